@@ -1,0 +1,112 @@
+"""Where files live: the folders of keyturn itself, and the two files that all AWS tools share."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+#: A unix socket's path is limited to 104 bytes on macOS and 108 on Linux; past this we use the temporary folder.
+SOCKET_PATH_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """All folders and files of one person, resolved once from the environment."""
+
+    config_dir: Path
+    """`config.toml` (the person's) and `profiles.toml` (ours)."""
+    data_dir: Path
+    """`vault/`."""
+    state_dir: Path
+    """`index.json`, `activity.jsonl`, `keyturn.log`, `history/`, locks."""
+    socket: Path
+    """The agent's socket; its folder is private."""
+    aws_config: Path
+    """The shared config file: `AWS_CONFIG_FILE`, else `~/.aws/config`."""
+    aws_credentials: Path
+    """The shared credentials file: `AWS_SHARED_CREDENTIALS_FILE`, else `~/.aws/credentials`."""
+    home: Path
+    """The person's home, for showing paths as `~/…`."""
+
+    @property
+    def vault_dir(self) -> Path:
+        return self.data_dir / "vault"
+
+    @property
+    def profiles_file(self) -> Path:
+        return self.config_dir / "profiles.toml"
+
+    @property
+    def config_file(self) -> Path:
+        return self.config_dir / "config.toml"
+
+    @property
+    def index_file(self) -> Path:
+        return self.state_dir / "index.json"
+
+    @property
+    def history_dir(self) -> Path:
+        return self.state_dir / "history"
+
+    @property
+    def locks_dir(self) -> Path:
+        return self.state_dir / "locks"
+
+    def shown(self, path: Path | str) -> str:
+        """`path` as a person writes it, with `~` for the home folder."""
+        try:
+            return str(Path("~") / Path(path).relative_to(self.home))
+        except ValueError:
+            return str(path)
+
+
+def places_for(environ: Mapping[str, str]) -> Places:
+    """The places that `environ` names: `KEYTURN_HOME` puts all of ours under one folder, else the XDG folders (the
+    platform's own on macOS); the AWS variables are read as botocore reads them (variables and `~` expanded)."""
+    home = Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111  # Path.home() ignores `environ`
+    own = environ.get("KEYTURN_HOME", "")
+    if own:
+        base = Path(own).expanduser().absolute()
+        config, data, state, run = base / "config", base / "data", base / "state", base / "run"
+    else:
+        config = _xdg(environ, "XDG_CONFIG_HOME", platformdirs.user_config_path("keyturn"))
+        data = _xdg(environ, "XDG_DATA_HOME", platformdirs.user_data_path("keyturn"))
+        state = _xdg(environ, "XDG_STATE_HOME", platformdirs.user_state_path("keyturn"))
+        runtime = environ.get("XDG_RUNTIME_DIR", "")
+        run = Path(runtime) / "keyturn" if runtime and Path(runtime).is_dir() else state / "run"
+    return Places(
+        config_dir=config,
+        data_dir=data,
+        state_dir=state,
+        socket=socket_path(run),
+        aws_config=_aws_file(environ, "AWS_CONFIG_FILE", home, "config"),
+        aws_credentials=_aws_file(environ, "AWS_SHARED_CREDENTIALS_FILE", home, "credentials"),
+        home=home,
+    )
+
+
+def socket_path(run: Path) -> Path:
+    """The agent's socket in the folder `run`, or in the temporary folder where that path would be too long."""
+    path = run / "agent.sock"
+    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+        return path
+    digest = hashlib.sha256(os.fsencode(run)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"keyturn-{os.getuid()}" / f"{digest}.sock"
+
+
+def _xdg(environ: Mapping[str, str], variable: str, default: Path) -> Path:
+    value = environ.get(variable, "")
+    return Path(value) / "keyturn" if value and Path(value).is_absolute() else default
+
+
+def _aws_file(environ: Mapping[str, str], variable: str, home: Path, name: str) -> Path:
+    value = environ.get(variable)
+    if not value:
+        return home / ".aws" / name
+    return Path(os.path.expanduser(os.path.expandvars(value))).absolute()  # noqa: PTH111  # as botocore does it

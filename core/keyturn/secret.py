@@ -1,0 +1,60 @@
+"""A value that must never be shown: what a secret is wrapped in from the moment it is known."""
+
+from __future__ import annotations
+
+import hmac
+from typing import NoReturn, final
+
+MASK = "***"
+
+
+@final
+class Secret:
+    """A secret text. `repr`, `str` and `format` give `***`; it cannot be pickled, copied into JSON or hashed.
+
+    `reveal()` is the one way to the value; each caller of it is a place where a secret leaves, and is meant to be
+    found by searching for that word.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself, for the one call that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return MASK
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    __hash__ = None  # type: ignore[assignment]  # a hash of a secret would be a copy of it in a dict's key
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not to be pickled")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a secret is not to be pickled")
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError("a secret is not to be copied")
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        raise TypeError("a secret is not to be copied")
