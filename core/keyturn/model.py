@@ -238,6 +238,36 @@ class Refreshed:
     """One more sentence for a person, for example that AWS allowed only one hour."""
 
 
+@dataclass(frozen=True, slots=True)
+class DiffLine:
+    """One line of a shown change. Secret values are masked already; the text is still from outside."""
+
+    sign: str
+    """`+`, `-`, a space for context, or `@` for the heading that names a file."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What adopt or release would do, to be shown before anything is written."""
+
+    action: str
+    """`adopt` or `release`."""
+    names: tuple[str, ...]
+    """All profiles concerned, dependants included."""
+    also: tuple[str, ...]
+    """Of these, the ones that were not asked for but come along."""
+    diff: tuple[DiffLine, ...]
+    secrets: tuple[str, ...]
+    """What moves into, or out of, the vault, one sentence each, without the secret."""
+    warnings: tuple[str, ...]
+    needs_vault: bool
+    digest: str
+    """Of the files and definitions planned on; an act on another state of them is refused."""
+    session_none: bool = False
+    """Adopted IAM users deliver their key itself."""
+
+
 def due_at(issued: datetime | None, expires: datetime) -> datetime:
     """When a session should be renewed: `min(max(20 min, 10 % of its life), life / 3)` before its end.
 

@@ -1,0 +1,1 @@
+"""The one way to AWS: small protocols, and the boto3 client behind them."""

@@ -1,0 +1,80 @@
+"""What keyturn asks of AWS, as small protocols: whoever implements them can stand in for AWS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from keyturn.model import Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """Temporary credentials as STS gave them."""
+
+    credentials: Credentials
+    """`expires` is set."""
+    arn: str | None = None
+    """The assumed role's session ARN, where the call tells it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Answer of GetCallerIdentity."""
+
+    arn: str
+    account: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedKey:
+    """One entry of ListAccessKeys."""
+
+    key_id: str
+    status: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRequest:
+    """The parameters of AssumeRole, by AWS's own names and limits (STS API reference)."""
+
+    role_arn: str
+    session_name: str
+    """2 to 64 of `[\\w+=,.@-]`."""
+    duration_seconds: int
+    """900 to 43200."""
+    external_id: str | None = None
+    mfa_serial: str | None = None
+    mfa_code: str | None = field(default=None, repr=False)
+    """Exactly six digits, together with `mfa_serial`."""
+
+
+class Aws(Protocol):
+    """One profile's view of AWS: its region, endpoints, proxies and CA bundle.
+
+    All calls raise :class:`~keyturn.errors.AwsError`: `WrongMfaCode`, `ClockSkew`, `AwsRefused` with the code, or
+    `Unreachable`.
+    """
+
+    def get_session_token(
+        self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
+    ) -> Issued: ...
+
+    def assume_role(self, signer: Credentials, request: RoleRequest) -> Issued: ...
+
+    def get_caller_identity(self, signer: Credentials) -> Identity: ...
+
+    def list_access_keys(self, signer: Credentials, user_name: str | None) -> tuple[ListedKey, ...]: ...
+
+    def native_credentials(self, profile: str) -> Credentials:
+        """What botocore's own provider chain gives for an explicit profile: SSO, process, web identity, login."""
+        ...
+
+
+class AwsFactory(Protocol):
+    """Makes the view of AWS for a profile of the shared files."""
+
+    def __call__(self, profile: str | None, region: str | None) -> Aws: ...
