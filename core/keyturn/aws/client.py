@@ -16,7 +16,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keyturn.aws.ports import Aws, Identity, Issued, ListedKey, RoleRequest
-from keyturn.errors import AwsError, AwsRefused, ClockSkew, NeedsLogin, ProfileBroken, Unreachable, WrongMfaCode
+from keyturn.errors import (
+    AwsError,
+    AwsRefused,
+    ClockSkew,
+    NeedsLogin,
+    ProfileBroken,
+    Unreachable,
+    WrongMfaCode,
+)
 from keyturn.model import Credentials
 from keyturn.secret import Secret
 
@@ -87,20 +95,24 @@ class Boto:
         :raises NeedsLogin: the sign-in it rests on has ended.
         :raises ProfileBroken: botocore refuses the definition.
         """
+        from botocore import exceptions as boto
+
         what = f"credentials of {profile}"
         try:
             found = self._session.get_credentials()
             frozen = found.get_frozen_credentials() if found else None
-        except Exception as error:
+        except (boto.BotoCoreError, boto.ClientError, OSError, ValueError, TypeError, RuntimeError) as error:
             raise _native_error(what, error, profile) from None
         if found is None or frozen is None or not frozen.access_key:
             raise ProfileBroken(
-                what, "AWS's provider chain finds none for it", f"Run: keyturn show {profile}, to see what it holds"
+                what,
+                "AWS's provider chain finds none for it",
+                f"Run: keyturn show {profile}, to see what it holds",
             )
         expires = getattr(found, "_expiry_time", None)
         return Credentials(
             frozen.access_key,
-            Secret(frozen.secret_key),
+            Secret(frozen.secret_key or ""),
             Secret(frozen.token) if frozen.token else None,
             expires.astimezone(UTC) if isinstance(expires, datetime) else None,
         )
@@ -153,6 +165,34 @@ class BotoFactory:
                 session = _bare_session()
             chosen = region or session.get_config_variable("region") or None
         return Boto(session, chosen)
+
+
+def winner(profile: str) -> tuple[str, str]:
+    """Which of botocore's credential providers answers for an explicit profile, without running any process.
+
+    :return: the provider's method name (`custom-process`, `shared-credentials-file`, `assume-role` ...) and, for
+        `custom-process`, the command line as botocore reads it; `("none", "")` where no provider of the shared files
+        answers.
+    :raises ProfileBroken: botocore refuses the profile.
+    """
+    from botocore import exceptions as boto
+    from botocore.credentials import create_credential_resolver
+    from botocore.session import Session
+
+    session = Session(profile=profile)
+    try:
+        for provider in create_credential_resolver(session).providers:
+            if provider.METHOD in ("container-role", "iam-role"):
+                break
+            if provider.METHOD == "custom-process":
+                line = session.get_scoped_config().get("credential_process")
+                if line:
+                    return provider.METHOD, str(line)
+            elif provider.load() is not None:
+                return str(provider.METHOD), ""
+    except (boto.BotoCoreError, boto.ClientError, OSError, ValueError) as error:
+        raise ProfileBroken(f"profile {profile}", " ".join(str(error).split())) from None
+    return "none", ""
 
 
 def _bare_session() -> Session:
@@ -231,7 +271,10 @@ def _refusal(what: str, error: Any) -> AwsError:
     skew = _SKEW.search(message)
     if skew:
         return ClockSkew(
-            what, f"this machine's clock is off by {_skew(skew)}", "Set the clock (for example by NTP)", code=code
+            what,
+            f"this machine's clock is off by {_skew(skew)}",
+            "Set the clock (for example by NTP)",
+            code=code,
         )
     return AwsRefused(what, why, _HINTS.get(code, ""), code=code, request_id=request_id)
 

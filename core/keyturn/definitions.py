@@ -1,0 +1,143 @@
+"""The managed profiles: what keyturn knows of each by definition, in `profiles.toml`. It holds no secret."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from keyturn import ownfile
+from keyturn.errors import Protected, UnparsableFile
+from keyturn.model import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One managed profile. The kinds that can be managed are `iam-key` and `role`."""
+
+    name: str
+    kind: Kind
+    key: str | None = None
+    """Name of the vault's entry that holds its own long-term key."""
+    role_arn: str | None = None
+    source_profile: str | None = None
+    """Profile that signs AssumeRole; the profile itself where it holds the key, too."""
+    external_id: str | None = None
+    mfa_serial: str | None = None
+    role_session_name: str | None = None
+    duration_seconds: int | None = None
+    delivers_key: bool = False
+    """Written as `session = "none"`."""
+    renew: Renew = Renew.AUTO
+    rotation_days: int = DEFAULT_ROTATION_DAYS
+    """0 switches the policy off."""
+    delivery: Delivery = Delivery.CREDENTIAL_PROCESS
+    deliver_as: str | None = None
+
+
+Definitions = Mapping[str, Definition]
+
+
+def load(path: Path) -> dict[str, Definition]:
+    """The managed profiles, by name; none where there is no file.
+
+    :raises UnparsableFile: it is no TOML of ours; it is then never written over.
+    :raises Protected: a newer keyturn wrote it.
+    """
+    return decode(ownfile.read(path), str(path))
+
+
+def decode(content: bytes | None, path: str) -> dict[str, Definition]:
+    """What `content` of `path` defines; see :func:`load`."""
+    if content is None:
+        return {}
+    what = f"reading {path}"
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UnparsableFile(what, str(error), "Correct the file, or move it away", path=path) from None
+    if table.get("version") != VERSION:
+        raise Protected(
+            what, f"it has version {table.get('version')!r}", "Use the keyturn that wrote it, or a newer one"
+        )
+    found: dict[str, Definition] = {}
+    for name, entry in table.get("profiles", {}).items():
+        try:
+            found[name] = _definition(name, entry)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise UnparsableFile(what, f"profile {name}: {error}", "Correct the entry", path=path) from None
+    return found
+
+
+def _definition(name: str, entry: Mapping[str, Any]) -> Definition:
+    kind = Kind(entry["kind"])
+    if kind not in (Kind.IAM_KEY, Kind.ROLE):
+        raise ValueError(f"kind {kind} cannot be managed")
+    texts = {
+        field: str(entry[field])
+        for field in (
+            "key",
+            "role_arn",
+            "source_profile",
+            "external_id",
+            "mfa_serial",
+            "role_session_name",
+            "deliver_as",
+        )
+        if field in entry
+    }
+    return Definition(
+        name=name,
+        kind=kind,
+        duration_seconds=int(entry["duration_seconds"]) if "duration_seconds" in entry else None,
+        delivers_key=entry.get("session") == "none",
+        renew=Renew(entry.get("renew", Renew.AUTO)),
+        rotation_days=int(entry.get("rotation_days", DEFAULT_ROTATION_DAYS)),
+        delivery=Delivery(entry.get("delivery", Delivery.CREDENTIAL_PROCESS)),
+        **texts,
+    )
+
+
+def encode(definitions: Definitions) -> bytes:
+    """`profiles.toml` as it is written; values that are the default are left out."""
+    profiles: dict[str, Any] = {}
+    for name, one in sorted(definitions.items()):
+        entry: dict[str, Any] = {"kind": str(one.kind)}
+        for field in ("key", "role_arn", "source_profile", "external_id", "mfa_serial", "role_session_name"):
+            if getattr(one, field) is not None:
+                entry[field] = getattr(one, field)
+        if one.duration_seconds is not None:
+            entry["duration_seconds"] = one.duration_seconds
+        if one.delivers_key:
+            entry["session"] = "none"
+        if one.renew is not Renew.AUTO:
+            entry["renew"] = str(one.renew)
+        if one.rotation_days != DEFAULT_ROTATION_DAYS:
+            entry["rotation_days"] = one.rotation_days
+        entry["delivery"] = str(one.delivery)
+        if one.deliver_as:
+            entry["deliver_as"] = one.deliver_as
+        profiles[name] = entry
+    return tomli_w.dumps({"version": VERSION, "profiles": profiles}).encode("utf-8")
+
+
+def change(path: Path, edit: Callable[[dict[str, Definition]], None]) -> None:
+    """Reads, edits and writes `profiles.toml` under its lock; an unreadable one is never written over."""
+
+    def on_bytes(old: bytes | None) -> bytes:
+        definitions = decode(old, str(path))
+        edit(definitions)
+        return encode(definitions)
+
+    ownfile.change(path, on_bytes, what=f"writing {path}")
+
+
+def with_delivery(one: Definition, to: Delivery, as_name: str | None) -> Definition:
+    """`one`, delivered elsewhere; `as_name` equal to the name is no other name."""
+    return replace(one, delivery=to, deliver_as=as_name if as_name and as_name != one.name else None)

@@ -1,0 +1,1 @@
+"""One module per way out: how a session reaches AWS clients."""

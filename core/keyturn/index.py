@@ -1,0 +1,176 @@
+"""What is known without unlocking anything: key ids, ages, expiries, last use, failures. It holds no secret.
+
+`index.json` may be lost at any time: sessions are then asked for again and keys are looked up at the next refresh. An
+unreadable index is therefore set aside, never a reason to stop.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from keyturn import ownfile
+from keyturn.model import Failure, Key, Session
+from keyturn.text import from_iso, iso
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Temporary keys that stand in a credentials file by our hand."""
+
+    path: str
+    section: str
+    key_id: str
+    expires: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one profile."""
+
+    session: Session | None = None
+    delivered: Delivered | None = None
+    asked: datetime | None = None
+    failure: Failure | None = None
+    accepted_seconds: int | None = None
+    """The longest duration that AWS accepted after it refused the one asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The whole index: profiles by name, keys by the vault entry's name."""
+
+    profiles: dict[str, Known] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
+    vault_generation: int = 0
+    recovery_key_seen: bool = False
+
+    def of(self, name: str) -> Known:
+        return self.profiles.get(name, Known())
+
+    def update(self, name: str, **changes: Any) -> None:
+        """Sets fields of one profile's :class:`Known`."""
+        self.profiles[name] = replace(self.of(name), **changes)
+
+
+class IndexFile:
+    """`index.json` of one state folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self) -> Index:
+        """The index as it stands; an empty one where there is none, or none that can be read."""
+        return _decode(ownfile.read(self.path))
+
+    def change(self, edit: Callable[[Index], Index | None]) -> Index:
+        """Reads, edits and writes under a lock. `edit` may change its argument's tables, or return another index."""
+        result = Index()
+
+        def on_bytes(old: bytes | None) -> bytes:
+            nonlocal result
+            index = _decode(old)
+            result = edit(index) or index
+            return _encode(result)
+
+        ownfile.change(self.path, on_bytes, what=f"writing {self.path}")
+        return result
+
+
+def _decode(content: bytes | None) -> Index:
+    if content is None:
+        return Index()
+    try:
+        table = json.loads(content)
+        if table["version"] != VERSION:
+            return Index()
+        return Index(
+            profiles={name: _known(entry) for name, entry in table["profiles"].items()},
+            keys={name: _key(entry) for name, entry in table["keys"].items()},
+            vault_generation=int(table.get("vault_generation", 0)),
+            recovery_key_seen=bool(table.get("recovery_key_seen", False)),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Index()
+
+
+def _encode(index: Index) -> bytes:
+    table = {
+        "version": VERSION,
+        "vault_generation": index.vault_generation,
+        "recovery_key_seen": index.recovery_key_seen,
+        "profiles": {name: _known_table(known) for name, known in sorted(index.profiles.items())},
+        "keys": {name: _key_table(key) for name, key in sorted(index.keys.items())},
+    }
+    return (json.dumps(table, indent=1, ensure_ascii=True) + "\n").encode("ascii")
+
+
+def _known_table(known: Known) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    if known.session:
+        one = known.session
+        table["session"] = {
+            "key_id": one.key_id, "issued": iso(one.issued), "expires": iso(one.expires), "arn": one.arn
+        }  # fmt: skip
+    if known.delivered:
+        put = known.delivered
+        table["delivered"] = {
+            "path": put.path, "section": put.section, "key_id": put.key_id, "expires": iso(put.expires)
+        }  # fmt: skip
+    if known.asked:
+        table["asked"] = iso(known.asked)
+    if known.failure:
+        table["failure"] = {"at": iso(known.failure.at), "line": known.failure.line}
+    if known.accepted_seconds:
+        table["accepted_seconds"] = known.accepted_seconds
+    return table
+
+
+def _known(entry: dict[str, Any]) -> Known:
+    session, delivered, failure = entry.get("session"), entry.get("delivered"), entry.get("failure")
+    failed_at = from_iso(failure["at"]) if failure else None
+    return Known(
+        session=Session(
+            session["key_id"], from_iso(session["issued"]), from_iso(session["expires"]), session.get("arn")
+        )
+        if session
+        else None,
+        delivered=Delivered(
+            delivered["path"], delivered["section"], delivered["key_id"], from_iso(delivered["expires"])
+        )
+        if delivered
+        else None,
+        asked=from_iso(entry.get("asked")),
+        failure=Failure(failed_at, failure["line"]) if failure and failed_at else None,
+        accepted_seconds=entry.get("accepted_seconds"),
+    )
+
+
+def _key_table(key: Key) -> dict[str, Any]:
+    return {
+        "key_id": key.key_id,
+        "user": key.user,
+        "created": iso(key.created),
+        "status": key.status,
+        "slots_used": key.slots_used,
+        "last_used": iso(key.last_used),
+        "checked": iso(key.checked),
+    }
+
+
+def _key(entry: dict[str, Any]) -> Key:
+    return Key(
+        key_id=entry["key_id"],
+        user=entry.get("user"),
+        created=from_iso(entry.get("created")),
+        status=entry.get("status"),
+        slots_used=entry.get("slots_used"),
+        last_used=from_iso(entry.get("last_used")),
+        checked=from_iso(entry.get("checked")),
+    )

@@ -1,0 +1,100 @@
+"""How keyturn writes the files that nobody else writes: whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from keyturn.errors import FileBusy
+
+LOCK_SECONDS = 10.0
+
+
+def private_dir(folder: Path) -> None:
+    """Makes `folder`, and every missing one above it, for this user alone (0700)."""
+    missing: list[Path] = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            each.mkdir(mode=0o700)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Holds an exclusive `flock` on `path` (made if absent, 0600); it ends with the process, so it is never stale.
+
+    :raises FileBusy: another process holds it for longer than `seconds`.
+    """
+    private_dir(path.parent)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        end = time.monotonic() + seconds
+        pause = 0.002
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    why = f"another keyturn process holds {path.name} for {seconds:.0f} s"
+                    raise FileBusy(what, why, "Wait for it to end, then try again") from None
+                time.sleep(pause)
+                pause = min(pause * 2, 0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Puts `content` in the place of `path` (0600) so that a reader, a crash or a power loss sees old or new, whole."""
+    private_dir(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(handle, view) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_dir(path.parent)
+
+
+def sync_dir(folder: Path) -> None:
+    """Makes a rename in `folder` survive a power loss."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def change(path: Path, edit: Callable[[bytes | None], bytes], *, what: str) -> bytes:
+    """Read, edit and replace under a lock beside the file; `edit` gets None where there is no file yet."""
+    with locked(path.with_name(f".{path.name}.lock"), what=what):
+        old = read(path)
+        new = edit(old)
+        if new != old:
+            replace(path, new)
+    return new
+
+
+def read(path: Path) -> bytes | None:
+    """The file's bytes; None if it does not exist."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

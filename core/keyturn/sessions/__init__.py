@@ -1,0 +1,1 @@
+"""One module per way in: how temporary credentials are made from a key, a role, or what botocore resolves."""
