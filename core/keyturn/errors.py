@@ -18,6 +18,7 @@
     │   └── FileBusy               another process holds the file too long
     ├── VaultError              1
     │   ├── VaultCorrupt           unreadable; never written over
+    │   ├── VaultNewer             a later keyturn wrote it; neither read nor written
     │   ├── VaultExists            there is one already
     │   ├── WrongPassphrase        the passphrase or recovery key does not open it
     │   ├── KeyringAbsent          no system keyring that can be trusted
@@ -143,6 +144,10 @@ class VaultError(KeyturnError):
 
 
 class VaultCorrupt(VaultError):
+    pass
+
+
+class VaultNewer(VaultError):
     pass
 
 
