@@ -1,0 +1,10 @@
+"""The embedded AWS stand-in: a strict STS and IAM on loopback, for trying keyturn and for tests.
+
+It depends on `keyturn` for a clock and a few words; nothing in `keyturn` knows of it.
+"""
+
+from keyturn_sandbox.sandbox import Sandbox
+from keyturn_sandbox.service import Call
+from keyturn_sandbox.world import AccessKey, MfaDevice, Role, Session, User, World
+
+__all__ = ["AccessKey", "Call", "MfaDevice", "Role", "Sandbox", "Session", "User", "World"]

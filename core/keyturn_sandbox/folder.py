@@ -1,0 +1,111 @@
+"""The one folder of a sandbox: private, removed at the end, and found again if its process was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+PREFIX = "keyturn-sandbox-"
+PID_FILE = "sandbox.pid"
+
+
+class Folder:
+    """A sandbox's folder, held by this process.
+
+    :param path: an absent or empty folder to use; None for a new one in the temporary folder.
+    :raises FileExistsError: if `path` holds anything, so that nothing of anybody's is ever removed.
+    :raises PermissionError: if `path` belongs to somebody else.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.made = path is None or not path.exists()
+        if path is None:
+            path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        else:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = path.resolve()
+        status = self.path.lstat()
+        if status.st_uid != os.geteuid():
+            raise PermissionError(f"{path} belongs to somebody else")
+        if any(self.path.iterdir()):
+            raise FileExistsError(f"{path} is not empty")
+        self.path.chmod(0o700)
+        self._lock: int | None = _hold(self.path)
+
+    def remove(self) -> None:
+        """Take away what the sandbox made: the folder, or its contents if the folder was there before."""
+        if self.made:
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            for entry in self.path.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of the sandbox, mode 0600, whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    beside.replace(path)
+
+
+def clear_leftovers(within: Path | None = None) -> list[Path]:
+    """Remove the folders of sandboxes whose process is gone, and nothing else.
+
+    A leftover is a real folder of our own in the temporary folder, named and closed (0700) as we do it, whose pid file
+    is ours and which no process holds locked any more.
+
+    :param within: the temporary folder, unless another is given.
+    :returns: what was removed.
+    """
+    removed = []
+    for path in (within or Path(tempfile.gettempdir())).glob(PREFIX + "*"):
+        if _is_leftover(path):
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(path)
+    return removed
+
+
+def _hold(folder: Path) -> int:
+    """Write the pid file and keep it locked; the lock ends with the process, however it ends.
+
+    The file gets its name when it is already locked, so nobody can take a sandbox at its birth for a leftover.
+    """
+    unborn = folder / f".{PID_FILE}"
+    descriptor = os.open(unborn, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
+    unborn.rename(folder / PID_FILE)
+    return descriptor
+
+
+def _is_leftover(path: Path) -> bool:
+    try:
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            return False
+        descriptor = os.open(path / PID_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        held = os.fstat(descriptor)
+        if not stat.S_ISREG(held.st_mode) or held.st_uid != os.geteuid():
+            return False
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        return False
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,181 @@
+"""Identity and Access Management, as far as a person's own keys and MFA devices go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from keyturn_sandbox.answers import Result
+from keyturn_sandbox.asked import Asked
+from keyturn_sandbox.parameters import Choice, Text, Whole, check
+from keyturn_sandbox.refusals import (
+    invalid_token,
+    limit_exceeded,
+    no_such_entity,
+    not_authorized,
+    validation,
+)
+from keyturn_sandbox.world import KEY_QUOTA, AccessKey, User
+
+VERSION = "2010-05-08"
+NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
+
+_USER = Text("UserName", r"[\w+=,.@-]+", 1, 128)
+_KEY = Text("AccessKeyId", r"[\w]+", 16, 128, required=True)
+_STATUS = Choice("Status", ("Active", "Inactive"), required=True)
+_MARKER = Text("Marker", r"[\u0020-\u00FF]+", 1, 320)
+_MAX_ITEMS = Whole("MaxItems", 1, 1000)
+#: Left free by the policy that denies everything else without MFA (aws-facts 5).
+_FREE_OF_MFA = {"GetUser", "ListMFADevices"}
+#: "If a temporary access key is used, then UserName is required" (service model).
+_NAME_FOR_SESSIONS = {"ListAccessKeys", "CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey"}
+
+
+def get_user(asked: Asked) -> Result:
+    check(asked.params, (_USER,))
+    user = _subject(asked, "GetUser")
+    return {
+        "User": {
+            "Path": user.path,
+            "UserName": user.name or None,
+            "UserId": user.user_id,
+            "Arn": user.arn,
+            "CreateDate": user.created,
+        }
+    }
+
+
+def list_access_keys(asked: Asked) -> Result:
+    check(asked.params, (_USER, _MARKER, _MAX_ITEMS))
+    user = _subject(asked, "ListAccessKeys")
+    metadata = [
+        {
+            "UserName": user.name or None,
+            "AccessKeyId": key.key_id,
+            "Status": key.status,
+            "CreateDate": key.created,
+        }
+        for key in user.keys
+    ]
+    return {"AccessKeyMetadata": metadata, "IsTruncated": False}
+
+
+def create_access_key(asked: Asked) -> Result:
+    check(asked.params, (_USER,))
+    user = _subject(asked, "CreateAccessKey")
+    if len(user.keys) >= KEY_QUOTA:
+        raise limit_exceeded(f"Cannot exceed quota for AccessKeysPerUser: {KEY_QUOTA}")
+    key = asked.world.add_key(user)
+    return {
+        "AccessKey": {
+            "UserName": user.name or None,
+            "AccessKeyId": key.key_id,
+            "Status": key.status,
+            "SecretAccessKey": key.secret,
+            "CreateDate": key.created,
+        }
+    }
+
+
+def update_access_key(asked: Asked) -> None:
+    check(asked.params, (_USER, _KEY, _STATUS))
+    _key_of(_subject(asked, "UpdateAccessKey"), asked).status = asked.params["Status"]
+
+
+def delete_access_key(asked: Asked) -> None:
+    check(asked.params, (_USER, _KEY))
+    user = _subject(asked, "DeleteAccessKey")
+    user.keys.remove(_key_of(user, asked))
+
+
+def get_access_key_last_used(asked: Asked) -> Result:
+    check(asked.params, (_KEY,))
+    _refuse_session_without_mfa(asked)
+    key_id = asked.params["AccessKeyId"]
+    found = asked.world.key(key_id)
+    if found is None or found[0].account != asked.caller.principal.account:
+        raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
+    user, key = found
+    _authorize(asked, user, "GetAccessKeyLastUsed")
+    use = key.last_use
+    return {
+        "UserName": user.name or None,
+        "AccessKeyLastUsed": {
+            "LastUsedDate": use.at if use else None,
+            "ServiceName": use.service if use else "N/A",
+            "Region": use.region if use else "N/A",
+        },
+    }
+
+
+def list_mfa_devices(asked: Asked) -> Result:
+    check(asked.params, (_USER, _MARKER, _MAX_ITEMS))
+    user = _subject(asked, "ListMFADevices")
+    devices = [
+        {"UserName": user.name or None, "SerialNumber": device.serial, "EnableDate": device.enabled}
+        for device in user.devices
+    ]
+    return {"MFADevices": devices, "IsTruncated": False}
+
+
+def _subject(asked: Asked, action: str) -> User:
+    """The user that the call is about, once the caller may do `action` to it.
+
+    :raises Refusal: `InvalidClientTokenId`, `ValidationError`, `AccessDenied` or `NoSuchEntity`.
+    """
+    _refuse_session_without_mfa(asked)
+    caller, name = asked.caller, asked.params.get("UserName")
+    if name is None:
+        if caller.user is None or (caller.session is not None and action in _NAME_FOR_SESSIONS):
+            raise validation("Must specify userName when calling with non-User credentials")
+        user: User | None = caller.user
+    else:
+        user = asked.world.user(caller.principal.partition, caller.principal.account, name) if name else None
+    _authorize(asked, user, action)
+    if user is None:
+        raise no_such_entity(f"The user with name {name} cannot be found.")
+    return user
+
+
+def _refuse_session_without_mfa(asked: Asked) -> None:
+    """IAM knows the credentials of GetSessionToken only if MFA was given for them."""
+    if asked.caller.user is not None and asked.caller.session is not None and asked.caller.mfa_at is None:
+        raise invalid_token()
+
+
+def _authorize(asked: Asked, user: User | None, action: str) -> None:
+    """Everybody may manage their own keys, administrators everybody's in their account."""
+    caller = asked.caller
+    name = user.name if user else asked.params.get("UserName", "")
+    who = caller.user
+    if who is not None and who.iam_needs_mfa and caller.mfa_at is None and action not in _FREE_OF_MFA:
+        raise not_authorized(
+            caller.arn, f"iam:{action}", f"user {name}", "with an explicit deny in an identity-based policy"
+        )
+    if user is not None and who is user:
+        return
+    if not caller.principal.iam_admin:
+        raise not_authorized(
+            caller.arn,
+            f"iam:{action}",
+            f"user {name}",
+            f"because no identity-based policy allows the iam:{action} action",
+        )
+
+
+def _key_of(user: User, asked: Asked) -> AccessKey:
+    key_id = asked.params["AccessKeyId"]
+    for key in user.keys:
+        if key.key_id == key_id:
+            return key
+    raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
+
+
+ACTIONS: Mapping[str, Callable[[Asked], Result | None]] = {
+    "GetUser": get_user,
+    "ListAccessKeys": list_access_keys,
+    "CreateAccessKey": create_access_key,
+    "UpdateAccessKey": update_access_key,
+    "DeleteAccessKey": delete_access_key,
+    "GetAccessKeyLastUsed": get_access_key_last_used,
+    "ListMFADevices": list_mfa_devices,
+}

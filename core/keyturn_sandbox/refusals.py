@@ -1,0 +1,109 @@
+"""What AWS says when it says no: code, HTTP status and text, each where it is known word for word.
+
+The texts are quoted from public error reports of AWS's own answers; the issue that quotes a text stands beside it.
+"""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """An error answer of a query API.
+
+    :param code: AWS's error code.
+    :param message: AWS's text.
+    :param status: the HTTP status.
+    """
+
+    def __init__(self, code: str, message: str, status: int) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+    @property
+    def at_fault(self) -> str:
+        """`Sender` or `Receiver`, as the error document names the side at fault."""
+        return "Sender" if self.status < 500 else "Receiver"
+
+
+def missing_authentication() -> Refusal:
+    return Refusal("MissingAuthenticationToken", "Request is missing Authentication Token", 403)
+
+
+def incomplete_signature(message: str) -> Refusal:
+    return Refusal("IncompleteSignature", message, 400)
+
+
+def invalid_token() -> Refusal:
+    """Unknown, inactive, deleted, not yet known or foreign key; wrong, missing or needless session token; and IAM
+    called with a GetSessionToken session without MFA (aws/aws-sdk-js#460)."""
+    return Refusal("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
+
+
+def expired_token() -> Refusal:
+    return Refusal("ExpiredToken", "The security token included in the request is expired", 403)
+
+
+def signature_mismatch(message: str = "") -> Refusal:
+    return Refusal(
+        "SignatureDoesNotMatch",
+        message
+        or "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
+        "Access Key and signing method. Consult the service documentation for details.",
+        403,
+    )
+
+
+def access_denied(message: str) -> Refusal:
+    return Refusal("AccessDenied", message, 403)
+
+
+def not_authorized(who: str, action: str, resource: str, because: str = "") -> Refusal:
+    """The text for a missing permission; `because` is the clause that newer answers end in."""
+    reason = f" {because}" if because else ""
+    return access_denied(
+        f"User: {who} is not authorized to perform: {action} on resource: {resource}{reason}"
+    )
+
+
+def wrong_mfa_code() -> Refusal:
+    return access_denied("MultiFactorAuthentication failed with invalid MFA one time pass code.")
+
+
+def unknown_mfa_device() -> Refusal:
+    """The two blanks are AWS's own (aws/aws-cli#6325)."""
+    return access_denied(
+        "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is "
+        "valid and associated with this user."
+    )
+
+
+def half_mfa() -> Refusal:
+    return access_denied(
+        "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code."
+    )
+
+
+def validation(message: str) -> Refusal:
+    return Refusal("ValidationError", message, 400)
+
+
+def no_such_entity(message: str) -> Refusal:
+    return Refusal("NoSuchEntity", message, 404)
+
+
+def limit_exceeded(message: str) -> Refusal:
+    return Refusal("LimitExceeded", message, 409)
+
+
+def invalid_action(action: str, version: str) -> Refusal:
+    return Refusal("InvalidAction", f"Could not find operation {action} for version {version}", 400)
+
+
+def throttled() -> Refusal:
+    return Refusal("Throttling", "Rate exceeded", 400)
+
+
+def not_here() -> Refusal:
+    """For every other service: ours, not AWS's."""
+    return Refusal("NotImplemented", "The keyturn sandbox answers STS and IAM only", 501)

@@ -1,0 +1,197 @@
+"""A sandbox: a private folder with AWS files, and the stand-in that its clients talk to."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+from keyturn.clock import OFFSET_FILE, clock_for, system_clock
+from keyturn_sandbox import seed as seeds
+from keyturn_sandbox.environment import environ_for, shell_file
+from keyturn_sandbox.faults import Faults
+from keyturn_sandbox.folder import Folder, clear_leftovers, write_private
+from keyturn_sandbox.forge import Forge
+from keyturn_sandbox.server import LoopbackServer
+from keyturn_sandbox.service import Call, Service
+from keyturn_sandbox.totp import code_for, step_at
+from keyturn_sandbox.world import MfaDevice, User, World
+
+DEVICES_FILE = "mfa.json"
+FIXED_START = datetime(2026, 11, 23, 14, 5, 10, tzinfo=UTC)
+"""Where the clock of a fixed sandbox starts."""
+
+
+class Sandbox:
+    """An AWS of one's own, on loopback. Use it as a context manager, or call :meth:`start` and :meth:`stop`.
+
+    :param folder: an absent or empty folder; None for a new one in the temporary folder.
+    :param seed: whether to fill it with about twenty profiles of every kind (`keyturn_sandbox.seed`).
+    :param fixed: the same secrets, ids and starting time at each run, for pictures. The clock is then far from the real
+        one, so AWS clients that look at an expiry themselves will disagree with it.
+    :param port: 0 for any free one.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, *, seed: bool = True, fixed: bool = False, port: int = 0
+    ) -> None:
+        self._asked_folder = folder
+        self._seed = seed
+        self._fixed = fixed
+        self._port = port
+        self._owner = os.getpid()
+        self._running = False
+
+    def start(self) -> Self:
+        """Make the folder, start answering, write the files.
+
+        :raises FileExistsError: if the folder holds anything.
+        :raises OSError: if the port is taken.
+        """
+        clear_leftovers()
+        self._folder = Folder(self._asked_folder)
+        self.folder = self._folder.path
+        self._owner = os.getpid()
+        try:
+            self._open()
+        except BaseException:
+            self._folder.remove()
+            raise
+        self._running = True
+        atexit.register(self.stop)
+        return self
+
+    def _open(self) -> None:
+        for name in ("home", "home/.aws", "keyturn"):
+            (self.folder / name).mkdir(mode=0o700)
+        if self._fixed:
+            self.move_clock((FIXED_START - system_clock()).total_seconds())
+        clock = clock_for({"KEYTURN_SANDBOX": str(self.folder), "KEYTURN_HOME": str(self.folder / "keyturn")})
+        self.state = World(clock, Forge(fixed=self._fixed))
+        self._service = Service(self.state)
+        self._server = LoopbackServer(self._service, self._port)
+        try:
+            self.url = self._server.url
+            self.environ: Mapping[str, str] = environ_for(self.folder, self.url, os.environ)
+            write_private(self.folder / "env", shell_file(self.folder, self.url))
+            write_private(self.folder / DEVICES_FILE, "{}")
+            if self._seed:
+                seeds.plant(self)
+        except BaseException:
+            self._server.server_close()
+            raise
+        self._server.start()
+
+    def stop(self) -> None:
+        """End it: stop answering and take the folder away. A forked child's call does nothing."""
+        if not self._running or os.getpid() != self._owner:
+            return
+        self._running = False
+        atexit.unregister(self.stop)
+        self._server.stop()
+        self._folder.remove()
+
+    def stop_on_signals(self) -> None:
+        """End it at HUP and TERM too, then let the signal do what it would have done; an ignored one (nohup) stays
+        ignored. Main thread only."""
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            before = signal.getsignal(number)
+            if before in (signal.SIG_IGN, None):
+                continue
+
+            def end(number: int, _frame: FrameType | None, before: object = before) -> None:
+                self.stop()
+                signal.signal(number, before if callable(before) else signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+
+            signal.signal(number, end)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def home(self) -> Path:
+        """HOME of everything in the sandbox."""
+        return self.folder / "home"
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    @property
+    def join_line(self) -> str:
+        """What to type in another shell to join."""
+        return f". {self.folder}/env"
+
+    @property
+    def faults(self) -> Faults:
+        """Orders for the next calls."""
+        return self._service.faults
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls that arrived, oldest first; clear it to begin to count anew."""
+        return self._service.calls
+
+    def now(self) -> datetime:
+        """The time in the sandbox."""
+        return self.state.now()
+
+    def move_clock(self, seconds: float) -> None:
+        """Move the sandbox's time on (or back) by `seconds`; signatures are still judged by the real time."""
+        move_clock(self.folder, seconds)
+
+    def add_device(self, user: User, name: str, *, profiles: tuple[str, ...] = ()) -> MfaDevice:
+        """Give `user` an MFA device whose codes :meth:`totp` shows under its serial, its name, the user's name and the
+        names of `profiles`."""
+        device = self.state.add_device(user, name, seeds.mfa_seed(name))
+        shown = json.loads((self.folder / DEVICES_FILE).read_text("utf-8"))
+        shown[device.serial] = {
+            "seed": device.seed.reveal(),
+            "names": sorted({name, user.name, *profiles}),
+        }
+        write_private(self.folder / DEVICES_FILE, json.dumps(shown, indent=1) + "\n")
+        return device
+
+    def totp(self, device: str) -> str:
+        """The code that a device shows now; `device` is its serial or name, its user's name or a profile's.
+
+        :raises LookupError: if there is none by that name.
+        """
+        return totp(self.folder, device)
+
+
+def move_clock(folder: Path, seconds: float) -> float:
+    """Move the time of the sandbox in `folder`; returns its whole offset in seconds."""
+    path = folder / OFFSET_FILE
+    try:
+        offset = float(path.read_text("ascii"))
+    except (OSError, ValueError):
+        offset = 0.0
+    offset += seconds
+    write_private(path, f"{offset!r}\n")
+    return offset
+
+
+def totp(folder: Path, device: str) -> str:
+    """The code that `device` shows now in the sandbox in `folder`.
+
+    :raises LookupError: if there is none by that name.
+    """
+    now = clock_for({"KEYTURN_SANDBOX": str(folder), "KEYTURN_HOME": str(folder / "keyturn")})
+    known = json.loads((folder / DEVICES_FILE).read_text("utf-8"))
+    for serial, shown in known.items():
+        if device == serial or device in shown["names"]:
+            return code_for(shown["seed"], step_at(now()))
+    raise LookupError(f"no MFA device by the name {device}; there are {', '.join(known) or 'none'}")

@@ -1,0 +1,186 @@
+"""The HTTP side: loopback only, bounded, and closed to web pages that find the port."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from keyturn_sandbox.answers import failure
+from keyturn_sandbox.refusals import not_here
+from keyturn_sandbox.service import Service
+from keyturn_sandbox.sigv4 import HttpRequest
+from keyturn_sandbox.sts import NAMESPACE
+
+CONNECTIONS = 64
+"""Served at once; more are closed unanswered."""
+IDLE_SECONDS = 10.0
+BODY_LIMIT = 256 * 1024
+
+#: Sent by browsers and proxies, never by an AWS client on the same machine.
+_FOREIGN = ("origin", "sec-fetch-site", "x-forwarded-for", "forwarded", "via")
+
+
+class LoopbackServer(ThreadingHTTPServer):
+    """Listens on 127.0.0.1 and hands every request to a :class:`Service`.
+
+    :param port: 0 for any free one.
+    :raises OSError: if the port is taken.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def __init__(self, service: Service, port: int = 0) -> None:
+        self.service = service
+        self._places = threading.BoundedSemaphore(CONNECTIONS)
+        self._open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", port), _Handler)
+        self._thread = threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.05}, name="keyturn-sandbox", daemon=True
+        )
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Serve in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening and close every connection."""
+        self.service.stopping.set()
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # socketserver's own types
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        self._open.add(request)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            self._leave(request)
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # the same
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._leave(request)
+
+    def _leave(self, request: socket.socket) -> None:
+        self._open.discard(request)
+        self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # the same
+        """A client that goes away is nobody's business; nothing of a request is ever printed."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "keyturn-sandbox"
+    sys_version = ""
+    timeout = IDLE_SECONDS
+    server: LoopbackServer
+
+    def do_POST(self) -> None:
+        if not self._welcome():
+            return
+        body = self._body()
+        if body is None:
+            return
+        path, _, query = self.path.partition("?")
+        if path != "/" or "x-amz-target" in self.headers:
+            self._unknown()
+            return
+        headers: dict[str, list[str]] = {}
+        for name, value in self.headers.items():
+            headers.setdefault(name.lower(), []).append(value)
+        answer = self.server.service.answer(HttpRequest("POST", path, query, headers, body))
+        if answer.status == 0:
+            self._hang_up()
+        else:
+            self._send(answer.status, answer.body, answer.request_id)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002  # the base class's words are HTML
+        """What the base class calls for every other method and for what is no HTTP: an error AWS clients can read."""
+        self.close_connection = True
+        self._unknown()
+
+    def _welcome(self) -> bool:
+        """Whether the request can come from an AWS client here: the exact host, and no sign of a browser or proxy."""
+        hosts = self.headers.get_all("host", [])
+        allowed = {f"127.0.0.1:{self.server.port}", f"localhost:{self.server.port}"}
+        if (
+            len(hosts) == 1
+            and hosts[0].strip() in allowed
+            and not any(name in self.headers for name in _FOREIGN)
+        ):
+            return True
+        self.close_connection = True
+        self._send(403, b"", "")
+        return False
+
+    def _body(self) -> bytes | None:
+        """The whole body, or None if it was refused for its length."""
+        try:
+            length = int(self.headers.get("content-length", ""))
+        except ValueError:
+            length = -1
+        if "transfer-encoding" in self.headers or length < 0:
+            status = 411
+        elif length > BODY_LIMIT:
+            status = 413
+        else:
+            return self.rfile.read(length)
+        self.close_connection = True
+        self._send(status, b"", "")
+        return None
+
+    def _unknown(self) -> None:
+        """Whatever is neither STS nor IAM: an error that its client can read, XML for S3, JSON for the rest."""
+        refusal = not_here()
+        if "/s3/" in (self.headers.get("authorization", "") if hasattr(self, "headers") else ""):
+            self._send(refusal.status, failure(refusal, NAMESPACE, ""), "")
+            return
+        body = json.dumps({"__type": refusal.code, "message": refusal.message}).encode("ascii")
+        self._send(refusal.status, body, "", kind="application/json")
+
+    def _send(self, status: int, body: bytes, request_id: str, kind: str = "text/xml") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        if request_id:
+            self.send_header("x-amzn-RequestId", request_id)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _hang_up(self) -> None:
+        """Reset the connection, so that the client sees an error and not an empty answer."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
+        """Nothing is logged: requests carry session tokens."""

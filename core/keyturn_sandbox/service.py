@@ -1,0 +1,174 @@
+"""Answers one request: verifies who signed it, does what it asks, and keeps account of the call."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from keyturn.clock import system_clock
+from keyturn.secret import Secret
+from keyturn_sandbox import iam, sts
+from keyturn_sandbox.answers import Result, failure, success
+from keyturn_sandbox.asked import Asked, Caller
+from keyturn_sandbox.faults import Cut, Faults
+from keyturn_sandbox.refusals import (
+    Refusal,
+    expired_token,
+    invalid_action,
+    invalid_token,
+    not_here,
+    signature_mismatch,
+)
+from keyturn_sandbox.regions import partition_of
+from keyturn_sandbox.sigv4 import (
+    HttpRequest,
+    Signature,
+    check_age,
+    check_signature,
+    read_signature,
+)
+from keyturn_sandbox.world import LastUse, World
+
+CALLS_KEPT = 10_000
+_UNTOLD = {"TokenCode", "Policy"}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that arrived, for tests that count them."""
+
+    action: str
+    key_id: str
+    """Of the credentials that signed, as claimed; empty if unsigned."""
+    params: Mapping[str, str]
+    """Without `Action`, `Version` and the code of an MFA device."""
+    error: str | None
+    """The code it was refused with; `reset` or `answer lost` for a connection cut on order; None if it was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back over the wire; an empty body with status 0 drops the connection instead."""
+
+    status: int
+    body: bytes
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Api:
+    name: str
+    version: str
+    namespace: str
+    actions: Mapping[str, Callable[[Asked], Result | None]]
+
+
+_APIS = {
+    sts.VERSION: _Api("sts", sts.VERSION, sts.NAMESPACE, sts.ACTIONS),
+    iam.VERSION: _Api("iam", iam.VERSION, iam.NAMESPACE, iam.ACTIONS),
+}
+
+
+@dataclass(slots=True)
+class Service:
+    """STS and IAM over one world."""
+
+    world: World
+    faults: Faults = field(default_factory=Faults)
+    calls: list[Call] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the sandbox ends; cuts short whatever waits."""
+
+    def answer(self, request: HttpRequest) -> Answer:
+        """Do what `request` asks."""
+        request_id = str(uuid.uuid4())
+        params = dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
+        action, version = params.pop("Action", ""), params.pop("Version", "")
+        api = _APIS.get(version or sts.VERSION)
+        if api is None:
+            return Answer(501, failure(not_here(), sts.NAMESPACE, request_id), request_id)
+        key_id, error = "", None
+        try:
+            claim = read_signature(request)
+            key_id = claim.key_id
+            caller = self._authenticate(request, claim, api.name)
+            result, lost = self._perform(api, action, version, params, caller)
+            if lost:
+                error = "answer lost"
+                return Answer(0, b"", request_id)
+            return Answer(200, success(action, api.namespace, result, request_id), request_id)
+        except _Reset:
+            error = "reset"
+            return Answer(0, b"", request_id)
+        except Refusal as refusal:
+            error = refusal.code
+            return Answer(refusal.status, failure(refusal, api.namespace, request_id), request_id)
+        finally:
+            told = {name: value for name, value in params.items() if name not in _UNTOLD}
+            self.calls.append(Call(action, key_id, told, error))
+            if len(self.calls) > CALLS_KEPT:
+                del self.calls[: CALLS_KEPT // 2]
+
+    def _authenticate(self, request: HttpRequest, claim: Signature, service: str) -> Caller:
+        """Whoever signed `request`.
+
+        :raises Refusal: with AWS's code for each way in which a signature or a credential can be bad.
+        """
+        partition = partition_of(claim.region)
+        if partition is None:
+            raise signature_mismatch("Credential should be scoped to a valid region. ")
+        if claim.service != service:
+            raise signature_mismatch(f"Credential should be scoped to correct service: '{service}'. ")
+        world = self.world
+        with world.lock:
+            now = world.now()
+            owned = world.key(claim.key_id)
+            session = world.session(claim.key_id)
+            if owned is not None:
+                user, key = owned
+                if key.status != "Active" or claim.token is not None or not key.known(now):
+                    raise invalid_token()
+                caller, secret = Caller(claim.key_id, user, None, claim.region), key.secret
+            elif session is not None:
+                if claim.token is None or session.token != Secret(claim.token):
+                    raise invalid_token()
+                caller, secret = (
+                    Caller(claim.key_id, session.principal, session, claim.region),
+                    session.secret,
+                )
+            else:
+                raise invalid_token()
+            if caller.principal.partition != partition:
+                raise invalid_token()
+            check_age(claim, system_clock())
+            check_signature(request, claim, secret)
+            if session is not None and now >= session.expires:
+                raise expired_token()
+            if owned is not None:
+                owned[1].last_use = LastUse(now, service, claim.region)
+            return caller
+
+    def _perform(
+        self, api: _Api, action: str, version: str, params: Mapping[str, str], caller: Caller
+    ) -> tuple[Result | None, bool]:
+        """The result, and whether its answer is to get lost."""
+        run = api.actions.get(action)
+        if run is None or version != api.version:
+            raise invalid_action(action, version)
+        fault = self.faults.take(action)
+        if fault.wait:
+            self.stopping.wait(fault.wait)
+        if fault.refusal is not None:
+            raise fault.refusal
+        if fault.cut is Cut.BEFORE:
+            raise _Reset
+        with self.world.lock:
+            result = run(Asked(caller, params, self.world.now(), self.world))
+        return result, fault.cut is Cut.AFTER
+
+
+class _Reset(Exception):
+    """The connection is to be cut."""
