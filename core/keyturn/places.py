@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
-#: A unix socket's path is limited to 104 bytes on macOS and 108 on Linux; past this we use the temporary folder.
-SOCKET_PATH_LIMIT = 100
+from keyturn.agent.socketpath import own_folder, socket_path, state_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +67,21 @@ def places_for(environ: Mapping[str, str]) -> Places:
     """The places that `environ` names: `KEYTURN_HOME` puts all of ours under one folder, else the XDG folders (the
     platform's own on macOS); the AWS variables are read as botocore reads them (variables and `~` expanded)."""
     home = Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111  # Path.home() ignores `environ`
-    own = environ.get("KEYTURN_HOME", "")
-    if own:
-        base = Path(own).expanduser().absolute()
-        config, data, state, run = base / "config", base / "data", base / "state", base / "run"
+    own = own_folder(environ)
+    if own is not None:
+        config, data = Path(own) / "config", Path(own) / "data"
     else:
         config = _xdg(environ, "XDG_CONFIG_HOME", platformdirs.user_config_path("keyturn"))
         data = _xdg(environ, "XDG_DATA_HOME", platformdirs.user_data_path("keyturn"))
-        state = _xdg(environ, "XDG_STATE_HOME", platformdirs.user_state_path("keyturn"))
-        runtime = environ.get("XDG_RUNTIME_DIR", "")
-        run = Path(runtime) / "keyturn" if runtime and Path(runtime).is_dir() else state / "run"
     return Places(
         config_dir=config,
         data_dir=data,
-        state_dir=state,
-        socket=socket_path(run),
+        state_dir=Path(state_folder(environ)),
+        socket=Path(socket_path(environ)),
         aws_config=_aws_file(environ, "AWS_CONFIG_FILE", home, "config"),
         aws_credentials=_aws_file(environ, "AWS_SHARED_CREDENTIALS_FILE", home, "credentials"),
         home=home,
     )
-
-
-def socket_path(run: Path) -> Path:
-    """The agent's socket in the folder `run`, or in the temporary folder where that path would be too long."""
-    path = run / "agent.sock"
-    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
-        return path
-    digest = hashlib.sha256(os.fsencode(run)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"keyturn-{os.getuid()}" / f"{digest}.sock"
 
 
 def _xdg(environ: Mapping[str, str], variable: str, default: Path) -> Path:

@@ -1,0 +1,1 @@
+"""The agent: one process per user that holds the unlocked vault and answers on a unix socket."""

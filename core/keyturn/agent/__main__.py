@@ -1,0 +1,24 @@
+"""`python -m keyturn.agent`: started by whoever unlocks, see :func:`keyturn.agent.client.start`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keyturn.agent.process import be_the_agent
+from keyturn.agent.server import KeeperPort
+from keyturn.secret import Secret
+
+
+def open_keeper(
+    environ: Mapping[str, str], passphrase: Secret | None, recovery_key: Secret | None
+) -> KeeperPort:
+    """The keeper of `environ`, with the vault open in this process."""
+    from keyturn.keeper import Keeper
+
+    keeper = Keeper.from_environ(environ, use_agent=False)
+    keeper.unlock_here(passphrase=passphrase, recovery_key=recovery_key)
+    return keeper
+
+
+if __name__ == "__main__":
+    be_the_agent(open_keeper)

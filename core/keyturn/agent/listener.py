@@ -1,0 +1,136 @@
+"""Taking the one place that an agent can have: the private folder, the lock beside the socket, the socket."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from keyturn.errors import AgentUnavailable, UnsafeFile
+
+_BACKLOG = 512
+_LOOK_AGAIN = 0.05
+
+
+class Listener:
+    """A listening socket that this process alone owns. The lock is held until the process ends or `close` is called,
+    so that whoever follows knows that the socket it finds is stale."""
+
+    def __init__(self, path: Path, sock: socket.socket, lock: int) -> None:
+        self.path = path
+        self.sock = sock
+        self._lock = lock
+        self._identity = _inode(path)
+
+    def is_reachable(self) -> bool:
+        """Whether the socket is still where clients look for it. A folder of a login or of a sandbox may be gone."""
+        return self._identity is not None and _inode(self.path) == self._identity
+
+    def withdraw(self) -> None:
+        """Stop listening and remove the socket; nobody can connect any more. The place is still taken."""
+        if self.is_reachable():
+            self.path.unlink(missing_ok=True)
+        self.sock.close()
+
+    def close(self) -> None:
+        """Give up the place."""
+        self.withdraw()
+        os.close(self._lock)
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def claim(path: Path, is_served: Callable[[Path], bool], seconds: float = 10.0) -> Listener | None:
+    """Become the agent at `path`, or learn that somebody else is.
+
+    :param is_served: asks whether an agent answers at a path.
+    :param seconds: how long to wait for another that is coming up or going down.
+    :returns: the listener, or None if another agent answers there.
+    :raises UnsafeFile: the folder or the socket is not this user's alone.
+    :raises AgentUnavailable: the place is taken, but nobody answered in time.
+    """
+    private_folder(path.parent)
+    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        if not _locked(lock, lambda: is_served(path), seconds):
+            os.close(lock)
+            return None
+        return Listener(path, _bound(path), lock)
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+def _locked(lock: int, is_served: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if is_served():
+                return False
+            if time.monotonic() > deadline:
+                raise AgentUnavailable(
+                    "start of the agent", "another agent holds its place and does not answer", "Try again."
+                ) from None
+            time.sleep(_LOOK_AGAIN)
+        else:
+            return True
+
+
+def private_folder(folder: Path) -> None:
+    """Make `folder` if it is not there. UnsafeFile unless it is a folder of this user's that is closed to all others."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        status = folder.lstat()
+    except OSError as error:
+        raise UnsafeFile("start of the agent", f"the folder of its socket cannot be made: {error}") from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise UnsafeFile(
+            "start of the agent",
+            f"{folder} is not a folder of this user's",
+            "Remove it, or set XDG_RUNTIME_DIR or KEYTURN_HOME to a folder of your own.",
+        )
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise UnsafeFile(
+            "start of the agent",
+            f"others can enter {folder}",
+            f"Look what is in it, then chmod 700 {folder}.",
+        )
+
+
+def _bound(path: Path) -> socket.socket:
+    """The socket, after a stale one was removed. Called with the lock held."""
+    with contextlib.suppress(FileNotFoundError):
+        status = path.lstat()
+        if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+            raise UnsafeFile(
+                "start of the agent", f"{path} is not a socket of this user's", "Remove it, then try again."
+            )
+        path.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        before = os.umask(0o177)
+        try:
+            sock.bind(os.fspath(path))
+        finally:
+            os.umask(before)
+        sock.listen(_BACKLOG)
+        sock.settimeout(0)
+    except OSError as error:
+        sock.close()
+        raise UnsafeFile("start of the agent", f"no socket can be made at {path}: {error}") from error
+    return sock

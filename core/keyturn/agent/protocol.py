@@ -1,0 +1,179 @@
+"""What goes over the agent's socket: one JSON line each way, and errors that arrive as what they were.
+
+A request is an object with `v`, `op` and what that op needs::
+
+    {"v": 1, "op": "status"}                                   pid, version, when it was opened, generation
+    {"v": 1, "op": "lock"}                                     answered, then the process ends, and with it the connection
+    {"v": 1, "op": "credential-process", "profile": "NAME"}    the finished document
+    {"v": 1, "op": "run", "act": "NAME", "args": {...}}        an act of the keeper that needs the identity
+
+An answer is `{"ok":true,"result":...}` or `{"ok":false,"error":{...}}`, written in exactly that order and without
+spaces, so that the fast path can take a document out of it by its length alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keyturn import errors
+from keyturn.agent.wire import ANSWER_LIMIT, DOCUMENT_END, REQUEST_LIMIT, RESULT_START, VERSION
+from keyturn.errors import AgentUnavailable, KeyturnError, UsageError
+from keyturn.secret import Secret
+
+OPS = frozenset({"status", "lock", "credential-process", "run"})
+
+#: The vault's identity begins so. It enters the agent by a pipe and leaves it in no answer.
+_IDENTITY = b"AGE-SECRET-KEY-"
+#: Longest text that an error carries as an attribute beside its three sentences.
+_EXTRA_LIMIT = 4096
+_SENTENCES = ("what", "why", "hint")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose shape has been checked."""
+
+    op: str
+    """One of `OPS`."""
+    profile: str = ""
+    """For `credential-process`."""
+    act: str = ""
+    """For `run`: what the keeper is asked to do."""
+    args: Mapping[str, object] | None = None
+    """For `run`."""
+
+
+def request_line(op: str, **fields: object) -> bytes:
+    """The line that asks for `op`; `fields` are those of the module's table. UsageError if it is too long or no JSON."""
+    try:
+        line = json.dumps({"v": VERSION, "op": op, **fields}, separators=(",", ":")).encode() + b"\n"
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"request {op} to the agent", "it holds what JSON cannot") from error
+    if len(line) > REQUEST_LIMIT:
+        raise UsageError(f"request {op} to the agent", "it is longer than 1 MiB")
+    return line
+
+
+def parse_request(line: bytes) -> Request:
+    """The request in `line`. UsageError for anything that is none; AgentUnavailable for another protocol version, so
+    that a client that is newer or older than the agent goes its way without one."""
+    record = _object(line, "request to the agent")
+    if record.get("v") != VERSION:
+        raise AgentUnavailable(
+            "request to the agent",
+            f"the running agent speaks version {VERSION} of the protocol, the request another",
+            "Run keyturn agent stop; the next unlock starts the new one.",
+        )
+    match record:
+        case {"op": "status" | "lock" as op}:
+            return Request(op)
+        case {"op": "credential-process", "profile": str(profile)} if profile:
+            return Request("credential-process", profile=profile)
+        case {"op": "run", "act": str(act), "args": dict(args)} if act:
+            return Request("run", act=act, args=args)
+        case _:
+            raise UsageError("request to the agent", "it names no act of the agent's, or lacks a part of it")
+
+
+def result_line(result: object) -> bytes:
+    """The answer that carries `result`."""
+    return _finished(json.dumps(result, separators=(",", ":"), default=_refuse).encode())
+
+
+def document_line(document: str) -> bytes:
+    """The answer that carries a finished JSON `document` as it is, byte for byte. ValueError if that is no JSON object
+    on one line."""
+    if "\n" in document or "\r" in document or not isinstance(json.loads(document), dict):
+        raise ValueError("a credential document is one JSON object on one line")
+    return _finished(document.encode())
+
+
+def error_line(error: KeyturnError) -> bytes:
+    """The answer that carries `error`, with all that its class adds."""
+    line = json.dumps({"ok": False, "error": error_to_json(error)}, separators=(",", ":")).encode()
+    return _without_identity(line) + b"\n"
+
+
+def parse_answer(line: bytes) -> Any:
+    """The result in `line`. Raises the error that it carries; AgentUnavailable for anything that is no answer."""
+    match _object(line, "answer of the agent", AgentUnavailable):
+        case {"ok": True, "result": result}:
+            return result
+        case {"ok": False, "error": dict(error)}:
+            raise error_from_json(error)
+        case _:
+            raise AgentUnavailable("answer of the agent", "it has no shape that this version knows")
+
+
+def error_to_json(error: KeyturnError) -> dict[str, object]:
+    """`error` as plain values: its type, exit code, finished line, three sentences, and the scalar attributes of its
+    class. A Secret among these stays behind."""
+    extra = {
+        name: value[:_EXTRA_LIMIT] if isinstance(value, str) else value
+        for name, value in vars(error).items()
+        if name not in _SENTENCES and isinstance(value, str | int | float)
+    }
+    return {
+        "type": type(error).__name__,
+        "exit": error.exit_code,
+        "line": error.line(),
+        "what": error.what,
+        "why": error.why,
+        "hint": error.hint,
+        "extra": extra,
+    }
+
+
+def error_from_json(record: Mapping[str, Any]) -> KeyturnError:
+    """The error that :func:`error_to_json` took apart. A type of a later version becomes the root of the tree with the
+    exit code that it had there."""
+    kind = _kinds().get(str(record.get("type")), KeyturnError)
+    what, why, hint = (str(record.get(part) or "") for part in _SENTENCES)
+    error = kind(what or "request to the agent", why, hint)
+    exit_code = record.get("exit")
+    if kind is KeyturnError and isinstance(exit_code, int) and 0 < exit_code < 256:
+        error.exit_code = exit_code
+    extra = record.get("extra")
+    for name, value in extra.items() if isinstance(extra, dict) else ():
+        if name not in _SENTENCES and type(vars(error).get(name)) is type(value):
+            setattr(error, name, value)
+    return error
+
+
+def _kinds() -> dict[str, type[KeyturnError]]:
+    def below(kind: type[KeyturnError]) -> Iterator[type[KeyturnError]]:
+        yield kind
+        for child in kind.__subclasses__():
+            yield from below(child)
+
+    return {kind.__name__: kind for kind in below(errors.KeyturnError)}
+
+
+def _object(line: bytes, subject: str, refusal: type[KeyturnError] = UsageError) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise refusal(subject, "it is not one line of JSON") from error
+    if not isinstance(record, dict):
+        raise refusal(subject, "it is not a JSON object")
+    return record
+
+
+def _finished(result: bytes) -> bytes:
+    return _without_identity(RESULT_START + result + DOCUMENT_END)
+
+
+def _without_identity(line: bytes) -> bytes:
+    if _IDENTITY in line.upper():
+        raise ValueError("an answer held the vault's identity")
+    if len(line) > ANSWER_LIMIT:
+        raise ValueError("an answer is longer than the agent gives")
+    return line
+
+
+def _refuse(value: object) -> object:
+    kind = "a secret" if isinstance(value, Secret) else f"a {type(value).__name__}"
+    raise TypeError(f"{kind} does not go over the socket")

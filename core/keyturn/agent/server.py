@@ -1,0 +1,287 @@
+"""The agent's loop: who may speak, how long, how much, and when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from keyturn import __version__
+from keyturn.agent.listener import Listener
+from keyturn.agent.peer import peer_uid
+from keyturn.agent.protocol import Request, document_line, error_line, parse_request, result_line
+from keyturn.agent.wire import REQUEST_LIMIT
+from keyturn.clock import Clock, system_clock
+from keyturn.errors import AgentUnavailable, KeyturnError, UsageError
+from keyturn.text import iso
+
+
+class KeeperPort(Protocol):
+    """What the agent needs of the keeper that holds the identity. Called from several threads at once."""
+
+    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+        """Do `op` and give back a JSON value without long-term secrets."""
+
+    def credential_process(self, name: str) -> str:
+        """The finished credential document of a profile, one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client can take of the agent."""
+
+    life: timedelta = timedelta(hours=12)
+    """How long the identity is held, by the wall clock."""
+    connections: int = 256
+    """At once; one more, and the oldest that has not finished its request is dropped."""
+    acts: int = 64
+    """Requests being worked on at once; further ones are told to do without an agent."""
+    unread: int = 16 << 20
+    """Bytes of unfinished requests, all together."""
+    speaking: float = 5.0
+    """Seconds in which a request must be complete, and an answer taken."""
+    parting: float = 5.0
+    """Seconds that acts under way are given when the agent ends."""
+    tick: float = 1.0
+    """Seconds between two looks at the wall clock, which may jump."""
+
+
+@dataclass(slots=True)
+class _Caller:
+    """A connection whose request is not complete yet."""
+
+    sock: socket.socket
+    deadline: float
+    """On the monotonic clock."""
+    heard: bytearray = field(default_factory=bytearray)
+
+
+class AgentServer:
+    """Serves one keeper on one listener until it is locked, stopped, out of reach, or its life is over.
+
+    One thread runs :meth:`serve`: it reads all requests, so that a silent or slow client costs nobody anything, and
+    answers `status` and `lock` itself. Everything else is done by a thread of its own, with its connection.
+    """
+
+    def __init__(
+        self,
+        keeper: KeeperPort,
+        listener: Listener,
+        *,
+        clock: Clock = system_clock,
+        limits: Limits | None = None,
+        report: Callable[[BaseException], None] = lambda _error: None,
+    ) -> None:
+        """:param report: told of errors that nobody foresaw; must not raise."""
+        self._keeper = keeper
+        self._listener = listener
+        self._clock = clock
+        self._limits = limits or Limits()
+        self._report = report
+        self._since: datetime = clock()
+        self._callers: dict[int, _Caller] = {}
+        self._parting: list[socket.socket] = []
+        self._selector = selectors.DefaultSelector()
+        self._wake_in, self._wake_out = socket.socketpair()
+        for end in (self._wake_in, self._wake_out):
+            end.settimeout(0)
+        self._ending = False
+        self._pool = ThreadPoolExecutor(self._limits.acts, "keyturn-act")
+        self._change = threading.Condition()
+        self._acts = 0
+        self._generation = 0
+
+    def serve(self) -> None:
+        """Answer until the end. Afterwards nobody can connect; whoever asked to lock stays connected until the process
+        ends, or until :meth:`close`."""
+        self._selector.register(self._listener.sock, selectors.EVENT_READ)
+        self._selector.register(self._wake_out, selectors.EVENT_READ)
+        try:
+            while not self._is_over():
+                for key, _ in self._selector.select(self._patience()):
+                    if self._is_over():
+                        break
+                    if key.fileobj is self._listener.sock:
+                        self._accept()
+                    elif key.fd in self._callers:
+                        self._listen(self._callers[key.fd])
+                self._drop_late()
+                if not self._listener.is_reachable():
+                    self._ending = True
+        finally:
+            self._part()
+
+    def stop(self) -> None:
+        """End `serve` soon. May be called from any thread and from a signal handler."""
+        self._ending = True
+        with contextlib.suppress(OSError):
+            self._wake_in.send(b"\0")
+
+    def close(self) -> None:
+        """Let go of everything, in a process that goes on."""
+        for sock in (*self._parting, self._wake_in, self._wake_out):
+            sock.close()
+        self._parting.clear()
+        self._selector.close()
+        self._listener.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _is_over(self) -> bool:
+        return self._ending or self._clock() - self._since >= self._limits.life
+
+    def _patience(self) -> float:
+        left = (self._since + self._limits.life - self._clock()).total_seconds()
+        return max(0.0, min(left, self._limits.tick))
+
+    # -- reading
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.sock.accept()
+        except OSError:
+            self._drop_oldest()
+            return
+        if peer_uid(sock) != os.geteuid():
+            sock.close()
+            return
+        sock.settimeout(0)
+        if len(self._callers) >= self._limits.connections:
+            self._drop_oldest()
+        caller = _Caller(sock, time.monotonic() + self._limits.speaking)
+        self._callers[sock.fileno()] = caller
+        self._selector.register(sock, selectors.EVENT_READ)
+        self._listen(caller)
+
+    def _listen(self, caller: _Caller) -> None:
+        try:
+            part = caller.sock.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            part = b""
+        if not part:
+            self._drop(caller)
+            return
+        caller.heard += part
+        line, newline, _ = caller.heard.partition(b"\n")
+        if len(line) > REQUEST_LIMIT:
+            self._release(caller)
+            self._answer(
+                caller.sock, error_line(UsageError("request to the agent", "it is longer than 1 MiB"))
+            )
+        elif newline:
+            self._release(caller)
+            self._take(caller.sock, bytes(line))
+        elif sum(len(other.heard) for other in self._callers.values()) > self._limits.unread:
+            self._drop(max(self._callers.values(), key=lambda other: len(other.heard)))
+
+    def _release(self, caller: _Caller) -> None:
+        del self._callers[caller.sock.fileno()]
+        self._selector.unregister(caller.sock)
+
+    def _drop(self, caller: _Caller) -> None:
+        self._release(caller)
+        caller.sock.close()
+
+    def _drop_oldest(self) -> None:
+        if self._callers:
+            self._drop(min(self._callers.values(), key=lambda caller: caller.deadline))
+
+    def _drop_late(self) -> None:
+        now = time.monotonic()
+        for caller in [caller for caller in self._callers.values() if caller.deadline < now]:
+            self._drop(caller)
+
+    # -- answering
+
+    def _take(self, sock: socket.socket, line: bytes) -> None:
+        try:
+            request = parse_request(line)
+            if self._is_over():
+                raise AgentUnavailable("the agent", "its time is over", "Run keyturn vault unlock.")
+        except KeyturnError as error:
+            self._answer(sock, error_line(error))
+            return
+        match request.op:
+            case "status":
+                self._answer(sock, result_line(self._status()))
+            case "lock":
+                self._lock(sock)
+            case _:
+                self._begin(sock, request)
+
+    def _status(self) -> dict[str, object]:
+        with self._change:
+            generation = self._generation
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "since": iso(self._since),
+            "until": iso(self._since + self._limits.life),
+            "generation": generation,
+        }
+
+    def _lock(self, sock: socket.socket) -> None:
+        self._listener.withdraw()
+        self._parting.append(sock)
+        with contextlib.suppress(OSError):
+            sock.send(result_line({"pid": os.getpid()}))
+        self._ending = True
+
+    def _begin(self, sock: socket.socket, request: Request) -> None:
+        with self._change:
+            is_busy = self._acts >= self._limits.acts
+            self._acts += not is_busy
+        if is_busy:
+            self._answer(sock, error_line(AgentUnavailable("the agent", "it is busy", "Try again.")))
+        else:
+            self._pool.submit(self._act, sock, request)
+
+    def _act(self, sock: socket.socket, request: Request) -> None:
+        try:
+            answer = self._answer_to(request)
+            with self._change:
+                self._generation += request.op == "run"
+            self._answer(sock, answer)
+        finally:
+            with self._change:
+                self._acts -= 1
+                self._change.notify_all()
+
+    def _answer_to(self, request: Request) -> bytes:
+        try:
+            try:
+                if request.op == "credential-process":
+                    return document_line(self._keeper.credential_process(request.profile))
+                return result_line(self._keeper.privileged(request.act, request.args or {}))
+            except KeyturnError as error:
+                return error_line(error)
+        except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
+            self._report(error)
+            return error_line(
+                KeyturnError(
+                    request.act or request.op, "something unforeseen", "See keyturn.log in the state folder."
+                )
+            )
+
+    def _answer(self, sock: socket.socket, answer: bytes) -> None:
+        with contextlib.closing(sock), contextlib.suppress(OSError):
+            sock.settimeout(self._limits.speaking)
+            sock.sendall(answer)
+
+    # -- ending
+
+    def _part(self) -> None:
+        self._listener.withdraw()
+        for caller in list(self._callers.values()):
+            self._drop(caller)
+        with self._change:
+            self._change.wait_for(lambda: self._acts == 0, self._limits.parting)

@@ -1,0 +1,90 @@
+"""Where the agent's socket lies: one set of rules, cheap enough for the fast path, used by everybody."""
+# ruff: noqa: PTH109, PTH111, PTH112, PTH116 - importing pathlib costs a tenth of the fast path's whole budget
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: A unix socket's path is limited to 104 bytes on macOS and 108 on Linux; past this we use the temporary folder.
+SOCKET_PATH_LIMIT = 100
+
+
+def home_folder(environ: Mapping[str, str]) -> str:
+    """The person's home: `HOME`, else what the user database says."""
+    return environ.get("HOME") or os.path.expanduser("~")
+
+
+def own_folder(environ: Mapping[str, str]) -> str | None:
+    """The one folder that `KEYTURN_HOME` names for all files of keyturn, absolute; None where it is not set."""
+    own = environ.get("KEYTURN_HOME", "")
+    if not own:
+        return None
+    if own == "~" or own.startswith("~/"):
+        own = home_folder(environ) + own[1:]
+    if not own.startswith("/"):
+        own = f"{os.getcwd()}/{own}"
+    return own.rstrip("/") or "/"
+
+
+def state_folder(environ: Mapping[str, str]) -> str:
+    """The folder of the index, the logs and, without a runtime folder, the socket."""
+    own = own_folder(environ)
+    if own is not None:
+        return f"{own}/state"
+    named = environ.get("XDG_STATE_HOME", "")
+    if named.startswith("/"):
+        return f"{named.rstrip('/')}/keyturn"
+    if sys.platform == "darwin":
+        return f"{home_folder(environ)}/Library/Application Support/keyturn"
+    return f"{home_folder(environ)}/.local/state/keyturn"
+
+
+def run_folder(environ: Mapping[str, str]) -> str:
+    """The folder meant for the socket: under `KEYTURN_HOME`, else in the runtime folder, else in the state folder.
+
+    A runtime folder that belongs to somebody else (as after `su`) or that others can write to is none.
+    """
+    own = own_folder(environ)
+    if own is not None:
+        return f"{own}/run"
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    if runtime.startswith("/") and _is_private(runtime):
+        return f"{runtime.rstrip('/')}/keyturn"
+    return f"{state_folder(environ)}/run"
+
+
+def socket_path(environ: Mapping[str, str]) -> str:
+    """The agent's socket for this environment: `agent.sock` in :func:`run_folder`, or, where that path is too long
+    for a socket, a name made from it in a folder of this user's in the temporary folder."""
+    run = run_folder(environ)
+    path = f"{run}/agent.sock"
+    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+        return path
+    return _short_path(environ, run)
+
+
+def _short_path(environ: Mapping[str, str], run: str) -> str:
+    import hashlib
+
+    digest = hashlib.sha256(os.fsencode(run)).hexdigest()[:16]
+    name = f"keyturn-{os.getuid()}/{digest}.sock"
+    folder = environ.get("TMPDIR", "").rstrip("/")
+    if folder.startswith("/") and os.path.isdir(folder):
+        path = f"{folder}/{name}"
+        if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+            return path
+    return f"/tmp/{name}"  # noqa: S108 - the folder in it is ours, 0700, and refused if it is not
+
+
+def _is_private(folder: str) -> bool:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022

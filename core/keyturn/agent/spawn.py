@@ -1,0 +1,116 @@
+"""Starting the agent from another process of keyturn, and handing it what opens the vault."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from keyturn.agent.protocol import parse_answer
+from keyturn.errors import AgentUnavailable
+from keyturn.hardening import agent_environment
+from keyturn.places import Places
+from keyturn.secret import Secret
+
+#: Opening by passphrase takes a good second, a keyring may ask its owner.
+PATIENCE = 30.0
+
+_ANSWER_LIMIT = 64 << 10
+
+
+def agent_command() -> tuple[str, ...]:
+    """The program of the agent: this interpreter, deaf to `PYTHON*`, the user's site folder and the working folder."""
+    return (sys.executable, "-I", "-m", "keyturn.agent")
+
+
+def start_agent(
+    places: Places,
+    environ: Mapping[str, str],
+    *,
+    passphrase: Secret | None = None,
+    recovery_key: Secret | None = None,
+    command: Sequence[str] | None = None,
+    patience: float = PATIENCE,
+) -> None:
+    """See :func:`keyturn.agent.client.start`.
+
+    :param command: another program that obeys the same contract.
+    :param patience: seconds.
+    """
+    if not sys.executable:
+        raise _unavailable("this Python does not know where its program lies")
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own program, by its absolute path
+            command or agent_command(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=_environment(places, environ),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _unavailable(f"its program does not start: {error}") from error
+    with process:
+        try:
+            answer = _handed_over(process, _opening(passphrase, recovery_key), patience)
+        except TimeoutError:
+            # Somebody still holds the pipe, so the session is alive and its number is nobody else's.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise _unavailable(f"it did not open the vault within {patience:g} s") from None
+    if not answer.endswith(b"\n"):
+        raise _unavailable("it ended before it opened the vault")
+    parse_answer(answer)
+
+
+def _environment(places: Places, environ: Mapping[str, str]) -> dict[str, str]:
+    kept = agent_environment(environ, Path.cwd())
+    resolved = {
+        "AWS_CONFIG_FILE": places.aws_config,
+        "AWS_SHARED_CREDENTIALS_FILE": places.aws_credentials,
+    }
+    kept.update((name, str(path)) for name, path in resolved.items() if kept.get(name))
+    return kept
+
+
+def _opening(passphrase: Secret | None, recovery_key: Secret | None) -> bytes:
+    words = {}
+    if passphrase is not None:
+        words["passphrase"] = passphrase.reveal()
+    elif recovery_key is not None:
+        words["recovery_key"] = recovery_key.reveal()
+    return json.dumps(words).encode() + b"\n"
+
+
+def _handed_over(process: subprocess.Popen[bytes], opening: bytes, patience: float) -> bytes:
+    """What the agent says to `opening`: one line, or less if it ended before."""
+    assert process.stdin is not None  # noqa: S101 - both are pipes, asked for above
+    assert process.stdout is not None  # noqa: S101 - see above
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(opening)
+        process.stdin.close()
+    deadline = time.monotonic() + patience
+    answer = b""
+    while not answer.endswith(b"\n"):
+        ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise TimeoutError
+        part = os.read(process.stdout.fileno(), 65536)
+        if not part or len(answer) > _ANSWER_LIMIT:
+            break
+        answer += part
+    return answer
+
+
+def _unavailable(why: str) -> AgentUnavailable:
+    return AgentUnavailable(
+        "start of the agent", why, "keyturn works without one; it asks for the passphrase each time."
+    )

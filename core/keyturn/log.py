@@ -1,0 +1,116 @@
+"""The log: what nobody foresaw, and the warnings of libraries, without a word that could be a secret."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import threading
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from keyturn.text import iso, safe
+
+_LIMIT = 1 << 20
+_LOGGER = logging.getLogger("keyturn")
+
+#: What follows one of these words, and any run of characters as long as a secret access key. A path or an id too much
+#: is no loss here.
+_SECRETS = (
+    (
+        re.compile(
+            r"(?i)((?:secret|token|password|passphrase|authorization|signature|assertion|code)\w*\W{1,4})\S+"
+        ),
+        r"\1***",
+    ),
+    (re.compile(r"(?i)age-secret-key-\w*"), "***"),
+    (re.compile(r"[A-Za-z0-9/+=_]{32,}"), "***"),
+)
+
+
+def redacted(text: str) -> str:
+    """`text` on one line, without what looks like a secret and without what a terminal would obey."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return safe(text)
+
+
+def where(error: BaseException) -> str:
+    """The type of `error` and the places that it passed, innermost last. Its message and its variables may hold
+    anything and are left out."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " > ".join(
+        f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}" for frame in frames[-30:]
+    )
+    kind = f"{type(error).__module__}.{type(error).__qualname__}"
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    behind = f"; behind it {type(cause).__module__}.{type(cause).__qualname__}" if cause else ""
+    return safe(f"{kind} at {places or 'no known place'}{behind}", limit=8000)
+
+
+class RedactedFile(logging.Handler):
+    """Appends WARNING and up to `keyturn.log` in a folder: 0600, at most 1 MiB, and one older file of that size.
+
+    A log that cannot be written is no reason to fail: the entry is dropped.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(logging.WARNING)
+        self.path = folder / "keyturn.log"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._append(self._line(record))
+        except Exception:  # noqa: BLE001 - nothing that fails here may be shown or stop the caller
+            return
+
+    def _line(self, record: logging.LogRecord) -> bytes:
+        text = redacted(record.getMessage())
+        if record.exc_info and record.exc_info[1] is not None:
+            text += ": " + where(record.exc_info[1])
+        at = iso(datetime.fromtimestamp(record.created, UTC))
+        line = f"{at} {record.levelname} [{record.process}] {safe(record.name)}: {text}\n"
+        return line.encode("utf-8", "backslashreplace")
+
+    def _append(self, line: bytes) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self.path, flags, 0o600)
+        try:
+            if os.fstat(descriptor).st_size + len(line) > _LIMIT:
+                self.path.replace(self.path.with_suffix(".log.1"))
+                os.close(descriptor)
+                descriptor = os.open(self.path, flags, 0o600)
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+
+def open_log(folder: Path) -> None:
+    """Send this process's warnings, and every exception that nobody catches, to the log in `folder` and nowhere else. A second call does nothing.
+
+    Python's own hooks print a traceback to stderr, with a message that may hold anything.
+    """
+    root = logging.getLogger()
+    if any(isinstance(handler, RedactedFile) for handler in root.handlers):
+        return
+    logging.raiseExceptions = False
+    root.addHandler(RedactedFile(folder))
+    root.setLevel(logging.WARNING)
+    sys.excepthook = _uncaught
+    sys.unraisablehook = lambda unraisable: unforeseen(unraisable.exc_value)
+    threading.excepthook = lambda args: unforeseen(args.exc_value)
+
+
+def unforeseen(error: BaseException | None) -> None:
+    """Log an exception that nobody foresaw: its type and the places it passed."""
+    if error is not None:
+        _LOGGER.error("unforeseen", exc_info=error)
+
+
+def _uncaught(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    unforeseen(error)
+    sys.stderr.write("keyturn: something unforeseen; see keyturn.log in the state folder.\n")
