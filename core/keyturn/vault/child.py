@@ -1,0 +1,105 @@
+"""A short-lived process of our own for what must not hang, eat memory or be left behind: it gets its request on a pipe,
+answers on a pipe, and is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+
+#: Nothing secret is in here or in its arguments: the module to run and the folders to import from.
+_BOOT = (
+    "import importlib, json, sys\n"
+    "sys.path[:] = json.loads(sys.argv[2])\n"
+    "importlib.import_module(sys.argv[1]).child_main()\n"
+)
+#: On top of the child's own limit, which it sets once its imports are done.
+_START_SECONDS = 20.0
+
+
+class ChildFailed(Exception):
+    """The child gave no answer.
+
+    :param why: for a person, without anything of the request.
+    :param timed_out: it did not end by itself within its time.
+    """
+
+    def __init__(self, why: str, *, timed_out: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.timed_out = timed_out
+
+
+def run(module: str, request: bytes, seconds: float, environ: Mapping[str, str]) -> bytes:
+    """Runs `child_main` of `module` in a new interpreter and returns what it wrote.
+
+    The interpreter is isolated from the caller's `PYTHON*` variables and working folder, and imports from where this
+    one does.
+
+    :param request: written to its standard input; may be secret.
+    :param seconds: the limit that the child gives itself by :func:`limit`.
+    :raises ChildFailed: it was killed, timed out, or ended in an error.
+    """
+    import signal
+
+    folders = json.dumps([entry for entry in sys.path if entry.startswith("/")])
+    process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
+        [sys.executable, "-I", "-c", _BOOT, module, folders],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=dict(environ),
+        cwd="/",
+    )
+    with process:
+        try:
+            answer, _ = process.communicate(request, timeout=seconds + _START_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            answer = b""
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode in (-signal.SIGALRM, -signal.SIGKILL):
+        raise ChildFailed(f"no answer within {seconds:.0f} s", timed_out=True)
+    if process.returncode != 0:
+        raise ChildFailed("its process ended without an answer")
+    return answer
+
+
+def limit(seconds: float, memory: int | None = None) -> None:
+    """In the child: dead after `seconds`, at most `memory` bytes of address space.
+
+    The alarm's default action ends the process even while a library holds the interpreter lock.
+    """
+    import resource
+    import signal
+
+    if memory is not None and sys.platform == "linux":
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if hard == resource.RLIM_INFINITY or hard > memory:
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def read_request() -> bytes:
+    """In the child: all of standard input, once this process is closed to others and leaves no core file."""
+    from keyturn.hardening import close_process
+
+    close_process()
+    return sys.stdin.buffer.read()
+
+
+def answer(data: bytes) -> None:
+    """In the child: `data` as the whole answer."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def library_paths(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What a child that needs nothing else must know to find its libraries."""
+    return {name: environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in environ}

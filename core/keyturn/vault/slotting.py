@@ -1,0 +1,147 @@
+"""How a slot is filled, emptied and opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keyturn.errors import KeyringAbsent, UsageError, VaultCorrupt, WrongPassphrase
+from keyturn.ownfile import sync_dir
+from keyturn.secret import Secret
+from keyturn.vault import age, generations, label, unseal
+from keyturn.vault.files import discard, put, read_regular
+from keyturn.vault.label import PASSPHRASE, Label
+from keyturn.vault.slots import KeyringPort
+
+IDENTITY_FILE = "identity.age"
+_RESET = "Open the vault with the recovery key, and set a passphrase by `keyturn vault reset-passphrase`"
+
+
+def foreign_label() -> VaultCorrupt:
+    """`recipient.txt` and the identity do not belong together: what is sealed now would be sealed to somebody else."""
+    return VaultCorrupt(
+        label.FILE, "it names another identity than the vault's; somebody replaced it", label.HINT
+    )
+
+
+def require_keyring(port: KeyringPort | None) -> KeyringPort:
+    """The port, if there is one.
+
+    :raises KeyringAbsent: there is none.
+    """
+    if port is None:
+        raise KeyringAbsent("system keyring", "none is in use here", "Use the passphrase or the recovery key")
+    return port
+
+
+def by_keyring(current: Label, port: KeyringPort | None) -> age.Identity:
+    """The identity that the keyring holds for this vault.
+
+    :raises KeyringAbsent: the vault has no keyring slot, the keyring no entry for it; or another error of the port.
+    :raises VaultCorrupt: the entry is not the identity of `recipient.txt`.
+    """
+    hint = "Unlock by `keyturn vault unlock` with the passphrase or the recovery key"
+    if label.KEYRING not in current.slots:
+        raise KeyringAbsent("system keyring", "this vault is not kept in it", hint)
+    found = require_keyring(port).get(current.entry)
+    if found is None:
+        raise KeyringAbsent("system keyring", "it is open but has no entry for this vault", hint)
+    return _matching(age.Identity.parse(found), current)
+
+
+def by_passphrase(folder: Path, current: Label, passphrase: Secret) -> age.Identity:
+    """The identity that `identity.age` holds.
+
+    :raises WrongPassphrase: the passphrase does not open it.
+    :raises VaultCorrupt: the file is damaged, or its identity is not that of `recipient.txt`.
+    :raises UsageError: the vault has no passphrase slot.
+    """
+    if PASSPHRASE not in current.slots:
+        raise UsageError(
+            "the vault", "it has no passphrase", "Unlock it by the system keyring or the recovery key"
+        )
+    sealed = read_sealed_identity(folder, current)
+    plain = unseal.unseal(sealed, passphrase, IDENTITY_FILE)
+    return _matching(age.Identity.parse(Secret(plain.decode("ascii", errors="replace"))), current)
+
+
+def by_recovery_key(folder: Path, current: Label, recovery_key: Secret) -> age.Identity:
+    """The identity that a person typed. Who holds a key that opens the documents is right, and a recipient that says
+    otherwise is wrong.
+
+    :raises WrongPassphrase: it is no recovery key, or another vault's.
+    :raises VaultCorrupt: it opens `keys.age`, but `recipient.txt` names another identity.
+    """
+    identity = age.identity_from(recovery_key)
+    if identity.recipient != current.recipient:
+        if next(generations.sound(folder, identity), None) is not None:
+            raise foreign_label()
+        raise not_ours()
+    return identity
+
+
+def not_ours() -> WrongPassphrase:
+    """The recovery key of another vault."""
+    return WrongPassphrase(
+        "recovery key", "it belongs to another vault", "Use the one that was shown for this vault"
+    )
+
+
+def read_sealed_identity(folder: Path, current: Label) -> bytes:
+    """`identity.age`, as it was written.
+
+    :raises VaultCorrupt: gone, damaged, or not such a file.
+    """
+    sealed = read_regular(folder / IDENTITY_FILE, unseal.IDENTITY_LIMIT)
+    if sealed is None:
+        raise VaultCorrupt(IDENTITY_FILE, "it is gone", _RESET)
+    if label.digest(sealed) not in current.digests:
+        raise VaultCorrupt(IDENTITY_FILE, "it is damaged", _RESET)
+    unseal.check_header(sealed, IDENTITY_FILE, unseal.IDENTITY_LIMIT)
+    return sealed
+
+
+def seal_identity(identity: age.Identity, passphrase: Secret) -> bytes:
+    """The bytes of `identity.age`; an identity file as `age-keygen` writes it is inside, so `age -d` gives one back."""
+    return unseal.seal(identity.reveal().reveal().encode("ascii") + b"\n", passphrase, IDENTITY_FILE)
+
+
+def put_sealed_identity(folder: Path, current: Label, sealed: bytes) -> None:
+    """Puts the passphrase slot in place, under the vault's lock. At each moment the label knows the file that is there."""
+    new = label.digest(sealed)
+    put_label(folder, current, slots=current.slots, digests=(*_present_digest(folder, current), new))
+    put(folder / IDENTITY_FILE, sealed)
+    put_label(folder, current, slots=current.with_slot(PASSPHRASE), digests=(new,))
+
+
+def _present_digest(folder: Path, current: Label) -> tuple[str, ...]:
+    """The digest of the `identity.age` that is there, if it is one that the label knows."""
+    try:
+        return (label.digest(read_sealed_identity(folder, current)),)
+    except VaultCorrupt:
+        return ()
+
+
+def put_label(
+    folder: Path, current: Label, *, slots: tuple[str, ...], digests: tuple[str, ...] | None = None
+) -> None:
+    """Writes `recipient.txt` with these slots, and these digests if they change."""
+    kept = current.digests if digests is None else digests
+    put(folder / label.FILE, Label(current.recipient, current.vault_id, slots, kept).encode())
+
+
+def drop(folder: Path, current: Label, slot: str) -> None:
+    """Takes `slot` off the label, and the passphrase's file away with it."""
+    if slot == PASSPHRASE:
+        put_label(folder, current, slots=current.without_slot(slot), digests=())
+        discard(folder / IDENTITY_FILE)
+        sync_dir(folder)
+    else:
+        put_label(folder, current, slots=current.without_slot(slot))
+
+
+def _matching(identity: age.Identity | None, current: Label) -> age.Identity:
+    if identity is None:
+        raise VaultCorrupt("the slot", "it holds no identity", _RESET)
+    if identity.recipient != current.recipient:
+        raise foreign_label()
+    return identity

@@ -1,0 +1,381 @@
+"""The vault of one person: a folder of age files, and the identity that opens them while it is held."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from keyturn.errors import (
+    KeyringAbsent,
+    NeedsUnlock,
+    NeedsVault,
+    UsageError,
+    VaultCorrupt,
+    VaultError,
+)
+from keyturn.model import VaultState
+from keyturn.ownfile import locked
+from keyturn.secret import Secret
+from keyturn.vault import age, documents, founding, generations, label, mending, slotting
+from keyturn.vault.documents import Document
+from keyturn.vault.files import check_private, move_aside, put, read_regular, sweep, writing
+from keyturn.vault.label import KEYRING, PASSPHRASE, Label
+from keyturn.vault.mending import Restored
+from keyturn.vault.slots import KeyringPort
+
+SESSIONS_FILE = "sessions.age"
+LOCK_FILE = "lock"
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def _unknown() -> int:
+    return 0
+
+
+class Vault:
+    """Entries by name, sealed; slots that open them. Thread-safe; nothing is read before a method asks for it.
+
+    Methods that read or change what is inside raise `NeedsVault` (there is none), `NeedsUnlock` (the identity is not
+    held), `VaultCorrupt`, `VaultNewer`, and, where they write, `VaultError` (the system refused; the old state stands),
+    `UnsafeFile` or `FileBusy`. A damaged file is never written over.
+
+    age does not say who sealed a file. Who can write into the folder can put a document of theirs there, or an old one;
+    the old one is noticed by `expected_generation`.
+
+    :param folder: the vault's folder, 0700; made by :meth:`create`.
+    :param keyring: the system keyring; without it the keyring slot cannot be used.
+    :param expected_generation: gives the highest generation of `keys.age` that the caller knows of.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        keyring: KeyringPort | None = None,
+        *,
+        expected_generation: Callable[[], int] = _unknown,
+    ) -> None:
+        self.folder = folder
+        self._keyring = keyring
+        self._expected = expected_generation
+        self._guard = threading.RLock()
+        self._identity: age.Identity | None = None
+        self._seen = 0
+
+    def __repr__(self) -> str:
+        return f"<Vault {self.folder}>"
+
+    def state(self) -> VaultState:
+        """What it can do now, by the files' shape alone (milliseconds, nothing is opened)."""
+        if not founding.occupied(self.folder):
+            return VaultState.ABSENT
+        try:
+            current = self._label()
+            start = read_regular(self.folder / generations.FILE)
+            if PASSPHRASE in current.slots:
+                slotting.read_sealed_identity(self.folder, current)
+        except VaultError:
+            return VaultState.BROKEN
+        if start is None or not start.startswith(age.MAGIC):
+            return VaultState.BROKEN
+        if self._identity is not None:
+            return VaultState.OPEN
+        return VaultState.CLOSED if KEYRING in current.slots else VaultState.LOCKED
+
+    def slots(self) -> tuple[str, ...]:
+        """What opens it besides the recovery key: of `keyring` and `passphrase`."""
+        return self._label().slots
+
+    def recipient(self) -> str:
+        """What to seal to: `age1…`. From the identity while that is held, else from `recipient.txt`."""
+        held = self._identity
+        return self._label().recipient if held is None else held.recipient
+
+    # -- opening and closing --------------------------------------------------------------------------------------
+
+    def create(self, slot: str, passphrase: Secret | None = None) -> Secret:
+        """Makes the vault with one slot and leaves it open.
+
+        :param slot: `keyring` or `passphrase`.
+        :returns: the recovery key, for the person to keep.
+        :raises VaultExists: the folder holds anything, readable or not.
+        :raises KeyringAbsent: or another error of the keyring.
+        """
+        identity = age.Identity.generate()
+        first = Document(documents.KEYS, 1, {})
+        founding.found(self.folder, identity, first, founding.Slot(slot, passphrase, self._keyring))
+        self._hold(identity, first.generation)
+        return identity.reveal()
+
+    def import_export(
+        self, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None = None
+    ) -> None:
+        """Makes this vault from what :meth:`export` gave, with one slot, and leaves it open. Its recovery key is that of
+        the vault it came from.
+
+        :raises VaultExists: as :meth:`create`.
+        :raises WrongPassphrase: `export_passphrase` does not open it.
+        """
+        identity, document = founding.read_export(exported, export_passphrase)
+        founding.found(self.folder, identity, document, founding.Slot(slot, passphrase, self._keyring))
+        self._hold(identity, document.generation)
+
+    def export(self, passphrase: Secret) -> bytes:
+        """All there is to take elsewhere, identity and keys, as one age file that `passphrase` opens (`age -d`)."""
+        return founding.write_export(self._held(), self._keys(), passphrase)
+
+    def unlock(self, *, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
+        """Holds the identity from now on: by passphrase, by recovery key, or by the keyring if neither is given.
+
+        :raises WrongPassphrase: passphrase or recovery key are not this vault's.
+        :raises VaultCorrupt: `identity.age` is damaged, or `recipient.txt` names another identity.
+        :raises KeyringAbsent: or another error of the keyring; also where it has no entry for this vault.
+        """
+        current = self._label()
+        if recovery_key is not None:
+            identity = slotting.by_recovery_key(self.folder, current, recovery_key)
+        elif passphrase is not None:
+            identity = slotting.by_passphrase(self.folder, current, passphrase)
+        else:
+            identity = slotting.by_keyring(current, self._keyring)
+        self._hold(identity, 0)
+
+    def forget(self) -> None:
+        """Drops the identity."""
+        with self._guard:
+            self._identity = None
+
+    def recovery_key(self) -> Secret:
+        """The identity itself, as any age program takes it."""
+        return self._held().reveal()
+
+    # -- what is inside -------------------------------------------------------------------------------------------
+
+    def key(self, name: str) -> dict[str, Any] | None:
+        """An entry of `keys.age`, None if there is none."""
+        entry: dict[str, Any] | None = self._keys().entries.get(name)
+        return entry
+
+    def key_names(self) -> tuple[str, ...]:
+        """The names in `keys.age`, sorted."""
+        return tuple(sorted(self._keys().entries))
+
+    def generation(self) -> int:
+        """The number of changes that `keys.age` has seen."""
+        return self._keys().generation
+
+    def change_keys(self, change: Change) -> int:
+        """Lets `change` edit the entries of `keys.age` in place, and writes what comes out, under the vault's lock.
+
+        Nothing is written if `change` raises, or if it changed nothing. It must do nothing slow, and no I/O.
+
+        :returns: the generation afterwards, to be passed to `expected_generation` from now on.
+        """
+        identity = self._held()
+        with self._writing(generations.FILE):
+            before, old = generations.read(self.folder, identity, self._floor())
+            entries = copy.deepcopy(old.entries)
+            change(entries)
+            if entries == old.entries:
+                return old.generation
+            new = Document(documents.KEYS, old.generation + 1, entries)
+            generations.write(self.folder, identity, new, before)
+            self._seen = max(self._seen, new.generation)
+        return new.generation
+
+    def session(self, name: str) -> dict[str, Any] | None:
+        """An entry of `sessions.age`, None if there is none. A damaged cache counts as empty."""
+        entry: dict[str, Any] | None = self._sessions(self._held()).entries.get(name)
+        return entry
+
+    def session_names(self) -> tuple[str, ...]:
+        """The names in `sessions.age`, sorted."""
+        return tuple(sorted(self._sessions(self._held()).entries))
+
+    def change_sessions(self, change: Change) -> None:
+        """As :meth:`change_keys` for `sessions.age`, a cache without generations: one that cannot be read is moved aside
+        and begun anew.
+
+        :raises VaultNewer: a later keyturn wrote it.
+        """
+        identity = self._held()
+        file = self.folder / SESSIONS_FILE
+        with self._writing(SESSIONS_FILE):
+            old = self._sessions(identity)
+            entries = copy.deepcopy(old.entries)
+            change(entries)
+            if entries == old.entries:
+                return
+            if old.generation == 0 and file.exists():
+                move_aside(file)
+            new = Document(documents.SESSIONS, old.generation + 1, entries)
+            put(file, age.seal(new.encode(), identity.recipient))
+
+    def seal(self, data: bytes) -> bytes:
+        """`data` as an age file for this vault. Needs no identity."""
+        return age.seal(data, self.recipient())
+
+    def open(self, data: bytes) -> bytes:
+        """The plaintext of what :meth:`seal` made."""
+        return self._held().open(data, "a sealed file")
+
+    # -- slots ----------------------------------------------------------------------------------------------------
+
+    def set_passphrase(self, new: Secret) -> None:
+        """Gives it a passphrase slot, or that slot a new passphrase. Needs the identity; takes some seconds.
+
+        A crash leaves a slot that opens by the old or by the new passphrase.
+        """
+        identity = self._held()
+        sealed = slotting.seal_identity(identity, new)
+        with self._writing(slotting.IDENTITY_FILE):
+            slotting.put_sealed_identity(self.folder, self._own_label(identity), sealed)
+
+    def change_passphrase(self, old: Secret, new: Secret) -> None:
+        """:meth:`set_passphrase` for who knows the old one; the vault is open afterwards.
+
+        :raises WrongPassphrase: `old` does not open it.
+        """
+        self.unlock(passphrase=old)
+        self.set_passphrase(new)
+
+    def reset_passphrase(self, recovery_key: Secret, new: Secret) -> None:
+        """:meth:`set_passphrase` for who has the recovery key; the vault is open afterwards.
+
+        :raises WrongPassphrase: it is not this vault's.
+        """
+        self.unlock(recovery_key=recovery_key)
+        self.set_passphrase(new)
+
+    def add_keyring(self) -> None:
+        """Gives it the keyring slot. Needs the identity.
+
+        :raises KeyringAbsent: or another error of the keyring.
+        """
+        identity = self._held()
+        port = slotting.require_keyring(self._keyring)
+        with self._writing(label.FILE):
+            current = self._own_label(identity)
+            port.set(current.entry, identity.reveal())
+            slotting.put_label(self.folder, current, slots=current.with_slot(KEYRING))
+
+    def remove_slot(self, slot: str) -> None:
+        """Takes a slot away. Needs the identity.
+
+        :raises UsageError: it is the last one, or not one of its slots.
+        :raises KeyringLocked: or `KeyringDenied`: the entry could not be deleted, so the slot is still there.
+        """
+        identity = self._held()
+        with self._writing(label.FILE):
+            current = self._own_label(identity)
+            if slot not in current.slots:
+                raise UsageError(f"removing the slot {slot}", "the vault has no such slot")
+            if len(current.slots) == 1:
+                raise UsageError(f"removing the slot {slot}", "it is the last one", "Add another slot first")
+            if slot == KEYRING and self._keyring is not None:
+                # A keyring that is gone for good must not hold the slot in place.
+                with contextlib.suppress(KeyringAbsent):
+                    self._keyring.delete(current.entry)
+            slotting.drop(self.folder, current, slot)
+
+    # -- damage ---------------------------------------------------------------------------------------------------
+
+    def restore_newest_good(self) -> Restored | None:
+        """Makes the newest generation that can be read the present one; None if the present one is sound.
+
+        The damaged `keys.age` is moved aside, not overwritten. Needs the identity.
+
+        :raises VaultCorrupt: no generation can be read.
+        """
+        identity = self._held()
+        with self._writing(generations.FILE):
+            restored = mending.restore_keys(self.folder, identity, self._floor())
+            if restored is not None:
+                self._seen = restored.generation
+        return restored
+
+    def restore_label(self, recovery_key: Secret) -> tuple[str, ...]:
+        """Writes a damaged or foreign `recipient.txt` anew from the identity, and leaves the vault open.
+
+        The damaged one is moved aside. A passphrase slot stays if its file has the shape of one; the keyring slot has to
+        be added again.
+
+        :returns: the slots it has now.
+        :raises WrongPassphrase: no generation of `keys.age` opens by that recovery key.
+        """
+        if not founding.occupied(self.folder):
+            raise _no_vault()
+        identity = age.identity_from(recovery_key)
+        with self._writing(label.FILE):
+            new = mending.restore_label(self.folder, identity)
+        self._hold(identity, 0)
+        return new.slots
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _hold(self, identity: age.Identity, generation: int) -> None:
+        with self._guard:
+            self._identity = identity
+            self._seen = max(self._seen, generation)
+
+    def _held(self) -> age.Identity:
+        with self._guard:
+            if self._identity is not None:
+                return self._identity
+        if not founding.occupied(self.folder):
+            raise _no_vault()
+        raise NeedsUnlock("the vault", "it is locked", "Run `keyturn vault unlock`")
+
+    def _label(self) -> Label:
+        if not founding.occupied(self.folder):
+            raise _no_vault()
+        current = label.read(self.folder)
+        if current is None:
+            raise VaultCorrupt(label.FILE, "it is gone", label.HINT)
+        return current
+
+    def _own_label(self, identity: age.Identity) -> Label:
+        current = self._label()
+        if current.recipient != identity.recipient:
+            raise slotting.foreign_label()
+        return current
+
+    def _floor(self) -> int:
+        return max(self._seen, self._expected())
+
+    def _keys(self) -> Document:
+        _, document = generations.read(self.folder, self._held(), self._floor())
+        with self._guard:
+            self._seen = max(self._seen, document.generation)
+        return document
+
+    def _sessions(self, identity: age.Identity) -> Document:
+        """The cache; generation 0 where there is none that can be read."""
+        try:
+            sealed = read_regular(self.folder / SESSIONS_FILE)
+            if sealed is not None:
+                plain = identity.open(sealed, SESSIONS_FILE)
+                return documents.decode(plain, documents.SESSIONS, SESSIONS_FILE)
+        except VaultCorrupt:
+            pass
+        return Document(documents.SESSIONS, 0, {})
+
+    @contextlib.contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """The vault's lock, held by one thread of one process at a time."""
+        if not founding.occupied(self.folder):
+            raise _no_vault()
+        check_private(self.folder)
+        with writing(f"the vault's {what}"), locked(self.folder / LOCK_FILE, what="the vault"):
+            sweep(self.folder)
+            yield
+
+
+def _no_vault() -> NeedsVault:
+    return NeedsVault(
+        "the vault", "there is none yet", "Run `keyturn vault init --slot keyring` or `--slot passphrase`"
+    )
