@@ -38,9 +38,12 @@ class Listener:
         self.sock.close()
 
     def close(self) -> None:
-        """Give up the place."""
+        """Give up the place. A second call does nothing."""
+        if self._lock < 0:
+            return
         self.withdraw()
         os.close(self._lock)
+        self._lock = -1
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

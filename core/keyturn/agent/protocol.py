@@ -134,7 +134,7 @@ def error_from_json(record: Mapping[str, Any]) -> KeyturnError:
     what, why, hint = (str(record.get(part) or "") for part in _SENTENCES)
     error = kind(what or "request to the agent", why, hint)
     exit_code = record.get("exit")
-    if kind is KeyturnError and isinstance(exit_code, int) and 0 < exit_code < 256:
+    if kind is KeyturnError and isinstance(exit_code, int) and 1 < exit_code < 256:
         error.exit_code = exit_code
     extra = record.get("extra")
     for name, value in extra.items() if isinstance(extra, dict) else ():

@@ -16,8 +16,9 @@ SOCKET_PATH_LIMIT = 100
 
 
 def home_folder(environ: Mapping[str, str]) -> str:
-    """The person's home: `HOME`, else what the user database says."""
-    return environ.get("HOME") or os.path.expanduser("~")
+    """The person's home, without a slash at its end: `HOME` if it is absolute, else what the system says."""
+    home = environ.get("HOME", "")
+    return (home if home.startswith("/") else os.path.expanduser("~")).rstrip("/")
 
 
 def own_folder(environ: Mapping[str, str]) -> str | None:
@@ -26,10 +27,10 @@ def own_folder(environ: Mapping[str, str]) -> str | None:
     if not own:
         return None
     if own == "~" or own.startswith("~/"):
-        own = home_folder(environ) + own[1:]
+        own = f"{home_folder(environ)}{own[1:]}/"
     if not own.startswith("/"):
         own = f"{os.getcwd()}/{own}"
-    return own.rstrip("/") or "/"
+    return own.rstrip("/") or "/."
 
 
 def state_folder(environ: Mapping[str, str]) -> str:

@@ -1,0 +1,114 @@
+"""A keeper that obeys the agent's contract, and an agent around it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from keyturn.agent.listener import claim
+from keyturn.agent.server import AgentServer, Limits
+from keyturn.errors import NeedsMfa, NotFound
+
+DOCUMENT = json.dumps({"Version": 1, "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "cañary/+="})
+
+
+@dataclass
+class FakeKeeper:
+    """Knows the profile `prod`, and acts that do what their name says."""
+
+    documents: dict[str, str] = field(default_factory=lambda: {"prod": DOCUMENT})
+    results: dict[str, object] = field(default_factory=dict)
+    errors: dict[str, Exception] = field(default_factory=dict)
+    asked: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+    waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+        self.asked.append((op, args))
+        if op == "wait":
+            self.waiting.release()
+            self.gate.wait(30)
+        if op in self.errors:
+            raise self.errors[op]
+        return self.results.get(op, {"did": op})
+
+    def credential_process(self, name: str) -> str:
+        if name == "mfa":
+            raise NeedsMfa("prod", "it wants a code", "Run keyturn refresh.", profile="mfa", serial="arn:x")
+        if name not in self.documents:
+            raise NotFound(f"profile {name}", "there is none by that name")
+        return self.documents[name]
+
+
+@dataclass
+class Agent:
+    """An agent that serves in a thread."""
+
+    path: Path
+    keeper: FakeKeeper
+    server: AgentServer
+    thread: threading.Thread
+    reported: list[BaseException]
+    time: list[datetime]
+    """One element: what its clock shows."""
+
+    def move_clock(self, by: timedelta) -> None:
+        self.time[0] += by
+
+    def has_ended(self) -> bool:
+        self.thread.join(10)
+        return not self.thread.is_alive()
+
+
+Serve = Callable[..., Agent]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A private folder with a path short enough for a socket."""
+    path = Path(tempfile.mkdtemp(prefix="kt-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def serve(folder: Path) -> Iterator[Serve]:
+    """Start an agent; the words are the limits that differ from the usual ones."""
+    started: list[Agent] = []
+
+    def start(limits: Limits | None = None) -> Agent:
+        path = folder / "run" / "agent.sock"
+        listener = claim(path, lambda _path: False, 1)
+        assert listener is not None
+        keeper = FakeKeeper()
+        reported: list[BaseException] = []
+        time = [datetime(2026, 11, 23, 12, tzinfo=UTC)]
+        server = AgentServer(keeper, listener, clock=lambda: time[0], limits=limits, report=reported.append)
+        thread = threading.Thread(target=server.serve, daemon=True)
+        thread.start()
+        agent = Agent(path, keeper, server, thread, reported, time)
+        started.append(agent)
+        return agent
+
+    yield start
+    for agent in started:
+        agent.keeper.gate.set()
+        agent.server.stop()
+        assert agent.has_ended()
+        agent.server.close()
+
+
+def miss(reason: str) -> None:
+    """Skip for what this machine lacks; where everything has been promised to be there, fail."""
+    if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)

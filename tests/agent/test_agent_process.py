@@ -1,0 +1,261 @@
+"""The agent's process: who starts it, what it keeps of its starter, and that it is gone after a lock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keyturn.agent import client, spawn
+from keyturn.agent.protocol import parse_answer
+from keyturn.errors import AgentUnavailable, KeyturnError, UsageError, WrongPassphrase
+from keyturn.places import Places, places_for
+from keyturn.secret import Secret
+
+COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("fake_agent.py")))
+PASSPHRASE = Secret("correct horse")
+
+
+class Starter:
+    """A person's environment, from which agents are started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environ = {
+            "HOME": str(folder),
+            "PATH": os.environ["PATH"],
+            "KEYTURN_HOME": str(folder / "k"),
+            "AWS_ACCESS_KEY_ID": "AKIACANARY",
+            "AWS_PROFILE": "canary",
+            "PYTHONPATH": str(folder),
+            "LD_PRELOAD": "",
+        }
+
+    @property
+    def places(self) -> Places:
+        return places_for(self.environ)
+
+    @property
+    def socket(self) -> Path:
+        return self.places.socket
+
+    def start(
+        self,
+        passphrase: Secret | None = None,
+        recovery_key: Secret | None = None,
+        *,
+        command: tuple[str, ...] = COMMAND,
+        patience: float = 30,
+    ) -> None:
+        spawn.start_agent(
+            self.places,
+            self.environ,
+            passphrase=passphrase,
+            recovery_key=recovery_key,
+            command=command,
+            patience=patience,
+        )
+
+    def pid(self) -> int:
+        pid = client.call(self.socket, {"op": "status"})["pid"]
+        assert isinstance(pid, int)
+        return pid
+
+
+def is_gone(pid: int) -> bool:
+    """Whether nothing is left of a process but, at most, an entry that its parent has not read."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return status.rpartition(")")[2].split()[0] in ("Z", "X")
+
+
+def awaited(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if is_gone(pid):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.fixture
+def starter(folder: Path) -> Iterator[Starter]:
+    one = Starter(folder)
+    yield one
+    client.lock(one.socket)
+
+
+@pytest.mark.parametrize(
+    ("passphrase", "recovery_key"),
+    [(None, None), (PASSPHRASE, None), (None, Secret("AGE-SECRET-KEY-1TEST"))],
+    ids=["keyring", "passphrase", "recovery key"],
+)
+def test_it_answers_as_soon_as_start_returns(
+    starter: Starter, passphrase: Secret | None, recovery_key: Secret | None
+) -> None:
+    starter.start(passphrase, recovery_key)
+    assert client.document(starter.socket, "prod") == '{"Version": 1, "AccessKeyId": "prod"}'
+
+
+def test_a_wrong_passphrase_is_said_as_such_and_leaves_no_agent(starter: Starter) -> None:
+    with pytest.raises(WrongPassphrase):
+        starter.start(Secret("wrong"))
+    assert not client.is_answering(starter.socket)
+
+
+def test_a_passphrase_of_any_characters_arrives(starter: Starter) -> None:
+    with pytest.raises(WrongPassphrase):
+        starter.start(Secret('"\\\n\u202e' + "x" * 200_000))
+
+
+def test_what_nobody_foresaw_is_an_error_without_its_message(starter: Starter) -> None:
+    starter.environ["KEYTURN_TEST_BURST"] = "1"
+    with pytest.raises(KeyturnError) as caught:
+        starter.start()
+    assert "canary" not in caught.value.line()
+    log = (starter.places.state_dir / "keyturn.log").read_text()
+    assert "RuntimeError" in log
+    assert "canary" not in log
+
+
+def test_a_program_that_ends_at_once_is_an_error(starter: Starter) -> None:
+    with pytest.raises(AgentUnavailable):
+        starter.start(command=(sys.executable, "-I", "-c", "pass"))
+
+
+def test_a_program_that_is_not_there_is_an_error(starter: Starter) -> None:
+    with pytest.raises(AgentUnavailable):
+        starter.start(command=("/nowhere/python",))
+
+
+def test_one_that_does_not_open_the_vault_in_time_is_ended(starter: Starter) -> None:
+    pid_file = starter.places.home / "pid"
+    starter.environ["KEYTURN_TEST_SLOW"] = str(pid_file)
+    with pytest.raises(AgentUnavailable, match="did not open the vault"):
+        starter.start(patience=2)
+    assert awaited(int(pid_file.read_text()))
+
+
+def test_standard_input_that_opens_nothing_is_refused(starter: Starter) -> None:
+    program = "import os, sys; from keyturn.agent.process import be_the_agent; be_the_agent(lambda *_: None)"
+    read, write = os.pipe()
+    answer_read, answer_write = os.pipe()
+    os.write(write, b"[]\n")
+    os.close(write)
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-c", program],
+        starter.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, read, 0),
+            (os.POSIX_SPAWN_DUP2, answer_write, 1),
+        ],
+    )
+    os.close(read)
+    os.close(answer_write)
+    with os.fdopen(answer_read, "rb") as answer:
+        line = answer.readline()
+    os.waitpid(pid, 0)
+    with pytest.raises(UsageError):
+        parse_answer(line)
+
+
+def test_two_starts_at_once_end_with_one_agent(starter: Starter) -> None:
+    failures: list[BaseException] = []
+    both = threading.Barrier(2)
+
+    def start() -> None:
+        both.wait()
+        try:
+            starter.start(PASSPHRASE)
+        except KeyturnError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    pid = starter.pid()
+    assert client.lock(starter.socket)
+    assert awaited(pid)
+    assert not client.is_answering(starter.socket)
+
+
+def test_starting_again_leaves_the_one_that_serves(starter: Starter) -> None:
+    starter.start()
+    first = starter.pid()
+    starter.start()
+    assert starter.pid() == first
+
+
+def test_a_stale_socket_does_not_keep_it_from_starting(starter: Starter) -> None:
+    starter.start()
+    pid = starter.pid()
+    os.kill(pid, signal.SIGKILL)
+    assert awaited(pid)
+    assert starter.socket.is_socket()
+    with pytest.raises(AgentUnavailable):
+        client.document(starter.socket, "prod")
+    starter.start()
+    assert starter.pid() != pid
+
+
+def test_after_lock_no_process_is_left_and_the_next_start_works(starter: Starter) -> None:
+    starter.start()
+    pid = starter.pid()
+    assert client.lock(starter.socket)
+    assert awaited(pid)
+    assert not starter.socket.exists()
+    assert not client.lock(starter.socket)
+    starter.start()
+    assert starter.pid() != pid
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_it_in_order(starter: Starter, number: signal.Signals) -> None:
+    starter.start()
+    pid = starter.pid()
+    os.kill(pid, number)
+    assert awaited(pid)
+    assert not starter.socket.exists()
+
+
+def test_it_keeps_nothing_of_its_starter_but_what_it_needs(starter: Starter) -> None:
+    starter.start()
+    of_agent = client.run(starter.socket, "limits", {})
+    assert of_agent["core"] == [0, 0]
+    assert of_agent["umask"] == 0o077
+    assert of_agent["folder"] == "/"
+    assert of_agent["session"] != os.getsid(0)
+    assert of_agent["open"] == ["/dev/null"] * 3
+    assert set(of_agent["environ"]) - {"LC_CTYPE"} == {"HOME", "PATH", "KEYTURN_HOME"}
+
+
+def test_the_agent_itself_loads_no_sdk_and_no_screen(starter: Starter) -> None:
+    starter.start()
+    loaded = set(client.run(starter.socket, "limits", {})["modules"])
+    assert not loaded & {"boto3", "botocore", "keyring", "pyrage", "click", "textual", "platformdirs"}
+
+
+def test_a_client_that_loses_the_agent_amid_a_request_hears_so(starter: Starter) -> None:
+    starter.start()
+    with pytest.raises(AgentUnavailable):
+        client.run(starter.socket, "die", {})
+
+
+def test_a_relative_home_of_keyturns_own_means_the_same_folder_to_the_agent(
+    starter: Starter, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    starter.environ["KEYTURN_HOME"] = "k"
+    starter.start()
+    assert client.is_answering(folder / "k" / "run" / "agent.sock")
