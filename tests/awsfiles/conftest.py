@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from keyturn.awsfiles.pace import Pace
+from keyturn.awsfiles.store import SharedFiles
 
 Files = Callable[[int], bytes]
 Verdict = tuple[str, Any]
@@ -148,3 +152,49 @@ def full_config(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], dict[
     for variable in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         monkeypatch.delenv(variable, raising=False)
     return read
+
+
+class Hours:
+    """A pace in which waiting costs nothing: a sleep moves its clocks, and lets a test act in that moment."""
+
+    def __init__(self) -> None:
+        self.moved = 0.0
+        self.slept: list[float] = []
+        self.during: Callable[[float], None] = lambda _: None
+
+    def sleep(self, seconds: float) -> None:
+        self.moved += seconds
+        self.slept.append(seconds)
+        self.during(seconds)
+
+    def pace(self) -> Pace:
+        return Pace(
+            wall=lambda: time.time() + self.moved,
+            elapsed=lambda: time.monotonic() + self.moved,
+            sleep=self.sleep,
+            chance=lambda: 0.5,
+        )
+
+
+@pytest.fixture
+def hours() -> Hours:
+    return Hours()
+
+
+@pytest.fixture
+def kept() -> list[bytes]:
+    """The pre-images that the writer handed over."""
+    return []
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A private folder for the shared files."""
+    aws = tmp_path / "home" / ".aws"
+    aws.mkdir(mode=0o700, parents=True)
+    return aws
+
+
+@pytest.fixture
+def files(tmp_path: Path, hours: Hours, kept: list[bytes]) -> SharedFiles:
+    return SharedFiles(tmp_path / "locks", keep=lambda _, data: kept.append(data), pace=hours.pace())

@@ -1,0 +1,40 @@
+"""The writer's sense of time: what it waits for and by which clock, so that a test can move it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from keyturn.clock import system_clock
+
+#: A file must have been left alone for this long before its bytes count, in seconds (safety.md 2.1, step 3).
+QUIET = 0.030
+#: The same for a file that is empty: a writer that truncates may take its time to write.
+QUIET_EMPTY = 0.500
+#: The same for a file that looks cut off.
+QUIET_CUT = 2.0
+#: How long to look for somebody who still writes to the file that was replaced.
+SETTLE = 0.030
+#: How long to wait for another keyturn process.
+LOCK_LIMIT = 10.0
+#: How long a file may keep changing under us before we give up on it.
+READ_LIMIT = 10.0
+TRIES = 10
+
+
+def _wall() -> float:
+    return system_clock().timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """All in seconds."""
+
+    wall: Callable[[], float] = _wall
+    """Compared with the times that the file system gives."""
+    elapsed: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+    """From 0 to 1, to keep several writers out of step."""

@@ -1,0 +1,135 @@
+"""One file replaced by another in one step, with the rights of the old one, never wider."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import sys
+from pathlib import Path
+
+from keyturn.awsfiles.grammar import FileKind
+from keyturn.awsfiles.target import Target
+from keyturn.errors import UnsafeFile
+
+#: Attributes that a file system, or the rights of an ordinary user, may not allow to copy.
+_NO_ATTRIBUTE = (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA)
+
+
+class Replacement:
+    """A new version of a file, complete and on disk beside the old one, until it takes its place or is dropped."""
+
+    def __init__(self, target: Target, data: bytes, kind: FileKind) -> None:
+        """:raises OSError: it could not be written; nothing is left of it."""
+        self._target = target
+        self._folder = target.real.parent
+        self.path = self._folder / f".keyturn-{os.getpid()}-{secrets.token_hex(8)}.tmp"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self.path, flags, 0o600)
+        try:
+            try:
+                _write(descriptor, data)
+                _take_rights(descriptor, target, kind)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except BaseException:
+            self.drop()
+            raise
+
+    def take_place(self) -> bool:
+        """Puts the new version in the place of the old; False if somebody made a file where there was none.
+
+        :raises UnsafeFile: the file is a mount point of its own.
+        :raises OSError: it could not be done, the old version is still there.
+        """
+        try:
+            if self._target.status is None:
+                return self._appear()
+            self.path.replace(self._target.real)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            raise UnsafeFile(
+                f"writing {self._target.path}",
+                "it is mounted as a single file, which cannot be replaced in one step",
+                "Mount its folder in the place of the file",
+            ) from None
+        return True
+
+    def _appear(self) -> bool:
+        """A new name, only if it is still free. A file system without hard links leaves a gap of microseconds."""
+        try:
+            os.link(self.path, self._target.real, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
+                raise
+            if os.path.lexists(self._target.real):
+                return False
+            self.path.replace(self._target.real)
+        self.drop()
+        return True
+
+    def drop(self) -> None:
+        """Removes what is left of it; nothing if it took its place."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a change of names in a folder last over a power loss.
+
+    :raises OSError: the disk did not confirm it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _take_rights(descriptor: int, target: Target, kind: FileKind) -> None:
+    """Group, extended attributes and mode of the old file. A credentials file loses every right of others; where the
+    group cannot be kept, its rights go too."""
+    status = target.status
+    if status is None:
+        return
+    mode = stat.S_IMODE(status.st_mode) & 0o777
+    if kind is FileKind.CREDENTIALS:
+        mode &= 0o700
+    if os.fstat(descriptor).st_gid != status.st_gid:
+        try:
+            os.fchown(descriptor, -1, status.st_gid)
+        except PermissionError:
+            mode &= ~0o070
+    _copy_attributes(descriptor, target.real)
+    os.fchmod(descriptor, mode)
+
+
+def _copy_attributes(descriptor: int, source: Path) -> None:
+    if sys.platform == "linux":
+        try:
+            names = os.listxattr(source, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _NO_ATTRIBUTE:
+                return
+            raise
+        for name in names:
+            try:
+                os.setxattr(descriptor, name, os.getxattr(source, name, follow_symlinks=False))
+            except OSError as error:
+                if error.errno not in _NO_ATTRIBUTE:
+                    raise

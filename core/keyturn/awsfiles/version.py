@@ -1,0 +1,158 @@
+"""One version of a shared file, read when nobody was writing it, and watched afterwards."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from keyturn.awsfiles.grammar import FileKind, parse
+from keyturn.awsfiles.lock import Held, mark_of
+from keyturn.awsfiles.pace import QUIET, QUIET_CUT, QUIET_EMPTY, READ_LIMIT, Pace
+from keyturn.awsfiles.target import Target
+from keyturn.errors import FileBusy, UnparsableFile
+
+_CHUNK = 1 << 20
+
+
+@dataclass(slots=True)
+class Version:
+    """The bytes of a file, and the open file itself, which outlives its name. Close it."""
+
+    data: bytes | None
+    """None where there is no file."""
+    status: os.stat_result | None
+    descriptor: int = -1
+    ours: bool = False
+    """It was as keyturn's last write left it."""
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def current(self, target: Target) -> bool:
+        """Whether the file, asked again now, is still this version: same file, same bytes."""
+        try:
+            now = target.real.lstat()
+        except FileNotFoundError:
+            return self.status is None
+        if self.status is None or mark_of(now) != mark_of(self.status):
+            return False
+        return _content(self.descriptor) == self.data
+
+    def written_late(self, pace: Pace) -> bytes | None:
+        """What somebody wrote into this version after it was replaced, once it is complete; None if nobody did.
+
+        A file that was emptied and stays empty is nothing that anybody meant to keep.
+        """
+        if self.status is None or self.descriptor < 0:
+            return None
+        before = mark_of(self.status)
+        quiet = _Quiet(pace)
+        while True:
+            status = os.fstat(self.descriptor)
+            if mark_of(status) == before:
+                return None
+            need = QUIET_CUT if status.st_size == 0 else QUIET
+            if quiet.wait(status, need):
+                data = _content(self.descriptor)
+                if mark_of(os.fstat(self.descriptor)) == mark_of(status):
+                    return None if data in (b"", self.data) else data
+
+
+def read(target: Target, kind: FileKind, held: Held, known: Collection[str], pace: Pace) -> Version:
+    """The file's bytes once it has been left alone long enough, longer if it looks unfinished.
+
+    :param known: headers that the file had when it was last looked at: one that is missing from a file that is empty
+        or ends inside a line tells of a writer at work.
+    :raises FileBusy: it keeps changing.
+    """
+    end = pace.elapsed() + READ_LIMIT
+    quiet = _Quiet(pace)
+    while True:
+        version = _open(target)
+        try:
+            if _settled(version, kind, held, known, quiet):
+                return version
+            if pace.elapsed() >= end:
+                raise FileBusy(
+                    f"writing {target.path}", "somebody keeps changing it", "Stop the other program first"
+                )
+        except BaseException:
+            version.close()
+            raise
+        version.close()
+
+
+class _Quiet:
+    """How long a file has been left alone: by its time of change, or by our own watch where that lies in the
+    future."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._mark: object = None
+        self._since = 0.0
+
+    def wait(self, status: os.stat_result | None, need: float) -> bool:
+        """Whether the file has been as it is for `need` seconds; if not, sleeps for what is missing."""
+        now = self._pace.elapsed()
+        mark = None if status is None else mark_of(status)
+        if self._mark != (mark,):
+            self._mark, self._since = (mark,), now
+        age = self._pace.wall() - status.st_mtime if status is not None else 0.0
+        missing = need - max(age, now - self._since)
+        if missing <= 0:
+            return True
+        self._pace.sleep(missing)
+        return False
+
+
+def _settled(version: Version, kind: FileKind, held: Held, known: Collection[str], quiet: _Quiet) -> bool:
+    status = version.status
+    if status is None:
+        return not known or quiet.wait(None, QUIET_EMPTY)
+    if held.left_by_us(status):
+        version.ours = True
+        return True
+    if not quiet.wait(status, _needed(version.data or b"", kind, known)):
+        return False
+    return mark_of(os.fstat(version.descriptor)) == mark_of(status)
+
+
+def _needed(data: bytes, kind: FileKind, known: Collection[str]) -> float:
+    if data.endswith((b"\n", b"\r")):
+        return QUIET
+    try:
+        present = {section.name for section in parse(data, kind=kind).sections}
+    except UnparsableFile:
+        return QUIET_CUT
+    if not set(known) <= present:
+        return QUIET_CUT
+    return QUIET if data else QUIET_EMPTY
+
+
+def _open(target: Target) -> Version:
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(target.real, flags)
+    except FileNotFoundError:
+        return Version(None, None)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileBusy(f"writing {target.path}", "it has just become something else", "Look at it first")
+        return Version(_content(descriptor), status, descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _content(descriptor: int) -> bytes:
+    pieces = []
+    at = 0
+    while piece := os.pread(descriptor, _CHUNK, at):
+        pieces.append(piece)
+        at += len(piece)
+    return b"".join(pieces)
