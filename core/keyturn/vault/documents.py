@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from keyturn.errors import VaultCorrupt, VaultNewer
 from keyturn.vault.files import doctor_hint
@@ -62,16 +62,16 @@ def decode(data: bytes, kind: str, what: str) -> Document:
     """
     content = _json(data)
     version = content.get("version")
-    if isinstance(version, int) and version > VERSION:
+    if _is_number(version) and version > VERSION:
         raise VaultNewer(
             what, f"its version is {version}, and this keyturn knows {VERSION}", "Upgrade keyturn"
         )
     generation, entries, identity = content.get("generation"), content.get("entries"), content.get("identity")
     if not (
-        version == VERSION
+        _is_number(version)
+        and version == VERSION
         and content.get("kind") == kind
-        and isinstance(generation, int)
-        and not isinstance(generation, bool)
+        and _is_number(generation)
         and generation > 0
         and isinstance(entries, dict)
         and all(isinstance(entry, dict) for entry in entries.values())
@@ -79,6 +79,11 @@ def decode(data: bytes, kind: str, what: str) -> Document:
     ):
         raise VaultCorrupt(what, f"it opens, but holds no {kind} document", doctor_hint())
     return Document(kind, generation, entries, identity)
+
+
+def _is_number(value: Any) -> TypeGuard[int]:
+    """JSON's `true` is a number to Python."""
+    return type(value) is int
 
 
 def _json(data: bytes) -> dict[str, Any]:

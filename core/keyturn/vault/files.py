@@ -4,6 +4,7 @@ than this user."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -23,7 +24,8 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes | None:
 
     Only a regular file is read: a FIFO would block, a link could lead anywhere.
 
-    :raises VaultCorrupt: it is no regular file, is longer than `limit` bytes, or the system refuses to read it.
+    :raises VaultCorrupt: it is no regular file, or longer than `limit` bytes.
+    :raises VaultError: the system refuses to read it, which says nothing about what is in it.
     """
     what = f"{path.name} of {path.parent}"
     try:
@@ -31,17 +33,35 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise VaultCorrupt(what, f"it cannot be read ({error.strerror})", doctor_hint()) from None
-    with os.fdopen(handle, "rb") as file:
+        raise _unread(what, error) from None
+    try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise VaultCorrupt(what, "it is not a regular file", doctor_hint())
-        try:
-            data = file.read(limit + 1)
-        except OSError as error:
-            raise VaultCorrupt(what, f"it cannot be read ({error.strerror})", doctor_hint()) from None
+        data = _read(handle, limit + 1)
+    except OSError as error:
+        raise _unread(what, error) from None
+    finally:
+        os.close(handle)
     if len(data) > limit:
         raise VaultCorrupt(what, f"it is longer than {limit} bytes", doctor_hint())
     return data
+
+
+def _unread(what: str, error: OSError) -> VaultError:
+    """A link or a socket in the file's place is damage; a full table of files or a failing disk is not."""
+    if error.errno in (errno.ELOOP, errno.ENXIO):
+        return VaultCorrupt(what, "it is not a regular file", doctor_hint())
+    hint = "See to the disk or the file's permissions, then try again; nothing was written"
+    return VaultError(what, f"it cannot be read ({error.strerror})", hint)
+
+
+def _read(handle: int, size: int) -> bytes:
+    """Up to `size` bytes; a regular file gives less only at its end."""
+    parts: list[bytes] = []
+    while size > 0 and (part := os.read(handle, min(size, 1 << 20))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 def doctor_hint() -> str:

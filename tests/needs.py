@@ -1,0 +1,28 @@
+"""Programs that a test needs and that no Python package brings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+#: Where the Debian package has another name than the program.
+_PACKAGES = {
+    "dbus-run-session": "dbus",
+    "gnome-keyring-daemon": "gnome-keyring",
+    "secret-tool": "libsecret-tools",
+    "setpriv": "util-linux",
+}
+
+
+def needs(program: str) -> str:
+    """The path of `program`. Without it the test is skipped and says what is missing; under `KEYTURN_REQUIRE_ALL=1`,
+    where everything is meant to be there, it fails instead."""
+    path = shutil.which(program)
+    if path is not None:
+        return path
+    missing = f"{program} is not installed (Debian: {_PACKAGES.get(program, program)})"
+    if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
+        pytest.fail(missing)
+    pytest.skip(missing)
