@@ -107,8 +107,16 @@ def serve(folder: Path) -> Iterator[Serve]:
         agent.server.close()
 
 
-def miss(reason: str) -> None:
+Miss = Callable[[str], None]
+
+
+@pytest.fixture
+def miss() -> Miss:
     """Skip for what this machine lacks; where everything has been promised to be there, fail."""
-    if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+
+    def skip_or_fail(reason: str) -> None:
+        if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    return skip_or_fail
