@@ -1,0 +1,37 @@
+"""The app over the keeper in memory, as a process of its own: for tests on a real pty, and to look at.
+
+`python pty_child.py believable|NUMBER [open|absent|locked] [--ascii] [--read-only]`
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from memory_keeper import MemoryKeeper, believable, many
+
+from keyturn.model import FileProblem, VaultState
+from keyturn_tui.app import run
+from keyturn_tui.terminal import Options
+
+
+def main() -> int:
+    words = [word for word in sys.argv[1:] if not word.startswith("--")]
+    vault = VaultState(words[1]) if len(words) > 1 else VaultState.OPEN
+    home = Path(os.environ["HOME"])
+    if words[0] == "believable":
+        problem = FileProblem(str(home / ".aws/config"), 17, "no section header before 'regoin = eu-west-1'")
+        keeper = MemoryKeeper(
+            believable(), vault=vault, problems=[problem], keyring="Secret Service", home=home
+        )
+    else:
+        now = datetime.now(UTC)
+        keeper = MemoryKeeper(many(int(words[0]), now), vault=vault, now=None, home=home)
+    options = Options(ascii="--ascii" in sys.argv, read_only="--read-only" in sys.argv)
+    return run(options, os.environ, keeper)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,225 @@
+"""Everything a person can do, once: this registry feeds the key bindings, the footer, the help and the palette."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from textual.binding import Binding, BindingType
+
+from keyturn.model import Profile, RotationState, State, VaultState, state_of
+from keyturn_tui.cells import View
+from keyturn_tui.rows import Entry, Row
+
+
+class Area(StrEnum):
+    """The headings of the help."""
+
+    MOVE = "Move"
+    PROFILE = "Profile"
+    APP = "App"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do.
+
+    `id` names the method that does it: `session.refresh` is `do_session_refresh` of the main screen.
+    """
+
+    id: str
+    keys: tuple[str, ...]
+    """Textual's names of the keys."""
+    shown: str
+    """The keys as a person reads them."""
+    label: str
+    """For the footer and the palette; ends in `…` where something is asked before anything changes."""
+    help: str
+    area: Area
+    writes: bool = False
+    """Fetches or stores something; not offered under --read-only."""
+    row: bool = False
+    """Needs a profile under the cursor."""
+    palette: bool = True
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action("list.down", ("j", "down"), "j ↓", "Down", "one row down", Area.MOVE, palette=False),
+    Action("list.up", ("k", "up"), "k ↑", "Up", "one row up", Area.MOVE, palette=False),
+    Action("list.first", ("g", "home"), "g Home", "Top", "first row", Area.MOVE, palette=False),
+    Action("list.last", ("G", "end"), "G End", "Bottom", "last row", Area.MOVE, palette=False),
+    Action(
+        "list.half_down",
+        ("ctrl+d",),
+        "ctrl+d",
+        "Half page down",
+        "half a page down",
+        Area.MOVE,
+        palette=False,
+    ),
+    Action("list.half_up", ("ctrl+u",), "ctrl+u", "Half page up", "half a page up", Area.MOVE, palette=False),
+    Action("list.page_down", ("pagedown",), "PgDn", "Page down", "a page down", Area.MOVE, palette=False),
+    Action("list.page_up", ("pageup",), "PgUp", "Page up", "a page up", Area.MOVE, palette=False),
+    Action("pane.next", ("tab",), "Tab", "Next pane", "to the other pane", Area.MOVE, palette=False),
+    Action("pane.list", ("1",), "1", "Profiles", "to the list", Area.MOVE, palette=False),
+    Action("pane.detail", ("2",), "2", "Detail", "to the detail", Area.MOVE, palette=False),
+    Action("filter", ("slash",), "/", "Filter", "type:sso state:expired acct:4444 !word text", Area.MOVE),
+    Action(
+        "back",
+        ("escape",),
+        "Esc",
+        "Back",
+        "back; stops a refresh of all; clears the filter",
+        Area.MOVE,
+        palette=False,
+    ),
+    Action(
+        "session.refresh",
+        ("r",),
+        "r",
+        "Refresh",
+        "a new session for this profile",
+        Area.PROFILE,
+        writes=True,
+        row=True,
+    ),
+    Action(
+        "session.refresh_due",
+        ("a",),
+        "a",
+        "Refresh due",
+        "new sessions for all that are in use and due",
+        Area.PROFILE,
+        writes=True,
+    ),
+    Action(
+        "login",
+        ("i",),
+        "i",
+        "Sign in",
+        "MFA code or sign-in for this row's source",
+        Area.PROFILE,
+        writes=True,
+        row=True,
+    ),
+    Action(
+        "manage",
+        ("m",),
+        "m",
+        "Manage…",
+        "adopt a native profile, release a managed one; shows the change first",
+        Area.PROFILE,
+        writes=True,
+        row=True,
+    ),
+    Action(
+        "session.stop",
+        ("x",),
+        "x",
+        "Stop",
+        "end the session and withdraw what was delivered",
+        Area.PROFILE,
+        writes=True,
+        row=True,
+    ),
+    Action(
+        "open",
+        ("enter",),
+        "Enter",
+        "Open",
+        "everything about this profile",
+        Area.PROFILE,
+        row=True,
+        palette=False,
+    ),
+    Action("sort", ("s",), "s", "Sort", "source, attention, time left, name", Area.APP),
+    Action("sort.reverse", ("S",), "S", "Reverse", "turn the order round", Area.APP),
+    Action("lock", ("L",), "L", "Lock vault", "listing goes on; the next refresh asks", Area.APP),
+    Action("theme", ("T",), "T", "Theme", "dark, light, and both for the colour-blind", Area.APP),
+    Action("redraw", ("ctrl+l",), "ctrl+l", "Redraw", "draw the screen anew", Area.APP, palette=False),
+    Action(
+        "palette",
+        ("ctrl+p", "colon"),
+        ": ctrl+p",
+        "Commands",
+        "find any of these by name",
+        Area.APP,
+        palette=False,
+    ),
+    Action("help", ("question_mark",), "?", "Help", "this list", Area.APP),
+    Action("quit", ("q",), "q", "Quit", "leave keyturn; sessions stay delivered", Area.APP),
+)
+BY_ID = {action.id: action for action in ACTIONS}
+
+#: What the footer offers where the row says nothing more urgent.
+_USUAL = ("session.refresh", "session.refresh_due", "open", "manage", "filter")
+
+
+def bindings(ids: tuple[str, ...] = tuple(BY_ID)) -> list[BindingType]:
+    """Textual's bindings for these actions: each runs `run('ID')` of the screen that has them."""
+    chosen: list[BindingType] = []
+    for action in (BY_ID[id_] for id_ in ids):
+        keys = ",".join(action.keys)
+        chosen.append(Binding(keys, f"run('{action.id}')", action.label, id=action.id, show=False))
+    return chosen
+
+
+def method_of(action_id: str) -> str:
+    """The name of the method that does an action."""
+    return "do_" + action_id.replace(".", "_")
+
+
+def allowed(action: Action, row: Row | None, view: View) -> bool:
+    """Whether an action makes sense on this row now; what does not is greyed out and says why when pressed."""
+    return refusal(action, row, view) is None
+
+
+def refusal(action: Action, row: Row | None, view: View) -> str | None:  # noqa: PLR0911  # one return for each row of the table
+    """Why an action is not on offer, as a sentence, or None if it is."""
+    if action.writes and view.read_only:
+        return "keyturn was started with --read-only"
+    if action.id == "lock" and view.vault in (VaultState.ABSENT, VaultState.LOCKED):
+        return "there is no vault yet" if view.vault is VaultState.ABSENT else "the vault is locked already"
+    if not action.row or action.id == "open":
+        return None
+    if not isinstance(row, Entry):
+        return "choose a profile first"
+    profile = row.profile
+    if profile.name in view.working:
+        return f"{profile.name} is being worked on"
+    if action.id == "session.stop" and profile.session is None:
+        return f"{profile.name} has no session"
+    return None
+
+
+def label_of(action: Action, row: Row | None) -> str:
+    """The label on this row: `m` is `Adopt…` or `Release…`, `i` is `MFA code`, where that is what they do."""
+    if isinstance(row, Entry):
+        if action.id == "manage":
+            return "Release…" if row.profile.managed else "Adopt…"
+        if action.id == "login" and row.profile.mfa_serial:
+            return "MFA code"
+    return action.label
+
+
+def offers(row: Row | None, view: View, *, narrow: bool) -> tuple[Action, ...]:
+    """What the footer offers for this row, most useful first: at most five, help and quit come on top."""
+    ids = list(_USUAL)
+    if isinstance(row, Entry):
+        ids[:0] = _urgent(row.profile, view)
+    elif row is not None:
+        ids = ["open", "filter", "session.refresh_due"]
+    unique = dict.fromkeys(ids)
+    return tuple(BY_ID[id_] for id_ in unique)[: 4 if narrow else 5]
+
+
+def _urgent(profile: Profile, view: View) -> list[str]:
+    state = state_of(profile, view.vault, view.now)
+    if profile.plaintext_key or (state is State.BROKEN and not profile.managed):
+        return ["manage"]
+    if profile.mfa_serial and state in (State.EXPIRED, State.NONE, State.SOON):
+        return ["session.refresh", "login"]
+    if state in (State.FRESH, State.SOON) and profile.managed:
+        overdue = profile.rotation.state is RotationState.OVERDUE
+        return ["session.refresh", "session.refresh_due", "open", "session.stop"] if not overdue else []
+    return []

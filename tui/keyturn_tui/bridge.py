@@ -1,0 +1,136 @@
+"""Between the screen and the keeper: commands run in a bounded number of threads, which only post messages.
+
+A conversation awaits :meth:`Bridge.ask`; the thread that runs the command posts one `Answer`; the app's one handler of
+that message gives it to :meth:`Bridge.settle`, which wakes the conversation. No thread touches a widget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Protocol, TypeVar, cast
+
+from keyturn.model import Delivery, Plan, Refreshed, Snapshot
+from keyturn.places import Places
+from keyturn.secret import Secret
+from keyturn_tui.messages import Answer
+
+T = TypeVar("T")
+
+
+class KeeperPort(Protocol):
+    """What the app asks of the keeper: `keyturn.keeper.Keeper`, or the honest one in memory that tests use."""
+
+    @property
+    def places(self) -> Places: ...
+    def now(self) -> datetime: ...
+    def snapshot(self) -> Snapshot: ...
+    def changed(self) -> bool: ...
+    def keyring_backend(self) -> str | None: ...
+    def new_vault(self, slot: str, passphrase: Secret | None = None) -> Secret: ...
+    def confirm_recovery_key(self) -> None: ...
+    def unlock(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None: ...
+    def lock(self) -> None: ...
+    def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed: ...
+    def due(self) -> tuple[str, ...]: ...
+    def deliver(self, name: str, to: Delivery, as_name: str | None = None) -> str: ...
+    def stop(self, name: str) -> str: ...
+    def plan_adopt(self, names: Sequence[str], session_none: bool = False) -> Plan: ...  # noqa: FBT001, FBT002  # the keeper's own signature
+    def adopt(self, plan: Plan) -> tuple[str, ...]: ...
+    def plan_release(self, names: Sequence[str]) -> Plan: ...
+    def release(
+        self, plan: Plan, passphrase: Secret | None = None, words: str | None = None
+    ) -> tuple[str, ...]: ...
+
+
+class Lane(Enum):
+    """Which threads run a command; the value is how many there are."""
+
+    ACT = 8
+    """What may wait for the network: as many at once as a refresh of all is allowed."""
+    LOOK = 1
+    """Snapshots and stat polls, one after another, so that an older one never overtakes a newer."""
+    PERSON = 2
+    """What a person waits for in a dialog: never behind eight hanging refreshes."""
+
+
+class Bridge:
+    """Runs commands in daemon threads that start when first needed.
+
+    :param post: delivers an answer to the event loop from any thread; False where nobody listens any more.
+    """
+
+    def __init__(self, post: Callable[[Answer], bool]) -> None:
+        self._post = post
+        self._tickets = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[object]] = {}
+        self._queues: dict[Lane, queue.SimpleQueue[tuple[int, Callable[[], object]]]] = {
+            lane: queue.SimpleQueue() for lane in Lane
+        }
+        self._threads: dict[Lane, int] = dict.fromkeys(Lane, 0)
+        self._busy: dict[Lane, int] = dict.fromkeys(Lane, 0)
+        self._lock = threading.Lock()
+        self._quiet = threading.Condition(self._lock)
+
+    async def ask(self, command: Callable[[], T], lane: Lane = Lane.ACT) -> T:
+        """Run a command in a thread of its lane; gives its result or raises its error. On the event loop only."""
+        ticket = next(self._tickets)
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._waiting[ticket] = future
+        with self._lock:
+            self._busy[lane] += 1
+            start = self._threads[lane] < min(lane.value, self._busy[lane])
+            self._threads[lane] += start
+            nth = self._threads[lane]
+        self._queues[lane].put((ticket, command))
+        if start:
+            name = f"keyturn-{lane.name.lower()}-{nth}"
+            threading.Thread(target=self._work, args=(lane,), name=name, daemon=True).start()
+        try:
+            return cast("T", await future)
+        finally:
+            self._waiting.pop(ticket, None)
+
+    def settle(self, answer: Answer) -> None:
+        """Hand an answer to whoever awaits it. On the event loop only."""
+        future = self._waiting.pop(answer.ticket, None)
+        if future is None or future.done():
+            return
+        if answer.error is not None:
+            future.set_exception(answer.error)
+        else:
+            future.set_result(answer.result)
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until no act is running, at most `seconds`: called after the screen is gone, so that a change of files
+        that has begun ends in order. True if all is quiet."""
+        end = time.monotonic() + seconds
+        with self._quiet:
+            while self._busy[Lane.ACT] or self._busy[Lane.PERSON]:
+                left = end - time.monotonic()
+                if left <= 0:
+                    return False
+                self._quiet.wait(left)
+        return True
+
+    def _work(self, lane: Lane) -> None:
+        take = self._queues[lane].get
+        while True:
+            ticket, command = take()
+            try:
+                answer = Answer(ticket, result=command())
+            except Exception as error:  # noqa: BLE001  # the worker boundary: every error goes to whoever asked
+                answer = Answer(ticket, error=error)
+            finally:
+                with self._quiet:
+                    self._busy[lane] -= 1
+                    self._quiet.notify_all()
+            del command
+            self._post(answer)
+            del answer

@@ -1,0 +1,104 @@
+"""A screen on which the registry's actions run."""
+
+from __future__ import annotations
+
+from textual.screen import Screen
+
+from keyturn_tui.actions import BY_ID, label_of, method_of, refusal
+from keyturn_tui.acts import Acts, Front
+from keyturn_tui.desk import Desk
+from keyturn_tui.messages import ActionPressed
+from keyturn_tui.rows import Entry, Row
+from keyturn_tui.screens.help import HelpScreen
+
+
+class ActionScreen(Screen[None]):
+    """Dispatches `run('ID')` to `do_ID`, and holds the acts on a profile that more than one screen offers."""
+
+    def __init__(self, desk: Desk, acts: Acts, front: Front) -> None:
+        super().__init__()
+        self.desk = desk
+        self.acts = acts
+        self.front = front
+
+    @property
+    def chosen(self) -> Row | None:
+        """The row that acts are about."""
+        return None
+
+    def redraw(self) -> None:
+        """Something on the desk changed."""
+
+    def tick(self) -> None:
+        """A second has passed."""
+
+    def show_message(self, text: str, role: str) -> None:
+        """Show a sentence, if this screen has a message line."""
+
+    def action_run(self, action_id: str) -> None:
+        """Run an action of the registry, or say why it is not on offer."""
+        action = BY_ID[action_id]
+        why = refusal(action, self.chosen, self.desk.view())
+        if why is not None:
+            self.front.say(f"{label_of(action, self.chosen).rstrip('…')}: {why}.", "soon")
+            return
+        getattr(self, method_of(action_id))()
+
+    def on_action_pressed(self, message: ActionPressed) -> None:
+        """Clicked in the footer."""
+        message.stop()
+        self.action_run(message.action_id)
+
+    def do_session_refresh(self) -> None:
+        """`r`."""
+        if isinstance(self.chosen, Entry):
+            self.front.start(self.acts.refresh(self.chosen.profile.name))
+
+    def do_session_refresh_due(self) -> None:
+        """`a`."""
+        self.front.start(self.acts.refresh_due())
+
+    def do_login(self) -> None:
+        """`i`."""
+        if isinstance(self.chosen, Entry):
+            self.front.start(self.acts.sign_in(self.chosen.profile))
+
+    def do_manage(self) -> None:
+        """`m`."""
+        if isinstance(self.chosen, Entry):
+            self.front.start(self.acts.manage(self.chosen.profile))
+
+    def do_session_stop(self) -> None:
+        """`x`."""
+        if isinstance(self.chosen, Entry):
+            self.front.start(self.acts.stop(self.chosen.profile))
+
+    def do_lock(self) -> None:
+        """`L`."""
+        self.front.start(self.acts.lock())
+
+    def do_help(self) -> None:
+        """`?`."""
+
+        def run(action_id: str | None) -> None:
+            if action_id is not None:
+                self.action_run(action_id)
+
+        self.app.push_screen(HelpScreen(self.desk, self.chosen), run)
+
+    def do_palette(self) -> None:
+        """`:` and ctrl+p."""
+        self.front.open_palette()
+
+    def do_theme(self) -> None:
+        """`T`."""
+        self.front.next_theme()
+
+    def do_redraw(self) -> None:
+        """ctrl+l: whatever another program wrote over the screen goes."""
+        self.refresh(layout=True)
+        self.redraw()
+
+    def do_quit(self) -> None:
+        """`q`."""
+        self.app.exit()

@@ -1,0 +1,112 @@
+"""One row in full, on the whole screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from keyturn_tui.actions import BY_ID, bindings
+from keyturn_tui.acts import Acts, Front
+from keyturn_tui.describe import LABEL, Description, describe, describe_file
+from keyturn_tui.desk import Desk
+from keyturn_tui.rows import Entry, Problem, Row
+from keyturn_tui.screens.action_screen import ActionScreen
+from keyturn_tui.widgets.footer import Footer
+from keyturn_tui.widgets.message_line import MessageLine
+from keyturn_tui.widgets.painted import Painted
+
+_OFFERED = ("session.refresh", "login", "manage", "session.stop", "back")
+
+
+class DetailScreen(ActionScreen):
+    """Follows its profile through snapshots; the same acts as in the list are one key away."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings((*_OFFERED, "session.refresh_due", "lock", "theme", "redraw", "palette", "help", "quit")),
+        Binding("enter", "run('back')", show=False),
+        Binding("j,down", "scroll_by_lines(1)", show=False),
+        Binding("k,up", "scroll_by_lines(-1)", show=False),
+        Binding("ctrl+d,pagedown", "scroll_by_lines(10)", show=False),
+        Binding("ctrl+u,pageup", "scroll_by_lines(-10)", show=False),
+        Binding("g,home", "scroll_by_lines(-100000)", show=False),
+        Binding("G,end", "scroll_by_lines(100000)", show=False),
+    ]
+    DEFAULT_CSS = """
+    DetailScreen #title { padding: 0 1; }
+    DetailScreen #text { height: 1fr; padding: 0 1; margin: 1 0 0 0; }
+    """
+
+    def __init__(self, desk: Desk, acts: Acts, front: Front, row: Row) -> None:
+        super().__init__(desk, acts, front)
+        self._row = row
+        self._top = 0
+        self._lines = 0
+
+    def compose(self) -> ComposeResult:
+        """Title, text, message, keys."""
+        yield Painted(id="title")
+        yield Painted(id="text")
+        yield MessageLine(id="message")
+        yield Footer(id="footer")
+
+    @property
+    def chosen(self) -> Row | None:
+        """The same profile in the latest snapshot."""
+        rows: list[Row] = [*self.desk.catalog.entries, *self.desk.catalog.problems]
+        for row in rows:
+            if row.key == self._row.key:
+                return row
+        return None
+
+    def on_mount(self) -> None:
+        """Draw."""
+        self.call_after_refresh(self.redraw)
+
+    def on_resize(self) -> None:
+        """Wrap anew."""
+        self.call_after_refresh(self.redraw)
+
+    def redraw(self) -> None:
+        """Describe it again."""
+        row = self.chosen
+        view = self.desk.view()
+        text = self.query_one("#text", Painted)
+        description = self._described(row)
+        lines = [
+            ((f"{label[0][0] if label else '':<{LABEL}}", "muted"), *value)
+            for label, value in zip(description.labels, description.values, strict=True)
+        ]
+        self._lines = len(lines)
+        room = max(1, text.content_size.height)
+        self._top = min(self._top, max(0, self._lines - room))
+        self.query_one("#title", Painted).show([description.title])
+        text.show(lines[self._top : self._top + room])
+        offered = [BY_ID[id_] for id_ in _OFFERED] if isinstance(row, Entry) else [BY_ID["back"]]
+        self.query_one("#footer", Footer).offer(offered, row, view)
+
+    def tick(self) -> None:
+        """Countdowns."""
+        self.redraw()
+
+    def show_message(self, text: str, role: str) -> None:
+        """On the message line."""
+        self.query_one("#message", MessageLine).say(text, role, self.desk.now())
+
+    def action_scroll_by_lines(self, by: int) -> None:
+        """Scroll, stopping at the ends."""
+        self._top = max(0, self._top + by)
+        self.redraw()
+
+    def do_back(self) -> None:
+        """Esc."""
+        self.dismiss()
+
+    def _described(self, row: Row | None) -> Description:
+        width = max(30, self.app.size.width - 2)
+        if isinstance(row, Entry):
+            return describe(row.profile, self.desk.view(), width, shown=self.desk.shown)
+        if isinstance(row, Problem):
+            return describe_file(row.problem, width, shown=self.desk.shown)
+        return Description((("It is gone from the files.", "soon"),), (), ())

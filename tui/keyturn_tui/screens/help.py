@@ -1,0 +1,162 @@
+"""Every key, from the registry: `/` narrows, Enter runs."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input
+
+from keyturn_tui.actions import ACTIONS, Action, Area, label_of
+from keyturn_tui.cells import Line, fit
+from keyturn_tui.desk import Desk
+from keyturn_tui.rows import Row
+from keyturn_tui.screens.dialog import key_line
+from keyturn_tui.widgets.fields import PlainField
+from keyturn_tui.widgets.painted import Painted
+
+
+def matching(text: str) -> tuple[Action, ...]:
+    """The actions whose keys, label or help hold every word of `text`."""
+    words = text.lower().split()
+    return tuple(
+        action
+        for action in ACTIONS
+        if all(word in f"{action.shown} {action.label} {action.help} {action.area}".lower() for word in words)
+    )
+
+
+class HelpScreen(ModalScreen[str | None]):
+    """Closes with the id of the chosen action, or with None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q", "cancel", show=False),
+        Binding("enter", "choose", show=False),
+        Binding("slash", "filter", show=False),
+        Binding("j,down", "move(1)", show=False),
+        Binding("k,up", "move(-1)", show=False),
+        Binding("pagedown,ctrl+d", "move(8)", show=False),
+        Binding("pageup,ctrl+u", "move(-8)", show=False),
+        Binding("g,home", "move(-1000)", show=False),
+        Binding("G,end", "move(1000)", show=False),
+    ]
+    AUTO_FOCUS = ""
+    DEFAULT_CSS = """
+    HelpScreen { align: center middle; background: transparent; }
+    HelpScreen > #box { width: 80; max-width: 100%; height: auto; max-height: 100%; padding: 0 1;
+        border: round $state-working; background: $background; border-title-color: $text-plain; border-title-style: bold; }
+    HelpScreen.-ascii > #box { border: ascii $state-working; }
+    HelpScreen #list { height: auto; }
+    HelpScreen #filter-row { height: 1; }
+    HelpScreen #filter-label { width: 9; }
+    HelpScreen #keys { height: 2; }
+    """
+
+    def __init__(self, desk: Desk, row: Row | None) -> None:
+        super().__init__()
+        self._desk = desk
+        self._row = row
+        self._shown: tuple[Action, ...] = ACTIONS
+        self._cursor = 0
+        self._top = 0
+
+    def compose(self) -> ComposeResult:
+        """Filter, list, keys."""
+        with Vertical(id="box") as box:
+            box.border_title = Content(" Keys ")
+            with Horizontal(id="filter-row"):
+                yield Painted([(("Filter / ", "muted"),)], id="filter-label")
+                yield PlainField(id="filter")
+            yield Painted(id="list")
+            yield Painted(id="keys")
+
+    def on_mount(self) -> None:
+        """Draw."""
+        self.set_class(self._desk.terminal.ascii, "-ascii")
+        self._draw()
+
+    def on_resize(self) -> None:
+        """As many lines as there is room for."""
+        self._draw()
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        """Narrow."""
+        message.stop()
+        self._shown = matching(message.value)
+        self._cursor = self._top = 0
+        self._draw()
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Enter in the filter runs the first match, or the one that was moved to."""
+        message.stop()
+        self.action_choose()
+
+    def action_cancel(self) -> None:
+        """Esc: out of the filter, then out."""
+        field = self.query_one("#filter", PlainField)
+        if field.has_focus:
+            field.value = ""
+            self.set_focus(None)
+        else:
+            self.dismiss(None)
+
+    def action_filter(self) -> None:
+        """`/`."""
+        self.query_one("#filter", PlainField).focus()
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor."""
+        self._cursor = min(max(0, self._cursor + by), max(0, len(self._shown) - 1))
+        self._draw()
+
+    def action_choose(self) -> None:
+        """Enter."""
+        if self._shown:
+            self.dismiss(self._shown[self._cursor].id)
+
+    def _draw(self) -> None:
+        width = min(80, self.app.size.width) - 4
+        room = max(3, self.app.size.height - 6)
+        lines, at = self._table(width)
+        self._top = min(self._top, at)
+        if at >= self._top + room:
+            self._top = at - room + 1
+        if self._cursor == 0:
+            self._top = 0
+        self.query_one("#list", Painted).show(lines[self._top : self._top + room])
+        more = "   more below: j" if self._top + room < len(lines) else ""
+        self.query_one("#keys", Painted).show(
+            [
+                ((f"… means: asks before it changes anything.{more}", "muted"),),
+                key_line(("Enter", "Run it"), ("/", "Filter"), ("Esc", "Close")),
+            ]
+        )
+
+    def _table(self, width: int) -> tuple[list[Line], int]:
+        """All lines, and which of them the cursor stands on."""
+        lines: list[Line] = []
+        at = 0
+        glyph = self._desk.terminal.glyphs.cursor
+        for area in Area:
+            actions = [action for action in self._shown if action.area is area]
+            if actions:
+                lines.append(((area.value.upper(), "heading"),))
+            for action in actions:
+                chosen = action is self._shown[self._cursor]
+                if chosen:
+                    at = len(lines)
+                lines.append(
+                    (
+                        (f"{glyph if chosen else ' '} ", "title"),
+                        (fit(action.shown, 10), "hotkey"),
+                        (fit(label_of(action, self._row), 16), "title" if chosen else "text"),
+                        (fit(action.help, width - 28), "muted"),
+                    )
+                )
+        if not lines:
+            lines.append((("Nothing matches.", "muted"),))
+        return lines, at

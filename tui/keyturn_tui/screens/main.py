@@ -1,0 +1,347 @@
+"""The main screen: the list, and the chosen profile beside or under it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Input
+
+from keyturn.text import safe
+from keyturn_tui.actions import bindings, offers
+from keyturn_tui.acts import Acts, Front
+from keyturn_tui.cells import Line
+from keyturn_tui.describe import summary
+from keyturn_tui.desk import Desk
+from keyturn_tui.layout import GUTTER, MIN_HEIGHT, MIN_WIDTH, DetailPlace, columns_for, frame_for
+from keyturn_tui.messages import RowChosen, RowOpened
+from keyturn_tui.query import parse
+from keyturn_tui.rows import Counts, Entry, Problem, Row, Sort, arrange, count, deadlines, sift
+from keyturn_tui.screens.action_screen import ActionScreen
+from keyturn_tui.screens.detail import DetailScreen
+from keyturn_tui.widgets.detail_pane import DetailPane
+from keyturn_tui.widgets.fields import PlainField
+from keyturn_tui.widgets.footer import Footer
+from keyturn_tui.widgets.header import Header
+from keyturn_tui.widgets.message_line import MessageLine
+from keyturn_tui.widgets.painted import Painted
+from keyturn_tui.widgets.profile_list import ProfileList
+
+
+class MainScreen(ActionScreen):
+    """Holds filter and order; everything else is read from the desk."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings()
+    AUTO_FOCUS = "#list"
+    DEFAULT_CSS = """
+    MainScreen #body { height: 1fr; }
+    MainScreen #list-pane, MainScreen DetailPane { border: round $border; border-title-color: $text-muted-own;
+        border-subtitle-color: $text-muted-own; }
+    MainScreen #list-pane:focus-within, MainScreen DetailPane:focus { border: round $state-working; }
+    MainScreen.-ascii #list-pane, MainScreen.-ascii DetailPane { border: ascii $border; }
+    MainScreen.-bare #list-pane { border: none; }
+    MainScreen.-bare Header, MainScreen.-small .whole, MainScreen #too-small { display: none; }
+    MainScreen.-small #too-small { display: block; }
+    MainScreen #summary { height: 2; }
+    MainScreen #filter-row { height: 1; display: none; }
+    MainScreen.-filtering #filter-row { display: block; }
+    MainScreen.-filtering MessageLine { display: none; }
+    MainScreen #filter-label { width: 9; }
+    """
+
+    def __init__(self, desk: Desk, acts: Acts, front: Front) -> None:
+        super().__init__(desk, acts, front)
+        self._sort = Sort.SOURCE
+        self._backwards = False
+        self._query = parse(desk.options.filter)
+        self._arranged: tuple[Row, ...] = ()
+        self._deadlines: list[datetime] = []
+        self._last_tick = desk.now()
+        self._frame = frame_for(80, 24)
+        self._heading = ("", "")
+
+    def compose(self) -> ComposeResult:
+        """Everything there is at any size; the frame hides what has no room."""
+        yield Painted(id="too-small")
+        yield Header(classes="whole")
+        with Horizontal(id="body", classes="whole"):
+            with Vertical(id="list-pane"):
+                yield Painted(id="titles")
+                yield ProfileList(self.desk.view(), id="list")
+            yield DetailPane(self.desk.shown, id="detail")
+        yield Painted(id="summary", classes="whole")
+        yield MessageLine(id="message")
+        with Horizontal(id="filter-row", classes="whole"):
+            yield Painted([((" Filter: ", "title"),)], id="filter-label")
+            yield PlainField(id="filter")
+        yield Footer(id="footer")
+
+    def on_mount(self) -> None:
+        """Fit the terminal and say what is coming."""
+        self.set_class(self.desk.terminal.ascii, "-ascii")
+        self.query_one("#filter", PlainField).value = self.desk.options.filter
+        self.query_one("#detail", DetailPane).border_title = Content(" 2 Detail ")
+        self._fit()
+
+    def on_resize(self) -> None:
+        """Another size, another arrangement."""
+        self._fit()
+        self.call_after_refresh(self.redraw)
+
+    @property
+    def chosen(self) -> Row | None:
+        """The row under the cursor."""
+        return self._list.row
+
+    def show_message(self, text: str, role: str) -> None:
+        """On the message line."""
+        self.query_one("#message", MessageLine).say(text, role, self.desk.now())
+
+    def redraw(self) -> None:
+        """Arrange everything anew; the cursor keeps its profile."""
+        view = self.desk.view()
+        self._arranged = arrange(self.desk.catalog, view, self._sort, backwards=self._backwards)
+        self._deadlines = deadlines(entry.profile for entry in self.desk.catalog.entries)
+        self._sift()
+        self._count()
+        self._describe(self.chosen)
+
+    def tick(self) -> None:
+        """Repaint what reads differently now: the left cells of visible rows, the clock, the detail's countdown; the
+        counts when some profile passes a deadline."""
+        view = self.desk.view()
+        passed = any(self._last_tick < moment <= view.now for moment in self._next_deadlines(view.now))
+        moved_back = view.now < self._last_tick
+        self._last_tick = view.now
+        self.query_one(Header).tick(view.now)
+        self._list.tick(view.now)
+        if passed or moved_back:
+            self.redraw()
+        else:
+            self._describe(self.chosen)
+
+    def on_row_chosen(self, message: RowChosen) -> None:
+        """The cursor moved."""
+        message.stop()
+        self._describe(message.row)
+
+    def on_row_opened(self, message: RowOpened) -> None:
+        """A second click."""
+        message.stop()
+        self.do_open()
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        """Each key in the filter field."""
+        message.stop()
+        self._query = parse(message.value)
+        self._sift()
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Enter in the filter field: back to the list, filtered."""
+        message.stop()
+        self._close_filter()
+
+    def do_list_down(self) -> None:
+        """`j`: a row down, or a line of a long detail where that has the focus."""
+        self._move(1)
+
+    def do_list_up(self) -> None:
+        """`k`."""
+        self._move(-1)
+
+    def do_list_first(self) -> None:
+        """`g`."""
+        self._list.move_first()
+
+    def do_list_last(self) -> None:
+        """`G`."""
+        self._list.move_last()
+
+    def do_list_half_down(self) -> None:
+        """ctrl+d."""
+        self._list.move_page(0.5)
+
+    def do_list_half_up(self) -> None:
+        """ctrl+u."""
+        self._list.move_page(-0.5)
+
+    def do_list_page_down(self) -> None:
+        """PgDn."""
+        self._list.move_page(1)
+
+    def do_list_page_up(self) -> None:
+        """PgUp."""
+        self._list.move_page(-1)
+
+    def do_pane_next(self) -> None:
+        """Tab: the list, or the detail where it is a pane."""
+        if self._detail.has_focus or self._frame.detail is not DetailPlace.RIGHT:
+            self._list.focus()
+        else:
+            self._detail.focus()
+
+    def do_pane_list(self) -> None:
+        """`1`."""
+        self._list.focus()
+
+    def do_pane_detail(self) -> None:
+        """`2`: the pane, or the screen that stands for it."""
+        if self._frame.detail is DetailPlace.RIGHT:
+            self._detail.focus()
+        else:
+            self.do_open()
+
+    def do_filter(self) -> None:
+        """`/`."""
+        self.add_class("-filtering")
+        self.query_one("#filter", PlainField).focus()
+
+    def do_back(self) -> None:
+        """Esc: out of the filter field, out of the pane, out of a refresh of all, out of the filter; in that order."""
+        field = self.query_one("#filter", PlainField)
+        if field.has_focus:
+            field.value = ""
+            self._close_filter()
+        elif self._detail.has_focus:
+            self._list.focus()
+        elif self.acts.stop_rest():
+            self.front.say("What has begun is finished; the rest is left out.")
+        elif self._query:
+            field.value = ""
+
+    def do_open(self) -> None:
+        """Enter."""
+        if self.query_one("#filter", PlainField).has_focus or self.chosen is None:
+            return
+        self.app.push_screen(DetailScreen(self.desk, self.acts, self.front, self.chosen))
+
+    def do_sort(self) -> None:
+        """`s`."""
+        self._sort = self._sort.following()
+        self.redraw()
+
+    def do_sort_reverse(self) -> None:
+        """`S`."""
+        self._backwards = not self._backwards
+        self.redraw()
+
+    def choose(self, name: str) -> None:
+        """Put the cursor on a profile; a filter that hides it is cleared."""
+        if not any(isinstance(row, Entry) and row.profile.name == name for row in self._list.rows):
+            self._query = parse("")
+            self.query_one("#filter", PlainField).value = ""
+            self._sift()
+        self._list.choose(name)
+
+    @property
+    def _list(self) -> ProfileList:
+        return self.query_one("#list", ProfileList)
+
+    @property
+    def _detail(self) -> DetailPane:
+        return self.query_one("#detail", DetailPane)
+
+    def _next_deadlines(self, now: datetime) -> list[datetime]:
+        """Take off the heap what lies behind `now`, and give it."""
+        passed = []
+        while self._deadlines and self._deadlines[0] <= now:
+            passed.append(self._deadlines.pop(0))
+        return passed
+
+    def _move(self, by: int) -> None:
+        if self._detail.has_focus:
+            self._detail.scroll_lines(by)
+        else:
+            self._list.move(by)
+
+    def _close_filter(self) -> None:
+        self.remove_class("-filtering")
+        self._list.focus()
+
+    def _fit(self) -> None:
+        width, height = self.app.size
+        frame = self._frame = frame_for(width, height)
+        self.set_class(frame.too_small, "-small")
+        self.set_class(not frame.borders, "-bare")
+        words = f"Make the window larger ({MIN_WIDTH}x{MIN_HEIGHT})"
+        self.query_one("#too-small", Painted).show([((words, "soon"),)])
+        self._detail.display = frame.detail is DetailPlace.RIGHT
+        self._detail.styles.width = frame.detail_width or 1
+        self.query_one("#summary").display = frame.detail is DetailPlace.LINES
+        self.query_one("#titles", Painted).show([self._titles(width, height)])
+        self.query_one(Header).tick(self.desk.now())
+
+    def _titles(self, width: int, height: int) -> Line:
+        columns = columns_for(width, height)
+        return ((" " * GUTTER + "".join(f"{column.title:<{column.width}}" for column in columns), "heading"),)
+
+    def _sift(self) -> None:
+        width, height = self.app.size
+        view = self.desk.view()
+        rows = sift(self._arranged, self._query, view, self._sort)
+        self._list.show(rows, view, columns_for(width, height), self._nothing())
+        self._head(rows)
+
+    def _head(self, rows: tuple[Row, ...]) -> None:
+        """Title and foot of the list's border; assigned only when they differ, as that repaints the pane."""
+        rule = "-" if self.desk.terminal.ascii else "─"
+        order = f"{self._sort.value}, reversed" if self._backwards else self._sort.value
+        text = safe(self.query_one("#filter", PlainField).value, 30)
+        title = f" 1 Profiles {rule} sort: {order} " + (f"{rule} /{text} " if self._query else "")
+        shown, total = sum(isinstance(row, Entry) for row in rows), len(self.desk.catalog.entries)
+        foot = f" {shown} of {total} " if self._query else ""
+        if (title, foot) != self._heading:
+            pane = self.query_one("#list-pane")
+            if title != self._heading[0]:
+                pane.border_title = Content(title)
+            if foot != self._heading[1]:
+                pane.border_subtitle = Content(foot)
+            self._heading = (title, foot)
+
+    def _nothing(self) -> tuple[Line, ...]:
+        """What is said where the list is empty."""
+        places = self.desk.keeper.places
+        if self.desk.snapshot is None:
+            return ((("  Reading the AWS files…", "muted"),),)
+        if self._query:
+            return ((("  Nothing matches. Esc clears the filter.", "muted"),),)
+        files = [self.desk.shown(str(path)) for path in (places.aws_config, places.aws_credentials)]
+        return (
+            ((f"  No profiles in {safe(files[0])}", "text"),),
+            ((f"  or {safe(files[1])}.", "text"),),
+            (),
+            (("  aws configure sso   adds one for Identity Center", "muted"),),
+            (("  aws configure       adds one with an access key", "muted"),),
+            (("  keyturn --sandbox   tries keyturn with made-up ones", "muted"),),
+            (),
+            (("  The files are read again as soon as they change.", "muted"),),
+        )
+
+    def _count(self) -> None:
+        view = self.desk.view()
+        profiles = self.desk.snapshot.profiles if self.desk.snapshot else ()
+        counts = count(profiles, view) if profiles else Counts()
+        folder = self.desk.shown(str(self.desk.keeper.places.aws_config.parent))
+        self.query_one(Header).show(counts, view, safe(folder, 40))
+
+    def _describe(self, row: Row | None) -> None:
+        view = self.desk.view()
+        if self._frame.detail is DetailPlace.RIGHT:
+            self._detail.show(row, view)
+        elif self._frame.detail is DetailPlace.LINES:
+            self.query_one("#summary", Painted).show(_two_lines(row, self.desk))
+        narrow = self._frame.detail is not DetailPlace.RIGHT
+        self.query_one("#footer", Footer).offer(offers(row, view, narrow=narrow), row, view)
+
+
+def _two_lines(row: Row | None, desk: Desk) -> tuple[Line, ...]:
+    if isinstance(row, Entry):
+        return summary(row.profile, desk.view())
+    if isinstance(row, Problem):
+        place = f"{desk.shown(row.problem.path)}:{row.problem.line}"
+        return ((f" {safe(place)}", "error"),), ((f" {safe(row.problem.reason)}", "error"),)
+    return ()

@@ -1,0 +1,143 @@
+"""Six digits from an MFA device: sent on the sixth, and a used code is not sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from textual import work
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+
+from keyturn.errors import KeyturnError, NeedsMfa, WrongMfaCode
+from keyturn.model import Profile, Refreshed
+from keyturn.text import span
+from keyturn_tui.cells import Line
+from keyturn_tui.desk import Desk, UsedCode
+from keyturn_tui.messages import CodeComplete
+from keyturn_tui.screens.dialog import Dialog, facts, key_line
+from keyturn_tui.widgets.fields import CodeField
+from keyturn_tui.widgets.painted import Painted
+
+#: Seconds that a TOTP code is shown by a device (RFC 6238, as AWS uses it).
+WINDOW = 30
+#: After this many refused codes the dialog closes: AWS throttles, and somebody may be at the wrong device.
+TRIES = 3
+
+
+def seconds_to_next(now: datetime) -> int:
+    """Seconds until devices show another code."""
+    return WINDOW - int(now.timestamp()) % WINDOW
+
+
+def used_note(used: UsedCode | None, now: datetime) -> str:
+    """Whether the code that devices show now is used up, as a sentence, else empty."""
+    if used is None or int(used.at.timestamp()) // WINDOW != int(now.timestamp()) // WINDOW:
+        return ""
+    ago = int((now - used.at).total_seconds())
+    return f"The last code was used {ago} s ago: wait for a new one ({seconds_to_next(now)} s)."
+
+
+class MfaScreen(Dialog[Refreshed | Exception]):
+    """Asks for a code and refreshes with it. Closes with the refresh, with the error that ended it, or with None."""
+
+    WIDTH = 66
+
+    def __init__(self, desk: Desk, need: NeedsMfa) -> None:
+        super().__init__(desk, f"MFA code for {need.profile}")
+        self._need = need
+        self._tries = 0
+        self._busy = False
+        self._said = False
+
+    def on_mount(self) -> None:
+        """The wait counts down."""
+        super().on_mount()
+        self._tick()
+        self.set_interval(1.0, self._tick)
+
+    def parts(self) -> ComposeResult:
+        """The field."""
+        with Horizontal(classes="field-row"):
+            yield Painted([(("Code", "title"),)], classes="label")
+            yield CodeField(id="code")
+
+    def body(self) -> Sequence[Line]:
+        """Which device, and what for."""
+        name = self._need.profile
+        profile = self.desk.profile(name)
+        pairs = [("Device", self._need.serial or (profile.mfa_serial if profile else "") or "unknown")]
+        pairs.append(("For", self._purpose(profile)))
+        return [*facts(pairs, self.room, 12), ()]
+
+    def keys(self) -> Sequence[Line]:
+        """No Enter is needed."""
+        return (key_line(("0-9", "Type the six digits; sent on the sixth"), ("Esc", "Cancel")),)
+
+    def on_code_complete(self, message: CodeComplete) -> None:
+        """The sixth digit."""
+        message.stop()
+        if self._busy:
+            return
+        code = self.query_one("#code", CodeField).take()
+        used = self.desk.used_codes.get(self._need.serial)
+        if used is not None and used.code == code:
+            wait = seconds_to_next(self.desk.now())
+            self._say(f"That code was used already: wait for a new one ({wait} s).", "soon")
+            return
+        self._busy = True
+        self._say("Asking AWS…", "working")
+        self._send(code)
+
+    @work
+    async def _send(self, code: str) -> None:
+        keeper = self.desk.keeper
+        try:
+            done = await self.desk.bridge.ask(partial(keeper.refresh, self._need.profile, code))
+        except WrongMfaCode:
+            self._refused()
+        except KeyturnError as error:
+            self.dismiss(error)
+        else:
+            self.desk.used_codes[self._need.serial] = UsedCode(code, self.desk.now())
+            self.dismiss(done)
+        finally:
+            self._busy = False
+
+    def _refused(self) -> None:
+        self._tries += 1
+        if self._tries >= TRIES:
+            why = f"{TRIES} codes were refused"
+            self.dismiss(WrongMfaCode(self._need.what, why, "Check the device and its clock, then press i."))
+            return
+        wait = seconds_to_next(self.desk.now())
+        self._say(f"Refused: wrong, old or used. The next code comes in {wait} s.", "error")
+
+    def _say(self, text: str, role: str) -> None:
+        self._said = True
+        self.status(text, role)
+
+    def _tick(self) -> None:
+        if not self._said:
+            self.status(used_note(self.desk.used_codes.get(self._need.serial), self.desk.now()), "soon")
+
+    def _purpose(self, profile: Profile | None) -> str:
+        if profile is None:
+            return "a new session"
+        length = profile.duration_seconds
+        from_key = not profile.chain and profile.kind.value == "iam-key"
+        hours = length or (12 * 3600 if from_key else 3600)
+        same = self.desk.snapshot.profiles if self.desk.snapshot else ()
+        others = sum(p.source == profile.name and p.name != profile.name for p in same)
+        then = (
+            f", then {others} profile{'s' if others > 1 else ''} that use{'' if others > 1 else 's'} it"
+            if others
+            else ""
+        )
+        return f"{span_of(hours)} session{then}"
+
+
+def span_of(seconds: int) -> str:
+    """A length in words."""
+    return span(timedelta(seconds=seconds))

@@ -1,0 +1,161 @@
+"""Colours and their meaning: four themes, one for no colour at all, and the roles that text is given."""
+
+from __future__ import annotations
+
+from textual.theme import Theme
+
+#: Each role, as (theme variable of its colour, text style). The style tells roles apart where there is no colour.
+ROLES: dict[str, tuple[str, str]] = {
+    "text": ("text-plain", "none"),
+    "muted": ("text-muted-own", "none"),
+    "title": ("text-plain", "bold"),
+    "heading": ("text-muted-own", "bold"),
+    "hotkey": ("state-key", "bold"),
+    "dim": ("text-faint", "none"),
+    "good": ("state-fresh", "none"),
+    "error": ("state-expired", "none"),
+    "fresh": ("state-fresh", "none"),
+    "soon": ("state-soon", "bold"),
+    "expired": ("state-expired", "none"),
+    "key": ("state-key", "none"),
+    "due": ("state-soon", "none"),
+    "overdue": ("state-expired", "bold"),
+    "working": ("state-working", "none"),
+    "unknown": ("text-muted-own", "italic"),
+    "broken": ("state-expired", "bold"),
+    "added": ("state-fresh", "none"),
+    "removed": ("state-expired", "none"),
+}
+
+#: Palettes: the foregrounds of all four themes keep a contrast of 4.5 to their background and cursor (tested).
+_PALETTES: dict[str, dict[str, str]] = {
+    "keyturn-dark": {
+        "background": "#101418",
+        "cursor": "#23344a",
+        "border": "#3d4650",
+        "text-plain": "#d6dbe0",
+        "text-muted-own": "#98a2ad",
+        "text-faint": "#69737d",
+        "state-fresh": "#7ad88c",
+        "state-soon": "#f2c85b",
+        "state-expired": "#ff8a80",
+        "state-key": "#62cfe0",
+        "state-working": "#8bbcff",
+    },
+    "keyturn-light": {
+        "background": "#fbfaf7",
+        "cursor": "#dce8f6",
+        "border": "#b7bcc2",
+        "text-plain": "#22272c",
+        "text-muted-own": "#555e67",
+        "text-faint": "#868d94",
+        "state-fresh": "#0f6a2c",
+        "state-soon": "#7a5000",
+        "state-expired": "#b3241c",
+        "state-key": "#06636f",
+        "state-working": "#0b51ad",
+    },
+    "keyturn-dark-cvd": {
+        "background": "#101418",
+        "cursor": "#2b3340",
+        "border": "#3d4650",
+        "text-plain": "#d6dbe0",
+        "text-muted-own": "#9aa3ad",
+        "text-faint": "#69737d",
+        "state-fresh": "#6fb3ff",
+        "state-soon": "#ffd75f",
+        "state-expired": "#ff82d2",
+        "state-key": "#7fdbe8",
+        "state-working": "#c8c8ff",
+    },
+    "keyturn-light-cvd": {
+        "background": "#fbfaf7",
+        "cursor": "#e6e6ea",
+        "border": "#b7bcc2",
+        "text-plain": "#22272c",
+        "text-muted-own": "#555e67",
+        "text-faint": "#868d94",
+        "state-fresh": "#004c99",
+        "state-soon": "#6b5000",
+        "state-expired": "#a0005f",
+        "state-key": "#005a66",
+        "state-working": "#4a3fb5",
+    },
+}
+THEME_NAMES = tuple(_PALETTES)
+PLAIN = "keyturn-plain"
+
+#: Where NO_COLOR is set: the terminal's own two colours, and styles for what colour would have said.
+_PLAIN_STYLES = {"error": "bold", "expired": "underline", "removed": "bold", "due": "bold", "key": "none"}
+
+
+def variables_of(name: str) -> dict[str, str]:
+    """The CSS variables of a theme: colours by state and role, and `style-ROLE` for each role's text style."""
+    if name == PLAIN:
+        found = dict.fromkeys(_PALETTES["keyturn-dark"], "ansi_default")
+        styles = {f"style-{role}": _PLAIN_STYLES.get(role, style) for role, (_, style) in ROLES.items()}
+        return {**found, **styles, "style-cursor": "reverse", "cursor-background": "ansi_default"}
+    palette = _PALETTES[name]
+    styles = {f"style-{role}": style for role, (_, style) in ROLES.items()}
+    return {**palette, **styles, "style-cursor": "none", "cursor-background": palette["cursor"]}
+
+
+def themes() -> list[Theme]:
+    """All themes of keyturn."""
+    return [_theme(name) for name in (*THEME_NAMES, PLAIN)]
+
+
+def _theme(name: str) -> Theme:
+    found = variables_of(name)
+    back = found["background"]
+    widgets = {
+        "input-cursor-background": found["text-plain"],
+        "input-cursor-foreground": back,
+        "block-cursor-background": found["cursor-background"],
+        "block-cursor-foreground": found["text-plain"],
+        "block-cursor-text-style": found["style-cursor"],
+        "border-blurred": found["border"],
+    }
+    if name == PLAIN:
+        widgets["input-cursor-text-style"] = "reverse"
+    return Theme(
+        name=name,
+        primary=found["state-working"],
+        secondary=found["state-key"],
+        warning=found["state-soon"],
+        error=found["state-expired"],
+        success=found["state-fresh"],
+        accent=found["state-key"],
+        foreground=found["text-plain"],
+        background=back,
+        surface=back,
+        panel=back,
+        boost=back,
+        dark="light" not in name,
+        ansi=name == PLAIN,
+        variables={**found, **widgets},
+    )
+
+
+def role_class(role: str) -> str:
+    """The component class of a role."""
+    return f"role--{role}"
+
+
+ROLE_CLASSES = {role_class(role) for role in ROLES} | {"role--cursor"}
+ROLE_CSS = "\n".join(
+    f".{role_class(role)} {{ color: ${colour}; text-style: $style-{role}; }}"
+    for role, (colour, _) in ROLES.items()
+)
+APP_CSS = (
+    ROLE_CSS
+    + """
+.role--cursor { background: $cursor-background; text-style: $style-cursor; }
+Screen { background: $background; color: $text-plain; }
+Toast { background: $background; color: $text-plain; border: round $state-soon; }
+CommandPalette { background: $background; }
+CommandPalette > Vertical { background: $background; border: round $border; }
+CommandPalette Input { background: $background; border: none; }
+CommandPalette CommandList { background: $background; border: none; }
+"""
+)

@@ -1,0 +1,80 @@
+"""The chosen row in full: labels and values side by side, so that moving the cursor repaints values only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+
+from keyturn_tui.cells import Line, View
+from keyturn_tui.describe import LABEL, Description, describe, describe_file
+from keyturn_tui.rows import Entry, Problem, Row
+from keyturn_tui.widgets.painted import Painted
+
+
+class DetailPane(Vertical, can_focus=True):
+    """A row described. Longer descriptions than fit scroll by :meth:`scroll_lines` while the pane has the focus."""
+
+    DEFAULT_CSS = """
+    DetailPane { background: $background; }
+    DetailPane > Horizontal { height: 1fr; }
+    DetailPane #labels { width: 10; height: 1fr; }
+    DetailPane #values { width: 1fr; height: 1fr; }
+    """
+
+    def __init__(self, shown: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+        super().__init__(id=id)
+        self._shown = shown
+        self._row: Row | None = None
+        self._view: View | None = None
+        self._top = 0
+        self._lines = 0
+
+    def compose(self) -> ComposeResult:
+        """A title over two columns."""
+        yield Painted(id="detail-title")
+        with Horizontal():
+            yield Painted(id="labels")
+            yield Painted(id="values")
+
+    def show(self, row: Row | None, view: View) -> None:
+        """Describe a row, from its top if it is another one than before."""
+        if row is None or self._row is None or row.key != self._row.key:
+            self._top = 0
+        self._row, self._view = row, view
+        self._paint()
+
+    def scroll_lines(self, by: int) -> None:
+        """Scroll a description that is longer than the pane."""
+        room = self.query_one("#values", Painted).size.height
+        self._top = min(max(0, self._top + by), max(0, self._lines - room))
+        self._paint()
+
+    def on_resize(self) -> None:
+        """Wrap anew."""
+        self._paint()
+
+    def _paint(self) -> None:
+        if self._view is None or not self.is_mounted:
+            return
+        description = self._described(self._view)
+        values = self.query_one("#values", Painted)
+        room = max(1, values.size.height)
+        self._lines = len(description.values)
+        labels_now = list(description.labels[self._top : self._top + room])
+        values_now = list(description.values[self._top : self._top + room])
+        if self._top + room < self._lines:
+            labels_now[-1], values_now[-1] = (("more", "muted"),), (("Enter shows all of it", "muted"),)
+        self.query_one("#detail-title", Painted).show([description.title])
+        self.query_one("#labels", Painted).show(labels_now)
+        values.show(values_now)
+
+    def _described(self, view: View) -> Description:
+        width = max(LABEL + 8, self.content_size.width)
+        if isinstance(self._row, Entry):
+            return describe(self._row.profile, view, width, shown=self._shown)
+        if isinstance(self._row, Problem):
+            return describe_file(self._row.problem, width, shown=self._shown)
+        nothing: tuple[Line, ...] = ()
+        return Description((("Nothing chosen", "muted"),), nothing, nothing)

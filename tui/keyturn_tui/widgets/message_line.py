@@ -1,0 +1,33 @@
+"""The one line that says what was just done, or why it was not."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from keyturn_tui.cells import Line, fit
+from keyturn_tui.widgets.painted import Painted
+
+
+class MessageLine(Painted):
+    """The last thing worth saying, with the time it was said."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+        super().__init__(id=id)
+        self._said: tuple[str, str, datetime] | None = None
+
+    def say(self, text: str, role: str, now: datetime) -> None:
+        """Replace what stands there."""
+        self._said = (text, role, now)
+        self._paint()
+
+    def on_resize(self) -> None:
+        """Cut anew."""
+        self._paint()
+
+    def _paint(self) -> None:
+        if self._said is None:
+            return
+        text, role, when = self._said
+        room = max(10, self.size.width - 12)
+        line: Line = ((f" {when:%H:%M:%S}  ", "muted"), (fit(text, room).rstrip(), role))
+        self.show([line])

@@ -1,0 +1,115 @@
+"""Lines of coloured text that repaint only what changed, and can hold nothing but text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+from keyturn.text import safe
+from keyturn_tui.cells import Line
+from keyturn_tui.theme import ROLE_CLASSES, role_class
+
+
+def strip_of(line: Line, width: int, style_of: Callable[[str], Style], base: Style) -> Strip:
+    """One line as segments, padded or cut to `width`. Neighbours of one role become one segment (each costs bytes)."""
+    merged: list[list[str]] = []
+    for text, role in line:
+        if merged and merged[-1][1] == role:
+            merged[-1][0] += text
+        else:
+            merged.append([text, role])
+    segments = [Segment(safe(text), style_of(role)) for text, role in merged if text]
+    return Strip(segments).adjust_cell_length(width, base)
+
+
+class Painted(Widget):
+    """Lines of text in roles. Whatever the text holds, it is drawn as text: no markup is read, and control characters
+    are written out."""
+
+    COMPONENT_CLASSES = ROLE_CLASSES
+    ALLOW_SELECT = False
+    DEFAULT_CSS = "Painted { height: 1; }"
+
+    def __init__(
+        self,
+        lines: Sequence[Line] = (),
+        *,
+        id: str | None = None,  # noqa: A002  # Textual's own name
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._lines: tuple[Line, ...] = tuple(lines)
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """What is shown."""
+        return self._lines
+
+    @property
+    def plain(self) -> str:
+        """What is shown, without roles."""
+        return "\n".join(safe("".join(text for text, _ in line)) for line in self._lines)
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Show other lines; only cells that differ are drawn again."""
+        old, self._lines = self._lines, tuple(lines)
+        if len(old) != len(self._lines) and self.styles.height is not None and self.styles.height.is_auto:
+            self.refresh(layout=True)
+            return
+        regions = []
+        for y in range(max(len(old), len(self._lines))):
+            before = old[y] if y < len(old) else ()
+            after = self._lines[y] if y < len(self._lines) else ()
+            if before != after:
+                regions.append(Region(0, y, changed_width(before, after), 1))
+        if regions:
+            self.refresh(*regions)
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        """The widest line."""
+        del viewport
+        widest = max((sum(cell_len(safe(text)) for text, _ in line) for line in self._lines), default=0)
+        return min(widest, container.width)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """One row for each line."""
+        del container, viewport, width
+        return len(self._lines)
+
+    def render_line(self, y: int) -> Strip:
+        """Textual's line API."""
+        base = self.rich_style
+        if y >= len(self._lines):
+            return Strip.blank(self.size.width, base)
+        return strip_of(self._lines[y], self.size.width, self.style_of, base)
+
+    def style_of(self, role: str) -> Style:
+        """The style of a role in the current theme."""
+        return self.get_component_rich_style(role_class(role))
+
+
+def changed_width(before: Line, after: Line) -> int:
+    """Cells from the left up to the last one that differs. (A repaint always starts at the widget's left edge.)"""
+    old, new = _cells(before), _cells(after)
+    width = max(len(old), len(new))
+    old += [(" ", "")] * (width - len(old))
+    new += [(" ", "")] * (width - len(new))
+    while width and old[width - 1] == new[width - 1]:
+        width -= 1
+    return width
+
+
+def _cells(line: Line) -> list[tuple[str, str]]:
+    cells: list[tuple[str, str]] = []
+    for text, role in line:
+        for ch in safe(text):
+            cells.append((ch, role))
+            if cell_len(ch) == 2:
+                cells.append(("", role))
+    return cells

@@ -1,0 +1,272 @@
+"""The list of profiles: drawn line by line, so that five thousand rows cost what thirty do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.style import Style
+from textual import events
+from textual.geometry import Region, Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from keyturn_tui.cells import TYPES, Line, Span, View, fit, left_text, rotation_cell, state_glyph
+from keyturn_tui.layout import GUTTER, Column, Field
+from keyturn_tui.messages import RowChosen, RowOpened
+from keyturn_tui.rows import Entry, Group, Problem, Row
+from keyturn_tui.theme import ROLE_CLASSES, role_class
+from keyturn_tui.widgets.painted import strip_of
+
+#: Strips kept; a few screens' worth.
+_CACHE_LIMIT = 512
+
+
+class ProfileList(ScrollView, can_focus=True):
+    """Rows with a cursor. What changes with time stands at the left, so that a tick repaints a few cells only."""
+
+    COMPONENT_CLASSES = ROLE_CLASSES
+    ALLOW_SELECT = False
+    DEFAULT_CSS = """
+    ProfileList { height: 1fr; scrollbar-size: 0 0; overflow-x: hidden; background: $background; }
+    """
+
+    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+        super().__init__(id=id)
+        self._view = view
+        self._columns: tuple[Column, ...] = ()
+        self._rows: tuple[Row, ...] = ()
+        self._selectable: tuple[int, ...] = ()
+        self._cursor = 0
+        self._nothing: tuple[Line, ...] = ()
+        self._strips: dict[tuple[int, bool, tuple[Span, str]], Strip] = {}
+        self._drawn: dict[int, tuple[Span, str]] = {}
+        self._on_screen: dict[int, Strip] = {}
+
+    @property
+    def row(self) -> Row | None:
+        """The row under the cursor."""
+        return self._rows[self._cursor] if self._selectable else None
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows, shown or scrolled away."""
+        return self._rows
+
+    @property
+    def cursor(self) -> int:
+        """Index of the row under the cursor."""
+        return self._cursor
+
+    def show(
+        self, rows: Sequence[Row], view: View, columns: tuple[Column, ...], nothing: Sequence[Line]
+    ) -> None:
+        """Swap everything; the cursor stays on its row where that is still there, else near its place.
+
+        :param nothing: what is written where there are no rows.
+        """
+        key = self.row.key if self.row is not None else None
+        self._rows, self._view, self._columns, self._nothing = tuple(rows), view, columns, tuple(nothing)
+        self._selectable = tuple(i for i, row in enumerate(self._rows) if not isinstance(row, Group))
+        self._cursor = self._index_of(key)
+        self.forget_drawn()
+        self._measure()
+        self._bring_into_view()
+        self._refresh_changed()
+        self.post_message(RowChosen(self.row))
+
+    def tick(self, now: datetime) -> None:
+        """Repaint the left cells, of visible rows only, that read differently at `now`."""
+        self._view = self._view.at(now)
+        top = self.scroll_offset.y
+        regions = []
+        for index in range(top, min(top + self.size.height, len(self._rows))):
+            drawn = self._drawn.get(index)
+            if drawn is not None and drawn != self._left(self._rows[index]):
+                regions.append(Region(0, index - top, GUTTER + self._columns[0].width - 1, 1))
+        if regions:
+            self.refresh(*regions)
+
+    def forget_drawn(self) -> None:
+        """Drop every cached line: rows, columns or colours are others now."""
+        self._strips.clear()
+        self._drawn.clear()
+
+    def move(self, by: int) -> None:
+        """Move the cursor over rows that can be chosen, stopping at the ends."""
+        if not self._selectable:
+            return
+        place = self._place() + by
+        self._go(self._selectable[min(max(place, 0), len(self._selectable) - 1)])
+
+    def move_page(self, share: float) -> None:
+        """Move by a share of the visible height, negative for up."""
+        step = max(1, int(abs(share) * self.size.height))
+        self.move(step if share > 0 else -step)
+
+    def move_first(self) -> None:
+        """To the first row."""
+        self.move(-len(self._rows))
+
+    def move_last(self) -> None:
+        """To the last row."""
+        self.move(len(self._rows))
+
+    def choose(self, name: str) -> None:
+        """Put the cursor on a profile, if it is listed."""
+        for index in self._selectable:
+            if self._rows[index].key == ("profile", name):
+                self._go(index)
+                return
+
+    def render_line(self, y: int) -> Strip:
+        """Textual's line API."""
+        strip = self._on_screen[y] = self._strip_at(y)
+        return strip
+
+    def on_resize(self) -> None:
+        """Strips are cut to the width."""
+        self.forget_drawn()
+        self._on_screen.clear()
+        self._measure()
+        self._bring_into_view()
+
+    def on_click(self, event: events.Click) -> None:
+        """A click chooses; a click on the chosen row opens it."""
+        index = event.y + self.scroll_offset.y
+        if index == self._cursor and self._selectable:
+            self.post_message(RowOpened())
+        elif index in self._selectable:
+            self._go(index)
+
+    def notify_style_update(self) -> None:
+        """The theme changed."""
+        self.forget_drawn()
+        super().notify_style_update()
+
+    def _measure(self) -> None:
+        size = Size(self.size.width, len(self._rows))
+        if size != self.virtual_size:
+            self.virtual_size = size
+
+    def _refresh_changed(self) -> None:
+        """Repaint the lines that read differently from what is on the screen, and no others."""
+        height = self.size.height
+        changed = [y for y in range(height) if self._on_screen.get(y) != self._strip_at(y)]
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+
+    def _strip_at(self, y: int) -> Strip:
+        index = y + self.scroll_offset.y
+        width = self.size.width
+        if index >= len(self._rows):
+            if not self._rows and 0 < y <= len(self._nothing):
+                return strip_of(self._nothing[y - 1], width, self._style_of, self.rich_style)
+            return Strip.blank(width, self.rich_style)
+        row = self._rows[index]
+        left = self._left(row)
+        self._drawn[index] = left
+        chosen = index == self._cursor and bool(self._selectable)
+        key = (index, chosen, left)
+        strip = self._strips.get(key)
+        if strip is None or strip.cell_length != width:
+            if len(self._strips) > _CACHE_LIMIT:
+                self._strips.clear()
+            strip = self._strips[key] = self._draw(row, left, width, chosen=chosen)
+        return strip
+
+    def _place(self) -> int:
+        try:
+            return self._selectable.index(self._cursor)
+        except ValueError:
+            return 0
+
+    def _index_of(self, key: tuple[str, str] | None) -> int:
+        if not self._selectable:
+            return 0
+        for index in self._selectable:
+            if self._rows[index].key == key:
+                return index
+        return (
+            min(self._selectable, key=lambda index: abs(index - self._cursor)) if key else self._selectable[0]
+        )
+
+    def _go(self, index: int) -> None:
+        if index == self._cursor:
+            return
+        before, self._cursor = self._cursor, index
+        if not self._bring_into_view():
+            top = self.scroll_offset.y
+            for changed in (before, index):
+                self.refresh(Region(0, changed - top, self.size.width, 1))
+        self.post_message(RowChosen(self.row))
+
+    def _bring_into_view(self) -> bool:
+        """Scroll so that the cursor is seen: by half a page at the edge, since each scroll repaints the whole list.
+        True if that scrolled."""
+        height = self.size.height
+        top = self.scroll_offset.y
+        last = max(0, len(self._rows) - height)
+        if height <= 0 or (top <= self._cursor < top + height and top <= last):
+            return False
+        wanted = min(max(0, self._cursor - height // 2), last)
+        if not self._selectable or self._cursor == self._selectable[0]:
+            wanted = 0  # so that a heading above the first row is seen too
+        self.scroll_to(y=wanted, animate=False, immediate=True)
+        return wanted != top
+
+    def _left(self, row: Row) -> tuple[Span, str]:
+        if isinstance(row, Entry):
+            return state_glyph(row.profile, self._view), left_text(row.profile, self._view)
+        if isinstance(row, Problem):
+            return (self._view.glyphs.broken, "broken"), "file"
+        return ("", ""), ""
+
+    def _draw(self, row: Row, left: tuple[Span, str], width: int, *, chosen: bool) -> Strip:
+        if isinstance(row, Group):
+            rule = "-" if self._view.glyphs.fresh == "+" else "─"
+            label = f"{rule} {row.label} "
+            text = fit(label, min(width, max(0, width - 1)))
+            line: Line = ((text.rstrip() + " ", "muted"), (rule * width, "muted"))
+            return strip_of(line, width, self._style_of, self.rich_style)
+        (glyph, role), words = left
+        mark = self._view.glyphs.cursor if chosen else " "
+        columns = self._columns
+        first = columns[0].width
+        spans: list[Span] = [
+            (f"{mark} ", "title" if chosen else "text"),
+            (f"{glyph} {fit(words, first)}", role),
+        ]
+        if isinstance(row, Problem):
+            place = f"{row.problem.path}:{row.problem.line}" if row.problem.line else row.problem.path
+            spans.append((fit(f"{place}  {row.problem.reason}", max(0, width - GUTTER - first)), "error"))
+        else:
+            spans += [self._cell(row, column) for column in columns[1:]]
+        style_of = self._chosen_style_of if chosen else self._style_of
+        base = style_of("text")
+        return strip_of(tuple(spans), width, style_of, base)
+
+    def _cell(self, row: Entry, column: Column) -> Span:
+        profile = row.profile
+        room = column.width - 1
+        match column.field:
+            case Field.PROFILE:
+                failed = column is self._columns[-1] and self._view.failure(profile) is not None
+                return fit(profile.name, room) + " ", "error" if failed else "text"
+            case Field.TYPE:
+                return fit(TYPES[profile.kind], room) + " ", "text"
+            case Field.ACCOUNT:
+                return fit(profile.account or "-", room) + " ", "text"
+            case _:
+                words, role = rotation_cell(profile, self._view)
+                return fit(words, room) + " ", role
+
+    def _style_of(self, role: str) -> Style:
+        return self.get_component_rich_style(role_class(role))
+
+    def _chosen_style_of(self, role: str) -> Style:
+        own = self.get_component_rich_style(role_class(role))
+        cursor = self.get_component_rich_style("role--cursor", partial=True)
+        return own + Style(
+            bgcolor=cursor.bgcolor, reverse=cursor.reverse, bold=True if role == "text" else own.bold
+        )
