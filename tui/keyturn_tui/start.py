@@ -36,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _abandon_stdout()
         return _FAILED
     except Exception as error:  # noqa: BLE001 - the program's boundary: one line for a person, no traceback
+        try:
+            _flush()
+        except OSError:
+            _abandon_stdout()
         return _explained(error)
 
 
@@ -145,12 +149,16 @@ def _explained(error: Exception) -> int:
     from keyturn import log
     from keyturn.agent.socketpath import state_folder
     from keyturn.errors import KeyturnError
+    from keyturn.text import safe
 
     if isinstance(error, KeyturnError):
         _say(f"keyturn: {error.line()}")
         return error.exit_code
     log.open_log(Path(state_folder(os.environ)))
     log.unforeseen(error)
+    if isinstance(error, OSError) and error.strerror:
+        _say(f"keyturn: the system refused: {safe(error.strerror)}. keyturn.log in the state folder says where.")
+        return _FAILED
     _say("keyturn: something unforeseen; keyturn.log in the state folder says where.")
     return _FAILED
 
