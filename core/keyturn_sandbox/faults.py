@@ -60,11 +60,16 @@ class Faults:
         with self._lock:
             self._orders.clear()
 
+    def waiting(self) -> dict[str, int]:
+        """How many orders each action still has."""
+        with self._lock:
+            return {action: len(orders) for action, orders in self._orders.items() if orders}
+
     def take(self, action: str) -> Fault:
         """The order for this call, used up by this; an empty one if there is none."""
         with self._lock:
-            waiting = self._orders.get(action)
-            return waiting.pop(0) if waiting else Fault()
+            orders = self._orders.get(action)
+            return orders.pop(0) if orders else Fault()
 
     def _order(self, action: str, fault: Fault, times: int) -> None:
         with self._lock:

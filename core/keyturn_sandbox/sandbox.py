@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-from keyturn.clock import OFFSET_FILE, clock_for, system_clock
+from keyturn.clock import OFFSET_FILE, Clock, clock_for, system_clock
 from keyturn_sandbox import seed as seeds
 from keyturn_sandbox.environment import environ_for, shell_file
 from keyturn_sandbox.faults import Faults
@@ -70,10 +70,8 @@ class Sandbox:
     def _open(self) -> None:
         for name in ("home", "home/.aws", "keyturn"):
             (self.folder / name).mkdir(mode=0o700)
-        if self._fixed:
-            self.move_clock((FIXED_START - system_clock()).total_seconds())
-        clock = clock_for({"KEYTURN_SANDBOX": str(self.folder), "KEYTURN_HOME": str(self.folder / "keyturn")})
-        self.state = World(clock, Forge(fixed=self._fixed))
+        clock = _clock_of(self.folder)
+        self.state = World((lambda: FIXED_START) if self._fixed else clock, Forge(fixed=self._fixed))
         self._service = Service(self.state)
         self._server = LoopbackServer(self._service, self._port)
         try:
@@ -83,6 +81,9 @@ class Sandbox:
             write_private(self.folder / DEVICES_FILE, "{}")
             if self._seed:
                 seeds.plant(self)
+            if self._fixed:
+                self.move_clock((FIXED_START - system_clock()).total_seconds())
+                self.state.now = clock
         except BaseException:
             self._server.server_close()
             raise
@@ -189,9 +190,14 @@ def totp(folder: Path, device: str) -> str:
 
     :raises LookupError: if there is none by that name.
     """
-    now = clock_for({"KEYTURN_SANDBOX": str(folder), "KEYTURN_HOME": str(folder / "keyturn")})
+    now = _clock_of(folder)
     known = json.loads((folder / DEVICES_FILE).read_text("utf-8"))
     for serial, shown in known.items():
         if device == serial or device in shown["names"]:
             return code_for(shown["seed"], step_at(now()))
     raise LookupError(f"no MFA device by the name {device}; there are {', '.join(known) or 'none'}")
+
+
+def _clock_of(folder: Path) -> Clock:
+    """The movable clock of the sandbox in `folder`, as keyturn itself reads it."""
+    return clock_for({"KEYTURN_SANDBOX": str(folder), "KEYTURN_HOME": str(folder / "keyturn")})

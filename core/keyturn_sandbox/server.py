@@ -100,9 +100,11 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = IDLE_SECONDS
     server: LoopbackServer
 
+    def parse_request(self) -> bool:
+        """Read the request line and headers, and turn away whoever should not be here, whatever the method."""
+        return super().parse_request() and self._welcome()
+
     def do_POST(self) -> None:
-        if not self._welcome():
-            return
         body = self._body()
         if body is None:
             return

@@ -1,0 +1,104 @@
+"""A sandbox per module, and real AWS clients for it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from keyturn_sandbox import AccessKey, Sandbox, Session
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """An empty sandbox; tests put in what they need, under account ids of their own."""
+    with Sandbox(tmp_path_factory.mktemp("sandbox"), seed=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox with its seed, as a person meets it."""
+    with Sandbox(tmp_path_factory.mktemp("seeded")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def boto() -> boto3.Session:
+    """A boto3 that reads nothing of the machine's own and loads its models once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_CONFIG_FILE", "/dev/null")
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        return boto3.Session()
+
+
+@pytest.fixture(scope="module")
+def client(sandbox: Sandbox, boto: boto3.Session) -> Callable[..., Any]:
+    """`client("sts", key_or_session)`: a boto3 client that signs with it and does not retry."""
+
+    @cache
+    def make(service: str, key_id: str, secret: str, token: str | None, region: str) -> Any:
+        return boto.client(
+            service,  # type: ignore[call-overload]  # the stubs know services by literal names only
+            region_name=region,
+            endpoint_url=sandbox.url,
+            aws_access_key_id=key_id,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
+            config=Config(
+                retries={"total_max_attempts": 1}, parameter_validation=False, proxies={}, read_timeout=5
+            ),
+        )
+
+    def client_for(
+        service: str, who: AccessKey | Session | Mapping[str, str], *, region: str = "eu-west-1"
+    ) -> Any:
+        if isinstance(who, Mapping):
+            return make(service, who["AccessKeyId"], who["SecretAccessKey"], who.get("SessionToken"), region)
+        token = who.token.reveal() if isinstance(who, Session) else None
+        return make(service, who.key_id, who.secret.reveal(), token, region)
+
+    return client_for
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable[..., str]:
+    """`refused("Code", status, call, **parameters)`: the text with which AWS's client says that the call was refused,
+    after checking code and status, and that the answer had a request id."""
+
+    def check(code: str, status: int, call: Callable[..., Any], **parameters: Any) -> str:
+        with pytest.raises(ClientError) as caught:
+            call(**parameters)
+        answer = caught.value.response
+        assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
+        assert len(answer["ResponseMetadata"]["RequestId"]) == 36
+        return answer["Error"]["Message"]
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def aws() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`aws(sandbox, "sts", "get-caller-identity")`: the real AWS CLI, in the sandbox's environment."""
+
+    def run(sandbox: Sandbox, *words: str) -> subprocess.CompletedProcess[str]:
+        environ = dict(sandbox.environ)
+        program = Path(environ["PATH"].split(":")[0]) / "aws"
+        return subprocess.run(
+            [program, *words],
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run

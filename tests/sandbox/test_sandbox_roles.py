@@ -1,0 +1,333 @@
+"""AssumeRole: who may, for how long, and in which words it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from keyturn_sandbox import Role, Sandbox, User
+
+HOME, AWAY = "300000000001", "300000000002"
+TOO_LONG = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+CHAINED = "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."
+
+
+@pytest.fixture(scope="module")
+def user(sandbox: Sandbox) -> User:
+    user = sandbox.state.add_user(HOME, "carol", path="/team/", may_assume=(f"arn:aws:iam::{AWAY}:role/*",))
+    sandbox.state.add_key(user)
+    sandbox.add_device(user, "carol")
+    return user
+
+
+@pytest.fixture(scope="module")
+def sts(user: User, client: Callable[..., Any]) -> Any:
+    return client("sts", user.keys[0])
+
+
+def trusting(
+    principal: str, action: object = "sts:AssumeRole", **conditions: object
+) -> list[dict[str, object]]:
+    return [{"Effect": "Allow", "Principal": {"AWS": principal}, "Action": action, "Condition": conditions}]
+
+
+def denied(arn: str, role: str, action: str = "sts:AssumeRole") -> str:
+    return f"User: {arn} is not authorized to perform: {action} on resource: {role}"
+
+
+def seconds_given(sandbox: Sandbox, answer: Any) -> int:
+    expires: datetime = answer["Credentials"]["Expiration"]
+    return round((expires - sandbox.now()).total_seconds() / 10) * 10
+
+
+def test_a_role_that_names_the_user_can_be_assumed(
+    sandbox: Sandbox, user: User, sts: Any, client: Callable[..., Any]
+) -> None:
+    role = sandbox.state.add_role(HOME, "Named", trusting(user.arn), path="/app/")
+    answer = sts.assume_role(RoleArn=role.arn, RoleSessionName="carol@work")
+    arn = f"arn:aws:sts::{HOME}:assumed-role/Named/carol@work"
+    assert answer["AssumedRoleUser"] == {"Arn": arn, "AssumedRoleId": f"{role.role_id}:carol@work"}
+    assert seconds_given(sandbox, answer) == 3600
+    identity = client("sts", answer["Credentials"]).get_caller_identity()
+    assert (identity["Arn"], identity["Account"]) == (arn, HOME)
+    assert identity["UserId"] == f"{role.role_id}:carol@work"
+
+
+def test_another_account_asks_for_a_permission_too(
+    sandbox: Sandbox, user: User, client: Callable[..., Any], refused: Callable[..., str], sts: Any
+) -> None:
+    for number, principal in enumerate((f"arn:aws:iam::{HOME}:root", user.arn)):
+        role = sandbox.state.add_role(AWAY, f"Away{number}", trusting(principal))
+        assert sts.assume_role(RoleArn=role.arn, RoleSessionName="s1")
+        other = sandbox.state.add_user(HOME, f"no-permission-{number}")
+        role.trust = tuple(trusting(other.arn if number else principal))
+        text = refused(
+            "AccessDenied",
+            403,
+            client("sts", sandbox.state.add_key(other)).assume_role,
+            RoleArn=role.arn,
+            RoleSessionName="s1",
+        )
+        assert text == denied(other.arn, role.arn)
+
+
+def test_in_one_account_trusting_the_account_leaves_it_to_permissions(
+    sandbox: Sandbox, sts: Any, user: User, client: Callable[..., Any], refused: Callable[..., str]
+) -> None:
+    role = sandbox.state.add_role(HOME, "ByAccount", trusting(HOME))
+    asked = {"RoleArn": role.arn, "RoleSessionName": "s1"}
+    assert refused("AccessDenied", 403, sts.assume_role, **asked) == denied(user.arn, role.arn)
+    allowed = sandbox.state.add_user(HOME, "allowed", may_assume=(role.arn,))
+    assert client("sts", sandbox.state.add_key(allowed)).assume_role(**asked)
+
+
+def test_an_unknown_role_and_one_in_the_wrong_case_are_refused_alike(
+    sandbox: Sandbox, sts: Any, user: User, refused: Callable[..., str]
+) -> None:
+    sandbox.state.add_role(HOME, "CaseCounts", trusting(user.arn))
+    for name in ("casecounts", "NoSuchRole"):
+        arn = f"arn:aws:iam::{HOME}:role/{name}"
+        text = refused("AccessDenied", 403, sts.assume_role, RoleArn=arn, RoleSessionName="s1")
+        assert text == denied(user.arn, arn)
+
+
+def test_the_external_id_must_be_there_and_right(
+    sandbox: Sandbox, sts: Any, user: User, refused: Callable[..., str]
+) -> None:
+    role = sandbox.state.add_role(
+        AWAY, "External", trusting(HOME, StringEquals={"sts:ExternalId": "a/b:c-1"})
+    )
+    asked = {"RoleArn": role.arn, "RoleSessionName": "s1"}
+    for wrong in ({}, {"ExternalId": "a/b:c-2"}, {"ExternalId": "A/B:C-1"}):
+        assert refused("AccessDenied", 403, sts.assume_role, **asked, **wrong) == denied(user.arn, role.arn)
+    assert sts.assume_role(**asked, ExternalId="a/b:c-1")
+
+
+def test_a_role_may_ask_for_mfa_and_for_how_long_ago(
+    sandbox: Sandbox,
+    user: User,
+    sts: Any,
+    client: Callable[..., Any],
+    refused: Callable[..., str],
+) -> None:
+    role = sandbox.state.add_role(
+        AWAY,
+        "WithMfa",
+        trusting(
+            HOME,
+            Bool={"aws:MultiFactorAuthPresent": "true"},
+            NumericLessThan={"aws:MultiFactorAuthAge": "600"},
+        ),
+    )
+    asked = {"RoleArn": role.arn, "RoleSessionName": "s1"}
+    mfa = {"SerialNumber": user.devices[0].serial}
+    assert refused("AccessDenied", 403, sts.assume_role, **asked) == denied(user.arn, role.arn)
+    code = sandbox.totp("carol")
+    assert sts.assume_role(**asked, **mfa, TokenCode=code)
+    assert refused("AccessDenied", 403, sts.assume_role, **asked, **mfa, TokenCode=code) == (
+        "MultiFactorAuthentication failed with invalid MFA one time pass code."
+    )
+    sandbox.move_clock(30)
+    session = sts.get_session_token(**mfa, TokenCode=sandbox.totp("carol"))["Credentials"]
+    assert client("sts", session).assume_role(**asked)
+    sandbox.move_clock(600)
+    assert refused("AccessDenied", 403, client("sts", session).assume_role, **asked) == denied(
+        user.arn, role.arn
+    )
+    without = sts.get_session_token()["Credentials"]
+    refused("AccessDenied", 403, client("sts", without).assume_role, **asked)
+
+
+def test_role_credentials_carry_no_mfa_on(
+    sandbox: Sandbox,
+    user: User,
+    sts: Any,
+    client: Callable[..., Any],
+    refused: Callable[..., str],
+) -> None:
+    first = sandbox.state.add_role(HOME, "FirstHop", trusting(user.arn))
+    second = sandbox.state.add_role(
+        HOME, "SecondHop", trusting(first.arn, Bool={"aws:MultiFactorAuthPresent": "true"})
+    )
+    sandbox.move_clock(30)
+    hop = sts.assume_role(
+        RoleArn=first.arn,
+        RoleSessionName="s1",
+        SerialNumber=user.devices[0].serial,
+        TokenCode=sandbox.totp("carol"),
+    )
+    text = refused(
+        "AccessDenied",
+        403,
+        client("sts", hop["Credentials"]).assume_role,
+        RoleArn=second.arn,
+        RoleSessionName="s2",
+    )
+    assert text == denied(hop["AssumedRoleUser"]["Arn"], second.arn)
+
+
+@pytest.mark.parametrize(("most", "asked"), [(3600, 900), (7200, 7200), (43200, 43200)])
+def test_a_role_session_lives_as_long_as_asked_within_the_roles_maximum(
+    sandbox: Sandbox, user: User, sts: Any, most: int, asked: int
+) -> None:
+    role = sandbox.state.add_role(HOME, f"Max{most}", trusting(user.arn), max_session=most)
+    answer = sts.assume_role(RoleArn=role.arn, RoleSessionName="s1", DurationSeconds=asked)
+    assert seconds_given(sandbox, answer) == asked
+
+
+@pytest.mark.parametrize("most", [3600, 7200])
+def test_a_role_session_beyond_the_roles_maximum_is_refused(
+    sandbox: Sandbox, user: User, sts: Any, refused: Callable[..., str], most: int
+) -> None:
+    role = sandbox.state.add_role(HOME, f"Max{most}", trusting(user.arn), max_session=most)
+    call = {"RoleArn": role.arn, "RoleSessionName": "s1", "DurationSeconds": most + 1}
+    assert refused("ValidationError", 400, sts.assume_role, **call) == TOO_LONG
+
+
+def test_a_refused_length_has_used_up_its_code(
+    sandbox: Sandbox, user: User, sts: Any, refused: Callable[..., str]
+) -> None:
+    role = sandbox.state.add_role(HOME, "ShortWithMfa", trusting(user.arn))
+    sandbox.move_clock(30)
+    call = {
+        "RoleArn": role.arn,
+        "RoleSessionName": "s1",
+        "SerialNumber": user.devices[0].serial,
+        "TokenCode": sandbox.totp("carol"),
+    }
+    assert refused("ValidationError", 400, sts.assume_role, **call, DurationSeconds=7200) == TOO_LONG
+    refused("AccessDenied", 403, sts.assume_role, **call, DurationSeconds=3600)
+
+
+def test_temporary_credentials_assume_for_an_hour_at_most(
+    sandbox: Sandbox, user: User, sts: Any, client: Callable[..., Any], refused: Callable[..., str]
+) -> None:
+    first = sandbox.state.add_role(HOME, "Link1", trusting(user.arn), max_session=43200)
+    second = sandbox.state.add_role(HOME, "Link2", trusting(first.arn), max_session=43200)
+    role_session = sts.assume_role(RoleArn=first.arn, RoleSessionName="s1")["Credentials"]
+    user_session = sts.get_session_token()["Credentials"]
+    for credentials, role in ((role_session, second), (user_session, first)):
+        chained = client("sts", credentials)
+        call = {"RoleArn": role.arn, "RoleSessionName": "s2"}
+        assert refused("ValidationError", 400, chained.assume_role, **call, DurationSeconds=3601) == CHAINED
+        assert seconds_given(sandbox, chained.assume_role(**call, DurationSeconds=3600)) == 3600
+
+
+def test_a_chain_of_three_across_accounts(
+    sandbox: Sandbox, user: User, sts: Any, client: Callable[..., Any]
+) -> None:
+    roles: list[Role] = []
+    principal = user.arn
+    for number, account in enumerate((HOME, AWAY, "300000000003")):
+        following = f"arn:aws:iam::*:role/Chain{number + 1}"
+        roles.append(
+            sandbox.state.add_role(account, f"Chain{number}", trusting(principal), may_assume=(following,))
+        )
+        principal = roles[-1].arn
+    for role in roles:
+        answer = sts.assume_role(RoleArn=role.arn, RoleSessionName="chain")
+        sts = client("sts", answer["Credentials"])
+    assert sts.get_caller_identity()["Arn"] == "arn:aws:sts::300000000003:assumed-role/Chain2/chain"
+    sandbox.state.remove_role(roles[2])
+
+
+def test_a_deleted_roles_sessions_are_unknown(
+    sandbox: Sandbox, user: User, sts: Any, client: Callable[..., Any], refused: Callable[..., str]
+) -> None:
+    role = sandbox.state.add_role(HOME, "Gone", trusting(user.arn))
+    session = client("sts", sts.assume_role(RoleArn=role.arn, RoleSessionName="s1")["Credentials"])
+    assert session.get_caller_identity()
+    sandbox.state.remove_role(role)
+    refused("InvalidClientTokenId", 403, session.get_caller_identity)
+
+
+def test_root_assumes_no_role(
+    sandbox: Sandbox, client: Callable[..., Any], refused: Callable[..., str]
+) -> None:
+    root = sandbox.state.add_user("300000000004", "")
+    role = sandbox.state.add_role("300000000004", "Any", trusting(root.arn))
+    sts = client("sts", sandbox.state.add_key(root))
+    session = client("sts", sts.get_session_token()["Credentials"])
+    for caller in (sts, session):
+        text = refused("AccessDenied", 403, caller.assume_role, RoleArn=role.arn, RoleSessionName="s1")
+        assert text == "Roles may not be assumed by root accounts."
+
+
+ARN = f"arn:aws:iam::{HOME}:role/Any"
+NAME_PATTERN = "Member must satisfy regular expression pattern: [\\w+=,.@-]*"
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            {"RoleArn": ARN, "RoleSessionName": "a/b"},
+            f"1 validation error detected: Value 'a/b' at 'roleSessionName' failed to satisfy constraint: {NAME_PATTERN}",
+        ),
+        (
+            {"RoleArn": ARN, "RoleSessionName": "ü1"},
+            f"1 validation error detected: Value 'ü1' at 'roleSessionName' failed to satisfy constraint: {NAME_PATTERN}",
+        ),
+        (
+            {"RoleArn": ARN, "RoleSessionName": "x"},
+            (
+                "1 validation error detected: Value 'x' at 'roleSessionName' failed to satisfy constraint: "
+                "Member must have length greater than or equal to 2"
+            ),
+        ),
+        (
+            {"RoleSessionName": "s1"},
+            (
+                "1 validation error detected: Value null at 'roleArn' failed to satisfy constraint: "
+                "Member must not be null"
+            ),
+        ),
+        (
+            {"RoleArn": ARN, "RoleSessionName": "s1", "ExternalId": "a b"},
+            (
+                "1 validation error detected: Value 'a b' at 'externalId' failed to satisfy constraint: "
+                "Member must satisfy regular expression pattern: [\\w+=,.@:\\/-]*"
+            ),
+        ),
+        (
+            {"RoleArn": ARN, "RoleSessionName": "s1", "DurationSeconds": 43201},
+            (
+                "1 validation error detected: Value '43201' at 'durationSeconds' failed to satisfy constraint: "
+                "Member must have value less than or equal to 43200"
+            ),
+        ),
+        ({"RoleArn": "arn:aws:iam::12:role/TooShort", "RoleSessionName": "s1"}, "Request ARN is invalid"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_named(
+    sts: Any, refused: Callable[..., str], call: dict[str, Any], text: str
+) -> None:
+    assert refused("ValidationError", 400, sts.assume_role, **call) == text
+
+
+def test_tags_and_source_identity_are_permissions_of_their_own(
+    sandbox: Sandbox, user: User, sts: Any, refused: Callable[..., str]
+) -> None:
+    role = sandbox.state.add_role(HOME, "Tagged", trusting(user.arn))
+    asked = {"RoleArn": role.arn, "RoleSessionName": "s1"}
+    more = {"Tags": [{"Key": "team", "Value": "ops"}], "SourceIdentity": "carol"}
+    text = refused("AccessDenied", 403, sts.assume_role, **asked, **more)
+    assert text == denied(user.arn, role.arn, "sts:TagSession")
+    role.trust = tuple(trusting(user.arn, ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]))
+    assert sts.assume_role(**asked, **more)["SourceIdentity"] == "carol"
+
+
+def test_a_session_before_its_end_works_and_after_it_does_not(
+    sandbox: Sandbox, user: User, client: Callable[..., Any], refused: Callable[..., str], sts: Any
+) -> None:
+    role = sandbox.state.add_role(HOME, "Ends", trusting(user.arn))
+    session = client(
+        "sts", sts.assume_role(RoleArn=role.arn, RoleSessionName="s1", DurationSeconds=900)["Credentials"]
+    )
+    sandbox.move_clock(timedelta(minutes=14).total_seconds())
+    assert session.get_caller_identity()
+    sandbox.move_clock(61)
+    refused("ExpiredToken", 403, session.get_caller_identity)
