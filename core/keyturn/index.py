@@ -26,8 +26,11 @@ class Delivered:
 
     path: str
     section: str
-    key_id: str
+    key_ids: tuple[str, ...]
+    """The key ids that may stand there: one, or two while a write is under way."""
     expires: datetime | None
+    made: bool = False
+    """keyturn made the section, so it goes with the keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,8 @@ def _known_table(known: Known) -> dict[str, Any]:
     if known.delivered:
         put = known.delivered
         table["delivered"] = {
-            "path": put.path, "section": put.section, "key_id": put.key_id, "expires": iso(put.expires)
+            "path": put.path, "section": put.section, "key_ids": list(put.key_ids), "expires": iso(put.expires),
+            "made": put.made,
         }  # fmt: skip
     if known.asked:
         table["asked"] = iso(known.asked)
@@ -141,14 +145,20 @@ def _known(entry: dict[str, Any]) -> Known:
         )
         if session
         else None,
-        delivered=Delivered(
-            delivered["path"], delivered["section"], delivered["key_id"], from_iso(delivered["expires"])
-        )
-        if delivered
-        else None,
+        delivered=_delivered(delivered) if delivered else None,
         asked=from_iso(entry.get("asked")),
         failure=Failure(failed_at, failure["line"]) if failure and failed_at else None,
         accepted_seconds=entry.get("accepted_seconds"),
+    )
+
+
+def _delivered(entry: dict[str, Any]) -> Delivered:
+    return Delivered(
+        entry["path"],
+        entry["section"],
+        tuple(entry["key_ids"]),
+        from_iso(entry["expires"]),
+        bool(entry["made"]),
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 
-from keyturn.awsfiles.document import Document, remove_items, set_items
-from keyturn.errors import Protected
+from keyturn.awsfiles.document import Document, Section, parse, remove_items, replace_section, set_items
+from keyturn.errors import Protected, UsageError
 from keyturn.model import Credentials
 from keyturn.text import iso
 
@@ -13,6 +14,7 @@ from keyturn.text import iso
 KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_expiration")
 #: What else could hold a credential in the same section, and would then be hidden by ours, or hide it.
 _FOREIGN = (*KEYS, "aws_security_token")
+_PORTABLE = re.compile(r"(?!profile |sso-session |services )[A-Za-z0-9][A-Za-z0-9_.@%/:+-]*")
 
 
 def items(credentials: Credentials) -> Mapping[str, str]:
@@ -28,33 +30,88 @@ def items(credentials: Credentials) -> Mapping[str, str]:
     return table
 
 
-def put(document: Document, section: str, credentials: Credentials, *, ours: str | None) -> bytes:
+def check_name(name: str) -> None:
+    """Refuses a section name that would not be one profile for every AWS tool.
+
+    :raises UsageError: with what is allowed.
+    """
+    if not _PORTABLE.fullmatch(name) or name.lower() == "default" != name:
+        raise UsageError(
+            f"section {name}", "not every AWS tool would find it", "Use letters, digits and _ . @ -"
+        )
+
+
+def put(
+    document: Document,
+    section: str,
+    credentials: Credentials,
+    ours: Collection[str],
+    region: str | None = None,
+) -> bytes:
     """The file with the session in `section`, in place of the one delivered before.
 
-    :param ours: key id of what keyturn delivered there last, None if nothing.
+    :param ours: key ids that keyturn itself may have put there.
+    :param region: goes along into a section that is made, which would have none.
     :raises Protected: the section holds somebody else's credentials.
     """
     present = document.section(section)
-    if present is not None:
-        found = {item.key: item.value for item in present.items}
-        foreign = [key for key in _FOREIGN if key in found]
-        if foreign and found.get("aws_access_key_id") not in (ours, credentials.access_key_id):
-            raise Protected(
-                f"delivery to [{section}] of the credentials file",
-                f"it holds credentials that keyturn did not put there ({', '.join(foreign)})",
-                "Adopt that profile, or deliver under another name with --as NAME",
-            )
+    if present is None:
+        made = document.data + f"{lead(document)}[{section}]{document.newline}".encode()
+        along = {"region": region} if region else {}
+        return set_items(parse(made, document.path, document.kind), section, {**along, **items(credentials)})
+    found = {item.key: item.value for item in present.items}
+    foreign = [key for key in _FOREIGN if key in found]
+    if foreign and found.get("aws_access_key_id") not in ours and not _same(found, credentials):
+        raise Protected(
+            f"delivery to [{section}] of the credentials file",
+            f"it holds credentials that keyturn did not put there ({', '.join(foreign)})",
+            "Adopt that profile, or deliver under another name with --as NAME",
+        )
     return set_items(document, section, items(credentials))
 
 
-def withdraw(document: Document, section: str, key_id: str) -> bytes:
-    """The file without what was delivered to `section`, as long as it still holds the key `key_id`.
+def _same(found: Mapping[str, str], credentials: Credentials) -> bool:
+    return found.get("aws_access_key_id") == credentials.access_key_id
 
-    A section that then is empty goes with it, unless it was there before (the caller knows and puts it back).
+
+def withdraw(document: Document, section: str, ours: Collection[str], *, made: bool = False) -> bytes:
+    """The file without what was delivered to `section`, as long as the keys there are still ours.
+
+    :param made: keyturn made the section; it goes too, once nothing else stands in it.
     """
     present = document.section(section)
-    if present is None:
+    if (
+        present is None
+        or {item.key: item.value for item in present.items}.get("aws_access_key_id") not in ours
+    ):
         return document.data
-    if {item.key: item.value for item in present.items}.get("aws_access_key_id") != key_id:
-        return document.data
-    return remove_items(document, section, KEYS)
+    left = parse(
+        remove_items(document, section, (*KEYS, "region") if made else KEYS), document.path, document.kind
+    )
+    present = left.section(section)
+    if not made or present is None or present.items or not _bare(left, present):
+        return left.data
+    return _without(left, present)
+
+
+def _without(document: Document, section: Section) -> bytes:
+    """The file without a section that :func:`put` made at its end, and without the blank line put before it."""
+    removed = replace_section(document, section.name, None)
+    newline = document.newline.encode()
+    at_end = len(removed) == section.start
+    return removed.removesuffix(newline) if at_end and removed.endswith(newline * 2) else removed
+
+
+def _bare(document: Document, section: Section) -> bool:
+    """Nothing but the header: no comment that somebody may have added."""
+    return len(section.text(document).split()) <= len(section.name.split()) and b"#" not in section.text(
+        document
+    )
+
+
+def lead(document: Document) -> str:
+    """What stands between the end of a file and a section that is put there: an end for its last line, a blank one."""
+    if not document.data:
+        return ""
+    missing = "" if document.data.endswith((b"\n", b"\r")) else document.newline
+    return missing + document.newline

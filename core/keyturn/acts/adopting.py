@@ -1,0 +1,345 @@
+"""Adopt: make native profiles managed. Planned and shown first, then the vault, then our definitions, then the files.
+
+In that order a crash at any point leaves each profile either as it was or managed: the secret is in the vault before
+any file loses it, and the files are the last to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from keyturn import adoption, diffing
+from keyturn import definitions as defs
+from keyturn.acts import learning
+from keyturn.acts.delivering import line_home, own_section
+from keyturn.acts.desk import Desk, key_entry, taken_entry
+from keyturn.adoption import SectionEdit
+from keyturn.awsfiles.document import Document, FileKind, header_for, parse
+from keyturn.awsfiles.profiles import credential_items, dependants
+from keyturn.definitions import Definition
+from keyturn.delivery import credential_process
+from keyturn.errors import FileChanged, KeyturnError, Protected, UnparsableFile
+from keyturn.index import Index
+from keyturn.keyid import is_long_term
+from keyturn.model import DiffLine, Key, Kind, Plan, Profile
+from keyturn.places import Places
+from keyturn.reading import Reading
+from keyturn.sessions.durations import CHAINED_LONGEST
+from keyturn.text import masked_key_id
+
+ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """An adoption worked out on one reading."""
+
+    definitions: Mapping[str, Definition]
+    keys: Mapping[str, Mapping[str, str]]
+    """Vault entries to be made, by profile; secrets in clear."""
+    edits: Mapping[FileKind, tuple[SectionEdit, ...]]
+    also: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Adoption({sorted(self.definitions)})"
+
+
+def plan(
+    reading: Reading, places: Places, program: str, names: Sequence[str], *, session_none: bool = False
+) -> Plan:
+    """What adopting `names` would change, for a person to see; reads nothing more and writes nothing.
+
+    :raises NotFound: a name is no profile.
+    :raises KeyturnError: a profile cannot be adopted, with the reason.
+    """
+    work = work_out(reading, program, names, session_none=session_none)
+    lines: list[DiffLine] = []
+    for kind, edits in work.edits.items():
+        before = reading.document(kind)
+        after = adoption.take_out(_or_empty(before, kind, places), edits)
+        heading = places.shown(path_of(places, kind))
+        lines += diffing.diff(heading, before.data if before else None, after)
+    secrets = tuple(
+        f"{name}: secret access key of {masked_key_id(key['key_id'])}" for name, key in work.keys.items()
+    )
+    return Plan(
+        action="adopt",
+        names=tuple(work.definitions),
+        also=work.also,
+        diff=tuple(lines),
+        secrets=secrets,
+        warnings=_warnings(reading, work, session_none=session_none),
+        needs_vault=True,
+        digest=reading.digest(),
+        session_none=session_none,
+    )
+
+
+def work_out(reading: Reading, program: str, names: Sequence[str], *, session_none: bool) -> Adoption:
+    """The definitions, vault entries and edits that adopting `names` takes, dependants included."""
+    wanted = list(dict.fromkeys(names))
+    for name in wanted:
+        _refuse_unfit(reading.row(name), reading)
+    also = [
+        name
+        for root in wanted
+        for name in dependants(reading.shared, root)
+        if name not in wanted and name not in reading.definitions and reading.natives[name].kind in ADOPTABLE
+        and not reading.natives[name].problem
+    ]  # fmt: skip
+    also = list(dict.fromkeys(also))
+    definitions: dict[str, Definition] = {}
+    keys: dict[str, Mapping[str, str]] = {}
+    edits: dict[FileKind, list[SectionEdit]] = {}
+    for name in (*wanted, *also):
+        settings = reading.settings(name)
+        key = _own_key(settings)
+        if key is not None:
+            keys[name] = key
+        definitions[name] = _definition(name, reading.natives[name], settings, key, session_none=session_none)
+        for kind, edit in _edits(reading, name, credential_process.line(program, name)):
+            edits.setdefault(kind, []).append(edit)
+    return Adoption(definitions, keys, {kind: tuple(each) for kind, each in edits.items()}, tuple(also))
+
+
+def _refuse_unfit(row: Profile, reading: Reading) -> None:
+    what = f"adopt of {row.name}"
+    if row.managed:
+        raise KeyturnError(what, "keyturn manages it already")
+    if row.problem:
+        raise KeyturnError(what, row.problem, "Correct the profile in the shared files first")
+    if row.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
+        raise KeyturnError(
+            what, "it holds temporary keys only, which end by themselves", "Adopt what they come from"
+        )
+    if row.kind not in ADOPTABLE:
+        why = f"a profile of kind {row.kind} holds no long-term secret in the shared files"
+        raise KeyturnError(what, why, f"Refresh it as it is: keyturn refresh {row.name}")
+    if row.kind is Kind.ROLE and not row.chain:
+        raise KeyturnError(what, "its role is assumed by credential_source, which only that machine has")
+    for kind in FileKind:
+        document = reading.document(kind)
+        if document is not None and any(key in document.defaults for key in _CREDENTIAL_KEYS):
+            why = f"[DEFAULT] of {document.path} gives credentials to every profile of the file"
+            raise Protected(what, why, "Move them into a profile of their own first")
+
+
+_CREDENTIAL_KEYS = (
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "role_arn",
+    "source_profile",
+)
+
+
+def _own_key(settings: Mapping[str, object]) -> Mapping[str, str] | None:
+    key_id, secret = settings.get("aws_access_key_id"), settings.get("aws_secret_access_key")
+    if not isinstance(key_id, str) or not isinstance(secret, str) or not key_id or not secret:
+        return None
+    if settings.get("aws_session_token") or settings.get("aws_security_token") or not is_long_term(key_id):
+        return None
+    return {"key_id": key_id, "secret": secret}
+
+
+def _definition(
+    name: str,
+    native: Profile,
+    settings: Mapping[str, object],
+    key: Mapping[str, str] | None,
+    *,
+    session_none: bool,
+) -> Definition:
+    def text(setting: str) -> str | None:
+        value = settings.get(setting)
+        return value if isinstance(value, str) and value else None
+
+    duration = text("duration_seconds") or ""
+    role = native.kind is Kind.ROLE
+    return Definition(
+        name=name,
+        kind=native.kind,
+        key=name if key is not None else None,
+        role_arn=text("role_arn") if role else None,
+        source_profile=text("source_profile") if role else None,
+        external_id=text("external_id") if role else None,
+        mfa_serial=text("mfa_serial"),
+        role_session_name=text("role_session_name") if role else None,
+        duration_seconds=int(duration) if duration.isascii() and duration.isdigit() else None,
+        delivers_key=session_none and not role,
+    )
+
+
+def _edits(reading: Reading, name: str, line: str) -> list[tuple[FileKind, SectionEdit]]:
+    """One profile's edits: its credential settings leave every file, our line goes into the config file."""
+    found: list[tuple[FileKind, SectionEdit]] = []
+    home = line_home(reading)
+    items = credential_items(reading.shared, name)
+    for kind in FileKind:
+        section = own_section(reading.document(kind), kind, name)
+        take = tuple(item.key for item in items if item.kind is kind)
+        ours = line if kind is home else None
+        if not take and ours is None:
+            continue
+        found.append((kind, SectionEdit(section or header_for(kind, name), take, ours)))
+    return found
+
+
+def _warnings(reading: Reading, work: Adoption, *, session_none: bool) -> tuple[str, ...]:
+    found = []
+    users = [one for one in work.definitions.values() if one.kind is Kind.IAM_KEY]
+    if users and session_none:
+        found.append(
+            "The long-term key itself is handed to every client that asks: anything can keep it for good"
+        )
+    for one in users:
+        if session_none:
+            continue
+        if one.mfa_serial:
+            found.append(f"{one.name}: a session needs an MFA code, once per 12 h unless it says otherwise")
+        else:
+            found.append(
+                f"{one.name}: its sessions cannot call IAM (AWS allows that with MFA only), nor most of STS"
+            )
+    for one in work.definitions.values():
+        chained = one.kind is Kind.ROLE and one.source_profile not in work.keys and not one.key
+        if chained and (one.duration_seconds or 0) > CHAINED_LONGEST:
+            found.append(
+                f"{one.name}: assumed from another role, so AWS allows one hour, not {one.duration_seconds} s"
+            )
+    found += [
+        f"{problem.path}, line {problem.line}: AWS tools refuse this file; it is left as it is"
+        for problem in reading.shared.problems
+    ]
+    return tuple(found)
+
+
+def adopt(desk: Desk, names: Sequence[str], digest: str, *, session_none: bool = False) -> tuple[str, ...]:
+    """Carries out what :func:`plan` showed.
+
+    :param digest: of the plan; another state of the files is refused.
+    :raises FileChanged: the files are no longer as they were shown; nothing has changed.
+    :raises Protected: a file cannot be written safely; the secrets are then in the vault and in the file.
+    """
+    reading = desk.read()
+    if reading.digest() != digest:
+        raise FileChanged(
+            "adopt", "the files changed since the change was shown", "Look at it again, then confirm"
+        )
+    work = work_out(reading, desk.program(), names, session_none=session_none)
+    _refuse_refused_files(reading, work, desk.places)
+    taken = _taken(reading, work, desk.places)
+    _into_vault(desk, work, taken)
+    defs.change(desk.places.profiles_file, lambda table: table.update(work.definitions))
+    try:
+        _write_files(desk, work)
+    except KeyturnError:
+        defs.change(desk.places.profiles_file, lambda table: _drop(table, work))
+        raise
+    for name, definition in work.definitions.items():
+        desk.record(name, "adopt", "its settings moved to keyturn")
+        learning.learn(desk, definition, desk.read(), None)
+    return tuple(work.definitions)
+
+
+def _drop(table: dict[str, Definition], work: Adoption) -> None:
+    for name in work.definitions:
+        table.pop(name, None)
+
+
+def _refuse_refused_files(reading: Reading, work: Adoption, places: Places) -> None:
+    for problem in reading.shared.problems:
+        if any(str(path_of(places, kind)) == problem.path for kind in work.edits):
+            what, why = f"writing {places.shown(problem.path)}", f"line {problem.line}: {problem.reason}"
+            raise UnparsableFile(what, why, "Correct the file first", path=problem.path, lineno=problem.line)
+
+
+def _taken(reading: Reading, work: Adoption, places: Places) -> dict[str, list[dict[str, Any]]]:
+    """What is taken out, by profile, as the vault keeps it."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in work.definitions}
+    for kind, edits in work.edits.items():
+        document = _or_empty(reading.document(kind), kind, places)
+        for edit in edits:
+            (taken,) = adoption.taken_from(document, str(path_of(places, kind)), kind, (edit,))
+            owner = next(name for name in found if _belongs(reading, kind, name, edit.section))
+            file_made = reading.document(kind) is None and document.data == b""
+            found[owner].append(replace(taken, file_made=file_made).table())
+            document = adoption.again(adoption.take_out(document, (edit,)), document)
+    return found
+
+
+def _belongs(reading: Reading, kind: FileKind, name: str, section: str) -> bool:
+    return section == (own_section(reading.document(kind), kind, name) or header_for(kind, name))
+
+
+def _into_vault(desk: Desk, work: Adoption, taken: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Puts keys and taken lines into the vault, and reads them back."""
+
+    def edit(entries: dict[str, Any]) -> None:
+        for name, key in work.keys.items():
+            entries[key_entry(name)] = dict(key)
+        for name, sections in taken.items():
+            entries[taken_entry(name)] = {"sections": sections, "key": dict(work.keys.get(name, {}))}
+
+    generation = desk.vault.change_keys(edit)
+    for name, key in work.keys.items():
+        if desk.vault.key(key_entry(name)) != dict(key):
+            raise KeyturnError("adopt", "the vault did not give back what was put in", "Run: keyturn doctor")
+
+    def note(index: Index) -> Index:
+        for name, key in work.keys.items():
+            index.keys[name] = Key(key["key_id"])
+        return replace(index, vault_generation=generation)
+
+    desk.index.change(note)
+
+
+def _write_files(desk: Desk, work: Adoption) -> None:
+    """Edits the shared files and has botocore resolve the result; if either fails, all are put back as they were."""
+    done: list[tuple[FileKind, bytes | None, bytes]] = []
+    try:
+        for kind, edits in work.edits.items():
+
+            def change(document: Document, edits: tuple[SectionEdit, ...] = edits) -> bytes:
+                return adoption.take_out(document, edits)
+
+            edit = desk.files.edit(path_of(desk.places, kind), change, kind=kind)
+            done.append((kind, edit.before, edit.after))
+        _verify(desk, work)
+    except KeyturnError:
+        _back(desk, done)
+        raise
+
+
+def _back(desk: Desk, done: list[tuple[FileKind, bytes | None, bytes]]) -> None:
+    for kind, before, after in reversed(done):
+        path = path_of(desk.places, kind)
+        if before is None:
+            desk.files.remove(path, expect=after)
+        else:
+            desk.files.edit(path, lambda _, before=before: before, kind=kind, expect=after)  # type: ignore[misc]  # a default argument binds the loop's value
+
+
+def _verify(desk: Desk, work: Adoption) -> None:
+    """Resolves each adopted profile with botocore itself: our line must win."""
+    if desk.read().shared.problems:
+        return
+    for name in work.definitions:
+        method, line = desk.winner(name)
+        if method != "custom-process" or not credential_process.is_ours(line, name):
+            why = f"AWS tools would still take its credentials from {method}"
+            raise Protected(
+                f"adopt of {name}", why, f"Run: keyturn show {name}, and keyturn release {name} to go back"
+            )
+
+
+def path_of(places: Places, kind: FileKind) -> Path:
+    """Where a kind of shared file lives."""
+    return places.aws_config if kind is FileKind.CONFIG else places.aws_credentials
+
+
+def _or_empty(document: Document | None, kind: FileKind, places: Places) -> Document:
+    return document if document is not None else parse(b"", str(path_of(places, kind)), kind)

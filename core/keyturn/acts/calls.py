@@ -1,0 +1,141 @@
+"""The acts by name, JSON in and JSON out: how a process that holds no identity has them done by the one that does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from keyturn.acts import adopting, delivering, refreshing, releasing
+from keyturn.acts.desk import Desk
+from keyturn.errors import KeyturnError, UsageError
+from keyturn.model import Delivery, DiffLine, Plan, Refreshed, Session
+from keyturn.secret import Secret
+from keyturn.text import from_iso, iso
+
+Args = Mapping[str, Any]
+
+
+def _refresh(desk: Desk, args: Args) -> object:
+    return refreshed_table(refreshing.refresh(desk, str(args["name"]), _text(args, "code")))
+
+
+def _document(desk: Desk, args: Args) -> object:
+    return refreshing.document(desk, str(args["name"]))
+
+
+def _deliver(desk: Desk, args: Args) -> object:
+    return delivering.deliver(desk, str(args["name"]), Delivery(args["to"]), _text(args, "as"))
+
+
+def _stop(desk: Desk, args: Args) -> object:
+    return delivering.stop(desk, str(args["name"]))
+
+
+def _adopt(desk: Desk, args: Args) -> object:
+    none = bool(args.get("session_none"))
+    return list(adopting.adopt(desk, _names(args), str(args["digest"]), session_none=none))
+
+
+def _plan_release(desk: Desk, args: Args) -> object:
+    return plan_table(releasing.plan(desk, _names(args)))
+
+
+def _release(desk: Desk, args: Args) -> object:
+    passphrase = _text(args, "passphrase")
+    done = releasing.release(
+        desk,
+        _names(args),
+        str(args["digest"]),
+        passphrase=Secret(passphrase) if passphrase is not None else None,
+        words=_text(args, "words"),
+    )
+    return list(done)
+
+
+ACTS: Mapping[str, Callable[[Desk, Args], object]] = {
+    "refresh": _refresh,
+    "document": _document,
+    "deliver": _deliver,
+    "stop": _stop,
+    "adopt": _adopt,
+    "plan-release": _plan_release,
+    "release": _release,
+}
+
+
+def perform(desk: Desk, act: str, args: Args) -> object:
+    """Does one act.
+
+    :param args: its arguments, and under `files` the shared files that the caller means.
+    :raises UsageError: no such act, or its arguments are off.
+    :raises KeyturnError: what the act raises; or the caller means other files than this process.
+    """
+    do = ACTS.get(act)
+    if do is None:
+        raise UsageError(
+            f"act {act}", "this keyturn knows none by that name", "Run: keyturn agent stop, then try again"
+        )
+    mine = files_of(desk)
+    if list(args.get("files", mine)) != mine:
+        raise KeyturnError(
+            "the agent", f"it was started for the AWS files {mine[0]} and {mine[1]}",
+            "Run: keyturn agent stop, then try again in this shell",
+        )  # fmt: skip
+    try:
+        return do(desk, args)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, KeyturnError):
+            raise
+        raise UsageError(f"act {act}", f"its arguments are off ({type(error).__name__})") from None
+
+
+def files_of(desk: Desk) -> list[str]:
+    """The shared files that this process means."""
+    return [str(desk.places.aws_config), str(desk.places.aws_credentials)]
+
+
+def _names(args: Args) -> Sequence[str]:
+    return [str(name) for name in args["names"]]
+
+
+def _text(args: Args, key: str) -> str | None:
+    value = args.get(key)
+    return None if value is None else str(value)
+
+
+def refreshed_table(one: Refreshed) -> dict[str, Any]:
+    """For the wire."""
+    session = one.session
+    return {
+        "profile": one.profile, "seconds": one.seconds, "delivered": str(one.delivered), "note": one.note,
+        "key_id": session.key_id, "issued": iso(session.issued), "expires": iso(session.expires), "arn": session.arn,
+    }  # fmt: skip
+
+
+def refreshed_of(table: Mapping[str, Any]) -> Refreshed:
+    """From the wire."""
+    session = Session(table["key_id"], from_iso(table["issued"]), from_iso(table["expires"]), table["arn"])
+    return Refreshed(table["profile"], session, table["seconds"], Delivery(table["delivered"]), table["note"])
+
+
+def plan_table(one: Plan) -> dict[str, Any]:
+    """For the wire."""
+    return {
+        "action": one.action, "names": list(one.names), "also": list(one.also),
+        "diff": [[line.sign, line.text] for line in one.diff], "secrets": list(one.secrets),
+        "warnings": list(one.warnings), "digest": one.digest,
+    }  # fmt: skip
+
+
+def plan_of(table: Mapping[str, Any]) -> Plan:
+    """From the wire."""
+    return Plan(
+        action=table["action"],
+        names=tuple(table["names"]),
+        also=tuple(table["also"]),
+        diff=tuple(DiffLine(sign, text) for sign, text in table["diff"]),
+        secrets=tuple(table["secrets"]),
+        warnings=tuple(table["warnings"]),
+        needs_vault=True,
+        digest=table["digest"],
+    )

@@ -1,0 +1,143 @@
+"""Refresh: a new session for one profile, sealed, noted and delivered."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+
+from keyturn.acts import delivering, fetching, learning
+from keyturn.acts.desk import Desk
+from keyturn.definitions import Definition
+from keyturn.delivery import credential_process
+from keyturn.errors import AwsError, KeyturnError, NeedsMfa, NeedsPerson, NotFound
+from keyturn.index import Known
+from keyturn.model import (
+    Credentials,
+    Delivery,
+    Kind,
+    Profile,
+    Refreshed,
+    Renew,
+    State,
+    session_state,
+)
+from keyturn.reading import Reading
+from keyturn.sessions.refresh import Fetched
+
+#: A session with less left than this is not handed out: a client could not use it any more.
+LEAST_LEFT = timedelta(seconds=60)
+#: How often "asked for" is written down again; every request would be a write.
+ASKED_EVERY = timedelta(minutes=5)
+
+
+def refresh(desk: Desk, name: str, code: str | None = None) -> Refreshed:
+    """Gets a new session for `name` and delivers it.
+
+    :raises NotFound: there is no such profile.
+    :raises NeedsMfa: a code is needed; nothing has changed.
+    :raises KeyturnError: the profile has nothing that could be refreshed, or AWS said no; what was delivered stays.
+    """
+    with desk.recording(name, "refresh"):
+        return _refresh(desk, name, code)
+
+
+def _refresh(desk: Desk, name: str, code: str | None) -> Refreshed:
+    reading = desk.read()
+    row = reading.row(name)
+    _refuse_hopeless(row)
+    desk.require_open()
+    begun = time.monotonic()
+    fetched = fetching.refresher(desk, reading).fetch(name, code)
+    session = fetching.note(desk, name, fetched)
+    definition = reading.definitions.get(name)
+    delivered = Delivery.NATIVE
+    if definition is not None:
+        delivered = definition.delivery
+        if delivered is Delivery.CREDENTIALS_FILE:
+            delivering.put(desk, definition, fetched.issued.credentials)
+        learning.learn(desk, definition, reading, fetched.issued.credentials)
+    seconds = time.monotonic() - begun
+    desk.record(name, "refresh", f"until {session.expires:%H:%M:%S} UTC" if session.expires else "done")
+    note = fetched.note
+    if definition is None:
+        note = "kept in keyturn's cache only, its files are as they were; adopt it to have it delivered"
+    return Refreshed(name, session, seconds, delivered, note)
+
+
+def _refuse_hopeless(row: Profile) -> None:
+    """Says why there is nothing to refresh, for the kinds where that is so."""
+    what = f"refresh of {row.name}"
+    if row.problem and not row.managed:
+        raise KeyturnError(what, row.problem, "Correct the profile in the shared files")
+    if row.delivers_key:
+        raise KeyturnError(what, "it delivers the long-term key itself, which does not expire")
+    if row.managed:
+        return
+    if row.plaintext_key:
+        why = "it is a long-term key in clear, which does not expire"
+        raise KeyturnError(what, why, f"Adopt it, then it gets sessions: keyturn adopt {row.name}")
+    if row.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
+        why = "its temporary keys were put into the file by another tool"
+        raise KeyturnError(what, why, "Run that tool again, or define the profile by a role or a key")
+
+
+def document(desk: Desk, name: str) -> str:
+    """The credential_process document for a managed profile; asks AWS only when what is cached is due.
+
+    What is still valid is handed out where it cannot be renewed now.
+
+    :raises NotFound: keyturn does not manage such a profile.
+    :raises NeedsPerson: only a person can renew it, and nothing valid is left.
+    """
+    with desk.recording(name, "credential-process"):
+        return _document(desk, name)
+
+
+def _document(desk: Desk, name: str) -> str:
+    reading = desk.read()
+    definition = reading.definitions.get(name)
+    if definition is None:
+        raise NotFound(
+            f"managed profile {name}",
+            "keyturn does not manage one by that name",
+            f"Run: keyturn adopt {name}",
+        )
+    desk.require_open()
+    _note_asked(desk, name, reading.index.of(name))
+    account = reading.row(name).account
+    if definition.delivers_key:
+        return credential_process.document(desk.key(definition.key or name), account)
+    cached = fetching.VaultSessions(desk).get(name)
+    if cached is None or session_state(cached.facts(), desk.clock()) is not State.FRESH:
+        cached = _renewed(desk, reading, definition, cached)
+    return credential_process.document(cached.issued.credentials, account)
+
+
+def _renewed(desk: Desk, reading: Reading, definition: Definition, cached: Fetched | None) -> Fetched:
+    name = definition.name
+    valid = cached is not None and _valid(cached.issued.credentials, desk.clock())
+    if definition.renew is Renew.OFF:
+        if cached is not None and valid:
+            return cached
+        raise NeedsPerson(f"session for {name}", "its renewal is off", f"Run: keyturn refresh {name}")
+    try:
+        fetched = fetching.refresher(desk, reading).fetch(name, only_if_due=True)
+    except (NeedsMfa, AwsError):
+        if cached is not None and valid:
+            return cached
+        raise
+    if fetched.asked_aws:
+        fetching.note(desk, name, fetched)
+        learning.learn(desk, definition, reading, fetched.issued.credentials)
+        desk.record(name, "refresh", "for a client")
+    return fetched
+
+
+def _valid(credentials: Credentials, now: datetime) -> bool:
+    return credentials.expires is None or credentials.expires - now > LEAST_LEFT
+
+
+def _note_asked(desk: Desk, name: str, known: Known) -> None:
+    now = desk.clock()
+    if known.asked is None or now - known.asked > ASKED_EVERY:
+        desk.index.change(lambda index: index.update(name, asked=now))

@@ -1,0 +1,221 @@
+"""Release: give back what adopt took, to the same place. The secret leaves the vault only once the files hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keyturn import adoption, diffing
+from keyturn import definitions as defs
+from keyturn.acts.delivering import managed, own_section, withdraw
+from keyturn.acts.desk import Desk, key_entry, taken_entry
+from keyturn.adoption import Taken
+from keyturn.awsfiles.document import Document, FileKind, parse
+from keyturn.errors import FileChanged, NeedsConfirmation, Protected, UnparsableFile, WrongPassphrase
+from keyturn.index import Index
+from keyturn.model import DiffLine, Plan
+from keyturn.reading import Reading
+from keyturn.secret import Secret
+from keyturn.text import masked_key_id
+from keyturn.vault.vault import Vault
+
+Sections = Mapping[str, tuple[Taken, ...]]
+"""What to put back, by profile."""
+
+
+def plan(desk: Desk, names: Sequence[str]) -> Plan:
+    """What releasing `names` would change.
+
+    :raises NotFound: a name is not managed.
+    :raises NeedsUnlock: the vault is closed; it holds what is to be given back.
+    """
+    reading = desk.read()
+    sections = _sections(desk, reading, names)
+    lines: list[DiffLine] = []
+    for path, kind in _files(sections):
+        before = _document(reading, kind, path)
+        after = _released(before, desk, reading, sections, path)
+        lines += diffing.diff(desk.places.shown(path), before.data, after)
+    secrets = []
+    for name in sections:
+        key = desk.vault.key(key_entry(name)) if reading.definitions[name].key == name else None
+        if key:
+            secrets.append(f"{name}: secret access key of {masked_key_id(key['key_id'])} goes back in clear")
+    return Plan(
+        action="release",
+        names=tuple(sections),
+        also=(),
+        diff=tuple(lines),
+        secrets=tuple(secrets),
+        warnings=_warnings(reading, sections),
+        needs_vault=True,
+        digest=reading.digest(),
+    )
+
+
+def _warnings(reading: Reading, sections: Sections) -> tuple[str, ...]:
+    leaning = [
+        one.name
+        for one in reading.definitions.values()
+        if one.source_profile in sections and one.name not in sections
+    ]
+    return tuple(f"{name} stays managed and takes its sessions from what is released" for name in leaning)
+
+
+def release(
+    desk: Desk,
+    names: Sequence[str],
+    digest: str,
+    *,
+    passphrase: Secret | None = None,
+    words: str | None = None,
+) -> tuple[str, ...]:
+    """Carries out what :func:`plan` showed.
+
+    :param passphrase: of the vault, wanted where a secret leaves it and the vault has a passphrase slot.
+    :param words: `release NAME...`, wanted instead where there is only a keyring slot.
+    :raises FileChanged: the files are no longer as they were shown.
+    :raises NeedsConfirmation: passphrase or words are missing or wrong.
+    """
+    reading = desk.read()
+    if reading.digest() != digest:
+        raise FileChanged(
+            "release", "the files changed since the change was shown", "Look at it again, then confirm"
+        )
+    sections = _sections(desk, reading, names)
+    if any(reading.definitions[name].key == name for name in sections):
+        confirm(desk, tuple(sections), passphrase, words)
+    for name in sections:
+        withdraw(desk, name)
+    for path, kind in _files(sections):
+        _write(desk, reading, sections, path, kind)
+    defs.change(desk.places.profiles_file, lambda table: _drop(table, sections))
+    _out_of_vault(desk, sections)
+    for name in sections:
+        desk.record(name, "release", "its settings are back in the shared files")
+    return tuple(sections)
+
+
+def confirm(desk: Desk, names: Sequence[str], passphrase: Secret | None, words: str | None) -> None:
+    """Makes sure that a person wants a secret to leave the vault in clear (safety, requirement 11).
+
+    :raises NeedsConfirmation: what is asked for is missing or wrong.
+    """
+    wanted = "release " + " ".join(names)
+    if "passphrase" in desk.vault.slots():
+        if passphrase is None:
+            why = "a secret leaves the vault in clear, which takes the vault's passphrase"
+            raise NeedsConfirmation("release", why, "Type it, or give it by --passphrase-fd N")
+        try:
+            Vault(desk.places.vault_dir).unlock(passphrase=passphrase)
+        except WrongPassphrase as error:
+            raise NeedsConfirmation("release", error.why or "the passphrase is wrong", "Try again") from None
+    elif words != wanted:
+        why = "a secret leaves the vault in clear, which wants its own words"
+        raise NeedsConfirmation("release", why, f"Type, or give by --confirm: {wanted}")
+
+
+def _sections(desk: Desk, reading: Reading, names: Sequence[str]) -> Sections:
+    found: dict[str, tuple[Taken, ...]] = {}
+    for name in dict.fromkeys(names):
+        managed(reading, name)
+        entry = desk.vault.key(taken_entry(name))
+        found[name] = tuple(Taken.of(table) for table in entry["sections"]) if entry else ()
+    return found
+
+
+def _files(sections: Sections) -> tuple[tuple[Path, FileKind], ...]:
+    """The files to be written: config last, so that a key is readable before the line that asked keyturn goes."""
+    found = {(Path(taken.path), taken.kind) for each in sections.values() for taken in each}
+    return tuple(sorted(found, key=lambda file: file[1] is FileKind.CONFIG))
+
+
+def _document(reading: Reading, kind: FileKind, path: Path) -> Document:
+    for problem in reading.shared.problems:
+        if problem.path == str(path):
+            why = f"line {problem.line}: {problem.reason}"
+            raise UnparsableFile(
+                f"writing {path}", why, "Correct the file first", path=str(path), lineno=problem.line
+            )
+    document = reading.document(kind)
+    if document is not None and document.path and document.path != str(path):
+        raise Protected(
+            "release", f"it was taken from {path}, and AWS's variables now name {document.path}",
+            "Unset AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE, or set them as they were",
+        )  # fmt: skip
+    return document if document is not None else parse(b"", str(path), kind)
+
+
+def _released(document: Document, desk: Desk, reading: Reading, sections: Sections, path: Path) -> bytes:
+    """The file with everything given back that was taken from it, the latest first."""
+    for name, each in reversed(list(sections.items())):
+        swap = _swap(desk, name)
+        note = reading.index.of(name).delivered
+        ours = note.key_ids if note else ()
+        present = own_section(document, document.kind, name)
+        for taken in reversed(each):
+            if Path(taken.path) != path:
+                continue
+            data = adoption.put_back(document, taken, profile=name, ours=ours, swap=swap)
+            document = adoption.again(data, document)
+        if present and not any(Path(taken.path) == path for taken in each):
+            data = adoption.without_ours(document, present, name, ours)
+            document = adoption.again(data, document)
+    return document.data
+
+
+def _swap(desk: Desk, name: str) -> dict[str, str]:
+    """The current key in the place of the one that was taken, after a rotation."""
+    entry, current = desk.vault.key(taken_entry(name)), desk.vault.key(key_entry(name))
+    old = entry.get("key") if entry else None
+    if not old or not current or old == current:
+        return {}
+    return {old["key_id"]: current["key_id"], old["secret"]: current["secret"]}
+
+
+def _write(desk: Desk, reading: Reading, sections: Sections, path: Path, kind: FileKind) -> None:
+    _document(reading, kind, path)
+
+    def change(document: Document) -> bytes:
+        return _released(document, desk, reading, sections, path)
+
+    edit = desk.files.edit(path, change, kind=kind)
+    made = any(taken.file_made for each in sections.values() for taken in each if Path(taken.path) == path)
+    if made and edit.after == b"":
+        desk.files.remove(path, expect=edit.after)
+
+
+def _drop(table: dict[str, defs.Definition], sections: Sections) -> None:
+    for name in sections:
+        table.pop(name, None)
+
+
+def _out_of_vault(desk: Desk, sections: Sections) -> None:
+    """Forgets what was given back, its sessions too; hands on who made a file that others still have lines in."""
+    made = {taken.path for each in sections.values() for taken in each if taken.file_made}
+
+    def edit(entries: dict[str, Any]) -> None:
+        for name in sections:
+            entries.pop(taken_entry(name), None)
+            entries.pop(key_entry(name), None)
+        for entry in entries.values():
+            for table in entry.get("sections", ()) if isinstance(entry, dict) else ():
+                if table["path"] in made:
+                    table["file_made"] = True
+                    made.discard(table["path"])
+
+    desk.vault.change_keys(edit)
+
+    def forget(sessions: dict[str, Any]) -> None:
+        for name in sections:
+            sessions.pop(name, None)
+
+    desk.vault.change_sessions(forget)
+
+    def note(index: Index) -> None:
+        for name in sections:
+            index.profiles.pop(name, None)
+            index.keys.pop(name, None)
+
+    desk.index.change(note)

@@ -1,0 +1,29 @@
+"""The command line: one module per group of verbs. Importing it pulls in no boto3, keyring or textual."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one verb.
+
+    :param argv: the words after the program's name.
+    :returns: the exit code.
+    :raises KeyturnError: for the console script to print as one line.
+    """
+    import click
+
+    from keyturn.cli.root import keyturn
+    from keyturn.errors import UsageError
+
+    try:
+        result = keyturn.main(list(argv), prog_name="keyturn", standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.exceptions.Abort:
+        return 130
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "keyturn"
+        raise UsageError(path, error.format_message(), f"See: {path} --help") from None
+    return result if isinstance(result, int) else 0

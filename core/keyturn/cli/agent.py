@@ -1,0 +1,64 @@
+"""keyturn agent: start, stop, status."""
+
+from __future__ import annotations
+
+import click
+
+from keyturn.agent import client
+from keyturn.cli.options import as_json, keeper, opens_vault
+from keyturn.cli.output import emit, say
+from keyturn.cli.person import Opening
+from keyturn.errors import AgentUnavailable
+from keyturn.model import VaultState
+
+
+@click.group()
+def agent() -> None:
+    """The process that holds the open vault, so that it is unlocked once."""
+
+
+@agent.command()
+@opens_vault
+def start(opening: Opening) -> None:
+    """Unlock the vault and start the agent, if none is running."""
+    front = opening.keeper
+    if front.snapshot().agent:
+        say("The agent is running.")
+        return
+    if opening.given or front.desk.vault.state() is not VaultState.CLOSED:
+        if front.desk.vault.state() is VaultState.ABSENT:
+            opening.found()
+        else:
+            opening.unlock()
+    else:
+        front.unlock()
+    if not front.snapshot().agent:
+        raise AgentUnavailable("start of the agent", "none answers", "keyturn works without one, more slowly")
+    say("The agent is running; the vault is open until it is locked, for 12 h at most.")
+
+
+@agent.command()
+def stop() -> None:
+    """Stop the agent; the vault is locked then."""
+    stopped = client.lock(keeper().places.socket)
+    say("The agent has ended, the vault is locked." if stopped else "No agent was running.")
+
+
+@agent.command()
+@as_json
+def status(*, json_: bool) -> None:
+    """Whether an agent runs, and since when."""
+    try:
+        found = client.call(keeper().places.socket, {"op": "status"}, 2.0)
+    except AgentUnavailable as error:
+        if json_:
+            emit({"running": False})
+        else:
+            say(f"No agent: {error.why}.")
+        return
+    if json_:
+        emit({"running": True, **found})
+    else:
+        say(
+            f"Running, process {found['pid']}, keyturn {found['version']}; unlocked since {found['open_since']}."
+        )

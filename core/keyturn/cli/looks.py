@@ -1,0 +1,140 @@
+"""Verbs that look: list, show."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from keyturn.cli.options import as_json, keeper
+from keyturn.cli.output import columns, emit, say, warn
+from keyturn.errors import NotFound
+from keyturn.filtering import parse
+from keyturn.listing import row_table
+from keyturn.model import Delivery, Profile, State, VaultState, state_of
+from keyturn.text import countdown, iso, safe
+from keyturn.words import KIND_WORDS, rotation_words
+
+
+@click.command("list")
+@as_json
+@click.option(
+    "--filter", "text", metavar="TEXT", default="", help="Only these: words, type: state: acct:, !not."
+)
+def list_(*, json_: bool, text: str) -> None:
+    """List all profiles: kind, time left, account, rotation. Opens no vault and asks nobody."""
+    front = keeper()
+    found, now = front.snapshot(), front.now()
+    query = parse(text)
+    rows = [row for row in found.profiles if query.shows(row, found.vault, now)]
+    if json_:
+        emit({"profiles": [row_table(row, found.vault, now) for row in rows]})
+    else:
+        _table(rows, found.vault, now)
+    for problem in found.problems:
+        line = f"line {problem.line}: " if problem.line else ""
+        warn(f"{problem.path}: {line}{problem.reason}. Its profiles are not listed; correct the file")
+
+
+def _table(rows: list[Profile], vault: VaultState, now: datetime) -> None:
+    if not rows:
+        say("No profiles.")
+        return
+    heading = ("PROFILE", "KIND", "STATE", "LEFT", "ACCOUNT", "ROTATION", "DELIVERY")
+    columns([heading, *(_cells(row, vault, now) for row in rows)])
+
+
+def _cells(row: Profile, vault: VaultState, now: datetime) -> tuple[str, ...]:
+    account = f"~{row.account}" if row.account and row.account_derived else row.account or "-"
+    state = str(state_of(row, vault, now))
+    return (
+        row.name,
+        str(row.kind),
+        state,
+        _left(row, now),
+        account,
+        rotation_words(row.rotation),
+        str(row.delivery),
+    )
+
+
+def _left(row: Profile, now: datetime) -> str:
+    if row.session is not None and row.session.expires is not None:
+        return countdown(row.session.expires - now)
+    return "-"
+
+
+@click.command()
+@click.argument("profile")
+@as_json
+def show(*, profile: str, json_: bool) -> None:
+    """Show one profile in full. Never a secret."""
+    front = keeper()
+    found, now = front.snapshot(), front.now()
+    for row in found.profiles:
+        if row.name == profile:
+            break
+    else:
+        raise NotFound(f"profile {profile}", "there is none by that name", "Run: keyturn list")
+    if json_:
+        emit({"profile": row_table(row, found.vault, now)})
+        return
+    for label, value in _lines(row, found.vault, now):
+        if value:
+            click.echo(f"{label:<11}{safe(value)}")
+
+
+def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, str | None]]:
+    session, key = row.session, row.key
+    state = state_of(row, vault, now)
+    ends = f", {_left(row, now)} left, until {iso(session.expires)}" if session and session.expires else ""
+    account = f"{row.account} (derived from the key id)" if row.account_derived else row.account
+    lines: list[tuple[str, str | None]] = [
+        ("Profile", row.name),
+        ("Managed", "by keyturn" if row.managed else "no: AWS tools resolve it themselves"),
+        ("Kind", KIND_WORDS[row.kind]),
+        (
+            "State",
+            f"{state}{ends if state is not State.EXPIRED else f', since {iso(session.expires if session else None)}'}",
+        ),
+        ("Problem", row.problem),
+        ("Account", account),
+        ("Role", row.role),
+        (
+            "Source",
+            " <- ".join((*row.chain, row.source))
+            if row.source and row.source not in row.chain
+            else row.source,
+        ),
+        ("Region", row.region),
+        ("MFA", row.mfa_serial),
+        ("Session", session.key_id if session else None),
+        ("Identity", session.arn if session else None),
+        ("Delivery", _delivery(row)),
+        ("Renewal", str(row.renew) if row.renew else None),
+    ]
+    if key is not None:
+        lines += [
+            (
+                "Key",
+                f"{key.key_id}{f', {key.status}' if key.status else ''}{', in clear in the shared files' if row.plaintext_key else ''}",
+            ),
+            ("Key user", key.user),
+            ("Key made", iso(key.created)),
+            ("Key slots", f"{key.slots_used} of 2 used" if key.slots_used else None),
+            ("Rotation", rotation_words(row.rotation)),
+        ]
+    lines += [
+        ("Failed", f"{iso(row.failure.at)} {row.failure.line}" if row.failure else None),
+        ("Defined", f"{row.origin.file}:{row.origin.line}" if row.origin else None),
+    ]
+    return lines
+
+
+def _delivery(row: Profile) -> str:
+    if row.delivery is Delivery.CREDENTIALS_FILE:
+        return f"credentials file, as [{row.deliver_as or row.name}]"
+    return str(row.delivery)
+
+
+VERBS = (list_, show)

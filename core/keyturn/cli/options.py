@@ -1,0 +1,49 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+
+from keyturn.cli.person import Opening
+from keyturn.keeper import Keeper
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+def keeper() -> Keeper:
+    """The keeper of this process's environment; takes expired deliveries away first (architecture: after a crash)."""
+    found = Keeper.from_environ(os.environ)
+    found.withdraw_expired()
+    return found
+
+
+def opens_vault(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a verb `--passphrase-fd` and `--recovery-key-fd`, and the :class:`Opening` made of them as its first
+    argument."""
+
+    @click.option(
+        "--passphrase-fd", type=int, metavar="N", help="Read the vault's passphrase from descriptor N."
+    )
+    @click.option(
+        "--recovery-key-fd", type=int, metavar="N", help="Open the vault by the recovery key on descriptor N."
+    )
+    @wraps(verb)
+    def wrapped(*args: Any, passphrase_fd: int | None, recovery_key_fd: int | None, **options: Any) -> Any:
+        return verb(Opening(keeper(), passphrase_fd, recovery_key_fd), *args, **options)
+
+    return wrapped
+
+
+def as_json(verb: Verb) -> Verb:
+    """`--json`."""
+    return click.option("--json", "json_", is_flag=True, help="Print JSON.")(verb)
+
+
+def yes(verb: Verb) -> Verb:
+    """`--yes`."""
+    return click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")(verb)

@@ -1,0 +1,57 @@
+"""What a verb prints: lines made harmless, JSON, tables, and the choice of exit code for several names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import click
+
+from keyturn.errors import KeyturnError
+from keyturn.text import safe
+
+#: The version of every `--json` output.
+VERSION = 1
+
+
+def say(text: str) -> None:
+    """One line on stdout."""
+    click.echo(safe(text))
+
+
+def warn(text: str) -> None:
+    """One line on stderr, under the program's name."""
+    click.echo(f"keyturn: {safe(text)}", err=True)
+
+
+def emit(table: dict[str, Any]) -> None:
+    """An object as JSON on stdout, with its version; ASCII only, so that no string of it reaches a terminal raw."""
+    click.echo(json.dumps({"version": VERSION, **table}, indent=2, ensure_ascii=True))
+
+
+def columns(rows: Sequence[Sequence[str]]) -> None:
+    """Rows as a table with two spaces between; the first row is the heading. A column is as wide as its widest cell."""
+    clean = [[safe(cell, limit=200) for cell in row] for row in rows]
+    widths = [max(len(row[at]) for row in clean) for at in range(len(clean[0]))]
+    for row in clean:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def each(names: Iterable[str], act: Callable[[str], None]) -> int:
+    """Does `act` for every name, prints the errors, and gives the exit code: 1 if any failed, else 4 if any needs a
+    person, else 0. A single name's own code stands."""
+    codes = []
+    for name in names:
+        try:
+            act(name)
+        except KeyturnError as error:
+            warn(error.line())
+            codes.append(error.exit_code)
+        else:
+            codes.append(0)
+    if len(codes) == 1:
+        return codes[0]
+    if any(code not in (0, 4) for code in codes):
+        return 1
+    return 4 if 4 in codes else 0

@@ -1,0 +1,254 @@
+"""keyturn vault: make it, open it, close it, and keep the ways into it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from keyturn.cli.options import as_json, keeper, opens_vault, yes
+from keyturn.cli.output import emit, say, warn
+from keyturn.cli.person import (
+    Opening,
+    ask_secret,
+    confirm,
+    from_descriptor,
+    new_vault,
+    on_terminal,
+    typed_twice,
+)
+from keyturn.errors import NeedsConfirmation, NeedsPerson, NeedsUnlock, NeedsVault, UsageError, VaultExists
+from keyturn.keeper import Keeper
+from keyturn.model import VaultState
+from keyturn.ownfile import replace
+from keyturn.secret import Secret
+
+
+@click.group()
+def vault() -> None:
+    """The encrypted store of long-term keys and sessions."""
+
+
+@vault.command()
+@click.option(
+    "--slot", type=click.Choice(["keyring", "passphrase"]), help="What opens it: the system keyring, or you."
+)
+@click.option("--passphrase-fd", type=int, metavar="N", help="Read the new passphrase from descriptor N.")
+@click.option("--recovery-out-fd", type=int, metavar="M", help="Write the recovery key to descriptor M.")
+def init(*, slot: str | None, passphrase_fd: int | None, recovery_out_fd: int | None) -> None:
+    """Make the vault. Shows the recovery key once, or writes it to --recovery-out-fd."""
+    front = keeper()
+    if front.desk.vault.state() is not VaultState.ABSENT:
+        raise VaultExists("vault init", "there is a vault already", "See: keyturn vault status")
+    chosen = slot or (
+        "passphrase" if passphrase_fd is not None or front.keyring_backend() is None else "keyring"
+    )
+    passphrase = None
+    if chosen == "passphrase":
+        if passphrase_fd is not None:
+            passphrase = from_descriptor(passphrase_fd, "passphrase")
+        elif on_terminal():
+            passphrase = typed_twice()
+        else:
+            raise NeedsPerson(
+                "vault init", "there is no terminal to type a passphrase on", "Give it by --passphrase-fd N"
+            )
+    if recovery_out_fd is None and on_terminal():
+        new_vault(front, chosen, passphrase)
+    else:
+        _init_quietly(front, chosen, passphrase, recovery_out_fd)
+    say(f"The vault is made and open; the {chosen} opens it.")
+
+
+def _init_quietly(front: Keeper, slot: str, passphrase: Secret | None, out: int | None) -> None:
+    if out is not None:
+        _writable(out)
+    recovery_key = front.new_vault(slot, passphrase)
+    if out is None:
+        warn("the recovery key was not shown to anybody. See it by: keyturn vault recovery-key")
+        return
+    os.write(out, recovery_key.reveal().encode() + b"\n")
+    front.confirm_recovery_key()
+
+
+def _writable(descriptor: int) -> None:
+    try:
+        os.write(descriptor, b"")
+    except OSError as error:
+        why = f"file descriptor {descriptor} cannot be written to ({error.strerror})"
+        raise UsageError("--recovery-out-fd", why, "Open it, for example: 3>file") from None
+
+
+@vault.command()
+@opens_vault
+def unlock(opening: Opening) -> None:
+    """Open the vault for 12 hours: by what is given, else by the system keyring, else by the typed passphrase."""
+    front = opening.keeper
+    state = front.snapshot().vault
+    if state is VaultState.ABSENT:
+        raise NeedsVault("vault unlock", "there is no vault yet", "Run: keyturn vault init")
+    if state is VaultState.OPEN and not opening.given:
+        say("The vault is open.")
+        return
+    if state is VaultState.CLOSED and not opening.given:
+        front.unlock()
+    else:
+        opening.unlock()
+    if front.desk.vault.state() is VaultState.OPEN:
+        warn("no agent could be started, so the vault is closed again when this command ends")
+    say("The vault is open.")
+
+
+@vault.command()
+def lock() -> None:
+    """Close the vault: the agent ends, and with it all that could open it without you."""
+    keeper().lock()
+    say("The vault is locked.")
+
+
+@vault.command()
+@as_json
+def status(*, json_: bool) -> None:
+    """Whether there is a vault, what opens it, and whether it is open."""
+    front = keeper()
+    found = front.snapshot()
+    slots = front.desk.vault.slots() if found.vault not in (VaultState.ABSENT, VaultState.BROKEN) else ()
+    if json_:
+        emit(
+            {
+                "state": str(found.vault), "slots": list(slots), "agent": found.agent,
+                "recovery_key_seen": found.recovery_key_seen, "folder": str(front.places.vault_dir),
+            }
+        )  # fmt: skip
+        return
+    words = {
+        VaultState.ABSENT: "There is no vault yet. It is made when the first secret is stored, or by: keyturn vault init",
+        VaultState.LOCKED: "Locked. Your passphrase opens it: keyturn vault unlock",
+        VaultState.CLOSED: "Closed. The system keyring opens it when it is needed.",
+        VaultState.OPEN: "Open, held by the agent.",
+        VaultState.BROKEN: "It cannot be read. Nothing is written over it.",
+    }
+    say(words[found.vault])
+    if slots:
+        say(f"Opened by: {', '.join(slots)}, and the recovery key.")
+    if not found.recovery_key_seen:
+        say("Nobody has been shown the recovery key. See it by: keyturn vault recovery-key")
+
+
+@vault.command("recovery-key")
+@yes
+@opens_vault
+def recovery_key(opening: Opening, *, yes: bool) -> None:
+    """Print the recovery key, which opens the vault by itself."""
+    confirm("Show the recovery key, which opens everything", yes=yes)
+    front = _open_here(opening)
+    click.echo(front.desk.vault.recovery_key().reveal())
+    front.confirm_recovery_key()
+
+
+@vault.command()
+@click.option("--new-passphrase-fd", type=int, metavar="N", help="Read the new passphrase from descriptor N.")
+@opens_vault
+def passphrase(opening: Opening, *, new_passphrase_fd: int | None) -> None:
+    """Set the passphrase, or change it; the old one, or the keyring, opens the vault first."""
+    front = _open_here(opening)
+    front.desk.vault.set_passphrase(_new_passphrase(new_passphrase_fd))
+    say("The passphrase is set.")
+
+
+@vault.command("reset-passphrase")
+@click.option("--recovery-key-fd", type=int, metavar="N", help="Read the recovery key from descriptor N.")
+@click.option("--new-passphrase-fd", type=int, metavar="N", help="Read the new passphrase from descriptor N.")
+def reset_passphrase(*, recovery_key_fd: int | None, new_passphrase_fd: int | None) -> None:
+    """Set a new passphrase by the recovery key, for one that is forgotten."""
+    front = keeper()
+    if recovery_key_fd is not None:
+        key = from_descriptor(recovery_key_fd, "recovery key")
+    elif on_terminal():
+        key = ask_secret("Recovery key (AGE-SECRET-KEY-1…)")
+    else:
+        raise NeedsPerson(
+            "vault reset-passphrase", "there is no terminal", "Give the key by --recovery-key-fd N"
+        )
+    front.desk.vault.reset_passphrase(key, _new_passphrase(new_passphrase_fd))
+    say("The passphrase is set.")
+
+
+def _new_passphrase(descriptor: int | None) -> Secret:
+    if descriptor is not None:
+        return from_descriptor(descriptor, "new passphrase")
+    if not on_terminal():
+        raise NeedsPerson(
+            "the new passphrase", "there is no terminal to type it on", "Give it by --new-passphrase-fd N"
+        )
+    return typed_twice()
+
+
+def _open_here(opening: Opening) -> Keeper:
+    """The vault open in this very process, which the agent's being open is not enough for."""
+    front = opening.keeper
+    state = front.desk.vault.state()
+    if opening.recovery_key_fd is not None:
+        front.unlock_here(recovery_key=from_descriptor(opening.recovery_key_fd, "recovery key"))
+    elif state is VaultState.CLOSED and opening.passphrase_fd is None:
+        front.unlock_here()
+    elif state is not VaultState.ABSENT:
+        given = opening.passphrase("Passphrase of the keyturn vault")
+        if given is None:
+            raise NeedsUnlock(
+                "the vault", "its passphrase is needed for this", "Give it by --passphrase-fd N"
+            )
+        front.unlock_here(given)
+    front.desk.require_open()
+    return front
+
+
+@vault.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--new-passphrase-fd", type=int, metavar="N", help="Read the export's passphrase from descriptor N."
+)
+@yes
+@opens_vault
+def export(opening: Opening, *, file: Path, new_passphrase_fd: int | None, yes: bool) -> None:
+    """Write everything in the vault to FILE, sealed by a passphrase of its own (any age program opens it)."""
+    if file.exists():
+        raise NeedsConfirmation("vault export", f"{file} exists", "Name another file")
+    front = _open_here(opening)
+    confirm("Export all long-term keys", yes=yes)
+    if new_passphrase_fd is None and on_terminal():
+        click.echo("The export gets a passphrase of its own.", err=True)
+    sealed = front.desk.vault.export(_new_passphrase(new_passphrase_fd))
+    replace(file.absolute(), sealed)
+    front.desk.record("vault", "export", f"to {file}")
+    say(f"Exported to {file}.")
+
+
+@vault.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--slot", type=click.Choice(["keyring", "passphrase"]), default="passphrase", show_default=True)
+@click.option(
+    "--passphrase-fd", type=int, metavar="N", help="Read the export's passphrase from descriptor N."
+)
+@click.option(
+    "--new-passphrase-fd", type=int, metavar="N", help="Read the vault's new passphrase from descriptor N."
+)
+def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_fd: int | None) -> None:
+    """Make this machine's vault from an export. There must be none yet."""
+    front = keeper()
+    if front.desk.vault.state() is not VaultState.ABSENT:
+        raise VaultExists(
+            "vault import", "there is a vault already", "Nothing was changed. See: keyturn vault status"
+        )
+    if passphrase_fd is not None:
+        old = from_descriptor(passphrase_fd, "passphrase of the export")
+    elif on_terminal():
+        old = ask_secret("Passphrase of the export")
+    else:
+        raise NeedsPerson(
+            "vault import", "there is no terminal", "Give the export's passphrase by --passphrase-fd N"
+        )
+    new = _new_passphrase(new_passphrase_fd) if slot == "passphrase" else None
+    front.desk.vault.import_export(file.read_bytes(), old, slot, new)
+    say("The vault is made.")

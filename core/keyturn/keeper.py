@@ -1,0 +1,320 @@
+"""The one object that front ends hold: what is known, and every act on it.
+
+Reading never unlocks and never asks AWS. An act that needs the vault's identity runs in the process that holds it: in
+the agent where one answers, else here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from keyturn import reading
+from keyturn.activity import Activity
+from keyturn.acts import adopting, calls, delivering
+from keyturn.acts.desk import Desk
+from keyturn.agent import client
+from keyturn.aws.client import BotoFactory, winner
+from keyturn.aws.ports import AwsFactory
+from keyturn.awsfiles.store import SharedFiles
+from keyturn.clock import Clock, clock_for
+from keyturn.errors import AgentUnavailable, KeyturnError, NeedsUnlock, NeedsVault, VaultCorrupt
+from keyturn.history import History
+from keyturn.index import Index, IndexFile
+from keyturn.model import (
+    Delivery,
+    Plan,
+    Profile,
+    Refreshed,
+    Snapshot,
+    State,
+    VaultState,
+    in_use,
+    state_of,
+)
+from keyturn.places import Places, places_for
+from keyturn.secret import Secret
+from keyturn.vault.slots import SystemKeyring
+from keyturn.vault.vault import Vault
+
+#: An agent that is there answers in a fraction of a millisecond.
+STATUS_SECONDS = 0.5
+#: An act may wait for AWS, and for another process that is asking AWS.
+ACT_SECONDS = 110.0
+
+
+class Keeper:
+    """Reads what there is, and has things done.
+
+    :param desk: places, clock, vault, files and AWS of this process.
+    :param use_agent: whether an agent may be asked and started; the agent itself says no.
+    """
+
+    def __init__(self, desk: Desk, *, use_agent: bool = True) -> None:
+        self.desk = desk
+        self.places: Places = desk.places
+        self.clock: Clock = desk.clock
+        self._use_agent = use_agent
+        self._generations = itertools.count(1)
+        self._stamp: tuple[object, ...] = ()
+
+    @classmethod
+    def from_environ(
+        cls, environ: Mapping[str, str], *, use_agent: bool = True, aws: AwsFactory | None = None
+    ) -> Keeper:
+        """The keeper of the person that `environ` belongs to; reads no file yet."""
+        places = places_for(environ)
+        clock = clock_for(environ)
+        index = IndexFile(places.index_file)
+        vault = Vault(
+            places.vault_dir,
+            SystemKeyring(environ),
+            expected_generation=lambda: index.load().vault_generation,
+        )
+        history = History(places.history_dir, vault.seal, clock)
+        desk = Desk(
+            places=places,
+            environ=environ,
+            clock=clock,
+            vault=vault,
+            files=SharedFiles(places.locks_dir, keep=history.keep),
+            index=index,
+            activity=Activity(places.state_dir / "activity.jsonl"),
+            aws=aws or BotoFactory(environ),
+            program=lambda: program(environ),
+            winner=winner,
+        )
+        return cls(desk, use_agent=use_agent)
+
+    # -- what is known --------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """The moment, aware, UTC."""
+        return self.clock()
+
+    def snapshot(self) -> Snapshot:
+        """Everything that a front end draws; reads the shared files, `profiles.toml` and the index."""
+        self._stamp = reading.stamp(self.places)
+        found = self.desk.read()
+        state, agent = self._vault_state()
+        sandbox = self.desk.environ.get("KEYTURN_SANDBOX")
+        return Snapshot(
+            generation=next(self._generations),
+            profiles=found.rows(),
+            problems=found.problems,
+            vault=state,
+            agent=agent,
+            recovery_key_seen=found.index.recovery_key_seen or state is VaultState.ABSENT,
+            sandbox=f". {sandbox}/env" if sandbox else None,
+        )
+
+    def changed(self) -> bool:
+        """Whether a file that :meth:`snapshot` reads has changed since; by their status alone."""
+        return reading.stamp(self.places) != self._stamp
+
+    def due(self) -> tuple[str, ...]:
+        """Managed profiles in use whose session is due or over and that no person is needed for."""
+        found = self.desk.read()
+        state, _ = self._vault_state()
+        return tuple(row.name for row in found.rows() if self._is_due(row, state))
+
+    def _is_due(self, row: Profile, vault: VaultState) -> bool:
+        if not row.managed or row.needs_person or row.delivers_key or not in_use(row, self.clock()):
+            return False
+        return state_of(row, vault, self.clock()) in (State.SOON, State.EXPIRED, State.NONE)
+
+    def _vault_state(self) -> tuple[VaultState, bool]:
+        """What the vault can do now, and whether an agent holds it open."""
+        state = self.desk.vault.state()
+        if state not in (VaultState.LOCKED, VaultState.CLOSED) or not self._agent_answers():
+            return state, False
+        return VaultState.OPEN, True
+
+    def _agent_answers(self) -> bool:
+        return (
+            self._use_agent
+            and self.places.socket.exists()
+            and client.is_answering(self.places.socket, STATUS_SECONDS)
+        )
+
+    # -- the vault ------------------------------------------------------------------------------------------------
+
+    def keyring_backend(self) -> str | None:
+        """The name of a system keyring that can be trusted and works; up to 3 s. None where there is none."""
+        try:
+            return SystemKeyring(self.desk.environ).backend()
+        except KeyturnError:
+            return None
+
+    def new_vault(self, slot: str, passphrase: Secret | None = None) -> Secret:
+        """Makes the vault and leaves it open.
+
+        :param slot: `keyring` or `passphrase`.
+        :returns: the recovery key, to be shown once.
+        :raises VaultExists: there is one, readable or not.
+        """
+        recovery_key = self.desk.vault.create(slot, passphrase)
+        generation = self.desk.vault.generation()
+
+        def note(index: Index) -> Index:
+            return replace(index, vault_generation=generation, recovery_key_seen=False)
+
+        self.desk.index.change(note)
+        self._hand_to_agent(recovery_key=recovery_key)
+        return recovery_key
+
+    def confirm_recovery_key(self) -> None:
+        """Notes that a person has the recovery key."""
+        self.desk.index.change(lambda index: replace(index, recovery_key_seen=True))
+
+    def unlock(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
+        """Opens the vault: in an agent, or in this process where none can be started.
+
+        Without an argument the system keyring opens it.
+
+        :raises WrongPassphrase: it is not this vault's.
+        :raises KeyturnError: the keyring is locked, denied or absent, or the vault is unreadable.
+        """
+        if self._use_agent:
+            try:
+                client.start(self.places, self.desk.environ, passphrase=passphrase, recovery_key=recovery_key)
+            except AgentUnavailable:
+                pass
+            else:
+                return
+        self.unlock_here(passphrase, recovery_key)
+
+    def unlock_here(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
+        """Opens the vault in this process; errors as of :meth:`unlock`."""
+        self.desk.vault.unlock(passphrase=passphrase, recovery_key=recovery_key)
+
+    def lock(self) -> None:
+        """Ends the agent, and with it the identity; forgets it here too."""
+        client.lock(self.places.socket)
+        self.desk.vault.forget()
+
+    def _hand_to_agent(self, *, recovery_key: Secret) -> None:
+        if not self._use_agent:
+            return
+        try:
+            client.start(self.places, self.desk.environ, recovery_key=recovery_key)
+        except AgentUnavailable:
+            return
+        self.desk.vault.forget()
+
+    # -- acts -----------------------------------------------------------------------------------------------------
+
+    def withdraw_expired(self) -> tuple[str, ...]:
+        """Takes delivered sessions that have ended out of the credentials file; needs no vault."""
+        return delivering.withdraw_expired(self.desk)
+
+    def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
+        """See :func:`keyturn.acts.refreshing.refresh`."""
+        return calls.refreshed_of(self._act("refresh", {"name": name, "code": mfa_code}))
+
+    def deliver(self, name: str, to: Delivery, as_name: str | None = None) -> str:
+        """See :func:`keyturn.acts.delivering.deliver`."""
+        return str(self._act("deliver", {"name": name, "to": str(to), "as": as_name}))
+
+    def stop(self, name: str) -> str:
+        """See :func:`keyturn.acts.delivering.stop`."""
+        return str(self._act("stop", {"name": name}))
+
+    def plan_adopt(self, names: Sequence[str], session_none: bool = False) -> Plan:  # noqa: FBT001, FBT002  # a plan's property
+        """See :func:`keyturn.acts.adopting.plan`."""
+        line_program = self.desk.program()
+        return adopting.plan(self.desk.read(), self.places, line_program, names, session_none=session_none)
+
+    def adopt(self, plan: Plan) -> tuple[str, ...]:
+        """See :func:`keyturn.acts.adopting.adopt`."""
+        asked = [name for name in plan.names if name not in plan.also]
+        args = {"names": asked, "digest": plan.digest, "session_none": plan.session_none}
+        return tuple(self._act("adopt", args))
+
+    def plan_release(self, names: Sequence[str]) -> Plan:
+        """See :func:`keyturn.acts.releasing.plan`."""
+        return calls.plan_of(self._act("plan-release", {"names": list(names)}))
+
+    def release(
+        self, plan: Plan, passphrase: Secret | None = None, words: str | None = None
+    ) -> tuple[str, ...]:
+        """See :func:`keyturn.acts.releasing.release`."""
+        args = {
+            "names": list(plan.names),
+            "digest": plan.digest,
+            "passphrase": passphrase.reveal() if passphrase is not None else None,
+            "words": words,
+        }
+        return tuple(self._act("release", args))
+
+    def credential_process(self, name: str) -> str:
+        """See :func:`keyturn.acts.refreshing.document`."""
+        return str(self._act("document", {"name": name}))
+
+    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+        """Does an act in this process, which holds the identity."""
+        return calls.perform(self.desk, op, args)
+
+    def _act(self, op: str, args: Mapping[str, object]) -> Any:
+        """Has an act done where the identity is, opening the vault by the keyring if that needs no person."""
+        named = {**args, "files": calls.files_of(self.desk)}
+        done = self._tried(op, named)
+        if done is not _NOWHERE:
+            return done
+        state = self.desk.vault.state()
+        if state is VaultState.CLOSED:
+            self.unlock()
+            done = self._tried(op, named)
+            if done is not _NOWHERE:
+                return done
+        raise _closed(state)
+
+    def _tried(self, op: str, args: Mapping[str, object]) -> Any:
+        if self.desk.vault.state() is VaultState.OPEN:
+            return self.privileged(op, args)
+        if self._use_agent:
+            try:
+                return client.run(self.places.socket, op, args, ACT_SECONDS)
+            except AgentUnavailable:
+                return _NOWHERE
+        return _NOWHERE
+
+
+_NOWHERE = object()
+
+
+def _closed(state: VaultState) -> KeyturnError:
+    if state is VaultState.ABSENT:
+        return NeedsVault(
+            "the vault", "there is none yet", "Run: keyturn vault init, or press r or m in the app"
+        )
+    if state is VaultState.BROKEN:
+        return VaultCorrupt(
+            "the vault", "it cannot be read", "Nothing was written over it. Run: keyturn vault status"
+        )
+    return NeedsUnlock("the vault", "it is locked", "Run: keyturn vault unlock")
+
+
+def program(environ: Mapping[str, str]) -> str:
+    """The `keyturn` of the running installation, for credential_process lines.
+
+    :raises KeyturnError: it lies under a temporary folder, where it would be gone tomorrow; allowed in the sandbox.
+    """
+    beside = Path(sys.executable).parent / "keyturn"
+    found = str(beside) if beside.exists() else shutil.which("keyturn")
+    if found is None:
+        raise KeyturnError(
+            "adopt", "the keyturn program was not found beside its Python", "Install keyturn, then try again"
+        )
+    path = Path(os.path.abspath(found))  # noqa: PTH100  # not resolved: a symlink that upgrades keep is the better path
+    if not environ.get("KEYTURN_SANDBOX") and path.is_relative_to(tempfile.gettempdir()):
+        raise KeyturnError("adopt", f"{path} lies in a temporary folder", "Install keyturn somewhere lasting")
+    return str(path)

@@ -1,0 +1,200 @@
+"""The rows that front ends draw: native profiles, definitions and the index put together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from keyturn.definitions import Definition, Definitions
+from keyturn.delivery.credential_process import is_ours
+from keyturn.index import Index, Known
+from keyturn.keyid import account_of
+from keyturn.model import (
+    DEFAULT_ROTATION_DAYS,
+    Delivery,
+    Key,
+    Kind,
+    Profile,
+    VaultState,
+    rotation_of,
+    state_of,
+)
+from keyturn.text import iso
+
+#: Settings of every profile by name, as botocore merges both files.
+Settings = Mapping[str, Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the rows are made from, read at one moment."""
+
+    natives: Mapping[str, Profile]
+    """The profiles that the shared files define, by name, in file order."""
+    definitions: Definitions
+    index: Index
+    settings: Settings
+    """What both files say of each profile."""
+    now: datetime
+    files_whole: bool = True
+    """False while a shared file cannot be read, so that nobody is told that a line is gone."""
+
+
+def rows(view: View) -> tuple[Profile, ...]:
+    """All profiles: in the order of the files first, then managed ones that stand in no file."""
+    found = []
+    for name, native in view.natives.items():
+        definition = view.definitions.get(name)
+        found.append(_native(native, view) if definition is None else _managed(definition, view))
+    found += [_managed(one, view) for name, one in view.definitions.items() if name not in view.natives]
+    return tuple(found)
+
+
+def _native(row: Profile, view: View) -> Profile:
+    known = view.index.of(row.name)
+    session = known.session if known.session is not None else row.session
+    rotation = rotation_of(row.key, DEFAULT_ROTATION_DAYS, view.now)
+    return replace(row, session=session, rotation=rotation, asked=known.asked, failure=known.failure)
+
+
+def _managed(one: Definition, view: View) -> Profile:
+    native = view.natives.get(one.name)
+    known = view.index.of(one.name)
+    key = view.index.keys.get(one.key) if one.key else None
+    own_key = key if one.kind is Kind.IAM_KEY else None
+    source, chain, problem = source_of(one, view.natives, view.definitions)
+    if problem is None and view.files_whole:
+        problem = delivery_problem(one, native, view.settings.get(one.name, {}), known)
+    account, derived = _account(one, key)
+    return Profile(
+        name=one.name,
+        managed=True,
+        kind=one.kind,
+        source=source,
+        account=account,
+        account_derived=derived,
+        role=one.role_arn,
+        region=native.region if native else None,
+        key=own_key,
+        session=known.session,
+        delivery=one.delivery,
+        deliver_as=one.deliver_as,
+        renew=one.renew,
+        rotation=rotation_of(own_key, one.rotation_days, view.now),
+        mfa_serial=one.mfa_serial,
+        chain=chain,
+        duration_seconds=one.duration_seconds,
+        delivers_key=one.delivers_key,
+        asked=known.asked,
+        problem=problem,
+        failure=known.failure,
+        needs_person=_needs_code(one, chain, view.definitions),
+        origin=native.origin if native else None,
+    )
+
+
+def _needs_code(one: Definition, chain: tuple[str, ...], definitions: Definitions) -> bool:
+    if one.delivers_key:
+        return False
+    hops = [definitions[name] for name in chain if name in definitions]
+    return bool(one.mfa_serial) or any(hop.mfa_serial and hop.kind is Kind.ROLE for hop in hops)
+
+
+def source_of(
+    one: Definition, natives: Mapping[str, Profile], definitions: Definitions
+) -> tuple[str | None, tuple[str, ...], str | None]:
+    """What a managed profile's sessions come from: the source's label, the profiles passed on the way, a problem."""
+    passed: list[str] = []
+    current = one
+    while True:
+        if current.key:
+            return current.key, tuple(passed), None
+        name = current.source_profile
+        if name is None:
+            return None, tuple(passed), "its definition names neither a key nor a source profile"
+        if name in passed or name == one.name:
+            return None, tuple(passed), f"its chain of source profiles returns to {name}"
+        passed.append(name)
+        if name in definitions:
+            current = definitions[name]
+            continue
+        native = natives.get(name)
+        if native is None:
+            return None, tuple(passed), f"its source profile {name} does not exist"
+        if native.problem:
+            return None, tuple(passed), f"its source profile {name} is broken: {native.problem}"
+        return native.source or name, (*passed, *native.chain), None
+
+
+def delivery_problem(
+    one: Definition, native: Profile | None, settings: Mapping[str, object], known: Known
+) -> str | None:
+    """Why AWS clients would not find what keyturn delivers for this profile; None if they do."""
+    line = settings.get("credential_process")
+    ours = isinstance(line, str) and is_ours(line, one.name)
+    if native is not None and native.plaintext_key:
+        return (
+            "a key in clear in the shared files hides what keyturn delivers; release it, then adopt it again"
+        )
+    if needs_line(one) and not ours:
+        return "its credential_process line is gone from the shared config; run: keyturn deliver NAME --to credential-process"
+    if needs_line(one) and native is not None and native.kind is not Kind.PROCESS and known.delivered is None:
+        return f"the shared files also define it as {native.kind}, which hides what keyturn delivers"
+    return None
+
+
+def needs_line(one: Definition) -> bool:
+    """Whether the profile's own section holds our `credential_process` line."""
+    if one.delivery is Delivery.CREDENTIALS_FILE:
+        return one.deliver_as is not None
+    return one.delivery is Delivery.CREDENTIAL_PROCESS
+
+
+def _account(one: Definition, key: Key | None) -> tuple[str | None, bool]:
+    if one.role_arn:
+        return account_in(one.role_arn), False
+    if key is None:
+        return None, False
+    if key.user:
+        return account_in(key.user), False
+    return account_of(key.key_id), True
+
+
+def account_in(arn: str) -> str | None:
+    """The account of an ARN (`arn:partition:service:region:account:resource`)."""
+    parts = arn.split(":", 5)
+    return parts[4] if len(parts) == 6 and parts[4].isdigit() else None
+
+
+def row_table(row: Profile, vault: VaultState, now: datetime) -> dict[str, Any]:
+    """One profile as `list --json` prints it (product.md); null where unknown, never a secret."""
+    session, rotation = row.session, row.rotation
+    key_id = session.key_id if session else row.key.key_id if row.key else None
+    if row.delivers_key or row.plaintext_key:
+        key_id = row.key.key_id if row.key else key_id
+    return {
+        "name": row.name,
+        "managed": row.managed,
+        "kind": str(row.kind),
+        "source": row.source,
+        "account": row.account,
+        "account_derived": row.account_derived,
+        "role": row.role,
+        "region": row.region,
+        "key_id": key_id,
+        "state": str(state_of(row, vault, now)),
+        "issued": iso(session.issued) if session else None,
+        "expires": iso(session.expires) if session else None,
+        "delivery": str(row.delivery),
+        "renew": str(row.renew) if row.renew else None,
+        "rotation": {
+            "state": str(rotation.state),
+            "age_days": rotation.age_days,
+            "limit_days": rotation.limit_days,
+            "last_used": iso(rotation.last_used),
+        },
+        "problem": row.problem,
+        "origin": {"file": row.origin.file, "line": row.origin.line} if row.origin else None,
+    }

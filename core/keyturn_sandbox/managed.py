@@ -1,0 +1,40 @@
+"""The part of the seed that keyturn itself makes: a vault, adopted profiles, sessions that live, end soon and are over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from keyturn.keeper import Keeper
+from keyturn.secret import Secret
+
+if TYPE_CHECKING:
+    from keyturn_sandbox.sandbox import Sandbox
+
+PASSPHRASE = "sandbox"  # noqa: S105  # the sandbox's, told to everybody
+_HOUR = 3600.0
+_ADOPTED = ("ci-deploy", "acme-build", "acme-alice")
+
+
+def plant_managed(sandbox: Sandbox, environ: Mapping[str, str]) -> Secret:
+    """Gives a seeded sandbox a vault with the passphrase `sandbox`, three adopted IAM users with their roles, and
+    sessions of all ages; returns the recovery key.
+
+    boto3 looks at the process's own environment, so `os.environ` must be the sandbox's (`sandbox.environ`) meanwhile.
+    """
+    front = Keeper.from_environ(environ, use_agent=False)
+    recovery_key = front.new_vault("passphrase", Secret(PASSPHRASE))
+    front.confirm_recovery_key()
+    for hours_ago, names in ((3.0, ("ci-audit",)), (0.87, ("ci-release",)), (0.3, ("acme-hub",))):
+        sandbox.move_clock(-hours_ago * _HOUR)
+        try:
+            if names == ("ci-audit",):
+                front.adopt(front.plan_adopt(_ADOPTED))
+            for name in names:
+                front.refresh(name)
+        finally:
+            sandbox.move_clock(hours_ago * _HOUR)
+    for name in ("ci-deploy", "acme-batch"):
+        front.refresh(name)
+    front.desk.vault.forget()
+    return recovery_key
