@@ -2,7 +2,7 @@
 
 A request is an object with `v`, `op` and what that op needs::
 
-    {"v": 1, "op": "status"}                                   pid, version, when it was opened, generation
+    {"v": 1, "op": "status"}                                   pid, version, open_since, open_until, generation
     {"v": 1, "op": "lock"}                                     answered, then the process ends, and with it the connection
     {"v": 1, "op": "credential-process", "profile": "NAME"}    the finished document
     {"v": 1, "op": "run", "act": "NAME", "args": {...}}        an act of the keeper that needs the identity

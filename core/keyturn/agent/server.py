@@ -224,8 +224,8 @@ class AgentServer:
         return {
             "pid": os.getpid(),
             "version": __version__,
-            "since": iso(self._since),
-            "until": iso(self._since + self._limits.life),
+            "open_since": iso(self._since),
+            "open_until": iso(self._since + self._limits.life),
             "generation": generation,
         }
 
