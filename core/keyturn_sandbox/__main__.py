@@ -62,10 +62,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(home: Path | None, port: int, *, seed: bool) -> int:
-    """Answer until INT, TERM or HUP, of those that are not ignored (nohup)."""
+    """Answer until INT, TERM or, unless started by nohup, HUP."""
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: done.set())
     sandbox = Sandbox(home, seed=seed, port=port)
     try:
