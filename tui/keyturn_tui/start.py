@@ -157,7 +157,9 @@ def _explained(error: Exception) -> int:
     log.open_log(Path(state_folder(os.environ)))
     log.unforeseen(error)
     if isinstance(error, OSError) and error.strerror:
-        _say(f"keyturn: the system refused: {safe(error.strerror)}. keyturn.log in the state folder says where.")
+        _say(
+            f"keyturn: the system refused: {safe(error.strerror)}. keyturn.log in the state folder says where."
+        )
         return _FAILED
     _say("keyturn: something unforeseen; keyturn.log in the state folder says where.")
     return _FAILED
