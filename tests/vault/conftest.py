@@ -10,7 +10,9 @@ import pytest
 
 from keyturn.errors import VaultError
 from keyturn.secret import Secret
+from keyturn.vault import unseal
 from keyturn.vault.vault import Vault
+from tests.vault import weak_age
 
 PASSPHRASE = "korrekt pferd ß"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -20,7 +22,7 @@ SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 class MemoryKeyring:
     """A keyring that obeys the contract of `KeyringPort`; `refusal` makes it locked, denied or absent."""
 
-    entries: dict[str, str] = field(default_factory=dict)
+    entries: dict[str, str] = field(default_factory=dict, repr=False)
     refusal: VaultError | None = None
 
     def backend(self) -> str:
@@ -86,7 +88,7 @@ def sample(tmp_path: Path, keyring: MemoryKeyring) -> Sample:
 
 @pytest.fixture(scope="session")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    """A vault with a passphrase slot, sealed once per run; copied, never changed."""
+    """A vault with a passphrase slot by age's own scrypt, sealed once per run; never changed."""
     vault = Vault(tmp_path_factory.mktemp("sealed") / "vault")
     recovery_key = vault.create("passphrase", Secret(PASSPHRASE))
     fill(vault)
@@ -94,6 +96,10 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 
 @pytest.fixture
-def guarded(sealed: Sample, tmp_path: Path) -> Sample:
-    """A copy of the vault with a passphrase slot."""
-    return sealed.copy(tmp_path / "guarded")
+def guarded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sample:
+    """A vault with a passphrase slot that opens in a moment; so does every passphrase set in the same test."""
+    monkeypatch.setattr(unseal, "seal", weak_age.seal)
+    vault = Vault(tmp_path / "guarded" / "vault")
+    recovery_key = vault.create("passphrase", Secret(PASSPHRASE))
+    fill(vault)
+    return Sample(vault.folder, recovery_key)

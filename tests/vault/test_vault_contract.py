@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.vault.conftest import SECRET, MemoryKeyring, Sample
 
 from keyturn.errors import (
     KeyringAbsent,
@@ -27,6 +26,7 @@ from keyturn.model import VaultState
 from keyturn.secret import Secret
 from keyturn.vault import age
 from keyturn.vault.vault import Vault
+from tests.vault.conftest import SECRET, MemoryKeyring, Sample
 
 
 def test_importing_the_vault_loads_neither_pyrage_nor_keyring() -> None:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.vault.conftest import PASSPHRASE, SECRET, Sample
 
 from keyturn.errors import VaultCorrupt, WrongPassphrase
 from keyturn.model import VaultState
 from keyturn.secret import Secret
 from keyturn.vault import age
 from keyturn.vault.vault import Vault
+from tests.vault.conftest import PASSPHRASE, SECRET, Sample
 
 Use = Callable[[Sample], object]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.vault.conftest import SECRET, MemoryKeyring, Sample
 
 from keyturn.errors import VaultError
 from keyturn.model import VaultState
 from keyturn.vault.vault import Vault
+from tests.vault.conftest import SECRET, MemoryKeyring, Sample
 
 #: The calls by which anything on disk changes, or is prepared to.
 CALLS = ("open", "write", "fsync", "fchmod", "replace", "rename", "unlink", "mkdir")

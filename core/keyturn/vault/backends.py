@@ -231,6 +231,10 @@ def _translated(opened: Callable[[], Backend], request: dict[str, Any]) -> dict[
         raise Refusal("absent", str(error)) from None
     except errors.KeyringError as error:
         raise Refusal("denied", str(error)) from None
+    except OSError as error:
+        raise Refusal(
+            "absent", f"the session bus does not answer ({error or type(error).__name__})"
+        ) from None
     except _secret_service_errors() as error:
         raise Refusal(_KINDS.get(type(error).__name__, "denied"), str(error)) from None
 
