@@ -202,11 +202,12 @@ class Keeper:
         self.desk.vault.forget()
 
     def _hand_to_agent(self, *, recovery_key: Secret) -> None:
+        """Lets an agent hold the identity; where none can be started this process goes on holding it."""
         if not self._use_agent:
             return
         try:
             client.start(self.places, self.desk.environ, recovery_key=recovery_key)
-        except AgentUnavailable:
+        except KeyturnError:
             return
         self.desk.vault.forget()
 
@@ -284,7 +285,9 @@ class Keeper:
             try:
                 return client.run(self.places.socket, op, args, ACT_SECONDS)
             except AgentUnavailable:
-                return _NOWHERE
+                # One that is there but slow may still be at it; doing the act a second time could undo the first.
+                if self._agent_answers():
+                    raise
         return _NOWHERE
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import platformdirs
 
 from keyturn.agent.socketpath import own_folder, socket_path, state_folder
 
@@ -71,8 +70,8 @@ def places_for(environ: Mapping[str, str]) -> Places:
     if own is not None:
         config, data = Path(own) / "config", Path(own) / "data"
     else:
-        config = _xdg(environ, "XDG_CONFIG_HOME", platformdirs.user_config_path("keyturn"))
-        data = _xdg(environ, "XDG_DATA_HOME", platformdirs.user_data_path("keyturn"))
+        config = _xdg(environ, "XDG_CONFIG_HOME", home, ".config")
+        data = _xdg(environ, "XDG_DATA_HOME", home, ".local/share")
     return Places(
         config_dir=config,
         data_dir=data,
@@ -84,9 +83,11 @@ def places_for(environ: Mapping[str, str]) -> Places:
     )
 
 
-def _xdg(environ: Mapping[str, str], variable: str, default: Path) -> Path:
+def _xdg(environ: Mapping[str, str], variable: str, home: Path, default: str) -> Path:
     value = environ.get(variable, "")
-    return Path(value) / "keyturn" if value and Path(value).is_absolute() else default
+    if value and Path(value).is_absolute():
+        return Path(value) / "keyturn"
+    return home / ("Library/Application Support" if sys.platform == "darwin" else default) / "keyturn"
 
 
 def _aws_file(environ: Mapping[str, str], variable: str, home: Path, name: str) -> Path:

@@ -7,7 +7,6 @@ from datetime import datetime
 
 from keyturn.acts.desk import Desk
 from keyturn.aws.ports import Issued
-from keyturn.index import Index
 from keyturn.model import Credentials, Kind, Session
 from keyturn.reading import Reading
 from keyturn.sessions import role, stored
@@ -25,12 +24,7 @@ def note(desk: Desk, name: str, fetched: Fetched) -> Session:
     """Writes what is now known of the session into the index, also of the sessions that came on the way."""
     session = fetched.facts()
 
-    def edit(index: Index) -> None:
-        index.update(name, session=session, failure=None)
-        if fetched.accepted_seconds:
-            index.update(name, accepted_seconds=fetched.accepted_seconds)
-
-    desk.index.change(edit)
+    desk.index.change(lambda index: index.update(name, session=session, failure=None))
     return session
 
 
@@ -51,7 +45,13 @@ def refresher(desk: Desk, reading: Reading) -> Refresher:
         clock=desk.clock,
         lock=desk.lock,
         accepted=accepted,
+        remember=lambda name, seconds: remember(desk, name, seconds),
     )
+
+
+def remember(desk: Desk, name: str, seconds: int) -> None:
+    """Notes the duration that AWS accepts for a role."""
+    desk.index.change(lambda index: index.update(name, accepted_seconds=seconds))
 
 
 def hop_of(name: str, reading: Reading) -> role.Hop | None:

@@ -118,12 +118,14 @@ class Boto:
         )
 
     def _call(self, service: str, signer: Credentials, operation: str, wanted: Mapping[str, Any]) -> Any:
+        import boto3
         from botocore.config import Config
 
         what = _CALL_NAMES.get(operation, operation)
 
         def act() -> Any:
-            client = self._session.create_client(
+            session: Any = boto3.Session(botocore_session=self._session)
+            client = session.client(
                 service,
                 region_name=self._region or GLOBAL_REGION,
                 aws_access_key_id=signer.access_key_id,
@@ -212,7 +214,7 @@ def _bare_session() -> Session:
 
 def warm_up() -> None:
     """Loads boto3's weight ahead of the first call; for a worker with nothing better to do."""
-    import botocore.session  # noqa: F401  # the import is the work
+    import boto3  # noqa: F401  # the import is the work
 
 
 def _quiet() -> None:

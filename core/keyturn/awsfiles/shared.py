@@ -175,10 +175,13 @@ def read_regular(path: Path) -> bytes | None:
         if error.errno in _NO_FILE:
             return None
         raise
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        return file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def _warnings(config: Document | None, path: str) -> list[FileProblem]:

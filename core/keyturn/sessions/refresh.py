@@ -32,7 +32,6 @@ class Fetched:
     issued: Issued
     at: datetime
     note: str = ""
-    accepted_seconds: int | None = None
     asked_aws: bool = True
     """False where another process brought it while this one waited."""
 
@@ -69,6 +68,8 @@ class Refresher:
     clock: Clock
     lock: Callable[[str], AbstractContextManager[None]]
     accepted: Mapping[str, int]
+    remember: Callable[[str, int], None]
+    """Notes the duration that AWS accepts for a profile, once it refused a longer one."""
 
     def fetch(self, name: str, code: str | None = None, *, only_if_due: bool = False) -> Fetched:
         """A new session for `name`.
@@ -126,8 +127,9 @@ class Refresher:
         assumed = role.assume(
             self._aws(name), signer.credentials, hop, code=code, chained=signer.chained,
             accepted_seconds=self.accepted.get(name),
+            on_shorter=lambda seconds: self.remember(name, seconds),
         )  # fmt: skip
-        return Fetched(assumed.issued, at, assumed.note, assumed.accepted_seconds)
+        return Fetched(assumed.issued, at, assumed.note)
 
     def _signer(self, name: str, codes: _OneCode, path: tuple[str, ...]) -> Signer:
         definition = self.definitions.get(name)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from keyturn.aws.ports import Aws, Issued, RoleRequest
-from keyturn.errors import AwsRefused
+from keyturn.errors import AwsRefused, NeedsMfa, WrongMfaCode
 from keyturn.model import Credentials
 from keyturn.sessions.durations import CHAINED_LONGEST, for_role
 from keyturn.sessions.mfa import require_code
@@ -32,8 +33,6 @@ class Assumed:
 
     issued: Issued
     note: str = ""
-    accepted_seconds: int | None = None
-    """Set where AWS refused the duration asked for and gave this one."""
 
 
 _NOT_ALLOWED_IN_NAMES = re.compile(r"[^\w+=,.@-]", re.ASCII)
@@ -53,16 +52,17 @@ def assume(
     code: str | None,
     chained: bool,
     accepted_seconds: int | None = None,
+    on_shorter: Callable[[int], None] = lambda _: None,
 ) -> Assumed:
     """Assumes the role of `hop` with `signer`.
 
     A refusal of the duration for the role's own maximum is tried once more with one hour.
 
-    :param code: the current code of `hop.mfa_serial`, where it has one. AWS takes each code once, but a request
-        refused for its duration does not use it up.
+    :param code: the current code of `hop.mfa_serial`, where it has one.
     :param chained: `signer` is temporary.
     :param accepted_seconds: what AWS accepted for this profile before.
-    :raises NeedsMfa: a code is needed and none was given.
+    :param on_shorter: gets the duration that is asked for from now on, once AWS refused the one wanted.
+    :raises NeedsMfa: a code is needed and none was given, or the refused call has used it up.
     """
     seconds, note = for_role(hop.duration_seconds, chained=chained)
     if accepted_seconds:
@@ -86,6 +86,16 @@ def assume(
             or seconds <= CHAINED_LONGEST
         ):
             raise
-    issued = aws.assume_role(signer, replace(request, duration_seconds=CHAINED_LONGEST))
-    shown = span(timedelta(seconds=seconds))
-    return Assumed(issued, f"AWS refused {shown} for this role and gave one hour", CHAINED_LONGEST)
+    on_shorter(CHAINED_LONGEST)
+    refused = f"AWS refused {span(timedelta(seconds=seconds))} for this role"
+    try:
+        issued = aws.assume_role(signer, replace(request, duration_seconds=CHAINED_LONGEST))
+    except WrongMfaCode:
+        raise NeedsMfa(
+            f"session for {hop.profile}",
+            f"{refused} and took the code; it will be asked for one hour from now on",
+            f"Wait for the next code, then run: keyturn refresh {hop.profile}",
+            profile=hop.profile,
+            serial=hop.mfa_serial or "",
+        ) from None
+    return Assumed(issued, f"{refused} and gave one hour")
