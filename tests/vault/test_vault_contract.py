@@ -24,7 +24,7 @@ from keyturn.errors import (
 )
 from keyturn.model import VaultState
 from keyturn.secret import Secret
-from keyturn.vault import age
+from keyturn.vault import age, label
 from keyturn.vault.vault import Vault
 from tests.vault.conftest import SECRET, MemoryKeyring, Sample
 
@@ -271,6 +271,19 @@ def test_a_later_format_is_refused_without_writing(sample: Sample) -> None:
         with pytest.raises(VaultNewer, match="Upgrade"):
             act()
     assert (sample.folder / "keys.age").read_bytes() == later
+
+
+def test_a_later_label_is_refused_without_writing(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    current = label.read(sample.folder)
+    assert current is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(label, "FORMAT", 2)
+        later = current.encode()
+    (sample.folder / "recipient.txt").write_bytes(later)
+    with pytest.raises(VaultNewer, match="Upgrade"):
+        sample.opened()
+    assert Vault(sample.folder).state() is VaultState.BROKEN
+    assert (sample.folder / "recipient.txt").read_bytes() == later
 
 
 def test_threads_that_change_it_at_once_lose_nothing(sample: Sample) -> None:

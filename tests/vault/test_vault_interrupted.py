@@ -16,6 +16,8 @@ import pytest
 
 from keyturn.errors import VaultError
 from keyturn.model import VaultState
+from keyturn.secret import Secret
+from keyturn.vault import label, slotting
 from keyturn.vault.vault import Vault
 from tests.vault.conftest import SECRET, MemoryKeyring, Sample
 
@@ -132,6 +134,28 @@ def _hint_of(act: Callable[[Vault], None], vault: Vault) -> str | None:
     except VaultError as error:
         return error.hint
     return None
+
+
+def test_killed_at_any_call_while_the_passphrase_changes_leaves_one_that_opens(
+    guarded: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by the label, which knows the file that is there; the scrypt of both was not interrupted."""
+    vault = guarded.opened()
+    number = 1
+    killed = True
+    while killed:
+        copy = guarded.copy(tmp_path / str(number))
+        vault = copy.opened()
+        killed = _killed(number, lambda vault=vault: vault.set_passphrase(Secret("new")), monkeypatch)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        current = label.read(copy.folder)
+        assert current is not None
+        slotting.read_sealed_identity(copy.folder, current)
+        assert Vault(copy.folder).state() is VaultState.LOCKED
+        if number % 8 == 0 or not killed:
+            vault.set_passphrase(Secret("newer"))
+            Vault(copy.folder).unlock(passphrase=Secret("newer"))
+        number += 1
+    assert number > 12
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE])
