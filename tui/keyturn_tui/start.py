@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 _INTERRUPTED = 130
+_PRINTS_AND_ENDS = frozenset({"--help", "-h", "--version", "-V"})
 _SECRET_BY_DESCRIPTOR = ("--passphrase-fd", "--recovery-key-fd")
 
 
@@ -128,6 +129,7 @@ def _in_sandbox(words: list[str]) -> int:
     from keyturn.agent.client import lock
     from keyturn.agent.socketpath import socket_path
     from keyturn_sandbox import Sandbox
+    from keyturn_sandbox.managed import furnish
 
     def end(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -138,6 +140,8 @@ def _in_sandbox(words: list[str]) -> int:
         os.environ.clear()
         os.environ.update(sandbox.environ)
         try:
+            if not _PRINTS_AND_ENDS.intersection(words):
+                furnish(sandbox, os.environ)
             return _run(words)
         finally:
             lock(Path(socket_path(os.environ)))

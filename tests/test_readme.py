@@ -1,0 +1,23 @@
+"""The README says what the code says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from keyturn.cli.manual import markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_verbs_are_those_of_the_command_line() -> None:
+    """To mend it, put what `python -m keyturn.cli.manual` prints between the two marks."""
+    between = README.split("<!-- verbs -->\n")[1].split("<!-- /verbs -->")[0]
+    assert between == markdown()
+
+
+def test_every_file_that_it_names_is_there() -> None:
+    named = re.findall(r"\]\(((?!https?:)[^)]+)\)", README) + re.findall(r"(?:tests|screenshots)/[\w./]+\w", README)
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert not missing
