@@ -1,6 +1,6 @@
 """The app over the keeper in memory, as a process of its own: for tests on a real pty, and to look at.
 
-`python pty_child.py believable|NUMBER [open|absent|locked] [--ascii] [--read-only]`
+`python -m tests.app.pty_child believable|NUMBER [open|absent|locked] [--ascii] [--read-only]`
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from memory_keeper import MemoryKeeper, believable, many
-
 from keyturn.model import FileProblem, VaultState
 from keyturn_tui.app import run
 from keyturn_tui.terminal import Options
+from tests.app.memory_keeper import MemoryKeeper, believable, many
 
 
 def main() -> int:

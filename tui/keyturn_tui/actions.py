@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from textual.binding import Binding, BindingType
 
-from keyturn.model import Profile, RotationState, State, VaultState, state_of
+from keyturn.model import State, VaultState, state_of
 from keyturn_tui.cells import View
 from keyturn_tui.rows import Entry, Row
 
@@ -107,7 +107,7 @@ ACTIONS: tuple[Action, ...] = (
         ("m",),
         "m",
         "Manage…",
-        "adopt a native profile, release a managed one; shows the change first",
+        "adopt a native profile, release a managed one",
         Area.PROFILE,
         writes=True,
         row=True,
@@ -151,8 +151,8 @@ ACTIONS: tuple[Action, ...] = (
 )
 BY_ID = {action.id: action for action in ACTIONS}
 
-#: What the footer offers where the row says nothing more urgent.
-_USUAL = ("session.refresh", "session.refresh_due", "open", "manage", "filter")
+#: What the footer offers for every row; where there is less room, the last ones go.
+STEADY = tuple(BY_ID[id_] for id_ in ("session.refresh", "session.refresh_due", "open", "filter", "sort"))
 
 
 def bindings(ids: tuple[str, ...] = tuple(BY_ID)) -> list[BindingType]:
@@ -202,24 +202,16 @@ def label_of(action: Action, row: Row | None) -> str:
     return action.label
 
 
-def offers(row: Row | None, view: View, *, narrow: bool) -> tuple[Action, ...]:
-    """What the footer offers for this row, most useful first: at most five, help and quit come on top."""
-    ids = list(_USUAL)
-    if isinstance(row, Entry):
-        ids[:0] = _urgent(row.profile, view)
-    elif row is not None:
-        ids = ["open", "filter", "session.refresh_due"]
-    unique = dict.fromkeys(ids)
-    return tuple(BY_ID[id_] for id_ in unique)[: 4 if narrow else 5]
-
-
-def _urgent(profile: Profile, view: View) -> list[str]:
+def offers(row: Row | None, view: View) -> tuple[Action, ...]:
+    """What the footer offers for this row besides `STEADY`: at most two, the more urgent first."""
+    if not isinstance(row, Entry):
+        return (BY_ID["open"],) if row is not None else ()
+    profile = row.profile
     state = state_of(profile, view.vault, view.now)
-    if profile.plaintext_key or (state is State.BROKEN and not profile.managed):
-        return ["manage"]
+    ids = []
     if profile.mfa_serial and state in (State.EXPIRED, State.NONE, State.SOON):
-        return ["session.refresh", "login"]
-    if state in (State.FRESH, State.SOON) and profile.managed:
-        overdue = profile.rotation.state is RotationState.OVERDUE
-        return ["session.refresh", "session.refresh_due", "open", "session.stop"] if not overdue else []
-    return []
+        ids.append("login")
+    ids.append("manage")
+    if profile.managed and profile.session is not None:
+        ids.append("session.stop")
+    return tuple(BY_ID[id_] for id_ in ids[:2])

@@ -107,6 +107,11 @@ class Bridge:
         else:
             future.set_result(answer.result)
 
+    @property
+    def waiting(self) -> int:
+        """How many commands have not been answered yet."""
+        return len(self._waiting)
+
     def drain(self, seconds: float) -> bool:
         """Wait until no act is running, at most `seconds`: called after the screen is gone, so that a change of files
         that has begun ends in order. True if all is quiet."""

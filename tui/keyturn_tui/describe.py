@@ -16,7 +16,6 @@ from keyturn.model import (
     Renew,
     Session,
     State,
-    VaultState,
     due_at,
     state_of,
 )
@@ -37,13 +36,6 @@ KIND_WORDS = {
     Kind.MFA_SESSION: "MFA session, temporary keys",
     Kind.STATIC_SESSION: "temporary keys from a file",
     Kind.UNKNOWN: "unknown",
-}
-VAULT_WORDS = {
-    VaultState.ABSENT: "none yet",
-    VaultState.LOCKED: "locked",
-    VaultState.CLOSED: "closed, keyring opens it",
-    VaultState.OPEN: "open",
-    VaultState.BROKEN: "unreadable",
 }
 
 
@@ -147,8 +139,8 @@ def _identity(profile: Profile, text: Callable[[str], list[Line]]) -> Iterator[t
 def _key(profile: Profile, view: View, text: Callable[[str], list[Line]]) -> Iterator[tuple[str, list[Line]]]:
     key = profile.key
     if key is None:
-        if profile.session is not None:
-            yield "Key", text(f"{masked_key_id(profile.session.key_id)}, temporary")
+        session = profile.session
+        yield "Key", text(f"{masked_key_id(session.key_id)}, temporary" if session else "-")
         return
     status = f", {key.status.lower()}" if key.status else ""
     yield "Key", text(f"{masked_key_id(key.key_id)}{status}")
@@ -164,13 +156,10 @@ def _key(profile: Profile, view: View, text: Callable[[str], list[Line]]) -> Ite
 
 def _managed(profile: Profile, view: View, text: Callable[..., list[Line]]) -> list[Line]:
     if profile.managed:
-        return text(f"by keyturn; vault {VAULT_WORDS[view.vault]}")
+        return text("by keyturn")
     if profile.plaintext_key:
-        return text(
-            f"no. {view.glyphs.due} the secret key stands in the file in clear; m moves it to the vault",
-            "due",
-        )
-    return text("no, AWS tools resolve it themselves; m adopts it")
+        return text(f"{view.glyphs.due} no: plaintext key, m adopts it", "due")
+    return text("no; m adopts it")
 
 
 def delivery_words(profile: Profile) -> str:
@@ -206,17 +195,11 @@ def _state(profile: Profile, view: View, room: int) -> list[Line]:
     for nth, line in enumerate(wrapped(words, room - 2)):
         lines.append(((f"{glyph if nth == 0 else ' '} {line}", role),))
     session = profile.session
-    if (
-        session is not None
-        and session.expires is not None
-        and state_of(profile, view.vault, view.now)
-        in (
-            State.FRESH,
-            State.SOON,
-            State.EXPIRED,
-        )
-    ):
+    timed = state_of(profile, view.vault, view.now) in (State.FRESH, State.SOON, State.EXPIRED)
+    if timed and session is not None and session.expires is not None:
         lines.append(((_bar(session, view), role), (f" {_end(session, view)}", "text")))
+    elif len(lines) == 1:
+        lines.append(())  # the facts below keep their places while the cursor moves
     return lines
 
 
@@ -295,7 +278,8 @@ def summary(profile: Profile, view: View) -> tuple[Line, Line]:
     glyph, role = state_glyph(profile, view)
     state = state_of(profile, view.vault, view.now).value
     left = left_text(profile, view)
-    head = state if left.startswith(state) else f"{state} {left}" if state in ("fresh", "soon") else left
+    counted = state in ("fresh", "soon") and profile.name not in view.working and left != "unknown"
+    head = f"{state} {left}" if counted else left
     parts = [f"{profile.role.rpartition('/')[2]}" if profile.role else ""]
     if profile.account:
         parts.append(f"@ {profile.account}" if profile.role else profile.account)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 from textual.app import App
@@ -40,8 +41,8 @@ class Discreet(App[None], inherit_bindings=False):
 
 
 def _one_line(error: BaseException) -> str:
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = "" if frame is None else f" at {Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}"
+    """Type and place: the innermost frame of our own code, or the innermost at all. Never the message."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "keyturn" in Path(frame.filename).parts[-2]] or frames
+    place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
     return f"a fault of its own, {type(error).__name__}{place}. keyturn.log in the state folder says more."

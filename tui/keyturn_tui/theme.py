@@ -151,7 +151,6 @@ APP_CSS = (
     ROLE_CSS
     + """
 .role--cursor { background: $cursor-background; text-style: $style-cursor; }
-Screen { background: $background; color: $text-plain; }
 Toast { background: $background; color: $text-plain; border: round $state-soon; }
 CommandPalette { background: $background; }
 CommandPalette > Vertical { background: $background; border: round $border; }

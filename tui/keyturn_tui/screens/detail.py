@@ -84,7 +84,7 @@ class DetailScreen(ActionScreen):
         self.query_one("#title", Painted).show([description.title])
         text.show(lines[self._top : self._top + room])
         offered = [BY_ID[id_] for id_ in _OFFERED] if isinstance(row, Entry) else [BY_ID["back"]]
-        self.query_one("#footer", Footer).offer(offered, row, view)
+        self.query_one("#footer", Footer).offer(offered, (), row, view)
 
     def tick(self) -> None:
         """Countdowns."""

@@ -7,7 +7,7 @@ from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 
@@ -15,6 +15,7 @@ from keyturn.text import safe
 from keyturn_tui.cells import Line
 from keyturn_tui.describe import wrapped
 from keyturn_tui.desk import Desk
+from keyturn_tui.widgets.fields import PlainField
 from keyturn_tui.widgets.painted import Painted
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class Dialog(ModalScreen[T]):
     Dialog #status { height: auto; min-height: 1; }
     Dialog .field-row { height: 1; }
     Dialog .label { width: 12; }
+    Dialog .bracket { width: 2; }
+    Dialog .field-row PlainField { width: 1fr; }
     """
 
     def __init__(self, desk: Desk, title: str) -> None:
@@ -47,7 +50,7 @@ class Dialog(ModalScreen[T]):
     def compose(self) -> ComposeResult:
         """Body, whatever :meth:`parts` adds, status, keys."""
         with Vertical(id="box") as box:
-            box.border_title = Content(f" {safe(self._heading, 60)} ")
+            box.border_title = Content(safe(self._heading, 60))
             yield Painted(id="body")
             yield from self.parts()
             yield Painted(id="status")
@@ -93,6 +96,23 @@ class Dialog(ModalScreen[T]):
     def action_cancel(self) -> None:
         """Esc."""
         self.dismiss(None)
+
+
+def field_row(
+    label: str, field: PlainField, width: int, *, row_id: str = "", classes: str = ""
+) -> Horizontal:
+    """A label and a field in brackets, so that the field is seen where there is no colour.
+
+    :param width: cells inside the brackets; fewer where the box is narrower.
+    """
+    field.styles.max_width = width
+    parts = (
+        Painted([((label, "title"),)], classes="label", id=f"{row_id}-label" if row_id else None),
+        Painted([(("[ ", "muted"),)], classes="bracket"),
+        field,
+        Painted([((" ]", "muted"),)], classes="bracket"),
+    )
+    return Horizontal(*parts, classes=f"field-row {classes}", id=f"{row_id}-row" if row_id else None)
 
 
 def paragraph(text: str, room: int, role: str = "text") -> list[Line]:

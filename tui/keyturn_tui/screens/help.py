@@ -67,7 +67,7 @@ class HelpScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         """Filter, list, keys."""
         with Vertical(id="box") as box:
-            box.border_title = Content(" Keys ")
+            box.border_title = Content("Keys")
             with Horizontal(id="filter-row"):
                 yield Painted([(("Filter / ", "muted"),)], id="filter-label")
                 yield PlainField(id="filter")

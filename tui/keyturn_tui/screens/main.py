@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from heapq import heappop
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -12,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Input
 
 from keyturn.text import safe
-from keyturn_tui.actions import bindings, offers
+from keyturn_tui.actions import STEADY, bindings, offers
 from keyturn_tui.acts import Acts, Front
 from keyturn_tui.cells import Line
 from keyturn_tui.describe import summary
@@ -71,7 +72,7 @@ class MainScreen(ActionScreen):
         with Horizontal(id="body", classes="whole"):
             with Vertical(id="list-pane"):
                 yield Painted(id="titles")
-                yield ProfileList(self.desk.view(), id="list")
+                yield ProfileList(self.desk.view(), self.desk.shown, id="list")
             yield DetailPane(self.desk.shown, id="detail")
         yield Painted(id="summary", classes="whole")
         yield MessageLine(id="message")
@@ -84,7 +85,7 @@ class MainScreen(ActionScreen):
         """Fit the terminal and say what is coming."""
         self.set_class(self.desk.terminal.ascii, "-ascii")
         self.query_one("#filter", PlainField).value = self.desk.options.filter
-        self.query_one("#detail", DetailPane).border_title = Content(" 2 Detail ")
+        self.query_one("#detail", DetailPane).border_title = Content("2 Detail")
         self._fit()
 
     def on_resize(self) -> None:
@@ -105,7 +106,7 @@ class MainScreen(ActionScreen):
         """Arrange everything anew; the cursor keeps its profile."""
         view = self.desk.view()
         self._arranged = arrange(self.desk.catalog, view, self._sort, backwards=self._backwards)
-        self._deadlines = deadlines(entry.profile for entry in self.desk.catalog.entries)
+        self._deadlines = [m for m in deadlines(e.profile for e in self.desk.catalog.entries) if m > view.now]
         self._sift()
         self._count()
         self._describe(self.chosen)
@@ -114,15 +115,17 @@ class MainScreen(ActionScreen):
         """Repaint what reads differently now: the left cells of visible rows, the clock, the detail's countdown; the
         counts when some profile passes a deadline."""
         view = self.desk.view()
-        passed = any(self._last_tick < moment <= view.now for moment in self._next_deadlines(view.now))
+        passed = self._pass_deadlines(view.now)
         moved_back = view.now < self._last_tick
         self._last_tick = view.now
         self.query_one(Header).tick(view.now)
         self._list.tick(view.now)
-        if passed or moved_back:
+        if moved_back or (passed and self._depends_on_states()):
             self.redraw()
-        else:
-            self._describe(self.chosen)
+            return
+        if passed:
+            self._count()
+        self._describe(self.chosen)
 
     def on_row_chosen(self, message: RowChosen) -> None:
         """The cursor moved."""
@@ -245,12 +248,16 @@ class MainScreen(ActionScreen):
     def _detail(self) -> DetailPane:
         return self.query_one("#detail", DetailPane)
 
-    def _next_deadlines(self, now: datetime) -> list[datetime]:
-        """Take off the heap what lies behind `now`, and give it."""
-        passed = []
+    def _pass_deadlines(self, now: datetime) -> bool:
+        """Take off the heap what lies behind `now`; True if that was anything."""
+        before = len(self._deadlines)
         while self._deadlines and self._deadlines[0] <= now:
-            passed.append(self._deadlines.pop(0))
-        return passed
+            heappop(self._deadlines)
+        return len(self._deadlines) < before
+
+    def _depends_on_states(self) -> bool:
+        """Whether the rows themselves, not just their cells, are others when some state changes."""
+        return self._sort is Sort.ATTENTION or any(term.field == "state" for term in self._query.terms)
 
     def _move(self, by: int) -> None:
         if self._detail.has_focus:
@@ -291,9 +298,9 @@ class MainScreen(ActionScreen):
         rule = "-" if self.desk.terminal.ascii else "─"
         order = f"{self._sort.value}, reversed" if self._backwards else self._sort.value
         text = safe(self.query_one("#filter", PlainField).value, 30)
-        title = f" 1 Profiles {rule} sort: {order} " + (f"{rule} /{text} " if self._query else "")
+        title = f"1 Profiles {rule} sort: {order}" + (f" {rule} /{text}" if self._query else "")
         shown, total = sum(isinstance(row, Entry) for row in rows), len(self.desk.catalog.entries)
-        foot = f" {shown} of {total} " if self._query else ""
+        foot = f"{shown} of {total}" if self._query else ""
         if (title, foot) != self._heading:
             pane = self.query_one("#list-pane")
             if title != self._heading[0]:
@@ -334,8 +341,7 @@ class MainScreen(ActionScreen):
             self._detail.show(row, view)
         elif self._frame.detail is DetailPlace.LINES:
             self.query_one("#summary", Painted).show(_two_lines(row, self.desk))
-        narrow = self._frame.detail is not DetailPlace.RIGHT
-        self.query_one("#footer", Footer).offer(offers(row, view, narrow=narrow), row, view)
+        self.query_one("#footer", Footer).offer(STEADY, offers(row, view), row, view)
 
 
 def _two_lines(row: Row | None, desk: Desk) -> tuple[Line, ...]:

@@ -8,7 +8,6 @@ from functools import partial
 
 from textual import work
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 
 from keyturn.errors import KeyturnError, NeedsMfa, WrongMfaCode
 from keyturn.model import Profile, Refreshed
@@ -16,9 +15,8 @@ from keyturn.text import span
 from keyturn_tui.cells import Line
 from keyturn_tui.desk import Desk, UsedCode
 from keyturn_tui.messages import CodeComplete
-from keyturn_tui.screens.dialog import Dialog, facts, key_line
+from keyturn_tui.screens.dialog import Dialog, facts, field_row, key_line
 from keyturn_tui.widgets.fields import CodeField
-from keyturn_tui.widgets.painted import Painted
 
 #: Seconds that a TOTP code is shown by a device (RFC 6238, as AWS uses it).
 WINDOW = 30
@@ -59,9 +57,7 @@ class MfaScreen(Dialog[Refreshed | Exception]):
 
     def parts(self) -> ComposeResult:
         """The field."""
-        with Horizontal(classes="field-row"):
-            yield Painted([(("Code", "title"),)], classes="label")
-            yield CodeField(id="code")
+        yield field_row("Code", CodeField(id="code"), 7)
 
     def body(self) -> Sequence[Line]:
         """Which device, and what for."""

@@ -10,7 +10,6 @@ from typing import ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.widgets import Input
 
 from keyturn.errors import KeyturnError
@@ -19,7 +18,7 @@ from keyturn_tui.bridge import Lane
 from keyturn_tui.cells import Line
 from keyturn_tui.desk import Desk
 from keyturn_tui.messages import SecretTyped
-from keyturn_tui.screens.dialog import Dialog, key_line, paragraph
+from keyturn_tui.screens.dialog import Dialog, field_row, key_line, paragraph
 from keyturn_tui.widgets.fields import PlainField, SecretField
 from keyturn_tui.widgets.painted import Painted
 
@@ -57,12 +56,8 @@ class NewVaultScreen(Dialog[bool]):
 
     def parts(self) -> ComposeResult:
         """A field for the passphrase, and one for the proof."""
-        with Horizontal(classes="field-row hidden", id="secret-row"):
-            yield Painted([(("Passphrase", "title"),)], classes="label", id="secret-label")
-            yield SecretField(id="secret")
-        with Horizontal(classes="field-row hidden", id="proof-row"):
-            yield Painted([((f"Last {PROOF}", "title"),)], classes="label")
-            yield PlainField(id="proof", max_length=PROOF + 2)
+        yield field_row("Passphrase", SecretField(id="secret"), 48, row_id="secret", classes="hidden")
+        yield field_row(f"Last {PROOF}", PlainField(id="proof"), 12, row_id="proof", classes="hidden")
 
     def on_mount(self) -> None:
         """Look for a keyring first."""
@@ -88,13 +83,13 @@ class NewVaultScreen(Dialog[bool]):
             case Step.LOOKING:
                 return [*intro, (), *paragraph("Looking for a system keyring…", room, "working")]
             case Step.CHOOSE:
-                where = f"opened by the system keyring ({self._keyring}): no question while you are logged in"
+                where = f"the system keyring ({self._keyring}); no question while logged in"
                 return [
                     *intro,
                     (),
                     *paragraph("What shall open it?", room, "title"),
-                    *paragraph(f"  k  {where}", room),
-                    *paragraph("  p  opened by a passphrase, asked once until it is locked", room),
+                    ((f"  k  {where}", "text"),),
+                    (("  p  a passphrase, asked once until the vault is locked", "text"),),
                 ]
             case Step.FIRST | Step.REPEAT | Step.MAKING:
                 words = "A passphrase opens it, asked once until it is locked. Several words are best."
@@ -104,7 +99,7 @@ class NewVaultScreen(Dialog[bool]):
                 key = self._recovery.reveal() if self._recovery else ""
                 return [
                     *paragraph(
-                        "The vault is made. This is its recovery key, the only way in if all else is lost:",
+                        "The vault is made. This is its recovery key, the way in if all else is lost:",
                         room,
                     ),
                     (),
@@ -167,8 +162,9 @@ class NewVaultScreen(Dialog[bool]):
     def on_input_submitted(self, message: Input.Submitted) -> None:
         """Enter in the proof field."""
         message.stop()
-        key = self._recovery.reveal() if self._recovery else ""
-        if message.value.strip().upper() != key[-PROOF:].upper():
+        key = self._recovery.reveal().upper() if self._recovery else ""
+        typed = message.value.strip().upper()
+        if len(typed) < PROOF or not key.endswith(typed):
             self.status(f"Those are not its last {PROOF} characters.", "error")
             return
         self._recovery = None

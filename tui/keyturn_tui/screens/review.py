@@ -109,7 +109,7 @@ class ReviewScreen(ModalScreen[Review | None]):
         with Vertical(id="box") as box:
             names = ", ".join(safe(name, 60) for name in self._plan.names[:2])
             more = f" and {len(self._plan.names) - 2} more" if len(self._plan.names) > 2 else ""
-            box.border_title = Content(f" {self._plan.action.capitalize()} {names}{more}: review ")
+            box.border_title = Content(f"{self._plan.action.capitalize()} {names}{more}: review")
             yield Painted(id="text")
             yield Painted(id="status")
             yield Painted(id="keys")
@@ -170,7 +170,7 @@ class ReviewScreen(ModalScreen[Review | None]):
         below = len(self._lines) - self._top - room
         hint = f"{below} more lines below: j" if below > 0 else self._reassurance()
         self.query_one("#status", Painted).show([((hint, "soon" if below > 0 else "muted"),)])
-        keys = [("Enter", "Write this"), ("Esc", "Cancel (nothing has been written)")]
+        keys = [("Enter", "Write"), ("Esc", "Cancel, nothing written")]
         if self._replan is not None:
             now = "a session" if self._plan.session_none else "the key itself"
             keys.insert(1, ("s", f"Deliver {now} instead"))

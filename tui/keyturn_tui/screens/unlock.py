@@ -8,7 +8,6 @@ from typing import Generic, TypeVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 
 from keyturn.errors import KeyturnError, WrongPassphrase
 from keyturn.secret import Secret
@@ -16,9 +15,8 @@ from keyturn_tui.bridge import Lane
 from keyturn_tui.cells import Line
 from keyturn_tui.desk import Desk
 from keyturn_tui.messages import SecretTyped
-from keyturn_tui.screens.dialog import Dialog, key_line, paragraph
+from keyturn_tui.screens.dialog import Dialog, field_row, key_line, paragraph
 from keyturn_tui.widgets.fields import SecretField
-from keyturn_tui.widgets.painted import Painted
 
 T = TypeVar("T")
 
@@ -42,9 +40,7 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
 
     def parts(self) -> ComposeResult:
         """The field."""
-        with Horizontal(classes="field-row"):
-            yield Painted([(("Passphrase", "title"),)], classes="label")
-            yield SecretField(id="secret")
+        yield field_row("Passphrase", SecretField(id="secret"), 44)
 
     def body(self) -> Sequence[Line]:
         """What is locked, who asks, and what works without."""

@@ -8,16 +8,14 @@ from typing import Generic, TypeVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 from textual.widgets import Input
 
 from keyturn.errors import KeyturnError, NeedsConfirmation
 from keyturn_tui.bridge import Lane
 from keyturn_tui.cells import Line
 from keyturn_tui.desk import Desk
-from keyturn_tui.screens.dialog import Dialog, key_line, paragraph
+from keyturn_tui.screens.dialog import Dialog, field_row, key_line, paragraph
 from keyturn_tui.widgets.fields import PlainField
-from keyturn_tui.widgets.painted import Painted
 
 T = TypeVar("T")
 
@@ -32,9 +30,7 @@ class WordsScreen(Dialog[T | Exception], Generic[T]):
 
     def parts(self) -> ComposeResult:
         """The field."""
-        with Horizontal(classes="field-row"):
-            yield Painted([(("Words", "title"),)], classes="label")
-            yield PlainField(id="words")
+        yield field_row("Words", PlainField(id="words"), 48)
 
     def body(self) -> Sequence[Line]:
         """What will happen, and what to type."""

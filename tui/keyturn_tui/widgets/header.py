@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 
 from keyturn.model import VaultState
-from keyturn_tui.cells import Span, View
+from keyturn_tui.cells import Line, Span, View
 from keyturn_tui.rows import Counts
 from keyturn_tui.widgets.painted import Painted
 
@@ -21,41 +21,52 @@ _VAULT = {
 }
 
 
-def header_spans(counts: Counts, view: View, folder: str, width: int) -> tuple[Span, ...]:
-    """Counts by state, the vault, and what is special about this run; what is zero is left out, as is what does not
-    fit: the folder first, then the number of profiles."""
+def header_spans(counts: Counts, view: View, folder: str, width: int) -> Line:
+    """Counts by state, the vault, and what is special about this run. What is zero is left out; where there is no room,
+    first the gaps shrink, then the folder goes, then the number of profiles, then a vault that needs nobody."""
+    plural = "" if counts.total == 1 else "s"
+    head: list[Span] = [(folder, "muted"), (f"{counts.total} profile{plural}", "text")]
+    states, marks, vault = _states(counts, view), _marks(view), _VAULT[view.vault]
+    urgent = [(vault[0].removeprefix("vault "), vault[1])] if vault[1] != "muted" else []
+    line: Line = ()
+    for gap, parts in (
+        ("   ", [*head, *states, *marks, vault]),
+        ("  ", [*head, *states, *marks, vault]),
+        ("  ", [*head[1:], *states, *marks, vault]),
+        ("  ", [*states, *marks, vault]),
+        ("  ", [*states, *marks, *urgent]),
+        (" ", [*states, *urgent, *marks]),
+    ):
+        line = ((" keyturn", "title"), *((gap + text, role) for text, role in parts))
+        if sum(len(text) for text, _ in line) <= width:
+            break
+    return line
+
+
+def _states(counts: Counts, view: View) -> list[Span]:
     glyphs = view.glyphs
-    overdue = f" ({counts.overdue} overdue)" if counts.overdue else ""
-    states = [
-        (f"{glyphs.fresh} {counts.fresh}", "fresh"),
-        (f"{glyphs.soon} {counts.soon}", "soon"),
-        (f"{glyphs.expired} {counts.expired}", "expired"),
-        (f"{glyphs.long_term} {counts.long_term}", "key"),
-        (f"{glyphs.broken} {counts.broken}", "broken"),
-        (f"{glyphs.unknown} {counts.unknown}", "unknown"),
-    ]
-    numbers = (counts.fresh, counts.soon, counts.expired, counts.long_term, counts.broken, counts.unknown)
-    shown = [state for state, number in zip(states, numbers, strict=True) if number]
-    if overdue:
-        shown.insert(sum(1 for n in numbers[:4] if n), (overdue.strip(), "overdue"))
+    states = (
+        (counts.fresh, glyphs.fresh, "fresh", ""),
+        (counts.soon, glyphs.soon, "soon", ""),
+        (counts.expired, glyphs.expired, "expired", ""),
+        (counts.long_term, glyphs.long_term, "key", ""),
+        (counts.overdue, glyphs.due, "overdue", " overdue"),
+        (counts.broken, glyphs.broken, "broken", ""),
+        (counts.unknown, glyphs.unknown, "unknown", ""),
+    )
+    return [(f"{glyph} {number}{word}", role) for number, glyph, role, word in states if number]
+
+
+def _marks(view: View) -> list[Span]:
     marks: list[Span] = []
-    if view.snapshot.problems:
-        files = len(view.snapshot.problems)
-        marks.append((f"{files} unreadable file{'s' if files > 1 else ''}", "error"))
-    marks.append(_VAULT[view.vault])
+    files = len(view.snapshot.problems)
+    if files:
+        marks.append((f"{files} bad file{'s' if files > 1 else ''}", "error"))
     if view.read_only:
         marks.append(("read-only", "soon"))
     if view.snapshot.sandbox is not None:
         marks.append(("sandbox", "key"))
-    total = (f"{counts.total} profile{'' if counts.total == 1 else 's'}", "text")
-    for head in ([(folder, "muted"), total], [total], []):
-        for gap in ("   ", "  "):
-            spans: list[Span] = [(" keyturn", "title")]
-            for text, role in (*head, *shown, *marks):
-                spans += [(gap, "text"), (text, role)]
-            if sum(len(text) for text, _ in spans) <= width:
-                return tuple(spans)
-    return tuple(spans)
+    return marks
 
 
 def clock_text(now: datetime, *, seconds: bool) -> str:

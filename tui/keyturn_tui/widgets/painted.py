@@ -17,7 +17,8 @@ from keyturn_tui.theme import ROLE_CLASSES, role_class
 
 
 def strip_of(line: Line, width: int, style_of: Callable[[str], Style], base: Style) -> Strip:
-    """One line as segments, padded or cut to `width`. Neighbours of one role become one segment (each costs bytes)."""
+    """One line as segments, padded or cut to `width`. Each segment costs some forty bytes, so neighbours of one role become
+    one, and the last one takes the padding."""
     merged: list[list[str]] = []
     for text, role in line:
         if merged and merged[-1][1] == role:
@@ -25,7 +26,13 @@ def strip_of(line: Line, width: int, style_of: Callable[[str], Style], base: Sty
         else:
             merged.append([text, role])
     segments = [Segment(safe(text), style_of(role)) for text, role in merged if text]
-    return Strip(segments).adjust_cell_length(width, base)
+    strip = Strip(segments)
+    if segments and strip.cell_length < width:
+        text, style, _ = segments[-1]
+        if style is not None and not style.underline and not style.reverse and style.bgcolor == base.bgcolor:
+            segments[-1] = Segment(text + " " * (width - strip.cell_length), style)
+            strip = Strip(segments)
+    return strip.adjust_cell_length(width, base)
 
 
 class Painted(Widget):

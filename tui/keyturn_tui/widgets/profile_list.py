@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from rich.style import Style
@@ -31,8 +31,9 @@ class ProfileList(ScrollView, can_focus=True):
     ProfileList { height: 1fr; scrollbar-size: 0 0; overflow-x: hidden; background: $background; }
     """
 
-    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+    def __init__(self, view: View, shown: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id)
+        self._shown = shown
         self._view = view
         self._columns: tuple[Column, ...] = ()
         self._rows: tuple[Row, ...] = ()
@@ -83,7 +84,8 @@ class ProfileList(ScrollView, can_focus=True):
         for index in range(top, min(top + self.size.height, len(self._rows))):
             drawn = self._drawn.get(index)
             if drawn is not None and drawn != self._left(self._rows[index]):
-                regions.append(Region(0, index - top, GUTTER + self._columns[0].width - 1, 1))
+                width = GUTTER + max(len(drawn[1]), len(self._left(self._rows[index])[1]))
+                regions.append(Region(0, index - top, width, 1))
         if regions:
             self.refresh(*regions)
 
@@ -187,9 +189,9 @@ class ProfileList(ScrollView, can_focus=True):
         for index in self._selectable:
             if self._rows[index].key == key:
                 return index
-        return (
-            min(self._selectable, key=lambda index: abs(index - self._cursor)) if key else self._selectable[0]
-        )
+        if key is not None and key[0] == "profile":
+            return min(self._selectable, key=lambda index: abs(index - self._cursor))
+        return next((i for i in self._selectable if isinstance(self._rows[i], Entry)), self._selectable[0])
 
     def _go(self, index: int) -> None:
         if index == self._cursor:
@@ -233,12 +235,9 @@ class ProfileList(ScrollView, can_focus=True):
         mark = self._view.glyphs.cursor if chosen else " "
         columns = self._columns
         first = columns[0].width
-        spans: list[Span] = [
-            (f"{mark} ", "title" if chosen else "text"),
-            (f"{glyph} {fit(words, first)}", role),
-        ]
+        spans: list[Span] = [(f"{mark} {glyph} {fit(words, first)}", role)]
         if isinstance(row, Problem):
-            place = f"{row.problem.path}:{row.problem.line}" if row.problem.line else row.problem.path
+            place = self._shown(row.problem.path) + (f":{row.problem.line}" if row.problem.line else "")
             spans.append((fit(f"{place}  {row.problem.reason}", max(0, width - GUTTER - first)), "error"))
         else:
             spans += [self._cell(row, column) for column in columns[1:]]

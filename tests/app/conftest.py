@@ -1,0 +1,117 @@
+"""The app over the keeper in memory, driven by Textual's pilot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from textual.pilot import Pilot
+from textual.screen import Screen
+
+from keyturn_tui.app import KeyturnApp
+from keyturn_tui.rows import Entry
+from keyturn_tui.screens.main import MainScreen
+from keyturn_tui.terminal import Options, terminal_for
+from keyturn_tui.widgets.message_line import MessageLine
+from keyturn_tui.widgets.profile_list import ProfileList
+from tests.app.memory_keeper import MemoryKeeper
+
+WIDE, NARROW = (120, 36), (80, 24)
+UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
+
+
+@dataclass
+class Driven:
+    """A running app with what a test asks of it."""
+
+    app: KeyturnApp
+    pilot: Pilot[None]
+    keeper: MemoryKeeper
+
+    async def press(self, *keys: str) -> None:
+        """Press keys, one after another, and wait until nothing is in flight."""
+        for key in keys:
+            await self.pilot.press(key)
+        await self.settle()
+
+    async def type(self, text: str) -> None:
+        """Type characters."""
+        await self.press(*("space" if ch == " " else ch for ch in text))
+
+    async def settle(self) -> None:
+        """Wait until every command is answered and every answer shown."""
+        quiet = 0
+        while quiet < 3:
+            await self.pilot.pause()
+            quiet = 0 if self.app.desk.bridge.waiting else quiet + 1
+            await asyncio.sleep(0)
+
+    @property
+    def text(self) -> str:
+        """The whole screen as plain lines."""
+        return screen_text(self.app.screen)
+
+    @property
+    def main(self) -> MainScreen:
+        screen = self.app.screen_stack[0]
+        assert isinstance(screen, MainScreen)
+        return screen
+
+    @property
+    def list(self) -> ProfileList:
+        return self.main.query_one("#list", ProfileList)
+
+    @property
+    def chosen(self) -> str:
+        """The name under the cursor."""
+        row = self.list.row
+        assert isinstance(row, Entry)
+        return row.profile.name
+
+    @property
+    def shown(self) -> list[str]:
+        """The names listed, in order."""
+        return [row.profile.name for row in self.list.rows if isinstance(row, Entry)]
+
+    @property
+    def message(self) -> str:
+        return self.main.query_one("#message", MessageLine).plain
+
+    async def go(self, name: str) -> None:
+        """Put the cursor on a profile."""
+        self.main.choose(name)
+        await self.settle()
+        assert self.chosen == name
+
+
+def screen_text(screen: Screen[object]) -> str:
+    """What a person would see, without colours."""
+    strips = screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
+
+
+Drive = Callable[..., AbstractAsyncContextManager[Driven]]
+
+
+@pytest.fixture
+def drive() -> Drive:
+    """Runs the app over a keeper at a size; nothing outside the process is touched."""
+
+    @asynccontextmanager
+    async def running(
+        keeper: MemoryKeeper,
+        size: tuple[int, int] = WIDE,
+        options: Options | None = None,
+        environ: dict[str, str] | None = None,
+    ) -> AsyncIterator[Driven]:
+        chosen = options or Options()
+        app = KeyturnApp(keeper, chosen, terminal_for(environ or UTF8, chosen))
+        async with app.run_test(size=size) as pilot:
+            driven = Driven(app, pilot, keeper)
+            await driven.settle()
+            yield driven
+
+    return running

@@ -1,0 +1,44 @@
+"""What the app sends over the line, counted on a real pty (ui.md, E5), and what it never sends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.app.ptykit import PtyChild
+
+IDLE_LIMIT = 300
+MOVE_LIMIT = 1024
+SCROLL_LIMIT = 2560
+
+
+@pytest.fixture
+def five_thousand(tmp_path: Path) -> PtyChild:
+    return PtyChild(["5000"], tmp_path)
+
+
+def test_byte_budgets_with_5000_profiles(five_thousand: PtyChild) -> None:
+    """Idle, moving in view and held scrolling stay within their budgets."""
+    with five_thousand as child:
+        child.read_until(b"team-00")
+        child.read_until_quiet()
+        seconds = 6
+        idle = len(child.read(seconds)) / seconds
+        moved = []
+        for _ in range(16):
+            child.send(b"j")
+            moved.append(len(child.read(0.35)))
+        keys = 60
+        scrolled = 0
+        for _ in range(keys):
+            child.send(b"j")
+            scrolled += len(child.read(0.05))
+        scrolled += len(child.read_until_quiet())
+        child.send(b"q")
+        child.wait()
+    mean_move, mean_scroll = sum(moved) / len(moved), scrolled / keys
+    print(f"idle {idle:.0f} B/s, cursor move {mean_move:.0f} B, held scroll {mean_scroll:.0f} B per key")  # noqa: T201  # pytest -s shows the figures
+    assert idle <= IDLE_LIMIT
+    assert mean_move <= MOVE_LIMIT
+    assert mean_scroll <= SCROLL_LIMIT
