@@ -170,7 +170,7 @@ class Hours:
     def pace(self) -> Pace:
         return Pace(
             wall=lambda: time.time() + self.moved,
-            elapsed=lambda: time.monotonic() + self.moved,
+            elapsed=lambda: self.moved,
             sleep=self.sleep,
             chance=lambda: 0.5,
         )

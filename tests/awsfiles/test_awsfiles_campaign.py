@@ -22,7 +22,8 @@ from keyturn.awsfiles.document import (
     restore_items,
     set_items,
 )
-from keyturn.awsfiles.shared import read_files
+from keyturn.awsfiles.profiles import native_profiles, read_files
+from keyturn.clock import system_clock
 from keyturn.errors import Protected, UnparsableFile
 
 Judge = Callable[[bytes], tuple[str, Any]]
@@ -64,6 +65,7 @@ def test_both_files_together_are_botocores_full_config(
         config.write_bytes(first)
         credentials.write_bytes(second)
         shared = read_files(config, credentials)
+        native_profiles(shared, {"HOME": str(tmp_path)}, system_clock())
         assert len(shared.problems) == (read(first) is None) + (read(second) is None)
         if not shared.problems:
             compared += 1

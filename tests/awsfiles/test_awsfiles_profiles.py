@@ -70,10 +70,12 @@ def test_an_account_that_is_written_down_is_not_derived_and_old_key_ids_tell_non
     rows = machine.rows(
         None,
         f"[a]\n{KEYS}aws_account_id = 111122223333\n"
-        "[old]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = s\n",
+        "[old]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = s\n"
+        "[odd]\naws_access_key_id = AKIAÄÖÜ4567890123456\naws_secret_access_key = s\n",
     )
     assert (rows["a"].account, rows["a"].account_derived) == ("111122223333", False)
     assert (rows["old"].account, rows["old"].account_derived) == (None, False)
+    assert (rows["odd"].account, rows["odd"].account_derived) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -371,3 +373,22 @@ def test_a_setting_that_default_gives_is_found_there(machine: Machine) -> None:
         ("DEFAULT", "aws_secret_access_key"),
     ]
     assert machine.rows()["a"].kind is Kind.IAM_KEY
+
+
+def test_a_file_that_may_not_be_read_is_a_problem_where_botocore_is_silent(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.write(None, f"[a]\n{KEYS}")
+    machine.config.write_text("[profile b]\n")
+    real = os.open
+
+    def denied(path: Any, *rest: Any) -> int:
+        if path == machine.config:
+            raise PermissionError(13, "Permission denied")
+        return real(path, *rest)
+
+    monkeypatch.setattr(os, "open", denied)
+    shared = machine.write()
+    assert [(one.path, one.line) for one in shared.problems] == [(str(machine.config), 0)]
+    assert "Permission denied" in shared.problems[0].reason
+    assert list(shared.profiles) == ["a"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,7 +134,7 @@ def test_a_holder_that_dies_frees_the_lock(tmp_path: Path, folder: Path, end: si
 
 
 def test_a_killed_writer_leaves_the_old_or_the_new_file(tmp_path: Path, folder: Path) -> None:
-    """Killed at moments spread over an edit: not each system call (the fault harness does that), but the real thing."""
+    """Killed at moments spread over an edit."""
     path = folder / "config"
     path.write_bytes(OLD)
     for number in range(12):
@@ -148,6 +149,55 @@ def test_a_killed_writer_leaves_the_old_or_the_new_file(tmp_path: Path, folder: 
         assert data.startswith(OLD)
         assert data.endswith(b"\n")
         parse(data)
+
+
+#: The calls by which an edit changes anything on disk, as strace names them.
+CALLS = ["write", "pwrite64", "fsync", "rename", "linkat", "unlink", "fchmod", "flock", "mkdir"]
+
+
+@pytest.mark.parametrize("present", [True, pytest.param(False, marks=pytest.mark.campaign)])
+def test_killed_at_any_system_call_the_file_is_old_or_new_and_the_next_edit_works(
+    tmp_path: Path, folder: Path, present: bool
+) -> None:
+    def run(path: Path, *wrapped: str) -> int:
+        command = [
+            *wrapped,
+            sys.executable,
+            "-c",
+            textwrap.dedent(WRITER),
+            str(tmp_path / "locks"),
+            str(path),
+            "x",
+            "1",
+        ]
+        return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
+
+    if (
+        shutil.which("strace") is None
+        or subprocess.run(["strace", "true"], capture_output=True, check=False).returncode
+    ):
+        reason = "strace is not installed, or may not trace here"
+        if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    old = OLD if present else None
+    new = set_items(parse(old or b""), "profile common", {"k_x_0": "here"})
+    killed = 0
+    for call in CALLS:
+        for number in range(1, 9):
+            path = folder / f"{call}{number}" / "config"
+            if old is not None:
+                path.parent.mkdir(mode=0o700)
+                path.write_bytes(old)
+            inject = f"inject={call}:signal=KILL:when={number}"
+            if run(path, "strace", "-f", "-e", f"trace={call}", "-e", inject) == 0:
+                break
+            killed += 1
+            after = path.read_bytes() if path.exists() else None
+            assert after in (old, new), (call, number)
+            assert run(path) == 0
+            assert path.read_bytes() == new, (call, number)
+    assert killed >= 8
 
 
 def test_an_editor_that_saves_by_any_of_its_ways_in_the_same_moment_loses_nothing(

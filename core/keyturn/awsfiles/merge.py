@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from keyturn.awsfiles.edits import remove_items, replace_section, restore_items
 from keyturn.awsfiles.grammar import DEFAULT, Document, parse
+from keyturn.errors import Protected
 
 Settings = Mapping[str, Mapping[str, str]]
 
@@ -34,9 +35,13 @@ def still_there(before: Document, after: Document, now: Document) -> bool:
 def merged(base: Document, theirs: Document, ours: Document) -> bytes:
     """`ours` with what `theirs` changed since `base`. Where both changed the same setting, theirs counts.
 
-    :raises Protected: the lines of one would be read differently beside those of the other.
+    :raises Protected: the lines of one would be read differently beside those of the other, or `[DEFAULT]` changed.
     """
+    if settings(theirs).get(DEFAULT) != settings(base).get(DEFAULT):
+        raise Protected("joining two edits", "one of them changed [DEFAULT]")
     result = ours
+    if _top(ours) == _top(base):
+        result = parse(_top(theirs) + ours.data[len(_top(ours)) :], ours.path, ours.kind)
     for name in dict.fromkeys([section.name for doc in (base, theirs) for section in doc.sections]):
         if name == DEFAULT:
             continue
@@ -57,6 +62,11 @@ def _merged_items(base: Document, theirs: Document, ours: Document, name: str) -
     changed = {key: value for key, value in second.items() if first.get(key) != value}
     document = parse(remove_items(ours, name, gone), ours.path, ours.kind)
     return restore_items(document, name, changed)
+
+
+def _top(document: Document) -> bytes:
+    """The comments before the first section."""
+    return document.data[: document.sections[0].start] if document.sections else document.data
 
 
 def _text(document: Document, name: str) -> bytes | None:

@@ -58,7 +58,7 @@ class _Rows:
         own_key = way.key_id if kind is Kind.IAM_KEY else None
         account = _account(settings, kind)
         derived = None
-        if account is None and way.key_id and kind is not Kind.ROLE:
+        if account is None and way.key_id and way.key_id.isascii() and kind is not Kind.ROLE:
             derived = keyid.account_of(way.key_id)
         return Profile(
             name=name,

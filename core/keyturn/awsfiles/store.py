@@ -115,7 +115,7 @@ class SharedFiles:
         target.real.unlink()
         sync_folder(target.real.parent)
         self.pace.sleep(SETTLE)
-        late = found.written_late(self.pace)
+        late = found.written_late(FileKind.CREDENTIALS, self.pace)
         if late is not None:
             # Somebody wrote to it in the same moment: what they wrote comes back.
             back = Replacement(Target(target.path, target.real, None, target.key), late, FileKind.CREDENTIALS)
@@ -236,10 +236,11 @@ class _Writing:
         data = found.data or b""
         if self.late is None:
             return data
-        if data == self.late.ours:
-            return self.late.theirs
         try:
-            return merge.merged(self._parse(self.late.base), self._parse(self.late.theirs), self._parse(data))
+            theirs = self._parse(self.late.theirs)
+            if data == self.late.ours:
+                return theirs.data
+            return merge.merged(self._parse(self.late.base), theirs, self._parse(data))
         except (Protected, UnparsableFile) as error:
             self.files.keep(self.path, self.late.theirs)
             raise FileChanged(
@@ -265,7 +266,7 @@ class _Writing:
             raise done.failure
         pace = self.files.pace
         pace.sleep(SETTLE)
-        theirs = done.before.written_late(pace)
+        theirs = done.before.written_late(self.kind, pace)
         if theirs is not None:
             self.late = _Late(done.before.data or b"", theirs, done.after)
             return False

@@ -42,7 +42,7 @@ class Version:
             return False
         return _content(self.descriptor) == self.data
 
-    def written_late(self, pace: Pace) -> bytes | None:
+    def written_late(self, kind: FileKind, pace: Pace) -> bytes | None:
         """What somebody wrote into this version after it was replaced, once it is complete; None if nobody did.
 
         A file that was emptied and stays empty is nothing that anybody meant to keep.
@@ -55,11 +55,10 @@ class Version:
             status = os.fstat(self.descriptor)
             if mark_of(status) == before:
                 return None
-            need = QUIET_CUT if status.st_size == 0 else QUIET
-            if quiet.wait(status, need):
-                data = _content(self.descriptor)
-                if mark_of(os.fstat(self.descriptor)) == mark_of(status):
-                    return None if data in (b"", self.data) else data
+            data = _content(self.descriptor)
+            need = _needed(data, kind, ()) if data else QUIET_CUT
+            if quiet.wait(status, need) and mark_of(os.fstat(self.descriptor)) == mark_of(status):
+                return None if data in (b"", self.data) else data
 
 
 def read(target: Target, kind: FileKind, held: Held, known: Collection[str], pace: Pace) -> Version:
