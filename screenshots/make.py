@@ -1,0 +1,107 @@
+"""Makes the pictures of this folder: the real app on a sandbox whose secrets and clock are fixed.
+
+Run it as `python screenshots/make.py`; `--check` says whether the pictures are those that it would make.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from keyturn.clock import OFFSET_FILE
+from keyturn.keeper import Keeper
+from keyturn_sandbox import Sandbox
+from keyturn_sandbox.managed import plant_managed
+from keyturn_sandbox.sandbox import FIXED_START
+from keyturn_tui.app import KeyturnApp
+from keyturn_tui.terminal import Options, terminal_for
+
+HERE = Path(__file__).resolve().parent
+#: Shown in a picture, so it is the same each time; the sandbox refuses it if it is there already.
+FOLDER = Path(tempfile.gettempdir()) / "keyturn-sandbox"
+PROGRAM = "/home/jo/.local/bin/keyturn"
+WIDE, NARROW = (120, 36), (80, 24)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture: the size of the terminal, and the keys pressed before it is taken."""
+
+    name: str
+    size: tuple[int, int]
+    keys: tuple[str, ...] = ()
+
+
+SCENES = (
+    Scene("main-120x36", WIDE, ("j",) * 7),
+    Scene("main-80x24", NARROW, ("j",) * 7),
+    Scene("adopt-120x36", WIDE, ("/", *"personal", "enter", "m")),
+    Scene("mfa-80x24", NARROW, ("/", *"prod-admin", "enter", "r")),
+    Scene("help-120x36", WIDE, ("?",)),
+)
+
+
+def standing(sandbox: Sandbox, start: datetime) -> Callable[[], datetime]:
+    """A clock that stands at `start` unless it is moved."""
+    offset = sandbox.folder / OFFSET_FILE
+    first = float(offset.read_text("ascii"))
+    return lambda: start + timedelta(seconds=round(float(offset.read_text("ascii")) - first, 3))
+
+
+async def settled(app: KeyturnApp, pilot: Pilot[None]) -> str:
+    """The picture once it has stayed the same for a second."""
+    same, last = 0, ""
+    while same < 4 or app.desk.snapshot is None:
+        await pilot.pause(0.25)
+        shown = app.export_screenshot(title="keyturn")
+        same, last = (same + 1, last) if shown == last else (0, shown)
+    return last
+
+
+async def pictures() -> dict[str, str]:
+    """SVG by name, of every scene."""
+    found = {}
+    with Sandbox(FOLDER, fixed=True) as sandbox:
+        clock = sandbox.state.now = standing(sandbox, FIXED_START)
+        os.environ.clear()
+        os.environ.update(sandbox.environ)
+        desk = replace(Keeper.from_environ(os.environ).desk, clock=clock, program=lambda: PROGRAM)
+        still = Keeper(desk, use_agent=False)
+        still.unlock_here(recovery_key=plant_managed(sandbox, still))
+        for scene in SCENES:
+            options = Options(read_only=False, ascii=False, mouse=False, filter="")
+            terminal = terminal_for({"TERM": "xterm-256color", "LANG": "C.UTF-8"}, options)
+            app = KeyturnApp(still, options, terminal)
+            async with app.run_test(size=scene.size) as pilot:
+                await settled(app, pilot)
+                for pressed in scene.keys:
+                    await pilot.press(pressed)
+                found[scene.name] = await settled(app, pilot)
+    return found
+
+
+def main(words: Sequence[str]) -> int:
+    """Writes the pictures, or compares them; 1 if one differs."""
+    differ = 0
+    for name, svg in asyncio.run(pictures()).items():
+        path = HERE / f"{name}.svg"
+        if "--check" in words:
+            if not path.exists() or path.read_text("utf-8") != svg:
+                differ += 1
+                print(f"{path.name} is not what the app looks like; run python screenshots/make.py")
+        else:
+            path.write_text(svg, "utf-8")
+            print(path.name)
+    return 1 if differ else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
