@@ -180,6 +180,12 @@ PROBLEMS: list[tuple[str, str, str, str]] = [
         "Infinite loop",
     ),
     (
+        "a circle back to a profile with keys",
+        "[profile a]\nrole_arn=r\nsource_profile=b\naws_access_key_id=A\n[profile b]\nrole_arn=r\nsource_profile=a\n",
+        "a",
+        "Infinite loop",
+    ),
+    (
         "a source without credentials",
         "[profile a]\nrole_arn=r\nsource_profile=b\n[profile b]\nregion=x\n",
         "a",
