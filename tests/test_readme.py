@@ -18,6 +18,8 @@ def test_the_verbs_are_those_of_the_command_line() -> None:
 
 
 def test_every_file_that_it_names_is_there() -> None:
-    named = re.findall(r"\]\(((?!https?:)[^)]+)\)", README) + re.findall(r"(?:tests|screenshots)/[\w./]+\w", README)
+    named = re.findall(r"\]\(((?!https?:)[^)]+)\)", README) + re.findall(
+        r"(?:tests|screenshots)/[\w./-]+\w", README
+    )
     missing = [name for name in named if not (ROOT / name).exists()]
     assert not missing

@@ -191,7 +191,7 @@ def new_vault(keeper: Keeper, slot: str, passphrase: Secret | None) -> None:
     )
     click.echo(f"\n  {recovery_key.reveal()}\n", err=True)
     for _ in range(TRIES):
-        if ask_line("Type its last four characters").upper() == recovery_key.reveal()[-4:].upper():
+        if ask_line("Type its last six characters").upper() == recovery_key.reveal()[-6:].upper():
             keeper.confirm_recovery_key()
             click.echo("Noted. Anybody with this key can open the vault: clear the screen.", err=True)
             return

@@ -1,0 +1,88 @@
+"""A real terminal: tmux runs the app, keys go in, the screen comes out."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from tests.needs import needs
+from tests.whole.person import BIN
+
+SECONDS = 30.0
+
+
+class Terminal:
+    """One tmux session of its own server."""
+
+    def __init__(self, name: str, environ: Mapping[str, str], width: int, height: int) -> None:
+        self._tmux = [needs("tmux"), "-L", name, "-f", "/dev/null"]
+        self._environ = {**environ, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+        self._environ.pop("TMUX", None)
+        self._size = ("-x", str(width), "-y", str(height))
+
+    def start(self, *words: str) -> None:
+        """Starts `keyturn WORDS`; when it ends, its exit code stays on the screen."""
+        quoted = " ".join(words)
+        script = f"{BIN / 'keyturn'} {quoted}; echo ended with $?; exec sleep 600"
+        self._do("new-session", "-d", "-s", "main", *self._size, "sh", "-c", script)
+
+    def press(self, *keys: str) -> None:
+        """Presses keys by tmux's names (`Enter`, `Escape`, `C-u`) or single characters."""
+        self._do("send-keys", "-t", "main", *keys)
+
+    def type(self, text: str) -> None:
+        """Types text as it is."""
+        self._do("send-keys", "-t", "main", "-l", text)
+
+    def screen(self) -> str:
+        """What is on the screen, as text."""
+        return self._do("capture-pane", "-p", "-t", "main")
+
+    def shows(self, *parts: str) -> str:
+        """Waits until all `parts` are on the screen, and gives it."""
+        return self.until(lambda screen: all(part in screen for part in parts), f"{parts} to come")
+
+    def hides(self, part: str) -> str:
+        """Waits until `part` is no more on the screen."""
+        return self.until(lambda screen: part not in screen, f"{part!r} to go")
+
+    def until(self, holds: Callable[[str], bool], what: str) -> str:
+        """Waits for a screen for which `holds` says yes."""
+        end = time.monotonic() + SECONDS
+        while True:
+            screen = self.screen()
+            if holds(screen):
+                return screen
+            if time.monotonic() > end:
+                raise AssertionError(f"waited {SECONDS:.0f} s for {what}; the screen:\n{screen}")
+            time.sleep(0.05)
+
+    def line(self, part: str) -> str:
+        """The first line with `part` on it."""
+        return next(line for line in self.screen().splitlines() if part in line)
+
+    def end(self) -> None:
+        """Ends tmux and what runs in it."""
+        subprocess.run([*self._tmux, "kill-server"], env=self._environ, capture_output=True, check=False)
+
+    def _do(self, *words: str) -> str:
+        done = subprocess.run(
+            [*self._tmux, *words], env=self._environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (words, done.stderr)
+        return done.stdout
+
+
+@contextmanager
+def terminal(
+    name: str, environ: Mapping[str, str], *words: str, width: int = 80, height: int = 24
+) -> Iterator[Terminal]:
+    """The app, or a verb, in a terminal of this size."""
+    running = Terminal(name, environ, width, height)
+    try:
+        running.start(*words)
+        yield running
+    finally:
+        running.end()
