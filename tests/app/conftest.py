@@ -61,20 +61,20 @@ class Driven:
         return screen
 
     @property
-    def list(self) -> ProfileList:
+    def listing(self) -> ProfileList:
         return self.main.query_one("#list", ProfileList)
 
     @property
     def chosen(self) -> str:
         """The name under the cursor."""
-        row = self.list.row
+        row = self.listing.row
         assert isinstance(row, Entry)
         return row.profile.name
 
     @property
     def shown(self) -> list[str]:
         """The names listed, in order."""
-        return [row.profile.name for row in self.list.rows if isinstance(row, Entry)]
+        return [row.profile.name for row in self.listing.rows if isinstance(row, Entry)]
 
     @property
     def message(self) -> str:

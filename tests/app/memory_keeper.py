@@ -269,6 +269,13 @@ class MemoryKeeper:
             self._replace(replace(self._profile(name), managed=False, delivery=Delivery.NATIVE))
         return plan.names
 
+    @property
+    def refreshed(self) -> list[str]:
+        """The names that a refresh was asked for, in order."""
+        return [
+            argument[0] for call, argument in self.calls if call == "refresh" and isinstance(argument, tuple)
+        ]
+
     def named(self, what: str) -> list[object]:
         """The arguments of every call of one command."""
         return [argument for call, argument in self.calls if call == what]

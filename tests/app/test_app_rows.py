@@ -199,8 +199,8 @@ def test_fit_gives_exactly_the_cells_asked_for(text: str) -> None:
 
 def test_counts() -> None:
     counts = count(SNAPSHOT.profiles, View(SNAPSHOT, NOW))
-    assert (counts.total, counts.fresh, counts.soon, counts.expired) == (12, 5, 1, 2)
-    assert (counts.long_term, counts.broken, counts.unknown, counts.overdue) == (2, 1, 0, 1)
+    assert (counts.total, counts.fresh, counts.soon, counts.expired) == (12, 4, 1, 2)
+    assert (counts.long_term, counts.broken, counts.unknown, counts.overdue) == (2, 1, 1, 1)
 
 
 def test_deadlines_are_the_moments_at_which_states_change() -> None:

@@ -6,12 +6,13 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, cast
 
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette
+from textual.command import CommandPalette, Provider
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from keyturn import log
@@ -24,6 +25,8 @@ from keyturn_tui.bridge import Bridge, KeeperPort, Lane
 from keyturn_tui.desk import Desk
 from keyturn_tui.discreet import Discreet
 from keyturn_tui.messages import Answer
+from keyturn_tui.palette import Commands
+from keyturn_tui.plain import AsciiFilter
 from keyturn_tui.rows import Catalog, catalog
 from keyturn_tui.screens.action_screen import ActionScreen
 from keyturn_tui.screens.main import MainScreen
@@ -43,6 +46,7 @@ class KeyturnApp(Discreet, App[None], inherit_bindings=False):
     TITLE = "keyturn"
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {Commands}
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit_hint", show=False)]
     PAUSE_GC_ON_SCROLL: ClassVar[bool] = True
 
@@ -59,6 +63,11 @@ class KeyturnApp(Discreet, App[None], inherit_bindings=False):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our variables, so that the style sheet can be read before a theme of ours is set."""
         return theme.variables_of(theme.THEME_NAMES[0])
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Every line passes these on its way to the terminal."""
+        filters = super().get_line_filters()
+        return [*filters, AsciiFilter()] if self.desk.terminal.ascii else filters
 
     def get_default_screen(self) -> Screen[None]:
         """The main screen lies at the bottom of the stack."""

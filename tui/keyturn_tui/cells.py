@@ -97,7 +97,7 @@ def state_glyph(profile: Profile, view: View) -> Span:
     if profile.name in view.working:
         return glyphs.working, "working"
     state = state_of(profile, view.vault, view.now)
-    if _end_unknown(profile, state):
+    if end_unknown(profile, state):
         return glyphs.unknown, "unknown"
     sign = {
         State.FRESH: glyphs.fresh,
@@ -116,7 +116,7 @@ def left_text(profile: Profile, view: View) -> str:
     if profile.name in view.working:
         return "working"
     state = state_of(profile, view.vault, view.now)
-    if _end_unknown(profile, state):
+    if end_unknown(profile, state):
         return "unknown"
     match state:
         case State.FRESH | State.SOON:
@@ -180,6 +180,6 @@ def state_words(profile: Profile, view: View) -> str:
     return " ".join(words)
 
 
-def _end_unknown(profile: Profile, state: State) -> bool:
+def end_unknown(profile: Profile, state: State) -> bool:
     """Temporary keys whose end nobody knows: fresh by the model, but a person must not take that for a promise."""
     return state is State.FRESH and (profile.session is None or profile.session.expires is None)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from keyturn.model import FileProblem, Kind, Profile, Snapshot, State, due_at, in_use, state_of
 from keyturn.model import RotationState as Rot
 from keyturn.text import safe
-from keyturn_tui.cells import TYPES, View, state_words
+from keyturn_tui.cells import TYPES, View, end_unknown, state_words
 from keyturn_tui.query import Query
 
 
@@ -220,11 +220,12 @@ class Counts:
 
 
 def count(profiles: Iterable[Profile], view: View) -> Counts:
-    """Profiles by state at this moment; `unknown` holds the locked ones, `overdue` counts keys past their policy."""
+    """Profiles by state at this moment; `unknown` holds the locked ones and those whose end is unknown, `overdue` counts keys past their policy."""
     tally = dict.fromkeys(State, 0)
     total = overdue = 0
     for profile in profiles:
-        tally[state_of(profile, view.vault, view.now)] += 1
+        state = state_of(profile, view.vault, view.now)
+        tally[State.LOCKED if end_unknown(profile, state) else state] += 1
         overdue += profile.rotation.state is Rot.OVERDUE
         total += 1
     return Counts(

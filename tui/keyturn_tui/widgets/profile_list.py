@@ -22,7 +22,7 @@ from keyturn_tui.widgets.painted import strip_of
 _CACHE_LIMIT = 512
 
 
-class ProfileList(ScrollView, can_focus=True):
+class ProfileList(ScrollView, can_focus=True, inherit_bindings=False):
     """Rows with a cursor. What changes with time stands at the left, so that a tick repaints a few cells only."""
 
     COMPONENT_CLASSES = ROLE_CLASSES
@@ -247,18 +247,20 @@ class ProfileList(ScrollView, can_focus=True):
 
     def _cell(self, row: Entry, column: Column) -> Span:
         profile = row.profile
-        room = column.width - 1
+        last = column is self._columns[-1]
+        room = column.width - (0 if last else 1)
+        gap = "" if last else " "
         match column.field:
             case Field.PROFILE:
-                failed = column is self._columns[-1] and self._view.failure(profile) is not None
-                return fit(profile.name, room) + " ", "error" if failed else "text"
+                failed = last and self._view.failure(profile) is not None
+                return fit(profile.name, room) + gap, "error" if failed else "text"
             case Field.TYPE:
-                return fit(TYPES[profile.kind], room) + " ", "text"
+                return fit(TYPES[profile.kind], room) + gap, "text"
             case Field.ACCOUNT:
-                return fit(profile.account or "-", room) + " ", "text"
+                return fit(profile.account or "-", room) + gap, "text"
             case _:
                 words, role = rotation_cell(profile, self._view)
-                return fit(words, room) + " ", role
+                return fit(words, room) + gap, role
 
     def _style_of(self, role: str) -> Style:
         return self.get_component_rich_style(role_class(role))
