@@ -1,0 +1,162 @@
+"""The vault's verbs, as scripts and people call them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keyturn_sandbox import Sandbox
+from tests.whole.person import PASSPHRASE, Person
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    """Somebody without AWS files, with a vault that holds one key, and its recovery key in `recovery`."""
+    with Sandbox(tmp_path_factory.mktemp("vaults")) as sandbox:
+        somebody = Person(sandbox)
+        somebody.makes_vault()
+        somebody.does("adopt", "personal", "--yes")
+        try:
+            yield somebody
+        finally:
+            somebody.leaves()
+
+
+@pytest.fixture(scope="module")
+def recovery_key(person: Person) -> str:
+    return person.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": PASSPHRASE}).strip()
+
+
+def status(person: Person) -> dict[str, object]:
+    found: dict[str, object] = json.loads(person.does("vault", "status", "--json"))
+    return found
+
+
+def test_without_a_vault_every_verb_that_needs_one_says_which_verb_makes_it(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "sandbox") as sandbox:
+        somebody = Person(sandbox)
+        for words in (
+            ("adopt", "personal", "--yes"),
+            ("vault", "unlock"),
+            ("vault", "recovery-key", "--yes"),
+        ):
+            done = somebody.keyturn(*words)
+            assert (done.returncode, done.stdout) == (4, ""), words
+            assert "vault init" in done.stderr.splitlines()[-1]
+        assert status(somebody)["state"] == "absent"
+        refused = somebody.keyturn("vault", "init", "--slot", "passphrase")
+        assert refused.returncode == 4
+        assert "--passphrase-fd" in refused.stderr
+        assert status(somebody)["state"] == "absent"
+
+
+def test_a_second_vault_is_not_made(person: Person) -> None:
+    done = person.keyturn("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": "other"})
+    assert done.returncode == 1
+    assert "already" in done.stderr
+
+
+def test_the_recovery_key_takes_the_passphrase_and_is_one_that_age_knows(
+    person: Person, recovery_key: str
+) -> None:
+    assert recovery_key.startswith("AGE-SECRET-KEY-1")
+    without = person.keyturn("vault", "recovery-key", "--yes")
+    assert (without.returncode, without.stdout) == (4, "")
+    wrong = person.keyturn("vault", "recovery-key", "--yes", fds={"--passphrase-fd": "wrong"})
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    age = shutil.which("age")
+    if age:
+        keys = Path(str(status(person)["folder"])) / "keys.age"
+        identity = person.sandbox.home / "identity.txt"
+        identity.write_text(recovery_key)
+        plain = subprocess.run([age, "-d", "-i", str(identity), str(keys)], capture_output=True, check=True)
+        assert b"personal" in plain.stdout
+
+
+def test_lock_and_the_two_ways_to_unlock(person: Person, recovery_key: str) -> None:
+    for fds in ({"--passphrase-fd": PASSPHRASE}, {"--recovery-key-fd": recovery_key}):
+        person.does("vault", "lock")
+        assert status(person)["state"] == "locked"
+        assert json.loads(person.does("agent", "status", "--json"))["running"] is False
+        assert person.keyturn("refresh", "personal").returncode == 4
+        person.does("vault", "unlock", fds=fds)
+        assert status(person)["state"] == "open"
+        running = json.loads(person.does("agent", "status", "--json"))
+        assert running["running"] is True
+        assert running["pid"] > 1
+        person.does("refresh", "personal")
+
+
+def test_a_wrong_passphrase_is_one_line_and_changes_nothing(person: Person) -> None:
+    person.does("vault", "lock")
+    done = person.keyturn("vault", "unlock", fds={"--passphrase-fd": "wrong"})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert status(person)["state"] == "locked"
+    person.does("agent", "start", fds={"--passphrase-fd": PASSPHRASE})
+    assert "Running" in person.does("agent", "status")
+
+
+def test_a_forgotten_passphrase_is_set_anew_by_the_recovery_key(person: Person, recovery_key: str) -> None:
+    person.does(
+        "vault",
+        "reset-passphrase",
+        fds={"--recovery-key-fd": recovery_key, "--new-passphrase-fd": "brand new"},
+    )
+    person.does("vault", "lock")
+    assert person.keyturn("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE}).returncode == 1
+    person.does("vault", "unlock", fds={"--passphrase-fd": "brand new"})
+    person.does(
+        "vault", "passphrase", fds={"--passphrase-fd": "brand new", "--new-passphrase-fd": PASSPHRASE}
+    )
+    person.does("vault", "lock")
+    person.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
+
+
+def test_an_export_opens_on_a_second_home(person: Person, tmp_path: Path) -> None:
+    export = tmp_path / "export.age"
+    person.does(
+        "vault", "export", str(export), "--yes",
+        fds={"--passphrase-fd": PASSPHRASE, "--new-passphrase-fd": "for the road"},
+    )  # fmt: skip
+    assert export.stat().st_mode & 0o777 == 0o600
+    again = person.keyturn("vault", "export", str(export), "--yes", fds={"--passphrase-fd": PASSPHRASE})
+    assert again.returncode == 4, "an existing file is not written over"
+    second = Person(person.sandbox)
+    second.environ["KEYTURN_HOME"] = str(tmp_path / "second")
+    second.environ["KEYTURN_SANDBOX"] = ""
+    second.does(
+        "vault",
+        "import",
+        str(export),
+        fds={"--passphrase-fd": "for the road", "--new-passphrase-fd": "second home"},
+    )
+    assert status(second)["state"] == "locked"
+    shown = second.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": "second home"})
+    assert shown == person.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": PASSPHRASE})
+
+
+def test_the_recovery_key_can_be_written_to_a_descriptor(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "sandbox") as sandbox:
+        somebody = Person(sandbox)
+        done = somebody.run(
+            "sh", "-c", f'keyturn vault init --slot passphrase --recovery-out-fd 9 "$@" 9>{tmp_path}/key', "sh",
+            fds={"--passphrase-fd": PASSPHRASE},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "key").read_text().startswith("AGE-SECRET-KEY-1")
+        assert status(somebody)["recovery_key_seen"] is True
+        somebody.leaves()
+
+
+def test_secrets_are_not_taken_from_a_descriptor_that_is_closed_or_empty(person: Person) -> None:
+    done = person.keyturn("vault", "unlock", "--passphrase-fd", "77")
+    assert done.returncode == 2
+    assert "77" in done.stderr
+    empty = person.keyturn("vault", "unlock", fds={"--passphrase-fd": ""})
+    assert empty.returncode == 2
