@@ -1,12 +1,14 @@
 """How fast both shared files are read, against botocore's own loader on the same files.
 
-Run: `python tests/bench/parse.py [PROFILES]`. Prints the best of five runs of each and their ratio; the budget is a
-ratio below 1 (reading and classifying every profile against botocore's reading alone).
+Run: `python tests/bench/parse.py [PROFILES]`. Prints medians of nine rounds in processor time; the
+budget is a ratio below 1 (reading and classifying every profile against botocore's reading alone).
 """
 
 from __future__ import annotations
 
+import gc
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -16,7 +18,7 @@ from pathlib import Path
 from keyturn.awsfiles.profiles import native_profiles, read_files
 from keyturn.clock import system_clock
 
-RUNS = 5
+RUNS = 9
 
 
 def write_files(folder: Path, count: int) -> tuple[Path, Path]:
@@ -54,14 +56,12 @@ def write_files(folder: Path, count: int) -> tuple[Path, Path]:
     return files
 
 
-def best(run: Callable[[], object]) -> float:
-    """The shortest of several runs, in seconds."""
-    times = []
-    for _ in range(RUNS):
-        begun = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - begun)
-    return min(times)
+def seconds(run: Callable[[], object]) -> float:
+    """Processor time of one run, from a clean heap."""
+    gc.collect()
+    begun = time.process_time()
+    run()
+    return time.process_time() - begun
 
 
 def main() -> None:
@@ -73,12 +73,19 @@ def main() -> None:
         environ = {"HOME": name}
         os.environ["AWS_CONFIG_FILE"] = str(config)
         os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(credentials)
-        ours = best(lambda: native_profiles(read_files(config, credentials), environ, system_clock()))
-        reading = best(lambda: read_files(config, credentials))
-        theirs = best(lambda: Session().full_config)
+        rounds = [
+            (
+                seconds(lambda: read_files(config, credentials)),
+                seconds(lambda: native_profiles(read_files(config, credentials), environ, system_clock())),
+                seconds(lambda: Session().full_config),
+            )
+            for _ in range(RUNS)
+        ]
+    reading, ours, theirs = (statistics.median(column) for column in zip(*rounds, strict=True))
+    ratio = statistics.median(mine / other for _, mine, other in rounds)
     sys.stdout.write(
         f"{count} profiles: read {reading * 1000:.0f} ms, read and classified {ours * 1000:.0f} ms, "
-        f"botocore's loader {theirs * 1000:.0f} ms, ratio {ours / theirs:.2f}\n"
+        f"botocore's loader {theirs * 1000:.0f} ms, ratio {ratio:.2f}\n"
     )
 
 

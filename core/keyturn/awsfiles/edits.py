@@ -223,7 +223,7 @@ def _only_section(text: bytes, section: str) -> dict[str, str] | None:
         return None
     if len(sections) > 1 or sections[0].name != section:
         raise UsageError(f"a new text for [{section}]", "it holds another section")
-    return {item.key: item.value for item in sections[0].items}
+    return sections[0].values
 
 
 def _refuse_default(document: Document, section: str) -> None:
@@ -252,7 +252,7 @@ def _proved(document: Document, data: bytes, section: str, expected: dict[str, s
 
 
 def _values(section: Section | None) -> dict[str, str] | None:
-    return None if section is None else {item.key: item.value for item in section.items}
+    return None if section is None else section.values
 
 
 def _others(document: Document, section: str) -> list[tuple[str, dict[str, str] | None]]:

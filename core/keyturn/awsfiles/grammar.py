@@ -45,23 +45,43 @@ class Item(NamedTuple):
         return f"Item({self.key!r}, line={self.line})"
 
 
-class Section(NamedTuple):
+Row = tuple[str, str, int, int]
+"""An :class:`Item` as the reader leaves it: plain tuples of plain values cost the garbage collector nothing."""
+
+
+@final
+class Section:
     """One header and what stands below it, up to the next header."""
 
-    name: str
-    """The text between the brackets, as configparser takes it."""
-    line: int
-    """1-based line of the header."""
-    line_end: int
-    """1-based last line before the next header."""
-    start: int
-    """Offset of the header line in the file's bytes."""
-    end: int
-    """Offset of the next header line, or the length of the file."""
-    items: tuple[Item, ...]
+    __slots__ = ("_rows", "end", "line", "line_end", "name", "start")
+
+    def __init__(
+        self, name: str, rows: tuple[Row, ...], *, line: int, line_end: int, start: int, end: int
+    ) -> None:
+        self.name = name
+        """The text between the brackets, as configparser takes it."""
+        self.line = line
+        """1-based line of the header."""
+        self.line_end = line_end
+        """1-based last line before the next header."""
+        self.start = start
+        """Offset of the header line in the file's bytes."""
+        self.end = end
+        """Offset of the next header line, or the length of the file."""
+        self._rows = rows
 
     def __repr__(self) -> str:
         return f"Section({self.name!r}, line={self.line}, items={self.items!r})"
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The settings of this section, without what `[DEFAULT]` adds, in the order of the file."""
+        return tuple([Item(*row) for row in self._rows])
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The values of :attr:`items` by key."""
+        return {row[0]: row[1] for row in self._rows}
 
     def text(self, document: Document) -> bytes:
         """The section's bytes in the file it was read from."""
@@ -69,7 +89,10 @@ class Section(NamedTuple):
 
     def item(self, key: str) -> Item | None:
         """The setting `key` of this section, without what `[DEFAULT]` adds."""
-        return next((item for item in self.items if item.key == key), None)
+        for row in self._rows:
+            if row[0] == key:
+                return Item(*row)
+        return None
 
 
 class Settings(dict[str, Value]):
@@ -135,8 +158,8 @@ def parse(data: bytes, path: str = "", kind: FileKind = FileKind.CONFIG) -> Docu
     last = len(offsets) - 1
     ends = [*(line for _, line, _ in reader.found[1:]), last + 1]
     sections = tuple(
-        Section(name, line, end - 1, offsets[line - 1], offsets[end - 1], tuple(items))
-        for (name, line, items), end in zip(reader.found, ends, strict=False)
+        Section(name, tuple(rows), line=line, line_end=end - 1, start=offsets[line - 1], end=offsets[end - 1])
+        for (name, line, rows), end in zip(reader.found, ends, strict=False)
     )
     document = Document(data, path, kind, sections)
     _check_blocks(reader.blocks, document, text)
@@ -145,9 +168,11 @@ def parse(data: bytes, path: str = "", kind: FileKind = FileKind.CONFIG) -> Docu
 
 def settings_of(document: Document, section: Section) -> Settings:
     """A section's settings as botocore has them: `[DEFAULT]` shows through, nested blocks are dicts."""
-    found = Settings()
-    for item in section.items:
-        found[item.key] = nested(item.value) if item.value[:1] == "\n" else item.value
+    values = section.values
+    found = Settings(values)
+    for key, value in values.items():
+        if value[:1] == "\n":
+            found[key] = nested(value)
     for key, item in document.defaults.items():
         if key not in found:
             found[key] = nested(item.value) if item.value[:1] == "\n" else item.value
@@ -204,7 +229,7 @@ class _Reader:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.found: list[tuple[str, int, list[Item]]] = []
+        self.found: list[tuple[str, int, list[Row]]] = []
         """Header, its line, its settings."""
         self.blocks: list[tuple[str, Item]] = []
         """Section and setting of each nested block."""
@@ -273,11 +298,11 @@ class _Reader:
         if not self.key:
             return
         value = self.parts[0] if len(self.parts) == 1 else "\n".join(self.parts)
-        item = Item(self.key, value, self.line, self.line_end)
+        row = (self.key, value, self.line, self.line_end)
         section = self.found[-1]
-        section[2].append(item)
+        section[2].append(row)
         if value[:1] == "\n":
-            self.blocks.append((section[0], item))
+            self.blocks.append((section[0], Item(*row)))
         self.key = ""
 
 

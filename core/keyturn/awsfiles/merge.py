@@ -15,7 +15,7 @@ def settings(document: Document) -> dict[str, dict[str, str]]:
     """Each section's own settings, nested blocks unparsed; all `[DEFAULT]` sections together."""
     found: dict[str, dict[str, str]] = {}
     for section in document.sections:
-        found.setdefault(section.name, {}).update((item.key, item.value) for item in section.items)
+        found.setdefault(section.name, {}).update(section.values)
     return found
 
 

@@ -11,7 +11,7 @@ from keyturn.awsfiles.grammar import FileKind, Settings
 from keyturn.awsfiles.items import CREDENTIAL_KEYS, FoundItem, credential_items, dependants
 from keyturn.awsfiles.resolve import Resolver, Way
 from keyturn.awsfiles.shared import SharedConfig, read_files
-from keyturn.model import Key, Kind, Origin, Profile, Session
+from keyturn.model import Key, Kind, Origin, Profile, Rotation, Session
 
 __all__ = [
     "CREDENTIAL_KEYS",
@@ -25,6 +25,8 @@ __all__ = [
 
 #: Where tools that write temporary keys into the credentials file note their end.
 _EXPIRY_KEYS = ("aws_expiration", "x_security_token_expires", "expiration")
+#: What has a rotation is known to the index only. Frozen, so one does for all rows.
+_NO_ROTATION = Rotation()
 #: Settings beside temporary keys that tell that they came from an MFA code.
 _MFA_SIGNS = ("mfa_serial", "aws_mfa_device")
 
@@ -75,6 +77,7 @@ class _Rows:
             duration_seconds=_seconds(settings),
             plaintext_key=own_key is not None,
             problem=way.problem,
+            rotation=_NO_ROTATION,
             needs_person=way.prompts,
             origin=self._origin(name, way),
         )
@@ -155,8 +158,9 @@ def _role(settings: Settings, kind: Kind) -> str | None:
 
 def _seconds(settings: Settings) -> int | None:
     """`duration_seconds`; botocore passes over what is no whole number."""
+    text = _text(settings, "duration_seconds")
     try:
-        return int(_text(settings, "duration_seconds") or "")
+        return None if text is None else int(text)
     except ValueError:
         return None
 

@@ -6,6 +6,7 @@ keys of the credentials file, login, process, keys of the config file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from keyturn import keyid
@@ -55,6 +56,14 @@ class Resolver:
         self._profiles = shared.profiles
         self._sessions = shared.sso_sessions
         self._own: dict[str, Way] = {}
+        self._steps: tuple[Callable[[str, Settings], Way | None], ...] = (
+            _web_identity,
+            self._sso,
+            self._keys_of_credentials,
+            _login,
+            _process,
+            self._keys_of_config,
+        )
 
     def way(self, name: str) -> Way:
         """The way to the credentials of the profile `name`, which exists."""
@@ -127,22 +136,21 @@ class Resolver:
 
     def _find_own(self, name: str) -> Way:
         settings = self._profiles[name]
-        steps = (
-            _web_identity,
-            self._sso,
-            self._keys_of_credentials,
-            _login,
-            _process,
-            self._keys_of_config,
-            _nothing,
-        )
-        return next(way for step in steps if (way := step(name, settings)) is not None)
+        for step in self._steps:
+            way = step(name, settings)
+            if way is not None:
+                return way
+        return _nothing(settings)
 
-    def _keys_of_credentials(self, name: str, _: Settings) -> Way | None:
+    def _keys_of_credentials(self, name: str, settings: Settings) -> Way | None:
+        if "aws_access_key_id" not in settings:
+            return None
         section = self._shared.definitions[name].credentials
         return _keys(name, self._shared.credentials, section, FileKind.CREDENTIALS)
 
-    def _keys_of_config(self, name: str, _: Settings) -> Way | None:
+    def _keys_of_config(self, name: str, settings: Settings) -> Way | None:
+        if "aws_access_key_id" not in settings:
+            return None
         section = self._shared.definitions[name].config
         return _keys(name, self._shared.config, section, FileKind.CONFIG)
 
@@ -210,7 +218,7 @@ def _process(name: str, settings: Settings) -> Way | None:
     return Way(Kind.PROCESS, name, decider="credential_process")
 
 
-def _nothing(_: str, settings: Settings) -> Way:
+def _nothing(settings: Settings) -> Way:
     """No credentials, at most a bearer token: botocore goes on to what the machine itself may have."""
     alone = "aws_secret_access_key" in settings
     problem = "aws_secret_access_key stands without aws_access_key_id" if alone else None

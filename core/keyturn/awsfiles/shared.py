@@ -42,14 +42,18 @@ class SharedConfig:
     """By profile, in the order in which botocore meets them."""
     problems: tuple[FileProblem, ...] = ()
     """Files that AWS tools refuse, or that cannot be read."""
-    warnings: tuple[FileProblem, ...] = ()
-    """Lines that AWS tools silently pass over, or read otherwise than they look."""
 
     @property
     def profiles(self) -> dict[str, Settings]:
         """The settings of each profile, the credentials file over the config file."""
         profiles: dict[str, Settings] = self.full_config["profiles"]
         return profiles
+
+    @property
+    def warnings(self) -> tuple[FileProblem, ...]:
+        """Lines that AWS tools silently pass over, or read otherwise than they look. Worked out at each call."""
+        found = _warnings(self.config, self.config_path)
+        return (*found, *_default_warning(self.credentials, self.credentials_path))
 
     @property
     def sso_sessions(self) -> dict[str, Settings]:
@@ -125,7 +129,6 @@ def combine(
         full,
         definitions,
         problems,
-        (*_warnings(config, config_path), *_default_warning(credentials, credentials_path)),
     )
 
 
