@@ -88,7 +88,7 @@ class Keeper:
             files=SharedFiles(places.locks_dir, keep=history.keep),
             index=index,
             activity=Activity(places.state_dir / "activity.jsonl"),
-            aws=aws or BotoFactory(environ),
+            aws=aws or BotoFactory(),
             program=lambda: program(environ),
             winner=winner,
         )

@@ -31,6 +31,13 @@ class FakeKeeper:
     asked: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    tended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def withdraw_expired(self) -> object:
+        self.tended.release()
+        if "withdraw" in self.errors:
+            raise self.errors["withdraw"]
+        return ()
 
     def privileged(self, op: str, args: Mapping[str, object]) -> object:
         self.asked.append((op, args))

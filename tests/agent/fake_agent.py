@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 
 class Keeper:
+    def withdraw_expired(self) -> object:
+        return ()
+
     def privileged(self, op: str, args: Mapping[str, object]) -> object:
         if op == "die":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -303,3 +303,12 @@ def test_an_agent_out_of_reach_leaves_the_socket_of_its_successor_alone(serve: S
         successor.bind(str(agent.path))
         assert agent.has_ended()
         assert agent.path.is_socket()
+
+
+def test_deliveries_that_have_ended_are_looked_for_again_and_again_whatever_goes_wrong(serve: Serve) -> None:
+    agent = serve(limits=Limits(tick=0.01, tending=0.01))
+    agent.keeper.errors["withdraw"] = RuntimeError("no")
+    for _ in range(3):
+        assert agent.keeper.tended.acquire(timeout=10)
+    assert client.is_answering(agent.path)
+    assert agent.reported

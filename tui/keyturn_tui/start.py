@@ -141,6 +141,8 @@ def _in_sandbox(words: list[str]) -> int:
         os.environ.update(sandbox.environ)
         try:
             if not _PRINTS_AND_ENDS.intersection(words):
+                if sys.stderr.isatty():
+                    _say("Making a sandbox, a few seconds ...")
                 furnish(sandbox, os.environ)
             return _run(words)
         finally:

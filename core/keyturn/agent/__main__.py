@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 from keyturn.agent.process import be_the_agent
@@ -12,11 +13,13 @@ from keyturn.secret import Secret
 def open_keeper(
     environ: Mapping[str, str], passphrase: Secret | None, recovery_key: Secret | None
 ) -> KeeperPort:
-    """The keeper of `environ`, with the vault open in this process."""
+    """The keeper of `environ`, with the vault open in this process, and boto3 on its way into memory."""
+    from keyturn.aws.client import warm_up
     from keyturn.keeper import Keeper
 
     keeper = Keeper.from_environ(environ, use_agent=False)
     keeper.unlock_here(passphrase=passphrase, recovery_key=recovery_key)
+    threading.Thread(target=warm_up, daemon=True).start()
     return keeper
 
 

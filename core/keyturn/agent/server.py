@@ -33,6 +33,9 @@ class KeeperPort(Protocol):
     def credential_process(self, name: str) -> str:
         """The finished credential document of a profile, one line."""
 
+    def withdraw_expired(self) -> object:
+        """Take what was delivered and has ended out of the credentials file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -52,6 +55,8 @@ class Limits:
     """Seconds that acts under way are given when the agent ends."""
     tick: float = 1.0
     """Seconds between two looks at the wall clock, which may jump."""
+    tending: float = 15.0
+    """Seconds between two looks for deliveries that have ended."""
 
 
 @dataclass(slots=True)
@@ -98,6 +103,7 @@ class AgentServer:
         self._change = threading.Condition()
         self._acts = 0
         self._generation = 0
+        self._tend_at = 0.0
 
     def serve(self) -> None:
         """Answer until the end. Afterwards nobody can connect; whoever asked to lock stays connected until the process
@@ -114,6 +120,7 @@ class AgentServer:
                     elif key.fd in self._callers:
                         self._listen(self._callers[key.fd])
                 self._drop_late()
+                self._tend()
                 if not self._listener.is_reachable():
                     self._ending = True
         finally:
@@ -140,6 +147,17 @@ class AgentServer:
     def _patience(self) -> float:
         left = (self._since + self._limits.life - self._clock()).total_seconds()
         return max(0.0, min(left, self._limits.tick))
+
+    def _tend(self) -> None:
+        if time.monotonic() >= self._tend_at:
+            self._tend_at = time.monotonic() + self._limits.tending
+            self._pool.submit(self._withdraw)
+
+    def _withdraw(self) -> None:
+        try:
+            self._keeper.withdraw_expired()
+        except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
+            self._report(error)
 
     # -- reading
 

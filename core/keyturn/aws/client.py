@@ -149,9 +149,9 @@ _CALL_NAMES = {
 class BotoFactory:
     """Makes :class:`Boto` views, one botocore session each, since those are not safe to share while being made."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+    def __init__(self) -> None:
         self._making = threading.Lock()
+        self._loader: Any = None
 
     def __call__(self, profile: str | None, region: str | None) -> Aws:
         """A view through `profile` of the shared files, or of none where `profile` is None or the files are unusable."""
@@ -165,8 +165,16 @@ class BotoFactory:
                 session.get_scoped_config()
             except BotoCoreError:
                 session = _bare_session()
+            self._share_models(session)
             chosen = region or session.get_config_variable("region") or None
         return Boto(session, chosen)
+
+
+    def _share_models(self, session: Session) -> None:
+        """Has all sessions read each service's model once; it is most of the cost of a client."""
+        if self._loader is None:
+            self._loader = session.get_component("data_loader")
+        session.register_component("data_loader", self._loader)
 
 
 def winner(profile: str) -> tuple[str, str]:
@@ -213,7 +221,7 @@ def _bare_session() -> Session:
 
 
 def warm_up() -> None:
-    """Loads boto3's weight ahead of the first call; for a worker with nothing better to do."""
+    """Loads boto3's weight ahead of the first call; for a thread with nothing better to do."""
     import boto3  # noqa: F401  # the import is the work
 
 
