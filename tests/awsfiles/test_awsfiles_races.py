@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +16,14 @@ import pytest
 
 from keyturn.awsfiles.document import FileKind, parse, set_items
 from keyturn.awsfiles.store import SharedFiles
+from tests.needs import needs
 
 WRITER = """
     import sys
     from pathlib import Path
     from keyturn.awsfiles.document import FileKind, set_items
     from keyturn.awsfiles.store import SharedFiles
+from tests.needs import needs
 
     locks, path, name, count = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     files = SharedFiles(locks, keep=lambda *_: None)
@@ -76,6 +77,12 @@ def finish(processes: list[subprocess.Popen[str]]) -> None:
     for process in processes:
         _, errors = process.communicate(timeout=100)
         assert process.returncode == 0, errors
+
+
+def missing(what: str) -> None:
+    if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 def keys_of(path: Path) -> set[str]:
@@ -172,14 +179,8 @@ def test_killed_at_any_system_call_the_file_is_old_or_new_and_the_next_edit_work
         ]
         return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
 
-    if (
-        shutil.which("strace") is None
-        or subprocess.run(["strace", "true"], capture_output=True, check=False).returncode
-    ):
-        reason = "strace is not installed, or may not trace here"
-        if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    if subprocess.run([needs("strace"), "true"], capture_output=True, check=False).returncode:
+        missing("strace may not trace here (ptrace is forbidden)")
     old = OLD if present else None
     new = set_items(parse(old or b""), "profile common", {"k_x_0": "here"})
     killed = 0
