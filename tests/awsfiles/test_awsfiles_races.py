@@ -23,7 +23,6 @@ WRITER = """
     from pathlib import Path
     from keyturn.awsfiles.document import FileKind, set_items
     from keyturn.awsfiles.store import SharedFiles
-from tests.needs import needs
 
     locks, path, name, count = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     files = SharedFiles(locks, keep=lambda *_: None)
