@@ -80,17 +80,22 @@ class Keeper:
             expected_generation=lambda: index.load().vault_generation,
         )
         history = History(places.history_dir, vault.seal, clock)
+        seen: dict[str, tuple[str, ...]] = {}
+        files = SharedFiles(
+            places.locks_dir, keep=history.keep, known_sections=lambda path: seen.get(str(path), ())
+        )
         desk = Desk(
             places=places,
             environ=environ,
             clock=clock,
             vault=vault,
-            files=SharedFiles(places.locks_dir, keep=history.keep),
+            files=files,
             index=index,
             activity=Activity(places.state_dir / "activity.jsonl"),
             aws=aws or BotoFactory(),
             program=lambda: program(environ),
             winner=winner,
+            seen=seen,
         )
         return cls(desk, use_agent=use_agent)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 #: Ids of the old format, which do not encode an account.
 _OLD = ("I", "J")
@@ -19,7 +18,7 @@ def account_of(key_id: str) -> str | None:
         return None
     try:
         number = int.from_bytes(base64.b32decode(body)[:6], "big")
-    except binascii.Error:
+    except ValueError:
         return None
     return format((number & 0x7FFFFFFFFF80) >> 7, "012d")
 

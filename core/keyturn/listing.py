@@ -171,9 +171,10 @@ def account_in(arn: str) -> str | None:
 def row_table(row: Profile, vault: VaultState, now: datetime) -> dict[str, Any]:
     """One profile as `list --json` prints it (product.md); null where unknown, never a secret."""
     session, rotation = row.session, row.rotation
-    key_id = session.key_id if session else row.key.key_id if row.key else None
+    own = row.key.key_id if row.key else None
+    key_id = (session.key_id if session else None) or own
     if row.delivers_key or row.plaintext_key:
-        key_id = row.key.key_id if row.key else key_id
+        key_id = own or key_id
     return {
         "name": row.name,
         "managed": row.managed,

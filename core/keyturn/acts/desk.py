@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keyturn import ownfile, reading
 from keyturn.activity import Act, Activity
@@ -40,8 +40,16 @@ class Desk:
     winner: Callable[[str], tuple[str, str]]
     """Which of botocore's providers answers for a profile, and the line where it is a process."""
 
+    seen: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Sections of each shared file when this process last read it, so that the writer knows a truncated file."""
+
     def read(self) -> reading.Reading:
-        return reading.read(self.places, self.environ, self.clock())
+        """Reads everything anew."""
+        found = reading.read(self.places, self.environ, self.clock())
+        for document in (found.shared.config, found.shared.credentials):
+            if document is not None:
+                self.seen[document.path] = tuple(section.name for section in document.sections)
+        return found
 
     def require_open(self) -> None:
         """Makes sure that the vault is there and open in this process.

@@ -108,7 +108,7 @@ def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, st
         ),
         ("Region", row.region),
         ("MFA", row.mfa_serial),
-        ("Session", session.key_id if session else None),
+        ("Session", (session.key_id or None) if session else None),
         ("Identity", session.arn if session else None),
         ("Delivery", _delivery(row)),
         ("Renewal", str(row.renew) if row.renew else None),
