@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from textual.message import Message
 from textual.pilot import Pilot
 from textual.screen import Screen
 
@@ -106,10 +107,11 @@ def drive() -> Drive:
         size: tuple[int, int] = WIDE,
         options: Options | None = None,
         environ: dict[str, str] | None = None,
+        hook: Callable[[Message], None] | None = None,
     ) -> AsyncIterator[Driven]:
         chosen = options or Options()
         app = KeyturnApp(keeper, chosen, terminal_for(environ or UTF8, chosen))
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, message_hook=hook) as pilot:
             driven = Driven(app, pilot, keeper)
             await driven.settle()
             yield driven

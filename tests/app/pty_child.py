@@ -1,6 +1,6 @@
 """The app over the keeper in memory, as a process of its own: for tests on a real pty, and to look at.
 
-`python -m tests.app.pty_child believable|NUMBER [open|absent|locked] [--ascii] [--read-only]`
+`python -m tests.app.pty_child believable|hostile|crash|NUMBER [open|absent|locked] [--ascii] [--read-only] [--no-mouse]`
 """
 
 from __future__ import annotations
@@ -16,6 +16,22 @@ from keyturn_tui.terminal import Options
 from tests.app.memory_keeper import MemoryKeeper, believable, many
 
 
+class CrashingKeeper(MemoryKeeper):
+    """Its clock fails on the event loop once the list is shown, with a secret in a local variable and the message."""
+
+    def now(self) -> datetime:
+        canary = "canary-" + "secret"
+        if self.crashing:
+            raise ValueError(canary)
+        return super().now()
+
+    crashing = False
+
+    def stop(self, name: str) -> str:
+        self.crashing = True
+        return super().stop(name)
+
+
 def main() -> int:
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     vault = VaultState(words[1]) if len(words) > 1 else VaultState.OPEN
@@ -25,10 +41,18 @@ def main() -> int:
         keeper = MemoryKeeper(
             believable(), vault=vault, problems=[problem], keyring="Secret Service", home=home
         )
+    elif words[0] == "hostile":
+        from tests.app.test_app_hostile import PROBLEMS, PROFILES
+
+        keeper = MemoryKeeper(PROFILES, problems=PROBLEMS, home=home)
+    elif words[0] == "crash":
+        keeper = CrashingKeeper(believable(), home=home)
     else:
         now = datetime.now(UTC)
         keeper = MemoryKeeper(many(int(words[0]), now), vault=vault, now=None, home=home)
-    options = Options(ascii="--ascii" in sys.argv, read_only="--read-only" in sys.argv)
+    options = Options(
+        ascii="--ascii" in sys.argv, read_only="--read-only" in sys.argv, mouse="--no-mouse" not in sys.argv
+    )
     return run(options, os.environ, keeper)
 
 

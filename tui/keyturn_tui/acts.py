@@ -87,6 +87,7 @@ class Acts:
 
     async def refresh(self, name: str) -> None:
         """A new session for one profile."""
+        self._ask_again()
         await self._on_profile(name, f"refresh of {name}", partial(self._refresh, name))
 
     async def sign_in(self, profile: Profile) -> None:
@@ -95,6 +96,7 @@ class Acts:
         if not profile.mfa_serial:
             await self.refresh(name)
             return
+        self._ask_again()
         need = NeedsMfa(f"refresh of {name}", profile=name, serial=profile.mfa_serial)
         await self._on_profile(name, f"refresh of {name}", partial(self._refresh, name, first=need))
 
@@ -171,6 +173,11 @@ class Acts:
         run = self._release if profile.managed else self._adopt
         verb = "release" if profile.managed else "adopt"
         await self._plain(f"{verb} of {profile.name}", partial(run, profile.name))
+
+    def _ask_again(self) -> None:
+        """A new act of a person: what was declined before may be asked again, unless that act still runs."""
+        if not self._desk.working:
+            self._declined.clear()
 
     async def _lock(self) -> str:
         await self._desk.bridge.ask(self._desk.keeper.lock, Lane.PERSON)
@@ -325,8 +332,6 @@ class Acts:
         """Run a conversation about one profile, marked as working meanwhile; its failure stays in the row."""
         if name in self._desk.working:
             return False
-        if not self._desk.working:
-            self._declined.clear()
         self._desk.begin(name)
         self._front.redraw()
         try:

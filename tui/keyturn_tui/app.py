@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ from keyturn_tui import theme
 from keyturn_tui.acts import Acts
 from keyturn_tui.bridge import Bridge, KeeperPort, Lane
 from keyturn_tui.desk import Desk
-from keyturn_tui.discreet import Discreet
+from keyturn_tui.discreet import Discreet, leave_lost_terminal
 from keyturn_tui.messages import Answer
 from keyturn_tui.palette import Commands
 from keyturn_tui.plain import AsciiFilter
@@ -206,5 +207,7 @@ def run(options: Options, environ: Mapping[str, str] | None = None, keeper: Keep
     app.run(mouse=options.mouse)
     app.desk.bridge.drain(DRAIN)
     if app.fault is not None:
-        sys.stderr.write(f"keyturn: {app.fault}\n")
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"keyturn: {app.fault}\n")
+    leave_lost_terminal()
     return app.return_code or 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from pathlib import Path
 
 from textual.app import App
+from textual.worker import WorkerFailed
 
 from keyturn import log
 
@@ -20,7 +23,7 @@ class Discreet(App[None], inherit_bindings=False):
     """What is said after a crash; None if there was none."""
 
     def _handle_exception(self, error: Exception) -> None:
-        cause = error.__cause__ if type(error).__name__ == "WorkerFailed" and error.__cause__ else error
+        cause = error.error if isinstance(error, WorkerFailed) else error
         log.unforeseen(cause)
         self.fault = _one_line(cause)
         super()._handle_exception(error)
@@ -38,6 +41,17 @@ class Discreet(App[None], inherit_bindings=False):
 
     def action_screenshot(self, filename: str | None = None, path: str | None = None) -> None:
         """No pictures of a screen that shows account numbers and, once, a recovery key."""
+
+
+def leave_lost_terminal() -> None:
+    """Where the line was dropped, what is still to be written to it would make the interpreter's own end fail."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
 
 
 def _one_line(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 #: Each role, as (theme variable of its colour, text style). The style tells roles apart where there is no colour.
 ROLES: dict[str, tuple[str, str]] = {
@@ -117,7 +117,8 @@ def _theme(name: str) -> Theme:
         "border-blurred": found["border"],
     }
     if name == PLAIN:
-        widgets["input-cursor-text-style"] = "reverse"
+        # Textual's style sheet asks for what its own ANSI theme defines.
+        widgets = {**BUILTIN_THEMES["ansi-dark"].variables, **widgets, "input-cursor-text-style": "reverse"}
     return Theme(
         name=name,
         primary=found["state-working"],
