@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol, TypeVar
-
-from textual.screen import Screen
+from typing import Any, TypeVar
 
 from keyturn.errors import (
     FileChanged,
@@ -25,6 +23,7 @@ from keyturn.secret import Secret
 from keyturn.text import safe
 from keyturn_tui.bridge import Lane
 from keyturn_tui.desk import Desk
+from keyturn_tui.front import Front
 from keyturn_tui.screens.confirm import ConfirmScreen
 from keyturn_tui.screens.mfa import MfaScreen
 from keyturn_tui.screens.new_vault import NewVaultScreen
@@ -33,42 +32,6 @@ from keyturn_tui.screens.unlock import UnlockScreen
 from keyturn_tui.screens.words import WordsScreen
 
 T = TypeVar("T")
-
-
-class Front(Protocol):
-    """What a conversation needs of the app."""
-
-    async def ask_person(self, screen: Screen[T]) -> T | None:
-        """Show a dialog and wait for its answer; None where it was cancelled."""
-        ...
-
-    def say(self, text: str, role: str = "text") -> None:
-        """Put a sentence on the message line."""
-        ...
-
-    def start(self, conversation: Coroutine[Any, Any, Any]) -> None:
-        """Begin a conversation beside whatever else goes on."""
-        ...
-
-    def open_palette(self) -> None:
-        """Open the command palette."""
-        ...
-
-    def next_theme(self) -> None:
-        """Change the colours."""
-        ...
-
-    def redraw(self) -> None:
-        """What is being worked on, or what failed, is different now."""
-        ...
-
-    async def look(self) -> None:
-        """Take a new snapshot and show it."""
-        ...
-
-    def own_fault(self, what: str, error: Exception) -> None:
-        """Record an error that is keyturn's own."""
-        ...
 
 
 class Declined(Exception):  # a person's answer, not an error

@@ -7,12 +7,11 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, TypeVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette, Provider
+from textual.command import Provider
 from textual.filter import LineFilter
 from textual.screen import Screen
 
@@ -24,13 +23,13 @@ from keyturn_tui import theme
 from keyturn_tui.acts import Acts
 from keyturn_tui.bridge import Bridge, KeeperPort, Lane
 from keyturn_tui.desk import Desk
-from keyturn_tui.discreet import Discreet, leave_lost_terminal
+from keyturn_tui.discreet import leave_lost_terminal
 from keyturn_tui.messages import Answer
 from keyturn_tui.palette import Commands
 from keyturn_tui.plain import AsciiFilter
 from keyturn_tui.rows import Catalog, catalog
-from keyturn_tui.screens.action_screen import ActionScreen
 from keyturn_tui.screens.main import MainScreen
+from keyturn_tui.stage import Stage
 from keyturn_tui.terminal import Options, Terminal, terminal_for
 from keyturn_tui.ticker import Ticker
 
@@ -40,8 +39,8 @@ T = TypeVar("T")
 DRAIN = 10.0
 
 
-class KeyturnApp(Discreet, App[None], inherit_bindings=False):
-    """Holds the desk and the screens, and is the `acts.Front`."""
+class KeyturnApp(Stage, inherit_bindings=False):
+    """Holds the desk and the screens, routes answers and keeps time."""
 
     CSS = theme.APP_CSS
     TITLE = "keyturn"
@@ -111,67 +110,6 @@ class KeyturnApp(Discreet, App[None], inherit_bindings=False):
         if await self.desk.bridge.ask(self.desk.keeper.changed, Lane.LOOK):
             await self.look()
 
-    async def ask_person(self, screen: Screen[T]) -> T | None:
-        """See `acts.Front`."""
-        return await self.push_screen_wait(screen)
-
-    def start(self, conversation: Coroutine[Any, Any, Any]) -> None:
-        """See `acts.Front`."""
-        self.run_worker(conversation)
-
-    def say(self, text: str, role: str = "text") -> None:
-        """See `acts.Front`."""
-        for screen in self._action_screens():
-            screen.show_message(text, role)
-
-    def redraw(self) -> None:
-        """See `acts.Front`."""
-        for screen in self._action_screens():
-            screen.redraw()
-
-    def tick(self) -> None:
-        """A second has passed."""
-        for screen in self._action_screens():
-            screen.tick()
-
-    def own_fault(self, what: str, error: Exception) -> None:
-        """See `acts.Front`."""
-        log.unforeseen(error)
-        self.say(
-            f"{safe(what)}: a fault of keyturn itself ({type(error).__name__}); keyturn.log says where.",
-            "error",
-        )
-
-    def open_palette(self) -> None:
-        """See `acts.Front`."""
-        if not CommandPalette.is_open(cast("App[object]", self)):
-            self.push_screen(CommandPalette(id="palette", placeholder="Find an action or a profile"))
-
-    def next_theme(self) -> None:
-        """See `acts.Front`."""
-        names = theme.THEME_NAMES
-        if self.desk.terminal.no_color:
-            self.say("NO_COLOR is set: the terminal's own two colours are used.", "soon")
-            return
-        self.theme = names[(names.index(self.theme) + 1) % len(names)]
-        self.say(f"Theme {self.theme}.")
-
-    def action_quit_hint(self) -> None:
-        """ctrl+c ends most programs; here one key too many should not end a refresh."""
-        self.say("Press q to leave.")
-
-    def run_action_id(self, action_id: str) -> None:
-        """Run an action of the registry on the screen that has them."""
-        screen = self.screen
-        if isinstance(screen, ActionScreen):
-            screen.action_run(action_id)
-
-    def go_to(self, name: str) -> None:
-        """Put the cursor on a profile."""
-        for screen in self._action_screens():
-            if isinstance(screen, MainScreen):
-                screen.choose(name)
-
     async def _first_look(self) -> None:
         await self.look()
         snapshot = self.desk.snapshot
@@ -183,11 +121,6 @@ class KeyturnApp(Discreet, App[None], inherit_bindings=False):
     def _snapshot(self) -> tuple[Snapshot, Catalog]:
         snapshot = self.desk.keeper.snapshot()
         return snapshot, catalog(snapshot)
-
-    def _action_screens(self) -> list[ActionScreen]:
-        return [
-            screen for screen in self.screen_stack if isinstance(screen, ActionScreen) and screen.is_mounted
-        ]
 
 
 def run(options: Options, environ: Mapping[str, str] | None = None, keeper: KeeperPort | None = None) -> int:

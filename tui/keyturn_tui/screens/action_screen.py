@@ -5,8 +5,9 @@ from __future__ import annotations
 from textual.screen import Screen
 
 from keyturn_tui.actions import BY_ID, label_of, method_of, refusal
-from keyturn_tui.acts import Acts, Front
+from keyturn_tui.acts import Acts
 from keyturn_tui.desk import Desk
+from keyturn_tui.front import Front
 from keyturn_tui.messages import ActionPressed
 from keyturn_tui.rows import Entry, Row
 from keyturn_tui.screens.help import HelpScreen

@@ -8,9 +8,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from keyturn_tui.actions import BY_ID, bindings
-from keyturn_tui.acts import Acts, Front
+from keyturn_tui.acts import Acts
 from keyturn_tui.describe import LABEL, Description, describe, describe_file
 from keyturn_tui.desk import Desk
+from keyturn_tui.front import Front
 from keyturn_tui.rows import Entry, Problem, Row
 from keyturn_tui.screens.action_screen import ActionScreen
 from keyturn_tui.widgets.footer import Footer

@@ -10,20 +10,19 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Input
 
 from keyturn.text import safe
 from keyturn_tui.actions import STEADY, bindings, offers
-from keyturn_tui.acts import Acts, Front
+from keyturn_tui.acts import Acts
 from keyturn_tui.cells import Line
-from keyturn_tui.describe import summary
 from keyturn_tui.desk import Desk
+from keyturn_tui.empty import nothing_lines, two_lines
+from keyturn_tui.front import Front
 from keyturn_tui.layout import GUTTER, MIN_HEIGHT, MIN_WIDTH, DetailPlace, columns_for, frame_for
-from keyturn_tui.messages import RowChosen, RowOpened
+from keyturn_tui.messages import RowChosen
 from keyturn_tui.query import parse
-from keyturn_tui.rows import Counts, Entry, Problem, Row, Sort, arrange, count, deadlines, sift
-from keyturn_tui.screens.action_screen import ActionScreen
-from keyturn_tui.screens.detail import DetailScreen
+from keyturn_tui.rows import Counts, Entry, Row, Sort, arrange, count, deadlines, sift
+from keyturn_tui.screens.browsing import BrowsingScreen
 from keyturn_tui.widgets.detail_pane import DetailPane
 from keyturn_tui.widgets.fields import PlainField
 from keyturn_tui.widgets.footer import Footer
@@ -33,7 +32,7 @@ from keyturn_tui.widgets.painted import Painted
 from keyturn_tui.widgets.profile_list import ProfileList
 
 
-class MainScreen(ActionScreen):
+class MainScreen(BrowsingScreen):
     """Holds filter and order; everything else is read from the desk."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings()
@@ -45,7 +44,8 @@ class MainScreen(ActionScreen):
     MainScreen #list-pane:focus-within, MainScreen DetailPane:focus { border: round $state-working; }
     MainScreen.-ascii #list-pane, MainScreen.-ascii DetailPane { border: ascii $border; }
     MainScreen.-bare #list-pane { border: none; }
-    MainScreen.-bare Header, MainScreen.-small .whole, MainScreen #too-small { display: none; }
+    MainScreen.-bare Header, MainScreen.-small .whole, MainScreen #too-small,
+    MainScreen.-small MessageLine, MainScreen.-small Footer { display: none; }
     MainScreen.-small #too-small { display: block; }
     MainScreen #summary { height: 2; }
     MainScreen #filter-row { height: 1; display: none; }
@@ -132,96 +132,6 @@ class MainScreen(ActionScreen):
         message.stop()
         self._describe(message.row)
 
-    def on_row_opened(self, message: RowOpened) -> None:
-        """A second click."""
-        message.stop()
-        self.do_open()
-
-    def on_input_changed(self, message: Input.Changed) -> None:
-        """Each key in the filter field."""
-        message.stop()
-        self._query = parse(message.value)
-        self._sift()
-
-    def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Enter in the filter field: back to the list, filtered."""
-        message.stop()
-        self._close_filter()
-
-    def do_list_down(self) -> None:
-        """`j`: a row down, or a line of a long detail where that has the focus."""
-        self._move(1)
-
-    def do_list_up(self) -> None:
-        """`k`."""
-        self._move(-1)
-
-    def do_list_first(self) -> None:
-        """`g`."""
-        self._list.move_first()
-
-    def do_list_last(self) -> None:
-        """`G`."""
-        self._list.move_last()
-
-    def do_list_half_down(self) -> None:
-        """ctrl+d."""
-        self._list.move_page(0.5)
-
-    def do_list_half_up(self) -> None:
-        """ctrl+u."""
-        self._list.move_page(-0.5)
-
-    def do_list_page_down(self) -> None:
-        """PgDn."""
-        self._list.move_page(1)
-
-    def do_list_page_up(self) -> None:
-        """PgUp."""
-        self._list.move_page(-1)
-
-    def do_pane_next(self) -> None:
-        """Tab: the list, or the detail where it is a pane."""
-        if self._detail.has_focus or self._frame.detail is not DetailPlace.RIGHT:
-            self._list.focus()
-        else:
-            self._detail.focus()
-
-    def do_pane_list(self) -> None:
-        """`1`."""
-        self._list.focus()
-
-    def do_pane_detail(self) -> None:
-        """`2`: the pane, or the screen that stands for it."""
-        if self._frame.detail is DetailPlace.RIGHT:
-            self._detail.focus()
-        else:
-            self.do_open()
-
-    def do_filter(self) -> None:
-        """`/`."""
-        self.add_class("-filtering")
-        self.query_one("#filter", PlainField).focus()
-
-    def do_back(self) -> None:
-        """Esc: out of the filter field, out of the pane, out of a refresh of all, out of the filter; in that order."""
-        field = self.query_one("#filter", PlainField)
-        if field.has_focus:
-            field.value = ""
-            self._close_filter()
-        elif self._detail.has_focus:
-            self._list.focus()
-        elif self.acts.stop_rest():
-            self.front.say("What has begun is finished; the rest is left out.")
-        elif self._query:
-            field.value = ""
-
-    def do_open(self) -> None:
-        """Enter."""
-        if self.query_one("#filter", PlainField).has_focus or self.chosen is None:
-            return
-        self.app.push_screen(DetailScreen(self.desk, self.acts, self.front, self.chosen))
-
     def do_sort(self) -> None:
         """`s`."""
         self._sort = self._sort.following()
@@ -240,14 +150,6 @@ class MainScreen(ActionScreen):
             self._sift()
         self._list.choose(name)
 
-    @property
-    def _list(self) -> ProfileList:
-        return self.query_one("#list", ProfileList)
-
-    @property
-    def _detail(self) -> DetailPane:
-        return self.query_one("#detail", DetailPane)
-
     def _pass_deadlines(self, now: datetime) -> bool:
         """Take off the heap what lies behind `now`; True if that was anything."""
         before = len(self._deadlines)
@@ -258,16 +160,6 @@ class MainScreen(ActionScreen):
     def _depends_on_states(self) -> bool:
         """Whether the rows themselves, not just their cells, are others when some state changes."""
         return self._sort is Sort.ATTENTION or any(term.field == "state" for term in self._query.terms)
-
-    def _move(self, by: int) -> None:
-        if self._detail.has_focus:
-            self._detail.scroll_lines(by)
-        else:
-            self._list.move(by)
-
-    def _close_filter(self) -> None:
-        self.remove_class("-filtering")
-        self._list.focus()
 
     def _fit(self) -> None:
         width, height = self.app.size
@@ -290,7 +182,7 @@ class MainScreen(ActionScreen):
         width, height = self.app.size
         view = self.desk.view()
         rows = sift(self._arranged, self._query, view, self._sort)
-        self._list.show(rows, view, columns_for(width, height), self._nothing())
+        self._list.show(rows, view, columns_for(width, height), nothing_lines(self.desk, self._query))
         self._head(rows)
 
     def _head(self, rows: tuple[Row, ...]) -> None:
@@ -309,25 +201,6 @@ class MainScreen(ActionScreen):
                 pane.border_subtitle = Content(foot)
             self._heading = (title, foot)
 
-    def _nothing(self) -> tuple[Line, ...]:
-        """What is said where the list is empty."""
-        places = self.desk.keeper.places
-        if self.desk.snapshot is None:
-            return ((("  Reading the AWS files…", "muted"),),)
-        if self._query:
-            return ((("  Nothing matches. Esc clears the filter.", "muted"),),)
-        files = [self.desk.shown(str(path)) for path in (places.aws_config, places.aws_credentials)]
-        return (
-            ((f"  No profiles in {safe(files[0])}", "text"),),
-            ((f"  or {safe(files[1])}.", "text"),),
-            (),
-            (("  aws configure sso   adds one for Identity Center", "muted"),),
-            (("  aws configure       adds one with an access key", "muted"),),
-            (("  keyturn --sandbox   tries keyturn with made-up ones", "muted"),),
-            (),
-            (("  The files are read again as soon as they change.", "muted"),),
-        )
-
     def _count(self) -> None:
         view = self.desk.view()
         profiles = self.desk.snapshot.profiles if self.desk.snapshot else ()
@@ -340,14 +213,5 @@ class MainScreen(ActionScreen):
         if self._frame.detail is DetailPlace.RIGHT:
             self._detail.show(row, view)
         elif self._frame.detail is DetailPlace.LINES:
-            self.query_one("#summary", Painted).show(_two_lines(row, self.desk))
+            self.query_one("#summary", Painted).show(two_lines(row, self.desk))
         self.query_one("#footer", Footer).offer(STEADY, offers(row, view), row, view)
-
-
-def _two_lines(row: Row | None, desk: Desk) -> tuple[Line, ...]:
-    if isinstance(row, Entry):
-        return summary(row.profile, desk.view())
-    if isinstance(row, Problem):
-        place = f"{desk.shown(row.problem.path)}:{row.problem.line}"
-        return ((f" {safe(place)}", "error"),), ((f" {safe(row.problem.reason)}", "error"),)
-    return ()

@@ -1,0 +1,132 @@
+"""Moving about in the main screen: cursor, panes, filter field."""
+
+from __future__ import annotations
+
+from textual.widgets import Input
+
+from keyturn_tui.layout import DetailPlace, Frame, frame_for
+from keyturn_tui.messages import RowOpened
+from keyturn_tui.query import Query, parse
+from keyturn_tui.screens.action_screen import ActionScreen
+from keyturn_tui.screens.detail import DetailScreen
+from keyturn_tui.widgets.detail_pane import DetailPane
+from keyturn_tui.widgets.fields import PlainField
+from keyturn_tui.widgets.profile_list import ProfileList
+
+
+class BrowsingScreen(ActionScreen):
+    """Has a list, a detail pane and a filter field; the main screen says what they show."""
+
+    _frame: Frame = frame_for(80, 24)
+    _query: Query = parse("")
+
+    def _sift(self) -> None:
+        """Show the rows that pass the filter."""
+
+    def on_row_opened(self, message: RowOpened) -> None:
+        """A second click."""
+        message.stop()
+        self.do_open()
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        """Each key in the filter field."""
+        message.stop()
+        self._query = parse(message.value)
+        self._sift()
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Enter in the filter field: back to the list, filtered."""
+        message.stop()
+        self._close_filter()
+
+    def do_list_down(self) -> None:
+        """`j`: a row down, or a line of a long detail where that has the focus."""
+        self._move(1)
+
+    def do_list_up(self) -> None:
+        """`k`."""
+        self._move(-1)
+
+    def do_list_first(self) -> None:
+        """`g`."""
+        self._list.move_first()
+
+    def do_list_last(self) -> None:
+        """`G`."""
+        self._list.move_last()
+
+    def do_list_half_down(self) -> None:
+        """ctrl+d."""
+        self._list.move_page(0.5)
+
+    def do_list_half_up(self) -> None:
+        """ctrl+u."""
+        self._list.move_page(-0.5)
+
+    def do_list_page_down(self) -> None:
+        """PgDn."""
+        self._list.move_page(1)
+
+    def do_list_page_up(self) -> None:
+        """PgUp."""
+        self._list.move_page(-1)
+
+    def do_pane_next(self) -> None:
+        """Tab: the list, or the detail where it is a pane."""
+        if self._detail.has_focus or self._frame.detail is not DetailPlace.RIGHT:
+            self._list.focus()
+        else:
+            self._detail.focus()
+
+    def do_pane_list(self) -> None:
+        """`1`."""
+        self._list.focus()
+
+    def do_pane_detail(self) -> None:
+        """`2`: the pane, or the screen that stands for it."""
+        if self._frame.detail is DetailPlace.RIGHT:
+            self._detail.focus()
+        else:
+            self.do_open()
+
+    def do_filter(self) -> None:
+        """`/`."""
+        self.add_class("-filtering")
+        self.query_one("#filter", PlainField).focus()
+
+    def do_back(self) -> None:
+        """Esc: out of the filter field, out of the pane, out of a refresh of all, out of the filter; in that order."""
+        field = self.query_one("#filter", PlainField)
+        if field.has_focus:
+            field.value = ""
+            self._close_filter()
+        elif self._detail.has_focus:
+            self._list.focus()
+        elif self.acts.stop_rest():
+            self.front.say("What has begun is finished; the rest is left out.")
+        elif self._query:
+            field.value = ""
+
+    def do_open(self) -> None:
+        """Enter."""
+        if self.query_one("#filter", PlainField).has_focus or self.chosen is None:
+            return
+        self.app.push_screen(DetailScreen(self.desk, self.acts, self.front, self.chosen))
+
+    @property
+    def _list(self) -> ProfileList:
+        return self.query_one("#list", ProfileList)
+
+    @property
+    def _detail(self) -> DetailPane:
+        return self.query_one("#detail", DetailPane)
+
+    def _move(self, by: int) -> None:
+        if self._detail.has_focus:
+            self._detail.scroll_lines(by)
+        else:
+            self._list.move(by)
+
+    def _close_filter(self) -> None:
+        self.remove_class("-filtering")
+        self._list.focus()
