@@ -7,7 +7,7 @@ import copy
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from keyturn.errors import (
     KeyringAbsent,
@@ -68,6 +68,9 @@ class Vault:
 
     def __repr__(self) -> str:
         return f"<Vault {self.folder}>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a vault is not to be pickled or copied")
 
     def state(self) -> VaultState:
         """What it can do now, by the files' shape alone (milliseconds, nothing is opened)."""
