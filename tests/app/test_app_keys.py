@@ -124,6 +124,23 @@ async def test_escape_in_the_filter_clears_it(drive: Drive, keeper: MemoryKeeper
         assert len(driven.shown) == 12
 
 
+async def test_the_cursor_comes_back_when_a_filter_that_hid_its_row_ends(
+    drive: Drive, keeper: MemoryKeeper
+) -> None:
+    keeper.problems = (FileProblem("/home/jo/.aws/config", 17, "no section header"),)
+    async with drive(keeper) as driven:
+        await driven.go("ci-audit")
+        await driven.press("slash")
+        await driven.type("terra")
+        assert driven.chosen == "terraform"
+        await driven.press("escape")
+        assert driven.chosen == "ci-audit"
+        await driven.press("slash")
+        await driven.type("terra")
+        await driven.press("enter", "escape")
+        assert driven.chosen == "terraform", "Enter means this one"
+
+
 async def test_a_filter_can_be_given_at_the_start(drive: Drive, keeper: MemoryKeeper) -> None:
     async with drive(keeper, options=Options(filter="terra")) as driven:
         assert driven.shown == ["terraform"]

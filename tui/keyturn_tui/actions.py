@@ -205,7 +205,7 @@ def label_of(action: Action, row: Row | None) -> str:
 def offers(row: Row | None, view: View) -> tuple[Action, ...]:
     """What the footer offers for this row besides `STEADY`: at most two, the more urgent first."""
     if not isinstance(row, Entry):
-        return (BY_ID["open"],) if row is not None else ()
+        return ()
     profile = row.profile
     state = state_of(profile, view.vault, view.now)
     ids = []

@@ -153,7 +153,8 @@ APP_CSS = (
     + """
 .role--cursor { background: $cursor-background; text-style: $style-cursor; }
 Toast { background: $background; color: $text-plain; border: round $state-soon; }
-CommandPalette { background: $background; }
+CommandPalette { background: transparent; }
+CommandPalette SearchIcon { display: none; }
 CommandPalette > Vertical { background: $background; border: round $border; }
 CommandPalette Input { background: $background; border: none; }
 CommandPalette CommandList { background: $background; border: none; }

@@ -37,6 +37,7 @@ class BrowsingScreen(ActionScreen):
     def on_input_submitted(self, message: Input.Submitted) -> None:
         """Enter in the filter field: back to the list, filtered."""
         message.stop()
+        self._list.keep_row()
         self._close_filter()
 
     def do_list_down(self) -> None:

@@ -26,7 +26,7 @@ def header_spans(counts: Counts, view: View, folder: str, width: int) -> Line:
     first the gaps shrink, then the folder goes, then the number of profiles, then a vault that needs nobody."""
     plural = "" if counts.total == 1 else "s"
     head: list[Span] = [(folder, "muted"), (f"{counts.total} profile{plural}", "text")]
-    states, marks, vault = _states(counts, view), _marks(view), _VAULT[view.vault]
+    states, marks, vault = _states(counts, view, overdue=" overdue"), _marks(view), _VAULT[view.vault]
     urgent = [(vault[0].removeprefix("vault "), vault[1])] if vault[1] != "muted" else []
     line: Line = ()
     for gap, parts in (
@@ -36,6 +36,7 @@ def header_spans(counts: Counts, view: View, folder: str, width: int) -> Line:
         ("  ", [*states, *marks, vault]),
         ("  ", [*states, *marks, *urgent]),
         (" ", [*states, *urgent, *marks]),
+        (" ", [*_states(counts, view, overdue=""), *urgent, *marks]),
     ):
         line = ((" keyturn", "title"), *((gap + text, role) for text, role in parts))
         if sum(len(text) for text, _ in line) <= width:
@@ -43,14 +44,14 @@ def header_spans(counts: Counts, view: View, folder: str, width: int) -> Line:
     return line
 
 
-def _states(counts: Counts, view: View) -> list[Span]:
+def _states(counts: Counts, view: View, *, overdue: str) -> list[Span]:
     glyphs = view.glyphs
     states = (
         (counts.fresh, glyphs.fresh, "fresh", ""),
         (counts.soon, glyphs.soon, "soon", ""),
         (counts.expired, glyphs.expired, "expired", ""),
         (counts.long_term, glyphs.long_term, "key", ""),
-        (counts.overdue, glyphs.due, "overdue", " overdue"),
+        (counts.overdue, glyphs.due, "overdue", overdue),
         (counts.broken, glyphs.broken, "broken", ""),
         (counts.unknown, glyphs.unknown, "unknown", ""),
     )

@@ -39,6 +39,7 @@ class ProfileList(ScrollView, can_focus=True, inherit_bindings=False):
         self._rows: tuple[Row, ...] = ()
         self._selectable: tuple[int, ...] = ()
         self._cursor = 0
+        self._wanted: tuple[str, str] | None = None
         self._nothing: tuple[Line, ...] = ()
         self._strips: dict[tuple[int, bool, tuple[Span, str]], Strip] = {}
         self._drawn: dict[int, tuple[Span, str]] = {}
@@ -62,14 +63,15 @@ class ProfileList(ScrollView, can_focus=True, inherit_bindings=False):
     def show(
         self, rows: Sequence[Row], view: View, columns: tuple[Column, ...], nothing: Sequence[Line]
     ) -> None:
-        """Swap everything; the cursor stays on its row where that is still there, else near its place.
+        """Swap everything; the cursor stays on the row that was chosen last where that is listed, else near its place.
 
         :param nothing: what is written where there are no rows.
         """
-        key = self.row.key if self.row is not None else None
         self._rows, self._view, self._columns, self._nothing = tuple(rows), view, columns, tuple(nothing)
         self._selectable = tuple(i for i, row in enumerate(self._rows) if not isinstance(row, Group))
-        self._cursor = self._index_of(key)
+        self._cursor = self._index_of(self._wanted)
+        if self._wanted is None:
+            self.keep_row()
         self.forget_drawn()
         self._measure()
         self._bring_into_view()
@@ -93,6 +95,10 @@ class ProfileList(ScrollView, can_focus=True, inherit_bindings=False):
         """Drop every cached line: rows, columns or colours are others now."""
         self._strips.clear()
         self._drawn.clear()
+
+    def keep_row(self) -> None:
+        """The row under the cursor is the one that was meant: the cursor comes back to it when a filter ends."""
+        self._wanted = self.row.key if self.row is not None else None
 
     def move(self, by: int) -> None:
         """Move the cursor over rows that can be chosen, stopping at the ends."""
@@ -189,14 +195,15 @@ class ProfileList(ScrollView, can_focus=True, inherit_bindings=False):
         for index in self._selectable:
             if self._rows[index].key == key:
                 return index
-        if key is not None and key[0] == "profile":
-            return min(self._selectable, key=lambda index: abs(index - self._cursor))
-        return next((i for i in self._selectable if isinstance(self._rows[i], Entry)), self._selectable[0])
+        entries = [i for i in self._selectable if isinstance(self._rows[i], Entry)]
+        place = self._cursor if key is not None else 0
+        return min(entries or self._selectable, key=lambda index: abs(index - place))
 
     def _go(self, index: int) -> None:
         if index == self._cursor:
             return
         before, self._cursor = self._cursor, index
+        self.keep_row()
         if not self._bring_into_view():
             top = self.scroll_offset.y
             for changed in (before, index):
