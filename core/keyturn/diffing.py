@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 
 from keyturn.model import DiffLine
 from keyturn.secret import MASK
 
+#: Unchanged lines shown on either side of a change.
+_CONTEXT = 2
 _SECRET_SETTING = re.compile(
     r"^(\s*(?:aws_secret_access_key|aws_session_token|aws_security_token)\s*[=:]\s*)(.*)$", re.IGNORECASE
 )
@@ -42,18 +45,51 @@ def _mask_unless_path(match: re.Match[str]) -> str:
     return MASK if mixed else text
 
 
-def diff(
-    heading: str, before: bytes | None, after: bytes | None, *, context: int = 2
-) -> tuple[DiffLine, ...]:
-    """The change from `before` to `after`, headed by a line that names the file; empty if nothing changes."""
+def diff(heading: str, before: bytes | None, after: bytes | None) -> tuple[DiffLine, ...]:
+    """The change from `before` to `after`, headed by a line that names the file; empty if nothing changes.
+
+    Each part is shown with its section's header and the lines around it that belong to the same section.
+    """
     old, new = masked_lines(before), masked_lines(after)
     found: list[DiffLine] = []
-    for line in list(difflib.unified_diff(old, new, lineterm="", n=context))[2:]:
-        if line.startswith("@@"):
-            if found:
-                found.append(DiffLine(" ", "…"))
-            continue
-        found.append(DiffLine(line[0], line[1:]))
+    for group in difflib.SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(_CONTEXT):
+        if found:
+            found.append(DiffLine(" ", ""))
+        found += _part(group, old, new)
     if not found and before != after:
         found.append(DiffLine(" ", "(only secret values or line ends change)"))
     return (DiffLine("@", heading), *found) if found else ()
+
+
+def _part(group: Sequence[tuple[str, int, int, int, int]], old: list[str], new: list[str]) -> list[DiffLine]:
+    """One run of changes, as lines."""
+    found = []
+    for place, (tag, start, end, new_start, new_end) in enumerate(group):
+        if tag == "equal":
+            kept = old[start:end]
+            if place == 0:
+                kept = _from_header(old, start, end)
+            elif place == len(group) - 1:
+                kept = _until_gap(kept)
+            found += [DiffLine(" ", line) for line in kept]
+            continue
+        found += [DiffLine("-", line) for line in old[start:end]]
+        found += [DiffLine("+", line) for line in new[new_start:new_end]]
+    return found
+
+
+def _from_header(lines: list[str], start: int, end: int) -> list[str]:
+    """The lines before a change, from its section's header on; what lies between, if it is long, becomes `…`."""
+    header = next((at for at in range(end - 1, -1, -1) if lines[at].lstrip().startswith("[")), None)
+    if header is None or header >= start:
+        return lines[header if header is not None else start : end]
+    between = ["…"] if header + 1 < start else []
+    return [lines[header], *between, *lines[start:end]]
+
+
+def _until_gap(lines: list[str]) -> list[str]:
+    """The lines after a change, up to the first blank one or the next section."""
+    for at, line in enumerate(lines):
+        if not line.strip() or line.lstrip().startswith("["):
+            return lines[:at]
+    return lines

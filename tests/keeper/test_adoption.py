@@ -199,3 +199,23 @@ def test_the_document_stays_the_same_type_of_file() -> None:
     document = parse(b"[a]\n", "p", FileKind.CREDENTIALS)
     assert isinstance(adoption.again(b"[b]\n", document), Document)
     assert adoption.again(b"[b]\n", document).kind is FileKind.CREDENTIALS
+
+
+def test_a_diff_shows_the_section_of_each_change_and_nothing_of_the_next() -> None:
+    before = b"[one]\na = 1\nb = 2\nc = 3\nd = 4\nkey = x\n\n# about two\n[two]\ne = 5\n"
+    shown = diffing.diff("file", before, before.replace(b"key = x\n", b"key = y\n"))
+    assert [(line.sign, line.text) for line in shown] == [
+        ("@", "file"),
+        (" ", "[one]"),
+        (" ", "…"),
+        (" ", "c = 3"),
+        (" ", "d = 4"),
+        ("-", "key = x"),
+        ("+", "key = y"),
+    ]
+
+
+def test_a_diff_of_a_new_section_and_of_a_new_file() -> None:
+    assert [line.text for line in diffing.diff("f", None, b"[a]\nx = 1\n")] == ["f", "[a]", "x = 1"]
+    added = diffing.diff("f", b"[z]\ny = 1\n", b"[z]\ny = 1\n\n[a]\nx = 1\n")
+    assert [(line.sign, line.text) for line in added][-3:] == [("+", ""), ("+", "[a]"), ("+", "x = 1")]
