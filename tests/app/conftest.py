@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from textual import events
+from textual.keys import _character_to_key
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.screen import Screen
@@ -39,13 +41,19 @@ class Driven:
         await self.settle()
 
     async def type(self, text: str) -> None:
-        """Type characters."""
-        await self.press(*("space" if ch == " " else ch for ch in text))
+        """Type characters as fast as a terminal delivers them (the pilot waits long after each key)."""
+        driver = self.app._driver
+        assert driver is not None
+        for ch in text:
+            event = events.Key(_character_to_key(ch), ch)
+            event.set_sender(self.app)
+            driver.send_message(event)
+        await self.settle()
 
     async def settle(self) -> None:
         """Wait until every command is answered and every answer shown."""
         quiet = 0
-        while quiet < 3:
+        while quiet < 2:
             await self.pilot.pause()
             quiet = 0 if self.app.desk.bridge.waiting else quiet + 1
             await asyncio.sleep(0)

@@ -88,15 +88,16 @@ def assert_inert(text: str) -> None:
         assert is_safe(line.replace("\ufe0f", "")), repr(line)
 
 
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
-@pytest.mark.parametrize("ascii_only", [False, True], ids=["unicode", "ascii"])
+@pytest.mark.parametrize(
+    ("size", "ascii_only"), [(WIDE, False), (NARROW, True)], ids=["120x36", "80x24-ascii"]
+)
 async def test_list_and_detail(drive: Drive, size: tuple[int, int], ascii_only: bool) -> None:
     keeper = MemoryKeeper(PROFILES, problems=PROBLEMS)
     async with drive(keeper, size, Options(ascii=ascii_only)) as driven:
         await driven.press("g")
         for _ in range(len(PROFILES) + len(PROBLEMS)):
             assert_inert(driven.text)
-            await driven.press("j")
+            await driven.pilot.press("j")
         for name in ("[/x]0", "prod [/legacy]7", "[@click=app.quit()]click[/]5"):
             await driven.go(name)
             assert name in driven.text, "shown literally"

@@ -16,7 +16,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from keyturn import log
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, UsageError
 from keyturn.model import Snapshot
 from keyturn.text import safe
 from keyturn_tui import theme
@@ -133,6 +133,8 @@ def run(options: Options, environ: Mapping[str, str] | None = None, keeper: Keep
         from keyturn.keeper import Keeper
 
         keeper = Keeper.from_environ(environ)
+    if sys.__stderr__ is None or not sys.__stderr__.isatty():
+        raise UsageError("the app", "it draws on stderr, which is no terminal here", "Start it without 2>.")
     log.open_log(keeper.places.state_dir)
     if not environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # Textual counts an empty one; no-color.org does not
