@@ -21,6 +21,7 @@ from keyturn.awsfiles.document import (
 )
 from keyturn.delivery import credentials_file
 from keyturn.delivery.credential_process import is_ours
+from keyturn.errors import Protected
 
 LINE_KEY = "credential_process"
 
@@ -158,7 +159,24 @@ def put_back(
     if taken.before is None:
         return document.data
     items = {key: _swapped(value, swap) for key, value in taken.items}
+    _refuse_foreign(document, taken.section, items)
     return restore_items(document, taken.section, items)
+
+
+def _refuse_foreign(document: Document, section: str, items: Mapping[str, str]) -> None:
+    """Keeps what somebody else put into the section since: a key of theirs must not be written over by ours.
+
+    :raises Protected: a setting to be given back is there with another value.
+    """
+    present = document.section(section)
+    values = {item.key: item.value for item in present.items} if present else {}
+    other = [key for key, value in items.items() if values.get(key, value) != value]
+    if other:
+        raise Protected(
+            f"release into [{section}] of {document.path}",
+            f"{', '.join(other)} stands there with a value that keyturn does not know",
+            "Move what was put there since to another profile, then release",
+        )
 
 
 def _restored(document: Document, taken: Taken, tail: bytes, swap: Mapping[str, str]) -> bytes:

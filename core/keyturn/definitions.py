@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,11 @@ from keyturn.errors import Protected, UnparsableFile
 from keyturn.model import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew
 
 VERSION = 1
+_CORRECT = "Correct the file; it defines what keyturn manages"
+_TEXTS = (
+    "key", "role_arn", "source_profile", "external_id", "mfa_serial", "role_session_name", "deliver_as"
+)  # fmt: skip
+_FIELDS = {*_TEXTS, "kind", "duration_seconds", "session", "renew", "rotation_days", "delivery"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,23 @@ class Definition:
     """0 switches the policy off."""
     delivery: Delivery = Delivery.CREDENTIAL_PROCESS
     deliver_as: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What else stands in its table: kept, for a person or a later keyturn that put it there."""
+
+    def same_source(self, other: Definition | None) -> bool:
+        """Whether `other` makes its sessions from the same, whatever else differs."""
+        return other is not None and all(
+            getattr(self, name) == getattr(other, name)
+            for name in (
+                "kind",
+                "key",
+                "role_arn",
+                "source_profile",
+                "external_id",
+                "mfa_serial",
+                "delivers_key",
+            )
+        )
 
 
 Definitions = Mapping[str, Definition]
@@ -61,17 +83,20 @@ def decode(content: bytes | None, path: str) -> dict[str, Definition]:
     try:
         table = tomllib.loads(content.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UnparsableFile(what, str(error), "Correct the file, or move it away", path=path) from None
+        raise UnparsableFile(what, str(error), _CORRECT, path=path) from None
     if table.get("version") != VERSION:
         raise Protected(
             what, f"it has version {table.get('version')!r}", "Use the keyturn that wrote it, or a newer one"
         )
     found: dict[str, Definition] = {}
-    for name, entry in table.get("profiles", {}).items():
+    profiles = table.get("profiles", {})
+    if not isinstance(profiles, dict):
+        raise UnparsableFile(what, "`profiles` is no table", _CORRECT, path=path)
+    for name, entry in profiles.items():
         try:
             found[name] = _definition(name, entry)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise UnparsableFile(what, f"profile {name}: {error}", "Correct the entry", path=path) from None
+            raise UnparsableFile(what, f"profile {name}: {error}", _CORRECT, path=path) from None
     return found
 
 
@@ -79,19 +104,7 @@ def _definition(name: str, entry: Mapping[str, Any]) -> Definition:
     kind = Kind(entry["kind"])
     if kind not in (Kind.IAM_KEY, Kind.ROLE):
         raise ValueError(f"kind {kind} cannot be managed")
-    texts = {
-        field: str(entry[field])
-        for field in (
-            "key",
-            "role_arn",
-            "source_profile",
-            "external_id",
-            "mfa_serial",
-            "role_session_name",
-            "deliver_as",
-        )
-        if field in entry
-    }
+    texts = {name: str(entry[name]) for name in _TEXTS if name in entry}
     return Definition(
         name=name,
         kind=kind,
@@ -100,6 +113,7 @@ def _definition(name: str, entry: Mapping[str, Any]) -> Definition:
         renew=Renew(entry.get("renew", Renew.AUTO)),
         rotation_days=int(entry.get("rotation_days", DEFAULT_ROTATION_DAYS)),
         delivery=Delivery(entry.get("delivery", Delivery.CREDENTIAL_PROCESS)),
+        more={key: value for key, value in entry.items() if key not in _FIELDS},
         **texts,
     )
 
@@ -108,10 +122,10 @@ def encode(definitions: Definitions) -> bytes:
     """`profiles.toml` as it is written; values that are the default are left out."""
     profiles: dict[str, Any] = {}
     for name, one in sorted(definitions.items()):
-        entry: dict[str, Any] = {"kind": str(one.kind)}
-        for field in ("key", "role_arn", "source_profile", "external_id", "mfa_serial", "role_session_name"):
-            if getattr(one, field) is not None:
-                entry[field] = getattr(one, field)
+        entry: dict[str, Any] = {**one.more, "kind": str(one.kind)}
+        for text in _TEXTS:
+            if getattr(one, text) is not None:
+                entry[text] = getattr(one, text)
         if one.duration_seconds is not None:
             entry["duration_seconds"] = one.duration_seconds
         if one.delivers_key:
@@ -121,8 +135,6 @@ def encode(definitions: Definitions) -> bytes:
         if one.rotation_days != DEFAULT_ROTATION_DAYS:
             entry["rotation_days"] = one.rotation_days
         entry["delivery"] = str(one.delivery)
-        if one.deliver_as:
-            entry["deliver_as"] = one.deliver_as
         profiles[name] = entry
     return tomli_w.dumps({"version": VERSION, "profiles": profiles}).encode("utf-8")
 

@@ -6,17 +6,20 @@ import difflib
 import re
 from collections.abc import Sequence
 
+from keyturn.delivery.credential_process import VERB
 from keyturn.model import DiffLine
 from keyturn.secret import MASK
 
 #: Unchanged lines shown on either side of a change.
 _CONTEXT = 2
 _SECRET_SETTING = re.compile(
-    r"^(\s*(?:aws_secret_access_key|aws_session_token|aws_security_token)\s*[=:]\s*)(.*)$", re.IGNORECASE
+    r"^([\s#;]*(?:aws_secret_access_key|aws_session_token|aws_security_token)\s*[=:]\s*)(.*)$", re.IGNORECASE
 )
 #: What looks like a secret access key wherever it stands, a comment included (aws-facts 6).
+#: The arguments of somebody else's process may hold a password.
+_PROCESS = re.compile(r"^([\s#;]*credential_process\s*[=:]\s*)(\S+)(.*)$", re.IGNORECASE)
 _SECRET_SHAPE = re.compile(
-    r"(?<![A-Za-z0-9/+=])(?:[A-Za-z0-9/+]{40}|[A-Za-z0-9/+]{100,}={0,2})(?![A-Za-z0-9/+=])"
+    r"(?<![A-Za-z0-9/+])(?:[A-Za-z0-9/+]{40}|[A-Za-z0-9/+]{100,}={0,2})(?![A-Za-z0-9/+=])"
 )
 
 
@@ -29,12 +32,19 @@ def masked_lines(data: bytes | None) -> list[str]:
         if match:
             in_secret = True
             found.append(match[1] + MASK)
-        elif in_secret and line[:1] in " \t" and line.strip():
+        elif in_secret and line[:1] in (" ", "\t") and line.strip():
             found.append(line[: len(line) - len(line.lstrip())] + MASK)
         else:
-            in_secret = False
-            found.append(_SECRET_SHAPE.sub(_mask_unless_path, line))
+            in_secret = in_secret and line.lstrip()[:1] in ("#", ";")
+            found.append(_SECRET_SHAPE.sub(_mask_unless_path, _process_masked(line)))
     return found
+
+
+def _process_masked(line: str) -> str:
+    match = _PROCESS.match(line)
+    if match is None or not match[3].strip() or f" {VERB} " in match[3]:
+        return line
+    return f"{match[1]}{match[2]} {MASK}"
 
 
 def _mask_unless_path(match: re.Match[str]) -> str:

@@ -31,6 +31,8 @@ class Delivered:
     expires: datetime | None
     made: bool = False
     """keyturn made the section, so it goes with the keys."""
+    region: str | None = None
+    """The region that keyturn put into a section that it made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Known:
     failure: Failure | None = None
     accepted_seconds: int | None = None
     """The longest duration that AWS accepted after it refused the one asked for."""
+    stopped: datetime | None = None
+    """What the vault caches from before this moment is over by a person's wish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +74,24 @@ class IndexFile:
 
     def load(self) -> Index:
         """The index as it stands; an empty one where there is none, or none that can be read."""
-        return _decode(ownfile.read(self.path))
+        try:
+            return _decode(ownfile.read(self.path)) or Index()
+        except OSError:
+            return Index()
 
     def change(self, edit: Callable[[Index], Index | None]) -> Index:
-        """Reads, edits and writes under a lock. `edit` may change its argument's tables, or return another index."""
+        """Reads, edits and writes under a lock. `edit` may change its argument's tables, or return another index.
+
+        One that cannot be read, or that a later keyturn wrote, is moved aside first, as `index.json.unreadable`.
+        """
         result = Index()
 
         def on_bytes(old: bytes | None) -> bytes:
             nonlocal result
             index = _decode(old)
+            if index is None:
+                self.path.replace(self.path.with_name(f"{self.path.name}.unreadable"))
+                index = Index()
             result = edit(index) or index
             return _encode(result)
 
@@ -86,13 +99,14 @@ class IndexFile:
         return result
 
 
-def _decode(content: bytes | None) -> Index:
+def _decode(content: bytes | None) -> Index | None:
+    """The index, an empty one for no file, None for what is not an index of this version."""
     if content is None:
         return Index()
     try:
         table = json.loads(content)
         if table["version"] != VERSION:
-            return Index()
+            return None
         return Index(
             profiles={name: _known(entry) for name, entry in table["profiles"].items()},
             keys={name: _key(entry) for name, entry in table["keys"].items()},
@@ -100,7 +114,7 @@ def _decode(content: bytes | None) -> Index:
             recovery_key_seen=bool(table.get("recovery_key_seen", False)),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
-        return Index()
+        return None
 
 
 def _encode(index: Index) -> bytes:
@@ -125,12 +139,14 @@ def _known_table(known: Known) -> dict[str, Any]:
         put = known.delivered
         table["delivered"] = {
             "path": put.path, "section": put.section, "key_ids": list(put.key_ids), "expires": iso(put.expires),
-            "made": put.made,
+            "made": put.made, "region": put.region,
         }  # fmt: skip
     if known.asked:
         table["asked"] = iso(known.asked)
     if known.failure:
         table["failure"] = {"at": iso(known.failure.at), "line": known.failure.line}
+    if known.stopped:
+        table["stopped"] = known.stopped.isoformat()
     if known.accepted_seconds:
         table["accepted_seconds"] = known.accepted_seconds
     return table
@@ -149,6 +165,7 @@ def _known(entry: dict[str, Any]) -> Known:
         asked=from_iso(entry.get("asked")),
         failure=Failure(failed_at, failure["line"]) if failure and failed_at else None,
         accepted_seconds=entry.get("accepted_seconds"),
+        stopped=from_iso(entry.get("stopped")),
     )
 
 
@@ -159,6 +176,7 @@ def _delivered(entry: dict[str, Any]) -> Delivered:
         tuple(entry["key_ids"]),
         from_iso(entry["expires"]),
         bool(entry["made"]),
+        entry.get("region"),
     )
 
 

@@ -28,12 +28,13 @@ from keyturn.awsfiles.store import SharedFiles
 from keyturn.clock import Clock, clock_for
 from keyturn.errors import AgentUnavailable, KeyturnError, NeedsUnlock, NeedsVault, VaultCorrupt
 from keyturn.history import History
-from keyturn.index import Index, IndexFile
+from keyturn.index import IndexFile
 from keyturn.model import (
     Delivery,
     Plan,
     Profile,
     Refreshed,
+    Renew,
     Snapshot,
     State,
     VaultState,
@@ -132,7 +133,9 @@ class Keeper:
         return tuple(row.name for row in found.rows() if self._is_due(row, state))
 
     def _is_due(self, row: Profile, vault: VaultState) -> bool:
-        if not row.managed or row.needs_person or row.delivers_key or not in_use(row, self.clock()):
+        if not row.managed or row.needs_person or row.delivers_key or row.renew is not Renew.AUTO:
+            return False
+        if not in_use(row, self.clock()):
             return False
         return state_of(row, vault, self.clock()) in (State.SOON, State.EXPIRED, State.NONE)
 
@@ -167,14 +170,23 @@ class Keeper:
         :raises VaultExists: there is one, readable or not.
         """
         recovery_key = self.desk.vault.create(slot, passphrase)
-        generation = self.desk.vault.generation()
-
-        def note(index: Index) -> Index:
-            return replace(index, vault_generation=generation, recovery_key_seen=False)
-
-        self.desk.index.change(note)
+        self._begin_generations(seen=False)
         self._hand_to_agent(recovery_key=recovery_key)
         return recovery_key
+
+    def import_vault(
+        self, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None = None
+    ) -> None:
+        """Makes the vault from an export and closes it; errors as of :meth:`keyturn.vault.vault.Vault.import_export`."""
+        self.desk.vault.import_export(exported, export_passphrase, slot, passphrase)
+        self._begin_generations(seen=True)
+        self.desk.vault.forget()
+
+    def _begin_generations(self, *, seen: bool) -> None:
+        """Counts a new vault's generations from where it is: those of one that was there before are no more."""
+        self.desk.index.change(lambda index: replace(index, vault_generation=0, recovery_key_seen=seen))
+        generation = self.desk.vault.generation()
+        self.desk.index.change(lambda index: replace(index, vault_generation=generation))
 
     def confirm_recovery_key(self) -> None:
         """Notes that a person has the recovery key."""
@@ -226,13 +238,20 @@ class Keeper:
         """See :func:`keyturn.acts.refreshing.refresh`."""
         return calls.refreshed_of(self._act("refresh", {"name": name, "code": mfa_code}))
 
+    def needs_code(self, name: str) -> bool:
+        """Whether a refresh of `name` takes an MFA code, which AWS then takes once."""
+        return any(row.name == name and row.needs_person for row in self.desk.read().rows())
+
     def deliver(self, name: str, to: Delivery, as_name: str | None = None) -> str:
-        """See :func:`keyturn.acts.delivering.deliver`."""
+        """See :func:`keyturn.acts.delivering.deliver`. Only a session for the credentials file needs the vault."""
+        if to is not Delivery.CREDENTIALS_FILE:
+            return delivering.deliver(self.desk, name, to, as_name)
         return str(self._act("deliver", {"name": name, "to": str(to), "as": as_name}))
 
     def stop(self, name: str) -> str:
         """See :func:`keyturn.acts.delivering.stop`."""
-        return str(self._act("stop", {"name": name}))
+        done = self._tried("stop", {"name": name, "files": calls.files_of(self.desk)})
+        return delivering.stop(self.desk, name) if done is _NOWHERE else str(done)
 
     def plan_adopt(self, names: Sequence[str], session_none: bool = False) -> Plan:  # noqa: FBT001, FBT002  # a plan's property
         """See :func:`keyturn.acts.adopting.plan`."""
@@ -250,13 +269,19 @@ class Keeper:
         return calls.plan_of(self._act("plan-release", {"names": list(names)}))
 
     def release(
-        self, plan: Plan, passphrase: Secret | None = None, words: str | None = None
+        self,
+        plan: Plan,
+        passphrase: Secret | None = None,
+        words: str | None = None,
+        *,
+        recovery_key: Secret | None = None,
     ) -> tuple[str, ...]:
         """See :func:`keyturn.acts.releasing.release`."""
         args = {
             "names": list(plan.names),
             "digest": plan.digest,
             "passphrase": passphrase.reveal() if passphrase is not None else None,
+            "recovery_key": recovery_key.reveal() if recovery_key is not None else None,
             "words": words,
         }
         return tuple(self._act("release", args))

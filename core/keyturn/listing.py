@@ -85,7 +85,7 @@ def _managed(one: Definition, view: View) -> Profile:
         rotation=rotation_of(own_key, one.rotation_days, view.now),
         mfa_serial=one.mfa_serial,
         chain=chain,
-        duration_seconds=one.duration_seconds,
+        duration_seconds=known.accepted_seconds or one.duration_seconds,
         delivers_key=one.delivers_key,
         asked=known.asked,
         problem=problem,
@@ -109,9 +109,9 @@ def source_of(
     passed: list[str] = []
     current = one
     while True:
-        if current.key:
-            return current.key, tuple(passed), None
         name = current.source_profile
+        if current.key and (current.kind is Kind.IAM_KEY or name in (None, current.name) or passed):
+            return current.key, tuple(passed), None
         if name is None:
             return None, tuple(passed), "its definition names neither a key nor a source profile"
         if name in passed or name == one.name:
@@ -121,11 +121,18 @@ def source_of(
             current = definitions[name]
             continue
         native = natives.get(name)
-        if native is None:
-            return None, tuple(passed), f"its source profile {name} does not exist"
-        if native.problem:
-            return None, tuple(passed), f"its source profile {name} is broken: {native.problem}"
+        problem = _source_problem(name, native)
+        if native is None or problem is not None:
+            return None, tuple(passed), problem
         return native.source or name, (*passed, *native.chain), None
+
+
+def _source_problem(name: str, native: Profile | None) -> str | None:
+    if native is None:
+        return f"its source profile {name} does not exist"
+    if native.problem:
+        return f"its source profile {name} is broken: {native.problem}"
+    return f"its source profile {name} has no credentials" if native.kind is Kind.UNKNOWN else None
 
 
 def delivery_problem(

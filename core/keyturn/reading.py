@@ -28,10 +28,20 @@ class Reading:
     index: Index
     problems: tuple[FileProblem, ...]
     now: datetime
+    unreadable: KeyturnError | None = None
+    """Why `profiles.toml` cannot be read; the definitions are then unknown, not none."""
 
     @property
     def files_whole(self) -> bool:
         return not self.shared.problems
+
+    def require_definitions(self) -> None:
+        """Stops an act that rests on what is managed while that cannot be read.
+
+        :raises Protected: with the file, the line and the reason.
+        """
+        if self.unreadable is not None:
+            raise self.unreadable
 
     def rows(self) -> tuple[Profile, ...]:
         """All profiles, managed and native."""
@@ -73,14 +83,15 @@ def read(places: Places, environ: Mapping[str, str], now: datetime) -> Reading:
     shared = read_files(places.aws_config, places.aws_credentials)
     natives = {row.name: row for row in native_profiles(shared, environ, now)}
     problems = list(shared.problems)
+    unreadable = None
     try:
         definitions: Mapping[str, Definition] = defs.load(places.profiles_file)
     except KeyturnError as error:
         line = error.lineno if isinstance(error, UnparsableFile) else 0
         problems.append(FileProblem(str(places.profiles_file), line, error.why))
-        definitions = {}
+        definitions, unreadable = {}, error
     index = IndexFile(places.index_file).load()
-    return Reading(shared, natives, definitions, index, tuple(problems), now)
+    return Reading(shared, natives, definitions, index, tuple(problems), now, unreadable)
 
 
 def stamp(places: Places) -> tuple[object, ...]:

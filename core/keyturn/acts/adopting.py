@@ -6,16 +6,17 @@ any file loses it, and the files are the last to change.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from keyturn import adoption, diffing
 from keyturn import definitions as defs
 from keyturn.acts import learning
-from keyturn.acts.delivering import line_home, own_section
 from keyturn.acts.desk import Desk, key_entry, taken_entry
+from keyturn.acts.sections import line_home, own_section, path_of
+from keyturn.acts.statics import static_credentials
 from keyturn.adoption import SectionEdit
 from keyturn.awsfiles.document import Document, FileKind, header_for, parse
 from keyturn.awsfiles.profiles import credential_items, dependants
@@ -96,7 +97,7 @@ def work_out(reading: Reading, program: str, names: Sequence[str], *, session_no
     edits: dict[FileKind, list[SectionEdit]] = {}
     for name in (*wanted, *also):
         settings = reading.settings(name)
-        key = _own_key(settings)
+        key = _own_key(reading, name)
         if key is not None:
             keys[name] = key
         definitions[name] = _definition(name, reading.natives[name], settings, key, session_none=session_none)
@@ -120,6 +121,9 @@ def _refuse_unfit(row: Profile, reading: Reading) -> None:
         raise KeyturnError(what, why, f"Refresh it as it is: keyturn refresh {row.name}")
     if row.kind is Kind.ROLE and not row.chain:
         raise KeyturnError(what, "its role is assumed by credential_source, which only that machine has")
+    if row.kind is Kind.IAM_KEY and _own_key(reading, row.name) is None:
+        why = "its key is not an IAM user's long-term key (AKIA…, without a session token in either file)"
+        raise KeyturnError(what, why, "keyturn keeps AWS keys only; correct the profile if it is one")
     for kind in FileKind:
         document = reading.document(kind)
         if document is not None and any(key in document.defaults for key in _CREDENTIAL_KEYS):
@@ -136,13 +140,12 @@ _CREDENTIAL_KEYS = (
 )
 
 
-def _own_key(settings: Mapping[str, object]) -> Mapping[str, str] | None:
-    key_id, secret = settings.get("aws_access_key_id"), settings.get("aws_secret_access_key")
-    if not isinstance(key_id, str) or not isinstance(secret, str) or not key_id or not secret:
+def _own_key(reading: Reading, name: str) -> Mapping[str, str] | None:
+    """The long-term key that stands in clear for a profile, as a vault entry."""
+    found = static_credentials(reading, name)
+    if found is None or found.session_token is not None or not is_long_term(found.access_key_id):
         return None
-    if settings.get("aws_session_token") or settings.get("aws_security_token") or not is_long_term(key_id):
-        return None
-    return {"key_id": key_id, "secret": secret}
+    return {"key_id": found.access_key_id, "secret": found.secret_access_key.reveal()}
 
 
 def _definition(
@@ -222,26 +225,22 @@ def adopt(desk: Desk, names: Sequence[str], digest: str, *, session_none: bool =
 
     :param digest: of the plan; another state of the files is refused.
     :raises FileChanged: the files are no longer as they were shown; nothing has changed.
-    :raises Protected: a file cannot be written safely; the secrets are then in the vault and in the file.
+    :raises Protected: a file cannot be written safely; everything is put back as it was.
     """
-    reading = desk.read()
-    if reading.digest() != digest:
-        raise FileChanged(
-            "adopt", "the files changed since the change was shown", "Look at it again, then confirm"
-        )
-    work = work_out(reading, desk.program(), names, session_none=session_none)
-    _refuse_refused_files(reading, work, desk.places)
-    taken = _taken(reading, work, desk.places)
-    _into_vault(desk, work, taken)
-    defs.change(desk.places.profiles_file, lambda table: table.update(work.definitions))
-    try:
-        _write_files(desk, work)
-    except KeyturnError:
-        defs.change(desk.places.profiles_file, lambda table: _drop(table, work))
-        raise
-    for name, definition in work.definitions.items():
+    with desk.exclusive():
+        reading = desk.read()
+        reading.require_definitions()
+        if reading.digest() != digest:
+            why = "the files changed since the change was shown"
+            raise FileChanged("adopt", why, "Look at it again, then confirm")
+        work = work_out(reading, desk.program(), names, session_none=session_none)
+        _refuse_refused_files(reading, work, desk.places)
+        _into_vault(desk, work, _taken(reading, work, desk.places))
+        defs.change(desk.places.profiles_file, lambda table: table.update(work.definitions))
+        _write_files(desk, reading, work)
+    for name in work.definitions:
         desk.record(name, "adopt", "its settings moved to keyturn")
-        learning.learn(desk, definition, desk.read(), None)
+    learning.learn(desk, desk.read(), [(one, None) for one in work.definitions.values()])
     return tuple(work.definitions)
 
 
@@ -297,21 +296,50 @@ def _into_vault(desk: Desk, work: Adoption, taken: Mapping[str, list[dict[str, A
     desk.index.change(note)
 
 
-def _write_files(desk: Desk, work: Adoption) -> None:
-    """Edits the shared files and has botocore resolve the result; if either fails, all are put back as they were."""
+def _write_files(desk: Desk, reading: Reading, work: Adoption) -> None:
+    """Edits the shared files and has botocore resolve the result; if either fails, all are put back as they were.
+
+    Where somebody else has changed a file meanwhile so that it cannot be put back, the profiles stay managed: that way
+    they can be released.
+    """
     done: list[tuple[FileKind, bytes | None, bytes]] = []
     try:
         for kind, edits in work.edits.items():
+            before = reading.document(kind)
 
-            def change(document: Document, edits: tuple[SectionEdit, ...] = edits) -> bytes:
+            def change(
+                document: Document,
+                edits: tuple[SectionEdit, ...] = edits,
+                before: Document | None = before,
+            ) -> bytes:
+                _refuse_other_values(before, document, edits)
                 return adoption.take_out(document, edits)
 
             edit = desk.files.edit(path_of(desk.places, kind), change, kind=kind)
             done.append((kind, edit.before, edit.after))
         _verify(desk, work)
     except KeyturnError:
-        _back(desk, done)
+        with contextlib.suppress(FileChanged):
+            _back(desk, done)
+            defs.change(desk.places.profiles_file, lambda table: _drop(table, work))
         raise
+
+
+def _refuse_other_values(before: Document | None, now: Document, edits: tuple[SectionEdit, ...]) -> None:
+    """Makes sure that what is taken out of a file is what was put into the vault.
+
+    :raises FileChanged: somebody changed one of the settings meanwhile.
+    """
+    for edit in edits:
+        planned, present = (_settings_in(document, edit) for document in (before, now))
+        if present and present != planned:
+            why = f"[{edit.section}] of {now.path} changed while it was being adopted"
+            raise FileChanged("adopt", why, "Look at it again, then confirm")
+
+
+def _settings_in(document: Document | None, edit: SectionEdit) -> dict[str, str]:
+    section = document.section(edit.section) if document is not None else None
+    return {item.key: item.value for item in section.items if item.key in edit.take} if section else {}
 
 
 def _back(desk: Desk, done: list[tuple[FileKind, bytes | None, bytes]]) -> None:
@@ -334,11 +362,6 @@ def _verify(desk: Desk, work: Adoption) -> None:
             raise Protected(
                 f"adopt of {name}", why, f"Run: keyturn show {name}, and keyturn release {name} to go back"
             )
-
-
-def path_of(places: Places, kind: FileKind) -> Path:
-    """Where a kind of shared file lives."""
-    return places.aws_config if kind is FileKind.CONFIG else places.aws_credentials
 
 
 def _or_empty(document: Document | None, kind: FileKind, places: Places) -> Document:

@@ -41,12 +41,12 @@ def _plan_release(desk: Desk, args: Args) -> object:
 
 
 def _release(desk: Desk, args: Args) -> object:
-    passphrase = _text(args, "passphrase")
     done = releasing.release(
         desk,
         _names(args),
         str(args["digest"]),
-        passphrase=Secret(passphrase) if passphrase is not None else None,
+        passphrase=_secret(args, "passphrase"),
+        recovery_key=_secret(args, "recovery_key"),
         words=_text(args, "words"),
     )
     return list(done)
@@ -101,6 +101,11 @@ def _names(args: Args) -> Sequence[str]:
 def _text(args: Args, key: str) -> str | None:
     value = args.get(key)
     return None if value is None else str(value)
+
+
+def _secret(args: Args, key: str) -> Secret | None:
+    value = _text(args, key)
+    return None if value is None else Secret(value)
 
 
 def refreshed_table(one: Refreshed) -> dict[str, Any]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from keyturn import definitions as defs
 from keyturn.acts import fetching
 from keyturn.acts.desk import Desk
+from keyturn.acts.sections import line_home, own_section, path_of
 from keyturn.adoption import LINE_KEY
-from keyturn.awsfiles.document import Document, FileKind, header_for, profile_of, remove_items, set_items
+from keyturn.awsfiles.document import Document, FileKind, header_for, remove_items, set_items
+from keyturn.awsfiles.profiles import credential_items
 from keyturn.definitions import Definition
 from keyturn.delivery import credential_process, credentials_file
-from keyturn.errors import KeyturnError, NotFound, UsageError
+from keyturn.errors import FileChanged, KeyturnError, NotFound, Protected, UsageError
 from keyturn.index import Delivered, Index
 from keyturn.listing import needs_line
-from keyturn.model import Credentials, Delivery, State, session_state
+from keyturn.model import Credentials, Delivery, VaultState
 from keyturn.reading import Reading
+from keyturn.text import from_iso
 
 
 def deliver(desk: Desk, name: str, to: Delivery, as_name: str | None) -> str:
@@ -25,6 +29,7 @@ def deliver(desk: Desk, name: str, to: Delivery, as_name: str | None) -> str:
     :param as_name: the credentials file's section, where it shall differ from the name.
     :raises NotFound: keyturn does not manage the profile.
     :raises NeedsMfa: a session must be fetched for the credentials file first; nothing has changed.
+    :raises Protected: `as_name` is another profile's.
     """
     with desk.recording(name, "deliver"):
         reading = desk.read()
@@ -32,21 +37,54 @@ def deliver(desk: Desk, name: str, to: Delivery, as_name: str | None) -> str:
         if to is Delivery.NATIVE or (as_name and to is not Delivery.CREDENTIALS_FILE):
             raise UsageError(f"delivery of {name}", "--as goes with --to credentials-file only")
         new = defs.with_delivery(old, to, as_name)
-        if as_name:
-            credentials_file.check_name(as_name)
+        if new.deliver_as:
+            credentials_file.check_name(new.deliver_as)
+            _refuse_taken(reading, new)
         session = _session_for(desk, reading, new) if to is Delivery.CREDENTIALS_FILE else None
-        moved = old.delivery is Delivery.CREDENTIALS_FILE and (old.deliver_as, old.delivery) != (
-            new.deliver_as,
-            to,
-        )
-        if moved:
-            withdraw(desk, name)
-        if session is not None:
-            put(desk, new, session)
-        place_line(desk, new)
-        defs.change(desk.places.profiles_file, lambda table: table.__setitem__(name, new))
+        with desk.exclusive():
+            _move(desk, old, new, session)
         desk.record(name, "deliver", f"to {to}" + (f" as {as_name}" if as_name else ""))
     return _sentence(name, new)
+
+
+def _move(desk: Desk, old: Definition, new: Definition, session: Credentials | None) -> None:
+    """Takes away the old delivery and makes the new one; the definition comes first, for a crash in between."""
+    name = new.name
+
+    def edit(table: dict[str, Definition]) -> None:
+        if table.get(name) != old:
+            raise FileChanged(
+                f"delivery of {name}", "its definition changed meanwhile", "Look again, then retry"
+            )
+        table[name] = new
+
+    if (old.delivery, old.deliver_as) != (new.delivery, new.deliver_as):
+        withdraw(desk, name)
+    defs.change(desk.places.profiles_file, edit)
+    try:
+        if session is not None:
+            put(desk, name, session)
+        place_line(desk, new)
+    except KeyturnError:
+        defs.change(desk.places.profiles_file, lambda table: table.__setitem__(name, old))
+        raise
+
+
+def _refuse_taken(reading: Reading, one: Definition) -> None:
+    """Keeps a delivery under another name out of profiles that have credentials of their own."""
+    section = one.deliver_as or one.name
+    what = f"delivery of {one.name} as {section}"
+    if section in reading.definitions:
+        raise Protected(what, "keyturn manages a profile by that name", "Choose another name")
+    others = [
+        each for each in reading.definitions.values() if each.deliver_as == section and each.name != one.name
+    ]
+    if others:
+        raise Protected(what, f"{others[0].name} is delivered there", "Choose another name")
+    found = [item for item in credential_items(reading.shared, section) if item.kind is FileKind.CONFIG]
+    if found:
+        why = f"that profile has credentials of its own ({found[0].key})"
+        raise Protected(what, why, "Choose another name")
 
 
 def _sentence(name: str, one: Definition) -> str:
@@ -61,13 +99,14 @@ def managed(reading: Reading, name: str) -> Definition:
     """The definition of a managed profile.
 
     :raises NotFound: keyturn does not manage one by that name.
+    :raises Protected: what is managed cannot be read.
     """
+    reading.require_definitions()
     found = reading.definitions.get(name)
     if found is None:
         reading.row(name)
-        raise NotFound(
-            f"managed profile {name}", "keyturn does not manage it", f"Adopt it first: keyturn adopt {name}"
-        )
+        what, why = f"managed profile {name}", "keyturn does not manage it"
+        raise NotFound(what, why, f"Adopt it first: keyturn adopt {name}")
     return found
 
 
@@ -76,90 +115,132 @@ def _session_for(desk: Desk, reading: Reading, one: Definition) -> Credentials:
     if one.delivers_key:
         why = "it delivers the long-term key itself, which never goes into a file in clear"
         raise KeyturnError(f"delivery of {one.name}", why, "Use --to credential-process")
-    cached = fetching.VaultSessions(desk).get(one.name)
-    if cached is not None and session_state(cached.facts(), desk.clock()) is State.FRESH:
-        return cached.issued.credentials
     return fetching.fetch(desk, reading, one.name)
 
 
-def put(desk: Desk, one: Definition, credentials: Credentials) -> None:
-    """Writes a session into the credentials file, in place of the one before, and notes it for withdrawal."""
-    path, section = desk.places.aws_credentials, one.deliver_as or one.name
+def put(desk: Desk, name: str, credentials: Credentials) -> None:
+    """Writes a session into the credentials file, in place of the one before, and notes it for withdrawal.
+
+    Nothing is written for a profile that is no more delivered there. The caller holds :meth:`Desk.exclusive`.
+
+    :raises Protected: the section holds somebody else's credentials.
+    """
     reading = desk.read()
-    before = reading.index.of(one.name).delivered
+    one = reading.definitions.get(name)
+    if one is None or one.delivery is not Delivery.CREDENTIALS_FILE:
+        return
+    section = one.deliver_as or name
+    before = standing(reading, one)
     ours = set(before.key_ids) if before else set()
     present = reading.shared.credentials
-    region = reading.natives[one.name].region if one.deliver_as and one.name in reading.natives else None
     made = before.made if before and before.section == section else not (present and present.section(section))
-    both = (credentials.access_key_id, *sorted(ours))
-    note = Delivered(str(path), section, both, credentials.expires, made)
-    desk.index.change(lambda index: index.update(one.name, delivered=note))
+    region = reading.natives[name].region if one.deliver_as and name in reading.natives else None
+    note = Delivered(
+        str(desk.places.aws_credentials), section, (credentials.access_key_id, *sorted(ours)),
+        credentials.expires, made, region if made else None,
+    )  # fmt: skip
+    desk.index.change(lambda index: index.update(name, delivered=note))
 
     def change(document: Document) -> bytes:
         return credentials_file.put(document, section, credentials, ours, region)
 
-    try:
-        desk.files.edit(path, change, kind=FileKind.CREDENTIALS)
-    except KeyturnError:
-        desk.index.change(lambda index: index.update(one.name, delivered=before))
-        raise
-    only = Delivered(str(path), section, (credentials.access_key_id,), credentials.expires, made)
-    desk.index.change(lambda index: index.update(one.name, delivered=only))
+    # Whatever happens now, all key ids that may stand there stay noted as ours.
+    desk.files.edit(desk.places.aws_credentials, change, kind=FileKind.CREDENTIALS)
+    only = replace(note, key_ids=(credentials.access_key_id,))
+    desk.note(lambda index: index.update(name, delivered=only))
+
+
+def standing(reading: Reading, one: Definition) -> Delivered | None:
+    """What was delivered into the credentials file for a profile: as noted, else, if the index was lost, what stands in
+    its section with the marks that only a delivery of ours leaves."""
+    note = reading.index.of(one.name).delivered
+    if note is not None or one.delivery is not Delivery.CREDENTIALS_FILE:
+        return note
+    name, document = one.deliver_as or one.name, reading.shared.credentials
+    section = document.section(name) if document else None
+    values = {item.key: item.value for item in section.items} if section else {}
+    key_id = values.get("aws_access_key_id", "")
+    if not credentials_file.looks_delivered(values):
+        return None
+    expires = from_iso(values.get("aws_expiration"))
+    return Delivered(reading.shared.credentials_path, name, (key_id,), expires)
 
 
 def withdraw(desk: Desk, name: str) -> bool:
-    """Takes what was delivered for `name` out of the credentials file; True if something was noted as delivered."""
-    note = desk.index.load().of(name).delivered
+    """Takes what was delivered for `name` out of the credentials file; True if something stood there.
+
+    The caller holds :meth:`Desk.exclusive`.
+    """
+    reading = desk.read()
+    one = reading.definitions.get(name)
+    note = standing(reading, one) if one is not None else reading.index.of(name).delivered
     if note is None:
         return False
 
     def change(document: Document) -> bytes:
-        return credentials_file.withdraw(document, note.section, note.key_ids, made=note.made)
+        return credentials_file.withdraw(
+            document, note.section, note.key_ids, made=note.made, region=note.region
+        )
 
     if Path(note.path).exists():
         desk.files.edit(Path(note.path), change, kind=FileKind.CREDENTIALS)
-    desk.index.change(lambda index: index.update(name, delivered=None))
+    desk.note(lambda index: index.update(name, delivered=None))
     return True
 
 
 def withdraw_expired(desk: Desk) -> tuple[str, ...]:
-    """Withdraws every delivered session that has ended; needs no vault. Returns the profiles concerned."""
+    """Withdraws every delivered session that has ended; needs no identity. Returns the profiles concerned."""
     now = desk.clock()
-    ended = [
+    index = desk.index.load()
+    noted = {name for name, known in index.profiles.items() if known.delivered}
+    if not noted and not desk.places.profiles_file.exists():
+        return ()
+    reading = desk.read()
+    ended = [name for name in noted if _has_ended(reading.index.of(name).delivered, now)]
+    ended += [
         name
-        for name, known in desk.index.load().profiles.items()
-        if known.delivered and known.delivered.expires and known.delivered.expires <= now
+        for name, one in reading.definitions.items()
+        if name not in noted and _has_ended(standing(reading, one), now)
     ]
     done = []
     for name in ended:
         try:
-            withdraw(desk, name)
+            with desk.exclusive():
+                withdraw(desk, name)
         except KeyturnError as error:
-            desk.record(name, "withdraw", error.line())
+            desk.record_failure(name, "withdraw", error)
             continue
         desk.record(name, "withdraw", "expired")
         done.append(name)
     return tuple(done)
 
 
+def _has_ended(note: Delivered | None, now: datetime) -> bool:
+    return note is not None and note.expires is not None and note.expires <= now
+
+
 def stop(desk: Desk, name: str) -> str:
     """Ends a session: withdraws what was delivered and forgets what is cached. AWS itself cannot be told.
+
+    It needs no open vault: where that is closed, what is sealed in it is marked as over.
 
     :raises NotFound: there is no such profile.
     """
     with desk.recording(name, "stop"):
-        reading = desk.read()
-        reading.row(name)
-        withdrawn = withdraw(desk, name)
-        desk.require_open()
-        had = desk.vault.session(name) is not None
-        desk.vault.change_sessions(lambda sessions: sessions.pop(name, None))
+        desk.read().row(name)
+        now = desk.clock()
+        with desk.exclusive():
+            withdrawn = withdraw(desk, name)
+            had = desk.known(name).session is not None
+            if desk.vault.state() is VaultState.OPEN:
+                desk.vault.change_sessions(lambda sessions: sessions.pop(name, None))
 
-        def edit(index: Index) -> None:
-            index.update(name, session=None, delivered=None)
+            def edit(index: Index) -> None:
+                index.update(name, session=None, delivered=None, asked=None, stopped=now)
 
-        desk.index.change(edit)
-        desk.record(name, "stop", "withdrawn and forgotten" if withdrawn else "forgotten")
+            desk.index.change(edit)
+        if had or withdrawn:
+            desk.record(name, "stop", "withdrawn and forgotten" if withdrawn else "forgotten")
     if not had and not withdrawn:
         return f"{name}: there was no session"
     return f"{name}: session forgotten" + (", withdrawn from the credentials file" if withdrawn else "")
@@ -170,16 +251,11 @@ def place_line(desk: Desk, one: Definition) -> None:
     reading = desk.read()
     wanted = credential_process.line(desk.program(), one.name) if needs_line(one) else None
     home = line_home(reading)
-    for kind, path in (
-        (FileKind.CONFIG, desk.places.aws_config),
-        (FileKind.CREDENTIALS, desk.places.aws_credentials),
-    ):
+    for kind in FileKind:
         document = reading.document(kind)
         line = wanted if kind is home else None
         section = own_section(document, kind, one.name)
-        if document is None and line is None:
-            continue
-        if section is None and line is None:
+        if line is None and (document is None or section is None):
             continue
         target = section or header_for(kind, one.name)
 
@@ -187,7 +263,7 @@ def place_line(desk: Desk, one: Definition) -> None:
             return _with_line(found, target, one.name, line)
 
         if document is None or change(document) != document.data:
-            desk.files.edit(path, change, kind=kind)
+            desk.files.edit(path_of(desk.places, kind), change, kind=kind)
 
 
 def _with_line(document: Document, section: str, profile: str, line: str | None) -> bytes:
@@ -198,21 +274,3 @@ def _with_line(document: Document, section: str, profile: str, line: str | None)
     if credential_process.is_ours(values.get(LINE_KEY, ""), profile):
         return remove_items(document, section, (LINE_KEY,))
     return document.data
-
-
-def line_home(reading: Reading) -> FileKind:
-    """The file that takes `credential_process` lines: the config file, unless AWS tools refuse it as it stands."""
-    refused: Collection[str] = {problem.path for problem in reading.shared.problems}
-    return (
-        FileKind.CREDENTIALS
-        if reading.shared.config is None and str(reading.shared.config_path) in refused
-        else FileKind.CONFIG
-    )
-
-
-def own_section(document: Document | None, kind: FileKind, profile: str) -> str | None:
-    """The section of a file that belongs to a profile, as its header spells it."""
-    for section in document.sections if document else ():
-        if profile_of(kind, section.name) == profile:
-            return section.name
-    return None

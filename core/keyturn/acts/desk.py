@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from keyturn.aws.ports import AwsFactory
 from keyturn.awsfiles.store import SharedFiles
 from keyturn.clock import Clock
 from keyturn.errors import KeyturnError, NeedsPerson, NotFound, WrongMfaCode
-from keyturn.index import IndexFile
+from keyturn.index import Index, IndexFile, Known
 from keyturn.model import Credentials, Failure, VaultState
 from keyturn.places import Places
 from keyturn.secret import Secret
@@ -20,11 +22,17 @@ from keyturn.vault.vault import Vault
 
 #: A source may be asked for this long by another process before the wait ends; Go kills a credential_process at 60 s.
 SOURCE_LOCK_SECONDS = 45.0
+#: Adopt and release of many profiles write several files, each after a stable read.
+ACTS_LOCK_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Desk:
-    """Places, clock, vault, shared files, index, AWS."""
+    """Places, clock, vault, shared files, index, AWS.
+
+    Locks are taken in this order: a source (:meth:`lock`), the acts (:meth:`exclusive`), the vault, a shared file. AWS is
+    asked under a source's lock only.
+    """
 
     places: Places
     environ: Mapping[str, str]
@@ -36,10 +44,8 @@ class Desk:
     aws: AwsFactory
     program: Callable[[], str]
     """The `keyturn` that a credential_process line shall call, as an absolute path."""
-
     winner: Callable[[str], tuple[str, str]]
     """Which of botocore's providers answers for a profile, and the line where it is a process."""
-
     seen: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Sections of each shared file when this process last read it, so that the writer knows a truncated file."""
 
@@ -62,9 +68,15 @@ class Desk:
             self.vault.generation()
 
     def lock(self, name: str) -> AbstractContextManager[None]:
-        return ownfile.locked(
-            self.places.locks_dir / name, what="waiting for another refresh", seconds=SOURCE_LOCK_SECONDS
-        )
+        """Holds one source for as long as AWS is asked for it, in all processes of this person."""
+        path = self.places.locks_dir / name
+        return ownfile.locked(path, what="waiting for another refresh", seconds=SOURCE_LOCK_SECONDS)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Holds everything that keyturn changes together: definitions, deliveries, adopt, release. Look again at what
+        was read before, once it is held. Not reentrant; AWS is not asked under it."""
+        path = self.places.locks_dir / "acts"
+        return ownfile.locked(path, what="waiting for another change", seconds=ACTS_LOCK_SECONDS)
 
     def key(self, entry: str) -> Credentials:
         """The long-term key of a vault entry.
@@ -73,39 +85,49 @@ class Desk:
         """
         found = self.vault.key(key_entry(entry))
         if found is None:
-            raise NotFound(
-                f"key of {entry}",
-                "the vault holds none by that name",
-                f"Adopt it again: keyturn adopt {entry}",
-            )
+            why = "the vault holds none by that name"
+            raise NotFound(f"key of {entry}", why, f"See what is left of it: keyturn show {entry}")
         return Credentials(found["key_id"], Secret(found["secret"]))
 
-    def plain_key(self, at: reading.Reading, name: str) -> Credentials | None:
-        """The static credentials that stand in the shared files for a native profile."""
-        found = at.settings(name)
-        key_id, secret = found.get("aws_access_key_id"), found.get("aws_secret_access_key")
-        if not isinstance(key_id, str) or not isinstance(secret, str):
-            return None
-        token = found.get("aws_security_token") or found.get("aws_session_token")
-        return Credentials(
-            key_id, Secret(secret), Secret(token) if isinstance(token, str) and token else None
-        )
+    def note(self, edit: Callable[[Index], Index | None]) -> None:
+        """Writes into the index where that is possible; what is only noted must not keep anybody from credentials."""
+        with contextlib.suppress(OSError, KeyturnError):
+            self.index.change(edit)
+
+    def known(self, name: str) -> Known:
+        """What the index holds of a profile at this moment."""
+        return self.index.load().of(name)
 
     def record(self, profile: str, event: str, result: str) -> None:
+        """Writes an act that went well into the activity log."""
         self.activity.add(Act(self.clock(), profile, event, result, ok=True))
+
+    def record_failure(self, profile: str, event: str, error: KeyturnError) -> None:
+        """Keeps a failure with the profile, and writes it into the activity log unless it is there already."""
+        failure = Failure(self.clock(), error.line())
+        before = self.known(profile).failure
+        self.note(lambda index: index.update(profile, failure=failure))
+        if before is None or before.line != failure.line:
+            self.activity.add(Act(failure.at, profile, event, failure.line, ok=False))
 
     @contextmanager
     def recording(self, profile: str, event: str) -> Iterator[None]:
-        """Keeps a failure of the act inside with the profile and in the activity log, and lets it go on up."""
+        """Records a failure of the act inside, and lets it go on up. What only waits for a person is no failure."""
         try:
             yield
-        except (NeedsPerson, WrongMfaCode):
+        except (NeedsPerson, WrongMfaCode, NotFound):
             raise
         except KeyturnError as error:
-            failure = Failure(self.clock(), error.line())
-            self.index.change(lambda index: index.update(profile, failure=failure))
-            self.activity.add(Act(failure.at, profile, event, failure.line, ok=False))
+            self.record_failure(profile, event, error)
             raise
+
+    @staticmethod
+    def later(act: Callable[[], None], wait: float) -> None:
+        """Does `act` in a thread of its own and waits for it for `wait` seconds at most."""
+        thread = threading.Thread(target=act, daemon=True)
+        thread.start()
+        if wait:
+            thread.join(wait)
 
 
 def key_entry(name: str) -> str:

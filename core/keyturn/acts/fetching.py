@@ -1,34 +1,29 @@
-"""Fetching sessions: the refresher set up with what one process has at hand, and its results noted."""
+"""Fetching sessions: the refresher set up with what one process has at hand, and its results kept."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
 
+from keyturn import definitions as defs
 from keyturn.acts.desk import Desk
-from keyturn.aws.ports import Issued
-from keyturn.model import Credentials, Kind, Session
+from keyturn.acts.statics import static_credentials
+from keyturn.definitions import Definition
+from keyturn.errors import FileChanged
+from keyturn.index import Index
+from keyturn.model import Credentials, Kind
 from keyturn.reading import Reading
 from keyturn.sessions import role, stored
 from keyturn.sessions.refresh import Fetched, Refresher
 
 
 def fetch(desk: Desk, reading: Reading, name: str) -> Credentials:
-    """A session of a profile, from the cache while it is fresh; noted in the index, delivered nowhere."""
-    fetched = refresher(desk, reading).fetch(name, only_if_due=True)
-    note(desk, name, fetched)
-    return fetched.issued.credentials
-
-
-def note(desk: Desk, name: str, fetched: Fetched) -> Session:
-    """Writes what is now known of the session into the index, also of the sessions that came on the way."""
-    session = fetched.facts()
-
-    desk.index.change(lambda index: index.update(name, session=session, failure=None))
-    return session
+    """A session of a profile, from the cache while it is fresh; delivered nowhere."""
+    return refresher(desk, reading).fetch(name, only_if_due=True).issued.credentials
 
 
 def refresher(desk: Desk, reading: Reading) -> Refresher:
+    """The refresher for one reading of files and definitions."""
     accepted = {
         name: known.accepted_seconds
         for name, known in reading.index.profiles.items()
@@ -39,8 +34,9 @@ def refresher(desk: Desk, reading: Reading) -> Refresher:
         natives=reading.natives,
         hops=lambda name: hop_of(name, reading),
         key=desk.key,
-        plain_key=lambda name: desk.plain_key(reading, name),
-        sessions=VaultSessions(desk),
+        plain_key=lambda name: static_credentials(reading, name),
+        settings=reading.settings,
+        sessions=VaultSessions(desk, reading),
         aws=desk.aws,
         clock=desk.clock,
         lock=desk.lock,
@@ -51,7 +47,7 @@ def refresher(desk: Desk, reading: Reading) -> Refresher:
 
 def remember(desk: Desk, name: str, seconds: int) -> None:
     """Notes the duration that AWS accepts for a role."""
-    desk.index.change(lambda index: index.update(name, accepted_seconds=seconds))
+    desk.note(lambda index: index.update(name, accepted_seconds=seconds))
 
 
 def hop_of(name: str, reading: Reading) -> role.Hop | None:
@@ -86,18 +82,44 @@ def native_hop(name: str, settings: Mapping[str, object]) -> role.Hop | None:
 
 
 class VaultSessions:
-    """The session cache of the vault, as the refresher sees it."""
+    """The session cache of the vault, as the refresher sees it.
 
-    def __init__(self, desk: Desk) -> None:
+    A session is kept only if its profile still is what it was when it was asked for: a release or an adoption meanwhile
+    must not get a session of what was before.
+    """
+
+    def __init__(self, desk: Desk, reading: Reading) -> None:
         self._desk = desk
+        self._reading = reading
 
     def get(self, name: str) -> Fetched | None:
         entry = self._desk.vault.session(name)
         decoded = stored.decode(entry) if entry else None
-        return Fetched(*decoded) if decoded else None
+        if decoded is None:
+            return None
+        found = Fetched(*decoded)
+        return None if _is_stopped(found.got, self._reading.index.of(name).stopped) else found
 
-    def put(self, name: str, issued: Issued, at: datetime) -> None:
-        entry = stored.encode(issued, at)
-        self._desk.vault.change_sessions(lambda sessions: sessions.__setitem__(name, entry))
-        session = Fetched(issued, at).facts()
-        self._desk.index.change(lambda index: index.update(name, session=session))
+    def put(self, name: str, fetched: Fetched) -> None:
+        entry = stored.encode(fetched)
+        with self._desk.exclusive():
+            _refuse_changed(self._desk, name, self._reading.definitions.get(name))
+            self._desk.vault.change_sessions(lambda sessions: sessions.__setitem__(name, entry))
+
+        def note(index: Index) -> None:
+            index.update(name, session=fetched.facts(), failure=None, stopped=None)
+
+        self._desk.note(note)
+
+
+def _is_stopped(got: datetime, stopped: datetime | None) -> bool:
+    return stopped is not None and got <= stopped
+
+
+def _refuse_changed(desk: Desk, name: str, before: Definition | None) -> None:
+    now = defs.load(desk.places.profiles_file).get(name)
+    if (before is None and now is None) or (before is not None and before.same_source(now)):
+        return
+    raise FileChanged(
+        f"refresh of {name}", "its definition changed while AWS was asked", f"Run: keyturn refresh {name}"
+    )

@@ -3,45 +3,72 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from keyturn.acts.desk import Desk
 from keyturn.aws.ports import Aws, ListedKey
 from keyturn.definitions import Definition
 from keyturn.errors import AwsError, KeyturnError
 from keyturn.index import Index
+from keyturn.keyid import is_long_term
 from keyturn.model import Credentials, Key
 from keyturn.reading import Reading
 
 #: A key's facts are asked for again after this long, at the next refresh.
 LEARN_EVERY = timedelta(hours=1)
+#: How long an act waits for facts that are nice to have.
+WAIT_SECONDS = 4.0
 
 
-def learn(desk: Desk, definition: Definition, reading: Reading, session: Credentials | None) -> None:
-    """Brings the index up to date on the profile's long-term key, if it has one and IAM lets it look.
+def learn(
+    desk: Desk,
+    reading: Reading,
+    wanted: list[tuple[Definition, Credentials | None]],
+    *,
+    wait: float = WAIT_SECONDS,
+) -> None:
+    """Brings the index up to date on the long-term keys of profiles, as far as IAM lets it look.
 
-    A refusal is no failure of the act that came before: what is not known stays unknown.
+    It runs beside what came before: a refusal is no failure of that, and a silent IAM keeps nobody waiting for longer
+    than `wait` seconds. What is not known stays unknown.
 
-    :param session: a session of the same user, which may carry the MFA that IAM insists on; None to use the key.
+    :param wanted: definitions, each with a session of the same user, which may carry the MFA that IAM insists on.
     """
-    entry = definition.key
-    if entry is None:
-        return
-    known = reading.index.keys.get(entry)
     now = desk.clock()
-    if known is not None and known.created and known.checked and now - known.checked < LEARN_EVERY:
+    due = [
+        (one, session) for one, session in wanted if one.key and _is_due(reading.index.keys.get(one.key), now)
+    ]
+    if not due:
         return
+
+    def act() -> None:
+        for definition, session in due:
+            _learn(desk, definition, reading, session, now)
+
+    desk.later(act, wait)
+
+
+def _is_due(known: Key | None, now: datetime) -> bool:
+    return known is None or known.checked is None or now - known.checked >= LEARN_EVERY
+
+
+def _learn(
+    desk: Desk, definition: Definition, reading: Reading, session: Credentials | None, now: datetime
+) -> None:
+    entry = definition.key or definition.name
+    known = reading.index.keys.get(entry)
     try:
         key = desk.key(entry)
-        native = reading.natives.get(definition.name)
-        aws = desk.aws(definition.name, native.region if native else None)
-        arn = (
-            known.user if known and known.key_id == key.access_key_id else None
-        ) or aws.get_caller_identity(key).arn
     except KeyturnError:
         return
-    facts = replace(known or Key(key.access_key_id), key_id=key.access_key_id, user=arn)
-    listed = _listed(aws, key, session, arn)
+    facts = known if known and known.key_id == key.access_key_id else Key(key.access_key_id)
+    native = reading.natives.get(definition.name)
+    try:
+        aws = desk.aws(definition.name, native.region if native else None, hurried=True)
+        facts = replace(facts, user=facts.user or aws.get_caller_identity(key).arn)
+        listed = _listed(aws, key, session, facts.user or "")
+    except KeyturnError:
+        listed = None
     if listed is not None:
         mine = next((one for one in listed if one.key_id == key.access_key_id), None)
         facts = replace(
@@ -49,24 +76,31 @@ def learn(desk: Desk, definition: Definition, reading: Reading, session: Credent
             created=mine.created if mine else None,
             status=mine.status if mine else None,
             slots_used=len(listed),
-            checked=now,
         )
 
     def edit(index: Index) -> None:
-        index.keys[entry] = facts
+        if entry in index.keys:
+            index.keys[entry] = replace(
+                facts, checked=now if listed is not None or session is not None else None
+            )
 
-    desk.index.change(edit)
+    desk.note(edit)
 
 
 def _listed(
     aws: Aws, key: Credentials, session: Credentials | None, arn: str
 ) -> tuple[ListedKey, ...] | None:
-    """ListAccessKeys with the key itself, else with the session; the session must name the user (IAM API reference)."""
+    """ListAccessKeys with the key itself, else with a session of the same user, which must name it (IAM API reference)."""
     user = arn.rpartition("/")[2] if ":user/" in arn else None
     try:
         return aws.list_access_keys(key, user)
     except AwsError:
-        if session is None or session.session_token is None or user is None:
+        if (
+            session is None
+            or session.session_token is None
+            or user is None
+            or is_long_term(session.access_key_id)
+        ):
             return None
     try:
         return aws.list_access_keys(session, user)

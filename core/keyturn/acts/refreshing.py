@@ -9,7 +9,7 @@ from keyturn.acts import delivering, fetching, learning
 from keyturn.acts.desk import Desk
 from keyturn.definitions import Definition
 from keyturn.delivery import credential_process
-from keyturn.errors import AwsError, KeyturnError, NeedsMfa, NeedsPerson, NotFound
+from keyturn.errors import KeyturnError, NeedsPerson, NotFound
 from keyturn.index import Known
 from keyturn.model import (
     Credentials,
@@ -23,6 +23,7 @@ from keyturn.model import (
 )
 from keyturn.reading import Reading
 from keyturn.sessions.refresh import Fetched
+from keyturn.text import span
 
 #: A session with less left than this is not handed out: a client could not use it any more.
 LEAST_LEFT = timedelta(seconds=60)
@@ -44,24 +45,34 @@ def refresh(desk: Desk, name: str, code: str | None = None) -> Refreshed:
 def _refresh(desk: Desk, name: str, code: str | None) -> Refreshed:
     reading = desk.read()
     row = reading.row(name)
+    if not row.managed:
+        reading.require_definitions()
     _refuse_hopeless(row)
     desk.require_open()
     begun = time.monotonic()
     fetched = fetching.refresher(desk, reading).fetch(name, code)
-    session = fetching.note(desk, name, fetched)
-    definition = reading.definitions.get(name)
-    delivered = Delivery.NATIVE
-    if definition is not None:
-        delivered = definition.delivery
-        if delivered is Delivery.CREDENTIALS_FILE:
-            delivering.put(desk, definition, fetched.issued.credentials)
-        learning.learn(desk, definition, reading, fetched.issued.credentials)
+    delivered = _delivered(desk, reading, name, fetched)
     seconds = time.monotonic() - begun
+    session = fetched.facts()
     desk.record(name, "refresh", f"until {session.expires:%H:%M:%S} UTC" if session.expires else "done")
     note = fetched.note
-    if definition is None:
+    if delivered is Delivery.NATIVE:
         note = "kept in keyturn's cache only, its files are as they were; adopt it to have it delivered"
+    elif known := desk.known(name).accepted_seconds:
+        note = note or f"AWS allows {span(timedelta(seconds=known))} at most for this role"
     return Refreshed(name, session, seconds, delivered, note)
+
+
+def _delivered(desk: Desk, reading: Reading, name: str, fetched: Fetched) -> Delivery:
+    """Puts a fetched session where its profile wants it, and learns about its key."""
+    definition = reading.definitions.get(name)
+    if definition is None:
+        return Delivery.NATIVE
+    if definition.delivery is Delivery.CREDENTIALS_FILE:
+        with desk.exclusive():
+            delivering.put(desk, name, fetched.issued.credentials)
+    learning.learn(desk, reading, [(definition, fetched.issued.credentials)])
+    return definition.delivery
 
 
 def _refuse_hopeless(row: Profile) -> None:
@@ -95,25 +106,26 @@ def document(desk: Desk, name: str) -> str:
 
 def _document(desk: Desk, name: str) -> str:
     reading = desk.read()
+    reading.require_definitions()
     definition = reading.definitions.get(name)
     if definition is None:
-        raise NotFound(
-            f"managed profile {name}",
-            "keyturn does not manage one by that name",
-            f"Run: keyturn adopt {name}",
-        )
+        why = "keyturn does not manage one by that name"
+        raise NotFound(f"managed profile {name}", why, f"Run: keyturn adopt {name}")
     desk.require_open()
     _note_asked(desk, name, reading.index.of(name))
-    account = reading.row(name).account
+    row = reading.row(name)
+    account = None if row.account_derived else row.account
     if definition.delivers_key:
         return credential_process.document(desk.key(definition.key or name), account)
-    cached = fetching.VaultSessions(desk).get(name)
+    refresher = fetching.refresher(desk, reading)
+    cached = refresher.cached(name)
     if cached is None or session_state(cached.facts(), desk.clock()) is not State.FRESH:
         cached = _renewed(desk, reading, definition, cached)
     return credential_process.document(cached.issued.credentials, account)
 
 
 def _renewed(desk: Desk, reading: Reading, definition: Definition, cached: Fetched | None) -> Fetched:
+    """A new session, or the one that is still valid where none can be had now, whatever keeps it from being had."""
     name = definition.name
     valid = cached is not None and _valid(cached.issued.credentials, desk.clock())
     if definition.renew is Renew.OFF:
@@ -122,13 +134,14 @@ def _renewed(desk: Desk, reading: Reading, definition: Definition, cached: Fetch
         raise NeedsPerson(f"session for {name}", "its renewal is off", f"Run: keyturn refresh {name}")
     try:
         fetched = fetching.refresher(desk, reading).fetch(name, only_if_due=True)
-    except (NeedsMfa, AwsError):
-        if cached is not None and valid:
-            return cached
-        raise
+    except (KeyturnError, OSError) as error:
+        if cached is None or not valid:
+            raise
+        if isinstance(error, KeyturnError) and not isinstance(error, NeedsPerson):
+            desk.record_failure(name, "credential-process", error)
+        return cached
     if fetched.asked_aws:
-        fetching.note(desk, name, fetched)
-        learning.learn(desk, definition, reading, fetched.issued.credentials)
+        learning.learn(desk, reading, [(definition, fetched.issued.credentials)], wait=0)
         desk.record(name, "refresh", "for a client")
     return fetched
 
@@ -140,4 +153,4 @@ def _valid(credentials: Credentials, now: datetime) -> bool:
 def _note_asked(desk: Desk, name: str, known: Known) -> None:
     now = desk.clock()
     if known.asked is None or now - known.asked > ASKED_EVERY:
-        desk.index.change(lambda index: index.update(name, asked=now))
+        desk.note(lambda index: index.update(name, asked=now))

@@ -8,11 +8,12 @@ from typing import Any
 
 from keyturn import adoption, diffing
 from keyturn import definitions as defs
-from keyturn.acts.delivering import managed, own_section, withdraw
+from keyturn.acts.delivering import managed, standing, withdraw
 from keyturn.acts.desk import Desk, key_entry, taken_entry
+from keyturn.acts.sections import own_section
 from keyturn.adoption import Taken
 from keyturn.awsfiles.document import Document, FileKind, parse
-from keyturn.errors import FileChanged, NeedsConfirmation, Protected, UnparsableFile, WrongPassphrase
+from keyturn.errors import FileChanged, NeedsConfirmation, NeedsUnlock, Protected, UnparsableFile
 from keyturn.index import Index
 from keyturn.model import DiffLine, Plan
 from keyturn.reading import Reading
@@ -69,49 +70,57 @@ def release(
     digest: str,
     *,
     passphrase: Secret | None = None,
+    recovery_key: Secret | None = None,
     words: str | None = None,
 ) -> tuple[str, ...]:
     """Carries out what :func:`plan` showed.
 
     :param passphrase: of the vault, wanted where a secret leaves it and the vault has a passphrase slot.
+    :param recovery_key: does in its place.
     :param words: `release NAME...`, wanted instead where there is only a keyring slot.
     :raises FileChanged: the files are no longer as they were shown.
-    :raises NeedsConfirmation: passphrase or words are missing or wrong.
+    :raises NeedsUnlock: the passphrase is wanted.
+    :raises WrongPassphrase: it is not this vault's.
+    :raises NeedsConfirmation: the words are wanted; the hint has them.
     """
-    reading = desk.read()
-    if reading.digest() != digest:
-        raise FileChanged(
-            "release", "the files changed since the change was shown", "Look at it again, then confirm"
-        )
-    sections = _sections(desk, reading, names)
-    if any(reading.definitions[name].key == name for name in sections):
-        confirm(desk, tuple(sections), passphrase, words)
-    for name in sections:
-        withdraw(desk, name)
-    for path, kind in _files(sections):
-        _write(desk, reading, sections, path, kind)
-    defs.change(desk.places.profiles_file, lambda table: _drop(table, sections))
-    _out_of_vault(desk, sections)
+    with desk.exclusive():
+        reading = desk.read()
+        if reading.digest() != digest:
+            why = "the files changed since the change was shown"
+            raise FileChanged("release", why, "Look at it again, then confirm")
+        sections = _sections(desk, reading, names)
+        if any(reading.definitions[name].key == name for name in sections):
+            confirm(desk, tuple(sections), passphrase, recovery_key, words)
+        for name in sections:
+            withdraw(desk, name)
+        for path, kind in _files(sections):
+            _write(desk, reading, sections, path, kind)
+        defs.change(desk.places.profiles_file, lambda table: _drop(table, sections))
+        _out_of_vault(desk, sections)
     for name in sections:
         desk.record(name, "release", "its settings are back in the shared files")
     return tuple(sections)
 
 
-def confirm(desk: Desk, names: Sequence[str], passphrase: Secret | None, words: str | None) -> None:
-    """Makes sure that a person wants a secret to leave the vault in clear (safety, requirement 11).
-
-    :raises NeedsConfirmation: what is asked for is missing or wrong.
-    """
-    wanted = "release " + " ".join(names)
+def confirm(
+    desk: Desk,
+    names: Sequence[str],
+    passphrase: Secret | None,
+    recovery_key: Secret | None,
+    words: str | None,
+) -> None:
+    """Makes sure that a person wants a secret to leave the vault in clear (safety, requirement 11)."""
+    if recovery_key is not None:
+        Vault(desk.places.vault_dir).unlock(recovery_key=recovery_key)
+        return
     if "passphrase" in desk.vault.slots():
         if passphrase is None:
             why = "a secret leaves the vault in clear, which takes the vault's passphrase"
-            raise NeedsConfirmation("release", why, "Type it, or give it by --passphrase-fd N")
-        try:
-            Vault(desk.places.vault_dir).unlock(passphrase=passphrase)
-        except WrongPassphrase as error:
-            raise NeedsConfirmation("release", error.why or "the passphrase is wrong", "Try again") from None
-    elif words != wanted:
+            raise NeedsUnlock("release", why, "Type it, or give it by --passphrase-fd N")
+        Vault(desk.places.vault_dir).unlock(passphrase=passphrase)
+        return
+    wanted = "release " + " ".join(names)
+    if words != wanted:
         why = "a secret leaves the vault in clear, which wants its own words"
         raise NeedsConfirmation("release", why, f"Type, or give by --confirm: {wanted}")
 
@@ -151,7 +160,7 @@ def _released(document: Document, desk: Desk, reading: Reading, sections: Sectio
     """The file with everything given back that was taken from it, the latest first."""
     for name, each in reversed(list(sections.items())):
         swap = _swap(desk, name)
-        note = reading.index.of(name).delivered
+        note = standing(reading, reading.definitions[name])
         ours = note.key_ids if note else ()
         present = own_section(document, document.kind, name)
         for taken in reversed(each):

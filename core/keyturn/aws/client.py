@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 GLOBAL_REGION = "us-east-1"
 #: One try may take this long to connect and to answer, where the person has set nothing else; Go kills a
 #: credential_process after 60 s, and botocore's own 60 s a try would pass that.
-CONNECT_SECONDS = 6
-READ_SECONDS = 12
+CONNECT_SECONDS, READ_SECONDS, TRIES = 4, 8, 2
+HURRIED_SECONDS = 2
 
 _SKEW = re.compile(r"Signature (?:expired|not yet current): (\d{8}T\d{6}Z) .*?(\d{8}T\d{6}Z)")
 _MFA_REFUSALS = ("multifactorauthentication failed", "invalid mfa one time pass code")
@@ -47,9 +47,10 @@ Answer = TypeVar("Answer")
 class Boto:
     """AWS as one profile of the shared files sees it."""
 
-    def __init__(self, session: Session, region: str | None) -> None:
+    def __init__(self, session: Session, region: str | None, *, hurried: bool = False) -> None:
         self._session = session
         self._region = region
+        self._hurried = hurried
 
     def get_session_token(
         self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
@@ -99,7 +100,7 @@ class Boto:
 
         what = f"credentials of {profile}"
         try:
-            found = self._session.get_credentials()
+            found = _of_the_profile(self._session)
             frozen = found.get_frozen_credentials() if found else None
         except (boto.BotoCoreError, boto.ClientError, OSError, ValueError, TypeError, RuntimeError) as error:
             raise _native_error(what, error, profile) from None
@@ -119,7 +120,6 @@ class Boto:
 
     def _call(self, service: str, signer: Credentials, operation: str, wanted: Mapping[str, Any]) -> Any:
         import boto3
-        from botocore.config import Config
 
         what = _CALL_NAMES.get(operation, operation)
 
@@ -131,11 +131,22 @@ class Boto:
                 aws_access_key_id=signer.access_key_id,
                 aws_secret_access_key=signer.secret_access_key.reveal(),
                 aws_session_token=signer.session_token.reveal() if signer.session_token else None,
-                config=Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS),
+                config=self._config(),
             )
             return getattr(client, operation)(**wanted)
 
         return _asked(what, act)
+
+    def _config(self) -> Any:
+        """Time-outs and tries; the person's own `max_attempts` counts where it is set."""
+        from botocore.config import Config
+
+        if self._hurried:
+            once: Any = {"total_max_attempts": 1}
+            return Config(connect_timeout=HURRIED_SECONDS, read_timeout=HURRIED_SECONDS, retries=once)
+        own = self._session.get_config_variable("max_attempts")
+        retries: Any = None if own else {"total_max_attempts": TRIES}
+        return Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries=retries)
 
 
 _CALL_NAMES = {
@@ -153,7 +164,7 @@ class BotoFactory:
         self._making = threading.Lock()
         self._loader: Any = None
 
-    def __call__(self, profile: str | None, region: str | None) -> Aws:
+    def __call__(self, profile: str | None, region: str | None, *, hurried: bool = False) -> Aws:
         """A view through `profile` of the shared files, or of none where `profile` is None or the files are unusable."""
         from botocore.exceptions import BotoCoreError
         from botocore.session import Session
@@ -167,8 +178,7 @@ class BotoFactory:
                 session = _bare_session()
             self._share_models(session)
             chosen = region or session.get_config_variable("region") or None
-        return Boto(session, chosen)
-
+        return Boto(session, chosen, hurried=hurried)
 
     def _share_models(self, session: Session) -> None:
         """Has all sessions read each service's model once; it is most of the cost of a client."""
@@ -192,8 +202,8 @@ def winner(profile: str) -> tuple[str, str]:
     session = Session(profile=profile)
     try:
         for provider in create_credential_resolver(session).providers:
-            if provider.METHOD in ("container-role", "iam-role"):
-                break
+            if provider.METHOD in _NOT_THE_PROFILES:
+                continue
             if provider.METHOD == "custom-process":
                 line = session.get_scoped_config().get("credential_process")
                 if line:
@@ -203,6 +213,22 @@ def winner(profile: str) -> tuple[str, str]:
     except (boto.BotoCoreError, boto.ClientError, OSError, ValueError) as error:
         raise ProfileBroken(f"profile {profile}", " ".join(str(error).split())) from None
     return "none", ""
+
+
+#: Providers that know nothing of profiles: what they find is the machine's identity, not the profile's.
+_NOT_THE_PROFILES = ("env", "ec2-credentials-file", "boto-config", "container-role", "iam-role")
+
+
+def _of_the_profile(session: Session) -> Any:
+    """What botocore's providers find in the session's own profile, never the identity of a container or a machine."""
+    from botocore.credentials import create_credential_resolver
+
+    for provider in create_credential_resolver(session).providers:
+        if provider.METHOD not in _NOT_THE_PROFILES:
+            found = provider.load()
+            if found is not None:
+                return found
+    return None
 
 
 def _bare_session() -> Session:
@@ -309,9 +335,11 @@ def _skew(match: re.Match[str]) -> str:
 def _native_error(what: str, error: Exception, profile: str) -> AwsError | ProfileBroken | NeedsLogin:
     from botocore import exceptions as boto
 
-    login = (boto.SSOTokenLoadError, boto.UnauthorizedSSOTokenError, boto.TokenRetrievalError, boto.SSOError)
-    if isinstance(error, login):
+    sso = (boto.SSOTokenLoadError, boto.UnauthorizedSSOTokenError, boto.TokenRetrievalError, boto.SSOError)
+    if isinstance(error, sso):
         return NeedsLogin(what, str(error), f"Run: aws sso login --profile {profile}")
+    if isinstance(error, getattr(boto, "LoginError", ())):
+        return NeedsLogin(what, str(error), f"Run: aws login --profile {profile}")
     if isinstance(error, boto.ClientError):
         return _refusal(what, error)
     if isinstance(error, (boto.ConnectionError, boto.HTTPClientError)):

@@ -77,4 +77,6 @@ class Aws(Protocol):
 class AwsFactory(Protocol):
     """Makes the view of AWS for a profile of the shared files."""
 
-    def __call__(self, profile: str | None, region: str | None) -> Aws: ...
+    def __call__(self, profile: str | None, region: str | None, *, hurried: bool = False) -> Aws:
+        """:param hurried: for what is nice to have: one try, a few seconds."""
+        ...

@@ -102,14 +102,16 @@ def release(
     if only_plan:
         return
     confirm(f"Release {', '.join(plan.names)}", yes=yes)
-    passphrase = None
-    if plan.secrets and "passphrase" in front.desk.vault.slots():
+    passphrase = recovery_key = None
+    if plan.secrets and opening.recovery_key_fd is not None:
+        recovery_key = opening.recovery_key()
+    elif plan.secrets and "passphrase" in front.desk.vault.slots():
         passphrase = opening.passphrase("A secret leaves the vault in clear. Passphrase of the vault")
     elif plan.secrets and words is None and on_terminal():
         words = ask_line(
             f"A secret leaves the vault in clear. To confirm, type: release {' '.join(plan.names)}\n"
         )
-    for name in front.release(plan, passphrase, words):
+    for name in front.release(plan, passphrase, words, recovery_key=recovery_key):
         say(f"released {name}")
 
 
@@ -131,15 +133,21 @@ def refresh(
             raise UsageError("refresh", "no profile is named and AWS_PROFILE is not set", "Name one")
         names = (current,)
     results: list[dict[str, Any]] = []
+    codes = [mfa_code] if mfa_code else []
 
     def one(name: str) -> None:
+        code = codes[0] if codes else None
         try:
-            done = opening.done_with_code(lambda code: front.refresh(name, code), mfa_code)
+            done = opening.done_with_code(lambda code: front.refresh(name, code), code)
         except KeyturnError as error:
             results.append(
                 {"profile": name, "ok": False, "error": error.line(), "exit_code": error.exit_code}
             )
             raise
+        finally:
+            # AWS takes a code once: the next profile that needs one must ask for another.
+            if code is not None and front.needs_code(name):
+                codes.clear()
         results.append(_refreshed_table(done))
         if not json_:
             _say_refreshed(done, front.now())

@@ -90,6 +90,7 @@ class Opening:
     passphrase_fd: int | None = None
     recovery_key_fd: int | None = None
     _passphrase: Secret | None = field(default=None, repr=False)
+    _recovery_key: Secret | None = field(default=None, repr=False)
 
     @property
     def given(self) -> bool:
@@ -104,13 +105,19 @@ class Opening:
                 self._passphrase = ask_secret(why)
         return self._passphrase
 
+    def recovery_key(self) -> Secret:
+        """The recovery key on the descriptor that was given, which can be read once."""
+        if self._recovery_key is None:
+            self._recovery_key = from_descriptor(self.recovery_key_fd or 0, "recovery key")
+        return self._recovery_key
+
     def unlock(self) -> None:
         """Opens the vault.
 
         :raises NeedsUnlock: nobody can be asked.
         """
         if self.recovery_key_fd is not None:
-            self.keeper.unlock(recovery_key=from_descriptor(self.recovery_key_fd, "recovery key"))
+            self.keeper.unlock(recovery_key=self.recovery_key())
             return
         if self.passphrase_fd is not None:
             self.keeper.unlock(self.passphrase(""))

@@ -250,5 +250,5 @@ def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_
             "vault import", "there is no terminal", "Give the export's passphrase by --passphrase-fd N"
         )
     new = _new_passphrase(new_passphrase_fd) if slot == "passphrase" else None
-    front.desk.vault.import_export(file.read_bytes(), old, slot, new)
+    front.import_vault(file.read_bytes(), old, slot, new)
     say("The vault is made.")

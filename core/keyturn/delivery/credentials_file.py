@@ -74,20 +74,25 @@ def _same(found: Mapping[str, str], credentials: Credentials) -> bool:
     return found.get("aws_access_key_id") == credentials.access_key_id
 
 
-def withdraw(document: Document, section: str, ours: Collection[str], *, made: bool = False) -> bytes:
+def looks_delivered(values: Mapping[str, str]) -> bool:
+    """Whether a section holds what a delivery writes: a temporary key with its end, under our own setting."""
+    return values.get("aws_access_key_id", "").startswith("ASIA") and set(KEYS) <= set(values)
+
+
+def withdraw(
+    document: Document, section: str, ours: Collection[str], *, made: bool = False, region: str | None = None
+) -> bytes:
     """The file without what was delivered to `section`, as long as the keys there are still ours.
 
     :param made: keyturn made the section; it goes too, once nothing else stands in it.
+    :param region: what keyturn put into such a section besides the keys; it goes if nobody changed it.
     """
     present = document.section(section)
-    if (
-        present is None
-        or {item.key: item.value for item in present.items}.get("aws_access_key_id") not in ours
-    ):
+    values = {item.key: item.value for item in present.items} if present else {}
+    if present is None or values.get("aws_access_key_id") not in ours:
         return document.data
-    left = parse(
-        remove_items(document, section, (*KEYS, "region") if made else KEYS), document.path, document.kind
-    )
+    along = ("region",) if made and region and values.get("region") == region else ()
+    left = parse(remove_items(document, section, (*KEYS, *along)), document.path, document.kind)
     present = left.section(section)
     if not made or present is None or present.items or not _bare(left, present):
         return left.data

@@ -7,9 +7,10 @@ many callers cause one call. No vault and no file is locked meanwhile.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keyturn.aws.ports import Aws, AwsFactory, Issued
@@ -31,22 +32,18 @@ class Fetched:
 
     issued: Issued
     at: datetime
+    """When AWS was asked: the session's start."""
+    got: datetime
+    """When AWS had answered."""
+    made_from: str
+    """A digest of key, role and everything else that it rests on; see :meth:`Refresher.binding`."""
     note: str = ""
     asked_aws: bool = True
-    """False where another process brought it while this one waited."""
+    """False where it came from the cache, or from another process while this one waited."""
 
     def facts(self) -> Session:
         credentials = self.issued.credentials
         return Session(credentials.access_key_id, self.at, credentials.expires, self.issued.arn)
-
-
-@dataclass(frozen=True, slots=True)
-class Signer:
-    """What signs the next hop."""
-
-    credentials: Credentials
-    chained: bool
-    """Temporary, so that AWS allows the next hop one hour at most."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,12 @@ class Refresher:
     """Asks AWS for sessions, with what is at hand at one moment.
 
     :param key: the long-term key of a vault entry; raises `NeedsUnlock` where the vault is closed.
-    :param plain_key: the static credentials that a native profile holds in the shared files, None if it has none.
+    :param plain_key: the static credentials that a native profile holds in the shared files, None if AWS tools would
+        take its credentials from elsewhere.
+    :param settings: all settings of a native profile.
     :param lock: an exclusive lock across processes, by name.
+    :param accepted: the duration that AWS accepts for a profile, where it refused a longer one.
+    :param remember: notes such a duration.
     """
 
     definitions: Definitions
@@ -63,13 +64,13 @@ class Refresher:
     hops: Callable[[str], role.Hop | None]
     key: Callable[[str], Credentials]
     plain_key: Callable[[str], Credentials | None]
+    settings: Callable[[str], Mapping[str, object]]
     sessions: SessionStore
     aws: AwsFactory
     clock: Clock
     lock: Callable[[str], AbstractContextManager[None]]
     accepted: Mapping[str, int]
     remember: Callable[[str, int], None]
-    """Notes the duration that AWS accepts for a profile, once it refused a longer one."""
 
     def fetch(self, name: str, code: str | None = None, *, only_if_due: bool = False) -> Fetched:
         """A new session for `name`.
@@ -81,22 +82,50 @@ class Refresher:
         began = self.clock()
         codes = _OneCode(code)
         with self.lock(source_lock(name)):
-            cached = self.sessions.get(name)
-            if cached is not None and self._good_enough(cached, began, only_if_due=only_if_due):
-                return Fetched(cached.issued, cached.at, asked_aws=False)
-            fetched = self._ask(name, codes, (name,))
-            self.sessions.put(name, fetched.issued, fetched.at)
+            cached = self.cached(name)
+            if cached is not None and self._is_fresh(cached) and (only_if_due or cached.got > began):
+                return replace(cached, asked_aws=False)
+            return self._asked(name, codes, (name,))
+
+    def cached(self, name: str) -> Fetched | None:
+        """The cached session of a profile, expired or not, if it was made from what the profile still is."""
+        found = self.sessions.get(name)
+        return found if found is not None and found.made_from == self.binding(name) else None
+
+    def binding(self, name: str, path: tuple[str, ...] = ()) -> str:
+        """A digest of what a session of `name` is made from: the key, each role on the way and how it is assumed."""
+        if name in path or len(path) > DEEPEST:
+            return "endless"
+        definition = self.definitions.get(name)
+        hop = self.hops(name)
+        parts: list[object]
+        if definition is not None and definition.kind is Kind.IAM_KEY:
+            parts = ["user", self.key(definition.key or name).access_key_id, definition.mfa_serial]
+        elif hop is not None:
+            signer = self._key_of_source(name)
+            below = signer.access_key_id if signer else self.binding(self._source_of(name), (*path, name))
+            parts = ["role", hop.role_arn, hop.external_id, hop.mfa_serial, hop.session_name, below]
+        else:
+            parts = ["native", sorted((key, str(value)) for key, value in self.settings(name).items())]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _is_fresh(self, one: Fetched) -> bool:
+        return session_state(one.facts(), self.clock()) is State.FRESH
+
+    def _asked(self, name: str, codes: _OneCode, path: tuple[str, ...]) -> Fetched:
+        """Asks for a session and keeps it, unless its end is unknown: what may end at any time is not cached."""
+        made_from = self.binding(name)
+        at = self.clock()
+        issued, note = self._ask(name, codes, path)
+        fetched = Fetched(issued, at, self.clock(), made_from, note)
+        if issued.credentials.expires is not None:
+            self.sessions.put(name, fetched)
         return fetched
 
-    def _good_enough(self, cached: Fetched, began: datetime, *, only_if_due: bool) -> bool:
-        if session_state(cached.facts(), self.clock()) is not State.FRESH:
-            return False
-        return only_if_due or cached.at > began
-
-    def _ask(self, name: str, codes: _OneCode, path: tuple[str, ...]) -> Fetched:
+    def _ask(self, name: str, codes: _OneCode, path: tuple[str, ...]) -> tuple[Issued, str]:
         definition = self.definitions.get(name)
         if definition is not None and definition.kind is Kind.IAM_KEY:
-            return self._user_session(definition, codes)
+            return self._user_session(definition, codes), ""
         hop = self.hops(name)
         if hop is not None:
             return self._role_session(name, hop, codes, path)
@@ -105,64 +134,64 @@ class Refresher:
             raise NotFound(f"profile {name}", "there is none by that name", "Run: keyturn list")
         if native.problem:
             raise ProfileBroken(f"profile {name}", native.problem, "Correct it in the shared files")
-        credentials = self._aws(name).native_credentials(name)
-        return Fetched(Issued(credentials), self.clock())
+        if native.kind is Kind.UNKNOWN:
+            raise ProfileBroken(
+                f"profile {name}", "it defines no credentials of its own", "Give it some first"
+            )
+        return Issued(self._aws(name).native_credentials(name)), ""
 
-    def _user_session(self, definition: Definition, codes: _OneCode) -> Fetched:
+    def _user_session(self, definition: Definition, codes: _OneCode) -> Issued:
         key = self.key(definition.key or definition.name)
         code = codes.take() if definition.mfa_serial else None
-        at = self.clock()
-        return Fetched(iam_user.issue(self._aws(definition.name), key, definition, code), at)
+        return iam_user.issue(self._aws(definition.name), key, definition, code)
 
-    def _role_session(self, name: str, hop: role.Hop, codes: _OneCode, path: tuple[str, ...]) -> Fetched:
-        if len(path) > DEEPEST:
-            raise ProfileBroken(
-                f"profile {name}", "its chain of source profiles has no end", "Correct source_profile"
-            )
+    def _role_session(
+        self, name: str, hop: role.Hop, codes: _OneCode, path: tuple[str, ...]
+    ) -> tuple[Issued, str]:
         if hop.mfa_serial and not codes.left:
             require_code(hop.profile, hop.mfa_serial, None)
-        signer = self._signer(name, codes, path)
-        code = codes.take() if hop.mfa_serial else None
-        at = self.clock()
+        signer = self._key_of_source(name) or self._session_of_source(name, codes, path)
         assumed = role.assume(
-            self._aws(name), signer.credentials, hop, code=code, chained=signer.chained,
+            self._aws(name),
+            signer,
+            hop,
+            code=codes.take() if hop.mfa_serial else None,
+            chained=signer.session_token is not None,
             accepted_seconds=self.accepted.get(name),
             on_shorter=lambda seconds: self.remember(name, seconds),
-        )  # fmt: skip
-        return Fetched(assumed.issued, at, assumed.note)
-
-    def _signer(self, name: str, codes: _OneCode, path: tuple[str, ...]) -> Signer:
-        definition = self.definitions.get(name)
-        native = self.natives.get(name)
-        if definition is not None and definition.key:
-            return Signer(self.key(definition.key), chained=False)
-        source = (
-            definition.source_profile
-            if definition
-            else (native.chain[0] if native and native.chain else None)
         )
+        return assumed.issued, assumed.note
+
+    def _source_of(self, name: str) -> str:
+        """The profile that signs for a role."""
+        definition, native = self.definitions.get(name), self.natives.get(name)
+        if definition is not None:
+            source = definition.source_profile or (name if definition.key else None)
+        else:
+            source = native.chain[0] if native and native.chain else None
         if source is None:
             raise ProfileBroken(f"profile {name}", "it names no source profile", "Add source_profile")
-        return self._source(source, codes, path)
+        return source
 
-    def _source(self, source: str, codes: _OneCode, path: tuple[str, ...]) -> Signer:
+    def _key_of_source(self, name: str) -> Credentials | None:
+        """The static credentials of the profile that signs for a role, None where that has a session instead."""
+        source = self._source_of(name)
         definition = self.definitions.get(source)
-        if definition is not None and definition.key:
-            return Signer(self.key(definition.key), chained=False)
-        plain = self.plain_key(source) if definition is None else None
-        if plain is not None:
-            return Signer(plain, chained=plain.session_token is not None)
-        if source in path:
+        if definition is not None:
+            return self.key(definition.key) if definition.key else None
+        return self.plain_key(source)
+
+    def _session_of_source(self, name: str, codes: _OneCode, path: tuple[str, ...]) -> Credentials:
+        source = self._source_of(name)
+        if source in path or len(path) > DEEPEST:
             raise ProfileBroken(
                 f"profile {path[0]}", f"its chain of sources returns to {source}", "Correct it"
             )
         with self.lock(source_lock(source)):
-            cached = self.sessions.get(source)
-            if cached is not None and session_state(cached.facts(), self.clock()) is State.FRESH:
-                return Signer(cached.issued.credentials, chained=True)
-            fetched = self._ask(source, codes, (*path, source))
-            self.sessions.put(source, fetched.issued, fetched.at)
-        return Signer(fetched.issued.credentials, chained=True)
+            cached = self.cached(source)
+            if cached is not None and self._is_fresh(cached):
+                return cached.issued.credentials
+            return self._asked(source, codes, (*path, source)).issued.credentials
 
     def _aws(self, name: str) -> Aws:
         native = self.natives.get(name)

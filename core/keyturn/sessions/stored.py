@@ -1,7 +1,8 @@
-"""The cached sessions: sealed in the vault, their expiry and key ids in the index."""
+"""The cached sessions as the vault keeps them."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from keyturn.aws.ports import Issued
@@ -10,8 +11,6 @@ from keyturn.secret import Secret
 from keyturn.text import from_iso, iso
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from keyturn.sessions.refresh import Fetched
 
 
@@ -22,27 +21,34 @@ class SessionStore(Protocol):
         """The cached session of a profile, expired or not; None where there is none."""
         ...
 
-    def put(self, name: str, issued: Issued, at: datetime) -> None: ...
+    def put(self, name: str, fetched: Fetched) -> None:
+        """Keeps a session.
+
+        :raises FileChanged: the profile is not what it was when the session was asked for.
+        """
+        ...
 
 
-def encode(issued: Issued, at: datetime) -> dict[str, Any]:
+def encode(fetched: Fetched) -> dict[str, Any]:
     """The vault's entry for a session; holds the secrets in clear, to be sealed at once."""
-    credentials = issued.credentials
+    credentials = fetched.issued.credentials
     token = credentials.session_token
     return {
         "key_id": credentials.access_key_id,
         "secret": credentials.secret_access_key.reveal(),
         "token": token.reveal() if token else None,
-        "issued": iso(at),
+        "issued": fetched.at.isoformat(),
+        "got": fetched.got.isoformat(),
         "expires": iso(credentials.expires),
-        "arn": issued.arn,
+        "arn": fetched.issued.arn,
+        "made_from": fetched.made_from,
     }
 
 
-def decode(entry: dict[str, Any]) -> tuple[Issued, datetime] | None:
-    """What :func:`encode` made; None for an entry that lacks a part."""
+def decode(entry: dict[str, Any]) -> tuple[Issued, datetime, datetime, str] | None:
+    """What :func:`encode` made: session, asked at, had at, what it was made from. None for an entry that lacks a part."""
     try:
-        at = from_iso(entry["issued"])
+        at, got = from_iso(entry["issued"]), from_iso(entry["got"])
         token = entry.get("token")
         credentials = Credentials(
             entry["key_id"],
@@ -50,6 +56,7 @@ def decode(entry: dict[str, Any]) -> tuple[Issued, datetime] | None:
             Secret(token) if token else None,
             from_iso(entry["expires"]),
         )
+        made_from = str(entry["made_from"])
     except (KeyError, TypeError):
         return None
-    return (Issued(credentials, entry.get("arn")), at) if at else None
+    return (Issued(credentials, entry.get("arn")), at, got, made_from) if at and got else None
