@@ -155,6 +155,12 @@ def put_back(
     if section is not None:
         core, tail = core_and_tail(section.text(document))
         if core == taken.bare_core.encode():
+            if (
+                section.end == len(document.data)
+                and not taken.bare_tail
+                and tail == document.newline.encode()
+            ):
+                tail = b""  # the file's last line had no end, and got one when our line was put after it
             return _restored(document, taken, tail, swap)
     if taken.before is None:
         return document.data

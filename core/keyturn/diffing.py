@@ -23,11 +23,17 @@ _SECRET_SHAPE = re.compile(
 )
 
 
+def raw_lines(data: bytes | None) -> list[str]:
+    """The lines of a file without their ends, as botocore counts them."""
+    text = (data or b"").decode("utf-8", "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n") if text else []
+
+
 def masked_lines(data: bytes | None) -> list[str]:
     """The lines of a file without their ends, and without the value of any secret."""
     found: list[str] = []
     in_secret = False
-    for line in (data or b"").decode("utf-8", "replace").splitlines():
+    for line in raw_lines(data):
         match = _SECRET_SETTING.match(line)
         if match:
             in_secret = True
@@ -61,13 +67,17 @@ def diff(heading: str, before: bytes | None, after: bytes | None) -> tuple[DiffL
     Each part is shown with its section's header and the lines around it that belong to the same section.
     """
     old, new = masked_lines(before), masked_lines(after)
+    # Compared as they are, so that a changed secret shows as a change; shown masked.
+    lines, others = (
+        list(zip(raw_lines(data), masked, strict=True)) for data, masked in ((before, old), (after, new))
+    )
     found: list[DiffLine] = []
-    for group in difflib.SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(_CONTEXT):
+    for group in difflib.SequenceMatcher(None, lines, others, autojunk=False).get_grouped_opcodes(_CONTEXT):
         if found:
             found.append(DiffLine(" ", ""))
         found += _part(group, old, new)
     if not found and before != after:
-        found.append(DiffLine(" ", "(only secret values or line ends change)"))
+        found.append(DiffLine(" ", "(only line ends change)"))
     return (DiffLine("@", heading), *found) if found else ()
 
 

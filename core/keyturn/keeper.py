@@ -212,6 +212,23 @@ class Keeper:
     def unlock_here(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
         """Opens the vault in this process; errors as of :meth:`unlock`."""
         self.desk.vault.unlock(passphrase=passphrase, recovery_key=recovery_key)
+        self.desk.vault.generation()
+
+    def restore_vault(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> str:
+        """Goes back to the newest state of a damaged vault that can be read, and closes it; says what was done.
+
+        :raises VaultCorrupt: nothing is left that can be read.
+        """
+        client.lock(self.places.socket)
+        vault = self.desk.vault
+        if recovery_key is not None and vault.state() is VaultState.BROKEN:
+            vault.restore_label(recovery_key)
+        vault.unlock(passphrase=passphrase, recovery_key=recovery_key)
+        restored = vault.restore_newest_good()
+        generation = vault.generation() if restored is None else restored.generation
+        self.desk.index.change(lambda index: replace(index, vault_generation=generation))
+        vault.forget()
+        return "Nothing had to be restored." if restored is None else f"Restored generation {generation}."
 
     def lock(self) -> None:
         """Ends the agent, and with it the identity; forgets it here too."""
@@ -257,6 +274,13 @@ class Keeper:
         """See :func:`keyturn.acts.adopting.plan`."""
         line_program = self.desk.program()
         return adopting.plan(self.desk.read(), self.places, line_program, names, session_none=session_none)
+
+    def check_adopt(self, name: str) -> None:
+        """Whether a profile can be adopted.
+
+        :raises KeyturnError: the reason why not.
+        """
+        adopting.check(self.desk.read(), self.desk.program(), name)
 
     def adopt(self, plan: Plan) -> tuple[str, ...]:
         """See :func:`keyturn.acts.adopting.adopt`."""

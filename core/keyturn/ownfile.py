@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from keyturn.errors import FileBusy
+from keyturn.errors import FileBusy, KeyturnError
 
 LOCK_SECONDS = 10.0
 
@@ -27,13 +27,25 @@ def private_dir(folder: Path) -> None:
 
 
 @contextlib.contextmanager
+def in_words(what: str) -> Iterator[None]:
+    """Turns a refusal of the system (a full disk, a missing permission) into an error that a person can read."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        why = f"{why} ({error.filename})" if error.filename else why
+        raise KeyturnError(what, why, "See to the disk or its permissions, then try again") from None
+
+
+@contextlib.contextmanager
 def locked(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Holds an exclusive `flock` on `path` (made if absent, 0600); it ends with the process, so it is never stale.
 
     :raises FileBusy: another process holds it for longer than `seconds`.
     """
-    private_dir(path.parent)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with in_words(what):
+        private_dir(path.parent)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         end = time.monotonic() + seconds
         pause = 0.002
@@ -84,7 +96,7 @@ def sync_dir(folder: Path) -> None:
 
 def change(path: Path, edit: Callable[[bytes | None], bytes], *, what: str) -> bytes:
     """Read, edit and replace under a lock beside the file; `edit` gets None where there is no file yet."""
-    with locked(path.with_name(f".{path.name}.lock"), what=what):
+    with locked(path.with_name(f".{path.name}.lock"), what=what), in_words(what):
         old = read(path)
         new = edit(old)
         if new != old:

@@ -86,7 +86,8 @@ def read(places: Places, environ: Mapping[str, str], now: datetime) -> Reading:
     unreadable = None
     try:
         definitions: Mapping[str, Definition] = defs.load(places.profiles_file)
-    except KeyturnError as error:
+    except (KeyturnError, OSError) as caught:
+        error = caught if isinstance(caught, KeyturnError) else KeyturnError("profiles.toml", str(caught))
         line = error.lineno if isinstance(error, UnparsableFile) else 0
         problems.append(FileProblem(str(places.profiles_file), line, error.why))
         definitions, unreadable = {}, error

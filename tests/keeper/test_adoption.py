@@ -12,6 +12,7 @@ from keyturn import adoption, diffing
 from keyturn.adoption import SectionEdit, Taken
 from keyturn.awsfiles.document import Document, FileKind, parse
 from keyturn.delivery import credential_process, credentials_file
+from keyturn.errors import Protected
 from keyturn.model import Credentials
 from keyturn.secret import Secret
 
@@ -154,12 +155,14 @@ def test_released_in_any_order_the_file_is_byte_for_byte_as_it_was(
 ) -> None:
     original, names = made
     adopt = data.draw(st.permutations(names))
-    edits = [edit_of(name, name) for name in adopt]
+    keyless = data.draw(st.booleans())
+    edits = [SectionEdit(name, () if keyless else KEYS, edit_of(name, name).line) for name in adopt]
     current, taken = adopted(original, edits)
     for name in names:
         section = parse(current, "file", FileKind.CREDENTIALS).section(name)
         assert section is not None
-        assert section.item("aws_secret_access_key") is None
+        assert (section.item("aws_secret_access_key") is None) is not keyless
+        assert section.item("credential_process") is not None
     by_name = {one.section: one for one in taken}
     for name in data.draw(st.permutations(names)):
         current = released(current, by_name[name])
@@ -219,3 +222,32 @@ def test_a_diff_of_a_new_section_and_of_a_new_file() -> None:
     assert [line.text for line in diffing.diff("f", None, b"[a]\nx = 1\n")] == ["f", "[a]", "x = 1"]
     added = diffing.diff("f", b"[z]\ny = 1\n", b"[z]\ny = 1\n\n[a]\nx = 1\n")
     assert [(line.sign, line.text) for line in added][-3:] == [("+", ""), ("+", "[a]"), ("+", "x = 1")]
+
+
+def test_a_changed_secret_shows_as_a_change_without_its_value() -> None:
+    shown = diffing.diff("f", b"[a]\naws_secret_access_key = one\n", b"[a]\naws_secret_access_key = two\n")
+    assert [(line.sign, line.text) for line in shown][2:] == [
+        ("-", "aws_secret_access_key = ***"),
+        ("+", "aws_secret_access_key = ***"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "#aws_secret_access_key=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "; secret=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "x=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "credential_process = /opt/vpn/creds --password wJalrXUtnFEMI",
+    ],
+)
+def test_no_line_shows_a_secret(line: str) -> None:
+    (shown,) = diffing.masked_lines(line.encode())
+    assert "wJalr" not in shown
+
+
+def test_a_key_that_somebody_put_there_since_is_not_written_over() -> None:
+    after, (taken,) = adopted(CREDENTIALS, [edit_of("ci", "ci")])
+    newer = after.replace(b"[ci]\n", b"[ci]\naws_access_key_id = AKIANEW\naws_secret_access_key = new\n")
+    with pytest.raises(Protected):
+        released(newer, taken)

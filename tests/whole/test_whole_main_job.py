@@ -74,7 +74,8 @@ def test_a_role_with_mfa_asks_for_a_person_takes_a_code_and_survives_a_wrong_one
     assert person.files() == adopted
     assert person.row("prod-admin") == row
 
-    person.does("refresh", "prod-admin", "--mfa-code", person.sandbox.totp("alice"))
+    code = person.sandbox.totp("alice")
+    person.does("refresh", "prod-admin", "--mfa-code", code)
     expected = "arn:aws:sts::444455556666:assumed-role/Admin/keyturn-prod-admin"
     assert person.aws_identity("prod-admin") == expected
     assert person.boto_identity("prod-admin") == expected
@@ -82,7 +83,7 @@ def test_a_role_with_mfa_asks_for_a_person_takes_a_code_and_survives_a_wrong_one
     assert document["Version"] == 1
     assert document["AccountId"] == "444455556666"
 
-    again = person.keyturn("refresh", "prod-admin", "--mfa-code", person.sandbox.totp("alice"))
+    again = person.keyturn("refresh", "prod-admin", "--mfa-code", code)
     assert again.returncode == 1, "each code works once"
     assert person.aws_identity("prod-admin") == expected, "what was delivered stays"
     person.releases("--all")

@@ -156,11 +156,17 @@ STEADY = tuple(BY_ID[id_] for id_ in ("session.refresh", "session.refresh_due", 
 
 
 def bindings(ids: tuple[str, ...] = tuple(BY_ID)) -> list[BindingType]:
-    """Textual's bindings for these actions: each runs `run('ID')` of the screen that has them."""
+    """Textual's bindings for these actions: each runs `run('ID')` of the screen that has them.
+
+    What moves the focus to a field has priority: Textual then does it before it looks at the next key, which otherwise
+    would still be taken for an action.
+    """
     chosen: list[BindingType] = []
     for action in (BY_ID[id_] for id_ in ids):
         keys = ",".join(action.keys)
-        chosen.append(Binding(keys, f"run('{action.id}')", action.label, id=action.id, show=False))
+        first = action.id == "filter"
+        run = f"run('{action.id}')"
+        chosen.append(Binding(keys, run, action.label, id=action.id, show=False, priority=first))
     return chosen
 
 

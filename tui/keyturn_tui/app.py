@@ -30,7 +30,7 @@ from keyturn_tui.plain import AsciiFilter
 from keyturn_tui.rows import Catalog, catalog
 from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.stage import Stage
-from keyturn_tui.terminal import Options, Terminal, terminal_for
+from keyturn_tui.terminal import Options, Terminal, give_size, terminal_for
 from keyturn_tui.ticker import Ticker
 
 T = TypeVar("T")
@@ -135,6 +135,7 @@ def run(options: Options, environ: Mapping[str, str] | None = None, keeper: Keep
         keeper = Keeper.from_environ(environ)
     if sys.__stderr__ is None or not sys.__stderr__.isatty():
         raise UsageError("the app", "it draws on stderr, which is no terminal here", "Start it without 2>.")
+    give_size(sys.__stderr__.fileno())
     log.open_log(keeper.places.state_dir)
     if not environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # Textual counts an empty one; no-color.org does not

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import termios
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -49,6 +51,14 @@ def terminal_for(environ: Mapping[str, str], options: Options) -> Terminal:
         mouse=options.mouse,
         animation=not ssh and environ.get("TEXTUAL_ANIMATIONS", "").lower() != "none",
     )
+
+
+def give_size(descriptor: int) -> None:
+    """Makes a terminal that does not know its size (0 x 0: a serial line, `script` without a terminal) 80x24; Textual
+    draws without end on such a one."""
+    columns, lines = os.get_terminal_size(descriptor)
+    if columns <= 0 or lines <= 0:
+        termios.tcsetwinsize(descriptor, (24, 80))
 
 
 def _utf8(environ: Mapping[str, str]) -> bool:

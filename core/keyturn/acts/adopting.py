@@ -58,11 +58,13 @@ def plan(
     """
     work = work_out(reading, program, names, session_none=session_none)
     lines: list[DiffLine] = []
-    for kind, edits in work.edits.items():
+    copies: list[str] = []
+    for kind in FileKind:
         before = reading.document(kind)
-        after = adoption.take_out(_or_empty(before, kind, places), edits)
+        after = adoption.take_out(_or_empty(before, kind, places), work.edits.get(kind, ()))
         heading = places.shown(path_of(places, kind))
         lines += diffing.diff(heading, before.data if before else None, after)
+        copies += _copies(after, heading, work)
     secrets = tuple(
         f"{name}: secret access key of {masked_key_id(key['key_id'])}" for name, key in work.keys.items()
     )
@@ -72,7 +74,7 @@ def plan(
         also=work.also,
         diff=tuple(lines),
         secrets=secrets,
-        warnings=_warnings(reading, work, session_none=session_none),
+        warnings=(*copies, *_warnings(reading, work, session_none=session_none)),
         needs_vault=True,
         digest=reading.digest(),
         session_none=session_none,
@@ -104,6 +106,18 @@ def work_out(reading: Reading, program: str, names: Sequence[str], *, session_no
         for kind, edit in _edits(reading, name, credential_process.line(program, name)):
             edits.setdefault(kind, []).append(edit)
     return Adoption(definitions, keys, {kind: tuple(each) for kind, each in edits.items()}, tuple(also))
+
+
+def check(reading: Reading, program: str, name: str) -> None:
+    """Whether a profile can be adopted by itself.
+
+    :raises KeyturnError: the reason why not.
+    """
+    _refuse_unfit(reading.row(name), reading)
+    for kind, edit in _edits(reading, name, credential_process.line(program, name)):
+        document = reading.document(kind)
+        if document is not None and edit.take:
+            adoption.take_out(document, (edit,))
 
 
 def _refuse_unfit(row: Profile, reading: Reading) -> None:
@@ -189,6 +203,17 @@ def _edits(reading: Reading, name: str, line: str) -> list[tuple[FileKind, Secti
             continue
         found.append((kind, SectionEdit(section or header_for(kind, name), take, ours)))
     return found
+
+
+def _copies(after: bytes, shown: str, work: Adoption) -> list[str]:
+    """A sentence for every line of a file that still holds a secret after the adoption: in a comment, a nested block."""
+    lines = diffing.raw_lines(after)
+    return [
+        f"{shown}, line {number}: a copy of {name}'s secret key stays there in clear; remove it by hand"
+        for name, key in work.keys.items()
+        for number, line in enumerate(lines, 1)
+        if key["secret"] in line
+    ]
 
 
 def _warnings(reading: Reading, work: Adoption, *, session_none: bool) -> tuple[str, ...]:
@@ -286,7 +311,9 @@ def _into_vault(desk: Desk, work: Adoption, taken: Mapping[str, list[dict[str, A
     generation = desk.vault.change_keys(edit)
     for name, key in work.keys.items():
         if desk.vault.key(key_entry(name)) != dict(key):
-            raise KeyturnError("adopt", "the vault did not give back what was put in", "Run: keyturn doctor")
+            raise KeyturnError(
+                "adopt", "the vault did not give back what was put in", "Run: keyturn vault status"
+            )
 
     def note(index: Index) -> Index:
         for name, key in work.keys.items():

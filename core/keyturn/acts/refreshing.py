@@ -9,6 +9,7 @@ from keyturn.acts import delivering, fetching, learning
 from keyturn.acts.desk import Desk
 from keyturn.definitions import Definition
 from keyturn.delivery import credential_process
+from keyturn.delivery.credential_process import is_ours
 from keyturn.errors import KeyturnError, NeedsPerson, NotFound
 from keyturn.index import Known
 from keyturn.model import (
@@ -52,6 +53,8 @@ def _refresh(desk: Desk, name: str, code: str | None) -> Refreshed:
     begun = time.monotonic()
     fetched = fetching.refresher(desk, reading).fetch(name, code)
     delivered = _delivered(desk, reading, name, fetched)
+    if fetched.unkept is not None:
+        raise fetched.unkept
     seconds = time.monotonic() - begun
     session = fetched.facts()
     desk.record(name, "refresh", f"until {session.expires:%H:%M:%S} UTC" if session.expires else "done")
@@ -110,7 +113,7 @@ def _document(desk: Desk, name: str) -> str:
     definition = reading.definitions.get(name)
     if definition is None:
         why = "keyturn does not manage one by that name"
-        raise NotFound(f"managed profile {name}", why, f"Run: keyturn adopt {name}")
+        raise NotFound(f"managed profile {name}", why, _where_to_go(reading, name))
     desk.require_open()
     _note_asked(desk, name, reading.index.of(name))
     row = reading.row(name)
@@ -122,6 +125,15 @@ def _document(desk: Desk, name: str) -> str:
     if cached is None or session_state(cached.facts(), desk.clock()) is not State.FRESH:
         cached = _renewed(desk, reading, definition, cached)
     return credential_process.document(cached.issued.credentials, account)
+
+
+def _where_to_go(reading: Reading, name: str) -> str:
+    native = reading.natives.get(name)
+    if native is None:
+        return "Run: keyturn list"
+    if is_ours(str(reading.settings(name).get("credential_process", "")), name):
+        return f"If the vault still holds it, this gives it back to the files: keyturn release {name}"
+    return f"Run: keyturn adopt {name}"
 
 
 def _renewed(desk: Desk, reading: Reading, definition: Definition, cached: Fetched | None) -> Fetched:

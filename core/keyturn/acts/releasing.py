@@ -28,6 +28,8 @@ Sections = Mapping[str, tuple[Taken, ...]]
 def plan(desk: Desk, names: Sequence[str]) -> Plan:
     """What releasing `names` would change.
 
+    A profile whose definition was lost can be given back as long as the vault holds what was taken from it.
+
     :raises NotFound: a name is not managed.
     :raises NeedsUnlock: the vault is closed; it holds what is to be given back.
     """
@@ -40,7 +42,7 @@ def plan(desk: Desk, names: Sequence[str]) -> Plan:
         lines += diffing.diff(desk.places.shown(path), before.data, after)
     secrets = []
     for name in sections:
-        key = desk.vault.key(key_entry(name)) if reading.definitions[name].key == name else None
+        key = desk.vault.key(key_entry(name))
         if key:
             secrets.append(f"{name}: secret access key of {masked_key_id(key['key_id'])} goes back in clear")
     return Plan(
@@ -89,7 +91,7 @@ def release(
             why = "the files changed since the change was shown"
             raise FileChanged("release", why, "Look at it again, then confirm")
         sections = _sections(desk, reading, names)
-        if any(reading.definitions[name].key == name for name in sections):
+        if any(desk.vault.key(key_entry(name)) for name in sections):
             confirm(desk, tuple(sections), passphrase, recovery_key, words)
         for name in sections:
             withdraw(desk, name)
@@ -128,8 +130,9 @@ def confirm(
 def _sections(desk: Desk, reading: Reading, names: Sequence[str]) -> Sections:
     found: dict[str, tuple[Taken, ...]] = {}
     for name in dict.fromkeys(names):
-        managed(reading, name)
         entry = desk.vault.key(taken_entry(name))
+        if entry is None:
+            managed(reading, name)
         found[name] = tuple(Taken.of(table) for table in entry["sections"]) if entry else ()
     return found
 
@@ -160,7 +163,8 @@ def _released(document: Document, desk: Desk, reading: Reading, sections: Sectio
     """The file with everything given back that was taken from it, the latest first."""
     for name, each in reversed(list(sections.items())):
         swap = _swap(desk, name)
-        note = standing(reading, reading.definitions[name])
+        definition = reading.definitions.get(name)
+        note = standing(reading, definition) if definition else reading.index.of(name).delivered
         ours = note.key_ids if note else ()
         present = own_section(document, document.kind, name)
         for taken in reversed(each):

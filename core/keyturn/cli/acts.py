@@ -12,6 +12,7 @@ from keyturn.cli.options import as_json, opens_vault, yes
 from keyturn.cli.output import each, emit, say, warn
 from keyturn.cli.person import Opening, ask_line, confirm, on_terminal
 from keyturn.errors import KeyturnError, UsageError
+from keyturn.keeper import Keeper
 from keyturn.model import Delivery, Kind, Plan, Refreshed
 from keyturn.text import countdown, iso, masked_key_id
 
@@ -37,7 +38,7 @@ def adopt(
     front = opening.keeper
     names = profiles
     if all_:
-        names = tuple(row.name for row in front.snapshot().profiles if _adoptable(row))
+        names = _all_adoptable(front)
         if not names:
             say("Nothing to adopt.")
             return
@@ -50,6 +51,24 @@ def adopt(
     confirm(f"Adopt {', '.join(plan.names)}", yes=yes)
     for name in opening.done(lambda: front.adopt(plan)):
         say(f"adopted {name}")
+
+
+def _all_adoptable(front: Keeper) -> tuple[str, ...]:
+    """Every profile that can be adopted; the others that look like it are named with the reason."""
+    found = front.snapshot()
+    for problem in found.problems:
+        warn(f"{problem.path}: line {problem.line}: {problem.reason}. Its profiles are left out")
+    names = []
+    for row in found.profiles:
+        if not _adoptable(row):
+            continue
+        try:
+            front.check_adopt(row.name)
+        except KeyturnError as error:
+            warn(error.line())
+        else:
+            names.append(row.name)
+    return tuple(names)
 
 
 def _adoptable(row: Any) -> bool:

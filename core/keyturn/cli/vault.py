@@ -190,7 +190,7 @@ def _open_here(opening: Opening) -> Keeper:
     front = opening.keeper
     state = front.desk.vault.state()
     if opening.recovery_key_fd is not None:
-        front.unlock_here(recovery_key=from_descriptor(opening.recovery_key_fd, "recovery key"))
+        front.unlock_here(recovery_key=opening.recovery_key())
     elif state is VaultState.CLOSED and opening.passphrase_fd is None:
         front.unlock_here()
     elif state is not VaultState.ABSENT:
@@ -202,6 +202,24 @@ def _open_here(opening: Opening) -> Keeper:
         front.unlock_here(given)
     front.desk.require_open()
     return front
+
+
+@vault.command()
+@opens_vault
+def restore(opening: Opening) -> None:
+    """Go back to the newest state of a damaged vault that can be read. What is damaged is moved aside, not lost."""
+    front = opening.keeper
+    if opening.recovery_key_fd is not None:
+        say(front.restore_vault(recovery_key=opening.recovery_key()))
+        return
+    passphrase = None
+    if opening.passphrase_fd is not None or front.desk.vault.state() is VaultState.LOCKED:
+        passphrase = opening.passphrase("Passphrase of the keyturn vault")
+        if passphrase is None:
+            raise NeedsUnlock(
+                "vault restore", "it takes the passphrase or the recovery key", "Give --passphrase-fd N"
+            )
+    say(front.restore_vault(passphrase))
 
 
 @vault.command("export")

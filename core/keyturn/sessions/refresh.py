@@ -16,7 +16,7 @@ from datetime import datetime
 from keyturn.aws.ports import Aws, AwsFactory, Issued
 from keyturn.clock import Clock
 from keyturn.definitions import Definition, Definitions
-from keyturn.errors import NotFound, ProfileBroken
+from keyturn.errors import FileChanged, KeyturnError, NotFound, ProfileBroken
 from keyturn.model import Credentials, Kind, Profile, Session, State, session_state
 from keyturn.sessions import iam_user, role
 from keyturn.sessions.mfa import require_code
@@ -38,6 +38,8 @@ class Fetched:
     made_from: str
     """A digest of key, role and everything else that it rests on; see :meth:`Refresher.binding`."""
     note: str = ""
+    unkept: Exception | None = None
+    """Why it could not be put into the vault's cache."""
     asked_aws: bool = True
     """False where it came from the cache, or from another process while this one waited."""
 
@@ -119,7 +121,12 @@ class Refresher:
         issued, note = self._ask(name, codes, path)
         fetched = Fetched(issued, at, self.clock(), made_from, note)
         if issued.credentials.expires is not None:
-            self.sessions.put(name, fetched)
+            try:
+                self.sessions.put(name, fetched)
+            except FileChanged:
+                raise
+            except (KeyturnError, OSError) as error:
+                return replace(fetched, unkept=error)
         return fetched
 
     def _ask(self, name: str, codes: _OneCode, path: tuple[str, ...]) -> tuple[Issued, str]:

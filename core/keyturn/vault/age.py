@@ -7,7 +7,7 @@ from typing import Any, NoReturn, final
 
 from keyturn.errors import VaultCorrupt, WrongPassphrase
 from keyturn.secret import MASK, Secret
-from keyturn.vault.files import doctor_hint
+from keyturn.vault.files import restore_hint
 
 #: The first line of every age file (https://age-encryption.org/v1).
 MAGIC = b"age-encryption.org/v1\n"
@@ -53,7 +53,7 @@ class Identity:
         """
         plain = self.try_open(data)
         if plain is None:
-            raise VaultCorrupt(what, "it is damaged, or not sealed to this vault", doctor_hint())
+            raise VaultCorrupt(what, "it is damaged, or not sealed to this vault", restore_hint())
         return plain
 
     def try_open(self, data: bytes) -> bytes | None:
@@ -110,5 +110,5 @@ def seal(data: bytes, recipient: str) -> bytes:
     except (pyrage.RecipientError, ValueError):
         key = None
     if key is None:
-        raise VaultCorrupt("recipient.txt", "it names no age recipient", doctor_hint())
+        raise VaultCorrupt("recipient.txt", "it names no age recipient", restore_hint())
     return bytes(pyrage.encrypt(data, [key]))

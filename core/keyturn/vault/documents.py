@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from keyturn.errors import VaultCorrupt, VaultNewer
-from keyturn.vault.files import doctor_hint
+from keyturn.vault.files import restore_hint
 
 VERSION = 1
 KEYS = "keys"
@@ -77,7 +77,7 @@ def decode(data: bytes, kind: str, what: str) -> Document:
         and all(isinstance(entry, dict) for entry in entries.values())
         and (isinstance(identity, str) if kind == EXPORT else identity is None)
     ):
-        raise VaultCorrupt(what, f"it opens, but holds no {kind} document", doctor_hint())
+        raise VaultCorrupt(what, f"it opens, but holds no {kind} document", restore_hint())
     return Document(kind, generation, entries, identity)
 
 

@@ -36,21 +36,21 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes | None:
         raise _unread(what, error) from None
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise VaultCorrupt(what, "it is not a regular file", doctor_hint())
+            raise VaultCorrupt(what, "it is not a regular file", restore_hint())
         data = _read(handle, limit + 1)
     except OSError as error:
         raise _unread(what, error) from None
     finally:
         os.close(handle)
     if len(data) > limit:
-        raise VaultCorrupt(what, f"it is longer than {limit} bytes", doctor_hint())
+        raise VaultCorrupt(what, f"it is longer than {limit} bytes", restore_hint())
     return data
 
 
 def _unread(what: str, error: OSError) -> VaultError:
     """A link or a socket in the file's place is damage; a full table of files or a failing disk is not."""
     if error.errno in (errno.ELOOP, errno.ENXIO):
-        return VaultCorrupt(what, "it is not a regular file", doctor_hint())
+        return VaultCorrupt(what, "it is not a regular file", restore_hint())
     hint = "See to the disk or the file's permissions, then try again; nothing was written"
     return VaultError(what, f"it cannot be read ({error.strerror})", hint)
 
@@ -64,9 +64,9 @@ def _read(handle: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def doctor_hint() -> str:
+def restore_hint() -> str:
     """The next step where a file is damaged."""
-    return "Run `keyturn doctor --fix`; nothing was written over"
+    return "Run: keyturn vault restore. Nothing was written over"
 
 
 def make_private(folder: Path) -> None:

@@ -104,9 +104,7 @@ def _refuse_occupied(folder: Path) -> None:
             "making the vault", f"{folder} is a link that leads nowhere", "Remove the link, or mend it"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        hint = (
-            "Use it, or move the folder away; `keyturn doctor` says what is wrong with it if it does not open"
-        )
+        hint = "Use it, or move the folder away; `keyturn vault status` says what is wrong with it if it does not open"
         raise VaultExists("making the vault", f"there is one already in {folder}", hint)
 
 

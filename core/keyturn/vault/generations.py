@@ -9,7 +9,7 @@ from keyturn.errors import VaultCorrupt, VaultError, VaultNewer
 from keyturn.ownfile import sync_dir
 from keyturn.vault import age, documents
 from keyturn.vault.documents import Document
-from keyturn.vault.files import discard, doctor_hint, read_regular, stage
+from keyturn.vault.files import discard, read_regular, restore_hint, stage
 
 FILE = "keys.age"
 KEPT = 10
@@ -30,11 +30,11 @@ def read(folder: Path, identity: age.Identity, expected: int) -> tuple[bytes, Do
     """
     sealed = read_regular(folder / FILE)
     if sealed is None:
-        raise VaultCorrupt(FILE, "it is gone", doctor_hint())
+        raise VaultCorrupt(FILE, "it is gone", restore_hint())
     document = documents.decode(identity.open(sealed, FILE), documents.KEYS, FILE)
     if document.generation < expected:
         why = f"it is an old copy: generation {document.generation}, and {expected} was there already"
-        hint = "Put the newer file back, or run `keyturn doctor --fix` to go on with the newest that is here"
+        hint = "Put the newer file back, or run: keyturn vault restore, to go on with the newest that is here"
         raise VaultCorrupt(FILE, why, hint)
     return sealed, document
 

@@ -44,7 +44,7 @@ _LINES = re.compile(
     r"(?P<recipient>age1[02-9ac-hj-np-z]{58})\n"
 )
 _CHECK = re.compile(r"^# check ([0-9a-f]{16})\n", re.MULTILINE)
-HINT = "Run `keyturn doctor --fix` and have the recovery key ready; nothing was written over"
+HINT = "Run: keyturn vault restore --recovery-key-fd N. Nothing was written over"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What `doctor --fix` does to a damaged vault: bring back what can be read, and keep what cannot."""
+"""What `vault restore` does to a damaged vault: bring back what can be read, and keep what cannot."""
 
 from __future__ import annotations
 

@@ -40,6 +40,12 @@ class BrowsingScreen(ActionScreen):
         self._list.keep_row()
         self._close_filter()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In the filter field `/` is a character."""
+        if action == "run" and parameters == ("filter",):
+            return self.focused is None or self.focused.id != "filter"
+        return True
+
     def do_list_down(self) -> None:
         """`j`: a row down, or a line of a long detail where that has the focus."""
         self._move(1)
@@ -91,14 +97,15 @@ class BrowsingScreen(ActionScreen):
             self.do_open()
 
     def do_filter(self) -> None:
-        """`/`."""
+        """`/`. At once, not at the next idle moment: what is typed right after it must not be taken for actions."""
         self.add_class("-filtering")
-        self.query_one("#filter", PlainField).focus()
+        self.query_one("#filter-row").display = True
+        self.set_focus(self.query_one("#filter", PlainField))
 
     def do_back(self) -> None:
         """Esc: out of the filter field, out of the pane, out of a refresh of all, out of the filter; in that order."""
         field = self.query_one("#filter", PlainField)
-        if field.has_focus:
+        if self.focused is field:
             field.value = ""
             self._close_filter()
         elif self._detail.has_focus:
@@ -110,7 +117,7 @@ class BrowsingScreen(ActionScreen):
 
     def do_open(self) -> None:
         """Enter."""
-        if self.query_one("#filter", PlainField).has_focus or self.chosen is None:
+        if self.focused is self.query_one("#filter", PlainField) or self.chosen is None:
             return
         self.app.push_screen(DetailScreen(self.desk, self.acts, self.front, self.chosen))
 
@@ -130,4 +137,5 @@ class BrowsingScreen(ActionScreen):
 
     def _close_filter(self) -> None:
         self.remove_class("-filtering")
-        self._list.focus()
+        self.query_one("#filter-row").display = False
+        self.set_focus(self._list)

@@ -49,7 +49,6 @@ class MainScreen(BrowsingScreen):
     MainScreen.-small #too-small { display: block; }
     MainScreen #summary { height: 2; }
     MainScreen #filter-row { height: 1; display: none; }
-    MainScreen.-filtering #filter-row { display: block; }
     MainScreen.-filtering MessageLine { display: none; }
     MainScreen #filter-label { width: 9; }
     """
