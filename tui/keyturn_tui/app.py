@@ -74,8 +74,8 @@ class KeyturnApp(Stage, inherit_bindings=False):
         return MainScreen(self.desk, self.acts, self)
 
     def on_mount(self) -> None:
-        """Files are read in a worker while the first frame is painted; nothing else is touched."""
-        self.start(self._first_look())
+        """Files are read in a worker once the first frame is painted; nothing else is touched."""
+        self.call_after_refresh(lambda: self.start(self._first_look()))
         self._ticker.start()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGHUP, signal.SIGTERM):
