@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,22 +33,32 @@ class Query:
     def __bool__(self) -> bool:
         return bool(self.terms)
 
+    def matches(self, text: str, kinds: str, account: str, states: Callable[[], str]) -> bool:
+        """Whether a row passes, from what was worked out of it before.
+
+        :param text: everything a plain word is looked for in, lower case.
+        :param kinds: the row's kind in all its words, lower case.
+        :param states: gives the row's state words; called only where a term asks for them, as it depends on the clock.
+        """
+        for term in self.terms:
+            match term.field:
+                case "type":
+                    found = term.value in kinds
+                case "acct":
+                    found = term.value in account
+                case "state":
+                    found = any(word.startswith(term.value) for word in states().split())
+                case _:
+                    found = term.value in text
+            if found == term.negated:
+                return False
+        return True
+
     def shows(self, row: Profile, vault: VaultState, now: datetime) -> bool:
         """Whether a profile passes."""
-        return all(self._holds(term, row, vault, now) != term.negated for term in self.terms)
-
-    @staticmethod
-    def _holds(term: Term, row: Profile, vault: VaultState, now: datetime) -> bool:
-        match term.field:
-            case "type":
-                return term.value in types(row)
-            case "acct":
-                return term.value in (row.account or "")
-            case "state":
-                words = (str(state_of(row, vault, now)), str(row.rotation.state), managed_word(row))
-                return any(word.startswith(term.value) for word in words)
-            case _:
-                return term.value in haystack(row)
+        return self.matches(
+            haystack(row), types(row), row.account or "", lambda: state_words(row, vault, now)
+        )
 
 
 def parse(text: str) -> Query:
@@ -75,5 +86,8 @@ def types(row: Profile) -> str:
     return f"{row.kind} {KIND_WORDS[row.kind]}".lower()
 
 
-def managed_word(row: Profile) -> str:
-    return "managed" if row.managed else "native"
+def state_words(row: Profile, vault: VaultState, now: datetime) -> str:
+    """Every word that `state:` may name for a row."""
+    managed = "managed" if row.managed else "native"
+    failed = "failed" if row.failure else ""
+    return f"{state_of(row, vault, now)} {row.rotation.state} {managed} {failed}"

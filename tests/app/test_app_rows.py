@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from rich.cells import cell_len
 
+from keyturn.filtering import parse
 from keyturn.model import (
     Delivery,
     Failure,
@@ -22,7 +23,6 @@ from keyturn.model import (
 )
 from keyturn.text import ASCII, UNICODE
 from keyturn_tui.cells import View, fit, left_text, rotation_cell, state_glyph
-from keyturn_tui.query import parse
 from keyturn_tui.rows import Entry, Group, Problem, Sort, catalog, count, deadlines, rows_for
 from tests.app.memory_keeper import NOW, believable
 

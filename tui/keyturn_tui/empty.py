@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from keyturn.filtering import Query
 from keyturn.text import safe
 from keyturn_tui.cells import Line
 from keyturn_tui.describe import summary
 from keyturn_tui.desk import Desk
-from keyturn_tui.query import Query
 from keyturn_tui.rows import Entry, Problem, Row
 
 

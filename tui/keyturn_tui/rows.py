@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from keyturn.filtering import Query
 from keyturn.model import FileProblem, Kind, Profile, Snapshot, State, due_at, in_use, state_of
 from keyturn.model import RotationState as Rot
 from keyturn.text import safe
 from keyturn_tui.cells import TYPES, View, end_unknown, state_words
-from keyturn_tui.query import Query
 
 
 class Sort(StrEnum):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from textual.widgets import Input
 
+from keyturn.filtering import Query, parse
 from keyturn_tui.layout import DetailPlace, Frame, frame_for
 from keyturn_tui.messages import RowOpened
-from keyturn_tui.query import Query, parse
 from keyturn_tui.screens.action_screen import ActionScreen
 from keyturn_tui.screens.detail import DetailScreen
 from keyturn_tui.widgets.detail_pane import DetailPane

@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 
+from keyturn.filtering import parse
 from keyturn.text import safe
 from keyturn_tui.actions import STEADY, bindings, offers
 from keyturn_tui.acts import Acts
@@ -20,7 +21,6 @@ from keyturn_tui.empty import nothing_lines, two_lines
 from keyturn_tui.front import Front
 from keyturn_tui.layout import GUTTER, MIN_HEIGHT, MIN_WIDTH, DetailPlace, columns_for, frame_for
 from keyturn_tui.messages import RowChosen
-from keyturn_tui.query import parse
 from keyturn_tui.rows import Counts, Entry, Row, Sort, arrange, count, deadlines, sift
 from keyturn_tui.screens.browsing import BrowsingScreen
 from keyturn_tui.widgets.detail_pane import DetailPane
