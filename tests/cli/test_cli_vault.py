@@ -160,3 +160,25 @@ def test_secrets_are_not_taken_from_a_descriptor_that_is_closed_or_empty(person:
     assert "77" in done.stderr
     empty = person.keyturn("vault", "unlock", fds={"--passphrase-fd": ""})
     assert empty.returncode == 2
+
+
+def test_a_damaged_vault_is_named_not_written_over_and_brought_back(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "sandbox") as sandbox:
+        somebody = Person(sandbox)
+        somebody.makes_vault()
+        somebody.does("adopt", "personal", "--yes")
+        somebody.does("adopt", "gov-ops", "--yes")
+        somebody.does("vault", "lock")
+        keys = Path(str(status(somebody)["folder"])) / "keys.age"
+        damaged = bytearray(keys.read_bytes())
+        damaged[len(damaged) // 2] ^= 1
+        keys.write_bytes(damaged)
+        refused = somebody.keyturn("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
+        assert refused.returncode == 1
+        assert "keyturn vault restore" in refused.stderr
+        assert keys.read_bytes() == damaged
+        assert "Restored" in somebody.does("vault", "restore", fds={"--passphrase-fd": PASSPHRASE})
+        assert damaged in [path.read_bytes() for path in keys.parent.iterdir() if path.is_file()]
+        somebody.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
+        somebody.does("refresh", "personal")
+        somebody.leaves()

@@ -127,7 +127,7 @@ def status(*, json_: bool) -> None:
         VaultState.LOCKED: "Locked. Your passphrase opens it: keyturn vault unlock",
         VaultState.CLOSED: "Closed. The system keyring opens it when it is needed.",
         VaultState.OPEN: "Open, held by the agent.",
-        VaultState.BROKEN: "It cannot be read. Nothing is written over it.",
+        VaultState.BROKEN: "It cannot be read. Nothing is written over it. To its newest good state: keyturn vault restore",
     }
     say(words[found.vault])
     if slots:
