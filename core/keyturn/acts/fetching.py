@@ -14,7 +14,8 @@ from keyturn.index import Index
 from keyturn.model import Credentials, Kind
 from keyturn.reading import Reading
 from keyturn.sessions import role, stored
-from keyturn.sessions.refresh import Fetched, Refresher
+from keyturn.sessions.refresh import Refresher
+from keyturn.sessions.stored import Fetched
 
 
 def fetch(desk: Desk, reading: Reading, name: str) -> Credentials:

@@ -23,7 +23,7 @@ from keyturn.model import (
     session_state,
 )
 from keyturn.reading import Reading
-from keyturn.sessions.refresh import Fetched
+from keyturn.sessions.stored import Fetched
 from keyturn.text import span
 
 #: A session with less left than this is not handed out: a client could not use it any more.

@@ -11,41 +11,18 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from keyturn.aws.ports import Aws, AwsFactory, Issued
 from keyturn.clock import Clock
 from keyturn.definitions import Definition, Definitions
 from keyturn.errors import FileChanged, KeyturnError, NotFound, ProfileBroken
-from keyturn.model import Credentials, Kind, Profile, Session, State, session_state
+from keyturn.model import Credentials, Kind, Profile, State, session_state
 from keyturn.sessions import iam_user, role
 from keyturn.sessions.mfa import require_code
-from keyturn.sessions.stored import SessionStore
+from keyturn.sessions.stored import Fetched, SessionStore
 
 #: botocore refuses a chain that returns to itself; this bounds one that merely is absurd.
 DEEPEST = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A session and how it came about."""
-
-    issued: Issued
-    at: datetime
-    """When AWS was asked: the session's start."""
-    got: datetime
-    """When AWS had answered."""
-    made_from: str
-    """A digest of key, role and everything else that it rests on; see :meth:`Refresher.binding`."""
-    note: str = ""
-    unkept: Exception | None = None
-    """Why it could not be put into the vault's cache."""
-    asked_aws: bool = True
-    """False where it came from the cache, or from another process while this one waited."""
-
-    def facts(self) -> Session:
-        credentials = self.issued.credentials
-        return Session(credentials.access_key_id, self.at, credentials.expires, self.issued.arn)
 
 
 @dataclass(frozen=True)

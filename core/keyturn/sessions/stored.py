@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from keyturn.aws.ports import Issued
-from keyturn.model import Credentials
+from keyturn.model import Credentials, Session
 from keyturn.secret import Secret
 from keyturn.text import from_iso, iso
 
-if TYPE_CHECKING:
-    from keyturn.sessions.refresh import Fetched
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A session and how it came about."""
+
+    issued: Issued
+    at: datetime
+    """When AWS was asked: the session's start."""
+    got: datetime
+    """When AWS had answered."""
+    made_from: str
+    """A digest of key, role and everything else that it rests on; see :meth:`Refresher.binding`."""
+    note: str = ""
+    unkept: Exception | None = None
+    """Why it could not be put into the vault's cache."""
+    asked_aws: bool = True
+    """False where it came from the cache, or from another process while this one waited."""
+
+    def facts(self) -> Session:
+        credentials = self.issued.credentials
+        return Session(credentials.access_key_id, self.at, credentials.expires, self.issued.arn)
 
 
 class SessionStore(Protocol):
