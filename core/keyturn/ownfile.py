@@ -43,9 +43,8 @@ def locked(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[
 
     :raises FileBusy: another process holds it for longer than `seconds`.
     """
-    with in_words(what):
-        private_dir(path.parent)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    private_dir(path.parent)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         end = time.monotonic() + seconds
         pause = 0.002
@@ -62,6 +61,15 @@ def locked(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[
         yield
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def held(path: Path, *, what: str, seconds: float) -> Iterator[None]:
+    """As :func:`locked`; a refusal of the system to lock is an error for a person, one of the body passes as it is."""
+    with contextlib.ExitStack() as stack:
+        with in_words(what):
+            stack.enter_context(locked(path, what=what, seconds=seconds))
+        yield
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -96,7 +104,7 @@ def sync_dir(folder: Path) -> None:
 
 def change(path: Path, edit: Callable[[bytes | None], bytes], *, what: str) -> bytes:
     """Read, edit and replace under a lock beside the file; `edit` gets None where there is no file yet."""
-    with locked(path.with_name(f".{path.name}.lock"), what=what), in_words(what):
+    with in_words(what), locked(path.with_name(f".{path.name}.lock"), what=what):
         old = read(path)
         new = edit(old)
         if new != old:

@@ -70,13 +70,13 @@ class Desk:
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Holds one source for as long as AWS is asked for it, in all processes of this person."""
         path = self.places.locks_dir / name
-        return ownfile.locked(path, what="waiting for another refresh", seconds=SOURCE_LOCK_SECONDS)
+        return ownfile.held(path, what="waiting for another refresh", seconds=SOURCE_LOCK_SECONDS)
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Holds everything that keyturn changes together: definitions, deliveries, adopt, release. Look again at what
         was read before, once it is held. Not reentrant; AWS is not asked under it."""
         path = self.places.locks_dir / "acts"
-        return ownfile.locked(path, what="waiting for another change", seconds=ACTS_LOCK_SECONDS)
+        return ownfile.held(path, what="waiting for another change", seconds=ACTS_LOCK_SECONDS)
 
     def key(self, entry: str) -> Credentials:
         """The long-term key of a vault entry.
