@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from keyturn import errors
@@ -87,6 +87,7 @@ def test_a_request_past_the_limit_is_not_written() -> None:
 
 @given(values)
 def test_a_result_arrives(value: object) -> None:
+    assume("AGE-SECRET-KEY-" not in json.dumps(value))
     line = protocol.result_line(value)
     assert line.count(b"\n") == 1
     assert protocol.parse_answer(line) == value
@@ -95,6 +96,7 @@ def test_a_result_arrives(value: object) -> None:
 @given(st.dictionaries(texts, values))
 def test_a_document_arrives_byte_for_byte(document: dict[str, Any]) -> None:
     text = json.dumps(document, ensure_ascii=False)
+    assume("AGE-SECRET-KEY-" not in text)  # refused on purpose, see below
     line = protocol.document_line(text)
     assert wire.document_in(line) == text.encode()
     assert protocol.parse_answer(line) == document
