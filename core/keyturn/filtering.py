@@ -38,7 +38,8 @@ class Query:
 
         :param text: everything a plain word is looked for in, lower case.
         :param kinds: the row's kind in all its words, lower case.
-        :param states: gives the row's state words; called only where a term asks for them, as it depends on the clock.
+        :param states: gives the row's state words, which a plain word finds when it is one of them; called only where
+            it must be, as it depends on the clock.
         """
         for term in self.terms:
             match term.field:
@@ -49,7 +50,7 @@ class Query:
                 case "state":
                     found = any(word.startswith(term.value) for word in states().split())
                 case _:
-                    found = term.value in text
+                    found = term.value in text or term.value in states().split()
             if found == term.negated:
                 return False
         return True

@@ -19,7 +19,7 @@ from typing import Any
 
 from keyturn import reading
 from keyturn.activity import Activity
-from keyturn.acts import adopting, calls, delivering
+from keyturn.acts import adopting, calls, delivering, refreshing
 from keyturn.acts.desk import Desk
 from keyturn.agent import client
 from keyturn.aws.client import BotoFactory, winner
@@ -253,6 +253,7 @@ class Keeper:
 
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
         """See :func:`keyturn.acts.refreshing.refresh`."""
+        refreshing.check(self.desk, name)
         return calls.refreshed_of(self._act("refresh", {"name": name, "code": mfa_code}))
 
     def needs_code(self, name: str) -> bool:

@@ -114,7 +114,7 @@ class KeyturnApp(Stage, inherit_bindings=False):
         await self.look()
         snapshot = self.desk.snapshot
         if snapshot is not None and snapshot.sandbox is not None:
-            self.say(f"Sandbox. Join it from another shell with:  {snapshot.sandbox}", "key")
+            self.say(f"Sandbox. In another shell:  {snapshot.sandbox}", "key")
         elif snapshot is not None and not snapshot.recovery_key_seen:
             self.say("Nobody has seen the vault's recovery key yet: keyturn vault recovery-key", "soon")
 
@@ -139,6 +139,10 @@ def run(options: Options, environ: Mapping[str, str] | None = None, keeper: Keep
     log.open_log(keeper.places.state_dir)
     if not environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # Textual counts an empty one; no-color.org does not
+    if environ.get("TERM") == "dumb":
+        os.environ["TERM"] = (
+            "linux"  # Textual takes its size for another at each look and never comes to an end
+        )
     app = KeyturnApp(keeper, options, terminal_for(environ, options))
     app.run(mouse=options.mouse)
     app.desk.bridge.drain(DRAIN)

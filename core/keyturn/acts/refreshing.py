@@ -66,6 +66,14 @@ def _refresh(desk: Desk, name: str, code: str | None) -> Refreshed:
     return Refreshed(name, session, seconds, delivered, note)
 
 
+def check(desk: Desk, name: str) -> None:
+    """Says why there is nothing to refresh for `name`, before anybody is asked for a passphrase.
+
+    :raises KeyturnError: the reason; nothing is raised for a profile that can be refreshed.
+    """
+    _refuse_hopeless(desk.read().row(name))
+
+
 def _delivered(desk: Desk, reading: Reading, name: str, fetched: Fetched) -> Delivery:
     """Puts a fetched session where its profile wants it, and learns about its key."""
     definition = reading.definitions.get(name)

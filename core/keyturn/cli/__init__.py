@@ -25,5 +25,6 @@ def main(argv: Sequence[str]) -> int:
         return 130
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "keyturn"
-        raise UsageError(path, error.format_message(), f"See: {path} --help") from None
+        what = path.removeprefix("keyturn").strip() or "usage"
+        raise UsageError(what, error.format_message(), f"See: {path} --help") from None
     return result if isinstance(result, int) else 0
