@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -14,3 +15,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("wild", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures that campaigns hand over by `record_property`, under one heading, whichever worker saw them."""
+    figures = [
+        f"{name}: {value}"
+        for report in terminalreporter.getreports("passed")
+        for name, value in getattr(report, "user_properties", ())
+    ]
+    if figures:
+        terminalreporter.section("figures")
+        for line in sorted(figures):
+            terminalreporter.write_line(line)
