@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keyturn_sandbox.environment import variables
+from keyturn_sandbox.faults import KINDS, leave_clearing, leave_order, leave_skew
 from keyturn_sandbox.sandbox import DEVICES_FILE, Sandbox, move_clock, totp
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
@@ -27,17 +28,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(
             "no sandbox", "KEYTURN_SANDBOX names none that runs; join one by its `. FOLDER/env` line", 1
         )
-    if words.verb == "totp":
-        try:
-            _say(totp(folder, words.device))
-        except LookupError as error:
-            return _fail("totp", str(error.args[0]), 3)
-        return 0
-    match = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)([smhd]?)", words.by)
+    tools = {"totp": _totp, "clock": _move, "skew": _move, "fault": _fault}
+    return tools[words.verb](folder, words)
+
+
+def _totp(folder: Path, words: argparse.Namespace) -> int:
+    """Show a device's code."""
+    try:
+        _say(totp(folder, words.device))
+    except LookupError as error:
+        return _fail("totp", str(error.args[0]), 3)
+    return 0
+
+
+def _move(folder: Path, words: argparse.Namespace) -> int:
+    """Move the sandbox's time, or AWS's alone."""
+    match = re.fullmatch(r"([+-]?\d{1,9}(?:\.\d+)?)([smhd]?)", words.by)
     if match is None:
-        return _fail("clock", f"{words.by!r} is no length of time such as +2h, -30m or 90s", 2)
-    offset = move_clock(folder, float(match[1]) * _UNITS[match[2]])
-    _say(f"the sandbox's clock is {offset:+.0f} s from the real one")
+        return _fail(words.verb, f"{words.by!r} is no length of time such as +2h, -30m or 90s", 2)
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if words.verb == "skew":
+        leave_skew(folder, seconds)
+        _say(f"AWS's clock is {seconds:+.0f} s from this machine's")
+    else:
+        _say(f"the sandbox's clock is {move_clock(folder, seconds):+.0f} s from the real one")
+    return 0
+
+
+def _fault(folder: Path, words: argparse.Namespace) -> int:
+    """Order a fault, or forget them all."""
+    if words.clear:
+        leave_clearing(folder)
+        _say("no faults from now on, and the clocks agree")
+        return 0
+    if words.action is None or words.kind is None:
+        return _fail("fault", "needs an action (such as AssumeRole, or * for any) and a kind, or --clear", 2)
+    leave_order(folder, words.action, words.kind, times=words.times or None, seconds=words.seconds)
+    calls = f"the next {words.times} calls" if words.times > 1 else "the next call"
+    _say(f"{words.kind}: {calls if words.times else 'all calls until --clear'} of {words.action}")
     return 0
 
 
@@ -58,7 +86,26 @@ def _parser() -> argparse.ArgumentParser:
     code.add_argument("device", help="serial, name, user or profile")
     clock = verbs.add_parser("clock", help="move the time of the joined sandbox")
     clock.add_argument("by", help="for example +2h, 45m, 30s, 1d; a move back after `--`: clock -- -1h")
+    skew = verbs.add_parser("skew", help="put AWS's clock off from this machine's, in the joined sandbox")
+    skew.add_argument("by", help="for example +20m; 0 sets it right")
+    fault = verbs.add_parser(
+        "fault",
+        help="let the next calls go wrong, in the joined sandbox",
+        epilog=f"Kinds: {', '.join(KINDS)}.",
+    )
+    fault.add_argument("action", nargs="?", help="for example AssumeRole; * for any")
+    fault.add_argument("kind", nargs="?", choices=[*KINDS], metavar="kind", help="one of the kinds below")
+    fault.add_argument("--times", type=_count, default=1, help="how many calls; 0 for all until --clear")
+    fault.add_argument("--seconds", type=float, help="how long to wait first (of slow: 5)")
+    fault.add_argument("--clear", action="store_true", help="forget every order, and set the clock right")
     return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 1000:
+        raise argparse.ArgumentTypeError("from 0 to 1000")
+    return number
 
 
 def _serve(home: Path | None, port: int, *, seed: bool) -> int:

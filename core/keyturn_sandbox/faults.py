@@ -1,76 +1,275 @@
-"""Faults that a test orders for the next calls: refusals, throttling, lost connections and lost answers."""
+"""Bad days to order: what happens to the next calls, by a test or by a person who plays them."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import threading
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 
-from keyturn_sandbox.refusals import Refusal, throttled
+from keyturn_sandbox import spoilt
+from keyturn_sandbox.folder import write_private
+from keyturn_sandbox.refusals import Refusal, internal_failure, throttled
+from keyturn_sandbox.spoilt import Spoil
+from keyturn_sandbox.wire import Wire
+
+INBOX = "faults"
+"""The folder, inside a sandbox's, where another process leaves its orders."""
+SKEW_FILE = "server-skew"
+"""Seconds by which the stand-in's time is off, for everything it says and judges."""
+ANY = "*"
 
 
-class Cut(Enum):
-    """A connection that ends without an answer."""
+class Stage(Enum):
+    """Where a call meets its fault."""
 
-    BEFORE = "before"
-    """Nothing was done."""
-    AFTER = "after"
-    """All was done, and the answer got lost."""
+    NETWORK = "network"
+    """Before anybody looked at it: whoever signed it, nothing is done."""
+    SERVICE = "service"
+    """After the signature was found good: a refusal instead of the deed, or only a wait."""
+    ANSWER = "answer"
+    """All was done and would have been told; a refused call does not use the order up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to one call. At most one of `refusal` and `cut` is set."""
+    """What happens to one call."""
 
+    name: str
+    """As the record of calls tells it."""
+    stage: Stage
     refusal: Refusal | None = None
-    cut: Cut | None = None
+    spoil: Spoil | None = None
     wait: float = 0.0
     """Seconds before anything happens."""
 
 
+def _network(name: str, spoil: Spoil) -> Fault:
+    return Fault(name, Stage.NETWORK, spoil=spoil)
+
+
+def _answer(name: str, spoil: Spoil) -> Fault:
+    return Fault(name, Stage.ANSWER, spoil=spoil)
+
+
+def _service(name: str, refusal: Refusal) -> Fault:
+    return Fault(name, Stage.SERVICE, refusal=refusal)
+
+
+_PORTAL = ("Location", spoilt.PORTAL_PATH)
+_PROXY_AUTH = ("Proxy-Authenticate", 'Basic realm="proxy"')
+_TLS_ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
+
+KINDS: Mapping[str, Fault] = {
+    fault.name: fault
+    for fault in (
+        _service("error", internal_failure()),
+        _service("throttle", throttled(400)),
+        _service("throttle-429", throttled(429)),
+        _service("throttle-503", throttled(503)),
+        Fault("slow", Stage.SERVICE, wait=5.0),
+        _network("time-out", spoilt.goes(Wire.NEVER)),
+        _network("reset", spoilt.goes(Wire.RESET)),
+        _network("tls", spoilt.raw(_TLS_ALERT)),
+        _network("not-http", spoilt.raw(b"SSH-2.0-OpenSSH_9.2\r\n")),
+        _network("proxy-200", spoilt.says(200, "Welcome")),
+        _network("proxy-403", spoilt.says(403, "Blocked by policy")),
+        _network("proxy-407", spoilt.says(407, "Proxy Authentication Required", _PROXY_AUTH)),
+        _network("proxy-502", spoilt.says(502, "Bad Gateway")),
+        _network("portal-302", spoilt.says(302, "Found", _PORTAL)),
+        _network("portal-511", spoilt.says(511, "Network Authentication Required")),
+        _network("huge-page", spoilt.huge_page),
+        _answer("answer-lost", spoilt.goes(Wire.RESET)),
+        _answer("answer-never", spoilt.goes(Wire.NEVER)),
+        _answer("answer-502", spoilt.says(502, "Bad Gateway")),
+        _answer("reset-in-answer", spoilt.goes(Wire.RESET_IN_ANSWER)),
+        _answer("drip", spoilt.goes(Wire.DRIP)),
+        _answer("truncated", spoilt.goes(Wire.TRUNCATED)),
+        _answer("short", spoilt.cut_off),
+        _answer("not-xml", spoilt.reads(b"The service is busy, \x1b[31mtry later")),
+        _answer("wrong-xml", spoilt.reads(b'<?xml version="1.0"?><rss version="2.0"><channel/></rss>')),
+        _answer("json", spoilt.reads(b'{"message": "Forbidden"}', "application/json")),
+        _answer("empty", spoilt.reads(b"")),
+        _answer("wrong-type", spoilt.typed("application/octet-stream")),
+        _answer("missing", spoilt.emptied),
+        _answer("no-token", spoilt.without("SessionToken")),
+        _answer("no-expiry", spoilt.without("Expiration")),
+        _answer("nan-date", spoilt.with_text("Expiration", "NaN")),
+        _answer("garbage-date", spoilt.with_text("Expiration", "tomorrow, \x9b31m about noon")),
+        _answer("naive-date", spoilt.with_text("Expiration", "2031-01-01T00:00:00")),
+        _answer("past-expiry", spoilt.with_text("Expiration", "2001-01-01T00:00:00Z")),
+        _answer("huge-field", spoilt.huge_field),
+    )
+}
+"""Every kind by its name."""
+
+
+@dataclass(slots=True)
+class _Order:
+    fault: Fault
+    left: int | None
+    """How many calls yet; None until cleared."""
+
+
 class Faults:
-    """The orders, by action; each is for the next `times` calls, in the order given. Signatures are checked first."""
+    """The orders, by action (`*` for any); each is for the next `times` calls, in the order given, or with None for
+    all of them until cleared.
 
-    def __init__(self) -> None:
+    :param folder: the sandbox's folder, where other processes leave orders (:func:`leave_order`); None for none.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
         self._lock = threading.Lock()
-        self._orders: dict[str, list[Fault]] = {}
+        self._orders: dict[str, list[_Order]] = {}
 
-    def refuse(self, action: str, code: str, message: str = "", *, status: int = 400, times: int = 1) -> None:
-        """Answer the next `times` calls of `action` with an error."""
-        self._order(action, Fault(refusal=Refusal(code, message or code, status)), times)
+    def order(self, action: str, kind: str, *, times: int | None = 1, seconds: float | None = None) -> None:
+        """Let a fault of :data:`KINDS` happen to `action`, after `seconds` if given.
 
-    def throttle(self, action: str, *, times: int = 1) -> None:
+        :raises KeyError: if there is no such kind.
+        """
+        fault = KINDS[kind]
+        self._add(action, fault if seconds is None else replace(fault, wait=seconds), times)
+
+    def refuse(
+        self, action: str, code: str, message: str = "", *, status: int = 400, times: int | None = 1
+    ) -> None:
+        """Answer with an error."""
+        self._add(action, Fault(code, Stage.SERVICE, Refusal(code, message or code, status)), times)
+
+    def throttle(self, action: str, *, times: int | None = 1) -> None:
         """Answer with `Throttling: Rate exceeded`."""
-        self._order(action, Fault(refusal=throttled()), times)
+        self.order(action, "throttle", times=times)
 
-    def reset(self, action: str, *, times: int = 1) -> None:
+    def reset(self, action: str, *, times: int | None = 1) -> None:
         """Drop the connection and do nothing."""
-        self._order(action, Fault(cut=Cut.BEFORE), times)
+        self.order(action, "reset", times=times)
 
-    def lose_answer(self, action: str, *, times: int = 1) -> None:
+    def lose_answer(self, action: str, *, times: int | None = 1) -> None:
         """Do what was asked, and drop the connection instead of answering."""
-        self._order(action, Fault(cut=Cut.AFTER), times)
+        self.order(action, "answer-lost", times=times)
 
-    def slow(self, action: str, seconds: float, *, times: int = 1) -> None:
+    def slow(self, action: str, seconds: float, *, times: int | None = 1) -> None:
         """Wait before doing what was asked."""
-        self._order(action, Fault(wait=seconds), times)
+        self.order(action, "slow", times=times, seconds=seconds)
+
+    def leave_out(self, action: str, element: str, *, times: int | None = 1) -> None:
+        """Do what was asked, and tell all but one element of the answer."""
+        self._add(action, _answer(f"no {element}", spoilt.without(element)), times)
+
+    def tell(self, action: str, element: str, text: str, *, times: int | None = 1) -> None:
+        """Do what was asked, and tell something else in one element of the answer."""
+        self._add(action, _answer(f"other {element}", spoilt.with_text(element, text)), times)
+
+    def skew(self, seconds: float) -> None:
+        """Put the stand-in's time off by `seconds`, against which signatures, expiry and codes are judged and which its
+        `Date` header tells; 0 sets it right.
+
+        :raises ValueError: without a folder.
+        """
+        if self._folder is None:
+            raise ValueError("a skewed clock needs a folder")
+        leave_skew(self._folder, seconds)
+
+    def skewed(self) -> float:
+        """By how many seconds the stand-in's time is off."""
+        return skew_of(self._folder)
 
     def clear(self) -> None:
-        """Forget every order."""
+        """Forget every order, and set the clock right."""
+        self._collect()
         with self._lock:
             self._orders.clear()
+        if self._folder is not None:
+            (self._folder / SKEW_FILE).unlink(missing_ok=True)
 
-    def waiting(self) -> dict[str, int]:
-        """How many orders each action still has."""
+    def waiting(self) -> dict[str, int | None]:
+        """For how many calls each action still has orders; None for one that stays until cleared."""
+        self._collect()
         with self._lock:
-            return {action: len(orders) for action, orders in self._orders.items() if orders}
+            found: dict[str, int | None] = {}
+            for action, orders in self._orders.items():
+                left = [order.left for order in orders]
+                if left:
+                    found[action] = None if None in left else sum(one or 0 for one in left)
+            return found
 
-    def take(self, action: str) -> Fault:
-        """The order for this call, used up by this; an empty one if there is none."""
+    def take(self, action: str, stage: Stage) -> Fault | None:
+        """The fault that this call meets at this stage, used up by this. An order that waits for a later stage keeps
+        those behind it waiting."""
+        self._collect()
         with self._lock:
-            orders = self._orders.get(action)
-            return orders.pop(0) if orders else Fault()
+            for name in (action, ANY):
+                orders = self._orders.get(name, [])
+                if orders and orders[0].fault.stage is stage:
+                    return _use(orders)
+        return None
 
-    def _order(self, action: str, fault: Fault, times: int) -> None:
+    def _add(self, action: str, fault: Fault, times: int | None) -> None:
         with self._lock:
-            self._orders.setdefault(action, []).extend([fault] * times)
+            if times != 0:
+                self._orders.setdefault(action, []).append(_Order(fault, times))
+
+    def _collect(self) -> None:
+        """Take over what other processes ordered, oldest first."""
+        if self._folder is None:
+            return
+        for path in sorted((self._folder / INBOX).glob("*.json")):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+                asked = json.loads(path.read_text("utf-8"))
+                if asked.get("clear"):
+                    with self._lock:
+                        self._orders.clear()
+                else:
+                    self.order(asked["action"], asked["kind"], times=asked["times"], seconds=asked["seconds"])
+            path.unlink(missing_ok=True)
+
+
+def _use(orders: list[_Order]) -> Fault:
+    first = orders[0]
+    if first.left is not None:
+        first.left -= 1
+        if first.left <= 0:
+            orders.pop(0)
+    return first.fault
+
+
+def leave_order(
+    folder: Path, action: str, kind: str, *, times: int | None = 1, seconds: float | None = None
+) -> None:
+    """Order a fault of the sandbox in `folder` from another process.
+
+    :raises KeyError: if there is no such kind.
+    """
+    _leave(folder, {"action": action, "kind": KINDS[kind].name, "times": times, "seconds": seconds})
+
+
+def leave_clearing(folder: Path) -> None:
+    """Have the sandbox in `folder` forget every order, and set its clock right."""
+    _leave(folder, {"clear": True})
+    (folder / SKEW_FILE).unlink(missing_ok=True)
+
+
+def leave_skew(folder: Path, seconds: float) -> None:
+    """Put the time of the stand-in of `folder` off by `seconds`."""
+    write_private(folder / SKEW_FILE, f"{float(seconds)!r}\n")
+
+
+def skew_of(folder: Path | None) -> float:
+    """By how many seconds the stand-in of `folder` is off."""
+    if folder is None:
+        return 0.0
+    try:
+        return float((folder / SKEW_FILE).read_text("ascii"))
+    except (OSError, ValueError):
+        return 0.0
+
+
+def _leave(folder: Path, asked: Mapping[str, object]) -> None:
+    inbox = folder / INBOX
+    inbox.mkdir(mode=0o700, exist_ok=True)
+    write_private(inbox / f"{time.time_ns():020d}.json", json.dumps(asked))

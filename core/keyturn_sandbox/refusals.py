@@ -100,8 +100,19 @@ def invalid_action(action: str, version: str) -> Refusal:
     return Refusal("InvalidAction", f"Could not find operation {action} for version {version}", 400)
 
 
-def throttled() -> Refusal:
-    return Refusal("Throttling", "Rate exceeded", 400)
+def throttled(status: int = 400) -> Refusal:
+    """Too many calls: 400 as STS and IAM say it, 429 as newer services and gateways do, 503 as an overloaded host."""
+    if status == 503:
+        return Refusal("ServiceUnavailable", "Service is unable to handle request.", 503)
+    return Refusal("TooManyRequestsException" if status == 429 else "Throttling", "Rate exceeded", status)
+
+
+def internal_failure() -> Refusal:
+    return Refusal(
+        "InternalFailure",
+        "The request processing has failed because of an unknown error, exception or failure.",
+        500,
+    )
 
 
 def not_here() -> Refusal:

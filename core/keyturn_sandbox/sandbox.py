@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
@@ -15,7 +15,7 @@ from typing import Self
 from keyturn.clock import OFFSET_FILE, Clock, clock_for, system_clock
 from keyturn_sandbox import seed as seeds
 from keyturn_sandbox.environment import environ_for, shell_file
-from keyturn_sandbox.faults import Faults
+from keyturn_sandbox.faults import INBOX, Faults, skew_of
 from keyturn_sandbox.folder import Folder, clear_leftovers, write_private
 from keyturn_sandbox.forge import Forge
 from keyturn_sandbox.server import LoopbackServer
@@ -68,11 +68,11 @@ class Sandbox:
         return self
 
     def _open(self) -> None:
-        for name in ("home", "home/.aws", "keyturn"):
+        for name in ("home", "home/.aws", "keyturn", INBOX):
             (self.folder / name).mkdir(mode=0o700)
-        clock = _clock_of(self.folder)
+        clock = _aws_clock(self.folder)
         self.state = World((lambda: FIXED_START) if self._fixed else clock, Forge(fixed=self._fixed))
-        self._service = Service(self.state)
+        self._service = Service(self.state, Faults(self.folder))
         self._server = LoopbackServer(self._service, self._port)
         try:
             self.url = self._server.url
@@ -146,7 +146,7 @@ class Sandbox:
         return self._service.calls
 
     def now(self) -> datetime:
-        """The time in the sandbox."""
+        """The time by AWS in the sandbox."""
         return self.state.now()
 
     def move_clock(self, seconds: float) -> None:
@@ -190,7 +190,7 @@ def totp(folder: Path, device: str) -> str:
 
     :raises LookupError: if there is none by that name.
     """
-    now = _clock_of(folder)
+    now = _aws_clock(folder)
     known = json.loads((folder / DEVICES_FILE).read_text("utf-8"))
     for serial, shown in known.items():
         if device == serial or device in shown["names"]:
@@ -198,6 +198,8 @@ def totp(folder: Path, device: str) -> str:
     raise LookupError(f"no MFA device by the name {device}; there are {', '.join(known) or 'none'}")
 
 
-def _clock_of(folder: Path) -> Clock:
-    """The movable clock of the sandbox in `folder`, as keyturn itself reads it."""
-    return clock_for({"KEYTURN_SANDBOX": str(folder), "KEYTURN_HOME": str(folder / "keyturn")})
+def _aws_clock(folder: Path) -> Clock:
+    """The time by AWS in the sandbox in `folder`, which phones share: the movable clock as keyturn itself reads it, and
+    by how much that is off if a skew was ordered."""
+    here = clock_for({"KEYTURN_SANDBOX": str(folder), "KEYTURN_HOME": str(folder / "keyturn")})
+    return lambda: here() + timedelta(seconds=skew_of(folder))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import struct
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,11 +16,15 @@ from keyturn_sandbox.answers import failure
 from keyturn_sandbox.refusals import not_here
 from keyturn_sandbox.service import Service
 from keyturn_sandbox.sigv4 import HttpRequest
+from keyturn_sandbox.spoilt import PORTAL_PATH, page
 from keyturn_sandbox.sts import NAMESPACE
+from keyturn_sandbox.wire import DRIP_SECONDS, Reply, Wire, head
 
 CONNECTIONS = 64
 """Served at once; more are closed unanswered."""
 IDLE_SECONDS = 10.0
+PATIENCE_SECONDS = 120.0
+"""How long a call that is never answered is held open."""
 BODY_LIMIT = 256 * 1024
 
 #: Sent by browsers and proxies, never by an AWS client on the same machine.
@@ -115,11 +121,14 @@ class _Handler(BaseHTTPRequestHandler):
         headers: dict[str, list[str]] = {}
         for name, value in self.headers.items():
             headers.setdefault(name.lower(), []).append(value)
-        answer = self.server.service.answer(HttpRequest("POST", path, query, headers, body))
-        if answer.status == 0:
-            self._hang_up()
+        self._send(self.server.service.answer(HttpRequest("POST", path, query, headers, body)))
+
+    def do_GET(self) -> None:
+        """The one page there is: where a captive portal's redirect leads."""
+        if self.path == PORTAL_PATH:
+            self._send(Reply(200, page("Sign in to the network"), kind="text/html; charset=utf-8"))
         else:
-            self._send(answer.status, answer.body, answer.request_id)
+            self._unknown()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002  # the base class's words are HTML
         """What the base class calls for every other method and for what is no HTTP: an error AWS clients can read."""
@@ -137,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         ):
             return True
         self.close_connection = True
-        self._send(403, b"", "")
+        self._send(Reply(403, b""))
         return False
 
     def _body(self) -> bytes | None:
@@ -153,30 +162,60 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             return self.rfile.read(length)
         self.close_connection = True
-        self._send(status, b"", "")
+        self._send(Reply(status, b""))
         return None
 
     def _unknown(self) -> None:
         """Whatever is neither STS nor IAM: an error that its client can read, XML for S3, JSON for the rest."""
         refusal = not_here()
         if "/s3/" in (self.headers.get("authorization", "") if hasattr(self, "headers") else ""):
-            self._send(refusal.status, failure(refusal, NAMESPACE, ""), "")
+            self._send(Reply(refusal.status, failure(refusal, NAMESPACE, "")))
             return
         body = json.dumps({"__type": refusal.code, "message": refusal.message}).encode("ascii")
-        self._send(refusal.status, body, "", kind="application/json")
+        self._send(Reply(refusal.status, body, kind="application/json"))
 
-    def _send(self, status: int, body: bytes, request_id: str, kind: str = "text/xml") -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        if request_id:
-            self.send_header("x-amzn-RequestId", request_id)
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+    def _send(self, reply: Reply) -> None:
+        """Send `reply` the way it goes."""
+        if reply.wire is not Wire.WHOLE:
+            self.close_connection = True
+        first = head(reply, self.date_time_string(), last=self.close_connection)
+        body = reply.body if self.command != "HEAD" else b""
+        match reply.wire:
+            case Wire.WHOLE:
+                self.wfile.write(first + body)
+            case Wire.TRUNCATED:
+                self.wfile.write(first + body[: len(body) // 2])
+            case Wire.RAW:
+                self.wfile.write(body)
+            case Wire.DRIP:
+                self._drip(first + body)
+            case Wire.NEVER:
+                self._keep_waiting()
+            case Wire.RESET:
+                self._hang_up()
+            case Wire.RESET_IN_ANSWER:
+                self.wfile.write(first + body[: len(body) // 2])
+                self._hang_up()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The `Date` header, by the stand-in's own idea of the time."""
+        return super().date_time_string(
+            self.server.service.real_now().timestamp() if timestamp is None else timestamp
+        )
+
+    def _drip(self, answer: bytes) -> None:
+        for one in answer:
+            self.wfile.write(bytes((one,)))
+            if self.server.service.stopping.wait(DRIP_SECONDS):
+                return
+
+    def _keep_waiting(self) -> None:
+        """Hold the connection until the client gives up, or for as long as any client should."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline and not self.server.service.stopping.is_set():
+            gone, _, _ = select.select([self.connection], [], [], 0.1)
+            if gone:
+                return
 
     def _hang_up(self) -> None:
         """Reset the connection, so that the client sees an error and not an empty answer."""

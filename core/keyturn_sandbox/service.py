@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from urllib.parse import parse_qsl
 
 from keyturn.clock import system_clock
@@ -13,7 +14,7 @@ from keyturn.secret import Secret
 from keyturn_sandbox import iam, sts
 from keyturn_sandbox.answers import Result, failure, success
 from keyturn_sandbox.asked import Asked, Caller
-from keyturn_sandbox.faults import Cut, Faults
+from keyturn_sandbox.faults import Fault, Faults, Stage
 from keyturn_sandbox.refusals import (
     Refusal,
     expired_token,
@@ -28,8 +29,10 @@ from keyturn_sandbox.sigv4 import (
     Signature,
     check_age,
     check_signature,
+    claimed_key,
     read_signature,
 )
+from keyturn_sandbox.wire import NOTHING, Reply
 from keyturn_sandbox.world import LastUse, World
 
 CALLS_KEPT = 10_000
@@ -46,16 +49,7 @@ class Call:
     params: Mapping[str, str]
     """Without `Action`, `Version` and the code of an MFA device."""
     error: str | None
-    """The code it was refused with; `reset` or `answer lost` for a connection cut on order; None if it was done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back over the wire; an empty body with status 0 drops the connection instead."""
-
-    status: int
-    body: bytes
-    request_id: str
+    """The code it was refused with, or the name of the fault it met on its way; None if it was done and told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,35 +76,46 @@ class Service:
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the sandbox ends; cuts short whatever waits."""
 
-    def answer(self, request: HttpRequest) -> Answer:
+    def answer(self, request: HttpRequest) -> Reply:
         """Do what `request` asks."""
         request_id = str(uuid.uuid4())
         params = dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
         action, version = params.pop("Action", ""), params.pop("Version", "")
         api = _APIS.get(version or sts.VERSION)
         if api is None:
-            return Answer(501, failure(not_here(), sts.NAMESPACE, request_id), request_id)
+            return Reply(501, failure(not_here(), sts.NAMESPACE, request_id), request_id)
         key_id, error = "", None
         try:
+            key_id = claimed_key(request)
+            fault = self.faults.take(action, Stage.NETWORK)
+            if fault is not None:
+                error = fault.name
+                return self._spoilt(fault, NOTHING)
             claim = read_signature(request)
-            key_id = claim.key_id
             caller = self._authenticate(request, claim, api.name)
-            result, lost = self._perform(api, action, version, params, caller)
-            if lost:
-                error = "answer lost"
-                return Answer(0, b"", request_id)
-            return Answer(200, success(action, api.namespace, result, request_id), request_id)
-        except _Reset:
-            error = "reset"
-            return Answer(0, b"", request_id)
+            result = self._perform(api, action, version, params, caller)
+            reply = Reply(200, success(action, api.namespace, result, request_id), request_id)
+            fault = self.faults.take(action, Stage.ANSWER)
+            if fault is not None:
+                error = fault.name
+                reply = self._spoilt(fault, reply)
+            return reply
         except Refusal as refusal:
             error = refusal.code
-            return Answer(refusal.status, failure(refusal, api.namespace, request_id), request_id)
+            return Reply(refusal.status, failure(refusal, api.namespace, request_id), request_id)
         finally:
             told = {name: value for name, value in params.items() if name not in _UNTOLD}
             self.calls.append(Call(action, key_id, told, error))
             if len(self.calls) > CALLS_KEPT:
                 del self.calls[: CALLS_KEPT // 2]
+
+    def real_now(self) -> datetime:
+        """The stand-in's idea of the real time, by which signatures are judged: right, unless a skew was ordered."""
+        return system_clock() + timedelta(seconds=self.faults.skewed())
+
+    def _spoilt(self, fault: Fault, reply: Reply) -> Reply:
+        self.stopping.wait(fault.wait)
+        return fault.spoil(reply) if fault.spoil else reply
 
     def _authenticate(self, request: HttpRequest, claim: Signature, service: str) -> Caller:
         """Whoever signed `request`.
@@ -143,7 +148,7 @@ class Service:
                 raise invalid_token()
             if caller.principal.partition != partition:
                 raise invalid_token()
-            check_age(claim, system_clock())
+            check_age(claim, self.real_now())
             check_signature(request, claim, secret)
             if session is not None and now >= session.expires:
                 raise expired_token()
@@ -153,22 +158,14 @@ class Service:
 
     def _perform(
         self, api: _Api, action: str, version: str, params: Mapping[str, str], caller: Caller
-    ) -> tuple[Result | None, bool]:
-        """The result, and whether its answer is to get lost."""
+    ) -> Result | None:
         run = api.actions.get(action)
         if run is None or version != api.version:
             raise invalid_action(action, version)
-        fault = self.faults.take(action)
-        if fault.wait:
+        fault = self.faults.take(action, Stage.SERVICE)
+        if fault is not None:
             self.stopping.wait(fault.wait)
-        if fault.refusal is not None:
-            raise fault.refusal
-        if fault.cut is Cut.BEFORE:
-            raise _Reset
+            if fault.refusal is not None:
+                raise fault.refusal
         with self.world.lock:
-            result = run(Asked(caller, params, self.world.now(), self.world))
-        return result, fault.cut is Cut.AFTER
-
-
-class _Reset(Exception):
-    """The connection is to be cut."""
+            return run(Asked(caller, params, self.world.now(), self.world))

@@ -51,6 +51,12 @@ class Signature:
     """`X-Amz-Security-Token`, for a session."""
 
 
+def claimed_key(request: HttpRequest) -> str:
+    """The key id that a request says it is signed with; empty if it says none."""
+    match = re.search(r"Credential=([\w]{1,128})/", request.header("authorization"), re.ASCII)
+    return match[1] if match else ""
+
+
 def read_signature(request: HttpRequest) -> Signature:
     """The claims of a request, checked for shape only.
 

@@ -181,7 +181,7 @@ def test_an_answer_can_get_lost_after_all_is_done(sandbox: Sandbox, client: Call
     with pytest.raises((ConnectionClosedError, EndpointConnectionError, HTTPClientError)):
         iam.create_access_key()
     assert len(iam.list_access_keys()["AccessKeyMetadata"]) == 2
-    assert [call.error for call in sandbox.calls[-2:]] == ["answer lost", None]
+    assert [call.error for call in sandbox.calls[-2:]] == ["answer-lost", None]
 
 
 def test_a_retrying_client_gets_over_throttling(
