@@ -7,11 +7,10 @@ import faulthandler
 import os
 import re
 import resource
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-_PR_SET_DUMPABLE = 4
+from keyturn.undumpable import close_memory
 
 #: What the agent keeps of the environment that it was started from. Credentials and the profile of one shell must not
 #: become those of all; `PYTHON*` and `LD_*` would load what a caller names.
@@ -49,7 +48,7 @@ def close_process() -> bool:
     """
     faulthandler.disable()
     _limit_core(hard=resource.getrlimit(resource.RLIMIT_CORE)[1])
-    return _not_dumpable()
+    return close_memory()
 
 
 def close_agent() -> bool:
@@ -64,18 +63,6 @@ def close_agent() -> bool:
 def _limit_core(*, hard: int) -> None:
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
-
-
-def _not_dumpable() -> bool:
-    if sys.platform != "linux":
-        return False
-    import ctypes
-
-    try:
-        prctl = ctypes.CDLL(None, use_errno=True).prctl
-    except (OSError, AttributeError):
-        return False
-    return bool(prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) == 0)
 
 
 def agent_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from keyturn.agent import client, spawn
-from keyturn.agent.protocol import parse_answer
 from keyturn.errors import AgentUnavailable, KeyturnError, UsageError, WrongPassphrase
 from keyturn.places import Places, places_for
 from keyturn.secret import Secret
@@ -143,28 +143,18 @@ def test_one_that_does_not_open_the_vault_in_time_is_ended(starter: Starter) -> 
     assert awaited(int(pid_file.read_text()))
 
 
-def test_standard_input_that_opens_nothing_is_refused(starter: Starter) -> None:
-    program = "import os, sys; from keyturn.agent.process import be_the_agent; be_the_agent(lambda *_: None)"
-    read, write = os.pipe()
-    answer_read, answer_write = os.pipe()
-    os.write(write, b"[]\n")
-    os.close(write)
-    pid = os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-I", "-c", program],
-        starter.environ,
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, read, 0),
-            (os.POSIX_SPAWN_DUP2, answer_write, 1),
-        ],
-    )
-    os.close(read)
-    os.close(answer_write)
-    with os.fdopen(answer_read, "rb") as answer:
-        line = answer.readline()
-    os.waitpid(pid, 0)
+def test_what_opens_nothing_is_refused(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spawn, "_opening", lambda *_: b"[]\n")
     with pytest.raises(UsageError):
-        parse_answer(line)
+        starter.start()
+
+
+def test_started_by_hand_it_says_in_one_line_what_to_do_instead(starter: Starter) -> None:
+    done = subprocess.run(
+        COMMAND, env=starter.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "keyturn: the agent is not started by hand. Run keyturn vault unlock.\n"
 
 
 def test_two_starts_at_once_end_with_one_agent(starter: Starter) -> None:

@@ -58,11 +58,11 @@ class Person:
         self.home = folder / "home"
         self.environ = {"HOME": str(self.home), "KEYTURN_HOME": str(self.home), "PATH": os.defpath}
 
-    def run(self, *words: str, text: str = "") -> str:
+    def run(self, *words: str) -> str:
         done = subprocess.run(
             [*self.prefix, self.python, *words],
             env=self.environ,
-            input=text,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=True,
@@ -72,8 +72,12 @@ class Person:
         return done.stdout
 
     def start_agent(self) -> int:
-        answer = self.run("-I", str(self.folder / "fake_agent.py"), text="{}\n")
-        assert json.loads(answer) == {"ok": True, "result": True}
+        command = (self.python, "-I", str(self.folder / "fake_agent.py"))
+        self.run(
+            "-I", "-c",
+            f"{self._reach()} import os; from keyturn.agent import spawn; from keyturn.places import places_for;"
+            f"spawn.start_agent(places_for(os.environ), os.environ, command={command!r})",
+        )  # fmt: skip
         status = self.run(
             "-I", "-c", f"{self._reach()} print(json.dumps(client.call(path, {{'op': 'status'}})))"
         )
@@ -95,8 +99,10 @@ class Person:
 
 def ordinary_python() -> str | None:
     """A Python, 3.11 or later, that an ordinary user can run."""
+    # One that only its starter may enter runs once: what it starts by the same path is refused.
+    twice = "import subprocess, sys; sys.exit(sys.version_info < (3, 11) or subprocess.call([sys.executable, '-V']))"
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        check = [*as_ordinary(), python, "-I", "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+        check = [*as_ordinary(), python, "-I", "-c", twice]
         try:
             if subprocess.run(check, capture_output=True, check=False, cwd="/").returncode == 0:
                 return python

@@ -49,7 +49,9 @@ def _answered_by_agent(words: list[str]) -> int | None:
     if words[:1] != ["credential-process"]:
         return None
     from keyturn.agent.client import credential_process
+    from keyturn.undumpable import close_memory
 
+    close_memory()
     code = credential_process(words[1:], os.environ)
     if code is None and not any(word.startswith(_SECRET_BY_DESCRIPTOR) for word in words):
         # Some SDKs hand over a pipe that nobody writes to or closes; nothing we start may wait for it.

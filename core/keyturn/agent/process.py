@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from keyturn import log
+from keyturn import handover, log
 from keyturn.agent.client import is_answering
 from keyturn.agent.listener import claim
 from keyturn.agent.protocol import error_line, result_line
@@ -27,13 +28,19 @@ OpenKeeper = Callable[[Mapping[str, str], Secret | None, Secret | None], KeeperP
 
 
 def be_the_agent(open_keeper: OpenKeeper) -> NoReturn:
-    """Run the agent on this process's standard input and output, in a process of its own that outlives this one.
+    """Run the agent in a process of its own that outlives this one. Standard input is the socket of
+    :func:`keyturn.handover.ends`; what opens the vault comes over the one that replaces it.
 
     Reads one JSON line, `{"passphrase": ...}`, `{"recovery_key": ...}` or `{}`, and writes one answer line: the result
     is true once the vault is open and the socket answers, be it another agent's. Then it serves until it is locked.
     """
-    _detach()
     close_agent()
+    try:
+        handover.come_in()
+    except OSError:
+        _say("keyturn: the agent is not started by hand. Run keyturn vault unlock.\n")
+        os._exit(2)
+    _detach()
     os.chdir("/")
     log.open_log(Path(state_folder(os.environ)))
     try:
@@ -95,6 +102,11 @@ def _read_opening() -> tuple[Secret | None, Secret | None]:
             return None, None
         case _:
             raise UsageError("start of the agent", "its standard input holds nothing that opens a vault")
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode())
 
 
 def _reply(line: bytes) -> bool:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from keyturn import handover
 from keyturn.agent.protocol import parse_answer
 from keyturn.errors import AgentUnavailable
 from keyturn.hardening import agent_environment
@@ -46,26 +47,29 @@ def start_agent(
     """
     if not sys.executable:
         raise _unavailable("this Python does not know where its program lies")
-    try:
-        process = subprocess.Popen(  # noqa: S603 - our own program, by its absolute path
-            command or agent_command(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env=_environment(places, environ),
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise _unavailable(f"its program does not start: {error}") from error
-    with process:
+    ours, theirs = handover.ends()
+    with ours, theirs:
         try:
-            answer = _handed_over(process, _opening(passphrase, recovery_key), patience)
-        except TimeoutError:
-            # Somebody still holds the pipe, so the session is alive and its number is nobody else's.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            raise _unavailable(f"it did not open the vault within {patience:g} s") from None
+            process = subprocess.Popen(  # noqa: S603 - our own program, by its absolute path
+                command or agent_command(),
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=_environment(places, environ),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _unavailable(f"its program does not start: {error}") from error
+        theirs.close()
+        with process:
+            try:
+                answer = _handed_over(ours, process.pid, _opening(passphrase, recovery_key), patience)
+            except TimeoutError:
+                # Somebody still holds the socket, so the session is alive and its number is nobody else's.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise _unavailable(f"it did not open the vault within {patience:g} s") from None
     if not answer.endswith(b"\n"):
         raise _unavailable("it ended before it opened the vault")
     parse_answer(answer)
@@ -90,23 +94,23 @@ def _opening(passphrase: Secret | None, recovery_key: Secret | None) -> bytes:
     return json.dumps(words).encode() + b"\n"
 
 
-def _handed_over(process: subprocess.Popen[bytes], opening: bytes, patience: float) -> bytes:
+def _handed_over(ours: socket.socket, pid: int, opening: bytes, patience: float) -> bytes:
     """What the agent says to `opening`: one line, or less if it ended before."""
-    assert process.stdin is not None  # noqa: S101 - both are pipes, asked for above
-    assert process.stdout is not None  # noqa: S101 - see above
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(opening)
-        process.stdin.close()
     deadline = time.monotonic() + patience
+    ours.settimeout(patience)
+    channel = handover.met(ours, pid)
+    if channel is None:
+        return b""
     answer = b""
-    while not answer.endswith(b"\n"):
-        ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            raise TimeoutError
-        part = os.read(process.stdout.fileno(), 65536)
-        if not part or len(answer) > _ANSWER_LIMIT:
-            break
-        answer += part
+    with channel, contextlib.suppress(ConnectionError):
+        channel.settimeout(max(0.001, deadline - time.monotonic()))
+        channel.sendall(opening)
+        while not answer.endswith(b"\n") and len(answer) <= _ANSWER_LIMIT:
+            channel.settimeout(max(0.001, deadline - time.monotonic()))
+            part = channel.recv(65536)
+            if not part:
+                break
+            answer += part
     return answer
 
 

@@ -1,13 +1,18 @@
-"""A short-lived process of our own for what must not hang, eat memory or be left behind: it gets its request on a pipe,
-answers on a pipe, and is gone."""
+"""A short-lived process of our own for what must not hang, eat memory or be left behind: it gets its request on a
+socket once it is closed to others, answers there, and is gone."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+
+from keyturn import handover
 
 #: Nothing secret is in here or in its arguments: the module to run and the folders to import from.
 _BOOT = (
@@ -38,35 +43,61 @@ def run(module: str, request: bytes, seconds: float, environ: Mapping[str, str])
     The interpreter is isolated from the caller's `PYTHON*` variables and working folder, and imports from where this
     one does.
 
-    :param request: written to its standard input; may be secret.
+    :param request: what it reads; may be secret.
     :param seconds: the limit that the child gives itself by :func:`limit`.
     :raises ChildFailed: it was killed, timed out, or ended in an error.
     """
     import signal
 
     folders = json.dumps([entry for entry in sys.path if entry.startswith("/")])
-    process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
-        [sys.executable, "-I", "-c", _BOOT, module, folders],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=dict(environ),
-        cwd="/",
-    )
-    with process:
-        try:
-            answer, _ = process.communicate(request, timeout=seconds + _START_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            answer = b""
-        except BaseException:
-            process.kill()
-            raise
+    deadline = time.monotonic() + seconds + _START_SECONDS
+    ours, theirs = handover.ends()
+    with ours, theirs:
+        process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
+            [sys.executable, "-I", "-c", _BOOT, module, folders],
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=dict(environ),
+            cwd="/",
+        )
+        theirs.close()
+        with process:
+            try:
+                answer = _answer_to(request, ours, process.pid, deadline)
+                process.wait(_left(deadline))
+            except (TimeoutError, subprocess.TimeoutExpired):
+                process.kill()
+                answer = b""
+            except BaseException:
+                process.kill()
+                raise
     if process.returncode in (-signal.SIGALRM, -signal.SIGKILL):
         raise ChildFailed(f"no answer within {seconds:.0f} s", timed_out=True)
     if process.returncode != 0:
         raise ChildFailed("its process ended without an answer")
     return answer
+
+
+def _answer_to(request: bytes, ours: socket.socket, pid: int, deadline: float) -> bytes:
+    """What the child says to `request`; less if it ended before."""
+    ours.settimeout(_left(deadline))
+    channel = handover.met(ours, pid)
+    if channel is None:
+        return b""
+    answer = bytearray()
+    with channel, contextlib.suppress(ConnectionError):
+        channel.settimeout(_left(deadline))
+        channel.sendall(request)
+        channel.shutdown(socket.SHUT_WR)
+        while part := channel.recv(1 << 16):
+            answer += part
+            channel.settimeout(_left(deadline))
+    return bytes(answer)
+
+
+def _left(deadline: float) -> float:
+    return max(0.001, deadline - time.monotonic())
 
 
 def limit(seconds: float, memory: int | None = None) -> None:
@@ -91,6 +122,7 @@ def read_request() -> bytes:
     from keyturn.hardening import close_process
 
     close_process()
+    handover.come_in()
     return sys.stdin.buffer.read()
 
 
