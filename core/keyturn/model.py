@@ -7,7 +7,7 @@ Nothing here reads a file or a clock: whoever asks passes `now` (aware, UTC). No
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from keyturn.secret import Secret
@@ -268,6 +268,10 @@ class Plan:
     """Adopted IAM users deliver their key itself."""
 
 
+#: A broken answer may end a session in the year 1, before which there is no moment to name.
+_FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
+
+
 def due_at(issued: datetime | None, expires: datetime) -> datetime:
     """When a session should be renewed: `min(max(20 min, 10 % of its life), life / 3)` before its end.
 
@@ -275,10 +279,11 @@ def due_at(issued: datetime | None, expires: datetime) -> datetime:
     are the usual margin; a short session must not be due at birth, so at most a third of its life. Without a known
     start the usual margin counts.
     """
-    if issued is None or issued >= expires:
-        return expires - timedelta(minutes=20)
-    life = expires - issued
-    return expires - min(max(timedelta(minutes=20), life / 10), life / 3)
+    margin = timedelta(minutes=20)
+    if issued is not None and issued < expires:
+        life = expires - issued
+        margin = min(max(margin, life / 10), life / 3)
+    return expires - min(margin, expires - _FIRST_MOMENT)
 
 
 def session_state(session: Session | None, now: datetime) -> State:

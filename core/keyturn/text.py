@@ -6,35 +6,83 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-#: Characters that print nothing or turn the reading order, beyond Unicode's control and format categories.
-_INVISIBLE = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0\u034f")
-_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+#: Characters that print nothing, or a blank that is no space, beyond Unicode's control and format categories.
+_INVISIBLE = frozenset(
+    map(
+        chr,
+        (
+            0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0,
+            0x16FE4, 0x1D159, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0),
+        ),
+    )
+)  # fmt: skip
+#: Symbols whose width Unicode has changed, so that terminals give them one cell or two, and modifiers of the emoji before.
+_DISPUTED = frozenset(
+    map(
+        chr,
+        (
+            *range(0x2630, 0x2638), *range(0x268A, 0x2690), *range(0x3248, 0x3250), *range(0x4DC0, 0x4E00),
+            *range(0x1D300, 0x1D357), *range(0x1D360, 0x1D377), *range(0x1F3FB, 0x1F400),
+        ),
+    )
+)  # fmt: skip
+#: `Mc` marks take no cell in one terminal and one in the next.
+_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mc"})
+_MARKS = frozenset({"Mn", "Me"})
+#: No script in use stacks more marks on one letter; more of them paint over the lines above and below.
+_MOST_MARKS = 4
+#: Vowels and finals of Hangul, which join the syllable before them.
+_JOINING_HANGUL = frozenset(map(chr, (*range(0x1161, 0x1200), *range(0xD7B0, 0xD7FC))))
 
 
 def safe(text: str, limit: int = 2000) -> str:
-    """`text` with every character that a terminal could obey, or that hides or reorders others, written out.
+    """`text` with every character that a terminal could obey, or that hides, reorders or shifts others, written out.
 
-    Control characters (C0, C1, ESC), bidirectional overrides, zero-width and unassigned characters and lone
-    surrogates become `\\x1b`-style escapes; spaces other than the plain one become a plain one. What is left is
-    printable and takes one line. Longer than `limit` characters is cut and ends in `…`.
+    Control characters (C0, C1, ESC), bidirectional overrides, zero-width and unassigned characters, variation
+    selectors, lone surrogates, characters on whose width terminals differ, and combining marks that begin the text or
+    pile up become `\\x1b`-style escapes; spaces other than the plain one become a plain one. What is left is printable
+    and takes one line, and a second call changes nothing. Longer than `limit` characters is cut and ends in `…`.
     """
     if text.isascii() and text.isprintable() and len(text) <= limit:
         return text
     if len(text) > limit:
         text = text[: limit - 1] + "…"
-    return "".join(_harmless(ch) for ch in text)
+    parts: list[str] = []
+    marks = _MOST_MARKS
+    for ch in text:
+        marks = marks + 1 if _joins(ch) else 0
+        part = _written_out(ch) if marks > _MOST_MARKS else _harmless(ch)
+        if len(part) > 1 and not marks:
+            marks = _MOST_MARKS  # a mark after an escape belongs to nothing
+        parts.append(part)
+    return "".join(parts)
+
+
+def _joins(ch: str) -> bool:
+    return unicodedata.category(ch) in _MARKS or ch in _JOINING_HANGUL
 
 
 def _harmless(ch: str) -> str:
     category = unicodedata.category(ch)
     if category == "Zs":
         return " "
-    if category not in _HARMFUL and ch not in _INVISIBLE:
+    if category not in _HARMFUL and ch not in _INVISIBLE and ch not in _DISPUTED:
         return ch
+    return _written_out(ch)
+
+
+def _written_out(ch: str) -> str:
     code = ord(ch)
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def cells(text: str) -> int:
+    """How many cells of a terminal `text` takes; it is harmless already."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if _joins(ch) else 2 if unicodedata.east_asian_width(ch) in ("W", "F") else 1 for ch in text)
 
 
 def is_safe(text: str) -> bool:
@@ -94,14 +142,17 @@ def iso(moment: datetime | None) -> str | None:
 
 
 def from_iso(text: object) -> datetime | None:
-    """The moment that :func:`iso` or an AWS file wrote; None for anything that is no time or has no zone."""
+    """The moment that :func:`iso` or an AWS file wrote; None for anything that is no time, has no zone or lies outside
+    the years 1970 to 9998."""
     if not isinstance(text, str) or not text:
         return None
     try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        local = datetime.fromisoformat(text.strip())
+        moment = local.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else None
+    # No session ended before there was Unix, and a year less than the last leaves room to reckon.
+    return moment if local.tzinfo and 1970 <= moment.year < 9999 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -47,7 +46,6 @@ STATE_ROLES = {
     State.BROKEN: "broken",
     State.LOCKED: "unknown",
 }
-_ALIGNERS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +78,10 @@ class View:
 
 
 def fit(text: str, width: int) -> str:
-    """`text` in exactly `width` cells: made harmless, cut with `…`, padded. Variation selectors are dropped, because
-    terminals disagree on the width that they give to the character before them."""
+    """`text` in exactly `width` cells: made harmless, cut with `…`, padded."""
     if width <= 0:
         return ""
-    shown = _ALIGNERS.sub("", safe(text, limit=4 * width + 8))
+    shown = safe(text, limit=4 * width + 8)
     length = cell_len(shown)
     if length <= width:
         return shown + " " * (width - length)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from keyturn.errors import KeyturnError
-from keyturn.text import safe
+from keyturn.text import cells, safe
 
 #: The version of every `--json` output.
 VERSION = 1
@@ -33,9 +33,10 @@ def emit(table: dict[str, Any]) -> None:
 def columns(rows: Sequence[Sequence[str]]) -> None:
     """Rows as a table with two spaces between; the first row is the heading. A column is as wide as its widest cell."""
     clean = [[safe(cell, limit=200) for cell in row] for row in rows]
-    widths = [max(len(row[at]) for row in clean) for at in range(len(clean[0]))]
+    widths = [max(cells(row[at]) for row in clean) for at in range(len(clean[0]))]
     for row in clean:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        padded = (cell + " " * (width - cells(cell)) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(padded).rstrip())
 
 
 def each(names: Iterable[str], act: Callable[[str], None]) -> int:
