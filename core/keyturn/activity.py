@@ -72,7 +72,7 @@ class Activity:
 def _younger(line: bytes, now: datetime) -> bool:
     try:
         at = from_iso(json.loads(line)["at"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
     return at is not None and now - at < KEPT
 
@@ -81,6 +81,7 @@ def _decoded(line: bytes) -> Act | None:
     try:
         table = json.loads(line)
         at = from_iso(table["at"])
-        return Act(at, table["profile"], table["event"], table["result"], bool(table["ok"])) if at else None
-    except (ValueError, KeyError, TypeError):
+        profile, event, result = (str(table[name]) for name in ("profile", "event", "result"))
+        return Act(at, profile, event, result, bool(table["ok"])) if at else None
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

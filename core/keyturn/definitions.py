@@ -84,6 +84,8 @@ def decode(content: bytes | None, path: str) -> dict[str, Definition]:
         table = tomllib.loads(content.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UnparsableFile(what, str(error), _CORRECT, path=path) from None
+    except RecursionError:
+        raise UnparsableFile(what, "it is nested too deeply", _CORRECT, path=path) from None
     if table.get("version") != VERSION:
         raise Protected(
             what, f"it has version {table.get('version')!r}", "Use the keyturn that wrote it, or a newer one"
@@ -95,7 +97,7 @@ def decode(content: bytes | None, path: str) -> dict[str, Definition]:
     for name, entry in profiles.items():
         try:
             found[name] = _definition(name, entry)
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             raise UnparsableFile(what, f"profile {name}: {error}", _CORRECT, path=path) from None
     return found
 

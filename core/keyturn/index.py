@@ -113,8 +113,27 @@ def _decode(content: bytes | None) -> Index | None:
             vault_generation=int(table.get("vault_generation", 0)),
             recovery_key_seen=bool(table.get("recovery_key_seen", False)),
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _text(value: object) -> str:
+    """:raises TypeError: it is no text, so this is no index that keyturn wrote."""
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _number_or_none(value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int):
+        raise TypeError
+    return value
 
 
 def _encode(index: Index) -> bytes:
@@ -157,26 +176,29 @@ def _known(entry: dict[str, Any]) -> Known:
     failed_at = from_iso(failure["at"]) if failure else None
     return Known(
         session=Session(
-            session["key_id"], from_iso(session["issued"]), from_iso(session["expires"]), session.get("arn")
+            _text(session["key_id"]),
+            from_iso(session["issued"]),
+            from_iso(session["expires"]),
+            _text_or_none(session.get("arn")),
         )
         if session
         else None,
         delivered=_delivered(delivered) if delivered else None,
         asked=from_iso(entry.get("asked")),
-        failure=Failure(failed_at, failure["line"]) if failure and failed_at else None,
-        accepted_seconds=entry.get("accepted_seconds"),
+        failure=Failure(failed_at, _text(failure["line"])) if failure and failed_at else None,
+        accepted_seconds=_number_or_none(entry.get("accepted_seconds")),
         stopped=from_iso(entry.get("stopped")),
     )
 
 
 def _delivered(entry: dict[str, Any]) -> Delivered:
     return Delivered(
-        entry["path"],
-        entry["section"],
-        tuple(entry["key_ids"]),
+        _text(entry["path"]),
+        _text(entry["section"]),
+        tuple(_text(each) for each in entry["key_ids"]),
         from_iso(entry["expires"]),
         bool(entry["made"]),
-        entry.get("region"),
+        _text_or_none(entry.get("region")),
     )
 
 
@@ -194,11 +216,11 @@ def _key_table(key: Key) -> dict[str, Any]:
 
 def _key(entry: dict[str, Any]) -> Key:
     return Key(
-        key_id=entry["key_id"],
-        user=entry.get("user"),
+        key_id=_text(entry["key_id"]),
+        user=_text_or_none(entry.get("user")),
         created=from_iso(entry.get("created")),
-        status=entry.get("status"),
-        slots_used=entry.get("slots_used"),
+        status=_text_or_none(entry.get("status")),
+        slots_used=_number_or_none(entry.get("slots_used")),
         last_used=from_iso(entry.get("last_used")),
         checked=from_iso(entry.get("checked")),
     )

@@ -23,6 +23,10 @@ def main(argv: Sequence[str]) -> int:
         return exit_.exit_code
     except click.exceptions.Abort:
         return 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        path = error.ctx.command_path if error.ctx else "keyturn"
+        what = path.removeprefix("keyturn").strip() or "usage"
+        raise UsageError(what, "a verb is missing", f"See: {path} --help") from None
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "keyturn"
         what = path.removeprefix("keyturn").strip() or "usage"

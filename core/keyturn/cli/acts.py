@@ -127,9 +127,10 @@ def release(
     elif plan.secrets and "passphrase" in front.desk.vault.slots():
         passphrase = opening.passphrase("A secret leaves the vault in clear. Passphrase of the vault")
     elif plan.secrets and words is None and on_terminal():
-        words = ask_line(
-            f"A secret leaves the vault in clear. To confirm, type: release {' '.join(plan.names)}\n"
+        click.echo(
+            "A secret leaves the vault in clear. To confirm, type the words in the brackets.", err=True
         )
+        words = ask_line(f"[release {' '.join(plan.names)}]")
     for name in front.release(plan, passphrase, words, recovery_key=recovery_key):
         say(f"released {name}")
 
