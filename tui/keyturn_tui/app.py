@@ -26,7 +26,7 @@ from keyturn_tui.desk import Desk
 from keyturn_tui.discreet import leave_lost_terminal
 from keyturn_tui.messages import Answer
 from keyturn_tui.palette import Commands
-from keyturn_tui.plain import AsciiFilter
+from keyturn_tui.plain import AsciiFilter, HarmlessFilter
 from keyturn_tui.rows import Catalog, catalog
 from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.stage import Stage
@@ -56,6 +56,7 @@ class KeyturnApp(Stage, inherit_bindings=False):
         self.desk = Desk(keeper, Bridge(self.post_message), options, terminal)
         self.acts = Acts(self.desk, self)
         self._ticker = Ticker(self)
+        self._last_filters = [HarmlessFilter(), *([AsciiFilter()] if terminal.ascii else [])]
         for own in theme.themes():
             self.register_theme(own)
         self.theme = theme.PLAIN if terminal.no_color else theme.THEME_NAMES[0]
@@ -66,8 +67,7 @@ class KeyturnApp(Stage, inherit_bindings=False):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Every line passes these on its way to the terminal."""
-        filters = super().get_line_filters()
-        return [*filters, AsciiFilter()] if self.desk.terminal.ascii else filters
+        return [*super().get_line_filters(), *self._last_filters]
 
     def get_default_screen(self) -> Screen[None]:
         """The main screen lies at the bottom of the stack."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
@@ -39,7 +40,7 @@ def header_spans(counts: Counts, view: View, folder: str, width: int) -> Line:
         (" ", [*_states(counts, view, overdue=""), *urgent, *marks]),
     ):
         line = ((" keyturn", "title"), *((gap + text, role) for text, role in parts))
-        if sum(len(text) for text, _ in line) <= width:
+        if sum(cell_len(text) for text, _ in line) <= width:
             break
     return line
 
