@@ -17,9 +17,21 @@ from keyturn.model import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew
 VERSION = 1
 _CORRECT = "Correct the file; it defines what keyturn manages"
 _TEXTS = (
-    "key", "role_arn", "source_profile", "external_id", "mfa_serial", "role_session_name", "deliver_as"
+    "key", "role_arn", "source_profile", "credential_source", "external_id", "mfa_serial", "role_session_name",
+    "source_identity", "policy", "deliver_as",
 )  # fmt: skip
-_FIELDS = {*_TEXTS, "kind", "duration_seconds", "session", "renew", "rotation_days", "delivery"}
+_LISTS = ("transitive_tags", "policy_arns")
+_FIELDS = {
+    *_TEXTS,
+    *_LISTS,
+    "tags",
+    "kind",
+    "duration_seconds",
+    "session",
+    "renew",
+    "rotation_days",
+    "delivery",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +45,21 @@ class Definition:
     role_arn: str | None = None
     source_profile: str | None = None
     """Profile that signs AssumeRole; the profile itself where it holds the key, too."""
+    credential_source: str | None = None
+    """Where the signing credentials come from instead of a source profile: `Environment`, `Ec2InstanceMetadata` or
+    `EcsContainer`, in AWS's spelling."""
     external_id: str | None = None
     mfa_serial: str | None = None
     role_session_name: str | None = None
+    source_identity: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Session tags of AssumeRole."""
+    transitive_tags: tuple[str, ...] = ()
+    """Keys of `tags` that go on to the next role of a chain."""
+    policy: str | None = None
+    """A session policy: JSON, or the path of a file that holds it."""
+    policy_arns: tuple[str, ...] = ()
+    """Managed policies that narrow the session."""
     duration_seconds: int | None = None
     delivers_key: bool = False
     """Written as `session = "none"`."""
@@ -56,8 +80,15 @@ class Definition:
                 "key",
                 "role_arn",
                 "source_profile",
+                "credential_source",
                 "external_id",
                 "mfa_serial",
+                "role_session_name",
+                "source_identity",
+                "tags",
+                "transitive_tags",
+                "policy",
+                "policy_arns",
                 "delivers_key",
             )
         )
@@ -115,9 +146,25 @@ def _definition(name: str, entry: Mapping[str, Any]) -> Definition:
         renew=Renew(entry.get("renew", Renew.AUTO)),
         rotation_days=int(entry.get("rotation_days", DEFAULT_ROTATION_DAYS)),
         delivery=Delivery(entry.get("delivery", Delivery.CREDENTIAL_PROCESS)),
+        tags=_tags(entry.get("tags", {})),
+        transitive_tags=_list(entry, "transitive_tags"),
+        policy_arns=_list(entry, "policy_arns"),
         more={key: value for key, value in entry.items() if key not in _FIELDS},
         **texts,
     )
+
+
+def _tags(found: object) -> Mapping[str, str]:
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ValueError('tags is no table of texts, as in { team = "ops" }')
+    return found
+
+
+def _list(entry: Mapping[str, Any], setting: str) -> tuple[str, ...]:
+    found = entry.get(setting, [])
+    if not isinstance(found, list) or not all(isinstance(value, str) for value in found):
+        raise ValueError(f"{setting} is no list of texts")
+    return tuple(found)
 
 
 def encode(definitions: Definitions) -> bytes:
@@ -128,6 +175,11 @@ def encode(definitions: Definitions) -> bytes:
         for text in _TEXTS:
             if getattr(one, text) is not None:
                 entry[text] = getattr(one, text)
+        for setting in _LISTS:
+            if getattr(one, setting):
+                entry[setting] = list(getattr(one, setting))
+        if one.tags:
+            entry["tags"] = dict(one.tags)
         if one.duration_seconds is not None:
             entry["duration_seconds"] = one.duration_seconds
         if one.delivers_key:

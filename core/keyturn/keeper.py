@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from keyturn import reading
+from keyturn import listing, reading
 from keyturn.activity import Activity
 from keyturn.acts import adopting, calls, delivering, refreshing
 from keyturn.acts.desk import Desk
@@ -69,9 +69,17 @@ class Keeper:
 
     @classmethod
     def from_environ(
-        cls, environ: Mapping[str, str], *, use_agent: bool = True, aws: AwsFactory | None = None
+        cls,
+        environ: Mapping[str, str],
+        *,
+        use_agent: bool = True,
+        serves_others: bool = False,
+        aws: AwsFactory | None = None,
     ) -> Keeper:
-        """The keeper of the person that `environ` belongs to; reads no file yet."""
+        """The keeper of the person that `environ` belongs to; reads no file yet.
+
+        :param serves_others: this is the agent.
+        """
         places = places_for(environ)
         clock = clock_for(environ)
         index = IndexFile(places.index_file)
@@ -96,6 +104,7 @@ class Keeper:
             aws=aws or BotoFactory(),
             program=lambda: program(environ),
             winner=winner,
+            serves_others=serves_others,
             seen=seen,
         )
         return cls(desk, use_agent=use_agent)
@@ -134,6 +143,8 @@ class Keeper:
 
     def _is_due(self, row: Profile, vault: VaultState) -> bool:
         if not row.managed or row.needs_person or row.delivers_key or row.renew is not Renew.AUTO:
+            return False
+        if row.credential_source:
             return False
         if not in_use(row, self.clock()):
             return False
@@ -322,6 +333,8 @@ class Keeper:
     def _act(self, op: str, args: Mapping[str, object]) -> Any:
         """Has an act done where the identity is, opening the vault by the keyring if that needs no person."""
         named = {**args, "files": calls.files_of(self.desk)}
+        if self._rests_on_asker(args.get("name")):
+            return self.privileged(op, named)
         done = self._tried(op, named)
         if done is not _NOWHERE:
             return done
@@ -332,6 +345,11 @@ class Keeper:
             if done is not _NOWHERE:
                 return done
         raise _closed(state)
+
+    def _rests_on_asker(self, name: object) -> bool:
+        """Whether a profile's credentials are this process's own: then no vault and no agent is asked for them."""
+        found = self.desk.read()
+        return isinstance(name, str) and bool(listing.asker_source(name, found.natives, found.definitions))
 
     def _tried(self, op: str, args: Mapping[str, object]) -> Any:
         if self.desk.vault.state() is VaultState.OPEN:

@@ -85,6 +85,8 @@ def _managed(one: Definition, view: View) -> Profile:
         rotation=rotation_of(own_key, one.rotation_days, view.now),
         mfa_serial=one.mfa_serial,
         chain=chain,
+        credential_source=asker_source(one.name, view.natives, view.definitions),
+        role_settings=role_settings(one),
         duration_seconds=known.accepted_seconds or one.duration_seconds,
         delivers_key=one.delivers_key,
         asked=known.asked,
@@ -110,10 +112,16 @@ def source_of(
     current = one
     while True:
         name = current.source_profile
+        if current.credential_source and name is None:
+            return current.credential_source, tuple(passed), None
         if current.key and (current.kind is Kind.IAM_KEY or name in (None, current.name) or passed):
             return current.key, tuple(passed), None
         if name is None:
-            return None, tuple(passed), "its definition names neither a key nor a source profile"
+            return (
+                None,
+                tuple(passed),
+                "its definition names no key, no source profile and no credential source",
+            )
         if name in passed or name == one.name:
             return None, tuple(passed), f"its chain of source profiles returns to {name}"
         passed.append(name)
@@ -125,6 +133,40 @@ def source_of(
         if native is None or problem is not None:
             return None, tuple(passed), problem
         return native.source or name, (*passed, *native.chain), None
+
+
+def asker_source(name: str, natives: Mapping[str, Profile], definitions: Definitions) -> str | None:
+    """The credential source that the chain of a profile ends in; None where it ends in a profile's own credentials."""
+    passed: set[str] = set()
+    while name not in passed:
+        passed.add(name)
+        one, native = definitions.get(name), natives.get(name)
+        if one is not None:
+            if one.credential_source or one.source_profile is None or one.key:
+                return one.credential_source
+            name = one.source_profile
+            continue
+        if native is None or native.credential_source or not native.chain:
+            return native.credential_source if native else None
+        name = native.chain[-1]
+    return None
+
+
+def role_settings(one: Definition) -> tuple[tuple[str, str], ...]:
+    """What a managed role asks of AssumeRole besides the role, in the order and the words of its definition."""
+    tags = ", ".join(
+        f"{key}={value}{' (transitive)' if key in one.transitive_tags else ''}"
+        for key, value in one.tags.items()
+    )
+    found = [
+        ("external_id", one.external_id),
+        ("role_session_name", one.role_session_name),
+        ("source_identity", one.source_identity),
+        ("tags", tags),
+        ("policy", one.policy),
+        ("policy_arns", ", ".join(one.policy_arns)),
+    ]
+    return tuple((setting, value) for setting, value in found if value)
 
 
 def _source_problem(name: str, native: Profile | None) -> str | None:

@@ -184,7 +184,12 @@ class Profile:
     mfa_serial: str | None = None
     chain: tuple[str, ...] = ()
     """Profiles passed on the way to the source, nearest first, for a role."""
+    credential_source: str | None = None
+    """What the first role of its chain is assumed with, where that is no profile but whoever asks: `Environment`,
+    `Ec2InstanceMetadata` or `EcsContainer`. Its sessions are kept nowhere."""
     duration_seconds: int | None = None
+    role_settings: tuple[tuple[str, str], ...] = ()
+    """What else a managed role asks of AssumeRole, as setting and value in words: tags, source identity, policy."""
     delivers_key: bool = False
     """`session = "none"`: the long-term key itself is handed out."""
     plaintext_key: bool = False

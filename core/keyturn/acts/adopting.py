@@ -133,8 +133,6 @@ def _refuse_unfit(row: Profile, reading: Reading) -> None:
     if row.kind not in ADOPTABLE:
         why = f"a profile of kind {row.kind} holds no long-term secret in the shared files"
         raise KeyturnError(what, why, f"Refresh it as it is: keyturn refresh {row.name}")
-    if row.kind is Kind.ROLE and not row.chain:
-        raise KeyturnError(what, "its role is assumed by credential_source, which only that machine has")
     if row.kind is Kind.IAM_KEY and _own_key(reading, row.name) is None:
         why = "its key is not an IAM user's long-term key (AKIA…, without a session token in either file)"
         raise KeyturnError(what, why, "keyturn keeps AWS keys only; correct the profile if it is one")
@@ -182,6 +180,7 @@ def _definition(
         key=name if key is not None else None,
         role_arn=text("role_arn") if role else None,
         source_profile=text("source_profile") if role else None,
+        credential_source=text("credential_source") if role else None,
         external_id=text("external_id") if role else None,
         mfa_serial=text("mfa_serial"),
         role_session_name=text("role_session_name") if role else None,
@@ -233,6 +232,10 @@ def _warnings(reading: Reading, work: Adoption, *, session_none: bool) -> tuple[
                 f"{one.name}: its sessions cannot call IAM (AWS allows that with MFA only), nor most of STS"
             )
     for one in work.definitions.values():
+        if one.credential_source:
+            found.append(
+                f"{one.name}: {one.credential_source} of whoever asks signs for it; its sessions are kept nowhere"
+            )
         chained = one.kind is Kind.ROLE and one.source_profile not in work.keys and not one.key
         if chained and (one.duration_seconds or 0) > CHAINED_LONGEST:
             found.append(

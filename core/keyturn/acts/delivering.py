@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from keyturn import definitions as defs
+from keyturn import listing
 from keyturn.acts import fetching
 from keyturn.acts.desk import Desk
 from keyturn.acts.sections import line_home, own_section, path_of
@@ -31,8 +32,10 @@ def deliver(desk: Desk, name: str, to: Delivery, as_name: str | None) -> str:
     :raises NeedsMfa: a session must be fetched for the credentials file first; nothing has changed.
     :raises Protected: `as_name` is another profile's.
     """
+    reading = desk.read()
+    if to is Delivery.CREDENTIALS_FILE:
+        fetching.refuse_for_others(desk, reading, name)
     with desk.recording(name, "deliver"):
-        reading = desk.read()
         old = managed(reading, name)
         if to is Delivery.NATIVE or (as_name and to is not Delivery.CREDENTIALS_FILE):
             raise UsageError(f"delivery of {name}", "--as goes with --to credentials-file only")
@@ -111,7 +114,8 @@ def managed(reading: Reading, name: str) -> Definition:
 
 
 def _session_for(desk: Desk, reading: Reading, one: Definition) -> Credentials:
-    desk.require_open()
+    if not listing.asker_source(one.name, reading.natives, reading.definitions):
+        desk.require_open()
     if one.delivers_key:
         why = "it delivers the long-term key itself, which never goes into a file in clear"
         raise KeyturnError(f"delivery of {one.name}", why, "Use --to credential-process")

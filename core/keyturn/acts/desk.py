@@ -46,6 +46,8 @@ class Desk:
     """The `keyturn` that a credential_process line shall call, as an absolute path."""
     winner: Callable[[str], tuple[str, str]]
     """Which of botocore's providers answers for a profile, and the line where it is a process."""
+    serves_others: bool = False
+    """This process is the agent: its environment is not that of whoever asks."""
     seen: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Sections of each shared file when this process last read it, so that the writer knows a truncated file."""
 
@@ -67,10 +69,10 @@ class Desk:
         if self.vault.state() is not VaultState.OPEN:
             self.vault.generation()
 
-    def lock(self, name: str) -> AbstractContextManager[None]:
+    def lock(self, name: str, seconds: float = SOURCE_LOCK_SECONDS) -> AbstractContextManager[None]:
         """Holds one source for as long as AWS is asked for it, in all processes of this person."""
         path = self.places.locks_dir / name
-        return ownfile.held(path, what="waiting for another refresh", seconds=SOURCE_LOCK_SECONDS)
+        return ownfile.held(path, what="waiting for another refresh", seconds=max(0.0, seconds))
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Holds everything that keyturn changes together: definitions, deliveries, adopt, release. Look again at what

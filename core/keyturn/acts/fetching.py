@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from keyturn import definitions as defs
+from keyturn import listing
 from keyturn.acts.desk import Desk
 from keyturn.acts.statics import static_credentials
 from keyturn.definitions import Definition
-from keyturn.errors import FileChanged
+from keyturn.errors import AgentUnavailable, FileChanged
 from keyturn.index import Index
 from keyturn.model import Credentials, Kind
 from keyturn.reading import Reading
-from keyturn.sessions import role, stored
+from keyturn.sessions import policy, role, stored
 from keyturn.sessions.refresh import Refresher
 from keyturn.sessions.stored import Fetched
 
@@ -43,7 +44,18 @@ def refresher(desk: Desk, reading: Reading) -> Refresher:
         lock=desk.lock,
         accepted=accepted,
         remember=lambda name, seconds: remember(desk, name, seconds),
+        asker_source=lambda name: listing.asker_source(name, reading.natives, reading.definitions),
     )
+
+
+def refuse_for_others(desk: Desk, reading: Reading, name: str) -> None:
+    """Keeps the agent from answering with what its own environment, or its own machine's role, happens to be.
+
+    :raises AgentUnavailable: whoever asks must do it in a process of their own.
+    """
+    if desk.serves_others and listing.asker_source(name, reading.natives, reading.definitions):
+        why = f"{name} takes its credentials from whoever asks"
+        raise AgentUnavailable("the agent", why, f"Run: keyturn refresh {name}")
 
 
 def remember(desk: Desk, name: str, seconds: int) -> None:
@@ -55,16 +67,32 @@ def hop_of(name: str, reading: Reading) -> role.Hop | None:
     """The AssumeRole parameters of a profile, managed or native; None if it assumes no role by a source profile."""
     definition = reading.definitions.get(name)
     if definition is not None:
-        if definition.role_arn is None:
-            return None
-        return role.Hop(
-            name, definition.role_arn, definition.external_id, definition.mfa_serial, definition.role_session_name,
-            definition.duration_seconds,
-        )  # fmt: skip
+        return None if definition.role_arn is None else managed_hop(definition, definition.role_arn)
     native = reading.natives.get(name)
     if native is None or native.kind is not Kind.ROLE or native.problem:
         return None
     return native_hop(name, reading.settings(name))
+
+
+def managed_hop(one: Definition, role_arn: str) -> role.Hop:
+    """The AssumeRole parameters of a definition.
+
+    :raises ProfileBroken: its policy is a file that cannot be read.
+    """
+    return role.Hop(
+        profile=one.name,
+        role_arn=role_arn,
+        external_id=one.external_id,
+        mfa_serial=one.mfa_serial,
+        session_name=one.role_session_name,
+        duration_seconds=one.duration_seconds,
+        credential_source=one.credential_source,
+        tags=one.tags,
+        transitive_tags=one.transitive_tags,
+        source_identity=one.source_identity,
+        policy=policy.text_of(one.policy, one.name) if one.policy else None,
+        policy_arns=one.policy_arns,
+    )
 
 
 def native_hop(name: str, settings: Mapping[str, object]) -> role.Hop | None:
@@ -75,11 +103,13 @@ def native_hop(name: str, settings: Mapping[str, object]) -> role.Hop | None:
         return value if isinstance(value, str) and value else None
 
     arn = text("role_arn")
-    if arn is None or text("source_profile") is None:
+    if arn is None or (text("source_profile") is None and text("credential_source") is None):
         return None
     duration = text("duration_seconds") or ""
     seconds = int(duration) if duration.isascii() and duration.isdigit() else None
-    return role.Hop(name, arn, text("external_id"), text("mfa_serial"), text("role_session_name"), seconds)
+    return role.Hop(
+        name, arn, text("external_id"), text("mfa_serial"), text("role_session_name"), seconds, text("credential_source")
+    )  # fmt: skip
 
 
 class VaultSessions:

@@ -39,17 +39,19 @@ def refresh(desk: Desk, name: str, code: str | None = None) -> Refreshed:
     :raises NeedsMfa: a code is needed; nothing has changed.
     :raises KeyturnError: the profile has nothing that could be refreshed, or AWS said no; what was delivered stays.
     """
-    with desk.recording(name, "refresh"):
-        return _refresh(desk, name, code)
-
-
-def _refresh(desk: Desk, name: str, code: str | None) -> Refreshed:
     reading = desk.read()
+    fetching.refuse_for_others(desk, reading, name)
+    with desk.recording(name, "refresh"):
+        return _refresh(desk, reading, name, code)
+
+
+def _refresh(desk: Desk, reading: Reading, name: str, code: str | None) -> Refreshed:
     row = reading.row(name)
     if not row.managed:
         reading.require_definitions()
     _refuse_hopeless(row)
-    desk.require_open()
+    if not row.credential_source:
+        desk.require_open()
     begun = time.monotonic()
     fetched = fetching.refresher(desk, reading).fetch(name, code)
     delivered = _delivered(desk, reading, name, fetched)
@@ -59,7 +61,11 @@ def _refresh(desk: Desk, name: str, code: str | None) -> Refreshed:
     session = fetched.facts()
     desk.record(name, "refresh", f"until {session.expires:%H:%M:%S} UTC" if session.expires else "done")
     note = fetched.note
-    if delivered is Delivery.NATIVE:
+    if row.credential_source and delivered is not Delivery.CREDENTIALS_FILE:
+        note = (
+            f"kept nowhere: it rests on {row.credential_source} of whoever asks, and is made anew each time"
+        )
+    elif delivered is Delivery.NATIVE:
         note = "kept in keyturn's cache only, its files are as they were; adopt it to have it delivered"
     elif known := desk.known(name).accepted_seconds:
         note = note or f"AWS allows {span(timedelta(seconds=known))} at most for this role"
@@ -111,20 +117,22 @@ def document(desk: Desk, name: str) -> str:
     :raises NotFound: keyturn does not manage such a profile.
     :raises NeedsPerson: only a person can renew it, and nothing valid is left.
     """
-    with desk.recording(name, "credential-process"):
-        return _document(desk, name)
-
-
-def _document(desk: Desk, name: str) -> str:
     reading = desk.read()
+    fetching.refuse_for_others(desk, reading, name)
+    with desk.recording(name, "credential-process"):
+        return _document(desk, reading, name)
+
+
+def _document(desk: Desk, reading: Reading, name: str) -> str:
     reading.require_definitions()
     definition = reading.definitions.get(name)
     if definition is None:
         why = "keyturn does not manage one by that name"
         raise NotFound(f"managed profile {name}", why, _where_to_go(reading, name))
-    desk.require_open()
-    _note_asked(desk, name, reading.index.of(name))
     row = reading.row(name)
+    if not row.credential_source:
+        desk.require_open()
+    _note_asked(desk, name, reading.index.of(name))
     account = None if row.account_derived else row.account
     if definition.delivers_key:
         return credential_process.document(desk.key(definition.key or name), account)

@@ -17,7 +17,7 @@ def open_keeper(
     from keyturn.aws.client import warm_up
     from keyturn.keeper import Keeper
 
-    keeper = Keeper.from_environ(environ, use_agent=False)
+    keeper = Keeper.from_environ(environ, use_agent=False, serves_others=True)
     keeper.unlock_here(passphrase=passphrase, recovery_key=recovery_key)
     threading.Thread(target=warm_up, daemon=True).start()
     return keeper

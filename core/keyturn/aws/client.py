@@ -8,38 +8,32 @@ credentials are ours.
 from __future__ import annotations
 
 import logging
-import re
+import os
 import threading
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from keyturn.aws.deadline import OWN_SECONDS, SECONDS, Deadline, Late, within
 from keyturn.aws.ports import Aws, Identity, Issued, ListedKey, RoleRequest
-from keyturn.errors import (
-    AwsError,
-    AwsRefused,
-    ClockSkew,
-    NeedsLogin,
-    ProfileBroken,
-    Unreachable,
-    WrongMfaCode,
-)
+from keyturn.aws.refusals import refusal
+from keyturn.clock import system_clock
+from keyturn.errors import AwsError, AwsRefused, NeedsLogin, ProfileBroken, Unreachable
 from keyturn.model import Credentials
 from keyturn.secret import Secret
 
 if TYPE_CHECKING:
     from botocore.session import Session
 
-#: Where neither profile nor environment names a region, STS is asked at its global endpoint, as botocore does.
-GLOBAL_REGION = "us-east-1"
-#: One try may take this long to connect and to answer, where the person has set nothing else; Go kills a
-#: credential_process after 60 s, and botocore's own 60 s a try would pass that.
+#: One try may take this long to connect and to answer, where the person has set nothing about that; botocore's own 60 s
+#: a try would pass every deadline.
 CONNECT_SECONDS, READ_SECONDS, TRIES = 4, 8, 2
 HURRIED_SECONDS = 2
-
-_SKEW = re.compile(r"Signature (?:expired|not yet current): (\d{8}T\d{6}Z) .*?(\d{8}T\d{6}Z)")
-_MFA_REFUSALS = ("multifactorauthentication failed", "invalid mfa one time pass code")
+#: The settings, each with its variable, by which a person says how often and how patiently AWS is to be asked.
+_PATIENCE_SETTINGS = {
+    "max_attempts": "AWS_MAX_ATTEMPTS", "retry_mode": "AWS_RETRY_MODE", "defaults_mode": "AWS_DEFAULTS_MODE",
+}  # fmt: skip
 
 Answer = TypeVar("Answer")
 
@@ -47,9 +41,12 @@ Answer = TypeVar("Answer")
 class Boto:
     """AWS as one profile of the shared files sees it."""
 
-    def __init__(self, session: Session, region: str | None, *, hurried: bool = False) -> None:
+    def __init__(
+        self, session: Session, region: str | None, deadline: Deadline, *, hurried: bool = False
+    ) -> None:
         self._session = session
         self._region = region
+        self._deadline = deadline
         self._hurried = hurried
 
     def get_session_token(
@@ -73,6 +70,16 @@ class Boto:
             wanted["ExternalId"] = request.external_id
         if request.mfa_serial and request.mfa_code:
             wanted |= {"SerialNumber": request.mfa_serial, "TokenCode": request.mfa_code}
+        if request.tags:
+            wanted["Tags"] = [{"Key": key, "Value": value} for key, value in request.tags.items()]
+        if request.transitive_tags:
+            wanted["TransitiveTagKeys"] = list(request.transitive_tags)
+        if request.source_identity:
+            wanted["SourceIdentity"] = request.source_identity
+        if request.policy:
+            wanted["Policy"] = request.policy
+        if request.policy_arns:
+            wanted["PolicyArns"] = [{"arn": arn} for arn in request.policy_arns]
         answer = self._call("sts", signer, "assume_role", wanted)
         return Issued(_credentials(answer["Credentials"]), answer["AssumedRoleUser"]["Arn"])
 
@@ -90,6 +97,32 @@ class Boto:
             for one in answer["AccessKeyMetadata"]
         )
 
+    def list_mfa_devices(self, signer: Credentials, user_name: str | None) -> tuple[str, ...]:
+        """IAM ListMFADevices: serial numbers, security keys among them; a temporary `signer` must name the user."""
+        wanted = {"UserName": user_name} if user_name else {}
+        answer = self._call("iam", signer, "list_mfa_devices", wanted)
+        return tuple(str(one["SerialNumber"]) for one in answer["MFADevices"])
+
+    def source_credentials(self, profile: str, source: str) -> Credentials:
+        """What botocore's own provider for a `credential_source` finds in this process.
+
+        :raises ProfileBroken: nothing, or something unusable.
+        """
+        from botocore import exceptions as boto
+
+        what = f"credential_source {source} of {profile}"
+        try:
+            found = within(self._deadline.left(), lambda: _of_the_machine(self._session, source))
+        except Late:
+            raise ProfileBroken(what, "it did not answer in time", _SOURCE_HINTS.get(source, "")) from None
+        except (boto.BotoCoreError, OSError, ValueError, TypeError, KeyError) as error:
+            raise ProfileBroken(what, " ".join(str(error).split()), _SOURCE_HINTS.get(source, "")) from None
+        if found is None:
+            raise ProfileBroken(
+                what, _NO_SOURCE.get(source, "there is none here"), _SOURCE_HINTS.get(source, "")
+            )
+        return found
+
     def native_credentials(self, profile: str) -> Credentials:
         """What botocore itself resolves for `profile`; runs its process, reads its sign-in, or assumes its role.
 
@@ -100,53 +133,68 @@ class Boto:
 
         what = f"credentials of {profile}"
         try:
-            found = _of_the_profile(self._session)
-            frozen = found.get_frozen_credentials() if found else None
+            found = within(self._deadline.left(OWN_SECONDS), lambda: _frozen(_of_the_profile(self._session)))
+        except Late:
+            raise Unreachable(what, "whatever gives them did not answer in time", "Try again") from None
         except (boto.BotoCoreError, boto.ClientError, OSError, ValueError, TypeError, RuntimeError) as error:
             raise _native_error(what, error, profile) from None
-        if found is None or frozen is None or not frozen.access_key:
+        if found is None:
             raise ProfileBroken(
                 what,
                 "AWS's provider chain finds none for it",
                 f"Run: keyturn show {profile}, to see what it holds",
             )
-        expires = getattr(found, "_expiry_time", None)
-        return Credentials(
-            frozen.access_key,
-            Secret(frozen.secret_key or ""),
-            Secret(frozen.token) if frozen.token else None,
-            expires.astimezone(UTC) if isinstance(expires, datetime) else None,
-        )
+        return found
 
     def _call(self, service: str, signer: Credentials, operation: str, wanted: Mapping[str, Any]) -> Any:
-        import boto3
-
         what = _CALL_NAMES.get(operation, operation)
+        seconds = OWN_SECONDS if self._is_configured() else SECONDS
+        if self._hurried:
+            seconds = 2 * HURRIED_SECONDS
 
         def act() -> Any:
-            session: Any = boto3.Session(botocore_session=self._session)
-            client = session.client(
-                service,
-                region_name=self._region or GLOBAL_REGION,
-                aws_access_key_id=signer.access_key_id,
-                aws_secret_access_key=signer.secret_access_key.reveal(),
-                aws_session_token=signer.session_token.reveal() if signer.session_token else None,
-                config=self._config(),
-            )
-            return getattr(client, operation)(**wanted)
+            return getattr(self.client(service, signer), operation)(**wanted)
 
-        return _asked(what, act)
+        try:
+            return _asked(what, lambda: within(self._deadline.left(seconds), act))
+        except Late:
+            why = f"AWS did not answer within {seconds:.0f} s in all"
+            raise Unreachable(what, why, "Check the network, then try again") from None
+
+    def client(self, service: str, signer: Credentials) -> Any:
+        """botocore's own client for the profile; only who signs is ours, and what the person left open of time-outs."""
+        import boto3
+
+        session: Any = boto3.Session(botocore_session=self._session)
+        return session.client(
+            service,
+            region_name=self._region,
+            aws_access_key_id=signer.access_key_id,
+            aws_secret_access_key=signer.secret_access_key.reveal(),
+            aws_session_token=signer.session_token.reveal() if signer.session_token else None,
+            config=self._config(),
+        )
 
     def _config(self) -> Any:
-        """Time-outs and tries; the person's own `max_attempts` counts where it is set."""
+        """Time-outs and tries of one call, as far as the person has not configured them (the shared files know no
+        `read_timeout`, and a connect time-out by `defaults_mode` only)."""
         from botocore.config import Config
 
         if self._hurried:
             once: Any = {"total_max_attempts": 1}
             return Config(connect_timeout=HURRIED_SECONDS, read_timeout=HURRIED_SECONDS, retries=once)
-        own = self._session.get_config_variable("max_attempts")
-        retries: Any = None if own else {"total_max_attempts": TRIES}
-        return Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries=retries)
+        tries: Any = None if self._is_configured() else {"total_max_attempts": TRIES}
+        connect = None if self._setting("defaults_mode") not in (None, "legacy") else CONNECT_SECONDS
+        return Config(connect_timeout=connect, read_timeout=READ_SECONDS, retries=tries)
+
+    def _is_configured(self) -> bool:
+        """Whether the person says how often AWS is to be asked, by the files or the environment."""
+        return any(self._setting(name) for name in _PATIENCE_SETTINGS)
+
+    def _setting(self, name: str) -> str | None:
+        """A setting of the environment, else of the profile, as botocore ranks them; None where it stands nowhere."""
+        found = os.environ.get(_PATIENCE_SETTINGS[name]) or self._session.get_scoped_config().get(name)
+        return found if isinstance(found, str) and found else None
 
 
 _CALL_NAMES = {
@@ -154,6 +202,17 @@ _CALL_NAMES = {
     "assume_role": "sts:AssumeRole",
     "get_caller_identity": "sts:GetCallerIdentity",
     "list_access_keys": "iam:ListAccessKeys",
+    "list_mfa_devices": "iam:ListMFADevices",
+}
+_SOURCE_HINTS = {
+    "Environment": "Export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the shell that asks",
+    "EcsContainer": "Use this profile inside of a container that has a role",
+    "Ec2InstanceMetadata": "Use this profile on an EC2 instance that has a role",
+}
+_NO_SOURCE = {
+    "Environment": "AWS_ACCESS_KEY_ID is not set in the environment of whoever asks",
+    "EcsContainer": "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set in the environment of whoever asks",
+    "Ec2InstanceMetadata": "no instance metadata service answers here",
 }
 
 
@@ -164,7 +223,14 @@ class BotoFactory:
         self._making = threading.Lock()
         self._loader: Any = None
 
-    def __call__(self, profile: str | None, region: str | None, *, hurried: bool = False) -> Aws:
+    def __call__(
+        self,
+        profile: str | None,
+        region: str | None,
+        *,
+        deadline: Deadline | None = None,
+        hurried: bool = False,
+    ) -> Aws:
         """A view through `profile` of the shared files, or of none where `profile` is None or the files are unusable."""
         from botocore.exceptions import BotoCoreError
         from botocore.session import Session
@@ -178,7 +244,7 @@ class BotoFactory:
                 session = _bare_session()
             self._share_models(session)
             chosen = region or session.get_config_variable("region") or None
-        return Boto(session, chosen, hurried=hurried)
+        return Boto(session, chosen, deadline or Deadline(), hurried=hurried)
 
     def _share_models(self, session: Session) -> None:
         """Has all sessions read each service's model once; it is most of the cost of a client."""
@@ -231,6 +297,31 @@ def _of_the_profile(session: Session) -> Any:
     return None
 
 
+def _of_the_machine(session: Session, source: str) -> Credentials | None:
+    """What botocore's provider of a credential source finds: the environment's keys, the container's, the instance's."""
+    from botocore.credentials import EnvProvider, create_credential_resolver
+
+    providers = [EnvProvider(), *create_credential_resolver(session).providers]
+    for provider in providers:
+        if getattr(provider, "CANONICAL_NAME", None) == source:
+            return _frozen(provider.load())
+    return None
+
+
+def _frozen(found: Any) -> Credentials | None:
+    """botocore's credentials as ours; None where there are none."""
+    frozen = found.get_frozen_credentials() if found else None
+    if frozen is None or not frozen.access_key:
+        return None
+    expires = getattr(found, "_expiry_time", None)
+    return Credentials(
+        frozen.access_key,
+        Secret(frozen.secret_key or ""),
+        Secret(frozen.token) if frozen.token else None,
+        expires.astimezone(UTC) if isinstance(expires, datetime) else None,
+    )
+
+
 def _bare_session() -> Session:
     """A session that reads no shared config, for when AWS tools refuse the file or do not know the profile.
 
@@ -275,7 +366,7 @@ def _asked(what: str, act: Callable[[], Answer]) -> Answer:
     try:
         return act()
     except boto.ClientError as error:
-        raise _refusal(what, error) from None
+        raise refusal(what, error.response, system_clock()) from None
     except (boto.ParamValidationError, boto.InvalidRegionError, ValueError) as error:
         why = str(error).replace("\n", " ")
         raise AwsRefused(what, why, "Correct the profile's definition", code="ValidationError") from None
@@ -295,43 +386,6 @@ def _unreached(error: Exception) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-def _refusal(what: str, error: Any) -> AwsError:
-    """The error for an answer of AWS's, with a next step for the codes that have one (aws-facts 4)."""
-    body = error.response.get("Error", {})
-    code, message = str(body.get("Code", "")), str(body.get("Message", ""))
-    request_id = str(error.response.get("ResponseMetadata", {}).get("RequestId", ""))
-    why = f"{code}: {message}" if message else code
-    if code == "AccessDenied" and any(part in message.lower() for part in _MFA_REFUSALS):
-        hint = "Wait for the next code (each works once), then try again"
-        return WrongMfaCode(what, "AWS refused the MFA code", hint, code=code, request_id=request_id)
-    skew = _SKEW.search(message)
-    if skew:
-        return ClockSkew(
-            what,
-            f"this machine's clock is off by {_skew(skew)}",
-            "Set the clock (for example by NTP)",
-            code=code,
-        )
-    return AwsRefused(what, why, _HINTS.get(code, ""), code=code, request_id=request_id)
-
-
-_HINTS = {
-    "InvalidClientTokenId": "The key may be deleted or inactive, or belong to another partition; check it in IAM",
-    "SignatureDoesNotMatch": "The secret does not belong to this key id; adopt the key again",
-    "ExpiredToken": "The session has ended; refresh it",
-    "RegionDisabledException": "Activate STS for this region in the account, or choose another region",
-    "Throttling": "AWS asks to slow down; try again in a minute",
-    "ThrottlingException": "AWS asks to slow down; try again in a minute",
-    "AccessDenied": "Somebody who may change the role's trust policy or your permissions can allow it",
-}
-
-
-def _skew(match: re.Match[str]) -> str:
-    ours, theirs = (datetime.strptime(part, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) for part in match.groups())
-    minutes = abs(int((ours - theirs).total_seconds() // 60))
-    return f"about {minutes} minutes"
-
-
 def _native_error(what: str, error: Exception, profile: str) -> AwsError | ProfileBroken | NeedsLogin:
     from botocore import exceptions as boto
 
@@ -341,7 +395,7 @@ def _native_error(what: str, error: Exception, profile: str) -> AwsError | Profi
     if isinstance(error, getattr(boto, "LoginError", ())):
         return NeedsLogin(what, str(error), f"Run: aws login --profile {profile}")
     if isinstance(error, boto.ClientError):
-        return _refusal(what, error)
+        return refusal(what, error.response, system_clock())
     if isinstance(error, (boto.ConnectionError, boto.HTTPClientError)):
         return Unreachable(what, _unreached(error), "Check the network, then try again")
     return ProfileBroken(what, " ".join(str(error).split()), "Correct the profile's definition")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from keyturn.aws.deadline import Deadline
 from keyturn.model import Credentials
 
 
@@ -50,6 +52,13 @@ class RoleRequest:
     mfa_serial: str | None = None
     mfa_code: str | None = field(default=None, repr=False)
     """Exactly six digits, together with `mfa_serial`."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    transitive_tags: tuple[str, ...] = ()
+    """Keys of `tags` that go on along a chain of roles."""
+    source_identity: str | None = None
+    policy: str | None = None
+    """An inline session policy, JSON."""
+    policy_arns: tuple[str, ...] = ()
 
 
 class Aws(Protocol):
@@ -69,6 +78,16 @@ class Aws(Protocol):
 
     def list_access_keys(self, signer: Credentials, user_name: str | None) -> tuple[ListedKey, ...]: ...
 
+    def list_mfa_devices(self, signer: Credentials, user_name: str | None) -> tuple[str, ...]: ...
+
+    def source_credentials(self, profile: str, source: str) -> Credentials:
+        """What a `credential_source` is in this very process: its environment, its container, its machine.
+
+        :param profile: who asks, for the words of a refusal.
+        :raises ProfileBroken: there is no such thing here.
+        """
+        ...
+
     def native_credentials(self, profile: str) -> Credentials:
         """What botocore's own provider chain gives for an explicit profile: SSO, process, web identity, login."""
         ...
@@ -77,6 +96,14 @@ class Aws(Protocol):
 class AwsFactory(Protocol):
     """Makes the view of AWS for a profile of the shared files."""
 
-    def __call__(self, profile: str | None, region: str | None, *, hurried: bool = False) -> Aws:
-        """:param hurried: for what is nice to have: one try, a few seconds."""
+    def __call__(
+        self,
+        profile: str | None,
+        region: str | None,
+        *,
+        deadline: Deadline | None = None,
+        hurried: bool = False,
+    ) -> Aws:
+        """:param deadline: of the whole act that the view is made for; a new one where none is given.
+        :param hurried: for what is nice to have: one try, a few seconds."""
         ...

@@ -74,6 +74,7 @@ class _Rows:
             session=self._session(settings, way, kind),
             mfa_serial=_text(settings, "mfa_serial"),
             chain=way.chain,
+            credential_source=way.credential_source,
             duration_seconds=_seconds(settings),
             plaintext_key=own_key is not None,
             problem=way.problem,

@@ -40,6 +40,8 @@ class Way:
     """A session token stands beside them."""
     file: FileKind | None = None
     """Where they stand."""
+    credential_source: str | None = None
+    """What the first role of the chain is assumed with, where that is no profile."""
     prompts: bool = False
     """A role on the way asks for an MFA code."""
 
@@ -80,7 +82,8 @@ class Resolver:
                 prompts = prompts or bool(_text(settings, "mfa_serial"))
                 source = self._source(current, settings, visited)
                 if source is None:
-                    end = Way(source=_text(settings, "credential_source"))
+                    kind = _text(settings, "credential_source")
+                    end = Way(source=kind, credential_source=kind)
                     break
                 visited.append(source)
                 if _has_keys(self._profiles[source]) or not _is_role(self._profiles[source]):
@@ -89,8 +92,9 @@ class Resolver:
         except _Broken as error:
             end = Way(problem=str(error))
         return Way(
-            Kind.ROLE, end.source, tuple(visited[1:]), end.problem, "role_arn", end.key_id, prompts=prompts
-        )
+            Kind.ROLE, end.source, tuple(visited[1:]), end.problem, "role_arn", end.key_id,
+            credential_source=end.credential_source, prompts=prompts,
+        )  # fmt: skip
 
     def _end(self, source: str) -> Way:
         end = self._own_way(source)

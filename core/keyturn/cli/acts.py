@@ -72,7 +72,7 @@ def _all_adoptable(front: Keeper) -> tuple[str, ...]:
 
 
 def _adoptable(row: Any) -> bool:
-    own = row.kind is Kind.IAM_KEY or (row.kind is Kind.ROLE and row.chain)
+    own = row.kind is Kind.IAM_KEY or (row.kind is Kind.ROLE and (row.chain or row.credential_source))
     return bool(own) and not row.managed and row.problem is None
 
 

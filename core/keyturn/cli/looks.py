@@ -81,7 +81,7 @@ def show(*, profile: str, json_: bool) -> None:
         return
     for label, value in _lines(row, found.vault, now):
         if value:
-            click.echo(f"{label:<11}{safe(value)}")
+            click.echo(f"{label:<12}{safe(value)}")
 
 
 def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, str | None]]:
@@ -108,6 +108,7 @@ def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, st
         ),
         ("Region", row.region),
         ("MFA", row.mfa_serial),
+        *((ROLE_WORDS[setting], value) for setting, value in row.role_settings),
         ("Session", (session.key_id or None) if session else None),
         ("Identity", session.arn if session else None),
         ("Delivery", _delivery(row)),
@@ -129,6 +130,17 @@ def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, st
         ("Defined", f"{row.origin.file}:{row.origin.line}" if row.origin else None),
     ]
     return lines
+
+
+#: How `show` labels what a managed role asks of AssumeRole.
+ROLE_WORDS = {
+    "external_id": "External id",
+    "role_session_name": "As session",
+    "source_identity": "As identity",
+    "tags": "Tags",
+    "policy": "Policy",
+    "policy_arns": "Policies",
+}
 
 
 def _delivery(row: Profile) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
+from keyturn.aws.deadline import OWN_SECONDS, Deadline
 from keyturn.aws.ports import Aws, AwsFactory, Issued
 from keyturn.clock import Clock
 from keyturn.definitions import Definition, Definitions
@@ -33,9 +34,12 @@ class Refresher:
     :param plain_key: the static credentials that a native profile holds in the shared files, None if AWS tools would
         take its credentials from elsewhere.
     :param settings: all settings of a native profile.
-    :param lock: an exclusive lock across processes, by name.
+    :param lock: an exclusive lock across processes, by name and the seconds to wait for it at most.
     :param accepted: the duration that AWS accepts for a profile, where it refused a longer one.
     :param remember: notes such a duration.
+    :param asker_source: the credential source that a profile's chain ends in, None where a profile's own key or sign-in
+        is the end. Sessions that rest on one are made anew each time and kept nowhere: the next to ask may be in another
+        environment, and must not get this one's identity.
     """
 
     definitions: Definitions
@@ -47,9 +51,10 @@ class Refresher:
     sessions: SessionStore
     aws: AwsFactory
     clock: Clock
-    lock: Callable[[str], AbstractContextManager[None]]
+    lock: Callable[[str, float], AbstractContextManager[None]]
     accepted: Mapping[str, int]
     remember: Callable[[str, int], None]
+    asker_source: Callable[[str], str | None]
 
     def fetch(self, name: str, code: str | None = None, *, only_if_due: bool = False) -> Fetched:
         """A new session for `name`.
@@ -59,15 +64,17 @@ class Refresher:
         :raises NeedsMfa: a hop needs a code and none is left.
         """
         began = self.clock()
-        codes = _OneCode(code)
-        with self.lock(source_lock(name)):
+        asking = _Asking(code)
+        with self.lock(source_lock(name), asking.deadline.left(OWN_SECONDS)):
             cached = self.cached(name)
             if cached is not None and self._is_fresh(cached) and (only_if_due or cached.got > began):
                 return replace(cached, asked_aws=False)
-            return self._asked(name, codes, (name,))
+            return self._asked(name, asking, (name,))
 
     def cached(self, name: str) -> Fetched | None:
         """The cached session of a profile, expired or not, if it was made from what the profile still is."""
+        if self.asker_source(name):
+            return None
         found = self.sessions.get(name)
         return found if found is not None and found.made_from == self.binding(name) else None
 
@@ -81,23 +88,26 @@ class Refresher:
         if definition is not None and definition.kind is Kind.IAM_KEY:
             parts = ["user", self.key(definition.key or name).access_key_id, definition.mfa_serial]
         elif hop is not None:
-            signer = self._key_of_source(name)
-            below = signer.access_key_id if signer else self.binding(self._source_of(name), (*path, name))
-            parts = ["role", hop.role_arn, hop.external_id, hop.mfa_serial, hop.session_name, below]
+            parts = [*hop.parts(), None if hop.credential_source else self._below(name, path)]
         else:
             parts = ["native", sorted((key, str(value)) for key, value in self.settings(name).items())]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    def _below(self, name: str, path: tuple[str, ...]) -> str:
+        """What the signer of a role is: the key's id, or the digest of the session that signs."""
+        signer = self._key_of_source(name)
+        return signer.access_key_id if signer else self.binding(self._source_of(name), (*path, name))
+
     def _is_fresh(self, one: Fetched) -> bool:
         return session_state(one.facts(), self.clock()) is State.FRESH
 
-    def _asked(self, name: str, codes: _OneCode, path: tuple[str, ...]) -> Fetched:
+    def _asked(self, name: str, asking: _Asking, path: tuple[str, ...]) -> Fetched:
         """Asks for a session and keeps it, unless its end is unknown: what may end at any time is not cached."""
         made_from = self.binding(name)
         at = self.clock()
-        issued, note = self._ask(name, codes, path)
+        issued, note = self._ask(name, asking, path)
         fetched = Fetched(issued, at, self.clock(), made_from, note)
-        if issued.credentials.expires is not None:
+        if issued.credentials.expires is not None and not self.asker_source(name):
             try:
                 self.sessions.put(name, fetched)
             except FileChanged:
@@ -106,13 +116,13 @@ class Refresher:
                 return replace(fetched, unkept=error)
         return fetched
 
-    def _ask(self, name: str, codes: _OneCode, path: tuple[str, ...]) -> tuple[Issued, str]:
+    def _ask(self, name: str, asking: _Asking, path: tuple[str, ...]) -> tuple[Issued, str]:
         definition = self.definitions.get(name)
         if definition is not None and definition.kind is Kind.IAM_KEY:
-            return self._user_session(definition, codes), ""
+            return self._user_session(definition, asking), ""
         hop = self.hops(name)
         if hop is not None:
-            return self._role_session(name, hop, codes, path)
+            return self._role_session(name, hop, asking, path)
         native = self.natives.get(name)
         if native is None:
             raise NotFound(f"profile {name}", "there is none by that name", "Run: keyturn list")
@@ -122,24 +132,28 @@ class Refresher:
             raise ProfileBroken(
                 f"profile {name}", "it defines no credentials of its own", "Give it some first"
             )
-        return Issued(self._aws(name).native_credentials(name)), ""
+        return Issued(self._aws(name, asking).native_credentials(name)), ""
 
-    def _user_session(self, definition: Definition, codes: _OneCode) -> Issued:
+    def _user_session(self, definition: Definition, asking: _Asking) -> Issued:
         key = self.key(definition.key or definition.name)
-        code = codes.take() if definition.mfa_serial else None
-        return iam_user.issue(self._aws(definition.name), key, definition, code)
+        code = asking.take() if definition.mfa_serial else None
+        return iam_user.issue(self._aws(definition.name, asking), key, definition, code)
 
     def _role_session(
-        self, name: str, hop: role.Hop, codes: _OneCode, path: tuple[str, ...]
+        self, name: str, hop: role.Hop, asking: _Asking, path: tuple[str, ...]
     ) -> tuple[Issued, str]:
-        if hop.mfa_serial and not codes.left:
+        role.check(hop)
+        if hop.mfa_serial and not asking.has_code:
             require_code(hop.profile, hop.mfa_serial, None)
-        signer = self._key_of_source(name) or self._session_of_source(name, codes, path)
+        if hop.credential_source:
+            signer = self._aws(name, asking).source_credentials(name, hop.credential_source)
+        else:
+            signer = self._key_of_source(name) or self._session_of_source(name, asking, path)
         assumed = role.assume(
-            self._aws(name),
+            self._aws(name, asking),
             signer,
             hop,
-            code=codes.take() if hop.mfa_serial else None,
+            code=asking.take() if hop.mfa_serial else None,
             chained=signer.session_token is not None,
             accepted_seconds=self.accepted.get(name),
             on_shorter=lambda seconds: self.remember(name, seconds),
@@ -165,31 +179,32 @@ class Refresher:
             return self.key(definition.key) if definition.key else None
         return self.plain_key(source)
 
-    def _session_of_source(self, name: str, codes: _OneCode, path: tuple[str, ...]) -> Credentials:
+    def _session_of_source(self, name: str, asking: _Asking, path: tuple[str, ...]) -> Credentials:
         source = self._source_of(name)
         if source in path or len(path) > DEEPEST:
             raise ProfileBroken(
                 f"profile {path[0]}", f"its chain of sources returns to {source}", "Correct it"
             )
-        with self.lock(source_lock(source)):
+        with self.lock(source_lock(source), asking.deadline.left(OWN_SECONDS)):
             cached = self.cached(source)
             if cached is not None and self._is_fresh(cached):
                 return cached.issued.credentials
-            return self._asked(source, codes, (*path, source)).issued.credentials
+            return self._asked(source, asking, (*path, source)).issued.credentials
 
-    def _aws(self, name: str) -> Aws:
+    def _aws(self, name: str, asking: _Asking) -> Aws:
         native = self.natives.get(name)
-        return self.aws(name, native.region if native else None)
+        return self.aws(name, native.region if native else None, deadline=asking.deadline)
 
 
-class _OneCode:
-    """An MFA code that can be taken once, since AWS takes it once."""
+class _Asking:
+    """One act of asking: its end, and the MFA code that it was given, which can be taken once, since AWS takes it once."""
 
     def __init__(self, code: str | None) -> None:
         self._code = code
+        self.deadline = Deadline()
 
     @property
-    def left(self) -> bool:
+    def has_code(self) -> bool:
         return self._code is not None
 
     def take(self) -> str | None:

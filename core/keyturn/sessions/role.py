@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from keyturn.aws.ports import Aws, Issued, RoleRequest
 from keyturn.errors import AwsRefused, NeedsMfa, WrongMfaCode
 from keyturn.model import Credentials
+from keyturn.sessions import limits
 from keyturn.sessions.durations import CHAINED_LONGEST, for_role
 from keyturn.sessions.mfa import require_code
 from keyturn.text import span
@@ -25,6 +26,41 @@ class Hop:
     mfa_serial: str | None = None
     session_name: str | None = None
     duration_seconds: int | None = None
+    credential_source: str | None = None
+    """Where the signing credentials come from instead of a source profile."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    transitive_tags: tuple[str, ...] = ()
+    source_identity: str | None = None
+    policy: str | None = None
+    """JSON text, read from its file already."""
+    policy_arns: tuple[str, ...] = ()
+
+    def parts(self) -> list[object]:
+        """All that a session rests on besides who signs for it, for a digest."""
+        found: list[object] = ["role", self.role_arn, self.external_id, self.mfa_serial, self.session_name]
+        more = [sorted(self.tags.items()), sorted(self.transitive_tags), self.source_identity, self.policy]
+        return [*found, *more, list(self.policy_arns), self.credential_source]
+
+
+def check(hop: Hop) -> None:
+    """Refuses what AWS is sure to refuse, before anything is sent.
+
+    :raises UsageError: with the setting and the reason.
+    """
+    limits.role_arn(hop.role_arn)
+    for_role(hop.duration_seconds, chained=False)
+    for setting, value in (
+        ("external_id", hop.external_id),
+        ("mfa_serial", hop.mfa_serial),
+        ("role_session_name", hop.session_name),
+        ("source_identity", hop.source_identity),
+    ):
+        if value is not None:
+            limits.TEXTS[setting](value)
+    limits.transitive(hop.transitive_tags, limits.tags(hop.tags))
+    if hop.policy is not None:
+        limits.policy(hop.policy)
+    limits.together(hop.policy, limits.policy_arns(hop.policy_arns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +99,9 @@ def assume(
     :param accepted_seconds: what AWS accepted for this profile before.
     :param on_shorter: gets the duration that is asked for from now on, once AWS refused the one wanted.
     :raises NeedsMfa: a code is needed and none was given, or the refused call has used it up.
+    :raises UsageError: the definition asks for what AWS never grants; nothing was sent.
     """
+    check(hop)
     seconds, note = for_role(hop.duration_seconds, chained=chained)
     if accepted_seconds:
         seconds = min(seconds, accepted_seconds)
@@ -76,6 +114,11 @@ def assume(
         external_id=hop.external_id,
         mfa_serial=hop.mfa_serial,
         mfa_code=code if hop.mfa_serial else None,
+        tags=hop.tags,
+        transitive_tags=hop.transitive_tags,
+        source_identity=hop.source_identity,
+        policy=hop.policy,
+        policy_arns=hop.policy_arns,
     )
     try:
         return Assumed(aws.assume_role(signer, request), note)

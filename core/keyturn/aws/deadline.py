@@ -1,0 +1,81 @@
+"""One end for all that an act asks of AWS, however many hops and tries that takes.
+
+botocore's time-outs bound one wait for one packet: a silent resolver, a dripping answer, a chain of roles and a
+person's own `max_attempts` all pass them. Go kills a credential_process after 60 seconds, so an act ends before that
+and says why.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Answer = TypeVar("Answer")
+
+#: What an act may take in all where the person configured nothing about time-outs and retries.
+SECONDS = 20.0
+#: The same where they did, or where a foreign program has to answer.
+OWN_SECONDS = 40.0
+#: Nothing may take longer, waiting for the next MFA code included.
+LONGEST_SECONDS = 45.0
+
+
+class Late(Exception):
+    """The end came before the answer."""
+
+
+class Deadline:
+    """When one act must be over."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._elsewhere = 0.0
+
+    def credit(self, seconds: float) -> None:
+        """Time that was spent on something else than AWS, such as waiting for a new MFA code."""
+        self._elsewhere += seconds
+
+    def left(self, seconds: float = SECONDS) -> float:
+        """Seconds until an act that may take `seconds` is over; 0 or less once it is."""
+        return self._began + min(seconds + self._elsewhere, LONGEST_SECONDS) - self._clock()
+
+
+class _Call(Generic[Answer]):
+    """A call in a thread of its own, and what became of it."""
+
+    def __init__(self, act: Callable[[], Answer]) -> None:
+        self._act = act
+        self._answers: list[Answer] = []
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._answers.append(self._act())
+        except BaseException as error:  # noqa: BLE001 - the boundary of a thread: raised again where it is awaited
+            self._error = error
+
+    def result(self) -> Answer:
+        if self._error is not None:
+            raise self._error
+        return self._answers[0]
+
+
+def within(seconds: float, act: Callable[[], Answer]) -> Answer:
+    """What `act` gives, or raises, within `seconds`.
+
+    Past them it goes on in a thread that nobody waits for; what it brings is thrown away.
+
+    :raises Late: it took longer, or there was no time left to begin.
+    """
+    if seconds <= 0:
+        raise Late
+    call = _Call(act)
+    thread = threading.Thread(target=call.run, name="keyturn-aws", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise Late
+    return call.result()
