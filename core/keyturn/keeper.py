@@ -7,19 +7,14 @@ the agent where one answers, else here.
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from keyturn import listing, reading
+from keyturn import listing, reading, settings
 from keyturn.activity import Activity
-from keyturn.acts import adopting, calls, delivering, refreshing
+from keyturn.acts import adopting, calls, delivering, refreshing, setting
 from keyturn.acts.desk import Desk
 from keyturn.agent import client
 from keyturn.aws.client import BotoFactory, winner
@@ -42,6 +37,7 @@ from keyturn.model import (
     state_of,
 )
 from keyturn.places import Places, places_for
+from keyturn.program import program
 from keyturn.secret import Secret
 from keyturn.vault.slots import SystemKeyring
 from keyturn.vault.vault import Vault
@@ -277,6 +273,23 @@ class Keeper:
             return delivering.deliver(self.desk, name, to, as_name)
         return str(self._act("deliver", {"name": name, "to": str(to), "as": as_name}))
 
+    def set(self, name: str, wanted: Mapping[str, str]) -> setting.Changed:
+        """See :func:`keyturn.acts.setting.change`; needs no vault."""
+        return setting.change(self.desk, name, wanted)
+
+    def settings(self, name: str) -> dict[str, object]:
+        """All settings of a profile that :meth:`set` changes; of a native one only its region.
+
+        :raises NotFound: there is no such profile.
+        """
+        found = self.desk.read()
+        row, definition = found.row(name), found.definitions.get(name)
+        return {settings.REGION: row.region, **(settings.table(definition) if definition else {})}
+
+    def mfa_devices(self, name: str) -> tuple[str, ...]:
+        """See :func:`keyturn.acts.setting.mfa_devices`."""
+        return tuple(self._act("mfa-devices", {"name": name}))
+
     def stop(self, name: str) -> str:
         """See :func:`keyturn.acts.delivering.stop`."""
         done = self._tried("stop", {"name": name, "files": calls.files_of(self.desk)})
@@ -377,20 +390,3 @@ def _closed(state: VaultState) -> KeyturnError:
             "the vault", "it cannot be read", "Nothing was written over it. Run: keyturn vault status"
         )
     return NeedsUnlock("the vault", "it is locked", "Run: keyturn vault unlock")
-
-
-def program(environ: Mapping[str, str]) -> str:
-    """The `keyturn` of the running installation, for credential_process lines.
-
-    :raises KeyturnError: it lies under a temporary folder, where it would be gone tomorrow; allowed in the sandbox.
-    """
-    beside = Path(sys.executable).parent / "keyturn"
-    found = str(beside) if beside.exists() else shutil.which("keyturn")
-    if found is None:
-        raise KeyturnError(
-            "adopt", "the keyturn program was not found beside its Python", "Install keyturn, then try again"
-        )
-    path = Path(os.path.abspath(found))  # noqa: PTH100  # not resolved: a symlink that upgrades keep is the better path
-    if not environ.get("KEYTURN_SANDBOX") and path.is_relative_to(tempfile.gettempdir()):
-        raise KeyturnError("adopt", f"{path} lies in a temporary folder", "Install keyturn somewhere lasting")
-    return str(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from keyturn.acts import adopting, delivering, refreshing, releasing
+from keyturn.acts import adopting, delivering, refreshing, releasing, setting
 from keyturn.acts.desk import Desk
 from keyturn.errors import KeyturnError, UsageError
 from keyturn.model import Delivery, DiffLine, Plan, Refreshed, Session
@@ -52,6 +52,10 @@ def _release(desk: Desk, args: Args) -> object:
     return list(done)
 
 
+def _mfa_devices(desk: Desk, args: Args) -> object:
+    return list(setting.mfa_devices(desk, str(args["name"])))
+
+
 ACTS: Mapping[str, Callable[[Desk, Args], object]] = {
     "refresh": _refresh,
     "document": _document,
@@ -60,6 +64,7 @@ ACTS: Mapping[str, Callable[[Desk, Args], object]] = {
     "adopt": _adopt,
     "plan-release": _plan_release,
     "release": _release,
+    "mfa-devices": _mfa_devices,
 }
 
 

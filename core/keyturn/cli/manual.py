@@ -33,6 +33,8 @@ def _verbs(group: click.Group, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _argument(argument: click.Argument) -> str:
+    if argument.metavar:
+        return argument.metavar
     name = (argument.name or "").upper()
     if argument.nargs == -1:
         return f"[{name.removesuffix('S')}...]"

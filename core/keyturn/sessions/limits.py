@@ -65,6 +65,11 @@ def serial(text: str) -> str:
     return _matching("mfa_serial", text, _SERIAL, (9, 256), allowed)
 
 
+def shows_codes(serial: str) -> bool:
+    """Whether an MFA device is one that a code can be typed of: a virtual one, or a token with a bare number."""
+    return ":mfa/" in serial or not serial.startswith("arn:")
+
+
 def tags(found: Mapping[str, str]) -> Mapping[str, str]:
     """Session tags: at most 50, each key once whatever its case."""
     if len(found) > MOST_TAGS:
