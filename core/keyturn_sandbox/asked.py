@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from keyturn_sandbox.principals import Origin, Role, Session, User
 from keyturn_sandbox.refusals import half_mfa, unknown_mfa_device, wrong_mfa_code
-from keyturn_sandbox.world import Role, Session, User, World
+from keyturn_sandbox.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,22 @@ class Caller:
         return self.principal if isinstance(self.principal, Role) else None
 
     @property
+    def federated_name(self) -> str:
+        """The name of a federated user (GetFederationToken); empty for everybody else."""
+        made = self.session
+        return made.name if made is not None and made.origin is Origin.FEDERATION_TOKEN else ""
+
+    @property
+    def user_name(self) -> str:
+        """What `aws:username` holds; empty for root, roles and federated users."""
+        return self.principal.name if isinstance(self.principal, User) and not self.federated_name else ""
+
+    @property
     def arn(self) -> str:
         """The caller's ARN as GetCallerIdentity tells it: for a role, that of the session, without the role's path."""
         who = self.principal
+        if self.federated_name:
+            return f"arn:{who.partition}:sts::{who.account}:federated-user/{self.federated_name}"
         if isinstance(who, User):
             return who.arn
         return session_arn(who, self.session.name if self.session else "")
@@ -40,6 +54,8 @@ class Caller:
     @property
     def user_id(self) -> str:
         who = self.principal
+        if self.federated_name:
+            return f"{who.account}:{self.federated_name}"
         if isinstance(who, User):
             return who.user_id
         return f"{who.role_id}:{self.session.name if self.session else ''}"

@@ -40,7 +40,8 @@ class Forge:
         """The secret half of an access key: 40 characters."""
         return Secret("".join(self._random.choice(_SECRET) for _ in range(40)))
 
-    def session_token(self) -> Secret:
-        """A session token. Its length differs from one to the next, as AWS promises none."""
-        length = self._random.randrange(270, 540)
+    def session_token(self, least: int = 0) -> Secret:
+        """A session token of `least` characters or more. Its length differs from one to the next, as AWS promises
+        none."""
+        length = max(self._random.randrange(270, 540), least * 3 // 4)
         return Secret("IQoJb3JpZ2luX2Vj" + base64.b64encode(self._random.randbytes(length)).decode("ascii"))

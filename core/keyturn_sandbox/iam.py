@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import base64
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 
-from keyturn_sandbox.answers import Result
+from keyturn_sandbox.answers import Result, Value
 from keyturn_sandbox.asked import Asked
 from keyturn_sandbox.parameters import Choice, Text, Whole, check
+from keyturn_sandbox.permissions import context_of, ruling
+from keyturn_sandbox.principals import ABSENT, AccessKey, Origin, User
 from keyturn_sandbox.refusals import (
     invalid_token,
     limit_exceeded,
@@ -14,7 +18,7 @@ from keyturn_sandbox.refusals import (
     not_authorized,
     validation,
 )
-from keyturn_sandbox.world import KEY_QUOTA, AccessKey, User
+from keyturn_sandbox.world import KEY_QUOTA
 
 VERSION = "2010-05-08"
 NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
@@ -24,8 +28,6 @@ _KEY = Text("AccessKeyId", r"[\w]+", 16, 128, required=True)
 _STATUS = Choice("Status", ("Active", "Inactive"), required=True)
 _MARKER = Text("Marker", r"[\u0020-\u00FF]+", 1, 320)
 _MAX_ITEMS = Whole("MaxItems", 1, 1000)
-#: Left free by the policy that denies everything else without MFA (aws-facts 5).
-_FREE_OF_MFA = {"GetUser", "ListMFADevices"}
 #: "If a temporary access key is used, then UserName is required" (service model).
 _NAME_FOR_SESSIONS = {"ListAccessKeys", "CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey"}
 
@@ -51,12 +53,12 @@ def list_access_keys(asked: Asked) -> Result:
         {
             "UserName": user.name or None,
             "AccessKeyId": key.key_id,
-            "Status": key.status,
+            "Status": status,
             "CreateDate": key.created,
         }
-        for key in user.keys
+        for key, status in user.listed_keys(asked.now)
     ]
-    return {"AccessKeyMetadata": metadata, "IsTruncated": False}
+    return _page(asked, "AccessKeyMetadata", metadata)
 
 
 def create_access_key(asked: Asked) -> Result:
@@ -78,13 +80,17 @@ def create_access_key(asked: Asked) -> Result:
 
 def update_access_key(asked: Asked) -> None:
     check(asked.params, (_USER, _KEY, _STATUS))
-    _key_of(_subject(asked, "UpdateAccessKey"), asked).status = asked.params["Status"]
+    key = _key_of(_subject(asked, "UpdateAccessKey"), asked)
+    if key.status not in _STATUS.words:
+        # Whether AWS lets an expired key be switched on again is not known; this is stricter.
+        raise validation(f"The status of access key {key.key_id} cannot be changed.")
+    asked.world.set_status(key, asked.params["Status"])
 
 
 def delete_access_key(asked: Asked) -> None:
     check(asked.params, (_USER, _KEY))
     user = _subject(asked, "DeleteAccessKey")
-    user.keys.remove(_key_of(user, asked))
+    asked.world.delete_key(user, _key_of(user, asked))
 
 
 def get_access_key_last_used(asked: Asked) -> Result:
@@ -92,11 +98,11 @@ def get_access_key_last_used(asked: Asked) -> Result:
     _refuse_session_without_mfa(asked)
     key_id = asked.params["AccessKeyId"]
     found = asked.world.key(key_id)
-    if found is None or found[0].account != asked.caller.principal.account:
+    if found is None or found[0].account != asked.caller.principal.account or found[1].status == ABSENT:
         raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
     user, key = found
     _authorize(asked, user, "GetAccessKeyLastUsed")
-    use = key.last_use
+    use = key.told_use(asked.now, asked.world.use_lag)
     return {
         "UserName": user.name or None,
         "AccessKeyLastUsed": {
@@ -114,7 +120,27 @@ def list_mfa_devices(asked: Asked) -> Result:
         {"UserName": user.name or None, "SerialNumber": device.serial, "EnableDate": device.enabled}
         for device in user.devices
     ]
-    return {"MFADevices": devices, "IsTruncated": False}
+    return _page(asked, "MFADevices", devices)
+
+
+def _page(asked: Asked, name: str, members: Sequence[Result]) -> Result:
+    """One page of a list, at most `MaxItems` from `Marker` on."""
+    marker = asked.params.get("Marker", "")
+    starts = {"": 0} | {_marker(asked, name, number): number for number in range(1, len(members))}
+    if marker not in starts:
+        raise validation("Invalid Marker.")
+    start = starts[marker]
+    end = start + int(asked.params.get("MaxItems", 100))
+    page: dict[str, Value] = {name: members[start:end], "IsTruncated": end < len(members)}
+    if end < len(members):
+        page["Marker"] = _marker(asked, name, end)
+    return page
+
+
+def _marker(asked: Asked, name: str, start: int) -> str:
+    """Where a list goes on: opaque, as AWS's is, and of no use with another list or user."""
+    about = f"{name} {asked.params.get('UserName', '')} {start}"
+    return base64.b64encode(hashlib.sha256(about.encode()).digest()).decode("ascii")
 
 
 def _subject(asked: Asked, action: str) -> User:
@@ -137,29 +163,20 @@ def _subject(asked: Asked, action: str) -> User:
 
 
 def _refuse_session_without_mfa(asked: Asked) -> None:
-    """IAM knows the credentials of GetSessionToken only if MFA was given for them."""
-    if asked.caller.user is not None and asked.caller.session is not None and asked.caller.mfa_at is None:
+    """IAM knows the credentials of GetSessionToken only if MFA was given for them, those of GetFederationToken never."""
+    session = asked.caller.session
+    if session is not None and session.origin is not Origin.ROLE and session.mfa_at is None:
         raise invalid_token()
 
 
 def _authorize(asked: Asked, user: User | None, action: str) -> None:
-    """Everybody may manage their own keys, administrators everybody's in their account."""
-    caller = asked.caller
+    """Hold the call against the caller's policies; a user that does not exist has the ARN it would have."""
+    who = asked.caller.principal
     name = user.name if user else asked.params.get("UserName", "")
-    who = caller.user
-    if who is not None and who.iam_needs_mfa and caller.mfa_at is None and action not in _FREE_OF_MFA:
-        raise not_authorized(
-            caller.arn, f"iam:{action}", f"user {name}", "with an explicit deny in an identity-based policy"
-        )
-    if user is not None and who is user:
-        return
-    if not caller.principal.iam_admin:
-        raise not_authorized(
-            caller.arn,
-            f"iam:{action}",
-            f"user {name}",
-            f"because no identity-based policy allows the iam:{action} action",
-        )
+    arn = user.arn if user else f"arn:{who.partition}:iam::{who.account}:user/{name}"
+    found = ruling(asked, f"iam:{action}", arn, context_of(asked))
+    if not found.allows:
+        raise not_authorized(asked.caller.arn, f"iam:{action}", f"user {name}", found.because)
 
 
 def _key_of(user: User, asked: Asked) -> AccessKey:

@@ -99,3 +99,11 @@ def structures(params: Mapping[str, str], name: str, fields: Sequence[str]) -> l
         if not one:
             return found
         found.append(one)
+
+
+def listed(params: Mapping[str, str], name: str) -> list[str]:
+    """The members of a list parameter, `NAME.member.1` and on, in order."""
+    found: list[str] = []
+    while f"{name}.member.{len(found) + 1}" in params:
+        found.append(params[f"{name}.member.{len(found) + 1}"])
+    return found

@@ -1,16 +1,20 @@
-"""Whether a role's trust policy lets a caller in.
+"""What policies say: whether a role's trust policy lets a caller in, and what an identity or session policy allows.
 
-Evaluated: Effect, Principal (AWS), Action, and the condition operators that trust policies of people's profiles use.
-Anything else is refused when the role is defined, so that no rule is passed over in silence.
+Whatever is not evaluated here is refused when a policy is defined, so that no rule is passed over in silence.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
-_ELEMENTS = {"Sid", "Effect", "Principal", "Action", "Condition"}
+from keyturn_sandbox.conditions import Context, check_operator, condition_holds, filled, glob
+
+Statement = Mapping[str, object]
+
+_COMMON = {"Sid", "Effect", "Action", "NotAction", "Condition"}
+_TRUST = _COMMON | {"Principal"}
+_IDENTITY = _COMMON | {"Resource", "NotResource"}
 
 
 class Trust(Enum):
@@ -23,56 +27,56 @@ class Trust(Enum):
     """The caller is named: inside one account that is enough."""
 
 
-def glob(text: str, pattern: str) -> bool:
-    """Whether `text` fits an IAM pattern, in which `*` and `?` are the only wildcards and case counts."""
-    wild = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(wild, text, re.DOTALL) is not None
+class Verdict(Enum):
+    """What policies say of an action."""
+
+    ALLOWED = "allowed"
+    SILENT = "silent"
+    """Nothing allows it, which is a no."""
+    DENIED = "denied"
+    """Something denies it, which wins over everything."""
 
 
-def _matches_any(pattern: Callable[[str, str], bool]) -> Callable[[str, Sequence[str]], bool]:
-    return lambda value, wanted: any(pattern(value, one) for one in wanted)
-
-
-def _number(compare: Callable[[float, float], bool]) -> Callable[[str, Sequence[str]], bool]:
-    return _matches_any(lambda value, one: compare(float(value), float(one)))
-
-
-_OPERATORS: Mapping[str, Callable[[str, Sequence[str]], bool]] = {
-    "StringEquals": _matches_any(lambda value, one: value == one),
-    "StringLike": _matches_any(glob),
-    "Bool": _matches_any(lambda value, one: value.lower() == one.lower()),
-    "NumericLessThan": _number(lambda value, one: value < one),
-    "NumericLessThanEquals": _number(lambda value, one: value <= one),
-}
-
-
-def check_trust(statements: Sequence[Mapping[str, object]]) -> None:
+def check_trust(statements: Sequence[Statement]) -> None:
     """Make sure that every part of a trust policy is evaluated here.
 
     :raises ValueError: naming the element or operator that is not.
     """
     for statement in statements:
-        unknown = set(statement) - _ELEMENTS
-        if unknown:
-            raise ValueError(f"trust policy elements not evaluated here: {', '.join(sorted(unknown))}")
-        if statement.get("Effect") not in ("Allow", "Deny"):
-            raise ValueError("a trust policy statement needs Effect Allow or Deny")
-        blocks = statement.get("Condition", {})
-        if not isinstance(blocks, Mapping) or not all(isinstance(keys, Mapping) for keys in blocks.values()):
-            raise ValueError("a Condition maps operators to keys, and keys to values")
-        for operator, _key, _wanted in _conditions(statement):
-            if operator.removesuffix("IfExists") not in _OPERATORS:
-                raise ValueError(f"condition operator not evaluated here: {operator}")
+        _check(statement, _TRUST, "trust")
+
+
+def check_permissions(statements: Sequence[Statement]) -> None:
+    """The same for an identity or session policy."""
+    for statement in statements:
+        _check(statement, _IDENTITY, "permissions")
+        if ("Action" in statement) == ("NotAction" in statement):
+            raise ValueError("a permissions policy statement needs Action or NotAction")
+        if ("Resource" in statement) == ("NotResource" in statement):
+            raise ValueError("a permissions policy statement needs Resource or NotResource")
+
+
+def _check(statement: Statement, elements: set[str], kind: str) -> None:
+    unknown = set(statement) - elements
+    if unknown:
+        raise ValueError(f"{kind} policy elements not evaluated here: {', '.join(sorted(unknown))}")
+    if statement.get("Effect") not in ("Allow", "Deny"):
+        raise ValueError(f"a {kind} policy statement needs Effect Allow or Deny")
+    blocks = statement.get("Condition", {})
+    if not isinstance(blocks, Mapping) or not all(isinstance(keys, Mapping) for keys in blocks.values()):
+        raise ValueError("a Condition maps operators to keys, and keys to values")
+    for operator, _key, _wanted in _conditions(statement):
+        check_operator(operator)
 
 
 def trust_for(
-    statements: Sequence[Mapping[str, object]],
+    statements: Sequence[Statement],
     *,
     action: str,
     identities: Sequence[str],
     account: str,
     partition: str,
-    context: Mapping[str, str],
+    context: Context,
 ) -> Trust:
     """What a trust policy says of a caller.
 
@@ -83,7 +87,7 @@ def trust_for(
     """
     found = Trust.NONE
     for statement in statements:
-        if not any(glob(action.lower(), one.lower()) for one in _texts(statement.get("Action"))):
+        if not _speaks_of_action(statement, action):
             continue
         reach = _principal(statement.get("Principal"), identities, account, partition)
         if reach is Trust.NONE or not _holds(statement, context):
@@ -95,8 +99,38 @@ def trust_for(
     return found
 
 
+def verdict_for(statements: Sequence[Statement], *, action: str, resource: str, context: Context) -> Verdict:
+    """What an identity or session policy says of `action` on the ARN `resource`."""
+    found = Verdict.SILENT
+    for statement in statements:
+        if (
+            _speaks_of_action(statement, action)
+            and _speaks_of_resource(statement, resource, context)
+            and _holds(statement, context)
+        ):
+            if statement["Effect"] == "Deny":
+                return Verdict.DENIED
+            found = Verdict.ALLOWED
+    return found
+
+
+def _speaks_of_action(statement: Statement, action: str) -> bool:
+    def named(element: str) -> bool:
+        return any(glob(action.lower(), one.lower()) for one in texts(statement.get(element)))
+
+    return named("Action") if "NotAction" not in statement else not named("NotAction")
+
+
+def _speaks_of_resource(statement: Statement, resource: str, context: Context) -> bool:
+    def named(element: str) -> bool:
+        patterns = (filled(one, context) for one in texts(statement.get(element)))
+        return any(pattern is not None and glob(resource, pattern) for pattern in patterns)
+
+    return named("Resource") if "NotResource" not in statement else not named("NotResource")
+
+
 def _principal(principal: object, identities: Sequence[str], account: str, partition: str) -> Trust:
-    named = _texts(principal.get("AWS")) if isinstance(principal, Mapping) else _texts(principal)
+    named = texts(principal.get("AWS")) if isinstance(principal, Mapping) else texts(principal)
     if "*" in named or any(one in identities for one in named):
         return Trust.DIRECT
     if account in named or f"arn:{partition}:iam::{account}:root" in named:
@@ -104,34 +138,28 @@ def _principal(principal: object, identities: Sequence[str], account: str, parti
     return Trust.NONE
 
 
-def _holds(statement: Mapping[str, object], context: Mapping[str, str]) -> bool:
-    for operator, key, wanted in _conditions(statement):
-        value = context.get(key.lower())
-        if value is None:
-            if operator.endswith("IfExists"):
-                continue
-            return False
-        if not _OPERATORS[operator.removesuffix("IfExists")](value, wanted):
-            return False
-    return True
+def _holds(statement: Statement, context: Context) -> bool:
+    return all(
+        condition_holds(operator, key, wanted, context) for operator, key, wanted in _conditions(statement)
+    )
 
 
-def _conditions(statement: Mapping[str, object]) -> list[tuple[str, str, list[str]]]:
+def _conditions(statement: Statement) -> list[tuple[str, str, list[str]]]:
     blocks = statement.get("Condition")
     return [
-        (operator, key, _texts(wanted))
+        (operator, key, texts(wanted))
         for operator, keys in (blocks.items() if isinstance(blocks, Mapping) else ())
         if isinstance(keys, Mapping)
         for key, wanted in keys.items()
     ]
 
 
-def _texts(value: object) -> list[str]:
+def texts(value: object) -> list[str]:
     """A JSON value that may be one or a list, as the texts that IAM compares."""
     if value is None:
         return []
     if isinstance(value, list | tuple):
-        return [text for one in value for text in _texts(one)]
+        return [text for one in value for text in texts(one)]
     if isinstance(value, bool):
         return ["true" if value else "false"]
     return [str(value)]

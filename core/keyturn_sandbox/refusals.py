@@ -88,6 +88,32 @@ def validation(message: str) -> Refusal:
     return Refusal("ValidationError", message, 400)
 
 
+def invalid_input(message: str) -> Refusal:
+    return Refusal("InvalidInput", message, 400)
+
+
+def malformed_policy(message: str) -> Refusal:
+    return Refusal("MalformedPolicyDocument", message, 400)
+
+
+def packed_too_large(percent: int) -> Refusal:
+    return Refusal(
+        "PackedPolicyTooLarge",
+        f"Packed policy consumes {percent}% of allotted space, please use smaller policy.",
+        400,
+    )
+
+
+def region_disabled(account: str) -> Refusal:
+    """The account is the caller's (turbot/steampipe-plugin-aws#1510, awsdocs/iam-user-guide#283)."""
+    return Refusal(
+        "RegionDisabledException",
+        f"STS is not activated in this region for account:{account}. Your account administrator can activate STS in "
+        "this region using the IAM Console.",
+        403,
+    )
+
+
 def no_such_entity(message: str) -> Refusal:
     return Refusal("NoSuchEntity", message, 404)
 

@@ -18,3 +18,31 @@ def partition_of(region: str) -> str | None:
         if pattern.fullmatch(region):
             return partition
     return None
+
+
+#: Regions that an account of the commercial partition has to activate before it can use them.
+OPT_IN = frozenset(
+    [
+        "af-south-1",
+        "ap-east-1",
+        "ap-east-2",
+        "ap-south-2",
+        "ap-southeast-3",
+        "ap-southeast-4",
+        "ap-southeast-5",
+        "ap-southeast-6",
+        "ap-southeast-7",
+        "ca-west-1",
+        "eu-central-2",
+        "eu-south-1",
+        "eu-south-2",
+        "il-central-1",
+        "me-central-1",
+        "me-south-1",
+        "mx-central-1",
+    ]
+)
+
+#: By the region of a signature, the global endpoint and the regional one of us-east-1 look the same; a client is told
+#: the stricter.
+GLOBAL = frozenset({"us-east-1", "aws-global"})

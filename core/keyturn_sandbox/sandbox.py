@@ -18,10 +18,11 @@ from keyturn_sandbox.environment import environ_for, shell_file
 from keyturn_sandbox.faults import INBOX, Faults, skew_of
 from keyturn_sandbox.folder import Folder, clear_leftovers, write_private
 from keyturn_sandbox.forge import Forge
+from keyturn_sandbox.principals import MfaDevice, User
 from keyturn_sandbox.server import LoopbackServer
 from keyturn_sandbox.service import Call, Service
 from keyturn_sandbox.totp import code_for, step_at
-from keyturn_sandbox.world import MfaDevice, User, World
+from keyturn_sandbox.world import World
 
 DEVICES_FILE = "mfa.json"
 FIXED_START = datetime(2026, 11, 23, 14, 5, 10, tzinfo=UTC)
@@ -157,13 +158,25 @@ class Sandbox:
         """Give `user` an MFA device whose codes :meth:`totp` shows under its serial, its name, the user's name and the
         names of `profiles`."""
         device = self.state.add_device(user, name, seeds.mfa_seed(name))
+        self._show(device, {name, user.name, *profiles})
+        return device
+
+    def add_hardware_device(self, user: User, serial: str) -> MfaDevice:
+        """Give `user` a hardware device; :meth:`totp` shows its codes under its serial number."""
+        device = self.state.add_hardware_device(user, serial, seeds.mfa_seed(serial))
+        self._show(device, {serial})
+        return device
+
+    def _show(self, device: MfaDevice, names: set[str]) -> None:
+        """Let :func:`totp` find a device by `names`, from any process."""
+        if device.seed is None:
+            return
         shown = json.loads((self.folder / DEVICES_FILE).read_text("utf-8"))
         shown[device.serial] = {
             "seed": device.seed.reveal(),
-            "names": sorted({name, user.name, *profiles}),
+            "names": sorted(names),
         }
         write_private(self.folder / DEVICES_FILE, json.dumps(shown, indent=1) + "\n")
-        return device
 
     def totp(self, device: str) -> str:
         """The code that a device shows now; `device` is its serial or name, its user's name or a profile's.

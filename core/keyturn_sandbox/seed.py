@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from keyturn.text import iso
 from keyturn_sandbox.folder import write_private
-from keyturn_sandbox.world import AccessKey, LastUse, Session, User, World
+from keyturn_sandbox.principals import AccessKey, LastUse, Session, User
+from keyturn_sandbox.world import World
 
 if TYPE_CHECKING:
     from keyturn_sandbox.sandbox import Sandbox

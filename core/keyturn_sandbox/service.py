@@ -12,9 +12,11 @@ from urllib.parse import parse_qsl
 from keyturn.clock import system_clock
 from keyturn.secret import Secret
 from keyturn_sandbox import iam, sts
+from keyturn_sandbox.activation import check_region
 from keyturn_sandbox.answers import Result, failure, success
 from keyturn_sandbox.asked import Asked, Caller
 from keyturn_sandbox.faults import Fault, Faults, Stage
+from keyturn_sandbox.principals import LastUse
 from keyturn_sandbox.refusals import (
     Refusal,
     expired_token,
@@ -33,7 +35,7 @@ from keyturn_sandbox.sigv4 import (
     read_signature,
 )
 from keyturn_sandbox.wire import NOTHING, Reply
-from keyturn_sandbox.world import LastUse, World
+from keyturn_sandbox.world import World
 
 CALLS_KEPT = 10_000
 _UNTOLD = {"TokenCode", "Policy"}
@@ -93,6 +95,8 @@ class Service:
                 return self._spoilt(fault, NOTHING)
             claim = read_signature(request)
             caller = self._authenticate(request, claim, api.name)
+            if api.name == "sts":
+                check_region(caller, action, self.world)
             result = self._perform(api, action, version, params, caller)
             reply = Reply(200, success(action, api.namespace, result, request_id), request_id)
             fault = self.faults.take(action, Stage.ANSWER)
@@ -134,7 +138,7 @@ class Service:
             session = world.session(claim.key_id)
             if owned is not None:
                 user, key = owned
-                if key.status != "Active" or claim.token is not None or not key.known(now):
+                if key.seen(now) != "Active" or claim.token is not None:
                     raise invalid_token()
                 caller, secret = Caller(claim.key_id, user, None, claim.region), key.secret
             elif session is not None:
@@ -153,7 +157,7 @@ class Service:
             if session is not None and now >= session.expires:
                 raise expired_token()
             if owned is not None:
-                owned[1].last_use = LastUse(now, service, claim.region)
+                owned[1].used(LastUse(now, service, claim.region))
             return caller
 
     def _perform(

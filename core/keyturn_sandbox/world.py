@@ -1,148 +1,26 @@
-"""What exists behind the stand-in: users with their keys and MFA devices, roles, and the sessions made from them."""
+"""What exists behind the stand-in, and the clock it lives by."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from hmac import compare_digest
+from typing import TypeVar
 
 from keyturn.clock import Clock
 from keyturn.secret import Secret
 from keyturn_sandbox.forge import Forge
-from keyturn_sandbox.policy import check_trust
-from keyturn_sandbox.totp import code_for, step_at
+from keyturn_sandbox.policy import Statement, check_permissions, check_trust
+from keyturn_sandbox.principals import ABSENT, AccessKey, MfaDevice, Origin, Role, Session, User
+from keyturn_sandbox.session_tags import NO_TAGS, Tags
+from keyturn_sandbox.spreading import Change
 
 KEY_QUOTA = 2
 """Access keys a user may have, inactive ones included (aws-facts 5)."""
+DEVICE_QUOTA = 8
+"""MFA devices a user may have."""
 
-
-@dataclass(frozen=True, slots=True)
-class LastUse:
-    """What GetAccessKeyLastUsed tells of a key."""
-
-    at: datetime
-    service: str
-    region: str
-
-
-@dataclass(slots=True)
-class AccessKey:
-    """A long-term key."""
-
-    key_id: str
-    secret: Secret
-    created: datetime
-    status: str = "Active"
-    usable_from: datetime | None = None
-    """From here on STS and IAM know the key at every second request, as while a change spreads."""
-    settled_from: datetime | None = None
-    """From here on they know it always."""
-    last_use: LastUse | None = None
-    turn: int = 0
-    """Requests seen between the two, to tell every second one."""
-
-    def known(self, now: datetime) -> bool:
-        """Whether a request at `now` finds the key; between `usable_from` and `settled_from` every second one does."""
-        if self.usable_from is not None and now < self.usable_from:
-            return False
-        if self.settled_from is not None and now < self.settled_from:
-            self.turn += 1
-            return self.turn % 2 == 0
-        return True
-
-
-@dataclass(slots=True)
-class MfaDevice:
-    """A virtual MFA device."""
-
-    serial: str
-    seed: Secret
-    """Base32."""
-    enabled: datetime
-    last_step: int = -1
-    """The window of the newest code that was accepted; it and all before it are used up."""
-
-    def accept(self, code: str, now: datetime) -> bool:
-        """Whether `code` is one of the windows around `now` and neither used nor older than one that was. It is used
-        up by this."""
-        here = step_at(now)
-        for step in (here - 1, here, here + 1):
-            if step > self.last_step and compare_digest(code_for(self.seed.reveal(), step), code):
-                self.last_step = step
-                return True
-        return False
-
-
-@dataclass(slots=True)
-class User:
-    """An IAM user, or the root user of an account (`name` empty)."""
-
-    partition: str
-    account: str
-    name: str
-    path: str
-    user_id: str
-    created: datetime
-    may_assume: tuple[str, ...] = ()
-    """Role ARN patterns that its identity policies allow sts:AssumeRole on."""
-    iam_admin: bool = False
-    """May manage other users' keys; everybody may manage their own."""
-    iam_needs_mfa: bool = False
-    """Has the policy that denies IAM without MFA (aws-facts 5)."""
-    keys: list[AccessKey] = field(default_factory=list)
-    devices: list[MfaDevice] = field(default_factory=list)
-
-    @property
-    def is_root(self) -> bool:
-        return not self.name
-
-    @property
-    def arn(self) -> str:
-        resource = f"user{self.path}{self.name}" if self.name else "root"
-        return f"arn:{self.partition}:iam::{self.account}:{resource}"
-
-    def device(self, serial: str) -> MfaDevice | None:
-        return next((device for device in self.devices if device.serial == serial), None)
-
-
-@dataclass(slots=True)
-class Role:
-    """An IAM role."""
-
-    partition: str
-    account: str
-    name: str
-    path: str
-    role_id: str
-    trust: tuple[Mapping[str, object], ...]
-    """The statements of its trust policy."""
-    max_session: int = 3600
-    """MaxSessionDuration in seconds."""
-    may_assume: tuple[str, ...] = ()
-    iam_admin: bool = False
-
-    @property
-    def arn(self) -> str:
-        return f"arn:{self.partition}:iam::{self.account}:role{self.path}{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Temporary credentials, of a user (GetSessionToken) or of a role."""
-
-    key_id: str
-    secret: Secret
-    token: Secret
-    principal: User | Role
-    issued: datetime
-    expires: datetime
-    name: str = ""
-    """The session's name, for a role."""
-    mfa_at: datetime | None = None
-    """When MFA was given; only GetSessionToken carries it on (IAM User Guide, MFA-protected API access: the
-    credentials of AssumeRole hold no MFA information)."""
+T = TypeVar("T")
 
 
 class World:
@@ -157,9 +35,18 @@ class World:
         self.now = clock
         self.forge = forge
         self.propagation = timedelta(0)
-        """How long a new key stays unknown."""
+        """How long after a change of a key or policy every answer is still by what was before."""
         self.flapping = timedelta(0)
-        """How long after that only every second request finds it."""
+        """How long after that answers flap between the two."""
+        self.use_lag = timedelta(0)
+        """How late GetAccessKeyLastUsed tells a use; hours, with AWS."""
+        self.activated: set[tuple[str, str]] = set()
+        """(account, region) pairs of the regions that an account has to activate, and did."""
+        self.deactivated: set[tuple[str, str]] = set()
+        """(account, region) pairs in which an administrator switched STS off."""
+        self.managed_policies: dict[str, tuple[Statement, ...]] = {}
+        """Customer managed policies, by ARN."""
+        self._changes = 0
         self._users: dict[str, User] = {}
         self._roles: dict[str, Role] = {}
         self._sessions: dict[str, Session] = {}
@@ -175,12 +62,18 @@ class World:
         may_assume: Sequence[str] = (),
         iam_admin: bool = False,
         iam_needs_mfa: bool = False,
+        policies: Sequence[Statement] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> User:
         """A new IAM user; an empty `name` is the account's root user.
 
         :param age: how long ago it was made.
         :param may_assume: role ARN patterns (`*` and `?`) its own policies allow it to assume.
+        :param policies: the statements of its identity policies, besides what the other parameters allow; None for
+            those that let everybody manage their own keys, () for none.
+        :raises ValueError: if a statement uses an element or an operator that is not evaluated here.
         """
+        check_permissions(policies or ())
         user = User(
             partition,
             account,
@@ -191,6 +84,8 @@ class World:
             may_assume=tuple(may_assume),
             iam_admin=iam_admin or not name,
             iam_needs_mfa=iam_needs_mfa,
+            policies=None if policies is None else tuple(policies),
+            tags=tags or {},
         )
         with self.lock:
             self._users[user.arn] = user
@@ -201,26 +96,73 @@ class World:
         with self.lock:
             self._users.pop(user.arn, None)
 
+    def set_policies(self, user: User, policies: Sequence[Statement]) -> None:
+        """Give `user` other identity policies, which spread as every change does."""
+        check_permissions(policies)
+        with self.lock:
+            user.change = self._changed(user.policies, self.now())
+            user.policies = tuple(policies)
+
+    def set_trust(self, role: Role, trust: Sequence[Statement]) -> None:
+        """Give `role` another trust policy, which spreads as every change does."""
+        check_trust(trust)
+        with self.lock:
+            role.change = self._changed(role.trust, self.now())
+            role.trust = tuple(trust)
+
     def add_key(self, user: User, *, age: timedelta = timedelta(0), status: str = "Active") -> AccessKey:
-        """A new access key, as old as `age`; a fresh one is subject to `propagation`."""
-        now = self.now()
+        """A new access key, as old as `age`."""
+        created = self.now() - age
         key = AccessKey(
             self.forge.key_id("AKIA", user.account),
             self.forge.secret(),
-            now - age,
+            created,
             status,
-            usable_from=now - age + self.propagation,
-            settled_from=now - age + self.propagation + self.flapping,
+            self._changed(ABSENT, created),
         )
         with self.lock:
             user.keys.append(key)
         return key
 
+    def set_status(self, key: AccessKey, status: str) -> None:
+        """Switch a key on or off. The same status again changes nothing."""
+        with self.lock:
+            if status != key.status:
+                key.change = self._changed(key.status, self.now())
+                key.status = status
+
+    def delete_key(self, user: User, key: AccessKey) -> None:
+        """Delete a key."""
+        with self.lock:
+            self.set_status(key, ABSENT)
+            user.keys.remove(key)
+            spreading = [one for one in user.deleted if one.change and one.change.settles > self.now()]
+            user.deleted = [*spreading, key]
+
+    def _changed(self, before: T, at: datetime) -> Change[T]:
+        """A change that was made at `at` and spreads from there."""
+        self._changes += 1
+        begins = at + self.propagation
+        return Change(before, begins, begins + self.flapping, f"change {self._changes}")
+
     def add_device(self, user: User, name: str, seed: str) -> MfaDevice:
         """Give `user` a virtual MFA device with the Base32 `seed`."""
-        serial = f"arn:{user.partition}:iam::{user.account}:mfa/{name}"
-        device = MfaDevice(serial, Secret(seed), self.now())
+        return self._enable(user, f"arn:{user.partition}:iam::{user.account}:mfa/{name}", Secret(seed))
+
+    def add_hardware_device(self, user: User, serial: str, seed: str) -> MfaDevice:
+        """Give `user` a hardware device, which goes by its bare serial number (such as `GAHT12345678`)."""
+        return self._enable(user, serial, Secret(seed))
+
+    def add_security_key(self, user: User, name: str) -> MfaDevice:
+        """Give `user` a FIDO security key or passkey, which only the console takes."""
+        key_name = f"{user.name or 'root-account'}/{name}-{self.forge.unique_id('')}"
+        return self._enable(user, f"arn:{user.partition}:iam::{user.account}:u2f/user/{key_name}", None)
+
+    def _enable(self, user: User, serial: str, seed: Secret | None) -> MfaDevice:
         with self.lock:
+            if len(user.devices) >= DEVICE_QUOTA:
+                raise ValueError(f"a user has {DEVICE_QUOTA} MFA devices at most")
+            device = MfaDevice(serial, seed, self.now())
             user.devices.append(device)
         return device
 
@@ -228,19 +170,23 @@ class World:
         self,
         account: str,
         name: str,
-        trust: Sequence[Mapping[str, object]],
+        trust: Sequence[Statement],
         *,
         path: str = "/",
         partition: str = "aws",
         max_session: int = 3600,
         may_assume: Sequence[str] = (),
         iam_admin: bool = False,
+        policies: Sequence[Statement] = (),
+        tags: Mapping[str, str] | None = None,
     ) -> Role:
         """A new role. `trust` is the list of statements of its trust policy.
 
+        :param policies: the statements of its permissions policies, besides what the other parameters allow.
         :raises ValueError: if a statement uses an element or an operator that is not evaluated here.
         """
         check_trust(trust)
+        check_permissions(policies)
         role = Role(
             partition,
             account,
@@ -251,6 +197,8 @@ class World:
             max_session,
             tuple(may_assume),
             iam_admin,
+            tuple(policies),
+            tags or {},
         )
         with self.lock:
             self._roles[role.arn] = role
@@ -266,21 +214,36 @@ class World:
         principal: User | Role,
         life: timedelta,
         *,
+        origin: Origin | None = None,
         name: str = "",
         mfa_at: datetime | None = None,
         age: timedelta = timedelta(0),
+        tags: Tags = NO_TAGS,
+        source_identity: str = "",
+        policies: tuple[Statement, ...] | None = None,
+        everywhere: bool = True,
+        token_bytes: int = 0,
     ) -> Session:
-        """Temporary credentials that live for `life`, counted from `age` ago."""
+        """Temporary credentials that live for `life`, counted from `age` ago.
+
+        :param origin: the call that made them; by default GetSessionToken for a user and AssumeRole for a role.
+        :param token_bytes: how long the token is at least.
+        """
         issued = (self.now() - age).replace(microsecond=0)
         session = Session(
             self.forge.key_id("ASIA", principal.account),
             self.forge.secret(),
-            self.forge.session_token(),
+            self.forge.session_token(token_bytes),
             principal,
             issued,
             issued + life,
+            origin or (Origin.SESSION_TOKEN if isinstance(principal, User) else Origin.ROLE),
             name,
             mfa_at,
+            tags,
+            source_identity,
+            policies,
+            everywhere,
         )
         with self.lock:
             self._sessions[session.key_id] = session
@@ -303,10 +266,10 @@ class World:
         return self._roles.get(arn)
 
     def key(self, key_id: str) -> tuple[User, AccessKey] | None:
-        """A long-term key and its user, whatever its status."""
+        """A long-term key and its user, whatever its status; also a deleted one."""
         with self.lock:
             for user in self._users.values():
-                for key in user.keys:
+                for key in (*user.keys, *user.deleted):
                     if key.key_id == key_id:
                         return user, key
         return None

@@ -184,6 +184,7 @@ def test_what_is_not_played_is_no_operation(
     assert refused("InvalidAction", 400, iam.list_users) == (
         "Could not find operation ListUsers for version 2010-05-08"
     )
-    assert refused("InvalidAction", 400, client("sts", user.keys[0]).get_federation_token, Name="x1") == (
-        "Could not find operation GetFederationToken for version 2011-06-15"
+    sts = client("sts", user.keys[0])
+    assert refused("InvalidAction", 400, sts.decode_authorization_message, EncodedMessage="x") == (
+        "Could not find operation DecodeAuthorizationMessage for version 2011-06-15"
     )

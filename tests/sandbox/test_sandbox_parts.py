@@ -11,12 +11,14 @@ import pytest
 
 from keyturn.secret import Secret
 from keyturn_sandbox.answers import failure, success
+from keyturn_sandbox.conditions import glob
 from keyturn_sandbox.forge import Forge
-from keyturn_sandbox.policy import Trust, check_trust, glob, trust_for
+from keyturn_sandbox.policy import Trust, check_trust, trust_for
+from keyturn_sandbox.principals import AccessKey, MfaDevice, Session
 from keyturn_sandbox.refusals import Refusal
 from keyturn_sandbox.regions import partition_of
 from keyturn_sandbox.totp import code_for, step_at
-from keyturn_sandbox.world import AccessKey, MfaDevice, Session, World
+from keyturn_sandbox.world import World
 
 RFC_SEED = base64.b32encode(b"12345678901234567890").decode()
 START = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
@@ -202,6 +204,7 @@ def test_no_repr_shows_a_secret() -> None:
     device = world.add_device(user, "me", RFC_SEED)
     shown = repr((user, key, session, device))
     for secret in (key.secret, session.secret, session.token, device.seed):
+        assert secret is not None
         assert secret.reveal() not in shown
     assert isinstance(key, AccessKey)
     assert isinstance(session, Session)
