@@ -41,11 +41,11 @@ class Driven:
         await self.settle()
 
     async def type(self, text: str) -> None:
-        """Type characters as fast as a terminal delivers them (the pilot waits long after each key)."""
+        """Type characters as fast as a terminal delivers them (the pilot waits long after each key); `\\r` is Enter."""
         driver = self.app._driver
         assert driver is not None
         for ch in text:
-            event = events.Key(_character_to_key(ch), ch)
+            event = events.Key({"\r": "enter", "\x1b": "escape"}.get(ch) or _character_to_key(ch), ch)
             event.set_sender(self.app)
             driver.send_message(event)
         await self.settle()
@@ -55,7 +55,8 @@ class Driven:
         quiet = 0
         while quiet < 2:
             await self.pilot.pause()
-            quiet = 0 if self.app.desk.bridge.waiting else quiet + 1
+            busy = self.app.desk.bridge.waiting or self.app.keyboard.busy
+            quiet = 0 if busy else quiet + 1
             await asyncio.sleep(0)
 
     @property

@@ -9,7 +9,8 @@ from textual.binding import Binding, BindingType
 
 from keyturn.model import State, VaultState, state_of
 from keyturn_tui.cells import View
-from keyturn_tui.rows import Entry, Row
+from keyturn_tui.manageable import unmanageable
+from keyturn_tui.rows import Entry, Problem, Row
 
 
 class Area(StrEnum):
@@ -37,7 +38,7 @@ class Action:
     help: str
     area: Area
     writes: bool = False
-    """Fetches or stores something; not offered under --read-only."""
+    """Fetches, stores or ends something; not offered under --read-only."""
     row: bool = False
     """Needs a profile under the cursor."""
     palette: bool = True
@@ -134,7 +135,9 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("sort", ("s",), "s", "Sort", "source, attention, time left, name", Area.APP),
     Action("sort.reverse", ("S",), "S", "Reverse", "turn the order round", Area.APP),
-    Action("lock", ("L",), "L", "Lock vault", "listing goes on; the next refresh asks", Area.APP),
+    Action(
+        "lock", ("L",), "L", "Lock vault", "listing goes on; the next refresh asks", Area.APP, writes=True
+    ),
     Action("theme", ("T",), "T", "Theme", "dark, light, and both for the colour-blind", Area.APP),
     Action("redraw", ("ctrl+l",), "ctrl+l", "Redraw", "draw the screen anew", Area.APP, palette=False),
     Action(
@@ -153,6 +156,11 @@ BY_ID = {action.id: action for action in ACTIONS}
 
 #: What the footer offers for every row; where there is less room, the last ones go.
 STEADY = tuple(BY_ID[id_] for id_ in ("session.refresh", "session.refresh_due", "open", "filter", "sort"))
+
+
+def steady(view: View) -> tuple[Action, ...]:
+    """`STEADY`, but under --read-only without what that refuses."""
+    return tuple(action for action in STEADY if not (action.writes and view.read_only))
 
 
 def bindings(ids: tuple[str, ...] = tuple(BY_ID)) -> list[BindingType]:
@@ -188,6 +196,8 @@ def refusal(action: Action, row: Row | None, view: View) -> str | None:  # noqa:
         return "there is no vault yet" if view.vault is VaultState.ABSENT else "the vault is locked already"
     if not action.row or action.id == "open":
         return None
+    if isinstance(row, Problem):
+        return "this row is a file that AWS tools refuse; mend it, or choose a profile"
     if not isinstance(row, Entry):
         return "choose a profile first"
     profile = row.profile
@@ -195,6 +205,8 @@ def refusal(action: Action, row: Row | None, view: View) -> str | None:  # noqa:
         return f"{profile.name} is being worked on"
     if action.id == "session.stop" and profile.session is None:
         return f"{profile.name} has no session"
+    if action.id == "manage":
+        return unmanageable(profile)
     return None
 
 
@@ -210,14 +222,15 @@ def label_of(action: Action, row: Row | None) -> str:
 
 def offers(row: Row | None, view: View) -> tuple[Action, ...]:
     """What the footer offers for this row besides `STEADY`: at most two, the more urgent first."""
-    if not isinstance(row, Entry):
+    if not isinstance(row, Entry) or view.read_only:
         return ()
     profile = row.profile
     state = state_of(profile, view.vault, view.now)
     ids = []
     if profile.mfa_serial and state in (State.EXPIRED, State.NONE, State.SOON):
         ids.append("login")
-    ids.append("manage")
+    if unmanageable(profile) is None:
+        ids.append("manage")
     if profile.managed and profile.session is not None:
         ids.append("session.stop")
     return tuple(BY_ID[id_] for id_ in ids[:2])

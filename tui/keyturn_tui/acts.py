@@ -67,7 +67,7 @@ class Acts:
         """New sessions for everything that is in use and due, sources side by side, one source's profiles in turn.
         What one question settles is not asked again; a question declined leaves out what would ask it again."""
         try:
-            names = await self._desk.bridge.ask(self._desk.keeper.due)
+            names = await self._desk.bridge.ask(self._desk.keeper.due, Lane.ASK)
         except KeyturnError as error:
             self._front.say(error.line(), "error")
             return
@@ -157,7 +157,8 @@ class Acts:
                 if need is not None:
                     return refreshed_words(await self._mfa(need), self._desk.now())
                 return refreshed_words(
-                    await self._settled(partial(self._desk.keeper.refresh, name)), self._desk.now()
+                    await self._settled(partial(self._desk.keeper.refresh, name), Lane.ASK, name),
+                    self._desk.now(),
                 )
             except NeedsMfa as again:
                 need = again
@@ -178,11 +179,11 @@ class Acts:
                 raise answer
             return answer
 
-    async def _settled(self, command: Callable[[], T]) -> T:
+    async def _settled(self, command: Callable[[], T], lane: Lane = Lane.ACT, name: str = "") -> T:
         """Run a command; where it needs the vault made or opened, see to that and run it again."""
         while True:
             try:
-                return await self._desk.bridge.ask(command)
+                return await self._desk.bridge.ask(command, lane, f"refresh of {name}" if name else "")
             except NeedsVault:
                 await self._once("vault", command, self._new_vault)
             except NeedsUnlock as need:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.filter import LineFilter
@@ -24,6 +25,7 @@ from keyturn_tui.acts import Acts
 from keyturn_tui.bridge import Bridge, KeeperPort, Lane
 from keyturn_tui.desk import Desk
 from keyturn_tui.discreet import leave_lost_terminal
+from keyturn_tui.keyboard import Keyboard, read_escape_apart
 from keyturn_tui.messages import Answer
 from keyturn_tui.palette import Commands
 from keyturn_tui.plain import AsciiFilter, HarmlessFilter
@@ -55,6 +57,7 @@ class KeyturnApp(Stage, inherit_bindings=False):
         self.animation_level = "basic" if terminal.animation else "none"
         self.desk = Desk(keeper, Bridge(self.post_message), options, terminal)
         self.acts = Acts(self.desk, self)
+        self.keyboard = Keyboard(self, super().on_event)
         self._ticker = Ticker(self)
         self._last_filters = [HarmlessFilter(), *([AsciiFilter()] if terminal.ascii else [])]
         for own in theme.themes():
@@ -80,6 +83,13 @@ class KeyturnApp(Stage, inherit_bindings=False):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGHUP, signal.SIGTERM):
             loop.add_signal_handler(number, self.exit, None, 128 + number)
+
+    async def on_event(self, event: events.Event) -> None:
+        """What is typed goes through the keyboard, all else where Textual sends it."""
+        if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
+            self.keyboard.take(event)
+        else:
+            await super().on_event(event)
 
     def on_answer(self, message: Answer) -> None:
         """The one place where workers' results come in."""
@@ -143,11 +153,16 @@ def run(options: Options, environ: Mapping[str, str] | None = None, keeper: Keep
         os.environ["TERM"] = (
             "linux"  # Textual takes its size for another at each look and never comes to an end
         )
+    read_escape_apart()
     app = KeyturnApp(keeper, options, terminal_for(environ, options))
     app.run(mouse=options.mouse)
     app.desk.bridge.drain(DRAIN)
-    if app.fault is not None:
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        for what in app.desk.bridge.abandoned():
+            sys.stderr.write(
+                f"keyturn: {safe(what)}: left before AWS answered. Nothing is lost; try it again.\n"
+            )
+        if app.fault is not None:
             sys.stderr.write(f"keyturn: {app.fault}\n")
     leave_lost_terminal()
     return app.return_code or 0

@@ -52,8 +52,11 @@ class KeeperPort(Protocol):
 class Lane(Enum):
     """Which threads run a command; the value is how many there are."""
 
-    ACT = 8
-    """What may wait for the network: as many at once as a refresh of all is allowed."""
+    ASK = 8
+    """What may wait for AWS: as many at once as a refresh of all is allowed. It can be left at any moment: what AWS
+    still answers is stored by the agent, or by nobody."""
+    ACT = 4
+    """What changes files or vault; leaving waits for it."""
     LOOK = 1
     """Snapshots and stat polls, one after another, so that an older one never overtakes a newer."""
     PERSON = 2
@@ -70,6 +73,7 @@ class Bridge:
         self._post = post
         self._tickets = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[object]] = {}
+        self._about: dict[int, str] = {}
         self._queues: dict[Lane, queue.SimpleQueue[tuple[int, Callable[[], object]]]] = {
             lane: queue.SimpleQueue() for lane in Lane
         }
@@ -78,11 +82,16 @@ class Bridge:
         self._lock = threading.Lock()
         self._quiet = threading.Condition(self._lock)
 
-    async def ask(self, command: Callable[[], T], lane: Lane = Lane.ACT) -> T:
-        """Run a command in a thread of its lane; gives its result or raises its error. On the event loop only."""
+    async def ask(self, command: Callable[[], T], lane: Lane = Lane.ACT, about: str = "") -> T:
+        """Run a command in a thread of its lane; gives its result or raises its error. On the event loop only.
+
+        :param about: what a person calls it, for :meth:`abandoned`.
+        """
         ticket = next(self._tickets)
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._waiting[ticket] = future
+        if about:
+            self._about[ticket] = about
         with self._lock:
             self._busy[lane] += 1
             start = self._threads[lane] < min(lane.value, self._busy[lane])
@@ -96,6 +105,8 @@ class Bridge:
             return cast("T", await future)
         finally:
             self._waiting.pop(ticket, None)
+            if future.done() and not future.cancelled():
+                self._about.pop(ticket, None)
 
     def settle(self, answer: Answer) -> None:
         """Hand an answer to whoever awaits it. On the event loop only."""
@@ -112,8 +123,12 @@ class Bridge:
         """How many commands have not been answered yet."""
         return len(self._waiting)
 
+    def abandoned(self) -> tuple[str, ...]:
+        """What was asked and has not been answered: called after the screen is gone."""
+        return tuple(self._about.values())
+
     def drain(self, seconds: float) -> bool:
-        """Wait until no act is running, at most `seconds`: called after the screen is gone, so that a change of files
+        """Wait until nothing that changes files or vault is running, at most `seconds`: called after the screen is gone, so that a change of files
         that has begun ends in order. True if all is quiet."""
         end = time.monotonic() + seconds
         with self._quiet:

@@ -21,6 +21,7 @@ from keyturn.model import (
 )
 from keyturn.text import countdown, masked_key_id, safe, span
 from keyturn_tui.cells import Line, View, left_text, rotation_words, state_glyph
+from keyturn_tui.manageable import unmanageable
 
 #: Cells of the label column.
 LABEL = 10
@@ -159,7 +160,7 @@ def _managed(profile: Profile, view: View, text: Callable[..., list[Line]]) -> l
         return text("by keyturn")
     if profile.plaintext_key:
         return text(f"{view.glyphs.due} no: plaintext key, m adopts it", "due")
-    return text("no; m adopts it")
+    return text("no; m adopts it" if unmanageable(profile) is None else "no")
 
 
 def delivery_words(profile: Profile) -> str:
@@ -296,5 +297,6 @@ def summary(profile: Profile, view: View) -> tuple[Line, Line]:
     elif profile.plaintext_key:
         words = f"{view.glyphs.due} plaintext secret key in the file; m moves it to the vault"
     else:
-        words = "native: AWS tools resolve it themselves; m adopts it"
+        adopts = "; m adopts it" if unmanageable(profile) is None else ""
+        words = f"native: AWS tools resolve it themselves{adopts}"
     return first, ((f" {words}", "due" if profile.plaintext_key else "muted"),)

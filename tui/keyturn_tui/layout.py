@@ -64,6 +64,7 @@ _ACCOUNT = 14
 _ROTATION = 14
 _NAME_LIMIT = 64
 MIN_WIDTH, MIN_HEIGHT = 40, 10
+TOO_SMALL = f"Make the window larger ({MIN_WIDTH}x{MIN_HEIGHT})"
 
 
 def frame_for(width: int, height: int) -> Frame:

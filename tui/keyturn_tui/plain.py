@@ -9,13 +9,13 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
-from keyturn.text import is_safe
+from keyturn.text import ASCII, Glyphs, is_safe
 
 _KNOWN = {
     **dict.fromkeys("─━═▔▁▄▀", "-"),
     **dict.fromkeys("│┃║▎▌▊▐", "|"),
     **dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼", "+"),
-    "…": ".",
+    "…": "~",
     "•": "*",
     "▸": ">",
     "↑": "^",
@@ -23,6 +23,11 @@ _KNOWN = {
     "█": "#",
     "░": ".",
 }
+
+
+def spelled(text: str, glyphs: Glyphs) -> str:
+    """`text` with `...` for `…` where there is only ASCII and room for three cells; :func:`ascii_only` must keep to one."""
+    return text.replace("…", "...") if glyphs is ASCII else text
 
 
 def ascii_only(text: str) -> str:

@@ -7,7 +7,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
     from keyturn_tui.terminal import Options
@@ -145,10 +145,28 @@ def _in_sandbox(words: list[str]) -> int:
             if not _PRINTS_AND_ENDS.intersection(words):
                 if sys.stderr.isatty():
                     _say("Making a sandbox, a few seconds ...")
-                furnish(sandbox, os.environ)
+                _unheard(lambda: furnish(sandbox, os.environ))
             return _run(words)
         finally:
             lock(Path(socket_path(os.environ)))
+
+
+def _unheard(act: Callable[[], None]) -> None:
+    """What is typed meanwhile is neither shown nor taken for what comes after: nothing is there yet to type to."""
+    import termios
+
+    if sys.stdin is None or not sys.stdin.isatty():
+        act()
+        return
+    terminal = sys.stdin.fileno()
+    before, quiet = termios.tcgetattr(terminal), termios.tcgetattr(terminal)
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSANOW, quiet)
+    try:
+        act()
+    finally:
+        termios.tcflush(terminal, termios.TCIFLUSH)
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 def _explained(error: Exception) -> int:

@@ -22,7 +22,9 @@ class SdkCaches:
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        aws = Path(environ.get("HOME") or "~").expanduser() / ".aws"
+        sandbox = environ.get("KEYTURN_SANDBOX")  # a shell that joins one keeps its own HOME
+        home = Path(sandbox) / "home" if sandbox else Path(environ.get("HOME") or "~").expanduser()
+        aws = home / ".aws"
         self._sso = aws / "sso" / "cache"
         self._cli = aws / "cli" / "cache"
         named = environ.get("AWS_LOGIN_CACHE_DIRECTORY")

@@ -14,6 +14,7 @@ from keyturn_tui.desk import Desk
 from keyturn_tui.front import Front
 from keyturn_tui.rows import Entry, Problem, Row
 from keyturn_tui.screens.action_screen import ActionScreen
+from keyturn_tui.screens.moving import moving_keys, scrolled
 from keyturn_tui.widgets.footer import Footer
 from keyturn_tui.widgets.message_line import MessageLine
 from keyturn_tui.widgets.painted import Painted
@@ -27,12 +28,7 @@ class DetailScreen(ActionScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings((*_OFFERED, "session.refresh_due", "lock", "theme", "redraw", "palette", "help", "quit")),
         Binding("enter", "run('back')", show=False),
-        Binding("j,down", "scroll_by_lines(1)", show=False),
-        Binding("k,up", "scroll_by_lines(-1)", show=False),
-        Binding("ctrl+d,pagedown", "scroll_by_lines(10)", show=False),
-        Binding("ctrl+u,pageup", "scroll_by_lines(-10)", show=False),
-        Binding("g,home", "scroll_by_lines(-100000)", show=False),
-        Binding("G,end", "scroll_by_lines(100000)", show=False),
+        *moving_keys("scroll_by_lines", 10),
     ]
     DEFAULT_CSS = """
     DetailScreen #title { padding: 0 1; }
@@ -81,10 +77,11 @@ class DetailScreen(ActionScreen):
         ]
         self._lines = len(lines)
         room = max(1, text.content_size.height)
-        self._top = min(self._top, max(0, self._lines - room))
+        self._top = scrolled(self._top, 0, self._lines, room)
         self.query_one("#title", Painted).show([description.title])
         text.show(lines[self._top : self._top + room])
-        offered = [BY_ID[id_] for id_ in _OFFERED] if isinstance(row, Entry) else [BY_ID["back"]]
+        on_offer = [BY_ID[id_] for id_ in _OFFERED] if isinstance(row, Entry) else [BY_ID["back"]]
+        offered = [action for action in on_offer if not (action.writes and view.read_only)]
         self.query_one("#footer", Footer).offer(offered, (), row, view)
 
     def tick(self) -> None:

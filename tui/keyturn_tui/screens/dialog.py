@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -15,6 +16,7 @@ from keyturn.text import safe
 from keyturn_tui.cells import Line
 from keyturn_tui.describe import wrapped
 from keyturn_tui.desk import Desk
+from keyturn_tui.layout import TOO_SMALL, frame_for
 from keyturn_tui.widgets.fields import PlainField
 from keyturn_tui.widgets.painted import Painted
 
@@ -22,18 +24,21 @@ T = TypeVar("T")
 
 #: Cells between the box's border and its text, both sides, and the border itself.
 _FRAME = 4
+_BORDERS = 2
 
 
 class Dialog(ModalScreen[T]):
     """A box over the main screen. Esc closes it with None: nothing has happened then."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", show=False)]
+    AUTO_FOCUS = ""
     WIDTH = 72
     DEFAULT_CSS = """
     Dialog { align: center middle; background: transparent; }
-    Dialog > #box { height: auto; max-height: 100%; max-width: 100%; padding: 0 1; border: round $state-working;
-        background: $background; border-title-color: $text-plain; border-title-style: bold; }
-    Dialog.-ascii > #box { border: ascii $state-working; }
+    Dialog > #box { height: auto; max-height: 100%; max-width: 100%; }
+    Dialog.-small > #box { display: none; }
+    Dialog #too-small { display: none; }
+    Dialog.-small #too-small { display: block; }
     Dialog Painted { height: auto; max-width: 100%; }
     Dialog #status { height: auto; min-height: 1; }
     Dialog .field-row { height: 1; }
@@ -46,10 +51,12 @@ class Dialog(ModalScreen[T]):
         super().__init__()
         self.desk = desk
         self._heading = title
+        self._status: list[Line] = [()]
 
     def compose(self) -> ComposeResult:
         """Body, whatever :meth:`parts` adds, status, keys."""
-        with Vertical(id="box") as box:
+        yield Painted([((TOO_SMALL, "soon"),)], id="too-small")
+        with Vertical(id="box", classes="framed") as box:
             box.border_title = Content(safe(self._heading, 60))
             yield Painted(id="body")
             yield from self.parts()
@@ -74,12 +81,37 @@ class Dialog(ModalScreen[T]):
         """Cells for text."""
         return min(self.WIDTH, self.app.size.width) - _FRAME
 
+    @property
+    def is_too_small(self) -> bool:
+        """Whether this terminal has no room for a dialog: it asks for more then, and only Esc works."""
+        return frame_for(*self.app.size).too_small
+
     def draw(self) -> None:
-        """Size the box and fill its text."""
+        """Size the box and fill its text; where there is not room for all, fields, status and keys go first."""
+        self.set_class(self.is_too_small, "-small")
         box = self.query_one("#box")
         box.styles.width = min(self.WIDTH, self.app.size.width)
-        self.query_one("#body", Painted).show(self.body())
-        self.query_one("#keys", Painted).show([(), *self.keys()])
+        body = list(self.body())
+        keys = [part for line in self.keys() for part in wrapped_keys(line, self.room)]
+        fields = [row for row in self.query(".field-row") if not row.has_class("hidden")]
+        spare = self.app.size.height - _BORDERS - len(fields) - len(self._status) - len(keys)
+        if len(body) > spare:
+            body = [*body[: max(0, spare - 1)], (("… a larger window shows all of it", "soon"),)][
+                : max(0, spare)
+            ]
+        gap: list[Line] = [()] if len(body) < spare else []
+        self.query_one("#body", Painted).show(body)
+        self.query_one("#status", Painted).show(self._status)
+        self.query_one("#keys", Painted).show([*gap, *keys])
+        if self.is_too_small:
+            self.set_focus(None)
+        elif self.focused is None and fields:
+            self.set_focus(fields[0].query_one(PlainField))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing is done that cannot be seen."""
+        del parameters
+        return action == "cancel" or not self.is_too_small
 
     def body(self) -> Sequence[Line]:
         """The text at the top."""
@@ -91,7 +123,8 @@ class Dialog(ModalScreen[T]):
 
     def status(self, text: str, role: str = "text") -> None:
         """Say something under the field."""
-        self.query_one("#status", Painted).show(paragraph(text, self.room, role) if text else [()])
+        self._status = paragraph(text, self.room, role) if text else [()]
+        self.draw()
 
     def action_cancel(self) -> None:
         """Esc."""
@@ -127,6 +160,23 @@ def facts(pairs: Sequence[tuple[str, str]], room: int, label: int = 10) -> list[
         for nth, line in enumerate(wrapped(value, room - label)):
             lines.append(((f"{name if nth == 0 else '':<{label}}", "muted"), (line, "text")))
     return lines
+
+
+def wrapped_keys(line: Line, room: int) -> list[Line]:
+    """A line of :func:`key_line` in as many lines as it needs."""
+    lines: list[Line] = []
+    for start in range(0, len(line), 3):
+        one = line[start : start + 3]
+        if lines and cells_of((*lines[-1], *one)) <= room:
+            lines[-1] = (*lines[-1], *one)
+        else:
+            lines.append((("", "text"), *one[1:]) if len(one) == 3 else one)
+    return lines
+
+
+def cells_of(line: Line) -> int:
+    """How wide a line is."""
+    return sum(cell_len(text) for text, _ in line)
 
 
 def key_line(*keys: tuple[str, str]) -> Line:

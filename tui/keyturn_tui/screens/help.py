@@ -11,11 +11,14 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from keyturn.text import Glyphs
 from keyturn_tui.actions import ACTIONS, Action, Area, label_of
 from keyturn_tui.cells import Line, fit
 from keyturn_tui.desk import Desk
+from keyturn_tui.plain import spelled
 from keyturn_tui.rows import Row
 from keyturn_tui.screens.dialog import key_line
+from keyturn_tui.screens.moving import moving_keys, scrolled
 from keyturn_tui.widgets.fields import PlainField
 from keyturn_tui.widgets.painted import Painted
 
@@ -30,6 +33,25 @@ def matching(text: str) -> tuple[Action, ...]:
     )
 
 
+def signs(glyphs: Glyphs) -> list[Line]:
+    """What the signs before a profile mean; no state is told by colour alone."""
+    table = (
+        (glyphs.fresh, "fresh", "the session lives"),
+        (glyphs.soon, "soon", "it ends soon, and is due to be renewed"),
+        (glyphs.expired, "expired", "it has ended"),
+        (glyphs.none, "muted", "none was ever fetched, or none is known"),
+        (glyphs.long_term, "key", "a long-term key: it has an age, and no end"),
+        (glyphs.due, "due", "the key is due for rotation, or the profile holds a secret in clear"),
+        (glyphs.working, "working", "AWS is being asked"),
+        (glyphs.unknown, "unknown", "locked, or its end is not known"),
+        (glyphs.broken, "broken", "it cannot work as defined, or the last try failed"),
+    )
+    return [
+        (("SIGNS", "heading"),),
+        *(((f"  {sign:<10}", role), (words, "muted")) for sign, role, words in table),
+    ]
+
+
 class HelpScreen(ModalScreen[str | None]):
     """Closes with the id of the chosen action, or with None."""
 
@@ -37,19 +59,12 @@ class HelpScreen(ModalScreen[str | None]):
         Binding("escape,question_mark,q", "cancel", show=False),
         Binding("enter", "choose", show=False),
         Binding("slash", "filter", show=False),
-        Binding("j,down", "move(1)", show=False),
-        Binding("k,up", "move(-1)", show=False),
-        Binding("pagedown,ctrl+d", "move(8)", show=False),
-        Binding("pageup,ctrl+u", "move(-8)", show=False),
-        Binding("g,home", "move(-1000)", show=False),
-        Binding("G,end", "move(1000)", show=False),
+        *moving_keys("move"),
     ]
     AUTO_FOCUS = ""
     DEFAULT_CSS = """
     HelpScreen { align: center middle; background: transparent; }
-    HelpScreen > #box { width: 80; max-width: 100%; height: auto; max-height: 100%; padding: 0 1;
-        border: round $state-working; background: $background; border-title-color: $text-plain; border-title-style: bold; }
-    HelpScreen.-ascii > #box { border: ascii $state-working; }
+    HelpScreen > #box { width: 80; max-width: 100%; height: auto; max-height: 100%; }
     HelpScreen #list { height: auto; }
     HelpScreen #filter-row { height: 1; }
     HelpScreen #filter-label { width: 9; }
@@ -66,7 +81,7 @@ class HelpScreen(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         """Filter, list, keys."""
-        with Vertical(id="box") as box:
+        with Vertical(id="box", classes="framed") as box:
             box.border_title = Content("Keys")
             with Horizontal(id="filter-row"):
                 yield Painted([(("Filter / ", "muted"),)], id="filter-label")
@@ -121,17 +136,16 @@ class HelpScreen(ModalScreen[str | None]):
     def _draw(self) -> None:
         width = min(80, self.app.size.width) - 4
         room = max(3, self.app.size.height - 6)
+        glyphs = self._desk.terminal.glyphs
         lines, at = self._table(width)
-        self._top = min(self._top, at)
-        if at >= self._top + room:
-            self._top = at - room + 1
-        if self._cursor == 0:
-            self._top = 0
+        if self._cursor == len(self._shown) - 1:
+            at = len(lines) - 1  # so that the signs below the last action are seen too
+        self._top = scrolled(self._top, 0, len(lines), room, seen=0 if self._cursor == 0 else at)
         self.query_one("#list", Painted).show(lines[self._top : self._top + room])
         more = "   more below: j" if self._top + room < len(lines) else ""
         self.query_one("#keys", Painted).show(
             [
-                ((f"… means: asks before it changes anything.{more}", "muted"),),
+                ((f"{spelled('…', glyphs)} means: asks before it changes anything.{more}", "muted"),),
                 key_line(("Enter", "Run it"), ("/", "Filter"), ("Esc", "Close")),
             ]
         )
@@ -140,7 +154,8 @@ class HelpScreen(ModalScreen[str | None]):
         """All lines, and which of them the cursor stands on."""
         lines: list[Line] = []
         at = 0
-        glyph = self._desk.terminal.glyphs.cursor
+        glyphs = self._desk.terminal.glyphs
+        glyph = glyphs.cursor
         for area in Area:
             actions = [action for action in self._shown if action.area is area]
             if actions:
@@ -153,10 +168,15 @@ class HelpScreen(ModalScreen[str | None]):
                     (
                         (f"{glyph if chosen else ' '} ", "title"),
                         (fit(action.shown, 10), "hotkey"),
-                        (fit(label_of(action, self._row), 16), "title" if chosen else "text"),
+                        (
+                            fit(spelled(label_of(action, self._row), glyphs), 16),
+                            "title" if chosen else "text",
+                        ),
                         (fit(action.help, width - 28), "muted"),
                     )
                 )
         if not lines:
             lines.append((("Nothing matches.", "muted"),))
+        if self._shown is ACTIONS:
+            lines += signs(glyphs)
         return lines, at

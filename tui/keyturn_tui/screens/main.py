@@ -13,13 +13,13 @@ from textual.content import Content
 
 from keyturn.filtering import parse
 from keyturn.text import safe
-from keyturn_tui.actions import STEADY, bindings, offers
+from keyturn_tui.actions import bindings, offers, steady
 from keyturn_tui.acts import Acts
 from keyturn_tui.cells import Line
 from keyturn_tui.desk import Desk
 from keyturn_tui.empty import nothing_lines, two_lines
 from keyturn_tui.front import Front
-from keyturn_tui.layout import GUTTER, MIN_HEIGHT, MIN_WIDTH, DetailPlace, columns_for, frame_for
+from keyturn_tui.layout import GUTTER, TOO_SMALL, DetailPlace, columns_for, frame_for
 from keyturn_tui.messages import RowChosen
 from keyturn_tui.rows import Counts, Entry, Row, Sort, arrange, count, deadlines, sift
 from keyturn_tui.screens.browsing import BrowsingScreen
@@ -165,8 +165,7 @@ class MainScreen(BrowsingScreen):
         frame = self._frame = frame_for(width, height)
         self.set_class(frame.too_small, "-small")
         self.set_class(not frame.borders, "-bare")
-        words = f"Make the window larger ({MIN_WIDTH}x{MIN_HEIGHT})"
-        self.query_one("#too-small", Painted).show([((words, "soon"),)])
+        self.query_one("#too-small", Painted).show([((TOO_SMALL, "soon"),)])
         self._detail.display = frame.detail is DetailPlace.RIGHT
         self._detail.styles.width = frame.detail_width or 1
         self.query_one("#summary").display = frame.detail is DetailPlace.LINES
@@ -213,4 +212,4 @@ class MainScreen(BrowsingScreen):
             self._detail.show(row, view)
         elif self._frame.detail is DetailPlace.LINES:
             self.query_one("#summary", Painted).show(two_lines(row, self.desk))
-        self.query_one("#footer", Footer).offer(STEADY, offers(row, view), row, view)
+        self.query_one("#footer", Footer).offer(steady(view), offers(row, view), row, view)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from keyturn.errors import KeyturnError, NeedsMfa, WrongMfaCode
 from keyturn.model import Profile, Refreshed
 from keyturn.text import span
+from keyturn_tui.bridge import Lane
 from keyturn_tui.cells import Line
 from keyturn_tui.desk import Desk, UsedCode
 from keyturn_tui.messages import CodeComplete
@@ -47,7 +48,7 @@ class MfaScreen(Dialog[Refreshed | Exception]):
         self._need = need
         self._tries = 0
         self._busy = False
-        self._said = False
+        self._saying: Callable[[datetime], tuple[str, str]] = self._waiting
 
     def on_mount(self) -> None:
         """The wait counts down."""
@@ -79,18 +80,19 @@ class MfaScreen(Dialog[Refreshed | Exception]):
         code = self.query_one("#code", CodeField).take()
         used = self.desk.used_codes.get(self._need.serial)
         if used is not None and used.code == code:
-            wait = seconds_to_next(self.desk.now())
-            self._say(f"That code was used already: wait for a new one ({wait} s).", "soon")
+            self._say(_used_already)
             return
         self._busy = True
-        self._say("Asking AWS…", "working")
+        self._say(lambda _now: ("Asking AWS…", "working"))
         self._send(code)
 
     @work
     async def _send(self, code: str) -> None:
         keeper = self.desk.keeper
         try:
-            done = await self.desk.bridge.ask(partial(keeper.refresh, self._need.profile, code))
+            done = await self.desk.bridge.ask(
+                partial(keeper.refresh, self._need.profile, code), Lane.ASK, self._need.what
+            )
         except WrongMfaCode:
             self._refused()
         except KeyturnError as error:
@@ -107,16 +109,20 @@ class MfaScreen(Dialog[Refreshed | Exception]):
             why = f"{TRIES} codes were refused"
             self.dismiss(WrongMfaCode(self._need.what, why, "Check the device and its clock, then press i."))
             return
-        wait = seconds_to_next(self.desk.now())
-        self._say(f"Refused: wrong, old or used. The next code comes in {wait} s.", "error")
+        at = self.desk.now()
+        self._say(lambda now: _refused_words(at, now))
 
-    def _say(self, text: str, role: str) -> None:
-        self._said = True
-        self.status(text, role)
+    def _say(self, saying: Callable[[datetime], tuple[str, str]]) -> None:
+        """From now on this stands under the field, as it reads at each moment."""
+        self._saying = saying
+        self._tick()
+
+    def _waiting(self, now: datetime) -> tuple[str, str]:
+        return used_note(self.desk.used_codes.get(self._need.serial), now), "soon"
 
     def _tick(self) -> None:
-        if not self._said:
-            self.status(used_note(self.desk.used_codes.get(self._need.serial), self.desk.now()), "soon")
+        text, role = self._saying(self.desk.now())
+        self.status(text, role)
 
     def _purpose(self, profile: Profile | None) -> str:
         if profile is None:
@@ -125,13 +131,20 @@ class MfaScreen(Dialog[Refreshed | Exception]):
         from_key = not profile.chain and profile.kind.value == "iam-key"
         hours = length or (12 * 3600 if from_key else 3600)
         same = self.desk.snapshot.profiles if self.desk.snapshot else ()
-        others = sum(p.source == profile.name and p.name != profile.name for p in same)
-        then = (
-            f", then {others} profile{'s' if others > 1 else ''} that use{'' if others > 1 else 's'} it"
-            if others
-            else ""
-        )
-        return f"{span_of(hours)} session{then}"
+        others = sum(p.source == profile.name and p.name != profile.name and not p.mfa_serial for p in same)
+        who = f"{others} other profile{'s' if others > 1 else ''} may use" if others else ""
+        return f"a session of {span_of(hours)}" + (f", which {who}" if others else "")
+
+
+def _used_already(now: datetime) -> tuple[str, str]:
+    return f"That code was used already: wait for a new one ({seconds_to_next(now)} s).", "soon"
+
+
+def _refused_words(at: datetime, now: datetime) -> tuple[str, str]:
+    """For a code that was refused at `at`: how long until devices show another, or that they do by now."""
+    if int(at.timestamp()) // WINDOW == int(now.timestamp()) // WINDOW:
+        return f"Refused: wrong, old or used. The next code comes in {seconds_to_next(now)} s.", "error"
+    return "Refused: wrong, old or used. There is a new code now.", "error"
 
 
 def span_of(seconds: int) -> str:

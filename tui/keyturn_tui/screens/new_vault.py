@@ -98,13 +98,12 @@ class NewVaultScreen(Dialog[bool]):
             case Step.RECOVERY:
                 key = self._recovery.reveal() if self._recovery else ""
                 return [
-                    *paragraph(
-                        "The vault is made. This is its recovery key, the way in if all else is lost:",
-                        room,
-                    ),
-                    (),
                     *paragraph(key, room, "title"),
                     (),
+                    *paragraph(
+                        "The vault is made. This is its recovery key, the way in if all else is lost.",
+                        room,
+                    ),
                     *paragraph("Write it down or put it into a password manager, not on this machine.", room),
                     *paragraph(f"To show that you have it, type its last {PROOF} characters.", room),
                     (),
@@ -124,8 +123,9 @@ class NewVaultScreen(Dialog[bool]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """`k` and `p` are letters everywhere but in the choice."""
-        del parameters
-        return self._step is Step.CHOOSE if action in ("keyring", "passphrase") else True
+        if action in ("keyring", "passphrase") and self._step is not Step.CHOOSE:
+            return False
+        return super().check_action(action, parameters)
 
     def action_keyring(self) -> None:
         """Slot `keyring`."""
@@ -200,8 +200,8 @@ class NewVaultScreen(Dialog[bool]):
         self.status("")
         self.draw()
         if typing:
-            self.query_one("#secret").focus()
+            self.set_focus(self.query_one("#secret"))
         elif step is Step.RECOVERY:
-            self.query_one("#proof").focus()
+            self.set_focus(self.query_one("#proof"))
         else:
             self.set_focus(None)

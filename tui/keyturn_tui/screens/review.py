@@ -20,7 +20,9 @@ from keyturn.text import safe
 from keyturn_tui.cells import Line
 from keyturn_tui.describe import wrapped
 from keyturn_tui.desk import Desk
+from keyturn_tui.layout import TOO_SMALL, frame_for
 from keyturn_tui.screens.dialog import key_line, paragraph
+from keyturn_tui.screens.moving import moving_keys, scrolled
 from keyturn_tui.widgets.painted import Painted
 
 _SIGN_ROLES = {"+": "added", "-": "removed", "@": "heading", " ": "muted"}
@@ -76,18 +78,11 @@ class ReviewScreen(ModalScreen[Review | None]):
         Binding("escape", "cancel", show=False),
         Binding("enter", "write", show=False),
         Binding("s", "deliver_other", show=False),
-        Binding("j,down", "scroll(1)", show=False),
-        Binding("k,up", "scroll(-1)", show=False),
-        Binding("pagedown,ctrl+d,space", "scroll(10)", show=False),
-        Binding("pageup,ctrl+u", "scroll(-10)", show=False),
-        Binding("g,home", "scroll(-100000)", show=False),
-        Binding("G,end", "scroll(100000)", show=False),
+        *moving_keys("scroll", 10, forward="pagedown,ctrl+d,space"),
     ]
     DEFAULT_CSS = """
     ReviewScreen { background: $background; }
-    ReviewScreen > #box { width: 100%; height: 100%; padding: 0 1; border: round $state-working; background: $background;
-        border-title-color: $text-plain; border-title-style: bold; }
-    ReviewScreen.-ascii > #box { border: ascii $state-working; }
+    ReviewScreen > #box { width: 100%; height: 100%; }
     ReviewScreen #text { height: 1fr; }
     ReviewScreen #status, ReviewScreen #keys { height: 1; }
     """
@@ -106,7 +101,7 @@ class ReviewScreen(ModalScreen[Review | None]):
 
     def compose(self) -> ComposeResult:
         """One box with everything."""
-        with Vertical(id="box") as box:
+        with Vertical(id="box", classes="framed") as box:
             names = ", ".join(safe(name, 60) for name in self._plan.names[:2])
             more = f" and {len(self._plan.names) - 2} more" if len(self._plan.names) > 2 else ""
             box.border_title = Content(f"{self._plan.action.capitalize()} {names}{more}: review")
@@ -129,7 +124,7 @@ class ReviewScreen(ModalScreen[Review | None]):
 
     def action_write(self) -> None:
         """Enter."""
-        if not self._planning:
+        if not self._planning and not frame_for(*self.app.size).too_small:
             self.dismiss(Review(self._plan))
 
     def action_deliver_other(self) -> None:
@@ -141,7 +136,7 @@ class ReviewScreen(ModalScreen[Review | None]):
     def action_scroll(self, by: int) -> None:
         """Scroll, stopping at the ends."""
         room = self.query_one("#text", Painted).size.height
-        self._top = min(max(0, self._top + by), max(0, len(self._lines) - room))
+        self._top = scrolled(self._top, by, len(self._lines), room)
         self._paint()
 
     @work
@@ -168,6 +163,8 @@ class ReviewScreen(ModalScreen[Review | None]):
         room = text.size.height
         text.show(self._lines[self._top : self._top + room])
         below = len(self._lines) - self._top - room
+        if frame_for(*self.app.size).too_small:
+            text.show([((TOO_SMALL, "soon"),)])
         hint = f"{below} more lines below: j" if below > 0 else self._reassurance()
         self.query_one("#status", Painted).show([((hint, "soon" if below > 0 else "muted"),)])
         keys = [("Enter", "Write"), ("Esc", "Cancel, nothing written")]

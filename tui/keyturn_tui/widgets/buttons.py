@@ -10,6 +10,7 @@ from textual import events
 from keyturn_tui.actions import Action, label_of, refusal
 from keyturn_tui.cells import Line, Span, View
 from keyturn_tui.messages import ActionPressed
+from keyturn_tui.plain import spelled
 from keyturn_tui.rows import Row
 from keyturn_tui.widgets.painted import Painted
 
@@ -25,7 +26,7 @@ def button_line(actions: Sequence[Action], row: Row | None, view: View) -> tuple
     x = 0
     for action in actions:
         off = refusal(action, row, view) is not None
-        key, label = action.shown.split()[0], f" {label_of(action, row)}"
+        key, label = action.shown.split()[0], f" {spelled(label_of(action, row), view.glyphs)}"
         spans += [(key, "dim" if off else "hotkey"), (f"{label}  ", "dim" if off else "text")]
         width = cell_len(key) + cell_len(label)
         hits.append((x, x + width, action.id))

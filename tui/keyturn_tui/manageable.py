@@ -1,0 +1,19 @@
+"""Whether `m` can do anything for a profile."""
+
+from __future__ import annotations
+
+from keyturn.acts.adopting import ADOPTABLE
+from keyturn.model import Kind, Profile
+
+
+def unmanageable(profile: Profile) -> str | None:
+    """Why `m` can do nothing for a profile, as far as its kind tells (the keeper looks at the files too), else None."""
+    if profile.managed:
+        return None
+    if profile.problem is not None:
+        return f"{profile.name} is broken; correct it in the files first"
+    if profile.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
+        return f"{profile.name} holds temporary keys only, which end by themselves"
+    if profile.kind not in ADOPTABLE or (profile.kind is Kind.ROLE and not profile.chain):
+        return f"{profile.name} holds no long-term secret in the files; r refreshes it as it is"
+    return None
