@@ -13,6 +13,9 @@ HOUR = 3600
 MOST_TOKEN = 4096
 """The size in bytes of the largest session token."""
 
+PLAIN_TOKEN = 740
+"""More than any token that carries neither policies nor tags."""
+
 SERIAL = Text("SerialNumber", r"[\w+=/:,.@-]*", 9, 256)
 CODE = Text("TokenCode", r"[\d]*", 6, 6)
 TOKEN_SIZE = Whole("MinimumSessionTokenSize", 0, MOST_TOKEN)
@@ -36,4 +39,5 @@ def issued(session: Session, params: Mapping[str, str]) -> dict[str, Value]:
 
 def token_bytes(params: Mapping[str, str], packed: int | None) -> int:
     """How long a token is at least: as asked for, and longer by what it carries."""
-    return int(params.get("MinimumSessionTokenSize", 0)) or (packed or 0) * 24
+    carried = PLAIN_TOKEN + packed * 24 if packed else 0
+    return max(int(params.get("MinimumSessionTokenSize", 0)), carried)
