@@ -56,6 +56,8 @@ class Index:
     profiles: dict[str, Known] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
     vault_generation: int = 0
+    vault_recipient: str = ""
+    """What the vault seals to, as seen when it was last open; empty before."""
     recovery_key_seen: bool = False
 
     def of(self, name: str) -> Known:
@@ -111,6 +113,7 @@ def _decode(content: bytes | None) -> Index | None:
             profiles={name: _known(entry) for name, entry in table["profiles"].items()},
             keys={name: _key(entry) for name, entry in table["keys"].items()},
             vault_generation=int(table.get("vault_generation", 0)),
+            vault_recipient=str(table.get("vault_recipient", "")),
             recovery_key_seen=bool(table.get("recovery_key_seen", False)),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
@@ -140,6 +143,7 @@ def _encode(index: Index) -> bytes:
     table = {
         "version": VERSION,
         "vault_generation": index.vault_generation,
+        "vault_recipient": index.vault_recipient,
         "recovery_key_seen": index.recovery_key_seen,
         "profiles": {name: _known_table(known) for name, known in sorted(index.profiles.items())},
         "keys": {name: _key_table(key) for name, key in sorted(index.keys.items())},

@@ -14,7 +14,7 @@ from typing import Any
 
 from keyturn import listing, reading, settings
 from keyturn.activity import Activity
-from keyturn.acts import adopting, calls, delivering, refreshing, setting
+from keyturn.acts import adopting, calls, delivering, keeping, refreshing, setting
 from keyturn.acts.desk import Desk
 from keyturn.agent import client
 from keyturn.aws.client import BotoFactory, winner
@@ -83,6 +83,7 @@ class Keeper:
             places.vault_dir,
             SystemKeyring(environ),
             expected_generation=lambda: index.load().vault_generation,
+            expected_recipient=lambda: index.load().vault_recipient,
         )
         history = History(places.history_dir, vault.seal, clock)
         seen: dict[str, tuple[str, ...]] = {}
@@ -176,24 +177,29 @@ class Keeper:
         :returns: the recovery key, to be shown once.
         :raises VaultExists: there is one, readable or not.
         """
-        recovery_key = self.desk.vault.create(slot, passphrase)
-        self._begin_generations(seen=False)
+        recovery_key = keeping.begin(self.desk, slot, passphrase)
         self._hand_to_agent(recovery_key=recovery_key)
         return recovery_key
 
+    def export_vault(self, passphrase: Secret) -> bytes:
+        """See :func:`keyturn.acts.keeping.export`. Needs the vault open in this process."""
+        return keeping.export(self.desk, passphrase)
+
     def import_vault(
         self, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None = None
-    ) -> None:
-        """Makes the vault from an export and closes it; errors as of :meth:`keyturn.vault.vault.Vault.import_export`."""
-        self.desk.vault.import_export(exported, export_passphrase, slot, passphrase)
-        self._begin_generations(seen=True)
-        self.desk.vault.forget()
+    ) -> tuple[str, ...]:
+        """See :func:`keyturn.acts.keeping.import_`."""
+        return keeping.import_(self.desk, exported, export_passphrase, slot, passphrase)
 
-    def _begin_generations(self, *, seen: bool) -> None:
-        """Counts a new vault's generations from where it is: those of one that was there before are no more."""
-        self.desk.index.change(lambda index: replace(index, vault_generation=0, recovery_key_seen=seen))
-        generation = self.desk.vault.generation()
-        self.desk.index.change(lambda index: replace(index, vault_generation=generation))
+    def vault_fault(self) -> KeyturnError | None:
+        """What is wrong with the vault's files, as far as that shows without opening it."""
+        try:
+            self.desk.vault.check()
+        except NeedsVault:
+            return None
+        except KeyturnError as error:
+            return error
+        return None
 
     def confirm_recovery_key(self) -> None:
         """Notes that a person has the recovery key."""
@@ -218,24 +224,14 @@ class Keeper:
 
     def unlock_here(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
         """Opens the vault in this process; errors as of :meth:`unlock`."""
-        self.desk.vault.unlock(passphrase=passphrase, recovery_key=recovery_key)
-        self.desk.vault.generation()
+        keeping.open_(self.desk, passphrase, recovery_key)
 
-    def restore_vault(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> str:
-        """Goes back to the newest state of a damaged vault that can be read, and closes it; says what was done.
-
-        :raises VaultCorrupt: nothing is left that can be read.
-        """
+    def restore_vault(
+        self, passphrase: Secret | None = None, recovery_key: Secret | None = None
+    ) -> tuple[str, ...]:
+        """See :func:`keyturn.acts.keeping.restore`; the agent ends first."""
         client.lock(self.places.socket)
-        vault = self.desk.vault
-        if recovery_key is not None and vault.state() is VaultState.BROKEN:
-            vault.restore_label(recovery_key)
-        vault.unlock(passphrase=passphrase, recovery_key=recovery_key)
-        restored = vault.restore_newest_good()
-        generation = vault.generation() if restored is None else restored.generation
-        self.desk.index.change(lambda index: replace(index, vault_generation=generation))
-        vault.forget()
-        return "Nothing had to be restored." if restored is None else f"Restored generation {generation}."
+        return keeping.restore(self.desk, passphrase, recovery_key)
 
     def lock(self) -> None:
         """Ends the agent, and with it the identity; forgets it here too."""

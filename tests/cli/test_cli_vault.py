@@ -177,7 +177,9 @@ def test_a_damaged_vault_is_named_not_written_over_and_brought_back(tmp_path: Pa
         assert refused.returncode == 1
         assert "keyturn vault restore" in refused.stderr
         assert keys.read_bytes() == damaged
-        assert "Restored" in somebody.does("vault", "restore", fds={"--passphrase-fd": PASSPHRASE})
+        told = somebody.does("vault", "restore", fds={"--passphrase-fd": PASSPHRASE})
+        assert "Restored" in told
+        assert "Not in the vault any more: the key of gov-ops" in told
         assert damaged in [path.read_bytes() for path in keys.parent.iterdir() if path.is_file()]
         somebody.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
         somebody.does("refresh", "personal")

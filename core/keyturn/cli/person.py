@@ -11,7 +11,17 @@ from typing import TypeVar
 
 import click
 
-from keyturn.errors import NeedsConfirmation, NeedsMfa, NeedsUnlock, NeedsVault, UsageError, WrongPassphrase
+from keyturn.errors import (
+    KeyringAbsent,
+    KeyringDenied,
+    KeyringLocked,
+    NeedsConfirmation,
+    NeedsMfa,
+    NeedsUnlock,
+    NeedsVault,
+    UsageError,
+    WrongPassphrase,
+)
 from keyturn.keeper import Keeper
 from keyturn.secret import Secret
 from keyturn.text import safe
@@ -124,6 +134,23 @@ class Opening:
             return
         if not on_terminal():
             raise NeedsUnlock("the vault", "it is locked", "Run: keyturn vault unlock")
+        self._unlock_typed()
+
+    def unlock_by_keyring(self) -> None:
+        """Opens the vault by the system keyring, or, where that does not open it, by the passphrase if it has one and
+        somebody can be asked.
+
+        :raises KeyturnError: the keyring's own refusal, where nobody can be asked.
+        """
+        try:
+            self.keeper.unlock()
+        except (KeyringAbsent, KeyringLocked, KeyringDenied) as error:
+            if not on_terminal() or "passphrase" not in self.keeper.desk.vault.slots():
+                raise
+            click.echo(f"keyturn: {error.line()}", err=True)
+            self._unlock_typed()
+
+    def _unlock_typed(self) -> None:
         for left in range(TRIES - 1, -1, -1):
             try:
                 self.keeper.unlock(ask_secret("Passphrase of the keyturn vault"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -21,8 +22,9 @@ from keyturn.cli.person import (
 from keyturn.errors import NeedsConfirmation, NeedsPerson, NeedsUnlock, NeedsVault, UsageError, VaultExists
 from keyturn.keeper import Keeper
 from keyturn.model import VaultState
-from keyturn.ownfile import replace
+from keyturn.ownfile import in_words, replace
 from keyturn.secret import Secret
+from keyturn.vault.unseal import EXPORT_LIMIT
 
 
 @click.group()
@@ -92,7 +94,7 @@ def unlock(opening: Opening) -> None:
         say("The vault is open.")
         return
     if state is VaultState.CLOSED and not opening.given:
-        front.unlock()
+        opening.unlock_by_keyring()
     else:
         opening.unlock()
     if front.desk.vault.state() is VaultState.OPEN:
@@ -127,9 +129,12 @@ def status(*, json_: bool) -> None:
         VaultState.LOCKED: "Locked. Your passphrase opens it: keyturn vault unlock",
         VaultState.CLOSED: "Closed. The system keyring opens it when it is needed.",
         VaultState.OPEN: "Open, held by the agent.",
-        VaultState.BROKEN: "It cannot be read. Nothing is written over it. To its newest good state: keyturn vault restore",
+        VaultState.BROKEN: "It cannot be read. Nothing is written over it.",
     }
     say(words[found.vault])
+    fault = front.vault_fault()
+    if fault is not None:
+        say(fault.line())
     if slots:
         say(f"Opened by: {', '.join(slots)}, and the recovery key.")
     if not found.recovery_key_seen:
@@ -210,7 +215,7 @@ def restore(opening: Opening) -> None:
     """Go back to the newest state of a damaged vault that can be read. What is damaged is moved aside, not lost."""
     front = opening.keeper
     if opening.recovery_key_fd is not None:
-        say(front.restore_vault(recovery_key=opening.recovery_key()))
+        _say_all(front.restore_vault(recovery_key=opening.recovery_key()))
         return
     passphrase = None
     if opening.passphrase_fd is not None or front.desk.vault.state() is VaultState.LOCKED:
@@ -219,7 +224,12 @@ def restore(opening: Opening) -> None:
             raise NeedsUnlock(
                 "vault restore", "it takes the passphrase or the recovery key", "Give --passphrase-fd N"
             )
-    say(front.restore_vault(passphrase))
+    _say_all(front.restore_vault(passphrase))
+
+
+def _say_all(lines: Iterable[str]) -> None:
+    for line in lines:
+        say(line)
 
 
 @vault.command("export")
@@ -237,8 +247,9 @@ def export(opening: Opening, *, file: Path, new_passphrase_fd: int | None, yes: 
     confirm("Export all long-term keys", yes=yes)
     if new_passphrase_fd is None and on_terminal():
         click.echo("The export gets a passphrase of its own.", err=True)
-    sealed = front.desk.vault.export(_new_passphrase(new_passphrase_fd))
-    replace(file.absolute(), sealed)
+    sealed = front.export_vault(_new_passphrase(new_passphrase_fd))
+    with in_words(f"writing {file}"):
+        replace(file.absolute(), sealed)
     front.desk.record("vault", "export", f"to {file}")
     say(f"Exported to {file}.")
 
@@ -259,6 +270,7 @@ def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_
         raise VaultExists(
             "vault import", "there is a vault already", "Nothing was changed. See: keyturn vault status"
         )
+    exported = _read_export(file)
     if passphrase_fd is not None:
         old = from_descriptor(passphrase_fd, "passphrase of the export")
     elif on_terminal():
@@ -268,5 +280,15 @@ def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_
             "vault import", "there is no terminal", "Give the export's passphrase by --passphrase-fd N"
         )
     new = _new_passphrase(new_passphrase_fd) if slot == "passphrase" else None
-    front.import_vault(file.read_bytes(), old, slot, new)
+    told = front.import_vault(exported, old, slot, new)
     say("The vault is made.")
+    _say_all(told)
+
+
+def _read_export(file: Path) -> bytes:
+    """The bytes of an export, of which none is longer than what the vault would take. A pipe could block for ever."""
+    what = f"reading {file}"
+    if not file.is_file():
+        raise UsageError(what, "it is no regular file", "Name the file that `keyturn vault export` wrote")
+    with in_words(what), file.open("rb") as stream:
+        return stream.read(EXPORT_LIMIT + 1)

@@ -11,6 +11,10 @@ from keyturn.vault.files import restore_hint
 
 #: The first line of every age file (https://age-encryption.org/v1).
 MAGIC = b"age-encryption.org/v1\n"
+#: A header for one recipient takes a few hundred bytes. The library's time grows with the square of a header's length,
+#: with the interpreter lock held: a megabyte of it takes minutes.
+HEADER_LIMIT = 4096
+_HEADER_END = b"\n--- "
 _RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
 
 
@@ -59,6 +63,9 @@ class Identity:
     def try_open(self, data: bytes) -> bytes | None:
         """As :meth:`open`, with None in place of the error."""
         import pyrage
+
+        if not data.startswith(MAGIC) or data.find(_HEADER_END, 0, HEADER_LIMIT) < 0:
+            return None
 
         try:
             return bytes(pyrage.decrypt(data, [self._key]))

@@ -29,7 +29,7 @@ APP_ID = "keyturn"
 class Refusal(Exception):
     """No operation took place.
 
-    :param kind: `locked`, `denied` or `absent`.
+    :param kind: `locked`, `denied`, `absent`, or `corrupt`: what it holds is no text.
     :param why: the cause, for a person.
     """
 
@@ -191,7 +191,10 @@ def perform(request: dict[str, Any]) -> dict[str, Any]:
 def _operate(backend: Backend, request: dict[str, Any]) -> dict[str, Any]:
     op, entry = request["op"], request["entry"]
     if op == "get":
-        return {"value": backend.get_password(SERVICE, entry)}
+        value = backend.get_password(SERVICE, entry)
+        if value is not None and type(value) is not str:
+            raise Refusal("corrupt", "its entry for this vault is no text")
+        return {"value": value}
     if op == "delete":
         if backend.get_password(SERVICE, entry) is not None:
             backend.delete_password(SERVICE, entry)
@@ -231,6 +234,8 @@ def _translated(opened: Callable[[], Backend], request: dict[str, Any]) -> dict[
         raise Refusal("absent", str(error)) from None
     except errors.KeyringError as error:
         raise Refusal("denied", str(error)) from None
+    except UnicodeDecodeError:
+        raise Refusal("corrupt", "its entry for this vault is no text") from None
     except OSError as error:
         raise Refusal(
             "absent", f"the session bus does not answer ({error or type(error).__name__})"
@@ -263,4 +268,9 @@ def child_main() -> None:
         reply = perform(request)
     except Refusal as refusal:
         reply = {"refused": refusal.kind, "why": refusal.why}
+    except Exception as error:  # noqa: BLE001  # the boundary of the process; what a keyring answers has no limits
+        reply = {
+            "refused": "denied",
+            "why": f"it answers in a way that nobody understands ({type(error).__name__})",
+        }
     child.answer(json.dumps(reply).encode())

@@ -14,6 +14,9 @@ KEYS = "keys"
 SESSIONS = "sessions"
 EXPORT = "export"
 
+#: Nobody makes as many changes; a number beyond it is not ours, and would one day be too long to write down.
+_LAST_GENERATION = 2**53
+
 Entries = dict[str, Any]
 
 
@@ -29,6 +32,8 @@ class Document:
     """By name, each a JSON object."""
     identity: str | None = None
     """In an export only: the vault's identity."""
+    definitions: str | None = None
+    """In an export only: `profiles.toml` as it was; None where there was none, or from before exports carried it."""
 
     def __repr__(self) -> str:
         return f"<Document {self.kind} {self.generation}>"
@@ -50,6 +55,8 @@ class Document:
         }
         if self.identity is not None:
             content["identity"] = self.identity
+        if self.definitions is not None:
+            content["definitions"] = self.definitions
         return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
@@ -67,18 +74,20 @@ def decode(data: bytes, kind: str, what: str) -> Document:
             what, f"its version is {version}, and this keyturn knows {VERSION}", "Upgrade keyturn"
         )
     generation, entries, identity = content.get("generation"), content.get("entries"), content.get("identity")
+    definitions = content.get("definitions")
     if not (
         _is_number(version)
         and version == VERSION
         and content.get("kind") == kind
         and _is_number(generation)
-        and generation > 0
+        and 0 < generation <= _LAST_GENERATION
         and isinstance(entries, dict)
         and all(isinstance(entry, dict) for entry in entries.values())
         and (isinstance(identity, str) if kind == EXPORT else identity is None)
+        and (definitions is None or (kind == EXPORT and isinstance(definitions, str)))
     ):
         raise VaultCorrupt(what, f"it opens, but holds no {kind} document", restore_hint())
-    return Document(kind, generation, entries, identity)
+    return Document(kind, generation, entries, identity, definitions)
 
 
 def _is_number(value: Any) -> TypeGuard[int]:

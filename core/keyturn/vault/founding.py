@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.errors import UsageError, VaultCorrupt, VaultExists
+from keyturn.errors import UsageError, VaultCorrupt, VaultExists, WrongPassphrase
 from keyturn.ownfile import sync_dir
 from keyturn.secret import Secret
 from keyturn.vault import age, documents, generations, label, slotting, unseal
@@ -88,7 +88,7 @@ def _put_in_place(building: Path, folder: Path, identity: age.Identity, new: Lab
     """The keyring's entry first, then the rename, which fails if another process was faster."""
     port = slot.keyring if slot.name == KEYRING else None
     if port is not None:
-        port.set(new.entry, identity.reveal())
+        slotting.put_in_keyring(port, new, identity)
     try:
         building.rename(folder)
     except OSError:
@@ -126,22 +126,30 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def write_export(identity: age.Identity, keys: Document, passphrase: Secret) -> bytes:
-    """Identity and keys as one age file that `passphrase` opens. Takes some seconds."""
-    whole = Document(documents.EXPORT, keys.generation, keys.entries, identity.reveal().reveal())
+def write_export(
+    identity: age.Identity, keys: Document, definitions: str | None, passphrase: Secret
+) -> bytes:
+    """Identity, keys and definitions as one age file that `passphrase` opens. Takes some seconds."""
+    whole = Document(documents.EXPORT, keys.generation, keys.entries, identity.reveal().reveal(), definitions)
     return unseal.seal(whole.encode(), passphrase, _EXPORT_NAME)
 
 
-def read_export(exported: bytes, passphrase: Secret) -> tuple[age.Identity, Document]:
-    """What :func:`write_export` wrote: the identity, and the keys as they were.
+def read_export(exported: bytes, passphrase: Secret) -> tuple[age.Identity, Document, str | None]:
+    """What :func:`write_export` wrote: the identity, the keys as they were, and the definitions.
 
     :raises WrongPassphrase: the passphrase does not open it.
     :raises VaultCorrupt: it is no export, or a damaged one.
     :raises VaultNewer: a later keyturn wrote it.
     """
-    plain = unseal.unseal(exported, passphrase, _EXPORT_NAME, unseal.EXPORT_LIMIT)
-    whole = documents.decode(plain, documents.EXPORT, _EXPORT_NAME)
+    try:
+        plain = unseal.unseal(exported, passphrase, _EXPORT_NAME, unseal.EXPORT_LIMIT)
+        whole = documents.decode(plain, documents.EXPORT, _EXPORT_NAME)
+    except VaultCorrupt as error:
+        raise VaultCorrupt(error.what, error.why, _EXPORT_HINT) from None
+    except WrongPassphrase as error:
+        hint = "Give the passphrase that was chosen when it was exported, not the vault's"
+        raise WrongPassphrase(error.what, error.why, hint) from None
     identity = age.Identity.parse(Secret(whole.identity or ""))
     if identity is None:
         raise VaultCorrupt(_EXPORT_NAME, "it holds no identity", _EXPORT_HINT)
-    return identity, Document(documents.KEYS, whole.generation, whole.entries)
+    return identity, Document(documents.KEYS, whole.generation, whole.entries), whole.definitions

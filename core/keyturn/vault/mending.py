@@ -23,6 +23,10 @@ class Restored:
     """The generation that its contents come from."""
     file: str
     """The file that held it."""
+    newest: int
+    """The highest generation that is known to have been there; what came after `origin` is lost."""
+    aside: str | None
+    """Where the damaged `keys.age` was put; None where there was none, or where it was sound but too old."""
 
 
 def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored | None:
@@ -43,28 +47,48 @@ def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored |
         raise VaultCorrupt(generations.FILE, why, "Put a copy of the vault folder back from a backup")
     file, origin = max(readable, key=lambda found: found[1].generation)
     present = folder / generations.FILE
-    before = None
+    before, aside = None, None
     if present in (found for found, _ in readable):
         before = read_regular(present)
     elif present.exists():
-        move_aside(present)
+        aside = move_aside(present).name
     number = max(floor, origin.generation) + 1
     generations.write(folder, identity, Document(documents.KEYS, number, origin.entries), before)
-    return Restored(number, origin.generation, file.name)
+    return Restored(number, origin.generation, file.name, max(floor, origin.generation), aside)
 
 
 def restore_label(folder: Path, identity: age.Identity) -> Label:
-    """Writes `recipient.txt` anew for `identity`, under the vault's lock; the old one is moved aside.
+    """Writes `recipient.txt` anew for `identity`, under the vault's lock, unless it is sound; the old one is moved aside.
 
     :raises WrongPassphrase: no generation of `keys.age` opens by that identity.
+    :raises VaultNewer: a later keyturn wrote it.
     """
     if next(generations.sound(folder, identity), None) is None:
         raise slotting.not_ours()
-    new = _rebuilt(folder, identity)
+    old = None
+    with contextlib.suppress(VaultCorrupt):
+        old = label.read(folder)
+    if old is not None and old.recipient == identity.recipient:
+        new = _without_damaged_slot(folder, old)
+        if new == old:
+            return old
+    else:
+        new = _rebuilt(folder, identity)
     if (folder / label.FILE).exists():
         move_aside(folder / label.FILE)
     put(folder / label.FILE, new.encode())
     return new
+
+
+def _without_damaged_slot(folder: Path, old: Label) -> Label:
+    """`old`, but for a passphrase slot whose file is gone or damaged; a keyring's entry is found by the same id."""
+    if PASSPHRASE not in old.slots:
+        return old
+    try:
+        slotting.read_sealed_identity(folder, old)
+    except VaultCorrupt:
+        return Label(old.recipient, old.vault_id, old.without_slot(PASSPHRASE))
+    return old
 
 
 def _rebuilt(folder: Path, identity: age.Identity) -> Label:

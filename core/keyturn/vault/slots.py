@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from keyturn.errors import KeyringAbsent, KeyringDenied, KeyringLocked, VaultError
+from keyturn.errors import KeyringAbsent, KeyringDenied, KeyringLocked, VaultCorrupt, VaultError
 from keyturn.secret import Secret
 from keyturn.vault import child
 
@@ -23,13 +23,15 @@ MAC_SECONDS = 60.0
 
 _WHAT = "system keyring"
 _WITHOUT = "`keyturn vault unlock` also takes the passphrase or the recovery key"
+_WITHOUT_IT = f"Allow keyturn to use it, then try again; {_WITHOUT}"
 _ERRORS: dict[str, tuple[type[VaultError], str]] = {
     "locked": (
         KeyringLocked,
         f"Unlock it (log in to the desktop, or `gnome-keyring-daemon --unlock`), then try again; {_WITHOUT}",
     ),
-    "denied": (KeyringDenied, f"Allow keyturn to use it, then try again; {_WITHOUT}"),
+    "denied": (KeyringDenied, _WITHOUT_IT),
     "absent": (KeyringAbsent, f"A passphrase does without one; {_WITHOUT}"),
+    "corrupt": (VaultCorrupt, f"Somebody changed it; {_WITHOUT}"),
 }
 
 
@@ -37,7 +39,8 @@ class KeyringPort(Protocol):
     """A keyring that keeps one short secret per entry name.
 
     Every method raises `KeyringAbsent` (there is none that can be trusted), `KeyringLocked` (there is, but closed) or
-    `KeyringDenied` (it, or its owner, said no), and may take seconds.
+    `KeyringDenied` (it, or its owner, said no), and may take seconds; :meth:`get` raises `VaultCorrupt` for an entry that
+    is no text.
     """
 
     def backend(self) -> str:
@@ -97,7 +100,11 @@ class SystemKeyring:
             reply = child.run("keyturn.vault.backends", json.dumps(request).encode(), seconds, kept)
         except child.ChildFailed as failure:
             raise KeyringAbsent(_WHAT, failure.why, _ERRORS["absent"][1]) from None
-        answer: dict[str, Any] = json.loads(reply)
+        try:
+            answer: dict[str, Any] = json.loads(reply)
+        except ValueError:
+            # A library of the desktop that prints what it thinks of its keyring.
+            raise KeyringDenied(_WHAT, "it answers in a way that nobody understands", _WITHOUT_IT) from None
         if "refused" in answer:
             error, hint = _ERRORS[answer["refused"]]
             raise error(_WHAT, answer["why"], hint)

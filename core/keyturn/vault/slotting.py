@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-from keyturn.errors import KeyringAbsent, UsageError, VaultCorrupt, WrongPassphrase
+from keyturn.errors import (
+    KeyringAbsent,
+    KeyringDenied,
+    UsageError,
+    VaultCorrupt,
+    VaultError,
+    WrongPassphrase,
+)
 from keyturn.ownfile import sync_dir
 from keyturn.secret import Secret
 from keyturn.vault import age, generations, label, unseal
@@ -23,6 +31,15 @@ def foreign_label() -> VaultCorrupt:
     )
 
 
+def require_known(current: Label, known_as: str) -> None:
+    """Refuses a `recipient.txt` with another recipient than the vault is known by; empty is anybody.
+
+    :raises VaultCorrupt: it is another one.
+    """
+    if known_as and current.recipient != known_as:
+        raise foreign_label()
+
+
 def require_keyring(port: KeyringPort | None) -> KeyringPort:
     """The port, if there is one.
 
@@ -33,11 +50,11 @@ def require_keyring(port: KeyringPort | None) -> KeyringPort:
     return port
 
 
-def by_keyring(current: Label, port: KeyringPort | None) -> age.Identity:
+def by_keyring(folder: Path, current: Label, port: KeyringPort | None) -> age.Identity:
     """The identity that the keyring holds for this vault.
 
     :raises KeyringAbsent: the vault has no keyring slot, the keyring no entry for it; or another error of the port.
-    :raises VaultCorrupt: the entry is not the identity of `recipient.txt`.
+    :raises VaultCorrupt: the entry is not the identity of `recipient.txt`; the error says which of the two is wrong.
     """
     hint = "Unlock by `keyturn vault unlock` with the passphrase or the recovery key"
     if label.KEYRING not in current.slots:
@@ -45,7 +62,36 @@ def by_keyring(current: Label, port: KeyringPort | None) -> age.Identity:
     found = require_keyring(port).get(current.entry)
     if found is None:
         raise KeyringAbsent("system keyring", "it is open but has no entry for this vault", hint)
-    return _matching(age.Identity.parse(found), current)
+    identity = age.Identity.parse(found)
+    if identity is not None and identity.recipient != current.recipient and not _opens(folder, identity):
+        why = "its entry for this vault holds another identity, which opens nothing here"
+        raise VaultCorrupt("system keyring", why, hint)
+    return _matching(identity, current)
+
+
+def put_in_keyring(port: KeyringPort, current: Label, identity: age.Identity) -> None:
+    """Stores the identity in the keyring, and asks for it back on a connection of its own: what was kept only for as
+    long as one connection, or by a service that is gone a moment later, was not kept.
+
+    :raises KeyringDenied: it gives back something else; or another error of the port. The entry is taken out again.
+    """
+    try:
+        port.set(current.entry, identity.reveal())
+        if port.get(current.entry) == identity.reveal():
+            return
+        raise KeyringDenied(
+            "system keyring",
+            "it did not give back what was stored; nothing rests on it",
+            "Try again, or use a passphrase",
+        )
+    except BaseException:
+        with contextlib.suppress(VaultError):
+            port.delete(current.entry)
+        raise
+
+
+def _opens(folder: Path, identity: age.Identity) -> bool:
+    return next(generations.sound(folder, identity), None) is not None
 
 
 def by_passphrase(folder: Path, current: Label, passphrase: Secret) -> age.Identity:
@@ -73,7 +119,7 @@ def by_recovery_key(folder: Path, current: Label, recovery_key: Secret) -> age.I
     """
     identity = age.identity_from(recovery_key)
     if identity.recipient != current.recipient:
-        if next(generations.sound(folder, identity), None) is not None:
+        if _opens(folder, identity):
             raise foreign_label()
         raise not_ours()
     return identity

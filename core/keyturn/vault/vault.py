@@ -20,21 +20,16 @@ from keyturn.errors import (
 from keyturn.model import VaultState
 from keyturn.ownfile import locked
 from keyturn.secret import Secret
-from keyturn.vault import age, documents, founding, generations, label, mending, slotting
+from keyturn.vault import age, cache, documents, founding, generations, label, mending, slotting
 from keyturn.vault.documents import Document
-from keyturn.vault.files import check_private, move_aside, put, read_regular, sweep, writing
+from keyturn.vault.files import check_private, read_regular, restore_hint, sweep, writing
 from keyturn.vault.label import KEYRING, PASSPHRASE, Label
 from keyturn.vault.mending import Restored
 from keyturn.vault.slots import KeyringPort
 
-SESSIONS_FILE = "sessions.age"
 LOCK_FILE = "lock"
 
 Change = Callable[[dict[str, Any]], None]
-
-
-def _unknown() -> int:
-    return 0
 
 
 class Vault:
@@ -49,7 +44,9 @@ class Vault:
 
     :param folder: the vault's folder, 0700; made by :meth:`create`.
     :param keyring: the system keyring; without it the keyring slot cannot be used.
-    :param expected_generation: gives the highest generation of `keys.age` that the caller knows of.
+    :param expected_generation: gives the highest generation of `keys.age` that the caller knows of, 0 for none.
+    :param expected_recipient: gives the recipient that the caller knows this vault by, empty for none: what is sealed
+        without the identity must not be sealed to whoever replaced `recipient.txt`.
     """
 
     def __init__(
@@ -57,11 +54,13 @@ class Vault:
         folder: Path,
         keyring: KeyringPort | None = None,
         *,
-        expected_generation: Callable[[], int] = _unknown,
+        expected_generation: Callable[[], int] = int,
+        expected_recipient: Callable[[], str] = str,
     ) -> None:
         self.folder = folder
         self._keyring = keyring
         self._expected = expected_generation
+        self._known_as = expected_recipient
         self._guard = threading.RLock()
         self._identity: age.Identity | None = None
         self._seen = 0
@@ -77,26 +76,35 @@ class Vault:
         if not founding.occupied(self.folder):
             return VaultState.ABSENT
         try:
-            current = self._label()
-            start = read_regular(self.folder / generations.FILE)
-            if PASSPHRASE in current.slots:
-                slotting.read_sealed_identity(self.folder, current)
+            current = self._shape()
         except VaultError:
-            return VaultState.BROKEN
-        if start is None or not start.startswith(age.MAGIC):
             return VaultState.BROKEN
         if self._identity is not None:
             return VaultState.OPEN
         return VaultState.CLOSED if KEYRING in current.slots else VaultState.LOCKED
+
+    def check(self) -> None:
+        """Says what is wrong with its files, as far as that shows without opening any.
+
+        :raises VaultError: the fault that makes it `broken`, or a `recipient.txt` that is not the one it is known by.
+        """
+        slotting.require_known(self._shape(), self._known_as())
 
     def slots(self) -> tuple[str, ...]:
         """What opens it besides the recovery key: of `keyring` and `passphrase`."""
         return self._label().slots
 
     def recipient(self) -> str:
-        """What to seal to: `age1…`. From the identity while that is held, else from `recipient.txt`."""
+        """What to seal to: `age1…`. From the identity while that is held, else from `recipient.txt`.
+
+        :raises VaultCorrupt: that names another recipient than the vault is known by.
+        """
         held = self._identity
-        return self._label().recipient if held is None else held.recipient
+        if held is not None:
+            return held.recipient
+        current = self._label()
+        slotting.require_known(current, self._known_as())
+        return current.recipient
 
     # -- opening and closing --------------------------------------------------------------------------------------
 
@@ -116,20 +124,24 @@ class Vault:
 
     def import_export(
         self, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None = None
-    ) -> None:
+    ) -> str | None:
         """Makes this vault from what :meth:`export` gave, with one slot, and leaves it open. Its recovery key is that of
         the vault it came from.
+
+        :returns: the definitions that were exported along, if any.
 
         :raises VaultExists: as :meth:`create`.
         :raises WrongPassphrase: `export_passphrase` does not open it.
         """
-        identity, document = founding.read_export(exported, export_passphrase)
+        identity, document, definitions = founding.read_export(exported, export_passphrase)
         founding.found(self.folder, identity, document, founding.Slot(slot, passphrase, self._keyring))
         self._hold(identity, document.generation)
+        return definitions
 
-    def export(self, passphrase: Secret) -> bytes:
-        """All there is to take elsewhere, identity and keys, as one age file that `passphrase` opens (`age -d`)."""
-        return founding.write_export(self._held(), self._keys(), passphrase)
+    def export(self, passphrase: Secret, definitions: str | None = None) -> bytes:
+        """All there is to take elsewhere, as one age file that `passphrase` opens (`age -d`): identity, keys, and the
+        definitions that go with them."""
+        return founding.write_export(self._held(), self._keys(), definitions, passphrase)
 
     def unlock(self, *, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
         """Holds the identity from now on: by passphrase, by recovery key, or by the keyring if neither is given.
@@ -141,10 +153,12 @@ class Vault:
         current = self._label()
         if recovery_key is not None:
             identity = slotting.by_recovery_key(self.folder, current, recovery_key)
-        elif passphrase is not None:
-            identity = slotting.by_passphrase(self.folder, current, passphrase)
         else:
-            identity = slotting.by_keyring(current, self._keyring)
+            slotting.require_known(current, self._known_as())
+            if passphrase is not None:
+                identity = slotting.by_passphrase(self.folder, current, passphrase)
+            else:
+                identity = slotting.by_keyring(self.folder, current, self._keyring)
         self._hold(identity, 0)
 
     def forget(self) -> None:
@@ -192,12 +206,12 @@ class Vault:
 
     def session(self, name: str) -> dict[str, Any] | None:
         """An entry of `sessions.age`, None if there is none. A damaged cache counts as empty."""
-        entry: dict[str, Any] | None = self._sessions(self._held()).entries.get(name)
+        entry: dict[str, Any] | None = cache.read(self.folder, self._held()).entries.get(name)
         return entry
 
     def session_names(self) -> tuple[str, ...]:
         """The names in `sessions.age`, sorted."""
-        return tuple(sorted(self._sessions(self._held()).entries))
+        return tuple(sorted(cache.read(self.folder, self._held()).entries))
 
     def change_sessions(self, change: Change) -> None:
         """As :meth:`change_keys` for `sessions.age`, a cache without generations: one that cannot be read is moved aside
@@ -206,17 +220,13 @@ class Vault:
         :raises VaultNewer: a later keyturn wrote it.
         """
         identity = self._held()
-        file = self.folder / SESSIONS_FILE
-        with self._writing(SESSIONS_FILE):
-            old = self._sessions(identity)
+        with self._writing(cache.FILE):
+            old = cache.read(self.folder, identity)
             entries = copy.deepcopy(old.entries)
             change(entries)
             if entries == old.entries:
                 return
-            if old.generation == 0 and file.exists():
-                move_aside(file)
-            new = Document(documents.SESSIONS, old.generation + 1, entries)
-            put(file, age.seal(new.encode(), identity.recipient))
+            cache.write(self.folder, identity, old, entries)
 
     def seal(self, data: bytes) -> bytes:
         """`data` as an age file for this vault. Needs no identity."""
@@ -263,7 +273,7 @@ class Vault:
         port = slotting.require_keyring(self._keyring)
         with self._writing(label.FILE):
             current = self._own_label(identity)
-            port.set(current.entry, identity.reveal())
+            slotting.put_in_keyring(port, current, identity)
             slotting.put_label(self.folder, current, slots=current.with_slot(KEYRING))
 
     def remove_slot(self, slot: str) -> None:
@@ -304,8 +314,8 @@ class Vault:
     def restore_label(self, recovery_key: Secret) -> tuple[str, ...]:
         """Writes a damaged or foreign `recipient.txt` anew from the identity, and leaves the vault open.
 
-        The damaged one is moved aside. A passphrase slot stays if its file has the shape of one; the keyring slot has to
-        be added again.
+        The damaged one is moved aside. A passphrase slot stays if its file has the shape of one; a keyring slot stays
+        only if nothing but the passphrase's file was wrong.
 
         :returns: the slots it has now.
         :raises WrongPassphrase: no generation of `keys.age` opens by that recovery key.
@@ -341,6 +351,16 @@ class Vault:
             raise VaultCorrupt(label.FILE, "it is gone", label.HINT)
         return current
 
+    def _shape(self) -> Label:
+        """The label, once every file that the vault rests on looks like what it should be."""
+        current = self._label()
+        start = read_regular(self.folder / generations.FILE)
+        if PASSPHRASE in current.slots:
+            slotting.read_sealed_identity(self.folder, current)
+        if start is None or not start.startswith(age.MAGIC):
+            raise VaultCorrupt(generations.FILE, "it is gone, or no age file", restore_hint())
+        return current
+
     def _own_label(self, identity: age.Identity) -> Label:
         current = self._label()
         if current.recipient != identity.recipient:
@@ -355,17 +375,6 @@ class Vault:
         with self._guard:
             self._seen = max(self._seen, document.generation)
         return document
-
-    def _sessions(self, identity: age.Identity) -> Document:
-        """The cache; generation 0 where there is none that can be read."""
-        try:
-            sealed = read_regular(self.folder / SESSIONS_FILE)
-            if sealed is not None:
-                plain = identity.open(sealed, SESSIONS_FILE)
-                return documents.decode(plain, documents.SESSIONS, SESSIONS_FILE)
-        except VaultCorrupt:
-            pass
-        return Document(documents.SESSIONS, 0, {})
 
     @contextlib.contextmanager
     def _writing(self, what: str) -> Iterator[None]:

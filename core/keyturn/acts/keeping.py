@@ -1,0 +1,179 @@
+"""The vault's beginning, opening, mending and moving, with what the index and the definitions must know of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from keyturn import definitions as defs
+from keyturn import ownfile
+from keyturn.acts.desk import Desk, key_entry
+from keyturn.definitions import Definition
+from keyturn.errors import KeyturnError, VaultCorrupt
+from keyturn.model import VaultState
+from keyturn.secret import Secret
+from keyturn.vault.mending import Restored
+
+
+def begin(desk: Desk, slot: str, passphrase: Secret | None) -> Secret:
+    """Makes the vault and leaves it open in this process.
+
+    :param slot: `keyring` or `passphrase`.
+    :returns: the recovery key, to be shown once.
+    :raises VaultExists: there is one, readable or not.
+    """
+    _forget_another(desk)
+    recovery_key = desk.vault.create(slot, passphrase)
+    _remember(desk)
+    return recovery_key
+
+
+def open_(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) -> None:
+    """Opens the vault in this process: by what is given, else by the system keyring. What it seals to and how far it has come is remembered.
+
+    :raises WrongPassphrase: it is not this vault's.
+    :raises KeyturnError: the keyring is locked, denied or absent, or the vault is unreadable.
+    """
+    desk.vault.unlock(passphrase=passphrase, recovery_key=recovery_key)
+    generation, recipient = desk.vault.generation(), desk.vault.recipient()
+    known = desk.index.load()
+    if known.vault_recipient != recipient or known.vault_generation < generation:
+        desk.note(
+            lambda index: replace(
+                index, vault_recipient=recipient, vault_generation=max(index.vault_generation, generation)
+            )
+        )
+
+
+def restore(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) -> tuple[str, ...]:
+    """Goes back to the newest state of a damaged vault that can be read, and closes it.
+
+    :returns: what was done and what is lost, in lines for a person.
+    :raises VaultCorrupt: nothing is left that can be read.
+    """
+    vault = desk.vault
+    before = vault.slots() if vault.state() is not VaultState.BROKEN else None
+    if recovery_key is None:
+        vault.unlock(passphrase=passphrase)
+    else:
+        _open_by_recovery_key(desk, recovery_key)
+    restored = vault.restore_newest_good()
+    _remember(desk)
+    told = ("The newest state of the keys was sound.",) if restored is None else _told(desk, restored)
+    if not vault.slots():
+        told += (
+            "Only the recovery key opens the vault now. Set a passphrase by: keyturn vault reset-passphrase",
+        )
+    elif before is None or vault.slots() != before:
+        told += (f"The vault is opened by: {', '.join(vault.slots())}, and the recovery key.",)
+    vault.forget()
+    return told
+
+
+def _open_by_recovery_key(desk: Desk, recovery_key: Secret) -> None:
+    """Opens the vault, mending `recipient.txt` where that is what is wrong. A later keyturn's is left alone."""
+    if desk.vault.state() is not VaultState.BROKEN:
+        try:
+            desk.vault.unlock(recovery_key=recovery_key)
+        except VaultCorrupt:
+            pass
+        else:
+            return
+    desk.vault.restore_label(recovery_key)
+
+
+def _told(desk: Desk, restored: Restored) -> tuple[str, ...]:
+    lost = restored.newest - restored.origin
+    changes = "the last change" if lost < 1 else "1 change" if lost == 1 else f"{lost} changes"
+    told = [
+        f"Restored what {restored.file} holds, generation {restored.origin}; it is now {restored.generation}."
+    ]
+    if restored.aside is not None:
+        told.append(f"The damaged file is kept as {restored.aside}.")
+    if lost > 0 or restored.aside is not None:
+        told.append(f"Lost: {changes} of the keys made after that, as far as this machine knows.")
+    missing = _without_key(desk)
+    if missing:
+        told.append(
+            f"Not in the vault any more: the key of {', '.join(missing)}. If a copy is nowhere else, make a new key at AWS."
+        )
+    return tuple(told)
+
+
+def _without_key(desk: Desk) -> list[str]:
+    """Managed profiles whose long-term key the vault does not hold."""
+    try:
+        managed = defs.load(desk.places.profiles_file)
+    except KeyturnError:
+        return []
+    held = set(desk.vault.key_names())
+    return sorted(name for name, one in managed.items() if one.key and key_entry(one.key) not in held)
+
+
+def export(desk: Desk, passphrase: Secret) -> bytes:
+    """Everything that a second home needs, sealed by `passphrase`: identity, keys, and `profiles.toml`.
+
+    :raises KeyturnError: the vault is closed, or `profiles.toml` cannot be read.
+    """
+    with ownfile.in_words("reading the definitions"):
+        content = ownfile.read(desk.places.profiles_file)
+    defs.decode(content, str(desk.places.profiles_file))
+    return desk.vault.export(passphrase, None if content is None else content.decode("utf-8"))
+
+
+def import_(
+    desk: Desk, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None
+) -> tuple[str, ...]:
+    """Makes the vault from an export, takes over the definitions that are not here yet, and closes it.
+
+    :returns: what was taken over and what was not, in lines for a person.
+    :raises KeyturnError: as of :meth:`keyturn.vault.vault.Vault.import_export`; nothing is there then.
+    """
+    defs.load(desk.places.profiles_file)
+    _forget_another(desk)
+    carried = desk.vault.import_export(exported, export_passphrase, slot, passphrase)
+    _remember(desk)
+    desk.vault.forget()
+    desk.note(lambda index: replace(index, recovery_key_seen=True))
+    return _take_over(desk, carried)
+
+
+def _take_over(desk: Desk, carried: str | None) -> tuple[str, ...]:
+    """Adds the definitions of an export. One that is here already stays as it is."""
+    if carried is None:
+        return ()
+    try:
+        table = defs.decode(carried.encode("utf-8", "replace"), "the export's profiles.toml")
+    except KeyturnError as error:
+        return (f"The keys are here, the definitions are not: {error.line()}",)
+    added: list[str] = []
+    kept: list[str] = []
+
+    def edit(here: dict[str, Definition]) -> None:
+        for name, one in table.items():
+            if name not in here:
+                here[name] = one
+                added.append(name)
+            elif here[name] != one:
+                kept.append(name)
+
+    if table:
+        with desk.exclusive():
+            defs.change(desk.places.profiles_file, edit)
+    told = [f"Managed here too: {', '.join(added)}."] if added else []
+    if kept:
+        told.append(f"Defined here already, in another way, and left so: {', '.join(kept)}.")
+    return tuple(told)
+
+
+def _forget_another(desk: Desk) -> None:
+    """Where there is no vault, what is remembered of one that was there before does not hold for the next."""
+    if desk.vault.state() is VaultState.ABSENT:
+        desk.index.change(
+            lambda index: replace(index, vault_generation=0, vault_recipient="", recovery_key_seen=False)
+        )
+
+
+def _remember(desk: Desk) -> None:
+    """Notes the generation and the recipient of the vault that is open in this process."""
+    generation, recipient = desk.vault.generation(), desk.vault.recipient()
+    desk.index.change(lambda index: replace(index, vault_generation=generation, vault_recipient=recipient))
