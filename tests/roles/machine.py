@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from keyturn.text import iso
-from keyturn_sandbox.world import Session
+from keyturn_sandbox.principals import Session
 
 ROLE = "instance-role"
 TOKEN = "imds-token"

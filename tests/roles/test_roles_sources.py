@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from keyturn_sandbox.world import AccessKey
+from keyturn_sandbox.principals import AccessKey
 from tests.roles.machine import serving
 from tests.whole.person import BIN, Person
 
