@@ -9,6 +9,7 @@ import pytest
 
 #: Where the Debian package has another name than the program.
 _PACKAGES = {
+    "dbus-daemon": "dbus",
     "dbus-run-session": "dbus",
     "gnome-keyring-daemon": "gnome-keyring",
     "secret-tool": "libsecret-tools",

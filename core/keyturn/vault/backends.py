@@ -60,7 +60,10 @@ def _secret_service() -> Backend:
         appid = APP_ID
 
         def get_preferred_collection(self) -> Any:
-            bus = secretstorage.dbus_init()
+            try:
+                bus = secretstorage.dbus_init()
+            except (RuntimeError, ValueError):
+                raise Refusal("absent", "DBUS_SESSION_BUS_ADDRESS leads to no session bus") from None
             try:
                 if not secretstorage.check_service_availability(bus):
                     raise Refusal("absent", "no Secret Service runs on the session bus")
@@ -245,7 +248,12 @@ def _translated(opened: Callable[[], Backend], request: dict[str, Any]) -> dict[
 
 
 #: By the name of the class in `secretstorage`; all other errors of the service mean that it refused.
-_KINDS = {"LockedException": "locked", "SecretServiceNotAvailableException": "absent"}
+_KINDS = {
+    "LockedException": "locked",
+    "SecretServiceNotAvailableException": "absent",
+    # Somebody else took the keyring or the entry away between two of our questions.
+    "ItemNotFoundException": "absent",
+}
 
 
 def _secret_service_errors() -> tuple[type[Exception], ...]:
