@@ -94,6 +94,29 @@ def test_the_child_is_killed_at_its_limit(monkeypatch: pytest.MonkeyPatch, seale
     assert not isinstance(caught.value, WrongPassphrase)
 
 
+@pytest.mark.parametrize("refusals", [1, 150])
+def test_a_machine_that_is_busy_for_a_moment_opens_it(
+    monkeypatch: pytest.MonkeyPatch, guarded: Sample, refusals: int
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    monkeypatch.setattr(unseal, "__name__", "busy_child")
+    monkeypatch.setattr(child, "library_paths", lambda: {"LD_LIBRARY_PATH": str(refusals)})
+    data = (guarded.folder / "identity.age").read_bytes()
+    assert unseal.unseal(data, Secret(PASSPHRASE), "identity.age").startswith(b"AGE-SECRET-KEY-1")
+
+
+def test_a_machine_that_stays_busy_is_neither_damage_nor_a_wrong_passphrase(
+    monkeypatch: pytest.MonkeyPatch, guarded: Sample
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    monkeypatch.setattr(unseal, "__name__", "busy_child")
+    monkeypatch.setattr(child, "library_paths", lambda: {"LD_LIBRARY_PATH": "100000"})
+    data = (guarded.folder / "identity.age").read_bytes()
+    with pytest.raises(VaultError, match="too busy") as caught:
+        unseal.unseal(data, Secret(PASSPHRASE), "identity.age")
+    assert type(caught.value) is VaultError
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS has neither the flag nor the limit")
 def test_the_child_is_closed_to_others_and_held_to_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Any
 
 from keyturn.errors import UsageError, VaultCorrupt, VaultError, WrongPassphrase
 from keyturn.secret import Secret
@@ -37,7 +38,10 @@ _SHORTEST_BODY = 32
 _RESET = "Open the vault with the recovery key, and set a passphrase by `keyturn vault reset-passphrase`"
 
 _SEAL, _OPEN = b"S", b"O"
-_DONE, _WRONG, _DAMAGED = b"+", b"-", b"!"
+_DONE, _WRONG, _DAMAGED, _BUSY = b"+", b"-", b"!", b"~"
+#: The library measures this machine before it opens a file, and refuses what would take it sixteen times as long as it
+#: likes. Beside other work the measure is short, and another one says something else.
+_MEASURES = 200
 
 
 def check_header(data: bytes, what: str, limit: int) -> None:
@@ -79,7 +83,7 @@ def unseal(data: bytes, passphrase: Secret, what: str, limit: int = IDENTITY_LIM
 
     :raises VaultCorrupt: by :func:`check_header`, or the contents are damaged though the passphrase is right.
     :raises WrongPassphrase: it does not open the file.
-    :raises VaultError: the work could not be done within its limits.
+    :raises VaultError: the work could not be done within its limits, or the machine is too busy for it.
     """
     check_header(data, what, limit)
     for form in _forms(passphrase):
@@ -88,6 +92,11 @@ def unseal(data: bytes, passphrase: Secret, what: str, limit: int = IDENTITY_LIM
             return plain
         if status == _DAMAGED:
             raise VaultCorrupt(what, "it is damaged", _RESET)
+        if status == _BUSY:
+            why = "this machine is too busy, or too slow, for the work that it takes"
+            raise VaultError(
+                f"the passphrase of {what}", why, "Try again; the recovery key opens the vault without this"
+            )
     raise WrongPassphrase(what, "the passphrase does not open it", "Try again, or use the recovery key")
 
 
@@ -124,10 +133,26 @@ def child_main() -> None:
     if op == _SEAL:
         child.answer(_DONE + pyrage.passphrase.encrypt(data, passphrase))
         return
-    try:
-        plain = pyrage.passphrase.decrypt(data, passphrase)
-    except pyrage.DecryptError as error:
-        # The file key did not open: age's words for a wrong passphrase. Any other is about what comes after it.
-        child.answer(_WRONG if str(error) == "Decryption failed" else _DAMAGED)
-    else:
-        child.answer(_DONE + plain)
+    child.answer(_opened(pyrage, data, passphrase))
+
+
+def _opened(pyrage: Any, data: bytes, passphrase: str) -> bytes:
+    status = _BUSY
+    for _ in range(_MEASURES):
+        try:
+            plain: bytes = pyrage.passphrase.decrypt(data, passphrase)
+        except pyrage.DecryptError as error:
+            status = _reason(str(error))
+            if status != _BUSY:
+                return status
+        else:
+            return _DONE + plain
+    return status
+
+
+def _reason(said: str) -> bytes:
+    """What the library means. A file key that does not open is a wrong passphrase; all but that, and the refusal to
+    begin, is about what comes after it."""
+    if said == "Decryption failed":
+        return _WRONG
+    return _BUSY if said.startswith("Excessive work parameter") else _DAMAGED
