@@ -48,7 +48,8 @@ class Flow:
         }
         self.search.add("passphrase", self.passphrase)
         for device in self.sandbox.state.devices():
-            self.search.add(f"MFA seed of {device.serial}", device.seed.reveal())
+            if device.seed is not None:
+                self.search.add(f"MFA seed of {device.serial}", device.seed.reveal())
         self.learn()
 
     def learn(self) -> None:

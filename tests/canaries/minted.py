@@ -19,8 +19,8 @@ def minted() -> Iterator[list[Secret]]:
         made.append(before[0](self))
         return made[-1]
 
-    def session_token(self: Forge) -> Secret:
-        made.append(before[1](self))
+    def session_token(self: Forge, least: int = 0) -> Secret:
+        made.append(before[1](self, least))
         return made[-1]
 
     Forge.secret, Forge.session_token = secret, session_token  # type: ignore[method-assign]  # listened to, not changed

@@ -68,12 +68,12 @@ def reads_by_vm(pid: int) -> bool:
     here = ctypes.create_string_buffer(8)
     local, remote = Part(ctypes.cast(here, ctypes.c_void_p), 8), Part(0x400000, 8)
     done = LIBC.process_vm_readv(pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
-    return done >= 0 or ctypes.get_errno() == 14
+    return bool(done >= 0 or ctypes.get_errno() == 14)
 
 
 def takes_descriptor(pid: int) -> bool:
     pidfd = LIBC.syscall(PIDFD_OPEN, pid, 0)
-    return pidfd >= 0 and LIBC.syscall(PIDFD_GETFD, pidfd, 0, 0) >= 0
+    return bool(pidfd >= 0 and LIBC.syscall(PIDFD_GETFD, pidfd, 0, 0) >= 0)
 
 
 def kills(pid: int) -> bool:
