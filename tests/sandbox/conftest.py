@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from keyturn_sandbox import AccessKey, Sandbox, Session
+
+CONNECTED = 24
+"""Clients that may keep a connection open; the sandbox serves 64 at once."""
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,16 @@ def boto() -> boto3.Session:
 def client(sandbox: Sandbox, boto: boto3.Session) -> Callable[..., Any]:
     """`client("sts", key_or_session)`: a boto3 client that signs with it and does not retry."""
 
-    @cache
-    def make(service: str, key_id: str, secret: str, token: str | None, region: str) -> Any:
+    made: dict[tuple[str, str, str, str | None, str], Any] = {}
+
+    def make(*key: Any) -> Any:
+        """The client for `key`; those that were used longest ago let go of their connections."""
+        made[key] = made.pop(key, None) or new(*key)
+        for old in list(made.values())[:-CONNECTED]:
+            old.close()
+        return made[key]
+
+    def new(service: str, key_id: str, secret: str, token: str | None, region: str) -> Any:
         return boto.client(
             service,  # type: ignore[call-overload]  # the stubs know services by literal names only
             region_name=region,

@@ -1,0 +1,160 @@
+"""What a fact is asked with: new people in a sandbox, real AWS clients, and AWS's own way of saying no."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from keyturn_sandbox import AccessKey, Role, Sandbox, Session, User
+
+Statement = Mapping[str, object]
+ALL: Statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+
+
+@dataclass(frozen=True, slots=True)
+class No:
+    """A refusal."""
+
+    code: str
+    status: int
+    message: str
+
+
+@dataclass(slots=True)
+class Bench:
+    """A sandbox to ask; every user it makes has an account of its own unless one is given."""
+
+    sandbox: Sandbox
+    client: Callable[..., Any]
+    _numbers: count[int] = field(default_factory=lambda: count(1))
+
+    def user(self, *policies: Statement, **more: Any) -> User:
+        """A user with one key and, if any are given, with these identity policies."""
+        number = next(self._numbers)
+        account = more.pop("account", f"6{number:011d}")
+        name = more.pop("name", f"user-{number}")
+        user = self.sandbox.state.add_user(account, name, policies=policies or None, **more)
+        self.sandbox.state.add_key(user)
+        return user
+
+    def root(self) -> User:
+        return self.user(name="")
+
+    def role(self, trusted: User | Role, *, actions: object = "sts:*", **more: Any) -> Role:
+        """A role in the account of `trusted` which names it."""
+        conditions = more.pop("conditions", {})
+        account = more.pop("account", trusted.account)
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"AWS": trusted.arn},
+            "Action": actions,
+            "Condition": conditions,
+        }
+        return self.sandbox.state.add_role(
+            account, f"Role{next(self._numbers)}", [trust], partition=trusted.partition, **more
+        )
+
+    def sts(self, who: Any, region: str = "eu-west-1") -> Any:
+        return self.client("sts", self._signer(who), region=region)
+
+    def iam(self, who: Any) -> Any:
+        return self.client("iam", self._signer(who))
+
+    def _signer(self, who: Any) -> AccessKey | Session | Mapping[str, str]:
+        signer: AccessKey | Session | Mapping[str, str] = who.keys[0] if isinstance(who, User) else who
+        return signer
+
+    def session(self, who: User, **more: Any) -> dict[str, str]:
+        """Credentials of GetSessionToken."""
+        credentials: dict[str, str] = self.sts(who).get_session_token(**more)["Credentials"]
+        return credentials
+
+    def taken(self, who: Any, role: Role, **more: Any) -> dict[str, str]:
+        """Credentials of AssumeRole."""
+        return self.assume(who, role, **more)["Credentials"]  # type: ignore[no-any-return]  # the stubs end here
+
+    def assume(self, who: Any, role: Role, **more: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self.sts(who).assume_role(RoleArn=role.arn, RoleSessionName="fact", **more)
+        return answer
+
+    def federated(self, who: User, **more: Any) -> dict[str, str]:
+        """Credentials of GetFederationToken."""
+        credentials: dict[str, str] = self.sts(who).get_federation_token(Name="guest", **more)["Credentials"]
+        return credentials
+
+    def mfa(self, user: User) -> dict[str, str]:
+        """Serial number and a code that nobody has used, of a device that `user` has or gets."""
+        if not user.devices:
+            self.sandbox.add_device(user, f"{user.name or 'root'}-{user.account}")
+        self.sandbox.move_clock(30)
+        serial = user.devices[0].serial
+        return {"SerialNumber": serial, "TokenCode": self.sandbox.totp(serial)}
+
+    def life(self, answer: Mapping[str, Any]) -> int:
+        """How long the credentials of an answer live, to the next ten seconds."""
+        expires: datetime = answer["Credentials"]["Expiration"]
+        return round((expires - self.sandbox.now()).total_seconds() / 10) * 10
+
+
+def no(call: Callable[..., Any], *given: Any, **parameters: Any) -> No:
+    """How `call` is refused; its answer must have the shape of AWS's."""
+    try:
+        call(*given, **parameters)
+    except ClientError as error:
+        answer = error.response
+        assert len(answer["ResponseMetadata"]["RequestId"]) == 36
+        assert answer["Error"].get("Type") == "Sender"
+        return No(
+            answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Message"]
+        )
+    raise AssertionError("it was not refused")
+
+
+def invalid(call: Callable[..., Any], **parameters: Any) -> bool:
+    """Whether a call is refused as one with an unknown token is."""
+    return no(call, **parameters) == No(
+        "InvalidClientTokenId", 403, "The security token included in the request is invalid."
+    )
+
+
+def denied(call: Callable[..., Any], **parameters: Any) -> str:
+    """The text of an AccessDenied."""
+    found = no(call, **parameters)
+    assert (found.code, found.status) == ("AccessDenied", 403)
+    return found.message
+
+
+def unfit(call: Callable[..., Any], **parameters: Any) -> str:
+    """The text of a ValidationError."""
+    found = no(call, **parameters)
+    assert (found.code, found.status) == ("ValidationError", 400)
+    return found.message
+
+
+def document(statements: Sequence[Statement]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+@dataclass(slots=True)
+class Facts:
+    """A table of facts: the words of the fact, and what asks for it."""
+
+    section: str
+    rows: dict[str, Callable[[Bench], None]] = field(default_factory=dict)
+
+    def __call__(self, words: str) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
+        """Enter the decorated function under `words`."""
+
+        def enter(ask: Callable[[Bench], None]) -> Callable[[Bench], None]:
+            row = f"{self.section}: {words}"
+            assert row not in self.rows, f"twice in the table: {row}"
+            self.rows[row] = ask
+            return ask
+
+        return enter

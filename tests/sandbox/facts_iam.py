@@ -1,0 +1,476 @@
+"""The facts about keys and their rotation, one row each, in their own words."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from keyturn_sandbox import User
+from tests.sandbox.bench import ALL, Bench, Facts, No, Statement, denied, invalid, no, unfit
+
+facts = Facts("5")
+
+QUOTA = No("LimitExceeded", 409, "Cannot exceed quota for AccessKeysPerUser: 2")
+NEEDS_NAME = "Must specify userName when calling with non-User credentials"
+NO_MFA = "with an explicit deny in an identity-based policy"
+
+
+def gone(key_id: str) -> No:
+    return No("NoSuchEntity", 404, f"The Access Key with id {key_id} cannot be found.")
+
+
+def self_rotation(path: str = "") -> tuple[Statement, ...]:
+    """The minimal policy, to the letter."""
+    return (
+        {
+            "Sid": "AllowManageOwnAccessKeys",
+            "Effect": "Allow",
+            "Action": [
+                "iam:CreateAccessKey",
+                "iam:DeleteAccessKey",
+                "iam:UpdateAccessKey",
+                "iam:ListAccessKeys",
+                "iam:GetAccessKeyLastUsed",
+                "iam:GetUser",
+            ],
+            "Resource": f"arn:aws:iam::*:user/{path}${{aws:username}}",
+        },
+        {
+            "Sid": "AllowListOwnMFA",
+            "Effect": "Allow",
+            "Action": ["iam:ListMFADevices"],
+            "Resource": f"arn:aws:iam::*:user/{path}${{aws:username}}",
+        },
+        {
+            "Sid": "DenyAllExceptListedIfNoMFA",
+            "Effect": "Deny",
+            "NotAction": ["iam:ListMFADevices", "iam:GetUser", "sts:GetSessionToken"],
+            "Resource": "*",
+            "Condition": {"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}},
+        },
+    )
+
+
+@contextmanager
+def spreading(b: Bench, *, propagation: int = 0, flapping: int = 0) -> Iterator[None]:
+    """Changes made meanwhile take their time."""
+    state = b.sandbox.state
+    state.propagation, state.flapping = timedelta(seconds=propagation), timedelta(seconds=flapping)
+    try:
+        yield
+    finally:
+        state.propagation = state.flapping = timedelta(0)
+
+
+@facts('Max 2 access keys per user (LimitExceeded 409 "Cannot exceed quota for AccessKeysPerUser: 2")')
+def _(b: Bench) -> None:
+    iam = b.iam(b.user())
+    assert iam.create_access_key()
+    assert no(iam.create_access_key) == QUOTA
+
+
+@facts("inactive keys count")
+def _(b: Bench) -> None:
+    user = b.user()
+    iam = b.iam(user)
+    new = iam.create_access_key()["AccessKey"]["AccessKeyId"]
+    iam.update_access_key(AccessKeyId=new, Status="Inactive")
+    assert no(iam.create_access_key) == QUOTA
+    iam.delete_access_key(AccessKeyId=new)
+    assert iam.create_access_key()
+
+
+@facts("Create/Update/List/DeleteAccessKey infer UserName from the signing key")
+def _(b: Bench) -> None:
+    user = b.user()
+    iam = b.iam(user)
+    made = iam.create_access_key()["AccessKey"]
+    assert made["UserName"] == user.name
+    assert len(iam.list_access_keys()["AccessKeyMetadata"]) == 2
+    assert iam.update_access_key(AccessKeyId=made["AccessKeyId"], Status="Inactive")
+    assert iam.delete_access_key(AccessKeyId=made["AccessKeyId"])
+    assert len(user.keys) == 1
+
+
+@facts('"If a temporary access key is used, then UserName is required"')
+def _(b: Bench) -> None:
+    user = b.user(iam_admin=True)
+    key = user.keys[0].key_id
+    role = b.role(user, iam_admin=True)
+    for who in (b.session(user, **b.mfa(user)), b.taken(user, role)):
+        iam = b.iam(who)
+        calls: tuple[tuple[Any, dict[str, str]], ...] = (
+            (iam.create_access_key, {}),
+            (iam.list_access_keys, {}),
+            (iam.update_access_key, {"AccessKeyId": key, "Status": "Active"}),
+            (iam.delete_access_key, {"AccessKeyId": key}),
+        )
+        for call, more in calls:
+            assert unfit(call, **more) == NEEDS_NAME
+        assert iam.list_access_keys(UserName=user.name)["AccessKeyMetadata"]
+        assert iam.update_access_key(AccessKeyId=key, Status="Active", UserName=user.name)
+
+
+@facts("always pass UserName (from GetCallerIdentity Arn `...:user/path/NAME`, last path segment)")
+def _(b: Bench) -> None:
+    user = b.user(path="/division/team/")
+    arn = b.sts(user).get_caller_identity()["Arn"]
+    assert arn.endswith(f":user/division/team/{user.name}")
+    assert b.iam(user).list_access_keys(UserName=arn.rsplit("/", 1)[-1])["AccessKeyMetadata"]
+
+
+@facts("Secret is returned once. CreateDate in ListAccessKeys is the only age source")
+def _(b: Bench) -> None:
+    user = b.user()
+    iam = b.iam(user)
+    made = iam.create_access_key()["AccessKey"]
+    assert len(made["SecretAccessKey"]) == 40
+    listed = iam.list_access_keys()["AccessKeyMetadata"]
+    assert all(set(one) == {"UserName", "AccessKeyId", "Status", "CreateDate"} for one in listed)
+    assert listed[1]["CreateDate"] == made["CreateDate"]
+    assert made["SecretAccessKey"] not in repr(listed)
+
+
+@facts("Status enum now Active/Inactive/Expired (handle a third value)")
+def _(b: Bench) -> None:
+    user = b.user()
+    other = b.sandbox.state.add_key(user, status="Expired")
+    iam = b.iam(user)
+    assert [one["Status"] for one in iam.list_access_keys()["AccessKeyMetadata"]] == ["Active", "Expired"]
+    assert invalid(b.sts(other).get_caller_identity)
+    assert "enum value set" in unfit(iam.update_access_key, AccessKeyId=user.keys[0].key_id, Status="Expired")
+    assert unfit(iam.update_access_key, AccessKeyId=other.key_id, Status="Active")
+    assert iam.delete_access_key(AccessKeyId=other.key_id)
+
+
+@facts("GetAccessKeyLastUsed: no LastUsedDate when never used; ServiceName/Region = N/A")
+def _(b: Bench) -> None:
+    user = b.user()
+    iam = b.iam(user)
+    made = iam.create_access_key()["AccessKey"]["AccessKeyId"]
+    assert iam.get_access_key_last_used(AccessKeyId=made)["AccessKeyLastUsed"] == {
+        "ServiceName": "N/A",
+        "Region": "N/A",
+    }
+    b.sts(user, "eu-north-1").get_caller_identity()
+    told = iam.get_access_key_last_used(AccessKeyId=user.keys[0].key_id)
+    assert told["UserName"] == user.name
+    assert "LastUsedDate" in told["AccessKeyLastUsed"]
+
+
+@facts("GetAccessKeyLastUsed: reporting lags (up to hours; treat as hint)")
+def _(b: Bench) -> None:
+    user = b.user()
+    key = b.iam(user).create_access_key()["AccessKey"]
+    b.sandbox.state.use_lag = timedelta(hours=2)
+    try:
+        b.sts(key, "eu-north-1").get_caller_identity()
+
+        def told() -> str:
+            found = b.iam(user).get_access_key_last_used(AccessKeyId=key["AccessKeyId"])
+            return str(found["AccessKeyLastUsed"]["Region"])
+
+        assert told() == "N/A"
+        b.sandbox.move_clock(7000)
+        b.sts(key, "eu-west-3").get_caller_identity()
+        assert told() == "N/A"
+        b.sandbox.move_clock(300)
+        assert told() == "eu-north-1"
+        b.sandbox.move_clock(7000)
+        assert told() == "eu-west-3"
+    finally:
+        b.sandbox.state.use_lag = timedelta(0)
+
+
+@facts("IAM calls with GetSessionToken creds need MFA in that session, otherwise IAM refuses")
+def _(b: Bench) -> None:
+    user = b.user(iam_admin=True)
+    plain, proven = b.iam(b.session(user)), b.iam(b.session(user, **b.mfa(user)))
+    key = user.keys[0].key_id
+    for name, more in (
+        ("get_user", {}),
+        ("list_mfa_devices", {}),
+        ("list_access_keys", {"UserName": user.name}),
+        ("get_access_key_last_used", {"AccessKeyId": key}),
+        ("update_access_key", {"UserName": user.name, "AccessKeyId": key, "Status": "Active"}),
+    ):
+        assert invalid(getattr(plain, name), **more)
+        assert getattr(proven, name)(**more)
+
+
+@facts("GetFederationToken creds can never call IAM")
+def _(b: Bench) -> None:
+    assert invalid(b.iam(b.federated(b.user(ALL), PolicyArns=[ADMIN])).get_user)
+
+
+ADMIN = {"arn": "arn:aws:iam::aws:policy/AdministratorAccess"}
+
+
+@facts("During propagation answers may flap between success and InvalidClientTokenId, then settle")
+def _(b: Bench) -> None:
+    user = b.user()
+    with spreading(b, propagation=10, flapping=15):
+        made = b.iam(user).create_access_key()["AccessKey"]
+    sts = b.sts(made)
+
+    def known() -> bool:
+        try:
+            return bool(sts.get_caller_identity())
+        except sts.exceptions.ClientError:
+            return False
+
+    assert [known() for _ in range(4)] == [False] * 4
+    b.sandbox.move_clock(12)
+    seen = [known() for _ in range(16)]
+    assert 3 <= sum(seen) <= 13
+    assert seen[:2] == [False, True]
+    b.sandbox.move_clock(15)
+    assert all(known() for _ in range(8))
+
+
+@facts("eventually consistent: a key that was switched off or deleted may work a little longer")
+def _(b: Bench) -> None:
+    user = b.user()
+    second = b.sandbox.state.add_key(user)
+    for change in ("Inactive", "deleted"):
+        with spreading(b, propagation=10, flapping=10):
+            if change == "Inactive":
+                b.iam(user).update_access_key(AccessKeyId=second.key_id, Status="Inactive")
+            else:
+                b.sandbox.state.set_status(second, "Active")
+                second.change = None
+                b.iam(user).delete_access_key(AccessKeyId=second.key_id)
+        assert b.sts(second).get_caller_identity()
+        b.sandbox.move_clock(21)
+        assert invalid(b.sts(second).get_caller_identity)
+
+
+@facts("eventually consistent: a listing may miss a new key and show a deleted one")
+def _(b: Bench) -> None:
+    user = b.user()
+    iam = b.iam(user)
+
+    def listed() -> int:
+        return len(iam.list_access_keys()["AccessKeyMetadata"])
+
+    with spreading(b, flapping=20):
+        made = iam.create_access_key()["AccessKey"]["AccessKeyId"]
+    assert {listed() for _ in range(12)} == {1, 2}
+    assert no(iam.create_access_key) == QUOTA
+    b.sandbox.move_clock(21)
+    assert listed() == 2
+    with spreading(b, flapping=20):
+        iam.delete_access_key(AccessKeyId=made)
+    assert {listed() for _ in range(12)} == {1, 2}
+    assert no(iam.delete_access_key, AccessKeyId=made) == gone(made)
+    b.sandbox.move_clock(21)
+    assert listed() == 1
+
+
+@facts("eventually consistent: policies too")
+def _(b: Bench) -> None:
+    user = b.user()
+    role = b.role(user)
+    trust = role.trust
+    with spreading(b, propagation=10, flapping=10):
+        b.sandbox.state.set_policies(user, [])
+        b.sandbox.state.set_trust(role, [])
+    call = {"RoleArn": role.arn, "RoleSessionName": "fact"}
+    assert b.iam(user).get_user()
+    assert b.assume(user, role)
+    b.sandbox.move_clock(21)
+    assert denied(b.iam(user).get_user)
+    assert denied(b.sts(user).assume_role, **call)
+    b.sandbox.state.set_trust(role, trust)
+    assert b.assume(user, role)
+
+
+@facts("procedure: create, verify, UpdateAccessKey old -> Inactive using the new key, reactivate, delete")
+def _(b: Bench) -> None:
+    user = b.user()
+    old = user.keys[0].key_id
+    made = b.iam(user).create_access_key()["AccessKey"]
+    assert b.sts(made).get_caller_identity()["Arn"] == user.arn
+    iam = b.iam(made)
+    iam.update_access_key(AccessKeyId=old, Status="Inactive", UserName=user.name)
+    assert invalid(
+        b.sts({"AccessKeyId": old, "SecretAccessKey": user.keys[0].secret.reveal()}).get_caller_identity
+    )
+    for _ in range(2):
+        iam.update_access_key(AccessKeyId=old, Status="Active")
+    assert b.sts(user).get_caller_identity()
+    iam.update_access_key(AccessKeyId=old, Status="Inactive")
+    iam.delete_access_key(AccessKeyId=old)
+    for call, more in ((iam.delete_access_key, {}), (iam.update_access_key, {"Status": "Active"})):
+        assert no(call, AccessKeyId=old, **more) == gone(old)
+    assert no(iam.get_access_key_last_used, AccessKeyId=old) == gone(old)
+
+
+@facts("UpdateAccessKey to the status that a key has changes nothing, and spreads nothing")
+def _(b: Bench) -> None:
+    user = b.user()
+    key = user.keys[0].key_id
+    with spreading(b, propagation=10, flapping=10):
+        for _ in range(3):
+            assert b.iam(user).update_access_key(AccessKeyId=key, Status="Active")
+    assert b.sts(user).get_caller_identity()
+
+
+@facts(
+    "botocore retries by itself: a lost reply to CreateAccessKey asks again; total_max_attempts 1 does not"
+)
+def _(b: Bench) -> None:
+    for config, asked in ((Config(), 2), (Config(retries={"total_max_attempts": 1}), 1)):
+        user = b.user()
+        key = user.keys[0]
+        iam = boto3.client(
+            "iam",
+            region_name="us-east-1",
+            endpoint_url=b.sandbox.url,
+            aws_access_key_id=key.key_id,
+            aws_secret_access_key=key.secret.reveal(),
+            config=config.merge(Config(proxies={})),
+        )
+        b.sandbox.faults.lose_answer("CreateAccessKey")
+        b.sandbox.calls.clear()
+        with suppress(BotoCoreError, iam.exceptions.ClientError):
+            iam.create_access_key()
+        assert [call.action for call in b.sandbox.calls] == ["CreateAccessKey"] * asked
+        assert len(user.keys) == 2
+        assert len(b.iam(user).list_access_keys()["AccessKeyMetadata"]) == 2
+
+
+@facts("never delete with the old key signing its own deletion: after deletion the signer is gone")
+def _(b: Bench) -> None:
+    user = b.user()
+    iam = b.iam(user)
+    iam.delete_access_key(AccessKeyId=user.keys[0].key_id)
+    assert user.keys == []
+    assert invalid(iam.list_access_keys)
+
+
+@facts("minimal self-rotation policy: with this Deny, steps 2, 5, 7 need GetSessionToken+MFA creds")
+def _(b: Bench) -> None:
+    user = b.user(*self_rotation())
+    key = user.keys[0].key_id
+    pair = b.mfa(user)
+    bare = b.iam(user)
+    assert bare.list_mfa_devices()["MFADevices"][0]["SerialNumber"] == pair["SerialNumber"]
+    assert bare.get_user()
+    assert b.sts(user).get_caller_identity()
+    for call, more in (
+        (bare.create_access_key, {}),
+        (bare.list_access_keys, {}),
+        (bare.update_access_key, {"AccessKeyId": key, "Status": "Inactive"}),
+        (bare.delete_access_key, {"AccessKeyId": key}),
+    ):
+        assert denied(call, **more).endswith(NO_MFA)
+    iam = b.iam(b.session(user, **pair))
+    made = iam.create_access_key(UserName=user.name)["AccessKey"]["AccessKeyId"]
+    assert iam.update_access_key(UserName=user.name, AccessKeyId=key, Status="Inactive")
+    assert iam.delete_access_key(UserName=user.name, AccessKeyId=key)
+    assert [one.key_id for one in user.keys] == [made]
+
+
+@facts("minimal self-rotation policy: the Deny holds for roles too, until MFA is given with the call")
+def _(b: Bench) -> None:
+    user = b.user(*self_rotation(), {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"})
+    role = b.role(user)
+    call = {"RoleArn": role.arn, "RoleSessionName": "fact"}
+    assert denied(b.sts(user).assume_role, **call)
+    assert denied(b.sts(b.session(user)).assume_role, **call)
+    assert b.assume(user, role, **b.mfa(user))
+
+
+@facts("minimal self-rotation policy: `${aws:username}` is nobody else")
+def _(b: Bench) -> None:
+    user = b.user(*self_rotation())
+    other = b.user(account=user.account)
+    iam = b.iam(b.session(user, **b.mfa(user)))
+    for name in (other.name, "nobody", f"{user.name}x"):
+        words = denied(iam.create_access_key, UserName=name)
+        assert words.endswith("because no identity-based policy allows the iam:CreateAccessKey action")
+
+
+@facts("minimal self-rotation policy: users under a path need `user/*/${aws:username}`")
+def _(b: Bench) -> None:
+    for path, works in (("", False), ("*/", True)):
+        user = b.user(*self_rotation(path), path="/team/")
+        iam = b.iam(b.session(user, **b.mfa(user)))
+        if works:
+            assert iam.create_access_key(UserName=user.name)
+        else:
+            assert denied(iam.create_access_key, UserName=user.name)
+
+
+@facts("FIDO/passkey/U2F devices cannot be used for API MFA; ListMFADevices returns them too")
+def _(b: Bench) -> None:
+    user = b.user()
+    key = b.sandbox.state.add_security_key(user, "yubi")
+    token = b.sandbox.add_hardware_device(user, f"GAHT{user.account[-8:]}")
+    listed = [one["SerialNumber"] for one in b.iam(user).list_mfa_devices()["MFADevices"]]
+    assert listed == [key.serial, token.serial]
+    assert re.match(r"arn:aws:iam::\d{12}:u2f/", key.serial)
+    assert re.fullmatch(r"GAHT\d{8}", token.serial)
+    sts = b.sts(user)
+    assert denied(sts.get_session_token, SerialNumber=key.serial, TokenCode="000000")
+    assert sts.get_session_token(SerialNumber=token.serial, TokenCode=b.sandbox.totp(token.serial))
+
+
+@facts("Up to 8 MFA devices per user")
+def _(b: Bench) -> None:
+    user = b.user()
+    for number in range(8):
+        b.sandbox.add_device(user, f"{user.name}-{number}")
+    with suppress(ValueError):
+        b.sandbox.add_device(user, "ninth")
+    assert len(b.iam(user).list_mfa_devices()["MFADevices"]) == 8
+
+
+@facts("lists come in pages: MaxItems, IsTruncated, Marker")
+def _(b: Bench) -> None:
+    user = b.user()
+    second = b.sandbox.state.add_key(user)
+    iam = b.iam(user)
+    first = iam.list_access_keys(MaxItems=1)
+    assert first["IsTruncated"] is True
+    rest = iam.list_access_keys(MaxItems=1, Marker=first["Marker"])
+    assert (rest["IsTruncated"], "Marker" in rest) == (False, False)
+    assert rest["AccessKeyMetadata"][0]["AccessKeyId"] == second.key_id
+    pages = iam.get_paginator("list_access_keys").paginate(PaginationConfig={"PageSize": 1})
+    assert len(list(pages)) == 2
+    assert unfit(iam.list_access_keys, Marker="bm9uc2Vuc2U=")
+    assert unfit(iam.list_mfa_devices, Marker=first["Marker"])
+
+
+@facts("preflight: root and roles are told from users by GetCallerIdentity")
+def _(b: Bench) -> None:
+    user: User = b.user()
+    root = b.root()
+    assert ":user/" in b.sts(user).get_caller_identity()["Arn"]
+    assert b.sts(root).get_caller_identity()["Arn"] == f"arn:aws:iam::{root.account}:root"
+    role = b.role(user, path="/deep/path/")
+    assert b.sts(b.taken(user, role)).get_caller_identity()["Arn"] == (
+        f"arn:aws:sts::{user.account}:assumed-role/{role.name}/fact"
+    )
+
+
+@facts("6: AKIA/ASIA + 16 of the base32 alphabet; the account can be computed; unique ids have 21 characters")
+def _(b: Bench) -> None:
+    user = b.user()
+    role = b.role(user)
+    made = b.iam(user).create_access_key()["AccessKey"]["AccessKeyId"]
+    for prefix, key_id in (("AKIA", made), ("ASIA", b.session(user)["AccessKeyId"])):
+        assert re.fullmatch(prefix + "[A-Z2-7]{16}", key_id)
+        head = int.from_bytes(base64.b32decode(key_id[4:20])[:6], "big")
+        assert format((head & 0x7FFFFFFFFF80) >> 7, "012d") == user.account
+    assert re.fullmatch(r"AIDA[A-Z2-7]{17}", b.iam(user).get_user()["User"]["UserId"])
+    assert re.fullmatch(r"AROA[A-Z2-7]{17}:fact", b.assume(user, role)["AssumedRoleUser"]["AssumedRoleId"])

@@ -1,0 +1,42 @@
+"""The stand-in held to the facts about AWS, row by row, by real AWS clients over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from keyturn_sandbox import Sandbox
+from tests.sandbox import facts_errors, facts_iam, facts_sts
+from tests.sandbox.bench import Bench
+
+TABLE = {**facts_sts.facts.rows, **facts_errors.facts.rows, **facts_iam.facts.rows}
+
+
+@pytest.fixture(scope="module")
+def bench(sandbox: Sandbox, client: Callable[..., Any]) -> Bench:
+    return Bench(sandbox, client)
+
+
+@pytest.fixture(scope="module")
+def held() -> set[str]:
+    """The facts that held so far."""
+    return set()
+
+
+@pytest.mark.parametrize("fact", TABLE)
+def test_fact(fact: str, bench: Bench, held: set[str]) -> None:
+    bench.sandbox.faults.clear()
+    TABLE[fact](bench)
+    held.add(fact)
+
+
+def test_the_whole_table_was_asked(
+    held: set[str], request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> None:
+    asked = sum(item.name.startswith("test_fact[") for item in request.session.items)
+    if asked < len(TABLE):
+        pytest.skip("only a part of the table was chosen")
+    record_property("sandbox: facts held", len(held))
+    assert held == set(TABLE)
