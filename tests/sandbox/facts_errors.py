@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 from urllib.error import HTTPError
 from xml.etree import ElementTree as ET
@@ -214,10 +215,11 @@ def _(b: Bench) -> None:
 def _(b: Bench) -> None:
     user = b.user(iam_admin=True)
     role = b.role(user, iam_admin=True)
-    for make in (
+    made: tuple[Callable[[], dict[str, str]], ...] = (
         lambda: b.session(user, DurationSeconds=900, **b.mfa(user)),
         lambda: b.taken(user, role, DurationSeconds=900),
-    ):
+    )
+    for make in made:
         who = make()
         assert b.sts(who).get_caller_identity()
         b.sandbox.move_clock(901)
