@@ -13,7 +13,7 @@ from keyturn.activity import Act, Activity
 from keyturn.aws.ports import AwsFactory
 from keyturn.awsfiles.store import SharedFiles
 from keyturn.clock import Clock
-from keyturn.errors import KeyturnError, NeedsPerson, NotFound, WrongMfaCode
+from keyturn.errors import AwsError, KeyturnError, NeedsPerson, NotFound, WrongMfaCode
 from keyturn.index import Index, IndexFile, Known
 from keyturn.model import Credentials, Failure, VaultState
 from keyturn.places import Places
@@ -24,6 +24,9 @@ from keyturn.vault.vault import Vault
 SOURCE_LOCK_SECONDS = 45.0
 #: Adopt and release of many profiles write several files, each after a stable read.
 ACTS_LOCK_SECONDS = 30.0
+
+#: An act by the name it has in the activity log, as a person calls it.
+_DEEDS = {"credential-process": "credentials"}
 
 
 @dataclass(frozen=True)
@@ -117,9 +120,11 @@ class Desk:
         """Records a failure of the act inside, and lets it go on up. What only waits for a person is no failure."""
         try:
             yield
-        except (NeedsPerson, WrongMfaCode, NotFound):
-            raise
         except KeyturnError as error:
+            if isinstance(error, AwsError) and not error.what.endswith(f" of {profile}"):
+                error.what = f"{_DEEDS.get(event, event)} of {profile}: {error.what}"
+            if isinstance(error, (NeedsPerson, WrongMfaCode, NotFound)):
+                raise
             self.record_failure(profile, event, error)
             raise
 

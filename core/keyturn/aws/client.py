@@ -15,9 +15,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from keyturn.aws.answered import Strange, credentials_in, role_arn_in
 from keyturn.aws.deadline import OWN_SECONDS, SECONDS, Deadline, Late, within
 from keyturn.aws.ports import Aws, Identity, Issued, ListedKey, RoleRequest
 from keyturn.aws.refusals import refusal
+from keyturn.aws.unreached import unreached
 from keyturn.clock import system_clock
 from keyturn.errors import AwsError, AwsRefused, NeedsLogin, ProfileBroken, Unreachable
 from keyturn.model import Credentials
@@ -56,8 +58,9 @@ class Boto:
         wanted: dict[str, Any] = {"DurationSeconds": duration_seconds}
         if mfa_serial and mfa_code:
             wanted |= {"SerialNumber": mfa_serial, "TokenCode": mfa_code}
-        answer = self._call("sts", signer, "get_session_token", wanted)
-        return Issued(_credentials(answer["Credentials"]))
+        return self._call(
+            "sts", signer, "get_session_token", wanted, lambda answer: Issued(credentials_in(answer))
+        )
 
     def assume_role(self, signer: Credentials, request: RoleRequest) -> Issued:
         """STS AssumeRole."""
@@ -80,28 +83,39 @@ class Boto:
             wanted["Policy"] = request.policy
         if request.policy_arns:
             wanted["PolicyArns"] = [{"arn": arn} for arn in request.policy_arns]
-        answer = self._call("sts", signer, "assume_role", wanted)
-        return Issued(_credentials(answer["Credentials"]), answer["AssumedRoleUser"]["Arn"])
+        return self._call(
+            "sts",
+            signer,
+            "assume_role",
+            wanted,
+            lambda answer: Issued(credentials_in(answer), role_arn_in(answer)),
+        )
 
     def get_caller_identity(self, signer: Credentials) -> Identity:
         """STS GetCallerIdentity: needs no permission and cannot be denied."""
-        answer = self._call("sts", signer, "get_caller_identity", {})
-        return Identity(answer["Arn"], answer["Account"], answer["UserId"])
+        return self._call(
+            "sts",
+            signer,
+            "get_caller_identity",
+            {},
+            lambda answer: Identity(answer["Arn"], answer["Account"], answer["UserId"]),
+        )
 
     def list_access_keys(self, signer: Credentials, user_name: str | None) -> tuple[ListedKey, ...]:
         """IAM ListAccessKeys; a temporary `signer` must name the user."""
         wanted = {"UserName": user_name} if user_name else {}
-        answer = self._call("iam", signer, "list_access_keys", wanted)
-        return tuple(
-            ListedKey(one["AccessKeyId"], one["Status"], one["CreateDate"].astimezone(UTC))
-            for one in answer["AccessKeyMetadata"]
-        )
+        return self._call("iam", signer, "list_access_keys", wanted, _listed_keys)
 
     def list_mfa_devices(self, signer: Credentials, user_name: str | None) -> tuple[str, ...]:
         """IAM ListMFADevices: serial numbers, security keys among them; a temporary `signer` must name the user."""
         wanted = {"UserName": user_name} if user_name else {}
-        answer = self._call("iam", signer, "list_mfa_devices", wanted)
-        return tuple(str(one["SerialNumber"]) for one in answer["MFADevices"])
+        return self._call(
+            "iam",
+            signer,
+            "list_mfa_devices",
+            wanted,
+            lambda answer: tuple(str(one["SerialNumber"]) for one in answer["MFADevices"]),
+        )
 
     def source_credentials(self, profile: str, source: str) -> Credentials:
         """What botocore's own provider for a `credential_source` finds in this process.
@@ -146,7 +160,15 @@ class Boto:
             )
         return found
 
-    def _call(self, service: str, signer: Credentials, operation: str, wanted: Mapping[str, Any]) -> Any:
+    def _call(
+        self,
+        service: str,
+        signer: Credentials,
+        operation: str,
+        wanted: Mapping[str, Any],
+        read: Callable[[Any], Answer],
+    ) -> Answer:
+        """One call; `read` takes what is wanted out of the answer."""
         what = _CALL_NAMES.get(operation, operation)
         seconds = OWN_SECONDS if self._is_configured() else SECONDS
         if self._hurried:
@@ -156,7 +178,7 @@ class Boto:
             return getattr(self.client(service, signer), operation)(**wanted)
 
         try:
-            return _asked(what, lambda: within(self._deadline.left(seconds), act))
+            return _asked(what, lambda: read(within(self._deadline.left(seconds), act)))
         except Late:
             why = f"AWS did not answer within {seconds:.0f} s in all"
             raise Unreachable(what, why, "Check the network, then try again") from None
@@ -349,12 +371,10 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", module="botocore")
 
 
-def _credentials(answer: Mapping[str, Any]) -> Credentials:
-    return Credentials(
-        answer["AccessKeyId"],
-        Secret(answer["SecretAccessKey"]),
-        Secret(answer["SessionToken"]),
-        answer["Expiration"].astimezone(UTC),
+def _listed_keys(answer: Mapping[str, Any]) -> tuple[ListedKey, ...]:
+    return tuple(
+        ListedKey(one["AccessKeyId"], one["Status"], one["CreateDate"].astimezone(UTC))
+        for one in answer["AccessKeyMetadata"]
     )
 
 
@@ -368,22 +388,36 @@ def _asked(what: str, act: Callable[[], Answer]) -> Answer:
     except boto.ClientError as error:
         raise refusal(what, error.response, system_clock()) from None
     except (boto.ParamValidationError, boto.InvalidRegionError, ValueError) as error:
+        if isinstance(error, Strange) or _while_reading(error):
+            raise Unreachable(
+                what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
+            ) from None
         why = str(error).replace("\n", " ")
         raise AwsRefused(what, why, "Correct the profile's definition", code="ValidationError") from None
     except ResponseParserError:
         why = "the answer was not AWS's (a proxy or a sign-in page of the network may have answered)"
         raise Unreachable(what, why, "Check the network, then try again") from None
     except (boto.ConnectionError, boto.HTTPClientError) as error:
-        raise Unreachable(what, _unreached(error), "Check the network, then try again") from None
+        raise Unreachable(what, unreached(error), "Check the network, then try again") from None
     except (KeyError, AttributeError, TypeError):
-        raise Unreachable(what, "the answer lacked what AWS always sends", "Try again") from None
+        raise Unreachable(
+            what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
+        ) from None
     except boto.BotoCoreError as error:
         raise AwsError(what, str(error), "Correct the profile's definition") from None
 
 
-def _unreached(error: Exception) -> str:
-    text = str(error)
-    return text if len(text) <= 200 else text[:199] + "…"
+_NOT_AS_SENT = "the answer is not of the form that AWS's answers have"
+
+
+def _while_reading(error: Exception) -> bool:
+    """Whether botocore failed at an answer, not at what it was about to send."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == "botocore.parsers":
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _native_error(what: str, error: Exception, profile: str) -> AwsError | ProfileBroken | NeedsLogin:
@@ -397,5 +431,5 @@ def _native_error(what: str, error: Exception, profile: str) -> AwsError | Profi
     if isinstance(error, boto.ClientError):
         return refusal(what, error.response, system_clock())
     if isinstance(error, (boto.ConnectionError, boto.HTTPClientError)):
-        return Unreachable(what, _unreached(error), "Check the network, then try again")
+        return Unreachable(what, unreached(error), "Check the network, then try again")
     return ProfileBroken(what, " ".join(str(error).split()), "Correct the profile's definition")

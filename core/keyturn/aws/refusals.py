@@ -19,7 +19,9 @@ MFA_SKEW = timedelta(seconds=60)
 _MOMENT = r"\d{8}T\d{6}Z"
 #: `Signature expired: OURS is now earlier than LIMIT (THEIRS - 15 min.)`; "not yet current" has `THEIRS + 15 min.`.
 _SIGNED = re.compile(rf"Signature (?:expired|not yet current): ({_MOMENT}) .*?\(({_MOMENT}) [-+]", re.ASCII)
-_MFA_REFUSALS = ("multifactorauthentication failed", "invalid mfa one time pass code")
+_MFA_REFUSALS = ("invalid mfa one time pass code",)
+#: AWS wants a code, and the profile names no device for one, or not the one that AWS knows.
+_MFA_MISSING = ("must provide both mfa serial number", "invalid mfa serial", "verify your mfa serial number")
 _TIMED = ("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed",
           "RequestInTheFuture")  # fmt: skip
 _SET = "Set the clock (for example: timedatectl set-ntp true), then try again"
@@ -32,10 +34,22 @@ _HINTS = {
     "Throttling": "AWS asks to slow down; try again in a minute",
     "ThrottlingException": "AWS asks to slow down; try again in a minute",
     "TooManyRequestsException": "AWS asks to slow down; try again in a minute",
+    **dict.fromkeys(
+        ("InternalFailure", "InternalError", "ServiceUnavailable", "ServiceFailure", "RequestTimeout"),
+        "AWS has trouble of its own; try again in a minute",
+    ),
+    **dict.fromkeys(
+        ("InvalidIdentityToken", "IDPRejectedClaim", "IDPCommunicationError"),
+        "Sign in again at your identity provider; the trust between it and AWS may be off",
+    ),
+    "ValidationError": "Correct what AWS names: keyturn show PROFILE, keyturn set PROFILE NAME=VALUE",
     "AccessDenied": "Somebody who may change the role's trust policy or your permissions can allow it",
     "MalformedPolicyDocument": "Correct the session policy: keyturn set PROFILE policy=FILE",
     "PackedPolicyTooLarge": "Shorten the session policy or the tags: keyturn set PROFILE policy=FILE",
 }
+
+#: For a code that no advice is known for.
+_ANY_HINT = "Correct what AWS names, or ask whoever runs the account; then try again"
 
 
 def refusal(what: str, response: Mapping[str, Any], now: datetime) -> AwsError:
@@ -53,7 +67,9 @@ def refusal(what: str, response: Mapping[str, Any], now: datetime) -> AwsError:
     if skew is not None and abs(skew) > SKEW and (code in _TIMED or _SIGNED.search(message)):
         return ClockSkew(what, clock_words(skew), _SET, code=code, request_id=request_id)
     why = f"{code}: {message}" if message else code
-    hint = _HINTS.get(code, "")
+    hint = _HINTS.get(code, _ANY_HINT)
+    if code == "AccessDenied" and any(part in message.lower() for part in _MFA_MISSING):
+        hint = "Name the MFA device that AWS knows: keyturn set PROFILE mfa_serial=ARN"
     if code == "RegionDisabledException":
         why = f"{code}: STS is not activated in this region"
         hint = "Activate the region in the account, or choose another: keyturn set PROFILE region=REGION"

@@ -16,7 +16,7 @@ from keyturn.aws.deadline import OWN_SECONDS, Deadline
 from keyturn.aws.ports import Aws, AwsFactory, Issued
 from keyturn.clock import Clock
 from keyturn.definitions import Definition, Definitions
-from keyturn.errors import FileChanged, KeyturnError, NotFound, ProfileBroken
+from keyturn.errors import AwsError, FileChanged, KeyturnError, NotFound, ProfileBroken
 from keyturn.model import Credentials, Kind, Profile, State, session_state
 from keyturn.sessions import iam_user, role
 from keyturn.sessions.mfa import require_code
@@ -107,6 +107,9 @@ class Refresher:
         at = self.clock()
         issued, note = self._ask(name, asking, path)
         fetched = Fetched(issued, at, self.clock(), made_from, note)
+        if issued.credentials.expires is not None and issued.credentials.expires <= fetched.got:
+            why = f"what was given for it ended at {issued.credentials.expires:%d %b %H:%M:%S} UTC already"
+            raise AwsError(f"session of {name}", why, "Look at this machine's clock, then try again")
         if issued.credentials.expires is not None and not self.asker_source(name):
             try:
                 self.sessions.put(name, fetched)

@@ -1,0 +1,140 @@
+"""Every way in which AWS, or the way to it, says no (aws-facts 4), and the words by which a person learns it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from keyturn_sandbox import Sandbox
+from keyturn_sandbox.faults import ANY
+
+#: What plays a failure in a sandbox, until `Sandbox.faults.clear`.
+Strike = Callable[[Sandbox], None]
+
+NOT_AWS = "the answer was not AWS's"
+STRANGE = "not of the form that AWS's answers have"
+BROKEN_OFF = "broke the connection off"
+#: What a refresh may take in all, with room for a busy machine beside the 20 s that an act is given.
+LONGEST = 40.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One bad day."""
+
+    name: str
+    says: str
+    """What the line must hold of the cause."""
+    strike: Strike = lambda _sandbox: None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """Variables that make it, where it lies on the way to AWS; `{port}` is the stand-in's."""
+    is_slow: bool = False
+    """Whether it takes as long as an act may."""
+
+
+def played(kind: str, says: str, *, is_slow: bool = False) -> Failure:
+    """A fault of the stand-in, for every call."""
+
+    def strike(sandbox: Sandbox) -> None:
+        sandbox.faults.order(ANY, kind, times=None)
+
+    return Failure(kind, says, strike, is_slow=is_slow)
+
+
+def refused(code: str, message: str, says: str = "", *, status: int = 403) -> Failure:
+    """An error answer of AWS's, in its own words."""
+
+    def strike(sandbox: Sandbox) -> None:
+        sandbox.faults.refuse(ANY, code, message, status=status, times=None)
+
+    return Failure(f"{code} {message[:24]}".strip(), says or code, strike)
+
+
+def endpoint(name: str, url: str, says: str, *, is_slow: bool = False) -> Failure:
+    """A way to STS that leads nowhere."""
+    environ = {"AWS_ENDPOINT_URL_STS": url, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_IAM": url}
+    return Failure(name, says, environ=environ, is_slow=is_slow)
+
+
+def through_proxy(name: str, proxy: str, says: str) -> Failure:
+    """A proxy between here and AWS."""
+    none = {"NO_PROXY": "", "no_proxy": ""}
+    return Failure(name, says, environ={"HTTP_PROXY": proxy, "http_proxy": proxy, **none})
+
+
+def _skewed(seconds: float) -> Strike:
+    return lambda sandbox: sandbox.faults.skew(seconds)
+
+
+#: What AWS itself says (aws-facts 4, "Error strings"), and what it says of itself on a bad day.
+REFUSALS = (
+    refused("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+            "exceeds the MaxSessionDuration", status=400),
+    refused("AccessDenied", "User: arn:aws:iam::444455556666:user/ci/ci-deploy is not authorized to perform: "
+            "sts:AssumeRole on resource: arn:aws:iam::123412341234:role/audit/Auditor", "not authorized to perform"),
+    refused("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.",
+            "refused the MFA code"),
+    refused("AccessDenied", "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass "
+            "code."),
+    refused("AccessDenied", "Cannot call GetSessionToken with session credentials", "Cannot call GetSessionToken"),
+    refused("InvalidClientTokenId", "The security token included in the request is invalid."),
+    refused("ExpiredToken", "The security token included in the request is expired"),
+    refused("ExpiredTokenException", "The security token included in the request is expired"),
+    refused("ExpiredTokenException", "Token must be redeemed within 5 minutes of issuance", "redeemed within 5 minutes",
+            status=400),
+    refused("ExpiredTokenException", "Response has expired", "Response has expired", status=400),
+    refused("InvalidIdentityToken", "Response signature invalid", status=400),
+    refused("IDPRejectedClaim", "The identity provider rejected the claim"),
+    refused("SignatureDoesNotMatch", "Signature expired: 20160609T184512Z is now earlier than 20160610T013008Z "
+            "(20160610T014508Z - 15 min.)", "Signature"),
+    refused("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided."),
+    refused("RegionDisabledException", "STS is not activated in the requested region for account: 444455556666",
+            "not activated in this region"),
+    refused("PackedPolicyTooLarge", "PackedPolicySize exceeds the limit", status=400),
+    refused("MalformedPolicyDocument", "Syntax errors in policy.", status=400),
+    refused("InvalidAuthorizationMessageException", "", status=400),
+    refused("AccessDenied", "<b>no</b>\x1b]0;hostile\x07 [/x] [@click=app.quit()] " + "A" * 5000, "AccessDenied"),
+    played("error", "InternalFailure"),
+    played("throttle", "Throttling"),
+    played("throttle-429", "TooManyRequestsException"),
+    played("throttle-503", "ServiceUnavailable"),
+    Failure("clock 20 min behind", "20 min behind", _skewed(1200)),
+    Failure("clock a day ahead", "24h ahead", _skewed(-86400)),
+)  # fmt: skip
+
+#: Answers that are no answer.
+ANSWERS = (
+    played("tls", "does not speak HTTP"),
+    played("not-http", "does not speak HTTP"),
+    *(played(kind, NOT_AWS) for kind in (
+        "proxy-200", "proxy-403", "proxy-407", "proxy-502", "portal-302", "portal-511", "huge-page", "answer-502",
+        "truncated", "short", "not-xml", "json", "empty",
+    )),
+    *(played(kind, BROKEN_OFF) for kind in ("reset", "answer-lost", "reset-in-answer")),
+    *(played(kind, STRANGE) for kind in (
+        "wrong-xml", "missing", "no-token", "no-expiry", "nan-date", "garbage-date", "naive-date", "huge-field",
+    )),
+    played("past-expiry", "ended at 01 Jan"),
+)  # fmt: skip
+
+#: No answer at all, for as long as an act may wait.
+SILENCE = (
+    played("time-out", "not answer", is_slow=True),
+    played("answer-never", "not answer", is_slow=True),
+    played("drip", "not answer within", is_slow=True),
+)
+
+#: No way to AWS.
+WAYS = (
+    endpoint("no such name", "http://sts.nowhere.invalid", "the name of sts.nowhere.invalid is not found"),
+    endpoint("refused", "http://127.0.0.1:9", "127.0.0.1:9 refuses connections"),
+    endpoint("no route", "http://[fe80::1]", "no way to fe80::1"),
+    endpoint("TLS to what speaks none", "https://127.0.0.1:{port}", "no secure connection"),
+    endpoint("no URL", "sts.amazonaws", "sts.amazonaws"),
+    through_proxy("a proxy that is not there", "http://127.0.0.1:9", "127.0.0.1:9 cannot be reached"),
+    through_proxy("a proxy whose name is unknown", "http://proxy.nowhere.invalid:3128",
+                  "proxy.nowhere.invalid:3128 cannot be reached"),
+)  # fmt: skip
+
+QUICK = (*REFUSALS, *ANSWERS)
+ALL = (*QUICK, *WAYS, *SILENCE)
