@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -39,6 +39,8 @@ class View:
     """What both files say of each profile."""
     now: datetime
     files_whole: bool = True
+    code_command: Callable[[str, str], Collection[str]] = lambda profile, serial: ()  # noqa: ARG005  # none, by default
+    """The program that shows the codes of an MFA device for a profile; empty where a person must type them."""
     """False while a shared file cannot be read, so that nobody is told that a line is gone."""
 
 
@@ -56,7 +58,16 @@ def _native(row: Profile, view: View) -> Profile:
     known = view.index.of(row.name)
     session = known.session if known.session is not None else row.session
     rotation = rotation_of(row.key, DEFAULT_ROTATION_DAYS, view.now)
-    return replace(row, session=session, rotation=rotation, asked=known.asked, failure=known.failure)
+    serials = {name: view.settings.get(name, {}).get("mfa_serial") for name in (row.name, *row.chain)}
+    typed = [name for name, serial in serials.items() if serial and not view.code_command(name, str(serial))]
+    return replace(
+        row,
+        session=session,
+        rotation=rotation,
+        asked=known.asked,
+        failure=known.failure,
+        needs_person=row.needs_person and bool(typed),
+    )
 
 
 def _managed(one: Definition, view: View) -> Profile:
@@ -92,16 +103,17 @@ def _managed(one: Definition, view: View) -> Profile:
         asked=known.asked,
         problem=problem,
         failure=known.failure,
-        needs_person=_needs_code(one, chain, view.definitions),
+        needs_person=_needs_code(one, chain, view),
         origin=native.origin if native else None,
     )
 
 
-def _needs_code(one: Definition, chain: tuple[str, ...], definitions: Definitions) -> bool:
+def _needs_code(one: Definition, chain: tuple[str, ...], view: View) -> bool:
     if one.delivers_key:
         return False
-    hops = [definitions[name] for name in chain if name in definitions]
-    return bool(one.mfa_serial) or any(hop.mfa_serial and hop.kind is Kind.ROLE for hop in hops)
+    hops = [view.definitions[name] for name in chain if name in view.definitions]
+    asked = [one, *(hop for hop in hops if hop.kind is Kind.ROLE)]
+    return any(hop.mfa_serial and not view.code_command(hop.name, hop.mfa_serial) for hop in asked)
 
 
 def source_of(

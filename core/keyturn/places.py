@@ -47,6 +47,11 @@ class Places:
         return self.state_dir / "index.json"
 
     @property
+    def mfa_file(self) -> Path:
+        """What became of the codes of MFA devices; no code is in it."""
+        return self.state_dir / "mfa.json"
+
+    @property
     def history_dir(self) -> Path:
         return self.state_dir / "history"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from keyturn import definitions as defs
-from keyturn import listing
+from keyturn import listing, preferences
 from keyturn.awsfiles.document import Document, FileKind
 from keyturn.awsfiles.profiles import SharedConfig, native_profiles, read_files
 from keyturn.definitions import Definition
@@ -16,6 +16,7 @@ from keyturn.errors import KeyturnError, NotFound, UnparsableFile
 from keyturn.index import Index, IndexFile
 from keyturn.model import FileProblem, Profile
 from keyturn.places import Places
+from keyturn.preferences import Preferences
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Reading:
     index: Index
     problems: tuple[FileProblem, ...]
     now: datetime
+    preferences: Preferences = field(default_factory=Preferences)
+    """The defaults where `config.toml` cannot be read, which is then a problem."""
     unreadable: KeyturnError | None = None
     """Why `profiles.toml` cannot be read; the definitions are then unknown, not none."""
 
@@ -46,7 +49,15 @@ class Reading:
     def rows(self) -> tuple[Profile, ...]:
         """All profiles, managed and native."""
         settings = self.shared.full_config.get("profiles", {})
-        view = listing.View(self.natives, self.definitions, self.index, settings, self.now, self.files_whole)
+        view = listing.View(
+            self.natives,
+            self.definitions,
+            self.index,
+            settings,
+            self.now,
+            self.files_whole,
+            self.preferences.code_command,
+        )
         return listing.rows(view)
 
     def row(self, name: str) -> Profile:
@@ -91,14 +102,26 @@ def read(places: Places, environ: Mapping[str, str], now: datetime) -> Reading:
         line = error.lineno if isinstance(error, UnparsableFile) else 0
         problems.append(FileProblem(str(places.profiles_file), line, error.why))
         definitions, unreadable = {}, error
+    chosen = Preferences()
+    try:
+        chosen = preferences.load(places.config_file)
+    except (KeyturnError, OSError) as caught:
+        why = caught.why if isinstance(caught, KeyturnError) else str(caught)
+        problems.append(FileProblem(str(places.config_file), 0, why))
     index = IndexFile(places.index_file).load()
-    return Reading(shared, natives, definitions, index, tuple(problems), now, unreadable)
+    return Reading(shared, natives, definitions, index, tuple(problems), now, chosen, unreadable)
 
 
 def stamp(places: Places) -> tuple[object, ...]:
     """What changes when one of the files read here changes: inode, size and time of each."""
     found: list[object] = []
-    for path in (places.aws_config, places.aws_credentials, places.profiles_file, places.index_file):
+    for path in (
+        places.aws_config,
+        places.aws_credentials,
+        places.profiles_file,
+        places.index_file,
+        places.config_file,
+    ):
         try:
             status = path.stat()
             found.append((status.st_ino, status.st_size, status.st_mtime_ns))

@@ -8,6 +8,7 @@ from datetime import datetime
 from keyturn import definitions as defs
 from keyturn import listing
 from keyturn.acts.desk import Desk
+from keyturn.acts.mfa_codes import MfaCodes
 from keyturn.acts.statics import static_credentials
 from keyturn.definitions import Definition
 from keyturn.errors import AgentUnavailable, FileChanged
@@ -45,6 +46,7 @@ def refresher(desk: Desk, reading: Reading) -> Refresher:
         accepted=accepted,
         remember=lambda name, seconds: remember(desk, name, seconds),
         asker_source=lambda name: listing.asker_source(name, reading.natives, reading.definitions),
+        codes=MfaCodes(desk, reading.preferences),
     )
 
 

@@ -11,12 +11,13 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 from keyturn.aws.deadline import OWN_SECONDS, Deadline
 from keyturn.aws.ports import Aws, AwsFactory, Issued
 from keyturn.clock import Clock
 from keyturn.definitions import Definition, Definitions
-from keyturn.errors import AwsError, FileChanged, KeyturnError, NotFound, ProfileBroken
+from keyturn.errors import AwsError, FileChanged, KeyturnError, NotFound, ProfileBroken, WrongMfaCode
 from keyturn.model import Credentials, Kind, Profile, State, session_state
 from keyturn.sessions import iam_user, role
 from keyturn.sessions.mfa import require_code
@@ -24,6 +25,21 @@ from keyturn.sessions.stored import Fetched, SessionStore
 
 #: botocore refuses a chain that returns to itself; this bounds one that merely is absurd.
 DEEPEST = 32
+Answer = TypeVar("Answer")
+
+
+class Codes(Protocol):
+    """Where MFA codes come from if no person types them, and what became of them."""
+
+    def has_command(self, profile: str, serial: str) -> bool: ...
+
+    def code(self, profile: str, serial: str, deadline: Deadline) -> str: ...
+
+    def used(self, serial: str) -> None: ...
+
+    def refused(self, profile: str, serial: str) -> None: ...
+
+    def accepted(self, serial: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,7 @@ class Refresher:
     accepted: Mapping[str, int]
     remember: Callable[[str, int], None]
     asker_source: Callable[[str], str | None]
+    codes: Codes
 
     def fetch(self, name: str, code: str | None = None, *, only_if_due: bool = False) -> Fetched:
         """A new session for `name`.
@@ -139,28 +156,54 @@ class Refresher:
 
     def _user_session(self, definition: Definition, asking: _Asking) -> Issued:
         key = self.key(definition.key or definition.name)
-        code = asking.take() if definition.mfa_serial else None
-        return iam_user.issue(self._aws(definition.name, asking), key, definition, code)
+
+        def act(code: str | None) -> Issued:
+            return iam_user.issue(self._aws(definition.name, asking), key, definition, code)
+
+        return self._with_code(definition.name, definition.mfa_serial, asking, act)
+
+    def _with_code(
+        self, profile: str, serial: str | None, asking: _Asking, act: Callable[[str | None], Answer]
+    ) -> Answer:
+        """Does `act` with a code of the device, if one is asked for, and notes what AWS made of it."""
+        if serial is None:
+            return act(None)
+        code = asking.take()
+        if code is not None:
+            self.codes.used(serial)
+        elif self.codes.has_command(profile, serial):
+            code = self.codes.code(profile, serial, asking.deadline)
+        try:
+            done = act(code)
+        except WrongMfaCode:
+            self.codes.refused(profile, serial)
+            raise
+        self.codes.accepted(serial)
+        return done
 
     def _role_session(
         self, name: str, hop: role.Hop, asking: _Asking, path: tuple[str, ...]
     ) -> tuple[Issued, str]:
         role.check(hop)
-        if hop.mfa_serial and not asking.has_code:
+        if hop.mfa_serial and not asking.has_code and not self.codes.has_command(hop.profile, hop.mfa_serial):
             require_code(hop.profile, hop.mfa_serial, None)
         if hop.credential_source:
             signer = self._aws(name, asking).source_credentials(name, hop.credential_source)
         else:
             signer = self._key_of_source(name) or self._session_of_source(name, asking, path)
-        assumed = role.assume(
-            self._aws(name, asking),
-            signer,
-            hop,
-            code=asking.take() if hop.mfa_serial else None,
-            chained=signer.session_token is not None,
-            accepted_seconds=self.accepted.get(name),
-            on_shorter=lambda seconds: self.remember(name, seconds),
-        )
+
+        def act(code: str | None) -> role.Assumed:
+            return role.assume(
+                self._aws(name, asking),
+                signer,
+                hop,
+                code=code,
+                chained=signer.session_token is not None,
+                accepted_seconds=self.accepted.get(name),
+                on_shorter=lambda seconds: self.remember(name, seconds),
+            )
+
+        assumed = self._with_code(hop.profile, hop.mfa_serial, asking, act)
         return assumed.issued, assumed.note
 
     def _source_of(self, name: str) -> str:

@@ -1,0 +1,115 @@
+"""Running the person's own program that shows an MFA code: without a shell, without secrets, for a few seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from typing import IO
+
+from keyturn.errors import KeyturnError
+from keyturn.preferences import Command
+
+#: A YubiKey may want to be touched.
+SECONDS = 10.0
+_MOST = 4096
+_CODE = re.compile(rb"([0-9]{6})\s*")
+_DIGITS = re.compile(r"\d{6,}")
+
+
+class CommandFailed(KeyturnError):
+    """The command gave no code; `why` names it and says what it did instead."""
+
+
+def run(command: Command, serial: str, environ: Mapping[str, str], seconds: float = SECONDS) -> str:
+    """The code that `command` prints for a device.
+
+    :raises CommandFailed: it does not start, fails, takes longer than `seconds`, or prints anything but six digits.
+    """
+    name = command[0]
+    if serial.startswith("-"):
+        raise CommandFailed(
+            f"mfa_command {name}", f"the serial {serial} would be an option to it", "Correct it"
+        )
+    if "/" in name and not name.startswith("/"):
+        raise CommandFailed(
+            f"mfa_command {name}", "it is no absolute path and no bare name", "Correct config.toml"
+        )
+    words = [name, *(word.replace("{serial}", serial) for word in command[1:])]
+    try:
+        process = subprocess.Popen(  # noqa: S603  # the person's own program, named in a file that only they can write
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=scrubbed(environ),
+            cwd="/",
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise CommandFailed(
+            f"mfa_command {name}", f"it does not start: {why}", "Correct config.toml"
+        ) from None
+    with process:
+        try:
+            said, told = _heard(process, seconds)
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+    if told is None:
+        raise CommandFailed(f"mfa_command {name}", f"it took longer than {seconds:.0f} s", "Try again")
+    if process.returncode != 0:
+        raise CommandFailed(
+            f"mfa_command {name}", f"it ended with {process.returncode}{_last(told)}", "Correct it"
+        )
+    found = _CODE.fullmatch(said)
+    if found is None:
+        raise CommandFailed(
+            f"mfa_command {name}", "it printed something else than six digits", "Correct config.toml"
+        )
+    return found.group(1).decode("ascii")
+
+
+def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without credentials, and without what is between keyturn and its own processes."""
+    return {name: value for name, value in environ.items() if not name.startswith(("AWS_", "KEYTURN_"))}
+
+
+def _heard(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bytes | None]:
+    """What a process writes to its two pipes until it ends, the first few kilobytes; the second is None if it did not end
+    in time."""
+    assert process.stdout is not None  # noqa: S101  # both are pipes, asked for above
+    assert process.stderr is not None  # noqa: S101  # see above
+    heard: dict[IO[bytes], bytes] = {process.stdout: b"", process.stderr: b""}
+    end = time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        for pipe in heard:
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(max(0.0, end - time.monotonic()))
+            if not ready:
+                return b"", None
+            for key, _ in ready:
+                pipe = next(each for each in heard if each is key.fileobj)
+                part = os.read(key.fd, _MOST)
+                if not part:
+                    selector.unregister(pipe)
+                heard[pipe] = (heard[pipe] + part)[: _MOST + 1]
+    try:
+        process.wait(max(0.0, end - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return b"", None
+    return heard[process.stdout], heard[process.stderr]
+
+
+def _last(told: bytes | None) -> str:
+    """The last line that a program complained with; what might be a code is masked."""
+    lines = (told or b"").decode("utf-8", "replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f": {_DIGITS.sub('******', last)[:120]}" if last else ""
