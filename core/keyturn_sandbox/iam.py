@@ -99,6 +99,8 @@ def get_access_key_last_used(asked: Asked) -> Result:
     key_id = asked.params["AccessKeyId"]
     found = asked.world.key(key_id)
     if found is None or found[0].account != asked.caller.principal.account or found[1].status == ABSENT:
+        # Permission comes first; a key that nobody has is asked about as one's own would be.
+        _authorize(asked, asked.caller.user, "GetAccessKeyLastUsed")
         raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
     user, key = found
     _authorize(asked, user, "GetAccessKeyLastUsed")
