@@ -65,6 +65,67 @@ def _items(folder: Path) -> object:
         return sorted(item.get_label() for item in secretstorage.Collection(bus).get_all_items())
 
 
+def _second(folder: Path) -> object:
+    """Makes another vault beside the first."""
+    vault = Vault(folder.with_name("second"), SystemKeyring())
+    vault.create("keyring")
+    return vault.state()
+
+
+def _kill(folder: Path) -> object:
+    """Kills the daemon, as a crash or an update of the desktop does."""
+    del folder
+    import os
+    import signal
+    from importlib import import_module
+
+    import secretstorage
+
+    jeepney: Any = import_module("jeepney")
+    with closing(secretstorage.dbus_init()) as bus:
+        asked = jeepney.DBus().GetConnectionUnixProcessID("org.freedesktop.secrets")
+        (pid,) = bus.send_and_get_reply(asked).body
+        os.kill(pid, signal.SIGKILL)
+        owner = jeepney.DBus().NameHasOwner("org.freedesktop.secrets")
+        while bus.send_and_get_reply(owner).body[0]:
+            pass
+    return True
+
+
+def _entries() -> Any:
+    """The vault's entries, each with its connection open until the process ends."""
+    import secretstorage
+
+    bus = secretstorage.dbus_init()
+    return list(secretstorage.Collection(bus).search_items({"service": "keyturn"}))
+
+
+def _delete_entry(folder: Path) -> object:
+    """Deletes the vault's entry, as a person does by their desktop's key program."""
+    del folder
+    for item in _entries():
+        item.delete()
+    return True
+
+
+def _alter_entry(folder: Path) -> object:
+    """Writes something else into the vault's entry."""
+    del folder
+    for item in _entries():
+        item.set_secret(b"\xff\x00 not what it was")
+    return True
+
+
+def _delete_collection(folder: Path) -> object:
+    """Deletes the whole keyring."""
+    del folder
+    import secretstorage
+
+    with closing(secretstorage.dbus_init()) as bus:
+        secretstorage.Collection(bus).delete()
+    return True
+
+
 CASES: dict[str, Callable[[Path], object]] = {
     "contract": _contract,
     "probe": _probe,
@@ -72,6 +133,11 @@ CASES: dict[str, Callable[[Path], object]] = {
     "unlock": _unlock,
     "lock": _lock,
     "items": _items,
+    "second": _second,
+    "kill": _kill,
+    "delete-entry": _delete_entry,
+    "alter-entry": _alter_entry,
+    "delete-collection": _delete_collection,
 }
 
 

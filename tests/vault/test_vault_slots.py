@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -31,11 +27,9 @@ from keyturn.secret import Secret
 from keyturn.vault import backends
 from keyturn.vault.slots import KeyringPort, SystemKeyring
 from keyturn.vault.vault import Vault
-from tests.needs import needs
 from tests.vault.conftest import PASSPHRASE, MemoryKeyring, Sample
+from tests.vault.desktop import Desktop, bare
 from tests.vault.keyring_contract import CONTRACT
-
-SCRIPT = Path(__file__).with_name("desktop_keyring.py")
 
 
 @pytest.mark.parametrize("promise", CONTRACT)
@@ -148,14 +142,9 @@ def test_a_moved_folder_finds_its_entry(sample: Sample, tmp_path: Path) -> None:
 # Which keyring is trusted.
 
 
-def _bare(**variables: str) -> dict[str, str]:
-    """An environment without a session bus."""
-    return {"PATH": os.environ["PATH"], "HOME": variables.pop("HOME", "/nonexistent"), **variables}
-
-
 def test_without_a_session_bus_it_is_absent() -> None:
     with pytest.raises(KeyringAbsent) as caught:
-        SystemKeyring(_bare()).backend()
+        SystemKeyring(bare()).backend()
     assert caught.value.hint
 
 
@@ -194,7 +183,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_automatic_choice_of_the_library_would_store_in_clear(hostile: Path) -> None:
     """The control: without a bus, `keyring` itself takes the plaintext backend."""
     code = "import sys, keyring; sys.path.append(sys.argv[1]); keyring.set_password('s', 'u', 'canary')"
-    subprocess.run([sys.executable, "-c", code, hostile], env=_bare(HOME=str(hostile)), check=True)
+    subprocess.run([sys.executable, "-c", code, hostile], env=bare(HOME=str(hostile)), check=True)
     assert (hostile / "in-clear").read_text() == "canary"
 
 
@@ -217,7 +206,7 @@ def test_the_automatic_choice_of_the_library_would_store_in_clear(hostile: Path)
 def test_a_backend_that_is_not_on_the_list_is_absent_and_never_loaded(
     hostile: Path, configured: str, by: str
 ) -> None:
-    environ = _bare(HOME=str(hostile))
+    environ = bare(HOME=str(hostile))
     if by == "variable":
         environ["PYTHON_KEYRING_BACKEND"] = configured
     else:
@@ -300,7 +289,7 @@ def _bus(path: Path, *, greets: bool) -> Iterator[dict[str, str]]:
         server.listen()
         thread = threading.Thread(target=serve)
         thread.start()
-        yield _bare(DBUS_SESSION_BUS_ADDRESS=f"unix:path={path}")
+        yield bare(DBUS_SESSION_BUS_ADDRESS=f"unix:path={path}")
     thread.join()
 
 
@@ -321,43 +310,6 @@ def test_a_bus_that_does_not_greet_is_absent(tmp_path: Path) -> None:
 
 
 # The real one, in a session of its own.
-
-
-class Desktop:
-    """A home and a session bus with gnome-keyring, as on a desktop; each :meth:`session` is one login."""
-
-    def __init__(self, folder: Path) -> None:
-        self.daemon = needs("gnome-keyring-daemon")
-        self.dbus = needs("dbus-run-session")
-        self.folder = folder
-        (folder / "run").mkdir(mode=0o700)
-        (folder / "home").mkdir()
-
-    def session(self, cases: str, unlocked_by: str | None = None) -> list[dict[str, Any]]:
-        """What the script printed for `cases`, in a session whose keyring was unlocked by that password, if any."""
-        unlock = (
-            f'printf %s "$1" | {self.daemon} --unlock --components=secrets >/dev/null; '
-            if unlocked_by
-            else ""
-        )
-        inner = f'{unlock}exec "$2" "$3" "$4" "$5"'
-        vault = str(self.folder / "data" / "vault")
-        arguments = [unlocked_by or "", sys.executable, str(SCRIPT), cases, vault]
-        environ = _bare(HOME=str(self.folder / "home"), XDG_RUNTIME_DIR=str(self.folder / "run"))
-        with subprocess.Popen(
-            [self.dbus, "--", "sh", "-c", inner, "sh", *arguments],
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as process:
-            try:
-                output, _ = process.communicate(timeout=60)
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise
-        assert process.returncode == 0
-        return [json.loads(line) for line in output.splitlines()]
 
 
 @pytest.fixture
