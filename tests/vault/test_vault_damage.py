@@ -76,9 +76,15 @@ def test_a_flipped_bit_or_truncation_is_vault_corrupt(guarded: Sample, file: str
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("file", USES)
-def test_every_flipped_bit_and_truncation_is_vault_corrupt(guarded: Sample, file: str) -> None:
-    _refuses_all(guarded, file, list(_variants((guarded.folder / file).read_bytes())))
+def test_every_flipped_bit_and_truncation_is_vault_corrupt(
+    guarded: Sample, file: str, record_property: Callable[[str, object], None]
+) -> None:
+    variants = list(_variants((guarded.folder / file).read_bytes()))
+    _refuses_all(guarded, file, variants)
+    record_property("vault: flips and truncations", len(variants))
+    record_property("vault: noticed", len(variants))
 
 
 def _survives_all(sample: Sample, variants: list[bytes]) -> None:
@@ -94,8 +100,14 @@ def test_a_damaged_session_cache_counts_as_empty(sample: Sample) -> None:
 
 
 @pytest.mark.campaign
-def test_every_damage_of_the_session_cache_counts_as_empty(sample: Sample) -> None:
-    _survives_all(sample, list(_variants((sample.folder / "sessions.age").read_bytes())))
+@pytest.mark.timeout(600)
+def test_every_damage_of_the_session_cache_counts_as_empty(
+    sample: Sample, record_property: Callable[[str, object], None]
+) -> None:
+    variants = list(_variants((sample.folder / "sessions.age").read_bytes()))
+    _survives_all(sample, variants)
+    record_property("vault: flips and truncations", len(variants))
+    record_property("vault: noticed", len(variants))
 
 
 def test_a_damaged_session_cache_is_moved_aside_at_the_next_write(sample: Sample) -> None:
