@@ -77,7 +77,7 @@ def _managed(one: Definition, view: View) -> Profile:
     own_key = key if one.kind is Kind.IAM_KEY else None
     source, chain, problem = source_of(one, view.natives, view.definitions)
     if problem is None and view.files_whole:
-        problem = delivery_problem(one, native, view.settings.get(one.name, {}), known)
+        problem = delivery_problem(one, native, view.settings, known)
     account, derived = _account(one, key)
     return Profile(
         name=one.name,
@@ -189,21 +189,33 @@ def _source_problem(name: str, native: Profile | None) -> str | None:
     return f"its source profile {name} has no credentials" if native.kind is Kind.UNKNOWN else None
 
 
-def delivery_problem(
-    one: Definition, native: Profile | None, settings: Mapping[str, object], known: Known
-) -> str | None:
-    """Why AWS clients would not find what keyturn delivers for this profile; None if they do."""
-    line = settings.get("credential_process")
-    ours = isinstance(line, str) and is_ours(line, one.name)
+def delivery_problem(one: Definition, native: Profile | None, settings: Settings, known: Known) -> str | None:
+    """Why AWS clients would not find what keyturn delivers for this profile, and what to do; None if they do."""
     if native is not None and native.plaintext_key:
+        where = f"{native.origin.file}, line {native.origin.line}" if native.origin else "the shared files"
         return (
-            "a key in clear in the shared files hides what keyturn delivers; release it, then adopt it again"
+            f"a key in clear ({where}) hides what keyturn delivers; "
+            "move it to a profile of its own, or remove it if it is not needed"
         )
-    if needs_line(one) and not ours:
-        return "its credential_process line is gone from the shared config; run: keyturn deliver NAME --to credential-process"
+    if needs_line(one) and not _has_line(settings.get(one.name, {}), one.name):
+        others = [name for name, found in settings.items() if _has_line(found, one.name)]
+        if others:
+            return (
+                f"its credential_process line stands under {others[0]}; rename that back to {one.name}, "
+                f"or give it back to where it is: keyturn release {one.name}"
+            )
+        return (
+            "its credential_process line is gone from the shared config; "
+            f"run: keyturn deliver {one.name} --to credential-process"
+        )
     if needs_line(one) and native is not None and native.kind is not Kind.PROCESS and known.delivered is None:
         return f"the shared files also define it as {native.kind}, which hides what keyturn delivers"
     return None
+
+
+def _has_line(settings: Mapping[str, object], name: str) -> bool:
+    line = settings.get("credential_process")
+    return isinstance(line, str) and is_ours(line, name)
 
 
 def needs_line(one: Definition) -> bool:

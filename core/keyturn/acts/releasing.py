@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from keyturn import definitions as defs
 from keyturn.acts.delivering import managed, standing, withdraw
 from keyturn.acts.desk import Desk, key_entry, taken_entry
 from keyturn.acts.sections import own_section
-from keyturn.adoption import Taken
-from keyturn.awsfiles.document import Document, FileKind, parse
+from keyturn.adoption import LINE_KEY, Taken
+from keyturn.awsfiles.document import Document, FileKind, header_for, parse
+from keyturn.delivery.credential_process import is_ours
 from keyturn.errors import FileChanged, NeedsConfirmation, NeedsUnlock, Protected, UnparsableFile
 from keyturn.index import Index
 from keyturn.model import DiffLine, Plan
@@ -63,7 +65,15 @@ def _warnings(reading: Reading, sections: Sections) -> tuple[str, ...]:
         for one in reading.definitions.values()
         if one.source_profile in sections and one.name not in sections
     ]
-    return tuple(f"{name} stays managed and takes its sessions from what is released" for name in leaning)
+    renamed = {name: _renamed(reading, name) for name in sections}
+    return (
+        *(f"{name} stays managed and takes its sessions from what is released" for name in leaning),
+        *(
+            f"{name} is called {new} in the files by now, and is given back there"
+            for name, new in renamed.items()
+            if new
+        ),
+    )
 
 
 def release(
@@ -167,15 +177,43 @@ def _released(document: Document, desk: Desk, reading: Reading, sections: Sectio
         note = standing(reading, definition) if definition else reading.index.of(name).delivered
         ours = note.key_ids if note else ()
         present = own_section(document, document.kind, name)
+        renamed = _renamed(reading, name)
         for taken in reversed(each):
             if Path(taken.path) != path:
                 continue
-            data = adoption.put_back(document, taken, profile=name, ours=ours, swap=swap)
+            place = _now_at(document, taken, renamed)
+            data = adoption.put_back(document, place, profile=name, ours=ours, swap=swap)
             document = adoption.again(data, document)
         if present and not any(Path(taken.path) == path for taken in each):
             data = adoption.without_ours(document, present, name, ours)
             document = adoption.again(data, document)
+        for section in [section.name for section in document.sections]:
+            document = adoption.again(adoption.without_ours(document, section, name, ()), document)
     return document.data
+
+
+def _renamed(reading: Reading, name: str) -> str | None:
+    """The name that somebody gave to a managed profile in the shared files, as its line tells: it still asks for `name`.
+    None where it has its name, or where several profiles have the line."""
+    settings = reading.shared.full_config.get("profiles", {})
+    found = [
+        other
+        for other, each in settings.items()
+        if is_ours(str(each.get(LINE_KEY, "")), name) and other != name
+    ]
+    return found[0] if len(found) == 1 and not is_ours(_line_of(settings, name), name) else None
+
+
+def _line_of(settings: Mapping[str, Mapping[str, object]], name: str) -> str:
+    return str(settings.get(name, {}).get(LINE_KEY, ""))
+
+
+def _now_at(document: Document, taken: Taken, renamed: str | None) -> Taken:
+    """`taken`, under the name that its section has now."""
+    if renamed is None or document.section(taken.section) is not None:
+        return taken
+    section = own_section(document, taken.kind, renamed) or header_for(taken.kind, renamed)
+    return replace(taken, section=section)
 
 
 def _swap(desk: Desk, name: str) -> dict[str, str]:
