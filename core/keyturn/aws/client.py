@@ -152,6 +152,9 @@ class Boto:
             raise Unreachable(what, "whatever gives them did not answer in time", "Try again") from None
         except (boto.BotoCoreError, boto.ClientError, OSError, ValueError, TypeError, RuntimeError) as error:
             raise _native_error(what, error, profile) from None
+        except (AttributeError, LookupError, OverflowError):
+            why = "the program or file behind it gives something other than credentials"
+            raise ProfileBroken(what, why, "Correct what it is made from") from None
         if found is None:
             raise ProfileBroken(
                 what,
@@ -335,6 +338,8 @@ def _frozen(found: Any) -> Credentials | None:
     frozen = found.get_frozen_credentials() if found else None
     if frozen is None or not frozen.access_key:
         return None
+    if not all(isinstance(part or "", str) for part in (frozen.access_key, frozen.secret_key, frozen.token)):
+        raise TypeError("a part of the credentials is no text")
     expires = getattr(found, "_expiry_time", None)
     return Credentials(
         frozen.access_key,

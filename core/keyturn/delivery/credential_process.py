@@ -12,7 +12,8 @@ from keyturn.text import is_safe, iso
 
 #: The verb that the line calls.
 VERB = "credential-process"
-_PLAIN = re.compile(r"[A-Za-z0-9_.@%/:+=,][A-Za-z0-9_.@%/:+=,-]*")
+#: Not at the start: `=`, which zsh expands.
+_PLAIN = re.compile(r"[A-Za-z0-9_.@%/:+,][A-Za-z0-9_.@%/:+=,-]*")
 #: Inside double quotes these mean something to a POSIX shell or to shlex, or end the value for another SDK's parser.
 _UNQUOTABLE = frozenset("\"\\$`'\n\r#;")
 
