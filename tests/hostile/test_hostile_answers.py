@@ -28,6 +28,7 @@ region = eu-west-1
 [profile role]
 role_arn = arn:aws:iam::123456789012:role/Deploy
 source_profile = ci
+region = eu-west-1
 
 [profile tool]
 credential_process = {tool}
@@ -45,7 +46,7 @@ class Script:
     """Answers every call of STS and IAM with a text in the places that AWS fills with names of other people's choice."""
 
     def __init__(self) -> None:
-        self.text = ""
+        self.text = "arn:aws:sts::123456789012:assumed-role/Deploy/x"
         self.mode = "fine"
         self.calls = 0
 
@@ -61,8 +62,8 @@ class Script:
             body = f'<ErrorResponse xmlns="{_NAMESPACE}"><Error>{error}</Error><RequestId>{shown}</RequestId></ErrorResponse>'
             return 400, body.encode("utf-8", "surrogatepass")
         session = (
-            "<Credentials><AccessKeyId>ASIAQQQQQQQQQQQQQQQQ</AccessKeyId><SecretAccessKey>x</SecretAccessKey>"
-            "<SessionToken>x</SessionToken><Expiration>2036-01-01T00:00:00Z</Expiration></Credentials>"
+            "<Credentials><AccessKeyId>ASIAQQQQQQQQQQQQQQQQ</AccessKeyId><SecretAccessKey>wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY01</SecretAccessKey>"
+            "<SessionToken>FwoGZXIvYXdzEXAMPLETOKEN</SessionToken><Expiration>2036-01-01T00:00:00Z</Expiration></Credentials>"
         )
         inner = {
             "GetSessionToken": session,
@@ -153,7 +154,7 @@ def answers(folder: Path, texts: tuple[str, ...], record: Callable[[str, object]
                 script.mode = mode
                 done = machine.judged("refresh", "ci", "role")
                 machine.check(
-                    wrong=(done.code == 0) and mode != "fine",
+                    wrong=done.code == 0 and mode != "fine",
                     what=f"{text[:50]!a} passed for a session ({mode})",
                 )
                 machine.judged(*(("list",), ("show", "role"), ("show", "ci"), ("list", "--json"))[nth % 4])
