@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from keyturn.errors import UsageError, VaultCorrupt, VaultError, WrongPassphrase
 from keyturn.secret import Secret
 from keyturn.vault import child, unseal
 from keyturn.vault.vault import Vault
-from tests.needs import needs
+from tests.vault.age_program import typing
 from tests.vault.conftest import PASSPHRASE, SECRET, Sample
 
 _SALT = b"A" * 22
@@ -165,28 +164,8 @@ def test_composed_and_decomposed_are_the_same_passphrase(
 
 def test_the_age_program_opens_the_slot_by_the_passphrase(sealed: Sample) -> None:
     """`age -d` asks on the terminal, so it gets one."""
-    age = needs("age")
-    import pty
-
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(age, [age, "-d", str(sealed.folder / "identity.age")])  # noqa: S606  # the real program, on a terminal
-    seen = b""
-    with os.fdopen(terminal, "r+b", buffering=0) as screen:
-        typed = False
-        while True:
-            try:
-                part = screen.read(4096)
-            except OSError:
-                break
-            if not part:
-                break
-            seen += part
-            if not typed and b"passphrase" in seen:
-                screen.write(PASSPHRASE.encode() + b"\n")
-                typed = True
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert sealed.recovery_key.reveal().encode() in seen
+    shown = typing(PASSPHRASE, "-d", str(sealed.folder / "identity.age"))
+    assert sealed.recovery_key.reveal().encode() in shown
 
 
 def test_a_changed_passphrase_opens_and_the_old_one_does_not(guarded: Sample) -> None:
