@@ -17,8 +17,9 @@ from keyturn.activity import Activity
 from keyturn.acts import adopting, calls, delivering, keeping, refreshing, setting
 from keyturn.acts.desk import Desk
 from keyturn.agent import client
-from keyturn.aws.client import BotoFactory, winner
+from keyturn.aws.client import BotoFactory
 from keyturn.aws.ports import AwsFactory
+from keyturn.aws.providers import winner
 from keyturn.awsfiles.store import SharedFiles
 from keyturn.clock import Clock, clock_for
 from keyturn.errors import AgentUnavailable, KeyturnError, NeedsUnlock, NeedsVault, VaultCorrupt

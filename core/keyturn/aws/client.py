@@ -12,18 +12,16 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keyturn.aws.answered import Strange, credentials_in, role_arn_in
+from keyturn.aws.answered import credentials_in, role_arn_in
 from keyturn.aws.deadline import OWN_SECONDS, SECONDS, Deadline, Late, within
 from keyturn.aws.ports import Aws, Identity, Issued, ListedKey, RoleRequest
-from keyturn.aws.refusals import refusal
-from keyturn.aws.unreached import unreached
-from keyturn.clock import system_clock
-from keyturn.errors import AwsError, AwsRefused, NeedsLogin, ProfileBroken, Unreachable
+from keyturn.aws.providers import of_the_machine, of_the_profile
+from keyturn.aws.raised import in_our_words
+from keyturn.errors import Unreachable
 from keyturn.model import Credentials
-from keyturn.secret import Secret
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -118,50 +116,12 @@ class Boto:
         )
 
     def source_credentials(self, profile: str, source: str) -> Credentials:
-        """What botocore's own provider for a `credential_source` finds in this process.
-
-        :raises ProfileBroken: nothing, or something unusable.
-        """
-        from botocore import exceptions as boto
-
-        what = f"credential_source {source} of {profile}"
-        try:
-            found = within(self._deadline.left(), lambda: _of_the_machine(self._session, source))
-        except Late:
-            raise ProfileBroken(what, "it did not answer in time", _SOURCE_HINTS.get(source, "")) from None
-        except (boto.BotoCoreError, OSError, ValueError, TypeError, KeyError) as error:
-            raise ProfileBroken(what, " ".join(str(error).split()), _SOURCE_HINTS.get(source, "")) from None
-        if found is None:
-            raise ProfileBroken(
-                what, _NO_SOURCE.get(source, "there is none here"), _SOURCE_HINTS.get(source, "")
-            )
-        return found
+        """See :func:`keyturn.aws.providers.of_the_machine`."""
+        return of_the_machine(self._session, profile, source, self._deadline.left())
 
     def native_credentials(self, profile: str) -> Credentials:
-        """What botocore itself resolves for `profile`; runs its process, reads its sign-in, or assumes its role.
-
-        :raises NeedsLogin: the sign-in it rests on has ended.
-        :raises ProfileBroken: botocore refuses the definition.
-        """
-        from botocore import exceptions as boto
-
-        what = f"credentials of {profile}"
-        try:
-            found = within(self._deadline.left(OWN_SECONDS), lambda: _frozen(_of_the_profile(self._session)))
-        except Late:
-            raise Unreachable(what, "whatever gives them did not answer in time", "Try again") from None
-        except (boto.BotoCoreError, boto.ClientError, OSError, ValueError, TypeError, RuntimeError) as error:
-            raise _native_error(what, error, profile) from None
-        except (AttributeError, LookupError, OverflowError):
-            why = "the program or file behind it gives something other than credentials"
-            raise ProfileBroken(what, why, "Correct what it is made from") from None
-        if found is None:
-            raise ProfileBroken(
-                what,
-                "AWS's provider chain finds none for it",
-                f"Run: keyturn show {profile}, to see what it holds",
-            )
-        return found
+        """See :func:`keyturn.aws.providers.of_the_profile`."""
+        return of_the_profile(self._session, profile, self._deadline.left(OWN_SECONDS))
 
     def _call(
         self,
@@ -181,7 +141,7 @@ class Boto:
             return getattr(self.client(service, signer), operation)(**wanted)
 
         try:
-            return _asked(what, lambda: read(within(self._deadline.left(seconds), act)))
+            return in_our_words(what, lambda: read(within(self._deadline.left(seconds), act)))
         except Late:
             why = f"AWS did not answer within {seconds:.0f} s in all"
             raise Unreachable(what, why, "Check the network, then try again") from None
@@ -229,16 +189,6 @@ _CALL_NAMES = {
     "list_access_keys": "iam:ListAccessKeys",
     "list_mfa_devices": "iam:ListMFADevices",
 }
-_SOURCE_HINTS = {
-    "Environment": "Export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the shell that asks",
-    "EcsContainer": "Use this profile inside of a container that has a role",
-    "Ec2InstanceMetadata": "Use this profile on an EC2 instance that has a role",
-}
-_NO_SOURCE = {
-    "Environment": "AWS_ACCESS_KEY_ID is not set in the environment of whoever asks",
-    "EcsContainer": "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set in the environment of whoever asks",
-    "Ec2InstanceMetadata": "no instance metadata service answers here",
-}
 
 
 class BotoFactory:
@@ -278,77 +228,6 @@ class BotoFactory:
         session.register_component("data_loader", self._loader)
 
 
-def winner(profile: str) -> tuple[str, str]:
-    """Which of botocore's credential providers answers for an explicit profile, without running any process.
-
-    :return: the provider's method name (`custom-process`, `shared-credentials-file`, `assume-role` ...) and, for
-        `custom-process`, the command line as botocore reads it; `("none", "")` where no provider of the shared files
-        answers.
-    :raises ProfileBroken: botocore refuses the profile.
-    """
-    from botocore import exceptions as boto
-    from botocore.credentials import create_credential_resolver
-    from botocore.session import Session
-
-    session = Session(profile=profile)
-    try:
-        for provider in create_credential_resolver(session).providers:
-            if provider.METHOD in _NOT_THE_PROFILES:
-                continue
-            if provider.METHOD == "custom-process":
-                line = session.get_scoped_config().get("credential_process")
-                if line:
-                    return provider.METHOD, str(line)
-            elif provider.load() is not None:
-                return str(provider.METHOD), ""
-    except (boto.BotoCoreError, boto.ClientError, OSError, ValueError) as error:
-        raise ProfileBroken(f"profile {profile}", " ".join(str(error).split())) from None
-    return "none", ""
-
-
-#: Providers that know nothing of profiles: what they find is the machine's identity, not the profile's.
-_NOT_THE_PROFILES = ("env", "ec2-credentials-file", "boto-config", "container-role", "iam-role")
-
-
-def _of_the_profile(session: Session) -> Any:
-    """What botocore's providers find in the session's own profile, never the identity of a container or a machine."""
-    from botocore.credentials import create_credential_resolver
-
-    for provider in create_credential_resolver(session).providers:
-        if provider.METHOD not in _NOT_THE_PROFILES:
-            found = provider.load()
-            if found is not None:
-                return found
-    return None
-
-
-def _of_the_machine(session: Session, source: str) -> Credentials | None:
-    """What botocore's provider of a credential source finds: the environment's keys, the container's, the instance's."""
-    from botocore.credentials import EnvProvider, create_credential_resolver
-
-    providers = [EnvProvider(), *create_credential_resolver(session).providers]
-    for provider in providers:
-        if getattr(provider, "CANONICAL_NAME", None) == source:
-            return _frozen(provider.load())
-    return None
-
-
-def _frozen(found: Any) -> Credentials | None:
-    """botocore's credentials as ours; None where there are none."""
-    frozen = found.get_frozen_credentials() if found else None
-    if frozen is None or not frozen.access_key:
-        return None
-    if not all(isinstance(part or "", str) for part in (frozen.access_key, frozen.secret_key, frozen.token)):
-        raise TypeError("a part of the credentials is no text")
-    expires = getattr(found, "_expiry_time", None)
-    return Credentials(
-        frozen.access_key,
-        Secret(frozen.secret_key or ""),
-        Secret(frozen.token) if frozen.token else None,
-        expires.astimezone(UTC) if isinstance(expires, datetime) else None,
-    )
-
-
 def _bare_session() -> Session:
     """A session that reads no shared config, for when AWS tools refuse the file or do not know the profile.
 
@@ -381,60 +260,3 @@ def _listed_keys(answer: Mapping[str, Any]) -> tuple[ListedKey, ...]:
         ListedKey(one["AccessKeyId"], one["Status"], one["CreateDate"].astimezone(UTC))
         for one in answer["AccessKeyMetadata"]
     )
-
-
-def _asked(what: str, act: Callable[[], Answer]) -> Answer:
-    """Runs one call and turns whatever botocore raises into the tree of :mod:`keyturn.errors`."""
-    from botocore import exceptions as boto
-    from botocore.parsers import ResponseParserError
-
-    try:
-        return act()
-    except boto.ClientError as error:
-        raise refusal(what, error.response, system_clock()) from None
-    except (boto.ParamValidationError, boto.InvalidRegionError, ValueError) as error:
-        if isinstance(error, Strange) or _while_reading(error):
-            raise Unreachable(
-                what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
-            ) from None
-        why = str(error).replace("\n", " ")
-        raise AwsRefused(what, why, "Correct the profile's definition", code="ValidationError") from None
-    except ResponseParserError:
-        why = "the answer was not AWS's (a proxy or a sign-in page of the network may have answered)"
-        raise Unreachable(what, why, "Check the network, then try again") from None
-    except (boto.ConnectionError, boto.HTTPClientError) as error:
-        raise Unreachable(what, unreached(error), "Check the network, then try again") from None
-    except (KeyError, AttributeError, TypeError):
-        raise Unreachable(
-            what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
-        ) from None
-    except boto.BotoCoreError as error:
-        raise AwsError(what, str(error), "Correct the profile's definition") from None
-
-
-_NOT_AS_SENT = "the answer is not of the form that AWS's answers have"
-
-
-def _while_reading(error: Exception) -> bool:
-    """Whether botocore failed at an answer, not at what it was about to send."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_globals.get("__name__") == "botocore.parsers":
-            return True
-        trace = trace.tb_next
-    return False
-
-
-def _native_error(what: str, error: Exception, profile: str) -> AwsError | ProfileBroken | NeedsLogin:
-    from botocore import exceptions as boto
-
-    sso = (boto.SSOTokenLoadError, boto.UnauthorizedSSOTokenError, boto.TokenRetrievalError, boto.SSOError)
-    if isinstance(error, sso):
-        return NeedsLogin(what, str(error), f"Run: aws sso login --profile {profile}")
-    if isinstance(error, getattr(boto, "LoginError", ())):
-        return NeedsLogin(what, str(error), f"Run: aws login --profile {profile}")
-    if isinstance(error, boto.ClientError):
-        return refusal(what, error.response, system_clock())
-    if isinstance(error, (boto.ConnectionError, boto.HTTPClientError)):
-        return Unreachable(what, unreached(error), "Check the network, then try again")
-    return ProfileBroken(what, " ".join(str(error).split()), "Correct the profile's definition")
