@@ -18,6 +18,17 @@ KIND_WORDS = {
 }
 
 
+#: What a managed role asks of AssumeRole, by setting; short enough for a column of labels.
+ROLE_WORDS = {
+    "external_id": "Ext. id",
+    "role_session_name": "As",
+    "source_identity": "Src. id",
+    "tags": "Tags",
+    "policy": "Policy",
+    "policy_arns": "Policies",
+}
+
+
 def rotation_words(rotation: Rotation) -> str:
     """`ok, due in 78d`, `due in 19d`, `overdue by 4d`, `off`, `unknown`, or `-` where there is no key."""
     age, limit = rotation.age_days, rotation.limit_days

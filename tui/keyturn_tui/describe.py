@@ -20,6 +20,7 @@ from keyturn.model import (
     state_of,
 )
 from keyturn.text import countdown, masked_key_id, safe, span
+from keyturn.words import ROLE_WORDS
 from keyturn_tui.cells import Line, View, left_text, rotation_words, state_glyph
 from keyturn_tui.manageable import unmanageable
 
@@ -135,6 +136,8 @@ def _identity(profile: Profile, text: Callable[[str], list[Line]]) -> Iterator[t
         yield "Source", text(profile.source)
     if profile.mfa_serial:
         yield "MFA", text(profile.mfa_serial)
+    for setting, value in profile.role_settings:
+        yield ROLE_WORDS[setting], text(value)
 
 
 def _key(profile: Profile, view: View, text: Callable[[str], list[Line]]) -> Iterator[tuple[str, list[Line]]]:

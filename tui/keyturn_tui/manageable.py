@@ -14,6 +14,7 @@ def unmanageable(profile: Profile) -> str | None:
         return f"{profile.name} is broken; correct it in the files first"
     if profile.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
         return f"{profile.name} holds temporary keys only, which end by themselves"
-    if profile.kind not in ADOPTABLE or (profile.kind is Kind.ROLE and not profile.chain):
+    by_whom = profile.chain or profile.credential_source
+    if profile.kind not in ADOPTABLE or (profile.kind is Kind.ROLE and not by_whom):
         return f"{profile.name} holds no long-term secret in the files; r refreshes it as it is"
     return None

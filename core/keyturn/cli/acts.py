@@ -92,6 +92,8 @@ def _show(plan: Plan) -> None:
         line(f"along with it: {name}")
     for warning in plan.warnings:
         line(f"note: {warning}")
+    if plan.action == "adopt" and plan.secrets and not plan.session_none:
+        line("note: --session-none would hand out the key itself, for IAM calls without MFA. A risk")
 
 
 @click.command()

@@ -13,7 +13,7 @@ from keyturn.filtering import parse
 from keyturn.listing import row_table
 from keyturn.model import Delivery, Profile, State, VaultState, state_of
 from keyturn.text import countdown, iso, safe
-from keyturn.words import KIND_WORDS, rotation_words
+from keyturn.words import KIND_WORDS, ROLE_WORDS, rotation_words
 
 
 @click.command("list")
@@ -132,18 +132,9 @@ def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, st
     return lines
 
 
-#: How `show` labels what a managed role asks of AssumeRole.
-ROLE_WORDS = {
-    "external_id": "External id",
-    "role_session_name": "As session",
-    "source_identity": "As identity",
-    "tags": "Tags",
-    "policy": "Policy",
-    "policy_arns": "Policies",
-}
-
-
 def _delivery(row: Profile) -> str:
+    if row.delivers_key:
+        return f"{row.delivery}: the long-term key itself, without an end. A risk"
     if row.delivery is Delivery.CREDENTIALS_FILE:
         return f"credentials file, as [{row.deliver_as or row.name}]"
     return str(row.delivery)
