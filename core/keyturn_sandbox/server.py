@@ -23,6 +23,8 @@ from keyturn_sandbox.wire import DRIP_SECONDS, Reply, Wire, head
 CONNECTIONS = 64
 """Served at once; more are closed unanswered."""
 IDLE_SECONDS = 10.0
+REQUEST_SECONDS = 25.0
+"""For a whole request to arrive, the idle time before it included: a client that sends a byte now and then is given up."""
 PATIENCE_SECONDS = 120.0
 """How long a call that is never answered is held open."""
 BODY_LIMIT = 256 * 1024
@@ -47,6 +49,8 @@ class LoopbackServer(ThreadingHTTPServer):
         self.service = service
         self._places = threading.BoundedSemaphore(CONNECTIONS)
         self._open: set[socket.socket] = set()
+        self.awaited: dict[socket.socket, float] = {}
+        """Connections on which a request has not arrived yet, and since when."""
         super().__init__(("127.0.0.1", port), _Handler)
         self._thread = threading.Thread(
             target=self.serve_forever, kwargs={"poll_interval": 0.05}, name="keyturn-sandbox", daemon=True
@@ -73,6 +77,15 @@ class LoopbackServer(ThreadingHTTPServer):
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def service_actions(self) -> None:
+        """Called by the base class several times a second."""
+        now = time.monotonic()
+        for connection, since in list(self.awaited.items()):
+            if now - since > REQUEST_SECONDS:
+                self.awaited.pop(connection, None)
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: Any, client_address: Any) -> None:  # socketserver's own types
         if not self._places.acquire(blocking=False):
@@ -106,12 +119,21 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = IDLE_SECONDS
     server: LoopbackServer
 
+    def handle_one_request(self) -> None:
+        """Wait for a request, for no longer than one may take."""
+        self.server.awaited[self.connection] = time.monotonic()
+        try:
+            super().handle_one_request()
+        finally:
+            self.server.awaited.pop(self.connection, None)
+
     def parse_request(self) -> bool:
         """Read the request line and headers, and turn away whoever should not be here, whatever the method."""
         return super().parse_request() and self._welcome()
 
     def do_POST(self) -> None:
         body = self._body()
+        self.server.awaited.pop(self.connection, None)
         if body is None:
             return
         path, _, query = self.path.partition("?")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -135,6 +136,21 @@ def unfit(call: Callable[..., Any], **parameters: Any) -> str:
     found = no(call, **parameters)
     assert (found.code, found.status) == ("ValidationError", 400)
     return found.message
+
+
+def gone(key_id: str) -> No:
+    return No("NoSuchEntity", 404, f"The Access Key with id {key_id} cannot be found.")
+
+
+@contextmanager
+def spreading(b: Bench, *, propagation: int = 0, flapping: int = 0) -> Iterator[None]:
+    """Changes made meanwhile take their time."""
+    state = b.sandbox.state
+    state.propagation, state.flapping = timedelta(seconds=propagation), timedelta(seconds=flapping)
+    try:
+        yield
+    finally:
+        state.propagation = state.flapping = timedelta(0)
 
 
 def document(statements: Sequence[Statement]) -> str:

@@ -4,70 +4,17 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError
-
 from keyturn_sandbox import User
-from tests.sandbox.bench import ALL, Bench, Facts, No, Statement, denied, invalid, no, unfit
+from tests.sandbox.bench import ALL, Bench, Facts, No, denied, gone, invalid, no, spreading, unfit
 
 facts = Facts("5")
 
 QUOTA = No("LimitExceeded", 409, "Cannot exceed quota for AccessKeysPerUser: 2")
 NEEDS_NAME = "Must specify userName when calling with non-User credentials"
-NO_MFA = "with an explicit deny in an identity-based policy"
-
-
-def gone(key_id: str) -> No:
-    return No("NoSuchEntity", 404, f"The Access Key with id {key_id} cannot be found.")
-
-
-def self_rotation(path: str = "") -> tuple[Statement, ...]:
-    """The minimal policy, to the letter."""
-    return (
-        {
-            "Sid": "AllowManageOwnAccessKeys",
-            "Effect": "Allow",
-            "Action": [
-                "iam:CreateAccessKey",
-                "iam:DeleteAccessKey",
-                "iam:UpdateAccessKey",
-                "iam:ListAccessKeys",
-                "iam:GetAccessKeyLastUsed",
-                "iam:GetUser",
-            ],
-            "Resource": f"arn:aws:iam::*:user/{path}${{aws:username}}",
-        },
-        {
-            "Sid": "AllowListOwnMFA",
-            "Effect": "Allow",
-            "Action": ["iam:ListMFADevices"],
-            "Resource": f"arn:aws:iam::*:user/{path}${{aws:username}}",
-        },
-        {
-            "Sid": "DenyAllExceptListedIfNoMFA",
-            "Effect": "Deny",
-            "NotAction": ["iam:ListMFADevices", "iam:GetUser", "sts:GetSessionToken"],
-            "Resource": "*",
-            "Condition": {"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}},
-        },
-    )
-
-
-@contextmanager
-def spreading(b: Bench, *, propagation: int = 0, flapping: int = 0) -> Iterator[None]:
-    """Changes made meanwhile take their time."""
-    state = b.sandbox.state
-    state.propagation, state.flapping = timedelta(seconds=propagation), timedelta(seconds=flapping)
-    try:
-        yield
-    finally:
-        state.propagation = state.flapping = timedelta(0)
 
 
 @facts('Max 2 access keys per user (LimitExceeded 409 "Cannot exceed quota for AccessKeysPerUser: 2")')
@@ -291,124 +238,6 @@ def _(b: Bench) -> None:
     assert denied(b.sts(user).assume_role, **call)
     b.sandbox.state.set_trust(role, trust)
     assert b.assume(user, role)
-
-
-@facts("procedure: create, verify, UpdateAccessKey old -> Inactive using the new key, reactivate, delete")
-def _(b: Bench) -> None:
-    user = b.user()
-    old = user.keys[0].key_id
-    made = b.iam(user).create_access_key()["AccessKey"]
-    assert b.sts(made).get_caller_identity()["Arn"] == user.arn
-    iam = b.iam(made)
-    iam.update_access_key(AccessKeyId=old, Status="Inactive", UserName=user.name)
-    assert invalid(
-        b.sts({"AccessKeyId": old, "SecretAccessKey": user.keys[0].secret.reveal()}).get_caller_identity
-    )
-    for _ in range(2):
-        iam.update_access_key(AccessKeyId=old, Status="Active")
-    assert b.sts(user).get_caller_identity()
-    iam.update_access_key(AccessKeyId=old, Status="Inactive")
-    iam.delete_access_key(AccessKeyId=old)
-    for call, more in ((iam.delete_access_key, {}), (iam.update_access_key, {"Status": "Active"})):
-        assert no(call, AccessKeyId=old, **more) == gone(old)
-    assert no(iam.get_access_key_last_used, AccessKeyId=old) == gone(old)
-
-
-@facts("UpdateAccessKey to the status that a key has changes nothing, and spreads nothing")
-def _(b: Bench) -> None:
-    user = b.user()
-    key = user.keys[0].key_id
-    with spreading(b, propagation=10, flapping=10):
-        for _ in range(3):
-            assert b.iam(user).update_access_key(AccessKeyId=key, Status="Active")
-    assert b.sts(user).get_caller_identity()
-
-
-@facts(
-    "botocore retries by itself: a lost reply to CreateAccessKey asks again; total_max_attempts 1 does not"
-)
-def _(b: Bench) -> None:
-    for config, asked in ((Config(), 2), (Config(retries={"total_max_attempts": 1}), 1)):
-        user = b.user()
-        key = user.keys[0]
-        iam = boto3.client(
-            "iam",
-            region_name="us-east-1",
-            endpoint_url=b.sandbox.url,
-            aws_access_key_id=key.key_id,
-            aws_secret_access_key=key.secret.reveal(),
-            config=config.merge(Config(proxies={})),
-        )
-        b.sandbox.faults.lose_answer("CreateAccessKey")
-        b.sandbox.calls.clear()
-        with suppress(BotoCoreError, iam.exceptions.ClientError):
-            iam.create_access_key()
-        assert [call.action for call in b.sandbox.calls] == ["CreateAccessKey"] * asked
-        assert len(user.keys) == 2
-        assert len(b.iam(user).list_access_keys()["AccessKeyMetadata"]) == 2
-
-
-@facts("never delete with the old key signing its own deletion: after deletion the signer is gone")
-def _(b: Bench) -> None:
-    user = b.user()
-    iam = b.iam(user)
-    iam.delete_access_key(AccessKeyId=user.keys[0].key_id)
-    assert user.keys == []
-    assert invalid(iam.list_access_keys)
-
-
-@facts("minimal self-rotation policy: with this Deny, steps 2, 5, 7 need GetSessionToken+MFA creds")
-def _(b: Bench) -> None:
-    user = b.user(*self_rotation())
-    key = user.keys[0].key_id
-    pair = b.mfa(user)
-    bare = b.iam(user)
-    assert bare.list_mfa_devices()["MFADevices"][0]["SerialNumber"] == pair["SerialNumber"]
-    assert bare.get_user()
-    assert b.sts(user).get_caller_identity()
-    for call, more in (
-        (bare.create_access_key, {}),
-        (bare.list_access_keys, {}),
-        (bare.update_access_key, {"AccessKeyId": key, "Status": "Inactive"}),
-        (bare.delete_access_key, {"AccessKeyId": key}),
-    ):
-        assert denied(call, **more).endswith(NO_MFA)
-    iam = b.iam(b.session(user, **pair))
-    made = iam.create_access_key(UserName=user.name)["AccessKey"]["AccessKeyId"]
-    assert iam.update_access_key(UserName=user.name, AccessKeyId=key, Status="Inactive")
-    assert iam.delete_access_key(UserName=user.name, AccessKeyId=key)
-    assert [one.key_id for one in user.keys] == [made]
-
-
-@facts("minimal self-rotation policy: the Deny holds for roles too, until MFA is given with the call")
-def _(b: Bench) -> None:
-    user = b.user(*self_rotation(), {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"})
-    role = b.role(user)
-    call = {"RoleArn": role.arn, "RoleSessionName": "fact"}
-    assert denied(b.sts(user).assume_role, **call)
-    assert denied(b.sts(b.session(user)).assume_role, **call)
-    assert b.assume(user, role, **b.mfa(user))
-
-
-@facts("minimal self-rotation policy: `${aws:username}` is nobody else")
-def _(b: Bench) -> None:
-    user = b.user(*self_rotation())
-    other = b.user(account=user.account)
-    iam = b.iam(b.session(user, **b.mfa(user)))
-    for name in (other.name, "nobody", f"{user.name}x"):
-        words = denied(iam.create_access_key, UserName=name)
-        assert words.endswith("because no identity-based policy allows the iam:CreateAccessKey action")
-
-
-@facts("minimal self-rotation policy: users under a path need `user/*/${aws:username}`")
-def _(b: Bench) -> None:
-    for path, works in (("", False), ("*/", True)):
-        user = b.user(*self_rotation(path), path="/team/")
-        iam = b.iam(b.session(user, **b.mfa(user)))
-        if works:
-            assert iam.create_access_key(UserName=user.name)
-        else:
-            assert denied(iam.create_access_key, UserName=user.name)
 
 
 @facts("FIDO/passkey/U2F devices cannot be used for API MFA; ListMFADevices returns them too")

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from keyturn_sandbox import Sandbox
-from tests.sandbox import facts_errors, facts_iam, facts_sts
+from tests.sandbox import facts_errors, facts_iam, facts_rotation, facts_sts
 from tests.sandbox.bench import Bench
 
-TABLE = {**facts_sts.facts.rows, **facts_errors.facts.rows, **facts_iam.facts.rows}
+TABLE = {
+    fact: ask
+    for module in (facts_sts, facts_errors, facts_iam, facts_rotation)
+    for fact, ask in module.facts.rows.items()
+}
 
 
 @pytest.fixture(scope="module")
