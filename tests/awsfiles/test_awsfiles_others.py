@@ -7,15 +7,16 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
 from keyturn.awsfiles import store as store_module
 from keyturn.awsfiles.document import Document, FileKind, parse, set_items
 from keyturn.awsfiles.lock import hold
-from keyturn.awsfiles.pace import LOCK_LIMIT
+from keyturn.awsfiles.pace import LOCK_LIMIT, READ_LIMIT
 from keyturn.awsfiles.store import SharedFiles
 from keyturn.awsfiles.target import find
 from keyturn.errors import FileBusy, FileChanged
@@ -92,23 +93,44 @@ def test_a_file_with_a_time_in_the_future_does_not_block(files: SharedFiles, fol
     assert path.read_bytes() == NEW
 
 
+def write_into_old(
+    files: SharedFiles,
+    hours: Any,
+    path: Path,
+    theirs: bytes,
+    *,
+    when: bytes = NEW,
+    then: Callable[[], object] = lambda: None,
+) -> None:
+    """Lets somebody open the file just before ours takes its place, and write `theirs` into it just after."""
+    keep, held_open = files.keep, ExitStack()
+    opened: list[BinaryIO] = []
+
+    def open_first(where: Path, data: bytes) -> None:
+        keep(where, data)
+        if not opened:
+            opened.append(held_open.enter_context(path.open("r+b")))
+
+    def write(_: float) -> None:
+        if opened and (not path.exists() or path.read_bytes() == when):
+            hours.during = lambda _: None
+            opened[0].truncate(0)
+            opened[0].write(theirs)
+            held_open.close()
+            then()
+
+    files.keep = open_first
+    hours.during = write
+
+
 def test_what_somebody_writes_into_the_replaced_file_is_joined(
     files: SharedFiles, folder: Path, hours: Any, kept: list[bytes]
 ) -> None:
     path = folder / "config"
     path.write_bytes(OLD)
     theirs = OLD.replace(b"eu-west-1", b"eu-north-1") + b"[profile theirs]\nregion = us-east-1\n"
-    with path.open("r+b") as held_open:
-
-        def write_late(_: float) -> None:
-            if path.read_bytes() == NEW:
-                hours.during = lambda _: None
-                held_open.truncate(0)
-                held_open.write(theirs)
-                held_open.flush()
-
-        hours.during = write_late
-        edit(files, path)
+    write_into_old(files, hours, path, theirs)
+    edit(files, path)
     document = parse(path.read_bytes())
     assert document.section("profile theirs")
     found = {item.key: item.value for item in document.sections[0].items}
@@ -119,17 +141,10 @@ def test_what_somebody_writes_into_the_replaced_file_is_joined(
 def test_a_late_write_is_joined_with_a_third_version(files: SharedFiles, folder: Path, hours: Any) -> None:
     path = folder / "config"
     path.write_bytes(OLD)
-    with path.open("r+b") as held_open:
-
-        def write_late(_: float) -> None:
-            if path.read_bytes() == NEW:
-                hours.during = lambda _: None
-                held_open.write(OLD + b"[profile late]\nregion = us-east-1\n")
-                held_open.flush()
-                path.write_bytes(NEW + b"[profile third]\nregion = us-east-2\n")
-
-        hours.during = write_late
-        edit(files, path)
+    third = NEW + b"[profile third]\nregion = us-east-2\n"
+    late = OLD + b"[profile late]\nregion = us-east-1\n"
+    write_into_old(files, hours, path, late, then=lambda: path.write_bytes(third))
+    edit(files, path)
     assert [section.name for section in parse(path.read_bytes()).sections] == [
         "profile a",
         "profile third",
@@ -138,19 +153,30 @@ def test_a_late_write_is_joined_with_a_third_version(files: SharedFiles, folder:
     assert path.read_bytes().startswith(NEW)
 
 
-def write_into_old(hours: Any, path: Path, theirs: bytes, *, when: bytes = NEW) -> Callable[[], None]:
-    """Lets somebody who had the file open write `theirs` into it once ours has taken its place."""
-    held_open = path.open("r+b")
+def test_a_file_that_somebody_keeps_open_for_writing_is_left_alone(
+    files: SharedFiles, folder: Path, hours: Any
+) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    with path.open("ab"), pytest.raises(FileBusy, match="open for writing"):
+        edit(files, path)
+    assert sum(hours.slept) < READ_LIMIT + 1
+    assert path.read_bytes() == OLD
+    edit(files, path)
+    assert path.read_bytes() == NEW
 
-    def act(_: float) -> None:
-        if not path.exists() or path.read_bytes() == when:
-            hours.during = lambda _: None
-            held_open.truncate(0)
-            held_open.write(theirs)
-            held_open.flush()
 
-    hours.during = act
-    return held_open.close
+def test_a_former_version_that_somebody_never_closes_is_told(
+    files: SharedFiles, folder: Path, hours: Any
+) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    opened: list[BinaryIO] = []
+    files.keep = lambda *_: opened.append(path.open("ab"))
+    with pytest.raises(FileBusy, match="the version before ours open"):
+        edit(files, path)
+    assert sum(hours.slept) < READ_LIMIT + 1
+    opened[0].close()
 
 
 def test_a_late_write_that_is_cut_off_is_kept_aside_and_told(
@@ -158,10 +184,9 @@ def test_a_late_write_that_is_cut_off_is_kept_aside_and_told(
 ) -> None:
     path = folder / "config"
     path.write_bytes(OLD)
-    close = write_into_old(hours, path, OLD + b"[profile b]\nreg")
+    write_into_old(files, hours, path, OLD + b"[profile b]\nreg")
     with pytest.raises(FileChanged, match="cannot be joined"):
         edit(files, path)
-    close()
     assert path.read_bytes() == NEW
     assert kept[-1] == OLD + b"[profile b]\nreg"
 
@@ -171,9 +196,8 @@ def test_a_late_writer_that_emptied_the_file_and_went_away_changes_nothing(
 ) -> None:
     path = folder / "config"
     path.write_bytes(OLD)
-    close = write_into_old(hours, path, b"")
+    write_into_old(files, hours, path, b"")
     edit(files, path)
-    close()
     assert path.read_bytes() == NEW
 
 
@@ -188,10 +212,9 @@ def test_a_late_write_survives_even_if_our_change_no_longer_fits_it(
     path = folder / "config"
     path.write_bytes(OLD)
     theirs = OLD + b"[profile theirs]\nregion = us-east-1\n"
-    close = write_into_old(hours, path, theirs)
+    write_into_old(files, hours, path, theirs)
     with pytest.raises(FileChanged, match="no longer as planned"):
         files.edit(path, picky, kind=FileKind.CONFIG)
-    close()
     assert path.read_bytes() == theirs
 
 
@@ -200,10 +223,9 @@ def test_what_is_written_late_into_a_removed_file_comes_back(
 ) -> None:
     path = folder / "config"
     path.write_bytes(OLD)
-    close = write_into_old(hours, path, OLD + b"[profile theirs]\n", when=b"")
+    write_into_old(files, hours, path, OLD + b"[profile theirs]\n", when=b"")
     with pytest.raises(FileChanged):
         files.remove(path, expect=OLD)
-    close()
     assert path.read_bytes() == OLD + b"[profile theirs]\n"
     assert mode(path) == 0o600
 

@@ -8,9 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -198,35 +196,3 @@ def test_killed_at_any_system_call_the_file_is_old_or_new_and_the_next_edit_work
             assert run(path) == 0
             assert path.read_bytes() == new, (call, number)
     assert killed >= 8
-
-
-def test_an_editor_that_saves_by_any_of_its_ways_in_the_same_moment_loses_nothing(
-    files: SharedFiles, folder: Path, hours: Any
-) -> None:
-    """vim (backup, new file), others (rename over), others (in place): each while our writer waits after its own write."""
-
-    def by_rename(path: Path, data: bytes) -> None:
-        path.with_suffix(".swp").write_bytes(data)
-        path.with_suffix(".swp").rename(path)
-
-    def by_backup(path: Path, data: bytes) -> None:
-        path.rename(path.with_suffix(".bak"))
-        path.write_bytes(data)
-
-    ways: list[Callable[[Path, bytes], Any]] = [by_rename, by_backup, Path.write_bytes]
-    for number, save in enumerate(ways):
-        path = folder / f"config{number}"
-        path.write_bytes(OLD)
-
-        def act(_: float, path: Path = path, save: Callable[[Path, bytes], Any] = save) -> None:
-            if b"output" in path.read_bytes():
-                hours.during = lambda _: None
-                save(path, OLD + b"[profile edited]\nregion = us-east-1\n")
-
-        hours.during = act
-        files.edit(path, lambda doc: set_items(doc, "profile p1", {"output": "json"}), kind=FileKind.CONFIG)
-        document = parse(path.read_bytes())
-        assert document.section("profile edited")
-        section = document.section("profile p1")
-        assert section is not None
-        assert section.item("output") is not None

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from keyturn.awsfiles import replace
 from keyturn.awsfiles import store as store_module
 from keyturn.awsfiles.document import Document, FileKind, parse, set_items
 from keyturn.awsfiles.store import SharedFiles
@@ -258,7 +259,7 @@ def test_a_file_that_is_a_mount_point_is_refused_with_advice(
 
     path = folder / "config"
     path.write_bytes(OLD)
-    monkeypatch.setattr(os, "replace", busy)
+    monkeypatch.setattr(replace, "exchange", busy)
     with pytest.raises(UnsafeFile, match="Mount its folder"):
         edit(files, path)
     assert path.read_bytes() == OLD

@@ -43,6 +43,8 @@ class Note:
     """The first write of the present unbroken row: somebody else had changed the file before it."""
     left: Mark | None = None
     """The file as the last write left it."""
+    stirred: float = 0.0
+    """When somebody else was last seen to have written it, on the wall clock."""
 
 
 class Held:
@@ -58,7 +60,7 @@ class Held:
             table = json.loads(os.pread(self._descriptor, 4096, 0))
             left = table["left"]
             mark = None if left is None else (int(left[0]), int(left[1]), int(left[2]), int(left[3]))
-            return Note(int(table["count"]), int(table["foreign"]), mark)
+            return Note(int(table["count"]), int(table["foreign"]), mark, float(table.get("stirred", 0.0)))
         except (ValueError, TypeError, KeyError, IndexError):
             return Note()
 
@@ -80,12 +82,19 @@ class Held:
             self._write()
         return count
 
+    def saw_others(self, now: float) -> None:
+        """Notes that somebody else has just written the file."""
+        self.note = replace(self.note, stirred=now)
+        with contextlib.suppress(OSError):
+            self._write()
+
     def _write(self) -> None:
         table = {
             "pid": os.getpid(),
             "count": self.note.count,
             "foreign": self.note.foreign,
             "left": self.note.left,
+            "stirred": self.note.stirred,
         }
         text = json.dumps(table).encode()
         os.pwrite(self._descriptor, text.ljust(256), 0)

@@ -10,6 +10,7 @@ import stat
 import sys
 from pathlib import Path
 
+from keyturn.awsfiles.exchange import exchange
 from keyturn.awsfiles.grammar import FileKind
 from keyturn.awsfiles.target import Target
 from keyturn.errors import UnsafeFile
@@ -19,7 +20,10 @@ _NO_ATTRIBUTE = (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA)
 
 
 class Replacement:
-    """A new version of a file, complete and on disk beside the old one, until it takes its place or is dropped."""
+    """A new version of a file, complete and on disk beside the old one, until it takes its place or is dropped.
+
+    Where names can be exchanged, what it replaced has its former name until it is dropped.
+    """
 
     def __init__(self, target: Target, data: bytes, kind: FileKind) -> None:
         """:raises OSError: it could not be written; nothing is left of it."""
@@ -33,6 +37,7 @@ class Replacement:
                 _write(descriptor, data)
                 _take_rights(descriptor, target, kind)
                 os.fsync(descriptor)
+                self.status = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
         except BaseException:
@@ -40,7 +45,8 @@ class Replacement:
             raise
 
     def take_place(self) -> bool:
-        """Puts the new version in the place of the old; False if somebody made a file where there was none.
+        """Puts the new version in the place of the old; False, and all is as it was, if somebody else made a file
+        where there was none, moved the old one away, or put another in its place.
 
         :raises UnsafeFile: the file is a mount point of its own.
         :raises OSError: it could not be done, the old version is still there.
@@ -48,7 +54,11 @@ class Replacement:
         try:
             if self._target.status is None:
                 return self._appear()
+            if exchange(self.path, self._target.real):
+                return self._replaced(self._target.status)
             self.path.replace(self._target.real)
+        except FileNotFoundError:
+            return False
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
@@ -58,6 +68,14 @@ class Replacement:
                 "Mount its folder in the place of the file",
             ) from None
         return True
+
+    def _replaced(self, old: os.stat_result) -> bool:
+        """Whether it was the old version that was replaced; a third one gets its place back."""
+        found = self.path.lstat()
+        if (found.st_dev, found.st_ino) == (old.st_dev, old.st_ino):
+            return True
+        exchange(self.path, self._target.real)
+        return False
 
     def _appear(self) -> bool:
         """A new name, only if it is still free. A file system without hard links leaves a gap of microseconds."""
@@ -124,12 +142,13 @@ def _copy_attributes(descriptor: int, source: Path) -> None:
         try:
             names = os.listxattr(source, follow_symlinks=False)
         except OSError as error:
-            if error.errno in _NO_ATTRIBUTE:
+            if error.errno in (*_NO_ATTRIBUTE, errno.ENOENT):
+                # Not there any more: that is noticed before anything is replaced.
                 return
             raise
         for name in names:
             try:
                 os.setxattr(descriptor, name, os.getxattr(source, name, follow_symlinks=False))
             except OSError as error:
-                if error.errno not in _NO_ATTRIBUTE:
+                if error.errno not in (*_NO_ATTRIBUTE, errno.ENOENT):
                     raise

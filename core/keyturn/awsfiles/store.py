@@ -13,7 +13,7 @@ from typing import Final, Literal
 from keyturn.awsfiles import merge, version
 from keyturn.awsfiles.grammar import Document, FileKind, parse
 from keyturn.awsfiles.lock import Held, Mark, hold, mark_of
-from keyturn.awsfiles.pace import SETTLE, TRIES, Pace
+from keyturn.awsfiles.pace import SETTLE, STIRRED, TRIES, WATCH, Pace
 from keyturn.awsfiles.replace import Replacement, sync_folder
 from keyturn.awsfiles.shared import read_regular
 from keyturn.awsfiles.target import Target, find
@@ -115,7 +115,7 @@ class SharedFiles:
         target.real.unlink()
         sync_folder(target.real.parent)
         self.pace.sleep(SETTLE)
-        late = found.written_late(FileKind.CREDENTIALS, self.pace)
+        late = found.written_late(target.path, FileKind.CREDENTIALS, self.pace)
         if late is not None:
             # Somebody wrote to it in the same moment: what they wrote comes back.
             back = Replacement(Target(target.path, target.real, None, target.key), late, FileKind.CREDENTIALS)
@@ -144,6 +144,8 @@ class _Written:
     count: int
     failure: KeyturnError | None = None
     """Why only what others wrote was put in place, without our change."""
+    seen: Mark | None = None
+    """A later version of somebody's that was found to hold what we wrote."""
 
 
 class _Writing:
@@ -163,6 +165,8 @@ class _Writing:
         self.kind = kind
         self.expect = expect
         self.late: _Late | None = None
+        self.stirred = False
+        """Somebody else has written the file just now."""
 
     def run(self) -> Edit:
         pace = self.files.pace
@@ -178,6 +182,7 @@ class _Writing:
                     done.before.close()
                 if final:
                     return Edit(done.before.data, done.after)
+            self.stirred = True
             pace.sleep(0.005 + 0.045 * pace.chance())
         raise FileBusy(
             f"writing {self.path}",
@@ -200,7 +205,13 @@ class _Writing:
             return result
 
     def _read(self, target: Target, held: Held) -> Version:
-        return version.read(target, self.kind, held, self.files.known_sections(self.path), self.files.pace)
+        pace = self.files.pace
+        found = version.read(target, self.kind, held, self.files.known_sections(self.path), pace)
+        now = pace.wall()
+        if not found.ours and found.status is not None and now - found.status.st_mtime < STIRRED:
+            held.saw_others(now)
+        self.stirred = self.stirred or 0 <= now - held.note.stirred < STIRRED
+        return found
 
     def _replace(self, target: Target, held: Held, found: Version) -> _Written | Edit | None:
         if self.late is None and self.expect is not ANY and found.data != self.expect:
@@ -216,20 +227,31 @@ class _Writing:
         target = find(self.path)
         replacement = Replacement(target, after, self.kind)
         try:
-            if (
-                target.real != find(self.path).real
-                or not found.current(target)
-                or not replacement.take_place()
-            ):
+            if target.real != find(self.path).real or not found.current(target):
+                return None
+            if not replacement.take_place():
+                self._note_late(replacement, after)
                 return None
         finally:
             replacement.drop()
         with _written(self.path):
-            status = target.real.lstat()
-            count = held.wrote(status, unbroken=found.ours)
+            count = held.wrote(replacement.status, unbroken=found.ours)
             sync_folder(target.real.parent)
         self.late = None
-        return _Written(found, base, after, mark_of(status), count, failure)
+        return _Written(found, base, after, mark_of(replacement.status), count, failure)
+
+    def _note_late(self, replacement: Replacement, after: bytes) -> None:
+        """Remembers what was written into a version of ours in the microseconds before it had to give way again."""
+        ours = version.opened(replacement.path)
+        try:
+            theirs = None
+            if ours.status is not None:
+                ours.status, ours.data = replacement.status, after
+                theirs = ours.written_late(self.path, self.kind, self.files.pace)
+        finally:
+            ours.close()
+        if theirs is not None:
+            self.late = _Late(after, theirs, after)
 
     def _base(self, found: Version) -> bytes:
         """What the change applies to: the file, with what somebody wrote late into its former version."""
@@ -265,25 +287,42 @@ class _Writing:
         if done.failure is not None:
             raise done.failure
         pace = self.files.pace
-        pace.sleep(SETTLE)
-        theirs = done.before.written_late(self.kind, pace)
-        if theirs is not None:
-            self.late = _Late(done.before.data or b"", theirs, done.after)
-            return False
+        begun = pace.elapsed()
+        while True:
+            pace.sleep(SETTLE)
+            theirs = done.before.written_late(self.path, self.kind, pace)
+            if theirs is not None:
+                self.late = _Late(done.before.data or b"", theirs, done.after)
+                return False
+            if not self._stands(done):
+                return False
+            if pace.elapsed() - begun >= (WATCH if self.stirred else SETTLE):
+                return True
+
+    def _stands(self, done: _Written) -> bool:
+        """Whether what was written is in the file, which others may have written since."""
         target = find(self.path)
-        if target.status is not None and mark_of(target.status) == done.mark:
+        mark = None if target.status is None else mark_of(target.status)
+        if mark is not None and mark == done.seen:
             return True
-        with hold(self.files.locks_dir, target, pace) as held:
+        if mark == done.mark:
+            now = version.opened(target.real)
+            now.close()
+            if now.data == done.after:
+                return True
+        with hold(self.files.locks_dir, target, self.files.pace) as held:
             found = self._read(target, held)
             found.close()
-            if found.ours and held.note.foreign <= done.count:
-                # Only keyturn has written since, each time on top of what we left.
-                return True
-            try:
-                now = self._parse(found.data or b"")
-            except UnparsableFile:
-                return False
-            return merge.still_there(self._parse(done.base), self._parse(done.after), now)
+            # Where only keyturn has written since, each write was on top of what we left.
+            if not (found.ours and held.note.foreign <= done.count):
+                try:
+                    document = self._parse(found.data or b"")
+                except UnparsableFile:
+                    return False
+                if not merge.still_there(self._parse(done.base), self._parse(done.after), document):
+                    return False
+            done.seen = None if found.status is None else mark_of(found.status)
+            return True
 
     def _parse(self, data: bytes) -> Document:
         return parse(data, str(self.path), self.kind)

@@ -6,11 +6,13 @@ import os
 import stat
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from keyturn.awsfiles.grammar import FileKind, parse
 from keyturn.awsfiles.lock import Held, mark_of
 from keyturn.awsfiles.pace import QUIET, QUIET_CUT, QUIET_EMPTY, READ_LIMIT, Pace
 from keyturn.awsfiles.target import Target
+from keyturn.awsfiles.writers import is_being_written
 from keyturn.errors import FileBusy, UnparsableFile
 
 _CHUNK = 1 << 20
@@ -42,23 +44,34 @@ class Version:
             return False
         return _content(self.descriptor) == self.data
 
-    def written_late(self, kind: FileKind, pace: Pace) -> bytes | None:
+    def written_late(self, path: Path, kind: FileKind, pace: Pace) -> bytes | None:
         """What somebody wrote into this version after it was replaced, once it is complete; None if nobody did.
 
         A file that was emptied and stays empty is nothing that anybody meant to keep.
+
+        :param path: the file, as the person knows it.
+        :raises FileBusy: it is not complete after 10 s.
         """
         if self.status is None or self.descriptor < 0:
             return None
-        before = mark_of(self.status)
+        end = pace.elapsed() + READ_LIMIT
         quiet = _Quiet(pace)
         while True:
             status = os.fstat(self.descriptor)
-            if mark_of(status) == before:
+            being_written = is_being_written(self.descriptor)
+            if not being_written and mark_of(status) == mark_of(self.status):
                 return None
-            data = _content(self.descriptor)
-            need = _needed(data, kind, ()) if data else QUIET_CUT
-            if quiet.wait(status, need) and mark_of(os.fstat(self.descriptor)) == mark_of(status):
-                return None if data in (b"", self.data) else data
+            if being_written:
+                quiet.pause()
+            else:
+                data = _content(self.descriptor)
+                # Nobody can open it any more: where it is known that nobody has it open, it is complete.
+                need = 0.0 if being_written is False else _needed(data, kind, ()) if data else QUIET_CUT
+                if quiet.wait(status, need) and mark_of(os.fstat(self.descriptor)) == mark_of(status):
+                    return None if data in (b"", self.data) else data
+            if pace.elapsed() >= end:
+                why = "another program has the version before ours open, and what it writes there is lost"
+                raise FileBusy(f"writing {path}", why, "Close the file there, then look at it again")
 
 
 def read(target: Target, kind: FileKind, held: Held, known: Collection[str], pace: Pace) -> Version:
@@ -66,19 +79,18 @@ def read(target: Target, kind: FileKind, held: Held, known: Collection[str], pac
 
     :param known: headers that the file had when it was last looked at: one that is missing from a file that is empty
         or ends inside a line tells of a writer at work.
-    :raises FileBusy: it keeps changing.
+    :raises FileBusy: it keeps changing, or somebody keeps it open for writing.
     """
     end = pace.elapsed() + READ_LIMIT
     quiet = _Quiet(pace)
     while True:
-        version = _open(target)
+        version = opened(target.real)
         try:
             if _settled(version, kind, held, known, quiet):
                 return version
             if pace.elapsed() >= end:
-                raise FileBusy(
-                    f"writing {target.path}", "somebody keeps changing it", "Stop the other program first"
-                )
+                why = "somebody keeps changing it, or has it open for writing"
+                raise FileBusy(f"writing {target.path}", why, "Stop the other program first")
         except BaseException:
             version.close()
             raise
@@ -94,35 +106,45 @@ class _Quiet:
         self._mark: object = None
         self._since = 0.0
 
-    def wait(self, status: os.stat_result | None, need: float) -> bool:
-        """Whether the file has been as it is for `need` seconds; if not, sleeps for what is missing."""
+    def alone(self, status: os.stat_result | None) -> float:
+        """For how many seconds the file has been as it is."""
         now = self._pace.elapsed()
         mark = None if status is None else mark_of(status)
         if self._mark != (mark,):
             self._mark, self._since = (mark,), now
         age = self._pace.wall() - status.st_mtime if status is not None else 0.0
-        missing = need - max(age, now - self._since)
+        return max(age, now - self._since)
+
+    def wait(self, status: os.stat_result | None, need: float) -> bool:
+        """Whether the file has been as it is for `need` seconds; if not, sleeps for what is missing."""
+        missing = need - self.alone(status)
         if missing <= 0:
             return True
         self._pace.sleep(missing)
         return False
 
+    def pause(self) -> None:
+        """Gives a writer that is at work some time."""
+        self._pace.sleep(QUIET)
+
 
 def _settled(version: Version, kind: FileKind, held: Held, known: Collection[str], quiet: _Quiet) -> bool:
     status = version.status
     if status is None:
-        return not known or quiet.wait(None, QUIET_EMPTY)
+        # One that was there may be on its way: an editor moves it away before it makes the new one.
+        return not (known or held.note.left) or quiet.wait(None, QUIET_EMPTY)
+    if is_being_written(version.descriptor):
+        quiet.pause()
+        return False
     if held.left_by_us(status):
         version.ours = True
         return True
-    if not quiet.wait(status, _needed(version.data or b"", kind, known)):
+    if quiet.alone(status) < QUIET_CUT and not quiet.wait(status, _needed(version.data or b"", kind, known)):
         return False
     return mark_of(os.fstat(version.descriptor)) == mark_of(status)
 
 
 def _needed(data: bytes, kind: FileKind, known: Collection[str]) -> float:
-    if data.endswith((b"\n", b"\r")):
-        return QUIET
     try:
         present = {section.name for section in parse(data, kind=kind).sections}
     except UnparsableFile:
@@ -132,16 +154,21 @@ def _needed(data: bytes, kind: FileKind, known: Collection[str]) -> float:
     return QUIET if data else QUIET_EMPTY
 
 
-def _open(target: Target) -> Version:
+def opened(path: Path) -> Version:
+    """A file as it is at this moment.
+
+    :raises FileBusy: it is no regular file.
+    :raises OSError: it cannot be read.
+    """
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(target.real, flags)
+        descriptor = os.open(path, flags)
     except FileNotFoundError:
         return Version(None, None)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise FileBusy(f"writing {target.path}", "it has just become something else", "Look at it first")
+            raise FileBusy(f"writing {path}", "it has just become something else", "Look at it first")
         return Version(_content(descriptor), status, descriptor)
     except BaseException:
         os.close(descriptor)
