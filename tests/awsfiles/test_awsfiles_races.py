@@ -30,26 +30,6 @@ WRITER = """
         files.edit(path, change, kind=FileKind.CONFIG)
 """
 
-#: As `aws configure set` does it: read, truncate in place, write, with a pause where a machine under load has one.
-TRUNCATING = """
-    import random, sys, time
-    from pathlib import Path
-    from keyturn.awsfiles.document import parse, set_items
-
-    path, count = Path(sys.argv[1]), int(sys.argv[2])
-    rng = random.Random(1)
-    for number in range(count):
-        while True:
-            data = path.read_bytes()
-            if data:
-                break
-        new = set_items(parse(data), "profile foreign", {f"f_{number}": "here"})
-        with path.open("wb", buffering=0) as file:
-            time.sleep(rng.uniform(0.005, 0.05))
-            file.write(new)
-        time.sleep(rng.uniform(0.1, 0.2))
-"""
-
 HOLDER = """
     import sys, time
     from pathlib import Path
@@ -70,55 +50,10 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finish(processes: list[subprocess.Popen[str]]) -> None:
-    for process in processes:
-        _, errors = process.communicate(timeout=100)
-        assert process.returncode == 0, errors
-
-
 def missing(what: str) -> None:
     if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
         pytest.fail(what)
     pytest.skip(what)
-
-
-def keys_of(path: Path) -> set[str]:
-    return {item.key for section in parse(path.read_bytes()).sections for item in section.items}
-
-
-def test_eight_writers_with_twenty_five_edits_each_lose_none_and_no_reader_sees_half_a_file(
-    tmp_path: Path, folder: Path
-) -> None:
-    path = folder / "config"
-    path.write_bytes(OLD)
-    writers = [start(WRITER, tmp_path / "locks", path, name, 25) for name in "abcdefgh"]
-    reads = 0
-    while any(writer.poll() is None for writer in writers):
-        data = path.read_bytes()
-        assert data.startswith(OLD)
-        assert data.endswith(b"\n")
-        parse(data)
-        reads += 1
-    finish(writers)
-    found = keys_of(path)
-    assert len({key for key in found if key.startswith("k_")}) == 200
-    assert path.read_bytes().startswith(OLD)
-    assert reads > 100
-    assert [one.name for one in folder.iterdir()] == ["config"]
-
-
-def test_beside_a_writer_that_truncates_everything_of_ours_and_all_that_was_there_survives(
-    tmp_path: Path, folder: Path
-) -> None:
-    path = folder / "config"
-    path.write_bytes(OLD)
-    writers = [start(WRITER, tmp_path / "locks", path, name, 8) for name in "abcd"]
-    writers.append(start(TRUNCATING, path, 10))
-    finish(writers)
-    found = keys_of(path)
-    assert {f"k_{name}_{number}" for name in "abcd" for number in range(8)} <= found
-    document = parse(path.read_bytes())
-    assert all(document.section(f"profile p{number}") for number in range(40))
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])

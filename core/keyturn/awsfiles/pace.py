@@ -18,9 +18,9 @@ QUIET_CUT = 2.0
 #: How long to look for somebody who had read the file before it was replaced, and writes it now.
 SETTLE = 0.030
 #: The same where others have written it just now, and may be slowed down by each other and by us.
-WATCH = 0.500
+WATCH = 0.300
 #: For how long somebody who wrote the file is expected to write it again.
-STIRRED = 5.0
+STIRRED = 2.0
 #: How long to wait for another keyturn process.
 LOCK_LIMIT = 10.0
 #: How long a file may keep changing under us before we give up on it.

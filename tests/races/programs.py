@@ -1,0 +1,132 @@
+"""Writers in processes of their own: ours, and such as know nothing of ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from keyturn.awsfiles.document import FileKind, parse
+
+#: Edits by keyturn's writer, of one file after the other: a section of its own, and one that all of them edit.
+OURS = """
+    import sys
+    from pathlib import Path
+    from keyturn.awsfiles.document import FileKind, set_items
+    from keyturn.awsfiles.store import SharedFiles
+
+    locks, name, count, *paths = sys.argv[1:]
+    files = SharedFiles(Path(locks), keep=lambda *_: None)
+    for number in range(int(count)):
+        for path in map(Path, paths):
+            kind = FileKind.CREDENTIALS if path.name == "credentials" else FileKind.CONFIG
+            section = name if number % 2 else "common"
+            change = lambda doc: set_items(doc, section, {f"k_{name}_{number}": "here"})
+            files.edit(path, change, kind=kind)
+"""
+
+#: A person's script: reads, truncates, waits 5 to 50 ms, writes, until its folder holds a file `stop`.
+SLOW = """
+    import os, random, sys, time
+    from pathlib import Path
+    from keyturn.awsfiles.document import parse, set_items
+
+    path, seed = Path(sys.argv[1]), int(sys.argv[2])
+    rng = random.Random(seed)
+    number = 0
+    while not (path.parent.parent / "stop").exists():
+        data = path.read_bytes()
+        if not data:
+            continue  # somebody else has just truncated it
+        new = set_items(parse(data), "foreign", {f"f_{number % 7}": str(number)})
+        with path.open("wb", buffering=0) as file:
+            time.sleep(rng.uniform(0.005, 0.05))
+            file.write(new)
+            file.truncate()
+        number += 1
+        time.sleep(rng.uniform(0.05, 0.2))
+    print(number)
+"""
+
+#: `aws configure set`, again and again in one interpreter as its own command line does it, until there is a `stop`.
+CLI = """
+    import sys
+    from pathlib import Path
+    from awscli.clidriver import create_clidriver
+
+    path, name, most = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    number = done = 0
+    while number < most and not (path.parent.parent / "stop").exists():
+        driver = create_clidriver()
+        done += driver.main(["configure", "set", f"c_{name}_{number}", "here", "--profile", name]) == 0
+        number += 1
+    print(done)
+"""
+
+#: The same, by the program itself.
+CLI_PROGRAM = """
+    import subprocess, sys
+    from pathlib import Path
+
+    path, name, most = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    aws = Path(sys.executable).with_name("aws")
+    number = done = 0
+    while number < most and not (path.parent.parent / "stop").exists():
+        command = [aws, "configure", "set", f"c_{name}_{number}", "here", "--profile", name]
+        done += subprocess.run(command, capture_output=True).returncode == 0
+        number += 1
+    print(done)
+"""
+
+#: Reads with botocore's own parser until there is a `stop`, or often enough; prints how often, and how often it was torn.
+READER = """
+    import configparser, sys
+    from pathlib import Path
+    from botocore.configloader import raw_config_parse
+
+    path, most, names = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3].split(",")
+    reads = torn = 0
+    while reads < most or not (path.parent.parent / "stop").exists():
+        reads += 1
+        try:
+            found = raw_config_parse(str(path), parse_subsections=False)
+            torn += any(found[name] != {"region": "eu-west-1"} for name in names)
+        except Exception:
+            torn += 1
+        if reads >= most and (path.parent.parent / "stop").exists():
+            break
+    print(reads, torn)
+"""
+
+
+def environment(path: Path) -> dict[str, str]:
+    """That of somebody whose shared config file is `path`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {
+        "AWS_CONFIG_FILE": str(path),
+        "AWS_SHARED_CREDENTIALS_FILE": str(path.with_name("credentials")),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def start(script: str, *arguments: object, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
+
+
+def finish(processes: Iterable[subprocess.Popen[str]], seconds: float = 100) -> list[str]:
+    """Waits for all of them to end well; what each of them printed."""
+    printed = []
+    for process in processes:
+        out, errors = process.communicate(timeout=seconds)
+        assert process.returncode == 0, errors
+        printed.append(out)
+    return printed
+
+
+def keys_of(path: Path, kind: FileKind = FileKind.CONFIG) -> set[str]:
+    document = parse(path.read_bytes(), str(path), kind)
+    return {item.key for section in document.sections for item in section.items}
