@@ -1,0 +1,210 @@
+"""What is put under faults: every verb that writes, whole, and every writer of a file by itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from keyturn import definitions, log
+from keyturn.activity import Act as Line
+from keyturn.activity import Activity
+from keyturn.awsfiles.document import FileKind, set_items
+from keyturn.definitions import Definition
+from keyturn.history import History
+from keyturn.index import IndexFile
+from keyturn.keeper import Keeper
+from keyturn.model import Kind
+from keyturn.secret import Secret
+from keyturn_tui import start
+from tests.faults.child import Run, perform
+from tests.faults.home import NOW, PASSPHRASE, Home
+
+
+@dataclass(frozen=True)
+class Act:
+    """One act, and the stage of a home that it begins at."""
+
+    name: str
+    stage: str
+    run: Run = field(repr=False)
+    once_more: tuple[int, ...] = (0,)
+    """Exit codes of the same act done again after an interruption; what is done already may be refused."""
+    settles: Run | None = field(default=None, repr=False)
+    """What brings the wished end about where doing the act again would add to it."""
+
+
+def verb(*words: str) -> Run:
+    """`keyturn WORDS`, opened by the recovery key."""
+
+    def run(home: Home) -> int:
+        return start.main([*words, "--recovery-key-fd", str(pipe(home.recovery_key.reveal()))])
+
+    return run
+
+
+def plain_verb(*words: str) -> Run:
+    """`keyturn WORDS`, which opens nothing."""
+    return lambda _: start.main(list(words))
+
+
+def pipe(text: str) -> int:
+    """A descriptor to read a secret from."""
+    read, write = os.pipe()
+    os.write(write, text.encode() + b"\n")
+    os.close(write)
+    return read
+
+
+def _init(home: Home) -> int:
+    told = os.open(home.root / "recovery", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    words = ["vault", "init", "--slot", "passphrase", "--passphrase-fd", str(pipe(PASSPHRASE.reveal()))]
+    return start.main([*words, "--recovery-out-fd", str(told)])
+
+
+def writer(function: Callable[[Home], object]) -> Run:
+    """A writer of one file at the console script's own boundary, which says errors in one line."""
+
+    def run(home: Home) -> int:
+        try:
+            function(home)
+        except Exception as error:  # noqa: BLE001  # the boundary of the console script
+            return start._explained(error)
+        return 0
+
+    return run
+
+
+def _keeper(home: Home) -> Keeper:
+    keeper = Keeper.from_environ(home.environ)
+    keeper.desk.vault.unlock(recovery_key=home.recovery_key)
+    return keeper
+
+
+def _edit_config(home: Home) -> None:
+    _keeper(home).desk.files.edit(
+        home.config, lambda found: set_items(found, "default", {"output": "json"}), kind=FileKind.CONFIG
+    )
+
+
+def _edit_credentials(home: Home) -> None:
+    _keeper(home).desk.files.edit(
+        home.credentials, lambda found: set_items(found, "other", {"region": "x"}), kind=FileKind.CREDENTIALS
+    )
+
+
+def _make_credentials(home: Home) -> None:
+    path = home.aws / "more" / "credentials"
+    Keeper.from_environ(home.environ).desk.files.edit(
+        path, lambda _: b"[made]\nregion = x\n", kind=FileKind.CREDENTIALS
+    )
+    if path.read_bytes() != b"[made]\nregion = x\n":
+        raise AssertionError("not what was written")
+
+
+def _remove(home: Home) -> None:
+    if home.credentials.exists():
+        _keeper(home).desk.files.remove(home.credentials, expect=home.credentials.read_bytes())
+
+
+def _index(home: Home) -> None:
+    IndexFile(home.state / "index.json").change(lambda index: index.update("dev", asked=NOW))
+
+
+def _definitions(home: Home) -> None:
+    new = Definition("new", Kind.ROLE, role_arn="arn:aws:iam::123456789012:role/x", source_profile="dev")
+    definitions.change(home.own / "config" / "profiles.toml", lambda table: table.update(new=new))
+
+
+def _activity(home: Home) -> None:
+    Activity(home.state / "activity.jsonl").add(Line(NOW, "dev", "faults", "done", ok=True))
+
+
+def _thin_activity(home: Home) -> None:
+    path = home.state / "activity.jsonl"
+    content = path.read_bytes() if path.exists() else b""
+    if len(content) < 1 << 20 and b"old enough" not in content:
+        old = Activity(path)
+        old.path.write_bytes(content)
+        line = b'{"at": "2025-01-01T00:00:00Z", "profile": "dev", "event": "old enough", "result": "x", "ok": true}\n'
+        path.write_bytes(content + line * ((1 << 20) // len(line) + 1))
+    _activity(home)
+
+
+def _log(home: Home) -> None:
+    record = logging.LogRecord("keyturn", logging.WARNING, "x", 1, "something odd", None, None)
+    log.RedactedFile(home.state).emit(record)
+
+
+def _keep(home: Home) -> None:
+    keeper = _keeper(home)
+    History(home.state / "history", keeper.desk.vault.seal, lambda: NOW + timedelta(days=1)).keep(
+        home.config, b"[profile before]\n", "faults"
+    )
+
+
+def _keys(home: Home) -> None:
+    _keeper(home).desk.vault.change_keys(lambda entries: entries.update(new={"n": 1}))
+
+
+def _sessions(home: Home) -> None:
+    _keeper(home).desk.vault.change_sessions(lambda entries: entries.update(new={"n": 1}))
+
+
+def _passphrase(home: Home) -> None:
+    _keeper(home).desk.vault.set_passphrase(PASSPHRASE)
+
+
+VERBS = (
+    Act("vault init", "new", _init, once_more=(0, 5, 1)),
+    Act("adopt", "vault", verb("adopt", "dev", "--yes"), once_more=(0, 1)),
+    Act("adopt session-none", "vault", verb("adopt", "dev", "--session-none", "--yes"), once_more=(0, 1)),
+    Act("release", "adopted", verb("release", "dev", "ops", "--yes"), once_more=(0, 3)),
+    Act("release delivered", "delivered", verb("release", "dev", "ops", "--yes"), once_more=(0, 3)),
+    Act("refresh", "adopted", verb("refresh", "dev")),
+    Act("refresh delivered", "delivered", verb("refresh", "dev", "ops")),
+    Act("credential-process", "adopted", verb("credential-process", "ops")),
+    Act("deliver to the file", "adopted", verb("deliver", "dev", "--to", "credentials-file")),
+    Act("deliver as default", "adopted", verb("deliver", "ops", "--to", "credentials-file", "--as", "default")),
+    Act("deliver by process", "delivered", verb("deliver", "dev", "--to", "credential-process")),
+    Act("stop", "delivered", verb("stop", "dev")),
+)
+WRITERS = (
+    Act("config", "delivered", writer(_edit_config)),
+    Act("credentials", "delivered", writer(_edit_credentials)),
+    Act("credentials made", "vault", writer(_make_credentials)),
+    Act("credentials removed", "delivered", writer(_remove)),
+    Act("index.json", "delivered", writer(_index)),
+    Act("profiles.toml", "delivered", writer(_definitions)),
+    Act("activity.jsonl", "delivered", writer(_activity), settles=lambda _: 0),
+    Act("activity.jsonl thinned", "delivered", writer(_thin_activity), settles=lambda _: 0),
+    Act("keyturn.log", "delivered", writer(_log), settles=lambda _: 0),
+    Act("history", "delivered", writer(_keep)),
+    Act("keys.age", "delivered", writer(_keys)),
+    Act("sessions.age", "delivered", writer(_sessions)),
+    Act("identity.age", "delivered", writer(_passphrase)),
+)
+
+
+def furnished(root: Path) -> Home:
+    """A home with all its stages, each made by the verbs themselves."""
+    home = Home(root)
+    home.begin()
+    home.keep_as("new")
+    _does(home, _init)
+    home.recovery_key = Secret((root / "recovery").read_text().strip())
+    home.keep_as("vault")
+    _does(home, verb("adopt", "dev", "--yes"))
+    home.keep_as("adopted")
+    _does(home, verb("deliver", "dev", "--to", "credentials-file"))
+    home.keep_as("delivered")
+    return home
+
+
+def _does(home: Home, run: Run) -> None:
+    done = perform(run, home)
+    if done.code != 0:
+        raise AssertionError(f"a stage could not be made: {done}")
