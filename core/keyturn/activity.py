@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from keyturn import ownfile
 from keyturn.text import from_iso, iso, safe
 
 KEPT = timedelta(days=30)
-#: The file is thinned out once it passes this size, so that an act costs one append.
+#: The file is thinned out once it would pass this size, so that an act costs one append.
 THIN_AT = 1 << 20
 
 
@@ -40,20 +40,8 @@ class Activity:
             "at": iso(act.at), "profile": act.profile, "event": act.event, "result": safe(act.result), "ok": act.ok
         }  # fmt: skip
         line = (json.dumps(table, ensure_ascii=True) + "\n").encode("ascii")
-        try:
-            ownfile.private_dir(self.path.parent)
-            handle = os.open(
-                self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
-            try:
-                os.write(handle, line)
-                size = os.fstat(handle).st_size
-            finally:
-                os.close(handle)
-            if size > THIN_AT:
-                self._thin(act.at)
-        except OSError:
-            return
+        with contextlib.suppress(OSError):
+            ownfile.append(self.path, line, make_room=lambda size: self._thin(size, act.at))
 
     def read(self) -> Iterator[Act]:
         """All acts, oldest first; a torn line is passed over."""
@@ -62,7 +50,9 @@ class Activity:
             if act is not None:
                 yield act
 
-    def _thin(self, now: datetime) -> None:
+    def _thin(self, size: int, now: datetime) -> None:
+        if size <= THIN_AT:
+            return
         kept = [
             line for line in (ownfile.read(self.path) or b"").splitlines(keepends=True) if _younger(line, now)
         ]

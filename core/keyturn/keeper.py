@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from keyturn import listing, reading, settings
+from keyturn import leftovers, listing, reading, settings
 from keyturn.activity import Activity
 from keyturn.acts import adopting, calls, delivering, keeping, refreshing, setting
 from keyturn.acts.desk import Desk
@@ -21,7 +21,7 @@ from keyturn.aws.client import BotoFactory
 from keyturn.aws.ports import AwsFactory
 from keyturn.aws.providers import winner
 from keyturn.awsfiles.store import SharedFiles
-from keyturn.clock import Clock, clock_for
+from keyturn.clock import Clock, clock_for, system_clock
 from keyturn.errors import AgentUnavailable, KeyturnError, NeedsUnlock, NeedsVault, VaultCorrupt
 from keyturn.history import History
 from keyturn.index import IndexFile
@@ -252,7 +252,9 @@ class Keeper:
     # -- acts -----------------------------------------------------------------------------------------------------
 
     def withdraw_expired(self) -> tuple[str, ...]:
-        """Takes delivered sessions that have ended out of the credentials file; needs no vault."""
+        """What a start owes to processes that were killed: takes their temporary files away, and delivered sessions that
+        have ended out of the credentials file. Needs no vault."""
+        leftovers.clear(self.places.written_folders(), system_clock().timestamp())
         return delivering.withdraw_expired(self.desk)
 
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 import threading
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
+from keyturn import ownfile
 from keyturn.text import iso, safe
 
 _LIMIT = 1 << 20
@@ -63,7 +63,7 @@ class RedactedFile(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._append(self._line(record))
+            ownfile.append(self.path, self._line(record), make_room=self._make_room)
         except Exception:  # noqa: BLE001 - nothing that fails here may be shown or stop the caller
             return
 
@@ -75,18 +75,9 @@ class RedactedFile(logging.Handler):
         line = f"{at} {record.levelname} [{record.process}] {safe(record.name)}: {text}\n"
         return line.encode("utf-8", "backslashreplace")
 
-    def _append(self, line: bytes) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self.path, flags, 0o600)
-        try:
-            if os.fstat(descriptor).st_size + len(line) > _LIMIT:
-                self.path.replace(self.path.with_suffix(".log.1"))
-                os.close(descriptor)
-                descriptor = os.open(self.path, flags, 0o600)
-            os.write(descriptor, line)
-        finally:
-            os.close(descriptor)
+    def _make_room(self, size: int) -> None:
+        if size > _LIMIT:
+            self.path.replace(self.path.with_suffix(".log.1"))
 
 
 def open_log(folder: Path) -> None:

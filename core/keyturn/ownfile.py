@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -13,6 +14,8 @@ from pathlib import Path
 from keyturn.errors import FileBusy, KeyturnError
 
 LOCK_SECONDS = 10.0
+#: For a log, which no act may wait for.
+LOG_SECONDS = 1.0
 
 
 def private_dir(folder: Path) -> None:
@@ -91,6 +94,33 @@ def replace(path: Path, content: bytes) -> None:
             temporary.unlink()
         raise
     sync_dir(path.parent)
+
+
+def append(path: Path, line: bytes, *, make_room: Callable[[int], None]) -> None:
+    """Adds a line to a log (0600), whole or not at all; what a crash left of the line before gets its own end.
+
+    :param line: with its end.
+    :param make_room: gets the size that the log would have, under the log's lock, before anything is written.
+    :raises OSError: it could not be added; the log is as it was.
+    """
+    private_dir(path.parent)
+    with contextlib.ExitStack() as stack:
+        # A process that was stopped while it held the lock must not silence all others.
+        with contextlib.suppress(FileBusy):
+            lock = locked(path.with_name(f".{path.name}.lock"), what=f"writing {path}", seconds=LOG_SECONDS)
+            stack.enter_context(lock)
+        with contextlib.suppress(FileNotFoundError):
+            make_room(path.lstat().st_size + len(line))
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            size = os.fstat(handle).st_size
+            if size and os.pread(handle, 1, size - 1) != b"\n":
+                line = b"\n" + line
+            if os.write(handle, line) != len(line):
+                os.ftruncate(handle, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        finally:
+            os.close(handle)
 
 
 def sync_dir(folder: Path) -> None:

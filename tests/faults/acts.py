@@ -97,12 +97,9 @@ def _edit_credentials(home: Home) -> None:
 
 
 def _make_credentials(home: Home) -> None:
-    path = home.aws / "more" / "credentials"
     Keeper.from_environ(home.environ).desk.files.edit(
-        path, lambda _: b"[made]\nregion = x\n", kind=FileKind.CREDENTIALS
+        home.credentials, lambda _: b"[made]\nregion = x\n", kind=FileKind.CREDENTIALS
     )
-    if path.read_bytes() != b"[made]\nregion = x\n":
-        raise AssertionError("not what was written")
 
 
 def _remove(home: Home) -> None:
@@ -121,17 +118,6 @@ def _definitions(home: Home) -> None:
 
 def _activity(home: Home) -> None:
     Activity(home.state / "activity.jsonl").add(Line(NOW, "dev", "faults", "done", ok=True))
-
-
-def _thin_activity(home: Home) -> None:
-    path = home.state / "activity.jsonl"
-    content = path.read_bytes() if path.exists() else b""
-    if len(content) < 1 << 20 and b"old enough" not in content:
-        old = Activity(path)
-        old.path.write_bytes(content)
-        line = b'{"at": "2025-01-01T00:00:00Z", "profile": "dev", "event": "old enough", "result": "x", "ok": true}\n'
-        path.write_bytes(content + line * ((1 << 20) // len(line) + 1))
-    _activity(home)
 
 
 def _log(home: Home) -> None:
@@ -168,20 +154,26 @@ VERBS = (
     Act("refresh delivered", "delivered", verb("refresh", "dev", "ops")),
     Act("credential-process", "adopted", verb("credential-process", "ops")),
     Act("deliver to the file", "adopted", verb("deliver", "dev", "--to", "credentials-file")),
-    Act("deliver as default", "adopted", verb("deliver", "ops", "--to", "credentials-file", "--as", "default")),
+    Act(
+        "deliver as default", "adopted", verb("deliver", "ops", "--to", "credentials-file", "--as", "default")
+    ),
     Act("deliver by process", "delivered", verb("deliver", "dev", "--to", "credential-process")),
     Act("stop", "delivered", verb("stop", "dev")),
+)
+MAIN_VERBS = tuple(
+    act for act in VERBS if act.name in ("adopt", "release", "refresh delivered", "deliver to the file")
 )
 WRITERS = (
     Act("config", "delivered", writer(_edit_config)),
     Act("credentials", "delivered", writer(_edit_credentials)),
-    Act("credentials made", "vault", writer(_make_credentials)),
+    Act("credentials made", "no credentials file", writer(_make_credentials)),
     Act("credentials removed", "delivered", writer(_remove)),
     Act("index.json", "delivered", writer(_index)),
     Act("profiles.toml", "delivered", writer(_definitions)),
     Act("activity.jsonl", "delivered", writer(_activity), settles=lambda _: 0),
-    Act("activity.jsonl thinned", "delivered", writer(_thin_activity), settles=lambda _: 0),
+    Act("activity.jsonl thinned", "a long past", writer(_activity), settles=lambda _: 0),
     Act("keyturn.log", "delivered", writer(_log), settles=lambda _: 0),
+    Act("keyturn.log begun anew", "a long past", writer(_log), settles=lambda _: 0),
     Act("history", "delivered", writer(_keep)),
     Act("keys.age", "delivered", writer(_keys)),
     Act("sessions.age", "delivered", writer(_sessions)),
@@ -199,9 +191,25 @@ def furnished(root: Path) -> Home:
     home.keep_as("vault")
     _does(home, verb("adopt", "dev", "--yes"))
     home.keep_as("adopted")
+    home.credentials.unlink()
+    home.keep_as("no credentials file")
+    home.back_to("adopted")
     _does(home, verb("deliver", "dev", "--to", "credentials-file"))
     home.keep_as("delivered")
+    _live_long(home)
+    home.keep_as("a long past")
     return home
+
+
+def _live_long(home: Home) -> None:
+    """Fills both logs up to where they are thinned out or begun anew."""
+    old = b'{"at": "2025-01-01T00:00:00Z", "profile": "dev", "event": "old", "result": "x", "ok": true}\n'
+    for name, line in (
+        ("activity.jsonl", old),
+        ("keyturn.log", b"2025-01-01T00:00:00Z WARNING [1] keyturn: x\n"),
+    ):
+        with (home.state / name).open("ab") as file:
+            file.write(line * ((1 << 20) // len(line)))
 
 
 def _does(home: Home, run: Run) -> None:

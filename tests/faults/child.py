@@ -88,9 +88,7 @@ def ended(pid: int, home: Home) -> Outcome:
     return Outcome(code, _text(home, "stderr"), _text(home, "stdout"))
 
 
-def perform(
-    run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]] | None = None
-) -> Outcome:
+def perform(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]] | None = None) -> Outcome:
     """Does an act in a child, from beginning to end."""
     pid = fork(run, home, around)
     os.kill(pid, GO)
@@ -140,7 +138,7 @@ def _set_up(home: Home) -> None:
     os.chdir("/")
     real = keeper_module.Keeper.from_environ.__func__  # type: ignore[attr-defined]  # of the classmethod
 
-    def here(cls: Any, environ: Any, **_: Any) -> keeper_module.Keeper:
+    def here(cls: Any, environ: Any, /, **_: Any) -> keeper_module.Keeper:
         made: keeper_module.Keeper = real(cls, environ, use_agent=False, aws=lambda *_, **__: FixedAws())
         return made
 

@@ -72,7 +72,10 @@ class FixedAws:
     def _issued(self, signer: Credentials, more: str) -> Issued:
         tail = f"{signer.access_key_id[4:12]}{more}"
         session = Credentials(
-            f"ASIA{tail:X<16}", Secret(f"secret-of-{tail:x<30}"), Secret("token" * 60), NOW + timedelta(hours=1)
+            f"ASIA{tail:X<16}",
+            Secret(f"secret-of-{tail:x<30}"),
+            Secret("token" * 60),
+            NOW + timedelta(hours=1),
         )
         return Issued(session, f"arn:aws:sts::123456789012:assumed-role/{more}/keyturn")
 
@@ -206,7 +209,9 @@ class Home:
             return None, None, None
         vault = Vault(self.vault)
         if vault.state() in (VaultState.ABSENT, VaultState.BROKEN):
-            raise Corrupt(f"the vault is {vault.state()}: {sorted(each.name for each in self.vault.iterdir())}")
+            raise Corrupt(
+                f"the vault is {vault.state()}: {sorted(each.name for each in self.vault.iterdir())}"
+            )
         try:
             # A vault that was being made when its process was killed has told nobody its key: the passphrase opens it.
             try:
@@ -258,6 +263,11 @@ class Home:
             found.append((name, stat.S_IMODE(status.st_mode), content))
         return tuple(sorted(found, key=repr))
 
+    def age_leftovers(self) -> None:
+        """Lets time pass for what a killed process left."""
+        for name in self.leftovers():
+            os.utime(self.person / name, (0, 0))
+
     def leftovers(self) -> list[str]:
         """Temporary files and half-made folders."""
         return sorted(
@@ -297,7 +307,7 @@ def _whole_lines(path: Path, found: Views) -> None:
         try:
             if path.suffix == ".jsonl":
                 json.loads(line)
-            elif not line[:4].isdigit() or b"WARNING" not in line and b"ERROR" not in line:
+            elif not line[:4].isdigit() or (b"WARNING" not in line and b"ERROR" not in line):
                 raise ValueError("no line of the log")
         except ValueError as error:
             raise Corrupt(f"{path.name}: {line[:200]!r}") from error

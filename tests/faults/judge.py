@@ -104,7 +104,6 @@ class Verdicts:
         except Corrupt as fault:
             self.corrupt.append(f"{act.name}, {what}: {fault}")
 
-
     def _judge(self, act: Act, known: Reference, home: Home, outcome: Outcome) -> None:
         found = home.views()
         _whole(known, found, STRICT)
@@ -129,6 +128,7 @@ def _whole(known: Reference, found: Views, names: tuple[str, ...]) -> None:
 
 def _go_on(act: Act, known: Reference, home: Home) -> None:
     """The next start works and cleans up, and the act, done again, ends where it should have ended."""
+    home.age_leftovers()
     start = perform(plain_verb("list", "--json"), home)
     if start.code != 0:
         raise Corrupt(f"the next start fails: {start.code} {start.stderr[-600:]}")

@@ -18,10 +18,55 @@ _LINE = re.compile(r"^\d+\s+(\w+)\((.*)$")
 _EXITS = ("exit", "exit_group")
 #: Where a refusal says something about a file. Memory, signals and time are no files.
 FILE_CALLS = frozenset(
-    "openat open read pread64 write pwrite64 fsync fdatasync rename renameat renameat2 link linkat unlink unlinkat "
-    "mkdir mkdirat rmdir fchmod fchmodat chmod fchown fchownat ftruncate flock fcntl close readlink readlinkat stat "
-    "lstat newfstatat fstat getdents64 flistxattr llistxattr listxattr fsetxattr lgetxattr lseek statx faccessat "
-    "symlink dup dup2 dup3 utimensat".split()
+    [
+        "openat",
+        "open",
+        "read",
+        "pread64",
+        "write",
+        "pwrite64",
+        "fsync",
+        "fdatasync",
+        "rename",
+        "renameat",
+        "renameat2",
+        "link",
+        "linkat",
+        "unlink",
+        "unlinkat",
+        "mkdir",
+        "mkdirat",
+        "rmdir",
+        "fchmod",
+        "fchmodat",
+        "chmod",
+        "fchown",
+        "fchownat",
+        "ftruncate",
+        "flock",
+        "fcntl",
+        "close",
+        "readlink",
+        "readlinkat",
+        "stat",
+        "lstat",
+        "newfstatat",
+        "fstat",
+        "getdents64",
+        "flistxattr",
+        "llistxattr",
+        "listxattr",
+        "fsetxattr",
+        "lgetxattr",
+        "lseek",
+        "statx",
+        "faccessat",
+        "symlink",
+        "dup",
+        "dup2",
+        "dup3",
+        "utimensat",
+    ]
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from keyturn import adoption, diffing
 from keyturn import definitions as defs
-from keyturn.acts import learning
+from keyturn.acts import cautions, learning, unfinished
 from keyturn.acts.desk import Desk, key_entry, taken_entry
 from keyturn.acts.sections import line_home, own_section, path_of
 from keyturn.acts.statics import static_credentials
@@ -28,7 +28,6 @@ from keyturn.keyid import is_long_term
 from keyturn.model import DiffLine, Key, Kind, Plan, Profile
 from keyturn.places import Places
 from keyturn.reading import Reading
-from keyturn.sessions.durations import CHAINED_LONGEST
 from keyturn.text import masked_key_id
 
 ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
@@ -43,6 +42,8 @@ class Adoption:
     """Vault entries to be made, by profile; secrets in clear."""
     edits: Mapping[FileKind, tuple[SectionEdit, ...]]
     also: tuple[str, ...]
+    resumed: frozenset[str]
+    """Whose adoption was interrupted: the vault and the definitions have them already, only the files do not."""
 
     def __repr__(self) -> str:
         return f"Adoption({sorted(self.definitions)})"
@@ -64,7 +65,8 @@ def plan(
         after = adoption.take_out(_or_empty(before, kind, places), work.edits.get(kind, ()))
         heading = places.shown(path_of(places, kind))
         lines += diffing.diff(heading, before.data if before else None, after)
-        copies += _copies(after, heading, work)
+        copies += cautions.copies(after, heading, work.keys)
+    warnings = cautions.warnings(reading, work.definitions, work.keys, session_none=session_none)
     secrets = tuple(
         f"{name}: secret access key of {masked_key_id(key['key_id'])}" for name, key in work.keys.items()
     )
@@ -74,7 +76,7 @@ def plan(
         also=work.also,
         diff=tuple(lines),
         secrets=secrets,
-        warnings=(*copies, *_warnings(reading, work, session_none=session_none)),
+        warnings=(*copies, *warnings),
         needs_vault=True,
         digest=reading.digest(),
         session_none=session_none,
@@ -90,22 +92,29 @@ def work_out(reading: Reading, program: str, names: Sequence[str], *, session_no
         name
         for root in wanted
         for name in dependants(reading.shared, root)
-        if name not in wanted and name not in reading.definitions and reading.natives[name].kind in ADOPTABLE
-        and not reading.natives[name].problem
+        if name not in wanted and reading.natives[name].kind in ADOPTABLE and not reading.natives[name].problem
+        and (name not in reading.definitions or unfinished.is_unfinished(reading, name))
     ]  # fmt: skip
     also = list(dict.fromkeys(also))
+    resumed = frozenset(name for name in (*wanted, *also) if name in reading.definitions)
     definitions: dict[str, Definition] = {}
     keys: dict[str, Mapping[str, str]] = {}
     edits: dict[FileKind, list[SectionEdit]] = {}
     for name in (*wanted, *also):
-        settings = reading.settings(name)
-        key = _own_key(reading, name)
-        if key is not None:
-            keys[name] = key
-        definitions[name] = _definition(name, reading.natives[name], settings, key, session_none=session_none)
+        if name in resumed:
+            definitions[name] = reading.definitions[name]
+        else:
+            settings, key = reading.settings(name), _own_key(reading, name)
+            if key is not None:
+                keys[name] = key
+            definitions[name] = _definition(
+                name, reading.natives[name], settings, key, session_none=session_none
+            )
         for kind, edit in _edits(reading, name, credential_process.line(program, name)):
             edits.setdefault(kind, []).append(edit)
-    return Adoption(definitions, keys, {kind: tuple(each) for kind, each in edits.items()}, tuple(also))
+    return Adoption(
+        definitions, keys, {kind: tuple(each) for kind, each in edits.items()}, tuple(also), resumed
+    )
 
 
 def check(reading: Reading, program: str, name: str) -> None:
@@ -123,7 +132,9 @@ def check(reading: Reading, program: str, name: str) -> None:
 def _refuse_unfit(row: Profile, reading: Reading) -> None:
     what = f"adopt of {row.name}"
     if row.managed:
-        raise KeyturnError(what, "keyturn manages it already")
+        if not unfinished.is_unfinished(reading, row.name):
+            raise KeyturnError(what, "keyturn manages it already")
+        row = reading.natives[row.name]
     if row.problem:
         raise KeyturnError(what, row.problem, "Correct the profile in the shared files first")
     if row.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
@@ -204,50 +215,6 @@ def _edits(reading: Reading, name: str, line: str) -> list[tuple[FileKind, Secti
     return found
 
 
-def _copies(after: bytes, shown: str, work: Adoption) -> list[str]:
-    """A sentence for every line of a file that still holds a secret after the adoption: in a comment, a nested block."""
-    lines = diffing.raw_lines(after)
-    return [
-        f"{shown}, line {number}: a copy of {name}'s secret key stays there in clear; remove it by hand"
-        for name, key in work.keys.items()
-        for number, line in enumerate(lines, 1)
-        if key["secret"] in line
-    ]
-
-
-def _warnings(reading: Reading, work: Adoption, *, session_none: bool) -> tuple[str, ...]:
-    found = []
-    users = [one for one in work.definitions.values() if one.kind is Kind.IAM_KEY]
-    if users and session_none:
-        found.append(
-            "The long-term key itself is handed to every client that asks: anything can keep it for good"
-        )
-    for one in users:
-        if session_none:
-            continue
-        if one.mfa_serial:
-            found.append(f"{one.name}: a session needs an MFA code, once per 12 h unless it says otherwise")
-        else:
-            found.append(
-                f"{one.name}: its sessions cannot call IAM (AWS allows that with MFA only), nor most of STS"
-            )
-    for one in work.definitions.values():
-        if one.credential_source:
-            found.append(
-                f"{one.name}: {one.credential_source} of whoever asks signs for it; its sessions are kept nowhere"
-            )
-        chained = one.kind is Kind.ROLE and one.source_profile not in work.keys and not one.key
-        if chained and (one.duration_seconds or 0) > CHAINED_LONGEST:
-            found.append(
-                f"{one.name}: assumed from another role, so AWS allows one hour, not {one.duration_seconds} s"
-            )
-    found += [
-        f"{problem.path}, line {problem.line}: AWS tools refuse this file; it is left as it is"
-        for problem in reading.shared.problems
-    ]
-    return tuple(found)
-
-
 def adopt(desk: Desk, names: Sequence[str], digest: str, *, session_none: bool = False) -> tuple[str, ...]:
     """Carries out what :func:`plan` showed.
 
@@ -263,7 +230,10 @@ def adopt(desk: Desk, names: Sequence[str], digest: str, *, session_none: bool =
             raise FileChanged("adopt", why, "Look at it again, then confirm")
         work = work_out(reading, desk.program(), names, session_none=session_none)
         _refuse_refused_files(reading, work, desk.places)
-        _into_vault(desk, work, _taken(reading, work, desk.places))
+        taken = _taken(reading, work, desk.places)
+        for name in work.resumed:
+            unfinished.check(name, desk.vault.key(taken_entry(name)), taken.pop(name))
+        _into_vault(desk, work, taken)
         defs.change(desk.places.profiles_file, lambda table: table.update(work.definitions))
         _write_files(desk, reading, work)
     for name in work.definitions:
@@ -274,7 +244,8 @@ def adopt(desk: Desk, names: Sequence[str], digest: str, *, session_none: bool =
 
 def _drop(table: dict[str, Definition], work: Adoption) -> None:
     for name in work.definitions:
-        table.pop(name, None)
+        if name not in work.resumed:
+            table.pop(name, None)
 
 
 def _refuse_refused_files(reading: Reading, work: Adoption, places: Places) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.errors import UsageError, VaultCorrupt, VaultExists, WrongPassphrase
+from keyturn.leftovers import alive
 from keyturn.ownfile import sync_dir
 from keyturn.secret import Secret
 from keyturn.vault import age, documents, generations, label, slotting, unseal
@@ -112,18 +113,8 @@ def _clear_remains(folder: Path) -> None:
     """Removes what makers of a vault left when they were killed: a folder named after a process that is no more."""
     for remains in folder.parent.glob(f".{folder.name}.*.*.new"):
         number = remains.name.split(".")[-3]
-        if number.isdecimal() and not _alive(int(number)):
+        if number.isdecimal() and not alive(int(number)):
             shutil.rmtree(remains, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def write_export(

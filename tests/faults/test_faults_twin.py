@@ -1,0 +1,34 @@
+"""Faults in the process itself, on every machine: the sample of every run of the tests, and all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults import acts, plan
+from tests.faults.home import Home
+from tests.faults.judge import Verdicts
+
+Record = Callable[[str, object], None]
+
+
+@pytest.mark.timeout(400)
+def test_spread_faults_leave_every_file_old_or_new_and_the_next_start_ends_well(
+    home: Home, record_property: Record
+) -> None:
+    verdicts = Verdicts()
+    plan.in_process(home, acts.WRITERS, verdicts, kills=3, refusals=3, shorts=1)
+    plan.in_process(home, acts.MAIN_VERBS, verdicts, kills=8, refusals=8, shorts=2)
+    record_property("faults: runs in the process (sample)", verdicts.runs)
+    assert verdicts.corrupt == [], verdicts.report()
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1500)
+def test_every_call_killed_refused_and_cut_short(home: Home, record_property: Record) -> None:
+    verdicts = Verdicts()
+    plan.in_process(home, acts.WRITERS, verdicts, kills=400, refusals=400, shorts=400)
+    record_property("faults: runs in the process", verdicts.runs)
+    record_property("faults: corrupt in the process", len(verdicts.corrupt))
+    assert verdicts.corrupt == [], verdicts.report()
