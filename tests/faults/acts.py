@@ -160,9 +160,6 @@ VERBS = (
     Act("deliver by process", "delivered", verb("deliver", "dev", "--to", "credential-process")),
     Act("stop", "delivered", verb("stop", "dev")),
 )
-MAIN_VERBS = tuple(
-    act for act in VERBS if act.name in ("adopt", "release", "refresh delivered", "deliver to the file")
-)
 WRITERS = (
     Act("config", "delivered", writer(_edit_config)),
     Act("credentials", "delivered", writer(_edit_credentials)),
@@ -179,6 +176,11 @@ WRITERS = (
     Act("sessions.age", "delivered", writer(_sessions)),
     Act("identity.age", "delivered", writer(_passphrase)),
 )
+
+
+#: What the tests of every day try, a few faults each.
+SAMPLE_VERBS = tuple(act for act in VERBS if act.name in ("adopt", "release"))
+SAMPLE_WRITERS = tuple(act for act in WRITERS if act.name not in ("config", "activity.jsonl", "keyturn.log"))
 
 
 def furnished(root: Path) -> Home:

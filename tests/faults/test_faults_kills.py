@@ -24,9 +24,9 @@ def test_some_kills_and_refusals_by_strace(home: Home, record_property: Record) 
     """The sample: the same functions on the smallest writers."""
     needs("strace")
     verdicts = Verdicts()
-    small = [act for act in acts.WRITERS if act.name in ("index.json", "activity.jsonl")]
+    small = [act for act in acts.WRITERS if act.name in ("index.json", "keyturn.log")]
     plan.kill_everywhere(home, small[:1], verdicts)
-    plan.refuse_everywhere(home, small[1:], verdicts, lambda _: 2)
+    plan.refuse_everywhere(home, small[1:], verdicts, lambda _: 1)
     record_property("faults: runs by strace (sample)", verdicts.runs)
     assert verdicts.corrupt == [], verdicts.report()
 
