@@ -41,14 +41,23 @@ class Driven:
         await self.settle()
 
     async def type(self, text: str) -> None:
-        """Type characters as fast as a terminal delivers them (the pilot waits long after each key); `\\r` is Enter."""
+        """Type characters as fast as a terminal delivers them (the pilot waits long after each key), and wait until
+        nothing is in flight; `\\r` is Enter."""
+        await self.strike(text)
+        await self.settle()
+
+    async def strike(self, text: str) -> None:
+        """Type, and wait until each key has had its effect, whatever else is in flight."""
         driver = self.app._driver
         assert driver is not None
         for ch in text:
             event = events.Key({"\r": "enter", "\x1b": "escape"}.get(ch) or _character_to_key(ch), ch)
             event.set_sender(self.app)
             driver.send_message(event)
-        await self.settle()
+        quiet = 0
+        while quiet < 20:  # a key takes a few turns of the loop from the driver's thread to the keyboard
+            await asyncio.sleep(0)
+            quiet = 0 if self.app.keyboard.busy else quiet + 1
 
     async def settle(self) -> None:
         """Wait until every command is answered and every answer shown."""

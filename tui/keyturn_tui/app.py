@@ -45,6 +45,7 @@ class KeyturnApp(Stage, inherit_bindings=False):
     """Holds the desk and the screens, routes answers and keeps time."""
 
     CSS = theme.APP_CSS
+    COMPONENT_CLASSES: ClassVar[set[str]] = theme.ROLE_CLASSES
     TITLE = "keyturn"
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False

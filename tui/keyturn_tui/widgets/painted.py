@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -13,7 +14,31 @@ from textual.widget import Widget
 
 from keyturn.text import safe
 from keyturn_tui.cells import Line
-from keyturn_tui.theme import ROLE_CLASSES, role_class
+from keyturn_tui.theme import role_class
+
+
+class InRoles(Widget):
+    """A widget that draws in roles.
+
+    The app holds the roles' styles: Textual works out a widget's own for each of them again whenever a screen comes to
+    the front, which with twenty roles and twenty widgets keeps the keyboard waiting.
+    """
+
+    def style_of(self, role: str) -> Style:
+        """The style of a role in the current theme, on this widget's ground."""
+        known = self._of_roles
+        if role not in known:
+            known[role] = self.rich_style + self.app.get_component_styles(role_class(role)).partial_rich_style
+        return known[role]
+
+    def notify_style_update(self) -> None:
+        """The theme changed."""
+        self._of_roles.clear()
+        super().notify_style_update()
+
+    @cached_property
+    def _of_roles(self) -> dict[str, Style]:
+        return {}
 
 
 def strip_of(line: Line, width: int, style_of: Callable[[str], Style], base: Style) -> Strip:
@@ -35,11 +60,10 @@ def strip_of(line: Line, width: int, style_of: Callable[[str], Style], base: Sty
     return strip.adjust_cell_length(width, base)
 
 
-class Painted(Widget):
+class Painted(InRoles):
     """Lines of text in roles. Whatever the text holds, it is drawn as text: no markup is read, and control characters
     are written out."""
 
-    COMPONENT_CLASSES = ROLE_CLASSES
     ALLOW_SELECT = False
     DEFAULT_CSS = "Painted { height: 1; }"
 
@@ -95,10 +119,6 @@ class Painted(Widget):
         if y >= len(self._lines):
             return Strip.blank(self.size.width, base)
         return strip_of(self._lines[y], self.size.width, self.style_of, base)
-
-    def style_of(self, role: str) -> Style:
-        """The style of a role in the current theme."""
-        return self.get_component_rich_style(role_class(role))
 
 
 def changed_width(before: Line, after: Line) -> int:

@@ -15,17 +15,15 @@ from keyturn_tui.cells import TYPES, Line, Span, View, fit, left_text, rotation_
 from keyturn_tui.layout import GUTTER, Column, Field
 from keyturn_tui.messages import RowChosen, RowOpened
 from keyturn_tui.rows import Entry, Group, Problem, Row
-from keyturn_tui.theme import ROLE_CLASSES, role_class
-from keyturn_tui.widgets.painted import strip_of
+from keyturn_tui.widgets.painted import InRoles, strip_of
 
 #: Strips kept; a few screens' worth.
 _CACHE_LIMIT = 512
 
 
-class ProfileList(ScrollView, can_focus=True, inherit_bindings=False):
+class ProfileList(InRoles, ScrollView, can_focus=True, inherit_bindings=False):
     """Rows with a cursor. What changes with time stands at the left, so that a tick repaints a few cells only."""
 
-    COMPONENT_CLASSES = ROLE_CLASSES
     ALLOW_SELECT = False
     DEFAULT_CSS = """
     ProfileList { height: 1fr; scrollbar-size: 0 0; overflow-x: hidden; background: $background; }
@@ -169,7 +167,7 @@ class ProfileList(ScrollView, can_focus=True, inherit_bindings=False):
         width = self.size.width
         if index >= len(self._rows):
             if not self._rows and 0 < y <= len(self._nothing):
-                return strip_of(self._nothing[y - 1], width, self._style_of, self.rich_style)
+                return strip_of(self._nothing[y - 1], width, self.style_of, self.rich_style)
             return Strip.blank(width, self.rich_style)
         row = self._rows[index]
         left = self._left(row)
@@ -237,7 +235,7 @@ class ProfileList(ScrollView, can_focus=True, inherit_bindings=False):
             label = f"{rule} {row.label} "
             text = fit(label, min(width, max(0, width - 1)))
             line: Line = ((text.rstrip() + " ", "muted"), (rule * width, "muted"))
-            return strip_of(line, width, self._style_of, self.rich_style)
+            return strip_of(line, width, self.style_of, self.rich_style)
         (glyph, role), words = left
         mark = self._view.glyphs.cursor if chosen else " "
         columns = self._columns
@@ -248,7 +246,7 @@ class ProfileList(ScrollView, can_focus=True, inherit_bindings=False):
             spans.append((fit(f"{place}  {row.problem.reason}", max(0, width - GUTTER - first)), "error"))
         else:
             spans += [self._cell(row, column) for column in columns[1:]]
-        style_of = self._chosen_style_of if chosen else self._style_of
+        style_of = self._chosen_style_of if chosen else self.style_of
         base = style_of("text")
         return strip_of(tuple(spans), width, style_of, base)
 
@@ -269,12 +267,8 @@ class ProfileList(ScrollView, can_focus=True, inherit_bindings=False):
                 words, role = rotation_cell(profile, self._view)
                 return fit(words, room) + gap, role
 
-    def _style_of(self, role: str) -> Style:
-        return self.get_component_rich_style(role_class(role))
-
     def _chosen_style_of(self, role: str) -> Style:
-        own = self.get_component_rich_style(role_class(role))
-        cursor = self.get_component_rich_style("role--cursor", partial=True)
+        own, cursor = self.style_of(role), self.style_of("cursor")
         return own + Style(
             bgcolor=cursor.bgcolor, reverse=cursor.reverse, bold=True if role == "text" else own.bold
         )
