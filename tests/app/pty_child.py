@@ -1,6 +1,6 @@
 """The app over the keeper in memory, as a process of its own: for tests on a real pty, and to look at.
 
-`python -m tests.app.pty_child believable|hostile|crash|NUMBER [open|absent|locked] [--ascii] [--read-only] [--no-mouse]`
+`python -m tests.app.pty_child believable|hostile|hostile-wide|crash|NUMBER [open|absent|locked] [--ascii] [--read-only] [--no-mouse]`
 """
 
 from __future__ import annotations
@@ -42,9 +42,16 @@ def main() -> int:
             believable(), vault=vault, problems=[problem], keyring="Secret Service", home=home
         )
     elif words[0] == "hostile":
-        from tests.app.test_app_hostile import PROBLEMS, PROFILES
+        from tests.hostile.rows import PROBLEMS, PROFILES
 
         keeper = MemoryKeeper(PROFILES, problems=PROBLEMS, home=home)
+    elif words[0] == "hostile-wide":
+        from tests.hostile.corpus import BY_KIND
+        from tests.hostile.rows import hostile
+
+        keeper = MemoryKeeper(
+            [hostile(name, 1 + 7 * nth) for nth, name in enumerate(BY_KIND["wide"])], home=home
+        )
     elif words[0] == "crash":
         keeper = CrashingKeeper(believable(), home=home)
     else:

@@ -1,0 +1,210 @@
+"""Every screen shows foreign text as text: no crash, no action that it could name, nothing for a terminal to obey
+(safety.md, D3 and D4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from textual.screen import Screen
+
+from keyturn.errors import AwsRefused, NeedsConfirmation, NeedsMfa
+from keyturn.model import DiffLine, Failure, Plan, VaultState
+from keyturn.text import safe
+from keyturn_tui.screens.confirm import ConfirmScreen
+from keyturn_tui.screens.detail import DetailScreen
+from keyturn_tui.screens.help import HelpScreen
+from keyturn_tui.screens.mfa import MfaScreen
+from keyturn_tui.screens.new_vault import NewVaultScreen
+from keyturn_tui.screens.review import ReviewScreen
+from keyturn_tui.screens.unlock import UnlockScreen
+from keyturn_tui.screens.words import WordsScreen
+from keyturn_tui.terminal import Options
+from tests.app.conftest import NARROW, WIDE, Drive, Driven, drive
+from tests.app.memory_keeper import NOW, MemoryKeeper
+from tests.hostile.corpus import MESSAGES, NAMES, spread
+from tests.hostile.inert import foreign
+from tests.hostile.rows import PROBLEMS, PROFILES, hostile
+
+__all__ = ["drive"]
+
+Record = Callable[[str, object], None]
+SIZES = [(WIDE, False), (NARROW, True)]
+IDS = ["120x36", "80x24-ascii"]
+
+
+class Looked:
+    """What was seen, screen by screen."""
+
+    def __init__(self) -> None:
+        self.screens = 0
+
+    def at(self, driven: Driven, *, ascii_only: bool) -> str:
+        """The screen as it stands, judged."""
+        assert driven.app.is_running
+        assert driven.app.fault is None
+        text = driven.text
+        assert not foreign(text), [ascii(ch) for ch in foreign(text)]
+        assert text.isascii() or not ascii_only
+        assert not clickable(driven.app.screen)
+        width = driven.app.size.width
+        assert all(cell_len(line) <= width for line in text.splitlines())
+        self.screens += 1
+        return text
+
+
+def clickable(screen: Screen[object]) -> list[object]:
+    """What a click would run, or a terminal open, wherever a piece of text on the screen says so."""
+    return [
+        segment.style.meta or segment.style.link
+        for strip in screen._compositor.render_strips()
+        for segment in strip
+        if segment.style is not None and (segment.style.link or "@click" in segment.style.meta)
+    ]
+
+
+def plan_of(text: str) -> Plan:
+    lines = tuple(DiffLine(sign, text) for sign in "+-@ ")
+    return Plan("adopt", (text, text), (text,), lines, (text,), (text,), needs_vault=False, digest="")
+
+
+async def dialogs(
+    drive: Drive, texts: tuple[str, ...], size: tuple[int, int], *, ascii_only: bool, record: Record
+) -> None:
+    """Each of `texts` in every place of every dialog."""
+    looked = Looked()
+    keeper = MemoryKeeper([hostile("x", 1)], vault=VaultState.LOCKED)
+    async with drive(keeper, size, Options(ascii=ascii_only)) as driven:
+        app = driven.app
+        for text in texts:
+            keeper.keyring = text or None
+            desk = app.desk
+            desk.failures["x1"] = Failure(NOW, AwsRefused(text, text, text).line())
+            screens: tuple[Screen[Any], ...] = (
+                MfaScreen(desk, NeedsMfa(text, text, text, profile=text, serial=text)),
+                UnlockScreen(desk, text, lambda _: True, why=text),
+                WordsScreen(desk, NeedsConfirmation(text, text, text), lambda _: True),
+                ConfirmScreen(desk, text, [text], text),
+                ReviewScreen(desk, plan_of(text), note=text),
+                NewVaultScreen(desk),
+            )
+            for screen in screens:
+                app.push_screen(screen)
+                await driven.settle()
+                looked.at(driven, ascii_only=ascii_only)
+                app.pop_screen()
+            app.say(text, "error")
+            app.notify(safe(text), markup=False, timeout=0.05)
+            await driven.settle()
+            looked.at(driven, ascii_only=ascii_only)
+    record("hostile: screens looked at", looked.screens)
+
+
+async def details(
+    drive: Drive, texts: tuple[str, ...], size: tuple[int, int], *, ascii_only: bool, record: Record
+) -> None:
+    """The detail of a profile with each of `texts` in every field."""
+    looked = Looked()
+    rows = [hostile(text, nth) for nth, text in enumerate(texts)]
+    async with drive(MemoryKeeper(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
+        app = driven.app
+        for entry in app.desk.catalog.entries:
+            app.push_screen(DetailScreen(app.desk, app.acts, app, entry))
+            await driven.settle()
+            text = looked.at(driven, ascii_only=ascii_only)
+            name = entry.profile.name
+            if (
+                name.isascii()
+                and name.isprintable()
+                and len(name) < 40
+                and "  " not in name
+                and name == name.strip()
+            ):
+                assert name in text, "shown literally"
+            app.pop_screen()
+        app.push_screen(HelpScreen(app.desk, driven.listing.row))
+        await driven.settle()
+        looked.at(driven, ascii_only=ascii_only)
+    record("hostile: screens looked at", looked.screens)
+
+
+@pytest.mark.parametrize(("size", "ascii_only"), SIZES, ids=IDS)
+async def test_the_list_with_every_name(
+    drive: Drive, size: tuple[int, int], ascii_only: bool, record_property: Record
+) -> None:
+    looked = Looked()
+    keeper = MemoryKeeper(PROFILES, problems=PROBLEMS)
+    async with drive(keeper, size, Options(ascii=ascii_only)) as driven:
+        await driven.press("g")
+        before = -1
+        while driven.listing.cursor != before:
+            before = driven.listing.cursor
+            looked.at(driven, ascii_only=ascii_only)
+            await driven.press("pagedown")
+    assert looked.screens > 20
+    record_property("hostile: screens looked at", looked.screens)
+
+
+@pytest.mark.parametrize(("size", "ascii_only"), SIZES, ids=IDS)
+async def test_dialogs_and_details(
+    drive: Drive, size: tuple[int, int], ascii_only: bool, record_property: Record
+) -> None:
+    await dialogs(drive, spread(MESSAGES, 8), size, ascii_only=ascii_only, record=record_property)
+    await details(drive, spread(NAMES, 12), size, ascii_only=ascii_only, record=record_property)
+
+
+async def test_failures_and_new_problems_of_files(drive: Drive) -> None:
+    rows = [hostile(text, nth) for nth, text in enumerate(spread(NAMES, 10))]
+    keeper, looked = MemoryKeeper(rows), Looked()
+    async with drive(keeper) as driven:
+        for profile in rows:
+            error = AwsRefused(f"refresh of {profile.name}", profile.role or "", profile.name)
+            keeper.fail_refresh[profile.name] = error
+            await driven.go(profile.name)
+            await driven.press("r")
+            looked.at(driven, ascii_only=False)
+        keeper.problems = tuple(PROBLEMS)
+        keeper.edit(rows[0].name, region="eu-west-1")
+        await driven.app.look_if_changed()
+        await driven.settle()
+        assert driven.app._notifications
+        looked.at(driven, ascii_only=False)
+
+
+async def test_fields_and_the_palette_take_any_text(drive: Drive) -> None:
+    looked = Looked()
+    async with drive(MemoryKeeper(PROFILES[:60] + PROFILES[-60:])) as driven:
+        await driven.press("slash")
+        field = driven.main.query_one("#filter")
+        for text in spread(MESSAGES, 40):
+            field.value = text[:5000]  # type: ignore[attr-defined]  # the filter's Input
+            await driven.settle()
+            looked.at(driven, ascii_only=False)
+        await driven.press("escape", "colon")
+        for text in ("[", "x", "\x1b]52;c;x\x07", "$("):
+            palette = driven.app.screen.query_one("CommandInput")
+            palette.value = text  # type: ignore[attr-defined]  # the palette's Input
+            await driven.pilot.pause(0.4)
+            looked.at(driven, ascii_only=False)
+        await driven.press("escape")
+
+
+async def test_a_filter_from_the_command_line_is_shown_and_not_obeyed(drive: Drive) -> None:
+    looked = Looked()
+    for text in ("\x1b]52;c;aGk=\x07x", "[@click=app.quit()]x[/]", "\x9b31m\u202ex", "a\nb"):
+        async with drive(MemoryKeeper(PROFILES[:9]), options=Options(filter=text)) as driven:
+            await driven.press("slash")
+            looked.at(driven, ascii_only=False)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("size", "ascii_only"), SIZES, ids=IDS)
+async def test_every_text_in_every_dialog_and_detail(
+    drive: Drive, size: tuple[int, int], ascii_only: bool, record_property: Record
+) -> None:
+    half = NAMES[ascii_only::2] + MESSAGES[-4:]
+    await dialogs(drive, half, size, ascii_only=ascii_only, record=record_property)
+    await details(drive, NAMES[1 - ascii_only :: 2], size, ascii_only=ascii_only, record=record_property)

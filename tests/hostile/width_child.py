@@ -1,0 +1,32 @@
+"""Runs in a terminal and asks it where the cursor stands after each text: `width_child.py ASKED ANSWER`, two JSON files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tty
+from pathlib import Path
+
+
+def width(text: str) -> int:
+    """Cells from the left edge to the cursor after `text`, by the terminal's own report."""
+    os.write(1, b"\r\x1b[2K" + text.encode() + b"\x1b[6n")
+    report = b""
+    while not report.endswith(b"R"):
+        report += os.read(0, 1)
+    found = re.search(rb";(\d+)R", report)
+    return int(found[1]) - 1 if found else -1
+
+
+def main() -> None:
+    tty.setraw(0)
+    asked, answer = map(Path, sys.argv[1:])
+    found = {text: width(text) for text in json.loads(asked.read_text())}
+    answer.with_suffix(".part").write_text(json.dumps(found))
+    answer.with_suffix(".part").replace(answer)
+
+
+if __name__ == "__main__":
+    main()
