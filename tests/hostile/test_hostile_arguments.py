@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from keyturn.cli.root import keyturn
 from tests.hostile.corpus import NAMES, as_argument, spread
 from tests.hostile.verbs import Verbs
 
@@ -44,6 +46,19 @@ VARIABLES = (
 )  # fmt: skip
 
 
+def every_verb() -> Iterator[tuple[str, ...]]:
+    """All verbs that there are, by the command line itself; but for those that would make a file called like the text."""
+
+    def below(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        for name, command in group.commands.items():
+            if isinstance(command, click.Group):
+                yield from below(command, (*path, name))
+            elif name != "export":
+                yield (*path, name)
+
+    return below(keyturn, ())
+
+
 def arguments(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
     """Each of `texts` in every place of every verb that takes one."""
     machine.config.write_text(CONFIG)
@@ -61,6 +76,8 @@ def arguments(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, obj
                 if words[0] in ("", "--sandbox") or _starts_the_app_or_a_sandbox(words):
                     continue
                 machine.judged(*words)
+            for words in every_verb() if nth % 6 == 1 else ():
+                machine.judged(*words, "--", *[text] * 2)
             # A folder that is not there: an export never comes to writing.
             machine.judged("vault", "export", "--yes", "--", f"no-such-folder/{text}")
         machine.check(

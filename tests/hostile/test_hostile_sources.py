@@ -1,0 +1,224 @@
+"""No place in verbs or app writes text of unknown origin: each is a literal, a number, or has passed `safe` (by reading the
+sources, so that a new place counts from the day it is written)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CLI, TUI = ROOT / "core" / "keyturn" / "cli", ROOT / "tui" / "keyturn_tui"
+#: What puts text before a person: the name of a call whose first argument is the text (the second, of `os.write`).
+SINKS = {
+    "echo", "secho", "print", "write", "notify", "Content", "Segment", "getpass", "prompt", "from_markup", "set_title", "Text",
+    "Static", "Label", "panic", "bell", "copy_to_clipboard", "open_url",
+}  # fmt: skip
+#: Attributes that Textual shows, as markup where they are no `Content`.
+SHOWN = {"border_title", "border_subtitle", "tooltip", "placeholder", "title", "sub_title"}
+#: What gives harmless text whatever it is given, or no text at all.
+CLEANERS = {
+    "safe",
+    "fit",
+    "line",
+    "defused",
+    "ascii_only",
+    "dumps",
+    "cells",
+    "cell_len",
+    "len",
+    "markdown",
+    "type",
+    "int",
+    "round",
+    "sum",
+}
+#: What keeps harmless text harmless.
+KEEPERS = {
+    "join",
+    "strip",
+    "rstrip",
+    "ljust",
+    "rjust",
+    "center",
+    "capitalize",
+    "split",
+    "title",
+    "removeprefix",
+}
+#: Made by keyturn, secret on purpose, or only numbers and words of our own: the place, the expression, and why.
+KNOWN = {
+    ("acts.py", "document"): "JSON, ASCII only, which AWS clients read",
+    ("person.py", "recovery_key.reveal()"): "an age identity is upper-case letters and digits",
+    ("vault.py", "front.desk.vault.recovery_key().reveal()"): "the same",
+    ("vault.py", "recovery_key.reveal().encode() + b'\\n'"): "the same, to a descriptor that was asked for",
+    ("start.py", "text"): "encoded by `_say`, whose callers are checked",
+    ("app.py", "app.fault"): "a type's and a file's name, by `discreet`",
+    ("palette.py", "action.label"): "the registry's",
+    ("palette.py", "action.shown.split()[0]"): "the registry's",
+    ("painted.py", "text"): "a segment that was made by `safe`, padded",
+    ("review.py", "more"): "a number in words",
+    ("review.py", "self._plan.action"): "`adopt` or `release`",
+    ("looks.py", "label"): "a literal of `_lines`",
+    ("setting.py", "key"): "a setting's own name",
+    ("setting.py", "number"): "counted",
+    ("vault.py", "b''"): "nothing, to see whether it can be written",
+    ("main.py", "rule"): "a box line",
+    ("main.py", "order"): "the name of an order",
+}  # fmt: skip
+
+
+class Function:
+    """What one function's names stand for, as far as it says so itself."""
+
+    def __init__(self, file: Path, node: ast.AST) -> None:
+        self.file = file
+        self.values: dict[str, list[ast.expr]] = {}
+        for each in ast.walk(node):
+            if isinstance(each, ast.Assign):
+                for target in each.targets:
+                    self._bind(target, each.value)
+            elif isinstance(each, (ast.For, ast.comprehension)):
+                self._bind(each.target, each.iter)
+            elif isinstance(each, ast.AnnAssign) and each.value is not None:
+                self._bind(each.target, each.value)
+
+    def _bind(self, target: ast.expr, value: ast.expr) -> None:
+        if isinstance(target, ast.Name):
+            self.values.setdefault(target.id, []).append(value)
+        elif isinstance(target, ast.Tuple):
+            zipped = isinstance(value, ast.Call) and _name(value.func) == "zip"
+            parts = value.elts if isinstance(value, ast.Tuple) else value.args if zipped else ()  # type: ignore[attr-defined]  # a call, if zipped
+            for one, its in zip(target.elts, parts, strict=False):
+                self._bind(one, its)
+
+    def unclean(  # noqa: C901, PLR0912  # one case for each kind of expression
+        self, node: ast.expr, seen: frozenset[str] = frozenset()
+    ) -> Iterator[str]:
+        """The parts of an expression that may hold foreign text."""
+        if (self.file.name, ast.unparse(node)) in KNOWN:
+            return
+        match node:
+            case ast.Constant():
+                return
+            case ast.JoinedStr(values=parts):
+                for part in parts:
+                    yield from self.unclean(part, seen)
+            case ast.FormattedValue(value=value, format_spec=spec):
+                digits = isinstance(spec, ast.JoinedStr) and ast.unparse(spec).rstrip("'\"").endswith(
+                    ("d", "f", "S", "M")
+                )
+                if not digits:
+                    yield from self.unclean(value, seen)
+            case ast.IfExp(body=body, orelse=other):
+                yield from self.unclean(body, seen)
+                yield from self.unclean(other, seen)
+            case ast.BinOp(left=left, op=ast.Mult()):  # a literal, so many times
+                yield from self.unclean(left, seen)
+            case ast.BinOp(left=left, right=right):
+                yield from self.unclean(left, seen)
+                yield from self.unclean(right, seen)
+            case ast.Call():
+                yield from self._call(node, seen)
+            case ast.Subscript(value=value):
+                yield from self.unclean(value, seen)
+            case ast.GeneratorExp(elt=element) | ast.ListComp(elt=element):
+                yield from self.unclean(element, seen)
+            case ast.Name(id=name) if name in self.values and name not in seen:
+                for value in self.values[name]:
+                    yield from self.unclean(value, seen | {name})
+            case ast.Name(id=name) if name in seen or name.isupper():
+                return
+            case _:
+                yield ast.unparse(node)
+
+    def _call(self, node: ast.Call, seen: frozenset[str]) -> Iterator[str]:
+        name = _name(node.func)
+        if name in CLEANERS:
+            return
+        if name in KEEPERS and isinstance(node.func, ast.Attribute):
+            yield from self.unclean(node.func.value, seen)
+            if name == "join":
+                yield from self.unclean(node.args[0], seen)
+            return
+        if name == "Content":
+            yield from self.unclean(node.args[0], seen)
+            return
+        yield ast.unparse(node)
+
+
+def _name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def places(source: str, file: Path) -> Iterator[tuple[int, Function, ast.expr, ast.AST]]:
+    """Every text that is put before a person: its line, the function around it, the text, and what shows it."""
+    tree = ast.parse(source)
+    scopes: list[ast.AST] = [
+        each for each in ast.walk(tree) if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    for scope in scopes or [tree]:
+        inside = Function(file, scope)
+        for node in ast.walk(scope):
+            if isinstance(node, ast.Call) and _name(node.func) in SINKS and node.args:
+                yield node.lineno, inside, node.args[ast.unparse(node.func) == "os.write"], node
+            elif isinstance(node, ast.Assign) and any(
+                isinstance(target, ast.Attribute) and target.attr in SHOWN for target in node.targets
+            ):
+                yield node.lineno, inside, node.value, node
+
+
+def faults(source: str, file: Path) -> list[str]:
+    """What is shown without having been made harmless."""
+    found = []
+    for line, inside, text, node in places(source, file):
+        found += [f"{file.name}:{line}: {part}" for part in inside.unclean(text)]
+        if isinstance(node, ast.Assign) and _name(getattr(text, "func", text)) != "Content":
+            found.append(f"{file.name}:{line}: read as markup: {ast.unparse(node)}")
+        if isinstance(node, ast.Call) and _name(node.func) == "notify":
+            plain = any(word.arg == "markup" and ast.unparse(word.value) == "False" for word in node.keywords)
+            found += [] if plain else [f"{file.name}:{line}: a toast that reads markup"]
+    return found
+
+
+def sources() -> list[Path]:
+    return [*sorted(CLI.glob("*.py")), *sorted(TUI.rglob("*.py"))]
+
+
+def test_whatever_is_put_before_a_person_is_a_literal_or_was_made_harmless() -> None:
+    looked = sum(1 for file in sources() for _ in places(file.read_text(), file))
+    assert looked > 40, "the check sees the places at all"
+    found = [fault for file in sources() for fault in faults(file.read_text(), file)]
+    assert not found, "\n".join(found)
+
+
+def test_the_app_uses_no_widget_that_reads_markup() -> None:
+    """Of Textual's own widgets only the field is used; our lines are drawn by `Painted`, segment by segment."""
+    for file in TUI.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("textual.widgets"):
+                assert {alias.name for alias in node.names} <= {"Input"}, file
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rich"):
+                assert not {alias.name for alias in node.names} & {"Text", "Markdown", "Console", "print"}, (
+                    file
+                )
+            assert not (isinstance(node, ast.Attribute) and node.attr in ("from_markup", "from_ansi")), file
+
+
+def test_the_check_notices_what_it_is_there_for() -> None:
+    def fault(body: str, parameters: str = "x") -> bool:
+        return bool(faults(f"def f({parameters}):\n    {body}\n", Path("new.py")))
+
+    for body in (
+        "click.echo(x)", "click.echo(f'{x}')", "click.echo('a' + x)", "y = x\n    click.echo(y)", "click.echo(', '.join(x))",
+        "click.echo(str(x))", "for y in x:\n        click.echo(y)", "self.notify(safe(x))", "self.notify(x, markup=False)",
+        "box.border_title = x", "box.border_title = safe(x)", "box.border_title = Content(x)", "w.tooltip = Content(f'{x.name}')",
+        "sys.stdout.write(x)", "print(x)", "click.echo(x.strip())", "click.echo('a' if x else x)", "yield Segment(x)",
+    ):  # fmt: skip
+        assert fault(body), body
+    for body in (
+        "click.echo(safe(x))", "click.echo('a')", "click.echo(f'{safe(x)}: {len(x)}')", "y = safe(x)\n    click.echo(y)",
+        "self.notify(safe(x), markup=False)", "box.border_title = Content(safe(x, 60))", "click.echo(error.line())",
+        "y = ', '.join(safe(z) for z in x)\n    box.border_title = Content(f'{y}')",
+    ):  # fmt: skip
+        assert not fault(body), body
