@@ -225,6 +225,8 @@ def test_preferences_that_cannot_be_read_are_a_problem_in_the_list_and_stop_noth
     bench.keeper.credential_process("ci-deploy")
 
 
+@pytest.mark.campaign
+@pytest.mark.timeout(300)
 def test_the_aws_cli_gets_a_session_with_mfa_and_no_person(newcomer: Person) -> None:
     newcomer.makes_vault()
     newcomer.does("adopt", "acme-alice", "--yes")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.whole.person import BIN, Person
 
 
@@ -42,6 +44,8 @@ def test_the_key_itself_for_iam_without_mfa_and_back_again(person: Person) -> No
     assert person.files() == before
 
 
+@pytest.mark.campaign
+@pytest.mark.timeout(300)
 def test_settings_in_json_in_words_and_refused_on_one_line(person: Person) -> None:
     before = person.files()
     person.does("adopt", "acme-build", "--yes")
@@ -77,6 +81,8 @@ RISK = (
 )
 
 
+@pytest.mark.campaign
+@pytest.mark.timeout(300)
 def test_of_several_mfa_devices_a_person_names_one(person: Person) -> None:
     before = person.files()
     alice = person.sandbox.state.user("aws", "111122223333", "alice")

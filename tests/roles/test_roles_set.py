@@ -11,7 +11,7 @@ import pytest
 from keyturn import definitions as defs
 from keyturn import settings
 from keyturn.definitions import Definition
-from keyturn.errors import KeyturnError, NotFound, ProfileBroken, UsageError
+from keyturn.errors import AwsRefused, KeyturnError, NotFound, ProfileBroken, UsageError
 from keyturn.model import Delivery, Kind, Renew, State, VaultState, state_of
 from keyturn_sandbox import service
 from tests.keeper.conftest import Bench
@@ -293,3 +293,26 @@ def test_mfa_devices_that_show_no_code_are_not_offered(bench: Bench) -> None:
     assert done.session.expires is not None
     (call,) = [call for call in bench.sandbox.calls if call.action == "GetSessionToken"]
     assert call.params["SerialNumber"] == second.serial
+
+
+def test_a_session_policy_narrows_what_the_session_may_do(bench: Bench) -> None:
+    bench.adopt("acme-build")
+    assert bench.keeper.credential_process("acme-spoke")
+    bench.keeper.set("acme-hub", {"policy": POLICY})
+    with pytest.raises(AwsRefused, match="not authorized to perform: sts:AssumeRole") as caught:
+        bench.keeper.credential_process("acme-spoke")
+    assert caught.value.code == "AccessDenied"
+
+
+def test_a_region_that_is_not_activated_is_one_line_with_the_way_out(bench: Bench) -> None:
+    bench.adopt("ci-deploy")
+    bench.keeper.set("ci-deploy", {"region": "af-south-1"})
+    with pytest.raises(AwsRefused) as caught:
+        bench.keeper.refresh("ci-deploy")
+    assert caught.value.code == "RegionDisabledException"
+    line = caught.value.line()
+    assert "STS is not activated in this region" in line
+    assert "keyturn set PROFILE region=REGION" in line
+    assert len(line) < 250
+    bench.keeper.set("ci-deploy", {"region": "eu-central-1"})
+    bench.keeper.refresh("ci-deploy")

@@ -1,4 +1,5 @@
-"""`credential_source`: a role that is assumed with whatever the one who asks has, and nobody else's identity ever."""
+"""`credential_source`: a role that is assumed with whatever the one who asks has, and nobody else's identity ever. By the
+real AWS CLI and boto3, with an agent up; the sample of it is in one process."""
 
 from __future__ import annotations
 
@@ -9,7 +10,12 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from keyturn.errors import AgentUnavailable, ProfileBroken
+from keyturn.keeper import Keeper
+from keyturn.model import Delivery
+from keyturn_sandbox import Sandbox
 from keyturn_sandbox.principals import AccessKey
+from tests.keeper.conftest import Bench
 from tests.roles.machine import serving
 from tests.whole.person import BIN, Person
 
@@ -39,10 +45,9 @@ region = eu-west-1
 """
 
 
-@pytest.fixture
-def shared(person: Person) -> Person:
-    """Somebody with roles by credential source, and two users who may assume them."""
-    state = person.sandbox.state
+def set_up(sandbox: Sandbox) -> None:
+    """Roles by credential source, and who may assume them."""
+    state, path = sandbox.state, sandbox.home / ".aws" / "config"
     arn = f"arn:aws:iam::{ACCOUNT}:root"
     trust = [{"Effect": "Allow", "Principal": {"AWS": arn}, "Action": "sts:AssumeRole"}]
     roles = (f"arn:aws:iam::{ACCOUNT}:role/Shared", f"arn:aws:iam::{ACCOUNT}:role/Next")
@@ -50,13 +55,18 @@ def shared(person: Person) -> Person:
         state.add_role(ACCOUNT, "Shared", trust, may_assume=roles[1:])
         state.add_role(ACCOUNT, "Next", trust)
         state.add_role(ACCOUNT, "Machine", trust, may_assume=roles[:1])
-        with person.config.open("a") as file:
-            file.write(PROFILES)
+        path.write_text(path.read_text() + PROFILES)
+
+
+@pytest.fixture
+def shared(person: Person) -> Person:
+    """Somebody at a shell with roles by credential source."""
+    set_up(person.sandbox)
     return person
 
 
-def user_key(person: Person, name: str) -> AccessKey:
-    state = person.sandbox.state
+def user_key(sandbox: Sandbox, name: str) -> AccessKey:
+    state = sandbox.state
     found = state.user("aws", ACCOUNT, name)
     user = found or state.add_user(ACCOUNT, name, may_assume=(f"arn:aws:iam::{ACCOUNT}:role/Shared",))
     return user.keys[0] if user.keys else state.add_key(user)
@@ -64,6 +74,20 @@ def user_key(person: Person, name: str) -> AccessKey:
 
 def environment(key: AccessKey) -> dict[str, str]:
     return {"AWS_ACCESS_KEY_ID": key.key_id, "AWS_SECRET_ACCESS_KEY": key.secret.reveal()}
+
+
+def machine_variables(address: str) -> dict[str, dict[str, str]]:
+    """What leads a client to the machine's credentials, by profile."""
+    return {
+        "by-container": {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{address}/container",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "Bearer abc",
+        },
+        "by-instance": {
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{address}/",
+            "AWS_EC2_METADATA_DISABLED": "false",
+        },
+    }
 
 
 def identity(person: Person, profile: str, extra: dict[str, str]) -> CompletedProcess[str]:
@@ -76,11 +100,13 @@ def signer_of_last_assume(person: Person) -> str:
     return [call for call in person.sandbox.calls if call.action == "AssumeRole"][-1].key_id
 
 
+@pytest.mark.campaign
+@pytest.mark.timeout(300)
 def test_the_environment_of_whoever_asks_signs_and_no_other(shared: Person) -> None:
     shared.does("adopt", "by-environment", "--yes")
     assert "credential_source" not in shared.config.read_text().partition("by-environment]")[2].split("[")[0]
     shared.does("vault", "unlock", fds={"--passphrase-fd": "correct horse battery staple"})
-    one, other = user_key(shared, "one"), user_key(shared, "other")
+    one, other = user_key(shared.sandbox, "one"), user_key(shared.sandbox, "other")
     expected = f"arn:aws:sts::{ACCOUNT}:assumed-role/Shared/shared"
     for key in (one, other, one):
         done = identity(shared, "by-environment", environment(key))
@@ -115,10 +141,12 @@ def test_the_environment_of_whoever_asks_signs_and_no_other(shared: Person) -> N
     assert PROFILES in shared.config.read_text()
 
 
+@pytest.mark.campaign
+@pytest.mark.timeout(300)
 def test_a_native_profile_takes_the_askers_environment_too(shared: Person) -> None:
     shared.does("vault", "unlock", fds={"--passphrase-fd": "correct horse battery staple"})
     for name in ("one", "other"):
-        key = user_key(shared, name)
+        key = user_key(shared.sandbox, name)
         done = shared.run(
             str(BIN / "keyturn"), "refresh", "by-environment", "next-hop", extra=environment(key)
         )
@@ -127,6 +155,8 @@ def test_a_native_profile_takes_the_askers_environment_too(shared: Person) -> No
         assert signers[-3:-1] == [key.key_id, key.key_id]
 
 
+@pytest.mark.campaign
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("managed", [False, True])
 def test_a_container_and_an_instance_sign_through_botocores_own_providers(
     shared: Person, managed: bool
@@ -159,3 +189,74 @@ def test_a_container_and_an_instance_sign_through_botocores_own_providers(
         assert why in none.stderr
     if managed:
         shared.releases("--all")
+
+
+@pytest.fixture
+def at_home(bench: Bench) -> Bench:
+    """The same in one process."""
+    set_up(bench.sandbox)
+    return bench
+
+
+@pytest.mark.parametrize("managed", [False, True])
+def test_two_environments_never_share_a_session(
+    at_home: Bench, monkeypatch: pytest.MonkeyPatch, managed: bool
+) -> None:
+    if managed:
+        at_home.adopt("by-environment")
+        assert at_home.keeper.desk.read().definitions["next-hop"].source_profile == "by-environment"
+    seen = []
+    for name in ("one", "other", "one"):
+        for variable, value in environment(user_key(at_home.sandbox, name)).items():
+            monkeypatch.setenv(variable, value)
+        at_home.sandbox.calls.clear()
+        if managed:
+            seen.append(json.loads(at_home.keeper.credential_process("next-hop"))["AccessKeyId"])
+        else:
+            seen.append(at_home.keeper.refresh("next-hop").session.key_id)
+        assert at_home.sandbox.calls[0].key_id == user_key(at_home.sandbox, name).key_id
+        assert at_home.calls("AssumeRole") == 2
+    assert len(set(seen)) == 3
+    for variable in environment(user_key(at_home.sandbox, "one")):
+        monkeypatch.delenv(variable)
+    with pytest.raises(ProfileBroken, match="AWS_ACCESS_KEY_ID is not set"):
+        at_home.keeper.refresh("next-hop")
+    assert "next-hop" not in at_home.keeper.due()
+
+
+def test_a_process_that_serves_others_never_answers_with_its_own_environment(
+    at_home: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_home.adopt("by-environment")
+    for variable, value in environment(user_key(at_home.sandbox, "one")).items():
+        monkeypatch.setenv(variable, value)
+    agent = Keeper.from_environ(at_home.sandbox.environ, use_agent=False, serves_others=True)
+    agent.unlock_here(recovery_key=at_home.recovery_key)
+    at_home.sandbox.calls.clear()
+    for ask in (agent.credential_process, agent.refresh):
+        for name in ("by-environment", "next-hop"):
+            with pytest.raises(AgentUnavailable, match="from whoever asks"):
+                ask(name)
+    with pytest.raises(AgentUnavailable, match="from whoever asks"):
+        agent.deliver("next-hop", Delivery.CREDENTIALS_FILE)
+    assert at_home.calls("AssumeRole") == 0
+    assert at_home.keeper.desk.known("by-environment").failure is None
+    assert json.loads(at_home.keeper.credential_process("next-hop"))["SessionToken"]
+
+
+@pytest.mark.parametrize("profile", ["by-container", "by-instance"])
+def test_a_machine_signs_by_botocores_own_provider(
+    at_home: Bench, monkeypatch: pytest.MonkeyPatch, profile: str
+) -> None:
+    at_home.adopt(profile)
+    machine = at_home.sandbox.state.role(f"arn:aws:iam::{ACCOUNT}:role/Machine")
+    assert machine is not None
+    session = at_home.sandbox.state.add_session(machine, timedelta(hours=6), name="machine")
+    with pytest.raises(ProfileBroken, match="credential_source"):
+        at_home.keeper.credential_process(profile)
+    with serving(session) as address:
+        for variable, value in machine_variables(address)[profile].items():
+            monkeypatch.setenv(variable, value)
+        assert json.loads(at_home.keeper.credential_process(profile))["SessionToken"]
+    (call,) = [call for call in at_home.sandbox.calls if call.action == "AssumeRole"]
+    assert call.key_id == session.key_id
