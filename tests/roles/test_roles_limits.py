@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -140,6 +142,20 @@ def test_a_definition_is_checked_as_a_whole() -> None:
     check(Hop("hub", ROLE, duration_seconds=43200, policy=POLICY, policy_arns=(ARN,), tags={"a": "b"}))
     with pytest.raises(UsageError, match="duration_seconds"):
         check(Hop("hub", ROLE, duration_seconds=43201))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"role_arn": ROLE + "2"}, {"external_id": "x1"}, {"mfa_serial": "GAHT12345678"}, {"session_name": "jo"},
+        {"credential_source": "Environment"}, {"tags": {"a": "b"}}, {"transitive_tags": ("a",)},
+        {"source_identity": "jo"}, {"policy": POLICY}, {"policy_arns": (ARN,)},
+    ],
+)  # fmt: skip
+def test_whatever_a_role_is_asked_with_makes_another_session(change: dict[str, Any]) -> None:
+    one = Hop("hub", ROLE)
+    assert one.parts() == Hop("other", ROLE, duration_seconds=900).parts()
+    assert replace(one, **change).parts() != one.parts()
 
 
 @pytest.mark.parametrize(

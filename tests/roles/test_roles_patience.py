@@ -181,6 +181,17 @@ def test_a_chain_of_silent_hops_has_one_end(bench: Bench, monkeypatch: pytest.Mo
     bench.sandbox.faults.clear()
 
 
+def test_hops_that_are_slow_one_by_one_have_one_end_together(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.adopt("acme-build")
+    monkeypatch.setattr(aws_client, "SECONDS", 5.0)
+    bench.sandbox.faults.slow("AssumeRole", 3.0, times=None)
+    with pytest.raises(Unreachable, match="did not answer within 5 s in all"):
+        bench.keeper.credential_process("acme-spoke-logs")
+    bench.sandbox.faults.clear()
+
+
 @pytest.mark.parametrize(
     ("minutes", "words"), [(17, "17 min behind"), (-17, "17 min ahead of"), (60 * 26, "26h behind")]
 )

@@ -216,6 +216,8 @@ def test_two_environments_never_share_a_session(
             seen.append(at_home.keeper.refresh("next-hop").session.key_id)
         assert at_home.sandbox.calls[0].key_id == user_key(at_home.sandbox, name).key_id
         assert at_home.calls("AssumeRole") == 2
+        assert at_home.keeper.desk.vault.session("by-environment") is None, "it is kept nowhere"
+        assert at_home.keeper.desk.vault.session("next-hop") is None, "nor is what rests on it"
     assert len(set(seen)) == 3
     for variable in environment(user_key(at_home.sandbox, "one")):
         monkeypatch.delenv(variable)
