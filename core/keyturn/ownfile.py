@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from keyturn.errors import FileBusy, KeyturnError
+from keyturn import holding
+from keyturn.errors import KeyturnError
 
 LOCK_SECONDS = 10.0
 #: For a log, which no act may wait for.
@@ -44,7 +45,7 @@ def in_words(what: str) -> Iterator[None]:
 def locked(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Holds an exclusive `flock` on `path` (made if absent, 0600); it ends with the process, so it is never stale.
 
-    :raises FileBusy: another process holds it for longer than `seconds`.
+    :raises FileBusy: another process holds it for longer than `seconds`; the error names it.
     """
     private_dir(path.parent)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -57,10 +58,10 @@ def locked(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[
                 break
             except BlockingIOError:
                 if time.monotonic() >= end:
-                    why = f"another keyturn process holds {path.name} for {seconds:.0f} s"
-                    raise FileBusy(what, why, "Wait for it to end, then try again") from None
+                    raise holding.busy(what, holding.signed(handle), seconds) from None
                 time.sleep(pause)
                 pause = min(pause * 2, 0.05)
+        holding.sign(handle)
         yield
     finally:
         os.close(handle)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -12,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.awsfiles.document import FileKind, parse, set_items
-from keyturn.awsfiles.store import SharedFiles
+from keyturn.awsfiles.document import parse, set_items
 from tests.needs import needs
 
 WRITER = """
@@ -30,18 +28,6 @@ WRITER = """
         files.edit(path, change, kind=FileKind.CONFIG)
 """
 
-HOLDER = """
-    import sys, time
-    from pathlib import Path
-    from keyturn.awsfiles.lock import hold
-    from keyturn.awsfiles.pace import Pace
-    from keyturn.awsfiles.target import find
-
-    with hold(Path(sys.argv[1]), find(Path(sys.argv[2])), Pace()):
-        print("held", flush=True)
-        time.sleep(60)
-"""
-
 OLD = b"# mine\n" + b"".join(b"[profile p%d]\nregion = eu-west-1\n" % n for n in range(40))
 
 
@@ -54,22 +40,6 @@ def missing(what: str) -> None:
     if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
         pytest.fail(what)
     pytest.skip(what)
-
-
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_a_holder_that_dies_frees_the_lock(tmp_path: Path, folder: Path, end: signal.Signals) -> None:
-    path = folder / "config"
-    path.write_bytes(OLD)
-    holder = start(HOLDER, tmp_path / "locks", path)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
-    holder.send_signal(end)
-    holder.communicate(timeout=10)
-    begun = time.monotonic()
-    SharedFiles(tmp_path / "locks", keep=lambda *_: None).edit(
-        path, lambda doc: set_items(doc, "profile p1", {"output": "json"}), kind=FileKind.CONFIG
-    )
-    assert time.monotonic() - begun < 5
 
 
 def test_a_killed_writer_leaves_the_old_or_the_new_file(tmp_path: Path, folder: Path) -> None:

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from keyturn import holding
 from keyturn.awsfiles.pace import LOCK_LIMIT, Pace
 from keyturn.awsfiles.target import Target
-from keyturn.errors import FileBusy
 
 _LOG = logging.getLogger(__name__)
 #: Network file systems that know no flock.
@@ -126,11 +126,7 @@ def _take(descriptor: int, target: Target, pace: Pace) -> None:
             return
         except BlockingIOError:
             if pace.elapsed() >= end:
-                raise FileBusy(
-                    f"writing {target.path}",
-                    f"{_holder(descriptor)} has held it for more than {LOCK_LIMIT:.0f} s",
-                    "Wait for that process, or end it",
-                ) from None
+                raise holding.busy(f"writing {target.path}", _holder(descriptor), LOCK_LIMIT) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
@@ -139,8 +135,8 @@ def _take(descriptor: int, target: Target, pace: Pace) -> None:
         pace.sleep(0.002 + 0.010 * pace.chance())
 
 
-def _holder(descriptor: int) -> str:
+def _holder(descriptor: int) -> int | None:
     try:
-        return f"keyturn process {int(json.loads(os.pread(descriptor, 4096, 0))['pid'])}"
+        return int(json.loads(os.pread(descriptor, 4096, 0))["pid"])
     except (ValueError, TypeError, KeyError):
-        return "another keyturn process"
+        return None
