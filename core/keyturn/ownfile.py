@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from keyturn import holding
-from keyturn.errors import KeyturnError
+from keyturn.errors import FileBusy, KeyturnError
 
 LOCK_SECONDS = 10.0
 #: For a log, which no act may wait for.
