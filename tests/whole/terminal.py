@@ -24,8 +24,11 @@ class Terminal:
 
     def start(self, *words: str) -> None:
         """Starts `keyturn WORDS`; when it ends, its exit code stays on the screen."""
-        quoted = " ".join(words)
-        script = f"{BIN / 'keyturn'} {quoted}; echo ended with $?; exec sleep 600"
+        self.start_line(" ".join((str(BIN / "keyturn"), *words)))
+
+    def start_line(self, line: str) -> None:
+        """Starts a line of the shell; when it ends, its exit code stays on the screen."""
+        script = f"{line}; echo ended with $?; exec sleep 600"
         self._do("new-session", "-d", "-s", "main", *self._size, "sh", "-c", script)
 
     def press(self, *keys: str) -> None:
