@@ -87,7 +87,7 @@ class Flow:
         self.took(words, done, gives=gives)
         assert code is None or done.returncode == code, (words, done.returncode, done.stderr)
         if done.returncode:
-            assert done.stderr.startswith("keyturn: "), (words, done.stderr)
+            assert done.stderr.splitlines()[-1].startswith("keyturn: "), (words, done.stderr)
             assert "Traceback" not in done.stderr, words
         return done.stdout
 
