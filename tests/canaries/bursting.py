@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from functools import cache
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from keyturn.secret import Secret
