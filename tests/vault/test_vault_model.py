@@ -134,14 +134,21 @@ class VaultMachine(RuleBasedStateMachine):
         found = [document for _, document in generations.sound(self.home / "vault", identity)]
         return [document.entries for document in sorted(found, key=lambda document: document.generation)]
 
-    @rule(cut=st.integers(0, 60))
-    def damage(self, cut: int) -> None:
+    @rule(cut=st.integers(0, 60), more=st.integers(0, 3))
+    def damage(self, cut: int, more: int) -> None:
+        """Takes a byte out of the present generation; after some changes, so that there are others to go back to."""
+        if not self.open:
+            self.unlock(by_keyring=True)
+        for number in range(more):
+            self.put("key/ci", {"n": f"{self.known} {number}"})
         path = self.home / "vault" / "keys.age"
         if not self.damaged:
             whole = path.read_bytes()
             path.write_bytes(whole[:cut] + whole[cut + 1 :])
             self.damaged = True
             self.past = self.past[:-1]
+        if more % 2:
+            self.restore()
 
     @rule()
     def roll_back(self) -> None:
@@ -235,7 +242,7 @@ def _run(examples: int, steps: int) -> None:
 
 
 def test_the_vault_holds_what_a_dictionary_holds() -> None:
-    _run(20, 30)
+    _run(60, 30)
 
 
 @pytest.mark.campaign

@@ -118,6 +118,29 @@ def test_an_open_keyring_without_the_entry_is_absent_and_not_a_wrong_passphrase(
         Vault(sample.folder).unlock()
 
 
+class _ForOneConnection(MemoryKeyring):
+    """Keeps what it is given for as long as the connection that gave it, as a service that dies right after does."""
+
+    def set(self, entry: str, secret: Secret) -> None:
+        super().set(entry, secret)
+        assert super().get(entry) == secret
+        self.entries.clear()
+
+
+def test_nothing_rests_on_a_keyring_that_keeps_an_entry_for_one_connection(
+    guarded: Sample, tmp_path: Path
+) -> None:
+    keyring = _ForOneConnection()
+    with pytest.raises(KeyringDenied, match="did not give back"):
+        Vault(tmp_path / "new" / "vault", keyring).create("keyring")
+    assert list((tmp_path / "new").iterdir()) == []
+    vault = Vault(guarded.folder, keyring)
+    vault.unlock(recovery_key=guarded.recovery_key)
+    with pytest.raises(KeyringDenied):
+        vault.add_keyring()
+    assert vault.slots() == ("passphrase",)
+
+
 def test_two_folders_with_the_same_identity_keep_separate_entries(
     guarded: Sample, tmp_path: Path, keyring: MemoryKeyring
 ) -> None:
