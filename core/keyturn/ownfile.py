@@ -20,7 +20,7 @@ LOG_SECONDS = 1.0
 
 
 def private_dir(folder: Path) -> None:
-    """Makes `folder`, and every missing one above it, for this user alone (0700)."""
+    """Makes `folder`, and every missing one above it, for this user alone (0700), to last over a power loss."""
     missing: list[Path] = []
     while not folder.is_dir():
         missing.append(folder)
@@ -28,6 +28,7 @@ def private_dir(folder: Path) -> None:
     for each in reversed(missing):
         with contextlib.suppress(FileExistsError):
             each.mkdir(mode=0o700)
+            sync_dir(each.parent)
 
 
 @contextlib.contextmanager
@@ -129,6 +130,10 @@ def sync_dir(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
+    except OSError as error:
+        # Some file systems know no fsync of a folder.
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(handle)
 

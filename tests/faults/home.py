@@ -107,6 +107,8 @@ class Home:
 
     root: Path
     recovery_key: Secret = field(default_factory=lambda: Secret(""))
+    torn_log_lines: int = 0
+    """How many lines of a log may be torn: one, where the power went, since a log is not fsynced at each line."""
 
     @property
     def person(self) -> Path:
@@ -181,15 +183,29 @@ class Home:
         found: Views = {"config": _bytes(self.config), "credentials": _bytes(self.credentials)}
         found["profiles"] = _bytes(self.own / "config" / "profiles.toml")
         try:
-            definitions.decode(found["profiles"], "profiles.toml")
+            if not definitions.decode(found["profiles"], "profiles.toml"):
+                # A file that defines nothing says what no file says.
+                found["profiles"] = None
         except KeyturnError as error:
             raise Corrupt(f"profiles.toml: {error.line()}") from error
         found["index"] = self._index()
         found["keys"], found["sessions"], found["slots"] = self._vault()
-        _whole_lines(self.state / "activity.jsonl", found)
-        _whole_lines(self.state / "keyturn.log", found)
+        self._logs(found, "activity.jsonl")
+        self._logs(found, "keyturn.log")
         found["history"] = self._history(found["slots"] is not None)
         return found
+
+    def _logs(self, found: Views, name: str) -> None:
+        """Puts the lines of a log into `found`.
+
+        :raises Corrupt: one is torn, glued to another, or without an end.
+        """
+        content = _bytes(self.state / name)
+        lines = (content or b"").splitlines(keepends=True)
+        found[name] = None if content is None else lines
+        torn = [line for line in lines if not line.endswith(b"\n") or not _is_line(name, line)]
+        if len(torn) > self.torn_log_lines:
+            raise Corrupt(f"{name}: torn lines: {torn!r:.500}")
 
     def _index(self) -> Any:
         content = _bytes(self.state / "index.json")
@@ -248,7 +264,10 @@ class Home:
 
         Names of temporary files lose their numbers, sealed files are opened, and the process in a lock's note is left out.
         """
-        opened = self.opened() if self.recovery_key and self.vault.exists() else None
+        try:
+            opened = self.opened()
+        except KeyturnError:
+            opened = None
         found = []
         for path in sorted(self.person.rglob("*")):
             name = _NUMBERS.sub("N", str(path.relative_to(self.person)))
@@ -256,7 +275,7 @@ class Home:
             content: Any = None
             if stat.S_ISREG(status.st_mode):
                 content = path.read_bytes()
-                if content.startswith(b"age-encryption.org/") and opened is not None:
+                if content.startswith(b"age-encryption.org/"):
                     content = _unsealed(opened, content)
                 elif path.name.endswith(".lock"):
                     content = _NUMBERS.sub("N", content.decode("utf-8", "replace"))
@@ -284,30 +303,20 @@ def _bytes(path: Path) -> bytes | None:
         return None
 
 
-def _unsealed(vault: Vault, content: bytes) -> Any:
-    """What is in a sealed file; only its length where it takes a passphrase, or is torn."""
+def _unsealed(vault: Vault | None, content: bytes) -> Any:
+    """What is in a sealed file; only its length where it takes another key, or is torn."""
     try:
-        return vault.open(content)
+        return vault.open(content) if vault is not None else len(content)
     except KeyturnError:
         return len(content)
 
 
-def _whole_lines(path: Path, found: Views) -> None:
-    """Puts the lines of a log into `found`.
-
-    :raises Corrupt: one is torn, glued to another, or without an end.
-    """
-    content = _bytes(path)
-    found[path.name] = None if content is None else content.splitlines()
-    if not content:
-        return
-    if not content.endswith(b"\n"):
-        raise Corrupt(f"{path.name}: its last line is torn: {content[-200:]!r}")
-    for line in content.splitlines():
-        try:
-            if path.suffix == ".jsonl":
-                json.loads(line)
-            elif not line[:4].isdigit() or (b"WARNING" not in line and b"ERROR" not in line):
-                raise ValueError("no line of the log")
-        except ValueError as error:
-            raise Corrupt(f"{path.name}: {line[:200]!r}") from error
+def _is_line(name: str, line: bytes) -> bool:
+    """Whether it is one whole line of a log."""
+    if not name.endswith(".jsonl"):
+        return line[:4].isdigit() and (b"WARNING" in line or b"ERROR" in line)
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
