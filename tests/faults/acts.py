@@ -33,6 +33,8 @@ class Act:
     run: Run = field(repr=False)
     once_more: tuple[int, ...] = (0,)
     """Exit codes of the same act done again after an interruption; what is done already may be refused."""
+    may_miss: tuple[str, ...] = ()
+    """What it may leave as it was and still have done its work: a cache that could not be written."""
     settles: Run | None = field(default=None, repr=False)
     """What brings the wished end about where doing the act again would add to it."""
 
@@ -151,8 +153,8 @@ VERBS = (
     Act("release", "adopted", verb("release", "dev", "ops", "--yes"), once_more=(0, 3)),
     Act("release delivered", "delivered", verb("release", "dev", "ops", "--yes"), once_more=(0, 3)),
     Act("refresh", "adopted", verb("refresh", "dev")),
-    Act("refresh delivered", "delivered", verb("refresh", "dev", "ops")),
-    Act("credential-process", "adopted", verb("credential-process", "ops")),
+    Act("refresh delivered", "delivered", verb("refresh", "dev")),
+    Act("credential-process", "adopted", verb("credential-process", "ops"), may_miss=("sessions",)),
     Act("deliver to the file", "adopted", verb("deliver", "dev", "--to", "credentials-file")),
     Act(
         "deliver as default", "adopted", verb("deliver", "ops", "--to", "credentials-file", "--as", "default")

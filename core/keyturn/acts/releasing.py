@@ -256,8 +256,6 @@ def _out_of_vault(desk: Desk, sections: Sections) -> None:
                     table["file_made"] = True
                     made.discard(table["path"])
 
-    desk.vault.change_keys(edit)
-
     def forget(sessions: dict[str, Any]) -> None:
         for name in sections:
             sessions.pop(name, None)
@@ -270,3 +268,5 @@ def _out_of_vault(desk: Desk, sections: Sections) -> None:
             index.keys.pop(name, None)
 
     desk.index.change(note)
+    # Last of all: as long as the vault knows what was taken, a release that was interrupted can be done again.
+    desk.vault.change_keys(edit)
