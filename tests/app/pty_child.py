@@ -13,7 +13,8 @@ from pathlib import Path
 from keyturn.model import FileProblem, VaultState
 from keyturn_tui.app import run
 from keyturn_tui.terminal import Options
-from tests.app.memory_keeper import MemoryKeeper, believable, many
+from tests.app.believable import believable, many
+from tests.app.memory_keeper import MemoryKeeper
 
 
 class CrashingKeeper(MemoryKeeper):

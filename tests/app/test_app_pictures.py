@@ -12,8 +12,9 @@ import pytest
 from keyturn.model import FileProblem, VaultState
 from keyturn_tui.app import KeyturnApp
 from keyturn_tui.terminal import Options, terminal_for
+from tests.app.believable import believable
 from tests.app.conftest import NARROW, UTF8, WIDE
-from tests.app.memory_keeper import MemoryKeeper, believable
+from tests.app.memory_keeper import MemoryKeeper
 
 Compare = Callable[..., bool]
 

@@ -24,7 +24,7 @@ from keyturn.model import (
 from keyturn.text import ASCII, UNICODE
 from keyturn_tui.cells import View, fit, left_text, rotation_cell, state_glyph
 from keyturn_tui.rows import Entry, Group, Problem, Sort, catalog, count, deadlines, rows_for
-from tests.app.memory_keeper import NOW, believable
+from tests.app.believable import NOW, believable
 
 SNAPSHOT = Snapshot(1, tuple(believable()), vault=VaultState.OPEN)
 

@@ -7,8 +7,9 @@ from textual.color import Color
 
 from keyturn_tui.terminal import Options, terminal_for
 from keyturn_tui.theme import PLAIN, ROLES, THEME_NAMES, themes, variables_of
+from tests.app.believable import believable
 from tests.app.conftest import Drive
-from tests.app.memory_keeper import MemoryKeeper, believable
+from tests.app.memory_keeper import MemoryKeeper
 
 
 def contrast(one: str, other: str) -> float:

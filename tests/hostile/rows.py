@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keyturn.model import FileProblem, Key, Kind, Origin, Profile, Session
-from tests.app.memory_keeper import NOW
+from tests.app.believable import NOW
 from tests.hostile.corpus import NAMES, spread
 
 

@@ -22,8 +22,9 @@ from keyturn_tui.screens.review import ReviewScreen
 from keyturn_tui.screens.unlock import UnlockScreen
 from keyturn_tui.screens.words import WordsScreen
 from keyturn_tui.terminal import Options
+from tests.app.believable import NOW
 from tests.app.conftest import NARROW, WIDE, Drive, Driven, drive
-from tests.app.memory_keeper import NOW, MemoryKeeper
+from tests.app.memory_keeper import MemoryKeeper
 from tests.hostile.corpus import MESSAGES, NAMES, spread
 from tests.hostile.inert import foreign
 from tests.hostile.rows import PROBLEMS, PROFILES, hostile
