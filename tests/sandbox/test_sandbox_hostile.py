@@ -22,22 +22,24 @@ from keyturn_sandbox import AccessKey, Sandbox
 from keyturn_sandbox.server import BODY_LIMIT
 
 SEED = "hostile clients"
+#: Calls that would be done as they stand, before one or more of their parameters turn into nonsense.
 ACTIONS = (
-    "GetCallerIdentity",
-    "GetSessionToken",
-    "GetFederationToken",
-    "GetAccessKeyInfo",
-    "AssumeRole",
-    "GetUser",
-    "ListAccessKeys",
-    "ListMFADevices",
-    "GetAccessKeyLastUsed",
-    "CreateAccessKey",
-    "UpdateAccessKey",
-    "DeleteAccessKey",
-    "",
-    "Nonsense",
+    ("sts", "GetCallerIdentity", ""),
+    ("sts", "GetSessionToken", "DurationSeconds=900"),
+    ("sts", "GetFederationToken", "Name=guest"),
+    ("sts", "GetAccessKeyInfo", "AccessKeyId=AKIAIOSFODNN7EXAMPLE"),
+    ("sts", "AssumeRole", "RoleArn=arn:aws:iam::520000000001:role/Open&RoleSessionName=s1"),
+    ("sts", "Nonsense", ""),
+    ("iam", "GetUser", ""),
+    ("iam", "ListAccessKeys", "MaxItems=1"),
+    ("iam", "ListMFADevices", ""),
+    ("iam", "GetAccessKeyLastUsed", "AccessKeyId=AKIAIOSFODNN7EXAMPLE"),
+    ("iam", "CreateAccessKey", "UserName=victim"),
+    ("iam", "UpdateAccessKey", "UserName=victim&AccessKeyId=AKIAIOSFODNN7EXAMPLE&Status=Active"),
+    ("iam", "DeleteAccessKey", "UserName=victim&AccessKeyId=AKIAIOSFODNN7EXAMPLE"),
+    ("iam", "", ""),
 )
+VERSIONS = {"sts": "2011-06-15", "iam": "2010-05-08"}
 NAMES = [
     "RoleArn",
     "RoleSessionName",
@@ -98,6 +100,9 @@ def key(sandbox: Sandbox) -> AccessKey:
     everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     user = sandbox.state.add_user("520000000001", "mallory", policies=[everything])
     sandbox.state.add_key(user)
+    sandbox.state.add_user(user.account, "victim")
+    trust = {"Effect": "Allow", "Principal": "*", "Action": "sts:*"}
+    sandbox.state.add_role(user.account, "Open", [trust])
     return user.keys[0]
 
 
@@ -139,11 +144,10 @@ def test_every_signed_nonsense_gets_an_answer(
 ) -> None:
     chance = random.Random(SEED)  # noqa: S311  # the same nonsense at each run
     seen = set()
-    for number in range(400):
-        action = ACTIONS[number % len(ACTIONS)]
-        version, service = ("2011-06-15", "sts") if number % 14 < 5 else ("2010-05-08", "iam")
-        pairs = [f"{chance.choice(NAMES)}={chance.choice(VALUES)}" for _ in range(chance.randrange(7))]
-        body = "&".join([f"Action={action}", f"Version={version}", *pairs])
+    for number in range(700):
+        service, action, good = ACTIONS[number % len(ACTIONS)]
+        pairs = [f"{chance.choice(NAMES)}={chance.choice(VALUES)}" for _ in range(number % 5)]
+        body = "&".join([f"Action={action}", f"Version={VERSIONS[service]}", good, *pairs])
         status = answer(sandbox, signed(sandbox, key, service, body)).partition(b"\r\n")[0]
         assert status.startswith(b"HTTP/1.1 "), body
         seen.add(int(status.split()[1]))
