@@ -28,8 +28,24 @@ OURS = """
             files.edit(path, change, kind=kind)
 """
 
+#: Taken by those who are not ours, for as long as they read and write. Left to themselves they break the file without
+#: us: while the script's truncated file is empty, `aws configure set` finds no section of its own and appends a second
+#: one, which no AWS tool reads afterwards. What is lost in spite of turns would be lost by us.
+TURN = """
+    import fcntl
+    from contextlib import contextmanager
+
+    @contextmanager
+    def turn(path):
+        with open(path.parent.parent / "turn", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+"""
+
 #: A person's script: reads, truncates, waits 5 to 50 ms, writes, until its folder holds a file `stop`.
-SLOW = """
+SLOW = (
+    TURN
+    + """
     import os, random, sys, time
     from pathlib import Path
     from keyturn.awsfiles.document import parse, set_items
@@ -38,21 +54,21 @@ SLOW = """
     rng = random.Random(seed)
     number = 0
     while not (path.parent.parent / "stop").exists():
-        data = path.read_bytes()
-        if not data:
-            continue  # somebody else has just truncated it
-        new = set_items(parse(data), "foreign", {f"f_{number % 7}": str(number)})
-        with path.open("wb", buffering=0) as file:
-            time.sleep(rng.uniform(0.005, 0.05))
-            file.write(new)
-            file.truncate()
+        with turn(path):
+            new = set_items(parse(path.read_bytes()), "foreign", {f"f_{number % 7}": str(number)})
+            with path.open("wb", buffering=0) as file:
+                time.sleep(rng.uniform(0.005, 0.05))
+                file.write(new)
         number += 1
         time.sleep(rng.uniform(0.05, 0.2))
     print(number)
 """
+)
 
 #: `aws configure set`, again and again in one interpreter as its own command line does it, until there is a `stop`.
-CLI = """
+CLI = (
+    TURN
+    + """
     import sys
     from pathlib import Path
     from awscli.clidriver import create_clidriver
@@ -61,14 +77,18 @@ CLI = """
     number = done = 0
     while number < most and not (path.parent.parent / "stop").exists():
         driver = create_clidriver()
-        done += driver.main(["configure", "set", f"c_{name}_{number}", "here", "--profile", name]) == 0
+        with turn(path):
+            done += driver.main(["configure", "set", f"c_{name}_{number}", "here", "--profile", name]) == 0
         number += 1
     print(done)
 """
+)
 
 #: The same, by the program itself.
-CLI_PROGRAM = """
-    import subprocess, sys
+CLI_PROGRAM = (
+    TURN
+    + """
+    import subprocess, sys, time
     from pathlib import Path
 
     path, name, most = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -76,9 +96,22 @@ CLI_PROGRAM = """
     number = done = 0
     while number < most and not (path.parent.parent / "stop").exists():
         command = [aws, "configure", "set", f"c_{name}_{number}", "here", "--profile", name]
-        done += subprocess.run(command, capture_output=True).returncode == 0
+        with turn(path):
+            done += subprocess.run(command, capture_output=True).returncode == 0
+        time.sleep(0.02)
         number += 1
     print(done)
+"""
+)
+
+#: The command line in one interpreter again, with nobody to take turns with.
+CLI_ALONE = """
+    import sys
+    from awscli.clidriver import create_clidriver
+
+    name, most = sys.argv[1], int(sys.argv[2])
+    commands = [["configure", "set", f"c_{name}_{number}", "here", "--profile", name] for number in range(most)]
+    print(sum(create_clidriver().main(command) == 0 for command in commands))
 """
 
 #: Reads with botocore's own parser until there is a `stop`, or often enough; prints how often, and how often it was torn.

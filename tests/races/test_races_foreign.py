@@ -32,7 +32,9 @@ class Beside:
             programs.start(self.cli(seed), self.path, "cli", 10_000, environ=self.environ),
             programs.start(programs.SLOW, self.path, seed),
         ]
-        self.begun()
+        while not all(key in self.path.read_bytes() for key in (b"c_cli_0 =", b"f_0 =")):
+            assert all(one.poll() is None for one in others), "one of the others ended"
+            time.sleep(0.01)
         ours = [
             programs.start(programs.OURS, self.folder / "locks", name, edits, self.path) for name in "abcd"
         ]
@@ -47,11 +49,6 @@ class Beside:
     def cli(seed: int) -> str:
         """The program itself, or, more often per second, its command line in one interpreter."""
         return programs.CLI if seed % 2 else programs.CLI_PROGRAM
-
-    def begun(self) -> None:
-        """Once both of the others have written."""
-        while not all(key in self.path.read_bytes() for key in (b"c_cli_0 =", b"f_0 =")):
-            time.sleep(0.01)
 
     def kept(self) -> int:
         """How many of the profiles that were there before are there, as they were."""
@@ -104,7 +101,7 @@ def test_beside_others_everything_survives_in_twenty_runs(tmp_path: Path, record
 def test_what_four_loops_of_the_aws_cli_lose_by_themselves(tmp_path: Path, record_property: Number) -> None:
     """No promise of ours: what is to be expected where nobody takes care."""
     beside = Beside(tmp_path)
-    loops = [programs.start(programs.CLI, beside.path, name, 50, environ=beside.environ) for name in "abcd"]
+    loops = [programs.start(programs.CLI_ALONE, name, 50, environ=beside.environ) for name in "abcd"]
     made = sum(int(line) for line in programs.finish(loops, 280))
     data = beside.path.read_bytes()
     left = sum(b"c_%c_%d = " % (ord(name), number) in data for name in "abcd" for number in range(50))
