@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from tests.hostile.corpus import MESSAGES, NAMES, spread
+from tests.hostile.corpus import MESSAGES, NAMES, as_argument, spread
 from tests.hostile.test_hostile_arguments import CREDENTIALS
 from tests.hostile.verbs import PASSPHRASE, Verbs
 
@@ -144,83 +144,117 @@ def adopted(folder: Path) -> Iterator[tuple[Verbs, Script]]:
             yield machine, script
 
 
-def answers(folder: Path, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
+def answers(machine: Verbs, script: Script, texts: tuple[str, ...]) -> None:
     """Each of `texts` as a refusal, as names in a good answer, and as the whole answer."""
-    with adopted(folder) as (machine, script):
-        before = script.calls
-        for nth, text in enumerate(texts):
-            script.text = text
-            for mode in ("refused", "fine", "raw"):
-                script.mode = mode
-                done = machine.judged("refresh", "ci", "role")
-                machine.check(
-                    wrong=done.code == 0 and mode != "fine",
-                    what=f"{text[:50]!a} passed for a session ({mode})",
-                )
-                machine.judged(*(("list",), ("show", "role"), ("show", "ci"), ("list", "--json"))[nth % 4])
-            script.mode = ("refused", "fine", "raw")[nth % 3]
-            machine.judged("refresh", "--json", "ci", "role")
-            machine.judged("credential-process", "role")
-        assert script.calls >= before + 4 * len(texts), "AWS was asked each time"
-    machine.assert_harmless(record, len(texts))
+    before = script.calls
+    for nth, text in enumerate(texts):
+        script.text = text
+        for mode in ("refused", "fine", "raw"):
+            script.mode = mode
+            done = machine.judged("refresh", "ci", "role")
+            machine.check(
+                wrong=done.code == 0 and mode != "fine",
+                what=f"{text[:50]!a} passed for a session ({mode})",
+            )
+            machine.judged(*(("list",), ("show", "role"), ("show", "ci"), ("list", "--json"))[nth % 4])
+        script.mode = ("refused", "fine", "raw")[nth % 3]
+        machine.judged("refresh", "--json", "ci", "role")
+        machine.judged("credential-process", "role")
+    assert script.calls >= before + 4 * len(texts), "AWS was asked each time"
 
 
-def processes(folder: Path, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
+def processes(machine: Verbs, texts: tuple[str, ...]) -> None:
     """Each of `texts` on stdout and stderr of a foreign `credential_process`, and in the fields of its document."""
-    with adopted(folder) as (machine, _):
-        (folder / "code").write_text("0")
-        for nth, text in enumerate(texts):
-            document = {
-                "Version": 1,
-                **dict.fromkeys(("AccessKeyId", "SecretAccessKey", "SessionToken", "AccountId"), text),
-            }
-            end = (text, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "2036-01-01T00:00:00Z")[nth % 4]
-            for out, code in (
-                (json.dumps({**document, "Expiration": end}), "0"),
-                (text, "1" if nth % 2 else "0"),
-            ):
-                (folder / "out").write_text(out, "utf-8", "surrogatepass")
-                (folder / "err").write_text(text, "utf-8", "surrogatepass")
-                (folder / "code").write_text(code)
-                machine.judged(*(("refresh", "tool"), ("refresh", "tool", "--json"))[nth % 2])
-            machine.judged("show", "tool")
-        for out in (
-            "[]",
-            "5",
-            "null",
-            '"x"',
-            "{}",
-            '{"Version": 1}',
-            "[" * 3000,
-            '{"Version": 1, "AccessKeyId": []}',
+    (machine.folder / "code").write_text("0")
+    for nth, text in enumerate(texts):
+        document = {
+            "Version": 1,
+            **dict.fromkeys(("AccessKeyId", "SecretAccessKey", "SessionToken", "AccountId"), text),
+        }
+        end = (text, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "2036-01-01T00:00:00Z")[nth % 4]
+        for out, code in (
+            (json.dumps({**document, "Expiration": end}), "0"),
+            (text, "1" if nth % 2 else "0"),
         ):
-            (folder / "out").write_text(out)
-            (folder / "code").write_text("0")
-            machine.judged("refresh", "tool")
-    machine.assert_harmless(record, len(texts))
+            (machine.folder / "out").write_text(out, "utf-8", "surrogatepass")
+            (machine.folder / "err").write_text(text, "utf-8", "surrogatepass")
+            (machine.folder / "code").write_text(code)
+            machine.judged(*(("refresh", "tool"), ("refresh", "tool", "--json"))[nth % 2])
+        machine.judged("show", "tool")
+    for out in (
+        "[]",
+        "5",
+        "null",
+        '"x"',
+        "{}",
+        '{"Version": 1}',
+        "[" * 3000,
+        '{"Version": 1, "AccessKeyId": []}',
+    ):
+        (machine.folder / "out").write_text(out)
+        (machine.folder / "code").write_text("0")
+        machine.judged("refresh", "tool")
 
 
-def test_a_text_in_the_place_of_aws(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    answers(tmp_path / "machine", spread(MESSAGES, 8), record_property)
+#: What `keyturn set` takes.
+SETTINGS = (
+    "region", "renew", "duration", "mfa_serial", "external_id", "role_session_name", "source_identity", "tags", "transitive_tags",
+    "policy", "policy_arns", "rotation_days", "session",
+)  # fmt: skip
 
 
-def test_a_text_from_a_foreign_process(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+def settings(machine: Verbs, script: Script, texts: tuple[str, ...]) -> None:
+    """Each of `texts` as the value of a setting, the key of one, and what the setting then makes of a refresh."""
+    for nth, text in enumerate(texts):
+        script.mode = ("fine", "refused")[nth % 2]
+        for key in spread(SETTINGS[nth % 3 :], 4):
+            done = machine.judged("set", "role", "--yes", "--json", f"{key}={text}")
+            machine.judged("show", "role")
+            if done.code == 0:
+                machine.judged("refresh", "role")
+                machine.judged("set", "role", "--yes", f"{key}=")
+        machine.judged("set", "role", "--yes", text)
+    assert machine.call("show", "role").code == 0
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[tuple[Verbs, Script]]:
+    with adopted(tmp_path / "machine") as found:
+        yield found
+
+
+def test_a_text_from_aws_from_a_foreign_process_and_in_a_setting(
+    place: tuple[Verbs, Script], record_property: Callable[[str, object], None]
 ) -> None:
-    processes(tmp_path / "machine", spread(NAMES, 8), record_property)
+    answers(*place, spread(MESSAGES, 4))
+    processes(place[0], spread(NAMES, 4))
+    settings(*place, spread(tuple(as_argument(NAMES)), 3))
+    place[0].assert_harmless(record_property, 11)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1200)
 def test_every_text_in_the_place_of_aws(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    place: tuple[Verbs, Script], record_property: Callable[[str, object], None]
 ) -> None:
-    answers(tmp_path / "machine", MESSAGES, record_property)
+    answers(*place, MESSAGES)
+    place[0].assert_harmless(record_property, len(MESSAGES))
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1200)
 def test_every_text_from_a_foreign_process(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    place: tuple[Verbs, Script], record_property: Callable[[str, object], None]
 ) -> None:
-    processes(tmp_path / "machine", MESSAGES, record_property)
+    processes(place[0], MESSAGES)
+    place[0].assert_harmless(record_property, len(MESSAGES))
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
+def test_every_text_in_a_setting(
+    place: tuple[Verbs, Script], record_property: Callable[[str, object], None]
+) -> None:
+    texts = tuple(as_argument(NAMES))
+    settings(*place, texts)
+    place[0].assert_harmless(record_property, len(texts))

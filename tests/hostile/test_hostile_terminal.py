@@ -52,7 +52,7 @@ def test_no_control_byte_but_textuals_own_reaches_the_terminal(
         for keys in KEYS:
             child.send(keys)
             child.read_until_quiet(0.2)
-        for _ in range(60 if width == 120 else 4):
+        for _ in range(40 if width == 120 else 2):
             child.send(b"\x1b[6~")
             child.read(0.05)
         child.send(b"/")
