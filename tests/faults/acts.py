@@ -155,9 +155,17 @@ VERBS = (
     Act("refresh", "adopted", verb("refresh", "dev")),
     Act("refresh delivered", "delivered", verb("refresh", "dev")),
     Act("credential-process", "adopted", verb("credential-process", "ops"), may_miss=("sessions",)),
-    Act("deliver to the file", "adopted", verb("deliver", "dev", "--to", "credentials-file")),
     Act(
-        "deliver as default", "adopted", verb("deliver", "ops", "--to", "credentials-file", "--as", "default")
+        "deliver to the file",
+        "adopted",
+        verb("deliver", "dev", "--to", "credentials-file"),
+        may_miss=("sessions",),
+    ),
+    Act(
+        "deliver as default",
+        "adopted",
+        verb("deliver", "ops", "--to", "credentials-file", "--as", "default"),
+        may_miss=("sessions",),
     ),
     Act("deliver by process", "delivered", verb("deliver", "dev", "--to", "credential-process")),
     Act("stop", "delivered", verb("stop", "dev")),
