@@ -89,7 +89,9 @@ def open_log(folder: Path) -> None:
     if any(isinstance(handler, RedactedFile) for handler in root.handlers):
         return
     logging.raiseExceptions = False
-    root.addHandler(RedactedFile(folder))
+    # Whoever set up logging before us, by a sitecustomize say, wants to see requests; they hold secrets.
+    logging.disable(logging.INFO)
+    root.handlers[:] = [RedactedFile(folder)]
     root.setLevel(logging.WARNING)
     sys.excepthook = _uncaught
     sys.unraisablehook = lambda unraisable: unforeseen(unraisable.exc_value)

@@ -162,8 +162,8 @@ def flow(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Flow]
             one.person.leaves()
 
 
-def founding(one: Flow) -> None:
-    """A vault of each kind that needs no desktop, its ways in, and the ways that are refused."""
+def made_vault(one: Flow) -> str:
+    """A vault guarded by the passphrase; gives its recovery key."""
     recovery = one.sandbox.folder / "given"
     with recovery.open("wb") as out:
         words = ("vault", "init", "--slot", "passphrase", "--recovery-out-fd", str(out.fileno()))
@@ -185,6 +185,12 @@ def founding(one: Flow) -> None:
     one.search.add("recovery key", key)
     one.search.add("recovery key, small", key.lower())
     one.took(words, done)
+    return key
+
+
+def founding(one: Flow) -> None:
+    """A vault, its ways in, and the ways that are refused."""
+    key = made_vault(one)
     wrong = one.new_secret("wrong passphrase")
     one.does("vault", "status")
     one.does("vault", "lock")
@@ -199,6 +205,19 @@ def founding(one: Flow) -> None:
     one.does("agent", "status", "--json")
     one.does("agent", "stop")
     one.does("agent", "start", fds={"--passphrase-fd": one.passphrase})
+
+
+def brief(one: Flow) -> None:
+    """One of each that matters, for every day."""
+    made_vault(one)
+    one.does("adopt", "ci-deploy", "acme-alice", "--yes")
+    one.does("refresh", "prod-admin", "--mfa-code", one.code("alice"), "--json")
+    one.does("refresh", "acme-alice", "--mfa-code", "000000", code=1)
+    one.does("credential-process", "ci-deploy", gives=True)
+    one.does("deliver", "ci-release", "--to", "credentials-file")
+    one.checks_files()
+    one.does("vault", "lock")
+    one.does("vault", "unlock", fds={"--passphrase-fd": one.new_secret("wrong passphrase")}, code=1)
 
 
 def working(one: Flow) -> None:

@@ -150,6 +150,7 @@ def _is_answer(line: str) -> bool:
         return False
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("case", [CASES[1], CASES[-1]], ids=lambda case: case.name)
 def test_an_exception_at_a_few_moments(ground: Ground, case: Case, record_property: Record) -> None:
     chosen = spread(moments_of(ground, case), 3)
@@ -166,6 +167,7 @@ def test_an_exception_at_every_kind_of_moment(ground: Ground, case: Case, record
     record_property(f"canaries: exception points, {case.name}", len(chosen))
 
 
+@pytest.mark.timeout(400)
 def test_moments_are_told_from_each_other_and_the_exception_is_raised(ground: Ground) -> None:
     """The check itself: moments are many and of many kinds, and one that is raised at changes the end."""
     case = CASES[4]

@@ -1,0 +1,55 @@
+"""Nor does a secret get out where everything that tells more is turned on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.canaries.flow import brief, flow, founding, working
+from tests.canaries.sampling import Sampler
+from tests.canaries.test_canaries_flow import Record, report
+
+#: Runs before keyturn does, in every Python that does not refuse it.
+_SITECUSTOMIZE = """
+import logging
+logging.basicConfig(level=logging.DEBUG)
+for name in ("botocore", "boto3", "urllib3", "asyncio", "keyring", "keyturn"):
+    logging.getLogger(name).setLevel(logging.DEBUG)
+"""
+
+
+def telling(folder: Path) -> dict[str, str]:
+    """An environment in which Python, botocore and Textual tell all they can."""
+    place = folder / "site"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(_SITECUSTOMIZE)
+    return {
+        "PYTHONPATH": str(place),
+        "PYTHONDEVMODE": "1",
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONASYNCIODEBUG": "1",
+        "PYTHONTRACEMALLOC": "5",
+        "TEXTUAL": "debug,devtools",
+        "TEXTUAL_LOG": str(folder / "sandbox" / "textual.log"),
+    }
+
+
+@pytest.mark.timeout(400)
+def test_no_secret_leaves_a_day_with_everything_told(tmp_path: Path, record_property: Record) -> None:
+    with Sampler() as sampler, flow(tmp_path, telling(tmp_path)) as one:
+        brief(one)
+    one.checks_processes(sampler)
+    report(one, record_property, "verbs with debugging on, sample")
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(600)
+def test_no_secret_leaves_a_working_life_with_everything_told(
+    tmp_path: Path, record_property: Record
+) -> None:
+    with Sampler() as sampler, flow(tmp_path, telling(tmp_path)) as one:
+        founding(one)
+        working(one)
+    one.checks_processes(sampler)
+    report(one, record_property, "verbs with debugging on")
