@@ -190,7 +190,11 @@ WRITERS = (
 
 #: What the tests of every day try, a few faults each.
 SAMPLE_VERBS = tuple(act for act in VERBS if act.name in ("adopt", "release"))
-SAMPLE_WRITERS = tuple(act for act in WRITERS if act.name not in ("config", "activity.jsonl", "keyturn.log"))
+SAMPLE_WRITERS = tuple(
+    act
+    for act in WRITERS
+    if act.name in ("credentials", "profiles.toml", "activity.jsonl thinned", "history", "keys.age")
+)
 
 
 def furnished(root: Path) -> Home:

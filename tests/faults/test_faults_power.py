@@ -33,7 +33,7 @@ def test_power_lost_at_some_steps(home: Home, record_property: Record) -> None:
         act for act in (*acts.VERBS, *acts.WRITERS) if act.name in ("adopt", "keys.age", "profiles.toml")
     ]
     verdicts = Verdicts()
-    _without_power(home, chosen, verdicts, 25)
+    _without_power(home, chosen, verdicts, 10)
     record_property("faults: power losses (sample)", verdicts.runs)
     assert verdicts.corrupt == [], verdicts.report()
 

@@ -18,8 +18,8 @@ def test_spread_faults_leave_every_file_old_or_new_and_the_next_start_ends_well(
     home: Home, record_property: Record
 ) -> None:
     verdicts = Verdicts()
-    plan.in_process(home, acts.SAMPLE_WRITERS, verdicts, kills=2, refusals=2, shorts=1)
-    plan.in_process(home, acts.SAMPLE_VERBS, verdicts, kills=8, refusals=7, shorts=2)
+    plan.in_process(home, acts.SAMPLE_WRITERS, verdicts, kills=2, refusals=1, shorts=1)
+    plan.in_process(home, acts.SAMPLE_VERBS, verdicts, kills=5, refusals=4, shorts=1)
     record_property("faults: runs in the process (sample)", verdicts.runs)
     assert verdicts.corrupt == [], verdicts.report()
 
