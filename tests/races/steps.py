@@ -76,6 +76,10 @@ class Stepper:
         return call
 
     def last_look(self, path: Path) -> int:
-        """The number of the last call that asked for `path` by its name."""
+        """The number of the last call that asked for `path` by its name, or of the last wait if that came later."""
         looks = ("open", "stat", "lstat")
-        return max(n for n, (name, first) in enumerate(self.calls) if name in looks and first == str(path))
+        return max(
+            n
+            for n, (name, first) in enumerate(self.calls)
+            if name == "sleep" or (name in looks and first == str(path))
+        )
