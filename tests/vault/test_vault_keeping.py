@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,22 @@ from pathlib import Path
 import pytest
 
 from keyturn import definitions as defs
-from keyturn.errors import KeyturnError, UnparsableFile, VaultCorrupt, VaultError, VaultExists, VaultNewer
+from keyturn.cli import person
+from keyturn.cli import vault as verbs
+from keyturn.errors import (
+    KeyringAbsent,
+    KeyturnError,
+    UnparsableFile,
+    UsageError,
+    VaultCorrupt,
+    VaultError,
+    VaultExists,
+    VaultNewer,
+)
 from keyturn.keeper import Keeper
 from keyturn.model import VaultState
 from keyturn.secret import Secret
-from keyturn.vault import age, documents, founding, label, unseal
+from keyturn.vault import age, documents, founding, label, slotting, unseal
 from keyturn.vault.documents import Document
 from tests.vault import weak_age
 from tests.vault.conftest import PASSPHRASE
@@ -325,3 +337,38 @@ def test_a_header_without_end_is_refused_at_once(home: Home) -> None:
         home.opened()
     with pytest.raises(VaultError):
         home.keeper().restore_vault(Secret("wrong"))
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir])
+def test_an_export_that_is_no_file_is_refused_at_once(tmp_path: Path, plant: Callable[[Path], None]) -> None:
+    plant(tmp_path / "export.age")
+    with pytest.raises(UsageError, match="no regular file"):
+        verbs._read_export(tmp_path / "export.age")
+
+
+def test_an_export_without_end_is_read_up_to_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verbs, "EXPORT_LIMIT", 1000)
+    (tmp_path / "export.age").write_bytes(bytes(5000))
+    assert len(verbs._read_export(tmp_path / "export.age")) == 1001
+
+
+# A keyring that does not open what it should.
+
+
+def test_where_the_keyring_does_not_open_it_the_passphrase_is_asked_for(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    current = label.read(home.vault)
+    assert current is not None
+    slotting.put_label(home.vault, current, slots=label.SLOTS)
+    keeper = home.keeper()
+    assert keeper.desk.vault.state() is VaultState.CLOSED
+    with pytest.raises(KeyringAbsent):
+        person.Opening(keeper).unlock_by_keyring()
+    monkeypatch.setattr(person, "on_terminal", lambda: True)
+    monkeypatch.setattr(person, "ask_secret", lambda _prompt: Secret(PASSPHRASE))
+    person.Opening(keeper).unlock_by_keyring()
+    assert keeper.desk.vault.state() is VaultState.OPEN
+    assert "system keyring" in capsys.readouterr().err

@@ -240,7 +240,7 @@ def _say_all(lines: Iterable[str]) -> None:
 @yes
 @opens_vault
 def export(opening: Opening, *, file: Path, new_passphrase_fd: int | None, yes: bool) -> None:
-    """Write everything in the vault to FILE, sealed by a passphrase of its own (any age program opens it)."""
+    """Write the vault and the managed profiles to FILE, sealed by a passphrase of its own (any age program opens it)."""
     if file.exists():
         raise NeedsConfirmation("vault export", f"{file} exists", "Name another file")
     front = _open_here(opening)
@@ -264,7 +264,7 @@ def export(opening: Opening, *, file: Path, new_passphrase_fd: int | None, yes: 
     "--new-passphrase-fd", type=int, metavar="N", help="Read the vault's new passphrase from descriptor N."
 )
 def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_fd: int | None) -> None:
-    """Make this machine's vault from an export. There must be none yet."""
+    """Make this machine's vault from an export, and define the managed profiles that are not here yet. There must be none yet."""
     front = keeper()
     if front.desk.vault.state() is not VaultState.ABSENT:
         raise VaultExists(
