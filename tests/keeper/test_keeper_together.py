@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -284,3 +285,42 @@ def test_time_is_the_wall_clocks(bench: Bench) -> None:
     assert first["AccessKeyId"] != second["AccessKeyId"], (
         "a laptop slept; what ended meanwhile is not handed out"
     )
+
+
+def test_what_the_vault_no_longer_holds_is_not_released_as_if_it_were(bench: Bench) -> None:
+    bench.adopt("personal")
+    bench.keeper.desk.vault.change_keys(lambda entries: entries.clear())
+    before = bench.files()
+    with pytest.raises(Protected, match="does not hold what adopt took") as refused:
+        bench.release("personal")
+    assert str(bench.config) in refused.value.hint
+    assert bench.files() == before
+    bench.config.write_bytes(before[0].replace(_line_for(before[0], b"personal"), b""))
+    bench.release("personal")
+    assert not next(row for row in bench.keeper.snapshot().profiles if row.name == "personal").managed
+
+
+def _line_for(config: bytes, name: bytes) -> bytes:
+    return next(
+        line for line in config.splitlines(keepends=True) if line.rstrip().endswith(b"process " + name)
+    )
+
+
+def test_a_release_writes_to_the_persons_own_files_only(bench: Bench, tmp_path: Path) -> None:
+    bench.adopt("personal")
+    elsewhere = tmp_path / "elsewhere"
+
+    def move(entries: dict[str, Any]) -> None:
+        for entry in entries.values():
+            for table in entry.get("sections", ()):
+                table["path"] = str(elsewhere)
+
+    bench.keeper.desk.vault.change_keys(move)
+    with pytest.raises(Protected, match="AWS tools now read"):
+        bench.release("personal")
+    assert not elsewhere.exists()
+    bench.config.unlink()
+    bench.credentials.unlink()
+    with pytest.raises(Protected, match="AWS tools now read"):
+        bench.release("personal")
+    assert not elsewhere.exists()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
+from typing import Any
 
 from keyturn import definitions as defs
 from keyturn import ownfile
 from keyturn.acts.desk import Desk, key_entry
+from keyturn.acts.sections import path_of
+from keyturn.awsfiles.document import FileKind
 from keyturn.definitions import Definition
 from keyturn.errors import KeyturnError, VaultCorrupt
 from keyturn.model import VaultState
@@ -131,10 +135,23 @@ def import_(
     defs.load(desk.places.profiles_file)
     _forget_another(desk)
     carried = desk.vault.import_export(exported, export_passphrase, slot, passphrase)
+    _settle(desk)
     _remember(desk)
     desk.vault.forget()
     desk.note(lambda index: replace(index, recovery_key_seen=True))
     return _take_over(desk, carried)
+
+
+def _settle(desk: Desk) -> None:
+    """Has what adopt took on the first home go back, on release, to the shared files of this one, and nowhere else."""
+
+    def edit(entries: dict[str, Any]) -> None:
+        for entry in entries.values():
+            for table in entry.get("sections", ()) if isinstance(entry, dict) else ():
+                table |= {"path": str(path_of(desk.places, FileKind(table["kind"]))), "file_made": False}
+
+    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+        desk.vault.change_keys(edit)  # an export that is none of ours may hold anything; release looks again
 
 
 def _take_over(desk: Desk, carried: str | None) -> tuple[str, ...]:

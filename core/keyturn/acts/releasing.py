@@ -143,8 +143,26 @@ def _sections(desk: Desk, reading: Reading, names: Sequence[str]) -> Sections:
         entry = desk.vault.key(taken_entry(name))
         if entry is None:
             managed(reading, name)
+            _require_no_line(reading, name)
         found[name] = tuple(Taken.of(table) for table in entry["sections"]) if entry else ()
     return found
+
+
+def _require_no_line(reading: Reading, name: str) -> None:
+    """Where the vault has nothing to give back, as after going back to an older state of it, a line of ours that still
+    asks for the profile would lead nowhere once its definition is gone.
+
+    :raises Protected: there is such a line.
+    """
+    for other, settings in reading.shared.full_config.get("profiles", {}).items():
+        if is_ours(str(settings.get(LINE_KEY, "")), name):
+            where = reading.shared.origin(other, LINE_KEY)
+            place = f"line {where.line} of {where.file}" if where else "its credential_process line"
+            raise Protected(
+                f"release {name}",
+                "the vault does not hold what adopt took from it, so there is nothing to give back",
+                f"Take out {place} by hand, then release it again; a key for it has to be made anew",
+            )
 
 
 def _files(sections: Sections) -> tuple[tuple[Path, FileKind], ...]:
@@ -160,12 +178,13 @@ def _document(reading: Reading, kind: FileKind, path: Path) -> Document:
             raise UnparsableFile(
                 f"writing {path}", why, "Correct the file first", path=str(path), lineno=problem.line
             )
-    document = reading.document(kind)
-    if document is not None and document.path and document.path != str(path):
+    present = reading.shared.path_of(kind)
+    if present != str(path):
         raise Protected(
-            "release", f"it was taken from {path}, and AWS's variables now name {document.path}",
-            "Unset AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE, or set them as they were",
+            "release", f"it was taken from {path}, and AWS tools now read {present}",
+            "Set HOME, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE as they were when it was adopted",
         )  # fmt: skip
+    document = reading.document(kind)
     return document if document is not None else parse(b"", str(path), kind)
 
 
