@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Callable
@@ -214,6 +215,8 @@ def furnished(root: Path) -> Home:
     home.keep_as("delivered")
     _live_long(home)
     home.keep_as("a long past")
+    gc.collect()
+    gc.freeze()
     return home
 
 

@@ -45,6 +45,8 @@ class Outcome:
     """None where it was killed."""
     stderr: str
     stdout: str
+    reached: bool = True
+    """Whether the call that a fault was meant for was made at all."""
 
     def complaint(self) -> str | None:
         """What is wrong with how it spoke: an error is one line of keyturn's, never a traceback."""
@@ -105,7 +107,7 @@ def _act(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]]
         _leave_pytest(home.root)
         _set_up(home)
         signal.alarm(SECONDS)
-        gc.collect()
+        # A collection would copy all of pytest's memory, and end what it finds at another moment each time.
         gc.disable()
         signal.sigwait({GO})
         with around():

@@ -17,14 +17,35 @@ from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
+from keyturn.awsfiles import replace
 from tests.faults.child import Run, perform
 from tests.faults.home import Home
 
 Step = tuple[Any, ...]
 """One change: `make`, `mkdir`, `unlink`, `sync` or `sync-folder` of a path, `content` of a path with all its bytes, `rename`
-or `link` from one path to another."""
+or `link` from one path to another, `exchange` of two."""
 Disk = tuple[tuple[str, bytes | None], ...]
 """Every path with its contents; None for a folder."""
+CALLS: tuple[tuple[Any, str], ...] = (
+    *(
+        (os, name)
+        for name in [
+            "open",
+            "close",
+            "write",
+            "pwrite",
+            "ftruncate",
+            "fsync",
+            "rename",
+            "replace",
+            "link",
+            "unlink",
+            "mkdir",
+            "rmdir",
+        ]
+    ),
+    (replace, "exchange"),
+)
 #: What is left of contents that nobody fsynced.
 LEFT: tuple[Callable[[bytes], bytes], ...] = (
     lambda _: b"",
@@ -43,27 +64,14 @@ class Recorder:
 
     @contextmanager
     def placed(self, out: Path) -> Iterator[None]:
-        names = (
-            "open",
-            "close",
-            "write",
-            "pwrite",
-            "ftruncate",
-            "fsync",
-            "rename",
-            "replace",
-            "link",
-            "unlink",
-            "mkdir",
-        )
-        real = {name: getattr(os, name) for name in names}
-        for name, function in real.items():
-            setattr(os, name, self._watched(name, function))
+        real = [(owner, name, getattr(owner, name)) for owner, name in CALLS]
+        for owner, name, function in real:
+            setattr(owner, name, self._watched(name, function))
         try:
             yield
         finally:
-            for name, function in real.items():
-                setattr(os, name, function)
+            for owner, name, function in real:
+                setattr(owner, name, function)
             out.write_bytes(pickle.dumps(self.steps))
 
     def _watched(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,10 +104,10 @@ class Recorder:
             self.steps.append(("sync-folder" if folder else "sync", self._open[first]))
         elif name in ("rename", "replace"):
             self.steps.append(("rename", first, os.fspath(args[1])))
-        elif name == "link":
-            self.steps.append(("link", first, os.fspath(args[1])))
-        elif name in ("unlink", "mkdir"):
-            self.steps.append((name, first))
+        elif name in ("link", "exchange") and result is not False:
+            self.steps.append((name, first, os.fspath(args[1])))
+        elif name in ("unlink", "rmdir", "mkdir"):
+            self.steps.append(("mkdir" if name == "mkdir" else "unlink", first))
 
 
 class Model:
@@ -121,6 +129,10 @@ class Model:
             self.names[str(path)] = number
         self.now = dict(self.names)
 
+    def running(self) -> Disk:
+        """What a process sees now: the disk after an end in order."""
+        return tuple(sorted((path, self._content(number, LEFT[-1])) for path, number in self.now.items()))
+
     def take(self, step: Step) -> None:
         kind, first = step[0], step[1]
         if kind == "make":
@@ -140,6 +152,8 @@ class Model:
                 self.pending.remove(change)
         elif kind == "unlink":
             self._names(first, {}, (first,))
+        elif kind == "exchange":
+            self._names(first, {first: self._number(step[2]), step[2]: self._number(first)}, ())
         elif kind == "link":
             self._names(step[2], {step[2]: self._number(first)}, ())
         elif kind == "rename":
@@ -219,7 +233,15 @@ def disks(run: Run, home: Home) -> list[tuple[int, Step, Disk]]:
             if mark not in seen:
                 seen.add(mark)
                 found.append((at, step, disk))
+    if model.running() != _found(home.person):
+        raise AssertionError("a change of the disk was not written down, so nothing can be said of its loss")
     return found
+
+
+def _found(person: Path) -> Disk:
+    return tuple(
+        sorted((str(path), None if path.is_dir() else path.read_bytes()) for path in person.rglob("*"))
+    )
 
 
 def lay_out(disk: Disk, home: Home) -> None:

@@ -34,8 +34,8 @@ def test_power_lost_at_some_steps(home: Home, record_property: Record) -> None:
     ]
     verdicts = Verdicts()
     _without_power(home, chosen, verdicts, 10)
-    record_property("faults: power losses (sample)", verdicts.runs)
-    assert verdicts.corrupt == [], verdicts.report()
+    record_property("faults: power losses (sample)", verdicts.figures())
+    verdicts.check()
 
 
 @pytest.mark.campaign
@@ -44,7 +44,5 @@ def test_power_lost_at_some_steps(home: Home, record_property: Record) -> None:
 def test_power_lost_at_every_step(home: Home, act: acts.Act, record_property: Record) -> None:
     verdicts = Verdicts()
     _without_power(home, [act], verdicts, 600)
-    record_property(
-        f"faults: power losses of {act.name}", f"{verdicts.runs}, corrupt {len(verdicts.corrupt)}"
-    )
-    assert verdicts.corrupt == [], verdicts.report()
+    record_property(f"faults: power losses of {act.name}", verdicts.figures())
+    verdicts.check()

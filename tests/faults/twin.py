@@ -6,6 +6,7 @@ A kill is a real SIGKILL of the forked child, so that nobody can catch it and no
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import errno
 import fcntl
 import io
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from keyturn.awsfiles import replace
 from tests.faults.child import Outcome, Run, perform
 from tests.faults.home import Home
 
@@ -58,6 +60,7 @@ CALLS: tuple[tuple[Any, str], ...] = (
     (fcntl, "flock"),
     (io, "open"),
     (builtins, "open"),
+    (replace, "exchange"),
 )
 KILL = "kill"
 SHORT = "short"
@@ -82,6 +85,8 @@ class Faults:
     fault: str = ""
     number: int = 0
     lasting: bool = False
+    struck: Path | None = None
+    """Made when the fault happens."""
     calls: list[Call] = field(default_factory=list)
     _descriptors: set[int] = field(default_factory=set)
 
@@ -124,6 +129,8 @@ class Faults:
         return isinstance(first, (str, os.PathLike)) and os.fspath(first).startswith(self.person)
 
     def _struck(self, name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if self.struck is not None and not self.struck.exists():
+            os.mknod(self.struck)
         if self.fault == KILL:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fault == SHORT:
@@ -146,6 +153,8 @@ def calls(run: Run, home: Home) -> list[Call]:
 
 def inject(run: Run, home: Home, call: Call, fault: str, *, lasting: bool = False) -> Outcome:
     """Runs with a fault at one call, or at all from there on."""
-    return perform(
-        run, home, partial(Faults(str(home.person), fault, call.number, lasting=lasting).placed, None)
-    )
+    struck = home.root / "struck"
+    struck.unlink(missing_ok=True)
+    faults = Faults(str(home.person), fault, call.number, lasting, struck)
+    outcome = perform(run, home, partial(faults.placed, None))
+    return dataclasses.replace(outcome, reached=struck.exists())
