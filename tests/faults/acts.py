@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -175,6 +176,7 @@ WRITERS = (
     Act("config", "delivered", writer(_edit_config)),
     Act("credentials", "delivered", writer(_edit_credentials)),
     Act("credentials made", "no credentials file", writer(_make_credentials)),
+    Act("folder and credentials made", "no folder", writer(_make_credentials)),
     Act("credentials removed", "delivered", writer(_remove)),
     Act("index.json", "delivered", writer(_index)),
     Act("profiles.toml", "delivered", writer(_definitions)),
@@ -210,6 +212,8 @@ def furnished(root: Path) -> Home:
     home.keep_as("adopted")
     home.credentials.unlink()
     home.keep_as("no credentials file")
+    shutil.rmtree(home.aws)
+    home.keep_as("no folder")
     home.back_to("adopted")
     _does(home, verb("deliver", "dev", "--to", "credentials-file"))
     home.keep_as("delivered")

@@ -19,7 +19,7 @@ from typing import Any
 
 from keyturn.awsfiles import replace
 from tests.faults.child import Run, perform
-from tests.faults.home import Home
+from tests.faults.home import NOW, Home
 
 Step = tuple[Any, ...]
 """One change: `make`, `mkdir`, `unlink`, `sync` or `sync-folder` of a path, `content` of a path with all its bytes, `rename`
@@ -215,8 +215,19 @@ def _reachable(names: dict[str, int | None]) -> Iterator[tuple[str, int | None]]
             yield path, number
 
 
-def disks(run: Run, home: Home) -> list[tuple[int, Step, Disk]]:
-    """Every disk that a power loss in an undisturbed run could leave, each once, with the step before it."""
+@dataclass(frozen=True)
+class Loss:
+    """What a disk may hold when the power goes."""
+
+    disk: Disk
+    after: str
+    """The step before it."""
+    ended: bool
+    """It went after the run had said that all is done."""
+
+
+def losses(run: Run, home: Home) -> list[Loss]:
+    """Every disk that a power loss in an undisturbed run, or after it, could leave, each once."""
     model = Model(home.person)
     out = home.root / "steps"
     outcome = perform(run, home, partial(Recorder(str(home.person)).placed, out))
@@ -226,13 +237,14 @@ def disks(run: Run, home: Home) -> list[tuple[int, Step, Disk]]:
         steps: list[Step] = pickle.load(file)  # noqa: S301  # written by our own child
     seen: set[int] = set()
     found = []
-    for at, step in enumerate(steps):
+    for at, step in enumerate(steps, 1):
         model.take(step)
         for disk in model.afterwards():
             mark = hash(disk)
             if mark not in seen:
                 seen.add(mark)
-                found.append((at, step, disk))
+                found.append(Loss(disk, f"step {at}, {step[:2]!r:.200}", ended=False))
+    found += [Loss(disk, "the end", ended=True) for disk in dict.fromkeys(model.afterwards())]
     if model.running() != _found(home.person):
         raise AssertionError("a change of the disk was not written down, so nothing can be said of its loss")
     return found
@@ -254,3 +266,4 @@ def lay_out(disk: Disk, home: Home) -> None:
         else:
             Path(path).write_bytes(content)
             Path(path).chmod(0o600)
+            os.utime(path, (NOW.timestamp(), NOW.timestamp()))

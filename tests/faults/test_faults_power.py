@@ -19,11 +19,11 @@ def _without_power(home: Home, chosen: Sequence[acts.Act], verdicts: Verdicts, m
     for act in chosen:
         known = reference(act, home)
         home.back_to(act.stage)
-        for at, step, disk in plan.spread(power.disks(act.run, home), most):
-            power.lay_out(disk, home)
-            verdicts.judge(
-                act, known, home, Outcome(None, "", ""), f"power lost after step {at}, {step[:2]!r:.200}"
-            )
+        for loss in plan.spread(power.losses(act.run, home), most):
+            power.lay_out(loss.disk, home)
+            # What said that all is done has to be true after the power went, too.
+            said = Outcome(0 if loss.ended else None, "", "")
+            verdicts.judge(act, known, home, said, f"power lost after {loss.after}")
     home.torn_log_lines = 0
 
 

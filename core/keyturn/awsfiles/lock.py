@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keyturn import holding
+from keyturn import holding, ownfile
 from keyturn.awsfiles.pace import LOCK_LIMIT, Pace
 from keyturn.awsfiles.target import Target
 
@@ -107,7 +107,7 @@ def hold(locks_dir: Path, target: Target, pace: Pace) -> Iterator[Held]:
     :raises FileBusy: another process has it for longer than 10 s; the error names it.
     :raises OSError: our own folder cannot be written to.
     """
-    locks_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ownfile.private_dir(locks_dir)
     name = hashlib.sha256(target.key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(locks_dir / f"{name}.lock", flags, 0o600)

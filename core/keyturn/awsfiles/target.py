@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from keyturn import ownfile
 from keyturn.errors import UnsafeFile
 
 #: As many links as Linux follows before it speaks of a loop.
@@ -37,7 +38,7 @@ def find(path: Path) -> Target:
     """
     real = _resolved(path)
     folder = real.parent
-    _make(folder)
+    ownfile.private_dir(folder)
     folder = Path(os.path.realpath(folder))
     real = folder / real.name
     status = _status(real)
@@ -61,15 +62,6 @@ def _resolved(path: Path) -> Path:
             raise
         current = current.parent / link
     raise UnsafeFile(f"writing {path}", "its symbolic links lead in a circle", "Correct the links")
-
-
-def _make(folder: Path) -> None:
-    missing = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    for one in reversed(missing):
-        one.mkdir(mode=0o700, exist_ok=True)
 
 
 def _status(real: Path) -> os.stat_result | None:
