@@ -173,6 +173,16 @@ class MemoryKeeper:
         self._replace(replace(profile, session=session, failure=None))
         return Refreshed(name, session, 0.4, profile.delivery)
 
+    def withdraw_expired(self) -> tuple[str, ...]:
+        """Sessions in the credentials file that have ended."""
+        return tuple(
+            name
+            for name in self._order
+            if self._profiles[name].delivery is Delivery.CREDENTIALS_FILE
+            and self._profiles[name].session is not None
+            and session_state(self._profiles[name].session, self.now()) is State.EXPIRED
+        )
+
     def due(self) -> tuple[str, ...]:
         return tuple(
             name

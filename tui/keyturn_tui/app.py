@@ -121,8 +121,17 @@ class KeyturnApp(Stage, inherit_bindings=False):
         if await self.desk.bridge.ask(self.desk.keeper.changed, Lane.LOOK):
             await self.look()
 
+    async def _withdraw(self) -> None:
+        """What any start owes to processes that were killed. The list is on the screen first; leaving waits for it."""
+        try:
+            if await self.desk.bridge.ask(self.desk.keeper.withdraw_expired, Lane.ACT):
+                await self.look()
+        except KeyturnError as error:
+            self.say(error.line(), "error")
+
     async def _first_look(self) -> None:
         await self.look()
+        await self._withdraw()
         snapshot = self.desk.snapshot
         if snapshot is not None and snapshot.sandbox is not None:
             self.say(f"Sandbox. In another shell:  {snapshot.sandbox}", "key")
