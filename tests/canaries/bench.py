@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import select
 import shutil
 import struct
 import subprocess
@@ -17,16 +18,40 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from keyturn.agent import client
+from keyturn.agent.socketpath import socket_path
 from keyturn.keeper import Keeper
+from keyturn.model import VaultState
 from keyturn.secret import Secret
+from keyturn.vault import unseal
 from keyturn_sandbox import Sandbox
+from tests.canaries.bursting import Moment
 from tests.canaries.minted import minted
 from tests.canaries.searching import Hit, Search
+from tests.vault import weak_age
 from tests.whole.person import Person
 
 FORKSERVER = Path(__file__).with_name("forkserver.py")
 PASSPHRASE = "bursting canary 8c51e07d"
+NEW_PASSPHRASE = "fb0c9a61 canary of the export"
+USERS = (("444455556666", "ci-deploy"), ("111122223333", "alice"))
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done in one run."""
+
+    act: str
+    """`verb`, `agent` or `app`."""
+    words: Sequence[Any]
+    reads: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Options that take a descriptor to read from, and what can be read there."""
+    writes: Sequence[str] = ()
+    """Options that take a descriptor to write to."""
+    has_agent: bool = False
+    """Whether an agent can be started."""
 
 
 @dataclass
@@ -36,21 +61,24 @@ class Said:
     code: int | str
     stdout: str
     stderr: str
-    moments: list[str]
+    moments: list[Moment]
+    raised: bool
+    """Whether the moment came at which something was to be raised."""
 
 
 @dataclass
 class Bench:
-    """One sandbox and its state at the beginning of each run."""
+    """One sandbox, and its states that runs begin with."""
 
     sandbox: Sandbox
     made: list[Secret]
+    keys: tuple[str, ...] = field(repr=False, default=())
+    """Long-term secrets that must never be lost."""
     recovery_key: str = field(repr=False, default="")
     search: Search = field(default_factory=Search)
 
     def __post_init__(self) -> None:
-        self._out = Path(tempfile.mkdtemp(prefix="kt-"))
-        self._kept = self._out / "kept"
+        self.out = Path(tempfile.mkdtemp(prefix="kt-"))
         self._server = subprocess.Popen(
             [sys.executable, str(FORKSERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -60,7 +88,7 @@ class Bench:
     def close(self) -> None:
         """Ends the process, and takes away what it wrote."""
         self._server.communicate()
-        shutil.rmtree(self._out)
+        shutil.rmtree(self.out)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -70,99 +98,111 @@ class Bench:
     def _folders(self) -> tuple[Path, Path]:
         return self.sandbox.folder / "keyturn", self.sandbox.home / ".aws"
 
-    def keep(self) -> None:
-        """What is there now is what each run begins with."""
-        shutil.rmtree(self._kept, ignore_errors=True)
+    def keep(self, beginning: str) -> None:
+        """What is there now can be begun with."""
         for folder in self._folders:
-            shutil.copytree(folder, self._kept / folder.name, symlinks=True, ignore=_sockets)
+            kept = self.out / beginning / folder.name
+            if folder.exists():
+                shutil.copytree(folder, kept, symlinks=True, ignore=_sockets)
+            else:
+                kept.mkdir(parents=True)
 
-    def put_back(self) -> None:
+    def put_back(self, beginning: str) -> None:
         """As it was."""
+        client.lock(Path(socket_path(self.environ)))
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(self._kept / folder.name, folder, symlinks=True)
+            shutil.copytree(self.out / beginning / folder.name, folder, symlinks=True)
         # A file that was just written is waited for, as another program may still be writing it.
         for path in self._folders[1].iterdir():
             os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 60))
 
     def run(
-        self,
-        act: str,
-        words: Sequence[Any],
-        *,
-        at: int = -1,
-        kind: str = "runtime",
-        secrets: Sequence[str] = (),
-        key: bool = True,
-        extra: Mapping[str, str] | None = None,
+        self, task: Task, moment: Moment | str = "", kind: str = "runtime", secrets: Sequence[str] = ()
     ) -> Said:
         """One run in a process of its own."""
-        self.begin(act, words, at=at, kind=kind, secrets=secrets, key=key, extra=extra)
+        self.begin(task, moment, kind, secrets)
         return self.finished()
 
     def begin(
         self,
-        act: str,
-        words: Sequence[Any],
-        *,
-        at: int = -1,
+        task: Task,
+        moment: Moment | str = "",
         kind: str = "runtime",
         secrets: Sequence[str] = (),
-        key: bool = True,
         terminal: str = "",
-        extra: Mapping[str, str] | None = None,
     ) -> None:
-        """Starts a run; :meth:`finished` waits for it."""
-        for name in ("stdout", "stderr", "moments"):
-            (self._out / name).unlink(missing_ok=True)
-        task = {
-            "act": act, "words": list(words), "environ": {**self.environ, **(extra or {})}, "at": at, "kind": kind,
-            "secrets": list(secrets) or self.watched(), "recovery_key": self.recovery_key if key else "",
-            "out": str(self._out), "terminal": terminal,
+        """Starts a run; :meth:`finished` waits for it.
+
+        :param moment: where to raise; `record` to note all moments.
+        """
+        for name in ("stdout", "stderr", "moments", "raised", "written", "export.age"):
+            (self.out / name).unlink(missing_ok=True)
+        told = {
+            "act": task.act, "words": list(task.words), "environ": self.environ, "moment": moment, "kind": kind,
+            "secrets": list(secrets) or [self.recovery_key, PASSPHRASE, NEW_PASSPHRASE, *self.keys],
+            "reads": dict(task.reads), "writes": dict.fromkeys(task.writes, str(self.out / "written")),
+            "has_agent": task.has_agent, "out": str(self.out), "terminal": terminal,
         }  # fmt: skip
         assert self._server.stdin is not None
-        self._server.stdin.write(json.dumps(task) + "\n")
+        self._server.stdin.write(json.dumps(told) + "\n")
         self._server.stdin.flush()
+
+    @property
+    def is_raised(self) -> bool:
+        """Whether the exception of this run has been raised."""
+        return (self.out / "raised").exists()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether :meth:`finished` need not wait."""
+        assert self._server.stdout is not None
+        return bool(select.select([self._server.stdout], [], [], 0)[0])
 
     def finished(self) -> Said:
         assert self._server.stdout is not None
         code = json.loads(self._server.stdout.readline())["code"]
-        said, moments = [], self._out / "moments"
+        said, moments = [], self.out / "moments"
         for name in ("stdout", "stderr"):
-            path = self._out / name
+            path = self.out / name
             said.append(path.read_text("utf-8", "replace") if path.exists() else "")
-        return Said(code, said[0], said[1], json.loads(moments.read_text()) if moments.exists() else [])
-
-    def watched(self) -> list[str]:
-        """The long-lived secrets, the recovery key first."""
-        user = self.sandbox.state.user("aws", "444455556666", "ci-deploy")
-        assert user is not None
-        return [self.recovery_key, PASSPHRASE, user.keys[0].secret.reveal()]
+        noted = [Moment(*one) for one in json.loads(moments.read_text())] if moments.exists() else []
+        return Said(code, said[0], said[1], noted, self.is_raised)
 
     def learn(self) -> None:
         """Takes up the secrets that the stand-in made meanwhile."""
         self.search.add("recovery key", self.recovery_key)
         self.search.add("passphrase", PASSPHRASE)
+        self.search.add("new passphrase", NEW_PASSPHRASE)
         for number, secret in enumerate(self.made):
             self.search.add(f"secret {number}", secret.reveal())
 
     def hits(self, said: Said, *, gives: bool) -> list[Hit]:
-        """What is found in all that a run said and left."""
+        """What is found in all that a run said and left.
+
+        :param gives: its stdout is where a secret belongs.
+        """
         self.learn()
         found = self.search.look("stderr", said.stderr.encode())
         if not gives:
             found += self.search.look("stdout", said.stdout.encode())
-        return found + self.search.look_in_folder(self.sandbox.folder / "keyturn")
+        return found + self.left()
 
-    def holds(self, secret: str) -> bool:
-        """Whether a secret is in a shared file or in the vault, which must open."""
+    def left(self) -> list[Hit]:
+        """What is found in keyturn's own files."""
+        return self.search.look_in_folder(self.sandbox.folder / "keyturn")
+
+    def lost(self) -> list[str]:
+        """The long-term secrets that are neither in a shared file nor in the vault; which must open, where there is
+        one, and by the passphrase too."""
         files = Person(self.sandbox).files()
-        if any(secret.encode() in (data or b"") for data in files):
-            return True
+        missing = [key for key in self.keys if not any(key.encode() in (data or b"") for data in files)]
         front = Keeper.from_environ(self.environ, use_agent=False)
-        front.unlock_here(recovery_key=Secret(self.recovery_key))
-        vault = front.desk.vault
-        return any(secret in json.dumps(vault.key(name)) for name in vault.key_names())
+        if front.desk.vault.state() is not VaultState.ABSENT:
+            front.unlock_here(passphrase=Secret(PASSPHRASE))
+            kept = json.dumps([front.desk.vault.key(name) for name in front.desk.vault.key_names()])
+            missing = [key for key in missing if key not in kept]
+        return [f"long-term key {self.keys.index(key)} is lost" for key in missing]
 
 
 def _sockets(folder: str, names: list[str]) -> list[str]:
@@ -171,12 +211,19 @@ def _sockets(folder: str, names: list[str]) -> list[str]:
 
 @contextmanager
 def bench(folder: Path) -> Iterator[Bench]:
-    """A seeded sandbox with a vault whose recovery key opens it, nothing adopted yet."""
+    """A seeded sandbox with three beginnings: `bare`, without a vault; `founded`, with one and nothing adopted yet;
+    `adopted`, with two keys and what depends on them in the vault."""
     with minted() as made, Sandbox(folder / "sandbox") as sandbox:
-        one = Bench(sandbox, made)
+        users = [sandbox.state.user("aws", *one) for one in USERS]
+        one = Bench(sandbox, made, tuple(user.keys[0].secret.reveal() for user in users if user))
         try:
+            one.keep("bare")
             one.recovery_key = _founded(one)
-            one.keep()
+            one.keep("founded")
+            words = ("adopt", "ci-deploy", "acme-alice", "--yes")
+            said = one.run(Task("verb", words, {"--recovery-key-fd": one.recovery_key}))
+            assert said.code == 0, said.stderr
+            one.keep("adopted")
             yield one
         finally:
             one.close()
@@ -184,7 +231,8 @@ def bench(folder: Path) -> Iterator[Bench]:
 
 def _founded(one: Bench) -> str:
     front = Keeper.from_environ(one.environ, use_agent=False)
-    key = front.new_vault("passphrase", Secret(PASSPHRASE))
+    with mock.patch.object(unseal, "seal", weak_age.seal):
+        key = front.new_vault("passphrase", Secret(PASSPHRASE))
     front.confirm_recovery_key()
     front.lock()
     return key.reveal()

@@ -1,7 +1,9 @@
-"""An exception at a chosen moment while a secret lies in a local variable somewhere on the stack.
+"""An exception at a chosen moment while a secret is in memory somewhere near.
 
 A moment is the entry of a function of keyturn's, or of one that keyturn's code called, while that function or one of its
-callers holds a secret. The moments of a run are counted; a second run of the same raises at one of them.
+callers holds a secret. One run records its moments; another run of the same raises at one of them. Only the recording
+looks at variables; to raise, the names of a function and its caller are compared and nothing else, so that it costs next
+to nothing.
 """
 
 from __future__ import annotations
@@ -10,27 +12,34 @@ import errno
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from keyturn.secret import Secret
 
 _OURS = (f"{os.sep}keyturn{os.sep}", f"{os.sep}keyturn_tui{os.sep}")
+#: In the app a secret may lie in any widget once one of these has come up.
+_SECRET_SCREENS = ("unlock.py", "new_vault.py", "mfa.py")
 _DEPTH = 2
 _CALLERS = 8
+#: The first times that a function is called by another; what comes after is more of the same.
+_FIRST_TIMES = 6
 
-KINDS = ("runtime", "memory", "interrupt", "os", "key", "unicode", "value")
+#: `interrupt` is for verbs: on the app's terminal Ctrl-C is a key like any other.
+KINDS = ("runtime", "memory", "os", "key", "unicode", "value", "interrupt")
 
 
 def raised(kind: str, secret: str) -> BaseException:
-    """An exception of `kind`, with the secret where such exceptions carry what they are about."""
+    """An exception of `kind`, with the secret where such exceptions carry what they are about. What a system error is
+    about is a path, which a person is meant to see."""
     made: dict[str, BaseException] = {
         "runtime": RuntimeError(f"unforeseen: secret_access_key={secret!r}"),
         "memory": MemoryError(),
         "interrupt": KeyboardInterrupt(),
-        "os": OSError(errno.EIO, os.strerror(errno.EIO), secret),
+        "os": OSError(errno.EIO, os.strerror(errno.EIO), "/nowhere/file"),
         "key": KeyError(secret),
         "unicode": UnicodeDecodeError("utf-8", secret.encode(), 0, 1, "invalid start byte"),
         "value": ValueError(f"bad value {secret!r}", {"SecretAccessKey": secret}),
@@ -38,56 +47,107 @@ def raised(kind: str, secret: str) -> BaseException:
     return made[kind]
 
 
-class Burster:
-    """Counts moments, and raises at one of them.
+class Moment(NamedTuple):
+    """Where and when: a function, its caller, and how often it had called it before."""
 
-    :param secrets: the values to look for.
-    :param at: the moment; -1 to count them only, -2 for neither.
+    caller: str
+    called: str
+    nth: int
+    thread: str
+
+
+def _place(code: CodeType) -> str:
+    folder, _, file = code.co_filename.rpartition(os.sep)
+    return f"{folder.rpartition(os.sep)[2]}{os.sep}{file}:{code.co_firstlineno} {code.co_name}"
+
+
+Trace = Callable[[FrameType, str, Any], None]
+
+
+def begin(trace: Trace) -> None:
+    """From now on, in every thread that starts or runs Python code here."""
+    threading.settrace(trace)
+    sys.settrace(trace)
+
+
+def end() -> None:
+    sys.settrace(None)
+    threading.settrace(None)
+
+
+class Bursting:
+    """Raises at one moment.
+
     :param kind: one of `KINDS`.
+    :param mark: a file that is made just before.
     """
 
-    def __init__(self, secrets: Iterable[str], at: int = -1, kind: str = "runtime") -> None:
-        self._secrets = tuple(secrets)
-        self._at = at
+    def __init__(self, moment: Moment, kind: str, secret: str, mark: Path) -> None:
+        self._moment = moment
         self._kind = kind
-        self._bytes = tuple(secret.encode() for secret in self._secrets)
+        self._secret = secret
+        self._mark = os.fspath(mark)
+        place, _, self._name = moment.called.rpartition(" ")
+        self._line = int(place.rpartition(":")[2])
         self._lock = threading.Lock()
-        self.moments: list[str] = []
+        self._seen = 0
 
-    def begin(self) -> None:
-        """From now on, in every thread that starts or runs Python code here."""
-        if self._at < -1:
+    def trace(self, frame: FrameType, _event: str, _arg: object) -> None:
+        code = frame.f_code
+        if code.co_firstlineno != self._line or code.co_name != self._name:
             return
-        threading.settrace(self._trace)
-        sys.settrace(self._trace)
-
-    def end(self) -> None:
-        sys.settrace(None)
-        threading.settrace(None)
-
-    def _trace(self, frame: FrameType, event: str, _arg: object) -> None:
-        code, caller = frame.f_code, frame.f_back
+        caller = frame.f_back
         if (
-            code not in _OUR_CODE
-            and (caller is None or caller.f_code not in _OUR_CODE)
-            and _is_foreign(frame)
+            caller is None
+            or _place(code) != self._moment.called
+            or _place(caller.f_code) != self._moment.caller
         ):
             return
-        if event != "call" or not self._counts(frame):
-            return
         with self._lock:
-            number = len(self.moments)
-            place = f"{_name(caller)} > {_name(frame)}" if caller else _name(frame)
-            self.moments.append(place)
-        if number == self._at:
-            raise raised(self._kind, self._secrets[0])
+            nth, self._seen = self._seen, self._seen + 1
+        if nth == self._moment.nth:
+            os.close(os.open(self._mark, os.O_CREAT | os.O_WRONLY, 0o600))
+            raise raised(self._kind, self._secret)
 
-    def _counts(self, frame: FrameType) -> bool:
+
+class Recording:
+    """Notes every moment of a run.
+
+    :param secrets: the values to look for.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = tuple(secrets)
+        self._bytes = tuple(secret.encode() for secret in self._secrets)
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[int, int], int] = {}
+        self._kept: list[CodeType] = []
+        self.moments: list[Moment] = []
+
+    def trace(self, frame: FrameType, _event: str, _arg: object) -> None:
+        code, caller = frame.f_code, frame.f_back
+        if caller is None or not (is_our_file(code.co_filename) or is_our_file(caller.f_code.co_filename)):
+            return
+        # Code is told apart by where it lies: to compare it costs more than all else here.
+        pair = id(caller.f_code), id(code)
+        with self._lock:
+            nth = self._seen.get(pair, 0)
+            self._seen[pair] = nth + 1
+            if nth == 0:
+                self._kept += [caller.f_code, code]
+        if nth < _FIRST_TIMES and self.counts(frame):
+            here = Moment(_place(caller.f_code), _place(code), nth, threading.current_thread().name)
+            self.moments.append(here)
+
+    def counts(self, frame: FrameType) -> bool:
+        """Whether a secret is in a variable of this call's or of a caller's."""
         one: FrameType | None = frame
         for _ in range(_CALLERS):
             if one is None:
                 return False
-            if _is_ours(one) and any(self._holds(value, _DEPTH) for value in one.f_locals.values()):
+            if is_our_file(one.f_code.co_filename) and any(
+                self._holds(value, _DEPTH) for value in one.f_locals.values()
+            ):
                 return True
             one = one.f_back
         return False
@@ -102,16 +162,28 @@ class Burster:
         return depth > 0 and any(self._holds(part, depth - 1) for part in _parts(value))
 
 
-def _parts(value: Any) -> list[Any]:
+class ScreenRecording(Recording):
+    """The same for the app: every call counts from the first one of a screen that a secret is typed into or shown on."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        super().__init__(secrets)
+        self._begun = False
+
+    def counts(self, frame: FrameType) -> bool:
+        self._begun = self._begun or frame.f_code.co_filename.endswith(_SECRET_SCREENS)
+        return self._begun
+
+
+def _parts(value: Any) -> Sequence[Any]:
     """What lies in a container or in an object of keyturn's."""
     if isinstance(value, dict):
         return list(value.values())[:50]
     if isinstance(value, list | tuple):
-        return list(value[:50])
+        return value[:50]
     if not type(value).__module__.startswith("keyturn"):
-        return []
+        return ()
     names = getattr(type(value), "__slots__", None) or getattr(value, "__dict__", None) or ()
-    # A plain look: properties of a widget would run code of their own.
+    # A plain look: properties would run code of their own.
     return [_attribute(value, str(name)) for name in list(names)[:20]]
 
 
@@ -122,25 +194,6 @@ def _attribute(value: object, name: str) -> object:
         return None
 
 
-def _is_ours(frame: FrameType) -> bool:
-    return _is_our_file(frame.f_code.co_filename)
-
-
-#: Known by now to be of keyturn's; looked at for every call that Python makes.
-_OUR_CODE: set[CodeType] = set()
-
-
-def _is_foreign(frame: FrameType) -> bool:
-    """Whether neither the function nor its caller is keyturn's; remembers those that are."""
-    found = [one.f_code for one in (frame, frame.f_back) if one is not None and _is_ours(one)]
-    _OUR_CODE.update(found)
-    return not found
-
-
 @cache
-def _is_our_file(name: str) -> bool:
+def is_our_file(name: str) -> bool:
     return any(part in name for part in _OURS)
-
-
-def _name(frame: FrameType) -> str:
-    return f"{frame.f_code.co_filename.rsplit(os.sep, 1)[-1]}:{frame.f_code.co_name}"

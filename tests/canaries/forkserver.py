@@ -1,8 +1,9 @@
 """A process with everything imported that forks one child per task, so that hundreds of runs cost little.
 
-Tasks come as lines of JSON on standard input: `act` (`verb`, `agent` or `app`), `words`, `environ`, `secrets`, `at`,
-`kind`, `recovery_key`, `out` (a folder for what it says), `terminal` (for the app). The answer is one line of JSON: the
-exit code, minus the number of a signal that ended it, or `"late"`; and the moments that were counted.
+Tasks come as lines of JSON on standard input: `act` (`verb`, `agent` or `app`), `words`, `environ`, `secrets`, `moment`
+(where to raise; `"record"` to note all; empty for neither), `kind`, `reads` (options with a descriptor to read, and what
+from), `writes` (the same for one that is written to), `has_agent`, `out` (a folder for what it says), `terminal` (for the
+app). The answer is one line of JSON: the exit code, minus the number of a signal that ended it, or `"late"`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,10 +28,13 @@ from keyturn.agent.protocol import request_line
 from keyturn.errors import AgentUnavailable, KeyturnError
 from keyturn.vault import unseal
 from keyturn_tui import start
-from tests.canaries.bursting import Burster
+from tests.canaries import bursting
+from tests.canaries.bursting import Bursting, Moment, Recording, ScreenRecording
 from tests.vault import weak_age
 
-_SECONDS = 60.0
+_SECONDS = 120.0
+#: Without what :func:`_before_the_end` puts before it.
+_leave = os._exit
 
 
 def main() -> None:
@@ -80,32 +85,63 @@ def _run(task: dict[str, Any]) -> NoReturn:
         file = open(place, "w" if place else "r", encoding="utf-8", closefd=False)  # noqa: SIM115 - for the process's life
         setattr(sys, name, file)
         setattr(sys, f"__{name}__", file)
-    burster = Burster(task["secrets"], task["at"], task["kind"])
     code = 99
     try:
-        code = _ACTS[task["act"]](task, burster)
+        _attend(task)
+        code = _ACTS[task["act"]](task)
     finally:
-        burster.end()
-        (out / "moments").write_text(json.dumps(burster.moments))
+        bursting.end()
         sys.stdout.flush()
         os._exit(code)
 
 
-def _verb(task: dict[str, Any], burster: Burster) -> int:
-    client.start = _no_agent
+def _attend(task: dict[str, Any]) -> None:
+    """Gets ready to record moments or to raise at one; begun by the act itself."""
+    out = Path(task["out"])
+    if task["moment"] == "record":
+        recording = (ScreenRecording if task["act"] == "app" else Recording)(task["secrets"])
+        task["trace"] = recording.trace
+        _before_the_end(lambda: (out / "moments").write_text(json.dumps(recording.moments)))
+    elif task["moment"]:
+        burst = Bursting(Moment(*task["moment"]), task["kind"], task["secrets"][0], out / "raised")
+        task["trace"] = burst.trace
+
+
+def _before_the_end(act: Callable[[], object]) -> None:
+    """Whatever way this process or one that it forks ends. The one that the agent leaves behind has nothing to tell."""
+    leave = os._exit
+
+    def left(code: int) -> NoReturn:
+        bursting.end()
+        act()
+        leave(code)
+
+    os._exit = left  # type: ignore[assignment]  # all of them end by it
+
+
+def _begin(task: dict[str, Any]) -> None:
+    if "trace" in task:
+        bursting.begin(task["trace"])
+
+
+def _verb(task: dict[str, Any]) -> int:
+    if not task["has_agent"]:
+        client.start = _no_agent
     words = list(task["words"])
-    if task["recovery_key"]:
+    for option, text in task["reads"].items():
         read, write = os.pipe()
-        os.write(write, task["recovery_key"].encode() + b"\n")
+        os.write(write, text.encode() + b"\n")
         os.close(write)
-        words += ["--recovery-key-fd", str(read)]
-    burster.begin()
+        words += [option, str(read)]
+    for option, path in task["writes"].items():
+        words += [option, str(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))]
+    _begin(task)
     return start.main(words)
 
 
-def _app(task: dict[str, Any], burster: Burster) -> int:
+def _app(task: dict[str, Any]) -> int:
     client.start = _no_agent
-    burster.begin()
+    _begin(task)
     return start.main(list(task["words"]))
 
 
@@ -113,7 +149,7 @@ def _no_agent(*_: object, **__: object) -> None:
     raise AgentUnavailable("start of the agent", "not here")
 
 
-def _agent(task: dict[str, Any], burster: Burster) -> int:
+def _agent(task: dict[str, Any]) -> int:
     """An agent in a child of its own, with the exception in it, and a client that asks it everything."""
     from keyturn.agent.__main__ import open_keeper
     from keyturn.agent.process import be_the_agent
@@ -124,8 +160,7 @@ def _agent(task: dict[str, Any], burster: Burster) -> int:
     if pid == 0:
         ours.close()
         os.dup2(theirs.fileno(), 0)
-        _write_at_exit(Path(task["out"]) / "moments", burster)
-        burster.begin()
+        _begin(task)
         be_the_agent(open_keeper)
     theirs.close()
     ours.settimeout(_SECONDS)
@@ -135,7 +170,7 @@ def _agent(task: dict[str, Any], burster: Burster) -> int:
     if channel is not None:
         with channel:
             channel.settimeout(_SECONDS)
-            channel.sendall(json.dumps({"recovery_key": task["recovery_key"]}).encode() + b"\n")
+            channel.sendall(json.dumps({"recovery_key": task["secrets"][0]}).encode() + b"\n")
             said = [channel.makefile("rb").readline()]
     for line in task["words"]:
         try:
@@ -147,20 +182,8 @@ def _agent(task: dict[str, Any], burster: Burster) -> int:
     except KeyturnError as error:
         said.append(error.line().encode())
     (Path(task["out"]) / "stdout").write_bytes(b"".join(said))
-    # The child that counted wrote its moments itself; this one has none.
-    os._exit(0)
-
-
-def _write_at_exit(path: Path, burster: Burster) -> None:
-    leave = os._exit
-
-    def left(code: int) -> NoReturn:
-        burster.end()
-        if os.environ.get("CANARY_COUNT"):
-            path.write_text(json.dumps(burster.moments))
-        leave(code)
-
-    os._exit = left  # type: ignore[assignment]  # the agent ends by it in every case
+    # The agent wrote its moments itself when it ended; this process has none.
+    _leave(0)
 
 
 _ACTS = {"verb": _verb, "agent": _agent, "app": _app}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,8 +21,9 @@ from keyturn.aws.deadline import OWN_SECONDS, SECONDS, Deadline, Late, within
 from keyturn.aws.ports import Aws, Identity, Issued, ListedKey, RoleRequest
 from keyturn.aws.providers import of_the_machine, of_the_profile
 from keyturn.aws.raised import in_our_words
-from keyturn.errors import Unreachable
+from keyturn.errors import ProfileBroken, Unreachable
 from keyturn.model import Credentials
+from keyturn.secret import Secret
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -133,6 +135,7 @@ class Boto:
     ) -> Answer:
         """One call; `read` takes what is wanted out of the answer."""
         what = _CALL_NAMES.get(operation, operation)
+        _refuse_unsendable(what, signer)
         seconds = OWN_SECONDS if self._is_configured() else SECONDS
         if self._hurried:
             seconds = 2 * HURRIED_SECONDS
@@ -182,6 +185,7 @@ class Boto:
         return found if isinstance(found, str) and found else None
 
 
+_SENDABLE = re.compile(r"[!-~]+")
 _CALL_NAMES = {
     "get_session_token": "sts:GetSessionToken",
     "assume_role": "sts:AssumeRole",
@@ -189,6 +193,14 @@ _CALL_NAMES = {
     "list_access_keys": "iam:ListAccessKeys",
     "list_mfa_devices": "iam:ListMFADevices",
 }
+
+
+def _refuse_unsendable(what: str, signer: Credentials) -> None:
+    """Credentials go into headers; those that another program garbled would come back in the HTTP client's complaint."""
+    parts = (Secret(signer.access_key_id), signer.secret_access_key, signer.session_token)
+    if not all(_SENDABLE.fullmatch(part.reveal()) for part in parts if part):
+        why = "the key, secret or session token to sign with holds characters that no credential has"
+        raise ProfileBroken(what, why, "Correct what it comes from")
 
 
 class BotoFactory:

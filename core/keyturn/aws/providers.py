@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from keyturn.aws.deadline import Late, within
 from keyturn.aws.raised import native_error
+from keyturn.aws.unreached import own_words
 from keyturn.errors import ProfileBroken, Unreachable
 from keyturn.model import Credentials
 from keyturn.secret import Secret
@@ -52,7 +53,7 @@ def winner(profile: str) -> tuple[str, str]:
             elif provider.load() is not None:
                 return str(provider.METHOD), ""
     except (boto.BotoCoreError, boto.ClientError, OSError, ValueError) as error:
-        raise ProfileBroken(f"profile {profile}", " ".join(str(error).split())) from None
+        raise ProfileBroken(f"profile {profile}", own_words(error)) from None
     return "none", ""
 
 
@@ -77,7 +78,7 @@ def of_the_machine(session: Session, profile: str, source: str, seconds: float) 
         AttributeError,
         OverflowError,
     ) as error:
-        raise ProfileBroken(what, " ".join(str(error).split()), _SOURCE_HINTS.get(source, "")) from None
+        raise ProfileBroken(what, own_words(error), _SOURCE_HINTS.get(source, "")) from None
     if found is None:
         raise ProfileBroken(what, _NO_SOURCE.get(source, "there is none here"), _SOURCE_HINTS.get(source, ""))
     return found

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from keyturn.aws.answered import Strange
 from keyturn.aws.refusals import refusal
-from keyturn.aws.unreached import unreached
+from keyturn.aws.unreached import own_words, unreached
 from keyturn.clock import system_clock
 from keyturn.errors import AwsError, AwsRefused, NeedsLogin, ProfileBroken, Unreachable
 
@@ -28,8 +28,9 @@ def in_our_words(what: str, act: Callable[[], Answer]) -> Answer:
             raise Unreachable(
                 what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
             ) from None
-        why = str(error).replace("\n", " ")
-        raise AwsRefused(what, why, "Correct the profile's definition", code="ValidationError") from None
+        raise AwsRefused(
+            what, own_words(error), "Correct the profile's definition", code="ValidationError"
+        ) from None
     except ResponseParserError:
         why = "the answer was not AWS's (a proxy or a sign-in page of the network may have answered)"
         raise Unreachable(what, why, "Check the network, then try again") from None
@@ -40,7 +41,7 @@ def in_our_words(what: str, act: Callable[[], Answer]) -> Answer:
             what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
         ) from None
     except boto.BotoCoreError as error:
-        raise AwsError(what, str(error), "Correct the profile's definition") from None
+        raise AwsError(what, own_words(error), "Correct the profile's definition") from None
 
 
 _NOT_AS_SENT = "the answer is not of the form that AWS's answers have"
@@ -61,11 +62,11 @@ def native_error(what: str, error: Exception, profile: str) -> AwsError | Profil
 
     sso = (boto.SSOTokenLoadError, boto.UnauthorizedSSOTokenError, boto.TokenRetrievalError, boto.SSOError)
     if isinstance(error, sso):
-        return NeedsLogin(what, str(error), f"Run: aws sso login --profile {profile}")
+        return NeedsLogin(what, own_words(error), f"Run: aws sso login --profile {profile}")
     if isinstance(error, getattr(boto, "LoginError", ())):
-        return NeedsLogin(what, str(error), f"Run: aws login --profile {profile}")
+        return NeedsLogin(what, own_words(error), f"Run: aws login --profile {profile}")
     if isinstance(error, boto.ClientError):
         return refusal(what, error.response, system_clock())
     if isinstance(error, (boto.ConnectionError, boto.HTTPClientError)):
         return Unreachable(what, unreached(error), "Check the network, then try again")
-    return ProfileBroken(what, " ".join(str(error).split()), "Correct the profile's definition")
+    return ProfileBroken(what, own_words(error), "Correct the profile's definition")

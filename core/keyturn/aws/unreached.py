@@ -6,6 +6,8 @@ import errno
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from keyturn.text import without_runs
+
 #: An exception's own words are shown where nothing better is known, this long at most.
 _LONGEST = 200
 _NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EINVAL)
@@ -44,8 +46,14 @@ def unreached(error: Exception) -> str:  # noqa: PLR0911  # one return for each 
         return f"{host} did not answer in time"
     if any(isinstance(cause, (ConnectionError, http.client.HTTPException)) for cause in causes):
         return f"{host} broke the connection off before its answer was whole"
-    text = " ".join(str(error).split())
+    text = own_words(error)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def own_words(error: Exception) -> str:
+    """What an exception that is not ours says, on one line. Some repeat what they were given: Python's HTTP client a
+    header that it cannot send, session token and all."""
+    return " ".join(str(error).split()) if isinstance(error, OSError) else without_runs(str(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
