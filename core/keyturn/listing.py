@@ -9,7 +9,7 @@ from typing import Any
 
 from keyturn.definitions import Definition, Definitions
 from keyturn.delivery.credential_process import is_ours
-from keyturn.index import Index, Known
+from keyturn.index import Delivered, Index, Known
 from keyturn.keyid import account_of
 from keyturn.model import (
     DEFAULT_ROTATION_DAYS,
@@ -39,9 +39,9 @@ class View:
     """What both files say of each profile."""
     now: datetime
     files_whole: bool = True
+    """False while a shared file cannot be read, so that nobody is told that a line is gone."""
     code_command: Callable[[str, str], Collection[str]] = lambda profile, serial: ()  # noqa: ARG005  # none, by default
     """The program that shows the codes of an MFA device for a profile; empty where a person must type them."""
-    """False while a shared file cannot be read, so that nobody is told that a line is gone."""
 
 
 def rows(view: View) -> tuple[Profile, ...]:
@@ -197,6 +197,12 @@ def delivery_problem(one: Definition, native: Profile | None, settings: Settings
             f"a key in clear ({where}) hides what keyturn delivers; "
             "move it to a profile of its own, or remove it if it is not needed"
         )
+    if needs_line(one) and native is not None and _defined_again(native, known):
+        where = f" ({native.origin.file}, line {native.origin.line})" if native.origin else ""
+        return (
+            f"the shared files define it as {native.kind} again{where}, which hides what keyturn delivers; "
+            f"to keep that: keyturn release {one.name}, then keyturn adopt {one.name} if it shall be managed"
+        )
     if needs_line(one) and not _has_line(settings.get(one.name, {}), one.name):
         others = [name for name, found in settings.items() if _has_line(found, one.name)]
         if others:
@@ -208,9 +214,28 @@ def delivery_problem(one: Definition, native: Profile | None, settings: Settings
             "its credential_process line is gone from the shared config; "
             f"run: keyturn deliver {one.name} --to credential-process"
         )
-    if needs_line(one) and native is not None and native.kind is not Kind.PROCESS and known.delivered is None:
-        return f"the shared files also define it as {native.kind}, which hides what keyturn delivers"
-    return None
+    return _session_problem(one, settings, known.delivered)
+
+
+def _defined_again(native: Profile, known: Known) -> bool:
+    """Whether a profile that keyturn manages has a kind of its own in the shared files, as one has after another program
+    wrote back what it had read before."""
+    return native.kind not in (Kind.PROCESS, Kind.UNKNOWN) and known.delivered is None
+
+
+def _session_problem(one: Definition, settings: Settings, delivered: Delivered | None) -> str | None:
+    """Whether the session delivered to the credentials file still stands there."""
+    if one.delivery is not Delivery.CREDENTIALS_FILE or delivered is None:
+        return None
+    if settings.get(delivered.section, {}).get("aws_access_key_id") in delivered.key_ids:
+        return None
+    again = f"keyturn deliver {one.name} --to credentials-file"
+    if one.deliver_as:
+        again += f" --as {one.deliver_as}"
+    return (
+        f"its session is gone from [{delivered.section}] of the credentials file, "
+        f"which another program has written; run: {again}"
+    )
 
 
 def _has_line(settings: Mapping[str, object], name: str) -> bool:

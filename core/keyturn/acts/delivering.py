@@ -135,8 +135,9 @@ def put(desk: Desk, name: str, credentials: Credentials) -> None:
         return
     section = one.deliver_as or name
     before = standing(reading, one)
-    ours = set(before.key_ids) if before else set()
     present = reading.shared.credentials
+    ours = _ours(present, before) if before and before.section == section and present else set()
+    ours |= set(before.key_ids) if before else set()
     made = before.made if before and before.section == section else not (present and present.section(section))
     region = reading.natives[name].region if one.deliver_as and name in reading.natives else None
     note = Delivered(
@@ -170,6 +171,15 @@ def standing(reading: Reading, one: Definition) -> Delivered | None:
     return Delivered(reading.shared.credentials_path, name, (key_id,), expires)
 
 
+def _ours(document: Document, note: Delivered) -> set[str]:
+    """The key ids that keyturn itself may have put where it delivered to. An earlier one is there again after another
+    program wrote back what it had read before."""
+    section = document.section(note.section)
+    values = {item.key: item.value for item in section.items} if section else {}
+    again = {values["aws_access_key_id"]} if credentials_file.looks_delivered(values) else set()
+    return {*note.key_ids, *again}
+
+
 def withdraw(desk: Desk, name: str) -> bool:
     """Takes what was delivered for `name` out of the credentials file; True if something stood there.
 
@@ -183,7 +193,7 @@ def withdraw(desk: Desk, name: str) -> bool:
 
     def change(document: Document) -> bytes:
         return credentials_file.withdraw(
-            document, note.section, note.key_ids, made=note.made, region=note.region
+            document, note.section, _ours(document, note), made=note.made, region=note.region
         )
 
     if Path(note.path).exists():
