@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from keyturn.awsfiles.exchange import exchange
 from keyturn.awsfiles.pace import Pace
 
 Step = Callable[[], None]
@@ -66,6 +67,7 @@ class Stepper:
             for name in _CALLS:
                 patch.setattr(os, name, self._wrapped(name, getattr(os, name)))
             patch.setattr(fcntl, "flock", self._wrapped("flock", fcntl.flock))
+            patch.setattr("keyturn.awsfiles.replace.exchange", self._wrapped("exchange", exchange))
             yield
 
     def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:

@@ -24,7 +24,7 @@ KEYTURN = str(Path(sys.executable).with_name("keyturn"))
 
 @pytest.fixture
 def person(house: House) -> Iterator[House]:
-    """One with `ci-deploy` and `ci-release` managed, and no agent left afterwards."""
+    """One with `ci-deploy` managed, and no agent left afterwards."""
     house.keeper.adopt(house.keeper.plan_adopt(["ci-deploy"]))
     yield house
     client.lock(house.keeper.places.socket)
@@ -33,6 +33,7 @@ def person(house: House) -> Iterator[House]:
 def keyturn(house: House, *arguments: str) -> str:
     done = subprocess.run(
         [KEYTURN, *arguments],
+        check=False,
         input="three small words\n",
         capture_output=True,
         text=True,
@@ -161,7 +162,7 @@ def test_keys_in_clear_that_a_killed_writer_left_are_gone_after_the_next_start(h
     old = path.read_bytes()
     os.utime(path, (past := path.stat().st_mtime - 300, past))
     command = [sys.executable, "-c", _KILLED, str(house.keeper.places.locks_dir), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert b"[late]" in path.read_bytes()
     left = list(house.aws.glob(".keyturn-*.tmp"))

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -100,8 +100,14 @@ def last_call(folder: Path) -> int:
     return case.stepper.last_look(case.path)
 
 
-def cases(folder: Path) -> Iterator[Case]:
-    points = range(last_call(folder) + 1)
+def moment_of_exchange(folder: Path) -> int:
+    """The call that puts our version in the place of the old one."""
+    case = Case(folder, "nano", -1, stepwise=False, stale=False)
+    case.run()
+    return [name for name, _ in case.stepper.calls].index("exchange")
+
+
+def cases(folder: Path, points: Sequence[int]) -> Iterator[Case]:
     for way, stepwise, stale, at in itertools.product(WAYS, (True, False), (True, False), points):
         yield Case(folder, way, at, stepwise=stepwise, stale=stale)
 
@@ -131,10 +137,18 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_save_in_any_moment_of_ours_is_joined_or_told(folder: Path, record_property: Number) -> None:
     """Every seventh of the campaign's cases."""
-    judge(itertools.islice(cases(folder), 0, None, 7), record_property)
+    points = range(last_call(folder) + 1)
+    judge(itertools.islice(cases(folder, points), 0, None, 7), record_property)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(900)
 def test_a_save_in_every_moment_of_ours_is_joined_or_told(folder: Path, record_property: Number) -> None:
-    judge(cases(folder), record_property)
+    judge(cases(folder, range(last_call(folder) + 1)), record_property)
+
+
+def test_a_save_right_before_ours_takes_its_place_is_joined_or_told(
+    folder: Path, record_property: Number
+) -> None:
+    """After our last look: what is replaced then is looked at once more."""
+    judge(cases(folder, [moment_of_exchange(folder)]), record_property)

@@ -9,10 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
+from keyturn import ownfile
 from keyturn.awsfiles.document import FileKind, set_items
+from keyturn.awsfiles.pace import Pace
 from keyturn.awsfiles.store import SharedFiles
 from keyturn.errors import FileBusy
 from keyturn.keeper import Keeper
@@ -45,25 +48,53 @@ HOLDS_OWN = """
 """
 
 
+class Clock(Protocol):
+    """What is needed of the module `time` in order to wait."""
+
+    def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float, /) -> None: ...
+
+
+class Hurried:
+    """A clock on which waiting takes no time."""
+
+    def __init__(self) -> None:
+        self.moved = 0.0
+
+    def monotonic(self) -> float:
+        return self.moved
+
+    def sleep(self, seconds: float, /) -> None:
+        self.moved += seconds
+
+
+def by(clock: Clock, act: Callable[[], object]) -> None:
+    """Does what waits for one of the locks that are keyturn's own alone, by another clock."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ownfile, "time", clock)
+        act()
+
+
 @dataclass
 class Lock:
     """One of the locks: how another process holds it, and what in this one waits for it."""
 
     holder: Callable[[], subprocess.Popen[str]]
-    act: Callable[[], object]
+    act: Callable[[Clock], object]
 
 
 def of_shared_file(folder: Path) -> Lock:
     path = folder / "aws" / "config"
     path.parent.mkdir(mode=0o700)
     path.write_bytes(b"[profile p1]\nregion = eu-west-1\n")
-    files = SharedFiles(folder / "locks", keep=lambda *_: None)
-    return Lock(
-        lambda: programs.start(HOLDS_FILE, folder / "locks", path),
-        lambda: files.edit(
-            path, lambda doc: set_items(doc, "profile p1", {"output": "json"}), kind=FileKind.CONFIG
-        ),
-    )
+
+    def act(clock: Clock) -> None:
+        pace = Pace(elapsed=clock.monotonic, sleep=clock.sleep)
+        files = SharedFiles(folder / "locks", keep=lambda *_: None, pace=pace)
+        files.edit(path, lambda doc: set_items(doc, "profile p1", {"output": "json"}), kind=FileKind.CONFIG)
+
+    return Lock(lambda: programs.start(HOLDS_FILE, folder / "locks", path), act)
 
 
 def of_source(folder: Path) -> Lock:
@@ -74,7 +105,7 @@ def of_source(folder: Path) -> Lock:
             pass
 
     path = places_for(environ(folder)).locks_dir / "ci-deploy"
-    return Lock(lambda: programs.start(HOLDS_OWN, path), act)
+    return Lock(lambda: programs.start(HOLDS_OWN, path), lambda clock: by(clock, act))
 
 
 def of_vault(folder: Path) -> Lock:
@@ -83,7 +114,9 @@ def of_vault(folder: Path) -> Lock:
     path = keeper.places.vault_dir / "lock"
     return Lock(
         lambda: programs.start(HOLDS_OWN, path),
-        lambda: keeper.desk.vault.change_sessions(lambda sessions: sessions.pop("nobody", None)),
+        lambda clock: by(
+            clock, lambda: keeper.desk.vault.change_sessions(lambda sessions: sessions.pop("nobody", None))
+        ),
     )
 
 
@@ -115,18 +148,22 @@ def test_a_holder_that_dies_frees_it_at_once(
     holder.send_signal(end)
     holder.wait(30)
     begun = time.monotonic()
-    lock.act()
+    lock.act(time)
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.parametrize(
+    "clock", [Hurried(), pytest.param(time, marks=pytest.mark.campaign)], ids=["moved", "real"]
+)
 def test_a_holder_that_is_stopped_is_named_after_ten_seconds_and_can_go_on(
-    lock: Lock, holder: subprocess.Popen[str]
+    lock: Lock, holder: subprocess.Popen[str], clock: Clock
 ) -> None:
     holder.send_signal(signal.SIGSTOP)
-    begun = time.monotonic()
+    os.waitid(os.P_PID, holder.pid, os.WSTOPPED | os.WNOWAIT)
+    begun = clock.monotonic()
     with pytest.raises(FileBusy) as caught:
-        lock.act()
-    assert time.monotonic() - begun >= 9.9
+        lock.act(clock)
+    assert clock.monotonic() - begun >= 9.9
     line = caught.value.line()
     assert f"process {holder.pid} " in line
     assert "is stopped" in line
@@ -135,14 +172,14 @@ def test_a_holder_that_is_stopped_is_named_after_ten_seconds_and_can_go_on(
     assert caught.value.exit_code == 5
     holder.kill()
     holder.wait(30)
-    lock.act()
+    lock.act(time)
 
 
 def test_a_holder_that_is_only_slow_is_waited_for(lock: Lock, holder: subprocess.Popen[str]) -> None:
     holder.send_signal(signal.SIGSTOP)
     os.kill(holder.pid, signal.SIGCONT)
     started = time.monotonic()
-    killer = programs.start(f"import os, time; time.sleep(1); os.kill({holder.pid}, 9)")
-    lock.act()
+    killer = programs.start(f"import os, time; time.sleep(0.6); os.kill({holder.pid}, 9)")
+    lock.act(time)
     assert time.monotonic() - started >= 0.5
     killer.communicate(timeout=30)
