@@ -28,6 +28,28 @@ OURS = """
             files.edit(path, change, kind=kind)
 """
 
+#: The same, of one file, where others may break it: what was done, and what was refused in which line.
+OURS_TOLD = """
+    import json, sys
+    from pathlib import Path
+    from keyturn.awsfiles.document import FileKind, set_items
+    from keyturn.awsfiles.store import SharedFiles
+    from keyturn.errors import UnparsableFile
+
+    locks, name, count, path = sys.argv[1:]
+    files = SharedFiles(Path(locks), keep=lambda *_: None)
+    done, refused = [], []
+    for number in range(int(count)):
+        key = f"k_{name}_{number}"
+        section = name if number % 2 else "common"
+        try:
+            files.edit(Path(path), lambda doc: set_items(doc, section, {key: "here"}), kind=FileKind.CONFIG)
+            done.append(key)
+        except UnparsableFile as error:
+            refused.append([error.exit_code, error.line()])
+    print(json.dumps([done, refused]))
+"""
+
 #: Taken by those who are not ours, for as long as they read and write. Left to themselves they break the file without
 #: us: while the script's truncated file is empty, `aws configure set` finds no section of its own and appends a second
 #: one, which no AWS tool reads afterwards. What is lost in spite of turns would be lost by us.
@@ -41,6 +63,17 @@ TURN = """
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 """
+
+
+def with_line(data: bytes, number: int) -> bytes | None:
+    """What a person's script makes of a file: one line more in its section. None for an empty one, which it leaves
+    alone."""
+    if not data:
+        return None
+    before, header, after = data.partition(b"[foreign]\n")
+    start = b"" if header or before.endswith(b"\n") else b"\n"
+    return before + start + b"[foreign]\nf_%d = x\n" % number + after
+
 
 #: A person's script: reads, truncates, waits 5 to 50 ms, writes, until its folder holds a file `stop`.
 SLOW = (
@@ -64,6 +97,26 @@ SLOW = (
     print(number)
 """
 )
+
+#: The same without turns.
+SLOW_ALONE = """
+    import random, sys, time
+    from pathlib import Path
+    sys.path.insert(0, sys.argv[3])
+    from tests.races.programs import with_line
+
+    path, rng = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
+    number = 0
+    while not (path.parent.parent / "stop").exists():
+        new = with_line(path.read_bytes(), number)
+        if new is not None:
+            with path.open("wb", buffering=0) as file:
+                time.sleep(rng.uniform(0.005, 0.05))
+                file.write(new)
+            number += 1
+        time.sleep(rng.uniform(0.05, 0.2))
+    print(number)
+"""
 
 #: `aws configure set`, again and again in one interpreter as its own command line does it, until there is a `stop`.
 CLI = (
@@ -104,14 +157,36 @@ CLI_PROGRAM = (
 """
 )
 
-#: The command line in one interpreter again, with nobody to take turns with.
+#: The command line in one interpreter again, with nobody to take turns with, until there is a `stop`. `{number}` in the
+#: name makes it a new profile each time.
 CLI_ALONE = """
-    import sys
+    import os, sys
+    from pathlib import Path
     from awscli.clidriver import create_clidriver
 
-    name, most = sys.argv[1], int(sys.argv[2])
-    commands = [["configure", "set", f"c_{name}_{number}", "here", "--profile", name] for number in range(most)]
-    print(sum(create_clidriver().main(command) == 0 for command in commands))
+    name, most, stop = sys.argv[1], int(sys.argv[2]), Path(os.environ["AWS_CONFIG_FILE"]).parent.parent / "stop"
+    number = done = 0
+    while number < most and not stop.exists():
+        command = ["configure", "set", f"c_{name[0]}_{number}", "here"]
+        done += create_clidriver().main([*command, "--profile", name.format(number=number)]) == 0
+        number += 1
+    print(done)
+"""
+
+#: The same by the program itself.
+CLI_PROGRAM_ALONE = """
+    import os, subprocess, sys, time
+    from pathlib import Path
+
+    name, most, stop = sys.argv[1], int(sys.argv[2]), Path(os.environ["AWS_CONFIG_FILE"]).parent.parent / "stop"
+    aws = Path(sys.executable).with_name("aws")
+    number = done = 0
+    while number < most and not stop.exists():
+        command = [aws, "configure", "set", f"c_{name[0]}_{number}", "here", "--profile", name.format(number=number)]
+        done += subprocess.run(command, capture_output=True).returncode == 0
+        time.sleep(0.02)
+        number += 1
+    print(done)
 """
 
 #: Reads with botocore's own parser until there is a `stop`, or often enough; prints how often, and how often it was torn.
