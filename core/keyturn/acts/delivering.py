@@ -19,8 +19,9 @@ from keyturn.delivery import credential_process, credentials_file
 from keyturn.errors import FileChanged, KeyturnError, NotFound, Protected, UsageError
 from keyturn.index import Delivered, Index
 from keyturn.listing import needs_line
-from keyturn.model import Credentials, Delivery, VaultState
+from keyturn.model import Delivery, VaultState
 from keyturn.reading import Reading
+from keyturn.sessions.stored import Fetched
 from keyturn.text import from_iso
 
 
@@ -45,14 +46,17 @@ def deliver(desk: Desk, name: str, to: Delivery, as_name: str | None) -> str:
             _refuse_taken(reading, new)
         session = _session_for(desk, reading, new) if to is Delivery.CREDENTIALS_FILE else None
         with desk.exclusive():
-            _move(desk, old, new, session)
+            if session is not None:
+                fetching.require_unchanged(desk, reading, name, session)
+            _move(desk, reading, new, session)
         desk.record(name, "deliver", f"to {to}" + (f" as {as_name}" if as_name else ""))
     return _sentence(name, new)
 
 
-def _move(desk: Desk, old: Definition, new: Definition, session: Credentials | None) -> None:
+def _move(desk: Desk, reading: Reading, new: Definition, session: Fetched | None) -> None:
     """Takes away the old delivery and makes the new one; the definition comes first, for a crash in between."""
     name = new.name
+    old = reading.definitions[name]
 
     def edit(table: dict[str, Definition]) -> None:
         if table.get(name) != old:
@@ -66,7 +70,7 @@ def _move(desk: Desk, old: Definition, new: Definition, session: Credentials | N
     defs.change(desk.places.profiles_file, edit)
     try:
         if session is not None:
-            put(desk, name, session)
+            put(desk, reading, name, session)
         place_line(desk, new)
     except KeyturnError:
         defs.change(desk.places.profiles_file, lambda table: table.__setitem__(name, old))
@@ -113,7 +117,7 @@ def managed(reading: Reading, name: str) -> Definition:
     return found
 
 
-def _session_for(desk: Desk, reading: Reading, one: Definition) -> Credentials:
+def _session_for(desk: Desk, reading: Reading, one: Definition) -> Fetched:
     if not listing.asker_source(one.name, reading.natives, reading.definitions):
         desk.require_open()
     if one.delivers_key:
@@ -122,17 +126,21 @@ def _session_for(desk: Desk, reading: Reading, one: Definition) -> Credentials:
     return fetching.fetch(desk, reading, one.name)
 
 
-def put(desk: Desk, name: str, credentials: Credentials) -> None:
+def put(desk: Desk, asked: Reading, name: str, fetched: Fetched) -> None:
     """Writes a session into the credentials file, in place of the one before, and notes it for withdrawal.
 
     Nothing is written for a profile that is no more delivered there. The caller holds :meth:`Desk.exclusive`.
 
+    :param asked: what was read before the session was asked for.
     :raises Protected: the section holds somebody else's credentials.
+    :raises FileChanged: the session is of what the profile was before, or was stopped meanwhile.
     """
     reading = desk.read()
     one = reading.definitions.get(name)
     if one is None or one.delivery is not Delivery.CREDENTIALS_FILE:
         return
+    fetching.require_unchanged(desk, asked, name, fetched)
+    credentials = fetched.issued.credentials
     section = one.deliver_as or name
     before = standing(reading, one)
     present = reading.shared.credentials

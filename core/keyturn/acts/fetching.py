@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from keyturn import definitions as defs
 from keyturn import listing
 from keyturn.acts.desk import Desk
 from keyturn.acts.mfa_codes import MfaCodes
@@ -13,16 +12,16 @@ from keyturn.acts.statics import static_credentials
 from keyturn.definitions import Definition
 from keyturn.errors import AgentUnavailable, FileChanged
 from keyturn.index import Index
-from keyturn.model import Credentials, Kind
+from keyturn.model import Kind
 from keyturn.reading import Reading
 from keyturn.sessions import policy, role, stored
 from keyturn.sessions.refresh import Refresher
 from keyturn.sessions.stored import Fetched
 
 
-def fetch(desk: Desk, reading: Reading, name: str) -> Credentials:
+def fetch(desk: Desk, reading: Reading, name: str) -> Fetched:
     """A session of a profile, from the cache while it is fresh; delivered nowhere."""
-    return refresher(desk, reading).fetch(name, only_if_due=True).issued.credentials
+    return refresher(desk, reading).fetch(name, only_if_due=True)
 
 
 def refresher(desk: Desk, reading: Reading) -> Refresher:
@@ -131,28 +130,45 @@ class VaultSessions:
         if decoded is None:
             return None
         found = Fetched(*decoded)
-        return None if _is_stopped(found.got, self._reading.index.of(name).stopped) else found
+        return None if _is_stopped(found.got, self._desk.known(name).stopped) else found
 
     def put(self, name: str, fetched: Fetched) -> None:
         entry = stored.encode(fetched)
         with self._desk.exclusive():
-            _refuse_changed(self._desk, name, self._reading.definitions.get(name))
+            require_unchanged(self._desk, self._reading, name, fetched)
             self._desk.vault.change_sessions(lambda sessions: sessions.__setitem__(name, entry))
 
-        def note(index: Index) -> None:
-            index.update(name, session=fetched.facts(), failure=None, stopped=None)
+            def note(index: Index) -> None:
+                # The mark of a stop stays, for a delivery that still waits. One that lies ahead was made by a clock that
+                # has been set back since.
+                stopped = index.of(name).stopped
+                stopped = None if _is_stopped(fetched.got, stopped) else stopped
+                index.update(name, session=fetched.facts(), failure=None, stopped=stopped)
 
-        self._desk.note(note)
+            self._desk.note(note)
 
 
 def _is_stopped(got: datetime, stopped: datetime | None) -> bool:
     return stopped is not None and got <= stopped
 
 
-def _refuse_changed(desk: Desk, name: str, before: Definition | None) -> None:
-    now = defs.load(desk.places.profiles_file).get(name)
-    if (before is None and now is None) or (before is not None and before.same_source(now)):
-        return
-    raise FileChanged(
-        f"refresh of {name}", "its definition changed while AWS was asked", f"Run: keyturn refresh {name}"
-    )
+def require_unchanged(desk: Desk, before: Reading, name: str, fetched: Fetched) -> None:
+    """Makes sure that a session is still wanted which was asked for a while ago. The caller holds
+    :meth:`Desk.exclusive` until it has put the session where it belongs.
+
+    :param before: what was read before AWS was asked.
+    :raises FileChanged: the profile, or one that its session is made from, is not what it was, or it was stopped.
+    """
+    now = desk.read()
+    old, new = before.definitions.get(name), now.definitions.get(name)
+    if (old or new) and not (old and old.same_source(new)):
+        raise _overtaken(name, "its definition changed while AWS was asked")
+    if new and refresher(desk, now).binding(name) != fetched.made_from:
+        raise _overtaken(name, "what it is made from changed while AWS was asked")
+    stopped = now.index.of(name).stopped
+    if stopped is not None and stopped != before.index.of(name).stopped:
+        raise _overtaken(name, "it was stopped while AWS was asked")
+
+
+def _overtaken(name: str, why: str) -> FileChanged:
+    return FileChanged(f"refresh of {name}", why, f"Run: keyturn refresh {name}")

@@ -10,7 +10,7 @@ from keyturn.acts.desk import Desk
 from keyturn.definitions import Definition
 from keyturn.delivery import credential_process
 from keyturn.delivery.credential_process import is_ours
-from keyturn.errors import KeyturnError, NeedsPerson, NotFound
+from keyturn.errors import FileChanged, KeyturnError, NeedsPerson, NotFound
 from keyturn.index import Known
 from keyturn.model import (
     Credentials,
@@ -87,7 +87,7 @@ def _delivered(desk: Desk, reading: Reading, name: str, fetched: Fetched) -> Del
         return Delivery.NATIVE
     if definition.delivery is Delivery.CREDENTIALS_FILE:
         with desk.exclusive():
-            delivering.put(desk, name, fetched.issued.credentials)
+            delivering.put(desk, reading, name, fetched)
     learning.learn(desk, reading, [(definition, fetched.issued.credentials)])
     return definition.delivery
 
@@ -162,6 +162,9 @@ def _renewed(desk: Desk, reading: Reading, definition: Definition, cached: Fetch
         raise NeedsPerson(f"session for {name}", "its renewal is off", f"Run: keyturn refresh {name}")
     try:
         fetched = fetching.refresher(desk, reading).fetch(name, only_if_due=True)
+    except FileChanged:
+        # What is cached is of what the profile was before, or was stopped.
+        raise
     except (KeyturnError, OSError) as error:
         if cached is None or not valid:
             raise
