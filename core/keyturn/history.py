@@ -98,6 +98,15 @@ class History:
                 put(self.folder / _INDEX, _encode(number + 1, kept))
                 self._remove({entry.digest for entry in entries} - {entry.digest for entry in kept})
 
+    def holds(self, data: bytes) -> bool:
+        """Whether a copy of `data` is kept, of whichever file.
+
+        :raises VaultCorrupt: the index cannot be read.
+        :raises VaultNewer: a later keyturn wrote it.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        return self._file(digest).is_file() and any(entry.digest == digest for entry in self._read()[1])
+
     def list(self) -> tuple[Entry, ...]:
         """All that is kept, newest first.
 

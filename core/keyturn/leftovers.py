@@ -1,4 +1,4 @@
-"""What writers that were killed left behind: their temporary files, taken away at the next start."""
+"""What writers that were killed left behind: which of it is keyturn's own, and no longer at work on."""
 
 from __future__ import annotations
 
@@ -7,26 +7,77 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-#: The names that the writers of keyturn give to a file that is not in its place yet, with the process in it.
-_FILE = re.compile(r"\.keyturn-(\d+)-[0-9a-f]+\.tmp|\..+\.(\d+)\.[0-9a-f]+\.tmp")
-_FOLDER = re.compile(r"\..+\.(\d+)\.[0-9a-f]+\.new")
+#: A file of keyturn's own that is not in its place yet, with the process that writes it. Each is named: what a person
+#: keeps in the same folder under a name of the same shape is theirs.
+OWN_FILE = re.compile(
+    r"\.(?:keys\.age|keys\.\d\.age|sessions\.age|identity\.age|recipient\.txt|[0-9a-f]{64}\.age|index\.json"
+    r"|mfa\.json|activity\.jsonl|profiles\.toml)\.(\d+)\.[0-9a-f]{8}\.tmp"
+)
+#: A vault that is being made.
+OWN_FOLDER = re.compile(r"\.vault\.(\d+)\.[0-9a-f]{8}\.new")
+#: A version of a shared file, before or after it changed places with the one that is there.
+SHARED_FILE = re.compile(r"\.keyturn-(\d+)-[0-9a-f]{16}\.tmp")
 #: A write takes milliseconds. Where several machines or containers share a folder, a process of another one looks dead
 #: from here, so what is young is left alone.
 AGE_SECONDS = 60.0
+#: The start of a process and the change of a file are told by two clocks, which agree to about a second.
+_CLOCKS_AGREE = 2.0
 
 
-def clear(folders: Iterable[Path], now: float) -> None:
-    """Removes what is older than a minute, ours, and named after a process that is no more. Never fails.
+def clear(folders: Iterable[Path], data_dir: Path, now: float) -> None:
+    """Removes files of keyturn's own that nobody writes any more, and vaults that were never finished. Never fails.
 
+    :param folders: keyturn's own, no other.
+    :param data_dir: the one in which a vault is made.
     :param now: seconds since the epoch, as the file system counts them.
     """
     for folder in folders:
-        for entry, pid in _found(folder):
+        for path in left_in(folder, OWN_FILE, stat.S_ISREG, now):
             with contextlib.suppress(OSError):
-                _remove(Path(entry.path), pid, now)
+                path.unlink()
+    for path in left_in(data_dir, OWN_FOLDER, stat.S_ISDIR, now):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def left_in(
+    folder: Path, names: re.Pattern[str], is_kind: Callable[[int], bool], now: float
+) -> tuple[Path, ...]:
+    """What is called by one of `names`, of the kind, this user's, older than a minute, and at work on by nobody.
+
+    :param names: with the process as its only group.
+    :param is_kind: of a mode, such as `stat.S_ISREG`; no link is followed.
+    """
+    left = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = names.fullmatch(entry.name)
+            if match is not None and _is_left(Path(entry.path), int(match[1]), is_kind, now):
+                left.append(Path(entry.path))
+    return tuple(left)
+
+
+def _is_left(path: Path, pid: int, is_kind: Callable[[int], bool], now: float) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    if status.st_uid != os.geteuid() or not is_kind(status.st_mode):
+        return False
+    # The time of the last change of bytes comes with a version that gave way; that of its name is the writer's.
+    changed = status.st_ctime
+    return now - changed >= AGE_SECONDS and not at_work(pid, changed)
+
+
+def at_work(pid: int, since: float) -> bool:
+    """Whether there is a process of this number that was there at a moment, in seconds since the epoch. True where that
+    cannot be known: a number is given to other programs again, but not all systems tell when one began."""
+    if not alive(pid):
+        return False
+    begun = _begun(pid)
+    return begun is None or begun <= since + _CLOCKS_AGREE
 
 
 def alive(pid: int) -> bool:
@@ -40,22 +91,12 @@ def alive(pid: int) -> bool:
     return True
 
 
-def _found(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:
+def _begun(pid: int) -> float | None:
+    """When a process began, in seconds since the epoch; None where the system does not tell."""
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                match = _FILE.fullmatch(entry.name) or _FOLDER.fullmatch(entry.name)
-                if match is not None:
-                    yield entry, int(next(group for group in match.groups() if group))
-    except OSError:
-        return
-
-
-def _remove(path: Path, pid: int, now: float) -> None:
-    status = path.lstat()
-    if status.st_uid != os.geteuid() or now - status.st_mtime < AGE_SECONDS or alive(pid):
-        return
-    if stat.S_ISREG(status.st_mode) and _FILE.fullmatch(path.name):
-        path.unlink()
-    elif stat.S_ISDIR(status.st_mode) and _FOLDER.fullmatch(path.name):
-        shutil.rmtree(path)
+        ticks = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+        lines = Path("/proc/stat").read_bytes().splitlines()
+        boot = next(int(line.split()[1]) for line in lines if line.startswith(b"btime "))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
+    return boot + ticks / os.sysconf("SC_CLK_TCK")

@@ -59,17 +59,13 @@ class Places:
     def locks_dir(self) -> Path:
         return self.state_dir / "locks"
 
-    def written_folders(self) -> tuple[Path, ...]:
-        """Where keyturn's writers put files, those behind links too."""
-        shared = {Path(os.path.realpath(path)).parent for path in (self.aws_config, self.aws_credentials)}
-        return (
-            self.config_dir,
-            self.state_dir,
-            self.history_dir,
-            self.data_dir,
-            self.vault_dir,
-            *sorted(shared),
-        )
+    def own_folders(self) -> tuple[Path, ...]:
+        """Where keyturn's writers put files of its own."""
+        return (self.config_dir, self.state_dir, self.history_dir, self.data_dir, self.vault_dir)
+
+    def shared_files(self) -> tuple[Path, Path]:
+        """The two files that all AWS tools share."""
+        return (self.aws_credentials, self.aws_config)
 
     def shown(self, path: Path | str) -> str:
         """`path` as a person writes it, with `~` for the home folder."""

@@ -292,11 +292,6 @@ class Home:
             found.append((name, stat.S_IMODE(status.st_mode), content))
         return tuple(sorted(found, key=repr))
 
-    def age_leftovers(self) -> None:
-        """Lets time pass for what a killed process left."""
-        for name in self.leftovers():
-            os.utime(self.person / name, (0, 0))
-
     def leftovers(self) -> list[str]:
         """Temporary files and half-made folders."""
         return sorted(

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
+import pytest
+
+from keyturn import leftovers
 from keyturn.keeper import Keeper
 from keyturn_tui.app import KeyturnApp
 from keyturn_tui.terminal import Options, terminal_for
 from tests.faults.home import Home
 
 
-async def test_the_app_withdraws_what_has_ended_and_takes_temporary_files_away(home: Home) -> None:
+async def test_the_app_withdraws_what_has_ended_and_takes_temporary_files_away(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The session was delivered at the fixed time of these tests, which is long past on the machine's own clock."""
     home.back_to("delivered")
     assert b"ASIA" in home.credentials.read_bytes()
     left = home.aws / ".keyturn-4194305-0123456789abcdef.tmp"
     left.write_bytes(b"[dev]\n")
-    os.utime(left, (0, 0))
+    monkeypatch.setattr(leftovers, "AGE_SECONDS", -1.0)
     terminal = terminal_for({"LANG": "C.UTF-8", "TERM": "xterm-256color"}, Options())
     app = KeyturnApp(Keeper.from_environ(home.environ, use_agent=False), Options(), terminal)
     async with app.run_test(size=(120, 36)) as pilot:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keyturn.errors import UnsafeFile, VaultCorrupt, VaultError
+from keyturn.leftovers import OWN_FILE
 from keyturn.ownfile import private_dir, sync_dir
 
 #: More than a vault of thousands of sessions needs; a file beyond it is not one of ours.
@@ -139,7 +140,8 @@ def discard(path: Path) -> None:
 def sweep(folder: Path) -> None:
     """Removes temporary files that a killed process left. Only for a caller that holds the folder's lock."""
     for entry in folder.glob(f".*{TEMPORARY}"):
-        discard(entry)
+        if OWN_FILE.fullmatch(entry.name):
+            discard(entry)
 
 
 def move_aside(path: Path) -> Path:

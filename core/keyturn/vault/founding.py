@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.errors import UsageError, VaultCorrupt, VaultExists, WrongPassphrase
-from keyturn.leftovers import alive
+from keyturn.leftovers import at_work
 from keyturn.ownfile import sync_dir
 from keyturn.secret import Secret
 from keyturn.vault import age, documents, generations, label, slotting, unseal
@@ -111,9 +112,10 @@ def _refuse_occupied(folder: Path) -> None:
 
 def _clear_remains(folder: Path) -> None:
     """Removes what makers of a vault left when they were killed: a folder named after a process that is no more."""
-    for remains in folder.parent.glob(f".{folder.name}.*.*.new"):
-        number = remains.name.split(".")[-3]
-        if number.isdecimal() and not alive(int(number)):
+    name = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)\.[0-9a-f]{{8}}\.new")
+    for remains in folder.parent.iterdir():
+        match = name.fullmatch(remains.name)
+        if match is not None and not at_work(int(match[1]), remains.lstat().st_ctime):
             shutil.rmtree(remains, ignore_errors=True)
 
 
