@@ -264,3 +264,19 @@ def test_what_an_answer_means(
 @pytest.mark.parametrize("date", ["", "tomorrow", "Mon, 99 Foo 2026 99:99:99 GMT", "\x1b[31m"])
 def test_a_strange_date_is_no_skew(date: str) -> None:
     assert skew_of("", {"date": date}, NOW) is None
+
+
+def test_without_any_region_an_endpoint_of_the_persons_own_is_signed_for_as_the_global_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.adopt("personal")
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    bench.config.write_text(
+        "".join(
+            line
+            for line in bench.config.read_text().splitlines(keepends=True)
+            if not line.startswith("region")
+        )
+    )
+    bench.keeper.refresh("personal")
+    assert bench.calls("GetSessionToken")

@@ -28,6 +28,8 @@ from keyturn.secret import Secret
 if TYPE_CHECKING:
     from botocore.session import Session
 
+#: What requests to STS's and IAM's global endpoints are signed for.
+GLOBAL_REGION = "us-east-1"
 #: One try may take this long to connect and to answer, where the person has set nothing about that; botocore's own 60 s
 #: a try would pass every deadline.
 CONNECT_SECONDS, READ_SECONDS, TRIES = 4, 8, 2
@@ -154,14 +156,18 @@ class Boto:
         import boto3
 
         session: Any = boto3.Session(botocore_session=self._session)
-        return session.client(
-            service,
-            region_name=self._region,
-            aws_access_key_id=signer.access_key_id,
-            aws_secret_access_key=signer.secret_access_key.reveal(),
-            aws_session_token=signer.session_token.reveal() if signer.session_token else None,
-            config=self._config(),
-        )
+        signing = {
+            "aws_access_key_id": signer.access_key_id,
+            "aws_secret_access_key": signer.secret_access_key.reveal(),
+            "aws_session_token": signer.session_token.reveal() if signer.session_token else None,
+            "config": self._config(),
+        }
+        made: Any = session.client(service, region_name=self._region, **signing)
+        if (
+            made.meta.region_name is None
+        ):  # an endpoint of the person's own, which botocore cannot sign for then
+            return session.client(service, region_name=GLOBAL_REGION, **signing)
+        return made
 
     def _config(self) -> Any:
         """Time-outs and tries of one call, as far as the person has not configured them (the shared files know no
