@@ -274,6 +274,17 @@ def test_a_writer_without_end_is_an_error_not_a_loop(files: SharedFiles, folder:
         edit(files, path)
 
 
+def test_a_busy_writer_that_ends_is_outlasted(files: SharedFiles, folder: Path, hours: Any) -> None:
+    """More than ten times somebody puts back what he had read before."""
+    path = folder / "config"
+    path.write_bytes(OLD)
+    left = iter(range(60))
+    hours.during = lambda _: None if next(left, None) is None else path.write_bytes(OLD) and None
+    edit(files, path)
+    assert next(left, None) is None
+    assert path.read_bytes() != OLD
+
+
 def test_a_lock_that_is_held_names_its_holder_after_ten_seconds(
     files: SharedFiles, folder: Path, hours: Any
 ) -> None:

@@ -25,7 +25,10 @@ STIRRED = 2.0
 LOCK_LIMIT = 10.0
 #: How long a file may keep changing under us before we give up on it.
 READ_LIMIT = 10.0
+#: How often an edit that others undo is tried at least, and for how many seconds at least: a slow disk and a busy writer
+#: can come in each other's way for a while.
 TRIES = 10
+TRY_LIMIT = 20.0
 
 
 def _wall() -> float:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from keyturn.awsfiles import merge, version
 from keyturn.awsfiles.grammar import Document, FileKind, parse
 from keyturn.awsfiles.lock import Held, Mark, hold, mark_of
-from keyturn.awsfiles.pace import SETTLE, STIRRED, TRIES, WATCH, Pace
+from keyturn.awsfiles.pace import SETTLE, STIRRED, TRIES, TRY_LIMIT, WATCH, Pace
 from keyturn.awsfiles.replace import Replacement, sync_folder
 from keyturn.awsfiles.shared import read_regular
 from keyturn.awsfiles.target import Target, find
@@ -170,7 +170,9 @@ class _Writing:
 
     def run(self) -> Edit:
         pace = self.files.pace
-        for _ in range(TRIES):
+        begun, tries = pace.elapsed(), 0
+        while tries < TRIES or pace.elapsed() - begun < TRY_LIMIT:
+            tries += 1
             done = self._once()
             if isinstance(done, Edit):
                 return done
@@ -186,7 +188,7 @@ class _Writing:
             pace.sleep(0.005 + 0.045 * pace.chance())
         raise FileBusy(
             f"writing {self.path}",
-            f"others changed it in each of {TRIES} tries",
+            f"others changed it in each of {tries} tries",
             "Stop the other program; `keyturn history` has every version that was replaced",
         )
 
