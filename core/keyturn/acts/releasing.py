@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,16 @@ from keyturn.acts.desk import Desk, key_entry, taken_entry
 from keyturn.acts.sections import own_section
 from keyturn.adoption import LINE_KEY, Taken
 from keyturn.awsfiles.document import Document, FileKind, header_for, parse
+from keyturn.awsfiles.store import Edit
 from keyturn.delivery.credential_process import is_ours
-from keyturn.errors import FileChanged, NeedsConfirmation, NeedsUnlock, Protected, UnparsableFile
+from keyturn.errors import (
+    FileChanged,
+    KeyturnError,
+    NeedsConfirmation,
+    NeedsUnlock,
+    Protected,
+    UnparsableFile,
+)
 from keyturn.index import Index
 from keyturn.model import DiffLine, Plan
 from keyturn.reading import Reading
@@ -38,10 +47,8 @@ def plan(desk: Desk, names: Sequence[str]) -> Plan:
     reading = desk.read()
     sections = _sections(desk, reading, names)
     lines: list[DiffLine] = []
-    for path, kind in _files(sections):
-        before = _document(reading, kind, path)
-        after = _released(before, desk, reading, sections, path)
-        lines += diffing.diff(desk.places.shown(path), before.data, after)
+    for path, before, after in _outcome(desk, reading, sections):
+        lines += diffing.diff(desk.places.shown(path), before, after)
     secrets = []
     for name in sections:
         key = desk.vault.key(key_entry(name))
@@ -103,11 +110,18 @@ def release(
         sections = _sections(desk, reading, names)
         if any(desk.vault.key(key_entry(name)) for name in sections):
             confirm(desk, tuple(sections), passphrase, recovery_key, words)
+        _outcome(desk, reading, sections)
         for name in sections:
             withdraw(desk, name)
-        for path, kind in _files(sections):
-            _write(desk, reading, sections, path, kind)
-        defs.change(desk.places.profiles_file, lambda table: _drop(table, sections))
+        try:
+            with _all_or_none(desk, sections) as given:
+                for path, kind in _files(sections):
+                    given[path] = _write(desk, reading, sections, path, kind)
+                defs.change(desk.places.profiles_file, lambda table: _drop(table, sections))
+        except KeyturnError as error:
+            for name in sections:
+                desk.record_failure(name, "release", error)
+            raise
         _out_of_vault(desk, sections)
     for name in sections:
         desk.record(name, "release", "its settings are back in the shared files")
@@ -235,6 +249,32 @@ def _now_at(document: Document, taken: Taken, renamed: str | None) -> Taken:
     return replace(taken, section=section)
 
 
+def _outcome(desk: Desk, reading: Reading, sections: Sections) -> tuple[tuple[Path, bytes, bytes], ...]:
+    """Each file that is written, before and after.
+
+    :raises Protected: a key that leaves the vault would be in none of the files then.
+    """
+    found = []
+    for path, kind in _files(sections):
+        before = _document(reading, kind, path)
+        found.append((path, before.data, _released(before, desk, reading, sections, path)))
+    written = {path for path, _, _ in found}
+    documents = [document for kind in FileKind if (document := reading.document(kind)) is not None]
+    texts = [after for _, _, after in found]
+    texts += [document.data for document in documents if Path(document.path) not in written]
+    for name in sections:
+        key = desk.vault.key(key_entry(name))
+        if key and not all(
+            any(key[part].encode() in text for text in texts) for part in ("key_id", "secret")
+        ):
+            raise Protected(
+                f"release {name}",
+                f"the vault does not hold where {masked_key_id(key['key_id'])} was taken from, so it would be lost",
+                "It stays in the vault; `keyturn vault export FILE` makes a copy",
+            )
+    return tuple(found)
+
+
 def _swap(desk: Desk, name: str) -> dict[str, str]:
     """The current key in the place of the one that was taken, after a rotation."""
     entry, current = desk.vault.key(taken_entry(name)), desk.vault.key(key_entry(name))
@@ -244,7 +284,40 @@ def _swap(desk: Desk, name: str) -> dict[str, str]:
     return {old["key_id"]: current["key_id"], old["secret"]: current["secret"]}
 
 
-def _write(desk: Desk, reading: Reading, sections: Sections, path: Path, kind: FileKind) -> None:
+@contextlib.contextmanager
+def _all_or_none(desk: Desk, sections: Sections) -> Iterator[dict[Path, Edit]]:
+    """Puts back what was written if not everything could be, and says where that is not possible because somebody else
+    has written the file since. Gives the table to note each edit in."""
+    secrets = [key["secret"].encode() for name in sections if (key := desk.vault.key(key_entry(name)))]
+    given: dict[Path, Edit] = {}
+    try:
+        yield given
+    except KeyturnError as error:
+        files = reversed(_files(sections))
+        standing = [
+            path for path, kind in files if not _taken_back(desk, path, kind, given.get(path), secrets)
+        ]
+        if standing:
+            shown = " and ".join(desk.places.shown(path) for path in standing)
+            error.why += f"; what was given back to {shown} before that is still there, in clear"
+            error.hint = "See to the cause, then release it again"
+        raise
+
+
+def _taken_back(desk: Desk, path: Path, kind: FileKind, edit: Edit | None, secrets: Sequence[bytes]) -> bool:
+    """Undoes an edit; False where it stands. One that failed may have been made and only not been confirmed."""
+    try:
+        now = desk.files.read(path)
+        if edit is None:
+            return not any(secret in (now or b"") for secret in secrets)
+        expect = None if now is None and not edit.after else edit.after
+        desk.files.edit(path, lambda _: edit.before or b"", kind=kind, expect=expect)
+    except KeyturnError:
+        return False
+    return True
+
+
+def _write(desk: Desk, reading: Reading, sections: Sections, path: Path, kind: FileKind) -> Edit:
     _document(reading, kind, path)
 
     def change(document: Document) -> bytes:
@@ -254,6 +327,7 @@ def _write(desk: Desk, reading: Reading, sections: Sections, path: Path, kind: F
     made = any(taken.file_made for each in sections.values() for taken in each if Path(taken.path) == path)
     if made and edit.after == b"":
         desk.files.remove(path, expect=edit.after)
+    return edit
 
 
 def _drop(table: dict[str, defs.Definition], sections: Sections) -> None:
