@@ -1,15 +1,17 @@
 """Where a shared file may lie: mounted by itself, read-only, on a full disk, linked, planted. Kept, or refused in one line.
 
-What needs no mount (loops, pipes, folders, owners, modes) is tried in tests/awsfiles; here are the real file systems.
+The writer by itself is tried in tests/awsfiles; here are whole verbs, on real file systems.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -17,12 +19,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import acts
+from keyturn.awsfiles import replace
+from tests.faults import acts, traced
 from tests.faults.child import perform
 from tests.faults.home import CONFIG, CREDENTIALS, SECRET, Home
 from tests.needs import needs
 
 ADOPT = acts.verb("adopt", "dev", "--yes")
+#: Another user.
+OTHER = 65534
+#: Acts that together make every file of keyturn's own and both shared files.
+PRIVATE = (
+    "vault init",
+    "adopt",
+    "deliver to the file",
+    "folder and credentials made",
+    "keyturn.log begun anew",
+)
 #: Runs `adopt` in a mount namespace of its own, after the shell lines that are given to it.
 INSIDE = """
 import os, subprocess, sys
@@ -46,9 +59,12 @@ sys.exit(99 if done.code is None else done.code)
 
 def _root_with_namespaces() -> None:
     needs("unshare")
-    if os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False).returncode == 0:
-        return
-    reason = "only root can mount"
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode != 0:
+        needs_root("only root can mount")
+
+
+def needs_root(reason: str) -> None:
+    """Skips, or fails where everything is required."""
     if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -171,9 +187,148 @@ def test_what_is_no_file_is_refused_at_once(home: Home, what: str) -> None:
         home.credentials.mkdir()
     else:
         home.credentials.symlink_to("/dev/null")
-    begun = time.monotonic()
-    done = perform(acts.writer(acts._edit_credentials), home)
+    _refused_at_once(home)
+
+
+def _refused_at_once(home: Home) -> str:
+    """Refuses in one line, and takes less than a second of the processor over it, however busy the machine is."""
+
+    def timed(of: Home) -> int:
+        begun = time.process_time()
+        code = acts.writer(acts._edit_credentials)(of)
+        return code if time.process_time() - begun < 1 else 99
+
+    done = perform(timed, home)
     assert done.code == 5, done
     assert done.complaint() is None
     assert str(home.credentials) in done.stderr
-    assert time.monotonic() - begun < 10
+    assert home.leftovers() == []
+    return done.stderr
+
+
+def test_a_chain_of_links_out_of_the_home_is_followed_and_stays(home: Home) -> None:
+    home.back_to("vault")
+    outside = home.root / "outside"
+    outside.mkdir(mode=0o700)
+    home.credentials.rename(outside / "aws")
+    (home.person / "middle").symlink_to("../outside/aws")
+    home.credentials.symlink_to("../middle")
+    try:
+        assert perform(ADOPT, home).code == 0
+        assert home.credentials.readlink() == Path("../middle")
+        assert (home.person / "middle").readlink() == Path("../outside/aws")
+        assert not (outside / "aws").is_symlink()
+        assert SECRET.encode() not in (outside / "aws").read_bytes()
+        assert [each.name for each in outside.iterdir()] == ["aws"]
+    finally:
+        shutil.rmtree(outside)
+
+
+def test_a_link_that_leads_to_nothing_yet_gets_its_file_and_folder(home: Home) -> None:
+    home.back_to("no credentials file")
+    home.credentials.symlink_to("../elsewhere/aws")
+    assert perform(acts.writer(acts._make_credentials), home).code == 0
+    made = home.person / "elsewhere" / "aws"
+    assert home.credentials.is_symlink()
+    assert made.read_bytes() == b"[made]\nregion = x\n"
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    assert stat.S_IMODE(made.parent.stat().st_mode) == 0o700
+
+
+def test_the_credentials_file_may_be_named_anywhere(home: Home) -> None:
+    """`AWS_SHARED_CREDENTIALS_FILE` in another folder: that file is changed, and none is made in `~/.aws`."""
+    home.back_to("vault")
+    other = home.person / "work" / "keys.ini"
+    other.parent.mkdir(mode=0o700)
+    home.credentials.rename(other)
+
+    def elsewhere(of: Home) -> int:
+        os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(other)
+        return ADOPT(of)
+
+    assert perform(elsewhere, home).code == 0
+    assert SECRET.encode() not in other.read_bytes()
+    assert not home.credentials.exists()
+
+
+@pytest.mark.parametrize("which", ["file", "folder"])
+def test_what_belongs_to_somebody_else_is_refused_at_once(home: Home, which: str) -> None:
+    if os.geteuid() != 0:
+        needs_root("only root can give a file to another user")
+    home.back_to("delivered")
+    before = home.credentials.read_bytes()
+    os.chown(home.credentials if which == "file" else home.aws, OTHER, OTHER)
+    assert "belongs to another user" in _refused_at_once(home)
+    assert home.credentials.read_bytes() == before
+
+
+def test_attributes_and_access_lists_of_the_file_are_kept(home: Home) -> None:
+    home.back_to("vault")
+    # Version 2; the owner reads and writes, user 65534 reads, group and others nothing, as setfacl writes it.
+    entries = ((1, 6, -1), (2, 4, OTHER), (4, 0, -1), (16, 4, -1), (32, 0, -1))
+    access = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        os.setxattr(home.config, "user.keyturn", b"kept")
+        os.setxattr(home.config, "system.posix_acl_access", access)
+    except OSError as error:
+        pytest.skip(f"no such attributes on this file system: {error.strerror}")
+    assert perform(ADOPT, home).code == 0
+    assert os.getxattr(home.config, "user.keyturn") == b"kept"
+    assert os.getxattr(home.config, "system.posix_acl_access") == access
+
+
+def test_names_that_another_user_planted_in_a_shared_folder_are_not_written_through(home: Home) -> None:
+    """In a folder that others may write to nothing is written at all; in one of ours a taken name is left alone."""
+    home.back_to("delivered")
+    victim = home.root / "victim"
+    victim.write_bytes(b"untouched")
+    planted = home.aws / f".keyturn-{os.getpid()}-0000000000000000.tmp"
+    planted.symlink_to(victim)
+    home.aws.chmod(0o1777)
+    if os.geteuid() == 0:
+        os.lchown(planted, OTHER, OTHER)
+    assert "writable by others" in _refused_at_once_with(home, planted)
+    home.aws.chmod(0o700)
+
+    def guessed(of: Home) -> int:
+        (of.aws / f".keyturn-{os.getpid()}-known.tmp").symlink_to(victim)
+        replace.secrets.token_hex = lambda _: "known"  # type: ignore[attr-defined]  # of a module, in a child
+        return acts.writer(acts._edit_credentials)(of)
+
+    done = perform(guessed, home)
+    assert done.code == 1, done
+    assert done.complaint() is None
+    assert victim.read_bytes() == b"untouched"
+    victim.unlink()
+
+
+def _refused_at_once_with(home: Home, planted: Path) -> str:
+    done = perform(acts.writer(acts._edit_credentials), home)
+    assert (done.code, done.complaint()) == (5, None), done
+    assert planted.is_symlink()
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "act", [act for act in (*acts.VERBS, *acts.WRITERS) if act.name in PRIVATE], ids=lambda act: act.name
+)
+def test_files_are_private_from_the_moment_they_are_made(home: Home, act: acts.Act) -> None:
+    """strace shows the mode of each file and folder at its making, under a umask that takes nothing away."""
+    needs("strace")
+    home.back_to(act.stage)
+
+    def bare(of: Home) -> int:
+        os.umask(0)
+        return act.run(of)
+
+    made = []
+    for call in traced.calls(bare, home):
+        if call.ours and call.name in ("open", "openat") and "O_CREAT" in call.line:
+            made.append(call)
+            assert ", 0600) " in call.line, call.line
+        elif call.ours and call.name in ("mkdir", "mkdirat"):
+            made.append(call)
+            assert ", 0700) " in call.line, call.line
+        elif call.ours and call.name in ("chmod", "fchmod", "fchmodat"):
+            assert re.search(r", 0[67]00\)", call.line), call.line
+    assert len(made) >= 2

@@ -221,7 +221,10 @@ def _released(document: Document, desk: Desk, reading: Reading, sections: Sectio
             data = adoption.without_ours(document, present, name, ours)
             document = adoption.again(data, document)
         for section in [section.name for section in document.sections]:
-            document = adoption.again(adoption.without_ours(document, section, name, ()), document)
+            data = adoption.without_ours(document, section, name, ())
+            # Reading the file anew for each of its sections would take minutes with thousands of them.
+            if data is not document.data:
+                document = adoption.again(data, document)
     return document.data
 
 
