@@ -47,12 +47,16 @@ class Outcome:
     stdout: str
     reached: bool = True
     """Whether the call that a fault was meant for was made at all."""
+    mute: bool = False
+    """Nothing could be written anywhere any more, so that nothing could be said either; the exit code still tells."""
 
     def complaint(self) -> str | None:
         """What is wrong with how it spoke: an error is one line of keyturn's, never a traceback."""
         if "Traceback" in self.stderr or '.py", line' in self.stderr or self.code == HARNESS:
             return f"it printed a traceback: {self.stderr[-3000:]}"
         if self.code is None:
+            return None
+        if self.mute and self.code and not self.stderr:
             return None
         lines = [line for line in self.stderr.splitlines() if line.startswith("keyturn: ")]
         if self.code and len(lines) != 1:

@@ -61,7 +61,15 @@ def reference(act: Act, home: Home) -> Reference:
             found.note(views)
     found.note(home_views)
     found.final = home_views
+    _never_emptied(act, found)
     return found
+
+
+def _never_emptied(act: Act, found: Reference) -> None:
+    """A writer that truncates a file and then fills it would make its own torn state a legal one."""
+    for name in ("config", "credentials", "profiles"):
+        if b"" in (found.legal[name] or [None])[1:] and found.final[name] != b"":
+            raise Corrupt(f"{act.name}: {name} is empty for a while")
 
 
 @contextmanager

@@ -135,4 +135,5 @@ def inject(run: Run, home: Home, call: Call, how: str, *, lasting: bool = False)
     options = ("-e", f"trace={call.name}", "-e", f"inject={call.name}:{how}:when={when}")
     outcome = _traced(run, home, options)
     trace = (home.root / "trace").read_text("utf-8", "replace")
-    return replace(outcome, reached=any(mark in trace for mark in _STRUCK))
+    mute = lasting and call.name == "write"
+    return replace(outcome, reached=any(mark in trace for mark in _STRUCK), mute=mute)

@@ -221,10 +221,7 @@ def _released(document: Document, desk: Desk, reading: Reading, sections: Sectio
             data = adoption.without_ours(document, present, name, ours)
             document = adoption.again(data, document)
         for section in [section.name for section in document.sections]:
-            data = adoption.without_ours(document, section, name, ())
-            # Reading the file anew for each of its sections would take minutes with thousands of them.
-            if data is not document.data:
-                document = adoption.again(data, document)
+            document = adoption.again(adoption.without_ours(document, section, name, ()), document)
     return document.data
 
 
