@@ -33,7 +33,7 @@ from tests.vault import weak_age
 Run = Callable[[Home], int]
 #: What nobody but a mistake of the harness itself ends with.
 HARNESS = 70
-GO = signal.SIGUSR1
+GO = signal.SIGCONT
 SECONDS = 30
 
 
@@ -78,10 +78,11 @@ def still_pace() -> Pace:
 
 def fork(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]] | None = None) -> int:
     """Starts a child that waits for :data:`GO` and then does the act, with `around` about it."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {GO})
     pid = os.fork()
     if pid == 0:
         _act(run, home, around or contextlib.nullcontext)
+    # Whoever attaches before it has stopped would count calls of its setting up, more or fewer each time.
+    os.waitpid(pid, os.WUNTRACED)
     return pid
 
 
@@ -113,7 +114,7 @@ def _act(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]]
         signal.alarm(SECONDS)
         # A collection would copy all of pytest's memory, and end what it finds at another moment each time.
         gc.disable()
-        signal.sigwait({GO})
+        os.kill(os.getpid(), signal.SIGSTOP)
         with around():
             code = run(home)
         sys.stdout.flush()
