@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from keyturn import adoption
+from keyturn.awsfiles.grammar import parse
 from tests.keeper.conftest import Bench
 
 
@@ -15,13 +15,13 @@ def _parses_of_a_release(bench: Bench, monkeypatch: pytest.MonkeyPatch, more: in
     others = b"".join(b"\n[profile more-%d]\nregion = eu-west-1\n" % number for number in range(more))
     config.write_bytes(config.read_bytes() + others)
     bench.adopt("ci-deploy")
-    real, calls = adoption.parse, []
+    calls = []
 
     def counted(*args: Any) -> Any:
         calls.append(args[1:])
-        return real(*args)
+        return parse(*args)
 
-    monkeypatch.setattr(adoption, "parse", counted)
+    monkeypatch.setattr("keyturn.adoption.parse", counted)
     bench.keeper.plan_release(["ci-deploy"])
     monkeypatch.undo()
     return len(calls)
