@@ -21,8 +21,11 @@ from keyturn_tui.widgets.painted import InRoles, strip_of
 _CACHE_LIMIT = 512
 
 
-class ProfileList(InRoles, ScrollView, can_focus=True, inherit_bindings=False):
-    """Rows with a cursor. What changes with time stands at the left, so that a tick repaints a few cells only."""
+class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
+    """Rows with a cursor. What changes with time stands at the left, so that a tick repaints a few cells only.
+
+    `ScrollView` comes first: Textual takes a widget's default styles, scrolling among them, from its first base alone.
+    """
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
