@@ -22,7 +22,7 @@ from keyturn.secret import Secret
 
 _OURS = (f"{os.sep}keyturn{os.sep}", f"{os.sep}keyturn_tui{os.sep}")
 #: In the app a secret may lie in any widget once one of these has come up.
-_SECRET_SCREENS = ("unlock.py", "new_vault.py", "mfa.py")
+_SECRET_SCREENS = tuple(f"screens{os.sep}{name}.py" for name in ("unlock", "new_vault", "mfa"))
 _DEPTH = 2
 _CALLERS = 8
 #: The first times that a function is called by another; what comes after is more of the same.
@@ -170,7 +170,10 @@ class ScreenRecording(Recording):
         self._begun = False
 
     def counts(self, frame: FrameType) -> bool:
-        self._begun = self._begun or frame.f_code.co_filename.endswith(_SECRET_SCREENS)
+        code = frame.f_code
+        self._begun = self._begun or (
+            code.co_filename.endswith(_SECRET_SCREENS) and code.co_name == "__init__"
+        )
         return self._begun
 
 

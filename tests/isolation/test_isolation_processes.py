@@ -51,9 +51,18 @@ def asking(owner: Owner, *words: str) -> Iterator[int]:
 def app_unlocking(owner: Owner) -> Iterator[int]:
     """The app, with half a passphrase typed into its dialog."""
     user = owner.user
-    with on_terminal(user.starts(user.installation.keyturn), b"work") as running:
-        running.says(b"Quit")
-        yield running.pid
+    owner.locks()
+    try:
+        with on_terminal(user.starts(user.installation.keyturn, "--filter", "work"), b"IAM key") as running:
+            running.types(b"m")
+            running.says(b"nothing written")
+            running.types(b"\r")
+            running.says(b"Unlock the vault")
+            running.types(PASSPHRASE[:10].encode())
+            running.says("••••••••••".encode())
+            yield running.pid
+    finally:
+        owner.unlocks()
 
 
 def test_what_is_tried_works_on_a_process_that_is_not_closed(owner: Owner) -> None:
