@@ -11,7 +11,7 @@ import json
 import socket
 import sys
 
-ASK = b'{"op":"status"}\n'
+ASK = b'{"v":1,"op":"status"}\n'
 
 
 def connected(path: str) -> socket.socket:
@@ -26,7 +26,7 @@ def answered(one: socket.socket) -> bool:
     with contextlib.suppress(OSError):
         while not got.endswith(b"\n") and (part := one.recv(65536)):
             got += part
-    return got.startswith(b'{"ok":true')
+    return json.loads(got or b"{}").get("ok") is True
 
 
 def one_after_another(path: str, count: int) -> int:

@@ -51,9 +51,12 @@ def asking(owner: Owner, *words: str) -> Iterator[int]:
 def app_unlocking(owner: Owner) -> Iterator[int]:
     """The app, with half a passphrase typed into its dialog."""
     user = owner.user
+    # A program in the temporary folder does not offer to adopt.
+    elsewhere = {"TMPDIR": str(user.home)}
     owner.locks()
     try:
-        with on_terminal(user.starts(user.installation.keyturn, "--filter", "work"), b"IAM key") as running:
+        app = user.starts(user.installation.keyturn, "--filter", "work", extra=elsewhere)
+        with on_terminal(app, b"Adopt") as running:
             running.types(b"m")
             running.says(b"nothing written")
             running.types(b"\r")
