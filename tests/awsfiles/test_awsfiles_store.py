@@ -321,6 +321,50 @@ def test_remove_takes_only_what_is_as_we_left_it(files: SharedFiles, folder: Pat
     assert kept == [NEW]
 
 
+THEIRS = b"[theirs]\nregion = eu-west-1\n"
+
+
+def saved(path: Path, data: bytes = THEIRS) -> None:
+    """As an editor saves: a new file takes the name."""
+    new = path.with_name("new")
+    new.write_bytes(data)
+    new.replace(path)
+
+
+def test_remove_leaves_what_an_editor_saved_while_the_old_version_was_kept(
+    tmp_path: Path, folder: Path, hours: Any
+) -> None:
+    path = folder / "config"
+    path.write_bytes(NEW)
+    files = SharedFiles(tmp_path / "locks", keep=lambda *_: saved(path), pace=hours.pace())
+    with pytest.raises(FileChanged):
+        files.remove(path, expect=NEW)
+    assert path.read_bytes() == THEIRS
+    assert [one.name for one in folder.iterdir()] == ["config"]
+
+
+def test_remove_keeps_what_was_saved_even_where_the_name_is_taken_again(
+    files: SharedFiles, folder: Path, kept: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One save right before the name is taken away, another right after."""
+    path, later = folder / "config", b"[later]\n"
+    path.write_bytes(NEW)
+    real = Path.rename
+
+    def between(self: Path, target: Path) -> Path:
+        saved(path)
+        moved = real(self, target)
+        saved(path, later)
+        return moved
+
+    monkeypatch.setattr(Path, "rename", between)
+    with pytest.raises(FileChanged):
+        files.remove(path, expect=NEW)
+    assert path.read_bytes() == later
+    assert kept == [NEW, THEIRS]
+    assert [one.name for one in folder.iterdir()] == ["config"]
+
+
 def test_reading_for_display(files: SharedFiles, folder: Path) -> None:
     assert files.read(folder / "none") is None
     os.mkfifo(folder / "pipe")

@@ -17,6 +17,8 @@ from keyturn.errors import UnsafeFile
 
 #: Attributes that a file system, or the rights of an ordinary user, may not allow to copy.
 _NO_ATTRIBUTE = (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA)
+#: A file system without hard links.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 
 class Replacement:
@@ -28,8 +30,7 @@ class Replacement:
     def __init__(self, target: Target, data: bytes, kind: FileKind) -> None:
         """:raises OSError: it could not be written; nothing is left of it."""
         self._target = target
-        self._folder = target.real.parent
-        self.path = self._folder / f".keyturn-{os.getpid()}-{secrets.token_hex(8)}.tmp"
+        self.path = private_name(target.real.parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self.path, flags, 0o600)
         try:
@@ -78,17 +79,9 @@ class Replacement:
         return False
 
     def _appear(self) -> bool:
-        """A new name, only if it is still free. A file system without hard links leaves a gap of microseconds."""
-        try:
-            os.link(self.path, self._target.real, follow_symlinks=False)
-        except FileExistsError:
+        """A new name, only if it is still free."""
+        if not appear(self.path, self._target.real):
             return False
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
-                raise
-            if os.path.lexists(self._target.real):
-                return False
-            self.path.replace(self._target.real)
         self.drop()
         return True
 
@@ -98,19 +91,28 @@ class Replacement:
             self.path.unlink()
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes a change of names in a folder last over a power loss.
+def private_name(folder: Path) -> Path:
+    """A free name in the folder of a shared file for a version that is not in its place."""
+    return folder / f".keyturn-{os.getpid()}-{secrets.token_hex(8)}.tmp"
 
-    :raises OSError: the disk did not confirm it.
+
+def appear(path: Path, name: Path) -> bool:
+    """Gives a file a second name, only if that is free. A file system without hard links gives it instead of the first
+    one, and leaves a gap of microseconds.
+
+    :raises OSError: the file system said no.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        os.link(path, name, follow_symlinks=False)
+    except FileExistsError:
+        return False
     except OSError as error:
-        if error.errno != errno.EINVAL:
+        if error.errno not in _NO_LINKS:
             raise
-    finally:
-        os.close(descriptor)
+        if os.path.lexists(name):
+            return False
+        path.replace(name)
+    return True
 
 
 def _write(descriptor: int, data: bytes) -> None:

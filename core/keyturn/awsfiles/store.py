@@ -14,11 +14,13 @@ from keyturn.awsfiles import merge, version
 from keyturn.awsfiles.grammar import Document, FileKind, parse
 from keyturn.awsfiles.lock import Held, Mark, hold, mark_of
 from keyturn.awsfiles.pace import SETTLE, STIRRED, TRIES, TRY_LIMIT, WATCH, Pace
-from keyturn.awsfiles.replace import Replacement, sync_folder
+from keyturn.awsfiles.removal import take_away
+from keyturn.awsfiles.replace import Replacement
 from keyturn.awsfiles.shared import read_regular
 from keyturn.awsfiles.target import Target, find
 from keyturn.awsfiles.version import Version
 from keyturn.errors import FileBusy, FileChanged, KeyturnError, Protected, UnparsableFile, UnsafeFile
+from keyturn.ownfile import sync_dir
 
 Change = Callable[[Document], bytes]
 """An edit: called on the file as it is at that moment, again if somebody else changed it meanwhile."""
@@ -112,8 +114,9 @@ class SharedFiles:
             raise _changed(target.path)
         if found.data:
             self.keep(target.path, found.data)
-        target.real.unlink()
-        sync_folder(target.real.parent)
+        if not take_away(target, found, self.keep):
+            raise _changed(target.path)
+        sync_dir(target.real.parent)
         self.pace.sleep(SETTLE)
         late = found.written_late(target.path, FileKind.CREDENTIALS, self.pace)
         if late is not None:
@@ -238,7 +241,7 @@ class _Writing:
             replacement.drop()
         with _written(self.path):
             count = held.wrote(replacement.status, unbroken=found.ours)
-            sync_folder(target.real.parent)
+            sync_dir(target.real.parent)
         self.late = None
         return _Written(found, base, after, mark_of(replacement.status), count, failure)
 
