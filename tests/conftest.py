@@ -17,6 +17,17 @@ settings.register_profile("wild", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--canaries", action="store_true", help="look for secrets in all that each test leaves")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--canaries"):
+        from tests.canaries.suitewide import Canaries
+
+        config.pluginmanager.register(Canaries())
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The figures that campaigns hand over by `record_property`, under one heading, whichever worker saw them."""
     figures = [
