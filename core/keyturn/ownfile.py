@@ -79,23 +79,62 @@ def held(path: Path, *, what: str, seconds: float) -> Iterator[None]:
 
 def replace(path: Path, content: bytes) -> None:
     """Puts `content` in the place of `path` (0600) so that a reader, a crash or a power loss sees old or new, whole."""
+    with _staged(path, content) as temporary:
+        temporary.replace(path)
+    sync_dir(path.parent)
+
+
+def make(path: Path, content: bytes) -> None:
+    """Writes a file (0600) that was not there before, whole or not at all.
+
+    :raises FileExistsError: there is something of that name, if only a link that leads nowhere.
+    """
+    with _staged(path, content) as temporary:
+        try:
+            os.link(temporary, path, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
+                raise
+            _make_without_links(path, content)
+        temporary.unlink()
+    sync_dir(path.parent)
+
+
+def _make_without_links(path: Path, content: bytes) -> None:
+    """On a file system without hard links, such as a memory stick's, a crash may leave the file half written."""
+    try:
+        _write_new(path, content)
+    except FileExistsError:
+        raise
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def _staged(path: Path, content: bytes) -> Iterator[Path]:
+    """A new file beside `path`, on disk; removed if it does not get its place."""
     private_dir(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        temporary.replace(path)
+        _write_new(temporary, content)
+        yield temporary
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    sync_dir(path.parent)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def append(path: Path, line: bytes, *, make_room: Callable[[int], None]) -> None:

@@ -22,7 +22,7 @@ from keyturn.cli.person import (
 from keyturn.errors import NeedsConfirmation, NeedsPerson, NeedsUnlock, NeedsVault, UsageError, VaultExists
 from keyturn.keeper import Keeper
 from keyturn.model import VaultState
-from keyturn.ownfile import in_words, replace
+from keyturn.ownfile import in_words, make
 from keyturn.secret import Secret
 from keyturn.vault.unseal import EXPORT_LIMIT
 
@@ -241,15 +241,19 @@ def _say_all(lines: Iterable[str]) -> None:
 @opens_vault
 def export(opening: Opening, *, file: Path, new_passphrase_fd: int | None, yes: bool) -> None:
     """Write the vault and the managed profiles to FILE, sealed by a passphrase of its own (any age program opens it)."""
-    if file.exists():
-        raise NeedsConfirmation("vault export", f"{file} exists", "Name another file")
+    taken = NeedsConfirmation("vault export", f"{file} exists", "Name another file")
+    if os.path.lexists(file):
+        raise taken
     front = _open_here(opening)
     confirm("Export all long-term keys", yes=yes)
     if new_passphrase_fd is None and on_terminal():
         click.echo("The export gets a passphrase of its own.", err=True)
     sealed = front.export_vault(_new_passphrase(new_passphrase_fd))
     with in_words(f"writing {file}"):
-        replace(file.absolute(), sealed)
+        try:
+            make(file.absolute(), sealed)
+        except FileExistsError:
+            raise taken from None
     front.desk.record("vault", "export", f"to {file}")
     say(f"Exported to {file}.")
 
