@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from keyturn import ownfile
+from keyturn.redaction import redacted
 from keyturn.text import from_iso, iso, safe
 
 KEPT = timedelta(days=30)
@@ -37,7 +38,7 @@ class Activity:
     def add(self, act: Act) -> None:
         """Appends one act. Never fails the act it records: an unwritable log is not a reason to lose a session."""
         table = {
-            "at": iso(act.at), "profile": act.profile, "event": act.event, "result": safe(act.result), "ok": act.ok
+            "at": iso(act.at), "profile": act.profile, "event": act.event, "result": safe(redacted(act.result)), "ok": act.ok
         }  # fmt: skip
         line = (json.dumps(table, ensure_ascii=True) + "\n").encode("ascii")
         with contextlib.suppress(OSError):

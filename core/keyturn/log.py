@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import threading
 import traceback
@@ -11,31 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from keyturn import ownfile
+from keyturn import ownfile, redaction
 from keyturn.text import iso, safe
 
 _LIMIT = 1 << 20
 _LOGGER = logging.getLogger("keyturn")
 
-#: What follows one of these words, and any run of characters as long as a secret access key. A path or an id too much
-#: is no loss here.
-_SECRETS = (
-    (
-        re.compile(
-            r"(?i)((?:secret|token|password|passphrase|authorization|signature|assertion|code)\w*\W{1,4})\S+"
-        ),
-        r"\1***",
-    ),
-    (re.compile(r"(?i)age-secret-key-\w*"), "***"),
-    (re.compile(r"[A-Za-z0-9/+=_]{32,}"), "***"),
-)
-
 
 def redacted(text: str) -> str:
     """`text` on one line, without what looks like a secret and without what a terminal would obey."""
-    for pattern, instead in _SECRETS:
-        text = pattern.sub(instead, text)
-    return safe(text)
+    return safe(redaction.redacted(text))
 
 
 def where(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,16 +31,8 @@ _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mc"})
 _MARKS = frozenset({"Mn", "Me"})
 #: No script in use stacks more marks on one letter; more of them paint over the lines above and below.
 _MOST_MARKS = 4
-#: As long as a secret access key, or longer.
-_RUN = re.compile(r"[A-Za-z0-9/+=_]{32,}|(?i:age-secret-key-\w*)")
 #: Vowels and finals of Hangul, which join the syllable before them.
 _JOINING_HANGUL = frozenset(map(chr, (*range(0x1161, 0x1200), *range(0xD7B0, 0xD7FC))))
-
-
-def without_runs(text: str) -> str:
-    """Words of another program's on one line, with `***` for each run of characters that is long enough to be a secret
-    access key or a session token, and for an age identity."""
-    return " ".join(_RUN.sub("***", text).split())
 
 
 def safe(text: str, limit: int = 2000) -> str:

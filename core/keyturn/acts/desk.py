@@ -17,6 +17,7 @@ from keyturn.errors import AwsError, KeyturnError, NeedsPerson, NotFound, WrongM
 from keyturn.index import Index, IndexFile, Known
 from keyturn.model import Credentials, Failure, VaultState
 from keyturn.places import Places
+from keyturn.redaction import redacted
 from keyturn.secret import Secret
 from keyturn.vault.vault import Vault
 
@@ -109,7 +110,7 @@ class Desk:
 
     def record_failure(self, profile: str, event: str, error: KeyturnError) -> None:
         """Keeps a failure with the profile, and writes it into the activity log unless it is there already."""
-        failure = Failure(self.clock(), error.line())
+        failure = Failure(self.clock(), redacted(error.line()))
         before = self.known(profile).failure
         self.note(lambda index: index.update(profile, failure=failure))
         if before is None or before.line != failure.line:

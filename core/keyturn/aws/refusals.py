@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from keyturn.errors import AwsError, AwsRefused, ClockSkew, WrongMfaCode
+from keyturn.redaction import redacted
 from keyturn.text import span
 
 #: STS and IAM take a signature for 15 minutes, other services for 5; less than this is no cause of a refusal.
@@ -59,7 +60,7 @@ def refusal(what: str, response: Mapping[str, Any], now: datetime) -> AwsError:
     :param now: this machine's own time, by which requests are signed; aware UTC.
     """
     body, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code, message = str(body.get("Code", "")), str(body.get("Message", ""))
+    code, message = redacted(str(body.get("Code", ""))), redacted(str(body.get("Message", "")))
     request_id = str(metadata.get("RequestId", ""))
     skew = skew_of(message, metadata.get("HTTPHeaders", {}), now)
     if code == "AccessDenied" and any(part in message.lower() for part in _MFA_REFUSALS):

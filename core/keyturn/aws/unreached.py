@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from keyturn.text import without_runs
+from keyturn.redaction import redacted
 
 #: An exception's own words are shown where nothing better is known, this long at most.
 _LONGEST = 200
@@ -52,8 +52,8 @@ def unreached(error: Exception) -> str:  # noqa: PLR0911  # one return for each 
 
 def own_words(error: Exception) -> str:
     """What an exception that is not ours says, on one line. Some repeat what they were given: Python's HTTP client a
-    header that it cannot send, session token and all."""
-    return " ".join(str(error).split()) if isinstance(error, OSError) else without_runs(str(error))
+    header that it cannot send, session token and all; botocore what a `credential_process` complained with."""
+    return " ".join(redacted(str(error)).split())
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -14,12 +14,14 @@ from typing import IO
 
 from keyturn.errors import KeyturnError
 from keyturn.preferences import Command
+from keyturn.redaction import redacted
 
 #: A YubiKey may want to be touched.
 SECONDS = 10.0
 _MOST = 4096
 _CODE = re.compile(rb"([0-9]{6})\s*")
-_DIGITS = re.compile(r"\d{6,}")
+#: Six digits or more, in groups too.
+_DIGITS = re.compile(r"\d(?:[^\w\n]?\d){5,}")
 
 
 class CommandFailed(KeyturnError):
@@ -109,7 +111,7 @@ def _heard(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, byt
 
 
 def _last(told: bytes | None) -> str:
-    """The last line that a program complained with; what might be a code is masked."""
+    """The last line that a program complained with; what might be a code or a secret is masked."""
     lines = (told or b"").decode("utf-8", "replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return f": {_DIGITS.sub('******', last)[:120]}" if last else ""
+    return f": {redacted(_DIGITS.sub('******', last))[:120]}" if last else ""
