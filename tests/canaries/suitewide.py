@@ -12,8 +12,8 @@ import pytest
 from tests.canaries.minted import minted
 from tests.canaries.searching import Search, files_below
 
-#: Where the AWS tools keep secrets in clear, and the sandbox its own MFA devices.
-SINKS = (".aws", "mfa.json")
+#: Where the AWS tools keep secrets in clear, a config file that a link leads to, and the sandbox's own MFA devices.
+SINKS = (".aws", "dotfiles-config", "mfa.json")
 
 
 class Canaries:
