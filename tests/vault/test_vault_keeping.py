@@ -9,90 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from keyturn import definitions as defs
 from keyturn.cli import person
 from keyturn.cli import vault as verbs
 from keyturn.errors import (
     KeyringAbsent,
-    KeyturnError,
-    UnparsableFile,
     UsageError,
     VaultCorrupt,
     VaultError,
-    VaultExists,
     VaultNewer,
 )
 from keyturn.keeper import Keeper
 from keyturn.model import VaultState
 from keyturn.secret import Secret
-from keyturn.vault import age, documents, founding, label, slotting, unseal
-from keyturn.vault.documents import Document
+from keyturn.vault import age, label, slotting, unseal
 from tests.vault import weak_age
 from tests.vault.conftest import PASSPHRASE
-
-PROFILES = b"""version = 1
-
-[profiles.ci]
-kind = "iam-key"
-key = "ci"
-delivery = "credential-process"
-
-[profiles.prod]
-kind = "role"
-role_arn = "arn:aws:iam::123456789012:role/prod"
-source_profile = "ci"
-delivery = "credential-process"
-"""
-KEY = {"key_id": "AKIAIOSFODNN7EXAMPLE", "secret": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
-JOURNEY = Secret("for the journey")
-
-
-class Home:
-    """A person's own folders, and a keeper of them in this process. No agent, and no work for a passphrase."""
-
-    def __init__(self, folder: Path) -> None:
-        self.environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "keyturn"), "PATH": ""}
-        self.recovery_key = Secret("")
-
-    def keeper(self) -> Keeper:
-        """As another process would have it."""
-        return Keeper.from_environ(self.environ, use_agent=False)
-
-    def opened(self) -> Keeper:
-        keeper = self.keeper()
-        keeper.unlock_here(recovery_key=self.recovery_key)
-        return keeper
-
-    @property
-    def vault(self) -> Path:
-        return self.keeper().places.vault_dir
-
-    @property
-    def profiles(self) -> Path:
-        return self.keeper().places.profiles_file
-
-    def settle(self) -> Home:
-        """Makes the vault, with a key, and defines two profiles."""
-        keeper = self.keeper()
-        self.recovery_key = keeper.new_vault("passphrase", Secret(PASSPHRASE))
-        keeper.desk.vault.change_keys(lambda entries: entries.update({"key/ci": dict(KEY)}))
-        self.profiles.parent.mkdir(parents=True)
-        self.profiles.write_bytes(PROFILES)
-        self.opened()
-        return self
+from tests.vault.person import Home, contents
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setattr(unseal, "seal", weak_age.seal)
     return Home(tmp_path / "home").settle()
-
-
-@pytest.fixture
-def second(home: Home, tmp_path: Path) -> Home:
-    other = Home(tmp_path / "second")
-    other.recovery_key = home.recovery_key
-    return other
 
 
 def _replace_recipient(home: Home) -> str:
@@ -196,7 +134,7 @@ def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(
     with monkeypatch.context() as patch:
         patch.setattr(label, "FORMAT", 2)
         (home.vault / label.FILE).write_bytes(current.encode())
-    before = _contents(home.vault)
+    before = contents(home.vault)
     assert isinstance(home.keeper().vault_fault(), VaultNewer)
     acts: tuple[Callable[[Keeper], object], ...] = (
         lambda keeper: keeper.restore_vault(recovery_key=home.recovery_key),
@@ -207,122 +145,7 @@ def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(
     for act in acts:
         with pytest.raises(VaultNewer, match="Upgrade"):
             act(home.keeper())
-    assert _contents(home.vault) == before
-
-
-def _contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "lock"}
-
-
-# A second home.
-
-
-def test_a_second_home_has_the_keys_and_the_definitions(home: Home, second: Home) -> None:
-    exported = home.opened().export_vault(JOURNEY)
-    told = second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    assert told == ("Managed here too: ci, prod.",)
-    assert defs.load(second.profiles) == defs.load(home.profiles)
-    second.keeper().unlock_here(Secret("second"))
-    assert second.opened().desk.vault.key("key/ci") == KEY
-    rows = {row.name: row for row in second.keeper().snapshot().profiles}
-    assert rows["ci"].managed
-    assert rows["prod"].managed
-
-
-def test_a_definition_that_is_here_already_stays_and_is_named(home: Home, second: Home) -> None:
-    second.profiles.parent.mkdir(parents=True)
-    second.profiles.write_bytes(
-        PROFILES.replace(b"role/prod", b"role/mine").replace(b"profiles.ci", b"profiles.cd")
-    )
-    exported = home.opened().export_vault(JOURNEY)
-    told = second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    assert told == ("Managed here too: ci.", "Defined here already, in another way, and left so: prod.")
-    table = defs.load(second.profiles)
-    assert sorted(table) == ["cd", "ci", "prod"]
-    assert table["prod"].role_arn == "arn:aws:iam::123456789012:role/mine"
-
-
-def test_nothing_is_imported_beside_definitions_that_cannot_be_read(home: Home, second: Home) -> None:
-    second.profiles.parent.mkdir(parents=True)
-    second.profiles.write_bytes(b"[[[")
-    exported = home.opened().export_vault(JOURNEY)
-    with pytest.raises(UnparsableFile):
-        second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    assert second.keeper().desk.vault.state() is VaultState.ABSENT
-    assert second.profiles.read_bytes() == b"[[["
-
-
-def test_an_export_from_before_definitions_were_in_it_is_taken(home: Home, second: Home) -> None:
-    identity = age.identity_from(home.recovery_key)
-    exported = founding.write_export(identity, Document(documents.KEYS, 7, {"key/ci": KEY}), None, JOURNEY)
-    assert second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second")) == ()
-    assert not second.profiles.exists()
-    assert second.opened().desk.vault.generation() == 7
-
-
-def test_an_import_over_a_vault_changes_nothing(home: Home) -> None:
-    exported = home.opened().export_vault(JOURNEY)
-    before, index = _contents(home.vault), home.keeper().desk.index.load()
-    with pytest.raises(VaultExists):
-        home.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("x"))
-    assert _contents(home.vault) == before
-    assert home.keeper().desk.index.load() == index
-
-
-_IDENTITY = "AGE-SECRET-KEY-1"
-HOSTILE_EXPORTS = {
-    "empty": b"",
-    "no object": b"[]",
-    "keys in its place": b'{"version":1,"kind":"keys","generation":1,"entries":{}}',
-    "no identity": b'{"version":1,"kind":"export","generation":1,"entries":{},"identity":"AGE-SECRET-KEY-1"}',
-    "identity of a wrong type": b'{"version":1,"kind":"export","generation":1,"entries":{},"identity":{}}',
-    "definitions of a wrong type": b'{"version":1,"kind":"export","generation":1,"entries":{},"identity":"ID","definitions":[]}',
-    "entries of a wrong type": b'{"version":1,"kind":"export","generation":1,"entries":{"key/ci":"x"},"identity":"ID"}',
-    "a generation without end": b'{"version":1,"kind":"export","generation":' + b"9" * 4000 + b',"entries":{},"identity":"ID"}',
-    "a number that Python refuses": b'{"version":1,"kind":"export","generation":' + b"9" * 9000 + b"}",
-    "a version of a wrong type": b'{"version":"1","kind":"export","generation":1,"entries":{},"identity":"ID"}',
-    "deep": b"[" * 50_000,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", HOSTILE_EXPORTS)
-def test_a_hostile_export_is_one_error_and_leaves_nothing(home: Home, second: Home, case: str) -> None:
-    plain = HOSTILE_EXPORTS[case].replace(b'"ID"', f'"{home.recovery_key.reveal()}"'.encode())
-    exported = weak_age.seal(plain, JOURNEY, "")
-    with pytest.raises(VaultCorrupt) as caught:
-        second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    assert "vault export" in caught.value.hint
-    assert second.keeper().desk.vault.state() is VaultState.ABSENT
-    assert not second.vault.exists()
-
-
-def test_definitions_in_an_export_that_are_none_are_said_and_the_keys_are_there(
-    home: Home, second: Home
-) -> None:
-    identity = age.identity_from(home.recovery_key)
-    for carried in ("[[[", "version = 99\n", "\ud800", 'version = 1\n[profiles.x]\nkind = "sso-role"\n'):
-        shutil.rmtree(second.keeper().places.home, ignore_errors=True)
-        exported = founding.write_export(
-            identity, Document(documents.KEYS, 1, {"key/ci": KEY}), carried, JOURNEY
-        )
-        told = second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-        assert "the definitions are not" in told[0]
-        assert not second.profiles.exists()
-        assert second.opened().desk.vault.key("key/ci") == KEY
-
-
-def test_a_later_export_is_refused_without_making_anything(second: Home) -> None:
-    exported = weak_age.seal(b'{"version":2,"kind":"export","new":"ways"}', JOURNEY, "")
-    with pytest.raises(VaultNewer, match="Upgrade"):
-        second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    assert not second.vault.exists()
-
-
-def test_an_export_waits_for_definitions_that_can_be_read(home: Home) -> None:
-    keeper = home.opened()
-    home.profiles.write_bytes(b"\xff")
-    with pytest.raises(KeyturnError):
-        keeper.export_vault(JOURNEY)
+    assert contents(home.vault) == before
 
 
 # What a hostile file may cost.

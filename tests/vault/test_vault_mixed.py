@@ -14,6 +14,7 @@ import pytest
 from keyturn.errors import VaultCorrupt, WrongPassphrase
 from keyturn.secret import Secret
 from keyturn.vault import age, founding, generations, unseal
+from keyturn.vault.founding import read_export
 from keyturn.vault.vault import Vault
 from tests.vault import weak_age
 from tests.vault.conftest import PASSPHRASE, MemoryKeyring, Sample, fill
@@ -211,9 +212,9 @@ def _all_exports_refused(sample: Sample, folder: Path, every: int) -> int:
     variants = _variants(exported)[::every]
     for variant in variants:
         with pytest.raises((VaultCorrupt, WrongPassphrase)):
-            copy.import_export(variant, JOURNEY, "passphrase", Secret("x"))
+            copy.import_export(read_export(variant, JOURNEY), "passphrase", Secret("x"))
         assert not copy.folder.parent.exists()
-    copy.import_export(exported, JOURNEY, "passphrase", Secret("x"))
+    copy.import_export(read_export(exported, JOURNEY), "passphrase", Secret("x"))
     return len(variants)
 
 

@@ -14,6 +14,7 @@ import pytest
 from keyturn.errors import UsageError, VaultCorrupt, VaultError, WrongPassphrase
 from keyturn.secret import Secret
 from keyturn.vault import child, unseal
+from keyturn.vault.founding import read_export
 from keyturn.vault.vault import Vault
 from tests.vault.age_program import typing
 from tests.vault.conftest import PASSPHRASE, SECRET, Sample
@@ -196,11 +197,11 @@ def test_an_export_becomes_the_same_vault_elsewhere(guarded: Sample, tmp_path: P
     assert SECRET.encode() not in exported
     copy = Vault(tmp_path / "second" / "vault")
     with pytest.raises(WrongPassphrase):
-        copy.import_export(exported, Secret("wrong"), "passphrase", Secret("x"))
+        copy.import_export(read_export(exported, Secret("wrong")), "passphrase", Secret("x"))
     with pytest.raises(VaultCorrupt):
-        copy.import_export(exported[:-1], Secret("for the journey"), "passphrase", Secret("x"))
+        copy.import_export(read_export(exported[:-1], Secret("for the journey")), "passphrase", Secret("x"))
     assert not copy.folder.exists()
-    copy.import_export(exported, Secret("for the journey"), "passphrase", Secret("home"))
+    copy.import_export(read_export(exported, Secret("for the journey")), "passphrase", Secret("home"))
     assert copy.key("deploy") == {"secret": SECRET}
     assert copy.generation() == 2
     assert copy.recovery_key() == guarded.recovery_key

@@ -25,6 +25,7 @@ from keyturn.errors import (
 )
 from keyturn.secret import Secret
 from keyturn.vault import backends
+from keyturn.vault.founding import read_export
 from keyturn.vault.slots import KeyringPort, SystemKeyring
 from keyturn.vault.vault import Vault
 from tests.vault.conftest import PASSPHRASE, MemoryKeyring, Sample
@@ -149,7 +150,7 @@ def test_two_folders_with_the_same_identity_keep_separate_entries(
     exported = first.export(Secret("for the journey"))
     first.add_keyring()
     second = Vault(tmp_path / "second" / "vault", keyring)
-    second.import_export(exported, Secret("for the journey"), "keyring")
+    second.import_export(read_export(exported, Secret("for the journey")), "keyring")
     assert len(keyring.entries) == 2
     first.remove_slot("keyring")
     again = Vault(second.folder, keyring)

@@ -15,6 +15,7 @@ import pytest
 
 from keyturn.secret import Secret
 from keyturn.vault import label, unseal
+from keyturn.vault.founding import read_export
 from keyturn.vault.vault import Vault
 from tests.needs import needs
 from tests.vault.age_program import typing
@@ -85,10 +86,11 @@ def test_the_age_program_opens_its_passphrase_files(kept: Path) -> None:
 @pytest.mark.campaign
 def test_its_export_is_taken(kept: Path) -> None:
     vault = Vault(kept / "second" / "vault", MemoryKeyring())
-    definitions = vault.import_export((kept / "export.age").read_bytes(), PASSPHRASE, "keyring")
+    export = read_export((kept / "export.age").read_bytes(), PASSPHRASE)
+    vault.import_export(export, "keyring")
     assert vault.key("key/ci") == KEY
-    assert definitions is not None
-    assert "[profiles.ci]" in definitions
+    assert export.definitions is not None
+    assert "[profiles.ci]" in export.definitions
 
 
 @pytest.mark.campaign

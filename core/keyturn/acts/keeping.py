@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from dataclasses import replace
-from typing import Any
 
 from keyturn import definitions as defs
 from keyturn import ownfile
@@ -12,9 +12,10 @@ from keyturn.acts.desk import Desk, key_entry
 from keyturn.acts.sections import path_of
 from keyturn.awsfiles.document import FileKind
 from keyturn.definitions import Definition
-from keyturn.errors import KeyturnError, VaultCorrupt
+from keyturn.errors import KeyturnError, VaultCorrupt, VaultError, VaultExists
 from keyturn.model import VaultState
 from keyturn.secret import Secret
+from keyturn.vault.founding import Export, read_export
 from keyturn.vault.mending import Restored
 
 
@@ -127,31 +128,52 @@ def export(desk: Desk, passphrase: Secret) -> bytes:
 def import_(
     desk: Desk, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None
 ) -> tuple[str, ...]:
-    """Makes the vault from an export, takes over the definitions that are not here yet, and closes it.
+    """Makes the vault from an export, takes over the definitions that are not here yet, and closes it. Where the vault
+    is here already, as after an import that was interrupted, only the definitions are taken over.
 
     :returns: what was taken over and what was not, in lines for a person.
-    :raises KeyturnError: as of :meth:`keyturn.vault.vault.Vault.import_export`; nothing is there then.
+    :raises VaultExists: there is another vault, or one that cannot be read.
+    :raises KeyturnError: the export, the slot or the definitions are off, or another act holds the lock: nothing is made
+        then. If the disk refuses later, the vault is there, and the import can be done again.
     """
-    defs.load(desk.places.profiles_file)
-    _forget_another(desk)
-    carried = desk.vault.import_export(exported, export_passphrase, slot, passphrase)
-    _settle(desk)
-    _remember(desk)
-    desk.vault.forget()
-    desk.note(lambda index: replace(index, recovery_key_seen=True))
-    return _take_over(desk, carried)
+    export = read_export(exported, export_passphrase)
+    with desk.exclusive():
+        defs.load(desk.places.profiles_file)
+        try:
+            if desk.vault.state() is VaultState.ABSENT:
+                _forget_another(desk)
+                desk.vault.import_export(_settled(desk, export), slot, passphrase)
+            else:
+                _open_same(desk, export)
+            _remember(desk)
+            desk.note(lambda index: replace(index, recovery_key_seen=True))
+            return _take_over(desk, export.definitions)
+        finally:
+            desk.vault.forget()
 
 
-def _settle(desk: Desk) -> None:
+def _open_same(desk: Desk, export: Export) -> None:
+    """Opens the vault that is here, which the export must be of."""
+    try:
+        same = desk.vault.recipient() == export.identity.recipient
+    except VaultError:
+        same = False
+    if not same:
+        why = "there is a vault already, and the export is not of it"
+        raise VaultExists("vault import", why, "Nothing was changed. See: keyturn vault status")
+    desk.vault.unlock(recovery_key=export.identity.reveal())
+
+
+def _settled(desk: Desk, export: Export) -> Export:
     """Has what adopt took on the first home go back, on release, to the shared files of this one, and nowhere else."""
-
-    def edit(entries: dict[str, Any]) -> None:
+    entries = copy.deepcopy(export.keys.entries)
+    # An export that is none of ours may hold anything; release looks again.
+    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
         for entry in entries.values():
             for table in entry.get("sections", ()) if isinstance(entry, dict) else ():
                 table |= {"path": str(path_of(desk.places, FileKind(table["kind"]))), "file_made": False}
-
-    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
-        desk.vault.change_keys(edit)  # an export that is none of ours may hold anything; release looks again
+        return replace(export, keys=replace(export.keys, entries=entries))
+    return export
 
 
 def _take_over(desk: Desk, carried: str | None) -> tuple[str, ...]:
@@ -174,11 +196,13 @@ def _take_over(desk: Desk, carried: str | None) -> tuple[str, ...]:
                 kept.append(name)
 
     if table:
-        with desk.exclusive():
-            defs.change(desk.places.profiles_file, edit)
+        defs.change(desk.places.profiles_file, edit)
     told = [f"Managed here too: {', '.join(added)}."] if added else []
     if kept:
         told.append(f"Defined here already, in another way, and left so: {', '.join(kept)}.")
+    missing = [name for name in _without_key(desk) if name in added]
+    if missing:
+        told.append(f"The vault here does not hold the key of {', '.join(missing)}.")
     return tuple(told)
 
 

@@ -268,12 +268,9 @@ def export(opening: Opening, *, file: Path, new_passphrase_fd: int | None, yes: 
     "--new-passphrase-fd", type=int, metavar="N", help="Read the vault's new passphrase from descriptor N."
 )
 def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_fd: int | None) -> None:
-    """Make this machine's vault from an export, and define the managed profiles that are not here yet. There must be none yet."""
+    """Make this machine's vault from an export, and define the managed profiles that are not here yet. A vault that is here already must be the same; its keys stay as they are."""
     front = keeper()
-    if front.desk.vault.state() is not VaultState.ABSENT:
-        raise VaultExists(
-            "vault import", "there is a vault already", "Nothing was changed. See: keyturn vault status"
-        )
+    absent = front.desk.vault.state() is VaultState.ABSENT
     exported = _read_export(file)
     if passphrase_fd is not None:
         old = from_descriptor(passphrase_fd, "passphrase of the export")
@@ -283,9 +280,9 @@ def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_
         raise NeedsPerson(
             "vault import", "there is no terminal", "Give the export's passphrase by --passphrase-fd N"
         )
-    new = _new_passphrase(new_passphrase_fd) if slot == "passphrase" else None
+    new = _new_passphrase(new_passphrase_fd) if slot == "passphrase" and absent else None
     told = front.import_vault(exported, old, slot, new)
-    say("The vault is made.")
+    say("The vault is made." if absent else "The vault was here already; its keys are as they were.")
     _say_all(told)
 
 

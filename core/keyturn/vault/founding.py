@@ -19,6 +19,16 @@ from keyturn.vault.files import make_private, put, writing
 from keyturn.vault.label import KEYRING, PASSPHRASE, Label
 from keyturn.vault.slots import KeyringPort
 
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What an export holds."""
+
+    identity: age.Identity
+    keys: Document
+    definitions: str | None
+
+
 _EXPORT_NAME = "the export"
 _EXPORT_HINT = "Check that it is a file that `keyturn vault export` wrote, whole"
 
@@ -127,7 +137,7 @@ def write_export(
     return unseal.seal(whole.encode(), passphrase, _EXPORT_NAME)
 
 
-def read_export(exported: bytes, passphrase: Secret) -> tuple[age.Identity, Document, str | None]:
+def read_export(exported: bytes, passphrase: Secret) -> Export:
     """What :func:`write_export` wrote: the identity, the keys as they were, and the definitions.
 
     :raises WrongPassphrase: the passphrase does not open it.
@@ -145,4 +155,5 @@ def read_export(exported: bytes, passphrase: Secret) -> tuple[age.Identity, Docu
     identity = age.Identity.parse(Secret(whole.identity or ""))
     if identity is None:
         raise VaultCorrupt(_EXPORT_NAME, "it holds no identity", _EXPORT_HINT)
-    return identity, Document(documents.KEYS, whole.generation, whole.entries), whole.definitions
+    keys = Document(documents.KEYS, whole.generation, whole.entries)
+    return Export(identity, keys, whole.definitions)

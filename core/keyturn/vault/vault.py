@@ -23,6 +23,7 @@ from keyturn.secret import Secret
 from keyturn.vault import age, cache, documents, founding, generations, label, mending, slotting
 from keyturn.vault.documents import Document
 from keyturn.vault.files import check_private, read_regular, restore_hint, sweep, writing
+from keyturn.vault.founding import Export
 from keyturn.vault.label import KEYRING, PASSPHRASE, Label
 from keyturn.vault.mending import Restored
 from keyturn.vault.slots import KeyringPort
@@ -122,21 +123,15 @@ class Vault:
         self._hold(identity, first.generation)
         return identity.reveal()
 
-    def import_export(
-        self, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None = None
-    ) -> str | None:
+    def import_export(self, exported: Export, slot: str, passphrase: Secret | None = None) -> None:
         """Makes this vault from what :meth:`export` gave, with one slot, and leaves it open. Its recovery key is that of
         the vault it came from.
 
-        :returns: the definitions that were exported along, if any.
-
         :raises VaultExists: as :meth:`create`.
-        :raises WrongPassphrase: `export_passphrase` does not open it.
         """
-        identity, document, definitions = founding.read_export(exported, export_passphrase)
-        founding.found(self.folder, identity, document, founding.Slot(slot, passphrase, self._keyring))
-        self._hold(identity, document.generation)
-        return definitions
+        first = founding.Slot(slot, passphrase, self._keyring)
+        founding.found(self.folder, exported.identity, exported.keys, first)
+        self._hold(exported.identity, exported.keys.generation)
 
     def export(self, passphrase: Secret, definitions: str | None = None) -> bytes:
         """All there is to take elsewhere, as one age file that `passphrase` opens (`age -d`): identity, keys, and the
