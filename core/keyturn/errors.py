@@ -31,6 +31,7 @@
         ├── WrongMfaCode           the code was wrong, old or already used
         ├── ClockSkew              this machine's clock is off
         └── Unreachable            no answer
+            └── Unanswered         the request may have arrived all the same
 
 `what`, `why` and `hint` may hold text from files or from AWS: print them through :func:`keyturn.text.safe`, which
 :meth:`KeyturnError.line` does. None of them ever holds a secret.
@@ -207,4 +208,8 @@ class ClockSkew(AwsRefused):
 
 
 class Unreachable(AwsError):
+    pass
+
+
+class Unanswered(Unreachable):
     pass

@@ -21,7 +21,7 @@ from keyturn.aws.deadline import OWN_SECONDS, SECONDS, Deadline, Late, within
 from keyturn.aws.ports import Aws, Identity, Issued, ListedKey, RoleRequest
 from keyturn.aws.providers import of_the_machine, of_the_profile
 from keyturn.aws.raised import in_our_words
-from keyturn.errors import ProfileBroken, Unreachable
+from keyturn.errors import ProfileBroken, Unanswered, Unreachable
 from keyturn.model import Credentials
 from keyturn.secret import Secret
 
@@ -142,16 +142,23 @@ class Boto:
         if self._hurried:
             seconds = 2 * HURRIED_SECONDS
 
-        def act() -> Any:
-            return getattr(self.client(service, signer), operation)(**wanted)
+        # AWS takes a code once: of a second try it would say that the code is wrong, whatever became of the first.
+        once = "TokenCode" in wanted
 
+        def act() -> Any:
+            return getattr(self.client(service, signer, once=once), operation)(**wanted)
+
+        left = self._deadline.left(seconds)
+        if left <= 0:
+            why = f"its {seconds:.0f} s were over before AWS could be asked"
+            raise Unreachable(what, why, "Try again")
         try:
-            return in_our_words(what, lambda: read(within(self._deadline.left(seconds), act)))
+            return in_our_words(what, lambda: read(within(left, act)))
         except Late:
             why = f"AWS did not answer within {seconds:.0f} s in all"
-            raise Unreachable(what, why, "Check the network, then try again") from None
+            raise Unanswered(what, why, "Check the network, then try again") from None
 
-    def client(self, service: str, signer: Credentials) -> Any:
+    def client(self, service: str, signer: Credentials, *, once: bool = False) -> Any:
         """botocore's own client for the profile; only who signs is ours, and what the person left open of time-outs."""
         import boto3
 
@@ -160,7 +167,7 @@ class Boto:
             "aws_access_key_id": signer.access_key_id,
             "aws_secret_access_key": signer.secret_access_key.reveal(),
             "aws_session_token": signer.session_token.reveal() if signer.session_token else None,
-            "config": self._config(),
+            "config": self._config(once=once),
         }
         made: Any = session.client(service, region_name=self._region, **signing)
         if (
@@ -169,15 +176,20 @@ class Boto:
             return session.client(service, region_name=GLOBAL_REGION, **signing)
         return made
 
-    def _config(self) -> Any:
+    def _config(self, *, once: bool = False) -> Any:
         """Time-outs and tries of one call, as far as the person has not configured them (the shared files know no
-        `read_timeout`, and a connect time-out by `defaults_mode` only)."""
+        `read_timeout`, and a connect time-out by `defaults_mode` only).
+
+        :param once: one try, whatever the person has configured.
+        """
         from botocore.config import Config
 
+        single: Any = {"total_max_attempts": 1}
         if self._hurried:
-            once: Any = {"total_max_attempts": 1}
-            return Config(connect_timeout=HURRIED_SECONDS, read_timeout=HURRIED_SECONDS, retries=once)
+            return Config(connect_timeout=HURRIED_SECONDS, read_timeout=HURRIED_SECONDS, retries=single)
         tries: Any = None if self._is_configured() else {"total_max_attempts": TRIES}
+        if once:
+            tries = single
         connect = None if self._setting("defaults_mode") not in (None, "legacy") else CONNECT_SECONDS
         return Config(connect_timeout=connect, read_timeout=READ_SECONDS, retries=tries)
 

@@ -9,7 +9,7 @@ from keyturn.aws.answered import Strange
 from keyturn.aws.refusals import refusal
 from keyturn.aws.unreached import own_words, unreached
 from keyturn.clock import system_clock
-from keyturn.errors import AwsError, AwsRefused, NeedsLogin, ProfileBroken, Unreachable
+from keyturn.errors import AwsError, AwsRefused, NeedsLogin, ProfileBroken, Unanswered, Unreachable
 
 Answer = TypeVar("Answer")
 
@@ -25,7 +25,7 @@ def in_our_words(what: str, act: Callable[[], Answer]) -> Answer:
         raise refusal(what, error.response, system_clock()) from None
     except (boto.ParamValidationError, boto.InvalidRegionError, ValueError) as error:
         if isinstance(error, Strange) or _while_reading(error):
-            raise Unreachable(
+            raise Unanswered(
                 what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
             ) from None
         raise AwsRefused(
@@ -33,11 +33,12 @@ def in_our_words(what: str, act: Callable[[], Answer]) -> Answer:
         ) from None
     except ResponseParserError:
         why = "the answer was not AWS's (a proxy or a sign-in page of the network may have answered)"
-        raise Unreachable(what, why, "Check the network, then try again") from None
+        raise Unanswered(what, why, "Check the network, then try again") from None
     except (boto.ConnectionError, boto.HTTPClientError) as error:
-        raise Unreachable(what, unreached(error), "Check the network, then try again") from None
+        kind = Unreachable if isinstance(error, _unsent()) else Unanswered
+        raise kind(what, unreached(error), "Check the network, then try again") from None
     except (KeyError, AttributeError, TypeError):
-        raise Unreachable(
+        raise Unanswered(
             what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
         ) from None
     except boto.BotoCoreError as error:
@@ -45,6 +46,15 @@ def in_our_words(what: str, act: Callable[[], Answer]) -> Answer:
 
 
 _NOT_AS_SENT = "the answer is not of the form that AWS's answers have"
+
+
+def _unsent() -> tuple[type[Exception], ...]:
+    """What botocore raises where there was nobody to send the request to."""
+    from botocore import exceptions as boto
+
+    return (
+        boto.EndpointConnectionError, boto.ConnectTimeoutError, boto.ProxyConnectionError, boto.SSLError,
+    )  # fmt: skip
 
 
 def _while_reading(error: Exception) -> bool:

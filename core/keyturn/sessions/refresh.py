@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -17,7 +18,16 @@ from keyturn.aws.deadline import OWN_SECONDS, Deadline
 from keyturn.aws.ports import Aws, AwsFactory, Issued
 from keyturn.clock import Clock
 from keyturn.definitions import Definition, Definitions
-from keyturn.errors import AwsError, FileChanged, KeyturnError, NotFound, ProfileBroken, WrongMfaCode
+from keyturn.errors import (
+    AwsError,
+    FileChanged,
+    KeyturnError,
+    NeedsMfa,
+    NotFound,
+    ProfileBroken,
+    Unanswered,
+    WrongMfaCode,
+)
 from keyturn.model import Credentials, Kind, Profile, State, session_state
 from keyturn.sessions import iam_user, role
 from keyturn.sessions.mfa import require_code
@@ -82,11 +92,19 @@ class Refresher:
         """
         began = self.clock()
         asking = _Asking(code)
-        with self.lock(source_lock(name), asking.deadline.left(OWN_SECONDS)):
+        with self._alone(name, asking):
             cached = self.cached(name)
             if cached is not None and self._is_fresh(cached) and (only_if_due or cached.got > began):
                 return replace(cached, asked_aws=False)
             return self._asked(name, asking, (name,))
+
+    @contextmanager
+    def _alone(self, name: str, asking: _Asking) -> Iterator[None]:
+        """Holds the lock of a source. Waiting for it is not AWS's fault, and leaves the call its own time."""
+        began = time.monotonic()
+        with self.lock(source_lock(name), asking.deadline.left(OWN_SECONDS)):
+            asking.deadline.credit(time.monotonic() - began)
+            yield
 
     def cached(self, name: str) -> Fetched | None:
         """The cached session of a profile, expired or not, if it was made from what the profile still is."""
@@ -178,6 +196,10 @@ class Refresher:
         except WrongMfaCode:
             self.codes.refused(profile, serial)
             raise
+        except Unanswered as error:
+            why = f"{error.what}: {error.why}; the code may be used up"
+            hint = f"Wait for the next code, then run: keyturn refresh {profile}"
+            raise NeedsMfa(f"session for {profile}", why, hint, profile=profile, serial=serial) from None
         self.codes.accepted(serial)
         return done
 
@@ -231,7 +253,7 @@ class Refresher:
             raise ProfileBroken(
                 f"profile {path[0]}", f"its chain of sources returns to {source}", "Correct it"
             )
-        with self.lock(source_lock(source), asking.deadline.left(OWN_SECONDS)):
+        with self._alone(source, asking):
             cached = self.cached(source)
             if cached is not None and self._is_fresh(cached):
                 return cached.issued.credentials
