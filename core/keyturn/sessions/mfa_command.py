@@ -19,6 +19,8 @@ from keyturn.redaction import redacted
 #: A YubiKey may want to be touched.
 SECONDS = 10.0
 _MOST = 4096
+#: How often it is looked whether the program has ended, where its pipes do not tell.
+_LOOK = 0.02
 _CODE = re.compile(rb"([0-9]{6})\s*")
 #: Six digits or more, in groups too.
 _DIGITS = re.compile(r"\d(?:[^\w\n]?\d){5,}")
@@ -85,29 +87,40 @@ def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _heard(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bytes | None]:
     """What a process writes to its two pipes until it ends, the first few kilobytes; the second is None if it did not end
-    in time."""
+    in time. A child that it leaves behind may keep the pipes open: nobody waits for that."""
     assert process.stdout is not None  # noqa: S101  # both are pipes, asked for above
     assert process.stderr is not None  # noqa: S101  # see above
     heard: dict[IO[bytes], bytes] = {process.stdout: b"", process.stderr: b""}
+    for pipe in heard:
+        os.set_blocking(pipe.fileno(), False)
     end = time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
         for pipe in heard:
-            selector.register(pipe, selectors.EVENT_READ)
-        while selector.get_map():
-            ready = selector.select(max(0.0, end - time.monotonic()))
-            if not ready:
+            selector.register(pipe, selectors.EVENT_READ, pipe)
+        while True:
+            ended = process.poll() is not None
+            for key in list(selector.get_map().values()):
+                if not _read(key.data, heard):
+                    selector.unregister(key.data)
+            if ended:
+                return heard[process.stdout], heard[process.stderr]
+            left = end - time.monotonic()
+            if left <= 0:
                 return b"", None
-            for key, _ in ready:
-                pipe = next(each for each in heard if each is key.fileobj)
-                part = os.read(key.fd, _MOST)
-                if not part:
-                    selector.unregister(pipe)
-                heard[pipe] = (heard[pipe] + part)[: _MOST + 1]
+            if selector.get_map():
+                selector.select(min(left, _LOOK))
+            else:
+                time.sleep(min(left, _LOOK))
+
+
+def _read(pipe: IO[bytes], heard: dict[IO[bytes], bytes]) -> bool:
+    """Takes what a pipe holds now, one portion of it; False once it has ended."""
     try:
-        process.wait(max(0.0, end - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return b"", None
-    return heard[process.stdout], heard[process.stderr]
+        part = os.read(pipe.fileno(), _MOST)
+    except BlockingIOError:
+        return True
+    heard[pipe] = (heard[pipe] + part)[: _MOST + 1]
+    return part != b""
 
 
 def _last(told: bytes | None) -> str:
