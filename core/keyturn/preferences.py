@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keyturn import ownfile
 from keyturn.errors import UnparsableFile, UnsafeFile
 
 Command = tuple[str, ...]
@@ -38,12 +39,13 @@ def load(path: Path) -> Preferences:
     """The preferences; the defaults where there is no file.
 
     :raises UnparsableFile: it is no such file.
-    :raises UnsafeFile: it names a command, and others than its owner may write to it.
+    :raises UnsafeFile: it is no file; or it names a command, and somebody else may decide what it says.
     """
-    content = ownfile.read(path)
-    if content is None:
-        return Preferences()
     what = f"reading {path}"
+    try:
+        content, doubt = _read(path)
+    except FileNotFoundError:
+        return Preferences()
     try:
         table = tomllib.loads(content.decode("utf-8"))
         found = Preferences(
@@ -52,10 +54,42 @@ def load(path: Path) -> Preferences:
         )
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         raise UnparsableFile(what, str(error), _CORRECT, path=str(path)) from None
-    if found != Preferences() and path.stat().st_mode & 0o022:
-        why = "others may write to it, and it names a command that runs in your name"
-        raise UnsafeFile(what, why, f"Run: chmod go-w {path}")
+    if found != Preferences() and doubt is not None:
+        raise UnsafeFile(what, f"{doubt[0]}, and it names a command that runs in your name", doubt[1])
     return found
+
+
+def _read(path: Path) -> tuple[bytes, tuple[str, str] | None]:
+    """The file's bytes, and why somebody else may have written them, with what to do; of the very file that is read.
+
+    :raises FileNotFoundError: there is none.
+    :raises UnsafeFile: it is no regular file.
+    """
+    real = Path(os.path.realpath(path))
+    folder = os.open(real.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        handle = os.open(real.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        with os.fdopen(handle, "rb") as file:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise UnsafeFile(f"reading {path}", "it is no regular file", "Move it away")
+            doubts = (
+                _doubt(path, "it", status),
+                _doubt(real.parent, "its folder", os.fstat(folder)),
+                _doubt(path.parent, "its folder", path.parent.stat()),
+            )
+            return file.read(), next(filter(None, doubts), None)
+    finally:
+        os.close(folder)
+
+
+def _doubt(path: Path, shown: str, status: os.stat_result) -> tuple[str, str] | None:
+    """Why others could have written what is there; root, who may do anything, is not meant."""
+    if status.st_uid not in (0, os.geteuid()):
+        return f"{shown} belongs to another user (uid {status.st_uid})", f"Change the owner of {path}"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others may write to {shown}", f"Run: chmod go-w {path}"
+    return None
 
 
 def _table(value: object) -> Mapping[str, Any]:

@@ -71,7 +71,7 @@ def test_the_code_is_what_it_prints_and_the_serial_takes_its_place_as_one_word(
         ("echo seed 987654321 >&2; exit 2", "it ended with 2: seed ******"),
         ("kill -9 $$", "it ended with -9"),
         ("sleep 60", "it took longer than 1 s"),
-        ("sleep 60 & exit 0", "it took longer than 1 s"),
+        ("sleep 60 & exit 0", "it printed something else than six digits"),
         ("exec >&- 2>&-; sleep 60", "it took longer than 1 s"),
     ],
 )
@@ -83,6 +83,27 @@ def test_what_prints_no_code_is_named_on_one_line(program: Callable[[str], str],
     assert time.monotonic() - started < 20
     assert caught.value.line().startswith(f"mfa_command {path}: {why}")
     assert "\n" not in caught.value.line()
+
+
+@pytest.mark.parametrize("pipes", ["", ">/dev/null", "2>/dev/null"])
+def test_a_code_counts_although_a_child_stays_behind_and_the_child_is_ended(
+    program: Callable[[str], str], tmp_path: Path, pipes: str
+) -> None:
+    path = program(f"sleep 300 {pipes} & echo $! >{tmp_path}/child; echo 123456")
+    started = time.monotonic()
+    assert run((path,), ALICE, {"PATH": os.environ["PATH"]}, 60.0) == "123456"
+    assert time.monotonic() - started < 30
+    child = Path("/proc") / (tmp_path / "child").read_text().strip() / "stat"
+    while child.exists() and child.read_text().split()[2] != "Z":
+        assert time.monotonic() - started < 60
+        time.sleep(0.01)
+
+
+def test_a_child_that_never_stops_talking_ends_no_later(program: Callable[[str], str]) -> None:
+    started = time.monotonic()
+    with pytest.raises(CommandFailed, match="it took longer than 1 s"):
+        run((program("while :; do echo x; done"),), ALICE, {"PATH": os.environ["PATH"]}, 1.0)
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("words", [("/no/such/program",), ("no-such-program-at-all",), ("./codes",), ("/",)])
@@ -141,6 +162,48 @@ def test_a_command_from_a_file_that_others_may_write_is_not_run(tmp_path: Path, 
     assert stat.S_IMODE(path.stat().st_mode) == mode
     with pytest.raises(UnsafeFile, match="chmod go-w"):
         preferences.load(path)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize(
+    ("owner", "mode", "why"),
+    [
+        (0, 0o777, "others may write to its folder"),
+        (0, 0o1777, "others may write to its folder"),
+        (0, 0o770, "others may write to its folder"),
+        (65534, 0o700, r"its folder belongs to another user \(uid 65534\)"),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_command_from_a_folder_where_others_may_put_a_file_is_not_run(
+    tmp_path: Path, owner: int, mode: int, why: str, *, linked: bool
+) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    path = choose(folder, "mfa_command = 'x'")
+    os.chown(folder, owner, 0)
+    folder.chmod(mode)
+    if linked:
+        path = tmp_path / "link"
+        path.symlink_to(folder / "config.toml")
+    with pytest.raises(UnsafeFile, match=why):
+        preferences.load(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_command_from_somebody_elses_file_is_not_run(tmp_path: Path) -> None:
+    path = choose(tmp_path, "mfa_command = 'x'")
+    os.chown(path, 65534, 65534)
+    with pytest.raises(UnsafeFile, match=r"it belongs to another user \(uid 65534\)"):
+        preferences.load(path)
+    path.write_text("")
+    assert preferences.load(path) == preferences.Preferences()
+
+
+def test_preferences_that_are_no_file_keep_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.toml")
+    with pytest.raises(UnsafeFile, match="no regular file"):
+        preferences.load(tmp_path / "config.toml")
 
 
 def test_nobody_is_asked_where_a_command_shows_the_code(
