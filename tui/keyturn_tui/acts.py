@@ -185,13 +185,12 @@ class Acts:
             try:
                 return await self._desk.bridge.ask(command, lane, f"refresh of {name}" if name else "")
             except NeedsVault:
-                await self._once("vault", command, self._new_vault)
+                await self._once("vault", self._new_vault)
             except NeedsUnlock as need:
-                await self._once("unlock", command, partial(self._unlock, need))
+                await self._once("unlock", partial(self._unlock, need))
 
-    async def _once(self, topic: str, command: Callable[[], object], question: Callable[[], Any]) -> None:
+    async def _once(self, topic: str, question: Callable[[], Any]) -> None:
         """One question at a time. Whoever waited while another's was answered runs its command again first."""
-        del command
         waited = self._question.locked()
         async with self._question:
             if waited and self._answered(topic):
@@ -245,7 +244,7 @@ class Acts:
             plan = await self._reviewed(ReviewScreen(self._desk, plan, replan=replan, note=note))
             session_none = plan.session_none
             if plan.needs_vault and not self._answered("vault"):
-                await self._once("vault", keeper.snapshot, self._new_vault)
+                await self._once("vault", self._new_vault)
             try:
                 names = await self._settled(partial(keeper.adopt, plan))
             except FileChanged:
