@@ -13,7 +13,7 @@ import pytest
 
 from keyturn.aws.client import BotoFactory
 from keyturn.aws.deadline import SECONDS, Deadline
-from keyturn.errors import NeedsMfa, Unanswered
+from keyturn.errors import NeedsMfa, Unanswered, Unreachable
 from keyturn.model import Credentials
 from keyturn.secret import Secret
 from keyturn.sessions.refresh import source_lock
@@ -63,6 +63,20 @@ def test_what_takes_no_code_is_tried_again(taken: list[str]) -> None:
     with pytest.raises(Unanswered):
         BotoFactory()(None, "us-east-1").get_caller_identity(KEY)
     assert len(taken) == 2
+
+
+def test_an_act_that_has_no_time_left_says_what_took_it_and_does_not_blame_the_network() -> None:
+    now = [0.0]
+    deadline = Deadline(lambda: now[0])
+    deadline.credit(0.5, "waiting for an MFA code")
+    deadline.credit(44, "waiting for another refresh")
+    now[0] = 46
+    with pytest.raises(Unreachable) as caught:
+        BotoFactory()(None, "us-east-1", deadline=deadline).get_caller_identity(KEY)
+    expected = (
+        "its 20 s were over before AWS could be asked, after 44 s of waiting for another refresh. Try again"
+    )
+    assert caught.value.line() == f"sts:GetCallerIdentity: {expected}"
 
 
 def test_who_waited_for_another_refresh_still_asks_aws(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ class MfaCodes:
             except mfa_command.CommandFailed as error:
                 raise self._needs(profile, serial, f"{error.what}: {error.why}") from None
             self._note(serial, lambda one: one | {"step": self._step()})
-        deadline.credit(time.monotonic() - began)
+        deadline.credit(time.monotonic() - began, "waiting for an MFA code")
         return found
 
     def used(self, serial: str) -> None:

@@ -150,7 +150,7 @@ class Boto:
 
         left = self._deadline.left(seconds)
         if left <= 0:
-            why = f"its {seconds:.0f} s were over before AWS could be asked"
+            why = f"its {seconds:.0f} s were over before AWS could be asked{self._deadline.spent()}"
             raise Unreachable(what, why, "Try again")
         try:
             return in_our_words(what, lambda: read(within(left, act)))

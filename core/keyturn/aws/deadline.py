@@ -33,10 +33,20 @@ class Deadline:
         self._clock = clock
         self._began = clock()
         self._elsewhere = 0.0
+        self._longest = (1.0, "")
 
-    def credit(self, seconds: float) -> None:
-        """Time that was spent on something else than AWS, such as waiting for a new MFA code."""
+    def credit(self, seconds: float, spent_on: str = "") -> None:
+        """Time that was spent on something else than AWS.
+
+        :param spent_on: `waiting for a new MFA code`.
+        """
         self._elsewhere += seconds
+        self._longest = max(self._longest, (seconds, spent_on))
+
+    def spent(self) -> str:
+        """`, after 21 s of waiting for a new MFA code`, by what took longest; empty if nothing took a second."""
+        seconds, what = self._longest
+        return f", after {seconds:.0f} s of {what}" if what else ""
 
     def left(self, seconds: float = SECONDS) -> float:
         """Seconds until an act that may take `seconds` is over; 0 or less once it is."""

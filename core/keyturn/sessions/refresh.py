@@ -103,7 +103,7 @@ class Refresher:
         """Holds the lock of a source. Waiting for it is not AWS's fault, and leaves the call its own time."""
         began = time.monotonic()
         with self.lock(source_lock(name), asking.deadline.left(OWN_SECONDS)):
-            asking.deadline.credit(time.monotonic() - began)
+            asking.deadline.credit(time.monotonic() - began, "waiting for another refresh")
             yield
 
     def cached(self, name: str) -> Fetched | None:
