@@ -99,7 +99,8 @@ def _told(desk: Desk, restored: Restored) -> tuple[str, ...]:
     missing = _without_key(desk)
     if missing:
         told.append(
-            f"Not in the vault any more: the key of {', '.join(missing)}. If a copy is nowhere else, make a new key at AWS."
+            f"Not in the vault any more: the key of {', '.join(missing)}. What the shared files were before it was adopted"
+            f" may be sealed in {desk.places.history_dir}: age -d -i RECOVERY-KEY-FILE FILE. Else make a new key at AWS."
         )
     return tuple(told)
 

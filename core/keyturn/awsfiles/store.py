@@ -192,7 +192,7 @@ class _Writing:
         raise FileBusy(
             f"writing {self.path}",
             f"others changed it in each of {tries} tries",
-            "Stop the other program; `keyturn history` has every version that was replaced",
+            "Stop the other program; keyturn's history folder has every version that was replaced",
         )
 
     def _once(self) -> _Written | Edit | None:
@@ -273,7 +273,7 @@ class _Writing:
             raise FileChanged(
                 f"writing {self.path}",
                 f"another program wrote to it in the same moment, which cannot be joined: {error.why}",
-                "`keyturn history` has what it wrote",
+                "keyturn's history folder has what it wrote, sealed",
             ) from error
 
     def _after(self, base: bytes) -> tuple[bytes, KeyturnError | None]:
