@@ -46,6 +46,8 @@ _WORD = re.compile(
 #: A stretch of a run that a person could have named so.
 _ORDINARY = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{3,}|[0-9]{4,}")
 _ONE_KIND = re.compile(r"[a-z]{28}|[A-Z]{28}|[0-9]{28}")
+#: Paths and names hold no plus.
+_KEY_LETTERS = re.compile(r"[A-Za-z0-9+/=]+")
 _KEY = re.compile(r"(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9+/]{36,44}")
 
 
@@ -69,6 +71,8 @@ def _judged(found: re.Match[str]) -> str:
 def _is_random(run: str) -> bool:
     """Whether a run of characters is a key or a token rather than a path, a host or a name: few of its letters belong to
     anything that looks like a word or a number, or the words are many and short."""
+    if "+" in run and _KEY_LETTERS.fullmatch(run):
+        return True
     rest, words = _ORDINARY.subn("", run)
     odd = sum(map(str.isalnum, rest))
     return odd >= 14 or bool(_KEY.fullmatch(run) and odd + words >= 13) or bool(_ONE_KIND.search(run))

@@ -42,6 +42,7 @@ ARN = "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_AdministratorAccess
         (f"got '{KEY}'", "got '***'"),
         ("id eyJhbGciOiJI.eyJzdWIi.c2ln-_ ends", "id *** ends"),
         ("CANARY" + "x" * 60, "***"),
+        ("got GarbledCanary+Garbled/Canary0123456789ab", "got ***"),
         ("it ended in " + "y " * 5000, "it ended in " + "y " * 3994 + "…"),
     ],
 )  # fmt: skip
