@@ -60,6 +60,17 @@ def test_without_a_vault_every_verb_that_needs_one_says_which_verb_makes_it(tmp_
         assert status(somebody)["state"] == "absent"
 
 
+def test_a_passphrase_that_is_soon_guessed_guards_nothing(tmp_path: Path) -> None:
+    with Sandbox(tmp_path, seed=False) as sandbox:
+        somebody = Person(sandbox)
+        done = somebody.keyturn("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": "p4ssw0r"})
+        assert done.returncode == 2
+        assert done.stderr == (
+            "keyturn: the new passphrase: 7 characters are soon guessed. Take 8 or more; a few words are best\n"
+        )
+        assert status(somebody)["state"] == "absent"
+
+
 def test_a_second_vault_is_not_made(person: Person) -> None:
     done = person.keyturn("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": "other"})
     assert done.returncode == 1

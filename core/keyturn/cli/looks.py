@@ -33,7 +33,13 @@ def list_(*, json_: bool, text: str) -> None:
         _table(rows, found.vault, now)
     for problem in found.problems:
         line = f"line {problem.line}: " if problem.line else ""
-        warn(f"{problem.path}: {line}{problem.reason}. Its profiles are not listed; correct the file")
+        is_own = problem.path == str(front.places.config_file)
+        cost = (
+            "The defaults count until it is corrected"
+            if is_own
+            else "Its profiles are not listed; correct it"
+        )
+        warn(f"{problem.path}: {line}{problem.reason}. {cost}")
 
 
 def _table(rows: list[Profile], vault: VaultState, now: datetime) -> None:

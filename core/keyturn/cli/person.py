@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import click
 
+from keyturn import passphrases
 from keyturn.errors import (
     KeyringAbsent,
     KeyringDenied,
@@ -207,11 +208,9 @@ class Opening:
 def typed_twice() -> Secret:
     """A new passphrase, typed twice.
 
-    :raises UsageError: the two differ, or it is empty.
+    :raises UsageError: the two differ, or it is too short.
     """
-    first = ask_secret("New passphrase")
-    if not first:
-        raise UsageError("passphrase", "it is empty", "Type at least a few words")
+    first = passphrases.check(ask_secret("New passphrase"))
     if ask_secret("The same once more") != first:
         raise UsageError("passphrase", "the two differ; nothing was made", "Try again")
     return first

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from keyturn import passphrases
 from keyturn.cli.options import as_json, keeper, opens_vault, yes
 from keyturn.cli.output import emit, say, warn
 from keyturn.cli.person import (
@@ -49,7 +50,7 @@ def init(*, slot: str | None, passphrase_fd: int | None, recovery_out_fd: int | 
     passphrase = None
     if chosen == "passphrase":
         if passphrase_fd is not None:
-            passphrase = from_descriptor(passphrase_fd, "passphrase")
+            passphrase = passphrases.check(from_descriptor(passphrase_fd, "passphrase"))
         elif on_terminal():
             passphrase = typed_twice()
         else:
@@ -182,7 +183,7 @@ def reset_passphrase(*, recovery_key_fd: int | None, new_passphrase_fd: int | No
 
 def _new_passphrase(descriptor: int | None) -> Secret:
     if descriptor is not None:
-        return from_descriptor(descriptor, "new passphrase")
+        return passphrases.check(from_descriptor(descriptor, "new passphrase"))
     if not on_terminal():
         raise NeedsPerson(
             "the new passphrase", "there is no terminal to type it on", "Give it by --new-passphrase-fd N"

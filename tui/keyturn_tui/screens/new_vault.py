@@ -12,7 +12,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from keyturn.errors import KeyturnError
+from keyturn import passphrases
+from keyturn.errors import KeyturnError, UsageError
 from keyturn.secret import Secret
 from keyturn_tui.bridge import Lane
 from keyturn_tui.cells import Line
@@ -146,11 +147,8 @@ class NewVaultScreen(Dialog[bool]):
         """Enter in the passphrase field: once, and once again."""
         message.stop()
         typed = self.query_one("#secret", SecretField).take()
-        if not typed:
-            self.status("An empty passphrase protects nothing.", "soon")
-        elif self._step is Step.FIRST:
-            self._first = typed
-            self._go(Step.REPEAT)
+        if self._step is Step.FIRST:
+            self._begin(typed)
         elif self._step is Step.REPEAT and typed == self._first:
             self._first = None
             self._make("passphrase", typed)
@@ -158,6 +156,14 @@ class NewVaultScreen(Dialog[bool]):
             self._first = None
             self._go(Step.FIRST)
             self.status("The two differ. Type it again from the start.", "error")
+
+    def _begin(self, typed: Secret) -> None:
+        try:
+            self._first = passphrases.check(typed)
+        except UsageError as error:
+            self.status(f"{error.why.capitalize()}. {error.hint}.", "soon")
+        else:
+            self._go(Step.REPEAT)
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         """Enter in the proof field."""
