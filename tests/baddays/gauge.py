@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from tests.ours import is_ours
+
 #: What may wait for somebody else. Each is an audit event of CPython's.
 WAITS = frozenset({
     "socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "subprocess.Popen", "os.fork",
@@ -61,11 +63,11 @@ def _our_line(frame: FrameType | None) -> str:
     """The innermost line of keyturn's, unless an import is under way: modules are read once, from the disk's cache."""
     found = ""
     while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if path.name.startswith("<frozen importlib"):
+        name = frame.f_code.co_filename
+        if name.startswith("<frozen importlib"):
             return ""
-        if not found and {"keyturn", "keyturn_tui"} & set(path.parts):
-            found = f"{path.name}:{frame.f_lineno}"
+        if not found and is_ours(name):
+            found = f"{Path(name).name}:{frame.f_lineno}"
         frame = frame.f_back
     return found
 

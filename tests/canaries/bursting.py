@@ -13,14 +13,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from keyturn.secret import Secret
+from tests.ours import is_ours
 
-_OURS = (f"{os.sep}keyturn{os.sep}", f"{os.sep}keyturn_tui{os.sep}")
 #: In the app a secret may lie in any widget once one of these has come up.
 _SECRET_SCREENS = tuple(f"screens{os.sep}{name}.py" for name in ("unlock", "new_vault", "mfa"))
 _DEPTH = 2
@@ -126,7 +125,7 @@ class Recording:
 
     def trace(self, frame: FrameType, _event: str, _arg: object) -> None:
         code, caller = frame.f_code, frame.f_back
-        if caller is None or not (is_our_file(code.co_filename) or is_our_file(caller.f_code.co_filename)):
+        if caller is None or not (is_ours(code.co_filename) or is_ours(caller.f_code.co_filename)):
             return
         # Code is told apart by where it lies: to compare it costs more than all else here.
         pair = id(caller.f_code), id(code)
@@ -145,7 +144,7 @@ class Recording:
         for _ in range(_CALLERS):
             if one is None:
                 return False
-            if is_our_file(one.f_code.co_filename) and any(
+            if is_ours(one.f_code.co_filename) and any(
                 self._holds(value, _DEPTH) for value in one.f_locals.values()
             ):
                 return True
@@ -195,8 +194,3 @@ def _attribute(value: object, name: str) -> object:
         return object.__getattribute__(value, name)
     except Exception:  # noqa: BLE001 - what cannot be read holds nothing
         return None
-
-
-@cache
-def is_our_file(name: str) -> bool:
-    return any(part in name for part in _OURS)

@@ -20,7 +20,9 @@ def test_what_was_adopted_at_home_is_delivered_and_released_in_the_second(
     bench.adopt("personal")
     second = tmp_path / "second"
     environ = {
-        name: value for name, value in bench.sandbox.environ.items() if name.startswith("AWS_ENDPOINT")
+        name: value
+        for name, value in bench.sandbox.environ.items()
+        if name.startswith(("AWS_ENDPOINT", "KEYTURN_SANDBOX"))
     }
     environ |= {"HOME": str(second), "KEYTURN_HOME": str(second / "keyturn"), "PATH": "/usr/bin"}
     keeper = Keeper.from_environ(environ, use_agent=False)

@@ -59,7 +59,7 @@ def test_with_no_vault_before_it_starts_adopts_refreshes_and_quits(newcomer: Per
         vault_made(screen)
         screen.shows("adopted")
         screen.press("r")
-        screen.shows("refreshed personal")
+        screen.shows("refreshed personal", "11h")
         assert "11h" in screen.line("▸")
         screen.press("q")
         screen.shows("ended with 0")
