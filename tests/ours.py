@@ -11,7 +11,7 @@ def _folder(package: str) -> str:
     spec = find_spec(package)
     assert spec is not None
     assert spec.submodule_search_locations
-    return os.path.join(spec.submodule_search_locations[0], "")
+    return f"{spec.submodule_search_locations[0]}{os.sep}"
 
 
 _FOLDERS = (_folder("keyturn"), _folder("keyturn_tui"))
