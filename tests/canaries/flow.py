@@ -34,7 +34,7 @@ class Flow:
     extra: Mapping[str, str]
     search: Search = field(default_factory=Search)
     hits: list[Hit] = field(default_factory=list)
-    passphrase: str = field(default_factory=lambda: f"passphrase {secrets.token_hex(9)}", repr=False)
+    passphrase: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
     commands: int = 0
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class Flow:
 
     def new_secret(self, name: str) -> str:
         """A passphrase to look for from now on."""
-        value = f"{name} {secrets.token_hex(9)}"
+        value = secrets.token_urlsafe(18)
         self.search.add(name, value)
         return value
 

@@ -29,7 +29,6 @@ def telling(folder: Path) -> dict[str, str]:
         "PYTHONDEVMODE": "1",
         "PYTHONFAULTHANDLER": "1",
         "PYTHONASYNCIODEBUG": "1",
-        "PYTHONTRACEMALLOC": "5",
         "TEXTUAL": "debug,devtools",
         "TEXTUAL_LOG": str(folder / "sandbox" / "textual.log"),
     }
@@ -48,7 +47,8 @@ def test_no_secret_leaves_a_day_with_everything_told(tmp_path: Path, record_prop
 def test_no_secret_leaves_a_working_life_with_everything_told(
     tmp_path: Path, record_property: Record
 ) -> None:
-    with Sampler() as sampler, flow(tmp_path, telling(tmp_path)) as one:
+    environ = telling(tmp_path) | {"PYTHONTRACEMALLOC": "5"}
+    with Sampler() as sampler, flow(tmp_path, environ) as one:
         founding(one)
         working(one)
     one.checks_processes(sampler)
