@@ -10,19 +10,18 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from keyturn import adrift, leftovers, listing, reading, settings
-from keyturn.activity import Act, Activity
-from keyturn.acts import adopting, calls, delivering, keeping, refreshing, setting
+from keyturn import listing, reading, settings
+from keyturn.activity import Activity
+from keyturn.acts import adopting, calls, delivering, keeping, refreshing, setting, starting
 from keyturn.acts.desk import Desk
 from keyturn.agent import client
 from keyturn.aws.client import BotoFactory
 from keyturn.aws.ports import AwsFactory
 from keyturn.aws.providers import winner
 from keyturn.awsfiles.store import SharedFiles
-from keyturn.clock import Clock, clock_for, system_clock
+from keyturn.clock import Clock, clock_for
 from keyturn.errors import AgentUnavailable, KeyturnError, NeedsUnlock, NeedsVault, VaultCorrupt
 from keyturn.history import History
 from keyturn.index import IndexFile
@@ -41,7 +40,6 @@ from keyturn.model import (
 from keyturn.places import Places, places_for
 from keyturn.program import program
 from keyturn.secret import Secret
-from keyturn.text import safe
 from keyturn.vault.slots import SystemKeyring
 from keyturn.vault.vault import Vault
 
@@ -254,19 +252,8 @@ class Keeper:
     # -- acts -----------------------------------------------------------------------------------------------------
 
     def withdraw_expired(self) -> tuple[str, ...]:
-        """What a start owes to processes that were killed: takes their temporary files away, and delivered sessions that
-        have ended out of the credentials file. Needs no vault."""
-        now = system_clock().timestamp()
-        leftovers.clear(self.places.own_folders(), self.places.data_dir, now)
-        history = History(self.places.history_dir, self.desk.vault.seal, self.clock)
-        adrift.clear(self.places.shared_files(), history, now, self._tell_once)
-        return delivering.withdraw_expired(self.desk)
-
-    def _tell_once(self, file: Path, told: str) -> None:
-        """Records what a start found, if that is not recorded yet: what stays is found at every start."""
-        activity = self.desk.activity
-        if not any(act.event == "recover" and act.result == safe(told) for act in activity.read()):
-            activity.add(Act(self.clock(), self.places.shown(file), "recover", told, ok=False))
+        """See :func:`keyturn.acts.starting.clear`."""
+        return starting.clear(self.desk)
 
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
         """See :func:`keyturn.acts.refreshing.refresh`."""
