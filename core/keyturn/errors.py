@@ -26,6 +26,7 @@
     │   └── KeyringDenied          the keyring, or its owner, said no
     ├── ProfileBroken           1  the definition cannot work
     ├── AgentUnavailable        1  no agent answers
+    │   └── AgentHangs             its process is there, and does nothing
     └── AwsError                1  AWS, or the way to it, said no
         ├── AwsRefused             an answer with an error code
         ├── WrongMfaCode           the code was wrong, old or already used
@@ -177,6 +178,10 @@ class ProfileBroken(KeyturnError):
 
 
 class AgentUnavailable(KeyturnError):
+    pass
+
+
+class AgentHangs(AgentUnavailable):
     pass
 
 

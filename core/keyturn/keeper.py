@@ -16,13 +16,13 @@ from keyturn import listing, reading, settings
 from keyturn.activity import Activity
 from keyturn.acts import adopting, calls, delivering, keeping, refreshing, setting, starting
 from keyturn.acts.desk import Desk
-from keyturn.agent import client
+from keyturn.agent import client, ending
 from keyturn.aws.client import BotoFactory
 from keyturn.aws.ports import AwsFactory
 from keyturn.aws.providers import winner
 from keyturn.awsfiles.store import SharedFiles
 from keyturn.clock import Clock, clock_for
-from keyturn.errors import AgentUnavailable, KeyturnError, NeedsUnlock, NeedsVault, VaultCorrupt
+from keyturn.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsUnlock, NeedsVault, VaultCorrupt
 from keyturn.history import History
 from keyturn.index import IndexFile
 from keyturn.model import (
@@ -212,11 +212,14 @@ class Keeper:
         Without an argument the system keyring opens it.
 
         :raises WrongPassphrase: it is not this vault's.
+        :raises AgentHangs: one is there that does nothing.
         :raises KeyturnError: the keyring is locked, denied or absent, or the vault is unreadable.
         """
         if self._use_agent:
             try:
                 client.start(self.places, self.desk.environ, passphrase=passphrase, recovery_key=recovery_key)
+            except AgentHangs:
+                raise
             except AgentUnavailable:
                 pass
             else:
@@ -231,12 +234,12 @@ class Keeper:
         self, passphrase: Secret | None = None, recovery_key: Secret | None = None
     ) -> tuple[str, ...]:
         """See :func:`keyturn.acts.keeping.restore`; the agent ends first."""
-        client.lock(self.places.socket)
+        ending.lock(self.places.socket)
         return keeping.restore(self.desk, passphrase, recovery_key)
 
     def lock(self) -> None:
         """Ends the agent, and with it the identity; forgets it here too."""
-        client.lock(self.places.socket)
+        ending.lock(self.places.socket)
         self.desk.vault.forget()
 
     def _hand_to_agent(self, *, recovery_key: Secret) -> None:
@@ -367,6 +370,8 @@ class Keeper:
         if self._use_agent:
             try:
                 return client.run(self.places.socket, op, args, ACT_SECONDS)
+            except AgentHangs:
+                raise
             except AgentUnavailable:
                 # One that is there but slow may still be at it; doing the act a second time could undo the first.
                 if self._agent_answers():

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.agent import ending
 from keyturn.agent.listener import claim
 from keyturn.agent.server import AgentServer, Limits
 from keyturn.errors import NeedsMfa, NotFound
+from tests.agent.starter import Starter
 
 DOCUMENT = json.dumps({"Version": 1, "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "cañary/+="})
 
@@ -127,3 +129,10 @@ def miss() -> Miss:
         pytest.skip(reason)
 
     return skip_or_fail
+
+
+@pytest.fixture
+def starter(folder: Path) -> Iterator[Starter]:
+    one = Starter(folder)
+    yield one
+    ending.lock(one.socket)

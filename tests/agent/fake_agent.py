@@ -26,6 +26,8 @@ class Keeper:
     def privileged(self, op: str, args: Mapping[str, object]) -> object:
         if op == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        if op == "slow":
+            time.sleep(float(str(args["seconds"])))
         if op == "limits":
             umask = os.umask(0o077)
             return {

@@ -7,89 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from keyturn.agent import client, spawn
+from keyturn.agent import client, ending, spawn
 from keyturn.errors import AgentUnavailable, KeyturnError, UsageError, WrongPassphrase
-from keyturn.places import Places, places_for
 from keyturn.secret import Secret
-
-COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("fake_agent.py")))
-PASSPHRASE = Secret("correct horse")
-
-
-class Starter:
-    """A person's environment, from which agents are started."""
-
-    def __init__(self, folder: Path) -> None:
-        self.environ = {
-            "HOME": str(folder),
-            "PATH": os.environ["PATH"],
-            "KEYTURN_HOME": str(folder / "k"),
-            "AWS_ACCESS_KEY_ID": "AKIACANARY",
-            "AWS_PROFILE": "canary",
-            "PYTHONPATH": str(folder),
-            "LD_PRELOAD": "",
-        }
-
-    @property
-    def places(self) -> Places:
-        return places_for(self.environ)
-
-    @property
-    def socket(self) -> Path:
-        return self.places.socket
-
-    def start(
-        self,
-        passphrase: Secret | None = None,
-        recovery_key: Secret | None = None,
-        *,
-        command: tuple[str, ...] = COMMAND,
-        patience: float = 30,
-    ) -> None:
-        spawn.start_agent(
-            self.places,
-            self.environ,
-            passphrase=passphrase,
-            recovery_key=recovery_key,
-            command=command,
-            patience=patience,
-        )
-
-    def pid(self) -> int:
-        pid = client.call(self.socket, {"op": "status"})["pid"]
-        assert isinstance(pid, int)
-        return pid
-
-
-def is_gone(pid: int) -> bool:
-    """Whether nothing is left of a process but, at most, an entry that its parent has not read."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return status.rpartition(")")[2].split()[0] in ("Z", "X")
-
-
-def awaited(pid: int) -> bool:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if is_gone(pid):
-            return True
-        time.sleep(0.01)
-    return False
-
-
-@pytest.fixture
-def starter(folder: Path) -> Iterator[Starter]:
-    one = Starter(folder)
-    yield one
-    client.lock(one.socket)
+from tests.agent.starter import COMMAND, PASSPHRASE, Starter, awaited
 
 
 @pytest.mark.parametrize(
@@ -175,7 +100,7 @@ def test_two_starts_at_once_end_with_one_agent(starter: Starter) -> None:
         thread.join()
     assert failures == []
     pid = starter.pid()
-    assert client.lock(starter.socket)
+    assert ending.lock(starter.socket)
     assert awaited(pid)
     assert not client.is_answering(starter.socket)
 
@@ -202,10 +127,10 @@ def test_a_stale_socket_does_not_keep_it_from_starting(starter: Starter) -> None
 def test_after_lock_no_process_is_left_and_the_next_start_works(starter: Starter) -> None:
     starter.start()
     pid = starter.pid()
-    assert client.lock(starter.socket)
+    assert ending.lock(starter.socket)
     assert awaited(pid)
     assert not starter.socket.exists()
-    assert not client.lock(starter.socket)
+    assert not ending.lock(starter.socket)
     starter.start()
     assert starter.pid() != pid
 

@@ -84,7 +84,7 @@ class Person:
         return int(json.loads(status)["pid"])
 
     def stop_agent(self) -> None:
-        self.run("-I", "-c", f"{self._reach()} client.lock(path)")
+        self.run("-I", "-c", f"{self._reach()} ending.lock(path)")
 
     @property
     def socket(self) -> Path:
@@ -92,7 +92,7 @@ class Person:
 
     def _reach(self) -> str:
         return (
-            f"import sys, json; sys.path.insert(0, {str(self.folder)!r}); from keyturn.agent import client;"
+            f"import sys, json; sys.path.insert(0, {str(self.folder)!r}); from keyturn.agent import client, ending;"
             f"from pathlib import Path; path = Path({str(self.socket)!r});"
         )
 

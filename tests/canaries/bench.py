@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from keyturn.agent import client
+from keyturn.agent import ending
 from keyturn.agent.socketpath import socket_path
 from keyturn.keeper import Keeper
 from keyturn.model import VaultState
@@ -109,7 +109,7 @@ class Bench:
 
     def put_back(self, beginning: str) -> None:
         """As it was."""
-        client.lock(Path(socket_path(self.environ)))
+        ending.lock(Path(socket_path(self.environ)))
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(self.out / beginning / folder.name, folder, symlinks=True)

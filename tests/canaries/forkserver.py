@@ -23,7 +23,7 @@ import boto3
 
 import keyturn_tui.app  # noqa: F401  # to have it loaded
 from keyturn import handover
-from keyturn.agent import client
+from keyturn.agent import client, ending
 from keyturn.agent.protocol import request_line
 from keyturn.errors import AgentUnavailable, KeyturnError
 from keyturn.vault import unseal
@@ -178,7 +178,7 @@ def _agent(task: dict[str, Any]) -> int:
         except (client.Silence, TimeoutError) as error:
             said.append(type(error).__name__.encode() + b"\n")
     try:
-        client.lock(socket)
+        ending.lock(socket)
     except KeyturnError as error:
         said.append(error.line().encode())
     (Path(task["out"]) / "stdout").write_bytes(b"".join(said))

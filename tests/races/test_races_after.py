@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from keyturn import leftovers
-from keyturn.agent import client
+from keyturn.agent import ending
 from keyturn.awsfiles.document import FileKind, parse
 from keyturn.model import Delivery
 from tests.races.conftest import House
@@ -27,7 +27,7 @@ def person(house: House) -> Iterator[House]:
     """One with `ci-deploy` managed, and no agent left afterwards."""
     house.keeper.adopt(house.keeper.plan_adopt(["ci-deploy"]))
     yield house
-    client.lock(house.keeper.places.socket)
+    ending.lock(house.keeper.places.socket)
 
 
 def keyturn(house: House, *arguments: str) -> str:
@@ -133,7 +133,7 @@ def test_a_role_that_somebody_wrote_back_is_told_with_the_way_out(house: House) 
         assert problem(house, "ci-release") is None
         assert "ci-release" not in house.keeper.desk.read().definitions
     finally:
-        client.lock(house.keeper.places.socket)
+        ending.lock(house.keeper.places.socket)
 
 
 #: Killed as soon as the names are exchanged: the old file, keys in clear, has the temporary name.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import client, spawn
+from keyturn.agent import client, ending, spawn
 from keyturn.agent.listener import claim
 from keyturn.agent.server import AgentServer
 from keyturn.errors import AgentUnavailable
@@ -178,7 +178,7 @@ def pairs_of_processes(folder: Path, rounds: int) -> None:
         while (left := person.agents()) != [pid] and time.monotonic() < deadline and os.geteuid() == 0:
             time.sleep(0.01)
         assert left == [pid] or os.geteuid() != 0
-        assert client.lock(person.places.socket)
+        assert ending.lock(person.places.socket)
 
 
 def served_through_upgrades(folder: Path, upgrades: int) -> int:
@@ -196,14 +196,14 @@ def served_through_upgrades(folder: Path, upgrades: int) -> int:
     def upgrade() -> None:
         try:
             for number in range(upgrades):
-                client.lock(person.places.socket)
+                ending.lock(person.places.socket)
                 person.start(newer if number % 2 == 0 else COMMAND)
                 time.sleep(0.05)
         finally:
             stop.set()
 
     at_once([upgrade, *(functools.partial(ask, which) for which in range(4))])
-    client.lock(person.places.socket)
+    ending.lock(person.places.socket)
     return sum(served)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import client
+from keyturn.agent import client, ending
 from keyturn.awsfiles.document import FileKind, parse
 from keyturn.definitions import load
 from keyturn.model import Delivery
@@ -100,7 +100,7 @@ def cold_with_an_agent(house: House, count: int, record_property: Number) -> Non
         )
         record_property(f"races: seconds for all {count} of them", f"{time.monotonic() - begun:.1f}")
     finally:
-        client.lock(places.socket)
+        ending.lock(places.socket)
     assert len(documents) == 1
     assert calls == 1
 

@@ -128,7 +128,7 @@ def _in_sandbox(words: list[str]) -> int:
     import signal
     from pathlib import Path
 
-    from keyturn.agent.client import lock
+    from keyturn.agent.ending import lock
     from keyturn.agent.socketpath import socket_path
     from keyturn_sandbox import Sandbox
     from keyturn_sandbox.managed import furnish

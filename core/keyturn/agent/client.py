@@ -9,7 +9,7 @@ import sys
 import time
 
 from keyturn.agent import wire
-from keyturn.agent.peer import peer_uid
+from keyturn.agent.peer import peer_pid, peer_uid
 from keyturn.agent.socketpath import socket_path
 
 TYPE_CHECKING = False
@@ -25,12 +25,24 @@ if TYPE_CHECKING:
 #: Go kills a credential process after 60 seconds; ours says why it has nothing before that.
 PATIENCE = 50.0
 
+#: An act may take its time, but the agent's loop answers at once. After so many seconds of silence it is asked whether it
+#: still does, and it has as many to say so: a process that somebody stopped never answers.
+HEARTBEAT = 5.0
+
 #: Said once on stderr where credentials go to a terminal.
 TTY_NOTE = "keyturn: these are credentials in clear; they stay in this terminal's scrollback.\n"
 
 
+#: What helps where an agent is there and of no use.
+REVIVE = "Run keyturn agent stop, then keyturn vault unlock."
+
+
 class Silence(Exception):
     """There is no agent to ask: no socket of ours, nobody behind it, or it ended before it answered."""
+
+
+class Hung(TimeoutError):
+    """The agent is there, and its loop answers nothing any more. The one argument says so, with its process."""
 
 
 def ask(path: str, request: bytes, seconds: float) -> bytes:
@@ -39,13 +51,14 @@ def ask(path: str, request: bytes, seconds: float) -> bytes:
     The folder and the socket must be this user's and closed to all others, and so must be the process behind it.
 
     :raises Silence: there is no agent, or it ended meanwhile.
+    :raises Hung: it is there and answers nobody.
     :raises TimeoutError: it is there and did not answer within `seconds`.
     """
     deadline = time.monotonic() + seconds
-    connection = _connected(path, seconds)
+    connection = connected(path, seconds)
     try:
         connection.sendall(request)
-        return _line(connection, deadline)
+        return line_of(connection, deadline, path)
     except TimeoutError:
         raise
     except OSError as error:
@@ -54,7 +67,8 @@ def ask(path: str, request: bytes, seconds: float) -> bytes:
         connection.close()
 
 
-def _connected(path: str, seconds: float) -> _socket.socket:
+def connected(path: str, seconds: float) -> _socket.socket:
+    """A connection to the agent at `path`; Silence where there is none of this user's own."""
     import _socket  # a third of the cost of `socket`, which brings enum and selectors along
 
     if not _is_ours(path):
@@ -72,18 +86,37 @@ def _connected(path: str, seconds: float) -> _socket.socket:
     raise Silence
 
 
-def _line(connection: _socket.socket, deadline: float) -> bytes:
+def line_of(connection: _socket.socket, deadline: float, path: str = "") -> bytes:
+    """The line that the agent answers on `connection`; errors as of :func:`ask`.
+
+    :param path: where to ask meanwhile whether the agent lives; empty for not at all.
+    """
     answer = bytearray()
     while not answer.endswith(b"\n"):
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        connection.settimeout(left)
-        part = connection.recv(65536)
+        connection.settimeout(min(left, HEARTBEAT) if path else left)
+        try:
+            part = connection.recv(65536)
+        except TimeoutError:
+            if path and left > HEARTBEAT:
+                _require_life(path, connection)
+            continue
         if not part or len(answer) > wire.ANSWER_LIMIT:
             raise Silence
         answer += part
     return bytes(answer)
+
+
+def _require_life(path: str, connection: _socket.socket) -> None:
+    try:
+        ask(path, wire.STATUS_REQUEST, HEARTBEAT)
+    except TimeoutError:
+        pid = peer_pid(connection)
+        raise Hung(f"its process{f' {pid}' if pid else ''} is stopped or hangs") from None
+    except Silence:
+        return  # on its way out: whether it still answers shows on the first connection
 
 
 def _is_ours(path: str) -> bool:
@@ -113,8 +146,9 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
         answer = ask(socket_path(environ), wire.document_request(words[0]), PATIENCE)
     except Silence:
         return None
-    except TimeoutError:
-        _write(2, b"keyturn: the agent did not answer within 50 s. Run keyturn agent stop, then try again.\n")
+    except TimeoutError as error:
+        why = str(error) or f"it did not answer within {PATIENCE:g} s"
+        _write(2, f"keyturn: the agent: {why}. {REVIVE}\n".encode())
         return 1
     document = wire.document_in(answer)
     if document is None:
@@ -128,6 +162,8 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
 def _refused(answer: bytes) -> int | None:
     import json
 
+    from keyturn.text import safe
+
     try:
         error = json.loads(answer)["error"]
         kind, line, code = error["type"], error["line"], error["exit"]
@@ -135,7 +171,7 @@ def _refused(answer: bytes) -> int | None:
         return None
     if kind == "AgentUnavailable" or not isinstance(line, str) or not isinstance(code, int):
         return None
-    _write(2, f"keyturn: {line}\n".encode(sys.getfilesystemencoding(), "backslashreplace"))
+    _write(2, f"keyturn: {safe(line)}\n".encode(sys.getfilesystemencoding(), "backslashreplace"))
     return code
 
 
@@ -185,53 +221,16 @@ def is_answering(socket: Path, timeout: float = 1.0) -> bool:
 
 
 def _asked(socket: Path, line: bytes, timeout: float) -> bytes:
-    from keyturn.errors import AgentUnavailable
+    from keyturn.errors import AgentHangs, AgentUnavailable
 
     try:
         return ask(str(socket), line, timeout)
     except Silence as error:
         raise AgentUnavailable("the agent", "none is running", "Run keyturn vault unlock.") from error
+    except Hung as error:
+        raise AgentHangs("the agent", str(error), REVIVE) from error
     except TimeoutError as error:
-        raise AgentUnavailable(
-            "the agent", f"it did not answer within {timeout:g} s", "Run keyturn agent stop, then try again."
-        ) from error
-
-
-def lock(socket: Path, timeout: float = 10.0) -> bool:
-    """Lock the agent at `socket` and wait until its process is gone, and the identity with it.
-
-    :returns: False if there was none.
-    :raises AgentUnavailable: it is there and did not end within `timeout` seconds.
-    """
-    from keyturn.agent.protocol import parse_answer, request_line
-    from keyturn.errors import AgentUnavailable
-
-    deadline = time.monotonic() + timeout
-    try:
-        connection = _connected(str(socket), timeout)
-    except Silence:
-        return False
-    try:
-        connection.sendall(request_line("lock"))
-        parse_answer(_line(connection, deadline))
-        _await_end(connection, deadline)
-    except TimeoutError as error:
-        raise AgentUnavailable(
-            "locking", f"the agent did not end within {timeout:g} s", "Try again, or end its process."
-        ) from error
-    except (OSError, Silence):
-        return True
-    finally:
-        connection.close()
-    return True
-
-
-def _await_end(connection: _socket.socket, deadline: float) -> None:
-    """Until the kernel closes the other end, which it does after it took the process's memory away."""
-    while True:
-        connection.settimeout(max(0.001, deadline - time.monotonic()))
-        if not connection.recv(4096):
-            return
+        raise AgentUnavailable("the agent", f"it did not answer within {timeout:g} s", REVIVE) from error
 
 
 def start(

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from keyturn.errors import AgentUnavailable, UnsafeFile
+from keyturn.agent.client import REVIVE
+from keyturn.errors import AgentHangs, UnsafeFile
 
 _BACKLOG = 512
 _LOOK_AGAIN = 0.05
@@ -61,7 +62,7 @@ def claim(path: Path, is_served: Callable[[Path], bool], seconds: float = 10.0) 
     :param seconds: how long to wait for another that is coming up or going down.
     :returns: the listener, or None if another agent answers there.
     :raises UnsafeFile: the folder or the socket is not this user's alone.
-    :raises AgentUnavailable: the place is taken, but nobody answered in time.
+    :raises AgentHangs: the place is taken, but nobody answered in time.
     """
     private_folder(path.parent)
     lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -84,8 +85,8 @@ def _locked(lock: int, is_served: Callable[[], bool], seconds: float) -> bool:
             if is_served():
                 return False
             if time.monotonic() > deadline:
-                raise AgentUnavailable(
-                    "start of the agent", "another agent holds its place and does not answer", "Try again."
+                raise AgentHangs(
+                    "start of the agent", "another holds its place and does not answer", REVIVE
                 ) from None
             time.sleep(_LOOK_AGAIN)
         else:

@@ -10,6 +10,9 @@ ANSWER_LIMIT = 16 << 20
 RESULT_START = b'{"ok":true,"result":'
 DOCUMENT_END = b"}\n"
 
+#: The line that asks whether the agent is there.
+STATUS_REQUEST = f'{{"v":{VERSION},"op":"status"}}\n'.encode("ascii")
+
 
 def document_request(profile: str) -> bytes:
     """The line that asks for the credential document of `profile`."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from keyturn.agent import client
+from keyturn.agent import client, ending
 from keyturn.cli.options import as_json, keeper, opens_vault
 from keyturn.cli.output import emit, say
 from keyturn.cli.person import Opening
-from keyturn.errors import AgentUnavailable
+from keyturn.errors import AgentHangs, AgentUnavailable
 from keyturn.model import VaultState
 
 
@@ -40,7 +40,7 @@ def start(opening: Opening) -> None:
 @agent.command()
 def stop() -> None:
     """Stop the agent; the vault is locked then."""
-    stopped = client.lock(keeper().places.socket)
+    stopped = ending.lock(keeper().places.socket)
     say("The agent has ended, the vault is locked." if stopped else "No agent was running.")
 
 
@@ -49,7 +49,9 @@ def stop() -> None:
 def status(*, json_: bool) -> None:
     """Whether an agent runs, and since when."""
     try:
-        found = client.call(keeper().places.socket, {"op": "status"}, 2.0)
+        found = client.call(keeper().places.socket, {"op": "status"})
+    except AgentHangs:
+        raise
     except AgentUnavailable as error:
         if json_:
             emit({"running": False})
