@@ -31,6 +31,8 @@ class Reading:
     now: datetime
     preferences: Preferences = field(default_factory=Preferences)
     """The defaults where `config.toml` cannot be read, which is then a problem."""
+    preferences_fault: str | None = None
+    """Why `config.toml` cannot be read."""
     unreadable: KeyturnError | None = None
     """Why `profiles.toml` cannot be read; the definitions are then unknown, not none."""
 
@@ -102,14 +104,14 @@ def read(places: Places, environ: Mapping[str, str], now: datetime) -> Reading:
         line = error.lineno if isinstance(error, UnparsableFile) else 0
         problems.append(FileProblem(str(places.profiles_file), line, error.why))
         definitions, unreadable = {}, error
-    chosen = Preferences()
+    chosen, fault = Preferences(), None
     try:
         chosen = preferences.load(places.config_file)
     except (KeyturnError, OSError) as caught:
-        why = caught.why if isinstance(caught, KeyturnError) else str(caught)
-        problems.append(FileProblem(str(places.config_file), 0, why))
+        fault = caught.why if isinstance(caught, KeyturnError) else str(caught)
+        problems.append(FileProblem(str(places.config_file), 0, fault))
     index = IndexFile(places.index_file).load()
-    return Reading(shared, natives, definitions, index, tuple(problems), now, chosen, unreadable)
+    return Reading(shared, natives, definitions, index, tuple(problems), now, chosen, fault, unreadable)
 
 
 def stamp(places: Places) -> tuple[object, ...]:

@@ -281,11 +281,18 @@ def test_what_is_noted_of_codes_holds_no_code_and_may_be_lost(bench: Bench) -> N
         assert json.loads(bench.keeper.credential_process("acme-alice"))["SessionToken"]
 
 
-def test_preferences_that_cannot_be_read_are_a_problem_in_the_list_and_stop_nothing(bench: Bench) -> None:
+def test_preferences_that_cannot_be_read_are_named_where_a_code_is_missed_and_stop_nothing_else(
+    bench: Bench,
+) -> None:
     bench.adopt("ci-deploy")
+    bench.adopt("acme-alice")
     path = choose(bench.keeper.places.config_dir, "mfa_command = [")
     assert [problem.path for problem in bench.keeper.snapshot().problems] == [str(path)]
     bench.keeper.credential_process("ci-deploy")
+    with pytest.raises(NeedsMfa) as caught:
+        bench.keeper.credential_process("acme-alice")
+    assert f"{path} is not used, so no mfa_command is asked: Invalid value" in caught.value.line()
+    bench.keeper.refresh("acme-alice", bench.sandbox.totp("alice"))
 
 
 @pytest.mark.campaign

@@ -45,7 +45,7 @@ def refresher(desk: Desk, reading: Reading) -> Refresher:
         accepted=accepted,
         remember=lambda name, seconds: remember(desk, name, seconds),
         asker_source=lambda name: listing.asker_source(name, reading.natives, reading.definitions),
-        codes=MfaCodes(desk, reading.preferences),
+        codes=MfaCodes(desk, reading.preferences, reading.preferences_fault),
     )
 
 

@@ -33,11 +33,13 @@ class MfaCodes:
 
     desk: Desk
     preferences: Preferences
+    fault: str | None = None
+    """Why the preferences cannot be read; what they name is then unknown, not none."""
     sleep: Callable[[float], None] = time.sleep
 
     def has_command(self, profile: str, serial: str) -> bool:
-        """Whether a program shows the codes of a device, so that no person has to."""
-        return bool(self.preferences.code_command(profile, serial))
+        """Whether a program shows the codes of a device, so that no person has to, as far as that is known."""
+        return self.fault is not None or bool(self.preferences.code_command(profile, serial))
 
     def code(self, profile: str, serial: str, deadline: Deadline) -> str:
         """A code of `serial` that was not used before; waits for the next one where this one was.
@@ -45,6 +47,11 @@ class MfaCodes:
         :param deadline: is credited with the time that this takes.
         :raises NeedsMfa: no code is to be had from the command: a person must type one.
         """
+        if self.fault is not None:
+            file = self.desk.places.config_file
+            raise self._needs(
+                profile, serial, f"{file} is not used, so no mfa_command is asked: {self.fault}"
+            )
         command = self.preferences.code_command(profile, serial)
         began = time.monotonic()
         patience = deadline.left(LONGEST_SECONDS) - mfa_command.SECONDS
