@@ -210,11 +210,13 @@ def delivery_problem(one: Definition, native: Profile | None, settings: Settings
                 f"its credential_process line stands under {others[0]}; rename that back to {one.name}, "
                 f"or give it back to where it is: keyturn release {one.name}"
             )
-        return (
-            "its credential_process line is gone from the shared config; "
-            f"run: keyturn deliver {one.name} --to credential-process"
-        )
+        return line_missing(one.name)
     return _session_problem(one, settings, known.delivered)
+
+
+def line_missing(name: str) -> str:
+    """What is said of a profile whose `credential_process` line stands nowhere."""
+    return f"its credential_process line is not in the shared config; run: keyturn deliver {name} --to credential-process"
 
 
 def _defined_again(native: Profile, known: Known) -> bool:

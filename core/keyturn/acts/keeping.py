@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from keyturn import definitions as defs
-from keyturn import ownfile
+from keyturn import listing, ownfile
 from keyturn.acts.desk import Desk, key_entry
 from keyturn.acts.sections import path_of
 from keyturn.awsfiles.document import FileKind
@@ -204,7 +205,19 @@ def _take_over(desk: Desk, carried: str | None) -> tuple[str, ...]:
     missing = [name for name in _without_key(desk) if name in added]
     if missing:
         told.append(f"The vault here does not hold the key of {', '.join(missing)}.")
-    return tuple(told)
+    return (*told, *_undelivered(desk, added))
+
+
+def _undelivered(desk: Desk, added: Sequence[str]) -> Iterator[str]:
+    """Why AWS clients of this home do not find what was taken over, and what to do."""
+    problems = {row.name: row.problem for row in desk.read().rows() if row.name in added and row.problem}
+    unnamed = [name for name, problem in problems.items() if problem == listing.line_missing(name)]
+    if unnamed:
+        run = "keyturn deliver NAME --to credential-process"
+        yield f"AWS clients here do not ask keyturn for {', '.join(unnamed)} yet. For each, run: {run}"
+    for name, problem in problems.items():
+        if name not in unnamed:
+            yield f"{name}: {problem}."
 
 
 def _forget_another(desk: Desk) -> None:
