@@ -76,7 +76,7 @@ def diff(heading: str, before: bytes | None, after: bytes | None) -> tuple[DiffL
         if found:
             found.append(DiffLine(" ", ""))
         found += _part(group, old, new)
-    if not found and before != after:
+    if not found and (before or b"") != (after or b""):
         found.append(DiffLine(" ", "(only line ends change)"))
     return (DiffLine("@", heading), *found) if found else ()
 

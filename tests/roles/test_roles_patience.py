@@ -239,7 +239,7 @@ TABLE = [
     ("SignatureDoesNotMatch", EXPIRED, timedelta(minutes=-18), ClockSkew, "18 min behind AWS's"),
     ("RequestExpired", "Request has expired", timedelta(minutes=6), ClockSkew, "6 min ahead of AWS's"),
     ("InvalidSignatureException", "Signature expired", timedelta(days=-3), ClockSkew, "3d behind AWS's"),
-    ("SignatureDoesNotMatch", "The request signature we calculated", timedelta(0), AwsRefused, "adopt the key again"),
+    ("SignatureDoesNotMatch", "The request signature we calculated", timedelta(0), AwsRefused, "adopt it again if"),
     ("SignatureDoesNotMatch", "The request signature we calculated", timedelta(minutes=3), AwsRefused, "does not belong"),
     ("ExpiredToken", "The token is expired", timedelta(minutes=-9), AwsRefused, "clock is 9 min behind AWS's"),
     ("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.", timedelta(seconds=90),

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from keyturn import ownfile
 from keyturn.cli import vault as verbs
-from keyturn.errors import NeedsConfirmation
+from keyturn.errors import Protected, UsageError
 from keyturn.keeper import Keeper
 from keyturn.secret import Secret
 from keyturn.vault import unseal
@@ -61,6 +61,9 @@ def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: list[Call
 
 def test_an_export_is_private_and_leaves_nothing_beside_it(export: Export, tmp_path: Path) -> None:
     file = tmp_path / "out" / "export.age"
+    assert isinstance(export(file), UsageError)
+    assert not file.parent.exists(), "a mistyped folder is not made"
+    file.parent.mkdir()
     assert export(file) is None
     assert file.read_bytes().startswith(b"age-encryption.org/")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -77,7 +80,7 @@ def test_a_file_that_came_there_meanwhile_stays(
         file.write_text("another's only backup")
 
     meanwhile.append(save)
-    assert isinstance(export(file), NeedsConfirmation)
+    assert isinstance(export(file), Protected)
     assert file.read_text() == "another's only backup"
     assert [one.name for one in tmp_path.glob(".export*")] == []
 
@@ -95,7 +98,7 @@ def test_a_link_that_leads_nowhere_is_not_written_over(
         link()
     else:
         meanwhile.append(link)
-    assert isinstance(export(file), NeedsConfirmation)
+    assert isinstance(export(file), Protected)
     assert file.is_symlink()
     assert not (tmp_path / "nowhere").exists()
 

@@ -36,18 +36,19 @@ def change(desk: Desk, name: str, wanted: Mapping[str, str]) -> Changed:
     :raises NotFound: there is no such profile, or keyturn does not manage it.
     :raises UsageError: a value is none; nothing has changed.
     """
+    reading = desk.read()
+    reading.row(name)
+    region = settings.check_region(wanted["region"]) if settings.REGION in wanted else None
+    others = {key: value for key, value in wanted.items() if key != settings.REGION}
+    keys: list[str] = []
+    ended: tuple[str, ...] = ()
+    if others:
+        old = delivering.managed(reading, name)
+        new = settings.applied(old, others)
+        _check_role(new)
+        keys = [key for key in others if settings.table(old)[key] != settings.table(new)[key]]
     with desk.recording(name, "set"):
-        reading = desk.read()
-        reading.row(name)
-        region = settings.check_region(wanted["region"]) if settings.REGION in wanted else None
-        others = {key: value for key, value in wanted.items() if key != settings.REGION}
-        keys: list[str] = []
-        ended: tuple[str, ...] = ()
         if others:
-            old = delivering.managed(reading, name)
-            new = settings.applied(old, others)
-            _check_role(new)
-            keys = [key for key in others if settings.table(old)[key] != settings.table(new)[key]]
             with desk.exclusive():
                 _define(desk, old, new)
                 if not new.same_source(old):

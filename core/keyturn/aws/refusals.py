@@ -29,7 +29,7 @@ _SET = "Set the clock (for example: timedatectl set-ntp true), then try again"
 
 _HINTS = {
     "InvalidClientTokenId": "The key may be deleted or inactive, of another partition, or of a region that is not enabled",
-    "SignatureDoesNotMatch": "The secret does not belong to this key id; adopt the key again",
+    "SignatureDoesNotMatch": "The secret does not belong to this key id; put the right pair where the key is kept, and adopt it again if that is keyturn's vault",
     "ExpiredToken": "The session has ended; refresh it",
     "ExpiredTokenException": "The session has ended; refresh it",
     "Throttling": "AWS asks to slow down; try again in a minute",

@@ -116,6 +116,9 @@ def release(
     names = profiles
     if all_:
         names = tuple(row.name for row in front.snapshot().profiles if row.managed)
+        if not names:
+            say("Nothing to release.")
+            return
     if not names:
         raise UsageError("release", "no managed profile is named", "Name some, or use --all")
     plan = opening.done(lambda: front.plan_release(names))

@@ -20,7 +20,7 @@ from keyturn.cli.person import (
     on_terminal,
     typed_twice,
 )
-from keyturn.errors import NeedsConfirmation, NeedsPerson, NeedsUnlock, NeedsVault, UsageError, VaultExists
+from keyturn.errors import NeedsPerson, NeedsUnlock, NeedsVault, Protected, UsageError, VaultExists
 from keyturn.keeper import Keeper
 from keyturn.model import VaultState
 from keyturn.ownfile import in_words, make
@@ -242,9 +242,11 @@ def _say_all(lines: Iterable[str]) -> None:
 @opens_vault
 def export(opening: Opening, *, file: Path, new_passphrase_fd: int | None, yes: bool) -> None:
     """Write the vault and the managed profiles to FILE, sealed by a passphrase of its own (any age program opens it)."""
-    taken = NeedsConfirmation("vault export", f"{file} exists", "Name another file")
+    taken = Protected("vault export", f"{file} exists", "Name another file")
     if os.path.lexists(file):
         raise taken
+    if not file.absolute().parent.is_dir():
+        raise UsageError("vault export", f"{file.parent} is no folder", "Make it first, or name another file")
     front = _open_here(opening)
     confirm("Export all long-term keys", yes=yes)
     if new_passphrase_fd is None and on_terminal():

@@ -65,7 +65,7 @@ def put(
         raise Protected(
             f"delivery to [{section}] of the credentials file",
             f"it holds credentials that keyturn did not put there ({', '.join(foreign)})",
-            "Adopt that profile, or deliver under another name with --as NAME",
+            "Take them out of that section, or deliver under another name with --as NAME",
         )
     return set_items(document, section, items(credentials))
 

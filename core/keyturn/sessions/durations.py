@@ -37,5 +37,7 @@ def _within(wanted: int | None, default: int, longest: int, what: str) -> int:
         return default
     if not SHORTEST <= wanted <= longest:
         why = f"{wanted} s is not between {SHORTEST} and {longest} s, which AWS allows for {what}"
-        raise UsageError("duration_seconds", why, "Correct the definition's duration")
+        raise UsageError(
+            "duration_seconds", why, f"Run: keyturn set PROFILE duration={SHORTEST}, or as much as fits"
+        )
     return wanted

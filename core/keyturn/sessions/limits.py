@@ -102,7 +102,9 @@ def transitive(keys: Sequence[str], among: Mapping[str, str]) -> Sequence[str]:
     missing = [key for key in keys if key not in among]
     if missing:
         raise UsageError(
-            "transitive_tags", f"{missing[0]} is none of the tags", "Set the tag too, or leave it out"
+            "transitive_tags",
+            f"{missing[0]} is none of the tags",
+            "Set that tag too, or take it away from both: tags= transitive_tags=",
         )
     return keys
 
