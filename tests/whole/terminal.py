@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.needs import needs
 from tests.whole.person import BIN
@@ -39,9 +41,21 @@ class Terminal:
         """Types text as it is."""
         self._do("send-keys", "-t", "main", "-l", text)
 
+    def type_unseen(self, text: str) -> None:
+        """Types what must stand on no command line, tmux's own included."""
+        self._do("source-file", "-", given=f"send-keys -t main -l {shlex.quote(text)}\n")
+
     def screen(self) -> str:
         """What is on the screen, as text."""
         return self._do("capture-pane", "-p", "-t", "main")
+
+    def scrollback(self) -> str:
+        """The screen and what has left it at the top, with colours as the terminal would be sent them."""
+        return self._do("capture-pane", "-p", "-e", "-S", "-", "-t", "main")
+
+    def records(self, file: Path) -> None:
+        """Has every byte that comes from now on written to `file` too."""
+        self._do("pipe-pane", "-t", "main", "-o", f"exec cat > {shlex.quote(str(file))}")
 
     def shows(self, *parts: str) -> str:
         """Waits until all `parts` are on the screen, and gives it."""
@@ -70,9 +84,14 @@ class Terminal:
         """Ends tmux and what runs in it."""
         subprocess.run([*self._tmux, "kill-server"], env=self._environ, capture_output=True, check=False)
 
-    def _do(self, *words: str) -> str:
+    def _do(self, *words: str, given: str = "") -> str:
         done = subprocess.run(
-            [*self._tmux, *words], env=self._environ, capture_output=True, text=True, check=False
+            [*self._tmux, *words],
+            env=self._environ,
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, (words, done.stderr)
         return done.stdout
