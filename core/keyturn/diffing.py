@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 
 from keyturn.delivery.credential_process import VERB
+from keyturn.matching import Matcher
 from keyturn.model import DiffLine
 from keyturn.secret import MASK
 
@@ -15,9 +15,9 @@ _CONTEXT = 2
 _SECRET_SETTING = re.compile(
     r"^([\s#;]*(?:aws_secret_access_key|aws_session_token|aws_security_token)\s*[=:]\s*)(.*)$", re.IGNORECASE
 )
-#: What looks like a secret access key wherever it stands, a comment included (aws-facts 6).
 #: The arguments of somebody else's process may hold a password.
 _PROCESS = re.compile(r"^([\s#;]*credential_process\s*[=:]\s*)(\S+)(.*)$", re.IGNORECASE)
+#: What looks like a secret access key wherever it stands, a comment included (aws-facts 6).
 _SECRET_SHAPE = re.compile(
     r"(?<![A-Za-z0-9/+])(?:[A-Za-z0-9/+]{40}|[A-Za-z0-9/+]{100,}={0,2})(?![A-Za-z0-9/+=])"
 )
@@ -72,7 +72,7 @@ def diff(heading: str, before: bytes | None, after: bytes | None) -> tuple[DiffL
         list(zip(raw_lines(data), masked, strict=True)) for data, masked in ((before, old), (after, new))
     )
     found: list[DiffLine] = []
-    for group in difflib.SequenceMatcher(None, lines, others, autojunk=False).get_grouped_opcodes(_CONTEXT):
+    for group in Matcher(None, lines, others, autojunk=False).get_grouped_opcodes(_CONTEXT):
         if found:
             found.append(DiffLine(" ", ""))
         found += _part(group, old, new)
