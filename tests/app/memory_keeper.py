@@ -74,6 +74,7 @@ class MemoryKeeper:
         self.sandbox: str | None = None
         self.recovery_seen = True
         self.good_codes = {"111111", "222222", "333333"}
+        self.withdrawals = 0
         self.calls: list[tuple[str, object]] = []
         self.fail_refresh: dict[str, KeyturnError] = {}
         self.changed_under_plan = 0
@@ -175,6 +176,8 @@ class MemoryKeeper:
 
     def withdraw_expired(self) -> tuple[str, ...]:
         """Sessions in the credentials file that have ended."""
+        with self._lock:
+            self.withdrawals += 1
         return tuple(
             name
             for name in self._order

@@ -51,6 +51,24 @@ async def test_countdowns_turn_with_the_clock(drive: Drive, keeper: MemoryKeeper
         assert "○ 3" in driven.text.splitlines()[0], "the header counts it as expired"
 
 
+@pytest.mark.parametrize(
+    ("vault", "times"), [(VaultState.CLOSED, 1), (VaultState.OPEN, 0)], ids=["no agent", "an agent"]
+)
+async def test_what_ends_while_the_app_is_open_is_withdrawn_once_where_no_agent_sees_to_it(
+    drive: Drive, keeper: MemoryKeeper, vault: VaultState, times: int
+) -> None:
+    keeper.vault = vault
+    async with drive(keeper) as driven:
+        await driven.settle()
+        before = keeper.withdrawals
+        await driven.app.look_if_changed()
+        assert keeper.withdrawals == before, "ci-audit has 134 minutes left"
+        keeper.move_clock(timedelta(minutes=135))
+        for _ in range(3):
+            await driven.app.look_if_changed()
+        assert keeper.withdrawals == before + times
+
+
 @BOTH
 async def test_an_unreadable_file_is_a_row_with_its_line_and_reason(
     drive: Drive, size: tuple[int, int]

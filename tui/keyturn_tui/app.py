@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import ClassVar, TypeVar
 
 from textual import events
@@ -18,7 +19,7 @@ from textual.screen import Screen
 
 from keyturn import log
 from keyturn.errors import KeyturnError, UsageError
-from keyturn.model import Snapshot
+from keyturn.model import Delivery, Snapshot
 from keyturn.text import safe
 from keyturn_tui import theme
 from keyturn_tui.acts import Acts
@@ -60,6 +61,7 @@ class KeyturnApp(Stage, inherit_bindings=False):
         self.acts = Acts(self.desk, self)
         self.keyboard = Keyboard(self, super().on_event)
         self._ticker = Ticker(self)
+        self._withdrawn = self.desk.now()
         self._last_filters = [HarmlessFilter(), *([AsciiFilter()] if terminal.ascii else [])]
         for own in theme.themes():
             self.register_theme(own)
@@ -120,9 +122,15 @@ class KeyturnApp(Stage, inherit_bindings=False):
         """The stat poll."""
         if await self.desk.bridge.ask(self.desk.keeper.changed, Lane.LOOK):
             await self.look()
+        if self.desk.snapshot is not None and ended_since(
+            self.desk.snapshot, self._withdrawn, self.desk.now()
+        ):
+            await self._withdraw()
 
     async def _withdraw(self) -> None:
-        """What any start owes to processes that were killed. The list is on the screen first; leaving waits for it."""
+        """What any start owes to processes that were killed, and what nobody else does while no agent runs. The list is
+        on the screen first; leaving waits for it."""
+        self._withdrawn = self.desk.now()
         try:
             if await self.desk.bridge.ask(self.desk.keeper.withdraw_expired, Lane.ACT):
                 await self.look()
@@ -141,6 +149,16 @@ class KeyturnApp(Stage, inherit_bindings=False):
     def _snapshot(self) -> tuple[Snapshot, Catalog]:
         snapshot = self.desk.keeper.snapshot()
         return snapshot, catalog(snapshot)
+
+
+def ended_since(snapshot: Snapshot, since: datetime, now: datetime) -> bool:
+    """Whether a session that stands in the credentials file has ended between two moments, and no agent saw to it."""
+    ends = (
+        one.session.expires
+        for one in snapshot.profiles
+        if one.managed and one.delivery is Delivery.CREDENTIALS_FILE and one.session is not None
+    )
+    return not snapshot.agent and any(end is not None and since < end <= now for end in ends)
 
 
 def run(options: Options, environ: Mapping[str, str] | None = None, keeper: KeeperPort | None = None) -> int:
