@@ -295,7 +295,7 @@ class Keeper:
         done = self._tried("stop", {"name": name, "files": calls.files_of(self.desk)})
         return delivering.stop(self.desk, name) if done is _NOWHERE else str(done)
 
-    def plan_adopt(self, names: Sequence[str], session_none: bool = False) -> Plan:  # noqa: FBT001, FBT002  # a plan's property
+    def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
         """See :func:`keyturn.acts.adopting.plan`."""
         line_program = self.desk.program()
         return adopting.plan(self.desk.read(), self.places, line_program, names, session_none=session_none)

@@ -203,7 +203,7 @@ class MemoryKeeper:
         self._replace(replace(self._profile(name), session=None))
         return f"stopped {name}"
 
-    def plan_adopt(self, names: Sequence[str], session_none: bool = False) -> Plan:
+    def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
         also = tuple(p.name for p in self._profiles.values() if p.source in names and p.name not in names)
         secrets = tuple(
             f"{name}: secret access key of AKIA…4WQP" for name in names if self._profile(name).plaintext_key

@@ -239,7 +239,7 @@ class Acts:
         keeper = self._desk.keeper
         session_none, note = False, ""
         while True:
-            plan = await self._settled(partial(keeper.plan_adopt, (name,), session_none))
+            plan = await self._settled(partial(keeper.plan_adopt, (name,), session_none=session_none))
             replan = partial(keeper.plan_adopt, (name,))
             plan = await self._reviewed(ReviewScreen(self._desk, plan, replan=replan, note=note))
             session_none = plan.session_none

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from textual import work
 from textual.app import ComposeResult
@@ -67,6 +66,12 @@ def _marked(mark: str, text: str, width: int, role: str) -> list[Line]:
     ]
 
 
+class Replan(Protocol):
+    """Plans the same adoption anew."""
+
+    def __call__(self, *, session_none: bool) -> Plan: ...
+
+
 class ReviewScreen(ModalScreen[Review | None]):
     """Enter writes what is shown, Esc writes nothing. `s` plans anew with the key itself delivered, where that can be.
 
@@ -87,9 +92,7 @@ class ReviewScreen(ModalScreen[Review | None]):
     ReviewScreen #status, ReviewScreen #keys { height: 1; }
     """
 
-    def __init__(
-        self, desk: Desk, plan: Plan, *, replan: Callable[[bool], Plan] | None = None, note: str = ""
-    ) -> None:
+    def __init__(self, desk: Desk, plan: Plan, *, replan: Replan | None = None, note: str = "") -> None:
         super().__init__()
         self._desk = desk
         self._plan = plan
@@ -140,9 +143,11 @@ class ReviewScreen(ModalScreen[Review | None]):
         self._paint()
 
     @work
-    async def _plan_anew(self, replan: Callable[[bool], Plan]) -> None:
+    async def _plan_anew(self, replan: Replan) -> None:
         try:
-            self._plan = await self._desk.bridge.ask(partial(replan, not self._plan.session_none))
+            self._plan = await self._desk.bridge.ask(
+                partial(replan, session_none=not self._plan.session_none)
+            )
             self._note = ""
         except KeyturnError as error:
             self._note = error.line()
