@@ -212,6 +212,8 @@ class FileProblem:
     line: int
     """1-based, 0 where unknown."""
     reason: str
+    unread: bool = False
+    """The system refused to have it read, so that nobody knows what is in it."""
 
 
 @dataclass(frozen=True, slots=True)

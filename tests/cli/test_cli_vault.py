@@ -145,7 +145,7 @@ def test_an_export_opens_on_a_second_home_and_works_there_at_once(
     )  # fmt: skip
     assert export.stat().st_mode & 0o777 == 0o600
     again = person.keyturn("vault", "export", str(export), "--yes", fds={"--passphrase-fd": PASSPHRASE})
-    assert again.returncode == 4, "an existing file is not written over"
+    assert again.returncode == 5, "an existing file is not written over"
     second = Person(person.sandbox)
     second.environ["KEYTURN_HOME"] = str(tmp_path / "second")
     second.does(

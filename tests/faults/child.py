@@ -56,9 +56,9 @@ class Outcome:
             return f"it printed a traceback: {self.stderr[-3000:]}"
         if self.code is None:
             return None
-        if self.mute and self.code and not self.stderr:
-            return None
         lines = [line for line in self.stderr.splitlines() if line.startswith("keyturn: ")]
+        if self.mute and self.code and not lines:
+            return None
         if self.code and len(lines) != 1:
             return f"exit {self.code} with {len(lines)} lines: {self.stderr[-1000:]}"
         if self.code and ". " not in lines[0] and not lines[0].endswith("."):

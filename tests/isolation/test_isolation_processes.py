@@ -93,7 +93,7 @@ def test_nobody_sees_into_the_agent(
 @pytest.mark.parametrize("whose", ["the same user", "another user"])
 @pytest.mark.parametrize(
     "words",
-    [("vault", "recovery-key", "--yes"), ("vault", "passphrase"), ("vault", "export", "/nowhere/x", "--yes")],
+    [("vault", "recovery-key", "--yes"), ("vault", "passphrase"), ("vault", "export", "/nowhere", "--yes")],
     ids=lambda words: words[1],
 )
 def test_nobody_sees_into_a_verb_that_asks(

@@ -112,7 +112,7 @@ def test_a_line_that_somebody_overwrote_is_told_and_put_there_again(person: Hous
     path.write_bytes(b"".join(lines))
     said = problem(person, "ci-deploy")
     assert said is not None
-    assert "its credential_process line is gone" in said
+    assert "its credential_process line is not in the shared config" in said
     help_oneself(person, said)
     assert problem(person, "ci-deploy") is None
 

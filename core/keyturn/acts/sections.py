@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyturn.awsfiles.document import Document, FileKind, profile_of
+from keyturn.errors import UnsafeFile
 from keyturn.places import Places
 from keyturn.reading import Reading
 
@@ -18,10 +19,15 @@ def own_section(document: Document | None, kind: FileKind, profile: str) -> str 
 
 
 def line_home(reading: Reading) -> FileKind:
-    """The file that takes `credential_process` lines: the config file, unless AWS tools refuse it as it stands."""
-    refused = {problem.path for problem in reading.shared.problems}
-    is_refused = reading.shared.config is None and reading.shared.config_path in refused
-    return FileKind.CREDENTIALS if is_refused else FileKind.CONFIG
+    """The file that takes `credential_process` lines: the config file, unless AWS tools refuse it as it stands.
+
+    :raises UnsafeFile: it cannot be read, so that nobody knows whether the line is there already.
+    """
+    path = reading.shared.config_path
+    problem = next((each for each in reading.shared.problems if each.path == path), None)
+    if problem is not None and problem.unread:
+        raise UnsafeFile(f"reading {path}", problem.reason, "Make it readable to you, then try again")
+    return FileKind.CONFIG if problem is None else FileKind.CREDENTIALS
 
 
 def path_of(places: Places, kind: FileKind) -> Path:
