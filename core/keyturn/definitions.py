@@ -113,7 +113,7 @@ def decode(content: bytes | None, path: str) -> dict[str, Definition]:
     what = f"reading {path}"
     try:
         table = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:  # no UTF-8, no TOML, or a number that Python refuses to read
         raise UnparsableFile(what, str(error), _CORRECT, path=path) from None
     except RecursionError:
         raise UnparsableFile(what, "it is nested too deeply", _CORRECT, path=path) from None

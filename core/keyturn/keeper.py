@@ -63,6 +63,7 @@ class Keeper:
         self._use_agent = use_agent
         self._generations = itertools.count(1)
         self._stamp: tuple[object, ...] = ()
+        self._agent_seen = False
 
     @classmethod
     def from_environ(
@@ -118,6 +119,7 @@ class Keeper:
         self._stamp = reading.stamp(self.places)
         found = self.desk.read()
         state, agent = self._vault_state()
+        self._agent_seen = agent
         sandbox = self.desk.environ.get("KEYTURN_SANDBOX")
         return Snapshot(
             generation=next(self._generations),
@@ -130,8 +132,9 @@ class Keeper:
         )
 
     def changed(self) -> bool:
-        """Whether a file that :meth:`snapshot` reads has changed since; by their status alone."""
-        return reading.stamp(self.places) != self._stamp
+        """Whether a file that :meth:`snapshot` reads has changed since, by its status alone, or the agent is gone."""
+        gone = self._agent_seen and not self._agent_answers()
+        return gone or reading.stamp(self.places) != self._stamp
 
     def due(self) -> tuple[str, ...]:
         """Managed profiles in use whose session is due or over and that no person is needed for."""
@@ -171,14 +174,15 @@ class Keeper:
         except KeyturnError:
             return None
 
-    def new_vault(self, slot: str, passphrase: Secret | None = None) -> Secret:
+    def new_vault(self, slot: str, passphrase: Secret | None = None, *, anew: bool = False) -> Secret:
         """Makes the vault and leaves it open.
 
         :param slot: `keyring` or `passphrase`.
+        :param anew: even if managed profiles need the keys of one that was here before.
         :returns: the recovery key, to be shown once.
         :raises VaultExists: there is one, readable or not.
         """
-        recovery_key = keeping.begin(self.desk, slot, passphrase)
+        recovery_key = keeping.begin(self.desk, slot, passphrase, anew=anew)
         self._hand_to_agent(recovery_key=recovery_key)
         return recovery_key
 
@@ -357,7 +361,7 @@ class Keeper:
             done = self._tried(op, named)
             if done is not _NOWHERE:
                 return done
-        raise _closed(state)
+        raise keeping.gone(self.desk) or _closed(state)
 
     def _rests_on_asker(self, name: object) -> bool:
         """Whether a profile's credentials are this process's own: then no vault and no agent is asked for them."""

@@ -15,6 +15,7 @@ from keyturn.errors import UnparsableFile, UnsafeFile
 
 Command = tuple[str, ...]
 """A program and its arguments; empty for none."""
+_SETTINGS = ("mfa_command", "mfa_commands")
 _CORRECT = "Correct the file; README.md has its keys"
 
 
@@ -48,11 +49,12 @@ def load(path: Path) -> Preferences:
         return Preferences()
     try:
         table = tomllib.loads(content.decode("utf-8"))
+        _refuse_unknown(table)
         found = Preferences(
             _command(table.get("mfa_command", ())),
             {name: _command(value) for name, value in _table(table.get("mfa_commands", {})).items()},
         )
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UnparsableFile(what, str(error), _CORRECT, path=str(path)) from None
     if found != Preferences() and doubt is not None:
         raise UnsafeFile(what, f"{doubt[0]}, and it names a command that runs in your name", doubt[1])
@@ -90,6 +92,13 @@ def _doubt(path: Path, shown: str, status: os.stat_result) -> tuple[str, str] | 
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return f"others may write to {shown}", f"Run: chmod go-w {path}"
     return None
+
+
+def _refuse_unknown(table: Mapping[str, object]) -> None:
+    """A setting that is misspelled would otherwise be missed without a word."""
+    unknown = next((key for key in table if key not in _SETTINGS), None)
+    if unknown is not None:
+        raise ValueError(f"there is no setting {unknown}; there are {' and '.join(_SETTINGS)}")
 
 
 def _table(value: object) -> Mapping[str, Any]:

@@ -115,7 +115,7 @@ def read(places: Places, environ: Mapping[str, str], now: datetime) -> Reading:
 
 
 def stamp(places: Places) -> tuple[object, ...]:
-    """What changes when one of the files read here changes: inode, size and time of each."""
+    """What changes when one of the files read here changes, or an agent comes or goes: inode, size and time of each."""
     found: list[object] = []
     for path in (
         places.aws_config,
@@ -123,6 +123,7 @@ def stamp(places: Places) -> tuple[object, ...]:
         places.profiles_file,
         places.index_file,
         places.config_file,
+        places.socket,
     ):
         try:
             status = path.stat()

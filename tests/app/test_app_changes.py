@@ -8,7 +8,7 @@ import pytest
 
 from keyturn.model import FileProblem, VaultState
 from keyturn_tui.terminal import Options
-from tests.app.believable import believable
+from tests.app.believable import NOW, believable, many
 from tests.app.conftest import NARROW, WIDE, Drive
 from tests.app.memory_keeper import MemoryKeeper
 
@@ -132,3 +132,33 @@ async def test_ascii_shows_nothing_else(drive: Drive, keeper: MemoryKeeper) -> N
         for keys in ((), ("question_mark",), ("escape", "m"), ("escape", "enter"), ("escape", "L", "r")):
             await driven.press(*keys)
             assert driven.text.isascii()
+
+
+async def test_the_row_that_was_found_is_still_seen_when_its_filter_ends(drive: Drive) -> None:
+    async with drive(MemoryKeeper(many(60, NOW)), NARROW) as driven:
+        await driven.press("slash", *"account-0057", "enter")
+        assert driven.chosen is not None
+        assert "▸" in driven.text
+        found = driven.chosen
+        await driven.press("escape")
+        assert driven.chosen == found
+        assert any("▸" in line and found in line for line in driven.text.splitlines())
+
+
+@BOTH
+async def test_a_long_message_is_read_whole(
+    drive: Drive, keeper: MemoryKeeper, size: tuple[int, int]
+) -> None:
+    async with drive(keeper, size) as driven:
+        driven.app.say(
+            "adopt of x: " + "its reason is long " * 7 + "and what to do stands at the end", "error"
+        )
+        await driven.settle()
+        text = " ".join(driven.text.split())
+        assert "what to do stands at the end" in text or "stands at the end" in text
+        driven.app.say("done", "text")
+        await driven.settle()
+        assert driven.text.splitlines()[-2].split()[-1] == "done", "one row again"
+        driven.app.say("word " * 200, "error")
+        await driven.settle()
+        assert sum("word word" in line for line in driven.text.splitlines()) == 3

@@ -183,5 +183,6 @@ def wrong_on_screen(bench: Bench, walked: Walked) -> list[str]:
 
 
 def _lines(text: str) -> Sequence[str]:
-    plain = re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b[=>78]", "", text)
+    # The last sequence gives the mouse pointer back, which Textual may do after it has left its screen.
+    plain = re.sub(r"\x1b\]22;default\x07|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b[=>78]", "", text)
     return [line.strip() for line in plain.splitlines() if line.strip()]

@@ -238,7 +238,7 @@ def folders(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, objec
     """Files that AWS tools refuse, and files that cannot be written, in folders called like each of `texts`."""
     with machine:
         for text in texts:
-            folder = machine.home / text / "x"
+            folder = machine.home / "folders" / text / "x"
             folder.mkdir(parents=True)
             config, credentials = folder / "config", folder / "credentials"
             config.write_text("x\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,7 +44,10 @@ class Terminal:
 
     def type_unseen(self, text: str) -> None:
         """Types what must stand on no command line, tmux's own included."""
-        self._do("source-file", "-", given=f"send-keys -t main -l {shlex.quote(text)}\n")
+        with tempfile.NamedTemporaryFile("w", prefix="keys-", dir="/dev/shm") as file:  # ours alone
+            file.write(f"send-keys -t main -l {shlex.quote(text)}\n")
+            file.flush()
+            self._do("source-file", file.name)
 
     def screen(self) -> str:
         """What is on the screen, as text."""
@@ -84,14 +88,9 @@ class Terminal:
         """Ends tmux and what runs in it."""
         subprocess.run([*self._tmux, "kill-server"], env=self._environ, capture_output=True, check=False)
 
-    def _do(self, *words: str, given: str = "") -> str:
+    def _do(self, *words: str) -> str:
         done = subprocess.run(
-            [*self._tmux, *words],
-            env=self._environ,
-            input=given,
-            capture_output=True,
-            text=True,
-            check=False,
+            [*self._tmux, *words], env=self._environ, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, (words, done.stderr)
         return done.stdout

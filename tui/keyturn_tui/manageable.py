@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from keyturn.acts.adopting import ADOPTABLE
+from keyturn.delivery import credential_process
+from keyturn.errors import KeyturnError
 from keyturn.model import Kind, Profile
 
 
@@ -17,4 +19,8 @@ def unmanageable(profile: Profile) -> str | None:
     by_whom = profile.chain or profile.credential_source
     if profile.kind not in ADOPTABLE or (profile.kind is Kind.ROLE and not by_whom):
         return f"{profile.name} holds no long-term secret in the files; r refreshes it as it is"
+    try:
+        credential_process.check_name(profile.name)
+    except KeyturnError as error:
+        return f"{profile.name}: {error.why}; give it another name in the files"
     return None

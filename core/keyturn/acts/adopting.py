@@ -143,7 +143,8 @@ def _refuse_unfit(row: Profile, reading: Reading) -> None:
         )
     if row.kind not in ADOPTABLE:
         why = f"a profile of kind {row.kind} holds no long-term secret in the shared files"
-        raise KeyturnError(what, why, f"Refresh it as it is: keyturn refresh {row.name}")
+        hint = f"Refresh it as it is: keyturn refresh {row.name}"
+        raise KeyturnError(what, why, "Give it credentials first" if row.kind is Kind.UNKNOWN else hint)
     if row.kind is Kind.IAM_KEY and _own_key(reading, row.name) is None:
         why = "its key is not an IAM user's long-term key (AKIA…, without a session token in either file)"
         raise KeyturnError(what, why, "keyturn keeps AWS keys only; correct the profile if it is one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -99,7 +100,7 @@ def _sentence(name: str, one: Definition) -> str:
         return f"{name}: its session stands in [{one.deliver_as or name}] of the credentials file until it expires"
     if one.delivery is Delivery.CREDENTIAL_PROCESS:
         return f"{name}: AWS clients ask keyturn for it by credential_process"
-    return f"{name}: delivered nowhere; exec, env and the app can still use it"
+    return f"{name}: delivered nowhere; keyturn goes on renewing it on demand"
 
 
 def managed(reading: Reading, name: str) -> Definition:
@@ -204,7 +205,7 @@ def withdraw(desk: Desk, name: str) -> bool:
             document, note.section, _ours(document, note), made=note.made, region=note.region
         )
 
-    if Path(note.path).exists():
+    if os.path.exists(note.path):  # noqa: PTH110  # Path.exists raises for a path that can be none
         desk.files.edit(Path(note.path), change, kind=FileKind.CREDENTIALS)
     desk.note(lambda index: index.update(name, delivered=None))
     return True

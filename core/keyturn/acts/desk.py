@@ -13,7 +13,7 @@ from keyturn.activity import Act, Activity
 from keyturn.aws.ports import AwsFactory
 from keyturn.awsfiles.store import SharedFiles
 from keyturn.clock import Clock
-from keyturn.errors import AwsError, KeyturnError, NeedsPerson, NotFound, WrongMfaCode
+from keyturn.errors import AwsError, KeyturnError, NeedsPerson, NotFound, UsageError, WrongMfaCode
 from keyturn.index import Index, IndexFile, Known
 from keyturn.model import Credentials, Failure, VaultState
 from keyturn.places import Places
@@ -118,13 +118,16 @@ class Desk:
 
     @contextmanager
     def recording(self, profile: str, event: str) -> Iterator[None]:
-        """Records a failure of the act inside, and lets it go on up. What only waits for a person is no failure."""
+        """Records a failure of the act inside, and lets it go on up. What only waits for a person is no failure, and
+        neither is an order in words that mean nothing."""
         try:
             yield
         except KeyturnError as error:
             if isinstance(error, AwsError) and not error.what.endswith(f" of {profile}"):
                 error.what = f"{_DEEDS.get(event, event)} of {profile}: {error.what}"
             if isinstance(error, (NeedsPerson, WrongMfaCode, NotFound)):
+                raise
+            if isinstance(error, UsageError) and event != "refresh":
                 raise
             self.record_failure(profile, event, error)
             raise

@@ -20,17 +20,40 @@ from keyturn.vault.founding import Export, read_export
 from keyturn.vault.mending import Restored
 
 
-def begin(desk: Desk, slot: str, passphrase: Secret | None) -> Secret:
+def begin(desk: Desk, slot: str, passphrase: Secret | None, *, anew: bool = False) -> Secret:
     """Makes the vault and leaves it open in this process.
 
     :param slot: `keyring` or `passphrase`.
+    :param anew: even if managed profiles need the keys of one that was here before.
     :returns: the recovery key, to be shown once.
     :raises VaultExists: there is one, readable or not.
+    :raises VaultCorrupt: there was one, and it is gone.
     """
+    lost = None if anew else gone(desk)
+    if lost is not None:
+        raise lost
     _forget_another(desk)
     recovery_key = desk.vault.create(slot, passphrase)
     _remember(desk)
     return recovery_key
+
+
+def gone(desk: Desk) -> VaultCorrupt | None:
+    """What to say of a vault that is gone while managed profiles need its keys; None where that is not so."""
+    if desk.vault.state() is not VaultState.ABSENT:
+        return None
+    needing = [one.name for one in desk.read().definitions.values() if one.key]
+    if not needing:
+        return None
+    return VaultCorrupt(
+        "the vault",
+        f"it is gone from {desk.places.vault_dir}, and {_counted(needing)} its keys",
+        "Put the folder back from a backup, or run: keyturn vault import FILE. To begin without them: keyturn vault init --anew",
+    )
+
+
+def _counted(needing: Sequence[str]) -> str:
+    return f"{needing[0]} needs" if len(needing) == 1 else f"{len(needing)} managed profiles need"
 
 
 def open_(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) -> None:
@@ -40,7 +63,11 @@ def open_(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) ->
     :raises KeyturnError: the keyring is locked, denied or absent, or the vault is unreadable.
     """
     desk.vault.unlock(passphrase=passphrase, recovery_key=recovery_key)
-    generation, recipient = desk.vault.generation(), desk.vault.recipient()
+    recipient = desk.vault.recipient()
+    if desk.index.load().vault_recipient not in ("", recipient):
+        # Another vault than the last one here, opened by its own secret: the last one's number says nothing of it.
+        desk.note(lambda index: replace(index, vault_generation=0, vault_recipient=recipient))
+    generation = desk.vault.generation()
     known = desk.index.load()
     if known.vault_recipient != recipient or known.vault_generation < generation:
         desk.note(

@@ -220,6 +220,21 @@ def is_answering(socket: Path, timeout: float = 1.0) -> bool:
     return True
 
 
+def require_life(socket: Path) -> None:
+    """Where an agent is there, waits until it answers; returns at once where there is none.
+
+    :raises AgentHangs: it does not, for some ten seconds.
+    """
+    from keyturn.errors import AgentHangs, AgentUnavailable
+
+    try:
+        call(socket, {"op": "status"})
+    except AgentHangs:
+        raise
+    except AgentUnavailable:
+        return
+
+
 def _asked(socket: Path, line: bytes, timeout: float) -> bytes:
     from keyturn.errors import AgentHangs, AgentUnavailable
 

@@ -15,6 +15,11 @@ from keyturn.model import Session
 from keyturn.text import from_iso
 
 
+def _at_home(path: str) -> str:
+    """`path` with its `~`; as it is where there is no such user, as for AWS's own tools."""
+    return os.path.expanduser(path)  # noqa: PTH111  # Path.expanduser raises there
+
+
 class SdkCaches:
     """The caches under `~/.aws` of one person. Each folder is listed once, so that thousands of profiles cost nothing.
 
@@ -23,12 +28,12 @@ class SdkCaches:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         sandbox = environ.get("KEYTURN_SANDBOX")  # a shell that joins one keeps its own HOME
-        home = Path(sandbox) / "home" if sandbox else Path(environ.get("HOME") or "~").expanduser()
+        home = Path(sandbox) / "home" if sandbox else Path(_at_home(environ.get("HOME") or "~"))
         aws = home / ".aws"
         self._sso = aws / "sso" / "cache"
         self._cli = aws / "cli" / "cache"
         named = environ.get("AWS_LOGIN_CACHE_DIRECTORY")
-        self._login = Path(named).expanduser() if named else aws / "login" / "cache"
+        self._login = Path(_at_home(named)) if named else aws / "login" / "cache"
         self._names: dict[Path, frozenset[str]] = {}
 
     def sso_token_end(self, session_or_url: str) -> datetime | None:

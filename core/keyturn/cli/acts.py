@@ -30,35 +30,36 @@ _ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
 @opens_vault
 def adopt(
     opening: Opening, *, profiles: tuple[str, ...], all_: bool, session_none: bool, only_plan: bool, yes: bool
-) -> None:
+) -> int:
     """Make native profiles managed: their secrets move to the vault, credential_process takes their place.
 
     The change is shown first. Profiles that name an adopted one as source come along.
     """
     front = opening.keeper
-    names = profiles
+    names, refused = profiles, 0
     if all_:
-        names = _all_adoptable(front)
+        names, refused = _all_adoptable(front)
         if not names:
             say("Nothing to adopt.")
-            return
+            return min(refused, 1)
     if not names:
         raise UsageError("adopt", "no profile is named", "Name some, or use --all")
     plan = front.plan_adopt(names, session_none=session_none)
     _show(plan)
     if only_plan:
-        return
+        return min(refused, 1)
     confirm(f"Adopt {', '.join(plan.names)}", yes=yes)
     for name in opening.done(lambda: front.adopt(plan)):
         say(f"adopted {name}")
+    return min(refused, 1)
 
 
-def _all_adoptable(front: Keeper) -> tuple[str, ...]:
-    """Every profile that can be adopted; the others that look like it are named with the reason."""
+def _all_adoptable(front: Keeper) -> tuple[tuple[str, ...], int]:
+    """Every profile that can be adopted, and how many others look like it; these are named with the reason."""
     found = front.snapshot()
     for problem in found.problems:
         warn(f"{problem.path}: line {problem.line}: {problem.reason}. Its profiles are left out")
-    names = []
+    names, refused = [], 0
     for row in found.profiles:
         if not _adoptable(row):
             continue
@@ -66,9 +67,10 @@ def _all_adoptable(front: Keeper) -> tuple[str, ...]:
             front.check_adopt(row.name)
         except KeyturnError as error:
             warn(error.line())
+            refused += 1
         else:
             names.append(row.name)
-    return tuple(names)
+    return tuple(names), refused
 
 
 def _adoptable(row: Any) -> bool:

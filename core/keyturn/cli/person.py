@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
+import signal
 import sys
-from collections.abc import Callable
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import TypeVar
 
 import click
 
 from keyturn import passphrases
+from keyturn.agent import client
 from keyturn.errors import (
     KeyringAbsent,
     KeyringDenied,
@@ -31,6 +37,8 @@ Answer = TypeVar("Answer")
 #: Nobody needs a longer passphrase, and a wrong descriptor may be an endless one.
 LONGEST = 4096
 TRIES = 3
+#: Beyond this a question is cut, before its mark and what can be answered; the plan above it is whole.
+LONGEST_QUESTION = 400
 
 
 def on_terminal() -> bool:
@@ -62,10 +70,34 @@ def from_descriptor(number: int, what: str) -> Secret:
 
 def ask_secret(prompt: str) -> Secret:
     """A secret typed on the terminal, not shown."""
+    text = f"{safe(prompt)}: "
     try:
-        return Secret(getpass.getpass(f"{safe(prompt)}: ", stream=None))
+        with _hidden_after_a_pause(text):
+            return Secret(getpass.getpass(text, stream=None))
     except EOFError:
         raise click.exceptions.Abort from None
+
+
+@contextmanager
+def _hidden_after_a_pause(prompt: str) -> Iterator[None]:
+    """Has what is typed stay hidden after Ctrl+Z and `fg`: the shell gives the terminal back with its own echo."""
+
+    def hide(_number: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError, termios.error):
+            terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+            try:
+                state = termios.tcgetattr(terminal)
+                state[3] &= ~termios.ECHO
+                termios.tcsetattr(terminal, termios.TCSAFLUSH, state)
+                os.write(terminal, prompt.encode("utf-8", "replace"))
+            finally:
+                os.close(terminal)
+
+    before = signal.signal(signal.SIGCONT, hide)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCONT, before)
 
 
 def ask_line(prompt: str) -> str:
@@ -86,9 +118,9 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not on_terminal():
         raise NeedsConfirmation(
-            question, "there is no terminal to confirm it on", "Look at the change, then add --yes"
+            question, "there is no terminal to confirm it on", "To have it done unasked, add --yes"
         )
-    if ask_line(f"{question}? [y/N]").lower() not in ("y", "yes"):
+    if ask_line(f"{safe(question, LONGEST_QUESTION)}? [y/N]").lower() not in ("y", "yes"):
         click.echo("Nothing was changed.", err=True)
         raise click.exceptions.Exit(1)
 
@@ -126,7 +158,9 @@ class Opening:
         """Opens the vault.
 
         :raises NeedsUnlock: nobody can be asked.
+        :raises AgentHangs: one is there that does nothing; then nobody is asked either.
         """
+        client.require_life(self.keeper.places.socket)
         if self.recovery_key_fd is not None:
             self.keeper.unlock(recovery_key=self.recovery_key())
             return
@@ -216,9 +250,9 @@ def typed_twice() -> Secret:
     return first
 
 
-def new_vault(keeper: Keeper, slot: str, passphrase: Secret | None) -> None:
+def new_vault(keeper: Keeper, slot: str, passphrase: Secret | None, *, anew: bool = False) -> None:
     """Makes a vault, shows the recovery key on the terminal and has its last characters typed back."""
-    recovery_key = keeper.new_vault(slot, passphrase)
+    recovery_key = keeper.new_vault(slot, passphrase, anew=anew)
     click.echo(
         "The recovery key opens the vault if all else is lost. Write it down, off this machine:", err=True
     )

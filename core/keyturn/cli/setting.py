@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -89,7 +90,8 @@ def _located(policy: str) -> str:
     """A policy's file by its absolute path: whoever reads it later works in another folder."""
     if policy.lstrip().startswith("{"):
         return policy
-    return str(Path(policy.removeprefix("file://")).expanduser().absolute())
+    path = os.path.expanduser(policy.removeprefix("file://"))  # noqa: PTH111  # Path.expanduser raises for no such user
+    return str(Path(path).absolute())
 
 
 def _chosen(opening: Opening, profile: str) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from keyturn import passphrases
+from keyturn.acts import keeping
+from keyturn.agent import client
 from keyturn.cli.options import as_json, keeper, opens_vault, yes
 from keyturn.cli.output import emit, say, warn
 from keyturn.cli.person import (
@@ -39,11 +41,15 @@ def vault() -> None:
 )
 @click.option("--passphrase-fd", type=int, metavar="N", help="Read the new passphrase from descriptor N.")
 @click.option("--recovery-out-fd", type=int, metavar="M", help="Write the recovery key to descriptor M.")
-def init(*, slot: str | None, passphrase_fd: int | None, recovery_out_fd: int | None) -> None:
+@click.option("--anew", is_flag=True, help="Even if managed profiles need the keys of a vault that is gone.")
+def init(*, slot: str | None, passphrase_fd: int | None, recovery_out_fd: int | None, anew: bool) -> None:
     """Make the vault. Shows the recovery key once, or writes it to --recovery-out-fd."""
     front = keeper()
     if front.desk.vault.state() is not VaultState.ABSENT:
         raise VaultExists("vault init", "there is a vault already", "See: keyturn vault status")
+    lost = None if anew else keeping.gone(front.desk)
+    if lost is not None:
+        raise lost
     chosen = slot or (
         "passphrase" if passphrase_fd is not None or front.keyring_backend() is None else "keyring"
     )
@@ -58,16 +64,18 @@ def init(*, slot: str | None, passphrase_fd: int | None, recovery_out_fd: int | 
                 "vault init", "there is no terminal to type a passphrase on", "Give it by --passphrase-fd N"
             )
     if recovery_out_fd is None and on_terminal():
-        new_vault(front, chosen, passphrase)
+        new_vault(front, chosen, passphrase, anew=anew)
     else:
-        _init_quietly(front, chosen, passphrase, recovery_out_fd)
+        _init_quietly(front, chosen, passphrase, recovery_out_fd, anew=anew)
     say(f"The vault is made and open; the {chosen} opens it.")
 
 
-def _init_quietly(front: Keeper, slot: str, passphrase: Secret | None, out: int | None) -> None:
+def _init_quietly(
+    front: Keeper, slot: str, passphrase: Secret | None, out: int | None, *, anew: bool
+) -> None:
     if out is not None:
         _writable(out)
-    recovery_key = front.new_vault(slot, passphrase)
+    recovery_key = front.new_vault(slot, passphrase, anew=anew)
     if out is None:
         warn("the recovery key was not shown to anybody. See it by: keyturn vault recovery-key")
         return
@@ -116,6 +124,8 @@ def status(*, json_: bool) -> None:
     """Whether there is a vault, what opens it, and whether it is open."""
     front = keeper()
     found = front.snapshot()
+    if found.vault in (VaultState.LOCKED, VaultState.CLOSED):
+        client.require_life(front.places.socket)
     slots = front.desk.vault.slots() if found.vault not in (VaultState.ABSENT, VaultState.BROKEN) else ()
     if json_:
         emit(

@@ -37,6 +37,14 @@ def document(credentials: Credentials, account: str | None) -> str:
     return json.dumps(table)
 
 
+def check_name(profile: str) -> None:
+    """Whether a profile of that name can be called from a `credential_process` line at all.
+
+    :raises UsageError: it cannot.
+    """
+    line("keyturn", profile)
+
+
 def line(program: str, profile: str) -> str:
     """The value of `credential_process` that calls `program` for `profile`.
 

@@ -19,7 +19,7 @@ def require_code(profile: str, serial: str, code: str | None) -> str:
         raise NeedsMfa(
             f"session for {profile}",
             f"it needs an MFA code of {serial}",
-            f"Run: keyturn refresh {profile}",
+            f"Run: keyturn refresh {profile}, which asks for it, or add --mfa-code CODE",
             profile=profile,
             serial=serial,
         )

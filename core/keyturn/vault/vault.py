@@ -64,7 +64,7 @@ class Vault:
         self._known_as = expected_recipient
         self._guard = threading.RLock()
         self._identity: age.Identity | None = None
-        self._seen = 0
+        self._seen, self._seen_of = 0, ""
 
     def __repr__(self) -> str:
         return f"<Vault {self.folder}>"
@@ -148,12 +148,12 @@ class Vault:
         current = self._label()
         if recovery_key is not None:
             identity = slotting.by_recovery_key(self.folder, current, recovery_key)
+        elif passphrase is not None:
+            # Nobody else could have sealed an identity with it: it needs no remembering which vault this was.
+            identity = slotting.by_passphrase(self.folder, current, passphrase)
         else:
             slotting.require_known(current, self._known_as())
-            if passphrase is not None:
-                identity = slotting.by_passphrase(self.folder, current, passphrase)
-            else:
-                identity = slotting.by_keyring(self.folder, current, self._keyring)
+            identity = slotting.by_keyring(self.folder, current, self._keyring)
         self._hold(identity, 0)
 
     def forget(self) -> None:
@@ -328,7 +328,9 @@ class Vault:
     def _hold(self, identity: age.Identity, generation: int) -> None:
         with self._guard:
             self._identity = identity
-            self._seen = max(self._seen, generation)
+            # What was seen of another vault, which lay here before, says nothing of this one.
+            self._seen = max(self._seen if self._seen_of == identity.recipient else 0, generation)
+            self._seen_of = identity.recipient
 
     def _held(self) -> age.Identity:
         with self._guard:

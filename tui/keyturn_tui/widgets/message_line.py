@@ -1,11 +1,16 @@
-"""The one line that says what was just done, or why it was not."""
+"""The line that says what was just done, or why it was not; two or three where that does not fit."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from keyturn_tui.cells import Line, fit
+from keyturn_tui.describe import wrapped
 from keyturn_tui.widgets.painted import Painted
+
+#: Rows that a message may take where the terminal has so many.
+MOST = 3
+TALL = 20
 
 
 class MessageLine(Painted):
@@ -29,5 +34,13 @@ class MessageLine(Painted):
             return
         text, role, when = self._said
         room = max(10, self.size.width - 12)
-        line: Line = ((f" {when:%H:%M:%S}  ", "muted"), (fit(text, room).rstrip(), role))
-        self.show([line])
+        parts = wrapped(text, room)
+        most = MOST if self.app.size.height >= TALL else 1
+        if len(parts) > most:
+            parts = [*parts[: most - 1], fit(" ".join(parts[most - 1 :]), room).rstrip()]
+        self.styles.height = len(parts)
+        at = f" {when:%H:%M:%S}  "
+        lines: list[Line] = [
+            ((at if not nth else " " * len(at), "muted"), (part, role)) for nth, part in enumerate(parts)
+        ]
+        self.show(lines)

@@ -222,7 +222,8 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
         wanted = min(max(0, self._cursor - height // 2), last)
         if not self._selectable or self._cursor == self._selectable[0]:
             wanted = 0  # so that a heading above the first row is seen too
-        self.scroll_to(y=wanted, animate=False, immediate=True)
+        # Forced, since a list that fitted until now has no scroll bar yet, and would not move.
+        self.scroll_to(y=wanted, animate=False, immediate=True, force=True)
         return wanted != top
 
     def _left(self, row: Row) -> tuple[Span, str]:
