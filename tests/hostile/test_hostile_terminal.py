@@ -40,19 +40,38 @@ KEYS = (
 PASTED = "a\x1b]52;c;aGk=\x07\x9b31m\u202e\u200b\U000e0041[@click=app.quit()]x[/]".encode()
 
 
-@pytest.mark.parametrize(
+SIZES = pytest.mark.parametrize(
     ("width", "height", "options"), [(120, 36, ()), (80, 24, ("--ascii",))], ids=["120x36", "80x24-ascii"]
 )
+
+
+@SIZES
 def test_no_control_byte_but_textuals_own_reaches_the_terminal(
     tmp_path: Path, width: int, height: int, options: tuple[str, ...], record_property: Record
 ) -> None:
+    _driven(tmp_path, (width, height), options, 3, record_property)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(600)
+@SIZES
+def test_no_control_byte_reaches_the_terminal_on_any_page(
+    tmp_path: Path, width: int, height: int, options: tuple[str, ...], record_property: Record
+) -> None:
+    _driven(tmp_path, (width, height), options, 60, record_property)
+
+
+def _driven(
+    tmp_path: Path, size: tuple[int, int], options: tuple[str, ...], pages: int, record_property: Record
+) -> None:
+    width, height = size
     with PtyChild(["hostile", *options], tmp_path, width=width, height=height) as child:
         child.read_until(b"keyturn")
         child.read_until_quiet(0.3)
         for keys in KEYS:
             child.send(keys)
             child.read_until_quiet(0.2)
-        for _ in range(40 if width == 120 else 2):
+        for _ in range(pages):
             child.send(b"\x1b[6~")
             child.read(0.05)
         child.send(b"/")

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 from textual.app import App
 from textual.command import CommandPalette
 from textual.screen import Screen
+from textual.widgets import Input
 
 from keyturn import log
 from keyturn.text import safe
@@ -18,6 +19,14 @@ from keyturn_tui.screens.action_screen import ActionScreen
 from keyturn_tui.screens.main import MainScreen
 
 T = TypeVar("T")
+
+
+class Palette(CommandPalette):
+    """Textual's own, whose cursor does not blink: that would send a kilobyte a second over the line."""
+
+    def on_mount(self) -> None:
+        """Once its field is there."""
+        self.query_one(Input).cursor_blink = False
 
 
 class Stage(Discreet, inherit_bindings=False):
@@ -59,7 +68,7 @@ class Stage(Discreet, inherit_bindings=False):
     def open_palette(self) -> None:
         """See `acts.Front`."""
         if not CommandPalette.is_open(cast("App[object]", self)):
-            self.push_screen(CommandPalette(id="palette", placeholder="Find an action or a profile"))
+            self.push_screen(Palette(id="palette", placeholder="Find an action or a profile"))
 
     def next_theme(self) -> None:
         """See `acts.Front`."""
