@@ -53,9 +53,11 @@ class Stage(Discreet, inherit_bindings=False):
             screen.redraw()
 
     def tick(self) -> None:
-        """A second has passed."""
-        for screen in self._action_screens():
-            screen.tick()
+        """A second has passed. Only the screen that is on top shows it: what changes below a dialog would have all of the
+        terminal sent anew, each second."""
+        for screen in self.screen_stack[-1:]:  # none when the app is just ending
+            if isinstance(screen, ActionScreen) and screen.is_mounted:
+                screen.tick()
 
     def own_fault(self, what: str, error: Exception) -> None:
         """See `acts.Front`."""

@@ -33,6 +33,11 @@ class ActionScreen(Screen[None]):
     def tick(self) -> None:
         """A second has passed."""
 
+    def on_screen_resume(self) -> None:
+        """What lay over this one is gone: the clock has gone on meanwhile."""
+        if self.is_mounted:
+            self.tick()
+
     def show_message(self, text: str, role: str) -> None:
         """Show a sentence, if this screen has a message line."""
 
