@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     clock = verbs.add_parser("clock", help="move the time of the joined sandbox")
     clock.add_argument("by", help="for example +2h, 45m, 30s, 1d; a move back after `--`: clock -- -1h")
     skew = verbs.add_parser("skew", help="put AWS's clock off from this machine's, in the joined sandbox")
-    skew.add_argument("by", help="for example +20m; 0 sets it right")
+    skew.add_argument("by", help="for example +20m, or, behind, after `--`: skew -- -20m; 0 sets it right")
     fault = verbs.add_parser(
         "fault",
         help="let the next calls go wrong, in the joined sandbox",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from keyturn.model import FileProblem, VaultState
+from keyturn_tui.app import SETTLING
 from keyturn_tui.terminal import Options
 from tests.app.believable import NOW, believable, many
 from tests.app.conftest import NARROW, WIDE, Drive
@@ -162,3 +164,19 @@ async def test_a_long_message_is_read_whole(
         driven.app.say("word " * 200, "error")
         await driven.settle()
         assert sum("word word" in line for line in driven.text.splitlines()) == 3
+
+
+async def test_what_is_broken_for_a_moment_only_is_never_shown_so(drive: Drive, keeper: MemoryKeeper) -> None:
+    async with drive(keeper) as driven:
+        keeper.edit("ci-audit", problem="its line is not there yet")
+        looking = asyncio.create_task(driven.app.look_if_changed())
+        await asyncio.sleep(SETTLING / 3)
+        assert "not there yet" not in driven.text
+        keeper.edit("ci-audit", problem=None)
+        await looking
+        await driven.go("ci-audit")
+        assert "not there yet" not in driven.text
+        keeper.edit("ci-audit", problem="its line is gone")
+        await driven.app.look_if_changed()
+        await driven.settle()
+        assert "its line is gone" in driven.text

@@ -38,6 +38,8 @@ from keyturn_tui.ticker import Ticker
 
 T = TypeVar("T")
 
+#: Seconds that another process takes between the files of one change, and much more.
+SETTLING = 0.5
 #: Seconds that leaving waits for a change of files or vault that has begun.
 DRAIN = 10.0
 
@@ -113,6 +115,10 @@ class KeyturnApp(Stage, inherit_bindings=False):
         """Take a snapshot, and wait until it is shown."""
         try:
             snapshot, listed = await self.desk.bridge.ask(self._snapshot, Lane.LOOK)
+            if newly_broken(self.desk.snapshot, snapshot):
+                # Another process may be between its two files, the definition and the line; a fault stays.
+                await asyncio.sleep(SETTLING)
+                snapshot, listed = await self.desk.bridge.ask(self._snapshot, Lane.LOOK)
         except KeyturnError as error:
             self.say(error.line(), "error")
         else:
@@ -149,6 +155,14 @@ class KeyturnApp(Stage, inherit_bindings=False):
     def _snapshot(self) -> tuple[Snapshot, Catalog]:
         snapshot = self.desk.keeper.snapshot()
         return snapshot, catalog(snapshot)
+
+
+def newly_broken(before: Snapshot | None, now: Snapshot) -> bool:
+    """Whether a managed profile has a problem that it did not have a moment ago."""
+    if before is None:
+        return False
+    whole = {one.name for one in before.profiles if one.managed and one.problem is None}
+    return any(one.problem is not None and one.name in whole for one in now.profiles)
 
 
 def ended_since(snapshot: Snapshot, since: datetime, now: datetime) -> bool:

@@ -13,6 +13,8 @@ from keyturn.text import cells, safe
 
 #: The version of every `--json` output.
 VERSION = 1
+#: Of a cell of a table, in characters; `--json` has it whole.
+WIDEST = 72
 
 
 def say(text: str) -> None:
@@ -32,7 +34,7 @@ def emit(table: dict[str, Any]) -> None:
 
 def columns(rows: Sequence[Sequence[str]]) -> None:
     """Rows as a table with two spaces between; the first row is the heading. A column is as wide as its widest cell."""
-    clean = [[safe(text, limit=200) for text in given] for given in rows]
+    clean = [[safe(text, limit=WIDEST) for text in given] for given in rows]
     widths = [max(cells(row[at]) for row in clean) for at in range(len(clean[0]))]
     for row in clean:
         padded = (cell + " " * (width - cells(cell)) for cell, width in zip(row, widths, strict=True))

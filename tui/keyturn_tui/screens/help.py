@@ -41,7 +41,7 @@ def signs(glyphs: Glyphs) -> list[Line]:
         (glyphs.expired, "expired", "it has ended"),
         (glyphs.none, "muted", "none was ever fetched, or none is known"),
         (glyphs.long_term, "key", "a long-term key: it has an age, and no end"),
-        (glyphs.due, "due", "the key is due for rotation, or the profile holds a secret in clear"),
+        (glyphs.due, "due", "key due for rotation, or a secret in clear"),
         (glyphs.working, "working", "AWS is being asked"),
         (glyphs.unknown, "unknown", "locked, or its end is not known"),
         (glyphs.broken, "broken", "it cannot work as defined, or the last try failed"),

@@ -66,6 +66,10 @@ class MfaScreen(Dialog[Refreshed | Exception]):
         profile = self.desk.profile(name)
         pairs = [("Device", self._need.serial or (profile.mfa_serial if profile else "") or "unknown")]
         pairs.append(("For", self._purpose(profile)))
+        snapshot = self.desk.snapshot
+        if snapshot is not None and snapshot.sandbox:
+            device = (self._need.serial or "").rpartition("/")[2] or "DEVICE"
+            pairs.append(("Sandbox", f"{snapshot.sandbox}; python -m keyturn_sandbox totp {device}"))
         return [*facts(pairs, self.room, 12), ()]
 
     def keys(self) -> Sequence[Line]:
