@@ -1,4 +1,4 @@
-"""Several processes at one shared file: every edit is there in the end, and no reader ever sees half a file."""
+"""A writer of a shared file that is killed while it works; at which call is tried in `tests/faults`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ import textwrap
 import time
 from pathlib import Path
 
-import pytest
-
-from keyturn.awsfiles.document import parse, set_items
-from tests.needs import needs
+from keyturn.awsfiles.document import parse
 
 WRITER = """
     import sys
@@ -36,12 +33,6 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def missing(what: str) -> None:
-    if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
-        pytest.fail(what)
-    pytest.skip(what)
-
-
 def test_a_killed_writer_leaves_the_old_or_the_new_file(tmp_path: Path, folder: Path) -> None:
     """Killed at moments spread over an edit."""
     path = folder / "config"
@@ -58,46 +49,3 @@ def test_a_killed_writer_leaves_the_old_or_the_new_file(tmp_path: Path, folder: 
         assert data.startswith(OLD)
         assert data.endswith(b"\n")
         parse(data)
-
-
-#: The calls by which an edit changes anything on disk, as strace names them.
-CALLS = ["write", "pwrite64", "fsync", "rename", "linkat", "unlink", "fchmod", "flock", "mkdir"]
-
-
-@pytest.mark.parametrize("present", [True, pytest.param(False, marks=pytest.mark.campaign)])
-def test_killed_at_any_system_call_the_file_is_old_or_new_and_the_next_edit_works(
-    tmp_path: Path, folder: Path, present: bool
-) -> None:
-    def run(path: Path, *wrapped: str) -> int:
-        command = [
-            *wrapped,
-            sys.executable,
-            "-c",
-            textwrap.dedent(WRITER),
-            str(tmp_path / "locks"),
-            str(path),
-            "x",
-            "1",
-        ]
-        return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
-
-    if subprocess.run([needs("strace"), "true"], capture_output=True, check=False).returncode:
-        missing("strace may not trace here (ptrace is forbidden)")
-    old = OLD if present else None
-    new = set_items(parse(old or b""), "profile common", {"k_x_0": "here"})
-    killed = 0
-    for call in CALLS:
-        for number in range(1, 9):
-            path = folder / f"{call}{number}" / "config"
-            if old is not None:
-                path.parent.mkdir(mode=0o700)
-                path.write_bytes(old)
-            inject = f"inject={call}:signal=KILL:when={number}"
-            if run(path, "strace", "-f", "-e", f"trace={call}", "-e", inject) == 0:
-                break
-            killed += 1
-            after = path.read_bytes() if path.exists() else None
-            assert after in (old, new), (call, number)
-            assert run(path) == 0
-            assert path.read_bytes() == new, (call, number)
-    assert killed >= 8
