@@ -24,6 +24,7 @@
     │   ├── KeyringAbsent          no system keyring that can be trusted
     │   ├── KeyringLocked          the keyring is there but closed
     │   └── KeyringDenied          the keyring, or its owner, said no
+    ├── Unconfirmed             1  a file was written, and the disk did not say that it keeps it
     ├── ProfileBroken           1  the definition cannot work
     ├── AgentUnavailable        1  no agent answers
     │   └── AgentHangs             its process is there, and does nothing
@@ -171,6 +172,21 @@ class KeyringLocked(VaultError):
 
 class KeyringDenied(VaultError):
     pass
+
+
+class Unconfirmed(KeyturnError):
+    """A shared file has its new contents, and the system refused to confirm that they will stay.
+
+    :param before: the contents that were replaced, None where there was no file. Like `after` they may hold secrets.
+    :param after: the contents now.
+    """
+
+    def __init__(
+        self, what: str, why: str = "", hint: str = "", *, before: bytes | None = None, after: bytes = b""
+    ) -> None:
+        super().__init__(what, why, hint)
+        self.before = before
+        self.after = after
 
 
 class ProfileBroken(KeyturnError):

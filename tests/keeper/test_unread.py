@@ -1,4 +1,4 @@
-"""What cannot be read is not taken for empty."""
+"""What cannot be read is not taken for empty, and what was written without a word from the disk not for unwritten."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from keyturn import ownfile
 from keyturn.awsfiles import shared
-from keyturn.errors import UnsafeFile
+from keyturn.errors import Unconfirmed, UnsafeFile
 from keyturn.model import Delivery
 from tests.keeper.conftest import Bench
 
@@ -40,3 +41,48 @@ def test_a_config_file_that_cannot_be_read_is_not_taken_for_one_without_our_line
     monkeypatch.undo()
     assert bench.files() == before
     assert bench.keeper.settings("ci-deploy")["session"] == "temporary"
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_an_adopt_whose_file_the_disk_does_not_confirm_is_put_back_and_can_be_done_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    before, calls, real = bench.files(), [0], ownfile.sync_dir
+
+    def refused(folder: Path) -> None:
+        calls[0] += 1
+        if calls[0] == nth:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(folder)
+
+    monkeypatch.setattr("keyturn.awsfiles.store.sync_dir", refused)
+    with pytest.raises(Unconfirmed, match="the disk did not confirm it"):
+        bench.adopt("ci-deploy")
+    assert bench.files() == before
+    assert not [row.name for row in bench.keeper.snapshot().profiles if row.managed]
+    bench.adopt("ci-deploy")
+    assert bench.keeper.credential_process("ci-release")
+    bench.release("ci-deploy")
+    bench.release("ci-release", "ci-audit")
+    assert bench.files() == before
+
+
+def test_a_release_whose_file_the_disk_does_not_confirm_takes_the_secret_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.adopt("personal")
+    before, real = bench.files(), ownfile.sync_dir
+    calls = [0]
+
+    def refused(folder: Path) -> None:
+        calls[0] += 1
+        if calls[0] == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(folder)
+
+    monkeypatch.setattr("keyturn.awsfiles.store.sync_dir", refused)
+    with pytest.raises(Unconfirmed) as caught:
+        bench.release("personal")
+    assert "in clear" not in caught.value.line()
+    assert bench.files() == before
+    assert bench.keeper.credential_process("personal")

@@ -22,7 +22,7 @@ from keyturn.awsfiles.document import Document, FileKind, header_for, parse
 from keyturn.awsfiles.profiles import credential_items, dependants
 from keyturn.definitions import Definition
 from keyturn.delivery import credential_process
-from keyturn.errors import FileChanged, KeyturnError, Protected, UnparsableFile
+from keyturn.errors import FileChanged, KeyturnError, Protected, Unconfirmed, UnparsableFile
 from keyturn.index import Index
 from keyturn.keyid import is_long_term
 from keyturn.model import DiffLine, Key, Kind, Plan, Profile
@@ -320,7 +320,9 @@ def _write_files(desk: Desk, reading: Reading, work: Adoption) -> None:
             edit = desk.files.edit(path_of(desk.places, kind), change, kind=kind)
             done.append((kind, edit.before, edit.after))
         _verify(desk, work)
-    except KeyturnError:
+    except KeyturnError as error:
+        if isinstance(error, Unconfirmed):
+            done.append((kind, error.before, error.after))
         with contextlib.suppress(FileChanged):
             _back(desk, done)
             defs.change(desk.places.profiles_file, lambda table: _drop(table, work))

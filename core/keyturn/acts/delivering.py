@@ -17,7 +17,7 @@ from keyturn.awsfiles.document import Document, FileKind, header_for, remove_ite
 from keyturn.awsfiles.profiles import credential_items
 from keyturn.definitions import Definition
 from keyturn.delivery import credential_process, credentials_file
-from keyturn.errors import FileChanged, KeyturnError, NotFound, Protected, UsageError
+from keyturn.errors import FileChanged, KeyturnError, NotFound, Protected, Unconfirmed, UsageError
 from keyturn.index import Delivered, Index
 from keyturn.listing import needs_line
 from keyturn.model import Delivery, VaultState
@@ -73,6 +73,8 @@ def _move(desk: Desk, reading: Reading, new: Definition, session: Fetched | None
         if session is not None:
             put(desk, reading, name, session)
         place_line(desk, new)
+    except Unconfirmed:
+        raise  # the file is as the new definition says
     except KeyturnError:
         defs.change(desk.places.profiles_file, lambda table: table.__setitem__(name, old))
         raise

@@ -23,6 +23,7 @@ from keyturn.errors import (
     NeedsConfirmation,
     NeedsUnlock,
     Protected,
+    Unconfirmed,
     UnparsableFile,
 )
 from keyturn.index import Index
@@ -116,7 +117,11 @@ def release(
         try:
             with _all_or_none(desk, sections) as given:
                 for path, kind in _files(sections):
-                    given[path] = _write(desk, reading, sections, path, kind)
+                    try:
+                        given[path] = _write(desk, reading, sections, path, kind)
+                    except Unconfirmed as error:
+                        given[path] = Edit(error.before, error.after)
+                        raise
                 defs.change(desk.places.profiles_file, lambda table: _drop(table, sections))
         except KeyturnError as error:
             for name in sections:

@@ -19,7 +19,15 @@ from keyturn.awsfiles.replace import Replacement
 from keyturn.awsfiles.shared import read_regular
 from keyturn.awsfiles.target import Target, find
 from keyturn.awsfiles.version import Version
-from keyturn.errors import FileBusy, FileChanged, KeyturnError, Protected, UnparsableFile, UnsafeFile
+from keyturn.errors import (
+    FileBusy,
+    FileChanged,
+    KeyturnError,
+    Protected,
+    Unconfirmed,
+    UnparsableFile,
+    UnsafeFile,
+)
 from keyturn.ownfile import sync_dir
 
 Change = Callable[[Document], bytes]
@@ -181,7 +189,7 @@ class _Writing:
                 return done
             if done is not None:
                 try:
-                    with _written(self.path):
+                    with _written(self.path, done.before.data, done.after):
                         final = self._final(done)
                 finally:
                     done.before.close()
@@ -239,7 +247,7 @@ class _Writing:
                 return None
         finally:
             replacement.drop()
-        with _written(self.path):
+        with _written(self.path, found.data, after):
             count = held.wrote(replacement.status, unbroken=found.ours)
             sync_dir(target.real.parent)
         self.late = None
@@ -338,13 +346,14 @@ def _changed(path: Path) -> FileChanged:
 
 
 @contextlib.contextmanager
-def _written(path: Path) -> Iterator[None]:
+def _written(path: Path, before: bytes | None, after: bytes) -> Iterator[None]:
     """Around all that follows once the new version is in its place."""
     try:
         yield
     except OSError as error:
         why = f"it was written, but the disk did not confirm it: {error.strerror}"
-        raise KeyturnError(f"writing {path}", why, "Look at the disk, and at the file") from error
+        hint = "Look at the disk, and at the file"
+        raise Unconfirmed(f"writing {path}", why, hint, before=before, after=after) from error
 
 
 @contextlib.contextmanager
