@@ -173,6 +173,8 @@ def wrong_on_screen(bench: Bench, walked: Walked) -> list[str]:
     kept = _RECOVERY.findall(as_read(walked.after.encode()).decode())
     wrong += ["a recovery key afterwards"] * len(kept)
     lines = _lines(walked.after)
+    if len(lines) == 2 and lines[0].endswith("left before AWS answered. Nothing is lost; try it again."):
+        lines = lines[1:]  # said of what was under way, beside the fault that ended the app
     if not walked.is_given_back:
         wrong.append(f"the terminal is not given back: {walked.stream[-300:]!r}")
     elif walked.said.code == 0 and lines:

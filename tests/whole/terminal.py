@@ -40,12 +40,12 @@ class Terminal:
 
     def type(self, text: str) -> None:
         """Types text as it is."""
-        self._do("send-keys", "-t", "main", "-l", text)
+        self._do("send-keys", "-t", "main", "-l", "--", text)
 
     def type_unseen(self, text: str) -> None:
         """Types what must stand on no command line, tmux's own included."""
         with tempfile.NamedTemporaryFile("w", prefix="keys-", dir="/dev/shm") as file:  # ours alone
-            file.write(f"send-keys -t main -l {shlex.quote(text)}\n")
+            file.write(f"send-keys -t main -l -- {shlex.quote(text)}\n")
             file.flush()
             self._do("source-file", file.name)
 

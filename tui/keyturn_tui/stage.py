@@ -55,8 +55,8 @@ class Stage(Discreet, inherit_bindings=False):
     def tick(self) -> None:
         """A second has passed. Only the screen that is on top shows it: what changes below a dialog would have all of the
         terminal sent anew, each second."""
-        for screen in self.screen_stack[-1:]:  # none when the app is just ending
-            if isinstance(screen, ActionScreen) and screen.is_mounted:
+        for screen in self._action_screens()[-1:]:
+            if screen is self.screen_stack[-1]:
                 screen.tick()
 
     def own_fault(self, what: str, error: Exception) -> None:
@@ -98,6 +98,9 @@ class Stage(Discreet, inherit_bindings=False):
                 screen.choose(name)
 
     def _action_screens(self) -> list[ActionScreen]:
+        """Those that can be drawn; one that is being closed has lost its widgets already."""
         return [
-            screen for screen in self.screen_stack if isinstance(screen, ActionScreen) and screen.is_mounted
+            screen
+            for screen in self.screen_stack
+            if isinstance(screen, ActionScreen) and screen.is_mounted and screen.children
         ]
