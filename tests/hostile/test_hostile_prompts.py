@@ -52,6 +52,7 @@ def _asked(home: Path, *words: str) -> bytes:
             "PATH": os.environ["PATH"],
             "HOME": str(home),
             "KEYTURN_HOME": str(home / "k"),
+            "KEYTURN_SANDBOX": str(home),
             "TERM": "xterm",
         }
         os.chdir(home)

@@ -79,7 +79,7 @@ def test_what_is_remembered_of_a_vault_that_was_removed_is_nothing_to_the_next(h
     for _ in range(5):
         home.opened().desk.vault.change_keys(lambda entries: entries.update(more={"n": len(entries)}))
     shutil.rmtree(home.vault)
-    home.recovery_key = home.keeper().new_vault("passphrase", Secret("another"))
+    home.recovery_key = home.keeper().new_vault("passphrase", Secret("another"), anew=True)
     assert home.opened().desk.vault.generation() == 1
     home.keeper().unlock_here(Secret("another"))
 

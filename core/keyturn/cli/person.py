@@ -89,7 +89,7 @@ def _hidden_after_a_pause(prompt: str) -> Iterator[None]:
                 state = termios.tcgetattr(terminal)
                 state[3] &= ~termios.ECHO
                 termios.tcsetattr(terminal, termios.TCSAFLUSH, state)
-                os.write(terminal, prompt.encode("utf-8", "replace"))
+                os.write(terminal, safe(prompt).encode())
             finally:
                 os.close(terminal)
 
