@@ -11,6 +11,7 @@ import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
@@ -83,15 +84,14 @@ def _hidden_after_a_pause(prompt: str) -> Iterator[None]:
     """Has what is typed stay hidden after Ctrl+Z and `fg`: the shell gives the terminal back with its own echo."""
 
     def hide(_number: int, _frame: FrameType | None) -> None:
-        with contextlib.suppress(OSError, termios.error):
-            terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-            try:
-                state = termios.tcgetattr(terminal)
-                state[3] &= ~termios.ECHO
-                termios.tcsetattr(terminal, termios.TCSAFLUSH, state)
-                os.write(terminal, safe(prompt).encode())
-            finally:
-                os.close(terminal)
+        with (
+            contextlib.suppress(OSError, termios.error),
+            Path("/dev/tty").open("w", encoding="utf-8", errors="replace") as terminal,
+        ):
+            state = termios.tcgetattr(terminal)
+            state[3] &= ~termios.ECHO
+            termios.tcsetattr(terminal, termios.TCSAFLUSH, state)
+            click.echo(safe(prompt), file=terminal, nl=False)
 
     before = signal.signal(signal.SIGCONT, hide)
     try:
