@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from keyturn import listing, reading, settings
@@ -22,7 +22,7 @@ from keyturn.aws.ports import AwsFactory
 from keyturn.aws.providers import winner
 from keyturn.awsfiles.store import SharedFiles
 from keyturn.clock import Clock, clock_for
-from keyturn.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsUnlock, NeedsVault, VaultCorrupt
+from keyturn.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsVault
 from keyturn.history import History
 from keyturn.index import IndexFile
 from keyturn.model import (
@@ -343,6 +343,11 @@ class Keeper:
         """See :func:`keyturn.acts.refreshing.document`."""
         return str(self._act("document", {"name": name}))
 
+    def hand(self, name: str, least: timedelta | None = None, mfa_code: str | None = None) -> str:
+        """See :func:`keyturn.acts.handing.hand`."""
+        seconds = None if least is None else int(least.total_seconds())
+        return str(self._act("hand", {"name": name, "least_seconds": seconds, "code": mfa_code}))
+
     def privileged(self, op: str, args: Mapping[str, object]) -> object:
         """Does an act in this process, which holds the identity."""
         return calls.perform(self.desk, op, args)
@@ -361,7 +366,7 @@ class Keeper:
             done = self._tried(op, named)
             if done is not _NOWHERE:
                 return done
-        raise keeping.gone(self.desk) or _closed(state)
+        raise keeping.closed(self.desk, state)
 
     def _rests_on_asker(self, name: object) -> bool:
         """Whether a profile's credentials are this process's own: then no vault and no agent is asked for them."""
@@ -384,15 +389,3 @@ class Keeper:
 
 
 _NOWHERE = object()
-
-
-def _closed(state: VaultState) -> KeyturnError:
-    if state is VaultState.ABSENT:
-        return NeedsVault(
-            "the vault", "there is none yet", "Run: keyturn vault init, or press r or m in the app"
-        )
-    if state is VaultState.BROKEN:
-        return VaultCorrupt(
-            "the vault", "it cannot be read", "Nothing was written over it. Run: keyturn vault status"
-        )
-    return NeedsUnlock("the vault", "it is locked", "Run: keyturn vault unlock")

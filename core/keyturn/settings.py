@@ -102,16 +102,15 @@ def table(one: Definition) -> dict[str, Any]:
     }
 
 
-def seconds_of(text: str) -> int:
+def seconds_of(text: str, what: str = "duration_seconds") -> int:
     """`900`, `45m`, `1h30m`, `12h` as seconds.
 
+    :param what: whose length it is, for the error.
     :raises UsageError: it is none of these.
     """
     found = _LENGTH.fullmatch(text)
     if found is None or not text:
-        raise UsageError(
-            "duration_seconds", f"{text} is no length of time", "Write seconds, or 45m, 1h30m, 12h"
-        )
+        raise UsageError(what, f"{text} is no length of time", "Write seconds, or 45m, 1h30m, 12h")
     hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return hours * 3600 + minutes * 60 + seconds
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
-from keyturn.acts import adopting, delivering, refreshing, releasing, setting
+from keyturn.acts import adopting, delivering, handing, refreshing, releasing, setting
 from keyturn.acts.desk import Desk
 from keyturn.errors import KeyturnError, UsageError
 from keyturn.model import Delivery, DiffLine, Plan, Refreshed, Session
@@ -21,6 +22,12 @@ def _refresh(desk: Desk, args: Args) -> object:
 
 def _document(desk: Desk, args: Args) -> object:
     return refreshing.document(desk, str(args["name"]))
+
+
+def _hand(desk: Desk, args: Args) -> object:
+    seconds = args.get("least_seconds")
+    least = None if seconds is None else timedelta(seconds=int(seconds))
+    return handing.hand(desk, str(args["name"]), least, _text(args, "code"))
 
 
 def _deliver(desk: Desk, args: Args) -> object:
@@ -59,6 +66,7 @@ def _mfa_devices(desk: Desk, args: Args) -> object:
 ACTS: Mapping[str, Callable[[Desk, Args], object]] = {
     "refresh": _refresh,
     "document": _document,
+    "hand": _hand,
     "deliver": _deliver,
     "stop": _stop,
     "adopt": _adopt,

@@ -13,7 +13,7 @@ from keyturn.acts.desk import Desk, key_entry
 from keyturn.acts.sections import path_of
 from keyturn.awsfiles.document import FileKind
 from keyturn.definitions import Definition
-from keyturn.errors import KeyturnError, VaultCorrupt, VaultError, VaultExists
+from keyturn.errors import KeyturnError, NeedsUnlock, NeedsVault, VaultCorrupt, VaultError, VaultExists
 from keyturn.model import VaultState
 from keyturn.secret import Secret
 from keyturn.vault.founding import Export, read_export
@@ -36,6 +36,17 @@ def begin(desk: Desk, slot: str, passphrase: Secret | None, *, anew: bool = Fals
     recovery_key = desk.vault.create(slot, passphrase)
     _remember(desk)
     return recovery_key
+
+
+def closed(desk: Desk, state: VaultState) -> KeyturnError:
+    """What to say where an act needs the vault open and it is not."""
+    if state is VaultState.ABSENT:
+        hint = "Run: keyturn vault init, or press r or m in the app"
+        return gone(desk) or NeedsVault("the vault", "there is none yet", hint)
+    if state is VaultState.BROKEN:
+        hint = "Nothing was written over it. Run: keyturn vault status"
+        return VaultCorrupt("the vault", "it cannot be read", hint)
+    return NeedsUnlock("the vault", "it is locked", "Run: keyturn vault unlock")
 
 
 def gone(desk: Desk) -> VaultCorrupt | None:

@@ -11,7 +11,6 @@ from keyturn.definitions import Definition
 from keyturn.delivery import credential_process
 from keyturn.delivery.credential_process import is_ours
 from keyturn.errors import FileChanged, KeyturnError, NeedsPerson, NotFound
-from keyturn.index import Known
 from keyturn.model import (
     Credentials,
     Delivery,
@@ -49,7 +48,7 @@ def _refresh(desk: Desk, reading: Reading, name: str, code: str | None) -> Refre
     row = reading.row(name)
     if not row.managed:
         reading.require_definitions()
-    _refuse_hopeless(row)
+    refuse_hopeless(row)
     if not row.credential_source:
         desk.require_open()
     begun = time.monotonic()
@@ -77,7 +76,7 @@ def check(desk: Desk, name: str) -> None:
 
     :raises KeyturnError: the reason; nothing is raised for a profile that can be refreshed.
     """
-    _refuse_hopeless(desk.read().row(name))
+    refuse_hopeless(desk.read().row(name))
 
 
 def _delivered(desk: Desk, reading: Reading, name: str, fetched: Fetched) -> Delivery:
@@ -92,7 +91,7 @@ def _delivered(desk: Desk, reading: Reading, name: str, fetched: Fetched) -> Del
     return definition.delivery
 
 
-def _refuse_hopeless(row: Profile) -> None:
+def refuse_hopeless(row: Profile) -> None:
     """Says why there is nothing to refresh, for the kinds where that is so."""
     what = f"refresh of {row.name}"
     if row.problem and not row.managed:
@@ -132,7 +131,7 @@ def _document(desk: Desk, reading: Reading, name: str) -> str:
     row = reading.row(name)
     if not row.credential_source:
         desk.require_open()
-    _note_asked(desk, name, reading.index.of(name))
+    note_asked(desk, name, reading)
     account = None if row.account_derived else row.account
     if definition.delivers_key:
         return credential_process.document(desk.key(definition.key or name), account)
@@ -155,7 +154,7 @@ def _where_to_go(reading: Reading, name: str) -> str:
 def _renewed(desk: Desk, reading: Reading, definition: Definition, cached: Fetched | None) -> Fetched:
     """A new session, or the one that is still valid where none can be had now, whatever keeps it from being had."""
     name = definition.name
-    valid = cached is not None and _valid(cached.issued.credentials, desk.clock())
+    valid = cached is not None and is_valid(cached.issued.credentials, desk.clock())
     if definition.renew is Renew.OFF:
         if cached is not None and valid:
             return cached
@@ -177,11 +176,13 @@ def _renewed(desk: Desk, reading: Reading, definition: Definition, cached: Fetch
     return fetched
 
 
-def _valid(credentials: Credentials, now: datetime) -> bool:
+def is_valid(credentials: Credentials, now: datetime) -> bool:
+    """Whether a client could still use them."""
     return credentials.expires is None or credentials.expires - now > LEAST_LEFT
 
 
-def _note_asked(desk: Desk, name: str, known: Known) -> None:
-    now = desk.clock()
+def note_asked(desk: Desk, name: str, reading: Reading) -> None:
+    """Notes that a profile is in use, but not again and again."""
+    now, known = desk.clock(), reading.index.of(name)
     if known.asked is None or now - known.asked > ASKED_EVERY:
         desk.note(lambda index: index.update(name, asked=now))

@@ -8,7 +8,8 @@ import shlex
 
 from keyturn.errors import UsageError
 from keyturn.model import Credentials
-from keyturn.text import is_safe, iso
+from keyturn.secret import Secret
+from keyturn.text import from_iso, is_safe, iso
 
 #: The verb that the line calls.
 VERB = "credential-process"
@@ -35,6 +36,21 @@ def document(credentials: Credentials, account: str | None) -> str:
     if account:
         table["AccountId"] = account
     return json.dumps(table)
+
+
+def parsed(text: str) -> tuple[Credentials, str | None]:
+    """The credentials and the account of a document that :func:`document` wrote."""
+    table = json.loads(text)
+    token = table.get("SessionToken")
+    return (
+        Credentials(
+            table["AccessKeyId"],
+            Secret(table["SecretAccessKey"]),
+            Secret(token) if token else None,
+            from_iso(table.get("Expiration")),
+        ),
+        table.get("AccountId"),
+    )
 
 
 def check_name(profile: str) -> None:
