@@ -16,6 +16,7 @@ from keyturn import listing, reading, settings
 from keyturn.activity import Activity
 from keyturn.acts import adopting, calls, delivering, keeping, refreshing, setting, starting
 from keyturn.acts.desk import Desk
+from keyturn.acts.renewing import Renewing
 from keyturn.agent import client, ending
 from keyturn.aws.client import BotoFactory
 from keyturn.aws.ports import AwsFactory
@@ -47,6 +48,7 @@ from keyturn.vault.vault import Vault
 STATUS_SECONDS = 0.5
 #: An act may wait for AWS, and for another process that is asking AWS.
 ACT_SECONDS = 110.0
+_NOWHERE = object()
 
 
 class Keeper:
@@ -64,6 +66,7 @@ class Keeper:
         self._generations = itertools.count(1)
         self._stamp: tuple[object, ...] = ()
         self._agent_seen = False
+        self._renewing = Renewing(desk)
 
     @classmethod
     def from_environ(
@@ -256,6 +259,14 @@ class Keeper:
             return
         self.desk.vault.forget()
 
+    def withdraw_delivered(self) -> tuple[str, ...]:
+        """See :func:`keyturn.acts.delivering.withdraw_all`."""
+        return delivering.withdraw_all(self.desk)
+
+    def renew_due(self) -> tuple[str, ...]:
+        """See :meth:`keyturn.acts.renewing.Renewing.renew_due`."""
+        return self._renewing.renew_due()
+
     # -- acts -----------------------------------------------------------------------------------------------------
 
     def withdraw_expired(self) -> tuple[str, ...]:
@@ -386,6 +397,3 @@ class Keeper:
                 if self._agent_answers():
                     raise
         return _NOWHERE
-
-
-_NOWHERE = object()

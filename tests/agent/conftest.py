@@ -35,6 +35,12 @@ class FakeKeeper:
     waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     tended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
+    def withdraw_delivered(self) -> object:
+        return ()
+
+    def renew_due(self) -> object:
+        return ()
+
     def withdraw_expired(self) -> object:
         self.tended.release()
         if "withdraw" in self.errors:

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 
 class Keeper:
+    def withdraw_delivered(self) -> object:
+        return ()
+
+    def renew_due(self) -> object:
+        return ()
+
     def withdraw_expired(self) -> object:
         return ()
 

@@ -30,6 +30,12 @@ ROUND_TRIPS = 5000
 class OneDocument:
     """A keeper with a document of the size that STS makes."""
 
+    def withdraw_delivered(self) -> object:
+        return ()
+
+    def renew_due(self) -> object:
+        return ()
+
     def withdraw_expired(self) -> object:
         """Nothing was delivered."""
         return ()

@@ -29,6 +29,12 @@ Number = Callable[[str, object], None]
 class Answers:
     """A keeper that gives a document for every profile."""
 
+    def withdraw_delivered(self) -> object:
+        return ()
+
+    def renew_due(self) -> object:
+        return ()
+
     def withdraw_expired(self) -> object:
         return ()
 

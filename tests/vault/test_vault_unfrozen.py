@@ -83,6 +83,12 @@ class _OpeningKeeper:
         del name
         return DOCUMENT
 
+    def withdraw_delivered(self) -> object:
+        return ()
+
+    def renew_due(self) -> object:
+        return ()
+
     def withdraw_expired(self) -> object:
         return ()
 

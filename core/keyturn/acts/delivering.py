@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -213,6 +214,15 @@ def withdraw(desk: Desk, name: str) -> bool:
     return True
 
 
+def withdraw_all(desk: Desk) -> tuple[str, ...]:
+    """Withdraws every delivered session, ended or not; needs no identity. Their profiles stay what they are, and the
+    sessions stay in the vault. Returns the profiles concerned."""
+    reading = desk.read()
+    noted = {name for name, known in reading.index.profiles.items() if known.delivered}
+    noted |= {name for name, one in reading.definitions.items() if standing(reading, one) is not None}
+    return _withdrawn(desk, sorted(noted), "the agent ended")
+
+
 def withdraw_expired(desk: Desk) -> tuple[str, ...]:
     """Withdraws every delivered session that has ended; needs no identity. Returns the profiles concerned."""
     now = desk.clock()
@@ -227,15 +237,19 @@ def withdraw_expired(desk: Desk) -> tuple[str, ...]:
         for name, one in reading.definitions.items()
         if name not in noted and _has_ended(standing(reading, one), now)
     ]
+    return _withdrawn(desk, ended, "expired")
+
+
+def _withdrawn(desk: Desk, names: Sequence[str], why: str) -> tuple[str, ...]:
     done = []
-    for name in ended:
+    for name in names:
         try:
             with desk.exclusive():
                 withdraw(desk, name)
         except KeyturnError as error:
             desk.record_failure(name, "withdraw", error)
             continue
-        desk.record(name, "withdraw", "expired")
+        desk.record(name, "withdraw", why)
         done.append(name)
     return tuple(done)
 

@@ -71,6 +71,22 @@ def _refresh(desk: Desk, reading: Reading, name: str, code: str | None) -> Refre
     return Refreshed(name, session, seconds, delivered, note)
 
 
+def renew(desk: Desk, name: str) -> None:
+    """Gets a new session for a managed profile, unless another process just did, and delivers it.
+
+    :raises KeyturnError: as :func:`refresh`; what was delivered stays until it ends.
+    """
+    reading = desk.read()
+    with desk.recording(name, "refresh"):
+        desk.require_open()
+        fetched = fetching.refresher(desk, reading).fetch(name, only_if_due=True)
+        _delivered(desk, reading, name, fetched)
+        if fetched.unkept is not None:
+            raise fetched.unkept
+        if fetched.asked_aws:
+            desk.record(name, "refresh", "by itself")
+
+
 def check(desk: Desk, name: str) -> None:
     """Says why there is nothing to refresh for `name`, before anybody is asked for a passphrase.
 

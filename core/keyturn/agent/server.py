@@ -36,6 +36,12 @@ class KeeperPort(Protocol):
     def withdraw_expired(self) -> object:
         """Take what was delivered and has ended out of the credentials file."""
 
+    def withdraw_delivered(self) -> object:
+        """Take all that was delivered out of the credentials file."""
+
+    def renew_due(self) -> object:
+        """Get new sessions for what is due. Called by one thread at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -56,7 +62,7 @@ class Limits:
     tick: float = 1.0
     """Seconds between two looks at the wall clock, which may jump."""
     tending: float = 15.0
-    """Seconds between two looks for deliveries that have ended."""
+    """Seconds between two looks for deliveries that have ended and sessions that are due."""
 
 
 @dataclass(slots=True)
@@ -98,7 +104,7 @@ class AgentServer:
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.settimeout(0)
-        self._ending = False
+        self._ending = self._is_told_to_go = self._is_tending = False
         self._pool = ThreadPoolExecutor(self._limits.acts, "keyturn-act")
         self._change = threading.Condition()
         self._acts = 0
@@ -125,10 +131,13 @@ class AgentServer:
                     self._ending = True
         finally:
             self._part()
+        if self._is_told_to_go:
+            self._do(self._keeper.withdraw_delivered)
 
     def stop(self) -> None:
-        """End `serve` soon. May be called from any thread and from a signal handler."""
-        self._ending = True
+        """End `serve` soon, for a logout or a shutdown: what was delivered is withdrawn. May be called from any thread
+        and from a signal handler."""
+        self._is_told_to_go = self._ending = True
         with contextlib.suppress(OSError):
             self._wake_in.send(b"\0")
 
@@ -149,13 +158,22 @@ class AgentServer:
         return max(0.0, min(left, self._limits.tick))
 
     def _tend(self) -> None:
-        if time.monotonic() >= self._tend_at:
+        if time.monotonic() >= self._tend_at and not self._is_tending:
             self._tend_at = time.monotonic() + self._limits.tending
-            self._pool.submit(self._withdraw)
+            self._is_tending = True
+            self._pool.submit(self._tended)
 
-    def _withdraw(self) -> None:
+    def _tended(self) -> None:
+        """What has ended goes at once; renewing may have to wait for AWS."""
         try:
-            self._keeper.withdraw_expired()
+            self._do(self._keeper.withdraw_expired)
+            self._do(self._keeper.renew_due)
+        finally:
+            self._is_tending = False
+
+    def _do(self, act: Callable[[], object]) -> None:
+        try:
+            act()
         except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
             self._report(error)
 

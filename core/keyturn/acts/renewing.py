@@ -1,0 +1,47 @@
+"""Renewal: the agent gets new sessions for what is due, before anybody has to wait for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from keyturn import renewal
+from keyturn.acts import refreshing
+from keyturn.acts.desk import Desk
+from keyturn.errors import KeyturnError, NeedsPerson
+from keyturn.model import Session
+from keyturn.renewal import Setback
+
+
+@dataclass
+class Renewing:
+    """What one agent remembers of its tries. Used by one thread at a time."""
+
+    desk: Desk
+    setbacks: dict[str, Setback] = field(default_factory=dict)
+
+    def renew_due(self) -> tuple[str, ...]:
+        """Renews what is due and delivers it again; gives the profiles that got a new session.
+
+        What fails is recorded with its profile, and tried again after a pause, or not at all where a person is needed.
+        """
+        rows = {row.name: row for row in self.desk.read().rows()}
+        self.setbacks = {name: one for name, one in self.setbacks.items() if name in rows}
+        done = []
+        for name in renewal.due(rows.values(), self.setbacks, self.desk.clock()):
+            session = rows[name].session
+            if session is not None and self._renewed(name, session):
+                done.append(name)
+        return tuple(done)
+
+    def _renewed(self, name: str, session: Session) -> bool:
+        try:
+            refreshing.renew(self.desk, name)
+        except KeyturnError as error:
+            needs_person = isinstance(error, NeedsPerson)
+            before = self.setbacks.get(name)
+            self.setbacks[name] = renewal.failed(
+                session, before, self.desk.clock(), needs_person=needs_person
+            )
+            return False
+        self.setbacks.pop(name, None)
+        return True
