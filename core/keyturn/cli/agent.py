@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from keyturn.agent import client, ending
+from keyturn.agent import client, ending, unit
 from keyturn.cli.options import as_json, keeper, opens_vault
 from keyturn.cli.output import emit, say
 from keyturn.cli.person import Opening
@@ -64,3 +64,16 @@ def status(*, json_: bool) -> None:
         say(
             f"Running, process {found['pid']}, keyturn {found['version']}; unlocked since {found['open_since']}."
         )
+
+
+@agent.command("unit")
+@click.option("--launchd", is_flag=True, help="For macOS: a property list for ~/Library/LaunchAgents.")
+def unit_(*, launchd: bool) -> None:
+    """Print a systemd user unit that starts the agent at login, by the system keyring. Nothing is installed.
+
+    \b
+    keyturn agent unit > ~/.config/systemd/user/keyturn.service
+    systemctl --user enable --now keyturn
+    """
+    program = keeper().desk.program()
+    click.echo(unit.launchd_plist(program) if launchd else unit.systemd_unit(program), nl=False)
