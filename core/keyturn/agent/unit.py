@@ -32,17 +32,15 @@ def systemd_unit(program: str) -> str:
 
     :raises UsageError: the path cannot stand in one.
     """
-    if not program.startswith("/") or not is_safe(program):
-        raise UsageError(
-            "agent unit", f"{program} cannot stand in a unit", "Install keyturn by a plain absolute path"
-        )
+    _check(program)
     # systemd.service(5), "Command lines": quotes and backslashes, specifiers and variables.
     escaped = program.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return _UNIT.format(program=f'"{escaped}"')
 
 
 def launchd_plist(program: str) -> str:
-    """A property list of a launchd agent that calls the keyturn at `program`."""
+    """A property list of a launchd agent that calls the keyturn at `program`; errors as of :func:`systemd_unit`."""
+    _check(program)
     table = {
         "Label": LABEL,
         "ProgramArguments": [program, "agent", "start"],
@@ -51,3 +49,10 @@ def launchd_plist(program: str) -> str:
         "ProcessType": "Background",
     }
     return plistlib.dumps(table).decode("utf-8")
+
+
+def _check(program: str) -> None:
+    if not program.startswith("/") or not is_safe(program):
+        raise UsageError(
+            "agent unit", f"{program} cannot stand in a unit", "Install keyturn by a plain absolute path"
+        )
