@@ -13,7 +13,6 @@ LABEL = "org.keyturn.agent"
 _UNIT = """\
 [Unit]
 Description=keyturn: opens the vault by the system keyring, and renews AWS sessions
-Documentation=man:keyturn(1)
 
 [Service]
 Type=oneshot
