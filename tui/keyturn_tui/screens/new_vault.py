@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from keyturn import passphrases
+from keyturn import log, passphrases
 from keyturn.errors import KeyturnError, UsageError
 from keyturn.secret import Secret
 from keyturn_tui.bridge import Lane
@@ -184,10 +184,16 @@ class NewVaultScreen(Dialog[bool]):
             make = partial(self.desk.keeper.new_vault, slot, passphrase)
             self._recovery = await self.desk.bridge.ask(make, Lane.PERSON)
         except KeyturnError as error:
-            self._go(Step.CHOOSE if self._keyring else Step.FIRST)
-            self.status(error.line(), "error")
+            self._back(error.line())
+        except Exception as error:  # noqa: BLE001 - the boundary of a dialog: logged by its kind, never shown
+            log.unforeseen(error)
+            self._back(f"A fault of keyturn itself ({type(error).__name__}); keyturn.log says where.")
         else:
             self._go(Step.RECOVERY)
+
+    def _back(self, why: str) -> None:
+        self._go(Step.CHOOSE if self._keyring else Step.FIRST)
+        self.status(why, "error")
 
     @work
     async def _proven(self) -> None:
