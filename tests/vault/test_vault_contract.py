@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,21 @@ def test_of_two_that_make_it_at_once_one_wins(tmp_path: Path, keyring: MemoryKey
     vault = Vault(folder, keyring)
     vault.unlock()
     assert vault.recovery_key() == won[0]
+
+
+def test_one_that_another_puts_into_place_while_it_is_looked_at_is_no_fault(
+    tmp_path: Path, keyring: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Path.iterdir
+
+    def with_one_that_has_gone(folder: Path) -> Iterator[Path]:
+        yield from listed(folder)
+        if folder == tmp_path:
+            yield folder / f".vault.{os.getpid()}.0123abcd.new"
+
+    monkeypatch.setattr(Path, "iterdir", with_one_that_has_gone)
+    Vault(tmp_path / "vault", keyring).create("keyring")
+    assert Vault(tmp_path / "vault", keyring).state() is VaultState.CLOSED
 
 
 def test_a_vault_that_could_not_be_made_leaves_nothing(tmp_path: Path, keyring: MemoryKeyring) -> None:

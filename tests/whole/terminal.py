@@ -17,10 +17,12 @@ SECONDS = 30.0
 
 
 class Terminal:
-    """One tmux session of its own server."""
+    """One tmux session of its own server; each start has a server of its own, since one that was told to end goes on for
+    a moment and takes the next start with it."""
 
     def __init__(self, name: str, environ: Mapping[str, str], width: int, height: int) -> None:
-        self._tmux = [needs("tmux"), "-L", name, "-f", "/dev/null"]
+        self._name = name
+        self._starts = 0
         self._environ = {**environ, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
         self._environ.pop("TMUX", None)
         self._size = ("-x", str(width), "-y", str(height))
@@ -31,6 +33,7 @@ class Terminal:
 
     def start_line(self, line: str) -> None:
         """Starts a line of the shell; when it ends, its exit code stays on the screen."""
+        self._starts += 1
         script = f"{line}; echo ended with $?; exec sleep 600"
         self._do("new-session", "-d", "-s", "main", *self._size, "sh", "-c", script)
 
@@ -86,12 +89,16 @@ class Terminal:
 
     def end(self) -> None:
         """Ends tmux and what runs in it."""
-        subprocess.run([*self._tmux, "kill-server"], env=self._environ, capture_output=True, check=False)
+        self._tmux("kill-server")
+
+    def _tmux(self, *words: str) -> subprocess.CompletedProcess[str]:
+        server = [needs("tmux"), "-L", f"{self._name}-{self._starts}", "-f", "/dev/null"]
+        return subprocess.run(
+            [*server, *words], env=self._environ, capture_output=True, text=True, check=False
+        )
 
     def _do(self, *words: str) -> str:
-        done = subprocess.run(
-            [*self._tmux, *words], env=self._environ, capture_output=True, text=True, check=False
-        )
+        done = self._tmux(*words)
         assert done.returncode == 0, (words, done.stderr)
         return done.stdout
 

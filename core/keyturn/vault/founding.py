@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -125,8 +126,12 @@ def _clear_remains(folder: Path) -> None:
     name = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)\.[0-9a-f]{{8}}\.new")
     for remains in folder.parent.iterdir():
         match = name.fullmatch(remains.name)
-        if match is not None and not at_work(int(match[1]), remains.lstat().st_ctime):
-            shutil.rmtree(remains, ignore_errors=True)
+        if match is None:
+            continue
+        # Since it was listed, its maker may have renamed it into place.
+        with contextlib.suppress(FileNotFoundError):
+            if not at_work(int(match[1]), remains.lstat().st_ctime):
+                shutil.rmtree(remains, ignore_errors=True)
 
 
 def write_export(
