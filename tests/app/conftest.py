@@ -64,6 +64,7 @@ class Driven:
         quiet = 0
         while quiet < 2:
             await self.pilot.pause()
+            assert self.app.fault is None, self.app.fault  # an app that has ended answers nothing any more
             busy = self.app.desk.bridge.waiting or self.app.keyboard.busy
             quiet = 0 if busy else quiet + 1
             await asyncio.sleep(0)

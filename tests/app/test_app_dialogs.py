@@ -377,23 +377,3 @@ async def test_a_slow_refresh_blocks_no_key(drive: Drive) -> None:
         keeper.gate.set()
         await driven.settle()
         assert "refreshed terraform" in driven.message
-
-
-async def test_a_fault_while_the_vault_is_made_leaves_the_dialog_and_the_way_out(
-    drive: Drive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keeper = MemoryKeeper(believable(), vault=VaultState.ABSENT)
-
-    def burst(*_: object) -> None:
-        raise UnicodeError("canary")
-
-    monkeypatch.setattr(keeper, "new_vault", burst)
-    async with drive(keeper) as driven:
-        await driven.go("ci-deploy")
-        await driven.press("r")
-        for _ in range(2):
-            await driven.press(*"three small words", "enter")
-        assert "A fault of keyturn itself (UnicodeError)" in " ".join(driven.text.split())
-        assert "canary" not in driven.text
-        await driven.press("escape")
-        assert "Profiles" in driven.text

@@ -298,6 +298,15 @@ class Acts:
         self._desk.begin(name)
         self._front.redraw()
         try:
+            done = await self._tried(name, what, run)
+        finally:
+            self._desk.end(name)
+            self._front.redraw()
+        await self._front.look()
+        return done
+
+    async def _tried(self, name: str, what: str, run: Callable[[], Any]) -> bool:
+        try:
             words = await run()
         except Declined:
             self._front.say(f"{safe(what)}: cancelled, nothing changed.")
@@ -314,10 +323,6 @@ class Acts:
             self._desk.failures.pop(name, None)
             self._front.say(words, "good")
             return True
-        finally:
-            self._desk.end(name)
-            self._front.redraw()
-            await self._front.look()
 
     async def _plain(self, what: str, run: Callable[[], Any]) -> None:
         """Run a conversation that is not about one row."""
@@ -330,8 +335,7 @@ class Acts:
             self._front.say(error.line(), "error")
         except Exception as error:  # noqa: BLE001  # the boundary between a person's act and a fault of ours
             self._front.own_fault(what, error)
-        finally:
-            await self._front.look()
+        await self._front.look()
 
 
 def is_recovery_key(typed: Secret) -> bool:

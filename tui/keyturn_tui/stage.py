@@ -40,7 +40,7 @@ class Stage(Discreet, inherit_bindings=False):
 
     def start(self, conversation: Coroutine[Any, Any, Any]) -> None:
         """See `acts.Front`."""
-        self.run_worker(conversation)
+        self.run_worker(self._guarded(conversation))
 
     def say(self, text: str, role: str = "text") -> None:
         """See `acts.Front`."""
@@ -66,6 +66,13 @@ class Stage(Discreet, inherit_bindings=False):
             f"{safe(what)}: a fault of keyturn itself ({type(error).__name__}); keyturn.log says where.",
             "error",
         )
+
+    async def _guarded(self, conversation: Coroutine[Any, Any, Any]) -> None:
+        """No fault of one conversation ends the others with the app."""
+        try:
+            await conversation
+        except Exception as error:  # noqa: BLE001  # the outermost boundary of what goes on beside the keyboard
+            self.own_fault("what goes on behind the screen", error)
 
     def open_palette(self) -> None:
         """See `acts.Front`."""

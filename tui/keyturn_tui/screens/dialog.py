@@ -12,6 +12,8 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 
+from keyturn import log
+from keyturn.errors import KeyturnError
 from keyturn.text import safe
 from keyturn_tui.cells import Line
 from keyturn_tui.describe import wrapped
@@ -129,6 +131,14 @@ class Dialog(ModalScreen[T]):
     def action_cancel(self) -> None:
         """Esc."""
         self.dismiss(None)
+
+
+def told(error: Exception) -> str:
+    """What a dialog says of an error; one that is keyturn's own is logged and named by its kind alone."""
+    if isinstance(error, KeyturnError):
+        return error.line()
+    log.unforeseen(error)
+    return f"A fault of keyturn itself ({type(error).__name__}); keyturn.log says where."
 
 
 def field_row(

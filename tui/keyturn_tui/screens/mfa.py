@@ -9,7 +9,7 @@ from functools import partial
 from textual import work
 from textual.app import ComposeResult
 
-from keyturn.errors import KeyturnError, NeedsMfa, WrongMfaCode
+from keyturn.errors import NeedsMfa, WrongMfaCode
 from keyturn.model import Profile, Refreshed
 from keyturn.text import span
 from keyturn_tui.bridge import Lane
@@ -99,7 +99,7 @@ class MfaScreen(Dialog[Refreshed | Exception]):
             )
         except WrongMfaCode:
             self._refused()
-        except KeyturnError as error:
+        except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
             self.dismiss(error)
         else:
             self.desk.used_codes[self._need.serial] = UsedCode(code, self.desk.now())

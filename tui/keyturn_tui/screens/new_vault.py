@@ -12,14 +12,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from keyturn import log, passphrases
-from keyturn.errors import KeyturnError, UsageError
+from keyturn import passphrases
+from keyturn.errors import UsageError
 from keyturn.secret import Secret
 from keyturn_tui.bridge import Lane
 from keyturn_tui.cells import Line
 from keyturn_tui.desk import Desk
 from keyturn_tui.messages import SecretTyped
-from keyturn_tui.screens.dialog import Dialog, field_row, key_line, paragraph
+from keyturn_tui.screens.dialog import Dialog, field_row, key_line, paragraph, told
 from keyturn_tui.widgets.fields import PlainField, SecretField
 from keyturn_tui.widgets.painted import Painted
 
@@ -69,7 +69,8 @@ class NewVaultScreen(Dialog[bool]):
     async def _look(self) -> None:
         try:
             self._keyring = await self.desk.bridge.ask(self.desk.keeper.keyring_backend, Lane.PERSON)
-        except KeyturnError:
+        except Exception as error:  # noqa: BLE001  # none that can be used; a passphrase always can
+            told(error)
             self._keyring = None
         if self._step is Step.LOOKING:
             self._go(Step.CHOOSE if self._keyring else Step.FIRST)
@@ -183,24 +184,19 @@ class NewVaultScreen(Dialog[bool]):
         try:
             make = partial(self.desk.keeper.new_vault, slot, passphrase)
             self._recovery = await self.desk.bridge.ask(make, Lane.PERSON)
-        except KeyturnError as error:
-            self._back(error.line())
-        except Exception as error:  # noqa: BLE001 - the boundary of a dialog: logged by its kind, never shown
-            log.unforeseen(error)
-            self._back(f"A fault of keyturn itself ({type(error).__name__}); keyturn.log says where.")
+        except Exception as error:  # noqa: BLE001  # the boundary of a dialog's act
+            self._go(Step.CHOOSE if self._keyring else Step.FIRST)
+            self.status(told(error), "error")
         else:
             self._go(Step.RECOVERY)
-
-    def _back(self, why: str) -> None:
-        self._go(Step.CHOOSE if self._keyring else Step.FIRST)
-        self.status(why, "error")
 
     @work
     async def _proven(self) -> None:
         try:
             await self.desk.bridge.ask(self.desk.keeper.confirm_recovery_key, Lane.PERSON)
-        finally:
-            self.dismiss(True)  # noqa: FBT003  # the dialog's result: there is a vault
+        except Exception as error:  # noqa: BLE001  # the vault is there all the same; keyturn will ask again
+            told(error)
+        self.dismiss(True)  # noqa: FBT003  # the dialog's result: there is a vault
 
     def _go(self, step: Step) -> None:
         self._step = step

@@ -13,14 +13,13 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 
-from keyturn.errors import KeyturnError
 from keyturn.model import Plan
 from keyturn.text import safe
 from keyturn_tui.cells import Line
 from keyturn_tui.describe import wrapped
 from keyturn_tui.desk import Desk
 from keyturn_tui.layout import TOO_SMALL, frame_for
-from keyturn_tui.screens.dialog import key_line, paragraph
+from keyturn_tui.screens.dialog import key_line, paragraph, told
 from keyturn_tui.screens.moving import moving_keys, scrolled
 from keyturn_tui.widgets.painted import Painted
 
@@ -149,8 +148,8 @@ class ReviewScreen(ModalScreen[Review | None]):
                 partial(replan, session_none=not self._plan.session_none)
             )
             self._note = ""
-        except KeyturnError as error:
-            self._note = error.line()
+        except Exception as error:  # noqa: BLE001  # the boundary of a dialog's act
+            self._note = told(error)
         finally:
             self._planning = False
         self._draw()

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from textual import work
 from textual.app import ComposeResult
 
-from keyturn.errors import KeyturnError, WrongPassphrase
+from keyturn.errors import WrongPassphrase
 from keyturn.secret import Secret
 from keyturn_tui.bridge import Lane
 from keyturn_tui.cells import Line
@@ -76,7 +76,7 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
             result = await self.desk.bridge.ask(partial(self._verb, secret), Lane.PERSON)
         except WrongPassphrase:
             self.status("That does not open it. Try again; nothing is counted.", "error")
-        except KeyturnError as error:
+        except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
             self.dismiss(error)
         else:
             self.dismiss(result)

@@ -10,7 +10,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.widgets import Input
 
-from keyturn.errors import KeyturnError, NeedsConfirmation
+from keyturn.errors import NeedsConfirmation
 from keyturn_tui.bridge import Lane
 from keyturn_tui.cells import Line
 from keyturn_tui.desk import Desk
@@ -53,7 +53,7 @@ class WordsScreen(Dialog[T | Exception], Generic[T]):
             result = await self.desk.bridge.ask(partial(self._verb, words), Lane.PERSON)
         except NeedsConfirmation:
             self.status("Those are not the words.", "error")
-        except KeyturnError as error:
+        except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
             self.dismiss(error)
         else:
             self.dismiss(result)
