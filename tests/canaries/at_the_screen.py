@@ -98,10 +98,7 @@ def working_day(at: Watched) -> None:
     at.screen.press("m")
     at.step("review")
     at.screen.press("Enter")
-    at.step("assphrase")
-    at.types(at.one.new_secret("not the passphrase"))
-    at.step("does not open")
-    at.types(at.one.passphrase)
+    _asked_for_it(at, "not the passphrase")
     at.step("released personal")
     at.screen.press("q")
 
@@ -132,11 +129,16 @@ def _locked(at: Watched) -> None:
     at.screen.press("m")
     at.step("review")
     at.screen.press("Enter")
-    at.step("Unlock")
-    at.types(at.one.new_secret("a wrong passphrase"))
+    _asked_for_it(at, "a wrong passphrase")
+    at.step("adopted")
+
+
+def _asked_for_it(at: Watched, wrong: str) -> None:
+    """The passphrase, of which a wrong one is typed first."""
+    at.step("assphrase")
+    at.types(at.one.new_secret(wrong))
     at.step("does not open")
     at.types(at.one.passphrase)
-    at.step("adopted")
 
 
 def _vault_made(at: Watched) -> None:
