@@ -55,6 +55,8 @@ class Index:
 
     profiles: dict[str, Known] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
+    devices: dict[str, datetime] = field(default_factory=dict)
+    """Until when the last code of an MFA device is good for further sessions, by its serial; aware UTC."""
     vault_generation: int = 0
     vault_recipient: str = ""
     """What the vault seals to, as seen when it was last open; empty before."""
@@ -112,6 +114,7 @@ def _decode(content: bytes | None) -> Index | None:
         return Index(
             profiles={name: _known(entry) for name, entry in table["profiles"].items()},
             keys={name: _key(entry) for name, entry in table["keys"].items()},
+            devices=_devices(table.get("devices", {})),
             vault_generation=int(table.get("vault_generation", 0)),
             vault_recipient=str(table.get("vault_recipient", "")),
             recovery_key_seen=bool(table.get("recovery_key_seen", False)),
@@ -147,8 +150,14 @@ def _encode(index: Index) -> bytes:
         "recovery_key_seen": index.recovery_key_seen,
         "profiles": {name: _known_table(known) for name, known in sorted(index.profiles.items())},
         "keys": {name: _key_table(key) for name, key in sorted(index.keys.items())},
+        "devices": {serial: iso(until) for serial, until in sorted(index.devices.items())},
     }
     return (json.dumps(table, indent=1, ensure_ascii=True) + "\n").encode("ascii")
+
+
+def _devices(table: dict[str, Any]) -> dict[str, datetime]:
+    found = {_text(serial): from_iso(until) for serial, until in table.items()}
+    return {serial: until for serial, until in found.items() if until is not None}
 
 
 def _known_table(known: Known) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from keyturn.model import (
     rotation_of,
     state_of,
 )
+from keyturn.sessions.durations import CHAINED_LONGEST, DEVICE_LEAST_LEFT, ROLE_DEFAULT
 from keyturn.text import iso
 
 #: Settings of every profile by name, as botocore merges both files.
@@ -43,6 +44,12 @@ class View:
     code_command: Callable[[str, str], Collection[str]] = lambda profile, serial: ()  # noqa: ARG005  # none, by default
     """The program that shows the codes of an MFA device for a profile; empty where a person must type them."""
 
+    def has_code(self, profile: str, serial: str) -> bool:
+        """Whether no person is needed for a device: a program shows its codes, or its last one still serves."""
+        until = self.index.devices.get(serial)
+        serves = until is not None and until - self.now > DEVICE_LEAST_LEFT
+        return serves or bool(self.code_command(profile, serial))
+
 
 def rows(view: View) -> tuple[Profile, ...]:
     """All profiles: in the order of the files first, then managed ones that stand in no file."""
@@ -59,7 +66,7 @@ def _native(row: Profile, view: View) -> Profile:
     session = known.session if known.session is not None else row.session
     rotation = rotation_of(row.key, DEFAULT_ROTATION_DAYS, view.now)
     serials = {name: view.settings.get(name, {}).get("mfa_serial") for name in (row.name, *row.chain)}
-    typed = [name for name, serial in serials.items() if serial and not view.code_command(name, str(serial))]
+    typed = [name for name, serial in serials.items() if serial and not view.has_code(name, str(serial))]
     return replace(
         row,
         session=session,
@@ -113,7 +120,17 @@ def _needs_code(one: Definition, chain: tuple[str, ...], view: View) -> bool:
         return False
     hops = [view.definitions[name] for name in chain if name in view.definitions]
     asked = [one, *(hop for hop in hops if hop.kind is Kind.ROLE)]
-    return any(hop.mfa_serial and not view.code_command(hop.name, hop.mfa_serial) for hop in asked)
+    return any(hop.mfa_serial and not _has_code(hop, hop.mfa_serial, view) for hop in asked)
+
+
+def _has_code(hop: Definition, serial: str, view: View) -> bool:
+    if hop.kind is Kind.ROLE:
+        # A longer life than AWS allows for a role that is assumed from a session takes a code of its own.
+        alone = (hop.duration_seconds or ROLE_DEFAULT) > CHAINED_LONGEST
+    else:
+        session, until = view.index.of(hop.name).session, view.index.devices.get(serial)
+        alone = session is not None and (until is None or session.expires is None or until <= session.expires)
+    return bool(view.code_command(hop.name, serial)) if alone else view.has_code(hop.name, serial)
 
 
 def source_of(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,20 @@ def test_the_exit_status_is_the_programs_own(person: Person, code: int) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
+@pytest.fixture
+def unignored() -> Iterator[None]:
+    """Nothing is ignored that a program would inherit: whoever started the tests in the background has them ignore INT and
+    QUIT."""
+    ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
+    changed = [number for number in ignored if number not in (signal.SIGPIPE, signal.SIGXFSZ)]
+    for number in changed:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in changed:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.mark.usefixtures("unignored")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
 def test_a_signal_reaches_the_program_which_is_the_process_itself(
     person: Person, number: signal.Signals
@@ -75,6 +90,7 @@ def test_a_signal_reaches_the_program_which_is_the_process_itself(
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc here")
+@pytest.mark.usefixtures("unignored")
 def test_no_signal_is_ignored_that_a_shell_would_not_ignore(person: Person) -> None:
     found = person.does("exec", "ci-release", "--", "grep", "SigIgn", "/proc/self/status")
     assert int(found.split()[1], 16) == 0

@@ -74,6 +74,9 @@ def test_it_stops_at_the_first_thing_that_needs_a_person(bench: Bench) -> None:
     bench.keeper.refresh("prod-admin", bench.sandbox.totp("alice"))
     bench.keeper.credential_process("prod-admin")
     bench.sandbox.move_clock(50 * 60)
+    assert renewing.renew_due() == ("prod-admin",), "the code is still good for another one"
+    bench.sandbox.move_clock(50 * 60)
+    assert renewing.renew_due() == (), "this role wants a younger code"
     calls = len(bench.sandbox.calls)
     for _ in range(3):
         assert renewing.renew_due() == ()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from keyturn import definitions as defs
 from keyturn import listing
-from keyturn.acts import fetching
+from keyturn.acts import devices, fetching
 from keyturn.acts.desk import Desk
 from keyturn.acts.sections import line_home, own_section, path_of
 from keyturn.adoption import LINE_KEY
@@ -266,13 +266,16 @@ def stop(desk: Desk, name: str) -> str:
     :raises NotFound: there is no such profile.
     """
     with desk.recording(name, "stop"):
-        desk.read().row(name)
+        reading = desk.read()
+        reading.row(name)
         now = desk.clock()
         with desk.exclusive():
             withdrawn = withdraw(desk, name)
             had = desk.known(name).session is not None
             if desk.vault.state() is VaultState.OPEN:
                 desk.vault.change_sessions(lambda sessions: sessions.pop(name, None))
+            for serial in devices.serials_of(reading, name):
+                devices.forget(desk, serial)
 
             def edit(index: Index) -> None:
                 index.update(name, session=None, delivered=None, asked=None, stopped=now)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from keyturn import listing
 from keyturn.acts.desk import Desk
+from keyturn.acts.devices import DeviceSessions
 from keyturn.acts.mfa_codes import MfaCodes
 from keyturn.acts.statics import static_credentials
 from keyturn.definitions import Definition
@@ -45,6 +46,7 @@ def refresher(desk: Desk, reading: Reading) -> Refresher:
         accepted=accepted,
         remember=lambda name, seconds: remember(desk, name, seconds),
         asker_source=lambda name: listing.asker_source(name, reading.natives, reading.definitions),
+        devices=DeviceSessions(desk, reading),
         codes=MfaCodes(desk, reading.preferences, reading.preferences_fault),
     )
 

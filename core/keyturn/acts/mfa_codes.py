@@ -91,6 +91,15 @@ class MfaCodes:
             with contextlib.suppress(KeyturnError):
                 self._note(serial, lambda one: one | {"refused": 0})
 
+    def stands_alone(self, serial: str) -> bool:
+        """Whether AWS refuses to give the user of a device a session for its codes."""
+        return bool(self._known(serial).get("alone"))
+
+    def is_refused_sessions(self, serial: str) -> None:
+        """Notes that it does."""
+        with contextlib.suppress(KeyturnError):
+            self._note(serial, lambda one: one | {"alone": 1})
+
     def _refuse_storm(self, profile: str, serial: str, command: Command) -> None:
         known = self._known(serial)
         if known.get("refused", 0) >= MOST_REFUSED and known.get("command") == _digest(*command):
@@ -140,7 +149,9 @@ def _decode(content: bytes | None) -> dict[str, dict[str, Any]]:
         found = json.loads(content or b"{}").get("devices", {})
         return {
             str(serial): {
-                key: one[key] for key in ("step", "refused", "command") if isinstance(one.get(key), int | str)
+                key: one[key]
+                for key in ("step", "refused", "command", "alone")
+                if isinstance(one.get(key), int | str)
             }
             for serial, one in found.items()
         }

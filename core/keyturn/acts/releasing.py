@@ -10,6 +10,7 @@ from typing import Any
 
 from keyturn import adoption, diffing
 from keyturn import definitions as defs
+from keyturn.acts import devices
 from keyturn.acts.delivering import managed, standing, withdraw
 from keyturn.acts.desk import Desk, key_entry, taken_entry
 from keyturn.acts.sections import own_section
@@ -354,9 +355,13 @@ def _out_of_vault(desk: Desk, sections: Sections) -> None:
                     table["file_made"] = True
                     made.discard(table["path"])
 
+    keys = desk.index.load().keys
+
     def forget(sessions: dict[str, Any]) -> None:
         for name in sections:
             sessions.pop(name, None)
+            if name in keys:
+                devices.forget_key(sessions, keys[name].key_id)
 
     desk.vault.change_sessions(forget)
 

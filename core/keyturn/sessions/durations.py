@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from keyturn.errors import UsageError
 
 SHORTEST = 900
@@ -10,6 +12,8 @@ SESSION_TOKEN_LONGEST = 129_600
 ROLE_DEFAULT = 3_600
 ROLE_LONGEST = 43_200
 CHAINED_LONGEST = 3_600
+#: Shorter than this a user's MFA session is not worth asking for a role with.
+DEVICE_LEAST_LEFT = timedelta(minutes=2)
 
 
 def for_session_token(wanted: int | None) -> int:

@@ -20,6 +20,7 @@ from keyturn.clock import Clock
 from keyturn.definitions import Definition, Definitions
 from keyturn.errors import (
     AwsError,
+    AwsRefused,
     FileChanged,
     KeyturnError,
     NeedsMfa,
@@ -30,8 +31,9 @@ from keyturn.errors import (
 )
 from keyturn.model import Credentials, Kind, Profile, State, session_state
 from keyturn.sessions import iam_user, role
+from keyturn.sessions.durations import CHAINED_LONGEST, ROLE_DEFAULT, for_session_token
 from keyturn.sessions.mfa import require_code
-from keyturn.sessions.stored import Fetched, SessionStore
+from keyturn.sessions.stored import Device, DeviceStore, Fetched, SessionStore
 
 #: botocore refuses a chain that returns to itself; this bounds one that merely is absurd.
 DEEPEST = 32
@@ -50,6 +52,10 @@ class Codes(Protocol):
     def refused(self, profile: str, serial: str) -> None: ...
 
     def accepted(self, serial: str) -> None: ...
+
+    def stands_alone(self, serial: str) -> bool: ...
+
+    def is_refused_sessions(self, serial: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,7 @@ class Refresher:
     accepted: Mapping[str, int]
     remember: Callable[[str, int], None]
     asker_source: Callable[[str], str | None]
+    devices: DeviceStore
     codes: Codes
 
     def fetch(self, name: str, code: str | None = None, *, only_if_due: bool = False) -> Fetched:
@@ -91,7 +98,7 @@ class Refresher:
         :raises NeedsMfa: a hop needs a code and none is left.
         """
         began = self.clock()
-        asking = _Asking(code)
+        asking = _Asking(code, is_on_demand=only_if_due)
         with self._alone(name, asking):
             cached = self.cached(name)
             if cached is not None and self._is_fresh(cached) and (only_if_due or cached.got > began):
@@ -178,7 +185,16 @@ class Refresher:
         def act(code: str | None) -> Issued:
             return iam_user.issue(self._aws(definition.name, asking), key, definition, code)
 
-        return self._with_code(definition.name, definition.mfa_serial, asking, act)
+        if definition.mfa_serial is None:
+            return act(None)
+        device = Device(key, definition.mfa_serial)
+        held = self.devices.held(device) if asking.is_on_demand and not asking.has_code else None
+        if held is not None and self._is_fresh(held):
+            return held.issued
+        at = self.clock()
+        issued = self._with_code(definition.name, definition.mfa_serial, asking, act)
+        self.devices.hold(device, Fetched(issued, at, self.clock(), ""))
+        return issued
 
     def _with_code(
         self, profile: str, serial: str | None, asking: _Asking, act: Callable[[str | None], Answer]
@@ -207,26 +223,103 @@ class Refresher:
         self, name: str, hop: role.Hop, asking: _Asking, path: tuple[str, ...]
     ) -> tuple[Issued, str]:
         role.check(hop)
+        key = None if hop.credential_source else self._key_of_source(name)
+        if hop.mfa_serial and key is not None and key.session_token is None:
+            assumed = self._assumed_by_device(name, hop, Device(key, hop.mfa_serial), asking)
+            if assumed is not None:
+                return assumed.issued, assumed.note
         if hop.mfa_serial and not asking.has_code and not self.codes.has_command(hop.profile, hop.mfa_serial):
             require_code(hop.profile, hop.mfa_serial, None)
         if hop.credential_source:
             signer = self._aws(name, asking).source_credentials(name, hop.credential_source)
         else:
-            signer = self._key_of_source(name) or self._session_of_source(name, asking, path)
+            signer = key or self._session_of_source(name, asking, path)
 
         def act(code: str | None) -> role.Assumed:
-            return role.assume(
-                self._aws(name, asking),
-                signer,
-                hop,
-                code=code,
-                chained=signer.session_token is not None,
-                accepted_seconds=self.accepted.get(name),
-                on_shorter=lambda seconds: self.remember(name, seconds),
-            )
+            return self._assumed(name, hop, signer, asking, code)
 
         assumed = self._with_code(hop.profile, hop.mfa_serial, asking, act)
         return assumed.issued, assumed.note
+
+    def _assumed(
+        self, name: str, hop: role.Hop, signer: Credentials, asking: _Asking, code: str | None
+    ) -> role.Assumed:
+        return role.assume(
+            self._aws(name, asking),
+            signer,
+            hop,
+            code=code,
+            chained=signer.session_token is not None,
+            accepted_seconds=self.accepted.get(name),
+            on_shorter=lambda seconds: self.remember(name, seconds),
+        )
+
+    def _assumed_by_device(
+        self, name: str, hop: role.Hop, device: Device, asking: _Asking
+    ) -> role.Assumed | None:
+        """A role assumed with the MFA session of its user, so that one code serves all roles behind that.
+
+        None where a code must go to AssumeRole itself: for more than the hour that AWS gives from a session (aws-facts 4),
+        or where none is held and none is to be had.
+        """
+        by_session = replace(hop, mfa_serial=None)
+        wants_more = (hop.duration_seconds or ROLE_DEFAULT) > CHAINED_LONGEST
+        held = None if asking.has_code else self.devices.held(device)
+        if held is not None and not (wants_more and self._is_valid(name)):
+            try:
+                return self._assumed(name, by_session, held.issued.credentials, asking, None)
+            except AwsRefused as error:
+                if error.code != "AccessDenied":
+                    raise  # denied may be because the code is too old for this role: a new one tells
+        has_code = asking.has_code or self.codes.has_command(hop.profile, device.serial)
+        if wants_more or not has_code or self.codes.stands_alone(device.serial):
+            return None
+        made = self._device_session(name, hop.profile, device, asking)
+        return self._assumed(name, by_session, made.issued.credentials, asking, None)
+
+    def _device_session(self, name: str, asker: str, device: Device, asking: _Asking) -> Fetched:
+        """A new session of the device's user, kept for all roles behind it.
+
+        :raises NeedsMfa: AWS gives that user none; the next code goes to the role itself.
+        """
+        began = self.clock()
+        source = self.definitions.get(self._source_of(name))
+        seconds = for_session_token(source.duration_seconds if source else None)
+
+        def act(code: str | None) -> Issued:
+            return self._aws(name, asking).get_session_token(
+                device.key,
+                duration_seconds=seconds,
+                mfa_serial=device.serial,
+                mfa_code=require_code(asker, device.serial, code),
+            )
+
+        with self._alone(f"\0{device.key.access_key_id}\0{device.serial}", asking):
+            held = None if asking.has_code else self.devices.held(device)
+            if held is not None and held.got > began:
+                return held
+            at = self.clock()
+            try:
+                issued = self._with_code(asker, device.serial, asking, act)
+            except WrongMfaCode:
+                raise
+            except AwsRefused as error:
+                if error.code != "AccessDenied":
+                    raise
+                self.codes.is_refused_sessions(device.serial)
+                why = f"AWS gives its user no session for a code ({error.why}), and took the code"
+                hint = f"Wait for the next code, then run: keyturn refresh {asker}"
+                raise NeedsMfa(
+                    f"session for {asker}", why, hint, profile=asker, serial=device.serial
+                ) from None
+            made = Fetched(issued, at, self.clock(), "")
+            self.devices.hold(device, made)
+            return made
+
+    def _is_valid(self, name: str) -> bool:
+        """Whether there is a session yet that a shorter one must not take the place of."""
+        cached = self.cached(name)
+        return cached is not None and session_state(cached.facts(), self.clock()) is not State.EXPIRED
 
     def _source_of(self, name: str) -> str:
         """The profile that signs for a role."""
@@ -267,8 +360,9 @@ class Refresher:
 class _Asking:
     """One act of asking: its end, and the MFA code that it was given, which can be taken once, since AWS takes it once."""
 
-    def __init__(self, code: str | None) -> None:
+    def __init__(self, code: str | None, *, is_on_demand: bool) -> None:
         self._code = code
+        self.is_on_demand = is_on_demand
         self.deadline = Deadline()
 
     @property

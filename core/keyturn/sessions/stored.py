@@ -34,6 +34,26 @@ class Fetched:
         return Session(credentials.access_key_id, self.at, credentials.expires, self.issued.arn)
 
 
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A user, by a long-term key, and the MFA device that vouches for it."""
+
+    key: Credentials
+    serial: str
+
+
+class DeviceStore(Protocol):
+    """Where the sessions are kept that a device's codes were given for."""
+
+    def held(self, device: Device) -> Fetched | None:
+        """A session of the user with MFA that is good for a while yet, unless a person ended it."""
+        ...
+
+    def hold(self, device: Device, fetched: Fetched) -> None:
+        """Keeps one in the place of the last; that it cannot be kept is no error."""
+        ...
+
+
 class SessionStore(Protocol):
     """Where fetched sessions are kept."""
 
