@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.agent.socketpath import own_folder, socket_path, state_folder
+from keyturn.agent.socketpath import socket_path, state_folder
+from keyturn.folders import aws_file, config_folder, data_folder, home
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,33 +77,12 @@ class Places:
 def places_for(environ: Mapping[str, str]) -> Places:
     """The places that `environ` names: `KEYTURN_HOME` puts all of ours under one folder, else the XDG folders (the
     platform's own on macOS); the AWS variables are read as botocore reads them (variables and `~` expanded)."""
-    home = Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111  # Path.home() ignores `environ`
-    own = own_folder(environ)
-    if own is not None:
-        config, data = Path(own) / "config", Path(own) / "data"
-    else:
-        config = _xdg(environ, "XDG_CONFIG_HOME", home, ".config")
-        data = _xdg(environ, "XDG_DATA_HOME", home, ".local/share")
     return Places(
-        config_dir=config,
-        data_dir=data,
+        config_dir=Path(config_folder(environ)),
+        data_dir=Path(data_folder(environ)),
         state_dir=Path(state_folder(environ)),
         socket=Path(socket_path(environ)),
-        aws_config=_aws_file(environ, "AWS_CONFIG_FILE", home, "config"),
-        aws_credentials=_aws_file(environ, "AWS_SHARED_CREDENTIALS_FILE", home, "credentials"),
-        home=home,
+        aws_config=Path(aws_file(environ, "AWS_CONFIG_FILE", "config")).absolute(),
+        aws_credentials=Path(aws_file(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials")).absolute(),
+        home=Path(home(environ)),
     )
-
-
-def _xdg(environ: Mapping[str, str], variable: str, home: Path, default: str) -> Path:
-    value = environ.get(variable, "")
-    if value and Path(value).is_absolute():
-        return Path(value) / "keyturn"
-    return home / ("Library/Application Support" if sys.platform == "darwin" else default) / "keyturn"
-
-
-def _aws_file(environ: Mapping[str, str], variable: str, home: Path, name: str) -> Path:
-    value = environ.get(variable)
-    if not value:
-        return home / ".aws" / name
-    return Path(os.path.expanduser(os.path.expandvars(value))).absolute()  # noqa: PTH111  # as botocore does it

@@ -11,6 +11,7 @@ from keyturn import definitions as defs
 from keyturn import listing, ownfile
 from keyturn.acts.desk import Desk, key_entry
 from keyturn.acts.sections import path_of
+from keyturn.agent.locked import LOCKED
 from keyturn.awsfiles.document import FileKind
 from keyturn.definitions import Definition
 from keyturn.errors import KeyturnError, NeedsUnlock, NeedsVault, VaultCorrupt, VaultError, VaultExists
@@ -46,7 +47,7 @@ def closed(desk: Desk, state: VaultState) -> KeyturnError:
     if state is VaultState.BROKEN:
         hint = "Nothing was written over it. Run: keyturn vault status"
         return VaultCorrupt("the vault", "it cannot be read", hint)
-    return NeedsUnlock("the vault", "it is locked", "Run: keyturn vault unlock")
+    return NeedsUnlock(*LOCKED)
 
 
 def gone(desk: Desk) -> VaultCorrupt | None:

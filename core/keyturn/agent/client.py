@@ -145,7 +145,7 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
     try:
         answer = ask(socket_path(environ), wire.document_request(words[0]), PATIENCE)
     except Silence:
-        return None
+        return _refused_as_locked(words[0], environ)
     except TimeoutError as error:
         why = str(error) or f"it did not answer within {PATIENCE:g} s"
         _write(2, f"keyturn: the agent: {why}. {REVIVE}\n".encode())
@@ -157,6 +157,16 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
         _write(2, TTY_NOTE.encode())
     _write(1, document + b"\n")
     return 0
+
+
+def _refused_as_locked(profile: str, environ: Mapping[str, str]) -> int | None:
+    from keyturn.agent.locked import LOCKED, is_locked
+
+    if not is_locked(environ, profile):
+        return None
+    what, why, hint = LOCKED
+    _write(2, f"keyturn: {what}: {why}. {hint}\n".encode())
+    return 4
 
 
 def _refused(answer: bytes) -> int | None:

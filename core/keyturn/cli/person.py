@@ -19,6 +19,7 @@ import click
 
 from keyturn import passphrases
 from keyturn.agent import client
+from keyturn.agent.locked import LOCKED
 from keyturn.errors import (
     KeyringAbsent,
     KeyringDenied,
@@ -168,7 +169,7 @@ class Opening:
             self.keeper.unlock(self.passphrase(""))
             return
         if not on_terminal():
-            raise NeedsUnlock("the vault", "it is locked", "Run: keyturn vault unlock")
+            raise NeedsUnlock(*LOCKED)
         self._unlock_typed()
 
     def unlock_by_keyring(self) -> None:

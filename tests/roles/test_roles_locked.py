@@ -1,0 +1,124 @@
+"""A locked vault, asked by a client that nobody watches: one line at once, in the words of the long way, and only where
+that would say so too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from keyturn.agent.locked import is_locked
+from keyturn.errors import NeedsUnlock
+from keyturn.keeper import Keeper
+from keyturn.model import Delivery
+from keyturn.places import places_for
+from tests.agent.test_agent_fastpath import SPARED, run
+from tests.keeper.conftest import Bench
+
+
+@pytest.fixture
+def locked(bench: Bench) -> Bench:
+    """A managed user and its roles, one used, and the vault locked."""
+    bench.adopt("ci-deploy", "acme-alice")
+    bench.keeper.credential_process("ci-release")
+    bench.keeper.lock()
+    return bench
+
+
+def test_it_is_the_line_of_the_long_way_and_little_is_imported(locked: Bench) -> None:
+    keeper = Keeper.from_environ(locked.sandbox.environ)
+    with pytest.raises(NeedsUnlock) as long_way:
+        keeper.credential_process("ci-release")
+    done = run({**locked.sandbox.environ, "PATH": os.environ["PATH"]}, "credential-process", "ci-release")
+    line, modules = done.stderr.decode().rstrip().rsplit("\n", 1)
+    assert (done.returncode, done.stdout) == (long_way.value.exit_code, b"")
+    assert line.strip() == f"keyturn: {long_way.value.line()}"
+    assert not SPARED & set(modules.split())
+
+
+@pytest.mark.parametrize("profile", ["ci-deploy", "ci-release", "ci-audit", "acme-alice", "prod-admin"])
+def test_it_is_so_for_each_managed_profile(locked: Bench, profile: str) -> None:
+    assert is_locked(locked.sandbox.environ, profile)
+    with pytest.raises(NeedsUnlock):
+        Keeper.from_environ(locked.sandbox.environ).credential_process(profile)
+
+
+@pytest.mark.parametrize(
+    "profile", ["", "nobody", "personal", "ci-deploy]\n[profiles.x", "é", "a b", "ci-release\n", ".*"]
+)
+def test_for_any_other_name_the_long_way_is_gone(locked: Bench, profile: str) -> None:
+    assert not is_locked(locked.sandbox.environ, profile)
+
+
+def _write(path: Path, old: bytes, new: bytes) -> None:
+    path.write_bytes(path.read_bytes().replace(old, new))
+
+
+SPOILED: dict[str, Callable[[Bench], object]] = {
+    "the keyring may open it": lambda bench: _write(
+        bench.keeper.places.vault_dir / "recipient.txt", b"# slots passphrase", b"# slots keyring passphrase"
+    ),
+    "no vault": lambda bench: bench.keeper.places.vault_dir.rename(bench.sandbox.home / "away"),
+    "half a vault": lambda bench: (bench.keeper.places.vault_dir / "identity.age").unlink(),
+    "another format": lambda bench: _write(
+        bench.keeper.places.vault_dir / "recipient.txt", b"format 1\n", b"format 2\n"
+    ),
+    "definitions of another version": lambda bench: _write(
+        bench.keeper.places.profiles_file, b"version = 1\n", b"version = 2\n"
+    ),
+    "no definitions": lambda bench: bench.keeper.places.profiles_file.unlink(),
+    "no index": lambda bench: bench.keeper.places.index_file.unlink(),
+    "the asker's own credentials": lambda bench: bench.config.write_text(
+        f"{bench.config.read_text()}\n[profile machine]\nrole_arn = x\ncredential_source = Environment\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(SPOILED))
+def test_what_is_not_plain_to_see_goes_the_long_way(locked: Bench, case: str) -> None:
+    assert is_locked(locked.sandbox.environ, "ci-release")
+    SPOILED[case](locked)
+    assert not is_locked(locked.sandbox.environ, "ci-release")
+
+
+def test_a_start_that_owes_something_goes_the_long_way(bench: Bench) -> None:
+    bench.adopt("ci-deploy")
+    bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
+    bench.keeper.lock()
+    assert bench.section("ci-release")
+    assert not is_locked(bench.sandbox.environ, "ci-release")
+    bench.sandbox.move_clock(2 * 3600)
+    run({**bench.sandbox.environ, "PATH": os.environ["PATH"]}, "credential-process", "ci-release")
+    assert not bench.section("ci-release")
+    assert is_locked(bench.sandbox.environ, "ci-release")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"HOME": "/home/jo"},
+        {"HOME": "/home/jo", "KEYTURN_HOME": "~/k"},
+        {"HOME": "/home/jo", "XDG_CONFIG_HOME": "/c", "XDG_DATA_HOME": "/d", "XDG_STATE_HOME": "/s"},
+        {"HOME": "/home/jo", "XDG_CONFIG_HOME": "relative"},
+        {"HOME": "/home/jo", "AWS_CONFIG_FILE": "/x/config", "AWS_SHARED_CREDENTIALS_FILE": "/x/y"},
+    ],
+)
+def test_it_looks_where_everybody_else_does(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(path: str) -> bytes:
+        looked.append(path)
+        return b""
+
+    monkeypatch.setattr("keyturn.agent.locked._read", look)
+    is_locked(environ, "x")
+    places = places_for(environ)
+    assert set(map(Path, looked)) == {
+        places.vault_dir / "recipient.txt",
+        places.profiles_file,
+        places.aws_config,
+        places.aws_credentials,
+        places.index_file,
+    }
