@@ -18,6 +18,7 @@ from keyturn.acts import adopting, calls, delivering, keeping, refreshing, setti
 from keyturn.acts.desk import Desk
 from keyturn.acts.renewing import Renewing
 from keyturn.agent import client, ending
+from keyturn.agent.protocol import Agent
 from keyturn.aws.client import BotoFactory
 from keyturn.aws.ports import AwsFactory
 from keyturn.aws.providers import winner
@@ -65,7 +66,7 @@ class Keeper:
         self._use_agent = use_agent
         self._generations = itertools.count(1)
         self._stamp: tuple[object, ...] = ()
-        self._agent_seen = False
+        self._agent_seen: Agent | None = None
         self._renewing = Renewing(desk)
 
     @classmethod
@@ -129,15 +130,16 @@ class Keeper:
             profiles=found.rows(),
             problems=found.problems,
             vault=state,
-            agent=agent,
+            agent=agent is not None,
+            paused=agent is not None and agent.paused,
             recovery_key_seen=found.index.recovery_key_seen or state is VaultState.ABSENT,
             sandbox=f". {sandbox}/env" if sandbox else None,
         )
 
     def changed(self) -> bool:
-        """Whether a file that :meth:`snapshot` reads has changed since, by its status alone, or the agent is gone."""
-        gone = self._agent_seen and not self._agent_answers()
-        return gone or reading.stamp(self.places) != self._stamp
+        """Whether a file that :meth:`snapshot` reads has changed since, by its status alone, or the agent has."""
+        seen = self._agent_seen
+        return (seen is not None and self._agent() != seen) or reading.stamp(self.places) != self._stamp
 
     def due(self) -> tuple[str, ...]:
         """Managed profiles in use whose session is due or over and that no person is needed for."""
@@ -154,19 +156,16 @@ class Keeper:
             return False
         return state_of(row, vault, self.clock()) in (State.SOON, State.EXPIRED, State.NONE)
 
-    def _vault_state(self) -> tuple[VaultState, bool]:
-        """What the vault can do now, and whether an agent holds it open."""
+    def _vault_state(self) -> tuple[VaultState, Agent | None]:
+        """What the vault can do now, and the agent that holds it open."""
         state = self.desk.vault.state()
-        if state not in (VaultState.LOCKED, VaultState.CLOSED) or not self._agent_answers():
-            return state, False
-        return VaultState.OPEN, True
+        agent = self._agent() if state in (VaultState.LOCKED, VaultState.CLOSED) else None
+        return (state, None) if agent is None else (VaultState.OPEN, agent)
 
-    def _agent_answers(self) -> bool:
-        return (
-            self._use_agent
-            and self.places.socket.exists()
-            and client.is_answering(self.places.socket, STATUS_SECONDS)
-        )
+    def _agent(self) -> Agent | None:
+        if not self._use_agent or not self.places.socket.exists():
+            return None
+        return client.seen(self.places.socket, STATUS_SECONDS)
 
     # -- the vault ------------------------------------------------------------------------------------------------
 
@@ -258,6 +257,13 @@ class Keeper:
         except KeyturnError:
             return
         self.desk.vault.forget()
+
+    def pause(self, *, paused: bool) -> None:
+        """Has the agent renew nothing by itself, or go on renewing.
+
+        :raises AgentUnavailable: none runs, so nothing is renewed anyway.
+        """
+        client.call(self.places.socket, {"op": "pause" if paused else "resume"})
 
     def withdraw_delivered(self) -> tuple[str, ...]:
         """See :func:`keyturn.acts.delivering.withdraw_all`."""
@@ -394,6 +400,6 @@ class Keeper:
                 raise
             except AgentUnavailable:
                 # One that is there but slow may still be at it; doing the act a second time could undo the first.
-                if self._agent_answers():
+                if self._agent() is not None:
                     raise
         return _NOWHERE

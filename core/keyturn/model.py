@@ -226,6 +226,8 @@ class Snapshot:
     vault: VaultState = VaultState.ABSENT
     agent: bool = False
     """An agent answers and is unlocked."""
+    paused: bool = False
+    """That agent renews nothing by itself."""
     recovery_key_seen: bool = True
     """False while nobody has been shown the vault's recovery key."""
     sandbox: str | None = None

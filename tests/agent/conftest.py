@@ -34,11 +34,13 @@ class FakeKeeper:
     gate: threading.Event = field(default_factory=threading.Event)
     waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     tended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    renewed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def withdraw_delivered(self) -> object:
         return ()
 
     def renew_due(self) -> object:
+        self.renewed.release()
         return ()
 
     def withdraw_expired(self) -> object:

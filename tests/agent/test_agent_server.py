@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keyturn import __version__
-from keyturn.agent import client, wire
+from keyturn.agent import client, protocol, wire
 from keyturn.agent.server import Limits
 from keyturn.errors import AgentUnavailable, KeyturnError, NeedsMfa, NotFound, UsageError
 from keyturn.secret import Secret
@@ -63,6 +63,7 @@ def test_status_tells_who_it_is_and_since_when(serve: Serve) -> None:
         "open_since": "2026-11-23T12:00:00Z",
         "open_until": "2026-11-24T00:00:00Z",
         "generation": 0,
+        "paused": False,
     }
 
 
@@ -312,3 +313,23 @@ def test_deliveries_that_have_ended_are_looked_for_again_and_again_whatever_goes
         assert agent.keeper.tended.acquire(timeout=10)
     assert client.is_answering(agent.path)
     assert agent.reported
+
+
+def test_paused_it_renews_nothing_until_it_is_resumed_and_goes_on_withdrawing(serve: Serve) -> None:
+    agent = serve(limits=Limits(tick=0.01, tending=0.02))
+    assert client.seen(agent.path) == protocol.Agent(os.getpid(), paused=False)
+    assert agent.keeper.renewed.acquire(timeout=10)
+    client.call(agent.path, {"op": "pause"})
+    assert client.seen(agent.path) == protocol.Agent(os.getpid(), paused=True)
+    for counted in (agent.keeper.tended, agent.keeper.renewed):
+        while counted.acquire(blocking=False):
+            pass
+    for _ in range(5):
+        assert agent.keeper.tended.acquire(timeout=10)
+    rounds = 0
+    while agent.keeper.renewed.acquire(blocking=False):
+        rounds += 1
+    assert rounds <= 1, "a round that had begun may end"
+    client.call(agent.path, {"op": "resume"})
+    for _ in range(3):
+        assert agent.keeper.renewed.acquire(timeout=10)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from keyturn.errors import (
+    AgentUnavailable,
     FileChanged,
     KeyturnError,
     NeedsConfirmation,
@@ -73,6 +74,7 @@ class MemoryKeeper:
         self.moment = now
         self.sandbox: str | None = None
         self.recovery_seen = True
+        self.paused = False
         self.good_codes = {"111111", "222222", "333333"}
         self.withdrawals = 0
         self.calls: list[tuple[str, object]] = []
@@ -103,6 +105,7 @@ class MemoryKeeper:
                 problems=self.problems,
                 vault=self.vault,
                 agent=self.vault is VaultState.OPEN,
+                paused=self.vault is VaultState.OPEN and self.paused,
                 recovery_key_seen=self.recovery_seen,
                 sandbox=self.sandbox,
             )
@@ -152,6 +155,14 @@ class MemoryKeeper:
     def lock(self) -> None:
         self._note("lock", "")
         self._set_vault(VaultState.CLOSED if self.slot == "keyring" else VaultState.LOCKED)
+
+    def pause(self, *, paused: bool) -> None:
+        self._note("pause", paused)
+        if self.vault is not VaultState.OPEN:
+            raise AgentUnavailable("the agent", "none is running", "Run keyturn vault unlock.")
+        with self._lock:
+            self.paused = paused
+            self._generation += 1
 
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
         self._note("refresh", (name, mfa_code))

@@ -138,6 +138,9 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "lock", ("L",), "L", "Lock vault", "listing goes on; the next refresh asks", Area.APP, writes=True
     ),
+    Action(
+        "renewal.pause", ("p",), "p", "Pause renewal", "pause renewal, or let it go on", Area.APP, writes=True
+    ),
     Action("theme", ("T",), "T", "Theme", "dark, light, and both for the colour-blind", Area.APP),
     Action("redraw", ("ctrl+l",), "ctrl+l", "Redraw", "draw the screen anew", Area.APP, palette=False),
     Action(
@@ -194,6 +197,8 @@ def refusal(action: Action, row: Row | None, view: View) -> str | None:  # noqa:
         return "keyturn was started with --read-only"
     if action.id == "lock" and view.vault in (VaultState.ABSENT, VaultState.LOCKED):
         return "there is no vault yet" if view.vault is VaultState.ABSENT else "the vault is locked already"
+    if action.id == "renewal.pause" and not view.snapshot.agent:
+        return "no agent runs, so nothing is renewed by itself"
     if not action.row or action.id == "open":
         return None
     if isinstance(row, Problem):

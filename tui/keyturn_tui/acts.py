@@ -131,6 +131,10 @@ class Acts:
         """Close the vault."""
         await self._plain("lock", self._lock)
 
+    async def pause(self) -> None:
+        """Let the agent renew nothing by itself, or go on."""
+        await self._plain("renewal", self._pause)
+
     async def manage(self, profile: Profile) -> None:
         """Adopt a native profile, release a managed one, after its review."""
         run = self._release if profile.managed else self._adopt
@@ -145,6 +149,11 @@ class Acts:
     async def _lock(self) -> str:
         await self._desk.bridge.ask(self._desk.keeper.lock, Lane.PERSON)
         return "The vault is locked. Listing goes on; the next refresh asks."
+
+    async def _pause(self) -> str:
+        paused = self._desk.snapshot is None or not self._desk.snapshot.paused
+        await self._desk.bridge.ask(partial(self._desk.keeper.pause, paused=paused), Lane.PERSON)
+        return "Renewal is paused. p again lets it go on." if paused else "Renewal goes on."
 
     async def _refresh(self, name: str, *, first: NeedsMfa | None = None) -> str:
         need = first

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from keyturn.agent.protocol import Agent
     from keyturn.places import Places
     from keyturn.secret import Secret
 
@@ -221,13 +222,19 @@ def run(socket: Path, act: str, args: Mapping[str, object], timeout: float = PAT
 
 def is_answering(socket: Path, timeout: float = 1.0) -> bool:
     """Whether an agent of this version answers at `socket`."""
+    return seen(socket, timeout) is not None
+
+
+def seen(socket: Path, timeout: float = 1.0) -> Agent | None:
+    """The agent of this version that answers at `socket`."""
+    from keyturn.agent.protocol import Agent
     from keyturn.errors import KeyturnError
 
     try:
-        call(socket, {"op": "status"}, timeout)
-    except KeyturnError:
-        return False
-    return True
+        found = call(socket, {"op": "status"}, timeout)
+        return Agent(int(found["pid"]), paused=bool(found.get("paused")))
+    except (KeyturnError, LookupError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def require_life(socket: Path) -> None:

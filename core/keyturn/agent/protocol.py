@@ -2,7 +2,9 @@
 
 A request is an object with `v`, `op` and what that op needs::
 
-    {"v": 1, "op": "status"}                                   pid, version, open_since, open_until, generation
+    {"v": 1, "op": "status"}                                   pid, version, open_since, open_until, generation, paused
+    {"v": 1, "op": "pause"}                                    no renewal by itself until `resume`; the status
+    {"v": 1, "op": "resume"}                                   the same
     {"v": 1, "op": "lock"}                                     answered, then the process ends, and with it the connection
     {"v": 1, "op": "credential-process", "profile": "NAME"}    the finished document
     {"v": 1, "op": "run", "act": "NAME", "args": {...}}        an act of the keeper that needs the identity
@@ -23,7 +25,7 @@ from keyturn.agent.wire import ANSWER_LIMIT, DOCUMENT_END, REQUEST_LIMIT, RESULT
 from keyturn.errors import AgentUnavailable, KeyturnError, UsageError
 from keyturn.secret import Secret
 
-OPS = frozenset({"status", "lock", "credential-process", "run"})
+OPS = frozenset({"status", "pause", "resume", "lock", "credential-process", "run"})
 
 #: The vault's identity begins so. It enters the agent by a pipe and leaves it in no answer.
 _IDENTITY = b"AGE-SECRET-KEY-"
@@ -44,6 +46,15 @@ class Request:
     """For `run`: what the keeper is asked to do."""
     args: Mapping[str, object] | None = None
     """For `run`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One that answered."""
+
+    pid: int
+    paused: bool
+    """It renews nothing by itself."""
 
 
 def request_line(op: str, **fields: object) -> bytes:
@@ -68,7 +79,7 @@ def parse_request(line: bytes) -> Request:
             "Run keyturn agent stop; the next unlock starts the new one.",
         )
     match record:
-        case {"op": "status" | "lock" as op}:
+        case {"op": "status" | "pause" | "resume" | "lock" as op}:
             return Request(op)
         case {"op": "credential-process", "profile": str(profile)} if profile:
             return Request("credential-process", profile=profile)

@@ -104,7 +104,7 @@ class AgentServer:
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.settimeout(0)
-        self._ending = self._is_told_to_go = self._is_tending = False
+        self._ending = self._is_told_to_go = self._is_tending = self._is_paused = False
         self._pool = ThreadPoolExecutor(self._limits.acts, "keyturn-act")
         self._change = threading.Condition()
         self._acts = 0
@@ -167,7 +167,8 @@ class AgentServer:
         """What has ended goes at once; renewing may have to wait for AWS."""
         try:
             self._do(self._keeper.withdraw_expired)
-            self._do(self._keeper.renew_due)
+            if not self._is_paused:
+                self._do(self._keeper.renew_due)
         finally:
             self._is_tending = False
 
@@ -247,7 +248,8 @@ class AgentServer:
             self._answer(sock, error_line(error))
             return
         match request.op:
-            case "status":
+            case "status" | "pause" | "resume" as op:
+                self._is_paused = {"pause": True, "resume": False}.get(op, self._is_paused)
                 self._answer(sock, result_line(self._status()))
             case "lock":
                 self._lock(sock)
@@ -263,6 +265,7 @@ class AgentServer:
             "open_since": iso(self._since),
             "open_until": iso(self._since + self._limits.life),
             "generation": generation,
+            "paused": self._is_paused,
         }
 
     def _lock(self, sock: socket.socket) -> None:

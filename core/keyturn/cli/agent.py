@@ -61,9 +61,24 @@ def status(*, json_: bool) -> None:
     if json_:
         emit({"running": True, **found})
     else:
+        paused = "; renewal is paused" if found.get("paused") else ""
         say(
-            f"Running, process {found['pid']}, keyturn {found['version']}; unlocked since {found['open_since']}."
+            f"Running, process {found['pid']}, keyturn {found['version']}; unlocked since {found['open_since']}{paused}."
         )
+
+
+@agent.command()
+def pause() -> None:
+    """Renew nothing by itself until `agent resume`, or until the agent ends; clients that ask still get what is due."""
+    keeper().pause(paused=True)
+    say("Renewal is paused; keyturn agent resume ends that.")
+
+
+@agent.command()
+def resume() -> None:
+    """Go on renewing what is in use and due."""
+    keeper().pause(paused=False)
+    say("Renewal goes on.")
 
 
 @agent.command("unit")

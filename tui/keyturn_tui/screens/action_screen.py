@@ -83,6 +83,10 @@ class ActionScreen(Screen[None]):
         """`L`."""
         self.front.start(self.acts.lock())
 
+    def do_renewal_pause(self) -> None:
+        """`p`."""
+        self.front.start(self.acts.pause())
+
     def do_help(self) -> None:
         """`?`."""
 

@@ -24,14 +24,17 @@ _VAULT = {
 
 def header_spans(counts: Counts, view: View, folder: str, width: int) -> Line:
     """Counts by state, the vault, and what is special about this run. What is zero is left out; where there is no room,
-    first the gaps shrink, then the folder goes, then the number of profiles, then a vault that needs nobody."""
+    first the gaps shrink, then the agent and the folder go, then the number of profiles, then a
+    vault that needs nobody."""
     plural = "" if counts.total == 1 else "s"
     head: list[Span] = [(folder, "muted"), (f"{counts.total} profile{plural}", "text")]
     states, marks, vault = _states(counts, view, overdue=" overdue"), _marks(view), _VAULT[view.vault]
     urgent = [(vault[0].removeprefix("vault "), vault[1])] if vault[1] != "muted" else []
+    agent: list[Span] = [("agent", "muted")] if view.snapshot.agent and not view.snapshot.paused else []
     line: Line = ()
     for gap, parts in (
-        ("   ", [*head, *states, *marks, vault]),
+        ("   ", [*head, *states, *marks, vault, *agent]),
+        ("  ", [*head, *states, *marks, vault, *agent]),
         ("  ", [*head, *states, *marks, vault]),
         ("  ", [*head[1:], *states, *marks, vault]),
         ("  ", [*states, *marks, vault]),
@@ -66,6 +69,8 @@ def _marks(view: View) -> list[Span]:
         marks.append((f"{files} bad file{'s' if files > 1 else ''}", "error"))
     if view.read_only:
         marks.append(("read-only", "soon"))
+    if view.snapshot.paused:
+        marks.append(("paused", "soon"))
     if view.snapshot.sandbox is not None:
         marks.append(("sandbox", "key"))
     return marks
