@@ -7,6 +7,7 @@ the agent where one answers, else here.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from typing import Any
 
 from keyturn import listing, reading, settings
 from keyturn.activity import Activity
-from keyturn.acts import adopting, calls, delivering, keeping, refreshing, setting, starting
+from keyturn.acts import adopting, calls, delivering, forwarding, keeping, refreshing, setting, starting
 from keyturn.acts.desk import Desk
 from keyturn.acts.renewing import Renewing
 from keyturn.agent import client, ending
@@ -24,7 +25,7 @@ from keyturn.aws.ports import AwsFactory
 from keyturn.aws.providers import winner
 from keyturn.awsfiles.store import SharedFiles
 from keyturn.clock import Clock, clock_for
-from keyturn.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsVault
+from keyturn.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsVault, NotFound
 from keyturn.history import History
 from keyturn.index import IndexFile
 from keyturn.model import (
@@ -265,6 +266,11 @@ class Keeper:
         """
         client.call(self.places.socket, {"op": "pause" if paused else "resume"})
 
+    def forwarded(self, name: str, least_seconds: int | None = None) -> str:
+        """See :func:`keyturn.acts.forwarding.forwarded`."""
+        least = None if least_seconds is None else timedelta(seconds=least_seconds)
+        return forwarding.forwarded(self.desk, name, least)
+
     def withdraw_delivered(self) -> tuple[str, ...]:
         """See :func:`keyturn.acts.delivering.withdraw_all`."""
         return delivering.withdraw_all(self.desk)
@@ -297,6 +303,10 @@ class Keeper:
     def set(self, name: str, wanted: Mapping[str, str]) -> setting.Changed:
         """See :func:`keyturn.acts.setting.change`; needs no vault."""
         return setting.change(self.desk, name, wanted)
+
+    def region(self, name: str) -> str | None:
+        """The region that the files here give a profile; None too where they do not know it."""
+        return next((row.region for row in self.desk.read().rows() if row.name == name), None)
 
     def settings(self, name: str) -> dict[str, object]:
         """All settings of a profile that :meth:`set` changes; of a native one only its region.
@@ -358,12 +368,33 @@ class Keeper:
 
     def credential_process(self, name: str) -> str:
         """See :func:`keyturn.acts.refreshing.document`."""
-        return str(self._act("document", {"name": name}))
+        found = self._from_afar(name, None, also_native=True)
+        return found if found is not None else str(self._act("document", {"name": name}))
 
     def hand(self, name: str, least: timedelta | None = None, mfa_code: str | None = None) -> str:
         """See :func:`keyturn.acts.handing.hand`."""
         seconds = None if least is None else int(least.total_seconds())
+        found = self._from_afar(name, seconds, also_native=False) if mfa_code is None else None
+        if found is not None:
+            return found
         return str(self._act("hand", {"name": name, "least_seconds": seconds, "code": mfa_code}))
+
+    def _from_afar(self, name: str, least_seconds: int | None, *, also_native: bool) -> str | None:
+        """What a socket that SSH carries here gives for a profile that is not managed here; None where it gives none.
+
+        :param also_native: nothing else could give credentials of a native profile either.
+        """
+        if not self._use_agent or not os.path.lexists(self.places.forwarded):
+            return None
+        found = self.desk.read()
+        if name in found.definitions or found.unreadable is not None:
+            return None
+        try:
+            return client.forwarded(self.places.forwarded, name, least_seconds)
+        except (NotFound, AgentUnavailable):
+            if name in found.natives and not also_native:
+                return None
+            raise
 
     def privileged(self, op: str, args: Mapping[str, object]) -> object:
         """Does an act in this process, which holds the identity."""

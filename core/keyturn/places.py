@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.agent.socketpath import socket_path, state_folder
+from keyturn.agent.socketpath import forwarded_path, socket_path, state_folder
 from keyturn.folders import aws_file, config_folder, data_folder, home
 
 
@@ -22,6 +22,8 @@ class Places:
     """`index.json`, `activity.jsonl`, `keyturn.log`, `history/`, locks."""
     socket: Path
     """The agent's socket; its folder is private."""
+    forwarded: Path
+    """The socket that SSH may carry here from another machine."""
     aws_config: Path
     """The shared config file: `AWS_CONFIG_FILE`, else `~/.aws/config`."""
     aws_credentials: Path
@@ -82,6 +84,7 @@ def places_for(environ: Mapping[str, str]) -> Places:
         data_dir=Path(data_folder(environ)),
         state_dir=Path(state_folder(environ)),
         socket=Path(socket_path(environ)),
+        forwarded=Path(forwarded_path(environ)),
         aws_config=Path(aws_file(environ, "AWS_CONFIG_FILE", "config")).absolute(),
         aws_credentials=Path(aws_file(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials")).absolute(),
         home=Path(home(environ)),

@@ -15,7 +15,7 @@ from keyturn.errors import UnparsableFile, UnsafeFile
 
 Command = tuple[str, ...]
 """A program and its arguments; empty for none."""
-_SETTINGS = ("mfa_command", "mfa_commands")
+_SETTINGS = ("mfa_command", "mfa_commands", "forward")
 _CORRECT = "Correct the file; README.md has its keys"
 
 
@@ -27,6 +27,9 @@ class Preferences:
     """Prints the current code of an MFA device; `{serial}` in it becomes the device's serial number or ARN."""
     mfa_commands: Mapping[str, Command] = field(default_factory=dict)
     """The same for one profile or one device, by its name or serial; an empty one switches it off there."""
+
+    forward: tuple[str, ...] = ()
+    """The profiles whose temporary credentials a forwarded socket gives to the far end of an SSH line."""
 
     def code_command(self, profile: str, serial: str) -> Command:
         """What prints the code of `serial` for `profile`; the profile's own first. Empty where a person must type it."""
@@ -40,7 +43,7 @@ def load(path: Path) -> Preferences:
     """The preferences; the defaults where there is no file.
 
     :raises UnparsableFile: it is no such file.
-    :raises UnsafeFile: it is no file; or it names a command, and somebody else may decide what it says.
+    :raises UnsafeFile: it is no file; or it names a command or what is forwarded, and somebody else may decide what it says.
     """
     what = f"reading {path}"
     try:
@@ -53,11 +56,12 @@ def load(path: Path) -> Preferences:
         found = Preferences(
             _command(table.get("mfa_command", ())),
             {name: _command(value) for name, value in _table(table.get("mfa_commands", {})).items()},
+            _names(table.get("forward", [])),
         )
     except (ValueError, RecursionError) as error:
         raise UnparsableFile(what, str(error), _CORRECT, path=str(path)) from None
     if found != Preferences() and doubt is not None:
-        raise UnsafeFile(what, f"{doubt[0]}, and it names a command that runs in your name", doubt[1])
+        raise UnsafeFile(what, f"{doubt[0]}, and it names what is run or given away in your name", doubt[1])
     return found
 
 
@@ -98,7 +102,13 @@ def _refuse_unknown(table: Mapping[str, object]) -> None:
     """A setting that is misspelled would otherwise be missed without a word."""
     unknown = next((key for key in table if key not in _SETTINGS), None)
     if unknown is not None:
-        raise ValueError(f"there is no setting {unknown}; there are {' and '.join(_SETTINGS)}")
+        raise ValueError(f"there is no setting {unknown}; there are {', '.join(_SETTINGS)}")
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError("forward is no list of profiles")
+    return tuple(value)
 
 
 def _table(value: object) -> Mapping[str, Any]:

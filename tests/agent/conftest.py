@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.agent import ending
-from keyturn.agent.listener import claim
+from keyturn.agent.listener import beside, claim
 from keyturn.agent.server import AgentServer, Limits
 from keyturn.errors import NeedsMfa, NotFound
 from tests.agent.starter import Starter
@@ -34,6 +34,8 @@ class FakeKeeper:
     gate: threading.Event = field(default_factory=threading.Event)
     waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     tended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    slow: threading.Event | None = None
+    """What forwarded requests wait for."""
     renewed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def withdraw_delivered(self) -> object:
@@ -42,6 +44,13 @@ class FakeKeeper:
     def renew_due(self) -> object:
         self.renewed.release()
         return ()
+
+    def forwarded(self, name: str, least_seconds: int | None) -> str:
+        self.asked.append(("forwarded", {"name": name, "least": least_seconds}))
+        if self.slow is not None:
+            self.waiting.release()
+            self.slow.wait(30)
+        return self.credential_process(name)
 
     def withdraw_expired(self) -> object:
         self.tended.release()
@@ -81,6 +90,11 @@ class Agent:
     def move_clock(self, by: timedelta) -> None:
         self.time[0] += by
 
+    @property
+    def far(self) -> Path:
+        """The socket for forwarding."""
+        return self.path.with_name("forward.sock")
+
     def has_ended(self) -> bool:
         self.thread.join(10)
         return not self.thread.is_alive()
@@ -109,7 +123,10 @@ def serve(folder: Path) -> Iterator[Serve]:
         keeper = FakeKeeper()
         reported: list[BaseException] = []
         time = [datetime(2026, 11, 23, 12, tzinfo=UTC)]
-        server = AgentServer(keeper, listener, clock=lambda: time[0], limits=limits, report=reported.append)
+        forward = beside(listener, path.with_name("forward.sock"))
+        server = AgentServer(
+            keeper, listener, forward=forward, clock=lambda: time[0], limits=limits, report=reported.append
+        )
         thread = threading.Thread(target=server.serve, daemon=True)
         thread.start()
         agent = Agent(path, keeper, server, thread, reported, time)

@@ -26,6 +26,9 @@ class Keeper:
     def renew_due(self) -> object:
         return ()
 
+    def forwarded(self, name: str, least_seconds: int | None) -> str:
+        raise AssertionError((name, least_seconds))
+
     def withdraw_expired(self) -> object:
         return ()
 

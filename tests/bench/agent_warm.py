@@ -36,6 +36,9 @@ class OneDocument:
     def renew_due(self) -> object:
         return ()
 
+    def forwarded(self, name: str, least_seconds: int | None) -> str:
+        raise AssertionError((name, least_seconds))
+
     def withdraw_expired(self) -> object:
         """Nothing was delivered."""
         return ()

@@ -35,6 +35,9 @@ class Answers:
     def renew_due(self) -> object:
         return ()
 
+    def forwarded(self, name: str, least_seconds: int | None) -> str:
+        raise AssertionError((name, least_seconds))
+
     def withdraw_expired(self) -> object:
         return ()
 

@@ -89,6 +89,9 @@ class _OpeningKeeper:
     def renew_due(self) -> object:
         return ()
 
+    def forwarded(self, name: str, least_seconds: int | None) -> str:
+        raise AssertionError((name, least_seconds))
+
     def withdraw_expired(self) -> object:
         return ()
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import signal
-import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,67 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.needs import needs
+from tests.whole.line import Line
 from tests.whole.person import BIN
 from tests.whole.terminal import Terminal
 from tests.whole.test_whole_app import found
 
 SECONDS = 30.0
-_SERVER = """\
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {folder}/host_key
-PidFile {folder}/sshd.pid
-AuthorizedKeysFile {folder}/authorized_keys
-PubkeyAuthentication yes
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-UsePAM no
-StrictModes no
-PermitRootLogin yes
-AcceptEnv LANG
-PrintMotd no
-PrintLastLog no
-"""
-
-
-class Line:
-    """An SSH server of our own, and the words that lead to it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in ("host_key", "user_key"):
-            made = [needs("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
-            subprocess.run(made, check=True)
-        (folder / "authorized_keys").write_text((folder / "user_key.pub").read_text())
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        (folder / "sshd_config").write_text(_SERVER.format(port=self.port, folder=folder))
-        if os.geteuid() == 0:
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # Debian's sshd separates its privileges there
-        program = [needs("sshd"), "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "sshd.log")]
-        self._server = subprocess.Popen(program)
-        end = time.monotonic() + SECONDS
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                assert time.monotonic() < end, (folder / "sshd.log").read_text()
-                time.sleep(0.05)
-
-    def ssh(self, command: str) -> str:
-        """A shell line that runs `command` over the line, in a terminal."""
-        options = (
-            f"-tt -q -F /dev/null -p {self.port} -i {self.folder}/user_key -o IdentitiesOnly=yes "
-            f"-o StrictHostKeyChecking=no -o UserKnownHostsFile={self.folder}/known -o ServerAliveInterval=0"
-        )
-        return f"{needs('ssh')} {options} {getpass.getuser()}@127.0.0.1 '{command}'"
-
-    def end(self) -> None:
-        """No server any more."""
-        self._server.terminate()
-        self._server.wait()
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 """Asking the agent. Importing this costs next to nothing: it is what an AWS client waits for."""
-# ruff: noqa: PTH120 - importing pathlib costs a tenth of the fast path's whole budget
+# ruff: noqa: PTH108, PTH116, PTH120 - importing pathlib costs a tenth of the fast path's whole budget
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 
 from keyturn.agent import wire
 from keyturn.agent.peer import peer_pid, peer_uid
-from keyturn.agent.socketpath import socket_path
+from keyturn.agent.socketpath import forwarded_path, socket_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ PATIENCE = 50.0
 #: still does, and it has as many to say so: a process that somebody stopped never answers.
 HEARTBEAT = 5.0
 
+#: A forwarded socket behind which nobody is, for so many seconds, is what a line that dropped left behind.
+STALE = 10.0
+
 #: Said once on stderr where credentials go to a terminal.
 TTY_NOTE = "keyturn: these are credentials in clear; they stay in this terminal's scrollback.\n"
 
@@ -46,20 +49,23 @@ class Hung(TimeoutError):
     """The agent is there, and its loop answers nothing any more. The one argument says so, with its process."""
 
 
-def ask(path: str, request: bytes, seconds: float) -> bytes:
+def ask(path: str, request: bytes, seconds: float, *, is_far: bool = False) -> bytes:
     """Send one line to the agent at `path` and give back the line that it answers.
 
     The folder and the socket must be this user's and closed to all others, and so must be the process behind it.
+
+    :param is_far: SSH carries the socket from another machine; its folder may be one in which nobody can touch what is
+        not theirs, such as `/tmp`.
 
     :raises Silence: there is no agent, or it ended meanwhile.
     :raises Hung: it is there and answers nobody.
     :raises TimeoutError: it is there and did not answer within `seconds`.
     """
     deadline = time.monotonic() + seconds
-    connection = connected(path, seconds)
+    connection = connected(path, seconds, is_far=is_far)
     try:
         connection.sendall(request)
-        return line_of(connection, deadline, path)
+        return line_of(connection, deadline, "" if is_far else path)
     except TimeoutError:
         raise
     except OSError as error:
@@ -68,11 +74,12 @@ def ask(path: str, request: bytes, seconds: float) -> bytes:
         connection.close()
 
 
-def connected(path: str, seconds: float) -> _socket.socket:
-    """A connection to the agent at `path`; Silence where there is none of this user's own."""
+def connected(path: str, seconds: float, *, is_far: bool = False) -> _socket.socket:
+    """A connection to the agent at `path`; Silence where there is none of this user's own. What a line that dropped left
+    behind goes, so that the next one finds room: sshd does not remove it."""
     import _socket  # a third of the cost of `socket`, which brings enum and selectors along
 
-    if not _is_ours(path):
+    if not (_is_carried(path) if is_far else _is_ours(path)):
         raise Silence
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
@@ -82,6 +89,8 @@ def connected(path: str, seconds: float) -> _socket.socket:
             return connection
     except OSError as error:
         connection.close()
+        if is_far and isinstance(error, ConnectionRefusedError):
+            _remove_stale(path)
         raise Silence from error
     connection.close()
     raise Silence
@@ -134,6 +143,31 @@ def _is_ours(path: str) -> bool:
     )
 
 
+def _is_carried(path: str) -> bool:
+    try:
+        folder, sock = os.stat(os.path.dirname(path)), os.lstat(path)
+    except (OSError, ValueError):
+        return False
+    me = os.geteuid()
+    others = folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX
+    return (
+        folder.st_uid in (0, me)
+        and not others
+        and stat.S_ISSOCK(sock.st_mode)
+        and sock.st_uid == me
+        and not sock.st_mode & 0o077
+    )
+
+
+def _remove_stale(path: str) -> None:
+    """One that was made a moment ago may be about to listen."""
+    try:
+        if time.time() - os.lstat(path).st_ctime > STALE:
+            os.unlink(path)
+    except OSError:
+        return
+
+
 def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int | None:
     """`keyturn credential-process NAME`, answered by the agent: prints the document, or the one line of its error.
 
@@ -146,23 +180,36 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
     try:
         answer = ask(socket_path(environ), wire.document_request(words[0]), PATIENCE)
     except Silence:
-        return _refused_as_locked(words[0], environ)
+        return _without_agent(words[0], environ)
     except TimeoutError as error:
         why = str(error) or f"it did not answer within {PATIENCE:g} s"
         _write(2, f"keyturn: the agent: {why}. {REVIVE}\n".encode())
         return 1
     document = wire.document_in(answer)
     if document is None:
-        return _refused(answer)
+        return _refused(answer, environ)
+    return _handed(document)
+
+
+def _handed(document: bytes) -> int:
     if os.isatty(1):
         _write(2, TTY_NOTE.encode())
     _write(1, document + b"\n")
     return 0
 
 
-def _refused_as_locked(profile: str, environ: Mapping[str, str]) -> int | None:
+def _without_agent(profile: str, environ: Mapping[str, str]) -> int | None:
+    """What can be said at once: a forwarded socket's answer where nothing is managed here, or that the vault is locked."""
     from keyturn.agent.locked import LOCKED, is_locked
+    from keyturn.folders import config_folder
 
+    path = forwarded_path(environ)
+    if os.path.lexists(path) and not os.path.lexists(f"{config_folder(environ)}/profiles.toml"):
+        try:
+            document = wire.document_in(ask(path, wire.document_request(profile), PATIENCE, is_far=True))
+        except (Silence, TimeoutError):
+            return None
+        return None if document is None else _handed(document)
     if not is_locked(environ, profile):
         return None
     what, why, hint = LOCKED
@@ -170,7 +217,7 @@ def _refused_as_locked(profile: str, environ: Mapping[str, str]) -> int | None:
     return 4
 
 
-def _refused(answer: bytes) -> int | None:
+def _refused(answer: bytes, environ: Mapping[str, str]) -> int | None:
     import json
 
     from keyturn.text import safe
@@ -179,6 +226,8 @@ def _refused(answer: bytes) -> int | None:
         error = json.loads(answer)["error"]
         kind, line, code = error["type"], error["line"], error["exit"]
     except (ValueError, LookupError, TypeError):
+        return None
+    if kind == "NotFound" and os.path.lexists(forwarded_path(environ)):
         return None
     if kind == "AgentUnavailable" or not isinstance(line, str) or not isinstance(code, int):
         return None
@@ -211,6 +260,22 @@ def document(socket: Path, profile: str, timeout: float = PATIENCE) -> str:
     from keyturn.agent.protocol import parse_answer
 
     answer = _asked(socket, wire.document_request(profile), timeout)
+    found = wire.document_in(answer)
+    return found.decode() if found is not None else str(parse_answer(answer))
+
+
+def forwarded(socket: Path, profile: str, least_seconds: int | None, timeout: float = PATIENCE) -> str:
+    """The document of a profile from another machine, over the forwarded `socket`; errors as of :func:`call`."""
+    from keyturn.agent.protocol import parse_answer, request_line
+    from keyturn.errors import AgentUnavailable
+
+    least = {} if least_seconds is None else {"least": least_seconds}
+    try:
+        answer = ask(
+            str(socket), request_line("credential-process", profile=profile, **least), timeout, is_far=True
+        )
+    except (Silence, TimeoutError) as error:
+        raise AgentUnavailable("the forwarded socket", "nobody answers behind it", "Log in anew.") from error
     found = wire.document_in(answer)
     return found.decode() if found is not None else str(parse_answer(answer))
 

@@ -25,7 +25,7 @@ class Listener:
     def __init__(self, path: Path, sock: socket.socket, lock: int) -> None:
         self.path = path
         self.sock = sock
-        self._lock = lock
+        self.lock = lock
         self._identity = _inode(path)
 
     def is_reachable(self) -> bool:
@@ -40,11 +40,17 @@ class Listener:
 
     def close(self) -> None:
         """Give up the place. A second call does nothing."""
-        if self._lock < 0:
+        if self.lock < 0:
             return
         self.withdraw()
-        os.close(self._lock)
-        self._lock = -1
+        os.close(self.lock)
+        self.lock = -1
+
+
+def beside(first: Listener, path: Path) -> Listener:
+    """A second socket of the process that has the place, in the same folder; a stale one goes. Errors as of :func:`claim`."""
+    private_folder(path.parent)
+    return Listener(path, _bound(path), os.dup(first.lock))
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

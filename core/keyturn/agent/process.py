@@ -13,10 +13,10 @@ from typing import NoReturn
 
 from keyturn import handover, log
 from keyturn.agent.client import is_answering
-from keyturn.agent.listener import claim
+from keyturn.agent.listener import beside, claim
 from keyturn.agent.protocol import error_line, result_line
 from keyturn.agent.server import AgentServer, KeeperPort
-from keyturn.agent.socketpath import socket_path, state_folder
+from keyturn.agent.socketpath import forward_path, socket_path, state_folder
 from keyturn.agent.wire import REQUEST_LIMIT
 from keyturn.clock import clock_for
 from keyturn.errors import KeyturnError, UsageError
@@ -84,7 +84,8 @@ def _opened(open_keeper: OpenKeeper) -> AgentServer | None:
     listener = claim(Path(socket_path(os.environ)), is_answering)
     if listener is None:
         return None
-    return AgentServer(keeper, listener, clock=clock_for(os.environ), report=log.unforeseen)
+    forward = beside(listener, Path(forward_path(os.environ)))
+    return AgentServer(keeper, listener, forward=forward, clock=clock_for(os.environ), report=log.unforeseen)
 
 
 def _read_opening() -> tuple[Secret | None, Secret | None]:

@@ -6,8 +6,11 @@ A request is an object with `v`, `op` and what that op needs::
     {"v": 1, "op": "pause"}                                    no renewal by itself until `resume`; the status
     {"v": 1, "op": "resume"}                                   the same
     {"v": 1, "op": "lock"}                                     answered, then the process ends, and with it the connection
-    {"v": 1, "op": "credential-process", "profile": "NAME"}    the finished document
+    {"v": 1, "op": "credential-process", "profile": "NAME"}    the finished document; over the forwarded socket it may
+                                                               have `least`, the seconds that it must live at least
     {"v": 1, "op": "run", "act": "NAME", "args": {...}}        an act of the keeper that needs the identity
+
+Over the forwarded socket only `credential-process` and `status`, which there tells the version alone, are answered.
 
 An answer is `{"ok":true,"result":...}` or `{"ok":false,"error":{...}}`, written in exactly that order and without
 spaces, so that the fast path can take a document out of it by its length alone.
@@ -31,6 +34,8 @@ OPS = frozenset({"status", "pause", "resume", "lock", "credential-process", "run
 _IDENTITY = b"AGE-SECRET-KEY-"
 #: Longest text that an error carries as an attribute beside its three sentences.
 _EXTRA_LIMIT = 4096
+#: Seconds; no temporary credentials live longer (36 h, GetSessionToken).
+_LONGEST_LIFE = 129_600
 _SENTENCES = ("what", "why", "hint")
 
 
@@ -42,6 +47,8 @@ class Request:
     """One of `OPS`."""
     profile: str = ""
     """For `credential-process`."""
+    least_seconds: int | None = None
+    """For `credential-process` over the forwarded socket."""
     act: str = ""
     """For `run`: what the keeper is asked to do."""
     args: Mapping[str, object] | None = None
@@ -82,11 +89,25 @@ def parse_request(line: bytes) -> Request:
         case {"op": "status" | "pause" | "resume" | "lock" as op}:
             return Request(op)
         case {"op": "credential-process", "profile": str(profile)} if profile:
-            return Request("credential-process", profile=profile)
+            return Request("credential-process", profile=profile, least_seconds=_seconds(record.get("least")))
         case {"op": "run", "act": str(act), "args": dict(args)} if act:
             return Request("run", act=act, args=args)
         case _:
             raise UsageError("request to the agent", "it names no act of the agent's, or lacks a part of it")
+
+
+def _seconds(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LONGEST_LIFE:
+        raise UsageError("request to the agent", "its length of time is none")
+    return value
+
+
+def require_forwardable(request: Request) -> None:
+    """UsageError for what is not answered over the forwarded socket."""
+    if request.op not in ("status", "credential-process"):
+        raise UsageError(f"request {request.op} to the agent", "it is not answered over a forwarded socket")
 
 
 def result_line(result: object) -> bytes:

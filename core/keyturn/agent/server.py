@@ -17,7 +17,14 @@ from typing import Protocol
 from keyturn import __version__
 from keyturn.agent.listener import Listener
 from keyturn.agent.peer import peer_uid
-from keyturn.agent.protocol import Request, document_line, error_line, parse_request, result_line
+from keyturn.agent.protocol import (
+    Request,
+    document_line,
+    error_line,
+    parse_request,
+    require_forwardable,
+    result_line,
+)
 from keyturn.agent.wire import REQUEST_LIMIT
 from keyturn.clock import Clock, system_clock
 from keyturn.errors import AgentUnavailable, KeyturnError, UsageError
@@ -32,6 +39,9 @@ class KeeperPort(Protocol):
 
     def credential_process(self, name: str) -> str:
         """The finished credential document of a profile, one line."""
+
+    def forwarded(self, name: str, least_seconds: int | None) -> str:
+        """The same document for the far end of an SSH line: temporary credentials of what may be forwarded, nothing else."""
 
     def withdraw_expired(self) -> object:
         """Take what was delivered and has ended out of the credentials file."""
@@ -51,6 +61,8 @@ class Limits:
     """How long the identity is held, by the wall clock."""
     connections: int = 256
     """At once; one more, and the oldest that has not finished its request is dropped."""
+    far: int = 16
+    """Connections and requests over the forwarded socket at once, so that the far end keeps nobody at this one waiting."""
     acts: int = 64
     """Requests being worked on at once; further ones are told to do without an agent."""
     unread: int = 16 << 20
@@ -72,6 +84,8 @@ class _Caller:
     sock: socket.socket
     deadline: float
     """On the monotonic clock."""
+    is_far: bool = False
+    """It came over the forwarded socket."""
     heard: bytearray = field(default_factory=bytearray)
 
 
@@ -87,13 +101,16 @@ class AgentServer:
         keeper: KeeperPort,
         listener: Listener,
         *,
+        forward: Listener | None = None,
         clock: Clock = system_clock,
         limits: Limits | None = None,
         report: Callable[[BaseException], None] = lambda _error: None,
     ) -> None:
-        """:param report: told of errors that nobody foresaw; must not raise."""
+        """:param forward: the socket that SSH carries to other machines.
+        :param report: told of errors that nobody foresaw; must not raise."""
         self._keeper = keeper
         self._listener = listener
+        self._forward = forward
         self._clock = clock
         self._limits = limits or Limits()
         self._report = report
@@ -107,7 +124,7 @@ class AgentServer:
         self._ending = self._is_told_to_go = self._is_tending = self._is_paused = False
         self._pool = ThreadPoolExecutor(self._limits.acts, "keyturn-act")
         self._change = threading.Condition()
-        self._acts = 0
+        self._acts = self._far_acts = 0
         self._generation = 0
         self._tend_at = 0.0
 
@@ -115,6 +132,8 @@ class AgentServer:
         """Answer until the end. Afterwards nobody can connect; whoever asked to lock stays connected until the process
         ends, or until :meth:`close`."""
         self._selector.register(self._listener.sock, selectors.EVENT_READ)
+        if self._forward is not None:
+            self._selector.register(self._forward.sock, selectors.EVENT_READ)
         self._selector.register(self._wake_out, selectors.EVENT_READ)
         try:
             while not self._is_over():
@@ -122,7 +141,9 @@ class AgentServer:
                     if self._is_over():
                         break
                     if key.fileobj is self._listener.sock:
-                        self._accept()
+                        self._accept(self._listener)
+                    elif self._forward is not None and key.fileobj is self._forward.sock:
+                        self._accept(self._forward)
                     elif key.fd in self._callers:
                         self._listen(self._callers[key.fd])
                 self._drop_late()
@@ -147,7 +168,8 @@ class AgentServer:
             sock.close()
         self._parting.clear()
         self._selector.close()
-        self._listener.close()
+        for listener in self._listeners():
+            listener.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _is_over(self) -> bool:
@@ -180,19 +202,24 @@ class AgentServer:
 
     # -- reading
 
-    def _accept(self) -> None:
+    def _listeners(self) -> list[Listener]:
+        return [listener for listener in (self._forward, self._listener) if listener is not None]
+
+    def _accept(self, listener: Listener) -> None:
+        is_far = listener is self._forward
         try:
-            sock, _ = self._listener.sock.accept()
+            sock, _ = listener.sock.accept()
         except OSError:
-            self._drop_oldest()
+            self._drop_oldest(is_far=is_far)
             return
         if peer_uid(sock) != os.geteuid():
             sock.close()
             return
         sock.settimeout(0)
-        if len(self._callers) >= self._limits.connections:
-            self._drop_oldest()
-        caller = _Caller(sock, time.monotonic() + self._limits.speaking)
+        most = self._limits.far if is_far else self._limits.connections
+        if sum(caller.is_far == is_far for caller in self._callers.values()) >= most:
+            self._drop_oldest(is_far=is_far)
+        caller = _Caller(sock, time.monotonic() + self._limits.speaking, is_far)
         self._callers[sock.fileno()] = caller
         self._selector.register(sock, selectors.EVENT_READ)
         self._listen(caller)
@@ -216,7 +243,7 @@ class AgentServer:
             )
         elif newline:
             self._release(caller)
-            self._take(caller.sock, bytes(line))
+            self._take(caller.sock, bytes(line), is_far=caller.is_far)
         elif sum(len(other.heard) for other in self._callers.values()) > self._limits.unread:
             self._drop(max(self._callers.values(), key=lambda other: len(other.heard)))
 
@@ -228,9 +255,10 @@ class AgentServer:
         self._release(caller)
         caller.sock.close()
 
-    def _drop_oldest(self) -> None:
-        if self._callers:
-            self._drop(min(self._callers.values(), key=lambda caller: caller.deadline))
+    def _drop_oldest(self, *, is_far: bool) -> None:
+        same = [caller for caller in self._callers.values() if caller.is_far == is_far]
+        if same:
+            self._drop(min(same, key=lambda caller: caller.deadline))
 
     def _drop_late(self) -> None:
         now = time.monotonic()
@@ -239,22 +267,26 @@ class AgentServer:
 
     # -- answering
 
-    def _take(self, sock: socket.socket, line: bytes) -> None:
+    def _take(self, sock: socket.socket, line: bytes, *, is_far: bool) -> None:
         try:
             request = parse_request(line)
+            if is_far:
+                require_forwardable(request)
             if self._is_over():
                 raise AgentUnavailable("the agent", "its time is over", "Run keyturn vault unlock.")
         except KeyturnError as error:
             self._answer(sock, error_line(error))
             return
         match request.op:
+            case "status" if is_far:
+                self._answer(sock, result_line({"version": __version__}))
             case "status" | "pause" | "resume" as op:
                 self._is_paused = {"pause": True, "resume": False}.get(op, self._is_paused)
                 self._answer(sock, result_line(self._status()))
             case "lock":
                 self._lock(sock)
             case _:
-                self._begin(sock, request)
+                self._begin(sock, request, is_far=is_far)
 
     def _status(self) -> dict[str, object]:
         with self._change:
@@ -269,35 +301,39 @@ class AgentServer:
         }
 
     def _lock(self, sock: socket.socket) -> None:
-        self._listener.withdraw()
+        self._withdraw_sockets()
         self._parting.append(sock)
         with contextlib.suppress(OSError):
             sock.send(result_line({"pid": os.getpid()}))
         self._ending = True
 
-    def _begin(self, sock: socket.socket, request: Request) -> None:
+    def _begin(self, sock: socket.socket, request: Request, *, is_far: bool) -> None:
         with self._change:
-            is_busy = self._acts >= self._limits.acts
+            is_busy = self._acts >= self._limits.acts or (is_far and self._far_acts >= self._limits.far)
             self._acts += not is_busy
+            self._far_acts += is_far and not is_busy
         if is_busy:
             self._answer(sock, error_line(AgentUnavailable("the agent", "it is busy", "Try again.")))
         else:
-            self._pool.submit(self._act, sock, request)
+            self._pool.submit(self._act, sock, request, is_far=is_far)
 
-    def _act(self, sock: socket.socket, request: Request) -> None:
+    def _act(self, sock: socket.socket, request: Request, *, is_far: bool) -> None:
         try:
-            answer = self._answer_to(request)
+            answer = self._answer_to(request, is_far=is_far)
             with self._change:
                 self._generation += request.op == "run"
             self._answer(sock, answer)
         finally:
             with self._change:
                 self._acts -= 1
+                self._far_acts -= is_far
                 self._change.notify_all()
 
-    def _answer_to(self, request: Request) -> bytes:
+    def _answer_to(self, request: Request, *, is_far: bool) -> bytes:
         try:
             try:
+                if is_far:
+                    return document_line(self._keeper.forwarded(request.profile, request.least_seconds))
                 if request.op == "credential-process":
                     return document_line(self._keeper.credential_process(request.profile))
                 return result_line(self._keeper.privileged(request.act, request.args or {}))
@@ -318,8 +354,12 @@ class AgentServer:
 
     # -- ending
 
+    def _withdraw_sockets(self) -> None:
+        for listener in self._listeners():
+            listener.withdraw()
+
     def _part(self) -> None:
-        self._listener.withdraw()
+        self._withdraw_sockets()
         for caller in list(self._callers.values()):
             self._drop(caller)
         with self._change:

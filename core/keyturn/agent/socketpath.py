@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: A unix socket's path is limited to 104 bytes on macOS and 108 on Linux; past this we use the temporary folder.
 SOCKET_PATH_LIMIT = 100
+#: At the far end of an SSH line; ssh puts the user's name there for `%r` (ssh_config(5), TOKENS).
+FORWARDED = "/tmp/keyturn-forwarded-%r.sock"  # noqa: S108 - used only where socket and peer are this user's own
 
 
 def home_folder(environ: Mapping[str, str]) -> str:
@@ -63,18 +65,41 @@ def run_folder(environ: Mapping[str, str]) -> str:
 def socket_path(environ: Mapping[str, str]) -> str:
     """The agent's socket for this environment: `agent.sock` in :func:`run_folder`, or, where that path is too long
     for a socket, a name made from it in a folder of this user's in the temporary folder."""
+    return _in_run_folder(environ, "agent")
+
+
+def forward_path(environ: Mapping[str, str]) -> str:
+    """The agent's second socket, meant for the near end of `ssh -R`, beside the first."""
+    return _in_run_folder(environ, "forward")
+
+
+def forwarded_path(environ: Mapping[str, str]) -> str:
+    """Where the far end of an SSH line looks for the socket that was forwarded to it: `KEYTURN_FORWARDED`, else a name
+    in `/tmp` that needs no folder of its own, which sshd would not make."""
+    named = environ.get("KEYTURN_FORWARDED", "")
+    if named.startswith("/"):
+        return named
+    import pwd
+
+    try:
+        return FORWARDED.replace("%r", pwd.getpwuid(os.geteuid()).pw_name)
+    except KeyError:
+        return FORWARDED.replace("%r", str(os.geteuid()))
+
+
+def _in_run_folder(environ: Mapping[str, str], name: str) -> str:
     run = run_folder(environ)
-    path = f"{run}/agent.sock"
+    path = f"{run}/{name}.sock"
     if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
         return path
-    return _short_path(environ, run)
+    return _short_path(environ, run, "" if name == "agent" else f"-{name}")
 
 
-def _short_path(environ: Mapping[str, str], run: str) -> str:
+def _short_path(environ: Mapping[str, str], run: str, ending: str) -> str:
     import hashlib
 
     digest = hashlib.sha256(os.fsencode(run)).hexdigest()[:16]
-    name = f"keyturn-{os.getuid()}/{digest}.sock"
+    name = f"keyturn-{os.getuid()}/{digest}{ending}.sock"
     folder = environ.get("TMPDIR", "").rstrip("/")
     if folder.startswith("/") and os.path.isdir(folder):
         path = f"{folder}/{name}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from keyturn.agent import client, ending, unit
+from keyturn.agent import client, ending, sshconfig, unit
+from keyturn.agent.socketpath import FORWARDED, forward_path
 from keyturn.cli.options import as_json, keeper, opens_vault
-from keyturn.cli.output import emit, say
+from keyturn.cli.output import emit, say, warn
 from keyturn.cli.person import Opening
 from keyturn.errors import AgentHangs, AgentUnavailable
 from keyturn.model import VaultState
@@ -92,3 +93,24 @@ def unit_(*, launchd: bool) -> None:
     """
     program = keeper().desk.program()
     click.echo(unit.launchd_plist(program) if launchd else unit.systemd_unit(program), nl=False)
+
+
+@agent.command("ssh-config")
+@click.argument("host")
+@click.option(
+    "--at",
+    metavar="PATH",
+    default=FORWARDED,
+    help="The socket's path on HOST, which KEYTURN_FORWARDED names there; else one in /tmp that keyturn finds.",
+)
+def ssh_config(*, host: str, at: str) -> None:
+    """Print lines for ~/.ssh/config by which keyturn on HOST gets temporary credentials from here. Nothing is installed.
+
+    \b
+    keyturn agent ssh-config build-box >> ~/.ssh/config
+    """
+    front = keeper()
+    names = front.desk.read().preferences.forward
+    click.echo(sshconfig.lines(host, forward_path(front.desk.environ), at, names), nl=False)
+    if not names:
+        warn("no profile is forwarded yet: name some in `forward` of config.toml")

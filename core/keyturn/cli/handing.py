@@ -68,8 +68,7 @@ def _change(opening: Opening, profile: str, min_left: str | None, mfa_code: str 
     front = opening.keeper
     document = opening.done_with_code(lambda code: front.hand(profile, least, code), mfa_code)
     credentials, account = credential_process.parsed(document)
-    region = front.settings(profile).get("region")
-    return environment.session(credentials, region if isinstance(region, str) else None, account)
+    return environment.session(credentials, front.region(profile), account)
 
 
 def _become(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn:

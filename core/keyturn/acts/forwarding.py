@@ -1,0 +1,58 @@
+"""What the far end of an SSH line may have: temporary credentials of the profiles that `config.toml` names, nothing else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from keyturn import listing
+from keyturn.acts import handing
+from keyturn.acts.desk import Desk
+from keyturn.delivery import credential_process
+from keyturn.errors import KeyturnError, NeedsPerson, NotFound, Protected
+from keyturn.reading import Reading
+
+
+def forwarded(desk: Desk, name: str, least: timedelta | None = None) -> str:
+    """The credential_process document of a profile, for another machine.
+
+    :param least: it must live so long at least.
+    :raises NotFound: it is not named in `config.toml`, whether there is such a profile or not.
+    :raises Protected: it is, and has nothing that may leave this machine.
+    :raises NeedsPerson: somebody at this machine must renew it first; the far end is never asked for anything.
+    """
+    reading = desk.read()
+    _require_named(desk, reading, name)
+    _require_temporary(reading, name)
+    try:
+        document = handing.hand(desk, name, least)
+    except NeedsPerson as error:
+        hint = f"On the machine that forwards it, run: keyturn refresh {name}"
+        raise NeedsPerson(error.what, error.why, hint) from None
+    credentials, _ = credential_process.parsed(document)
+    if credentials.session_token is None or credentials.expires is None:
+        raise _kept_here(name, "its credentials have no end")
+    return document
+
+
+def _require_named(desk: Desk, reading: Reading, name: str) -> None:
+    file = desk.places.shown(desk.places.config_file)
+    if reading.preferences_fault is not None:
+        why = f"{file} of the machine that forwards is not used: {reading.preferences_fault}"
+        raise Protected(f"forwarding of {name}", why, "Correct it there")
+    if name not in reading.preferences.forward:
+        hint = f"On the machine that forwards, name it in `forward` of {file}"
+        raise NotFound(f"profile {name}", "it is not forwarded to here", hint)
+
+
+def _require_temporary(reading: Reading, name: str) -> None:
+    definition = reading.definitions.get(name)
+    if definition is not None and definition.delivers_key:
+        raise _kept_here(name, "it hands out its long-term key")
+    if listing.asker_source(name, reading.natives, reading.definitions):
+        raise _kept_here(name, "it takes its credentials from whoever asks")
+
+
+def _kept_here(name: str, why: str) -> KeyturnError:
+    return Protected(
+        f"forwarding of {name}", f"{why}, which never leaves its machine", "Use a role behind it instead"
+    )

@@ -1,0 +1,167 @@
+"""The agent's second socket: what is not answered there, and that its far end keeps nobody at this one waiting."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keyturn import __version__
+from keyturn.agent import client, wire
+from keyturn.agent.client import Silence
+from keyturn.agent.server import Limits
+from keyturn.errors import AgentUnavailable, NotFound, UsageError
+from tests.agent.conftest import DOCUMENT
+
+if TYPE_CHECKING:
+    from tests.agent.conftest import Agent, Serve
+
+
+def asked(path: Path, line: bytes) -> dict[str, object]:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(str(path))
+        sock.sendall(line)
+        answer = b""
+        while part := sock.recv(65536):
+            answer += part
+    found: dict[str, object] = json.loads(answer)
+    return found
+
+
+def test_a_document_is_asked_for_as_at_home(serve: Serve) -> None:
+    agent = serve()
+    assert client.forwarded(agent.far, "prod", None) == DOCUMENT
+    assert client.forwarded(agent.far, "prod", 1800) == DOCUMENT
+    assert agent.keeper.asked == [
+        ("forwarded", {"name": "prod", "least": None}),
+        ("forwarded", {"name": "prod", "least": 1800}),
+    ]
+    with pytest.raises(NotFound):
+        client.forwarded(agent.far, "nobody", None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"op": "lock"},
+        {"op": "pause"},
+        {"op": "resume"},
+        {"op": "run", "act": "refresh", "args": {"name": "prod"}},
+        {"op": "run", "act": "release", "args": {}},
+        {"op": "credential-process", "profile": "prod", "least": "1"},
+        {"op": "credential-process", "profile": "prod", "least": -1},
+        {"op": "credential-process", "profile": "prod", "least": True},
+        {"op": "credential-process", "profile": "prod", "least": 10**30},
+        {"op": "credential-process", "profile": ""},
+    ],
+)
+def test_nothing_else_is_done_over_it(serve: Serve, line: dict[str, object]) -> None:
+    agent = serve()
+    answer = asked(agent.far, json.dumps({"v": 1, **line}).encode() + b"\n")
+    assert answer["ok"] is False
+    assert agent.keeper.asked == []
+    assert client.is_answering(agent.path)
+    status = asked(agent.path, wire.STATUS_REQUEST)["result"]
+    assert isinstance(status, dict)
+    assert status["paused"] is False
+
+
+def test_its_status_is_the_version_alone(serve: Serve) -> None:
+    assert asked(serve().far, wire.STATUS_REQUEST) == {"ok": True, "result": {"version": __version__}}
+
+
+def test_it_is_closed_to_others_and_goes_with_the_agent(serve: Serve) -> None:
+    agent = serve()
+    assert stat.S_IMODE(agent.far.stat().st_mode) == 0o600
+    agent.server.stop()
+    assert agent.has_ended()
+    assert not agent.far.exists()
+    with pytest.raises(AgentUnavailable):
+        client.forwarded(agent.far, "prod", None)
+
+
+def test_what_a_killed_agent_left_gives_way(serve: Serve, folder: Path) -> None:
+    (folder / "run").mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(folder / "run" / "forward.sock"))
+    assert client.forwarded(serve().far, "prod", None) == DOCUMENT
+
+
+def test_the_far_end_keeps_nobody_at_home_waiting(serve: Serve) -> None:
+    agent = serve(limits=Limits(far=3, connections=4, acts=4))
+    held = []
+    for _ in range(12):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(str(agent.far))
+        sock.sendall(b'{"v":1,')
+        held.append(sock)
+    assert client.document(agent.path, "prod") == DOCUMENT
+    for sock in held:
+        sock.close()
+
+    agent.keeper.slow = threading.Event()
+    waiting = [_in_thread(agent) for _ in range(3)]
+    for _ in waiting:
+        assert agent.keeper.waiting.acquire(timeout=10)
+    with pytest.raises(AgentUnavailable, match="busy"):
+        client.forwarded(agent.far, "prod", None)
+    assert client.document(agent.path, "prod") == DOCUMENT
+    agent.keeper.slow.set()
+    for thread in waiting:
+        thread.join(10)
+
+
+def _in_thread(agent: Agent) -> threading.Thread:
+    thread = threading.Thread(target=client.forwarded, args=(agent.far, "prod", None))
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    ("mode", "works"), [(0o700, True), (0o755, True), (0o1777, True), (0o777, False), (0o770, False)]
+)
+def test_only_a_folder_in_which_nobody_else_can_put_a_socket_is_believed(
+    serve: Serve, folder: Path, mode: int, *, works: bool
+) -> None:
+    agent = serve()
+    shared = folder / "shared"
+    shared.mkdir()
+    far = shared / "far.sock"
+    os.link(agent.far, far)
+    shared.chmod(mode)
+    if works:
+        assert client.forwarded(far, "prod", None) == DOCUMENT
+        far.chmod(0o660)
+    with pytest.raises(AgentUnavailable):
+        client.forwarded(far, "prod", None)
+
+
+def test_a_stale_one_goes_once_it_is_certain(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = folder / "far.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(far))
+        far.chmod(0o600)
+    with pytest.raises(Silence):
+        client.ask(str(far), wire.STATUS_REQUEST, 5, is_far=True)
+    assert far.exists(), "it may be about to listen"
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + client.STALE + 1)
+    with pytest.raises(Silence):
+        client.ask(str(far), wire.STATUS_REQUEST, 5)
+    assert far.exists(), "the agent's own is its own matter"
+    with pytest.raises(Silence):
+        client.ask(str(far), wire.STATUS_REQUEST, 5, is_far=True)
+    assert not far.exists()
+
+
+def test_a_request_at_home_takes_no_length_from_a_stranger(serve: Serve) -> None:
+    with pytest.raises(UsageError):
+        client.call(serve().path, {"op": "credential-process", "profile": "prod", "least": []})
