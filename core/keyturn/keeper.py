@@ -366,7 +366,7 @@ class Keeper:
     def _act(self, op: str, args: Mapping[str, object]) -> Any:
         """Has an act done where the identity is, opening the vault by the keyring if that needs no person."""
         named = {**args, "files": calls.files_of(self.desk)}
-        if self._rests_on_asker(args.get("name")):
+        if self.rests_on_asker(args.get("name")):
             return self.privileged(op, named)
         done = self._tried(op, named)
         if done is not _NOWHERE:
@@ -379,8 +379,8 @@ class Keeper:
                 return done
         raise keeping.closed(self.desk, state)
 
-    def _rests_on_asker(self, name: object) -> bool:
-        """Whether a profile's credentials are this process's own: then no vault and no agent is asked for them."""
+    def rests_on_asker(self, name: object) -> bool:
+        """Whether a profile's credentials are those of whoever asks: then no vault and no agent is asked for them."""
         found = self.desk.read()
         return isinstance(name, str) and bool(listing.asker_source(name, found.natives, found.definitions))
 
