@@ -7,15 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests.endpoint.program import Program, started
-from tests.whole.conftest import person
+from tests.whole.conftest import person as newly_founded
 from tests.whole.person import Person
 
-__all__ = ["person", "program"]
+__all__ = ["newly_founded"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _adopted(person: Person) -> None:
-    person.does("adopt", "ci-deploy", "--yes")
+@pytest.fixture(scope="module")
+def person(newly_founded: Person) -> Person:
+    """Somebody whose `ci` profiles are managed."""
+    newly_founded.does("adopt", "ci-deploy", "--yes")
+    return newly_founded
 
 
 @pytest.fixture

@@ -139,3 +139,33 @@ def started(person: Person, *options: str, profile: str = "ci-release", **extra:
             yield Program(process, json.loads(process.stdout.readline()))
         finally:
             process.kill()
+
+
+#: Run by anybody: sends the same request again and again, and prints all answers.
+_OTHER = """
+import json, socket, sys
+port, raw, count = int(sys.argv[1]), sys.argv[2].encode("latin-1").decode("unicode_escape").encode("latin-1"), int(sys.argv[3])
+answers = []
+for _ in range(count):
+    got = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as one:
+        try:
+            one.sendall(raw)
+            while part := one.recv(65536):
+                got += part
+        except OSError:
+            pass
+    answers.append(got.decode("latin-1"))
+print(json.dumps(answers))
+"""
+
+
+def answers_to(target: Program, *python: str, count: int) -> list[str]:
+    """What an interpreter, of whoever runs it, gets for `count` right requests."""
+    raw = target.request().decode("latin-1").encode("unicode_escape").decode("ascii")
+    done = subprocess.run(
+        [*python, "-I", "-c", _OTHER, str(target.port), raw, str(count)],
+        capture_output=True, text=True, check=True, cwd="/", timeout=60,
+    )  # fmt: skip
+    found: list[str] = json.loads(done.stdout)
+    return found

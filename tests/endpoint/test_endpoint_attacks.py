@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,7 +13,7 @@ import pytest
 
 from keyturn.delivery.endpoint import Door, Verdict, judge
 from keyturn.secret import Secret
-from tests.endpoint.program import Program, Record, heard, started, tables
+from tests.endpoint.program import Program, Record, answers_to, heard, started, tables
 from tests.endpoint.test_endpoint_judge import WRONG
 from tests.isolation.conftest import skip_or_fail
 from tests.isolation.ordinary import BOB, become, common_python
@@ -181,45 +179,16 @@ def test_it_listens_on_loopback_only(target: Program) -> None:
             target.says(target.request(), address)
 
 
-#: Run by somebody else: says how many of `COUNT` right requests were answered with anything at all.
-_OTHER = """
-import json, socket, sys
-port, raw, count = int(sys.argv[1]), sys.argv[2].encode("latin-1").decode("unicode_escape").encode("latin-1"), int(sys.argv[3])
-answers = []
-for _ in range(count):
-    got = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as one:
-        try:
-            one.sendall(raw)
-            while part := one.recv(65536):
-                got += part
-        except OSError:
-            pass
-    answers.append(got.decode("latin-1"))
-print(json.dumps(answers))
-"""
-
-
-def answers_to(target: Program, *before: str, count: int) -> list[str]:
-    raw = target.request().decode("latin-1").encode("unicode_escape").decode("ascii")
-    python = common_python() or ""
-    done = subprocess.run(
-        [*before, python, "-I", "-c", _OTHER, str(target.port), raw, str(count)],
-        capture_output=True, text=True, check=True, cwd="/", timeout=60,
-    )  # fmt: skip
-    found: list[str] = json.loads(done.stdout)
-    return found
-
-
 def test_another_user_gets_no_byte_even_with_the_right_request(
     target: Program, record_property: Record
 ) -> None:
     if os.geteuid() != 0:
         skip_or_fail("only root can be two users")
-    if common_python() is None:
+    python = common_python()
+    if python is None:
         skip_or_fail("no Python of this version that an ordinary user can run")
-    mine = answers_to(target, count=3)
+    mine = answers_to(target, python or "", count=3)
     assert all("ASIA" in answer for answer in mine), "the request itself is right"
-    theirs = answers_to(target, *become(BOB), count=200)
+    theirs = answers_to(target, *become(BOB), python or "", count=200)
     assert theirs == [""] * 200
     record_property("endpoint: right requests of another user without an answer", f"{len(theirs)} of 200")

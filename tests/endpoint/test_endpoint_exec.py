@@ -159,6 +159,23 @@ def test_what_cannot_be_run_is_one_line_and_leaves_nothing(
     assert left_in(run_folder(person)) == []
 
 
+def test_neither_path_nor_token_is_in_an_argument_or_a_file_of_keyturns_but_one(
+    person: Person, program: Program
+) -> None:
+    program.says(program.request(token="x"))
+    program.says(program.request())
+    program.says(b"\xff" * 100 + b"\r\n\r\n")
+    secrets = (program.token.encode(), program.path.encode())
+    words = b"".join(
+        path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.parent.exists()
+    )
+    assert b"keyturn.endpoint" in words
+    files = [path for path in Path(person.environ["KEYTURN_HOME"]).rglob("*") if path.is_file()]
+    assert program.token_file in files
+    for text in (words, *(path.read_bytes() for path in files if path != program.token_file)):
+        assert not any(secret in text for secret in secrets)
+
+
 def test_a_long_term_key_is_not_for_an_endpoint(person: Person) -> None:
     person.does("adopt", "acme-build", "--yes")
     person.does("set", "acme-build", "session=none", "--yes")
@@ -215,4 +232,4 @@ def test_a_role_of_whoever_asks_has_the_environment_that_asked(person: Person) -
         assert {program.key_id() for _ in range(5)} == {program.key_id()}
         assert not set(program.environ) & set(KEYS)
     asked = [call.action for call in person.sandbox.calls[calls:]]
-    assert asked.count("AssumeRole") <= 2
+    assert asked.count("AssumeRole") == 1

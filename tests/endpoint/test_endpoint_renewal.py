@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,6 +115,21 @@ def test_nothing_expired_is_given_and_the_reason_is_told(person: Person) -> None
         assert b"ASIA" not in answer
         assert b"keyturn: " in answer
         person.sandbox.faults.clear()
+
+
+@pytest.mark.usefixtures("brief")
+def test_while_aws_does_not_answer_a_valid_session_is_given_before_an_sdk_gives_up(
+    person: Person, tmp_path: Path
+) -> None:
+    person.does("refresh", "ci-release")
+    with client(person, tmp_path) as boto:
+        assert boto.signs() == ARN
+        person.sandbox.move_clock(12 * MINUTE)
+        person.sandbox.faults.order("AssumeRole", "time-out", times=None)
+        began = time.monotonic()
+        assert [boto.signs() for _ in range(3)] == [ARN] * 3
+        assert time.monotonic() - began < 6
+    person.sandbox.faults.clear()
 
 
 def test_where_a_person_is_needed_the_program_goes_on_once_somebody_was_there(person: Person) -> None:

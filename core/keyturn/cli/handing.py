@@ -17,6 +17,7 @@ from keyturn.cli.person import Opening
 from keyturn.delivery import credential_process, environment
 from keyturn.delivery.environment import Change, Shell
 from keyturn.errors import NotFound, Protected, UsageError
+from keyturn.secret import Secret
 from keyturn.settings import seconds_of
 
 #: Tells a prompt, or a script, whose session it has.
@@ -66,9 +67,8 @@ def exec_(
         change = _change(opening, profile, min_left, mfa_code)
         _become(program, {**environment.applied(change, os.environ), MARK: profile})
     serving.require_effect(opening.keeper, profile)
-    # Asks whatever has to be asked for, so that the endpoint need not.
-    _change(opening, profile, min_left, mfa_code)
-    with serving.environment_for(opening.keeper, profile, in_file=not token_env) as environ:
+    first = _document(opening, profile, min_left, mfa_code)
+    with serving.environment_for(opening.keeper, profile, first, in_file=not token_env) as environ:
         _become(program, {**environ, MARK: profile})
 
 
@@ -91,12 +91,15 @@ def env(
     click.echo(lines, nl=False)
 
 
-def _change(opening: Opening, profile: str, min_left: str | None, mfa_code: str | None) -> Change:
+def _document(opening: Opening, profile: str, min_left: str | None, mfa_code: str | None) -> Secret:
     least = timedelta(seconds=seconds_of(min_left, "--min-left")) if min_left is not None else None
-    front = opening.keeper
-    document = opening.done_with_code(lambda code: front.hand(profile, least, code), mfa_code)
-    credentials, account = credential_process.parsed(document)
-    region = front.settings(profile).get("region")
+    return Secret(opening.done_with_code(lambda code: opening.keeper.hand(profile, least, code), mfa_code))
+
+
+def _change(opening: Opening, profile: str, min_left: str | None, mfa_code: str | None) -> Change:
+    document = _document(opening, profile, min_left, mfa_code)
+    credentials, account = credential_process.parsed(document.reveal())
+    region = opening.keeper.settings(profile).get("region")
     return environment.session(credentials, region if isinstance(region, str) else None, account)
 
 

@@ -11,6 +11,7 @@ from keyturn.endpoint import start
 from keyturn.errors import UsageError
 from keyturn.keeper import Keeper
 from keyturn.model import Delivery, Kind, Profile
+from keyturn.secret import Secret
 
 #: The profile that AWS clients take where none is named.
 _DEFAULT = "default"
@@ -40,14 +41,18 @@ def _wins(default: Profile | None, profile: str) -> bool:
 
 
 @contextmanager
-def environment_for(keeper: Keeper, profile: str, *, in_file: bool) -> Iterator[dict[str, str]]:
+def environment_for(
+    keeper: Keeper, profile: str, first: Secret, *, in_file: bool
+) -> Iterator[dict[str, str]]:
     """The environment in which a program finds an endpoint for `profile`; see :func:`keyturn.endpoint.start.opened`.
 
+    :param first: a document of its credentials.
     :param in_file: whether the endpoint's token is in a file, or in the environment itself.
     """
     from_asker = keeper.rests_on_asker(profile)
     region = keeper.settings(profile).get("region")
-    with start.opened(keeper.places, os.environ, profile, from_asker=from_asker, in_file=in_file) as found:
+    opened = start.opened(keeper.places, os.environ, profile, first, from_asker=from_asker, in_file=in_file)
+    with opened as found:
         change = environment.endpoint(
             found.url,
             region if isinstance(region, str) else None,

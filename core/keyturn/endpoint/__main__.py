@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from keyturn.endpoint.process import be_the_endpoint
 
 
-def open_hand(environ: Mapping[str, str], profile: str) -> Callable[[], str]:
+def open_hand(environ: Mapping[str, str], profile: str, first: str) -> Callable[[], str]:
     """What gets credentials of `profile` from the keeper of `environ`."""
     from keyturn.endpoint.handing import Handing
     from keyturn.keeper import Keeper
 
-    return Handing(Keeper.from_environ(environ), profile).hand
+    return Handing(Keeper.from_environ(environ), profile, first).hand
 
 
 if __name__ == "__main__":

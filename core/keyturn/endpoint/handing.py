@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from keyturn.delivery import credential_process
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, NeedsUnlock
 from keyturn.keeper import Keeper
-from keyturn.model import Session, State, session_state
+from keyturn.model import Session, State, VaultState, session_state
 
 
 class Handing:
@@ -17,11 +17,18 @@ class Handing:
     somebody else. Here it is always the same program, so they are kept here, in memory, for as long as they are fresh.
     """
 
-    def __init__(self, keeper: Keeper, profile: str) -> None:
+    def __init__(self, keeper: Keeper, profile: str, first: str) -> None:
+        """
+        :param first: the document that was handed out before.
+        :raises NeedsUnlock: nobody could be asked for another.
+        """
         self._keeper = keeper
         self._profile = profile
-        self._kept: str | None = None
-        self._since: datetime | None = None
+        self._kept: str | None = first
+        self._since: datetime | None = keeper.now()
+        if not keeper.rests_on_asker(profile) and keeper.snapshot().vault is VaultState.LOCKED:
+            why = "no agent holds the vault open, which is locked"
+            raise NeedsUnlock(f"endpoint for {profile}", why, "Run: keyturn vault unlock")
 
     def hand(self) -> str:
         """A document of credentials that are valid now; errors as of :meth:`keyturn.keeper.Keeper.hand`."""

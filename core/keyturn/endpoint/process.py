@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,13 +25,12 @@ from keyturn.endpoint import watched
 from keyturn.endpoint.caller import IS_KNOWN, caller_uid
 from keyturn.endpoint.server import EndpointServer, listening
 from keyturn.endpoint.token_file import TokenFile
-from keyturn.endpoint.watched import Watch
 from keyturn.errors import KeyturnError
 from keyturn.hardening import close_agent
 from keyturn.secret import Secret
 
-OpenHand = Callable[[Mapping[str, str], str], Callable[[], str]]
-"""What gets the credentials of a profile, for an environment."""
+OpenHand = Callable[[Mapping[str, str], str, str], Callable[[], str]]
+"""What gets the credentials of a profile, for an environment, after a first document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +40,15 @@ class _Order:
     """Of whoever starts us, which becomes the program."""
     in_file: bool
     """Whether the token goes into a file."""
+    first: str = field(repr=False)
+    """The document of the session that was got before."""
 
 
 def be_the_endpoint(open_hand: OpenHand) -> NoReturn:
     """Run the endpoint in a process of its own, for the process that started it and whatever program that becomes.
     Standard input is the socket of :func:`keyturn.handover.ends`.
 
-    Reads one JSON line, `{"profile": ..., "pid": ..., "in_file": ...}`, and writes one answer line; its result has
+    Reads one JSON line, `{"profile": ..., "pid": ..., "in_file": ..., "first": ...}`, and writes one answer line; its result has
     `url` and `token` or `token_file`. A further byte ends it.
     """
     close_agent()
@@ -60,16 +61,12 @@ def be_the_endpoint(open_hand: OpenHand) -> NoReturn:
             )
         os._exit(2)
     order = _order()
-    try:
-        watch = watched.parent(order.pid) if order else None
-    except KeyturnError as error:
-        _reply(error_line(error))
-        os._exit(1)
-    if order is None or watch is None:
+    # A process whose parent has ended has another one.
+    if order is None or os.getppid() != order.pid:
         os._exit(1)
     _detach()
     log.open_log(Path(state_folder(os.environ)))
-    _live(order, watch, open_hand)
+    _live(order, open_hand)
     # No thread that still waits for AWS keeps the process.
     os._exit(0)
 
@@ -81,8 +78,8 @@ def _order() -> _Order | None:
     except ValueError:
         return None
     match record:
-        case {"profile": str(profile), "pid": int(pid), "in_file": bool(in_file)}:
-            return _Order(profile, pid, in_file)
+        case {"profile": str(profile), "pid": int(pid), "in_file": bool(in_file), "first": str(first)}:
+            return _Order(profile, pid, in_file, first)
         case _:
             return None
 
@@ -96,13 +93,18 @@ def _detach() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _live(order: _Order, watch: Watch, open_hand: OpenHand) -> None:
+def _live(order: _Order, open_hand: OpenHand) -> None:
     file: TokenFile | None = None
     try:
-        hand = open_hand(os.environ, order.profile)
+        watch = watched.process(order.pid)
+        # Whoever started us has not become the program yet, and holds the other end of the socket for as long as it
+        # lives: if it does now, it did when we looked for its number, which was nobody else's.
+        if watch is None or not _is_starter_there():
+            return
         clock = clock_for(os.environ)
         # Where there is nothing to hand out, the program is not started at all.
-        endpoint.given(order.profile, hand(), clock())
+        endpoint.given(order.profile, order.first, clock())
+        hand = open_hand(os.environ, order.profile, order.first)
         listener = listening()
         _require_known(listener)
         door = Door(
@@ -111,7 +113,14 @@ def _live(order: _Order, watch: Watch, open_hand: OpenHand) -> None:
             Secret(secrets.token_urlsafe(32)),
         )
         server = EndpointServer(
-            listener, door, order.profile, hand, is_ours=is_ours, clock=clock, report=log.unforeseen
+            listener,
+            door,
+            order.profile,
+            hand,
+            first=order.first,
+            is_ours=is_ours,
+            clock=clock,
+            report=log.unforeseen,
         )
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: server.stop())
@@ -143,6 +152,16 @@ def _require_known(listener: socket.socket) -> None:
             return
     why = "this system does not tell which user connects to it"
     raise KeyturnError("start of the endpoint", why, "Leave out --endpoint")
+
+
+def _is_starter_there() -> bool:
+    with socket.socket(fileno=os.dup(0)) as channel:
+        try:
+            return bool(channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
 
 def _is_told_to_end() -> bool:

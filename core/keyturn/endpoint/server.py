@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import timedelta
 
 from keyturn.clock import Clock
 from keyturn.delivery import endpoint
@@ -27,6 +27,10 @@ class Limits:
     """At once; one more, and the oldest that has not finished its request is dropped."""
     speaking: float = 5.0
     """Seconds in which a request must be complete."""
+    waiting: float = 0.7
+    """Seconds that a client waits for a new session while there is another that is good; SDKs wait one or two."""
+    margin: timedelta = timedelta(minutes=1)
+    """What such a session must have left."""
 
 
 @dataclass(slots=True)
@@ -35,6 +39,13 @@ class _Caller:
     deadline: float
     """On the monotonic clock."""
     heard: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiter:
+    sock: socket.socket
+    since: float
+    """On the monotonic clock."""
 
 
 Handed = str | KeyturnError
@@ -55,6 +66,7 @@ class EndpointServer:
         profile: str,
         hand: Callable[[], str],
         *,
+        first: str,
         is_ours: Callable[[socket.socket], bool],
         clock: Clock,
         limits: Limits | None = None,
@@ -62,6 +74,7 @@ class EndpointServer:
     ) -> None:
         """
         :param hand: gives a document of credentials that are valid now; called by one thread at a time.
+        :param first: the document that was handed out before.
         :param is_ours: whether a connection comes from somebody who may speak at all.
         :param report: told of errors that nobody foresaw; must not raise.
         """
@@ -74,7 +87,7 @@ class EndpointServer:
         self._limits = limits or Limits()
         self._report = report
         self._callers: dict[int, _Caller] = {}
-        self._waiting: list[socket.socket] = []
+        self._waiting: list[_Waiter] = []
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out, listener):
@@ -82,6 +95,7 @@ class EndpointServer:
         self._pool = ThreadPoolExecutor(1, "keyturn-hand")
         self._is_handing = self._is_over = False
         self._handed: list[Handed] = []
+        self._last: str | None = first
         self._ends: dict[int, Callable[[], bool]] = {}
 
     def ends_when_readable(self, watch: Watch, is_end: Callable[[], bool] = lambda: True) -> None:
@@ -101,6 +115,7 @@ class EndpointServer:
                 for key, _ in self._selector.select(self._patience()):
                     self._attend(key.fd)
                 self._drop_late()
+                self._make_do()
         finally:
             self.close()
 
@@ -112,8 +127,10 @@ class EndpointServer:
     def close(self) -> None:
         """Let go of everything. A second call does nothing."""
         self._is_over = True
-        for sock in (*(caller.sock for caller in self._callers.values()), *self._waiting):
-            sock.close()
+        for caller in self._callers.values():
+            caller.sock.close()
+        for waiter in self._waiting:
+            waiter.sock.close()
         self._callers.clear()
         self._waiting.clear()
         self._selector.close()
@@ -126,9 +143,10 @@ class EndpointServer:
             self._wake_in.send(b"\0")
 
     def _patience(self) -> float | None:
-        if not self._callers:
-            return None
-        return max(0.0, min(caller.deadline for caller in self._callers.values()) - time.monotonic())
+        moments = [caller.deadline for caller in self._callers.values()]
+        if self._last is not None and self._waiting:
+            moments.append(self._waiting[0].since + self._limits.waiting)
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     def _attend(self, number: int) -> None:
         if number == self._listener.fileno():
@@ -177,7 +195,7 @@ class EndpointServer:
             verdict = endpoint.judge(bytes(caller.heard), self._door)
             sock = self._release(caller)
             if verdict is Verdict.GIVEN:
-                self._waiting.append(sock)
+                self._waiting.append(_Waiter(sock, time.monotonic()))
                 self._begin()
             else:
                 _answer(sock, endpoint.refusal(verdict))
@@ -192,7 +210,7 @@ class EndpointServer:
         if self._callers:
             self._release(min(self._callers.values(), key=lambda caller: caller.deadline)).close()
         elif self._waiting:
-            self._waiting.pop(0).close()
+            self._waiting.pop(0).sock.close()
 
     def _drop_late(self) -> None:
         now = time.monotonic()
@@ -223,20 +241,39 @@ class EndpointServer:
             self._wake_out.recv(4096)
         if not self._handed:
             return
-        answer = _bytes_of(self._handed.pop(), self._profile, self._clock())
+        handed = self._handed.pop()
         self._is_handing = False
+        answer, is_good = self._answer_to(handed)
+        # What the vault, or AWS, does not give any more is not kept here either.
+        self._last = handed if is_good and isinstance(handed, str) else None
         waiting, self._waiting = self._waiting, []
-        for sock in waiting:
-            _answer(sock, answer)
+        for waiter in waiting:
+            _answer(waiter.sock, answer)
 
+    def _make_do(self) -> None:
+        """Give those who have waited long the last session, if it is good for a while, and let the next go on coming."""
+        if self._last is None:
+            return
+        late = time.monotonic() - self._limits.waiting
+        waiting = [waiter for waiter in self._waiting if waiter.since <= late]
+        if not waiting:
+            return
+        answer, is_good = self._answer_to(self._last, self._limits.margin)
+        if not is_good:
+            self._last = None
+            return
+        self._waiting = self._waiting[len(waiting) :]
+        for waiter in waiting:
+            _answer(waiter.sock, answer)
 
-def _bytes_of(handed: Handed, profile: str, now: datetime) -> bytes:
-    try:
-        if isinstance(handed, KeyturnError):
-            raise handed
-        return endpoint.given(profile, handed, now)
-    except KeyturnError as error:
-        return endpoint.failure(error)
+    def _answer_to(self, handed: Handed, margin: timedelta = timedelta(0)) -> tuple[bytes, bool]:
+        """The answer with what was handed, and whether it holds credentials that are good for `margin` at least."""
+        try:
+            if isinstance(handed, KeyturnError):
+                raise handed
+            return endpoint.given(self._profile, handed, self._clock() + margin), True
+        except KeyturnError as error:
+            return endpoint.failure(error), False
 
 
 def _answer(sock: socket.socket, answer: bytes) -> None:

@@ -21,8 +21,8 @@ from keyturn.errors import KeyturnError
 from keyturn.places import Places
 from keyturn.secret import Secret
 
-#: It hands out a session before it says that it is there, and may have to ask AWS for it.
-PATIENCE = 120.0
+#: It comes up in a fraction of a second.
+PATIENCE = 30.0
 #: For its end, once it was told.
 _PARTING = 5.0
 
@@ -38,15 +38,24 @@ class Endpoint:
 
 @contextmanager
 def opened(
-    places: Places, environ: Mapping[str, str], profile: str, *, from_asker: bool, in_file: bool
+    places: Places,
+    environ: Mapping[str, str],
+    profile: str,
+    first: Secret,
+    *,
+    from_asker: bool,
+    in_file: bool,
 ) -> Iterator[Endpoint]:
     """An endpoint for this process and whatever program it becomes; at the end of the block, which such a program never
     reaches, it is gone.
 
+    :param first: a document of credentials of the profile.
     :param from_asker: the profile takes its credentials from `environ`.
     :param in_file: whether the token goes into a file.
     :raises KeyturnError: it did not start, or has nothing to hand out.
     """
+    if not sys.executable:
+        raise _unavailable("this Python does not know where its program lies")
     ours, theirs = handover.ends()
     with ours, theirs:
         try:
@@ -63,7 +72,7 @@ def opened(
             raise _unavailable(f"its program does not start: {error}") from error
         theirs.close()
         with process:
-            order = {"profile": profile, "pid": os.getpid(), "in_file": in_file}
+            order = {"profile": profile, "pid": os.getpid(), "in_file": in_file, "first": first.reveal()}
             channel, answer = _handed_over(ours, process.pid, order)
     with channel:
         found = parse_answer(answer)

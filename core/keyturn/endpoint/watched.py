@@ -31,23 +31,19 @@ class _Descriptor:
         os.close(self._number)
 
 
-def parent(pid: int) -> Watch | None:
-    """Something that becomes readable when the process `pid`, which is our parent, ends, whatever program it runs
-    then. None if it has ended already: a process that has ended is nobody's parent.
+def process(pid: int) -> Watch | None:
+    """Something that becomes readable when the process that has the number `pid` now ends, whatever program it runs
+    then. None if there is none. It does not pass on to a child by fork (macOS takes it away).
 
     :raises KeyturnError: this system cannot tell.
     """
     try:
-        watch = _watch(pid)
+        return _watch(pid)
     except ProcessLookupError:
         return None
     except OSError as error:
         why = f"this system does not tell when a program ends: {error.strerror}"
         raise KeyturnError("start of the endpoint", why, "Leave out --endpoint") from error
-    if os.getppid() == pid:
-        return watch
-    watch.close()
-    return None
 
 
 if sys.platform == "linux":
