@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -159,6 +161,45 @@ def test_what_cannot_be_run_is_one_line_and_leaves_nothing(
     assert left_in(run_folder(person)) == []
 
 
+def command_lines() -> Iterator[bytes]:
+    """Of every process that is there."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield path.read_bytes()
+
+
+def endpoints(person: Person) -> list[str]:
+    """The endpoint processes of a person's sandbox. Only root sees whose they are; others learn of none."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if (
+                person.environ["KEYTURN_HOME"].encode() in path.read_bytes()
+                and b"keyturn.endpoint" in path.with_name("cmdline").read_bytes()
+            ):
+                found.append(path.parent.name)
+    return found
+
+
+@pytest.mark.parametrize("moment", range(12))
+def test_killed_before_it_becomes_the_program_it_leaves_no_endpoint_and_no_file(
+    person: Person, moment: int
+) -> None:
+    """Twelve moments on the way, which takes about half a second."""
+    process = subprocess.Popen(
+        [str(BIN / "keyturn"), "exec", "ci-release", "--endpoint", "--", "sleep", "60"],
+        env=person.environ, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    time.sleep(0.2 + 0.03 * moment)
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 5
+    while (left_in(run_folder(person)) or endpoints(person)) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert left_in(run_folder(person)) == []
+    assert endpoints(person) == []
+
+
 def test_neither_path_nor_token_is_in_an_argument_or_a_file_of_keyturns_but_one(
     person: Person, program: Program
 ) -> None:
@@ -166,9 +207,7 @@ def test_neither_path_nor_token_is_in_an_argument_or_a_file_of_keyturns_but_one(
     program.says(program.request())
     program.says(b"\xff" * 100 + b"\r\n\r\n")
     secrets = (program.token.encode(), program.path.encode())
-    words = b"".join(
-        path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.parent.exists()
-    )
+    words = b"".join(command_lines())
     assert b"keyturn.endpoint" in words
     files = [path for path in Path(person.environ["KEYTURN_HOME"]).rglob("*") if path.is_file()]
     assert program.token_file in files
