@@ -101,27 +101,7 @@ def _live(order: _Order, open_hand: OpenHand) -> None:
         # lives: if it does now, it did when we looked for its number, which was nobody else's.
         if watch is None or not _is_starter_there():
             return
-        clock = clock_for(os.environ)
-        # Where there is nothing to hand out, the program is not started at all.
-        endpoint.given(order.profile, order.first, clock())
-        hand = open_hand(os.environ, order.profile, order.first)
-        listener = listening()
-        _require_known(listener)
-        door = Door(
-            listener.getsockname()[1],
-            Secret(f"/{secrets.token_urlsafe(24)}"),
-            Secret(secrets.token_urlsafe(32)),
-        )
-        server = EndpointServer(
-            listener,
-            door,
-            order.profile,
-            hand,
-            first=order.first,
-            is_ours=is_ours,
-            clock=clock,
-            report=log.unforeseen,
-        )
+        door, server = _server(order, open_hand)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: server.stop())
         server.ends_when_readable(watch)
@@ -138,6 +118,31 @@ def _live(order: _Order, open_hand: OpenHand) -> None:
     finally:
         if file is not None:
             file.remove()
+
+
+def _server(order: _Order, open_hand: OpenHand) -> tuple[Door, EndpointServer]:
+    """A server that listens already, and what its clients must know.
+
+    :raises KeyturnError: there is nothing to hand out, or nobody to tell who asks; then the program is not started.
+    """
+    clock = clock_for(os.environ)
+    endpoint.given(order.profile, order.first, clock())
+    hand = open_hand(os.environ, order.profile, order.first)
+    listener = listening()
+    _require_known(listener)
+    port = listener.getsockname()[1]
+    door = Door(port, Secret(f"/{secrets.token_urlsafe(24)}"), Secret(secrets.token_urlsafe(32)))
+    server = EndpointServer(
+        listener,
+        door,
+        order.profile,
+        hand,
+        first=order.first,
+        is_ours=is_ours,
+        clock=clock,
+        report=log.unforeseen,
+    )
+    return door, server
 
 
 def is_ours(connection: socket.socket) -> bool:
