@@ -157,7 +157,7 @@ def test_a_connection_is_answered_once(target: Program) -> None:
 
 
 def test_a_refusal_takes_no_longer_for_what_is_nearly_right(target: Program) -> None:
-    """Not more than the noise of this machine: the medians of both differ by less than a fifth of a millisecond."""
+    """No more than the noise of this machine: by the medians, less than a fifth of a millisecond and a quarter."""
     near, far = target.request(token=target.token[:-1] + "*"), target.request(token="*" * 43)
     times: dict[bytes, list[float]] = {near: [], far: []}
     for _ in range(300):
