@@ -7,13 +7,11 @@ the agent where one answers, else here.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from keyturn import listing, reading, settings
+from keyturn import reading, settings
 from keyturn.activity import Activity
 from keyturn.acts import adopting, calls, delivering, forwarding, keeping, refreshing, setting, starting
 from keyturn.acts.desk import Desk
@@ -25,7 +23,8 @@ from keyturn.aws.ports import AwsFactory
 from keyturn.aws.providers import winner
 from keyturn.awsfiles.store import SharedFiles
 from keyturn.clock import Clock, clock_for
-from keyturn.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsVault, NotFound
+from keyturn.errands import NOWHERE, Errands
+from keyturn.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsVault
 from keyturn.history import History
 from keyturn.index import IndexFile
 from keyturn.model import (
@@ -46,12 +45,6 @@ from keyturn.secret import Secret
 from keyturn.vault.slots import SystemKeyring
 from keyturn.vault.vault import Vault
 
-#: An agent that is there answers in a fraction of a millisecond.
-STATUS_SECONDS = 0.5
-#: An act may wait for AWS, and for another process that is asking AWS.
-ACT_SECONDS = 110.0
-_NOWHERE = object()
-
 
 class Keeper:
     """Reads what there is, and has things done.
@@ -65,6 +58,7 @@ class Keeper:
         self.places: Places = desk.places
         self.clock: Clock = desk.clock
         self._use_agent = use_agent
+        self._errands = Errands(desk, use_agent=use_agent, unlock=self.unlock)
         self._generations = itertools.count(1)
         self._stamp: tuple[object, ...] = ()
         self._agent_seen: Agent | None = None
@@ -140,7 +134,9 @@ class Keeper:
     def changed(self) -> bool:
         """Whether a file that :meth:`snapshot` reads has changed since, by its status alone, or the agent has."""
         seen = self._agent_seen
-        return (seen is not None and self._agent() != seen) or reading.stamp(self.places) != self._stamp
+        return (seen is not None and self._errands.agent() != seen) or reading.stamp(
+            self.places
+        ) != self._stamp
 
     def due(self) -> tuple[str, ...]:
         """Managed profiles in use whose session is due or over and that no person is needed for."""
@@ -160,13 +156,8 @@ class Keeper:
     def _vault_state(self) -> tuple[VaultState, Agent | None]:
         """What the vault can do now, and the agent that holds it open."""
         state = self.desk.vault.state()
-        agent = self._agent() if state in (VaultState.LOCKED, VaultState.CLOSED) else None
+        agent = self._errands.agent() if state in (VaultState.LOCKED, VaultState.CLOSED) else None
         return (state, None) if agent is None else (VaultState.OPEN, agent)
-
-    def _agent(self) -> Agent | None:
-        if not self._use_agent or not self.places.socket.exists():
-            return None
-        return client.seen(self.places.socket, STATUS_SECONDS)
 
     # -- the vault ------------------------------------------------------------------------------------------------
 
@@ -288,7 +279,7 @@ class Keeper:
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
         """See :func:`keyturn.acts.refreshing.refresh`."""
         refreshing.check(self.desk, name)
-        return calls.refreshed_of(self._act("refresh", {"name": name, "code": mfa_code}))
+        return calls.refreshed_of(self._errands.act("refresh", {"name": name, "code": mfa_code}))
 
     def needs_code(self, name: str) -> bool:
         """Whether a refresh of `name` takes an MFA code, which AWS then takes once."""
@@ -298,7 +289,7 @@ class Keeper:
         """See :func:`keyturn.acts.delivering.deliver`. Only a session for the credentials file needs the vault."""
         if to is not Delivery.CREDENTIALS_FILE:
             return delivering.deliver(self.desk, name, to, as_name)
-        return str(self._act("deliver", {"name": name, "to": str(to), "as": as_name}))
+        return str(self._errands.act("deliver", {"name": name, "to": str(to), "as": as_name}))
 
     def set(self, name: str, wanted: Mapping[str, str]) -> setting.Changed:
         """See :func:`keyturn.acts.setting.change`; needs no vault."""
@@ -319,12 +310,12 @@ class Keeper:
 
     def mfa_devices(self, name: str) -> tuple[str, ...]:
         """See :func:`keyturn.acts.setting.mfa_devices`."""
-        return tuple(self._act("mfa-devices", {"name": name}))
+        return tuple(self._errands.act("mfa-devices", {"name": name}))
 
     def stop(self, name: str) -> str:
         """See :func:`keyturn.acts.delivering.stop`."""
-        done = self._tried("stop", {"name": name, "files": calls.files_of(self.desk)})
-        return delivering.stop(self.desk, name) if done is _NOWHERE else str(done)
+        done = self._errands.tried("stop", {"name": name, "files": calls.files_of(self.desk)})
+        return delivering.stop(self.desk, name) if done is NOWHERE else str(done)
 
     def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
         """See :func:`keyturn.acts.adopting.plan`."""
@@ -342,11 +333,11 @@ class Keeper:
         """See :func:`keyturn.acts.adopting.adopt`."""
         asked = [name for name in plan.names if name not in plan.also]
         args = {"names": asked, "digest": plan.digest, "session_none": plan.session_none}
-        return tuple(self._act("adopt", args))
+        return tuple(self._errands.act("adopt", args))
 
     def plan_release(self, names: Sequence[str]) -> Plan:
         """See :func:`keyturn.acts.releasing.plan`."""
-        return calls.plan_of(self._act("plan-release", {"names": list(names)}))
+        return calls.plan_of(self._errands.act("plan-release", {"names": list(names)}))
 
     def release(
         self,
@@ -364,73 +355,25 @@ class Keeper:
             "recovery_key": recovery_key.reveal() if recovery_key is not None else None,
             "words": words,
         }
-        return tuple(self._act("release", args))
+        return tuple(self._errands.act("release", args))
+
+    def rests_on_asker(self, name: str) -> bool:
+        """See :meth:`keyturn.errands.Errands.rests_on_asker`."""
+        return self._errands.rests_on_asker(name)
 
     def credential_process(self, name: str) -> str:
         """See :func:`keyturn.acts.refreshing.document`."""
-        found = self._from_afar(name, None, also_native=True)
-        return found if found is not None else str(self._act("document", {"name": name}))
+        found = self._errands.from_afar(name, None, also_native=True)
+        return found if found is not None else str(self._errands.act("document", {"name": name}))
 
     def hand(self, name: str, least: timedelta | None = None, mfa_code: str | None = None) -> str:
         """See :func:`keyturn.acts.handing.hand`."""
         seconds = None if least is None else int(least.total_seconds())
-        found = self._from_afar(name, seconds, also_native=False) if mfa_code is None else None
+        found = self._errands.from_afar(name, seconds, also_native=False) if mfa_code is None else None
         if found is not None:
             return found
-        return str(self._act("hand", {"name": name, "least_seconds": seconds, "code": mfa_code}))
-
-    def _from_afar(self, name: str, least_seconds: int | None, *, also_native: bool) -> str | None:
-        """What a socket that SSH carries here gives for a profile that is not managed here; None where it gives none.
-
-        :param also_native: nothing else could give credentials of a native profile either.
-        """
-        if not self._use_agent or not os.path.lexists(self.places.forwarded):
-            return None
-        found = self.desk.read()
-        if name in found.definitions or found.unreadable is not None:
-            return None
-        try:
-            return client.forwarded(self.places.forwarded, name, least_seconds)
-        except (NotFound, AgentUnavailable):
-            if name in found.natives and not also_native:
-                return None
-            raise
+        return str(self._errands.act("hand", {"name": name, "least_seconds": seconds, "code": mfa_code}))
 
     def privileged(self, op: str, args: Mapping[str, object]) -> object:
         """Does an act in this process, which holds the identity."""
         return calls.perform(self.desk, op, args)
-
-    def _act(self, op: str, args: Mapping[str, object]) -> Any:
-        """Has an act done where the identity is, opening the vault by the keyring if that needs no person."""
-        named = {**args, "files": calls.files_of(self.desk)}
-        if self._rests_on_asker(args.get("name")):
-            return self.privileged(op, named)
-        done = self._tried(op, named)
-        if done is not _NOWHERE:
-            return done
-        state = self.desk.vault.state()
-        if state is VaultState.CLOSED:
-            self.unlock()
-            done = self._tried(op, named)
-            if done is not _NOWHERE:
-                return done
-        raise keeping.closed(self.desk, state)
-
-    def _rests_on_asker(self, name: object) -> bool:
-        """Whether a profile's credentials are this process's own: then no vault and no agent is asked for them."""
-        found = self.desk.read()
-        return isinstance(name, str) and bool(listing.asker_source(name, found.natives, found.definitions))
-
-    def _tried(self, op: str, args: Mapping[str, object]) -> Any:
-        if self.desk.vault.state() is VaultState.OPEN:
-            return self.privileged(op, args)
-        if self._use_agent:
-            try:
-                return client.run(self.places.socket, op, args, ACT_SECONDS)
-            except AgentHangs:
-                raise
-            except AgentUnavailable:
-                # One that is there but slow may still be at it; doing the act a second time could undo the first.
-                if self._agent() is not None:
-                    raise
-        return _NOWHERE

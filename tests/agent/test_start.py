@@ -216,3 +216,17 @@ def test_the_agent_of_a_sandbox_ends_with_it(run: Run) -> None:
     while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_sandbox_is_not_left_behind_by_a_program_that_takes_its_place(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    done = subprocess.run(
+        [str(KEYTURN), "--sandbox", "exec", "ci-release", "--", "true"],
+        env={**environ, "TMPDIR": str(folder)}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "the sandbox ends with keyturn's own process" in done.stderr
+    assert list(folder.iterdir()) == []

@@ -113,6 +113,11 @@ def test_a_program_at_the_far_end_signs_with_what_is_forwarded(far: Far) -> None
     assert list(far.home.rglob("*vault*")) == []
 
 
+def test_an_endpoint_at_the_far_end_is_fed_by_the_line(far: Far) -> None:
+    done = far.keyturn("exec", "ci-release", "--endpoint", "--", sys.executable, "-c", WHO)
+    assert done.stdout.strip() == RELEASE, done.stderr
+
+
 def test_an_aws_client_at_the_far_end_asks_by_credential_process(far: Far, near: Person) -> None:
     done = far.keyturn("credential-process", "ci-release")
     assert done.returncode == 0, done.stderr

@@ -130,8 +130,17 @@ def _in_sandbox(words: list[str]) -> int:
 
     from keyturn.agent.ending import lock
     from keyturn.agent.socketpath import socket_path
+    from keyturn.errors import UsageError
     from keyturn_sandbox import Sandbox
     from keyturn_sandbox.managed import furnish
+
+    if words[:1] == ["exec"]:
+        # The program would take this process's place, and the stand-in for AWS would be gone with it.
+        raise UsageError(
+            "--sandbox exec",
+            "the sandbox ends with keyturn's own process",
+            "Start keyturn --sandbox, then join it",
+        )
 
     def end(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)

@@ -56,7 +56,7 @@ def start_agent(
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
-                env=_environment(places, environ),
+                env=environment(places, environ),
                 start_new_session=True,
             )
         except OSError as error:
@@ -75,7 +75,8 @@ def start_agent(
     parse_answer(answer)
 
 
-def _environment(places: Places, environ: Mapping[str, str]) -> dict[str, str]:
+def environment(places: Places, environ: Mapping[str, str]) -> dict[str, str]:
+    """What a process of ours that works in the root folder keeps of `environ`."""
     kept = agent_environment(environ, Path.cwd())
     resolved = {
         "AWS_CONFIG_FILE": places.aws_config,
@@ -101,8 +102,18 @@ def _handed_over(ours: socket.socket, pid: int, opening: bytes, patience: float)
     channel = handover.met(ours, pid)
     if channel is None:
         return b""
+    with channel:
+        return said(channel, opening, deadline)
+
+
+def said(channel: socket.socket, opening: bytes, deadline: float) -> bytes:
+    """What a process of ours says to `opening`: one line, or less if it ended before.
+
+    :param deadline: on the monotonic clock.
+    :raises TimeoutError: it is over.
+    """
     answer = b""
-    with channel, contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError):
         channel.settimeout(max(0.001, deadline - time.monotonic()))
         channel.sendall(opening)
         while not answer.endswith(b"\n") and len(answer) <= _ANSWER_LIMIT:

@@ -11,11 +11,13 @@ from typing import NoReturn
 import click
 
 from keyturn.agent.client import TTY_NOTE
+from keyturn.cli import serving
 from keyturn.cli.options import opens_vault
 from keyturn.cli.person import Opening
 from keyturn.delivery import credential_process, environment
 from keyturn.delivery.environment import Change, Shell
 from keyturn.errors import NotFound, Protected, UsageError
+from keyturn.secret import Secret
 from keyturn.settings import seconds_of
 
 #: Tells a prompt, or a script, whose session it has.
@@ -31,17 +33,43 @@ _CODE = click.option("--mfa-code", metavar="CODE", help="The six digits that the
 @click.argument("command", nargs=-1, metavar="[-- CMD...]", type=click.UNPROCESSED)
 @_MIN_LEFT
 @_CODE
+@click.option(
+    "--endpoint",
+    "as_endpoint",
+    is_flag=True,
+    help="Renew it for as long as CMD runs: CMD gets no keys, but an address on this machine to ask for them.",
+)
+@click.option(
+    "--token-env",
+    is_flag=True,
+    help="With --endpoint, for AWS SDKs from before 2024: its token in the environment, not in a file.",
+)
 @opens_vault
 def exec_(
-    opening: Opening, *, profile: str, command: tuple[str, ...], min_left: str | None, mfa_code: str | None
+    opening: Opening,
+    *,
+    profile: str,
+    command: tuple[str, ...],
+    min_left: str | None,
+    mfa_code: str | None,
+    as_endpoint: bool,
+    token_env: bool,
 ) -> None:
     """Run a command, or a shell, with a session of PROFILE in its environment.
 
-    Whatever else AWS clients would take from the environment is removed. The session is not renewed while CMD runs.
+    Whatever else AWS clients would take from the environment is removed. The session is not renewed while CMD runs,
+    unless with --endpoint.
     """
-    change = _change(opening, profile, min_left, mfa_code)
-    environ = {**environment.applied(change, os.environ), MARK: profile}
-    _become(command or (os.environ.get("SHELL") or "/bin/sh",), environ)
+    if token_env and not as_endpoint:
+        raise UsageError("exec", "--token-env goes with --endpoint only", "Add --endpoint")
+    program = command or (os.environ.get("SHELL") or "/bin/sh",)
+    if not as_endpoint:
+        change = _change(opening, profile, min_left, mfa_code)
+        _become(program, {**environment.applied(change, os.environ), MARK: profile})
+    serving.require_effect(opening.keeper, profile)
+    first = _document(opening, profile, min_left, mfa_code)
+    with serving.environment_for(opening.keeper, profile, first, in_file=not token_env) as environ:
+        _become(program, {**environ, MARK: profile})
 
 
 @click.command("env")
@@ -63,12 +91,15 @@ def env(
     click.echo(lines, nl=False)
 
 
-def _change(opening: Opening, profile: str, min_left: str | None, mfa_code: str | None) -> Change:
+def _document(opening: Opening, profile: str, min_left: str | None, mfa_code: str | None) -> Secret:
     least = timedelta(seconds=seconds_of(min_left, "--min-left")) if min_left is not None else None
-    front = opening.keeper
-    document = opening.done_with_code(lambda code: front.hand(profile, least, code), mfa_code)
-    credentials, account = credential_process.parsed(document)
-    return environment.session(credentials, front.region(profile), account)
+    return Secret(opening.done_with_code(lambda code: opening.keeper.hand(profile, least, code), mfa_code))
+
+
+def _change(opening: Opening, profile: str, min_left: str | None, mfa_code: str | None) -> Change:
+    document = _document(opening, profile, min_left, mfa_code)
+    credentials, account = credential_process.parsed(document.reveal())
+    return environment.session(credentials, opening.keeper.region(profile), account)
 
 
 def _become(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from keyturn.errors import UsageError
 from keyturn.model import Credentials
+from keyturn.secret import Secret
 from keyturn.text import is_safe, iso
 
 #: What some AWS client would prefer to the keys, or take together with them though it belongs to other ones: the profile
@@ -34,6 +35,8 @@ CONFLICTING = (
 )
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+_NO_PROXY = ("no_proxy", "NO_PROXY")
 
 Change = Mapping[str, str | None]
 """Variables by name; None for one that must not be there. Holds secrets in clear."""
@@ -53,6 +56,35 @@ def session(credentials: Credentials, region: str | None, account: str | None) -
         change |= dict.fromkeys(REGIONS, region)
     change |= {"AWS_CREDENTIAL_EXPIRATION": expires, "AWS_ACCOUNT_ID": account}
     return change
+
+
+def endpoint(
+    url: Secret, region: str | None, *, token: Secret | None = None, token_file: str | None = None
+) -> Change:
+    """What a program needs to ask an endpoint of its own for credentials, and no credential.
+
+    :param token: for SDKs that know no file of it; else `token_file` is where it stands.
+    """
+    change: dict[str, str | None] = dict.fromkeys((*CONFLICTING, *KEYS))
+    change["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = url.reveal()
+    change["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = token.reveal() if token else None
+    change["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = token_file
+    if region:
+        change |= dict.fromkeys(REGIONS, region)
+    return change
+
+
+def past_proxies(environ: Mapping[str, str], host: str) -> Change:
+    """What keeps clients that heed proxy variables (botocore and Go do not, for loopback) from sending a token for
+    `host` to a proxy. Nothing where no proxy is named."""
+    if not any(environ.get(name) for name in _PROXIES):
+        return {}
+    # Clients read one of the two and not the other.
+    both = {name: environ.get(name) or environ.get(other, "") for name, other in (_NO_PROXY, _NO_PROXY[::-1])}
+    return {
+        name: hosts if host in hosts.split(",") else ",".join(part for part in (hosts, host) if part)
+        for name, hosts in both.items()
+    }
 
 
 def applied(change: Change, environ: Mapping[str, str]) -> dict[str, str]:

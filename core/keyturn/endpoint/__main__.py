@@ -1,0 +1,19 @@
+"""`python -m keyturn.endpoint`: started by `keyturn exec --endpoint`, see :mod:`keyturn.endpoint.start`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from keyturn.endpoint.process import be_the_endpoint
+
+
+def open_hand(environ: Mapping[str, str], profile: str, first: str) -> Callable[[], str]:
+    """What gets credentials of `profile` from the keeper of `environ`."""
+    from keyturn.endpoint.handing import Handing
+    from keyturn.keeper import Keeper
+
+    return Handing(Keeper.from_environ(environ), profile, first).hand
+
+
+if __name__ == "__main__":
+    be_the_endpoint(open_hand)

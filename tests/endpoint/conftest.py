@@ -1,0 +1,27 @@
+"""A person whose programs have endpoints, in a sandbox of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.endpoint.program import Program, started
+from tests.whole.conftest import person as newly_founded
+from tests.whole.person import Person
+
+__all__ = ["newly_founded"]
+
+
+@pytest.fixture(scope="module")
+def person(newly_founded: Person) -> Person:
+    """Somebody whose `ci` profiles are managed."""
+    newly_founded.does("adopt", "ci-deploy", "--yes")
+    return newly_founded
+
+
+@pytest.fixture
+def program(person: Person) -> Iterator[Program]:
+    """One that runs by `exec ci-release --endpoint`."""
+    with started(person) as running:
+        yield running
