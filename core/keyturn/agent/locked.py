@@ -1,6 +1,8 @@
 """Whether the vault is locked, without an agent, by the bytes of files alone: what a client that signs again and again must
 not pay a quarter of a second for each time."""
 
+# ruff: noqa: PTH113, PTH120, PTH208 - importing pathlib costs more than all of this
+
 from __future__ import annotations
 
 import os
@@ -31,15 +33,15 @@ def is_locked(environ: Mapping[str, str], profile: str) -> bool:
     definitions = _read(f"{config}/profiles.toml")
     if not profile or not _NAMES.issuperset(profile) or label is None or definitions is None:
         return False
-    has_asker = any(
-        b"credential_source" in (_read(path) or b"")
-        for path in (
-            f"{config}/profiles.toml",
-            aws_file(environ, "AWS_CONFIG_FILE", "config"),
-            aws_file(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials"),
-        )
+    paths = (
+        f"{config}/profiles.toml",
+        aws_file(environ, "AWS_CONFIG_FILE", "config"),
+        aws_file(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials"),
     )
-    index = _read(f"{state_folder(environ)}/index.json")
+    has_asker = any(b"credential_source" in (_read(path) or b"").lower() for path in paths)
+    state = state_folder(environ)
+    index = _read(f"{state}/index.json")
+    shared = [os.path.dirname(os.path.realpath(path)) for path in paths[1:]]
     return (
         label.startswith(_LABEL[0])
         and _LABEL[1] in label
@@ -48,8 +50,21 @@ def is_locked(environ: Mapping[str, str], profile: str) -> bool:
         and not has_asker
         and index is not None
         and b'"delivered"' not in index
-        and all(os.path.isfile(f"{vault}/{name}") for name in ("keys.age", "identity.age"))  # noqa: PTH113  # as folders
+        and b"credentials-file" not in definitions
+        and not _has_leftovers(config, vault, data_folder(environ), state, f"{state}/history", *shared)
+        and all(os.path.isfile(f"{vault}/{name}") for name in ("keys.age", "identity.age"))
     )
+
+
+def _has_leftovers(*folders: str) -> bool:
+    """Whether there is what a process that was killed may have left, or one at work may need."""
+    for folder in folders:
+        try:
+            if any(name.endswith((".tmp", ".new")) for name in os.listdir(folder)):
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _read(path: str) -> bytes | None:
