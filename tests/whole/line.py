@@ -58,8 +58,12 @@ class Line:
 
     def ssh(self, command: str) -> str:
         """A shell line that runs `command` over the line, in a terminal."""
+        return f"{self.ssh_words()} '{command}'"
+
+    def ssh_words(self) -> str:
+        """The beginning of such a line."""
         options = " ".join(self.options())
-        return f"{needs('ssh')} -tt -q -F /dev/null {options} {getpass.getuser()}@127.0.0.1 '{command}'"
+        return f"{needs('ssh')} -tt -q -F /dev/null {options} {getpass.getuser()}@127.0.0.1"
 
     def options(self) -> list[str]:
         """What leads a client to this server."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import tempfile
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from tests.needs import needs
 from tests.whole.line import Line
-from tests.whole.person import BIN
+from tests.whole.person import BIN, PASSPHRASE, Person
 from tests.whole.terminal import Terminal
 from tests.whole.test_whole_app import found
 
@@ -73,6 +74,27 @@ def test_the_main_job_over_ssh_and_a_line_that_drops(line: Line, tmp_path: Path)
     finally:
         screen.end()
         own.rmdir()
+
+
+def test_the_agent_goes_on_when_the_line_that_started_it_drops(line: Line, newcomer: Person) -> None:
+    newcomer.makes_vault()
+    newcomer.does("adopt", "ci-deploy", "--yes")
+    newcomer.does("vault", "lock")
+    named = " ".join(f"{key}={shlex.quote(value)}" for key, value in newcomer.environ.items())
+    unlock = f"env -i {named} {BIN / 'keyturn'} vault unlock; echo unlocked; sleep 600"
+    screen = Terminal(f"kt-ssh-agent-{os.getpid()}", {"PATH": os.environ["PATH"], "HOME": "/"}, 80, 24)
+    try:
+        screen.start_line(f"{line.ssh_words()} {shlex.quote(unlock)}")
+        screen.shows("assphrase")
+        screen.type_unseen(PASSPHRASE)
+        screen.press("Enter")
+        screen.shows("unlocked")
+        os.kill(_client(line), signal.SIGKILL)
+        screen.shows("ended with")
+    finally:
+        screen.end()
+    assert "Running" in newcomer.does("agent", "status")
+    assert newcomer.aws_identity("ci-release").endswith("ci-release")
 
 
 def _client(line: Line) -> int:
