@@ -67,6 +67,10 @@ class MfaScreen(Dialog[Refreshed | Exception]):
         pairs = [("Device", self._need.serial or (profile.mfa_serial if profile else "") or "unknown")]
         pairs.append(("For", self._purpose(profile)))
         snapshot = self.desk.snapshot
+        same = [p for p in (snapshot.profiles if snapshot else ()) if p.mfa_serial == self._need.serial]
+        others = len([p for p in same if p.name != name])
+        if others:
+            pairs.append(("Also for", f"{others} other profile{'s' if others > 1 else ''} with this device"))
         if snapshot is not None and snapshot.sandbox:
             device = (self._need.serial or "").rpartition("/")[2] or "DEVICE"
             pairs.append(("Sandbox", f"{snapshot.sandbox}; python -m keyturn_sandbox totp {device}"))
