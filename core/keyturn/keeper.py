@@ -14,7 +14,7 @@ from typing import Any
 
 from keyturn import listing, reading, settings
 from keyturn.activity import Activity
-from keyturn.acts import adopting, calls, delivering, keeping, refreshing, setting, starting
+from keyturn.acts import adopting, calls, delivering, keeping, ready, refreshing, setting, starting
 from keyturn.acts.desk import Desk
 from keyturn.acts.renewing import Renewing
 from keyturn.agent import client, ending
@@ -352,7 +352,7 @@ class Keeper:
 
     def credential_process(self, name: str) -> str:
         """See :func:`keyturn.acts.refreshing.document`."""
-        return str(self._act("document", {"name": name}))
+        return ready.document(self.desk, name, lambda: str(self._act("document", {"name": name})))
 
     def hand(self, name: str, least: timedelta | None = None, mfa_code: str | None = None) -> str:
         """See :func:`keyturn.acts.handing.hand`."""
