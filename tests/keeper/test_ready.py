@@ -56,15 +56,13 @@ def outcome(keeper: Keeper, name: str) -> str:
         return f"{type(error).__name__}: {error.line()}"
 
 
-def test_asked_again_it_reads_nothing_again(agent: Keeper, readings: list[None]) -> None:
+def test_asked_again_it_reads_nothing_again_but_other_processes_do(
+    bench: Bench, agent: Keeper, readings: list[None]
+) -> None:
     first = agent.credential_process(ROLE)
     readings.clear()
     assert [agent.credential_process(ROLE) for _ in range(5)] == [first] * 5
     assert not readings
-
-
-def test_other_processes_keep_nothing(bench: Bench, agent: Keeper, readings: list[None]) -> None:
-    del agent
     for _ in range(2):
         bench.keeper.credential_process(ROLE)
         assert readings
@@ -166,8 +164,10 @@ def test_a_policy_file_counts_among_what_it_rests_on(bench: Bench, agent: Keeper
     assert outcome(agent, ROLE) != first[0]
 
 
-def test_without_the_identity_nothing_is_given(agent: Keeper) -> None:
-    agent.credential_process(ROLE)
+def test_what_is_kept_shows_no_secret_and_is_not_given_without_the_identity(agent: Keeper) -> None:
+    secret = json.loads(agent.credential_process(ROLE))["SecretAccessKey"]
+    assert agent.desk.ready[ROLE]
+    assert secret not in repr(agent.desk.ready)
     agent.desk.vault.forget()
     assert outcome(agent, ROLE).startswith("NeedsUnlock")
 
@@ -179,9 +179,3 @@ def test_that_a_profile_is_in_use_is_noted_all_the_same(bench: Bench, agent: Kee
     asked = agent.desk.known(ROLE).asked
     assert asked is not None
     assert agent.now() - asked <= timedelta(minutes=6)
-
-
-def test_what_is_kept_shows_no_secret(agent: Keeper) -> None:
-    secret = json.loads(agent.credential_process(ROLE))["SecretAccessKey"]
-    assert agent.desk.ready[ROLE]
-    assert secret not in repr(agent.desk.ready)
