@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from keyturn import reading, standing
+from keyturn.acts.desk import Desk
 from keyturn.clock import OFFSET_FILE
 from keyturn.errors import KeyturnError
 from keyturn.keeper import Keeper
@@ -27,6 +28,8 @@ POLICY = json.dumps(
 def agent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Keeper:
     """The keeper of an agent, to which any file counts as settled; two profiles have been asked for."""
     monkeypatch.setattr(standing, "SETTLED", timedelta(0))
+    # What is learned about keys is written by then, not in a thread of its own some time later.
+    monkeypatch.setattr(Desk, "later", staticmethod(lambda act, wait: act()))  # noqa: ARG005
     bench.adopt(USER)
     keeper = Keeper.from_environ(bench.sandbox.environ, use_agent=False, serves_others=True)
     keeper.unlock_here(recovery_key=bench.recovery_key)
