@@ -145,7 +145,7 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
     try:
         answer = ask(socket_path(environ), wire.document_request(words[0]), PATIENCE)
     except Silence:
-        return None
+        return _refused_at_once(environ)
     except TimeoutError as error:
         why = str(error) or f"it did not answer within {PATIENCE:g} s"
         _write(2, f"keyturn: the agent: {why}. {REVIVE}\n".encode())
@@ -157,6 +157,15 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
         _write(2, TTY_NOTE.encode())
     _write(1, document + b"\n")
     return 0
+
+
+def _refused_at_once(environ: Mapping[str, str]) -> int | None:
+    from keyturn.agent import refusal
+
+    if not refusal.is_locked(environ):
+        return None
+    _write(2, f"keyturn: {refusal.LINE}\n".encode())
+    return refusal.EXIT
 
 
 def _refused(answer: bytes) -> int | None:
