@@ -6,15 +6,15 @@ import contextlib
 import json
 import random
 import socket
+import subprocess
+import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 from keyturn.acts.calls import ACTS
-from keyturn.agent import client
 
 #: Values of every type, and such as break naive readers. None names a profile that is there.
 ODD: tuple[object, ...] = (
@@ -66,8 +66,8 @@ def _odd_act(random_: random.Random) -> bytes:
 
 def _odd_request(random_: random.Random) -> bytes:
     record = {"v": 1, "op": random_.choice(("status", "run", "credential-process"))}
-    for field in random_.sample(("v", "op", "act", "args", "profile", "more"), random_.randint(1, 4)):
-        record[field] = random_.choice(ODD)  # type: ignore[assignment]  # that is the point
+    for part in random_.sample(("v", "op", "act", "args", "profile", "more"), random_.randint(1, 4)):
+        record[part] = random_.choice(ODD)  # type: ignore[assignment]  # that is the point
     return json.dumps(record).encode() + b"\n"
 
 
@@ -165,30 +165,28 @@ def _speak_slowly(path: Path, over: threading.Event, _held: int) -> None:
                     break
 
 
-class GoodClient(threading.Thread):
-    """Asks for the document of a profile again and again, and notes how long each answer took."""
+@dataclass
+class GoodClient:
+    """What a client saw that asked for a document all the while, in a process of its own."""
 
-    def __init__(self, path: Path, profile: str) -> None:
-        super().__init__()
-        self.taken: list[float] = []
-        self.documents: set[str] = set()
-        self.failed: list[Exception] = []
-        self._path, self._profile = path, profile
-        self._over = threading.Event()
+    taken: list[float] = field(default_factory=list)
+    """Seconds, of each answer."""
+    documents: list[str] = field(default_factory=list)
+    """The different ones."""
+    failed: list[str] = field(default_factory=list)
 
-    def run(self) -> None:
-        while not self._over.wait(0.01):
-            begun = time.perf_counter()
-            try:
-                self.documents.add(client.document(self._path, self._profile))
-            except Exception as error:  # noqa: BLE001 - shown by the test
-                self.failed.append(error)
-            self.taken.append(time.perf_counter() - begun)
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
+@contextmanager
+def good_client(path: Path, profile: str) -> Iterator[GoodClient]:
+    """Asks for the document of `profile` again and again meanwhile; what it saw is known afterwards."""
+    seen = GoodClient()
+    words = [sys.executable, str(Path(__file__).with_name("good_client.py")), str(path), profile]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield seen
+        finally:
+            printed, _ = process.communicate()
+    for name, value in json.loads(printed).items():
+        setattr(seen, name, value)

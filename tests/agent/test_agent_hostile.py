@@ -12,7 +12,7 @@ import pytest
 from keyturn import errors
 from keyturn.agent import client
 from keyturn_sandbox import Sandbox
-from tests.agent.hostile import ODD, GoodClient, bad_company, requests, sent
+from tests.agent.hostile import ODD, bad_company, good_client, requests, sent
 from tests.agent.signings import ROLE, of_role
 from tests.whole.person import Person
 
@@ -75,7 +75,7 @@ def test_random_and_mutated_requests_beside_bad_company(
     before = outside(person)
     seen: dict[str, int] = {}
     total = 0
-    with bad_company(person.socket, 300), GoodClient(person.socket, ROLE) as good:
+    with bad_company(person.socket, 300), good_client(person.socket, ROLE) as good:
         for request in requests(random.Random(size)):  # noqa: S311 - the same each time
             if total >= size:
                 break

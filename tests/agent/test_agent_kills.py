@@ -80,16 +80,16 @@ class Killing:
 
     def amid_renewing(self, moment: float) -> None:
         self.person.sandbox.move_clock(45 * 60)
-        self.killed(self.pid(), 0.15 * moment, lambda: client.document(self.person.socket, ROLE))
+        self.killed(self.pid(), 0.8 * moment, lambda: client.document(self.person.socket, ROLE))
 
     def amid_delivering(self, moment: float) -> None:
         args = {"name": ROLE, "to": "credentials-file", "as": None}
-        self.killed(self.pid(), 0.15 * moment, lambda: client.run(self.person.socket, "deliver", args))
+        self.killed(self.pid(), 0.8 * moment, lambda: client.run(self.person.socket, "deliver", args))
 
     def amid_ending(self, moment: float) -> None:
         pid = self.pid()
         client.run(self.person.socket, "deliver", {"name": ROLE, "to": "credentials-file", "as": None})
-        self.killed(pid, 0.06 * moment, lambda: os.kill(pid, signal.SIGTERM))
+        self.killed(pid, 0.3 * moment, lambda: os.kill(pid, signal.SIGTERM))
 
     def amid_starting(self, moment: float) -> None:
         ending.lock(self.person.socket)
