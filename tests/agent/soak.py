@@ -86,10 +86,11 @@ class _Client:
         return "SessionToken" in json.loads(document)
 
 
-def soak(socket: Path, names: tuple[str, ...], requests: int, warm_up: int = 1000) -> Soaked:
-    """Asks the agent at `socket` so many times for sessions of `names`, after `warm_up` requests that do not count."""
+def soak(socket: Path, names: tuple[str, ...], requests: int) -> Soaked:
+    """Asks the agent at `socket` so many times for sessions of `names`, after a fifth as many requests, 1,000 at least,
+    that do not count: its threads come one by one, and each makes the allocator take more."""
     pid = int(client.call(socket, {"op": "status"})["pid"])
-    _together(socket, names, warm_up)
+    _together(socket, names, max(1000, requests // 5))
     open_before = _calm(pid, _AT_REST)
     before = resident(pid)
     clients = _together(socket, names, requests)
