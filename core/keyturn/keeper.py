@@ -13,7 +13,17 @@ from datetime import datetime, timedelta
 
 from keyturn import reading, settings
 from keyturn.activity import Activity
-from keyturn.acts import adopting, calls, delivering, forwarding, keeping, refreshing, setting, starting
+from keyturn.acts import (
+    adopting,
+    calls,
+    delivering,
+    forwarding,
+    keeping,
+    ready,
+    refreshing,
+    setting,
+    starting,
+)
 from keyturn.acts.desk import Desk
 from keyturn.acts.renewing import Renewing
 from keyturn.agent import client, ending
@@ -364,7 +374,9 @@ class Keeper:
     def credential_process(self, name: str) -> str:
         """See :func:`keyturn.acts.refreshing.document`."""
         found = self._errands.from_afar(name, None, also_native=True)
-        return found if found is not None else str(self._errands.act("document", {"name": name}))
+        if found is not None:
+            return found
+        return ready.document(self.desk, name, lambda: str(self._errands.act("document", {"name": name})))
 
     def hand(self, name: str, least: timedelta | None = None, mfa_code: str | None = None) -> str:
         """See :func:`keyturn.acts.handing.hand`."""

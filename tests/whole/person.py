@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keyturn.agent.socketpath import socket_path
 from keyturn_sandbox import Sandbox
 
 BIN = Path(sys.executable).parent
@@ -35,6 +36,11 @@ class Person:
     @property
     def credentials(self) -> Path:
         return self.sandbox.home / ".aws" / "credentials"
+
+    @property
+    def socket(self) -> Path:
+        """The agent's."""
+        return Path(socket_path(self.environ))
 
     def files(self) -> tuple[bytes | None, ...]:
         """Both shared files as they are."""

@@ -89,14 +89,14 @@ def perform(desk: Desk, act: str, args: Args) -> object:
             f"act {act}", "this keyturn knows none by that name", "Run: keyturn agent stop, then try again"
         )
     mine = files_of(desk)
-    if list(args.get("files", mine)) != mine:
+    if args.get("files", mine) != mine:
         raise KeyturnError(
             "the agent", f"it was started for the AWS files {mine[0]} and {mine[1]}",
             "Run: keyturn agent stop, then try again in this shell",
         )  # fmt: skip
     try:
         return do(desk, args)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, KeyturnError):
             raise
         raise UsageError(f"act {act}", f"its arguments are off ({type(error).__name__})") from None

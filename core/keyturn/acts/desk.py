@@ -19,6 +19,7 @@ from keyturn.model import Credentials, Failure, VaultState
 from keyturn.places import Places
 from keyturn.redaction import redacted
 from keyturn.secret import Secret
+from keyturn.standing import Kept
 from keyturn.vault.vault import Vault
 
 #: A source may be asked for this long by another process before the wait ends; Go kills a credential_process at 60 s.
@@ -54,6 +55,9 @@ class Desk:
     """This process is the agent: its environment is not that of whoever asks."""
     seen: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Sections of each shared file when this process last read it, so that the writer knows a truncated file."""
+
+    ready: dict[str, Kept] = field(default_factory=dict)
+    """Documents that this process made, by profile (:mod:`keyturn.acts.ready`)."""
 
     def read(self) -> reading.Reading:
         """Reads everything anew."""

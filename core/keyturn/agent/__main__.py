@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Mapping
 
@@ -14,13 +15,22 @@ def open_keeper(
     environ: Mapping[str, str], passphrase: Secret | None, recovery_key: Secret | None
 ) -> KeeperPort:
     """The keeper of `environ`, with the vault open in this process, and boto3 on its way into memory."""
-    from keyturn.aws.client import warm_up
     from keyturn.keeper import Keeper
 
     keeper = Keeper.from_environ(environ, use_agent=False, serves_others=True)
     keeper.unlock_here(passphrase=passphrase, recovery_key=recovery_key)
-    threading.Thread(target=warm_up, daemon=True).start()
+    threading.Thread(target=_warm_up, daemon=True).start()
     return keeper
+
+
+def _warm_up() -> None:
+    """Loads boto3. What it brings stays for the agent's life: counted among what may be garbage, it would let a tenth of
+    the agent's memory gather before Python looks for garbage among what has lived for a while."""
+    from keyturn.aws.client import warm_up
+
+    warm_up()
+    gc.collect()
+    gc.freeze()
 
 
 if __name__ == "__main__":

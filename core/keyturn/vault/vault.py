@@ -29,6 +29,8 @@ from keyturn.vault.mending import Restored
 from keyturn.vault.slots import KeyringPort
 
 LOCK_FILE = "lock"
+#: What is inside, and whether it opens, changes with one of these.
+RESTS_ON = (label.FILE, slotting.IDENTITY_FILE, generations.FILE, cache.FILE)
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -83,6 +85,11 @@ class Vault:
         if self._identity is not None:
             return VaultState.OPEN
         return VaultState.CLOSED if KEYRING in current.slots else VaultState.LOCKED
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process holds the identity, whatever its files are like."""
+        return self._identity is not None
 
     def check(self) -> None:
         """Says what is wrong with its files, as far as that shows without opening any.

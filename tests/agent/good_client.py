@@ -1,0 +1,34 @@
+"""A client in a process of its own that asks for a document again and again: `good_client.py SOCKET PROFILE`.
+
+Goes on until its standard input ends, then prints what it saw as JSON.
+"""
+# ruff: noqa: T201 - a program, and this is its answer
+
+from __future__ import annotations
+
+import json
+import select
+import sys
+import time
+from pathlib import Path
+
+from keyturn.agent import client
+
+
+def main(path: Path, profile: str) -> None:
+    taken: list[float] = []
+    documents: set[str] = set()
+    failed: list[str] = []
+    print("ready", flush=True)
+    while not select.select([sys.stdin], [], [], 0.01)[0]:
+        begun = time.perf_counter()
+        try:
+            documents.add(client.document(path, profile))
+        except Exception as error:  # noqa: BLE001 - shown by the test
+            failed.append(repr(error))
+        taken.append(time.perf_counter() - begun)
+    print(json.dumps({"taken": taken, "documents": sorted(documents), "failed": failed}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,68 @@
+"""boto3 and the AWS CLI whose botocore lives by the sandbox's clock. Signatures keep the machine's time.
+
+python shifted_client.py boto PROFILE     signs once for each line on standard input, and says by what
+python shifted_client.py cli WORDS...     the AWS CLI
+"""
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import sys
+import types
+from pathlib import Path
+
+from botocore import credentials
+
+OFFSET = Path(os.environ["KEYTURN_SANDBOX"]) / "clock-offset"
+
+
+def offset() -> dt.timedelta:
+    try:
+        return dt.timedelta(seconds=float(OFFSET.read_text()))
+    except (OSError, ValueError):
+        return dt.timedelta()
+
+
+class Moved(dt.datetime):
+    @classmethod
+    def now(cls, tz: dt.tzinfo | None = None) -> Moved:
+        found = dt.datetime.now(tz) + offset()
+        return cls.fromtimestamp(found.timestamp(), tz)
+
+
+def shift() -> None:
+    """Only what botocore holds expiries against; the rest of the process keeps the machine's time."""
+    moved = types.ModuleType("datetime")
+    moved.__dict__.update(vars(dt), datetime=Moved)
+    vars(credentials)["datetime"] = moved
+
+
+def sign(profile: str) -> None:
+    import boto3
+
+    session = boto3.Session(profile_name=profile)
+    client = session.client("sts")
+    for _ in sys.stdin:
+        client.get_caller_identity()
+        held = session.get_credentials()
+        assert isinstance(held, credentials.RefreshableCredentials)
+        left = vars(held)["_expiry_time"] - Moved.now(dt.UTC)
+        print(json.dumps({"left": left.total_seconds()}), flush=True)
+
+
+def main(words: list[str]) -> int:
+    shift()
+    if words[0] == "boto":
+        sign(words[1])
+        return 0
+    from awscli.clidriver import main as aws
+
+    sys.argv = ["aws", *words[1:]]
+    return int(aws())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
