@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,8 +10,10 @@ from keyturn.acts import calls, keeping
 from keyturn.acts.desk import Desk
 from keyturn.agent import client
 from keyturn.agent.protocol import Agent
+from keyturn.delivery.credential_process import is_ours
 from keyturn.errors import AgentHangs, AgentUnavailable, NotFound
 from keyturn.model import VaultState
+from keyturn.reading import Reading
 
 #: An agent that is there answers in a fraction of a millisecond.
 STATUS_SECONDS = 0.5
@@ -86,7 +87,7 @@ class Errands:
         :raises NotFound: or another error of the far machine, where nothing here knows the profile.
         """
         socket = self._desk.places.forwarded
-        if not self._use_agent or not os.path.lexists(socket):
+        if not self._use_agent or not client.is_carried(str(socket)):
             return None
         found = self._desk.read()
         if name in found.definitions or found.unreadable is not None:
@@ -94,6 +95,12 @@ class Errands:
         try:
             return client.forwarded(socket, name, least_seconds)
         except (NotFound, AgentUnavailable):
-            if name in found.natives and not also_native:
+            if name in found.natives and not also_native and not _asks_keyturn(found, name):
                 return None
             raise
+
+
+def _asks_keyturn(found: Reading, name: str) -> bool:
+    """Whether a native profile's own line asks keyturn, so that nothing else could give its credentials."""
+    line = found.settings(name).get("credential_process")
+    return isinstance(line, str) and is_ours(line, name)

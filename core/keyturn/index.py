@@ -50,13 +50,32 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceSession:
+    """A session of a user that a code was given for, as it lies in the vault's cache."""
+
+    session: str
+    """Its key id."""
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceKnown:
+    """What is known of one MFA device."""
+
+    held: dict[str, DeviceSession] = field(default_factory=dict)
+    """By the id of the long-term key whose user the device vouches for. What is not named here counts no more."""
+    stops: int = 0
+    """How often a person ended what its codes were good for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Index:
     """The whole index: profiles by name, keys by the vault entry's name."""
 
     profiles: dict[str, Known] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
-    devices: dict[str, datetime] = field(default_factory=dict)
-    """Until when the last code of an MFA device is good for further sessions, by its serial; aware UTC."""
+    devices: dict[str, DeviceKnown] = field(default_factory=dict)
+    """MFA devices by their serial."""
     vault_generation: int = 0
     vault_recipient: str = ""
     """What the vault seals to, as seen when it was last open; empty before."""
@@ -114,7 +133,7 @@ def _decode(content: bytes | None) -> Index | None:
         return Index(
             profiles={name: _known(entry) for name, entry in table["profiles"].items()},
             keys={name: _key(entry) for name, entry in table["keys"].items()},
-            devices=_devices(table.get("devices", {})),
+            devices={serial: _device(entry) for serial, entry in table.get("devices", {}).items()},
             vault_generation=int(table.get("vault_generation", 0)),
             vault_recipient=str(table.get("vault_recipient", "")),
             recovery_key_seen=bool(table.get("recovery_key_seen", False)),
@@ -150,14 +169,22 @@ def _encode(index: Index) -> bytes:
         "recovery_key_seen": index.recovery_key_seen,
         "profiles": {name: _known_table(known) for name, known in sorted(index.profiles.items())},
         "keys": {name: _key_table(key) for name, key in sorted(index.keys.items())},
-        "devices": {serial: iso(until) for serial, until in sorted(index.devices.items())},
+        "devices": {serial: _device_table(one) for serial, one in sorted(index.devices.items())},
     }
     return (json.dumps(table, indent=1, ensure_ascii=True) + "\n").encode("ascii")
 
 
-def _devices(table: dict[str, Any]) -> dict[str, datetime]:
-    found = {_text(serial): from_iso(until) for serial, until in table.items()}
-    return {serial: until for serial, until in found.items() if until is not None}
+def _device_table(one: DeviceKnown) -> dict[str, Any]:
+    held = {
+        key: {"session": each.session, "until": iso(each.until)} for key, each in sorted(one.held.items())
+    }
+    return {"held": held, "stops": one.stops}
+
+
+def _device(entry: dict[str, Any]) -> DeviceKnown:
+    ends = {key: (_text(each["session"]), from_iso(each["until"])) for key, each in entry["held"].items()}
+    held = {key: DeviceSession(session, until) for key, (session, until) in ends.items() if until is not None}
+    return DeviceKnown(held, _number_or_none(entry["stops"]) or 0)
 
 
 def _known_table(known: Known) -> dict[str, Any]:

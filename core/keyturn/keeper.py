@@ -7,7 +7,7 @@ the agent where one answers, else here.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -276,9 +276,9 @@ class Keeper:
         """See :func:`keyturn.acts.delivering.withdraw_all`."""
         return delivering.withdraw_all(self.desk)
 
-    def renew_due(self) -> tuple[str, ...]:
+    def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
         """See :meth:`keyturn.acts.renewing.Renewing.renew_due`."""
-        return self._renewing.renew_due()
+        return self._renewing.renew_due(may_go_on)
 
     # -- acts -----------------------------------------------------------------------------------------------------
 

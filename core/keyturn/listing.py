@@ -9,7 +9,7 @@ from typing import Any
 
 from keyturn.definitions import Definition, Definitions
 from keyturn.delivery.credential_process import is_ours
-from keyturn.index import Delivered, Index, Known
+from keyturn.index import Delivered, DeviceKnown, Index, Known
 from keyturn.keyid import account_of
 from keyturn.model import (
     DEFAULT_ROTATION_DAYS,
@@ -21,7 +21,7 @@ from keyturn.model import (
     rotation_of,
     state_of,
 )
-from keyturn.sessions.durations import CHAINED_LONGEST, DEVICE_LEAST_LEFT, ROLE_DEFAULT
+from keyturn.sessions.durations import CHAINED_LONGEST, DEVICE_LEAST_LEFT
 from keyturn.text import iso
 
 #: Settings of every profile by name, as botocore merges both files.
@@ -44,11 +44,10 @@ class View:
     code_command: Callable[[str, str], Collection[str]] = lambda profile, serial: ()  # noqa: ARG005  # none, by default
     """The program that shows the codes of an MFA device for a profile; empty where a person must type them."""
 
-    def has_code(self, profile: str, serial: str) -> bool:
-        """Whether no person is needed for a device: a program shows its codes, or its last one still serves."""
-        until = self.index.devices.get(serial)
-        serves = until is not None and until - self.now > DEVICE_LEAST_LEFT
-        return serves or bool(self.code_command(profile, serial))
+    def served_until(self, serial: str, key_id: str | None) -> datetime | None:
+        """Until when the last code of a device serves for the user of a key; None where it does not any more."""
+        held = self.index.devices.get(serial, DeviceKnown()).held.get(key_id or "")
+        return held.until if held is not None and held.until - self.now > DEVICE_LEAST_LEFT else None
 
 
 def rows(view: View) -> tuple[Profile, ...]:
@@ -66,7 +65,16 @@ def _native(row: Profile, view: View) -> Profile:
     session = known.session if known.session is not None else row.session
     rotation = rotation_of(row.key, DEFAULT_ROTATION_DAYS, view.now)
     serials = {name: view.settings.get(name, {}).get("mfa_serial") for name in (row.name, *row.chain)}
-    typed = [name for name, serial in serials.items() if serial and not view.has_code(name, str(serial))]
+    typed = [
+        name
+        for name, serial in serials.items()
+        if serial
+        and not view.code_command(name, str(serial))
+        and view.served_until(
+            str(serial), _key_id(_text(view.settings.get(name, {}), "source_profile"), view)
+        )
+        is None
+    ]
     return replace(
         row,
         session=session,
@@ -124,13 +132,32 @@ def _needs_code(one: Definition, chain: tuple[str, ...], view: View) -> bool:
 
 
 def _has_code(hop: Definition, serial: str, view: View) -> bool:
+    """Whether no person is needed for a device: a program shows its codes, or its last one still serves."""
+    if view.code_command(hop.name, serial):
+        return True
+    until = view.served_until(serial, _key_id(hop.name if hop.key else hop.source_profile, view))
     if hop.kind is Kind.ROLE:
         # A longer life than AWS allows for a role that is assumed from a session takes a code of its own.
-        alone = (hop.duration_seconds or ROLE_DEFAULT) > CHAINED_LONGEST
-    else:
-        session, until = view.index.of(hop.name).session, view.index.devices.get(serial)
-        alone = session is not None and (until is None or session.expires is None or until <= session.expires)
-    return bool(view.code_command(hop.name, serial)) if alone else view.has_code(hop.name, serial)
+        known = view.index.of(hop.name)
+        return until is not None and (known.accepted_seconds or hop.duration_seconds or 0) <= CHAINED_LONGEST
+    session = view.index.of(hop.name).session
+    return until is not None and (
+        session is None or (session.expires is not None and until > session.expires)
+    )
+
+
+def _key_id(source: str | None, view: View) -> str | None:
+    """The id of the long-term key that a profile holds."""
+    definition, native = view.definitions.get(source or ""), view.natives.get(source or "")
+    if definition is not None:
+        key = view.index.keys.get(definition.key) if definition.key else None
+        return key.key_id if key else None
+    return native.key.key_id if native is not None and native.key is not None else None
+
+
+def _text(settings: Mapping[str, object], name: str) -> str | None:
+    value = settings.get(name)
+    return value if isinstance(value, str) else None
 
 
 def source_of(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Protocol, Self
 
 from keyturn.clock import system_clock
 from keyturn.secret import Secret
@@ -14,6 +14,15 @@ from keyturn.secret import Secret
 #: A file system may note the time of a change in steps, of two seconds at most (FAT). A file that changed less long ago
 #: may change once more without a trace, so nothing rests on it yet.
 SETTLED = timedelta(seconds=2)
+
+
+class Standing(Protocol):
+    """What something was made from."""
+
+    def stands(self) -> bool:
+        """Whether all of it is as it was."""
+        ...
+
 
 _Status = tuple[int, ...] | None
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PR_SET_DUMPABLE = 4
+_PR_GET_CHILD_SUBREAPER = 37
 #: What dlopen calls the program itself; the stubs know only paths.
 _OURSELVES: Any = None
 
@@ -25,6 +26,18 @@ def close_memory() -> bool:
         return _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) == 0
     except (OSError, AttributeError, ImportError):
         return False
+
+
+def is_subreaper() -> bool:
+    """Whether orphans below this process become its children (prctl(2), PR_GET_CHILD_SUBREAPER)."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    found = ctypes.c_int(0)
+    return ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(found), 0, 0, 0) == 0 and bool(
+        found.value
+    )
 
 
 def _prctl(*words: int) -> int:

@@ -20,6 +20,9 @@ from keyturn.agent.server import AgentServer, Limits
 from keyturn.errors import NeedsMfa, NotFound
 from tests.agent.starter import Starter
 
+TEMPORARY = json.dumps(
+    {"Version": 1, "AccessKeyId": "ASIAX", "SecretAccessKey": "s", "SessionToken": "t", "Expiration": "2099-01-01T00:00:00Z"}
+)  # fmt: skip
 DOCUMENT = json.dumps({"Version": 1, "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "cañary/+="})
 
 
@@ -34,6 +37,7 @@ class FakeKeeper:
     gate: threading.Event = field(default_factory=threading.Event)
     waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     tended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    far_answer: str = TEMPORARY
     slow: threading.Event | None = None
     """What forwarded requests wait for."""
     renewed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -41,7 +45,7 @@ class FakeKeeper:
     def withdraw_delivered(self) -> object:
         return ()
 
-    def renew_due(self) -> object:
+    def renew_due(self, may_go_on: object) -> object:  # noqa: ARG002  # a part of the port
         self.renewed.release()
         return ()
 
@@ -50,7 +54,8 @@ class FakeKeeper:
         if self.slow is not None:
             self.waiting.release()
             self.slow.wait(30)
-        return self.credential_process(name)
+        self.credential_process(name)
+        return self.far_answer
 
     def withdraw_expired(self) -> object:
         self.tended.release()

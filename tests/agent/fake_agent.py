@@ -23,7 +23,7 @@ class Keeper:
     def withdraw_delivered(self) -> object:
         return ()
 
-    def renew_due(self) -> object:
+    def renew_due(self, may_go_on: object) -> object:  # noqa: ARG002  # a part of the port
         return ()
 
     def forwarded(self, name: str, least_seconds: int | None) -> str:

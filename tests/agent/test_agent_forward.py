@@ -15,10 +15,10 @@ import pytest
 
 from keyturn import __version__
 from keyturn.agent import client, wire
-from keyturn.agent.client import Silence
+from keyturn.agent.client import Hung, Silence
 from keyturn.agent.server import Limits
-from keyturn.errors import AgentUnavailable, NotFound, UsageError
-from tests.agent.conftest import DOCUMENT
+from keyturn.errors import AgentUnavailable, NeedsPerson, NotFound, UsageError
+from tests.agent.conftest import DOCUMENT, TEMPORARY
 
 if TYPE_CHECKING:
     from tests.agent.conftest import Agent, Serve
@@ -38,8 +38,8 @@ def asked(path: Path, line: bytes) -> dict[str, object]:
 
 def test_a_document_is_asked_for_as_at_home(serve: Serve) -> None:
     agent = serve()
-    assert client.forwarded(agent.far, "prod", None) == DOCUMENT
-    assert client.forwarded(agent.far, "prod", 1800) == DOCUMENT
+    assert client.forwarded(agent.far, "prod", None) == TEMPORARY
+    assert client.forwarded(agent.far, "prod", 1800) == TEMPORARY
     assert agent.keeper.asked == [
         ("forwarded", {"name": "prod", "least": None}),
         ("forwarded", {"name": "prod", "least": 1800}),
@@ -92,7 +92,7 @@ def test_what_a_killed_agent_left_gives_way(serve: Serve, folder: Path) -> None:
     (folder / "run").mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(folder / "run" / "forward.sock"))
-    assert client.forwarded(serve().far, "prod", None) == DOCUMENT
+    assert client.forwarded(serve().far, "prod", None) == TEMPORARY
 
 
 def test_the_far_end_keeps_nobody_at_home_waiting(serve: Serve) -> None:
@@ -138,7 +138,7 @@ def test_only_a_folder_in_which_nobody_else_can_put_a_socket_is_believed(
     os.link(agent.far, far)
     shared.chmod(mode)
     if works:
-        assert client.forwarded(far, "prod", None) == DOCUMENT
+        assert client.forwarded(far, "prod", None) == TEMPORARY
         far.chmod(0o660)
     with pytest.raises(AgentUnavailable):
         client.forwarded(far, "prod", None)
@@ -165,3 +165,62 @@ def test_a_stale_one_goes_once_it_is_certain(folder: Path, monkeypatch: pytest.M
 def test_a_request_at_home_takes_no_length_from_a_stranger(serve: Serve) -> None:
     with pytest.raises(UsageError):
         client.call(serve().path, {"op": "credential-process", "profile": "prod", "least": []})
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "{}",
+        '{"Version":1}',
+        '{"Version":1,"AccessKeyId":"AKIAX","SecretAccessKey":"s","Expiration":"2099-01-01T00:00:00Z"}',
+        '{"Version":1,"AccessKeyId":"A","SecretAccessKey":"s","SessionToken":"t","Expiration":"2001-01-01T00:00:00Z"}',
+        '{"Version":1,"AccessKeyId":"A","SecretAccessKey":"s","SessionToken":"t","Expiration":"soon"}',
+        '{"Version":1,"AccessKeyId":"A","SecretAccessKey":"s","SessionToken":"t"}',
+    ],
+)
+def test_what_the_near_end_says_is_believed_only_if_it_is_valid_credentials(serve: Serve, lie: str) -> None:
+    agent = serve()
+    agent.keeper.far_answer = lie
+    with pytest.raises(AgentUnavailable, match="no credentials that are valid now"):
+        client.forwarded(agent.far, "prod", None)
+
+
+def test_nobody_at_the_far_end_is_asked_whatever_the_near_end_says(serve: Serve) -> None:
+    with pytest.raises(NeedsPerson) as caught:
+        client.forwarded(serve().far, "mfa", None)
+    assert type(caught.value) is NeedsPerson
+
+
+def test_a_stopped_agent_does_not_keep_the_far_end_for_longer_than_the_near_one(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = serve()
+    monkeypatch.setattr(client, "HEARTBEAT", 0.2)
+    hanging = agent.path.with_name("hanging.sock")
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(hanging))
+        hanging.chmod(0o600)
+        silent.listen(8)
+        began = time.monotonic()
+        with pytest.raises(AgentUnavailable, match="does not answer any more"):
+            client.forwarded(hanging, "prod", None)
+        assert time.monotonic() - began < 10
+
+
+def test_where_no_more_connections_are_taken_nobody_is_told_that_all_is_locked(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "HEARTBEAT", 0.2)
+    full = serve().path.with_name("full.sock")
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(full))
+        full.chmod(0o600)
+        silent.listen(0)
+        held = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+        for one in held:
+            one.setblocking(False)
+            one.connect_ex(str(full))
+        with pytest.raises(Hung):
+            client.connected(str(full), 5)
+        for one in held:
+            one.close()

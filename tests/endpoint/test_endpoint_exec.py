@@ -31,7 +31,7 @@ def run(
 
 
 def run_folder(person: Person) -> Path:
-    return Path(person.environ["KEYTURN_HOME"]) / "run"
+    return Path(person.environ["KEYTURN_HOME"]) / "state" / "run"
 
 
 @pytest.mark.parametrize("options", [(), ("--token-env",)])

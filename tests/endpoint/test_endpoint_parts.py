@@ -27,6 +27,7 @@ from keyturn.endpoint.token_file import TokenFile
 from keyturn.errors import KeyturnError, UnsafeFile
 from keyturn.model import Credentials
 from keyturn.secret import Secret
+from keyturn.standing import Standing
 from tests.endpoint.program import heard, left_in
 from tests.keeper.conftest import Bench, bench
 
@@ -39,6 +40,16 @@ def document(end: datetime = NOW + timedelta(hours=1)) -> str:
     return credential_process.document(Credentials("ASIAX", Secret("s"), Secret("t"), end), None)
 
 
+class Solid:
+    """Stands until it is told not to."""
+
+    def __init__(self) -> None:
+        self.is_whole = True
+
+    def stands(self) -> bool:
+        return self.is_whole
+
+
 @contextmanager
 def serving(
     hand: Callable[[], str],
@@ -48,12 +59,13 @@ def serving(
     clock: Callable[[], datetime] = lambda: NOW,
     report: Callable[[BaseException], None] = lambda _error: None,
     first: str | None = None,
+    ground: Callable[[], Standing] = Solid,
 ) -> Iterator[tuple[int, bytes]]:
     """A server in this process: its port, and the right request."""
     listener = listening()
     door = Door(listener.getsockname()[1], Secret("/p"), Secret("t0ken"))
     server = EndpointServer(
-        listener, door, "ci", hand, is_ours=lambda _sock: lets_in, clock=clock, first=first or document(), limits=limits, report=report
+        listener, door, "ci", hand, is_ours=lambda _sock: lets_in, clock=clock, ground=ground, first=first or document(), limits=limits, report=report
     )  # fmt: skip
     thread = threading.Thread(target=server.serve)
     thread.start()
@@ -258,7 +270,7 @@ def test_what_a_killed_one_left_goes_with_the_next_and_what_is_in_use_stays(envi
 
 
 def test_a_folder_that_others_can_enter_is_refused(environ: dict[str, str]) -> None:
-    folder = Path(environ["KEYTURN_HOME"]) / "run"
+    folder = Path(environ["KEYTURN_HOME"]) / "state" / "run"
     folder.mkdir(parents=True)
     folder.chmod(0o755)
     with pytest.raises(UnsafeFile, match="start of the endpoint: others can enter"):
@@ -329,6 +341,7 @@ def test_of_whoever_asks_a_session_is_kept_while_it_is_fresh(bench: Bench) -> No
 
         now = staticmethod(bench.keeper.now)
         snapshot = staticmethod(bench.keeper.snapshot)
+        places, desk = bench.keeper.places, bench.keeper.desk
 
         def rests_on_asker(self, _name: str) -> bool:
             return True
@@ -339,7 +352,7 @@ def test_of_whoever_asks_a_session_is_kept_while_it_is_fresh(bench: Bench) -> No
             return handed[-1]
 
     first = Asker().hand("ci-release")
-    handing = Handing(Asker(), "ci-release", first)  # type: ignore[arg-type]  # the four members that it uses
+    handing = Handing(Asker(), "ci-release", first)  # type: ignore[arg-type]  # the members that it uses
     assert {handing.hand() for _ in range(3)} == {first}
     assert len(handed) == 1
     bench.sandbox.move_clock(45 * 60)
@@ -367,3 +380,27 @@ def test_of_whoever_asks_a_session_is_kept_while_it_is_fresh(bench: Bench) -> No
 )
 def test_no_proxy_is_asked_for_this_machine(before: dict[str, str], after: dict[str, str]) -> None:
     assert environment.past_proxies(before, endpoint.HOST) == after
+
+
+def test_the_last_session_is_given_to_nobody_once_something_has_changed() -> None:
+    ground, go = Solid(), threading.Event()
+    hands = iter([document(), ""])
+
+    def slow() -> str:
+        text = next(hands)
+        if not text:
+            go.wait(20)
+            raise KeyturnError("session", "it was stopped")
+        return text
+
+    with serving(slow, Limits(waiting=0.1), ground=lambda: ground) as (port, right):
+        assert b" 200 " in says(port, right)
+        ground.is_whole = False
+        answers: list[bytes] = []
+        asking = threading.Thread(target=lambda: answers.append(says(port, right)))
+        asking.start()
+        asking.join(0.5)
+        assert answers == [], "it waits for what is true now"
+        go.set()
+        asking.join(10)
+        assert b" 503 " in answers[0]

@@ -10,7 +10,7 @@ import pytest
 from keyturn.agent import sshconfig
 from keyturn.errors import KeyturnError, NeedsPerson, NotFound, Protected, UsageError
 from tests.keeper.conftest import Bench, bench
-from tests.roles.test_roles_mfa_command import choose
+from tests.roles.test_roles_mfa_command import choose, sandbox_command
 from tests.roles.test_roles_sources import set_up
 
 __all__ = ["bench"]
@@ -74,11 +74,11 @@ def test_nothing_while_the_preferences_cannot_be_believed(near: Bench) -> None:
     named(near, "ci-release")
     file = near.keeper.places.config_file
     file.chmod(0o666)
-    with pytest.raises(Protected, match="others may write to it"):
+    with pytest.raises(Protected, match=r"config\.toml of the machine that forwards cannot be used"):
         near.keeper.forwarded("ci-release")
     file.chmod(0o600)
     file.write_text("forward = 'ci-release'\n")
-    with pytest.raises(Protected, match="forward is no list of profiles"):
+    with pytest.raises(Protected, match=r"config\.toml of the machine that forwards cannot be used"):
         near.keeper.forwarded("ci-release")
 
 
@@ -112,3 +112,28 @@ def test_a_profiles_name_cannot_write_a_line_of_its_own() -> None:
         "Host host",
         '    RemoteForward "/far" "/near"',
     ]
+
+
+def test_the_far_end_runs_no_program_and_uses_up_no_code(near: Bench) -> None:
+    command = sandbox_command(near.sandbox.folder)
+    choose(near.keeper.places.config_dir, f'forward = ["prod-admin", "acme-alice"]\n{command}')
+    for name in ("prod-admin", "acme-alice"):
+        with pytest.raises(NeedsPerson):
+            near.keeper.forwarded(name)
+    assert near.calls("AssumeRole") + near.calls("GetSessionToken") == 0
+    assert json.loads(near.keeper.credential_process("prod-admin"))["SessionToken"]
+
+
+def test_the_far_end_cannot_have_aws_asked_again_and_again(near: Bench) -> None:
+    named(near, "ci-release")
+    near.keeper.forwarded("ci-release")
+    calls = near.calls("AssumeRole")
+    for least in (129_600, 3600):
+        for _ in range(3):
+            with pytest.raises(UsageError):
+                near.keeper.forwarded("ci-release", least)
+    assert near.calls("AssumeRole") == calls
+    near.sandbox.move_clock(15 * 60)
+    for _ in range(5):
+        near.keeper.forwarded("ci-release", 3000)
+    assert near.calls("AssumeRole") == calls + 1

@@ -80,8 +80,8 @@ def test_powershell_ends_the_value_where_we_do(value: str) -> None:
     except UsageError:
         return
     assert line.startswith("$Env:X = '")
-    assert line.endswith("'\n")
-    inside = line[len("$Env:X = '") : -2]
+    assert line.endswith("';\n")
+    inside = line[len("$Env:X = '") : -3]
     for quote in "'\u2018\u2019\u201a\u201b":
         assert quote not in inside.replace(quote * 2, "")
         inside = inside.replace(quote * 2, quote)

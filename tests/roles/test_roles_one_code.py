@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
-from keyturn.errors import AwsRefused, NeedsMfa, WrongMfaCode
+from keyturn.errors import AwsRefused, FileChanged, NeedsMfa, WrongMfaCode
 from keyturn.keeper import Keeper
 from keyturn.model import Profile
 from tests.keeper.conftest import Bench
@@ -122,6 +123,9 @@ def test_a_role_that_nobody_may_assume_says_so_after_a_code(alice: Bench) -> Non
     role = alice.sandbox.state.role(f"arn:aws:iam::{DEV}:role/Billing")
     assert role is not None
     role.trust = (trust,)
+    with pytest.raises(AwsRefused, match=r"AccessDenied|not authorized"):
+        alice.keeper.refresh("billing")
+    alice.sandbox.move_clock(20 * 60)
     with pytest.raises(NeedsMfa):
         alice.keeper.refresh("billing")
     with pytest.raises(AwsRefused, match=r"AccessDenied|not authorized"):
@@ -165,10 +169,11 @@ def test_a_person_ends_it_with_the_session(alice: Bench, *, is_open: bool) -> No
 
 def test_it_goes_with_the_key(alice: Bench) -> None:
     alice.keeper.refresh("ops", code(alice))
-    vault = alice.keeper.desk.vault
-    assert any(name.startswith("\0") for name in vault.session_names())
     alice.release("acme-alice", "prod-admin", *ROLES)
-    assert not any(name.startswith("\0") for name in vault.session_names())
+    alice.adopt("acme-alice", "prod-admin", *ROLES)
+    assert row(alice.keeper, "ops").needs_person
+    with pytest.raises(NeedsMfa):
+        alice.keeper.refresh("ops")
 
 
 def test_the_agent_renews_by_it_and_stops_where_it_ends(alice: Bench) -> None:
@@ -234,3 +239,60 @@ def test_a_wrong_code_is_said_to_be_one_and_changes_nothing(alice: Bench) -> Non
         alice.keeper.refresh("ops", "000000")
     alice.keeper.refresh("ops", code(alice))
     alice.keeper.refresh("billing")
+
+
+def test_a_stop_while_the_code_is_on_its_way_ends_what_it_brings(alice: Bench) -> None:
+    given = code(alice)
+    alice.sandbox.faults.slow("GetSessionToken", 1.5)
+    with ThreadPoolExecutor(1) as pool:
+        refreshing = pool.submit(alice.keeper.refresh, "ops", given)
+        while not alice.calls("GetSessionToken"):
+            time.sleep(0.01)
+        alice.another().stop("ops")
+        with pytest.raises(FileChanged):
+            refreshing.result()
+    for name in ("ops", "billing"):
+        with pytest.raises(NeedsMfa):
+            alice.keeper.refresh(name)
+
+
+@pytest.mark.parametrize("after", ["clock", "index", "release", "setting"])
+def test_a_stop_holds_whatever_happens_before_the_vault_is_open_again(alice: Bench, after: str) -> None:
+    keeper = alice.keeper
+    keeper.refresh("ops", code(alice))
+    keeper.lock()
+    if after == "clock":
+        alice.sandbox.move_clock(-120)
+    keeper.stop("ops")
+    if after == "index":
+        keeper.places.index_file.unlink()
+    if after == "setting":
+        keeper.set("ops", {"mfa_serial": ""})
+    keeper.unlock_here(recovery_key=alice.recovery_key)
+    if after == "release":
+        alice.release("ops")
+    with pytest.raises(NeedsMfa):
+        keeper.refresh("billing")
+
+
+def test_another_setting_of_one_role_costs_the_others_no_code(alice: Bench) -> None:
+    alice.keeper.refresh("ops", code(alice))
+    alice.keeper.set("ops", {"role_session_name": "other"})
+    alice.keeper.refresh("ops")
+    alice.keeper.refresh("billing")
+
+
+def test_a_shorter_one_does_not_take_the_place_of_a_longer(alice: Bench) -> None:
+    keeper = alice.keeper
+    keeper.refresh("ops", code(alice))
+    keeper.set("acme-alice", {"duration_seconds": "15m"})
+    keeper.refresh("acme-alice", code(alice))
+    alice.sandbox.move_clock(HOUR)
+    keeper.refresh("ops")
+
+
+def test_a_session_that_aws_takes_for_ended_is_a_question_again(alice: Bench) -> None:
+    alice.keeper.refresh("ops", code(alice))
+    alice.sandbox.faults.refuse("AssumeRole", "ExpiredToken", status=403)
+    with pytest.raises(NeedsMfa):
+        alice.keeper.refresh("billing")

@@ -82,7 +82,9 @@ def _run(words: list[str]) -> int:
     options = _app_options(words)
     if options is None:
         from keyturn import cli
+        from keyturn_tui import give_back_environment
 
+        give_back_environment()
         return cli.main(words) or 0
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         from keyturn.errors import UsageError

@@ -1,20 +1,19 @@
 """The MFA sessions of users: one code of a device, and for hours no role behind the same user asks for another.
 
-They lie in the vault's cache beside the sessions of profiles, under names that no profile can have. The index says until
-when each device needs no person, and nothing else.
+They lie in the vault's cache beside the sessions of profiles, under names that no profile can have. One counts only while
+the index names it, which can be changed while the vault is locked.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from keyturn.acts.desk import Desk
 from keyturn.errors import KeyturnError
-from keyturn.index import Index
-from keyturn.model import VaultState
+from keyturn.index import DeviceKnown, DeviceSession, Index
 from keyturn.reading import Reading
 from keyturn.sessions import stored
 from keyturn.sessions.durations import DEVICE_LEAST_LEFT
@@ -26,66 +25,65 @@ _PREFIX = "\0mfa\0"
 
 @dataclass(frozen=True)
 class DeviceSessions:
-    """Where the refresher finds and keeps them; see :class:`keyturn.sessions.stored.DeviceStore`."""
+    """Where the refresher finds and keeps them; see :class:`keyturn.sessions.stored.DeviceStore`.
+
+    :param reading: what was read before AWS is asked.
+    """
 
     desk: Desk
     reading: Reading
 
     def held(self, device: Device) -> Fetched | None:
         """See :meth:`DeviceStore.held`."""
-        entry = self.desk.vault.session(_name(device))
+        known = self._known(self.desk.index.load(), device)
+        entry = self.desk.vault.session(_name(device)) if known else None
         decoded = stored.decode(entry) if entry else None
-        if decoded is None:
+        if known is None or decoded is None:
             return None
         found = Fetched(*decoded)
-        expires = found.issued.credentials.expires
-        stopped = _stopped(self.reading, self.desk.index.load(), device.serial)
-        over = expires is None or expires - self.desk.clock() < DEVICE_LEAST_LEFT
-        return None if over or (stopped is not None and found.got <= stopped) else found
+        credentials = found.issued.credentials
+        over = credentials.expires is None or credentials.expires - self.desk.clock() < DEVICE_LEAST_LEFT
+        return None if over or credentials.access_key_id != known.session else found
 
     def hold(self, device: Device, fetched: Fetched) -> None:
         """See :meth:`DeviceStore.hold`."""
-        name, entry, now = _name(device), stored.encode(fetched), self.desk.clock()
-        expires = fetched.issued.credentials.expires
+        credentials = fetched.issued.credentials
+        if credentials.expires is None:
+            return
+        new = DeviceSession(credentials.access_key_id, credentials.expires)
+        with (
+            contextlib.suppress(KeyturnError, OSError),
+            self.desk.exclusive(),
+        ):  # else the next role asks for a code
+            index = self.desk.index.load()
+            known = self._known(index, device)
+            if _stops(index, device) != _stops(self.reading.index, device):
+                return
+            if known is not None and known.until > new.until and self.held(device) is not None:
+                return
+            self.desk.vault.change_sessions(lambda sessions: _put(sessions, index, device, fetched))
+            self.desk.index.change(lambda index: _note(index, device, new, self.desk.clock()))
 
-        def keep(sessions: dict[str, Any]) -> None:
-            for other in [other for other in sessions if other.startswith(_PREFIX)]:
-                if _is_over(sessions[other], now):
-                    del sessions[other]
-            sessions[name] = entry
-
-        def note(index: Index) -> None:
-            for serial in [serial for serial, until in index.devices.items() if until <= now]:
-                del index.devices[serial]
-            if expires is not None:
-                index.devices[device.serial] = expires
-
-        with contextlib.suppress(KeyturnError, OSError):  # the next role then asks for a code of its own
-            self.desk.vault.change_sessions(keep)
-            self.desk.index.change(note)
+    @staticmethod
+    def _known(index: Index, device: Device) -> DeviceSession | None:
+        return index.devices.get(device.serial, DeviceKnown()).held.get(device.key.access_key_id)
 
 
 def forget(desk: Desk, serial: str) -> None:
-    """Ends what a device's last code is good for. The caller marks a profile of the device as stopped, which is what
-    counts where the vault is closed."""
-
-    def drop(sessions: dict[str, Any]) -> None:
-        for name in [name for name in sessions if name.startswith(_PREFIX) and name.endswith(f"\0{serial}")]:
-            del sessions[name]
-
-    if desk.vault.state() is VaultState.OPEN:
-        desk.vault.change_sessions(drop)
+    """Ends what a device's codes were good for; needs no open vault."""
 
     def note(index: Index) -> None:
-        index.devices.pop(serial, None)
+        one = index.devices.get(serial, DeviceKnown())
+        index.devices[serial] = DeviceKnown({}, one.stops + 1)
 
-    desk.note(note)
+    desk.index.change(note)
 
 
-def forget_key(sessions: dict[str, Any], key_id: str) -> None:
-    """Takes out of the vault's cache what a key that leaves the vault was asked for."""
-    for name in [name for name in sessions if name.startswith(f"{_PREFIX}{key_id}\0")]:
-        del sessions[name]
+def forget_key(index: Index, key_id: str) -> None:
+    """Ends what a key that leaves the vault was asked for."""
+    for serial, one in list(index.devices.items()):
+        held = {key: each for key, each in one.held.items() if key != key_id}
+        index.devices[serial] = replace(one, held=held)
 
 
 def serials_of(reading: Reading, name: str) -> tuple[str, ...]:
@@ -99,19 +97,27 @@ def _name(device: Device) -> str:
     return f"{_PREFIX}{device.key.access_key_id}\0{device.serial}"
 
 
-def _is_over(entry: object, now: datetime) -> bool:
-    decoded = stored.decode(entry) if isinstance(entry, dict) else None
-    expires = decoded[0].credentials.expires if decoded else None
-    return expires is None or expires <= now
+def _stops(index: Index, device: Device) -> int:
+    return index.devices.get(device.serial, DeviceKnown()).stops
 
 
-def _stopped(reading: Reading, index: Index, serial: str) -> datetime | None:
-    """When a person last ended a session that this device's code stands for."""
-    return max(
-        (
-            known.stopped
-            for name, known in index.profiles.items()
-            if known.stopped is not None and serial in serials_of(reading, name)
-        ),
-        default=None,
-    )
+def _put(sessions: dict[str, Any], index: Index, device: Device, fetched: Fetched) -> None:
+    """Puts one in, and takes out what the index does not name."""
+    named = {
+        f"{_PREFIX}{key}\0{serial}": each.session
+        for serial, one in index.devices.items()
+        for key, each in one.held.items()
+    }
+    for name in [name for name in sessions if name.startswith(_PREFIX)]:
+        if named.get(name) != sessions[name].get("key_id"):
+            del sessions[name]
+    sessions[_name(device)] = stored.encode(fetched)
+
+
+def _note(index: Index, device: Device, new: DeviceSession, now: datetime) -> None:
+    for serial, one in list(index.devices.items()):
+        index.devices[serial] = replace(
+            one, held={key: each for key, each in one.held.items() if each.until > now}
+        )
+    one = index.devices.get(device.serial, DeviceKnown())
+    index.devices[device.serial] = replace(one, held={**one.held, device.key.access_key_id: new})

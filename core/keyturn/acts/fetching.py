@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from keyturn import listing
@@ -14,6 +15,7 @@ from keyturn.definitions import Definition
 from keyturn.errors import AgentUnavailable, FileChanged
 from keyturn.index import Index
 from keyturn.model import Kind
+from keyturn.preferences import Preferences
 from keyturn.reading import Reading
 from keyturn.sessions import policy, role, stored
 from keyturn.sessions.refresh import Refresher
@@ -25,8 +27,12 @@ def fetch(desk: Desk, reading: Reading, name: str) -> Fetched:
     return refresher(desk, reading).fetch(name, only_if_due=True)
 
 
-def refresher(desk: Desk, reading: Reading) -> Refresher:
-    """The refresher for one reading of files and definitions."""
+def refresher(desk: Desk, reading: Reading, *, has_commands: bool = True) -> Refresher:
+    """The refresher for one reading of files and definitions.
+
+    :param has_commands: whether the person's programs may be asked for MFA codes.
+    """
+    codes = MfaCodes(desk, reading.preferences, reading.preferences_fault)
     accepted = {
         name: known.accepted_seconds
         for name, known in reading.index.profiles.items()
@@ -47,7 +53,7 @@ def refresher(desk: Desk, reading: Reading) -> Refresher:
         remember=lambda name, seconds: remember(desk, name, seconds),
         asker_source=lambda name: listing.asker_source(name, reading.natives, reading.definitions),
         devices=DeviceSessions(desk, reading),
-        codes=MfaCodes(desk, reading.preferences, reading.preferences_fault),
+        codes=codes if has_commands else replace(codes, preferences=Preferences(), fault=None),
     )
 
 

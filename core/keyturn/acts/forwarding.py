@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from keyturn import listing
+from keyturn import listing, preferences
 from keyturn.acts import handing
 from keyturn.acts.desk import Desk
 from keyturn.delivery import credential_process
@@ -20,11 +20,10 @@ def forwarded(desk: Desk, name: str, least: timedelta | None = None) -> str:
     :raises Protected: it is, and has nothing that may leave this machine.
     :raises NeedsPerson: somebody at this machine must renew it first; the far end is never asked for anything.
     """
-    reading = desk.read()
-    _require_named(desk, reading, name)
-    _require_temporary(reading, name)
+    _require_named(desk, name)
+    _require_temporary(desk.read(), name)
     try:
-        document = handing.hand(desk, name, least)
+        document = handing.hand(desk, name, least, is_far=True)
     except NeedsPerson as error:
         hint = f"On the machine that forwards it, run: keyturn refresh {name}"
         raise NeedsPerson(error.what, error.why, hint) from None
@@ -34,13 +33,17 @@ def forwarded(desk: Desk, name: str, least: timedelta | None = None) -> str:
     return document
 
 
-def _require_named(desk: Desk, reading: Reading, name: str) -> None:
-    file = desk.places.shown(desk.places.config_file)
-    if reading.preferences_fault is not None:
-        why = f"{file} of the machine that forwards is not used: {reading.preferences_fault}"
-        raise Protected(f"forwarding of {name}", why, "Correct it there")
-    if name not in reading.preferences.forward:
-        hint = f"On the machine that forwards, name it in `forward` of {file}"
+def _require_named(desk: Desk, name: str) -> None:
+    """Before anything else is read, so that what is not named costs next to nothing."""
+    try:
+        names = preferences.load(desk.places.config_file).forward
+    except (KeyturnError, OSError):
+        why = "config.toml of the machine that forwards cannot be used"
+        raise Protected(
+            f"forwarding of {name}", why, "There, keyturn list says what is wrong with it"
+        ) from None
+    if name not in names:
+        hint = "On the machine that forwards, name it in `forward` of config.toml"
         raise NotFound(f"profile {name}", "it is not forwarded to here", hint)
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from keyturn.acts import fetching, learning, refreshing
 from keyturn.acts.desk import Desk
+from keyturn.acts.refreshing import ASKED_EVERY
 from keyturn.definitions import Definition
 from keyturn.delivery import credential_process
 from keyturn.errors import FileChanged, KeyturnError, NeedsPerson, UsageError
@@ -15,11 +16,19 @@ from keyturn.sessions.stored import Fetched
 from keyturn.text import span
 
 
-def hand(desk: Desk, name: str, least: timedelta | None = None, code: str | None = None) -> str:
+def hand(
+    desk: Desk,
+    name: str,
+    least: timedelta | None = None,
+    code: str | None = None,
+    *,
+    is_far: bool = False,
+) -> str:
     """The credential_process document of a profile, managed or native; nothing is delivered anywhere.
 
     :param least: it must live so long at least; else what is fresh does, and where nothing new can be had, what is valid.
     :param code: an MFA code, for a new session.
+    :param is_far: another machine asks: no program of the person's is run for it, and it cannot have AWS asked again and again.
     :raises NotFound: there is no such profile.
     :raises UsageError: no session of this profile lives as long as `least`.
     :raises NeedsPerson: a person must renew it first.
@@ -39,18 +48,22 @@ def hand(desk: Desk, name: str, least: timedelta | None = None, code: str | None
             return credential_process.document(desk.key(definition.key or name), account)
         refreshing.refuse_hopeless(row)
         refreshing.note_asked(desk, name, reading)
-        found = _found(desk, reading, name, least, code)
+        found = _found(desk, reading, name, least, code, is_far=is_far)
         _require_length(name, found, least, desk.clock())
         return credential_process.document(found.issued.credentials, account)
 
 
-def _found(desk: Desk, reading: Reading, name: str, least: timedelta | None, code: str | None) -> Fetched:
-    refresher = fetching.refresher(desk, reading)
+def _found(
+    desk: Desk, reading: Reading, name: str, least: timedelta | None, code: str | None, *, is_far: bool
+) -> Fetched:
+    refresher = fetching.refresher(desk, reading, has_commands=not is_far)
     definition = reading.definitions.get(name)
     cached = refresher.cached(name)
     now = desk.clock()
     if cached is not None and code is None and _will_do(cached, least, now):
         return cached
+    if is_far and cached is not None and least is not None:
+        _require_life(name, cached, least)
     fallback = cached if cached is not None and refreshing.is_valid(cached.issued.credentials, now) else None
     if definition is not None and definition.renew is Renew.OFF and code is None:
         if fallback is not None:
@@ -74,6 +87,13 @@ def _learn(desk: Desk, reading: Reading, definition: Definition | None, fetched:
         desk.record(definition.name, "refresh", "for a program")
 
 
+def _require_life(name: str, cached: Fetched, least: timedelta) -> None:
+    """Makes sure that a new session would do for a while, by how long the last one was given."""
+    expires = cached.issued.credentials.expires
+    if expires is not None and expires - cached.at - ASKED_EVERY < least:
+        raise _too_short(name, least, expires - cached.at)
+
+
 def _will_do(one: Fetched, least: timedelta | None, now: datetime) -> bool:
     if least is None:
         return session_state(one.facts(), now) is State.FRESH
@@ -84,5 +104,9 @@ def _require_length(name: str, one: Fetched, least: timedelta | None, now: datet
     expires = one.issued.credentials.expires
     if least is None or expires is None or expires - now >= least:
         return
-    why = f"its session has {span(expires - now)} left, and {span(least)} were asked for"
-    raise UsageError(f"session for {name}", why, f"Ask for less, or see: keyturn set {name} duration=...")
+    raise _too_short(name, least, expires - now)
+
+
+def _too_short(name: str, least: timedelta, left: timedelta) -> UsageError:
+    why = f"its session has {span(left)} left, and {span(least)} were asked for"
+    return UsageError(f"session for {name}", why, f"Ask for less, or see: keyturn set {name} duration=...")

@@ -25,6 +25,8 @@ from keyturn.sessions import mfa_command
 STEP = 30
 #: So many refused codes of one device, and the command is asked no more until a code that a person types is taken.
 MOST_REFUSED = 3
+#: Seconds that a refusal of AWS to give a user a session is believed: a policy may change.
+ALONE = 12 * 3600
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,13 @@ class MfaCodes:
 
     def stands_alone(self, serial: str) -> bool:
         """Whether AWS refuses to give the user of a device a session for its codes."""
-        return bool(self._known(serial).get("alone"))
+        since = self._known(serial).get("alone")
+        return isinstance(since, int) and abs(self.desk.clock().timestamp() - since) < ALONE
 
     def is_refused_sessions(self, serial: str) -> None:
         """Notes that it does."""
         with contextlib.suppress(KeyturnError):
-            self._note(serial, lambda one: one | {"alone": 1})
+            self._note(serial, lambda one: one | {"alone": int(self.desk.clock().timestamp())})
 
     def _refuse_storm(self, profile: str, serial: str, command: Command) -> None:
         known = self._known(serial)

@@ -355,20 +355,18 @@ def _out_of_vault(desk: Desk, sections: Sections) -> None:
                     table["file_made"] = True
                     made.discard(table["path"])
 
-    keys = desk.index.load().keys
-
     def forget(sessions: dict[str, Any]) -> None:
         for name in sections:
             sessions.pop(name, None)
-            if name in keys:
-                devices.forget_key(sessions, keys[name].key_id)
 
     desk.vault.change_sessions(forget)
 
     def note(index: Index) -> None:
         for name in sections:
             index.profiles.pop(name, None)
-            index.keys.pop(name, None)
+            key = index.keys.pop(name, None)
+            if key is not None:
+                devices.forget_key(index, key.key_id)
 
     desk.index.change(note)
     # Last of all: as long as the vault knows what was taken, a release that was interrupted can be done again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from keyturn import renewal
@@ -19,7 +20,7 @@ class Renewing:
     desk: Desk
     setbacks: dict[str, Setback] = field(default_factory=dict)
 
-    def renew_due(self) -> tuple[str, ...]:
+    def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
         """Renews what is due and delivers it again; gives the profiles that got a new session.
 
         What fails is recorded with its profile, and tried again after a pause, or not at all where a person is needed.
@@ -28,6 +29,8 @@ class Renewing:
         self.setbacks = {name: one for name, one in self.setbacks.items() if name in rows}
         done = []
         for name in renewal.due(rows.values(), self.setbacks, self.desk.clock()):
+            if not may_go_on():
+                break
             session = rows[name].session
             if session is not None and self._renewed(name, session):
                 done.append(name)

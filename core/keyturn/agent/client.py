@@ -45,6 +45,10 @@ class Silence(Exception):
     """There is no agent to ask: no socket of ours, nobody behind it, or it ended before it answered."""
 
 
+class Nobody(Silence):
+    """There is no socket of ours, or nobody behind it."""
+
+
 class Hung(TimeoutError):
     """The agent is there, and its loop answers nothing any more. The one argument says so, with its process."""
 
@@ -65,7 +69,7 @@ def ask(path: str, request: bytes, seconds: float, *, is_far: bool = False) -> b
     connection = connected(path, seconds, is_far=is_far)
     try:
         connection.sendall(request)
-        return line_of(connection, deadline, "" if is_far else path)
+        return line_of(connection, deadline, path, is_far=is_far)
     except TimeoutError:
         raise
     except OSError as error:
@@ -79,27 +83,46 @@ def connected(path: str, seconds: float, *, is_far: bool = False) -> _socket.soc
     behind goes, so that the next one finds room: sshd does not remove it."""
     import _socket  # a third of the cost of `socket`, which brings enum and selectors along
 
-    if not (_is_carried(path) if is_far else _is_ours(path)):
-        raise Silence
+    if not (is_carried(path) if is_far else _is_ours(path)):
+        raise Nobody
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.settimeout(seconds)
-        connection.connect(path)
+        _connect(connection, path, seconds)
         if peer_uid(connection) == os.geteuid():
             return connection
     except OSError as error:
         connection.close()
-        if is_far and isinstance(error, ConnectionRefusedError):
-            _remove_stale(path)
+        if isinstance(error, TimeoutError):
+            raise Hung("it takes no more connections; its process is stopped or hangs") from error
+        if isinstance(error, ConnectionRefusedError):
+            if is_far:
+                _remove_stale(path)
+            raise Nobody from error
         raise Silence from error
     connection.close()
     raise Silence
 
 
-def line_of(connection: _socket.socket, deadline: float, path: str = "") -> bytes:
+def _connect(connection: _socket.socket, path: str, seconds: float) -> None:
+    """Waits for its turn where many others do; TimeoutError where that does not come."""
+    deadline = time.monotonic() + min(seconds, HEARTBEAT)
+    while True:
+        try:
+            connection.connect(path)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError from None
+            time.sleep(0.01)
+        else:
+            return
+
+
+def line_of(connection: _socket.socket, deadline: float, path: str = "", *, is_far: bool = False) -> bytes:
     """The line that the agent answers on `connection`; errors as of :func:`ask`.
 
     :param path: where to ask meanwhile whether the agent lives; empty for not at all.
+    :param is_far: as for :func:`ask`.
     """
     answer = bytearray()
     while not answer.endswith(b"\n"):
@@ -111,7 +134,7 @@ def line_of(connection: _socket.socket, deadline: float, path: str = "") -> byte
             part = connection.recv(65536)
         except TimeoutError:
             if path and left > HEARTBEAT:
-                _require_life(path, connection)
+                _require_life(path, connection, is_far=is_far)
             continue
         if not part or len(answer) > wire.ANSWER_LIMIT:
             raise Silence
@@ -119,10 +142,12 @@ def line_of(connection: _socket.socket, deadline: float, path: str = "") -> byte
     return bytes(answer)
 
 
-def _require_life(path: str, connection: _socket.socket) -> None:
+def _require_life(path: str, connection: _socket.socket, *, is_far: bool) -> None:
     try:
-        ask(path, wire.STATUS_REQUEST, HEARTBEAT)
+        ask(path, wire.STATUS_REQUEST, HEARTBEAT, is_far=is_far)
     except TimeoutError:
+        if is_far:
+            raise Hung("it does not answer any more, or the line to its machine hangs") from None
         pid = peer_pid(connection)
         raise Hung(f"its process{f' {pid}' if pid else ''} is stopped or hangs") from None
     except Silence:
@@ -143,7 +168,8 @@ def _is_ours(path: str) -> bool:
     )
 
 
-def _is_carried(path: str) -> bool:
+def is_carried(path: str) -> bool:
+    """Whether there is a forwarded socket of this user's own at `path`."""
     try:
         folder, sock = os.stat(os.path.dirname(path)), os.lstat(path)
     except (OSError, ValueError):
@@ -179,8 +205,10 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
         return None
     try:
         answer = ask(socket_path(environ), wire.document_request(words[0]), PATIENCE)
-    except Silence:
+    except Nobody:
         return _without_agent(words[0], environ)
+    except Silence:
+        return None
     except TimeoutError as error:
         why = str(error) or f"it did not answer within {PATIENCE:g} s"
         _write(2, f"keyturn: the agent: {why}. {REVIVE}\n".encode())
@@ -204,17 +232,25 @@ def _without_agent(profile: str, environ: Mapping[str, str]) -> int | None:
     from keyturn.folders import config_folder
 
     path = forwarded_path(environ)
-    if os.path.lexists(path) and not os.path.lexists(f"{config_folder(environ)}/profiles.toml"):
-        try:
-            document = wire.document_in(ask(path, wire.document_request(profile), PATIENCE, is_far=True))
-        except (Silence, TimeoutError):
-            return None
-        return None if document is None else _handed(document)
+    if is_carried(path) and not os.path.lexists(f"{config_folder(environ)}/profiles.toml"):
+        return _from_afar(path, profile)
     if not is_locked(environ, profile):
         return None
     what, why, hint = LOCKED
     _write(2, f"keyturn: {what}: {why}. {hint}\n".encode())
     return 4
+
+
+def _from_afar(path: str, profile: str) -> int:
+    from pathlib import Path
+
+    from keyturn.errors import KeyturnError
+
+    try:
+        return _handed(forwarded(Path(path), profile, None).encode())
+    except KeyturnError as error:
+        _write(2, f"keyturn: {error.line()}\n".encode(sys.getfilesystemencoding(), "backslashreplace"))
+        return error.exit_code
 
 
 def _refused(answer: bytes, environ: Mapping[str, str]) -> int | None:
@@ -227,7 +263,7 @@ def _refused(answer: bytes, environ: Mapping[str, str]) -> int | None:
         kind, line, code = error["type"], error["line"], error["exit"]
     except (ValueError, LookupError, TypeError):
         return None
-    if kind == "NotFound" and os.path.lexists(forwarded_path(environ)):
+    if kind == "NotFound" and is_carried(forwarded_path(environ)):
         return None
     if kind == "AgentUnavailable" or not isinstance(line, str) or not isinstance(code, int):
         return None
@@ -266,18 +302,21 @@ def document(socket: Path, profile: str, timeout: float = PATIENCE) -> str:
 
 def forwarded(socket: Path, profile: str, least_seconds: int | None, timeout: float = PATIENCE) -> str:
     """The document of a profile from another machine, over the forwarded `socket`; errors as of :func:`call`."""
-    from keyturn.agent.protocol import parse_answer, request_line
+    from keyturn.agent.protocol import request_line, temporary_document
     from keyturn.errors import AgentUnavailable
 
+    what = "the forwarded socket"
     least = {} if least_seconds is None else {"least": least_seconds}
     try:
         answer = ask(
             str(socket), request_line("credential-process", profile=profile, **least), timeout, is_far=True
         )
-    except (Silence, TimeoutError) as error:
-        raise AgentUnavailable("the forwarded socket", "nobody answers behind it", "Log in anew.") from error
-    found = wire.document_in(answer)
-    return found.decode() if found is not None else str(parse_answer(answer))
+    except Silence as error:
+        raise AgentUnavailable(what, "nobody answers behind it", "Log in anew.") from error
+    except TimeoutError as error:
+        why = str(error) or f"the agent behind it did not answer within {timeout:g} s"
+        raise AgentUnavailable(what, why, "See to it on the machine that forwards.") from error
+    return temporary_document(answer)
 
 
 def run(socket: Path, act: str, args: Mapping[str, object], timeout: float = PATIENCE) -> Any:

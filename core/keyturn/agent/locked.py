@@ -1,7 +1,7 @@
 """Whether the vault is locked, without an agent, by the bytes of files alone: what a client that signs again and again must
 not pay a quarter of a second for each time."""
 
-# ruff: noqa: PTH113, PTH120, PTH208 - importing pathlib costs more than all of this
+# ruff: noqa: PTH120, PTH208 - importing pathlib costs more than all of this
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LOCKED = ("the vault", "it is locked", "Run: keyturn vault unlock")
 #: A vault that only a passphrase opens (:mod:`keyturn.vault.label`).
 _LABEL = (b"# keyturn vault, format 1\n", b"\n# slots passphrase\n")
+_AGE = b"age-encryption.org/v1\n"
 _VERSION = b"version = 1\n"
 _NAMES = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
@@ -52,8 +53,18 @@ def is_locked(environ: Mapping[str, str], profile: str) -> bool:
         and b'"delivered"' not in index
         and b"credentials-file" not in definitions
         and not _has_leftovers(config, vault, data_folder(environ), state, f"{state}/history", *shared)
-        and all(os.path.isfile(f"{vault}/{name}") for name in ("keys.age", "identity.age"))
+        and all((_read(f"{vault}/{name}") or b"").startswith(_AGE) for name in ("keys.age", "identity.age"))
+        and _is_whole(label)
     )
+
+
+def _is_whole(label: bytes) -> bool:
+    """Whether it has the checksum that it names (:mod:`keyturn.vault.label`)."""
+    import hashlib
+
+    notes, mark, rest = label.partition(b"# check ")
+    noted, _, last = rest.partition(b"\n")
+    return bool(mark) and hashlib.sha256(notes + last).hexdigest()[:16].encode("ascii") == noted
 
 
 def _has_leftovers(*folders: str) -> bool:

@@ -25,8 +25,10 @@ from typing import Any
 
 from keyturn import errors
 from keyturn.agent.wire import ANSWER_LIMIT, DOCUMENT_END, REQUEST_LIMIT, RESULT_START, VERSION
-from keyturn.errors import AgentUnavailable, KeyturnError, UsageError
+from keyturn.clock import system_clock
+from keyturn.errors import AgentUnavailable, KeyturnError, NeedsPerson, UsageError
 from keyturn.secret import Secret
+from keyturn.text import from_iso
 
 OPS = frozenset({"status", "pause", "resume", "lock", "credential-process", "run"})
 
@@ -34,6 +36,8 @@ OPS = frozenset({"status", "pause", "resume", "lock", "credential-process", "run
 _IDENTITY = b"AGE-SECRET-KEY-"
 #: Longest text that an error carries as an attribute beside its three sentences.
 _EXTRA_LIMIT = 4096
+#: Characters; the names of profiles are a fraction of it.
+_LONGEST_NAME = 1024
 #: Seconds; no temporary credentials live longer (36 h, GetSessionToken).
 _LONGEST_LIFE = 129_600
 _SENTENCES = ("what", "why", "hint")
@@ -88,7 +92,7 @@ def parse_request(line: bytes) -> Request:
     match record:
         case {"op": "status" | "pause" | "resume" | "lock" as op}:
             return Request(op)
-        case {"op": "credential-process", "profile": str(profile)} if profile:
+        case {"op": "credential-process", "profile": str(profile)} if 0 < len(profile) <= _LONGEST_NAME:
             return Request("credential-process", profile=profile, least_seconds=_seconds(record.get("least")))
         case {"op": "run", "act": str(act), "args": dict(args)} if act:
             return Request("run", act=act, args=args)
@@ -126,6 +130,10 @@ def document_line(document: str) -> bytes:
 def error_line(error: KeyturnError) -> bytes:
     """The answer that carries `error`, with all that its class adds."""
     line = json.dumps({"ok": False, "error": error_to_json(error)}, separators=(",", ":")).encode()
+    if _IDENTITY in line.upper():
+        return error_line(
+            type(error)("the request", "its answer would repeat what looks like the vault's identity")
+        )
     return _without_identity(line) + b"\n"
 
 
@@ -138,6 +146,36 @@ def parse_answer(line: bytes) -> Any:
             raise error_from_json(error)
         case _:
             raise AgentUnavailable("answer of the agent", "it has no shape that this version knows")
+
+
+def temporary_document(line: bytes) -> str:
+    """The credential document in an answer from another machine, which is believed in nothing else: of its errors the
+    words, and none that would have a person asked here.
+
+    :raises AgentUnavailable: it holds no temporary credentials that are valid now.
+    """
+    try:
+        result = parse_answer(line)
+    except NeedsPerson as error:
+        raise NeedsPerson(error.what, error.why, error.hint) from None
+    match result:
+        case {
+            "Version": 1,
+            "AccessKeyId": str(key),
+            "SecretAccessKey": str(secret),
+            "SessionToken": str(token),
+            "Expiration": str(expires),
+        } if key and secret and token:
+            end = from_iso(expires)
+        case _:
+            end = None
+    if end is None or end <= system_clock():
+        raise AgentUnavailable(
+            "the forwarded socket",
+            "what it answers are no credentials that are valid now",
+            "Compare the clocks of both machines, and who is at its other end.",
+        )
+    return json.dumps(result)
 
 
 def error_to_json(error: KeyturnError) -> dict[str, object]:

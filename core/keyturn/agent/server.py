@@ -49,8 +49,8 @@ class KeeperPort(Protocol):
     def withdraw_delivered(self) -> object:
         """Take all that was delivered out of the credentials file."""
 
-    def renew_due(self) -> object:
-        """Get new sessions for what is due. Called by one thread at a time."""
+    def renew_due(self, may_go_on: Callable[[], bool]) -> object:
+        """Get new sessions for what is due, for as long as `may_go_on` says yes. Called by one thread at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,8 @@ class AgentServer:
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.settimeout(0)
-        self._ending = self._is_told_to_go = self._is_tending = self._is_paused = False
+        self._ending = self._is_told_to_go = self._is_paused = False
+        self._tending: set[str] = set()
         self._pool = ThreadPoolExecutor(self._limits.acts, "keyturn-act")
         self._change = threading.Condition()
         self._acts = self._far_acts = 0
@@ -180,19 +181,30 @@ class AgentServer:
         return max(0.0, min(left, self._limits.tick))
 
     def _tend(self) -> None:
-        if time.monotonic() >= self._tend_at and not self._is_tending:
-            self._tend_at = time.monotonic() + self._limits.tending
-            self._is_tending = True
-            self._pool.submit(self._tended)
+        if time.monotonic() < self._tend_at:
+            return
+        self._tend_at = time.monotonic() + self._limits.tending
+        # What has ended goes at once; renewing may have to wait for AWS.
+        self._in_turn("withdraw", self._keeper.withdraw_expired)
+        if self._may_renew():
+            self._in_turn("renew", lambda: self._keeper.renew_due(self._may_renew))
 
-    def _tended(self) -> None:
-        """What has ended goes at once; renewing may have to wait for AWS."""
-        try:
-            self._do(self._keeper.withdraw_expired)
-            if not self._is_paused:
-                self._do(self._keeper.renew_due)
-        finally:
-            self._is_tending = False
+    def _may_renew(self) -> bool:
+        return not (self._is_paused or self._ending)
+
+    def _in_turn(self, name: str, act: Callable[[], object]) -> None:
+        """Has it done by a thread, unless one is still at it."""
+        if name in self._tending:
+            return
+        self._tending.add(name)
+
+        def done() -> None:
+            try:
+                self._do(act)
+            finally:
+                self._tending.discard(name)
+
+        self._pool.submit(done)
 
     def _do(self, act: Callable[[], object]) -> None:
         try:

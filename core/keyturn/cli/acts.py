@@ -164,6 +164,7 @@ def refresh(
 
     def one(name: str) -> None:
         code = codes[0] if codes else None
+        is_needed = code is not None and front.needs_code(name)
         try:
             done = opening.done_with_code(lambda code: front.refresh(name, code), code)
         except KeyturnError as error:
@@ -173,7 +174,7 @@ def refresh(
             raise
         finally:
             # AWS takes a code once: the next profile that needs one must ask for another.
-            if code is not None and front.needs_code(name):
+            if is_needed:
                 codes.clear()
         results.append(_refreshed_table(done))
         if not json_:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from keyturn.agent import client, ending, sshconfig, unit
+from keyturn.agent.listener import private_folder
 from keyturn.agent.socketpath import FORWARDED, forward_path
 from keyturn.cli.options import as_json, keeper, opens_vault
 from keyturn.cli.output import emit, say, warn
@@ -111,6 +114,8 @@ def ssh_config(*, host: str, at: str) -> None:
     """
     front = keeper()
     names = front.desk.read().preferences.forward
-    click.echo(sshconfig.lines(host, forward_path(front.desk.environ), at, names), nl=False)
+    near = forward_path(front.desk.environ)
+    private_folder(Path(near).parent)  # ssh would take whatever socket somebody else puts there
+    click.echo(sshconfig.lines(host, near, at, names), nl=False)
     if not names:
         warn("no profile is forwarded yet: name some in `forward` of config.toml")

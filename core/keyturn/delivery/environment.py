@@ -19,6 +19,7 @@ CONFLICTING = (
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_SECURITY_TOKEN",
+    "AWS_BEARER_TOKEN_BEDROCK",
     "AWS_ACCESS_KEY",
     "AWS_SECRET_KEY",
     "AWS_CREDENTIAL_FILE",
@@ -138,7 +139,8 @@ def spoken(change: Change, shell: Shell) -> str:
 class _Language:
     assign: Callable[[str, str], str]
     remove: Callable[[str], str]
-    end: str = "\n"
+    end: str = ";\n"
+    """With what a shell needs where it has made blanks of line ends: `eval $(keyturn env PROFILE)`."""
 
 
 def _posix(value: str) -> str:
@@ -167,7 +169,7 @@ _LANGUAGES: Mapping[Shell, _Language] = {
     Shell.BASH: _EXPORT,
     Shell.ZSH: _EXPORT,
     Shell.FISH: _Language(
-        lambda name, value: f"set -gx {name} {_fish(value)}", lambda name: f"set -e {name}"
+        lambda name, value: f"set -gx {name} {_fish(value)}", lambda name: f"set -eg {name}"
     ),
     Shell.POWERSHELL: _Language(
         lambda name, value: f"$Env:{name} = '{_POWERSHELL_QUOTES.sub(lambda mark: mark[1] * 2, value)}'",

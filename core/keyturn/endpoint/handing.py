@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from keyturn.delivery import credential_process
 from keyturn.errors import KeyturnError, NeedsUnlock
 from keyturn.keeper import Keeper
 from keyturn.model import Session, State, VaultState, session_state
+from keyturn.standing import Ground
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a session was given for: the files that define profiles, and what the index says of the session and of stops.
+    Other profiles may be renewed meanwhile."""
+
+    keeper: Keeper
+    profile: str
+    files: Ground
+    stops: Mapping[str, datetime]
+    session: Session | None
+
+    @classmethod
+    def of(cls, keeper: Keeper, profile: str) -> Self:
+        """As it is now."""
+        places = keeper.places
+        paths = [places.aws_config, places.aws_credentials, places.profiles_file, places.config_file]
+        return cls(keeper, profile, Ground.of(map(str, paths)), *_known(keeper, profile))
+
+    def stands(self) -> bool:
+        """See :class:`keyturn.standing.Standing`."""
+        return self.files.stands() and _known(self.keeper, self.profile) == (self.stops, self.session)
+
+    def stood_until(self, later: Basis) -> bool:
+        """Whether nothing but the session itself has changed since."""
+        return self.files.stands() and self.stops == later.stops
+
+
+def _known(keeper: Keeper, profile: str) -> tuple[Mapping[str, datetime], Session | None]:
+    index = keeper.desk.index.load()
+    stops = {name: one.stopped for name, one in index.profiles.items() if one.stopped is not None}
+    return stops, index.of(profile).session
 
 
 class Handing:
@@ -25,16 +62,24 @@ class Handing:
         self._keeper = keeper
         self._profile = profile
         self._kept: str | None = first
+        self._basis = self.basis()
         self._since: datetime | None = keeper.now()
         if not keeper.rests_on_asker(profile) and keeper.snapshot().vault is VaultState.LOCKED:
             why = "no agent holds the vault open, which is locked"
             raise NeedsUnlock(f"endpoint for {profile}", why, "Run: keyturn vault unlock")
+
+    def basis(self) -> Basis:
+        """What a document rests on, as it is now."""
+        return Basis.of(self._keeper, self._profile)
 
     def hand(self) -> str:
         """A document of credentials that are valid now; errors as of :meth:`keyturn.keeper.Keeper.hand`."""
         if not self._keeper.rests_on_asker(self._profile):
             self._kept = None
             return self._keeper.hand(self._profile)
+        basis = self.basis()
+        if not self._basis.stands():
+            self._kept = None
         state = self._state()
         if self._kept is not None and state is State.FRESH:
             return self._kept
@@ -44,7 +89,9 @@ class Handing:
             if self._kept is None or state is not State.SOON:
                 raise
             return self._kept
-        self._kept, self._since = document, self._keeper.now()
+        now = self.basis()
+        self._kept = document if basis.stood_until(now) else None
+        self._since, self._basis = self._keeper.now(), now
         return document
 
     def _state(self) -> State:

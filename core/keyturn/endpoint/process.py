@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from keyturn import handover, log
 from keyturn.agent.protocol import error_line, result_line
@@ -28,8 +28,20 @@ from keyturn.endpoint.token_file import TokenFile
 from keyturn.errors import KeyturnError
 from keyturn.hardening import close_agent
 from keyturn.secret import Secret
+from keyturn.standing import Standing
 
-OpenHand = Callable[[Mapping[str, str], str, str], Callable[[], str]]
+
+class Giver(Protocol):
+    """Gets the credentials of one profile."""
+
+    def hand(self) -> str:
+        """A document of credentials that are valid now."""
+
+    def basis(self) -> Standing:
+        """What such a document rests on, as it is now."""
+
+
+OpenHand = Callable[[Mapping[str, str], str, str], Giver]
 """What gets the credentials of a profile, for an environment, after a first document."""
 
 
@@ -127,7 +139,7 @@ def _server(order: _Order, open_hand: OpenHand) -> tuple[Door, EndpointServer]:
     """
     clock = clock_for(os.environ)
     endpoint.given(order.profile, order.first, clock())
-    hand = open_hand(os.environ, order.profile, order.first)
+    giver = open_hand(os.environ, order.profile, order.first)
     listener = listening()
     _require_known(listener)
     port = listener.getsockname()[1]
@@ -136,7 +148,8 @@ def _server(order: _Order, open_hand: OpenHand) -> tuple[Door, EndpointServer]:
         listener,
         door,
         order.profile,
-        hand,
+        giver.hand,
+        ground=giver.basis,
         first=order.first,
         is_ours=is_ours,
         clock=clock,

@@ -17,6 +17,7 @@ from keyturn.delivery import endpoint
 from keyturn.delivery.endpoint import Door, Verdict
 from keyturn.endpoint.watched import Watch
 from keyturn.errors import KeyturnError
+from keyturn.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,14 @@ class EndpointServer:
         first: str,
         is_ours: Callable[[socket.socket], bool],
         clock: Clock,
+        ground: Callable[[], Standing],
         limits: Limits | None = None,
         report: Callable[[BaseException], None] = lambda _error: None,
     ) -> None:
         """
         :param hand: gives a document of credentials that are valid now; called by one thread at a time.
         :param first: the document that was handed out before.
+        :param ground: all that a document rests on, as it is now.
         :param is_ours: whether a connection comes from somebody who may speak at all.
         :param report: told of errors that nobody foresaw; must not raise.
         """
@@ -83,6 +86,7 @@ class EndpointServer:
         self._profile = profile
         self._hand = hand
         self._is_ours = is_ours
+        self._ground = ground
         self._clock = clock
         self._limits = limits or Limits()
         self._report = report
@@ -94,8 +98,9 @@ class EndpointServer:
             end.settimeout(0)
         self._pool = ThreadPoolExecutor(1, "keyturn-hand")
         self._is_handing = self._is_over = False
-        self._handed: list[Handed] = []
+        self._handed: list[tuple[Handed, Standing]] = []
         self._last: str | None = first
+        self._last_ground = ground()
         self._ends: dict[int, Callable[[], bool]] = {}
 
     def ends_when_readable(self, watch: Watch, is_end: Callable[[], bool] = lambda: True) -> None:
@@ -225,15 +230,21 @@ class EndpointServer:
             self._pool.submit(self._get)
 
     def _get(self) -> None:
+        handed: Handed
+        before = self._ground()
         try:
-            self._handed.append(self._hand())
+            handed = self._hand()
+            if (
+                not before.stands()
+            ):  # it was renewed just now; what is given again then rests on what is there
+                before = self._ground()
+                handed = self._hand()
         except KeyturnError as error:
-            self._handed.append(error)
+            handed = error
         except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
             self._report(error)
-            self._handed.append(
-                KeyturnError(f"endpoint for {self._profile}", "something unforeseen", "See keyturn.log")
-            )
+            handed = KeyturnError(f"endpoint for {self._profile}", "something unforeseen", "See keyturn.log")
+        self._handed.append((handed, before))
         self._wake()
 
     def _woken(self) -> None:
@@ -241,7 +252,7 @@ class EndpointServer:
             self._wake_out.recv(4096)
         if not self._handed:
             return
-        handed = self._handed.pop()
+        handed, self._last_ground = self._handed.pop()
         self._is_handing = False
         answer, is_good = self._answer_to(handed)
         # What the vault, or AWS, does not give any more is not kept here either.
@@ -251,8 +262,12 @@ class EndpointServer:
             _answer(waiter.sock, answer)
 
     def _make_do(self) -> None:
-        """Give those who have waited long the last session, if it is good for a while, and let the next go on coming."""
+        """Give those who have waited long the last session, if it is good for a while, and let the next go on coming. Once a
+        file has changed, as by a stop or another role, nobody here knows whether it still is what should be given."""
         if self._last is None:
+            return
+        if self._waiting and not self._last_ground.stands():
+            self._last = None
             return
         late = time.monotonic() - self._limits.waiting
         waiting = [waiter for waiter in self._waiting if waiter.since <= late]

@@ -20,6 +20,7 @@ from keyturn.agent.spawn import environment, said
 from keyturn.errors import KeyturnError
 from keyturn.places import Places
 from keyturn.secret import Secret
+from keyturn.undumpable import is_subreaper
 
 #: It comes up in a fraction of a second.
 PATIENCE = 30.0
@@ -54,6 +55,11 @@ def opened(
     :param in_file: whether the token goes into a file.
     :raises KeyturnError: it did not start, or has nothing to hand out.
     """
+    if os.getpid() == 1 or is_subreaper():
+        why = "the program would be the parent of a process that it did not start, since all orphans are its own here"
+        raise KeyturnError(
+            "start of the endpoint", why, "Start keyturn below an init, such as docker run --init"
+        )
     if not sys.executable:
         raise _unavailable("this Python does not know where its program lies")
     ours, theirs = handover.ends()

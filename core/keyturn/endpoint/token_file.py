@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from keyturn.agent.listener import private_folder
-from keyturn.agent.socketpath import run_folder
+from keyturn.agent.socketpath import state_folder
 from keyturn.errors import UnsafeFile
 from keyturn.secret import Secret
 
@@ -21,12 +21,12 @@ _SETTLED_SECONDS = 10.0
 
 
 class TokenFile:
-    """A file of its own, 0600, in the runtime folder. It is locked for as long as its maker lives, so that the next
+    """A file of its own, 0600, in the state folder, which unlike that of a login's runtime files outlives the login. It is locked for as long as its maker lives, so that the next
     endpoint can take away what a killed one left."""
 
     def __init__(self, environ: Mapping[str, str], token: Secret) -> None:
         """:raises UnsafeFile: there is no place for it that is this user's alone."""
-        folder = Path(run_folder(environ))
+        folder = Path(state_folder(environ)) / "run"
         try:
             private_folder(folder)
         except UnsafeFile as error:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from keyturn.aws.deadline import OWN_SECONDS, Deadline
@@ -38,6 +39,10 @@ from keyturn.sessions.stored import Device, DeviceStore, Fetched, SessionStore
 #: botocore refuses a chain that returns to itself; this bounds one that merely is absurd.
 DEEPEST = 32
 Answer = TypeVar("Answer")
+
+#: A role that is denied so soon after a code was given is not denied for the age of the code.
+YOUNG = timedelta(minutes=10)
+_OF_AN_ENDED_SESSION = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"})
 
 
 class Codes(Protocol):
@@ -263,14 +268,16 @@ class Refresher:
         or where none is held and none is to be had.
         """
         by_session = replace(hop, mfa_serial=None)
-        wants_more = (hop.duration_seconds or ROLE_DEFAULT) > CHAINED_LONGEST
+        wants_more = (self.accepted.get(name) or hop.duration_seconds or ROLE_DEFAULT) > CHAINED_LONGEST
         held = None if asking.has_code else self.devices.held(device)
         if held is not None and not (wants_more and self._is_valid(name)):
             try:
                 return self._assumed(name, by_session, held.issued.credentials, asking, None)
             except AwsRefused as error:
-                if error.code != "AccessDenied":
-                    raise  # denied may be because the code is too old for this role: a new one tells
+                # It may be denied because the code is too old for this role: a new one tells.
+                too_old = error.code == "AccessDenied" and self.clock() - held.got > YOUNG
+                if not too_old and error.code not in _OF_AN_ENDED_SESSION:
+                    raise
         has_code = asking.has_code or self.codes.has_command(hop.profile, device.serial)
         if wants_more or not has_code or self.codes.stands_alone(device.serial):
             return None
@@ -295,7 +302,7 @@ class Refresher:
             )
 
         with self._alone(f"\0{device.key.access_key_id}\0{device.serial}", asking):
-            held = None if asking.has_code else self.devices.held(device)
+            held = self.devices.held(device)
             if held is not None and held.got > began:
                 return held
             at = self.clock()
