@@ -189,7 +189,7 @@ def test_profiles_of_one_sign_in_share_one_lane() -> None:
         "c", kind=Kind.SSO_ROLE, source="acme-corp", session=Session("ASIAX", NOW, NOW + timedelta(hours=1))
     )
     rows = session_rows(catalog(MemoryKeeper([*profiles, cached]).snapshot()))
-    assert [row.label for row in rows] == ["c", "acme-corp login"]
+    assert [row.label for row in rows] == ["c", "login acme-corp"]
 
 
 def test_a_key_without_age_or_policy_comes_last_and_has_no_bar() -> None:

@@ -94,7 +94,9 @@ def session_rows(listed: Catalog) -> tuple[LaneRow, ...]:
         if session is None:
             continue
         login = _is_login(profile)
-        label = f"{profile.source or profile.name} login" if login else profile.name
+        label = (
+            f"login {(profile.source or profile.name).removeprefix('https://')}" if login else profile.name
+        )
         life = Life(label, session.issued, session.expires)
         rows.setdefault(("login" if login else "session", label), (life, LaneRow(entry, label, life)))
     return tuple(row for _, row in sorted(rows.values(), key=lambda pair: by_end(pair[0])))
@@ -222,7 +224,7 @@ def _age(profile: Profile, width: int, role: str, view: View) -> Line:
     rotation = profile.rotation
     marks = _marks(view.glyphs)
     if rotation.age_days is None:
-        return ((fit("its age is not known; AWS tells it", width), "muted"),)
+        return ((fit("its age is not known", width), "muted"),)
     if not rotation.limit_days:
         return ((fit(f"{rotation.age_days}d old, no policy", width), "muted"),)
     bar = age_bar(rotation.age_days, rotation.limit_days, width)
