@@ -43,6 +43,7 @@ class Scene:
 SCENES = (
     Scene("main-120x36", WIDE, ("j",) * 7),
     Scene("main-80x24", NARROW, ("j",) * 7),
+    Scene("timeline-120x36", WIDE, ("t",)),
     Scene("adopt-120x36", WIDE, ("/", *"personal", "enter", "m")),
     Scene("mfa-80x24", NARROW, ("/", *"prod-admin", "enter", "r")),
     Scene("help-120x36", WIDE, ("?",)),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keyturn.model import Profile, Renew, Session, State, due_at, in_use, session_state
+from keyturn.model import Profile, Renew, Session, due_at, in_use
 
 #: Sessions that were made together are not renewed together.
 JITTER = timedelta(seconds=60)
@@ -37,7 +37,7 @@ def due(rows: Iterable[Profile], setbacks: Mapping[str, Setback], now: datetime)
         (row.session.expires, row.name)
         for row in rows
         if row.session is not None and row.session.expires is not None
-        if _is_due(row, row.session, row.session.expires, now)
+        if (begins := planned(row, now)) is not None and begins <= now
         if _may_be_tried(row.session, setbacks.get(row.name), now)
     ]
     return tuple(name for _, name in sorted(found))
@@ -56,16 +56,19 @@ def jitter(name: str, session: Session) -> timedelta:
     return JITTER * (int.from_bytes(digest[:4], "big") / 2**32)
 
 
-def _is_due(row: Profile, session: Session, expires: datetime, now: datetime) -> bool:
+def planned(row: Profile, now: datetime) -> datetime | None:
+    """From when on the agent renews this session by itself, aware UTC; may lie in the past. None where it does not:
+    the profile is not in use at `now`, wants a person, or is not to be renewed."""
+    session = row.session
+    if session is None or session.expires is None:
+        return None
     if not row.managed or row.problem or row.delivers_key or row.credential_source or row.needs_person:
-        return False
+        return None
     if row.renew is not Renew.AUTO or not in_use(row, now):
-        return False
-    if session_state(session, now) is State.EXPIRED:
-        return True
+        return None
     # A short session has less than a minute between due and over: the jitter takes a part of what is left, at most.
-    due_from = due_at(session.issued, expires)
-    return now >= due_from + min(jitter(row.name, session), (expires - due_from) / 4)
+    due_from = due_at(session.issued, session.expires)
+    return due_from + min(jitter(row.name, session), (session.expires - due_from) / 4)
 
 
 def _may_be_tried(session: Session, setback: Setback | None, now: datetime) -> bool:

@@ -54,3 +54,27 @@ def test_what_is_open_and_waits_for_a_person_sends_next_to_nothing(tmp_path: Pat
         child.send(keys[1:])
         child.read_until_quiet()
         assert len(child.read(2.5)) / 2.5 <= IDLE_LIMIT
+
+
+def test_an_idle_timeline_of_1000_sessions_stays_within_the_budget(tmp_path: Path) -> None:
+    """At the shortest span, and on what ends next. A minute long: each countdown moves on once, and now at most once."""
+    with PtyChild(["1000"], tmp_path) as child:
+        child.read_until(b"team-00")
+        child.read_until_quiet()
+        child.send(b"t")
+        child.read_until(b"SESSION")
+        child.send(b"+")
+        child.read_until_quiet()
+        seconds = 60
+        sent = child.read(seconds)
+        moved = []
+        for _ in range(8):
+            child.send(b"j")
+            moved.append(len(child.read(0.35)))
+        child.send(b"q")
+        child.wait()
+    idle, mean_move = len(sent) / seconds, sum(moved) / len(moved)
+    print(f"timeline idle {idle:.0f} B/s, cursor move {mean_move:.0f} B")  # noqa: T201  # pytest -s shows the figures
+    assert sent, "no countdown ran: this says nothing"
+    assert idle <= IDLE_LIMIT
+    assert mean_move <= MOVE_LIMIT

@@ -19,8 +19,9 @@ from tests.app.memory_keeper import MemoryKeeper
 Compare = Callable[..., bool]
 
 
-def app_over(keeper: MemoryKeeper) -> KeyturnApp:
-    return KeyturnApp(keeper, Options(), terminal_for(UTF8, Options()))
+def app_over(keeper: MemoryKeeper, *, ascii_only: bool = False) -> KeyturnApp:
+    options = Options(ascii=ascii_only)
+    return KeyturnApp(keeper, options, terminal_for(UTF8, options))
 
 
 @pytest.mark.parametrize(("size", "keys"), [(WIDE, ["j"]), (NARROW, ["s"])], ids=["120x36", "80x24"])
@@ -28,6 +29,16 @@ def test_main_screen(snap_compare: Compare, size: tuple[int, int], keys: list[st
     problem = FileProblem("/home/jo/.aws/config", 17, "no section header before 'regoin = eu-west-1'")
     keeper = MemoryKeeper(believable(), problems=[problem])
     assert snap_compare(app_over(keeper), press=keys, terminal_size=size)
+
+
+@pytest.mark.parametrize(
+    ("size", "ascii_only"),
+    [(WIDE, False), (NARROW, False), ((66, 20), False), ((44, 14), False), (NARROW, True)],
+    ids=["120x36", "80x24", "66x20", "44x14", "80x24-ascii"],
+)
+def test_timeline(snap_compare: Compare, size: tuple[int, int], ascii_only: bool) -> None:
+    app = app_over(MemoryKeeper(believable()), ascii_only=ascii_only)
+    assert snap_compare(app, press=["t", "j"], terminal_size=size)
 
 
 def test_adopt_review(snap_compare: Compare) -> None:

@@ -22,6 +22,7 @@ from keyturn_tui.screens.review import ReviewScreen
 from keyturn_tui.screens.unlock import UnlockScreen
 from keyturn_tui.screens.words import WordsScreen
 from keyturn_tui.terminal import Options
+from keyturn_tui.widgets.lane_list import LaneList
 from tests.app.believable import NOW
 from tests.app.conftest import NARROW, WIDE, Drive, Driven, drive
 from tests.app.memory_keeper import MemoryKeeper
@@ -32,6 +33,7 @@ from tests.hostile.rows import PROBLEMS, PROFILES, hostile
 __all__ = ["drive"]
 
 Record = Callable[[str, object], None]
+NOW_LINE = {False: "┃", True: " |="}
 SIZES = [(WIDE, False), (NARROW, True)]
 IDS = ["120x36", "80x24-ascii"]
 
@@ -152,6 +154,32 @@ async def test_the_list_with_every_name(
             looked.at(driven, ascii_only=ascii_only)
             await driven.press("pagedown")
     assert looked.screens > 20
+    record_property("hostile: screens looked at", looked.screens)
+
+
+@pytest.mark.parametrize(("size", "ascii_only"), SIZES, ids=IDS)
+async def test_the_timeline_with_every_name(
+    drive: Drive, size: tuple[int, int], ascii_only: bool, record_property: Record
+) -> None:
+    looked, straight = Looked(), 0
+    keeper = MemoryKeeper(PROFILES, problems=PROBLEMS)
+    async with drive(keeper, size, Options(ascii=ascii_only)) as driven:
+        await driven.press("t", "g")
+        lanes = driven.app.screen.query_one(LaneList)
+        before = None
+        while lanes.row is not before:
+            before = lanes.row
+            text = looked.at(driven, ascii_only=ascii_only)
+            columns = {
+                cell_len(line[: line.index(NOW_LINE[ascii_only])])
+                for line in text.splitlines()
+                if NOW_LINE[ascii_only] in line
+            }
+            assert len(columns) <= 1, "the line of now is straight, whatever the names"
+            straight += len(columns)
+            await driven.press("pagedown")
+    assert looked.screens > 20
+    assert straight > 10, "lanes were seen"
     record_property("hostile: screens looked at", looked.screens)
 
 

@@ -47,6 +47,17 @@ def test_what_nobody_uses_wants_or_can_renew_unasked_is_left(other: dict[str, An
     assert due(row(timedelta(minutes=10), **other)) == ()
 
 
+@given(
+    st.timedeltas(timedelta(seconds=900), timedelta(hours=36)),
+    st.timedeltas(timedelta(hours=-36), timedelta(hours=36)),
+)
+def test_what_is_planned_is_what_is_done(life: timedelta, left: timedelta) -> None:
+    session = row(left, life)
+    planned = renewal.planned(session, NOW)
+    assert planned is not None
+    assert (due(session) == ("ci",)) is (planned <= NOW)
+
+
 def test_what_ends_first_is_renewed_first() -> None:
     rows = [row(timedelta(minutes=left), name=f"in {left}") for left in (9, 3, 12, 6)]
     assert due(*rows) == ("in 3", "in 6", "in 9", "in 12")

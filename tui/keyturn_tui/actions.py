@@ -64,6 +64,26 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane.next", ("tab",), "Tab", "Next pane", "to the other pane", Area.MOVE, palette=False),
     Action("pane.list", ("1",), "1", "Profiles", "to the list", Area.MOVE, palette=False),
     Action("pane.detail", ("2",), "2", "Detail", "to the detail", Area.MOVE, palette=False),
+    Action(
+        "timeline", ("t", "3"), "t 3", "Timeline", "when each session ends, and each key's age", Area.MOVE
+    ),
+    Action(
+        "timeline.zoom_in",
+        ("plus", "equals_sign"),
+        "+",
+        "Zoom in",
+        "timeline: less time, in more detail",
+        Area.MOVE,
+        palette=False,
+    ),
+    Action("timeline.zoom_out", ("minus",), "-", "Zoom out", "timeline: more time", Area.MOVE, palette=False),
+    Action(
+        "timeline.earlier", ("h", "left"), "h ←", "Earlier", "timeline: earlier", Area.MOVE, palette=False
+    ),
+    Action("timeline.later", ("l", "right"), "l →", "Later", "timeline: later", Area.MOVE, palette=False),
+    Action(
+        "timeline.now", ("full_stop", "0"), ". 0", "Now", "timeline: back to now", Area.MOVE, palette=False
+    ),
     Action("filter", ("slash",), "/", "Filter", "type:sso state:expired acct:4444 !word text", Area.MOVE),
     Action(
         "back",
@@ -158,7 +178,9 @@ ACTIONS: tuple[Action, ...] = (
 BY_ID = {action.id: action for action in ACTIONS}
 
 #: What the footer offers for every row; where there is less room, the last ones go.
-STEADY = tuple(BY_ID[id_] for id_ in ("session.refresh", "session.refresh_due", "open", "filter", "sort"))
+STEADY = tuple(
+    BY_ID[id_] for id_ in ("session.refresh", "session.refresh_due", "open", "timeline", "filter", "sort")
+)
 
 
 def steady(view: View) -> tuple[Action, ...]:

@@ -49,6 +49,8 @@ class Frame:
     header: bool
     too_small: bool
     """Nothing but one line that asks for more room."""
+    strip: bool = False
+    """What ends first is charted under list and detail; else the timeline has a screen of its own only."""
 
     @property
     def inner_width(self) -> int:
@@ -78,7 +80,10 @@ def frame_for(width: int, height: int) -> Frame:
     if width < 100:
         return Frame(width, DetailPlace.LINES, 0, borders=True, header=True, too_small=False)
     beside = 38 if width < 120 else 44 + (width - 120) // 3
-    return Frame(width - beside, DetailPlace.RIGHT, beside, borders=True, header=True, too_small=False)
+    strip = width >= 120 and height >= 34
+    return Frame(
+        width - beside, DetailPlace.RIGHT, beside, borders=True, header=True, too_small=False, strip=strip
+    )
 
 
 def columns_for(width: int, height: int = 24) -> tuple[Column, ...]:

@@ -50,3 +50,12 @@ class CodeComplete(Message):
 @dataclass
 class SecretTyped(Message):
     """Enter in a secret field; the secret itself stays in the field until it is taken."""
+
+
+@dataclass
+class LaneChosen(Message):
+    """The cursor of the timeline was moved."""
+
+    def can_replace(self, message: Message) -> bool:
+        """While a key is held only the last lane counts."""
+        return isinstance(message, LaneChosen)

@@ -48,7 +48,13 @@ class ActionScreen(Screen[None]):
         if why is not None:
             self.front.say(f"{label_of(action, self.chosen).rstrip('…')}: {why}.", "soon")
             return
-        getattr(self, method_of(action_id))()
+        method = getattr(self, method_of(action_id), None)
+        if method is None:
+            self.front.say(
+                f"{label_of(action, self.chosen).rstrip('…')}: not on this screen; Esc goes back.", "soon"
+            )
+            return
+        method()
 
     def on_action_pressed(self, message: ActionPressed) -> None:
         """Clicked in the footer."""

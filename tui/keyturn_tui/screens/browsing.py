@@ -7,14 +7,15 @@ from textual.widgets import Input
 from keyturn.filtering import Query, parse
 from keyturn_tui.layout import DetailPlace, Frame, frame_for
 from keyturn_tui.messages import RowOpened
-from keyturn_tui.screens.action_screen import ActionScreen
+from keyturn_tui.screens.charted import ChartedScreen
 from keyturn_tui.screens.detail import DetailScreen
+from keyturn_tui.screens.timeline import TimelineScreen
 from keyturn_tui.widgets.detail_pane import DetailPane
 from keyturn_tui.widgets.fields import PlainField
 from keyturn_tui.widgets.profile_list import ProfileList
 
 
-class BrowsingScreen(ActionScreen):
+class BrowsingScreen(ChartedScreen):
     """Has a list, a detail pane and a filter field; the main screen says what they show."""
 
     _frame: Frame = frame_for(80, 24)
@@ -120,6 +121,17 @@ class BrowsingScreen(ActionScreen):
         if self.focused is self.query_one("#filter", PlainField) or self.chosen is None:
             return
         self.app.push_screen(DetailScreen(self.desk, self.acts, self.front, self.chosen))
+
+    def do_timeline(self) -> None:
+        """`t`."""
+        self.app.push_screen(TimelineScreen(self.desk, self.acts, self.front))
+
+    def window_moved(self) -> None:
+        """A key of the strip, where there is one."""
+        if self._frame.strip:
+            self.draw_chart()
+        else:
+            self.front.say("t opens the timeline, where this key works.")
 
     @property
     def _list(self) -> ProfileList:

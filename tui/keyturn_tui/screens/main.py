@@ -16,6 +16,7 @@ from keyturn.text import safe
 from keyturn_tui.actions import bindings, offers, steady
 from keyturn_tui.acts import Acts
 from keyturn_tui.cells import Line
+from keyturn_tui.chart import session_rows
 from keyturn_tui.desk import Desk
 from keyturn_tui.empty import nothing_lines, two_lines
 from keyturn_tui.front import Front
@@ -30,6 +31,7 @@ from keyturn_tui.widgets.header import Header
 from keyturn_tui.widgets.message_line import MessageLine
 from keyturn_tui.widgets.painted import Painted
 from keyturn_tui.widgets.profile_list import ProfileList
+from keyturn_tui.widgets.timeline_strip import TimelineStrip
 
 
 class MainScreen(BrowsingScreen):
@@ -74,6 +76,7 @@ class MainScreen(BrowsingScreen):
                 yield ProfileList(self.desk.view(), self.desk.shown, id="list")
             yield DetailPane(self.desk.shown, id="detail")
         yield Painted(id="summary", classes="whole")
+        yield TimelineStrip(id="strip", classes="whole")
         yield MessageLine(id="message")
         with Horizontal(id="filter-row", classes="whole"):
             yield Painted([((" Filter: ", "title"),)], id="filter-label")
@@ -109,6 +112,15 @@ class MainScreen(BrowsingScreen):
         self._sift()
         self._count()
         self._describe(self.chosen)
+        if self._frame.strip:
+            self._strip.hold(session_rows(self.desk.catalog))
+        self.draw_chart()
+
+    def draw_chart(self) -> None:
+        """The strip, where there is room for it."""
+        if self._frame.strip:
+            rule = "-" if self.desk.terminal.ascii else "─"
+            self._strip.draw(self.desk.view(), self.window, f"3 Timeline {rule} {self.window_words}")
 
     def tick(self) -> None:
         """Repaint what reads differently now: the left cells of visible rows, the clock, the detail's countdown; the
@@ -125,6 +137,7 @@ class MainScreen(BrowsingScreen):
         if passed:
             self._count()
         self._describe(self.chosen)
+        self.draw_chart()
 
     def on_row_chosen(self, message: RowChosen) -> None:
         """The cursor moved."""
@@ -149,6 +162,10 @@ class MainScreen(BrowsingScreen):
             self._sift()
         self._list.choose(name)
 
+    @property
+    def _strip(self) -> TimelineStrip:
+        return self.query_one("#strip", TimelineStrip)
+
     def _pass_deadlines(self, now: datetime) -> bool:
         """Take off the heap what lies behind `now`; True if that was anything."""
         before = len(self._deadlines)
@@ -169,6 +186,7 @@ class MainScreen(BrowsingScreen):
         self._detail.display = frame.detail is DetailPlace.RIGHT
         self._detail.styles.width = frame.detail_width or 1
         self.query_one("#summary").display = frame.detail is DetailPlace.LINES
+        self._strip.display = frame.strip
         self.query_one("#titles", Painted).show([self._titles(width, height)])
         self.query_one(Header).tick(self.desk.now())
 

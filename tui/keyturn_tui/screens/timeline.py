@@ -1,0 +1,220 @@
+"""When each session and login ends, and how old each key is, on the whole screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+
+from keyturn_tui.actions import BY_ID, bindings, offers
+from keyturn_tui.acts import Acts
+from keyturn_tui.cells import Line
+from keyturn_tui.chart import LaneRow, key_axis, key_rows, session_rows, time_axis, to_come
+from keyturn_tui.desk import Desk
+from keyturn_tui.front import Front
+from keyturn_tui.layout import TOO_SMALL, frame_for
+from keyturn_tui.messages import LaneChosen
+from keyturn_tui.rows import Row
+from keyturn_tui.screens.charted import ChartedScreen
+from keyturn_tui.screens.detail import DetailScreen
+from keyturn_tui.widgets.footer import Footer
+from keyturn_tui.widgets.lane_list import LaneList
+from keyturn_tui.widgets.message_line import MessageLine
+from keyturn_tui.widgets.painted import Painted
+
+#: What the footer offers; where there is less room, the last ones go.
+_OFFERED = ("back", "session.refresh", "timeline.zoom_in", "timeline.zoom_out", "timeline.later", "sort")
+_MOVING = ("down", "up", "first", "last", "half_down", "half_up", "page_down", "page_up")
+_HERE = (
+    *(f"list.{way}" for way in _MOVING),
+    *_OFFERED,
+    *("timeline", "timeline.earlier", "timeline.now", "pane.next", "pane.list", "open", "sort.reverse"),
+    *("session.refresh_due", "login", "manage", "session.stop", "lock", "renewal.pause"),
+    *("theme", "redraw", "palette", "help", "quit"),
+)
+
+
+class TimelineScreen(ChartedScreen):
+    """One lane per session and login, then one per long-term key; acts are about the lane under the cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(_HERE), Binding("z", "run('back')", show=False)]
+    DEFAULT_CSS = """
+    TimelineScreen #pane { height: 1fr; border: round $state-working; border-title-color: $text-muted-own; }
+    TimelineScreen.-ascii #pane { border: ascii $state-working; }
+    TimelineScreen.-bare #pane { border: none; }
+    TimelineScreen #too-small, TimelineScreen.-small #pane, TimelineScreen.-small MessageLine,
+    TimelineScreen.-small Footer { display: none; }
+    TimelineScreen.-small #too-small { display: block; }
+    """
+
+    def __init__(self, desk: Desk, acts: Acts, front: Front) -> None:
+        super().__init__(desk, acts, front)
+        self._by_name = False
+        self._backwards = False
+        self._keys: tuple[LaneRow, ...] = ()
+        self._title = ""
+
+    def compose(self) -> ComposeResult:
+        """The heading stays while the lanes under it scroll."""
+        yield Painted([((TOO_SMALL, "soon"),)], id="too-small")
+        with Vertical(id="pane"):
+            yield Painted(id="axis")
+            yield LaneList(id="lanes")
+        yield MessageLine(id="message")
+        yield Footer(id="footer")
+
+    def on_mount(self) -> None:
+        """Draw, with the cursor on what ends next."""
+        self.set_class(self.desk.terminal.ascii, "-ascii")
+        self._fit()
+        self._hold()
+        self._list.open_on(to_come(session_rows(self.desk.catalog), self.desk.now()))
+        self.call_after_refresh(self.redraw)
+
+    def on_resize(self) -> None:
+        """Another size, other cells."""
+        self._fit()
+        self.call_after_refresh(self.redraw)
+
+    @property
+    def chosen(self) -> Row | None:
+        """The profile whose lane the cursor stands on, as the latest snapshot has it."""
+        row = self._list.row
+        return row.entry if row is not None else None
+
+    def show_message(self, text: str, role: str) -> None:
+        """On the message line."""
+        self.query_one("#message", MessageLine).say(text, role, self.desk.now())
+
+    def redraw(self) -> None:
+        """Sort anew; the cursor keeps its lane."""
+        self._hold()
+        self.draw_chart()
+
+    def tick(self) -> None:
+        """Draw anew what reads differently; no other cell is sent."""
+        self.draw_chart()
+
+    def on_lane_chosen(self, message: LaneChosen) -> None:
+        """The cursor moved."""
+        message.stop()
+        self.draw_chart()
+
+    def draw_chart(self) -> None:
+        """The lanes in view, the heading over them, and the keys that make sense."""
+        view, window, lanes = self.desk.view(), self.window, self._list
+        lanes.draw(view, window)
+        axis = (
+            key_axis(self._keys, lanes.room) if lanes.keys_only else time_axis(window, lanes.room, view.now)
+        )
+        self.query_one("#axis", Painted).show([axis])
+        self._head()
+        row = self.chosen
+        steady = [BY_ID[id_] for id_ in _OFFERED if not (BY_ID[id_].writes and view.read_only)]
+        varying = offers(row, view) if self.app.size.width >= 60 else ()
+        self.query_one("#footer", Footer).offer(steady, varying, row, view)
+
+    def do_timeline(self) -> None:
+        """`t` opens it and closes it."""
+        self.do_back()
+
+    def do_back(self) -> None:
+        """Esc: out of a refresh of all, then out."""
+        if self.acts.stop_rest():
+            self.front.say("What has begun is finished; the rest is left out.")
+        else:
+            self.dismiss()
+
+    def do_pane_list(self) -> None:
+        """`1`."""
+        self.dismiss()
+
+    def do_open(self) -> None:
+        """Enter."""
+        if self.chosen is not None:
+            self.app.push_screen(DetailScreen(self.desk, self.acts, self.front, self.chosen))
+
+    def do_sort(self) -> None:
+        """`s`: by what ends first, or by name."""
+        self._by_name = not self._by_name
+        self.redraw()
+
+    def do_sort_reverse(self) -> None:
+        """`S`."""
+        self._backwards = not self._backwards
+        self.redraw()
+
+    def do_pane_next(self) -> None:
+        """Tab: from the sessions to the keys, and back."""
+        self._list.move_part()
+
+    def do_list_down(self) -> None:
+        """`j`."""
+        self._list.move(1)
+
+    def do_list_up(self) -> None:
+        """`k`."""
+        self._list.move(-1)
+
+    def do_list_first(self) -> None:
+        """`g`."""
+        self._list.move_first()
+
+    def do_list_last(self) -> None:
+        """`G`."""
+        self._list.move_last()
+
+    def do_list_half_down(self) -> None:
+        """ctrl+d."""
+        self._list.move_page(0.5)
+
+    def do_list_half_up(self) -> None:
+        """ctrl+u."""
+        self._list.move_page(-0.5)
+
+    def do_list_page_down(self) -> None:
+        """PgDn."""
+        self._list.move_page(1)
+
+    def do_list_page_up(self) -> None:
+        """PgUp."""
+        self._list.move_page(-1)
+
+    @property
+    def _list(self) -> LaneList:
+        return self.query_one("#lanes", LaneList)
+
+    def _fit(self) -> None:
+        frame = frame_for(*self.app.size)
+        self.set_class(not frame.borders, "-bare")
+        self.set_class(frame.too_small, "-small")
+
+    def _hold(self) -> None:
+        sessions, keys = session_rows(self.desk.catalog), key_rows(self.desk.catalog)
+        if self._by_name:
+            sessions = tuple(sorted(sessions, key=lambda row: row.label.lower()))
+            keys = tuple(sorted(keys, key=lambda row: row.label.lower()))
+        if self._backwards:
+            sessions, keys = sessions[::-1], keys[::-1]
+        self._keys = keys
+        self._list.hold(sessions, keys, self._hint())
+
+    def _hint(self) -> tuple[Line, ...]:
+        if self.desk.snapshot is None:
+            return ((("  Reading the AWS files…", "muted"),),)
+        return (
+            (("  No session and no login yet.", "text"),),
+            (("  Esc goes back to the list; r there fetches a session.", "muted"),),
+        )
+
+    def _head(self) -> None:
+        """The border's title; assigned only when it differs, as that repaints the pane."""
+        rule = "-" if self.desk.terminal.ascii else "─"
+        order = ("name" if self._by_name else "ends first") + (", reversed" if self._backwards else "")
+        title = f"3 Timeline {rule} {self.window_words} {rule} sort: {order}"
+        if title != self._title:
+            self._title = title
+            self.query_one("#pane").border_title = Content(title)

@@ -1,0 +1,65 @@
+"""The timeline's strip under list and detail: what ends first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+
+from keyturn_tui.cells import Line, View
+from keyturn_tui.chart import LaneRow, lane_line, live, room_in, time_axis
+from keyturn_tui.lanes import Window
+from keyturn_tui.widgets.painted import Painted
+
+#: Lanes under the heading.
+LANES = 5
+
+
+class TimelineStrip(Vertical):
+    """The first few sessions and logins that are still to end; there is no cursor in it."""
+
+    DEFAULT_CSS = f"""
+    TimelineStrip {{ height: {LANES + 3}; border: round $border; border-title-color: $text-muted-own;
+        border-subtitle-color: $text-muted-own; }}
+    TimelineStrip Painted {{ height: 1fr; }}
+    .-ascii TimelineStrip {{ border: ascii $border; }}
+    """
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002  # Textual's own name
+        super().__init__(id=id, classes=classes)
+        self._rows: tuple[LaneRow, ...] = ()
+        self._picked: tuple[LaneRow, ...] = ()
+        self._minute: datetime | None = None
+        self._title = ""
+
+    def compose(self) -> ComposeResult:
+        """Heading and lanes in one."""
+        yield Painted()
+
+    def hold(self, rows: Sequence[LaneRow]) -> None:
+        """Take other sessions, in the order in which they end."""
+        self._rows = tuple(rows)
+        self._minute = None
+
+    def draw(self, view: View, window: Window, title: str) -> None:
+        """Show them as they are at this moment; no cell that stays the same is sent.
+
+        What has ended goes with the minute: of five thousand sessions one ends every few seconds, and moves all lanes up.
+        """
+        minute = view.now.replace(second=0, microsecond=0)
+        if minute != self._minute:
+            self._minute, self._picked = minute, tuple(live(self._rows, view.now, LANES))
+        chart = self.query_one(Painted)
+        room = room_in(chart.size.width)
+        lines: list[Line] = [time_axis(window, room, view.now)]
+        lines += [lane_line(row, view, window, room) for row in self._picked]
+        if len(lines) == 1:
+            lines.append((("    Nothing that is known to end.", "muted"),))
+        chart.show(lines)
+        if title != self._title:
+            self._title = title
+            self.border_title = Content(title)
+            self.border_subtitle = Content("t opens it, + - zoom")
