@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("figures")
         for line in sorted(figures):
             terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def unignored() -> Iterator[None]:
+    """Nothing is ignored that a program would inherit: whoever started the tests in the background has them ignore INT and
+    QUIT."""
+    ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
+    changed = [number for number in ignored if number not in (signal.SIGPIPE, signal.SIGXFSZ)]
+    for number in changed:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in changed:
+        signal.signal(number, signal.SIG_IGN)

@@ -25,14 +25,19 @@ NOWHERE = object()
 class Errands:
     """Has acts done for one process.
 
+    :param desk: gives the desk of this process.
     :param use_agent: whether others may be asked; the agent itself says no.
     :param unlock: opens the vault without a person, or raises.
     """
 
-    def __init__(self, desk: Desk, *, use_agent: bool, unlock: Callable[[], None]) -> None:
-        self._desk = desk
+    def __init__(self, desk: Callable[[], Desk], *, use_agent: bool, unlock: Callable[[], None]) -> None:
+        self._now_at = desk
         self._use_agent = use_agent
         self._unlock = unlock
+
+    @property
+    def _desk(self) -> Desk:
+        return self._now_at()
 
     def agent(self) -> Agent | None:
         """The agent that answers, if one may be asked."""

@@ -68,7 +68,7 @@ class Keeper:
         self.places: Places = desk.places
         self.clock: Clock = desk.clock
         self._use_agent = use_agent
-        self._errands = Errands(desk, use_agent=use_agent, unlock=self.unlock)
+        self._errands = Errands(lambda: self.desk, use_agent=use_agent, unlock=self.unlock)
         self._generations = itertools.count(1)
         self._stamp: tuple[object, ...] = ()
         self._agent_seen: Agent | None = None

@@ -80,6 +80,7 @@ def test_the_exit_status_is_the_programs_own(person: Person, code: int) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
+@pytest.mark.usefixtures("unignored")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_ends_the_program_and_nothing_is_left(
     person: Person, program: Program, number: signal.Signals

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,19 +56,6 @@ def test_the_real_aws_cli_is_who_the_profile_is(person: Person) -> None:
 def test_the_exit_status_is_the_programs_own(person: Person, code: int) -> None:
     done = person.keyturn("exec", "ci-release", "--", "sh", "-c", f"exit {code}")
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
-
-
-@pytest.fixture
-def unignored() -> Iterator[None]:
-    """Nothing is ignored that a program would inherit: whoever started the tests in the background has them ignore INT and
-    QUIT."""
-    ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
-    changed = [number for number in ignored if number not in (signal.SIGPIPE, signal.SIGXFSZ)]
-    for number in changed:
-        signal.signal(number, signal.SIG_DFL)
-    yield
-    for number in changed:
-        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.mark.usefixtures("unignored")

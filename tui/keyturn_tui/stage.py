@@ -72,7 +72,8 @@ class Stage(Discreet, inherit_bindings=False):
         try:
             await conversation
         except Exception as error:  # noqa: BLE001  # the outermost boundary of what goes on beside the keyboard
-            self.own_fault("what goes on behind the screen", error)
+            if self.is_running:  # else the screen that it would draw on is being taken down
+                self.own_fault("what goes on behind the screen", error)
 
     def open_palette(self) -> None:
         """See `acts.Front`."""
