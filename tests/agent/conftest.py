@@ -37,6 +37,8 @@ class FakeKeeper:
     gate: threading.Event = field(default_factory=threading.Event)
     waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     tended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    renewing: threading.Event | None = None
+    """What renewals wait for, as for an AWS that does not answer."""
     far_answer: str = TEMPORARY
     slow: threading.Event | None = None
     """What forwarded requests wait for."""
@@ -47,6 +49,8 @@ class FakeKeeper:
 
     def renew_due(self, may_go_on: object) -> object:  # noqa: ARG002  # a part of the port
         self.renewed.release()
+        if self.renewing is not None:
+            self.renewing.wait(30)
         return ()
 
     def forwarded(self, name: str, least_seconds: int | None) -> str:
@@ -121,11 +125,11 @@ def serve(folder: Path) -> Iterator[Serve]:
     """Start an agent; the words are the limits that differ from the usual ones."""
     started: list[Agent] = []
 
-    def start(limits: Limits | None = None) -> Agent:
+    def start(limits: Limits | None = None, renewing: threading.Event | None = None) -> Agent:
         path = folder / "run" / "agent.sock"
         listener = claim(path, lambda _path: False, 1)
         assert listener is not None
-        keeper = FakeKeeper()
+        keeper = FakeKeeper(renewing=renewing)
         reported: list[BaseException] = []
         time = [datetime(2026, 11, 23, 12, tzinfo=UTC)]
         forward = beside(listener, path.with_name("forward.sock"))

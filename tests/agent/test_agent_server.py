@@ -333,3 +333,16 @@ def test_paused_it_renews_nothing_until_it_is_resumed_and_goes_on_withdrawing(se
     client.call(agent.path, {"op": "resume"})
     for _ in range(3):
         assert agent.keeper.renewed.acquire(timeout=10)
+
+
+def test_what_has_ended_is_withdrawn_while_renewals_hang(serve: Serve) -> None:
+    hanging = threading.Event()
+    agent = serve(limits=Limits(tick=0.01, tending=0.02), renewing=hanging)
+    assert agent.keeper.renewed.acquire(timeout=10)
+    while agent.keeper.tended.acquire(blocking=False):
+        pass
+    for _ in range(5):
+        assert agent.keeper.tended.acquire(timeout=10)
+    assert not agent.keeper.renewed.acquire(blocking=False), "one at a time"
+    hanging.set()
+    assert agent.keeper.renewed.acquire(timeout=10)

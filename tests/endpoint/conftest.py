@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +26,9 @@ def program(person: Person) -> Iterator[Program]:
     """One that runs by `exec ci-release --endpoint`."""
     with started(person) as running:
         yield running
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """Of a process without anything yet."""
+    return {"HOME": str(tmp_path), "KEYTURN_HOME": str(tmp_path / "k")}

@@ -102,6 +102,21 @@ def test_an_iam_user_with_mfa_gets_a_session_by_code(person: Person) -> None:
     assert person.files() == before
 
 
+def test_one_code_for_two_profiles_of_one_verb_is_sent_once(person: Person) -> None:
+    person.does("adopt", "acme-alice", "--yes")
+    person.sandbox.move_clock(60)
+    before = len(person.sandbox.calls)
+    code = person.sandbox.totp("alice")
+    done = person.keyturn("refresh", "prod-admin", "acme-alice", "--mfa-code", code)
+    told = done.stdout + done.stderr
+    calls = [call for call in person.sandbox.calls[before:] if call.action == "GetSessionToken"]
+    assert len(calls) == 1, told
+    assert not calls[0].error
+    assert done.returncode == 4, "the user's own session takes a code of its own, and is asked for it"
+    assert "refused the MFA code" not in told
+    person.releases("--all")
+
+
 def test_the_credentials_file_takes_a_session_also_under_another_name(person: Person) -> None:
     before = person.files()
     person.does("adopt", "ci-deploy", "--yes")
