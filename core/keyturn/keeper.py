@@ -51,6 +51,7 @@ from keyturn.model import (
 )
 from keyturn.places import Places, places_for
 from keyturn.program import program
+from keyturn.rotating import Rotating
 from keyturn.secret import Secret
 from keyturn.vault.slots import SystemKeyring
 from keyturn.vault.vault import Vault
@@ -73,6 +74,7 @@ class Keeper:
         self._stamp: tuple[object, ...] = ()
         self._agent_seen: Agent | None = None
         self._renewing = Renewing(desk)
+        self.rotating = Rotating(self._errands.act, desk.clock)
 
     @classmethod
     def from_environ(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from keyturn import ownfile, reading
 from keyturn.activity import Act, Activity
@@ -97,7 +98,7 @@ class Desk:
         if found is None:
             why = "the vault holds none by that name"
             raise NotFound(f"key of {entry}", why, f"See what is left of it: keyturn show {entry}")
-        return Credentials(found["key_id"], Secret(found["secret"]))
+        return credentials_in(found)
 
     def note(self, edit: Callable[[Index], Index | None]) -> None:
         """Writes into the index where that is possible; what is only noted must not keep anybody from credentials."""
@@ -143,6 +144,11 @@ class Desk:
         thread.start()
         if wait:
             thread.join(wait)
+
+
+def credentials_in(entry: Mapping[str, Any]) -> Credentials:
+    """The long-term key of a vault entry."""
+    return Credentials(entry["key_id"], Secret(entry["secret"]))
 
 
 def key_entry(name: str) -> str:

@@ -78,6 +78,8 @@ def _learn(
             slots_used=len(listed),
         )
 
+        facts = _with_last_use(aws, facts, key, session)
+
     def edit(index: Index) -> None:
         if entry in index.keys:
             index.keys[entry] = replace(
@@ -85,6 +87,19 @@ def _learn(
             )
 
     desk.note(edit)
+
+
+def _with_last_use(aws: Aws, facts: Key, key: Credentials, session: Credentials | None) -> Key:
+    """The facts with what AWS tells of the key's last use, where it tells."""
+    signers = (key,) if session is None or session.session_token is None else (key, session)
+    for signer in signers:
+        try:
+            use = aws.access_key_last_used(signer, key.access_key_id)
+        except KeyturnError:
+            continue
+        by = ", ".join(each for each in (use.service, use.region) if each)
+        return replace(facts, last_used=use.at, last_used_by=by or None)
+    return facts
 
 
 def _listed(
