@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
-import pytest
-
 from keyturn.rotation.record import Step
 from tests.keeper.conftest import Bench, bench
 
@@ -14,7 +10,10 @@ __all__ = ["bench"]
 
 def _through(bench: Bench, name: str) -> list[Step]:
     rotating = bench.keeper.rotating
-    return [each.step for each in rotating.through(rotating.begin(name), lambda: rotating.on(name), lambda _: None)]
+    return [
+        each.step
+        for each in rotating.through(rotating.begin(name), lambda: rotating.on(name), lambda _: None)
+    ]
 
 
 def test_a_rotation_goes_through_all_its_steps(bench: Bench) -> None:
@@ -30,7 +29,6 @@ def test_a_rotation_goes_through_all_its_steps(bench: Bench) -> None:
         new.access_key_id: "Active",
     }
     bench.keeper.refresh("personal")
-    print(json.dumps(status, indent=1))
     bench.sandbox.move_clock(25 * 3600)
     done = bench.keeper.rotating.finish("personal", old.access_key_id[-4:])
     assert done.step is Step.DONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -57,6 +58,8 @@ class Desk:
     seen: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Sections of each shared file when this process last read it, so that the writer knows a truncated file."""
 
+    sleep: Callable[[float], None] = time.sleep
+    """Waits for so many seconds."""
     ready: dict[str, Kept] = field(default_factory=dict)
     """Documents that this process made, by profile (:mod:`keyturn.acts.ready`)."""
 

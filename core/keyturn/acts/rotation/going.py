@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from keyturn.acts.desk import Desk
@@ -11,25 +11,24 @@ from keyturn.acts.rotation import journaling
 from keyturn.acts.rotation.looking import halted, lock, look, record_of, record_of_user
 from keyturn.acts.rotation.moves import FIRST_WAIT, LONGEST_WAIT, Moves
 from keyturn.acts.rotation.signing import Signing
+from keyturn.errors import KeyturnError, NeedsPerson, RotationHalted
 from keyturn.rotation.plan import Move, Seen, next_move, orphans
 from keyturn.rotation.progress import Progress, progress_of
 from keyturn.rotation.record import Record, Step
 from keyturn.text import masked_key_id
 
-Sleep = Callable[[float], None]
 
-
-def advance(desk: Desk, name: str, code: str | None, sleep: Sleep = time.sleep) -> Progress:
+def advance(desk: Desk, name: str, code: str | None) -> Progress:
     """Brings the rotation of a profile's key on by one act; an undoing one goes on back.
 
     :raises NotFound: there is none to go on with.
     :raises NeedsMfa: a policy asks for a code; nothing has changed.
     :raises KeyturnError: what the act raised; the record says how far it is.
     """
-    return _act(desk, record_of(desk, name), code, sleep)
+    return _act(desk, record_of(desk, name), code)
 
 
-def undo(desk: Desk, name: str, code: str | None, sleep: Sleep = time.sleep) -> Progress:
+def undo(desk: Desk, name: str, code: str | None) -> Progress:
     """Turns a rotation round, and makes the first act of the way back; :func:`advance` makes the others.
 
     :raises NotFound: there is none; what is done cannot be undone.
@@ -39,7 +38,7 @@ def undo(desk: Desk, name: str, code: str | None, sleep: Sleep = time.sleep) -> 
         with lock(desk, record.user):
             record = again(desk, record)
             record = journaling.step(desk, replace(record, is_undoing=True))
-    return _act(desk, record, code, sleep)
+    return _act(desk, record, code)
 
 
 def again(desk: Desk, record: Record) -> Record:
@@ -55,22 +54,39 @@ def again(desk: Desk, record: Record) -> Record:
     return now
 
 
-def _act(desk: Desk, record: Record, code: str | None, sleep: Sleep) -> Progress:
+def _act(desk: Desk, record: Record, code: str | None) -> Progress:
     desk.require_open()
     signing = Signing(desk, record.profile, code)
     with desk.recording(record.profile, "rotate"), lock(desk, record.user):
         record = again(desk, record)
-        seen = look(desk, record, signing)
-        moves = Moves(desk, record, signing, sleep)
-        move = next_move(record, seen)
-        if move is Move.VERIFY_OLD:
-            refused = moves.answers(record.old)
-            if refused is not None:
-                return progress_of(
-                    record, wait=LONGEST_WAIT, note=f"the old key does not answer yet ({refused.why})"
-                )
-            move = next_move(record, replace(seen, old_answers=True))
-        return _done(record, seen, move, moves)
+        with _telling(record):
+            return _moved(desk, record, signing)
+
+
+@contextmanager
+def _telling(record: Record) -> Iterator[None]:
+    """Has whatever goes wrong say which keys there are and what to do."""
+    try:
+        yield
+    except (NeedsPerson, RotationHalted):
+        raise
+    except KeyturnError as error:
+        error.hint = progress_of(record).stands()
+        raise
+
+
+def _moved(desk: Desk, record: Record, signing: Signing) -> Progress:
+    seen = look(desk, record, signing)
+    moves = Moves(desk, record, signing)
+    move = next_move(record, seen)
+    if move is Move.VERIFY_OLD:
+        refused = moves.answers(record.old)
+        if refused is not None:
+            return progress_of(
+                record, wait=LONGEST_WAIT, note=f"the old key does not answer yet ({refused.why})"
+            )
+        move = next_move(record, replace(seen, old_answers=True))
+    return _done(record, seen, move, moves)
 
 
 def _done(record: Record, seen: Seen, move: Move, moves: Moves) -> Progress:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -33,15 +31,11 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 8.0
 
 @dataclass(frozen=True)
 class Moves:
-    """The acts on one record.
-
-    :param sleep: waits between two tries of a new key.
-    """
+    """The acts on one record."""
 
     desk: Desk
     record: Record
     signing: Signing
-    sleep: Callable[[float], None] = time.sleep
 
     def verify(self) -> Progress:
         """Has AWS answer to the new key, three times in a row."""
@@ -58,7 +52,7 @@ class Moves:
         """
         for turn in range(IN_A_ROW):
             if turn:
-                self.sleep(PAUSE)
+                self.desk.sleep(PAUSE)
             try:
                 identity = self.signing.aws().get_caller_identity(key)
             except (ClockSkew, Unreachable):
@@ -134,9 +128,9 @@ class Moves:
         return progress_of(journaling.step(self.desk, self.record.reached(Step.VERIFIED, self.desk.clock())))
 
     def deactivate_new(self) -> Progress:
-        """Switches the new key off, as the first half of its end."""
+        """Switches the new key off and deletes it; AWS may go on listing it as active for a while."""
         self._set_status(self._new(), "Inactive", (self.record.old,))
-        return progress_of(self.record)
+        return self.delete_new()
 
     def delete_new(self) -> Progress:
         """Deletes the new key, which nothing uses any more."""
