@@ -86,8 +86,13 @@ class Home:
 
     def restart(self) -> None:
         """A new process after this one was killed."""
-        self.keeper = self._keeper()
-        self.keeper.unlock_here(recovery_key=self.recovery_key)
+        self.keeper = self.another()
+
+    def another(self) -> Keeper:
+        """A second process of the same person, as far as files and locks can tell."""
+        found = self._keeper()
+        found.unlock_here(recovery_key=self.recovery_key)
+        return found
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
@@ -116,8 +121,7 @@ class Home:
 
     def on_disk(self) -> dict[str, Secret]:
         """Every key whose secret can be read again after all memory is gone."""
-        fresh = self._keeper()
-        fresh.unlock_here(recovery_key=self.recovery_key)
+        fresh = self.another()
         found = {}
         for name, entry in fresh.desk.vault.keys().items():
             if name.startswith(key_entry("")):

@@ -1,0 +1,254 @@
+"""What becomes of a rotation when a step goes wrong: the failure table of access-key rotation, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from keyturn.errors import KeyturnError, NotFound, RotationHalted, Unreachable
+from keyturn.model import RotationState
+from keyturn.rotation.progress import Progress
+from keyturn.rotation.record import Step
+from tests.rotation.direct import Crash, Trouble
+from tests.rotation.home import PROFILE, Home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def on(action: str, trouble: Trouble, times: int = 1) -> Callable[[str], Trouble]:
+    """Trouble at the next so many calls of one action."""
+    left = [times]
+
+    def next_(asked: str) -> Trouble:
+        if asked != action or not left[0]:
+            return Trouble.NONE
+        left[0] -= 1
+        return trouble
+
+    return next_
+
+
+def through(home: Home) -> Iterator[Progress]:
+    rotating = home.keeper.rotating
+    return rotating.through(rotating.begin(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
+
+
+def until(home: Home, step: Step) -> Progress:
+    """A rotation brought to a step and left there."""
+    for progress in through(home):
+        if progress.step is step:
+            return progress
+    raise AssertionError(f"it never came to {step}")
+
+
+def statuses(home: Home) -> dict[str, str]:
+    return {key.key_id: key.status for key in home.user.keys}
+
+
+@pytest.mark.parametrize("trouble", [Trouble.LOST_REPLY, Trouble.BROKEN])
+def test_a_key_whose_answer_was_lost_is_found_and_dropped_on_ones_word(home: Home, trouble: Trouble) -> None:
+    home.line.next = on("CreateAccessKey", trouble)
+    *_, last = through(home)
+    (orphan,) = set(statuses(home)) - set(home.on_disk())
+    assert last.orphans == (orphan,)
+    assert f"--drop {orphan[-4:]}" in last.stands()
+    assert home.keeper.desk.key(PROFILE).access_key_id == last.old_id
+    home.keeper.rotating.drop(PROFILE, orphan[-4:])
+    assert list(statuses(home)) == [last.old_id]
+    assert until(home, Step.DEACTIVATED)
+
+
+def test_a_call_that_never_arrived_is_looked_after_for_a_minute_and_no_longer(home: Home) -> None:
+    home.line.next = on("CreateAccessKey", Trouble.UNSENT)
+    with pytest.raises(Unreachable):
+        home.keeper.rotating.begin(PROFILE)
+    assert len(statuses(home)) == 1
+    assert not home.keeper.desk.index.load().rotations
+
+
+@pytest.mark.parametrize("refused", ["journal", "both"])
+def test_a_new_key_that_the_disk_refuses_is_kept_elsewhere_or_deleted_again(home: Home, refused: str) -> None:
+    def on_write(place: str) -> str:
+        is_late = home.line.asked[-1][0] == "CreateAccessKey"
+        return "refuse" if is_late and (refused == "both" or place == "journal") else ""
+
+    home.on_write = on_write
+    if refused == "journal":
+        with home.working():
+            progress = home.keeper.rotating.begin(PROFILE)
+        assert progress.new_id in home.on_disk()
+        home.on_write = lambda _: ""
+        assert home.keeper.rotating.on(PROFILE).step is Step.VERIFIED
+        return
+    with home.working(), pytest.raises(KeyturnError, match="deleted at AWS again") as error:
+        home.keeper.rotating.begin(PROFILE)
+    assert "works and is in use" in error.value.line()
+    assert list(statuses(home)) == [home.keeper.desk.key(PROFILE).access_key_id]
+
+
+def test_a_new_key_that_neither_disk_nor_aws_takes_back_is_named(home: Home) -> None:
+    home.on_write = lambda _: "refuse" if home.line.asked[-1][0] == "CreateAccessKey" else ""
+    home.line.next = on("DeleteAccessKey", Trouble.THROTTLED, 9)
+    with home.working(), pytest.raises(RotationHalted) as error:
+        home.keeper.rotating.begin(PROFILE)
+    (lost,) = set(statuses(home)) - {home.keeper.desk.key(PROFILE).access_key_id}
+    assert lost in error.value.line()
+
+
+def test_a_new_key_that_never_answers_leaves_the_old_one_in_use(home: Home) -> None:
+    first = home.keeper.rotating.begin(PROFILE)
+    home.world.set_status(next(key for key in home.user.keys if key.key_id == first.new_id), "Inactive")
+    rotating = home.keeper.rotating
+    with pytest.raises(RotationHalted, match="does not know the new key") as error:
+        list(rotating.through(first, lambda: rotating.on(PROFILE), home.time.sleep))
+    assert "--undo" in error.value.hint
+    assert home.keeper.desk.key(PROFILE).access_key_id == first.old_id
+
+
+def test_a_store_that_fails_leaves_both_keys_and_is_gone_on_with(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = until(home, Step.VERIFIED)
+    with monkeypatch.context() as broken:
+        broken.setattr("keyturn.vault.generations.stage", _refuse)
+        with pytest.raises(KeyturnError) as error:
+            home.keeper.rotating.on(PROFILE)
+    assert "nothing is lost" in error.value.hint
+    assert home.keeper.desk.key(PROFILE).access_key_id == progress.old_id
+    assert home.keeper.rotating.on(PROFILE).step is Step.STORED
+
+
+def _refuse(*_: object) -> Path:
+    raise OSError(28, "No space left on device")
+
+
+def test_without_leave_to_switch_off_the_new_key_is_in_use_and_the_old_one_named(home: Home) -> None:
+    progress = until(home, Step.DELIVERED)
+    home.time.now += timedelta(minutes=5)
+    home.line.next = on("UpdateAccessKey", Trouble.DENIED)
+    halted = home.keeper.rotating.on(PROFILE)
+    assert halted.is_halted
+    assert "iam:UpdateAccessKey" in halted.note
+    assert home.keeper.desk.key(PROFILE).access_key_id == progress.new_id
+    assert set(statuses(home).values()) == {"Active"}
+
+
+def test_undo_after_the_old_key_was_switched_off_switches_it_on_before_the_new_one_goes(home: Home) -> None:
+    progress = until(home, Step.DEACTIVATED)
+    home.line.asked.clear()
+    rotating = home.keeper.rotating
+    *_, last = rotating.through(rotating.back(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
+    assert last.step is Step.UNDONE
+    assert statuses(home) == {progress.old_id: "Active"}
+    assert home.keeper.desk.key(PROFILE).access_key_id == progress.old_id
+    acts = [action for action, _ in home.line.asked if action not in ("ListAccessKeys", "GetCallerIdentity")]
+    assert acts == ["UpdateAccessKey", "UpdateAccessKey", "DeleteAccessKey"]
+
+
+def test_the_old_key_is_not_deleted_in_its_time_of_grace_or_when_it_was_used_since_unless_told_so(
+    home: Home,
+) -> None:
+    progress = until(home, Step.DEACTIVATED)
+    with pytest.raises(RotationHalted, match="time of grace ends in"):
+        home.keeper.rotating.finish(PROFILE, None)
+    home.time.now += timedelta(hours=25)
+    with pytest.raises(KeyturnError, match="cannot be undone") as wanted:
+        home.keeper.rotating.finish(PROFILE, None)
+    assert progress.old_id[-4:] in wanted.value.hint
+    with pytest.raises(KeyturnError, match="are not its last four"):
+        home.keeper.rotating.finish(PROFILE, "XXXX")
+    assert home.keeper.rotating.finish(PROFILE, progress.old_id[-4:]).step is Step.DONE
+    assert list(statuses(home)) == [progress.new_id]
+    assert "previous" not in str(home.keeper.desk.vault.keys())
+
+
+def test_both_slots_used_names_both_and_drops_the_idle_one_only(home: Home) -> None:
+    other = home.world.add_key(home.user, age=timedelta(days=3))
+    with pytest.raises(RotationHalted, match="both key slots of the user are used") as error:
+        home.keeper.rotating.begin(PROFILE)
+    assert f"--drop {other.key_id[-4:]}" in error.value.hint
+    with pytest.raises(RotationHalted, match="may not have been used yet"):
+        home.keeper.rotating.drop(PROFILE, other.key_id[-4:])
+    with pytest.raises(NotFound):
+        home.keeper.rotating.drop(PROFILE, "ZZZZ")
+    home.world.set_status(other, "Inactive")
+    home.keeper.rotating.drop(PROFILE, other.key_id[-4:])
+    assert len(statuses(home)) == 1
+    with pytest.raises(RotationHalted, match="the vault holds it"):
+        home.keeper.rotating.drop(PROFILE, next(iter(statuses(home)))[-4:])
+
+
+@pytest.mark.parametrize("seconds", [0, 7, 20, 41, 60])
+def test_the_old_key_is_untouched_until_the_new_one_answered_three_times_in_a_row(
+    home: Home, seconds: int
+) -> None:
+    home.world.propagation = timedelta(seconds=seconds / 2)
+    home.world.flapping = timedelta(seconds=seconds / 2)
+    *_, last = through(home)
+    assert last.step is Step.DEACTIVATED
+    assert not home.line.hasty
+    assert home.time.now - home.user.keys[1].created >= timedelta(seconds=seconds / 2)
+
+
+def test_a_rotation_that_waits_shows_without_unlocking_and_says_so_when_begun_again(home: Home) -> None:
+    progress = until(home, Step.VERIFIED)
+    row = next(row for row in home.keeper.snapshot().profiles if row.name == PROFILE)
+    assert row.rotation.state is RotationState.IN_PROGRESS
+    assert row.rotation.waits == "verified"
+    with pytest.raises(RotationHalted, match="waits at step verified") as error:
+        home.keeper.rotating.begin(PROFILE)
+    assert progress.new_id is not None
+    assert "--resume" in error.value.hint
+
+
+def test_two_at_once_make_one_key(home: Home) -> None:
+    second = home.another()
+
+    def meanwhile(action: str) -> Trouble:
+        if action == "CreateAccessKey" and not tried:
+            tried.append(True)
+            with pytest.raises(KeyturnError) as error:
+                second.rotating.begin(PROFILE)
+            said.append(error.value)
+        return Trouble.NONE
+
+    tried: list[bool] = []
+    said: list[KeyturnError] = []
+    home.line.next = meanwhile
+    assert home.keeper.rotating.begin(PROFILE).step is Step.CREATED
+    assert len(statuses(home)) == 2
+    assert said[0].exit_code == 5
+
+
+def test_two_machines_at_once_make_one_key(home: Home) -> None:
+    def meanwhile(action: str) -> Trouble:
+        if action == "CreateAccessKey" and len(home.user.keys) == 1:
+            home.world.add_key(home.user)
+        return Trouble.NONE
+
+    home.line.next = meanwhile
+    with pytest.raises(RotationHalted, match="somebody else made a key meanwhile"):
+        home.keeper.rotating.begin(PROFILE)
+    assert not home.keeper.desk.index.load().rotations
+
+
+def test_a_vault_gone_back_to_an_older_state_gets_the_new_key_again(home: Home) -> None:
+    progress = until(home, Step.DEACTIVATED)
+    vault = home.keeper.desk.vault
+    (vault.folder / "keys.age").write_bytes(b"damage")
+    vault.restore_newest_good()
+    assert home.keeper.desk.key(PROFILE).access_key_id == progress.old_id
+    assert home.keeper.rotating.on(PROFILE).step is Step.STORED
+    assert home.keeper.desk.key(PROFILE).access_key_id == progress.new_id
+
+
+def test_a_crash_is_not_caught_on_its_way(home: Home) -> None:
+    home.line.next = on("CreateAccessKey", Trouble.CRASH_AFTER)
+    with pytest.raises(Crash):
+        home.keeper.rotating.begin(PROFILE)
