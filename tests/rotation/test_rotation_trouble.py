@@ -248,6 +248,29 @@ def test_a_vault_gone_back_to_an_older_state_gets_the_new_key_again(home: Home) 
     assert home.keeper.desk.key(PROFILE).access_key_id == progress.new_id
 
 
+def test_after_its_end_too_a_vault_gone_back_gets_the_new_key_again(home: Home) -> None:
+    progress = until(home, Step.DEACTIVATED)
+    home.time.now += timedelta(hours=25)
+    home.keeper.rotating.finish(PROFILE, progress.old_id[-4:])
+    vault = home.keeper.desk.vault
+    for number in ("keys.age", "keys.1.age"):
+        (vault.folder / number).write_bytes(b"damage")
+    told = home.keeper.restore_vault(recovery_key=home.recovery_key)
+    assert f"Put in again from the rotation journal: the key of {PROFILE}." in told
+    home.restart()
+    assert home.keeper.desk.key(PROFILE).access_key_id == progress.new_id
+
+
+def test_a_key_is_given_back_before_a_rotation_or_after_it_and_not_amid_it(home: Home) -> None:
+    until(home, Step.STORED)
+    with pytest.raises(RotationHalted, match="waits at step stored"):
+        home.keeper.plan_release([PROFILE])
+    home.keeper.rotating.on(PROFILE)
+    assert home.keeper.rotating.on(PROFILE).step is Step.DEACTIVATED
+    with pytest.raises(KeyturnError, match="would be lost"):
+        home.keeper.plan_release([PROFILE])  # this bench adopted it from nowhere
+
+
 def test_a_crash_is_not_caught_on_its_way(home: Home) -> None:
     home.line.next = on("CreateAccessKey", Trouble.CRASH_AFTER)
     with pytest.raises(Crash):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from keyturn import definitions as defs
 from keyturn import listing, ownfile
 from keyturn.acts.desk import Desk, key_entry
+from keyturn.acts.rotation import mending
 from keyturn.acts.sections import path_of
 from keyturn.agent.locked import LOCKED
 from keyturn.awsfiles.document import FileKind
@@ -102,8 +103,11 @@ def restore(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) 
     else:
         _open_by_recovery_key(desk, recovery_key)
     restored = vault.restore_newest_good()
+    again = mending.reinstate(desk)
     _remember(desk)
     told = ("The newest state of the keys was sound.",) if restored is None else _told(desk, restored)
+    if again:
+        told += (f"Put in again from the rotation journal: the key of {', '.join(again)}.",)
     if not vault.slots():
         told += (
             "Only the recovery key opens the vault now. Set a passphrase by: keyturn vault reset-passphrase",
