@@ -64,6 +64,15 @@ class Renew(StrEnum):
     OFF = "off"
 
 
+class Rotate(StrEnum):
+    """When keyturn rotates a long-term key by itself."""
+
+    ASK = "ask"
+    """It says that the key is due, and a person rotates it."""
+    AUTO = "auto"
+    """The agent rotates a key that is past its policy; it never deletes the old one."""
+
+
 class RotationState(StrEnum):
     """How a long-term key stands against its policy."""
 

@@ -48,6 +48,22 @@ def learn(
     desk.later(act, wait)
 
 
+def learn_all(desk: Desk, tried: dict[str, datetime]) -> None:
+    """Brings the index up to date on every key that keyturn holds, for a thread with nothing better to do.
+
+    :param tried: when each was asked for last, by this process: what IAM refuses is not asked again at once.
+    """
+    now = desk.clock()
+    reading = desk.read()
+    for one in reading.definitions.values():
+        if one.key is None or not _is_due(reading.index.keys.get(one.key), now):
+            continue
+        if one.key in tried and timedelta(0) <= now - tried[one.key] < LEARN_EVERY:
+            continue
+        tried[one.key] = now
+        _learn(desk, one, reading, None, now)
+
+
 def _is_due(known: Key | None, now: datetime) -> bool:
     return known is None or known.checked is None or now - known.checked >= LEARN_EVERY
 
