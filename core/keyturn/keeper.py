@@ -26,6 +26,7 @@ from keyturn.acts import (
 )
 from keyturn.acts.desk import Desk
 from keyturn.acts.renewing import Renewing
+from keyturn.acts.rotation import looking
 from keyturn.acts.rotation.tending import Tending
 from keyturn.agent import client, ending
 from keyturn.agent.protocol import Agent
@@ -76,7 +77,9 @@ class Keeper:
         self._agent_seen: Agent | None = None
         self._renewing = Renewing(desk)
         self._keys = Tending(desk)
-        self.rotating = Rotating(self._errands.act, desk.clock)
+        self.rotating = Rotating(
+            self._errands.act, desk.clock, lambda name: looking.entry_of(desk.read(), name)
+        )
 
     @classmethod
     def from_environ(

@@ -19,14 +19,19 @@ class Rotating:
     """The acts of rotations, done where the vault is open.
 
     :param act: has an act done, and gives its result.
+    :param check: says why a profile's key cannot be rotated, before anybody is asked for a passphrase.
     """
 
-    def __init__(self, act: Callable[[str, Mapping[str, object]], Any], clock: Clock) -> None:
+    def __init__(
+        self, act: Callable[[str, Mapping[str, object]], Any], clock: Clock, check: Callable[[str], object]
+    ) -> None:
         self._act = act
         self._clock = clock
+        self.check = check
 
     def begin(self, name: str, code: str | None = None) -> Progress:
         """See :func:`keyturn.acts.rotation.creating.begin`; :meth:`on` does the rest."""
+        self.check(name)
         return self._one("rotate-begin", name, code)
 
     def on(self, name: str, code: str | None = None) -> Progress:

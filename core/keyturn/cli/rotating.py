@@ -84,6 +84,7 @@ class _Turn:
 
     def rotate(self) -> int:
         row = self._row()
+        self._rotating.check(self.name)
         if row.rotation.waits is None:
             told = rotation_words(row.rotation)
             key = masked_key_id(row.key.key_id) if row.key else "its key"

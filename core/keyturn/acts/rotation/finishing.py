@@ -64,12 +64,16 @@ def _ending(desk: Desk, record: Record, signing: Signing) -> Ending:
     use: LastUse | None = None
     against = []
     try:
-        use = signing.by(signers(record), lambda aws, signer: aws.access_key_last_used(signer, old_id))
+        use = signing.by(
+            signers(record, desk.clock()), lambda aws, signer: aws.access_key_last_used(signer, old_id)
+        )
     except AwsError as error:
         against.append(f"AWS does not tell when it was last used ({error.why})")
-    made = record.created or record.began
-    if use is not None and use.at is not None and use.at > made:
-        against.append(f"it was used {_used(use, now)}, after the new key was made: something still has it")
+    stored = record.at.get(Step.STORED, record.began)
+    if use is not None and use.at is not None and use.at > stored:
+        against.append(
+            f"it was used {_used(use, now)}, after the new key took its place: something still has it"
+        )
     until = record.deletable_from()
     if until is not None and now < until:
         against.append(f"its time of grace ends in {span(until - now)}, at {iso(until)}")
@@ -144,7 +148,7 @@ def drop(desk: Desk, name: str, last_four: str, code: str | None) -> str:
     key = record.old if record is not None else desk.key(entry_of(desk.read(), name))
     user = record.user if record is not None else signing.aws().get_caller_identity(key).arn
     with desk.recording(name, "rotate"), lock(desk, user):
-        keys = signers(record) if record is not None else (key,)
+        keys = signers(record, desk.clock()) if record is not None else (key,)
         listed = listed_keys(signing, user.rpartition("/")[2], keys)
         target = _target(name, listed, last_four)
         if record is not None:

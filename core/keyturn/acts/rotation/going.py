@@ -10,8 +10,8 @@ from keyturn.acts.desk import Desk
 from keyturn.acts.rotation import journaling
 from keyturn.acts.rotation.looking import halted, lock, look, record_of, record_of_user
 from keyturn.acts.rotation.moves import FIRST_WAIT, LONGEST_WAIT, Moves
-from keyturn.acts.rotation.signing import Signing
-from keyturn.errors import KeyturnError, NeedsPerson, RotationHalted
+from keyturn.acts.rotation.signing import UNKNOWN_KEY, Signing
+from keyturn.errors import AwsRefused, KeyturnError, NeedsPerson, RotationHalted
 from keyturn.rotation.plan import Move, Seen, next_move, orphans
 from keyturn.rotation.progress import Progress, progress_of
 from keyturn.rotation.record import Record, Step
@@ -76,8 +76,13 @@ def _telling(record: Record) -> Iterator[None]:
 
 
 def _moved(desk: Desk, record: Record, signing: Signing) -> Progress:
-    seen = look(desk, record, signing)
     moves = Moves(desk, record, signing)
+    try:
+        seen = look(desk, record, signing)
+    except AwsRefused as error:
+        if error.code in UNKNOWN_KEY and moves.is_young():
+            return moves.later(error)
+        raise
     move = next_move(record, seen)
     if move is Move.VERIFY_OLD:
         refused = moves.answers(record.old)

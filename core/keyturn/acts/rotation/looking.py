@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 
 from keyturn.acts.desk import Desk, credentials_in, key_entry
@@ -13,7 +14,7 @@ from keyturn.aws.ports import ListedKey
 from keyturn.errors import KeyturnError, NotFound, RotationHalted, VaultCorrupt
 from keyturn.model import Credentials, Kind
 from keyturn.reading import Reading
-from keyturn.rotation.plan import Seen
+from keyturn.rotation.plan import SPREADS, Seen
 from keyturn.rotation.record import Record, Step, of_table
 from keyturn.vault.journal import Journal, name_of
 
@@ -130,11 +131,15 @@ def held_keys(desk: Desk) -> dict[str, Credentials]:
     return found
 
 
-def signers(record: Record) -> tuple[Credentials, ...]:
-    """The user's keys, the one first that is in use."""
+def signers(record: Record, now: datetime) -> tuple[Credentials, ...]:
+    """The user's keys, the one first that is in use. The old one is left in peace once the new one is stored: its use is
+    what tells whether something still has it. Only where the new one must be gone is it asked again."""
     if record.new is None:
         return (record.old,)
-    pair = (record.new, record.old) if record.step.is_past(Step.STORED) else (record.old, record.new)
+    if not record.step.is_past(Step.STORED):
+        return (record.old, record.new)
+    is_settled = now - record.at.get(Step.CREATED, record.began) > SPREADS
+    pair = (record.new, record.old) if record.is_undoing or is_settled else (record.new,)
     return tuple(key for key in pair if key.secret_access_key)
 
 
@@ -144,7 +149,7 @@ def look(desk: Desk, record: Record, signing: Signing) -> Seen:
     :raises NeedsMfa: AWS lists the keys only with a code.
     :raises AwsError: AWS said no, or nothing.
     """
-    listed = listed_keys(signing, record.user_name, signers(record))
+    listed = listed_keys(signing, record.user_name, signers(record, desk.clock()))
     held = {name: key.access_key_id for name, key in held_keys(desk).items()}
     return Seen(listed, held, desk.clock())
 

@@ -41,7 +41,7 @@ class Moves:
         """Has AWS answer to the new key, three times in a row."""
         refused = self.answers(self._new())
         if refused is not None:
-            return self._later(refused)
+            return self.later(refused)
         return self._reached(Step.VERIFIED, "it answers")
 
     def answers(self, key: Credentials) -> AwsError | None:
@@ -83,8 +83,8 @@ class Moves:
         try:
             self._set_status(self.record.old, "Inactive", (self._new(),))
         except AwsRefused as error:
-            if self._is_young() and (error.code in UNKNOWN_KEY or error.code == "AccessDenied"):
-                return self._later(error)
+            if self.is_young() and (error.code in UNKNOWN_KEY or error.code == "AccessDenied"):
+                return self.later(error)
             if error.code != "AccessDenied":
                 raise
             old = self.record.old.access_key_id
@@ -161,10 +161,12 @@ class Moves:
     def _age(self) -> timedelta:
         return self.desk.clock() - self.record.at.get(Step.CREATED, self.record.began)
 
-    def _is_young(self) -> bool:
+    def is_young(self) -> bool:
+        """Whether AWS may not know the new key everywhere yet."""
         return self._age() < SPREADS
 
-    def _later(self, error: AwsError) -> Progress:
+    def later(self, error: AwsError) -> Progress:
+        """The progress where AWS has yet to spread the new key."""
         wait = min(LONGEST_WAIT, max(FIRST_WAIT, self._age().total_seconds() / 4))
         return progress_of(
             self.record, wait=wait, note=f"AWS does not know the new key everywhere yet ({error.why})"

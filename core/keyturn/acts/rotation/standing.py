@@ -25,12 +25,12 @@ def status(desk: Desk, name: str, code: str | None) -> dict[str, Any]:
     """
     desk.require_open()
     record, signing = waiting(desk, name), Signing(desk, name, code)
-    keys = signers(record) if record is not None else (desk.key(entry_of(desk.read(), name)),)
+    keys = signers(record, desk.clock()) if record is not None else (desk.key(entry_of(desk.read(), name)),)
     user = record.user if record is not None else signing.aws().get_caller_identity(keys[0]).arn
     listed = listed_keys(signing, user.rpartition("/")[2], keys)
     held = _held(desk)
     if record is not None:
-        for key in signers(record):
+        for key in signers(record, desk.clock()):
             held.setdefault(key.access_key_id, "journal")
     now = desk.clock()
     table: list[dict[str, Any]] = []
