@@ -121,6 +121,29 @@ def test_the_far_end_keeps_nobody_at_home_waiting(serve: Serve) -> None:
         thread.join(10)
 
 
+def test_who_floods_it_waits_outside_and_is_not_sent_away(serve: Serve) -> None:
+    agent = serve(limits=Limits(far_pause=0.1))
+    began = time.monotonic()
+    flood = [_in_thread(agent) for _ in range(4)]
+    for thread in flood:
+        thread.join(10)
+    assert len(agent.keeper.asked) == 4
+    assert time.monotonic() - began > 0.3
+
+
+def test_nobody_at_home_waits_with_them(serve: Serve) -> None:
+    agent = serve(limits=Limits(far_pause=3600))
+    assert client.forwarded(agent.far, "prod", None) == TEMPORARY
+    with socket.socket(socket.AF_UNIX) as outside:
+        outside.connect(str(agent.far))
+        outside.sendall(wire.document_request("prod"))
+        for _ in range(20):
+            assert client.document(agent.path, "prod") == DOCUMENT
+        outside.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            outside.recv(1)
+
+
 def _in_thread(agent: Agent) -> threading.Thread:
     thread = threading.Thread(target=client.forwarded, args=(agent.far, "prod", None))
     thread.start()
