@@ -12,13 +12,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from keyturn.cli import serving
 from keyturn.delivery.environment import CONFLICTING, KEYS
 from keyturn.endpoint import start
 from keyturn.errors import KeyturnError
+from keyturn.keeper import Keeper
 from keyturn.places import places_for
 from keyturn.secret import Secret
 from tests.endpoint.program import Program, left_in, started
@@ -289,6 +292,13 @@ def test_with_a_default_of_the_persons_own_it_is_said_how_to_keep_it(person: Per
     assert done.returncode == 2
     assert "rename [default] in ~/.aws/credentials, say to [own]" in done.stderr
     assert "set AWS_PROFILE=own in your shell" in done.stderr
+
+
+def test_a_default_that_is_managed_is_released_before_it_is_renamed(person: Person) -> None:
+    keeper = Keeper.from_environ(person.environ)
+    default = next(row for row in keeper.snapshot().profiles if row.name == "default")
+    told = serving._way_out(keeper, replace(default, managed=True), None)
+    assert "or run keyturn release default, then rename [default]" in told
 
 
 def test_once_the_vault_is_locked_the_endpoint_says_so_and_serves_again_when_it_is_open(

@@ -42,8 +42,9 @@ def _way_out(keeper: Keeper, default: Profile | None, delivered: str | None) -> 
         mend = f"run: keyturn deliver {delivered} --to credential-process"
     else:
         file = keeper.places.shown(default.origin.file) if default and default.origin else "the shared files"
+        first = f"run keyturn release {_DEFAULT}, then " if default and default.managed else ""
         mend = (
-            f"rename [{_DEFAULT}] in {file}, say to [own] ([profile own] in the config file), "
+            f"{first}rename [{_DEFAULT}] in {file}, say to [own] ([profile own] in the config file), "
             "and set AWS_PROFILE=own in your shell, which CMD does not get"
         )
     return f"Leave out --endpoint, or {mend}"
