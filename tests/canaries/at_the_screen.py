@@ -127,7 +127,13 @@ def _timeline(at: Watched) -> None:
     """All lives and ages, the shown span changed and moved, and in the narrow form that has no chart."""
     at.screen.press("t")
     at.step("3 Timeline", "sort: ends first", "prod-admin")
-    for key, seen in (("-", "8h, "), ("l", "3 Timeline"), (".", "3 Timeline"), ("s", "sort: name"), ("Tab", "acme-alice")):
+    for key, seen in (
+        ("-", "8h, "),
+        ("l", "3 Timeline"),
+        (".", "3 Timeline"),
+        ("s", "sort: name"),
+        ("Tab", "acme-alice"),
+    ):
         at.screen.press(key)
         at.step(seen)
     at.screen.resize(50, 20)

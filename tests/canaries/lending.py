@@ -230,7 +230,14 @@ def briefly(one: Flow) -> None:
 
 def lending(one: Flow) -> None:
     """Everything of this module, and what the agent prints for others to read."""
-    for words in (("pause",), ("status",), ("resume",), ("unit",), ("unit", "--launchd"), ("ssh-config", "box", "--at", "/f")):
+    for words in (
+        ("pause",),
+        ("status",),
+        ("resume",),
+        ("unit",),
+        ("unit", "--launchd"),
+        ("ssh-config", "box", "--at", "/f"),
+    ):
         one.does("agent", *words)
     by_endpoint(one, locks=True)
     by_endpoint(one, "--token-env")
