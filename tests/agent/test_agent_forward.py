@@ -17,8 +17,9 @@ import pytest
 from keyturn import __version__
 from keyturn.agent import client, wire
 from keyturn.agent.client import Hung, Silence
+from keyturn.agent.protocol import temporary_document
 from keyturn.agent.server import Limits
-from keyturn.errors import AgentUnavailable, NeedsPerson, NeedsVault, NotFound, UsageError
+from keyturn.errors import AgentUnavailable, KeyturnError, NeedsPerson, NeedsVault, NotFound, UsageError
 from keyturn.keeper import Keeper
 from tests.agent.conftest import DOCUMENT, TEMPORARY
 
@@ -250,6 +251,25 @@ def test_what_the_near_end_says_is_believed_only_if_it_is_valid_credentials(serv
     agent.keeper.far_answer = lie
     with pytest.raises(AgentUnavailable, match="no credentials that are valid now"):
         client.forwarded(agent.far, "prod", None)
+
+
+@pytest.mark.parametrize("account", [["1"], 5, None, {"x": 1}])
+def test_beside_the_credentials_nothing_is_taken_over_that_clients_could_stumble_over(
+    serve: Serve, account: object
+) -> None:
+    agent = serve()
+    document = json.loads(TEMPORARY)
+    agent.keeper.far_answer = json.dumps({**document, "AccountId": account, "Other": "x"})
+    assert json.loads(client.forwarded(agent.far, "prod", None)) == document
+    agent.keeper.far_answer = json.dumps({**document, "AccountId": "111122223333"})
+    assert json.loads(client.forwarded(agent.far, "prod", None))["AccountId"] == "111122223333"
+
+
+def test_the_near_end_does_not_choose_the_exit_code_of_the_far_one() -> None:
+    line = json.dumps({"ok": False, "error": {"type": "OfALaterVersion", "exit": 77, "what": "x"}}).encode()
+    with pytest.raises(KeyturnError) as caught:
+        temporary_document(line)
+    assert caught.value.exit_code == 1
 
 
 def test_nobody_at_the_far_end_is_asked_whatever_the_near_end_says(serve: Serve) -> None:
