@@ -7,7 +7,8 @@ import faulthandler
 import os
 import re
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from keyturn.undumpable import close_memory
@@ -40,11 +41,15 @@ _PATHS = frozenset(
 )
 
 
+#: The soft and hard limit on core files that this process was started with: nothing but this module changes them.
+_CORE_BEFORE = resource.getrlimit(resource.RLIMIT_CORE)
+
+
 def close_process() -> bool:
     """Make this process unreadable to others of the same user: memory, environment, files, ptrace and core dumps.
 
     Called before a secret is read. Children get their own state back when they start another program, except for the
-    soft limit on core files. Returns whether the system closed it; macOS has no such call.
+    soft limit on core files, which :func:`limits_of_before` gives back. Returns whether the system closed it; macOS has no such call.
     """
     faulthandler.disable()
     _limit_core(hard=resource.getrlimit(resource.RLIMIT_CORE)[1])
@@ -58,6 +63,18 @@ def close_agent() -> bool:
     closed = close_process()
     _limit_core(hard=0)
     return closed
+
+
+@contextmanager
+def limits_of_before() -> Iterator[None]:
+    """For the block in which this process becomes another program: the limits that it was itself started with. It stays
+    closed in all other respects until then, and where the system can close it, leaves no core file either."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, _CORE_BEFORE)
+    try:
+        yield
+    finally:
+        _limit_core(hard=_CORE_BEFORE[1])
 
 
 def _limit_core(*, hard: int) -> None:

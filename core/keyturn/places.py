@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.agent.socketpath import forwarded_path, socket_path, state_folder
+from keyturn.agent.socketpath import forwarded_path, socket_path, state_folder, working_folder
 from keyturn.folders import aws_file, config_folder, data_folder, home
 
 
@@ -78,14 +78,24 @@ class Places:
 
 def places_for(environ: Mapping[str, str]) -> Places:
     """The places that `environ` names: `KEYTURN_HOME` puts all of ours under one folder, else the XDG folders (the
-    platform's own on macOS); the AWS variables are read as botocore reads them (variables and `~` expanded)."""
+    platform's own on macOS); the AWS variables are read as botocore reads them (variables and `~` expanded).
+
+    :raises UsageError: a path is relative to a folder that was removed.
+    """
     return Places(
         config_dir=Path(config_folder(environ)),
         data_dir=Path(data_folder(environ)),
         state_dir=Path(state_folder(environ)),
         socket=Path(socket_path(environ)),
         forwarded=Path(forwarded_path(environ)),
-        aws_config=Path(aws_file(environ, "AWS_CONFIG_FILE", "config")).absolute(),
-        aws_credentials=Path(aws_file(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials")).absolute(),
+        aws_config=_shared(environ, "AWS_CONFIG_FILE", "config"),
+        aws_credentials=_shared(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials"),
         home=Path(home(environ)),
     )
+
+
+def _shared(environ: Mapping[str, str], variable: str, name: str) -> Path:
+    path = aws_file(environ, variable, name)
+    if path.startswith("/"):
+        return Path(path)
+    return Path(working_folder(variable if environ.get(variable) else "HOME")) / path

@@ -8,6 +8,7 @@ import socket
 import stat
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,10 @@ import pytest
 from keyturn import __version__
 from keyturn.agent import client, wire
 from keyturn.agent.client import Hung, Silence
+from keyturn.agent.protocol import temporary_document
 from keyturn.agent.server import Limits
-from keyturn.errors import AgentUnavailable, NeedsPerson, NotFound, UsageError
+from keyturn.errors import AgentUnavailable, KeyturnError, NeedsPerson, NeedsVault, NotFound, UsageError
+from keyturn.keeper import Keeper
 from tests.agent.conftest import DOCUMENT, TEMPORARY
 
 if TYPE_CHECKING:
@@ -119,6 +122,29 @@ def test_the_far_end_keeps_nobody_at_home_waiting(serve: Serve) -> None:
         thread.join(10)
 
 
+def test_who_floods_it_waits_outside_and_is_not_sent_away(serve: Serve) -> None:
+    agent = serve(limits=Limits(far_pause=0.1))
+    began = time.monotonic()
+    flood = [_in_thread(agent) for _ in range(4)]
+    for thread in flood:
+        thread.join(10)
+    assert len(agent.keeper.asked) == 4
+    assert time.monotonic() - began > 0.3
+
+
+def test_nobody_at_home_waits_with_them(serve: Serve) -> None:
+    agent = serve(limits=Limits(far_pause=3600))
+    assert client.forwarded(agent.far, "prod", None) == TEMPORARY
+    with socket.socket(socket.AF_UNIX) as outside:
+        outside.connect(str(agent.far))
+        outside.sendall(wire.document_request("prod"))
+        for _ in range(20):
+            assert client.document(agent.path, "prod") == DOCUMENT
+        outside.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            outside.recv(1)
+
+
 def _in_thread(agent: Agent) -> threading.Thread:
     thread = threading.Thread(target=client.forwarded, args=(agent.far, "prod", None))
     thread.start()
@@ -142,6 +168,48 @@ def test_only_a_folder_in_which_nobody_else_can_put_a_socket_is_believed(
         far.chmod(0o660)
     with pytest.raises(AgentUnavailable):
         client.forwarded(far, "prod", None)
+
+
+def _file(far: Path, _agent: Path) -> None:
+    far.write_text("")
+
+
+def _link(far: Path, agent: Path) -> None:
+    far.symlink_to(agent)
+
+
+def _pipe(far: Path, _agent: Path) -> None:
+    os.mkfifo(far, 0o600)
+
+
+def _others(far: Path, agent: Path) -> None:
+    os.link(agent, far)
+
+
+@pytest.mark.parametrize("squat", [_file, _link, _pipe, _others])
+def test_what_somebody_else_put_in_its_place_is_neither_asked_nor_spoken_of(
+    serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch, squat: Callable[[Path, Path], None]
+) -> None:
+    agent, far = serve(), folder / "keyturn-forwarded-me.sock"
+    squat(far, agent.far)
+    environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "k"), "KEYTURN_FORWARDED": str(far)}
+    if squat is _others:
+        monkeypatch.setattr(os, "geteuid", lambda: far.stat().st_uid + 1)
+    assert client.credential_process(["prod"], environ) is None, "the long way"
+    with pytest.raises(NeedsVault):
+        Keeper.from_environ(environ).hand("prod")
+    assert agent.keeper.asked == []
+
+
+def test_a_far_end_whose_own_line_asks_keyturn_is_not_led_to_a_vault(serve: Serve, folder: Path) -> None:
+    """Where nothing is managed and the near end gives nothing, a question for a new vault would help nobody."""
+    config = folder / "config"
+    config.write_text("[profile there]\ncredential_process = /usr/bin/keyturn credential-process there\n")
+    environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "k"), "AWS_CONFIG_FILE": str(config)}
+    keeper = Keeper.from_environ({**environ, "KEYTURN_FORWARDED": str(serve().far)})
+    for ask in (keeper.hand, keeper.credential_process):
+        with pytest.raises(NotFound):
+            ask("there")
 
 
 def test_a_stale_one_goes_once_it_is_certain(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +251,25 @@ def test_what_the_near_end_says_is_believed_only_if_it_is_valid_credentials(serv
     agent.keeper.far_answer = lie
     with pytest.raises(AgentUnavailable, match="no credentials that are valid now"):
         client.forwarded(agent.far, "prod", None)
+
+
+@pytest.mark.parametrize("account", [["1"], 5, None, {"x": 1}])
+def test_beside_the_credentials_nothing_is_taken_over_that_clients_could_stumble_over(
+    serve: Serve, account: object
+) -> None:
+    agent = serve()
+    document = json.loads(TEMPORARY)
+    agent.keeper.far_answer = json.dumps({**document, "AccountId": account, "Other": "x"})
+    assert json.loads(client.forwarded(agent.far, "prod", None)) == document
+    agent.keeper.far_answer = json.dumps({**document, "AccountId": "111122223333"})
+    assert json.loads(client.forwarded(agent.far, "prod", None))["AccountId"] == "111122223333"
+
+
+def test_the_near_end_does_not_choose_the_exit_code_of_the_far_one() -> None:
+    line = json.dumps({"ok": False, "error": {"type": "OfALaterVersion", "exit": 77, "what": "x"}}).encode()
+    with pytest.raises(KeyturnError) as caught:
+        temporary_document(line)
+    assert caught.value.exit_code == 1
 
 
 def test_nobody_at_the_far_end_is_asked_whatever_the_near_end_says(serve: Serve) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -71,6 +73,19 @@ def test_a_file_in_the_place_of_the_folder_is_refused(folder: Path) -> None:
     (folder / "run").write_text("")
     with pytest.raises(UnsafeFile):
         listener.claim(folder / "run" / "agent.sock", nobody_answers, 0)
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_a_way_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_words: object, **_more: object) -> NoReturn:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for act, path in (("open", folder / "agent.sock"), ("mkdir", folder / "run" / "agent.sock")):
+        with monkeypatch.context() as system:
+            system.setattr(os, act, refuse)
+            with pytest.raises(UnsafeFile, match=f"{path.parent}.*: Read-only file system. .*KEYTURN_HOME"):
+                listener.claim(path, nobody_answers, 0)
 
 
 def test_what_is_no_socket_is_not_removed(folder: Path) -> None:

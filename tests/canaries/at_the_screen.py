@@ -23,6 +23,7 @@ class Watched:
 
     one: Flow
     screen: Terminal
+    size: tuple[int, int]
     steps: int = 0
     shows_recovery_key: bool = False
     _seen: set[str] = field(default_factory=set)
@@ -65,7 +66,7 @@ def watched(one: Flow, folder: Path, name: str, width: int, height: int) -> Iter
     sent = folder / "sent"
     with terminal(name, one.person.environ, width=width, height=height) as screen:
         screen.records(sent)
-        yield Watched(one, screen)
+        yield Watched(one, screen, (width, height))
         screen.shows("ended with 0")
         one.hits += one.search.look("the terminal afterwards", screen.scrollback().encode())
     one.hits += one.search.look_in_file(sent, but=SHOWN_ONCE)
@@ -73,7 +74,7 @@ def watched(one: Flow, folder: Path, name: str, width: int, height: int) -> Iter
 
 
 def working_day(at: Watched) -> None:
-    """Adopted with a new vault, refreshed with and without codes, right and wrong ones, delivered, locked, unlocked,
+    """Adopted with a new vault, refreshed with and without codes, right and wrong ones, seen in time, locked, unlocked,
     stopped and given back; every screen and dialog opened once."""
     at.step("Profiles", "Quit")
     at.finds("personal")
@@ -91,6 +92,7 @@ def working_day(at: Watched) -> None:
     at.step("Help")
     at.screen.press("Escape")
     _with_codes(at)
+    _timeline(at)
     _locked(at)
     at.finds("personal")
     at.screen.press("x")
@@ -117,9 +119,36 @@ def _with_codes(at: Watched) -> None:
     at.step("refreshed acme-alice")
     at.finds("prod-admin")
     at.screen.press("r")
-    at.step("six digits")
-    at.screen.type_unseen(at.one.code("alice"))
+    # By the same code: the app asks for no other.
     at.step("refreshed prod-admin")
+
+
+def _timeline(at: Watched) -> None:
+    """All lives and ages, the shown span changed and moved, and in the narrow form that has no chart."""
+    at.screen.press("t")
+    at.step("3 Timeline", "sort: ends first", "prod-admin")
+    for key, seen in (
+        ("-", "8h, "),
+        ("l", "3 Timeline"),
+        (".", "3 Timeline"),
+        ("s", "sort: name"),
+        ("Tab", "acme-alice"),
+    ):
+        at.screen.press(key)
+        at.step(seen)
+    at.screen.resize(50, 20)
+    at.step("prod-admin", "acme-alice")
+    at.screen.resize(*at.size)
+    at.step("3 Timeline", "sort: name")
+    at.screen.press("Enter")
+    at.step("credential_process")
+    at.screen.press("Escape")
+    at.step("sort: name")
+    at.screen.press("p")
+    at.step("paused")
+    at.screen.press("p")
+    at.screen.press("Escape")
+    at.step("Profiles")
 
 
 def _locked(at: Watched) -> None:

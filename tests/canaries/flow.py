@@ -21,6 +21,8 @@ from tests.whole.person import BIN, Person
 
 #: Other tools keep secrets here, in clear, and so does the sandbox for its own MFA devices.
 _OTHERS = ("home/.aws/sso", "home/.aws/cli", "home/.aws/web-identity-token", "mfa.json")
+_ENDPOINT = (b"AWS_CONTAINER_CREDENTIALS_FULL_URI", b"AWS_CONTAINER_AUTHORIZATION_TOKEN")
+_KEYS = (b"AWS_SECRET_ACCESS_KEY", b"AWS_SESSION_TOKEN")
 #: Nobody answers here.
 NOWHERE = "http://127.0.0.1:9"
 
@@ -102,14 +104,17 @@ class Flow:
             self.hits += self.search.look(f"stdout of {label}", done.stdout.encode("utf-8", "replace"))
         self.hits += self.search.look(f"stderr of {label}", done.stderr.encode("utf-8", "replace"))
 
-    def checks_files(self) -> None:
+    def checks_files(self, *but: Path) -> None:
         """Looks through every file in the sandbox. A setting with a secret may stand in the shared files where its
-        profile is native, or its session is delivered there; the rest of them is looked through too."""
+        profile is native, or its session is delivered there; the rest of them is looked through too.
+
+        :param but: files that are there to hold a secret.
+        """
         self.learn()
         shared = (self.person.config, self.person.credentials)
         leave = [self.sandbox.folder / name for name in _OTHERS]
         others = [path for place in leave for path in (place.rglob("*") if place.is_dir() else [place])]
-        self.hits += self.search.look_in_folder(self.sandbox.folder, leave=[*others, *shared])
+        self.hits += self.search.look_in_folder(self.sandbox.folder, leave=[*others, *shared, *but])
         said = self.person.keyturn("list", "--json")
         rows = {row["name"]: row for row in json.loads(said.stdout)["profiles"]}
         open_ones = {
@@ -124,11 +129,23 @@ class Flow:
 
     def checks_processes(self, sampler: Sampler) -> None:
         """Looks through every command line and environment that was seen. A code may be an argument, and so may what
-        the person typed there."""
+        the person typed there; a program that was asked for may have in its environment what it is lent."""
         codes = [name for name in self.search.names if name.startswith("MFA code")]
         for kind, seen in sampler.seen.items():
             for number, content in enumerate(sorted(seen)):
-                self.hits += self.search.look(f"{kind} {number}", content.replace(b"\0", b"\n"), but=codes)
+                rest = without_lent(content) if kind == "environ" else content
+                self.hits += self.search.look(f"{kind} {number}", rest.replace(b"\0", b"\n"), but=codes)
+
+
+def without_lent(environ: bytes) -> bytes:
+    """The environment of a process; where `keyturn exec` made it, without the variables that lend a session: the keys, or an
+    endpoint in their place, never both."""
+    parts = environ.split(b"\0")
+    names = {part.partition(b"=")[0] for part in parts}
+    if b"KEYTURN_PROFILE" not in names:
+        return environ
+    lent = _ENDPOINT if _ENDPOINT[0] in names else _KEYS
+    return b"\0".join(part for part in parts if part.partition(b"=")[0] not in lent)
 
 
 def _without_settings(data: bytes, sections: set[str]) -> bytes:
@@ -215,9 +232,13 @@ def brief(one: Flow) -> None:
     one.does("refresh", "acme-alice", "--mfa-code", "000000", code=1)
     one.does("credential-process", "ci-deploy", gives=True)
     one.does("deliver", "ci-release", "--to", "credentials-file")
-    one.checks_files()
+
+
+def locking(one: Flow) -> None:
+    """The end of a day."""
     one.does("vault", "lock")
     one.does("vault", "unlock", fds={"--passphrase-fd": one.new_secret("wrong passphrase")}, code=1)
+    one.hits += one.search.look_in_folder(Path(one.person.environ["KEYTURN_HOME"]))
 
 
 def working(one: Flow) -> None:

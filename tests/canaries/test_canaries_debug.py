@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.canaries.flow import brief, flow, founding, working
+from tests.canaries.flow import brief, flow, founding, locking, working
+from tests.canaries.lending import briefly, lending
 from tests.canaries.sampling import Sampler
 from tests.canaries.test_canaries_flow import Record, report
 
@@ -38,6 +39,8 @@ def telling(folder: Path) -> dict[str, str]:
 def test_no_secret_leaves_a_day_with_everything_told(tmp_path: Path, record_property: Record) -> None:
     with Sampler() as sampler, flow(tmp_path, telling(tmp_path)) as one:
         brief(one)
+        briefly(one)
+        locking(one)
     one.checks_processes(sampler)
     report(one, record_property, "verbs with debugging on, sample")
 
@@ -51,5 +54,6 @@ def test_no_secret_leaves_a_working_life_with_everything_told(
     with Sampler() as sampler, flow(tmp_path, environ) as one:
         founding(one)
         working(one)
+        lending(one)
     one.checks_processes(sampler)
     report(one, record_property, "verbs with debugging on")

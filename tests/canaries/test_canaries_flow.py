@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.canaries.flow import Flow, flow, founding, moving, parting, working
+from tests.canaries.lending import lending
 from tests.canaries.sampling import Sampler
 
 Record = Callable[[str, object], None]
@@ -26,6 +27,7 @@ def test_no_secret_leaves_in_a_whole_working_life(tmp_path: Path, record_propert
     with Sampler() as sampler, flow(tmp_path) as one:
         founding(one)
         working(one)
+        lending(one)
         moving(one, tmp_path)
         parting(one)
         one.checks_files()

@@ -12,6 +12,7 @@ from keyturn.agent import client
 from keyturn.places import places_for
 from tests.canaries.at_the_screen import watched, working_day
 from tests.canaries.flow import flow, made_vault
+from tests.canaries.lending import device_sessions
 from tests.canaries.sampling import Sampler
 from tests.canaries.test_canaries_debug import telling
 from tests.canaries.test_canaries_flow import Record, report
@@ -34,6 +35,7 @@ def test_no_secret_is_on_a_terminal_beside_the_recovery_key_on_its_one_screen(
         name = f"kt-canaries-{os.getpid()}-{width}-{len(extra)}"
         with watched(one, tmp_path, name, width, height) as at:
             working_day(at)
+            assert device_sessions(one) == 1
         one.checks_files()
         steps = at.steps
     one.checks_processes(sampler)

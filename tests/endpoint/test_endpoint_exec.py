@@ -5,17 +5,25 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from keyturn.cli import serving
 from keyturn.delivery.environment import CONFLICTING, KEYS
+from keyturn.endpoint import start
+from keyturn.errors import KeyturnError
+from keyturn.keeper import Keeper
+from keyturn.places import places_for
+from keyturn.secret import Secret
 from tests.endpoint.program import Program, left_in, started
 from tests.whole.person import BIN, PASSPHRASE, Person
 
@@ -162,6 +170,37 @@ def test_what_cannot_be_run_is_one_line_and_leaves_nothing(
     assert left_in(run_folder(person)) == []
 
 
+SUBREAPER = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
+def test_a_parent_of_all_orphans_is_not_given_one(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (str(BIN / "keyturn"), "exec", "ci-release", "--endpoint", "--", "true")
+    done = person.run(sys.executable, "-c", SUBREAPER, *words)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "docker run --init" in done.stderr
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    opened = start.opened(
+        places_for(person.environ), {}, "ci-release", Secret(""), from_asker=False, in_file=True
+    )
+    with pytest.raises(KeyturnError, match="docker run --init"), opened:
+        pass
+
+
+def test_with_too_few_descriptors_for_an_endpoint_the_program_is_not_started(person: Person) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (31, 31))
+
+    done = subprocess.run(
+        [str(BIN / "keyturn"), "exec", "ci-release", "--endpoint", "--", "echo", "on"],
+        env=person.environ, capture_output=True, text=True, check=False, timeout=60, preexec_fn=limit,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "Run: ulimit -n 256" in done.stderr
+
+
 def command_lines() -> Iterator[bytes]:
     """Of every process that is there."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -239,7 +278,27 @@ def test_where_other_credentials_would_win_the_program_is_not_started(person: Pe
     finally:
         person.does("deliver", "ci-audit", "--to", "credential-process")
     assert done.returncode == 2
-    assert "would take the credentials of the profile default first" in done.stderr
+    assert "take the credentials of [default] in the shared files before they ask an endpoint" in done.stderr
+    assert done.stderr.endswith("or run: keyturn deliver ci-audit --to credential-process\n")
+
+
+def test_with_a_default_of_the_persons_own_it_is_said_how_to_keep_it(person: Person) -> None:
+    before = person.credentials.read_text()
+    person.credentials.write_text(f"[default]\naws_access_key_id = A\naws_secret_access_key = s\n\n{before}")
+    try:
+        done = run(person, "true")
+    finally:
+        person.credentials.write_text(before)
+    assert done.returncode == 2
+    assert "rename [default] in ~/.aws/credentials, say to [own]" in done.stderr
+    assert "set AWS_PROFILE=own in your shell" in done.stderr
+
+
+def test_a_default_that_is_managed_is_released_before_it_is_renamed(person: Person) -> None:
+    keeper = Keeper.from_environ(person.environ)
+    default = next(row for row in keeper.snapshot().profiles if row.name == "default")
+    told = serving._way_out(keeper, replace(default, managed=True), None)
+    assert "or run keyturn release default, then rename [default]" in told
 
 
 def test_once_the_vault_is_locked_the_endpoint_says_so_and_serves_again_when_it_is_open(

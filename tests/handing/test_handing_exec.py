@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -33,6 +35,7 @@ def test_the_program_has_the_session_and_nothing_that_would_win_over_it(person: 
     others = {
         "AWS_PROFILE": "personal", "AWS_SECURITY_TOKEN": "x", "AWS_ROLE_ARN": "x", "AWS_WEB_IDENTITY_TOKEN_FILE": "/x",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/", "AWS_ACCESS_KEY_ID": "AKIAOTHER", "AWS_REGION": "xx-south-1",
+        "AWS_BEARER_TOKEN_BEDROCK": "x", "AWS_BEARER_TOKEN_ANOTHER_ONE": "x",
     }  # fmt: skip
     found = shown(person, "ci-release", **others)
     assert found["AWS_ACCESS_KEY_ID"].startswith("ASIA")
@@ -82,6 +85,77 @@ def test_no_signal_is_ignored_that_a_shell_would_not_ignore(person: Person) -> N
     assert int(found.split()[1], 16) == 0
 
 
+STARTED = """
+import json, resource, signal, sys
+print(json.dumps([
+    resource.getrlimit(resource.RLIMIT_CORE),
+    sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+    signal.getsignal(signal.SIGHUP) == signal.SIG_IGN,
+]))
+"""
+
+
+def test_the_program_has_the_limits_and_signals_that_keyturn_was_started_with(person: Person) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    soft = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+
+    def before() -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    done = subprocess.run(
+        [str(BIN / "keyturn"), "exec", "ci-release", "--", sys.executable, "-c", STARTED],
+        env=person.environ, capture_output=True, text=True, check=False, timeout=60, preexec_fn=before,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == [[soft, hard], [signal.SIGUSR1], True], done.stderr
+
+
+def test_what_textual_would_read_is_the_programs_own_again(person: Person) -> None:
+    own = {"TEXTUAL_LOG": "log", "TEXTUAL_FPS": "7", "TEXTUAL_OF_ANOTHER_VERSION": "x"}
+    before = {**person.environ, **own}
+    found = shown(person, "ci-release", **own)
+    of_textual = [
+        {name: value for name, value in environ.items() if name.startswith("TEXTUAL")}
+        for environ in (found, before)
+    ]
+    assert of_textual[0] == of_textual[1]
+
+
+def in_removed_folder(person: Person, folder: Path, *words: str, **extra: str) -> CompletedProcess[str]:
+    folder.mkdir()
+    line = 'cd "$0" && rmdir "$0" && exec "$@"'
+    return person.run("sh", "-c", line, str(folder), str(BIN / "keyturn"), *words, extra=extra)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("exec", "ci-release", "--endpoint", "--", "true"),
+        ("env", "ci-release", "--shell", "sh"),
+        ("credential-process", "ci-release"),
+        ("list",),
+    ],
+)
+def test_it_works_in_a_folder_that_was_removed(
+    person: Person, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    done = in_removed_folder(person, tmp_path / "gone", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "verb"), [("KEYTURN_HOME", "credential-process"), ("AWS_CONFIG_FILE", "env")]
+)
+def test_what_is_relative_to_a_removed_folder_is_said(
+    person: Person, tmp_path: Path, variable: str, verb: str
+) -> None:
+    done = in_removed_folder(person, tmp_path / "gone", verb, "ci-release", **{variable: "here"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"keyturn: {variable}: it is relative to a working folder that was removed")
+    assert done.stderr.count("\n") == 1
+
+
 def test_without_a_program_it_is_the_persons_shell(person: Person) -> None:
     done = subprocess.run(
         [str(BIN / "keyturn"), "exec", "ci-release"],
@@ -95,6 +169,7 @@ def test_without_a_program_it_is_the_persons_shell(person: Person) -> None:
     [
         (("ci-release", "--", "no-such-program-at-all"), 3, "there is no such program"),
         (("ci-release", "--", "/etc/passwd"), 5, "Permission denied"),
+        (("ci-release", "--", ""), 2, "exec: the command is empty"),
         (("nobody", "--", "true"), 3, "there is none by that name"),
         (("personal", "--", "true"), 1, "keyturn adopt personal"),
         (("ci-release", "--min-left", "9h", "--", "true"), 2, "9h were asked for"),

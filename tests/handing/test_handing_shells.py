@@ -71,6 +71,32 @@ def test_what_conflicts_is_gone_and_what_is_not_named_stays(shell: str, tmp_path
     assert {name for name in found if name.startswith("AWS_")} == {"AWS_CONFIG_FILE"}
 
 
+UNIVERSAL = """
+set -Ux AWS_PROFILE kept; set -Ux AWS_REGION kept
+function in_a_function; set -lx AWS_ROLE_ARN local; eval (cat $argv[1]); env -0 > $argv[2]; end
+in_a_function $argv[1] $argv[2]
+set -qg AWS_ROLE_ARN; and echo it is still there
+set -qU AWS_PROFILE; or echo it is gone for good
+set -qU AWS_REGION; or echo it is gone for good
+"""
+
+
+def test_fish_keeps_what_it_has_for_all_its_sessions_and_says_so(tmp_path: Path) -> None:
+    """With a home of its own, since without configuration fish has no universal variables."""
+    lines, out = tmp_path / "lines", tmp_path / "environ"
+    lines.write_text(spoken({"AWS_PROFILE": None, "AWS_REGION": "here", "AWS_ROLE_ARN": None}, Shell.FISH))
+    done = subprocess.run(
+        [needs("fish"), "-c", UNIVERSAL, str(lines), str(out)],
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(tmp_path), "AWS_ROLE_ARN": "x"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout == ""
+    assert done.stderr == (
+        "keyturn: AWS_PROFILE is a universal variable of fish and stays. To remove it for good: set -eU AWS_PROFILE\n"
+    )
+    assert {"AWS_REGION=here", "AWS_PROFILE=kept"} <= set(out.read_text().split("\0"))
+
+
 @given(SAFE)
 @settings(max_examples=300)
 def test_powershell_ends_the_value_where_we_do(value: str) -> None:
@@ -109,6 +135,11 @@ def test_json_carries_anything(change: dict[str, str | None]) -> None:
 )  # fmt: skip
 def test_the_shell_of_the_person_is_known_by_its_name(path: str, shell: Shell) -> None:
     assert shell_called(path) is shell
+
+
+def test_every_services_bearer_token_goes_and_no_other_name_is_spoken() -> None:
+    names = ("AWS_BEARER_TOKEN_BEDROCK", "AWS_BEARER_TOKEN_X_1", "AWS_BEARER_TOKEN_x;true", "AWS_BEARER", "X")
+    assert environment.without_bearers(dict.fromkeys(names, "x")) == dict.fromkeys(names[:2])
 
 
 def test_a_change_leaves_what_it_does_not_name() -> None:

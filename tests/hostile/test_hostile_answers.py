@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+from tests.hostile import lent
 from tests.hostile.corpus import MESSAGES, NAMES, as_argument, spread
 from tests.hostile.test_hostile_arguments import CREDENTIALS
 from tests.hostile.verbs import PASSPHRASE, Verbs
@@ -223,13 +224,34 @@ def place(tmp_path: Path) -> Iterator[tuple[Verbs, Script]]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Verbs, Script]]:
+    """The same for the samples of every day, all on one machine."""
+    with adopted(tmp_path_factory.mktemp("shared") / "machine") as found:
+        yield found
+
+
 def test_a_text_from_aws_from_a_foreign_process_and_in_a_setting(
-    place: tuple[Verbs, Script], record_property: Callable[[str, object], None]
+    shared: tuple[Verbs, Script], record_property: Callable[[str, object], None]
 ) -> None:
-    answers(*place, spread(MESSAGES, 4))
-    processes(place[0], spread(NAMES, 4))
-    settings(*place, spread(tuple(as_argument(NAMES)), 3))
-    place[0].assert_harmless(record_property, 11)
+    answers(*shared, spread(MESSAGES, 4))
+    processes(shared[0], spread(NAMES, 4))
+    settings(*shared, spread(tuple(as_argument(NAMES)), 3))
+    shared[0].assert_harmless(record_property, 11)
+
+
+def test_a_text_where_sessions_are_lent_on(
+    shared: tuple[Verbs, Script], record_property: Callable[[str, object], None]
+) -> None:
+    machine, script = shared
+    script.mode, script.text = "fine", Script().text
+    lent.requests(machine, spread(MESSAGES, 30))
+    lent.endpoint_words(machine, spread(MESSAGES, 60))
+    lent.programs(machine, ("x[b]y",))
+    lent.far_questions(machine, spread(MESSAGES, 40))
+    lent.near_answers(machine, spread(NAMES, 4))
+    lent.printed(machine, spread(NAMES, 3))
+    machine.assert_harmless(record_property, 60)
 
 
 @pytest.mark.campaign

@@ -37,6 +37,7 @@ RARE = (
     ("deliver", "--to", "nowhere", "--", "TEXT"), ("deliver", "ci", "--to", "TEXT"), ("agent", "TEXT"), ("list", "TEXT"),
     ("release", "ci", "--yes", "--confirm", "TEXT"), ("vault", "init", "--slot", "TEXT"), ("vault", "status", "TEXT"),
     ("vault", "unlock", "--passphrase-fd", "TEXT"), ("agent", "status", "--json", "TEXT"), ("refresh", "--due", "--json", "--", "TEXT"),
+    ("exec", "TEXT", "--endpoint", "--", "true"), ("env", "--shell", "json", "--", "TEXT"), ("exec", "ci", "--min-left", "TEXT", "--", "true"),
 )  # fmt: skip
 #: Variables that some part of keyturn, click, Textual or botocore reads.
 VARIABLES = (

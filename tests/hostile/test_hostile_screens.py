@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from rich.cells import cell_len
 from textual.screen import Screen
 
 from keyturn.errors import AwsRefused, NeedsConfirmation, NeedsMfa
-from keyturn.model import DiffLine, Failure, Plan, VaultState
+from keyturn.model import DiffLine, Failure, Plan, Profile, Session, VaultState
 from keyturn.text import safe
 from keyturn_tui.screens.confirm import ConfirmScreen
 from keyturn_tui.screens.detail import DetailScreen
@@ -23,6 +25,7 @@ from keyturn_tui.screens.unlock import UnlockScreen
 from keyturn_tui.screens.words import WordsScreen
 from keyturn_tui.terminal import Options
 from keyturn_tui.widgets.lane_list import LaneList
+from keyturn_tui.widgets.timeline_strip import LANES, TimelineStrip
 from tests.app.believable import NOW
 from tests.app.conftest import NARROW, WIDE, Drive, Driven, drive
 from tests.app.memory_keeper import MemoryKeeper
@@ -157,30 +160,78 @@ async def test_the_list_with_every_name(
     record_property("hostile: screens looked at", looked.screens)
 
 
-@pytest.mark.parametrize(("size", "ascii_only"), SIZES, ids=IDS)
-async def test_the_timeline_with_every_name(
-    drive: Drive, size: tuple[int, int], ascii_only: bool, record_property: Record
-) -> None:
+async def timeline(
+    drive: Drive, rows: Sequence[Profile], size: tuple[int, int], *, ascii_only: bool = False
+) -> tuple[int, int]:
+    """A lane for each session and each key of `rows`, on the whole screen, page by page.
+
+    :returns: screens looked at, and those on which the line of now was seen to be straight.
+    """
     looked, straight = Looked(), 0
-    keeper = MemoryKeeper(PROFILES, problems=PROBLEMS)
-    async with drive(keeper, size, Options(ascii=ascii_only)) as driven:
+    async with drive(MemoryKeeper(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
         await driven.press("t", "g")
         lanes = driven.app.screen.query_one(LaneList)
         before = None
         while lanes.row is not before:
             before = lanes.row
-            text = looked.at(driven, ascii_only=ascii_only)
-            columns = {
-                cell_len(line[: line.index(NOW_LINE[ascii_only])])
-                for line in text.splitlines()
-                if NOW_LINE[ascii_only] in line
-            }
-            assert len(columns) <= 1, "the line of now is straight, whatever the names"
-            straight += len(columns)
+            straight += _columns_of_now(looked.at(driven, ascii_only=ascii_only), NOW_LINE[ascii_only])
             await driven.press("pagedown")
-    assert looked.screens > 20
+    return looked.screens, straight
+
+
+def _columns_of_now(text: str, mark: str) -> int:
+    """1 where the line of now is in sight, else 0."""
+    columns = {cell_len(line[: line.index(mark)]) for line in text.splitlines() if mark in line}
+    assert len(columns) <= 1, "the line of now is straight, whatever the names"
+    return len(columns)
+
+
+@pytest.mark.parametrize(("size", "ascii_only"), SIZES, ids=IDS)
+async def test_the_timeline_with_every_name(
+    drive: Drive, size: tuple[int, int], ascii_only: bool, record_property: Record
+) -> None:
+    screens, straight = await timeline(drive, PROFILES, size, ascii_only=ascii_only)
+    assert screens > 20
     assert straight > 10, "lanes were seen"
-    record_property("hostile: screens looked at", looked.screens)
+    record_property("hostile: screens looked at", screens)
+
+
+async def test_the_timeline_without_room_for_a_chart(drive: Drive, record_property: Record) -> None:
+    screens, _ = await timeline(drive, PROFILES[::24], (50, 20))
+    assert screens > 2
+    record_property("hostile: screens looked at", screens)
+
+
+async def strip(drive: Drive, texts: Sequence[str], record: Record) -> None:
+    """Each of `texts` as a profile, or as a login, among the five that end first: as time goes by, all have their turn."""
+    first = NOW + timedelta(minutes=1, seconds=-NOW.second)
+    rows = [
+        replace(
+            hostile(text, nth),
+            source=f"{text}{nth}",
+            session=Session("ASIA" if nth % 2 else "", NOW, first + timedelta(minutes=nth)),
+        )
+        for nth, text in enumerate(texts)
+    ]
+    keeper, looked = MemoryKeeper(rows), Looked()
+    async with drive(keeper) as driven:
+        shown = driven.main.query_one(TimelineStrip)
+        seen: set[str] = set()
+        for _ in range(0, len(rows), LANES):
+            picked = [row.label for row in shown._picked]
+            seen |= set(picked)
+            text = looked.at(driven, ascii_only=False).rpartition("3 Timeline")[2]
+            assert text.count(NOW_LINE[False]) == len(picked), "one in each lane"
+            assert _columns_of_now(text, NOW_LINE[False]) == 1
+            keeper.move_clock(timedelta(minutes=LANES))
+            driven.main.tick()
+            await driven.settle()
+    assert len(seen) == len(rows)
+    record("hostile: screens looked at", looked.screens)
+
+
+async def test_the_strip_under_the_list(drive: Drive, record_property: Record) -> None:
+    await strip(drive, spread(NAMES, 40), record_property)
 
 
 @pytest.mark.parametrize(("size", "ascii_only"), SIZES, ids=IDS)
@@ -246,3 +297,4 @@ async def every_text(drive: Drive, size: tuple[int, int], *, ascii_only: bool, r
 @pytest.mark.timeout(1200)
 async def test_every_text_at_120x36(drive: Drive, record_property: Record) -> None:
     await every_text(drive, WIDE, ascii_only=False, record=record_property)
+    await strip(drive, NAMES, record_property)

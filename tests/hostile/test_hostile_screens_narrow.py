@@ -1,11 +1,14 @@
-"""The other half of the campaign over the screens, for the other core: a small terminal that shows ASCII only."""
+"""The other half of the campaign over the screens, for the other core: a small terminal that shows ASCII only, and the timeline
+in such as leave no room for a chart."""
 
 from __future__ import annotations
 
 import pytest
 
+from keyturn_tui.layout import MIN_HEIGHT, MIN_WIDTH
 from tests.app.conftest import NARROW, Drive, drive
-from tests.hostile.test_hostile_screens import Record, every_text
+from tests.hostile.rows import PROFILES
+from tests.hostile.test_hostile_screens import Record, every_text, timeline
 
 __all__ = ["drive"]
 
@@ -14,3 +17,14 @@ __all__ = ["drive"]
 @pytest.mark.timeout(1200)
 async def test_every_text_at_80x24_in_ascii(drive: Drive, record_property: Record) -> None:
     await every_text(drive, NARROW, ascii_only=True, record=record_property)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("size", [(50, 20), (MIN_WIDTH, MIN_HEIGHT)], ids=["50x20", "40x10"])
+async def test_every_name_in_a_timeline_without_a_chart(
+    drive: Drive, size: tuple[int, int], record_property: Record
+) -> None:
+    screens, _ = await timeline(drive, PROFILES, size)
+    assert screens > 80
+    record_property("hostile: screens looked at", screens)

@@ -85,17 +85,22 @@ class Verbs:
         return Outcome(words, found["code"], found["out"].encode("latin-1"), found["err"].encode("latin-1"))
 
     def judged(
-        self, *words: str, plan: bool = False, environ: Mapping[str, str] = types.MappingProxyType({})
+        self,
+        *words: str,
+        plan: bool = False,
+        own: bytes = b"\n",
+        environ: Mapping[str, str] = types.MappingProxyType({}),
     ) -> Outcome:
         """One call, looked at in every way; what is wrong is kept until :meth:`assert_harmless`.
 
         :param plan: it shows a change on stderr, beside the errors.
+        :param own: what the verb prints of itself: another line end, an indentation.
         """
         done = self.call(*words, environ=environ)
         shown = " ".join(ascii(word[:60]) for word in words)
         self.outputs += 2
         for stream in (done.out, done.err):
-            self.foreign += [f"{shown}: {ch!a}" for ch in foreign(stream)[:3]]
+            self.foreign += [f"{shown}: {ch!a}" for ch in foreign(stream.replace(own, b"\n"))[:3]]
         lines = done.err.decode("utf-8", "replace").splitlines()
         faults = {
             "an exit code that is not documented": done.code not in CODES,
@@ -131,7 +136,7 @@ MARK_OF_THE_CORPUS = b"Traceback (most recent call last):"
 _OWN_NAMES = frozenset(
     {
         "index.json", "profiles.toml", "activity.jsonl", "keyturn.log", "keyturn.log.1", "acts", "recipient.txt", "identity.age",
-        "keys.age", "sessions.age", "lock", "index.json.unreadable", "agent.sock", "agent.lock", "label.json", "vault.json",
+        "keys.age", "sessions.age", "lock", "index.json.unreadable", "agent.sock", "forward.sock", "agent.lock", "config.toml", "label.json", "vault.json",
     }
 )  # fmt: skip
 

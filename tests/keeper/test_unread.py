@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from keyturn import definitions as defs
 from keyturn import ownfile
 from keyturn.awsfiles import shared
-from keyturn.errors import Unconfirmed, UnsafeFile
+from keyturn.definitions import Definition
+from keyturn.errors import KeyturnError, Unconfirmed, UnsafeFile
 from keyturn.model import Delivery
 from tests.keeper.conftest import Bench
 
@@ -41,6 +43,36 @@ def test_a_config_file_that_cannot_be_read_is_not_taken_for_one_without_our_line
     monkeypatch.undo()
     assert bench.files() == before
     assert bench.keeper.settings("ci-deploy")["session"] == "temporary"
+
+
+def test_definitions_that_cannot_be_read_once_are_not_taken_for_none(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.adopt("ci-deploy")
+    real, reads, refused_at = defs.load, [0], 0
+
+    def refused(path: Path) -> dict[str, Definition]:
+        reads[0] += 1
+        if reads[0] == refused_at:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path)
+
+    monkeypatch.setattr(defs, "load", refused)
+    told = 0
+    while reads[0] >= refused_at:
+        refused_at, reads[0] = refused_at + 1, 0
+        try:
+            bench.keeper.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
+        except KeyturnError:
+            told += 1
+        else:
+            assert "aws_session_token" in bench.section("ci-deploy")
+        seen = reads[0]
+        with monkeypatch.context() as quiet:
+            quiet.setattr(defs, "load", real)
+            bench.keeper.deliver("ci-deploy", Delivery.NOWHERE)
+        reads[0] = seen
+    assert told > 2
 
 
 @pytest.mark.parametrize("nth", [1, 2])

@@ -58,6 +58,13 @@ SPOILED: dict[str, Callable[[Bench], object]] = {
     ),
     "no vault": lambda bench: bench.keeper.places.vault_dir.rename(bench.sandbox.home / "away"),
     "half a vault": lambda bench: (bench.keeper.places.vault_dir / "identity.age").unlink(),
+    "keys that are none": lambda bench: (bench.keeper.places.vault_dir / "keys.age").write_bytes(b"x" * 200),
+    "an identity that is none": lambda bench: (bench.keeper.places.vault_dir / "identity.age").write_bytes(
+        b"x" * 200
+    ),
+    "a label that somebody changed": lambda bench: _write(
+        bench.keeper.places.vault_dir / "recipient.txt", b"# id ", b"# id 0"
+    ),
     "another format": lambda bench: _write(
         bench.keeper.places.vault_dir / "recipient.txt", b"format 1\n", b"format 2\n"
     ),
@@ -96,6 +103,14 @@ def test_what_is_not_plain_to_see_goes_the_long_way(locked: Bench) -> None:
                 path.unlink()
         for path, data in whole.items():
             path.write_bytes(data)
+
+
+def test_a_broken_vault_is_called_broken(locked: Bench) -> None:
+    SPOILED["keys that are none"](locked)
+    environ = {**locked.sandbox.environ, "PATH": os.environ["PATH"]}
+    done = run(environ, "credential-process", "ci-release")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"keyturn: the vault: it cannot be read.")
 
 
 def test_a_start_that_owes_something_goes_the_long_way(bench: Bench) -> None:

@@ -52,6 +52,10 @@ class Terminal:
             file.flush()
             self._do("source-file", file.name)
 
+    def resize(self, width: int, height: int) -> None:
+        """Gives it another size."""
+        self._do("resize-window", "-t", "main", "-x", str(width), "-y", str(height))
+
     def screen(self) -> str:
         """What is on the screen, as text."""
         return self._do("capture-pane", "-p", "-t", "main")

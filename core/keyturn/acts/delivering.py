@@ -136,10 +136,11 @@ def put(desk: Desk, asked: Reading, name: str, fetched: Fetched) -> None:
     Nothing is written for a profile that is no more delivered there. The caller holds :meth:`Desk.exclusive`.
 
     :param asked: what was read before the session was asked for.
-    :raises Protected: the section holds somebody else's credentials.
+    :raises Protected: the section holds somebody else's credentials, or what is managed cannot be read.
     :raises FileChanged: the session is of what the profile was before, or was stopped meanwhile.
     """
     reading = desk.read()
+    reading.require_definitions()
     one = reading.definitions.get(name)
     if one is None or one.delivery is not Delivery.CREDENTIALS_FILE:
         return
@@ -274,7 +275,9 @@ def stop(desk: Desk, name: str) -> str:
             had = desk.known(name).session is not None
             if desk.vault.state() is VaultState.OPEN:
                 desk.vault.change_sessions(lambda sessions: sessions.pop(name, None))
-            for serial in devices.serials_of(reading, name):
+            # Where nobody can tell which devices it asks, all are stopped.
+            ended = devices.serials_of(reading, name) if reading.unreadable is None else reading.index.devices
+            for serial in ended:
                 devices.forget(desk, serial)
 
             def edit(index: Index) -> None:

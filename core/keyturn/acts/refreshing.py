@@ -78,6 +78,7 @@ def renew(desk: Desk, name: str) -> None:
     """
     reading = desk.read()
     with desk.recording(name, "refresh"):
+        reading.require_definitions()
         desk.require_open()
         fetched = fetching.refresher(desk, reading).fetch(name, only_if_due=True)
         _delivered(desk, reading, name, fetched)

@@ -10,17 +10,20 @@ from keyturn.activity import Act
 from keyturn.acts import delivering
 from keyturn.acts.desk import Desk
 from keyturn.clock import system_clock
+from keyturn.endpoint import token_file
 from keyturn.history import History
 from keyturn.text import safe
 
 
 def clear(desk: Desk) -> tuple[str, ...]:
-    """Takes temporary files of killed processes away, and delivered sessions that have ended out of the credentials file.
+    """Takes temporary files of killed processes and the token files of killed endpoints away, and delivered sessions that
+    have ended out of the credentials file.
 
     :returns: the profiles whose sessions were withdrawn.
     """
     now = system_clock().timestamp()
     leftovers.clear(desk.places.own_folders(), desk.places.data_dir, now)
+    token_file.clear(desk.places.state_dir)
     history = History(desk.places.history_dir, desk.vault.seal, desk.clock)
     adrift.clear(desk.places.shared_files(), history, now, partial(_tell_once, desk))
     return delivering.withdraw_expired(desk)

@@ -16,6 +16,8 @@ from keyturn.errors import AgentHangs, UnsafeFile
 
 _BACKLOG = 512
 _LOOK_AGAIN = 0.05
+#: What helps where the folder of the socket is of no use.
+_ELSEWHERE = "See to its permissions, or set XDG_RUNTIME_DIR or KEYTURN_HOME to a folder of your own."
 
 
 class Listener:
@@ -71,7 +73,13 @@ def claim(path: Path, is_served: Callable[[Path], bool], seconds: float = 10.0) 
     :raises AgentHangs: the place is taken, but nobody answered in time.
     """
     private_folder(path.parent)
-    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        lock = os.open(
+            path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+    except OSError as error:
+        why = f"no file can be made in {path.parent}: {error.strerror}"
+        raise UnsafeFile("start of the agent", why, _ELSEWHERE) from error
     try:
         if not _locked(lock, lambda: is_served(path), seconds):
             os.close(lock)
@@ -107,7 +115,8 @@ def private_folder(folder: Path) -> None:
             folder.mkdir(mode=0o700)
         status = folder.lstat()
     except OSError as error:
-        raise UnsafeFile("start of the agent", f"the folder of its socket cannot be made: {error}") from error
+        why = f"the folder {folder} cannot be made: {error.strerror}"
+        raise UnsafeFile("start of the agent", why, _ELSEWHERE) from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise UnsafeFile(
             "start of the agent",
@@ -142,5 +151,6 @@ def _bound(path: Path) -> socket.socket:
         sock.settimeout(0)
     except OSError as error:
         sock.close()
-        raise UnsafeFile("start of the agent", f"no socket can be made at {path}: {error}") from error
+        why = f"no socket can be made at {path}: {error.strerror or error}"
+        raise UnsafeFile("start of the agent", why, _ELSEWHERE) from error
     return sock

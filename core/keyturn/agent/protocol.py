@@ -41,6 +41,8 @@ _LONGEST_NAME = 1024
 #: Seconds; no temporary credentials live longer (36 h, GetSessionToken).
 _LONGEST_LIFE = 129_600
 _SENTENCES = ("what", "why", "hint")
+#: What every document of temporary credentials has; some have an account too.
+_DOCUMENT = ("Version", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def parse_answer(line: bytes) -> Any:
 
 def temporary_document(line: bytes) -> str:
     """The credential document in an answer from another machine, which is believed in nothing else: of its errors the
-    words, and none that would have a person asked here.
+    words, none that would have a person asked here, and no exit code but those that README.md has.
 
     :raises AgentUnavailable: it holds no temporary credentials that are valid now.
     """
@@ -158,6 +160,9 @@ def temporary_document(line: bytes) -> str:
         result = parse_answer(line)
     except NeedsPerson as error:
         raise NeedsPerson(error.what, error.why, error.hint) from None
+    except KeyturnError as error:
+        error.exit_code = type(error).exit_code
+        raise
     match result:
         case {
             "Version": 1,
@@ -175,7 +180,8 @@ def temporary_document(line: bytes) -> str:
             "what it answers are no credentials that are valid now",
             "Compare the clocks of both machines, and who is at its other end.",
         )
-    return json.dumps(result)
+    parts = (*_DOCUMENT, "AccountId") if isinstance(result.get("AccountId"), str) else _DOCUMENT
+    return json.dumps({part: result[part] for part in parts} | {"Version": 1})
 
 
 def error_to_json(error: KeyturnError) -> dict[str, object]:

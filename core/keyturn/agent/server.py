@@ -63,6 +63,9 @@ class Limits:
     """At once; one more, and the oldest that has not finished its request is dropped."""
     far: int = 16
     """Connections and requests over the forwarded socket at once, so that the far end keeps nobody at this one waiting."""
+    far_pause: float = 0.04
+    """Seconds between two connections that are taken over it; what comes faster waits outside. Each answer costs milliseconds
+    of this process, and whoever floods it from there would slow down those at this machine."""
     acts: int = 64
     """Requests being worked on at once; further ones are told to do without an agent."""
     unread: int = 16 << 20
@@ -127,17 +130,17 @@ class AgentServer:
         self._change = threading.Condition()
         self._acts = self._far_acts = 0
         self._generation = 0
-        self._tend_at = 0.0
+        self._tend_at = self._far_at = 0.0
+        self._hears_far = False
 
     def serve(self) -> None:
         """Answer until the end. Afterwards nobody can connect; whoever asked to lock stays connected until the process
         ends, or until :meth:`close`."""
         self._selector.register(self._listener.sock, selectors.EVENT_READ)
-        if self._forward is not None:
-            self._selector.register(self._forward.sock, selectors.EVENT_READ)
         self._selector.register(self._wake_out, selectors.EVENT_READ)
         try:
             while not self._is_over():
+                self._heed_far()
                 for key, _ in self._selector.select(self._patience()):
                     if self._is_over():
                         break
@@ -145,6 +148,7 @@ class AgentServer:
                         self._accept(self._listener)
                     elif self._forward is not None and key.fileobj is self._forward.sock:
                         self._accept(self._forward)
+                        self._far_at = time.monotonic() + self._limits.far_pause
                     elif key.fd in self._callers:
                         self._listen(self._callers[key.fd])
                 self._drop_late()
@@ -178,7 +182,21 @@ class AgentServer:
 
     def _patience(self) -> float:
         left = (self._since + self._limits.life - self._clock()).total_seconds()
-        return max(0.0, min(left, self._limits.tick))
+        far = self._limits.tick
+        if self._forward is not None and not self._hears_far:
+            far = self._far_at - time.monotonic()
+        return max(0.0, min(left, self._limits.tick, far))
+
+    def _heed_far(self) -> None:
+        """Listen to the forwarded socket, or not until its next turn."""
+        is_due = time.monotonic() >= self._far_at
+        if self._forward is None or is_due == self._hears_far:
+            return
+        self._hears_far = is_due
+        if is_due:
+            self._selector.register(self._forward.sock, selectors.EVENT_READ)
+        else:
+            self._selector.unregister(self._forward.sock)
 
     def _tend(self) -> None:
         if time.monotonic() < self._tend_at:

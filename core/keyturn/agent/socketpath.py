@@ -24,15 +24,32 @@ def home_folder(environ: Mapping[str, str]) -> str:
 
 
 def own_folder(environ: Mapping[str, str]) -> str | None:
-    """The one folder that `KEYTURN_HOME` names for all files of keyturn, absolute; None where it is not set."""
+    """The one folder that `KEYTURN_HOME` names for all files of keyturn, absolute; None where it is not set.
+
+    :raises UsageError: it is relative to a folder that was removed.
+    """
     own = environ.get("KEYTURN_HOME", "")
     if not own:
         return None
     if own == "~" or own.startswith("~/"):
         own = f"{home_folder(environ)}{own[1:]}/"
     if not own.startswith("/"):
-        own = f"{os.getcwd()}/{own}"
+        own = f"{working_folder('KEYTURN_HOME')}/{own}"
     return own.rstrip("/") or "/."
+
+
+def working_folder(variable: str) -> str:
+    """Where a relative path in a variable starts.
+
+    :raises UsageError: it was removed.
+    """
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        from keyturn.errors import UsageError
+
+        why = "it is relative to a working folder that was removed"
+        raise UsageError(variable, why, "Name it in full, or go to another folder") from None
 
 
 def state_folder(environ: Mapping[str, str]) -> str:

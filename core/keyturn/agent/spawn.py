@@ -77,13 +77,21 @@ def start_agent(
 
 def environment(places: Places, environ: Mapping[str, str]) -> dict[str, str]:
     """What a process of ours that works in the root folder keeps of `environ`."""
-    kept = agent_environment(environ, Path.cwd())
+    kept = agent_environment(environ, _working_folder(environ))
     resolved = {
         "AWS_CONFIG_FILE": places.aws_config,
         "AWS_SHARED_CREDENTIALS_FILE": places.aws_credentials,
     }
     kept.update((name, str(path)) for name, path in resolved.items() if kept.get(name))
     return kept
+
+
+def _working_folder(environ: Mapping[str, str]) -> Path:
+    """The one that this process works in, or where it was, if it was removed meanwhile."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path(environ.get("PWD") or "/")
 
 
 def _opening(passphrase: Secret | None, recovery_key: Secret | None) -> bytes:

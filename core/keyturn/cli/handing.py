@@ -17,6 +17,7 @@ from keyturn.cli.person import Opening
 from keyturn.delivery import credential_process, environment
 from keyturn.delivery.environment import Change, Shell
 from keyturn.errors import NotFound, Protected, UsageError
+from keyturn.hardening import limits_of_before
 from keyturn.secret import Secret
 from keyturn.settings import seconds_of
 
@@ -62,6 +63,8 @@ def exec_(
     """
     if token_env and not as_endpoint:
         raise UsageError("exec", "--token-env goes with --endpoint only", "Add --endpoint")
+    if command and not command[0]:
+        raise UsageError("exec", "the command is empty", "Name a program after --, or nothing for a shell")
     program = command or (os.environ.get("SHELL") or "/bin/sh",)
     if not as_endpoint:
         change = _change(opening, profile, min_left, mfa_code)
@@ -99,7 +102,8 @@ def _document(opening: Opening, profile: str, min_left: str | None, mfa_code: st
 def _change(opening: Opening, profile: str, min_left: str | None, mfa_code: str | None) -> Change:
     document = _document(opening, profile, min_left, mfa_code)
     credentials, account = credential_process.parsed(document.reveal())
-    return environment.session(credentials, opening.keeper.region(profile), account)
+    change = environment.session(credentials, opening.keeper.region(profile), account)
+    return {**environment.without_bearers(os.environ), **change}
 
 
 def _become(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn:
@@ -109,11 +113,14 @@ def _become(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn:
     :raises Protected: it may not be run.
     """
     sys.stdout.flush()
-    for ignored in ("SIGPIPE", "SIGXFSZ"):  # by Python; a program would inherit that
+    # Ignored by Python, and a program would inherit that; what they were before, Python does not tell. All other signals
+    # are as this process was started with them.
+    for ignored in ("SIGPIPE", "SIGXFSZ"):
         signal.signal(getattr(signal, ignored), signal.SIG_DFL)
     what = f"exec of {command[0]}"
     try:
-        os.execvpe(command[0], command, environ)  # noqa: S606  # what the person asked for, without a shell
+        with limits_of_before():
+            os.execvpe(command[0], command, environ)  # noqa: S606  # what the person asked for, without a shell
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(what, "there is no such program", "Name one that is in PATH, or by its path") from None
     except ValueError:

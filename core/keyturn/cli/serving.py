@@ -26,11 +26,28 @@ def require_effect(keeper: Keeper, profile: str) -> None:
     rows = {row.name: row for row in keeper.snapshot().profiles}
     if profile in rows and rows[profile].delivers_key:
         raise endpoint.only_temporary(profile)
-    if _wins(rows.get(_DEFAULT), profile) or any(row.deliver_as == _DEFAULT for row in rows.values()):
-        why = f"AWS clients would take the credentials of the profile {_DEFAULT} first, which is in the shared files"
-        raise UsageError(
-            f"endpoint for {profile}", why, f"Leave out --endpoint, or rename [{_DEFAULT}] there"
+    delivered = next((row.name for row in rows.values() if row.deliver_as == _DEFAULT), None)
+    if delivered is None and not _wins(rows.get(_DEFAULT), profile):
+        return
+    why = f"AWS clients take the credentials of [{_DEFAULT}] in the shared files before they ask an endpoint"
+    raise UsageError(f"endpoint for {profile}", why, _way_out(keeper, rows.get(_DEFAULT), delivered))
+
+
+def _way_out(keeper: Keeper, default: Profile | None, delivered: str | None) -> str:
+    """What to do about a profile `default` with credentials.
+
+    :param delivered: the profile whose session is delivered there.
+    """
+    if delivered is not None:
+        mend = f"run: keyturn deliver {delivered} --to credential-process"
+    else:
+        file = keeper.places.shown(default.origin.file) if default and default.origin else "the shared files"
+        first = f"run keyturn release {_DEFAULT}, then " if default and default.managed else ""
+        mend = (
+            f"{first}rename [{_DEFAULT}] in {file}, say to [own] ([profile own] in the config file), "
+            "and set AWS_PROFILE=own in your shell, which CMD does not get"
         )
+    return f"Leave out --endpoint, or {mend}"
 
 
 def _wins(default: Profile | None, profile: str) -> bool:
@@ -60,4 +77,5 @@ def environment_for(
             token_file=found.token_file,
         )
         proxies = environment.past_proxies(os.environ, endpoint.HOST)
-        yield environment.applied({**change, **proxies}, os.environ)
+        others = environment.without_bearers(os.environ)
+        yield environment.applied({**others, **change, **proxies}, os.environ)

@@ -34,6 +34,8 @@ CONFLICTING = (
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 )
+#: Of one service each; clients that know it sign with nothing else then (botocore, `get_token_from_environment`).
+_BEARER = re.compile(r"AWS_BEARER_TOKEN_[A-Z0-9_]+")
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
@@ -73,6 +75,11 @@ def endpoint(
     if region:
         change |= dict.fromkeys(REGIONS, region)
     return change
+
+
+def without_bearers(environ: Mapping[str, str]) -> Change:
+    """What takes the bearer tokens of all services out of an environment."""
+    return dict.fromkeys(name for name in environ if _BEARER.fullmatch(name))
 
 
 def past_proxies(environ: Mapping[str, str], host: str) -> Change:
@@ -151,6 +158,13 @@ def _fish(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def _fish_remove(name: str) -> str:
+    """Without a scope, fish would erase for all times a variable that it keeps for all its sessions (`set -U`). Such a one
+    cannot be hidden either: a global one without a value would reach programs as an empty one. So fish says it."""
+    told = f"keyturn: {name} is a universal variable of fish and stays. To remove it for good: set -eU {name}"
+    return f"set -eg {name}; if set -qUx {name}; echo {_fish(told)} >&2; end"
+
+
 #: PowerShell takes typographic single quotes for plain ones, so each is doubled.
 _POWERSHELL_QUOTES = re.compile("(['\u2018\u2019\u201a\u201b])")
 #: Where a value stands at cmd's prompt nothing escapes these: `%` and `!` expand, a quote ends, the rest may be obeyed.
@@ -168,9 +182,7 @@ _LANGUAGES: Mapping[Shell, _Language] = {
     Shell.SH: _EXPORT,
     Shell.BASH: _EXPORT,
     Shell.ZSH: _EXPORT,
-    Shell.FISH: _Language(
-        lambda name, value: f"set -gx {name} {_fish(value)}", lambda name: f"set -eg {name}"
-    ),
+    Shell.FISH: _Language(lambda name, value: f"set -gx {name} {_fish(value)}", _fish_remove),
     Shell.POWERSHELL: _Language(
         lambda name, value: f"$Env:{name} = '{_POWERSHELL_QUOTES.sub(lambda mark: mark[1] * 2, value)}'",
         lambda name: f"Remove-Item Env:{name} -ErrorAction SilentlyContinue",

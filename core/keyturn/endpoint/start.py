@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -26,6 +27,8 @@ from keyturn.undumpable import is_subreaper
 PATIENCE = 30.0
 #: For its end, once it was told.
 _PARTING = 5.0
+#: Descriptors that the endpoint gets along with, for a few who ask at once; it dies with fewer than eleven.
+_FEWEST = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ def opened(
         raise KeyturnError(
             "start of the endpoint", why, "Start keyturn below an init, such as docker run --init"
         )
+    _require_descriptors()
     if not sys.executable:
         raise _unavailable("this Python does not know where its program lies")
     ours, theirs = handover.ends()
@@ -87,6 +91,14 @@ def opened(
             yield Endpoint(Secret(found["url"]), Secret(token) if token else None, found.get("token_file"))
         finally:
             _end(channel)
+
+
+def _require_descriptors() -> None:
+    """The endpoint has the limits of the program, which is not started where they would have it fail later."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most != resource.RLIM_INFINITY and most < _FEWEST:
+        why = f"no process may open more than {most} files here, and it needs {_FEWEST}"
+        raise KeyturnError("start of the endpoint", why, "Run: ulimit -n 256, or leave out --endpoint")
 
 
 def _environment(places: Places, environ: Mapping[str, str], *, from_asker: bool) -> dict[str, str]:
