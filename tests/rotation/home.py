@@ -12,11 +12,13 @@ from unittest import mock
 from keyturn import definitions as defs
 from keyturn.acts.desk import key_entry
 from keyturn.acts.rotation.looking import records
+from keyturn.aws.client import BotoFactory
+from keyturn.aws.ports import AwsFactory
 from keyturn.definitions import Definition
 from keyturn.errors import VaultError
 from keyturn.index import Index
 from keyturn.keeper import Keeper
-from keyturn.model import Key, Kind
+from keyturn.model import Credentials, Key, Kind
 from keyturn.secret import Secret
 from keyturn.vault import files, journal, unseal
 from keyturn_sandbox.forge import Forge
@@ -56,6 +58,9 @@ class Home:
         self.user: User = self.world.add_user("444455556666", PROFILE, age=timedelta(days=94))
         first = self.world.add_key(self.user, age=timedelta(days=94))
         self.line = Line(self.world)
+        self._furnish(Credentials(first.key_id, first.secret))
+
+    def _furnish(self, first: Credentials) -> None:
         self._environ = {
             "HOME": str(self.folder),
             "KEYTURN_HOME": str(self.folder / "keyturn"),
@@ -66,23 +71,26 @@ class Home:
             self.keeper = self._keeper()
             self.recovery_key = self.keeper.new_vault("passphrase", Secret("three small words"))
         self.keeper.places.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        pair = {"key_id": first.key_id, "secret": first.secret.reveal()}
+        pair = {"key_id": first.access_key_id, "secret": first.secret_access_key.reveal()}
         generation = self.keeper.desk.vault.change_keys(
             lambda entries: entries.update({key_entry(PROFILE): pair})
         )
-        self.line.served.add(first.key_id)
+        self.line.served.add(first.access_key_id)
         one = Definition(PROFILE, Kind.IAM_KEY, key=PROFILE)
         defs.change(self.keeper.places.profiles_file, lambda table: table.update({PROFILE: one}))
 
         def note(index: Index) -> Index:
-            index.keys[PROFILE] = Key(first.key_id)
+            index.keys[PROFILE] = Key(first.access_key_id)
             return replace(index, vault_generation=generation)
 
         self.keeper.desk.index.change(note)
 
     def _keeper(self) -> Keeper:
-        found = Keeper.from_environ(self._environ, use_agent=False, aws=self.line)
+        found = Keeper.from_environ(self._environ, use_agent=False, aws=self._aws())
         return Keeper(replace(found.desk, clock=self.time, sleep=self.time.sleep), use_agent=False)
+
+    def _aws(self) -> AwsFactory:
+        return self.line
 
     def restart(self) -> None:
         """A new process after this one was killed."""
@@ -140,3 +148,20 @@ class Home:
             for key in self.user.keys
             if key.status == "Active" and key.key_id in on_disk and on_disk[key.key_id] == key.secret
         }
+
+
+@dataclass
+class Abroad(Home):
+    """The same person, whose AWS is a server that `AWS_ENDPOINT_URL` names.
+
+    :param first: the key at that AWS.
+    """
+
+    first: Credentials = field(default_factory=lambda: Credentials("", Secret("")))
+
+    def _furnish(self, first: Credentials) -> None:
+        del first
+        super()._furnish(self.first)
+
+    def _aws(self) -> AwsFactory:
+        return BotoFactory()
