@@ -147,7 +147,7 @@ def _require_room(desk: Desk, record: Record, listed: dict[str, ListedKey]) -> N
 
 
 @dataclass
-class _Keeping:
+class Keeping:
     """Writes the new key down, in the thread that got it."""
 
     desk: Desk
@@ -179,7 +179,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def _create(desk: Desk, record: Record, signing: Signing) -> Progress:
-    keeping = _Keeping(desk, record)
+    keeping = Keeping(desk, record)
 
     def act(aws: Aws, signer: Credentials) -> MadeKey:
         with undisturbed():
