@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.canaries.flow import brief, flow, founding, locking, working
+from tests.canaries.flow import brief, flow, founding, locking, rotating, working
 from tests.canaries.lending import briefly, lending
 from tests.canaries.sampling import Sampler
 from tests.canaries.test_canaries_flow import Record, report
@@ -55,5 +55,6 @@ def test_no_secret_leaves_a_working_life_with_everything_told(
         founding(one)
         working(one)
         lending(one)
+        rotating(one)
     one.checks_processes(sampler)
     report(one, record_property, "verbs with debugging on")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.canaries.flow import Flow, flow, founding, moving, parting, working
+from tests.canaries.flow import Flow, flow, founding, moving, parting, rotating, working
 from tests.canaries.lending import lending
 from tests.canaries.sampling import Sampler
 
@@ -28,6 +28,7 @@ def test_no_secret_leaves_in_a_whole_working_life(tmp_path: Path, record_propert
         founding(one)
         working(one)
         lending(one)
+        rotating(one)
         moving(one, tmp_path)
         parting(one)
         one.checks_files()
