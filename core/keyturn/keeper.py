@@ -279,6 +279,10 @@ class Keeper:
         least = None if least_seconds is None else timedelta(seconds=least_seconds)
         return forwarding.forwarded(self.desk, name, least)
 
+    def settle(self) -> None:
+        """See :meth:`keyturn.acts.desk.Desk.settle`."""
+        self.desk.settle()
+
     def withdraw_delivered(self) -> tuple[str, ...]:
         """See :func:`keyturn.acts.delivering.withdraw_all`."""
         return delivering.withdraw_all(self.desk)

@@ -135,7 +135,7 @@ class Home:
             if name.startswith(key_entry("")):
                 found[entry["key_id"]] = Secret(entry["secret"])
         for record in records(fresh.desk):
-            for key in (record.old, record.new):
+            for key in (record.old, record.new) if not record.step.is_last else ():
                 if key is not None and key.secret_access_key:
                     found[key.access_key_id] = key.secret_access_key
         return found

@@ -161,7 +161,7 @@ def works(cloud: Cloud, keeper: Keeper) -> set[str]:
         if name.startswith(key_entry(""))
     }
     for record in records(keeper.desk):
-        for key in (record.old, record.new):
+        for key in (record.old, record.new) if not record.step.is_last else ():
             if key is not None:
                 on_disk.setdefault(key.access_key_id, key.secret_access_key.reveal())
     return {

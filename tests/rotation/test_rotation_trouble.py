@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from keyturn.errors import KeyturnError, NotFound, RotationHalted, Unreachable
+from keyturn.acts.rotation.looking import records
+from keyturn.errors import KeyturnError, NotFound, RotationHalted, VaultCorrupt
 from keyturn.model import RotationState
 from keyturn.rotation.progress import Progress
 from keyturn.rotation.record import Step
+from keyturn_sandbox.principals import LastUse
 from tests.rotation.direct import Crash, Trouble
-from tests.rotation.home import PROFILE, Home
+from tests.rotation.home import BEGAN, PROFILE, Home
 
 
 @pytest.fixture
@@ -64,12 +68,22 @@ def test_a_key_whose_answer_was_lost_is_found_and_dropped_on_ones_word(home: Hom
     assert until(home, Step.DEACTIVATED)
 
 
-def test_a_call_that_never_arrived_is_looked_after_for_a_minute_and_no_longer(home: Home) -> None:
+def test_a_call_that_did_not_go_through_is_looked_after_for_a_minute_and_no_longer(home: Home) -> None:
     home.line.next = on("CreateAccessKey", Trouble.UNSENT)
-    with pytest.raises(Unreachable):
-        home.keeper.rotating.begin(PROFILE)
+    *_, last = through(home)
+    assert last.step is Step.UNDONE
+    assert timedelta(seconds=60) <= home.time.now - BEGAN < timedelta(seconds=90)
     assert len(statuses(home)) == 1
     assert not home.keeper.desk.index.load().rotations
+
+
+def test_a_clock_that_is_set_back_makes_nobody_wait_for_days(home: Home) -> None:
+    home.line.next = on("CreateAccessKey", Trouble.UNSENT)
+    home.keeper.rotating.begin(PROFILE)
+    home.time.now -= timedelta(days=2)
+    rotating = home.keeper.rotating
+    *_, last = rotating.through(rotating.on(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
+    assert last.step is Step.UNDONE
 
 
 @pytest.mark.parametrize("refused", ["journal", "both"])
@@ -261,14 +275,112 @@ def test_after_its_end_too_a_vault_gone_back_gets_the_new_key_again(home: Home) 
     assert home.keeper.desk.key(PROFILE).access_key_id == progress.new_id
 
 
-def test_a_key_is_given_back_before_a_rotation_or_after_it_and_not_amid_it(home: Home) -> None:
-    until(home, Step.STORED)
-    with pytest.raises(RotationHalted, match="waits at step stored"):
-        home.keeper.plan_release([PROFILE])
-    home.keeper.rotating.on(PROFILE)
+def test_a_key_is_not_given_back_amid_its_rotation(home: Home) -> None:
+    for step in (Step.STORED, Step.DELIVERED, Step.DEACTIVATED):
+        until(home, step) if step is Step.STORED else home.keeper.rotating.on(PROFILE)
+        with pytest.raises(RotationHalted, match=f"waits at step {step}"):
+            home.keeper.plan_release([PROFILE])
+
+
+def test_an_entry_that_a_restored_vault_has_lost_is_put_in_by_the_store(home: Home) -> None:
+    progress = until(home, Step.VERIFIED)
+    home.keeper.desk.vault.change_keys(lambda entries: entries.pop(f"key/{PROFILE}"))
+    assert home.keeper.rotating.on(PROFILE).step is Step.STORED
+    assert home.keeper.desk.key(PROFILE).access_key_id == progress.new_id
+
+
+def test_an_undo_right_after_the_making_does_not_take_a_key_for_gone_that_does_not_show_yet(
+    home: Home,
+) -> None:
+    home.world.propagation = timedelta(seconds=20)
+    first = home.keeper.rotating.begin(PROFILE)
+    rotating = home.keeper.rotating
+    *_, last = rotating.through(rotating.back(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
+    assert last.step is Step.UNDONE
+    home.time.now += timedelta(minutes=1)
+    assert list(statuses(home)) == [first.old_id]
+
+
+def test_the_old_key_deleted_by_somebody_leaves_no_way_back_and_a_way_on(home: Home) -> None:
+    progress = until(home, Step.DEACTIVATED)
+    home.world.delete_key(home.user, home.user.keys[0])
+    with pytest.raises(RotationHalted, match="cannot be gone back to") as error:
+        home.keeper.rotating.back(PROFILE)
+    assert "--resume" in error.value.hint
+    assert home.keeper.rotating.on(PROFILE).step is Step.DONE
+    assert home.keeper.desk.key(PROFILE).access_key_id == progress.new_id
+
+
+def test_the_new_key_deleted_by_somebody_while_the_old_one_is_off_is_said(home: Home) -> None:
+    until(home, Step.DEACTIVATED)
+    home.world.delete_key(home.user, home.user.keys[1])
+    home.time.now += timedelta(minutes=5)
+    with pytest.raises(RotationHalted, match="AWS takes neither") as error:
+        home.keeper.rotating.on(PROFILE)
+    assert "in the console" in error.value.hint
+    home.world.set_status(home.user.keys[0], "Active")
+    rotating = home.keeper.rotating
+    *_, last = rotating.through(rotating.back(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
+    assert last.step is Step.UNDONE
+    assert home.keeper.desk.key(PROFILE).access_key_id == last.old_id
+
+
+def test_an_old_key_that_an_administrator_switched_off_needs_no_leave_to_switch(home: Home) -> None:
+    until(home, Step.DELIVERED)
+    home.world.set_status(home.user.keys[0], "Inactive")
+    home.line.next = on("UpdateAccessKey", Trouble.DENIED, 9)
     assert home.keeper.rotating.on(PROFILE).step is Step.DEACTIVATED
-    with pytest.raises(KeyturnError, match="would be lost"):
-        home.keeper.plan_release([PROFILE])  # this bench adopted it from nowhere
+
+
+def test_a_lost_index_is_made_again_from_the_journal(home: Home) -> None:
+    progress = until(home, Step.STORED)
+    home.keeper.places.index_file.unlink()
+    home.restart()
+    (known,) = home.keeper.desk.index.load().rotations.values()
+    assert (known.step, known.new_id) == ("stored", progress.new_id)
+
+
+def test_a_record_that_cannot_be_read_is_put_aside_by_a_restore(home: Home) -> None:
+    until(home, Step.VERIFIED)
+    (record,) = (home.keeper.desk.vault.folder / "rotation").glob("*.age")
+    record.write_bytes(b"damage")
+    with pytest.raises(VaultCorrupt) as error:
+        home.keeper.rotating.begin(PROFILE)
+    assert "keyturn vault restore" in error.value.hint
+    told = home.keeper.restore_vault(recovery_key=home.recovery_key)
+    assert "was put aside" in " ".join(told)
+    home.restart()
+    with pytest.raises(RotationHalted, match="both key slots"):
+        home.keeper.rotating.begin(PROFILE)
+
+
+def test_an_orphan_that_somebody_uses_is_not_dropped(home: Home) -> None:
+    home.line.next = on("CreateAccessKey", Trouble.LOST_REPLY)
+    home.keeper.rotating.begin(PROFILE)
+    other = home.user.keys[1]
+    other.used(LastUse(home.time.now, "s3", "eu-west-1"))
+    with pytest.raises(RotationHalted, match="somebody has used"):
+        home.keeper.rotating.drop(PROFILE, other.key_id[-4:])
+
+
+def test_the_agent_does_not_end_while_a_new_secret_is_in_its_memory_alone(home: Home) -> None:
+    ended: list[Step | None] = []
+
+    def meanwhile(action: str) -> Trouble:
+        if action == "CreateAccessKey":
+            waiter.start()
+            time.sleep(0.2)
+        return Trouble.NONE
+
+    def end() -> None:
+        home.keeper.settle()
+        ended.append(next((record.step for record in records(home.keeper.desk)), None))
+
+    waiter = threading.Thread(target=end)
+    home.line.next = meanwhile
+    home.keeper.rotating.begin(PROFILE)
+    waiter.join()
+    assert ended == [Step.CREATED]
 
 
 def test_a_crash_is_not_caught_on_its_way(home: Home) -> None:

@@ -29,6 +29,9 @@ SOURCE_LOCK_SECONDS = 45.0
 #: Adopt and release of many profiles write several files, each after a stable read.
 ACTS_LOCK_SECONDS = 30.0
 
+#: A key that is being made has its answer by then, or is asked for no more.
+SETTLE_SECONDS = 45.0
+
 #: An act by the name it has in the activity log, as a person calls it.
 _DEEDS = {"credential-process": "credentials"}
 
@@ -57,6 +60,9 @@ class Desk:
     """This process is the agent: its environment is not that of whoever asks."""
     seen: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Sections of each shared file when this process last read it, so that the writer knows a truncated file."""
+
+    delicate: threading.RLock = field(default_factory=threading.RLock)
+    """Held while a secret may be in this process's memory alone: the process must not be ended meanwhile."""
 
     sleep: Callable[[float], None] = time.sleep
     """Waits for so many seconds."""
@@ -139,6 +145,11 @@ class Desk:
                 raise
             self.record_failure(profile, event, error)
             raise
+
+    def settle(self) -> None:
+        """Waits until no secret is in this process's memory alone, for as long as AWS may take at most."""
+        if self.delicate.acquire(timeout=SETTLE_SECONDS):
+            self.delicate.release()
 
     @staticmethod
     def later(act: Callable[[], None], wait: float) -> None:

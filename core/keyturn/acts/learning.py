@@ -97,7 +97,8 @@ def _learn(
         facts = _with_last_use(aws, facts, key, session)
 
     def edit(index: Index) -> None:
-        if entry in index.keys:
+        present = index.keys.get(entry)
+        if present is not None and present.key_id == facts.key_id:
             index.keys[entry] = replace(
                 facts, checked=now if listed is not None or session is not None else None
             )

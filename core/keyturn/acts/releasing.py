@@ -13,7 +13,7 @@ from keyturn import definitions as defs
 from keyturn.acts import devices
 from keyturn.acts.delivering import managed, standing, withdraw
 from keyturn.acts.desk import Desk, key_entry, taken_entry
-from keyturn.acts.rotation import looking
+from keyturn.acts.rotation import looking, mending
 from keyturn.acts.sections import own_section
 from keyturn.adoption import LINE_KEY, Taken
 from keyturn.awsfiles.document import Document, FileKind, header_for, parse
@@ -33,7 +33,6 @@ from keyturn.index import Index
 from keyturn.model import DiffLine, Plan
 from keyturn.reading import Reading
 from keyturn.rotation.progress import progress_of
-from keyturn.rotation.record import Step
 from keyturn.secret import Secret
 from keyturn.text import masked_key_id
 from keyturn.vault.vault import Vault
@@ -176,10 +175,10 @@ def _sections(desk: Desk, reading: Reading, names: Sequence[str]) -> Sections:
 def _refuse_rotating(desk: Desk, name: str) -> None:
     """Keeps a key from being given back while it is not settled which one it is.
 
-    :raises RotationHalted: a rotation of the key waits before its last step.
+    :raises RotationHalted: a rotation of the key waits.
     """
     record = looking.waiting(desk, name)
-    if record is not None and (record.is_undoing or record.step is not Step.DEACTIVATED):
+    if record is not None:
         why = f"a rotation of its key waits at step {record.step}"
         raise RotationHalted(f"release {name}", why, progress_of(record).stands())
 
@@ -387,3 +386,4 @@ def _out_of_vault(desk: Desk, sections: Sections) -> None:
     desk.index.change(note)
     # Last of all: as long as the vault knows what was taken, a release that was interrupted can be done again.
     desk.vault.change_keys(edit)
+    mending.forget_released(desk, list(sections))

@@ -12,7 +12,7 @@ from keyturn.acts.rotation.finishing import Ending
 from keyturn.cli.options import as_json, opens_vault, yes
 from keyturn.cli.output import columns, emit, say, warn
 from keyturn.cli.person import Opening, ask_line, confirm, on_terminal
-from keyturn.errors import NotFound, UsageError
+from keyturn.errors import NotFound, RotationHalted, UsageError
 from keyturn.model import Profile
 from keyturn.rotation import policy
 from keyturn.rotation.progress import Progress, progress_table
@@ -56,12 +56,12 @@ def rotate(opening: Opening, *, profile: str, way: str | None, json_: bool, **wo
     Each step is on disk before the next: whatever interrupts it, a key that works is in the vault, and --resume or --undo
     goes on from there. --finish deletes the old key, 24 hours later or when told so by its last four characters.
     """
-    if words["word"] and way != "finish":
+    if words["word"] is not None and way != "finish":
         raise UsageError("rotate", "--confirm goes with --finish", "Leave it out")
-    if words["drop"] and way:
+    if words["drop"] is not None and way:
         raise UsageError("rotate", f"--drop and --{way} do not go together", "Name one")
     turn = _Turn(opening, profile, words["mfa_code"], json_, words["yes"])
-    if words["drop"]:
+    if words["drop"] is not None:
         return turn.drop(words["drop"])
     if way == "policy":
         return turn.policy()
@@ -85,10 +85,9 @@ class _Turn:
     def rotate(self) -> int:
         row = self._row()
         self._rotating.check(self.name)
-        if row.rotation.waits is None:
-            told = rotation_words(row.rotation)
-            key = masked_key_id(row.key.key_id) if row.key else "its key"
-            confirm(f"Replace {key} of {self.name} ({told}) by a new key, and switch it off", yes=self.yes)
+        told = rotation_words(row.rotation)
+        key = masked_key_id(row.key.key_id) if row.key else "its key"
+        confirm(f"Replace {key} of {self.name} ({told}) by a new key, and switch it off", yes=self.yes)
         return self._through(self._asked(self._rotating.begin), self._rotating.on)
 
     def resume(self) -> int:
@@ -164,7 +163,7 @@ class _Turn:
             warn(progress.note)
         if not self.json_:
             say(progress.stands())
-        return 0
+        return RotationHalted.exit_code if progress.orphans else 0
 
     def _say_step(self, progress: Progress, *, is_new: bool) -> None:
         if is_new and progress.step in _DONE:

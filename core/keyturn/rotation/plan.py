@@ -26,6 +26,8 @@ class Move(StrEnum):
 
     WAIT = "wait"
     """Nothing can be told yet."""
+    RESTAMP = "restamp"
+    """The clock was set back: waiting begins anew."""
     GIVE_UP = "give-up"
     """No new key was made: the record ends as undone."""
     ORPHAN = "orphan"
@@ -34,6 +36,8 @@ class Move(StrEnum):
     STORE = "store"
     DELIVER = "deliver"
     DEACTIVATE = "deactivate"
+    NOTE_OFF = "note-off"
+    """Somebody switched the old key off already."""
     DELETE = "delete"
     """The old key, once a person says so."""
     CLOSE = "close"
@@ -58,6 +62,8 @@ class Seen:
     """The user's keys at AWS, by id."""
     held: Mapping[str, str]
     """The id of the key under each name in the vault."""
+    wanted: frozenset[str]
+    """The names under which a managed profile looks for its key."""
     now: datetime
     old_answers: bool = False
     """AWS just answered to the old key, three times in a row."""
@@ -87,6 +93,8 @@ def next_move(record: Record, seen: Seen) -> Move:
 def _after_intent(record: Record, seen: Seen) -> Move:
     if orphans(record, seen):
         return Move.ORPHAN
+    if seen.now < record.began:
+        return Move.RESTAMP
     return Move.WAIT if seen.now - record.began < SETTLES else Move.GIVE_UP
 
 
@@ -100,11 +108,16 @@ def _on(record: Record, seen: Seen) -> Move:
         return Move.STORE
     if record.step is Step.STORED:
         return Move.DELIVER
-    old = seen.listed.get(record.old.access_key_id)
+    return _retire(record, seen.listed.get(record.old.access_key_id))
+
+
+def _retire(record: Record, old: ListedKey | None) -> Move:
+    """What becomes of the old key, once the new one is in use."""
     if old is None:
         return Move.CLOSE
-    is_off = record.step is Step.DEACTIVATED and old.status != "Active"
-    return Move.DELETE if is_off else Move.DEACTIVATE
+    if old.status == "Active":
+        return Move.DEACTIVATE
+    return Move.DELETE if record.step is Step.DEACTIVATED else Move.NOTE_OFF
 
 
 _NEXT = {Step.CREATED: Move.VERIFY, Step.VERIFIED: Move.STORE}
@@ -114,17 +127,28 @@ def _back(record: Record, seen: Seen) -> Move:
     """Back to the old key: it works, then it is the vault's, and only then the new one goes."""
     old = seen.listed.get(record.old.access_key_id)
     new = seen.listed.get(record.new.access_key_id) if record.new else None
-    if old is None:
+    if old is None or old.status not in _SWITCHED:
         return Move.LOST_OLD
     if old.status != "Active":
         return Move.REACTIVATE
     if new is None:
-        return Move.GIVE_UP if holds_old(record, seen) else Move.STORE_OLD
+        return _back_alone(record, seen)
     if not seen.old_answers:
         return Move.VERIFY_OLD
     if not holds_old(record, seen):
         return Move.STORE_OLD
     return Move.DEACTIVATE_NEW if new.status == "Active" else Move.DELETE_NEW
+
+
+#: AWS knows further words by now (`Expired`); of a key in such a state nobody knows whether it can be switched on.
+_SWITCHED = ("Active", "Inactive")
+
+
+def _back_alone(record: Record, seen: Seen) -> Move:
+    """Back to the old key where AWS does not list the new one; one that is young may only not show yet."""
+    if record.new is not None and not _is_gone(record.new.access_key_id, record, seen):
+        return Move.WAIT
+    return Move.GIVE_UP if holds_old(record, seen) else Move.STORE_OLD
 
 
 def _is_gone(key_id: str, record: Record, seen: Seen) -> bool:
@@ -136,18 +160,18 @@ def _is_gone(key_id: str, record: Record, seen: Seen) -> bool:
 
 
 def holds_new(record: Record, seen: Seen) -> bool:
-    """Whether every entry of the vault that was the old key is the new one. Entries that were released count no more."""
-    return record.old.access_key_id not in _present(record, seen).values()
+    """Whether the new key is in the vault wherever the old one was and a profile looks for it."""
+    if record.new is None or record.old.access_key_id in seen.held.values():
+        return False
+    return all(
+        seen.held.get(name) == record.new.access_key_id for name in record.entries if name in seen.wanted
+    )
 
 
 def holds_old(record: Record, seen: Seen) -> bool:
-    """Whether no entry of the vault is the new key."""
-    return record.new is None or record.new.access_key_id not in _present(record, seen).values()
-
-
-def _present(record: Record, seen: Seen) -> Mapping[str, str]:
-    return {
-        name: key
-        for name, key in seen.held.items()
-        if name in record.entries or key == record.old.access_key_id
-    }
+    """Whether the new key is nowhere in the vault, and the old one wherever it was and a profile looks for it."""
+    if record.new is not None and record.new.access_key_id in seen.held.values():
+        return False
+    return all(
+        seen.held.get(name) == record.old.access_key_id for name in record.entries if name in seen.wanted
+    )

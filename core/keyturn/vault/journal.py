@@ -12,7 +12,16 @@ from typing import Any
 
 from keyturn.errors import FileChanged, VaultCorrupt, VaultError, VaultNewer
 from keyturn.ownfile import locked
-from keyturn.vault.files import check_private, discard, make_private, put, read_regular, sweep, writing
+from keyturn.vault.files import (
+    check_private,
+    discard,
+    make_private,
+    move_aside,
+    put,
+    read_regular,
+    sweep,
+    writing,
+)
 from keyturn.vault.vault import Vault
 
 VERSION = 1
@@ -43,18 +52,18 @@ class Journal:
     """
 
     def __init__(self, vault: Vault, refuge: Path) -> None:
+        self.refuge = refuge
         self._vault = vault
         self._folder = vault.folder / FOLDER
-        self._refuge = refuge
 
     def names(self) -> tuple[str, ...]:
         """The records there are, sorted. Opens none, and needs no identity."""
         found = set()
-        for folder, prefix in ((self._folder, ""), (self._refuge, _REFUGE)):
+        for folder, prefix in ((self._folder, ""), (self.refuge, _REFUGE)):
             with contextlib.suppress(OSError):
                 for path in folder.glob(f"{prefix}*{SUFFIX}"):
                     found.add(path.name.removeprefix(prefix).removesuffix(SUFFIX))
-        return tuple(sorted(name for name in found if not name.startswith(".")))
+        return tuple(sorted(name for name in found if not name.startswith(".") and ".damaged-" not in name))
 
     def read(self, name: str) -> Record | None:
         """A record; None if there is none. Where it lies in the refuge too, the later one.
@@ -72,21 +81,48 @@ class Journal:
         :param change: gets the record as it is. What it raises ends the writing, and nothing is written.
         :raises VaultError: neither the vault's folder nor the refuge took it; what was there is still there.
         """
-        make_private(self._folder)
-        check_private(self._folder)
-        with writing("the rotation journal"), locked(self._folder / ".lock", what="the rotation journal"):
-            sweep(self._folder)
+        with contextlib.ExitStack() as stack:
+            is_locked = self._lock(stack)
             serial, before = self._latest(name) or (0, None)
             plain = _encode(serial + 1, change(before))
             sealed = self._vault.seal(plain)
             if self._vault.open(sealed) != plain:
                 raise VaultError("writing the rotation journal", "what was sealed does not open again")
             try:
+                if not is_locked:
+                    raise VaultError("writing the rotation journal", "its folder cannot be written to")
                 put(self._path(name), sealed)
             except (OSError, VaultError):
                 self._flee(name, sealed)
                 return
             discard(self._refuge_of(name))
+
+    def _lock(self, stack: contextlib.ExitStack) -> bool:
+        """Holds the journal until `stack` ends; False where the disk does not even allow that."""
+        try:
+            make_private(self._folder)
+            with writing("the rotation journal"):
+                stack.enter_context(locked(self._folder / ".lock", what="the rotation journal"))
+        except VaultError:
+            return False
+        check_private(self._folder)
+        sweep(self._folder)
+        return True
+
+    def set_aside(self) -> tuple[str, ...]:
+        """Moves records that cannot be read out of the way, beside their place; gives their names."""
+        moved = []
+        for name in self.names():
+            try:
+                self.read(name)
+            except VaultNewer:
+                continue
+            except VaultCorrupt:
+                for path in (self._path(name), self._refuge_of(name)):
+                    if path.exists():
+                        move_aside(path)
+                moved.append(name)
+        return tuple(moved)
 
     def remove(self, name: str) -> None:
         """Forgets a record."""
@@ -97,11 +133,11 @@ class Journal:
     def _flee(self, name: str, sealed: bytes) -> None:
         """Keeps a record where another disk has room; lets the first refusal stand if that fails too."""
         try:
-            check_private(self._refuge)
+            check_private(self.refuge)
             put(self._refuge_of(name), sealed)
         except (OSError, VaultError) as error:
             raise VaultError(
-                "writing the rotation journal", f"neither {self._folder} nor {self._refuge} takes it",
+                "writing the rotation journal", f"neither {self._folder} nor {self.refuge} takes it",
                 "Make room or fix the permissions, then try again",
             ) from error  # fmt: skip
 
@@ -128,21 +164,21 @@ class Journal:
         return self._folder / f"{name}{SUFFIX}"
 
     def _refuge_of(self, name: str) -> Path:
-        return self._refuge / f"{_REFUGE}{name}{SUFFIX}"
+        return self.refuge / f"{_REFUGE}{name}{SUFFIX}"
 
 
 _REFUGE = "rotation-"
-_HINT = "Nothing was written over. Look at the user's keys at AWS: the one that the vault holds works or is listed there"
+_HINT = "Nothing was written over. Run: keyturn vault restore, which puts it aside, then look: keyturn rotate PROFILE --status"
 
 
-def expecting(nonce: str, record: Mapping[str, Any]) -> Callable[[Record | None], Record]:
-    """A change to `record` of the rotation that `nonce` names, and of no later one.
+def expecting(nonce: str, step: str, record: Mapping[str, Any]) -> Callable[[Record | None], Record]:
+    """A change to `record` of the rotation that `nonce` names, while it is at `step`.
 
-    The change raises `FileChanged` where another rotation is there by now.
+    The change raises `FileChanged` where it has gone on, or another rotation is there by now.
     """
 
     def change(before: Record | None) -> Record:
-        if before is None or before.get("nonce") != nonce:
+        if before is None or before.get("nonce") != nonce or before.get("step") != step:
             raise FileChanged(
                 "the rotation", "another process has gone on with it", "See: keyturn rotate PROFILE --status"
             )

@@ -16,6 +16,7 @@ from keyturn.acts.rotation.looking import (
     entry_of,
     halted,
     held_keys,
+    journal_of,
     listed_keys,
     lock,
     record_of_user,
@@ -23,11 +24,21 @@ from keyturn.acts.rotation.looking import (
 )
 from keyturn.acts.rotation.signing import UNKNOWN_KEY, Signing
 from keyturn.aws.ports import Aws, Identity, ListedKey, MadeKey
-from keyturn.errors import AwsError, AwsRefused, KeyturnError, RotationHalted, Unanswered, VaultError
+from keyturn.errors import (
+    AwsError,
+    AwsRefused,
+    KeyturnError,
+    RotationHalted,
+    Unreachable,
+    VaultError,
+    WrongMfaCode,
+)
 from keyturn.model import Credentials
+from keyturn.reading import Reading
 from keyturn.rotation.progress import Progress, progress_of
 from keyturn.rotation.record import Record, Step
 from keyturn.text import masked_key_id
+from keyturn.vault.journal import name_of
 
 #: A record takes a few hundred bytes; a disk with less than this is about to be full.
 LEAST_FREE = 1 << 20
@@ -55,6 +66,7 @@ def begin(desk: Desk, name: str, code: str | None) -> Progress:
     entry = entry_of(reading, name)
     _refuse_waiting(waiting(desk, name), name)
     key = desk.key(entry)
+    _refuse_copies(reading, key, name)
     signing = Signing(desk, name, code)
     identity = _identity(signing.aws(), key, name)
     with desk.recording(name, "rotate"), lock(desk, identity.arn):
@@ -78,6 +90,29 @@ def _refuse_waiting(record: Record | None, name: str) -> None:
         return
     told = progress_of(record).stands()
     raise RotationHalted(f"rotation of {name}", f"one of its key waits at step {record.step}", told)
+
+
+def _refuse_copies(reading: Reading, key: Credentials, name: str) -> None:
+    """Whoever reads a copy of the key from a shared file would be left without one once it is switched off.
+
+    :raises KeyturnError: there is such a copy.
+    """
+    copies = [
+        row.name
+        for row in reading.natives.values()
+        if row.plaintext_key and row.key is not None and row.key.key_id == key.access_key_id
+    ]
+    if copies:
+        why = f"the same key stands in clear in the shared files, for {', '.join(copies)}, and would stop working there"
+        raise KeyturnError(f"rotation of {name}", why, f"Adopt it first: keyturn adopt {copies[0]}")
+
+
+def refuge_note(desk: Desk, record: Record) -> str:
+    """What to say where the only copy of a new key lies in a folder that a restart of the machine empties."""
+    journal = journal_of(desk)
+    if not journal.is_in_refuge(name_of(record.user)):
+        return ""
+    return f"the vault's disk refused the new key, so it is sealed in {journal.refuge}, which a restart empties: see to the disk"
 
 
 def _identity(aws: Aws, key: Credentials, name: str) -> Identity:
@@ -116,7 +151,7 @@ def _listed(signing: Signing, record: Record) -> dict[str, ListedKey]:
 
 def _named(refused: AwsRefused, name: str, permission: str) -> AwsRefused:
     """A refusal that says which permission is missing."""
-    if refused.code == "AccessDenied":
+    if refused.code == "AccessDenied" and not isinstance(refused, WrongMfaCode):
         refused.hint = f"{permission} is not allowed to this user here. " + _POLICY.format(name)
     return refused
 
@@ -135,11 +170,12 @@ def _require_room(desk: Desk, record: Record, listed: dict[str, ListedKey]) -> N
             f"{masked_key_id(key.key_id)} ({key.status.lower()}, {max(0, (now - key.created).days)} days old)"
             for key in listed.values()
         )
-        raise halted(
-            record,
-            f"both key slots of the user are used: {told}",
-            f"See which is idle: keyturn rotate {record.profile} --status; then: keyturn rotate {record.profile} --drop {others[0].key_id[-4:]}",
-        )
+        held = {key.access_key_id: each for each, key in held_keys(desk).items()}
+        other = others[0].key_id
+        hint = f"See which is idle: keyturn rotate {record.profile} --status; then: keyturn rotate {record.profile} --drop {other[-4:]}"
+        if other in held:
+            hint = f"keyturn holds both; give one back, then delete it at AWS: keyturn release {held[other]}"
+        raise halted(record, f"both key slots of the user are used: {told}", hint)
     free = os.statvfs(desk.vault.folder)
     if free.f_bavail * free.f_frsize < LEAST_FREE:
         why = f"there is less than 1 MiB left for {desk.vault.folder}, and a new key must be kept at once"
@@ -161,9 +197,13 @@ class Keeping:
         record = record.reached(Step.CREATED, self.desk.clock())
         self.made.append(made)
         try:
-            journaling.seal(self.desk, record)
+            journaling.seal(self.desk, record, Step.INTENT)
         except Exception as error:  # noqa: BLE001 - whatever it is, the key must be deleted at AWS again
             self.error.append(error)
+            # Where nobody waits for the answer any more, this line is all that tells of it.
+            self.desk.record(
+                record.profile, "rotate", f"{made.key.access_key_id} was made and could not be kept"
+            )
         else:
             self.kept.append(record)
 
@@ -182,7 +222,7 @@ def _create(desk: Desk, record: Record, signing: Signing) -> Progress:
     keeping = Keeping(desk, record)
 
     def act(aws: Aws, signer: Credentials) -> MadeKey:
-        with undisturbed():
+        with desk.delicate, undisturbed():
             return aws.create_access_key(signer, record.user_name, keeping.keep)
 
     try:
@@ -191,13 +231,13 @@ def _create(desk: Desk, record: Record, signing: Signing) -> Progress:
         return _unmade(desk, record, error)
     except KeyturnError:
         # A code is needed: nothing was asked for.
-        journaling.step(desk, record.reached(Step.UNDONE, desk.clock()))
+        journaling.step(desk, record.reached(Step.UNDONE, desk.clock()), Step.INTENT)
         raise
     if keeping.error:
         _take_back(desk, record, keeping.made[0], signing, keeping.error[0])
     journaling.note(desk, keeping.kept[0])
     desk.record(record.profile, "rotate", f"created {masked_key_id(keeping.made[0].key.access_key_id)}")
-    return progress_of(keeping.kept[0])
+    return progress_of(keeping.kept[0], note=refuge_note(desk, record))
 
 
 def _unmade(desk: Desk, record: Record, error: AwsError) -> Progress:
@@ -205,11 +245,11 @@ def _unmade(desk: Desk, record: Record, error: AwsError) -> Progress:
 
     :raises AwsError: there is none for certain; the rotation is over.
     """
-    is_certain = isinstance(error, AwsRefused) and error.code in CERTAIN
-    is_unsent = not isinstance(error, (AwsRefused, Unanswered))
-    if not is_certain and not is_unsent:
+    # A line that breaks may break after the request: TLS, for one, does not tell.
+    is_open = error.code not in CERTAIN if isinstance(error, AwsRefused) else isinstance(error, Unreachable)
+    if is_open:
         return progress_of(record, wait=5.0, note=f"{error.what}: {error.why}")
-    journaling.step(desk, record.reached(Step.UNDONE, desk.clock()))
+    journaling.step(desk, record.reached(Step.UNDONE, desk.clock()), Step.INTENT)
     if isinstance(error, AwsRefused) and error.code == "LimitExceeded":
         why = "both key slots of the user are used by now: somebody else made a key meanwhile"
         raise halted(record, why, f"See: keyturn rotate {record.profile} --status") from None
@@ -236,7 +276,7 @@ def _take_back(desk: Desk, record: Record, made: MadeKey, signing: Signing, caus
         hint = f"{old} works and is in use. Delete {new} at AWS; its secret is lost"
         raise RotationHalted(what, told, hint) from None
     with contextlib.suppress(VaultError):  # else the intent stays; the next look finds no key that came of it
-        journaling.step(desk, record.reached(Step.UNDONE, desk.clock()))
+        journaling.step(desk, record.reached(Step.UNDONE, desk.clock()), Step.INTENT)
     told = f"the new key could not be kept ({why}), so it was deleted at AWS again"
     raise KeyturnError(
         what, told, f"{old} works and is in use, as before. See to the disk, then try again"

@@ -17,10 +17,11 @@ from keyturn.acts.rotation.looking import (
     lock,
     look,
     record_of,
+    record_of_user,
     signers,
     waiting,
 )
-from keyturn.acts.rotation.moves import Moves
+from keyturn.acts.rotation.moves import Moves, without_leave_to_switch
 from keyturn.acts.rotation.signing import Signing
 from keyturn.aws.ports import LastUse, ListedKey
 from keyturn.errors import AwsError, KeyturnError, NeedsConfirmation, NotFound, RotationHalted
@@ -124,9 +125,8 @@ def _require_word(what: str, name: str, facts: Ending, last_four: str | None) ->
     if last_four is not None and last_four == facts.old_id[-4:]:
         return
     if last_four is not None:
-        raise NeedsConfirmation(
-            what, f"{last_four} are not its last four characters", "Look at it again: keyturn rotate --status"
-        )
+        hint = f"Look at it again: keyturn rotate {name} --status"
+        raise NeedsConfirmation(what, f"{last_four} are not its last four characters", hint)
     told = f"To delete it all the same: keyturn rotate {name} --finish --confirm {facts.old_id[-4:]}"
     if facts.against:
         raise RotationHalted(what, "; ".join(facts.against), told)
@@ -141,29 +141,23 @@ def drop(desk: Desk, name: str, last_four: str, code: str | None) -> str:
 
     :param last_four: its last four characters.
     :raises NotFound: the user has no such key.
-    :raises RotationHalted: the vault holds it, or it is not idle for certain.
+    :raises RotationHalted: keyturn holds it, or it is not idle for certain.
     """
     desk.require_open()
     record, signing = waiting(desk, name), Signing(desk, name, code)
     key = record.old if record is not None else desk.key(entry_of(desk.read(), name))
     user = record.user if record is not None else signing.aws().get_caller_identity(key).arn
     with desk.recording(name, "rotate"), lock(desk, user):
-        keys = signers(record, desk.clock()) if record is not None else (key,)
-        listed = listed_keys(signing, user.rpartition("/")[2], keys)
-        target = _target(name, listed, last_four)
-        if record is not None:
-            record = again(desk, record)
-            seen = look(desk, record, signing)
-            if target.key_id not in {each.key_id for each in orphans(record, seen)}:
-                raise halted(
-                    record,
-                    f"{masked_key_id(target.key_id)} belongs to the rotation, or was there before it",
-                    "See: keyturn rotate PROFILE --status",
-                )
+        record = record_of_user(desk, user)
+        keys = (key,) if record is None or record.step.is_last else signers(record, desk.clock())
+        target = _target(name, listed_keys(signing, user.rpartition("/")[2], keys), last_four)
+        _require_not_held(desk, record, target)
+        if record is not None and not record.step.is_last:
+            _require_orphan(desk, record, target, signing)
         else:
             _require_idle(desk, target, signing, keys)
         _delete(signing, user, target, keys)
-        if record is not None:
+        if record is not None and record.step is Step.INTENT:
             Moves(desk, record, signing).give_up()
     told = f"deleted {masked_key_id(target.key_id)}, which keyturn did not hold"
     desk.record(name, "rotate", told)
@@ -183,11 +177,34 @@ def _target(name: str, listed: dict[str, ListedKey], last_four: str) -> ListedKe
     return found[0]
 
 
+def _require_not_held(desk: Desk, record: Record | None, target: ListedKey) -> None:
+    what = f"deletion of {masked_key_id(target.key_id)}"
+    entries = [entry for entry, key in held_keys(desk).items() if key.access_key_id == target.key_id]
+    if entries:
+        raise RotationHalted(
+            what, f"the vault holds it, for {', '.join(entries)}", "Rotate that, or release it"
+        )
+    mine = (record.old, record.new) if record is not None and not record.step.is_last else ()
+    if record is not None and target.key_id in {key.access_key_id for key in mine if key is not None}:
+        told = f"To delete the old key: keyturn rotate {record.profile} --finish; to go back: --undo"
+        raise RotationHalted(what, "it belongs to the rotation that waits", told)
+
+
+def _require_orphan(desk: Desk, record: Record, target: ListedKey, signing: Signing) -> None:
+    """Makes sure that a key came of the rotation; whoever else made one at the same moment has used it, or will."""
+    seen = look(desk, record, signing)
+    if target.key_id not in {each.key_id for each in orphans(record, seen)}:
+        why = f"{masked_key_id(target.key_id)} was there before the rotation that waits"
+        raise halted(record, why, f"End that first: keyturn rotate {record.profile} --status")
+    keys = signers(record, desk.clock())
+    use = signing.by(keys, lambda aws, signer: aws.access_key_last_used(signer, target.key_id))
+    if use.at is not None:
+        why = f"somebody has used {masked_key_id(target.key_id)} ({iso(use.at)}), so it is not the one whose secret was lost"
+        raise halted(record, why, "Find out who made it; if nobody needs it, delete it at AWS")
+
+
 def _require_idle(desk: Desk, target: ListedKey, signing: Signing, keys: tuple[Credentials, ...]) -> None:
     what = f"deletion of {masked_key_id(target.key_id)}"
-    held = [entry for entry, key in held_keys(desk).items() if key.access_key_id == target.key_id]
-    if held:
-        raise RotationHalted(what, f"the vault holds it, for {', '.join(held)}", "Rotate that, or release it")
     if target.status != "Active":
         return
     use = signing.by(keys, lambda aws, signer: aws.access_key_last_used(signer, target.key_id))
@@ -208,9 +225,10 @@ def _require_idle(desk: Desk, target: ListedKey, signing: Signing, keys: tuple[C
 def _delete(signing: Signing, user: str, target: ListedKey, keys: tuple[Credentials, ...]) -> None:
     name = user.rpartition("/")[2]
     if target.status == "Active":
-        signing.by(
-            keys, lambda aws, signer: aws.set_access_key_status(signer, name, target.key_id, "Inactive")
-        )
+        with without_leave_to_switch():
+            signing.by(
+                keys, lambda aws, signer: aws.set_access_key_status(signer, name, target.key_id, "Inactive")
+            )
     try:
         signing.by(keys, lambda aws, signer: aws.delete_access_key(signer, name, target.key_id))
     except KeyturnError as error:

@@ -37,7 +37,12 @@ def undo(desk: Desk, name: str, code: str | None) -> Progress:
     if not record.is_undoing and record.step is not Step.INTENT:
         with lock(desk, record.user):
             record = again(desk, record)
-            record = journaling.step(desk, replace(record, is_undoing=True))
+            turned = replace(record, is_undoing=True)
+            with _telling(record):
+                seen = look(desk, record, Signing(desk, record.profile, code))
+            if next_move(turned, seen) is Move.LOST_OLD:
+                raise _no_way_back(record)
+            record, code = journaling.step(desk, turned, record.step), None
     return _act(desk, record, code)
 
 
@@ -80,9 +85,11 @@ def _moved(desk: Desk, record: Record, signing: Signing) -> Progress:
     try:
         seen = look(desk, record, signing)
     except AwsRefused as error:
-        if error.code in UNKNOWN_KEY and moves.is_young():
+        if error.code not in UNKNOWN_KEY:
+            raise
+        if moves.is_young():
             return moves.later(error)
-        raise
+        raise _no_key_left(record) from None
     move = next_move(record, seen)
     if move is Move.VERIFY_OLD:
         refused = moves.answers(record.old)
@@ -109,12 +116,7 @@ def _done(record: Record, seen: Seen, move: Move, moves: Moves) -> Progress:
         case Move.LOST_NEW:
             return _without_new(record, seen, moves)
         case Move.LOST_OLD:
-            old = masked_key_id(record.old.access_key_id)
-            raise halted(
-                record,
-                f"{old} is gone at AWS, so it cannot be gone back to",
-                f"Go on with the new key: keyturn rotate {record.profile} --resume",
-            )
+            raise _no_way_back(moves.forward_again())
         case _:
             return _PERFORM[move](moves)
 
@@ -124,6 +126,8 @@ _PERFORM: dict[Move, Callable[[Moves], Progress]] = {
     Move.STORE: Moves.store,
     Move.DELIVER: Moves.deliver,
     Move.DEACTIVATE: Moves.deactivate,
+    Move.NOTE_OFF: Moves.note_off,
+    Move.RESTAMP: Moves.restamp,
     Move.CLOSE: Moves.close,
     Move.GIVE_UP: Moves.give_up,
     Move.REACTIVATE: Moves.reactivate,
@@ -131,6 +135,22 @@ _PERFORM: dict[Move, Callable[[Moves], Progress]] = {
     Move.DEACTIVATE_NEW: Moves.deactivate_new,
     Move.DELETE_NEW: Moves.delete_new,
 }
+
+
+def _no_way_back(record: Record) -> RotationHalted:
+    old = masked_key_id(record.old.access_key_id)
+    why = f"{old} is gone at AWS, or in a state that it cannot be switched on from, so it cannot be gone back to"
+    return halted(record, why, f"Go on with the new key: keyturn rotate {record.profile} --resume")
+
+
+def _no_key_left(record: Record) -> RotationHalted:
+    """AWS knows none of the keys that could sign."""
+    keys = " nor ".join(
+        masked_key_id(key.access_key_id) for key in (record.new, record.old) if key is not None
+    )
+    why = f"AWS takes neither {keys}: somebody deleted the one in use, or switched it off"
+    hint = f"Have one of them switched on in the console, then run: keyturn rotate {record.profile} --resume, or --undo"
+    return halted(record, why, hint)
 
 
 def _without_new(record: Record, seen: Seen, moves: Moves) -> Progress:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from keyturn.acts.desk import Desk
-from keyturn.acts.rotation.looking import journal_of
+from keyturn.acts.rotation.looking import journal_of, records
 from keyturn.index import Index, RotationKnown
-from keyturn.rotation.record import Record, table
+from keyturn.rotation.record import Record, Step, table
 from keyturn.vault.journal import expecting, name_of
 
 
@@ -18,20 +18,43 @@ def begin(desk: Desk, record: Record) -> None:
     note(desk, record)
 
 
-def seal(desk: Desk, record: Record) -> None:
+def seal(desk: Desk, record: Record, before: Step) -> None:
     """Writes how far the rotation is, and nothing else before that is on disk.
 
-    :raises FileChanged: another rotation of the user has taken its place.
+    :param before: the step that the journal has still.
+    :raises FileChanged: it has another, or another rotation of the user has taken its place.
     :raises VaultError: the disk refuses; the record before stands.
     """
-    journal_of(desk).write(name_of(record.user), expecting(record.nonce, table(record)))
+    journal_of(desk).write(name_of(record.user), expecting(record.nonce, str(before), table(record)))
 
 
-def step(desk: Desk, record: Record) -> Record:
+def step(desk: Desk, record: Record, before: Step) -> Record:
     """:func:`seal`, and the index beside it; gives the record back."""
-    seal(desk, record)
+    seal(desk, record, before)
     note(desk, record)
     return record
+
+
+def note_all(desk: Desk) -> None:
+    """Notes of every rotation what the journal says of it: an index may have been lost, or a process killed in between."""
+    found = list(records(desk))
+    known = desk.index.load().rotations
+    waiting = {name_of(record.user): record for record in found if not record.step.is_last}
+    unread = set(journal_of(desk).names()) - {name_of(record.user) for record in found}
+    for name in known:
+        if name not in waiting and name not in unread:
+            desk.note(lambda index, name=name: _drop(index, name))  # type: ignore[misc]
+    for name, record in waiting.items():
+        if (
+            name not in known
+            or known[name].step != record.step
+            or known[name].is_undoing != record.is_undoing
+        ):
+            note(desk, record)
+
+
+def _drop(index: Index, name: str) -> None:
+    index.rotations.pop(name, None)
 
 
 def note(desk: Desk, record: Record) -> None:

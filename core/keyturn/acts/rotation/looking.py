@@ -11,7 +11,7 @@ from typing import Any
 from keyturn.acts.desk import Desk, credentials_in, key_entry
 from keyturn.acts.rotation.signing import Signing
 from keyturn.aws.ports import ListedKey
-from keyturn.errors import KeyturnError, NotFound, RotationHalted, VaultCorrupt
+from keyturn.errors import KeyturnError, NotFound, RotationHalted, VaultCorrupt, VaultNewer
 from keyturn.model import Credentials, Kind
 from keyturn.reading import Reading
 from keyturn.rotation.plan import SPREADS, Seen
@@ -36,8 +36,8 @@ def records(desk: Desk) -> Iterator[Record]:
     for name in journal.names():
         try:
             found = journal.read(name)
-        except VaultCorrupt:
-            continue
+        except (VaultCorrupt, VaultNewer):
+            continue  # whoever needs that very record reads it by its user, and is told
         if found is not None:
             yield decoded(found, name)
 
@@ -101,10 +101,11 @@ def entry_of(reading: Reading, name: str) -> str:
     if entry is not None:
         return entry
     if row.managed:
+        rests = row.source if row.source and not row.credential_source else None
         hint = (
-            f"Rotate the key that it rests on: keyturn rotate {row.source}"
-            if row.source
-            else "See: keyturn show"
+            f"Rotate the key that it rests on: keyturn rotate {rests}"
+            if rests
+            else f"See: keyturn show {name}"
         )
         raise KeyturnError(what, "it has no long-term key of its own", hint)
     if row.plaintext_key:
@@ -151,7 +152,8 @@ def look(desk: Desk, record: Record, signing: Signing) -> Seen:
     """
     listed = listed_keys(signing, record.user_name, signers(record, desk.clock()))
     held = {name: key.access_key_id for name, key in held_keys(desk).items()}
-    return Seen(listed, held, desk.clock())
+    wanted = frozenset(one.key for one in desk.read().definitions.values() if one.key)
+    return Seen(listed, held, wanted, desk.clock())
 
 
 def listed_keys(signing: Signing, user_name: str, keys: tuple[Credentials, ...]) -> dict[str, ListedKey]:

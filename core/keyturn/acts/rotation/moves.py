@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -101,8 +103,8 @@ class Moves:
 
     def close(self) -> Progress:
         """Ends a rotation whose old key is gone: its secret goes too, from the journal and from the vault."""
-        done = journaling.step(self.desk, self.record.without_old().reached(Step.DONE, self.desk.clock()))
         self._forget_previous()
+        done = self._step(self.record.without_old(), Step.DONE)
         self.desk.record(
             self.record.profile, "rotate", f"done, {masked_key_id(self.record.old.access_key_id)} is deleted"
         )
@@ -125,24 +127,43 @@ class Moves:
         if new is not None:
             self._put(new, self.record.old)
             devices.hand_on(self.desk, new.access_key_id, self.record.old.access_key_id)
-        return progress_of(journaling.step(self.desk, self.record.reached(Step.VERIFIED, self.desk.clock())))
+        return progress_of(self._step(self.record, Step.VERIFIED))
 
     def deactivate_new(self) -> Progress:
         """Switches the new key off and deletes it; AWS may go on listing it as active for a while."""
-        self._set_status(self._new(), "Inactive", (self.record.old,))
+        with without_leave_to_switch():
+            self._set_status(self._new(), "Inactive", (self.record.old,))
         return self.delete_new()
 
     def delete_new(self) -> Progress:
         """Deletes the new key, which nothing uses any more."""
-        self._delete(self._new(), (self.record.old,))
+        if not self._delete(self._new(), (self.record.old,)) and self.is_young():
+            return progress_of(
+                self.record, wait=FIRST_WAIT, note="AWS does not know the new key everywhere yet"
+            )
         return self.give_up()
 
     def give_up(self) -> Progress:
         """Ends a rotation after which the old key is the only one again."""
-        done = journaling.step(self.desk, self.record.reached(Step.UNDONE, self.desk.clock()))
         self._forget_previous()
+        done = self._step(self.record, Step.UNDONE)
         self.desk.record(self.record.profile, "rotate", "undone")
         return progress_of(done)
+
+    def note_off(self) -> Progress:
+        """Notes that somebody switched the old key off."""
+        return self._reached(
+            Step.DEACTIVATED, f"{masked_key_id(self.record.old.access_key_id)} was switched off by somebody"
+        )
+
+    def restamp(self) -> Progress:
+        """Begins to wait anew, by a clock that was set back."""
+        again = replace(self.record, began=self.desk.clock())
+        return progress_of(journaling.step(self.desk, again, self.record.step), wait=FIRST_WAIT)
+
+    def forward_again(self) -> Record:
+        """Turns an undoing round: what it would go back to is gone."""
+        return journaling.step(self.desk, replace(self.record, is_undoing=False), self.record.step)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -152,11 +173,14 @@ class Moves:
         return self.record.new
 
     def _reached(self, step: Step, told: str) -> Progress:
-        done = journaling.step(self.desk, self.record.reached(step, self.desk.clock()))
+        done = self._step(self.record, step)
         self.desk.record(
             self.record.profile, "rotate", f"{step} {masked_key_id(self._new().access_key_id)}: {told}"
         )
         return progress_of(done, is_halted=step is Step.DEACTIVATED)
+
+    def _step(self, record: Record, step: Step) -> Record:
+        return journaling.step(self.desk, record.reached(step, self.desk.clock()), self.record.step)
 
     def _age(self) -> timedelta:
         return self.desk.clock() - self.record.at.get(Step.CREATED, self.record.began)
@@ -178,7 +202,9 @@ class Moves:
 
         self.signing.by(signers, act)
 
-    def _delete(self, key: Credentials, signers: tuple[Credentials, ...]) -> None:
+    def _delete(self, key: Credentials, signers: tuple[Credentials, ...]) -> bool:
+        """Deletes a key at AWS; False where AWS says that there is none."""
+
         def act(aws: Aws, signer: Credentials) -> None:
             aws.delete_access_key(signer, self.record.user_name, key.access_key_id)
 
@@ -187,6 +213,8 @@ class Moves:
         except AwsRefused as error:
             if error.code != "NoSuchEntity":
                 raise
+            return False
+        return True
 
     def _put(self, before: Credentials, now: Credentials) -> None:
         """Puts one key in the place of the other in every entry of the vault that holds it, and reads that back.
@@ -198,12 +226,19 @@ class Moves:
         changed: list[str] = []
 
         def edit(entries: dict[str, Any]) -> None:
-            for name, entry in entries.items():
-                if name.startswith(key_entry("")) and entry.get("key_id") == before.access_key_id:
-                    entries[name] = dict(new)
-                    changed.append(name)
+            stale = [
+                name
+                for name, entry in entries.items()
+                if name.startswith(key_entry("")) and entry.get("key_id") == before.access_key_id
+            ]
+            # An older state of the vault may have another key there by now, or none: both of the user's are known here.
+            stale += [name for name in wanted if entries.get(name, {}).get("key_id") != now.access_key_id]
+            for name in dict.fromkeys(stale):
+                entries[name] = dict(new)
+                changed.append(name)
 
         with self.desk.exclusive():
+            wanted = self._wanted()
             generation = self.desk.vault.change_keys(edit)
             if any(self.desk.vault.key(name) != new for name in changed):
                 raise KeyturnError(
@@ -216,6 +251,11 @@ class Moves:
                     index, [name[prefix:] for name in changed], self.record, now, generation
                 )
             )
+
+    def _wanted(self) -> list[str]:
+        """The entries of the rotation that a managed profile looks for."""
+        looked_for = {one.key for one in self.desk.read().definitions.values()}
+        return [key_entry(name) for name in self.record.entries if name in looked_for]
 
     def _forget_previous(self) -> None:
         """Takes the other key's secret out of the entries of this one."""
@@ -250,6 +290,16 @@ class Moves:
         except KeyturnError as error:
             return f"{name} keeps its old session until that ends: {error.why}"
         return ""
+
+
+@contextlib.contextmanager
+def without_leave_to_switch() -> Iterator[None]:
+    """Goes on to the deletion of a key where switching it off first is not allowed."""
+    try:
+        yield
+    except AwsRefused as error:
+        if error.code != "AccessDenied":
+            raise
 
 
 def _note_keys(index: Index, names: list[str], record: Record, now: Credentials, generation: int) -> Index:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from keyturn.acts import learning
 from keyturn.acts.desk import Desk
-from keyturn.acts.rotation import creating, going
+from keyturn.acts.rotation import creating, going, journaling
 from keyturn.acts.rotation.looking import records
 from keyturn.definitions import Definition
 from keyturn.errors import KeyturnError
@@ -37,6 +37,7 @@ class Tending:
         """Looks after every key once."""
         if not may_go_on():
             return
+        journaling.note_all(self.desk)
         learning.learn_all(self.desk, self.asked)
         reading = self.desk.read()
         wanted = [one for one in reading.definitions.values() if one.rotate is Rotate.AUTO and one.key]
