@@ -187,6 +187,8 @@ def verdict(home: Home, cloud: Cloud) -> Iterator[str]:
             break
         if last.orphans:
             keeper.rotating.drop(PROFILE, last.orphans[0][-4:])
+            last = None
+            break
         if last.is_halted or last.is_over:
             break
     if not works(cloud, keeper):

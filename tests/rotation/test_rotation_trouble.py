@@ -301,6 +301,17 @@ def test_an_undo_right_after_the_making_does_not_take_a_key_for_gone_that_does_n
     assert list(statuses(home)) == [first.old_id]
 
 
+def test_an_undo_does_not_trust_what_aws_lists_right_after_the_switching_off(home: Home) -> None:
+    progress = until(home, Step.DELIVERED)
+    home.time.now += timedelta(minutes=10)
+    home.world.propagation = timedelta(seconds=60)
+    home.keeper.rotating.on(PROFILE)
+    rotating = home.keeper.rotating
+    *_, last = rotating.through(rotating.back(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
+    assert last.step is Step.UNDONE
+    assert statuses(home) == {progress.old_id: "Active"}
+
+
 def test_the_old_key_deleted_by_somebody_leaves_no_way_back_and_a_way_on(home: Home) -> None:
     progress = until(home, Step.DEACTIVATED)
     home.world.delete_key(home.user, home.user.keys[0])

@@ -129,7 +129,9 @@ def _back(record: Record, seen: Seen) -> Move:
     new = seen.listed.get(record.new.access_key_id) if record.new else None
     if old is None or old.status not in _SWITCHED:
         return Move.LOST_OLD
-    if old.status != "Active":
+    # AWS may go on listing as active, and answering to, what was switched off a minute ago: that is no proof.
+    may_be_off = Step.DELIVERED in record.at and not record.is_reactivated
+    if old.status != "Active" or may_be_off:
         return Move.REACTIVATE
     if new is None:
         return _back_alone(record, seen)

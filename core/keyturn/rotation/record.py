@@ -67,6 +67,8 @@ class Record:
     listed: tuple[str, ...] = ()
     """The ids of all keys that the user had at the beginning."""
     is_undoing: bool = False
+    is_reactivated: bool = False
+    """The old key was switched on again, after it may have been switched off."""
     at: Mapping[Step, datetime] = field(default_factory=dict)
     """When each step was reached."""
 
@@ -103,6 +105,7 @@ def table(record: Record) -> dict[str, Any]:
         "created": iso(record.created),
         "listed": list(record.listed),
         "undoing": record.is_undoing,
+        "reactivated": record.is_reactivated,
         "at": {str(step): moment.isoformat() for step, moment in record.at.items()},
     }
 
@@ -128,6 +131,7 @@ def of_table(found: Mapping[str, Any]) -> Record:
             created=from_iso(found["created"]),
             listed=tuple(str(key) for key in found["listed"]),
             is_undoing=bool(found["undoing"]),
+            is_reactivated=bool(found["reactivated"]),
             at={Step(step): datetime.fromisoformat(moment) for step, moment in found["at"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -119,7 +119,8 @@ class Moves:
             "rotate",
             f"{masked_key_id(self.record.old.access_key_id)} is switched on again",
         )
-        return progress_of(self.record, wait=FIRST_WAIT)
+        again = replace(self.record, is_reactivated=True)
+        return progress_of(journaling.step(self.desk, again, self.record.step), wait=FIRST_WAIT)
 
     def store_old(self) -> Progress:
         """Makes the old key the vault's again."""
@@ -163,7 +164,9 @@ class Moves:
 
     def forward_again(self) -> Record:
         """Turns an undoing round: what it would go back to is gone."""
-        return journaling.step(self.desk, replace(self.record, is_undoing=False), self.record.step)
+        return journaling.step(
+            self.desk, replace(self.record, is_undoing=False, is_reactivated=False), self.record.step
+        )
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
