@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from keyturn.model import State, VaultState, state_of
 from keyturn_tui.cells import View
 from keyturn_tui.manageable import unmanageable
+from keyturn_tui.rotatable import unrotatable, wants_rotation
 from keyturn_tui.rows import Entry, Problem, Row
 
 
@@ -134,6 +135,16 @@ ACTIONS: tuple[Action, ...] = (
         row=True,
     ),
     Action(
+        "key.rotate",
+        ("R",),
+        "R",
+        "Rotate…",
+        "a new key in the old one's place, step by step",
+        Area.PROFILE,
+        writes=True,
+        row=True,
+    ),
+    Action(
         "session.stop",
         ("x",),
         "x",
@@ -234,7 +245,7 @@ def refusal(action: Action, row: Row | None, view: View) -> str | None:  # noqa:
         return f"{profile.name} has no session"
     if action.id == "manage":
         return unmanageable(profile)
-    return None
+    return unrotatable(profile) if action.id == "key.rotate" else None
 
 
 def label_of(action: Action, row: Row | None) -> str:
@@ -253,7 +264,7 @@ def offers(row: Row | None, view: View) -> tuple[Action, ...]:
         return ()
     profile = row.profile
     state = state_of(profile, view.vault, view.now)
-    ids = []
+    ids = ["key.rotate"] if wants_rotation(profile) else []
     if profile.mfa_serial and state in (State.EXPIRED, State.NONE, State.SOON):
         ids.append("login")
     if unmanageable(profile) is None:
