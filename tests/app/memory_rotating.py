@@ -54,7 +54,7 @@ class MemoryRotating:
         self._keeper = keeper
         self._turns: dict[str, Turn] = {}
         self.calls: list[tuple[str, str | None]] = []
-        self.raises: deque[KeyturnError] = deque()
+        self.raises: deque[Exception] = deque()
         self.wants_code = False
         self.loses_reply = False
         self.spreads = 0

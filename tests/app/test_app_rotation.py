@@ -13,6 +13,8 @@ from rich.cells import cell_len
 from keyturn.aws.ports import LastUse
 from keyturn.errors import Unreachable
 from keyturn.model import Key, VaultState
+from keyturn.rotating import Rotating
+from keyturn.rotation.record import Step
 from keyturn_tui.screens.confirm import ConfirmScreen
 from keyturn_tui.screens.deletion import DeletionScreen
 from keyturn_tui.screens.main import MainScreen
@@ -52,6 +54,16 @@ async def until(driven: Driven, words: str) -> None:
     raise AssertionError(f"{words!r} did not come:\n{driven.text}")
 
 
+def test_the_keeper_in_memory_takes_the_steps_of_the_real_one(keeper: MemoryKeeper) -> None:
+    """As `tests/rotation/test_rotation_way.py` has the real one take them."""
+    rotating, name = keeper.rotating, "ci-deploy"
+    first = rotating.begin(name)
+    through = Rotating(lambda _op, _args: None, keeper.now).through
+    steps = [each.step for each in through(first, lambda: rotating.on(name), lambda _: None)]
+    assert steps == [Step.CREATED, Step.VERIFIED, Step.STORED, Step.DELIVERED, Step.DEACTIVATED]
+    assert rotating.finish(name, first.old_id[-4:]).step is Step.DONE
+
+
 async def test_a_key_is_replaced_and_the_old_one_deleted_later(drive: Drive, keeper: MemoryKeeper) -> None:
     rotating = keeper.rotating
     rotating.spreads = 2
@@ -60,7 +72,7 @@ async def test_a_key_is_replaced_and_the_old_one_deleted_later(drive: Drive, kee
         await driven.go("ci-deploy")
         assert "R Rotate…" in driven.text.splitlines()[-1], "an overdue key is offered"
         await driven.type("R")
-        assert "Key AKIA…4WQP, 94 days old" in seen(driven)
+        assert "In use: key AKIA…4WQP, 94 days old" in seen(driven)
         assert "Also used by: ci-deploy-mfa, ci-audit, terraform" in seen(driven)
         await driven.type("uD")
         assert rotating.calls == [], "nothing happens before Enter"
@@ -128,7 +140,7 @@ async def test_it_stops_after_the_step_in_flight_goes_on_later_and_goes_back(
 
         await driven.type("tg\t")
         assert isinstance(driven.app.screen, TimelineScreen)
-        assert "▸ ▲ waits: deliv" in driven.text, "its lane says so too"
+        assert "▸ ▲ waits: deli" in driven.text, "its lane says so too"
         await driven.type("R\r")
         await until(driven, "Done for now")
         await driven.type("u")
@@ -174,6 +186,7 @@ async def test_what_goes_wrong_stays_in_the_dialog_and_enter_tries_again(
         await until(driven, "D Delete that key…")
         assert "AKIA…NEW2 exists at AWS, and its secret never arrived" in seen(driven)
         await driven.type("D\x1b")
+        await until(driven, "Kept: nothing was deleted.")
         assert rotating.done.count("drop") == 1
         await driven.type(f"D{NEW[-4:]}\r")
         await until(driven, "Deleted AKIA…NEW2")
@@ -184,9 +197,14 @@ async def test_what_goes_wrong_stays_in_the_dialog_and_enter_tries_again(
         await driven.type("\r")
         assert "iam:ListAccessKeys: no answer. Go on: Enter, or back: u" in seen(driven)
         assert "✗ 1 Check" in seen(driven)
+        rotating.raises.append(UnicodeError("canary"))
+        await driven.type("\r")
+        assert "A fault of keyturn itself (UnicodeError)" in seen(driven)
+        assert "canary" not in driven.text
         await driven.type("\r")
         await until(driven, "Done for now")
-        assert rotating.calls == [(act, None) for act in ("begin", *THROUGH)], "one code does for all"
+        acts = ["begin", "begin", *THROUGH]
+        assert rotating.calls == [(act, None) for act in acts], "one code does for all"
 
 
 async def test_r_says_why_not_and_at_the_start_one_line_says_what_waits(
@@ -205,7 +223,7 @@ async def test_r_says_why_not_and_at_the_start_one_line_says_what_waits(
         await driven.go("ci-deploy")
         assert "Waits     to verify; R goes on" in driven.text
         assert "Policy    a new key every 90 days" in driven.text
-        assert "R Rotate…" in driven.text.splitlines()[-1]
+        assert "R Go on…" in driven.text.splitlines()[-1]
         await driven.type("\rR")
         assert "Enter Go on u Back to the old key… Esc Close" in seen(driven), "from the detail too"
 

@@ -73,8 +73,8 @@ def plain(lines: list[Line]) -> str:
 def test_the_list_of_steps_in_the_middle_of_a_rotation() -> None:
     text = plain(lines_of(EVERY["spreads"], NOW, 74, 20, UNICODE))
     assert text == (
-        "Account 444455556666. Key AKIA…4WQP, 94 days old. Policy: a new key every\n"
-        "90 days (▲ overdue 4d).\n"
+        "Account 444455556666. In use: key AKIA…4WQP, 94 days old. Policy: a new\n"
+        "key every 90 days (▲ overdue 4d).\n"
         "\n"
         "✓ 1  Check      the user, its keys, room for another  done\n"
         "✓ 2  Create     new key AKIA…9ZLM                     done\n"

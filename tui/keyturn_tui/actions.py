@@ -249,12 +249,14 @@ def refusal(action: Action, row: Row | None, view: View) -> str | None:  # noqa:
 
 
 def label_of(action: Action, row: Row | None) -> str:
-    """The label on this row: `m` is `Adopt…` or `Release…`, `i` is `MFA code`, where that is what they do."""
+    """The label on this row: `m` is `Adopt…` or `Release…`, `i` is `MFA code`, `R` is `Go on…`, where that is what they do."""
     if isinstance(row, Entry):
         if action.id == "manage":
             return "Release…" if row.profile.managed else "Adopt…"
         if action.id == "login" and row.profile.mfa_serial:
             return "MFA code"
+        if action.id == "key.rotate" and row.profile.rotation.waits is not None:
+            return "Go on…"
     return action.label
 
 

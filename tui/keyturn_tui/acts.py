@@ -215,7 +215,7 @@ class Acts:
             except NeedsVault:
                 await self._once("vault", self._new_vault)
             except NeedsUnlock as need:
-                await self._once("unlock", partial(self._unlock, need))
+                await self._once("unlock", partial(self._unlock, about or need.what))
 
     async def _once(self, topic: str, question: Callable[[], Any]) -> None:
         """One question at a time. Whoever waited while another's was answered runs its command again first."""
@@ -238,7 +238,7 @@ class Acts:
         made: bool | None = await self._front.ask_person(NewVaultScreen(self._desk))
         return made is True
 
-    async def _unlock(self, need: NeedsUnlock) -> bool:
+    async def _unlock(self, what: str) -> bool:
         """By the keyring without a question where it can, else by what the person types."""
         if self._desk.snapshot is not None and self._desk.snapshot.vault is VaultState.CLOSED:
             try:
@@ -256,9 +256,7 @@ class Acts:
                 keeper.unlock(passphrase=typed)
             return True
 
-        answer: bool | Exception | None = await self._front.ask_person(
-            UnlockScreen(self._desk, need.what, unlock)
-        )
+        answer: bool | Exception | None = await self._front.ask_person(UnlockScreen(self._desk, what, unlock))
         if isinstance(answer, Exception):
             raise answer
         return answer is True

@@ -142,7 +142,7 @@ def lane_line(row: LaneRow, view: View, window: Window, room: Room, *, chosen: b
     """One row: cursor, sign, what is left, whose it is, and its lane."""
     sign, words = _sign(row, view), _words(row, view)
     mark = view.glyphs.cursor if chosen else " "
-    head: list[Span] = [(f"{mark} {sign[0]} {fit(words, room.left)}", sign[1])]
+    head: list[Span] = [(f"{mark} {sign[0]} {fit(words, room.left - 1)} ", sign[1])]
     head.append((fit(row.label, room.name - 1) + " ", "title" if chosen else "text"))
     if not room.chart:
         return *head, (fit(_end_words(row, view), room.end), "muted")

@@ -99,6 +99,14 @@ class Stand:
         is_new = self.step is not None and self.step.is_past(Step.STORED)
         return masked_key_id(key.key_id) if key and is_new else "the new key"
 
+    @property
+    def in_use(self) -> str:
+        """The one of the two that sessions come from."""
+        step = self.step
+        if step is not None and step is not Step.UNDONE and step.is_past(Step.STORED):
+            return self.new
+        return self.old
+
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
@@ -161,7 +169,7 @@ def rows_of(stand: Stand) -> tuple[StepRow, ...]:
         StepRow(
             "Deactivate", f"{_key('old', old)} {'is off' if is_off else '(reversible)'}", Step.DEACTIVATED
         ),
-        StepRow("Delete", f"{_key('old', old)}, once you confirm", Step.DONE),
+        StepRow("Delete", f"{_key('old', old)}{'' if stand.is_over else ', once you confirm'}", Step.DONE),
     )
 
 
@@ -278,20 +286,21 @@ def keys_of(stand: Stand) -> tuple[tuple[str, str], ...]:  # noqa: PLR0911  # on
 def _head(stand: Stand, width: int, glyphs: Glyphs) -> list[Line]:
     """Whose key it is, how old, and by what policy."""
     profile, key = stand.profile, stand.profile.key
+    is_known = key is not None and masked_key_id(key.key_id) == stand.in_use
     user = f"IAM user {safe(key.user.rpartition('/')[2], 60)}, " if key and key.user else ""
     who = f"{user}account {profile.account or 'not known yet'}."
-    age = profile.rotation.age_days
+    age = profile.rotation.age_days if is_known else None
     old = f", {age} day{'' if age == 1 else 's'} old" if age is not None else ""
-    which = f" Key {masked_key_id(key.key_id)}{old}." if key else " Its key is known once AWS was asked."
+    which = f" In use: {_key('', stand.in_use)}{old}."
     words, _ = rotation_words(profile, glyphs)
-    status = "" if profile.rotation.waits is not None else f" ({words})"
+    status = f" ({words})" if is_known and profile.rotation.waits is None else ""
     policy = f" Policy: {policy_words(profile)}{status}."
     return _text(who[0].upper() + who[1:] + which + policy, width)
 
 
 def _key(which: str, key: str) -> str:
     """`old key AKIA…4WQP`, or `the old key` where its id is not known."""
-    return key if key.startswith("the ") else f"{which} key {key}"
+    return key if key.startswith("the ") else f"{which} key {key}".lstrip()
 
 
 def _here(stand: Stand, marks: Marks) -> Span:
@@ -308,7 +317,7 @@ def _note(stand: Stand, row: StepRow, nth: int, done: int, now: datetime) -> str
         at = stand.reached.get(row.ends)
         return f"{at:%H:%M:%S}" if at is not None else "done"
     if nth == done and stand.phase is not Phase.REST:
-        left = max(0, round((stand.until - now).total_seconds())) if stand.until else 0
+        left = max(1, round((stand.until - now).total_seconds())) if stand.until else 1
         at_work = "stops after this" if stand.is_stopping else "at work"
         return at_work if stand.phase is Phase.WORK else f"asks again in {left} s"
     if row.ends is Step.DONE:

@@ -47,6 +47,7 @@ class Turning:
         self._stop = asyncio.Event()
         self._draw: Callable[[], None] | None = None
         self._goes_on = False
+        self._declined = ""
         self.stand = Stand(profile, also=sharing(desk, profile))
         self.said = ("", "text")
         """What is to be said under the steps, and its role."""
@@ -97,13 +98,14 @@ class Turning:
     async def _run(self, conversation: Coroutine[Any, Any, None]) -> None:
         self._stop.clear()
         self.said = ("", "text")
+        self._declined = "Stopped at the question; that step changed nothing."
         self._desk.begin(self._name)
         self._front.redraw()
         failure: Exception | None = None
         try:
             await conversation
         except Declined:
-            self.said = ("Stopped at the question; that step changed nothing.", "soon")
+            self.said = (self._declined, "soon")
         except Exception as error:  # noqa: BLE001  # the boundary between a person's act and a fault of ours
             failure = error
         finally:
@@ -171,18 +173,21 @@ class Turning:
         last_four = await self._confirmed(doomed)
         done = await self._step(lambda code: rotating.drop(self._name, last_four, code))
         self.said = (f"{done[:1].upper()}{done[1:]}. Enter begins anew.", "good")
+        await self._front.look()
         profile = self._desk.profile(self._name) or stand.profile
-        rotation = replace(profile.rotation, waits=None)
-        self._show(progress=None, is_full=False, reached={}, profile=replace(profile, rotation=rotation))
+        self._show(progress=None, reached={}, profile=profile)
 
     async def _confirmed(self, doomed: Doomed) -> str:
         """The key's last four characters.
 
         :raises Declined: the person keeps it.
         """
+        self._declined = "Kept: nothing was deleted."
+        if self._stop.is_set():
+            raise Declined
         self._show(phase=Phase.REST)
         typed = await self._front.ask_person(DeletionScreen(self._desk, doomed))
-        if typed is None or self._stop.is_set():
+        if typed is None:
             raise Declined
         return typed
 
@@ -199,7 +204,7 @@ class Turning:
         """What an act gave."""
         self.said = (f"{progress.note}." if progress.note else "", "soon")
         reached = dict(self.stand.reached)
-        if self.stand.progress is None or progress.step is not self.stand.progress.step:
+        if progress.step is not self.stand.step:
             reached[progress.step] = self._desk.now()
         if progress.step is Step.DEACTIVATED and not progress.is_undoing:
             self.said = ("Done for now. The old key goes only when you say so: D here, or R later.", "good")
