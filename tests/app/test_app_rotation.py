@@ -58,7 +58,7 @@ def test_the_keeper_in_memory_takes_the_steps_of_the_real_one(keeper: MemoryKeep
     """As `tests/rotation/test_rotation_way.py` has the real one take them."""
     rotating, name = keeper.rotating, "ci-deploy"
     first = rotating.begin(name)
-    through = Rotating(lambda _op, _args: None, keeper.now).through
+    through = Rotating(lambda _op, _args: None, keeper.now, lambda _name: None).through
     steps = [each.step for each in through(first, lambda: rotating.on(name), lambda _: None)]
     assert steps == [Step.CREATED, Step.VERIFIED, Step.STORED, Step.DELIVERED, Step.DEACTIVATED]
     assert rotating.finish(name, first.old_id[-4:]).step is Step.DONE

@@ -172,7 +172,11 @@ class Moves:
 
     def _new(self) -> Credentials:
         if self.record.new is None:
-            raise halted(self.record, "its record names no new key", "See: keyturn rotate PROFILE --status")
+            raise halted(
+                self.record,
+                "its record names no new key",
+                f"See: keyturn rotate {self.record.profile} --status",
+            )
         return self.record.new
 
     def _reached(self, step: Step, told: str) -> Progress:
