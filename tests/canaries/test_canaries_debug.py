@@ -46,7 +46,7 @@ def test_no_secret_leaves_a_day_with_everything_told(tmp_path: Path, record_prop
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_no_secret_leaves_a_working_life_with_everything_told(
     tmp_path: Path, record_property: Record
 ) -> None:

@@ -22,7 +22,7 @@ def report(one: Flow, record: Record, part: str) -> None:
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_no_secret_leaves_in_a_whole_working_life(tmp_path: Path, record_property: Record) -> None:
     with Sampler() as sampler, flow(tmp_path) as one:
         founding(one)
