@@ -25,8 +25,8 @@ class Terminal:
         self._starts = 0
         self._environ = {**environ, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
         # What a test runner says of its own terminal, the app would believe of this one.
-        for name in ("TMUX", "COLUMNS", "LINES"):
-            self._environ.pop(name, None)
+        for variable in ("TMUX", "COLUMNS", "LINES"):
+            self._environ.pop(variable, None)
         self._size = ("-x", str(width), "-y", str(height))
 
     def start(self, *words: str) -> None:
