@@ -12,7 +12,7 @@ import tomli_w
 
 from keyturn import ownfile
 from keyturn.errors import Protected, UnparsableFile
-from keyturn.model import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew
+from keyturn.model import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew, Rotate
 
 VERSION = 1
 _CORRECT = "Correct the file; it defines what keyturn manages"
@@ -30,6 +30,7 @@ _FIELDS = {
     "session",
     "renew",
     "rotation_days",
+    "rotate",
     "delivery",
 }
 
@@ -66,6 +67,7 @@ class Definition:
     renew: Renew = Renew.AUTO
     rotation_days: int = DEFAULT_ROTATION_DAYS
     """0 switches the policy off."""
+    rotate: Rotate = Rotate.ASK
     delivery: Delivery = Delivery.CREDENTIAL_PROCESS
     deliver_as: str | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -145,6 +147,7 @@ def _definition(name: str, entry: Mapping[str, Any]) -> Definition:
         delivers_key=entry.get("session") == "none",
         renew=Renew(entry.get("renew", Renew.AUTO)),
         rotation_days=int(entry.get("rotation_days", DEFAULT_ROTATION_DAYS)),
+        rotate=Rotate(entry.get("rotate", Rotate.ASK)),
         delivery=Delivery(entry.get("delivery", Delivery.CREDENTIAL_PROCESS)),
         tags=_tags(entry.get("tags", {})),
         transitive_tags=_list(entry, "transitive_tags"),
@@ -188,6 +191,8 @@ def encode(definitions: Definitions) -> bytes:
             entry["renew"] = str(one.renew)
         if one.rotation_days != DEFAULT_ROTATION_DAYS:
             entry["rotation_days"] = one.rotation_days
+        if one.rotate is not Rotate.ASK:
+            entry["rotate"] = str(one.rotate)
         entry["delivery"] = str(one.delivery)
         profiles[name] = entry
     return tomli_w.dumps({"version": VERSION, "profiles": profiles}).encode("utf-8")

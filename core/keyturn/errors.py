@@ -15,7 +15,8 @@
     │   ├── UnparsableFile         AWS tools refuse this file; it is not written to
     │   ├── FileChanged            somebody else changed the file meanwhile
     │   ├── UnsafeFile             owner, mode or type of the file forbid writing
-    │   └── FileBusy               another process holds the file too long
+    │   ├── FileBusy               another process holds the file too long
+    │   └── RotationHalted         a rotation stops here until a person decides
     ├── VaultError              1
     │   ├── VaultCorrupt           unreadable; never written over
     │   ├── VaultNewer             a later keyturn wrote it; neither read nor written
@@ -139,6 +140,10 @@ class UnsafeFile(Protected):
 
 
 class FileBusy(Protected):
+    pass
+
+
+class RotationHalted(Protected):
     pass
 
 

@@ -69,6 +69,23 @@ class DeviceKnown:
 
 
 @dataclass(frozen=True, slots=True)
+class RotationKnown:
+    """A rotation that is not over, as far as it shows without unlocking."""
+
+    profile: str
+    entries: tuple[str, ...]
+    """The vault's keys that it replaces, by name."""
+    old_id: str
+    new_id: str | None
+    step: str
+    """As the journal has it (:class:`keyturn.rotation.record.Step`)."""
+    is_undoing: bool
+    began: datetime
+    deletable_from: datetime | None
+    """When the old key's time of grace ends."""
+
+
+@dataclass(frozen=True, slots=True)
 class Index:
     """The whole index: profiles by name, keys by the vault entry's name."""
 
@@ -76,6 +93,8 @@ class Index:
     keys: dict[str, Key] = field(default_factory=dict)
     devices: dict[str, DeviceKnown] = field(default_factory=dict)
     """MFA devices by their serial."""
+    rotations: dict[str, RotationKnown] = field(default_factory=dict)
+    """By the name of the journal's record. The journal is what counts."""
     vault_generation: int = 0
     vault_recipient: str = ""
     """What the vault seals to, as seen when it was last open; empty before."""
@@ -134,6 +153,11 @@ def _decode(content: bytes | None) -> Index | None:
             profiles={name: _known(entry) for name, entry in table["profiles"].items()},
             keys={name: _key(entry) for name, entry in table["keys"].items()},
             devices={serial: _device(entry) for serial, entry in table.get("devices", {}).items()},
+            rotations={
+                name: one
+                for name, entry in table.get("rotations", {}).items()
+                if (one := _rotation(entry)) is not None
+            },
             vault_generation=int(table.get("vault_generation", 0)),
             vault_recipient=str(table.get("vault_recipient", "")),
             recovery_key_seen=bool(table.get("recovery_key_seen", False)),
@@ -170,6 +194,7 @@ def _encode(index: Index) -> bytes:
         "profiles": {name: _known_table(known) for name, known in sorted(index.profiles.items())},
         "keys": {name: _key_table(key) for name, key in sorted(index.keys.items())},
         "devices": {serial: _device_table(one) for serial, one in sorted(index.devices.items())},
+        "rotations": {name: _rotation_table(one) for name, one in sorted(index.rotations.items())},
     }
     return (json.dumps(table, indent=1, ensure_ascii=True) + "\n").encode("ascii")
 
@@ -250,6 +275,7 @@ def _key_table(key: Key) -> dict[str, Any]:
         "status": key.status,
         "slots_used": key.slots_used,
         "last_used": iso(key.last_used),
+        "last_used_by": key.last_used_by,
         "checked": iso(key.checked),
     }
 
@@ -262,5 +288,29 @@ def _key(entry: dict[str, Any]) -> Key:
         status=_text_or_none(entry.get("status")),
         slots_used=_number_or_none(entry.get("slots_used")),
         last_used=from_iso(entry.get("last_used")),
+        last_used_by=_text_or_none(entry.get("last_used_by")),
         checked=from_iso(entry.get("checked")),
+    )
+
+
+def _rotation_table(one: RotationKnown) -> dict[str, Any]:
+    return {
+        "profile": one.profile, "entries": list(one.entries), "old_id": one.old_id, "new_id": one.new_id,
+        "step": one.step, "undoing": one.is_undoing, "began": iso(one.began), "deletable_from": iso(one.deletable_from),
+    }  # fmt: skip
+
+
+def _rotation(entry: dict[str, Any]) -> RotationKnown | None:
+    began = from_iso(entry.get("began"))
+    if began is None:
+        return None
+    return RotationKnown(
+        profile=_text(entry["profile"]),
+        entries=tuple(_text(each) for each in entry["entries"]),
+        old_id=_text(entry["old_id"]),
+        new_id=_text_or_none(entry.get("new_id")),
+        step=_text(entry["step"]),
+        is_undoing=bool(entry.get("undoing")),
+        began=began,
+        deletable_from=from_iso(entry.get("deletable_from")),
     )

@@ -26,6 +26,8 @@ from keyturn.acts import (
 )
 from keyturn.acts.desk import Desk
 from keyturn.acts.renewing import Renewing
+from keyturn.acts.rotation import looking
+from keyturn.acts.rotation.tending import Tending
 from keyturn.agent import client, ending
 from keyturn.agent.protocol import Agent
 from keyturn.aws.client import BotoFactory
@@ -51,6 +53,7 @@ from keyturn.model import (
 )
 from keyturn.places import Places, places_for
 from keyturn.program import program
+from keyturn.rotating import Rotating
 from keyturn.secret import Secret
 from keyturn.vault.slots import SystemKeyring
 from keyturn.vault.vault import Vault
@@ -73,6 +76,10 @@ class Keeper:
         self._stamp: tuple[object, ...] = ()
         self._agent_seen: Agent | None = None
         self._renewing = Renewing(desk)
+        self._keys = Tending(desk)
+        self.rotating = Rotating(
+            self._errands.act, desk.clock, lambda name: looking.entry_of(desk.read(), name)
+        )
 
     @classmethod
     def from_environ(
@@ -272,13 +279,19 @@ class Keeper:
         least = None if least_seconds is None else timedelta(seconds=least_seconds)
         return forwarding.forwarded(self.desk, name, least)
 
+    def settle(self) -> None:
+        """See :meth:`keyturn.acts.desk.Desk.settle`."""
+        self.desk.settle()
+
     def withdraw_delivered(self) -> tuple[str, ...]:
         """See :func:`keyturn.acts.delivering.withdraw_all`."""
         return delivering.withdraw_all(self.desk)
 
     def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
-        """See :meth:`keyturn.acts.renewing.Renewing.renew_due`."""
-        return self._renewing.renew_due(may_go_on)
+        """See :meth:`keyturn.acts.renewing.Renewing.renew_due`; then keys are looked after, where there is time."""
+        done = self._renewing.renew_due(may_go_on)
+        self._keys.tend(may_go_on)
+        return done
 
     # -- acts -----------------------------------------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ def _managed(one: Definition, view: View) -> Profile:
         delivery=one.delivery,
         deliver_as=one.deliver_as,
         renew=one.renew,
-        rotation=rotation_of(own_key, one.rotation_days, view.now),
+        rotation=rotation_of(own_key, one.rotation_days, view.now, waits=_waits(one, view.index)),
         mfa_serial=one.mfa_serial,
         chain=chain,
         credential_source=asker_source(one.name, view.natives, view.definitions),
@@ -121,6 +121,14 @@ def _managed(one: Definition, view: View) -> Profile:
         needs_person=_needs_code(one, chain, view),
         origin=native.origin if native else None,
     )
+
+
+def _waits(one: Definition, index: Index) -> str | None:
+    """Where a rotation of a profile's key stands, if one waits to be gone on with."""
+    for known in index.rotations.values():
+        if one.key in known.entries:
+            return "undoing" if known.is_undoing else known.step
+    return None
 
 
 def _needs_code(one: Definition, chain: tuple[str, ...], view: View) -> bool:
@@ -339,6 +347,7 @@ def row_table(row: Profile, vault: VaultState, now: datetime) -> dict[str, Any]:
             "age_days": rotation.age_days,
             "limit_days": rotation.limit_days,
             "last_used": iso(rotation.last_used),
+            "waits": rotation.waits,
         },
         "problem": row.problem,
         "origin": {"file": row.origin.file, "line": row.origin.line} if row.origin else None,

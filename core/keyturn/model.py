@@ -64,6 +64,15 @@ class Renew(StrEnum):
     OFF = "off"
 
 
+class Rotate(StrEnum):
+    """When keyturn rotates a long-term key by itself."""
+
+    ASK = "ask"
+    """It says that the key is due, and a person rotates it."""
+    AUTO = "auto"
+    """The agent rotates a key that is past its policy; it never deletes the old one."""
+
+
 class RotationState(StrEnum):
     """How a long-term key stands against its policy."""
 
@@ -123,6 +132,9 @@ class Key:
     slots_used: int | None = None
     """How many of the user's two key slots are taken."""
     last_used: datetime | None = None
+    """As AWS tells it, up to hours late; None where it was never used, or that is not known."""
+    last_used_by: str | None = None
+    """The service and the region of that use: `s3, eu-west-1`."""
     checked: datetime | None = None
 
 
@@ -144,6 +156,8 @@ class Rotation:
     age_days: int | None = None
     limit_days: int | None = None
     last_used: datetime | None = None
+    waits: str | None = None
+    """Where a rotation stands that waits to be gone on with; None while there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,17 +337,17 @@ def state_of(profile: Profile, vault: VaultState, now: datetime) -> State:
 
 
 def rotation_of(
-    key: Key | None, limit_days: int | None, now: datetime, *, in_progress: bool = False
+    key: Key | None, limit_days: int | None, now: datetime, *, waits: str | None = None
 ) -> Rotation:
     """A key's rotation status at `now`.
 
     :param limit_days: the policy in days; None or 0 switches it off.
-    :param in_progress: a rotation of this key has begun and not ended.
+    :param waits: where a rotation of this key stands that has begun and not ended.
     """
     if key is None:
         return Rotation()
     age = None if key.created is None else max(0, (now - key.created).days)
-    if in_progress:
+    if waits is not None:
         state = RotationState.IN_PROGRESS
     elif not limit_days:
         state = RotationState.OFF
@@ -345,7 +359,7 @@ def rotation_of(
         state = RotationState.DUE
     else:
         state = RotationState.OK
-    return Rotation(state, age, limit_days or None, key.last_used)
+    return Rotation(state, age, limit_days or None, key.last_used, waits)
 
 
 def in_use(profile: Profile, now: datetime) -> bool:

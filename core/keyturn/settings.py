@@ -12,7 +12,7 @@ from typing import Any
 
 from keyturn.definitions import Definition
 from keyturn.errors import UsageError
-from keyturn.model import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew
+from keyturn.model import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew, Rotate
 from keyturn.sessions import limits
 from keyturn.sessions.durations import for_role, for_session_token
 
@@ -99,6 +99,7 @@ def table(one: Definition) -> dict[str, Any]:
         "policy": one.policy,
         "policy_arns": list(one.policy_arns),
         "rotation_days": one.rotation_days,
+        "rotate": str(one.rotate),
     }
 
 
@@ -139,6 +140,16 @@ def _rotation_days(one: Definition, value: str) -> Definition:
     if value and not (value.isascii() and value.isdigit() and int(value) <= 3650):
         raise UsageError("rotation_days", f"{value} is no number of days", "Write 90, or 0 for no policy")
     return replace(one, rotation_days=int(value) if value else DEFAULT_ROTATION_DAYS)
+
+
+def _rotate(one: Definition, value: str) -> Definition:
+    if value and value not in list(Rotate):
+        raise UsageError("rotate", f"{value} is none", f"There are {', '.join(Rotate)}")
+    if value == Rotate.AUTO and one.key is None:
+        raise UsageError(
+            "rotate", f"{one.name} has no key of its own", "Set it on the profile that holds the key"
+        )
+    return replace(one, rotate=Rotate(value) if value else Rotate.ASK)
 
 
 def _tags(one: Definition, value: str) -> Definition:
@@ -196,4 +207,5 @@ _SETTERS: Mapping[str, Callable[[Definition, str], Definition]] = {
     "policy": _policy,
     "policy_arns": _policy_arns,
     "rotation_days": _rotation_days,
+    "rotate": _rotate,
 }

@@ -29,19 +29,30 @@ ROLE_WORDS = {
 }
 
 
+#: What a rotation that waits at a step would do next.
+WAITING_WORDS = {
+    "intent": "look for the new key",
+    "created": "verify",
+    "verified": "store",
+    "stored": "deliver",
+    "delivered": "deactivate",
+    "deactivated": "delete the old key",
+    "undoing": "go on back",
+}
+
+
 def rotation_words(rotation: Rotation) -> str:
-    """`ok, due in 78d`, `due in 19d`, `overdue by 4d`, `off`, `unknown`, or `-` where there is no key."""
+    """`ok, due in 78d`, `due in 19d`, `overdue by 4d`, `off`, `unknown`, `waits: verify`, or `-` where there is no key."""
     age, limit = rotation.age_days, rotation.limit_days
+    if rotation.waits is not None:
+        return f"waits: {WAITING_WORDS.get(rotation.waits, rotation.waits)}"
     if rotation.state is RotationState.NOT_APPLICABLE:
         return "-"
     if age is None or limit is None:
         return str(rotation.state)
-    match rotation.state:
-        case RotationState.OK:
-            return f"ok, due in {limit - age}d"
-        case RotationState.DUE:
-            return f"due in {limit - age}d"
-        case RotationState.OVERDUE:
-            return f"overdue by {age - limit}d"
-        case _:
-            return str(rotation.state)
+    found = {
+        RotationState.OK: f"ok, due in {limit - age}d",
+        RotationState.DUE: f"due in {limit - age}d",
+        RotationState.OVERDUE: f"overdue by {age - limit}d",
+    }
+    return found.get(rotation.state, str(rotation.state))

@@ -44,6 +44,9 @@ class FakeKeeper:
     """What forwarded requests wait for."""
     renewed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
+    def settle(self) -> None:
+        """Nothing is under way that must not be cut off."""
+
     def withdraw_delivered(self) -> object:
         return ()
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 
 class Keeper:
+    def settle(self) -> None:
+        """Nothing is under way that must not be cut off."""
+
     def withdraw_delivered(self) -> object:
         return ()
 

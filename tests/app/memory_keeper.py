@@ -43,6 +43,7 @@ from keyturn.model import (
 from keyturn.places import Places, places_for
 from keyturn.secret import Secret
 from tests.app.believable import NOW
+from tests.app.memory_rotating import MemoryRotating
 
 PASSPHRASE = "correct horse"
 RECOVERY = "AGE-SECRET-KEY-1QQQSYQCYQ5RQWZQFPG9SCRGWPUGPZYSNZS23V9CCRYDPK8QARC0SWERTYU"
@@ -85,6 +86,7 @@ class MemoryKeeper:
         self._shown = 0
         self._lock = threading.RLock()
         self._home = home
+        self.rotating = MemoryRotating(self)
 
     @property
     def places(self) -> Places:

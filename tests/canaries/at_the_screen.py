@@ -137,7 +137,7 @@ def _timeline(at: Watched) -> None:
         at.screen.press(key)
         at.step(seen)
     at.screen.resize(50, 20)
-    at.step("prod-admin", "acme-alice")
+    at.step("ENDS", "prod-admin", "acme-alice")
     at.screen.resize(*at.size)
     at.step("3 Timeline", "sort: name")
     at.screen.press("Enter")

@@ -232,6 +232,7 @@ def brief(one: Flow) -> None:
     one.does("refresh", "acme-alice", "--mfa-code", "000000", code=1)
     one.does("credential-process", "ci-deploy", gives=True)
     one.does("deliver", "ci-release", "--to", "credentials-file")
+    one.does("rotate", "ci-deploy", "--yes")
 
 
 def locking(one: Flow) -> None:
@@ -267,6 +268,28 @@ def working(one: Flow) -> None:
     one.does("stop", "ci-release")
     one.does("deliver", "ci-release", "--to", "credential-process")
     one.does("deliver", "ci-audit", "--to", "nowhere")
+    one.checks_files()
+
+
+def rotating(one: Flow) -> None:
+    """A key replaced, taken back, and replaced for good; one whose answer is lost, and one that is not to be had."""
+    one.does("rotate", "ci-deploy", code=4)
+    one.does("rotate", "ci-deploy", "--yes", "--json")
+    one.does("rotate", "ci-deploy", "--status")
+    one.does("rotate", "ci-deploy", "--status", "--json")
+    one.checks_files()
+    one.does("rotate", "ci-deploy", "--undo", "--yes")
+    one.sandbox.faults.order("CreateAccessKey", "throttle", times=9)
+    one.does("rotate", "ci-deploy", "--yes", code=1)
+    one.sandbox.faults.clear()
+    one.sandbox.faults.lose_answer("CreateAccessKey")
+    lost = json.loads(one.does("rotate", "ci-deploy", "--yes", "--json"))["rotation"]["orphans"]
+    one.checks_files()
+    one.does("rotate", "ci-deploy", "--drop", lost[0][-4:])
+    one.does("rotate", "acme-alice", "--policy")
+    old = json.loads(one.does("rotate", "ci-deploy", "--yes", "--json"))["rotation"]["old_id"]
+    one.does("rotate", "ci-deploy", "--finish", code=5)
+    one.does("rotate", "ci-deploy", "--finish", "--confirm", old[-4:])
     one.checks_files()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.canaries.flow import brief, flow, founding, locking, working
+from tests.canaries.flow import brief, flow, founding, locking, rotating, working
 from tests.canaries.lending import briefly, lending
 from tests.canaries.sampling import Sampler
 from tests.canaries.test_canaries_flow import Record, report
@@ -46,7 +46,7 @@ def test_no_secret_leaves_a_day_with_everything_told(tmp_path: Path, record_prop
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_no_secret_leaves_a_working_life_with_everything_told(
     tmp_path: Path, record_property: Record
 ) -> None:
@@ -55,5 +55,6 @@ def test_no_secret_leaves_a_working_life_with_everything_told(
         founding(one)
         working(one)
         lending(one)
+        rotating(one)
     one.checks_processes(sampler)
     report(one, record_property, "verbs with debugging on")

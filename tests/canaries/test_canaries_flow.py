@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.canaries.flow import Flow, flow, founding, moving, parting, working
+from tests.canaries.flow import Flow, flow, founding, moving, parting, rotating, working
 from tests.canaries.lending import lending
 from tests.canaries.sampling import Sampler
 
@@ -22,12 +22,13 @@ def report(one: Flow, record: Record, part: str) -> None:
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_no_secret_leaves_in_a_whole_working_life(tmp_path: Path, record_property: Record) -> None:
     with Sampler() as sampler, flow(tmp_path) as one:
         founding(one)
         working(one)
         lending(one)
+        rotating(one)
         moving(one, tmp_path)
         parting(one)
         one.checks_files()

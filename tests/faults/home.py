@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn import definitions, index
-from keyturn.aws.ports import Identity, Issued, ListedKey, RoleRequest
+from keyturn.aws.ports import Identity, Issued, LastUse, ListedKey, RoleRequest
 from keyturn.errors import KeyturnError
 from keyturn.history import History
 from keyturn.model import Credentials, VaultState
@@ -99,6 +99,10 @@ class FixedAws:
     def list_access_keys(self, signer: Credentials, user_name: str | None) -> tuple[ListedKey, ...]:
         del signer, user_name
         return (ListedKey(KEY_ID, "Active", NOW - timedelta(days=100)),)
+
+    def access_key_last_used(self, signer: Credentials, key_id: str) -> LastUse:
+        del signer, key_id
+        return LastUse(NOW - timedelta(days=2), "sts", "us-east-1")
 
     def native_credentials(self, profile: str) -> Credentials:
         raise KeyturnError(f"profile {profile}", "there is nothing native here")

@@ -106,6 +106,11 @@ def test_a_path_that_cannot_stand_there_is_not_written(path: str) -> None:
         sshconfig.lines("host", "/near", path, ())
 
 
+def test_a_socket_in_whose_path_ssh_would_put_a_variable_is_not_written() -> None:
+    with pytest.raises(UsageError):
+        sshconfig.lines("host", "/near/${HOME}/x", "/far", ())
+
+
 def test_a_profiles_name_cannot_write_a_line_of_its_own() -> None:
     printed = sshconfig.lines("host", "/near", "/far", ("a\nProxyCommand evil", "b"))
     assert [line for line in printed.splitlines() if not line.startswith("#")] == [

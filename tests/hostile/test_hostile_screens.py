@@ -15,15 +15,19 @@ from textual.screen import Screen
 from keyturn.errors import AwsRefused, NeedsConfirmation, NeedsMfa
 from keyturn.model import DiffLine, Failure, Plan, Profile, Session, VaultState
 from keyturn.text import safe
+from keyturn_tui.dooming import Doomed
 from keyturn_tui.screens.confirm import ConfirmScreen
+from keyturn_tui.screens.deletion import DeletionScreen
 from keyturn_tui.screens.detail import DetailScreen
 from keyturn_tui.screens.help import HelpScreen
 from keyturn_tui.screens.mfa import MfaScreen
 from keyturn_tui.screens.new_vault import NewVaultScreen
 from keyturn_tui.screens.review import ReviewScreen
+from keyturn_tui.screens.rotation import RotationScreen
 from keyturn_tui.screens.unlock import UnlockScreen
 from keyturn_tui.screens.words import WordsScreen
 from keyturn_tui.terminal import Options
+from keyturn_tui.turning import Turning
 from keyturn_tui.widgets.lane_list import LaneList
 from keyturn_tui.widgets.timeline_strip import LANES, TimelineStrip
 from tests.app.believable import NOW
@@ -95,12 +99,14 @@ async def dialogs(
             desk = app.desk
             desk.failures["x1"] = Failure(NOW, AwsRefused(text, text, text).line())
             screens: tuple[Screen[Any], ...] = (
-                MfaScreen(desk, NeedsMfa(text, text, text, profile=text, serial=text)),
+                MfaScreen(desk, NeedsMfa(text, text, text, profile=text, serial=text), lambda _: True),
                 UnlockScreen(desk, text, lambda _: True, why=text),
                 WordsScreen(desk, NeedsConfirmation(text, text, text), lambda _: True),
                 ConfirmScreen(desk, text, [text], text),
                 ReviewScreen(desk, plan_of(text), note=text),
                 NewVaultScreen(desk),
+                RotationScreen(desk, Turning(desk, app.acts, app, hostile(text, 1))),
+                DeletionScreen(desk, Doomed(text, text, (text,), (text,))),
             )
             first = nth * each % len(screens)
             for screen in screens[first : first + each]:

@@ -29,6 +29,9 @@ Number = Callable[[str, object], None]
 class Answers:
     """A keeper that gives a document for every profile."""
 
+    def settle(self) -> None:
+        """Nothing is under way that must not be cut off."""
+
     def withdraw_delivered(self) -> object:
         return ()
 

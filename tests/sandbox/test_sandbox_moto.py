@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -14,7 +16,12 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from keyturn.clock import system_clock
+from keyturn.model import Credentials
+from keyturn.rotation.record import Step
+from keyturn.secret import Secret
 from keyturn_sandbox import Sandbox
+from tests.rotation.home import PROFILE, Abroad, Time
 from tests.sandbox.opinions import (
     EXTERNAL_ID,
     Opinion,
@@ -250,3 +257,38 @@ def test_the_whole_table_was_asked(
     record_property("sandbox: questions agreed with moto", len(agreed))
     assert agreed == set(QUESTIONS)
     assert arn("user", "agreed").endswith(":user/agreed")
+
+
+@pytest.mark.parametrize("whose", ["moto", "ours"])
+def test_a_rotation_by_our_own_client_goes_the_same_way_with_both(
+    whose: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one: Opinion = request.getfixturevalue(whose)
+    made = one.client("iam", "keeper").create_access_key()["AccessKey"]
+    one.client("iam", made).delete_access_key(AccessKeyId=one.keys["keeper"]["AccessKeyId"])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", one.url)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    home = Abroad(tmp_path, Real(), first=Credentials(made["AccessKeyId"], Secret(made["SecretAccessKey"])))
+    try:
+        rotating = home.keeper.rotating
+        steps = [
+            each.step for each in rotating.through(rotating.begin(PROFILE), lambda: rotating.on(PROFILE))
+        ]
+        assert steps[-1] is Step.DEACTIVATED
+        done = rotating.finish(PROFILE, made["AccessKeyId"][-4:])
+        assert done.step is Step.DONE
+        told = rotating.status(PROFILE)
+        assert [key["key_id"] for key in told["keys"]] == [done.new_id]
+    finally:
+        new = home.keeper.desk.key(PROFILE)
+        one.keys["keeper"] = {
+            "AccessKeyId": new.access_key_id,
+            "SecretAccessKey": new.secret_access_key.reveal(),
+        }
+
+
+class Real(Time):
+    """The clock that both servers have; what waits for a key to spread need not wait here."""
+
+    def __call__(self) -> datetime:
+        return system_clock()

@@ -83,6 +83,9 @@ class _OpeningKeeper:
         del name
         return DOCUMENT
 
+    def settle(self) -> None:
+        """Nothing is under way that must not be cut off."""
+
     def withdraw_delivered(self) -> object:
         return ()
 

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from keyturn.model import State, VaultState, state_of
 from keyturn_tui.cells import View
 from keyturn_tui.manageable import unmanageable
+from keyturn_tui.rotatable import unrotatable, wants_rotation
 from keyturn_tui.rows import Entry, Problem, Row
 
 
@@ -134,6 +135,16 @@ ACTIONS: tuple[Action, ...] = (
         row=True,
     ),
     Action(
+        "key.rotate",
+        ("R",),
+        "R",
+        "Rotate…",
+        "a new key in the old one's place, step by step",
+        Area.PROFILE,
+        writes=True,
+        row=True,
+    ),
+    Action(
         "session.stop",
         ("x",),
         "x",
@@ -234,16 +245,18 @@ def refusal(action: Action, row: Row | None, view: View) -> str | None:  # noqa:
         return f"{profile.name} has no session"
     if action.id == "manage":
         return unmanageable(profile)
-    return None
+    return unrotatable(profile) if action.id == "key.rotate" else None
 
 
 def label_of(action: Action, row: Row | None) -> str:
-    """The label on this row: `m` is `Adopt…` or `Release…`, `i` is `MFA code`, where that is what they do."""
+    """The label on this row: `m` is `Adopt…` or `Release…`, `i` is `MFA code`, `R` is `Go on…`, where that is what they do."""
     if isinstance(row, Entry):
         if action.id == "manage":
             return "Release…" if row.profile.managed else "Adopt…"
         if action.id == "login" and row.profile.mfa_serial:
             return "MFA code"
+        if action.id == "key.rotate" and row.profile.rotation.waits is not None:
+            return "Go on…"
     return action.label
 
 
@@ -253,7 +266,7 @@ def offers(row: Row | None, view: View) -> tuple[Action, ...]:
         return ()
     profile = row.profile
     state = state_of(profile, view.vault, view.now)
-    ids = []
+    ids = ["key.rotate"] if wants_rotation(profile) else []
     if profile.mfa_serial and state in (State.EXPIRED, State.NONE, State.SOON):
         ids.append("login")
     if unmanageable(profile) is None:

@@ -141,9 +141,27 @@ class Acts:
         verb = "release" if profile.managed else "adopt"
         await self._plain(f"{verb} of {profile.name}", partial(run, profile.name))
 
-    def _ask_again(self) -> None:
-        """A new act of a person: what was declined before may be asked again, unless that act still runs."""
-        if not self._desk.working:
+    async def done(self, command: Callable[[str | None], T], name: str) -> T:
+        """Run a step of the rotation of a profile's key: with the vault made or opened and a code typed first where it
+        needs that.
+
+        :param command: takes the code, None while none is asked for.
+        :raises Declined: the person closed one of these questions.
+        """
+        self._ask_again(but_for=name)
+        try:
+            return await self._settled(partial(command, None), about=f"rotation of {name}")
+        except NeedsMfa as need:
+            purpose = f"rotating the key of {name}"
+            screen = MfaScreen(self._desk, need, command, lane=Lane.ACT, purpose=purpose)
+            return await self._mfa(screen, need)
+
+    def _ask_again(self, *, but_for: str = "") -> None:
+        """A new act of a person: what was declined before may be asked again, unless that act still runs.
+
+        :param but_for: the profile that the new act is at work on already.
+        """
+        if not self._desk.working - {but_for}:
             self._declined.clear()
 
     async def _lock(self) -> str:
@@ -164,39 +182,40 @@ class Acts:
         while True:
             try:
                 if need is not None:
-                    return refreshed_words(await self._mfa(need), self._desk.now())
-                return refreshed_words(
-                    await self._settled(partial(self._desk.keeper.refresh, name), Lane.ASK, name),
-                    self._desk.now(),
-                )
+                    act = partial(self._desk.keeper.refresh, name)
+                    screen: MfaScreen[Refreshed] = MfaScreen(self._desk, need, act)
+                    return refreshed_words(await self._mfa(screen, need), self._desk.now())
+                command = partial(self._desk.keeper.refresh, name)
+                done = await self._settled(command, Lane.ASK, f"refresh of {name}")
+                return refreshed_words(done, self._desk.now())
             except NeedsMfa as again:
                 need = again
 
-    async def _mfa(self, need: NeedsMfa) -> Refreshed:
-        """Ask for a code and refresh with it; the dialog itself tries again after a wrong one."""
+    async def _mfa(self, screen: MfaScreen[T], need: NeedsMfa) -> T:
+        """Ask for a code and do the act with it; the dialog itself tries again after a wrong one."""
         serial = need.serial or need.profile
         async with self._question:
             if serial in self._declined:
                 raise Declined
-            answer = await self._front.ask_person(MfaScreen(self._desk, need))
+            answer = await self._front.ask_person(screen)
             if answer is None:
                 self._declined.add(serial)
                 raise Declined
             if isinstance(answer, NeedsMfa):
-                raise KeyturnError(answer.what, "the code was not accepted", "Press i to try again.")
+                raise KeyturnError(answer.what, "the code was not accepted", "Try again with the next one.")
             if isinstance(answer, Exception):
                 raise answer
             return answer
 
-    async def _settled(self, command: Callable[[], T], lane: Lane = Lane.ACT, name: str = "") -> T:
+    async def _settled(self, command: Callable[[], T], lane: Lane = Lane.ACT, about: str = "") -> T:
         """Run a command; where it needs the vault made or opened, see to that and run it again."""
         while True:
             try:
-                return await self._desk.bridge.ask(command, lane, f"refresh of {name}" if name else "")
+                return await self._desk.bridge.ask(command, lane, about)
             except NeedsVault:
                 await self._once("vault", self._new_vault)
             except NeedsUnlock as need:
-                await self._once("unlock", partial(self._unlock, need))
+                await self._once("unlock", partial(self._unlock, about or need.what))
 
     async def _once(self, topic: str, question: Callable[[], Any]) -> None:
         """One question at a time. Whoever waited while another's was answered runs its command again first."""
@@ -219,7 +238,7 @@ class Acts:
         made: bool | None = await self._front.ask_person(NewVaultScreen(self._desk))
         return made is True
 
-    async def _unlock(self, need: NeedsUnlock) -> bool:
+    async def _unlock(self, what: str) -> bool:
         """By the keyring without a question where it can, else by what the person types."""
         if self._desk.snapshot is not None and self._desk.snapshot.vault is VaultState.CLOSED:
             try:
@@ -237,9 +256,7 @@ class Acts:
                 keeper.unlock(passphrase=typed)
             return True
 
-        answer: bool | Exception | None = await self._front.ask_person(
-            UnlockScreen(self._desk, need.what, unlock)
-        )
+        answer: bool | Exception | None = await self._front.ask_person(UnlockScreen(self._desk, what, unlock))
         if isinstance(answer, Exception):
             raise answer
         return answer is True

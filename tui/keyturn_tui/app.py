@@ -30,6 +30,7 @@ from keyturn_tui.keyboard import Keyboard, read_escape_apart
 from keyturn_tui.messages import Answer
 from keyturn_tui.palette import Commands
 from keyturn_tui.plain import AsciiFilter, HarmlessFilter
+from keyturn_tui.rotatable import waiting_line
 from keyturn_tui.rows import Catalog, catalog
 from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.stage import Stage
@@ -151,6 +152,8 @@ class KeyturnApp(Stage, inherit_bindings=False):
             self.say(f"Sandbox. In another shell:  {snapshot.sandbox}", "key")
         elif snapshot is not None and not snapshot.recovery_key_seen:
             self.say("Nobody has seen the vault's recovery key yet: keyturn vault recovery-key", "soon")
+        elif snapshot is not None and (line := waiting_line(snapshot)):
+            self.say(line, "due")
 
     def _snapshot(self) -> tuple[Snapshot, Catalog]:
         snapshot = self.desk.keeper.snapshot()

@@ -20,6 +20,7 @@ from keyturn.model import (
     state_of,
 )
 from keyturn.text import UNICODE, Glyphs, countdown, safe
+from keyturn_tui.rotatable import waiting_words
 
 #: A piece of a line: its text, and the role (a name of `theme.ROLES`) that colours it.
 Span = tuple[str, str]
@@ -127,7 +128,10 @@ def left_text(profile: Profile, view: View) -> str:
 
 
 def rotation_cell(profile: Profile, view: View) -> Span:
-    """ROTATION: a failure first, else a key's status against its policy, else when keyturn renews the session."""
+    """ROTATION: a rotation that waits first, then a failure, else a key's status against its policy, else when keyturn
+    renews the session."""
+    if profile.rotation.waits is not None:
+        return rotation_words(profile, view.glyphs)
     failure = view.failure(profile)
     if failure is not None:
         return f"{view.glyphs.broken} failed {failure.at:%H:%M}", "error"
@@ -141,7 +145,7 @@ def rotation_cell(profile: Profile, view: View) -> Span:
 
 
 def rotation_words(profile: Profile, glyphs: Glyphs) -> Span:  # noqa: PLR0911  # one return for each row of the table
-    """A key's rotation status: `ok, due 78d`, `▲ due 19d`, `▲ overdue 4d`, `in progress`, `off`, `unknown`."""
+    """A key's rotation status: `ok, due 78d`, `▲ due 19d`, `▲ overdue 4d`, `waits: verify`, `off`, `unknown`."""
     rotation = profile.rotation
     age, limit = rotation.age_days, rotation.limit_days
     match rotation.state:
@@ -153,8 +157,8 @@ def rotation_words(profile: Profile, glyphs: Glyphs) -> Span:  # noqa: PLR0911  
             return f"{glyphs.due} overdue {age - limit}d", "overdue"
         case RotationState.DUE | RotationState.OVERDUE:
             return f"{glyphs.due} {rotation.state.value}", rotation.state.value
-        case RotationState.IN_PROGRESS:
-            return f"{glyphs.working} in progress", "working"
+        case RotationState.IN_PROGRESS if rotation.waits is not None:
+            return f"waits: {waiting_words(rotation.waits)}", "due"
         case RotationState.UNKNOWN:
             return "unknown", "muted"
         case _:
@@ -174,6 +178,8 @@ def state_words(profile: Profile, view: View) -> str:
         words.append("working")
     if view.failure(profile) is not None:
         words.append("failed")
+    if profile.rotation.waits is not None:
+        words.append("waits")
     return " ".join(words)
 
 

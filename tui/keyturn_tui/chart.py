@@ -103,7 +103,8 @@ def session_rows(listed: Catalog) -> tuple[LaneRow, ...]:
 
 
 def key_rows(listed: Catalog) -> tuple[LaneRow, ...]:
-    """A lane for each long-term key; what is furthest past its policy, or nearest to it, comes first."""
+    """A lane for each long-term key; first those whose rotation waits, then what is furthest past its policy, or nearest
+    to it."""
     rows = [LaneRow(entry, entry.profile.name, None) for entry in listed.entries if entry.profile.key]
     return tuple(sorted(rows, key=lambda row: (_days_left(row.entry.profile), row.label)))
 
@@ -116,6 +117,8 @@ def _is_login(profile: Profile) -> bool:
 
 def _days_left(profile: Profile) -> float:
     rotation = profile.rotation
+    if rotation.waits is not None:
+        return float("-inf")
     if rotation.age_days is None or not rotation.limit_days:
         return float("inf")
     return (rotation.limit_days - rotation.age_days) / rotation.limit_days
@@ -139,7 +142,7 @@ def lane_line(row: LaneRow, view: View, window: Window, room: Room, *, chosen: b
     """One row: cursor, sign, what is left, whose it is, and its lane."""
     sign, words = _sign(row, view), _words(row, view)
     mark = view.glyphs.cursor if chosen else " "
-    head: list[Span] = [(f"{mark} {sign[0]} {fit(words, room.left)}", sign[1])]
+    head: list[Span] = [(f"{mark} {sign[0]} {fit(words, room.left - 1)} ", sign[1])]
     head.append((fit(row.label, room.name - 1) + " ", "title" if chosen else "text"))
     if not room.chart:
         return *head, (fit(_end_words(row, view), room.end), "muted")
@@ -156,6 +159,8 @@ def _sign(row: LaneRow, view: View) -> Span:
         return glyphs.working, "working"
     if row.life is None:
         state = profile.rotation.state
+        if state is RotationState.IN_PROGRESS:
+            return glyphs.due, "due"
         due = state in (RotationState.DUE, RotationState.OVERDUE)
         return (glyphs.due, state.value) if due else (glyphs.long_term, "key")
     if row.life.expires is None:
@@ -171,7 +176,7 @@ def _words(row: LaneRow, view: View) -> str:
         return "working"
     if row.life is None:
         words, _ = rotation_words(row.entry.profile, view.glyphs)
-        return words.removeprefix(f"{view.glyphs.due} ").removeprefix(f"{view.glyphs.working} ")
+        return words.removeprefix(f"{view.glyphs.due} ")
     if row.life.expires is None:
         return "unknown"
     left = row.life.expires - view.now

@@ -23,6 +23,7 @@ from keyturn.text import countdown, masked_key_id, safe, span
 from keyturn.words import ROLE_WORDS
 from keyturn_tui.cells import Line, View, left_text, rotation_words, state_glyph
 from keyturn_tui.manageable import unmanageable
+from keyturn_tui.rotatable import waiting_words
 
 #: Cells of the label column.
 LABEL = 10
@@ -140,7 +141,7 @@ def _identity(profile: Profile, text: Callable[[str], list[Line]]) -> Iterator[t
         yield ROLE_WORDS[setting], text(value)
 
 
-def _key(profile: Profile, view: View, text: Callable[[str], list[Line]]) -> Iterator[tuple[str, list[Line]]]:
+def _key(profile: Profile, view: View, text: Callable[..., list[Line]]) -> Iterator[tuple[str, list[Line]]]:
     key = profile.key
     if key is None:
         session = profile.session
@@ -152,10 +153,14 @@ def _key(profile: Profile, view: View, text: Callable[[str], list[Line]]) -> Ite
     age = profile.rotation.age_days
     old = f"{age}d old, " if age is not None else ""
     yield "Rotation", [((f"{old}{words}", role),)]
+    yield "Policy", text(policy_words(profile))
+    if profile.rotation.waits is not None:
+        yield "Waits", text(f"to {waiting_words(profile.rotation.waits)}; R goes on", "due")
     if key.slots_used is not None:
         yield "Slots", text(f"{key.slots_used} of 2 keys of this user exist")
     if key.last_used is not None:
-        yield "Last used", text(f"{_ago(view.now - key.last_used)} ago")
+        by = f" ({key.last_used_by})" if key.last_used_by else ""
+        yield "Last used", text(f"{_ago(view.now - key.last_used)} ago{by}")
 
 
 def _managed(profile: Profile, view: View, text: Callable[..., list[Line]]) -> list[Line]:
@@ -164,6 +169,12 @@ def _managed(profile: Profile, view: View, text: Callable[..., list[Line]]) -> l
     if profile.plaintext_key:
         return text(f"{view.glyphs.due} no: plaintext key, m adopts it", "due")
     return text("no; m adopts it" if unmanageable(profile) is None else "no")
+
+
+def policy_words(profile: Profile) -> str:
+    """How often the key is to be replaced."""
+    days = profile.rotation.limit_days
+    return f"a new key every {days} days" if days else "none: the key may grow old"
 
 
 def delivery_words(profile: Profile) -> str:

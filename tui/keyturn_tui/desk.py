@@ -32,6 +32,8 @@ class Desk:
     """None until the files were read for the first time."""
     catalog: Catalog = field(default_factory=lambda: Catalog((), ()))
     working: frozenset[str] = frozenset()
+    rotating: frozenset[str] = frozenset()
+    """Names whose key's rotation has a step in flight."""
     failures: dict[str, Failure] = field(default_factory=dict)
     """What went wrong here, by profile, until something goes right."""
     used_codes: dict[str, UsedCode] = field(default_factory=dict)

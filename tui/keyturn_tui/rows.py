@@ -188,7 +188,7 @@ def attention(profile: Profile, view: View) -> int:
         state is State.BROKEN,
         view.failure(profile) is not None,
         state is State.EXPIRED and in_use(profile, view.now),
-        rotation is Rot.OVERDUE,
+        rotation in (Rot.OVERDUE, Rot.IN_PROGRESS),
         state is State.SOON,
         state is State.LOCKED,
         rotation is Rot.DUE,

@@ -8,8 +8,10 @@ from typing import Any
 
 from keyturn.acts import adopting, delivering, handing, refreshing, releasing, setting
 from keyturn.acts.desk import Desk
+from keyturn.acts.rotation import creating, finishing, going, standing
 from keyturn.errors import KeyturnError, UsageError
 from keyturn.model import Delivery, DiffLine, Plan, Refreshed, Session
+from keyturn.rotation.progress import progress_table
 from keyturn.secret import Secret
 from keyturn.text import from_iso, iso
 
@@ -63,6 +65,35 @@ def _mfa_devices(desk: Desk, args: Args) -> object:
     return list(setting.mfa_devices(desk, str(args["name"])))
 
 
+def _rotate_begin(desk: Desk, args: Args) -> object:
+    return progress_table(creating.begin(desk, str(args["name"]), _text(args, "code")))
+
+
+def _rotate_step(desk: Desk, args: Args) -> object:
+    return progress_table(going.advance(desk, str(args["name"]), _text(args, "code")))
+
+
+def _rotate_undo(desk: Desk, args: Args) -> object:
+    return progress_table(going.undo(desk, str(args["name"]), _text(args, "code")))
+
+
+def _rotate_ending(desk: Desk, args: Args) -> object:
+    return finishing.ending_table(finishing.ending(desk, str(args["name"]), _text(args, "code")))
+
+
+def _rotate_finish(desk: Desk, args: Args) -> object:
+    word = _text(args, "last_four")
+    return progress_table(finishing.finish(desk, str(args["name"]), word, _text(args, "code")))
+
+
+def _rotate_drop(desk: Desk, args: Args) -> object:
+    return finishing.drop(desk, str(args["name"]), str(args["last_four"]), _text(args, "code"))
+
+
+def _rotate_status(desk: Desk, args: Args) -> object:
+    return standing.status(desk, str(args["name"]), _text(args, "code"))
+
+
 ACTS: Mapping[str, Callable[[Desk, Args], object]] = {
     "refresh": _refresh,
     "document": _document,
@@ -73,6 +104,13 @@ ACTS: Mapping[str, Callable[[Desk, Args], object]] = {
     "plan-release": _plan_release,
     "release": _release,
     "mfa-devices": _mfa_devices,
+    "rotate-begin": _rotate_begin,
+    "rotate-step": _rotate_step,
+    "rotate-undo": _rotate_undo,
+    "rotate-ending": _rotate_ending,
+    "rotate-finish": _rotate_finish,
+    "rotate-drop": _rotate_drop,
+    "rotate-status": _rotate_status,
 }
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from keyturn import ownfile, reading
 from keyturn.activity import Act, Activity
@@ -26,6 +28,9 @@ from keyturn.vault.vault import Vault
 SOURCE_LOCK_SECONDS = 45.0
 #: Adopt and release of many profiles write several files, each after a stable read.
 ACTS_LOCK_SECONDS = 30.0
+
+#: A key that is being made has its answer by then, or is asked for no more.
+SETTLE_SECONDS = 45.0
 
 #: An act by the name it has in the activity log, as a person calls it.
 _DEEDS = {"credential-process": "credentials"}
@@ -56,6 +61,11 @@ class Desk:
     seen: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Sections of each shared file when this process last read it, so that the writer knows a truncated file."""
 
+    delicate: threading.RLock = field(default_factory=threading.RLock)
+    """Held while a secret may be in this process's memory alone: the process must not be ended meanwhile."""
+
+    sleep: Callable[[float], None] = time.sleep
+    """Waits for so many seconds."""
     ready: dict[str, Kept] = field(default_factory=dict)
     """Documents that this process made, by profile (:mod:`keyturn.acts.ready`)."""
 
@@ -97,7 +107,7 @@ class Desk:
         if found is None:
             why = "the vault holds none by that name"
             raise NotFound(f"key of {entry}", why, f"See what is left of it: keyturn show {entry}")
-        return Credentials(found["key_id"], Secret(found["secret"]))
+        return credentials_in(found)
 
     def note(self, edit: Callable[[Index], Index | None]) -> None:
         """Writes into the index where that is possible; what is only noted must not keep anybody from credentials."""
@@ -136,6 +146,11 @@ class Desk:
             self.record_failure(profile, event, error)
             raise
 
+    def settle(self) -> None:
+        """Waits until no secret is in this process's memory alone, for as long as AWS may take at most."""
+        if self.delicate.acquire(timeout=SETTLE_SECONDS):
+            self.delicate.release()
+
     @staticmethod
     def later(act: Callable[[], None], wait: float) -> None:
         """Does `act` in a thread of its own and waits for it for `wait` seconds at most."""
@@ -143,6 +158,11 @@ class Desk:
         thread.start()
         if wait:
             thread.join(wait)
+
+
+def credentials_in(entry: Mapping[str, Any]) -> Credentials:
+    """The long-term key of a vault entry."""
+    return Credentials(entry["key_id"], Secret(entry["secret"]))
 
 
 def key_entry(name: str) -> str:

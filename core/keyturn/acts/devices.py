@@ -86,6 +86,31 @@ def forget_key(index: Index, key_id: str) -> None:
         index.devices[serial] = replace(one, held=held)
 
 
+def hand_on(desk: Desk, old_id: str, new_id: str) -> None:
+    """Lets the sessions that a key's codes were good for serve the key that takes its place: they are its user's."""
+    index = desk.index.load()
+    moved = {serial: each.held[old_id] for serial, each in index.devices.items() if old_id in each.held}
+    if not moved:
+        return
+
+    def edit(sessions: dict[str, Any]) -> None:
+        for serial in moved:
+            found = sessions.pop(f"{_PREFIX}{old_id}\0{serial}", None)
+            if found is not None:
+                sessions[f"{_PREFIX}{new_id}\0{serial}"] = found
+
+    def note(index: Index) -> None:
+        for serial in moved:
+            one = index.devices.get(serial, DeviceKnown())
+            if old_id in one.held:
+                held = {key: each for key, each in one.held.items() if key != old_id}
+                index.devices[serial] = replace(one, held={**held, new_id: one.held[old_id]})
+
+    with desk.exclusive():
+        desk.vault.change_sessions(edit)
+        desk.note(note)
+
+
 def serials_of(reading: Reading, name: str) -> tuple[str, ...]:
     """The devices whose codes a profile asks for itself."""
     definition = reading.definitions.get(name)

@@ -10,6 +10,8 @@ from dataclasses import replace
 from keyturn import definitions as defs
 from keyturn import listing, ownfile
 from keyturn.acts.desk import Desk, key_entry
+from keyturn.acts.rotation import journaling, mending
+from keyturn.acts.rotation.looking import journal_of
 from keyturn.acts.sections import path_of
 from keyturn.agent.locked import LOCKED
 from keyturn.awsfiles.document import FileKind
@@ -87,6 +89,8 @@ def open_(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) ->
                 index, vault_recipient=recipient, vault_generation=max(index.vault_generation, generation)
             )
         )
+    with contextlib.suppress(KeyturnError):
+        journaling.note_all(desk)
 
 
 def restore(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) -> tuple[str, ...]:
@@ -102,8 +106,17 @@ def restore(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) 
     else:
         _open_by_recovery_key(desk, recovery_key)
     restored = vault.restore_newest_good()
+    aside = journal_of(desk).set_aside()
+    again = mending.reinstate(desk) if restored is not None else ()
     _remember(desk)
     told = ("The newest state of the keys was sound.",) if restored is None else _told(desk, restored)
+    if again:
+        told += (f"Put in again from the rotation journal: the key of {', '.join(again)}.",)
+    if aside:
+        told += (
+            f"The rotation journal of {', '.join(aside)} cannot be read and was put aside. Look at the user's keys: keyturn rotate PROFILE --status",
+        )
+    journaling.note_all(desk)
     if not vault.slots():
         told += (
             "Only the recovery key opens the vault now. Set a passphrase by: keyturn vault reset-passphrase",

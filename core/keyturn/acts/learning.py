@@ -48,6 +48,22 @@ def learn(
     desk.later(act, wait)
 
 
+def learn_all(desk: Desk, tried: dict[str, datetime]) -> None:
+    """Brings the index up to date on every key that keyturn holds, for a thread with nothing better to do.
+
+    :param tried: when each was asked for last, by this process: what IAM refuses is not asked again at once.
+    """
+    now = desk.clock()
+    reading = desk.read()
+    for one in reading.definitions.values():
+        if one.key is None or not _is_due(reading.index.keys.get(one.key), now):
+            continue
+        if one.key in tried and timedelta(0) <= now - tried[one.key] < LEARN_EVERY:
+            continue
+        tried[one.key] = now
+        _learn(desk, one, reading, None, now)
+
+
 def _is_due(known: Key | None, now: datetime) -> bool:
     return known is None or known.checked is None or now - known.checked >= LEARN_EVERY
 
@@ -78,13 +94,29 @@ def _learn(
             slots_used=len(listed),
         )
 
+        facts = _with_last_use(aws, facts, key, session)
+
     def edit(index: Index) -> None:
-        if entry in index.keys:
+        present = index.keys.get(entry)
+        if present is not None and present.key_id == facts.key_id:
             index.keys[entry] = replace(
                 facts, checked=now if listed is not None or session is not None else None
             )
 
     desk.note(edit)
+
+
+def _with_last_use(aws: Aws, facts: Key, key: Credentials, session: Credentials | None) -> Key:
+    """The facts with what AWS tells of the key's last use, where it tells."""
+    signers = (key,) if session is None or session.session_token is None else (key, session)
+    for signer in signers:
+        try:
+            use = aws.access_key_last_used(signer, key.access_key_id)
+        except KeyturnError:
+            continue
+        by = ", ".join(each for each in (use.service, use.region) if each)
+        return replace(facts, last_used=use.at, last_used_by=by or None)
+    return facts
 
 
 def _listed(

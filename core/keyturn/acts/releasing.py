@@ -13,6 +13,7 @@ from keyturn import definitions as defs
 from keyturn.acts import devices
 from keyturn.acts.delivering import managed, standing, withdraw
 from keyturn.acts.desk import Desk, key_entry, taken_entry
+from keyturn.acts.rotation import looking, mending
 from keyturn.acts.sections import own_section
 from keyturn.adoption import LINE_KEY, Taken
 from keyturn.awsfiles.document import Document, FileKind, header_for, parse
@@ -24,12 +25,14 @@ from keyturn.errors import (
     NeedsConfirmation,
     NeedsUnlock,
     Protected,
+    RotationHalted,
     Unconfirmed,
     UnparsableFile,
 )
 from keyturn.index import Index
 from keyturn.model import DiffLine, Plan
 from keyturn.reading import Reading
+from keyturn.rotation.progress import progress_of
 from keyturn.secret import Secret
 from keyturn.text import masked_key_id
 from keyturn.vault.vault import Vault
@@ -160,12 +163,24 @@ def confirm(
 def _sections(desk: Desk, reading: Reading, names: Sequence[str]) -> Sections:
     found: dict[str, tuple[Taken, ...]] = {}
     for name in dict.fromkeys(names):
+        _refuse_rotating(desk, name)
         entry = desk.vault.key(taken_entry(name))
         if entry is None:
             managed(reading, name)
             _require_no_line(reading, name)
         found[name] = tuple(Taken.of(table) for table in entry["sections"]) if entry else ()
     return found
+
+
+def _refuse_rotating(desk: Desk, name: str) -> None:
+    """Keeps a key from being given back while it is not settled which one it is.
+
+    :raises RotationHalted: a rotation of the key waits.
+    """
+    record = looking.waiting(desk, name)
+    if record is not None:
+        why = f"a rotation of its key waits at step {record.step}"
+        raise RotationHalted(f"release {name}", why, progress_of(record).stands())
 
 
 def _require_no_line(reading: Reading, name: str) -> None:
@@ -371,3 +386,4 @@ def _out_of_vault(desk: Desk, sections: Sections) -> None:
     desk.index.change(note)
     # Last of all: as long as the vault knows what was taken, a release that was interrupted can be done again.
     desk.vault.change_keys(edit)
+    mending.forget_released(desk, list(sections))

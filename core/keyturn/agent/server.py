@@ -49,6 +49,9 @@ class KeeperPort(Protocol):
     def withdraw_delivered(self) -> object:
         """Take all that was delivered out of the credentials file."""
 
+    def settle(self) -> None:
+        """Wait, for some seconds at most, while a secret is in this process's memory alone."""
+
     def renew_due(self, may_go_on: Callable[[], bool]) -> object:
         """Get new sessions for what is due, for as long as `may_go_on` says yes. Called by one thread at a time."""
 
@@ -157,6 +160,7 @@ class AgentServer:
                     self._ending = True
         finally:
             self._part()
+        self._do(self._keeper.settle)
         if self._is_told_to_go:
             self._do(self._keeper.withdraw_delivered)
 

@@ -27,6 +27,9 @@ def lines(host: str, near: str, far: str, names: Sequence[str]) -> str:
             raise UsageError(
                 "agent ssh-config", f"{safe(path)} cannot stand in it", "Use a plain absolute path"
             )
+    if "${" in near:  # for which ssh knows no escape
+        why = f"ssh would put a variable into {safe(near)}"
+        raise UsageError("agent ssh-config", why, "Use a plain absolute path")
     named = ", ".join(safe(name) for name in names) or "no profile yet (`forward` in config.toml)"
     escaped = near.replace("%", "%%")
     return (

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from keyturn.aws.ports import LastUse, MadeKey
 from keyturn.model import Credentials
 from keyturn.secret import Secret
 
@@ -44,6 +45,35 @@ def role_arn_in(answer: Mapping[str, Any]) -> str:
     :raises Strange: it is missing, or no ARN.
     """
     return _text(_part(answer, "AssumedRoleUser"), "Arn", _ARN)
+
+
+def made_key_in(answer: Mapping[str, Any]) -> MadeKey:
+    """The new key of an answer to CreateAccessKey.
+
+    :raises Strange: something is missing, or of another form.
+    """
+    found = _part(answer, "AccessKey")
+    created = found.get("CreateDate")
+    if not isinstance(created, datetime) or created.tzinfo is None:
+        raise Strange("CreateDate")
+    secret = Secret(_text(found, "SecretAccessKey", _OPAQUE))
+    return MadeKey(Credentials(_text(found, "AccessKeyId", _KEY_ID), secret), created.astimezone(UTC))
+
+
+def last_use_in(answer: Mapping[str, Any]) -> LastUse:
+    """When and for what a key was last used, of an answer to GetAccessKeyLastUsed; `N/A` is nothing.
+
+    :raises Strange: it has another form.
+    """
+    found = _part(answer, "AccessKeyLastUsed")
+    at = found.get("LastUsedDate")
+    if at is None:
+        return LastUse(None)
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise Strange("LastUsedDate")
+    told = (found.get(name) for name in ("ServiceName", "Region"))
+    service, region = (each if isinstance(each, str) and each != "N/A" else None for each in told)
+    return LastUse(at.astimezone(UTC), service, region)
 
 
 def _part(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:

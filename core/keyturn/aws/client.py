@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keyturn.aws.answered import credentials_in, role_arn_in
+from keyturn.aws.answered import credentials_in, last_use_in, made_key_in, role_arn_in
 from keyturn.aws.deadline import OWN_SECONDS, SECONDS, Deadline, Late, within
-from keyturn.aws.ports import Aws, Identity, Issued, ListedKey, RoleRequest
+from keyturn.aws.ports import Aws, Identity, Issued, LastUse, ListedKey, MadeKey, RoleRequest
 from keyturn.aws.providers import of_the_machine, of_the_profile
 from keyturn.aws.raised import in_our_words
 from keyturn.errors import ProfileBroken, Unanswered, Unreachable
@@ -119,6 +119,33 @@ class Boto:
             lambda answer: tuple(str(one["SerialNumber"]) for one in answer["MFADevices"]),
         )
 
+    def access_key_last_used(self, signer: Credentials, key_id: str) -> LastUse:
+        """IAM GetAccessKeyLastUsed."""
+        wanted = {"AccessKeyId": key_id}
+        return self._call("iam", signer, "get_access_key_last_used", wanted, last_use_in)
+
+    def create_access_key(
+        self, signer: Credentials, user_name: str, keep: Callable[[MadeKey], None]
+    ) -> MadeKey:
+        """IAM CreateAccessKey, asked once: a second try of botocore's own after a lost answer would make a second key."""
+
+        def read(answer: Any) -> MadeKey:
+            made = made_key_in(answer)
+            keep(made)
+            return made
+
+        return self._call("iam", signer, "create_access_key", {"UserName": user_name}, read)
+
+    def set_access_key_status(self, signer: Credentials, user_name: str, key_id: str, status: str) -> None:
+        """IAM UpdateAccessKey."""
+        wanted = {"UserName": user_name, "AccessKeyId": key_id, "Status": status}
+        self._call("iam", signer, "update_access_key", wanted, lambda _: None)
+
+    def delete_access_key(self, signer: Credentials, user_name: str, key_id: str) -> None:
+        """IAM DeleteAccessKey."""
+        wanted = {"UserName": user_name, "AccessKeyId": key_id}
+        self._call("iam", signer, "delete_access_key", wanted, lambda _: None)
+
     def source_credentials(self, profile: str, source: str) -> Credentials:
         """See :func:`keyturn.aws.providers.of_the_machine`."""
         return of_the_machine(self._session, profile, source, self._deadline.left())
@@ -135,7 +162,7 @@ class Boto:
         wanted: Mapping[str, Any],
         read: Callable[[Any], Answer],
     ) -> Answer:
-        """One call; `read` takes what is wanted out of the answer."""
+        """One call; `read` takes what is wanted out of the answer, in the thread that got it."""
         what = _CALL_NAMES.get(operation, operation)
         _refuse_unsendable(what, signer)
         seconds = OWN_SECONDS if self._is_configured() else SECONDS
@@ -143,17 +170,17 @@ class Boto:
             seconds = 2 * HURRIED_SECONDS
 
         # AWS takes a code once: of a second try it would say that the code is wrong, whatever became of the first.
-        once = "TokenCode" in wanted
+        once = "TokenCode" in wanted or operation == "create_access_key"
 
-        def act() -> Any:
-            return getattr(self.client(service, signer, once=once), operation)(**wanted)
+        def act() -> Answer:
+            return read(getattr(self.client(service, signer, once=once), operation)(**wanted))
 
         left = self._deadline.left(seconds)
         if left <= 0:
             why = f"its {seconds:.0f} s were over before AWS could be asked{self._deadline.spent()}"
             raise Unreachable(what, why, "Try again")
         try:
-            return in_our_words(what, lambda: read(within(left, act)))
+            return in_our_words(what, lambda: within(left, act))
         except Late:
             why = f"AWS did not answer within {seconds:.0f} s in all"
             raise Unanswered(what, why, "Check the network, then try again") from None
@@ -210,6 +237,10 @@ _CALL_NAMES = {
     "get_caller_identity": "sts:GetCallerIdentity",
     "list_access_keys": "iam:ListAccessKeys",
     "list_mfa_devices": "iam:ListMFADevices",
+    "get_access_key_last_used": "iam:GetAccessKeyLastUsed",
+    "create_access_key": "iam:CreateAccessKey",
+    "update_access_key": "iam:UpdateAccessKey",
+    "delete_access_key": "iam:DeleteAccessKey",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -36,6 +36,24 @@ class ListedKey:
 
     key_id: str
     status: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LastUse:
+    """Answer of GetAccessKeyLastUsed. AWS tells of a use up to hours late."""
+
+    at: datetime | None
+    """None for a key that was never used."""
+    service: str | None = None
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MadeKey:
+    """Answer of CreateAccessKey: the one time that AWS tells the secret."""
+
+    key: Credentials
     created: datetime
 
 
@@ -79,6 +97,22 @@ class Aws(Protocol):
     def list_access_keys(self, signer: Credentials, user_name: str | None) -> tuple[ListedKey, ...]: ...
 
     def list_mfa_devices(self, signer: Credentials, user_name: str | None) -> tuple[str, ...]: ...
+
+    def access_key_last_used(self, signer: Credentials, key_id: str) -> LastUse: ...
+
+    def create_access_key(
+        self, signer: Credentials, user_name: str, keep: Callable[[MadeKey], None]
+    ) -> MadeKey:
+        """:param keep: gets the new key in the very next operation after the answer, in the thread that got it, even
+            where nobody waits for the answer any more; it raises nothing.
+        :raises Unanswered: there may be a new key all the same."""
+        ...
+
+    def set_access_key_status(self, signer: Credentials, user_name: str, key_id: str, status: str) -> None:
+        """:param status: `Active` or `Inactive`."""
+        ...
+
+    def delete_access_key(self, signer: Credentials, user_name: str, key_id: str) -> None: ...
 
     def source_credentials(self, profile: str, source: str) -> Credentials:
         """What a `credential_source` is in this very process: its environment, its container, its machine.

@@ -9,11 +9,12 @@ import click
 from keyturn.agent import client, ending, sshconfig, unit
 from keyturn.agent.listener import private_folder
 from keyturn.agent.socketpath import FORWARDED, forward_path
+from keyturn.cli.looks import key_news
 from keyturn.cli.options import as_json, keeper, opens_vault
 from keyturn.cli.output import emit, say, warn
 from keyturn.cli.person import Opening
 from keyturn.errors import AgentHangs, AgentUnavailable
-from keyturn.model import VaultState
+from keyturn.model import RotationState, VaultState
 
 
 @click.group()
@@ -51,9 +52,10 @@ def stop() -> None:
 @agent.command()
 @as_json
 def status(*, json_: bool) -> None:
-    """Whether an agent runs, and since when."""
+    """Whether an agent runs, and since when; which keys are past their policy."""
+    front = keeper()
     try:
-        found = client.call(keeper().places.socket, {"op": "status"})
+        found = client.call(front.places.socket, {"op": "status"})
     except AgentHangs:
         raise
     except AgentUnavailable as error:
@@ -62,13 +64,18 @@ def status(*, json_: bool) -> None:
         else:
             say(f"No agent: {error.why}.")
         return
+    rows = front.snapshot().profiles
     if json_:
-        emit({"running": True, **found})
+        overdue = [row.name for row in rows if row.rotation.state is RotationState.OVERDUE and row.managed]
+        waiting = {row.name: row.rotation.waits for row in rows if row.rotation.waits}
+        emit({"running": True, **found, "overdue": overdue, "waiting": waiting})
     else:
         paused = "; renewal is paused" if found.get("paused") else ""
         say(
             f"Running, process {found['pid']}, keyturn {found['version']}; unlocked since {found['open_since']}{paused}."
         )
+        for line in key_news(rows):
+            say(line)
 
 
 @agent.command()

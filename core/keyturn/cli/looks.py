@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import click
@@ -11,7 +12,7 @@ from keyturn.cli.output import columns, emit, say, warn
 from keyturn.errors import NotFound
 from keyturn.filtering import parse
 from keyturn.listing import row_table
-from keyturn.model import Delivery, Profile, State, VaultState, state_of
+from keyturn.model import Delivery, Key, Profile, RotationState, State, VaultState, state_of
 from keyturn.text import countdown, iso, safe
 from keyturn.words import KIND_WORDS, ROLE_WORDS, rotation_words
 
@@ -31,6 +32,8 @@ def list_(*, json_: bool, text: str) -> None:
         emit({"profiles": [row_table(row, found.vault, now) for row in rows]})
     else:
         _table(rows, found.vault, now)
+        for line in key_news(found.profiles):
+            warn(line)
     for problem in found.problems:
         line = f"line {problem.line}: " if problem.line else ""
         is_own = problem.path == str(front.places.config_file)
@@ -40,6 +43,22 @@ def list_(*, json_: bool, text: str) -> None:
             else "Its profiles are not listed; correct it"
         )
         warn(f"{problem.path}: {line}{problem.reason}. {cost}")
+
+
+def key_news(rows: Iterable[Profile]) -> tuple[str, ...]:
+    """What there is to say of long-term keys: rotations that wait, and keys past their policy; a line each."""
+    waiting = [row for row in rows if row.rotation.waits]
+    overdue = [row.name for row in rows if row.rotation.state is RotationState.OVERDUE and row.managed]
+    lines = [
+        f"{row.name}: a rotation of its key {rotation_words(row.rotation)}. Run: keyturn rotate {row.name} --status"
+        for row in waiting
+    ]
+    if overdue:
+        told = "the key is" if len(overdue) == 1 else "the keys are"
+        lines.append(
+            f"{', '.join(overdue)}: {told} past the rotation policy. Run: keyturn rotate {overdue[0]}"
+        )
+    return tuple(lines)
 
 
 def _table(rows: list[Profile], vault: VaultState, now: datetime) -> None:
@@ -129,6 +148,7 @@ def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, st
             ("Key user", key.user),
             ("Key made", iso(key.created)),
             ("Key slots", f"{key.slots_used} of 2 used" if key.slots_used else None),
+            ("Key used", _last_use(key)),
             ("Rotation", rotation_words(row.rotation)),
         ]
     lines += [
@@ -136,6 +156,13 @@ def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, st
         ("Defined", f"{row.origin.file}:{row.origin.line}" if row.origin else None),
     ]
     return lines
+
+
+def _last_use(key: Key) -> str | None:
+    """As AWS tells it, up to hours late; nothing where it was not asked or does not tell."""
+    if key.last_used is None:
+        return None
+    return f"{iso(key.last_used)}{f' ({key.last_used_by})' if key.last_used_by else ''}, as far as AWS tells"
 
 
 def _delivery(row: Profile) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from keyturn import __version__
-from keyturn.cli import acts, agent, handing, looks, setting, vault
+from keyturn.cli import acts, agent, handing, looks, rotating, setting, vault
 
 EPILOG = """\b
 Without a verb the full-screen app starts. It takes these options:
@@ -37,5 +37,13 @@ def keyturn(context: click.Context) -> None:
         raise click.UsageError("a verb is missing, or an option of the app is not known", context)
 
 
-for verb in (*looks.VERBS, *acts.VERBS, *handing.VERBS, *setting.VERBS, vault.vault, agent.agent):
+for verb in (
+    *looks.VERBS,
+    *acts.VERBS,
+    *handing.VERBS,
+    *setting.VERBS,
+    *rotating.VERBS,
+    vault.vault,
+    agent.agent,
+):
     keyturn.add_command(verb)

@@ -45,6 +45,7 @@ def set_(opening: Opening, *, profile: str, key_values: tuple[str, ...], yes: bo
     policy             session policy: JSON, or a file that holds it
     policy_arns        managed session policies, with commas between
     rotation_days      90 by default; 0 for no policy
+    rotate             ask, or auto: the agent replaces a key that is past its policy, and deletes none
     """
     front = opening.keeper
     wanted = settings.parsed(key_values)

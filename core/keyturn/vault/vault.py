@@ -176,8 +176,11 @@ class Vault:
 
     def key(self, name: str) -> dict[str, Any] | None:
         """An entry of `keys.age`, None if there is none."""
-        entry: dict[str, Any] | None = self._keys().entries.get(name)
-        return entry
+        return self.keys().get(name)
+
+    def keys(self) -> dict[str, dict[str, Any]]:
+        """All entries of `keys.age`, by name."""
+        return self._keys().entries
 
     def key_names(self) -> tuple[str, ...]:
         """The names in `keys.age`, sorted."""

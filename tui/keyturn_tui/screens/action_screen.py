@@ -10,7 +10,10 @@ from keyturn_tui.desk import Desk
 from keyturn_tui.front import Front
 from keyturn_tui.messages import ActionPressed
 from keyturn_tui.rows import Entry, Row
+from keyturn_tui.screens.confirm import ConfirmScreen
 from keyturn_tui.screens.help import HelpScreen
+from keyturn_tui.screens.rotation import RotationScreen
+from keyturn_tui.turning import Turning
 
 
 class ActionScreen(Screen[None]):
@@ -80,6 +83,12 @@ class ActionScreen(Screen[None]):
         if isinstance(self.chosen, Entry):
             self.front.start(self.acts.manage(self.chosen.profile))
 
+    def do_key_rotate(self) -> None:
+        """`R`."""
+        if isinstance(self.chosen, Entry):
+            turning = Turning(self.desk, self.acts, self.front, self.chosen.profile)
+            self.app.push_screen(RotationScreen(self.desk, turning))
+
     def do_session_stop(self) -> None:
         """`x`."""
         if isinstance(self.chosen, Entry):
@@ -116,5 +125,24 @@ class ActionScreen(Screen[None]):
         self.redraw()
 
     def do_quit(self) -> None:
-        """`q`."""
-        self.app.exit()
+        """`q`: asks only while a step of a rotation is in flight."""
+        if not self.desk.rotating:
+            self.app.exit()
+            return
+
+        def leave(confirmed: bool | None) -> None:  # noqa: FBT001  # the dialog's result
+            if confirmed:
+                self.app.exit()
+
+        self.app.push_screen(leaving(self.desk), leave)
+
+
+def leaving(desk: Desk) -> ConfirmScreen:
+    """The question before leaving while a rotation's step is in flight."""
+    names = ", ".join(sorted(desk.rotating))
+    lines = [
+        f"A step of the rotation of {names} is under way.",
+        "",
+        "Leaving waits for it, for ten seconds at most. However it ends, a key that works is kept, and R goes on with the rotation next time.",
+    ]
+    return ConfirmScreen(desk, "Leave in the middle of a step?", lines, "leave", keep="Stay")

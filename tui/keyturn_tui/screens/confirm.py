@@ -20,8 +20,11 @@ class ConfirmScreen(Dialog[bool]):
         Binding("n", "cancel", show=False),
     ]
 
-    def __init__(self, desk: Desk, title: str, lines: Sequence[str], verb: str) -> None:
+    def __init__(
+        self, desk: Desk, title: str, lines: Sequence[str], verb: str, *, keep: str = "Keep"
+    ) -> None:
         super().__init__(desk, title)
+        self._keep = keep
         self._lines = lines
         self._verb = verb
 
@@ -30,8 +33,8 @@ class ConfirmScreen(Dialog[bool]):
         return [line for text in self._lines for line in paragraph(text, self.room)]
 
     def keys(self) -> Sequence[Line]:
-        """Keep is the default."""
-        return (key_line(("y", f"Yes, {self._verb}"), ("Esc", "Keep (default)")),)
+        """To change nothing is the default."""
+        return (key_line(("y", f"Yes, {self._verb}"), ("Esc", f"{self._keep} (default)")),)
 
     def action_yes(self) -> None:
         """Do it."""

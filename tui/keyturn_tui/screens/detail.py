@@ -12,6 +12,7 @@ from keyturn_tui.acts import Acts
 from keyturn_tui.describe import LABEL, Description, describe, describe_file
 from keyturn_tui.desk import Desk
 from keyturn_tui.front import Front
+from keyturn_tui.rotatable import unrotatable
 from keyturn_tui.rows import Entry, Problem, Row
 from keyturn_tui.screens.action_screen import ActionScreen
 from keyturn_tui.screens.moving import moving_keys, scrolled
@@ -19,7 +20,7 @@ from keyturn_tui.widgets.footer import Footer
 from keyturn_tui.widgets.message_line import MessageLine
 from keyturn_tui.widgets.painted import Painted
 
-_OFFERED = ("session.refresh", "login", "manage", "session.stop", "back")
+_OFFERED = ("session.refresh", "login", "manage", "key.rotate", "session.stop", "back")
 
 
 class DetailScreen(ActionScreen):
@@ -81,6 +82,8 @@ class DetailScreen(ActionScreen):
         self.query_one("#title", Painted).show([description.title])
         text.show(lines[self._top : self._top + room])
         on_offer = [BY_ID[id_] for id_ in _OFFERED] if isinstance(row, Entry) else [BY_ID["back"]]
+        if isinstance(row, Entry) and unrotatable(row.profile) is not None:
+            on_offer.remove(BY_ID["key.rotate"])
         offered = [action for action in on_offer if not (action.writes and view.read_only)]
         self.query_one("#footer", Footer).offer(offered, (), row, view)
 

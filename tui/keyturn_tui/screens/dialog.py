@@ -54,6 +54,8 @@ class Dialog(ModalScreen[T]):
         self.desk = desk
         self._heading = title
         self._status: list[Line] = [()]
+        #: Lines that there is room for in the body.
+        self.spare = 0
 
     def compose(self) -> ComposeResult:
         """Body, whatever :meth:`parts` adds, status, keys."""
@@ -93,17 +95,19 @@ class Dialog(ModalScreen[T]):
         self.set_class(self.is_too_small, "-small")
         box = self.query_one("#box")
         box.styles.width = min(self.WIDTH, self.app.size.width)
-        body = list(self.body())
         keys = [part for line in self.keys() for part in wrapped_keys(line, self.room)]
         fields = [row for row in self.query(".field-row") if not row.has_class("hidden")]
-        spare = self.app.size.height - _BORDERS - len(fields) - len(self._status) - len(keys)
+        inside = self.app.size.height - _BORDERS - len(fields) - len(keys)
+        status = self._status[: max(1, inside)]
+        spare = self.spare = inside - len(status)
+        body = list(self.body())
         if len(body) > spare:
             body = [*body[: max(0, spare - 1)], (("… a larger window shows all of it", "soon"),)][
                 : max(0, spare)
             ]
         gap: list[Line] = [()] if len(body) < spare else []
         self.query_one("#body", Painted).show(body)
-        self.query_one("#status", Painted).show(self._status)
+        self.query_one("#status", Painted).show(status)
         self.query_one("#keys", Painted).show([*gap, *keys])
         if self.is_too_small:
             self.set_focus(None)

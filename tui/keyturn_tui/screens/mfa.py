@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Generic, TypeVar
 
 from textual import work
 from textual.app import ComposeResult
 
 from keyturn.errors import NeedsMfa, WrongMfaCode
-from keyturn.model import Profile, Refreshed
+from keyturn.model import Profile
 from keyturn.text import span
 from keyturn_tui.bridge import Lane
 from keyturn_tui.cells import Line
@@ -18,6 +19,8 @@ from keyturn_tui.desk import Desk, UsedCode
 from keyturn_tui.messages import CodeComplete
 from keyturn_tui.screens.dialog import Dialog, facts, field_row, key_line
 from keyturn_tui.widgets.fields import CodeField
+
+T = TypeVar("T")
 
 #: Seconds that a TOTP code is shown by a device (RFC 6238, as AWS uses it).
 WINDOW = 30
@@ -38,14 +41,30 @@ def used_note(used: UsedCode | None, now: datetime) -> str:
     return f"The last code was used {ago} s ago: wait for a new one ({seconds_to_next(now)} s)."
 
 
-class MfaScreen(Dialog[Refreshed | Exception]):
-    """Asks for a code and refreshes with it. Closes with the refresh, with the error that ended it, or with None."""
+class MfaScreen(Dialog[T | Exception], Generic[T]):
+    """Asks for a code and does an act with it. Closes with what that gave, with the error that ended it, or with None.
+
+    :param act: takes the code; a refresh of the profile is what it usually does.
+    :param lane: where the act runs.
+    :param purpose: what the code is for, where that is no session of the profile.
+    """
 
     WIDTH = 66
 
-    def __init__(self, desk: Desk, need: NeedsMfa) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        need: NeedsMfa,
+        act: Callable[[str], T],
+        *,
+        lane: Lane = Lane.ASK,
+        purpose: str = "",
+    ) -> None:
         super().__init__(desk, f"MFA code for {need.profile}")
         self._need = need
+        self._act = act
+        self._lane = lane
+        self._for = purpose
         self._tries = 0
         self._busy = False
         self._saying: Callable[[datetime], tuple[str, str]] = self._waiting
@@ -65,7 +84,7 @@ class MfaScreen(Dialog[Refreshed | Exception]):
         name = self._need.profile
         profile = self.desk.profile(name)
         pairs = [("Device", self._need.serial or (profile.mfa_serial if profile else "") or "unknown")]
-        pairs.append(("For", self._purpose(profile)))
+        pairs.append(("For", self._for or self._purpose(profile)))
         snapshot = self.desk.snapshot
         same = [p for p in (snapshot.profiles if snapshot else ()) if p.mfa_serial == self._need.serial]
         others = len([p for p in same if p.name != name])
@@ -96,11 +115,8 @@ class MfaScreen(Dialog[Refreshed | Exception]):
 
     @work
     async def _send(self, code: str) -> None:
-        keeper = self.desk.keeper
         try:
-            done = await self.desk.bridge.ask(
-                partial(keeper.refresh, self._need.profile, code), Lane.ASK, self._need.what
-            )
+            done = await self.desk.bridge.ask(partial(self._act, code), self._lane, self._need.what)
         except WrongMfaCode:
             self._refused()
         except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
@@ -115,7 +131,9 @@ class MfaScreen(Dialog[Refreshed | Exception]):
         self._tries += 1
         if self._tries >= TRIES:
             why = f"{TRIES} codes were refused"
-            self.dismiss(WrongMfaCode(self._need.what, why, "Check the device and its clock, then press i."))
+            self.dismiss(
+                WrongMfaCode(self._need.what, why, "Check the device and its clock, then try again.")
+            )
             return
         at = self.desk.now()
         self._say(lambda now: _refused_words(at, now))

@@ -32,7 +32,7 @@ _HERE = (
     *(f"list.{way}" for way in _MOVING),
     *_OFFERED,
     *("timeline", "timeline.earlier", "timeline.now", "pane.next", "pane.list", "open", "sort.reverse"),
-    *("session.refresh_due", "login", "manage", "session.stop", "lock", "renewal.pause"),
+    *("session.refresh_due", "login", "manage", "key.rotate", "session.stop", "lock", "renewal.pause"),
     *("theme", "redraw", "palette", "help", "quit"),
 )
 

@@ -1,0 +1,283 @@
+"""The beginning of a rotation: what must hold before it, the new key, and the record of it as the very next operation."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from keyturn.acts.desk import Desk
+from keyturn.acts.rotation import journaling
+from keyturn.acts.rotation.looking import (
+    entry_of,
+    halted,
+    held_keys,
+    journal_of,
+    listed_keys,
+    lock,
+    record_of_user,
+    waiting,
+)
+from keyturn.acts.rotation.signing import UNKNOWN_KEY, Signing
+from keyturn.aws.ports import Aws, Identity, ListedKey, MadeKey
+from keyturn.errors import (
+    AwsError,
+    AwsRefused,
+    KeyturnError,
+    RotationHalted,
+    Unreachable,
+    VaultError,
+    WrongMfaCode,
+)
+from keyturn.model import Credentials
+from keyturn.reading import Reading
+from keyturn.rotation.progress import Progress, progress_of
+from keyturn.rotation.record import Record, Step
+from keyturn.text import masked_key_id
+from keyturn.vault.journal import name_of
+
+#: A record takes a few hundred bytes; a disk with less than this is about to be full.
+LEAST_FREE = 1 << 20
+#: Refusals after which there is no new key for certain; of any other answer that is not known.
+CERTAIN = UNKNOWN_KEY | {
+    "AccessDenied", "LimitExceeded", "NoSuchEntity", "ValidationError", "SignatureDoesNotMatch", "ExpiredToken",
+    "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestExpired", "OptInRequired",
+    "IncompleteSignature", "MissingAuthenticationToken", "InvalidAction",
+}  # fmt: skip
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_POLICY = "`keyturn rotate {} --policy` prints what the user must be allowed to do"
+
+
+def begin(desk: Desk, name: str, code: str | None) -> Progress:
+    """Makes a new key for the user behind a profile, once everything is in order for it.
+
+    :raises NotFound: there is no such profile.
+    :raises NeedsMfa: a policy asks for a code; nothing has changed.
+    :raises RotationHalted: a rotation waits already, or both key slots are used.
+    :raises KeyturnError: the reason why it cannot be; nothing has changed.
+    """
+    desk.require_open()
+    reading = desk.read()
+    reading.require_definitions()
+    entry = entry_of(reading, name)
+    _refuse_waiting(waiting(desk, name), name)
+    key = desk.key(entry)
+    _refuse_copies(reading, key, name)
+    signing = Signing(desk, name, code)
+    identity = _identity(signing.aws(), key, name)
+    with desk.recording(name, "rotate"), lock(desk, identity.arn):
+        _refuse_waiting(record_of_user(desk, identity.arn), name)
+        entries = tuple(
+            each for each, held in held_keys(desk).items() if held.access_key_id == key.access_key_id
+        )
+        record = Record(
+            nonce=secrets.token_hex(8), profile=name, entries=entries, user=identity.arn, old=key, step=Step.INTENT,
+            began=desk.clock(),
+        )  # fmt: skip
+        listed = _listed(signing, record)
+        _require_room(desk, record, listed)
+        record = replace(record, listed=tuple(listed))
+        journaling.begin(desk, record)
+        return _create(desk, record, signing)
+
+
+def _refuse_waiting(record: Record | None, name: str) -> None:
+    if record is None or record.step.is_last:
+        return
+    told = progress_of(record).stands()
+    raise RotationHalted(f"rotation of {name}", f"one of its key waits at step {record.step}", told)
+
+
+def _refuse_copies(reading: Reading, key: Credentials, name: str) -> None:
+    """Whoever reads a copy of the key from a shared file would be left without one once it is switched off.
+
+    :raises KeyturnError: there is such a copy.
+    """
+    copies = [
+        row.name
+        for row in reading.natives.values()
+        if row.plaintext_key and row.key is not None and row.key.key_id == key.access_key_id
+    ]
+    if copies:
+        why = f"the same key stands in clear in the shared files, for {', '.join(copies)}, and would stop working there"
+        raise KeyturnError(f"rotation of {name}", why, f"Adopt it first: keyturn adopt {copies[0]}")
+
+
+def refuge_note(desk: Desk, record: Record) -> str:
+    """What to say where the only copy of a new key lies in a folder that a restart of the machine empties."""
+    journal = journal_of(desk)
+    if not journal.is_in_refuge(name_of(record.user)):
+        return ""
+    return f"the vault's disk refused the new key, so it is sealed in {journal.refuge}, which a restart empties: see to the disk"
+
+
+def _identity(aws: Aws, key: Credentials, name: str) -> Identity:
+    """Whose key it is.
+
+    :raises KeyturnError: not an IAM user's, or one that AWS does not know any more.
+    """
+    what = f"rotation of {name}"
+    try:
+        identity = aws.get_caller_identity(key)
+    except AwsRefused as refused:
+        if refused.code not in UNKNOWN_KEY:
+            raise
+        why = f"AWS does not know {masked_key_id(key.access_key_id)} any more: it is inactive or deleted, or was rotated elsewhere"
+        raise KeyturnError(
+            what, why, f"Put the present key in: keyturn release {name}, correct it, keyturn adopt {name}"
+        ) from None
+    if ":user/" not in identity.arn:
+        root = identity.arn.endswith(":root")
+        why = "it is the root user's key" if root else f"{identity.arn} is no IAM user"
+        hint = (
+            "Delete root's keys in the console; nothing should use them"
+            if root
+            else "Only an IAM user's key can be rotated"
+        )
+        raise KeyturnError(what, why, hint)
+    return identity
+
+
+def _listed(signing: Signing, record: Record) -> dict[str, ListedKey]:
+    try:
+        return listed_keys(signing, record.user_name, (record.old,))
+    except AwsRefused as refused:
+        raise _named(refused, record.profile, "iam:ListAccessKeys") from None
+
+
+def _named(refused: AwsRefused, name: str, permission: str) -> AwsRefused:
+    """A refusal that says which permission is missing."""
+    if refused.code == "AccessDenied" and not isinstance(refused, WrongMfaCode):
+        refused.hint = f"{permission} is not allowed to this user here. " + _POLICY.format(name)
+    return refused
+
+
+def _require_room(desk: Desk, record: Record, listed: dict[str, ListedKey]) -> None:
+    """Makes sure that a new key can be made, and kept.
+
+    :raises RotationHalted: both slots are used; the line shows both.
+    :raises KeyturnError: the disk is about to be full.
+    """
+    old_id = record.old.access_key_id
+    others = [key for key in listed.values() if key.key_id != old_id]
+    if others:
+        now = desk.clock()
+        told = ", ".join(
+            f"{masked_key_id(key.key_id)} ({key.status.lower()}, {max(0, (now - key.created).days)} days old)"
+            for key in listed.values()
+        )
+        held = {key.access_key_id: each for each, key in held_keys(desk).items()}
+        other = others[0].key_id
+        hint = f"See which is idle: keyturn rotate {record.profile} --status; then: keyturn rotate {record.profile} --drop {other[-4:]}"
+        if other in held:
+            hint = f"keyturn holds both; give one back, then delete it at AWS: keyturn release {held[other]}"
+        raise halted(record, f"both key slots of the user are used: {told}", hint)
+    free = os.statvfs(desk.vault.folder)
+    if free.f_bavail * free.f_frsize < LEAST_FREE:
+        why = f"there is less than 1 MiB left for {desk.vault.folder}, and a new key must be kept at once"
+        raise KeyturnError(f"rotation of {record.profile}", why, "Make room, then try again")
+
+
+@dataclass
+class Keeping:
+    """Writes the new key down, in the thread that got it."""
+
+    desk: Desk
+    record: Record
+    kept: list[Record] = field(default_factory=list)
+    made: list[MadeKey] = field(default_factory=list)
+    error: list[BaseException] = field(default_factory=list)
+
+    def keep(self, made: MadeKey) -> None:
+        record = replace(self.record, new=made.key, created=made.created)
+        record = record.reached(Step.CREATED, self.desk.clock())
+        self.made.append(made)
+        try:
+            journaling.seal(self.desk, record, Step.INTENT)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the key must be deleted at AWS again
+            self.error.append(error)
+            # Where nobody waits for the answer any more, this line is all that tells of it.
+            self.desk.record(
+                record.profile, "rotate", f"{made.key.access_key_id} was made and could not be kept"
+            )
+        else:
+            self.kept.append(record)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Signals that end a process wait meanwhile: in this thread, and in those that it starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _create(desk: Desk, record: Record, signing: Signing) -> Progress:
+    keeping = Keeping(desk, record)
+
+    def act(aws: Aws, signer: Credentials) -> MadeKey:
+        with desk.delicate, undisturbed():
+            return aws.create_access_key(signer, record.user_name, keeping.keep)
+
+    try:
+        signing.by((record.old,), act)
+    except AwsError as error:
+        return _unmade(desk, record, error)
+    except KeyturnError:
+        # A code is needed: nothing was asked for.
+        journaling.step(desk, record.reached(Step.UNDONE, desk.clock()), Step.INTENT)
+        raise
+    if keeping.error:
+        _take_back(desk, record, keeping.made[0], signing, keeping.error[0])
+    journaling.note(desk, keeping.kept[0])
+    desk.record(record.profile, "rotate", f"created {masked_key_id(keeping.made[0].key.access_key_id)}")
+    return progress_of(keeping.kept[0], note=refuge_note(desk, record))
+
+
+def _unmade(desk: Desk, record: Record, error: AwsError) -> Progress:
+    """What a call that brought no key means.
+
+    :raises AwsError: there is none for certain; the rotation is over.
+    """
+    # A line that breaks may break after the request: TLS, for one, does not tell.
+    is_open = error.code not in CERTAIN if isinstance(error, AwsRefused) else isinstance(error, Unreachable)
+    if is_open:
+        return progress_of(record, wait=5.0, note=f"{error.what}: {error.why}")
+    journaling.step(desk, record.reached(Step.UNDONE, desk.clock()), Step.INTENT)
+    if isinstance(error, AwsRefused) and error.code == "LimitExceeded":
+        why = "both key slots of the user are used by now: somebody else made a key meanwhile"
+        raise halted(record, why, f"See: keyturn rotate {record.profile} --status") from None
+    if isinstance(error, AwsRefused):
+        raise _named(error, record.profile, "iam:CreateAccessKey") from None
+    raise error
+
+
+def _take_back(desk: Desk, record: Record, made: MadeKey, signing: Signing, cause: BaseException) -> None:
+    """Deletes a key that could not be kept, which nobody has used.
+
+    :raises KeyturnError: always: what happened, and which keys exist.
+    """
+    what = f"rotation of {record.profile}"
+    new, old = (masked_key_id(key.access_key_id) for key in (made.key, record.old))
+    why = cause.why if isinstance(cause, KeyturnError) else type(cause).__name__
+    try:
+        signing.by(
+            (record.old, made.key),
+            lambda aws, signer: aws.delete_access_key(signer, record.user_name, made.key.access_key_id),
+        )
+    except KeyturnError as error:
+        told = f"the new key {made.key.access_key_id} was made and could not be kept ({why}), nor deleted ({error.why})"
+        hint = f"{old} works and is in use. Delete {new} at AWS; its secret is lost"
+        raise RotationHalted(what, told, hint) from None
+    with contextlib.suppress(VaultError):  # else the intent stays; the next look finds no key that came of it
+        journaling.step(desk, record.reached(Step.UNDONE, desk.clock()), Step.INTENT)
+    told = f"the new key could not be kept ({why}), so it was deleted at AWS again"
+    raise KeyturnError(
+        what, told, f"{old} works and is in use, as before. See to the disk, then try again"
+    ) from None

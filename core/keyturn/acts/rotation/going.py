@@ -1,0 +1,168 @@
+"""A rotation gone on with, undone, finished: one act each time, chosen by the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from keyturn.acts.desk import Desk
+from keyturn.acts.rotation import journaling
+from keyturn.acts.rotation.looking import halted, lock, look, record_of, record_of_user
+from keyturn.acts.rotation.moves import FIRST_WAIT, LONGEST_WAIT, Moves
+from keyturn.acts.rotation.signing import UNKNOWN_KEY, Signing
+from keyturn.errors import AwsRefused, KeyturnError, NeedsPerson, RotationHalted
+from keyturn.rotation.plan import Move, Seen, next_move, orphans
+from keyturn.rotation.progress import Progress, progress_of
+from keyturn.rotation.record import Record, Step
+from keyturn.text import masked_key_id
+
+
+def advance(desk: Desk, name: str, code: str | None) -> Progress:
+    """Brings the rotation of a profile's key on by one act; an undoing one goes on back.
+
+    :raises NotFound: there is none to go on with.
+    :raises NeedsMfa: a policy asks for a code; nothing has changed.
+    :raises KeyturnError: what the act raised; the record says how far it is.
+    """
+    return _act(desk, record_of(desk, name), code)
+
+
+def undo(desk: Desk, name: str, code: str | None) -> Progress:
+    """Turns a rotation round, and makes the first act of the way back; :func:`advance` makes the others.
+
+    :raises NotFound: there is none; what is done cannot be undone.
+    """
+    record = record_of(desk, name)
+    if not record.is_undoing and record.step is not Step.INTENT:
+        with lock(desk, record.user):
+            record = again(desk, record)
+            turned = replace(record, is_undoing=True)
+            with _telling(record):
+                seen = look(desk, record, Signing(desk, record.profile, code))
+            if next_move(turned, seen) is Move.LOST_OLD:
+                raise _no_way_back(record)
+            record, code = journaling.step(desk, turned, record.step), None
+    return _act(desk, record, code)
+
+
+def again(desk: Desk, record: Record) -> Record:
+    """The record as it is now that the lock is held.
+
+    :raises RotationHalted: another process has brought it to its end.
+    """
+    now = record_of_user(desk, record.user)
+    if now is None or now.nonce != record.nonce or now.step.is_last:
+        raise halted(
+            record, "another process has ended it meanwhile", f"See: keyturn rotate {record.profile} --status"
+        )
+    return now
+
+
+def _act(desk: Desk, record: Record, code: str | None) -> Progress:
+    desk.require_open()
+    signing = Signing(desk, record.profile, code)
+    with desk.recording(record.profile, "rotate"), lock(desk, record.user):
+        record = again(desk, record)
+        with _telling(record):
+            return _moved(desk, record, signing)
+
+
+@contextmanager
+def _telling(record: Record) -> Iterator[None]:
+    """Has whatever goes wrong say which keys there are and what to do."""
+    try:
+        yield
+    except (NeedsPerson, RotationHalted):
+        raise
+    except KeyturnError as error:
+        error.hint = progress_of(record).stands()
+        raise
+
+
+def _moved(desk: Desk, record: Record, signing: Signing) -> Progress:
+    moves = Moves(desk, record, signing)
+    try:
+        seen = look(desk, record, signing)
+    except AwsRefused as error:
+        if error.code not in UNKNOWN_KEY:
+            raise
+        if moves.is_young():
+            return moves.later(error)
+        raise _no_key_left(record) from None
+    move = next_move(record, seen)
+    if move is Move.VERIFY_OLD:
+        refused = moves.answers(record.old)
+        if refused is not None:
+            return progress_of(
+                record, wait=LONGEST_WAIT, note=f"the old key does not answer yet ({refused.why})"
+            )
+        move = next_move(record, replace(seen, old_answers=True))
+    return _done(record, seen, move, moves)
+
+
+def _done(record: Record, seen: Seen, move: Move, moves: Moves) -> Progress:
+    match move:
+        case Move.WAIT:
+            return progress_of(
+                record, wait=5 * FIRST_WAIT, note="AWS may still show a key that was made unanswered"
+            )
+        case Move.ORPHAN:
+            return progress_of(
+                record, is_halted=True, orphans=tuple(key.key_id for key in orphans(record, seen))
+            )
+        case Move.DELETE | Move.NOTHING:
+            return progress_of(record, is_halted=True)
+        case Move.LOST_NEW:
+            return _without_new(record, seen, moves)
+        case Move.LOST_OLD:
+            raise _no_way_back(moves.forward_again())
+        case _:
+            return _PERFORM[move](moves)
+
+
+_PERFORM: dict[Move, Callable[[Moves], Progress]] = {
+    Move.VERIFY: Moves.verify,
+    Move.STORE: Moves.store,
+    Move.DELIVER: Moves.deliver,
+    Move.DEACTIVATE: Moves.deactivate,
+    Move.NOTE_OFF: Moves.note_off,
+    Move.RESTAMP: Moves.restamp,
+    Move.CLOSE: Moves.close,
+    Move.GIVE_UP: Moves.give_up,
+    Move.REACTIVATE: Moves.reactivate,
+    Move.STORE_OLD: Moves.store_old,
+    Move.DEACTIVATE_NEW: Moves.deactivate_new,
+    Move.DELETE_NEW: Moves.delete_new,
+}
+
+
+def _no_way_back(record: Record) -> RotationHalted:
+    old = masked_key_id(record.old.access_key_id)
+    why = f"{old} is gone at AWS, or in a state that it cannot be switched on from, so it cannot be gone back to"
+    return halted(record, why, f"Go on with the new key: keyturn rotate {record.profile} --resume")
+
+
+def _no_key_left(record: Record) -> RotationHalted:
+    """AWS knows none of the keys that could sign."""
+    keys = " nor ".join(
+        masked_key_id(key.access_key_id) for key in (record.new, record.old) if key is not None
+    )
+    why = f"AWS takes neither {keys}: somebody deleted the one in use, or switched it off"
+    hint = f"Have one of them switched on in the console, then run: keyturn rotate {record.profile} --resume, or --undo"
+    return halted(record, why, hint)
+
+
+def _without_new(record: Record, seen: Seen, moves: Moves) -> Progress:
+    """Somebody deleted the new key at AWS: the old one is gone back to, as far as that works.
+
+    :raises RotationHalted: the old one is switched off, so that no key is left that could switch it on.
+    """
+    new, old = (masked_key_id(key.access_key_id) for key in (record.new, record.old) if key is not None)
+    present = seen.listed.get(record.old.access_key_id)
+    if present is None or present.status != "Active":
+        why = f"{new} was deleted at AWS, and {old} is {present.status.lower() if present else 'deleted too'}"
+        hint = f"Have {old} switched on in the console, then run: keyturn rotate {record.profile} --undo"
+        raise halted(record, why, hint)
+    moves.store_old()
+    return replace(moves.give_up(), note=f"{new} was deleted at AWS by somebody; {old} is in use again")

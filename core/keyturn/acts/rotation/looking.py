@@ -1,0 +1,167 @@
+"""What a rotation looks at before it acts: the vault's keys, the journal, the user's keys at AWS."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any
+
+from keyturn.acts.desk import Desk, credentials_in, key_entry
+from keyturn.acts.rotation.signing import Signing
+from keyturn.aws.ports import ListedKey
+from keyturn.errors import KeyturnError, NotFound, RotationHalted, VaultCorrupt, VaultNewer
+from keyturn.model import Credentials, Kind
+from keyturn.reading import Reading
+from keyturn.rotation.plan import SPREADS, Seen
+from keyturn.rotation.record import Record, Step, of_table
+from keyturn.vault.journal import Journal, name_of
+
+#: Another process that rotates is at it for longer than anybody wants to wait.
+LOCK_SECONDS = 2.0
+
+
+def journal_of(desk: Desk) -> Journal:
+    """The rotation journal of this person's vault."""
+    return Journal(desk.vault, desk.places.socket.parent)
+
+
+def records(desk: Desk) -> Iterator[Record]:
+    """All records that can be read.
+
+    :raises NeedsUnlock: the vault is closed.
+    """
+    journal = journal_of(desk)
+    for name in journal.names():
+        try:
+            found = journal.read(name)
+        except (VaultCorrupt, VaultNewer):
+            continue  # whoever needs that very record reads it by its user, and is told
+        if found is not None:
+            yield decoded(found, name)
+
+
+def decoded(found: Mapping[str, Any], name: str) -> Record:
+    """A record as the journal holds it.
+
+    :raises VaultCorrupt: it is none.
+    """
+    try:
+        return of_table(found)
+    except ValueError as error:
+        raise VaultCorrupt(f"rotation/{name}.age", str(error), "Nothing was written over") from None
+
+
+def record_of(desk: Desk, name: str) -> Record:
+    """The rotation of a profile's key that waits to be gone on with.
+
+    :raises NotFound: there is none.
+    """
+    found = waiting(desk, name)
+    if found is None:
+        why = "none of its key has been begun, or the last one is over"
+        raise NotFound(f"rotation of {name}", why, f"Begin one: keyturn rotate {name}")
+    return found
+
+
+def waiting(desk: Desk, name: str) -> Record | None:
+    """The rotation of a profile's key that is not over; None if there is none."""
+    entry = _entry(desk.read(), name) or name
+    return next((one for one in records(desk) if entry in one.entries and not one.step.is_last), None)
+
+
+def record_of_user(desk: Desk, user: str) -> Record | None:
+    """The last rotation of a user's key, over or not.
+
+    :raises VaultCorrupt: its record cannot be read, so that nobody knows what it holds.
+    """
+    found = journal_of(desk).read(name_of(user))
+    return None if found is None else decoded(found, name_of(user))
+
+
+def lock(desk: Desk, user: str) -> AbstractContextManager[None]:
+    """Held for as long as one step of a user's rotation takes, in all processes of this person.
+
+    :raises FileBusy: another process is at it.
+    """
+    return desk.lock(
+        "rotation-" + hashlib.sha256(user.encode("utf-8", "surrogateescape")).hexdigest()[:24], LOCK_SECONDS
+    )
+
+
+def entry_of(reading: Reading, name: str) -> str:
+    """The vault's name of the long-term key that rotating a profile would replace.
+
+    :raises NotFound: there is no such profile.
+    :raises KeyturnError: it has no key of its own here, with what to do.
+    """
+    row, what = reading.row(name), f"rotation of {name}"
+    entry = _entry(reading, name)
+    if entry is not None:
+        return entry
+    if row.managed:
+        rests = row.source if row.source and not row.credential_source else None
+        hint = (
+            f"Rotate the key that it rests on: keyturn rotate {rests}"
+            if rests
+            else f"See: keyturn show {name}"
+        )
+        raise KeyturnError(what, "it has no long-term key of its own", hint)
+    if row.plaintext_key:
+        why = "its key stands in the shared files in clear, where a new one could get lost"
+        raise KeyturnError(what, why, f"Adopt it first: keyturn adopt {name}")
+    reading.require_definitions()
+    if row.kind is Kind.ROLE and row.source:
+        raise KeyturnError(what, "it has no long-term key of its own", f"Rotate the key of {row.source}")
+    raise KeyturnError(what, "there is no long-term key that keyturn keeps for it", "See: keyturn list")
+
+
+def _entry(reading: Reading, name: str) -> str | None:
+    one = reading.definitions.get(name)
+    return one.key if one is not None else None
+
+
+def held_keys(desk: Desk) -> dict[str, Credentials]:
+    """Every long-term key in the vault, by the name of its entry; opens the vault's file once."""
+    prefix = key_entry("")
+    found: dict[str, Credentials] = {}
+    for name, entry in desk.vault.keys().items():
+        if name.startswith(prefix):
+            found[name.removeprefix(prefix)] = credentials_in(entry)
+    return found
+
+
+def signers(record: Record, now: datetime) -> tuple[Credentials, ...]:
+    """The user's keys, the one first that is in use. The old one is left in peace once the new one is stored: its use is
+    what tells whether something still has it. Only where the new one must be gone is it asked again."""
+    if record.new is None:
+        return (record.old,)
+    if not record.step.is_past(Step.STORED):
+        return (record.old, record.new)
+    is_settled = now - record.at.get(Step.CREATED, record.began) > SPREADS
+    pair = (record.new, record.old) if record.is_undoing or is_settled else (record.new,)
+    return tuple(key for key in pair if key.secret_access_key)
+
+
+def look(desk: Desk, record: Record, signing: Signing) -> Seen:
+    """What there is now, at AWS and in the vault.
+
+    :raises NeedsMfa: AWS lists the keys only with a code.
+    :raises AwsError: AWS said no, or nothing.
+    """
+    listed = listed_keys(signing, record.user_name, signers(record, desk.clock()))
+    held = {name: key.access_key_id for name, key in held_keys(desk).items()}
+    wanted = frozenset(one.key for one in desk.read().definitions.values() if one.key)
+    return Seen(listed, held, wanted, desk.clock())
+
+
+def listed_keys(signing: Signing, user_name: str, keys: tuple[Credentials, ...]) -> dict[str, ListedKey]:
+    """The user's keys at AWS, by id."""
+    found = signing.by(keys, lambda aws, signer: aws.list_access_keys(signer, user_name))
+    return {key.key_id: key for key in found}
+
+
+def halted(record: Record, why: str, hint: str) -> RotationHalted:
+    """A rotation that stops here."""
+    return RotationHalted(f"rotation of {record.profile}", why, hint)

@@ -1,0 +1,86 @@
+"""How a user's keys stand: every one that exists at AWS, every one that keyturn holds, and who depends on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keyturn.acts.desk import Desk, key_entry
+from keyturn.acts.rotation.looking import entry_of, held_keys, listed_keys, signers, waiting
+from keyturn.acts.rotation.signing import Signing
+from keyturn.aws.ports import LastUse
+from keyturn.errors import KeyturnError
+from keyturn.listing import source_of
+from keyturn.rotation.progress import progress_of, progress_table
+from keyturn.text import iso
+
+
+def status(desk: Desk, name: str, code: str | None) -> dict[str, Any]:
+    """As `rotate --status --json` prints it: `user`, `keys` at AWS and here, `rotation` if one waits, `used_by`.
+
+    Each key has `key_id, status, created, age_days, last_used, last_used_by, known` (whether AWS told of its use), and
+    `held`: `current`, `previous`, `journal` or null.
+
+    :raises NotFound: there is no such profile.
+    :raises NeedsMfa: AWS lists the keys only with a code.
+    """
+    desk.require_open()
+    record, signing = waiting(desk, name), Signing(desk, name, code)
+    keys = signers(record, desk.clock()) if record is not None else (desk.key(entry_of(desk.read(), name)),)
+    user = record.user if record is not None else signing.aws().get_caller_identity(keys[0]).arn
+    listed = listed_keys(signing, user.rpartition("/")[2], keys)
+    held = _held(desk)
+    if record is not None:
+        for key in signers(record, desk.clock()):
+            held.setdefault(key.access_key_id, "journal")
+    now = desk.clock()
+    table: list[dict[str, Any]] = []
+    for each in listed.values():
+        use = _last_use(signing, keys, each.key_id)
+        table.append(
+            {
+                "key_id": each.key_id, "status": each.status, "created": iso(each.created),
+                "age_days": max(0, (now - each.created).days), "last_used": iso(use.at) if use else None,
+                "last_used_by": ", ".join(part for part in (use.service, use.region) if part) or None if use else None,
+                "known": use is not None, "held": held.get(each.key_id),
+            }
+        )  # fmt: skip
+    mine = {key.access_key_id for key in keys}
+    gone = [key_id for key_id in mine if key_id not in listed]
+    return {
+        "profile": name,
+        "user": user,
+        "keys": table,
+        "gone": gone,
+        "rotation": progress_table(progress_of(record)) if record is not None else None,
+        "used_by": used_by(desk, mine),
+    }
+
+
+def used_by(desk: Desk, key_ids: set[str]) -> list[str]:
+    """The profiles whose sessions come from one of these keys."""
+    entries = {name for name, key in held_keys(desk).items() if key.access_key_id in key_ids}
+    reading = desk.read()
+    return [
+        name
+        for name, one in reading.definitions.items()
+        if one.key in entries or source_of(one, reading.natives, reading.definitions)[0] in entries
+    ]
+
+
+def _held(desk: Desk) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, entry in desk.vault.keys().items():
+        previous = entry.get("previous")
+        if name.startswith(key_entry("")) and isinstance(previous, dict):
+            found.setdefault(str(previous.get("key_id")), "previous")
+    for key in held_keys(desk).values():
+        found[key.access_key_id] = "current"
+    return found
+
+
+def _last_use(signing: Signing, keys: Any, key_id: str) -> LastUse | None:
+    """None where AWS does not tell."""
+    try:
+        return signing.by(keys, lambda aws, signer: aws.access_key_last_used(signer, key_id))
+    except KeyturnError:
+        return None
