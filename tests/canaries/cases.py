@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from keyturn.agent.client import Hung, Nobody, Silence
 from tests.canaries.bench import NEW_PASSPHRASE, PASSPHRASE, Bench, Said, Task
 from tests.canaries.bursting import KINDS, Moment
 
@@ -162,9 +163,13 @@ def _words(said: Said) -> list[list[str]]:
     return [re.findall(r"[a-z]{3,}", line)[:3] for line in said.stdout.splitlines()]
 
 
+#: What a client makes of an agent that says nothing, or is gone.
+_NO_ANSWER = (*(kind.__name__ for kind in (Silence, Nobody, Hung, TimeoutError)), "")
+
+
 def shown_by_agent(said: Said) -> list[str]:
     """What is wrong with what an agent answers: one line of JSON each, or nothing."""
-    lines = [line for line in said.stdout.splitlines() if line not in ("Silence", "TimeoutError", "")]
+    lines = [line for line in said.stdout.splitlines() if line not in _NO_ANSWER]
     bad = [line[:80] for line in lines if not _is_answer(line)]
     wrong = [f"no answer of the agent's: {bad}"] if bad else []
     return [*wrong, f"said aside: {said.stderr}"] if said.stderr else wrong
