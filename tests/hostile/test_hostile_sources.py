@@ -58,6 +58,14 @@ KNOWN = {
     ("agent.py", "unit.launchd_plist(program)"): "the same",
     ("agent.py", "sshconfig.lines(host, near, at, names)"): "refuses what is not harmless, and makes names so",
     ("timeline.py", "self.window_words"): "times and lengths",
+    (
+        "rotating.py",
+        "policy.self_rotation(partition, path, with_mfa=bool(row.mfa_serial))",
+    ): "JSON, ASCII only, for IAM",
+    (
+        "rotation.py",
+        "title_of(self._turning.stand, self.room, self.desk.terminal.glyphs)",
+    ): "a name that has passed `fit`, and numbers",
     ("timeline_strip.py", "title"): "the same, from `window_words`",
     ("app.py", "app.fault"): "a type's and a file's name, by `discreet`",
     ("palette.py", "action.label"): "the registry's",

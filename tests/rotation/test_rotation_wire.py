@@ -72,11 +72,9 @@ def tried(bench: Bench, kind: str) -> str:
 def test_a_few_faults_of_the_line(bench: Bench) -> None:
     bench.adopt(NAME)
     assert tried(bench, "answer-lost") == "dropped"
-    assert tried(bench, "reset") in ("none", "dropped")
     assert tried(bench, "missing") == "dropped"
     assert tried(bench, "throttle") == "none"
-    assert tried(bench, "slow") == "kept"
-    assert len([call for call in bench.sandbox.calls if call.action == "CreateAccessKey"]) == 5
+    assert bench.calls("CreateAccessKey") == 3
 
 
 @pytest.mark.campaign

@@ -78,7 +78,8 @@ def test_an_error_over_an_opened_document_carries_none_of_it(sample: Sample, pla
 
 
 def test_a_mistyped_recovery_key_is_not_repeated(sample: Sample) -> None:
-    typed = sample.recovery_key.reveal()[:-1] + "Q"
+    right = sample.recovery_key.reveal()
+    typed = right[:-1] + ("P" if right.endswith("Q") else "Q")
     with pytest.raises(KeyturnError) as caught:
         age.identity_from(Secret(typed))
     for error in _chain(caught.value):
