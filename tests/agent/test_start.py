@@ -166,7 +166,9 @@ def test_windows_is_refused_in_one_line(
     assert capfd.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [("--sandbox", "list"), ("list", "--sandbox"), ("show", "--sandbox", "x")])
+@pytest.mark.parametrize(
+    "words", [("--sandbox", "list"), pytest.param(("list", "--sandbox"), marks=pytest.mark.campaign)]
+)
 def test_in_the_sandbox_a_verb_sees_its_environment_and_leaves_nothing(
     run: Run, environ: dict[str, str], words: tuple[str, ...]
 ) -> None:
@@ -180,7 +182,7 @@ def test_in_the_sandbox_a_verb_sees_its_environment_and_leaves_nothing(
     assert not Path(folder).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGHUP, pytest.param(signal.SIGTERM, marks=pytest.mark.campaign)])
 def test_a_sandbox_is_gone_at_hangup_and_termination(environ: dict[str, str], number: signal.Signals) -> None:
     act = "print(os.environ['KEYTURN_SANDBOX'], flush=True); import time; time.sleep(60)"
     process = subprocess.Popen(

@@ -46,7 +46,15 @@ def test_byte_budgets_with_5000_profiles(five_thousand: PtyChild) -> None:
     assert mean_scroll <= SCROLL_LIMIT
 
 
-@pytest.mark.parametrize("keys", [b":zzz", b"/zzz", b"?", b"\r"])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param(b":zzz", marks=pytest.mark.campaign),
+        b"/zzz",
+        pytest.param(b"?", marks=pytest.mark.campaign),
+        b"\r",
+    ],
+)
 def test_what_is_open_and_waits_for_a_person_sends_next_to_nothing(tmp_path: Path, keys: bytes) -> None:
     with PtyChild(["5000"], tmp_path) as child:
         child.read_until(b"team-00")

@@ -80,7 +80,11 @@ def kept(folder: Path) -> dict[str, str]:
     for top in (folder / "home", folder / "keyturn"):
         for path in sorted(top.rglob("*")):
             name = str(path.relative_to(folder))
-            if path.is_file() and path.suffix != ".lock" and not any(part in path.parts for part in _BESIDE):
+            if (
+                path.is_file()
+                and path.suffix not in (".lock", ".tmp")
+                and not any(part in path.parts for part in _BESIDE)
+            ):
                 content = path.read_bytes()
                 if path.name == "index.json":
                     content = _without_notes(content)

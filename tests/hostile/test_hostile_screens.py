@@ -41,7 +41,7 @@ __all__ = ["drive"]
 
 Record = Callable[[str, object], None]
 NOW_LINE = {False: "┃", True: " |="}
-SIZES = [(WIDE, False), (NARROW, True)]
+SIZES = [pytest.param(WIDE, False, marks=pytest.mark.campaign), (NARROW, True)]
 IDS = ["120x36", "80x24-ascii"]
 
 

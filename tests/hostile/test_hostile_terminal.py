@@ -41,7 +41,9 @@ PASTED = "a\x1b]52;c;aGk=\x07\x9b31m\u202e\u200b\U000e0041[@click=app.quit()]x[/
 
 
 SIZES = pytest.mark.parametrize(
-    ("width", "height", "options"), [(120, 36, ()), (80, 24, ("--ascii",))], ids=["120x36", "80x24-ascii"]
+    ("width", "height", "options"),
+    [pytest.param(120, 36, (), marks=pytest.mark.campaign), (80, 24, ("--ascii",))],
+    ids=["120x36", "80x24-ascii"],
 )
 
 

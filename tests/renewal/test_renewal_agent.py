@@ -16,7 +16,7 @@ def delivered(person: Person) -> bool:
     return b"[ci-release]" in person.credentials.read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.campaign), signal.SIGHUP])
 def test_an_agent_that_is_told_to_go_withdraws_what_it_delivered(
     newcomer: Person, number: signal.Signals
 ) -> None:

@@ -67,6 +67,7 @@ def test_a_rotation_that_is_stopped_shows_goes_on_and_is_finished(person: Person
     assert person.row(NAME)["rotation"]["state"] == "ok"
 
 
+@pytest.mark.campaign
 def test_undo_brings_the_old_key_back(person: Person) -> None:
     before = status(person)["keys"]
     person.does("rotate", NAME, "--yes", "--json")
