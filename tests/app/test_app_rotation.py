@@ -165,7 +165,9 @@ async def test_what_goes_wrong_stays_in_the_dialog_and_enter_tries_again(
     hint = "Go on: keyturn rotate ci-deploy --resume, or back: keyturn rotate ci-deploy --undo"
     async with drive(keeper, NARROW) as driven:
         await driven.go("ci-deploy")
-        await driven.type(f"R\r{PASSPHRASE}\r")
+        await driven.type("R\r")
+        await until(driven, "Unlock the vault")
+        await driven.type(f"{PASSPHRASE}\r")
         await until(driven, "rotating the key of ci-deploy")
         assert isinstance(driven.app.screen, MfaScreen), "the vault first, then the code"
         await driven.type("\x1b")
