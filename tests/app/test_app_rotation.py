@@ -173,7 +173,9 @@ async def test_what_goes_wrong_stays_in_the_dialog_and_enter_tries_again(
         await driven.type("\x1b")
         assert "Stopped at the question" in seen(driven)
         rotating.other_slot = Key("AKIAEXAMPLE0000IDLE", status="Inactive")
-        await driven.type("\r999999")
+        await driven.type("\r")
+        await until(driven, "Type the six digits")
+        await driven.type("999999")
         assert "Refused" in driven.text
         await driven.type("111111")
         assert "both key slots of the user are used. D looks at the other key." in seen(driven)
