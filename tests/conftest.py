@@ -30,20 +30,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Canaries())
 
 
-#: Folders whose files take long: begun first, so that no worker is left alone with one at the end.
-_LONG = ("whole", "isolation", "canaries", "cli", "forwarding", "renewal", "faults", "hostile", "rotation")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Orders the files, and leaves the order within each as it is."""
-
-    def rank(item: pytest.Item) -> int:
-        folder = item.path.parent.name
-        return _LONG.index(folder) if folder in _LONG else len(_LONG)
-
-    items.sort(key=rank)
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The figures that campaigns hand over by `record_property`, under one heading, whichever worker saw them."""
     figures = [
