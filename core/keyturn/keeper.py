@@ -27,7 +27,6 @@ from keyturn.acts import (
 from keyturn.acts.desk import Desk
 from keyturn.acts.renewing import Renewing
 from keyturn.acts.rotation import looking
-from keyturn.acts.rotation.tending import Tending
 from keyturn.agent import client, ending
 from keyturn.agent.protocol import Agent
 from keyturn.aws.client import BotoFactory
@@ -76,7 +75,6 @@ class Keeper:
         self._stamp: tuple[object, ...] = ()
         self._agent_seen: Agent | None = None
         self._renewing = Renewing(desk)
-        self._keys = Tending(desk)
         self.rotating = Rotating(
             self._errands.act, desk.clock, lambda name: looking.entry_of(desk.read(), name)
         )
@@ -288,10 +286,8 @@ class Keeper:
         return delivering.withdraw_all(self.desk)
 
     def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
-        """See :meth:`keyturn.acts.renewing.Renewing.renew_due`; then keys are looked after, where there is time."""
-        done = self._renewing.renew_due(may_go_on)
-        self._keys.tend(may_go_on)
-        return done
+        """See :meth:`keyturn.acts.renewing.Renewing.look_after`."""
+        return self._renewing.look_after(may_go_on)
 
     # -- acts -----------------------------------------------------------------------------------------------------
 

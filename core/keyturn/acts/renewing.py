@@ -1,4 +1,4 @@
-"""Renewal: the agent gets new sessions for what is due, before anybody has to wait for them."""
+"""Renewal: the agent gets new sessions for what is due, before anybody has to wait for them, and looks after the keys."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from keyturn import renewal
 from keyturn.acts import refreshing
 from keyturn.acts.desk import Desk
+from keyturn.acts.rotation.tending import Tending
 from keyturn.errors import KeyturnError, NeedsPerson
 from keyturn.model import Session
 from keyturn.renewal import Setback
@@ -19,6 +20,16 @@ class Renewing:
 
     desk: Desk
     setbacks: dict[str, Setback] = field(default_factory=dict)
+    keys: Tending = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keys = Tending(self.desk)
+
+    def look_after(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
+        """Renews what is due, then looks after the keys; gives the profiles that got a new session."""
+        done = self.renew_due(may_go_on)
+        self.keys.tend(may_go_on)
+        return done
 
     def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
         """Renews what is due and delivers it again; gives the profiles that got a new session.
