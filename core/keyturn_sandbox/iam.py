@@ -182,9 +182,10 @@ def _authorize(asked: Asked, user: User | None, action: str) -> None:
 
 
 def _key_of(user: User, asked: Asked) -> AccessKey:
+    """The key that the call is about; one that was made just now may not be known everywhere yet."""
     key_id = asked.params["AccessKeyId"]
     for key in user.keys:
-        if key.key_id == key_id:
+        if key.key_id == key_id and key.seen(asked.now) != ABSENT:
             return key
     raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
 

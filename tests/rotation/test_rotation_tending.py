@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
-
-import pytest
 
 from keyturn import definitions as defs
 from keyturn.definitions import Definition
@@ -14,11 +11,6 @@ from keyturn.model import Rotate
 from keyturn.rotation.record import Step
 from tests.rotation.direct import Trouble
 from tests.rotation.home import PROFILE, Home
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
 
 
 def look(home: Home, times: int = 1) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,46 +12,11 @@ import pytest
 from keyturn.acts.rotation.looking import records
 from keyturn.errors import KeyturnError, NotFound, RotationHalted, VaultCorrupt
 from keyturn.model import RotationState
-from keyturn.rotation.progress import Progress
 from keyturn.rotation.record import Step
 from keyturn_sandbox.principals import LastUse
+from tests.rotation.brought import on, statuses, through, until
 from tests.rotation.direct import Crash, Trouble
 from tests.rotation.home import BEGAN, PROFILE, Home
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
-
-
-def on(action: str, trouble: Trouble, times: int = 1) -> Callable[[str], Trouble]:
-    """Trouble at the next so many calls of one action."""
-    left = [times]
-
-    def next_(asked: str) -> Trouble:
-        if asked != action or not left[0]:
-            return Trouble.NONE
-        left[0] -= 1
-        return trouble
-
-    return next_
-
-
-def through(home: Home) -> Iterator[Progress]:
-    rotating = home.keeper.rotating
-    return rotating.through(rotating.begin(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
-
-
-def until(home: Home, step: Step) -> Progress:
-    """A rotation brought to a step and left there."""
-    for progress in through(home):
-        if progress.step is step:
-            return progress
-    raise AssertionError(f"it never came to {step}")
-
-
-def statuses(home: Home) -> dict[str, str]:
-    return {key.key_id: key.status for key in home.user.keys}
 
 
 @pytest.mark.parametrize("trouble", [Trouble.LOST_REPLY, Trouble.BROKEN])
@@ -108,11 +72,20 @@ def test_a_new_key_that_the_disk_refuses_is_kept_elsewhere_or_deleted_again(home
 
 def test_a_new_key_that_neither_disk_nor_aws_takes_back_is_named(home: Home) -> None:
     home.on_write = lambda _: "refuse" if home.line.asked[-1][0] == "CreateAccessKey" else ""
-    home.line.next = on("DeleteAccessKey", Trouble.THROTTLED, 9)
+    home.line.next = on("DeleteAccessKey", Trouble.THROTTLED, 99)
     with home.working(), pytest.raises(RotationHalted) as error:
         home.keeper.rotating.begin(PROFILE)
     (lost,) = set(statuses(home)) - {home.keeper.desk.key(PROFILE).access_key_id}
     assert lost in error.value.line()
+
+
+def test_a_new_key_that_iam_does_not_know_yet_is_deleted_once_it_does(home: Home) -> None:
+    home.on_write = lambda _: "refuse" if home.line.asked[-1][0] == "CreateAccessKey" else ""
+    home.line.next = on("DeleteAccessKey", Trouble.UNSENT)
+    home.world.propagation, home.world.flapping = timedelta(seconds=5), timedelta(seconds=5)
+    with home.working(), pytest.raises(KeyturnError, match="deleted at AWS again"):
+        home.keeper.rotating.begin(PROFILE)
+    assert list(statuses(home)) == [home.keeper.desk.key(PROFILE).access_key_id]
 
 
 def test_a_new_key_that_never_answers_leaves_the_old_one_in_use(home: Home) -> None:
@@ -151,18 +124,6 @@ def test_without_leave_to_switch_off_the_new_key_is_in_use_and_the_old_one_named
     assert "iam:UpdateAccessKey" in halted.note
     assert home.keeper.desk.key(PROFILE).access_key_id == progress.new_id
     assert set(statuses(home).values()) == {"Active"}
-
-
-def test_undo_after_the_old_key_was_switched_off_switches_it_on_before_the_new_one_goes(home: Home) -> None:
-    progress = until(home, Step.DEACTIVATED)
-    home.line.asked.clear()
-    rotating = home.keeper.rotating
-    *_, last = rotating.through(rotating.back(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
-    assert last.step is Step.UNDONE
-    assert statuses(home) == {progress.old_id: "Active"}
-    assert home.keeper.desk.key(PROFILE).access_key_id == progress.old_id
-    acts = [action for action, _ in home.line.asked if action not in ("ListAccessKeys", "GetCallerIdentity")]
-    assert acts == ["UpdateAccessKey", "UpdateAccessKey", "DeleteAccessKey"]
 
 
 def test_the_old_key_is_not_deleted_in_its_time_of_grace_or_when_it_was_used_since_unless_told_so(
@@ -287,53 +248,6 @@ def test_an_entry_that_a_restored_vault_has_lost_is_put_in_by_the_store(home: Ho
     home.keeper.desk.vault.change_keys(lambda entries: entries.pop(f"key/{PROFILE}"))
     assert home.keeper.rotating.on(PROFILE).step is Step.STORED
     assert home.keeper.desk.key(PROFILE).access_key_id == progress.new_id
-
-
-def test_an_undo_right_after_the_making_does_not_take_a_key_for_gone_that_does_not_show_yet(
-    home: Home,
-) -> None:
-    home.world.propagation = timedelta(seconds=20)
-    first = home.keeper.rotating.begin(PROFILE)
-    rotating = home.keeper.rotating
-    *_, last = rotating.through(rotating.back(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
-    assert last.step is Step.UNDONE
-    home.time.now += timedelta(minutes=1)
-    assert list(statuses(home)) == [first.old_id]
-
-
-def test_an_undo_does_not_trust_what_aws_lists_right_after_the_switching_off(home: Home) -> None:
-    progress = until(home, Step.DELIVERED)
-    home.time.now += timedelta(minutes=10)
-    home.world.propagation = timedelta(seconds=60)
-    home.keeper.rotating.on(PROFILE)
-    rotating = home.keeper.rotating
-    *_, last = rotating.through(rotating.back(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
-    assert last.step is Step.UNDONE
-    assert statuses(home) == {progress.old_id: "Active"}
-
-
-def test_the_old_key_deleted_by_somebody_leaves_no_way_back_and_a_way_on(home: Home) -> None:
-    progress = until(home, Step.DEACTIVATED)
-    home.world.delete_key(home.user, home.user.keys[0])
-    with pytest.raises(RotationHalted, match="cannot be gone back to") as error:
-        home.keeper.rotating.back(PROFILE)
-    assert "--resume" in error.value.hint
-    assert home.keeper.rotating.on(PROFILE).step is Step.DONE
-    assert home.keeper.desk.key(PROFILE).access_key_id == progress.new_id
-
-
-def test_the_new_key_deleted_by_somebody_while_the_old_one_is_off_is_said(home: Home) -> None:
-    until(home, Step.DEACTIVATED)
-    home.world.delete_key(home.user, home.user.keys[1])
-    home.time.now += timedelta(minutes=5)
-    with pytest.raises(RotationHalted, match="AWS takes neither") as error:
-        home.keeper.rotating.on(PROFILE)
-    assert "in the console" in error.value.hint
-    home.world.set_status(home.user.keys[0], "Active")
-    rotating = home.keeper.rotating
-    *_, last = rotating.through(rotating.back(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
-    assert last.step is Step.UNDONE
-    assert home.keeper.desk.key(PROFILE).access_key_id == last.old_id
 
 
 def test_an_old_key_that_an_administrator_switched_off_needs_no_leave_to_switch(home: Home) -> None:

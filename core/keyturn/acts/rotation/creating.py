@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,8 @@ CERTAIN = UNKNOWN_KEY | {
     "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestExpired", "OptInRequired",
     "IncompleteSignature", "MissingAuthenticationToken", "InvalidAction",
 }  # fmt: skip
+#: How often, and at what distance in seconds, the deletion of a key that could not be kept is tried.
+TRIES, PAUSE = 11, 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLICY = "`keyturn rotate {} --policy` prints what the user must be allowed to do"
 
@@ -267,10 +270,7 @@ def _take_back(desk: Desk, record: Record, made: MadeKey, signing: Signing, caus
     new, old = (masked_key_id(key.access_key_id) for key in (made.key, record.old))
     why = cause.why if isinstance(cause, KeyturnError) else type(cause).__name__
     try:
-        signing.by(
-            (record.old, made.key),
-            lambda aws, signer: aws.delete_access_key(signer, record.user_name, made.key.access_key_id),
-        )
+        _deleted(desk, record, made, signing)
     except KeyturnError as error:
         told = f"the new key {made.key.access_key_id} was made and could not be kept ({why}), nor deleted ({error.why})"
         hint = f"{old} works and is in use. Delete {new} at AWS; its secret is lost"
@@ -281,3 +281,25 @@ def _take_back(desk: Desk, record: Record, made: MadeKey, signing: Signing, caus
     raise KeyturnError(
         what, told, f"{old} works and is in use, as before. See to the disk, then try again"
     ) from None
+
+
+def _deleted(desk: Desk, record: Record, made: MadeKey, signing: Signing) -> None:
+    """Deletes a key that was made a moment ago, which IAM may not know everywhere yet, and whose secret is nowhere.
+
+    :raises KeyturnError: what the last try met.
+    """
+
+    def act(aws: Aws, signer: Credentials) -> None:
+        aws.delete_access_key(signer, record.user_name, made.key.access_key_id)
+
+    until = time.monotonic() + TRIES * PAUSE
+    for left in reversed(range(TRIES)):
+        try:
+            signing.by((record.old, made.key), act)
+        except AwsError as error:
+            is_denied = isinstance(error, AwsRefused) and error.code == "AccessDenied"
+            if is_denied or not left or time.monotonic() > until:
+                raise
+        else:
+            return
+        desk.sleep(PAUSE)

@@ -21,7 +21,7 @@ from keyturn.acts.rotation.looking import (
     signers,
     waiting,
 )
-from keyturn.acts.rotation.moves import Moves, without_leave_to_switch
+from keyturn.acts.rotation.moves import Moves, if_possible
 from keyturn.acts.rotation.signing import Signing
 from keyturn.aws.ports import LastUse, ListedKey
 from keyturn.errors import AwsError, KeyturnError, NeedsConfirmation, NotFound, RotationHalted
@@ -225,7 +225,7 @@ def _require_idle(desk: Desk, target: ListedKey, signing: Signing, keys: tuple[C
 def _delete(signing: Signing, user: str, target: ListedKey, keys: tuple[Credentials, ...]) -> None:
     name = user.rpartition("/")[2]
     if target.status == "Active":
-        with without_leave_to_switch():
+        with if_possible():
             signing.by(
                 keys, lambda aws, signer: aws.set_access_key_status(signer, name, target.key_id, "Inactive")
             )

@@ -132,7 +132,7 @@ class Moves:
 
     def deactivate_new(self) -> Progress:
         """Switches the new key off and deletes it; AWS may go on listing it as active for a while."""
-        with without_leave_to_switch():
+        with if_possible():
             self._set_status(self._new(), "Inactive", (self.record.old,))
         return self.delete_new()
 
@@ -300,12 +300,12 @@ class Moves:
 
 
 @contextlib.contextmanager
-def without_leave_to_switch() -> Iterator[None]:
-    """Goes on to the deletion of a key where switching it off first is not allowed."""
+def if_possible() -> Iterator[None]:
+    """Goes on to the deletion of a key where it cannot be switched off first: not allowed, or not known yet."""
     try:
         yield
     except AwsRefused as error:
-        if error.code != "AccessDenied":
+        if error.code not in ("AccessDenied", "NoSuchEntity"):
             raise
 
 
