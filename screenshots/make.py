@@ -33,11 +33,12 @@ WIDE, NARROW = (120, 36), (80, 24)
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture: the size of the terminal, and the keys pressed before it is taken."""
+    """One picture: the size of the terminal, the keys pressed before it is taken, and words that it waits for."""
 
     name: str
     size: tuple[int, int]
     keys: tuple[str, ...] = ()
+    until: str = ""
 
 
 SCENES = (
@@ -47,6 +48,7 @@ SCENES = (
     Scene("adopt-120x36", WIDE, ("/", *"personal", "enter", "m")),
     Scene("mfa-80x24", NARROW, ("/", *"prod-admin", "enter", "r")),
     Scene("help-120x36", WIDE, ("?",)),
+    Scene("rotate-120x36", WIDE, ("/", *"ci-deploy", "enter", "R", "enter"), until="Done for now"),
 )
 
 
@@ -57,10 +59,16 @@ def standing(sandbox: Sandbox, start: datetime) -> Callable[[], datetime]:
     return lambda: start + timedelta(seconds=round(float(offset.read_text("ascii")) - first, 3))
 
 
-async def settled(app: KeyturnApp, pilot: Pilot[None]) -> str:
-    """The picture once it has stayed the same for a second."""
-    same, last = 0, ""
-    while same < 4 or app.desk.snapshot is None:
+async def settled(app: KeyturnApp, pilot: Pilot[None], until: str = "") -> str:
+    """The picture once it shows `until` and has stayed the same for a second.
+
+    :raises TimeoutError: it did neither for a minute.
+    """
+    same, last, until = 0, "", until.replace(" ", "&#160;")
+    patience = iter(range(240))
+    while same < 4 or until not in last or app.desk.snapshot is None:
+        if next(patience, None) is None:
+            raise TimeoutError(until)
         await pilot.pause(0.25)
         shown = app.export_screenshot(title="keyturn")
         same, last = (same + 1, last) if shown == last else (0, shown)
@@ -85,7 +93,7 @@ async def pictures() -> dict[str, str]:
                 await settled(app, pilot)
                 for pressed in scene.keys:
                     await pilot.press(pressed)
-                found[scene.name] = await settled(app, pilot)
+                found[scene.name] = await settled(app, pilot, scene.until)
     return found
 
 

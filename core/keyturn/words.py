@@ -37,7 +37,7 @@ WAITING_WORDS = {
     "stored": "deliver",
     "delivered": "deactivate",
     "deactivated": "delete the old key",
-    "undoing": "go on back",
+    "undoing": "go back",
 }
 
 
