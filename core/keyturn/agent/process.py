@@ -46,15 +46,17 @@ def be_the_agent(open_keeper: OpenKeeper) -> NoReturn:
     try:
         server = _opened(open_keeper)
     except KeyturnError as error:
-        _reply(error_line(error))
+        handover.reply(error_line(error))
         os._exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
         log.unforeseen(error)
-        _reply(error_line(KeyturnError("start of the agent", "something unforeseen", "See keyturn.log.")))
+        handover.reply(
+            error_line(KeyturnError("start of the agent", "something unforeseen", "See keyturn.log."))
+        )
         os._exit(1)
     if server is not None:
         _listen_to_signals(server)
-    if not _reply(result_line(result=True)) or server is None:
+    if not handover.reply(result_line(result=True)) or server is None:
         os._exit(0)
     _close_standard_streams()
     try:
@@ -108,16 +110,6 @@ def _read_opening() -> tuple[Secret | None, Secret | None]:
 def _say(line: str) -> None:
     with contextlib.suppress(OSError):
         os.write(2, line.encode())
-
-
-def _reply(line: bytes) -> bool:
-    """Whether whoever started us still listens."""
-    try:
-        while line:
-            line = line[os.write(1, line) :]
-    except OSError:
-        return False
-    return True
 
 
 def _listen_to_signals(server: AgentServer) -> None:

@@ -120,13 +120,15 @@ def _live(order: _Order, open_hand: OpenHand) -> None:
         server.ends_when_readable(sys.stdin.buffer, _is_told_to_end)
         file = TokenFile(os.environ, door.token) if order.in_file else None
         where = {"token_file": str(file.path)} if file else {"token": door.token.reveal()}
-        if _reply(result_line({"url": door.url().reveal(), **where})):
+        if handover.reply(result_line({"url": door.url().reveal(), **where})):
             server.serve()
     except KeyturnError as error:
-        _reply(error_line(error))
+        handover.reply(error_line(error))
     except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
         log.unforeseen(error)
-        _reply(error_line(KeyturnError("start of the endpoint", "something unforeseen", "See keyturn.log")))
+        handover.reply(
+            error_line(KeyturnError("start of the endpoint", "something unforeseen", "See keyturn.log"))
+        )
     finally:
         if file is not None:
             file.remove()
@@ -192,13 +194,3 @@ def _is_told_to_end() -> bool:
         os.dup2(null, descriptor)
     os.close(null)
     return False
-
-
-def _reply(line: bytes) -> bool:
-    """Whether whoever started us still listens."""
-    try:
-        while line:
-            line = line[os.write(1, line) :]
-    except OSError:
-        return False
-    return True

@@ -47,37 +47,17 @@ class BrowsingScreen(ChartedScreen):
             return self.focused is None or self.focused.id != "filter"
         return True
 
-    def do_list_down(self) -> None:
-        """`j`: a row down, or a line of a long detail where that has the focus."""
-        self._move(1)
+    def moved(self, by: int) -> None:
+        """A line of a long detail, where that has the focus."""
+        if self._detail.has_focus:
+            self._detail.scroll_lines(by)
+        else:
+            super().moved(by)
 
-    def do_list_up(self) -> None:
-        """`k`."""
-        self._move(-1)
-
-    def do_list_first(self) -> None:
-        """`g`."""
-        self._list.move_first()
-
-    def do_list_last(self) -> None:
-        """`G`."""
-        self._list.move_last()
-
-    def do_list_half_down(self) -> None:
-        """ctrl+d."""
-        self._list.move_page(0.5)
-
-    def do_list_half_up(self) -> None:
-        """ctrl+u."""
-        self._list.move_page(-0.5)
-
-    def do_list_page_down(self) -> None:
-        """PgDn."""
-        self._list.move_page(1)
-
-    def do_list_page_up(self) -> None:
-        """PgUp."""
-        self._list.move_page(-1)
+    @property
+    def walked(self) -> ProfileList:
+        """The profiles."""
+        return self._list
 
     def do_pane_next(self) -> None:
         """Tab: the list, or the detail where it is a pane."""
@@ -140,12 +120,6 @@ class BrowsingScreen(ChartedScreen):
     @property
     def _detail(self) -> DetailPane:
         return self.query_one("#detail", DetailPane)
-
-    def _move(self, by: int) -> None:
-        if self._detail.has_focus:
-            self._detail.scroll_lines(by)
-        else:
-            self._list.move(by)
 
     def _close_filter(self) -> None:
         self.remove_class("-filtering")

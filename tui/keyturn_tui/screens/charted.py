@@ -9,10 +9,10 @@ from keyturn_tui.acts import Acts
 from keyturn_tui.desk import Desk
 from keyturn_tui.front import Front
 from keyturn_tui.lanes import FARTHEST, USUAL_SPAN, Window, window_at, zoomed
-from keyturn_tui.screens.action_screen import ActionScreen
+from keyturn_tui.screens.walked import WalkedScreen
 
 
-class ChartedScreen(ActionScreen):
+class ChartedScreen(WalkedScreen):
     """Holds a span and how far from now it was scrolled, in eighths of the span."""
 
     def __init__(self, desk: Desk, acts: Acts, front: Front) -> None:

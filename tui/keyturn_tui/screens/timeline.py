@@ -151,37 +151,10 @@ class TimelineScreen(ChartedScreen):
         """Tab: from the sessions to the keys, and back."""
         self._list.move_part()
 
-    def do_list_down(self) -> None:
-        """`j`."""
-        self._list.move(1)
-
-    def do_list_up(self) -> None:
-        """`k`."""
-        self._list.move(-1)
-
-    def do_list_first(self) -> None:
-        """`g`."""
-        self._list.move_first()
-
-    def do_list_last(self) -> None:
-        """`G`."""
-        self._list.move_last()
-
-    def do_list_half_down(self) -> None:
-        """ctrl+d."""
-        self._list.move_page(0.5)
-
-    def do_list_half_up(self) -> None:
-        """ctrl+u."""
-        self._list.move_page(-0.5)
-
-    def do_list_page_down(self) -> None:
-        """PgDn."""
-        self._list.move_page(1)
-
-    def do_list_page_up(self) -> None:
-        """PgUp."""
-        self._list.move_page(-1)
+    @property
+    def walked(self) -> LaneList:
+        """The lanes."""
+        return self._list
 
     @property
     def _list(self) -> LaneList:
