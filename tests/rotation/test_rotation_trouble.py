@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.acts.rotation import creating
 from keyturn.acts.rotation.looking import records
 from keyturn.errors import KeyturnError, NotFound, RotationHalted, VaultCorrupt
 from keyturn.model import RotationState
@@ -143,16 +144,33 @@ def test_the_old_key_is_not_deleted_in_its_time_of_grace_or_when_it_was_used_sin
     assert "previous" not in str(home.keeper.desk.vault.keys())
 
 
+def test_no_key_is_asked_for_that_a_full_disk_could_not_keep(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(creating, "LEAST_FREE", 1 << 62)
+    with pytest.raises(KeyturnError, match="less than 1 MiB left"):
+        home.keeper.rotating.begin(PROFILE)
+    assert len(statuses(home)) == 1
+    monkeypatch.undo()
+    assert home.keeper.rotating.begin(PROFILE).step is Step.CREATED
+
+
 def test_both_slots_used_names_both_and_drops_the_idle_one_only(home: Home) -> None:
     other = home.world.add_key(home.user, age=timedelta(days=3))
+    home.user.keys[0].used(LastUse(home.time.now - timedelta(hours=2), "s3", "eu-west-1"))
     with pytest.raises(RotationHalted, match="both key slots of the user are used") as error:
         home.keeper.rotating.begin(PROFILE)
-    assert f"--drop {other.key_id[-4:]}" in error.value.hint
+    assert "94 days old, used 2h ago (s3, eu-west-1)" in error.value.why
+    assert "3 days old, never used" in error.value.why
+    assert "may not have been used yet. Find what has it and switch it off" in error.value.hint
     with pytest.raises(RotationHalted, match="may not have been used yet"):
         home.keeper.rotating.drop(PROFILE, other.key_id[-4:])
     with pytest.raises(NotFound):
         home.keeper.rotating.drop(PROFILE, "ZZZZ")
     home.world.set_status(other, "Inactive")
+    with pytest.raises(RotationHalted, match="both key slots of the user are used") as error:
+        home.keeper.rotating.begin(PROFILE)
+    assert f"--drop {other.key_id[-4:]}" in error.value.hint
     home.keeper.rotating.drop(PROFILE, other.key_id[-4:])
     assert len(statuses(home)) == 1
     with pytest.raises(RotationHalted, match="the vault holds it"):

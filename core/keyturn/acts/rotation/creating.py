@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from keyturn.acts.desk import Desk
 from keyturn.acts.rotation import journaling
+from keyturn.acts.rotation.idleness import busy, described, told_use
 from keyturn.acts.rotation.looking import (
     entry_of,
     halted,
@@ -82,7 +83,8 @@ def begin(desk: Desk, name: str, code: str | None) -> Progress:
             began=desk.clock(),
         )  # fmt: skip
         listed = _listed(signing, record)
-        _require_room(desk, record, listed)
+        _require_slot(desk, record, listed, signing)
+        _require_disk(desk, record)
         record = replace(record, listed=tuple(listed))
         journaling.begin(desk, record)
         return _create(desk, record, signing)
@@ -159,26 +161,36 @@ def _named(refused: AwsRefused, name: str, permission: str) -> AwsRefused:
     return refused
 
 
-def _require_room(desk: Desk, record: Record, listed: dict[str, ListedKey]) -> None:
-    """Makes sure that a new key can be made, and kept.
+def _require_slot(desk: Desk, record: Record, listed: dict[str, ListedKey], signing: Signing) -> None:
+    """Makes sure that AWS has room for a new key.
 
-    :raises RotationHalted: both slots are used; the line shows both.
+    :raises RotationHalted: both slots are used; the line shows both, and what to do if one is idle for certain.
+    """
+    others = [key for key in listed.values() if key.key_id != record.old.access_key_id]
+    if not others:
+        return
+    now, name, other = desk.clock(), record.profile, others[0]
+    uses = {key_id: told_use(signing, (record.old,), key_id) for key_id in listed}
+    told = "; ".join(
+        f"{masked_key_id(key.key_id)} ({described(key, uses[key.key_id], now)})" for key in listed.values()
+    )
+    held = {key.access_key_id: each for each, key in held_keys(desk).items()}
+    why = busy(other, uses[other.key_id], now)
+    if other.key_id in held:
+        back = held[other.key_id]
+        hint = f"keyturn holds both; give one back, then delete it at AWS: keyturn release {back}"
+    elif why:
+        hint = f"Of {masked_key_id(other.key_id)}: {why}. Find what has it and switch it off at AWS, then delete it"
+    else:
+        hint = f"{masked_key_id(other.key_id)} is idle; to delete it: keyturn rotate {name} --drop {other.key_id[-4:]}"
+    raise halted(record, f"both key slots of the user are used: {told}", hint)
+
+
+def _require_disk(desk: Desk, record: Record) -> None:
+    """Makes sure that a new key can be kept.
+
     :raises KeyturnError: the disk is about to be full.
     """
-    old_id = record.old.access_key_id
-    others = [key for key in listed.values() if key.key_id != old_id]
-    if others:
-        now = desk.clock()
-        told = ", ".join(
-            f"{masked_key_id(key.key_id)} ({key.status.lower()}, {max(0, (now - key.created).days)} days old)"
-            for key in listed.values()
-        )
-        held = {key.access_key_id: each for each, key in held_keys(desk).items()}
-        other = others[0].key_id
-        hint = f"See which is idle: keyturn rotate {record.profile} --status; then: keyturn rotate {record.profile} --drop {other[-4:]}"
-        if other in held:
-            hint = f"keyturn holds both; give one back, then delete it at AWS: keyturn release {held[other]}"
-        raise halted(record, f"both key slots of the user are used: {told}", hint)
     free = os.statvfs(desk.vault.folder)
     if free.f_bavail * free.f_frsize < LEAST_FREE:
         why = f"there is less than 1 MiB left for {desk.vault.folder}, and a new key must be kept at once"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 from keyturn.acts.desk import Desk
 from keyturn.acts.rotation.going import again
+from keyturn.acts.rotation.idleness import busy, use_of, used
 from keyturn.acts.rotation.looking import (
     entry_of,
     halted,
@@ -30,9 +30,6 @@ from keyturn.rotation.plan import Move, next_move, orphans
 from keyturn.rotation.progress import Progress
 from keyturn.rotation.record import Record, Step
 from keyturn.text import from_iso, iso, masked_key_id, span
-
-#: AWS tells of a key's use up to hours late, so an active key is idle for certain only after this long.
-IDLE = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +62,13 @@ def _ending(desk: Desk, record: Record, signing: Signing) -> Ending:
     use: LastUse | None = None
     against = []
     try:
-        use = signing.by(
-            signers(record, desk.clock()), lambda aws, signer: aws.access_key_last_used(signer, old_id)
-        )
+        use = use_of(signing, signers(record, now), old_id)
     except AwsError as error:
         against.append(f"AWS does not tell when it was last used ({error.why})")
     stored = record.at.get(Step.STORED, record.began)
     if use is not None and use.at is not None and use.at > stored:
         against.append(
-            f"it was used {_used(use, now)}, after the new key took its place: something still has it"
+            f"it was used {used(use, now)}, after the new key took its place: something still has it"
         )
     until = record.deletable_from()
     if until is not None and now < until:
@@ -94,12 +89,6 @@ def ending_in(table: Mapping[str, Any]) -> Ending:
     """From the wire."""
     use = LastUse(from_iso(table["used"]), table["service"], table["region"]) if table["told"] else None
     return Ending(table["old_id"], use, tuple(table["against"]))
-
-
-def _used(use: LastUse, now: datetime) -> str:
-    at = use.at or now
-    where = ", ".join(each for each in (use.service, use.region) if each)
-    return f"{span(now - at)} ago" + (f" ({where})" if where else "")
 
 
 def finish(desk: Desk, name: str, last_four: str | None, code: str | None) -> Progress:
@@ -196,30 +185,19 @@ def _require_orphan(desk: Desk, record: Record, target: ListedKey, signing: Sign
     if target.key_id not in {each.key_id for each in orphans(record, seen)}:
         why = f"{masked_key_id(target.key_id)} was there before the rotation that waits"
         raise halted(record, why, f"End that first: keyturn rotate {record.profile} --status")
-    keys = signers(record, desk.clock())
-    use = signing.by(keys, lambda aws, signer: aws.access_key_last_used(signer, target.key_id))
+    use = use_of(signing, signers(record, desk.clock()), target.key_id)
     if use.at is not None:
         why = f"somebody has used {masked_key_id(target.key_id)} ({iso(use.at)}), so it is not the one whose secret was lost"
         raise halted(record, why, "Find out who made it; if nobody needs it, delete it at AWS")
 
 
 def _require_idle(desk: Desk, target: ListedKey, signing: Signing, keys: tuple[Credentials, ...]) -> None:
-    what = f"deletion of {masked_key_id(target.key_id)}"
     if target.status != "Active":
         return
-    use = signing.by(keys, lambda aws, signer: aws.access_key_last_used(signer, target.key_id))
-    idle = desk.clock() - (use.at or target.created)
-    if idle < IDLE:
-        told = (
-            f"it was used {_used(use, desk.clock())}"
-            if use.at
-            else f"it was made {span(idle)} ago and may not have been used yet"
-        )
-        raise RotationHalted(
-            what,
-            f"it is active, and {told}",
-            "Find what has it, switch it off at AWS, and delete it once nothing misses it",
-        )
+    why = busy(target, use_of(signing, keys, target.key_id), desk.clock())
+    if why:
+        hint = "Find what has it, switch it off at AWS, and delete it once nothing misses it"
+        raise RotationHalted(f"deletion of {masked_key_id(target.key_id)}", why, hint)
 
 
 def _delete(signing: Signing, user: str, target: ListedKey, keys: tuple[Credentials, ...]) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from keyturn.acts.desk import Desk, key_entry
+from keyturn.acts.rotation.idleness import told_use
 from keyturn.acts.rotation.looking import entry_of, held_keys, listed_keys, signers, waiting
 from keyturn.acts.rotation.signing import Signing
-from keyturn.aws.ports import LastUse
-from keyturn.errors import KeyturnError
 from keyturn.listing import source_of
 from keyturn.rotation.progress import progress_of, progress_table
 from keyturn.text import iso
@@ -35,7 +34,7 @@ def status(desk: Desk, name: str, code: str | None) -> dict[str, Any]:
     now = desk.clock()
     table: list[dict[str, Any]] = []
     for each in listed.values():
-        use = _last_use(signing, keys, each.key_id)
+        use = told_use(signing, keys, each.key_id)
         table.append(
             {
                 "key_id": each.key_id, "status": each.status, "created": iso(each.created),
@@ -76,11 +75,3 @@ def _held(desk: Desk) -> dict[str, str]:
     for key in held_keys(desk).values():
         found[key.access_key_id] = "current"
     return found
-
-
-def _last_use(signing: Signing, keys: Any, key_id: str) -> LastUse | None:
-    """None where AWS does not tell."""
-    try:
-        return signing.by(keys, lambda aws, signer: aws.access_key_last_used(signer, key_id))
-    except KeyturnError:
-        return None
