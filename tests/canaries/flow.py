@@ -283,7 +283,7 @@ def rotating(one: Flow) -> None:
     one.does("rotate", "ci-deploy", "--yes", code=1)
     one.sandbox.faults.clear()
     one.sandbox.faults.lose_answer("CreateAccessKey")
-    lost = json.loads(one.does("rotate", "ci-deploy", "--yes", "--json"))["rotation"]["orphans"]
+    lost = json.loads(one.does("rotate", "ci-deploy", "--yes", "--json", code=5))["rotation"]["orphans"]
     one.checks_files()
     one.does("rotate", "ci-deploy", "--drop", lost[0][-4:])
     one.does("rotate", "acme-alice", "--policy")

@@ -67,6 +67,20 @@ def test_a_rotation_that_is_stopped_shows_goes_on_and_is_finished(person: Person
     assert person.row(NAME)["rotation"]["state"] == "ok"
 
 
+def test_a_key_whose_answer_was_lost_is_one_line_and_goes_on_ones_word(person: Person) -> None:
+    (kept,) = status(person)["keys"]
+    person.sandbox.faults.lose_answer("CreateAccessKey")
+    done = person.keyturn("rotate", NAME, "--yes")
+    (lost,) = [key["key_id"] for key in status(person)["keys"] if key["key_id"] != kept["key_id"]]
+    assert done.returncode == 5
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(f"keyturn: rotation of {NAME}: a new key was made")
+    assert line.endswith(f"to delete it: keyturn rotate {NAME} --drop {lost[-4:]}")
+    person.does("rotate", NAME, "--drop", lost[-4:])
+    assert [key["key_id"] for key in status(person)["keys"]] == [kept["key_id"]]
+    assert person.row(NAME)["rotation"]["waits"] is None
+
+
 @pytest.mark.campaign
 def test_undo_brings_the_old_key_back(person: Person) -> None:
     before = status(person)["keys"]

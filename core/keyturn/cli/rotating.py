@@ -151,6 +151,10 @@ class _Turn:
         return code
 
     def _through(self, first: Progress, act: Callable[[str, str | None], Progress]) -> int:
+        """Go on to the end, or to where a person decides.
+
+        :raises RotationHalted: there is a key whose secret never arrived; what was asked for has not come about.
+        """
         shown = None
         progress = first
         for progress in self._rotating.through(first, lambda: self._asked(act)):
@@ -161,9 +165,12 @@ class _Turn:
             emit({"rotation": progress_table(progress), "stands": progress.stands()})
         elif progress.note and progress.is_halted and progress.step is not Step.DEACTIVATED:
             warn(progress.note)
+        if progress.orphans:
+            why = "a new key was made, and AWS's answer with its secret was lost"
+            raise RotationHalted(f"rotation of {self.name}", why, progress.stands())
         if not self.json_:
             say(progress.stands())
-        return RotationHalted.exit_code if progress.orphans else 0
+        return 0
 
     def _say_step(self, progress: Progress, *, is_new: bool) -> None:
         if is_new and progress.step in _DONE:
