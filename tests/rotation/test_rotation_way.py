@@ -33,3 +33,15 @@ def test_a_rotation_goes_through_all_its_steps(bench: Bench) -> None:
     done = bench.keeper.rotating.finish("personal", old.access_key_id[-4:])
     assert done.step is Step.DONE
     assert [key["key_id"] for key in bench.keeper.rotating.status("personal")["keys"]] == [new.access_key_id]
+
+
+def test_a_key_that_was_rotated_is_given_back_with_its_journal_emptied(bench: Bench) -> None:
+    bench.adopt("personal")
+    _through(bench, "personal")
+    bench.sandbox.move_clock(25 * 3600)
+    old = bench.keeper.rotating.status("personal")["rotation"]["old_id"]
+    bench.keeper.rotating.finish("personal", old[-4:])
+    new = bench.keeper.desk.key("personal").access_key_id
+    bench.release("personal")
+    assert new in bench.credentials.read_text()
+    assert not list((bench.keeper.desk.vault.folder / "rotation").glob("*.age"))

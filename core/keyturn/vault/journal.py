@@ -127,8 +127,8 @@ class Journal:
     def remove(self, name: str) -> None:
         """Forgets a record."""
         for path in (self._path(name), self._refuge_of(name)):
-            with contextlib.suppress(FileNotFoundError), writing("the rotation journal"):
-                path.unlink()
+            with writing("the rotation journal"):
+                path.unlink(missing_ok=True)
 
     def _flee(self, name: str, sealed: bytes) -> None:
         """Keeps a record where another disk has room; lets the first refusal stand if that fails too."""
