@@ -345,7 +345,7 @@ def rotation_of(
     :param waits: where a rotation of this key stands that has begun and not ended.
     """
     if key is None:
-        return Rotation()
+        return Rotation() if waits is None else Rotation(RotationState.IN_PROGRESS, waits=waits)
     age = None if key.created is None else max(0, (now - key.created).days)
     if waits is not None:
         state = RotationState.IN_PROGRESS

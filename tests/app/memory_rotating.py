@@ -150,7 +150,7 @@ class MemoryRotating:
             "keys": [
                 {
                     "key_id": key.key_id, "status": key.status, "age_days": 40, "last_used": None,
-                    "last_used_by": None, "known": True, "held": held,
+                    "last_used_by": None, "known": True, "held": held, "busy": None,
                 }
                 for key, held in keys
                 if key is not None

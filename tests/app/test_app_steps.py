@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from keyturn.acts.rotation.finishing import Ending
 from keyturn.aws.ports import LastUse
+from keyturn.errors import RotationHalted
 from keyturn.model import Profile, Rotation, RotationState
 from keyturn.rotation.progress import Progress
 from keyturn.rotation.record import Step
@@ -93,7 +94,7 @@ def test_the_list_of_steps_in_the_middle_of_a_rotation() -> None:
 
 
 @pytest.mark.parametrize(("name", "marks"), [
-    ("ready", "       "), ("begins", "~      "), ("refused", "X      "), ("verifies", "+++~   "),
+    ("ready", "       "), ("begins", "~~~    "), ("refused", "X      "), ("verifies", "+++~   "),
     ("spreads", "+++:   "), ("refused later", "++++X  "), ("stored", "++++>  "), ("off", "++++++>"),
     ("done", "+++++++"), ("back", "~  "), ("back, later", "++>"), ("undone", "+++"), ("found created", "+++>   "),
     ("found deactivated", "++++++>"), ("found undoing", ">  "),
@@ -183,9 +184,18 @@ def test_the_facts_before_a_deletion() -> None:
 
 def test_the_key_in_the_other_slot_is_named_with_its_facts() -> None:
     key = {"key_id": NEW, "status": "Active", "age_days": 40, "last_used": None, "last_used_by": None}
-    doomed = other_key({"profile": "ci", "keys": [{**key, "known": True, "held": None}]}, NOW)
+    doomed = other_key({"profile": "ci", "keys": [{**key, "known": True, "held": None, "busy": None}]}, NOW)
     assert "active, 40 days old, and not kept here" in doomed.facts[0]
-    assert doomed.against == ("it is active: whatever has it stops working",)
+    assert doomed.against == ("it is active, though idle: whatever has it stops working",)
+
+
+def test_a_key_in_the_other_slot_that_may_be_used_is_not_offered() -> None:
+    key = {"key_id": NEW, "status": "Active", "age_days": 1, "last_used": None, "last_used_by": None}
+    busy = "it is active, and it was made 39s ago and may not have been used yet"
+    with pytest.raises(
+        RotationHalted, match=r"may not have been used yet\. Find what has it and switch it off"
+    ):
+        other_key({"profile": "ci", "keys": [{**key, "known": True, "held": None, "busy": busy}]}, NOW)
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 from rich.cells import cell_len
 
 from keyturn.model import Key, Kind, Profile, Session, rotation_of
-from keyturn_tui.chart import key_rows, session_rows
+from keyturn_tui.chart import LaneRow, key_rows, session_rows
+from keyturn_tui.lanes import SPANS, Life, cell_of, window_at
 from keyturn_tui.rows import Entry, catalog
+from keyturn_tui.screens.action_screen import ActionScreen
 from keyturn_tui.screens.detail import DetailScreen
 from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.screens.timeline import TimelineScreen
@@ -310,3 +313,46 @@ async def test_the_cursor_keeps_its_lane_when_another_process_changes_the_files(
         await driven.app.look()
         await driven.settle()
         assert lane(driven) == "acme-dev-admin"
+
+
+@pytest.mark.parametrize("screen", ["t", "g"])
+async def test_a_key_meant_for_a_row_that_is_gone_does_nothing(drive: Drive, screen: str) -> None:
+    keeper = MemoryKeeper(believable())
+    async with drive(keeper) as driven:
+        await driven.press(screen, "j")
+        chosen = cast("ActionScreen", driven.app.screen).chosen
+        assert isinstance(chosen, Entry)
+        keeper.drop(chosen.profile.name)
+        await driven.app.look()
+        await driven.strike("r")
+        assert f"{chosen.profile.name} is gone from here, and nothing was done" in driven.text
+        assert not keeper.calls
+        await driven.press("r")
+        assert len(keeper.calls) == 1, "told once, the person means the other one"
+
+
+async def test_an_action_of_the_palette_is_about_the_row_that_it_was_opened_on(drive: Drive) -> None:
+    keeper = MemoryKeeper(believable())
+    async with drive(keeper) as driven:
+        await driven.press("g", "j")
+        screen = cast("ActionScreen", driven.app.screen)
+        chosen = screen.chosen
+        assert isinstance(chosen, Entry)
+        await driven.press("colon")
+        keeper.drop(chosen.profile.name)
+        await driven.app.look()
+        await driven.type("refresh\r")
+        assert f"{chosen.profile.name} is gone from here" in driven.text
+        assert not keeper.calls
+
+
+def test_a_profile_that_is_called_like_a_login_has_a_lane_of_its_own() -> None:
+    entry = cast("Entry", None)
+    life = Life("login corp", None, None)
+    assert LaneRow(entry, "login corp", life).key != LaneRow(entry, "login corp", life, is_login=True).key
+
+
+def test_what_ends_in_ten_thousand_years_is_on_a_wide_chart_too() -> None:
+    window = window_at(NOW, SPANS[-1], 0)
+    assert cell_of(datetime.max.replace(tzinfo=UTC), window, 2000) >= 2000
+    assert cell_of(datetime.min.replace(tzinfo=UTC), window, 2000) < 0

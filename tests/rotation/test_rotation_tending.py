@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from keyturn import definitions as defs
 from keyturn.definitions import Definition
-from keyturn.model import Rotate
+from keyturn.model import Rotate, RotationState
 from keyturn.rotation.record import Step
+from tests.rotation.brought import back, on, until
 from tests.rotation.direct import Trouble
 from tests.rotation.home import PROFILE, Home
 
@@ -76,6 +79,39 @@ def test_what_a_person_took_back_is_not_begun_again(home: Home) -> None:
     assert len(home.user.keys) == 1
 
 
+@pytest.mark.parametrize("by", ["undo", "console"])
+def test_nor_what_was_taken_back_before_there_was_a_key_or_at_aws(home: Home, by: str) -> None:
+    let_it(home, Rotate.AUTO)
+    if by == "undo":
+        home.line.next = on("CreateAccessKey", Trouble.UNSENT)
+        look(home, 1)
+        assert step(home) == Step.INTENT
+        back(home)
+    else:
+        look(home, 10)
+        home.world.set_status(home.user.keys[0], "Active")
+        home.world.delete_key(home.user, home.user.keys[1])
+        home.time.now += timedelta(minutes=5)
+        assert "was deleted at AWS by somebody" in home.keeper.rotating.on(PROFILE).note
+    assert step(home) is None
+    (left,) = home.user.keys
+    assert left.status == "Active"
+    assert home.keeper.desk.key(PROFILE).access_key_id == left.key_id
+    home.time.now += timedelta(hours=2)
+    look(home, 10)
+    assert len(home.user.keys) == 1
+
+
+def test_an_index_that_was_lost_is_filled_again(home: Home) -> None:
+    until(home, Step.STORED)
+    home.keeper.places.index_file.unlink()
+    look(home, 2)
+    (row,) = [row for row in home.keeper.snapshot().profiles if row.name == PROFILE]
+    assert (row.rotation.waits, row.rotation.state) == ("stored", RotationState.IN_PROGRESS)
+    assert row.key is not None
+    assert row.key.created is not None
+
+
 def test_what_goes_wrong_is_tried_again_after_an_hour(home: Home) -> None:
     let_it(home, Rotate.AUTO)
     home.line.next = lambda action: Trouble.DENIED if action == "CreateAccessKey" else Trouble.NONE
@@ -89,3 +125,4 @@ def test_what_goes_wrong_is_tried_again_after_an_hour(home: Home) -> None:
     home.time.now += timedelta(hours=1)
     look(home, 10)
     assert step(home) == Step.DEACTIVATED
+    assert home.keeper.desk.known(PROFILE).failure is None, "what went well by now is no failure any more"

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from keyturn.errors import RotationHalted
+from keyturn.model import RotationState
 from keyturn.rotation.record import Step
 from tests.rotation.brought import back, statuses, until
 from tests.rotation.home import PROFILE, Home
@@ -76,3 +77,10 @@ def test_an_undo_waits_until_iam_knows_the_key_that_it_deletes(home: Home, looks
         home.keeper.rotating.status(PROFILE)
     assert back(home).step is Step.UNDONE
     assert statuses(home) == {first.old_id: "Active"}
+
+
+def test_after_an_undo_the_old_key_is_as_old_and_as_overdue_as_before(home: Home) -> None:
+    until(home, Step.DEACTIVATED)
+    back(home)
+    (row,) = [row for row in home.keeper.snapshot().profiles if row.name == PROFILE]
+    assert (row.rotation.state, row.rotation.age_days) == (RotationState.OVERDUE, 94)

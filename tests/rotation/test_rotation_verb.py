@@ -122,6 +122,12 @@ def test_a_policy_that_asks_for_mfa_is_met_by_one_code_for_the_whole_rotation(pe
         (("rotate", NAME, "--drop", "ABCD"), 3, "the user has none that ends in ABCD"),
         (("rotate", NAME, "--confirm", "ABCD"), 2, "--confirm goes with --finish"),
         (("rotate", NAME, "--status", "--drop", "ABCD"), 2, "do not go together"),
+        (
+            ("rotate", NAME, "--undo", "--finish", "--confirm", "ABCD"),
+            2,
+            "--undo and --finish do not go together",
+        ),
+        (("rotate", NAME, "--resume", "--undo"), 2, "--resume and --undo do not go together"),
     ],
 )
 def test_what_cannot_be_is_one_line(person: Person, words: tuple[str, ...], code: int, line: str) -> None:

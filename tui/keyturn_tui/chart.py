@@ -57,11 +57,14 @@ class LaneRow:
     """From a file, so hostile until shown through `fit`."""
     life: Life | None
     """None for a long-term key, which has an age and no end."""
+    is_login: bool = False
+    """A login, which a profile of the same label is not."""
 
     @property
     def key(self) -> tuple[str, str]:
         """What stays the same over snapshots."""
-        return "key" if self.life is None else "session", self.label
+        kind = "key" if self.life is None else "login" if self.is_login else "session"
+        return kind, self.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def session_rows(listed: Catalog) -> tuple[LaneRow, ...]:
             f"login {(profile.source or profile.name).removeprefix('https://')}" if login else profile.name
         )
         life = Life(label, session.issued, session.expires)
-        rows.setdefault(("login" if login else "session", label), (life, LaneRow(entry, label, life)))
+        rows.setdefault(("login" if login else "session", label), (life, LaneRow(entry, label, life, login)))
     return tuple(row for _, row in sorted(rows.values(), key=lambda pair: by_end(pair[0])))
 
 

@@ -57,7 +57,7 @@ def other_key(found: Mapping[str, Any], now: datetime) -> Doomed:
     """The key that takes the slot which a rotation needs.
 
     :param found: what `keyturn.rotating.Rotating.status` gave.
-    :raises RotationHalted: keyturn holds both.
+    :raises RotationHalted: keyturn holds both, or the other may still be in use.
     """
     others = [key for key in found["keys"] if key["held"] is None]
     if not others:
@@ -67,6 +67,12 @@ def other_key(found: Mapping[str, Any], now: datetime) -> Doomed:
             "Release one of them first",
         )
     key = others[0]
+    if key["busy"]:
+        raise RotationHalted(
+            f"rotation of {found['profile']}",
+            f"of the other key, {masked_key_id(key['key_id'])}: {key['busy']}",
+            "Find what has it and switch it off at AWS; then R can delete it",
+        )
     last, by = from_iso(key["last_used"]), key["last_used_by"] or ""
     used = (
         used_words(last, by, now) if last else "never, as far as AWS tells" if key["known"] else "not known"
@@ -77,7 +83,7 @@ def other_key(found: Mapping[str, Any], now: datetime) -> Doomed:
         f"Deleting it at AWS cannot be undone. Last used: {used}.",
     )
     is_active = key["status"] == "Active"
-    against = ("it is active: whatever has it stops working",) if is_active else ()
+    against = ("it is active, though idle: whatever has it stops working",) if is_active else ()
     return Doomed(key["key_id"], "Delete the other access key?", said, against)
 
 

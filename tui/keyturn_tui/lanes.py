@@ -16,6 +16,8 @@ SPANS = (
 USUAL_SPAN = timedelta(hours=4)
 #: How many times its own span a window may lie away from now; a person who goes further has lost the way.
 FARTHEST = 50
+#: Windows' lengths beyond which a moment is no further away.
+_FAR = 100
 _DAWN = datetime(1970, 1, 1, tzinfo=UTC)
 #: What ends at no known time is sorted behind what does.
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -101,7 +103,9 @@ def zoomed(span: timedelta, by: int) -> timedelta:
 
 def cell_of(moment: datetime, window: Window, width: int) -> int:
     """The cell in which a moment lies; below 0 or from `width` on where it is not in the window."""
-    return (moment - window.start) * width // window.span
+    # Far away is far away: beyond some windows a product of times would leave what a time can hold.
+    away = min(max(moment - window.start, -window.span * _FAR), window.span * _FAR)
+    return away * width // window.span
 
 
 def now_cell(window: Window, width: int, now: datetime) -> int | None:

@@ -97,7 +97,7 @@ class Stage(Discreet, inherit_bindings=False):
         """Run an action of the registry on the screen that has them."""
         screen = self.screen
         if isinstance(screen, ActionScreen):
-            screen.action_run(action_id)
+            screen.run_held(action_id)
 
     def go_to(self, name: str) -> None:
         """Put the cursor on a profile."""

@@ -48,6 +48,8 @@ class Stand:
     """When each step was reached, as far as somebody watched."""
     failed: bool = False
     """The last act raised."""
+    is_turning: bool = False
+    """The way back was begun, and its first act has not answered yet."""
     is_full: bool = False
     """Both of the user's key slots are used."""
     is_stopping: bool = False
@@ -65,6 +67,8 @@ class Stand:
 
     @property
     def is_undoing(self) -> bool:
+        if self.is_turning:
+            return True
         if self.progress is not None:
             return self.progress.is_undoing
         return self.profile.rotation.waits == "undoing"
@@ -222,7 +226,7 @@ def step_lines(stand: Stand, now: datetime, width: int, glyphs: Glyphs) -> list[
     for nth, row in enumerate(rows_of(stand)):
         if nth < done:
             mark, role = marks.done, "good"
-        elif nth == done and _is_marked(stand):
+        elif nth in _at(stand) and _is_marked(stand):
             mark, role = _here(stand, marks)
         else:
             mark, role = " ", "muted"
@@ -316,7 +320,7 @@ def _note(stand: Stand, row: StepRow, nth: int, done: int, now: datetime) -> str
     if nth < done:
         at = stand.reached.get(row.ends)
         return f"{at:%H:%M:%S}" if at is not None else "done"
-    if nth == done and stand.phase is not Phase.REST:
+    if nth in _at(stand) and stand.phase is not Phase.REST:
         left = max(1, round((stand.until - now).total_seconds())) if stand.until else 1
         at_work = "stops after this" if stand.is_stopping else "at work"
         return at_work if stand.phase is Phase.WORK else f"asks again in {left} s"
@@ -329,6 +333,14 @@ def _note(stand: Stand, row: StepRow, nth: int, done: int, now: datetime) -> str
     return "next" if nth == done and _is_marked(stand) else ""
 
 
+def _at(stand: Stand) -> range:
+    """The steps that the rotation stands at. The first act checks, creates and seals in one go, and tells no more than
+    its end."""
+    done = done_of(stand)
+    is_first = stand.phase is Phase.WORK and not stand.has_begun
+    return range(done, _DONE[Step.CREATED] if is_first else done + 1)
+
+
 def _is_marked(stand: Stand) -> bool:
     """Whether there is a step that the rotation stands at."""
     return not stand.is_over and (stand.has_begun or stand.failed or stand.phase is not Phase.REST)
@@ -339,7 +351,7 @@ def _grace(stand: Stand, now: datetime) -> str:
     grace = stand.progress.deletable_from if stand.progress else None
     if grace is None:
         return "waits for you" if stand.step is Step.DEACTIVATED else "not before 24 h"
-    return f"from {grace:%d %b %H:%M}" if grace > now else "may be deleted now"
+    return f"from {grace:%d %b %H:%M}Z" if grace > now else "may be deleted now"
 
 
 def _step_line(nth: int, row: StepRow, mark: Span, note: str, width: int) -> Line:

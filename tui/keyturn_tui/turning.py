@@ -46,7 +46,7 @@ class Turning:
         self._name = profile.name
         self._stop = asyncio.Event()
         self._draw: Callable[[], None] | None = None
-        self._goes_on = False
+        self._goes_on = self._begins = False
         self._declined = ""
         self.stand = Stand(profile, also=sharing(desk, profile))
         self.said = ("", "text")
@@ -68,6 +68,7 @@ class Turning:
     def go_on(self) -> None:
         """Begin, or go on where it stopped."""
         rotating = self._desk.keeper.rotating
+        self._begins = not self.stand.has_begun
         self._start(self._through(rotating.on if self.stand.has_begun else rotating.begin))
 
     def go_back(self) -> None:
@@ -76,6 +77,7 @@ class Turning:
 
     def delete(self) -> None:
         """Delete the key that the stand offers, once its last characters are typed."""
+        self._begins = False
         self._start(self._delete())
 
     def stop(self) -> bool:
@@ -156,6 +158,7 @@ class Turning:
         ]
         screen = ConfirmScreen(self._desk, "Back to the old key", question, "go back", keep="Stay")
         if await self._front.ask_person(screen):
+            self._show(is_turning=True, reached={})
             await self._through(self._desk.keeper.rotating.back)
 
     async def _delete(self) -> None:
@@ -208,16 +211,18 @@ class Turning:
             reached[progress.step] = self._desk.now()
         if progress.step is Step.DEACTIVATED and not progress.is_undoing:
             self.said = ("Done for now. The old key goes only when you say so: D here, or R later.", "good")
-        self._show(progress=progress, reached=reached, until=None)
+        self._show(progress=progress, reached=reached, until=None, is_turning=False)
 
     def _failed(self, error: Exception) -> None:
         """Say why. What the latest snapshot says of the rotation counts, as the act may have come further than it told."""
-        stand, profile = self.stand, self._desk.profile(self._name) or self.stand.profile
+        stand = replace(self.stand, is_turning=False)
+        profile = self._desk.profile(self._name) or stand.profile
         known = stand.progress
         waits = known and not known.is_over and ("undoing" if known.is_undoing else str(known.step))
         if profile.rotation.waits != (waits or None):
             known, stand = None, replace(stand, profile=profile)
-        is_full = isinstance(error, RotationHalted) and known is None and profile.rotation.waits is None
+        is_first = known is None and profile.rotation.waits is None and self._begins
+        is_full = isinstance(error, RotationHalted) and is_first
         self.stand = replace(stand, progress=known, failed=True, is_full=is_full)
         self.said = (self._worded(error), "error")
 

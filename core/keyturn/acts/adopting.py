@@ -15,6 +15,7 @@ from keyturn import adoption, diffing
 from keyturn import definitions as defs
 from keyturn.acts import cautions, learning, unfinished
 from keyturn.acts.desk import Desk, key_entry, taken_entry
+from keyturn.acts.rotation import mending
 from keyturn.acts.sections import line_home, own_section, path_of
 from keyturn.acts.statics import static_credentials
 from keyturn.adoption import SectionEdit
@@ -234,6 +235,7 @@ def adopt(desk: Desk, names: Sequence[str], digest: str, *, session_none: bool =
         taken = _taken(reading, work, desk.places)
         for name in work.resumed:
             unfinished.check(name, desk.vault.key(taken_entry(name)), taken.pop(name))
+        mending.forget_ended(desk, list(work.definitions))
         _into_vault(desk, work, taken)
         defs.change(desk.places.profiles_file, lambda table: table.update(work.definitions))
         _write_files(desk, reading, work)

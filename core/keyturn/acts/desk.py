@@ -146,6 +146,12 @@ class Desk:
             self.record_failure(profile, event, error)
             raise
 
+    def forgive(self, profile: str, *deeds: str) -> None:
+        """Forgets the failure of a profile if it was of one of these acts, which has gone well by now."""
+        failure = self.known(profile).failure
+        if failure is not None and any(f"{deed} of {profile}" in failure.line for deed in deeds):
+            self.note(lambda index: index.update(profile, failure=None))
+
     def settle(self) -> None:
         """Waits until no secret is in this process's memory alone, for as long as AWS may take at most."""
         if self.delicate.acquire(timeout=SETTLE_SECONDS):

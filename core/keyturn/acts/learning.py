@@ -51,16 +51,18 @@ def learn(
 def learn_all(desk: Desk, tried: dict[str, datetime]) -> None:
     """Brings the index up to date on every key that keyturn holds, for a thread with nothing better to do.
 
-    :param tried: when each was asked for last, by this process: what IAM refuses is not asked again at once.
+    :param tried: when each key was asked for last, by this process: what IAM refuses is not asked again at once.
     """
     now = desk.clock()
     reading = desk.read()
     for one in reading.definitions.values():
         if one.key is None or not _is_due(reading.index.keys.get(one.key), now):
             continue
-        if one.key in tried and timedelta(0) <= now - tried[one.key] < LEARN_EVERY:
+        known = reading.index.keys.get(one.key)
+        which = f"{one.key} {known.key_id if known else ''}"
+        if which in tried and timedelta(0) <= now - tried[which] < LEARN_EVERY:
             continue
-        tried[one.key] = now
+        tried[which] = now
         _learn(desk, one, reading, None, now)
 
 
@@ -96,9 +98,13 @@ def _learn(
 
         facts = _with_last_use(aws, facts, key, session)
 
+    # An index that was lost is filled again; what was given back meanwhile stays away.
+    is_managed = any(one.key == entry for one in desk.read().definitions.values())
+
     def edit(index: Index) -> None:
         present = index.keys.get(entry)
-        if present is not None and present.key_id == facts.key_id:
+        is_it = is_managed if present is None else present.key_id == facts.key_id
+        if is_it:
             index.keys[entry] = replace(
                 facts, checked=now if listed is not None or session is not None else None
             )

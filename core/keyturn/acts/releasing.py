@@ -386,4 +386,4 @@ def _out_of_vault(desk: Desk, sections: Sections) -> None:
     desk.index.change(note)
     # Last of all: as long as the vault knows what was taken, a release that was interrupted can be done again.
     desk.vault.change_keys(edit)
-    mending.forget_released(desk, list(sections))
+    mending.forget_ended(desk, list(sections))

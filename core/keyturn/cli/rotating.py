@@ -12,7 +12,7 @@ from keyturn.acts.rotation.finishing import Ending
 from keyturn.cli.options import as_json, opens_vault, yes
 from keyturn.cli.output import columns, emit, say, warn
 from keyturn.cli.person import Opening, ask_line, confirm, on_terminal
-from keyturn.errors import NotFound, RotationHalted, UsageError
+from keyturn.errors import AgentUnavailable, KeyturnError, NeedsUnlock, NotFound, RotationHalted, UsageError
 from keyturn.model import Profile
 from keyturn.rotation import policy
 from keyturn.rotation.progress import Progress, progress_table
@@ -20,7 +20,7 @@ from keyturn.rotation.record import Step
 from keyturn.text import masked_key_id
 from keyturn.words import rotation_words
 
-_DONE = {
+_ON = {
     Step.CREATED: "the new key is sealed in the rotation journal",
     Step.VERIFIED: "AWS answers to it, three times in a row",
     Step.STORED: "it is the vault's key now, the old one is kept",
@@ -29,39 +29,40 @@ _DONE = {
     Step.DONE: "the old key is deleted",
     Step.UNDONE: "the old key is the only one again",
 }
+_BACK = {
+    Step.VERIFIED: "the old key answers, and is the vault's again",
+    Step.UNDONE: "the old key is the only one again",
+}
 
 
 @click.command()
 @click.argument("profile")
-@click.option(
-    "--status", "way", flag_value="status", help="Every key of the user at AWS and here, and what waits."
-)
-@click.option("--resume", "way", flag_value="resume", help="Go on with a rotation that was interrupted.")
-@click.option(
-    "--undo", "way", flag_value="undo", help="Go back to the old key, as long as it is not deleted."
-)
-@click.option(
-    "--finish", "way", flag_value="finish", help="Delete the old key, once its time of grace is over."
-)
-@click.option("--policy", "way", flag_value="policy", help="Print the IAM policy that a user needs for this.")
+@click.option("--status", is_flag=True, help="Every key of the user at AWS and here, and what waits.")
+@click.option("--resume", is_flag=True, help="Go on with a rotation that was interrupted.")
+@click.option("--undo", is_flag=True, help="Go back to the old key, as long as it is not deleted.")
+@click.option("--finish", is_flag=True, help="Delete the old key, once its time of grace is over.")
+@click.option("--policy", is_flag=True, help="Print the IAM policy that a user needs for this.")
 @click.option("--drop", metavar="LAST4", help="Delete a key of the user that keyturn does not hold.")
 @click.option("--confirm", "word", metavar="LAST4", help="With --finish: the old key's last four characters.")
 @click.option("--mfa-code", metavar="CODE", help="The six digits that the MFA device shows now.")
 @as_json
 @yes
 @opens_vault
-def rotate(opening: Opening, *, profile: str, way: str | None, json_: bool, **words: Any) -> int | None:
+def rotate(opening: Opening, *, profile: str, json_: bool, **words: Any) -> int | None:
     """Replace a long-term key by a new one and switch the old one off. Deletes nothing.
 
     Each step is on disk before the next: whatever interrupts it, a key that works is in the vault, and --resume or --undo
     goes on from there. --finish deletes the old key, 24 hours later or when told so by its last four characters.
     """
+    ways = [way for way in ("status", "resume", "undo", "finish", "policy") if words[way]]
+    ways += ["drop"] if words["drop"] is not None else []
+    if len(ways) > 1:
+        raise UsageError("rotate", f"--{ways[0]} and --{ways[1]} do not go together", "Name one")
+    way = ways[0] if ways else None
     if words["word"] is not None and way != "finish":
         raise UsageError("rotate", "--confirm goes with --finish", "Leave it out")
-    if words["drop"] is not None and way:
-        raise UsageError("rotate", f"--drop and --{way} do not go together", "Name one")
     turn = _Turn(opening, profile, words["mfa_code"], json_, words["yes"])
-    if words["drop"] is not None:
+    if way == "drop":
         return turn.drop(words["drop"])
     if way == "policy":
         return turn.policy()
@@ -88,7 +89,7 @@ class _Turn:
         told = rotation_words(row.rotation)
         key = masked_key_id(row.key.key_id) if row.key else "its key"
         confirm(f"Replace {key} of {self.name} ({told}) by a new key, and switch it off", yes=self.yes)
-        return self._through(self._asked(self._rotating.begin), self._rotating.on)
+        return self._through(self._asked(self._rotating.begin), self._rotating.on, wants=Step.DEACTIVATED)
 
     def resume(self) -> int:
         return self._through(self._asked(self._rotating.on), self._rotating.on)
@@ -150,33 +151,49 @@ class _Turn:
         code, self.code = self.code, None
         return code
 
-    def _through(self, first: Progress, act: Callable[[str, str | None], Progress]) -> int:
+    def _through(
+        self, first: Progress, act: Callable[[str, str | None], Progress], *, wants: Step | None = None
+    ) -> int:
         """Go on to the end, or to where a person decides.
 
+        :param wants: the step that was asked for.
         :raises RotationHalted: there is a key whose secret never arrived; what was asked for has not come about.
+        :raises KeyturnError: AWS made no key.
         """
-        shown = None
+        shown: Step | None = None
         progress = first
-        for progress in self._rotating.through(first, lambda: self._asked(act)):
-            if not self.json_:
-                self._say_step(progress, is_new=progress.step is not shown)
+        for progress in self._rotating.through(first, lambda: self._on(act)):
+            self._say_step(progress, is_new=progress.step is not shown)
             shown = progress.step
         if self.json_:
             emit({"rotation": progress_table(progress), "stands": progress.stands()})
-        elif progress.note and progress.is_halted and progress.step is not Step.DEACTIVATED:
-            warn(progress.note)
         if progress.orphans:
             why = "a new key was made, and AWS's answer with its secret was lost"
             raise RotationHalted(f"rotation of {self.name}", why, progress.stands())
+        if wants and progress.step is Step.UNDONE:
+            hint = f"{progress.stands()}. Try again: keyturn rotate {self.name}"
+            raise KeyturnError(f"rotation of {self.name}", "AWS made no new key, or it is gone", hint)
         if not self.json_:
             say(progress.stands())
         return 0
 
+    def _on(self, act: Callable[[str, str | None], Progress]) -> Progress:
+        """One more act; whoever cannot go on for want of an open vault hears that a rotation waits."""
+        try:
+            return self._asked(act)
+        except (AgentUnavailable, NeedsUnlock) as error:
+            error.hint = f"{error.hint.rstrip('.')}. The rotation waits, and nothing is lost; then: keyturn rotate {self.name} --resume"
+            raise
+
     def _say_step(self, progress: Progress, *, is_new: bool) -> None:
-        if is_new and progress.step in _DONE:
-            key = progress.old_id if progress.step.is_past(Step.DEACTIVATED) else progress.new_id
-            say(f"{progress.step} {masked_key_id(key or '')}: {_DONE[progress.step]}")
-        if progress.wait and progress.note:
+        done = _BACK if progress.is_undoing else _ON
+        if not self.json_ and is_new and progress.step in done:
+            is_old = progress.is_undoing or progress.step.is_past(Step.DEACTIVATED)
+            key = progress.old_id if is_old else progress.new_id
+            say(f"{progress.step} {masked_key_id(key or '')}: {done[progress.step]}")
+        if progress.note and not progress.wait:
+            warn(progress.note)
+        elif progress.note and not self.json_:
             say(f"  {progress.note}; trying again in {progress.wait:.0f} s")
 
 
@@ -208,7 +225,10 @@ def _say_status(found: Mapping[str, Any]) -> None:
     if rotation is not None:
         from keyturn.rotation.progress import progress_in
 
-        say(f"A rotation waits at step {rotation['step']}. {progress_in(rotation).stands()}")
+        progress = progress_in(rotation)
+        say(f"A rotation waits at step {progress.step}. {progress.stands()}")
+        if progress.note:
+            warn(progress.note)
 
 
 VERBS = (rotate,)

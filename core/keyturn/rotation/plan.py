@@ -5,7 +5,7 @@ Resume, undo, the verbs and the wizard all ask here, so that they cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -165,15 +165,17 @@ def holds_new(record: Record, seen: Seen) -> bool:
     """Whether the new key is in the vault wherever the old one was and a profile looks for it."""
     if record.new is None or record.old.access_key_id in seen.held.values():
         return False
-    return all(
-        seen.held.get(name) == record.new.access_key_id for name in record.entries if name in seen.wanted
-    )
+    return all(seen.held.get(name) == record.new.access_key_id for name in wanted_of(record, seen.wanted))
 
 
 def holds_old(record: Record, seen: Seen) -> bool:
     """Whether the new key is nowhere in the vault, and the old one wherever it was and a profile looks for it."""
     if record.new is not None and record.new.access_key_id in seen.held.values():
         return False
-    return all(
-        seen.held.get(name) == record.old.access_key_id for name in record.entries if name in seen.wanted
-    )
+    return all(seen.held.get(name) == record.old.access_key_id for name in wanted_of(record, seen.wanted))
+
+
+def wanted_of(record: Record, looked_for: Collection[str | None]) -> tuple[str, ...]:
+    """The entries of the vault that must hold the key: those that a profile looks for; all, where none does any more,
+    since a key that is nowhere is lost."""
+    return tuple(name for name in record.entries if name in looked_for) or record.entries

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from textual.screen import Screen
 
-from keyturn_tui.actions import BY_ID, label_of, method_of, refusal
+from keyturn.text import safe
+from keyturn_tui.actions import BY_ID, Action, label_of, method_of, refusal
 from keyturn_tui.acts import Acts
 from keyturn_tui.desk import Desk
 from keyturn_tui.front import Front
@@ -13,6 +14,7 @@ from keyturn_tui.rows import Entry, Row
 from keyturn_tui.screens.confirm import ConfirmScreen
 from keyturn_tui.screens.help import HelpScreen
 from keyturn_tui.screens.rotation import RotationScreen
+from keyturn_tui.slip import Key
 from keyturn_tui.turning import Turning
 
 
@@ -24,10 +26,15 @@ class ActionScreen(Screen[None]):
         self.desk = desk
         self.acts = acts
         self.front = front
+        self._held: Key | None = None
 
     @property
     def chosen(self) -> Row | None:
         """The row that acts are about."""
+        return None
+
+    def gone(self) -> Key | None:
+        """The row that a key pressed now was meant for, where that is not there any more."""
         return None
 
     def redraw(self) -> None:
@@ -47,6 +54,10 @@ class ActionScreen(Screen[None]):
     def action_run(self, action_id: str) -> None:
         """Run an action of the registry, or say why it is not on offer."""
         action = BY_ID[action_id]
+        gone = self.gone() if action.row and action.id != "open" else None
+        if gone is not None:
+            self._say_gone(action, gone)
+            return
         why = refusal(action, self.chosen, self.desk.view())
         if why is not None:
             self.front.say(f"{label_of(action, self.chosen).rstrip('…')}: {why}.", "soon")
@@ -58,6 +69,26 @@ class ActionScreen(Screen[None]):
             )
             return
         method()
+
+    def hold(self) -> None:
+        """What is opened now acts on the row that the cursor stands on now."""
+        self._held = self.chosen.key if self.chosen is not None else None
+
+    def run_held(self, action_id: str) -> None:
+        """Run an action that was chosen in what :meth:`hold` was called for."""
+        now = self.chosen.key if self.chosen is not None else None
+        action = BY_ID[action_id]
+        if action.row and self._held is not None and now != self._held:
+            self._say_gone(action, self._held)
+            return
+        self.action_run(action_id)
+
+    def _say_gone(self, action: Action, gone: Key) -> None:
+        label = label_of(action, None).rstrip("…")
+        self.front.say(
+            f"{label}: {safe(gone[-1], 60)} is gone from here, and nothing was done. The cursor has moved on.",
+            "soon",
+        )
 
     def on_action_pressed(self, message: ActionPressed) -> None:
         """Clicked in the footer."""
@@ -107,12 +138,14 @@ class ActionScreen(Screen[None]):
 
         def run(action_id: str | None) -> None:
             if action_id is not None:
-                self.action_run(action_id)
+                self.run_held(action_id)
 
+        self.hold()
         self.app.push_screen(HelpScreen(self.desk, self.chosen), run)
 
     def do_palette(self) -> None:
         """`:` and ctrl+p."""
+        self.hold()
         self.front.open_palette()
 
     def do_theme(self) -> None:

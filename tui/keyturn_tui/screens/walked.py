@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from keyturn_tui.screens.action_screen import ActionScreen
+from keyturn_tui.slip import Key, Slip
 
 
 class Walked(Protocol):
     """A list with a cursor that stops at both ends."""
+
+    slip: Slip
 
     def move(self, by: int) -> None:
         """Rows, negative for up."""
@@ -30,6 +33,12 @@ class WalkedScreen(ActionScreen):
     def walked(self) -> Walked:
         """The list."""
         raise NotImplementedError
+
+    def gone(self) -> Key | None:
+        """See `Slip`; whoever asks tells the person."""
+        gone = self.walked.slip.gone()
+        self.walked.slip.moved()
+        return gone
 
     def moved(self, by: int) -> None:
         """One row, by a key or the other."""

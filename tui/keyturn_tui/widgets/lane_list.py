@@ -10,6 +10,7 @@ from keyturn_tui.cells import Line, View
 from keyturn_tui.chart import LaneRow, Room, key_axis, lane_line, room_in
 from keyturn_tui.lanes import Window
 from keyturn_tui.messages import LaneChosen
+from keyturn_tui.slip import Slip
 from keyturn_tui.widgets.painted import Painted
 
 
@@ -25,6 +26,7 @@ class LaneList(Painted):
         self._hint: tuple[Line, ...] = ()
         self._cursor = 0
         self._top = 0
+        self.slip = Slip()
 
     @property
     def row(self) -> LaneRow | None:
@@ -51,14 +53,17 @@ class LaneList(Painted):
         self._sessions, self._keys, self._hint = tuple(sessions), tuple(keys), tuple(hint)
         kept = (nth for nth, row in enumerate(self._rows) if row.key == key)
         self._cursor = next(kept, min(self._cursor, max(0, len(self._rows) - 1)))
+        self.slip.swapped(key, self.row.key if self.row is not None else None)
 
     def open_on(self, nth: int) -> None:
         """Begin with the cursor on a lane and a little of what is above it."""
         self._cursor, self._top = nth, max(0, nth - 3)
+        self.slip.moved()
 
     def choose(self, nth: int) -> None:
         """Put the cursor on a lane, counted from 0, stopping at the ends."""
         self._cursor = min(max(nth, 0), max(0, len(self._rows) - 1))
+        self.slip.moved()
         self.post_message(LaneChosen())
 
     def move(self, by: int) -> None:

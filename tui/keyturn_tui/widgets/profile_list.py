@@ -15,6 +15,7 @@ from keyturn_tui.cells import TYPES, Line, Span, View, fit, left_text, rotation_
 from keyturn_tui.layout import GUTTER, Column, Field
 from keyturn_tui.messages import RowChosen, RowOpened
 from keyturn_tui.rows import Entry, Group, Problem, Row
+from keyturn_tui.slip import Slip
 from keyturn_tui.widgets.painted import InRoles, strip_of
 
 #: Strips kept; a few screens' worth.
@@ -41,6 +42,7 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
         self._selectable: tuple[int, ...] = ()
         self._cursor = 0
         self._wanted: tuple[str, str] | None = None
+        self.slip = Slip()
         self._nothing: tuple[Line, ...] = ()
         self._strips: dict[tuple[int, bool, tuple[Span, str]], Strip] = {}
         self._drawn: dict[int, tuple[Span, str]] = {}
@@ -68,11 +70,13 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
 
         :param nothing: what is written where there are no rows.
         """
+        before = self.row.key if self.row is not None else None
         self._rows, self._view, self._columns, self._nothing = tuple(rows), view, columns, tuple(nothing)
         self._selectable = tuple(i for i, row in enumerate(self._rows) if not isinstance(row, Group))
         self._cursor = self._index_of(self._wanted)
         if self._wanted is None:
             self.keep_row()
+        self.slip.swapped(before, self.row.key if self.row is not None else None)
         self.forget_drawn()
         self._measure()
         self._bring_into_view()
@@ -100,6 +104,7 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
     def keep_row(self) -> None:
         """The row under the cursor is the one that was meant: the cursor comes back to it when a filter ends."""
         self._wanted = self.row.key if self.row is not None else None
+        self.slip.moved()
 
     def move(self, by: int) -> None:
         """Move the cursor over rows that can be chosen, stopping at the ends."""

@@ -15,13 +15,14 @@ from keyturn.acts.desk import Desk
 from keyturn.acts.rotation import journaling
 from keyturn.acts.rotation.idleness import busy, described, told_use
 from keyturn.acts.rotation.looking import (
+    copies_of,
     entry_of,
     halted,
     held_keys,
-    journal_of,
     listed_keys,
     lock,
     record_of_user,
+    refuge_note,
     waiting,
 )
 from keyturn.acts.rotation.signing import UNKNOWN_KEY, Signing
@@ -29,6 +30,7 @@ from keyturn.aws.ports import Aws, Identity, ListedKey, MadeKey
 from keyturn.errors import (
     AwsError,
     AwsRefused,
+    FileChanged,
     KeyturnError,
     RotationHalted,
     Unreachable,
@@ -40,7 +42,6 @@ from keyturn.reading import Reading
 from keyturn.rotation.progress import Progress, progress_of
 from keyturn.rotation.record import Record, Step
 from keyturn.text import masked_key_id
-from keyturn.vault.journal import name_of
 
 #: A record takes a few hundred bytes; a disk with less than this is about to be full.
 LEAST_FREE = 1 << 20
@@ -75,19 +76,34 @@ def begin(desk: Desk, name: str, code: str | None) -> Progress:
     identity = _identity(signing.aws(), key, name)
     with desk.recording(name, "rotate"), lock(desk, identity.arn):
         _refuse_waiting(record_of_user(desk, identity.arn), name)
-        entries = tuple(
-            each for each, held in held_keys(desk).items() if held.access_key_id == key.access_key_id
-        )
         record = Record(
-            nonce=secrets.token_hex(8), profile=name, entries=entries, user=identity.arn, old=key, step=Step.INTENT,
+            nonce=secrets.token_hex(8), profile=name, entries=(), user=identity.arn, old=key, step=Step.INTENT,
             began=desk.clock(),
         )  # fmt: skip
         listed = _listed(signing, record)
         _require_slot(desk, record, listed, signing)
         _require_disk(desk, record)
-        record = replace(record, listed=tuple(listed))
-        journaling.begin(desk, record)
+        with desk.exclusive():
+            entries = _entries_still(desk, name, key)
+            record = replace(record, listed=tuple(listed), entries=entries)
+            journaling.begin(desk, record)
         return _create(desk, record, signing)
+
+
+def _entries_still(desk: Desk, name: str, key: Credentials) -> tuple[str, ...]:
+    """The vault's names of the key, looked at anew: AWS was asked in between, and a release does not wait for that.
+
+    :raises FileChanged: the profile has another key by now, or none.
+    """
+    try:
+        is_same = desk.key(entry_of(desk.read(), name)).access_key_id == key.access_key_id
+    except KeyturnError:
+        is_same = False
+    if not is_same:
+        raise FileChanged(
+            f"rotation of {name}", "its key was changed or given back meanwhile", f"See: keyturn show {name}"
+        )
+    return tuple(each for each, held in held_keys(desk).items() if held.access_key_id == key.access_key_id)
 
 
 def _refuse_waiting(record: Record | None, name: str) -> None:
@@ -102,22 +118,10 @@ def _refuse_copies(reading: Reading, key: Credentials, name: str) -> None:
 
     :raises KeyturnError: there is such a copy.
     """
-    copies = [
-        row.name
-        for row in reading.natives.values()
-        if row.plaintext_key and row.key is not None and row.key.key_id == key.access_key_id
-    ]
+    copies = copies_of(reading, key)
     if copies:
         why = f"the same key stands in clear in the shared files, for {', '.join(copies)}, and would stop working there"
         raise KeyturnError(f"rotation of {name}", why, f"Adopt it first: keyturn adopt {copies[0]}")
-
-
-def refuge_note(desk: Desk, record: Record) -> str:
-    """What to say where the only copy of a new key lies in a folder that a restart of the machine empties."""
-    journal = journal_of(desk)
-    if not journal.is_in_refuge(name_of(record.user)):
-        return ""
-    return f"the vault's disk refused the new key, so it is sealed in {journal.refuge}, which a restart empties: see to the disk"
 
 
 def _identity(aws: Aws, key: Credentials, name: str) -> Identity:

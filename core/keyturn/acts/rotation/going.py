@@ -14,7 +14,7 @@ from keyturn.acts.rotation.signing import UNKNOWN_KEY, Signing
 from keyturn.errors import AwsRefused, KeyturnError, NeedsPerson, RotationHalted
 from keyturn.rotation.plan import Move, Seen, next_move, orphans
 from keyturn.rotation.progress import Progress, progress_of
-from keyturn.rotation.record import Record, Step
+from keyturn.rotation.record import Record
 from keyturn.text import masked_key_id
 
 
@@ -34,7 +34,7 @@ def undo(desk: Desk, name: str, code: str | None) -> Progress:
     :raises NotFound: there is none; what is done cannot be undone.
     """
     record = record_of(desk, name)
-    if not record.is_undoing and record.step is not Step.INTENT:
+    if not record.is_undoing:
         with lock(desk, record.user):
             record = again(desk, record)
             turned = replace(record, is_undoing=True)
@@ -65,7 +65,9 @@ def _act(desk: Desk, record: Record, code: str | None) -> Progress:
     with desk.recording(record.profile, "rotate"), lock(desk, record.user):
         record = again(desk, record)
         with _telling(record):
-            return _moved(desk, record, signing)
+            progress = _moved(desk, record, signing)
+        desk.forgive(record.profile, "rotate", "rotation")
+        return progress
 
 
 @contextmanager
@@ -90,6 +92,7 @@ def _moved(desk: Desk, record: Record, signing: Signing) -> Progress:
         if moves.is_young():
             return moves.later(error)
         raise _no_key_left(record) from None
+    moves = replace(moves, listed=seen.listed)
     move = next_move(record, seen)
     if move is Move.VERIFY_OLD:
         refused = moves.answers(record.old)
@@ -164,5 +167,6 @@ def _without_new(record: Record, seen: Seen, moves: Moves) -> Progress:
         why = f"{new} was deleted at AWS, and {old} is {present.status.lower() if present else 'deleted too'}"
         hint = f"Have {old} switched on in the console, then run: keyturn rotate {record.profile} --undo"
         raise halted(record, why, hint)
-    moves.store_old()
-    return replace(moves.give_up(), note=f"{new} was deleted at AWS by somebody; {old} is in use again")
+    # Somebody took it back at AWS, as good as by --undo.
+    undone = replace(moves, record=moves.stored_old()).turned().give_up()
+    return replace(undone, note=f"{new} was deleted at AWS by somebody; {old} is in use again")

@@ -37,8 +37,8 @@ def step(desk: Desk, record: Record, before: Step) -> Record:
 
 def note_all(desk: Desk) -> None:
     """Notes of every rotation what the journal says of it: an index may have been lost, or a process killed in between."""
+    known = desk.index.load().rotations  # first: a rotation that begins meanwhile is found in the journal
     found = list(records(desk))
-    known = desk.index.load().rotations
     waiting = {name_of(record.user): record for record in found if not record.step.is_last}
     unread = set(journal_of(desk).names()) - {name_of(record.user) for record in found}
     for name in known:

@@ -60,8 +60,7 @@ def record_of(desk: Desk, name: str) -> Record:
     """
     found = waiting(desk, name)
     if found is None:
-        why = "none of its key has been begun, or the last one is over"
-        raise NotFound(f"rotation of {name}", why, f"Begin one: keyturn rotate {name}")
+        raise NotFound(f"rotation of {name}", "none waits", f"Begin one: keyturn rotate {name}")
     return found
 
 
@@ -78,6 +77,14 @@ def record_of_user(desk: Desk, user: str) -> Record | None:
     """
     found = journal_of(desk).read(name_of(user))
     return None if found is None else decoded(found, name_of(user))
+
+
+def refuge_note(desk: Desk, record: Record) -> str:
+    """What to say where the only copy of a new key lies in a folder that a restart of the machine empties."""
+    journal = journal_of(desk)
+    if not journal.is_in_refuge(name_of(record.user)):
+        return ""
+    return f"the vault's disk refused the new key, so it is sealed in {journal.refuge}, which a restart empties: see to the disk"
 
 
 def lock(desk: Desk, user: str) -> AbstractContextManager[None]:
@@ -120,6 +127,15 @@ def entry_of(reading: Reading, name: str) -> str:
 def _entry(reading: Reading, name: str) -> str | None:
     one = reading.definitions.get(name)
     return one.key if one is not None else None
+
+
+def copies_of(reading: Reading, key: Credentials) -> list[str]:
+    """The native profiles whose key in clear in the shared files is this one."""
+    return [
+        row.name
+        for row in reading.natives.values()
+        if row.plaintext_key and row.key is not None and row.key.key_id == key.access_key_id
+    ]
 
 
 def held_keys(desk: Desk) -> dict[str, Credentials]:

@@ -47,9 +47,9 @@ def _present_key(record: Record) -> Credentials | None:
     return record.new
 
 
-def forget_released(desk: Desk, names: list[str]) -> None:
-    """Drops the records of rotations that are over, whose keys have left the vault: what comes under the same name later is
-    another key."""
+def forget_ended(desk: Desk, names: list[str]) -> None:
+    """Drops the records of rotations that are over, for names whose keys leave the vault or come into it: what is under the
+    same name from now on is another key."""
     for record in list(records(desk)):
         if record.step.is_last and set(record.entries) & set(names):
             journal_of(desk).remove(name_of(record.user))

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from keyturn.acts import devices, refreshing
 from keyturn.acts.desk import Desk, key_entry
 from keyturn.acts.rotation import journaling
-from keyturn.acts.rotation.looking import halted
+from keyturn.acts.rotation.looking import copies_of, halted
 from keyturn.acts.rotation.signing import UNKNOWN_KEY, Signing
-from keyturn.aws.ports import Aws
+from keyturn.aws.ports import Aws, ListedKey
 from keyturn.errors import AwsError, AwsRefused, ClockSkew, KeyturnError, Unreachable
 from keyturn.index import Index
 from keyturn.listing import source_of
 from keyturn.model import Credentials, Delivery, Key
-from keyturn.rotation.plan import SPREADS
+from keyturn.rotation.plan import SPREADS, wanted_of
 from keyturn.rotation.progress import Progress, progress_of
 from keyturn.rotation.record import Record, Step
 from keyturn.text import masked_key_id
@@ -38,6 +38,8 @@ class Moves:
     desk: Desk
     record: Record
     signing: Signing
+    listed: Mapping[str, ListedKey] = field(default_factory=dict)
+    """The user's keys as AWS listed them a moment ago, by id."""
 
     def verify(self) -> Progress:
         """Has AWS answer to the new key, three times in a row."""
@@ -82,6 +84,11 @@ class Moves:
 
     def deactivate(self) -> Progress:
         """Switches the old key off, signed by the new one: that proves it for IAM too."""
+        old = masked_key_id(self.record.old.access_key_id)
+        copies = copies_of(self.desk.read(), self.record.old)
+        if copies:
+            why = f"{old} stands in clear in the shared files by now, for {', '.join(copies)}, and would stop working there"
+            return progress_of(self.record, is_halted=True, note=why)
         try:
             self._set_status(self.record.old, "Inactive", (self._new(),))
         except AwsRefused as error:
@@ -89,12 +96,9 @@ class Moves:
                 return self.later(error)
             if error.code != "AccessDenied":
                 raise
-            old = self.record.old.access_key_id
-            why = f"the new key is in use, and iam:UpdateAccessKey is not allowed to switch {masked_key_id(old)} off"
+            why = f"the new key is in use, and iam:UpdateAccessKey is not allowed to switch {old} off"
             return progress_of(self.record, is_halted=True, note=f"{why}: {error.why}")
-        return self._reached(
-            Step.DEACTIVATED, f"{masked_key_id(self.record.old.access_key_id)} is switched off"
-        )
+        return self._reached(Step.DEACTIVATED, f"{old} is switched off")
 
     def delete_old(self) -> Progress:
         """Deletes the old key; a person has said so."""
@@ -124,11 +128,15 @@ class Moves:
 
     def store_old(self) -> Progress:
         """Makes the old key the vault's again."""
+        return progress_of(self.stored_old())
+
+    def stored_old(self) -> Record:
+        """The same; the record as it is then."""
         new = self.record.new
         if new is not None:
             self._put(new, self.record.old)
             devices.hand_on(self.desk, new.access_key_id, self.record.old.access_key_id)
-        return progress_of(self._step(self.record, Step.VERIFIED))
+        return self._step(self.record, Step.VERIFIED)
 
     def deactivate_new(self) -> Progress:
         """Switches the new key off and deletes it; AWS may go on listing it as active for a while."""
@@ -161,6 +169,10 @@ class Moves:
         """Begins to wait anew, by a clock that was set back."""
         again = replace(self.record, began=self.desk.clock())
         return progress_of(journaling.step(self.desk, again, self.record.step), wait=FIRST_WAIT)
+
+    def turned(self) -> Moves:
+        """The moves of the way back."""
+        return replace(self, record=replace(self.record, is_undoing=True))
 
     def forward_again(self) -> Record:
         """Turns an undoing round: what it would go back to is gone."""
@@ -255,14 +267,21 @@ class Moves:
             prefix = len(key_entry(""))
             self.desk.note(
                 lambda index: _note_keys(
-                    index, [name[prefix:] for name in changed], self.record, now, generation
+                    index, [name[prefix:] for name in changed], self.record.user, self._facts(now), generation
                 )
             )
 
+    def _facts(self, key: Credentials) -> tuple[str, datetime | None]:
+        """A key's id, and when it was made, as far as that is known."""
+        if self.record.new is not None and key.access_key_id == self.record.new.access_key_id:
+            return key.access_key_id, self.record.created
+        listed = self.listed.get(key.access_key_id)
+        return key.access_key_id, listed.created if listed else None
+
     def _wanted(self) -> list[str]:
-        """The entries of the rotation that a managed profile looks for."""
+        """The entries that must hold the key."""
         looked_for = {one.key for one in self.desk.read().definitions.values()}
-        return [key_entry(name) for name in self.record.entries if name in looked_for]
+        return [key_entry(name) for name in wanted_of(self.record, looked_for)]
 
     def _forget_previous(self) -> None:
         """Takes the other key's secret out of the entries of this one."""
@@ -309,10 +328,10 @@ def if_possible() -> Iterator[None]:
             raise
 
 
-def _note_keys(index: Index, names: list[str], record: Record, now: Credentials, generation: int) -> Index:
-    is_new = record.new is not None and now.access_key_id == record.new.access_key_id
+def _note_keys(
+    index: Index, names: list[str], user: str, facts: tuple[str, datetime | None], generation: int
+) -> Index:
+    key_id, created = facts
     for name in names:
-        index.keys[name] = Key(
-            now.access_key_id, user=record.user, created=record.created if is_new else None, status="Active"
-        )
+        index.keys[name] = Key(key_id, user=user, created=created, status="Active")
     return replace(index, vault_generation=max(index.vault_generation, generation))

@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from keyturn.acts.desk import Desk, key_entry
-from keyturn.acts.rotation.idleness import told_use
-from keyturn.acts.rotation.looking import entry_of, held_keys, listed_keys, signers, waiting
+from keyturn.acts.rotation.idleness import busy, told_use
+from keyturn.acts.rotation.looking import entry_of, held_keys, listed_keys, refuge_note, signers, waiting
 from keyturn.acts.rotation.signing import Signing
 from keyturn.listing import source_of
+from keyturn.rotation.plan import Seen, orphans
 from keyturn.rotation.progress import progress_of, progress_table
+from keyturn.rotation.record import Step
 from keyturn.text import iso
 
 
 def status(desk: Desk, name: str, code: str | None) -> dict[str, Any]:
     """As `rotate --status --json` prints it: `user`, `keys` at AWS and here, `rotation` if one waits, `used_by`.
 
-    Each key has `key_id, status, created, age_days, last_used, last_used_by, known` (whether AWS told of its use), and
-    `held`: `current`, `previous`, `journal` or null.
+    Each key has `key_id, status, created, age_days, last_used, last_used_by, known` (whether AWS told of its use),
+    `held` (`current`, `previous`, `journal` or null), and `busy`: why it may still be in use, or null.
 
     :raises NotFound: there is no such profile.
     :raises NeedsMfa: AWS lists the keys only with a code.
@@ -40,9 +42,15 @@ def status(desk: Desk, name: str, code: str | None) -> dict[str, Any]:
                 "key_id": each.key_id, "status": each.status, "created": iso(each.created),
                 "age_days": max(0, (now - each.created).days), "last_used": iso(use.at) if use else None,
                 "last_used_by": ", ".join(part for part in (use.service, use.region) if part) or None if use else None,
-                "known": use is not None, "held": held.get(each.key_id),
+                "known": use is not None, "held": held.get(each.key_id), "busy": busy(each, use, now) or None,
             }
         )  # fmt: skip
+    rotation = None
+    if record is not None:
+        ids = {entry: key.access_key_id for entry, key in held_keys(desk).items()}
+        lost = orphans(record, Seen(listed, ids, frozenset(), now)) if record.step is Step.INTENT else ()
+        lost_ids = tuple(key.key_id for key in lost)
+        rotation = progress_table(progress_of(record, orphans=lost_ids, note=refuge_note(desk, record)))
     mine = {key.access_key_id for key in keys}
     gone = [key_id for key_id in mine if key_id not in listed]
     return {
@@ -50,7 +58,7 @@ def status(desk: Desk, name: str, code: str | None) -> dict[str, Any]:
         "user": user,
         "keys": table,
         "gone": gone,
-        "rotation": progress_table(progress_of(record)) if record is not None else None,
+        "rotation": rotation,
         "used_by": used_by(desk, mine),
     }
 
