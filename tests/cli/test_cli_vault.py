@@ -119,6 +119,7 @@ def test_a_wrong_passphrase_is_one_line_and_changes_nothing(person: Person) -> N
     assert "Running" in person.does("agent", "status")
 
 
+@pytest.mark.campaign
 def test_a_forgotten_passphrase_is_set_anew_by_the_recovery_key(person: Person, recovery_key: str) -> None:
     person.does(
         "vault",
@@ -135,6 +136,7 @@ def test_a_forgotten_passphrase_is_set_anew_by_the_recovery_key(person: Person, 
     person.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
 
 
+@pytest.mark.campaign
 def test_an_export_opens_on_a_second_home_and_works_there_at_once(
     person: Person, tmp_path: Path, recovery_key: str
 ) -> None:

@@ -156,6 +156,7 @@ def test_min_left_holds_over_the_line(far: Far) -> None:
     assert far.keyturn("exec", "ci-release", "--min-left", "30h", "--", "true").returncode == 2
 
 
+@pytest.mark.campaign
 def test_a_line_that_dropped_is_no_obstacle_after_keyturn_ran(
     line: Line, near: Person, tmp_path: Path
 ) -> None:

@@ -126,7 +126,10 @@ def listening(path: Path) -> Iterator[list[bytes]]:
 PLANTED = ("an open folder", "a link to a folder", "a file", "an open folder with an agent in it")
 
 
-@pytest.mark.parametrize("what", PLANTED)
+@pytest.mark.parametrize(
+    "what",
+    [PLANTED[0], *(pytest.param(each, marks=pytest.mark.campaign) for each in PLANTED[1:-1]), PLANTED[-1]],
+)
 def test_a_planted_place_for_the_socket_is_refused_and_told_nothing(
     owner: Owner, stranger: User, ground: Path, what: str
 ) -> None:

@@ -42,7 +42,7 @@ def _first(text: str) -> int:
     return next(number for number, line in enumerate(text.splitlines()) if "AGE-SECRET-KEY-1" in line)
 
 
-@pytest.mark.parametrize("config", ["whole", "unparsable"])
+@pytest.mark.parametrize("config", ["whole", pytest.param("unparsable", marks=pytest.mark.campaign)])
 def test_with_no_vault_before_it_starts_adopts_refreshes_and_quits(newcomer: Person, config: str) -> None:
     if config == "unparsable":
         newcomer.config.write_bytes(b"[profile one]\n[profile one]\n")

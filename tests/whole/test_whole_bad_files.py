@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.whole.person import BIN, Person
 
 BROKEN = b"[profile one]\nregion = eu-west-1\n[profile one]\nregion = us-east-1\n"
@@ -69,6 +71,7 @@ def test_a_home_without_any_aws_files(newcomer: Person) -> None:
     assert newcomer.run(str(BIN / "keyturn"), "list", "--json").returncode == 0
 
 
+@pytest.mark.campaign
 def test_profiles_only_in_the_credentials_file_and_no_config_file(newcomer: Person) -> None:
     newcomer.config.unlink()
     before = newcomer.files()
@@ -81,6 +84,7 @@ def test_profiles_only_in_the_credentials_file_and_no_config_file(newcomer: Pers
     assert newcomer.files() == before, "the config file that adopt made is gone again"
 
 
+@pytest.mark.campaign
 def test_a_config_file_behind_a_link_stays_behind_it(newcomer: Person) -> None:
     real = newcomer.sandbox.home / "dotfiles-config"
     real.write_bytes(newcomer.config.read_bytes())
