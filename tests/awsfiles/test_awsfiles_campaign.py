@@ -29,7 +29,7 @@ from keyturn.errors import Protected, UnparsableFile
 Judge = Callable[[bytes], tuple[str, Any]]
 Files = Callable[[int], bytes]
 
-sizes = pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.campaign)])
+sizes = pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.campaign)])
 pytestmark = pytest.mark.timeout(600)
 
 

@@ -192,6 +192,7 @@ def _columns_of_now(text: str, mark: str) -> int:
     return len(columns)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(("size", "ascii_only"), SIZES, ids=IDS)
 async def test_the_timeline_with_every_name(
     drive: Drive, size: tuple[int, int], ascii_only: bool, record_property: Record

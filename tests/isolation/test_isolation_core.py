@@ -95,6 +95,7 @@ def test_after_a_lock_no_process_is_left_that_held_the_identity(
     record_property("isolation: processes left after a lock", 0)
 
 
+@pytest.mark.campaign
 def test_after_a_lock_amid_an_unlock_nothing_is_left_but_what_was_unlocked(owner: Owner) -> None:
     owner.locks()
     read, write = os.pipe()

@@ -186,6 +186,7 @@ def test_that_a_profile_is_in_use_is_noted_all_the_same(bench: Bench, agent: Kee
     assert agent.now() - asked <= timedelta(minutes=6)
 
 
+@pytest.mark.campaign
 def test_requests_that_go_well_or_fail_leave_no_object_behind(agent: Keeper) -> None:
     def asked() -> int:
         for _ in range(100):

@@ -67,6 +67,7 @@ def test_a_rotation_that_is_stopped_shows_goes_on_and_is_finished(person: Person
     assert person.row(NAME)["rotation"]["state"] == "ok"
 
 
+@pytest.mark.campaign
 def test_a_key_whose_answer_was_lost_is_one_line_and_goes_on_ones_word(person: Person) -> None:
     (kept,) = status(person)["keys"]
     person.sandbox.faults.lose_answer("CreateAccessKey")

@@ -76,6 +76,7 @@ def test_the_main_job_over_ssh_and_a_line_that_drops(line: Line, tmp_path: Path)
         own.rmdir()
 
 
+@pytest.mark.campaign
 def test_the_agent_goes_on_when_the_line_that_started_it_drops(line: Line, newcomer: Person) -> None:
     newcomer.makes_vault()
     newcomer.does("adopt", "ci-deploy", "--yes")
