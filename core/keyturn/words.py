@@ -39,6 +39,16 @@ WAITING_WORDS = {
     "deactivated": "delete the old key",
     "undoing": "go back",
 }
+#: How far a rotation that waits has come, where there is little room: at most eleven cells.
+REACHED_WORDS = {
+    "intent": "new key?",
+    "created": "new sealed",
+    "verified": "new works",
+    "stored": "new stored",
+    "delivered": "new in use",
+    "deactivated": "old key off",
+    "undoing": "going back",
+}
 
 
 def rotation_words(rotation: Rotation) -> str:

@@ -140,7 +140,7 @@ async def test_it_stops_after_the_step_in_flight_goes_on_later_and_goes_back(
 
         await driven.type("tg\t")
         assert isinstance(driven.app.screen, TimelineScreen)
-        assert "▸ ▲ waits: deli" in driven.text, "its lane says so too"
+        assert "▸ ▲ new stored" in driven.text, "its lane says so too"
         await driven.type("R\r")
         await until(driven, "Done for now")
         await driven.type("u")

@@ -21,7 +21,9 @@ from keyturn.model import (
     Snapshot,
     VaultState,
 )
+from keyturn.rotation.record import Step
 from keyturn.text import ASCII, UNICODE
+from keyturn.words import REACHED_WORDS, WAITING_WORDS
 from keyturn_tui.cells import View, fit, left_text, rotation_cell, state_glyph
 from keyturn_tui.rows import Entry, Group, Problem, Sort, catalog, count, deadlines, rows_for
 from tests.app.believable import NOW, believable
@@ -157,13 +159,13 @@ def test_working_shows_while_an_act_is_in_flight() -> None:
         ({"rotation": Rotation(RotationState.OK, 12, 90)}, "ok, due 78d"),
         ({"rotation": Rotation(RotationState.DUE, 71, 90)}, "▲ due 19d"),
         ({"rotation": Rotation(RotationState.OVERDUE, 94, 90)}, "▲ overdue 4d"),
-        ({"rotation": Rotation(RotationState.IN_PROGRESS, 94, 90, waits="created")}, "waits: verify"),
+        ({"rotation": Rotation(RotationState.IN_PROGRESS, 94, 90, waits="created")}, "new sealed"),
         (
             {
                 "rotation": Rotation(RotationState.IN_PROGRESS, 94, 90, waits="stored"),
                 "failure": Failure(NOW, "no"),
             },
-            "waits: deliver",
+            "new stored",
         ),
         ({"rotation": Rotation(RotationState.UNKNOWN, None, 90)}, "unknown"),
         ({"rotation": Rotation(RotationState.OFF, 94)}, "off"),
@@ -178,6 +180,12 @@ def test_rotation_cell(fields: dict[str, object], words: str) -> None:
     text, _ = rotation_cell(profile(**fields), view)
     assert text == words
     assert cell_len(text) <= 14
+
+
+def test_every_step_that_a_rotation_waits_at_has_words_short_enough_for_a_lane() -> None:
+    steps = {str(step) for step in Step if not step.is_last} | {"undoing"}
+    assert set(REACHED_WORDS) == set(WAITING_WORDS) == steps
+    assert max(map(cell_len, REACHED_WORDS.values())) <= 11
 
 
 def test_every_state_has_a_sign_of_its_own_in_both_sets() -> None:

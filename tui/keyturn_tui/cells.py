@@ -20,7 +20,7 @@ from keyturn.model import (
     state_of,
 )
 from keyturn.text import UNICODE, Glyphs, countdown, safe
-from keyturn_tui.rotatable import waiting_words
+from keyturn.words import REACHED_WORDS
 
 #: A piece of a line: its text, and the role (a name of `theme.ROLES`) that colours it.
 Span = tuple[str, str]
@@ -145,7 +145,7 @@ def rotation_cell(profile: Profile, view: View) -> Span:
 
 
 def rotation_words(profile: Profile, glyphs: Glyphs) -> Span:  # noqa: PLR0911  # one return for each row of the table
-    """A key's rotation status: `ok, due 78d`, `▲ due 19d`, `▲ overdue 4d`, `waits: verify`, `off`, `unknown`."""
+    """A key's rotation status: `ok, due 78d`, `▲ due 19d`, `▲ overdue 4d`, `new sealed`, `off`, `unknown`."""
     rotation = profile.rotation
     age, limit = rotation.age_days, rotation.limit_days
     match rotation.state:
@@ -158,7 +158,7 @@ def rotation_words(profile: Profile, glyphs: Glyphs) -> Span:  # noqa: PLR0911  
         case RotationState.DUE | RotationState.OVERDUE:
             return f"{glyphs.due} {rotation.state.value}", rotation.state.value
         case RotationState.IN_PROGRESS if rotation.waits is not None:
-            return f"waits: {waiting_words(rotation.waits)}", "due"
+            return REACHED_WORDS.get(rotation.waits, rotation.waits), "due"
         case RotationState.UNKNOWN:
             return "unknown", "muted"
         case _:
