@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 
 from textual.pilot import Pilot
@@ -97,15 +98,25 @@ async def pictures() -> dict[str, str]:
     return found
 
 
+def first_difference(before: str, now: str) -> str:
+    """The first line that two pictures do not share, of each."""
+    lines = zip_longest(before.splitlines(), now.splitlines(), fillvalue="")
+    return next(
+        (f"- {old[:400]}\n+ {new[:400]}" for old, new in lines if old != new), "only line ends differ"
+    )
+
+
 def main(words: Sequence[str]) -> int:
     """Writes the pictures, or compares them; 1 if one differs."""
     differ = 0
     for name, svg in asyncio.run(pictures()).items():
         path = HERE / f"{name}.svg"
         if "--check" in words:
-            if not path.exists() or path.read_text("utf-8") != svg:
+            before = path.read_text("utf-8") if path.exists() else ""
+            if before != svg:
                 differ += 1
                 print(f"{path.name} is not what the app looks like; run python screenshots/make.py")
+                print(first_difference(before, svg))
         else:
             path.write_text(svg, "utf-8")
             print(path.name)
