@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import zip_longest
 from pathlib import Path
 
 from textual.pilot import Pilot
@@ -99,11 +98,10 @@ async def pictures() -> dict[str, str]:
 
 
 def first_difference(before: str, now: str) -> str:
-    """The first line that two pictures do not share, of each."""
-    lines = zip_longest(before.splitlines(), now.splitlines(), fillvalue="")
-    return next(
-        (f"- {old[:400]}\n+ {new[:400]}" for old, new in lines if old != new), "only line ends differ"
-    )
+    """Where two pictures part, with a little of what both have before that."""
+    parts = (nth for nth, (old, new) in enumerate(zip(before, now, strict=False)) if old != new)
+    at = max(0, next(parts, min(len(before), len(now))) - 120)
+    return f"- {before[at : at + 240]!r}\n+ {now[at : at + 240]!r}"
 
 
 def main(words: Sequence[str]) -> int:
