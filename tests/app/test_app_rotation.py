@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from keyturn.aws.ports import LastUse
-from keyturn.errors import Unreachable
+from keyturn.errors import RotationHalted, Unreachable
 from keyturn.model import Key, VaultState
 from keyturn.rotating import Rotating
 from keyturn.rotation.record import Step
@@ -209,6 +209,30 @@ async def test_what_goes_wrong_stays_in_the_dialog_and_enter_tries_again(
         await until(driven, "Done for now")
         acts = ["begin", "begin", *THROUGH]
         assert rotating.calls == [(act, None) for act in acts], "one code does for all"
+
+
+async def test_what_somebody_else_did_at_aws_is_said_in_the_place_of_what_was_reached(
+    drive: Drive, keeper: MemoryKeeper
+) -> None:
+    rotating = keeper.rotating
+    async with drive(keeper) as driven:
+        await driven.type("/ci-deploy\rR")
+        rotating.spreads, rotating.wait = 1, 30.0
+        await driven.type("\r")
+        await until(driven, "asks again in")
+        await driven.type("\x1b")
+        await until(driven, "If you stop here")
+        rotating.wait = 0.0
+        again = "keyturn rotate ci-deploy"
+        hint = f"Go back to AKIA…4WQP: {again} --undo; or have AKIA…NEW2 switched on there, then: {again} --resume"
+        rotating.raises.append(RotationHalted("rotation of ci-deploy", "AKIA…NEW2 is inactive at AWS", hint))
+        await driven.type("\r")
+        await until(driven, "AKIA…NEW2 is inactive at AWS")
+        assert "Go back to AKIA…4WQP: u; or have AKIA…NEW2 switched on there, then: Enter" in seen(driven)
+        assert "If you stop here" not in seen(driven), "which would be untrue now"
+        await driven.type("\r")
+        await until(driven, "Done for now")
+        assert "If you stop here" in seen(driven)
 
 
 async def test_r_says_why_not_and_at_the_start_one_line_says_what_waits(

@@ -91,7 +91,7 @@ def test_a_new_key_that_iam_does_not_know_yet_is_deleted_once_it_does(home: Home
 
 def test_a_new_key_that_never_answers_leaves_the_old_one_in_use(home: Home) -> None:
     first = home.keeper.rotating.begin(PROFILE)
-    home.world.set_status(next(key for key in home.user.keys if key.key_id == first.new_id), "Inactive")
+    home.line.next = on("GetCallerIdentity", Trouble.DENIED, 1000)
     rotating = home.keeper.rotating
     with pytest.raises(RotationHalted, match="does not know the new key") as error:
         list(rotating.through(first, lambda: rotating.on(PROFILE), home.time.sleep))

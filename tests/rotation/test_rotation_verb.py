@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ def adopted(person: Person) -> None:
     person.does("adopt", NAME, "acme-alice", "--yes")
 
 
-def test_a_rotation_that_is_stopped_shows_goes_on_and_is_finished(person: Person) -> None:
+def test_a_rotation_that_is_stopped_shows_goes_on_and_is_finished(person: Person, tmp_path: Path) -> None:
     user = user_of(person.sandbox, status(person)["keys"][0]["key_id"])
     assert "past the rotation policy" in person.keyturn("list").stderr
 
@@ -51,6 +52,11 @@ def test_a_rotation_that_is_stopped_shows_goes_on_and_is_finished(person: Person
     found = status(person)
     assert {key["held"] for key in found["keys"]} == {"current", "previous"}
     assert set(found["used_by"]) >= {NAME, "ci-audit", "ci-release"}
+
+    words = {"--passphrase-fd": PASSPHRASE, "--new-passphrase-fd": "for the journey"}
+    exported = person.keyturn("vault", "export", str(tmp_path / "export.age"), "--yes", fds=words)
+    assert exported.returncode == 0
+    assert f"{NAME}: a rotation of its key waits, and the journal is not in the export" in exported.stderr
 
     early = person.keyturn("rotate", NAME, "--finish")
     assert early.returncode == 5

@@ -52,6 +52,8 @@ class Stand:
     """The way back was begun, and its first act has not answered yet."""
     is_full: bool = False
     """Both of the user's key slots are used."""
+    is_amiss: bool = False
+    """Somebody else changed the keys at AWS, so that what was reached does not tell how they stand."""
     is_stopping: bool = False
     """No further act is begun."""
     also: tuple[str, ...] = ()
@@ -205,7 +207,8 @@ def lines_of(stand: Stand, now: datetime, width: int, height: int, glyphs: Glyph
     :param height: lines that there is room for; what matters least goes first.
     """
     head, steps = _head(stand, width, glyphs), step_lines(stand, now, width, glyphs)
-    stands, also = _text(stop_words(stand), width), _text(also_words(stand), width, "muted")
+    stands = [] if stand.is_amiss else _text(stop_words(stand), width)
+    also = _text(also_words(stand), width, "muted")
     gap: list[Line] = [()]
     here = min(done_of(stand), len(steps) - 1)
     short = [steps[here]] if stand.has_begun else head

@@ -196,7 +196,7 @@ class Turning:
 
     async def _step(self, command: Callable[[str | None], T]) -> T:
         """One act, during which leaving asks first."""
-        self._show(phase=Phase.WORK, until=None, failed=False, is_full=False)
+        self._show(phase=Phase.WORK, until=None, failed=False, is_full=False, is_amiss=False)
         self._desk.rotating |= {self._name}
         try:
             return await self._acts.done(command, self._name)
@@ -223,7 +223,8 @@ class Turning:
             known, stand = None, replace(stand, profile=profile)
         is_first = known is None and profile.rotation.waits is None and self._begins
         is_full = isinstance(error, RotationHalted) and is_first
-        self.stand = replace(stand, progress=known, failed=True, is_full=is_full)
+        is_amiss = isinstance(error, RotationHalted) and not is_first
+        self.stand = replace(stand, progress=known, failed=True, is_full=is_full, is_amiss=is_amiss)
         self.said = (self._worded(error), "error")
 
     def _worded(self, error: Exception) -> str:

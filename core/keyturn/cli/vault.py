@@ -269,6 +269,12 @@ def export(opening: Opening, *, file: Path, new_passphrase_fd: int | None, yes: 
             raise taken from None
     front.desk.record("vault", "export", f"to {file}")
     say(f"Exported to {file}.")
+    for row in front.snapshot().profiles:
+        if row.rotation.waits is not None:
+            warn(
+                f"{row.name}: a rotation of its key waits, and the journal is not in the export. End it, then export anew: "
+                f"keyturn rotate {row.name} --status"
+            )
 
 
 @vault.command("import")

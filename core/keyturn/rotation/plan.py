@@ -51,6 +51,8 @@ class Move(StrEnum):
     """The old key is gone at AWS, so it cannot be gone back to."""
     LOST_NEW = "lost-new"
     """The new key is gone at AWS: somebody deleted it."""
+    NEW_OFF = "new-off"
+    """Somebody switched the new key off at AWS, and may have had a reason."""
     NOTHING = "nothing"
 
 
@@ -99,8 +101,10 @@ def _after_intent(record: Record, seen: Seen) -> Move:
 
 
 def _on(record: Record, seen: Seen) -> Move:
-    if record.new is not None and _is_gone(record.new.access_key_id, record, seen):
+    if record.new is not None and is_gone(record.new.access_key_id, record, seen):
         return Move.LOST_NEW
+    if record.new is not None and _is_off(seen.listed.get(record.new.access_key_id)):
+        return Move.NEW_OFF
     if record.step in _NEXT:
         return _NEXT[record.step]
     if not holds_new(record, seen):
@@ -148,17 +152,21 @@ _SWITCHED = ("Active", "Inactive")
 
 def _back_alone(record: Record, seen: Seen) -> Move:
     """Back to the old key where AWS does not list the new one; one that is young may only not show yet."""
-    if record.new is not None and not _is_gone(record.new.access_key_id, record, seen):
+    if record.new is not None and not is_gone(record.new.access_key_id, record, seen):
         return Move.WAIT
     return Move.GIVE_UP if holds_old(record, seen) else Move.STORE_OLD
 
 
-def _is_gone(key_id: str, record: Record, seen: Seen) -> bool:
+def is_gone(key_id: str, record: Record, seen: Seen) -> bool:
     """Whether a key that was made is no more; one that was made just now may not show yet."""
     if key_id in seen.listed:
         return False
     made = record.at.get(Step.CREATED, record.began)
     return seen.now - made > SPREADS
+
+
+def _is_off(key: ListedKey | None) -> bool:
+    return key is not None and key.status != "Active"
 
 
 def holds_new(record: Record, seen: Seen) -> bool:

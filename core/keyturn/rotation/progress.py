@@ -31,6 +31,8 @@ class Progress:
     """Ids of keys at AWS whose secret nobody here holds."""
     deletable_from: datetime | None = None
     """When the old key's time of grace is over."""
+    amiss: str = ""
+    """What somebody else did to the keys at AWS, and what to do about it."""
 
     @property
     def is_over(self) -> bool:
@@ -42,6 +44,8 @@ class Progress:
         old = masked_key_id(self.old_id)
         new = masked_key_id(self.new_id) if self.new_id else "a new key"
         again = f"keyturn rotate {self.profile}"
+        if self.amiss:
+            return self.amiss
         if self.orphans:
             lost = ", ".join(masked_key_id(key) for key in self.orphans)
             return (
@@ -87,7 +91,7 @@ def progress_table(one: Progress) -> dict[str, Any]:
     return {
         "profile": one.profile, "user": one.user, "old_id": one.old_id, "new_id": one.new_id, "step": str(one.step),
         "undoing": one.is_undoing, "wait": one.wait, "halted": one.is_halted, "note": one.note,
-        "orphans": list(one.orphans), "deletable_from": iso(one.deletable_from),
+        "orphans": list(one.orphans), "deletable_from": iso(one.deletable_from), "amiss": one.amiss,
     }  # fmt: skip
 
 
@@ -105,4 +109,5 @@ def progress_in(table: Mapping[str, Any]) -> Progress:
         note=table["note"],
         orphans=tuple(table["orphans"]),
         deletable_from=from_iso(table["deletable_from"]),
+        amiss=table["amiss"],
     )

@@ -141,6 +141,10 @@ class Journal:
                 "Make room or fix the permissions, then try again",
             ) from error  # fmt: skip
 
+    def place(self, name: str) -> Path:
+        """The file of a record."""
+        return self._refuge_of(name) if self.is_in_refuge(name) else self._path(name)
+
     def is_in_refuge(self, name: str) -> bool:
         """Whether a record lies where it may be gone after a restart of the machine."""
         return self._refuge_of(name).exists()

@@ -19,6 +19,7 @@ from keyturn.acts.rotation.looking import (
     entry_of,
     halted,
     held_keys,
+    identity_of,
     listed_keys,
     lock,
     record_of_user,
@@ -26,7 +27,7 @@ from keyturn.acts.rotation.looking import (
     waiting,
 )
 from keyturn.acts.rotation.signing import UNKNOWN_KEY, Signing
-from keyturn.aws.ports import Aws, Identity, ListedKey, MadeKey
+from keyturn.aws.ports import Aws, ListedKey, MadeKey
 from keyturn.errors import (
     AwsError,
     AwsRefused,
@@ -73,7 +74,7 @@ def begin(desk: Desk, name: str, code: str | None) -> Progress:
     key = desk.key(entry)
     _refuse_copies(reading, key, name)
     signing = Signing(desk, name, code)
-    identity = _identity(signing.aws(), key, name)
+    identity = identity_of(signing, key, name)
     with desk.recording(name, "rotate"), lock(desk, identity.arn):
         _refuse_waiting(record_of_user(desk, identity.arn), name)
         record = Record(
@@ -122,33 +123,6 @@ def _refuse_copies(reading: Reading, key: Credentials, name: str) -> None:
     if copies:
         why = f"the same key stands in clear in the shared files, for {', '.join(copies)}, and would stop working there"
         raise KeyturnError(f"rotation of {name}", why, f"Adopt it first: keyturn adopt {copies[0]}")
-
-
-def _identity(aws: Aws, key: Credentials, name: str) -> Identity:
-    """Whose key it is.
-
-    :raises KeyturnError: not an IAM user's, or one that AWS does not know any more.
-    """
-    what = f"rotation of {name}"
-    try:
-        identity = aws.get_caller_identity(key)
-    except AwsRefused as refused:
-        if refused.code not in UNKNOWN_KEY:
-            raise
-        why = f"AWS does not know {masked_key_id(key.access_key_id)} any more: it is inactive or deleted, or was rotated elsewhere"
-        raise KeyturnError(
-            what, why, f"Put the present key in: keyturn release {name}, correct it, keyturn adopt {name}"
-        ) from None
-    if ":user/" not in identity.arn:
-        root = identity.arn.endswith(":root")
-        why = "it is the root user's key" if root else f"{identity.arn} is no IAM user"
-        hint = (
-            "Delete root's keys in the console; nothing should use them"
-            if root
-            else "Only an IAM user's key can be rotated"
-        )
-        raise KeyturnError(what, why, hint)
-    return identity
 
 
 def _listed(signing: Signing, record: Record) -> dict[str, ListedKey]:

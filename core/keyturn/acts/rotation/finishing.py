@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from keyturn.acts.desk import Desk
-from keyturn.acts.rotation.going import again
+from keyturn.acts.rotation.going import advance, again, looked
 from keyturn.acts.rotation.idleness import busy, use_of, used
 from keyturn.acts.rotation.looking import (
     entry_of,
     halted,
     held_keys,
+    identity_of,
     listed_keys,
     lock,
     look,
@@ -50,14 +51,24 @@ def ending(desk: Desk, name: str, code: str | None) -> Ending:
     :raises RotationHalted: it has not come so far.
     """
     record = record_of(desk, name)
-    return _ending(desk, record, Signing(desk, record.profile, code))
+    _require_last(record)
+    signing = Signing(desk, record.profile, code)
+    looked(desk, record, signing)
+    return _ending(desk, record, signing)
 
 
-def _ending(desk: Desk, record: Record, signing: Signing) -> Ending:
+def _require_last(record: Record) -> None:
+    """Makes sure that a rotation has only the deletion left.
+
+    :raises RotationHalted: it has not come so far.
+    """
     if record.step is not Step.DEACTIVATED or record.is_undoing:
         way = "--undo" if record.is_undoing else "--resume"
         why = f"it is at step {record.step}{' on the way back' if record.is_undoing else ''}; the old key is deleted last"
         raise halted(record, why, f"Go on first: keyturn rotate {record.profile} {way}")
+
+
+def _ending(desk: Desk, record: Record, signing: Signing) -> Ending:
     old_id, now = record.old.access_key_id, desk.clock()
     use: LastUse | None = None
     against = []
@@ -100,11 +111,14 @@ def finish(desk: Desk, name: str, last_four: str | None, code: str | None) -> Pr
     """
     record = record_of(desk, name)
     signing = Signing(desk, record.profile, code)
+    _require_last(record)
+    if next_move(record, looked(desk, record, signing)) is Move.CLOSE:
+        return advance(desk, name, None)  # somebody deleted it already
     facts = _ending(desk, record, signing)
     _require_word(f"deletion of {masked_key_id(facts.old_id)}", name, facts, last_four)
     with desk.recording(name, "rotate"), lock(desk, record.user):
         record = again(desk, record)
-        if next_move(record, look(desk, record, signing)) not in (Move.DELETE, Move.CLOSE):
+        if next_move(record, looked(desk, record, signing)) not in (Move.DELETE, Move.CLOSE):
             why = f"{masked_key_id(facts.old_id)} is not switched off any more"
             raise halted(record, why, f"Switch it off first: keyturn rotate {name} --resume")
         return Moves(desk, record, signing).delete_old()
@@ -135,7 +149,7 @@ def drop(desk: Desk, name: str, last_four: str, code: str | None) -> str:
     desk.require_open()
     record, signing = waiting(desk, name), Signing(desk, name, code)
     key = record.old if record is not None else desk.key(entry_of(desk.read(), name))
-    user = record.user if record is not None else signing.aws().get_caller_identity(key).arn
+    user = record.user if record is not None else identity_of(signing, key, name).arn
     with desk.recording(name, "rotate"), lock(desk, user):
         record = record_of_user(desk, user)
         keys = (key,) if record is None or record.step.is_last else signers(record, desk.clock())

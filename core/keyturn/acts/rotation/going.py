@@ -8,14 +8,16 @@ from dataclasses import replace
 
 from keyturn.acts.desk import Desk
 from keyturn.acts.rotation import journaling
-from keyturn.acts.rotation.looking import halted, lock, look, record_of, record_of_user
+from keyturn.acts.rotation.looking import halted, journal_of, lock, look, record_of, record_of_user
 from keyturn.acts.rotation.moves import FIRST_WAIT, LONGEST_WAIT, Moves
 from keyturn.acts.rotation.signing import UNKNOWN_KEY, Signing
 from keyturn.errors import AwsRefused, KeyturnError, NeedsPerson, RotationHalted
+from keyturn.rotation.amiss import Amiss, amiss
 from keyturn.rotation.plan import Move, Seen, next_move, orphans
 from keyturn.rotation.progress import Progress, progress_of
 from keyturn.rotation.record import Record
 from keyturn.text import masked_key_id
+from keyturn.vault.journal import name_of
 
 
 def advance(desk: Desk, name: str, code: str | None) -> Progress:
@@ -38,8 +40,7 @@ def undo(desk: Desk, name: str, code: str | None) -> Progress:
         with lock(desk, record.user):
             record = again(desk, record)
             turned = replace(record, is_undoing=True)
-            with _telling(record):
-                seen = look(desk, record, Signing(desk, record.profile, code))
+            seen = looked(desk, record, Signing(desk, record.profile, code))
             if next_move(turned, seen) is Move.LOST_OLD:
                 raise _no_way_back(record)
             record, code = journaling.step(desk, turned, record.step), None
@@ -64,35 +65,55 @@ def _act(desk: Desk, record: Record, code: str | None) -> Progress:
     signing = Signing(desk, record.profile, code)
     with desk.recording(record.profile, "rotate"), lock(desk, record.user):
         record = again(desk, record)
-        with _telling(record):
-            progress = _moved(desk, record, signing)
+        progress = _moved(desk, record, signing)
         desk.forgive(record.profile, "rotate", "rotation")
         return progress
 
 
+def looked(desk: Desk, record: Record, signing: Signing) -> Seen:
+    """:func:`look` for a rotation that waits.
+
+    :raises RotationHalted: AWS knows neither key any more.
+    :raises AwsRefused: AWS knows neither yet.
+    """
+    with _telling(record):
+        try:
+            return look(desk, record, signing)
+        except AwsRefused as error:
+            if error.code not in UNKNOWN_KEY or Moves(desk, record, signing).is_young():
+                raise
+            raise _no_key_left(desk, record) from None
+
+
 @contextmanager
-def _telling(record: Record) -> Iterator[None]:
-    """Has whatever goes wrong say which keys there are and what to do."""
+def _telling(record: Record, found: Amiss | None = None) -> Iterator[None]:
+    """Has whatever goes wrong say which keys there are and what to do.
+
+    :param found: what is amiss at AWS.
+    """
     try:
         yield
     except (NeedsPerson, RotationHalted):
         raise
     except KeyturnError as error:
-        error.hint = progress_of(record).stands()
+        error.hint = str(found) if found else progress_of(record).stands()
         raise
 
 
 def _moved(desk: Desk, record: Record, signing: Signing) -> Progress:
     moves = Moves(desk, record, signing)
     try:
-        seen = look(desk, record, signing)
+        seen = looked(desk, record, signing)
     except AwsRefused as error:
         if error.code not in UNKNOWN_KEY:
             raise
-        if moves.is_young():
-            return moves.later(error)
-        raise _no_key_left(record) from None
-    moves = replace(moves, listed=seen.listed)
+        return moves.later(error)
+    with _telling(record, amiss(record, seen)):
+        return _chosen(record, seen, replace(moves, listed=seen.listed))
+
+
+def _chosen(record: Record, seen: Seen, moves: Moves) -> Progress:
+    """What the plan's move gives."""
     move = next_move(record, seen)
     if move is Move.VERIFY_OLD:
         refused = moves.answers(record.old)
@@ -118,6 +139,8 @@ def _done(record: Record, seen: Seen, move: Move, moves: Moves) -> Progress:
             return progress_of(record, is_halted=True)
         case Move.LOST_NEW:
             return _without_new(record, seen, moves)
+        case Move.NEW_OFF if (found := amiss(record, seen)) is not None:
+            raise halted(record, found.why, found.hint)
         case Move.LOST_OLD:
             raise _no_way_back(moves.forward_again())
         case _:
@@ -146,13 +169,17 @@ def _no_way_back(record: Record) -> RotationHalted:
     return halted(record, why, f"Go on with the new key: keyturn rotate {record.profile} --resume")
 
 
-def _no_key_left(record: Record) -> RotationHalted:
+def _no_key_left(desk: Desk, record: Record) -> RotationHalted:
     """AWS knows none of the keys that could sign."""
     keys = " nor ".join(
         masked_key_id(key.access_key_id) for key in (record.new, record.old) if key is not None
     )
     why = f"AWS takes neither {keys}: somebody deleted the one in use, or switched it off"
-    hint = f"Have one of them switched on in the console, then run: keyturn rotate {record.profile} --resume, or --undo"
+    file = journal_of(desk).place(name_of(record.user))
+    hint = (
+        f"Have one of them switched on in the console, then run: keyturn rotate {record.profile} --resume, or --undo. "
+        f"If both are deleted for good, nothing is left to rotate: move {file} away, which ends it"
+    )
     return halted(record, why, hint)
 
 

@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from keyturn.acts.desk import Desk, credentials_in, key_entry
-from keyturn.acts.rotation.signing import Signing
-from keyturn.aws.ports import ListedKey
-from keyturn.errors import KeyturnError, NotFound, RotationHalted, VaultCorrupt, VaultNewer
+from keyturn.acts.rotation.signing import UNKNOWN_KEY, Signing
+from keyturn.aws.ports import Identity, ListedKey
+from keyturn.errors import AwsRefused, KeyturnError, NotFound, RotationHalted, VaultCorrupt, VaultNewer
 from keyturn.model import Credentials, Kind
 from keyturn.reading import Reading
 from keyturn.rotation.plan import SPREADS, Seen
 from keyturn.rotation.record import Record, Step, of_table
+from keyturn.text import masked_key_id
 from keyturn.vault.journal import Journal, name_of
 
 #: Another process that rotates is at it for longer than anybody wants to wait.
@@ -176,6 +177,33 @@ def listed_keys(signing: Signing, user_name: str, keys: tuple[Credentials, ...])
     """The user's keys at AWS, by id."""
     found = signing.by(keys, lambda aws, signer: aws.list_access_keys(signer, user_name))
     return {key.key_id: key for key in found}
+
+
+def identity_of(signing: Signing, key: Credentials, name: str) -> Identity:
+    """Whose key it is.
+
+    :raises KeyturnError: not an IAM user's, or one that AWS does not know any more.
+    """
+    what = f"rotation of {name}"
+    try:
+        identity = signing.aws().get_caller_identity(key)
+    except AwsRefused as refused:
+        if refused.code not in UNKNOWN_KEY:
+            raise
+        why = f"AWS does not know {masked_key_id(key.access_key_id)} any more: it is inactive or deleted, or was rotated elsewhere"
+        raise KeyturnError(
+            what, why, f"Put the present key in: keyturn release {name}, correct it, keyturn adopt {name}"
+        ) from None
+    if ":user/" not in identity.arn:
+        root = identity.arn.endswith(":root")
+        why = "it is the root user's key" if root else f"{identity.arn} is no IAM user"
+        hint = (
+            "Delete root's keys in the console; nothing should use them"
+            if root
+            else "Only an IAM user's key can be rotated"
+        )
+        raise KeyturnError(what, why, hint)
+    return identity
 
 
 def halted(record: Record, why: str, hint: str) -> RotationHalted:

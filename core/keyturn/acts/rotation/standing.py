@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from keyturn.acts.desk import Desk, key_entry
+from keyturn.acts.rotation.going import looked
 from keyturn.acts.rotation.idleness import busy, told_use
-from keyturn.acts.rotation.looking import entry_of, held_keys, listed_keys, refuge_note, signers, waiting
+from keyturn.acts.rotation.looking import (
+    entry_of,
+    held_keys,
+    identity_of,
+    listed_keys,
+    refuge_note,
+    signers,
+    waiting,
+)
 from keyturn.acts.rotation.signing import Signing
 from keyturn.listing import source_of
+from keyturn.rotation.amiss import amiss
 from keyturn.rotation.plan import Seen, orphans
 from keyturn.rotation.progress import progress_of, progress_table
 from keyturn.rotation.record import Step
@@ -23,12 +33,18 @@ def status(desk: Desk, name: str, code: str | None) -> dict[str, Any]:
 
     :raises NotFound: there is no such profile.
     :raises NeedsMfa: AWS lists the keys only with a code.
+    :raises RotationHalted: AWS knows neither key of a rotation that waits.
     """
     desk.require_open()
     record, signing = waiting(desk, name), Signing(desk, name, code)
-    keys = signers(record, desk.clock()) if record is not None else (desk.key(entry_of(desk.read(), name)),)
-    user = record.user if record is not None else signing.aws().get_caller_identity(keys[0]).arn
-    listed = listed_keys(signing, user.rpartition("/")[2], keys)
+    seen: Seen | None = None
+    if record is not None:
+        keys, user, seen = signers(record, desk.clock()), record.user, looked(desk, record, signing)
+        listed = seen.listed
+    else:
+        keys = (desk.key(entry_of(desk.read(), name)),)
+        user = identity_of(signing, keys[0], name).arn
+        listed = listed_keys(signing, user.rpartition("/")[2], keys)
     held = _held(desk)
     if record is not None:
         for key in signers(record, desk.clock()):
@@ -46,11 +62,12 @@ def status(desk: Desk, name: str, code: str | None) -> dict[str, Any]:
             }
         )  # fmt: skip
     rotation = None
-    if record is not None:
-        ids = {entry: key.access_key_id for entry, key in held_keys(desk).items()}
-        lost = orphans(record, Seen(listed, ids, frozenset(), now)) if record.step is Step.INTENT else ()
-        lost_ids = tuple(key.key_id for key in lost)
-        rotation = progress_table(progress_of(record, orphans=lost_ids, note=refuge_note(desk, record)))
+    if record is not None and seen is not None:
+        lost = tuple(key.key_id for key in orphans(record, seen)) if record.step is Step.INTENT else ()
+        told = str(amiss(record, seen) or "")
+        rotation = progress_table(
+            progress_of(record, orphans=lost, note=refuge_note(desk, record), amiss=told)
+        )
     mine = {key.access_key_id for key in keys}
     gone = [key_id for key_id in mine if key_id not in listed]
     return {
