@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from keyturn.acts.rotation import spare
 from keyturn.acts.rotation.looking import journal_of, waiting
 from keyturn.errors import KeyturnError, RotationHalted
 from keyturn.rotation.progress import progress_in
@@ -117,8 +118,17 @@ def test_where_aws_knows_neither_key_every_way_says_so_and_how_it_ends(home: Hom
     file.rename(file.with_name("away"))
     with pytest.raises(KeyturnError, match="does not know AKIA…") as gone:
         rotating.status(PROFILE)
+    assert not home.keeper.desk.index.load().rotations, "the list does not say any more that one waits"
+    assert "--undo" in gone.value.hint
+    with pytest.raises(RotationHalted, match="AWS takes neither") as error:
+        rotating.back(PROFILE)
+    assert f"forgotten: keyturn rotate {PROFILE} --drop {progress.old_id[-4:]}" in error.value.hint
+    assert "has forgotten it" in rotating.drop(PROFILE, progress.old_id[-4:])
+    with pytest.raises(KeyturnError, match="does not know AKIA…") as gone:
+        rotating.status(PROFILE)
     assert "keyturn release" in gone.value.hint
     assert waiting(home.keeper.desk, PROFILE) is None
+    assert spare.spare(home.keeper.desk, PROFILE) is None
 
 
 def test_nothing_is_amiss_in_a_rotation_that_nobody_disturbs(home: Home) -> None:

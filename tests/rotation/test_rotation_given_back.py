@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keyturn import definitions as defs
-from keyturn.errors import FileChanged
+from keyturn.errors import FileChanged, RotationHalted
 from keyturn.rotation.record import Step
 from tests.rotation.brought import statuses, until
 from tests.rotation.direct import Trouble
@@ -51,9 +51,9 @@ def test_a_copy_of_the_old_key_that_appears_meanwhile_is_not_switched_off_under_
     credentials.write_text(
         f"[copy]\naws_access_key_id = {old['key_id']}\naws_secret_access_key = {old['secret']}\n"
     )
-    halted = home.keeper.rotating.on(PROFILE)
-    assert halted.is_halted
-    assert "in clear in the shared files by now, for copy" in halted.note
+    with pytest.raises(RotationHalted, match="in clear in the shared files by now, for copy") as error:
+        home.keeper.rotating.on(PROFILE)
+    assert "keyturn adopt copy" in error.value.hint
     assert set(statuses(home).values()) == {"Active"}
     credentials.unlink()
     assert home.keeper.rotating.on(PROFILE).step is Step.DEACTIVATED

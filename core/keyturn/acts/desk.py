@@ -106,7 +106,11 @@ class Desk:
         found = self.vault.key(key_entry(entry))
         if found is None:
             why = "the vault holds none by that name"
-            raise NotFound(f"key of {entry}", why, f"See what is left of it: keyturn show {entry}")
+            raise NotFound(
+                f"key of {entry}",
+                why,
+                "profiles.toml asks for it: correct `key` there, or put the vault back that has it",
+            )
         return credentials_in(found)
 
     def note(self, edit: Callable[[Index], Index | None]) -> None:

@@ -108,6 +108,7 @@ def restore(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) 
     restored = vault.restore_newest_good()
     aside = journal_of(desk).set_aside()
     again = mending.reinstate(desk) if restored is not None else ()
+    mending.note_held(desk)
     _remember(desk)
     told = ("The newest state of the keys was sound.",) if restored is None else _told(desk, restored)
     if again:

@@ -13,7 +13,7 @@ from keyturn import definitions as defs
 from keyturn.acts import devices
 from keyturn.acts.delivering import managed, standing, withdraw
 from keyturn.acts.desk import Desk, key_entry, taken_entry
-from keyturn.acts.rotation import looking, mending
+from keyturn.acts.rotation import looking, mending, spare
 from keyturn.acts.sections import own_section
 from keyturn.adoption import LINE_KEY, Taken
 from keyturn.awsfiles.document import Document, FileKind, header_for, parse
@@ -181,6 +181,8 @@ def _refuse_rotating(desk: Desk, name: str) -> None:
     if record is not None:
         why = f"a rotation of its key waits at step {record.step}"
         raise RotationHalted(f"release {name}", why, progress_of(record).stands())
+    one = desk.read().definitions.get(name)
+    spare.require_none(desk, one.key if one is not None and one.key else name, name)
 
 
 def _require_no_line(reading: Reading, name: str) -> None:

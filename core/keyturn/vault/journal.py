@@ -57,12 +57,15 @@ class Journal:
         self._folder = vault.folder / FOLDER
 
     def names(self) -> tuple[str, ...]:
-        """The records there are, sorted. Opens none, and needs no identity."""
+        """The records there are, sorted. Opens none, and needs no identity.
+
+        :raises VaultError: a folder cannot be read, so that nobody knows which there are.
+        """
         found = set()
         for folder, prefix in ((self._folder, ""), (self.refuge, _REFUGE)):
-            with contextlib.suppress(OSError):
-                for path in folder.glob(f"{prefix}*{SUFFIX}"):
-                    found.add(path.name.removeprefix(prefix).removesuffix(SUFFIX))
+            for name in _listed(folder):
+                if name.startswith(prefix) and name.endswith(SUFFIX):
+                    found.add(name.removeprefix(prefix).removesuffix(SUFFIX))
         return tuple(sorted(name for name in found if not name.startswith(".") and ".damaged-" not in name))
 
     def read(self, name: str) -> Record | None:
@@ -141,6 +144,18 @@ class Journal:
                 "Make room or fix the permissions, then try again",
             ) from error  # fmt: skip
 
+    def bring_home(self, name: str) -> None:
+        """Puts a record that lies in the refuge where it belongs, once that takes it again."""
+        if not self.is_in_refuge(name):
+            return
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, VaultError):
+            if not self._lock(stack):
+                return
+            found = self._latest(name)
+            if found is not None:
+                put(self._path(name), self._vault.seal(_encode(*found)))
+                discard(self._refuge_of(name))
+
     def place(self, name: str) -> Path:
         """The file of a record."""
         return self._refuge_of(name) if self.is_in_refuge(name) else self._path(name)
@@ -173,6 +188,16 @@ class Journal:
 
 _REFUGE = "rotation-"
 _HINT = "Nothing was written over. Run: keyturn vault restore, which puts it aside, then look: keyturn rotate PROFILE --status"
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        why = f"{folder} cannot be read ({error.strerror}), so nobody knows whether a rotation waits"
+        raise VaultError("reading the rotation journal", why, "Fix its permissions, then try again") from None
 
 
 def expecting(nonce: str, step: str, record: Mapping[str, Any]) -> Callable[[Record | None], Record]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keyturn.acts.desk import Desk
+from keyturn.acts.rotation import spare
 from keyturn.acts.rotation.going import advance, again, looked
 from keyturn.acts.rotation.idleness import busy, use_of, used
 from keyturn.acts.rotation.looking import (
@@ -149,20 +150,43 @@ def drop(desk: Desk, name: str, last_four: str, code: str | None) -> str:
     desk.require_open()
     record, signing = waiting(desk, name), Signing(desk, name, code)
     key = record.old if record is not None else desk.key(entry_of(desk.read(), name))
+    if record is None and (told := _forgotten_unknown(desk, signing, name, last_four)):
+        return told
     user = record.user if record is not None else identity_of(signing, key, name).arn
     with desk.recording(name, "rotate"), lock(desk, user):
         record = record_of_user(desk, user)
         keys = (key,) if record is None or record.step.is_last else signers(record, desk.clock())
-        target = _target(name, listed_keys(signing, user.rpartition("/")[2], keys), last_four)
+        listed = listed_keys(signing, user.rpartition("/")[2], keys)
+        if record is None or record.step.is_last:
+            told = spare.forgotten(desk, last_four, listed)
+            if told:
+                desk.record(name, "rotate", told)
+                return told
+        target = _target(name, listed, last_four)
         _require_not_held(desk, record, target)
         if record is not None and not record.step.is_last:
             _require_orphan(desk, record, target, signing)
         else:
             _require_idle(desk, target, signing, keys)
         _delete(signing, user, target, keys)
+        spare.forget(desk, target.key_id)
         if record is not None and record.step is Step.INTENT:
             Moves(desk, record, signing).give_up()
     told = f"deleted {masked_key_id(target.key_id)}, which keyturn did not hold"
+    desk.record(name, "rotate", told)
+    return told
+
+
+def _forgotten_unknown(desk: Desk, signing: Signing, name: str, last_four: str) -> str | None:
+    """Forgets the key that is kept beside the one in use, where AWS knows neither; gives what was done, if anything."""
+    entry = entry_of(desk.read(), name)
+    key, kept = desk.key(entry), spare.spare(desk, entry)
+    if kept is None or kept.access_key_id[-4:] != last_four:
+        return None
+    if spare.is_known(signing, key) or spare.is_known(signing, kept):
+        return None
+    spare.forget(desk, kept.access_key_id)
+    told = f"AWS does not know {masked_key_id(kept.access_key_id)}; the vault has forgotten it"
     desk.record(name, "rotate", told)
     return told
 

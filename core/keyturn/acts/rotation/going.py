@@ -8,9 +8,19 @@ from dataclasses import replace
 
 from keyturn.acts.desk import Desk
 from keyturn.acts.rotation import journaling
-from keyturn.acts.rotation.looking import halted, journal_of, lock, look, record_of, record_of_user
+from keyturn.acts.rotation.looking import (
+    caught_up,
+    halted,
+    journal_of,
+    lock,
+    look,
+    record_of,
+    record_of_user,
+    waiting,
+)
 from keyturn.acts.rotation.moves import FIRST_WAIT, LONGEST_WAIT, Moves
 from keyturn.acts.rotation.signing import UNKNOWN_KEY, Signing
+from keyturn.acts.rotation.spare import go_back
 from keyturn.errors import AwsRefused, KeyturnError, NeedsPerson, RotationHalted
 from keyturn.rotation.amiss import Amiss, amiss
 from keyturn.rotation.plan import Move, Seen, next_move, orphans
@@ -35,7 +45,9 @@ def undo(desk: Desk, name: str, code: str | None) -> Progress:
 
     :raises NotFound: there is none; what is done cannot be undone.
     """
-    record = record_of(desk, name)
+    record = waiting(desk, name)
+    if record is None:
+        return go_back(desk, name, code)
     if not record.is_undoing:
         with lock(desk, record.user):
             record = again(desk, record)
@@ -57,7 +69,8 @@ def again(desk: Desk, record: Record) -> Record:
         raise halted(
             record, "another process has ended it meanwhile", f"See: keyturn rotate {record.profile} --status"
         )
-    return now
+    caught = caught_up(desk, now)
+    return now if caught is now else journaling.step(desk, caught, now.step)
 
 
 def _act(desk: Desk, record: Record, code: str | None) -> Progress:

@@ -37,10 +37,13 @@ def step(desk: Desk, record: Record, before: Step) -> Record:
 
 def note_all(desk: Desk) -> None:
     """Notes of every rotation what the journal says of it: an index may have been lost, or a process killed in between."""
+    journal = journal_of(desk)
+    for name in journal.names():
+        journal.bring_home(name)
     known = desk.index.load().rotations  # first: a rotation that begins meanwhile is found in the journal
     found = list(records(desk))
     waiting = {name_of(record.user): record for record in found if not record.step.is_last}
-    unread = set(journal_of(desk).names()) - {name_of(record.user) for record in found}
+    unread = set(journal.names()) - {name_of(record.user) for record in found}
     for name in known:
         if name not in waiting and name not in unread:
             desk.note(lambda index, name=name: _drop(index, name))  # type: ignore[misc]

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from keyturn.acts.desk import Desk, credentials_in, key_entry
 from keyturn.acts.rotation.signing import UNKNOWN_KEY, Signing
 from keyturn.aws.ports import Identity, ListedKey
-from keyturn.errors import AwsRefused, KeyturnError, NotFound, RotationHalted, VaultCorrupt, VaultNewer
+from keyturn.errors import (
+    AwsRefused,
+    KeyturnError,
+    NeedsUnlock,
+    NotFound,
+    RotationHalted,
+    VaultCorrupt,
+    VaultNewer,
+)
 from keyturn.model import Credentials, Kind
 from keyturn.reading import Reading
 from keyturn.rotation.plan import SPREADS, Seen
@@ -68,7 +78,38 @@ def record_of(desk: Desk, name: str) -> Record:
 def waiting(desk: Desk, name: str) -> Record | None:
     """The rotation of a profile's key that is not over; None if there is none."""
     entry = _entry(desk.read(), name) or name
-    return next((one for one in records(desk) if entry in one.entries and not one.step.is_last), None)
+    for one in records(desk):
+        if entry in one.entries and not one.step.is_last:
+            return caught_up(desk, one)
+    _require_read(desk, entry)
+    return None
+
+
+def _require_read(desk: Desk, entry: str) -> None:
+    """Makes sure that no record of an entry's key is there and cannot be read.
+
+    :raises VaultCorrupt: or `VaultNewer`: there is.
+    """
+    journal, known = journal_of(desk), desk.index.load().rotations
+    for name in journal.names():
+        if name not in known or entry in known[name].entries:
+            with contextlib.suppress(NeedsUnlock):
+                journal.read(name)
+
+
+def caught_up(desk: Desk, record: Record) -> Record:
+    """The record, or what it would say if its later states were not lost: the vault's entry tells of the new key."""
+    if record.step is not Step.INTENT:
+        return record
+    for name in record.entries:
+        entry = desk.vault.key(key_entry(name)) or {}
+        previous = entry.get("previous")
+        if isinstance(previous, dict) and previous.get("key_id") == record.old.access_key_id:
+            now = desk.clock()
+            created = desk.index.load().keys.get(name)
+            new = replace(record, new=credentials_in(entry), created=created.created if created else None)
+            return new.reached(Step.CREATED, now).reached(Step.STORED, now)
+    return record
 
 
 def record_of_user(desk: Desk, user: str) -> Record | None:
@@ -191,9 +232,10 @@ def identity_of(signing: Signing, key: Credentials, name: str) -> Identity:
         if refused.code not in UNKNOWN_KEY:
             raise
         why = f"AWS does not know {masked_key_id(key.access_key_id)} any more: it is inactive or deleted, or was rotated elsewhere"
-        raise KeyturnError(
-            what, why, f"Put the present key in: keyturn release {name}, correct it, keyturn adopt {name}"
-        ) from None
+        hint = f"Put the present key in: keyturn release {name}, correct it, keyturn adopt {name}"
+        if _has_spare(signing.desk, key):
+            hint = f"The vault keeps the user's other key; to go back to it: keyturn rotate {name} --undo"
+        raise KeyturnError(what, why, hint) from None
     if ":user/" not in identity.arn:
         root = identity.arn.endswith(":root")
         why = "it is the root user's key" if root else f"{identity.arn} is no IAM user"
@@ -204,6 +246,13 @@ def identity_of(signing: Signing, key: Credentials, name: str) -> Identity:
         )
         raise KeyturnError(what, why, hint)
     return identity
+
+
+def _has_spare(desk: Desk, key: Credentials) -> bool:
+    return any(
+        name.startswith(key_entry("")) and entry.get("key_id") == key.access_key_id and "previous" in entry
+        for name, entry in desk.vault.keys().items()
+    )
 
 
 def halted(record: Record, why: str, hint: str) -> RotationHalted:

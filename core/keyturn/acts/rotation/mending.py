@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from keyturn.acts.desk import Desk, key_entry
-from keyturn.acts.rotation.looking import journal_of, records
-from keyturn.model import Credentials
+from keyturn.acts.rotation.looking import held_keys, journal_of, records
+from keyturn.index import Index
+from keyturn.model import Credentials, Key
 from keyturn.rotation.record import Record, Step
 from keyturn.vault.journal import name_of
 
@@ -45,6 +46,19 @@ def _present_key(record: Record) -> Credentials | None:
     if record.step is Step.UNDONE or not record.step.is_past(Step.STORED):
         return record.old if record.old.secret_access_key else None
     return record.new
+
+
+def note_held(desk: Desk) -> None:
+    """Has the index tell of the keys that the vault holds: an older state may have others, of which nothing else is known."""
+    held = held_keys(desk)
+
+    def edit(index: Index) -> None:
+        for entry, key in held.items():
+            known = index.keys.get(entry)
+            if known is None or known.key_id != key.access_key_id:
+                index.keys[entry] = Key(key.access_key_id)
+
+    desk.note(edit)
 
 
 def forget_ended(desk: Desk, names: list[str]) -> None:

@@ -88,7 +88,11 @@ class Moves:
         copies = copies_of(self.desk.read(), self.record.old)
         if copies:
             why = f"{old} stands in clear in the shared files by now, for {', '.join(copies)}, and would stop working there"
-            return progress_of(self.record, is_halted=True, note=why)
+            again = f"keyturn rotate {self.record.profile}"
+            hint = (
+                f"Adopt it: keyturn adopt {copies[0]}, then go on: {again} --resume; or back: {again} --undo"
+            )
+            raise halted(self.record, why, hint)
         try:
             self._set_status(self.record.old, "Inactive", (self._new(),))
         except AwsRefused as error:
@@ -103,7 +107,12 @@ class Moves:
     def delete_old(self) -> Progress:
         """Deletes the old key; a person has said so."""
         self._delete(self.record.old, (self._new(),))
-        return self.close()
+        try:
+            return self.close()
+        except KeyturnError as error:
+            old, again = masked_key_id(self.record.old.access_key_id), f"keyturn rotate {self.record.profile}"
+            error.hint = f"{old} is deleted at AWS all the same. Make room or fix the permissions, then end it: {again} --resume"
+            raise
 
     def close(self) -> Progress:
         """Ends a rotation whose old key is gone: its secret goes too, from the journal and from the vault."""
@@ -130,12 +139,15 @@ class Moves:
         """Makes the old key the vault's again."""
         return progress_of(self.stored_old())
 
+    def put_back(self) -> None:
+        """Makes the old key the vault's again, and writes no record."""
+        self._put(self._new(), self.record.old)
+        devices.hand_on(self.desk, self._new().access_key_id, self.record.old.access_key_id)
+
     def stored_old(self) -> Record:
         """The same; the record as it is then."""
-        new = self.record.new
-        if new is not None:
-            self._put(new, self.record.old)
-            devices.hand_on(self.desk, new.access_key_id, self.record.old.access_key_id)
+        if self.record.new is not None:
+            self.put_back()
         return self._step(self.record, Step.VERIFIED)
 
     def deactivate_new(self) -> Progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keyturn.acts.desk import Desk, key_entry
+from keyturn.acts.rotation import journaling
 from keyturn.acts.rotation.going import looked
 from keyturn.acts.rotation.idleness import busy, told_use
 from keyturn.acts.rotation.looking import (
@@ -36,6 +37,7 @@ def status(desk: Desk, name: str, code: str | None) -> dict[str, Any]:
     :raises RotationHalted: AWS knows neither key of a rotation that waits.
     """
     desk.require_open()
+    journaling.note_all(desk)
     record, signing = waiting(desk, name), Signing(desk, name, code)
     seen: Seen | None = None
     if record is not None:

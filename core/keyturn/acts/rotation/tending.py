@@ -6,6 +6,7 @@ sessions does not wait for IAM.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from keyturn.acts.desk import Desk
 from keyturn.acts.rotation import creating, going, journaling
 from keyturn.acts.rotation.looking import records
 from keyturn.definitions import Definition
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, VaultError
 from keyturn.model import Rotate, RotationState
 from keyturn.reading import Reading
 from keyturn.rotation.record import Record, Step
@@ -37,13 +38,17 @@ class Tending:
         """Looks after every key once."""
         if not may_go_on():
             return
-        journaling.note_all(self.desk)
+        with contextlib.suppress(VaultError):  # whoever needs the journal is told
+            journaling.note_all(self.desk)
         learning.learn_all(self.desk, self.asked)
         reading = self.desk.read()
         wanted = [one for one in reading.definitions.values() if one.rotate is Rotate.AUTO and one.key]
         if not wanted:
             return
-        known = {entry: record for record in records(self.desk) for entry in record.entries}
+        try:
+            known = {entry: record for record in records(self.desk) for entry in record.entries}
+        except VaultError:
+            return  # nobody knows what waits
         for one in wanted:
             if may_go_on() and not self._has_paused(one.name):
                 self._tend(reading, one, known.get(one.key or ""))

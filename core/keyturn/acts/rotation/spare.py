@@ -1,0 +1,126 @@
+"""The other key of a user that the vault keeps beside the one in use, where no record tells of their rotation any more:
+the record was lost, or the vault came from another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from keyturn.acts.desk import Desk, credentials_in, key_entry
+from keyturn.acts.rotation.looking import entry_of, held_keys, identity_of, listed_keys, lock
+from keyturn.acts.rotation.moves import Moves
+from keyturn.acts.rotation.signing import UNKNOWN_KEY, Signing
+from keyturn.aws.ports import ListedKey
+from keyturn.errors import AwsRefused, NotFound, Protected, RotationHalted
+from keyturn.model import Credentials
+from keyturn.rotation.progress import Progress, progress_of
+from keyturn.rotation.record import Record, Step
+from keyturn.text import masked_key_id
+
+
+def spare(desk: Desk, entry: str) -> Credentials | None:
+    """The other key that an entry of the vault keeps; None if it keeps none."""
+    found = desk.vault.key(key_entry(entry))
+    previous = found.get("previous") if found is not None else None
+    return credentials_in(previous) if isinstance(previous, dict) else None
+
+
+def require_none(desk: Desk, entry: str, name: str) -> None:
+    """Keeps the vault's only copy of a key from going with the key that is given back.
+
+    :raises Protected: there is such a key, and no rotation waits that would settle it.
+    """
+    kept = spare(desk, entry)
+    if kept is None:
+        return
+    other = masked_key_id(kept.access_key_id)
+    why = f"the vault keeps {other} of the same user beside its key, of a rotation whose record is not here, and it would be lost"
+    hint = (
+        f"Where only {other} works, go back to it: keyturn rotate {name} --undo; "
+        f"else delete it: keyturn rotate {name} --drop {kept.access_key_id[-4:]}"
+    )
+    raise Protected(f"release {name}", why, hint)
+
+
+def go_back(desk: Desk, name: str, code: str | None) -> Progress:
+    """Puts the other key in the place of the one in use, which AWS does not know any more.
+
+    :raises NotFound: the vault keeps no other.
+    :raises RotationHalted: the one in use works, or the other does not.
+    """
+    desk.require_open()
+    entry = entry_of(desk.read(), name)
+    key, other = desk.key(entry), spare(desk, entry)
+    if other is None:
+        raise NotFound(f"rotation of {name}", "none waits", f"Begin one: keyturn rotate {name}")
+    signing = Signing(desk, name, code)
+    in_use, beside = (masked_key_id(each.access_key_id) for each in (key, other))
+    what, again = f"rotation of {name}", f"keyturn rotate {name}"
+    if is_known(signing, key):
+        why, last_four = (
+            f"{in_use} works and is in use, and no record tells of a rotation",
+            other.access_key_id[-4:],
+        )
+        raise RotationHalted(what, why, f"To delete {beside}: {again} --drop {last_four}")
+    if not is_known(signing, other):
+        hint = (
+            f"Have one of them switched on in the console, then: {again} --undo. If both are deleted for good, have "
+            f"{beside} forgotten: {again} --drop {other.access_key_id[-4:]}"
+        )
+        raise RotationHalted(what, f"AWS takes neither {in_use} nor {beside}", hint)
+    user = identity_of(signing, other, name).arn
+    record = Record(
+        nonce="", profile=name, entries=(entry,), user=user, old=other, new=key, step=Step.STORED, began=desk.clock()
+    )  # fmt: skip
+    with desk.recording(name, "rotate"), lock(desk, user):
+        moves = Moves(desk, record, signing)
+        refused = moves.answers(other)
+        if refused is not None:
+            raise RotationHalted(
+                what, f"{beside} does not answer each time ({refused.why})", f"Again: {again} --undo"
+            )
+        moves.put_back()
+        if key.access_key_id not in listed_keys(signing, record.user_name, (other,)):
+            forget(desk, key.access_key_id)
+    told = f"{in_use} is not known to AWS any more; {beside} is the vault's key again"
+    desk.record(name, "rotate", told)
+    return replace(progress_of(record.reached(Step.UNDONE, desk.clock())), is_undoing=True, note=told)
+
+
+def forgotten(desk: Desk, last_four: str, listed: Mapping[str, ListedKey]) -> str | None:
+    """Forgets a key that is kept beside another and that AWS does not list any more; gives what was done, if anything.
+
+    :param last_four: its last four characters.
+    """
+    for name in held_keys(desk):
+        kept = spare(desk, name)
+        if kept is not None and kept.access_key_id[-4:] == last_four and kept.access_key_id not in listed:
+            forget(desk, kept.access_key_id)
+            return f"{masked_key_id(kept.access_key_id)} is not at AWS any more; the vault has forgotten it"
+    return None
+
+
+def forget(desk: Desk, key_id: str) -> None:
+    """Takes a key that is deleted at AWS out of the entries that keep it beside another."""
+
+    def edit(entries: dict[str, Any]) -> None:
+        for name, entry in entries.items():
+            previous = entry.get("previous") if name.startswith(key_entry("")) else None
+            if isinstance(previous, dict) and previous.get("key_id") == key_id:
+                entry.pop("previous")
+
+    with desk.exclusive():
+        generation = desk.vault.change_keys(edit)
+    desk.note(lambda index: replace(index, vault_generation=max(index.vault_generation, generation)))
+
+
+def is_known(signing: Signing, key: Credentials) -> bool:
+    """Whether AWS answers to a key."""
+    try:
+        signing.aws().get_caller_identity(key)
+    except AwsRefused as refused:
+        if refused.code not in UNKNOWN_KEY:
+            raise
+        return False
+    return True
