@@ -138,7 +138,7 @@ def test_the_old_key_is_not_deleted_in_its_time_of_grace_or_when_it_was_used_sin
         home.keeper.rotating.finish(PROFILE, None)
     assert progress.old_id[-4:] in wanted.value.hint
     with pytest.raises(KeyturnError, match="are not its last four"):
-        home.keeper.rotating.finish(PROFILE, "XXXX")
+        home.keeper.rotating.finish(PROFILE, "0000")
     assert home.keeper.rotating.finish(PROFILE, progress.old_id[-4:]).step is Step.DONE
     assert list(statuses(home)) == [progress.new_id]
     assert "previous" not in str(home.keeper.desk.vault.keys())

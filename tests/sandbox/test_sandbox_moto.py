@@ -55,7 +55,7 @@ def moto(boto: boto3.Session) -> Iterator[Opinion]:
                 break
         assert url, "moto did not start"
         threading.Thread(target=server.stderr.read, daemon=True).start()
-        one = Opinion(boto, url, {"agreed": {"AccessKeyId": "AKIAXXXXXXXXXXXXXXXX", "SecretAccessKey": "x"}})
+        one = Opinion(boto, url, {"agreed": {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "SecretAccessKey": "x"}})
         furnish_moto(one)
         reset = Request(  # noqa: S310  # a loopback address
             f"{url}/moto-api/reset-auth", data=b"0", headers={"Content-Type": "text/plain"}, method="POST"

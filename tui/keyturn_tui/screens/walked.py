@@ -32,7 +32,7 @@ class WalkedScreen(ActionScreen):
     @property
     def walked(self) -> Walked:
         """The list."""
-        raise NotImplementedError
+        raise NotImplementedError  # each screen names its own; Textual's screens cannot be abstract classes
 
     def gone(self) -> Key | None:
         """See `Slip`; whoever asks tells the person."""
