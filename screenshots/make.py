@@ -16,13 +16,13 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from keyturn.clock import OFFSET_FILE
-from keyturn.keeper import Keeper
+from keyturn.service import Keeper
+from keyturn.system.clock import OFFSET_FILE
 from keyturn_sandbox import Sandbox
-from keyturn_sandbox.managed import plant_managed
 from keyturn_sandbox.sandbox import FIXED_START
+from keyturn_sandbox.seed_managed import plant_managed
 from keyturn_tui.app import KeyturnApp
-from keyturn_tui.terminal import Options, terminal_for
+from keyturn_tui.terminal.capabilities import Options, terminal_for
 
 HERE = Path(__file__).resolve().parent
 #: Shown in a picture, so it is the same each time; the sandbox refuses it if it is there already.

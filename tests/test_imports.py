@@ -22,9 +22,9 @@ def loaded(statement: str) -> set[str]:
     ("statement", "barred"),
     [
         ("import keyturn_tui.app", HEAVY | {"keyturn_sandbox"}),
-        ("import keyturn_tui.start", HEAVY | SCREEN | {"click", "keyturn_sandbox", "pathlib"}),
-        ("import keyturn.cli.root", HEAVY | SCREEN | {"keyturn_tui", "keyturn_sandbox"}),
-        ("import keyturn.keeper", HEAVY | SCREEN | {"click", "keyturn_tui", "keyturn_sandbox"}),
+        ("import keyturn_tui.main", HEAVY | SCREEN | {"click", "keyturn_sandbox", "pathlib"}),
+        ("import keyturn.cli.main", HEAVY | SCREEN | {"keyturn_tui", "keyturn_sandbox"}),
+        ("import keyturn.service", HEAVY | SCREEN | {"click", "keyturn_tui", "keyturn_sandbox"}),
         ("import keyturn.agent.client", HEAVY | SCREEN | {"click", "json", "socket", "pathlib"}),
         ("import keyturn.vault.vault", HEAVY | SCREEN),
         ("import keyturn_sandbox", HEAVY | SCREEN),
@@ -38,6 +38,6 @@ def test_a_list_needs_no_vault_no_aws_and_no_screen() -> None:
     statement = (
         "import os, tempfile; folder = tempfile.mkdtemp(); "
         "os.environ.update(HOME=folder, KEYTURN_HOME=folder + '/k'); "
-        "from keyturn.keeper import Keeper; Keeper.from_environ(os.environ).snapshot(); os.rmdir(folder)"
+        "from keyturn.service import Keeper; Keeper.from_environ(os.environ).snapshot(); os.rmdir(folder)"
     )
     assert not loaded(statement) & (HEAVY | SCREEN | {"click", "keyturn_tui", "keyturn_sandbox"})

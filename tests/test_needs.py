@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.needs import needs
+from tests.support.needs import needs
 
 
 def test_a_program_that_is_there_is_found() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from keyturn.cli.manual import markdown
+from keyturn.cli.docs import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_verbs_are_those_of_the_command_line() -> None:
-    """To mend it, put what `python -m keyturn.cli.manual` prints between the two marks."""
+    """To mend it, put what `python -m keyturn.cli.docs` prints between the two marks."""
     between = README.split("<!-- verbs -->\n")[1].split("<!-- /verbs -->")[0]
     assert between == markdown()
 

@@ -3,9 +3,9 @@
 It depends on `keyturn` for a clock and a few words; nothing in `keyturn` knows of it.
 """
 
-from keyturn_sandbox.principals import AccessKey, MfaDevice, Role, Session, User
+from keyturn_sandbox.policy.principals import AccessKey, MfaDevice, Role, Session, User
 from keyturn_sandbox.sandbox import Sandbox
 from keyturn_sandbox.service import Call
-from keyturn_sandbox.world import World
+from keyturn_sandbox.state import World
 
 __all__ = ["AccessKey", "Call", "MfaDevice", "Role", "Sandbox", "Session", "User", "World"]

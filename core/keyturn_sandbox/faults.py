@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from keyturn_sandbox import spoilt
+from keyturn_sandbox import corrupt_responses as spoilt
+from keyturn_sandbox.aws_errors import Refusal, internal_failure, throttled
+from keyturn_sandbox.corrupt_responses import Spoil
 from keyturn_sandbox.folder import write_private
-from keyturn_sandbox.refusals import Refusal, internal_failure, throttled
-from keyturn_sandbox.spoilt import Spoil
 from keyturn_sandbox.wire import Wire
 
 INBOX = "faults"

@@ -12,17 +12,17 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-from keyturn.clock import OFFSET_FILE, Clock, clock_for, system_clock
+from keyturn.system.clock import OFFSET_FILE, Clock, clock_for, system_clock
 from keyturn_sandbox import seed as seeds
 from keyturn_sandbox.environment import environ_for, shell_file
 from keyturn_sandbox.faults import INBOX, Faults, skew_of
 from keyturn_sandbox.folder import Folder, clear_leftovers, write_private
-from keyturn_sandbox.forge import Forge
-from keyturn_sandbox.principals import MfaDevice, User
+from keyturn_sandbox.id_generator import Forge
+from keyturn_sandbox.policy.principals import MfaDevice, User
 from keyturn_sandbox.server import LoopbackServer
 from keyturn_sandbox.service import Call, Service
+from keyturn_sandbox.state import World
 from keyturn_sandbox.totp import code_for, step_at
-from keyturn_sandbox.world import World
 
 DEVICES_FILE = "mfa.json"
 FIXED_START = datetime(2026, 11, 23, 14, 5, 10, tzinfo=UTC)

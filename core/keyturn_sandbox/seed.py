@@ -6,17 +6,14 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from keyturn.text import iso
+from keyturn.model.text import iso
 from keyturn_sandbox.folder import write_private
-from keyturn_sandbox.principals import AccessKey, LastUse, Session, User
-from keyturn_sandbox.world import World
-
-if TYPE_CHECKING:
-    from keyturn_sandbox.sandbox import Sandbox
+from keyturn_sandbox.policy.principals import AccessKey, LastUse, MfaDevice, Session, User
+from keyturn_sandbox.state import World
 
 DEV, PROD, TEST = "111122223333", "444455556666", "777788889999"
 AUDIT, PERSONAL, GOV = "123412341234", "999988887777", "555566667777"
@@ -179,12 +176,23 @@ aws_secret_access_key = {gov.secret}
 """
 
 
+class SeedTarget(Protocol):
+    """The part of a new sandbox that the seed fills."""
+
+    state: World
+
+    @property
+    def home(self) -> Path: ...
+    def now(self) -> datetime: ...
+    def add_device(self, user: User, name: str, *, profiles: tuple[str, ...] = ()) -> MfaDevice: ...
+
+
 def mfa_seed(name: str) -> str:
     """The Base32 seed of the device `name`, the same in every sandbox, so that a phone may hold it too."""
     return base64.b32encode(hashlib.sha1(f"keyturn sandbox mfa {name}".encode()).digest()).decode("ascii")  # noqa: S324  # twenty bytes of a well-known seed, no security rests on it
 
 
-def plant(sandbox: Sandbox) -> None:
+def plant(sandbox: SeedTarget) -> None:
     """Fill a new sandbox: the world behind the stand-in, both shared files, and the caches of the AWS CLI."""
     world = sandbox.state
     keys = _users(sandbox)
@@ -200,7 +208,7 @@ def plant(sandbox: Sandbox) -> None:
     _sso_caches(sandbox, sessions["readonly"])
 
 
-def _users(sandbox: Sandbox) -> dict[str, AccessKey]:
+def _users(sandbox: SeedTarget) -> dict[str, AccessKey]:
     """The users; returns each one's key."""
     world = sandbox.state
     ci = world.add_user(
@@ -312,7 +320,7 @@ def _filled(text: str, values: Mapping[str, Mapping[str, str] | str]) -> str:
     return text
 
 
-def _web_identity_token(sandbox: Sandbox) -> str:
+def _web_identity_token(sandbox: SeedTarget) -> str:
     """An unsigned token of the shape that GitHub Actions gives."""
     now = int(sandbox.now().timestamp())
     claims = {"iss": "https://token.actions.githubusercontent.com", "sub": "repo:acme/shop", "exp": now + 300}
@@ -321,7 +329,7 @@ def _web_identity_token(sandbox: Sandbox) -> str:
     return ".".join([*encoded, "c2FuZGJveA"])
 
 
-def _sso_caches(sandbox: Sandbox, role: Session) -> None:
+def _sso_caches(sandbox: SeedTarget, role: Session) -> None:
     """What `aws sso login` and the CLI left: a login that lives, one that is over, one role's credentials."""
     now = sandbox.now()
     sso, cli = sandbox.home / ".aws" / "sso" / "cache", sandbox.home / ".aws" / "cli" / "cache"
@@ -351,7 +359,7 @@ def _sso_caches(sandbox: Sandbox, role: Session) -> None:
     )
 
 
-def _login(sandbox: Sandbox, start: str, region: str, left: timedelta) -> dict[str, str]:
+def _login(sandbox: SeedTarget, start: str, region: str, left: timedelta) -> dict[str, str]:
     return {
         "startUrl": start,
         "region": region,

@@ -12,13 +12,13 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from keyturn_sandbox.answers import failure
-from keyturn_sandbox.refusals import not_here
+from keyturn_sandbox.aws_errors import not_here
+from keyturn_sandbox.corrupt_responses import PORTAL_PATH, page
 from keyturn_sandbox.service import Service
+from keyturn_sandbox.services.sts import NAMESPACE
 from keyturn_sandbox.sigv4 import HttpRequest
-from keyturn_sandbox.spoilt import PORTAL_PATH, page
-from keyturn_sandbox.sts import NAMESPACE
 from keyturn_sandbox.wire import DRIP_SECONDS, Reply, Wire, head
+from keyturn_sandbox.xml_responses import failure
 
 CONNECTIONS = 64
 """Served at once; more are closed unanswered."""

@@ -9,15 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import parse_qsl
 
-from keyturn.clock import system_clock
-from keyturn.secret import Secret
-from keyturn_sandbox import iam, sts
-from keyturn_sandbox.activation import check_region
-from keyturn_sandbox.answers import Result, failure, success
-from keyturn_sandbox.asked import Asked, Caller
-from keyturn_sandbox.faults import Fault, Faults, Stage
-from keyturn_sandbox.principals import LastUse
-from keyturn_sandbox.refusals import (
+from keyturn.model.secret import Secret
+from keyturn.system.clock import system_clock
+from keyturn_sandbox.aws_errors import (
     Refusal,
     expired_token,
     invalid_action,
@@ -25,7 +19,10 @@ from keyturn_sandbox.refusals import (
     not_here,
     signature_mismatch,
 )
-from keyturn_sandbox.regions import partition_of
+from keyturn_sandbox.faults import Fault, Faults, Stage
+from keyturn_sandbox.policy.principals import LastUse
+from keyturn_sandbox.regions import check_region, partition_of
+from keyturn_sandbox.services import iam, sts
 from keyturn_sandbox.sigv4 import (
     HttpRequest,
     Signature,
@@ -34,8 +31,10 @@ from keyturn_sandbox.sigv4 import (
     claimed_key,
     read_signature,
 )
+from keyturn_sandbox.state import World
+from keyturn_sandbox.verified_call import Asked, Caller
 from keyturn_sandbox.wire import NOTHING, Reply
-from keyturn_sandbox.world import World
+from keyturn_sandbox.xml_responses import Result, failure, success
 
 CALLS_KEPT = 10_000
 _UNTOLD = {"TokenCode", "Policy"}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, quote
 
-from keyturn.secret import Secret
-from keyturn_sandbox.refusals import incomplete_signature, missing_authentication, signature_mismatch
+from keyturn.model.secret import Secret
+from keyturn_sandbox.aws_errors import incomplete_signature, missing_authentication, signature_mismatch
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 WINDOW = timedelta(minutes=15)

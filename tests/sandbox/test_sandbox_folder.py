@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.clock import clock_for, system_clock
+from keyturn.system.clock import clock_for, system_clock
 from keyturn_sandbox import Sandbox
 from keyturn_sandbox.folder import PREFIX, clear_leftovers
 

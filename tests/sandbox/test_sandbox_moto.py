@@ -16,22 +16,13 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from keyturn.clock import system_clock
-from keyturn.model import Credentials
-from keyturn.rotation.record import Step
-from keyturn.secret import Secret
+from keyturn.model.profile import Credentials
+from keyturn.model.secret import Secret
+from keyturn.operations.rotation.record import Step
+from keyturn.system.clock import system_clock
 from keyturn_sandbox import Sandbox
-from tests.rotation.home import PROFILE, Abroad, Time
-from tests.sandbox.opinions import (
-    EXTERNAL_ID,
-    Opinion,
-    arn,
-    call,
-    furnish_moto,
-    furnish_ours,
-    refusal,
-    shape,
-)
+from tests.core.operations.rotation.home import PROFILE, Abroad, Time
+from tests.sandbox.opinions import EXTERNAL_ID, Opinion, arn, call, furnish_moto, furnish_ours, refusal, shape
 
 UNKNOWN = "AKIAIOSFODNN7EXAMPLE"
 

@@ -9,16 +9,16 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from keyturn.secret import Secret
-from keyturn_sandbox.answers import failure, success
-from keyturn_sandbox.conditions import glob
-from keyturn_sandbox.forge import Forge
-from keyturn_sandbox.policy import Trust, check_trust, trust_for
-from keyturn_sandbox.principals import AccessKey, MfaDevice, Session
-from keyturn_sandbox.refusals import Refusal
+from keyturn.model.secret import Secret
+from keyturn_sandbox.aws_errors import Refusal
+from keyturn_sandbox.id_generator import Forge
+from keyturn_sandbox.policy.conditions import glob
+from keyturn_sandbox.policy.policy import Trust, check_trust, trust_for
+from keyturn_sandbox.policy.principals import AccessKey, MfaDevice, Session
 from keyturn_sandbox.regions import partition_of
+from keyturn_sandbox.state import World
 from keyturn_sandbox.totp import code_for, step_at
-from keyturn_sandbox.world import World
+from keyturn_sandbox.xml_responses import failure, success
 
 RFC_SEED = base64.b32encode(b"12345678901234567890").decode()
 START = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)

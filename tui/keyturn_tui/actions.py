@@ -7,11 +7,14 @@ from enum import StrEnum
 
 from textual.binding import Binding, BindingType
 
-from keyturn.model import State, VaultState, state_of
-from keyturn_tui.cells import View
-from keyturn_tui.manageable import unmanageable
-from keyturn_tui.rotatable import unrotatable, wants_rotation
-from keyturn_tui.rows import Entry, Problem, Row
+from keyturn.awsconfig import process_line
+from keyturn.model.errors import KeyturnError
+from keyturn.model.labels import WAITING_WORDS
+from keyturn.model.profile import Kind, Profile, RotationState, Snapshot, State, VaultState, state_of
+from keyturn.model.text import safe
+from keyturn.operations.adopt import ADOPTABLE
+from keyturn_tui.rendering.profile_cells import View
+from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
 
 
 class Area(StrEnum):
@@ -274,3 +277,55 @@ def offers(row: Row | None, view: View) -> tuple[Action, ...]:
     if profile.managed and profile.session is not None:
         ids.append("session.stop")
     return tuple(BY_ID[id_] for id_ in ids[:2])
+
+
+def unmanageable(profile: Profile) -> str | None:
+    """Why `m` can do nothing for a profile, as far as its kind tells (the keeper looks at the files too), else None."""
+    if profile.managed:
+        return None
+    if profile.problem is not None:
+        return f"{profile.name} is broken; correct it in the files first"
+    if profile.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
+        return f"{profile.name} holds temporary keys only, which end by themselves"
+    by_whom = profile.chain or profile.credential_source
+    if profile.kind not in ADOPTABLE or (profile.kind is Kind.ROLE and not by_whom):
+        return f"{profile.name} holds no long-term secret in the files; r refreshes it as it is"
+    try:
+        process_line.check_name(profile.name)
+    except KeyturnError as error:
+        return f"{profile.name}: {error.why}; give it another name in the files"
+    return None
+
+
+def unrotatable(profile: Profile) -> str | None:
+    """Why `R` can do nothing for a profile, as far as its row tells (the keeper looks closer), else None."""
+    if profile.rotation.waits is not None or (profile.managed and profile.kind is Kind.IAM_KEY):
+        return None
+    if profile.plaintext_key:
+        return f"the key of {profile.name} stands in the files in clear; adopt it first: m"
+    if profile.kind is Kind.ROLE and profile.source and not profile.credential_source:
+        return f"{profile.name} has no key of its own; rotate the key of {profile.source}"
+    return f"{profile.name} has no long-term key that keyturn keeps"
+
+
+def wants_rotation(profile: Profile) -> bool:
+    """Whether its key is due or overdue, or its rotation waits, and `R` can do something about that."""
+    states = (RotationState.DUE, RotationState.OVERDUE, RotationState.IN_PROGRESS)
+    return profile.rotation.state in states and unrotatable(profile) is None
+
+
+def waiting_words(waits: str) -> str:
+    """What a rotation that waits would do next: `verify`."""
+    return WAITING_WORDS.get(waits, waits)
+
+
+def waiting_line(snapshot: Snapshot) -> str:
+    """What is said at the start of rotations that wait; empty where none does."""
+    waiting = [one for one in snapshot.profiles if one.rotation.waits is not None]
+    if not waiting:
+        return ""
+    first = waiting[0]
+    others = len({one.key.key_id if one.key else one.name for one in waiting}) - 1
+    more = f", and {others} more" if others else ""
+    words = waiting_words(first.rotation.waits or "")
+    return f"The rotation of the key of {safe(first.name, 60)} waits: {words}{more}. R goes on with it."

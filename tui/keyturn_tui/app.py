@@ -7,35 +7,36 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from textual import events
+from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.filter import LineFilter
 from textual.screen import Screen
 
-from keyturn import log
-from keyturn.errors import KeyturnError, UsageError
-from keyturn.model import Delivery, Snapshot
-from keyturn.text import safe
+from keyturn.model.errors import KeyturnError, UsageError
+from keyturn.model.profile import Delivery, Snapshot
+from keyturn.model.text import safe
+from keyturn.system import log
 from keyturn_tui import theme
-from keyturn_tui.acts import Acts
-from keyturn_tui.bridge import Bridge, KeeperPort, Lane
-from keyturn_tui.desk import Desk
-from keyturn_tui.discreet import leave_lost_terminal
-from keyturn_tui.keyboard import Keyboard, read_escape_apart
+from keyturn_tui.actions import waiting_line
+from keyturn_tui.command_palette import Commands, Palette
+from keyturn_tui.controllers.profiles import Acts
 from keyturn_tui.messages import Answer
-from keyturn_tui.palette import Commands
-from keyturn_tui.plain import AsciiFilter, HarmlessFilter
-from keyturn_tui.rotatable import waiting_line
-from keyturn_tui.rows import Catalog, catalog
+from keyturn_tui.rendering.profile_rows import Catalog, catalog
+from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.screens.main import MainScreen
-from keyturn_tui.stage import Stage
-from keyturn_tui.terminal import Options, Terminal, give_size, terminal_for
-from keyturn_tui.ticker import Ticker
+from keyturn_tui.state import Desk
+from keyturn_tui.terminal.capabilities import Options, Terminal, give_size, terminal_for
+from keyturn_tui.terminal.crash_report import Discreet, leave_lost_terminal
+from keyturn_tui.terminal.keys import Keyboard, read_escape_apart
+from keyturn_tui.terminal.output_filters import AsciiFilter, HarmlessFilter
+from keyturn_tui.timers import Ticker
+from keyturn_tui.workers import Bridge, KeeperPort, Lane
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ SETTLING = 0.5
 DRAIN = 10.0
 
 
-class KeyturnApp(Stage, inherit_bindings=False):
+class KeyturnApp(Discreet, inherit_bindings=False):
     """Holds the desk and the screens, routes answers and keeps time."""
 
     CSS = theme.APP_CSS
@@ -159,6 +160,85 @@ class KeyturnApp(Stage, inherit_bindings=False):
         snapshot = self.desk.keeper.snapshot()
         return snapshot, catalog(snapshot)
 
+    async def ask_person(self, screen: Screen[T]) -> T | None:
+        """See `acts.Front`."""
+        return await self.push_screen_wait(screen)
+
+    def start(self, conversation: Coroutine[Any, Any, Any]) -> None:
+        """See `acts.Front`."""
+        self.run_worker(self._guarded(conversation))
+
+    def say(self, text: str, role: str = "text") -> None:
+        """See `acts.Front`."""
+        for screen in self._action_screens():
+            screen.show_message(text, role)
+
+    def redraw(self) -> None:
+        """See `acts.Front`."""
+        for screen in self._action_screens():
+            screen.redraw()
+
+    def tick(self) -> None:
+        """A second has passed. Only the screen that is on top shows it: what changes below a dialog would have all of the
+        terminal sent anew, each second."""
+        for screen in self._action_screens()[-1:]:
+            if screen is self.screen_stack[-1]:
+                screen.tick()
+
+    def own_fault(self, what: str, error: Exception) -> None:
+        """See `acts.Front`."""
+        log.unforeseen(error)
+        self.say(
+            f"{safe(what)}: a fault of keyturn itself ({type(error).__name__}); keyturn.system.log says where.",
+            "error",
+        )
+
+    async def _guarded(self, conversation: Coroutine[Any, Any, Any]) -> None:
+        """No fault of one conversation ends the others with the app."""
+        try:
+            await conversation
+        except Exception as error:  # noqa: BLE001  # the outermost boundary of what goes on beside the keyboard
+            if self.is_running:  # else the screen that it would draw on is being taken down
+                self.own_fault("what goes on behind the screen", error)
+
+    def open_palette(self) -> None:
+        """See `acts.Front`."""
+        if not Palette.is_open(cast("App[object]", self)):
+            self.push_screen(Palette(id="palette", placeholder="Find an action or a profile"))
+
+    def next_theme(self) -> None:
+        """See `acts.Front`."""
+        names = theme.THEME_NAMES
+        if self.desk.terminal.no_color:
+            self.say("NO_COLOR is set: the terminal's own two colours are used.", "soon")
+            return
+        self.theme = names[(names.index(self.theme) + 1) % len(names)]
+        self.say(f"Theme {self.theme}.")
+
+    def action_quit_hint(self) -> None:
+        """ctrl+c ends most programs; here one key too many should not end a refresh."""
+        self.say("Press q to leave.")
+
+    def run_action_id(self, action_id: str) -> None:
+        """Run an action of the registry on the screen that has them."""
+        screen = self.screen
+        if isinstance(screen, ActionScreen):
+            screen.run_held(action_id)
+
+    def go_to(self, name: str) -> None:
+        """Put the cursor on a profile."""
+        for screen in self._action_screens():
+            if isinstance(screen, MainScreen):
+                screen.choose(name)
+
+    def _action_screens(self) -> list[ActionScreen]:
+        """Those that can be drawn; one that is being closed has lost its widgets already."""
+        return [
+            screen
+            for screen in self.screen_stack
+            if isinstance(screen, ActionScreen) and screen.is_mounted and screen.children
+        ]
+
 
 def newly_broken(before: Snapshot | None, now: Snapshot) -> bool:
     """Whether a managed profile has a problem that it did not have a moment ago."""
@@ -185,7 +265,7 @@ def run(options: Options, environ: Mapping[str, str] | None = None, keeper: Keep
     """
     environ = dict(os.environ if environ is None else environ)
     if keeper is None:
-        from keyturn.keeper import Keeper
+        from keyturn.service import Keeper
 
         keeper = Keeper.from_environ(environ)
     if sys.__stderr__ is None or not sys.__stderr__.isatty():

@@ -7,7 +7,7 @@ from typing import Any
 
 from textual.message import Message
 
-from keyturn_tui.rows import Row
+from keyturn_tui.rendering.profile_rows import Row
 
 
 @dataclass

@@ -6,16 +6,16 @@ import gc
 import threading
 from collections.abc import Mapping
 
-from keyturn.agent.process import be_the_agent
+from keyturn.agent.daemon import be_the_agent
 from keyturn.agent.server import KeeperPort
-from keyturn.secret import Secret
+from keyturn.model.secret import Secret
 
 
 def open_keeper(
     environ: Mapping[str, str], passphrase: Secret | None, recovery_key: Secret | None
 ) -> KeeperPort:
     """The keeper of `environ`, with the vault open in this process, and boto3 on its way into memory."""
-    from keyturn.keeper import Keeper
+    from keyturn.service import Keeper
 
     keeper = Keeper.from_environ(environ, use_agent=False, serves_others=True)
     keeper.unlock_here(passphrase=passphrase, recovery_key=recovery_key)

@@ -9,8 +9,8 @@ import sys
 import time
 
 from keyturn.agent import wire
-from keyturn.agent.peer import peer_pid, peer_uid
-from keyturn.agent.socketpath import forwarded_path, socket_path
+from keyturn.storage.socket_paths import forwarded_path, socket_path
+from keyturn.system.unix_peer import peer_pid, peer_uid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from keyturn.agent.protocol import Agent
-    from keyturn.places import Places
-    from keyturn.secret import Secret
+    from keyturn.model.secret import Secret
+    from keyturn.storage.paths import Places
 
 #: Go kills a credential process after 60 seconds; ours says why it has nothing before that.
 PATIENCE = 50.0
@@ -228,8 +228,8 @@ def _handed(document: bytes) -> int:
 
 def _without_agent(profile: str, environ: Mapping[str, str]) -> int | None:
     """What can be said at once: a forwarded socket's answer where nothing is managed here, or that the vault is locked."""
-    from keyturn.agent.locked import LOCKED, is_locked
-    from keyturn.folders import config_folder
+    from keyturn.agent.fast_lock_check import LOCKED, is_locked
+    from keyturn.storage.raw_paths import config_folder
 
     path = forwarded_path(environ)
     if is_carried(path) and not os.path.lexists(f"{config_folder(environ)}/profiles.toml"):
@@ -244,7 +244,7 @@ def _without_agent(profile: str, environ: Mapping[str, str]) -> int | None:
 def _from_afar(path: str, profile: str) -> int:
     from pathlib import Path
 
-    from keyturn.errors import KeyturnError
+    from keyturn.model.errors import KeyturnError
 
     try:
         return _handed(forwarded(Path(path), profile, None).encode())
@@ -256,7 +256,7 @@ def _from_afar(path: str, profile: str) -> int:
 def _refused(answer: bytes, environ: Mapping[str, str]) -> int | None:
     import json
 
-    from keyturn.text import safe
+    from keyturn.model.text import safe
 
     try:
         error = json.loads(answer)["error"]
@@ -303,7 +303,7 @@ def document(socket: Path, profile: str, timeout: float = PATIENCE) -> str:
 def forwarded(socket: Path, profile: str, least_seconds: int | None, timeout: float = PATIENCE) -> str:
     """The document of a profile from another machine, over the forwarded `socket`; errors as of :func:`call`."""
     from keyturn.agent.protocol import request_line, temporary_document
-    from keyturn.errors import AgentUnavailable
+    from keyturn.model.errors import AgentUnavailable
 
     what = "the forwarded socket"
     least = {} if least_seconds is None else {"least": least_seconds}
@@ -320,7 +320,7 @@ def forwarded(socket: Path, profile: str, least_seconds: int | None, timeout: fl
 
 
 def run(socket: Path, act: str, args: Mapping[str, object], timeout: float = PATIENCE) -> Any:
-    """Let the agent's keeper do `act` (:meth:`keyturn.keeper.Keeper.privileged`); errors as of :func:`call`."""
+    """Let the agent's keeper do `act` (:meth:`keyturn.service.Keeper.privileged`); errors as of :func:`call`."""
     return call(socket, {"op": "run", "act": act, "args": dict(args)}, timeout)
 
 
@@ -332,7 +332,7 @@ def is_answering(socket: Path, timeout: float = 1.0) -> bool:
 def seen(socket: Path, timeout: float = 1.0) -> Agent | None:
     """The agent of this version that answers at `socket`."""
     from keyturn.agent.protocol import Agent
-    from keyturn.errors import KeyturnError
+    from keyturn.model.errors import KeyturnError
 
     try:
         found = call(socket, {"op": "status"}, timeout)
@@ -346,7 +346,7 @@ def require_life(socket: Path) -> None:
 
     :raises AgentHangs: it does not, for some ten seconds.
     """
-    from keyturn.errors import AgentHangs, AgentUnavailable
+    from keyturn.model.errors import AgentHangs, AgentUnavailable
 
     try:
         call(socket, {"op": "status"})
@@ -357,7 +357,7 @@ def require_life(socket: Path) -> None:
 
 
 def _asked(socket: Path, line: bytes, timeout: float) -> bytes:
-    from keyturn.errors import AgentHangs, AgentUnavailable
+    from keyturn.model.errors import AgentHangs, AgentUnavailable
 
     try:
         return ask(str(socket), line, timeout)
@@ -380,6 +380,6 @@ def start(
 
     :raises KeyturnError: what kept it from opening the vault; AgentUnavailable if it did not come up within 30 s.
     """
-    from keyturn.agent.spawn import start_agent
+    from keyturn.agent.launcher import start_agent
 
     start_agent(places, environ, passphrase=passphrase, recovery_key=recovery_key)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keyturn.agent.client import REVIVE
-from keyturn.errors import AgentHangs, UnsafeFile
+from keyturn.model.errors import AgentHangs, UnsafeFile
 
 _BACKLOG = 512
 _LOOK_AGAIN = 0.05

@@ -23,12 +23,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from keyturn import errors
 from keyturn.agent.wire import ANSWER_LIMIT, DOCUMENT_END, REQUEST_LIMIT, RESULT_START, VERSION
-from keyturn.clock import system_clock
-from keyturn.errors import AgentUnavailable, KeyturnError, NeedsPerson, UsageError
-from keyturn.secret import Secret
-from keyturn.text import from_iso
+from keyturn.model import errors
+from keyturn.model.errors import AgentUnavailable, KeyturnError, NeedsPerson, UsageError
+from keyturn.model.secret import Secret
+from keyturn.model.text import from_iso
+from keyturn.system.clock import system_clock
 
 OPS = frozenset({"status", "pause", "resume", "lock", "credential-process", "run"})
 

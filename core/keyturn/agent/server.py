@@ -16,7 +16,6 @@ from typing import Protocol
 
 from keyturn import __version__
 from keyturn.agent.listener import Listener
-from keyturn.agent.peer import peer_uid
 from keyturn.agent.protocol import (
     Request,
     document_line,
@@ -26,9 +25,10 @@ from keyturn.agent.protocol import (
     result_line,
 )
 from keyturn.agent.wire import REQUEST_LIMIT
-from keyturn.clock import Clock, system_clock
-from keyturn.errors import AgentUnavailable, KeyturnError, UsageError
-from keyturn.text import iso
+from keyturn.model.errors import AgentUnavailable, KeyturnError, UsageError
+from keyturn.model.text import iso
+from keyturn.system.clock import Clock, system_clock
+from keyturn.system.unix_peer import peer_uid
 
 
 class KeeperPort(Protocol):
@@ -377,7 +377,9 @@ class AgentServer:
             self._report(error)
             return error_line(
                 KeyturnError(
-                    request.act or request.op, "something unforeseen", "See keyturn.log in the state folder."
+                    request.act or request.op,
+                    "something unforeseen",
+                    "See keyturn.system.log in the state folder.",
                 )
             )
 

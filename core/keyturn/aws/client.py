@@ -16,14 +16,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keyturn.aws.answered import credentials_in, last_use_in, made_key_in, role_arn_in
+from keyturn.aws.api import Aws, Identity, Issued, LastUse, ListedKey, MadeKey, RoleRequest
+from keyturn.aws.botocore_providers import of_the_machine, of_the_profile
 from keyturn.aws.deadline import OWN_SECONDS, SECONDS, Deadline, Late, within
-from keyturn.aws.ports import Aws, Identity, Issued, LastUse, ListedKey, MadeKey, RoleRequest
-from keyturn.aws.providers import of_the_machine, of_the_profile
-from keyturn.aws.raised import in_our_words
-from keyturn.errors import ProfileBroken, Unanswered, Unreachable
-from keyturn.model import Credentials
-from keyturn.secret import Secret
+from keyturn.aws.errors import in_our_words
+from keyturn.aws.responses import credentials_in, last_use_in, made_key_in, role_arn_in
+from keyturn.model.errors import ProfileBroken, Unanswered, Unreachable
+from keyturn.model.profile import Credentials
+from keyturn.model.secret import Secret
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -147,11 +147,11 @@ class Boto:
         self._call("iam", signer, "delete_access_key", wanted, lambda _: None)
 
     def source_credentials(self, profile: str, source: str) -> Credentials:
-        """See :func:`keyturn.aws.providers.of_the_machine`."""
+        """See :func:`keyturn.aws.botocore_providers.of_the_machine`."""
         return of_the_machine(self._session, profile, source, self._deadline.left())
 
     def native_credentials(self, profile: str) -> Credentials:
-        """See :func:`keyturn.aws.providers.of_the_profile`."""
+        """See :func:`keyturn.aws.botocore_providers.of_the_profile`."""
         return of_the_profile(self._session, profile, self._deadline.left(OWN_SECONDS))
 
     def _call(

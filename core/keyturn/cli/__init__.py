@@ -14,8 +14,8 @@ def main(argv: Sequence[str]) -> int:
     """
     import click
 
-    from keyturn.cli.root import keyturn
-    from keyturn.errors import UsageError
+    from keyturn.cli.main import keyturn
+    from keyturn.model.errors import UsageError
 
     try:
         result = keyturn.main(list(argv), prog_name="keyturn", standalone_mode=False)

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import click
 
-from keyturn.agent import client, ending, sshconfig, unit
+from keyturn.agent import client
+from keyturn.agent import install as sshconfig
+from keyturn.agent import install as unit
+from keyturn.agent import shutdown as ending
 from keyturn.agent.listener import private_folder
-from keyturn.agent.socketpath import FORWARDED, forward_path
-from keyturn.cli.looks import key_news
 from keyturn.cli.options import as_json, keeper, opens_vault
 from keyturn.cli.output import emit, say, warn
-from keyturn.cli.person import Opening
-from keyturn.errors import AgentHangs, AgentUnavailable
-from keyturn.model import RotationState, VaultState
+from keyturn.cli.profiles import key_news
+from keyturn.cli.prompts import Opening
+from keyturn.model.errors import AgentHangs, AgentUnavailable
+from keyturn.model.profile import RotationState, VaultState
+from keyturn.storage.socket_paths import FORWARDED, forward_path
 
 
 @click.group()

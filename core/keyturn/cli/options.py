@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from keyturn.cli.person import Opening
-from keyturn.keeper import Keeper
+from keyturn.cli.prompts import Opening
+from keyturn.service import Keeper
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from keyturn.errors import KeyturnError
-from keyturn.text import cells, safe
+from keyturn.model.errors import KeyturnError
+from keyturn.model.text import cells, safe
 
 #: The version of every `--json` output.
 VERSION = 1

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import click
 
-from keyturn import passphrases
-from keyturn.acts import keeping
 from keyturn.agent import client
 from keyturn.cli.options import as_json, keeper, opens_vault, yes
 from keyturn.cli.output import emit, say, warn
-from keyturn.cli.person import (
+from keyturn.cli.prompts import (
     Opening,
     ask_secret,
     confirm,
@@ -22,12 +20,14 @@ from keyturn.cli.person import (
     on_terminal,
     typed_twice,
 )
-from keyturn.errors import NeedsPerson, NeedsUnlock, NeedsVault, Protected, UsageError, VaultExists
-from keyturn.keeper import Keeper
-from keyturn.model import VaultState
-from keyturn.ownfile import in_words, make
-from keyturn.secret import Secret
-from keyturn.vault.unseal import EXPORT_LIMIT
+from keyturn.model.errors import NeedsPerson, NeedsUnlock, NeedsVault, Protected, UsageError, VaultExists
+from keyturn.model.profile import VaultState
+from keyturn.model.secret import Secret
+from keyturn.operations import vault as keeping
+from keyturn.service import Keeper
+from keyturn.system.files import in_words, make
+from keyturn.vault import passphrase as passphrases
+from keyturn.vault.passphrase import EXPORT_LIMIT
 
 
 @click.group()

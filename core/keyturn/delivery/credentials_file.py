@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from keyturn.awsfiles.document import Document, Section, parse, remove_items, replace_section, set_items
-from keyturn.errors import Protected, UsageError
-from keyturn.model import Credentials
-from keyturn.text import iso
+from keyturn.awsconfig.document import Document, Section, parse, remove_items, replace_section, set_items
+from keyturn.model.errors import Protected, UsageError
+from keyturn.model.profile import Credentials
+from keyturn.model.text import iso
 
 #: The settings that a delivery writes and a withdrawal removes.
 KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_expiration")

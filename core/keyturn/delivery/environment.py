@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from keyturn.errors import UsageError
-from keyturn.model import Credentials
-from keyturn.secret import Secret
-from keyturn.text import is_safe, iso
+from keyturn.model.errors import UsageError
+from keyturn.model.profile import Credentials
+from keyturn.model.secret import Secret
+from keyturn.model.text import is_safe, iso
 
 #: What some AWS client would prefer to the keys, or take together with them though it belongs to other ones: the profile
 #: (JavaScript), older spellings (Java 1, boto 2), containers, web identity, another session's end and account.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, NoReturn, final
 
-from keyturn.errors import VaultCorrupt, WrongPassphrase
-from keyturn.secret import MASK, Secret
+from keyturn.model.errors import VaultCorrupt, WrongPassphrase
+from keyturn.model.secret import MASK, Secret
 from keyturn.vault.files import restore_hint
 
 #: The first line of every age file (https://age-encryption.org/v1).

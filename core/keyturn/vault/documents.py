@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from keyturn.errors import VaultCorrupt, VaultNewer
+from keyturn.model.errors import VaultCorrupt, VaultNewer
 from keyturn.vault.files import restore_hint
 
 VERSION = 1

@@ -11,9 +11,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from keyturn.errors import UnsafeFile, VaultCorrupt, VaultError
-from keyturn.leftovers import OWN_FILE
-from keyturn.ownfile import private_dir, sync_dir
+from keyturn.model.errors import UnsafeFile, VaultCorrupt, VaultError
+from keyturn.system.files import private_dir, sync_dir
+from keyturn.system.temp_files import OWN_FILE
 
 #: More than a vault of thousands of sessions needs; a file beyond it is not one of ours.
 MAX_BYTES = 64 * 1024 * 1024

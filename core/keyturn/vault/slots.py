@@ -1,111 +1,196 @@
-"""What can hold the vault's identity: the port to the system keyring, and the real one.
-
-The other two slots need no port: a passphrase seals `identity.age` (:mod:`keyturn.vault.unseal`), and the recovery key
-is the identity itself, kept by the person.
-"""
+"""How a slot is filled, emptied and opened."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections.abc import Mapping
-from typing import Any, Protocol
+import contextlib
+from pathlib import Path
 
-from keyturn.errors import KeyringAbsent, KeyringDenied, KeyringLocked, VaultCorrupt, VaultError
-from keyturn.secret import Secret
-from keyturn.vault import child
+from keyturn.model.errors import (
+    KeyringAbsent,
+    KeyringDenied,
+    UsageError,
+    VaultCorrupt,
+    VaultError,
+    WrongPassphrase,
+)
+from keyturn.model.secret import Secret
+from keyturn.system.files import sync_dir
+from keyturn.vault import age
+from keyturn.vault import key_file as generations
+from keyturn.vault import passphrase as unseal
+from keyturn.vault import recipient_file as label
+from keyturn.vault.files import discard, put, read_regular
+from keyturn.vault.keyring import KeyringPort
+from keyturn.vault.recipient_file import PASSPHRASE, Label
 
-#: A working keyring answers in a twentieth of this; where it would ask by a window that nobody sees, this ends it.
-SECONDS = 3.0
-#: macOS asks the person itself, once per program, whether it may read the entry.
-MAC_SECONDS = 60.0
-
-_WHAT = "system keyring"
-_WITHOUT = "`keyturn vault unlock` also takes the passphrase or the recovery key"
-_WITHOUT_IT = f"Allow keyturn to use it, then try again; {_WITHOUT}"
-_ERRORS: dict[str, tuple[type[VaultError], str]] = {
-    "locked": (
-        KeyringLocked,
-        f"Unlock it (log in to the desktop, or `gnome-keyring-daemon --unlock`), then try again; {_WITHOUT}",
-    ),
-    "denied": (KeyringDenied, _WITHOUT_IT),
-    "absent": (KeyringAbsent, f"A passphrase does without one; {_WITHOUT}"),
-    "corrupt": (VaultCorrupt, f"Somebody changed it; {_WITHOUT}"),
-}
+IDENTITY_FILE = "identity.age"
+_RESET = "Open the vault with the recovery key, and set a passphrase by `keyturn vault reset-passphrase`"
 
 
-class KeyringPort(Protocol):
-    """A keyring that keeps one short secret per entry name.
+def foreign_label() -> VaultCorrupt:
+    """`recipient.txt` and the identity do not belong together: what is sealed now would be sealed to somebody else."""
+    return VaultCorrupt(
+        label.FILE, "it names another identity than the vault's; somebody replaced it", label.HINT
+    )
 
-    Every method raises `KeyringAbsent` (there is none that can be trusted), `KeyringLocked` (there is, but closed) or
-    `KeyringDenied` (it, or its owner, said no), and may take seconds; :meth:`get` raises `VaultCorrupt` for an entry that
-    is no text.
+
+def require_known(current: Label, known_as: str) -> None:
+    """Refuses a `recipient.txt` with another recipient than the vault is known by; empty is anybody.
+
+    :raises VaultCorrupt: it is another one.
     """
-
-    def backend(self) -> str:
-        """Its name for a person ("Secret Service"), after a probe was written, read back and deleted."""
-        ...
-
-    def get(self, entry: str) -> Secret | None:
-        """The secret of `entry`; None only if the keyring is open and has no such entry."""
-        ...
-
-    def set(self, entry: str, secret: Secret) -> None:
-        """Stores `secret` after a probe as in :meth:`backend`, and reads it back."""
-        ...
-
-    def delete(self, entry: str) -> None:
-        """Removes `entry`; nothing happens where there is none."""
-        ...
+    if known_as and current.recipient != known_as:
+        raise foreign_label()
 
 
-class SystemKeyring:
-    """The keyring of the person's desktop, through the `keyring` library in a child process.
+def require_keyring(port: KeyringPort | None) -> KeyringPort:
+    """The port, if there is one.
 
-    The child cannot hang this process, its connection ends with it, and it never opens a window: a locked keyring is
-    `KeyringLocked`, not a prompt.
-
-    :param environ: the environment that leads to the keyring (session bus, home); the process's own by default.
+    :raises KeyringAbsent: there is none.
     """
+    if port is None:
+        raise KeyringAbsent("system keyring", "none is in use here", "Use the passphrase or the recovery key")
+    return port
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        self._environ = environ
 
-    def backend(self) -> str:
-        """As in :class:`KeyringPort`; about 0.3 s."""
-        return str(self._ask("probe")["backend"])
+def by_keyring(folder: Path, current: Label, port: KeyringPort | None) -> age.Identity:
+    """The identity that the keyring holds for this vault.
 
-    def get(self, entry: str) -> Secret | None:
-        """As in :class:`KeyringPort`."""
-        value = self._ask("get", entry)["value"]
-        return None if value is None else Secret(value)
+    :raises KeyringAbsent: the vault has no keyring slot, the keyring no entry for it; or another error of the port.
+    :raises VaultCorrupt: the entry is not the identity of `recipient.txt`; the error says which of the two is wrong.
+    """
+    hint = "Unlock by `keyturn vault unlock` with the passphrase or the recovery key"
+    if label.KEYRING not in current.slots:
+        raise KeyringAbsent("system keyring", "this vault is not kept in it", hint)
+    found = require_keyring(port).get(current.entry)
+    if found is None:
+        raise KeyringAbsent("system keyring", "it is open but has no entry for this vault", hint)
+    identity = age.Identity.parse(found)
+    if identity is not None and identity.recipient != current.recipient and not _opens(folder, identity):
+        why = "its entry for this vault holds another identity, which opens nothing here"
+        raise VaultCorrupt("system keyring", why, hint)
+    return _matching(identity, current)
 
-    def set(self, entry: str, secret: Secret) -> None:
-        """As in :class:`KeyringPort`."""
-        self._ask("set", entry, secret)
 
-    def delete(self, entry: str) -> None:
-        """As in :class:`KeyringPort`."""
-        self._ask("delete", entry)
+def put_in_keyring(port: KeyringPort, current: Label, identity: age.Identity) -> None:
+    """Stores the identity in the keyring, and asks for it back on a connection of its own: what was kept only for as
+    long as one connection, or by a service that is gone a moment later, was not kept.
 
-    def _ask(self, op: str, entry: str = "", secret: Secret | None = None) -> dict[str, Any]:
-        seconds = MAC_SECONDS if sys.platform == "darwin" and op != "probe" else SECONDS
-        request = {"op": op, "entry": entry, "seconds": seconds}
-        if secret is not None:
-            request["value"] = secret.reveal()
-        environ = os.environ if self._environ is None else self._environ
-        kept = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
-        try:
-            reply = child.run("keyturn.vault.backends", json.dumps(request).encode(), seconds, kept)
-        except child.ChildFailed as failure:
-            raise KeyringAbsent(_WHAT, failure.why, _ERRORS["absent"][1]) from None
-        try:
-            answer: dict[str, Any] = json.loads(reply)
-        except ValueError:
-            # A library of the desktop that prints what it thinks of its keyring.
-            raise KeyringDenied(_WHAT, "it answers in a way that nobody understands", _WITHOUT_IT) from None
-        if "refused" in answer:
-            error, hint = _ERRORS[answer["refused"]]
-            raise error(_WHAT, answer["why"], hint)
-        return answer
+    :raises KeyringDenied: it gives back something else; or another error of the port. The entry is taken out again.
+    """
+    try:
+        port.set(current.entry, identity.reveal())
+        if port.get(current.entry) == identity.reveal():
+            return
+        raise KeyringDenied(
+            "system keyring",
+            "it did not give back what was stored; nothing rests on it",
+            "Try again, or use a passphrase",
+        )
+    except BaseException:
+        with contextlib.suppress(VaultError):
+            port.delete(current.entry)
+        raise
+
+
+def _opens(folder: Path, identity: age.Identity) -> bool:
+    return next(generations.sound(folder, identity), None) is not None
+
+
+def by_passphrase(folder: Path, current: Label, passphrase: Secret) -> age.Identity:
+    """The identity that `identity.age` holds.
+
+    :raises WrongPassphrase: the passphrase does not open it.
+    :raises VaultCorrupt: the file is damaged, or its identity is not that of `recipient.txt`.
+    :raises UsageError: the vault has no passphrase slot.
+    """
+    if PASSPHRASE not in current.slots:
+        raise UsageError(
+            "the vault", "it has no passphrase", "Unlock it by the system keyring or the recovery key"
+        )
+    sealed = read_sealed_identity(folder, current)
+    plain = unseal.unseal(sealed, passphrase, IDENTITY_FILE)
+    return _matching(age.Identity.parse(Secret(plain.decode("ascii", errors="replace"))), current)
+
+
+def by_recovery_key(folder: Path, current: Label, recovery_key: Secret) -> age.Identity:
+    """The identity that a person typed. Who holds a key that opens the documents is right, and a recipient that says
+    otherwise is wrong.
+
+    :raises WrongPassphrase: it is no recovery key, or another vault's.
+    :raises VaultCorrupt: it opens `keys.age`, but `recipient.txt` names another identity.
+    """
+    identity = age.identity_from(recovery_key)
+    if identity.recipient != current.recipient:
+        if _opens(folder, identity):
+            raise foreign_label()
+        raise not_ours()
+    return identity
+
+
+def not_ours() -> WrongPassphrase:
+    """The recovery key of another vault."""
+    return WrongPassphrase(
+        "recovery key", "it belongs to another vault", "Use the one that was shown for this vault"
+    )
+
+
+def read_sealed_identity(folder: Path, current: Label) -> bytes:
+    """`identity.age`, as it was written.
+
+    :raises VaultCorrupt: gone, damaged, or not such a file.
+    """
+    sealed = read_regular(folder / IDENTITY_FILE, unseal.IDENTITY_LIMIT)
+    if sealed is None:
+        raise VaultCorrupt(IDENTITY_FILE, "it is gone", _RESET)
+    if label.digest(sealed) not in current.digests:
+        raise VaultCorrupt(IDENTITY_FILE, "it is damaged", _RESET)
+    unseal.check_header(sealed, IDENTITY_FILE, unseal.IDENTITY_LIMIT)
+    return sealed
+
+
+def seal_identity(identity: age.Identity, passphrase: Secret) -> bytes:
+    """The bytes of `identity.age`; an identity file as `age-keygen` writes it is inside, so `age -d` gives one back."""
+    return unseal.seal(identity.reveal().reveal().encode("ascii") + b"\n", passphrase, IDENTITY_FILE)
+
+
+def put_sealed_identity(folder: Path, current: Label, sealed: bytes) -> None:
+    """Puts the passphrase slot in place, under the vault's lock. At each moment the label knows the file that is there."""
+    new = label.digest(sealed)
+    put_label(folder, current, slots=current.slots, digests=(*_present_digest(folder, current), new))
+    put(folder / IDENTITY_FILE, sealed)
+    put_label(folder, current, slots=current.with_slot(PASSPHRASE), digests=(new,))
+
+
+def _present_digest(folder: Path, current: Label) -> tuple[str, ...]:
+    """The digest of the `identity.age` that is there, if it is one that the label knows."""
+    try:
+        return (label.digest(read_sealed_identity(folder, current)),)
+    except VaultCorrupt:
+        return ()
+
+
+def put_label(
+    folder: Path, current: Label, *, slots: tuple[str, ...], digests: tuple[str, ...] | None = None
+) -> None:
+    """Writes `recipient.txt` with these slots, and these digests if they change."""
+    kept = current.digests if digests is None else digests
+    put(folder / label.FILE, Label(current.recipient, current.vault_id, slots, kept).encode())
+
+
+def drop(folder: Path, current: Label, slot: str) -> None:
+    """Takes `slot` off the label, and the passphrase's file away with it."""
+    if slot == PASSPHRASE:
+        put_label(folder, current, slots=current.without_slot(slot), digests=())
+        discard(folder / IDENTITY_FILE)
+        sync_dir(folder)
+    else:
+        put_label(folder, current, slots=current.without_slot(slot))
+
+
+def _matching(identity: age.Identity | None, current: Label) -> age.Identity:
+    if identity is None:
+        raise VaultCorrupt("the slot", "it holds no identity", _RESET)
+    if identity.recipient != current.recipient:
+        raise foreign_label()
+    return identity

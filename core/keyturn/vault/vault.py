@@ -9,24 +9,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from keyturn.errors import (
-    KeyringAbsent,
-    NeedsUnlock,
-    NeedsVault,
-    UsageError,
-    VaultCorrupt,
-    VaultError,
-)
-from keyturn.model import VaultState
-from keyturn.ownfile import locked
-from keyturn.secret import Secret
-from keyturn.vault import age, cache, documents, founding, generations, label, mending, slotting
+from keyturn.model.errors import KeyringAbsent, NeedsUnlock, NeedsVault, UsageError, VaultCorrupt, VaultError
+from keyturn.model.profile import VaultState
+from keyturn.model.secret import Secret
+from keyturn.system.files import locked
+from keyturn.vault import age, documents
+from keyturn.vault import create as founding
+from keyturn.vault import key_file as generations
+from keyturn.vault import recipient_file as label
+from keyturn.vault import restore as mending
+from keyturn.vault import session_file as cache
+from keyturn.vault import slots as slotting
+from keyturn.vault.create import Export
 from keyturn.vault.documents import Document
 from keyturn.vault.files import check_private, read_regular, restore_hint, sweep, writing
-from keyturn.vault.founding import Export
-from keyturn.vault.label import KEYRING, PASSPHRASE, Label
-from keyturn.vault.mending import Restored
-from keyturn.vault.slots import KeyringPort
+from keyturn.vault.keyring import KeyringPort
+from keyturn.vault.recipient_file import KEYRING, PASSPHRASE, Label
+from keyturn.vault.restore import Restored
 
 LOCK_FILE = "lock"
 #: What is inside, and whether it opens, changes with one of these.

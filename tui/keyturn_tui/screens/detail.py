@@ -7,18 +7,17 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from keyturn_tui.actions import BY_ID, bindings
-from keyturn_tui.acts import Acts
-from keyturn_tui.describe import LABEL, Description, describe, describe_file
-from keyturn_tui.desk import Desk
-from keyturn_tui.front import Front
-from keyturn_tui.rotatable import unrotatable
-from keyturn_tui.rows import Entry, Problem, Row
-from keyturn_tui.screens.action_screen import ActionScreen
-from keyturn_tui.screens.moving import moving_keys, scrolled
+from keyturn_tui.actions import BY_ID, bindings, unrotatable
+from keyturn_tui.controllers.profiles import Acts
+from keyturn_tui.controllers.ui import Front
+from keyturn_tui.rendering.profile_detail import LABEL, Description, describe, describe_file
+from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
+from keyturn_tui.screens.base import ActionScreen
+from keyturn_tui.screens.scrolling import moving_keys, scrolled
+from keyturn_tui.state import Desk
 from keyturn_tui.widgets.footer import Footer
-from keyturn_tui.widgets.message_line import MessageLine
-from keyturn_tui.widgets.painted import Painted
+from keyturn_tui.widgets.status_line import MessageLine
+from keyturn_tui.widgets.styled_lines import Painted
 
 _OFFERED = ("session.refresh", "login", "manage", "key.rotate", "session.stop", "back")
 

@@ -11,16 +11,16 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from keyturn.text import Glyphs
+from keyturn.model.text import Glyphs
 from keyturn_tui.actions import ACTIONS, Action, Area, label_of
-from keyturn_tui.cells import Line, fit
-from keyturn_tui.desk import Desk
-from keyturn_tui.plain import spelled
-from keyturn_tui.rows import Row
-from keyturn_tui.screens.dialog import key_line
-from keyturn_tui.screens.moving import moving_keys, scrolled
+from keyturn_tui.dialogs.base import key_line
+from keyturn_tui.rendering.profile_cells import Line, fit
+from keyturn_tui.rendering.profile_rows import Row
+from keyturn_tui.screens.scrolling import moving_keys, scrolled
+from keyturn_tui.state import Desk
+from keyturn_tui.terminal.output_filters import spelled
 from keyturn_tui.widgets.fields import PlainField
-from keyturn_tui.widgets.painted import Painted
+from keyturn_tui.widgets.styled_lines import Painted
 
 
 def matching(text: str) -> tuple[Action, ...]:

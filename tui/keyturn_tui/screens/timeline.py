@@ -10,20 +10,20 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from keyturn_tui.actions import BY_ID, bindings, offers
-from keyturn_tui.acts import Acts
-from keyturn_tui.cells import Line
-from keyturn_tui.chart import LaneRow, key_axis, key_rows, session_rows, time_axis, to_come
-from keyturn_tui.desk import Desk
-from keyturn_tui.front import Front
-from keyturn_tui.layout import TOO_SMALL, frame_for
+from keyturn_tui.controllers.profiles import Acts
+from keyturn_tui.controllers.ui import Front
 from keyturn_tui.messages import LaneChosen
-from keyturn_tui.rows import Row
-from keyturn_tui.screens.charted import ChartedScreen
+from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
+from keyturn_tui.rendering.profile_cells import Line
+from keyturn_tui.rendering.profile_rows import Row
+from keyturn_tui.rendering.timeline_rows import LaneRow, key_axis, key_rows, session_rows, time_axis, to_come
 from keyturn_tui.screens.detail import DetailScreen
+from keyturn_tui.screens.time_window import ChartedScreen
+from keyturn_tui.state import Desk
 from keyturn_tui.widgets.footer import Footer
-from keyturn_tui.widgets.lane_list import LaneList
-from keyturn_tui.widgets.message_line import MessageLine
-from keyturn_tui.widgets.painted import Painted
+from keyturn_tui.widgets.status_line import MessageLine
+from keyturn_tui.widgets.styled_lines import Painted
+from keyturn_tui.widgets.timeline_list import LaneList
 
 #: What the footer offers; where there is less room, the last ones go.
 _OFFERED = ("back", "session.refresh", "timeline.zoom_in", "timeline.zoom_out", "timeline.later", "sort")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from keyturn_tui.cells import Line, View
-from keyturn_tui.describe import LABEL, Description, describe, describe_file
-from keyturn_tui.rows import Entry, Problem, Row
-from keyturn_tui.widgets.painted import Painted
+from keyturn_tui.rendering.profile_cells import Line, View
+from keyturn_tui.rendering.profile_detail import LABEL, Description, describe, describe_file
+from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
+from keyturn_tui.widgets.styled_lines import Painted
 
 
 class DetailPane(Vertical, can_focus=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import events
 from textual.widgets import Input
 
-from keyturn.secret import Secret
+from keyturn.model.secret import Secret
 from keyturn_tui.messages import CodeComplete, SecretTyped
 
 

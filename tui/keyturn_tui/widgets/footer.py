@@ -1,16 +1,69 @@
-"""The last line: which keys make sense now."""
+"""Keys with their labels in a row; each is also a button for the mouse."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from keyturn_tui.actions import BY_ID, Action
-from keyturn_tui.cells import View
-from keyturn_tui.rows import Row
-from keyturn_tui.widgets.buttons import Buttons, width_of
+from keyturn_tui.actions import BY_ID, Action, label_of, refusal
+from keyturn_tui.messages import ActionPressed
+from keyturn_tui.rendering.profile_cells import Line, Span, View
+from keyturn_tui.rendering.profile_rows import Row
+from keyturn_tui.terminal.output_filters import spelled
+from keyturn_tui.widgets.styled_lines import Painted
+
+#: A button's first cell, the cell after its last, and its action's id.
+Hit = tuple[int, int, str]
+
+
+def button_line(actions: Sequence[Action], row: Row | None, view: View) -> tuple[Line, tuple[Hit, ...]]:
+    """The buttons side by side, two cells after each, and the cells that a click can hit. What is not on offer for
+    this row is dim."""
+    spans: list[Span] = []
+    hits: list[Hit] = []
+    x = 0
+    for action in actions:
+        off = refusal(action, row, view) is not None
+        key, label = action.shown.split()[0], f" {spelled(label_of(action, row), view.glyphs)}"
+        spans += [(key, "dim" if off else "hotkey"), (f"{label}  ", "dim" if off else "text")]
+        width = cell_len(key) + cell_len(label)
+        hits.append((x, x + width, action.id))
+        x += width + 2
+    return tuple(spans), tuple(hits)
+
+
+def width_of(actions: Sequence[Action], row: Row | None, view: View) -> int:
+    """Cells that these buttons take."""
+    return sum(cell_len(text) for text, _ in button_line(actions, row, view)[0])
+
+
+class Buttons(Painted):
+    """A part of the footer; parts that change are apart from those that do not, so that they repaint alone."""
+
+    DEFAULT_CSS = "Buttons { width: auto; }"
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+        super().__init__(id=id)
+        self._hits: tuple[Hit, ...] = ()
+
+    def offer(self, actions: Sequence[Action], row: Row | None, view: View) -> None:
+        """Show these actions, as they stand for this row."""
+        line, self._hits = button_line(actions, row, view)
+        resized = sum(cell_len(text) for text, _ in line) != self.size.width
+        self.show([line])
+        if resized and self.styles.width is not None and self.styles.width.is_auto:
+            self.refresh(layout=True)
+
+    def on_click(self, event: events.Click) -> None:
+        """Press what was clicked."""
+        for start, end, action_id in self._hits:
+            if start <= event.x < end:
+                self.post_message(ActionPressed(action_id))
+
 
 #: Always there, at the right.
 LAST = (BY_ID["help"], BY_ID["quit"])

@@ -8,10 +8,10 @@ from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from keyturn.model import VaultState
-from keyturn_tui.cells import Line, Span, View
-from keyturn_tui.rows import Counts
-from keyturn_tui.widgets.painted import Painted
+from keyturn.model.profile import VaultState
+from keyturn_tui.rendering.profile_cells import Line, Span, View
+from keyturn_tui.rendering.profile_rows import Counts
+from keyturn_tui.widgets.styled_lines import Painted
 
 _VAULT = {
     VaultState.ABSENT: ("no vault yet", "muted"),

@@ -11,12 +11,21 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from keyturn_tui.cells import TYPES, Line, Span, View, fit, left_text, rotation_cell, state_glyph
-from keyturn_tui.layout import GUTTER, Column, Field
 from keyturn_tui.messages import RowChosen, RowOpened
-from keyturn_tui.rows import Entry, Group, Problem, Row
-from keyturn_tui.slip import Slip
-from keyturn_tui.widgets.painted import InRoles, strip_of
+from keyturn_tui.rendering.layout import GUTTER, Column, Field
+from keyturn_tui.rendering.profile_cells import (
+    TYPES,
+    Line,
+    Span,
+    View,
+    fit,
+    left_text,
+    rotation_cell,
+    state_glyph,
+)
+from keyturn_tui.rendering.profile_rows import Entry, Group, Problem, Row
+from keyturn_tui.widgets.cursor_guard import Slip
+from keyturn_tui.widgets.styled_lines import InRoles, strip_of
 
 #: Strips kept; a few screens' worth.
 _CACHE_LIMIT = 512

@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 
-from keyturn_tui.cells import Line, View
-from keyturn_tui.chart import LaneRow, lane_line, live, room_in, time_axis
-from keyturn_tui.lanes import Window
-from keyturn_tui.widgets.painted import Painted
+from keyturn_tui.rendering.profile_cells import Line, View
+from keyturn_tui.rendering.timeline_rows import LaneRow, lane_line, live, room_in, time_axis
+from keyturn_tui.rendering.timeline_scale import Window
+from keyturn_tui.widgets.styled_lines import Painted
 
 #: Lanes under the heading.
 LANES = 5

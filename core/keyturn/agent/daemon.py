@@ -1,0 +1,125 @@
+"""The life of the agent's process: detach, close up, open the vault, take the place, serve, end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from keyturn.agent.client import is_answering
+from keyturn.agent.listener import beside, claim
+from keyturn.agent.protocol import error_line, result_line
+from keyturn.agent.server import AgentServer, KeeperPort
+from keyturn.agent.wire import REQUEST_LIMIT
+from keyturn.model.errors import KeyturnError, UsageError
+from keyturn.model.secret import Secret
+from keyturn.storage.socket_paths import forward_path, socket_path, state_folder
+from keyturn.system import log
+from keyturn.system import secret_channel as handover
+from keyturn.system.clock import clock_for
+from keyturn.system.hardening import close_agent
+
+OpenKeeper = Callable[[Mapping[str, str], Secret | None, Secret | None], KeeperPort]
+"""Opens the vault by passphrase, by recovery key, or, given neither, by the system keyring; raises KeyturnError."""
+
+
+def be_the_agent(open_keeper: OpenKeeper) -> NoReturn:
+    """Run the agent in a process of its own that outlives this one. Standard input is the socket of
+    :func:`keyturn.system.secret_channel.ends`; what opens the vault comes over the one that replaces it.
+
+    Reads one JSON line, `{"passphrase": ...}`, `{"recovery_key": ...}` or `{}`, and writes one answer line: the result
+    is true once the vault is open and the socket answers, be it another agent's. Then it serves until it is locked.
+    """
+    close_agent()
+    try:
+        handover.come_in()
+    except OSError:
+        _say("keyturn: the agent is not started by hand. Run keyturn vault unlock.\n")
+        os._exit(2)
+    _detach()
+    os.chdir("/")
+    log.open_log(Path(state_folder(os.environ)))
+    try:
+        server = _opened(open_keeper)
+    except KeyturnError as error:
+        handover.reply(error_line(error))
+        os._exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
+        log.unforeseen(error)
+        handover.reply(
+            error_line(KeyturnError("start of the agent", "something unforeseen", "See keyturn.system.log."))
+        )
+        os._exit(1)
+    if server is not None:
+        _listen_to_signals(server)
+    if not handover.reply(result_line(result=True)) or server is None:
+        os._exit(0)
+    _close_standard_streams()
+    try:
+        server.serve()
+    except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
+        log.unforeseen(error)
+    # Nothing is left to do in order: the identity goes with the memory of this process, at once, whatever its
+    # threads are waiting for, and only then does the kernel close the connection of whoever asked to lock.
+    os._exit(0)
+
+
+def _detach() -> None:
+    """Go on as nobody's child in a session without a terminal, so that we neither end with one nor stay behind as a
+    zombie of whoever started us. A session made for us by the starter is kept: it is how it finds us on a time-out."""
+    leads_a_session = os.getsid(0) == os.getpid()
+    if os.fork():
+        os._exit(0)
+    if not leads_a_session:
+        os.setsid()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _opened(open_keeper: OpenKeeper) -> AgentServer | None:
+    """The server, or None where another agent answers already."""
+    passphrase, recovery_key = _read_opening()
+    keeper = open_keeper(os.environ, passphrase, recovery_key)
+    listener = claim(Path(socket_path(os.environ)), is_answering)
+    if listener is None:
+        return None
+    forward = beside(listener, Path(forward_path(os.environ)))
+    return AgentServer(keeper, listener, forward=forward, clock=clock_for(os.environ), report=log.unforeseen)
+
+
+def _read_opening() -> tuple[Secret | None, Secret | None]:
+    line = sys.stdin.buffer.readline(REQUEST_LIMIT)
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    match record:
+        case {"passphrase": str(passphrase)}:
+            return Secret(passphrase), None
+        case {"recovery_key": str(recovery_key)}:
+            return None, Secret(recovery_key)
+        case dict() if not record:
+            return None, None
+        case _:
+            raise UsageError("start of the agent", "its standard input holds nothing that opens a vault")
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode())
+
+
+def _listen_to_signals(server: AgentServer) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: server.stop())
+
+
+def _close_standard_streams() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)

@@ -1,0 +1,94 @@
+"""Whether the vault is locked, without an agent, by the bytes of files alone: what a client that signs again and again must
+not pay a quarter of a second for each time."""
+
+# ruff: noqa: PTH120, PTH208 - importing pathlib costs more than all of this
+
+from __future__ import annotations
+
+import os
+
+from keyturn.storage.raw_paths import aws_file, config_folder, data_folder
+from keyturn.storage.socket_paths import state_folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: What is said then, here and on the long way: what, why, hint.
+LOCKED = ("the vault", "it is locked", "Run: keyturn vault unlock")
+#: A vault that only a passphrase opens (:mod:`keyturn.vault.recipient_file`).
+_LABEL = (b"# keyturn vault, format 1\n", b"\n# slots passphrase\n")
+_AGE = b"age-encryption.org/v1\n"
+_VERSION = b"version = 1\n"
+_NAMES = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+def is_locked(environ: Mapping[str, str], profile: str) -> bool:
+    """Whether nothing but a passphrase could get credentials of `profile`. False wherever that is not plain to see, and
+    wherever a start owes something to processes that were killed: then the long way finds out.
+
+    :param profile: true only for one that keyturn manages.
+    """
+    vault, config = f"{data_folder(environ)}/vault", config_folder(environ)
+    label = _read(f"{vault}/recipient.txt")
+    definitions = _read(f"{config}/profiles.toml")
+    if not profile or not _NAMES.issuperset(profile) or label is None or definitions is None:
+        return False
+    paths = (
+        f"{config}/profiles.toml",
+        aws_file(environ, "AWS_CONFIG_FILE", "config"),
+        aws_file(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials"),
+    )
+    has_asker = any(b"credential_source" in (_read(path) or b"").lower() for path in paths)
+    state = state_folder(environ)
+    index = _read(f"{state}/index.json")
+    shared = [os.path.dirname(os.path.realpath(path)) for path in paths[1:]]
+    return (
+        label.startswith(_LABEL[0])
+        and _LABEL[1] in label
+        and definitions.startswith(_VERSION)
+        and f"\n[profiles.{profile}]\n".encode("ascii") in definitions
+        and not has_asker
+        and index is not None
+        and b'"delivered"' not in index
+        and b"credentials-file" not in definitions
+        and not _has_leftovers(config, vault, data_folder(environ), state, f"{state}/history", *shared)
+        and all((_read(f"{vault}/{name}") or b"").startswith(_AGE) for name in ("keys.age", "identity.age"))
+        and _is_whole(label)
+    )
+
+
+def _is_whole(label: bytes) -> bool:
+    """Whether it has the checksum that it names (:mod:`keyturn.vault.recipient_file`)."""
+    import hashlib
+
+    notes, mark, rest = label.partition(b"# check ")
+    noted, _, last = rest.partition(b"\n")
+    return bool(mark) and hashlib.sha256(notes + last).hexdigest()[:16].encode("ascii") == noted
+
+
+def _has_leftovers(*folders: str) -> bool:
+    """Whether there is what a process that was killed may have left, or one at work may need."""
+    for folder in folders:
+        try:
+            if any(name.endswith((".tmp", ".new")) for name in os.listdir(folder)):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    found = bytearray()
+    try:
+        while part := os.read(handle, 1 << 20):
+            found += part
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return bytes(found)

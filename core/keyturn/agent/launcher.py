@@ -1,0 +1,139 @@
+"""Starting the agent from another process of keyturn, and handing it what opens the vault."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from keyturn.agent.protocol import parse_answer
+from keyturn.model.errors import AgentUnavailable
+from keyturn.model.secret import Secret
+from keyturn.storage.paths import Places
+from keyturn.system import secret_channel as handover
+from keyturn.system.hardening import agent_environment
+
+#: Opening by passphrase takes a good second, a keyring may ask its owner.
+PATIENCE = 30.0
+
+_ANSWER_LIMIT = 64 << 10
+
+
+def agent_command() -> tuple[str, ...]:
+    """The program of the agent: this interpreter, deaf to `PYTHON*`, the user's site folder and the working folder."""
+    return (sys.executable, "-I", "-m", "keyturn.agent")
+
+
+def start_agent(
+    places: Places,
+    environ: Mapping[str, str],
+    *,
+    passphrase: Secret | None = None,
+    recovery_key: Secret | None = None,
+    command: Sequence[str] | None = None,
+    patience: float = PATIENCE,
+) -> None:
+    """See :func:`keyturn.agent.client.start`.
+
+    :param command: another program that obeys the same contract.
+    :param patience: seconds.
+    """
+    if not sys.executable:
+        raise _unavailable("this Python does not know where its program lies")
+    ours, theirs = handover.ends()
+    with ours, theirs:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own program, by its absolute path
+                command or agent_command(),
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=environment(places, environ),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _unavailable(f"its program does not start: {error}") from error
+        theirs.close()
+        with process:
+            try:
+                answer = _handed_over(ours, process.pid, _opening(passphrase, recovery_key), patience)
+            except TimeoutError:
+                # Somebody still holds the socket, so the session is alive and its number is nobody else's.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise _unavailable(f"it did not open the vault within {patience:g} s") from None
+    if not answer.endswith(b"\n"):
+        raise _unavailable("it ended before it opened the vault")
+    parse_answer(answer)
+
+
+def environment(places: Places, environ: Mapping[str, str]) -> dict[str, str]:
+    """What a process of ours that works in the root folder keeps of `environ`."""
+    kept = agent_environment(environ, _working_folder(environ))
+    resolved = {
+        "AWS_CONFIG_FILE": places.aws_config,
+        "AWS_SHARED_CREDENTIALS_FILE": places.aws_credentials,
+    }
+    kept.update((name, str(path)) for name, path in resolved.items() if kept.get(name))
+    return kept
+
+
+def _working_folder(environ: Mapping[str, str]) -> Path:
+    """The one that this process works in, or where it was, if it was removed meanwhile."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path(environ.get("PWD") or "/")
+
+
+def _opening(passphrase: Secret | None, recovery_key: Secret | None) -> bytes:
+    words = {}
+    if passphrase is not None:
+        words["passphrase"] = passphrase.reveal()
+    elif recovery_key is not None:
+        words["recovery_key"] = recovery_key.reveal()
+    return json.dumps(words).encode() + b"\n"
+
+
+def _handed_over(ours: socket.socket, pid: int, opening: bytes, patience: float) -> bytes:
+    """What the agent says to `opening`: one line, or less if it ended before."""
+    deadline = time.monotonic() + patience
+    ours.settimeout(patience)
+    channel = handover.met(ours, pid)
+    if channel is None:
+        return b""
+    with channel:
+        return said(channel, opening, deadline)
+
+
+def said(channel: socket.socket, opening: bytes, deadline: float) -> bytes:
+    """What a process of ours says to `opening`: one line, or less if it ended before.
+
+    :param deadline: on the monotonic clock.
+    :raises TimeoutError: it is over.
+    """
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        channel.settimeout(max(0.001, deadline - time.monotonic()))
+        channel.sendall(opening)
+        while not answer.endswith(b"\n") and len(answer) <= _ANSWER_LIMIT:
+            channel.settimeout(max(0.001, deadline - time.monotonic()))
+            part = channel.recv(65536)
+            if not part:
+                break
+            answer += part
+    return answer
+
+
+def _unavailable(why: str) -> AgentUnavailable:
+    return AgentUnavailable(
+        "start of the agent", why, "keyturn works without one; it asks for the passphrase each time."
+    )

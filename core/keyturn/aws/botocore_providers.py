@@ -1,0 +1,149 @@
+"""What botocore's own credential providers find: for a profile, and on this machine."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from keyturn.aws.deadline import Late, within
+from keyturn.aws.errors import native_error, own_words
+from keyturn.model.errors import ProfileBroken, Unreachable
+from keyturn.model.profile import Credentials
+from keyturn.model.secret import Secret
+
+if TYPE_CHECKING:
+    from botocore.session import Session
+
+#: Providers that know nothing of profiles: what they find is the machine's identity, not the profile's.
+_NOT_THE_PROFILES = ("env", "ec2-credentials-file", "boto-config", "container-role", "iam-role")
+_SOURCE_HINTS = {
+    "Environment": "Export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the shell that asks",
+    "EcsContainer": "Use this profile inside of a container that has a role",
+    "Ec2InstanceMetadata": "Use this profile on an EC2 instance that has a role",
+}
+_NO_SOURCE = {
+    "Environment": "AWS_ACCESS_KEY_ID is not set in the environment of whoever asks",
+    "EcsContainer": "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set in the environment of whoever asks",
+    "Ec2InstanceMetadata": "no instance metadata service answers here",
+}
+
+
+def winner(profile: str) -> tuple[str, str]:
+    """Which of botocore's credential providers answers for an explicit profile, without running any process.
+
+    :return: the provider's method name (`custom-process`, `shared-credentials-file`, `assume-role` ...) and, for
+        `custom-process`, the command line as botocore reads it; `("none", "")` where no provider of the shared files
+        answers.
+    :raises ProfileBroken: botocore refuses the profile.
+    """
+    from botocore import exceptions as boto
+    from botocore.credentials import create_credential_resolver
+    from botocore.session import Session
+
+    session = Session(profile=profile)
+    try:
+        for provider in create_credential_resolver(session).providers:
+            if provider.METHOD in _NOT_THE_PROFILES:
+                continue
+            if provider.METHOD == "custom-process":
+                line = session.get_scoped_config().get("credential_process")
+                if line:
+                    return provider.METHOD, str(line)
+            elif provider.load() is not None:
+                return str(provider.METHOD), ""
+    except (boto.BotoCoreError, boto.ClientError, OSError, ValueError) as error:
+        raise ProfileBroken(f"profile {profile}", own_words(error)) from None
+    return "none", ""
+
+
+def of_the_machine(session: Session, profile: str, source: str, seconds: float) -> Credentials:
+    """What botocore's own provider for a `credential_source` finds in this process.
+
+    :raises ProfileBroken: nothing, or something unusable.
+    """
+    from botocore import exceptions as boto
+
+    what = f"credential_source {source} of {profile}"
+    try:
+        found = within(seconds, lambda: _on_this_machine(session, source))
+    except Late:
+        raise ProfileBroken(what, "it did not answer in time", _SOURCE_HINTS.get(source, "")) from None
+    except (
+        boto.BotoCoreError,
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        OverflowError,
+    ) as error:
+        raise ProfileBroken(what, own_words(error), _SOURCE_HINTS.get(source, "")) from None
+    if found is None:
+        raise ProfileBroken(what, _NO_SOURCE.get(source, "there is none here"), _SOURCE_HINTS.get(source, ""))
+    return found
+
+
+def of_the_profile(session: Session, profile: str, seconds: float) -> Credentials:
+    """What botocore itself resolves for `profile`; runs its process, reads its sign-in, or assumes its role.
+
+    :raises NeedsLogin: the sign-in it rests on has ended.
+    :raises ProfileBroken: botocore refuses the definition.
+    """
+    from botocore import exceptions as boto
+
+    what = f"credentials of {profile}"
+    try:
+        found = within(seconds, lambda: _frozen(_in_the_profile(session)))
+    except Late:
+        raise Unreachable(what, "whatever gives them did not answer in time", "Try again") from None
+    except (boto.BotoCoreError, boto.ClientError, OSError, ValueError, TypeError, RuntimeError) as error:
+        raise native_error(what, error, profile) from None
+    except (AttributeError, LookupError, OverflowError):
+        why = "the program or file behind it gives something other than credentials"
+        raise ProfileBroken(what, why, "Correct what it is made from") from None
+    if found is None:
+        raise ProfileBroken(
+            what,
+            "AWS's provider chain finds none for it",
+            f"Run: keyturn show {profile}, to see what it holds",
+        )
+    return found
+
+
+def _in_the_profile(session: Session) -> Any:
+    """What botocore's providers find in the session's own profile, never the identity of a container or a machine."""
+    from botocore.credentials import create_credential_resolver
+
+    for provider in create_credential_resolver(session).providers:
+        if provider.METHOD not in _NOT_THE_PROFILES:
+            found = provider.load()
+            if found is not None:
+                return found
+    return None
+
+
+def _on_this_machine(session: Session, source: str) -> Credentials | None:
+    """What botocore's provider of a credential source finds: the environment's keys, the container's, the instance's."""
+    from botocore.credentials import EnvProvider, create_credential_resolver
+
+    providers = [EnvProvider(), *create_credential_resolver(session).providers]
+    for provider in providers:
+        if getattr(provider, "CANONICAL_NAME", None) == source:
+            return _frozen(provider.load())
+    return None
+
+
+def _frozen(found: Any) -> Credentials | None:
+    """botocore's credentials as ours; None where there are none."""
+    frozen = found.get_frozen_credentials() if found else None
+    if frozen is None or not frozen.access_key:
+        return None
+    if not all(isinstance(part or "", str) for part in (frozen.access_key, frozen.secret_key, frozen.token)):
+        raise TypeError("a part of the credentials is no text")
+    expires = getattr(found, "_expiry_time", None)
+    return Credentials(
+        frozen.access_key,
+        Secret(frozen.secret_key or ""),
+        Secret(frozen.token) if frozen.token else None,
+        expires.astimezone(UTC) if isinstance(expires, datetime) else None,
+    )

@@ -1,0 +1,275 @@
+"""What botocore raises, in the tree of :mod:`keyturn.model.errors`."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from keyturn.aws.responses import Strange
+from keyturn.model.errors import (
+    AwsError,
+    AwsRefused,
+    ClockSkew,
+    NeedsLogin,
+    ProfileBroken,
+    Unanswered,
+    Unreachable,
+    WrongMfaCode,
+)
+from keyturn.model.redaction import redacted
+from keyturn.model.text import span
+from keyturn.system.clock import system_clock
+
+Answer = TypeVar("Answer")
+
+
+def in_our_words(what: str, act: Callable[[], Answer]) -> Answer:
+    """Runs one call and turns whatever botocore raises into the tree of :mod:`keyturn.model.errors`."""
+    from botocore import exceptions as boto
+    from botocore.parsers import ResponseParserError
+
+    try:
+        return act()
+    except boto.ClientError as error:
+        raise refusal(what, error.response, system_clock()) from None
+    except (boto.ParamValidationError, boto.InvalidRegionError, ValueError) as error:
+        if isinstance(error, Strange) or _while_reading(error):
+            raise Unanswered(
+                what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
+            ) from None
+        raise AwsRefused(
+            what, own_words(error), "Correct the profile's definition", code="ValidationError"
+        ) from None
+    except ResponseParserError:
+        why = "the answer was not AWS's (a proxy or a sign-in page of the network may have answered)"
+        raise Unanswered(what, why, "Check the network, then try again") from None
+    except (boto.ConnectionError, boto.HTTPClientError) as error:
+        kind = Unreachable if isinstance(error, _unsent()) else Unanswered
+        raise kind(what, unreached(error), "Check the network, then try again") from None
+    except (KeyError, AttributeError, TypeError):
+        raise Unanswered(
+            what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
+        ) from None
+    except boto.BotoCoreError as error:
+        raise AwsError(what, own_words(error), "Correct the profile's definition") from None
+
+
+_NOT_AS_SENT = "the answer is not of the form that AWS's answers have"
+
+
+def _unsent() -> tuple[type[Exception], ...]:
+    """What botocore raises where there was nobody to send the request to."""
+    from botocore import exceptions as boto
+
+    return (
+        boto.EndpointConnectionError, boto.ConnectTimeoutError, boto.ProxyConnectionError, boto.SSLError,
+    )  # fmt: skip
+
+
+def _while_reading(error: Exception) -> bool:
+    """Whether botocore failed at an answer, not at what it was about to send."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == "botocore.parsers":
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def native_error(what: str, error: Exception, profile: str) -> AwsError | ProfileBroken | NeedsLogin:
+    from botocore import exceptions as boto
+
+    sso = (boto.SSOTokenLoadError, boto.UnauthorizedSSOTokenError, boto.TokenRetrievalError, boto.SSOError)
+    if isinstance(error, sso):
+        return NeedsLogin(what, own_words(error), f"Run: aws sso login --profile {profile}")
+    if isinstance(error, getattr(boto, "LoginError", ())):
+        return NeedsLogin(what, own_words(error), f"Run: aws login --profile {profile}")
+    if isinstance(error, boto.ClientError):
+        return refusal(what, error.response, system_clock())
+    if isinstance(error, (boto.ConnectionError, boto.HTTPClientError)):
+        return Unreachable(what, unreached(error), "Check the network, then try again")
+    return ProfileBroken(what, own_words(error), "Correct the profile's definition")
+
+
+#: STS and IAM take a signature for 15 minutes, other services for 5; less than this is no cause of a refusal.
+SKEW = timedelta(minutes=4)
+#: A code of an MFA device lives for 30 seconds, and AWS takes the neighbours too.
+MFA_SKEW = timedelta(seconds=60)
+
+_MOMENT = r"\d{8}T\d{6}Z"
+#: `Signature expired: OURS is now earlier than LIMIT (THEIRS - 15 min.)`; "not yet current" has `THEIRS + 15 min.`.
+_SIGNED = re.compile(rf"Signature (?:expired|not yet current): ({_MOMENT}) .*?\(({_MOMENT}) [-+]", re.ASCII)
+_MFA_REFUSALS = ("invalid mfa one time pass code",)
+#: AWS wants a code, and the profile names no device for one, or not the one that AWS knows.
+_MFA_MISSING = ("must provide both mfa serial number", "invalid mfa serial", "verify your mfa serial number")
+_TIMED = ("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed",
+          "RequestInTheFuture")  # fmt: skip
+_SET = "Set the clock (for example: timedatectl set-ntp true), then try again"
+
+_HINTS = {
+    "InvalidClientTokenId": "The key may be deleted or inactive, of another partition, or of a region that is not enabled",
+    "SignatureDoesNotMatch": "The secret does not belong to this key id; put the right pair where the key is kept, and adopt it again if that is keyturn's vault",
+    "ExpiredToken": "The session has ended; refresh it",
+    "ExpiredTokenException": "The session has ended; refresh it",
+    "Throttling": "AWS asks to slow down; try again in a minute",
+    "ThrottlingException": "AWS asks to slow down; try again in a minute",
+    "TooManyRequestsException": "AWS asks to slow down; try again in a minute",
+    **dict.fromkeys(
+        ("InternalFailure", "InternalError", "ServiceUnavailable", "ServiceFailure", "RequestTimeout"),
+        "AWS has trouble of its own; try again in a minute",
+    ),
+    **dict.fromkeys(
+        ("InvalidIdentityToken", "IDPRejectedClaim", "IDPCommunicationError"),
+        "Sign in again at your identity provider; the trust between it and AWS may be off",
+    ),
+    "ValidationError": "Correct what AWS names: keyturn show PROFILE, keyturn set PROFILE NAME=VALUE",
+    "AccessDenied": "Somebody who may change the role's trust policy or your permissions can allow it",
+    "MalformedPolicyDocument": "Correct the session policy: keyturn set PROFILE policy=FILE",
+    "PackedPolicyTooLarge": "Shorten the session policy or the tags: keyturn set PROFILE policy=FILE",
+}
+
+#: For a code that no advice is known for.
+_ANY_HINT = "Correct what AWS names, or ask whoever runs the account; then try again"
+
+
+def refusal(what: str, response: Mapping[str, Any], now: datetime) -> AwsError:
+    """The error for an error answer.
+
+    :param response: as botocore parsed it: `Error`, and `ResponseMetadata` with the HTTP headers.
+    :param now: this machine's own time, by which requests are signed; aware UTC.
+    """
+    body, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
+    code, message = redacted(str(body.get("Code", ""))), redacted(str(body.get("Message", "")))
+    request_id = str(metadata.get("RequestId", ""))
+    skew = skew_of(message, metadata.get("HTTPHeaders", {}), now)
+    if code == "AccessDenied" and any(part in message.lower() for part in _MFA_REFUSALS):
+        return _wrong_code(what, skew, code, request_id)
+    if skew is not None and abs(skew) > SKEW and (code in _TIMED or _SIGNED.search(message)):
+        return ClockSkew(what, clock_words(skew), _SET, code=code, request_id=request_id)
+    why = f"{code}: {message}" if message else code
+    hint = _HINTS.get(code, _ANY_HINT)
+    if code == "AccessDenied" and any(part in message.lower() for part in _MFA_MISSING):
+        hint = "Name the MFA device that AWS knows: keyturn set PROFILE mfa_serial=ARN"
+    if code == "RegionDisabledException":
+        why = f"{code}: STS is not activated in this region"
+        hint = "Activate the region in the account, or choose another: keyturn set PROFILE region=REGION"
+    if skew is not None and abs(skew) > SKEW:
+        hint = f"{hint}. Besides, {clock_words(skew)}" if hint else f"Besides, {clock_words(skew)}; set it"
+    return AwsRefused(what, why, hint, code=code, request_id=request_id)
+
+
+def _wrong_code(what: str, skew: timedelta | None, code: str, request_id: str) -> WrongMfaCode:
+    why, hint = "AWS refused the MFA code", "Wait for the next code (each works once), then try again"
+    if skew is not None and abs(skew) > MFA_SKEW:
+        why = f"{why}, and {clock_words(skew)}"
+        hint = f"A code that this machine computes is then wrong. {_SET}"
+    return WrongMfaCode(what, why, hint, code=code, request_id=request_id)
+
+
+def skew_of(message: str, headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """How far this machine's clock is ahead of AWS's (negative: behind), by the answer's `Date`, else by what the
+    message tells; None where neither does."""
+    try:
+        return now - parsedate_to_datetime(str(headers["date"])).astimezone(UTC)
+    except (KeyError, ValueError, TypeError, OverflowError):
+        pass
+    found = _SIGNED.search(message)
+    if found is None:
+        return None
+    try:
+        ours, theirs = (
+            datetime.strptime(part, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) for part in found.groups()
+        )
+    except ValueError:
+        return None
+    return ours - theirs
+
+
+def clock_words(skew: timedelta) -> str:
+    """`this machine's clock is 17 min behind AWS's`."""
+    way = "ahead of" if skew > timedelta(0) else "behind"
+    seconds = abs(skew).total_seconds()
+    if seconds < 120:
+        size = f"{seconds:.0f} s"
+    elif seconds < 7200:
+        size = f"{seconds / 60:.0f} min"
+    else:
+        size = span(timedelta(minutes=round(seconds / 60)))
+    return f"this machine's clock is {size} {way} AWS's"
+
+
+#: An exception's own words are shown where nothing better is known, this long at most.
+_LONGEST = 200
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EINVAL)
+
+
+def unreached(error: Exception) -> str:  # noqa: PLR0911  # one return for each row of the table
+    """What a connection error of botocore's means; its cause lies some exceptions deep.
+
+    :param error: with botocore's `kwargs`, which name the endpoint or the proxy.
+    """
+    import http.client
+    import socket
+    import ssl
+
+    named = getattr(error, "kwargs", {})
+    if "proxy_url" in named:
+        return f"the proxy {_host(named['proxy_url'])} cannot be reached"
+    host = _host(named.get("endpoint_url", ""))
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate of {host} is not trusted ({cause.verify_message})"
+        if isinstance(cause, ssl.SSLError):
+            return (
+                f"no secure connection to {host} ({(cause.reason or 'TLS failed').replace('_', ' ').lower()})"
+            )
+        if isinstance(cause, socket.gaierror):
+            return f"the name of {host} is not found"
+        if isinstance(cause, ConnectionRefusedError):
+            return f"{host} refuses connections"
+        if isinstance(cause, OSError) and cause.errno in _NO_WAY:
+            return f"there is no way to {host} from here"
+        if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, ConnectionError):
+            return f"what answers as {host} does not speak HTTP"
+    if any(isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__ for cause in causes):
+        return f"{host} did not answer in time"
+    if any(isinstance(cause, (ConnectionError, http.client.HTTPException)) for cause in causes):
+        return f"{host} broke the connection off before its answer was whole"
+    text = own_words(error)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def own_words(error: Exception) -> str:
+    """What an exception that is not ours says, on one line. Some repeat what they were given: Python's HTTP client a
+    header that it cannot send, session token and all; botocore what a `credential_process` complained with."""
+    return " ".join(redacted(str(error)).split())
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """`error` and every exception that it was made from, each once."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [*getattr(one, "kwargs", {}).values(), *one.args, getattr(one, "reason", None)]
+        waiting += [one.__cause__, one.__context__]
+
+
+def _host(url: object) -> str:
+    """Whom a URL leads to, without the name and password that a proxy's may hold."""
+    try:
+        parts = urlsplit(str(url))
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "AWS"
+    return f"{parts.hostname}{port}" if parts.hostname else "AWS"

@@ -1,0 +1,185 @@
+"""A change to a shared file as a person sees it: lines taken and put, every secret value masked."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from keyturn.awsconfig.process_line import VERB
+from keyturn.model.profile import DiffLine
+from keyturn.model.secret import MASK
+
+#: Unchanged lines shown on either side of a change.
+_CONTEXT = 2
+_SECRET_SETTING = re.compile(
+    r"^([\s#;]*(?:aws_secret_access_key|aws_session_token|aws_security_token)\s*[=:]\s*)(.*)$", re.IGNORECASE
+)
+#: The arguments of somebody else's process may hold a password.
+_PROCESS = re.compile(r"^([\s#;]*credential_process\s*[=:]\s*)(\S+)(.*)$", re.IGNORECASE)
+#: What looks like a secret access key wherever it stands, a comment included (aws-facts 6).
+_SECRET_SHAPE = re.compile(
+    r"(?<![A-Za-z0-9/+])(?:[A-Za-z0-9/+]{40}|[A-Za-z0-9/+]{100,}={0,2})(?![A-Za-z0-9/+=])"
+)
+
+
+def raw_lines(data: bytes | None) -> list[str]:
+    """The lines of a file without their ends, as botocore counts them."""
+    text = (data or b"").decode("utf-8", "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n") if text else []
+
+
+def masked_lines(data: bytes | None) -> list[str]:
+    """The lines of a file without their ends, and without the value of any secret."""
+    found: list[str] = []
+    in_secret = False
+    for line in raw_lines(data):
+        match = _SECRET_SETTING.match(line)
+        if match:
+            in_secret = True
+            found.append(match[1] + MASK)
+        elif in_secret and line[:1] in (" ", "\t") and line.strip():
+            found.append(line[: len(line) - len(line.lstrip())] + MASK)
+        else:
+            in_secret = in_secret and line.lstrip()[:1] in ("#", ";")
+            found.append(_SECRET_SHAPE.sub(_mask_unless_path, _process_masked(line)))
+    return found
+
+
+def _process_masked(line: str) -> str:
+    match = _PROCESS.match(line)
+    if match is None or not match[3].strip() or f" {VERB} " in match[3]:
+        return line
+    return f"{match[1]}{match[2]} {MASK}"
+
+
+def _mask_unless_path(match: re.Match[str]) -> str:
+    text = match[0]
+    mixed = (
+        any(c.isupper() for c in text) and any(c.islower() for c in text) and any(c.isdigit() for c in text)
+    )
+    return MASK if mixed else text
+
+
+def diff(heading: str, before: bytes | None, after: bytes | None) -> tuple[DiffLine, ...]:
+    """The change from `before` to `after`, headed by a line that names the file; empty if nothing changes.
+
+    Each part is shown with its section's header and the lines around it that belong to the same section.
+    """
+    old, new = masked_lines(before), masked_lines(after)
+    # Compared as they are, so that a changed secret shows as a change; shown masked.
+    lines, others = (
+        list(zip(raw_lines(data), masked, strict=True)) for data, masked in ((before, old), (after, new))
+    )
+    found: list[DiffLine] = []
+    for group in Matcher(None, lines, others, autojunk=False).get_grouped_opcodes(_CONTEXT):
+        if found:
+            found.append(DiffLine(" ", ""))
+        found += _part(group, old, new)
+    if not found and (before or b"") != (after or b""):
+        found.append(DiffLine(" ", "(only line ends change)"))
+    return (DiffLine("@", heading), *found) if found else ()
+
+
+def _part(group: Sequence[tuple[str, int, int, int, int]], old: list[str], new: list[str]) -> list[DiffLine]:
+    """One run of changes, as lines."""
+    found = []
+    for place, (tag, start, end, new_start, new_end) in enumerate(group):
+        if tag == "equal":
+            kept = old[start:end]
+            if place == 0:
+                kept = _from_header(old, start, end)
+            elif place == len(group) - 1:
+                kept = _until_gap(kept)
+            found += [DiffLine(" ", line) for line in kept]
+            continue
+        found += [DiffLine("-", line) for line in old[start:end]]
+        found += [DiffLine("+", line) for line in new[new_start:new_end]]
+    return found
+
+
+def _from_header(lines: list[str], start: int, end: int) -> list[str]:
+    """The lines before a change, from its section's header on; what lies between, if it is long, becomes `…`."""
+    header = next((at for at in range(end - 1, -1, -1) if lines[at].lstrip().startswith("[")), None)
+    if header is None or header >= start:
+        return lines[header if header is not None else start : end]
+    between = ["…"] if header + 1 < start else []
+    return [lines[header], *between, *lines[start:end]]
+
+
+def _until_gap(lines: list[str]) -> list[str]:
+    """The lines after a change, up to the first blank one or the next section."""
+    for at, line in enumerate(lines):
+        if not line.strip() or line.lstrip().startswith("["):
+            return lines[:at]
+    return lines
+
+
+Line = tuple[object, str]
+Pair = tuple[int, int]
+
+
+class Matcher(difflib.SequenceMatcher[Line]):
+    """`difflib`'s own, with its groups and codes, in time that grows with the files' length."""
+
+    a: Sequence[Line]
+    b: Sequence[Line]
+
+    def get_matching_blocks(self) -> list[difflib.Match]:
+        """The runs of lines that both have, in order, and the empty one at the end that callers expect."""
+        old, new = list(self.a), list(self.b)
+        found: list[difflib.Match] = []
+        for block in _blocks(old, new):
+            last = found[-1] if found else difflib.Match(0, 0, 0)
+            if (last.a + last.size, last.b + last.size) == (block.a, block.b):
+                found[-1:] = [difflib.Match(last.a, last.b, last.size + block.size)]
+            else:
+                found.append(block)
+        return [*found, difflib.Match(len(old), len(new), 0)]
+
+
+def _blocks(old: list[Line], new: list[Line]) -> Iterator[difflib.Match]:
+    at, there = 0, 0
+    for one, other in [*anchors(old, new), (len(old), len(new))]:
+        yield from _between(old[at:one], new[there:other], at, there)
+        if one < len(old):
+            yield difflib.Match(one, other, 1)
+        at, there = one + 1, other + 1
+
+
+def _between(old: list[Line], new: list[Line], at: int, there: int) -> Iterator[difflib.Match]:
+    if old == new:
+        blocks = [difflib.Match(0, 0, len(old))]
+    else:
+        blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
+    yield from (difflib.Match(at + one, there + other, size) for one, other, size in blocks if size)
+
+
+def anchors(old: Sequence[Line], new: Sequence[Line]) -> list[Pair]:
+    """The longest run of pairs of lines, in the order of both, each of which is there once in each.
+
+    The longest increasing run by patience sorting (Fredman 1975), as the `patience` diff of several programs does it.
+    """
+    once = {line for line, count in Counter(old).items() if count == 1}
+    places = {line: at for at, line in enumerate(new) if line in once}
+    single = {line for line, count in Counter(new).items() if count == 1}
+    pairs = [(at, places[line]) for at, line in enumerate(old) if line in places and line in single]
+    ends: list[int] = []
+    last: list[int] = []
+    before: list[int] = []
+    for number, (_, there) in enumerate(pairs):
+        length = bisect_left(ends, there)
+        before.append(last[length - 1] if length else -1)
+        if length == len(ends):
+            ends.append(there)
+            last.append(number)
+        else:
+            ends[length], last[length] = there, number
+    found: list[Pair] = []
+    number = last[-1] if last else -1
+    while number >= 0:
+        found.append(pairs[number])
+        number = before[number]
+    return found[::-1]

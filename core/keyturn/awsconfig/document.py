@@ -1,0 +1,44 @@
+"""One shared file as a document: read it, look at it, edit it. Pure: bytes in, bytes out.
+
+The parts: :mod:`~keyturn.awsconfig.parser` reads as botocore reads, :mod:`~keyturn.awsconfig.section_names` knows which
+profile a header names, :mod:`~keyturn.awsconfig.editor` changes lines.
+"""
+
+from __future__ import annotations
+
+from keyturn.awsconfig.editor import check_item, remove_items, replace_section, restore_items, set_items
+from keyturn.awsconfig.parser import (
+    DEFAULT,
+    Document,
+    FileKind,
+    Item,
+    Section,
+    Settings,
+    Value,
+    parse,
+    raw_settings,
+    settings_of,
+)
+from keyturn.awsconfig.section_names import header_for, is_portable, profile_of, sections_of
+
+__all__ = [
+    "DEFAULT",
+    "Document",
+    "FileKind",
+    "Item",
+    "Section",
+    "Settings",
+    "Value",
+    "check_item",
+    "header_for",
+    "is_portable",
+    "parse",
+    "profile_of",
+    "raw_settings",
+    "remove_items",
+    "replace_section",
+    "restore_items",
+    "sections_of",
+    "set_items",
+    "settings_of",
+]

@@ -1,0 +1,262 @@
+"""Edits of one shared file: bytes in, bytes out, every byte outside the touched lines as it was.
+
+Each edit is proved before it is returned: the new bytes are read again, and everything that was not to change must
+read as before. Each edit is idempotent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+
+from keyturn.awsconfig.parser import DEFAULT, Document, Item, Section, parse
+from keyturn.awsconfig.section_names import check_header, refuse_rivals
+from keyturn.model.errors import Protected, UnparsableFile, UsageError
+
+_KEY = re.compile(r"[a-z0-9_]+")
+#: Line ends for some reader, and control characters; a tab may stand inside a value.
+_FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+#: What Go, JavaScript and Java take for the start of a comment inside a value (aws-facts 1.1).
+_COMMENT = re.compile(r"(^|[ \t])[#;]")
+_HEAD = re.compile(rb"^(?P<name>[^=:]*)(?P<delimiter>[=:])(?P<space>[ \t]*)")
+
+
+def set_items(
+    document: Document, section: str, items: Mapping[str, str], *, before_key: str | None = None
+) -> bytes:
+    """The file with `items` in `section`: values replaced in place, missing ones added.
+
+    :param before_key: put missing items before this one, if it is there; else they follow the section's last item.
+        A section that is not there is made at the end of the file.
+    :raises UsageError: a name, key or value that some AWS SDK would misread (aws-facts 1.3); the value is not shown.
+    :raises Protected: the section is `[DEFAULT]`, or one of several that name the same profile.
+    """
+    for key, value in items.items():
+        check_item(key, value)
+    return _set(document, section, items, before_key)
+
+
+def restore_items(
+    document: Document, section: str, items: Mapping[str, str], *, before_key: str | None = None
+) -> bytes:
+    """As :func:`set_items`, for values that stood in such a file before: whatever botocore reads back the same is
+    allowed, nested blocks and values of several lines too.
+
+    :raises Protected: as there, and where botocore would not read a key or value back as given.
+    """
+    return _set(document, section, items, before_key)
+
+
+def remove_items(document: Document, section: str, keys: Collection[str]) -> bytes:
+    """The file without `keys` in `section`. Comments stay, those between the lines of a removed value too.
+
+    :raises Protected: the section is `[DEFAULT]` or one of several that name the same profile, or a key would still
+        show through from `[DEFAULT]`.
+    """
+    present = document.section(section)
+    _refuse_default(document, section)
+    if present is None:
+        return document.data
+    refuse_rivals(document, section)
+    leaking = sorted(set(keys) & set(document.defaults))
+    if leaking:
+        raise Protected(
+            f"removal of {', '.join(leaking)} from [{section}]",
+            f"[DEFAULT] of {document.path or 'the file'} gives it to every section",
+            "Move it out of [DEFAULT] first",
+        )
+    gone = [item for item in present.items if item.key in keys]
+    if not gone:
+        return document.data
+    lines = _lines(document)
+    for item in gone:
+        for number in _value_lines(lines, item):
+            lines[number] = b""
+    expected = {item.key: item.value for item in present.items if item.key not in keys}
+    return _proved(document, b"".join(lines), section, expected)
+
+
+def replace_section(document: Document, section: str, text: bytes | None) -> bytes:
+    """The file with `text` in the place of the whole section, from its header to the next one; at the end of the file
+    if there is no such section. None removes it. `text` holds that one section, or only blank lines and comments.
+
+    :raises UsageError: `text` holds something else.
+    :raises Protected: the section is `[DEFAULT]`, one of several that name the same profile, or the lines after it
+        would be read as part of a value.
+    """
+    _refuse_default(document, section)
+    refuse_rivals(document, section)
+    expected = None if text is None else _only_section(text, section)
+    present = document.section(section)
+    before = document.data[: present.start] if present else document.data
+    after = document.data[present.end :] if present else b""
+    new = text or b""
+    if new and before:
+        before = _ended(before, document)
+    if new and after:
+        new = _ended(new, document)
+    return _proved(document, before + new + after, section, expected)
+
+
+def check_item(key: str, value: str) -> None:
+    """:raises UsageError: the key or value is not read the same by every AWS SDK; the value is not shown."""
+    if not _KEY.fullmatch(key):
+        raise UsageError(f"setting {key}", "a key holds lower-case letters, digits and underscores only")
+    if _FORBIDDEN.search(value):
+        raise UsageError(f"setting {key}", "its value holds a line break or a control character")
+    if value != value.strip():
+        raise UsageError(f"setting {key}", "its value begins or ends with a space")
+    if _COMMENT.search(value):
+        raise UsageError(f"setting {key}", "its value holds `#` or `;` where some AWS SDKs begin a comment")
+
+
+def _set(document: Document, section: str, items: Mapping[str, str], before_key: str | None) -> bytes:
+    _refuse_default(document, section)
+    refuse_rivals(document, section)
+    present = document.section(section)
+    if present is None:
+        return _added(document, section, items)
+    own = {item.key: item for item in present.items}
+    changed = {key: value for key, value in items.items() if key in own and own[key].value != value}
+    missing = {key: value for key, value in items.items() if key not in own}
+    if not changed and not missing:
+        return document.data
+    lines = _lines(document)
+    for key, value in changed.items():
+        _replace(lines, own[key], value, document)
+    if missing:
+        _insert(lines, document, present, missing, own.get(before_key or ""))
+    expected = {key: item.value for key, item in own.items()} | dict(items)
+    return _proved(document, b"".join(lines), section, expected)
+
+
+def _added(document: Document, section: str, items: Mapping[str, str]) -> bytes:
+    """A new section at the end, one blank line after what is there."""
+    check_header(section)
+    end = document.newline.encode()
+    data = _ended(document.data, document)
+    if data and data.splitlines()[-1].strip():
+        data += end
+    text = b"[" + section.encode() + b"]" + end
+    for key, value in items.items():
+        text += _written(b"", key, value, end)
+    return _proved(document, data + text, section, dict(items))
+
+
+def _insert(
+    lines: list[bytes], document: Document, section: Section, items: Mapping[str, str], before: Item | None
+) -> None:
+    """Adds lines with the indentation of their neighbour: deeper, or less deep than a header that follows, and
+    one would become part of the other's value."""
+    if before is not None:
+        at, model = before.line - 1, before.line - 1
+    elif section.items:
+        at, model = section.items[-1].line_end, section.items[-1].line - 1
+    else:
+        at = section.line
+        model = section.line_end if section.line_end < len(lines) else section.line - 1
+    end = document.newline.encode()
+    text = b"".join(_written(_indent(lines[model]), key, value, end) for key, value in items.items())
+    if at and not lines[at - 1].endswith((b"\n", b"\r")):
+        # The last line of the file, or one that an edit emptied before.
+        lines[at - 1] = _ended(lines[at - 1], document)
+    lines.insert(at, text)
+
+
+def _replace(lines: list[bytes], item: Item, value: str, document: Document) -> None:
+    """Puts a value in the place of another: key, delimiter and spacing stay, comments between the lines stay."""
+    old = lines[item.line - 1]
+    head = _HEAD.match(old)
+    if head is None:
+        raise ValueError("a setting's first line has a delimiter")
+    line_end = old[len(old.rstrip(b"\r\n")) :]
+    for number in _value_lines(lines, item)[1:]:
+        lines[number] = b""
+    space = head["space"] or (b" " if head["name"][-1:] in (b" ", b"\t") else b"")
+    folded = _folded(_indent(old), value, document.newline.encode())
+    lines[item.line - 1] = head["name"] + head["delimiter"] + space + folded + line_end
+
+
+def _written(indent: bytes, key: str, value: str, end: bytes) -> bytes:
+    return indent + key.encode() + b" = " + _folded(indent, value, end) + end
+
+
+def _folded(indent: bytes, value: str, end: bytes) -> bytes:
+    """A value as it stands after the delimiter, its further lines indented more deeply than the key."""
+    first, *rest = value.split("\n")
+    return first.encode() + b"".join(
+        end + (indent + b"    " + line.encode() if line else b"") for line in rest
+    )
+
+
+def _value_lines(lines: list[bytes], item: Item) -> list[int]:
+    """Indexes of the lines that hold a value, without the blank and comment lines between them."""
+    first = item.line - 1
+    inner = range(item.line, item.line_end)
+    return [first, *(n for n in inner if lines[n].decode().strip()[:1] not in ("", "#", ";"))]
+
+
+def _lines(document: Document) -> list[bytes]:
+    return document.data.splitlines(keepends=True)
+
+
+def _indent(line: bytes) -> bytes:
+    text = line.decode()
+    return text[: len(text) - len(text.lstrip())].encode() if text.strip() else b""
+
+
+def _ended(data: bytes, document: Document) -> bytes:
+    """`data` with a line end after its last line."""
+    return data if not data or data.endswith((b"\n", b"\r")) else data + document.newline.encode()
+
+
+def _only_section(text: bytes, section: str) -> dict[str, str] | None:
+    """What `text` holds under `[section]`; None if it holds no section.
+
+    :raises UsageError: it holds another section, or is no text that botocore accepts.
+    """
+    try:
+        sections = parse(text).sections
+    except UnparsableFile as error:
+        raise UsageError(f"a new text for [{section}]", error.why) from None
+    if not sections:
+        return None
+    if len(sections) > 1 or sections[0].name != section:
+        raise UsageError(f"a new text for [{section}]", "it holds another section")
+    return sections[0].values
+
+
+def _refuse_default(document: Document, section: str) -> None:
+    if section == DEFAULT:
+        raise Protected(
+            f"an edit of [DEFAULT] in {document.path or 'the file'}",
+            "what stands there counts for every section",
+            "Edit it by hand",
+        )
+
+
+def _proved(document: Document, data: bytes, section: str, expected: dict[str, str] | None) -> bytes:
+    """`data`, once it reads as `expected` in `section` and as before in all others.
+
+    :raises Protected: it does not, because lines around the edit would be read differently.
+    """
+    what = f"an edit of [{section}] in {document.path or 'the file'}"
+    try:
+        after = parse(data, document.path, document.kind)
+    except UnparsableFile as error:
+        raise Protected(what, f"the result could not be read: line {error.lineno}: {error.why}") from None
+    found = after.section(section)
+    if _values(found) != expected or _others(document, section) != _others(after, section):
+        raise Protected(what, "lines next to it would be read differently", "Edit that section by hand")
+    return data
+
+
+def _values(section: Section | None) -> dict[str, str] | None:
+    return None if section is None else section.values
+
+
+def _others(document: Document, section: str) -> list[tuple[str, dict[str, str] | None]]:
+    return [(one.name, _values(one)) for one in document.sections if one.name != section]
+
+
+Change = Callable[[Document], bytes]

@@ -1,0 +1,143 @@
+"""One lock per shared file, among keyturn's own processes, with a note of how the last of them left the file.
+
+The lock is flock on a file of our own, never beside the shared one. It dies with its process, so none is ever stale.
+The note lets the next writer tell a file that keyturn left whole from one that somebody else may be writing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from keyturn.awsconfig.timing import LOCK_LIMIT, Pace
+from keyturn.awsconfig.write_target import Target
+from keyturn.system import files as ownfile
+from keyturn.system import lock_owner as holding
+
+_LOG = logging.getLogger(__name__)
+#: Network file systems that know no flock.
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+
+Mark = tuple[int, int, int, int]
+"""Device, inode, size and time of change (ns) of a file: equal marks, equal bytes."""
+
+
+def mark_of(status: os.stat_result) -> Mark:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What keyturn's processes tell each other about a file."""
+
+    count: int = 0
+    """Writes by keyturn so far."""
+    foreign: int = 0
+    """The first write of the present unbroken row: somebody else had changed the file before it."""
+    left: Mark | None = None
+    """The file as the last write left it."""
+    stirred: float = 0.0
+    """When somebody else was last seen to have written it, on the wall clock."""
+
+
+class Held:
+    """A lock that is held; its note can be read and written."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.note = self._read()
+        self._write()
+
+    def _read(self) -> Note:
+        try:
+            table = json.loads(os.pread(self._descriptor, 4096, 0))
+            left = table["left"]
+            mark = None if left is None else (int(left[0]), int(left[1]), int(left[2]), int(left[3]))
+            return Note(int(table["count"]), int(table["foreign"]), mark, float(table.get("stirred", 0.0)))
+        except (ValueError, TypeError, KeyError, IndexError):
+            return Note()
+
+    def left_by_us(self, status: os.stat_result) -> bool:
+        """Whether the file is exactly as keyturn's last write left it."""
+        return self.note.left == mark_of(status)
+
+    def wrote(self, status: os.stat_result, *, unbroken: bool) -> int:
+        """Notes a write, and gives its number.
+
+        :param unbroken: what was edited was as keyturn had left it.
+        """
+        count = self.note.count + 1
+        self.note = replace(
+            self.note, count=count, foreign=self.note.foreign if unbroken else count, left=mark_of(status)
+        )
+        # Without the note the next writer waits a little longer, which is no reason to fail after a good write.
+        with contextlib.suppress(OSError):
+            self._write()
+        return count
+
+    def saw_others(self, now: float) -> None:
+        """Notes that somebody else has just written the file."""
+        self.note = replace(self.note, stirred=now)
+        with contextlib.suppress(OSError):
+            self._write()
+
+    def _write(self) -> None:
+        table = {
+            "pid": os.getpid(),
+            "count": self.note.count,
+            "foreign": self.note.foreign,
+            "left": self.note.left,
+            "stirred": self.note.stirred,
+        }
+        text = json.dumps(table).encode()
+        os.pwrite(self._descriptor, text.ljust(256), 0)
+
+
+@contextlib.contextmanager
+def hold(locks_dir: Path, target: Target, pace: Pace) -> Iterator[Held]:
+    """Holds the lock of a target.
+
+    :raises FileBusy: another process has it for longer than 10 s; the error names it.
+    :raises OSError: our own folder cannot be written to.
+    """
+    ownfile.private_dir(locks_dir)
+    name = hashlib.sha256(target.key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(locks_dir / f"{name}.lock", flags, 0o600)
+    try:
+        _take(descriptor, target, pace)
+        yield Held(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, target: Target, pace: Pace) -> None:
+    end = pace.elapsed() + LOCK_LIMIT
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if pace.elapsed() >= end:
+                raise holding.busy(f"writing {target.path}", _holder(descriptor), LOCK_LIMIT) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            _LOG.warning("no locks on the file system of %s: relying on stable reads alone", target.path)
+            return
+        pace.sleep(0.002 + 0.010 * pace.chance())
+
+
+def _holder(descriptor: int) -> int | None:
+    try:
+        return int(json.loads(os.pread(descriptor, 4096, 0))["pid"])
+    except (ValueError, TypeError, KeyError):
+        return None

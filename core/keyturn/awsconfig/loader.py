@@ -1,0 +1,242 @@
+"""Both shared files together, as botocore's `Session.full_config` has them, with the place of every value."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keyturn.awsconfig.parser import DEFAULT, Document, FileKind, Item, Section, Settings, parse, settings_of
+from keyturn.awsconfig.section_names import doubled, entry_of
+from keyturn.model.errors import UnparsableFile
+from keyturn.model.profile import FileProblem, Origin
+
+#: Nothing there, a dangling or endless link, a socket.
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileSections:
+    """Where a profile is defined: its section in each file, None where it has none."""
+
+    config: Section | None
+    credentials: Section | None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedConfig:
+    """What both files say. Holds secrets, which its `repr` does not show."""
+
+    config_path: str
+    credentials_path: str
+    config: Document | None
+    """None where the file is absent or refused."""
+    credentials: Document | None
+    full_config: dict[str, Any] = field(repr=False)
+    """Equal to `botocore.session.Session.full_config`; of a refused file nothing is in it."""
+    definitions: Mapping[str, ProfileSections] = field(repr=False)
+    """By profile, in the order in which botocore meets them."""
+    problems: tuple[FileProblem, ...] = ()
+    """Files that AWS tools refuse, or that cannot be read."""
+
+    @property
+    def profiles(self) -> dict[str, Settings]:
+        """The settings of each profile, the credentials file over the config file."""
+        profiles: dict[str, Settings] = self.full_config["profiles"]
+        return profiles
+
+    @property
+    def warnings(self) -> tuple[FileProblem, ...]:
+        """Lines that AWS tools silently pass over, or read otherwise than they look. Worked out at each call."""
+        found = _warnings(self.config, self.config_path)
+        return (*found, *_default_warning(self.credentials, self.credentials_path))
+
+    @property
+    def sso_sessions(self) -> dict[str, Settings]:
+        sessions: dict[str, Settings] = self.full_config.get("sso_sessions", {})
+        return sessions
+
+    def found(self, profile: str, key: str) -> tuple[FileKind, Section, Item] | None:
+        """The setting of a profile that counts: file, section (it may be `[DEFAULT]`) and item."""
+        definition = self.definitions.get(profile)
+        if definition is None:
+            return None
+        return _found(self.credentials, definition.credentials, FileKind.CREDENTIALS, key) or _found(
+            self.config, definition.config, FileKind.CONFIG, key
+        )
+
+    def origin(self, profile: str, key: str | None = None) -> Origin | None:
+        """Where a profile's setting stands; without a key, its header, that of the config file first."""
+        if key is not None:
+            found = self.found(profile, key)
+            return None if found is None else Origin(self.path_of(found[0]), found[2].line)
+        definition = self.definitions.get(profile)
+        if definition is None:
+            return None
+        if definition.config is not None:
+            return Origin(self.config_path, definition.config.line)
+        section = definition.credentials
+        return None if section is None else Origin(self.credentials_path, section.line)
+
+    def path_of(self, kind: FileKind) -> str:
+        return self.config_path if kind is FileKind.CONFIG else self.credentials_path
+
+
+def read_files(config: Path, credentials: Path) -> SharedConfig:
+    """Both files, read now.
+
+    Never raises for what is in them: a file that botocore refuses is in `problems`, with its line, and nothing of it
+    is used, while the other file counts. As for botocore, what is no regular file is absent.
+    """
+    problems: list[FileProblem] = []
+    first = _read(config, FileKind.CONFIG, problems)
+    second = _read(credentials, FileKind.CREDENTIALS, problems)
+    return combine(first, second, str(config), str(credentials), tuple(problems))
+
+
+def combine(
+    config: Document | None,
+    credentials: Document | None,
+    config_path: str,
+    credentials_path: str,
+    problems: tuple[FileProblem, ...] = (),
+) -> SharedConfig:
+    """Two documents, already read, as one configuration."""
+    full: dict[str, Any] = {"profiles": {}}
+    definitions: dict[str, ProfileSections] = {}
+    if config is not None:
+        full = _tables(config, definitions)
+    profiles: dict[str, Settings] = full["profiles"]
+    for section in credentials.sections if credentials is not None else ():
+        if credentials is None or section.name == DEFAULT:
+            continue
+        settings = settings_of(credentials, section)
+        if section.name in profiles:
+            profiles[section.name].update(settings)
+            definitions[section.name] = ProfileSections(definitions[section.name].config, section)
+        else:
+            profiles[section.name] = settings
+            definitions[section.name] = ProfileSections(None, section)
+    return SharedConfig(
+        config_path,
+        credentials_path,
+        config,
+        credentials,
+        full,
+        definitions,
+        problems,
+    )
+
+
+def _tables(document: Document, definitions: dict[str, ProfileSections]) -> dict[str, Any]:
+    """The config file as `botocore.configloader.load_config` has it; a later section replaces an earlier namesake."""
+    full: dict[str, Any] = {}
+    tables: dict[str, dict[str, Settings]] = {"profiles": {}, "sso_sessions": {}, "services": {}}
+    for section in document.sections:
+        table, name = entry_of(section.name)
+        if name is None:
+            continue
+        settings = settings_of(document, section)
+        if not table:
+            full[name] = settings
+            continue
+        tables[table][name] = settings
+        if table == "profiles":
+            definitions[name] = ProfileSections(section, None)
+    full.update(tables)
+    return full
+
+
+def _read(path: Path, kind: FileKind, problems: list[FileProblem]) -> Document | None:
+    try:
+        data = read_regular(path)
+    except OSError as error:
+        # botocore takes a file that it may not open for an empty one and says nothing.
+        problems.append(FileProblem(str(path), 0, f"it cannot be read: {error.strerror}", unread=True))
+        return None
+    if data is None:
+        return None
+    try:
+        return parse(data, str(path), kind)
+    except UnparsableFile as error:
+        problems.append(FileProblem(str(path), error.lineno, error.why))
+        return None
+
+
+def read_regular(path: Path) -> bytes | None:
+    """The bytes of a regular file; None if there is none, or something else (a FIFO is not waited for).
+
+    :raises OSError: it is there and cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def _warnings(config: Document | None, path: str) -> list[FileProblem]:
+    if config is None:
+        return []
+    found = _default_warning(config, path)
+    for section in config.sections:
+        table, name = entry_of(section.name)
+        if table and name is None:
+            reason = f"[{section.name}] is passed over: AWS tools want exactly two words, or quotes"
+            found.append(FileProblem(path, section.line, reason))
+        elif not table and _looks_like_profile(section):
+            reason = f"[{section.name}] is no profile: its header must read [profile NAME]"
+            found.append(FileProblem(path, section.line, reason))
+    found += [
+        FileProblem(path, later.line, f"[{later.name}] replaces [{earlier.name}] of line {earlier.line}")
+        for earlier, later in doubled(config)
+    ]
+    return found
+
+
+def _default_warning(document: Document | None, path: str) -> list[FileProblem]:
+    if document is None or not document.defaults:
+        return []
+    line = next(section.line for section in document.sections if section.name == DEFAULT)
+    return [FileProblem(path, line, "what stands in [DEFAULT] counts for every section of the file")]
+
+
+def _looks_like_profile(section: Section) -> bool:
+    if section.name == DEFAULT:
+        return False
+    words = section.name.split()
+    return section.name.strip().lower().startswith(("profile ", "sso-session ")) or (
+        len(words) == 1 and any(item.key in _TELLING for item in section.items)
+    )
+
+
+_TELLING = frozenset(
+    {"aws_access_key_id", "role_arn", "credential_process", "sso_account_id", "source_profile"}
+)
+
+
+def _found(
+    document: Document | None, section: Section | None, kind: FileKind, key: str
+) -> tuple[FileKind, Section, Item] | None:
+    if document is None or section is None:
+        return None
+    item = section.item(key)
+    if item is not None:
+        return kind, section, item
+    item = document.defaults.get(key)
+    if item is None:
+        return None
+    holder = next(one for one in document.sections if one.name == DEFAULT and item in one.items)
+    return kind, holder, item

@@ -1,0 +1,199 @@
+"""The rows of the list for what stands in the shared files: each profile as botocore would resolve it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from keyturn.awsconfig.credential_settings import CREDENTIAL_KEYS, FoundItem, credential_items, dependants
+from keyturn.awsconfig.loader import SharedConfig, read_files
+from keyturn.awsconfig.parser import FileKind, Settings
+from keyturn.awsconfig.resolver import Resolver, Way
+from keyturn.awsconfig.sdk_caches import SdkCaches, moment
+from keyturn.model import key_ids as keyid
+from keyturn.model.profile import Key, Kind, Origin, Profile, Rotation, Session
+
+__all__ = [
+    "CREDENTIAL_KEYS",
+    "FoundItem",
+    "SharedConfig",
+    "credential_items",
+    "dependants",
+    "native_profiles",
+    "read_files",
+]
+
+#: Where tools that write temporary keys into the credentials file note their end.
+_EXPIRY_KEYS = ("aws_expiration", "x_security_token_expires", "expiration")
+#: What has a rotation is known to the index only. Frozen, so one does for all rows.
+_NO_ROTATION = Rotation()
+#: Settings beside temporary keys that tell that they came from an MFA code.
+_MFA_SIGNS = ("mfa_serial", "aws_mfa_device")
+
+
+def native_profiles(shared: SharedConfig, environ: Mapping[str, str], now: datetime) -> tuple[Profile, ...]:
+    """One row for each profile that botocore knows, in its order.
+
+    :param environ: for the region where a profile has none (`AWS_DEFAULT_REGION`, all that botocore reads), and for
+        the home folder with the SDKs' caches.
+    :param now: aware, UTC; of two ends of an SSO profile the one that still lies ahead counts.
+    """
+    return tuple(_Rows(shared, environ, now).all())
+
+
+class _Rows:
+    def __init__(self, shared: SharedConfig, environ: Mapping[str, str], now: datetime) -> None:
+        self._shared = shared
+        self._now = now
+        self._region = environ.get("AWS_DEFAULT_REGION") or None
+        self._caches = SdkCaches(environ)
+        self._resolver = Resolver(shared)
+
+    def all(self) -> list[Profile]:
+        return [self._row(name, settings) for name, settings in self._shared.profiles.items()]
+
+    def _row(self, name: str, settings: Settings) -> Profile:
+        way = self._resolver.way(name)
+        kind = way.kind
+        if kind is Kind.STATIC_SESSION and self._from_mfa(name, settings):
+            kind = Kind.MFA_SESSION
+        own_key = way.key_id if kind is Kind.IAM_KEY else None
+        account = _account(settings, kind)
+        derived = None
+        if account is None and way.key_id and way.key_id.isascii() and kind is not Kind.ROLE:
+            derived = keyid.account_of(way.key_id)
+        return Profile(
+            name=name,
+            kind=kind,
+            source=way.source,
+            account=account or derived,
+            account_derived=account is None and derived is not None,
+            role=_role(settings, kind),
+            region=_text(settings, "region") or self._region,
+            key=Key(own_key) if own_key else None,
+            session=self._session(settings, way, kind),
+            mfa_serial=_text(settings, "mfa_serial"),
+            chain=way.chain,
+            credential_source=way.credential_source,
+            duration_seconds=_seconds(settings),
+            plaintext_key=own_key is not None,
+            problem=way.problem,
+            rotation=_NO_ROTATION,
+            needs_person=way.prompts,
+            origin=self._origin(name, way),
+        )
+
+    def _from_mfa(self, name: str, settings: Settings) -> bool:
+        """aws-mfa keeps the long-term key beside its session under the same name with `-long-term`."""
+        return any(key in settings for key in _MFA_SIGNS) or f"{name}-long-term" in self._shared.profiles
+
+    def _origin(self, name: str, way: Way) -> Origin | None:
+        """The header of the section that holds what decides."""
+        sections = self._shared.definitions[name]
+        found = self._shared.found(name, way.decider) if way.decider and way.file is None else None
+        kind = way.file or (found[0] if found else None)
+        if kind is None:
+            return self._shared.origin(name)
+        section = sections.config if kind is FileKind.CONFIG else sections.credentials
+        return None if section is None else Origin(self._shared.path_of(kind), section.line)
+
+    def _session(self, settings: Settings, way: Way, kind: Kind) -> Session | None:
+        if way.problem is not None:
+            return None
+        if kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION) and way.key_id:
+            return Session(way.key_id, None, _noted_end(settings))
+        if kind is Kind.SSO_ROLE:
+            return self._sso_session(settings)
+        if kind is Kind.CONSOLE_LOGIN:
+            return self._caches.login(way.source or "")
+        if kind in (Kind.ROLE, Kind.WEB_IDENTITY):
+            return self._caches.assumed(_call(settings, kind))
+        return None
+
+    def _sso_session(self, settings: Settings) -> Session | None:
+        """The cached role credentials while they last, else the sign-in that new ones can be had with."""
+        name = _text(settings, "sso_session")
+        resolved = {**settings, **self._shared.sso_sessions[name]} if name else settings
+        url = _text(resolved, "sso_start_url") or ""
+        role = self._caches.sso_role(
+            _text(resolved, "sso_account_id") or "",
+            _text(resolved, "sso_role_name") or "",
+            session=name,
+            start_url=url,
+        )
+        if role is not None and role.expires is not None and role.expires > self._now:
+            return role
+        end = self._caches.sso_token_end(name or url)
+        if end is None:
+            return role
+        return Session("", None, end)
+
+
+def _text(settings: Mapping[str, object], key: str) -> str | None:
+    """A setting that is a text and not empty."""
+    value = settings.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def _account(settings: Settings, kind: Kind) -> str | None:
+    if kind in (Kind.ROLE, Kind.WEB_IDENTITY):
+        return _account_of_arn(_text(settings, "role_arn"))
+    if kind is Kind.SSO_ROLE:
+        return _text(settings, "sso_account_id")
+    if kind is Kind.CONSOLE_LOGIN:
+        return _account_of_arn(_text(settings, "login_session")) or _text(settings, "aws_account_id")
+    return _text(settings, "aws_account_id")
+
+
+def _account_of_arn(arn: str | None) -> str | None:
+    parts = (arn or "").split(":")
+    account = parts[4] if len(parts) >= 6 and parts[0] == "arn" else ""
+    return account if len(account) == 12 and account.isascii() and account.isdigit() else None
+
+
+def _role(settings: Settings, kind: Kind) -> str | None:
+    if kind in (Kind.ROLE, Kind.WEB_IDENTITY):
+        return _text(settings, "role_arn")
+    return _text(settings, "sso_role_name") if kind is Kind.SSO_ROLE else None
+
+
+def _seconds(settings: Settings) -> int | None:
+    """`duration_seconds`; botocore passes over what is no whole number."""
+    text = _text(settings, "duration_seconds")
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return None
+
+
+def _call(settings: Settings, kind: Kind) -> dict[str, object]:
+    """The arguments that the AWS CLI's cache is named after: an automatic session name is left out."""
+    call: dict[str, object] = {"RoleArn": _text(settings, "role_arn")}
+    keys = {"role_session_name": "RoleSessionName"}
+    if kind is Kind.ROLE:
+        keys |= {"external_id": "ExternalId", "mfa_serial": "SerialNumber"}
+        seconds = _seconds(settings)
+        if seconds is not None:
+            call["DurationSeconds"] = seconds
+    for key, word in keys.items():
+        value = _text(settings, key)
+        if value is not None:
+            call[word] = value
+    return call
+
+
+def _noted_end(settings: Settings) -> datetime | None:
+    for key in _EXPIRY_KEYS:
+        text = _text(settings, key)
+        end = moment(text) or (_aws_mfa_end(text) if key == "expiration" else None)
+        if end is not None:
+            return end
+    return None
+
+
+def _aws_mfa_end(text: str | None) -> datetime | None:
+    """aws-mfa writes the time in UTC and does not say so."""
+    try:
+        return datetime.strptime(text or "", "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,333 @@
+"""One shared file read exactly as botocore reads it, with the line of everything that was read.
+
+botocore takes `configparser.RawConfigParser()` with its defaults (strict; `=` and `:`; whole-line comments `#` and `;`;
+lower-cased keys; `[DEFAULT]` seen through every section) and then parses a value that begins with a line break as a
+nested block. The reader here gives the same answer or refuses the same file, which the generated files of the tests
+prove against the installed botocore. A file is taken as UTF-8: botocore takes the locale's encoding, which is UTF-8
+everywhere that keyturn supports.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from itertools import accumulate
+from typing import NamedTuple, NoReturn, final
+
+from keyturn.model.errors import UnparsableFile
+
+#: The section whose keys configparser shows in every other section.
+DEFAULT = "DEFAULT"
+
+#: A setting as botocore gives it: a text, or a nested block one level deep.
+Value = str | dict[str, str]
+
+
+class FileKind(StrEnum):
+    """Which of the two files: they read section headers differently."""
+
+    CONFIG = "config"
+    CREDENTIALS = "credentials"
+
+
+class Item(NamedTuple):
+    """One setting. Its value may be a secret, so it does not show."""
+
+    key: str
+    """Lower-cased, as configparser keeps it."""
+    value: str
+    """As configparser gives it: continuation lines joined by line breaks, a nested block unparsed."""
+    line: int
+    """1-based line of the key."""
+    line_end: int
+    """1-based last line of the value."""
+
+    def __repr__(self) -> str:
+        return f"Item({self.key!r}, line={self.line})"
+
+
+Row = tuple[str, str, int, int]
+"""An :class:`Item` as the reader leaves it: plain tuples of plain values cost the garbage collector nothing."""
+
+
+@final
+class Section:
+    """One header and what stands below it, up to the next header."""
+
+    __slots__ = ("_rows", "end", "line", "line_end", "name", "start")
+
+    def __init__(
+        self, name: str, rows: tuple[Row, ...], *, line: int, line_end: int, start: int, end: int
+    ) -> None:
+        self.name = name
+        """The text between the brackets, as configparser takes it."""
+        self.line = line
+        """1-based line of the header."""
+        self.line_end = line_end
+        """1-based last line before the next header."""
+        self.start = start
+        """Offset of the header line in the file's bytes."""
+        self.end = end
+        """Offset of the next header line, or the length of the file."""
+        self._rows = rows
+
+    def __repr__(self) -> str:
+        return f"Section({self.name!r}, line={self.line}, items={self.items!r})"
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The settings of this section, without what `[DEFAULT]` adds, in the order of the file."""
+        return tuple([Item(*row) for row in self._rows])
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The values of :attr:`items` by key."""
+        return {row[0]: row[1] for row in self._rows}
+
+    def text(self, document: Document) -> bytes:
+        """The section's bytes in the file it was read from."""
+        return document.data[self.start : self.end]
+
+    def item(self, key: str) -> Item | None:
+        """The setting `key` of this section, without what `[DEFAULT]` adds."""
+        for row in self._rows:
+            if row[0] == key:
+                return Item(*row)
+        return None
+
+
+class Settings(dict[str, Value]):
+    """The settings of one section by key. A plain dict in all but its `repr`, which shows no value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(self)})"
+
+
+@final
+class Document:
+    """A file that botocore accepts."""
+
+    __slots__ = ("_by_name", "data", "defaults", "kind", "path", "sections")
+
+    def __init__(self, data: bytes, path: str, kind: FileKind, sections: tuple[Section, ...]) -> None:
+        self.data = data
+        self.path = path
+        self.kind = kind
+        self.sections = sections
+        """In the order of the file, each `[DEFAULT]` among them."""
+        self.defaults = {
+            item.key: item for section in sections if section.name == DEFAULT for item in section.items
+        }
+        """What `[DEFAULT]` adds to every section."""
+        self._by_name: dict[str, Section] = {}
+        for section in sections:
+            self._by_name.setdefault(section.name, section)
+
+    def __repr__(self) -> str:
+        return f"Document({self.path!r}, {len(self.sections)} sections)"
+
+    @property
+    def newline(self) -> str:
+        """The line end of the file's first line, a line feed where there is none."""
+        first = next((at for at, byte in enumerate(self.data) if byte in b"\r\n"), None)
+        if first is None:
+            return "\n"
+        return "\r\n" if self.data[first : first + 2] == b"\r\n" else chr(self.data[first])
+
+    def section(self, name: str) -> Section | None:
+        """The section whose header is `[name]`."""
+        return self._by_name.get(name)
+
+    def item(self, section: Section, key: str) -> Item | None:
+        """The setting `key` as botocore sees it in a section: its own, else that of `[DEFAULT]`."""
+        return section.item(key) or self.defaults.get(key)
+
+
+def parse(data: bytes, path: str = "", kind: FileKind = FileKind.CONFIG) -> Document:
+    """Read one file.
+
+    :param path: the file as the person knows it, for the error.
+    :param kind: how its headers name profiles; it decides nothing about what is accepted.
+    :raises UnparsableFile: botocore refuses the file; with the line of the first fault.
+    """
+    text = _decoded(data, path)
+    reader = _Reader(path)
+    reader.read(text)
+    offsets = (0, *accumulate(map(len, data.splitlines(keepends=True))))
+    last = len(offsets) - 1
+    ends = [*(line for _, line, _ in reader.found[1:]), last + 1]
+    sections = tuple(
+        Section(name, tuple(rows), line=line, line_end=end - 1, start=offsets[line - 1], end=offsets[end - 1])
+        for (name, line, rows), end in zip(reader.found, ends, strict=False)
+    )
+    document = Document(data, path, kind, sections)
+    _check_blocks(reader.blocks, document, text)
+    return document
+
+
+def settings_of(document: Document, section: Section) -> Settings:
+    """A section's settings as botocore has them: `[DEFAULT]` shows through, nested blocks are dicts."""
+    values = section.values
+    found = Settings(values)
+    for key, value in values.items():
+        if value[:1] == "\n":
+            found[key] = nested(value)
+    for key, item in document.defaults.items():
+        if key not in found:
+            found[key] = nested(item.value) if item.value[:1] == "\n" else item.value
+    return found
+
+
+def raw_settings(document: Document) -> dict[str, Settings]:
+    """All sections by header, as `botocore.configloader.raw_config_parse` returns them."""
+    return {
+        section.name: settings_of(document, section)
+        for section in document.sections
+        if section.name != DEFAULT
+    }
+
+
+def nested(value: str) -> dict[str, str]:
+    """A nested block, as botocore splits it.
+
+    :raises ValueError: a line of it has no `=`.
+    """
+    block = {}
+    for line in value.splitlines():
+        stripped = line.strip()
+        if stripped:
+            key, inner = stripped.split("=", 1)
+            block[key.strip()] = inner.strip()
+    return block
+
+
+def refuse(path: str, line: int, reason: str) -> NoReturn:
+    """:raises UnparsableFile: always. `reason` never holds a value of the file."""
+    raise UnparsableFile(
+        f"{path or 'the file'}, line {line}",
+        reason,
+        "AWS tools refuse the whole file until that line is corrected",
+        path=path,
+        lineno=line,
+    )
+
+
+def _decoded(data: bytes, path: str) -> str:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = len(data[: error.start].splitlines()) + data[: error.start].endswith((b"\n", b"\r"))
+        refuse(path, max(1, line), "a byte is not valid UTF-8")
+    if text.startswith("\ufeff"):
+        refuse(path, 1, "the file begins with a byte order mark")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+class _Reader:
+    """configparser's line rules. Stops at the first fault, where configparser goes on to collect the others."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.found: list[tuple[str, int, list[Row]]] = []
+        """Header, its line, its settings."""
+        self.blocks: list[tuple[str, Item]] = []
+        """Section and setting of each nested block."""
+        self.lines: dict[str, dict[str, int]] = {}
+        """Line of each key, by section: a key may stand once, in all `[DEFAULT]` sections together."""
+        self.key = ""
+        self.parts: list[str] = []
+        self.blanks = 0
+        self.line = 0
+        self.line_end = 0
+
+    def read(self, text: str) -> None:
+        level = 0
+        for number, line in enumerate(text.split("\n"), 1):
+            value = line.strip()
+            if not value:
+                self.blanks += 1
+                continue
+            start = value[0]
+            if start in "#;":
+                continue
+            indent = 0 if line[0] == start else len(line) - len(line.lstrip())
+            if indent > level and self.key:
+                # A blank line inside a value belongs to it, a comment line does not.
+                self.parts += [""] * self.blanks
+                self.parts.append(value)
+                self.blanks, self.line_end = 0, number
+                continue
+            self._close()
+            level = indent
+            if start == "[" and (last := value.rfind("]")) > 1:
+                self._header(value[1:last], number)
+            else:
+                self._setting(value, number)
+        self._close()
+
+    def _header(self, name: str, number: int) -> None:
+        if name in self.lines and name != DEFAULT:
+            first = next(line for found, line, _ in self.found if found == name)
+            refuse(self.path, number, f"section [{name}] stands there a second time, first on line {first}")
+        self.lines.setdefault(name, {})
+        self.found.append((name, number, []))
+
+    def _setting(self, value: str, number: int) -> None:
+        if not self.found:
+            refuse(self.path, number, "text stands before the first section header")
+        at, colon = value.find("="), value.find(":")
+        if at < 0 or 0 <= colon < at:
+            at = colon
+        if at < 0:
+            refuse(self.path, number, "a line is neither a header nor a `key = value`")
+        key = value[:at].rstrip().lower()
+        if not key:
+            refuse(self.path, number, "a line has no key before its `=`")
+        section = self.found[-1][0]
+        lines = self.lines[section]
+        if key in lines:
+            refuse(
+                self.path, number, f"{key} stands twice in section [{section}], first on line {lines[key]}"
+            )
+        lines[key] = self.line = self.line_end = number
+        self.key, self.parts, self.blanks = key, [value[at + 1 :].lstrip()], 0
+
+    def _close(self) -> None:
+        """Adds the setting that has been read, now that its last line is known."""
+        if not self.key:
+            return
+        value = self.parts[0] if len(self.parts) == 1 else "\n".join(self.parts)
+        row = (self.key, value, self.line, self.line_end)
+        section = self.found[-1]
+        section[2].append(row)
+        if value[:1] == "\n":
+            self.blocks.append((section[0], Item(*row)))
+        self.key = ""
+
+
+def _check_blocks(blocks: list[tuple[str, Item]], document: Document, text: str) -> None:
+    """botocore parses the nested blocks that a section shows; one of `[DEFAULT]` only where some section shows it."""
+    for name, item in blocks:
+        try:
+            nested(item.value)
+        except ValueError:
+            if name != DEFAULT or _shows(document, item.key):
+                line = _fault_in_block(item, text)
+                refuse(document.path, line, f"a line in the nested block of {item.key} has no `=`")
+
+
+def _shows(document: Document, key: str) -> bool:
+    return any(section.name != DEFAULT and section.item(key) is None for section in document.sections)
+
+
+def _fault_in_block(item: Item, text: str) -> int:
+    """The line of a block's first piece without `=`: botocore also splits at separators that are no line ends."""
+    lines = text.split("\n")
+    for number in range(item.line + 1, item.line_end + 1):
+        line = lines[number - 1].strip()
+        if line[:1] in ("#", ";"):
+            continue
+        if any(piece.strip() and "=" not in piece for piece in line.splitlines()):
+            return number
+    return item.line

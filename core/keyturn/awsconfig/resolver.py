@@ -1,0 +1,283 @@
+"""How botocore comes to credentials for a profile that is named explicitly, and why it would not (aws-facts 2.1).
+
+Pure. The order and the words of the errors are those of botocore 1.44.5, `credentials.py`: role, web identity, SSO,
+keys of the credentials file, login, process, keys of the config file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from keyturn.awsconfig.loader import SharedConfig
+from keyturn.awsconfig.parser import Document, FileKind, Section, Settings
+from keyturn.model import key_ids as keyid
+from keyturn.model.profile import Kind
+
+#: `credential_source`, in exactly this spelling.
+CREDENTIAL_SOURCES = ("Environment", "Ec2InstanceMetadata", "EcsContainer")
+_SSO_TRIGGERS = ("sso_account_id", "sso_role_name")
+_SSO_SESSION = ("sso_start_url", "sso_region")
+#: botocore reads the older name first.
+TOKENS = ("aws_security_token", "aws_session_token")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The way to a profile's credentials."""
+
+    kind: Kind = Kind.UNKNOWN
+    source: str | None = None
+    """What the credentials are made from: the profile with the key, the SSO session or start URL, the login, ..."""
+    chain: tuple[str, ...] = ()
+    """Source profiles of a role, nearest first; the last one has credentials of its own."""
+    problem: str | None = None
+    decider: str | None = None
+    """The setting that decided."""
+    key_id: str | None = None
+    """Of keys that stand in a file."""
+    token: bool = False
+    """A session token stands beside them."""
+    file: FileKind | None = None
+    """Where they stand."""
+    credential_source: str | None = None
+    """What the first role of the chain is assumed with, where that is no profile."""
+    prompts: bool = False
+    """A role on the way asks for an MFA code."""
+
+
+class _Broken(Exception):
+    """What botocore would raise; holds its text."""
+
+
+class Resolver:
+    """Resolves the profiles of one configuration, each once."""
+
+    def __init__(self, shared: SharedConfig) -> None:
+        self._shared = shared
+        self._profiles = shared.profiles
+        self._sessions = shared.sso_sessions
+        self._own: dict[str, Way] = {}
+        self._steps: tuple[Callable[[str, Settings], Way | None], ...] = (
+            _web_identity,
+            self._sso,
+            self._keys_of_credentials,
+            _login,
+            _process,
+            self._keys_of_config,
+        )
+
+    def way(self, name: str) -> Way:
+        """The way to the credentials of the profile `name`, which exists."""
+        return self._role(name) if _is_role(self._profiles[name]) else self._own_way(name)
+
+    def _role(self, name: str) -> Way:
+        visited = [name]
+        prompts = False
+        try:
+            while True:
+                current = visited[-1]
+                settings = self._profiles[current]
+                _text(settings, "role_arn")
+                prompts = prompts or bool(_text(settings, "mfa_serial"))
+                source = self._source(current, settings, visited)
+                if source is None:
+                    kind = _text(settings, "credential_source")
+                    end = Way(source=kind, credential_source=kind)
+                    break
+                visited.append(source)
+                if _has_keys(self._profiles[source]) or not _is_role(self._profiles[source]):
+                    end = self._end(source)
+                    break
+        except _Broken as error:
+            end = Way(problem=str(error))
+        return Way(
+            Kind.ROLE, end.source, tuple(visited[1:]), end.problem, "role_arn", end.key_id,
+            credential_source=end.credential_source, prompts=prompts,
+        )  # fmt: skip
+
+    def _end(self, source: str) -> Way:
+        end = self._own_way(source)
+        if end.problem is not None:
+            return replace(end, problem=f'its source profile "{source}" is broken: {end.problem}')
+        if end.kind is Kind.UNKNOWN:
+            raise _Broken(f'The source profile "{source}" must have credentials.')
+        return end
+
+    def _source(self, name: str, settings: Settings, visited: list[str]) -> str | None:
+        """The source profile of a role; None where it names a credential source instead."""
+        credential_source = _text(settings, "credential_source")
+        source = _text(settings, "source_profile")
+        if credential_source is not None and source is not None:
+            raise _Broken(f'The profile "{name}" contains both source_profile and credential_source.')
+        if credential_source is not None:
+            if credential_source not in CREDENTIAL_SOURCES:
+                raise _Broken(
+                    f'The credential source "{credential_source}" referenced in profile "{name}" is not valid.'
+                )
+            return None
+        if source is None:
+            raise _partial("assume-role", "source_profile or credential_source")
+        if source not in self._profiles:
+            raise _Broken(f'The source_profile "{source}" referenced in the profile "{name}" does not exist.')
+        if source in visited and (source != name or not _has_keys(self._profiles[source])):
+            raise _Broken(
+                "Infinite loop in credential configuration detected. Attempting to load from profile "
+                f"{source} which has already been visited. Visited profiles: {visited}"
+            )
+        return source
+
+    def _own_way(self, name: str) -> Way:
+        """The way without assuming a role, as botocore also walks it for a source profile."""
+        way = self._own.get(name)
+        if way is None:
+            try:
+                way = self._find_own(name)
+            except _Broken as error:
+                way = Way(problem=str(error))
+            self._own[name] = way
+        return way
+
+    def _find_own(self, name: str) -> Way:
+        settings = self._profiles[name]
+        for step in self._steps:
+            way = step(name, settings)
+            if way is not None:
+                return way
+        return _nothing(settings)
+
+    def _keys_of_credentials(self, name: str, settings: Settings) -> Way | None:
+        if "aws_access_key_id" not in settings:
+            return None
+        section = self._shared.definitions[name].credentials
+        return _keys(name, self._shared.credentials, section, FileKind.CREDENTIALS)
+
+    def _keys_of_config(self, name: str, settings: Settings) -> Way | None:
+        if "aws_access_key_id" not in settings:
+            return None
+        section = self._shared.definitions[name].config
+        return _keys(name, self._shared.config, section, FileKind.CONFIG)
+
+    def _sso(self, name: str, settings: Settings) -> Way | None:
+        decider = next((key for key in _SSO_TRIGGERS if key in settings), None)
+        if decider is None:
+            return None
+        resolved: dict[str, object] = dict(settings)
+        session_name = _text(settings, "sso_session")
+        try:
+            if session_name is not None:
+                resolved |= self._sso_session(session_name, settings)
+            wanted = (
+                "sso_role_name",
+                "sso_account_id",
+                *_SSO_SESSION,
+            )
+            missing = [key for key in wanted if key not in resolved]
+            if missing:
+                raise _Broken(
+                    f'The profile "{name}" is configured to use SSO but is missing required configuration: '
+                    + ", ".join(missing)
+                )
+            for key in wanted:
+                _text(resolved, key)
+        except _Broken as error:
+            return Way(Kind.SSO_ROLE, session_name, problem=str(error), decider=decider)
+        source = session_name or _text(resolved, "sso_start_url")
+        return Way(Kind.SSO_ROLE, source, decider=decider)
+
+    def _sso_session(self, name: str, settings: Settings) -> Settings:
+        session = self._sessions.get(name)
+        if session is None:
+            raise _Broken(f'The specified sso-session does not exist: "{name}"')
+        for key, value in session.items():
+            if settings.get(key, value) != value:
+                raise _Broken(
+                    f"The value for {key} is inconsistent between profile ({settings[key]}) "
+                    f"and sso-session ({value})."
+                )
+        missing = [key for key in _SSO_SESSION if key not in session]
+        if missing:
+            raise _Broken(f'The sso-session "{name}" is missing required configuration: {", ".join(missing)}')
+        return session
+
+
+def _web_identity(_: str, settings: Settings) -> Way | None:
+    token_file = _text(settings, "web_identity_token_file")
+    if not token_file:
+        return None
+    problem = None
+    if not _text(settings, "role_arn"):
+        problem = "It is configured to assume a role with web identity but has no role_arn"
+    return Way(Kind.WEB_IDENTITY, token_file, problem=problem, decider="web_identity_token_file")
+
+
+def _login(_: str, settings: Settings) -> Way | None:
+    login = _text(settings, "login_session")
+    return None if login is None else Way(Kind.CONSOLE_LOGIN, login, decider="login_session")
+
+
+def _process(name: str, settings: Settings) -> Way | None:
+    if _text(settings, "credential_process") is None:
+        return None
+    return Way(Kind.PROCESS, name, decider="credential_process")
+
+
+def _nothing(settings: Settings) -> Way:
+    """No credentials, at most a bearer token: botocore goes on to what the machine itself may have."""
+    alone = "aws_secret_access_key" in settings
+    problem = "aws_secret_access_key stands without aws_access_key_id" if alone else None
+    return Way(source=_text(settings, "sso_session"), problem=problem)
+
+
+def _keys(name: str, document: Document | None, section: Section | None, kind: FileKind) -> Way | None:
+    """Keys of one file: botocore never pairs an id of one file with a secret of the other."""
+    key_id = document.item(section, "aws_access_key_id") if document and section else None
+    if document is None or section is None or key_id is None:
+        return None
+    secret = document.item(section, "aws_secret_access_key")
+    tokens = [document.item(section, key) for key in TOKENS]
+    token = any(item is not None and item.value for item in tokens)
+    way = Way(
+        Kind.STATIC_SESSION if token else Kind.IAM_KEY,
+        name,
+        decider="aws_access_key_id",
+        key_id=key_id.value,
+        token=token,
+        file=kind,
+    )
+    if secret is None:
+        provider = "shared-credentials-file" if kind is FileKind.CREDENTIALS else "config-file"
+        return replace(way, problem=str(_partial(provider, "aws_secret_access_key")))
+    if not key_id.value or not secret.value or "\n" in key_id.value or "\n" in secret.value:
+        return replace(way, key_id=None, problem="its access key is empty or spread over several lines")
+    return _checked(way, key_id.value)
+
+
+def _checked(way: Way, key_id: str) -> Way:
+    """`way`, with the problem of keys that AWS is sure to refuse (aws-facts 6)."""
+    if keyid.is_temporary(key_id) and not way.token:
+        problem = "its temporary key has no aws_session_token: AWS refuses it"
+        return replace(way, kind=Kind.STATIC_SESSION, problem=problem)
+    if keyid.is_long_term(key_id) and way.token:
+        problem = "a session token stands beside its long-term key: AWS refuses the pair"
+        return replace(way, kind=Kind.IAM_KEY, problem=problem)
+    return way
+
+
+def _partial(provider: str, missing: str) -> _Broken:
+    return _Broken(f"Partial credentials found in {provider}, missing: {missing}")
+
+
+def _is_role(settings: Settings) -> bool:
+    return "role_arn" in settings and "web_identity_token_file" not in settings
+
+
+def _has_keys(settings: Settings) -> bool:
+    return "aws_secret_access_key" in settings or "aws_access_key_id" in settings
+
+
+def _text(settings: dict[str, object] | Settings, key: str) -> str | None:
+    value = settings.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    raise _Broken(f"{key} is a nested block, where AWS tools want a text")

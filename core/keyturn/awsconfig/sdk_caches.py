@@ -1,0 +1,104 @@
+"""What AWS's own tools have cached, read and never written: when a native profile's session ends (aws-facts 7.1, 8)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from keyturn.awsconfig.loader import read_regular
+from keyturn.model.profile import Session
+from keyturn.model.text import from_iso
+
+
+def _at_home(path: str) -> str:
+    """`path` with its `~`; as it is where there is no such user, as for AWS's own tools."""
+    return os.path.expanduser(path)  # noqa: PTH111  # Path.expanduser raises there
+
+
+class SdkCaches:
+    """The caches under `~/.aws` of one person. Each folder is listed once, so that thousands of profiles cost nothing.
+
+    A file that is missing, torn or strange counts as no cache.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        sandbox = environ.get("KEYTURN_SANDBOX")  # a shell that joins one keeps its own HOME
+        home = Path(sandbox) / "home" if sandbox else Path(_at_home(environ.get("HOME") or "~"))
+        aws = home / ".aws"
+        self._sso = aws / "sso" / "cache"
+        self._cli = aws / "cli" / "cache"
+        named = environ.get("AWS_LOGIN_CACHE_DIRECTORY")
+        self._login = Path(_at_home(named)) if named else aws / "login" / "cache"
+        self._names: dict[Path, frozenset[str]] = {}
+
+    def sso_token_end(self, session_or_url: str) -> datetime | None:
+        """When the sign-in of an SSO session (by name) or start URL ends."""
+        token = self._load(self._sso, lambda: _sha1(session_or_url))
+        if "accessToken" not in token:
+            return None
+        return moment(token.get("expiresAt"))
+
+    def sso_role(self, account: str, role: str, *, session: str | None, start_url: str) -> Session | None:
+        """The role credentials that the AWS CLI has cached for an SSO profile."""
+        words = {"roleName": role, "accountId": account}
+        words |= {"sessionName": session} if session else {"startUrl": start_url}
+        return self._credentials(lambda: _sha1(json.dumps(words, sort_keys=True, separators=(",", ":"))))
+
+    def assumed(self, arguments: Mapping[str, object]) -> Session | None:
+        """The session that the AWS CLI has cached for an AssumeRole call with these arguments."""
+        return self._credentials(lambda: _sha1(json.dumps(dict(arguments), sort_keys=True)))
+
+    def login(self, login_session: str) -> Session | None:
+        """The session of `aws login`."""
+        token = self._load(
+            self._login, lambda: hashlib.sha256(login_session.encode("utf-8", "surrogatepass")).hexdigest()
+        ).get("accessToken")
+        if not isinstance(token, dict):
+            return None
+        return _session(token.get("accessKeyId"), token.get("expiresAt"))
+
+    def _credentials(self, name: Any) -> Session | None:
+        found = self._load(self._cli, name).get("Credentials")
+        if not isinstance(found, dict):
+            return None
+        return _session(found.get("AccessKeyId"), found.get("Expiration"))
+
+    def _load(self, folder: Path, name: Any) -> dict[str, Any]:
+        if folder not in self._names:
+            try:
+                self._names[folder] = frozenset(os.listdir(folder))  # noqa: PTH208  # names are all that is wanted
+            except OSError:
+                self._names[folder] = frozenset()
+        if not self._names[folder]:
+            return {}
+        file = f"{name()}.json"
+        if file not in self._names[folder]:
+            return {}
+        try:
+            table = json.loads(read_regular(folder / file) or b"")
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return table if isinstance(table, dict) else {}
+
+
+def moment(text: object) -> datetime | None:
+    """A time as AWS's tools write it: ISO 8601 with a zone, or botocore's own form that ends in `UTC`."""
+    if isinstance(text, str) and text.endswith("UTC"):
+        text = text[:-3] + "Z"
+    return from_iso(text)
+
+
+def _session(key_id: object, expires: object) -> Session | None:
+    end = moment(expires)
+    if end is None or not isinstance(key_id, str):
+        return None
+    return Session(key_id, None, end)
+
+
+def _sha1(text: str) -> str:
+    return hashlib.sha1(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()

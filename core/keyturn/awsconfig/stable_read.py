@@ -1,0 +1,241 @@
+"""One version of a shared file, read when nobody was writing it, and watched afterwards."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import signal
+import stat
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.awsconfig.file_lock import Held, mark_of
+from keyturn.awsconfig.parser import FileKind, parse
+from keyturn.awsconfig.timing import QUIET, QUIET_CUT, QUIET_EMPTY, READ_LIMIT, Pace
+from keyturn.awsconfig.write_target import Target
+from keyturn.model.errors import FileBusy, UnparsableFile
+
+_CHUNK = 1 << 20
+
+
+@dataclass(slots=True)
+class Version:
+    """The bytes of a file, and the open file itself, which outlives its name. Close it."""
+
+    data: bytes | None
+    """None where there is no file."""
+    status: os.stat_result | None
+    descriptor: int = -1
+    ours: bool = False
+    """It was as keyturn's last write left it."""
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def current(self, target: Target) -> bool:
+        """Whether the file, asked again now, is still this version: same file, same bytes."""
+        try:
+            now = target.real.lstat()
+        except FileNotFoundError:
+            return self.status is None
+        if self.status is None or mark_of(now) != mark_of(self.status):
+            return False
+        return _content(self.descriptor) == self.data
+
+    def written_late(self, path: Path, kind: FileKind, pace: Pace) -> bytes | None:
+        """What somebody wrote into this version after it was replaced, once it is complete; None if nobody did.
+
+        A file that was emptied and stays empty is nothing that anybody meant to keep.
+
+        :param path: the file, as the person knows it.
+        :raises FileBusy: it is not complete after 10 s.
+        """
+        if self.status is None or self.descriptor < 0:
+            return None
+        end = pace.elapsed() + READ_LIMIT
+        quiet = _Quiet(pace)
+        while True:
+            status = os.fstat(self.descriptor)
+            being_written = is_being_written(self.descriptor)
+            if not being_written and mark_of(status) == mark_of(self.status):
+                return None
+            if being_written:
+                quiet.pause()
+            else:
+                data = _content(self.descriptor)
+                # Nobody can open it any more: where it is known that nobody has it open, it is complete.
+                need = 0.0 if being_written is False else _needed(data, kind, ()) if data else QUIET_CUT
+                if quiet.wait(status, need) and mark_of(os.fstat(self.descriptor)) == mark_of(status):
+                    return None if data in (b"", self.data) else data
+            if pace.elapsed() >= end:
+                why = "another program has the version before ours open, and what it writes there is lost"
+                raise FileBusy(f"writing {path}", why, "Close the file there, then look at it again")
+
+
+def read(target: Target, kind: FileKind, held: Held, known: Collection[str], pace: Pace) -> Version:
+    """The file's bytes once it has been left alone long enough, longer if it looks unfinished.
+
+    :param known: headers that the file had when it was last looked at: one that is missing from a file that is empty
+        or ends inside a line tells of a writer at work.
+    :raises FileBusy: it keeps changing, or somebody keeps it open for writing.
+    """
+    end = pace.elapsed() + READ_LIMIT
+    quiet = _Quiet(pace)
+    while True:
+        version = opened(target.real)
+        try:
+            if _settled(version, kind, held, known, quiet):
+                return version
+            if pace.elapsed() >= end:
+                why = "somebody keeps changing it, or has it open for writing"
+                raise FileBusy(f"writing {target.path}", why, "Stop the other program first")
+        except BaseException:
+            version.close()
+            raise
+        version.close()
+
+
+class _Quiet:
+    """How long a file has been left alone: by its time of change, or by our own watch where that lies in the
+    future."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._mark: object = None
+        self._since = 0.0
+
+    def alone(self, status: os.stat_result | None) -> float:
+        """For how many seconds the file has been as it is."""
+        now = self._pace.elapsed()
+        mark = None if status is None else mark_of(status)
+        if self._mark != (mark,):
+            self._mark, self._since = (mark,), now
+        age = self._pace.wall() - status.st_mtime if status is not None else 0.0
+        return max(age, now - self._since)
+
+    def wait(self, status: os.stat_result | None, need: float) -> bool:
+        """Whether the file has been as it is for `need` seconds; if not, sleeps for what is missing."""
+        missing = need - self.alone(status)
+        if missing <= 0:
+            return True
+        self._pace.sleep(missing)
+        return False
+
+    def pause(self) -> None:
+        """Gives a writer that is at work some time."""
+        self._pace.sleep(QUIET)
+
+
+def _settled(version: Version, kind: FileKind, held: Held, known: Collection[str], quiet: _Quiet) -> bool:
+    status = version.status
+    if status is None:
+        # One that was there may be on its way: an editor moves it away before it makes the new one.
+        return not (known or held.note.left) or quiet.wait(None, QUIET_EMPTY)
+    if is_being_written(version.descriptor):
+        quiet.pause()
+        return False
+    if held.left_by_us(status):
+        version.ours = True
+        return True
+    if quiet.alone(status) < QUIET_CUT and not quiet.wait(status, _needed(version.data or b"", kind, known)):
+        return False
+    return mark_of(os.fstat(version.descriptor)) == mark_of(status)
+
+
+def _needed(data: bytes, kind: FileKind, known: Collection[str]) -> float:
+    try:
+        present = {section.name for section in parse(data, kind=kind).sections}
+    except UnparsableFile:
+        return QUIET_CUT
+    if not set(known) <= present:
+        return QUIET_CUT
+    return QUIET if data else QUIET_EMPTY
+
+
+def opened(path: Path) -> Version:
+    """A file as it is at this moment.
+
+    :raises FileBusy: it is no regular file.
+    :raises OSError: it cannot be read.
+    """
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        return Version(None, None)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileBusy(f"writing {path}", "it has just become something else", "Look at it first")
+        return Version(_content(descriptor), status, descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _content(descriptor: int) -> bytes:
+    pieces = []
+    at = 0
+    while piece := os.pread(descriptor, _CHUNK, at):
+        pieces.append(piece)
+        at += len(piece)
+    return b"".join(pieces)
+
+
+#: The file systems of this machine on which the kernel itself counts who has a file open, by the numbers of statfs(2).
+_LOCAL = frozenset(
+    {
+        0xEF53,  # ext2, ext3, ext4
+        0x58465342,  # xfs
+        0x9123683E,  # btrfs
+        0xCA451A4E,  # bcachefs
+        0xF2F52010,  # f2fs
+        0x2FC12FC1,  # zfs
+        0x01021994,  # tmpfs
+        0x858458F6,  # ramfs
+        0x794C7630,  # overlayfs
+        0x3153464A,  # jfs
+        0x3434,  # nilfs
+        0x4D44,  # vfat
+        0x2011BAB0,  # exfat
+        0x7366746E,  # ntfs3
+    }
+)
+#: More than a `struct statfs` is on any Linux; its type comes first.
+_STATFS_BYTES = 512
+
+
+def is_being_written(descriptor: int) -> bool | None:
+    """Whether any program, this one too, has the file open for writing.
+
+    :param descriptor: open for reading only.
+    :returns: None where the system cannot tell: elsewhere than on Linux, on network file systems and such that a program
+        provides, for a file of somebody else.
+    """
+    if sys.platform != "linux" or _file_system(descriptor) not in _LOCAL:
+        return None
+    try:
+        # Whoever opens the file in these microseconds waits until we have given the lease back, and we are signalled:
+        # by default in a way that ends a process.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return True if error.errno in (errno.EAGAIN, errno.EBUSY) else None
+    return False
+
+
+def _file_system(descriptor: int) -> int | None:
+    """The number of the file system that an open file is on; None where it is not told."""
+    fstatfs = getattr(ctypes.CDLL(None, use_errno=True), "fstatfs", None)
+    found = ctypes.create_string_buffer(_STATFS_BYTES)
+    if fstatfs is None or fstatfs(descriptor, found) != 0:
+        return None
+    # The width of the type differs by processor, and its upper half is sign or nothing.
+    return int.from_bytes(found.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) & 0xFFFFFFFF

@@ -1,1 +1,0 @@
-"""The shared AWS config and credentials files: read as botocore reads them, edited without touching anything else."""

@@ -1,0 +1,45 @@
+"""The verbs as the README lists them, made from the command line itself: `python -m keyturn.cli.docs`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from keyturn.cli.main import keyturn
+
+
+def markdown() -> str:
+    """A block with one line a verb: how it is called, and what it does."""
+    lines = [f"{usage:<{width}}  {summary}" for usage, summary, width in _aligned()]
+    return "\n".join(["```text", *lines, "```"]) + "\n"
+
+
+def _aligned() -> Iterator[tuple[str, str, int]]:
+    found = list(_verbs(keyturn, "keyturn"))
+    width = min(max(len(usage) for usage, _ in found), 58)
+    for usage, summary in found:
+        yield usage, summary, width
+
+
+def _verbs(group: click.Group, path: str) -> Iterator[tuple[str, str]]:
+    """Every verb below a group, in the order of its help."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _verbs(command, f"{path} {name}")
+            continue
+        arguments = [_argument(each) for each in command.params if isinstance(each, click.Argument)]
+        yield " ".join([path, name, *arguments]), command.get_short_help_str(limit=200)
+
+
+def _argument(argument: click.Argument) -> str:
+    if argument.metavar:
+        return argument.metavar
+    name = (argument.name or "").upper()
+    if argument.nargs == -1:
+        return f"[{name.removesuffix('S')}...]"
+    return name
+
+
+if __name__ == "__main__":
+    click.echo(markdown(), nl=False)

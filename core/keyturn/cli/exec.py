@@ -1,0 +1,205 @@
+"""Verbs that hand a session to one program: exec, env."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import NoReturn
+
+import click
+
+from keyturn.agent.client import TTY_NOTE
+from keyturn.cli.options import opens_vault
+from keyturn.cli.prompts import Opening
+from keyturn.delivery import credential_process, environment
+from keyturn.delivery.endpoint import http as endpoint
+from keyturn.delivery.endpoint import launcher as start
+from keyturn.delivery.environment import Change, Shell
+from keyturn.model.errors import NotFound, Protected, UsageError
+from keyturn.model.profile import Delivery, Kind, Profile
+from keyturn.model.secret import Secret
+from keyturn.profiles.settings import seconds_of
+from keyturn.service import Keeper
+from keyturn.system.hardening import limits_of_before
+
+#: Tells a prompt, or a script, whose session it has.
+MARK = "KEYTURN_PROFILE"
+_MIN_LEFT = click.option(
+    "--min-left", metavar="TIME", help="Renew it first unless it lives so long: 45m, 1h30m."
+)
+_CODE = click.option("--mfa-code", metavar="CODE", help="The six digits that the MFA device shows now.")
+
+
+@click.command("exec")
+@click.argument("profile")
+@click.argument("command", nargs=-1, metavar="[-- CMD...]", type=click.UNPROCESSED)
+@_MIN_LEFT
+@_CODE
+@click.option(
+    "--endpoint",
+    "as_endpoint",
+    is_flag=True,
+    help="Renew it for as long as CMD runs: CMD gets no keys, but an address on this machine to ask for them.",
+)
+@click.option(
+    "--token-env",
+    is_flag=True,
+    help="With --endpoint, for AWS SDKs from before 2024: its token in the environment, not in a file.",
+)
+@opens_vault
+def exec_(
+    opening: Opening,
+    *,
+    profile: str,
+    command: tuple[str, ...],
+    min_left: str | None,
+    mfa_code: str | None,
+    as_endpoint: bool,
+    token_env: bool,
+) -> None:
+    """Run a command, or a shell, with a session of PROFILE in its environment.
+
+    Whatever else AWS clients would take from the environment is removed. The session is not renewed while CMD runs,
+    unless with --endpoint.
+    """
+    if token_env and not as_endpoint:
+        raise UsageError("exec", "--token-env goes with --endpoint only", "Add --endpoint")
+    if command and not command[0]:
+        raise UsageError("exec", "the command is empty", "Name a program after --, or nothing for a shell")
+    program = command or (os.environ.get("SHELL") or "/bin/sh",)
+    if not as_endpoint:
+        change = _change(opening, profile, min_left, mfa_code)
+        _become(program, {**environment.applied(change, os.environ), MARK: profile})
+    require_effect(opening.keeper, profile)
+    first = _document(opening, profile, min_left, mfa_code)
+    with environment_for(opening.keeper, profile, first, in_file=not token_env) as environ:
+        _become(program, {**environ, MARK: profile})
+
+
+@click.command("env")
+@click.argument("profile")
+@click.option(
+    "--shell", type=click.Choice([str(shell) for shell in Shell]), help="For which; else the one in SHELL."
+)
+@_MIN_LEFT
+@_CODE
+@opens_vault
+def env(
+    opening: Opening, *, profile: str, shell: str | None, min_left: str | None, mfa_code: str | None
+) -> None:
+    """Print what sets a session of PROFILE in a shell: eval "$(keyturn env PROFILE)"."""
+    language = Shell(shell) if shell else environment.shell_called(os.environ.get("SHELL", ""))
+    lines = environment.spoken(_change(opening, profile, min_left, mfa_code), language)
+    if sys.stdout.isatty():
+        click.echo(TTY_NOTE, err=True, nl=False)
+    click.echo(lines, nl=False)
+
+
+def _document(opening: Opening, profile: str, min_left: str | None, mfa_code: str | None) -> Secret:
+    least = timedelta(seconds=seconds_of(min_left, "--min-left")) if min_left is not None else None
+    return Secret(opening.done_with_code(lambda code: opening.keeper.hand(profile, least, code), mfa_code))
+
+
+def _change(opening: Opening, profile: str, min_left: str | None, mfa_code: str | None) -> Change:
+    document = _document(opening, profile, min_left, mfa_code)
+    credentials, account = credential_process.parsed(document.reveal())
+    change = environment.session(credentials, opening.keeper.region(profile), account)
+    return {**environment.without_bearers(os.environ), **change}
+
+
+def _become(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn:
+    """This process goes on as another program: its signals and its exit status are that program's own.
+
+    :raises NotFound: there is no such program.
+    :raises Protected: it may not be run.
+    """
+    sys.stdout.flush()
+    # Ignored by Python, and a program would inherit that; what they were before, Python does not tell. All other signals
+    # are as this process was started with them.
+    for ignored in ("SIGPIPE", "SIGXFSZ"):
+        signal.signal(getattr(signal, ignored), signal.SIG_DFL)
+    what = f"exec of {command[0]}"
+    try:
+        with limits_of_before():
+            os.execvpe(command[0], command, environ)  # noqa: S606  # what the person asked for, without a shell
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(what, "there is no such program", "Name one that is in PATH, or by its path") from None
+    except ValueError:
+        raise UsageError(what, "a word of it holds a NUL character", "Leave it out") from None
+    except OSError as error:
+        raise Protected(what, str(error.strerror), "Make it executable, or name another program") from None
+
+
+VERBS = (exec_, env)
+
+
+#: The profile that AWS clients take where none is named.
+_DEFAULT = "default"
+
+
+def require_effect(keeper: Keeper, profile: str) -> None:
+    """Makes sure that a program would act as `profile` by its endpoint, and as nobody else.
+
+    :raises UsageError: the profile gives no temporary credentials, or the shared files hold others that every AWS client
+        takes before it looks for an endpoint.
+    """
+    rows = {row.name: row for row in keeper.snapshot().profiles}
+    if profile in rows and rows[profile].delivers_key:
+        raise endpoint.only_temporary(profile)
+    delivered = next((row.name for row in rows.values() if row.deliver_as == _DEFAULT), None)
+    if delivered is None and not _wins(rows.get(_DEFAULT), profile):
+        return
+    why = f"AWS clients take the credentials of [{_DEFAULT}] in the shared files before they ask an endpoint"
+    raise UsageError(f"endpoint for {profile}", why, _way_out(keeper, rows.get(_DEFAULT), delivered))
+
+
+def _way_out(keeper: Keeper, default: Profile | None, delivered: str | None) -> str:
+    """What to do about a profile `default` with credentials.
+
+    :param delivered: the profile whose session is delivered there.
+    """
+    if delivered is not None:
+        mend = f"run: keyturn deliver {delivered} --to credential-process"
+    else:
+        file = keeper.places.shown(default.origin.file) if default and default.origin else "the shared files"
+        first = f"run keyturn release {_DEFAULT}, then " if default and default.managed else ""
+        mend = (
+            f"{first}rename [{_DEFAULT}] in {file}, say to [own] ([profile own] in the config file), "
+            "and set AWS_PROFILE=own in your shell, which CMD does not get"
+        )
+    return f"Leave out --endpoint, or {mend}"
+
+
+def _wins(default: Profile | None, profile: str) -> bool:
+    if default is None or (default.kind is Kind.UNKNOWN and default.problem is None):
+        return False
+    # Its line asks keyturn for the same.
+    return not (profile == _DEFAULT and default.delivery is Delivery.CREDENTIAL_PROCESS)
+
+
+@contextmanager
+def environment_for(
+    keeper: Keeper, profile: str, first: Secret, *, in_file: bool
+) -> Iterator[dict[str, str]]:
+    """The environment in which a program finds an endpoint for `profile`; see :func:`keyturn.delivery.endpoint.launcher.opened`.
+
+    :param first: a document of its credentials.
+    :param in_file: whether the endpoint's token is in a file, or in the environment itself.
+    """
+    from_asker = keeper.rests_on_asker(profile)
+    region = keeper.region(profile)
+    opened = start.opened(keeper.places, os.environ, profile, first, from_asker=from_asker, in_file=in_file)
+    with opened as found:
+        change = environment.endpoint(
+            found.url,
+            region,
+            token=found.token,
+            token_file=found.token_file,
+        )
+        proxies = environment.past_proxies(os.environ, endpoint.HOST)
+        others = environment.without_bearers(os.environ)
+        yield environment.applied({**others, **change, **proxies}, os.environ)

@@ -1,0 +1,283 @@
+"""Verbs that look: list, show."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from keyturn.cli.options import as_json, keeper, opens_vault, yes
+from keyturn.cli.output import columns, emit, say, warn
+from keyturn.cli.prompts import Opening, ask_line, confirm, on_terminal
+from keyturn.model.errors import NeedsPerson, NotFound, UsageError
+from keyturn.model.labels import KIND_WORDS, ROLE_WORDS, rotation_words
+from keyturn.model.profile import Delivery, Key, Profile, RotationState, State, VaultState, state_of
+from keyturn.model.text import countdown, iso, safe
+from keyturn.profiles import settings
+from keyturn.profiles.filter import parse
+from keyturn.profiles.status import row_table
+
+
+@click.command("list")
+@as_json
+@click.option(
+    "--filter", "text", metavar="TEXT", default="", help="Only these: words, type: state: acct:, !not."
+)
+def list_(*, json_: bool, text: str) -> None:
+    """List all profiles: kind, time left, account, rotation. Opens no vault and asks nobody."""
+    front = keeper()
+    found, now = front.snapshot(), front.now()
+    query = parse(text)
+    rows = [row for row in found.profiles if query.shows(row, found.vault, now)]
+    if json_:
+        emit({"profiles": [row_table(row, found.vault, now) for row in rows]})
+    else:
+        _table(rows, found.vault, now)
+        for line in key_news(found.profiles):
+            warn(line)
+    for problem in found.problems:
+        line = f"line {problem.line}: " if problem.line else ""
+        is_own = problem.path == str(front.places.config_file)
+        cost = (
+            "The defaults count until it is corrected"
+            if is_own
+            else "Its profiles are not listed; correct it"
+        )
+        warn(f"{problem.path}: {line}{problem.reason}. {cost}")
+
+
+def key_news(rows: Iterable[Profile]) -> tuple[str, ...]:
+    """What there is to say of long-term keys: rotations that wait, and keys past their policy; a line each."""
+    waiting = [row for row in rows if row.rotation.waits]
+    overdue = [row.name for row in rows if row.rotation.state is RotationState.OVERDUE and row.managed]
+    lines = [
+        f"{row.name}: a rotation of its key {rotation_words(row.rotation)}. Run: keyturn rotate {row.name} --status"
+        for row in waiting
+    ]
+    if overdue:
+        told = "the key is" if len(overdue) == 1 else "the keys are"
+        lines.append(
+            f"{', '.join(overdue)}: {told} past the rotation policy. Run: keyturn rotate {overdue[0]}"
+        )
+    return tuple(lines)
+
+
+def _table(rows: list[Profile], vault: VaultState, now: datetime) -> None:
+    if not rows:
+        say("No profiles.")
+        return
+    heading = ("PROFILE", "KIND", "STATE", "LEFT", "ACCOUNT", "ROTATION", "DELIVERY")
+    columns([heading, *(_cells(row, vault, now) for row in rows)])
+
+
+def _cells(row: Profile, vault: VaultState, now: datetime) -> tuple[str, ...]:
+    account = f"~{row.account}" if row.account and row.account_derived else row.account or "-"
+    state = str(state_of(row, vault, now))
+    return (
+        row.name,
+        str(row.kind),
+        state,
+        _left(row, now),
+        account,
+        rotation_words(row.rotation),
+        str(row.delivery),
+    )
+
+
+def _left(row: Profile, now: datetime) -> str:
+    if row.session is not None and row.session.expires is not None:
+        return countdown(row.session.expires - now)
+    return "-"
+
+
+@click.command()
+@click.argument("profile")
+@as_json
+def show(*, profile: str, json_: bool) -> None:
+    """Show one profile in full. Never a secret."""
+    front = keeper()
+    found, now = front.snapshot(), front.now()
+    for row in found.profiles:
+        if row.name == profile:
+            break
+    else:
+        raise NotFound(f"profile {profile}", "there is none by that name", "Run: keyturn list")
+    if json_:
+        emit({"profile": row_table(row, found.vault, now)})
+        return
+    for label, value in _lines(row, found.vault, now):
+        if value:
+            click.echo(f"{label:<12}{safe(value)}")
+
+
+def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, str | None]]:
+    session, key = row.session, row.key
+    state = state_of(row, vault, now)
+    ends = f", {_left(row, now)} left, until {iso(session.expires)}" if session and session.expires else ""
+    account = f"{row.account} (derived from the key id)" if row.account_derived else row.account
+    lines: list[tuple[str, str | None]] = [
+        ("Profile", row.name),
+        ("Managed", "by keyturn" if row.managed else "no: AWS tools resolve it themselves"),
+        ("Kind", KIND_WORDS[row.kind]),
+        (
+            "State",
+            f"{state}{ends if state is not State.EXPIRED else f', since {iso(session.expires if session else None)}'}",
+        ),
+        ("Problem", row.problem),
+        ("Account", account),
+        ("Role", row.role),
+        (
+            "Source",
+            " <- ".join((*row.chain, row.source))
+            if row.source and row.source not in row.chain
+            else row.source,
+        ),
+        ("Region", row.region),
+        ("MFA", row.mfa_serial),
+        *((ROLE_WORDS[setting], value) for setting, value in row.role_settings),
+        ("Session", (session.key_id or None) if session else None),
+        ("Identity", session.arn if session else None),
+        ("Delivery", _delivery(row)),
+        ("Renewal", str(row.renew) if row.renew else None),
+    ]
+    if key is not None:
+        lines += [
+            (
+                "Key",
+                f"{key.key_id}{f', {key.status}' if key.status else ''}{', in clear in the shared files' if row.plaintext_key else ''}",
+            ),
+            ("Key user", key.user),
+            ("Key made", iso(key.created)),
+            ("Key slots", f"{key.slots_used} of 2 used" if key.slots_used else None),
+            ("Key used", _last_use(key)),
+            ("Rotation", rotation_words(row.rotation)),
+        ]
+    lines += [
+        ("Failed", f"{iso(row.failure.at)} {row.failure.line}" if row.failure else None),
+        ("Defined", f"{row.origin.file}:{row.origin.line}" if row.origin else None),
+    ]
+    return lines
+
+
+def _last_use(key: Key) -> str | None:
+    """As AWS tells it, up to hours late; nothing where it was not asked or does not tell."""
+    if key.last_used is None:
+        return None
+    return f"{iso(key.last_used)}{f' ({key.last_used_by})' if key.last_used_by else ''}, as far as AWS tells"
+
+
+def _delivery(row: Profile) -> str:
+    if row.delivers_key:
+        return f"{row.delivery}: the long-term key itself, without an end. A risk"
+    if row.delivery is Delivery.CREDENTIALS_FILE:
+        return f"credentials file, as [{row.deliver_as or row.name}]"
+    return str(row.delivery)
+
+
+#: In place of a serial number: ask IAM which devices there are.
+CHOOSE = "choose"
+RISK = (
+    "session=none hands the long-term key itself to every client that asks: it does not expire, and anything that gets it "
+    "can keep it"
+)
+
+
+@click.command("set")
+@click.argument("profile")
+@click.argument("key_values", nargs=-1, metavar="[KEY=VALUE]...")
+@yes
+@as_json
+@opens_vault
+def set_(opening: Opening, *, profile: str, key_values: tuple[str, ...], yes: bool, json_: bool) -> None:
+    """Change settings of a profile: region, renew, duration, tags, policy, session ...; KEY= takes one away.
+
+    Without KEY=VALUE it prints them all. Sessions that rested on what was set before are ended.
+
+    \b
+    region             of the shared files; of native profiles too
+    renew              auto, on-demand, off
+    duration           900 to 43200 s for a role, to 129600 for a user; or 45m, 1h30m
+    session            temporary, or none: the long-term key itself. A risk.
+    mfa_serial         ARN or number of the MFA device; choose: ask IAM for them
+    external_id, role_session_name, source_identity
+    tags               session tags, as team=ops,stage=prod
+    transitive_tags    those of them that go along a chain of roles: team,stage
+    policy             session policy: JSON, or a file that holds it
+    policy_arns        managed session policies, with commas between
+    rotation_days      90 by default; 0 for no policy
+    rotate             ask, or auto: the agent replaces a key that is past its policy, and deletes none
+    """
+    front = opening.keeper
+    wanted = settings.parsed(key_values)
+    if wanted.get("mfa_serial") == CHOOSE:
+        wanted["mfa_serial"] = _chosen(opening, profile)
+    if wanted.get("policy"):
+        wanted["policy"] = _located(wanted["policy"])
+    if wanted.get("session") == "none":
+        warn(f"{RISK}.")
+        confirm(f"Hand out the key of {profile}", yes=yes)
+    done = front.set(profile, wanted) if wanted else None
+    table = front.settings(profile)
+    if json_:
+        keys, ended = (list(done.keys), list(done.ended)) if done else ([], [])
+        emit({"profile": profile, "settings": table, "changed": keys, "ended": ended})
+    elif done is None:
+        for key, value in table.items():
+            click.echo(f"{key:<18}{safe(_shown(value))}")
+    else:
+        _tell(profile, done.keys, done.ended, table)
+
+
+def _tell(profile: str, keys: tuple[str, ...], ended: tuple[str, ...], table: dict[str, object]) -> None:
+    if not keys:
+        say(f"{profile}: nothing to change")
+    for key in keys:
+        say(f"{profile}: {key} = {_shown(table[key])}")
+    if ended:
+        say(
+            f"ended, since they rested on what was set before: {', '.join(ended)}. Run: keyturn refresh {' '.join(ended)}"
+        )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={text}" for key, text in value.items()) or "-"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)
+
+
+def _located(policy: str) -> str:
+    """A policy's file by its absolute path: whoever reads it later works in another folder."""
+    if policy.lstrip().startswith("{"):
+        return policy
+    path = os.path.expanduser(policy.removeprefix("file://"))  # noqa: PTH111  # Path.expanduser raises for no such user
+    return str(Path(path).absolute())
+
+
+def _chosen(opening: Opening, profile: str) -> str:
+    """The MFA device that the person wants, of those that IAM knows.
+
+    :raises NotFound: there is none.
+    :raises NeedsPerson: there are several, and no terminal to choose on.
+    """
+    devices = opening.done(lambda: opening.keeper.mfa_devices(profile))
+    what, hint = f"MFA device of {profile}", f"Name one: keyturn set {profile} mfa_serial=SERIAL"
+    if not devices:
+        raise NotFound(what, "IAM knows none that shows codes", "Add one in the console, then try again")
+    if len(devices) == 1:
+        return devices[0]
+    if not on_terminal():
+        raise NeedsPerson(what, f"there are {len(devices)}: {', '.join(devices)}", hint)
+    for number, serial in enumerate(devices, 1):
+        click.echo(f"  {number}  {safe(serial)}", err=True)
+    answer = ask_line(f"Which one, 1 to {len(devices)}")
+    if not answer.isascii() or not answer.isdigit() or not 1 <= int(answer) <= len(devices):
+        raise UsageError(what, "that is none of them", hint)
+    return devices[int(answer) - 1]
+
+
+VERBS = (list_, show, set_)

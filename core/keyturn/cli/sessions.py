@@ -1,0 +1,247 @@
+"""Verbs that act on profiles: adopt, release, refresh, stop, deliver, credential-process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from keyturn.cli.options import as_json, opens_vault, yes
+from keyturn.cli.output import each, emit, say, warn
+from keyturn.cli.prompts import Opening, ask_line, confirm, on_terminal
+from keyturn.model.errors import KeyturnError, UsageError
+from keyturn.model.profile import Delivery, Kind, Plan, Refreshed
+from keyturn.model.text import countdown, iso, masked_key_id
+from keyturn.service import Keeper
+
+_ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
+
+
+@click.command()
+@click.argument("profiles", nargs=-1)
+@click.option(
+    "--all", "all_", is_flag=True, help="Every profile that holds a long-term key or assumes a role."
+)
+@click.option("--session-none", is_flag=True, help="Hand out the long-term key itself, no session. A risk.")
+@click.option("--plan", "only_plan", is_flag=True, help="Show the change and stop.")
+@yes
+@opens_vault
+def adopt(
+    opening: Opening, *, profiles: tuple[str, ...], all_: bool, session_none: bool, only_plan: bool, yes: bool
+) -> int:
+    """Make native profiles managed: their secrets move to the vault, credential_process takes their place.
+
+    The change is shown first. Profiles that name an adopted one as source come along.
+    """
+    front = opening.keeper
+    names, refused = profiles, 0
+    if all_:
+        names, refused = _all_adoptable(front)
+        if not names:
+            say("Nothing to adopt.")
+            return min(refused, 1)
+    if not names:
+        raise UsageError("adopt", "no profile is named", "Name some, or use --all")
+    plan = front.plan_adopt(names, session_none=session_none)
+    _show(plan)
+    if only_plan:
+        return min(refused, 1)
+    confirm(f"Adopt {', '.join(plan.names)}", yes=yes)
+    for name in opening.done(lambda: front.adopt(plan)):
+        say(f"adopted {name}")
+    return min(refused, 1)
+
+
+def _all_adoptable(front: Keeper) -> tuple[tuple[str, ...], int]:
+    """Every profile that can be adopted, and how many others look like it; these are named with the reason."""
+    found = front.snapshot()
+    for problem in found.problems:
+        warn(f"{problem.path}: line {problem.line}: {problem.reason}. Its profiles are left out")
+    names, refused = [], 0
+    for row in found.profiles:
+        if not _adoptable(row):
+            continue
+        try:
+            front.check_adopt(row.name)
+        except KeyturnError as error:
+            warn(error.line())
+            refused += 1
+        else:
+            names.append(row.name)
+    return tuple(names), refused
+
+
+def _adoptable(row: Any) -> bool:
+    own = row.kind is Kind.IAM_KEY or (row.kind is Kind.ROLE and (row.chain or row.credential_source))
+    return bool(own) and not row.managed and row.problem is None
+
+
+def _show(plan: Plan) -> None:
+    """The change, on stderr where a person looks, so that stdout stays for results."""
+
+    def line(text: str) -> None:
+        from keyturn.model.text import safe
+
+        click.echo(safe(text), err=True)
+
+    for each_ in plan.diff:
+        line(each_.text if each_.sign == "@" else f"  {each_.sign} {each_.text}")
+    for secret in plan.secrets:
+        line(f"vault {'+' if plan.action == 'adopt' else '-'} {secret}")
+    for name in plan.also:
+        line(f"along with it: {name}")
+    for warning in plan.warnings:
+        line(f"note: {warning}")
+    if plan.action == "adopt" and plan.secrets and not plan.session_none:
+        line("note: --session-none would hand out the key itself, for IAM calls without MFA. A risk")
+
+
+@click.command()
+@click.argument("profiles", nargs=-1)
+@click.option("--all", "all_", is_flag=True, help="Every managed profile.")
+@click.option("--plan", "only_plan", is_flag=True, help="Show the change and stop.")
+@click.option(
+    "--confirm", "words", metavar="TEXT", help="The words asked for where there is only a keyring slot."
+)
+@yes
+@opens_vault
+def release(
+    opening: Opening, *, profiles: tuple[str, ...], all_: bool, only_plan: bool, words: str | None, yes: bool
+) -> None:
+    """Give back what adopt took, to the same place.
+
+    Where a secret goes back in clear, the vault's passphrase is asked for, or typed words where there is only a keyring.
+    """
+    front = opening.keeper
+    names = profiles
+    if all_:
+        names = tuple(row.name for row in front.snapshot().profiles if row.managed)
+        if not names:
+            say("Nothing to release.")
+            return
+    if not names:
+        raise UsageError("release", "no managed profile is named", "Name some, or use --all")
+    plan = opening.done(lambda: front.plan_release(names))
+    _show(plan)
+    if only_plan:
+        return
+    confirm(f"Release {', '.join(plan.names)}", yes=yes)
+    passphrase = recovery_key = None
+    if plan.secrets and opening.recovery_key_fd is not None:
+        recovery_key = opening.recovery_key()
+    elif plan.secrets and "passphrase" in front.desk.vault.slots():
+        passphrase = opening.passphrase("A secret leaves the vault in clear. Passphrase of the vault")
+    elif plan.secrets and words is None and on_terminal():
+        click.echo(
+            "A secret leaves the vault in clear. To confirm, type the words in the brackets.", err=True
+        )
+        words = ask_line(f"[release {' '.join(plan.names)}]")
+    for name in front.release(plan, passphrase, words, recovery_key=recovery_key):
+        say(f"released {name}")
+
+
+@click.command()
+@click.argument("profiles", nargs=-1)
+@click.option("--due", is_flag=True, help="All that are in use and due.")
+@click.option("--mfa-code", metavar="CODE", help="The six digits that the MFA device shows now.")
+@as_json
+@opens_vault
+def refresh(
+    opening: Opening, *, profiles: tuple[str, ...], due: bool, mfa_code: str | None, json_: bool
+) -> int:
+    """Get a new session, and deliver it. Without a name: AWS_PROFILE."""
+    front = opening.keeper
+    names = profiles or ((front.due()) if due else ())
+    if not names and not due:
+        current = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
+        if not current:
+            raise UsageError("refresh", "no profile is named and AWS_PROFILE is not set", "Name one")
+        names = (current,)
+    results: list[dict[str, Any]] = []
+    codes = [mfa_code] if mfa_code else []
+
+    def one(name: str) -> None:
+        code = codes[0] if codes else None
+        is_needed = code is not None and front.needs_code(name)
+        try:
+            done = opening.done_with_code(lambda code: front.refresh(name, code), code)
+        except KeyturnError as error:
+            results.append(
+                {"profile": name, "ok": False, "error": error.line(), "exit_code": error.exit_code}
+            )
+            raise
+        finally:
+            # AWS takes a code once: the next profile that needs one must ask for another.
+            if is_needed:
+                codes.clear()
+        results.append(_refreshed_table(done))
+        if not json_:
+            _say_refreshed(done, front.now())
+
+    code = each(names, one)
+    if json_:
+        emit({"results": results})
+    elif not names:
+        say("Nothing is due.")
+    return code
+
+
+def _refreshed_table(done: Refreshed) -> dict[str, Any]:
+    session = done.session
+    return {
+        "profile": done.profile, "ok": True, "key_id": session.key_id, "issued": iso(session.issued),
+        "expires": iso(session.expires), "arn": session.arn, "delivery": str(done.delivered), "note": done.note or None,
+    }  # fmt: skip
+
+
+def _say_refreshed(done: Refreshed, now: Any) -> None:
+    session = done.session
+    until = (
+        f", {countdown(session.expires - now)} left, until {iso(session.expires)}" if session.expires else ""
+    )
+    say(f"refreshed {done.profile}: {masked_key_id(session.key_id)}{until} ({done.seconds:.1f} s)")
+    if done.note:
+        say(f"  {done.note}")
+
+
+@click.command()
+@click.argument("profile")
+@opens_vault
+def stop(opening: Opening, *, profile: str) -> None:
+    """End a session: withdraw what was delivered, and forget it."""
+    say(opening.done(lambda: opening.keeper.stop(profile)))
+
+
+@click.command()
+@click.argument("profile")
+@click.option(
+    "--to",
+    type=click.Choice(
+        [str(Delivery.CREDENTIAL_PROCESS), str(Delivery.CREDENTIALS_FILE), str(Delivery.NOWHERE)]
+    ),
+    required=True,
+    help="Where AWS clients shall find it.",
+)
+@click.option("--as", "as_name", metavar="NAME", help="Under this section of the credentials file.")
+@opens_vault
+def deliver(opening: Opening, *, profile: str, to: str, as_name: str | None) -> None:
+    """Choose where a managed profile's sessions go: credential_process, or the credentials file as temporary keys."""
+    say(opening.done(lambda: opening.keeper.deliver(profile, Delivery(to), as_name)))
+
+
+@click.command("credential-process")
+@click.argument("profile")
+@opens_vault
+def credential_process(opening: Opening, *, profile: str) -> None:
+    """Print the JSON that AWS clients ask for. Never prompts."""
+    if opening.given:
+        opening.unlock()
+    document = opening.keeper.credential_process(profile)
+    if sys.stdout.isatty():
+        warn("these are credentials in clear; they stay in this terminal's scrollback.")
+    click.echo(document)
+
+
+VERBS = (adopt, release, refresh, stop, deliver, credential_process)

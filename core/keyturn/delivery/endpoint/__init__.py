@@ -1,0 +1,1 @@
+"""The loopback credential endpoint that `keyturn exec --endpoint` gives to one program."""

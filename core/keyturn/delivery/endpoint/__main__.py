@@ -1,0 +1,19 @@
+"""`python -m keyturn.delivery.endpoint`: started by `keyturn exec --endpoint`, see :mod:`keyturn.delivery.endpoint.launcher`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keyturn.delivery.endpoint.daemon import Giver, be_the_endpoint
+
+
+def open_hand(environ: Mapping[str, str], profile: str, first: str) -> Giver:
+    """What gets credentials of `profile` from the keeper of `environ`."""
+    from keyturn.delivery.endpoint.credential_source import Handing
+    from keyturn.service import Keeper
+
+    return Handing(Keeper.from_environ(environ), profile, first)
+
+
+if __name__ == "__main__":
+    be_the_endpoint(open_hand)

@@ -1,0 +1,199 @@
+"""The life of the endpoint's process: close up, hold on to the program it is for, detach, serve, end with it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+from keyturn.agent.protocol import error_line, result_line
+from keyturn.agent.wire import REQUEST_LIMIT
+from keyturn.delivery.endpoint import http as endpoint
+from keyturn.delivery.endpoint.http import Door
+from keyturn.delivery.endpoint.server import EndpointServer, listening
+from keyturn.delivery.endpoint.token_file import TokenFile
+from keyturn.model.errors import KeyturnError
+from keyturn.model.secret import Secret
+from keyturn.storage.socket_paths import state_folder
+from keyturn.system import log
+from keyturn.system import process_watch as watched
+from keyturn.system import secret_channel as handover
+from keyturn.system.clock import clock_for
+from keyturn.system.file_fingerprint import Standing
+from keyturn.system.hardening import close_agent
+from keyturn.system.tcp_peer import IS_KNOWN, caller_uid
+
+
+class Giver(Protocol):
+    """Gets the credentials of one profile."""
+
+    def hand(self) -> str:
+        """A document of credentials that are valid now."""
+
+    def basis(self) -> Standing:
+        """What such a document rests on, as it is now."""
+
+
+OpenHand = Callable[[Mapping[str, str], str, str], Giver]
+"""What gets the credentials of a profile, for an environment, after a first document."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    profile: str
+    pid: int
+    """Of whoever starts us, which becomes the program."""
+    in_file: bool
+    """Whether the token goes into a file."""
+    first: str = field(repr=False)
+    """The document of the session that was got before."""
+
+
+def be_the_endpoint(open_hand: OpenHand) -> NoReturn:
+    """Run the endpoint in a process of its own, for the process that started it and whatever program that becomes.
+    Standard input is the socket of :func:`keyturn.system.secret_channel.ends`.
+
+    Reads one JSON line, `{"profile": ..., "pid": ..., "in_file": ..., "first": ...}`, and writes one answer line; its result has
+    `url` and `token` or `token_file`. A further byte ends it.
+    """
+    close_agent()
+    try:
+        handover.come_in()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.write(
+                2, b"keyturn: the endpoint is not started by hand. Run keyturn exec PROFILE --endpoint.\n"
+            )
+        os._exit(2)
+    order = _order()
+    # A process whose parent has ended has another one.
+    if order is None or os.getppid() != order.pid:
+        os._exit(1)
+    _detach()
+    log.open_log(Path(state_folder(os.environ)))
+    _live(order, open_hand)
+    # No thread that still waits for AWS keeps the process.
+    os._exit(0)
+
+
+def _order() -> _Order | None:
+    line = sys.stdin.buffer.readline(REQUEST_LIMIT)
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    match record:
+        case {"profile": str(profile), "pid": int(pid), "in_file": bool(in_file), "first": str(first)}:
+            return _Order(profile, pid, in_file, first)
+        case _:
+            return None
+
+
+def _detach() -> None:
+    """Go on as nobody's child: the program must not meet one that it did not start. The session without a terminal
+    that the starter made for us is kept, so that a key typed on its terminal ends the program and not us."""
+    if os.fork():
+        os._exit(0)
+    os.chdir("/")
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _live(order: _Order, open_hand: OpenHand) -> None:
+    file: TokenFile | None = None
+    try:
+        watch = watched.process(order.pid)
+        # Whoever started us has not become the program yet, and holds the other end of the socket for as long as it
+        # lives: if it does now, it did when we looked for its number, which was nobody else's.
+        if watch is None or not _is_starter_there():
+            return
+        door, server = _server(order, open_hand)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: server.stop())
+        server.ends_when_readable(watch)
+        server.ends_when_readable(sys.stdin.buffer, _is_told_to_end)
+        file = TokenFile(os.environ, door.token) if order.in_file else None
+        where = {"token_file": str(file.path)} if file else {"token": door.token.reveal()}
+        if handover.reply(result_line({"url": door.url().reveal(), **where})):
+            server.serve()
+    except KeyturnError as error:
+        handover.reply(error_line(error))
+    except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
+        log.unforeseen(error)
+        handover.reply(
+            error_line(
+                KeyturnError("start of the endpoint", "something unforeseen", "See keyturn.system.log")
+            )
+        )
+    finally:
+        if file is not None:
+            file.remove()
+
+
+def _server(order: _Order, open_hand: OpenHand) -> tuple[Door, EndpointServer]:
+    """A server that listens already, and what its clients must know.
+
+    :raises KeyturnError: there is nothing to hand out, or nobody to tell who asks; then the program is not started.
+    """
+    clock = clock_for(os.environ)
+    endpoint.given(order.profile, order.first, clock())
+    giver = open_hand(os.environ, order.profile, order.first)
+    listener = listening()
+    _require_known(listener)
+    port = listener.getsockname()[1]
+    door = Door(port, Secret(f"/{secrets.token_urlsafe(24)}"), Secret(secrets.token_urlsafe(32)))
+    server = EndpointServer(
+        listener,
+        door,
+        order.profile,
+        giver.hand,
+        ground=giver.basis,
+        first=order.first,
+        is_ours=is_ours,
+        clock=clock,
+        report=log.unforeseen,
+    )
+    return door, server
+
+
+def is_ours(connection: socket.socket) -> bool:
+    """Whether a connection comes from this user's own processes, as far as this system says it."""
+    return not IS_KNOWN or caller_uid(connection) == os.geteuid()
+
+
+def _require_known(listener: socket.socket) -> None:
+    """Makes sure that the system says who connects, or everybody would be sent away."""
+    with socket.create_connection(listener.getsockname()), contextlib.closing(listener.accept()[0]) as theirs:
+        if is_ours(theirs):
+            return
+    why = "this system does not tell which user connects to it"
+    raise KeyturnError("start of the endpoint", why, "Leave out --endpoint")
+
+
+def _is_starter_there() -> bool:
+    with socket.socket(fileno=os.dup(0)) as channel:
+        try:
+            return bool(channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+
+def _is_told_to_end() -> bool:
+    """Whether the starter said so. Its end of the socket closes without a word when it becomes the program."""
+    with contextlib.suppress(OSError):
+        if os.read(0, 1):
+            return True
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):
+        os.dup2(null, descriptor)
+    os.close(null)
+    return False

@@ -1,0 +1,139 @@
+"""Starting an endpoint for the program that this process is about to become."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from keyturn.agent.launcher import environment, said
+from keyturn.agent.protocol import parse_answer
+from keyturn.model.errors import KeyturnError
+from keyturn.model.secret import Secret
+from keyturn.storage.paths import Places
+from keyturn.system import secret_channel as handover
+from keyturn.system.prctl import is_subreaper
+
+#: It comes up in a fraction of a second.
+PATIENCE = 30.0
+#: For its end, once it was told.
+_PARTING = 5.0
+#: Descriptors that the endpoint gets along with, for a few who ask at once; it dies with fewer than eleven.
+_FEWEST = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What the program has to know."""
+
+    url: Secret
+    token: Secret | None
+    token_file: str | None
+
+
+@contextmanager
+def opened(
+    places: Places,
+    environ: Mapping[str, str],
+    profile: str,
+    first: Secret,
+    *,
+    from_asker: bool,
+    in_file: bool,
+) -> Iterator[Endpoint]:
+    """An endpoint for this process and whatever program it becomes; at the end of the block, which such a program never
+    reaches, it is gone.
+
+    :param first: a document of credentials of the profile.
+    :param from_asker: the profile takes its credentials from `environ`.
+    :param in_file: whether the token goes into a file.
+    :raises KeyturnError: it did not start, or has nothing to hand out.
+    """
+    if os.getpid() == 1 or is_subreaper():
+        why = "the program would be the parent of a process that it did not start, since all orphans are its own here"
+        raise KeyturnError(
+            "start of the endpoint", why, "Start keyturn below an init, such as docker run --init"
+        )
+    _require_descriptors()
+    if not sys.executable:
+        raise _unavailable("this Python does not know where its program lies")
+    ours, theirs = handover.ends()
+    with ours, theirs:
+        try:
+            process = subprocess.Popen(
+                (sys.executable, "-I", "-m", "keyturn.delivery.endpoint"),
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=_environment(places, environ, from_asker=from_asker),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _unavailable(f"its program does not start: {error}") from error
+        theirs.close()
+        with process:
+            order = {"profile": profile, "pid": os.getpid(), "in_file": in_file, "first": first.reveal()}
+            channel, answer = _handed_over(ours, process.pid, order)
+    with channel:
+        found = parse_answer(answer)
+        token = found.get("token")
+        try:
+            yield Endpoint(Secret(found["url"]), Secret(token) if token else None, found.get("token_file"))
+        finally:
+            _end(channel)
+
+
+def _require_descriptors() -> None:
+    """The endpoint has the limits of the program, which is not started where they would have it fail later."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most != resource.RLIM_INFINITY and most < _FEWEST:
+        why = f"no process may open more than {most} files here, and it needs {_FEWEST}"
+        raise KeyturnError("start of the endpoint", why, "Run: ulimit -n 256, or leave out --endpoint")
+
+
+def _environment(places: Places, environ: Mapping[str, str], *, from_asker: bool) -> dict[str, str]:
+    kept = environment(places, environ)
+    if from_asker:
+        kept = {name: value for name, value in environ.items() if name.startswith("AWS_")} | kept
+    return kept
+
+
+def _handed_over(ours: socket.socket, pid: int, order: Mapping[str, object]) -> tuple[socket.socket, bytes]:
+    deadline = time.monotonic() + PATIENCE
+    ours.settimeout(PATIENCE)
+    channel: socket.socket | None = None
+    try:
+        channel = handover.met(ours, pid)
+        answer = said(channel, json.dumps(order).encode() + b"\n", deadline) if channel else b""
+    except TimeoutError:
+        # Somebody still holds the socket, so the session is alive and its number is nobody else's.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        answer = b""
+    if channel is not None and answer.endswith(b"\n"):
+        return channel, answer
+    if channel is not None:
+        channel.close()
+    raise _unavailable("it did not come up")
+
+
+def _end(channel: socket.socket) -> None:
+    """Has the endpoint end, and waits until it has."""
+    with contextlib.suppress(OSError):
+        channel.settimeout(_PARTING)
+        channel.sendall(b".")
+        channel.recv(1)
+
+
+def _unavailable(why: str) -> KeyturnError:
+    return KeyturnError("start of the endpoint", why, "Try again, or leave out --endpoint")

@@ -1,0 +1,310 @@
+"""The endpoint's loop: who may speak, how long, how much, and when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from keyturn.delivery.endpoint import http as endpoint
+from keyturn.delivery.endpoint.http import Door, Verdict
+from keyturn.model.errors import KeyturnError
+from keyturn.system.clock import Clock
+from keyturn.system.file_fingerprint import Standing
+from keyturn.system.process_watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the programs of this machine can take of the endpoint."""
+
+    connections: int = 64
+    """At once; one more, and the oldest that has not finished its request is dropped."""
+    speaking: float = 5.0
+    """Seconds in which a request must be complete."""
+    waiting: float = 0.7
+    """Seconds that a client waits for a new session while there is another that is good; SDKs wait one or two."""
+    margin: timedelta = timedelta(minutes=1)
+    """What such a session must have left."""
+
+
+@dataclass(slots=True)
+class _Caller:
+    sock: socket.socket
+    deadline: float
+    """On the monotonic clock."""
+    heard: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiter:
+    sock: socket.socket
+    since: float
+    """On the monotonic clock."""
+
+
+Handed = str | KeyturnError
+"""A document of credentials, or why there is none."""
+
+
+class EndpointServer:
+    """Serves one program until it ends.
+
+    One thread runs :meth:`serve`: it reads all requests, so that a silent or slow client costs nobody anything, and
+    answers them. Only getting the credentials is done by a second thread, for all who wait for them at once.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        door: Door,
+        profile: str,
+        hand: Callable[[], str],
+        *,
+        first: str,
+        is_ours: Callable[[socket.socket], bool],
+        clock: Clock,
+        ground: Callable[[], Standing],
+        limits: Limits | None = None,
+        report: Callable[[BaseException], None] = lambda _error: None,
+    ) -> None:
+        """
+        :param hand: gives a document of credentials that are valid now; called by one thread at a time.
+        :param first: the document that was handed out before.
+        :param ground: all that a document rests on, as it is now.
+        :param is_ours: whether a connection comes from somebody who may speak at all.
+        :param report: told of errors that nobody foresaw; must not raise.
+        """
+        self._listener = listener
+        self._door = door
+        self._profile = profile
+        self._hand = hand
+        self._is_ours = is_ours
+        self._ground = ground
+        self._clock = clock
+        self._limits = limits or Limits()
+        self._report = report
+        self._callers: dict[int, _Caller] = {}
+        self._waiting: list[_Waiter] = []
+        self._selector = selectors.DefaultSelector()
+        self._wake_in, self._wake_out = socket.socketpair()
+        for end in (self._wake_in, self._wake_out, listener):
+            end.settimeout(0)
+        self._pool = ThreadPoolExecutor(1, "keyturn-hand")
+        self._is_handing = self._is_over = False
+        self._handed: list[tuple[Handed, Standing]] = []
+        self._last: str | None = first
+        self._last_ground = ground()
+        self._ends: dict[int, Callable[[], bool]] = {}
+
+    def ends_when_readable(self, watch: Watch, is_end: Callable[[], bool] = lambda: True) -> None:
+        """Have :meth:`serve` end when `watch` can be read.
+
+        :param is_end: asked then; if not, `watch` is not looked at any more.
+        """
+        self._ends[watch.fileno()] = is_end
+        self._selector.register(watch.fileno(), selectors.EVENT_READ)
+
+    def serve(self) -> None:
+        """Answer until the end. Afterwards nobody can connect."""
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._wake_out, selectors.EVENT_READ)
+        try:
+            while not self._is_over:
+                for key, _ in self._selector.select(self._patience()):
+                    self._attend(key.fd)
+                self._drop_late()
+                self._make_do()
+        finally:
+            self.close()
+
+    def stop(self) -> None:
+        """End `serve` soon. May be called from any thread and from a signal handler."""
+        self._is_over = True
+        self._wake()
+
+    def close(self) -> None:
+        """Let go of everything. A second call does nothing."""
+        self._is_over = True
+        for caller in self._callers.values():
+            caller.sock.close()
+        for waiter in self._waiting:
+            waiter.sock.close()
+        self._callers.clear()
+        self._waiting.clear()
+        self._selector.close()
+        for end in (self._listener, self._wake_in, self._wake_out):
+            end.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            self._wake_in.send(b"\0")
+
+    def _patience(self) -> float | None:
+        moments = [caller.deadline for caller in self._callers.values()]
+        if self._last is not None and self._waiting:
+            moments.append(self._waiting[0].since + self._limits.waiting)
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
+
+    def _attend(self, number: int) -> None:
+        if number == self._listener.fileno():
+            self._accept()
+        elif number == self._wake_out.fileno():
+            self._woken()
+        elif number in self._ends:
+            if self._ends.pop(number)():
+                self._is_over = True
+            self._selector.unregister(number)
+        elif number in self._callers:
+            self._listen(self._callers[number])
+
+    # -- reading
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:
+            self._drop_oldest()
+            return
+        if not self._is_ours(sock):
+            sock.close()
+            return
+        sock.settimeout(0)
+        if len(self._callers) + len(self._waiting) >= self._limits.connections:
+            self._drop_oldest()
+        caller = _Caller(sock, time.monotonic() + self._limits.speaking)
+        self._callers[sock.fileno()] = caller
+        self._selector.register(sock, selectors.EVENT_READ)
+        self._listen(caller)
+
+    def _listen(self, caller: _Caller) -> None:
+        try:
+            part = caller.sock.recv(endpoint.HEAD_LIMIT + 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            part = b""
+        caller.heard += part
+        if not part:
+            self._release(caller).close()
+        elif endpoint.END in caller.heard or len(caller.heard) > endpoint.HEAD_LIMIT:
+            verdict = endpoint.judge(bytes(caller.heard), self._door)
+            sock = self._release(caller)
+            if verdict is Verdict.GIVEN:
+                self._waiting.append(_Waiter(sock, time.monotonic()))
+                self._begin()
+            else:
+                _answer(sock, endpoint.refusal(verdict))
+
+    def _release(self, caller: _Caller) -> socket.socket:
+        del self._callers[caller.sock.fileno()]
+        self._selector.unregister(caller.sock)
+        return caller.sock
+
+    def _drop_oldest(self) -> None:
+        """Of those that have not said all they have to; else of those that wait, who may have left long ago."""
+        if self._callers:
+            self._release(min(self._callers.values(), key=lambda caller: caller.deadline)).close()
+        elif self._waiting:
+            self._waiting.pop(0).sock.close()
+
+    def _drop_late(self) -> None:
+        now = time.monotonic()
+        for caller in [caller for caller in self._callers.values() if caller.deadline < now]:
+            self._release(caller).close()
+
+    # -- answering
+
+    def _begin(self) -> None:
+        if not self._is_handing:
+            self._is_handing = True
+            self._pool.submit(self._get)
+
+    def _get(self) -> None:
+        handed: Handed
+        before = self._ground()
+        try:
+            handed = self._hand()
+            if (
+                not before.stands()
+            ):  # it was renewed just now; what is given again then rests on what is there
+                before = self._ground()
+                handed = self._hand()
+        except KeyturnError as error:
+            handed = error
+        except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
+            self._report(error)
+            handed = KeyturnError(
+                f"endpoint for {self._profile}", "something unforeseen", "See keyturn.system.log"
+            )
+        self._handed.append((handed, before))
+        self._wake()
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_out.recv(4096)
+        if not self._handed:
+            return
+        handed, self._last_ground = self._handed.pop()
+        self._is_handing = False
+        answer, is_good = self._answer_to(handed)
+        # What the vault, or AWS, does not give any more is not kept here either.
+        self._last = handed if is_good and isinstance(handed, str) else None
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            _answer(waiter.sock, answer)
+
+    def _make_do(self) -> None:
+        """Give those who have waited long the last session, if it is good for a while, and let the next go on coming. Once a
+        file has changed, as by a stop or another role, nobody here knows whether it still is what should be given."""
+        if self._last is None:
+            return
+        if self._waiting and not self._last_ground.stands():
+            self._last = None
+            return
+        late = time.monotonic() - self._limits.waiting
+        waiting = [waiter for waiter in self._waiting if waiter.since <= late]
+        if not waiting:
+            return
+        answer, is_good = self._answer_to(self._last, self._limits.margin)
+        if not is_good:
+            self._last = None
+            return
+        self._waiting = self._waiting[len(waiting) :]
+        for waiter in waiting:
+            _answer(waiter.sock, answer)
+
+    def _answer_to(self, handed: Handed, margin: timedelta = timedelta(0)) -> tuple[bytes, bool]:
+        """The answer with what was handed, and whether it holds credentials that are good for `margin` at least."""
+        try:
+            if isinstance(handed, KeyturnError):
+                raise handed
+            return endpoint.given(self._profile, handed, self._clock() + margin), True
+        except KeyturnError as error:
+            return endpoint.failure(error), False
+
+
+def _answer(sock: socket.socket, answer: bytes) -> None:
+    """An answer fits into what the kernel keeps for a connection that nothing was said on, so nobody waits here."""
+    with sock, contextlib.suppress(OSError):
+        # What is left unread would have the kernel reset the connection, and the answer with it.
+        with contextlib.suppress(BlockingIOError):
+            sock.recv(1 << 16)
+        sock.send(answer)
+        sock.shutdown(socket.SHUT_WR)
+
+
+def listening() -> socket.socket:
+    """A socket on a free port of 127.0.0.1, and on no other address."""
+    listener = socket.create_server((endpoint.HOST, 0), backlog=512, reuse_port=False)
+    os.set_inheritable(listener.fileno(), False)  # noqa: FBT003 - it takes no keyword
+    return listener

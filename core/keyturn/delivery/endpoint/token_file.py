@@ -1,0 +1,94 @@
+"""The file from which a program reads the token of its endpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from keyturn.agent.listener import private_folder
+from keyturn.model.errors import UnsafeFile
+from keyturn.model.secret import Secret
+from keyturn.storage.socket_paths import state_folder
+
+_START, _END = "endpoint-", ".token"
+#: Of a file that has no name of its own yet, and holds nothing.
+_UNMADE = ".new"
+#: A younger one may be one whose maker is about to lock it.
+_SETTLED_SECONDS = 10.0
+
+
+class TokenFile:
+    """A file of its own, 0600, in the state folder, which unlike that of a login's runtime files outlives the login. It is
+    locked before it has its name and for as long as its maker lives, so that the next start of keyturn can take away what
+    a killed one left (:func:`clear`)."""
+
+    def __init__(self, environ: Mapping[str, str], token: Secret) -> None:
+        """:raises UnsafeFile: there is no place for it that is this user's alone."""
+        state = Path(state_folder(environ))
+        folder = _folder(state)
+        try:
+            private_folder(folder)
+        except UnsafeFile as error:
+            raise UnsafeFile("start of the endpoint", error.why, _hint(folder)) from error
+        clear(state)
+        name = f"{_START}{secrets.token_hex(8)}"
+        self.path = folder / f"{name}{_END}"
+        unmade = folder / f".{name}{_UNMADE}"
+        try:
+            self._lock = os.open(
+                unmade, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            unmade.rename(self.path)
+            os.write(self._lock, token.reveal().encode("ascii"))
+        except OSError as error:
+            for path in (unmade, self.path):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            why = f"the file of its token cannot be written in {folder}: {error.strerror}"
+            raise UnsafeFile("start of the endpoint", why, _hint(folder)) from error
+
+    def remove(self) -> None:
+        """Takes it away. A folder that is gone has taken it along."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        os.close(self._lock)
+
+
+def clear(state: Path) -> None:
+    """Takes away the files of endpoints that were killed; never one of an endpoint that lives. Never fails.
+
+    :param state: the state folder.
+    """
+    with contextlib.suppress(OSError):
+        for path in _folder(state).glob(f"{_START}*{_END}"):
+            _remove_unlocked(path)
+        for path in _folder(state).glob(f".{_START}*{_UNMADE}"):
+            if time.time() - path.lstat().st_mtime > _SETTLED_SECONDS:
+                _remove_unlocked(path)
+
+
+def _folder(state: Path) -> Path:
+    return state / "run"
+
+
+def _hint(folder: Path) -> str:
+    return (
+        f"Make {folder} a folder of yours (0700) that can be written to, or use --token-env, which needs none"
+    )
+
+
+def _remove_unlocked(path: Path) -> None:
+    """Removes a file whose maker has ended."""
+    with contextlib.suppress(OSError):
+        left = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+        finally:
+            os.close(left)

@@ -1,0 +1,413 @@
+"""Adopt: make native profiles managed. Planned and shown first, then the vault, then our definitions, then the files.
+
+In that order a crash at any point leaves each profile either as it was or managed: the secret is in the vault before
+any file loses it, and the files are the last to change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from keyturn.awsconfig import diff as diffing
+from keyturn.awsconfig import process_line
+from keyturn.awsconfig.document import Document, FileKind, header_for, parse
+from keyturn.awsconfig.native_profiles import credential_items, dependants
+from keyturn.awsconfig.process_line import is_ours
+from keyturn.model.errors import FileChanged, KeyturnError, Protected, Unconfirmed, UnparsableFile
+from keyturn.model.key_ids import is_long_term
+from keyturn.model.profile import Delivery, DiffLine, Key, Kind, Plan, Profile
+from keyturn.model.text import masked_key_id
+from keyturn.operations import adopt_edits as adoption
+from keyturn.operations import adopt_warnings as cautions
+from keyturn.operations import key_metadata as learning
+from keyturn.operations.adopt_edits import LINE_KEY, SectionEdit
+from keyturn.operations.context import Desk, key_entry, taken_entry
+from keyturn.operations.rotation import previous_key as mending
+from keyturn.profiles.inventory import Reading
+from keyturn.profiles.profile_sections import line_home, own_section, path_of
+from keyturn.profiles.static_keys import static_credentials
+from keyturn.storage import managed_profiles as defs
+from keyturn.storage.index import Index
+from keyturn.storage.managed_profiles import Definition
+from keyturn.storage.paths import Places
+
+ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """An adoption worked out on one reading."""
+
+    definitions: Mapping[str, Definition]
+    keys: Mapping[str, Mapping[str, str]]
+    """Vault entries to be made, by profile; secrets in clear."""
+    edits: Mapping[FileKind, tuple[SectionEdit, ...]]
+    also: tuple[str, ...]
+    resumed: frozenset[str]
+    """Whose adoption was interrupted: the vault and the definitions have them already, only the files do not."""
+
+    def __repr__(self) -> str:
+        return f"Adoption({sorted(self.definitions)})"
+
+
+def plan(
+    reading: Reading, places: Places, program: str, names: Sequence[str], *, session_none: bool = False
+) -> Plan:
+    """What adopting `names` would change, for a person to see; reads nothing more and writes nothing.
+
+    :raises NotFound: a name is no profile.
+    :raises KeyturnError: a profile cannot be adopted, with the reason.
+    """
+    work = work_out(reading, program, names, session_none=session_none)
+    lines: list[DiffLine] = []
+    copies: list[str] = []
+    for kind in FileKind:
+        before = reading.document(kind)
+        after = adoption.take_out(_or_empty(before, kind, places), work.edits.get(kind, ()))
+        heading = places.shown(path_of(places, kind))
+        lines += diffing.diff(heading, before.data if before else None, after)
+        copies += cautions.copies(after, heading, work.keys)
+    warnings = cautions.warnings(reading, work.definitions, work.keys, session_none=session_none)
+    secrets = tuple(
+        f"{name}: secret access key of {masked_key_id(key['key_id'])}" for name, key in work.keys.items()
+    )
+    return Plan(
+        action="adopt",
+        names=tuple(work.definitions),
+        also=work.also,
+        diff=tuple(lines),
+        secrets=secrets,
+        warnings=(*copies, *warnings),
+        needs_vault=True,
+        digest=reading.digest(),
+        session_none=session_none,
+    )
+
+
+def work_out(reading: Reading, program: str, names: Sequence[str], *, session_none: bool) -> Adoption:
+    """The definitions, vault entries and edits that adopting `names` takes, dependants included."""
+    wanted = list(dict.fromkeys(names))
+    for name in wanted:
+        _refuse_unfit(reading.row(name), reading)
+    also = [
+        name
+        for root in wanted
+        for name in dependants(reading.shared, root)
+        if name not in wanted and reading.natives[name].kind in ADOPTABLE and not reading.natives[name].problem
+        and (name not in reading.definitions or is_unfinished(reading, name))
+    ]  # fmt: skip
+    also = list(dict.fromkeys(also))
+    resumed = frozenset(name for name in (*wanted, *also) if name in reading.definitions)
+    definitions: dict[str, Definition] = {}
+    keys: dict[str, Mapping[str, str]] = {}
+    edits: dict[FileKind, list[SectionEdit]] = {}
+    for name in (*wanted, *also):
+        if name in resumed:
+            definitions[name] = reading.definitions[name]
+        else:
+            settings, key = reading.settings(name), _own_key(reading, name)
+            if key is not None:
+                keys[name] = key
+            definitions[name] = _definition(
+                name, reading.natives[name], settings, key, session_none=session_none
+            )
+        for kind, edit in _edits(reading, name, process_line.line(program, name)):
+            edits.setdefault(kind, []).append(edit)
+    return Adoption(
+        definitions, keys, {kind: tuple(each) for kind, each in edits.items()}, tuple(also), resumed
+    )
+
+
+def check(reading: Reading, program: str, name: str) -> None:
+    """Whether a profile can be adopted by itself.
+
+    :raises KeyturnError: the reason why not.
+    """
+    _refuse_unfit(reading.row(name), reading)
+    for kind, edit in _edits(reading, name, process_line.line(program, name)):
+        document = reading.document(kind)
+        if document is not None and edit.take:
+            adoption.take_out(document, (edit,))
+
+
+def _refuse_unfit(row: Profile, reading: Reading) -> None:
+    what = f"adopt of {row.name}"
+    if row.managed:
+        if not is_unfinished(reading, row.name):
+            raise KeyturnError(what, "keyturn manages it already")
+        row = reading.natives[row.name]
+    if row.problem:
+        raise KeyturnError(what, row.problem, "Correct the profile in the shared files first")
+    if row.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
+        raise KeyturnError(
+            what, "it holds temporary keys only, which end by themselves", "Adopt what they come from"
+        )
+    if row.kind not in ADOPTABLE:
+        why = f"a profile of kind {row.kind} holds no long-term secret in the shared files"
+        hint = f"Refresh it as it is: keyturn refresh {row.name}"
+        raise KeyturnError(what, why, "Give it credentials first" if row.kind is Kind.UNKNOWN else hint)
+    if row.kind is Kind.IAM_KEY and _own_key(reading, row.name) is None:
+        why = "its key is not an IAM user's long-term key (AKIA…, without a session token in either file)"
+        raise KeyturnError(what, why, "keyturn keeps AWS keys only; correct the profile if it is one")
+    for kind in FileKind:
+        document = reading.document(kind)
+        if document is not None and any(key in document.defaults for key in _CREDENTIAL_KEYS):
+            why = f"[DEFAULT] of {document.path} gives credentials to every profile of the file"
+            raise Protected(what, why, "Move them into a profile of their own first")
+
+
+_CREDENTIAL_KEYS = (
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "role_arn",
+    "source_profile",
+)
+
+
+def _own_key(reading: Reading, name: str) -> Mapping[str, str] | None:
+    """The long-term key that stands in clear for a profile, as a vault entry."""
+    found = static_credentials(reading, name)
+    if found is None or found.session_token is not None or not is_long_term(found.access_key_id):
+        return None
+    return {"key_id": found.access_key_id, "secret": found.secret_access_key.reveal()}
+
+
+def _definition(
+    name: str,
+    native: Profile,
+    settings: Mapping[str, object],
+    key: Mapping[str, str] | None,
+    *,
+    session_none: bool,
+) -> Definition:
+    def text(setting: str) -> str | None:
+        value = settings.get(setting)
+        return value if isinstance(value, str) and value else None
+
+    duration = text("duration_seconds") or ""
+    role = native.kind is Kind.ROLE
+    return Definition(
+        name=name,
+        kind=native.kind,
+        key=name if key is not None else None,
+        role_arn=text("role_arn") if role else None,
+        source_profile=text("source_profile") if role else None,
+        credential_source=text("credential_source") if role else None,
+        external_id=text("external_id") if role else None,
+        mfa_serial=text("mfa_serial"),
+        role_session_name=text("role_session_name") if role else None,
+        duration_seconds=int(duration) if duration.isascii() and duration.isdigit() else None,
+        delivers_key=session_none and not role,
+    )
+
+
+def _edits(reading: Reading, name: str, line: str) -> list[tuple[FileKind, SectionEdit]]:
+    """One profile's edits: its credential settings leave every file, our line goes into the config file."""
+    found: list[tuple[FileKind, SectionEdit]] = []
+    home = line_home(reading)
+    items = credential_items(reading.shared, name)
+    for kind in FileKind:
+        section = own_section(reading.document(kind), kind, name)
+        take = tuple(item.key for item in items if item.kind is kind)
+        ours = line if kind is home else None
+        if not take and ours is None:
+            continue
+        found.append((kind, SectionEdit(section or header_for(kind, name), take, ours)))
+    return found
+
+
+def adopt(desk: Desk, names: Sequence[str], digest: str, *, session_none: bool = False) -> tuple[str, ...]:
+    """Carries out what :func:`plan` showed.
+
+    :param digest: of the plan; another state of the files is refused.
+    :raises FileChanged: the files are no longer as they were shown; nothing has changed.
+    :raises Protected: a file cannot be written safely; everything is put back as it was.
+    """
+    with desk.exclusive():
+        reading = desk.read()
+        reading.require_definitions()
+        if reading.digest() != digest:
+            why = "the files changed since the change was shown"
+            raise FileChanged("adopt", why, "Look at it again, then confirm")
+        work = work_out(reading, desk.program(), names, session_none=session_none)
+        _refuse_refused_files(reading, work, desk.places)
+        taken = _taken(reading, work, desk.places)
+        for name in work.resumed:
+            require_all_in_vault(name, desk.vault.key(taken_entry(name)), taken.pop(name))
+        mending.forget_ended(desk, list(work.definitions))
+        _into_vault(desk, work, taken)
+        defs.change(desk.places.profiles_file, lambda table: table.update(work.definitions))
+        _write_files(desk, reading, work)
+    for name in work.definitions:
+        desk.record(name, "adopt", "its settings moved to keyturn")
+    learning.learn(desk, desk.read(), [(one, None) for one in work.definitions.values()])
+    return tuple(work.definitions)
+
+
+def _drop(table: dict[str, Definition], work: Adoption) -> None:
+    for name in work.definitions:
+        if name not in work.resumed:
+            table.pop(name, None)
+
+
+def _refuse_refused_files(reading: Reading, work: Adoption, places: Places) -> None:
+    for problem in reading.shared.problems:
+        if any(str(path_of(places, kind)) == problem.path for kind in work.edits):
+            what, why = f"writing {places.shown(problem.path)}", f"line {problem.line}: {problem.reason}"
+            raise UnparsableFile(what, why, "Correct the file first", path=problem.path, lineno=problem.line)
+
+
+def _taken(reading: Reading, work: Adoption, places: Places) -> dict[str, list[dict[str, Any]]]:
+    """What is taken out, by profile, as the vault keeps it."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in work.definitions}
+    for kind, edits in work.edits.items():
+        document = _or_empty(reading.document(kind), kind, places)
+        for edit in edits:
+            (taken,) = adoption.taken_from(document, str(path_of(places, kind)), kind, (edit,))
+            owner = next(name for name in found if _belongs(reading, kind, name, edit.section))
+            file_made = reading.document(kind) is None and document.data == b""
+            found[owner].append(replace(taken, file_made=file_made).table())
+            document = adoption.again(adoption.take_out(document, (edit,)), document)
+    return found
+
+
+def _belongs(reading: Reading, kind: FileKind, name: str, section: str) -> bool:
+    return section == (own_section(reading.document(kind), kind, name) or header_for(kind, name))
+
+
+def _into_vault(desk: Desk, work: Adoption, taken: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Puts keys and taken lines into the vault, and reads them back."""
+
+    def edit(entries: dict[str, Any]) -> None:
+        for name, key in work.keys.items():
+            entries[key_entry(name)] = dict(key)
+        for name, sections in taken.items():
+            entries[taken_entry(name)] = {"sections": sections, "key": dict(work.keys.get(name, {}))}
+
+    generation = desk.vault.change_keys(edit)
+    for name, key in work.keys.items():
+        if desk.vault.key(key_entry(name)) != dict(key):
+            raise KeyturnError(
+                "adopt", "the vault did not give back what was put in", "Run: keyturn vault status"
+            )
+
+    def note(index: Index) -> Index:
+        for name, key in work.keys.items():
+            index.keys[name] = Key(key["key_id"])
+        return replace(index, vault_generation=generation)
+
+    desk.index.change(note)
+
+
+def _write_files(desk: Desk, reading: Reading, work: Adoption) -> None:
+    """Edits the shared files and has botocore resolve the result; if either fails, all are put back as they were.
+
+    Where somebody else has changed a file meanwhile so that it cannot be put back, the profiles stay managed: that way
+    they can be released.
+    """
+    done: list[tuple[FileKind, bytes | None, bytes]] = []
+    try:
+        for kind, edits in work.edits.items():
+            before = reading.document(kind)
+
+            def change(
+                document: Document,
+                edits: tuple[SectionEdit, ...] = edits,
+                before: Document | None = before,
+            ) -> bytes:
+                _refuse_other_values(before, document, edits)
+                return adoption.take_out(document, edits)
+
+            edit = desk.files.edit(path_of(desk.places, kind), change, kind=kind)
+            done.append((kind, edit.before, edit.after))
+        _verify(desk, work)
+    except KeyturnError as error:
+        if isinstance(error, Unconfirmed):
+            done.append((kind, error.before, error.after))
+        with contextlib.suppress(FileChanged):
+            _back(desk, done)
+            defs.change(desk.places.profiles_file, lambda table: _drop(table, work))
+        raise
+
+
+def _refuse_other_values(before: Document | None, now: Document, edits: tuple[SectionEdit, ...]) -> None:
+    """Makes sure that what is taken out of a file is what was put into the vault.
+
+    :raises FileChanged: somebody changed one of the settings meanwhile.
+    """
+    for edit in edits:
+        planned, present = (_settings_in(document, edit) for document in (before, now))
+        if present and present != planned:
+            why = f"[{edit.section}] of {now.path} changed while it was being adopted"
+            raise FileChanged("adopt", why, "Look at it again, then confirm")
+
+
+def _settings_in(document: Document | None, edit: SectionEdit) -> dict[str, str]:
+    section = document.section(edit.section) if document is not None else None
+    return {item.key: item.value for item in section.items if item.key in edit.take} if section else {}
+
+
+def _back(desk: Desk, done: list[tuple[FileKind, bytes | None, bytes]]) -> None:
+    for kind, before, after in reversed(done):
+        path = path_of(desk.places, kind)
+        if before is None:
+            desk.files.remove(path, expect=after)
+        else:
+            desk.files.edit(path, lambda _, before=before: before, kind=kind, expect=after)  # type: ignore[misc]  # a default argument binds the loop's value
+
+
+def _verify(desk: Desk, work: Adoption) -> None:
+    """Resolves each adopted profile with botocore itself: our line must win."""
+    if desk.read().shared.problems:
+        return
+    for name in work.definitions:
+        method, line = desk.winner(name)
+        if method != "custom-process" or not process_line.is_ours(line, name):
+            why = f"AWS tools would still take its credentials from {method}"
+            raise Protected(
+                f"adopt of {name}", why, f"Run: keyturn show {name}, and keyturn release {name} to go back"
+            )
+
+
+def _or_empty(document: Document | None, kind: FileKind, places: Places) -> Document:
+    return document if document is not None else parse(b"", str(path_of(places, kind)), kind)
+
+
+def is_unfinished(reading: Reading, name: str) -> bool:
+    """Whether the shared files still make of a managed profile what its definition says, so that they win over us."""
+    one, native = reading.definitions.get(name), reading.natives.get(name)
+    if one is None or native is None or native.problem:
+        return False
+    return one.delivery is Delivery.CREDENTIAL_PROCESS and native.kind is one.kind
+
+
+def require_all_in_vault(
+    name: str, entry: Mapping[str, Any] | None, taken: Sequence[Mapping[str, Any]]
+) -> None:
+    """Makes sure that all that leaves the files now is in the vault.
+
+    :param entry: what the vault took from the profile.
+    :param taken: what is to be taken out now, section by section.
+    :raises KeyturnError: the vault knows nothing of it, or something else.
+    """
+    what = f"adopt of {name}"
+    if entry is None:
+        raise KeyturnError(what, "keyturn manages it already", f"See: keyturn show {name}")
+    kept = {(each["path"], each["section"]): dict(map(tuple, each["items"])) for each in entry["sections"]}
+    for section in taken:
+        known = kept.get((section["path"], section["section"]), {})
+        other = [
+            key
+            for key, value in section["items"]
+            if known.get(key) != value and not (key == LINE_KEY and is_ours(value, name))
+        ]
+        if other:
+            raise Protected(
+                what,
+                f"keyturn manages it already, and {', '.join(other)} of [{section['section']}] is not what it took",
+                "Move what was put there since to another profile",
+            )

@@ -1,0 +1,227 @@
+"""Adopt and release, planned: which lines leave the shared files, which take their place, and how to put them back.
+
+Pure: takes what was read, gives the new bytes. A section is handled as its *core* (header and lines) and its *tail*
+(the line end and blank lines after it), because the tail is shared with whatever comes next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keyturn.awsconfig.document import (
+    Document,
+    FileKind,
+    parse,
+    remove_items,
+    replace_section,
+    restore_items,
+    set_items,
+)
+from keyturn.awsconfig.process_line import is_ours
+from keyturn.delivery import credentials_file
+from keyturn.model.errors import Protected
+
+LINE_KEY = "credential_process"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What adopt took out of one section of one file, enough to put it back byte for byte. Holds secrets."""
+
+    path: str
+    kind: FileKind
+    section: str
+    before: str | None
+    """Core and tail before, None where adopt made the section."""
+    bare_core: str
+    """The core that was left, without our own line."""
+    bare_tail: str
+    lead: str
+    """What adopt put before the header of a section that it made."""
+    items: tuple[tuple[str, str], ...]
+    """The settings taken out, for a section that somebody changed since."""
+    file_made: bool = False
+    """There was no such file before adopt."""
+
+    def __repr__(self) -> str:
+        return f"Taken({self.path!r}, {self.section!r})"
+
+    def table(self) -> dict[str, Any]:
+        """For the vault."""
+        return {
+            "path": self.path, "kind": str(self.kind), "section": self.section, "before": self.before,
+            "bare_core": self.bare_core, "bare_tail": self.bare_tail, "lead": self.lead,
+            "items": [list(item) for item in self.items], "file_made": self.file_made,
+        }  # fmt: skip
+
+    @staticmethod
+    def of(table: Mapping[str, Any]) -> Taken:
+        """From the vault."""
+        items = tuple((str(key), str(value)) for key, value in table["items"])
+        return Taken(
+            table["path"], FileKind(table["kind"]), table["section"], table["before"], table["bare_core"],
+            table["bare_tail"], table["lead"], items, bool(table["file_made"]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SectionEdit:
+    """One section's part of an adoption."""
+
+    section: str
+    take: tuple[str, ...]
+    """Settings to take out."""
+    line: str | None
+    """The value of `credential_process` to put in, None for none."""
+
+
+def again(data: bytes, document: Document) -> Document:
+    """The next state of the same file; read anew only if it is another one, which takes long where the file is."""
+    return document if data == document.data else parse(data, document.path, document.kind)
+
+
+def core_and_tail(text: bytes) -> tuple[bytes, bytes]:
+    """A section's text, cut before the line end of its last line that is not blank."""
+    core = text.rstrip(b" \t\r\n")
+    return core, text[len(core) :]
+
+
+def take_out(document: Document, edits: Sequence[SectionEdit]) -> bytes:
+    """The file after adoption; applying it twice changes nothing.
+
+    :raises Protected: a section is ambiguous, or a setting stands in `[DEFAULT]`, where it counts for every profile.
+    """
+    for edit in edits:
+        if edit.line is None:
+            document = again(_bare(document, edit), document)
+            continue
+        document = again(_with_line(document, edit, edit.line), document)
+        rest = tuple(key for key in edit.take if key != LINE_KEY)
+        document = again(remove_items(document, edit.section, rest), document)
+    return document.data
+
+
+def taken_from(
+    document: Document, path: str, kind: FileKind, edits: Sequence[SectionEdit]
+) -> tuple[Taken, ...]:
+    """What :func:`take_out` takes, section by section, to be kept before the file is written."""
+    found = []
+    for edit in edits:
+        section = document.section(edit.section)
+        bare = again(_bare(document, edit), document)
+        if section is None:
+            lead = credentials_file.lead(document) if edit.line is not None else ""
+            end = document.newline
+            found.append(Taken(path, kind, edit.section, None, f"[{edit.section}]", end, lead, ()))
+            continue
+        left = bare.section(edit.section)
+        core, tail = core_and_tail(left.text(bare)) if left else (b"", b"")
+        items = tuple((item.key, item.value) for item in section.items if item.key in edit.take)
+        before = section.text(document).decode("utf-8")
+        found.append(Taken(path, kind, edit.section, before, core.decode(), tail.decode(), "", items))
+    return tuple(found)
+
+
+def _bare(document: Document, edit: SectionEdit) -> bytes:
+    if document.section(edit.section) is None:
+        return document.data
+    return remove_items(document, edit.section, edit.take)
+
+
+def _with_line(document: Document, edit: SectionEdit, line: str) -> bytes:
+    """The file with our line, at the place of the first setting that is taken out."""
+    section = document.section(edit.section)
+    if section is None:
+        made = f"{credentials_file.lead(document)}[{edit.section}]{document.newline}".encode()
+        return set_items(again(document.data + made, document), edit.section, {LINE_KEY: line})
+    first = next((item.key for item in section.items if item.key in edit.take), None)
+    return set_items(document, edit.section, {LINE_KEY: line}, before_key=first)
+
+
+def put_back(
+    document: Document, taken: Taken, *, profile: str, ours: Collection[str], swap: Mapping[str, str]
+) -> bytes:
+    """The file with one section as it was before adoption.
+
+    Byte for byte if the section is as adopt left it; else the settings go back into the section, whatever it holds now.
+
+    :param ours: key ids of temporary keys that a delivery put into the section, to be taken out with our line.
+    :param swap: values to put in the place of what was taken, by old value: the current key after a rotation.
+    """
+    document = again(without_ours(document, taken.section, profile, ours), document)
+    section = document.section(taken.section)
+    if section is not None:
+        core, tail = core_and_tail(section.text(document))
+        if core == taken.bare_core.encode():
+            if (
+                section.end == len(document.data)
+                and not taken.bare_tail
+                and tail == document.newline.encode()
+            ):
+                tail = b""  # the file's last line had no end, and got one when our line was put after it
+            return _restored(document, taken, tail, swap)
+    if taken.before is None:
+        return document.data
+    items = {key: _swapped(value, swap) for key, value in taken.items}
+    _refuse_foreign(document, taken.section, items)
+    return restore_items(document, taken.section, items)
+
+
+def _refuse_foreign(document: Document, section: str, items: Mapping[str, str]) -> None:
+    """Keeps what somebody else put into the section since: a key of theirs must not be written over by ours.
+
+    :raises Protected: a setting to be given back is there with another value.
+    """
+    present = document.section(section)
+    values = {item.key: item.value for item in present.items} if present else {}
+    other = [key for key, value in items.items() if values.get(key, value) != value]
+    if other:
+        raise Protected(
+            f"release into [{section}] of {document.path}",
+            f"{', '.join(other)} stands there with a value that keyturn does not know",
+            "Move what was put there since to another profile, then release",
+        )
+
+
+def _restored(document: Document, taken: Taken, tail: bytes, swap: Mapping[str, str]) -> bytes:
+    if taken.before is None:
+        rest = tail[len(taken.bare_tail) :] if tail.startswith(taken.bare_tail.encode()) else b""
+        marked = replace_section(document, taken.section, rest or None)
+        return _without_lead(document, marked, taken)
+    core, tail_before = core_and_tail(_swapped(taken.before, swap).encode())
+    return replace_section(
+        document, taken.section, core + (tail_before if tail == taken.bare_tail.encode() else tail)
+    )
+
+
+def _without_lead(document: Document, removed: bytes, taken: Taken) -> bytes:
+    """`removed`, the file without the section that adopt made, also without what adopt put before its header."""
+    section = document.section(taken.section)
+    if section is None or not taken.lead:
+        return removed
+    start, lead = section.start, taken.lead.encode()
+    if removed[:start].endswith(lead):
+        return removed[: start - len(lead)] + removed[start:]
+    return removed
+
+
+def _swapped(text: str, swap: Mapping[str, str]) -> str:
+    for old, new in swap.items():
+        text = text.replace(old, new)
+    return text
+
+
+def without_ours(document: Document, section: str, profile: str, ours: Collection[str]) -> bytes:
+    """The file without our `credential_process` line and without the temporary keys that we delivered there."""
+    present = document.section(section)
+    if present is None:
+        return document.data
+    values = {item.key: item.value for item in present.items}
+    data = document.data
+    if is_ours(values.get(LINE_KEY, ""), profile):
+        data = remove_items(document, section, (LINE_KEY,))
+    if ours:
+        data = credentials_file.withdraw(again(data, document), section, ours)
+    return data

@@ -1,0 +1,173 @@
+"""Set: change what a managed profile's definition says, and end the sessions that rested on what it said before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keyturn.awsconfig.document import Document, FileKind, header_for, remove_items, set_items
+from keyturn.model.errors import FileChanged, KeyturnError, NotFound
+from keyturn.model.profile import VaultState
+from keyturn.operations import deliver as delivering
+from keyturn.operations.context import Desk
+from keyturn.operations.credentials import session_cache as fetching
+from keyturn.profiles import settings
+from keyturn.profiles import status as listing
+from keyturn.profiles.inventory import Reading
+from keyturn.profiles.profile_sections import own_section, path_of
+from keyturn.providers import assume_role as role
+from keyturn.providers import sts_limits as limits
+from keyturn.storage import managed_profiles as defs
+from keyturn.storage.index import Index
+from keyturn.storage.managed_profiles import Definition
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a change of settings came to."""
+
+    keys: tuple[str, ...]
+    """The settings that are other than before."""
+    ended: tuple[str, ...]
+    """Profiles whose sessions rested on what was, and were ended."""
+
+
+def change(desk: Desk, name: str, wanted: Mapping[str, str]) -> Changed:
+    """Changes settings of a profile; needs no open vault and asks nobody.
+
+    :param wanted: as :func:`keyturn.profiles.settings.parsed` gave it. `region` stands in the shared files, of any profile.
+    :raises NotFound: there is no such profile, or keyturn does not manage it.
+    :raises UsageError: a value is none; nothing has changed.
+    """
+    reading = desk.read()
+    reading.row(name)
+    region = settings.check_region(wanted["region"]) if settings.REGION in wanted else None
+    others = {key: value for key, value in wanted.items() if key != settings.REGION}
+    keys: list[str] = []
+    ended: tuple[str, ...] = ()
+    if others:
+        old = delivering.managed(reading, name)
+        new = settings.applied(old, others)
+        _check_role(new)
+        keys = [key for key in others if settings.table(old)[key] != settings.table(new)[key]]
+    with desk.recording(name, "set"):
+        if others:
+            with desk.exclusive():
+                _define(desk, old, new)
+                if not new.same_source(old):
+                    ended = _end(desk, (name, *leaning(reading, name)))
+        if region is not None and _set_region(desk, name, region):
+            keys.append(settings.REGION)
+        if keys:
+            desk.record(name, "set", ", ".join(keys))
+    return Changed(tuple(keys), ended)
+
+
+def _check_role(one: Definition) -> None:
+    """Whether AWS would take what the definition asks for, its policy file read.
+
+    :raises KeyturnError: with the reason why not.
+    """
+    if one.role_arn is not None:
+        role.check(fetching.managed_hop(one, one.role_arn))
+
+
+def _define(desk: Desk, old: Definition, new: Definition) -> None:
+    name = new.name
+
+    def edit(table: dict[str, Definition]) -> None:
+        if table.get(name) != old:
+            raise FileChanged(f"set {name}", "its definition changed meanwhile", "Look again, then retry")
+        table[name] = new
+
+    defs.change(desk.places.profiles_file, edit)
+    if new.duration_seconds != old.duration_seconds:
+        desk.note(lambda index: index.update(name, accepted_seconds=None))
+
+
+def leaning(reading: Reading, name: str) -> tuple[str, ...]:
+    """The managed profiles whose sessions are made from another one's."""
+    return tuple(
+        one.name
+        for one in reading.definitions.values()
+        if name in listing.source_of(one, reading.natives, reading.definitions)[1]
+    )
+
+
+def _end(desk: Desk, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Withdraws and forgets the sessions of profiles; the caller holds :meth:`Desk.exclusive`."""
+    now = desk.clock()
+    ended = [
+        name for name in names if delivering.withdraw(desk, name) or desk.known(name).session is not None
+    ]
+
+    def forget(sessions: dict[str, object]) -> None:
+        for name in names:
+            sessions.pop(name, None)
+
+    if desk.vault.state() is VaultState.OPEN:
+        desk.vault.change_sessions(forget)
+
+    def note(index: Index) -> None:
+        for name in names:
+            index.update(name, session=None, stopped=now)
+
+    desk.index.change(note)
+    return tuple(ended)
+
+
+def _set_region(desk: Desk, name: str, region: str) -> bool:
+    """Puts a region into the profile's section, or takes it out of both files; True if that changed a file."""
+    reading = desk.read()
+    # The credentials file's word counts where both files have one (aws-facts 2.1); a new one goes into the config.
+    holders = [kind for kind in FileKind if _holds_region(reading.document(kind), kind, name)]
+    if region and not holders:
+        holders = [FileKind.CONFIG]
+    done = False
+    for kind in holders:
+        document = reading.document(kind)
+        target = own_section(document, kind, name) or header_for(kind, name)
+
+        def edit(found: Document, target: str = target) -> bytes:
+            return (
+                set_items(found, target, {"region": region})
+                if region
+                else remove_items(found, target, ("region",))
+            )
+
+        if document is None or edit(document) != document.data:
+            desk.files.edit(path_of(desk.places, kind), edit, kind=kind)
+            done = True
+    return done
+
+
+def _holds_region(document: Document | None, kind: FileKind, name: str) -> bool:
+    header = own_section(document, kind, name)
+    section = document.section(header) if document is not None and header is not None else None
+    return section is not None and any(item.key == "region" for item in section.items)
+
+
+def mfa_devices(desk: Desk, name: str) -> tuple[str, ...]:
+    """The MFA devices of a managed profile's IAM user that show codes, by serial number; security keys show none.
+
+    :raises NotFound: keyturn holds no key for the profile.
+    :raises NeedsUnlock: the vault is closed.
+    """
+    reading = desk.read()
+    one = delivering.managed(reading, name)
+    entry, _, problem = listing.source_of(one, reading.natives, reading.definitions)
+    if problem or entry is None or listing.asker_source(name, reading.natives, reading.definitions):
+        why = problem or "its sessions do not come from a key that keyturn holds"
+        raise NotFound(f"MFA devices of {name}", why, f"Name one: keyturn set {name} mfa_serial=SERIAL")
+    desk.require_open()
+    key = desk.key(entry)
+    native = reading.natives.get(entry)
+    aws = desk.aws(entry, native.region if native else None)
+    arn = aws.get_caller_identity(key).arn
+    user = arn.rpartition("/")[2] if ":user/" in arn else None
+    try:
+        found = aws.list_mfa_devices(key, user)
+    except KeyturnError as error:
+        error.hint = f"Name the device yourself: keyturn set {name} mfa_serial=SERIAL"
+        raise
+    return tuple(serial for serial in found if limits.shows_codes(serial))

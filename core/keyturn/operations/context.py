@@ -1,0 +1,186 @@
+"""What every act needs at hand, made once per process."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from keyturn.aws.api import AwsFactory
+from keyturn.awsconfig.writer import SharedFiles
+from keyturn.model.errors import AwsError, KeyturnError, NeedsPerson, NotFound, UsageError, WrongMfaCode
+from keyturn.model.profile import Credentials, Failure, VaultState
+from keyturn.model.redaction import redacted
+from keyturn.model.secret import Secret
+from keyturn.profiles import inventory as reading
+from keyturn.storage.activity import Act, Activity
+from keyturn.storage.index import Index, IndexFile, Known
+from keyturn.storage.paths import Places
+from keyturn.system import files as ownfile
+from keyturn.system.clock import Clock
+from keyturn.system.file_fingerprint import Kept
+from keyturn.vault.vault import Vault
+
+#: A source may be asked for this long by another process before the wait ends; Go kills a credential_process at 60 s.
+SOURCE_LOCK_SECONDS = 45.0
+#: Adopt and release of many profiles write several files, each after a stable read.
+ACTS_LOCK_SECONDS = 30.0
+
+#: A key that is being made has its answer by then, or is asked for no more.
+SETTLE_SECONDS = 45.0
+
+#: An act by the name it has in the activity log, as a person calls it.
+_DEEDS = {"credential-process": "credentials"}
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Places, clock, vault, shared files, index, AWS.
+
+    Locks are taken in this order: a source (:meth:`lock`), the acts (:meth:`exclusive`), the vault, a shared file. AWS is
+    asked under a source's lock only.
+    """
+
+    places: Places
+    environ: Mapping[str, str]
+    clock: Clock
+    vault: Vault
+    files: SharedFiles
+    index: IndexFile
+    activity: Activity
+    aws: AwsFactory
+    program: Callable[[], str]
+    """The `keyturn` that a credential_process line shall call, as an absolute path."""
+    winner: Callable[[str], tuple[str, str]]
+    """Which of botocore's providers answers for a profile, and the line where it is a process."""
+    serves_others: bool = False
+    """This process is the agent: its environment is not that of whoever asks."""
+    seen: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Sections of each shared file when this process last read it, so that the writer knows a truncated file."""
+
+    delicate: threading.RLock = field(default_factory=threading.RLock)
+    """Held while a secret may be in this process's memory alone: the process must not be ended meanwhile."""
+
+    sleep: Callable[[float], None] = time.sleep
+    """Waits for so many seconds."""
+    ready: dict[str, Kept] = field(default_factory=dict)
+    """Documents that this process made, by profile (:mod:`keyturn.operations.credentials.document_cache`)."""
+
+    def read(self) -> reading.Reading:
+        """Reads everything anew."""
+        found = reading.read(self.places, self.environ, self.clock())
+        for document in (found.shared.config, found.shared.credentials):
+            if document is not None:
+                self.seen[document.path] = tuple(section.name for section in document.sections)
+        return found
+
+    def require_open(self) -> None:
+        """Makes sure that the vault is there and open in this process.
+
+        :raises NeedsVault: there is none yet.
+        :raises NeedsUnlock: it is closed.
+        :raises VaultCorrupt: it cannot be read.
+        """
+        if self.vault.state() is not VaultState.OPEN:
+            self.vault.generation()
+
+    def lock(self, name: str, seconds: float = SOURCE_LOCK_SECONDS) -> AbstractContextManager[None]:
+        """Holds one source for as long as AWS is asked for it, in all processes of this person."""
+        path = self.places.locks_dir / name
+        return ownfile.held(path, what="waiting for another refresh", seconds=max(0.0, seconds))
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Holds everything that keyturn changes together: definitions, deliveries, adopt, release. Look again at what
+        was read before, once it is held. Not reentrant; AWS is not asked under it."""
+        path = self.places.locks_dir / "acts"
+        return ownfile.held(path, what="waiting for another change", seconds=ACTS_LOCK_SECONDS)
+
+    def key(self, entry: str) -> Credentials:
+        """The long-term key of a vault entry.
+
+        :raises NotFound: the vault holds none by that name.
+        """
+        found = self.vault.key(key_entry(entry))
+        if found is None:
+            why = "the vault holds none by that name"
+            raise NotFound(
+                f"key of {entry}",
+                why,
+                "profiles.toml asks for it: correct `key` there, or put the vault back that has it",
+            )
+        return credentials_in(found)
+
+    def note(self, edit: Callable[[Index], Index | None]) -> None:
+        """Writes into the index where that is possible; what is only noted must not keep anybody from credentials."""
+        with contextlib.suppress(OSError, KeyturnError):
+            self.index.change(edit)
+
+    def known(self, name: str) -> Known:
+        """What the index holds of a profile at this moment."""
+        return self.index.load().of(name)
+
+    def record(self, profile: str, event: str, result: str) -> None:
+        """Writes an act that went well into the activity log."""
+        self.activity.add(Act(self.clock(), profile, event, result, ok=True))
+
+    def record_failure(self, profile: str, event: str, error: KeyturnError) -> None:
+        """Keeps a failure with the profile, and writes it into the activity log unless it is there already."""
+        failure = Failure(self.clock(), redacted(error.line()))
+        before = self.known(profile).failure
+        self.note(lambda index: index.update(profile, failure=failure))
+        if before is None or before.line != failure.line:
+            self.activity.add(Act(failure.at, profile, event, failure.line, ok=False))
+
+    @contextmanager
+    def recording(self, profile: str, event: str) -> Iterator[None]:
+        """Records a failure of the act inside, and lets it go on up. What only waits for a person is no failure, and
+        neither is an order in words that mean nothing."""
+        try:
+            yield
+        except KeyturnError as error:
+            if isinstance(error, AwsError) and not error.what.endswith(f" of {profile}"):
+                error.what = f"{_DEEDS.get(event, event)} of {profile}: {error.what}"
+            if isinstance(error, (NeedsPerson, WrongMfaCode, NotFound)):
+                raise
+            if isinstance(error, UsageError) and event != "refresh":
+                raise
+            self.record_failure(profile, event, error)
+            raise
+
+    def forgive(self, profile: str, *deeds: str) -> None:
+        """Forgets the failure of a profile if it was of one of these acts, which has gone well by now."""
+        failure = self.known(profile).failure
+        if failure is not None and any(f"{deed} of {profile}" in failure.line for deed in deeds):
+            self.note(lambda index: index.update(profile, failure=None))
+
+    def settle(self) -> None:
+        """Waits until no secret is in this process's memory alone, for as long as AWS may take at most."""
+        if self.delicate.acquire(timeout=SETTLE_SECONDS):
+            self.delicate.release()
+
+    @staticmethod
+    def later(act: Callable[[], None], wait: float) -> None:
+        """Does `act` in a thread of its own and waits for it for `wait` seconds at most."""
+        thread = threading.Thread(target=act, daemon=True)
+        thread.start()
+        if wait:
+            thread.join(wait)
+
+
+def credentials_in(entry: Mapping[str, Any]) -> Credentials:
+    """The long-term key of a vault entry."""
+    return Credentials(entry["key_id"], Secret(entry["secret"]))
+
+
+def key_entry(name: str) -> str:
+    """The vault's name of a long-term key."""
+    return f"key/{name}"
+
+
+def taken_entry(name: str) -> str:
+    """The vault's name of what adopt took out for a profile."""
+    return f"taken/{name}"

@@ -1,0 +1,1 @@
+"""Operations that obtain, cache, renew and hand out temporary credentials."""

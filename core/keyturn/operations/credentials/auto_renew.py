@@ -1,0 +1,61 @@
+"""Renewal: the agent gets new sessions for what is due, before anybody has to wait for them, and looks after the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from keyturn.model.errors import KeyturnError, NeedsPerson
+from keyturn.model.profile import Session
+from keyturn.operations.context import Desk
+from keyturn.operations.credentials import refresh as refreshing
+from keyturn.operations.rotation.auto_rotate import Tending
+from keyturn.profiles import renewal_policy as renewal
+from keyturn.profiles.renewal_policy import Setback
+
+
+@dataclass
+class Renewing:
+    """What one agent remembers of its tries. Used by one thread at a time."""
+
+    desk: Desk
+    setbacks: dict[str, Setback] = field(default_factory=dict)
+    keys: Tending = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keys = Tending(self.desk)
+
+    def look_after(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
+        """Renews what is due, then looks after the keys; gives the profiles that got a new session."""
+        done = self.renew_due(may_go_on)
+        self.keys.tend(may_go_on)
+        return done
+
+    def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
+        """Renews what is due and delivers it again; gives the profiles that got a new session.
+
+        What fails is recorded with its profile, and tried again after a pause, or not at all where a person is needed.
+        """
+        rows = {row.name: row for row in self.desk.read().rows()}
+        self.setbacks = {name: one for name, one in self.setbacks.items() if name in rows}
+        done = []
+        for name in renewal.due(rows.values(), self.setbacks, self.desk.clock()):
+            if not may_go_on():
+                break
+            session = rows[name].session
+            if session is not None and self._renewed(name, session):
+                done.append(name)
+        return tuple(done)
+
+    def _renewed(self, name: str, session: Session) -> bool:
+        try:
+            refreshing.renew(self.desk, name)
+        except KeyturnError as error:
+            needs_person = isinstance(error, NeedsPerson)
+            before = self.setbacks.get(name)
+            self.setbacks[name] = renewal.failed(
+                session, before, self.desk.clock(), needs_person=needs_person
+            )
+            return False
+        self.setbacks.pop(name, None)
+        return True

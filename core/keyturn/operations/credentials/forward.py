@@ -1,0 +1,62 @@
+"""What the far end of an SSH line may have: temporary credentials of the profiles that `config.toml` names, nothing else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from keyturn.delivery import credential_process
+from keyturn.model.errors import KeyturnError, NeedsPerson, NotFound, Protected
+from keyturn.operations.context import Desk
+from keyturn.operations.credentials import get_credentials as handing
+from keyturn.profiles import status as listing
+from keyturn.profiles.inventory import Reading
+from keyturn.storage import config as preferences
+
+
+def forwarded(desk: Desk, name: str, least: timedelta | None = None) -> str:
+    """The credential_process document of a profile, for another machine.
+
+    :param least: it must live so long at least.
+    :raises NotFound: it is not named in `config.toml`, whether there is such a profile or not.
+    :raises Protected: it is, and has nothing that may leave this machine.
+    :raises NeedsPerson: somebody at this machine must renew it first; the far end is never asked for anything.
+    """
+    _require_named(desk, name)
+    _require_temporary(desk.read(), name)
+    try:
+        document = handing.hand(desk, name, least, is_far=True)
+    except NeedsPerson as error:
+        hint = f"On the machine that forwards it, run: keyturn refresh {name}"
+        raise NeedsPerson(error.what, error.why, hint) from None
+    credentials, _ = credential_process.parsed(document)
+    if credentials.session_token is None or credentials.expires is None:
+        raise _kept_here(name, "its credentials have no end")
+    return document
+
+
+def _require_named(desk: Desk, name: str) -> None:
+    """Before anything else is read, so that what is not named costs next to nothing."""
+    try:
+        names = preferences.load(desk.places.config_file).forward
+    except (KeyturnError, OSError):
+        why = "config.toml of the machine that forwards cannot be used"
+        raise Protected(
+            f"forwarding of {name}", why, "There, keyturn list says what is wrong with it"
+        ) from None
+    if name not in names:
+        hint = "On the machine that forwards, name it in `forward` of config.toml"
+        raise NotFound(f"profile {name}", "it is not forwarded to here", hint)
+
+
+def _require_temporary(reading: Reading, name: str) -> None:
+    definition = reading.definitions.get(name)
+    if definition is not None and definition.delivers_key:
+        raise _kept_here(name, "it hands out its long-term key")
+    if listing.asker_source(name, reading.natives, reading.definitions):
+        raise _kept_here(name, "it takes its credentials from whoever asks")
+
+
+def _kept_here(name: str, why: str) -> KeyturnError:
+    return Protected(
+        f"forwarding of {name}", f"{why}, which never leaves its machine", "Use a role behind it instead"
+    )

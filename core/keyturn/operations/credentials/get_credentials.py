@@ -1,0 +1,114 @@
+"""Handing a session to one program: the credentials of any profile, native ones too, with so much time left."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from keyturn.delivery import credential_process
+from keyturn.model.errors import FileChanged, KeyturnError, NeedsPerson, UsageError
+from keyturn.model.profile import Renew, State, session_state
+from keyturn.model.text import span
+from keyturn.operations import key_metadata as learning
+from keyturn.operations.context import Desk
+from keyturn.operations.credentials import refresh as refreshing
+from keyturn.operations.credentials import session_cache as fetching
+from keyturn.operations.credentials.refresh import ASKED_EVERY
+from keyturn.profiles.inventory import Reading
+from keyturn.providers.cached_session import Fetched
+from keyturn.storage.managed_profiles import Definition
+
+
+def hand(
+    desk: Desk,
+    name: str,
+    least: timedelta | None = None,
+    code: str | None = None,
+    *,
+    is_far: bool = False,
+) -> str:
+    """The credential_process document of a profile, managed or native; nothing is delivered anywhere.
+
+    :param least: it must live so long at least; else what is fresh does, and where nothing new can be had, what is valid.
+    :param code: an MFA code, for a new session.
+    :param is_far: another machine asks: no program of the person's is run for it, and it cannot have AWS asked again and again.
+    :raises NotFound: there is no such profile.
+    :raises UsageError: no session of this profile lives as long as `least`.
+    :raises NeedsPerson: a person must renew it first.
+    """
+    reading = desk.read()
+    fetching.refuse_for_others(desk, reading, name)
+    with desk.recording(name, "hand out"):
+        row = reading.row(name)
+        definition = reading.definitions.get(name)
+        if definition is None:
+            reading.require_definitions()
+        if not row.credential_source:
+            desk.require_open()
+        account = None if row.account_derived else row.account
+        if definition is not None and definition.delivers_key:
+            refreshing.note_asked(desk, name, reading)
+            return credential_process.document(desk.key(definition.key or name), account)
+        refreshing.refuse_hopeless(row)
+        refreshing.note_asked(desk, name, reading)
+        found = _found(desk, reading, name, least, code, is_far=is_far)
+        _require_length(name, found, least, desk.clock())
+        return credential_process.document(found.issued.credentials, account)
+
+
+def _found(
+    desk: Desk, reading: Reading, name: str, least: timedelta | None, code: str | None, *, is_far: bool
+) -> Fetched:
+    refresher = fetching.refresher(desk, reading, has_commands=not is_far)
+    definition = reading.definitions.get(name)
+    cached = refresher.cached(name)
+    now = desk.clock()
+    if cached is not None and code is None and _will_do(cached, least, now):
+        return cached
+    if is_far and cached is not None and least is not None:
+        _require_life(name, cached, least)
+    fallback = cached if cached is not None and refreshing.is_valid(cached.issued.credentials, now) else None
+    if definition is not None and definition.renew is Renew.OFF and code is None:
+        if fallback is not None:
+            return fallback
+        raise NeedsPerson(f"session for {name}", "its renewal is off", f"Run: keyturn refresh {name}")
+    try:
+        fetched = refresher.fetch(name, code, only_if_due=least is None and code is None)
+    except FileChanged:
+        raise
+    except (KeyturnError, OSError):
+        if fallback is None or least is not None or code is not None:
+            raise
+        return fallback
+    _learn(desk, reading, definition, fetched)
+    return fetched
+
+
+def _learn(desk: Desk, reading: Reading, definition: Definition | None, fetched: Fetched) -> None:
+    if fetched.asked_aws and definition is not None:
+        learning.learn(desk, reading, [(definition, fetched.issued.credentials)], wait=0)
+        desk.record(definition.name, "refresh", "for a program")
+
+
+def _require_life(name: str, cached: Fetched, least: timedelta) -> None:
+    """Makes sure that a new session would do for a while, by how long the last one was given."""
+    expires = cached.issued.credentials.expires
+    if expires is not None and expires - cached.at - ASKED_EVERY < least:
+        raise _too_short(name, least, expires - cached.at)
+
+
+def _will_do(one: Fetched, least: timedelta | None, now: datetime) -> bool:
+    if least is None:
+        return session_state(one.facts(), now) is State.FRESH
+    return one.issued.credentials.expires is None or one.issued.credentials.expires - now >= least
+
+
+def _require_length(name: str, one: Fetched, least: timedelta | None, now: datetime) -> None:
+    expires = one.issued.credentials.expires
+    if least is None or expires is None or expires - now >= least:
+        return
+    raise _too_short(name, least, expires - now)
+
+
+def _too_short(name: str, least: timedelta, left: timedelta) -> UsageError:
+    why = f"its session has {span(left)} left, and {span(least)} were asked for"
+    return UsageError(f"session for {name}", why, f"Ask for less, or see: keyturn set {name} duration=...")

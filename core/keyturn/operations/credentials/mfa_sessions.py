@@ -1,0 +1,148 @@
+"""The MFA sessions of users: one code of a device, and for hours no role behind the same user asks for another.
+
+They lie in the vault's cache beside the sessions of profiles, under names that no profile can have. One counts only while
+the index names it, which can be changed while the vault is locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from keyturn.model.errors import KeyturnError
+from keyturn.operations.context import Desk
+from keyturn.profiles.inventory import Reading
+from keyturn.providers import cached_session as stored
+from keyturn.providers.cached_session import Device, Fetched
+from keyturn.providers.sts_limits import DEVICE_LEAST_LEFT
+from keyturn.storage.index import DeviceKnown, DeviceSession, Index
+
+#: No name of a section or a profile holds a NUL.
+_PREFIX = "\0mfa\0"
+
+
+@dataclass(frozen=True)
+class DeviceSessions:
+    """Where the refresher finds and keeps them; see :class:`keyturn.providers.cached_session.DeviceStore`.
+
+    :param reading: what was read before AWS is asked.
+    """
+
+    desk: Desk
+    reading: Reading
+
+    def held(self, device: Device) -> Fetched | None:
+        """See :meth:`DeviceStore.held`."""
+        known = self._known(self.desk.index.load(), device)
+        entry = self.desk.vault.session(_name(device)) if known else None
+        decoded = stored.decode(entry) if entry else None
+        if known is None or decoded is None:
+            return None
+        found = Fetched(*decoded)
+        credentials = found.issued.credentials
+        over = credentials.expires is None or credentials.expires - self.desk.clock() < DEVICE_LEAST_LEFT
+        return None if over or credentials.access_key_id != known.session else found
+
+    def hold(self, device: Device, fetched: Fetched) -> None:
+        """See :meth:`DeviceStore.hold`."""
+        credentials = fetched.issued.credentials
+        if credentials.expires is None:
+            return
+        new = DeviceSession(credentials.access_key_id, credentials.expires)
+        with (
+            contextlib.suppress(KeyturnError, OSError),
+            self.desk.exclusive(),
+        ):  # else the next role asks for a code
+            index = self.desk.index.load()
+            known = self._known(index, device)
+            if _stops(index, device) != _stops(self.reading.index, device):
+                return
+            if known is not None and known.until > new.until and self.held(device) is not None:
+                return
+            self.desk.vault.change_sessions(lambda sessions: _put(sessions, index, device, fetched))
+            self.desk.index.change(lambda index: _note(index, device, new, self.desk.clock()))
+
+    @staticmethod
+    def _known(index: Index, device: Device) -> DeviceSession | None:
+        return index.devices.get(device.serial, DeviceKnown()).held.get(device.key.access_key_id)
+
+
+def forget(desk: Desk, serial: str) -> None:
+    """Ends what a device's codes were good for; needs no open vault."""
+
+    def note(index: Index) -> None:
+        one = index.devices.get(serial, DeviceKnown())
+        index.devices[serial] = DeviceKnown({}, one.stops + 1)
+
+    desk.index.change(note)
+
+
+def forget_key(index: Index, key_id: str) -> None:
+    """Ends what a key that leaves the vault was asked for."""
+    for serial, one in list(index.devices.items()):
+        held = {key: each for key, each in one.held.items() if key != key_id}
+        index.devices[serial] = replace(one, held=held)
+
+
+def hand_on(desk: Desk, old_id: str, new_id: str) -> None:
+    """Lets the sessions that a key's codes were good for serve the key that takes its place: they are its user's."""
+    index = desk.index.load()
+    moved = {serial: each.held[old_id] for serial, each in index.devices.items() if old_id in each.held}
+    if not moved:
+        return
+
+    def edit(sessions: dict[str, Any]) -> None:
+        for serial in moved:
+            found = sessions.pop(f"{_PREFIX}{old_id}\0{serial}", None)
+            if found is not None:
+                sessions[f"{_PREFIX}{new_id}\0{serial}"] = found
+
+    def note(index: Index) -> None:
+        for serial in moved:
+            one = index.devices.get(serial, DeviceKnown())
+            if old_id in one.held:
+                held = {key: each for key, each in one.held.items() if key != old_id}
+                index.devices[serial] = replace(one, held={**held, new_id: one.held[old_id]})
+
+    with desk.exclusive():
+        desk.vault.change_sessions(edit)
+        desk.note(note)
+
+
+def serials_of(reading: Reading, name: str) -> tuple[str, ...]:
+    """The devices whose codes a profile asks for itself."""
+    definition = reading.definitions.get(name)
+    found = definition.mfa_serial if definition else reading.settings(name).get("mfa_serial")
+    return (str(found),) if found else ()
+
+
+def _name(device: Device) -> str:
+    return f"{_PREFIX}{device.key.access_key_id}\0{device.serial}"
+
+
+def _stops(index: Index, device: Device) -> int:
+    return index.devices.get(device.serial, DeviceKnown()).stops
+
+
+def _put(sessions: dict[str, Any], index: Index, device: Device, fetched: Fetched) -> None:
+    """Puts one in, and takes out what the index does not name."""
+    named = {
+        f"{_PREFIX}{key}\0{serial}": each.session
+        for serial, one in index.devices.items()
+        for key, each in one.held.items()
+    }
+    for name in [name for name in sessions if name.startswith(_PREFIX)]:
+        if named.get(name) != sessions[name].get("key_id"):
+            del sessions[name]
+    sessions[_name(device)] = stored.encode(fetched)
+
+
+def _note(index: Index, device: Device, new: DeviceSession, now: datetime) -> None:
+    for serial, one in list(index.devices.items()):
+        index.devices[serial] = replace(
+            one, held={key: each for key, each in one.held.items() if each.until > now}
+        )
+    one = index.devices.get(device.serial, DeviceKnown())
+    index.devices[device.serial] = replace(one, held={**one.held, device.key.access_key_id: new})

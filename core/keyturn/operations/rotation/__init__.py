@@ -1,0 +1,1 @@
+"""Rotation of long-term access keys: state machine, record, journal, AWS calls and recovery."""

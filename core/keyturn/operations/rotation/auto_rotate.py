@@ -1,0 +1,97 @@
+"""Keys looked after by the agent: what is known of them, and the rotation of those whose owner wants none of the work.
+
+It never deletes a key, never goes on with what a person took back, and makes one step at each look, so that renewing
+sessions does not wait for IAM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from keyturn.model.errors import KeyturnError, VaultError
+from keyturn.model.profile import Rotate, RotationState
+from keyturn.operations import key_metadata as learning
+from keyturn.operations.context import Desk
+from keyturn.operations.rotation import create_key as creating
+from keyturn.operations.rotation import record_store
+from keyturn.operations.rotation import runner as going
+from keyturn.operations.rotation.observe import records
+from keyturn.operations.rotation.record import Record, Step
+from keyturn.profiles.inventory import Reading
+from keyturn.storage.managed_profiles import Definition
+
+#: After something went wrong, which is on record with the profile.
+PAUSE = timedelta(hours=1)
+
+
+@dataclass
+class Tending:
+    """What one agent remembers of its tries. Used by one thread at a time."""
+
+    desk: Desk
+    asked: dict[str, datetime] = field(default_factory=dict)
+    failed: dict[str, datetime] = field(default_factory=dict)
+    """When the last try for a profile went wrong."""
+
+    def tend(self, may_go_on: Callable[[], bool] = lambda: True) -> None:
+        """Looks after every key once."""
+        if not may_go_on():
+            return
+        with contextlib.suppress(VaultError):  # whoever needs the journal is told
+            record_store.note_all(self.desk)
+        learning.learn_all(self.desk, self.asked)
+        reading = self.desk.read()
+        wanted = [one for one in reading.definitions.values() if one.rotate is Rotate.AUTO and one.key]
+        if not wanted:
+            return
+        try:
+            known = {entry: record for record in records(self.desk) for entry in record.entries}
+        except VaultError:
+            return  # nobody knows what waits
+        for one in wanted:
+            if may_go_on() and not self._has_paused(one.name):
+                self._tend(reading, one, known.get(one.key or ""))
+
+    def _has_paused(self, name: str) -> bool:
+        since = self.desk.clock() - self.failed.get(
+            name, datetime.min.replace(tzinfo=self.desk.clock().tzinfo)
+        )
+        return timedelta(0) <= since < PAUSE
+
+    def _tend(self, reading: Reading, one: Definition, record: Record | None) -> None:
+        try:
+            if record is not None and not record.step.is_last:
+                if (
+                    record.profile == one.name
+                    and not record.is_undoing
+                    and record.step is not Step.DEACTIVATED
+                ):
+                    self._note(one.name, going.advance(self.desk, one.name, None).is_halted)
+            elif self._is_overdue(reading, one) and not _was_taken_back(record, reading, one):
+                creating.begin(self.desk, one.name, None)
+        except KeyturnError:
+            self.failed[one.name] = self.desk.clock()
+
+    def _note(self, name: str, halted: object) -> None:
+        """What waits for a person is not tried again and again."""
+        if halted:
+            self.failed[name] = self.desk.clock()
+
+    @staticmethod
+    def _is_overdue(reading: Reading, one: Definition) -> bool:
+        return reading.row(one.name).rotation.state is RotationState.OVERDUE
+
+
+def _was_taken_back(record: Record | None, reading: Reading, one: Definition) -> bool:
+    """Whether a person went back to the very key that is in use: what was undone is not begun again by itself."""
+    key = reading.index.keys.get(one.key or "")
+    return (
+        record is not None
+        and record.step is Step.UNDONE
+        and record.is_undoing
+        and key is not None
+        and key.key_id == record.old.access_key_id
+    )

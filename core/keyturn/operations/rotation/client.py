@@ -1,0 +1,87 @@
+"""Rotation as front ends drive it: act by act, with the waits in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from keyturn.model.errors import RotationHalted
+from keyturn.operations.rotation.delete_key import Ending, ending_in
+from keyturn.operations.rotation.progress import Progress, progress_in
+from keyturn.system.clock import Clock
+
+#: Seconds that a new key may take until AWS knows it everywhere, before the rotation waits for a person instead.
+PATIENCE = 150.0
+
+
+class Rotating:
+    """The acts of rotations, done where the vault is open.
+
+    :param act: has an act done, and gives its result.
+    :param check: says why a profile's key cannot be rotated, before anybody is asked for a passphrase.
+    """
+
+    def __init__(
+        self, act: Callable[[str, Mapping[str, object]], Any], clock: Clock, check: Callable[[str], object]
+    ) -> None:
+        self._act = act
+        self._clock = clock
+        self.check = check
+
+    def begin(self, name: str, code: str | None = None) -> Progress:
+        """See :func:`keyturn.operations.rotation.create_key.begin`; :meth:`on` does the rest."""
+        self.check(name)
+        return self._one("rotate-begin", name, code)
+
+    def on(self, name: str, code: str | None = None) -> Progress:
+        """See :func:`keyturn.operations.rotation.runner.advance`: one act."""
+        return self._one("rotate-step", name, code)
+
+    def back(self, name: str, code: str | None = None) -> Progress:
+        """See :func:`keyturn.operations.rotation.runner.undo`: the first act of the way back; :meth:`on` does the others."""
+        return self._one("rotate-undo", name, code)
+
+    def ending(self, name: str, code: str | None = None) -> Ending:
+        """See :func:`keyturn.operations.rotation.delete_key.ending`."""
+        return ending_in(self._act("rotate-ending", {"name": name, "code": code}))
+
+    def finish(self, name: str, last_four: str | None, code: str | None = None) -> Progress:
+        """See :func:`keyturn.operations.rotation.delete_key.finish`."""
+        return self._one("rotate-finish", name, code, last_four=last_four)
+
+    def drop(self, name: str, last_four: str, code: str | None = None) -> str:
+        """See :func:`keyturn.operations.rotation.delete_key.drop`."""
+        return str(self._act("rotate-drop", {"name": name, "last_four": last_four, "code": code}))
+
+    def status(self, name: str, code: str | None = None) -> dict[str, Any]:
+        """See :func:`keyturn.operations.rotation.status.status`."""
+        return dict(self._act("rotate-status", {"name": name, "code": code}))
+
+    def through(
+        self,
+        first: Progress,
+        step: Callable[[], Progress],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Iterator[Progress]:
+        """All that follows on `first`, until the rotation is over or a person decides.
+
+        :param step: one more act.
+        :raises RotationHalted: AWS does not know a key everywhere within :data:`PATIENCE`.
+        :raises KeyturnError: what an act raised.
+        """
+        progress, since = first, self._clock()
+        yield progress
+        while not (progress.is_over or progress.is_halted):
+            if progress.wait:
+                if (self._clock() - since).total_seconds() > PATIENCE:
+                    raise RotationHalted(f"rotation of {progress.profile}", progress.note, progress.stands())
+                sleep(progress.wait)
+            before = progress
+            progress = step()
+            if progress.step is not before.step:
+                since = self._clock()
+            yield progress
+
+    def _one(self, op: str, name: str, code: str | None, **more: str | None) -> Progress:
+        return progress_in(self._act(op, {"name": name, "code": code, **more}))

@@ -1,0 +1,254 @@
+"""The end of a rotation, and of keys that are in its way: what is deleted at AWS, and on whose word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keyturn.aws.api import LastUse, ListedKey
+from keyturn.model.errors import AwsError, KeyturnError, NeedsConfirmation, NotFound, RotationHalted
+from keyturn.model.profile import Credentials
+from keyturn.model.text import from_iso, iso, masked_key_id, span
+from keyturn.operations.context import Desk
+from keyturn.operations.rotation import previous_key as spare
+from keyturn.operations.rotation.observe import (
+    entry_of,
+    halted,
+    held_keys,
+    identity_of,
+    listed_keys,
+    lock,
+    look,
+    record_of,
+    record_of_user,
+    signers,
+    waiting,
+)
+from keyturn.operations.rotation.progress import Progress
+from keyturn.operations.rotation.record import Record, Step
+from keyturn.operations.rotation.runner import advance, again, looked
+from keyturn.operations.rotation.signer import Signing
+from keyturn.operations.rotation.state_machine import Move, next_move, orphans
+from keyturn.operations.rotation.status import busy, use_of, used
+from keyturn.operations.rotation.steps import Moves, if_possible
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What decides whether the old key may be deleted."""
+
+    old_id: str
+    last_use: LastUse | None
+    """None where AWS does not tell."""
+    against: tuple[str, ...]
+    """What speaks against it now, each as a clause."""
+
+
+def ending(desk: Desk, name: str, code: str | None) -> Ending:
+    """The facts about the old key of a rotation that has only the deletion left.
+
+    :raises NotFound: no rotation waits.
+    :raises RotationHalted: it has not come so far.
+    """
+    record = record_of(desk, name)
+    _require_last(record)
+    signing = Signing(desk, record.profile, code)
+    looked(desk, record, signing)
+    return _ending(desk, record, signing)
+
+
+def _require_last(record: Record) -> None:
+    """Makes sure that a rotation has only the deletion left.
+
+    :raises RotationHalted: it has not come so far.
+    """
+    if record.step is not Step.DEACTIVATED or record.is_undoing:
+        way = "--undo" if record.is_undoing else "--resume"
+        why = f"it is at step {record.step}{' on the way back' if record.is_undoing else ''}; the old key is deleted last"
+        raise halted(record, why, f"Go on first: keyturn rotate {record.profile} {way}")
+
+
+def _ending(desk: Desk, record: Record, signing: Signing) -> Ending:
+    old_id, now = record.old.access_key_id, desk.clock()
+    use: LastUse | None = None
+    against = []
+    try:
+        use = use_of(signing, signers(record, now), old_id)
+    except AwsError as error:
+        against.append(f"AWS does not tell when it was last used ({error.why})")
+    stored = record.at.get(Step.STORED, record.began)
+    if use is not None and use.at is not None and use.at > stored:
+        against.append(
+            f"it was used {used(use, now)}, after the new key took its place: something still has it"
+        )
+    until = record.deletable_from()
+    if until is not None and now < until:
+        against.append(f"its time of grace ends in {span(until - now)}, at {iso(until)}")
+    return Ending(old_id, use, tuple(against))
+
+
+def ending_table(one: Ending) -> dict[str, Any]:
+    """For the wire."""
+    use = one.last_use
+    return {
+        "old_id": one.old_id, "against": list(one.against), "told": use is not None, "used": iso(use.at) if use else None,
+        "service": use.service if use else None, "region": use.region if use else None,
+    }  # fmt: skip
+
+
+def ending_in(table: Mapping[str, Any]) -> Ending:
+    """From the wire."""
+    use = LastUse(from_iso(table["used"]), table["service"], table["region"]) if table["told"] else None
+    return Ending(table["old_id"], use, tuple(table["against"]))
+
+
+def finish(desk: Desk, name: str, last_four: str | None, code: str | None) -> Progress:
+    """Deletes the old key of a rotation.
+
+    :param last_four: the old key's last four characters, as a person typed them.
+    :raises RotationHalted: something speaks against it, and the characters were not given.
+    :raises NeedsConfirmation: nothing does, and they were not given.
+    """
+    record = record_of(desk, name)
+    signing = Signing(desk, record.profile, code)
+    _require_last(record)
+    if next_move(record, looked(desk, record, signing)) is Move.CLOSE:
+        return advance(desk, name, None)  # somebody deleted it already
+    facts = _ending(desk, record, signing)
+    _require_word(f"deletion of {masked_key_id(facts.old_id)}", name, facts, last_four)
+    with desk.recording(name, "rotate"), lock(desk, record.user):
+        record = again(desk, record)
+        if next_move(record, looked(desk, record, signing)) not in (Move.DELETE, Move.CLOSE):
+            why = f"{masked_key_id(facts.old_id)} is not switched off any more"
+            raise halted(record, why, f"Switch it off first: keyturn rotate {name} --resume")
+        return Moves(desk, record, signing).delete_old()
+
+
+def _require_word(what: str, name: str, facts: Ending, last_four: str | None) -> None:
+    if last_four is not None and last_four == facts.old_id[-4:]:
+        return
+    if last_four is not None:
+        hint = f"Look at it again: keyturn rotate {name} --status"
+        raise NeedsConfirmation(what, f"{last_four} are not its last four characters", hint)
+    told = f"To delete it all the same: keyturn rotate {name} --finish --confirm {facts.old_id[-4:]}"
+    if facts.against:
+        raise RotationHalted(what, "; ".join(facts.against), told)
+    raise NeedsConfirmation(
+        what, "it cannot be undone", f"Run: keyturn rotate {name} --finish --confirm {facts.old_id[-4:]}"
+    )
+
+
+def drop(desk: Desk, name: str, last_four: str, code: str | None) -> str:
+    """Deletes a key of the user that keyturn does not hold: one whose secret never arrived, or an idle one that takes
+    the slot a rotation needs.
+
+    :param last_four: its last four characters.
+    :raises NotFound: the user has no such key.
+    :raises RotationHalted: keyturn holds it, or it is not idle for certain.
+    """
+    desk.require_open()
+    record, signing = waiting(desk, name), Signing(desk, name, code)
+    key = record.old if record is not None else desk.key(entry_of(desk.read(), name))
+    if record is None and (told := _forgotten_unknown(desk, signing, name, last_four)):
+        return told
+    user = record.user if record is not None else identity_of(signing, key, name).arn
+    with desk.recording(name, "rotate"), lock(desk, user):
+        record = record_of_user(desk, user)
+        keys = (key,) if record is None or record.step.is_last else signers(record, desk.clock())
+        listed = listed_keys(signing, user.rpartition("/")[2], keys)
+        if record is None or record.step.is_last:
+            told = spare.forgotten(desk, last_four, listed)
+            if told:
+                desk.record(name, "rotate", told)
+                return told
+        target = _target(name, listed, last_four)
+        _require_not_held(desk, record, target)
+        if record is not None and not record.step.is_last:
+            _require_orphan(desk, record, target, signing)
+        else:
+            _require_idle(desk, target, signing, keys)
+        _delete(signing, user, target, keys)
+        spare.forget(desk, target.key_id)
+        if record is not None and record.step is Step.INTENT:
+            Moves(desk, record, signing).give_up()
+    told = f"deleted {masked_key_id(target.key_id)}, which keyturn did not hold"
+    desk.record(name, "rotate", told)
+    return told
+
+
+def _forgotten_unknown(desk: Desk, signing: Signing, name: str, last_four: str) -> str | None:
+    """Forgets the key that is kept beside the one in use, where AWS knows neither; gives what was done, if anything."""
+    entry = entry_of(desk.read(), name)
+    key, kept = desk.key(entry), spare.spare(desk, entry)
+    if kept is None or kept.access_key_id[-4:] != last_four:
+        return None
+    if spare.is_known(signing, key) or spare.is_known(signing, kept):
+        return None
+    spare.forget(desk, kept.access_key_id)
+    told = f"AWS does not know {masked_key_id(kept.access_key_id)}; the vault has forgotten it"
+    desk.record(name, "rotate", told)
+    return told
+
+
+def _target(name: str, listed: dict[str, ListedKey], last_four: str) -> ListedKey:
+    found = [key for key in listed.values() if key.key_id[-4:] == last_four]
+    if len(last_four) != 4 or not found:
+        raise NotFound(
+            f"key of {name}",
+            f"the user has none that ends in {last_four}",
+            f"See: keyturn rotate {name} --status",
+        )
+    if len(found) > 1:
+        raise RotationHalted(f"key of {name}", "both keys end so", "Delete the one that nothing uses at AWS")
+    return found[0]
+
+
+def _require_not_held(desk: Desk, record: Record | None, target: ListedKey) -> None:
+    what = f"deletion of {masked_key_id(target.key_id)}"
+    entries = [entry for entry, key in held_keys(desk).items() if key.access_key_id == target.key_id]
+    if entries:
+        raise RotationHalted(
+            what, f"the vault holds it, for {', '.join(entries)}", "Rotate that, or release it"
+        )
+    mine = (record.old, record.new) if record is not None and not record.step.is_last else ()
+    if record is not None and target.key_id in {key.access_key_id for key in mine if key is not None}:
+        told = f"To delete the old key: keyturn rotate {record.profile} --finish; to go back: --undo"
+        raise RotationHalted(what, "it belongs to the rotation that waits", told)
+
+
+def _require_orphan(desk: Desk, record: Record, target: ListedKey, signing: Signing) -> None:
+    """Makes sure that a key came of the rotation; whoever else made one at the same moment has used it, or will."""
+    seen = look(desk, record, signing)
+    if target.key_id not in {each.key_id for each in orphans(record, seen)}:
+        why = f"{masked_key_id(target.key_id)} was there before the rotation that waits"
+        raise halted(record, why, f"End that first: keyturn rotate {record.profile} --status")
+    use = use_of(signing, signers(record, desk.clock()), target.key_id)
+    if use.at is not None:
+        why = f"somebody has used {masked_key_id(target.key_id)} ({iso(use.at)}), so it is not the one whose secret was lost"
+        raise halted(record, why, "Find out who made it; if nobody needs it, delete it at AWS")
+
+
+def _require_idle(desk: Desk, target: ListedKey, signing: Signing, keys: tuple[Credentials, ...]) -> None:
+    if target.status != "Active":
+        return
+    why = busy(target, use_of(signing, keys, target.key_id), desk.clock())
+    if why:
+        hint = "Find what has it, switch it off at AWS, and delete it once nothing misses it"
+        raise RotationHalted(f"deletion of {masked_key_id(target.key_id)}", why, hint)
+
+
+def _delete(signing: Signing, user: str, target: ListedKey, keys: tuple[Credentials, ...]) -> None:
+    name = user.rpartition("/")[2]
+    if target.status == "Active":
+        with if_possible():
+            signing.by(
+                keys, lambda aws, signer: aws.set_access_key_status(signer, name, target.key_id, "Inactive")
+            )
+    try:
+        signing.by(keys, lambda aws, signer: aws.delete_access_key(signer, name, target.key_id))
+    except KeyturnError as error:
+        error.hint = (
+            f"{masked_key_id(target.key_id)} may be switched off already, and not deleted. {error.hint}"
+        )
+        raise

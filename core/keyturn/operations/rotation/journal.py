@@ -1,0 +1,238 @@
+"""The rotation journal: one sealed record per IAM user, on disk and read back before the next act at AWS."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from keyturn.model.errors import FileChanged, VaultCorrupt, VaultError, VaultNewer
+from keyturn.system.files import locked
+from keyturn.vault.files import (
+    check_private,
+    discard,
+    make_private,
+    move_aside,
+    put,
+    read_regular,
+    sweep,
+    writing,
+)
+from keyturn.vault.vault import Vault
+
+VERSION = 1
+KIND = "rotation"
+FOLDER = "rotation"
+SUFFIX = ".age"
+#: A record holds two keys and a few dates.
+LIMIT = 64 * 1024
+_SAFE = re.compile(r"[a-z0-9_+=,.@-]{1,64}", re.ASCII)
+_ARN = re.compile(r"arn:[a-z-]+:iam::(\d{12}):user/(?:.*/)?([^/]+)", re.ASCII)
+
+Record = dict[str, Any]
+
+
+def name_of(user: str) -> str:
+    """The record's name for an IAM user's ARN: account and user, as far as these make a file name."""
+    found = _ARN.fullmatch(user)
+    if found is not None and _SAFE.fullmatch(found[2].lower()):
+        return f"{found[1]}-{found[2].lower()}"
+    return hashlib.sha256(user.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+class Journal:
+    """The records of one vault. Writing needs no identity but for the reading back; thread-safe.
+
+    :param vault: what seals and opens.
+    :param refuge: a folder on another file system, for a record that the vault's own refuses to take.
+    """
+
+    def __init__(self, vault: Vault, refuge: Path) -> None:
+        self.refuge = refuge
+        self._vault = vault
+        self._folder = vault.folder / FOLDER
+
+    def names(self) -> tuple[str, ...]:
+        """The records there are, sorted. Opens none, and needs no identity.
+
+        :raises VaultError: a folder cannot be read, so that nobody knows which there are.
+        """
+        found = set()
+        for folder, prefix in ((self._folder, ""), (self.refuge, _REFUGE)):
+            for name in _listed(folder):
+                if name.startswith(prefix) and name.endswith(SUFFIX):
+                    found.add(name.removeprefix(prefix).removesuffix(SUFFIX))
+        return tuple(sorted(name for name in found if not name.startswith(".") and ".damaged-" not in name))
+
+    def read(self, name: str) -> Record | None:
+        """A record; None if there is none. Where it lies in the refuge too, the later one.
+
+        :raises VaultCorrupt: the only one there is cannot be read.
+        :raises VaultNewer: a later keyturn wrote it.
+        :raises NeedsUnlock: the vault is closed.
+        """
+        found = self._latest(name)
+        return None if found is None else found[1]
+
+    def write(self, name: str, change: Callable[[Record | None], Record]) -> None:
+        """Puts what `change` makes of the record in its place: sealed, on disk, read back and opened before it returns.
+
+        :param change: gets the record as it is. What it raises ends the writing, and nothing is written.
+        :raises VaultError: neither the vault's folder nor the refuge took it; what was there is still there.
+        """
+        with contextlib.ExitStack() as stack:
+            is_locked = self._lock(stack)
+            serial, before = self._latest(name) or (0, None)
+            plain = _encode(serial + 1, change(before))
+            sealed = self._vault.seal(plain)
+            if self._vault.open(sealed) != plain:
+                raise VaultError("writing the rotation journal", "what was sealed does not open again")
+            try:
+                if not is_locked:
+                    raise VaultError("writing the rotation journal", "its folder cannot be written to")
+                put(self._path(name), sealed)
+            except (OSError, VaultError):
+                self._flee(name, sealed)
+                return
+            discard(self._refuge_of(name))
+
+    def _lock(self, stack: contextlib.ExitStack) -> bool:
+        """Holds the journal until `stack` ends; False where the disk does not even allow that."""
+        try:
+            make_private(self._folder)
+            with writing("the rotation journal"):
+                stack.enter_context(locked(self._folder / ".lock", what="the rotation journal"))
+        except VaultError:
+            return False
+        check_private(self._folder)
+        sweep(self._folder)
+        return True
+
+    def set_aside(self) -> tuple[str, ...]:
+        """Moves records that cannot be read out of the way, beside their place; gives their names."""
+        moved = []
+        for name in self.names():
+            try:
+                self.read(name)
+            except VaultNewer:
+                continue
+            except VaultCorrupt:
+                for path in (self._path(name), self._refuge_of(name)):
+                    if path.exists():
+                        move_aside(path)
+                moved.append(name)
+        return tuple(moved)
+
+    def remove(self, name: str) -> None:
+        """Forgets a record."""
+        for path in (self._path(name), self._refuge_of(name)):
+            with writing("the rotation journal"):
+                path.unlink(missing_ok=True)
+
+    def _flee(self, name: str, sealed: bytes) -> None:
+        """Keeps a record where another disk has room; lets the first refusal stand if that fails too."""
+        try:
+            check_private(self.refuge)
+            put(self._refuge_of(name), sealed)
+        except (OSError, VaultError) as error:
+            raise VaultError(
+                "writing the rotation journal", f"neither {self._folder} nor {self.refuge} takes it",
+                "Make room or fix the permissions, then try again",
+            ) from error  # fmt: skip
+
+    def bring_home(self, name: str) -> None:
+        """Puts a record that lies in the refuge where it belongs, once that takes it again."""
+        if not self.is_in_refuge(name):
+            return
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, VaultError):
+            if not self._lock(stack):
+                return
+            found = self._latest(name)
+            if found is not None:
+                put(self._path(name), self._vault.seal(_encode(*found)))
+                discard(self._refuge_of(name))
+
+    def place(self, name: str) -> Path:
+        """The file of a record."""
+        return self._refuge_of(name) if self.is_in_refuge(name) else self._path(name)
+
+    def is_in_refuge(self, name: str) -> bool:
+        """Whether a record lies where it may be gone after a restart of the machine."""
+        return self._refuge_of(name).exists()
+
+    def _latest(self, name: str) -> tuple[int, Record] | None:
+        found, damage = [], None
+        for path in (self._path(name), self._refuge_of(name)):
+            try:
+                sealed = read_regular(path, LIMIT)
+                if sealed is not None:
+                    found.append(_decode(self._vault.open(sealed), path.name))
+            except VaultNewer:
+                raise
+            except VaultCorrupt as error:
+                damage = VaultCorrupt(f"{FOLDER}/{path.name}", error.why, _HINT)
+        if not found and damage is not None:
+            raise damage
+        return max(found, key=lambda each: each[0], default=None)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}{SUFFIX}"
+
+    def _refuge_of(self, name: str) -> Path:
+        return self.refuge / f"{_REFUGE}{name}{SUFFIX}"
+
+
+_REFUGE = "rotation-"
+_HINT = "Nothing was written over. Run: keyturn vault restore, which puts it aside, then look: keyturn rotate PROFILE --status"
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        why = f"{folder} cannot be read ({error.strerror}), so nobody knows whether a rotation waits"
+        raise VaultError("reading the rotation journal", why, "Fix its permissions, then try again") from None
+
+
+def expecting(nonce: str, step: str, record: Mapping[str, Any]) -> Callable[[Record | None], Record]:
+    """A change to `record` of the rotation that `nonce` names, while it is at `step`.
+
+    The change raises `FileChanged` where it has gone on, or another rotation is there by now.
+    """
+
+    def change(before: Record | None) -> Record:
+        if before is None or before.get("nonce") != nonce or before.get("step") != step:
+            raise FileChanged(
+                "the rotation", "another process has gone on with it", "See: keyturn rotate PROFILE --status"
+            )
+        return dict(record)
+
+    return change
+
+
+def _encode(serial: int, record: Record) -> bytes:
+    content = {"version": VERSION, "kind": KIND, "serial": serial, "record": record}
+    return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def _decode(plain: bytes, what: str) -> tuple[int, Record]:
+    try:
+        content = json.loads(plain)
+    except (ValueError, RecursionError):
+        content = None
+    version = content.get("version") if isinstance(content, dict) else None
+    if type(version) is int and version > VERSION:
+        raise VaultNewer(
+            what, f"its version is {version}, and this keyturn knows {VERSION}", "Upgrade keyturn"
+        )
+    match content:
+        case {"version": 1, "kind": "rotation", "serial": int(serial), "record": dict(record)}:
+            return serial, record
+        case _:
+            raise VaultCorrupt(what, "it opens, but holds no record of a rotation", _HINT)

@@ -1,0 +1,260 @@
+"""What a rotation looks at before it acts: the vault's keys, the journal, the user's keys at AWS."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from keyturn.aws.api import Identity, ListedKey
+from keyturn.model.errors import (
+    AwsRefused,
+    KeyturnError,
+    NeedsUnlock,
+    NotFound,
+    RotationHalted,
+    VaultCorrupt,
+    VaultNewer,
+)
+from keyturn.model.profile import Credentials, Kind
+from keyturn.model.text import masked_key_id
+from keyturn.operations.context import Desk, credentials_in, key_entry
+from keyturn.operations.rotation.journal import Journal, name_of
+from keyturn.operations.rotation.record import Record, Step, of_table
+from keyturn.operations.rotation.signer import UNKNOWN_KEY, Signing
+from keyturn.operations.rotation.state_machine import SPREADS, Seen
+from keyturn.profiles.inventory import Reading
+
+#: Another process that rotates is at it for longer than anybody wants to wait.
+LOCK_SECONDS = 2.0
+
+
+def journal_of(desk: Desk) -> Journal:
+    """The rotation journal of this person's vault."""
+    return Journal(desk.vault, desk.places.socket.parent)
+
+
+def records(desk: Desk) -> Iterator[Record]:
+    """All records that can be read.
+
+    :raises NeedsUnlock: the vault is closed.
+    """
+    journal = journal_of(desk)
+    for name in journal.names():
+        try:
+            found = journal.read(name)
+        except (VaultCorrupt, VaultNewer):
+            continue  # whoever needs that very record reads it by its user, and is told
+        if found is not None:
+            yield decoded(found, name)
+
+
+def decoded(found: Mapping[str, Any], name: str) -> Record:
+    """A record as the journal holds it.
+
+    :raises VaultCorrupt: it is none.
+    """
+    try:
+        return of_table(found)
+    except ValueError as error:
+        raise VaultCorrupt(f"rotation/{name}.age", str(error), "Nothing was written over") from None
+
+
+def record_of(desk: Desk, name: str) -> Record:
+    """The rotation of a profile's key that waits to be gone on with.
+
+    :raises NotFound: there is none.
+    """
+    found = waiting(desk, name)
+    if found is None:
+        raise NotFound(f"rotation of {name}", "none waits", f"Begin one: keyturn rotate {name}")
+    return found
+
+
+def waiting(desk: Desk, name: str) -> Record | None:
+    """The rotation of a profile's key that is not over; None if there is none."""
+    entry = _entry(desk.read(), name) or name
+    for one in records(desk):
+        if entry in one.entries and not one.step.is_last:
+            return caught_up(desk, one)
+    _require_read(desk, entry)
+    return None
+
+
+def _require_read(desk: Desk, entry: str) -> None:
+    """Makes sure that no record of an entry's key is there and cannot be read.
+
+    :raises VaultCorrupt: or `VaultNewer`: there is.
+    """
+    journal, known = journal_of(desk), desk.index.load().rotations
+    for name in journal.names():
+        if name not in known or entry in known[name].entries:
+            with contextlib.suppress(NeedsUnlock):
+                journal.read(name)
+
+
+def caught_up(desk: Desk, record: Record) -> Record:
+    """The record, or what it would say if its later states were not lost: the vault's entry tells of the new key."""
+    if record.step is not Step.INTENT:
+        return record
+    for name in record.entries:
+        entry = desk.vault.key(key_entry(name)) or {}
+        previous = entry.get("previous")
+        if isinstance(previous, dict) and previous.get("key_id") == record.old.access_key_id:
+            now = desk.clock()
+            created = desk.index.load().keys.get(name)
+            new = replace(record, new=credentials_in(entry), created=created.created if created else None)
+            return new.reached(Step.CREATED, now).reached(Step.STORED, now)
+    return record
+
+
+def record_of_user(desk: Desk, user: str) -> Record | None:
+    """The last rotation of a user's key, over or not.
+
+    :raises VaultCorrupt: its record cannot be read, so that nobody knows what it holds.
+    """
+    found = journal_of(desk).read(name_of(user))
+    return None if found is None else decoded(found, name_of(user))
+
+
+def refuge_note(desk: Desk, record: Record) -> str:
+    """What to say where the only copy of a new key lies in a folder that a restart of the machine empties."""
+    journal = journal_of(desk)
+    if not journal.is_in_refuge(name_of(record.user)):
+        return ""
+    return f"the vault's disk refused the new key, so it is sealed in {journal.refuge}, which a restart empties: see to the disk"
+
+
+def lock(desk: Desk, user: str) -> AbstractContextManager[None]:
+    """Held for as long as one step of a user's rotation takes, in all processes of this person.
+
+    :raises FileBusy: another process is at it.
+    """
+    return desk.lock(
+        "rotation-" + hashlib.sha256(user.encode("utf-8", "surrogateescape")).hexdigest()[:24], LOCK_SECONDS
+    )
+
+
+def entry_of(reading: Reading, name: str) -> str:
+    """The vault's name of the long-term key that rotating a profile would replace.
+
+    :raises NotFound: there is no such profile.
+    :raises KeyturnError: it has no key of its own here, with what to do.
+    """
+    row, what = reading.row(name), f"rotation of {name}"
+    entry = _entry(reading, name)
+    if entry is not None:
+        return entry
+    if row.managed:
+        rests = row.source if row.source and not row.credential_source else None
+        hint = (
+            f"Rotate the key that it rests on: keyturn rotate {rests}"
+            if rests
+            else f"See: keyturn show {name}"
+        )
+        raise KeyturnError(what, "it has no long-term key of its own", hint)
+    if row.plaintext_key:
+        why = "its key stands in the shared files in clear, where a new one could get lost"
+        raise KeyturnError(what, why, f"Adopt it first: keyturn adopt {name}")
+    reading.require_definitions()
+    if row.kind is Kind.ROLE and row.source:
+        raise KeyturnError(what, "it has no long-term key of its own", f"Rotate the key of {row.source}")
+    raise KeyturnError(what, "there is no long-term key that keyturn keeps for it", "See: keyturn list")
+
+
+def _entry(reading: Reading, name: str) -> str | None:
+    one = reading.definitions.get(name)
+    return one.key if one is not None else None
+
+
+def copies_of(reading: Reading, key: Credentials) -> list[str]:
+    """The native profiles whose key in clear in the shared files is this one."""
+    return [
+        row.name
+        for row in reading.natives.values()
+        if row.plaintext_key and row.key is not None and row.key.key_id == key.access_key_id
+    ]
+
+
+def held_keys(desk: Desk) -> dict[str, Credentials]:
+    """Every long-term key in the vault, by the name of its entry; opens the vault's file once."""
+    prefix = key_entry("")
+    found: dict[str, Credentials] = {}
+    for name, entry in desk.vault.keys().items():
+        if name.startswith(prefix):
+            found[name.removeprefix(prefix)] = credentials_in(entry)
+    return found
+
+
+def signers(record: Record, now: datetime) -> tuple[Credentials, ...]:
+    """The user's keys, the one first that is in use. The old one is left in peace once the new one is stored: its use is
+    what tells whether something still has it. Only where the new one must be gone is it asked again."""
+    if record.new is None:
+        return (record.old,)
+    if not record.step.is_past(Step.STORED):
+        return (record.old, record.new)
+    is_settled = now - record.at.get(Step.CREATED, record.began) > SPREADS
+    pair = (record.new, record.old) if record.is_undoing or is_settled else (record.new,)
+    return tuple(key for key in pair if key.secret_access_key)
+
+
+def look(desk: Desk, record: Record, signing: Signing) -> Seen:
+    """What there is now, at AWS and in the vault.
+
+    :raises NeedsMfa: AWS lists the keys only with a code.
+    :raises AwsError: AWS said no, or nothing.
+    """
+    listed = listed_keys(signing, record.user_name, signers(record, desk.clock()))
+    held = {name: key.access_key_id for name, key in held_keys(desk).items()}
+    wanted = frozenset(one.key for one in desk.read().definitions.values() if one.key)
+    return Seen(listed, held, wanted, desk.clock())
+
+
+def listed_keys(signing: Signing, user_name: str, keys: tuple[Credentials, ...]) -> dict[str, ListedKey]:
+    """The user's keys at AWS, by id."""
+    found = signing.by(keys, lambda aws, signer: aws.list_access_keys(signer, user_name))
+    return {key.key_id: key for key in found}
+
+
+def identity_of(signing: Signing, key: Credentials, name: str) -> Identity:
+    """Whose key it is.
+
+    :raises KeyturnError: not an IAM user's, or one that AWS does not know any more.
+    """
+    what = f"rotation of {name}"
+    try:
+        identity = signing.aws().get_caller_identity(key)
+    except AwsRefused as refused:
+        if refused.code not in UNKNOWN_KEY:
+            raise
+        why = f"AWS does not know {masked_key_id(key.access_key_id)} any more: it is inactive or deleted, or was rotated elsewhere"
+        hint = f"Put the present key in: keyturn release {name}, correct it, keyturn adopt {name}"
+        if _has_spare(signing.desk, key):
+            hint = f"The vault keeps the user's other key; to go back to it: keyturn rotate {name} --undo"
+        raise KeyturnError(what, why, hint) from None
+    if ":user/" not in identity.arn:
+        root = identity.arn.endswith(":root")
+        why = "it is the root user's key" if root else f"{identity.arn} is no IAM user"
+        hint = (
+            "Delete root's keys in the console; nothing should use them"
+            if root
+            else "Only an IAM user's key can be rotated"
+        )
+        raise KeyturnError(what, why, hint)
+    return identity
+
+
+def _has_spare(desk: Desk, key: Credentials) -> bool:
+    return any(
+        name.startswith(key_entry("")) and entry.get("key_id") == key.access_key_id and "previous" in entry
+        for name, entry in desk.vault.keys().items()
+    )
+
+
+def halted(record: Record, why: str, hint: str) -> RotationHalted:
+    """A rotation that stops here."""
+    return RotationHalted(f"rotation of {record.profile}", why, hint)

@@ -1,0 +1,192 @@
+"""The other key of a user that the vault keeps beside the one in use, where no record tells of their rotation any more:
+the record was lost, or the vault came from another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from keyturn.aws.api import ListedKey
+from keyturn.model.errors import AwsRefused, NotFound, Protected, RotationHalted
+from keyturn.model.profile import Credentials, Key
+from keyturn.model.text import masked_key_id
+from keyturn.operations.context import Desk, credentials_in, key_entry
+from keyturn.operations.rotation.journal import name_of
+from keyturn.operations.rotation.observe import (
+    entry_of,
+    held_keys,
+    identity_of,
+    journal_of,
+    listed_keys,
+    lock,
+    records,
+)
+from keyturn.operations.rotation.progress import Progress, progress_of
+from keyturn.operations.rotation.record import Record, Step
+from keyturn.operations.rotation.signer import UNKNOWN_KEY, Signing
+from keyturn.operations.rotation.steps import Moves
+from keyturn.storage.index import Index
+
+
+def spare(desk: Desk, entry: str) -> Credentials | None:
+    """The other key that an entry of the vault keeps; None if it keeps none."""
+    found = desk.vault.key(key_entry(entry))
+    previous = found.get("previous") if found is not None else None
+    return credentials_in(previous) if isinstance(previous, dict) else None
+
+
+def require_none(desk: Desk, entry: str, name: str) -> None:
+    """Keeps the vault's only copy of a key from going with the key that is given back.
+
+    :raises Protected: there is such a key, and no rotation waits that would settle it.
+    """
+    kept = spare(desk, entry)
+    if kept is None:
+        return
+    other = masked_key_id(kept.access_key_id)
+    why = f"the vault keeps {other} of the same user beside its key, of a rotation whose record is not here, and it would be lost"
+    hint = (
+        f"Where only {other} works, go back to it: keyturn rotate {name} --undo; "
+        f"else delete it: keyturn rotate {name} --drop {kept.access_key_id[-4:]}"
+    )
+    raise Protected(f"release {name}", why, hint)
+
+
+def go_back(desk: Desk, name: str, code: str | None) -> Progress:
+    """Puts the other key in the place of the one in use, which AWS does not know any more.
+
+    :raises NotFound: the vault keeps no other.
+    :raises RotationHalted: the one in use works, or the other does not.
+    """
+    desk.require_open()
+    entry = entry_of(desk.read(), name)
+    key, other = desk.key(entry), spare(desk, entry)
+    if other is None:
+        raise NotFound(f"rotation of {name}", "none waits", f"Begin one: keyturn rotate {name}")
+    signing = Signing(desk, name, code)
+    in_use, beside = (masked_key_id(each.access_key_id) for each in (key, other))
+    what, again = f"rotation of {name}", f"keyturn rotate {name}"
+    if is_known(signing, key):
+        why, last_four = (
+            f"{in_use} works and is in use, and no record tells of a rotation",
+            other.access_key_id[-4:],
+        )
+        raise RotationHalted(what, why, f"To delete {beside}: {again} --drop {last_four}")
+    if not is_known(signing, other):
+        hint = (
+            f"Have one of them switched on in the console, then: {again} --undo. If both are deleted for good, have "
+            f"{beside} forgotten: {again} --drop {other.access_key_id[-4:]}"
+        )
+        raise RotationHalted(what, f"AWS takes neither {in_use} nor {beside}", hint)
+    user = identity_of(signing, other, name).arn
+    record = Record(
+        nonce="", profile=name, entries=(entry,), user=user, old=other, new=key, step=Step.STORED, began=desk.clock()
+    )  # fmt: skip
+    with desk.recording(name, "rotate"), lock(desk, user):
+        moves = Moves(desk, record, signing)
+        refused = moves.answers(other)
+        if refused is not None:
+            raise RotationHalted(
+                what, f"{beside} does not answer each time ({refused.why})", f"Again: {again} --undo"
+            )
+        moves.put_back()
+        if key.access_key_id not in listed_keys(signing, record.user_name, (other,)):
+            forget(desk, key.access_key_id)
+    told = f"{in_use} is not known to AWS any more; {beside} is the vault's key again"
+    desk.record(name, "rotate", told)
+    return replace(progress_of(record.reached(Step.UNDONE, desk.clock())), is_undoing=True, note=told)
+
+
+def forgotten(desk: Desk, last_four: str, listed: Mapping[str, ListedKey]) -> str | None:
+    """Forgets a key that is kept beside another and that AWS does not list any more; gives what was done, if anything.
+
+    :param last_four: its last four characters.
+    """
+    for name in held_keys(desk):
+        kept = spare(desk, name)
+        if kept is not None and kept.access_key_id[-4:] == last_four and kept.access_key_id not in listed:
+            forget(desk, kept.access_key_id)
+            return f"{masked_key_id(kept.access_key_id)} is not at AWS any more; the vault has forgotten it"
+    return None
+
+
+def forget(desk: Desk, key_id: str) -> None:
+    """Takes a key that is deleted at AWS out of the entries that keep it beside another."""
+
+    def edit(entries: dict[str, Any]) -> None:
+        for name, entry in entries.items():
+            previous = entry.get("previous") if name.startswith(key_entry("")) else None
+            if isinstance(previous, dict) and previous.get("key_id") == key_id:
+                entry.pop("previous")
+
+    with desk.exclusive():
+        generation = desk.vault.change_keys(edit)
+    desk.note(lambda index: replace(index, vault_generation=max(index.vault_generation, generation)))
+
+
+def is_known(signing: Signing, key: Credentials) -> bool:
+    """Whether AWS answers to a key."""
+    try:
+        signing.aws().get_caller_identity(key)
+    except AwsRefused as refused:
+        if refused.code not in UNKNOWN_KEY:
+            raise
+        return False
+    return True
+
+
+def reinstate(desk: Desk) -> tuple[str, ...]:
+    """Puts the key that each rotation has come to wherever a profile looks for it and an older state of the vault has
+    another, or none: those are switched off or deleted at AWS by now.
+
+    :returns: the profiles' entries concerned.
+    """
+    looked_for = {one.key for one in desk.read().definitions.values()}
+    wanted = {
+        key_entry(name): key
+        for record in records(desk)
+        if (key := _present_key(record)) is not None
+        for name in record.entries
+        if name in looked_for
+    }
+    changed: list[str] = []
+
+    def edit(entries: dict[str, Any]) -> None:
+        for name, key in wanted.items():
+            if entries.get(name, {}).get("key_id") != key.access_key_id:
+                entries[name] = {"key_id": key.access_key_id, "secret": key.secret_access_key.reveal()}
+                changed.append(name.removeprefix(key_entry("")))
+
+    if wanted:
+        generation = desk.vault.change_keys(edit)
+        desk.note(lambda index: replace(index, vault_generation=max(index.vault_generation, generation)))
+    return tuple(changed)
+
+
+def _present_key(record: Record) -> Credentials | None:
+    """The key that clients are to be served with by what the record says; None where it does not tell."""
+    if record.step is Step.UNDONE or not record.step.is_past(Step.STORED):
+        return record.old if record.old.secret_access_key else None
+    return record.new
+
+
+def note_held(desk: Desk) -> None:
+    """Has the index tell of the keys that the vault holds: an older state may have others, of which nothing else is known."""
+    held = held_keys(desk)
+
+    def edit(index: Index) -> None:
+        for entry, key in held.items():
+            known = index.keys.get(entry)
+            if known is None or known.key_id != key.access_key_id:
+                index.keys[entry] = Key(key.access_key_id)
+
+    desk.note(edit)
+
+
+def forget_ended(desk: Desk, names: list[str]) -> None:
+    """Drops the records of rotations that are over, for names whose keys leave the vault or come into it: what is under the
+    same name from now on is another key."""
+    for record in list(records(desk)):
+        if record.step.is_last and set(record.entries) & set(names):
+            journal_of(desk).remove(name_of(record.user))

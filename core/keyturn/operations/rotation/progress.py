@@ -1,0 +1,113 @@
+"""How far a rotation is, for a front end: no secret, and the words for who asks what happens now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from keyturn.model.text import from_iso, iso, masked_key_id
+from keyturn.operations.rotation.record import Record, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A rotation after one act."""
+
+    profile: str
+    user: str
+    old_id: str
+    step: Step
+    new_id: str | None = None
+    is_undoing: bool = False
+    wait: float = 0.0
+    """Seconds to wait before the next act; AWS has not spread something yet."""
+    is_halted: bool = False
+    """Nothing more is done until a person decides."""
+    note: str = ""
+    """One more sentence, of what was just seen."""
+    orphans: tuple[str, ...] = ()
+    """Ids of keys at AWS whose secret nobody here holds."""
+    deletable_from: datetime | None = None
+    """When the old key's time of grace is over."""
+    amiss: str = ""
+    """What somebody else did to the keys at AWS, and what to do about it."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing to be done at all."""
+        return self.step.is_last
+
+    def stands(self) -> str:
+        """Which keys there are and what to do, as a sentence for whoever stops here."""
+        old = masked_key_id(self.old_id)
+        new = masked_key_id(self.new_id) if self.new_id else "a new key"
+        again = f"keyturn rotate {self.profile}"
+        if self.amiss:
+            return self.amiss
+        if self.orphans:
+            lost = ", ".join(masked_key_id(key) for key in self.orphans)
+            return (
+                f"{old} works and is in use. {lost} exists at AWS, and its secret is nowhere here; "
+                f"to delete it: {again} --drop {self.orphans[0][-4:]}"
+            )
+        if self.is_undoing and not self.is_over:
+            return f"{old} and {new} may both exist; nothing is lost. Go on back: {again} --undo"
+        return _STANDS[self.step].format(old=old, new=new, again=again)
+
+
+_BOTH = "nothing is lost. Go on: {again} --resume, or back: {again} --undo"
+_STANDS = {
+    Step.INTENT: "{old} works and is in use. Whether {new} was made is not known yet; look: {again} --resume",
+    Step.CREATED: "{old} and {new} exist, {old} is in use; " + _BOTH,
+    Step.VERIFIED: "{old} and {new} work, {old} is in use; " + _BOTH,
+    Step.STORED: "{old} and {new} work, {new} is in use; " + _BOTH,
+    Step.DELIVERED: "{old} and {new} work, {new} is in use; " + _BOTH,
+    Step.DEACTIVATED: (
+        "{new} is in use, {old} is switched off and can be switched on again: {again} --undo; to delete it: {again} --finish"
+    ),
+    Step.DONE: "{new} is in use, {old} is deleted",
+    Step.UNDONE: "{old} is in use, as before",
+}
+
+
+def progress_of(record: Record, **more: Any) -> Progress:
+    """The progress of a record."""
+    return Progress(
+        profile=record.profile,
+        user=record.user,
+        old_id=record.old.access_key_id,
+        step=record.step,
+        new_id=record.new.access_key_id if record.new else None,
+        is_undoing=record.is_undoing,
+        deletable_from=record.deletable_from(),
+        **more,
+    )
+
+
+def progress_table(one: Progress) -> dict[str, Any]:
+    """For the wire, and for `--json`."""
+    return {
+        "profile": one.profile, "user": one.user, "old_id": one.old_id, "new_id": one.new_id, "step": str(one.step),
+        "undoing": one.is_undoing, "wait": one.wait, "halted": one.is_halted, "note": one.note,
+        "orphans": list(one.orphans), "deletable_from": iso(one.deletable_from), "amiss": one.amiss,
+    }  # fmt: skip
+
+
+def progress_in(table: Mapping[str, Any]) -> Progress:
+    """From the wire."""
+    return Progress(
+        profile=table["profile"],
+        user=table["user"],
+        old_id=table["old_id"],
+        step=Step(table["step"]),
+        new_id=table["new_id"],
+        is_undoing=table["undoing"],
+        wait=table["wait"],
+        is_halted=table["halted"],
+        note=table["note"],
+        orphans=tuple(table["orphans"]),
+        deletable_from=from_iso(table["deletable_from"]),
+        amiss=table["amiss"],
+    )

@@ -1,0 +1,81 @@
+"""Writing a rotation down: in the journal, where it is sealed, and in the index, where it shows without unlocking."""
+
+from __future__ import annotations
+
+from keyturn.operations.context import Desk
+from keyturn.operations.rotation.journal import expecting, name_of
+from keyturn.operations.rotation.observe import journal_of, records
+from keyturn.operations.rotation.record import Record, Step, table
+from keyturn.storage.index import Index, RotationKnown
+
+
+def begin(desk: Desk, record: Record) -> None:
+    """Writes the first record of a rotation, in the place of the last one that is over.
+
+    :raises VaultError: the disk refuses; nothing has begun.
+    """
+    journal_of(desk).write(name_of(record.user), lambda _: table(record))
+    note(desk, record)
+
+
+def seal(desk: Desk, record: Record, before: Step) -> None:
+    """Writes how far the rotation is, and nothing else before that is on disk.
+
+    :param before: the step that the journal has still.
+    :raises FileChanged: it has another, or another rotation of the user has taken its place.
+    :raises VaultError: the disk refuses; the record before stands.
+    """
+    journal_of(desk).write(name_of(record.user), expecting(record.nonce, str(before), table(record)))
+
+
+def step(desk: Desk, record: Record, before: Step) -> Record:
+    """:func:`seal`, and the index beside it; gives the record back."""
+    seal(desk, record, before)
+    note(desk, record)
+    return record
+
+
+def note_all(desk: Desk) -> None:
+    """Notes of every rotation what the journal says of it: an index may have been lost, or a process killed in between."""
+    journal = journal_of(desk)
+    for name in journal.names():
+        journal.bring_home(name)
+    known = desk.index.load().rotations  # first: a rotation that begins meanwhile is found in the journal
+    found = list(records(desk))
+    waiting = {name_of(record.user): record for record in found if not record.step.is_last}
+    unread = set(journal.names()) - {name_of(record.user) for record in found}
+    for name in known:
+        if name not in waiting and name not in unread:
+            desk.note(lambda index, name=name: _drop(index, name))  # type: ignore[misc]
+    for name, record in waiting.items():
+        if (
+            name not in known
+            or known[name].step != record.step
+            or known[name].is_undoing != record.is_undoing
+        ):
+            note(desk, record)
+
+
+def _drop(index: Index, name: str) -> None:
+    index.rotations.pop(name, None)
+
+
+def note(desk: Desk, record: Record) -> None:
+    """Notes in the index what can be told without unlocking; the journal is what counts."""
+
+    def edit(index: Index) -> None:
+        if record.step.is_last:
+            index.rotations.pop(name_of(record.user), None)
+            return
+        index.rotations[name_of(record.user)] = RotationKnown(
+            profile=record.profile,
+            entries=record.entries,
+            old_id=record.old.access_key_id,
+            new_id=record.new.access_key_id if record.new else None,
+            step=str(record.step),
+            is_undoing=record.is_undoing,
+            began=record.began,
+            deletable_from=record.deletable_from(),
+        )
+
+    desk.note(edit)

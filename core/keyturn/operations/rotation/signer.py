@@ -1,0 +1,79 @@
+"""Who signs the calls of a rotation: the user's own key, or, where a policy asks for MFA, a session of the same user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from keyturn.aws.api import Aws
+from keyturn.model.errors import AwsRefused
+from keyturn.model.profile import Credentials, Kind
+from keyturn.operations.context import Desk
+from keyturn.operations.credentials import session_cache as fetching
+
+Answer = TypeVar("Answer")
+
+#: What AWS says of a key that it does not know, not yet, or no more.
+UNKNOWN_KEY = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"})
+
+
+@dataclass
+class Signing:
+    """Calls about one user, in the region and by the endpoints of one profile.
+
+    :param code: an MFA code that a person typed, used at the first call that a policy denies without one.
+    """
+
+    desk: Desk
+    profile: str
+    code: str | None = None
+    _session: list[Credentials] = field(default_factory=list)
+
+    def aws(self) -> Aws:
+        """The profile's view of AWS, with a time of its own for each call."""
+        native = self.desk.read().natives.get(self.profile)
+        return self.desk.aws(self.profile, native.region if native else None)
+
+    def by(self, keys: Sequence[Credentials], act: Callable[[Aws, Credentials], Answer]) -> Answer:
+        """Does `act` with the first of `keys` that AWS knows, or with an MFA session where that key alone is denied.
+
+        :raises NeedsMfa: a code is needed for that.
+        :raises AwsRefused: AWS knows none of the keys, or denies the act.
+        """
+        error: AwsRefused | None = None
+        for key in keys:
+            try:
+                return self._signed(key, act)
+            except AwsRefused as refused:
+                if refused.code not in UNKNOWN_KEY:
+                    raise
+                error = error or refused
+        if error is None:
+            raise ValueError("a call needs a key")
+        raise error
+
+    def _signed(self, key: Credentials, act: Callable[[Aws, Credentials], Answer]) -> Answer:
+        try:
+            return act(self.aws(), key)
+        except AwsRefused as refused:
+            if refused.code != "AccessDenied":
+                raise
+            session = self._mfa_session()
+            if session is None:
+                raise
+        return act(self.aws(), session)
+
+    def _mfa_session(self) -> Credentials | None:
+        """A session that a code was given for; None where the profile has no device."""
+        if not self._session:
+            reading = self.desk.read()
+            one = reading.definitions.get(self.profile)
+            if one is None or one.kind is not Kind.IAM_KEY or one.mfa_serial is None:
+                return None
+            code, self.code = self.code, None
+            fetched = fetching.refresher(self.desk, reading).fetch(
+                self.profile, code, only_if_due=code is None
+            )
+            self._session.append(fetched.issued.credentials)
+        return self._session[0]

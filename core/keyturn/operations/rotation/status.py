@@ -1,0 +1,154 @@
+"""How a user's keys stand: every one that exists at AWS, every one that keyturn holds, and who depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from keyturn.aws.api import LastUse, ListedKey
+from keyturn.model.errors import KeyturnError
+from keyturn.model.profile import Credentials
+from keyturn.model.text import iso, span
+from keyturn.operations.context import Desk, key_entry
+from keyturn.operations.rotation import record_store
+from keyturn.operations.rotation.drift import amiss
+from keyturn.operations.rotation.observe import (
+    entry_of,
+    held_keys,
+    identity_of,
+    listed_keys,
+    refuge_note,
+    signers,
+    waiting,
+)
+from keyturn.operations.rotation.progress import progress_of, progress_table
+from keyturn.operations.rotation.record import Step
+from keyturn.operations.rotation.runner import looked
+from keyturn.operations.rotation.signer import Signing
+from keyturn.operations.rotation.state_machine import Seen, orphans
+from keyturn.profiles.status import source_of
+
+
+def status(desk: Desk, name: str, code: str | None) -> dict[str, Any]:
+    """As `rotate --status --json` prints it: `user`, `keys` at AWS and here, `rotation` if one waits, `used_by`.
+
+    Each key has `key_id, status, created, age_days, last_used, last_used_by, known` (whether AWS told of its use),
+    `held` (`current`, `previous`, `journal` or null), and `busy`: why it may still be in use, or null.
+
+    :raises NotFound: there is no such profile.
+    :raises NeedsMfa: AWS lists the keys only with a code.
+    :raises RotationHalted: AWS knows neither key of a rotation that waits.
+    """
+    desk.require_open()
+    record_store.note_all(desk)
+    record, signing = waiting(desk, name), Signing(desk, name, code)
+    seen: Seen | None = None
+    if record is not None:
+        keys, user, seen = signers(record, desk.clock()), record.user, looked(desk, record, signing)
+        listed = seen.listed
+    else:
+        keys = (desk.key(entry_of(desk.read(), name)),)
+        user = identity_of(signing, keys[0], name).arn
+        listed = listed_keys(signing, user.rpartition("/")[2], keys)
+    held = _held(desk)
+    if record is not None:
+        for key in signers(record, desk.clock()):
+            held.setdefault(key.access_key_id, "journal")
+    now = desk.clock()
+    table: list[dict[str, Any]] = []
+    for each in listed.values():
+        use = told_use(signing, keys, each.key_id)
+        table.append(
+            {
+                "key_id": each.key_id, "status": each.status, "created": iso(each.created),
+                "age_days": max(0, (now - each.created).days), "last_used": iso(use.at) if use else None,
+                "last_used_by": ", ".join(part for part in (use.service, use.region) if part) or None if use else None,
+                "known": use is not None, "held": held.get(each.key_id), "busy": busy(each, use, now) or None,
+            }
+        )  # fmt: skip
+    rotation = None
+    if record is not None and seen is not None:
+        lost = tuple(key.key_id for key in orphans(record, seen)) if record.step is Step.INTENT else ()
+        told = str(amiss(record, seen) or "")
+        rotation = progress_table(
+            progress_of(record, orphans=lost, note=refuge_note(desk, record), amiss=told)
+        )
+    mine = {key.access_key_id for key in keys}
+    gone = [key_id for key_id in mine if key_id not in listed]
+    return {
+        "profile": name,
+        "user": user,
+        "keys": table,
+        "gone": gone,
+        "rotation": rotation,
+        "used_by": used_by(desk, mine),
+    }
+
+
+def used_by(desk: Desk, key_ids: set[str]) -> list[str]:
+    """The profiles whose sessions come from one of these keys."""
+    entries = {name for name, key in held_keys(desk).items() if key.access_key_id in key_ids}
+    reading = desk.read()
+    return [
+        name
+        for name, one in reading.definitions.items()
+        if one.key in entries or source_of(one, reading.natives, reading.definitions)[0] in entries
+    ]
+
+
+def _held(desk: Desk) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, entry in desk.vault.keys().items():
+        previous = entry.get("previous")
+        if name.startswith(key_entry("")) and isinstance(previous, dict):
+            found.setdefault(str(previous.get("key_id")), "previous")
+    for key in held_keys(desk).values():
+        found[key.access_key_id] = "current"
+    return found
+
+
+#: AWS tells of a key's use up to hours late, so an active key is idle for certain only after this long.
+IDLE = timedelta(days=30)
+
+
+def use_of(signing: Signing, keys: Sequence[Credentials], key_id: str) -> LastUse:
+    """A key's last use, asked for with the first of `keys` that AWS knows.
+
+    :raises AwsError: AWS does not tell.
+    """
+    return signing.by(keys, lambda aws, signer: aws.access_key_last_used(signer, key_id))
+
+
+def told_use(signing: Signing, keys: Sequence[Credentials], key_id: str) -> LastUse | None:
+    """The same; None where AWS does not tell."""
+    try:
+        return use_of(signing, keys, key_id)
+    except KeyturnError:
+        return None
+
+
+def used(use: LastUse, now: datetime) -> str:
+    """`2h ago (s3, eu-west-1)`."""
+    where = ", ".join(each for each in (use.service, use.region) if each)
+    return f"{span(now - (use.at or now))} ago" + (f" ({where})" if where else "")
+
+
+def busy(key: ListedKey, use: LastUse | None, now: datetime) -> str:
+    """Why a key may still be in use, as a clause; empty where it is idle for certain."""
+    if key.status != "Active":
+        return ""
+    if use is None:
+        return "it is active, and AWS does not tell when it was last used"
+    idle = now - (use.at or key.created)
+    if idle >= IDLE:
+        return ""
+    if use.at is not None:
+        return f"it is active, and it was used {used(use, now)}"
+    return f"it is active, and it was made {span(idle)} ago and may not have been used yet"
+
+
+def described(key: ListedKey, use: LastUse | None, now: datetime) -> str:
+    """`active, 94 days old, used 2h ago (s3, eu-west-1)`."""
+    when = "use not known" if use is None else f"used {used(use, now)}" if use.at else "never used"
+    return f"{key.status.lower()}, {max(0, (now - key.created).days)} days old, {when}"

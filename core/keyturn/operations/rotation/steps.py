@@ -1,0 +1,350 @@
+"""The moves of a rotation after its new key is in the journal, each written down before the next."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from keyturn.aws.api import Aws, ListedKey
+from keyturn.model.errors import AwsError, AwsRefused, ClockSkew, KeyturnError, Unreachable
+from keyturn.model.profile import Credentials, Delivery, Key
+from keyturn.model.text import masked_key_id
+from keyturn.operations.context import Desk, key_entry
+from keyturn.operations.credentials import mfa_sessions as devices
+from keyturn.operations.credentials import refresh as refreshing
+from keyturn.operations.rotation import record_store
+from keyturn.operations.rotation.observe import copies_of, halted
+from keyturn.operations.rotation.progress import Progress, progress_of
+from keyturn.operations.rotation.record import Record, Step
+from keyturn.operations.rotation.signer import UNKNOWN_KEY, Signing
+from keyturn.operations.rotation.state_machine import SPREADS, wanted_of
+from keyturn.profiles.status import source_of
+from keyturn.storage.index import Index
+
+#: So many answers in a row before a key is relied on: while IAM spreads it, answers flap (aws-facts 5).
+IN_A_ROW = 3
+#: Seconds between them; answers of one moment may come from one place.
+PAUSE = 1.0
+#: Seconds before a key that is not known everywhere yet is tried again, at first and at most.
+FIRST_WAIT, LONGEST_WAIT = 1.0, 8.0
+
+
+@dataclass(frozen=True)
+class Moves:
+    """The acts on one record."""
+
+    desk: Desk
+    record: Record
+    signing: Signing
+    listed: Mapping[str, ListedKey] = field(default_factory=dict)
+    """The user's keys as AWS listed them a moment ago, by id."""
+
+    def verify(self) -> Progress:
+        """Has AWS answer to the new key, three times in a row."""
+        refused = self.answers(self._new())
+        if refused is not None:
+            return self.later(refused)
+        return self._reached(Step.VERIFIED, "it answers")
+
+    def answers(self, key: Credentials) -> AwsError | None:
+        """None once AWS answered three times in a row that `key` is the user's; else why not.
+
+        :raises RotationHalted: it is somebody else's.
+        :raises ClockSkew: or `Unreachable`: that says nothing about the key.
+        """
+        for turn in range(IN_A_ROW):
+            if turn:
+                self.desk.sleep(PAUSE)
+            try:
+                identity = self.signing.aws().get_caller_identity(key)
+            except (ClockSkew, Unreachable):
+                raise
+            except AwsError as error:
+                return error
+            if identity.arn != self.record.user:
+                why = (
+                    f"{masked_key_id(key.access_key_id)} answers as {identity.arn}, not as {self.record.user}"
+                )
+                raise halted(self.record, why, progress_of(self.record).stands())
+        return None
+
+    def store(self) -> Progress:
+        """Makes the new key the vault's, wherever the old one was; the old one is kept beside it."""
+        self._put(self.record.old, self._new())
+        devices.hand_on(self.desk, self.record.old.access_key_id, self._new().access_key_id)
+        return self._reached(Step.STORED, "it is the vault's key now")
+
+    def deliver(self) -> Progress:
+        """Brings what stands in the credentials file onto the new key, as far as no person is needed for that."""
+        left = [note for name in self._dependants() if (note := self._renewed(name))]
+        done = self._reached(Step.DELIVERED, "what rests on it is delivered")
+        return replace(done, note="; ".join(left))
+
+    def deactivate(self) -> Progress:
+        """Switches the old key off, signed by the new one: that proves it for IAM too."""
+        old = masked_key_id(self.record.old.access_key_id)
+        copies = copies_of(self.desk.read(), self.record.old)
+        if copies:
+            why = f"{old} stands in clear in the shared files by now, for {', '.join(copies)}, and would stop working there"
+            again = f"keyturn rotate {self.record.profile}"
+            hint = (
+                f"Adopt it: keyturn adopt {copies[0]}, then go on: {again} --resume; or back: {again} --undo"
+            )
+            raise halted(self.record, why, hint)
+        try:
+            self._set_status(self.record.old, "Inactive", (self._new(),))
+        except AwsRefused as error:
+            if self.is_young() and (error.code in UNKNOWN_KEY or error.code == "AccessDenied"):
+                return self.later(error)
+            if error.code != "AccessDenied":
+                raise
+            why = f"the new key is in use, and iam:UpdateAccessKey is not allowed to switch {old} off"
+            return progress_of(self.record, is_halted=True, note=f"{why}: {error.why}")
+        return self._reached(Step.DEACTIVATED, f"{old} is switched off")
+
+    def delete_old(self) -> Progress:
+        """Deletes the old key; a person has said so."""
+        self._delete(self.record.old, (self._new(),))
+        try:
+            return self.close()
+        except KeyturnError as error:
+            old, again = masked_key_id(self.record.old.access_key_id), f"keyturn rotate {self.record.profile}"
+            error.hint = f"{old} is deleted at AWS all the same. Make room or fix the permissions, then end it: {again} --resume"
+            raise
+
+    def close(self) -> Progress:
+        """Ends a rotation whose old key is gone: its secret goes too, from the journal and from the vault."""
+        self._forget_previous()
+        done = self._step(self.record.without_old(), Step.DONE)
+        self.desk.record(
+            self.record.profile, "rotate", f"done, {masked_key_id(self.record.old.access_key_id)} is deleted"
+        )
+        return progress_of(done)
+
+    def reactivate(self) -> Progress:
+        """Switches the old key on again."""
+        signers = tuple(key for key in (self.record.new, self.record.old) if key is not None)
+        self._set_status(self.record.old, "Active", signers)
+        self.desk.record(
+            self.record.profile,
+            "rotate",
+            f"{masked_key_id(self.record.old.access_key_id)} is switched on again",
+        )
+        again = replace(self.record, is_reactivated=True)
+        return progress_of(record_store.step(self.desk, again, self.record.step), wait=FIRST_WAIT)
+
+    def store_old(self) -> Progress:
+        """Makes the old key the vault's again."""
+        return progress_of(self.stored_old())
+
+    def put_back(self) -> None:
+        """Makes the old key the vault's again, and writes no record."""
+        self._put(self._new(), self.record.old)
+        devices.hand_on(self.desk, self._new().access_key_id, self.record.old.access_key_id)
+
+    def stored_old(self) -> Record:
+        """The same; the record as it is then."""
+        if self.record.new is not None:
+            self.put_back()
+        return self._step(self.record, Step.VERIFIED)
+
+    def deactivate_new(self) -> Progress:
+        """Switches the new key off and deletes it; AWS may go on listing it as active for a while."""
+        with if_possible():
+            self._set_status(self._new(), "Inactive", (self.record.old,))
+        return self.delete_new()
+
+    def delete_new(self) -> Progress:
+        """Deletes the new key, which nothing uses any more."""
+        if not self._delete(self._new(), (self.record.old,)) and self.is_young():
+            return progress_of(
+                self.record, wait=FIRST_WAIT, note="AWS does not know the new key everywhere yet"
+            )
+        return self.give_up()
+
+    def give_up(self) -> Progress:
+        """Ends a rotation after which the old key is the only one again."""
+        self._forget_previous()
+        done = self._step(self.record, Step.UNDONE)
+        self.desk.record(self.record.profile, "rotate", "undone")
+        return progress_of(done)
+
+    def note_off(self) -> Progress:
+        """Notes that somebody switched the old key off."""
+        return self._reached(
+            Step.DEACTIVATED, f"{masked_key_id(self.record.old.access_key_id)} was switched off by somebody"
+        )
+
+    def restamp(self) -> Progress:
+        """Begins to wait anew, by a clock that was set back."""
+        again = replace(self.record, began=self.desk.clock())
+        return progress_of(record_store.step(self.desk, again, self.record.step), wait=FIRST_WAIT)
+
+    def turned(self) -> Moves:
+        """The moves of the way back."""
+        return replace(self, record=replace(self.record, is_undoing=True))
+
+    def forward_again(self) -> Record:
+        """Turns an undoing round: what it would go back to is gone."""
+        return record_store.step(
+            self.desk, replace(self.record, is_undoing=False, is_reactivated=False), self.record.step
+        )
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _new(self) -> Credentials:
+        if self.record.new is None:
+            raise halted(
+                self.record,
+                "its record names no new key",
+                f"See: keyturn rotate {self.record.profile} --status",
+            )
+        return self.record.new
+
+    def _reached(self, step: Step, told: str) -> Progress:
+        done = self._step(self.record, step)
+        self.desk.record(
+            self.record.profile, "rotate", f"{step} {masked_key_id(self._new().access_key_id)}: {told}"
+        )
+        return progress_of(done, is_halted=step is Step.DEACTIVATED)
+
+    def _step(self, record: Record, step: Step) -> Record:
+        return record_store.step(self.desk, record.reached(step, self.desk.clock()), self.record.step)
+
+    def _age(self) -> timedelta:
+        return self.desk.clock() - self.record.at.get(Step.CREATED, self.record.began)
+
+    def is_young(self) -> bool:
+        """Whether AWS may not know the new key everywhere yet."""
+        return self._age() < SPREADS
+
+    def later(self, error: AwsError) -> Progress:
+        """The progress where AWS has yet to spread the new key."""
+        wait = min(LONGEST_WAIT, max(FIRST_WAIT, self._age().total_seconds() / 4))
+        return progress_of(
+            self.record, wait=wait, note=f"AWS does not know the new key everywhere yet ({error.why})"
+        )
+
+    def _set_status(self, key: Credentials, status: str, signers: tuple[Credentials, ...]) -> None:
+        def act(aws: Aws, signer: Credentials) -> None:
+            aws.set_access_key_status(signer, self.record.user_name, key.access_key_id, status)
+
+        self.signing.by(signers, act)
+
+    def _delete(self, key: Credentials, signers: tuple[Credentials, ...]) -> bool:
+        """Deletes a key at AWS; False where AWS says that there is none."""
+
+        def act(aws: Aws, signer: Credentials) -> None:
+            aws.delete_access_key(signer, self.record.user_name, key.access_key_id)
+
+        try:
+            self.signing.by(signers, act)
+        except AwsRefused as error:
+            if error.code != "NoSuchEntity":
+                raise
+            return False
+        return True
+
+    def _put(self, before: Credentials, now: Credentials) -> None:
+        """Puts one key in the place of the other in every entry of the vault that holds it, and reads that back.
+
+        :raises KeyturnError: the vault refuses, or gives back something else.
+        """
+        new = {"key_id": now.access_key_id, "secret": now.secret_access_key.reveal()}
+        new["previous"] = {"key_id": before.access_key_id, "secret": before.secret_access_key.reveal()}  # type: ignore[assignment]
+        changed: list[str] = []
+
+        def edit(entries: dict[str, Any]) -> None:
+            stale = [
+                name
+                for name, entry in entries.items()
+                if name.startswith(key_entry("")) and entry.get("key_id") == before.access_key_id
+            ]
+            # An older state of the vault may have another key there by now, or none: both of the user's are known here.
+            stale += [name for name in wanted if entries.get(name, {}).get("key_id") != now.access_key_id]
+            for name in dict.fromkeys(stale):
+                entries[name] = dict(new)
+                changed.append(name)
+
+        with self.desk.exclusive():
+            wanted = self._wanted()
+            generation = self.desk.vault.change_keys(edit)
+            if any(self.desk.vault.key(name) != new for name in changed):
+                raise KeyturnError(
+                    f"rotation of {self.record.profile}", "the vault did not give back the key that was put in",
+                    "Run: keyturn vault status",
+                )  # fmt: skip
+            prefix = len(key_entry(""))
+            self.desk.note(
+                lambda index: _note_keys(
+                    index, [name[prefix:] for name in changed], self.record.user, self._facts(now), generation
+                )
+            )
+
+    def _facts(self, key: Credentials) -> tuple[str, datetime | None]:
+        """A key's id, and when it was made, as far as that is known."""
+        if self.record.new is not None and key.access_key_id == self.record.new.access_key_id:
+            return key.access_key_id, self.record.created
+        listed = self.listed.get(key.access_key_id)
+        return key.access_key_id, listed.created if listed else None
+
+    def _wanted(self) -> list[str]:
+        """The entries that must hold the key."""
+        looked_for = {one.key for one in self.desk.read().definitions.values()}
+        return [key_entry(name) for name in wanted_of(self.record, looked_for)]
+
+    def _forget_previous(self) -> None:
+        """Takes the other key's secret out of the entries of this one."""
+
+        def edit(entries: dict[str, Any]) -> None:
+            for name, entry in entries.items():
+                if name.startswith(key_entry("")) and entry.get("key_id") in self._ids():
+                    entry.pop("previous", None)
+
+        with self.desk.exclusive():
+            generation = self.desk.vault.change_keys(edit)
+        self.desk.note(lambda index: replace(index, vault_generation=max(index.vault_generation, generation)))
+
+    def _ids(self) -> set[str]:
+        return {key.access_key_id for key in (self.record.old, self.record.new) if key is not None}
+
+    def _dependants(self) -> list[str]:
+        """Profiles that rest on the key and whose session stands in the credentials file."""
+        reading = self.desk.read()
+        return [
+            name
+            for name, one in reading.definitions.items()
+            if one.delivery is Delivery.CREDENTIALS_FILE
+            and reading.index.of(name).delivered is not None
+            and source_of(one, reading.natives, reading.definitions)[0] in self.record.entries
+        ]
+
+    def _renewed(self, name: str) -> str:
+        """Delivers a profile anew; why not, where that does not work: what stands there is valid until it ends."""
+        try:
+            refreshing.renew(self.desk, name)
+        except KeyturnError as error:
+            return f"{name} keeps its old session until that ends: {error.why}"
+        return ""
+
+
+@contextlib.contextmanager
+def if_possible() -> Iterator[None]:
+    """Goes on to the deletion of a key where it cannot be switched off first: not allowed, or not known yet."""
+    try:
+        yield
+    except AwsRefused as error:
+        if error.code not in ("AccessDenied", "NoSuchEntity"):
+            raise
+
+
+def _note_keys(
+    index: Index, names: list[str], user: str, facts: tuple[str, datetime | None], generation: int
+) -> Index:
+    key_id, created = facts
+    for name in names:
+        index.keys[name] = Key(key_id, user=user, created=created, status="Active")
+    return replace(index, vault_generation=max(index.vault_generation, generation))

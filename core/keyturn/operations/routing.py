@@ -1,0 +1,112 @@
+"""Where an act is done: in this process, by the agent that holds the vault open, or on the machine that SSH comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from keyturn.agent import client
+from keyturn.agent.protocol import Agent
+from keyturn.awsconfig.process_line import is_ours
+from keyturn.model.errors import AgentHangs, AgentUnavailable, NotFound
+from keyturn.model.profile import VaultState
+from keyturn.operations import rpc as calls
+from keyturn.operations import vault as keeping
+from keyturn.operations.context import Desk
+from keyturn.profiles import status as listing
+from keyturn.profiles.inventory import Reading
+
+#: An agent that is there answers in a fraction of a millisecond.
+STATUS_SECONDS = 0.5
+#: An act may wait for AWS, and for another process that is asking AWS.
+ACT_SECONDS = 110.0
+NOWHERE = object()
+
+
+class Errands:
+    """Has acts done for one process.
+
+    :param desk: gives the desk of this process.
+    :param use_agent: whether others may be asked; the agent itself says no.
+    :param unlock: opens the vault without a person, or raises.
+    """
+
+    def __init__(self, desk: Callable[[], Desk], *, use_agent: bool, unlock: Callable[[], None]) -> None:
+        self._now_at = desk
+        self._use_agent = use_agent
+        self._unlock = unlock
+
+    @property
+    def _desk(self) -> Desk:
+        return self._now_at()
+
+    def agent(self) -> Agent | None:
+        """The agent that answers, if one may be asked."""
+        socket = self._desk.places.socket
+        if not self._use_agent or not socket.exists():
+            return None
+        return client.seen(socket, STATUS_SECONDS)
+
+    def act(self, op: str, args: Mapping[str, object]) -> Any:
+        """Has an act done where the identity is, opening the vault by the keyring if that needs no person.
+
+        :raises NeedsVault: or NeedsUnlock, VaultCorrupt: nobody can do it now.
+        """
+        named = {**args, "files": calls.files_of(self._desk)}
+        if self.rests_on_asker(args.get("name")):
+            return calls.perform(self._desk, op, named)
+        done = self.tried(op, named)
+        if done is not NOWHERE:
+            return done
+        state = self._desk.vault.state()
+        if state is VaultState.CLOSED:
+            self._unlock()
+            done = self.tried(op, named)
+            if done is not NOWHERE:
+                return done
+        raise keeping.closed(self._desk, state)
+
+    def tried(self, op: str, args: Mapping[str, object]) -> Any:
+        """The act's result, or `NOWHERE` where the vault is open nowhere."""
+        if self._desk.vault.state() is VaultState.OPEN:
+            return calls.perform(self._desk, op, args)
+        if self._use_agent:
+            try:
+                return client.run(self._desk.places.socket, op, args, ACT_SECONDS)
+            except AgentHangs:
+                raise
+            except AgentUnavailable:
+                # One that is there but slow may still be at it; doing the act a second time could undo the first.
+                if self.agent() is not None:
+                    raise
+        return NOWHERE
+
+    def rests_on_asker(self, name: object) -> bool:
+        """Whether a profile's credentials are those of whoever asks: then no vault and no agent is asked for them."""
+        found = self._desk.read()
+        return isinstance(name, str) and bool(listing.asker_source(name, found.natives, found.definitions))
+
+    def from_afar(self, name: str, least_seconds: int | None, *, also_native: bool) -> str | None:
+        """What a socket that SSH carries here gives for a profile that is not managed here; None where it gives none.
+
+        :param also_native: nothing else could give credentials of a native profile either.
+        :raises NotFound: or another error of the far machine, where nothing here knows the profile.
+        """
+        socket = self._desk.places.forwarded
+        if not self._use_agent or not client.is_carried(str(socket)):
+            return None
+        found = self._desk.read()
+        if name in found.definitions or found.unreadable is not None:
+            return None
+        try:
+            return client.forwarded(socket, name, least_seconds)
+        except (NotFound, AgentUnavailable):
+            if name in found.natives and not also_native and not _asks_keyturn(found, name):
+                return None
+            raise
+
+
+def _asks_keyturn(found: Reading, name: str) -> bool:
+    """Whether a native profile's own line asks keyturn, so that nothing else could give its credentials."""
+    line = found.settings(name).get("credential_process")
+    return isinstance(line, str) and is_ours(line, name)

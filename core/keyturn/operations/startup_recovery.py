@@ -1,0 +1,97 @@
+"""What every start of keyturn owes to processes that were killed. Needs no vault."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from keyturn.awsconfig.stable_read import Version, is_being_written, opened
+from keyturn.delivery.endpoint import token_file
+from keyturn.model.errors import KeyturnError
+from keyturn.model.text import safe
+from keyturn.operations import deliver as delivering
+from keyturn.operations.context import Desk
+from keyturn.storage.activity import Act
+from keyturn.storage.history import History
+from keyturn.system import temp_files as leftovers
+from keyturn.system.clock import system_clock
+
+
+def clear(desk: Desk) -> tuple[str, ...]:
+    """Takes temporary files of killed processes and the token files of killed endpoints away, and delivered sessions that
+    have ended out of the credentials file.
+
+    :returns: the profiles whose sessions were withdrawn.
+    """
+    now = system_clock().timestamp()
+    leftovers.clear(desk.places.own_folders(), desk.places.data_dir, now)
+    token_file.clear(desk.places.state_dir)
+    history = History(desk.places.history_dir, desk.vault.seal, desk.clock)
+    clear_versions(desk.places.shared_files(), history, now, partial(_tell_once, desk))
+    return delivering.withdraw_expired(desk)
+
+
+def _tell_once(desk: Desk, file: Path, told: str) -> None:
+    """Records what a start found, if that is not recorded yet: what stays is found at every start."""
+    if not any(act.event == "recover" and act.result == safe(told) for act in desk.activity.read()):
+        desk.activity.add(Act(desk.clock(), desk.places.shown(file), "recover", told, ok=False))
+
+
+Tell = Callable[[Path, str], None]
+"""Gets the shared file that a version belongs to, and what became of it."""
+
+
+def clear_versions(files: Iterable[Path], history: History, now: float, tell: Tell) -> None:
+    """Removes what is left beside `files`, once it is in one of them or in the history. Never fails.
+
+    What could not be kept stays where it is, and `tell` is told.
+
+    :param now: seconds since the epoch, as the file system counts them.
+    """
+    folders: dict[Path, list[Path]] = {}
+    for file in files:
+        folders.setdefault(Path(os.path.realpath(file)).parent, []).append(file)
+    for folder, beside in sorted(folders.items()):
+        for path in leftovers.left_in(folder, leftovers.SHARED_FILE, stat.S_ISREG, now):
+            try:
+                _clear(path, beside, history, tell)
+            except (OSError, KeyturnError) as error:
+                why = error.line() if isinstance(error, KeyturnError) else error.strerror or "no reason given"
+                tell(beside[0], f"a version of it that a killed write left stays as {path}: {why}")
+
+
+def _clear(path: Path, beside: list[Path], history: History, tell: Tell) -> None:
+    version = opened(path)
+    try:
+        if version.data is None or is_being_written(version.descriptor):
+            return
+        if version.data and not _is_known(version.data, beside, history):
+            of = _belongs_to(version, beside)
+            history.keep(of, version.data, "left by a killed write")
+            digest = hashlib.sha256(version.data).hexdigest()[:12]
+            told = f"a version of it that a killed write left, perhaps another program's, is in the history as {digest}"
+            tell(of, told)
+    finally:
+        version.close()
+    path.unlink(missing_ok=True)
+
+
+def _is_known(data: bytes, beside: list[Path], history: History) -> bool:
+    return any(_bytes(file) == data for file in beside) or history.holds(data)
+
+
+def _bytes(file: Path) -> bytes | None:
+    """The bytes of a file as it is, through its links; None where there is none."""
+    version = opened(Path(os.path.realpath(file)))
+    version.close()
+    return version.data
+
+
+def _belongs_to(version: Version, beside: list[Path]) -> Path:
+    """The file whose version it is, as far as that shows: the one that most of its lines are in."""
+    lines = set((version.data or b"").splitlines())
+    return max(beside, key=lambda file: len(lines & set((_bytes(file) or b"").splitlines())))

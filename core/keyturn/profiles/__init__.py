@@ -1,0 +1,1 @@
+"""The joined view of a profile: shared files, managed definition and index, with its status."""

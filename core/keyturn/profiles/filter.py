@@ -1,0 +1,94 @@
+"""Which profiles a filter shows: `type:sso state:expired acct:4444 !prod text`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from keyturn.model.labels import KIND_WORDS
+from keyturn.model.profile import Profile, VaultState, state_of
+
+#: Words before a colon that mean something; any other colon is part of the text.
+FIELDS = ("type", "state", "acct")
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One word of a filter."""
+
+    field: str
+    """One of `FIELDS`, or empty for text anywhere."""
+    value: str
+    """Lower case."""
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A parsed filter: every term must hold."""
+
+    terms: tuple[Term, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.terms)
+
+    def matches(self, text: str, kinds: str, account: str, states: Callable[[], str]) -> bool:
+        """Whether a row passes, from what was worked out of it before.
+
+        :param text: everything a plain word is looked for in, lower case.
+        :param kinds: the row's kind in all its words, lower case.
+        :param states: gives the row's state words, which a plain word finds when it is one of them; called only where
+            it must be, as it depends on the clock.
+        """
+        for term in self.terms:
+            match term.field:
+                case "type":
+                    found = term.value in kinds
+                case "acct":
+                    found = term.value in account
+                case "state":
+                    found = any(word.startswith(term.value) for word in states().split())
+                case _:
+                    found = term.value in text or term.value in states().split()
+            if found == term.negated:
+                return False
+        return True
+
+    def shows(self, row: Profile, vault: VaultState, now: datetime) -> bool:
+        """Whether a profile passes."""
+        return self.matches(
+            haystack(row), types(row), row.account or "", lambda: state_words(row, vault, now)
+        )
+
+
+def parse(text: str) -> Query:
+    """The query that `text` spells. Words are split at spaces; a term still without a value (`state:`) is ignored, so
+    that a list does not flicker while somebody types."""
+    terms = []
+    for word in text.lower().split():
+        negated = word.startswith("!")
+        rest = word[1:] if negated else word
+        head, colon, value = rest.partition(":")
+        field, rest = (head, value) if colon and head in FIELDS else ("", rest)
+        if rest:
+            terms.append(Term(field, rest, negated))
+    return Query(tuple(terms))
+
+
+def haystack(row: Profile) -> str:
+    """All of a row that a plain word is looked for in, lower case."""
+    parts = (row.name, row.source, row.account, row.role, row.region, row.mfa_serial)
+    return "\n".join(part for part in parts if part).lower()
+
+
+def types(row: Profile) -> str:
+    """A row's kind in all its words, lower case."""
+    return f"{row.kind} {KIND_WORDS[row.kind]}".lower()
+
+
+def state_words(row: Profile, vault: VaultState, now: datetime) -> str:
+    """Every word that `state:` may name for a row."""
+    managed = "managed" if row.managed else "native"
+    failed = "failed" if row.failure else ""
+    return f"{state_of(row, vault, now)} {row.rotation.state} {managed} {failed}"

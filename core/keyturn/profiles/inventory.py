@@ -1,0 +1,134 @@
+"""Everything that keyturn knows without unlocking anything, read at one moment."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from keyturn.awsconfig.document import Document, FileKind
+from keyturn.awsconfig.native_profiles import SharedConfig, native_profiles, read_files
+from keyturn.model.errors import KeyturnError, NotFound, UnparsableFile
+from keyturn.model.profile import FileProblem, Profile
+from keyturn.profiles import status as listing
+from keyturn.storage import config as preferences
+from keyturn.storage import managed_profiles as defs
+from keyturn.storage.config import Preferences
+from keyturn.storage.index import Index, IndexFile
+from keyturn.storage.managed_profiles import Definition
+from keyturn.storage.paths import Places
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The shared files, the definitions and the index, and the rows they make."""
+
+    shared: SharedConfig
+    natives: Mapping[str, Profile]
+    definitions: Mapping[str, Definition]
+    index: Index
+    problems: tuple[FileProblem, ...]
+    now: datetime
+    preferences: Preferences = field(default_factory=Preferences)
+    """The defaults where `config.toml` cannot be read, which is then a problem."""
+    preferences_fault: str | None = None
+    """Why `config.toml` cannot be read."""
+    unreadable: KeyturnError | None = None
+    """Why `profiles.toml` cannot be read; the definitions are then unknown, not none."""
+
+    @property
+    def files_whole(self) -> bool:
+        return not self.shared.problems
+
+    def require_definitions(self) -> None:
+        """Stops an act that rests on what is managed while that cannot be read.
+
+        :raises Protected: with the file, the line and the reason.
+        """
+        if self.unreadable is not None:
+            raise self.unreadable
+
+    def rows(self) -> tuple[Profile, ...]:
+        """All profiles, managed and native."""
+        settings = self.shared.full_config.get("profiles", {})
+        view = listing.View(
+            self.natives,
+            self.definitions,
+            self.index,
+            settings,
+            self.now,
+            self.files_whole,
+            self.preferences.code_command,
+        )
+        return listing.rows(view)
+
+    def row(self, name: str) -> Profile:
+        """One profile.
+
+        :raises NotFound: there is none by that name.
+        """
+        for each in self.rows():
+            if each.name == name:
+                return each
+        raise NotFound(f"profile {name}", "there is none by that name", "Run: keyturn list")
+
+    def settings(self, name: str) -> Mapping[str, object]:
+        """What both shared files say of a profile, as botocore merges them."""
+        found: Mapping[str, object] = self.shared.full_config.get("profiles", {}).get(name, {})
+        return found
+
+    def document(self, kind: FileKind) -> Document | None:
+        """A shared file as it was read; None if it is absent or refused by AWS tools."""
+        return self.shared.config if kind is FileKind.CONFIG else self.shared.credentials
+
+    def digest(self) -> str:
+        """Of all that a plan is made on: both shared files and the definitions."""
+        sha = hashlib.sha256()
+        for document in (self.shared.config, self.shared.credentials):
+            data = document.data if document is not None else b"\0"
+            sha.update(len(data).to_bytes(8, "big") + data)
+        sha.update(defs.encode(self.definitions))
+        return sha.hexdigest()
+
+
+def read(places: Places, environ: Mapping[str, str], now: datetime) -> Reading:
+    """Reads the two shared files, `profiles.toml` and the index; what cannot be read becomes a problem."""
+    shared = read_files(places.aws_config, places.aws_credentials)
+    natives = {row.name: row for row in native_profiles(shared, environ, now)}
+    problems = list(shared.problems)
+    unreadable = None
+    try:
+        definitions: Mapping[str, Definition] = defs.load(places.profiles_file)
+    except (KeyturnError, OSError) as caught:
+        error = caught if isinstance(caught, KeyturnError) else KeyturnError("profiles.toml", str(caught))
+        line = error.lineno if isinstance(error, UnparsableFile) else 0
+        problems.append(FileProblem(str(places.profiles_file), line, error.why))
+        definitions, unreadable = {}, error
+    chosen, fault = Preferences(), None
+    try:
+        chosen = preferences.load(places.config_file)
+    except (KeyturnError, OSError) as caught:
+        fault = caught.why if isinstance(caught, KeyturnError) else str(caught)
+        problems.append(FileProblem(str(places.config_file), 0, fault))
+    index = IndexFile(places.index_file).load()
+    return Reading(shared, natives, definitions, index, tuple(problems), now, chosen, fault, unreadable)
+
+
+def stamp(places: Places) -> tuple[object, ...]:
+    """What changes when one of the files read here changes, or an agent comes or goes: inode, size and time of each."""
+    found: list[object] = []
+    for path in (
+        places.aws_config,
+        places.aws_credentials,
+        places.profiles_file,
+        places.index_file,
+        places.config_file,
+        places.socket,
+    ):
+        try:
+            status = path.stat()
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        except OSError:
+            found.append(None)
+    return tuple(found)

@@ -1,0 +1,80 @@
+"""Which sessions are renewed now, and when one that could not be is tried again. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from keyturn.model.profile import Profile, Renew, Session, due_at, in_use
+
+#: Sessions that were made together are not renewed together.
+JITTER = timedelta(seconds=60)
+#: After a failure; twice as long after each further one, up to `LONGEST_PAUSE`.
+FIRST_PAUSE = timedelta(seconds=30)
+LONGEST_PAUSE = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """What became of the last tries to renew one session."""
+
+    of: Session
+    """The session that was to be renewed; for another one this says nothing."""
+    failures: int
+    again: datetime | None
+    """When to try again, aware UTC; None where only a person can go on."""
+
+
+def due(rows: Iterable[Profile], setbacks: Mapping[str, Setback], now: datetime) -> tuple[str, ...]:
+    """The profiles whose sessions are renewed at `now`, the one that ends first before the others.
+
+    A session that was stopped, or never fetched, is none to renew. Nothing is remembered but setbacks, so a clock that
+    jumps, or a machine that slept, changes the answer at the next look and nothing else.
+    """
+    found = [
+        (row.session.expires, row.name)
+        for row in rows
+        if row.session is not None and row.session.expires is not None
+        if (begins := planned(row, now)) is not None and begins <= now
+        if _may_be_tried(row.session, setbacks.get(row.name), now)
+    ]
+    return tuple(name for _, name in sorted(found))
+
+
+def failed(session: Session, before: Setback | None, now: datetime, *, needs_person: bool) -> Setback:
+    """A setback more."""
+    failures = before.failures + 1 if before is not None and before.of == session else 1
+    pause = min(FIRST_PAUSE * 2 ** min(failures - 1, 10), LONGEST_PAUSE)
+    return Setback(session, failures, None if needs_person else now + pause)
+
+
+def jitter(name: str, session: Session) -> timedelta:
+    """Up to `JITTER`, another for each session and the same at each look."""
+    digest = hashlib.sha256(f"{name}\0{session.expires}".encode("utf-8", "surrogateescape")).digest()
+    return JITTER * (int.from_bytes(digest[:4], "big") / 2**32)
+
+
+def planned(row: Profile, now: datetime) -> datetime | None:
+    """From when on the agent renews this session by itself, aware UTC; may lie in the past. None where it does not:
+    the profile is not in use at `now`, wants a person, or is not to be renewed."""
+    session = row.session
+    if session is None or session.expires is None:
+        return None
+    if not row.managed or row.problem or row.delivers_key or row.credential_source or row.needs_person:
+        return None
+    if row.renew is not Renew.AUTO or not in_use(row, now):
+        return None
+    # A short session has less than a minute between due and over: the jitter takes a part of what is left, at most.
+    due_from = due_at(session.issued, session.expires)
+    return due_from + min(jitter(row.name, session), (session.expires - due_from) / 4)
+
+
+def _may_be_tried(session: Session, setback: Setback | None, now: datetime) -> bool:
+    if setback is None or setback.of != session:
+        return True
+    if setback.again is None:
+        return False
+    # Further away than any pause is only what a clock noted that has been set back since.
+    return now >= setback.again or setback.again - now > LONGEST_PAUSE

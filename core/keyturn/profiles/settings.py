@@ -1,0 +1,211 @@
+"""What `keyturn set PROFILE KEY=VALUE` understands: each setting of a managed profile, read from one text and checked. Pure.
+
+An empty value takes a setting away, so that the default counts again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from keyturn.model.errors import UsageError
+from keyturn.model.profile import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew, Rotate
+from keyturn.providers import sts_limits as limits
+from keyturn.providers.sts_limits import for_role, for_session_token
+from keyturn.storage.managed_profiles import Definition
+
+REGION = "region"
+_REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_LENGTH = re.compile(r"(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s?)?", re.ASCII)
+
+
+def parsed(words: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE` words as a table.
+
+    :raises UsageError: one is no such thing, names no setting, or the same one twice.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        key, sign, value = word.partition("=")
+        key = _ALIASES.get(key, key)
+        if not sign:
+            raise UsageError("set", f"{word} is not KEY=VALUE", "Write KEY= to take a setting away")
+        if key != REGION and key not in _SETTERS:
+            raise UsageError(
+                "set", f"there is no setting {key}", f"There are {', '.join((REGION, *_SETTERS))}"
+            )
+        if key in found:
+            raise UsageError("set", f"{key} is there twice", "Name it once")
+        found[key] = value
+    return found
+
+
+def applied(one: Definition, wanted: Mapping[str, str]) -> Definition:
+    """The definition with settings changed, checked as a whole.
+
+    :param wanted: as :func:`parsed` gave it; `region` is no part of a definition and is passed over.
+    :raises UsageError: a value is none, or does not go with the rest.
+    """
+    for key, value in wanted.items():
+        if key == REGION:
+            continue
+        if value and key in _ROLES_ONLY and one.kind is not Kind.ROLE:
+            raise UsageError(
+                f"set {one.name} {key}", f"it goes with a role only, this is {one.kind}", "Leave it out"
+            )
+        one = _SETTERS[key](one, value)
+    _check(one)
+    return one
+
+
+def _check(one: Definition) -> None:
+    limits.transitive(one.transitive_tags, one.tags)
+    if one.kind is Kind.ROLE:
+        for_role(one.duration_seconds, chained=False)
+    else:
+        for_session_token(one.duration_seconds)
+    if one.delivers_key and one.delivery is Delivery.CREDENTIALS_FILE:
+        raise UsageError(
+            f"set {one.name} session",
+            "it is delivered into the credentials file, and its key never goes there in clear",
+            f"Run first: keyturn deliver {one.name} --to credential-process",
+        )
+
+
+def check_region(value: str) -> str:
+    """A region, or nothing; its shape only, since AWS opens new ones.
+
+    :raises UsageError: it can be none.
+    """
+    if value and not _REGION.fullmatch(value):
+        raise UsageError("region", f"{value} can be none", "It looks like eu-west-1")
+    return value
+
+
+def table(one: Definition) -> dict[str, Any]:
+    """All settings as `set --json` prints them; null where the default counts."""
+    return {
+        "renew": str(one.renew),
+        "duration_seconds": one.duration_seconds,
+        "session": "none" if one.delivers_key else "temporary",
+        "mfa_serial": one.mfa_serial,
+        "external_id": one.external_id,
+        "role_session_name": one.role_session_name,
+        "source_identity": one.source_identity,
+        "tags": dict(one.tags),
+        "transitive_tags": list(one.transitive_tags),
+        "policy": one.policy,
+        "policy_arns": list(one.policy_arns),
+        "rotation_days": one.rotation_days,
+        "rotate": str(one.rotate),
+    }
+
+
+def seconds_of(text: str, what: str = "duration_seconds") -> int:
+    """`900`, `45m`, `1h30m`, `12h` as seconds.
+
+    :param what: whose length it is, for the error.
+    :raises UsageError: it is none of these.
+    """
+    found = _LENGTH.fullmatch(text)
+    if found is None or not text:
+        raise UsageError(what, f"{text} is no length of time", "Write seconds, or 45m, 1h30m, 12h")
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _renew(one: Definition, value: str) -> Definition:
+    if value and value not in list(Renew):
+        raise UsageError("renew", f"{value} is none", f"There are {', '.join(Renew)}")
+    return replace(one, renew=Renew(value) if value else Renew.AUTO)
+
+
+def _duration(one: Definition, value: str) -> Definition:
+    return replace(one, duration_seconds=seconds_of(value) if value else None)
+
+
+def _session(one: Definition, value: str) -> Definition:
+    if value not in ("", "none", "temporary"):
+        raise UsageError("session", f"{value} is none", "There are temporary (the default) and none")
+    if value == "none" and (one.kind is not Kind.IAM_KEY or one.key is None):
+        raise UsageError(
+            "session", f"only an IAM user's key can be handed out, this is {one.kind}", "Leave it"
+        )
+    return replace(one, delivers_key=value == "none")
+
+
+def _rotation_days(one: Definition, value: str) -> Definition:
+    if value and not (value.isascii() and value.isdigit() and int(value) <= 3650):
+        raise UsageError("rotation_days", f"{value} is no number of days", "Write 90, or 0 for no policy")
+    return replace(one, rotation_days=int(value) if value else DEFAULT_ROTATION_DAYS)
+
+
+def _rotate(one: Definition, value: str) -> Definition:
+    if value and value not in list(Rotate):
+        raise UsageError("rotate", f"{value} is none", f"There are {', '.join(Rotate)}")
+    if value == Rotate.AUTO and one.key is None:
+        raise UsageError(
+            "rotate", f"{one.name} has no key of its own", "Set it on the profile that holds the key"
+        )
+    return replace(one, rotate=Rotate(value) if value else Rotate.ASK)
+
+
+def _tags(one: Definition, value: str) -> Definition:
+    """`team=ops,stage=prod`: AWS takes a comma neither in a key nor in a value."""
+    found: dict[str, str] = {}
+    for part in value.split(",") if value else ():
+        key, sign, text = part.partition("=")
+        if not sign:
+            raise UsageError("tags", f"{part} is not KEY=VALUE", "Write tags=team=ops,stage=prod")
+        if key in found:
+            raise UsageError("tags", f"{key} is there twice", "Name it once")
+        found[key] = text
+    return replace(one, tags=limits.tags(found))
+
+
+def _transitive_tags(one: Definition, value: str) -> Definition:
+    return replace(one, transitive_tags=_words(value))
+
+
+def _policy(one: Definition, value: str) -> Definition:
+    return replace(one, policy=value or None)
+
+
+def _policy_arns(one: Definition, value: str) -> Definition:
+    arns = tuple(limits.policy_arns(_words(value)))
+    return replace(one, policy_arns=arns)
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _text(setting: str) -> Callable[[Definition, str], Definition]:
+    def set_text(one: Definition, value: str) -> Definition:
+        changed: dict[str, Any] = {setting: limits.TEXTS[setting](value) if value else None}
+        return replace(one, **changed)
+
+    return set_text
+
+
+_ALIASES = {"duration": "duration_seconds"}
+_ROLES_ONLY = (
+    "external_id", "role_session_name", "source_identity", "tags", "transitive_tags", "policy", "policy_arns"
+)  # fmt: skip
+_SETTERS: Mapping[str, Callable[[Definition, str], Definition]] = {
+    "renew": _renew,
+    "duration_seconds": _duration,
+    "session": _session,
+    "mfa_serial": _text("mfa_serial"),
+    "external_id": _text("external_id"),
+    "role_session_name": _text("role_session_name"),
+    "source_identity": _text("source_identity"),
+    "tags": _tags,
+    "transitive_tags": _transitive_tags,
+    "policy": _policy,
+    "policy_arns": _policy_arns,
+    "rotation_days": _rotation_days,
+    "rotate": _rotate,
+}

@@ -1,0 +1,354 @@
+"""The rows that front ends draw: native profiles, definitions and the index put together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from keyturn.awsconfig.process_line import is_ours
+from keyturn.model.key_ids import account_of
+from keyturn.model.profile import (
+    DEFAULT_ROTATION_DAYS,
+    Delivery,
+    Key,
+    Kind,
+    Profile,
+    VaultState,
+    rotation_of,
+    state_of,
+)
+from keyturn.model.text import iso
+from keyturn.providers.sts_limits import CHAINED_LONGEST, DEVICE_LEAST_LEFT
+from keyturn.storage.index import Delivered, DeviceKnown, Index, Known
+from keyturn.storage.managed_profiles import Definition, Definitions
+
+#: Settings of every profile by name, as botocore merges both files.
+Settings = Mapping[str, Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the rows are made from, read at one moment."""
+
+    natives: Mapping[str, Profile]
+    """The profiles that the shared files define, by name, in file order."""
+    definitions: Definitions
+    index: Index
+    settings: Settings
+    """What both files say of each profile."""
+    now: datetime
+    files_whole: bool = True
+    """False while a shared file cannot be read, so that nobody is told that a line is gone."""
+    code_command: Callable[[str, str], Collection[str]] = lambda profile, serial: ()  # noqa: ARG005  # none, by default
+    """The program that shows the codes of an MFA device for a profile; empty where a person must type them."""
+
+    def served_until(self, serial: str, key_id: str | None) -> datetime | None:
+        """Until when the last code of a device serves for the user of a key; None where it does not any more."""
+        held = self.index.devices.get(serial, DeviceKnown()).held.get(key_id or "")
+        return held.until if held is not None and held.until - self.now > DEVICE_LEAST_LEFT else None
+
+
+def rows(view: View) -> tuple[Profile, ...]:
+    """All profiles: in the order of the files first, then managed ones that stand in no file."""
+    found = []
+    for name, native in view.natives.items():
+        definition = view.definitions.get(name)
+        found.append(_native(native, view) if definition is None else _managed(definition, view))
+    found += [_managed(one, view) for name, one in view.definitions.items() if name not in view.natives]
+    return tuple(found)
+
+
+def _native(row: Profile, view: View) -> Profile:
+    known = view.index.of(row.name)
+    session = known.session if known.session is not None else row.session
+    rotation = rotation_of(row.key, DEFAULT_ROTATION_DAYS, view.now)
+    serials = {name: view.settings.get(name, {}).get("mfa_serial") for name in (row.name, *row.chain)}
+    typed = [
+        name
+        for name, serial in serials.items()
+        if serial
+        and not view.code_command(name, str(serial))
+        and view.served_until(
+            str(serial), _key_id(_text(view.settings.get(name, {}), "source_profile"), view)
+        )
+        is None
+    ]
+    return replace(
+        row,
+        session=session,
+        rotation=rotation,
+        asked=known.asked,
+        failure=known.failure,
+        needs_person=row.needs_person and bool(typed),
+    )
+
+
+def _managed(one: Definition, view: View) -> Profile:
+    native = view.natives.get(one.name)
+    known = view.index.of(one.name)
+    key = view.index.keys.get(one.key) if one.key else None
+    own_key = key if one.kind is Kind.IAM_KEY else None
+    source, chain, problem = source_of(one, view.natives, view.definitions)
+    if problem is None and view.files_whole:
+        problem = delivery_problem(one, native, view.settings, known)
+    account, derived = _account(one, key)
+    return Profile(
+        name=one.name,
+        managed=True,
+        kind=one.kind,
+        source=source,
+        account=account,
+        account_derived=derived,
+        role=one.role_arn,
+        region=native.region if native else None,
+        key=own_key,
+        session=known.session,
+        delivery=one.delivery,
+        deliver_as=one.deliver_as,
+        renew=one.renew,
+        rotation=rotation_of(own_key, one.rotation_days, view.now, waits=_waits(one, view.index)),
+        mfa_serial=one.mfa_serial,
+        chain=chain,
+        credential_source=asker_source(one.name, view.natives, view.definitions),
+        role_settings=role_settings(one),
+        duration_seconds=known.accepted_seconds or one.duration_seconds,
+        delivers_key=one.delivers_key,
+        asked=known.asked,
+        problem=problem,
+        failure=known.failure,
+        needs_person=_needs_code(one, chain, view),
+        origin=native.origin if native else None,
+    )
+
+
+def _waits(one: Definition, index: Index) -> str | None:
+    """Where a rotation of a profile's key stands, if one waits to be gone on with."""
+    for known in index.rotations.values():
+        if one.key in known.entries:
+            return "undoing" if known.is_undoing else known.step
+    return None
+
+
+def _needs_code(one: Definition, chain: tuple[str, ...], view: View) -> bool:
+    if one.delivers_key:
+        return False
+    hops = [view.definitions[name] for name in chain if name in view.definitions]
+    asked = [one, *(hop for hop in hops if hop.kind is Kind.ROLE)]
+    return any(hop.mfa_serial and not _has_code(hop, hop.mfa_serial, view) for hop in asked)
+
+
+def _has_code(hop: Definition, serial: str, view: View) -> bool:
+    """Whether no person is needed for a device: a program shows its codes, or its last one still serves."""
+    if view.code_command(hop.name, serial):
+        return True
+    until = view.served_until(serial, _key_id(hop.name if hop.key else hop.source_profile, view))
+    if hop.kind is Kind.ROLE:
+        # A longer life than AWS allows for a role that is assumed from a session takes a code of its own.
+        known = view.index.of(hop.name)
+        return until is not None and (known.accepted_seconds or hop.duration_seconds or 0) <= CHAINED_LONGEST
+    session = view.index.of(hop.name).session
+    return until is not None and (
+        session is None or (session.expires is not None and until > session.expires)
+    )
+
+
+def _key_id(source: str | None, view: View) -> str | None:
+    """The id of the long-term key that a profile holds."""
+    definition, native = view.definitions.get(source or ""), view.natives.get(source or "")
+    if definition is not None:
+        key = view.index.keys.get(definition.key) if definition.key else None
+        return key.key_id if key else None
+    return native.key.key_id if native is not None and native.key is not None else None
+
+
+def _text(settings: Mapping[str, object], name: str) -> str | None:
+    value = settings.get(name)
+    return value if isinstance(value, str) else None
+
+
+def source_of(
+    one: Definition, natives: Mapping[str, Profile], definitions: Definitions
+) -> tuple[str | None, tuple[str, ...], str | None]:
+    """What a managed profile's sessions come from: the source's label, the profiles passed on the way, a problem."""
+    passed: list[str] = []
+    current = one
+    while True:
+        name = current.source_profile
+        if current.credential_source and name is None:
+            return current.credential_source, tuple(passed), None
+        if current.key and (current.kind is Kind.IAM_KEY or name in (None, current.name) or passed):
+            return current.key, tuple(passed), None
+        if name is None:
+            return (
+                None,
+                tuple(passed),
+                "its definition names no key, no source profile and no credential source",
+            )
+        if name in passed or name == one.name:
+            return None, tuple(passed), f"its chain of source profiles returns to {name}"
+        passed.append(name)
+        if name in definitions:
+            current = definitions[name]
+            continue
+        native = natives.get(name)
+        problem = _source_problem(name, native)
+        if native is None or problem is not None:
+            return None, tuple(passed), problem
+        return native.source or name, (*passed, *native.chain), None
+
+
+def asker_source(name: str, natives: Mapping[str, Profile], definitions: Definitions) -> str | None:
+    """The credential source that the chain of a profile ends in; None where it ends in a profile's own credentials."""
+    passed: set[str] = set()
+    while name not in passed:
+        passed.add(name)
+        one, native = definitions.get(name), natives.get(name)
+        if one is not None:
+            if one.credential_source or one.source_profile is None or one.key:
+                return one.credential_source
+            name = one.source_profile
+            continue
+        if native is None or native.credential_source or not native.chain:
+            return native.credential_source if native else None
+        name = native.chain[-1]
+    return None
+
+
+def role_settings(one: Definition) -> tuple[tuple[str, str], ...]:
+    """What a managed role asks of AssumeRole besides the role, in the order and the words of its definition."""
+    tags = ", ".join(
+        f"{key}={value}{' (transitive)' if key in one.transitive_tags else ''}"
+        for key, value in one.tags.items()
+    )
+    found = [
+        ("external_id", one.external_id),
+        ("role_session_name", one.role_session_name),
+        ("source_identity", one.source_identity),
+        ("tags", tags),
+        ("policy", one.policy),
+        ("policy_arns", ", ".join(one.policy_arns)),
+    ]
+    return tuple((setting, value) for setting, value in found if value)
+
+
+def _source_problem(name: str, native: Profile | None) -> str | None:
+    if native is None:
+        return f"its source profile {name} does not exist"
+    if native.problem:
+        return f"its source profile {name} is broken: {native.problem}"
+    return f"its source profile {name} has no credentials" if native.kind is Kind.UNKNOWN else None
+
+
+def delivery_problem(one: Definition, native: Profile | None, settings: Settings, known: Known) -> str | None:
+    """Why AWS clients would not find what keyturn delivers for this profile, and what to do; None if they do."""
+    if native is not None and native.plaintext_key:
+        where = f"{native.origin.file}, line {native.origin.line}" if native.origin else "the shared files"
+        return (
+            f"a key in clear ({where}) hides what keyturn delivers; "
+            "move it to a profile of its own, or remove it if it is not needed"
+        )
+    if needs_line(one) and native is not None and _defined_again(native, known):
+        where = f" ({native.origin.file}, line {native.origin.line})" if native.origin else ""
+        return (
+            f"the shared files define it as {native.kind} again{where}, which hides what keyturn delivers; "
+            f"to keep that: keyturn release {one.name}, then keyturn adopt {one.name} if it shall be managed"
+        )
+    if needs_line(one) and not _has_line(settings.get(one.name, {}), one.name):
+        others = [name for name, found in settings.items() if _has_line(found, one.name)]
+        if others:
+            return (
+                f"its credential_process line stands under {others[0]}; rename that back to {one.name}, "
+                f"or give it back to where it is: keyturn release {one.name}"
+            )
+        return line_missing(one.name)
+    return _session_problem(one, settings, known.delivered)
+
+
+def line_missing(name: str) -> str:
+    """What is said of a profile whose `credential_process` line stands nowhere."""
+    return f"its credential_process line is not in the shared config; run: keyturn deliver {name} --to credential-process"
+
+
+def _defined_again(native: Profile, known: Known) -> bool:
+    """Whether a profile that keyturn manages has a kind of its own in the shared files, as one has after another program
+    wrote back what it had read before."""
+    return native.kind not in (Kind.PROCESS, Kind.UNKNOWN) and known.delivered is None
+
+
+def _session_problem(one: Definition, settings: Settings, delivered: Delivered | None) -> str | None:
+    """Whether the session delivered to the credentials file still stands there."""
+    if one.delivery is not Delivery.CREDENTIALS_FILE or delivered is None:
+        return None
+    if settings.get(delivered.section, {}).get("aws_access_key_id") in delivered.key_ids:
+        return None
+    again = f"keyturn deliver {one.name} --to credentials-file"
+    if one.deliver_as:
+        again += f" --as {one.deliver_as}"
+    return (
+        f"its session is gone from [{delivered.section}] of the credentials file, "
+        f"which another program has written; run: {again}"
+    )
+
+
+def _has_line(settings: Mapping[str, object], name: str) -> bool:
+    line = settings.get("credential_process")
+    return isinstance(line, str) and is_ours(line, name)
+
+
+def needs_line(one: Definition) -> bool:
+    """Whether the profile's own section holds our `credential_process` line."""
+    if one.delivery is Delivery.CREDENTIALS_FILE:
+        return one.deliver_as is not None
+    return one.delivery is Delivery.CREDENTIAL_PROCESS
+
+
+def _account(one: Definition, key: Key | None) -> tuple[str | None, bool]:
+    if one.role_arn:
+        return account_in(one.role_arn), False
+    if key is None:
+        return None, False
+    if key.user:
+        return account_in(key.user), False
+    return account_of(key.key_id), True
+
+
+def account_in(arn: str) -> str | None:
+    """The account of an ARN (`arn:partition:service:region:account:resource`)."""
+    parts = arn.split(":", 5)
+    return parts[4] if len(parts) == 6 and parts[4].isdigit() else None
+
+
+def row_table(row: Profile, vault: VaultState, now: datetime) -> dict[str, Any]:
+    """One profile as `list --json` prints it (product.md); null where unknown, never a secret."""
+    session, rotation = row.session, row.rotation
+    own = row.key.key_id if row.key else None
+    key_id = (session.key_id if session else None) or own
+    if row.delivers_key or row.plaintext_key:
+        key_id = own or key_id
+    return {
+        "name": row.name,
+        "managed": row.managed,
+        "kind": str(row.kind),
+        "source": row.source,
+        "account": row.account,
+        "account_derived": row.account_derived,
+        "role": row.role,
+        "region": row.region,
+        "key_id": key_id,
+        "state": str(state_of(row, vault, now)),
+        "issued": iso(session.issued) if session else None,
+        "expires": iso(session.expires) if session else None,
+        "delivery": str(row.delivery),
+        "renew": str(row.renew) if row.renew else None,
+        "rotation": {
+            "state": str(rotation.state),
+            "age_days": rotation.age_days,
+            "limit_days": rotation.limit_days,
+            "last_used": iso(rotation.last_used),
+            "waits": rotation.waits,
+        },
+        "problem": row.problem,
+        "origin": {"file": row.origin.file, "line": row.origin.line} if row.origin else None,
+    }

@@ -1,0 +1,1 @@
+"""Session sources: each module obtains temporary credentials from AWS in one way."""

@@ -1,0 +1,130 @@
+"""Running the person's own program that shows an MFA code: without a shell, without secrets, for a few seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from typing import IO
+
+from keyturn.model.errors import KeyturnError
+from keyturn.model.redaction import redacted
+from keyturn.storage.config import Command
+
+#: A YubiKey may want to be touched.
+SECONDS = 10.0
+_MOST = 4096
+#: How often it is looked whether the program has ended, where its pipes do not tell.
+_LOOK = 0.02
+_CODE = re.compile(rb"([0-9]{6})\s*")
+#: Six digits or more, in groups too.
+_DIGITS = re.compile(r"\d(?:[^\w\n]?\d){5,}")
+
+
+class CommandFailed(KeyturnError):
+    """The command gave no code; `why` names it and says what it did instead."""
+
+
+def run(command: Command, serial: str, environ: Mapping[str, str], seconds: float = SECONDS) -> str:
+    """The code that `command` prints for a device.
+
+    :raises CommandFailed: it does not start, fails, takes longer than `seconds`, or prints anything but six digits.
+    """
+    name = command[0]
+    if serial.startswith("-"):
+        raise CommandFailed(
+            f"mfa_command {name}", f"the serial {serial} would be an option to it", "Correct it"
+        )
+    if "/" in name and not name.startswith("/"):
+        raise CommandFailed(
+            f"mfa_command {name}", "it is no absolute path and no bare name", "Correct config.toml"
+        )
+    words = [name, *(word.replace("{serial}", serial) for word in command[1:])]
+    try:
+        process = subprocess.Popen(  # noqa: S603  # the person's own program, named in a file that only they can write
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=scrubbed(environ),
+            cwd="/",
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise CommandFailed(
+            f"mfa_command {name}", f"it does not start: {why}", "Correct config.toml"
+        ) from None
+    with process:
+        try:
+            said, told = _heard(process, seconds)
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+    if told is None:
+        raise CommandFailed(f"mfa_command {name}", f"it took longer than {seconds:.0f} s", "Try again")
+    if process.returncode != 0:
+        raise CommandFailed(
+            f"mfa_command {name}", f"it ended with {process.returncode}{_last(told)}", "Correct it"
+        )
+    found = _CODE.fullmatch(said)
+    if found is None:
+        raise CommandFailed(
+            f"mfa_command {name}", "it printed something else than six digits", "Correct config.toml"
+        )
+    return found.group(1).decode("ascii")
+
+
+def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without credentials, and without what is between keyturn and its own processes."""
+    return {name: value for name, value in environ.items() if not name.startswith(("AWS_", "KEYTURN_"))}
+
+
+def _heard(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bytes | None]:
+    """What a process writes to its two pipes until it ends, the first few kilobytes; the second is None if it did not end
+    in time. A child that it leaves behind may keep the pipes open: nobody waits for that."""
+    assert process.stdout is not None  # noqa: S101  # both are pipes, asked for above
+    assert process.stderr is not None  # noqa: S101  # see above
+    heard: dict[IO[bytes], bytes] = {process.stdout: b"", process.stderr: b""}
+    for pipe in heard:
+        os.set_blocking(pipe.fileno(), False)
+    end = time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        for pipe in heard:
+            selector.register(pipe, selectors.EVENT_READ, pipe)
+        while True:
+            ended = process.poll() is not None
+            for key in list(selector.get_map().values()):
+                if not _read(key.data, heard):
+                    selector.unregister(key.data)
+            if ended:
+                return heard[process.stdout], heard[process.stderr]
+            left = end - time.monotonic()
+            if left <= 0:
+                return b"", None
+            if selector.get_map():
+                selector.select(min(left, _LOOK))
+            else:
+                time.sleep(min(left, _LOOK))
+
+
+def _read(pipe: IO[bytes], heard: dict[IO[bytes], bytes]) -> bool:
+    """Takes what a pipe holds now, one portion of it; False once it has ended."""
+    try:
+        part = os.read(pipe.fileno(), _MOST)
+    except BlockingIOError:
+        return True
+    heard[pipe] = (heard[pipe] + part)[: _MOST + 1]
+    return part != b""
+
+
+def _last(told: bytes | None) -> str:
+    """The last line that a program complained with; what might be a code or a secret is masked."""
+    lines = (told or b"").decode("utf-8", "replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f": {redacted(_DIGITS.sub('******', last))[:120]}" if last else ""

@@ -1,0 +1,220 @@
+"""How long a session may live: AWS's fixed limits, checked before the call (STS API reference, aws-facts 4)."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+
+from keyturn.model.errors import UsageError
+
+SHORTEST = 900
+SESSION_TOKEN_DEFAULT = 43_200
+SESSION_TOKEN_LONGEST = 129_600
+ROLE_DEFAULT = 3_600
+ROLE_LONGEST = 43_200
+CHAINED_LONGEST = 3_600
+#: Shorter than this a user's MFA session is not worth asking for a role with.
+DEVICE_LEAST_LEFT = timedelta(minutes=2)
+
+
+def for_session_token(wanted: int | None) -> int:
+    """Seconds to ask of GetSessionToken: 12 h unless the definition says otherwise.
+
+    :raises UsageError: outside of 900 to 129600.
+    """
+    return _within(wanted, SESSION_TOKEN_DEFAULT, SESSION_TOKEN_LONGEST, "a session of an IAM user")
+
+
+def for_role(wanted: int | None, *, chained: bool) -> tuple[int, str]:
+    """Seconds to ask of AssumeRole, and a sentence where a fixed rule shortened them.
+
+    :param chained: the signer is itself a role's session or another temporary credential: AWS then allows one hour.
+    :raises UsageError: outside of 900 to 43200.
+    """
+    seconds = _within(wanted, ROLE_DEFAULT, ROLE_LONGEST, "a role's session")
+    if chained and seconds > CHAINED_LONGEST:
+        return CHAINED_LONGEST, "AWS allows one hour at most for a role that is assumed from another session"
+    return seconds, ""
+
+
+def _within(wanted: int | None, default: int, longest: int, what: str) -> int:
+    if wanted is None:
+        return default
+    if not SHORTEST <= wanted <= longest:
+        why = f"{wanted} s is not between {SHORTEST} and {longest} s, which AWS allows for {what}"
+        raise UsageError(
+            "duration_seconds", why, f"Run: keyturn set PROFILE duration={SHORTEST}, or as much as fits"
+        )
+    return wanted
+
+
+MOST_TAGS, LONGEST_TAG_KEY, LONGEST_TAG_VALUE = 50, 128, 256
+MOST_POLICY_ARNS, LONGEST_POLICY = 10, 2048
+
+_NAME = re.compile(r"[\w+=,.@-]*", re.ASCII)
+_EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]*", re.ASCII)
+_SERIAL = re.compile(r"[\w+=/:,.@-]*", re.ASCII)
+_POLICY = re.compile(r"[\u0009\u000A\u000D\u0020-\u00FF]*")
+_POLICY_ARN = re.compile(r"arn:aws[\w-]*:iam::(\d{12}|aws):policy/[\x21-\x7e]+", re.ASCII)
+_ROLE_ARN = re.compile(r"arn:aws[\w-]*:iam::\d{12}:role/[\x21-\x7e]+", re.ASCII)
+
+
+def role_arn(text: str) -> str:
+    """A role's ARN, of any partition."""
+    return _matching(
+        "role_arn", text, _ROLE_ARN, (20, 2048), "It looks like arn:aws:iam::123456789012:role/NAME"
+    )
+
+
+def session_name(text: str) -> str:
+    """`RoleSessionName`."""
+    return _matching(
+        "role_session_name", text, _NAME, (2, 64), "Letters, digits and _ + = , . @ - are allowed"
+    )
+
+
+def source_identity(text: str) -> str:
+    """`SourceIdentity`; `aws:` in front is AWS's own."""
+    if text.startswith("aws:"):
+        raise UsageError(
+            "source_identity", f"{text} begins with aws:, which AWS keeps to itself", "Change it"
+        )
+    return _matching("source_identity", text, _NAME, (2, 64), "Letters, digits and _ + = , . @ - are allowed")
+
+
+def external_id(text: str) -> str:
+    """`ExternalId`."""
+    allowed = "Letters, digits and _ + = , . @ : / - are allowed"
+    return _matching("external_id", text, _EXTERNAL_ID, (2, 1224), allowed)
+
+
+def serial(text: str) -> str:
+    """The serial number, or ARN, of an MFA device that shows codes.
+
+    :raises UsageError: no such thing; a security key (`:u2f/`) signs and shows no code.
+    """
+    if ":u2f/" in text:
+        raise UsageError(
+            "mfa_serial",
+            "a security key or passkey shows no code, which AWS's API asks for",
+            "Name another device",
+        )
+    allowed = "It is an ARN such as arn:aws:iam::123456789012:mfa/NAME, or the number on the device"
+    return _matching("mfa_serial", text, _SERIAL, (9, 256), allowed)
+
+
+def shows_codes(serial: str) -> bool:
+    """Whether an MFA device is one that a code can be typed of: a virtual one, or a token with a bare number."""
+    return ":mfa/" in serial or not serial.startswith("arn:")
+
+
+def tags(found: Mapping[str, str]) -> Mapping[str, str]:
+    """Session tags: at most 50, each key once whatever its case."""
+    if len(found) > MOST_TAGS:
+        raise UsageError("tags", f"there are {len(found)}, AWS allows {MOST_TAGS}", "Take some away")
+    seen: dict[str, str] = {}
+    for key, value in found.items():
+        twin = seen.setdefault(key.lower(), key)
+        if twin != key:
+            raise UsageError(
+                "tags", f"{twin} and {key} are one key for AWS, which ignores case", "Take one away"
+            )
+        if key.lower().startswith("aws:"):
+            raise UsageError("tags", f"{key} begins with aws:, which AWS keeps to itself", "Rename it")
+        allowed = "Letters, digits, spaces and _ . : / = + - @ are allowed"
+        _tag_text(f"tag {key}" if key else "tag without a key", key, (1, LONGEST_TAG_KEY), allowed)
+        _tag_text(f"value of tag {key}", value, (0, LONGEST_TAG_VALUE), allowed)
+    return found
+
+
+def _tag_text(what: str, text: str, lengths: tuple[int, int], hint: str) -> None:
+    """`[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]`: letters, separators and numbers of any script, and a few marks."""
+    _check_length(what, text, lengths, hint)
+    for each in text:
+        if unicodedata.category(each)[0] not in "LZN" and each not in "_.:/=+-@":
+            raise UsageError(what, f"AWS does not take {each!r}", hint)
+
+
+def transitive(keys: Sequence[str], among: Mapping[str, str]) -> Sequence[str]:
+    """Tags that go on to the next role of a chain; each must be set."""
+    missing = [key for key in keys if key not in among]
+    if missing:
+        raise UsageError(
+            "transitive_tags",
+            f"{missing[0]} is none of the tags",
+            "Set that tag too, or take it away from both: tags= transitive_tags=",
+        )
+    return keys
+
+
+def policy(text: str) -> str:
+    """An inline session policy, as JSON text."""
+    if len(text) > LONGEST_POLICY:
+        why = f"it has {len(text)} characters, AWS allows {LONGEST_POLICY}"
+        raise UsageError("policy", why, "Shorten it, or use policy_arns")
+    odd = next((each for each in text if not _POLICY.fullmatch(each)), None)
+    if odd is not None:
+        raise UsageError("policy", f"U+{ord(odd):04X} is in it, AWS takes none beyond U+00FF", "Take it out")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "too deep"
+        raise UsageError("policy", f"it is no JSON ({where})", "Correct it") from None
+    if not isinstance(found, dict) or not found.get("Statement"):
+        raise UsageError("policy", "it has no Statement", "Correct it: it is an IAM policy document")
+    return text
+
+
+def policy_arns(arns: Sequence[str]) -> Sequence[str]:
+    """Managed policies that narrow the session."""
+    if len(arns) > MOST_POLICY_ARNS:
+        raise UsageError(
+            "policy_arns", f"there are {len(arns)}, AWS allows {MOST_POLICY_ARNS}", "Take some away"
+        )
+    if len(set(arns)) != len(arns):
+        raise UsageError("policy_arns", "one of them is there twice", "Take it away")
+    for arn in arns:
+        hint = "It looks like arn:aws:iam::123456789012:policy/NAME"
+        _matching(f"policy {arn}", arn, _POLICY_ARN, (20, 2048), hint)
+    return arns
+
+
+def together(inline: str | None, arns: Sequence[str]) -> None:
+    """Both kinds of session policy share 2,048 characters of plain text."""
+    length = len(inline or "") + sum(len(arn) for arn in arns)
+    if length > LONGEST_POLICY:
+        why = f"together they have {length} characters, AWS allows {LONGEST_POLICY}"
+        raise UsageError("policy and policy_arns", why, "Shorten them")
+
+
+#: The settings that are one text, and what checks each.
+TEXTS: Mapping[str, Callable[[str], str]] = {
+    "external_id": external_id,
+    "mfa_serial": serial,
+    "role_session_name": session_name,
+    "source_identity": source_identity,
+}
+
+
+def _matching(what: str, text: str, pattern: re.Pattern[str], lengths: tuple[int, int], hint: str) -> str:
+    _check_length(what, text, lengths, hint)
+    if not pattern.fullmatch(text):
+        raise UsageError(what, f"AWS does not take {_odd(text, pattern)}", hint)
+    return text
+
+
+def _check_length(what: str, text: str, lengths: tuple[int, int], hint: str) -> None:
+    least, most = lengths
+    if not least <= len(text) <= most:
+        length = "empty" if not text else f"{len(text)} characters long"
+        raise UsageError(what, f"it is {length}, AWS takes {least} to {most}", hint)
+
+
+def _odd(text: str, pattern: re.Pattern[str]) -> str:
+    """The first character that is to blame, or the whole text where its shape is."""
+    if pattern in (_POLICY_ARN, _ROLE_ARN):
+        return text
+    return next((repr(each) for each in text if not pattern.fullmatch(each)), text)

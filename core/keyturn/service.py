@@ -1,0 +1,404 @@
+"""The one object that front ends hold: what is known, and every act on it.
+
+Reading never unlocks and never asks AWS. An act that needs the vault's identity runs in the process that holds it: in
+the agent where one answers, else here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from keyturn.agent import client
+from keyturn.agent import shutdown as ending
+from keyturn.agent.protocol import Agent
+from keyturn.aws.api import AwsFactory
+from keyturn.aws.botocore_providers import winner
+from keyturn.aws.client import BotoFactory
+from keyturn.awsconfig.writer import SharedFiles
+from keyturn.model.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsVault
+from keyturn.model.profile import (
+    Delivery,
+    Plan,
+    Profile,
+    Refreshed,
+    Renew,
+    Snapshot,
+    State,
+    VaultState,
+    in_use,
+    state_of,
+)
+from keyturn.model.secret import Secret
+from keyturn.operations import adopt as adopting
+from keyturn.operations import configure as setting
+from keyturn.operations import deliver as delivering
+from keyturn.operations import rpc as calls
+from keyturn.operations import startup_recovery as starting
+from keyturn.operations import vault as keeping
+from keyturn.operations.context import Desk
+from keyturn.operations.credentials import document_cache as ready
+from keyturn.operations.credentials import forward as forwarding
+from keyturn.operations.credentials import refresh as refreshing
+from keyturn.operations.credentials.auto_renew import Renewing
+from keyturn.operations.rotation import observe as looking
+from keyturn.operations.rotation.client import Rotating
+from keyturn.operations.routing import NOWHERE, Errands
+from keyturn.profiles import inventory as reading
+from keyturn.profiles import settings
+from keyturn.storage.activity import Activity
+from keyturn.storage.history import History
+from keyturn.storage.index import Index, IndexFile
+from keyturn.storage.paths import Places, places_for
+from keyturn.system.clock import Clock, clock_for
+from keyturn.system.executable import program
+from keyturn.vault.keyring import SystemKeyring
+from keyturn.vault.vault import Vault
+
+
+class Keeper:
+    """Reads what there is, and has things done.
+
+    :param desk: places, clock, vault, files and AWS of this process.
+    :param use_agent: whether an agent may be asked and started; the agent itself says no.
+    """
+
+    def __init__(self, desk: Desk, *, use_agent: bool = True) -> None:
+        self.desk = desk
+        self.places: Places = desk.places
+        self.clock: Clock = desk.clock
+        self._use_agent = use_agent
+        self._errands = Errands(lambda: self.desk, use_agent=use_agent, unlock=self.unlock)
+        self._generations = itertools.count(1)
+        self._stamp: tuple[object, ...] = ()
+        self._agent_seen: Agent | None = None
+        self._renewing = Renewing(desk)
+        self.rotating = Rotating(
+            self._errands.act, desk.clock, lambda name: looking.entry_of(desk.read(), name)
+        )
+
+    @classmethod
+    def from_environ(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        use_agent: bool = True,
+        serves_others: bool = False,
+        aws: AwsFactory | None = None,
+    ) -> Keeper:
+        """The keeper of the person that `environ` belongs to; reads no file yet.
+
+        :param serves_others: this is the agent.
+        """
+        places = places_for(environ)
+        clock = clock_for(environ)
+        index = IndexFile(places.index_file)
+        vault = Vault(
+            places.vault_dir,
+            SystemKeyring(environ),
+            expected_generation=lambda: index.load().vault_generation,
+            expected_recipient=lambda: index.load().vault_recipient,
+        )
+        history = History(places.history_dir, vault.seal, clock)
+        seen: dict[str, tuple[str, ...]] = {}
+        files = SharedFiles(
+            places.locks_dir, keep=history.keep, known_sections=lambda path: seen.get(str(path), ())
+        )
+        desk = Desk(
+            places=places,
+            environ=environ,
+            clock=clock,
+            vault=vault,
+            files=files,
+            index=index,
+            activity=Activity(places.state_dir / "activity.jsonl"),
+            aws=aws or BotoFactory(),
+            program=lambda: program(environ),
+            winner=winner,
+            serves_others=serves_others,
+            seen=seen,
+        )
+        return cls(desk, use_agent=use_agent)
+
+    # -- what is known --------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """The moment, aware, UTC."""
+        return self.clock()
+
+    def index(self) -> Index:
+        """What is known without unlocking, as the index file has it now."""
+        return self.desk.index.load()
+
+    def snapshot(self) -> Snapshot:
+        """Everything that a front end draws; reads the shared files, `profiles.toml` and the index."""
+        self._stamp = reading.stamp(self.places)
+        found = self.desk.read()
+        state, agent = self._vault_state()
+        self._agent_seen = agent
+        sandbox = self.desk.environ.get("KEYTURN_SANDBOX")
+        return Snapshot(
+            generation=next(self._generations),
+            profiles=found.rows(),
+            problems=found.problems,
+            vault=state,
+            agent=agent is not None,
+            paused=agent is not None and agent.paused,
+            recovery_key_seen=found.index.recovery_key_seen or state is VaultState.ABSENT,
+            sandbox=f". {sandbox}/env" if sandbox else None,
+        )
+
+    def changed(self) -> bool:
+        """Whether a file that :meth:`snapshot` reads has changed since, by its status alone, or the agent has."""
+        seen = self._agent_seen
+        return (seen is not None and self._errands.agent() != seen) or reading.stamp(
+            self.places
+        ) != self._stamp
+
+    def due(self) -> tuple[str, ...]:
+        """Managed profiles in use whose session is due or over and that no person is needed for."""
+        found = self.desk.read()
+        state, _ = self._vault_state()
+        return tuple(row.name for row in found.rows() if self._is_due(row, state))
+
+    def _is_due(self, row: Profile, vault: VaultState) -> bool:
+        if not row.managed or row.needs_person or row.delivers_key or row.renew is not Renew.AUTO:
+            return False
+        if row.credential_source:
+            return False
+        if not in_use(row, self.clock()):
+            return False
+        return state_of(row, vault, self.clock()) in (State.SOON, State.EXPIRED, State.NONE)
+
+    def _vault_state(self) -> tuple[VaultState, Agent | None]:
+        """What the vault can do now, and the agent that holds it open."""
+        state = self.desk.vault.state()
+        agent = self._errands.agent() if state in (VaultState.LOCKED, VaultState.CLOSED) else None
+        return (state, None) if agent is None else (VaultState.OPEN, agent)
+
+    # -- the vault ------------------------------------------------------------------------------------------------
+
+    def keyring_backend(self) -> str | None:
+        """The name of a system keyring that can be trusted and works; up to 3 s. None where there is none."""
+        try:
+            return SystemKeyring(self.desk.environ).backend()
+        except KeyturnError:
+            return None
+
+    def new_vault(self, slot: str, passphrase: Secret | None = None, *, anew: bool = False) -> Secret:
+        """Makes the vault and leaves it open.
+
+        :param slot: `keyring` or `passphrase`.
+        :param anew: even if managed profiles need the keys of one that was here before.
+        :returns: the recovery key, to be shown once.
+        :raises VaultExists: there is one, readable or not.
+        """
+        recovery_key = keeping.begin(self.desk, slot, passphrase, anew=anew)
+        self._hand_to_agent(recovery_key=recovery_key)
+        return recovery_key
+
+    def export_vault(self, passphrase: Secret) -> bytes:
+        """See :func:`keyturn.operations.vault.export`. Needs the vault open in this process."""
+        return keeping.export(self.desk, passphrase)
+
+    def import_vault(
+        self, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None = None
+    ) -> tuple[str, ...]:
+        """See :func:`keyturn.operations.vault.import_`."""
+        return keeping.import_(self.desk, exported, export_passphrase, slot, passphrase)
+
+    def vault_fault(self) -> KeyturnError | None:
+        """What is wrong with the vault's files, as far as that shows without opening it."""
+        try:
+            self.desk.vault.check()
+        except NeedsVault:
+            return None
+        except KeyturnError as error:
+            return error
+        return None
+
+    def confirm_recovery_key(self) -> None:
+        """Notes that a person has the recovery key."""
+        self.desk.index.change(lambda index: replace(index, recovery_key_seen=True))
+
+    def unlock(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
+        """Opens the vault: in an agent, or in this process where none can be started.
+
+        Without an argument the system keyring opens it.
+
+        :raises WrongPassphrase: it is not this vault's.
+        :raises AgentHangs: one is there that does nothing.
+        :raises KeyturnError: the keyring is locked, denied or absent, or the vault is unreadable.
+        """
+        if self._use_agent:
+            try:
+                client.start(self.places, self.desk.environ, passphrase=passphrase, recovery_key=recovery_key)
+            except AgentHangs:
+                raise
+            except AgentUnavailable:
+                pass
+            else:
+                return
+        self.unlock_here(passphrase, recovery_key)
+
+    def unlock_here(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
+        """Opens the vault in this process; errors as of :meth:`unlock`."""
+        keeping.open_(self.desk, passphrase, recovery_key)
+
+    def restore_vault(
+        self, passphrase: Secret | None = None, recovery_key: Secret | None = None
+    ) -> tuple[str, ...]:
+        """See :func:`keyturn.operations.vault.restore`; the agent ends first."""
+        ending.lock(self.places.socket)
+        return keeping.restore(self.desk, passphrase, recovery_key)
+
+    def lock(self) -> None:
+        """Ends the agent, and with it the identity; forgets it here too."""
+        ending.lock(self.places.socket)
+        self.desk.vault.forget()
+
+    def _hand_to_agent(self, *, recovery_key: Secret) -> None:
+        """Lets an agent hold the identity; where none can be started this process goes on holding it."""
+        if not self._use_agent:
+            return
+        try:
+            client.start(self.places, self.desk.environ, recovery_key=recovery_key)
+        except KeyturnError:
+            return
+        self.desk.vault.forget()
+
+    def pause(self, *, paused: bool) -> None:
+        """Has the agent renew nothing by itself, or go on renewing.
+
+        :raises AgentUnavailable: none runs, so nothing is renewed anyway.
+        """
+        client.call(self.places.socket, {"op": "pause" if paused else "resume"})
+
+    def forwarded(self, name: str, least_seconds: int | None = None) -> str:
+        """See :func:`keyturn.operations.credentials.forward.forwarded`."""
+        least = None if least_seconds is None else timedelta(seconds=least_seconds)
+        return forwarding.forwarded(self.desk, name, least)
+
+    def settle(self) -> None:
+        """See :meth:`keyturn.operations.context.Desk.settle`."""
+        self.desk.settle()
+
+    def withdraw_delivered(self) -> tuple[str, ...]:
+        """See :func:`keyturn.operations.deliver.withdraw_all`."""
+        return delivering.withdraw_all(self.desk)
+
+    def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
+        """See :meth:`keyturn.operations.credentials.auto_renew.Renewing.look_after`."""
+        return self._renewing.look_after(may_go_on)
+
+    # -- acts -----------------------------------------------------------------------------------------------------
+
+    def withdraw_expired(self) -> tuple[str, ...]:
+        """See :func:`keyturn.operations.startup_recovery.clear`."""
+        return starting.clear(self.desk)
+
+    def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
+        """See :func:`keyturn.operations.credentials.refresh.refresh`."""
+        refreshing.check(self.desk, name)
+        return calls.refreshed_of(self._errands.act("refresh", {"name": name, "code": mfa_code}))
+
+    def needs_code(self, name: str) -> bool:
+        """Whether a refresh of `name` takes an MFA code, which AWS then takes once."""
+        return any(row.name == name and row.needs_person for row in self.desk.read().rows())
+
+    def deliver(self, name: str, to: Delivery, as_name: str | None = None) -> str:
+        """See :func:`keyturn.operations.deliver.deliver`. Only a session for the credentials file needs the vault."""
+        if to is not Delivery.CREDENTIALS_FILE:
+            return delivering.deliver(self.desk, name, to, as_name)
+        return str(self._errands.act("deliver", {"name": name, "to": str(to), "as": as_name}))
+
+    def set(self, name: str, wanted: Mapping[str, str]) -> setting.Changed:
+        """See :func:`keyturn.operations.configure.change`; needs no vault."""
+        return setting.change(self.desk, name, wanted)
+
+    def region(self, name: str) -> str | None:
+        """The region that the files here give a profile; None too where they do not know it."""
+        return next((row.region for row in self.desk.read().rows() if row.name == name), None)
+
+    def settings(self, name: str) -> dict[str, object]:
+        """All settings of a profile that :meth:`set` changes; of a native one only its region.
+
+        :raises NotFound: there is no such profile.
+        """
+        found = self.desk.read()
+        row, definition = found.row(name), found.definitions.get(name)
+        return {settings.REGION: row.region, **(settings.table(definition) if definition else {})}
+
+    def mfa_devices(self, name: str) -> tuple[str, ...]:
+        """See :func:`keyturn.operations.configure.mfa_devices`."""
+        return tuple(self._errands.act("mfa-devices", {"name": name}))
+
+    def stop(self, name: str) -> str:
+        """See :func:`keyturn.operations.deliver.stop`."""
+        done = self._errands.tried("stop", {"name": name, "files": calls.files_of(self.desk)})
+        return delivering.stop(self.desk, name) if done is NOWHERE else str(done)
+
+    def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
+        """See :func:`keyturn.operations.adopt.plan`."""
+        line_program = self.desk.program()
+        return adopting.plan(self.desk.read(), self.places, line_program, names, session_none=session_none)
+
+    def check_adopt(self, name: str) -> None:
+        """Whether a profile can be adopted.
+
+        :raises KeyturnError: the reason why not.
+        """
+        adopting.check(self.desk.read(), self.desk.program(), name)
+
+    def adopt(self, plan: Plan) -> tuple[str, ...]:
+        """See :func:`keyturn.operations.adopt.adopt`."""
+        asked = [name for name in plan.names if name not in plan.also]
+        args = {"names": asked, "digest": plan.digest, "session_none": plan.session_none}
+        return tuple(self._errands.act("adopt", args))
+
+    def plan_release(self, names: Sequence[str]) -> Plan:
+        """See :func:`keyturn.operations.release.plan`."""
+        return calls.plan_of(self._errands.act("plan-release", {"names": list(names)}))
+
+    def release(
+        self,
+        plan: Plan,
+        passphrase: Secret | None = None,
+        words: str | None = None,
+        *,
+        recovery_key: Secret | None = None,
+    ) -> tuple[str, ...]:
+        """See :func:`keyturn.operations.release.release`."""
+        args = {
+            "names": list(plan.names),
+            "digest": plan.digest,
+            "passphrase": passphrase.reveal() if passphrase is not None else None,
+            "recovery_key": recovery_key.reveal() if recovery_key is not None else None,
+            "words": words,
+        }
+        return tuple(self._errands.act("release", args))
+
+    def rests_on_asker(self, name: str) -> bool:
+        """See :meth:`keyturn.operations.routing.Errands.rests_on_asker`."""
+        return self._errands.rests_on_asker(name)
+
+    def credential_process(self, name: str) -> str:
+        """See :func:`keyturn.operations.credentials.refresh.document`."""
+        found = self._errands.from_afar(name, None, also_native=True)
+        if found is not None:
+            return found
+        return ready.document(self.desk, name, lambda: str(self._errands.act("document", {"name": name})))
+
+    def hand(self, name: str, least: timedelta | None = None, mfa_code: str | None = None) -> str:
+        """See :func:`keyturn.operations.credentials.get_credentials.hand`."""
+        seconds = None if least is None else int(least.total_seconds())
+        found = self._errands.from_afar(name, seconds, also_native=False) if mfa_code is None else None
+        if found is not None:
+            return found
+        return str(self._errands.act("hand", {"name": name, "least_seconds": seconds, "code": mfa_code}))
+
+    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+        """Does an act in this process, which holds the identity."""
+        return calls.perform(self.desk, op, args)

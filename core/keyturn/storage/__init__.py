@@ -1,0 +1,1 @@
+"""keyturn's own files: paths, config, managed profiles, index, activity log, history."""

@@ -1,0 +1,78 @@
+"""What was done on the person's behalf: one JSON line an act, kept 30 days, without a secret."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from keyturn.model.redaction import redacted
+from keyturn.model.text import from_iso, iso, safe
+from keyturn.system import files as ownfile
+
+KEPT = timedelta(days=30)
+#: The file is thinned out once it would pass this size, so that an act costs one append.
+THIN_AT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One line."""
+
+    at: datetime
+    profile: str
+    event: str
+    result: str
+    ok: bool
+
+
+class Activity:
+    """`activity.jsonl` of one state folder, 0600, append-only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, act: Act) -> None:
+        """Appends one act. Never fails the act it records: an unwritable log is not a reason to lose a session."""
+        table = {
+            "at": iso(act.at), "profile": act.profile, "event": act.event, "result": safe(redacted(act.result)), "ok": act.ok
+        }  # fmt: skip
+        line = (json.dumps(table, ensure_ascii=True) + "\n").encode("ascii")
+        with contextlib.suppress(OSError):
+            ownfile.append(self.path, line, make_room=lambda size: self._thin(size, act.at))
+
+    def read(self) -> Iterator[Act]:
+        """All acts, oldest first; a torn line is passed over."""
+        for line in (ownfile.read(self.path) or b"").splitlines():
+            act = _decoded(line)
+            if act is not None:
+                yield act
+
+    def _thin(self, size: int, now: datetime) -> None:
+        if size <= THIN_AT:
+            return
+        kept = [
+            line for line in (ownfile.read(self.path) or b"").splitlines(keepends=True) if _younger(line, now)
+        ]
+        ownfile.replace(self.path, b"".join(kept))
+
+
+def _younger(line: bytes, now: datetime) -> bool:
+    try:
+        at = from_iso(json.loads(line)["at"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return at is not None and now - at < KEPT
+
+
+def _decoded(line: bytes) -> Act | None:
+    try:
+        table = json.loads(line)
+        at = from_iso(table["at"])
+        profile, event, result = (str(table[name]) for name in ("profile", "event", "result"))
+        return Act(at, profile, event, result, bool(table["ok"])) if at else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None

@@ -1,0 +1,199 @@
+"""What the shared files were before keyturn changed them: sealed copies, and an index in clear of who, when and which.
+
+A copy is sealed to the vault's recipient, so keeping one needs no unlocking and reading one does. It is named by the
+SHA-256 of what it holds, so the same contents are kept once. `age -d -i KEY history/DIGEST.age` gives a file back
+without keyturn.
+
+Kept are the last 50, and of each file the first of a day (UTC, the state that the day began with) for 30 days.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from keyturn.model.errors import NotFound, VaultCorrupt, VaultNewer
+from keyturn.system.clock import Clock
+from keyturn.system.files import locked
+from keyturn.vault.files import make_private, move_aside, put, read_regular, sweep, writing
+
+VERSION = 1
+LAST = 50
+DAYS = timedelta(days=30)
+
+_INDEX = "index.json"
+_WHAT = "the history of the shared files"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Opener(Protocol):
+    """What opens a sealed copy: a vault that holds its identity."""
+
+    def open(self, data: bytes) -> bytes:
+        """The plaintext of sealed bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One pre-image. Nothing in it is secret; `who` and `path` are hostile until shown through `safe`."""
+
+    number: int
+    """Counts up from 1 and is never used twice."""
+    at: datetime
+    """When it was kept, aware UTC."""
+    path: str
+    """The file that it was, absolute."""
+    who: str
+    """What changed the file then, in a few words ("adopt ci-deploy")."""
+    digest: str
+    """SHA-256 of the contents, in hex."""
+    size: int
+    """Of the contents, in bytes."""
+
+
+class History:
+    """The pre-images in one folder. Thread-safe, and safe between processes.
+
+    :param folder: 0700, made when the first is kept.
+    :param seal: seals bytes to the vault's recipient; raises `NeedsVault` where there is no vault.
+    """
+
+    def __init__(self, folder: Path, seal: Callable[[bytes], bytes], clock: Clock) -> None:
+        self.folder = folder
+        self._seal = seal
+        self._clock = clock
+
+    def keep(self, path: Path, data: bytes, who: str = "") -> None:
+        """Keeps `data`, which `path` holds before a change.
+
+        Nothing is kept if it equals the newest of that path, or if it is empty and the newest is not: an empty file is
+        more often an accident than a state to go back to.
+
+        :raises NeedsVault: there is no vault to seal to.
+        :raises VaultError: it could not be written; the change it was for must not take place then.
+        """
+        name = str(path.absolute())
+        digest = hashlib.sha256(data).hexdigest()
+        with writing(_WHAT):
+            make_private(self.folder)
+            with locked(self.folder / "lock", what=_WHAT):
+                sweep(self.folder)
+                number, entries = self._read_or_begin()
+                newest = next((entry for entry in reversed(entries) if entry.path == name), None)
+                if newest is not None and (newest.digest == digest or (not data and newest.size)):
+                    return
+                sealed = self._file(digest)
+                if not sealed.exists():
+                    put(sealed, self._seal(data))
+                now = self._clock().astimezone(UTC)
+                entries = (*entries, Entry(number, now, name, who, digest, len(data)))
+                kept = retained(entries, now)
+                put(self.folder / _INDEX, _encode(number + 1, kept))
+                self._remove({entry.digest for entry in entries} - {entry.digest for entry in kept})
+
+    def holds(self, data: bytes) -> bool:
+        """Whether a copy of `data` is kept, of whichever file.
+
+        :raises VaultCorrupt: the index cannot be read.
+        :raises VaultNewer: a later keyturn wrote it.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        return self._file(digest).is_file() and any(entry.digest == digest for entry in self._read()[1])
+
+    def list(self) -> tuple[Entry, ...]:
+        """All that is kept, newest first.
+
+        :raises VaultCorrupt: the index cannot be read.
+        :raises VaultNewer: a later keyturn wrote it.
+        """
+        return tuple(reversed(self._read()[1]))
+
+    def read(self, entry: Entry, vault: Opener) -> bytes:
+        """The contents of a pre-image.
+
+        :raises NotFound: it is not kept any more.
+        :raises NeedsUnlock: the vault is locked.
+        :raises VaultCorrupt: it is damaged.
+        """
+        sealed = read_regular(self._file(entry.digest))
+        if sealed is None:
+            raise NotFound(f"pre-image {entry.number} of {entry.path}", "it is not kept any more")
+        data = vault.open(sealed)
+        if hashlib.sha256(data).hexdigest() != entry.digest:
+            raise VaultCorrupt(
+                f"pre-image {entry.number} of {entry.path}", "it holds something else", "Use another one"
+            )
+        return data
+
+    def _file(self, digest: str) -> Path:
+        return self.folder / f"{digest}.age"
+
+    def _read(self) -> tuple[int, tuple[Entry, ...]]:
+        data = read_regular(self.folder / _INDEX)
+        return (1, ()) if data is None else _decode(data)
+
+    def _read_or_begin(self) -> tuple[int, tuple[Entry, ...]]:
+        """The index; a damaged one is moved aside. The copies it named stay, only the list begins anew."""
+        try:
+            return self._read()
+        except VaultCorrupt:
+            move_aside(self.folder / _INDEX)
+            return 1, ()
+
+    def _remove(self, digests: set[str]) -> None:
+        for digest in digests:
+            self._file(digest).unlink(missing_ok=True)
+
+
+def retained(entries: tuple[Entry, ...], now: datetime) -> tuple[Entry, ...]:
+    """Which of `entries`, oldest first, are kept at `now`: the last 50, and the first of each file and day for 30 days."""
+    keep = {entry.number for entry in entries[-LAST:]}
+    days: set[tuple[str, str]] = set()
+    for entry in entries:
+        day = (entry.path, entry.at.date().isoformat())
+        if day not in days and now - entry.at < DAYS:
+            keep.add(entry.number)
+        days.add(day)
+    return tuple(entry for entry in entries if entry.number in keep)
+
+
+def _encode(number: int, entries: tuple[Entry, ...]) -> bytes:
+    rows = [asdict(entry) | {"at": entry.at.isoformat()} for entry in entries]
+    return json.dumps({"version": VERSION, "next": number, "entries": rows}, indent=1).encode("ascii")
+
+
+def _decode(data: bytes) -> tuple[int, tuple[Entry, ...]]:
+    damaged = VaultCorrupt(
+        _WHAT, "its index is damaged", "The sealed copies beside it are whole; `age -d` opens them"
+    )
+    try:
+        content = json.loads(data)
+        version = content["version"]
+        if isinstance(version, int) and version > VERSION:
+            raise VaultNewer(
+                _WHAT, f"its version is {version}, and this keyturn knows {VERSION}", "Upgrade keyturn"
+            )
+        entries = tuple(_entry(row) for row in content["entries"])
+        number = content["next"]
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        raise damaged from None
+    if version != VERSION or not isinstance(number, int) or any(entry.number >= number for entry in entries):
+        raise damaged
+    return number, entries
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    at = datetime.fromisoformat(row["at"])
+    entry = Entry(row["number"], at, row["path"], row["who"], row["digest"], row["size"])
+    numbers = isinstance(entry.number, int) and isinstance(entry.size, int)
+    texts = isinstance(entry.path, str) and isinstance(entry.who, str)
+    if not numbers or not texts or at.tzinfo is None or not _DIGEST.fullmatch(entry.digest):
+        raise ValueError("no entry")
+    return entry

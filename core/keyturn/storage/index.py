@@ -1,0 +1,316 @@
+"""What is known without unlocking anything: key ids, ages, expiries, last use, failures. It holds no secret.
+
+`index.json` may be lost at any time: sessions are then asked for again and keys are looked up at the next refresh. An
+unreadable index is therefore set aside, never a reason to stop.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from keyturn.model.profile import Failure, Key, Session
+from keyturn.model.text import from_iso, iso
+from keyturn.system import files as ownfile
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Temporary keys that stand in a credentials file by our hand."""
+
+    path: str
+    section: str
+    key_ids: tuple[str, ...]
+    """The key ids that may stand there: one, or two while a write is under way."""
+    expires: datetime | None
+    made: bool = False
+    """keyturn made the section, so it goes with the keys."""
+    region: str | None = None
+    """The region that keyturn put into a section that it made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one profile."""
+
+    session: Session | None = None
+    delivered: Delivered | None = None
+    asked: datetime | None = None
+    failure: Failure | None = None
+    accepted_seconds: int | None = None
+    """The longest duration that AWS accepted after it refused the one asked for."""
+    stopped: datetime | None = None
+    """What the vault caches from before this moment is over by a person's wish."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSession:
+    """A session of a user that a code was given for, as it lies in the vault's cache."""
+
+    session: str
+    """Its key id."""
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceKnown:
+    """What is known of one MFA device."""
+
+    held: dict[str, DeviceSession] = field(default_factory=dict)
+    """By the id of the long-term key whose user the device vouches for. What is not named here counts no more."""
+    stops: int = 0
+    """How often a person ended what its codes were good for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RotationKnown:
+    """A rotation that is not over, as far as it shows without unlocking."""
+
+    profile: str
+    entries: tuple[str, ...]
+    """The vault's keys that it replaces, by name."""
+    old_id: str
+    new_id: str | None
+    step: str
+    """As the journal has it (:class:`keyturn.operations.rotation.record.Step`)."""
+    is_undoing: bool
+    began: datetime
+    deletable_from: datetime | None
+    """When the old key's time of grace ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The whole index: profiles by name, keys by the vault entry's name."""
+
+    profiles: dict[str, Known] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
+    devices: dict[str, DeviceKnown] = field(default_factory=dict)
+    """MFA devices by their serial."""
+    rotations: dict[str, RotationKnown] = field(default_factory=dict)
+    """By the name of the journal's record. The journal is what counts."""
+    vault_generation: int = 0
+    vault_recipient: str = ""
+    """What the vault seals to, as seen when it was last open; empty before."""
+    recovery_key_seen: bool = False
+
+    def of(self, name: str) -> Known:
+        return self.profiles.get(name, Known())
+
+    def update(self, name: str, **changes: Any) -> None:
+        """Sets fields of one profile's :class:`Known`."""
+        self.profiles[name] = replace(self.of(name), **changes)
+
+
+class IndexFile:
+    """`index.json` of one state folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self) -> Index:
+        """The index as it stands; an empty one where there is none, or none that can be read."""
+        try:
+            return _decode(ownfile.read(self.path)) or Index()
+        except OSError:
+            return Index()
+
+    def change(self, edit: Callable[[Index], Index | None]) -> Index:
+        """Reads, edits and writes under a lock. `edit` may change its argument's tables, or return another index.
+
+        One that cannot be read, or that a later keyturn wrote, is moved aside first, as `index.json.unreadable`.
+        """
+        result = Index()
+
+        def on_bytes(old: bytes | None) -> bytes:
+            nonlocal result
+            index = _decode(old)
+            if index is None:
+                self.path.replace(self.path.with_name(f"{self.path.name}.unreadable"))
+                index = Index()
+            result = edit(index) or index
+            return _encode(result)
+
+        ownfile.change(self.path, on_bytes, what=f"writing {self.path}")
+        return result
+
+
+def _decode(content: bytes | None) -> Index | None:
+    """The index, an empty one for no file, None for what is not an index of this version."""
+    if content is None:
+        return Index()
+    try:
+        table = json.loads(content)
+        if table["version"] != VERSION:
+            return None
+        return Index(
+            profiles={name: _known(entry) for name, entry in table["profiles"].items()},
+            keys={name: _key(entry) for name, entry in table["keys"].items()},
+            devices={serial: _device(entry) for serial, entry in table.get("devices", {}).items()},
+            rotations={
+                name: one
+                for name, entry in table.get("rotations", {}).items()
+                if (one := _rotation(entry)) is not None
+            },
+            vault_generation=int(table.get("vault_generation", 0)),
+            vault_recipient=str(table.get("vault_recipient", "")),
+            recovery_key_seen=bool(table.get("recovery_key_seen", False)),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+
+
+def _text(value: object) -> str:
+    """:raises TypeError: it is no text, so this is no index that keyturn wrote."""
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _number_or_none(value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int):
+        raise TypeError
+    return value
+
+
+def _encode(index: Index) -> bytes:
+    table = {
+        "version": VERSION,
+        "vault_generation": index.vault_generation,
+        "vault_recipient": index.vault_recipient,
+        "recovery_key_seen": index.recovery_key_seen,
+        "profiles": {name: _known_table(known) for name, known in sorted(index.profiles.items())},
+        "keys": {name: _key_table(key) for name, key in sorted(index.keys.items())},
+        "devices": {serial: _device_table(one) for serial, one in sorted(index.devices.items())},
+        "rotations": {name: _rotation_table(one) for name, one in sorted(index.rotations.items())},
+    }
+    return (json.dumps(table, indent=1, ensure_ascii=True) + "\n").encode("ascii")
+
+
+def _device_table(one: DeviceKnown) -> dict[str, Any]:
+    held = {
+        key: {"session": each.session, "until": iso(each.until)} for key, each in sorted(one.held.items())
+    }
+    return {"held": held, "stops": one.stops}
+
+
+def _device(entry: dict[str, Any]) -> DeviceKnown:
+    ends = {key: (_text(each["session"]), from_iso(each["until"])) for key, each in entry["held"].items()}
+    held = {key: DeviceSession(session, until) for key, (session, until) in ends.items() if until is not None}
+    return DeviceKnown(held, _number_or_none(entry["stops"]) or 0)
+
+
+def _known_table(known: Known) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    if known.session:
+        one = known.session
+        table["session"] = {
+            "key_id": one.key_id, "issued": iso(one.issued), "expires": iso(one.expires), "arn": one.arn
+        }  # fmt: skip
+    if known.delivered:
+        put = known.delivered
+        table["delivered"] = {
+            "path": put.path, "section": put.section, "key_ids": list(put.key_ids), "expires": iso(put.expires),
+            "made": put.made, "region": put.region,
+        }  # fmt: skip
+    if known.asked:
+        table["asked"] = iso(known.asked)
+    if known.failure:
+        table["failure"] = {"at": iso(known.failure.at), "line": known.failure.line}
+    if known.stopped:
+        table["stopped"] = known.stopped.isoformat()
+    if known.accepted_seconds:
+        table["accepted_seconds"] = known.accepted_seconds
+    return table
+
+
+def _known(entry: dict[str, Any]) -> Known:
+    session, delivered, failure = entry.get("session"), entry.get("delivered"), entry.get("failure")
+    failed_at = from_iso(failure["at"]) if failure else None
+    return Known(
+        session=Session(
+            _text(session["key_id"]),
+            from_iso(session["issued"]),
+            from_iso(session["expires"]),
+            _text_or_none(session.get("arn")),
+        )
+        if session
+        else None,
+        delivered=_delivered(delivered) if delivered else None,
+        asked=from_iso(entry.get("asked")),
+        failure=Failure(failed_at, _text(failure["line"])) if failure and failed_at else None,
+        accepted_seconds=_number_or_none(entry.get("accepted_seconds")),
+        stopped=from_iso(entry.get("stopped")),
+    )
+
+
+def _delivered(entry: dict[str, Any]) -> Delivered:
+    return Delivered(
+        _text(entry["path"]),
+        _text(entry["section"]),
+        tuple(_text(each) for each in entry["key_ids"]),
+        from_iso(entry["expires"]),
+        bool(entry["made"]),
+        _text_or_none(entry.get("region")),
+    )
+
+
+def _key_table(key: Key) -> dict[str, Any]:
+    return {
+        "key_id": key.key_id,
+        "user": key.user,
+        "created": iso(key.created),
+        "status": key.status,
+        "slots_used": key.slots_used,
+        "last_used": iso(key.last_used),
+        "last_used_by": key.last_used_by,
+        "checked": iso(key.checked),
+    }
+
+
+def _key(entry: dict[str, Any]) -> Key:
+    return Key(
+        key_id=_text(entry["key_id"]),
+        user=_text_or_none(entry.get("user")),
+        created=from_iso(entry.get("created")),
+        status=_text_or_none(entry.get("status")),
+        slots_used=_number_or_none(entry.get("slots_used")),
+        last_used=from_iso(entry.get("last_used")),
+        last_used_by=_text_or_none(entry.get("last_used_by")),
+        checked=from_iso(entry.get("checked")),
+    )
+
+
+def _rotation_table(one: RotationKnown) -> dict[str, Any]:
+    return {
+        "profile": one.profile, "entries": list(one.entries), "old_id": one.old_id, "new_id": one.new_id,
+        "step": one.step, "undoing": one.is_undoing, "began": iso(one.began), "deletable_from": iso(one.deletable_from),
+    }  # fmt: skip
+
+
+def _rotation(entry: dict[str, Any]) -> RotationKnown | None:
+    began = from_iso(entry.get("began"))
+    if began is None:
+        return None
+    return RotationKnown(
+        profile=_text(entry["profile"]),
+        entries=tuple(_text(each) for each in entry["entries"]),
+        old_id=_text(entry["old_id"]),
+        new_id=_text_or_none(entry.get("new_id")),
+        step=_text(entry["step"]),
+        is_undoing=bool(entry.get("undoing")),
+        began=began,
+        deletable_from=from_iso(entry.get("deletable_from")),
+    )

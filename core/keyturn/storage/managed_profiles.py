@@ -1,0 +1,214 @@
+"""The managed profiles: what keyturn knows of each by definition, in `profiles.toml`. It holds no secret."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from keyturn.model.errors import Protected, UnparsableFile
+from keyturn.model.profile import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew, Rotate
+from keyturn.system import files as ownfile
+
+VERSION = 1
+_CORRECT = "Correct the file; it defines what keyturn manages"
+_TEXTS = (
+    "key", "role_arn", "source_profile", "credential_source", "external_id", "mfa_serial", "role_session_name",
+    "source_identity", "policy", "deliver_as",
+)  # fmt: skip
+_LISTS = ("transitive_tags", "policy_arns")
+_FIELDS = {
+    *_TEXTS,
+    *_LISTS,
+    "tags",
+    "kind",
+    "duration_seconds",
+    "session",
+    "renew",
+    "rotation_days",
+    "rotate",
+    "delivery",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One managed profile. The kinds that can be managed are `iam-key` and `role`."""
+
+    name: str
+    kind: Kind
+    key: str | None = None
+    """Name of the vault's entry that holds its own long-term key."""
+    role_arn: str | None = None
+    source_profile: str | None = None
+    """Profile that signs AssumeRole; the profile itself where it holds the key, too."""
+    credential_source: str | None = None
+    """Where the signing credentials come from instead of a source profile: `Environment`, `Ec2InstanceMetadata` or
+    `EcsContainer`, in AWS's spelling."""
+    external_id: str | None = None
+    mfa_serial: str | None = None
+    role_session_name: str | None = None
+    source_identity: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Session tags of AssumeRole."""
+    transitive_tags: tuple[str, ...] = ()
+    """Keys of `tags` that go on to the next role of a chain."""
+    policy: str | None = None
+    """A session policy: JSON, or the path of a file that holds it."""
+    policy_arns: tuple[str, ...] = ()
+    """Managed policies that narrow the session."""
+    duration_seconds: int | None = None
+    delivers_key: bool = False
+    """Written as `session = "none"`."""
+    renew: Renew = Renew.AUTO
+    rotation_days: int = DEFAULT_ROTATION_DAYS
+    """0 switches the policy off."""
+    rotate: Rotate = Rotate.ASK
+    delivery: Delivery = Delivery.CREDENTIAL_PROCESS
+    deliver_as: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What else stands in its table: kept, for a person or a later keyturn that put it there."""
+
+    def same_source(self, other: Definition | None) -> bool:
+        """Whether `other` makes its sessions from the same, whatever else differs."""
+        return other is not None and all(
+            getattr(self, name) == getattr(other, name)
+            for name in (
+                "kind",
+                "key",
+                "role_arn",
+                "source_profile",
+                "credential_source",
+                "external_id",
+                "mfa_serial",
+                "role_session_name",
+                "source_identity",
+                "tags",
+                "transitive_tags",
+                "policy",
+                "policy_arns",
+                "delivers_key",
+            )
+        )
+
+
+Definitions = Mapping[str, Definition]
+
+
+def load(path: Path) -> dict[str, Definition]:
+    """The managed profiles, by name; none where there is no file.
+
+    :raises UnparsableFile: it is no TOML of ours; it is then never written over.
+    :raises Protected: a newer keyturn wrote it.
+    """
+    return decode(ownfile.read(path), str(path))
+
+
+def decode(content: bytes | None, path: str) -> dict[str, Definition]:
+    """What `content` of `path` defines; see :func:`load`."""
+    if content is None:
+        return {}
+    what = f"reading {path}"
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+    except ValueError as error:  # no UTF-8, no TOML, or a number that Python refuses to read
+        raise UnparsableFile(what, str(error), _CORRECT, path=path) from None
+    except RecursionError:
+        raise UnparsableFile(what, "it is nested too deeply", _CORRECT, path=path) from None
+    if table.get("version") != VERSION:
+        raise Protected(
+            what, f"it has version {table.get('version')!r}", "Use the keyturn that wrote it, or a newer one"
+        )
+    found: dict[str, Definition] = {}
+    profiles = table.get("profiles", {})
+    if not isinstance(profiles, dict):
+        raise UnparsableFile(what, "`profiles` is no table", _CORRECT, path=path)
+    for name, entry in profiles.items():
+        try:
+            found[name] = _definition(name, entry)
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
+            raise UnparsableFile(what, f"profile {name}: {error}", _CORRECT, path=path) from None
+    return found
+
+
+def _definition(name: str, entry: Mapping[str, Any]) -> Definition:
+    kind = Kind(entry["kind"])
+    if kind not in (Kind.IAM_KEY, Kind.ROLE):
+        raise ValueError(f"kind {kind} cannot be managed")
+    texts = {name: str(entry[name]) for name in _TEXTS if name in entry}
+    return Definition(
+        name=name,
+        kind=kind,
+        duration_seconds=int(entry["duration_seconds"]) if "duration_seconds" in entry else None,
+        delivers_key=entry.get("session") == "none",
+        renew=Renew(entry.get("renew", Renew.AUTO)),
+        rotation_days=int(entry.get("rotation_days", DEFAULT_ROTATION_DAYS)),
+        rotate=Rotate(entry.get("rotate", Rotate.ASK)),
+        delivery=Delivery(entry.get("delivery", Delivery.CREDENTIAL_PROCESS)),
+        tags=_tags(entry.get("tags", {})),
+        transitive_tags=_list(entry, "transitive_tags"),
+        policy_arns=_list(entry, "policy_arns"),
+        more={key: value for key, value in entry.items() if key not in _FIELDS},
+        **texts,
+    )
+
+
+def _tags(found: object) -> Mapping[str, str]:
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ValueError('tags is no table of texts, as in { team = "ops" }')
+    return found
+
+
+def _list(entry: Mapping[str, Any], setting: str) -> tuple[str, ...]:
+    found = entry.get(setting, [])
+    if not isinstance(found, list) or not all(isinstance(value, str) for value in found):
+        raise ValueError(f"{setting} is no list of texts")
+    return tuple(found)
+
+
+def encode(definitions: Definitions) -> bytes:
+    """`profiles.toml` as it is written; values that are the default are left out."""
+    profiles: dict[str, Any] = {}
+    for name, one in sorted(definitions.items()):
+        entry: dict[str, Any] = {**one.more, "kind": str(one.kind)}
+        for text in _TEXTS:
+            if getattr(one, text) is not None:
+                entry[text] = getattr(one, text)
+        for setting in _LISTS:
+            if getattr(one, setting):
+                entry[setting] = list(getattr(one, setting))
+        if one.tags:
+            entry["tags"] = dict(one.tags)
+        if one.duration_seconds is not None:
+            entry["duration_seconds"] = one.duration_seconds
+        if one.delivers_key:
+            entry["session"] = "none"
+        if one.renew is not Renew.AUTO:
+            entry["renew"] = str(one.renew)
+        if one.rotation_days != DEFAULT_ROTATION_DAYS:
+            entry["rotation_days"] = one.rotation_days
+        if one.rotate is not Rotate.ASK:
+            entry["rotate"] = str(one.rotate)
+        entry["delivery"] = str(one.delivery)
+        profiles[name] = entry
+    return tomli_w.dumps({"version": VERSION, "profiles": profiles}).encode("utf-8")
+
+
+def change(path: Path, edit: Callable[[dict[str, Definition]], None]) -> None:
+    """Reads, edits and writes `profiles.toml` under its lock; an unreadable one is never written over."""
+
+    def on_bytes(old: bytes | None) -> bytes:
+        definitions = decode(old, str(path))
+        edit(definitions)
+        return encode(definitions)
+
+    ownfile.change(path, on_bytes, what=f"writing {path}")
+
+
+def with_delivery(one: Definition, to: Delivery, as_name: str | None) -> Definition:
+    """`one`, delivered elsewhere; `as_name` equal to the name is no other name."""
+    return replace(one, delivery=to, deliver_as=as_name if as_name and as_name != one.name else None)

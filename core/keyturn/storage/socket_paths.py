@@ -1,0 +1,133 @@
+"""Where the agent's socket lies: one set of rules, cheap enough for the fast path, used by everybody."""
+# ruff: noqa: PTH109, PTH111, PTH112, PTH116 - importing pathlib costs a tenth of the fast path's whole budget
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: A unix socket's path is limited to 104 bytes on macOS and 108 on Linux; past this we use the temporary folder.
+SOCKET_PATH_LIMIT = 100
+#: At the far end of an SSH line; ssh puts the user's name there for `%r` (ssh_config(5), TOKENS).
+FORWARDED = "/tmp/keyturn-forwarded-%r.sock"  # noqa: S108 - used only where socket and peer are this user's own
+
+
+def home_folder(environ: Mapping[str, str]) -> str:
+    """The person's home, without a slash at its end: `HOME` if it is absolute, else what the system says."""
+    home = environ.get("HOME", "")
+    return (home if home.startswith("/") else os.path.expanduser("~")).rstrip("/")
+
+
+def own_folder(environ: Mapping[str, str]) -> str | None:
+    """The one folder that `KEYTURN_HOME` names for all files of keyturn, absolute; None where it is not set.
+
+    :raises UsageError: it is relative to a folder that was removed.
+    """
+    own = environ.get("KEYTURN_HOME", "")
+    if not own:
+        return None
+    if own == "~" or own.startswith("~/"):
+        own = f"{home_folder(environ)}{own[1:]}/"
+    if not own.startswith("/"):
+        own = f"{working_folder('KEYTURN_HOME')}/{own}"
+    return own.rstrip("/") or "/."
+
+
+def working_folder(variable: str) -> str:
+    """Where a relative path in a variable starts.
+
+    :raises UsageError: it was removed.
+    """
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        from keyturn.model.errors import UsageError
+
+        why = "it is relative to a working folder that was removed"
+        raise UsageError(variable, why, "Name it in full, or go to another folder") from None
+
+
+def state_folder(environ: Mapping[str, str]) -> str:
+    """The folder of the index, the logs and, without a runtime folder, the socket."""
+    own = own_folder(environ)
+    if own is not None:
+        return f"{own}/state"
+    named = environ.get("XDG_STATE_HOME", "")
+    if named.startswith("/"):
+        return f"{named.rstrip('/')}/keyturn"
+    if sys.platform == "darwin":
+        return f"{home_folder(environ)}/Library/Application Support/keyturn"
+    return f"{home_folder(environ)}/.local/state/keyturn"
+
+
+def run_folder(environ: Mapping[str, str]) -> str:
+    """The folder meant for the socket: under `KEYTURN_HOME`, else in the runtime folder, else in the state folder.
+
+    A runtime folder that belongs to somebody else (as after `su`) or that others can write to is none.
+    """
+    own = own_folder(environ)
+    if own is not None:
+        return f"{own}/run"
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    if runtime.startswith("/") and _is_private(runtime):
+        return f"{runtime.rstrip('/')}/keyturn"
+    return f"{state_folder(environ)}/run"
+
+
+def socket_path(environ: Mapping[str, str]) -> str:
+    """The agent's socket for this environment: `agent.sock` in :func:`run_folder`, or, where that path is too long
+    for a socket, a name made from it in a folder of this user's in the temporary folder."""
+    return _in_run_folder(environ, "agent")
+
+
+def forward_path(environ: Mapping[str, str]) -> str:
+    """The agent's second socket, meant for the near end of `ssh -R`, beside the first."""
+    return _in_run_folder(environ, "forward")
+
+
+def forwarded_path(environ: Mapping[str, str]) -> str:
+    """Where the far end of an SSH line looks for the socket that was forwarded to it: `KEYTURN_FORWARDED`, else a name
+    in `/tmp` that needs no folder of its own, which sshd would not make."""
+    named = environ.get("KEYTURN_FORWARDED", "")
+    if named.startswith("/"):
+        return named
+    import pwd
+
+    try:
+        return FORWARDED.replace("%r", pwd.getpwuid(os.geteuid()).pw_name)
+    except KeyError:
+        return FORWARDED.replace("%r", str(os.geteuid()))
+
+
+def _in_run_folder(environ: Mapping[str, str], name: str) -> str:
+    run = run_folder(environ)
+    path = f"{run}/{name}.sock"
+    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+        return path
+    return _short_path(environ, run, "" if name == "agent" else f"-{name}")
+
+
+def _short_path(environ: Mapping[str, str], run: str, ending: str) -> str:
+    import hashlib
+
+    digest = hashlib.sha256(os.fsencode(run)).hexdigest()[:16]
+    name = f"keyturn-{os.getuid()}/{digest}{ending}.sock"
+    folder = environ.get("TMPDIR", "").rstrip("/")
+    if folder.startswith("/") and os.path.isdir(folder):
+        path = f"{folder}/{name}"
+        if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+            return path
+    return f"/tmp/{name}"  # noqa: S108 - the folder in it is ours, 0700, and refused if it is not
+
+
+def _is_private(folder: str) -> bool:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022

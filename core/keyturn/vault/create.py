@@ -1,0 +1,168 @@
+"""How a vault comes into being, whole or not at all, new or from an export."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.model.errors import UsageError, VaultCorrupt, VaultExists, WrongPassphrase
+from keyturn.model.secret import Secret
+from keyturn.system.files import sync_dir
+from keyturn.system.temp_files import at_work
+from keyturn.vault import age, documents
+from keyturn.vault import key_file as generations
+from keyturn.vault import passphrase as unseal
+from keyturn.vault import recipient_file as label
+from keyturn.vault import slots as slotting
+from keyturn.vault.documents import Document
+from keyturn.vault.files import make_private, put, writing
+from keyturn.vault.keyring import KeyringPort
+from keyturn.vault.recipient_file import KEYRING, PASSPHRASE, Label
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What an export holds."""
+
+    identity: age.Identity
+    keys: Document
+    definitions: str | None
+
+
+_EXPORT_NAME = "the export"
+_EXPORT_HINT = "Check that it is a file that `keyturn vault export` wrote, whole"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The first slot of a vault."""
+
+    name: str
+    passphrase: Secret | None
+    keyring: KeyringPort | None
+
+    def check(self) -> None:
+        """Refuses before anything is done.
+
+        :raises UsageError: no such slot, or a passphrase where none belongs or none where one does.
+        """
+        if self.name not in label.SLOTS:
+            raise UsageError("making the vault", f"there is no slot {self.name}", "Use keyring or passphrase")
+        if (self.name == PASSPHRASE) != (self.passphrase is not None):
+            raise UsageError(
+                "making the vault", "a passphrase belongs to the slot passphrase, and only there"
+            )
+        if self.name == KEYRING:
+            slotting.require_keyring(self.keyring)
+
+
+def occupied(folder: Path) -> bool:
+    """Whether there is a vault, or the remains of one: anything in the folder but the lock. A folder that may not be
+    looked into counts as one."""
+    try:
+        return any(entry.name != "lock" for entry in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
+def found(folder: Path, identity: age.Identity, first: Document, slot: Slot) -> None:
+    """Makes the vault in a folder of its own beside `folder`, and renames that into place.
+
+    :raises VaultExists: `folder` holds anything.
+    :raises VaultError: the system or the keyring refused; nothing is there then.
+    """
+    slot.check()
+    _refuse_occupied(folder)
+    sealed = None if slot.passphrase is None else slotting.seal_identity(identity, slot.passphrase)
+    digests = () if sealed is None else (label.digest(sealed),)
+    new = Label(identity.recipient, label.new_id(), (slot.name,), digests)
+    make_private(folder.parent)
+    with writing("the new vault"):
+        _clear_remains(folder)
+        building = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
+        building.mkdir(mode=0o700)
+        building.chmod(0o700)
+        try:
+            generations.write(building, identity, first, None)
+            if sealed is not None:
+                put(building / slotting.IDENTITY_FILE, sealed)
+            put(building / label.FILE, new.encode())
+            _put_in_place(building, folder, identity, new, slot)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+        sync_dir(folder.parent)
+
+
+def _put_in_place(building: Path, folder: Path, identity: age.Identity, new: Label, slot: Slot) -> None:
+    """The keyring's entry first, then the rename, which fails if another process was faster."""
+    port = slot.keyring if slot.name == KEYRING else None
+    if port is not None:
+        slotting.put_in_keyring(port, new, identity)
+    try:
+        building.rename(folder)
+    except OSError:
+        if port is not None:
+            port.delete(new.entry)
+        _refuse_occupied(folder)
+        raise
+
+
+def _refuse_occupied(folder: Path) -> None:
+    if folder.is_symlink() and not folder.exists():
+        raise VaultExists(
+            "making the vault", f"{folder} is a link that leads nowhere", "Remove the link, or mend it"
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        hint = "Use it, or move the folder away; `keyturn vault status` says what is wrong with it if it does not open"
+        raise VaultExists("making the vault", f"there is one already in {folder}", hint)
+
+
+def _clear_remains(folder: Path) -> None:
+    """Removes what makers of a vault left when they were killed: a folder named after a process that is no more."""
+    name = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)\.[0-9a-f]{{8}}\.new")
+    for remains in folder.parent.iterdir():
+        match = name.fullmatch(remains.name)
+        if match is None:
+            continue
+        # Since it was listed, its maker may have renamed it into place.
+        with contextlib.suppress(FileNotFoundError):
+            if not at_work(int(match[1]), remains.lstat().st_ctime):
+                shutil.rmtree(remains, ignore_errors=True)
+
+
+def write_export(
+    identity: age.Identity, keys: Document, definitions: str | None, passphrase: Secret
+) -> bytes:
+    """Identity, keys and definitions as one age file that `passphrase` opens. Takes some seconds."""
+    whole = Document(documents.EXPORT, keys.generation, keys.entries, identity.reveal().reveal(), definitions)
+    return unseal.seal(whole.encode(), passphrase, _EXPORT_NAME)
+
+
+def read_export(exported: bytes, passphrase: Secret) -> Export:
+    """What :func:`write_export` wrote: the identity, the keys as they were, and the definitions.
+
+    :raises WrongPassphrase: the passphrase does not open it.
+    :raises VaultCorrupt: it is no export, or a damaged one.
+    :raises VaultNewer: a later keyturn wrote it.
+    """
+    try:
+        plain = unseal.unseal(exported, passphrase, _EXPORT_NAME, unseal.EXPORT_LIMIT)
+        whole = documents.decode(plain, documents.EXPORT, _EXPORT_NAME)
+    except VaultCorrupt as error:
+        raise VaultCorrupt(error.what, error.why, _EXPORT_HINT) from None
+    except WrongPassphrase as error:
+        hint = "Give the passphrase that was chosen when it was exported, not the vault's"
+        raise WrongPassphrase(error.what, error.why, hint) from None
+    identity = age.Identity.parse(Secret(whole.identity or ""))
+    if identity is None:
+        raise VaultCorrupt(_EXPORT_NAME, "it holds no identity", _EXPORT_HINT)
+    keys = Document(documents.KEYS, whole.generation, whole.entries)
+    return Export(identity, keys, whole.definitions)

@@ -1,0 +1,97 @@
+"""`keys.age` and the nine generations before it: read, moved up by one at each change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from keyturn.model.errors import VaultCorrupt, VaultError, VaultNewer
+from keyturn.system.files import sync_dir
+from keyturn.vault import age, documents
+from keyturn.vault.documents import Document
+from keyturn.vault.files import discard, read_regular, restore_hint, stage
+
+FILE = "keys.age"
+KEPT = 10
+"""Generations on disk, the present one included."""
+
+
+def path(folder: Path, back: int) -> Path:
+    """The file of the generation `back` steps before the present one."""
+    return folder / (FILE if back == 0 else f"keys.{back}.age")
+
+
+def read(folder: Path, identity: age.Identity, expected: int) -> tuple[bytes, Document]:
+    """The present generation, sealed and opened.
+
+    :param expected: a generation that is known to have existed; anything older is a rollback.
+    :raises VaultCorrupt: absent, damaged, or older than `expected`.
+    :raises VaultNewer: a later keyturn wrote it.
+    """
+    sealed = read_regular(folder / FILE)
+    if sealed is None:
+        raise VaultCorrupt(FILE, "it is gone", restore_hint())
+    document = documents.decode(identity.open(sealed, FILE), documents.KEYS, FILE)
+    if document.generation < expected:
+        why = f"it is an old copy: generation {document.generation}, and {expected} was there already"
+        hint = "Put the newer file back, or run: keyturn vault restore, to go on with the newest that is here"
+        raise VaultCorrupt(FILE, why, hint)
+    return sealed, document
+
+
+def sound(folder: Path, identity: age.Identity) -> Iterator[tuple[Path, Document]]:
+    """Every generation that can be read, in no order.
+
+    :raises VaultNewer: a later keyturn wrote one of them.
+    """
+    for back in range(KEPT):
+        file = path(folder, back)
+        try:
+            sealed = read_regular(file)
+        except VaultCorrupt:
+            continue
+        plain = None if sealed is None else identity.try_open(sealed)
+        if plain is None:
+            continue
+        try:
+            document = documents.decode(plain, documents.KEYS, file.name)
+        except VaultNewer:
+            raise
+        except VaultError:
+            continue
+        yield file, document
+
+
+def write(folder: Path, identity: age.Identity, document: Document, before: bytes | None) -> None:
+    """Puts `document` in the place of the present generation, which becomes the first of the nine. Under the lock.
+
+    The new file is on disk, read back and opened before any other is touched; `keys.age` is there at every moment.
+
+    :param before: the present `keys.age` as it was read; None where there is none.
+    :raises OSError: the system refused; the present generation is as it was.
+    :raises VaultError: what was read back does not open to what was sealed.
+    """
+    plain = document.encode()
+    new = stage(folder / FILE, age.seal(plain, identity.recipient))
+    old = None
+    try:
+        if identity.try_open(new.read_bytes()) != plain:
+            raise VaultError(f"writing {FILE}", "what was written does not open again; nothing was replaced")
+        if before is not None:
+            old = stage(path(folder, 1), before)
+            _move_up(folder)
+            old.replace(path(folder, 1))
+        new.replace(folder / FILE)
+    except BaseException:
+        discard(new)
+        if old is not None:
+            discard(old)
+        raise
+    sync_dir(folder)
+
+
+def _move_up(folder: Path) -> None:
+    """Makes room at 1, giving up the oldest only if there is no gap (such as a crash in here leaves)."""
+    gap = next((back for back in range(1, KEPT) if not path(folder, back).exists()), KEPT - 1)
+    for back in range(gap, 1, -1):
+        path(folder, back - 1).replace(path(folder, back))

@@ -1,0 +1,138 @@
+"""What a caller may do: its identity policies, narrowed by its session's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from keyturn_sandbox.eventual_consistency import seen
+from keyturn_sandbox.policy.conditions import Context
+from keyturn_sandbox.policy.policy import Statement, Verdict, verdict_for
+from keyturn_sandbox.policy.principals import Origin, Role, User
+from keyturn_sandbox.verified_call import Asked, Caller
+
+_OWN = ["arn:*:iam::*:user/${aws:username}", "arn:*:iam::*:user/*/${aws:username}"]
+_OWN_KEYS: Statement = {
+    "Effect": "Allow",
+    "Action": [
+        "iam:CreateAccessKey",
+        "iam:DeleteAccessKey",
+        "iam:UpdateAccessKey",
+        "iam:ListAccessKeys",
+        "iam:GetAccessKeyLastUsed",
+        "iam:GetUser",
+        "iam:ListMFADevices",
+    ],
+    "Resource": _OWN,
+}
+_ALL_IAM: Statement = {"Effect": "Allow", "Action": "iam:*", "Resource": "*"}
+_NEEDS_MFA: Statement = {
+    "Effect": "Deny",
+    "NotAction": ["iam:ListMFADevices", "iam:GetUser", "sts:GetSessionToken"],
+    "Resource": "*",
+    "Condition": {"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}},
+}
+"""aws-facts 5, as it stands there. The operator counts an absent key as fulfilled, so that a bare long-term key is denied
+as a session without MFA is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the policies say, and in whose words AWS would say no."""
+
+    verdict: Verdict
+    because: str
+    """The clause at the end of AWS's message."""
+
+    @property
+    def allows(self) -> bool:
+        return self.verdict is Verdict.ALLOWED
+
+
+def ruling(asked: Asked, action: str, resource: str, context: Context) -> Ruling:
+    """Whether the caller may do `action` to the ARN `resource`: a denial anywhere wins, and what is allowed must be
+    allowed by the identity policies and, where the session has some, by the session policies."""
+    caller, session = asked.caller, asked.caller.session
+    layers: list[tuple[str, Verdict]] = []
+    if caller.user is not None and caller.user.is_root:
+        layers.append(("identity-based", Verdict.ALLOWED))
+    else:
+        statements = _statements(caller.principal, asked.now)
+        layers.append(
+            ("identity-based", verdict_for(statements, action=action, resource=resource, context=context))
+        )
+    if session is not None and (session.policies is not None or session.origin is Origin.FEDERATION_TOKEN):
+        # GetFederationToken without a session policy gives no permission at all (aws-facts 4).
+        narrowed = verdict_for(session.policies or (), action=action, resource=resource, context=context)
+        layers.append(("session", narrowed))
+    for kind, verdict in layers:
+        if verdict is Verdict.DENIED:
+            article = "an" if kind == "identity-based" else "a"
+            return Ruling(verdict, f"with an explicit deny in {article} {kind} policy")
+    for kind, verdict in layers:
+        if verdict is Verdict.SILENT:
+            return Ruling(verdict, f"because no {kind} policy allows the {action} action")
+    return Ruling(Verdict.ALLOWED, "")
+
+
+def context_of(asked: Asked, mfa_at: datetime | None = None) -> dict[str, str | tuple[str, ...]]:
+    """The condition keys that every call has.
+
+    `aws:MultiFactorAuthPresent` is absent for a long-term key without MFA, false for temporary credentials without it;
+    role credentials never carry it on.
+
+    :param mfa_at: when MFA was proven, if by this very call.
+    """
+    caller = asked.caller
+    found: dict[str, str | tuple[str, ...]] = {
+        "aws:principalarn": caller.principal.arn,
+        "aws:principalaccount": caller.principal.account,
+        "aws:userid": caller.user_id,
+        "aws:currenttime": asked.now.isoformat(),
+        "aws:epochtime": str(int(asked.now.timestamp())),
+        "aws:requestedregion": caller.region,
+        "aws:securetransport": "true",
+    }
+    if caller.user_name:
+        found["aws:username"] = caller.user_name
+    session = caller.session
+    if session is not None:
+        found["aws:tokenissuetime"] = session.issued.isoformat()
+        if session.source_identity:
+            found["aws:sourceidentity"] = session.source_identity
+    for key, value in _principal_tags(caller).items():
+        found[f"aws:principaltag/{key}".lower()] = value
+    since = mfa_at or caller.mfa_at
+    if since is not None:
+        found["aws:multifactorauthpresent"] = "true"
+        found["aws:multifactorauthage"] = str(int((asked.now - since).total_seconds()))
+    elif session is not None:
+        found["aws:multifactorauthpresent"] = "false"
+    return found
+
+
+def _principal_tags(caller: Caller) -> Mapping[str, str]:
+    """The tags of the user or role, over which those of the session win, whatever their case."""
+    tags = {key.lower(): value for key, value in caller.principal.tags.items()}
+    if caller.session is not None:
+        tags |= {key.lower(): value for key, value in caller.session.tags.values.items()}
+    return tags
+
+
+def _statements(principal: User | Role, now: datetime) -> list[Statement]:
+    """The identity policies of a user or role, as they have spread by `now`."""
+    found: list[Statement] = []
+    if isinstance(principal, User):
+        own = seen(principal.change, principal.policies, now)
+        found += (_OWN_KEYS,) if own is None else own
+        if principal.iam_needs_mfa:
+            found.append(_NEEDS_MFA)
+    else:
+        found += principal.policies
+    if principal.iam_admin:
+        found.append(_ALL_IAM)
+    if principal.may_assume:
+        actions = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
+        found.append({"Effect": "Allow", "Action": actions, "Resource": principal.may_assume})
+    return found

@@ -1,0 +1,165 @@
+"""What policies say: whether a role's trust policy lets a caller in, and what an identity or session policy allows.
+
+Whatever is not evaluated here is refused when a policy is defined, so that no rule is passed over in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+
+from keyturn_sandbox.policy.conditions import Context, check_operator, condition_holds, filled, glob
+
+Statement = Mapping[str, object]
+
+_COMMON = {"Sid", "Effect", "Action", "NotAction", "Condition"}
+_TRUST = _COMMON | {"Principal"}
+_IDENTITY = _COMMON | {"Resource", "NotResource"}
+
+
+class Trust(Enum):
+    """What a trust policy says of a caller."""
+
+    NONE = "none"
+    ACCOUNT = "account"
+    """The caller's account is trusted: the caller needs a permission of its own besides."""
+    DIRECT = "direct"
+    """The caller is named: inside one account that is enough."""
+
+
+class Verdict(Enum):
+    """What policies say of an action."""
+
+    ALLOWED = "allowed"
+    SILENT = "silent"
+    """Nothing allows it, which is a no."""
+    DENIED = "denied"
+    """Something denies it, which wins over everything."""
+
+
+def check_trust(statements: Sequence[Statement]) -> None:
+    """Make sure that every part of a trust policy is evaluated here.
+
+    :raises ValueError: naming the element or operator that is not.
+    """
+    for statement in statements:
+        _check(statement, _TRUST, "trust")
+
+
+def check_permissions(statements: Sequence[Statement]) -> None:
+    """The same for an identity or session policy."""
+    for statement in statements:
+        _check(statement, _IDENTITY, "permissions")
+        if ("Action" in statement) == ("NotAction" in statement):
+            raise ValueError("a permissions policy statement needs Action or NotAction")
+        if ("Resource" in statement) == ("NotResource" in statement):
+            raise ValueError("a permissions policy statement needs Resource or NotResource")
+
+
+def _check(statement: Statement, elements: set[str], kind: str) -> None:
+    unknown = set(statement) - elements
+    if unknown:
+        raise ValueError(f"{kind} policy elements not evaluated here: {', '.join(sorted(unknown))}")
+    if statement.get("Effect") not in ("Allow", "Deny"):
+        raise ValueError(f"a {kind} policy statement needs Effect Allow or Deny")
+    blocks = statement.get("Condition", {})
+    if not isinstance(blocks, Mapping) or not all(isinstance(keys, Mapping) for keys in blocks.values()):
+        raise ValueError("a Condition maps operators to keys, and keys to values")
+    for operator, _key, _wanted in _conditions(statement):
+        check_operator(operator)
+
+
+def trust_for(
+    statements: Sequence[Statement],
+    *,
+    action: str,
+    identities: Sequence[str],
+    account: str,
+    partition: str,
+    context: Context,
+) -> Trust:
+    """What a trust policy says of a caller.
+
+    :param action: for example `sts:AssumeRole`.
+    :param identities: the ARNs that name the caller: the user's, or the role's and the role session's.
+    :param account: the caller's account.
+    :param context: condition keys present in the request; an absent key is absent here.
+    """
+    found = Trust.NONE
+    for statement in statements:
+        if not _speaks_of_action(statement, action):
+            continue
+        reach = _principal(statement.get("Principal"), identities, account, partition)
+        if reach is Trust.NONE or not _holds(statement, context):
+            continue
+        if statement["Effect"] == "Deny":
+            return Trust.NONE
+        if found is not Trust.DIRECT:
+            found = reach
+    return found
+
+
+def verdict_for(statements: Sequence[Statement], *, action: str, resource: str, context: Context) -> Verdict:
+    """What an identity or session policy says of `action` on the ARN `resource`."""
+    found = Verdict.SILENT
+    for statement in statements:
+        if (
+            _speaks_of_action(statement, action)
+            and _speaks_of_resource(statement, resource, context)
+            and _holds(statement, context)
+        ):
+            if statement["Effect"] == "Deny":
+                return Verdict.DENIED
+            found = Verdict.ALLOWED
+    return found
+
+
+def _speaks_of_action(statement: Statement, action: str) -> bool:
+    def named(element: str) -> bool:
+        return any(glob(action.lower(), one.lower()) for one in texts(statement.get(element)))
+
+    return named("Action") if "NotAction" not in statement else not named("NotAction")
+
+
+def _speaks_of_resource(statement: Statement, resource: str, context: Context) -> bool:
+    def named(element: str) -> bool:
+        patterns = (filled(one, context) for one in texts(statement.get(element)))
+        return any(pattern is not None and glob(resource, pattern) for pattern in patterns)
+
+    return named("Resource") if "NotResource" not in statement else not named("NotResource")
+
+
+def _principal(principal: object, identities: Sequence[str], account: str, partition: str) -> Trust:
+    named = texts(principal.get("AWS")) if isinstance(principal, Mapping) else texts(principal)
+    if "*" in named or any(one in identities for one in named):
+        return Trust.DIRECT
+    if account in named or f"arn:{partition}:iam::{account}:root" in named:
+        return Trust.ACCOUNT
+    return Trust.NONE
+
+
+def _holds(statement: Statement, context: Context) -> bool:
+    return all(
+        condition_holds(operator, key, wanted, context) for operator, key, wanted in _conditions(statement)
+    )
+
+
+def _conditions(statement: Statement) -> list[tuple[str, str, list[str]]]:
+    blocks = statement.get("Condition")
+    return [
+        (operator, key, texts(wanted))
+        for operator, keys in (blocks.items() if isinstance(blocks, Mapping) else ())
+        if isinstance(keys, Mapping)
+        for key, wanted in keys.items()
+    ]
+
+
+def texts(value: object) -> list[str]:
+    """A JSON value that may be one or a list, as the texts that IAM compares."""
+    if value is None:
+        return []
+    if isinstance(value, list | tuple):
+        return [text for one in value for text in texts(one)]
+    if isinstance(value, bool):
+        return ["true" if value else "false"]
+    return [str(value)]

@@ -1,0 +1,1 @@
+"""The AWS services that the sandbox answers for: STS and IAM."""

@@ -1,0 +1,201 @@
+"""Identity and Access Management, as far as a person's own keys and MFA devices go."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+from keyturn_sandbox.aws_errors import (
+    invalid_token,
+    limit_exceeded,
+    no_such_entity,
+    not_authorized,
+    validation,
+)
+from keyturn_sandbox.policy.permissions import context_of, ruling
+from keyturn_sandbox.policy.principals import ABSENT, AccessKey, Origin, User
+from keyturn_sandbox.services.parameters import Choice, Text, Whole, check
+from keyturn_sandbox.state import KEY_QUOTA
+from keyturn_sandbox.verified_call import Asked
+from keyturn_sandbox.xml_responses import Result, Value
+
+VERSION = "2010-05-08"
+NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
+
+_USER = Text("UserName", r"[\w+=,.@-]+", 1, 128)
+_KEY = Text("AccessKeyId", r"[\w]+", 16, 128, required=True)
+_STATUS = Choice("Status", ("Active", "Inactive"), required=True)
+_MARKER = Text("Marker", r"[\u0020-\u00FF]+", 1, 320)
+_MAX_ITEMS = Whole("MaxItems", 1, 1000)
+#: "If a temporary access key is used, then UserName is required" (service model).
+_NAME_FOR_SESSIONS = {"ListAccessKeys", "CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey"}
+
+
+def get_user(asked: Asked) -> Result:
+    check(asked.params, (_USER,))
+    user = _subject(asked, "GetUser")
+    return {
+        "User": {
+            "Path": user.path,
+            "UserName": user.name or None,
+            "UserId": user.user_id,
+            "Arn": user.arn,
+            "CreateDate": user.created,
+        }
+    }
+
+
+def list_access_keys(asked: Asked) -> Result:
+    check(asked.params, (_USER, _MARKER, _MAX_ITEMS))
+    user = _subject(asked, "ListAccessKeys")
+    metadata = [
+        {
+            "UserName": user.name or None,
+            "AccessKeyId": key.key_id,
+            "Status": status,
+            "CreateDate": key.created,
+        }
+        for key, status in user.listed_keys(asked.now)
+    ]
+    return _page(asked, "AccessKeyMetadata", metadata)
+
+
+def create_access_key(asked: Asked) -> Result:
+    check(asked.params, (_USER,))
+    user = _subject(asked, "CreateAccessKey")
+    if len(user.keys) >= KEY_QUOTA:
+        raise limit_exceeded(f"Cannot exceed quota for AccessKeysPerUser: {KEY_QUOTA}")
+    key = asked.world.add_key(user)
+    return {
+        "AccessKey": {
+            "UserName": user.name or None,
+            "AccessKeyId": key.key_id,
+            "Status": key.status,
+            "SecretAccessKey": key.secret,
+            "CreateDate": key.created,
+        }
+    }
+
+
+def update_access_key(asked: Asked) -> None:
+    check(asked.params, (_USER, _KEY, _STATUS))
+    key = _key_of(_subject(asked, "UpdateAccessKey"), asked)
+    if key.status not in _STATUS.words:
+        # Whether AWS lets an expired key be switched on again is not known; this is stricter.
+        raise validation(f"The status of access key {key.key_id} cannot be changed.")
+    asked.world.set_status(key, asked.params["Status"])
+
+
+def delete_access_key(asked: Asked) -> None:
+    check(asked.params, (_USER, _KEY))
+    user = _subject(asked, "DeleteAccessKey")
+    asked.world.delete_key(user, _key_of(user, asked))
+
+
+def get_access_key_last_used(asked: Asked) -> Result:
+    check(asked.params, (_KEY,))
+    _refuse_session_without_mfa(asked)
+    key_id = asked.params["AccessKeyId"]
+    found = asked.world.key(key_id)
+    if found is None or found[0].account != asked.caller.principal.account or found[1].status == ABSENT:
+        # Permission comes first; a key that nobody has is asked about as one's own would be.
+        _authorize(asked, asked.caller.user, "GetAccessKeyLastUsed")
+        raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
+    user, key = found
+    _authorize(asked, user, "GetAccessKeyLastUsed")
+    use = key.told_use(asked.now, asked.world.use_lag)
+    return {
+        "UserName": user.name or None,
+        "AccessKeyLastUsed": {
+            "LastUsedDate": use.at if use else None,
+            "ServiceName": use.service if use else "N/A",
+            "Region": use.region if use else "N/A",
+        },
+    }
+
+
+def list_mfa_devices(asked: Asked) -> Result:
+    check(asked.params, (_USER, _MARKER, _MAX_ITEMS))
+    user = _subject(asked, "ListMFADevices")
+    devices = [
+        {"UserName": user.name or None, "SerialNumber": device.serial, "EnableDate": device.enabled}
+        for device in user.devices
+    ]
+    return _page(asked, "MFADevices", devices)
+
+
+def _page(asked: Asked, name: str, members: Sequence[Result]) -> Result:
+    """One page of a list, at most `MaxItems` from `Marker` on."""
+    marker = asked.params.get("Marker", "")
+    starts = {"": 0} | {_marker(asked, name, number): number for number in range(1, len(members))}
+    if marker not in starts:
+        raise validation("Invalid Marker.")
+    start = starts[marker]
+    end = start + int(asked.params.get("MaxItems", 100))
+    page: dict[str, Value] = {name: members[start:end], "IsTruncated": end < len(members)}
+    if end < len(members):
+        page["Marker"] = _marker(asked, name, end)
+    return page
+
+
+def _marker(asked: Asked, name: str, start: int) -> str:
+    """Where a list goes on: opaque, as AWS's is, and of no use with another list or user."""
+    about = f"{name} {asked.params.get('UserName', '')} {start}"
+    return base64.b64encode(hashlib.sha256(about.encode()).digest()).decode("ascii")
+
+
+def _subject(asked: Asked, action: str) -> User:
+    """The user that the call is about, once the caller may do `action` to it.
+
+    :raises Refusal: `InvalidClientTokenId`, `ValidationError`, `AccessDenied` or `NoSuchEntity`.
+    """
+    _refuse_session_without_mfa(asked)
+    caller, name = asked.caller, asked.params.get("UserName")
+    if name is None:
+        if caller.user is None or (caller.session is not None and action in _NAME_FOR_SESSIONS):
+            raise validation("Must specify userName when calling with non-User credentials")
+        user: User | None = caller.user
+    else:
+        user = asked.world.user(caller.principal.partition, caller.principal.account, name) if name else None
+    _authorize(asked, user, action)
+    if user is None:
+        raise no_such_entity(f"The user with name {name} cannot be found.")
+    return user
+
+
+def _refuse_session_without_mfa(asked: Asked) -> None:
+    """IAM knows the credentials of GetSessionToken only if MFA was given for them, those of GetFederationToken never."""
+    session = asked.caller.session
+    if session is not None and session.origin is not Origin.ROLE and session.mfa_at is None:
+        raise invalid_token()
+
+
+def _authorize(asked: Asked, user: User | None, action: str) -> None:
+    """Hold the call against the caller's policies; a user that does not exist has the ARN it would have."""
+    who = asked.caller.principal
+    name = user.name if user else asked.params.get("UserName", "")
+    arn = user.arn if user else f"arn:{who.partition}:iam::{who.account}:user/{name}"
+    found = ruling(asked, f"iam:{action}", arn, context_of(asked))
+    if not found.allows:
+        raise not_authorized(asked.caller.arn, f"iam:{action}", f"user {name}", found.because)
+
+
+def _key_of(user: User, asked: Asked) -> AccessKey:
+    """The key that the call is about; one that was made just now may not be known everywhere yet."""
+    key_id = asked.params["AccessKeyId"]
+    for key in user.keys:
+        if key.key_id == key_id and key.seen(asked.now) != ABSENT:
+            return key
+    raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
+
+
+ACTIONS: Mapping[str, Callable[[Asked], Result | None]] = {
+    "GetUser": get_user,
+    "ListAccessKeys": list_access_keys,
+    "CreateAccessKey": create_access_key,
+    "UpdateAccessKey": update_access_key,
+    "DeleteAccessKey": delete_access_key,
+    "GetAccessKeyLastUsed": get_access_key_last_used,
+    "ListMFADevices": list_mfa_devices,
+}

@@ -1,0 +1,157 @@
+"""AssumeRole: who may, with what, for how long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from keyturn_sandbox.aws_errors import access_denied, not_authorized, validation
+from keyturn_sandbox.eventual_consistency import seen
+from keyturn_sandbox.policy.conditions import Context
+from keyturn_sandbox.policy.permissions import context_of, ruling
+from keyturn_sandbox.policy.policy import Trust, Verdict, trust_for
+from keyturn_sandbox.policy.principals import Origin, Role
+from keyturn_sandbox.regions import GLOBAL
+from keyturn_sandbox.services.parameters import Text, Whole, check
+from keyturn_sandbox.services.session_policies import packed_size, read_policies
+from keyturn_sandbox.services.session_tags import NO_TAGS, Tags, read_tags
+from keyturn_sandbox.temporary_credentials import CODE, HOUR, SERIAL, TOKEN_SIZE, issued, token_bytes
+from keyturn_sandbox.verified_call import Asked, session_arn
+from keyturn_sandbox.xml_responses import Result
+
+DEFAULT_SECONDS = 3600
+_SHAPE = (
+    Text("RoleArn", r"[\t\n\r\u0020-\u007E\u0085\u00A0-\uD7FF\uE000-\uFFFD]+", 20, 2048, required=True),
+    Text("RoleSessionName", r"[\w+=,.@-]*", 2, 64, required=True),
+    Whole("DurationSeconds", 900, 43200),
+    Text("ExternalId", r"[\w+=,.@:\/-]*", 2, 1224),
+    Text("SourceIdentity", r"[\w+=,.@-]*", 2, 64),
+    Text("Policy", r"[\t\n\r\u0020-\u00FF]+", 1, 2048),
+    SERIAL,
+    CODE,
+    TOKEN_SIZE,
+)
+
+
+def assume_role(asked: Asked) -> Result:
+    """A session of a role."""
+    caller, params, session = asked.caller, asked.params, asked.caller.session
+    if caller.user is not None and caller.user.is_root:
+        raise access_denied("Roles may not be assumed by root accounts.")
+    if session is not None and session.origin is Origin.FEDERATION_TOKEN:
+        raise access_denied("Cannot call AssumeRole with federation credentials")
+    check(params, _SHAPE)
+    tags = read_tags(params, session.tags.inherited() if session else NO_TAGS)
+    source_identity = _source_identity(asked)
+    arn = params["RoleArn"]
+    if not re.fullmatch(r"arn:aws[\w-]*:iam::\d{12}:role/.+", arn, re.ASCII):
+        raise validation("Request ARN is invalid")
+    policies = read_policies(params, caller.principal.partition, asked.world.managed_policies)
+    packed = packed_size(params, tags)
+    proven = asked.mfa()
+    role = asked.world.role(arn)
+    context = _context(asked, proven, tags, source_identity)
+    for action in _actions(tags, source_identity):
+        if role is None or not _may(asked, role, action, context):
+            raise not_authorized(caller.arn, action, arn)
+    assert role is not None  # noqa: S101  # an unknown role was refused above, in the words for a forbidden one
+    made = asked.world.add_session(
+        role,
+        _life(asked, role),
+        name=params["RoleSessionName"],
+        tags=tags,
+        source_identity=source_identity,
+        policies=policies,
+        everywhere=caller.region not in GLOBAL,
+        token_bytes=token_bytes(params, packed),
+    )
+    return issued(made, params) | {
+        "AssumedRoleUser": {
+            "AssumedRoleId": f"{role.role_id}:{made.name}",
+            "Arn": session_arn(role, made.name),
+        },
+        "PackedPolicySize": packed,
+        "SourceIdentity": source_identity or None,
+    }
+
+
+def _source_identity(asked: Asked) -> str:
+    """The source identity of the new session: once set, it goes on through every role of a chain and cannot be
+    changed. In which words AWS refuses the change is not known."""
+    wanted = asked.params.get("SourceIdentity", "")
+    if wanted.lower().startswith("aws:"):
+        raise validation("SourceIdentity must not start with 'aws:'")
+    before = asked.caller.session.source_identity if asked.caller.session else ""
+    if before and wanted and wanted != before:
+        raise access_denied("The source identity of a role session cannot be changed.")
+    return before or wanted
+
+
+def _actions(tags: Tags, source_identity: str) -> list[str]:
+    """What the call needs to be allowed: session tags and a source identity are permissions of their own, also where
+    they come from the session before (IAM User Guide, chaining roles with session tags and with source identity)."""
+    actions = ["sts:AssumeRole"]
+    if tags.values:
+        actions.append("sts:TagSession")
+    if source_identity:
+        actions.append("sts:SetSourceIdentity")
+    return actions
+
+
+def _may(asked: Asked, role: Role, action: str, context: Context) -> bool:
+    """Whether the role's trust policy and, where that only trusts the account or the account is another one, the
+    caller's own permissions allow `action`. Session policies narrow even a caller who is named; a denial always
+    counts."""
+    who = asked.caller.principal
+    if who.partition != role.partition:
+        return False
+    statements = seen(role.change, role.trust, asked.now)
+    trust = trust_for(
+        statements,
+        action=action,
+        identities=asked.caller.identities,
+        account=who.account,
+        partition=who.partition,
+        context=context,
+    )
+    if trust is Trust.NONE:
+        return False
+    own = ruling(asked, action, role.arn, context)
+    narrowed = asked.caller.session is not None and asked.caller.session.policies is not None
+    if trust is Trust.DIRECT and who.account == role.account and not narrowed:
+        return own.verdict is not Verdict.DENIED
+    return own.allows
+
+
+def _context(asked: Asked, proven: datetime | None, tags: Tags, source_identity: str) -> Context:
+    """The condition keys of the call."""
+    context = context_of(asked, proven)
+    params: Mapping[str, str] = asked.params
+    if "ExternalId" in params:
+        context["sts:externalid"] = params["ExternalId"]
+    context["sts:rolesessionname"] = params["RoleSessionName"]
+    if source_identity:
+        context["sts:sourceidentity"] = source_identity
+    before = asked.caller.session.tags.inherited().values if asked.caller.session else {}
+    passed = {key: value for key, value in tags.values.items() if key not in before}
+    for key, value in passed.items():
+        context[f"aws:requesttag/{key}".lower()] = value
+    if passed:
+        context["aws:tagkeys"] = tuple(passed)
+    if tags.transitive:
+        context["sts:transitivetagkeys"] = tuple(key for key in tags.values if key.lower() in tags.transitive)
+    return context
+
+
+def _life(asked: Asked, role: Role) -> timedelta:
+    """How long the session lives: an hour at most for a caller with temporary credentials (chaining, and by aws-facts
+    4 GetSessionToken too), else the role's maximum."""
+    seconds = int(asked.params.get("DurationSeconds", DEFAULT_SECONDS))
+    if seconds > role.max_session:
+        raise validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+    if asked.caller.session is not None and seconds > HOUR:
+        raise validation(
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."
+        )
+    return timedelta(seconds=seconds)

@@ -1,0 +1,96 @@
+"""Session tags: their limits, and which of them go on to the next role."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keyturn_sandbox.aws_errors import Refusal, invalid_input, validation
+from keyturn_sandbox.services.parameters import listed, structures
+
+MOST_TAGS = 50
+MOST_KEY, MOST_VALUE = 128, 256
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """The tags of a session, keys in the case in which they were passed."""
+
+    values: Mapping[str, str]
+    transitive: frozenset[str] = frozenset()
+    """The keys, lower case, of those that go on to the next role in a chain."""
+
+    def inherited(self) -> Tags:
+        """What the next session in a chain begins with."""
+        kept = {key: value for key, value in self.values.items() if key.lower() in self.transitive}
+        return Tags(kept, self.transitive)
+
+
+NO_TAGS = Tags({})
+
+
+def read_tags(params: Mapping[str, str], before: Tags) -> Tags:
+    """The tags of the session that a call asks for.
+
+    :param before: the transitive tags of the calling session.
+    :raises Refusal: for too many, too long or doubled ones, and for one that would change an inherited one.
+    """
+    passed = structures(params, "Tags", ("Key", "Value"))
+    transitive = listed(params, "TransitiveTagKeys")
+    for member, number in (("tags", len(passed)), ("transitiveTagKeys", len(transitive))):
+        if number > MOST_TAGS:
+            raise validation(
+                f"1 validation error detected: Value at '{member}' failed to satisfy constraint: "
+                f"Member must have length less than or equal to {MOST_TAGS}"
+            )
+    faults = [fault for number, tag in enumerate(passed, 1) for fault in _faults(number, tag)]
+    if faults:
+        count = f"{len(faults)} validation error{'s' if len(faults) > 1 else ''} detected"
+        raise validation(f"{count}: {'; '.join(faults)}")
+    keys = [tag["Key"].lower() for tag in passed]
+    if len(set(keys)) != len(keys):
+        raise _refused("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+    if any(key.startswith("aws:") for key in keys):
+        raise _refused("Tag keys beginning with aws: are reserved for AWS")
+    if not {key.lower() for key in transitive} <= set(keys):
+        raise _refused("The specified transitive tag key must be included in the requested tags.")
+    if before.transitive & set(keys):
+        raise _refused(
+            "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key "
+            "from the calling session."
+        )
+    return Tags(
+        {**before.values, **{tag["Key"]: tag["Value"] for tag in passed}},
+        before.transitive | {key.lower() for key in transitive},
+    )
+
+
+def _refused(words: str) -> Refusal:
+    """Which code STS gives these is not known; all of them are of no use to a client but to be shown."""
+    return invalid_input(words)
+
+
+def _faults(number: int, tag: Mapping[str, str]) -> Sequence[str]:
+    found = []
+    limits = (("Key", 1, MOST_KEY), ("Value", 0, MOST_VALUE))
+    for name, least, most in limits:
+        value = tag.get(name)
+        where = f"at 'tags.{number}.member.{name.lower()}' failed to satisfy constraint: Member must"
+        if value is None:
+            found.append(f"Value null {where} not be null")
+            continue
+        if not all(_in_a_tag(one) for one in value):
+            found.append(
+                f"Value '{value}' {where} satisfy regular expression pattern: [\\p{{L}}\\p{{Z}}\\p{{N}}_.:/=+\\-@]*"
+            )
+        if len(value) < least:
+            found.append(f"Value '{value}' {where} have length greater than or equal to {least}")
+        if len(value) > most:
+            found.append(f"Value '{value}' {where} have length less than or equal to {most}")
+    return found
+
+
+def _in_a_tag(character: str) -> bool:
+    """Letters, separators and numbers of every script, and a few signs (service model)."""
+    return character in "_.:/=+-@" or unicodedata.category(character)[0] in "LZN"

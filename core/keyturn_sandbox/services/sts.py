@@ -1,0 +1,130 @@
+"""The Security Token Service, as far as keys and roles of a person go."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from keyturn_sandbox.aws_errors import access_denied, not_authorized, validation
+from keyturn_sandbox.policy.permissions import context_of, ruling
+from keyturn_sandbox.policy.principals import Origin, User
+from keyturn_sandbox.regions import GLOBAL
+from keyturn_sandbox.services.parameters import Text, Whole, check
+from keyturn_sandbox.services.roles import assume_role
+from keyturn_sandbox.services.session_policies import packed_size, read_policies
+from keyturn_sandbox.services.session_tags import NO_TAGS, read_tags
+from keyturn_sandbox.temporary_credentials import CODE, HOUR, SERIAL, TOKEN_SIZE, issued, token_bytes
+from keyturn_sandbox.verified_call import Asked
+from keyturn_sandbox.xml_responses import Result
+
+VERSION = "2011-06-15"
+NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+
+DEFAULT_SECONDS = 43200
+_LIFE = Whole("DurationSeconds", 900, 129600)
+_SESSION_TOKEN = (_LIFE, SERIAL, CODE, TOKEN_SIZE)
+_FEDERATION_TOKEN = (
+    Text("Name", r"[\w+=,.@-]*", 2, 32, required=True),
+    Text("Policy", r"[\t\n\r\u0020-\u00FF]+", 1, 2048),
+    _LIFE,
+    TOKEN_SIZE,
+)
+_KEY_INFO = (Text("AccessKeyId", r"[\w]*", 16, 128, required=True),)
+
+
+def get_caller_identity(asked: Asked) -> Result:
+    """Who signed. Nobody needs a permission for it, and nobody can be denied it."""
+    caller = asked.caller
+    return {"UserId": caller.user_id, "Account": caller.principal.account, "Arn": caller.arn}
+
+
+def get_session_token(asked: Asked) -> Result:
+    """A session of the calling user. Its owner needs no permission for it, and policies do not bear on it."""
+    user = _long_term_caller(asked, "GetSessionToken")
+    check(asked.params, _SESSION_TOKEN)
+    proven = asked.mfa()
+    session = asked.world.add_session(
+        user,
+        _life(asked, user),
+        mfa_at=proven,
+        everywhere=asked.caller.region not in GLOBAL,
+        token_bytes=token_bytes(asked.params, None),
+    )
+    return issued(session, asked.params)
+
+
+def get_federation_token(asked: Asked) -> Result:
+    """A session for somebody else, with what the calling user's and the session's policies both allow."""
+    user, params = _long_term_caller(asked, "GetFederationToken"), asked.params
+    check(params, _FEDERATION_TOKEN)
+    tags = read_tags(params, NO_TAGS)
+    policies = read_policies(params, user.partition, asked.world.managed_policies)
+    packed = packed_size(params, tags)
+    arn = f"arn:{user.partition}:sts::{user.account}:federated-user/{params['Name']}"
+    context = context_of(asked)
+    for action in ("sts:GetFederationToken", *(("sts:TagSession",) if tags.values else ())):
+        found = ruling(asked, action, arn, context)
+        if not found.allows:
+            raise not_authorized(asked.caller.arn, action, arn, found.because)
+    session = asked.world.add_session(
+        user,
+        _life(asked, user),
+        origin=Origin.FEDERATION_TOKEN,
+        name=params["Name"],
+        tags=tags,
+        policies=policies,
+        everywhere=asked.caller.region not in GLOBAL,
+        token_bytes=token_bytes(params, packed),
+    )
+    return issued(session, params) | {
+        "FederatedUser": {"FederatedUserId": f"{user.account}:{params['Name']}", "Arn": arn},
+        "PackedPolicySize": packed,
+    }
+
+
+def get_access_key_info(asked: Asked) -> Result:
+    """The account of a key, which says nothing of whether the key exists."""
+    session = asked.caller.session
+    if session is not None and session.origin is not Origin.ROLE:
+        # "No STS except AssumeRole and GetCallerIdentity" against "any": which holds is not known; this is stricter.
+        raise access_denied("Cannot call GetAccessKeyInfo with session credentials")
+    check(asked.params, _KEY_INFO)
+    action = "sts:GetAccessKeyInfo"
+    found = ruling(asked, action, "*", context_of(asked))
+    if not found.allows:
+        raise not_authorized(asked.caller.arn, action, "*", found.because)
+    return {"Account": _account_in(asked.params["AccessKeyId"])}
+
+
+def _account_in(key_id: str) -> str:
+    """The account that a key id carries (aws-facts 6)."""
+    try:
+        head = int.from_bytes(base64.b32decode(key_id[4:20])[:6], "big")
+    except binascii.Error:
+        raise validation("Invalid access key id") from None
+    return format((head & 0x7FFFFFFFFF80) >> 7, "012d")
+
+
+def _long_term_caller(asked: Asked, action: str) -> User:
+    """The user or root user whose long-term key signed, without which `action` cannot be called."""
+    user = asked.caller.user
+    if asked.caller.session is not None or user is None:
+        raise access_denied(f"Cannot call {action} with session credentials")
+    return user
+
+
+def _life(asked: Asked, user: User) -> timedelta:
+    """15 minutes to 36 hours, by default 12; root's is cut to an hour (service model)."""
+    seconds = int(asked.params.get("DurationSeconds", HOUR if user.is_root else DEFAULT_SECONDS))
+    return timedelta(seconds=min(seconds, HOUR) if user.is_root else seconds)
+
+
+ACTIONS: Mapping[str, Callable[[Asked], Result | None]] = {
+    "GetCallerIdentity": get_caller_identity,
+    "GetSessionToken": get_session_token,
+    "GetFederationToken": get_federation_token,
+    "GetAccessKeyInfo": get_access_key_info,
+    "AssumeRole": assume_role,
+}

@@ -1,0 +1,66 @@
+"""Writes the XML of the query protocol, as botocore's parsers read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from xml.sax.saxutils import escape
+
+from keyturn.model.secret import Secret
+from keyturn.model.text import iso
+from keyturn_sandbox.aws_errors import Refusal
+
+Value = str | int | bool | datetime | Secret | None | Mapping[str, "Value"] | Sequence["Value"]
+Result = Mapping[str, Value]
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def success(action: str, namespace: str, result: Result | None, request_id: str) -> bytes:
+    """The answer of `action`; `result` is None for an action whose model has no output."""
+    inner = "" if result is None else f"<{action}Result>{_members(result)}</{action}Result>"
+    return _document(
+        f'<{action}Response xmlns="{namespace}">{inner}'
+        f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"
+    )
+
+
+def failure(refusal: Refusal, namespace: str, request_id: str) -> bytes:
+    """The answer that says no."""
+    return _document(
+        f'<ErrorResponse xmlns="{namespace}"><Error><Type>{refusal.at_fault}</Type>'
+        f"<Code>{_text(refusal.code)}</Code><Message>{_text(refusal.message)}</Message></Error>"
+        f"<RequestId>{request_id}</RequestId></ErrorResponse>"
+    )
+
+
+def _document(xml: str) -> bytes:
+    return xml.encode("utf-8")
+
+
+def _members(values: Result) -> str:
+    return "".join(f"<{name}>{_value(value)}</{name}>" for name, value in values.items() if value is not None)
+
+
+def _value(value: Value) -> str:
+    match value:
+        case bool():
+            xml = "true" if value else "false"
+        case str() | int():
+            xml = _text(str(value))
+        case datetime():
+            xml = iso(value) or ""
+        case Secret():
+            xml = _text(value.reveal())
+        case Mapping():
+            xml = _members(value)
+        case None:
+            xml = ""
+        case _:
+            xml = "".join(f"<member>{_value(one)}</member>" for one in value)
+    return xml
+
+
+def _text(text: str) -> str:
+    return escape(_NOT_XML.sub("\ufffd", text))

@@ -1,0 +1,282 @@
+"""What AWS, or whoever answers in its place, and foreign programs say is shown as text and never obeyed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+import pytest
+
+from tests.adversarial.hostile_input import lent
+from tests.adversarial.hostile_input.corpus import MESSAGES, NAMES, as_argument, spread
+from tests.adversarial.hostile_input.test_hostile_arguments import CREDENTIALS
+from tests.adversarial.hostile_input.verbs import PASSPHRASE, Verbs
+
+BIN = Path(sys.executable).parent
+CONFIG = """\
+[profile ci]
+region = eu-west-1
+
+[profile role]
+role_arn = arn:aws:iam::123456789012:role/Deploy
+source_profile = ci
+region = eu-west-1
+
+[profile tool]
+credential_process = {tool}
+"""
+#: Says what stands in two files, and ends as a third one says.
+TOOL = """#!/bin/sh
+cat "{folder}/out"
+cat "{folder}/err" >&2
+exit "$(cat "{folder}/code")"
+"""
+_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+
+
+class Script:
+    """Answers every call of STS and IAM with a text in the places that AWS fills with names of other people's choice."""
+
+    def __init__(self) -> None:
+        self.text = "arn:aws:sts::123456789012:assumed-role/Deploy/x"
+        self.mode = "fine"
+        self.calls = 0
+
+    def answer(self, action: str) -> tuple[int, bytes]:
+        self.calls += 1
+        shown = escape(self.text)
+        if self.mode == "raw":
+            return 200, self.text.encode(
+                "utf-8", "surrogateescape" if _is_raw(self.text) else "surrogatepass"
+            )
+        if self.mode == "refused":
+            error = f"<Type>Sender</Type><Code>{shown}</Code><Message>{shown}</Message>"
+            body = f'<ErrorResponse xmlns="{_NAMESPACE}"><Error>{error}</Error><RequestId>{shown}</RequestId></ErrorResponse>'
+            return 400, body.encode("utf-8", "surrogatepass")
+        session = (
+            "<Credentials><AccessKeyId>ASIAQQQQQQQQQQQQQQQQ</AccessKeyId><SecretAccessKey>wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY01</SecretAccessKey>"
+            "<SessionToken>FwoGZXIvYXdzEXAMPLETOKEN</SessionToken><Expiration>2036-01-01T00:00:00Z</Expiration></Credentials>"
+        )
+        inner = {
+            "GetSessionToken": session,
+            "AssumeRole": f"{session}<AssumedRoleUser><Arn>{shown}</Arn><AssumedRoleId>{shown}</AssumedRoleId></AssumedRoleUser>",
+            "GetCallerIdentity": f"<Arn>{shown}</Arn><UserId>{shown}</UserId><Account>{shown}</Account>",
+            "ListAccessKeys": f"<AccessKeyMetadata><member><UserName>{shown}</UserName><AccessKeyId>AKIAQQQQQQQQQQQQQQQQ</AccessKeyId>"
+            f"<Status>{shown}</Status><CreateDate>2026-01-01T00:00:00Z</CreateDate></member></AccessKeyMetadata>",
+        }.get(action, "")
+        body = f'<{action}Response xmlns="{_NAMESPACE}"><{action}Result>{inner}</{action}Result></{action}Response>'
+        return 200, body.encode("utf-8", "surrogatepass")
+
+
+def _is_raw(text: str) -> bool:
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def scripted() -> Iterator[tuple[Script, str]]:
+    """A server on loopback that follows a script, and its URL."""
+    script = Script()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            status, body = script.answer(asked["Action"][0])
+            self.send_response(status)
+            self.send_header("Content-Type", "text/xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's own name
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield script, f"http://127.0.0.1:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def adopted(folder: Path) -> Iterator[tuple[Verbs, Script]]:
+    """A machine on which keyturn manages `ci` and `role`, its vault open, its AWS the script."""
+    with scripted() as (script, url):
+        extra = {"AWS_ENDPOINT_URL_STS": url, "AWS_ENDPOINT_URL_IAM": url, "AWS_MAX_ATTEMPTS": "1"}
+        with Verbs(folder, extra) as machine:
+            tool = folder / "tool"
+            tool.write_text(TOOL.format(folder=folder))
+            tool.chmod(0o700)
+            machine.config.write_text(CONFIG.format(tool=tool))
+            machine.credentials.write_text(CREDENTIALS)
+            read, write = os.pipe()
+            os.write(write, PASSPHRASE.encode())
+            os.close(write)
+            words = [
+                str(BIN / "keyturn"),
+                "vault",
+                "init",
+                "--slot",
+                "passphrase",
+                "--passphrase-fd",
+                str(read),
+            ]
+            subprocess.run(words, env=machine.environ, pass_fds=[read], check=True, capture_output=True)
+            os.close(read)
+            assert machine.call("adopt", "ci", "--yes").code == 0
+            assert machine.call("refresh", "ci", "role").code == 0
+            yield machine, script
+
+
+def answers(machine: Verbs, script: Script, texts: tuple[str, ...]) -> None:
+    """Each of `texts` as a refusal, as names in a good answer, and as the whole answer."""
+    before = script.calls
+    for nth, text in enumerate(texts):
+        script.text = text
+        for mode in ("refused", "fine", "raw"):
+            script.mode = mode
+            done = machine.judged("refresh", "ci", "role")
+            machine.check(
+                wrong=done.code == 0 and mode != "fine",
+                what=f"{text[:50]!a} passed for a session ({mode})",
+            )
+            machine.judged(*(("list",), ("show", "role"), ("show", "ci"), ("list", "--json"))[nth % 4])
+        script.mode = ("refused", "fine", "raw")[nth % 3]
+        machine.judged("refresh", "--json", "ci", "role")
+        machine.judged("credential-process", "role")
+    assert script.calls >= before + 4 * len(texts), "AWS was asked each time"
+
+
+def processes(machine: Verbs, texts: tuple[str, ...]) -> None:
+    """Each of `texts` on stdout and stderr of a foreign `credential_process`, and in the fields of its document."""
+    (machine.folder / "code").write_text("0")
+    for nth, text in enumerate(texts):
+        document = {
+            "Version": 1,
+            **dict.fromkeys(("AccessKeyId", "SecretAccessKey", "SessionToken", "AccountId"), text),
+        }
+        end = (text, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "2036-01-01T00:00:00Z")[nth % 4]
+        for out, code in (
+            (json.dumps({**document, "Expiration": end}), "0"),
+            (text, "1" if nth % 2 else "0"),
+        ):
+            (machine.folder / "out").write_text(out, "utf-8", "surrogatepass")
+            (machine.folder / "err").write_text(text, "utf-8", "surrogatepass")
+            (machine.folder / "code").write_text(code)
+            machine.judged(*(("refresh", "tool"), ("refresh", "tool", "--json"))[nth % 2])
+        machine.judged("show", "tool")
+    for out in (
+        "[]",
+        "5",
+        "null",
+        '"x"',
+        "{}",
+        '{"Version": 1}',
+        "[" * 3000,
+        '{"Version": 1, "AccessKeyId": []}',
+    ):
+        (machine.folder / "out").write_text(out)
+        (machine.folder / "code").write_text("0")
+        machine.judged("refresh", "tool")
+
+
+#: What `keyturn set` takes.
+SETTINGS = (
+    "region", "renew", "duration", "mfa_serial", "external_id", "role_session_name", "source_identity", "tags", "transitive_tags",
+    "policy", "policy_arns", "rotation_days", "session",
+)  # fmt: skip
+
+
+def settings(machine: Verbs, script: Script, texts: tuple[str, ...]) -> None:
+    """Each of `texts` as the value of a setting, the key of one, and what the setting then makes of a refresh."""
+    for nth, text in enumerate(texts):
+        script.mode = ("fine", "refused")[nth % 2]
+        for key in spread(SETTINGS[nth % 3 :], 4):
+            done = machine.judged("set", "role", "--yes", "--json", f"{key}={text}")
+            machine.judged("show", "role")
+            if done.code == 0:
+                machine.judged("refresh", "role")
+                machine.judged("set", "role", "--yes", f"{key}=")
+        machine.judged("set", "role", "--yes", text)
+    assert machine.call("show", "role").code == 0
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[tuple[Verbs, Script]]:
+    with adopted(tmp_path / "machine") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Verbs, Script]]:
+    """The same for the samples of every day, all on one machine."""
+    with adopted(tmp_path_factory.mktemp("shared") / "machine") as found:
+        yield found
+
+
+def test_a_text_from_aws_from_a_foreign_process_and_in_a_setting(
+    shared: tuple[Verbs, Script], record_property: Callable[[str, object], None]
+) -> None:
+    answers(*shared, spread(MESSAGES, 4))
+    processes(shared[0], spread(NAMES, 4))
+    settings(*shared, spread(tuple(as_argument(NAMES)), 3))
+    shared[0].assert_harmless(record_property, 11)
+
+
+def test_a_text_where_sessions_are_lent_on(
+    shared: tuple[Verbs, Script], record_property: Callable[[str, object], None]
+) -> None:
+    machine, script = shared
+    script.mode, script.text = "fine", Script().text
+    lent.requests(machine, spread(MESSAGES, 30))
+    lent.endpoint_words(machine, spread(MESSAGES, 60))
+    lent.programs(machine, ("x[b]y",))
+    lent.far_questions(machine, spread(MESSAGES, 40))
+    lent.near_answers(machine, spread(NAMES, 4))
+    lent.printed(machine, ("x\nProxyCommand y", "\x1b]52;c;aGk=\x07", 'x"y'))
+    machine.assert_harmless(record_property, 60)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
+def test_every_text_in_the_place_of_aws(
+    place: tuple[Verbs, Script], record_property: Callable[[str, object], None]
+) -> None:
+    answers(*place, MESSAGES)
+    place[0].assert_harmless(record_property, len(MESSAGES))
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
+def test_every_text_from_a_foreign_process(
+    place: tuple[Verbs, Script], record_property: Callable[[str, object], None]
+) -> None:
+    processes(place[0], MESSAGES)
+    place[0].assert_harmless(record_property, len(MESSAGES))
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
+def test_every_text_in_a_setting(
+    place: tuple[Verbs, Script], record_property: Callable[[str, object], None]
+) -> None:
+    texts = tuple(as_argument(NAMES))
+    settings(*place, texts)
+    place[0].assert_harmless(record_property, len(texts))

@@ -1,0 +1,305 @@
+"""Every screen shows foreign text as text: no crash, no action that it could name, nothing for a terminal to obey
+(safety.md, D3 and D4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from textual.screen import Screen
+
+from keyturn.model.errors import AwsRefused, NeedsConfirmation, NeedsMfa
+from keyturn.model.profile import DiffLine, Failure, Plan, Profile, Session, VaultState
+from keyturn.model.text import safe
+from keyturn_tui.controllers.rotation import Turning
+from keyturn_tui.dialogs.confirm import ConfirmScreen, DeletionScreen, WordsScreen
+from keyturn_tui.dialogs.create_vault import NewVaultScreen
+from keyturn_tui.dialogs.mfa import MfaScreen
+from keyturn_tui.dialogs.review_changes import ReviewScreen
+from keyturn_tui.dialogs.rotation import RotationScreen
+from keyturn_tui.dialogs.unlock import UnlockScreen
+from keyturn_tui.rendering.key_deletion import Doomed
+from keyturn_tui.screens.detail import DetailScreen
+from keyturn_tui.screens.help import HelpScreen
+from keyturn_tui.terminal.capabilities import Options
+from keyturn_tui.widgets.timeline_list import LaneList
+from keyturn_tui.widgets.timeline_strip import LANES, TimelineStrip
+from tests.adversarial.hostile_input.corpus import MESSAGES, NAMES, spread
+from tests.adversarial.hostile_input.inert import foreign
+from tests.adversarial.hostile_input.rows import PROBLEMS, PROFILES, hostile
+from tests.tui.believable import NOW
+from tests.tui.conftest import NARROW, WIDE, Drive, Driven, drive
+from tests.tui.memory_keeper import MemoryKeeper
+
+__all__ = ["drive"]
+
+Record = Callable[[str, object], None]
+NOW_LINE = {False: "┃", True: " |="}
+SIZES = [pytest.param(WIDE, False, marks=pytest.mark.campaign), (NARROW, True)]
+IDS = ["120x36", "80x24-ascii"]
+
+
+class Looked:
+    """What was seen, screen by screen."""
+
+    def __init__(self) -> None:
+        self.screens = 0
+
+    def at(self, driven: Driven, *, ascii_only: bool) -> str:
+        """The screen as it stands, judged."""
+        assert driven.app.is_running
+        assert driven.app.fault is None
+        text = driven.text
+        assert not foreign(text), [ascii(ch) for ch in foreign(text)]
+        assert text.isascii() or not ascii_only
+        assert not clickable(driven.app.screen)
+        width = driven.app.size.width
+        assert all(cell_len(line) <= width for line in text.splitlines())
+        self.screens += 1
+        return text
+
+
+def clickable(screen: Screen[object]) -> list[object]:
+    """What a click would run, or a terminal open, wherever a piece of text on the screen says so."""
+    return [
+        segment.style.meta or segment.style.link
+        for strip in screen._compositor.render_strips()
+        for segment in strip
+        if segment.style is not None and (segment.style.link or "@click" in segment.style.meta)
+    ]
+
+
+def plan_of(text: str) -> Plan:
+    lines = tuple(DiffLine(sign, text) for sign in "+-@ ")
+    return Plan("adopt", (text, text), (text,), lines, (text,), (text,), needs_vault=False, digest="")
+
+
+async def dialogs(
+    drive: Drive,
+    texts: tuple[str, ...],
+    size: tuple[int, int],
+    *,
+    ascii_only: bool,
+    record: Record,
+    each: int = 6,
+) -> None:
+    """Each of `texts` in every place of every dialog, or of `each` dialogs in turn."""
+    looked = Looked()
+    keeper = MemoryKeeper([hostile("x", 1)], vault=VaultState.LOCKED)
+    async with drive(keeper, size, Options(ascii=ascii_only)) as driven:
+        app = driven.app
+        for nth, text in enumerate(texts):
+            keeper.keyring = text or None
+            desk = app.desk
+            desk.failures["x1"] = Failure(NOW, AwsRefused(text, text, text).line())
+            screens: tuple[Screen[Any], ...] = (
+                MfaScreen(desk, NeedsMfa(text, text, text, profile=text, serial=text), lambda _: True),
+                UnlockScreen(desk, text, lambda _: True, why=text),
+                WordsScreen(desk, NeedsConfirmation(text, text, text), lambda _: True),
+                ConfirmScreen(desk, text, [text], text),
+                ReviewScreen(desk, plan_of(text), note=text),
+                NewVaultScreen(desk),
+                RotationScreen(desk, Turning(desk, app.acts, app, hostile(text, 1))),
+                DeletionScreen(desk, Doomed(text, text, (text,), (text,))),
+            )
+            first = nth * each % len(screens)
+            for screen in screens[first : first + each]:
+                app.push_screen(screen)
+                await driven.settle()
+                looked.at(driven, ascii_only=ascii_only)
+                app.pop_screen()
+            app.say(text, "error")
+            app.notify(safe(text), markup=False, timeout=0.05)
+            await driven.settle()
+            looked.at(driven, ascii_only=ascii_only)
+    record("hostile: screens looked at", looked.screens)
+
+
+async def details(
+    drive: Drive, texts: tuple[str, ...], size: tuple[int, int], *, ascii_only: bool, record: Record
+) -> None:
+    """The detail of a profile with each of `texts` in every field."""
+    looked = Looked()
+    rows = [hostile(text, nth) for nth, text in enumerate(texts)]
+    async with drive(MemoryKeeper(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
+        app = driven.app
+        for entry in app.desk.catalog.entries:
+            app.push_screen(DetailScreen(app.desk, app.acts, app, entry))
+            await driven.settle()
+            text = looked.at(driven, ascii_only=ascii_only)
+            name = entry.profile.name
+            if (
+                name.isascii()
+                and name.isprintable()
+                and len(name) < 40
+                and "  " not in name
+                and name == name.strip()
+            ):
+                assert name in text, "shown literally"
+            app.pop_screen()
+        app.push_screen(HelpScreen(app.desk, driven.listing.row))
+        await driven.settle()
+        looked.at(driven, ascii_only=ascii_only)
+    record("hostile: screens looked at", looked.screens)
+
+
+@pytest.mark.parametrize(("size", "ascii_only"), SIZES, ids=IDS)
+async def test_the_list_with_every_name(
+    drive: Drive, size: tuple[int, int], ascii_only: bool, record_property: Record
+) -> None:
+    looked = Looked()
+    keeper = MemoryKeeper(PROFILES, problems=PROBLEMS)
+    async with drive(keeper, size, Options(ascii=ascii_only)) as driven:
+        await driven.press("g")
+        before = -1
+        while driven.listing.cursor != before:
+            before = driven.listing.cursor
+            looked.at(driven, ascii_only=ascii_only)
+            await driven.press("pagedown")
+    assert looked.screens > 20
+    record_property("hostile: screens looked at", looked.screens)
+
+
+async def timeline(
+    drive: Drive, rows: Sequence[Profile], size: tuple[int, int], *, ascii_only: bool = False
+) -> tuple[int, int]:
+    """A lane for each session and each key of `rows`, on the whole screen, page by page.
+
+    :returns: screens looked at, and those on which the line of now was seen to be straight.
+    """
+    looked, straight = Looked(), 0
+    async with drive(MemoryKeeper(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
+        await driven.press("t", "g")
+        lanes = driven.app.screen.query_one(LaneList)
+        before = None
+        while lanes.row is not before:
+            before = lanes.row
+            straight += _columns_of_now(looked.at(driven, ascii_only=ascii_only), NOW_LINE[ascii_only])
+            await driven.press("pagedown")
+    return looked.screens, straight
+
+
+def _columns_of_now(text: str, mark: str) -> int:
+    """1 where the line of now is in sight, else 0."""
+    columns = {cell_len(line[: line.index(mark)]) for line in text.splitlines() if mark in line}
+    assert len(columns) <= 1, "the line of now is straight, whatever the names"
+    return len(columns)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(("size", "ascii_only"), SIZES, ids=IDS)
+async def test_the_timeline_with_every_name(
+    drive: Drive, size: tuple[int, int], ascii_only: bool, record_property: Record
+) -> None:
+    screens, straight = await timeline(drive, PROFILES, size, ascii_only=ascii_only)
+    assert screens > 20
+    assert straight > 10, "lanes were seen"
+    record_property("hostile: screens looked at", screens)
+
+
+async def test_the_timeline_without_room_for_a_chart(drive: Drive, record_property: Record) -> None:
+    screens, _ = await timeline(drive, PROFILES[::24], (50, 20))
+    assert screens > 2
+    record_property("hostile: screens looked at", screens)
+
+
+async def strip(drive: Drive, texts: Sequence[str], record: Record) -> None:
+    """Each of `texts` as a profile, or as a login, among the five that end first: as time goes by, all have their turn."""
+    first = NOW + timedelta(minutes=1, seconds=-NOW.second)
+    rows = [
+        replace(
+            hostile(text, nth),
+            source=f"{text}{nth}",
+            session=Session("ASIA" if nth % 2 else "", NOW, first + timedelta(minutes=nth)),
+        )
+        for nth, text in enumerate(texts)
+    ]
+    keeper, looked = MemoryKeeper(rows), Looked()
+    async with drive(keeper) as driven:
+        shown = driven.main.query_one(TimelineStrip)
+        seen: set[str] = set()
+        for _ in range(0, len(rows), LANES):
+            picked = [row.label for row in shown._picked]
+            seen |= set(picked)
+            text = looked.at(driven, ascii_only=False).rpartition("3 Timeline")[2]
+            assert text.count(NOW_LINE[False]) == len(picked), "one in each lane"
+            assert _columns_of_now(text, NOW_LINE[False]) == 1
+            keeper.move_clock(timedelta(minutes=LANES))
+            driven.main.tick()
+            await driven.settle()
+    assert len(seen) == len(rows)
+    record("hostile: screens looked at", looked.screens)
+
+
+async def test_the_strip_under_the_list(drive: Drive, record_property: Record) -> None:
+    await strip(drive, spread(NAMES, 40), record_property)
+
+
+@pytest.mark.parametrize(("size", "ascii_only"), SIZES, ids=IDS)
+async def test_dialogs_and_details(
+    drive: Drive, size: tuple[int, int], ascii_only: bool, record_property: Record
+) -> None:
+    await dialogs(drive, spread(MESSAGES, 3), size, ascii_only=ascii_only, record=record_property)
+    await details(drive, spread(NAMES, 5), size, ascii_only=ascii_only, record=record_property)
+
+
+async def test_failures_and_new_problems_of_files(drive: Drive) -> None:
+    rows = [hostile(text, nth) for nth, text in enumerate(spread(NAMES, 5))]
+    keeper, looked = MemoryKeeper(rows), Looked()
+    async with drive(keeper) as driven:
+        for profile in rows:
+            error = AwsRefused(f"refresh of {profile.name}", profile.role or "", profile.name)
+            keeper.fail_refresh[profile.name] = error
+            await driven.go(profile.name)
+            await driven.press("r")
+            looked.at(driven, ascii_only=False)
+        keeper.problems = tuple(PROBLEMS)
+        keeper.edit(rows[0].name, region="eu-west-1")
+        await driven.app.look_if_changed()
+        await driven.settle()
+        assert driven.app._notifications
+        looked.at(driven, ascii_only=False)
+
+
+async def test_fields_and_the_palette_take_any_text(drive: Drive) -> None:
+    looked = Looked()
+    async with drive(MemoryKeeper(PROFILES[:60] + PROFILES[-60:])) as driven:
+        await driven.press("slash")
+        field = driven.main.query_one("#filter")
+        for text in spread(MESSAGES, 12):
+            field.value = text[:5000]  # type: ignore[attr-defined]  # the filter's Input
+            await driven.settle()
+            looked.at(driven, ascii_only=False)
+        await driven.press("escape", "colon")
+        for text in ("[", "\x1b]52;c;x\x07"):
+            palette = driven.app.screen.query_one("CommandInput")
+            palette.value = text  # type: ignore[attr-defined]  # the palette's Input
+            await driven.pilot.pause(0.4)
+            looked.at(driven, ascii_only=False)
+        await driven.press("escape")
+
+
+async def test_a_filter_from_the_command_line_is_shown_and_not_obeyed(drive: Drive) -> None:
+    looked = Looked()
+    for text in ("\x1b]52;c;aGk=\x07x", "a\nb[@click=app.quit()]\u202ex"):
+        async with drive(MemoryKeeper(PROFILES[:9]), options=Options(filter=text)) as driven:
+            await driven.press("slash")
+            looked.at(driven, ascii_only=False)
+
+
+async def every_text(drive: Drive, size: tuple[int, int], *, ascii_only: bool, record: Record) -> None:
+    """Half of the corpus in the dialogs, two for each text in turn, the other half in the detail."""
+    half = NAMES[ascii_only::2] + MESSAGES[-4:]
+    await dialogs(drive, half, size, ascii_only=ascii_only, record=record, each=2)
+    await details(drive, NAMES[1 - ascii_only :: 2], size, ascii_only=ascii_only, record=record)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
+async def test_every_text_at_120x36(drive: Drive, record_property: Record) -> None:
+    await every_text(drive, WIDE, ascii_only=False, record=record_property)
+    await strip(drive, NAMES, record_property)

@@ -1,0 +1,160 @@
+"""Calls of the console script, each judged: nothing foreign comes out, nothing is done, and the person gets one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from tests.adversarial.hostile_input.corpus import MARKER
+from tests.adversarial.hostile_input.inert import foreign
+
+ROOT = Path(__file__).parents[2]
+PASSPHRASE = "correct horse battery staple"
+#: What README.md documents.
+CODES = range(6)
+_OURS = "keyturn: "
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one call gave."""
+
+    words: tuple[str, ...]
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Verbs:
+    """A person's machine on which verbs are called, and the tally of what was looked at.
+
+    :param folder: an absent or empty one; it holds the home, and an empty folder to stand in.
+    """
+
+    folder: Path
+    extra: Mapping[str, str] = field(default_factory=dict)
+    outputs: int = 0
+    foreign: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.home = self.folder / "home"
+        self.here = self.folder / "here"
+        for each in (self.home / ".aws", self.here):
+            each.mkdir(parents=True)
+        self.config = self.home / ".aws" / "config"
+        self.credentials = self.home / ".aws" / "credentials"
+        self.own = self.home / "keyturn"
+        self.environ = {
+            "PATH": os.environ["PATH"], "HOME": str(self.home), "KEYTURN_HOME": str(self.own), "LANG": "C.UTF-8",
+            "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "TERM": "xterm-256color",
+            "KEYTURN_SANDBOX": str(self.folder), **self.extra,
+        }  # fmt: skip
+
+    def __enter__(self) -> Self:
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "tests.adversarial.hostile_input.many_child"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="ascii", cwd=ROOT,
+        )  # fmt: skip
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.call("agent", "stop")
+        self._child.communicate()
+
+    def call(self, *words: str, environ: Mapping[str, str] = types.MappingProxyType({})) -> Outcome:
+        """One call, not judged."""
+        asked = {"words": words, "environ": {**self.environ, **environ}, "folder": str(self.here)}
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write(json.dumps(asked) + "\n")
+        self._child.stdin.flush()
+        found = json.loads(self._child.stdout.readline())
+        return Outcome(words, found["code"], found["out"].encode("latin-1"), found["err"].encode("latin-1"))
+
+    def judged(
+        self,
+        *words: str,
+        plan: bool = False,
+        own: bytes = b"\n",
+        environ: Mapping[str, str] = types.MappingProxyType({}),
+    ) -> Outcome:
+        """One call, looked at in every way; what is wrong is kept until :meth:`assert_harmless`.
+
+        :param plan: it shows a change on stderr, beside the errors.
+        :param own: what the verb prints of itself: another line end, an indentation.
+        """
+        done = self.call(*words, environ=environ)
+        shown = " ".join(ascii(word[:60]) for word in words)
+        self.outputs += 2
+        for stream in (done.out, done.err):
+            self.foreign += [f"{shown}: {ch!a}" for ch in foreign(stream.replace(own, b"\n"))[:3]]
+        lines = done.err.decode("utf-8", "replace").splitlines()
+        faults = {
+            "an exit code that is not documented": done.code not in CODES,
+            "a traceback": b"Traceback" in done.err.replace(MARK_OF_THE_CORPUS, b""),
+            "an error nobody foresaw": b"something unforeseen" in done.err,
+            "more than one line": done.code not in (0, 1) and len(lines) > 1 and not plan,
+            "a line that is not ours": not plan and any(not line.startswith(_OURS) for line in lines),
+            "a failure without a word": done.code != 0 and not lines and b'"ok": false' not in done.out,
+            "JSON that is not ASCII": "--json" in words and not done.out.isascii(),
+            "a file that nobody wanted": any(self.here.iterdir()),
+        }
+        self.wrong += [f"{shown}: {what}: {done.err[:300]!r}" for what, wrong in faults.items() if wrong]
+        return done
+
+    def check(self, *, wrong: bool, what: str) -> None:
+        """Keep one more fault."""
+        if wrong:
+            self.wrong.append(what)
+
+    def assert_harmless(self, record: Callable[[str, object], None], strings: int) -> None:
+        """All that was looked at is in order, no command ran, and only keyturn's own files came to be."""
+        record("hostile: strings", strings)
+        record("hostile: outputs looked at", self.outputs)
+        record("hostile: foreign control bytes", len(self.foreign))
+        assert not self.foreign, self.foreign[:20]
+        assert not self.wrong, "\n".join(self.wrong[:20])
+        assert not list(self.folder.rglob(MARKER))
+        assert not [path for path in _all(self.own) if not _is_ours(path)]
+
+
+#: A string of the corpus that only looks like a fault.
+MARK_OF_THE_CORPUS = b"Traceback (most recent call last):"
+_OWN_NAMES = frozenset(
+    {
+        "index.json", "profiles.toml", "activity.jsonl", "keyturn.system.log", "keyturn.system.log.1", "acts", "recipient.txt", "identity.age",
+        "keys.age", "sessions.age", "lock", "index.json.unreadable", "agent.sock", "forward.sock", "agent.lock", "config.toml", "label.json", "vault.json",
+    }
+)  # fmt: skip
+
+
+def _all(folder: Path) -> Iterable[Path]:
+    return (path for path in folder.rglob("*") if not path.is_dir())
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether keyturn itself names files so: known names, or a digest or a number beside one."""
+    name = path.name
+    bare = name.removeprefix(".").removesuffix(".lock").removesuffix(".new")
+    return (
+        name in _OWN_NAMES
+        or bare in _OWN_NAMES
+        or (
+            path.parent.name in ("history", "locks")
+            and all(part.isalnum() for part in name.replace(".", "-").split("-") if part)
+        )
+        or bare.startswith("keys.")
+    )

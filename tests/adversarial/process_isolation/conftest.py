@@ -1,0 +1,114 @@
+"""Two ordinary users beside each other, and what a person of them has: a vault, files, an agent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.adversarial.process_isolation.ordinary import (
+    ALICE,
+    BOB,
+    Installation,
+    User,
+    common_python,
+    install,
+)
+
+PASSPHRASE = "isolated canary 5fe81b0c"
+CREDENTIALS = "[work]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
+Record = Callable[[str, object], None]
+
+
+def skip_or_fail(reason: str) -> None:
+    if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def signals() -> Iterator[None]:
+    """Programs start as from a person's shell: what started the tests may have had these ignored, which is inherited."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGQUIT, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def ground() -> Iterator[Path]:
+    """A folder that everybody may enter, with a path short enough for a socket."""
+    folder = Path(tempfile.mkdtemp(prefix="kt-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def installation(ground: Path) -> Installation:
+    if os.geteuid() != 0:
+        skip_or_fail("only root can be two users")
+    python = common_python()
+    if python is None:
+        skip_or_fail("no Python of this version that an ordinary user can run")
+    return install(ground / "keyturn", python or "")
+
+
+@dataclass
+class Owner:
+    """Somebody with an open vault."""
+
+    user: User
+    recovery_key: str
+    agent: int
+
+    def is_as_before(self) -> bool:
+        """Whether the agent still answers."""
+        done = self.user.keyturn("agent", "status", "--json")
+        return f'"pid": {self.agent}' in done.stdout
+
+    def locks(self) -> None:
+        done = self.user.keyturn("vault", "lock")
+        assert done.returncode == 0, done.stderr
+
+    def unlocks(self) -> None:
+        done = self.user.keyturn("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
+        assert done.returncode == 0, done.stderr
+        self.agent = agent_of(self.user)
+
+
+def agent_of(user: User) -> int:
+    import json
+
+    return int(json.loads(user.keyturn("agent", "status", "--json").stdout)["pid"])
+
+
+def founded(user: User) -> str:
+    """Makes a vault; gives its recovery key."""
+    user.writes(user.home / ".aws" / "credentials", CREDENTIALS)
+    done = user.keyturn("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": PASSPHRASE})
+    assert done.returncode == 0, done.stderr
+    shown = user.keyturn("vault", "recovery-key", "--yes", fds={"--passphrase-fd": PASSPHRASE})
+    assert shown.returncode == 0, shown.stderr
+    return shown.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def owner(installation: Installation, ground: Path) -> Iterator[Owner]:
+    """Alice, with a vault that her agent holds open."""
+    alice = User(ALICE, installation, ground / "alice")
+    key = founded(alice)
+    yield Owner(alice, key, agent_of(alice))
+    alice.keyturn("agent", "stop")
+
+
+@pytest.fixture(scope="module")
+def stranger(installation: Installation, ground: Path) -> User:
+    """Bob."""
+    return User(BOB, installation, ground / "bob")

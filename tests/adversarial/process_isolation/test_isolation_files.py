@@ -1,0 +1,247 @@
+"""Another user gets nothing of a person's files and socket, and what another user planted is refused, not used."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.adversarial.process_isolation.conftest import CREDENTIALS, PASSPHRASE, Owner, Record
+from tests.adversarial.process_isolation.ordinary import User
+
+LOOK = """
+import json, os, socket, sys
+worked = []
+for path in json.loads(sys.argv[1]):
+    for name, act in (
+        ("list", os.listdir), ("read", lambda p: open(p, "rb").read(1)), ("write", lambda p: open(p, "r+b")),
+        ("remove", os.unlink), ("rename", lambda p: os.rename(p, p + "x")), ("chmod", lambda p: os.chmod(p, 0o777)),
+        ("make in", lambda p: open(os.path.join(p, "planted"), "x")),
+        ("link", lambda p: os.link(p, "/tmp/planted-link")),
+        ("connect", lambda p: socket.socket(socket.AF_UNIX).connect(p)),
+    ):
+        try:
+            act(path)
+            worked.append(f"{name} {path}")
+        except OSError:
+            pass
+print(json.dumps(worked))
+"""
+
+
+#: Adds a line by the one writer of the shared files; exits as a verb would.
+EDIT = """
+import sys
+from pathlib import Path
+from keyturn.awsconfig.document import FileKind
+from keyturn.awsconfig.writer import SharedFiles
+from keyturn.model.errors import KeyturnError
+files = SharedFiles(Path(sys.argv[1]), keep=lambda *_: None, known_sections=lambda _: ())
+try:
+    files.edit(Path(sys.argv[2]), lambda document: document.data + b"[planted]\\n", kind=FileKind.CREDENTIALS)
+except KeyturnError as error:
+    print(error.line(), file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+
+
+def of_keyturn(user: User) -> list[Path]:
+    """Every file and folder that keyturn made in a home, the AWS files included."""
+    return sorted(
+        path
+        for folder in (".config", ".local", ".aws")
+        for path in (user.home / folder, *(user.home / folder).rglob("*"))
+        if "keyturn" in path.parts or folder == ".aws"
+    )
+
+
+def test_another_user_gets_no_file_and_no_socket_though_the_home_is_open(
+    owner: Owner, stranger: User, record_property: Record
+) -> None:
+    paths = of_keyturn(owner.user)
+    assert any(path.is_socket() for path in paths)
+    assert any(path.name == "keys.age" for path in paths)
+    own = [path for path in paths if path != owner.user.home / ".aws"]
+    done = stranger.run(
+        stranger.installation.python, "-I", "-c", LOOK, json.dumps([str(path) for path in own])
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
+    assert owner.is_as_before()
+    record_property("isolation: attempts denied, files against another user", 9 * len(own))
+
+
+def test_everything_that_keyturn_made_is_its_users_alone(owner: Owner) -> None:
+    open_ones = [
+        path
+        for path in of_keyturn(owner.user)
+        if "keyturn" in path.parts and (path.lstat().st_mode & 0o077 or path.lstat().st_uid != owner.user.uid)
+    ]
+    assert open_ones == []
+
+
+@contextmanager
+def listening(path: Path) -> Iterator[list[bytes]]:
+    """A planted agent; gives what it was told."""
+    heard: list[bytes] = []
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    path.chmod(0o777)
+    server.listen()
+    server.settimeout(0.1)
+    over = threading.Event()
+
+    def serve() -> None:
+        while not over.is_set():
+            try:
+                one, _ = server.accept()
+            except TimeoutError:
+                continue
+            with one:
+                one.settimeout(5)
+                try:
+                    heard.append(one.recv(4096))
+                    one.sendall(b'{"ok":true,"result":{"SecretAccessKey":"planted"}}\n')
+                except OSError:
+                    continue
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield heard
+    finally:
+        over.set()
+        thread.join()
+        server.close()
+
+
+PLANTED = ("an open folder", "a link to a folder", "a file", "an open folder with an agent in it")
+
+
+@pytest.mark.parametrize(
+    "what",
+    [PLANTED[0], *(pytest.param(each, marks=pytest.mark.campaign) for each in PLANTED[1:-1]), PLANTED[-1]],
+)
+def test_a_planted_place_for_the_socket_is_refused_and_told_nothing(
+    owner: Owner, stranger: User, ground: Path, what: str
+) -> None:
+    """The fallback in the shared temporary folder, where another user came first."""
+    alice = owner.user
+    shared = ground / f"tmp{PLANTED.index(what)}"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    deep = alice.home / ("deep" * 20) / f"n{PLANTED.index(what)}"
+    alice.writes(deep / "here", "")
+    extra = {"TMPDIR": str(shared), "KEYTURN_HOME": str(deep)}
+    place = shared / f"keyturn-{alice.uid}"
+    theirs = shared / "theirs"
+    theirs.mkdir(mode=0o777)
+    theirs.chmod(0o777)
+    os.chown(theirs, stranger.uid, stranger.uid)
+    if what == "a link to a folder":
+        place.symlink_to(theirs)
+        os.chown(place, stranger.uid, stranger.uid, follow_symlinks=False)
+    elif what == "a file":
+        place.write_text("")
+        os.chown(place, stranger.uid, stranger.uid)
+    else:
+        place.mkdir()
+        place.chmod(0o777)
+        os.chown(place, stranger.uid, stranger.uid)
+    name = _socket_of(alice, extra)
+    assert name.startswith(str(place)), name
+    heard: list[bytes] = []
+    if what.endswith("in it"):
+        with listening(Path(name)) as heard:
+            os.chown(name, stranger.uid, stranger.uid)
+            _refused(alice, extra)
+    else:
+        _refused(alice, extra)
+    assert heard == []
+    assert list(theirs.iterdir()) == []
+    shutil.rmtree(shared)
+
+
+def _socket_of(user: User, extra: dict[str, str]) -> str:
+    code = "import os; from keyturn.storage.socket_paths import socket_path; print(socket_path(os.environ))"
+    return user.run(user.installation.python, "-I", "-c", code, extra=extra).stdout.strip()
+
+
+def _refused(user: User, extra: dict[str, str]) -> None:
+    """A vault is made and used in spite of it, without an agent, and nothing is asked of the planted one."""
+    done = user.keyturn(
+        "vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": PASSPHRASE}, extra=extra
+    )
+    assert done.returncode == 0, done.stderr
+    status = user.keyturn("agent", "status", "--json", extra=extra)
+    assert json.loads(status.stdout)["running"] is False
+    asked = user.keyturn("credential-process", "work", extra=extra)
+    assert asked.returncode in (3, 4), asked.stderr
+    assert "planted" not in asked.stdout
+    assert user.keyturn("vault", "lock", extra=extra).returncode == 0
+
+
+def test_a_runtime_folder_of_somebody_else_is_not_used(owner: Owner, stranger: User, ground: Path) -> None:
+    theirs = ground / "runtime"
+    theirs.mkdir()
+    theirs.chmod(0o777)
+    os.chown(theirs, stranger.uid, stranger.uid)
+    (theirs / "keyturn").mkdir(mode=0o700)
+    os.chown(theirs / "keyturn", stranger.uid, stranger.uid)
+    name = _socket_of(owner.user, {"XDG_RUNTIME_DIR": str(theirs)})
+    assert not name.startswith(str(theirs))
+
+
+def test_shared_files_of_ones_own_are_written_to(owner: Owner) -> None:
+    file = owner.user.home / "own-credentials"
+    owner.user.writes(file, CREDENTIALS)
+    done = owner.user.run(
+        owner.user.installation.python, "-I", "-c", EDIT, str(owner.user.home / "locks"), str(file)
+    )
+    assert done.returncode == 0, done.stderr
+    assert file.read_text() == CREDENTIALS + "[planted]\n"
+
+
+@pytest.mark.parametrize("what", ["open file", "open folder", "file of another user", "link of another user"])
+def test_shared_files_that_another_user_can_change_are_not_written_to(
+    owner: Owner, stranger: User, ground: Path, what: str
+) -> None:
+    folder = ground / what.replace(" ", "-")
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    os.chown(folder, owner.user.uid, owner.user.uid)
+    file, target = folder / "credentials", folder / "target"
+    file.write_text(CREDENTIALS)
+    file.chmod(0o600)
+    os.chown(file, owner.user.uid, owner.user.uid)
+    if what == "open file":
+        file.chmod(0o666)
+    elif what == "open folder":
+        folder.chmod(0o777)
+    elif what == "file of another user":
+        os.chown(file, stranger.uid, stranger.uid)
+        file.chmod(0o666)
+    else:
+        file.rename(target)
+        folder.chmod(0o1777)
+        file.symlink_to(target)
+        os.chown(file, stranger.uid, stranger.uid, follow_symlinks=False)
+    before = file.read_bytes()
+    done = owner.user.run(
+        owner.user.installation.python, "-I", "-c", EDIT, str(owner.user.home / "locks"), str(file)
+    )
+    assert done.returncode == 5, (done.returncode, done.stderr)
+    assert file.read_bytes() == before
+    assert "AKIA" not in "".join(
+        path.read_text(errors="replace")
+        for path in folder.iterdir()
+        if stat.S_ISREG(path.lstat().st_mode) and path not in (file, target)
+    )

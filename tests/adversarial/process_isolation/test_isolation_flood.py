@@ -1,0 +1,80 @@
+"""Whatever its own user's programs send it, the agent stays up, small, and leaves no connection behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.adversarial.process_isolation.conftest import Owner, Record
+from tests.adversarial.process_isolation.test_isolation_files import of_keyturn
+
+FLOOD = Path(__file__).with_name("flood.py")
+#: MiB. An agent at rest with boto3 loaded has about 50.
+MOST = 80
+
+
+def peak(pid: int) -> int:
+    """MiB that a process has held at once at most."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) // 1024
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208  # names only
+
+
+def flooded(owner: Owner, way: str, count: int) -> int:
+    socket = next(path for path in of_keyturn(owner.user) if path.is_socket())
+    done = owner.user.python(FLOOD, str(socket), way, str(count))
+    assert done.returncode == 0, done.stderr
+    return int(json.loads(done.stdout))
+
+
+def calm(owner: Owner, before: int) -> int:
+    """How many descriptors are open once the last connection has been let go."""
+    end = time.monotonic() + 60
+    while descriptors(owner.agent) > before and time.monotonic() < end:
+        time.sleep(0.05)
+    return descriptors(owner.agent)
+
+
+def check(owner: Owner, way: str, count: int, answers: int, record: Record) -> None:
+    assert flooded(owner, "one after another", 3) == 3
+    before = descriptors(owner.agent)
+    assert flooded(owner, way, count) == answers
+    assert calm(owner, before) <= before
+    assert owner.is_as_before()
+    record(f"isolation: agent's peak in MiB, {count} {way}", peak(owner.agent))
+    assert peak(owner.agent) < MOST
+
+
+@pytest.mark.parametrize(
+    ("way", "count", "answers"),
+    [("one after another", 300, 300), ("at once", 50, 50), ("sent", 1 << 26, 1), ("announced", 1 << 30, 1)],
+)
+def test_a_flood_leaves_the_agent_as_it_was(
+    owner: Owner, way: str, count: int, answers: int, record_property: Record
+) -> None:
+    check(owner, way, count, answers, record_property)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("way", "count", "answers"),
+    [
+        ("one after another", 10_000, 10_000),
+        ("at once", 200, 200),
+        ("half said", 200, 1),
+        ("sent", 1 << 30, 1),
+        ("announced", 1 << 30, 1),
+    ],
+)
+def test_a_great_flood_leaves_the_agent_as_it_was(
+    owner: Owner, way: str, count: int, answers: int, record_property: Record
+) -> None:
+    check(owner, way, count, answers, record_property)

@@ -1,0 +1,237 @@
+"""No other process, of the same user or of another, sees into one of keyturn's that holds a secret, or gets what it is
+handed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.adversarial.process_isolation.conftest import PASSPHRASE, Owner, Record
+from tests.adversarial.process_isolation.ordinary import OnTerminal, User, become
+
+ATTACK = Path(__file__).with_name("attack.py")
+NEIGHBOUR = Path(__file__).with_name("neighbour.py")
+
+
+def attacked(attacker: User, pid: int, *words: str) -> tuple[int, set[str]]:
+    """How much was tried on a process, and what worked."""
+    done = attacker.python(ATTACK, str(pid), *words)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    return told["tried"], set(told["worked"])
+
+
+@contextmanager
+def on_terminal(running: OnTerminal, wanted: bytes) -> Iterator[OnTerminal]:
+    try:
+        running.says(wanted)
+        yield running
+    finally:
+        running.ends()
+
+
+@contextmanager
+def asking(owner: Owner, *words: str) -> Iterator[int]:
+    """A verb that waits for a passphrase on its terminal, half of which is typed."""
+    user = owner.user
+    with on_terminal(user.starts(user.installation.keyturn, *words), b"assphrase") as running:
+        running.types(PASSPHRASE[:10].encode())
+        yield running.pid
+
+
+@contextmanager
+def app_unlocking(owner: Owner) -> Iterator[int]:
+    """The app, with half a passphrase typed into its dialog."""
+    user = owner.user
+    # A program in the temporary folder does not offer to adopt.
+    elsewhere = {"TMPDIR": str(user.home)}
+    owner.locks()
+    try:
+        app = user.starts(user.installation.keyturn, "--filter", "work", extra=elsewhere)
+        with on_terminal(app, b"Adopt") as running:
+            running.types(b"m")
+            running.says(b"nothing written")
+            running.types(b"\r")
+            running.says(b"Unlock the vault")
+            running.types(PASSPHRASE[:10].encode())
+            running.says("••••••••••".encode())
+            yield running.pid
+    finally:
+        owner.unlocks()
+
+
+def test_what_is_tried_works_on_a_process_that_is_not_closed(owner: Owner) -> None:
+    user = owner.user
+    with on_terminal(
+        user.starts(user.installation.python, "-I", "-c", "print('ready', flush=True); input()"), b"ready"
+    ) as running:
+        tried, worked = attacked(user, running.pid)
+        assert tried >= 18
+        assert {"read environ", "read mem", "read maps", "list fd", "follow fd/0", "pidfd_getfd"} <= worked
+        assert {"process_vm_readv", "ptrace seize", "write mem", "read auxv"} <= worked
+
+
+@pytest.mark.parametrize("whose", ["the same user", "another user"])
+def test_nobody_sees_into_the_agent(
+    owner: Owner, stranger: User, whose: str, record_property: Record
+) -> None:
+    attacker = owner.user if whose == "the same user" else stranger
+    tried, worked = attacked(attacker, owner.agent, *(["kill"] if attacker is stranger else []))
+    assert worked == set()
+    assert owner.is_as_before()
+    record_property(f"isolation: attempts denied, agent against {whose}", tried)
+
+
+@pytest.mark.parametrize("whose", ["the same user", "another user"])
+@pytest.mark.parametrize(
+    "words",
+    [("vault", "recovery-key", "--yes"), ("vault", "passphrase"), ("vault", "export", "/nowhere", "--yes")],
+    ids=lambda words: words[1],
+)
+def test_nobody_sees_into_a_verb_that_asks(
+    owner: Owner, stranger: User, words: tuple[str, ...], whose: str, record_property: Record
+) -> None:
+    with asking(owner, *words) as pid:
+        attacker = owner.user if whose == "the same user" else stranger
+        tried, worked = attacked(attacker, pid, *(["kill"] if attacker is stranger else []))
+        assert worked == set()
+        record_property(f"isolation: attempts denied, {words[1]} against {whose}", tried)
+
+
+@pytest.mark.parametrize("whose", ["the same user", "another user"])
+def test_nobody_sees_into_the_app(owner: Owner, stranger: User, whose: str, record_property: Record) -> None:
+    with app_unlocking(owner) as pid:
+        attacker = owner.user if whose == "the same user" else stranger
+        tried, worked = attacked(attacker, pid, *(["kill"] if attacker is stranger else []))
+        assert worked == set()
+        record_property(f"isolation: attempts denied, app against {whose}", tried)
+
+
+class Neighbour:
+    """The neighbour at work."""
+
+    def __init__(self, user: User) -> None:
+        script = user.installation.folder / NEIGHBOUR.name
+        script.write_bytes(NEIGHBOUR.read_bytes())
+        script.chmod(0o755)
+        self._process = subprocess.Popen(
+            [*become(user.uid), user.installation.python, "-I", str(script)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=user.environ, cwd="/",
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"watching\n"
+
+    def loot(self) -> tuple[int, bytes, list[str]]:
+        """How many descriptors it took, all that it read, and the command lines that it saw."""
+        told = json.loads(self._process.communicate(b"\n", timeout=30)[0])
+        return told["took"], base64.b64decode(told["all"]), told["commands"]
+
+
+@contextmanager
+def neighbour(user: User) -> Iterator[Neighbour]:
+    watching = Neighbour(user)
+    try:
+        yield watching
+    finally:
+        watching._process.kill()
+        watching._process.wait()
+        for stream in (watching._process.stdin, watching._process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def test_a_neighbour_gets_what_a_careless_program_is_handed(owner: Owner) -> None:
+    careless = "import sys, time; time.sleep(0.3); sys.stdin.read()"
+    user = owner.user
+    with neighbour(user) as watching:
+        subprocess.run(
+            [*become(user.uid), user.installation.python, "-I", "-c", careless],
+            input=PASSPHRASE.encode(), env=user.environ, check=True,
+        )  # fmt: skip
+        took, loot, _ = watching.loot()
+    assert took
+    assert PASSPHRASE.encode() in loot
+
+
+ACTS: dict[str, Callable[[Owner], tuple[tuple[str, str], dict[str, str]]]] = {
+    "unlock by passphrase": lambda _: (("vault", "unlock"), {"--passphrase-fd": PASSPHRASE}),
+    "unlock by recovery key": lambda owner: (("vault", "unlock"), {"--recovery-key-fd": owner.recovery_key}),
+    "change the passphrase": lambda _: (
+        ("vault", "passphrase"), {"--passphrase-fd": PASSPHRASE, "--new-passphrase-fd": PASSPHRASE}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_neighbour_gets_nothing_of_what_the_agent_and_the_children_are_handed(
+    owner: Owner, act: str, record_property: Record
+) -> None:
+    owner.locks()
+    with neighbour(owner.user) as watching:
+        words, fds = ACTS[act](owner)
+        assert owner.user.exit_code(owner.user.installation.keyturn, *words, fds=fds) == 0
+        took, loot, commands = watching.loot()
+    if act != "change the passphrase":
+        assert any("keyturn.agent" in command for command in commands)
+    if "passphrase" in act:
+        assert any("keyturn.vault.passphrase" in command for command in commands)
+    assert took, "it was there from the first moment"
+    assert PASSPHRASE.encode() not in loot
+    assert owner.recovery_key[16:40].encode() not in loot.upper()
+    owner.locks()
+    owner.unlocks()
+    record_property(f"isolation: descriptors taken without a word of a secret, {act}", took)
+
+
+def test_nobody_sees_into_the_child_that_opens_the_passphrase_once_it_has_it(
+    owner: Owner, record_property: Record
+) -> None:
+    owner.locks()
+    seen: list[set[str]] = []
+    done = threading.Event()
+
+    def attack(pid: int) -> None:
+        seen.append(attacked(owner.user, pid)[1])
+
+    def watch() -> None:
+        while not done.is_set():
+            for pid in _with_command(b"keyturn.vault.passphrase"):
+                if _is_working(pid):
+                    attack(pid)
+                    return
+            time.sleep(0.002)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    owner.unlocks()
+    done.set()
+    watcher.join()
+    assert seen, "the child was not met at work"
+    # At the end of its work there is nothing left to attack, and every attempt is told so.
+    assert seen == [set()]
+    record_property("isolation: attempts denied, child at work against the same user", 18)
+
+
+def _with_command(word: bytes) -> Iterator[int]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if word in path.read_bytes():
+                yield int(path.parent.name)
+        except OSError:
+            continue
+
+
+def _is_working(pid: int) -> bool:
+    """Whether it has closed itself, by whose its folder in /proc is; scrypt begins after that."""
+    try:
+        return Path(f"/proc/{pid}/environ").stat().st_uid == 0
+    except OSError:
+        return False

@@ -1,0 +1,184 @@
+"""What is done with a secret in hand while something unforeseen happens, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from keyturn.agent.client import Hung, Nobody, Silence
+from tests.adversarial.secret_leaks.bench import NEW_PASSPHRASE, PASSPHRASE, Bench, Said, Task
+from tests.adversarial.secret_leaks.bursting import KINDS, Moment
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something that is done with a secret in hand."""
+
+    name: str
+    words: tuple[Any, ...]
+    beginning: str = "adopted"
+    act: str = "verb"
+    reads: dict[str, str] = field(default_factory=lambda: {"--recovery-key-fd": ""}, repr=False)
+    """Options that take a descriptor, and what can be read there; empty for the recovery key."""
+    writes: tuple[str, ...] = ()
+    has_agent: bool = False
+    gives: bool = False
+    """Whether its stdout is where a secret belongs."""
+    is_whole: bool = False
+    """Whether what it gives is a document, which comes whole from a verb that succeeds or not at all."""
+    most: int = 16
+    """How many moments the campaign tries."""
+
+    def task(self, bench: Bench) -> Task:
+        reads = {option: text or bench.recovery_key for option, text in self.reads.items()}
+        words = [self._with_files(bench, word) if isinstance(word, dict) else word for word in self.words]
+        words = [str(bench.out / word) if word == "export.age" else word for word in words]
+        return Task(self.act, words, reads, self.writes, self.has_agent)
+
+    @staticmethod
+    def _with_files(bench: Bench, line: dict[str, Any]) -> dict[str, Any]:
+        files = [bench.environ["AWS_CONFIG_FILE"], bench.environ["AWS_SHARED_CREDENTIALS_FILE"]]
+        return {**line, "args": {**line["args"], "files": files}} if "args" in line else line
+
+
+VERBS = (
+    Case("adopt", ("adopt", "ci-deploy", "--yes"), "founded", most=20),
+    Case("refresh", ("refresh", "ci-deploy", "ci-release")),
+    Case("deliver", ("deliver", "ci-release", "--to", "credentials-file")),
+    Case("release", ("release", "ci-deploy", "--yes"), most=20),
+    Case("credential-process", ("credential-process", "ci-release"), gives=True, is_whole=True),
+    Case("recovery key", ("vault", "recovery-key", "--yes"), gives=True, most=8),
+    Case(
+        "unlock",
+        ("vault", "unlock"),
+        reads={"--passphrase-fd": PASSPHRASE},
+        has_agent=True,
+        most=12,
+    ),
+    Case(
+        "init",
+        ("vault", "init", "--slot", "passphrase"),
+        "bare",
+        reads={"--passphrase-fd": PASSPHRASE},
+        writes=("--recovery-out-fd",),
+        has_agent=True,
+    ),
+    Case(
+        "export",
+        ("vault", "export", "export.age", "--yes"),
+        reads={"--recovery-key-fd": "", "--new-passphrase-fd": NEW_PASSPHRASE},
+        most=12,
+    ),
+)
+AGENT = Case(
+    "agent",
+    (
+        {"op": "credential-process", "profile": "nobody"},
+        {"op": "run", "act": "refresh", "args": {"name": "ci-deploy", "code": None, "files": None}},
+        {"op": "credential-process", "profile": "ci-release"},
+        {"op": "status"},
+    ),
+    act="agent",
+    reads={},
+    gives=True,
+    most=24,
+)
+
+
+@dataclass
+class Ended:
+    """What runs with an exception in them came to."""
+
+    wrong: list[str] = field(default_factory=list)
+    raised: int = 0
+    in_spite: int = 0
+    """How many did what was asked in spite of it."""
+
+
+def recorded(bench: Bench, case: Case) -> Said:
+    """A run in which nothing goes wrong, with its moments."""
+    bench.put_back(case.beginning)
+    said = bench.run(case.task(bench), "record")
+    assert said.code == 0, (case.name, said.code, said.stderr)
+    assert said.moments, case.name
+    return said
+
+
+def spread(moments: Sequence[Moment], most: int) -> list[Moment]:
+    """Moments to try, from the first to the last: each pair of functions once before any comes twice."""
+    firsts: dict[tuple[str, str], Moment] = {}
+    for one in moments:
+        firsts.setdefault((one.caller, one.called), one)
+    chosen = list(firsts.values())
+    if len(chosen) < most:
+        return chosen
+    return [chosen[int(number * len(chosen) / most)] for number in range(most)]
+
+
+def bursts(bench: Bench, case: Case, most: int) -> Ended:
+    """Raises at moments of `case`, one run each."""
+    smooth = recorded(bench, case)
+    ended = Ended()
+    for number, moment in enumerate(spread(smooth.moments, most)):
+        kind = KINDS[number % len(KINDS)]
+        wrong, said = _burst(bench, case, moment, kind, smooth)
+        ended.raised += said.raised
+        ended.in_spite += said.raised and said.code == 0 and case.act == "verb"
+        ended.wrong += [f"{case.name}, {kind} at {moment}: {what}" for what in wrong]
+    return ended
+
+
+def _burst(bench: Bench, case: Case, moment: Moment, kind: str, smooth: Said) -> tuple[list[str], Said]:
+    bench.put_back(case.beginning)
+    said = bench.run(case.task(bench), moment, kind)
+    wrong = [str(hit) for hit in bench.hits(said, gives=case.gives)]
+    wrong += shown_by_agent(said) if case.act == "agent" else shown(said, smooth, is_whole=case.is_whole)
+    return wrong + bench.lost(), said
+
+
+def shown(said: Said, smooth: Said, *, is_whole: bool) -> list[str]:
+    """What is wrong with what a person sees of a verb."""
+    wrong = []
+    if "Traceback" in said.stderr or 'File "' in said.stderr:
+        wrong.append("a traceback")
+    if said.code == 0:
+        return wrong if _words(said) == _words(smooth) else [*wrong, "it says that it did what it did not"]
+    lines = said.stderr.splitlines()
+    if said.code == 130:
+        return wrong
+    if not lines or not lines[-1].startswith("keyturn: "):
+        wrong.append(f"code {said.code} without a line: {said.stderr[-200:]!r}")
+    if sum(line.startswith("keyturn: ") for line in lines) > 1:
+        wrong.append(f"more than one line: {lines}")
+    if is_whole and said.stdout:
+        wrong.append("a failed verb gave something")
+    return wrong
+
+
+def _words(said: Said) -> list[list[str]]:
+    """Its lines without what is another each time."""
+    return [re.findall(r"[a-z]{3,}", line)[:3] for line in said.stdout.splitlines()]
+
+
+#: What a client makes of an agent that says nothing, or is gone.
+_NO_ANSWER = (*(kind.__name__ for kind in (Silence, Nobody, Hung, TimeoutError)), "")
+
+
+def shown_by_agent(said: Said) -> list[str]:
+    """What is wrong with what an agent answers: one line of JSON each, or nothing."""
+    lines = [line for line in said.stdout.splitlines() if line not in _NO_ANSWER]
+    bad = [line[:80] for line in lines if not _is_answer(line)]
+    wrong = [f"no answer of the agent's: {bad}"] if bad else []
+    return [*wrong, f"said aside: {said.stderr}"] if said.stderr else wrong
+
+
+def _is_answer(line: str) -> bool:
+    if line.startswith(("the agent: ", "locking: ")):
+        return True
+    try:
+        return set(json.loads(line)) in ({"ok", "result"}, {"ok", "error"})
+    except (ValueError, TypeError):
+        return False

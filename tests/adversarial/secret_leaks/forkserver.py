@@ -1,0 +1,193 @@
+"""A process with everything imported that forks one child per task, so that hundreds of runs cost little.
+
+Tasks come as lines of JSON on standard input: `act` (`verb`, `agent` or `app`), `words`, `environ`, `secrets`, `moment`
+(where to raise; `"record"` to note all; empty for neither), `kind`, `reads` (options with a descriptor to read, and what
+from), `writes` (the same for one that is written to), `has_agent`, `out` (a folder for what it says), `terminal` (for the
+app). The answer is one line of JSON: the exit code, minus the number of a signal that ended it, or `"late"`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import boto3
+
+import keyturn_tui.app  # noqa: F401  # to have it loaded
+from keyturn.agent import client
+from keyturn.agent import shutdown as ending
+from keyturn.agent.protocol import request_line
+from keyturn.model.errors import AgentUnavailable, KeyturnError
+from keyturn.system import secret_channel as handover
+from keyturn.vault import passphrase as unseal
+from keyturn_tui import main as start
+from tests.adversarial.secret_leaks import bursting
+from tests.adversarial.secret_leaks.bursting import Bursting, Moment, Recording, ScreenRecording
+from tests.core.vault import weak_age
+
+_SECONDS = 120.0
+#: Without what :func:`_before_the_end` puts before it.
+_leave = os._exit
+
+
+def main() -> None:
+    boto3.client("sts", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y")
+    # Scrypt would be most of the time, and is not what this is about.
+    unseal.seal = weak_age.seal
+    print("ready", flush=True)  # noqa: T201 - the protocol
+    for line in sys.stdin:
+        task = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            _run(task)
+        # Left to the test where it has a terminal to read from.
+        print(json.dumps({"code": _waited(pid)}), flush=True)  # noqa: T201 - the protocol
+
+
+def _waited(pid: int) -> int | str:
+    end = time.monotonic() + _SECONDS
+    while time.monotonic() < end:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return "late"
+
+
+def _run(task: dict[str, Any]) -> NoReturn:
+    out = Path(task["out"])
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(task["environ"])
+    os.chdir("/")
+    if task["act"] == "app":
+        terminal = os.open(task["terminal"], os.O_RDWR)
+        streams = (terminal, terminal, terminal)
+    else:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        streams = (
+            os.open(os.devnull, os.O_RDONLY),
+            os.open(out / "stdout", flags, 0o600),
+            os.open(out / "stderr", flags, 0o600),
+        )
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    for place, name in enumerate(("stdin", "stdout", "stderr")):
+        file = open(place, "w" if place else "r", encoding="utf-8", closefd=False)  # noqa: SIM115 - for the process's life
+        setattr(sys, name, file)
+        setattr(sys, f"__{name}__", file)
+    code = 99
+    try:
+        _attend(task)
+        code = _ACTS[task["act"]](task)
+    finally:
+        bursting.end()
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def _attend(task: dict[str, Any]) -> None:
+    """Gets ready to record moments or to raise at one; begun by the act itself."""
+    out = Path(task["out"])
+    if task["moment"] == "record":
+        recording = (ScreenRecording if task["act"] == "app" else Recording)(task["secrets"])
+        task["trace"] = recording.trace
+        _before_the_end(lambda: (out / "moments").write_text(json.dumps(recording.moments)))
+    elif task["moment"]:
+        burst = Bursting(Moment(*task["moment"]), task["kind"], task["secrets"][0], out / "raised")
+        task["trace"] = burst.trace
+
+
+def _before_the_end(act: Callable[[], object]) -> None:
+    """Whatever way this process or one that it forks ends. The one that the agent leaves behind has nothing to tell."""
+    leave = os._exit
+
+    def left(code: int) -> NoReturn:
+        bursting.end()
+        act()
+        leave(code)
+
+    os._exit = left  # type: ignore[assignment]  # all of them end by it
+
+
+def _begin(task: dict[str, Any]) -> None:
+    if "trace" in task:
+        bursting.begin(task["trace"])
+
+
+def _verb(task: dict[str, Any]) -> int:
+    if not task["has_agent"]:
+        client.start = _no_agent
+    words = list(task["words"])
+    for option, text in task["reads"].items():
+        read, write = os.pipe()
+        os.write(write, text.encode() + b"\n")
+        os.close(write)
+        words += [option, str(read)]
+    for option, path in task["writes"].items():
+        words += [option, str(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))]
+    _begin(task)
+    return start.main(words)
+
+
+def _app(task: dict[str, Any]) -> int:
+    client.start = _no_agent
+    _begin(task)
+    return start.main(list(task["words"]))
+
+
+def _no_agent(*_: object, **__: object) -> None:
+    raise AgentUnavailable("start of the agent", "not here")
+
+
+def _agent(task: dict[str, Any]) -> int:
+    """An agent in a child of its own, with the exception in it, and a client that asks it everything."""
+    from keyturn.agent.__main__ import open_keeper
+    from keyturn.agent.daemon import be_the_agent
+    from keyturn.storage.paths import places_for
+
+    ours, theirs = handover.ends()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        os.dup2(theirs.fileno(), 0)
+        _begin(task)
+        be_the_agent(open_keeper)
+    theirs.close()
+    ours.settimeout(_SECONDS)
+    channel = handover.met(ours, pid)
+    socket = places_for(os.environ).socket
+    said = [b""]
+    if channel is not None:
+        with channel:
+            channel.settimeout(_SECONDS)
+            channel.sendall(json.dumps({"recovery_key": task["secrets"][0]}).encode() + b"\n")
+            said = [channel.makefile("rb").readline()]
+    for line in task["words"]:
+        try:
+            said.append(client.ask(str(socket), request_line(**line), 30.0))
+        except (client.Silence, TimeoutError) as error:
+            said.append(type(error).__name__.encode() + b"\n")
+    try:
+        ending.lock(socket)
+    except KeyturnError as error:
+        said.append(error.line().encode())
+    (Path(task["out"]) / "stdout").write_bytes(b"".join(said))
+    # The agent wrote its moments itself when it ended; this process has none.
+    _leave(0)
+
+
+_ACTS = {"verb": _verb, "agent": _agent, "app": _app}
+
+if __name__ == "__main__":
+    main()

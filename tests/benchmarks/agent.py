@@ -1,0 +1,192 @@
+"""Prints what a real agent over the sandbox costs its clients, and what use leaves behind in it.
+
+    .venv/bin/python -m tests.benchmarks.agent [--rounds 41] [--trips 5000] [--signings 200] [--requests 100000]
+
+Programs are timed in turn with an interpreter that does nothing, so that a busy machine is busy for all; figures are
+medians with the quarters around them, and the ratio is what counts. Exits 1 if a target is missed. What this machine
+lacks is named and left out.
+"""
+# ruff: noqa: T201 - a program, and this is its answer
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from keyturn.agent import client
+from keyturn.system import file_fingerprint as standing
+from keyturn_sandbox import Sandbox
+from tests.benchmarks.echo import echo
+from tests.benchmarks.interleaved import in_turn, quarters, ratio, share
+from tests.core.agent.signings import ROLE, Counting, in_many_processes, in_one_process, minutes, of_role
+from tests.core.agent.soak import soak
+from tests.end_to_end.person import BIN, Person
+
+BARE, WARM, AWS, LOCKED, KEYRING = (
+    "python -c pass", "credential-process, agent up", "aws configure export-credentials",
+    "credential-process, locked, no terminal", "credential-process, no agent, keyring",
+)  # fmt: skip
+TRIP, ECHO = "round trip", "a server that does nothing else"
+#: Debian's package; PyPI's version 1 has no such command.
+SYSTEM_AWS = Path("/usr/bin/aws")
+
+
+class Report:
+    """Prints figures, and remembers whether a target was missed."""
+
+    def __init__(self) -> None:
+        self.missed = False
+
+    def line(self, what: str, figure: str, *, good: bool | None = None, target: str = "") -> None:
+        verdict = "" if good is None else f"   target {target}: {'met' if good else 'MISSED'}"
+        self.missed |= good is False
+        print(f"{what:<44} {figure}{verdict}", flush=True)
+
+    def times(self, taken: Mapping[str, Sequence[float]]) -> None:
+        for name, values in taken.items():
+            low, middle, high = (1000 * value for value in quarters(values))
+            self.line(name, f"{middle:7.1f} ms ({low:.1f} to {high:.1f})")
+
+
+def started(person: Person, *command: str | Path) -> Callable[[], object]:
+    """Runs a program to its end, its answer thrown away."""
+    return lambda: subprocess.run(
+        command,
+        env=person.environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def warm(person: Person, rounds: int, report: Report) -> None:
+    acts = {
+        BARE: started(person, sys.executable, "-c", "pass"),
+        WARM: started(person, BIN / "keyturn", "credential-process", ROLE),
+    }
+    export = (SYSTEM_AWS, "configure", "export-credentials", "--profile", "personal")
+    has_aws = SYSTEM_AWS.exists() and person.run(*map(str, export)).returncode == 0
+    if has_aws:
+        acts[AWS] = started(person, *export)
+    settled(person)
+    taken = in_turn(acts, rounds)
+    report.times(taken)
+    against = ratio(taken[WARM], taken[BARE])
+    report.line("ratio to the interpreter", f"{against:.2f}", good=against <= 2.5, target="2.5")
+    if has_aws:
+        report.line("ratio to the AWS CLI, a key in clear", f"{ratio(taken[WARM], taken[AWS]):.3f}")
+    else:
+        report.line("ratio to the AWS CLI", f"{SYSTEM_AWS} is not there, or too old")
+
+
+def settled(person: Person) -> None:
+    """Waits until an answer is given without being made again, as it is soon after the last change."""
+    for _ in range(2):
+        client.document(person.socket, ROLE)
+        time.sleep(standing.SETTLED.total_seconds() + 0.1)
+
+
+def round_trips(person: Person, count: int, report: Report) -> None:
+    def ask() -> object:
+        return client.document(person.socket, ROLE)
+
+    size = len(client.document(person.socket, ROLE))
+    with tempfile.TemporaryDirectory(prefix="kt-") as folder, echo(Path(folder), size) as bare:
+        settled(person)
+        taken = in_turn({TRIP: ask, ECHO: bare}, count)
+    for name, good in ((ECHO, None), (TRIP, 1000 * share(taken[TRIP], 0.99) <= 1)):
+        p50, p99 = (1000 * share(taken[name], part) for part in (0.5, 0.99))
+        target = "p99 1 ms" if name == TRIP else ""
+        report.line(f"{name}, p50 and p99", f"{p50:.3f} ms, {p99:.3f} ms", good=good, target=target)
+    report.line("ratio to it", f"{ratio(taken[TRIP], taken[ECHO]):.2f}")
+
+
+def locked(person: Person, rounds: int, report: Report) -> None:
+    """What a client waits for to be told that the vault is locked."""
+    person.does("vault", "lock")
+    words = (BIN / "keyturn", "credential-process", ROLE)
+    done = person.run(*map(str, words))
+    assert done.returncode == 4, done.stderr
+    taken = in_turn(
+        {BARE: started(person, sys.executable, "-c", "pass"), LOCKED: started(person, *words)}, rounds
+    )
+    report.times(taken)
+    extra = 1000 * (quarters(taken[LOCKED])[1] - quarters(taken[BARE])[1])
+    report.line("more than the interpreter", f"{extra:.1f} ms", good=extra < 50, target="50 ms")
+
+
+def by_keyring(rounds: int, report: Report) -> None:
+    """What a client waits for that finds no agent, and a keyring that opens the vault without a person."""
+    bus, daemon = shutil.which("dbus-run-session"), shutil.which("gnome-keyring-daemon")
+    if bus is None or daemon is None:
+        report.line(KEYRING, "dbus-run-session or gnome-keyring-daemon is not installed")
+        return
+    with Sandbox() as sandbox, tempfile.TemporaryDirectory(prefix="kt-") as runtime:
+        person = Person(sandbox)
+        person.environ["XDG_RUNTIME_DIR"] = runtime
+        person.environ.pop("DISPLAY", None)
+        script = f'printf %s login | {daemon} --unlock --components=secrets >/dev/null; exec "$@"'
+        words = (sys.executable, "-m", "tests.benchmarks.by_keyring", str(rounds))
+        top = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        done = person.run(bus, "--", "sh", "-c", script, "sh", *words, extra=top)
+        assert done.returncode == 0, done.stderr
+        report.times(json.loads(done.stdout))
+
+
+def signings(person: Person, count: int, report: Report) -> None:
+    counting = Counting(person)
+    still = in_one_process(counting, count, 0)
+    report.line(
+        f"{count} signings, one process", f"asked {still.asked} time(s)", good=still.asked == 1, target="1"
+    )
+    for name, seen in (
+        (f"{count} signings in 5 h, one process", in_one_process(counting, count, 5)),
+        (f"{count // 10} commands of the AWS CLI in 4 h", in_many_processes(counting, count // 10, 4)),
+    ):
+        figure = f"asked {seen.asked} times; at least {minutes(min(seen.handed))} left when handed over"
+        report.line(name, figure, good=min(seen.handed) >= 960, target="16 min")
+        if seen.left:
+            report.line("", f"at least {minutes(min(seen.left))} left when used (botocore asks again at 15)")
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(prog="python -m tests.benchmarks.agent")
+    for name, default in (("rounds", 41), ("trips", 5000), ("signings", 200), ("requests", 100_000)):
+        asked.add_argument(f"--{name}", type=int, default=default)
+    wanted = asked.parse_args()
+    report = Report()
+    with Sandbox() as sandbox:
+        person = Person(sandbox)
+        try:
+            of_role(person)
+            warm(person, wanted.rounds, report)
+            round_trips(person, wanted.trips, report)
+            seen = soak(person.socket, (ROLE, "ci-deploy"), wanted.requests)
+            growth = f"{seen.growth:+.2f} % from {seen.before / 1024:.1f} MiB"
+            report.line(f"{seen.requests} requests: memory", growth, good=seen.growth < 5, target="5 %")
+            report.line(
+                "descriptors, errors",
+                f"{seen.descriptors:+d}, {seen.errors}"
+                if seen.descriptors is not None
+                else f"not seen, {seen.errors}",
+                good=not seen.descriptors and not seen.errors,
+                target="0, 0",
+            )
+            signings(person, wanted.signings, report)
+            locked(person, wanted.rounds, report)
+        finally:
+            person.leaves()
+    by_keyring(max(5, wanted.rounds // 4), report)
+    return 1 if report.missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

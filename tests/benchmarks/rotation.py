@@ -1,0 +1,80 @@
+"""Prints how long a new key's secret is in memory alone: from AWS's answer until its record is sealed, on disk and read back.
+
+    .venv/bin/python -m tests.benchmarks.rotation [--keys 300] [--folder FOLDER]
+
+Beside it, in turn, an fsynced file of the same size is put in place, which no way of keeping a key can undercut; the ratio
+is what counts on another disk. Exits 1 if the 99th percentile misses its target.
+"""
+# ruff: noqa: T201 - a program, and this is its answer
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from keyturn.aws.api import MadeKey
+from keyturn.model.profile import Credentials
+from keyturn.model.secret import Secret
+from keyturn.operations.rotation import create_key as creating
+from keyturn.operations.rotation import record_store
+from keyturn.operations.rotation.record import Record, Step
+from keyturn.system import files as ownfile
+from tests.benchmarks.interleaved import share
+from tests.core.operations.rotation.home import PROFILE, Home
+
+TARGET_MS = 20.0
+
+
+def main() -> int:
+    """Measures, prints, judges."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--keys", type=int, default=300, help="how many new keys (default 300)")
+    words.add_argument(
+        "--folder", type=Path, help="on the disk to be measured; by default where temporary files go"
+    )
+    given = words.parse_args()
+    with tempfile.TemporaryDirectory(prefix="keyturn-bench-", dir=given.folder) as folder:
+        kept, bare = measured(Path(folder), given.keys)
+    for name, taken in (("answer to sealed record", kept), ("an fsynced file beside it", bare)):
+        print(
+            f"{name:<28} p50 {share(taken, 0.5):6.2f} ms   p99 {share(taken, 0.99):6.2f} ms   worst {taken[-1]:6.2f} ms"
+        )
+    print(f"{'ratio of the medians':<28} {share(kept, 0.5) / share(bare, 0.5):.2f}")
+    good = share(kept, 0.99) <= TARGET_MS
+    print(f"target p99 <= {TARGET_MS:.0f} ms: {'met' if good else 'MISSED'}")
+    return 0 if good else 1
+
+
+def measured(folder: Path, keys: int) -> tuple[list[float], list[float]]:
+    """Milliseconds of both, sorted."""
+    home = Home(folder)
+    desk = home.keeper.desk
+    old = desk.key(PROFILE)
+    kept, bare = [], []
+    for _ in range(keys):
+        record = Record(
+            secrets.token_hex(8), PROFILE, (PROFILE,), home.user.arn, old, Step.INTENT, desk.clock()
+        )
+        record_store.begin(desk, record)
+        new = Credentials(f"AKIA{secrets.token_hex(8).upper()}", Secret(secrets.token_urlsafe(30)))
+        keeping = creating.Keeping(desk, replace(record, listed=(old.access_key_id,)))
+        began = time.perf_counter()
+        keeping.keep(MadeKey(new, desk.clock()))
+        kept.append(1000 * (time.perf_counter() - began))
+        if not keeping.kept:
+            raise SystemExit("a key was not kept")
+        content = os.urandom(1000)
+        began = time.perf_counter()
+        ownfile.replace(folder / "beside", content)
+        bare.append(1000 * (time.perf_counter() - began))
+    return sorted(kept), sorted(bare)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

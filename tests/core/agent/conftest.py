@@ -1,0 +1,175 @@
+"""A keeper that obeys the agent's contract, and an agent around it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from keyturn.agent import shutdown as ending
+from keyturn.agent.listener import beside, claim
+from keyturn.agent.server import AgentServer, Limits
+from keyturn.model.errors import NeedsMfa, NotFound
+from tests.core.agent.starter import Starter
+
+TEMPORARY = json.dumps(
+    {"Version": 1, "AccessKeyId": "ASIAX", "SecretAccessKey": "s", "SessionToken": "t", "Expiration": "2099-01-01T00:00:00Z"}
+)  # fmt: skip
+DOCUMENT = json.dumps({"Version": 1, "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "cañary/+="})
+
+
+@dataclass
+class FakeKeeper:
+    """Knows the profile `prod`, and acts that do what their name says."""
+
+    documents: dict[str, str] = field(default_factory=lambda: {"prod": DOCUMENT})
+    results: dict[str, object] = field(default_factory=dict)
+    errors: dict[str, Exception] = field(default_factory=dict)
+    asked: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+    waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    tended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    renewing: threading.Event | None = None
+    """What renewals wait for, as for an AWS that does not answer."""
+    far_answer: str = TEMPORARY
+    slow: threading.Event | None = None
+    """What forwarded requests wait for."""
+    renewed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def settle(self) -> None:
+        """Nothing is under way that must not be cut off."""
+
+    def withdraw_delivered(self) -> object:
+        return ()
+
+    def renew_due(self, may_go_on: object) -> object:  # noqa: ARG002  # a part of the port
+        self.renewed.release()
+        if self.renewing is not None:
+            self.renewing.wait(30)
+        return ()
+
+    def forwarded(self, name: str, least_seconds: int | None) -> str:
+        self.asked.append(("forwarded", {"name": name, "least": least_seconds}))
+        if self.slow is not None:
+            self.waiting.release()
+            self.slow.wait(30)
+        self.credential_process(name)
+        return self.far_answer
+
+    def withdraw_expired(self) -> object:
+        self.tended.release()
+        if "withdraw" in self.errors:
+            raise self.errors["withdraw"]
+        return ()
+
+    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+        self.asked.append((op, args))
+        if op == "wait":
+            self.waiting.release()
+            self.gate.wait(30)
+        if op in self.errors:
+            raise self.errors[op]
+        return self.results.get(op, {"did": op})
+
+    def credential_process(self, name: str) -> str:
+        if name == "mfa":
+            raise NeedsMfa("prod", "it wants a code", "Run keyturn refresh.", profile="mfa", serial="arn:x")
+        if name not in self.documents:
+            raise NotFound(f"profile {name}", "there is none by that name")
+        return self.documents[name]
+
+
+@dataclass
+class Agent:
+    """An agent that serves in a thread."""
+
+    path: Path
+    keeper: FakeKeeper
+    server: AgentServer
+    thread: threading.Thread
+    reported: list[BaseException]
+    time: list[datetime]
+    """One element: what its clock shows."""
+
+    def move_clock(self, by: timedelta) -> None:
+        self.time[0] += by
+
+    @property
+    def far(self) -> Path:
+        """The socket for forwarding."""
+        return self.path.with_name("forward.sock")
+
+    def has_ended(self) -> bool:
+        self.thread.join(10)
+        return not self.thread.is_alive()
+
+
+Serve = Callable[..., Agent]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A private folder with a path short enough for a socket."""
+    path = Path(tempfile.mkdtemp(prefix="kt-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def serve(folder: Path) -> Iterator[Serve]:
+    """Start an agent; the words are the limits that differ from the usual ones."""
+    started: list[Agent] = []
+
+    def start(limits: Limits | None = None, renewing: threading.Event | None = None) -> Agent:
+        path = folder / "run" / "agent.sock"
+        listener = claim(path, lambda _path: False, 1)
+        assert listener is not None
+        keeper = FakeKeeper(renewing=renewing)
+        reported: list[BaseException] = []
+        time = [datetime(2026, 11, 23, 12, tzinfo=UTC)]
+        forward = beside(listener, path.with_name("forward.sock"))
+        server = AgentServer(
+            keeper, listener, forward=forward, clock=lambda: time[0], limits=limits, report=reported.append
+        )
+        thread = threading.Thread(target=server.serve, daemon=True)
+        thread.start()
+        agent = Agent(path, keeper, server, thread, reported, time)
+        started.append(agent)
+        return agent
+
+    yield start
+    for agent in started:
+        agent.keeper.gate.set()
+        agent.server.stop()
+        assert agent.has_ended()
+        agent.server.close()
+
+
+Miss = Callable[[str], None]
+
+
+@pytest.fixture
+def miss() -> Miss:
+    """Skip for what this machine lacks; where everything has been promised to be there, fail."""
+
+    def skip_or_fail(reason: str) -> None:
+        if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    return skip_or_fail
+
+
+@pytest.fixture
+def starter(folder: Path) -> Iterator[Starter]:
+    one = Starter(folder)
+    yield one
+    ending.lock(one.socket)

@@ -1,0 +1,81 @@
+"""An agent's program with a keeper that is opened by the passphrase `correct horse` or by no secret at all.
+
+It runs from the installed keyturn, or from a copy beside it where the installed one is out of an ordinary user's reach.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keyturn.model.secret import Secret
+
+
+class Keeper:
+    def settle(self) -> None:
+        """Nothing is under way that must not be cut off."""
+
+    def withdraw_delivered(self) -> object:
+        return ()
+
+    def renew_due(self, may_go_on: object) -> object:  # noqa: ARG002  # a part of the port
+        return ()
+
+    def forwarded(self, name: str, least_seconds: int | None) -> str:
+        raise AssertionError((name, least_seconds))
+
+    def withdraw_expired(self) -> object:
+        return ()
+
+    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+        if op == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if op == "slow":
+            time.sleep(float(str(args["seconds"])))
+        if op == "limits":
+            umask = os.umask(0o077)
+            return {
+                "core": resource.getrlimit(resource.RLIMIT_CORE),
+                "umask": umask,
+                "folder": str(Path.cwd()),
+                "environ": sorted(os.environ),
+                "session": os.getsid(0),
+                "modules": sorted(sys.modules),
+                "open": sorted(str(Path(f"/proc/self/fd/{fd}").readlink()) for fd in (0, 1, 2)),
+            }
+        return {"did": op, "args": dict(args)}
+
+    def credential_process(self, name: str) -> str:
+        return json.dumps({"Version": 1, "AccessKeyId": name})
+
+
+def open_keeper(environ: Mapping[str, str], passphrase: Secret | None, recovery_key: Secret | None) -> Keeper:
+    from keyturn.model.errors import WrongPassphrase
+
+    if "KEYTURN_TEST_SLOW" in environ:
+        Path(environ["KEYTURN_TEST_SLOW"]).write_text(str(os.getpid()))
+        time.sleep(60)
+    if environ.get("KEYTURN_TEST_BURST"):
+        raise RuntimeError("canary")
+    if passphrase is not None and passphrase.reveal() != "correct horse":
+        raise WrongPassphrase("the vault", "the passphrase does not open it")
+    if recovery_key is not None and recovery_key.reveal() != "AGE-SECRET-KEY-1TEST":
+        raise WrongPassphrase("the vault", "the recovery key does not open it")
+    return Keeper()
+
+
+if __name__ == "__main__":
+    here = Path(__file__).resolve().parent
+    if (here / "keyturn").is_dir():
+        sys.path.insert(0, str(here))
+    from keyturn.agent.daemon import be_the_agent
+
+    be_the_agent(open_keeper)

@@ -1,0 +1,192 @@
+"""What a broken or hostile program of one's own sends to the agent, and a good client that asks meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from keyturn.operations.rpc import ACTS
+
+#: Values of every type, and such as break naive readers. None names a profile that is there.
+ODD: tuple[object, ...] = (
+    None, True, False, 0, -1, 1e308, 10**400, 2**63, "", "nobody", "../../etc/x", "/etc/passwd", "\0", "a\0b", "\n", "%s%n",
+    "\u202e\x1b[2J", "\ud800", "-", "--all", "x" * 500, [], [[]], ["nobody"], [None, 1], [["nobody"]], {}, {"a": {}},
+    {"names": []}, "NaN", ["../x"] * 50,
+)  # fmt: skip
+FIELDS = (
+    "name", "names", "code", "to", "as", "digest", "session_none", "least_seconds", "passphrase", "recovery_key",
+    "words", "files",
+)  # fmt: skip
+_WHOLE = (
+    b'{"v":1,"op":"status"}\n',
+    b'{"v":1,"op":"credential-process","profile":"nobody"}\n',
+    b'{"v":1,"op":"run","act":"refresh","args":{"name":"nobody","code":null}}\n',
+    b'{"v":1,"op":"run","act":"plan-release","args":{"names":["nobody"]}}\n',
+)
+
+
+def requests(random_: random.Random) -> Iterator[bytes]:
+    """Without an end; none of them locks the agent."""
+    ways = (_mutated, _odd_act, _odd_request, _noise, _deep, _torn, _many_lines)
+    while True:
+        one = random_.choice(ways)(random_)
+        if b"lock" not in one:
+            yield one
+
+
+def _mutated(random_: random.Random) -> bytes:
+    line = bytearray(random_.choice(_WHOLE))
+    for _ in range(random_.randint(1, 6)):
+        at = random_.randrange(len(line))
+        match random_.randrange(3):
+            case 0:
+                line[at] = random_.randrange(256)
+            case 1:
+                del line[at : at + random_.randint(1, 5)]
+            case _:
+                line[at:at] = random_.randbytes(random_.randint(1, 5))
+        line = line or bytearray(b"{")
+    return bytes(line) + b"\n"
+
+
+def _odd_act(random_: random.Random) -> bytes:
+    args = {field: random_.choice(ODD) for field in random_.sample(FIELDS, random_.randint(0, 5))}
+    act = random_.choice((*ACTS, *ACTS, "unheard of", ""))
+    return json.dumps({"v": 1, "op": "run", "act": act, "args": args}).encode() + b"\n"
+
+
+def _odd_request(random_: random.Random) -> bytes:
+    record = {"v": 1, "op": random_.choice(("status", "run", "credential-process"))}
+    for part in random_.sample(("v", "op", "act", "args", "profile", "more"), random_.randint(1, 4)):
+        record[part] = random_.choice(ODD)  # type: ignore[assignment]  # that is the point
+    return json.dumps(record).encode() + b"\n"
+
+
+def _noise(random_: random.Random) -> bytes:
+    return random_.randbytes(random_.randint(1, 300)) + b"\n"
+
+
+def _deep(random_: random.Random) -> bytes:
+    depth = random_.choice((10,) * 20 + (900, 5000))
+    opening, closing = random_.choice(((b"[", b"]"), (b'{"a":', b"}")))
+    deep = opening * depth + b"1" + closing * depth
+    return b'{"v":1,"op":"run","act":"refresh","args":{"name":' + deep + b"}}\n"
+
+
+def _torn(random_: random.Random) -> bytes:
+    """Without an end of the line, at times amid a character."""
+    line = random_.choice(_WHOLE).replace(b"nobody", "näḃ😀y".encode())
+    return line[: random_.randrange(1, len(line) - 1)]
+
+
+def _many_lines(random_: random.Random) -> bytes:
+    return random_.choice((b"\n", b"\r\n", *_WHOLE)) * random_.randint(2, 10)
+
+
+def sent(path: Path, request: bytes) -> bytes:
+    """What the agent says to `request`, after which the client has nothing more to say; empty if it hung up."""
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(30)
+        one.connect(str(path))
+        answer = b""
+        with contextlib.suppress(ConnectionError, BrokenPipeError):
+            one.sendall(request)
+            one.shutdown(socket.SHUT_WR)
+            while part := one.recv(65536):
+                answer += part
+        return answer
+
+
+def _connected(path: Path) -> socket.socket:
+    one = socket.socket(socket.AF_UNIX)
+    one.settimeout(30)
+    one.connect(str(path))
+    return one
+
+
+@contextmanager
+def bad_company(path: Path, held: int) -> Iterator[None]:
+    """Meanwhile `held` connections are kept open half-said, some clients read nothing of what they asked for, and some say
+    their request one byte at a time. What the agent drops comes back."""
+    over = threading.Event()
+    threads = [
+        threading.Thread(target=act, args=(path, over, held))
+        for act in (_hold, _read_nothing, _speak_slowly, _speak_slowly)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def _hold(path: Path, over: threading.Event, held: int) -> None:
+    while not over.is_set():
+        many: list[socket.socket] = []
+        with contextlib.suppress(OSError):
+            for _ in range(held):
+                many.append(_connected(path))
+                many[-1].sendall(b'{"v":1,')
+        over.wait(2)
+        for one in many:
+            one.close()
+
+
+def _read_nothing(path: Path, over: threading.Event, _held: int) -> None:
+    while not over.is_set():
+        many: list[socket.socket] = []
+        with contextlib.suppress(OSError):
+            for _ in range(10):
+                many.append(_connected(path))
+                many[-1].sendall(_WHOLE[3])
+        over.wait(1)
+        for one in many:
+            one.close()
+
+
+def _speak_slowly(path: Path, over: threading.Event, _held: int) -> None:
+    while not over.is_set():
+        with contextlib.suppress(OSError), _connected(path) as one:
+            for byte in _WHOLE[1]:
+                one.sendall(bytes([byte]))
+                if over.wait(0.05):
+                    break
+
+
+@dataclass
+class GoodClient:
+    """What a client saw that asked for a document all the while, in a process of its own."""
+
+    taken: list[float] = field(default_factory=list)
+    """Seconds, of each answer."""
+    documents: list[str] = field(default_factory=list)
+    """The different ones."""
+    failed: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def good_client(path: Path, profile: str) -> Iterator[GoodClient]:
+    """Asks for the document of `profile` again and again meanwhile; what it saw is known afterwards."""
+    seen = GoodClient()
+    words = [sys.executable, str(Path(__file__).with_name("good_client.py")), str(path), profile]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield seen
+        finally:
+            printed, _ = process.communicate()
+    for name, value in json.loads(printed).items():
+        setattr(seen, name, value)

@@ -1,0 +1,79 @@
+"""A person from whose environment agents are started, each a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from keyturn.agent import client
+from keyturn.agent import launcher as spawn
+from keyturn.model.secret import Secret
+from keyturn.storage.paths import Places, places_for
+
+COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("fake_agent.py")))
+PASSPHRASE = Secret("correct horse")
+
+
+class Starter:
+    """A person's environment, from which agents are started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environ = {
+            "HOME": str(folder),
+            "PATH": os.environ["PATH"],
+            "KEYTURN_HOME": str(folder / "k"),
+            "AWS_ACCESS_KEY_ID": "AKIACANARY",
+            "AWS_PROFILE": "canary",
+            "PYTHONPATH": str(folder),
+            "LD_PRELOAD": "",
+        }
+
+    @property
+    def places(self) -> Places:
+        return places_for(self.environ)
+
+    @property
+    def socket(self) -> Path:
+        return self.places.socket
+
+    def start(
+        self,
+        passphrase: Secret | None = None,
+        recovery_key: Secret | None = None,
+        *,
+        command: tuple[str, ...] = COMMAND,
+        patience: float = 30,
+    ) -> None:
+        spawn.start_agent(
+            self.places,
+            self.environ,
+            passphrase=passphrase,
+            recovery_key=recovery_key,
+            command=command,
+            patience=patience,
+        )
+
+    def pid(self) -> int:
+        pid = client.call(self.socket, {"op": "status"})["pid"]
+        assert isinstance(pid, int)
+        return pid
+
+
+def is_gone(pid: int) -> bool:
+    """Whether nothing is left of a process but, at most, an entry that its parent has not read."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return status.rpartition(")")[2].split()[0] in ("Z", "X")
+
+
+def awaited(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if is_gone(pid):
+            return True
+        time.sleep(0.01)
+    return False

@@ -1,0 +1,313 @@
+"""The agent's second socket: what is not answered there, and that its far end keeps nobody at this one waiting."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keyturn import __version__
+from keyturn.agent import client, wire
+from keyturn.agent.client import Hung, Silence
+from keyturn.agent.protocol import temporary_document
+from keyturn.agent.server import Limits
+from keyturn.model.errors import AgentUnavailable, KeyturnError, NeedsPerson, NeedsVault, NotFound, UsageError
+from keyturn.service import Keeper
+from tests.core.agent.conftest import DOCUMENT, TEMPORARY
+
+if TYPE_CHECKING:
+    from tests.core.agent.conftest import Agent, Serve
+
+
+def asked(path: Path, line: bytes) -> dict[str, object]:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(str(path))
+        sock.sendall(line)
+        answer = b""
+        while part := sock.recv(65536):
+            answer += part
+    found: dict[str, object] = json.loads(answer)
+    return found
+
+
+def test_a_document_is_asked_for_as_at_home(serve: Serve) -> None:
+    agent = serve()
+    assert client.forwarded(agent.far, "prod", None) == TEMPORARY
+    assert client.forwarded(agent.far, "prod", 1800) == TEMPORARY
+    assert agent.keeper.asked == [
+        ("forwarded", {"name": "prod", "least": None}),
+        ("forwarded", {"name": "prod", "least": 1800}),
+    ]
+    with pytest.raises(NotFound):
+        client.forwarded(agent.far, "nobody", None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"op": "lock"},
+        {"op": "pause"},
+        {"op": "resume"},
+        {"op": "run", "act": "refresh", "args": {"name": "prod"}},
+        {"op": "run", "act": "release", "args": {}},
+        {"op": "credential-process", "profile": "prod", "least": "1"},
+        {"op": "credential-process", "profile": "prod", "least": -1},
+        {"op": "credential-process", "profile": "prod", "least": True},
+        {"op": "credential-process", "profile": "prod", "least": 10**30},
+        {"op": "credential-process", "profile": ""},
+    ],
+)
+def test_nothing_else_is_done_over_it(serve: Serve, line: dict[str, object]) -> None:
+    agent = serve()
+    answer = asked(agent.far, json.dumps({"v": 1, **line}).encode() + b"\n")
+    assert answer["ok"] is False
+    assert agent.keeper.asked == []
+    assert client.is_answering(agent.path)
+    status = asked(agent.path, wire.STATUS_REQUEST)["result"]
+    assert isinstance(status, dict)
+    assert status["paused"] is False
+
+
+def test_its_status_is_the_version_alone(serve: Serve) -> None:
+    assert asked(serve().far, wire.STATUS_REQUEST) == {"ok": True, "result": {"version": __version__}}
+
+
+def test_it_is_closed_to_others_and_goes_with_the_agent(serve: Serve) -> None:
+    agent = serve()
+    assert stat.S_IMODE(agent.far.stat().st_mode) == 0o600
+    agent.server.stop()
+    assert agent.has_ended()
+    assert not agent.far.exists()
+    with pytest.raises(AgentUnavailable):
+        client.forwarded(agent.far, "prod", None)
+
+
+def test_what_a_killed_agent_left_gives_way(serve: Serve, folder: Path) -> None:
+    (folder / "run").mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(folder / "run" / "forward.sock"))
+    assert client.forwarded(serve().far, "prod", None) == TEMPORARY
+
+
+def test_the_far_end_keeps_nobody_at_home_waiting(serve: Serve) -> None:
+    agent = serve(limits=Limits(far=3, connections=4, acts=4))
+    held = []
+    for _ in range(12):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(str(agent.far))
+        sock.sendall(b'{"v":1,')
+        held.append(sock)
+    assert client.document(agent.path, "prod") == DOCUMENT
+    for sock in held:
+        sock.close()
+
+    agent.keeper.slow = threading.Event()
+    waiting = [_in_thread(agent) for _ in range(3)]
+    for _ in waiting:
+        assert agent.keeper.waiting.acquire(timeout=10)
+    with pytest.raises(AgentUnavailable, match="busy"):
+        client.forwarded(agent.far, "prod", None)
+    assert client.document(agent.path, "prod") == DOCUMENT
+    agent.keeper.slow.set()
+    for thread in waiting:
+        thread.join(10)
+
+
+def test_who_floods_it_waits_outside_and_is_not_sent_away(serve: Serve) -> None:
+    agent = serve(limits=Limits(far_pause=0.1))
+    began = time.monotonic()
+    flood = [_in_thread(agent) for _ in range(4)]
+    for thread in flood:
+        thread.join(10)
+    assert len(agent.keeper.asked) == 4
+    assert time.monotonic() - began > 0.3
+
+
+def test_nobody_at_home_waits_with_them(serve: Serve) -> None:
+    agent = serve(limits=Limits(far_pause=3600))
+    assert client.forwarded(agent.far, "prod", None) == TEMPORARY
+    with socket.socket(socket.AF_UNIX) as outside:
+        outside.connect(str(agent.far))
+        outside.sendall(wire.document_request("prod"))
+        for _ in range(20):
+            assert client.document(agent.path, "prod") == DOCUMENT
+        outside.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            outside.recv(1)
+
+
+def _in_thread(agent: Agent) -> threading.Thread:
+    thread = threading.Thread(target=client.forwarded, args=(agent.far, "prod", None))
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    ("mode", "works"), [(0o700, True), (0o755, True), (0o1777, True), (0o777, False), (0o770, False)]
+)
+def test_only_a_folder_in_which_nobody_else_can_put_a_socket_is_believed(
+    serve: Serve, folder: Path, mode: int, *, works: bool
+) -> None:
+    agent = serve()
+    shared = folder / "shared"
+    shared.mkdir()
+    far = shared / "far.sock"
+    os.link(agent.far, far)
+    shared.chmod(mode)
+    if works:
+        assert client.forwarded(far, "prod", None) == TEMPORARY
+        far.chmod(0o660)
+    with pytest.raises(AgentUnavailable):
+        client.forwarded(far, "prod", None)
+
+
+def _file(far: Path, _agent: Path) -> None:
+    far.write_text("")
+
+
+def _link(far: Path, agent: Path) -> None:
+    far.symlink_to(agent)
+
+
+def _pipe(far: Path, _agent: Path) -> None:
+    os.mkfifo(far, 0o600)
+
+
+def _others(far: Path, agent: Path) -> None:
+    os.link(agent, far)
+
+
+@pytest.mark.parametrize("squat", [_file, _link, _pipe, _others])
+def test_what_somebody_else_put_in_its_place_is_neither_asked_nor_spoken_of(
+    serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch, squat: Callable[[Path, Path], None]
+) -> None:
+    agent, far = serve(), folder / "keyturn-forwarded-me.sock"
+    squat(far, agent.far)
+    environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "k"), "KEYTURN_FORWARDED": str(far)}
+    if squat is _others:
+        monkeypatch.setattr(os, "geteuid", lambda: far.stat().st_uid + 1)
+    assert client.credential_process(["prod"], environ) is None, "the long way"
+    with pytest.raises(NeedsVault):
+        Keeper.from_environ(environ).hand("prod")
+    assert agent.keeper.asked == []
+
+
+def test_a_far_end_whose_own_line_asks_keyturn_is_not_led_to_a_vault(serve: Serve, folder: Path) -> None:
+    """Where nothing is managed and the near end gives nothing, a question for a new vault would help nobody."""
+    config = folder / "config"
+    config.write_text("[profile there]\ncredential_process = /usr/bin/keyturn credential-process there\n")
+    environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "k"), "AWS_CONFIG_FILE": str(config)}
+    keeper = Keeper.from_environ({**environ, "KEYTURN_FORWARDED": str(serve().far)})
+    for ask in (keeper.hand, keeper.credential_process):
+        with pytest.raises(NotFound):
+            ask("there")
+
+
+def test_a_stale_one_goes_once_it_is_certain(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = folder / "far.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(far))
+        far.chmod(0o600)
+    with pytest.raises(Silence):
+        client.ask(str(far), wire.STATUS_REQUEST, 5, is_far=True)
+    assert far.exists(), "it may be about to listen"
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + client.STALE + 1)
+    with pytest.raises(Silence):
+        client.ask(str(far), wire.STATUS_REQUEST, 5)
+    assert far.exists(), "the agent's own is its own matter"
+    with pytest.raises(Silence):
+        client.ask(str(far), wire.STATUS_REQUEST, 5, is_far=True)
+    assert not far.exists()
+
+
+def test_a_request_at_home_takes_no_length_from_a_stranger(serve: Serve) -> None:
+    with pytest.raises(UsageError):
+        client.call(serve().path, {"op": "credential-process", "profile": "prod", "least": []})
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "{}",
+        '{"Version":1}',
+        '{"Version":1,"AccessKeyId":"AKIAX","SecretAccessKey":"s","Expiration":"2099-01-01T00:00:00Z"}',
+        '{"Version":1,"AccessKeyId":"A","SecretAccessKey":"s","SessionToken":"t","Expiration":"2001-01-01T00:00:00Z"}',
+        '{"Version":1,"AccessKeyId":"A","SecretAccessKey":"s","SessionToken":"t","Expiration":"soon"}',
+        '{"Version":1,"AccessKeyId":"A","SecretAccessKey":"s","SessionToken":"t"}',
+    ],
+)
+def test_what_the_near_end_says_is_believed_only_if_it_is_valid_credentials(serve: Serve, lie: str) -> None:
+    agent = serve()
+    agent.keeper.far_answer = lie
+    with pytest.raises(AgentUnavailable, match="no credentials that are valid now"):
+        client.forwarded(agent.far, "prod", None)
+
+
+@pytest.mark.parametrize("account", [["1"], 5, None, {"x": 1}])
+def test_beside_the_credentials_nothing_is_taken_over_that_clients_could_stumble_over(
+    serve: Serve, account: object
+) -> None:
+    agent = serve()
+    document = json.loads(TEMPORARY)
+    agent.keeper.far_answer = json.dumps({**document, "AccountId": account, "Other": "x"})
+    assert json.loads(client.forwarded(agent.far, "prod", None)) == document
+    agent.keeper.far_answer = json.dumps({**document, "AccountId": "111122223333"})
+    assert json.loads(client.forwarded(agent.far, "prod", None))["AccountId"] == "111122223333"
+
+
+def test_the_near_end_does_not_choose_the_exit_code_of_the_far_one() -> None:
+    line = json.dumps({"ok": False, "error": {"type": "OfALaterVersion", "exit": 77, "what": "x"}}).encode()
+    with pytest.raises(KeyturnError) as caught:
+        temporary_document(line)
+    assert caught.value.exit_code == 1
+
+
+def test_nobody_at_the_far_end_is_asked_whatever_the_near_end_says(serve: Serve) -> None:
+    with pytest.raises(NeedsPerson) as caught:
+        client.forwarded(serve().far, "mfa", None)
+    assert type(caught.value) is NeedsPerson
+
+
+def test_a_stopped_agent_does_not_keep_the_far_end_for_longer_than_the_near_one(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = serve()
+    monkeypatch.setattr(client, "HEARTBEAT", 0.2)
+    hanging = agent.path.with_name("hanging.sock")
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(hanging))
+        hanging.chmod(0o600)
+        silent.listen(8)
+        began = time.monotonic()
+        with pytest.raises(AgentUnavailable, match="does not answer any more"):
+            client.forwarded(hanging, "prod", None)
+        assert time.monotonic() - began < 10
+
+
+def test_where_no_more_connections_are_taken_nobody_is_told_that_all_is_locked(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "HEARTBEAT", 0.2)
+    full = serve().path.with_name("full.sock")
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(full))
+        full.chmod(0o600)
+        silent.listen(0)
+        held = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+        for one in held:
+            one.setblocking(False)
+            one.connect_ex(str(full))
+        with pytest.raises(Hung):
+            client.connected(str(full), 5)
+        for one in held:
+            one.close()

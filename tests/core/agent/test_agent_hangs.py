@@ -1,0 +1,76 @@
+"""An agent whose process is there and does nothing: said soon, with its process, and gone by the verb that the hint names."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from keyturn.agent import client
+from keyturn.agent import shutdown as ending
+from keyturn.agent.listener import claim
+from keyturn.model.errors import AgentHangs
+from tests.core.agent.starter import Starter, awaited
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (client, ending):
+        monkeypatch.setattr(module, "HEARTBEAT", 0.4)
+
+
+@pytest.fixture
+def stopped(starter: Starter) -> int:
+    """The process of an agent that somebody has stopped."""
+    starter.start()
+    pid = starter.pid()
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def test_an_act_says_soon_which_process_hangs(starter: Starter, stopped: int) -> None:
+    began = time.monotonic()
+    with pytest.raises(
+        AgentHangs, match=rf"process {stopped} .* keyturn agent stop, then keyturn vault unlock"
+    ):
+        client.run(starter.socket, "refresh", {}, 110)
+    assert time.monotonic() - began < 30
+
+
+def test_the_fast_path_says_so_too(starter: Starter, stopped: int, capfd: pytest.CaptureFixture[str]) -> None:
+    assert client.credential_process(["prod"], starter.environ) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert f"process {stopped} is stopped or hangs. Run keyturn agent stop" in err
+
+
+def test_locking_ends_it_all_the_same_and_the_next_one_takes_its_place(
+    starter: Starter, stopped: int
+) -> None:
+    assert ending.lock(starter.socket)
+    assert awaited(stopped)
+    starter.start()
+    assert starter.pid() != stopped
+
+
+def test_nobody_takes_its_place_while_it_lives(starter: Starter, stopped: int) -> None:
+    del stopped
+    with pytest.raises(AgentHangs, match="keyturn agent stop"):
+        claim(starter.socket, lambda path: client.is_answering(path, 0.1), 0.3)
+
+
+def test_an_act_that_takes_its_time_is_waited_for(starter: Starter) -> None:
+    starter.start()
+    assert client.run(starter.socket, "slow", {"seconds": 2.0}, 110)["did"] == "slow"
+
+
+def test_what_wakes_up_in_time_answers(
+    starter: Starter, stopped: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "HEARTBEAT", 5.0)
+    threading.Timer(0.5, os.kill, (stopped, signal.SIGCONT)).start()
+    assert client.run(starter.socket, "refresh", {}, 110)["did"] == "refresh"

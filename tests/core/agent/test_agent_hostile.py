@@ -1,0 +1,116 @@
+"""Whatever its own user's programs send it, the agent answers in words, goes on, and a good client gets its document."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from keyturn.agent import client
+from keyturn.model import errors
+from keyturn_sandbox import Sandbox
+from tests.core.agent.hostile import ODD, bad_company, good_client, requests, sent
+from tests.core.agent.signings import ROLE, of_role
+from tests.end_to_end.person import Person
+
+Record = Callable[[str, object], None]
+#: Seconds, for a machine that is busy with other tests; alone it is a tenth of it, see the figure.
+WORST = 3.0
+#: Acts that do nothing to a profile that is there without a further argument, which is then odd.
+TAKES_MORE = ("hand", "deliver", "adopt", "release")
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    with Sandbox(tmp_path_factory.mktemp("attacked")) as sandbox:
+        somebody = Person(sandbox)
+        try:
+            of_role(somebody)
+            yield somebody
+        finally:
+            somebody.leaves()
+
+
+def outside(person: Person) -> dict[str, bytes | None]:
+    """What an act with hostile words could have written: the person's files, and the names beside them."""
+    home, folder = person.sandbox.home, person.sandbox.folder
+    found: dict[str, bytes | None] = {
+        str(path): path.read_bytes() if path.is_file() else None for path in sorted(home.rglob("*"))
+    }
+    for place in (folder, Path("/"), Path("/etc"), folder / "keyturn"):
+        found |= {str(path): None for path in place.iterdir() if str(path) not in found}
+    return found
+
+
+def understood(answer: bytes) -> str:
+    """The type of the error that one answer carries, `result` or `nothing`; fails for anything that is none of these."""
+    if not answer:
+        return "nothing"
+    assert answer.count(b"\n") == 1
+    assert answer.endswith(b"\n")
+    said = json.loads(answer)
+    if said["ok"]:
+        return "result"
+    kind: str = said["error"]["type"]
+    assert issubclass(getattr(errors, kind), errors.KeyturnError)
+    assert "unforeseen" not in said["error"]["line"], said
+    return kind
+
+
+def written(person: Person) -> str:
+    """All that keyturn writes down in clear."""
+    state = person.sandbox.folder / "keyturn" / "state"
+    return "".join(path.read_text() for path in sorted(state.glob("*.log*")) + sorted(state.glob("*.jsonl")))
+
+
+@pytest.mark.parametrize("size", [60_000, pytest.param(1_000_000, marks=pytest.mark.campaign)])
+@pytest.mark.timeout(900)
+def test_random_and_mutated_requests_beside_bad_company(
+    person: Person, size: int, record_property: Record
+) -> None:
+    pid = client.call(person.socket, {"op": "status"})["pid"]
+    before = outside(person)
+    seen: dict[str, int] = {}
+    total = 0
+    with bad_company(person.socket, 300), good_client(person.socket, ROLE) as good:
+        for request in requests(random.Random(size)):  # noqa: S311 - the same each time
+            if total >= size:
+                break
+            kind = understood(sent(person.socket, request))
+            seen[kind] = seen.get(kind, 0) + 1
+            total += len(request)
+    assert client.call(person.socket, {"op": "status"})["pid"] == pid
+    assert outside(person) == before
+    assert good.failed == []
+    assert len(good.documents) == 1
+    assert max(good.taken) < WORST
+    said = written(person)
+    assert "Traceback" not in said
+    assert "unforeseen" not in said
+    for word in json.loads(good.documents.pop()).values():
+        assert not isinstance(word, str) or len(word) < 30 or word not in said
+    assert {"result", "nothing", "UsageError", "AgentUnavailable"} <= set(seen)
+    within = sum(taken <= 0.1 for taken in good.taken)
+    record_property(
+        f"agent: {total} hostile bytes in {sum(seen.values())} requests, a good client meanwhile",
+        f"{len(good.taken)} answers, worst {1000 * max(good.taken):.0f} ms, {within} within 100 ms",
+    )
+
+
+@pytest.mark.parametrize(
+    "act",
+    ["refresh", "document", "hand", "deliver", "stop", "adopt", "plan-release", "release", "mfa-devices"],
+)
+def test_each_act_refuses_arguments_of_any_type_in_words(person: Person, act: str) -> None:
+    before = outside(person)
+    for value in ODD:
+        of_all = dict.fromkeys(("name", "names", "digest", "to", "code"), value)
+        known = {"name": ROLE, "names": [ROLE], "digest": value, "to": value, "least_seconds": value}
+        for args in (of_all, {**of_all, "files": value}, known if act in TAKES_MORE else {}):
+            line = json.dumps({"v": 1, "op": "run", "act": act, "args": args}).encode() + b"\n"
+            understood(sent(person.socket, line))
+    assert outside(person) == before
+    assert "unforeseen" not in written(person)

@@ -1,0 +1,188 @@
+"""The agent killed at any moment: the next one opens the same vault, and nothing that has ended is given out or left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from keyturn.agent import client
+from keyturn.agent import launcher as spawn
+from keyturn.agent import shutdown as ending
+from keyturn.model.errors import AgentUnavailable, KeyturnError
+from keyturn.model.secret import Secret
+from keyturn.service import Keeper
+from keyturn.storage.paths import places_for
+from keyturn_sandbox import Sandbox
+from tests.core.agent.signings import HANDED_AT_LEAST, ROLE, of_role
+from tests.core.agent.starter import awaited
+from tests.end_to_end.person import PASSPHRASE, Person
+
+Record = Callable[[str, object], None]
+_AN_HOUR_AND_MORE = 3700
+
+
+class Killing:
+    """A person whose agent is killed again and again."""
+
+    def __init__(self, person: Person) -> None:
+        self.person = person
+        of_role(person)
+        shown = person.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": PASSPHRASE})
+        self.recovery_key = Secret(shown.strip())
+        self.kills = 0
+        self.outcomes: dict[str, int] = {}
+
+    def start(self) -> None:
+        spawn.start_agent(
+            places_for(self.person.environ), self.person.environ, recovery_key=self.recovery_key
+        )
+
+    def pid(self) -> int:
+        return int(client.call(self.person.socket, {"op": "status"})["pid"])
+
+    def killed(self, pid: int, after: float, act: Callable[[], object]) -> None:
+        """Kills `pid` so many seconds after `act` has begun, which may end in an answer or in an error in words."""
+
+        def kill() -> None:
+            time.sleep(after)  # the moment is what is tried, not something to wait for
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        try:
+            act()
+            outcome = "answered"
+        except KeyturnError as error:
+            outcome = type(error).__name__
+        thread.join()
+        assert awaited(pid)
+        self.kills += 1
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+    # -- what is under way when it is killed
+
+    def amid_requests(self, moment: float) -> None:
+        def ask() -> None:
+            while True:
+                client.document(self.person.socket, ROLE)
+
+        self.killed(self.pid(), 0.05 * moment, ask)
+
+    def amid_renewing(self, moment: float) -> None:
+        self.person.sandbox.move_clock(45 * 60)
+        self.killed(self.pid(), 0.8 * moment, lambda: client.document(self.person.socket, ROLE))
+
+    def amid_delivering(self, moment: float) -> None:
+        args = {"name": ROLE, "to": "credentials-file", "as": None}
+        self.killed(self.pid(), 0.8 * moment, lambda: client.run(self.person.socket, "deliver", args))
+
+    def amid_ending(self, moment: float) -> None:
+        pid = self.pid()
+        client.run(self.person.socket, "deliver", {"name": ROLE, "to": "credentials-file", "as": None})
+        self.killed(pid, 0.3 * moment, lambda: os.kill(pid, signal.SIGTERM))
+
+    def amid_starting(self, moment: float) -> None:
+        ending.lock(self.person.socket)
+        began = threading.Thread(target=self._kill_the_next, args=(0.5 * moment,))
+        began.start()
+        with contextlib.suppress(KeyturnError):
+            self.start()
+        began.join()
+
+    def _kill_the_next(self, after: float) -> None:
+        end = time.monotonic() + 10
+        while not (found := self._agents()) and time.monotonic() < end:
+            time.sleep(0.005)
+        time.sleep(after)  # the moment is what is tried
+        for pid in self._agents() or found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.kills += bool(found)
+
+    def _agents(self) -> list[int]:
+        """Processes of this person's agent; its program is told by its words, its person by its environment."""
+        mark = f"KEYTURN_SANDBOX={self.person.sandbox.folder}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if (
+                    entry.name.isdigit()
+                    and b"keyturn.agent" in (entry / "cmdline").read_bytes()
+                    and mark in (entry / "environ").read_bytes().split(b"\0")
+                ):
+                    found.append(int(entry.name))
+        return found
+
+    # -- what must hold afterwards
+
+    def check(self) -> None:
+        with pytest.raises(AgentUnavailable):
+            client.document(self.person.socket, ROLE)
+        self.next_process()
+        self.start()
+        document = json.loads(client.document(self.person.socket, ROLE))
+        left = datetime.fromisoformat(document["Expiration"]) - self.person.sandbox.now()
+        assert left.total_seconds() >= HANDED_AT_LEAST
+        self.person.sandbox.move_clock(_AN_HOUR_AND_MORE)
+        # Before the agent tends to it, and as if it could not.
+        os.kill(pid := self.pid(), signal.SIGKILL)
+        assert awaited(pid)
+        self.next_process()
+        self.start()
+
+    def next_process(self) -> None:
+        """Another process of keyturn begins, without a vault; afterwards nothing that has ended is left in the file."""
+        keeper = Keeper.from_environ(self.person.environ, use_agent=False)
+        keeper.withdraw_expired()
+        text = self.person.credentials.read_text()
+        section = re.search(rf"^\[{ROLE}\]\n((?:(?!\[).*\n?)*)", text, re.MULTILINE)
+        if section is not None and "aws_session_token" in section[1]:
+            ends = re.search(r"^aws_expiration *= *(\S+)", section[1], re.MULTILINE)
+            assert ends is not None, section[1].splitlines()[0]
+            assert datetime.fromisoformat(ends[1]) > self.person.sandbox.now() - timedelta(seconds=1)
+
+
+MOMENTS = ("amid_requests", "amid_renewing", "amid_delivering", "amid_ending", "amid_starting")
+
+
+@pytest.fixture(scope="module")
+def killing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killing]:
+    with Sandbox(tmp_path_factory.mktemp("killed")) as sandbox:
+        person = Person(sandbox)
+        try:
+            yield Killing(person)
+        finally:
+            person.leaves()
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(15, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("way", MOMENTS)
+@pytest.mark.timeout(600)
+def test_a_killed_agent_loses_nothing_and_leaves_nothing_that_has_ended(
+    killing: Killing, way: str, rounds: int, record_property: Record
+) -> None:
+    if way == "amid_starting" and os.geteuid() != 0:
+        pytest.skip("an agent that starts is closed to others, and to its own user")
+    random_ = random.Random(f"{way} {rounds}")  # noqa: S311 - the same moments each time
+    killing.outcomes.clear()
+    before = killing.kills
+    for _ in range(rounds):
+        getattr(killing, way)(random_.random())
+        killing.check()
+    assert killing.kills - before == rounds
+    record_property(
+        f"agent: killed {way.replace('_', ' ')}, and what its caller got",
+        f"{killing.kills - before} times, {killing.outcomes}",
+    )

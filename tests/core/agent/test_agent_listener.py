@@ -1,0 +1,135 @@
+"""An agent takes its place only in a folder of its user's, and only one does."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import threading
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from keyturn.agent import listener
+from keyturn.model.errors import AgentUnavailable, UnsafeFile
+
+
+def nobody_answers(_path: Path) -> bool:
+    return False
+
+
+def claimed(path: Path) -> listener.Listener:
+    taken = listener.claim(path, nobody_answers, 0)
+    assert taken is not None
+    return taken
+
+
+def test_folder_and_socket_are_private_whatever_the_umask(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        taken = claimed(folder / "deep" / "run" / "agent.sock")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(taken.path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(taken.path.stat().st_mode) == 0o600
+    taken.close()
+
+
+def test_a_stale_socket_is_replaced(folder: Path) -> None:
+    path = folder / "agent.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    taken = claimed(path)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+    taken.close()
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o705, 0o770, 0o777, 0o1777])
+def test_a_folder_that_others_can_enter_is_refused(folder: Path, mode: int) -> None:
+    folder.chmod(mode)
+    with pytest.raises(UnsafeFile, match="others can enter"):
+        listener.claim(folder / "agent.sock", nobody_answers, 0)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_of_somebody_else_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(UnsafeFile, match="not a folder of this user's"):
+        listener.claim(folder / "agent.sock", nobody_answers, 0)
+
+
+def test_a_link_to_a_folder_is_refused(folder: Path) -> None:
+    real = folder / "real"
+    real.mkdir(mode=0o700)
+    (folder / "run").symlink_to(real)
+    with pytest.raises(UnsafeFile):
+        listener.claim(folder / "run" / "agent.sock", nobody_answers, 0)
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(folder: Path) -> None:
+    (folder / "run").write_text("")
+    with pytest.raises(UnsafeFile):
+        listener.claim(folder / "run" / "agent.sock", nobody_answers, 0)
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_a_way_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_words: object, **_more: object) -> NoReturn:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for act, path in (("open", folder / "agent.sock"), ("mkdir", folder / "run" / "agent.sock")):
+        with monkeypatch.context() as system:
+            system.setattr(os, act, refuse)
+            with pytest.raises(UnsafeFile, match=f"{path.parent}.*: Read-only file system. .*KEYTURN_HOME"):
+                listener.claim(path, nobody_answers, 0)
+
+
+def test_what_is_no_socket_is_not_removed(folder: Path) -> None:
+    (folder / "agent.sock").write_text("mine")
+    with pytest.raises(UnsafeFile):
+        listener.claim(folder / "agent.sock", nobody_answers, 0)
+    assert (folder / "agent.sock").read_text() == "mine"
+
+
+def test_of_two_at_once_one_serves_and_the_other_learns_so(folder: Path) -> None:
+    path = folder / "agent.sock"
+    taken: list[listener.Listener | None] = []
+    both = threading.Barrier(2)
+
+    def start() -> None:
+        both.wait()
+        taken.append(listener.claim(path, lambda path: path.is_socket(), 10))
+
+    threads = [threading.Thread(target=start) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = [one for one in taken if one is not None]
+    assert len(taken) == 2
+    winner.close()
+
+
+def test_a_place_whose_holder_does_not_answer_is_an_error(folder: Path) -> None:
+    taken = claimed(folder / "agent.sock")
+    with pytest.raises(AgentUnavailable):
+        listener.claim(folder / "agent.sock", nobody_answers, 0)
+    taken.close()
+
+
+def test_a_place_that_was_given_up_can_be_taken_again(folder: Path) -> None:
+    claimed(folder / "agent.sock").close()
+    claimed(folder / "agent.sock").close()
+
+
+def test_a_withdrawn_place_is_still_taken(folder: Path) -> None:
+    taken = claimed(folder / "agent.sock")
+    taken.withdraw()
+    assert not taken.path.exists()
+    with pytest.raises(AgentUnavailable):
+        listener.claim(folder / "agent.sock", nobody_answers, 0)
+    taken.close()

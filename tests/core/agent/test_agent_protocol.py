@@ -1,0 +1,159 @@
+"""What goes over the socket arrives as what it was, and a secret does not go."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from keyturn.agent import protocol, wire
+from keyturn.agent.protocol import Request
+from keyturn.model import errors
+from keyturn.model.errors import AgentUnavailable, KeyturnError, UsageError
+from keyturn.model.secret import Secret
+
+KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, KeyturnError)]
+
+texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\x00\x1b\n"\\[/]\u202e'))
+names = texts.filter(bool)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(st.sampled_from(["status", "lock"]))
+def test_a_bare_request_arrives(op: str) -> None:
+    assert protocol.parse_request(protocol.request_line(op)) == Request(op)
+
+
+@given(names)
+def test_a_document_request_arrives_by_both_ways_of_writing_it(name: str) -> None:
+    expected = Request("credential-process", profile=name)
+    assert protocol.parse_request(protocol.request_line("credential-process", profile=name)) == expected
+    assert protocol.parse_request(wire.document_request(name)) == expected
+
+
+def test_a_name_that_is_no_unicode_is_one_line_of_ascii() -> None:
+    line = wire.document_request("caf\udce9")
+    assert line.isascii()
+    assert protocol.parse_request(line).profile == "caf\udce9"
+
+
+@given(names, st.dictionaries(texts, values, max_size=4))
+def test_an_act_arrives_with_its_arguments(act: str, args: dict[str, Any]) -> None:
+    line = protocol.request_line("run", act=act, args=args)
+    assert line.count(b"\n") == 1
+    assert protocol.parse_request(line) == Request("run", act=act, args=args)
+
+
+@given(st.binary() | values.map(lambda value: json.dumps(value).encode()))
+def test_anything_else_is_refused_as_usage_or_as_another_version(line: bytes) -> None:
+    with pytest.raises((UsageError, AgentUnavailable)):
+        protocol.parse_request(line)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"op": "nothing"},
+        {"op": "credential-process"},
+        {"op": "credential-process", "profile": ""},
+        {"op": "credential-process", "profile": ["prod"]},
+        {"op": "run", "act": "x"},
+        {"op": "run", "act": "x", "args": [1]},
+        {"op": ["status"]},
+    ],
+)
+def test_a_request_with_a_wrong_part_is_refused(record: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        protocol.parse_request(json.dumps({"v": 1, **record}).encode())
+
+
+def test_another_version_sends_the_client_its_way_without_an_agent() -> None:
+    with pytest.raises(AgentUnavailable):
+        protocol.parse_request(b'{"v": 2, "op": "status"}')
+
+
+def test_a_request_past_the_limit_is_not_written() -> None:
+    with pytest.raises(UsageError):
+        protocol.request_line("run", act="x", args={"a": "x" * wire.REQUEST_LIMIT})
+
+
+@given(values)
+def test_a_result_arrives(value: object) -> None:
+    assume("AGE-SECRET-KEY-" not in json.dumps(value))
+    line = protocol.result_line(value)
+    assert line.count(b"\n") == 1
+    assert protocol.parse_answer(line) == value
+
+
+@given(st.dictionaries(texts, values))
+def test_a_document_arrives_byte_for_byte(document: dict[str, Any]) -> None:
+    text = json.dumps(document, ensure_ascii=False)
+    assume("AGE-SECRET-KEY-" not in text)  # refused on purpose, see below
+    line = protocol.document_line(text)
+    assert wire.document_in(line) == text.encode()
+    assert protocol.parse_answer(line) == document
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a":\n1}', "{} {}"])
+def test_what_is_no_document_is_not_sent(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        protocol.document_line(text)
+
+
+@given(st.sampled_from(KINDS), texts, texts, texts)
+def test_an_error_arrives_as_what_it_was(kind: type[KeyturnError], what: str, why: str, hint: str) -> None:
+    error = kind(what or "x", why, hint)
+    for name, value in vars(error).items():
+        if name not in ("what", "why", "hint"):
+            setattr(error, name, 7 if isinstance(value, int) else "arn:aws:iam::1:mfa/a")
+    line = protocol.error_line(error)
+    assert wire.document_in(line) is None
+    with pytest.raises(KeyturnError) as caught:
+        protocol.parse_answer(line)
+    assert type(caught.value) is kind
+    assert vars(caught.value) == vars(error)
+    assert caught.value.exit_code == error.exit_code
+    assert json.loads(line)["error"]["line"] == error.line()
+
+
+def test_an_error_of_a_later_version_keeps_its_words_and_its_exit_code() -> None:
+    record = protocol.error_to_json(errors.NeedsMfa("a", "b", "c")) | {"type": "NeedsSomethingNew"}
+    error = protocol.error_from_json(record)
+    assert type(error) is KeyturnError
+    assert (error.what, error.why, error.hint, error.exit_code) == ("a", "b", "c", 4)
+
+
+@given(values)
+def test_an_answer_of_any_shape_is_a_known_error(value: object) -> None:
+    with pytest.raises(KeyturnError):
+        protocol.parse_answer(json.dumps({"ok": False, "error": value}).encode())
+
+
+def test_a_secret_does_not_go_as_a_result() -> None:
+    with pytest.raises(TypeError, match="a secret does not go over the socket"):
+        protocol.result_line({"key": Secret("canary")})
+
+
+def test_a_secret_in_an_error_stays_behind() -> None:
+    error = KeyturnError("x")
+    error.__dict__["held"] = Secret("canary")
+    assert b"canary" not in protocol.error_line(error)
+
+
+@pytest.mark.parametrize("identity", ["AGE-SECRET-KEY-1QQQ", "age-secret-key-1qqq"])
+def test_the_identity_leaves_in_no_answer(identity: str) -> None:
+    with pytest.raises(ValueError, match="identity"):
+        protocol.result_line({"recovery": identity})
+    with pytest.raises(ValueError, match="identity"):
+        protocol.document_line(json.dumps({"a": identity}))
+    line = protocol.error_line(KeyturnError("x", identity))
+    assert identity.upper().encode() not in line.upper()
+    assert b"what looks like the vault's identity" in line

@@ -1,0 +1,348 @@
+"""What an agent answers, to whom it does not, what a client can take of it, and when it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import threading
+import time
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keyturn import __version__
+from keyturn.agent import client, protocol, wire
+from keyturn.agent.server import Limits
+from keyturn.model.errors import AgentUnavailable, KeyturnError, NeedsMfa, NotFound, UsageError
+from keyturn.model.secret import Secret
+
+if TYPE_CHECKING:
+    from tests.core.agent.conftest import Agent, Serve
+
+
+def connected(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(10)
+    sock.connect(str(path))
+    return sock
+
+
+def is_dropped(sock: socket.socket) -> bool:
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def in_thread(agent: Agent, act: str) -> tuple[threading.Thread, list[object]]:
+    """Ask for an act that waits, and come back when the keeper has begun it."""
+    answers: list[object] = []
+
+    def ask() -> None:
+        try:
+            answers.append(client.run(agent.path, act, {}, 30))
+        except KeyturnError as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert agent.keeper.waiting.acquire(timeout=10)
+    return thread, answers
+
+
+def test_status_tells_who_it_is_and_since_when(serve: Serve) -> None:
+    agent = serve()
+    assert client.call(agent.path, {"op": "status"}) == {
+        "pid": os.getpid(),
+        "version": __version__,
+        "open_since": "2026-11-23T12:00:00Z",
+        "open_until": "2026-11-24T00:00:00Z",
+        "generation": 0,
+        "paused": False,
+    }
+
+
+def test_the_document_arrives_byte_for_byte(serve: Serve) -> None:
+    agent = serve()
+    assert client.document(agent.path, "prod") == agent.keeper.documents["prod"]
+
+
+def test_an_act_reaches_the_keeper_and_moves_the_generation(serve: Serve) -> None:
+    agent = serve()
+    assert client.run(agent.path, "refresh", {"name": "prod"}) == {"did": "refresh"}
+    assert agent.keeper.asked == [("refresh", {"name": "prod"})]
+    assert client.call(agent.path, {"op": "status"})["generation"] == 1
+
+
+def test_an_error_of_the_keeper_arrives_as_what_it_is(serve: Serve) -> None:
+    agent = serve()
+    with pytest.raises(NeedsMfa) as caught:
+        client.document(agent.path, "mfa")
+    assert (caught.value.profile, caught.value.serial, caught.value.exit_code) == ("mfa", "arn:x", 4)
+    with pytest.raises(NotFound):
+        client.document(agent.path, "nobody")
+
+
+@pytest.mark.parametrize("result", [Secret("canary"), {"a": "AGE-SECRET-KEY-1CANARY"}, object(), {1, 2}])
+def test_what_must_not_go_over_the_socket_is_an_error_without_its_value(serve: Serve, result: object) -> None:
+    agent = serve()
+    agent.keeper.results["leak"] = result
+    with pytest.raises(KeyturnError) as caught:
+        client.run(agent.path, "leak", {})
+    assert "canary" not in caught.value.line().lower()
+    assert len(agent.reported) == 1
+
+
+def test_an_error_that_nobody_foresaw_is_reported_and_its_message_is_not_shown(serve: Serve) -> None:
+    agent = serve()
+    agent.keeper.errors["burst"] = RuntimeError("canary")
+    with pytest.raises(KeyturnError) as caught:
+        client.run(agent.path, "burst", {})
+    assert "canary" not in caught.value.line()
+    assert [type(error) for error in agent.reported] == [RuntimeError]
+    assert client.is_answering(agent.path)
+
+
+def test_a_broken_document_is_an_error(serve: Serve) -> None:
+    agent = serve()
+    agent.keeper.documents["torn"] = '{"Version": 1,\n'
+    with pytest.raises(KeyturnError):
+        client.document(agent.path, "torn")
+
+
+def test_a_request_that_is_none_is_answered_as_usage(serve: Serve) -> None:
+    agent = serve()
+    with pytest.raises(UsageError):
+        client.call(agent.path, {"op": "format-the-disk"})
+
+
+def test_garbage_costs_only_its_own_connection(serve: Serve) -> None:
+    agent = serve()
+    noise = random.Random(4)  # noqa: S311 - noise, the same at each run
+    for _ in range(100):
+        with connected(agent.path) as sock:
+            try:
+                sock.sendall(noise.randbytes(noise.randrange(1, 20_000)))
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(4096):
+                    pass
+            except OSError:
+                continue
+    assert client.document(agent.path, "prod")
+    assert agent.reported == []
+
+
+def test_a_request_without_an_end_is_cut_at_the_limit(serve: Serve) -> None:
+    agent = serve(Limits(speaking=60))
+    with connected(agent.path) as sock:
+        answer = b""
+        try:
+            sock.sendall(b"x" * (wire.REQUEST_LIMIT + 1))
+            answer = sock.recv(4096)
+        except OSError:
+            pass
+        assert not answer or json.loads(answer)["error"]["type"] == "UsageError"
+        assert is_dropped(sock) or answer
+    assert client.is_answering(agent.path)
+
+
+def test_unfinished_requests_together_hold_no_more_than_the_limit(serve: Serve) -> None:
+    agent = serve(Limits(unread=300_000, speaking=60))
+    with ExitStack() as stack:
+        greedy = [stack.enter_context(connected(agent.path)) for _ in range(4)]
+        for sock in greedy:
+            try:
+                sock.sendall(b"x" * 100_000)
+            except OSError:
+                continue
+        assert client.is_answering(agent.path)
+        held = sum(len(caller.heard) for caller in list(agent.server._callers.values()))
+        assert held <= 300_000
+
+
+def test_half_open_connections_never_shut_out_a_good_client(serve: Serve) -> None:
+    agent = serve(Limits(connections=8, speaking=60))
+    with ExitStack() as stack:
+        silent = [stack.enter_context(connected(agent.path)) for _ in range(50)]
+        assert client.document(agent.path, "prod")
+        assert is_dropped(silent[0])
+
+
+def test_a_client_that_is_too_slow_is_dropped(serve: Serve) -> None:
+    agent = serve(Limits(speaking=0.05, tick=0.01))
+    with connected(agent.path) as sock:
+        sock.sendall(b'{"v":1,')
+        assert is_dropped(sock)
+
+
+def test_a_client_that_takes_no_answer_holds_nobody_up(serve: Serve) -> None:
+    agent = serve(Limits(acts=1, speaking=0.05, tick=0.01))
+    agent.keeper.results["much"] = "x" * (4 << 20)
+    with connected(agent.path) as sock:
+        sock.sendall(b'{"v":1,"op":"run","act":"much","args":{}}\n')
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                assert client.document(agent.path, "prod")
+                break
+            except AgentUnavailable:
+                continue
+        else:
+            pytest.fail("the slow reader kept its thread")
+
+
+def test_beyond_the_bound_a_client_is_told_to_do_without(serve: Serve) -> None:
+    agent = serve(Limits(acts=1))
+    thread, answers = in_thread(agent, "wait")
+    with pytest.raises(AgentUnavailable):
+        client.document(agent.path, "prod")
+    assert client.is_answering(agent.path)
+    agent.keeper.gate.set()
+    thread.join()
+    assert answers == [{"did": "wait"}]
+
+
+def test_fifty_clients_at_once_are_all_served(serve: Serve) -> None:
+    agent = serve()
+    answers: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(client.document(agent.path, "prod")))
+        for _ in range(50)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [agent.keeper.documents["prod"]] * 50
+
+
+def test_it_serves_until_twelve_hours_have_passed_on_the_wall_clock(serve: Serve) -> None:
+    agent = serve(Limits(tick=0.01))
+    agent.move_clock(timedelta(hours=12, seconds=-1))
+    assert client.is_answering(agent.path)
+    agent.move_clock(timedelta(seconds=1))
+    assert agent.has_ended()
+    with pytest.raises(AgentUnavailable):
+        client.document(agent.path, "prod")
+
+
+def test_a_request_that_comes_after_its_time_gets_nothing_even_if_it_was_connected_before(
+    serve: Serve,
+) -> None:
+    agent = serve(Limits(tick=3600))
+    with connected(agent.path) as sock:
+        assert client.is_answering(agent.path)
+        agent.move_clock(timedelta(hours=12))
+        sock.sendall(wire.document_request("prod"))
+        try:
+            answer = sock.recv(65536)
+        except ConnectionResetError:
+            answer = b""
+    assert wire.document_in(answer) is None
+    assert agent.has_ended()
+
+
+def test_lock_ends_it_and_removes_the_socket(serve: Serve) -> None:
+    agent = serve()
+    with connected(agent.path) as sock:
+        sock.sendall(b'{"v":1,"op":"lock"}\n')
+        assert json.loads(sock.recv(4096)) == {"ok": True, "result": {"pid": os.getpid()}}
+        assert not agent.path.exists()
+        assert agent.has_ended()
+
+
+def test_whoever_locks_stays_connected_until_all_is_over(serve: Serve) -> None:
+    agent = serve()
+    with connected(agent.path) as sock:
+        sock.sendall(b'{"v":1,"op":"lock"}\n')
+        assert sock.recv(4096).endswith(b"}\n")
+        assert agent.has_ended()
+        sock.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            sock.recv(1)
+        agent.server.close()
+        sock.settimeout(10)
+        assert is_dropped(sock)
+
+
+def test_an_act_under_way_at_lock_ends_in_order(serve: Serve) -> None:
+    agent = serve(Limits(parting=30))
+    thread, answers = in_thread(agent, "wait")
+    with connected(agent.path) as sock:
+        sock.sendall(b'{"v":1,"op":"lock"}\n')
+        assert sock.recv(4096)
+        agent.keeper.gate.set()
+        assert agent.has_ended()
+    thread.join()
+    assert answers == [{"did": "wait"}]
+
+
+def test_an_act_that_does_not_end_does_not_keep_it_from_ending(serve: Serve) -> None:
+    agent = serve(Limits(parting=0.05))
+    thread, _ = in_thread(agent, "wait")
+    agent.server.stop()
+    assert agent.has_ended()
+    agent.keeper.gate.set()
+    thread.join()
+
+
+def test_an_agent_that_nobody_can_reach_any_more_ends(serve: Serve) -> None:
+    agent = serve(Limits(tick=0.01))
+    agent.path.unlink()
+    assert agent.has_ended()
+
+
+def test_an_agent_out_of_reach_leaves_the_socket_of_its_successor_alone(serve: Serve) -> None:
+    agent = serve(Limits(tick=0.01))
+    agent.path.unlink()
+    with socket.socket(socket.AF_UNIX) as successor:
+        successor.bind(str(agent.path))
+        assert agent.has_ended()
+        assert agent.path.is_socket()
+
+
+def test_deliveries_that_have_ended_are_looked_for_again_and_again_whatever_goes_wrong(serve: Serve) -> None:
+    agent = serve(limits=Limits(tick=0.01, tending=0.01))
+    agent.keeper.errors["withdraw"] = RuntimeError("no")
+    for _ in range(3):
+        assert agent.keeper.tended.acquire(timeout=10)
+    assert client.is_answering(agent.path)
+    assert agent.reported
+
+
+def test_paused_it_renews_nothing_until_it_is_resumed_and_goes_on_withdrawing(serve: Serve) -> None:
+    agent = serve(limits=Limits(tick=0.01, tending=0.02))
+    assert client.seen(agent.path) == protocol.Agent(os.getpid(), paused=False)
+    assert agent.keeper.renewed.acquire(timeout=10)
+    client.call(agent.path, {"op": "pause"})
+    assert client.seen(agent.path) == protocol.Agent(os.getpid(), paused=True)
+    for counted in (agent.keeper.tended, agent.keeper.renewed):
+        while counted.acquire(blocking=False):
+            pass
+    for _ in range(5):
+        assert agent.keeper.tended.acquire(timeout=10)
+    rounds = 0
+    while agent.keeper.renewed.acquire(blocking=False):
+        rounds += 1
+    assert rounds <= 1, "a round that had begun may end"
+    client.call(agent.path, {"op": "resume"})
+    for _ in range(3):
+        assert agent.keeper.renewed.acquire(timeout=10)
+
+
+def test_what_has_ended_is_withdrawn_while_renewals_hang(serve: Serve) -> None:
+    hanging = threading.Event()
+    agent = serve(limits=Limits(tick=0.01, tending=0.02), renewing=hanging)
+    assert agent.keeper.renewed.acquire(timeout=10)
+    while agent.keeper.tended.acquire(blocking=False):
+        pass
+    for _ in range(5):
+        assert agent.keeper.tended.acquire(timeout=10)
+    assert not agent.keeper.renewed.acquire(blocking=False), "one at a time"
+    hanging.set()
+    assert agent.keeper.renewed.acquire(timeout=10)

@@ -1,0 +1,320 @@
+"""The writer beside other writers: unfinished files are waited for, nobody's edit is lost, locks are shared."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from keyturn.awsconfig import writer as store_module
+from keyturn.awsconfig.document import Document, FileKind, parse, set_items
+from keyturn.awsconfig.file_lock import hold
+from keyturn.awsconfig.timing import LOCK_LIMIT, READ_LIMIT
+from keyturn.awsconfig.write_target import find
+from keyturn.awsconfig.writer import SharedFiles
+from keyturn.model.errors import FileBusy, FileChanged
+
+OLD = b"# mine\n[profile a]\nregion = eu-west-1\n"
+LINE = {"credential_process": '"/opt/keyturn" credential-process a'}
+NEW = OLD + b'credential_process = "/opt/keyturn" credential-process a\n'
+
+
+def add(document: Document) -> bytes:
+    return set_items(document, "profile a", LINE)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def edit(files: SharedFiles, path: Path, kind: FileKind = FileKind.CONFIG) -> store_module.Edit:
+    return files.edit(path, add, kind=kind)
+
+
+def test_an_empty_file_is_waited_for_but_counts_in_the_end(
+    files: SharedFiles, folder: Path, hours: Any, kept: list[bytes]
+) -> None:
+    path = folder / "config"
+    path.write_bytes(b"")
+    edit(files, path)
+    assert sum(hours.slept) >= 0.5
+    assert path.read_bytes().startswith(b"[profile a]")
+    assert kept == []
+
+
+def test_a_writer_caught_in_the_middle_is_waited_for(files: SharedFiles, folder: Path, hours: Any) -> None:
+    path = folder / "config"
+    path.write_bytes(b"")
+
+    def finish(_: float) -> None:
+        hours.during = lambda _: None
+        path.write_bytes(OLD)
+
+    hours.during = finish
+    edit(files, path)
+    assert path.read_bytes() == NEW
+
+
+def test_a_file_that_ends_in_a_line_and_lacks_known_sections_is_waited_for(
+    tmp_path: Path, folder: Path, hours: Any
+) -> None:
+    path = folder / "config"
+    whole = OLD + b"[profile b]\nregion = us-east-1\n"
+    path.write_bytes(whole[:45])
+    past = path.stat().st_mtime - 1.0
+    os.utime(path, (past, past))
+    files = SharedFiles(
+        tmp_path / "locks", keep=lambda *_: None, known_sections=lambda _: ("profile b",), pace=hours.pace()
+    )
+
+    def finish(_: float) -> None:
+        hours.during = lambda _: None
+        path.write_bytes(whole)
+
+    hours.during = finish
+    edit(files, path)
+    assert set(LINE.items()) <= {(i.key, i.value) for i in parse(path.read_bytes()).sections[0].items}
+    assert parse(path.read_bytes()).section("profile b")
+
+
+def test_a_file_with_a_time_in_the_future_does_not_block(files: SharedFiles, folder: Path) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    future = path.stat().st_mtime + 1e6
+    os.utime(path, (future, future))
+    edit(files, path)
+    assert path.read_bytes() == NEW
+
+
+def write_into_old(
+    files: SharedFiles,
+    hours: Any,
+    path: Path,
+    theirs: bytes,
+    *,
+    when: bytes = NEW,
+    then: Callable[[], object] = lambda: None,
+) -> None:
+    """Lets somebody open the file just before ours takes its place, and write `theirs` into it just after."""
+    keep, held_open = files.keep, ExitStack()
+    opened: list[BinaryIO] = []
+
+    def open_first(where: Path, data: bytes) -> None:
+        keep(where, data)
+        if not opened:
+            opened.append(held_open.enter_context(path.open("r+b")))
+
+    def write(_: float) -> None:
+        if opened and (not path.exists() or path.read_bytes() == when):
+            hours.during = lambda _: None
+            opened[0].truncate(0)
+            opened[0].write(theirs)
+            held_open.close()
+            then()
+
+    files.keep = open_first
+    hours.during = write
+
+
+def test_what_somebody_writes_into_the_replaced_file_is_joined(
+    files: SharedFiles, folder: Path, hours: Any, kept: list[bytes]
+) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    theirs = OLD.replace(b"eu-west-1", b"eu-north-1") + b"[profile theirs]\nregion = us-east-1\n"
+    write_into_old(files, hours, path, theirs)
+    edit(files, path)
+    document = parse(path.read_bytes())
+    assert document.section("profile theirs")
+    found = {item.key: item.value for item in document.sections[0].items}
+    assert found == {"region": "eu-north-1", **LINE}
+    assert kept == [OLD, NEW]
+
+
+def test_a_late_write_is_joined_with_a_third_version(files: SharedFiles, folder: Path, hours: Any) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    third = NEW + b"[profile third]\nregion = us-east-2\n"
+    late = OLD + b"[profile late]\nregion = us-east-1\n"
+    write_into_old(files, hours, path, late, then=lambda: path.write_bytes(third))
+    edit(files, path)
+    assert [section.name for section in parse(path.read_bytes()).sections] == [
+        "profile a",
+        "profile third",
+        "profile late",
+    ]
+    assert path.read_bytes().startswith(NEW)
+
+
+def test_a_file_that_somebody_keeps_open_for_writing_is_left_alone(
+    files: SharedFiles, folder: Path, hours: Any
+) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    with path.open("ab"), pytest.raises(FileBusy, match="open for writing"):
+        edit(files, path)
+    assert sum(hours.slept) < READ_LIMIT + 1
+    assert path.read_bytes() == OLD
+    edit(files, path)
+    assert path.read_bytes() == NEW
+
+
+def test_a_former_version_that_somebody_never_closes_is_told(
+    files: SharedFiles, folder: Path, hours: Any
+) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    opened: list[BinaryIO] = []
+    files.keep = lambda *_: opened.append(path.open("ab"))
+    with pytest.raises(FileBusy, match="the version before ours open"):
+        edit(files, path)
+    assert sum(hours.slept) < READ_LIMIT + 1
+    opened[0].close()
+
+
+def test_a_late_write_that_is_cut_off_is_kept_aside_and_told(
+    files: SharedFiles, folder: Path, hours: Any, kept: list[bytes]
+) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    write_into_old(files, hours, path, OLD + b"[profile b]\nreg")
+    with pytest.raises(FileChanged, match="cannot be joined"):
+        edit(files, path)
+    assert path.read_bytes() == NEW
+    assert kept[-1] == OLD + b"[profile b]\nreg"
+
+
+def test_a_late_writer_that_emptied_the_file_and_went_away_changes_nothing(
+    files: SharedFiles, folder: Path, hours: Any
+) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    write_into_old(files, hours, path, b"")
+    edit(files, path)
+    assert path.read_bytes() == NEW
+
+
+def test_a_late_write_survives_even_if_our_change_no_longer_fits_it(
+    files: SharedFiles, folder: Path, hours: Any
+) -> None:
+    def picky(document: Document) -> bytes:
+        if document.section("profile theirs") is not None:
+            raise FileChanged("adopt", "no longer as planned")
+        return add(document)
+
+    path = folder / "config"
+    path.write_bytes(OLD)
+    theirs = OLD + b"[profile theirs]\nregion = us-east-1\n"
+    write_into_old(files, hours, path, theirs)
+    with pytest.raises(FileChanged, match="no longer as planned"):
+        files.edit(path, picky, kind=FileKind.CONFIG)
+    assert path.read_bytes() == theirs
+
+
+def test_what_is_written_late_into_a_removed_file_comes_back(
+    files: SharedFiles, folder: Path, hours: Any
+) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    write_into_old(files, hours, path, OLD + b"[profile theirs]\n", when=b"")
+    with pytest.raises(FileChanged):
+        files.remove(path, expect=OLD)
+    assert path.read_bytes() == OLD + b"[profile theirs]\n"
+    assert mode(path) == 0o600
+
+
+def test_a_writer_that_overwrites_our_edit_gets_it_again(
+    files: SharedFiles, folder: Path, hours: Any
+) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    theirs = OLD + b"[profile theirs]\nregion = us-east-1\n"
+
+    def clobber(_: float) -> None:
+        if path.read_bytes() == NEW:
+            hours.during = lambda _: None
+            path.write_bytes(theirs)
+
+    hours.during = clobber
+    edit(files, path)
+    assert set(LINE) <= {item.key for item in parse(path.read_bytes()).sections[0].items}
+    assert parse(path.read_bytes()).section("profile theirs")
+
+
+def test_with_a_plan_an_overwritten_edit_is_reported_not_repeated(
+    files: SharedFiles, folder: Path, hours: Any
+) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    theirs = OLD + b"[profile theirs]\nregion = us-east-1\n"
+
+    def clobber(_: float) -> None:
+        if path.read_bytes() == NEW:
+            hours.during = lambda _: None
+            path.write_bytes(theirs)
+
+    hours.during = clobber
+    with pytest.raises(FileChanged):
+        files.edit(path, add, kind=FileKind.CONFIG, expect=OLD)
+    assert path.read_bytes() == theirs
+
+
+def test_a_writer_without_end_is_an_error_not_a_loop(files: SharedFiles, folder: Path, hours: Any) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    hours.during = lambda _: path.write_bytes(OLD) and None
+    with pytest.raises(FileBusy):
+        edit(files, path)
+
+
+def test_a_busy_writer_that_ends_is_outlasted(files: SharedFiles, folder: Path, hours: Any) -> None:
+    """More than ten times somebody puts back what he had read before."""
+    path = folder / "config"
+    path.write_bytes(OLD)
+    left = iter(range(60))
+    hours.during = lambda _: None if next(left, None) is None else path.write_bytes(OLD) and None
+    edit(files, path)
+    assert next(left, None) is None
+    assert path.read_bytes() != OLD
+
+
+def test_a_lock_that_is_held_names_its_holder_after_ten_seconds(
+    files: SharedFiles, folder: Path, hours: Any
+) -> None:
+    path = folder / "config"
+    path.write_bytes(OLD)
+    with (
+        hold(files.locks_dir, find(path), hours.pace()),
+        pytest.raises(FileBusy, match=f"process {os.getpid()} "),
+    ):
+        edit(files, path)
+    assert LOCK_LIMIT - 0.1 < sum(hours.slept) < LOCK_LIMIT + 1
+    edit(files, path)
+    assert path.read_bytes() == NEW
+
+
+def test_two_paths_to_one_file_share_its_lock(files: SharedFiles, folder: Path, hours: Any) -> None:
+    (folder / "config").write_bytes(OLD)
+    (folder / "link").symlink_to("config")
+    with hold(files.locks_dir, find(folder / "config"), hours.pace()), pytest.raises(FileBusy):
+        edit(files, folder / "link")
+
+
+def test_a_file_system_without_locks_is_no_obstacle(
+    files: SharedFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    path = folder / "config"
+    path.write_bytes(OLD)
+    edit(files, path)
+    assert path.read_bytes() == NEW

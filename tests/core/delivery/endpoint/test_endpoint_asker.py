@@ -1,0 +1,58 @@
+"""An endpoint for a role of whoever asks: what it keeps in memory is given for as long as nothing else was decided."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from keyturn.delivery.endpoint.credential_source import Handing
+from keyturn.model.errors import KeyturnError
+from tests.core.operations.conftest import Bench, bench
+from tests.core.providers.test_roles_sources import ACCOUNT, environment, set_up, user_key
+
+__all__ = ["bench"]
+
+
+@pytest.fixture
+def handing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Handing:
+    """Of an endpoint whose program has a user's key in its environment."""
+    set_up(bench.sandbox)
+    for variable, value in environment(user_key(bench.sandbox, "one")).items():
+        monkeypatch.setenv(variable, value)
+    return Handing(bench.keeper, "by-environment", bench.keeper.hand("by-environment"))
+
+
+def change_role(bench: Bench) -> None:
+    """To one that the user may not assume."""
+    text = bench.config.read_text()
+    bench.config.write_text(text.replace(f"{ACCOUNT}:role/Shared", f"{ACCOUNT}:role/Machine"))
+
+
+def test_once_its_settings_say_another_role_it_gives_no_session_of_the_old_one(
+    bench: Bench, handing: Handing
+) -> None:
+    assert handing.hand() == handing.hand()
+    assert bench.calls("AssumeRole") == 1
+    change_role(bench)
+    for minutes in (0, 10):
+        bench.sandbox.move_clock(minutes * 60)
+        with pytest.raises(KeyturnError, match="AssumeRole"):
+            handing.hand()
+
+
+def test_what_was_on_its_way_when_they_changed_is_not_kept(
+    bench: Bench, handing: Handing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.sandbox.move_clock(11 * 60)
+    hand = bench.keeper.hand
+
+    def hand_late(name: str) -> str:
+        document = hand(name)
+        change_role(bench)
+        return document
+
+    monkeypatch.setattr(bench.keeper, "hand", hand_late)
+    assert json.loads(handing.hand())["SessionToken"]
+    with pytest.raises(KeyturnError, match="AssumeRole"):
+        handing.hand()

@@ -1,0 +1,70 @@
+"""A keeper of its own sandbox, in this process, with a vault that costs no scrypt."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from keyturn.model.secret import Secret
+from keyturn.service import Keeper
+from keyturn.vault import passphrase as unseal
+from keyturn_sandbox import Sandbox
+from tests.core.vault import weak_age
+
+PASSPHRASE = Secret("three small words")
+
+
+@dataclass
+class Bench:
+    """A sandbox, the keeper in this process, and what opens its vault."""
+
+    sandbox: Sandbox
+    keeper: Keeper
+    recovery_key: Secret
+
+    @property
+    def config(self) -> Path:
+        return self.sandbox.home / ".aws" / "config"
+
+    @property
+    def credentials(self) -> Path:
+        return self.sandbox.home / ".aws" / "credentials"
+
+    def files(self) -> tuple[bytes, bytes]:
+        return self.config.read_bytes(), self.credentials.read_bytes()
+
+    def adopt(self, *names: str) -> None:
+        self.keeper.adopt(self.keeper.plan_adopt(names))
+
+    def release(self, *names: str) -> None:
+        self.keeper.release(self.keeper.plan_release(names), PASSPHRASE)
+
+    def another(self) -> Keeper:
+        """A second process of the same person, as far as files and locks can tell."""
+        keeper = Keeper.from_environ(self.sandbox.environ, use_agent=False)
+        keeper.unlock_here(recovery_key=self.recovery_key)
+        return keeper
+
+    def section(self, name: str) -> str:
+        """A section of the credentials file, empty if there is none."""
+        _, found, rest = self.credentials.read_text().partition(f"[{name}]\n")
+        return rest.split("\n[")[0] if found else ""
+
+    def calls(self, action: str) -> int:
+        return sum(call.action == action for call in self.sandbox.calls)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(unseal, "seal", weak_age.seal)
+    with Sandbox(tmp_path / "sandbox") as sandbox:
+        for name in set(os.environ) - set(sandbox.environ):
+            monkeypatch.delenv(name)
+        for name, value in sandbox.environ.items():
+            monkeypatch.setenv(name, value)
+        keeper = Keeper.from_environ(sandbox.environ, use_agent=False)
+        yield Bench(sandbox, keeper, keeper.new_vault("passphrase", PASSPHRASE))

@@ -1,0 +1,144 @@
+"""What may be forwarded, and what may not, whatever is asked for."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from keyturn.agent import install as sshconfig
+from keyturn.model.errors import KeyturnError, NeedsPerson, NotFound, Protected, UsageError
+from tests.core.operations.conftest import Bench, bench
+from tests.core.providers.test_roles_mfa_command import choose, sandbox_command
+from tests.core.providers.test_roles_sources import set_up
+
+__all__ = ["bench"]
+
+
+@pytest.fixture
+def near(bench: Bench) -> Bench:
+    bench.adopt("ci-deploy", "acme-alice")
+    return bench
+
+
+def named(bench: Bench, *names: str) -> None:
+    choose(bench.keeper.places.config_dir, f"forward = {json.dumps(names)}\n")
+
+
+def test_only_what_is_named_and_from_the_moment_it_is(near: Bench) -> None:
+    with pytest.raises(NotFound) as unnamed:
+        near.keeper.forwarded("ci-release")
+    with pytest.raises(NotFound) as unknown:
+        near.keeper.forwarded("nothing-like-it")
+    assert unnamed.value.why == unknown.value.why, "the far end does not learn which profiles there are"
+    named(near, "ci-release")
+    assert json.loads(near.keeper.forwarded("ci-release"))["SessionToken"]
+    assert json.loads(near.keeper.forwarded("ci-release", 1800))["Expiration"]
+    named(near, "ci-audit")
+    with pytest.raises(NotFound):
+        near.keeper.forwarded("ci-release")
+
+
+def test_never_a_long_term_key(near: Bench) -> None:
+    named(near, "ci-deploy", "personal", "gov-ops")
+    assert json.loads(near.keeper.forwarded("ci-deploy"))["SessionToken"]
+    near.keeper.set("ci-deploy", {"session": "none"})
+    with pytest.raises(Protected, match="its long-term key, which never leaves its machine"):
+        near.keeper.forwarded("ci-deploy")
+    for native in ("personal", "gov-ops"):
+        with pytest.raises(KeyturnError):
+            near.keeper.forwarded(native)
+
+
+def test_never_the_machines_own_credentials(near: Bench) -> None:
+    set_up(near.sandbox)
+    named(near, "by-environment", "next-hop")
+    for name in ("by-environment", "next-hop"):
+        with pytest.raises(Protected, match="from whoever asks, which never leaves its machine"):
+            near.keeper.forwarded(name)
+
+
+def test_the_far_end_is_told_where_a_person_is_needed_and_asked_for_nothing(near: Bench) -> None:
+    named(near, "prod-admin")
+    with pytest.raises(
+        NeedsPerson, match=r"On the machine that forwards it, run: keyturn refresh prod-admin"
+    ) as caught:
+        near.keeper.forwarded("prod-admin")
+    assert type(caught.value) is NeedsPerson, "a code would be asked for at the far end"
+    near.keeper.refresh("prod-admin", near.sandbox.totp("alice"))
+    assert json.loads(near.keeper.forwarded("prod-admin"))["SessionToken"]
+
+
+def test_nothing_while_the_preferences_cannot_be_believed(near: Bench) -> None:
+    named(near, "ci-release")
+    file = near.keeper.places.config_file
+    file.chmod(0o666)
+    with pytest.raises(Protected, match=r"config\.toml of the machine that forwards cannot be used"):
+        near.keeper.forwarded("ci-release")
+    file.chmod(0o600)
+    file.write_text("forward = 'ci-release'\n")
+    with pytest.raises(Protected, match=r"config\.toml of the machine that forwards cannot be used"):
+        near.keeper.forwarded("ci-release")
+
+
+def test_nothing_expired_and_nothing_shorter_than_asked(near: Bench) -> None:
+    named(near, "ci-release")
+    near.keeper.forwarded("ci-release")
+    near.sandbox.move_clock(50 * 60)
+    expires = json.loads(near.keeper.forwarded("ci-release"))["Expiration"]
+    assert expires > (near.keeper.now() + timedelta(minutes=40)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with pytest.raises(UsageError):
+        near.keeper.forwarded("ci-release", 30 * 3600)
+
+
+@pytest.mark.parametrize("host", ["", "-oProxyCommand=x", "a b", "a\nHost b", 'a"b', "a\x1b[0m", "#x"])
+def test_a_host_that_is_none_is_not_written(host: str) -> None:
+    with pytest.raises(UsageError):
+        sshconfig.lines(host, "/near", "/far", ())
+
+
+@pytest.mark.parametrize("path", ["relative", '/a"b', "/a\nb", "/a\\b", "/a\x1bb"])
+def test_a_path_that_cannot_stand_there_is_not_written(path: str) -> None:
+    with pytest.raises(UsageError):
+        sshconfig.lines("host", path, "/far", ())
+    with pytest.raises(UsageError):
+        sshconfig.lines("host", "/near", path, ())
+
+
+def test_a_socket_in_whose_path_ssh_would_put_a_variable_is_not_written() -> None:
+    with pytest.raises(UsageError):
+        sshconfig.lines("host", "/near/${HOME}/x", "/far", ())
+
+
+def test_a_profiles_name_cannot_write_a_line_of_its_own() -> None:
+    printed = sshconfig.lines("host", "/near", "/far", ("a\nProxyCommand evil", "b"))
+    assert [line for line in printed.splitlines() if not line.startswith("#")] == [
+        "Host host",
+        '    RemoteForward "/far" "/near"',
+    ]
+
+
+def test_the_far_end_runs_no_program_and_uses_up_no_code(near: Bench) -> None:
+    command = sandbox_command(near.sandbox.folder)
+    choose(near.keeper.places.config_dir, f'forward = ["prod-admin", "acme-alice"]\n{command}')
+    for name in ("prod-admin", "acme-alice"):
+        with pytest.raises(NeedsPerson):
+            near.keeper.forwarded(name)
+    assert near.calls("AssumeRole") + near.calls("GetSessionToken") == 0
+    assert json.loads(near.keeper.credential_process("prod-admin"))["SessionToken"]
+
+
+def test_the_far_end_cannot_have_aws_asked_again_and_again(near: Bench) -> None:
+    named(near, "ci-release")
+    near.keeper.forwarded("ci-release")
+    calls = near.calls("AssumeRole")
+    for least in (129_600, 3600):
+        for _ in range(3):
+            with pytest.raises(UsageError):
+                near.keeper.forwarded("ci-release", least)
+    assert near.calls("AssumeRole") == calls
+    near.sandbox.move_clock(15 * 60)
+    for _ in range(5):
+        near.keeper.forwarded("ci-release", 3000)
+    assert near.calls("AssumeRole") == calls + 1

@@ -1,0 +1,121 @@
+"""The agent's renewal with a real keeper on the sandbox, under a moved clock."""
+
+from __future__ import annotations
+
+import pytest
+
+from keyturn.model.profile import Delivery, State, session_state
+from keyturn.operations.credentials.auto_renew import Renewing
+from tests.core.operations.conftest import Bench
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def renewing(bench: Bench) -> Renewing:
+    bench.adopt("ci-deploy")
+    return Renewing(bench.keeper.desk)
+
+
+def state(bench: Bench, name: str) -> State:
+    row = next(row for row in bench.keeper.snapshot().profiles if row.name == name)
+    return session_state(row.session, bench.keeper.now())
+
+
+def test_what_clients_ask_for_is_renewed_before_they_would_wait(bench: Bench, renewing: Renewing) -> None:
+    bench.keeper.credential_process("ci-release")
+    assert renewing.renew_due() == ()
+    for _ in range(5):
+        bench.sandbox.move_clock(42 * 60)
+        assert renewing.renew_due() == ("ci-release",)
+        assert state(bench, "ci-release") is State.FRESH
+        assert renewing.renew_due() == ()
+    calls = bench.calls("AssumeRole")
+    bench.keeper.credential_process("ci-release")
+    assert bench.calls("AssumeRole") == calls == 6
+
+
+def test_what_is_delivered_is_renewed_in_place(bench: Bench, renewing: Renewing) -> None:
+    bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
+    before = bench.section("ci-release")
+    bench.sandbox.move_clock(42 * 60)
+    assert renewing.renew_due() == ("ci-release",)
+    after = bench.section("ci-release")
+    assert after != before
+    assert [line.split("=")[0] for line in after.splitlines()] == [
+        line.split("=")[0] for line in before.splitlines()
+    ]
+
+
+def test_what_cannot_be_renewed_is_tried_again_after_a_pause_and_withdrawn_when_it_ends(
+    bench: Bench, renewing: Renewing
+) -> None:
+    bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
+    bench.sandbox.move_clock(45 * 60)
+    bench.sandbox.faults.throttle("AssumeRole", times=None)
+    calls = bench.calls("AssumeRole")
+    assert renewing.renew_due() == ()
+    tried = bench.calls("AssumeRole")
+    assert tried > calls
+    assert renewing.renew_due() == ()
+    assert bench.calls("AssumeRole") == tried, "not again at once"
+    assert bench.section("ci-release"), "what is still valid stays"
+    bench.sandbox.move_clock(16 * 60)
+    bench.keeper.withdraw_expired()
+    assert not bench.section("ci-release")
+    bench.sandbox.faults.clear()
+    assert renewing.renew_due() == ("ci-release",)
+    assert bench.section("ci-release"), "delivered again as soon as it can be had"
+
+
+def test_it_stops_at_the_first_thing_that_needs_a_person(bench: Bench) -> None:
+    bench.adopt("acme-alice")
+    renewing = Renewing(bench.keeper.desk)
+    bench.keeper.refresh("prod-admin", bench.sandbox.totp("alice"))
+    bench.keeper.credential_process("prod-admin")
+    bench.sandbox.move_clock(50 * 60)
+    assert renewing.renew_due() == ("prod-admin",), "the code is still good for another one"
+    bench.sandbox.move_clock(50 * 60)
+    assert renewing.renew_due() == (), "this role wants a younger code"
+    calls = len(bench.sandbox.calls)
+    for _ in range(3):
+        assert renewing.renew_due() == ()
+        bench.sandbox.move_clock(HOUR)
+    assert len(bench.sandbox.calls) == calls
+
+
+def test_a_session_that_was_stopped_stays_stopped(bench: Bench, renewing: Renewing) -> None:
+    bench.keeper.credential_process("ci-release")
+    bench.keeper.stop("ci-release")
+    bench.sandbox.move_clock(50 * 60)
+    assert renewing.renew_due() == ()
+    assert state(bench, "ci-release") is State.NONE
+
+
+def test_a_clock_that_jumps_renews_what_is_due_then(bench: Bench, renewing: Renewing) -> None:
+    bench.keeper.credential_process("ci-release")
+    bench.sandbox.move_clock(-6 * HOUR)
+    assert renewing.renew_due() == ()
+    bench.sandbox.move_clock(6 * HOUR + 9 * HOUR)
+    assert renewing.renew_due() == ("ci-release",)
+    assert state(bench, "ci-release") is State.FRESH
+
+
+def test_what_another_process_just_renewed_is_not_asked_for_again(bench: Bench, renewing: Renewing) -> None:
+    bench.keeper.credential_process("ci-release")
+    bench.sandbox.move_clock(45 * 60)
+    other = bench.another()
+    other.refresh("ci-release")
+    calls = bench.calls("AssumeRole")
+    assert renewing.renew_due() == ()
+    assert bench.calls("AssumeRole") == calls
+
+
+def test_an_agent_that_goes_withdraws_what_it_delivered(bench: Bench) -> None:
+    bench.adopt("ci-deploy")
+    bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
+    bench.keeper.deliver("ci-audit", Delivery.CREDENTIALS_FILE, "default")
+    assert sorted(bench.keeper.withdraw_delivered()) == ["ci-audit", "ci-release"]
+    assert not bench.section("ci-release")
+    assert not bench.section("default")
+    assert bench.keeper.withdraw_delivered() == ()

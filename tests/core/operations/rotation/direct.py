@@ -1,0 +1,180 @@
+"""AWS without the wire: the sandbox's own STS and IAM, asked in this process. It refuses whatever the sandbox refuses but
+for a wrong signature, and it can fail at any call, before or after the call's effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from keyturn.aws.api import Aws, Identity, Issued, LastUse, ListedKey, MadeKey, RoleRequest
+from keyturn.aws.deadline import Deadline
+from keyturn.aws.errors import refusal
+from keyturn.model.errors import AwsRefused, Unanswered, Unreachable
+from keyturn.model.profile import Credentials
+from keyturn.model.secret import Secret
+from keyturn_sandbox.aws_errors import Refusal, invalid_token
+from keyturn_sandbox.services import iam, sts
+from keyturn_sandbox.state import World
+from keyturn_sandbox.verified_call import Asked, Caller
+
+
+class Crash(BaseException):
+    """The process is gone at this point."""
+
+
+class Trouble(Enum):
+    """What may happen to one call."""
+
+    NONE = ""
+    UNSENT = "unsent"
+    LOST_REPLY = "lost reply"
+    THROTTLED = "throttled"
+    DENIED = "denied"
+    BROKEN = "an error of AWS's own, after the effect"
+    CRASH_BEFORE = "crash before"
+    CRASH_AFTER = "crash after"
+
+    def __str__(self) -> str:
+        return self.value
+
+    def __bool__(self) -> bool:
+        return self is not Trouble.NONE
+
+
+@dataclass
+class Line:
+    """The way to one world, and the trouble on it."""
+
+    world: World
+    next: Callable[[str], Trouble] = lambda _action: Trouble.NONE
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """Action and signing key of each call that arrived."""
+    served: set[str] = field(default_factory=set)
+    """Keys that clients were served with at some time."""
+    unheard: int = 0
+    """Keys that were made, and whose making was not heard of."""
+    hasty: list[str] = field(default_factory=list)
+    """Keys that were switched off or deleted while no other had answered three times in a row just before."""
+    _answers: dict[str, int] = field(default_factory=dict)
+
+    def __call__(
+        self,
+        profile: str | None,
+        region: str | None,
+        *,
+        deadline: Deadline | None = None,
+        hurried: bool = False,
+    ) -> Aws:
+        del profile, region, deadline, hurried
+        return Direct(self)
+
+    def perform(self, api: Any, action: str, signer: Credentials, params: Mapping[str, str]) -> Any:
+        what = f"{api.__name__.rpartition('.')[2]}:{action}"
+        trouble = self.next(action)
+        if trouble is Trouble.CRASH_BEFORE:
+            raise Crash(what)
+        self._watch(action, signer, params)
+        if trouble is Trouble.UNSENT:
+            raise Unreachable(what, "the network is down", "Try again")
+        if trouble in (Trouble.THROTTLED, Trouble.DENIED):
+            code = "Throttling" if trouble is Trouble.THROTTLED else "AccessDenied"
+            raise AwsRefused(what, code, "", code=code)
+        try:
+            result = self._done(api, action, signer, params)
+        except Refusal as error:
+            if action == "GetCallerIdentity":
+                self._answers[signer.access_key_id] = 0
+            answer = {"Error": {"Code": error.code, "Message": error.message}}
+            raise refusal(what, answer, self.world.now()) from None
+        if action == "CreateAccessKey" and trouble:
+            self.unheard += 1
+        if action == "GetCallerIdentity" and not trouble:
+            self._answers[signer.access_key_id] = self._answers.get(signer.access_key_id, 0) + 1
+        if trouble is Trouble.CRASH_AFTER:
+            raise Crash(what)
+        if trouble is Trouble.LOST_REPLY:
+            raise Unanswered(what, "the connection broke", "Try again")
+        if trouble is Trouble.BROKEN:
+            raise AwsRefused(what, "InternalFailure", "", code="InternalFailure")
+        return result
+
+    def _watch(self, action: str, signer: Credentials, params: Mapping[str, str]) -> None:
+        """Notes a key's end that comes before another has proven itself. Of keys that keyturn never served anybody with,
+        an end is no haste."""
+        is_end = action == "DeleteAccessKey" or params.get("Status") == "Inactive"
+        target = params.get("AccessKeyId", "")
+        if not is_end or target not in self.served:
+            return
+        if self._answers.get(signer.access_key_id, 0) < 3:
+            self.hasty.append(target)
+
+    def _done(self, api: Any, action: str, signer: Credentials, params: Mapping[str, str]) -> Any:
+        self.asked.append((action, signer.access_key_id))
+        with self.world.lock:
+            now = self.world.now()
+            owned = self.world.key(signer.access_key_id)
+            if owned is None or owned[1].seen(now) != "Active" or owned[1].secret != signer.secret_access_key:
+                raise invalid_token()
+            caller = Caller(signer.access_key_id, owned[0], None, "us-east-1")
+            return api.ACTIONS[action](Asked(caller, params, now, self.world))
+
+
+@dataclass
+class Direct:
+    """The port of one profile."""
+
+    line: Line
+
+    def get_caller_identity(self, signer: Credentials) -> Identity:
+        found = self.line.perform(sts, "GetCallerIdentity", signer, {})
+        return Identity(found["Arn"], found["Account"], found["UserId"])
+
+    def list_access_keys(self, signer: Credentials, user_name: str | None) -> tuple[ListedKey, ...]:
+        found = self.line.perform(iam, "ListAccessKeys", signer, {"UserName": user_name or ""})
+        return tuple(
+            ListedKey(one["AccessKeyId"], one["Status"], one["CreateDate"])
+            for one in found["AccessKeyMetadata"]
+        )
+
+    def access_key_last_used(self, signer: Credentials, key_id: str) -> LastUse:
+        found = self.line.perform(iam, "GetAccessKeyLastUsed", signer, {"AccessKeyId": key_id})[
+            "AccessKeyLastUsed"
+        ]
+        return LastUse(found["LastUsedDate"], found["ServiceName"], found["Region"])
+
+    def create_access_key(
+        self, signer: Credentials, user_name: str, keep: Callable[[MadeKey], None]
+    ) -> MadeKey:
+        found = self.line.perform(iam, "CreateAccessKey", signer, {"UserName": user_name})["AccessKey"]
+        secret = Secret(found["SecretAccessKey"].reveal())
+        made = MadeKey(Credentials(found["AccessKeyId"], secret), found["CreateDate"])
+        keep(made)
+        return made
+
+    def set_access_key_status(self, signer: Credentials, user_name: str, key_id: str, status: str) -> None:
+        params = {"UserName": user_name, "AccessKeyId": key_id, "Status": status}
+        self.line.perform(iam, "UpdateAccessKey", signer, params)
+
+    def delete_access_key(self, signer: Credentials, user_name: str, key_id: str) -> None:
+        self.line.perform(iam, "DeleteAccessKey", signer, {"UserName": user_name, "AccessKeyId": key_id})
+
+    # A rotation by a key alone asks for none of what follows: whatever asks all the same fails its test at once.
+
+    def get_session_token(
+        self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
+    ) -> Issued:
+        raise NotImplementedError
+
+    def assume_role(self, signer: Credentials, request: RoleRequest) -> Issued:
+        raise NotImplementedError
+
+    def list_mfa_devices(self, signer: Credentials, user_name: str | None) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def source_credentials(self, profile: str, source: str) -> Credentials:
+        raise NotImplementedError
+
+    def native_credentials(self, profile: str) -> Credentials:
+        raise NotImplementedError

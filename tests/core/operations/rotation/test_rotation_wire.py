@@ -1,0 +1,89 @@
+"""The making of a key over a bad line, by the real client: it is kept, or named, or was never made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from keyturn.model.errors import KeyturnError, NotFound
+from keyturn.model.profile import Credentials
+from keyturn.operations.rotation.progress import Progress
+from keyturn.operations.rotation.record import Step
+from keyturn_sandbox.faults import KINDS
+from keyturn_sandbox.policy.principals import User
+from tests.core.operations.conftest import Bench, bench
+
+__all__ = ["bench"]
+
+NAME = "personal"
+Record = Callable[[str, object], None]
+
+
+def held(bench: Bench) -> set[str]:
+    """The ids of all keys whose secret is on disk."""
+    return {key["key_id"] for key in bench.keeper.rotating.status(NAME)["keys"] if key["held"]}
+
+
+def settled(bench: Bench, user: User) -> list[str]:
+    """Goes on until the rotation is over; gives the keys that had to be dropped by their name."""
+    rotating, dropped = bench.keeper.rotating, []
+    for _ in range(12):
+        try:
+            progress: Progress = rotating.on(NAME)
+        except NotFound:
+            break
+        if progress.orphans:
+            dropped.append(progress.orphans[0])
+            rotating.drop(NAME, progress.orphans[0][-4:])
+        elif progress.step is Step.DEACTIVATED:
+            rotating.finish(NAME, progress.old_id[-4:])
+        elif progress.wait:
+            bench.sandbox.move_clock(61)
+    assert {key.key_id for key in user.keys} == held(bench)
+    assert bench.keeper.desk.key(NAME).access_key_id in held(bench)
+    return dropped
+
+
+def tried(bench: Bench, kind: str) -> str:
+    """One rotation over a line that has this fault at the making of the key: what became of the key."""
+    first: Credentials = bench.keeper.desk.key(NAME)
+    found = bench.sandbox.state.key(first.access_key_id)
+    assert found is not None
+    user = found[0]
+    bench.sandbox.faults.order("CreateAccessKey", kind)
+    try:
+        progress = bench.keeper.rotating.begin(NAME)
+        told = str(progress.step)
+    except KeyturnError as error:
+        told = error.line()
+        assert "CreateAccessKey" in told or "rotation of" in told
+    finally:
+        bench.sandbox.faults.clear()
+    assert len(user.keys) <= 2
+    made = bench.calls("CreateAccessKey")
+    dropped = settled(bench, user)
+    assert bench.calls("CreateAccessKey") == made
+    return "dropped" if dropped else "kept" if bench.keeper.desk.key(NAME) != first else "none"
+
+
+@pytest.mark.timeout(240)
+def test_a_few_faults_of_the_line(bench: Bench) -> None:
+    bench.adopt(NAME)
+    assert tried(bench, "answer-lost") == "dropped"
+    assert tried(bench, "missing") == "dropped"
+    assert tried(bench, "throttle") == "none"
+    assert bench.calls("CreateAccessKey") == 3
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1800)
+def test_every_fault_of_the_line(bench: Bench, record_property: Record) -> None:
+    bench.adopt(NAME)
+    began = time.monotonic()
+    outcomes = [tried(bench, kind) for kind in KINDS]
+    told = ", ".join(f"{outcomes.count(each)} {each}" for each in ("kept", "dropped", "none"))
+    record_property("rotation: faults of the line at the making of a key", f"{len(outcomes)}: {told}")
+    record_property("rotation: seconds for all of them", round(time.monotonic() - began))
+    assert outcomes.count("dropped") > 10

@@ -1,0 +1,34 @@
+"""Acts among thousands of profiles: how often a file is read must not depend on how much is in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from keyturn.awsconfig.parser import parse
+from tests.core.operations.conftest import Bench
+
+
+def _parses_of_a_release(bench: Bench, monkeypatch: pytest.MonkeyPatch, more: int) -> int:
+    config = bench.config
+    others = b"".join(b"\n[profile more-%d]\nregion = eu-west-1\n" % number for number in range(more))
+    config.write_bytes(config.read_bytes() + others)
+    bench.adopt("ci-deploy")
+    calls = []
+
+    def counted(*args: Any) -> Any:
+        calls.append(args[1:])
+        return parse(*args)
+
+    monkeypatch.setattr("keyturn.operations.adopt_edits.parse", counted)
+    bench.keeper.plan_release(["ci-deploy"])
+    monkeypatch.undo()
+    return len(calls)
+
+
+@pytest.mark.parametrize("more", [1, 300])
+def test_a_release_reads_a_file_anew_a_few_times_however_many_profiles_it_has(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    assert _parses_of_a_release(bench, monkeypatch, more) < 20

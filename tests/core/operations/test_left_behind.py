@@ -1,0 +1,175 @@
+"""A start takes away what killed writers of keyturn left, and nothing that is a person's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from keyturn.awsconfig.atomic_replace import exchange
+from keyturn.awsconfig.document import FileKind, set_items
+from keyturn.service import Keeper
+from keyturn.system import temp_files as leftovers
+from tests.core.operations.conftest import Bench
+
+#: Above the highest number that Linux gives to a process.
+NOBODY = 4194305
+ADRIFT = f".keyturn-{NOBODY}-0123456789abcdef.tmp"
+SAVED = b"[dev]\naws_access_key_id = AKIAOTHERSNEWKEY0000\naws_secret_access_key = of-another-program\n"
+
+
+@pytest.fixture(autouse=True)
+def _an_hour_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers, "AGE_SECONDS", -1.0)
+
+
+#: Of other programs: none has the name that a writer of ours gives, to the letter.
+THEIRS = (
+    f".budget.{NOBODY}.12.tmp",
+    f".notes.{NOBODY}.0123abcd.tmp",
+    f".keyturn-{NOBODY}-12.tmp",
+    f".keyturn-{NOBODY}-0123456789abcdef.tmp.kept",
+    f".index.json.{NOBODY}.12.tmp",
+)
+
+
+def test_a_persons_files_stay_in_the_folder_of_a_shared_file_and_in_our_own(tmp_path: Path) -> None:
+    """Where the shared file is in the home folder, all that the person has is beside it."""
+    environ = {
+        "HOME": str(tmp_path),
+        "KEYTURN_HOME": str(tmp_path / "kt"),
+        "AWS_CONFIG_FILE": str(tmp_path / "aws-config"),
+    }
+    keeper = Keeper.from_environ(environ, use_agent=False)
+    folders = (tmp_path, *keeper.places.own_folders())
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in THEIRS:
+            (folder / name).write_text("mine")
+        (folder / f".thesis.{NOBODY}.1.new").mkdir()
+        (folder / f".thesis.{NOBODY}.0123abcd.new").mkdir()
+        (folder / f".thesis.{NOBODY}.0123abcd.new" / "chapter").write_text("mine")
+    # Names of our own files are ours in our own folders only.
+    (tmp_path / f".index.json.{NOBODY}.0123abcd.tmp").write_text("mine")
+    (tmp_path / f".vault.{NOBODY}.0123abcd.new").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    keeper.withdraw_expired()
+    made = set(tmp_path.rglob("*")) - set(before)
+    assert {path.name for path in made} <= {"locks", "acts"}
+    assert [path for path in before if not path.exists()] == []
+
+
+def test_a_link_in_the_name_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    keeper = Keeper.from_environ(
+        {"HOME": str(tmp_path), "KEYTURN_HOME": str(tmp_path / "kt")}, use_agent=False
+    )
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "chapter").write_text("mine")
+    keeper.places.data_dir.mkdir(parents=True)
+    (keeper.places.data_dir / f".vault.{NOBODY}.0123abcd.new").symlink_to(mine)
+    (tmp_path / ".aws").mkdir(mode=0o700)
+    (tmp_path / ".aws" / ADRIFT).symlink_to(mine / "chapter")
+    keeper.withdraw_expired()
+    assert (mine / "chapter").read_text() == "mine"
+    assert (tmp_path / ".aws" / ADRIFT).is_symlink()
+
+
+def test_what_our_own_writers_left_goes(tmp_path: Path) -> None:
+    keeper = Keeper.from_environ(
+        {"HOME": str(tmp_path), "KEYTURN_HOME": str(tmp_path / "kt")}, use_agent=False
+    )
+    places = keeper.places
+    left = [
+        places.vault_dir / f".keys.age.{NOBODY}.0123abcd.tmp",
+        places.vault_dir / f".keys.1.age.{NOBODY}.0123abcd.tmp",
+        places.history_dir / f".{'0' * 64}.age.{NOBODY}.0123abcd.tmp",
+        places.config_dir / f".profiles.toml.{NOBODY}.0123abcd.tmp",
+        places.state_dir / f".index.json.{NOBODY}.0123abcd.tmp",
+        places.data_dir / f".vault.{NOBODY}.0123abcd.new" / "keys.age",
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    keeper.withdraw_expired()
+    assert [path for path in left if path.exists()] == []
+    assert not left[-1].parent.exists()
+
+
+def test_a_save_of_another_program_that_a_killed_write_had_in_hand_is_kept(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two exchanges of names that give a third writer its place back."""
+    pid = os.fork()
+    if not pid:
+
+        def saved_and_killed(first: Path, second: Path) -> bool:
+            new = bench.credentials.with_name("new")
+            new.write_bytes(SAVED)
+            new.chmod(0o600)
+            new.replace(bench.credentials)
+            exchange(first, second)
+            os._exit(9)
+
+        monkeypatch.setattr("keyturn.awsconfig.atomic_replace.exchange", saved_and_killed)
+        bench.keeper.desk.files.edit(
+            bench.credentials, lambda doc: set_items(doc, "x", {"region": "eu"}), kind=FileKind.CREDENTIALS
+        )
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    (left,) = bench.credentials.parent.glob(".keyturn-*.tmp")
+    assert left.read_bytes() == SAVED
+    bench.keeper.withdraw_expired()
+    assert not left.exists()
+    assert SAVED in _kept(bench)
+    (act,) = (act for act in bench.keeper.desk.activity.read() if act.event == "recover")
+    assert act.profile.endswith("credentials")
+    assert "in the history" in act.result
+
+
+def test_what_the_history_or_the_file_has_already_goes_without_a_word(bench: Bench) -> None:
+    history = bench.keeper.desk.files
+    history.keep(bench.config, b"[default]\nregion = of-old\n")
+    for number, data in enumerate((b"[default]\nregion = of-old\n", bench.credentials.read_bytes(), b"")):
+        bench.config.with_name(f".keyturn-{NOBODY}-{number:016x}.tmp").write_bytes(data)
+    before = _kept(bench)
+    bench.keeper.withdraw_expired()
+    assert list(bench.config.parent.glob(".keyturn-*")) == []
+    assert _kept(bench) == before
+    assert "recover" not in {act.event for act in bench.keeper.desk.activity.read()}
+
+
+def test_without_a_vault_to_seal_it_for_it_stays_and_is_named_once(bench: Bench) -> None:
+    shutil.rmtree(bench.keeper.places.vault_dir)
+    left = bench.credentials.with_name(ADRIFT)
+    left.write_bytes(SAVED)
+    for _ in range(2):
+        Keeper.from_environ(bench.sandbox.environ, use_agent=False).withdraw_expired()
+    assert left.read_bytes() == SAVED
+    (act,) = (act for act in bench.keeper.desk.activity.read() if act.event == "recover")
+    assert ADRIFT in act.result
+
+
+def test_what_is_young_stays_however_old_its_bytes_are(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version that gave way has the time of its own last change, and on a shared folder a writer may be elsewhere."""
+    monkeypatch.setattr(leftovers, "AGE_SECONDS", 60.0)
+    left = bench.credentials.with_name(ADRIFT)
+    left.write_bytes(SAVED)
+    os.utime(left, (0, 0))
+    bench.keeper.withdraw_expired()
+    assert left.exists()
+
+
+def test_a_number_that_another_program_has_now_keeps_nothing() -> None:
+    """A process that began after a file was written did not write it."""
+    assert leftovers.at_work(os.getpid(), time.time())
+    assert not leftovers.at_work(os.getpid(), time.time() - 10 * 365 * 86400)
+    assert not leftovers.at_work(NOBODY, time.time())
+
+
+def _kept(bench: Bench) -> set[bytes]:
+    folder = bench.keeper.places.history_dir
+    return {bench.keeper.desk.vault.open(path.read_bytes()) for path in folder.glob("*.age")}

@@ -1,0 +1,33 @@
+"""What a front end that is left open must notice: an agent that came, went, or was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from keyturn.agent import client
+from keyturn.agent import shutdown as ending
+from keyturn.model.profile import VaultState
+from keyturn.service import Keeper
+from tests.core.operations.conftest import Bench
+
+
+def test_an_agent_that_comes_goes_or_is_killed_changes_what_is_shown(bench: Bench) -> None:
+    keeper = Keeper.from_environ(bench.sandbox.environ)
+    assert keeper.snapshot().vault is VaultState.LOCKED
+    assert not keeper.changed()
+    for end in ("lock", "kill"):
+        client.start(keeper.places, bench.sandbox.environ, recovery_key=bench.recovery_key)
+        assert keeper.changed()
+        assert keeper.snapshot().vault is VaultState.OPEN
+        assert not keeper.changed()
+        if end == "lock":
+            ending.lock(keeper.places.socket)
+        else:
+            os.kill(client.call(keeper.places.socket, {"op": "status"})["pid"], signal.SIGKILL)
+            deadline = time.monotonic() + 10
+            while not keeper.changed():
+                assert time.monotonic() < deadline
+        assert keeper.changed()
+        assert keeper.snapshot().vault is VaultState.LOCKED

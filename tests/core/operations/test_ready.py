@@ -1,0 +1,203 @@
+"""The agent gives a document again without making it again, and never one that making it again would not give."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from keyturn.model.errors import KeyturnError
+from keyturn.operations.context import Desk
+from keyturn.profiles import inventory as reading
+from keyturn.service import Keeper
+from keyturn.system import file_fingerprint as standing
+from keyturn.system.clock import OFFSET_FILE
+from tests.core.operations.conftest import Bench
+
+ROLE, USER = "ci-release", "ci-deploy"
+POLICY = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}
+)
+
+
+@pytest.fixture
+def agent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Keeper:
+    """The keeper of an agent, to which any file counts as settled; two profiles have been asked for."""
+    monkeypatch.setattr(standing, "SETTLED", timedelta(0))
+    # What is learned about keys is written by then, not in a thread of its own some time later.
+    monkeypatch.setattr(Desk, "later", staticmethod(lambda act, wait: act()))  # noqa: ARG005
+    bench.adopt(USER)
+    keeper = Keeper.from_environ(bench.sandbox.environ, use_agent=False, serves_others=True)
+    keeper.unlock_here(recovery_key=bench.recovery_key)
+    for name in (ROLE, USER) * 2:
+        keeper.credential_process(name)
+    return keeper
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One element for each time that all files were read."""
+    found: list[None] = []
+    read = reading.read
+
+    def counted(*words: object) -> reading.Reading:
+        found.append(None)
+        return read(*words)  # type: ignore[arg-type]  # handed on as it came
+
+    monkeypatch.setattr(reading, "read", counted)
+    return found
+
+
+def outcome(keeper: Keeper, name: str) -> str:
+    try:
+        return keeper.credential_process(name)
+    except KeyturnError as error:
+        return f"{type(error).__name__}: {error.line()}"
+
+
+def test_asked_again_it_reads_nothing_again_but_other_processes_do(
+    bench: Bench, agent: Keeper, readings: list[None]
+) -> None:
+    first = agent.credential_process(ROLE)
+    readings.clear()
+    assert [agent.credential_process(ROLE) for _ in range(5)] == [first] * 5
+    assert not readings
+    for _ in range(2):
+        bench.keeper.credential_process(ROLE)
+        assert readings
+        readings.clear()
+    assert not bench.keeper.desk.ready
+
+
+def test_a_file_that_changed_just_now_is_read_again_each_time(
+    agent: Keeper, readings: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "SETTLED", timedelta(hours=1))
+    agent.desk.ready.clear()
+    for _ in range(2):
+        agent.credential_process(ROLE)
+        assert readings
+        readings.clear()
+
+
+def overwritten(path: Path, old: str, new: str) -> None:
+    """In place, with the same length and the same time of its last change, as a careless script would."""
+    assert len(old) == len(new)
+    assert old in path.read_text()
+    before = path.stat()
+    with path.open("r+") as file:
+        text = file.read().replace(old, new)
+        file.seek(0)
+        file.write(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+CHANGES: dict[str, Callable[[Bench], object]] = {
+    "refreshed by another": lambda bench: bench.another().refresh(ROLE),
+    "stopped by another": lambda bench: bench.another().stop(ROLE),
+    "its source stopped": lambda bench: bench.another().stop(USER),
+    "another duration": lambda bench: bench.another().set(ROLE, {"duration_seconds": "900"}),
+    "the key itself": lambda bench: bench.another().set(USER, {"session": "none"}),
+    "the vault gone": lambda bench: (bench.keeper.places.vault_dir / "keys.age").unlink(),
+    "the cache gone": lambda bench: (bench.keeper.places.vault_dir / "sessions.age").unlink(),
+    "definitions broken": lambda bench: bench.keeper.places.profiles_file.write_text("{"),
+    "definitions closed": lambda bench: bench.keeper.places.profiles_file.unlink(),
+    "index gone": lambda bench: bench.keeper.places.index_file.unlink(),
+    "role edited in place": lambda bench: overwritten(
+        bench.keeper.places.profiles_file, "role/ReleaseManager", "role/ReleaseManagex"
+    ),
+    "due": lambda bench: bench.sandbox.move_clock(41 * 60),
+    "over": lambda bench: bench.sandbox.move_clock(13 * 3600),
+    "the clock set back": lambda bench: bench.sandbox.move_clock(-3600),
+    "released": lambda bench: bench.release(USER, ROLE, "ci-audit"),
+}
+#: What a change means nothing to.
+SAME = {
+    ("its source stopped", ROLE),
+    ("another duration", ROLE),
+    ("another duration", USER),
+    ("index gone", ROLE),
+    ("role edited in place", USER),
+    ("due", USER),
+    ("the clock set back", ROLE),
+    ("the clock set back", USER),
+    ("refreshed by another", USER),
+    ("stopped by another", USER),
+}
+
+
+def test_after_each_change_it_gives_what_a_new_process_gives(
+    bench: Bench, agent: Keeper, readings: list[None], tmp_path: Path
+) -> None:
+    offset = bench.sandbox.folder / OFFSET_FILE
+    folders = (bench.sandbox.home / ".aws", bench.sandbox.folder / "keyturn")
+    for folder in folders:
+        shutil.copytree(folder, tmp_path / folder.name)
+    same: set[tuple[str, str]] = set()
+    for change, act in CHANGES.items():
+        for folder in folders:
+            shutil.rmtree(folder)
+            shutil.copytree(tmp_path / folder.name, folder)
+        offset.unlink(missing_ok=True)
+        before = {name: [agent.credential_process(name) for _ in range(3)][-1] for name in (ROLE, USER)}
+        readings.clear()
+        assert {name: agent.credential_process(name) for name in before} == before
+        assert not readings, "they were not kept"
+        new = bench.another()
+        act(bench)
+        for name, document in before.items():
+            found = outcome(agent, name)
+            assert found == outcome(new, name), (change, name)
+            same |= {(change, name)} if found == document else set()
+    assert same == SAME
+
+
+def test_a_policy_file_counts_among_what_it_rests_on(bench: Bench, agent: Keeper, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text(POLICY)
+    bench.another().set(ROLE, {"policy": str(policy)})
+    first = [outcome(agent, ROLE) for _ in range(3)]
+    assert agent.desk.ready[ROLE]
+    assert len(set(first)) == 1
+    overwritten(policy, "s3:Get*", "s3:Put*")
+    assert outcome(agent, ROLE) != first[0]
+
+
+def test_what_is_kept_shows_no_secret_and_is_not_given_without_the_identity(agent: Keeper) -> None:
+    secret = json.loads(agent.credential_process(ROLE))["SecretAccessKey"]
+    assert agent.desk.ready[ROLE]
+    assert secret not in repr(agent.desk.ready)
+    agent.desk.vault.forget()
+    assert outcome(agent, ROLE).startswith("NeedsUnlock")
+
+
+def test_that_a_profile_is_in_use_is_noted_all_the_same(bench: Bench, agent: Keeper) -> None:
+    for _ in range(12):
+        bench.sandbox.move_clock(60)
+        agent.credential_process(ROLE)
+    asked = agent.desk.known(ROLE).asked
+    assert asked is not None
+    assert agent.now() - asked <= timedelta(minutes=6)
+
+
+@pytest.mark.campaign
+def test_requests_that_go_well_or_fail_leave_no_object_behind(agent: Keeper) -> None:
+    def asked() -> int:
+        for _ in range(100):
+            agent.desk.ready.clear()
+            outcome(agent, ROLE)
+            outcome(agent, "nobody")
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    asked()
+    before = asked()
+    # One for each would be two hundred; what Python and pytest keep by the way is some fifty.
+    assert asked() - before < 150

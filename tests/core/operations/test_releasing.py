@@ -1,0 +1,130 @@
+"""A release gives back everything or nothing, and no key leaves the vault for nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyturn.awsconfig.writer import Edit
+from keyturn.model.errors import FileBusy, Protected
+from keyturn.system import files as ownfile
+from tests.core.operations.conftest import PASSPHRASE, Bench
+
+NAME = "personal"
+
+
+@pytest.fixture
+def adopted(bench: Bench) -> Bench:
+    bench.adopt(NAME)
+    return bench
+
+
+def _key(bench: Bench) -> dict[str, str]:
+    found = bench.keeper.desk.vault.key(f"key/{NAME}")
+    assert found is not None
+    return dict(found)
+
+
+def test_a_key_that_release_would_write_nowhere_stays_in_the_vault(adopted: Bench) -> None:
+    """The vault has the key, and no record of where it was taken from."""
+    shown = adopted.keeper.plan_release([NAME])
+    adopted.config.write_bytes(b"")
+    key, files = _key(adopted), adopted.files()
+    adopted.keeper.desk.vault.change_keys(lambda entries: entries.pop(f"taken/{NAME}") and None)
+    with pytest.raises(Protected, match="would be lost"):
+        adopted.keeper.plan_release([NAME])
+    plan = replace(shown, digest=adopted.keeper.desk.read().digest())
+    with pytest.raises(Protected, match="would be lost"):
+        adopted.keeper.release(plan, PASSPHRASE)
+    assert _key(adopted) == key
+    assert adopted.files() == files
+    assert adopted.keeper.desk.read().row(NAME).managed
+
+
+def test_a_key_put_in_later_is_not_lost_by_giving_back_lines_without_one(adopted: Bench) -> None:
+    """What was taken is known, but the key in it is another one and nothing says so."""
+    key = {"key_id": "AKIAIOSFODNN7EXAMPLE", "secret": "a-later-key-that-no-file-holds"}
+
+    def edit(entries: dict[str, Any]) -> None:
+        entries[f"key/{NAME}"] = key
+        entries[f"taken/{NAME}"]["key"] = {}
+
+    adopted.keeper.desk.vault.change_keys(edit)
+    with pytest.raises(Protected, match="would be lost"):
+        adopted.keeper.plan_release([NAME])
+    assert _key(adopted) == key
+
+
+def test_a_release_that_fails_half_way_takes_back_what_it_gave(
+    adopted: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, key = adopted.files(), _key(adopted)
+    plan = adopted.keeper.plan_release([NAME])
+    _second_file_busy(adopted, monkeypatch)
+    with pytest.raises(FileBusy, match="somebody keeps changing it"):
+        adopted.keeper.release(plan, PASSPHRASE)
+    assert adopted.files() == before
+    assert key["secret"].encode() not in b"".join(adopted.files())
+    assert _key(adopted) == key
+    assert adopted.keeper.desk.read().row(NAME).managed
+    (act,) = (act for act in adopted.keeper.desk.activity.read() if act.event == "release")
+    assert not act.ok
+    monkeypatch.undo()
+    adopted.release(NAME)
+    assert key["secret"].encode() in b"".join(adopted.files())
+
+
+def test_a_release_whose_definition_cannot_be_dropped_takes_back_what_it_gave(
+    adopted: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = adopted.files()
+    plan = adopted.keeper.plan_release([NAME])
+    real = ownfile.replace
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "profiles.toml":
+            raise OSError(28, "No space left on device")
+        real(path, content)
+
+    monkeypatch.setattr(ownfile, "replace", full)
+    with pytest.raises(Exception, match="No space left on device"):
+        adopted.keeper.release(plan, PASSPHRASE)
+    assert adopted.files() == before
+
+
+def test_a_release_that_cannot_be_taken_back_says_where_the_secret_is_in_clear(
+    adopted: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody wrote to the first file after it had been given its key, so it is not written over."""
+    plan = adopted.keeper.plan_release([NAME])
+
+    def others_write() -> None:
+        adopted.credentials.write_bytes(adopted.credentials.read_bytes() + b"\n[theirs]\nregion = x\n")
+
+    _second_file_busy(adopted, monkeypatch, others_write)
+    with pytest.raises(
+        FileBusy, match=r"given back to ~/\.aws/credentials before that is still there, in clear"
+    ):
+        adopted.keeper.release(plan, PASSPHRASE)
+    assert b"[theirs]" in adopted.credentials.read_bytes()
+    (act,) = (act for act in adopted.keeper.desk.activity.read() if act.event == "release")
+    assert "~/.aws/credentials" in act.result
+    assert "in clear" in act.result
+
+
+def _second_file_busy(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, before: Callable[[], None] = lambda: None
+) -> None:
+    real = bench.keeper.desk.files.edit
+
+    def edit(path: Path, *args: Any, **named: Any) -> Edit:
+        if path == bench.config:
+            before()
+            raise FileBusy(f"writing {path}", "somebody keeps changing it", "Stop the other program first")
+        return real(path, *args, **named)
+
+    monkeypatch.setattr(bench.keeper.desk.files, "edit", edit)

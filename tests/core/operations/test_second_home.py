@@ -1,0 +1,68 @@
+"""A vault carried to a second home works there at once, and gives back there what was adopted on the first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from keyturn.model.profile import Delivery
+from keyturn.model.secret import Secret
+from keyturn.service import Keeper
+from tests.core.operations.conftest import Bench
+
+JOURNEY = Secret("for the journey")
+
+
+def second_home(bench: Bench, second: Path) -> Keeper:
+    """The same person's keyturn in another home."""
+    environ = {
+        name: value
+        for name, value in bench.sandbox.environ.items()
+        if name.startswith(("AWS_ENDPOINT", "KEYTURN_SANDBOX"))
+    }
+    environ |= {"HOME": str(second), "KEYTURN_HOME": str(second / "keyturn"), "PATH": "/usr/bin"}
+    return Keeper.from_environ(environ, use_agent=False)
+
+
+def test_what_was_adopted_at_home_is_delivered_and_released_in_the_second(
+    bench: Bench, tmp_path: Path
+) -> None:
+    before = bench.section("personal")
+    bench.adopt("personal")
+    second = tmp_path / "second"
+    keeper = second_home(bench, second)
+    told = keeper.import_vault(bench.keeper.export_vault(JOURNEY), JOURNEY, "passphrase", Secret("second"))
+    assert told == (
+        "Managed here too: personal.",
+        "AWS clients here do not ask keyturn for personal yet. For each, run: keyturn deliver NAME --to credential-process",
+    )
+    keeper.unlock_here(passphrase=Secret("second"))
+
+    keeper.deliver("personal", Delivery.CREDENTIAL_PROCESS)
+    assert "credential_process" in (second / ".aws" / "config").read_text()
+    assert json.loads(keeper.credential_process("personal"))["AccessKeyId"].startswith("ASIA")
+
+    keeper.release(keeper.plan_release(["personal"]), Secret("second"))
+    assert "credential_process" not in (second / ".aws" / "config").read_text()
+    given = (second / ".aws" / "credentials").read_text()
+    assert given.splitlines() == ["[personal]", *(line for line in before.splitlines() if "=" in line)]
+    assert bench.section("personal") != before
+
+
+def test_a_profile_of_that_name_that_is_there_already_is_told_and_left_as_it_is(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.adopt("personal")
+    credentials = tmp_path / "second" / ".aws" / "credentials"
+    credentials.parent.mkdir(parents=True)
+    here = "[personal]\naws_access_key_id = AKIAOTHEROTHEROTHER0\naws_secret_access_key = of-this-home\n"
+    credentials.write_text(here)
+    keeper = second_home(bench, tmp_path / "second")
+    exported = bench.keeper.export_vault(JOURNEY)
+    told = keeper.import_vault(exported, JOURNEY, "passphrase", Secret("second"))
+    assert told[0] == "Managed here too: personal."
+    assert told[1].startswith(
+        f"personal: a key in clear ({credentials}, line 1) hides what keyturn delivers; "
+    )
+    assert len(told) == 2
+    assert credentials.read_text() == here

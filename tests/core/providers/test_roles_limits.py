@@ -1,0 +1,172 @@
+"""What AWS is sure to refuse is refused before the call, on one line that names the setting and the limit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from keyturn.model.errors import UsageError
+from keyturn.providers import sts_limits as limits
+from keyturn.providers.assume_role import Hop, check
+
+POLICY = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+)
+ROLE = "arn:aws:iam::111122223333:role/Hub"
+ARN = "arn:aws:iam::111122223333:policy/readers/ReadOnly"
+
+GOOD: list[tuple[Callable[[str], object], str]] = [
+    (limits.session_name, "jo@example.com"),
+    (limits.session_name, "a" * 64),
+    (limits.source_identity, "jo"),
+    (limits.source_identity, "Jo+Smith=x,y.z@a-b_c"),
+    (limits.external_id, "acme:audit-2026/7f3"),
+    (limits.external_id, "x" * 1224),
+    (limits.serial, "arn:aws:iam::111122223333:mfa/alice"),
+    (limits.serial, "GAHT12345678"),
+    (limits.role_arn, ROLE),
+    (limits.role_arn, "arn:aws-us-gov:iam::555566667777:role/path/to/Ops"),
+    (limits.policy, POLICY),
+    (limits.policy, '{"Statement": "ÿ"}'),
+]
+
+
+@pytest.mark.parametrize(("rule", "value"), GOOD)
+def test_what_aws_takes_passes(rule: Callable[[str], object], value: str) -> None:
+    assert rule(value) == value
+
+
+BAD: list[tuple[Callable[[str], object], str, str]] = [
+    (limits.session_name, "j", "1 characters long, AWS takes 2 to 64"),
+    (limits.session_name, "a" * 65, "65 characters long, AWS takes 2 to 64"),
+    (limits.session_name, "jo smith", "AWS does not take ' '"),
+    (limits.session_name, "jo:x", "AWS does not take ':'"),
+    (limits.session_name, "joé", "AWS does not take 'é'"),
+    (limits.source_identity, "aws:jo", "begins with aws:"),
+    (limits.source_identity, "", "it is empty, AWS takes 2 to 64"),
+    (limits.external_id, "x", "1 characters long, AWS takes 2 to 1224"),
+    (limits.external_id, "x" * 1225, "1225 characters long"),
+    (limits.external_id, "a b", "AWS does not take ' '"),
+    (limits.serial, "12345678", "8 characters long, AWS takes 9 to 256"),
+    (
+        limits.serial,
+        "arn:aws:iam::111122223333:u2f/user/alice/key",
+        "a security key or passkey shows no code",
+    ),
+    (limits.serial, "GAHT 2345678", "AWS does not take ' '"),
+    (limits.role_arn, "arn:aws:iam::1111:role/Hub/x", "AWS does not take arn:aws:iam::1111:role/Hub/x"),
+    (
+        limits.role_arn,
+        "arn:aws:iam::111122223333:user/jo",
+        "AWS does not take arn:aws:iam::111122223333:user/jo",
+    ),
+    (limits.policy, "{", "it is no JSON (line 1"),
+    (limits.policy, "[]", "it has no Statement"),
+    (limits.policy, '{"Version": "2012-10-17"}', "it has no Statement"),
+    (limits.policy, '{"Statement": "€"}', "U+20AC is in it"),
+    (limits.policy, '{"Statement": "' + "x" * 2048 + '"}', "2065 characters, AWS allows 2048"),
+    (limits.policy, "[" * 2000, "it is no JSON"),
+]
+
+
+@pytest.mark.parametrize(("rule", "value", "why"), BAD)
+def test_what_aws_refuses_is_refused_on_one_line(rule: Callable[[str], object], value: str, why: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        rule(value)
+    assert why in caught.value.line()
+    assert "\n" not in caught.value.line()
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("tags", "why"),
+    [
+        ({f"k{n}": "v" for n in range(51)}, "there are 51, AWS allows 50"),
+        ({"Team": "a", "team": "b"}, "Team and team are one key"),
+        ({"aws:x": "a"}, "aws:x begins with aws:"),
+        ({"AWS:x": "a"}, "AWS:x begins with aws:"),
+        ({"": "a"}, "tag without a key: it is empty"),
+        ({"k" * 129: "a"}, "129 characters long, AWS takes 1 to 128"),
+        ({"k": "v" * 257}, "257 characters long, AWS takes 0 to 256"),
+        ({"k": "a\tb"}, "AWS does not take '\\t'"),
+        ({"k,": "a"}, "AWS does not take ','"),
+        ({"k": "a;b"}, "AWS does not take ';'"),
+    ],
+)
+def test_session_tags_have_awss_limits(tags: dict[str, str], why: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        limits.tags(tags)
+    assert why in f"{caught.value.what}: {caught.value.why}"
+
+
+def test_tags_of_any_script_spaces_and_empty_values_pass() -> None:
+    found = {f"k{n}": "" for n in range(47)} | {
+        "команда": "оператори 7",
+        "cost center": "a_b.c:/=+-@",
+        "k" * 128: "v" * 256,
+    }
+    assert limits.tags(found) == found
+
+
+def test_a_transitive_tag_must_be_set() -> None:
+    assert limits.transitive(("team",), {"team": "ops"}) == ("team",)
+    with pytest.raises(UsageError, match="stage is none of the tags"):
+        limits.transitive(("stage",), {"team": "ops"})
+
+
+@pytest.mark.parametrize(
+    ("arns", "why"),
+    [
+        ([f"{ARN}{n}" for n in range(11)], "there are 11, AWS allows 10"),
+        ([ARN, ARN], "twice"),
+        (["arn:aws:iam::111122223333:role/x"], "AWS does not take arn:aws:iam::111122223333:role/x"),
+    ],
+)
+def test_managed_session_policies_have_awss_limits(arns: list[str], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        limits.policy_arns(arns)
+
+
+def test_both_kinds_of_session_policy_share_one_limit() -> None:
+    inline = '{"Statement": "' + "x" * 2000 + '"}'
+    limits.policy(inline)
+    with pytest.raises(UsageError, match="AWS allows 2048"):
+        limits.together(inline, [ARN])
+
+
+def test_a_definition_is_checked_as_a_whole() -> None:
+    check(Hop("hub", ROLE, duration_seconds=43200, policy=POLICY, policy_arns=(ARN,), tags={"a": "b"}))
+    with pytest.raises(UsageError, match="duration_seconds"):
+        check(Hop("hub", ROLE, duration_seconds=43201))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"role_arn": ROLE + "2"}, {"external_id": "x1"}, {"mfa_serial": "GAHT12345678"}, {"session_name": "jo"},
+        {"credential_source": "Environment"}, {"tags": {"a": "b"}}, {"transitive_tags": ("a",)},
+        {"source_identity": "jo"}, {"policy": POLICY}, {"policy_arns": (ARN,)},
+    ],
+)  # fmt: skip
+def test_whatever_a_role_is_asked_with_makes_another_session(change: dict[str, Any]) -> None:
+    one = Hop("hub", ROLE)
+    assert one.parts() == Hop("other", ROLE, duration_seconds=900).parts()
+    assert replace(one, **change).parts() != one.parts()
+
+
+@pytest.mark.parametrize(
+    ("serial", "shows"),
+    [
+        ("arn:aws:iam::111122223333:mfa/alice", True),
+        ("arn:aws-cn:iam::111122223333:mfa/alice", True),
+        ("GAHT12345678", True),
+        ("arn:aws:iam::111122223333:u2f/user/alice/key-7", False),
+        ("arn:aws:iam::111122223333:sms-mfa/alice", False),
+    ],
+)
+def test_devices_that_show_codes(serial: str, shows: bool) -> None:
+    assert limits.shows_codes(serial) is shows

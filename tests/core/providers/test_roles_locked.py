@@ -1,0 +1,153 @@
+"""A locked vault, asked by a client that nobody watches: one line at once, in the words of the long way, and only where
+that would say so too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from keyturn.agent.fast_lock_check import is_locked
+from keyturn.model.errors import NeedsUnlock
+from keyturn.model.profile import Delivery
+from keyturn.service import Keeper
+from keyturn.storage.paths import places_for
+from tests.core.agent.test_agent_fastpath import SPARED, run
+from tests.core.operations.conftest import Bench
+
+
+@pytest.fixture
+def locked(bench: Bench) -> Bench:
+    """A managed user and its roles, one used, and the vault locked."""
+    bench.adopt("ci-deploy", "acme-alice")
+    bench.keeper.credential_process("ci-release")
+    bench.keeper.lock()
+    return bench
+
+
+def test_it_is_the_line_of_the_long_way_and_little_is_imported(locked: Bench) -> None:
+    keeper = Keeper.from_environ(locked.sandbox.environ)
+    with pytest.raises(NeedsUnlock) as long_way:
+        keeper.credential_process("ci-release")
+    done = run({**locked.sandbox.environ, "PATH": os.environ["PATH"]}, "credential-process", "ci-release")
+    line, modules = done.stderr.decode().rstrip().rsplit("\n", 1)
+    assert (done.returncode, done.stdout) == (long_way.value.exit_code, b"")
+    assert line.strip() == f"keyturn: {long_way.value.line()}"
+    assert not SPARED & set(modules.split())
+
+
+def test_it_is_so_for_each_managed_profile_and_for_no_other_name(locked: Bench) -> None:
+    environ = locked.sandbox.environ
+    for profile in ("ci-deploy", "ci-release", "ci-audit", "acme-alice", "prod-admin"):
+        assert is_locked(environ, profile)
+        with pytest.raises(NeedsUnlock):
+            Keeper.from_environ(environ).credential_process(profile)
+    odd = ("", "nobody", "personal", "ci-deploy]\n[profiles.x", "é", "a b", "ci-release\n", ".*")
+    assert not [name for name in odd if is_locked(environ, name)]
+
+
+def _write(path: Path, old: bytes, new: bytes) -> None:
+    path.write_bytes(path.read_bytes().replace(old, new))
+
+
+SPOILED: dict[str, Callable[[Bench], object]] = {
+    "the keyring may open it": lambda bench: _write(
+        bench.keeper.places.vault_dir / "recipient.txt", b"# slots passphrase", b"# slots keyring passphrase"
+    ),
+    "no vault": lambda bench: bench.keeper.places.vault_dir.rename(bench.sandbox.home / "away"),
+    "half a vault": lambda bench: (bench.keeper.places.vault_dir / "identity.age").unlink(),
+    "keys that are none": lambda bench: (bench.keeper.places.vault_dir / "keys.age").write_bytes(b"x" * 200),
+    "an identity that is none": lambda bench: (bench.keeper.places.vault_dir / "identity.age").write_bytes(
+        b"x" * 200
+    ),
+    "a label that somebody changed": lambda bench: _write(
+        bench.keeper.places.vault_dir / "recipient.txt", b"# id ", b"# id 0"
+    ),
+    "another format": lambda bench: _write(
+        bench.keeper.places.vault_dir / "recipient.txt", b"format 1\n", b"format 2\n"
+    ),
+    "definitions of another version": lambda bench: _write(
+        bench.keeper.places.profiles_file, b"version = 1\n", b"version = 2\n"
+    ),
+    "no definitions": lambda bench: bench.keeper.places.profiles_file.unlink(),
+    "no index": lambda bench: bench.keeper.places.index_file.unlink(),
+    "what a killed process left": lambda bench: (
+        bench.keeper.places.state_dir / ".index.json.1.0a.tmp"
+    ).touch(),
+    "what a killed writer left": lambda bench: bench.config.with_name(".config.1.tmp").touch(),
+    "a delivery that was never noted": lambda bench: _write(
+        bench.keeper.places.profiles_file,
+        b'delivery = "credential-process"',
+        b'delivery = "credentials-file"',
+    ),
+    "the asker's own credentials": lambda bench: bench.config.write_text(
+        f"{bench.config.read_text()}\n[profile machine]\nrole_arn = x\nCREDENTIAL_SOURCE = Environment\n"
+    ),
+}
+
+
+def test_what_is_not_plain_to_see_goes_the_long_way(locked: Bench) -> None:
+    folder = locked.sandbox.folder
+    whole = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for case, spoil in SPOILED.items():
+        assert is_locked(locked.sandbox.environ, "ci-release"), f"before: {case}"
+        spoil(locked)
+        assert not is_locked(locked.sandbox.environ, "ci-release"), case
+        away = locked.sandbox.home / "away"
+        if away.exists():
+            away.rename(locked.keeper.places.vault_dir)
+        for path in folder.rglob("*"):
+            if path.is_file() and path not in whole:
+                path.unlink()
+        for path, data in whole.items():
+            path.write_bytes(data)
+
+
+def test_a_broken_vault_is_called_broken(locked: Bench) -> None:
+    SPOILED["keys that are none"](locked)
+    environ = {**locked.sandbox.environ, "PATH": os.environ["PATH"]}
+    done = run(environ, "credential-process", "ci-release")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"keyturn: the vault: it cannot be read.")
+
+
+def test_a_start_that_owes_something_goes_the_long_way(bench: Bench) -> None:
+    bench.adopt("ci-deploy")
+    bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
+    bench.keeper.lock()
+    assert bench.section("ci-release")
+    assert not is_locked(bench.sandbox.environ, "ci-release")
+    bench.sandbox.move_clock(2 * 3600)
+    run({**bench.sandbox.environ, "PATH": os.environ["PATH"]}, "credential-process", "ci-release")
+    assert not bench.section("ci-release")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"HOME": "/home/jo"},
+        {"HOME": "/home/jo", "KEYTURN_HOME": "~/k"},
+        {"HOME": "/home/jo", "XDG_CONFIG_HOME": "/c", "XDG_DATA_HOME": "/d", "XDG_STATE_HOME": "/s"},
+        {"HOME": "/home/jo", "XDG_CONFIG_HOME": "relative"},
+        {"HOME": "/home/jo", "AWS_CONFIG_FILE": "/x/config", "AWS_SHARED_CREDENTIALS_FILE": "/x/y"},
+    ],
+)
+def test_it_looks_where_everybody_else_does(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(path: str) -> bytes:
+        looked.append(path)
+        return b""
+
+    monkeypatch.setattr("keyturn.agent.fast_lock_check._read", look)
+    is_locked(environ, "x")
+    places = places_for(environ)
+    assert set(map(Path, looked)) == {
+        places.vault_dir / "recipient.txt",
+        places.profiles_file,
+        places.aws_config,
+        places.aws_credentials,
+        places.index_file,
+    }

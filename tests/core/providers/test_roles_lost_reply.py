@@ -1,0 +1,100 @@
+"""A code is sent once, and a reply that gets lost is not taken for a refusal; who waited for another is not late."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+
+import pytest
+
+from keyturn.aws.client import BotoFactory
+from keyturn.aws.deadline import SECONDS, Deadline
+from keyturn.model.errors import NeedsMfa, Unanswered, Unreachable
+from keyturn.model.profile import Credentials
+from keyturn.model.secret import Secret
+from keyturn.providers.refresher import source_lock
+from tests.core.operations.conftest import Bench
+
+KEY = Credentials("AKIAIOSFODNN7EXAMPLE", Secret("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"))
+
+
+@pytest.fixture
+def taken(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The codes that arrive at an AWS whose replies get lost."""
+    codes: list[str] = []
+
+    class Losing(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"])).decode()
+            codes.append(urllib.parse.parse_qs(body).get("TokenCode", ["none"])[0])
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Losing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        bench.adopt("acme-alice")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{server.server_port}")
+        yield codes
+        server.shutdown()
+
+
+@pytest.mark.parametrize("attempts", ["", "5"])
+def test_a_code_whose_reply_is_lost_is_sent_once_and_counts_as_no_refusal(
+    bench: Bench, taken: list[str], monkeypatch: pytest.MonkeyPatch, attempts: str
+) -> None:
+    if attempts:
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", attempts)
+    code = bench.sandbox.totp("alice")
+    with pytest.raises(NeedsMfa, match=r"the code may be used up\. Wait for the next code") as caught:
+        bench.keeper.refresh("acme-alice", code)
+    assert taken == [code]
+    assert "broke the connection off" in caught.value.line()
+    assert '"refused"' not in bench.keeper.places.mfa_file.read_text()
+
+
+def test_what_takes_no_code_is_tried_again(taken: list[str]) -> None:
+    with pytest.raises(Unanswered):
+        BotoFactory()(None, "us-east-1").get_caller_identity(KEY)
+    assert len(taken) == 2
+
+
+def test_an_act_that_has_no_time_left_says_what_took_it_and_does_not_blame_the_network() -> None:
+    now = [0.0]
+    deadline = Deadline(lambda: now[0])
+    deadline.credit(0.5, "waiting for an MFA code")
+    deadline.credit(44, "waiting for another refresh")
+    now[0] = 46
+    with pytest.raises(Unreachable) as caught:
+        BotoFactory()(None, "us-east-1", deadline=deadline).get_caller_identity(KEY)
+    expected = (
+        "its 20 s were over before AWS could be asked, after 44 s of waiting for another refresh. Try again"
+    )
+    assert caught.value.line() == f"sts:GetCallerIdentity: {expected}"
+
+
+def test_who_waited_for_another_refresh_still_asks_aws(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.adopt("ci-deploy")
+    ahead = 0.0
+    really = time.monotonic
+    # Whoever holds the lock lets go after longer than an act may take.
+    monkeypatch.setattr(time, "monotonic", lambda: really() + ahead)
+    monkeypatch.setattr(Deadline.__init__, "__defaults__", (time.monotonic,))
+    held = bench.keeper.desk.lock(source_lock("ci-deploy"))
+    held.__enter__()
+
+    def let_go() -> None:
+        nonlocal ahead
+        ahead = SECONDS + 1
+        held.__exit__(None, None, None)
+
+    timer = threading.Timer(1, let_go)
+    timer.start()
+    assert bench.keeper.refresh("ci-deploy").session.expires is not None
+    timer.join()

@@ -1,0 +1,298 @@
+"""One MFA code serves everything behind the same user: every role, renewals for hours, until a person ends it."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from keyturn.model.errors import AwsRefused, FileChanged, NeedsMfa, WrongMfaCode
+from keyturn.model.profile import Profile
+from keyturn.service import Keeper
+from tests.core.operations.conftest import Bench
+from tests.core.providers.test_roles_mfa_command import choose, sandbox_command
+
+DEV = "111122223333"
+ALICE = f"arn:aws:iam::{DEV}:mfa/alice"
+HOUR = 3600
+ROLES = ("ops", "billing", "long")
+PROFILES = "".join(
+    f"""
+[profile {name}]
+role_arn = arn:aws:iam::{DEV}:role/{name.title()}
+source_profile = acme-alice
+mfa_serial = {ALICE}
+region = eu-west-1
+"""
+    for name in ROLES
+)
+
+
+@pytest.fixture
+def alice(bench: Bench) -> Bench:
+    """Alice's key in the vault, and three roles behind it that want MFA."""
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{DEV}:root"},
+        "Action": "sts:AssumeRole",
+        "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}},
+    }
+    arns = tuple(f"arn:aws:iam::{DEV}:role/{name.title()}" for name in ROLES)
+    for name in ROLES:
+        bench.sandbox.state.add_role(DEV, name.title(), [trust], max_session=43200)
+    user = bench.sandbox.state.user("aws", DEV, "alice")
+    assert user is not None
+    user.may_assume = (*user.may_assume, *arns)
+    bench.config.write_text(bench.config.read_text() + PROFILES)
+    bench.adopt("acme-alice", "prod-admin", *ROLES)
+    return bench
+
+
+def row(keeper: Keeper, name: str) -> Profile:
+    return next(one for one in keeper.snapshot().profiles if one.name == name)
+
+
+def code(bench: Bench) -> str:
+    bench.sandbox.move_clock(30)
+    return bench.sandbox.totp("alice")
+
+
+def life(bench: Bench, name: str) -> timedelta:
+    session = row(bench.keeper, name).session
+    assert session is not None
+    assert session.expires is not None
+    return session.expires - bench.keeper.now()
+
+
+def asked(bench: Bench) -> tuple[int, int]:
+    return bench.calls("GetSessionToken"), bench.calls("AssumeRole")
+
+
+def test_one_code_serves_every_role_and_the_user_for_hours(alice: Bench) -> None:
+    keeper = alice.keeper
+    assert all(row(keeper, name).needs_person for name in ("acme-alice", "prod-admin", *ROLES))
+    with pytest.raises(NeedsMfa):
+        keeper.refresh("ops")
+    keeper.refresh("ops", code(alice))
+    assert asked(alice) == (1, 1)
+    assert not any(row(keeper, name).needs_person for name in ("acme-alice", "prod-admin", *ROLES))
+    keeper.refresh("billing")
+    keeper.refresh("prod-admin")
+    assert json.loads(keeper.credential_process("long"))["SessionToken"]
+    assert asked(alice) == (1, 4)
+    assert json.loads(keeper.credential_process("acme-alice"))["SessionToken"]
+    assert asked(alice) == (1, 4), "the user's own session is the one that the code was given for"
+    for _ in range(11):
+        alice.sandbox.move_clock(HOUR)
+        keeper.refresh("ops")
+        assert life(alice, "ops") > timedelta(minutes=59)
+    alice.sandbox.move_clock(HOUR)
+    assert row(keeper, "ops").needs_person
+    with pytest.raises(NeedsMfa):
+        keeper.refresh("ops")
+    refused = [call for call in alice.sandbox.calls if call.error]
+    assert not [call for call in refused if call.action in ("AssumeRole", "GetSessionToken")]
+
+
+def test_the_users_own_code_serves_the_roles(alice: Bench) -> None:
+    alice.keeper.refresh("acme-alice", code(alice))
+    alice.keeper.refresh("ops")
+    assert asked(alice) == (1, 1)
+    with pytest.raises(NeedsMfa):
+        alice.keeper.refresh("acme-alice")
+
+
+def test_a_code_that_has_become_too_old_for_a_role_is_asked_for_anew(alice: Bench) -> None:
+    """The role's trust policy wants `aws:MultiFactorAuthAge` below an hour."""
+    keeper = alice.keeper
+    keeper.refresh("prod-admin", code(alice))
+    alice.sandbox.move_clock(HOUR + 60)
+    with pytest.raises(NeedsMfa):
+        keeper.refresh("prod-admin")
+    keeper.refresh("ops")
+    keeper.refresh("prod-admin", code(alice))
+    assert life(alice, "prod-admin") > timedelta(minutes=59)
+
+
+def test_a_role_that_nobody_may_assume_says_so_after_a_code(alice: Bench) -> None:
+    alice.keeper.refresh("ops", code(alice))
+    trust: dict[str, object] = {"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    role = alice.sandbox.state.role(f"arn:aws:iam::{DEV}:role/Billing")
+    assert role is not None
+    role.trust = (trust,)
+    with pytest.raises(AwsRefused, match=r"AccessDenied|not authorized"):
+        alice.keeper.refresh("billing")
+    alice.sandbox.move_clock(20 * 60)
+    with pytest.raises(NeedsMfa):
+        alice.keeper.refresh("billing")
+    with pytest.raises(AwsRefused, match=r"AccessDenied|not authorized"):
+        alice.keeper.refresh("billing", code(alice))
+
+
+def test_a_longer_session_than_an_hour_takes_a_code_of_its_own(alice: Bench) -> None:
+    keeper = alice.keeper
+    keeper.set("long", {"duration_seconds": "4h"})
+    keeper.refresh("long", code(alice))
+    assert asked(alice) == (0, 1)
+    assert life(alice, "long") > timedelta(hours=3, minutes=59)
+    with pytest.raises(NeedsMfa):
+        keeper.refresh("ops")
+    keeper.refresh("ops", code(alice))
+    assert row(keeper, "long").needs_person, "an hour must not take the place of four"
+    with pytest.raises(NeedsMfa):
+        keeper.refresh("long")
+    alice.sandbox.move_clock(4 * HOUR + 60)
+    assert json.loads(keeper.credential_process("long"))["SessionToken"], "an hour is better than nothing"
+    assert timedelta(minutes=59) < life(alice, "long") <= timedelta(hours=1)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_person_ends_it_with_the_session(alice: Bench, *, is_open: bool) -> None:
+    keeper = alice.keeper
+    keeper.refresh("ops", code(alice))
+    keeper.refresh("billing")
+    if not is_open:
+        keeper.lock()
+    keeper.stop("ops")
+    assert row(keeper, "billing").needs_person
+    if not is_open:
+        keeper.unlock_here(recovery_key=alice.recovery_key)
+    for name in ("ops", "billing"):
+        with pytest.raises(NeedsMfa):
+            keeper.refresh(name)
+    keeper.refresh("billing", code(alice))
+    keeper.refresh("ops")
+
+
+def test_it_goes_with_the_key(alice: Bench) -> None:
+    alice.keeper.refresh("ops", code(alice))
+    alice.release("acme-alice", "prod-admin", *ROLES)
+    alice.adopt("acme-alice", "prod-admin", *ROLES)
+    assert row(alice.keeper, "ops").needs_person
+    with pytest.raises(NeedsMfa):
+        alice.keeper.refresh("ops")
+
+
+def test_the_agent_renews_by_it_and_stops_where_it_ends(alice: Bench) -> None:
+    keeper = alice.keeper
+    keeper.refresh("ops", code(alice))
+    keeper.credential_process("ops")
+    renewed = 0
+    for _ in range(11 * 12):
+        alice.sandbox.move_clock(HOUR / 12)
+        renewed += len(keeper.renew_due())
+        assert life(alice, "ops") >= timedelta(minutes=14)
+    assert asked(alice) == (1, 1 + renewed)
+    assert 11 <= renewed <= 18
+    alice.sandbox.move_clock(HOUR)
+    assert keeper.renew_due() == ()
+    assert row(keeper, "ops").needs_person
+    assert asked(alice) == (1, 1 + renewed)
+
+
+def test_where_aws_gives_the_user_no_session_the_codes_go_to_the_roles(alice: Bench) -> None:
+    keeper = alice.keeper
+    alice.sandbox.faults.refuse("GetSessionToken", "AccessDenied", "an explicit deny", status=403)
+    with pytest.raises(NeedsMfa, match="gives its user no session for a code"):
+        keeper.refresh("ops", code(alice))
+    for name in ("ops", "billing"):
+        with pytest.raises(NeedsMfa):
+            keeper.refresh(name)
+        keeper.refresh(name, code(alice))
+    assert asked(alice) == (1, 2)
+
+
+def test_many_at_once_on_cold_profiles_use_one_code(alice: Bench) -> None:
+    choose(alice.keeper.places.config_dir, sandbox_command(alice.sandbox.folder))
+    keepers = [alice.another() for _ in range(5)]
+
+    def get(nth: int) -> str:
+        return str(
+            json.loads(keepers[nth % 5].credential_process(("ops", "billing")[nth % 2]))["AccessKeyId"]
+        )
+
+    with ThreadPoolExecutor(10) as pool:
+        found = list(pool.map(get, range(20)))
+    assert len(set(found)) == 2
+    assert asked(alice) == (1, 2)
+
+
+def test_a_cache_that_cannot_be_written_costs_a_code_and_nothing_else(
+    alice: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_change: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    given = code(alice)
+    monkeypatch.setattr(alice.keeper.desk.vault, "change_sessions", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        alice.keeper.refresh("ops", given)
+    monkeypatch.undo()
+    assert alice.another().desk.vault.session_names() == ()
+
+
+def test_a_wrong_code_is_said_to_be_one_and_changes_nothing(alice: Bench) -> None:
+    with pytest.raises(WrongMfaCode):
+        alice.keeper.refresh("ops", "000000")
+    alice.keeper.refresh("ops", code(alice))
+    alice.keeper.refresh("billing")
+
+
+def test_a_stop_while_the_code_is_on_its_way_ends_what_it_brings(alice: Bench) -> None:
+    given = code(alice)
+    alice.sandbox.faults.slow("GetSessionToken", 1.5)
+    with ThreadPoolExecutor(1) as pool:
+        refreshing = pool.submit(alice.keeper.refresh, "ops", given)
+        while not alice.calls("GetSessionToken"):
+            time.sleep(0.01)
+        alice.another().stop("ops")
+        with pytest.raises(FileChanged):
+            refreshing.result()
+    for name in ("ops", "billing"):
+        with pytest.raises(NeedsMfa):
+            alice.keeper.refresh(name)
+
+
+@pytest.mark.parametrize("after", ["clock", "index", "release", "setting"])
+def test_a_stop_holds_whatever_happens_before_the_vault_is_open_again(alice: Bench, after: str) -> None:
+    keeper = alice.keeper
+    keeper.refresh("ops", code(alice))
+    keeper.lock()
+    if after == "clock":
+        alice.sandbox.move_clock(-120)
+    keeper.stop("ops")
+    if after == "index":
+        keeper.places.index_file.unlink()
+    if after == "setting":
+        keeper.set("ops", {"mfa_serial": ""})
+    keeper.unlock_here(recovery_key=alice.recovery_key)
+    if after == "release":
+        alice.release("ops")
+    with pytest.raises(NeedsMfa):
+        keeper.refresh("billing")
+
+
+def test_another_setting_of_one_role_costs_the_others_no_code(alice: Bench) -> None:
+    alice.keeper.refresh("ops", code(alice))
+    alice.keeper.set("ops", {"role_session_name": "other"})
+    alice.keeper.refresh("ops")
+    alice.keeper.refresh("billing")
+
+
+def test_a_shorter_one_does_not_take_the_place_of_a_longer(alice: Bench) -> None:
+    keeper = alice.keeper
+    keeper.refresh("ops", code(alice))
+    keeper.set("acme-alice", {"duration_seconds": "15m"})
+    keeper.refresh("acme-alice", code(alice))
+    alice.sandbox.move_clock(HOUR)
+    keeper.refresh("ops")
+
+
+def test_a_session_that_aws_takes_for_ended_is_a_question_again(alice: Bench) -> None:
+    alice.keeper.refresh("ops", code(alice))
+    alice.sandbox.faults.refuse("AssumeRole", "ExpiredToken", status=403)
+    with pytest.raises(NeedsMfa):
+        alice.keeper.refresh("billing")

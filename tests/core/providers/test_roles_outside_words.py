@@ -1,0 +1,88 @@
+"""What AWS or a foreign program says of a failure is told, and neither told nor kept with a secret in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from keyturn.aws.errors import in_our_words
+from keyturn.model.errors import AwsError, AwsRefused, KeyturnError
+from keyturn.providers import mfa_command
+from keyturn.storage.activity import Act
+from tests.core.operations.conftest import Bench
+
+CANARY = "CANARYsecret"
+
+
+def kept(bench: Bench) -> list[Path]:
+    """The files of keyturn that hold the canary."""
+    folder = bench.keeper.places.profiles_file.parent
+    places = {path for root in (folder, bench.sandbox.home) for path in root.rglob("*") if path.is_file()}
+    shared = bench.sandbox.home / ".aws"
+    return sorted(
+        path for path in places if shared not in path.parents and CANARY.encode() in path.read_bytes()
+    )
+
+
+def test_a_canonical_string_that_aws_quotes_is_told_without_the_token() -> None:
+    from botocore.exceptions import ClientError
+
+    message = (
+        "The request signature we calculated does not match the signature you provided.\n\n"
+        f"The Canonical String for this request should have been\n'POST\n/\n\nhost:sts\nx-amz-security-token:{CANARY}\n'"
+    )
+
+    def act() -> None:
+        raise ClientError({"Error": {"Code": "SignatureDoesNotMatch", "Message": message}}, "AssumeRole")
+
+    with pytest.raises(AwsRefused) as caught:
+        in_our_words("sts:AssumeRole", act)
+    line = caught.value.line()
+    assert CANARY not in line
+    assert "SignatureDoesNotMatch: The request signature we calculated does not match" in line
+
+
+def test_what_a_foreign_process_complains_with_is_told_and_kept_without_its_secret(bench: Bench) -> None:
+    program = bench.sandbox.home / "leaky"
+    program.write_text(
+        '#!/bin/sh\nsecret=CANARY; echo "no route, SecretAccessKey=${secret}secret" >&2; exit 1\n'
+    )
+    program.chmod(0o755)
+    with bench.config.open("a") as file:
+        file.write(f"\n[profile leaky]\ncredential_process = {program}\nregion = us-east-1\n")
+    with pytest.raises(KeyturnError) as caught:
+        bench.keeper.refresh("leaky")
+    assert "no route, SecretAccessKey=***" in caught.value.line()
+    failure = bench.keeper.desk.known("leaky").failure
+    assert failure is not None
+    assert "SecretAccessKey=***" in failure.line
+    assert kept(bench) == []
+
+
+def test_a_failure_is_kept_without_a_secret_wherever_its_words_come_from(bench: Bench) -> None:
+    desk = bench.keeper.desk
+    desk.record_failure("ci-deploy", "refresh", AwsError("refresh of ci-deploy", f"token={CANARY}"))
+    desk.activity.add(Act(desk.clock(), "ci-deploy", "refresh", f"token={CANARY}", ok=False))
+    assert kept(bench) == []
+    failure = desk.known("ci-deploy").failure
+    assert failure is not None
+    assert failure.line == "refresh of ci-deploy: token=***"
+    assert [act.result for act in desk.activity.read()][-1] == "token=***"
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ("code 123 456 refused", "code ****** refused"),
+        ("code 123-456 refused", "code ****** refused"),
+        ("code 1 2 3 4 5 6 refused", "code ****** refused"),
+        ("seed=JBSWY3DPEHPK3PXPCANARY", "seed=***"),
+        ("bad secret JBSWY3DPEHPK3PXPCANARY here", "bad secret *** here"),
+        ("no device 12345", "no device 12345"),
+    ],
+)
+def test_what_an_mfa_command_complains_with_shows_no_code_and_no_seed(says: str, told: str) -> None:
+    with pytest.raises(mfa_command.CommandFailed) as caught:
+        mfa_command.run(("sh", "-c", f"echo '{says}' >&2; exit 1"), "GAHT12345678", {"PATH": "/usr/bin:/bin"})
+    assert caught.value.why == f"it ended with 1: {told}"

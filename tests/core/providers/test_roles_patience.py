@@ -1,0 +1,282 @@
+"""A person's own settings reach AWS as botocore reads them, an act has one end, and a clock that is off is told by size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.loaders import Loader
+from botocore.session import Session
+
+from keyturn.aws import client as aws_client
+from keyturn.aws import deadline
+from keyturn.aws.client import CONNECT_SECONDS, READ_SECONDS, TRIES, Boto, BotoFactory
+from keyturn.aws.deadline import Deadline, Late, within
+from keyturn.aws.errors import refusal, skew_of
+from keyturn.model.errors import AwsRefused, ClockSkew, KeyturnError, Unreachable, WrongMfaCode
+from keyturn.model.profile import Credentials
+from keyturn.model.secret import Secret
+from keyturn.system.hardening import agent_environment
+from tests.core.operations.conftest import Bench
+
+KEY = Credentials("AKIAIOSFODNN7EXAMPLE", Secret("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"))
+CASES: list[tuple[str, Mapping[str, str]]] = [
+    ("", {}),
+    ("region = eu-west-1", {}),
+    ("", {"AWS_DEFAULT_REGION": "ap-southeast-2"}),
+    ("region = cn-north-1", {}),
+    ("region = us-gov-west-1", {}),
+    ("region = eu-west-1\nsts_regional_endpoints = legacy", {}),
+    ("region = eu-west-1", {"AWS_STS_REGIONAL_ENDPOINTS": "legacy"}),
+    ("region = us-east-1\nuse_fips_endpoint = true", {}),
+    ("region = us-east-1", {"AWS_USE_FIPS_ENDPOINT": "true"}),
+    ("region = us-gov-west-1\nuse_fips_endpoint = true", {}),
+    ("region = us-east-1\nuse_dualstack_endpoint = true", {}),
+    ("region = us-east-1", {"AWS_USE_DUALSTACK_ENDPOINT": "true"}),
+    ("region = eu-west-1\nendpoint_url = http://127.0.0.1:9", {}),
+    ("region = eu-west-1\nservices = local", {}),
+    ("region = eu-west-1\nservices = local", {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}),
+    ("region = eu-west-1\nservices = local", {"AWS_ENDPOINT_URL": "http://127.0.0.1:8"}),
+    ("region = eu-west-1", {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:7", "AWS_ENDPOINT_URL_IAM": "http://127.0.0.1:6"}),
+    ("region = eu-west-1", {"HTTPS_PROXY": "http://127.0.0.1:3128"}),
+    ("region = eu-west-1", {"HTTPS_PROXY": "http://127.0.0.1:3128", "NO_PROXY": "amazonaws.com"}),
+    ("region = eu-west-1\nca_bundle = /etc/ssl/own.pem", {}),
+    ("region = eu-west-1", {"AWS_CA_BUNDLE": "/etc/ssl/other.pem"}),
+    ("region = eu-west-1\ntcp_keepalive = true", {}),
+    ("region = eu-west-1\nmax_attempts = 7", {}),
+    ("region = eu-west-1\nmax_attempts = 7", {"AWS_MAX_ATTEMPTS": "3"}),
+    ("region = eu-west-1\nretry_mode = standard", {}),
+    ("region = eu-west-1\nretry_mode = adaptive\nmax_attempts = 4", {}),
+    ("region = eu-west-1", {"AWS_RETRY_MODE": "legacy"}),
+    ("region = eu-west-1\ndefaults_mode = standard", {}),
+    ("region = eu-west-1\ndefaults_mode = cross-region", {}),
+    ("region = eu-west-1", {"AWS_DEFAULTS_MODE": "in-region"}),
+]  # fmt: skip
+SERVICES = "\n[services local]\nsts =\n  endpoint_url = http://127.0.0.1:5\niam =\n  endpoint_url = http://127.0.0.1:4\n"
+_OURS = (
+    "AWS_MAX_ATTEMPTS",
+    "max_attempts",
+    "AWS_RETRY_MODE",
+    "retry_mode",
+    "AWS_DEFAULTS_MODE",
+    "defaults_mode",
+)
+
+
+def facts(client: Any) -> dict[str, Any]:
+    """All that a client's way to AWS depends on."""
+    config, http = client.meta.config, client._endpoint.http_session
+    return {
+        "endpoint": client.meta.endpoint_url,
+        "partition": client.meta.partition,
+        "region": client.meta.region_name,
+        "proxies": http._proxy_config._proxies,
+        "verify": http._verify,
+        "socket": http._socket_options,
+        "retries": config.retries,
+        "connect": config.connect_timeout,
+    }
+
+
+#: Reads each service's model once for all cases; it is most of the cost of a client.
+LOADER = Loader()
+FACTORY = BotoFactory()
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables", "service"),
+    [(*case, "sts") for case in CASES] + [(*case, "iam") for case in CASES[:18:3]],
+)
+def test_a_profiles_way_to_aws_is_botocores_own(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: str,
+    variables: Mapping[str, str],
+    service: str,
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_IAM", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "config").write_text(f"[profile p]\n{settings}\n{SERVICES}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    view = FACTORY("p", None)
+    assert isinstance(view, Boto)
+    ours = facts(view.client(service, KEY))
+    plain = Session(profile="p")
+    plain.register_component("data_loader", LOADER)
+    session: Any = boto3.Session(botocore_session=plain)
+    theirs = facts(session.client(service, aws_access_key_id=KEY.access_key_id, aws_secret_access_key="x"))
+    if not any(word in settings or word in variables for word in _OURS):
+        # What a person left open is ours, so that no client of a credential_process waits for minutes.
+        assert ours.pop("connect") == CONNECT_SECONDS
+        assert ours.pop("retries")["total_max_attempts"] == TRIES
+        theirs = {name: value for name, value in theirs.items() if name in ours}
+    elif "efaults_mode" not in settings and "AWS_DEFAULTS_MODE" not in variables:
+        assert ours.pop("connect") == CONNECT_SECONDS
+        theirs.pop("connect")
+    assert ours == theirs
+    assert view.client(service, KEY).meta.config.read_timeout == READ_SECONDS
+
+
+def test_what_the_person_set_in_the_environment_reaches_the_agent() -> None:
+    names = {name for _, variables in CASES for name in variables}
+    kept = agent_environment(dict.fromkeys(names, "/x"), Path("/"))
+    assert names <= set(kept)
+
+
+def test_an_end_counts_for_all_that_an_act_asks() -> None:
+    moments = iter([100.0, 104.0, 119.0, 121.0, 121.0, 121.0, 200.0])
+    one = Deadline(lambda: next(moments))
+    assert one.left() == 16
+    assert one.left() == 1
+    assert one.left() == -1
+    assert one.left(deadline.OWN_SECONDS) == 19
+    one.credit(10)
+    assert one.left() == 9
+    assert one.left() == -70
+
+
+def test_credit_never_passes_what_a_client_waits_for() -> None:
+    one = Deadline(lambda: 0.0)
+    one.credit(1000)
+    assert one.left() == one.left(1000) == deadline.LONGEST_SECONDS < 50
+
+
+def test_an_act_past_its_end_is_not_begun_and_one_that_hangs_is_left_behind() -> None:
+    begun = []
+    with pytest.raises(Late):
+        within(0, lambda: begun.append(1))
+    assert not begun
+    started = time.monotonic()
+    with pytest.raises(Late):
+        within(0.05, lambda: time.sleep(5))
+    assert time.monotonic() - started < 4
+    assert within(5, lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        within(5, lambda: 1 // 0)
+
+
+@pytest.mark.parametrize("kind", ["time-out", "drip"])
+def test_a_chain_of_silent_hops_has_one_end(bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    bench.adopt("acme-build")
+    monkeypatch.setattr(aws_client, "SECONDS", 2.0)
+    bench.sandbox.faults.order("AssumeRole", kind, times=None)
+    calls = bench.calls("AssumeRole")
+    started = time.monotonic()
+    with pytest.raises(Unreachable) as caught:
+        bench.keeper.credential_process("acme-spoke-logs")
+    assert time.monotonic() - started < 15, "one try alone may take 12 s, three hops with two tries 72 s"
+    assert "did not answer within 2 s in all" in caught.value.line()
+    assert "\n" not in caught.value.line()
+    assert bench.calls("AssumeRole") - calls <= TRIES
+    bench.sandbox.faults.clear()
+
+
+def test_hops_that_are_slow_one_by_one_have_one_end_together(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.adopt("acme-build")
+    monkeypatch.setattr(aws_client, "SECONDS", 5.0)
+    bench.sandbox.faults.slow("AssumeRole", 3.0, times=None)
+    with pytest.raises(Unreachable, match="did not answer within 5 s in all"):
+        bench.keeper.credential_process("acme-spoke-logs")
+    bench.sandbox.faults.clear()
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"), [(17, "17 min behind"), (-17, "17 min ahead of"), (60 * 26, "26h behind")]
+)
+def test_a_clock_that_is_off_is_told_with_its_size_and_asked_once(
+    bench: Bench, minutes: int, words: str
+) -> None:
+    bench.adopt("ci-deploy")
+    bench.sandbox.faults.skew(minutes * 60)
+    calls = bench.calls("GetSessionToken")
+    with pytest.raises(ClockSkew) as caught:
+        bench.keeper.refresh("ci-deploy")
+    assert f"this machine's clock is {words} AWS's" in caught.value.line()
+    assert bench.calls("GetSessionToken") == calls + 1
+    bench.sandbox.faults.clear()
+
+
+def test_a_code_that_fails_for_the_clock_says_so(bench: Bench) -> None:
+    bench.adopt("acme-alice")
+    code = bench.sandbox.totp("alice")
+    bench.sandbox.faults.skew(6 * 60)
+    with pytest.raises(WrongMfaCode) as caught:
+        bench.keeper.refresh("acme-alice", code)
+    assert "this machine's clock is 6 min behind AWS's" in caught.value.line()
+    bench.sandbox.faults.clear()
+
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def answer(code: str, message: str, ahead: timedelta | None) -> dict[str, Any]:
+    headers = {} if ahead is None else {"date": format_datetime(NOW - ahead, usegmt=True)}
+    return {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPHeaders": headers, "RequestId": "r"},
+    }
+
+
+EXPIRED = (
+    "Signature expired: 20160609T184512Z is now earlier than 20160610T013008Z (20160610T014508Z - 15 min.)"
+)
+YOUNG = "Signature not yet current: 20260101T002000Z is still later than 20260101T001500Z (20260101T000000Z + 15 min.)"
+TABLE = [
+    ("SignatureDoesNotMatch", EXPIRED, None, ClockSkew, "7h behind AWS's"),
+    ("SignatureDoesNotMatch", YOUNG, None, ClockSkew, "20 min ahead of AWS's"),
+    ("SignatureDoesNotMatch", EXPIRED, timedelta(minutes=-18), ClockSkew, "18 min behind AWS's"),
+    ("RequestExpired", "Request has expired", timedelta(minutes=6), ClockSkew, "6 min ahead of AWS's"),
+    ("InvalidSignatureException", "Signature expired", timedelta(days=-3), ClockSkew, "3d behind AWS's"),
+    ("SignatureDoesNotMatch", "The request signature we calculated", timedelta(0), AwsRefused, "adopt it again if"),
+    ("SignatureDoesNotMatch", "The request signature we calculated", timedelta(minutes=3), AwsRefused, "does not belong"),
+    ("ExpiredToken", "The token is expired", timedelta(minutes=-9), AwsRefused, "clock is 9 min behind AWS's"),
+    ("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.", timedelta(seconds=90),
+     WrongMfaCode, "clock is 90 s ahead of AWS's"),
+    ("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.", timedelta(seconds=30),
+     WrongMfaCode, "Wait for the next code"),
+    ("RegionDisabledException", "STS is not activated in this region for account:1. Your account administrator can",
+     timedelta(0), AwsRefused, "STS is not activated in this region. Activate"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "message", "ahead", "kind", "words"), TABLE)
+def test_what_an_answer_means(
+    code: str, message: str, ahead: timedelta | None, kind: type[KeyturnError], words: str
+) -> None:
+    error = refusal("sts:AssumeRole", answer(code, message, ahead), NOW)
+    assert type(error) is kind
+    assert words in error.line()
+    assert "\n" not in error.line()
+
+
+@pytest.mark.parametrize("date", ["", "tomorrow", "Mon, 99 Foo 2026 99:99:99 GMT", "\x1b[31m"])
+def test_a_strange_date_is_no_skew(date: str) -> None:
+    assert skew_of("", {"date": date}, NOW) is None
+
+
+def test_without_any_region_an_endpoint_of_the_persons_own_is_signed_for_as_the_global_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.adopt("personal")
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    bench.config.write_text(
+        "".join(
+            line
+            for line in bench.config.read_text().splitlines(keepends=True)
+            if not line.startswith("region")
+        )
+    )
+    bench.keeper.refresh("personal")
+    assert bench.calls("GetSessionToken")

@@ -1,0 +1,318 @@
+"""`set`: what a person may change of a managed profile, and what it does to the sessions that are there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from keyturn.model.errors import AwsRefused, KeyturnError, NotFound, ProfileBroken, UsageError
+from keyturn.model.profile import Delivery, Kind, Renew, State, VaultState, state_of
+from keyturn.profiles import settings
+from keyturn.storage import managed_profiles as defs
+from keyturn.storage.managed_profiles import Definition
+from keyturn_sandbox import service
+from tests.core.operations.conftest import Bench
+
+POLICY = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+)
+USER = Definition("ci", Kind.IAM_KEY, key="ci")
+ROLE = Definition("hub", Kind.ROLE, role_arn="arn:aws:iam::111122223333:role/Hub", source_profile="ci")
+
+
+def assumed(bench: Bench) -> Mapping[str, str]:
+    """What AssumeRole was last asked with."""
+    return [call for call in bench.sandbox.calls if call.action == "AssumeRole"][-1].params
+
+
+def trusting(bench: Bench, arn: str) -> None:
+    """Has a role's trust policy allow tags and a source identity to be passed, too."""
+    found = bench.sandbox.state.role(arn)
+    assert found is not None
+    actions = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
+    found.trust = tuple({**statement, "Action": actions} for statement in found.trust)
+
+
+HUB = "arn:aws:iam::111122223333:role/Hub"
+
+
+def changed(one: Definition, *words: str) -> Definition:
+    return settings.applied(one, settings.parsed(words))
+
+
+@pytest.mark.parametrize(
+    ("words", "setting", "value"),
+    [
+        (("renew=off",), "renew", Renew.OFF),
+        (("renew=",), "renew", Renew.AUTO),
+        (("duration=12h",), "duration_seconds", 43200),
+        (("duration=1h30m",), "duration_seconds", 5400),
+        (("duration=45m",), "duration_seconds", 2700),
+        (("duration_seconds=900",), "duration_seconds", 900),
+        (("duration=900s",), "duration_seconds", 900),
+        (("duration=",), "duration_seconds", None),
+        (("tags=team=ops,stage=a=b",), "tags", {"team": "ops", "stage": "a=b"}),
+        (("tags=",), "tags", {}),
+        (("tags=team=ops", "transitive_tags=team"), "transitive_tags", ("team",)),
+        (("source_identity=jo",), "source_identity", "jo"),
+        (("role_session_name=jo@example.com",), "role_session_name", "jo@example.com"),
+        (("external_id=a:b/c",), "external_id", "a:b/c"),
+        (("external_id=",), "external_id", None),
+        (("mfa_serial=GAHT12345678",), "mfa_serial", "GAHT12345678"),
+        ((f"policy={POLICY}",), "policy", POLICY),
+        (("policy_arns=arn:aws:iam::aws:policy/ReadOnlyAccess",), "policy_arns",
+         ("arn:aws:iam::aws:policy/ReadOnlyAccess",)),
+        (("rotation_days=0",), "rotation_days", 0),
+        (("rotation_days=",), "rotation_days", 90),
+    ],
+)  # fmt: skip
+def test_a_setting_is_read_from_one_text(words: tuple[str, ...], setting: str, value: object) -> None:
+    assert getattr(changed(ROLE, *words), setting) == value
+
+
+@pytest.mark.parametrize(
+    ("one", "words", "why"),
+    [
+        (ROLE, ("tags",), "tags is not KEY=VALUE"),
+        (ROLE, ("colour=red",), "there is no setting colour"),
+        (ROLE, ("role_arn=x",), "there is no setting role_arn"),
+        (ROLE, ("renew=off", "renew=auto"), "renew is there twice"),
+        (ROLE, ("duration=1h", "duration_seconds=900"), "duration_seconds is there twice"),
+        (ROLE, ("renew=sometimes",), "renew: sometimes is none"),
+        (ROLE, ("duration=soon",), "soon is no length of time"),
+        (ROLE, ("duration=-900",), "-900 is no length of time"),
+        (ROLE, ("duration=899",), "899 s is not between 900 and 43200 s"),
+        (ROLE, ("duration=13h",), "46800 s is not between 900 and 43200 s"),
+        (USER, ("duration=37h",), "133200 s is not between 900 and 129600 s"),
+        (ROLE, ("tags=team",), "team is not KEY=VALUE"),
+        (ROLE, ("tags=team=a,team=b",), "team is there twice"),
+        (ROLE, ("transitive_tags=team",), "team is none of the tags"),
+        (ROLE, ("session=none",), "only an IAM user's key can be handed out"),
+        (USER, ("session=maybe",), "maybe is none"),
+        (USER, ("tags=a=b",), "it goes with a role only"),
+        (USER, ("source_identity=jo",), "it goes with a role only"),
+        (USER, ("mfa_serial=arn:aws:iam::111122223333:u2f/user/jo/k",), "shows no code"),
+        (USER, ("rotation_days=often",), "often is no number of days"),
+        (USER, ("rotation_days=٣",), "is no number of days"),
+    ],
+)
+def test_what_is_no_value_is_refused_on_one_line(one: Definition, words: tuple[str, ...], why: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        changed(one, *words)
+    assert why in caught.value.line()
+    assert "\n" not in caught.value.line()
+
+
+def test_every_setting_survives_the_file(tmp_path: Path) -> None:
+    one = changed(
+        ROLE, "tags=team=ops,stage=prod", "transitive_tags=team,stage", "source_identity=jo", f"policy={POLICY}",
+        "policy_arns=arn:aws:iam::aws:policy/ReadOnlyAccess", "external_id=a:b", "duration=2h", "renew=on-demand",
+    )  # fmt: skip
+    path = tmp_path / "profiles.toml"
+    path.write_bytes(defs.encode({"hub": one}))
+    assert defs.load(path) == {"hub": one}
+    for setting in ("tags", "policy", "source_identity", "external_id", "transitive_tags", "policy_arns"):
+        assert not changed(one, *{"transitive_tags=", f"{setting}="}).same_source(one), setting
+
+
+def test_a_role_is_asked_for_with_all_that_was_set_and_each_change_makes_a_new_session(bench: Bench) -> None:
+    bench.adopt("acme-build")
+    trusting(bench, HUB)
+    seen = []
+    for words in (
+        (),
+        ("source_identity=build",),
+        ("tags=team=ops,stage=prod",),
+        ("transitive_tags=team",),
+        ("role_session_name=nightly",),
+        ("external_id=acme:1",),
+    ):
+        if words:
+            done = bench.keeper.set("acme-hub", settings.parsed(words))
+            assert done.ended[0] == "acme-hub"
+            row = next(row for row in bench.keeper.snapshot().profiles if row.name == "acme-hub")
+            assert state_of(row, VaultState.OPEN, bench.keeper.now()) is State.NONE
+        before = bench.calls("AssumeRole")
+        document = json.loads(bench.keeper.credential_process("acme-hub"))
+        assert bench.calls("AssumeRole") == before + 1
+        assert json.loads(bench.keeper.credential_process("acme-hub")) == document
+        assert bench.calls("AssumeRole") == before + 1
+        seen.append(document["AccessKeyId"])
+    assert len(set(seen)) == len(seen)
+    asked = assumed(bench)
+    assert asked["SourceIdentity"] == "build"
+    assert asked["RoleSessionName"] == "nightly"
+    assert asked["ExternalId"] == "acme:1"
+    assert asked["TransitiveTagKeys.member.1"] == "team"
+    found = {asked[f"Tags.member.{n}.Key"]: asked[f"Tags.member.{n}.Value"] for n in (1, 2)}
+    assert found == {"team": "ops", "stage": "prod"}
+
+
+def test_a_change_by_hand_in_the_definitions_makes_a_new_session_too(bench: Bench) -> None:
+    bench.adopt("acme-build")
+    trusting(bench, HUB)
+    first = json.loads(bench.keeper.credential_process("acme-hub"))["AccessKeyId"]
+    path = bench.keeper.places.profiles_file
+    path.write_text(
+        path.read_text().replace("[profiles.acme-hub]", "[profiles.acme-hub]\nsource_identity = 'jo'")
+    )
+    assert json.loads(bench.keeper.credential_process("acme-hub"))["AccessKeyId"] != first
+
+
+@pytest.fixture
+def bodies(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """What goes over the wire to STS, which the sandbox does not tell of policies."""
+    found: list[dict[str, str]] = []
+    really = service.Service._perform
+
+    def perform(
+        self: service.Service, api: object, action: str, version: str, params: dict[str, str], *rest: object
+    ) -> object:
+        if action == "AssumeRole":
+            found.append(dict(params))
+        return really(self, api, action, version, params, *rest)  # type: ignore[arg-type]  # passed on as it came
+
+    monkeypatch.setattr(service.Service, "_perform", perform)
+    return found
+
+
+def test_a_changed_policy_file_makes_a_new_session(
+    bench: Bench, tmp_path: Path, bodies: list[dict[str, str]]
+) -> None:
+    bench.adopt("acme-build")
+    file = tmp_path / "policy.json"
+    file.write_text(POLICY)
+    bench.keeper.set("acme-hub", {"policy": str(file)})
+    first = json.loads(bench.keeper.credential_process("acme-hub"))["AccessKeyId"]
+    assert bodies[-1]["Policy"] == POLICY
+    file.write_text(POLICY.replace("s3:*", "s3:GetObject"))
+    assert json.loads(bench.keeper.credential_process("acme-hub"))["AccessKeyId"] != first
+    assert bodies[-1]["Policy"] == POLICY.replace("s3:*", "s3:GetObject")
+    file.unlink()
+    with pytest.raises(ProfileBroken, match="is no file"):
+        bench.keeper.credential_process("acme-hub")
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"{}" + b" " * 70_000])
+def test_a_policy_file_that_is_none_is_refused_before_anything_changes(
+    bench: Bench, tmp_path: Path, content: bytes
+) -> None:
+    bench.adopt("acme-build")
+    before = bench.keeper.places.profiles_file.read_bytes()
+    file = tmp_path / "policy.json"
+    file.write_bytes(content)
+    with pytest.raises(KeyturnError):
+        bench.keeper.set("acme-hub", {"policy": str(file)})
+    assert bench.keeper.places.profiles_file.read_bytes() == before
+
+
+def test_what_rested_on_a_changed_role_is_ended_and_withdrawn_with_it(bench: Bench) -> None:
+    bench.adopt("acme-build")
+    bench.keeper.refresh("acme-hub")
+    bench.keeper.deliver("acme-spoke", Delivery.CREDENTIALS_FILE)
+    assert "ASIA" in bench.section("acme-spoke")
+    done = bench.keeper.set("acme-hub", {"source_identity": "jo"})
+    assert set(done.ended) >= {"acme-hub", "acme-spoke"}
+    assert "ASIA" not in bench.section("acme-spoke")
+    assert bench.keeper.set("acme-hub", {"source_identity": "jo"}).keys == ()
+
+
+def test_nothing_ends_for_a_setting_that_sessions_do_not_rest_on(bench: Bench) -> None:
+    bench.adopt("acme-build")
+    first = bench.keeper.credential_process("acme-hub")
+    assert bench.keeper.set("acme-hub", {"renew": "off", "duration_seconds": "1h"}).ended == ()
+    assert bench.keeper.credential_process("acme-hub") == first
+
+
+def test_a_session_of_none_delivers_the_key_itself_and_the_way_back(bench: Bench) -> None:
+    bench.adopt("ci-deploy")
+    key_id = bench.keeper.desk.key("ci-deploy").access_key_id
+    assert json.loads(bench.keeper.credential_process("ci-deploy"))["AccessKeyId"].startswith("ASIA")
+    bench.keeper.set("ci-deploy", {"session": "none"})
+    document = json.loads(bench.keeper.credential_process("ci-deploy"))
+    assert document["AccessKeyId"] == key_id
+    assert not {"SessionToken", "Expiration"} & set(document)
+    row = next(row for row in bench.keeper.snapshot().profiles if row.name == "ci-deploy")
+    assert state_of(row, VaultState.OPEN, bench.keeper.now()) is State.LONG_TERM
+    with pytest.raises(KeyturnError, match="never goes into a file in clear"):
+        bench.keeper.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
+    bench.keeper.set("ci-deploy", {"session": ""})
+    assert json.loads(bench.keeper.credential_process("ci-deploy"))["AccessKeyId"].startswith("ASIA")
+
+
+def test_a_key_is_not_handed_out_into_a_file_by_the_back_door(bench: Bench) -> None:
+    bench.adopt("ci-deploy")
+    bench.keeper.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
+    with pytest.raises(UsageError, match="never goes there in clear"):
+        bench.keeper.set("ci-deploy", {"session": "none"})
+
+
+def test_a_region_goes_where_aws_tools_read_it_and_is_taken_away_again(bench: Bench) -> None:
+    before = bench.files()
+
+    def region(name: str) -> str | None:
+        return next(row.region for row in bench.keeper.snapshot().profiles if row.name == name)
+
+    bench.keeper.set("contractor", {"region": "eu-west-3"})
+    assert region("contractor") == "eu-west-3"
+    assert bench.files()[0] == before[0], "the credentials file's word is the one that counts"
+    bench.keeper.set("ci-deploy", {"region": "eu-west-3"})
+    assert region("ci-deploy") == "eu-west-3"
+    bench.keeper.set("ci-deploy", {"region": ""})
+    bench.keeper.set("ci-deploy", {"region": ""})
+    assert region("ci-deploy") is None
+    bench.keeper.set("ci-deploy", {"region": "eu-central-1"})
+    bench.keeper.set("contractor", {"region": "us-east-1"})
+    assert bench.files()[1] == before[1]
+    with pytest.raises(UsageError, match="can be none"):
+        bench.keeper.set("ci-deploy", {"region": "eu west"})
+
+
+def test_only_what_is_managed_has_settings(bench: Bench) -> None:
+    with pytest.raises(NotFound, match="keyturn adopt ci-deploy"):
+        bench.keeper.set("ci-deploy", {"renew": "off"})
+    with pytest.raises(NotFound, match="none by that name"):
+        bench.keeper.set("nobody", {"region": "eu-west-1"})
+
+
+def test_mfa_devices_that_show_no_code_are_not_offered(bench: Bench) -> None:
+    alice = bench.sandbox.state.user("aws", "111122223333", "alice")
+    assert alice is not None
+    bench.adopt("acme-alice")
+    second = bench.sandbox.add_device(alice, "alice-phone")
+    key = bench.sandbox.state.add_device(alice, "x", "A" * 32)
+    key.serial = "arn:aws:iam::111122223333:u2f/user/alice/yubi-ABCDEFGH"
+    serials = ("arn:aws:iam::111122223333:mfa/alice", second.serial)
+    assert bench.keeper.mfa_devices("acme-alice") == serials
+    assert bench.keeper.mfa_devices("prod-admin") == serials
+    bench.keeper.set("acme-alice", {"mfa_serial": second.serial})
+    done = bench.keeper.refresh("acme-alice", bench.sandbox.totp("alice-phone"))
+    assert done.session.expires is not None
+    (call,) = [call for call in bench.sandbox.calls if call.action == "GetSessionToken"]
+    assert call.params["SerialNumber"] == second.serial
+
+
+def test_a_session_policy_narrows_what_the_session_may_do(bench: Bench) -> None:
+    bench.adopt("acme-build")
+    assert bench.keeper.credential_process("acme-spoke")
+    bench.keeper.set("acme-hub", {"policy": POLICY})
+    with pytest.raises(AwsRefused, match="not authorized to perform: sts:AssumeRole") as caught:
+        bench.keeper.credential_process("acme-spoke")
+    assert caught.value.code == "AccessDenied"
+
+
+def test_a_region_that_is_not_activated_is_one_line_with_the_way_out(bench: Bench) -> None:
+    bench.adopt("ci-deploy")
+    bench.keeper.set("ci-deploy", {"region": "af-south-1"})
+    with pytest.raises(AwsRefused) as caught:
+        bench.keeper.refresh("ci-deploy")
+    assert caught.value.code == "RegionDisabledException"
+    line = caught.value.line()
+    assert "STS is not activated in this region" in line
+    assert "keyturn set PROFILE region=REGION" in line
+    assert len(line) < 250
+    bench.keeper.set("ci-deploy", {"region": "eu-central-1"})
+    bench.keeper.refresh("ci-deploy")

@@ -1,0 +1,264 @@
+"""`credential_source`: a role that is assumed with whatever the one who asks has, and nobody else's identity ever. By the
+real AWS CLI and boto3, with an agent up; the sample of it is in one process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import timedelta
+from subprocess import CompletedProcess
+
+import pytest
+
+from keyturn.model.errors import AgentUnavailable, ProfileBroken
+from keyturn.model.profile import Delivery
+from keyturn.service import Keeper
+from keyturn_sandbox import Sandbox
+from keyturn_sandbox.policy.principals import AccessKey
+from tests.core.operations.conftest import Bench
+from tests.core.providers.machine import serving
+from tests.end_to_end.person import BIN, Person
+
+ACCOUNT = "111122223333"
+PROFILES = f"""
+[profile by-environment]
+role_arn = arn:aws:iam::{ACCOUNT}:role/Shared
+credential_source = Environment
+role_session_name = shared
+duration_seconds = 900
+region = eu-west-1
+
+[profile next-hop]
+role_arn = arn:aws:iam::{ACCOUNT}:role/Next
+source_profile = by-environment
+region = eu-west-1
+
+[profile by-container]
+role_arn = arn:aws:iam::{ACCOUNT}:role/Shared
+credential_source = EcsContainer
+region = eu-west-1
+
+[profile by-instance]
+role_arn = arn:aws:iam::{ACCOUNT}:role/Shared
+credential_source = Ec2InstanceMetadata
+region = eu-west-1
+"""
+
+
+def set_up(sandbox: Sandbox) -> None:
+    """Roles by credential source, and who may assume them."""
+    state, path = sandbox.state, sandbox.home / ".aws" / "config"
+    arn = f"arn:aws:iam::{ACCOUNT}:root"
+    trust = [{"Effect": "Allow", "Principal": {"AWS": arn}, "Action": "sts:AssumeRole"}]
+    roles = (f"arn:aws:iam::{ACCOUNT}:role/Shared", f"arn:aws:iam::{ACCOUNT}:role/Next")
+    if state.role(roles[0]) is None:
+        state.add_role(ACCOUNT, "Shared", trust, may_assume=roles[1:])
+        state.add_role(ACCOUNT, "Next", trust)
+        state.add_role(ACCOUNT, "Machine", trust, may_assume=roles[:1])
+        path.write_text(path.read_text() + PROFILES)
+
+
+@pytest.fixture
+def shared(person: Person) -> Person:
+    """Somebody at a shell with roles by credential source."""
+    set_up(person.sandbox)
+    return person
+
+
+def user_key(sandbox: Sandbox, name: str) -> AccessKey:
+    state = sandbox.state
+    found = state.user("aws", ACCOUNT, name)
+    user = found or state.add_user(ACCOUNT, name, may_assume=(f"arn:aws:iam::{ACCOUNT}:role/Shared",))
+    return user.keys[0] if user.keys else state.add_key(user)
+
+
+def environment(key: AccessKey) -> dict[str, str]:
+    return {"AWS_ACCESS_KEY_ID": key.key_id, "AWS_SECRET_ACCESS_KEY": key.secret.reveal()}
+
+
+def machine_variables(address: str) -> dict[str, dict[str, str]]:
+    """What leads a client to the machine's credentials, by profile."""
+    return {
+        "by-container": {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{address}/container",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "Bearer abc",
+        },
+        "by-instance": {
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{address}/",
+            "AWS_EC2_METADATA_DISABLED": "false",
+        },
+    }
+
+
+def identity(person: Person, profile: str, extra: dict[str, str]) -> CompletedProcess[str]:
+    return person.run(
+        str(BIN / "aws"), "sts", "get-caller-identity", "--profile", profile, "--output", "json", extra=extra
+    )
+
+
+def signer_of_last_assume(person: Person) -> str:
+    return [call for call in person.sandbox.calls if call.action == "AssumeRole"][-1].key_id
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(300)
+def test_the_environment_of_whoever_asks_signs_and_no_other(shared: Person) -> None:
+    shared.does("adopt", "by-environment", "--yes")
+    assert "credential_source" not in shared.config.read_text().partition("by-environment]")[2].split("[")[0]
+    shared.does("vault", "unlock", fds={"--passphrase-fd": "correct horse battery staple"})
+    one, other = user_key(shared.sandbox, "one"), user_key(shared.sandbox, "other")
+    expected = f"arn:aws:sts::{ACCOUNT}:assumed-role/Shared/shared"
+    for key in (one, other, one):
+        done = identity(shared, "by-environment", environment(key))
+        assert json.loads(done.stdout)["Arn"] == expected, done.stderr
+        assert signer_of_last_assume(shared) == key.key_id
+    boto = shared.run(
+        sys.executable, "-c",
+        "import boto3; print(boto3.Session(profile_name='next-hop').client('sts').get_caller_identity()['Arn'])",
+        extra=environment(other),
+    )  # fmt: skip
+    assert boto.stdout.strip() == f"arn:aws:sts::{ACCOUNT}:assumed-role/Next/keyturn-next-hop", boto.stderr
+    without = shared.keyturn("credential-process", "by-environment")
+    assert without.returncode == 1
+    assert without.stdout == ""
+    assert without.stderr == (
+        "keyturn: credential_source Environment of by-environment: AWS_ACCESS_KEY_ID is not set in the environment of "
+        "whoever asks. Export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the shell that asks\n"
+    )
+    partial = shared.run(
+        str(BIN / "keyturn"), "credential-process", "by-environment", extra={"AWS_ACCESS_KEY_ID": one.key_id}
+    )
+    assert partial.returncode == 1
+    assert partial.stderr.count("\n") == 1
+    assert "AWS_SECRET_ACCESS_KEY" in partial.stderr
+    assert shared.row("by-environment")["state"] == "none"
+    refreshed = shared.run(str(BIN / "keyturn"), "refresh", "by-environment", extra=environment(one))
+    assert refreshed.returncode == 0, refreshed.stderr
+    assert "kept nowhere" in refreshed.stdout
+    assert shared.row("by-environment")["state"] == "none"
+    assert shared.row("by-environment")["source"] == "Environment"
+    shared.releases("--all")
+    assert PROFILES in shared.config.read_text()
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(300)
+def test_a_native_profile_takes_the_askers_environment_too(shared: Person) -> None:
+    shared.does("vault", "unlock", fds={"--passphrase-fd": "correct horse battery staple"})
+    for name in ("one", "other"):
+        key = user_key(shared.sandbox, name)
+        done = shared.run(
+            str(BIN / "keyturn"), "refresh", "by-environment", "next-hop", extra=environment(key)
+        )
+        assert done.returncode == 0, done.stderr
+        signers = [call.key_id for call in shared.sandbox.calls if call.action == "AssumeRole"]
+        assert signers[-3:-1] == [key.key_id, key.key_id]
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("managed", [False, True])
+def test_a_container_and_an_instance_sign_through_botocores_own_providers(
+    shared: Person, managed: bool
+) -> None:
+    machine = shared.sandbox.state.role(f"arn:aws:iam::{ACCOUNT}:role/Machine")
+    assert machine is not None
+    session = shared.sandbox.state.add_session(machine, timedelta(hours=6), name="machine")
+    if managed:
+        shared.does("adopt", "by-container", "by-instance", "--yes")
+    with serving(session) as address:
+        container = {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{address}/container",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "Bearer abc",
+        }
+        instance = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{address}/", "AWS_EC2_METADATA_DISABLED": "false"}
+        for profile, extra in (("by-container", container), ("by-instance", instance)):
+            done = shared.run(str(BIN / "keyturn"), "refresh", profile, extra=extra)
+            assert done.returncode == 0, done.stderr
+            assert signer_of_last_assume(shared) == session.key_id
+            if managed:
+                found = identity(shared, profile, extra)
+                assert json.loads(found.stdout)["Arn"].endswith(f"assumed-role/Shared/keyturn-{profile}")
+    for profile, why in (
+        ("by-container", "are not set"),
+        ("by-instance", "no instance metadata service answers"),
+    ):
+        none = shared.keyturn("refresh", profile)
+        assert none.returncode == 1
+        assert none.stderr.count("\n") == 1
+        assert why in none.stderr
+    if managed:
+        shared.releases("--all")
+
+
+@pytest.fixture
+def at_home(bench: Bench) -> Bench:
+    """The same in one process."""
+    set_up(bench.sandbox)
+    return bench
+
+
+@pytest.mark.parametrize("managed", [False, True])
+def test_two_environments_never_share_a_session(
+    at_home: Bench, monkeypatch: pytest.MonkeyPatch, managed: bool
+) -> None:
+    if managed:
+        at_home.adopt("by-environment")
+        assert at_home.keeper.desk.read().definitions["next-hop"].source_profile == "by-environment"
+    seen = []
+    for name in ("one", "other", "one"):
+        for variable, value in environment(user_key(at_home.sandbox, name)).items():
+            monkeypatch.setenv(variable, value)
+        at_home.sandbox.calls.clear()
+        if managed:
+            seen.append(json.loads(at_home.keeper.credential_process("next-hop"))["AccessKeyId"])
+        else:
+            seen.append(at_home.keeper.refresh("next-hop").session.key_id)
+        assert at_home.sandbox.calls[0].key_id == user_key(at_home.sandbox, name).key_id
+        assert at_home.calls("AssumeRole") == 2
+        assert at_home.keeper.desk.vault.session("by-environment") is None, "it is kept nowhere"
+        assert at_home.keeper.desk.vault.session("next-hop") is None, "nor is what rests on it"
+    assert len(set(seen)) == 3
+    for variable in environment(user_key(at_home.sandbox, "one")):
+        monkeypatch.delenv(variable)
+    with pytest.raises(ProfileBroken, match="AWS_ACCESS_KEY_ID is not set"):
+        at_home.keeper.refresh("next-hop")
+    assert "next-hop" not in at_home.keeper.due()
+
+
+def test_a_process_that_serves_others_never_answers_with_its_own_environment(
+    at_home: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_home.adopt("by-environment")
+    for variable, value in environment(user_key(at_home.sandbox, "one")).items():
+        monkeypatch.setenv(variable, value)
+    agent = Keeper.from_environ(at_home.sandbox.environ, use_agent=False, serves_others=True)
+    agent.unlock_here(recovery_key=at_home.recovery_key)
+    at_home.sandbox.calls.clear()
+    for ask in (agent.credential_process, agent.refresh):
+        for name in ("by-environment", "next-hop"):
+            with pytest.raises(AgentUnavailable, match="from whoever asks"):
+                ask(name)
+    with pytest.raises(AgentUnavailable, match="from whoever asks"):
+        agent.deliver("next-hop", Delivery.CREDENTIALS_FILE)
+    assert at_home.calls("AssumeRole") == 0
+    assert at_home.keeper.desk.known("by-environment").failure is None
+    assert json.loads(at_home.keeper.credential_process("next-hop"))["SessionToken"]
+
+
+@pytest.mark.parametrize("profile", ["by-container", "by-instance"])
+def test_a_machine_signs_by_botocores_own_provider(
+    at_home: Bench, monkeypatch: pytest.MonkeyPatch, profile: str
+) -> None:
+    at_home.adopt(profile)
+    machine = at_home.sandbox.state.role(f"arn:aws:iam::{ACCOUNT}:role/Machine")
+    assert machine is not None
+    session = at_home.sandbox.state.add_session(machine, timedelta(hours=6), name="machine")
+    with pytest.raises(ProfileBroken, match="credential_source"):
+        at_home.keeper.credential_process(profile)
+    with serving(session) as address:
+        for variable, value in machine_variables(address)[profile].items():
+            monkeypatch.setenv(variable, value)
+        assert json.loads(at_home.keeper.credential_process(profile))["SessionToken"]
+    (call,) = [call for call in at_home.sandbox.calls if call.action == "AssumeRole"]
+    assert call.key_id == session.key_id

@@ -1,0 +1,84 @@
+"""A secret goes to a program that was just started only when it has closed itself, and to nobody who speaks for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keyturn.system import secret_channel as handover
+
+COME_IN = """
+import ctypes, os, sys
+from keyturn.system import secret_channel as handover, prctl as undumpable
+undumpable.close_memory()
+handover.come_in()
+line = sys.stdin.buffer.readline()
+os.write(1, b"%d %s" % (ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), line))
+"""
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = handover.ends()
+    ours.settimeout(20)
+    with ours, theirs:
+        yield ours, theirs
+
+
+def started(theirs: socket.socket, program: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-I", "-c", program], stdin=theirs.fileno(), stderr=subprocess.PIPE
+    )
+
+
+def test_a_program_that_closed_itself_hears_and_answers(ends: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = ends
+    with started(theirs, COME_IN) as process:
+        theirs.close()
+        channel = handover.met(ours, process.pid)
+        assert channel is not None
+        with channel:
+            channel.settimeout(20)
+            channel.sendall(b"secret\n")
+            assert channel.recv(100) == b"0 secret\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which process sent a message")
+def test_somebody_else_who_took_its_end_is_not_met(ends: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = ends
+    with started(theirs, "input()") as process:
+        stolen, given = socket.socketpair()
+        with stolen, given:
+            socket.send_fds(theirs, [b"."], [given.fileno()])
+            assert handover.met(ours, process.pid) is None
+        theirs.close()
+        ours.close()
+
+
+@pytest.mark.parametrize("program", ["pass", "import os; os.write(0, b'.')"])
+def test_a_program_that_ends_or_says_something_else_is_not_met(
+    ends: tuple[socket.socket, socket.socket], program: str
+) -> None:
+    ours, theirs = ends
+    with started(theirs, program) as process:
+        theirs.close()
+        assert handover.met(ours, process.pid) is None
+
+
+def test_one_that_does_not_come_is_a_time_out(ends: tuple[socket.socket, socket.socket]) -> None:
+    ours, _ = ends
+    ours.settimeout(0.01)
+    with pytest.raises(TimeoutError):
+        handover.met(ours, os.getpid())
+
+
+def test_the_first_socket_cannot_be_opened_by_its_name(ends: tuple[socket.socket, socket.socket]) -> None:
+    _, theirs = ends
+    with pytest.raises(OSError, match="No such device"):
+        Path(f"/proc/self/fd/{theirs.fileno()}").read_bytes()

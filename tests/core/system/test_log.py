@@ -1,0 +1,110 @@
+"""The log says where something went wrong, and not with which values."""
+
+from __future__ import annotations
+
+import logging
+import stat
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+
+from keyturn.system import log
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "secret_access_key='wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY'",
+        "SecretAccessKey: wJalrX",
+        "passphrase=wJalrX",
+        "Authorization: wJalrX",
+        "got wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY1 from there",
+        "SAMLAssertion = wJalrX",
+        "x-amz-security-token: wJalrX",
+        "AGE-SECRET-KEY-1WJALRX and age-secret-key-1wjalrx",
+        "?code=wJalrX&x=1",
+    ],
+)
+def test_what_looks_like_a_secret_is_not_written(text: str) -> None:
+    assert "wjalrx" not in log.redacted(text).lower()
+
+
+def test_ordinary_words_stay() -> None:
+    text = "Connection pool is full, discarding connection: sts.eu-west-1.amazonaws.com"
+    assert log.redacted(text) == text
+
+
+def test_a_terminal_obeys_nothing_of_it() -> None:
+    assert log.redacted("a\x1b]0;x\x07\nb") == "a\\x1b]0;x\\x07\\x0ab"
+
+
+def burst() -> BaseException:
+    try:
+        canary = "canary"
+        raise RuntimeError(canary)
+    except RuntimeError as error:
+        return error
+
+
+def test_an_exception_is_its_type_and_its_places() -> None:
+    line = log.where(burst())
+    assert line.startswith("builtins.RuntimeError at system/test_log.py:")
+    assert "canary" not in line
+    assert "canary" in "".join(traceback.format_exception(burst()))
+
+
+def emitted(folder: Path, message: str, error: BaseException | None = None) -> str:
+    handler = log.RedactedFile(folder)
+    exc_info = (type(error), error, error.__traceback__) if error else None
+    handler.handle(logging.LogRecord("keyturn", logging.ERROR, "", 0, message, None, exc_info))
+    return handler.path.read_text()
+
+
+def test_an_entry_is_one_line_in_a_private_file(tmp_path: Path) -> None:
+    text = emitted(tmp_path / "state", "a\nb", burst())
+    assert text.count("\n") == 1
+    assert "RuntimeError" in text
+    assert "canary" not in text
+    assert stat.S_IMODE((tmp_path / "state" / "keyturn.system.log").stat().st_mode) == 0o600
+
+
+def test_past_a_mebibyte_it_goes_on_in_a_new_file(tmp_path: Path) -> None:
+    log_file = tmp_path / "keyturn.system.log"
+    log_file.write_bytes(b"x" * (1 << 20))
+    emitted(tmp_path, "new")
+    assert (tmp_path / "keyturn.system.log.1").stat().st_size == 1 << 20
+    assert log_file.read_text().endswith("new\n")
+
+
+def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "keyturn.system.log").mkdir()
+    handler = log.RedactedFile(tmp_path)
+    handler.handle(logging.LogRecord("keyturn", logging.ERROR, "", 0, "x", None, None))
+    assert list((tmp_path / "keyturn.system.log").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "raise RuntimeError(canary)",
+        "import threading; t = threading.Thread(target=lambda: 1 / len(canary[:0])); t.start(); t.join()",
+        "import logging; logging.getLogger('botocore').warning('secret=%s', canary)",
+        "import logging; logging.getLogger('x').warning('%d', canary)",
+        "import logging; log_ = logging.getLogger('botocore'); log_.setLevel(1); log_.debug('secret=%s', canary)",
+    ],
+)
+def test_nothing_of_an_error_goes_to_the_terminal(tmp_path: Path, act: str) -> None:
+    program = "import logging; logging.basicConfig(level=1); logging.getLogger('x').addHandler(logging.StreamHandler());"
+    program += f"import sys; from pathlib import Path; from keyturn.system import log; log.open_log(Path({str(tmp_path)!r}))"
+    program += f"; log.open_log(Path('/nowhere')); canary = 'cana' + 'ry'; {act}"
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
+    assert "canary" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") <= 1
+    written = (
+        (tmp_path / "keyturn.system.log").read_text() if (tmp_path / "keyturn.system.log").exists() else ""
+    )
+    assert "canary" not in written

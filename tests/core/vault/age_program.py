@@ -1,0 +1,35 @@
+"""The independent `age` program, with a person who types at its terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+
+from tests.support.needs import needs
+
+
+def typing(passphrase: str, *arguments: str) -> bytes:
+    """Runs `age ARGUMENTS` on a terminal of its own, types the passphrase whenever it asks, and gives all it showed.
+
+    It must end well.
+    """
+    age = needs("age")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(age, [age, *arguments])  # noqa: S606  # the real program, on a terminal
+    seen, answered = b"", 0
+    with os.fdopen(terminal, "r+b", buffering=0) as screen:
+        while True:
+            try:
+                part = screen.read(4096)
+            except OSError:
+                break
+            if not part:
+                break
+            seen += part
+            asked = seen.count(b"nter passphrase") + seen.count(b"onfirm passphrase")
+            while answered < asked:
+                screen.write(passphrase.encode() + b"\n")
+                answered += 1
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, seen
+    return seen

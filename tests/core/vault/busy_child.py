@@ -1,0 +1,27 @@
+"""The child of `keyturn.vault.passphrase` on a machine that the library measures too short, a few times or each time."""
+
+from __future__ import annotations
+
+import os
+
+import pyrage
+
+from keyturn.vault import passphrase as unseal
+
+_SAYS = "Excessive work parameter for passphrase.\nDecryption would take around 20 seconds."
+
+
+def child_main() -> None:
+    """As the real one; `LD_LIBRARY_PATH`, the one variable that reaches it, tells how often it is refused."""
+    left = [int(os.environ["LD_LIBRARY_PATH"])]
+    decrypt = pyrage.passphrase.decrypt
+
+    def busy(data: bytes, passphrase: str) -> bytes:
+        if left[0]:
+            left[0] -= 1
+            raise pyrage.DecryptError(_SAYS)
+        opened: bytes = decrypt(data, passphrase)
+        return opened
+
+    pyrage.passphrase.decrypt = busy
+    unseal.child_main()

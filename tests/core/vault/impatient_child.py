@@ -1,0 +1,11 @@
+"""The child of `keyturn.vault.passphrase` with a tenth of a second for its work."""
+
+from __future__ import annotations
+
+from keyturn.vault import passphrase as unseal
+
+
+def child_main() -> None:
+    """As the real one, but for the limit."""
+    unseal.SECONDS = 0.1
+    unseal.child_main()

@@ -1,0 +1,64 @@
+"""A person's own folders with a vault in them, and a second home of theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keyturn.model.secret import Secret
+from keyturn.service import Keeper
+from tests.core.vault.conftest import PASSPHRASE
+
+PROFILES = b"""version = 1
+
+[profiles.ci]
+kind = "iam-key"
+key = "ci"
+delivery = "credential-process"
+
+[profiles.prod]
+kind = "role"
+role_arn = "arn:aws:iam::123456789012:role/prod"
+source_profile = "ci"
+delivery = "credential-process"
+"""
+KEY = {"key_id": "AKIAIOSFODNN7EXAMPLE", "secret": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
+JOURNEY = Secret("for the journey")
+
+
+class Home:
+    """A person's own folders, and a keeper of them in this process. No agent, and no work for a passphrase."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "keyturn"), "PATH": ""}
+        self.recovery_key = Secret("")
+
+    def keeper(self) -> Keeper:
+        """As another process would have it."""
+        return Keeper.from_environ(self.environ, use_agent=False)
+
+    def opened(self) -> Keeper:
+        keeper = self.keeper()
+        keeper.unlock_here(recovery_key=self.recovery_key)
+        return keeper
+
+    @property
+    def vault(self) -> Path:
+        return self.keeper().places.vault_dir
+
+    @property
+    def profiles(self) -> Path:
+        return self.keeper().places.profiles_file
+
+    def settle(self) -> Home:
+        """Makes the vault, with a key, and defines two profiles."""
+        keeper = self.keeper()
+        self.recovery_key = keeper.new_vault("passphrase", Secret(PASSPHRASE))
+        keeper.desk.vault.change_keys(lambda entries: entries.update({"key/ci": dict(KEY)}))
+        self.profiles.parent.mkdir(parents=True)
+        self.profiles.write_bytes(PROFILES)
+        self.opened()
+        return self
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "lock"}

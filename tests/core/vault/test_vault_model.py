@@ -1,0 +1,256 @@
+"""The vault against a dictionary: whatever is put in, replaced, taken out, locked, killed, damaged and restored, in any
+order, it holds what the dictionary holds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from keyturn.model.errors import NeedsUnlock, VaultCorrupt
+from keyturn.model.secret import Secret
+from keyturn.vault import key_file as generations
+from keyturn.vault.vault import Vault
+from tests.core.vault.conftest import MemoryKeyring
+
+#: A process is killed before one of these, as `test_vault_interrupted` does.
+CALLS = ("open", "write", "fsync", "replace", "unlink")
+NAMES = st.sampled_from(["key/ci", "key/prod", "taken/ci", "key/\u202e", "key/a\nb", ""])
+VALUES = st.dictionaries(st.sampled_from(["key_id", "secret", "ü"]), st.text(max_size=8), max_size=3)
+Entries = dict[str, Any]
+
+
+class VaultMachine(RuleBasedStateMachine):
+    """The vault in a folder, and what it must hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = Path(tempfile.mkdtemp(prefix="keyturn-model-", dir=_memory()))
+        self.keyring = MemoryKeyring()
+        self.keys: Entries = {}
+        self.sessions: Entries = {}
+        self.past: list[Entries] = [{}]
+        """The contents of each generation on disk, the present one last."""
+        self.known = 1
+        self.damaged = False
+        self.open = True
+
+    @initialize()
+    def make(self) -> None:
+        self.vault = self._another()
+        self.recovery_key: Secret = self.vault.create("keyring")
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def _another(self) -> Vault:
+        """As another process sees it, with what the index remembers."""
+        known = self.known
+        return Vault(self.home / "vault", self.keyring, expected_generation=lambda: known)
+
+    def _may_change(self) -> bool:
+        """Says, in the words of the promise, why nothing can be changed now."""
+        if not self.open:
+            with pytest.raises(NeedsUnlock):
+                self.vault.change_keys(lambda entries: entries.clear())
+            return False
+        if self.damaged:
+            before = self._bytes()
+            with pytest.raises(VaultCorrupt):
+                self.vault.change_keys(lambda entries: entries.clear())
+            assert self._bytes() == before
+            return False
+        return True
+
+    def _bytes(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (self.home / "vault").glob("*.age")}
+
+    def _changed(self, entries: Entries) -> None:
+        if entries != self.keys:
+            self.past = [*self.past, entries][-generations.KEPT :]
+            self.known += 1
+        self.keys = entries
+
+    @rule(name=NAMES, value=VALUES)
+    def put(self, name: str, value: Entries) -> None:
+        if self._may_change():
+            self.vault.change_keys(lambda entries: entries.update({name: value}))
+            self._changed({**self.keys, name: value})
+
+    @rule(which=st.integers(0, 9))
+    def remove(self, which: int) -> None:
+        """Takes out one that is there; the last one, too."""
+        if self._may_change() and self.keys:
+            name = sorted(self.keys)[which % len(self.keys)]
+            self.vault.change_keys(lambda entries: entries.pop(name, None))
+            self._changed({key: value for key, value in self.keys.items() if key != name})
+
+    @rule(name=NAMES, value=VALUES)
+    def cache(self, name: str, value: Entries) -> None:
+        if self.open:
+            self.vault.change_sessions(lambda entries: entries.update({name: value}))
+            self.sessions = {**self.sessions, name: value}
+
+    @rule()
+    def lock(self) -> None:
+        self.vault.forget()
+        self.open = False
+
+    @rule(by_keyring=st.booleans())
+    def unlock(self, *, by_keyring: bool) -> None:
+        self.vault = self._another()
+        self.vault.unlock(recovery_key=None if by_keyring else self.recovery_key)
+        self.open = True
+
+    @rule(name=NAMES, value=VALUES, number=st.integers(1, 25))
+    def be_killed_while_putting(self, name: str, value: Entries, number: int) -> None:
+        if not self._may_change():
+            return
+        new = {**self.keys, name: value}
+        _killed(number, lambda: self.vault.change_keys(lambda entries: entries.update({name: value})))
+        self.vault = self._another()
+        self.vault.unlock(recovery_key=self.recovery_key)
+        names = {found: self.vault.key(found) for found in self.vault.key_names()}
+        assert names in (self.keys, new)
+        generation = self.vault.generation()
+        assert generation - self.known == (names == new and new != self.keys)
+        if generation > self.known:
+            self._changed(new)
+        else:
+            # What was killed may have left a second copy of the present generation among the older ones.
+            self.past = self._on_disk()
+
+    def _on_disk(self) -> list[Entries]:
+        from keyturn.vault import age
+
+        identity = age.identity_from(self.recovery_key)
+        found = [document for _, document in generations.sound(self.home / "vault", identity)]
+        return [document.entries for document in sorted(found, key=lambda document: document.generation)]
+
+    @rule(cut=st.integers(0, 60), more=st.integers(0, 3))
+    def damage(self, cut: int, more: int) -> None:
+        """Takes a byte out of the present generation; after some changes, so that there are others to go back to."""
+        if not self.open:
+            self.unlock(by_keyring=True)
+        for number in range(more):
+            self.put("key/ci", {"n": f"{self.known} {number}"})
+        path = self.home / "vault" / "keys.age"
+        if not self.damaged:
+            whole = path.read_bytes()
+            path.write_bytes(whole[:cut] + whole[cut + 1 :])
+            self.damaged = True
+            self.past = self.past[:-1]
+        if more % 2:
+            self.restore()
+
+    @rule()
+    def roll_back(self) -> None:
+        """Somebody puts an old copy in the place of the present one, and then thinks better of it."""
+        folder = self.home / "vault"
+        if self.damaged or not self.open or not generations.path(folder, 2).exists():
+            return
+        whole = (folder / "keys.age").read_bytes()
+        shutil.copy(generations.path(folder, 2), folder / "keys.age")
+        self.vault = self._another()
+        self.vault.unlock(recovery_key=self.recovery_key)
+        with pytest.raises(VaultCorrupt, match="old copy"):
+            self.vault.key_names()
+        (folder / "keys.age").write_bytes(whole)
+
+    @rule()
+    def restore(self) -> None:
+        if not self.open:
+            return
+        if not self.damaged:
+            assert self.vault.restore_newest_good() is None
+            return
+        if not self.past:
+            with pytest.raises(VaultCorrupt):
+                self.vault.restore_newest_good()
+            return
+        self.vault = self._another()
+        self.vault.unlock(recovery_key=self.recovery_key)
+        restored = self.vault.restore_newest_good()
+        assert restored is not None
+        assert restored.generation == self.known + 1
+        self.keys = self.past[-1]
+        self.known = restored.generation
+        self.past = self._on_disk()
+        self.damaged = False
+
+    @invariant()
+    def it_holds_what_the_dictionary_holds(self) -> None:
+        if not self.open or not hasattr(self, "vault"):
+            return
+        assert {name: self.vault.session(name) for name in self.vault.session_names()} == self.sessions
+        if self.damaged:
+            with pytest.raises(VaultCorrupt):
+                self.vault.key_names()
+            return
+        assert {name: self.vault.key(name) for name in self.vault.key_names()} == self.keys
+        assert self.vault.generation() == self.known
+
+
+def _memory() -> str | None:
+    """A folder in memory where there is one: what is killed here is a process, not the machine."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # a folder of its own is made in it
+
+
+def _killed(number: int, act: Callable[[], object]) -> None:
+    """Does `act` in a child that is killed before its `number`th call, if it has so many."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            left = iter(range(number - 1))
+            for name in CALLS:
+                setattr(os, name, _counted(getattr(os, name), left))
+            act()
+            code = 0
+        finally:
+            os._exit(code)
+    status = os.waitpid(pid, 0)[1]
+    assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0
+
+
+def _counted(real: Callable[..., Any], left: Any) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **kwargs)
+
+    return call
+
+
+def _run(examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        VaultMachine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_the_vault_holds_what_a_dictionary_holds() -> None:
+    _run(60, 30)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
+def test_the_vault_holds_what_a_dictionary_holds_over_long_histories(
+    record_property: Callable[[str, object], None],
+) -> None:
+    _run(400, 50)
+    record_property("vault: histories of 50 steps against a dictionary", 400)

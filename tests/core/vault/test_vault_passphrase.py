@@ -1,0 +1,208 @@
+"""The passphrase slot: age's own scrypt, in a child, behind a look at the header."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from keyturn.model.errors import UsageError, VaultCorrupt, VaultError, WrongPassphrase
+from keyturn.model.secret import Secret
+from keyturn.system import child_process as child
+from keyturn.vault import passphrase as unseal
+from keyturn.vault.create import read_export
+from keyturn.vault.vault import Vault
+from tests.core.vault.age_program import typing
+from tests.core.vault.conftest import PASSPHRASE, SECRET, Sample
+
+_SALT = b"A" * 22
+_BODY = b"B" * 43
+_TAIL = b"--- " + b"C" * 43 + b"\n" + bytes(48)
+_STANZA = b"-> scrypt " + _SALT + b" 18\n" + _BODY + b"\n"
+_MAGIC = b"age-encryption.org/v1\n"
+
+HOSTILE = {
+    "factor 21": _MAGIC + _STANZA.replace(b" 18", b" 21") + _TAIL,
+    "factor 30": _MAGIC + _STANZA.replace(b" 18", b" 30") + _TAIL,
+    "factor 99": _MAGIC + _STANZA.replace(b" 18", b" 99") + _TAIL,
+    "factor of 4000 digits": _MAGIC + _STANZA.replace(b" 18", b" " + b"9" * 4000) + _TAIL,
+    "factor 0": _MAGIC + _STANZA.replace(b" 18", b" 0") + _TAIL,
+    "negative factor": _MAGIC + _STANZA.replace(b" 18", b" -1") + _TAIL,
+    "two stanzas": _MAGIC + _STANZA * 2 + _TAIL,
+    "many stanzas": _MAGIC + _STANZA * 40 + _TAIL,
+    "a recipient's stanza": _MAGIC + b"-> X25519 " + _BODY + b"\n" + _BODY + b"\n" + _TAIL,
+    "both": _MAGIC + _STANZA + b"-> X25519 " + _BODY + b"\n" + _BODY + b"\n" + _TAIL,
+    "no stanza": _MAGIC + _TAIL,
+    "another version": _MAGIC.replace(b"v1", b"v2") + _STANZA + _TAIL,
+    "megabytes": _MAGIC + _STANZA + _TAIL + bytes(5_000_000),
+    "no payload": _MAGIC + _STANZA + b"--- " + b"C" * 43 + b"\n",
+    "empty": b"",
+    "armoured": b"-----BEGIN AGE ENCRYPTED FILE-----\n",
+}
+
+
+def test_the_right_passphrase_opens(sealed: Sample) -> None:
+    vault = Vault(sealed.folder)
+    vault.unlock(passphrase=Secret(unicodedata.normalize("NFC", PASSPHRASE)))
+    assert vault.key("deploy") == {"secret": SECRET}
+    assert vault.recovery_key() == sealed.recovery_key
+
+
+@pytest.mark.parametrize("wrong", [PASSPHRASE + " ", PASSPHRASE.upper()])
+def test_a_wrong_one_does_not(guarded: Sample, wrong: str) -> None:
+    with pytest.raises(WrongPassphrase) as caught:
+        Vault(guarded.folder).unlock(passphrase=Secret(wrong))
+    assert wrong not in repr(caught.value)
+
+
+@pytest.mark.parametrize("typed", ["", "\udcff"])
+def test_what_is_no_text_is_refused_without_work(guarded: Sample, typed: str) -> None:
+    with pytest.raises(UsageError):
+        Vault(guarded.folder).unlock(passphrase=Secret(typed))
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_file_is_refused_before_any_work(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> bytes:
+        raise AssertionError("scrypt was started")
+
+    monkeypatch.setattr(child, "run", never)
+    with pytest.raises(VaultCorrupt, match="reset-passphrase"):
+        unseal.unseal(HOSTILE[case], Secret("x"), "identity.age")
+
+
+def test_a_hostile_file_in_the_vault_is_refused_at_once(guarded: Sample) -> None:
+    for content in HOSTILE.values():
+        (guarded.folder / "identity.age").write_bytes(content)
+        start = time.monotonic()
+        with pytest.raises(VaultCorrupt):
+            Vault(guarded.folder).unlock(passphrase=Secret(PASSPHRASE))
+        assert time.monotonic() - start < 1
+
+
+def test_the_child_is_killed_at_its_limit(monkeypatch: pytest.MonkeyPatch, sealed: Sample) -> None:
+    """Opening takes longer than the time that the child is given here."""
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    monkeypatch.setattr(unseal, "__name__", "impatient_child")
+    data = (sealed.folder / "identity.age").read_bytes()
+    with pytest.raises(VaultError, match="no answer within") as caught:
+        unseal.unseal(data, Secret(PASSPHRASE), "identity.age")
+    assert not isinstance(caught.value, WrongPassphrase)
+
+
+@pytest.mark.parametrize("refusals", [1, 150])
+def test_a_machine_that_is_busy_for_a_moment_opens_it(
+    monkeypatch: pytest.MonkeyPatch, guarded: Sample, refusals: int
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    monkeypatch.setattr(unseal, "__name__", "busy_child")
+    monkeypatch.setattr(child, "library_paths", lambda: {"LD_LIBRARY_PATH": str(refusals)})
+    data = (guarded.folder / "identity.age").read_bytes()
+    assert unseal.unseal(data, Secret(PASSPHRASE), "identity.age").startswith(b"AGE-SECRET-KEY-1")
+
+
+def test_a_machine_that_stays_busy_is_neither_damage_nor_a_wrong_passphrase(
+    monkeypatch: pytest.MonkeyPatch, guarded: Sample
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    monkeypatch.setattr(unseal, "__name__", "busy_child")
+    monkeypatch.setattr(child, "library_paths", lambda: {"LD_LIBRARY_PATH": "100000"})
+    data = (guarded.folder / "identity.age").read_bytes()
+    with pytest.raises(VaultError, match="too busy") as caught:
+        unseal.unseal(data, Secret(PASSPHRASE), "identity.age")
+    assert type(caught.value) is VaultError
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS has neither the flag nor the limit")
+def test_the_child_is_closed_to_others_and_held_to_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    told = json.loads(child.run("telling_child", b"", 20, {}))
+    assert told == {"dumpable": 0, "core": 0, "got": False}
+
+
+def test_a_child_that_dies_is_no_wrong_passphrase(monkeypatch: pytest.MonkeyPatch, sealed: Sample) -> None:
+    monkeypatch.setattr(unseal, "__name__", "keyturn.no_such_module")
+    data = (sealed.folder / "identity.age").read_bytes()
+    with pytest.raises(VaultError, match="without an answer"):
+        unseal.unseal(data, Secret(PASSPHRASE), "identity.age")
+
+
+def test_the_passphrase_is_in_no_argument_and_no_environment(
+    monkeypatch: pytest.MonkeyPatch, guarded: Sample
+) -> None:
+    started: list[str] = []
+    real = subprocess.Popen
+
+    def watched(command: list[str], **options: object) -> object:
+        started.append(repr((command, options)))
+        return real(command, **options)  # type: ignore[call-overload]  # passed through as given
+
+    monkeypatch.setattr(subprocess, "Popen", watched)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    Vault(guarded.folder).unlock(passphrase=Secret(PASSPHRASE))
+    assert len(started) == 1
+    assert PASSPHRASE not in started[0]
+    assert SECRET not in started[0]
+
+
+def test_composed_and_decomposed_are_the_same_passphrase(
+    guarded: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sealed composed; a file that another program sealed decomposed opens too, by the text as it was typed."""
+    decomposed = "cafe\u0301"
+    vault = guarded.opened()
+    vault.set_passphrase(Secret(decomposed))
+    Vault(guarded.folder).unlock(passphrase=Secret(unicodedata.normalize("NFC", decomposed)))
+    with monkeypatch.context() as patch:
+        patch.setattr(unseal, "_forms", lambda passphrase: [passphrase])
+        raw = unseal.seal(b"sealed as typed", Secret(decomposed), "raw.age")
+    assert unseal.unseal(raw, Secret(decomposed), "raw.age") == b"sealed as typed"
+
+
+def test_the_age_program_opens_the_slot_by_the_passphrase(sealed: Sample) -> None:
+    """`age -d` asks on the terminal, so it gets one."""
+    shown = typing(PASSPHRASE, "-d", str(sealed.folder / "identity.age"))
+    assert sealed.recovery_key.reveal().encode() in shown
+
+
+def test_a_changed_passphrase_opens_and_the_old_one_does_not(guarded: Sample) -> None:
+    vault = Vault(guarded.folder)
+    vault.change_passphrase(Secret(PASSPHRASE), Secret("new one"))
+    again = Vault(guarded.folder)
+    with pytest.raises(WrongPassphrase):
+        again.unlock(passphrase=Secret(PASSPHRASE))
+    again.unlock(passphrase=Secret("new one"))
+    assert again.key("deploy") == {"secret": SECRET}
+
+
+def test_the_recovery_key_sets_a_new_passphrase_over_a_damaged_slot(guarded: Sample) -> None:
+    (guarded.folder / "identity.age").write_bytes(b"damaged")
+    vault = Vault(guarded.folder)
+    vault.reset_passphrase(guarded.recovery_key, Secret("new one"))
+    Vault(guarded.folder).unlock(passphrase=Secret("new one"))
+
+
+def test_another_recovery_key_sets_none(guarded: Sample) -> None:
+    with pytest.raises(WrongPassphrase):
+        Vault(guarded.folder).reset_passphrase(Secret("AGE-SECRET-KEY-1"), Secret("new one"))
+    Vault(guarded.folder).unlock(passphrase=Secret(PASSPHRASE))
+
+
+def test_an_export_becomes_the_same_vault_elsewhere(guarded: Sample, tmp_path: Path) -> None:
+    exported = guarded.opened().export(Secret("for the journey"))
+    assert SECRET.encode() not in exported
+    copy = Vault(tmp_path / "second" / "vault")
+    with pytest.raises(WrongPassphrase):
+        copy.import_export(read_export(exported, Secret("wrong")), "passphrase", Secret("x"))
+    with pytest.raises(VaultCorrupt):
+        copy.import_export(read_export(exported[:-1], Secret("for the journey")), "passphrase", Secret("x"))
+    assert not copy.folder.exists()
+    copy.import_export(read_export(exported, Secret("for the journey")), "passphrase", Secret("home"))
+    assert copy.key("deploy") == {"secret": SECRET}
+    assert copy.generation() == 2
+    assert copy.recovery_key() == guarded.recovery_key

@@ -1,0 +1,160 @@
+"""While a passphrase is being opened, which takes seconds by intent, everything else in the process goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pyrage
+import pytest
+from textual.app import App
+
+from keyturn.agent import client
+from keyturn.agent.listener import claim
+from keyturn.agent.server import AgentServer
+from keyturn.model.secret import Secret
+from keyturn.vault import passphrase as unseal
+from keyturn.vault.vault import Vault
+from tests.core.vault.conftest import PASSPHRASE, Sample
+
+TICK = 0.01
+DOCUMENT = "{}"
+VECTOR = Path(__file__).with_name("vectors") / "format-1"
+
+
+async def _longest_gap(act: Callable[[], None]) -> tuple[float, float]:
+    """The longest time that this loop stood still while `act` ran in a thread, and how long that ran, in seconds."""
+    working = asyncio.create_task(asyncio.to_thread(act))
+    start = last = time.monotonic()
+    longest = 0.0
+    while not working.done():
+        await asyncio.sleep(TICK)
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+    await working
+    return longest, time.monotonic() - start
+
+
+def _opens(sealed: Sample) -> Callable[[], None]:
+    return lambda: Vault(sealed.folder).unlock(passphrase=Secret(PASSPHRASE))
+
+
+async def test_an_event_loop_ticks_on_while_a_passphrase_is_opened(sealed: Sample) -> None:
+    longest, whole = await _longest_gap(_opens(sealed))
+    assert longest < whole / 2
+
+
+async def test_the_app_s_loop_ticks_on_too(sealed: Sample) -> None:
+    async with App[None]().run_test():
+        longest, whole = await _longest_gap(_opens(sealed))
+    assert longest < whole / 2
+
+
+async def test_the_library_in_this_process_would_freeze_it(sealed: Sample) -> None:
+    """The control: what the child is for."""
+    data = (sealed.folder / "identity.age").read_bytes()
+    longest, whole = await _longest_gap(lambda: _decrypt(data))
+    assert longest > whole / 2
+
+
+def _decrypt(data: bytes) -> None:
+    pyrage.passphrase.decrypt(data, PASSPHRASE)
+
+
+class _OpeningKeeper:
+    """A keeper whose one act opens the vault by its passphrase, as a release does in the agent."""
+
+    def __init__(self, opens: Callable[[], None]) -> None:
+        self._opens = opens
+
+    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+        del op, args
+        self._opens()
+        return True
+
+    def credential_process(self, name: str) -> str:
+        del name
+        return DOCUMENT
+
+    def settle(self) -> None:
+        """Nothing is under way that must not be cut off."""
+
+    def withdraw_delivered(self) -> object:
+        return ()
+
+    def renew_due(self, may_go_on: object) -> object:  # noqa: ARG002  # a part of the port
+        return ()
+
+    def forwarded(self, name: str, least_seconds: int | None) -> str:
+        raise AssertionError((name, least_seconds))
+
+    def withdraw_expired(self) -> object:
+        return ()
+
+
+def test_an_agent_answers_others_while_it_opens_a_passphrase(sealed: Sample) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="kt-"))
+    listener = claim(folder / "run" / "agent.sock", lambda _path: False, 1)
+    assert listener is not None
+    server = AgentServer(_OpeningKeeper(_opens(sealed)), listener)
+    serving = threading.Thread(target=server.serve)
+    serving.start()
+    path, waits = folder / "run" / "agent.sock", []
+    release = threading.Thread(target=client.run, args=(path, "release", {}, 60))
+    start = time.monotonic()
+    release.start()
+    try:
+        while release.is_alive():
+            asked = time.monotonic()
+            assert client.document(path, "prod") == DOCUMENT
+            waits.append(time.monotonic() - asked)
+            time.sleep(TICK)
+        assert max(waits) < (time.monotonic() - start) / 2
+        assert len(waits) > 10
+    finally:
+        release.join()
+        server.stop()
+        serving.join()
+        server.close()
+        shutil.rmtree(folder)
+
+
+_DEAREST = """
+import resource, sys, time
+from pathlib import Path
+from keyturn.model.errors import VaultError
+from keyturn.model.secret import Secret
+from keyturn.vault import passphrase as unseal
+start = time.monotonic()
+try:
+    unseal.unseal(Path(sys.argv[1]).read_bytes(), Secret("wrong"), "identity.age")
+except VaultError as error:
+    print(type(error).__name__)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, round(time.monotonic() - start, 1))
+"""
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(300)
+def test_the_dearest_file_that_is_let_through_costs_bounded_time_and_memory(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """A work factor of 20 is the most that is let past the header's check; a busy machine ends it at its limit."""
+    sealed = (VECTOR / "vault" / "identity.age").read_bytes()
+    dear = tmp_path / "identity.age"
+    dear.write_bytes(sealed.replace(b" 19\n", b" 20\n", 1))
+    assert dear.read_bytes() != sealed
+    done = subprocess.run([sys.executable, "-c", _DEAREST, dear], capture_output=True, text=True, check=True)
+    error, peak, seconds = done.stdout.split()
+    assert error in ("WrongPassphrase", "VaultError")
+    assert int(peak) * 1024 < unseal.MEMORY
+    assert float(seconds) < 2 * unseal.SECONDS + 20
+    record_property("vault: peak of the dearest passphrase file, MiB", int(peak) // 1024)
+    record_property("vault: time of the dearest passphrase file, s", seconds)

@@ -1,0 +1,53 @@
+"""An age file sealed by a passphrase with next to no work, written from the format's specification.
+
+For tests that are about what happens around a passphrase and not about scrypt; pyrage opens it in a moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from base64 import b64encode
+from pathlib import Path
+
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from keyturn.model.secret import Secret
+from keyturn.vault import passphrase as unseal
+from keyturn.vault import recipient_file as label
+from keyturn.vault import slots as slotting
+
+FACTOR = 1
+
+
+def seal(data: bytes, passphrase: Secret, what: str) -> bytes:
+    """As `keyturn.vault.passphrase.seal`, which refuses an empty passphrase and composes it. At most 64 KiB."""
+    del what
+    text = unseal._forms(passphrase)[0].reveal().encode()
+    file_key, salt, nonce = os.urandom(16), os.urandom(16), os.urandom(16)
+    full = b"age-encryption.org/v1/scrypt" + salt
+    wrap = hashlib.scrypt(text, salt=full, n=2**FACTOR, r=8, p=1, dklen=32)
+    body = ChaCha20Poly1305(wrap).encrypt(bytes(12), file_key, None)
+    head = f"age-encryption.org/v1\n-> scrypt {_b64(salt)} {FACTOR}\n{_b64(body)}\n---".encode()
+    mac = hmac.digest(_hkdf(file_key, b"", b"header"), head, "sha256")
+    chunk = ChaCha20Poly1305(_hkdf(file_key, nonce, b"payload")).encrypt(bytes(11) + b"\1", data, None)
+    return head + f" {_b64(mac)}\n".encode() + nonce + chunk
+
+
+def _b64(data: bytes) -> str:
+    return b64encode(data).decode().rstrip("=")
+
+
+def _hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
+    """HKDF-SHA256 of 32 bytes."""
+    return hmac.digest(hmac.digest(salt or bytes(32), key, "sha256"), info + b"\1", "sha256")
+
+
+def lighten(folder: Path, recovery_key: Secret, passphrase: Secret) -> None:
+    """Seals the identity of the vault in `folder` anew by the same passphrase, so that the real program opens it in a
+    moment. For tests that open one vault many times and are about something else than that."""
+    current = label.read(folder)
+    assert current is not None
+    sealed = seal(recovery_key.reveal().encode() + b"\n", passphrase, slotting.IDENTITY_FILE)
+    slotting.put_sealed_identity(folder, current, sealed)

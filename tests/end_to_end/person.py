@@ -1,0 +1,121 @@
+"""A person at a shell: runs the real `keyturn`, the real AWS CLI and boto3 against a sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keyturn.storage.socket_paths import socket_path
+from keyturn_sandbox import Sandbox
+
+BIN = Path(sys.executable).parent
+PASSPHRASE = "correct horse battery staple"
+SECONDS = 60
+
+
+@dataclass
+class Person:
+    """Whoever uses keyturn in the tests."""
+
+    sandbox: Sandbox
+    environ: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.environ = dict(self.sandbox.environ)
+
+    @property
+    def config(self) -> Path:
+        return self.sandbox.home / ".aws" / "config"
+
+    @property
+    def credentials(self) -> Path:
+        return self.sandbox.home / ".aws" / "credentials"
+
+    @property
+    def socket(self) -> Path:
+        """The agent's."""
+        return Path(socket_path(self.environ))
+
+    def files(self) -> tuple[bytes | None, ...]:
+        """Both shared files as they are."""
+        return tuple(path.read_bytes() if path.exists() else None for path in (self.config, self.credentials))
+
+    def run(
+        self, *words: str, fds: Mapping[str, str] | None = None, extra: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Any program, without a terminal.
+
+        :param fds: options that take a file descriptor, with what is to be read from it.
+        """
+        opened: list[int] = []
+        command = list(words)
+        for option, text in (fds or {}).items():
+            read, write = os.pipe()
+            os.write(write, text.encode() + b"\n")
+            os.close(write)
+            opened.append(read)
+            command += [option, str(read)]
+        try:
+            return subprocess.run(
+                command,
+                env={**self.environ, **(extra or {})},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                pass_fds=opened,
+                check=False,
+            )
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+
+    def keyturn(self, *words: str, fds: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """`keyturn WORDS`."""
+        return self.run(str(BIN / "keyturn"), *words, fds=fds)
+
+    def does(self, *words: str, fds: Mapping[str, str] | None = None) -> str:
+        """`keyturn WORDS`, which must succeed; gives its stdout."""
+        done = self.keyturn(*words, fds=fds)
+        assert done.returncode == 0, (words, done.returncode, done.stdout, done.stderr)
+        return done.stdout
+
+    def makes_vault(self) -> None:
+        self.does("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": PASSPHRASE})
+
+    def releases(self, *words: str) -> str:
+        return self.does("release", *words, "--yes", fds={"--passphrase-fd": PASSPHRASE})
+
+    def row(self, name: str) -> dict[str, Any]:
+        """One profile of `list --json`."""
+        rows = json.loads(self.does("list", "--json"))["profiles"]
+        found: dict[str, Any] = next(row for row in rows if row["name"] == name)
+        return found
+
+    def aws_identity(self, profile: str) -> str:
+        """The ARN that the real AWS CLI says it is."""
+        done = self.run(
+            str(BIN / "aws"), "sts", "get-caller-identity", "--profile", profile, "--output", "json"
+        )
+        assert done.returncode == 0, (profile, done.stdout, done.stderr)
+        return str(json.loads(done.stdout)["Arn"])
+
+    def boto_identity(self, profile: str) -> str:
+        """The ARN that boto3 says it is."""
+        code = (
+            "import boto3, sys; "
+            "print(boto3.Session(profile_name=sys.argv[1]).client('sts').get_caller_identity()['Arn'])"
+        )
+        done = self.run(sys.executable, "-c", code, profile)
+        assert done.returncode == 0, (profile, done.stdout, done.stderr)
+        return done.stdout.strip()
+
+    def leaves(self) -> None:
+        """Ends the agent."""
+        self.keyturn("agent", "stop")

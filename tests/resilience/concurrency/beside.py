@@ -1,0 +1,98 @@
+"""One file with forty profiles, and everybody at it: four of our writers, the AWS CLI, and a slow script."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.awsconfig.document import parse
+from tests.resilience.concurrency import programs
+
+OLD = b"# mine\n" + b"".join(b"[profile p%d]\nregion = eu-west-1\n" % n for n in range(40))
+
+
+@dataclass(frozen=True)
+class Told:
+    """What our writers said of their edits."""
+
+    done: list[str]
+    refused: list[tuple[int, str]]
+    """Exit code and line."""
+
+
+class Beside:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        aws = folder / "aws"
+        aws.mkdir(mode=0o700, parents=True)
+        self.path = aws / "config"
+        self.path.write_bytes(OLD)
+        self.environ = programs.environment(self.path)
+
+    def run(self, seed: int, edits: int) -> tuple[int, int]:
+        """Four of our writers beside two that are not ours; how many edits `aws configure set` and the script made."""
+        others = [
+            programs.start(self.cli(seed), self.path, "cli", 10_000, environ=self.environ),
+            programs.start(programs.SLOW, self.path, seed),
+        ]
+        while not all(key in self.path.read_bytes() for key in (b"c_cli_0 =", b"f_0 =")):
+            assert all(one.poll() is None for one in others), "one of the others ended"
+            time.sleep(0.01)
+        ours = [
+            programs.start(programs.OURS, self.folder / "locks", name, edits, self.path) for name in "abcd"
+        ]
+        try:
+            programs.finish(ours, 250)
+        finally:
+            (self.folder / "stop").touch()
+            made = programs.finish(others)
+        return int(made[0]), int(made[1])
+
+    @staticmethod
+    def cli(seed: int) -> str:
+        """The program itself, or, more often per second, its command line in one interpreter."""
+        return programs.CLI if seed % 2 else programs.CLI_PROGRAM
+
+    def kept(self) -> int:
+        """How many of the profiles that were there before are there, as they were."""
+        document = parse(self.path.read_bytes())
+        sections = [document.section(f"profile p{number}") for number in range(40)]
+        return sum(section is not None and section.values == {"region": "eu-west-1"} for section in sections)
+
+    def ours(self, edits: int) -> int:
+        """How many of our edits are there."""
+        found = programs.keys_of(self.path)
+        return len({f"k_{name}_{number}" for name in "abcd" for number in range(edits)} & found)
+
+    def run_without_turns(self, seed: int, edits: int, profile: str) -> tuple[Told, int, int]:
+        """The same, where those that are not ours take no turns with each other.
+
+        :param profile: what the AWS CLI writes to.
+        """
+        alone = programs.CLI_ALONE if seed % 2 else programs.CLI_PROGRAM_ALONE
+        top = Path(__file__).parents[2]
+        others = [
+            programs.start(alone, profile, 10_000, environ=self.environ),
+            programs.start(programs.SLOW_ALONE, self.path, seed, top),
+        ]
+        ours: list[subprocess.Popen[str]] = []
+        try:
+            while not (b"c_c_" in (data := self.path.read_bytes()) and b"f_" in data):
+                assert all(one.poll() is None for one in others), "one of the others ended"
+                time.sleep(0.01)
+            ours += [
+                programs.start(programs.OURS_TOLD, self.folder / "locks", name, edits, self.path)
+                for name in "abcd"
+            ]
+            said = [json.loads(line) for line in programs.finish(ours, 600)]
+        finally:
+            (self.folder / "stop").touch()
+            made = programs.finish(others, 600)
+        told = Told(
+            [key for done, _ in said for key in done],
+            [(code, line) for _, refused in said for code, line in refused],
+        )
+        return told, int(made[0]), int(made[1])

@@ -1,0 +1,128 @@
+"""A person in a sandbox, whose keyturn runs in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from keyturn.model.secret import Secret
+from keyturn.service import Keeper
+from keyturn.vault import passphrase as unseal
+from keyturn_sandbox import Sandbox
+from tests.core.vault import weak_age
+
+#: One process of keyturn without an agent: opens the vault by the recovery key, then does acts as it is told.
+_ACTS = """
+import json, os, sys
+from keyturn.model.errors import FileBusy, FileChanged
+from keyturn.service import Keeper
+from keyturn.model.profile import Delivery
+from keyturn.model.secret import Secret
+
+key, acts = json.loads(sys.stdin.readline())
+keeper = Keeper.from_environ(os.environ, use_agent=False)
+keeper.unlock_here(recovery_key=Secret(key))
+print("open", flush=True)
+sys.stdin.readline()
+for act, name in acts:
+    for attempt in range(20):
+        try:
+            if act == "adopt":
+                keeper.adopt(keeper.plan_adopt([name]))
+            elif act == "deliver":
+                keeper.deliver(name, Delivery.CREDENTIALS_FILE)
+            elif act == "document":
+                print(json.loads(keeper.credential_process(name))["AccessKeyId"], flush=True)
+            break
+        except FileChanged:
+            # As a person does who is told to look again: the plan was made on what another has changed since.
+            if attempt == 19:
+                raise
+"""
+
+
+@dataclass
+class House:
+    """A sandbox and what opens its vault."""
+
+    sandbox: Sandbox
+    keeper: Keeper
+    recovery_key: Secret
+
+    @property
+    def aws(self) -> Path:
+        return self.sandbox.home / ".aws"
+
+    def team(self, size: int) -> list[str]:
+        """So many more IAM users, each with a key in clear in the credentials file."""
+        names, text = [], ""
+        for number in range(size):
+            user = self.sandbox.state.add_user("111122223333", f"team-{number}")
+            key = self.sandbox.state.add_key(user)
+            names.append(f"team-{number}")
+            text += f"\n[team-{number}]\naws_access_key_id = {key.key_id}\naws_secret_access_key = {key.secret.reveal()}\n"
+            text += "region = eu-west-1\n"
+        with (self.aws / "credentials").open("a") as file:
+            file.write(text)
+        return names
+
+    def processes(self, acts: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
+        """Does each list of acts in a process of its own, all from the same moment; what each printed."""
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-c", _ACTS],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=self.environ,
+            )
+            for _ in acts
+        ]
+        for process, each in zip(started, acts, strict=True):
+            assert process.stdin is not None
+            process.stdin.write(json.dumps([self.recovery_key.reveal(), list(each)]) + "\n")
+            process.stdin.flush()
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "open\n", process.communicate(timeout=60)[1]
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        printed = []
+        for process in started:
+            out, errors = process.communicate(timeout=200)
+            assert process.returncode == 0, errors
+            printed.append(out)
+        return printed
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return self.sandbox.environ
+
+    def calls(self, action: str) -> int:
+        return sum(call.action == action for call in self.sandbox.calls)
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    monkeypatch.setattr(unseal, "seal", weak_age.seal)
+    folder = Path(tempfile.mkdtemp(prefix="kt-"))
+    with Sandbox(folder / "s") as sandbox:
+        for name in set(os.environ) - set(sandbox.environ):
+            monkeypatch.delenv(name)
+        for name, value in sandbox.environ.items():
+            monkeypatch.setenv(name, value)
+        keeper = Keeper.from_environ(sandbox.environ, use_agent=False)
+        yield House(sandbox, keeper, keeper.new_vault("passphrase", Secret("three small words")))
+    shutil.rmtree(folder, ignore_errors=True)

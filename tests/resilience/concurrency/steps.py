@@ -1,0 +1,87 @@
+"""Our writer, run in this process and stopped before each of its system calls, so that another program can come in."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyturn.awsconfig.atomic_replace import exchange
+from keyturn.awsconfig.timing import Pace
+
+Step = Callable[[], None]
+
+#: All by which the writer looks at a file or changes one; not the lease, which makes others wait while it is held.
+_CALLS = (
+    "open", "close", "stat", "lstat", "fstat", "pread", "pwrite", "write", "fsync", "fchmod", "fchown", "readlink",
+    "replace", "rename", "link", "unlink", "mkdir", "listxattr",
+)  # fmt: skip
+
+
+@dataclass
+class Stepper:
+    """Calls `before` in front of each system call and of each wait, with its number. What `before` does itself is
+    not counted."""
+
+    before: Callable[[int], None] = lambda _: None
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    """Name and first argument of each call so far."""
+    moved: float = 0.0
+    """Seconds that were waited for; a wait costs no time."""
+    _inside: bool = False
+
+    def _step(self, name: str, first: object) -> None:
+        if self._inside:
+            return
+        self.calls.append((name, str(first)))
+        self._inside = True
+        try:
+            self.before(len(self.calls) - 1)
+        finally:
+            self._inside = False
+
+    def _sleep(self, seconds: float) -> None:
+        self.moved += seconds
+        self._step("sleep", seconds)
+
+    def pace(self) -> Pace:
+        """Its clock is the real one plus what was waited for."""
+        return Pace(
+            wall=lambda: time.time() + self.moved,
+            elapsed=lambda: self.moved,
+            sleep=self._sleep,
+            chance=lambda: 0.5,
+        )
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """The calls of this process are counted inside."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in _CALLS:
+                patch.setattr(os, name, self._wrapped(name, getattr(os, name)))
+            patch.setattr(fcntl, "flock", self._wrapped("flock", fcntl.flock))
+            patch.setattr("keyturn.awsconfig.atomic_replace.exchange", self._wrapped("exchange", exchange))
+            yield
+
+    def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            self._step(name, args[0] if args else "")
+            return real(*args, **options)
+
+        return call
+
+    def last_look(self, path: Path) -> int:
+        """The number of the last call that asked for `path` by its name, or of the last wait if that came later."""
+        looks = ("open", "stat", "lstat")
+        return max(
+            n
+            for n, (name, first) in enumerate(self.calls)
+            if name == "sleep" or (name in looks and first == str(path))
+        )

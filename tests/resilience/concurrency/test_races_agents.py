@@ -1,0 +1,265 @@
+"""Two agents started at once: one serves, and nobody who asks goes unserved, also while one follows another."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from keyturn.agent import client
+from keyturn.agent import launcher as spawn
+from keyturn.agent import shutdown as ending
+from keyturn.agent.listener import claim
+from keyturn.agent.server import AgentServer
+from keyturn.model.errors import AgentUnavailable
+from keyturn.storage.paths import Places, places_for
+
+PROGRAM = Path(__file__).parents[1] / "agent" / "fake_agent.py"
+COMMAND = (sys.executable, "-I", str(PROGRAM))
+Number = Callable[[str, object], None]
+
+
+class Answers:
+    """A keeper that gives a document for every profile."""
+
+    def settle(self) -> None:
+        """Nothing is under way that must not be cut off."""
+
+    def withdraw_delivered(self) -> object:
+        return ()
+
+    def renew_due(self, may_go_on: object) -> object:  # noqa: ARG002  # a part of the port
+        return ()
+
+    def forwarded(self, name: str, least_seconds: int | None) -> str:
+        raise AssertionError((name, least_seconds))
+
+    def withdraw_expired(self) -> object:
+        return ()
+
+    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+        return {"did": op, "args": dict(args)}
+
+    def credential_process(self, name: str) -> str:
+        return json.dumps({"Version": 1, "AccessKeyId": name})
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A private folder with a path short enough for a socket."""
+    path = Path(tempfile.mkdtemp(prefix="kt-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def at_once(acts: Sequence[Callable[[], None]]) -> None:
+    """Does each of `acts` in a thread of its own, all from the same moment."""
+    start = threading.Barrier(len(acts))
+    failures: list[BaseException] = []
+
+    def run(act: Callable[[], None]) -> None:
+        start.wait()
+        try:
+            act()
+        except BaseException as error:  # noqa: BLE001 - handed on to the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(600)
+    assert not any(thread.is_alive() for thread in threads)
+    if failures:
+        raise failures[0]
+
+
+class InThisProcess:
+    """Agents that take one place, each with its listener, lock and loop as in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "run" / "agent.sock"
+        self.won: list[AgentServer] = []
+        self.threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        listener = claim(self.path, client.is_answering, 20)
+        if listener is None:
+            return
+        server = AgentServer(Answers(), listener)
+        thread = threading.Thread(target=self._serve, args=(server,))
+        thread.start()
+        self.won.append(server)
+        self.threads.append(thread)
+
+    @staticmethod
+    def _serve(server: AgentServer) -> None:
+        server.serve()
+        server.close()
+
+    def stop(self) -> None:
+        for server in self.won:
+            server.stop()
+        for thread in self.threads:
+            thread.join(20)
+            assert not thread.is_alive()
+        self.won.clear()
+        self.threads.clear()
+
+
+def pairs_in_this_process(folder: Path, rounds: int) -> int:
+    """Two agents at once, so many times, each pair asked as soon as either has started; how many agents won."""
+    agents = InThisProcess(folder)
+    won = 0
+    try:
+        for number in range(rounds):
+
+            def start_and_ask(name: str = f"p{number}") -> None:
+                agents.start()
+                assert json.loads(client.document(agents.path, name))["AccessKeyId"] == name
+
+            at_once([start_and_ask] * 2)
+            assert len(agents.won) == 1, f"round {number}: {len(agents.won)} agents won"
+            won += len(agents.won)
+            agents.stop()
+    finally:
+        agents.stop()
+    return won
+
+
+class InProcesses:
+    """Agents in processes of their own, as a person's keyturn starts them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environ = {"HOME": str(folder), "PATH": os.environ["PATH"], "KEYTURN_HOME": str(folder / "k")}
+
+    @property
+    def places(self) -> Places:
+        return places_for(self.environ)
+
+    def start(self, command: tuple[str, ...] = COMMAND) -> None:
+        spawn.start_agent(self.places, self.environ, command=command)
+
+    def document(self, name: str) -> str:
+        return client.document(self.places.socket, name, 20)
+
+    def served(self, name: str) -> str:
+        """As `credential-process` does it: from the agent; where there is none, the long way, which here starts one."""
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                return self.document(name)
+            except AgentUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                self.start()
+
+    def agents(self) -> list[int]:
+        """The processes that run an agent for this folder."""
+        mark = f"KEYTURN_HOME={self.environ['KEYTURN_HOME']}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    is_ours = mark in (entry / "environ").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                if is_ours:
+                    found.append(int(entry.name))
+        return found
+
+
+def pairs_of_processes(folder: Path, rounds: int) -> None:
+    person = InProcesses(folder)
+    for number in range(rounds):
+
+        def start_and_ask(name: str = f"p{number}") -> None:
+            person.start()
+            assert json.loads(person.document(name))["AccessKeyId"] == name
+
+        at_once([start_and_ask] * 2)
+        pid = client.call(person.places.socket, {"op": "status"})["pid"]
+        deadline = time.monotonic() + 10
+        while (left := person.agents()) != [pid] and time.monotonic() < deadline and os.geteuid() == 0:
+            time.sleep(0.01)
+        assert left == [pid] or os.geteuid() != 0
+        assert ending.lock(person.places.socket)
+
+
+def served_through_upgrades(folder: Path, upgrades: int) -> int:
+    """Clients that ask without a pause while one agent follows another; how often they were served."""
+    person = InProcesses(folder)
+    person.start()
+    served, stop = [0] * 4, threading.Event()
+    newer = (sys.executable, "-I", "-c", _NEWER.format(program=str(PROGRAM)))
+
+    def ask(which: int) -> None:
+        while not stop.is_set():
+            assert json.loads(person.served(f"p{which}"))["AccessKeyId"] == f"p{which}"
+            served[which] += 1
+
+    def upgrade() -> None:
+        try:
+            for number in range(upgrades):
+                ending.lock(person.places.socket)
+                person.start(newer if number % 2 == 0 else COMMAND)
+                time.sleep(0.05)
+        finally:
+            stop.set()
+
+    at_once([upgrade, *(functools.partial(ask, which) for which in range(4))])
+    ending.lock(person.places.socket)
+    return sum(served)
+
+
+_NEWER = """
+import keyturn, runpy, sys
+keyturn.__version__ = "99.0"
+sys.argv = [{program!r}]
+runpy.run_path({program!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.timeout(300)
+def test_of_two_agents_at_once_exactly_one_wins_and_both_starters_are_served(
+    folder: Path, record_property: Number
+) -> None:
+    record_property("races: pairs of agents at once, one winner each", pairs_in_this_process(folder, 60))
+
+
+@pytest.mark.timeout(300)
+def test_of_two_agent_processes_at_once_exactly_one_is_left(folder: Path) -> None:
+    pairs_of_processes(folder, 2)
+
+
+@pytest.mark.timeout(300)
+def test_whoever_asks_while_an_agent_is_replaced_is_served(folder: Path, record_property: Number) -> None:
+    record_property("races: requests served while agents were replaced", served_through_upgrades(folder, 2))
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
+def test_a_thousand_pairs_of_agents(folder: Path, record_property: Number) -> None:
+    record_property("races: pairs of agents at once, one winner each", pairs_in_this_process(folder, 1000))
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
+def test_fifty_pairs_of_agent_processes(folder: Path, record_property: Number) -> None:
+    pairs_of_processes(folder, 50)
+    record_property("races: pairs of agent processes at once, one left each", 50)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
+def test_fifty_upgrades_in_use(folder: Path, record_property: Number) -> None:
+    record_property("races: requests served through 50 upgrades", served_through_upgrades(folder, 50))

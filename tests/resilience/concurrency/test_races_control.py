@@ -1,0 +1,112 @@
+"""What the writers of the race that are not ours do to a file by themselves, in every order of their steps: no promise
+of keyturn's, but the ground on which the race beside them is judged."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from awscli.customizations.configure import writer
+
+from keyturn.awsconfig.document import parse
+from keyturn.model.errors import UnparsableFile
+from tests.resilience.concurrency import programs
+from tests.resilience.concurrency.beside import OLD
+
+Number = Callable[[str, object], None]
+
+
+def script(path: Path) -> Iterator[None]:
+    """Three steps: read, truncated as it is opened, written."""
+    new = programs.with_line(path.read_bytes(), 1)
+    yield
+    if new is None:
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    yield
+    os.write(descriptor, new)
+    os.close(descriptor)
+
+
+def configure_set(path: Path, profile: str, before: Callable[[], None]) -> None:
+    """`aws configure set` as the AWS CLI's own code does it, with `before` in front of each time it opens or fills the
+    file."""
+
+    @contextmanager
+    def stepping(name: Any, mode: str) -> Iterator[IO[Any]]:
+        before()
+        with Path(name).open(mode) as file:
+            yield file
+            before()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "open", stepping, raising=False)
+        writer.ConfigFileWriter().update_config({"__section__": f"profile {profile}", "c_1": "x"}, str(path))
+
+
+def in_order(path: Path, data: bytes, profile: str, gaps: Sequence[int]) -> int:
+    """Both at one file, each step of the script in the given gap of the AWS CLI; the number of gaps that there were."""
+    path.write_bytes(data)
+    steps, gap = script(path), 0
+
+    def before() -> None:
+        nonlocal gap
+        for _ in range(gaps.count(gap)):
+            next(steps, None)
+        gap += 1
+
+    configure_set(path, profile, before)
+    for _ in steps:
+        pass
+    return gap
+
+
+def broken(path: Path) -> bool:
+    """Whether AWS tools refuse the file, or what was there before is not."""
+    data = path.read_bytes()
+    try:
+        parse(data)
+    except UnparsableFile:
+        return True
+    return not data.startswith(OLD)
+
+
+def orders(path: Path, data: bytes, profile: str) -> tuple[int, int]:
+    """How many orders of the steps there are, and after how many of them the file is broken."""
+    most = in_order(path, data, profile, ()) + 1
+    found = []
+    for gaps in combinations_with_replacement(range(most), 3):
+        in_order(path, data, profile, gaps)
+        found.append(broken(path))
+    return len(found), sum(found)
+
+
+def test_the_aws_cli_and_a_slow_script_break_a_file_by_themselves(
+    tmp_path: Path, record_property: Number
+) -> None:
+    """Where the AWS CLI finds the file emptied, it appends a section of a name that is there again at once."""
+    data = OLD + b"[profile cli]\nc_0 = x\n[foreign]\n"
+    count, bad = orders(tmp_path / "config", data, "cli")
+    record_property("races: control, orders of the AWS CLI and a slow script alone", count)
+    record_property("races: control, of these leave a broken file", bad)
+    assert 0 < bad < count
+    again = re.compile(rb"(?m)^\[profile cli\]$")
+    worst = 0
+    for gaps in combinations_with_replacement(range(5), 3):
+        in_order(tmp_path / "config", data, "cli", gaps)
+        worst = max(worst, len(again.findall((tmp_path / "config").read_bytes())))
+    assert worst == 2
+
+
+def test_with_a_new_profile_each_time_they_never_do(tmp_path: Path, record_property: Number) -> None:
+    """The AWS CLI then appends, and no two sections can have one name."""
+    count, bad = orders(tmp_path / "config", OLD + b"[foreign]\n", "new")
+    record_property("races: control, orders of the two with new profiles alone", count)
+    assert count > 30
+    assert bad == 0

@@ -1,0 +1,185 @@
+"""Whoever holds a lock and dies frees it at once; whoever holds it and sleeps is named, in one line, after ten seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from keyturn.awsconfig.document import FileKind, set_items
+from keyturn.awsconfig.timing import Pace
+from keyturn.awsconfig.writer import SharedFiles
+from keyturn.model.errors import FileBusy
+from keyturn.model.secret import Secret
+from keyturn.service import Keeper
+from keyturn.storage.paths import places_for
+from keyturn.system import files as ownfile
+from keyturn.vault import passphrase as unseal
+from tests.core.vault import weak_age
+from tests.resilience.concurrency import programs
+
+HOLDS_FILE = """
+    import sys, time
+    from pathlib import Path
+    from keyturn.awsconfig.file_lock import hold
+    from keyturn.awsconfig.timing import Pace
+    from keyturn.awsconfig.write_target import find
+
+    with hold(Path(sys.argv[1]), find(Path(sys.argv[2])), Pace()):
+        print("held", flush=True)
+        time.sleep(300)
+"""
+
+HOLDS_OWN = """
+    import sys, time
+    from pathlib import Path
+    from keyturn.system.files import locked
+
+    with locked(Path(sys.argv[1]), what="holding"):
+        print("held", flush=True)
+        time.sleep(300)
+"""
+
+
+class Clock(Protocol):
+    """What is needed of the module `time` in order to wait."""
+
+    def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float, /) -> None: ...
+
+
+class Hurried:
+    """A clock on which waiting takes no time."""
+
+    def __init__(self) -> None:
+        self.moved = 0.0
+
+    def monotonic(self) -> float:
+        return self.moved
+
+    def sleep(self, seconds: float, /) -> None:
+        self.moved += seconds
+
+
+def by(clock: Clock, act: Callable[[], object]) -> None:
+    """Does what waits for one of the locks that are keyturn's own alone, by another clock."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ownfile, "time", clock)
+        act()
+
+
+@dataclass
+class Lock:
+    """One of the locks: how another process holds it, and what in this one waits for it."""
+
+    holder: Callable[[], subprocess.Popen[str]]
+    act: Callable[[Clock], object]
+
+
+def of_shared_file(folder: Path) -> Lock:
+    path = folder / "aws" / "config"
+    path.parent.mkdir(mode=0o700)
+    path.write_bytes(b"[profile p1]\nregion = eu-west-1\n")
+
+    def act(clock: Clock) -> None:
+        pace = Pace(elapsed=clock.monotonic, sleep=clock.sleep)
+        files = SharedFiles(folder / "locks", keep=lambda *_: None, pace=pace)
+        files.edit(path, lambda doc: set_items(doc, "profile p1", {"output": "json"}), kind=FileKind.CONFIG)
+
+    return Lock(lambda: programs.start(HOLDS_FILE, folder / "locks", path), act)
+
+
+def of_source(folder: Path) -> Lock:
+    keeper = Keeper.from_environ(environ(folder), use_agent=False)
+
+    def act() -> None:
+        with keeper.desk.lock("ci-deploy", 10.0):  # it is waited for longer where AWS is asked
+            pass
+
+    path = places_for(environ(folder)).locks_dir / "ci-deploy"
+    return Lock(lambda: programs.start(HOLDS_OWN, path), lambda clock: by(clock, act))
+
+
+def of_vault(folder: Path) -> Lock:
+    keeper = Keeper.from_environ(environ(folder), use_agent=False)
+    keeper.new_vault("passphrase", Secret("three small words"))
+    path = keeper.places.vault_dir / "lock"
+    return Lock(
+        lambda: programs.start(HOLDS_OWN, path),
+        lambda clock: by(
+            clock, lambda: keeper.desk.vault.change_sessions(lambda sessions: sessions.pop("nobody", None))
+        ),
+    )
+
+
+def environ(folder: Path) -> dict[str, str]:
+    return {"HOME": str(folder), "KEYTURN_HOME": str(folder / "k"), "PATH": os.environ["PATH"]}
+
+
+@pytest.fixture(params=[of_shared_file, of_vault, of_source], ids=["shared file", "vault", "source"])
+def lock(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lock:
+    monkeypatch.setattr(unseal, "seal", weak_age.seal)
+    made: Lock = request.param(tmp_path)
+    return made
+
+
+@pytest.fixture
+def holder(lock: Lock) -> Iterator[subprocess.Popen[str]]:
+    process = lock.holder()
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_a_holder_that_dies_frees_it_at_once(
+    lock: Lock, holder: subprocess.Popen[str], end: signal.Signals
+) -> None:
+    holder.send_signal(end)
+    holder.wait(30)
+    begun = time.monotonic()
+    lock.act(time)
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    "clock", [Hurried(), pytest.param(time, marks=pytest.mark.campaign)], ids=["moved", "real"]
+)
+def test_a_holder_that_is_stopped_is_named_after_ten_seconds_and_can_go_on(
+    lock: Lock, holder: subprocess.Popen[str], clock: Clock
+) -> None:
+    holder.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, holder.pid, os.WSTOPPED | os.WNOWAIT)
+    begun = clock.monotonic()
+    with pytest.raises(FileBusy) as caught:
+        lock.act(clock)
+    assert clock.monotonic() - begun >= 9.9
+    line = caught.value.line()
+    assert f"process {holder.pid} " in line
+    assert "is stopped" in line
+    assert f"kill -CONT {holder.pid}" in line
+    assert "\n" not in line
+    assert caught.value.exit_code == 5
+    holder.kill()
+    holder.wait(30)
+    lock.act(time)
+
+
+def test_a_holder_that_is_only_slow_is_waited_for(lock: Lock, holder: subprocess.Popen[str]) -> None:
+    holder.send_signal(signal.SIGSTOP)
+    os.kill(holder.pid, signal.SIGCONT)
+    started = time.monotonic()
+    killer = programs.start(f"import os, time; time.sleep(0.6); os.kill({holder.pid}, 9)")
+    lock.act(time)
+    assert time.monotonic() - started >= 0.5
+    killer.communicate(timeout=30)

@@ -1,0 +1,140 @@
+"""Many processes of one person at once: vault, index, definitions and both shared files keep what each of them did."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from keyturn.agent import client
+from keyturn.agent import shutdown as ending
+from keyturn.awsconfig.document import FileKind, parse
+from keyturn.model.profile import Delivery
+from keyturn.storage.managed_profiles import load
+from tests.resilience.concurrency.conftest import House
+
+KEYTURN = str(Path(sys.executable).with_name("keyturn"))
+Number = Callable[[str, object], None]
+
+
+def adopt_all_at_once(house: House, size: int) -> None:
+    names = house.team(size)
+    others = {path: path.read_bytes() for path in (house.aws / "config", house.aws / "credentials")}
+    keys = {
+        name: dict(parse(others[house.aws / "credentials"], kind=FileKind.CREDENTIALS).section(name).values)  # type: ignore[union-attr]  # team() has just written it
+        for name in names
+    }
+    house.processes([[("adopt", name), ("deliver", name)] for name in names])
+    definitions = load(house.keeper.places.profiles_file)
+    known = house.keeper.desk.index.load()
+    delivered = parse((house.aws / "credentials").read_bytes(), kind=FileKind.CREDENTIALS)
+    for name in names:
+        entry = house.keeper.desk.vault.key(f"key/{name}")
+        assert entry is not None, name
+        assert entry["secret"] == keys[name]["aws_secret_access_key"]
+        assert definitions[name].delivery is Delivery.CREDENTIALS_FILE
+        assert known.of(name).delivered is not None
+        section = delivered.section(name)
+        assert section is not None
+        assert section.values["aws_access_key_id"].startswith("ASIA")
+        assert keys[name]["aws_secret_access_key"] not in (house.aws / "credentials").read_text()
+    assert house.keeper.desk.vault.generation() == known.vault_generation
+    # What was there before and is nobody's of the team is there to the byte.
+    assert (house.aws / "config").read_bytes().startswith(others[house.aws / "config"].rstrip(b"\n"))
+    assert (
+        (house.aws / "credentials")
+        .read_bytes()
+        .startswith(others[house.aws / "credentials"].split(b"[team-0]")[0])
+    )
+
+
+@pytest.mark.timeout(300)
+def test_three_processes_that_adopt_and_deliver_at_once_lose_nothing(house: House) -> None:
+    adopt_all_at_once(house, 3)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(600)
+def test_eight_processes_that_adopt_and_deliver_at_once_lose_nothing(
+    house: House, record_property: Number
+) -> None:
+    adopt_all_at_once(house, 8)
+    record_property("races: processes that adopted and delivered at once, nothing lost", 8)
+
+
+def ask_all_at_once(house: House, count: int) -> tuple[set[str], int]:
+    """`keyturn credential-process ci-release`, so often at once; the documents, and how often AWS was asked."""
+    house.sandbox.calls.clear()
+    asked = [
+        subprocess.Popen(
+            [KEYTURN, "credential-process", "ci-release"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=house.environ,
+        )
+        for _ in range(count)
+    ]
+    documents = set()
+    for process in asked:
+        out, errors = process.communicate(timeout=200)
+        assert process.returncode == 0, errors
+        documents.add(json.loads(out)["AccessKeyId"])
+    return documents, house.calls("AssumeRole")
+
+
+def cold_with_an_agent(house: House, count: int, record_property: Number) -> None:
+    house.keeper.adopt(house.keeper.plan_adopt(["ci-deploy"]))
+    places = house.keeper.places
+    client.start(places, house.environ, recovery_key=house.recovery_key)
+    try:
+        begun = time.monotonic()
+        documents, calls = ask_all_at_once(house, count)
+        record_property(
+            f"races: AssumeRole calls for {count} credential-process at once, cold, agent up", calls
+        )
+        record_property(f"races: seconds for all {count} of them", f"{time.monotonic() - begun:.1f}")
+    finally:
+        ending.lock(places.socket)
+    assert len(documents) == 1
+    assert calls == 1
+
+
+@pytest.mark.timeout(300)
+def test_ten_callers_of_a_cold_profile_cause_one_call(house: House, record_property: Number) -> None:
+    cold_with_an_agent(house, 10, record_property)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(600)
+def test_fifty_callers_of_a_cold_profile_cause_one_call(house: House, record_property: Number) -> None:
+    cold_with_an_agent(house, 50, record_property)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(600)
+def test_fifty_processes_without_an_agent_cause_one_call(house: House, record_property: Number) -> None:
+    """Each of them holds the vault open itself, as where no agent can be started."""
+    house.keeper.adopt(house.keeper.plan_adopt(["ci-deploy"]))
+    house.sandbox.calls.clear()
+    documents = set(house.processes([[("document", "ci-release")]] * 50))
+    record_property(
+        "races: AssumeRole calls for 50 processes at once, cold, no agent", house.calls("AssumeRole")
+    )
+    assert len(documents) == 1
+    assert house.calls("AssumeRole") == 1
+
+
+@pytest.mark.timeout(300)
+def test_four_processes_without_an_agent_cause_one_call(house: House) -> None:
+    house.keeper.adopt(house.keeper.plan_adopt(["ci-deploy"]))
+    house.sandbox.calls.clear()
+    documents = set(house.processes([[("document", "ci-release")]] * 4))
+    assert len(documents) == 1
+    assert house.calls("AssumeRole") == 1

@@ -1,0 +1,42 @@
+"""strace kills a writer, or a whole verb, at each of its system calls (a campaign; two files, so that both cores work).
+
+A run for every call of every act, reading ones too. What the disk holds then is judged each time; the next start and the
+act done again are tried once for each state of the disk that is new, which are far fewer, since most calls only read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.resilience.crash_injection import acts, plan
+from tests.resilience.crash_injection.home import Home
+from tests.resilience.crash_injection.judge import Verdicts
+from tests.support.needs import needs
+
+Record = Callable[[str, object], None]
+HALF = len(acts.VERBS) // 2
+
+
+@pytest.mark.timeout(120)
+def test_some_kills_and_refusals_by_strace(home: Home, record_property: Record) -> None:
+    """The sample: the same functions on the smallest writers."""
+    needs("strace")
+    verdicts = Verdicts()
+    small = [act for act in acts.WRITERS if act.name in ("index.json", "keyturn.system.log")]
+    plan.kill_everywhere(home, small[:1], verdicts)
+    plan.refuse_everywhere(home, small[1:], verdicts, lambda _: 1)
+    record_property("faults: runs by strace (sample)", verdicts.figures())
+    verdicts.check()
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("act", acts.VERBS[:HALF], ids=lambda act: act.name)
+def test_a_verb_killed_at_every_system_call(home: Home, act: acts.Act, record_property: Record) -> None:
+    needs("strace")
+    verdicts = Verdicts()
+    plan.kill_everywhere(home, [act], verdicts)
+    record_property(f"faults: kills of {act.name}", verdicts.figures())
+    verdicts.check()

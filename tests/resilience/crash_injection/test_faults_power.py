@@ -1,0 +1,48 @@
+"""Power loss at every step of a writer: no file is torn by it, no key lost, and the next start goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from tests.resilience.crash_injection import acts, plan, power
+from tests.resilience.crash_injection.child import Outcome
+from tests.resilience.crash_injection.home import Home
+from tests.resilience.crash_injection.judge import Verdicts, reference
+
+Record = Callable[[str, object], None]
+
+
+def _without_power(home: Home, chosen: Sequence[acts.Act], verdicts: Verdicts, most: int) -> None:
+    home.torn_log_lines = 1
+    for act in chosen:
+        known = reference(act, home)
+        home.back_to(act.stage)
+        for loss in plan.spread(power.losses(act.run, home), most):
+            power.lay_out(loss.disk, home)
+            # What said that all is done has to be true after the power went, too.
+            said = Outcome(0 if loss.ended else None, "", "")
+            verdicts.judge(act, known, home, said, f"power lost after {loss.after}")
+    home.torn_log_lines = 0
+
+
+@pytest.mark.timeout(300)
+def test_power_lost_at_some_steps(home: Home, record_property: Record) -> None:
+    chosen = [
+        act for act in (*acts.VERBS, *acts.WRITERS) if act.name in ("adopt", "keys.age", "profiles.toml")
+    ]
+    verdicts = Verdicts()
+    _without_power(home, chosen, verdicts, 10)
+    record_property("faults: power losses (sample)", verdicts.figures())
+    verdicts.check()
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("act", [*acts.VERBS, *acts.WRITERS], ids=lambda act: act.name)
+def test_power_lost_at_every_step(home: Home, act: acts.Act, record_property: Record) -> None:
+    verdicts = Verdicts()
+    _without_power(home, [act], verdicts, 600)
+    record_property(f"faults: power losses of {act.name}", verdicts.figures())
+    verdicts.check()

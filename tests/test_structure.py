@@ -1,0 +1,95 @@
+"""The source tree keeps the shape that the import contracts describe."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = (ROOT / "core", ROOT / "tui")
+PACKAGES = ("keyturn", "keyturn_tui", "keyturn_sandbox")
+
+
+def _contract_modules() -> Iterator[str]:
+    """Yield every module of keyturn that a contract in pyproject.toml names."""
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    for contract in table["tool"]["importlinter"]["contracts"]:
+        for key in ("source_modules", "forbidden_modules", "layers"):
+            for entry in contract.get(key, ()):
+                yield from (name.strip() for name in entry.split("|"))
+        for entry in contract.get("ignore_imports", ()):
+            yield from (name.strip() for name in entry.split("->"))
+
+
+def _files(module: str) -> list[Path]:
+    """Return the Python files of a module or package; empty if there is none."""
+    for source in SOURCES:
+        path = source.joinpath(*module.split("."))
+        if path.is_dir():
+            return sorted(path.rglob("*.py"))
+        if path.with_suffix(".py").is_file():
+            return [path.with_suffix(".py")]
+    return []
+
+
+def _has_code(file: Path) -> bool:
+    """Return True if a file holds more than a docstring and imports."""
+    body = ast.parse(file.read_text("utf-8")).body
+    return any(not isinstance(node, ast.Expr | ast.Import | ast.ImportFrom) for node in body)
+
+
+@pytest.mark.parametrize(
+    "module", sorted({name for name in _contract_modules() if name.startswith("keyturn")})
+)
+def test_a_module_named_in_a_contract_exists_and_holds_code(module: str) -> None:
+    assert any(_has_code(file) for file in _files(module))
+
+
+def test_every_package_holds_code() -> None:
+    packages = [file.parent for source in SOURCES for file in source.rglob("__init__.py")]
+    assert [path for path in packages if not any(_has_code(file) for file in path.rglob("*.py"))] == []
+
+
+def test_every_module_says_its_purpose() -> None:
+    files = [file for source in SOURCES for file in source.rglob("*.py")]
+    assert [str(file) for file in files if not ast.get_docstring(ast.parse(file.read_text("utf-8")))] == []
+
+
+def test_the_top_of_the_core_has_few_entries() -> None:
+    entries = [path.name for path in (ROOT / "core" / "keyturn").iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= 15, sorted(entries)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
+    assert _circles(package) == []
+
+
+def _circles(package: str) -> list[list[str]]:
+    """Return the strongly connected components of a package's import graph that hold more than one module."""
+    graph = grimp.build_graph(package, cache_dir=None)
+    imports = {module: sorted(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
+    reachable = {module: _reach(module, imports) for module in imports}
+    circles = {
+        tuple(sorted({module, *(other for other in reachable[module] if module in reachable[other])}))
+        for module in imports
+        if module in reachable[module]
+    }
+    return [list(circle) for circle in sorted(circles)]
+
+
+def _reach(start: str, imports: dict[str, list[str]]) -> set[str]:
+    """Return all modules that `start` imports, directly or through others."""
+    seen: set[str] = set()
+    pending = list(imports[start])
+    while pending:
+        module = pending.pop()
+        if module not in seen:
+            seen.add(module)
+            pending += imports.get(module, ())
+    return seen

@@ -1,0 +1,138 @@
+"""The app over the keeper in memory, driven by Textual's pilot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from textual import events
+from textual.keys import _character_to_key
+from textual.message import Message
+from textual.pilot import Pilot
+from textual.screen import Screen
+
+from keyturn_tui.app import KeyturnApp
+from keyturn_tui.rendering.profile_rows import Entry
+from keyturn_tui.screens.main import MainScreen
+from keyturn_tui.terminal.capabilities import Options, terminal_for
+from keyturn_tui.widgets.profile_list import ProfileList
+from keyturn_tui.widgets.status_line import MessageLine
+from tests.tui.memory_keeper import MemoryKeeper
+
+WIDE, NARROW = (120, 36), (80, 24)
+UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
+
+
+@dataclass
+class Driven:
+    """A running app with what a test asks of it."""
+
+    app: KeyturnApp
+    pilot: Pilot[None]
+    keeper: MemoryKeeper
+
+    async def press(self, *keys: str) -> None:
+        """Press keys, one after another, and wait until nothing is in flight."""
+        for key in keys:
+            await self.pilot.press(key)
+        await self.settle()
+
+    async def type(self, text: str) -> None:
+        """Type characters as fast as a terminal delivers them (the pilot waits long after each key), and wait until
+        nothing is in flight; `\\r` is Enter."""
+        await self.strike(text)
+        await self.settle()
+
+    async def strike(self, text: str) -> None:
+        """Type, and wait until each key has had its effect, whatever else is in flight."""
+        driver = self.app._driver
+        assert driver is not None
+        for ch in text:
+            event = events.Key({"\r": "enter", "\x1b": "escape"}.get(ch) or _character_to_key(ch), ch)
+            event.set_sender(self.app)
+            driver.send_message(event)
+        quiet = 0
+        while quiet < 20:  # a key takes a few turns of the loop from the driver's thread to the keyboard
+            await asyncio.sleep(0)
+            quiet = 0 if self.app.keyboard.busy else quiet + 1
+
+    async def settle(self) -> None:
+        """Wait until every command is answered and every answer shown."""
+        quiet = 0
+        while quiet < 2:
+            await self.pilot.pause()
+            assert self.app.fault is None, self.app.fault  # an app that has ended answers nothing any more
+            busy = self.app.desk.bridge.waiting or self.app.keyboard.busy
+            quiet = 0 if busy else quiet + 1
+            await asyncio.sleep(0)
+
+    @property
+    def text(self) -> str:
+        """The whole screen as plain lines."""
+        return screen_text(self.app.screen)
+
+    @property
+    def main(self) -> MainScreen:
+        screen = self.app.screen_stack[0]
+        assert isinstance(screen, MainScreen)
+        return screen
+
+    @property
+    def listing(self) -> ProfileList:
+        return self.main.query_one("#list", ProfileList)
+
+    @property
+    def chosen(self) -> str:
+        """The name under the cursor."""
+        row = self.listing.row
+        assert isinstance(row, Entry)
+        return row.profile.name
+
+    @property
+    def shown(self) -> list[str]:
+        """The names listed, in order."""
+        return [row.profile.name for row in self.listing.rows if isinstance(row, Entry)]
+
+    @property
+    def message(self) -> str:
+        return self.main.query_one("#message", MessageLine).plain
+
+    async def go(self, name: str) -> None:
+        """Put the cursor on a profile."""
+        self.main.choose(name)
+        await self.settle()
+        assert self.chosen == name
+
+
+def screen_text(screen: Screen[object]) -> str:
+    """What a person would see, without colours."""
+    strips = screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
+
+
+Drive = Callable[..., AbstractAsyncContextManager[Driven]]
+
+
+@pytest.fixture
+def drive() -> Drive:
+    """Runs the app over a keeper at a size; nothing outside the process is touched."""
+
+    @asynccontextmanager
+    async def running(
+        keeper: MemoryKeeper,
+        size: tuple[int, int] = WIDE,
+        options: Options | None = None,
+        environ: dict[str, str] | None = None,
+        hook: Callable[[Message], None] | None = None,
+    ) -> AsyncIterator[Driven]:
+        chosen = options or Options()
+        app = KeyturnApp(keeper, chosen, terminal_for(environ or UTF8, chosen))
+        async with app.run_test(size=size, message_hook=hook) as pilot:
+            driven = Driven(app, pilot, keeper)
+            await driven.settle()
+            yield driven
+
+    return running

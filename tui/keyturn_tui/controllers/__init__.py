@@ -1,0 +1,1 @@
+"""Conversations between the user and the service: ask, run, ask again."""

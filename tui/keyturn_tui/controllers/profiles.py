@@ -1,0 +1,383 @@
+"""What each act is as a conversation: run it, ask the person for what is missing, run it again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from keyturn.model.errors import (
+    FileChanged,
+    KeyturnError,
+    NeedsConfirmation,
+    NeedsMfa,
+    NeedsPerson,
+    NeedsUnlock,
+    NeedsVault,
+    VaultError,
+)
+from keyturn.model.profile import Plan, Profile, Refreshed, Session, VaultState
+from keyturn.model.secret import Secret
+from keyturn.model.text import safe
+from keyturn_tui.controllers.ui import Front
+from keyturn_tui.dialogs.confirm import ConfirmScreen, WordsScreen
+from keyturn_tui.dialogs.create_vault import NewVaultScreen
+from keyturn_tui.dialogs.mfa import MfaScreen
+from keyturn_tui.dialogs.review_changes import Review, ReviewScreen
+from keyturn_tui.dialogs.unlock import UnlockScreen
+from keyturn_tui.state import Desk
+from keyturn_tui.workers import Lane
+
+T = TypeVar("T")
+
+
+class Declined(Exception):  # a person's answer, not an error
+    """The person closed a dialog: the act ends without a word of blame."""
+
+
+class Acts:
+    """The acts of the main screen. Each runs on the event loop and keeps it free: the work is done by the bridge."""
+
+    def __init__(self, desk: Desk, front: Front) -> None:
+        self._desk = desk
+        self._front = front
+        self._question = asyncio.Lock()
+        self._declined: set[str] = set()
+        self._rest_cancelled = False
+
+    async def refresh(self, name: str) -> None:
+        """A new session for one profile."""
+        self._ask_again()
+        await self._on_profile(name, f"refresh of {name}", partial(self._refresh, name))
+
+    async def sign_in(self, profile: Profile) -> None:
+        """The MFA code for a profile, asked for before it is missed; then a refresh with it."""
+        name = profile.name
+        if not profile.mfa_serial:
+            await self.refresh(name)
+            return
+        self._ask_again()
+        need = NeedsMfa(f"refresh of {name}", profile=name, serial=profile.mfa_serial)
+        await self._on_profile(name, f"refresh of {name}", partial(self._refresh, name, first=need))
+
+    async def refresh_due(self) -> None:
+        """New sessions for everything that is in use and due, sources side by side, one source's profiles in turn.
+        What one question settles is not asked again; a question declined leaves out what would ask it again."""
+        try:
+            names = await self._desk.bridge.ask(self._desk.keeper.due, Lane.ASK)
+        except KeyturnError as error:
+            self._front.say(error.line(), "error")
+            return
+        if not names:
+            self._front.say("Nothing in use is due.")
+            return
+        self._declined.clear()
+        self._rest_cancelled = False
+        done: list[str] = []
+        failed: list[str] = []
+        by_source: dict[str, list[str]] = {}
+        for name in names:
+            profile = self._desk.profile(name)
+            by_source.setdefault((profile.source if profile else None) or name, []).append(name)
+
+        async def one_source(group: list[str]) -> None:
+            for name in group:
+                if self._rest_cancelled:
+                    return
+                self._front.say(
+                    f"Refreshing {len(done) + len(failed) + 1} of {len(names)}… Esc stops the rest."
+                )
+                good = await self._on_profile(name, f"refresh of {name}", partial(self._refresh, name))
+                (done if good else failed).append(name)
+
+        await asyncio.gather(*(one_source(group) for group in by_source.values()))
+        left = len(names) - len(done) - len(failed)
+        words = [
+            f"{len(done)} refreshed",
+            f"{len(failed)} not" if failed else "",
+            f"{left} left out" if left else "",
+        ]
+        self._front.say(", ".join(word for word in words if word) + ".", "error" if failed else "good")
+
+    def stop_rest(self) -> bool:
+        """Esc: no further profile of a running refresh of all is begun. False if none runs."""
+        running = bool(self._desk.working) and not self._rest_cancelled
+        self._rest_cancelled = True
+        return running
+
+    async def stop(self, profile: Profile) -> None:
+        """End a session; asks first where a person would be needed to get it back."""
+        name = profile.name
+        if profile.needs_person or profile.mfa_serial:
+            question = [
+                f"End the session of {name}?",
+                "",
+                "What was delivered is withdrawn, and the session is forgotten.",
+                "To get one again, an MFA code is needed.",
+            ]
+            if not await self._front.ask_person(ConfirmScreen(self._desk, "End session", question, "end it")):
+                self._front.say("Kept.")
+                return
+
+        async def run() -> str:
+            return await self._settled(partial(self._desk.keeper.stop, name))
+
+        await self._on_profile(name, f"stop of {name}", run)
+
+    async def lock(self) -> None:
+        """Close the vault."""
+        await self._plain("lock", self._lock)
+
+    async def pause(self) -> None:
+        """Let the agent renew nothing by itself, or go on."""
+        await self._plain("renewal", self._pause)
+
+    async def manage(self, profile: Profile) -> None:
+        """Adopt a native profile, release a managed one, after its review."""
+        run = self._release if profile.managed else self._adopt
+        verb = "release" if profile.managed else "adopt"
+        await self._plain(f"{verb} of {profile.name}", partial(run, profile.name))
+
+    async def done(self, command: Callable[[str | None], T], name: str) -> T:
+        """Run a step of the rotation of a profile's key: with the vault made or opened and a code typed first where it
+        needs that.
+
+        :param command: takes the code, None while none is asked for.
+        :raises Declined: the person closed one of these questions.
+        """
+        self._ask_again(but_for=name)
+        try:
+            return await self._settled(partial(command, None), about=f"rotation of {name}")
+        except NeedsMfa as need:
+            purpose = f"rotating the key of {name}"
+            screen = MfaScreen(self._desk, need, command, lane=Lane.ACT, purpose=purpose)
+            return await self._mfa(screen, need)
+
+    def _ask_again(self, *, but_for: str = "") -> None:
+        """A new act of a person: what was declined before may be asked again, unless that act still runs.
+
+        :param but_for: the profile that the new act is at work on already.
+        """
+        if not self._desk.working - {but_for}:
+            self._declined.clear()
+
+    async def _lock(self) -> str:
+        await self._desk.bridge.ask(self._desk.keeper.lock, Lane.PERSON)
+        return "The vault is locked. Listing goes on; the next refresh asks."
+
+    async def _pause(self) -> str:
+        paused = self._desk.snapshot is None or not self._desk.snapshot.paused
+        await self._desk.bridge.ask(partial(self._desk.keeper.pause, paused=paused), Lane.PERSON)
+        return "Renewal is paused. p again lets it go on." if paused else "Renewal goes on."
+
+    async def _refresh(self, name: str, *, first: NeedsMfa | None = None) -> str:
+        need = first
+        if need is not None and (
+            self._desk.snapshot is None or self._desk.snapshot.vault is not VaultState.OPEN
+        ):
+            need = None  # the vault is asked for first, as a code would be stale after it
+        while True:
+            try:
+                if need is not None:
+                    act = partial(self._desk.keeper.refresh, name)
+                    screen: MfaScreen[Refreshed] = MfaScreen(self._desk, need, act)
+                    return refreshed_words(await self._mfa(screen, need), self._desk.now())
+                command = partial(self._desk.keeper.refresh, name)
+                done = await self._settled(command, Lane.ASK, f"refresh of {name}")
+                return refreshed_words(done, self._desk.now())
+            except NeedsMfa as again:
+                need = again
+
+    async def _mfa(self, screen: MfaScreen[T], need: NeedsMfa) -> T:
+        """Ask for a code and do the act with it; the dialog itself tries again after a wrong one."""
+        serial = need.serial or need.profile
+        async with self._question:
+            if serial in self._declined:
+                raise Declined
+            answer = await self._front.ask_person(screen)
+            if answer is None:
+                self._declined.add(serial)
+                raise Declined
+            if isinstance(answer, NeedsMfa):
+                raise KeyturnError(answer.what, "the code was not accepted", "Try again with the next one.")
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    async def _settled(self, command: Callable[[], T], lane: Lane = Lane.ACT, about: str = "") -> T:
+        """Run a command; where it needs the vault made or opened, see to that and run it again."""
+        while True:
+            try:
+                return await self._desk.bridge.ask(command, lane, about)
+            except NeedsVault:
+                await self._once("vault", self._new_vault)
+            except NeedsUnlock as need:
+                await self._once("unlock", partial(self._unlock, about or need.what))
+
+    async def _once(self, topic: str, question: Callable[[], Any]) -> None:
+        """One question at a time. Whoever waited while another's was answered runs its command again first."""
+        waited = self._question.locked()
+        async with self._question:
+            if waited and self._answered(topic):
+                return
+            if topic in self._declined:
+                raise Declined
+            if not await question():
+                self._declined.add(topic)
+                raise Declined
+            await self._front.look()
+
+    def _answered(self, topic: str) -> bool:
+        state = self._desk.snapshot.vault if self._desk.snapshot else VaultState.ABSENT
+        return state is VaultState.OPEN or (topic == "vault" and state is not VaultState.ABSENT)
+
+    async def _new_vault(self) -> bool:
+        made: bool | None = await self._front.ask_person(NewVaultScreen(self._desk))
+        return made is True
+
+    async def _unlock(self, what: str) -> bool:
+        """By the keyring without a question where it can, else by what the person types."""
+        if self._desk.snapshot is not None and self._desk.snapshot.vault is VaultState.CLOSED:
+            try:
+                await self._desk.bridge.ask(self._desk.keeper.unlock, Lane.PERSON)
+            except (VaultError, NeedsPerson) as error:
+                self._front.say(error.line(), "error")
+            else:
+                return True
+        keeper = self._desk.keeper
+
+        def unlock(typed: Secret) -> bool:
+            if is_recovery_key(typed):
+                keeper.unlock(recovery_key=typed)
+            else:
+                keeper.unlock(passphrase=typed)
+            return True
+
+        answer: bool | Exception | None = await self._front.ask_person(UnlockScreen(self._desk, what, unlock))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer is True
+
+    async def _adopt(self, name: str) -> str:
+        keeper = self._desk.keeper
+        session_none, note = False, ""
+        while True:
+            plan = await self._settled(partial(keeper.plan_adopt, (name,), session_none=session_none))
+            replan = partial(keeper.plan_adopt, (name,))
+            plan = await self._reviewed(ReviewScreen(self._desk, plan, replan=replan, note=note))
+            session_none = plan.session_none
+            if plan.needs_vault and not self._answered("vault"):
+                await self._once("vault", self._new_vault)
+            try:
+                names = await self._settled(partial(keeper.adopt, plan))
+            except FileChanged:
+                note = "The files changed meanwhile. Nothing was written; this is the new plan."
+                continue
+            return f"adopted {_listed(names)}; take back with m, or: keyturn release {_listed(names[:1])}"
+
+    async def _release(self, name: str) -> str:
+        keeper = self._desk.keeper
+        note = ""
+        while True:
+            plan = await self._settled(partial(keeper.plan_release, (name,)))
+            plan = await self._reviewed(ReviewScreen(self._desk, plan, note=note))
+            try:
+                names = await self._release_proven(plan)
+            except FileChanged:
+                note = "The files changed meanwhile. Nothing was written; this is the new plan."
+                continue
+            return f"released {_listed(names)}; AWS tools resolve it themselves again"
+
+    async def _release_proven(self, plan: Plan) -> tuple[str, ...]:
+        """A long-term secret leaves the vault only with the passphrase, or typed words where there is none."""
+        release = self._desk.keeper.release
+        try:
+            return await self._desk.bridge.ask(partial(release, plan))
+        except NeedsUnlock as need:
+            what = need.what or f"release of {_listed(plan.names)}"
+            names = await self._front.ask_person(
+                UnlockScreen(self._desk, what, lambda typed: release(plan, passphrase=typed), why=need.why)
+            )
+        except NeedsConfirmation as need:
+            names = await self._front.ask_person(
+                WordsScreen(self._desk, need, lambda words: release(plan, words=words))
+            )
+        if names is None:
+            raise Declined
+        if isinstance(names, Exception):
+            raise names
+        return names
+
+    async def _reviewed(self, screen: ReviewScreen) -> Plan:
+        answer: Review | None = await self._front.ask_person(screen)
+        if answer is None:
+            raise Declined
+        return answer.plan
+
+    async def _on_profile(self, name: str, what: str, run: Callable[[], Any]) -> bool:
+        """Run a conversation about one profile, marked as working meanwhile; its failure stays in the row."""
+        if name in self._desk.working:
+            return False
+        self._desk.begin(name)
+        self._front.redraw()
+        try:
+            done = await self._tried(name, what, run)
+        finally:
+            self._desk.end(name)
+            self._front.redraw()
+        await self._front.look()
+        return done
+
+    async def _tried(self, name: str, what: str, run: Callable[[], Any]) -> bool:
+        try:
+            words = await run()
+        except Declined:
+            self._front.say(f"{safe(what)}: cancelled, nothing changed.")
+            return False
+        except KeyturnError as error:
+            self._desk.failed(name, error.line())
+            self._front.say(error.line(), "error")
+            return False
+        except Exception as error:  # noqa: BLE001  # the boundary between a person's act and a fault of ours
+            self._desk.failed(name, "a fault of keyturn itself; see the log")
+            self._front.own_fault(what, error)
+            return False
+        else:
+            self._desk.failures.pop(name, None)
+            self._front.say(words, "good")
+            return True
+
+    async def _plain(self, what: str, run: Callable[[], Any]) -> None:
+        """Run a conversation that is not about one row."""
+        self._declined.clear()
+        try:
+            self._front.say(await run(), "good")
+        except Declined:
+            self._front.say(f"{safe(what)}: cancelled, nothing changed.")
+        except KeyturnError as error:
+            self._front.say(error.line(), "error")
+        except Exception as error:  # noqa: BLE001  # the boundary between a person's act and a fault of ours
+            self._front.own_fault(what, error)
+        await self._front.look()
+
+
+def is_recovery_key(typed: Secret) -> bool:
+    """Whether what was typed has the shape of an age identity: then it is the recovery key and no passphrase."""
+    return typed.reveal().strip().upper().startswith("AGE-SECRET-KEY-1")
+
+
+def refreshed_words(done: Refreshed, now: datetime) -> str:
+    """`refreshed ci-deploy (0.4 s), expires 14:46:12 UTC`."""
+    session: Session = done.session
+    note = f". {safe(done.note)}" if done.note else ""
+    if session.expires is None:
+        return f"refreshed {safe(done.profile)} ({done.seconds:.1f} s){note}"
+    day = "" if session.expires.date() == now.date() else f"{session.expires:%d %b} "
+    return f"refreshed {safe(done.profile)} ({done.seconds:.1f} s), expires {day}{session.expires:%H:%M:%S} UTC{note}"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(safe(name, 60) for name in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

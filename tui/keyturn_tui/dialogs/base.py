@@ -1,0 +1,201 @@
+"""What all dialogs share: a box with a title, text, at most one field, a status line and the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, TypeVar
+
+from rich.cells import cell_len
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+
+from keyturn.model.errors import KeyturnError
+from keyturn.model.text import safe
+from keyturn.system import log
+from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
+from keyturn_tui.rendering.profile_cells import Line
+from keyturn_tui.rendering.profile_detail import wrapped
+from keyturn_tui.state import Desk
+from keyturn_tui.widgets.fields import PlainField
+from keyturn_tui.widgets.styled_lines import Painted
+
+T = TypeVar("T")
+
+#: Cells between the box's border and its text, both sides, and the border itself.
+_FRAME = 4
+_BORDERS = 2
+
+
+class Dialog(ModalScreen[T]):
+    """A box over the main screen. Esc closes it with None: nothing has happened then."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", show=False)]
+    AUTO_FOCUS = ""
+    WIDTH = 72
+    DEFAULT_CSS = """
+    Dialog { align: center middle; background: transparent; }
+    Dialog > #box { height: auto; max-height: 100%; max-width: 100%; }
+    Dialog.-small > #box { display: none; }
+    Dialog #too-small { display: none; }
+    Dialog.-small #too-small { display: block; }
+    Dialog Painted { height: auto; max-width: 100%; }
+    Dialog #status { height: auto; min-height: 1; }
+    Dialog .field-row { height: 1; }
+    Dialog .label { width: 12; }
+    Dialog .bracket { width: 2; }
+    Dialog .field-row PlainField { width: 1fr; }
+    """
+
+    def __init__(self, desk: Desk, title: str) -> None:
+        super().__init__()
+        self.desk = desk
+        self._heading = title
+        self._status: list[Line] = [()]
+        #: Lines that there is room for in the body.
+        self.spare = 0
+
+    def compose(self) -> ComposeResult:
+        """Body, whatever :meth:`parts` adds, status, keys."""
+        yield Painted([((TOO_SMALL, "soon"),)], id="too-small")
+        with Vertical(id="box", classes="framed") as box:
+            box.border_title = Content(safe(self._heading, 60))
+            yield Painted(id="body")
+            yield from self.parts()
+            yield Painted(id="status")
+            yield Painted(id="keys")
+
+    def parts(self) -> ComposeResult:
+        """Fields between body and status."""
+        yield from ()
+
+    def on_mount(self) -> None:
+        """Draw at the size of this terminal."""
+        self.set_class(self.desk.terminal.ascii, "-ascii")
+        self.draw()
+
+    def on_resize(self) -> None:
+        """Wrap anew."""
+        self.draw()
+
+    @property
+    def room(self) -> int:
+        """Cells for text."""
+        return min(self.WIDTH, self.app.size.width) - _FRAME
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether this terminal has no room for a dialog: it asks for more then, and only Esc works."""
+        return frame_for(*self.app.size).too_small
+
+    def draw(self) -> None:
+        """Size the box and fill its text; where there is not room for all, fields, status and keys go first."""
+        self.set_class(self.is_too_small, "-small")
+        box = self.query_one("#box")
+        box.styles.width = min(self.WIDTH, self.app.size.width)
+        keys = [part for line in self.keys() for part in wrapped_keys(line, self.room)]
+        fields = [row for row in self.query(".field-row") if not row.has_class("hidden")]
+        inside = self.app.size.height - _BORDERS - len(fields) - len(keys)
+        status = self._status[: max(1, inside)]
+        spare = self.spare = inside - len(status)
+        body = list(self.body())
+        if len(body) > spare:
+            body = [*body[: max(0, spare - 1)], (("… a larger window shows all of it", "soon"),)][
+                : max(0, spare)
+            ]
+        gap: list[Line] = [()] if len(body) < spare else []
+        self.query_one("#body", Painted).show(body)
+        self.query_one("#status", Painted).show(status)
+        self.query_one("#keys", Painted).show([*gap, *keys])
+        if self.is_too_small:
+            self.set_focus(None)
+        elif self.focused is None and fields:
+            self.set_focus(fields[0].query_one(PlainField))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing is done that cannot be seen."""
+        del parameters
+        return action == "cancel" or not self.is_too_small
+
+    def body(self) -> Sequence[Line]:
+        """The text at the top."""
+        return ()
+
+    def keys(self) -> Sequence[Line]:
+        """What can be pressed."""
+        return (key_line(("Esc", "Cancel")),)
+
+    def status(self, text: str, role: str = "text") -> None:
+        """Say something under the field."""
+        self._status = paragraph(text, self.room, role) if text else [()]
+        self.draw()
+
+    def action_cancel(self) -> None:
+        """Esc."""
+        self.dismiss(None)
+
+
+def told(error: Exception) -> str:
+    """What a dialog says of an error; one that is keyturn's own is logged and named by its kind alone."""
+    if isinstance(error, KeyturnError):
+        return error.line()
+    log.unforeseen(error)
+    return f"A fault of keyturn itself ({type(error).__name__}); keyturn.system.log says where."
+
+
+def field_row(
+    label: str, field: PlainField, width: int, *, row_id: str = "", classes: str = ""
+) -> Horizontal:
+    """A label and a field in brackets, so that the field is seen where there is no colour.
+
+    :param width: cells inside the brackets; fewer where the box is narrower.
+    """
+    field.styles.max_width = width
+    parts = (
+        Painted([((label, "title"),)], classes="label", id=f"{row_id}-label" if row_id else None),
+        Painted([(("[ ", "muted"),)], classes="bracket"),
+        field,
+        Painted([((" ]", "muted"),)], classes="bracket"),
+    )
+    return Horizontal(*parts, classes=f"field-row {classes}", id=f"{row_id}-row" if row_id else None)
+
+
+def paragraph(text: str, room: int, role: str = "text") -> list[Line]:
+    """A sentence, harmless, wrapped."""
+    return [((line, role),) for line in wrapped(text, room)]
+
+
+def facts(pairs: Sequence[tuple[str, str]], room: int, label: int = 10) -> list[Line]:
+    """Labelled values, wrapped under themselves."""
+    lines: list[Line] = []
+    for name, value in pairs:
+        for nth, line in enumerate(wrapped(value, room - label)):
+            lines.append(((f"{name if nth == 0 else '':<{label}}", "muted"), (line, "text")))
+    return lines
+
+
+def wrapped_keys(line: Line, room: int) -> list[Line]:
+    """A line of :func:`key_line` in as many lines as it needs."""
+    lines: list[Line] = []
+    for start in range(0, len(line), 3):
+        one = line[start : start + 3]
+        if lines and cells_of((*lines[-1], *one)) <= room:
+            lines[-1] = (*lines[-1], *one)
+        else:
+            lines.append((("", "text"), *one[1:]) if len(one) == 3 else one)
+    return lines
+
+
+def cells_of(line: Line) -> int:
+    """How wide a line is."""
+    return sum(cell_len(text) for text, _ in line)
+
+
+def key_line(*keys: tuple[str, str]) -> Line:
+    """`Enter Write   Esc Cancel`."""
+    spans: list[tuple[str, str]] = []
+    for key, label in keys:
+        spans += [("   " if spans else "", "text"), (key, "hotkey"), (f" {label}", "text")]
+    return tuple(spans)

@@ -1,0 +1,150 @@
+"""A yes-or-no question about something that can be had back, but not for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import ClassVar, Generic, TypeVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Input
+
+from keyturn.model.errors import NeedsConfirmation
+from keyturn.model.text import masked_key_id
+from keyturn_tui.dialogs.base import Dialog, field_row, key_line, paragraph
+from keyturn_tui.rendering.key_deletion import Doomed
+from keyturn_tui.rendering.profile_cells import Line
+from keyturn_tui.rendering.profile_detail import wrapped
+from keyturn_tui.state import Desk
+from keyturn_tui.widgets.fields import PlainField
+from keyturn_tui.workers import Lane
+
+
+class ConfirmScreen(Dialog[bool]):
+    """`y` does it. Enter does nothing, so that a second Enter never confirms by accident."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "yes", show=False),
+        Binding("n", "cancel", show=False),
+    ]
+
+    def __init__(
+        self, desk: Desk, title: str, lines: Sequence[str], verb: str, *, keep: str = "Keep"
+    ) -> None:
+        super().__init__(desk, title)
+        self._keep = keep
+        self._lines = lines
+        self._verb = verb
+
+    def body(self) -> Sequence[Line]:
+        """The facts."""
+        return [line for text in self._lines for line in paragraph(text, self.room)]
+
+    def keys(self) -> Sequence[Line]:
+        """To change nothing is the default."""
+        return (key_line(("y", f"Yes, {self._verb}"), ("Esc", f"{self._keep} (default)")),)
+
+    def action_yes(self) -> None:
+        """Do it."""
+        self.dismiss(True)  # noqa: FBT003  # the dialog's result
+
+
+T = TypeVar("T")
+
+
+class WordsScreen(Dialog[T | Exception], Generic[T]):
+    """Shows what the keeper wants typed (`need.why`, `need.hint`) and runs `verb` with it."""
+
+    def __init__(self, desk: Desk, need: NeedsConfirmation, verb: Callable[[str], T]) -> None:
+        super().__init__(desk, "Type it to confirm")
+        self._need = need
+        self._verb = verb
+
+    def parts(self) -> ComposeResult:
+        """The field."""
+        yield field_row("Words", PlainField(id="words"), 48)
+
+    def body(self) -> Sequence[Line]:
+        """What will happen, and what to type."""
+        need = self._need
+        lines = paragraph(f"{need.what}: {need.why}" if need.why else need.what, self.room)
+        return [*lines, *paragraph(need.hint, self.room, "title"), ()]
+
+    def keys(self) -> Sequence[Line]:
+        """Enter confirms only with the right words."""
+        return (key_line(("Enter", "Confirm"), ("Esc", "Cancel (default)")),)
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Enter."""
+        message.stop()
+        self._confirm(message.value.strip())
+
+    @work(exclusive=True)
+    async def _confirm(self, words: str) -> None:
+        try:
+            result = await self.desk.bridge.ask(partial(self._verb, words), Lane.PERSON)
+        except NeedsConfirmation:
+            self.status("Those are not the words.", "error")
+        except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
+            self.dismiss(error)
+        else:
+            self.dismiss(result)
+
+
+def deletion_lines(doomed: Doomed, width: int, mark: str) -> list[Line]:
+    """The facts, what speaks against it, and what to type."""
+    lines = [line for fact in doomed.facts for line in paragraph(fact, width)]
+    if doomed.against:
+        lines.append(())
+    lines += against_lines(doomed.against, width, mark)
+    return [*lines, (), *paragraph("Type the last four characters of the key to confirm:", width)]
+
+
+def against_lines(clauses: Sequence[str], width: int, mark: str) -> list[Line]:
+    """What should stop one, each clause as a marked sentence."""
+    lines: list[Line] = []
+    for clause in clauses:
+        text = clause[:1].upper() + clause[1:].rstrip(".") + "."
+        for nth, line in enumerate(wrapped(text, width - 2)):
+            lines.append(((f"{mark if nth == 0 else ' '} {line}", "due"),))
+    return lines
+
+
+class DeletionScreen(Dialog[str]):
+    """Closes with the last four characters once they fit; with None where the key is kept, which is the default."""
+
+    WIDTH = 70
+
+    def __init__(self, desk: Desk, doomed: Doomed) -> None:
+        super().__init__(desk, doomed.title)
+        self._doomed = doomed
+
+    def parts(self) -> ComposeResult:
+        """The field."""
+        yield field_row("Last four", PlainField(id="last-four", max_length=4), 5)
+
+    def body(self) -> Sequence[Line]:
+        """What decides it; in a small window what speaks against it is seen first."""
+        mark = self.desk.terminal.glyphs.due
+        lines = deletion_lines(self._doomed, self.room, mark)
+        if len(lines) <= self.spare:
+            return lines
+        clauses, facts = against_lines(self._doomed.against, self.room, mark), self._doomed.facts[0]
+        return [*clauses, *paragraph(facts, self.room)]
+
+    def keys(self) -> Sequence[Line]:
+        """Keeping it is the default."""
+        return (key_line(("Esc", "Keep it (default)"), ("Enter", "Delete")),)
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Enter."""
+        message.stop()
+        typed = message.value.strip().upper()
+        if typed == self._doomed.key_id[-4:].upper():
+            self.dismiss(self._doomed.key_id[-4:])
+        elif not typed:
+            self.status("Nothing is deleted without them.", "soon")
+        else:
+            self.status(f"Those are not the last four of {masked_key_id(self._doomed.key_id)}.", "error")

@@ -1,0 +1,183 @@
+"""What adopt or release would change, before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Protocol
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+
+from keyturn.model.profile import Plan
+from keyturn.model.text import safe
+from keyturn_tui.dialogs.base import key_line, paragraph, told
+from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
+from keyturn_tui.rendering.profile_cells import Line
+from keyturn_tui.rendering.profile_detail import wrapped
+from keyturn_tui.screens.scrolling import moving_keys, scrolled
+from keyturn_tui.state import Desk
+from keyturn_tui.widgets.styled_lines import Painted
+
+_SIGN_ROLES = {"+": "added", "-": "removed", "@": "heading", " ": "muted"}
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The plan that was seen and confirmed."""
+
+    plan: Plan
+
+
+def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
+    """A plan as lines: who comes along, warnings, the diff, and the secrets that move."""
+    lines: list[Line] = []
+    if plan.also:
+        who = ", ".join(safe(name, 60) for name in plan.also)
+        lines += [*paragraph(f"Comes along, as it depends on what is asked for: {who}", width, "soon"), ()]
+    for warning in plan.warnings:
+        lines += _marked(mark, warning, width, "due")
+    if plan.warnings:
+        lines.append(())
+    for diff in plan.diff:
+        role = _SIGN_ROLES.get(diff.sign, "text")
+        if diff.sign == "@":
+            lines += paragraph(diff.text, width, role)
+        else:
+            lines += _marked(f"  {diff.sign}", diff.text, width, role)
+    if plan.secrets:
+        where = "Into the vault" if plan.action == "adopt" else "Out of the vault, into the file in clear"
+        lines += [(), ((where, "heading"),)]
+        for secret in plan.secrets:
+            lines += _marked("  +" if plan.action == "adopt" else "  -", secret, width, "text")
+    return lines
+
+
+def _marked(mark: str, text: str, width: int, role: str) -> list[Line]:
+    indent = len(mark) + 1
+    return [
+        ((f"{mark if nth == 0 else ' ' * len(mark)} {line}", role),)
+        for nth, line in enumerate(wrapped(text, width - indent))
+    ]
+
+
+class Replan(Protocol):
+    """Plans the same adoption anew."""
+
+    def __call__(self, *, session_none: bool) -> Plan: ...
+
+
+class ReviewScreen(ModalScreen[Review | None]):
+    """Enter writes what is shown, Esc writes nothing. `s` plans anew with the key itself delivered, where that can be.
+
+    :param replan: plans again for a value of `session_none`; None where that is no choice.
+    :param note: why it is shown again.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", show=False),
+        Binding("enter", "write", show=False),
+        Binding("s", "deliver_other", show=False),
+        *moving_keys("scroll", 10, forward="pagedown,ctrl+d,space"),
+    ]
+    DEFAULT_CSS = """
+    ReviewScreen { background: $background; }
+    ReviewScreen > #box { width: 100%; height: 100%; }
+    ReviewScreen #text { height: 1fr; }
+    ReviewScreen #status, ReviewScreen #keys { height: 1; }
+    """
+
+    def __init__(self, desk: Desk, plan: Plan, *, replan: Replan | None = None, note: str = "") -> None:
+        super().__init__()
+        self._desk = desk
+        self._plan = plan
+        self._replan = replan
+        self._note = note
+        self._top = 0
+        self._planning = False
+        self._lines: list[Line] = []
+
+    def compose(self) -> ComposeResult:
+        """One box with everything."""
+        with Vertical(id="box", classes="framed") as box:
+            names = ", ".join(safe(name, 60) for name in self._plan.names[:2])
+            more = f" and {len(self._plan.names) - 2} more" if len(self._plan.names) > 2 else ""
+            box.border_title = Content(f"{self._plan.action.capitalize()} {names}{more}: review")
+            yield Painted(id="text")
+            yield Painted(id="status")
+            yield Painted(id="keys")
+
+    def on_mount(self) -> None:
+        """Nothing has the focus: every key is a command here."""
+        self.set_class(self._desk.terminal.ascii, "-ascii")
+        self._draw()
+
+    def on_resize(self) -> None:
+        """Wrap anew."""
+        self._draw()
+
+    def action_cancel(self) -> None:
+        """Esc."""
+        self.dismiss(None)
+
+    def action_write(self) -> None:
+        """Enter."""
+        if not self._planning and not frame_for(*self.app.size).too_small:
+            self.dismiss(Review(self._plan))
+
+    def action_deliver_other(self) -> None:
+        """`s`: session or key."""
+        if self._replan is not None and not self._planning:
+            self._planning = True
+            self._plan_anew(self._replan)
+
+    def action_scroll(self, by: int) -> None:
+        """Scroll, stopping at the ends."""
+        room = self.query_one("#text", Painted).size.height
+        self._top = scrolled(self._top, by, len(self._lines), room)
+        self._paint()
+
+    @work
+    async def _plan_anew(self, replan: Replan) -> None:
+        try:
+            self._plan = await self._desk.bridge.ask(
+                partial(replan, session_none=not self._plan.session_none)
+            )
+            self._note = ""
+        except Exception as error:  # noqa: BLE001  # the boundary of a dialog's act
+            self._note = told(error)
+        finally:
+            self._planning = False
+        self._draw()
+
+    def _draw(self) -> None:
+        width = max(20, self.app.size.width - 4)
+        self._lines = []
+        if self._note:
+            self._lines += [*paragraph(self._note, width, "soon"), ()]
+        self._lines += review_lines(self._plan, width, self._desk.terminal.glyphs.due)
+        self.action_scroll(0)
+
+    def _paint(self) -> None:
+        text = self.query_one("#text", Painted)
+        room = text.size.height
+        text.show(self._lines[self._top : self._top + room])
+        below = len(self._lines) - self._top - room
+        if frame_for(*self.app.size).too_small:
+            text.show([((TOO_SMALL, "soon"),)])
+        hint = f"{below} more lines below: j" if below > 0 else self._reassurance()
+        self.query_one("#status", Painted).show([((hint, "soon" if below > 0 else "muted"),)])
+        keys = [("Enter", "Write"), ("Esc", "Cancel, nothing written")]
+        if self._replan is not None:
+            now = "a session" if self._plan.session_none else "the key itself"
+            keys.insert(1, ("s", f"Deliver {now} instead"))
+        self.query_one("#keys", Painted).show([key_line(*keys)])
+
+    def _reassurance(self) -> str:
+        if self._plan.action == "adopt":
+            return "All of it can be taken back: m again, or keyturn release."
+        return "The file gets back what adopt took out of it."

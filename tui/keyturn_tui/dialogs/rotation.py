@@ -1,0 +1,85 @@
+"""A key replaced step by step: what was done, what AWS is waited for, and what stands if one stops here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+
+from keyturn_tui.controllers.rotation import Turning
+from keyturn_tui.dialogs.base import Dialog, key_line, paragraph
+from keyturn_tui.rendering.profile_cells import Line
+from keyturn_tui.rendering.rotation_steps import Phase, keys_of, lines_of, title_of
+from keyturn_tui.state import Desk
+from keyturn_tui.terminal.output_filters import spelled
+
+
+class RotationScreen(Dialog[None]):
+    """Shows a `Turning` and hands it the keys. Nothing happens before Enter; Esc stops after the step in flight, and a
+    second one leaves that step to end by itself."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "press('Enter')", show=False),
+        Binding("u", "press('u')", show=False),
+        Binding("D", "press('D')", show=False),
+    ]
+    WIDTH = 78
+
+    def __init__(self, desk: Desk, turning: Turning) -> None:
+        super().__init__(desk, "Rotate access key")
+        self._turning = turning
+
+    def on_mount(self) -> None:
+        """A wait counts down."""
+        super().on_mount()
+        self._turning.watch(self._show)
+        self.set_interval(1.0, self._tick)
+
+    def draw(self) -> None:
+        """The title tells how far it is."""
+        words, role = self._turning.said
+        self._status = paragraph(words, self.room, role) if words else [()]
+        super().draw()
+        title = title_of(self._turning.stand, self.room, self.desk.terminal.glyphs)
+        box = self.query_one("#box")
+        if str(box.border_title) != title:
+            box.border_title = Content(title)
+
+    def body(self) -> Sequence[Line]:
+        """As much as there is room for."""
+        glyphs = self.desk.terminal.glyphs
+        return lines_of(self._turning.stand, self.desk.now(), self.room, self.spare, glyphs)
+
+    def keys(self) -> Sequence[Line]:
+        """Those that make sense now."""
+        glyphs = self.desk.terminal.glyphs
+        return (key_line(*((key, spelled(label, glyphs)) for key, label in keys_of(self._turning.stand))),)
+
+    def action_press(self, key: str) -> None:
+        """A key does what stands beside it, or nothing."""
+        if key not in dict(keys_of(self._turning.stand)):
+            return
+        if key == "Enter" and self._turning.stand.is_over:
+            self.action_cancel()
+        elif key == "Enter":
+            self._turning.go_on()
+        elif key == "u":
+            self._turning.go_back()
+        else:
+            self._turning.delete()
+
+    def action_cancel(self) -> None:
+        """Esc."""
+        if not self._turning.stop():
+            self._turning.leave()
+            self.dismiss(None)
+
+    def _show(self) -> None:
+        if self.is_attached:
+            self.draw()
+
+    def _tick(self) -> None:
+        if self._turning.stand.phase is Phase.WAIT:
+            self._show()

@@ -1,0 +1,84 @@
+"""One passphrase field: opens the vault, or proves who asks before a long-term secret leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Generic, TypeVar
+
+from textual import work
+from textual.app import ComposeResult
+
+from keyturn.model.errors import WrongPassphrase
+from keyturn.model.secret import Secret
+from keyturn_tui.dialogs.base import Dialog, field_row, key_line, paragraph
+from keyturn_tui.messages import SecretTyped
+from keyturn_tui.rendering.profile_cells import Line
+from keyturn_tui.state import Desk
+from keyturn_tui.widgets.fields import SecretField
+from keyturn_tui.workers import Lane
+
+T = TypeVar("T")
+
+
+class UnlockScreen(Dialog[T | Exception], Generic[T]):
+    """Runs `verb` with what was typed. A wrong passphrase counts nothing down and locks nobody out.
+
+    :param what: who asked, as a clause ("refresh of ci-deploy").
+    :param verb: the keeper's command; its result is the dialog's. An error other than a wrong passphrase is too.
+    :param why: one more sentence on why it is asked.
+    """
+
+    WIDTH = 66
+
+    def __init__(self, desk: Desk, what: str, verb: Callable[[Secret], T], *, why: str = "") -> None:
+        super().__init__(desk, "Passphrase" if why else "Unlock the vault")
+        self._what = what
+        self._verb = verb
+        self._why = why
+        self._busy = False
+
+    def parts(self) -> ComposeResult:
+        """The field."""
+        yield field_row("Passphrase", SecretField(id="secret"), 44)
+
+    def body(self) -> Sequence[Line]:
+        """What is locked, who asks, and what works without."""
+        lines = paragraph(f"Asked by: {self._what}", self.room)
+        if self._why:
+            return [*lines, *paragraph(self._why, self.room), ()]
+        words = "The vault holds your long-term keys and sign-ins and is locked. Listing works without it."
+        return [*lines, *paragraph(words, self.room, "muted"), ()]
+
+    def keys(self) -> Sequence[Line]:
+        """The recovery key goes into the same field."""
+        return (
+            (("The recovery key (AGE-SECRET-KEY-1…) works here too.", "muted"),),
+            key_line(("Enter", "Unlock" if not self._why else "Go on"), ("Esc", "Cancel")),
+        )
+
+    def on_secret_typed(self, message: SecretTyped) -> None:
+        """Enter."""
+        message.stop()
+        if self._busy:
+            return
+        secret = self.query_one("#secret", SecretField).take()
+        if not secret:
+            self.status("Type the passphrase first.", "soon")
+            return
+        self._busy = True
+        self.status("Opening… (slow on purpose, about a second)", "working")
+        self._open(secret)
+
+    @work
+    async def _open(self, secret: Secret) -> None:
+        try:
+            result = await self.desk.bridge.ask(partial(self._verb, secret), Lane.PERSON)
+        except WrongPassphrase:
+            self.status("That does not open it. Try again; nothing is counted.", "error")
+        except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
+            self.dismiss(error)
+        else:
+            self.dismiss(result)
+        finally:
+            self._busy = False

@@ -1,0 +1,236 @@
+"""The console script: which front end runs. Standard library only, and little of it, until that is known."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+    from keyturn_tui.terminal.capabilities import Options
+
+_FAILED = 1
+_INTERRUPTED = 130
+_PRINTS_AND_ENDS = frozenset({"--help", "-h", "--version", "-V"})
+_SECRET_BY_DESCRIPTOR = ("--passphrase-fd", "--recovery-key-fd")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run keyturn with the words after the program's name; returns the exit code (product.md, Verbs)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if sys.platform == "win32":
+        _say("keyturn does not run on Windows yet; it does in WSL.")
+        return _FAILED
+    try:
+        _open_standard_descriptors()
+        code = _answered_by_agent(words)
+        if code is None:
+            code = _front_end(words)
+        _flush()
+        return code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        _abandon_stdout()
+        return _FAILED
+    except Exception as error:  # noqa: BLE001 - the program's boundary: one line for a person, no traceback
+        try:
+            _flush()
+        except OSError:
+            _abandon_stdout()
+        return _explained(error)
+
+
+def _answered_by_agent(words: list[str]) -> int | None:
+    """The fast path: `credential-process NAME` with an agent running. None for everything else."""
+    if words[:1] != ["credential-process"]:
+        return None
+    from keyturn.agent.client import credential_process
+    from keyturn.system.prctl import close_memory
+
+    close_memory()
+    code = credential_process(words[1:], os.environ)
+    if code is None and not any(word.startswith(_SECRET_BY_DESCRIPTOR) for word in words):
+        # Some SDKs hand over a pipe that nobody writes to or closes; nothing we start may wait for it.
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+    return code
+
+
+def _front_end(words: list[str]) -> int:
+    from keyturn.system.hardening import close_process
+
+    close_process()
+    ours = words[: words.index("--")] if "--" in words else words
+    if "--sandbox" in ours:
+        words.remove("--sandbox")
+        return _in_sandbox(words)
+    return _run(words)
+
+
+def _run(words: list[str]) -> int:
+    from pathlib import Path
+
+    from keyturn.storage.socket_paths import state_folder
+    from keyturn.system import log
+
+    log.open_log(Path(state_folder(os.environ)))
+    options = _app_options(words)
+    if options is None:
+        from keyturn import cli
+        from keyturn_tui import give_back_environment
+
+        give_back_environment()
+        return cli.main(words) or 0
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        from keyturn.model.errors import UsageError
+
+        raise UsageError("the app", "it needs a terminal", "keyturn --help lists the verbs, which need none.")
+    from keyturn_tui.app import run
+
+    return run(options) or 0
+
+
+def _app_options(words: Sequence[str]) -> Options | None:
+    """The app's options, if `words` are nothing else; None if they belong to the command line."""
+    if words and not words[0].startswith("-"):
+        return None
+    from keyturn_tui.terminal.capabilities import Options
+
+    read_only = plain = False
+    mouse = True
+    text = ""
+    rest = iter(words)
+    for word in rest:
+        match word.partition("="):
+            case ("--read-only", "", ""):
+                read_only = True
+            case ("--ascii", "", ""):
+                plain = True
+            case ("--no-mouse", "", ""):
+                mouse = False
+            case ("--filter", "=", given):
+                text = given
+            case ("--filter", "", ""):
+                following = next(rest, None)
+                if following is None:
+                    return None
+                text = following
+            case _:
+                return None
+    return Options(read_only=read_only, ascii=plain, mouse=mouse, filter=text)
+
+
+def _in_sandbox(words: list[str]) -> int:
+    """Run with an AWS, a home and an agent of its own, all gone afterwards, also at HUP and TERM."""
+    import signal
+    from pathlib import Path
+
+    from keyturn.agent.shutdown import lock
+    from keyturn.model.errors import UsageError
+    from keyturn.storage.socket_paths import socket_path
+    from keyturn_sandbox import Sandbox
+    from keyturn_sandbox.seed_managed import furnish
+
+    if words[:1] == ["exec"]:
+        # The program would take this process's place, and the stand-in for AWS would be gone with it.
+        raise UsageError(
+            "--sandbox exec",
+            "the sandbox ends with keyturn's own process",
+            "Start keyturn --sandbox, then join it",
+        )
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, end)
+    with Sandbox() as sandbox:
+        os.environ.clear()
+        os.environ.update(sandbox.environ)
+        try:
+            if not _PRINTS_AND_ENDS.intersection(words):
+                if sys.stderr.isatty():
+                    _say("Making a sandbox, a few seconds ...")
+                _unheard(lambda: furnish(sandbox, os.environ))
+            return _run(words)
+        finally:
+            lock(Path(socket_path(os.environ)))
+
+
+def _unheard(act: Callable[[], None]) -> None:
+    """What is typed meanwhile is neither shown nor taken for what comes after: nothing is there yet to type to."""
+    import termios
+
+    if sys.stdin is None or not sys.stdin.isatty():
+        act()
+        return
+    terminal = sys.stdin.fileno()
+    before, quiet = termios.tcgetattr(terminal), termios.tcgetattr(terminal)
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSANOW, quiet)
+    try:
+        act()
+    finally:
+        termios.tcflush(terminal, termios.TCIFLUSH)
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
+
+
+def _explained(error: Exception) -> int:
+    from pathlib import Path
+
+    from keyturn.model.errors import KeyturnError
+    from keyturn.model.text import safe
+    from keyturn.storage.socket_paths import state_folder
+    from keyturn.system import log
+
+    if isinstance(error, KeyturnError):
+        _say(f"keyturn: {error.line()}")
+        return error.exit_code
+    log.open_log(Path(state_folder(os.environ)))
+    log.unforeseen(error)
+    if isinstance(error, OSError) and error.strerror:
+        _say(
+            f"keyturn: the system refused: {safe(error.strerror)}. keyturn.system.log in the state folder says where."
+        )
+        return _FAILED
+    _say("keyturn: something unforeseen; keyturn.system.log in the state folder says where.")
+    return _FAILED
+
+
+def _say(line: str) -> None:
+    text = f"{line}\n".encode(sys.getfilesystemencoding(), "backslashreplace")
+    try:
+        os.write(2, text)
+    except OSError:
+        return
+
+
+def _open_standard_descriptors() -> None:
+    """Point the standard descriptors that we were started without to nowhere, or the next file or socket that is
+    opened takes their number and gets what is meant for the terminal."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is given out, and all below are taken.
+            os.open(os.devnull, os.O_RDONLY if descriptor == 0 else os.O_WRONLY)
+            os.set_inheritable(descriptor, True)  # noqa: FBT003 - it takes no keyword
+            stream = open(descriptor, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - for the process's life
+            setattr(sys, name, stream)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _abandon_stdout() -> None:
+    """Nobody reads any more; without this the interpreter says so at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

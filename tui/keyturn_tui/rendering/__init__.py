@@ -1,0 +1,1 @@
+"""Pure functions from profiles and rotations to rows, columns, timeline cells and detail text."""

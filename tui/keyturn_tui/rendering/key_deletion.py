@@ -1,0 +1,93 @@
+"""What is said of a key before it is deleted: the facts, and what speaks against it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from keyturn.model.errors import RotationHalted
+from keyturn.model.profile import Profile
+from keyturn.model.text import from_iso, masked_key_id, safe, span
+from keyturn.operations.rotation.delete_key import Ending
+
+_MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A key that may go, and the facts."""
+
+    key_id: str
+    title: str
+    facts: tuple[str, ...]
+    against: tuple[str, ...] = ()
+    """What speaks against it, each as a clause."""
+
+
+def old_key(facts: Ending, profile: Profile, now: datetime) -> Doomed:
+    """The old key of a rotation that has only this left."""
+    use = facts.last_use
+    if use is None:
+        used = "not known"
+    elif use.at is None:
+        used = "never, as far as AWS tells"
+    else:
+        used = used_words(use.at, ", ".join(part for part in (use.service, use.region) if part), now)
+    key = profile.key
+    of = f" of user {key.user.rpartition('/')[2]}" if key and key.user else f" of {profile.name}"
+    said = (
+        f"{masked_key_id(facts.old_id)}{safe(of, 80)} will be deleted at AWS.",
+        f"This cannot be undone. Last used: {used}.",
+    )
+    return Doomed(facts.old_id, "Delete old access key?", said, facts.against)
+
+
+def lost_key(key_id: str, old: str) -> Doomed:
+    """A key that was made, and whose secret never arrived."""
+    said = (
+        f"{masked_key_id(key_id)} will be deleted at AWS. Its secret never arrived here.",
+        f"{old} stays as it is, and in use. This cannot be undone.",
+    )
+    return Doomed(key_id, "Delete the key that was lost?", said)
+
+
+def other_key(found: Mapping[str, Any], now: datetime) -> Doomed:
+    """The key that takes the slot which a rotation needs.
+
+    :param found: what `keyturn.operations.rotation.client.Rotating.status` gave.
+    :raises RotationHalted: keyturn holds both, or the other may still be in use.
+    """
+    others = [key for key in found["keys"] if key["held"] is None]
+    if not others:
+        raise RotationHalted(
+            f"rotation of {found['profile']}",
+            "both keys of the user are kept here",
+            "Release one of them first",
+        )
+    key = others[0]
+    if key["busy"]:
+        raise RotationHalted(
+            f"rotation of {found['profile']}",
+            f"of the other key, {masked_key_id(key['key_id'])}: {key['busy']}",
+            "Find what has it and switch it off at AWS; then R can delete it",
+        )
+    last, by = from_iso(key["last_used"]), key["last_used_by"] or ""
+    used = (
+        used_words(last, by, now) if last else "never, as far as AWS tells" if key["known"] else "not known"
+    )
+    days = key["age_days"]
+    said = (
+        f"{masked_key_id(key['key_id'])} takes the slot that a new key needs: {key['status'].lower()}, {days} day{'' if days == 1 else 's'} old, and not kept here.",
+        f"Deleting it at AWS cannot be undone. Last used: {used}.",
+    )
+    is_active = key["status"] == "Active"
+    against = ("it is active, though idle: whatever has it stops working",) if is_active else ()
+    return Doomed(key["key_id"], "Delete the other access key?", said, against)
+
+
+def used_words(at: datetime, by: str, now: datetime) -> str:
+    """`2h ago (s3, eu-west-1)`."""
+    length = span(max(_MINUTE, (now - at) // _MINUTE * _MINUTE))
+    return f"{length} ago" + (f" ({safe(by, 80)})" if by else "")

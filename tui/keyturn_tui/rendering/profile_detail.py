@@ -1,0 +1,348 @@
+"""A profile in full, as lines: what the detail pane, the two lines under the list and the detail screen show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rich.cells import cell_len
+
+from keyturn.model.labels import ROLE_WORDS
+from keyturn.model.profile import (
+    Delivery,
+    FileProblem,
+    Kind,
+    Profile,
+    Renew,
+    Session,
+    State,
+    due_at,
+    state_of,
+)
+from keyturn.model.text import countdown, masked_key_id, safe, span
+from keyturn.profiles.filter import Query
+from keyturn_tui.actions import unmanageable, waiting_words
+from keyturn_tui.rendering.profile_cells import Line, View, left_text, rotation_words, state_glyph
+from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
+from keyturn_tui.state import Desk
+
+#: Cells of the label column.
+LABEL = 10
+
+KIND_WORDS = {
+    Kind.IAM_KEY: "IAM user with an access key",
+    Kind.ROLE: "assumed role",
+    Kind.SSO_ROLE: "SSO role",
+    Kind.SAML_ROLE: "SAML role",
+    Kind.WEB_IDENTITY: "web identity role",
+    Kind.CONSOLE_LOGIN: "console login (aws login)",
+    Kind.PROCESS: "foreign credential_process",
+    Kind.MFA_SESSION: "MFA session, temporary keys",
+    Kind.STATIC_SESSION: "temporary keys from a file",
+    Kind.UNKNOWN: "unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Lines in two columns, so that the values can be repainted without their labels."""
+
+    title: Line
+    labels: tuple[Line, ...]
+    values: tuple[Line, ...]
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """`text`, harmless, in lines of at most `width` cells; broken at spaces where there are some, else anywhere."""
+    width = max(4, width)
+    lines, line = [], ""
+    for word in _pieces(safe(text), width):
+        candidate = f"{line} {word}" if line else word
+        if cell_len(candidate) <= width:
+            line = candidate
+        else:
+            lines.append(line)
+            line = word
+    return [*lines, line]
+
+
+def _pieces(text: str, width: int) -> Iterator[str]:
+    for word in text.split(" "):
+        piece = ""
+        for ch in word:
+            if cell_len(piece + ch) > width:
+                yield piece
+                piece = ""
+            piece += ch
+        yield piece
+
+
+def describe(profile: Profile, view: View, width: int, *, shown: Callable[[str], str] = str) -> Description:
+    """Everything about a profile but its secret.
+
+    :param width: cells of both columns together.
+    :param shown: turns a path into the form that a person writes (`~/…`).
+    """
+    room = max(8, width - LABEL)
+    labels: list[Line] = []
+    values: list[Line] = []
+    for label, value in _facts(profile, view, room, shown):
+        for nth, line in enumerate(value):
+            labels.append(((label if nth == 0 else "", "muted"),))
+            values.append(line)
+    title = ((wrapped(profile.name, width)[0], "title"),)
+    return Description(title, tuple(labels), tuple(values))
+
+
+def _facts(
+    profile: Profile, view: View, room: int, shown: Callable[[str], str]
+) -> Iterator[tuple[str, list[Line]]]:
+    def text(words: str, role: str = "text") -> list[Line]:
+        return [((line, role),) for line in wrapped(words, room)]
+
+    if len(wrapped(profile.name, room + LABEL)) > 1:
+        yield "Name", text(profile.name)
+    yield "State", _state(profile, view, room)
+    if profile.problem is not None:
+        yield "Problem", text(profile.problem, "error")
+    failure = view.failure(profile)
+    if failure is not None:
+        yield "Failed", text(f"{failure.at:%H:%M:%S} UTC  {failure.line}", "error")
+    yield "", [()]
+    yield "Type", text(KIND_WORDS[profile.kind] + (", with MFA" if profile.mfa_serial else ""))
+    yield from _identity(profile, text)
+    yield "", [()]
+    yield from _key(profile, view, text)
+    yield "Managed", _managed(profile, view, text)
+    yield "Delivered", text(delivery_words(profile))
+    if profile.managed and not profile.delivers_key:
+        yield "Renewal", text(renewal_words(profile, view))
+    if profile.origin is not None:
+        yield "Defined", text(f"{shown(profile.origin.file)}:{profile.origin.line}")
+    if profile.asked is not None:
+        yield "Asked for", text(f"{_ago(view.now - profile.asked)} ago")
+
+
+def _identity(profile: Profile, text: Callable[[str], list[Line]]) -> Iterator[tuple[str, list[Line]]]:
+    if profile.role:
+        yield "Role", text(profile.role)
+    if profile.account:
+        yield "Account", text(profile.account + (" (computed)" if profile.account_derived else ""))
+    if profile.region:
+        yield "Region", text(profile.region)
+    if profile.session is not None and profile.session.arn:
+        yield "Identity", text(profile.session.arn)
+    if profile.chain:
+        yield "By way of", text(" > ".join(profile.chain))
+    elif profile.source and profile.source != profile.name:
+        yield "Source", text(profile.source)
+    if profile.mfa_serial:
+        yield "MFA", text(profile.mfa_serial)
+    for setting, value in profile.role_settings:
+        yield ROLE_WORDS[setting], text(value)
+
+
+def _key(profile: Profile, view: View, text: Callable[..., list[Line]]) -> Iterator[tuple[str, list[Line]]]:
+    key = profile.key
+    if key is None:
+        session = profile.session
+        yield "Key", text(f"{masked_key_id(session.key_id)}, temporary" if session else "-")
+        return
+    status = f", {key.status.lower()}" if key.status else ""
+    yield "Key", text(f"{masked_key_id(key.key_id)}{status}")
+    words, role = rotation_words(profile, view.glyphs)
+    age = profile.rotation.age_days
+    old = f"{age}d old, " if age is not None else ""
+    yield "Rotation", [((f"{old}{words}", role),)]
+    yield "Policy", text(policy_words(profile))
+    if profile.rotation.waits is not None:
+        yield "Waits", text(f"to {waiting_words(profile.rotation.waits)}; R goes on", "due")
+    if key.slots_used is not None:
+        yield "Slots", text(f"{key.slots_used} of 2 keys of this user exist")
+    if key.last_used is not None:
+        by = f" ({key.last_used_by})" if key.last_used_by else ""
+        yield "Last used", text(f"{_ago(view.now - key.last_used)} ago{by}")
+
+
+def _managed(profile: Profile, view: View, text: Callable[..., list[Line]]) -> list[Line]:
+    if profile.managed:
+        return text("by keyturn")
+    if profile.plaintext_key:
+        return text(f"{view.glyphs.due} no: plaintext key, m adopts it", "due")
+    return text("no; m adopts it" if unmanageable(profile) is None else "no")
+
+
+def policy_words(profile: Profile) -> str:
+    """How often the key is to be replaced."""
+    days = profile.rotation.limit_days
+    return f"a new key every {days} days" if days else "none: the key may grow old"
+
+
+def delivery_words(profile: Profile) -> str:
+    """Where clients find this profile's credentials."""
+    name = f" as {profile.deliver_as}" if profile.deliver_as else ""
+    words = {
+        Delivery.CREDENTIAL_PROCESS: "by credential_process",
+        Delivery.CREDENTIALS_FILE: f"in the credentials file{name}",
+        Delivery.NOWHERE: "nowhere",
+        Delivery.NATIVE: "as its own files say",
+    }[profile.delivery]
+    return f"the long-term key itself, {words}" if profile.delivers_key else words
+
+
+def renewal_words(profile: Profile, view: View) -> str:
+    """When a session is renewed, and whether that needs a person."""
+    person = ", asks for a code" if profile.needs_person else ""
+    if profile.renew is Renew.OFF:
+        return "off"
+    if profile.renew is Renew.ON_DEMAND:
+        return f"on demand{person}"
+    session = profile.session
+    if session is not None and session.expires is not None and session.expires > view.now:
+        margin = session.expires - due_at(session.issued, session.expires)
+        return f"auto at {span(margin)} left{person}"
+    return f"auto while in use{person}"
+
+
+def _state(profile: Profile, view: View, room: int) -> list[Line]:
+    glyph, role = state_glyph(profile, view)
+    words = state_sentence(profile, view)
+    lines: list[Line] = []
+    for nth, line in enumerate(wrapped(words, room - 2)):
+        lines.append(((f"{glyph if nth == 0 else ' '} {line}", role),))
+    session = profile.session
+    timed = state_of(profile, view.vault, view.now) in (State.FRESH, State.SOON, State.EXPIRED)
+    if timed and session is not None and session.expires is not None:
+        lines.append(((_bar(session, view), role), (f" {_end(session, view)}", "text")))
+    elif len(lines) == 1:
+        lines.append(())  # the facts below keep their places while the cursor moves
+    return lines
+
+
+def state_sentence(profile: Profile, view: View) -> str:  # noqa: PLR0911  # one return for each row of the table
+    """The state in words: `fresh, 41m left of 1h`."""
+    if profile.name in view.working:
+        return "working"
+    state = state_of(profile, view.vault, view.now)
+    session = profile.session
+    match state:
+        case State.FRESH | State.SOON if session is not None and session.expires is not None:
+            of = f" of {span(session.expires - session.issued)}" if session.issued else ""
+            return f"{state.value}, {countdown(session.expires - view.now)} left{of}"
+        case State.FRESH:
+            return "has temporary keys, their end is unknown"
+        case State.EXPIRED if session is not None and session.expires is not None:
+            return f"expired {_ago(view.now - session.expires)} ago"
+        case State.NONE:
+            return "none: no session yet" if profile.managed else "none: no session known"
+        case State.LONG_TERM:
+            return "a long-term key, it does not expire"
+        case State.LOCKED:
+            return "locked: a refresh needs the vault"
+        case _:
+            return "broken: it cannot work as defined"
+
+
+def _bar(session: Session, view: View) -> str:
+    if session.issued is None or session.expires is None or session.expires <= session.issued:
+        return "ends"
+    cells = 12
+    share = (session.expires - view.now) / (session.expires - session.issued)
+    full = round(cells * min(1.0, max(0.0, share)))
+    solid, rest = ("#", ".") if view.glyphs.fresh == "+" else ("█", "░")
+    return solid * full + rest * (cells - full)
+
+
+def _end(session: Session, view: View) -> str:
+    if session.expires is None:
+        return ""
+    far = abs(session.expires - view.now) > timedelta(hours=20)
+    return f"{session.expires:%d %b %H:%M UTC}" if far else f"{session.expires:%H:%M:%S} UTC"
+
+
+def _ago(length: timedelta) -> str:
+    return (
+        span(length)
+        if length < timedelta(hours=1)
+        else span(timedelta(minutes=length // timedelta(minutes=1)))
+    )
+
+
+def describe_file(problem: FileProblem, width: int, *, shown: Callable[[str], str] = str) -> Description:
+    """A file that cannot be read: where, why, and what that means."""
+    room = max(8, width - LABEL)
+    place = shown(problem.path) + (f":{problem.line}" if problem.line else "")
+    facts = (
+        ("File", place, "text"),
+        ("Problem", problem.reason, "error"),
+        ("", "", "text"),
+        ("Meaning", "AWS tools refuse this file as it stands. keyturn writes nothing to it.", "text"),
+        ("", "", "text"),
+        ("To do", "Mend that line in an editor; keyturn reads the file again by itself.", "text"),
+    )
+    labels: list[Line] = []
+    values: list[Line] = []
+    for label, words, role in facts:
+        for nth, line in enumerate(wrapped(words, room)):
+            labels.append(((label if nth == 0 else "", "muted"),))
+            values.append(((line, role),))
+    return Description((("A file that cannot be read", "title"),), tuple(labels), tuple(values))
+
+
+def summary(profile: Profile, view: View) -> tuple[Line, Line]:
+    """The two lines under the list where there is no room for a pane."""
+    glyph, role = state_glyph(profile, view)
+    state = state_of(profile, view.vault, view.now).value
+    left = left_text(profile, view)
+    counted = state in ("fresh", "soon") and profile.name not in view.working and left != "unknown"
+    head = f"{state} {left}" if counted else left
+    parts = [f"{profile.role.rpartition('/')[2]}" if profile.role else ""]
+    if profile.account:
+        parts.append(f"@ {profile.account}" if profile.role else profile.account)
+    key = profile.key.key_id if profile.key else profile.session.key_id if profile.session else ""
+    facts = [masked_key_id(key) if key else "", " ".join(p for p in parts if p), profile.region or ""]
+    first: Line = ((f" {glyph} {head}  ", role), ("  ".join(safe(f) for f in facts if f), "text"))
+    failure = view.failure(profile)
+    if profile.problem is not None:
+        return first, ((f" {safe(profile.problem)}", "error"),)
+    if failure is not None:
+        return first, ((f" {failure.at:%H:%M} {safe(failure.line)}", "error"),)
+    if profile.managed:
+        words = f"delivered {safe(delivery_words(profile))}   renewal {renewal_words(profile, view)}"
+    elif profile.plaintext_key:
+        words = f"{view.glyphs.due} plaintext secret key in the file; m moves it to the vault"
+    else:
+        adopts = "; m adopts it" if unmanageable(profile) is None else ""
+        words = f"native: AWS tools resolve it themselves{adopts}"
+    return first, ((f" {words}", "due" if profile.plaintext_key else "muted"),)
+
+
+def nothing_lines(desk: Desk, query: Query) -> tuple[Line, ...]:
+    """What is said where the list is empty."""
+    places = desk.keeper.places
+    if desk.snapshot is None:
+        return ((("  Reading the AWS files…", "muted"),),)
+    if query:
+        return ((("  Nothing matches. Esc clears the filter.", "muted"),),)
+    files = [desk.shown(str(path)) for path in (places.aws_config, places.aws_credentials)]
+    return (
+        ((f"  No profiles in {safe(files[0])}", "text"),),
+        ((f"  or {safe(files[1])}.", "text"),),
+        (),
+        (("  aws configure sso   adds one for Identity Center", "muted"),),
+        (("  aws configure       adds one with an access key", "muted"),),
+        (("  keyturn --sandbox   tries keyturn with made-up ones", "muted"),),
+        (),
+        (("  The files are read again as soon as they change.", "muted"),),
+    )
+
+
+def two_lines(row: Row | None, desk: Desk) -> tuple[Line, ...]:
+    """A row in two lines; none where no row is chosen."""
+    if isinstance(row, Entry):
+        return summary(row.profile, desk.view())
+    if isinstance(row, Problem):
+        place = f"{desk.shown(row.problem.path)}:{row.problem.line}"
+        return ((f" {safe(place)}", "error"),), ((f" {safe(row.problem.reason)}", "error"),)
+    return ()

@@ -1,0 +1,250 @@
+"""The rows of the list: pure over a snapshot, the moment, a filter and an order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from keyturn.model.profile import FileProblem, Kind, Profile, Snapshot, State, due_at, in_use, state_of
+from keyturn.model.profile import RotationState as Rot
+from keyturn.model.text import safe
+from keyturn.profiles.filter import Query
+from keyturn_tui.rendering.profile_cells import TYPES, View, end_unknown, state_words
+
+
+class Sort(StrEnum):
+    """The orders of the list, in the order in which `s` goes through them."""
+
+    SOURCE = "source"
+    """Grouped by what expires and is refreshed together."""
+    ATTENTION = "attention"
+    """What wants a person first."""
+    LEFT = "time left"
+    NAME = "name"
+
+    def following(self) -> Sort:
+        """The next one, round and round."""
+        every = list(Sort)
+        return every[(every.index(self) + 1) % len(every)]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A profile, with what a filter looks at worked out once per snapshot."""
+
+    profile: Profile
+    haystack: str
+    types: str
+    group: str
+    """The label of its group row."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What stays the same over snapshots."""
+        return "profile", self.profile.name
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A heading: the source that the rows under it share."""
+
+    label: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return "group", self.label
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A file that cannot be read, as a row of its own at the top."""
+
+    problem: FileProblem
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return "file", self.problem.path
+
+
+Row = Entry | Group | Problem
+
+#: The last group: sources with one profile each would double the list's length with headings.
+SINGLES = "one profile each"
+_SOURCE_WORDS = {
+    Kind.IAM_KEY: "IAM user, access key",
+    Kind.SSO_ROLE: "SSO",
+    Kind.SAML_ROLE: "SAML",
+    Kind.WEB_IDENTITY: "web identity",
+    Kind.CONSOLE_LOGIN: "console login",
+    Kind.PROCESS: "process",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """A snapshot made ready for listing; `entries` are in source order."""
+
+    entries: tuple[Entry, ...]
+    problems: tuple[Problem, ...]
+
+
+def catalog(snapshot: Snapshot) -> Catalog:
+    """Work out once what every filter and order will ask for again and again."""
+    by_source: dict[str, list[Profile]] = {}
+    for profile in snapshot.profiles:
+        by_source.setdefault(profile.source or "", []).append(profile)
+    labels = {
+        source: _group_label(source, profiles)
+        for source, profiles in by_source.items()
+        if source and len(profiles) > 1
+    }
+    ordered = sorted(snapshot.profiles, key=lambda p: _source_order(p, labels))
+    entries = tuple(_entry(p, labels.get(p.source or "", SINGLES)) for p in ordered)
+    return Catalog(entries, tuple(Problem(problem) for problem in snapshot.problems))
+
+
+def _source_order(profile: Profile, labels: dict[str, str]) -> tuple[bool, str, bool, str]:
+    source = profile.source or ""
+    if source not in labels:
+        return True, "", False, profile.name.lower()
+    return False, source.lower(), profile.kind is not Kind.IAM_KEY, profile.name.lower()
+
+
+def _group_label(source: str, profiles: list[Profile]) -> str:
+    words = next((_SOURCE_WORDS[p.kind] for p in profiles if p.kind in _SOURCE_WORDS), "")
+    return f"{safe(source, 60)} ({words})" if words else safe(source, 60)
+
+
+def _entry(profile: Profile, group: str) -> Entry:
+    types = f"{profile.kind.value} {TYPES[profile.kind]}".lower()
+    parts = (profile.name, profile.account, profile.role, profile.region, profile.source, profile.deliver_as)
+    haystack = "\n".join(safe(part) for part in parts if part).lower() + "\n" + types
+    return Entry(profile, haystack, types, group)
+
+
+def arrange(listed: Catalog, view: View, sort: Sort, *, backwards: bool = False) -> tuple[Row, ...]:
+    """Every row in the order asked for. Files with problems come first in any order; only `source` has groups."""
+    if sort is Sort.SOURCE:
+        entries = list(listed.entries)
+    elif sort is Sort.NAME:
+        entries = sorted(listed.entries, key=lambda e: e.profile.name.lower())
+    elif sort is Sort.LEFT:
+        entries = sorted(
+            listed.entries, key=lambda e: (_seconds_left(e.profile, view), e.profile.name.lower())
+        )
+    else:
+        entries = sorted(listed.entries, key=lambda e: (attention(e.profile, view), e.profile.name.lower()))
+    if backwards:
+        entries.reverse()
+    return (*listed.problems, *entries)
+
+
+def sift(rows: Iterable[Row], query: Query, view: View, sort: Sort) -> tuple[Row, ...]:
+    """The rows that pass the filter, with group rows where the order is by source. Problems of files always pass."""
+    chosen: list[Row] = []
+    group = None
+    for row in rows:
+        if isinstance(row, Entry):
+            if query and not passes(row, query, view):
+                continue
+            if sort is Sort.SOURCE and row.group != group:
+                group = row.group
+                chosen.append(Group(group))
+        chosen.append(row)
+    if any(isinstance(row, Group) for row in chosen) and group == SINGLES and _only_group(chosen):
+        return tuple(row for row in chosen if not isinstance(row, Group))
+    return tuple(chosen)
+
+
+def _only_group(rows: list[Row]) -> bool:
+    return sum(isinstance(row, Group) for row in rows) == 1
+
+
+def passes(entry: Entry, query: Query, view: View) -> bool:
+    """Whether one profile passes the filter at this moment."""
+    return query.matches(
+        entry.haystack,
+        entry.types,
+        entry.profile.account or "",
+        lambda: state_words(entry.profile, view),
+    )
+
+
+def rows_for(
+    snapshot: Snapshot, now: datetime, query: Query, sort: Sort, *, backwards: bool = False
+) -> tuple[Row, ...]:
+    """Snapshot, moment, filter and order to rows, in one call."""
+    view = View(snapshot, now)
+    return sift(arrange(catalog(snapshot), view, sort, backwards=backwards), query, view, sort)
+
+
+def attention(profile: Profile, view: View) -> int:
+    """How far down `attention` lists a profile, 0 first."""
+    state = state_of(profile, view.vault, view.now)
+    rotation = profile.rotation.state
+    ranks = (
+        state is State.BROKEN,
+        view.failure(profile) is not None,
+        state is State.EXPIRED and in_use(profile, view.now),
+        rotation in (Rot.OVERDUE, Rot.IN_PROGRESS),
+        state is State.SOON,
+        state is State.LOCKED,
+        rotation is Rot.DUE,
+        state is State.EXPIRED,
+        state is State.LONG_TERM,
+        state is State.FRESH,
+    )
+    return next((rank for rank, true in enumerate(ranks) if true), len(ranks))
+
+
+def _seconds_left(profile: Profile, view: View) -> float:
+    if profile.session is None or profile.session.expires is None:
+        return timedelta.max.total_seconds()
+    return (profile.session.expires - view.now).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the header says at a glance."""
+
+    total: int = 0
+    fresh: int = 0
+    soon: int = 0
+    expired: int = 0
+    long_term: int = 0
+    broken: int = 0
+    unknown: int = 0
+    overdue: int = 0
+
+
+def count(profiles: Iterable[Profile], view: View) -> Counts:
+    """Profiles by state at this moment; `unknown` holds the locked ones and those whose end is unknown, `overdue` counts keys past their policy."""
+    tally = dict.fromkeys(State, 0)
+    total = overdue = 0
+    for profile in profiles:
+        state = state_of(profile, view.vault, view.now)
+        tally[State.LOCKED if end_unknown(profile, state) else state] += 1
+        overdue += profile.rotation.state is Rot.OVERDUE
+        total += 1
+    return Counts(
+        total=total,
+        fresh=tally[State.FRESH],
+        soon=tally[State.SOON],
+        expired=tally[State.EXPIRED],
+        long_term=tally[State.LONG_TERM],
+        broken=tally[State.BROKEN],
+        unknown=tally[State.LOCKED],
+        overdue=overdue,
+    )
+
+
+def deadlines(profiles: Iterable[Profile]) -> list[datetime]:
+    """A heap (a sorted list is one) of the moments at which some profile changes its state by itself."""
+    moments = []
+    for profile in profiles:
+        session = profile.session
+        if session is not None and session.expires is not None:
+            moments += [due_at(session.issued, session.expires), session.expires]
+    return sorted(moments)

@@ -1,0 +1,181 @@
+"""A screen on which the registry's actions run."""
+
+from __future__ import annotations
+
+from textual.screen import Screen
+
+from keyturn.model.text import safe
+from keyturn_tui.actions import BY_ID, Action, label_of, method_of, refusal
+from keyturn_tui.controllers.profiles import Acts
+from keyturn_tui.controllers.rotation import Turning
+from keyturn_tui.controllers.ui import Front
+from keyturn_tui.dialogs.confirm import ConfirmScreen
+from keyturn_tui.dialogs.rotation import RotationScreen
+from keyturn_tui.messages import ActionPressed
+from keyturn_tui.rendering.profile_rows import Entry, Row
+from keyturn_tui.screens.help import HelpScreen
+from keyturn_tui.state import Desk
+from keyturn_tui.widgets.cursor_guard import Key
+
+
+class ActionScreen(Screen[None]):
+    """Dispatches `run('ID')` to `do_ID`, and holds the acts on a profile that more than one screen offers."""
+
+    def __init__(self, desk: Desk, acts: Acts, front: Front) -> None:
+        super().__init__()
+        self.desk = desk
+        self.acts = acts
+        self.front = front
+        self._held: Key | None = None
+
+    @property
+    def chosen(self) -> Row | None:
+        """The row that acts are about."""
+        return None
+
+    def gone(self) -> Key | None:
+        """The row that a key pressed now was meant for, where that is not there any more."""
+        return None
+
+    def redraw(self) -> None:
+        """Something on the desk changed."""
+
+    def tick(self) -> None:
+        """A second has passed."""
+
+    def on_screen_resume(self) -> None:
+        """What lay over this one is gone: the clock has gone on meanwhile."""
+        if self.is_mounted:
+            self.tick()
+
+    def show_message(self, text: str, role: str) -> None:
+        """Show a sentence, if this screen has a message line."""
+
+    def action_run(self, action_id: str) -> None:
+        """Run an action of the registry, or say why it is not on offer."""
+        action = BY_ID[action_id]
+        gone = self.gone() if action.row and action.id != "open" else None
+        if gone is not None:
+            self._say_gone(action, gone)
+            return
+        why = refusal(action, self.chosen, self.desk.view())
+        if why is not None:
+            self.front.say(f"{label_of(action, self.chosen).rstrip('…')}: {why}.", "soon")
+            return
+        method = getattr(self, method_of(action_id), None)
+        if method is None:
+            self.front.say(
+                f"{label_of(action, self.chosen).rstrip('…')}: not on this screen; Esc goes back.", "soon"
+            )
+            return
+        method()
+
+    def hold(self) -> None:
+        """What is opened now acts on the row that the cursor stands on now."""
+        self._held = self.chosen.key if self.chosen is not None else None
+
+    def run_held(self, action_id: str) -> None:
+        """Run an action that was chosen in what :meth:`hold` was called for."""
+        now = self.chosen.key if self.chosen is not None else None
+        action = BY_ID[action_id]
+        if action.row and self._held is not None and now != self._held:
+            self._say_gone(action, self._held)
+            return
+        self.action_run(action_id)
+
+    def _say_gone(self, action: Action, gone: Key) -> None:
+        label = label_of(action, None).rstrip("…")
+        self.front.say(
+            f"{label}: {safe(gone[-1], 60)} is gone from here, and nothing was done. The cursor has moved on.",
+            "soon",
+        )
+
+    def on_action_pressed(self, message: ActionPressed) -> None:
+        """Clicked in the footer."""
+        message.stop()
+        self.action_run(message.action_id)
+
+    def do_session_refresh(self) -> None:
+        """`r`."""
+        if isinstance(self.chosen, Entry):
+            self.front.start(self.acts.refresh(self.chosen.profile.name))
+
+    def do_session_refresh_due(self) -> None:
+        """`a`."""
+        self.front.start(self.acts.refresh_due())
+
+    def do_login(self) -> None:
+        """`i`."""
+        if isinstance(self.chosen, Entry):
+            self.front.start(self.acts.sign_in(self.chosen.profile))
+
+    def do_manage(self) -> None:
+        """`m`."""
+        if isinstance(self.chosen, Entry):
+            self.front.start(self.acts.manage(self.chosen.profile))
+
+    def do_key_rotate(self) -> None:
+        """`R`."""
+        if isinstance(self.chosen, Entry):
+            turning = Turning(self.desk, self.acts, self.front, self.chosen.profile)
+            self.app.push_screen(RotationScreen(self.desk, turning))
+
+    def do_session_stop(self) -> None:
+        """`x`."""
+        if isinstance(self.chosen, Entry):
+            self.front.start(self.acts.stop(self.chosen.profile))
+
+    def do_lock(self) -> None:
+        """`L`."""
+        self.front.start(self.acts.lock())
+
+    def do_renewal_pause(self) -> None:
+        """`p`."""
+        self.front.start(self.acts.pause())
+
+    def do_help(self) -> None:
+        """`?`."""
+
+        def run(action_id: str | None) -> None:
+            if action_id is not None:
+                self.run_held(action_id)
+
+        self.hold()
+        self.app.push_screen(HelpScreen(self.desk, self.chosen), run)
+
+    def do_palette(self) -> None:
+        """`:` and ctrl+p."""
+        self.hold()
+        self.front.open_palette()
+
+    def do_theme(self) -> None:
+        """`T`."""
+        self.front.next_theme()
+
+    def do_redraw(self) -> None:
+        """ctrl+l: whatever another program wrote over the screen goes."""
+        self.refresh(layout=True)
+        self.redraw()
+
+    def do_quit(self) -> None:
+        """`q`: asks only while a step of a rotation is in flight."""
+        if not self.desk.rotating:
+            self.app.exit()
+            return
+
+        def leave(confirmed: bool | None) -> None:  # noqa: FBT001  # the dialog's result
+            if confirmed:
+                self.app.exit()
+
+        self.app.push_screen(leaving(self.desk), leave)
+
+
+def leaving(desk: Desk) -> ConfirmScreen:
+    """The question before leaving while a rotation's step is in flight."""
+    names = ", ".join(sorted(desk.rotating))
+    lines = [
+        f"A step of the rotation of {names} is under way.",
+        "",
+        "Leaving waits for it, for ten seconds at most. However it ends, a key that works is kept, and R goes on with the rotation next time.",
+    ]
+    return ConfirmScreen(desk, "Leave in the middle of a step?", lines, "leave", keep="Stay")

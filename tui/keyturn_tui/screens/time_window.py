@@ -1,0 +1,71 @@
+"""What screens with a chart of time have in common: the window, and the keys that move it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from keyturn.model.text import span
+from keyturn_tui.controllers.profiles import Acts
+from keyturn_tui.controllers.ui import Front
+from keyturn_tui.rendering.timeline_scale import FARTHEST, USUAL_SPAN, Window, window_at, zoomed
+from keyturn_tui.screens.list_screen import WalkedScreen
+from keyturn_tui.state import Desk
+
+
+class ChartedScreen(WalkedScreen):
+    """Holds a span and how far from now it was scrolled, in eighths of the span."""
+
+    def __init__(self, desk: Desk, acts: Acts, front: Front) -> None:
+        super().__init__(desk, acts, front)
+        self._span = USUAL_SPAN
+        self._offset = 0
+
+    @property
+    def window(self) -> Window:
+        """What the chart shows at this moment; unless it was scrolled it follows the clock."""
+        return window_at(self.desk.now(), self._span, self._offset)
+
+    @property
+    def window_words(self) -> str:
+        """The window for a person: `4h, 13:00 to 17:00 UTC`."""
+        window = self.window
+        if self._span < timedelta(days=1) and not self._offset:
+            return f"{span(self._span)}, {window.start:%H:%M} to {window.end:%H:%M} UTC"
+        return f"{span(self._span)}, {window.start:%d %b %H:%M} to {window.end:%d %b %H:%M} UTC"
+
+    def draw_chart(self) -> None:
+        """Show the window as it is at this moment."""
+
+    def window_moved(self) -> None:
+        """A key moved the window."""
+        self.draw_chart()
+
+    def do_timeline_zoom_in(self) -> None:
+        """`+`: half the time, and back to now."""
+        self._zoom(-1)
+
+    def do_timeline_zoom_out(self) -> None:
+        """`-`."""
+        self._zoom(1)
+
+    def do_timeline_earlier(self) -> None:
+        """`h`."""
+        self._scroll(-2)
+
+    def do_timeline_later(self) -> None:
+        """`l`."""
+        self._scroll(2)
+
+    def do_timeline_now(self) -> None:
+        """`.`."""
+        self._offset = 0
+        self.window_moved()
+
+    def _zoom(self, by: int) -> None:
+        self._span, self._offset = zoomed(self._span, by), 0
+        self.window_moved()
+
+    def _scroll(self, by: int) -> None:
+        most = 8 * FARTHEST
+        self._offset = min(max(self._offset + by, -most), most)
+        self.window_moved()

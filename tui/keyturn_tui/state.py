@@ -1,0 +1,77 @@
+"""What lies on the desk: the keeper, the latest snapshot, and what is being worked on. Screens read it; acts change it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from keyturn.model.profile import Failure, Profile, Snapshot
+from keyturn_tui.rendering.profile_cells import View
+from keyturn_tui.rendering.profile_rows import Catalog
+from keyturn_tui.terminal.capabilities import Options, Terminal
+from keyturn_tui.workers import Bridge, KeeperPort
+
+
+@dataclass(frozen=True, slots=True)
+class UsedCode:
+    """An MFA code that AWS has accepted; it works once only."""
+
+    code: str
+    at: datetime
+
+
+@dataclass(slots=True)
+class Desk:
+    """Changed on the event loop only."""
+
+    keeper: KeeperPort
+    bridge: Bridge
+    options: Options
+    terminal: Terminal
+    snapshot: Snapshot | None = None
+    """None until the files were read for the first time."""
+    catalog: Catalog = field(default_factory=lambda: Catalog((), ()))
+    working: frozenset[str] = frozenset()
+    rotating: frozenset[str] = frozenset()
+    """Names whose key's rotation has a step in flight."""
+    failures: dict[str, Failure] = field(default_factory=dict)
+    """What went wrong here, by profile, until something goes right."""
+    used_codes: dict[str, UsedCode] = field(default_factory=dict)
+    """The last code that each MFA device gave, by its serial."""
+
+    def now(self) -> datetime:
+        """The keeper's moment: the sandbox may have moved its clock."""
+        return self.keeper.now()
+
+    def view(self) -> View:
+        """All that decides how profiles look, at this moment."""
+        snapshot = self.snapshot or Snapshot(0, ())
+        return View(
+            snapshot,
+            self.now(),
+            self.working,
+            tuple(self.failures.items()),
+            self.terminal.glyphs,
+            self.options.read_only,
+        )
+
+    def profile(self, name: str) -> Profile | None:
+        """A profile of the latest snapshot by its name."""
+        profiles = self.snapshot.profiles if self.snapshot else ()
+        return next((profile for profile in profiles if profile.name == name), None)
+
+    def begin(self, name: str) -> None:
+        """An act on this profile starts."""
+        self.working |= {name}
+
+    def end(self, name: str) -> None:
+        """It is over, one way or the other."""
+        self.working -= {name}
+
+    def failed(self, name: str, line: str) -> None:
+        """Keep why, for row and detail."""
+        self.failures[name] = Failure(self.now(), line)
+
+    def shown(self, path: str) -> str:
+        """A path as a person writes it."""
+        return self.keeper.places.shown(path)

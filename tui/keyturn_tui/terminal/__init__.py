@@ -1,0 +1,1 @@
+"""The terminal itself: capabilities, keyboard input, output filters, crash reports."""

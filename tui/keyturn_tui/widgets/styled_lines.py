@@ -1,0 +1,142 @@
+"""Lines of coloured text that repaint only what changed, and can hold nothing but text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+from keyturn.model.text import safe
+from keyturn_tui.rendering.profile_cells import Line
+from keyturn_tui.theme import role_class
+
+
+class InRoles(Widget):
+    """A widget that draws in roles.
+
+    The app holds the roles' styles: Textual works out a widget's own for each of them again whenever a screen comes to
+    the front, which with twenty roles and twenty widgets keeps the keyboard waiting.
+    """
+
+    def style_of(self, role: str) -> Style:
+        """The style of a role in the current theme, on this widget's ground."""
+        known = self._of_roles
+        if role not in known:
+            known[role] = self.rich_style + self.app.get_component_styles(role_class(role)).partial_rich_style
+        return known[role]
+
+    def notify_style_update(self) -> None:
+        """The theme changed."""
+        self._of_roles.clear()
+        super().notify_style_update()
+
+    @cached_property
+    def _of_roles(self) -> dict[str, Style]:
+        return {}
+
+
+def strip_of(line: Line, width: int, style_of: Callable[[str], Style], base: Style) -> Strip:
+    """One line as segments, padded or cut to `width`. Each segment costs some forty bytes, so neighbours of one role become
+    one, and the last one takes the padding."""
+    merged: list[list[str]] = []
+    for text, role in line:
+        if merged and merged[-1][1] == role:
+            merged[-1][0] += text
+        else:
+            merged.append([text, role])
+    segments = [Segment(safe(text), style_of(role)) for text, role in merged if text]
+    strip = Strip(segments)
+    if segments and strip.cell_length < width:
+        text, style, _ = segments[-1]
+        if style is not None and not style.underline and not style.reverse and style.bgcolor == base.bgcolor:
+            segments[-1] = Segment(text + " " * (width - strip.cell_length), style)
+            strip = Strip(segments)
+    return strip.adjust_cell_length(width, base)
+
+
+class Painted(InRoles):
+    """Lines of text in roles. Whatever the text holds, it is drawn as text: no markup is read, and control characters
+    are written out."""
+
+    ALLOW_SELECT = False
+    DEFAULT_CSS = "Painted { height: 1; }"
+
+    def __init__(
+        self,
+        lines: Sequence[Line] = (),
+        *,
+        id: str | None = None,  # noqa: A002  # Textual's own name
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._lines: tuple[Line, ...] = tuple(lines)
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """What is shown."""
+        return self._lines
+
+    @property
+    def plain(self) -> str:
+        """What is shown, without roles."""
+        return "\n".join(safe("".join(text for text, _ in line)) for line in self._lines)
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Show other lines; only cells that differ are drawn again."""
+        old, self._lines = self._lines, tuple(lines)
+        if len(old) != len(self._lines) and self.styles.height is not None and self.styles.height.is_auto:
+            self.refresh(layout=True)
+            return
+        regions = []
+        for y in range(max(len(old), len(self._lines))):
+            before = old[y] if y < len(old) else ()
+            after = self._lines[y] if y < len(self._lines) else ()
+            if before != after:
+                regions.append(Region(0, y, changed_width(before, after), 1))
+        if regions:
+            self.refresh(*regions)
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        """The widest line."""
+        del viewport
+        widest = max((sum(cell_len(safe(text)) for text, _ in line) for line in self._lines), default=0)
+        return min(widest, container.width)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """One row for each line."""
+        del container, viewport, width
+        return len(self._lines)
+
+    def render_line(self, y: int) -> Strip:
+        """Textual's line API."""
+        base = self.rich_style
+        if y >= len(self._lines):
+            return Strip.blank(self.size.width, base)
+        return strip_of(self._lines[y], self.size.width, self.style_of, base)
+
+
+def changed_width(before: Line, after: Line) -> int:
+    """Cells from the left up to the last one that differs. (A repaint always starts at the widget's left edge.)"""
+    old, new = _cells(before), _cells(after)
+    width = max(len(old), len(new))
+    old += [(" ", "")] * (width - len(old))
+    new += [(" ", "")] * (width - len(new))
+    while width and old[width - 1] == new[width - 1]:
+        width -= 1
+    return width
+
+
+def _cells(line: Line) -> list[tuple[str, str]]:
+    cells: list[tuple[str, str]] = []
+    for text, role in line:
+        for ch in safe(text):
+            cells.append((ch, role))
+            if cell_len(ch) == 2:
+                cells.append(("", role))
+    return cells

@@ -1,0 +1,136 @@
+"""Lanes with a cursor, scrolled by half a page; only the ones in view are worked out, only cells that differ are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events
+
+from keyturn_tui.messages import LaneChosen
+from keyturn_tui.rendering.profile_cells import Line, View
+from keyturn_tui.rendering.timeline_rows import LaneRow, Room, key_axis, lane_line, room_in
+from keyturn_tui.rendering.timeline_scale import Window
+from keyturn_tui.widgets.cursor_guard import Slip
+from keyturn_tui.widgets.styled_lines import Painted
+
+
+class LaneList(Painted):
+    """Sessions, then the keys under a heading of their own, each part with a hint where it has no lane."""
+
+    DEFAULT_CSS = "LaneList { height: 1fr; }"
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+        super().__init__(id=id)
+        self._sessions: tuple[LaneRow, ...] = ()
+        self._keys: tuple[LaneRow, ...] = ()
+        self._hint: tuple[Line, ...] = ()
+        self._cursor = 0
+        self._top = 0
+        self.slip = Slip()
+
+    @property
+    def row(self) -> LaneRow | None:
+        """The lane under the cursor."""
+        rows = self._rows
+        return rows[self._cursor] if self._cursor < len(rows) else None
+
+    @property
+    def room(self) -> Room:
+        """The parts of a row at this size."""
+        return room_in(self.size.width)
+
+    @property
+    def keys_only(self) -> bool:
+        """Whether nothing but keys is in view, their heading scrolled away."""
+        return bool(self._keys) and self._top > self._keys_at - 1
+
+    def hold(self, sessions: Sequence[LaneRow], keys: Sequence[LaneRow], hint: Sequence[Line]) -> None:
+        """Take other rows; the cursor keeps its lane where that is still there, else its place.
+
+        :param hint: what is written where there are no sessions.
+        """
+        key = self.row.key if self.row is not None else None
+        self._sessions, self._keys, self._hint = tuple(sessions), tuple(keys), tuple(hint)
+        kept = (nth for nth, row in enumerate(self._rows) if row.key == key)
+        self._cursor = next(kept, min(self._cursor, max(0, len(self._rows) - 1)))
+        self.slip.swapped(key, self.row.key if self.row is not None else None)
+
+    def open_on(self, nth: int) -> None:
+        """Begin with the cursor on a lane and a little of what is above it."""
+        self._cursor, self._top = nth, max(0, nth - 3)
+        self.slip.moved()
+
+    def choose(self, nth: int) -> None:
+        """Put the cursor on a lane, counted from 0, stopping at the ends."""
+        self._cursor = min(max(nth, 0), max(0, len(self._rows) - 1))
+        self.slip.moved()
+        self.post_message(LaneChosen())
+
+    def move(self, by: int) -> None:
+        """Move the cursor."""
+        self.choose(self._cursor + by)
+
+    def move_page(self, share: float) -> None:
+        """Move by a share of the visible height, negative for up."""
+        step = max(1, int(abs(share) * self.size.height))
+        self.move(step if share > 0 else -step)
+
+    def move_first(self) -> None:
+        """To the first lane."""
+        self.choose(0)
+
+    def move_last(self) -> None:
+        """To the last one."""
+        self.choose(len(self._rows) - 1)
+
+    def move_part(self) -> None:
+        """From the sessions to the keys, or back."""
+        on_session = self._cursor < len(self._sessions)
+        if self._sessions and self._keys:
+            self.choose(len(self._sessions) if on_session else 0)
+
+    def draw(self, view: View, window: Window) -> None:
+        """Show the lanes in view as they are at this moment."""
+        height, room = self.size.height, self.room
+        self._bring_into_view(height)
+        below = range(self._top, min(self._top + height, self._keys_at + len(self._keys)))
+        self.show([self._line_at(y, view, window, room) for y in below])
+
+    def on_click(self, event: events.Click) -> None:
+        """A click chooses."""
+        y = event.y + self._top
+        if y < len(self._sessions):
+            self.choose(y)
+        elif 0 <= y - self._keys_at < len(self._keys):
+            self.choose(len(self._sessions) + y - self._keys_at)
+
+    @property
+    def _rows(self) -> tuple[LaneRow, ...]:
+        return self._sessions + self._keys
+
+    @property
+    def _keys_at(self) -> int:
+        """The line of the first key: the sessions or the hint are above it, a gap and the heading."""
+        above = len(self._sessions) or len(self._hint)
+        return above + 2 if self._keys else above
+
+    def _line_at(self, y: int, view: View, window: Window, room: Room) -> Line:
+        if y >= self._keys_at:
+            nth = len(self._sessions) + y - self._keys_at
+            return lane_line(self._rows[nth], view, window, room, chosen=nth == self._cursor)
+        if y < len(self._sessions):
+            return lane_line(self._sessions[y], view, window, room, chosen=y == self._cursor)
+        if y < len(self._hint) and not self._sessions:
+            return self._hint[y]
+        return key_axis(self._keys, room) if y == self._keys_at - 1 else ()
+
+    def _bring_into_view(self, height: int) -> None:
+        """By half a page at the edge, since each scroll sends all lanes anew."""
+        last = max(0, self._keys_at + len(self._keys) - height)
+        at = self._cursor
+        if at >= len(self._sessions):
+            at += self._keys_at - len(self._sessions)
+        if not (self._top <= at < self._top + height and self._top <= last):
+            self._top = min(max(0, at - height // 2), last)
+        if self._cursor == 0:
+            self._top = 0  # so that a hint above the first lane is seen too
