@@ -66,7 +66,7 @@ def test_a_fault_of_its_own_is_one_line_without_values(tmp_path: Path) -> None:
     assert "keyturn: a fault of its own, ValueError at" in tail
     assert b"canary" not in seen
     assert b"Traceback" not in seen
-    log = (tmp_path / "keyturn" / "state" / "keyturn.system.log").read_text()
+    log = (tmp_path / "keyturn" / "state" / "keyturn.log").read_text()
     assert "ValueError" in log
     assert "canary" not in log
 

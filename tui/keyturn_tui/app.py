@@ -189,7 +189,7 @@ class KeyturnApp(Discreet, inherit_bindings=False):
         """See `acts.Front`."""
         log.unforeseen(error)
         self.say(
-            f"{safe(what)}: a fault of keyturn itself ({type(error).__name__}); keyturn.system.log says where.",
+            f"{safe(what)}: a fault of keyturn itself ({type(error).__name__}); keyturn.log says where.",
             "error",
         )
 

@@ -195,10 +195,10 @@ def _explained(error: Exception) -> int:
     log.unforeseen(error)
     if isinstance(error, OSError) and error.strerror:
         _say(
-            f"keyturn: the system refused: {safe(error.strerror)}. keyturn.system.log in the state folder says where."
+            f"keyturn: the system refused: {safe(error.strerror)}. keyturn.log in the state folder says where."
         )
         return _FAILED
-    _say("keyturn: something unforeseen; keyturn.system.log in the state folder says where.")
+    _say("keyturn: something unforeseen; keyturn.log in the state folder says where.")
     return _FAILED
 
 

@@ -52,7 +52,7 @@ def be_the_agent(open_keeper: OpenKeeper) -> NoReturn:
     except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
         log.unforeseen(error)
         handover.reply(
-            error_line(KeyturnError("start of the agent", "something unforeseen", "See keyturn.system.log."))
+            error_line(KeyturnError("start of the agent", "something unforeseen", "See keyturn.log."))
         )
         os._exit(1)
     if server is not None:

@@ -379,7 +379,7 @@ class AgentServer:
                 KeyturnError(
                     request.act or request.op,
                     "something unforeseen",
-                    "See keyturn.system.log in the state folder.",
+                    "See keyturn.log in the state folder.",
                 )
             )
 

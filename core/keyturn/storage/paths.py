@@ -19,7 +19,7 @@ class Places:
     data_dir: Path
     """`vault/`."""
     state_dir: Path
-    """`index.json`, `activity.jsonl`, `keyturn.system.log`, `history/`, locks."""
+    """`index.json`, `activity.jsonl`, `keyturn.log`, `history/`, locks."""
     socket: Path
     """The agent's socket; its folder is private."""
     forwarded: Path

@@ -37,14 +37,14 @@ def where(error: BaseException) -> str:
 
 
 class RedactedFile(logging.Handler):
-    """Appends WARNING and up to `keyturn.system.log` in a folder: 0600, at most 1 MiB, and one older file of that size.
+    """Appends WARNING and up to `keyturn.log` in a folder: 0600, at most 1 MiB, and one older file of that size.
 
     A log that cannot be written is no reason to fail: the entry is dropped.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(logging.WARNING)
-        self.path = folder / "keyturn.system.log"
+        self.path = folder / "keyturn.log"
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -91,4 +91,4 @@ def unforeseen(error: BaseException | None) -> None:
 
 def _uncaught(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
     unforeseen(error)
-    sys.stderr.write("keyturn: something unforeseen; see keyturn.system.log in the state folder.\n")
+    sys.stderr.write("keyturn: something unforeseen; see keyturn.log in the state folder.\n")

@@ -135,7 +135,7 @@ class Verbs:
 MARK_OF_THE_CORPUS = b"Traceback (most recent call last):"
 _OWN_NAMES = frozenset(
     {
-        "index.json", "profiles.toml", "activity.jsonl", "keyturn.system.log", "keyturn.system.log.1", "acts", "recipient.txt", "identity.age",
+        "index.json", "profiles.toml", "activity.jsonl", "keyturn.log", "keyturn.log.1", "acts", "recipient.txt", "identity.age",
         "keys.age", "sessions.age", "lock", "index.json.unreadable", "agent.sock", "forward.sock", "agent.lock", "config.toml", "label.json", "vault.json",
     }
 )  # fmt: skip

@@ -58,5 +58,5 @@ def test_the_agent_hears_nothing_of_what_makes_python_tell_more(tmp_path: Path) 
         assert [name for name in names if name.startswith(TELLING)] == []
         one.does("adopt", "ci-deploy", "--yes")
         one.does("refresh", "ci-deploy")
-        log = places_for(one.person.environ).state_dir / "keyturn.system.log"
+        log = places_for(one.person.environ).state_dir / "keyturn.log"
         assert not log.exists() or b"DEBUG" not in log.read_bytes()

@@ -47,7 +47,7 @@ def test_what_nobody_foresaw_is_an_error_without_its_message(starter: Starter) -
     with pytest.raises(KeyturnError) as caught:
         starter.start()
     assert "canary" not in caught.value.line()
-    log = (starter.places.state_dir / "keyturn.system.log").read_text()
+    log = (starter.places.state_dir / "keyturn.log").read_text()
     assert "RuntimeError" in log
     assert "canary" not in log
 

@@ -107,7 +107,7 @@ def test_an_error_is_one_line_and_its_exit_code(run: Run) -> None:
 def test_what_nobody_foresaw_is_one_line_and_its_values_are_nowhere(run: Run, tmp_path: Path) -> None:
     done = run("secret = 'cana' + 'ry'; raise RuntimeError(secret)", "refresh")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    log = (tmp_path / "k" / "state" / "keyturn.system.log").read_text()
+    log = (tmp_path / "k" / "state" / "keyturn.log").read_text()
     assert "RuntimeError" in log
     assert "canary" not in done.stderr + log
 

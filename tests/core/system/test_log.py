@@ -68,22 +68,22 @@ def test_an_entry_is_one_line_in_a_private_file(tmp_path: Path) -> None:
     assert text.count("\n") == 1
     assert "RuntimeError" in text
     assert "canary" not in text
-    assert stat.S_IMODE((tmp_path / "state" / "keyturn.system.log").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "state" / "keyturn.log").stat().st_mode) == 0o600
 
 
 def test_past_a_mebibyte_it_goes_on_in_a_new_file(tmp_path: Path) -> None:
-    log_file = tmp_path / "keyturn.system.log"
+    log_file = tmp_path / "keyturn.log"
     log_file.write_bytes(b"x" * (1 << 20))
     emitted(tmp_path, "new")
-    assert (tmp_path / "keyturn.system.log.1").stat().st_size == 1 << 20
+    assert (tmp_path / "keyturn.log.1").stat().st_size == 1 << 20
     assert log_file.read_text().endswith("new\n")
 
 
 def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
-    (tmp_path / "keyturn.system.log").mkdir()
+    (tmp_path / "keyturn.log").mkdir()
     handler = log.RedactedFile(tmp_path)
     handler.handle(logging.LogRecord("keyturn", logging.ERROR, "", 0, "x", None, None))
-    assert list((tmp_path / "keyturn.system.log").iterdir()) == []
+    assert list((tmp_path / "keyturn.log").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,5 @@ def test_nothing_of_an_error_goes_to_the_terminal(tmp_path: Path, act: str) -> N
     assert "canary" not in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") <= 1
-    written = (
-        (tmp_path / "keyturn.system.log").read_text() if (tmp_path / "keyturn.system.log").exists() else ""
-    )
+    written = (tmp_path / "keyturn.log").read_text() if (tmp_path / "keyturn.log").exists() else ""
     assert "canary" not in written

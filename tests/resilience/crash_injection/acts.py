@@ -183,8 +183,8 @@ WRITERS = (
     Act("profiles.toml", "delivered", writer(_definitions)),
     Act("activity.jsonl", "delivered", writer(_activity), settles=lambda _: 0),
     Act("activity.jsonl thinned", "a long past", writer(_activity), settles=lambda _: 0),
-    Act("keyturn.system.log", "delivered", writer(_log), settles=lambda _: 0),
-    Act("keyturn.system.log begun anew", "a long past", writer(_log), settles=lambda _: 0),
+    Act("keyturn.log", "delivered", writer(_log), settles=lambda _: 0),
+    Act("keyturn.log begun anew", "a long past", writer(_log), settles=lambda _: 0),
     Act("history", "delivered", writer(_keep)),
     Act("keys.age", "delivered", writer(_keys)),
     Act("sessions.age", "delivered", writer(_sessions)),
@@ -230,7 +230,7 @@ def _live_long(home: Home) -> None:
     old = b'{"at": "2025-01-01T00:00:00Z", "profile": "dev", "event": "old", "result": "x", "ok": true}\n'
     for name, line in (
         ("activity.jsonl", old),
-        ("keyturn.system.log", b"2025-01-01T00:00:00Z WARNING [1] keyturn: x\n"),
+        ("keyturn.log", b"2025-01-01T00:00:00Z WARNING [1] keyturn: x\n"),
     ):
         with (home.state / name).open("ab") as file:
             file.write(line * ((1 << 20) // len(line)))

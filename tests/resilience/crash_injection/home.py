@@ -206,7 +206,7 @@ class Home:
         found["index"] = self._index()
         found["keys"], found["sessions"], found["slots"] = self._vault()
         self._logs(found, "activity.jsonl")
-        self._logs(found, "keyturn.system.log")
+        self._logs(found, "keyturn.log")
         found["history"] = self._history(found["slots"] is not None)
         return found
 

@@ -24,7 +24,7 @@ def test_some_kills_and_refusals_by_strace(home: Home, record_property: Record) 
     """The sample: the same functions on the smallest writers."""
     needs("strace")
     verdicts = Verdicts()
-    small = [act for act in acts.WRITERS if act.name in ("index.json", "keyturn.system.log")]
+    small = [act for act in acts.WRITERS if act.name in ("index.json", "keyturn.log")]
     plan.kill_everywhere(home, small[:1], verdicts)
     plan.refuse_everywhere(home, small[1:], verdicts, lambda _: 1)
     record_property("faults: runs by strace (sample)", verdicts.figures())

@@ -34,7 +34,7 @@ PRIVATE = (
     "adopt",
     "deliver to the file",
     "folder and credentials made",
-    "keyturn.system.log begun anew",
+    "keyturn.log begun anew",
 )
 #: Runs `adopt` in a mount namespace of its own, after the shell lines that are given to it.
 INSIDE = """

@@ -32,7 +32,7 @@ _CODES = frozenset({"ValidationError"})
 #: The index may note that it failed, and when somebody asked.
 _NOTED = ("failure", "asked")
 #: Written at any time and read by nobody who decides anything: locks, the activity log, the log.
-_BESIDE = ("locks", "activity.jsonl", "keyturn.system.log", "run")
+_BESIDE = ("locks", "activity.jsonl", "keyturn.log", "run")
 LONGEST_LINE = 2300
 
 

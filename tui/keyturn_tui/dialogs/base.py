@@ -142,7 +142,7 @@ def told(error: Exception) -> str:
     if isinstance(error, KeyturnError):
         return error.line()
     log.unforeseen(error)
-    return f"A fault of keyturn itself ({type(error).__name__}); keyturn.system.log says where."
+    return f"A fault of keyturn itself ({type(error).__name__}); keyturn.log says where."
 
 
 def field_row(

@@ -59,4 +59,4 @@ def _one_line(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "keyturn" in Path(frame.filename).parts[-2]] or frames
     place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
-    return f"a fault of its own, {type(error).__name__}{place}. keyturn.system.log in the state folder says more."
+    return f"a fault of its own, {type(error).__name__}{place}. keyturn.log in the state folder says more."

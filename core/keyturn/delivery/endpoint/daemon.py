@@ -128,9 +128,7 @@ def _live(order: _Order, open_hand: OpenHand) -> None:
     except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
         log.unforeseen(error)
         handover.reply(
-            error_line(
-                KeyturnError("start of the endpoint", "something unforeseen", "See keyturn.system.log")
-            )
+            error_line(KeyturnError("start of the endpoint", "something unforeseen", "See keyturn.log"))
         )
     finally:
         if file is not None:

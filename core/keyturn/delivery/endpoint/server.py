@@ -243,9 +243,7 @@ class EndpointServer:
             handed = error
         except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
             self._report(error)
-            handed = KeyturnError(
-                f"endpoint for {self._profile}", "something unforeseen", "See keyturn.system.log"
-            )
+            handed = KeyturnError(f"endpoint for {self._profile}", "something unforeseen", "See keyturn.log")
         self._handed.append((handed, before))
         self._wake()
 
