@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from keyturn.agent import client
-from keyturn.agent import shutdown as ending
+from keyturn.agent import client, shutdown
 from keyturn.agent.protocol import Agent
 from keyturn.aws.api import AwsFactory
 from keyturn.aws.botocore_providers import winner
-from keyturn.aws.client import BotoFactory
+from keyturn.aws.client import BotoClientFactory
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsVault
 from keyturn.model.profile import (
@@ -33,22 +32,18 @@ from keyturn.model.profile import (
 )
 from keyturn.model.secret import Secret
 from keyturn.operations import adopt as adopting
-from keyturn.operations import configure as setting
+from keyturn.operations import configure, rpc, startup_recovery
 from keyturn.operations import deliver as delivering
-from keyturn.operations import rpc as calls
-from keyturn.operations import startup_recovery as starting
 from keyturn.operations import vault as keeping
-from keyturn.operations.context import Desk
-from keyturn.operations.credentials import document_cache as ready
-from keyturn.operations.credentials import forward as forwarding
+from keyturn.operations.context import Context
+from keyturn.operations.credentials import document_cache, forward
 from keyturn.operations.credentials import refresh as refreshing
-from keyturn.operations.credentials.auto_renew import Renewing
-from keyturn.operations.rotation import observe as looking
-from keyturn.operations.rotation.client import Rotating
-from keyturn.operations.routing import NOWHERE, Errands
-from keyturn.profiles import inventory as reading
-from keyturn.profiles import settings
-from keyturn.storage.activity import Activity
+from keyturn.operations.credentials.auto_renew import AutoRenewal
+from keyturn.operations.rotation import observe
+from keyturn.operations.rotation.client import RotationClient
+from keyturn.operations.routing import NOWHERE, OperationRouter
+from keyturn.profiles import inventory, settings
+from keyturn.storage.activity import ActivityLog
 from keyturn.storage.history import History
 from keyturn.storage.index import Index, IndexFile
 from keyturn.storage.paths import Places, places_for
@@ -58,25 +53,25 @@ from keyturn.vault.keyring import SystemKeyring
 from keyturn.vault.vault import Vault
 
 
-class Keeper:
+class CredentialService:
     """Reads what there is, and has things done.
 
     :param desk: places, clock, vault, files and AWS of this process.
     :param use_agent: whether an agent may be asked and started; the agent itself says no.
     """
 
-    def __init__(self, desk: Desk, *, use_agent: bool = True) -> None:
+    def __init__(self, desk: Context, *, use_agent: bool = True) -> None:
         self.desk = desk
         self.places: Places = desk.places
         self.clock: Clock = desk.clock
         self._use_agent = use_agent
-        self._errands = Errands(lambda: self.desk, use_agent=use_agent, unlock=self.unlock)
+        self._errands = OperationRouter(lambda: self.desk, use_agent=use_agent, unlock=self.unlock)
         self._generations = itertools.count(1)
         self._stamp: tuple[object, ...] = ()
         self._agent_seen: Agent | None = None
-        self._renewing = Renewing(desk)
-        self.rotating = Rotating(
-            self._errands.act, desk.clock, lambda name: looking.entry_of(desk.read(), name)
+        self._renewing = AutoRenewal(desk)
+        self.rotating = RotationClient(
+            self._errands.act, desk.clock, lambda name: observe.entry_of(desk.read(), name)
         )
 
     @classmethod
@@ -87,7 +82,7 @@ class Keeper:
         use_agent: bool = True,
         serves_others: bool = False,
         aws: AwsFactory | None = None,
-    ) -> Keeper:
+    ) -> CredentialService:
         """The keeper of the person that `environ` belongs to; reads no file yet.
 
         :param serves_others: this is the agent.
@@ -106,15 +101,15 @@ class Keeper:
         files = SharedFiles(
             places.locks_dir, keep=history.keep, known_sections=lambda path: seen.get(str(path), ())
         )
-        desk = Desk(
+        desk = Context(
             places=places,
             environ=environ,
             clock=clock,
             vault=vault,
             files=files,
             index=index,
-            activity=Activity(places.state_dir / "activity.jsonl"),
-            aws=aws or BotoFactory(),
+            activity=ActivityLog(places.state_dir / "activity.jsonl"),
+            aws=aws or BotoClientFactory(),
             program=lambda: program(environ),
             winner=winner,
             serves_others=serves_others,
@@ -134,7 +129,7 @@ class Keeper:
 
     def snapshot(self) -> Snapshot:
         """Everything that a front end draws; reads the shared files, `profiles.toml` and the index."""
-        self._stamp = reading.stamp(self.places)
+        self._stamp = inventory.stamp(self.places)
         found = self.desk.read()
         state, agent = self._vault_state()
         self._agent_seen = agent
@@ -153,7 +148,7 @@ class Keeper:
     def changed(self) -> bool:
         """Whether a file that :meth:`snapshot` reads has changed since, by its status alone, or the agent has."""
         seen = self._agent_seen
-        return (seen is not None and self._errands.agent() != seen) or reading.stamp(
+        return (seen is not None and self._errands.agent() != seen) or inventory.stamp(
             self.places
         ) != self._stamp
 
@@ -251,12 +246,12 @@ class Keeper:
         self, passphrase: Secret | None = None, recovery_key: Secret | None = None
     ) -> tuple[str, ...]:
         """See :func:`keyturn.operations.vault.restore`; the agent ends first."""
-        ending.lock(self.places.socket)
+        shutdown.lock(self.places.socket)
         return keeping.restore(self.desk, passphrase, recovery_key)
 
     def lock(self) -> None:
         """Ends the agent, and with it the identity; forgets it here too."""
-        ending.lock(self.places.socket)
+        shutdown.lock(self.places.socket)
         self.desk.vault.forget()
 
     def _hand_to_agent(self, *, recovery_key: Secret) -> None:
@@ -279,10 +274,10 @@ class Keeper:
     def forwarded(self, name: str, least_seconds: int | None = None) -> str:
         """See :func:`keyturn.operations.credentials.forward.forwarded`."""
         least = None if least_seconds is None else timedelta(seconds=least_seconds)
-        return forwarding.forwarded(self.desk, name, least)
+        return forward.forwarded(self.desk, name, least)
 
     def settle(self) -> None:
-        """See :meth:`keyturn.operations.context.Desk.settle`."""
+        """See :meth:`keyturn.operations.context.Context.settle`."""
         self.desk.settle()
 
     def withdraw_delivered(self) -> tuple[str, ...]:
@@ -290,19 +285,19 @@ class Keeper:
         return delivering.withdraw_all(self.desk)
 
     def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
-        """See :meth:`keyturn.operations.credentials.auto_renew.Renewing.look_after`."""
+        """See :meth:`keyturn.operations.credentials.auto_renew.AutoRenewal.look_after`."""
         return self._renewing.look_after(may_go_on)
 
     # -- acts -----------------------------------------------------------------------------------------------------
 
     def withdraw_expired(self) -> tuple[str, ...]:
         """See :func:`keyturn.operations.startup_recovery.clear`."""
-        return starting.clear(self.desk)
+        return startup_recovery.clear(self.desk)
 
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
         """See :func:`keyturn.operations.credentials.refresh.refresh`."""
         refreshing.check(self.desk, name)
-        return calls.refreshed_of(self._errands.act("refresh", {"name": name, "code": mfa_code}))
+        return rpc.refreshed_of(self._errands.act("refresh", {"name": name, "code": mfa_code}))
 
     def needs_code(self, name: str) -> bool:
         """Whether a refresh of `name` takes an MFA code, which AWS then takes once."""
@@ -314,9 +309,9 @@ class Keeper:
             return delivering.deliver(self.desk, name, to, as_name)
         return str(self._errands.act("deliver", {"name": name, "to": str(to), "as": as_name}))
 
-    def set(self, name: str, wanted: Mapping[str, str]) -> setting.Changed:
+    def set(self, name: str, wanted: Mapping[str, str]) -> configure.Changed:
         """See :func:`keyturn.operations.configure.change`; needs no vault."""
-        return setting.change(self.desk, name, wanted)
+        return configure.change(self.desk, name, wanted)
 
     def region(self, name: str) -> str | None:
         """The region that the files here give a profile; None too where they do not know it."""
@@ -337,7 +332,7 @@ class Keeper:
 
     def stop(self, name: str) -> str:
         """See :func:`keyturn.operations.deliver.stop`."""
-        done = self._errands.tried("stop", {"name": name, "files": calls.files_of(self.desk)})
+        done = self._errands.tried("stop", {"name": name, "files": rpc.files_of(self.desk)})
         return delivering.stop(self.desk, name) if done is NOWHERE else str(done)
 
     def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
@@ -360,7 +355,7 @@ class Keeper:
 
     def plan_release(self, names: Sequence[str]) -> Plan:
         """See :func:`keyturn.operations.release.plan`."""
-        return calls.plan_of(self._errands.act("plan-release", {"names": list(names)}))
+        return rpc.plan_of(self._errands.act("plan-release", {"names": list(names)}))
 
     def release(
         self,
@@ -381,7 +376,7 @@ class Keeper:
         return tuple(self._errands.act("release", args))
 
     def rests_on_asker(self, name: str) -> bool:
-        """See :meth:`keyturn.operations.routing.Errands.rests_on_asker`."""
+        """See :meth:`keyturn.operations.routing.OperationRouter.rests_on_asker`."""
         return self._errands.rests_on_asker(name)
 
     def credential_process(self, name: str) -> str:
@@ -389,7 +384,9 @@ class Keeper:
         found = self._errands.from_afar(name, None, also_native=True)
         if found is not None:
             return found
-        return ready.document(self.desk, name, lambda: str(self._errands.act("document", {"name": name})))
+        return document_cache.document(
+            self.desk, name, lambda: str(self._errands.act("document", {"name": name}))
+        )
 
     def hand(self, name: str, least: timedelta | None = None, mfa_code: str | None = None) -> str:
         """See :func:`keyturn.operations.credentials.get_credentials.hand`."""
@@ -401,4 +398,4 @@ class Keeper:
 
     def privileged(self, op: str, args: Mapping[str, object]) -> object:
         """Does an act in this process, which holds the identity."""
-        return calls.perform(self.desk, op, args)
+        return rpc.perform(self.desk, op, args)

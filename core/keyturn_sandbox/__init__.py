@@ -6,6 +6,6 @@ It depends on `keyturn` for a clock and a few words; nothing in `keyturn` knows 
 from keyturn_sandbox.policy.principals import AccessKey, MfaDevice, Role, Session, User
 from keyturn_sandbox.sandbox import Sandbox
 from keyturn_sandbox.service import Call
-from keyturn_sandbox.state import World
+from keyturn_sandbox.state import SandboxState
 
-__all__ = ["AccessKey", "Call", "MfaDevice", "Role", "Sandbox", "Session", "User", "World"]
+__all__ = ["AccessKey", "Call", "MfaDevice", "Role", "Sandbox", "SandboxState", "Session", "User"]

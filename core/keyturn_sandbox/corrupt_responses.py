@@ -15,7 +15,7 @@ from keyturn_sandbox.wire import NOTHING, Reply, Wire
 HUGE = 12 * 1024 * 1024
 PORTAL_PATH = "/captive-portal"
 
-Spoil = Callable[[Reply], Reply]
+Corruption = Callable[[Reply], Reply]
 
 _HTML = "text/html; charset=utf-8"
 #: What a page says is as hostile as a page can be: markup, scripts and terminal escapes.
@@ -32,27 +32,27 @@ def page(title: str) -> bytes:
     ).encode()
 
 
-def says(status: int, title: str, *headers: tuple[str, str]) -> Spoil:
+def says(status: int, title: str, *headers: tuple[str, str]) -> Corruption:
     """An HTML page instead of an answer."""
     return lambda _reply: Reply(status, page(title), kind=_HTML, headers=headers)
 
 
-def goes(wire: Wire) -> Spoil:
+def goes(wire: Wire) -> Corruption:
     """The same answer, on a broken way."""
     return lambda reply: replace(reply, wire=wire)
 
 
-def reads(body: bytes, kind: str = "text/xml") -> Spoil:
+def reads(body: bytes, kind: str = "text/xml") -> Corruption:
     """Another body under AWS's own status and headers."""
     return lambda reply: replace(reply, body=body, kind=kind)
 
 
-def typed(kind: str) -> Spoil:
+def typed(kind: str) -> Corruption:
     """AWS's body under another content type."""
     return lambda reply: replace(reply, kind=kind)
 
 
-def raw(first_bytes: bytes) -> Spoil:
+def raw(first_bytes: bytes) -> Corruption:
     """Bytes that are no HTTP."""
     return lambda _reply: replace(NOTHING, body=first_bytes, wire=Wire.RAW)
 
@@ -69,12 +69,12 @@ def emptied(reply: Reply) -> Reply:
     )
 
 
-def without(element: str) -> Spoil:
+def without(element: str) -> Corruption:
     """The right document without one element, wherever it stands."""
     return lambda reply: replace(reply, body=_each(element, b"", reply.body))
 
 
-def with_text(element: str, text: str) -> Spoil:
+def with_text(element: str, text: str) -> Corruption:
     """The right document with another text in one element."""
     one = f"<{element}>{escape(text)}</{element}>".encode()
     return lambda reply: replace(reply, body=_each(element, one, reply.body))

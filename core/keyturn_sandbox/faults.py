@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from keyturn_sandbox import corrupt_responses as spoilt
+from keyturn_sandbox import corrupt_responses
 from keyturn_sandbox.aws_errors import Refusal, internal_failure, throttled
-from keyturn_sandbox.corrupt_responses import Spoil
+from keyturn_sandbox.corrupt_responses import Corruption
 from keyturn_sandbox.folder import write_private
 from keyturn_sandbox.wire import Wire
 
@@ -43,16 +43,16 @@ class Fault:
     """As the record of calls tells it."""
     stage: Stage
     refusal: Refusal | None = None
-    spoil: Spoil | None = None
+    spoil: Corruption | None = None
     wait: float = 0.0
     """Seconds before anything happens."""
 
 
-def _network(name: str, spoil: Spoil) -> Fault:
+def _network(name: str, spoil: Corruption) -> Fault:
     return Fault(name, Stage.NETWORK, spoil=spoil)
 
 
-def _answer(name: str, spoil: Spoil) -> Fault:
+def _answer(name: str, spoil: Corruption) -> Fault:
     return Fault(name, Stage.ANSWER, spoil=spoil)
 
 
@@ -60,7 +60,7 @@ def _service(name: str, refusal: Refusal) -> Fault:
     return Fault(name, Stage.SERVICE, refusal=refusal)
 
 
-_PORTAL = ("Location", spoilt.PORTAL_PATH)
+_PORTAL = ("Location", corrupt_responses.PORTAL_PATH)
 _PROXY_AUTH = ("Proxy-Authenticate", 'Basic realm="proxy"')
 _TLS_ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
 
@@ -72,37 +72,39 @@ KINDS: Mapping[str, Fault] = {
         _service("throttle-429", throttled(429)),
         _service("throttle-503", throttled(503)),
         Fault("slow", Stage.SERVICE, wait=5.0),
-        _network("time-out", spoilt.goes(Wire.NEVER)),
-        _network("reset", spoilt.goes(Wire.RESET)),
-        _network("tls", spoilt.raw(_TLS_ALERT)),
-        _network("not-http", spoilt.raw(b"SSH-2.0-OpenSSH_9.2\r\n")),
-        _network("proxy-200", spoilt.says(200, "Welcome")),
-        _network("proxy-403", spoilt.says(403, "Blocked by policy")),
-        _network("proxy-407", spoilt.says(407, "Proxy Authentication Required", _PROXY_AUTH)),
-        _network("proxy-502", spoilt.says(502, "Bad Gateway")),
-        _network("portal-302", spoilt.says(302, "Found", _PORTAL)),
-        _network("portal-511", spoilt.says(511, "Network Authentication Required")),
-        _network("huge-page", spoilt.huge_page),
-        _answer("answer-lost", spoilt.goes(Wire.RESET)),
-        _answer("answer-never", spoilt.goes(Wire.NEVER)),
-        _answer("answer-502", spoilt.says(502, "Bad Gateway")),
-        _answer("reset-in-answer", spoilt.goes(Wire.RESET_IN_ANSWER)),
-        _answer("drip", spoilt.goes(Wire.DRIP)),
-        _answer("truncated", spoilt.goes(Wire.TRUNCATED)),
-        _answer("short", spoilt.cut_off),
-        _answer("not-xml", spoilt.reads(b"The service is busy, \x1b[31mtry later")),
-        _answer("wrong-xml", spoilt.reads(b'<?xml version="1.0"?><rss version="2.0"><channel/></rss>')),
-        _answer("json", spoilt.reads(b'{"message": "Forbidden"}', "application/json")),
-        _answer("empty", spoilt.reads(b"")),
-        _answer("wrong-type", spoilt.typed("application/octet-stream")),
-        _answer("missing", spoilt.emptied),
-        _answer("no-token", spoilt.without("SessionToken")),
-        _answer("no-expiry", spoilt.without("Expiration")),
-        _answer("nan-date", spoilt.with_text("Expiration", "NaN")),
-        _answer("garbage-date", spoilt.with_text("Expiration", "tomorrow, \x9b31m about noon")),
-        _answer("naive-date", spoilt.with_text("Expiration", "2031-01-01T00:00:00")),
-        _answer("past-expiry", spoilt.with_text("Expiration", "2001-01-01T00:00:00Z")),
-        _answer("huge-field", spoilt.huge_field),
+        _network("time-out", corrupt_responses.goes(Wire.NEVER)),
+        _network("reset", corrupt_responses.goes(Wire.RESET)),
+        _network("tls", corrupt_responses.raw(_TLS_ALERT)),
+        _network("not-http", corrupt_responses.raw(b"SSH-2.0-OpenSSH_9.2\r\n")),
+        _network("proxy-200", corrupt_responses.says(200, "Welcome")),
+        _network("proxy-403", corrupt_responses.says(403, "Blocked by policy")),
+        _network("proxy-407", corrupt_responses.says(407, "Proxy Authentication Required", _PROXY_AUTH)),
+        _network("proxy-502", corrupt_responses.says(502, "Bad Gateway")),
+        _network("portal-302", corrupt_responses.says(302, "Found", _PORTAL)),
+        _network("portal-511", corrupt_responses.says(511, "Network Authentication Required")),
+        _network("huge-page", corrupt_responses.huge_page),
+        _answer("answer-lost", corrupt_responses.goes(Wire.RESET)),
+        _answer("answer-never", corrupt_responses.goes(Wire.NEVER)),
+        _answer("answer-502", corrupt_responses.says(502, "Bad Gateway")),
+        _answer("reset-in-answer", corrupt_responses.goes(Wire.RESET_IN_ANSWER)),
+        _answer("drip", corrupt_responses.goes(Wire.DRIP)),
+        _answer("truncated", corrupt_responses.goes(Wire.TRUNCATED)),
+        _answer("short", corrupt_responses.cut_off),
+        _answer("not-xml", corrupt_responses.reads(b"The service is busy, \x1b[31mtry later")),
+        _answer(
+            "wrong-xml", corrupt_responses.reads(b'<?xml version="1.0"?><rss version="2.0"><channel/></rss>')
+        ),
+        _answer("json", corrupt_responses.reads(b'{"message": "Forbidden"}', "application/json")),
+        _answer("empty", corrupt_responses.reads(b"")),
+        _answer("wrong-type", corrupt_responses.typed("application/octet-stream")),
+        _answer("missing", corrupt_responses.emptied),
+        _answer("no-token", corrupt_responses.without("SessionToken")),
+        _answer("no-expiry", corrupt_responses.without("Expiration")),
+        _answer("nan-date", corrupt_responses.with_text("Expiration", "NaN")),
+        _answer("garbage-date", corrupt_responses.with_text("Expiration", "tomorrow, \x9b31m about noon")),
+        _answer("naive-date", corrupt_responses.with_text("Expiration", "2031-01-01T00:00:00")),
+        _answer("past-expiry", corrupt_responses.with_text("Expiration", "2001-01-01T00:00:00Z")),
+        _answer("huge-field", corrupt_responses.huge_field),
     )
 }
 """Every kind by its name."""
@@ -159,11 +161,11 @@ class Faults:
 
     def leave_out(self, action: str, element: str, *, times: int | None = 1) -> None:
         """Do what was asked, and tell all but one element of the answer."""
-        self._add(action, _answer(f"no {element}", spoilt.without(element)), times)
+        self._add(action, _answer(f"no {element}", corrupt_responses.without(element)), times)
 
     def tell(self, action: str, element: str, text: str, *, times: int | None = 1) -> None:
         """Do what was asked, and tell something else in one element of the answer."""
-        self._add(action, _answer(f"other {element}", spoilt.with_text(element, text)), times)
+        self._add(action, _answer(f"other {element}", corrupt_responses.with_text(element, text)), times)
 
     def skew(self, seconds: float) -> None:
         """Put the stand-in's time off by `seconds`, against which signatures, expiry and codes are judged and which its

@@ -12,7 +12,7 @@ _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _SECRET = string.ascii_letters + string.digits + "/+"
 
 
-class Forge:
+class IdGenerator:
     """A source of ids and secrets.
 
     :param fixed: the same ids and secrets at each run, for pictures; otherwise the system's randomness.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 from keyturn_sandbox.aws_errors import invalid_token, region_disabled
-from keyturn_sandbox.state import World
+from keyturn_sandbox.state import SandboxState
 from keyturn_sandbox.verified_call import Caller
 
 #: Calls whose service model knows RegionDisabledException.
 _ISSUING = {"AssumeRole", "GetSessionToken", "GetFederationToken"}
 
 
-def check_region(caller: Caller, action: str, world: World) -> None:
+def check_region(caller: Caller, action: str, world: SandboxState) -> None:
     """Refuse an STS call in a region that the caller's account has not activated, or with a token that does not count
     there.
 

@@ -17,11 +17,11 @@ from keyturn_sandbox import seed as seeds
 from keyturn_sandbox.environment import environ_for, shell_file
 from keyturn_sandbox.faults import INBOX, Faults, skew_of
 from keyturn_sandbox.folder import Folder, clear_leftovers, write_private
-from keyturn_sandbox.id_generator import Forge
+from keyturn_sandbox.id_generator import IdGenerator
 from keyturn_sandbox.policy.principals import MfaDevice, User
 from keyturn_sandbox.server import LoopbackServer
 from keyturn_sandbox.service import Call, Service
-from keyturn_sandbox.state import World
+from keyturn_sandbox.state import SandboxState
 from keyturn_sandbox.totp import code_for, step_at
 
 DEVICES_FILE = "mfa.json"
@@ -72,7 +72,9 @@ class Sandbox:
         for name in ("home", "home/.aws", "keyturn", INBOX):
             (self.folder / name).mkdir(mode=0o700)
         clock = _aws_clock(self.folder)
-        self.state = World((lambda: FIXED_START) if self._fixed else clock, Forge(fixed=self._fixed))
+        self.state = SandboxState(
+            (lambda: FIXED_START) if self._fixed else clock, IdGenerator(fixed=self._fixed)
+        )
         self._service = Service(self.state, Faults(self.folder))
         self._server = LoopbackServer(self._service, self._port)
         try:

@@ -13,7 +13,7 @@ from typing import Protocol
 from keyturn.model.text import iso
 from keyturn_sandbox.folder import write_private
 from keyturn_sandbox.policy.principals import AccessKey, LastUse, MfaDevice, Session, User
-from keyturn_sandbox.state import World
+from keyturn_sandbox.state import SandboxState
 
 DEV, PROD, TEST = "111122223333", "444455556666", "777788889999"
 AUDIT, PERSONAL, GOV = "123412341234", "999988887777", "555566667777"
@@ -179,7 +179,7 @@ aws_secret_access_key = {gov.secret}
 class SeedTarget(Protocol):
     """The part of a new sandbox that the seed fills."""
 
-    state: World
+    state: SandboxState
 
     @property
     def home(self) -> Path: ...
@@ -236,14 +236,14 @@ def _users(sandbox: SeedTarget) -> dict[str, AccessKey]:
     }
 
 
-def _aged(world: World, user: User, *, days: int, used: timedelta | None) -> AccessKey:
+def _aged(world: SandboxState, user: User, *, days: int, used: timedelta | None) -> AccessKey:
     key = world.add_key(user, age=timedelta(days=days, hours=4))
     if used is not None:
         key.last_use = LastUse(world.now() - used, "sts", "us-east-1")
     return key
 
 
-def _roles(world: World) -> None:
+def _roles(world: SandboxState) -> None:
     """The roles; a trust policy each, as their owners would write it."""
     world.add_role(PROD, "ReleaseManager", [_trust(f"arn:aws:iam::{PROD}:user/ci/ci-deploy")])
     world.add_role(
@@ -281,7 +281,7 @@ def _trust(principal: str, **conditions: Mapping[str, str]) -> dict[str, object]
     return statement | ({"Condition": conditions} if conditions else {})
 
 
-def _sessions(world: World) -> dict[str, Session]:
+def _sessions(world: SandboxState) -> dict[str, Session]:
     """Sessions that tools left in the files: two that live, one that is over."""
     contractor = world.add_role(TEST, "Contractor", [], max_session=43200)
     readonly = world.add_role(DEV, "AWSReservedSSO_ReadOnlyAccess_5d1f0c7e9a2b4c38", [], path=_SSO_PATH)

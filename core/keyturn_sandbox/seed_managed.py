@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 
 if TYPE_CHECKING:
     from keyturn_sandbox.sandbox import Sandbox
@@ -21,11 +21,11 @@ def furnish(sandbox: Sandbox, environ: Mapping[str, str]) -> None:
 
     boto3 looks at the process's own environment, so `os.environ` must be the sandbox's (`sandbox.environ`) meanwhile.
     """
-    recovery_key = plant_managed(sandbox, Keeper.from_environ(environ, use_agent=False))
-    Keeper.from_environ(environ).unlock(recovery_key=recovery_key)
+    recovery_key = plant_managed(sandbox, CredentialService.from_environ(environ, use_agent=False))
+    CredentialService.from_environ(environ).unlock(recovery_key=recovery_key)
 
 
-def plant_managed(sandbox: Sandbox, front: Keeper) -> Secret:
+def plant_managed(sandbox: Sandbox, front: CredentialService) -> Secret:
     """Gives a seeded sandbox a vault with the passphrase `sandbox`, three adopted IAM users with their roles, and
     sessions of all ages; returns the recovery key and leaves the vault closed.
 

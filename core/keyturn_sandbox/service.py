@@ -31,8 +31,8 @@ from keyturn_sandbox.sigv4 import (
     claimed_key,
     read_signature,
 )
-from keyturn_sandbox.state import World
-from keyturn_sandbox.verified_call import Asked, Caller
+from keyturn_sandbox.state import SandboxState
+from keyturn_sandbox.verified_call import Caller, VerifiedCall
 from keyturn_sandbox.wire import NOTHING, Reply
 from keyturn_sandbox.xml_responses import Result, failure, success
 
@@ -58,7 +58,7 @@ class _Api:
     name: str
     version: str
     namespace: str
-    actions: Mapping[str, Callable[[Asked], Result | None]]
+    actions: Mapping[str, Callable[[VerifiedCall], Result | None]]
 
 
 _APIS = {
@@ -71,7 +71,7 @@ _APIS = {
 class Service:
     """STS and IAM over one world."""
 
-    world: World
+    world: SandboxState
     faults: Faults = field(default_factory=Faults)
     calls: list[Call] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -171,4 +171,4 @@ class Service:
             if fault.refusal is not None:
                 raise fault.refusal
         with self.world.lock:
-            return run(Asked(caller, params, self.world.now(), self.world))
+            return run(VerifiedCall(caller, params, self.world.now(), self.world))

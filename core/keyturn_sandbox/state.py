@@ -10,7 +10,7 @@ from typing import TypeVar
 from keyturn.model.secret import Secret
 from keyturn.system.clock import Clock
 from keyturn_sandbox.eventual_consistency import Change
-from keyturn_sandbox.id_generator import Forge
+from keyturn_sandbox.id_generator import IdGenerator
 from keyturn_sandbox.policy.policy import Statement, check_permissions, check_trust
 from keyturn_sandbox.policy.principals import ABSENT, AccessKey, MfaDevice, Origin, Role, Session, User
 from keyturn_sandbox.services.session_tags import NO_TAGS, Tags
@@ -23,14 +23,14 @@ DEVICE_QUOTA = 8
 T = TypeVar("T")
 
 
-class World:
+class SandboxState:
     """Everything that exists, and the clock it lives by. Hold `lock` while reading or changing more than one thing.
 
     :param clock: the sandbox's movable clock.
     :param forge: where ids and secrets come from.
     """
 
-    def __init__(self, clock: Clock, forge: Forge) -> None:
+    def __init__(self, clock: Clock, forge: IdGenerator) -> None:
         self.lock = threading.RLock()
         self.now = clock
         self.forge = forge

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from keyturn_sandbox.aws_errors import half_mfa, unknown_mfa_device, wrong_mfa_code
 from keyturn_sandbox.policy.principals import Origin, Role, Session, User
-from keyturn_sandbox.state import World
+from keyturn_sandbox.state import SandboxState
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,14 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class VerifiedCall:
     """One call."""
 
     caller: Caller
     params: Mapping[str, str]
     now: datetime
     """By the sandbox's clock."""
-    world: World
+    world: SandboxState
 
     def mfa(self) -> datetime | None:
         """When the caller proved MFA with the `SerialNumber` and `TokenCode` of this call; None if it gave neither.

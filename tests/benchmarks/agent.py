@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from keyturn.agent import client
-from keyturn.system import file_fingerprint as standing
+from keyturn.system import file_fingerprint
 from keyturn_sandbox import Sandbox
 from tests.benchmarks.echo import echo
 from tests.benchmarks.interleaved import in_turn, quarters, ratio, share
@@ -91,7 +91,7 @@ def settled(person: Person) -> None:
     """Waits until an answer is given without being made again, as it is soon after the last change."""
     for _ in range(2):
         client.document(person.socket, ROLE)
-        time.sleep(standing.SETTLED.total_seconds() + 0.1)
+        time.sleep(file_fingerprint.SETTLED.total_seconds() + 0.1)
 
 
 def round_trips(person: Person, count: int, report: Report) -> None:

@@ -18,13 +18,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from keyturn.aws.api import MadeKey
+from keyturn.aws.api import CreatedKey
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
-from keyturn.operations.rotation import create_key as creating
-from keyturn.operations.rotation import record_store
+from keyturn.operations.rotation import create_key, record_store
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.system import files as ownfile
+from keyturn.system import files
 from tests.benchmarks.interleaved import share
 from tests.core.operations.rotation.home import PROFILE, Home
 
@@ -63,15 +62,15 @@ def measured(folder: Path, keys: int) -> tuple[list[float], list[float]]:
         )
         record_store.begin(desk, record)
         new = Credentials(f"AKIA{secrets.token_hex(8).upper()}", Secret(secrets.token_urlsafe(30)))
-        keeping = creating.Keeping(desk, replace(record, listed=(old.access_key_id,)))
+        keeping = create_key.NewKeyRecorder(desk, replace(record, listed=(old.access_key_id,)))
         began = time.perf_counter()
-        keeping.keep(MadeKey(new, desk.clock()))
+        keeping.keep(CreatedKey(new, desk.clock()))
         kept.append(1000 * (time.perf_counter() - began))
         if not keeping.kept:
             raise SystemExit("a key was not kept")
         content = os.urandom(1000)
         began = time.perf_counter()
-        ownfile.replace(folder / "beside", content)
+        files.replace(folder / "beside", content)
         bare.append(1000 * (time.perf_counter() - began))
     return sorted(kept), sorted(bare)
 

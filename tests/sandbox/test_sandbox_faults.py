@@ -20,8 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
-from keyturn_sandbox import Sandbox, User
-from keyturn_sandbox import wire as wires
+from keyturn_sandbox import Sandbox, User, wire
 from keyturn_sandbox.faults import INBOX, KINDS, leave_order, skew_of
 
 ACCOUNT = "510000000001"
@@ -129,8 +128,8 @@ def test_what_looks_like_an_answer_gets_through_to_the_caller(
 
 
 def test_a_drip_outlasts_every_single_read() -> None:
-    assert wires.DRIP_SECONDS < 0.1
-    assert 700 * wires.DRIP_SECONDS > 8
+    assert wire.DRIP_SECONDS < 0.1
+    assert 700 * wire.DRIP_SECONDS > 8
 
 
 def test_a_network_fault_comes_before_any_deed_and_an_answers_fault_after_it(

@@ -11,12 +11,12 @@ import pytest
 
 from keyturn.model.secret import Secret
 from keyturn_sandbox.aws_errors import Refusal
-from keyturn_sandbox.id_generator import Forge
+from keyturn_sandbox.id_generator import IdGenerator
 from keyturn_sandbox.policy.conditions import glob
 from keyturn_sandbox.policy.policy import Trust, check_trust, trust_for
 from keyturn_sandbox.policy.principals import AccessKey, MfaDevice, Session
 from keyturn_sandbox.regions import partition_of
-from keyturn_sandbox.state import World
+from keyturn_sandbox.state import SandboxState
 from keyturn_sandbox.totp import code_for, step_at
 from keyturn_sandbox.xml_responses import failure, success
 
@@ -32,7 +32,7 @@ def account_from(key_id: str) -> str:
 
 @pytest.mark.parametrize("account", ["000000000000", "029608264753", "444455556666", "999999999999"])
 def test_key_ids_carry_their_account(account: str) -> None:
-    forge = Forge()
+    forge = IdGenerator()
     for prefix in ("AKIA", "ASIA"):
         key_id = forge.key_id(prefix, account)
         assert len(key_id) == 20
@@ -46,9 +46,9 @@ def test_the_published_vectors_hold_for_the_computation_used_here() -> None:
 
 
 def test_secrets_differ_from_run_to_run_unless_fixed() -> None:
-    assert Forge().secret() != Forge().secret()
-    assert Forge(fixed=True).secret() == Forge(fixed=True).secret()
-    assert len(Forge().secret()) == 40
+    assert IdGenerator().secret() != IdGenerator().secret()
+    assert IdGenerator(fixed=True).secret() == IdGenerator(fixed=True).secret()
+    assert len(IdGenerator().secret()) == 40
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_lists_flags_times_and_secrets_are_written_as_the_models_say() -> None:
 
 
 def test_no_repr_shows_a_secret() -> None:
-    world = World(lambda: START, Forge())
+    world = SandboxState(lambda: START, IdGenerator())
     user = world.add_user("111122223333", "me")
     key = world.add_key(user)
     session = world.add_session(user, timedelta(hours=1))

@@ -19,7 +19,7 @@ from keyturn_tui.rendering.profile_rows import Entry
 from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.terminal.capabilities import Options, terminal_for
 from keyturn_tui.widgets.profile_list import ProfileList
-from keyturn_tui.widgets.status_line import MessageLine
+from keyturn_tui.widgets.status_line import StatusLine
 from tests.tui.memory_keeper import MemoryKeeper
 
 WIDE, NARROW = (120, 36), (80, 24)
@@ -98,7 +98,7 @@ class Driven:
 
     @property
     def message(self) -> str:
-        return self.main.query_one("#message", MessageLine).plain
+        return self.main.query_one("#message", StatusLine).plain
 
     async def go(self, name: str) -> None:
         """Put the cursor on a profile."""

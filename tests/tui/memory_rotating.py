@@ -24,7 +24,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import Key, rotation_of
 from keyturn.model.text import masked_key_id
-from keyturn.operations.rotation.delete_key import Ending
+from keyturn.operations.rotation.delete_key import DeletionFacts
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import GRACE, Step
 
@@ -107,7 +107,7 @@ class MemoryRotating:
         self._note(name)
         return self._progress(name, wait=0.01)
 
-    def ending(self, name: str, code: str | None = None) -> Ending:
+    def ending(self, name: str, code: str | None = None) -> DeletionFacts:
         self._arrive("ending", name, code)
         turn = self._turn(name)
         against = []
@@ -122,7 +122,7 @@ class MemoryRotating:
             against.append("it was used after the new key was made: something still has it")
         if until is not None and self._keeper.now() < until:
             against.append("its time of grace ends in 24h")
-        return Ending(turn.old.key_id, use, tuple(against))
+        return DeletionFacts(turn.old.key_id, use, tuple(against))
 
     def finish(self, name: str, last_four: str | None, code: str | None = None) -> Progress:
         self._arrive("finish", name, code)

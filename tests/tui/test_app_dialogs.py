@@ -10,7 +10,7 @@ from textual import events
 from textual.message import Message
 
 from keyturn.model.profile import DiffLine, Plan, VaultState
-from keyturn_tui.dialogs.create_vault import NewVaultScreen
+from keyturn_tui.dialogs.create_vault import CreateVaultScreen
 from keyturn_tui.dialogs.mfa import MfaScreen, seconds_to_next
 from keyturn_tui.dialogs.review_changes import ReviewScreen, review_lines
 from keyturn_tui.dialogs.unlock import UnlockScreen
@@ -40,7 +40,7 @@ async def test_first_refresh_makes_the_vault_by_passphrase_and_goes_on(
         assert keeper.calls == [], "no vault is made or asked for at the start"
         await driven.go("terraform")
         await driven.press("r")
-        assert isinstance(driven.app.screen, NewVaultScreen)
+        assert isinstance(driven.app.screen, CreateVaultScreen)
         await driven.type(PASSPHRASE)
         assert PASSPHRASE not in driven.text
         await driven.press("enter")

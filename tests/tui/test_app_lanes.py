@@ -14,7 +14,7 @@ from keyturn_tui.rendering.timeline_scale import (
     SPANS,
     USUAL_SPAN,
     Edge,
-    Life,
+    Interval,
     Window,
     age_bar,
     lanes,
@@ -27,7 +27,7 @@ from tests.tui.believable import NOW
 MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(9998, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis adds the zone
 NEAR = st.timedeltas(timedelta(days=-3), timedelta(days=3)).map(lambda away: NOW + away)
 ENDS = st.none() | MOMENTS | NEAR
-LIVES = st.builds(Life, st.text(max_size=8), ENDS, ENDS, ENDS)
+LIVES = st.builds(Interval, st.text(max_size=8), ENDS, ENDS, ENDS)
 WIDTHS = st.integers(1, 300)
 MOMENT_OF_LOOKING = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 WINDOWS = st.builds(window_at, NEAR, st.sampled_from(SPANS), st.integers(-8 * FARTHEST, 8 * FARTHEST))
@@ -35,7 +35,7 @@ WINDOWS = st.builds(window_at, NEAR, st.sampled_from(SPANS), st.integers(-8 * FA
 
 @given(st.lists(LIVES, max_size=12), WINDOWS, WIDTHS, NEAR)
 def test_a_bar_never_leaves_the_chart_and_never_ends_before_it_starts(
-    lives: list[Life], window: Window, width: int, now: datetime
+    lives: list[Interval], window: Window, width: int, now: datetime
 ) -> None:
     for lane in lanes(lives, window, width, now):
         if lane.bar is not None:
@@ -47,7 +47,7 @@ def test_a_bar_never_leaves_the_chart_and_never_ends_before_it_starts(
 
 @given(st.lists(LIVES, max_size=12), WINDOWS, WIDTHS, NEAR)
 def test_lanes_are_in_the_order_in_which_they_end_and_none_is_lost(
-    lives: list[Life], window: Window, width: int, now: datetime
+    lives: list[Interval], window: Window, width: int, now: datetime
 ) -> None:
     # Equal names would not tell which lane is whose.
     lives = [replace(life, name=f"{nth:02d}") for nth, life in enumerate(lives)]
@@ -61,7 +61,9 @@ def test_lanes_are_in_the_order_in_which_they_end_and_none_is_lost(
 
 
 @given(LIVES, WINDOWS, WIDTHS, NEAR)
-def test_a_lane_says_truly_where_its_life_ends(life: Life, window: Window, width: int, now: datetime) -> None:
+def test_a_lane_says_truly_where_its_life_ends(
+    life: Interval, window: Window, width: int, now: datetime
+) -> None:
     (lane,) = lanes([life], window, width, now)
     assert (lane.edge is Edge.UNKNOWN) is (life.expires is None)
     if life.expires is not None:
@@ -93,8 +95,8 @@ def test_an_end_that_comes_later_never_stands_further_left(
     window: Window, width: int, one: datetime, other: datetime
 ) -> None:
     now = min(one, other)
-    (early,) = lanes([Life("p", window.start, now)], window, width, now)
-    (late,) = lanes([Life("p", window.start, max(one, other))], window, width, now)
+    (early,) = lanes([Interval("p", window.start, now)], window, width, now)
+    (late,) = lanes([Interval("p", window.start, max(one, other))], window, width, now)
     if early.bar is not None and late.bar is not None:
         assert early.bar[1] <= late.bar[1]
 
@@ -136,14 +138,14 @@ def test_lanes_by_cells(
     issued: int | None, expires: int | None, edge: Edge, bar: tuple[int, int] | None
 ) -> None:
     begins, ends = (None if hours is None else NOW + hours * HOUR for hours in (issued, expires))
-    life = Life("p", begins, ends)
+    life = Interval("p", begins, ends)
     (lane,) = lanes([life], FOUR, 40, NOW + HOUR)
     assert (lane.edge, lane.bar) == (edge, bar)
 
 
 @pytest.mark.parametrize(("hours", "cell"), [(0.5, None), (1, None), (1.5, 15), (3.99, 39), (4, None)])
 def test_a_renewal_is_marked_while_it_is_to_come_and_in_the_window(hours: float, cell: int | None) -> None:
-    life = Life("p", NOW, NOW + 9 * HOUR, NOW + hours * HOUR)
+    life = Interval("p", NOW, NOW + 9 * HOUR, NOW + hours * HOUR)
     (lane,) = lanes([life], FOUR, 40, NOW + HOUR)
     assert lane.renewal == cell
 

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from keyturn.aws.api import LastUse
 from keyturn.model.errors import RotationHalted, Unreachable
 from keyturn.model.profile import Key, VaultState
-from keyturn.operations.rotation.client import Rotating
+from keyturn.operations.rotation.client import RotationClient
 from keyturn.operations.rotation.record import Step
 from keyturn_tui.dialogs.confirm import ConfirmScreen, DeletionScreen
 from keyturn_tui.dialogs.mfa import MfaScreen
@@ -57,7 +57,7 @@ def test_the_keeper_in_memory_takes_the_steps_of_the_real_one(keeper: MemoryKeep
     """As `tests/core/operations/rotation/test_rotation_way.py` has the real one take them."""
     rotating, name = keeper.rotating, "ci-deploy"
     first = rotating.begin(name)
-    through = Rotating(lambda _op, _args: None, keeper.now, lambda _name: None).through
+    through = RotationClient(lambda _op, _args: None, keeper.now, lambda _name: None).through
     steps = [each.step for each in through(first, lambda: rotating.on(name), lambda _: None)]
     assert steps == [Step.CREATED, Step.VERIFIED, Step.STORED, Step.DELIVERED, Step.DEACTIVATED]
     assert rotating.finish(name, first.old_id[-4:]).step is Step.DONE

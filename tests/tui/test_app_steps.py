@@ -12,7 +12,7 @@ from keyturn.aws.api import LastUse
 from keyturn.model.errors import RotationHalted
 from keyturn.model.profile import Profile, Rotation, RotationState
 from keyturn.model.text import ASCII, UNICODE, Glyphs
-from keyturn.operations.rotation.delete_key import Ending
+from keyturn.operations.rotation.delete_key import DeletionFacts
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
 from keyturn_tui.actions import unrotatable
@@ -22,7 +22,7 @@ from keyturn_tui.rendering.key_deletion import old_key, other_key
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.rotation_steps import (
     Phase,
-    Stand,
+    RotationView,
     keys_of,
     lines_of,
     step_lines,
@@ -41,14 +41,14 @@ def at(step: Step, **more: object) -> Progress:
     return replace(Progress("ci-deploy", "arn:aws:iam::444455556666:user/ci", OLD, step, new_id), **more)  # type: ignore[arg-type]  # fields of a row
 
 
-def stand(step: Step | None = None, phase: Phase = Phase.REST, **more: object) -> Stand:
+def stand(step: Step | None = None, phase: Phase = Phase.REST, **more: object) -> RotationView:
     progress = at(step) if step is not None else None
-    return replace(Stand(DEPLOY, phase, progress, also=ALSO), **more)  # type: ignore[arg-type]  # fields of a row
+    return replace(RotationView(DEPLOY, phase, progress, also=ALSO), **more)  # type: ignore[arg-type]  # fields of a row
 
 
-def waiting(waits: str) -> Stand:
+def waiting(waits: str) -> RotationView:
     rotation = Rotation(RotationState.IN_PROGRESS, 94, 90, waits=waits)
-    return Stand(replace(DEPLOY, rotation=rotation))
+    return RotationView(replace(DEPLOY, rotation=rotation))
 
 
 EVERY = {
@@ -176,7 +176,7 @@ def test_hints_name_keys_of_the_dialog(hint: str, worded: str) -> None:
 def test_the_facts_before_a_deletion() -> None:
     use = LastUse(NOW - timedelta(hours=2), "s3", "eu-west-1")
     against = ("it was used 2h ago, after the new key was made: something still has it",)
-    text = plain(deletion_lines(old_key(Ending(OLD, use, against), DEPLOY, NOW), 66, "▲"))
+    text = plain(deletion_lines(old_key(DeletionFacts(OLD, use, against), DEPLOY, NOW), 66, "▲"))
     assert text == (
         "AKIA…4WQP of ci-deploy will be deleted at AWS.\n"
         "This cannot be undone. Last used: 2h ago (s3, eu-west-1).\n"
@@ -186,8 +186,10 @@ def test_the_facts_before_a_deletion() -> None:
         "\n"
         "Type the last four characters of the key to confirm:"
     )
-    assert "never, as far as AWS tells" in old_key(Ending(OLD, LastUse(None), ()), DEPLOY, NOW).facts[1]
-    assert "Last used: not known" in old_key(Ending(OLD, None, ()), DEPLOY, NOW).facts[1]
+    assert (
+        "never, as far as AWS tells" in old_key(DeletionFacts(OLD, LastUse(None), ()), DEPLOY, NOW).facts[1]
+    )
+    assert "Last used: not known" in old_key(DeletionFacts(OLD, None, ()), DEPLOY, NOW).facts[1]
 
 
 def test_the_key_in_the_other_slot_is_named_with_its_facts() -> None:

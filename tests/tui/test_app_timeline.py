@@ -11,14 +11,14 @@ from rich.cells import cell_len
 
 from keyturn.model.profile import Key, Kind, Profile, Session, rotation_of
 from keyturn_tui.rendering.profile_rows import Entry, catalog
-from keyturn_tui.rendering.timeline_rows import LaneRow, key_rows, session_rows
-from keyturn_tui.rendering.timeline_scale import SPANS, Life, cell_of, window_at
+from keyturn_tui.rendering.timeline_rows import TimelineEntry, key_rows, session_rows
+from keyturn_tui.rendering.timeline_scale import SPANS, Interval, cell_of, window_at
 from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.screens.detail import DetailScreen
 from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.screens.timeline import TimelineScreen
 from keyturn_tui.terminal.capabilities import Options
-from keyturn_tui.widgets.timeline_list import LaneList
+from keyturn_tui.widgets.timeline_list import TimelineList
 from tests.tui.believable import NOW, believable, many
 from tests.tui.conftest import NARROW, WIDE, Drive, Driven
 from tests.tui.memory_keeper import MemoryKeeper
@@ -39,7 +39,7 @@ def timeline(driven: Driven) -> TimelineScreen:
 
 def lane(driven: Driven) -> str:
     """The label of the lane under the cursor."""
-    row = timeline(driven).query_one(LaneList).row
+    row = timeline(driven).query_one(TimelineList).row
     assert row is not None
     return row.label
 
@@ -237,7 +237,7 @@ async def test_a_lane_is_drawn_again_only_when_a_cell_of_it_changes(
     keeper = MemoryKeeper(believable())
     async with drive(keeper) as driven:
         await driven.press("t")
-        lanes = timeline(driven).query_one(LaneList)
+        lanes = timeline(driven).query_one(TimelineList)
         drawn: list[int] = []
         monkeypatch.setattr(
             lanes, "refresh", lambda *regions, **_: drawn.extend(region.y for region in regions)
@@ -348,8 +348,11 @@ async def test_an_action_of_the_palette_is_about_the_row_that_it_was_opened_on(d
 
 def test_a_profile_that_is_called_like_a_login_has_a_lane_of_its_own() -> None:
     entry = cast("Entry", None)
-    life = Life("login corp", None, None)
-    assert LaneRow(entry, "login corp", life).key != LaneRow(entry, "login corp", life, is_login=True).key
+    life = Interval("login corp", None, None)
+    assert (
+        TimelineEntry(entry, "login corp", life).key
+        != TimelineEntry(entry, "login corp", life, is_login=True).key
+    )
 
 
 def test_what_ends_in_ten_thousand_years_is_on_a_wide_chart_too() -> None:

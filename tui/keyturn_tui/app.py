@@ -25,18 +25,18 @@ from keyturn.system import log
 from keyturn_tui import theme
 from keyturn_tui.actions import waiting_line
 from keyturn_tui.command_palette import Commands, Palette
-from keyturn_tui.controllers.profiles import Acts
+from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.messages import Answer
 from keyturn_tui.rendering.profile_rows import Catalog, catalog
 from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.screens.main import MainScreen
-from keyturn_tui.state import Desk
+from keyturn_tui.state import AppState
 from keyturn_tui.terminal.capabilities import Options, Terminal, give_size, terminal_for
-from keyturn_tui.terminal.crash_report import Discreet, leave_lost_terminal
+from keyturn_tui.terminal.crash_report import SafeCrashApp, leave_lost_terminal
 from keyturn_tui.terminal.keys import Keyboard, read_escape_apart
 from keyturn_tui.terminal.output_filters import AsciiFilter, HarmlessFilter
 from keyturn_tui.timers import Ticker
-from keyturn_tui.workers import Bridge, KeeperPort, Lane
+from keyturn_tui.workers import Queue, ServicePort, WorkerPool
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ SETTLING = 0.5
 DRAIN = 10.0
 
 
-class KeyturnApp(Discreet, inherit_bindings=False):
+class KeyturnApp(SafeCrashApp, inherit_bindings=False):
     """Holds the desk and the screens, routes answers and keeps time."""
 
     CSS = theme.APP_CSS
@@ -58,11 +58,11 @@ class KeyturnApp(Discreet, inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit_hint", show=False)]
     PAUSE_GC_ON_SCROLL: ClassVar[bool] = True
 
-    def __init__(self, keeper: KeeperPort, options: Options, terminal: Terminal) -> None:
+    def __init__(self, keeper: ServicePort, options: Options, terminal: Terminal) -> None:
         super().__init__(ansi_color=True if terminal.no_color else None)
         self.animation_level = "basic" if terminal.animation else "none"
-        self.desk = Desk(keeper, Bridge(self.post_message), options, terminal)
-        self.acts = Acts(self.desk, self)
+        self.desk = AppState(keeper, WorkerPool(self.post_message), options, terminal)
+        self.acts = ProfileController(self.desk, self)
         self.keyboard = Keyboard(self, super().on_event)
         self._ticker = Ticker(self)
         self._withdrawn = self.desk.now()
@@ -116,11 +116,11 @@ class KeyturnApp(Discreet, inherit_bindings=False):
     async def look(self) -> None:
         """Take a snapshot, and wait until it is shown."""
         try:
-            snapshot, listed = await self.desk.bridge.ask(self._snapshot, Lane.LOOK)
+            snapshot, listed = await self.desk.bridge.ask(self._snapshot, Queue.LOOK)
             if newly_broken(self.desk.snapshot, snapshot):
                 # Another process may be between its two files, the definition and the line; a fault stays.
                 await asyncio.sleep(SETTLING)
-                snapshot, listed = await self.desk.bridge.ask(self._snapshot, Lane.LOOK)
+                snapshot, listed = await self.desk.bridge.ask(self._snapshot, Queue.LOOK)
         except KeyturnError as error:
             self.say(error.line(), "error")
         else:
@@ -128,7 +128,7 @@ class KeyturnApp(Discreet, inherit_bindings=False):
 
     async def look_if_changed(self) -> None:
         """The stat poll."""
-        if await self.desk.bridge.ask(self.desk.keeper.changed, Lane.LOOK):
+        if await self.desk.bridge.ask(self.desk.keeper.changed, Queue.LOOK):
             await self.look()
         if self.desk.snapshot is not None and ended_since(
             self.desk.snapshot, self._withdrawn, self.desk.now()
@@ -140,7 +140,7 @@ class KeyturnApp(Discreet, inherit_bindings=False):
         on the screen first; leaving waits for it."""
         self._withdrawn = self.desk.now()
         try:
-            if await self.desk.bridge.ask(self.desk.keeper.withdraw_expired, Lane.ACT):
+            if await self.desk.bridge.ask(self.desk.keeper.withdraw_expired, Queue.ACT):
                 await self.look()
         except KeyturnError as error:
             self.say(error.line(), "error")
@@ -258,16 +258,16 @@ def ended_since(snapshot: Snapshot, since: datetime, now: datetime) -> bool:
     return not snapshot.agent and any(end is not None and since < end <= now for end in ends)
 
 
-def run(options: Options, environ: Mapping[str, str] | None = None, keeper: KeeperPort | None = None) -> int:
+def run(options: Options, environ: Mapping[str, str] | None = None, keeper: ServicePort | None = None) -> int:
     """Run the app until it is left; gives the exit code.
 
     :param keeper: for tests and pictures; else the one that `environ` describes.
     """
     environ = dict(os.environ if environ is None else environ)
     if keeper is None:
-        from keyturn.service import Keeper
+        from keyturn.service import CredentialService
 
-        keeper = Keeper.from_environ(environ)
+        keeper = CredentialService.from_environ(environ)
     if sys.__stderr__ is None or not sys.__stderr__.isatty():
         raise UsageError("the app", "it draws on stderr, which is no terminal here", "Start it without 2>.")
     give_size(sys.__stderr__.fileno())

@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from keyturn.model.text import safe
 from keyturn_tui.actions import ACTIONS, Action
-from keyturn_tui.state import Desk
+from keyturn_tui.state import AppState
 
 #: Profiles shown at most; scoring is what costs time, so candidates are found by substring first.
 LIMIT = 20
@@ -21,7 +21,7 @@ LIMIT = 20
 class PaletteApp(Protocol):
     """The part of :class:`keyturn_tui.app.KeyturnApp` that the palette uses."""
 
-    desk: Desk
+    desk: AppState
 
     def go_to(self, name: str) -> None: ...
     def run_action_id(self, action_id: str) -> None: ...
@@ -70,7 +70,7 @@ class Commands(Provider):
         return partial(self._front.run_action_id, action.id)
 
 
-def profile_hits(desk: Desk, query: str) -> list[str]:
+def profile_hits(desk: AppState, query: str) -> list[str]:
     """Names that hold the query, at most `LIMIT`."""
     wanted = query.lower()
     found: list[str] = []

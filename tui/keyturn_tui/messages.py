@@ -53,9 +53,9 @@ class SecretTyped(Message):
 
 
 @dataclass
-class LaneChosen(Message):
+class TimelineRowChosen(Message):
     """The cursor of the timeline was moved."""
 
     def can_replace(self, message: Message) -> bool:
         """While a key is held only the last lane counts."""
-        return isinstance(message, LaneChosen)
+        return isinstance(message, TimelineRowChosen)

@@ -9,7 +9,7 @@ from keyturn.model.profile import Failure, Profile, Snapshot
 from keyturn_tui.rendering.profile_cells import View
 from keyturn_tui.rendering.profile_rows import Catalog
 from keyturn_tui.terminal.capabilities import Options, Terminal
-from keyturn_tui.workers import Bridge, KeeperPort
+from keyturn_tui.workers import ServicePort, WorkerPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,11 @@ class UsedCode:
 
 
 @dataclass(slots=True)
-class Desk:
+class AppState:
     """Changed on the event loop only."""
 
-    keeper: KeeperPort
-    bridge: Bridge
+    keeper: ServicePort
+    bridge: WorkerPool
     options: Options
     terminal: Terminal
     snapshot: Snapshot | None = None

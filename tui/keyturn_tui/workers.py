@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from keyturn.model.profile import Delivery, Plan, Refreshed, Snapshot
 from keyturn.model.secret import Secret
-from keyturn.operations.rotation.delete_key import Ending
+from keyturn.operations.rotation.delete_key import DeletionFacts
 from keyturn.operations.rotation.progress import Progress
 from keyturn.storage.paths import Places
 from keyturn_tui.messages import Answer
@@ -26,25 +26,25 @@ from keyturn_tui.messages import Answer
 T = TypeVar("T")
 
 
-class RotatingPort(Protocol):
-    """What the app asks of rotations: `keyturn.operations.rotation.client.Rotating`, or the one in memory."""
+class RotationPort(Protocol):
+    """What the app asks of rotations: `keyturn.operations.rotation.client.RotationClient`, or the one in memory."""
 
     def begin(self, name: str, code: str | None = None) -> Progress: ...
     def on(self, name: str, code: str | None = None) -> Progress: ...
     def back(self, name: str, code: str | None = None) -> Progress: ...
-    def ending(self, name: str, code: str | None = None) -> Ending: ...
+    def ending(self, name: str, code: str | None = None) -> DeletionFacts: ...
     def finish(self, name: str, last_four: str | None, code: str | None = None) -> Progress: ...
     def drop(self, name: str, last_four: str, code: str | None = None) -> str: ...
     def status(self, name: str, code: str | None = None) -> dict[str, Any]: ...
 
 
-class KeeperPort(Protocol):
-    """What the app asks of the keeper: `keyturn.service.Keeper`, or the honest one in memory that tests use."""
+class ServicePort(Protocol):
+    """What the app asks of the keeper: `keyturn.service.CredentialService`, or the honest one in memory that tests use."""
 
     @property
     def places(self) -> Places: ...
     @property
-    def rotating(self) -> RotatingPort: ...
+    def rotating(self) -> RotationPort: ...
     def now(self) -> datetime: ...
     def snapshot(self) -> Snapshot: ...
     def changed(self) -> bool: ...
@@ -67,7 +67,7 @@ class KeeperPort(Protocol):
     ) -> tuple[str, ...]: ...
 
 
-class Lane(Enum):
+class Queue(Enum):
     """Which threads run a command; the value is how many there are."""
 
     ASK = 8
@@ -81,7 +81,7 @@ class Lane(Enum):
     """What a person waits for in a dialog: never behind eight hanging refreshes."""
 
 
-class Bridge:
+class WorkerPool:
     """Runs commands in daemon threads that start when first needed.
 
     :param post: delivers an answer to the event loop from any thread; False where nobody listens any more.
@@ -92,15 +92,15 @@ class Bridge:
         self._tickets = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[object]] = {}
         self._about: dict[int, str] = {}
-        self._queues: dict[Lane, queue.SimpleQueue[tuple[int, Callable[[], object]]]] = {
-            lane: queue.SimpleQueue() for lane in Lane
+        self._queues: dict[Queue, queue.SimpleQueue[tuple[int, Callable[[], object]]]] = {
+            lane: queue.SimpleQueue() for lane in Queue
         }
-        self._threads: dict[Lane, int] = dict.fromkeys(Lane, 0)
-        self._busy: dict[Lane, int] = dict.fromkeys(Lane, 0)
+        self._threads: dict[Queue, int] = dict.fromkeys(Queue, 0)
+        self._busy: dict[Queue, int] = dict.fromkeys(Queue, 0)
         self._lock = threading.Lock()
         self._quiet = threading.Condition(self._lock)
 
-    async def ask(self, command: Callable[[], T], lane: Lane = Lane.ACT, about: str = "") -> T:
+    async def ask(self, command: Callable[[], T], lane: Queue = Queue.ACT, about: str = "") -> T:
         """Run a command in a thread of its lane; gives its result or raises its error. On the event loop only.
 
         :param about: what a person calls it, for :meth:`abandoned`.
@@ -150,14 +150,14 @@ class Bridge:
         that has begun ends in order. True if all is quiet."""
         end = time.monotonic() + seconds
         with self._quiet:
-            while self._busy[Lane.ACT] or self._busy[Lane.PERSON]:
+            while self._busy[Queue.ACT] or self._busy[Queue.PERSON]:
                 left = end - time.monotonic()
                 if left <= 0:
                     return False
                 self._quiet.wait(left)
         return True
 
-    def _work(self, lane: Lane) -> None:
+    def _work(self, lane: Queue) -> None:
         take = self._queues[lane].get
         while True:
             ticket, command = take()

@@ -7,17 +7,17 @@ import threading
 from collections.abc import Mapping
 
 from keyturn.agent.daemon import be_the_agent
-from keyturn.agent.server import KeeperPort
+from keyturn.agent.server import ServicePort
 from keyturn.model.secret import Secret
 
 
 def open_keeper(
     environ: Mapping[str, str], passphrase: Secret | None, recovery_key: Secret | None
-) -> KeeperPort:
+) -> ServicePort:
     """The keeper of `environ`, with the vault open in this process, and boto3 on its way into memory."""
-    from keyturn.service import Keeper
+    from keyturn.service import CredentialService
 
-    keeper = Keeper.from_environ(environ, use_agent=False, serves_others=True)
+    keeper = CredentialService.from_environ(environ, use_agent=False, serves_others=True)
     keeper.unlock_here(passphrase=passphrase, recovery_key=recovery_key)
     threading.Thread(target=_warm_up, daemon=True).start()
     return keeper

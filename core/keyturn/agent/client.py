@@ -41,15 +41,15 @@ TTY_NOTE = "keyturn: these are credentials in clear; they stay in this terminal'
 REVIVE = "Run keyturn agent stop, then keyturn vault unlock."
 
 
-class Silence(Exception):
+class NoAgent(Exception):
     """There is no agent to ask: no socket of ours, nobody behind it, or it ended before it answered."""
 
 
-class Nobody(Silence):
+class AgentNotRunning(NoAgent):
     """There is no socket of ours, or nobody behind it."""
 
 
-class Hung(TimeoutError):
+class AgentUnresponsive(TimeoutError):
     """The agent is there, and its loop answers nothing any more. The one argument says so, with its process."""
 
 
@@ -73,7 +73,7 @@ def ask(path: str, request: bytes, seconds: float, *, is_far: bool = False) -> b
     except TimeoutError:
         raise
     except OSError as error:
-        raise Silence from error
+        raise NoAgent from error
     finally:
         connection.close()
 
@@ -84,7 +84,7 @@ def connected(path: str, seconds: float, *, is_far: bool = False) -> _socket.soc
     import _socket  # a third of the cost of `socket`, which brings enum and selectors along
 
     if not (is_carried(path) if is_far else _is_ours(path)):
-        raise Nobody
+        raise AgentNotRunning
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.settimeout(seconds)
@@ -94,14 +94,16 @@ def connected(path: str, seconds: float, *, is_far: bool = False) -> _socket.soc
     except OSError as error:
         connection.close()
         if isinstance(error, TimeoutError):
-            raise Hung("it takes no more connections; its process is stopped or hangs") from error
+            raise AgentUnresponsive(
+                "it takes no more connections; its process is stopped or hangs"
+            ) from error
         if isinstance(error, ConnectionRefusedError):
             if is_far:
                 _remove_stale(path)
-            raise Nobody from error
-        raise Silence from error
+            raise AgentNotRunning from error
+        raise NoAgent from error
     connection.close()
-    raise Silence
+    raise NoAgent
 
 
 def _connect(connection: _socket.socket, path: str, seconds: float) -> None:
@@ -137,7 +139,7 @@ def line_of(connection: _socket.socket, deadline: float, path: str = "", *, is_f
                 _require_life(path, connection, is_far=is_far)
             continue
         if not part or len(answer) > wire.ANSWER_LIMIT:
-            raise Silence
+            raise NoAgent
         answer += part
     return bytes(answer)
 
@@ -147,10 +149,10 @@ def _require_life(path: str, connection: _socket.socket, *, is_far: bool) -> Non
         ask(path, wire.STATUS_REQUEST, HEARTBEAT, is_far=is_far)
     except TimeoutError:
         if is_far:
-            raise Hung("it does not answer any more, or the line to its machine hangs") from None
+            raise AgentUnresponsive("it does not answer any more, or the line to its machine hangs") from None
         pid = peer_pid(connection)
-        raise Hung(f"its process{f' {pid}' if pid else ''} is stopped or hangs") from None
-    except Silence:
+        raise AgentUnresponsive(f"its process{f' {pid}' if pid else ''} is stopped or hangs") from None
+    except NoAgent:
         return  # on its way out: whether it still answers shows on the first connection
 
 
@@ -205,9 +207,9 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
         return None
     try:
         answer = ask(socket_path(environ), wire.document_request(words[0]), PATIENCE)
-    except Nobody:
+    except AgentNotRunning:
         return _without_agent(words[0], environ)
-    except Silence:
+    except NoAgent:
         return None
     except TimeoutError as error:
         why = str(error) or f"it did not answer within {PATIENCE:g} s"
@@ -311,7 +313,7 @@ def forwarded(socket: Path, profile: str, least_seconds: int | None, timeout: fl
         answer = ask(
             str(socket), request_line("credential-process", profile=profile, **least), timeout, is_far=True
         )
-    except Silence as error:
+    except NoAgent as error:
         raise AgentUnavailable(what, "nobody answers behind it", "Log in anew.") from error
     except TimeoutError as error:
         why = str(error) or f"the agent behind it did not answer within {timeout:g} s"
@@ -320,7 +322,7 @@ def forwarded(socket: Path, profile: str, least_seconds: int | None, timeout: fl
 
 
 def run(socket: Path, act: str, args: Mapping[str, object], timeout: float = PATIENCE) -> Any:
-    """Let the agent's keeper do `act` (:meth:`keyturn.service.Keeper.privileged`); errors as of :func:`call`."""
+    """Let the agent's keeper do `act` (:meth:`keyturn.service.CredentialService.privileged`); errors as of :func:`call`."""
     return call(socket, {"op": "run", "act": act, "args": dict(args)}, timeout)
 
 
@@ -361,9 +363,9 @@ def _asked(socket: Path, line: bytes, timeout: float) -> bytes:
 
     try:
         return ask(str(socket), line, timeout)
-    except Silence as error:
+    except NoAgent as error:
         raise AgentUnavailable("the agent", "none is running", "Run keyturn vault unlock.") from error
-    except Hung as error:
+    except AgentUnresponsive as error:
         raise AgentHangs("the agent", str(error), REVIVE) from error
     except TimeoutError as error:
         raise AgentUnavailable("the agent", f"it did not answer within {timeout:g} s", REVIVE) from error

@@ -14,17 +14,16 @@ from typing import NoReturn
 from keyturn.agent.client import is_answering
 from keyturn.agent.listener import beside, claim
 from keyturn.agent.protocol import error_line, result_line
-from keyturn.agent.server import AgentServer, KeeperPort
+from keyturn.agent.server import AgentServer, ServicePort
 from keyturn.agent.wire import REQUEST_LIMIT
 from keyturn.model.errors import KeyturnError, UsageError
 from keyturn.model.secret import Secret
 from keyturn.storage.socket_paths import forward_path, socket_path, state_folder
-from keyturn.system import log
-from keyturn.system import secret_channel as handover
+from keyturn.system import log, secret_channel
 from keyturn.system.clock import clock_for
 from keyturn.system.hardening import close_agent
 
-OpenKeeper = Callable[[Mapping[str, str], Secret | None, Secret | None], KeeperPort]
+OpenKeeper = Callable[[Mapping[str, str], Secret | None, Secret | None], ServicePort]
 """Opens the vault by passphrase, by recovery key, or, given neither, by the system keyring; raises KeyturnError."""
 
 
@@ -37,7 +36,7 @@ def be_the_agent(open_keeper: OpenKeeper) -> NoReturn:
     """
     close_agent()
     try:
-        handover.come_in()
+        secret_channel.come_in()
     except OSError:
         _say("keyturn: the agent is not started by hand. Run keyturn vault unlock.\n")
         os._exit(2)
@@ -47,17 +46,17 @@ def be_the_agent(open_keeper: OpenKeeper) -> NoReturn:
     try:
         server = _opened(open_keeper)
     except KeyturnError as error:
-        handover.reply(error_line(error))
+        secret_channel.reply(error_line(error))
         os._exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
         log.unforeseen(error)
-        handover.reply(
+        secret_channel.reply(
             error_line(KeyturnError("start of the agent", "something unforeseen", "See keyturn.log."))
         )
         os._exit(1)
     if server is not None:
         _listen_to_signals(server)
-    if not handover.reply(result_line(result=True)) or server is None:
+    if not secret_channel.reply(result_line(result=True)) or server is None:
         os._exit(0)
     _close_standard_streams()
     try:

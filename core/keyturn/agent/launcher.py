@@ -17,7 +17,7 @@ from keyturn.agent.protocol import parse_answer
 from keyturn.model.errors import AgentUnavailable
 from keyturn.model.secret import Secret
 from keyturn.storage.paths import Places
-from keyturn.system import secret_channel as handover
+from keyturn.system import secret_channel
 from keyturn.system.hardening import agent_environment
 
 #: Opening by passphrase takes a good second, a keyring may ask its owner.
@@ -47,7 +47,7 @@ def start_agent(
     """
     if not sys.executable:
         raise _unavailable("this Python does not know where its program lies")
-    ours, theirs = handover.ends()
+    ours, theirs = secret_channel.ends()
     with ours, theirs:
         try:
             process = subprocess.Popen(  # noqa: S603 - our own program, by its absolute path
@@ -107,7 +107,7 @@ def _handed_over(ours: socket.socket, pid: int, opening: bytes, patience: float)
     """What the agent says to `opening`: one line, or less if it ended before."""
     deadline = time.monotonic() + patience
     ours.settimeout(patience)
-    channel = handover.met(ours, pid)
+    channel = secret_channel.met(ours, pid)
     if channel is None:
         return b""
     with channel:

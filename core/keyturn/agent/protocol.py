@@ -25,7 +25,7 @@ from typing import Any
 
 from keyturn.agent.wire import ANSWER_LIMIT, DOCUMENT_END, REQUEST_LIMIT, RESULT_START, VERSION
 from keyturn.model import errors
-from keyturn.model.errors import AgentUnavailable, KeyturnError, NeedsPerson, UsageError
+from keyturn.model.errors import AgentUnavailable, KeyturnError, NeedsInteraction, UsageError
 from keyturn.model.secret import Secret
 from keyturn.model.text import from_iso
 from keyturn.system.clock import system_clock
@@ -158,8 +158,8 @@ def temporary_document(line: bytes) -> str:
     """
     try:
         result = parse_answer(line)
-    except NeedsPerson as error:
-        raise NeedsPerson(error.what, error.why, error.hint) from None
+    except NeedsInteraction as error:
+        raise NeedsInteraction(error.what, error.why, error.hint) from None
     except KeyturnError as error:
         error.exit_code = type(error).exit_code
         raise

@@ -31,7 +31,7 @@ from keyturn.system.clock import Clock, system_clock
 from keyturn.system.unix_peer import peer_uid
 
 
-class KeeperPort(Protocol):
+class ServicePort(Protocol):
     """What the agent needs of the keeper that holds the identity. Called from several threads at once."""
 
     def privileged(self, op: str, args: Mapping[str, object]) -> object:
@@ -104,7 +104,7 @@ class AgentServer:
 
     def __init__(
         self,
-        keeper: KeeperPort,
+        keeper: ServicePort,
         listener: Listener,
         *,
         forward: Listener | None = None,

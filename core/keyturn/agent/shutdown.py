@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keyturn.agent.client import HEARTBEAT, Silence, connected, line_of
+from keyturn.agent.client import HEARTBEAT, NoAgent, connected, line_of
 from keyturn.agent.protocol import parse_answer, request_line
 from keyturn.model.errors import AgentHangs
 from keyturn.system.unix_peer import peer_pid
@@ -30,7 +30,7 @@ def lock(socket: Path, timeout: float = 10.0) -> bool:
     deadline = time.monotonic() + timeout
     try:
         connection = connected(str(socket), timeout)
-    except Silence:
+    except NoAgent:
         return False
     try:
         connection.sendall(request_line("lock"))
@@ -46,7 +46,7 @@ def lock(socket: Path, timeout: float = 10.0) -> bool:
             f"the agent did not end within {timeout:g} s",
             f"Try again, or run: kill -9 {pid}" if pid else "Try again, or end its process",
         ) from error
-    except (OSError, Silence):
+    except (OSError, NoAgent):
         return True
     finally:
         connection.close()

@@ -12,7 +12,7 @@ from keyturn.model.profile import Credentials
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class IssuedCredentials:
     """Temporary credentials as STS gave them."""
 
     credentials: Credentials
@@ -50,7 +50,7 @@ class LastUse:
 
 
 @dataclass(frozen=True, slots=True)
-class MadeKey:
+class CreatedKey:
     """Answer of CreateAccessKey: the one time that AWS tells the secret."""
 
     key: Credentials
@@ -88,9 +88,9 @@ class Aws(Protocol):
 
     def get_session_token(
         self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
-    ) -> Issued: ...
+    ) -> IssuedCredentials: ...
 
-    def assume_role(self, signer: Credentials, request: RoleRequest) -> Issued: ...
+    def assume_role(self, signer: Credentials, request: RoleRequest) -> IssuedCredentials: ...
 
     def get_caller_identity(self, signer: Credentials) -> Identity: ...
 
@@ -101,8 +101,8 @@ class Aws(Protocol):
     def access_key_last_used(self, signer: Credentials, key_id: str) -> LastUse: ...
 
     def create_access_key(
-        self, signer: Credentials, user_name: str, keep: Callable[[MadeKey], None]
-    ) -> MadeKey:
+        self, signer: Credentials, user_name: str, keep: Callable[[CreatedKey], None]
+    ) -> CreatedKey:
         """:param keep: gets the new key in the very next operation after the answer, in the thread that got it, even
             where nobody waits for the answer any more; it raises nothing.
         :raises Unanswered: there may be a new key all the same."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from keyturn.aws.deadline import Late, within
+from keyturn.aws.deadline import DeadlineExceeded, within
 from keyturn.aws.errors import native_error, own_words
 from keyturn.model.errors import ProfileBroken, Unreachable
 from keyturn.model.profile import Credentials
@@ -66,7 +66,7 @@ def of_the_machine(session: Session, profile: str, source: str, seconds: float) 
     what = f"credential_source {source} of {profile}"
     try:
         found = within(seconds, lambda: _on_this_machine(session, source))
-    except Late:
+    except DeadlineExceeded:
         raise ProfileBroken(what, "it did not answer in time", _SOURCE_HINTS.get(source, "")) from None
     except (
         boto.BotoCoreError,
@@ -94,7 +94,7 @@ def of_the_profile(session: Session, profile: str, seconds: float) -> Credential
     what = f"credentials of {profile}"
     try:
         found = within(seconds, lambda: _frozen(_in_the_profile(session)))
-    except Late:
+    except DeadlineExceeded:
         raise Unreachable(what, "whatever gives them did not answer in time", "Try again") from None
     except (boto.BotoCoreError, boto.ClientError, OSError, ValueError, TypeError, RuntimeError) as error:
         raise native_error(what, error, profile) from None

@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keyturn.aws.api import Aws, Identity, Issued, LastUse, ListedKey, MadeKey, RoleRequest
+from keyturn.aws.api import Aws, CreatedKey, Identity, IssuedCredentials, LastUse, ListedKey, RoleRequest
 from keyturn.aws.botocore_providers import of_the_machine, of_the_profile
-from keyturn.aws.deadline import OWN_SECONDS, SECONDS, Deadline, Late, within
+from keyturn.aws.deadline import OWN_SECONDS, SECONDS, Deadline, DeadlineExceeded, within
 from keyturn.aws.errors import in_our_words
 from keyturn.aws.responses import credentials_in, last_use_in, made_key_in, role_arn_in
-from keyturn.model.errors import ProfileBroken, Unanswered, Unreachable
+from keyturn.model.errors import NoResponse, ProfileBroken, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 
@@ -42,7 +42,7 @@ _PATIENCE_SETTINGS = {
 Answer = TypeVar("Answer")
 
 
-class Boto:
+class BotoClient:
     """AWS as one profile of the shared files sees it."""
 
     def __init__(
@@ -55,16 +55,20 @@ class Boto:
 
     def get_session_token(
         self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
-    ) -> Issued:
+    ) -> IssuedCredentials:
         """STS GetSessionToken: temporary credentials of the IAM user that owns `signer`."""
         wanted: dict[str, Any] = {"DurationSeconds": duration_seconds}
         if mfa_serial and mfa_code:
             wanted |= {"SerialNumber": mfa_serial, "TokenCode": mfa_code}
         return self._call(
-            "sts", signer, "get_session_token", wanted, lambda answer: Issued(credentials_in(answer))
+            "sts",
+            signer,
+            "get_session_token",
+            wanted,
+            lambda answer: IssuedCredentials(credentials_in(answer)),
         )
 
-    def assume_role(self, signer: Credentials, request: RoleRequest) -> Issued:
+    def assume_role(self, signer: Credentials, request: RoleRequest) -> IssuedCredentials:
         """STS AssumeRole."""
         wanted: dict[str, Any] = {
             "RoleArn": request.role_arn,
@@ -90,7 +94,7 @@ class Boto:
             signer,
             "assume_role",
             wanted,
-            lambda answer: Issued(credentials_in(answer), role_arn_in(answer)),
+            lambda answer: IssuedCredentials(credentials_in(answer), role_arn_in(answer)),
         )
 
     def get_caller_identity(self, signer: Credentials) -> Identity:
@@ -125,11 +129,11 @@ class Boto:
         return self._call("iam", signer, "get_access_key_last_used", wanted, last_use_in)
 
     def create_access_key(
-        self, signer: Credentials, user_name: str, keep: Callable[[MadeKey], None]
-    ) -> MadeKey:
+        self, signer: Credentials, user_name: str, keep: Callable[[CreatedKey], None]
+    ) -> CreatedKey:
         """IAM CreateAccessKey, asked once: a second try of botocore's own after a lost answer would make a second key."""
 
-        def read(answer: Any) -> MadeKey:
+        def read(answer: Any) -> CreatedKey:
             made = made_key_in(answer)
             keep(made)
             return made
@@ -181,9 +185,9 @@ class Boto:
             raise Unreachable(what, why, "Try again")
         try:
             return in_our_words(what, lambda: within(left, act))
-        except Late:
+        except DeadlineExceeded:
             why = f"AWS did not answer within {seconds:.0f} s in all"
-            raise Unanswered(what, why, "Check the network, then try again") from None
+            raise NoResponse(what, why, "Check the network, then try again") from None
 
     def client(self, service: str, signer: Credentials, *, once: bool = False) -> Any:
         """botocore's own client for the profile; only who signs is ours, and what the person left open of time-outs."""
@@ -252,7 +256,7 @@ def _refuse_unsendable(what: str, signer: Credentials) -> None:
         raise ProfileBroken(what, why, "Correct what it comes from")
 
 
-class BotoFactory:
+class BotoClientFactory:
     """Makes :class:`Boto` views, one botocore session each, since those are not safe to share while being made."""
 
     def __init__(self) -> None:
@@ -280,7 +284,7 @@ class BotoFactory:
                 session = _bare_session()
             self._share_models(session)
             chosen = region or session.get_config_variable("region") or None
-        return Boto(session, chosen, deadline or Deadline(), hurried=hurried)
+        return BotoClient(session, chosen, deadline or Deadline(), hurried=hurried)
 
     def _share_models(self, session: Session) -> None:
         """Has all sessions read each service's model once; it is most of the cost of a client."""

@@ -22,7 +22,7 @@ OWN_SECONDS = 40.0
 LONGEST_SECONDS = 45.0
 
 
-class Late(Exception):
+class DeadlineExceeded(Exception):
     """The end came before the answer."""
 
 
@@ -81,11 +81,11 @@ def within(seconds: float, act: Callable[[], Answer]) -> Answer:
     :raises Late: it took longer, or there was no time left to begin.
     """
     if seconds <= 0:
-        raise Late
+        raise DeadlineExceeded
     call = _Call(act)
     thread = threading.Thread(target=call.run, name="keyturn-aws", daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        raise Late
+        raise DeadlineExceeded
     return call.result()

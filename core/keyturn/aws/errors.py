@@ -10,14 +10,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from keyturn.aws.responses import Strange
+from keyturn.aws.responses import MalformedResponse
 from keyturn.model.errors import (
     AwsError,
     AwsRefused,
     ClockSkew,
     NeedsLogin,
+    NoResponse,
     ProfileBroken,
-    Unanswered,
     Unreachable,
     WrongMfaCode,
 )
@@ -38,8 +38,8 @@ def in_our_words(what: str, act: Callable[[], Answer]) -> Answer:
     except boto.ClientError as error:
         raise refusal(what, error.response, system_clock()) from None
     except (boto.ParamValidationError, boto.InvalidRegionError, ValueError) as error:
-        if isinstance(error, Strange) or _while_reading(error):
-            raise Unanswered(
+        if isinstance(error, MalformedResponse) or _while_reading(error):
+            raise NoResponse(
                 what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
             ) from None
         raise AwsRefused(
@@ -47,12 +47,12 @@ def in_our_words(what: str, act: Callable[[], Answer]) -> Answer:
         ) from None
     except ResponseParserError:
         why = "the answer was not AWS's (a proxy or a sign-in page of the network may have answered)"
-        raise Unanswered(what, why, "Check the network, then try again") from None
+        raise NoResponse(what, why, "Check the network, then try again") from None
     except (boto.ConnectionError, boto.HTTPClientError) as error:
-        kind = Unreachable if isinstance(error, _unsent()) else Unanswered
+        kind = Unreachable if isinstance(error, _unsent()) else NoResponse
         raise kind(what, unreached(error), "Check the network, then try again") from None
     except (KeyError, AttributeError, TypeError):
-        raise Unanswered(
+        raise NoResponse(
             what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
         ) from None
     except boto.BotoCoreError as error:

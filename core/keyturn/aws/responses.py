@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from keyturn.aws.api import LastUse, MadeKey
+from keyturn.aws.api import CreatedKey, LastUse
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 
@@ -18,7 +18,7 @@ _OPAQUE = re.compile(r"[!-~]{1,32768}", re.ASCII)
 _ARN = re.compile(r"arn:[!-~]{10,2044}", re.ASCII)
 
 
-class Strange(ValueError):
+class MalformedResponse(ValueError):
     """The answer is not of the form that AWS's own answers have."""
 
 
@@ -30,7 +30,7 @@ def credentials_in(answer: Mapping[str, Any]) -> Credentials:
     found = _part(answer, "Credentials")
     expires = found.get("Expiration")
     if not isinstance(expires, datetime) or expires.tzinfo is None:
-        raise Strange("Expiration")
+        raise MalformedResponse("Expiration")
     return Credentials(
         _text(found, "AccessKeyId", _KEY_ID),
         Secret(_text(found, "SecretAccessKey", _OPAQUE)),
@@ -47,7 +47,7 @@ def role_arn_in(answer: Mapping[str, Any]) -> str:
     return _text(_part(answer, "AssumedRoleUser"), "Arn", _ARN)
 
 
-def made_key_in(answer: Mapping[str, Any]) -> MadeKey:
+def made_key_in(answer: Mapping[str, Any]) -> CreatedKey:
     """The new key of an answer to CreateAccessKey.
 
     :raises Strange: something is missing, or of another form.
@@ -55,9 +55,9 @@ def made_key_in(answer: Mapping[str, Any]) -> MadeKey:
     found = _part(answer, "AccessKey")
     created = found.get("CreateDate")
     if not isinstance(created, datetime) or created.tzinfo is None:
-        raise Strange("CreateDate")
+        raise MalformedResponse("CreateDate")
     secret = Secret(_text(found, "SecretAccessKey", _OPAQUE))
-    return MadeKey(Credentials(_text(found, "AccessKeyId", _KEY_ID), secret), created.astimezone(UTC))
+    return CreatedKey(Credentials(_text(found, "AccessKeyId", _KEY_ID), secret), created.astimezone(UTC))
 
 
 def last_use_in(answer: Mapping[str, Any]) -> LastUse:
@@ -70,7 +70,7 @@ def last_use_in(answer: Mapping[str, Any]) -> LastUse:
     if at is None:
         return LastUse(None)
     if not isinstance(at, datetime) or at.tzinfo is None:
-        raise Strange("LastUsedDate")
+        raise MalformedResponse("LastUsedDate")
     told = (found.get(name) for name in ("ServiceName", "Region"))
     service, region = (each if isinstance(each, str) and each != "N/A" else None for each in told)
     return LastUse(at.astimezone(UTC), service, region)
@@ -79,12 +79,12 @@ def last_use_in(answer: Mapping[str, Any]) -> LastUse:
 def _part(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     part = answer.get(name) if isinstance(answer, Mapping) else None
     if not isinstance(part, Mapping):
-        raise Strange(name)
+        raise MalformedResponse(name)
     return part
 
 
 def _text(part: Mapping[str, Any], name: str, form: re.Pattern[str]) -> str:
     text = part.get(name)
     if not isinstance(text, str) or not form.fullmatch(text):
-        raise Strange(name)
+        raise MalformedResponse(name)
     return text

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from keyturn.awsconfig.parser import DEFAULT, Document, Item, Section, parse
 from keyturn.awsconfig.section_names import check_header, refuse_rivals
-from keyturn.model.errors import Protected, UnparsableFile, UsageError
+from keyturn.model.errors import ChangeRefused, UnparsableFile, UsageError
 
 _KEY = re.compile(r"[a-z0-9_]+")
 #: Line ends for some reader, and control characters; a tab may stand inside a value.
@@ -60,7 +60,7 @@ def remove_items(document: Document, section: str, keys: Collection[str]) -> byt
     refuse_rivals(document, section)
     leaking = sorted(set(keys) & set(document.defaults))
     if leaking:
-        raise Protected(
+        raise ChangeRefused(
             f"removal of {', '.join(leaking)} from [{section}]",
             f"[DEFAULT] of {document.path or 'the file'} gives it to every section",
             "Move it out of [DEFAULT] first",
@@ -228,7 +228,7 @@ def _only_section(text: bytes, section: str) -> dict[str, str] | None:
 
 def _refuse_default(document: Document, section: str) -> None:
     if section == DEFAULT:
-        raise Protected(
+        raise ChangeRefused(
             f"an edit of [DEFAULT] in {document.path or 'the file'}",
             "what stands there counts for every section",
             "Edit it by hand",
@@ -244,10 +244,10 @@ def _proved(document: Document, data: bytes, section: str, expected: dict[str, s
     try:
         after = parse(data, document.path, document.kind)
     except UnparsableFile as error:
-        raise Protected(what, f"the result could not be read: line {error.lineno}: {error.why}") from None
+        raise ChangeRefused(what, f"the result could not be read: line {error.lineno}: {error.why}") from None
     found = after.section(section)
     if _values(found) != expected or _others(document, section) != _others(after, section):
-        raise Protected(what, "lines next to it would be read differently", "Edit that section by hand")
+        raise ChangeRefused(what, "lines next to it would be read differently", "Edit that section by hand")
     return data
 
 

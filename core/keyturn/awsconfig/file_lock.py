@@ -17,10 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keyturn.awsconfig.timing import LOCK_LIMIT, Pace
+from keyturn.awsconfig.timing import LOCK_LIMIT, Timing
 from keyturn.awsconfig.write_target import Target
-from keyturn.system import files as ownfile
-from keyturn.system import lock_owner as holding
+from keyturn.system import files, lock_owner
 
 _LOG = logging.getLogger(__name__)
 #: Network file systems that know no flock.
@@ -48,7 +47,7 @@ class Note:
     """When somebody else was last seen to have written it, on the wall clock."""
 
 
-class Held:
+class LockedFile:
     """A lock that is held; its note can be read and written."""
 
     def __init__(self, descriptor: int) -> None:
@@ -102,24 +101,24 @@ class Held:
 
 
 @contextlib.contextmanager
-def hold(locks_dir: Path, target: Target, pace: Pace) -> Iterator[Held]:
+def hold(locks_dir: Path, target: Target, pace: Timing) -> Iterator[LockedFile]:
     """Holds the lock of a target.
 
     :raises FileBusy: another process has it for longer than 10 s; the error names it.
     :raises OSError: our own folder cannot be written to.
     """
-    ownfile.private_dir(locks_dir)
+    files.private_dir(locks_dir)
     name = hashlib.sha256(target.key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(locks_dir / f"{name}.lock", flags, 0o600)
     try:
         _take(descriptor, target, pace)
-        yield Held(descriptor)
+        yield LockedFile(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, target: Target, pace: Pace) -> None:
+def _take(descriptor: int, target: Target, pace: Timing) -> None:
     end = pace.elapsed() + LOCK_LIMIT
     while True:
         try:
@@ -127,7 +126,7 @@ def _take(descriptor: int, target: Target, pace: Pace) -> None:
             return
         except BlockingIOError:
             if pace.elapsed() >= end:
-                raise holding.busy(f"writing {target.path}", _holder(descriptor), LOCK_LIMIT) from None
+                raise lock_owner.busy(f"writing {target.path}", _holder(descriptor), LOCK_LIMIT) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from keyturn.awsconfig.credential_settings import CREDENTIAL_KEYS, FoundItem, credential_items, dependants
 from keyturn.awsconfig.loader import SharedConfig, read_files
 from keyturn.awsconfig.parser import FileKind, Settings
-from keyturn.awsconfig.resolver import Resolver, Way
+from keyturn.awsconfig.resolver import Resolution, Resolver
 from keyturn.awsconfig.sdk_caches import SdkCaches, moment
-from keyturn.model import key_ids as keyid
+from keyturn.model import key_ids
 from keyturn.model.profile import Key, Kind, Origin, Profile, Rotation, Session
 
 __all__ = [
@@ -61,7 +61,7 @@ class _Rows:
         account = _account(settings, kind)
         derived = None
         if account is None and way.key_id and way.key_id.isascii() and kind is not Kind.ROLE:
-            derived = keyid.account_of(way.key_id)
+            derived = key_ids.account_of(way.key_id)
         return Profile(
             name=name,
             kind=kind,
@@ -87,7 +87,7 @@ class _Rows:
         """aws-mfa keeps the long-term key beside its session under the same name with `-long-term`."""
         return any(key in settings for key in _MFA_SIGNS) or f"{name}-long-term" in self._shared.profiles
 
-    def _origin(self, name: str, way: Way) -> Origin | None:
+    def _origin(self, name: str, way: Resolution) -> Origin | None:
         """The header of the section that holds what decides."""
         sections = self._shared.definitions[name]
         found = self._shared.found(name, way.decider) if way.decider and way.file is None else None
@@ -97,7 +97,7 @@ class _Rows:
         section = sections.config if kind is FileKind.CONFIG else sections.credentials
         return None if section is None else Origin(self._shared.path_of(kind), section.line)
 
-    def _session(self, settings: Settings, way: Way, kind: Kind) -> Session | None:
+    def _session(self, settings: Settings, way: Resolution, kind: Kind) -> Session | None:
         if way.problem is not None:
             return None
         if kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION) and way.key_id:

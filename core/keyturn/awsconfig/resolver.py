@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from keyturn.awsconfig.loader import SharedConfig
 from keyturn.awsconfig.parser import Document, FileKind, Section, Settings
-from keyturn.model import key_ids as keyid
+from keyturn.model import key_ids
 from keyturn.model.profile import Kind
 
 #: `credential_source`, in exactly this spelling.
@@ -23,7 +23,7 @@ TOKENS = ("aws_security_token", "aws_session_token")
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Resolution:
     """The way to a profile's credentials."""
 
     kind: Kind = Kind.UNKNOWN
@@ -57,8 +57,8 @@ class Resolver:
         self._shared = shared
         self._profiles = shared.profiles
         self._sessions = shared.sso_sessions
-        self._own: dict[str, Way] = {}
-        self._steps: tuple[Callable[[str, Settings], Way | None], ...] = (
+        self._own: dict[str, Resolution] = {}
+        self._steps: tuple[Callable[[str, Settings], Resolution | None], ...] = (
             _web_identity,
             self._sso,
             self._keys_of_credentials,
@@ -67,11 +67,11 @@ class Resolver:
             self._keys_of_config,
         )
 
-    def way(self, name: str) -> Way:
+    def way(self, name: str) -> Resolution:
         """The way to the credentials of the profile `name`, which exists."""
         return self._role(name) if _is_role(self._profiles[name]) else self._own_way(name)
 
-    def _role(self, name: str) -> Way:
+    def _role(self, name: str) -> Resolution:
         visited = [name]
         prompts = False
         try:
@@ -83,20 +83,20 @@ class Resolver:
                 source = self._source(current, settings, visited)
                 if source is None:
                     kind = _text(settings, "credential_source")
-                    end = Way(source=kind, credential_source=kind)
+                    end = Resolution(source=kind, credential_source=kind)
                     break
                 visited.append(source)
                 if _has_keys(self._profiles[source]) or not _is_role(self._profiles[source]):
                     end = self._end(source)
                     break
         except _Broken as error:
-            end = Way(problem=str(error))
-        return Way(
+            end = Resolution(problem=str(error))
+        return Resolution(
             Kind.ROLE, end.source, tuple(visited[1:]), end.problem, "role_arn", end.key_id,
             credential_source=end.credential_source, prompts=prompts,
         )  # fmt: skip
 
-    def _end(self, source: str) -> Way:
+    def _end(self, source: str) -> Resolution:
         end = self._own_way(source)
         if end.problem is not None:
             return replace(end, problem=f'its source profile "{source}" is broken: {end.problem}')
@@ -127,18 +127,18 @@ class Resolver:
             )
         return source
 
-    def _own_way(self, name: str) -> Way:
+    def _own_way(self, name: str) -> Resolution:
         """The way without assuming a role, as botocore also walks it for a source profile."""
         way = self._own.get(name)
         if way is None:
             try:
                 way = self._find_own(name)
             except _Broken as error:
-                way = Way(problem=str(error))
+                way = Resolution(problem=str(error))
             self._own[name] = way
         return way
 
-    def _find_own(self, name: str) -> Way:
+    def _find_own(self, name: str) -> Resolution:
         settings = self._profiles[name]
         for step in self._steps:
             way = step(name, settings)
@@ -146,19 +146,19 @@ class Resolver:
                 return way
         return _nothing(settings)
 
-    def _keys_of_credentials(self, name: str, settings: Settings) -> Way | None:
+    def _keys_of_credentials(self, name: str, settings: Settings) -> Resolution | None:
         if "aws_access_key_id" not in settings:
             return None
         section = self._shared.definitions[name].credentials
         return _keys(name, self._shared.credentials, section, FileKind.CREDENTIALS)
 
-    def _keys_of_config(self, name: str, settings: Settings) -> Way | None:
+    def _keys_of_config(self, name: str, settings: Settings) -> Resolution | None:
         if "aws_access_key_id" not in settings:
             return None
         section = self._shared.definitions[name].config
         return _keys(name, self._shared.config, section, FileKind.CONFIG)
 
-    def _sso(self, name: str, settings: Settings) -> Way | None:
+    def _sso(self, name: str, settings: Settings) -> Resolution | None:
         decider = next((key for key in _SSO_TRIGGERS if key in settings), None)
         if decider is None:
             return None
@@ -181,9 +181,9 @@ class Resolver:
             for key in wanted:
                 _text(resolved, key)
         except _Broken as error:
-            return Way(Kind.SSO_ROLE, session_name, problem=str(error), decider=decider)
+            return Resolution(Kind.SSO_ROLE, session_name, problem=str(error), decider=decider)
         source = session_name or _text(resolved, "sso_start_url")
-        return Way(Kind.SSO_ROLE, source, decider=decider)
+        return Resolution(Kind.SSO_ROLE, source, decider=decider)
 
     def _sso_session(self, name: str, settings: Settings) -> Settings:
         session = self._sessions.get(name)
@@ -201,35 +201,35 @@ class Resolver:
         return session
 
 
-def _web_identity(_: str, settings: Settings) -> Way | None:
+def _web_identity(_: str, settings: Settings) -> Resolution | None:
     token_file = _text(settings, "web_identity_token_file")
     if not token_file:
         return None
     problem = None
     if not _text(settings, "role_arn"):
         problem = "It is configured to assume a role with web identity but has no role_arn"
-    return Way(Kind.WEB_IDENTITY, token_file, problem=problem, decider="web_identity_token_file")
+    return Resolution(Kind.WEB_IDENTITY, token_file, problem=problem, decider="web_identity_token_file")
 
 
-def _login(_: str, settings: Settings) -> Way | None:
+def _login(_: str, settings: Settings) -> Resolution | None:
     login = _text(settings, "login_session")
-    return None if login is None else Way(Kind.CONSOLE_LOGIN, login, decider="login_session")
+    return None if login is None else Resolution(Kind.CONSOLE_LOGIN, login, decider="login_session")
 
 
-def _process(name: str, settings: Settings) -> Way | None:
+def _process(name: str, settings: Settings) -> Resolution | None:
     if _text(settings, "credential_process") is None:
         return None
-    return Way(Kind.PROCESS, name, decider="credential_process")
+    return Resolution(Kind.PROCESS, name, decider="credential_process")
 
 
-def _nothing(settings: Settings) -> Way:
+def _nothing(settings: Settings) -> Resolution:
     """No credentials, at most a bearer token: botocore goes on to what the machine itself may have."""
     alone = "aws_secret_access_key" in settings
     problem = "aws_secret_access_key stands without aws_access_key_id" if alone else None
-    return Way(source=_text(settings, "sso_session"), problem=problem)
+    return Resolution(source=_text(settings, "sso_session"), problem=problem)
 
 
-def _keys(name: str, document: Document | None, section: Section | None, kind: FileKind) -> Way | None:
+def _keys(name: str, document: Document | None, section: Section | None, kind: FileKind) -> Resolution | None:
     """Keys of one file: botocore never pairs an id of one file with a secret of the other."""
     key_id = document.item(section, "aws_access_key_id") if document and section else None
     if document is None or section is None or key_id is None:
@@ -237,7 +237,7 @@ def _keys(name: str, document: Document | None, section: Section | None, kind: F
     secret = document.item(section, "aws_secret_access_key")
     tokens = [document.item(section, key) for key in TOKENS]
     token = any(item is not None and item.value for item in tokens)
-    way = Way(
+    way = Resolution(
         Kind.STATIC_SESSION if token else Kind.IAM_KEY,
         name,
         decider="aws_access_key_id",
@@ -253,12 +253,12 @@ def _keys(name: str, document: Document | None, section: Section | None, kind: F
     return _checked(way, key_id.value)
 
 
-def _checked(way: Way, key_id: str) -> Way:
+def _checked(way: Resolution, key_id: str) -> Resolution:
     """`way`, with the problem of keys that AWS is sure to refuse (aws-facts 6)."""
-    if keyid.is_temporary(key_id) and not way.token:
+    if key_ids.is_temporary(key_id) and not way.token:
         problem = "its temporary key has no aws_session_token: AWS refuses it"
         return replace(way, kind=Kind.STATIC_SESSION, problem=problem)
-    if keyid.is_long_term(key_id) and way.token:
+    if key_ids.is_long_term(key_id) and way.token:
         problem = "a session token stands beside its long-term key: AWS refuses the pair"
         return replace(way, kind=Kind.IAM_KEY, problem=problem)
     return way

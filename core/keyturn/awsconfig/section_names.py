@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 
 from keyturn.awsconfig.parser import DEFAULT, Document, FileKind, Section
-from keyturn.model.errors import Protected, UsageError
+from keyturn.model.errors import ChangeRefused, UsageError
 
 #: Profile names that every AWS SDK reads the same way (aws-facts 1.2).
 _PORTABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@%/:+-]*")
@@ -96,7 +96,7 @@ def refuse_rivals(document: Document, header: str) -> None:
     others = rivals(document, header)
     if others:
         lines = ", ".join(f"[{section.name}] on line {section.line}" for section in others)
-        raise Protected(
+        raise ChangeRefused(
             f"an edit of [{header}] in {document.path or 'the file'}",
             f"the same name also stands as {lines}, and AWS tools read only the last of them",
             "Join them into one section first",

@@ -13,9 +13,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.awsconfig.file_lock import Held, mark_of
+from keyturn.awsconfig.file_lock import LockedFile, mark_of
 from keyturn.awsconfig.parser import FileKind, parse
-from keyturn.awsconfig.timing import QUIET, QUIET_CUT, QUIET_EMPTY, READ_LIMIT, Pace
+from keyturn.awsconfig.timing import QUIET, QUIET_CUT, QUIET_EMPTY, READ_LIMIT, Timing
 from keyturn.awsconfig.write_target import Target
 from keyturn.model.errors import FileBusy, UnparsableFile
 
@@ -48,7 +48,7 @@ class Version:
             return False
         return _content(self.descriptor) == self.data
 
-    def written_late(self, path: Path, kind: FileKind, pace: Pace) -> bytes | None:
+    def written_late(self, path: Path, kind: FileKind, pace: Timing) -> bytes | None:
         """What somebody wrote into this version after it was replaced, once it is complete; None if nobody did.
 
         A file that was emptied and stays empty is nothing that anybody meant to keep.
@@ -78,7 +78,7 @@ class Version:
                 raise FileBusy(f"writing {path}", why, "Close the file there, then look at it again")
 
 
-def read(target: Target, kind: FileKind, held: Held, known: Collection[str], pace: Pace) -> Version:
+def read(target: Target, kind: FileKind, held: LockedFile, known: Collection[str], pace: Timing) -> Version:
     """The file's bytes once it has been left alone long enough, longer if it looks unfinished.
 
     :param known: headers that the file had when it was last looked at: one that is missing from a file that is empty
@@ -105,7 +105,7 @@ class _Quiet:
     """How long a file has been left alone: by its time of change, or by our own watch where that lies in the
     future."""
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Timing) -> None:
         self._pace = pace
         self._mark: object = None
         self._since = 0.0
@@ -132,7 +132,9 @@ class _Quiet:
         self._pace.sleep(QUIET)
 
 
-def _settled(version: Version, kind: FileKind, held: Held, known: Collection[str], quiet: _Quiet) -> bool:
+def _settled(
+    version: Version, kind: FileKind, held: LockedFile, known: Collection[str], quiet: _Quiet
+) -> bool:
     status = version.status
     if status is None:
         # One that was there may be on its way: an editor moves it away before it makes the new one.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from keyturn.awsconfig.editor import remove_items, replace_section, restore_items
 from keyturn.awsconfig.parser import DEFAULT, Document, parse
-from keyturn.model.errors import Protected
+from keyturn.model.errors import ChangeRefused
 
 Settings = Mapping[str, Mapping[str, str]]
 
@@ -38,7 +38,7 @@ def merged(base: Document, theirs: Document, ours: Document) -> bytes:
     :raises Protected: the lines of one would be read differently beside those of the other, or `[DEFAULT]` changed.
     """
     if settings(theirs).get(DEFAULT) != settings(base).get(DEFAULT):
-        raise Protected("joining two edits", "one of them changed [DEFAULT]")
+        raise ChangeRefused("joining two edits", "one of them changed [DEFAULT]")
     result = ours
     if _top(ours) == _top(base):
         result = parse(_top(theirs) + ours.data[len(_top(ours)) :], ours.path, ours.kind)

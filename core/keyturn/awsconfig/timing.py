@@ -36,7 +36,7 @@ def _wall() -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Timing:
     """All in seconds."""
 
     wall: Callable[[], float] = _wall

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.model.errors import UnsafeFile
-from keyturn.system import files as ownfile
+from keyturn.system import files
 
 #: As many links as Linux follows before it speaks of a loop.
 _LINKS = 40
@@ -38,7 +38,7 @@ def find(path: Path) -> Target:
     """
     real = _resolved(path)
     folder = real.parent
-    ownfile.private_dir(folder)
+    files.private_dir(folder)
     folder = Path(os.path.realpath(folder))
     real = folder / real.name
     status = _status(real)

@@ -10,23 +10,22 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, Literal
 
-from keyturn.awsconfig import stable_read as version
-from keyturn.awsconfig import three_way_merge as merge
+from keyturn.awsconfig import stable_read, three_way_merge
 from keyturn.awsconfig.atomic_replace import Replacement, take_away
-from keyturn.awsconfig.file_lock import Held, Mark, hold, mark_of
+from keyturn.awsconfig.file_lock import LockedFile, Mark, hold, mark_of
 from keyturn.awsconfig.loader import read_regular
 from keyturn.awsconfig.parser import Document, FileKind, parse
 from keyturn.awsconfig.stable_read import Version
-from keyturn.awsconfig.timing import SETTLE, STIRRED, TRIES, TRY_LIMIT, WATCH, Pace
+from keyturn.awsconfig.timing import SETTLE, STIRRED, TRIES, TRY_LIMIT, WATCH, Timing
 from keyturn.awsconfig.write_target import Target, find
 from keyturn.model.errors import (
+    ChangeRefused,
     FileBusy,
     FileChanged,
     KeyturnError,
-    Protected,
-    Unconfirmed,
     UnparsableFile,
     UnsafeFile,
+    WriteNotConfirmed,
 )
 from keyturn.system.files import sync_dir
 
@@ -66,12 +65,12 @@ class SharedFiles:
         *,
         keep: Callable[[Path, bytes], None],
         known_sections: Callable[[Path], Collection[str]] = lambda _: (),
-        pace: Pace | None = None,
+        pace: Timing | None = None,
     ) -> None:
         self.locks_dir = locks_dir
         self.keep = keep
         self.known_sections = known_sections
-        self.pace = pace or Pace()
+        self.pace = pace or Timing()
 
     def read(self, path: Path) -> bytes | None:
         """A file's bytes at this moment, for display; None where there is no regular file.
@@ -101,7 +100,7 @@ class SharedFiles:
         :raises KeyturnError: the disk said no, or `change` did. The file then is as it was.
         """
         with _in_words(path):
-            return _Writing(self, path, change, kind, expect).run()
+            return _WriteAttempt(self, path, change, kind, expect).run()
 
     def remove(self, path: Path, *, expect: bytes) -> None:
         """Removes a file that is as we left it; where `path` is a link, what it leads to.
@@ -111,7 +110,7 @@ class SharedFiles:
         with _in_words(path):
             target = find(path)
             with hold(self.locks_dir, target, self.pace) as held:
-                found = version.read(target, FileKind.CONFIG, held, (), self.pace)
+                found = stable_read.read(target, FileKind.CONFIG, held, (), self.pace)
                 try:
                     self._remove(target, found, expect)
                 finally:
@@ -135,7 +134,7 @@ class SharedFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class _Late:
+class _LateWrite:
     """What somebody wrote into the version that we had just replaced."""
 
     base: bytes
@@ -159,7 +158,7 @@ class _Written:
     """A later version of somebody's that was found to hold what we wrote."""
 
 
-class _Writing:
+class _WriteAttempt:
     """One edit, from the first look at the file to the last."""
 
     def __init__(
@@ -175,7 +174,7 @@ class _Writing:
         self.change = change
         self.kind = kind
         self.expect = expect
-        self.late: _Late | None = None
+        self.late: _LateWrite | None = None
         self.stirred = False
         """Somebody else has written the file just now."""
 
@@ -217,16 +216,16 @@ class _Writing:
                 found.close()
             return result
 
-    def _read(self, target: Target, held: Held) -> Version:
+    def _read(self, target: Target, held: LockedFile) -> Version:
         pace = self.files.pace
-        found = version.read(target, self.kind, held, self.files.known_sections(self.path), pace)
+        found = stable_read.read(target, self.kind, held, self.files.known_sections(self.path), pace)
         now = pace.wall()
         if not found.ours and found.status is not None and now - found.status.st_mtime < STIRRED:
             held.saw_others(now)
         self.stirred = self.stirred or 0 <= now - held.note.stirred < STIRRED
         return found
 
-    def _replace(self, target: Target, held: Held, found: Version) -> _Written | Edit | None:
+    def _replace(self, target: Target, held: LockedFile, found: Version) -> _Written | Edit | None:
         if self.late is None and self.expect is not ANY and found.data != self.expect:
             raise _changed(self.path)
         base = self._base(found)
@@ -255,7 +254,7 @@ class _Writing:
 
     def _note_late(self, replacement: Replacement, after: bytes) -> None:
         """Remembers what was written into a version of ours in the microseconds before it had to give way again."""
-        ours = version.opened(replacement.path)
+        ours = stable_read.opened(replacement.path)
         try:
             theirs = None
             if ours.status is not None:
@@ -264,7 +263,7 @@ class _Writing:
         finally:
             ours.close()
         if theirs is not None:
-            self.late = _Late(after, theirs, after)
+            self.late = _LateWrite(after, theirs, after)
 
     def _base(self, found: Version) -> bytes:
         """What the change applies to: the file, with what somebody wrote late into its former version."""
@@ -275,8 +274,8 @@ class _Writing:
             theirs = self._parse(self.late.theirs)
             if data == self.late.ours:
                 return theirs.data
-            return merge.merged(self._parse(self.late.base), theirs, self._parse(data))
-        except (Protected, UnparsableFile) as error:
+            return three_way_merge.merged(self._parse(self.late.base), theirs, self._parse(data))
+        except (ChangeRefused, UnparsableFile) as error:
             self.files.keep(self.path, self.late.theirs)
             raise FileChanged(
                 f"writing {self.path}",
@@ -305,7 +304,7 @@ class _Writing:
             pace.sleep(SETTLE)
             theirs = done.before.written_late(self.path, self.kind, pace)
             if theirs is not None:
-                self.late = _Late(done.before.data or b"", theirs, done.after)
+                self.late = _LateWrite(done.before.data or b"", theirs, done.after)
                 return False
             if not self._stands(done):
                 return False
@@ -319,7 +318,7 @@ class _Writing:
         if mark is not None and mark == done.seen:
             return True
         if mark == done.mark:
-            now = version.opened(target.real)
+            now = stable_read.opened(target.real)
             now.close()
             if now.data == done.after:
                 return True
@@ -332,7 +331,7 @@ class _Writing:
                     document = self._parse(found.data or b"")
                 except UnparsableFile:
                     return False
-                if not merge.still_there(self._parse(done.base), self._parse(done.after), document):
+                if not three_way_merge.still_there(self._parse(done.base), self._parse(done.after), document):
                     return False
             done.seen = None if found.status is None else mark_of(found.status)
             return True
@@ -353,7 +352,7 @@ def _written(path: Path, before: bytes | None, after: bytes) -> Iterator[None]:
     except OSError as error:
         why = f"it was written, but the disk did not confirm it: {error.strerror}"
         hint = "Look at the disk, and at the file"
-        raise Unconfirmed(f"writing {path}", why, hint, before=before, after=after) from error
+        raise WriteNotConfirmed(f"writing {path}", why, hint, before=before, after=after) from error
 
 
 @contextlib.contextmanager

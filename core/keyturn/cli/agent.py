@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 
-from keyturn.agent import client
-from keyturn.agent import install as sshconfig
+from keyturn.agent import client, install, shutdown
 from keyturn.agent import install as unit
-from keyturn.agent import shutdown as ending
 from keyturn.agent.listener import private_folder
 from keyturn.cli.options import as_json, keeper, opens_vault
 from keyturn.cli.output import emit, say, warn
 from keyturn.cli.profiles import key_news
-from keyturn.cli.prompts import Opening
+from keyturn.cli.prompts import VaultUnlocker
 from keyturn.model.errors import AgentHangs, AgentUnavailable
 from keyturn.model.profile import RotationState, VaultState
 from keyturn.storage.socket_paths import FORWARDED, forward_path
@@ -27,7 +25,7 @@ def agent() -> None:
 
 @agent.command()
 @opens_vault
-def start(opening: Opening) -> None:
+def start(opening: VaultUnlocker) -> None:
     """Unlock the vault and start the agent, if none is running."""
     front = opening.keeper
     if front.snapshot().agent:
@@ -48,7 +46,7 @@ def start(opening: Opening) -> None:
 @agent.command()
 def stop() -> None:
     """Stop the agent; the vault is locked then."""
-    stopped = ending.lock(keeper().places.socket)
+    stopped = shutdown.lock(keeper().places.socket)
     say("The agent has ended, the vault is locked." if stopped else "No agent was running.")
 
 
@@ -126,6 +124,6 @@ def ssh_config(*, host: str, at: str) -> None:
     names = front.desk.read().preferences.forward
     near = forward_path(front.desk.environ)
     private_folder(Path(near).parent)  # ssh would take whatever socket somebody else puts there
-    click.echo(sshconfig.lines(host, near, at, names), nl=False)
+    click.echo(install.lines(host, near, at, names), nl=False)
     if not names:
         warn("no profile is forwarded yet: name some in `forward` of config.toml")

@@ -14,16 +14,15 @@ import click
 
 from keyturn.agent.client import TTY_NOTE
 from keyturn.cli.options import opens_vault
-from keyturn.cli.prompts import Opening
+from keyturn.cli.prompts import VaultUnlocker
 from keyturn.delivery import credential_process, environment
-from keyturn.delivery.endpoint import http as endpoint
-from keyturn.delivery.endpoint import launcher as start
+from keyturn.delivery.endpoint import http, launcher
 from keyturn.delivery.environment import Change, Shell
-from keyturn.model.errors import NotFound, Protected, UsageError
+from keyturn.model.errors import ChangeRefused, NotFound, UsageError
 from keyturn.model.profile import Delivery, Kind, Profile
 from keyturn.model.secret import Secret
 from keyturn.profiles.settings import seconds_of
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from keyturn.system.hardening import limits_of_before
 
 #: Tells a prompt, or a script, whose session it has.
@@ -52,7 +51,7 @@ _CODE = click.option("--mfa-code", metavar="CODE", help="The six digits that the
 )
 @opens_vault
 def exec_(
-    opening: Opening,
+    opening: VaultUnlocker,
     *,
     profile: str,
     command: tuple[str, ...],
@@ -89,7 +88,7 @@ def exec_(
 @_CODE
 @opens_vault
 def env(
-    opening: Opening, *, profile: str, shell: str | None, min_left: str | None, mfa_code: str | None
+    opening: VaultUnlocker, *, profile: str, shell: str | None, min_left: str | None, mfa_code: str | None
 ) -> None:
     """Print what sets a session of PROFILE in a shell: eval "$(keyturn env PROFILE)"."""
     language = Shell(shell) if shell else environment.shell_called(os.environ.get("SHELL", ""))
@@ -99,12 +98,12 @@ def env(
     click.echo(lines, nl=False)
 
 
-def _document(opening: Opening, profile: str, min_left: str | None, mfa_code: str | None) -> Secret:
+def _document(opening: VaultUnlocker, profile: str, min_left: str | None, mfa_code: str | None) -> Secret:
     least = timedelta(seconds=seconds_of(min_left, "--min-left")) if min_left is not None else None
     return Secret(opening.done_with_code(lambda code: opening.keeper.hand(profile, least, code), mfa_code))
 
 
-def _change(opening: Opening, profile: str, min_left: str | None, mfa_code: str | None) -> Change:
+def _change(opening: VaultUnlocker, profile: str, min_left: str | None, mfa_code: str | None) -> Change:
     document = _document(opening, profile, min_left, mfa_code)
     credentials, account = credential_process.parsed(document.reveal())
     change = environment.session(credentials, opening.keeper.region(profile), account)
@@ -131,7 +130,9 @@ def _become(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn:
     except ValueError:
         raise UsageError(what, "a word of it holds a NUL character", "Leave it out") from None
     except OSError as error:
-        raise Protected(what, str(error.strerror), "Make it executable, or name another program") from None
+        raise ChangeRefused(
+            what, str(error.strerror), "Make it executable, or name another program"
+        ) from None
 
 
 VERBS = (exec_, env)
@@ -141,7 +142,7 @@ VERBS = (exec_, env)
 _DEFAULT = "default"
 
 
-def require_effect(keeper: Keeper, profile: str) -> None:
+def require_effect(keeper: CredentialService, profile: str) -> None:
     """Makes sure that a program would act as `profile` by its endpoint, and as nobody else.
 
     :raises UsageError: the profile gives no temporary credentials, or the shared files hold others that every AWS client
@@ -149,7 +150,7 @@ def require_effect(keeper: Keeper, profile: str) -> None:
     """
     rows = {row.name: row for row in keeper.snapshot().profiles}
     if profile in rows and rows[profile].delivers_key:
-        raise endpoint.only_temporary(profile)
+        raise http.only_temporary(profile)
     delivered = next((row.name for row in rows.values() if row.deliver_as == _DEFAULT), None)
     if delivered is None and not _wins(rows.get(_DEFAULT), profile):
         return
@@ -157,7 +158,7 @@ def require_effect(keeper: Keeper, profile: str) -> None:
     raise UsageError(f"endpoint for {profile}", why, _way_out(keeper, rows.get(_DEFAULT), delivered))
 
 
-def _way_out(keeper: Keeper, default: Profile | None, delivered: str | None) -> str:
+def _way_out(keeper: CredentialService, default: Profile | None, delivered: str | None) -> str:
     """What to do about a profile `default` with credentials.
 
     :param delivered: the profile whose session is delivered there.
@@ -183,7 +184,7 @@ def _wins(default: Profile | None, profile: str) -> bool:
 
 @contextmanager
 def environment_for(
-    keeper: Keeper, profile: str, first: Secret, *, in_file: bool
+    keeper: CredentialService, profile: str, first: Secret, *, in_file: bool
 ) -> Iterator[dict[str, str]]:
     """The environment in which a program finds an endpoint for `profile`; see :func:`keyturn.delivery.endpoint.launcher.opened`.
 
@@ -192,7 +193,9 @@ def environment_for(
     """
     from_asker = keeper.rests_on_asker(profile)
     region = keeper.region(profile)
-    opened = start.opened(keeper.places, os.environ, profile, first, from_asker=from_asker, in_file=in_file)
+    opened = launcher.opened(
+        keeper.places, os.environ, profile, first, from_asker=from_asker, in_file=in_file
+    )
     with opened as found:
         change = environment.endpoint(
             found.url,
@@ -200,6 +203,6 @@ def environment_for(
             token=found.token,
             token_file=found.token_file,
         )
-        proxies = environment.past_proxies(os.environ, endpoint.HOST)
+        proxies = environment.past_proxies(os.environ, http.HOST)
         others = environment.without_bearers(os.environ)
         yield environment.applied({**others, **change, **proxies}, os.environ)

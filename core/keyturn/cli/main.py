@@ -5,10 +5,8 @@ from __future__ import annotations
 import click
 
 from keyturn import __version__
-from keyturn.cli import agent, profiles, vault
+from keyturn.cli import agent, profiles, rotate, sessions, vault
 from keyturn.cli import exec as handing
-from keyturn.cli import rotate as rotating
-from keyturn.cli import sessions as acts
 
 EPILOG = """\b
 Without a verb the full-screen app starts. It takes these options:
@@ -42,9 +40,9 @@ def keyturn(context: click.Context) -> None:
 
 for verb in (
     *profiles.VERBS,
-    *acts.VERBS,
+    *sessions.VERBS,
     *handing.VERBS,
-    *rotating.VERBS,
+    *rotate.VERBS,
     vault.vault,
     agent.agent,
 ):

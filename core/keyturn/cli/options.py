@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 
 import click
 
-from keyturn.cli.prompts import Opening
-from keyturn.service import Keeper
+from keyturn.cli.prompts import VaultUnlocker
+from keyturn.service import CredentialService
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 
-def keeper() -> Keeper:
+def keeper() -> CredentialService:
     """The keeper of this process's environment; takes expired deliveries away first (architecture: after a crash)."""
-    found = Keeper.from_environ(os.environ)
+    found = CredentialService.from_environ(os.environ)
     found.withdraw_expired()
     return found
 
@@ -34,7 +34,7 @@ def opens_vault(verb: Callable[..., Any]) -> Callable[..., Any]:
     )
     @wraps(verb)
     def wrapped(*args: Any, passphrase_fd: int | None, recovery_key_fd: int | None, **options: Any) -> Any:
-        return verb(Opening(keeper(), passphrase_fd, recovery_key_fd), *args, **options)
+        return verb(VaultUnlocker(keeper(), passphrase_fd, recovery_key_fd), *args, **options)
 
     return wrapped
 

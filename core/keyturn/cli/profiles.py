@@ -11,8 +11,8 @@ import click
 
 from keyturn.cli.options import as_json, keeper, opens_vault, yes
 from keyturn.cli.output import columns, emit, say, warn
-from keyturn.cli.prompts import Opening, ask_line, confirm, on_terminal
-from keyturn.model.errors import NeedsPerson, NotFound, UsageError
+from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
+from keyturn.model.errors import NeedsInteraction, NotFound, UsageError
 from keyturn.model.labels import KIND_WORDS, ROLE_WORDS, rotation_words
 from keyturn.model.profile import Delivery, Key, Profile, RotationState, State, VaultState, state_of
 from keyturn.model.text import countdown, iso, safe
@@ -191,7 +191,9 @@ RISK = (
 @yes
 @as_json
 @opens_vault
-def set_(opening: Opening, *, profile: str, key_values: tuple[str, ...], yes: bool, json_: bool) -> None:
+def set_(
+    opening: VaultUnlocker, *, profile: str, key_values: tuple[str, ...], yes: bool, json_: bool
+) -> None:
     """Change settings of a profile: region, renew, duration, tags, policy, session ...; KEY= takes one away.
 
     Without KEY=VALUE it prints them all. Sessions that rested on what was set before are ended.
@@ -258,7 +260,7 @@ def _located(policy: str) -> str:
     return str(Path(path).absolute())
 
 
-def _chosen(opening: Opening, profile: str) -> str:
+def _chosen(opening: VaultUnlocker, profile: str) -> str:
     """The MFA device that the person wants, of those that IAM knows.
 
     :raises NotFound: there is none.
@@ -271,7 +273,7 @@ def _chosen(opening: Opening, profile: str) -> str:
     if len(devices) == 1:
         return devices[0]
     if not on_terminal():
-        raise NeedsPerson(what, f"there are {len(devices)}: {', '.join(devices)}", hint)
+        raise NeedsInteraction(what, f"there are {len(devices)}: {', '.join(devices)}", hint)
     for number, serial in enumerate(devices, 1):
         click.echo(f"  {number}  {safe(serial)}", err=True)
     answer = ask_line(f"Which one, 1 to {len(devices)}")

@@ -32,7 +32,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.secret import Secret
 from keyturn.model.text import safe
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from keyturn.vault import passphrase as passphrases
 
 Answer = TypeVar("Answer")
@@ -127,10 +127,10 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 @dataclass
-class Opening:
+class VaultUnlocker:
     """How a verb may open the vault: by what it was given, else by asking on the terminal, else not at all."""
 
-    keeper: Keeper
+    keeper: CredentialService
     passphrase_fd: int | None = None
     recovery_key_fd: int | None = None
     _passphrase: Secret | None = field(default=None, repr=False)
@@ -251,7 +251,7 @@ def typed_twice() -> Secret:
     return first
 
 
-def new_vault(keeper: Keeper, slot: str, passphrase: Secret | None, *, anew: bool = False) -> None:
+def new_vault(keeper: CredentialService, slot: str, passphrase: Secret | None, *, anew: bool = False) -> None:
     """Makes a vault, shows the recovery key on the terminal and has its last characters typed back."""
     recovery_key = keeper.new_vault(slot, passphrase, anew=anew)
     click.echo(

@@ -10,7 +10,7 @@ import click
 
 from keyturn.cli.options import as_json, opens_vault, yes
 from keyturn.cli.output import columns, emit, say, warn
-from keyturn.cli.prompts import Opening, ask_line, confirm, on_terminal
+from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
 from keyturn.model.errors import (
     AgentUnavailable,
     KeyturnError,
@@ -22,8 +22,8 @@ from keyturn.model.errors import (
 from keyturn.model.labels import rotation_words
 from keyturn.model.profile import Profile
 from keyturn.model.text import masked_key_id
-from keyturn.operations.rotation import iam_policy as policy
-from keyturn.operations.rotation.delete_key import Ending
+from keyturn.operations.rotation import iam_policy
+from keyturn.operations.rotation.delete_key import DeletionFacts
 from keyturn.operations.rotation.progress import Progress, progress_table
 from keyturn.operations.rotation.record import Step
 
@@ -55,7 +55,7 @@ _BACK = {
 @as_json
 @yes
 @opens_vault
-def rotate(opening: Opening, *, profile: str, json_: bool, **words: Any) -> int | None:
+def rotate(opening: VaultUnlocker, *, profile: str, json_: bool, **words: Any) -> int | None:
     """Replace a long-term key by a new one and switch the old one off. Deletes nothing.
 
     Each step is on disk before the next: whatever interrupts it, a key that works is in the vault, and --resume or --undo
@@ -68,7 +68,7 @@ def rotate(opening: Opening, *, profile: str, json_: bool, **words: Any) -> int 
     way = ways[0] if ways else None
     if words["word"] is not None and way != "finish":
         raise UsageError("rotate", "--confirm goes with --finish", "Leave it out")
-    turn = _Turn(opening, profile, words["mfa_code"], json_, words["yes"])
+    turn = _RotateCommand(opening, profile, words["mfa_code"], json_, words["yes"])
     if way == "drop":
         return turn.drop(words["drop"])
     if way == "policy":
@@ -81,10 +81,10 @@ def rotate(opening: Opening, *, profile: str, json_: bool, **words: Any) -> int 
 
 
 @dataclass
-class _Turn:
+class _RotateCommand:
     """One call of the verb."""
 
-    opening: Opening
+    opening: VaultUnlocker
     name: str
     code: str | None
     json_: bool
@@ -137,8 +137,8 @@ class _Turn:
 
     def policy(self) -> int:
         row = self._row()
-        partition, path = policy.parts_of(row.key.user if row.key and row.key.user else "")
-        click.echo(policy.self_rotation(partition, path, with_mfa=bool(row.mfa_serial)))
+        partition, path = iam_policy.parts_of(row.key.user if row.key and row.key.user else "")
+        click.echo(iam_policy.self_rotation(partition, path, with_mfa=bool(row.mfa_serial)))
         return 0
 
     @property
@@ -204,7 +204,7 @@ class _Turn:
             say(f"  {progress.note}; trying again in {progress.wait:.0f} s")
 
 
-def _say_ending(facts: Ending) -> None:
+def _say_ending(facts: DeletionFacts) -> None:
     use = facts.last_use
     at = "never" if use is None or use.at is None else f"{use.at:%Y-%m-%d %H:%M} UTC"
     where = ", ".join(each for each in (use.service, use.region) if each) if use else ""

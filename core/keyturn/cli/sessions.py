@@ -10,11 +10,11 @@ import click
 
 from keyturn.cli.options import as_json, opens_vault, yes
 from keyturn.cli.output import each, emit, say, warn
-from keyturn.cli.prompts import Opening, ask_line, confirm, on_terminal
+from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
 from keyturn.model.errors import KeyturnError, UsageError
 from keyturn.model.profile import Delivery, Kind, Plan, Refreshed
 from keyturn.model.text import countdown, iso, masked_key_id
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 
 _ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
 
@@ -29,7 +29,13 @@ _ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
 @yes
 @opens_vault
 def adopt(
-    opening: Opening, *, profiles: tuple[str, ...], all_: bool, session_none: bool, only_plan: bool, yes: bool
+    opening: VaultUnlocker,
+    *,
+    profiles: tuple[str, ...],
+    all_: bool,
+    session_none: bool,
+    only_plan: bool,
+    yes: bool,
 ) -> int:
     """Make native profiles managed: their secrets move to the vault, credential_process takes their place.
 
@@ -54,7 +60,7 @@ def adopt(
     return min(refused, 1)
 
 
-def _all_adoptable(front: Keeper) -> tuple[tuple[str, ...], int]:
+def _all_adoptable(front: CredentialService) -> tuple[tuple[str, ...], int]:
     """Every profile that can be adopted, and how many others look like it; these are named with the reason."""
     found = front.snapshot()
     for problem in found.problems:
@@ -108,7 +114,13 @@ def _show(plan: Plan) -> None:
 @yes
 @opens_vault
 def release(
-    opening: Opening, *, profiles: tuple[str, ...], all_: bool, only_plan: bool, words: str | None, yes: bool
+    opening: VaultUnlocker,
+    *,
+    profiles: tuple[str, ...],
+    all_: bool,
+    only_plan: bool,
+    words: str | None,
+    yes: bool,
 ) -> None:
     """Give back what adopt took, to the same place.
 
@@ -149,7 +161,7 @@ def release(
 @as_json
 @opens_vault
 def refresh(
-    opening: Opening, *, profiles: tuple[str, ...], due: bool, mfa_code: str | None, json_: bool
+    opening: VaultUnlocker, *, profiles: tuple[str, ...], due: bool, mfa_code: str | None, json_: bool
 ) -> int:
     """Get a new session, and deliver it. Without a name: AWS_PROFILE."""
     front = opening.keeper
@@ -209,7 +221,7 @@ def _say_refreshed(done: Refreshed, now: Any) -> None:
 @click.command()
 @click.argument("profile")
 @opens_vault
-def stop(opening: Opening, *, profile: str) -> None:
+def stop(opening: VaultUnlocker, *, profile: str) -> None:
     """End a session: withdraw what was delivered, and forget it."""
     say(opening.done(lambda: opening.keeper.stop(profile)))
 
@@ -226,7 +238,7 @@ def stop(opening: Opening, *, profile: str) -> None:
 )
 @click.option("--as", "as_name", metavar="NAME", help="Under this section of the credentials file.")
 @opens_vault
-def deliver(opening: Opening, *, profile: str, to: str, as_name: str | None) -> None:
+def deliver(opening: VaultUnlocker, *, profile: str, to: str, as_name: str | None) -> None:
     """Choose where a managed profile's sessions go: credential_process, or the credentials file as temporary keys."""
     say(opening.done(lambda: opening.keeper.deliver(profile, Delivery(to), as_name)))
 
@@ -234,7 +246,7 @@ def deliver(opening: Opening, *, profile: str, to: str, as_name: str | None) -> 
 @click.command("credential-process")
 @click.argument("profile")
 @opens_vault
-def credential_process(opening: Opening, *, profile: str) -> None:
+def credential_process(opening: VaultUnlocker, *, profile: str) -> None:
     """Print the JSON that AWS clients ask for. Never prompts."""
     if opening.given:
         opening.unlock()

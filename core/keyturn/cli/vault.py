@@ -12,7 +12,7 @@ from keyturn.agent import client
 from keyturn.cli.options import as_json, keeper, opens_vault, yes
 from keyturn.cli.output import emit, say, warn
 from keyturn.cli.prompts import (
-    Opening,
+    VaultUnlocker,
     ask_secret,
     confirm,
     from_descriptor,
@@ -20,11 +20,18 @@ from keyturn.cli.prompts import (
     on_terminal,
     typed_twice,
 )
-from keyturn.model.errors import NeedsPerson, NeedsUnlock, NeedsVault, Protected, UsageError, VaultExists
+from keyturn.model.errors import (
+    ChangeRefused,
+    NeedsInteraction,
+    NeedsUnlock,
+    NeedsVault,
+    UsageError,
+    VaultExists,
+)
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.operations import vault as keeping
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from keyturn.system.files import in_words, make
 from keyturn.vault import passphrase as passphrases
 from keyturn.vault.passphrase import EXPORT_LIMIT
@@ -60,7 +67,7 @@ def init(*, slot: str | None, passphrase_fd: int | None, recovery_out_fd: int | 
         elif on_terminal():
             passphrase = typed_twice()
         else:
-            raise NeedsPerson(
+            raise NeedsInteraction(
                 "vault init", "there is no terminal to type a passphrase on", "Give it by --passphrase-fd N"
             )
     if recovery_out_fd is None and on_terminal():
@@ -71,7 +78,7 @@ def init(*, slot: str | None, passphrase_fd: int | None, recovery_out_fd: int | 
 
 
 def _init_quietly(
-    front: Keeper, slot: str, passphrase: Secret | None, out: int | None, *, anew: bool
+    front: CredentialService, slot: str, passphrase: Secret | None, out: int | None, *, anew: bool
 ) -> None:
     if out is not None:
         _writable(out)
@@ -93,7 +100,7 @@ def _writable(descriptor: int) -> None:
 
 @vault.command()
 @opens_vault
-def unlock(opening: Opening) -> None:
+def unlock(opening: VaultUnlocker) -> None:
     """Open the vault for 12 hours: by what is given, else by the system keyring, else by the typed passphrase."""
     front = opening.keeper
     state = front.snapshot().vault
@@ -155,7 +162,7 @@ def status(*, json_: bool) -> None:
 @vault.command("recovery-key")
 @yes
 @opens_vault
-def recovery_key(opening: Opening, *, yes: bool) -> None:
+def recovery_key(opening: VaultUnlocker, *, yes: bool) -> None:
     """Print the recovery key, which opens the vault by itself."""
     confirm("Show the recovery key, which opens everything", yes=yes)
     front = _open_here(opening)
@@ -166,7 +173,7 @@ def recovery_key(opening: Opening, *, yes: bool) -> None:
 @vault.command()
 @click.option("--new-passphrase-fd", type=int, metavar="N", help="Read the new passphrase from descriptor N.")
 @opens_vault
-def passphrase(opening: Opening, *, new_passphrase_fd: int | None) -> None:
+def passphrase(opening: VaultUnlocker, *, new_passphrase_fd: int | None) -> None:
     """Set the passphrase, or change it; the old one, or the keyring, opens the vault first."""
     front = _open_here(opening)
     front.desk.vault.set_passphrase(_new_passphrase(new_passphrase_fd))
@@ -184,7 +191,7 @@ def reset_passphrase(*, recovery_key_fd: int | None, new_passphrase_fd: int | No
     elif on_terminal():
         key = ask_secret("Recovery key (AGE-SECRET-KEY-1…)")
     else:
-        raise NeedsPerson(
+        raise NeedsInteraction(
             "vault reset-passphrase", "there is no terminal", "Give the key by --recovery-key-fd N"
         )
     front.desk.vault.reset_passphrase(key, _new_passphrase(new_passphrase_fd))
@@ -195,13 +202,13 @@ def _new_passphrase(descriptor: int | None) -> Secret:
     if descriptor is not None:
         return passphrases.check(from_descriptor(descriptor, "new passphrase"))
     if not on_terminal():
-        raise NeedsPerson(
+        raise NeedsInteraction(
             "the new passphrase", "there is no terminal to type it on", "Give it by --new-passphrase-fd N"
         )
     return typed_twice()
 
 
-def _open_here(opening: Opening) -> Keeper:
+def _open_here(opening: VaultUnlocker) -> CredentialService:
     """The vault open in this very process, which the agent's being open is not enough for."""
     front = opening.keeper
     state = front.desk.vault.state()
@@ -222,7 +229,7 @@ def _open_here(opening: Opening) -> Keeper:
 
 @vault.command()
 @opens_vault
-def restore(opening: Opening) -> None:
+def restore(opening: VaultUnlocker) -> None:
     """Go back to the newest state of a damaged vault that can be read. What is damaged is moved aside, not lost."""
     front = opening.keeper
     if opening.recovery_key_fd is not None:
@@ -250,9 +257,9 @@ def _say_all(lines: Iterable[str]) -> None:
 )
 @yes
 @opens_vault
-def export(opening: Opening, *, file: Path, new_passphrase_fd: int | None, yes: bool) -> None:
+def export(opening: VaultUnlocker, *, file: Path, new_passphrase_fd: int | None, yes: bool) -> None:
     """Write the vault and the managed profiles to FILE, sealed by a passphrase of its own (any age program opens it)."""
-    taken = Protected("vault export", f"{file} exists", "Name another file")
+    taken = ChangeRefused("vault export", f"{file} exists", "Name another file")
     if os.path.lexists(file):
         raise taken
     if not file.absolute().parent.is_dir():
@@ -296,7 +303,7 @@ def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_
     elif on_terminal():
         old = ask_secret("Passphrase of the export")
     else:
-        raise NeedsPerson(
+        raise NeedsInteraction(
             "vault import", "there is no terminal", "Give the export's passphrase by --passphrase-fd N"
         )
     new = _new_passphrase(new_passphrase_fd) if slot == "passphrase" and absent else None

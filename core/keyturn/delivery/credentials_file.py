@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from keyturn.awsconfig.document import Document, Section, parse, remove_items, replace_section, set_items
-from keyturn.model.errors import Protected, UsageError
+from keyturn.model.errors import ChangeRefused, UsageError
 from keyturn.model.profile import Credentials
 from keyturn.model.text import iso
 
@@ -62,7 +62,7 @@ def put(
     found = {item.key: item.value for item in present.items}
     foreign = [key for key in _FOREIGN if key in found]
     if foreign and found.get("aws_access_key_id") not in ours and not _same(found, credentials):
-        raise Protected(
+        raise ChangeRefused(
             f"delivery to [{section}] of the credentials file",
             f"it holds credentials that keyturn did not put there ({', '.join(foreign)})",
             "Take them out of that section, or deliver under another name with --as NAME",

@@ -79,19 +79,19 @@ class NotFound(KeyturnError):
     exit_code = 3
 
 
-class NeedsPerson(KeyturnError):
+class NeedsInteraction(KeyturnError):
     exit_code = 4
 
 
-class NeedsVault(NeedsPerson):
+class NeedsVault(NeedsInteraction):
     pass
 
 
-class NeedsUnlock(NeedsPerson):
+class NeedsUnlock(NeedsInteraction):
     pass
 
 
-class NeedsMfa(NeedsPerson):
+class NeedsMfa(NeedsInteraction):
     """An MFA code is needed.
 
     :param profile: the profile that asked.
@@ -106,19 +106,19 @@ class NeedsMfa(NeedsPerson):
         self.serial = serial
 
 
-class NeedsLogin(NeedsPerson):
+class NeedsLogin(NeedsInteraction):
     pass
 
 
-class NeedsConfirmation(NeedsPerson):
+class NeedsConfirmation(NeedsInteraction):
     pass
 
 
-class Protected(KeyturnError):
+class ChangeRefused(KeyturnError):
     exit_code = 5
 
 
-class UnparsableFile(Protected):
+class UnparsableFile(ChangeRefused):
     """AWS tools refuse this file.
 
     :param path: the file, as the person knows it.
@@ -131,19 +131,19 @@ class UnparsableFile(Protected):
         self.lineno = lineno
 
 
-class FileChanged(Protected):
+class FileChanged(ChangeRefused):
     pass
 
 
-class UnsafeFile(Protected):
+class UnsafeFile(ChangeRefused):
     pass
 
 
-class FileBusy(Protected):
+class FileBusy(ChangeRefused):
     pass
 
 
-class RotationHalted(Protected):
+class RotationHalted(ChangeRefused):
     pass
 
 
@@ -179,7 +179,7 @@ class KeyringDenied(VaultError):
     pass
 
 
-class Unconfirmed(KeyturnError):
+class WriteNotConfirmed(KeyturnError):
     """A shared file has its new contents, and the system refused to confirm that they will stay.
 
     :param before: the contents that were replaced, None where there was no file. Like `after` they may hold secrets.
@@ -237,5 +237,5 @@ class Unreachable(AwsError):
     pass
 
 
-class Unanswered(Unreachable):
+class NoResponse(Unreachable):
     pass

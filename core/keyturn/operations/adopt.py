@@ -11,37 +11,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keyturn.awsconfig import diff as diffing
-from keyturn.awsconfig import process_line
+from keyturn.awsconfig import diff, process_line
 from keyturn.awsconfig.document import Document, FileKind, header_for, parse
 from keyturn.awsconfig.native_profiles import credential_items, dependants
 from keyturn.awsconfig.process_line import is_ours
-from keyturn.model.errors import FileChanged, KeyturnError, Protected, Unconfirmed, UnparsableFile
+from keyturn.model.errors import ChangeRefused, FileChanged, KeyturnError, UnparsableFile, WriteNotConfirmed
 from keyturn.model.key_ids import is_long_term
 from keyturn.model.profile import Delivery, DiffLine, Key, Kind, Plan, Profile
 from keyturn.model.text import masked_key_id
-from keyturn.operations import adopt_edits as adoption
-from keyturn.operations import adopt_warnings as cautions
-from keyturn.operations import key_metadata as learning
+from keyturn.operations import adopt_edits, adopt_warnings, key_metadata
 from keyturn.operations.adopt_edits import LINE_KEY, SectionEdit
-from keyturn.operations.context import Desk, key_entry, taken_entry
-from keyturn.operations.rotation import previous_key as mending
-from keyturn.profiles.inventory import Reading
+from keyturn.operations.context import Context, key_entry, taken_entry
+from keyturn.operations.rotation import previous_key
+from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import line_home, own_section, path_of
 from keyturn.profiles.static_keys import static_credentials
-from keyturn.storage import managed_profiles as defs
+from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
-from keyturn.storage.managed_profiles import Definition
+from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.storage.paths import Places
 
 ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
 
 
 @dataclass(frozen=True)
-class Adoption:
+class AdoptionPlan:
     """An adoption worked out on one reading."""
 
-    definitions: Mapping[str, Definition]
+    definitions: Mapping[str, ManagedProfile]
     keys: Mapping[str, Mapping[str, str]]
     """Vault entries to be made, by profile; secrets in clear."""
     edits: Mapping[FileKind, tuple[SectionEdit, ...]]
@@ -54,7 +51,7 @@ class Adoption:
 
 
 def plan(
-    reading: Reading, places: Places, program: str, names: Sequence[str], *, session_none: bool = False
+    reading: Inventory, places: Places, program: str, names: Sequence[str], *, session_none: bool = False
 ) -> Plan:
     """What adopting `names` would change, for a person to see; reads nothing more and writes nothing.
 
@@ -66,11 +63,11 @@ def plan(
     copies: list[str] = []
     for kind in FileKind:
         before = reading.document(kind)
-        after = adoption.take_out(_or_empty(before, kind, places), work.edits.get(kind, ()))
+        after = adopt_edits.take_out(_or_empty(before, kind, places), work.edits.get(kind, ()))
         heading = places.shown(path_of(places, kind))
-        lines += diffing.diff(heading, before.data if before else None, after)
-        copies += cautions.copies(after, heading, work.keys)
-    warnings = cautions.warnings(reading, work.definitions, work.keys, session_none=session_none)
+        lines += diff.diff(heading, before.data if before else None, after)
+        copies += adopt_warnings.copies(after, heading, work.keys)
+    warnings = adopt_warnings.warnings(reading, work.definitions, work.keys, session_none=session_none)
     secrets = tuple(
         f"{name}: secret access key of {masked_key_id(key['key_id'])}" for name, key in work.keys.items()
     )
@@ -87,7 +84,7 @@ def plan(
     )
 
 
-def work_out(reading: Reading, program: str, names: Sequence[str], *, session_none: bool) -> Adoption:
+def work_out(reading: Inventory, program: str, names: Sequence[str], *, session_none: bool) -> AdoptionPlan:
     """The definitions, vault entries and edits that adopting `names` takes, dependants included."""
     wanted = list(dict.fromkeys(names))
     for name in wanted:
@@ -101,7 +98,7 @@ def work_out(reading: Reading, program: str, names: Sequence[str], *, session_no
     ]  # fmt: skip
     also = list(dict.fromkeys(also))
     resumed = frozenset(name for name in (*wanted, *also) if name in reading.definitions)
-    definitions: dict[str, Definition] = {}
+    definitions: dict[str, ManagedProfile] = {}
     keys: dict[str, Mapping[str, str]] = {}
     edits: dict[FileKind, list[SectionEdit]] = {}
     for name in (*wanted, *also):
@@ -116,12 +113,12 @@ def work_out(reading: Reading, program: str, names: Sequence[str], *, session_no
             )
         for kind, edit in _edits(reading, name, process_line.line(program, name)):
             edits.setdefault(kind, []).append(edit)
-    return Adoption(
+    return AdoptionPlan(
         definitions, keys, {kind: tuple(each) for kind, each in edits.items()}, tuple(also), resumed
     )
 
 
-def check(reading: Reading, program: str, name: str) -> None:
+def check(reading: Inventory, program: str, name: str) -> None:
     """Whether a profile can be adopted by itself.
 
     :raises KeyturnError: the reason why not.
@@ -130,10 +127,10 @@ def check(reading: Reading, program: str, name: str) -> None:
     for kind, edit in _edits(reading, name, process_line.line(program, name)):
         document = reading.document(kind)
         if document is not None and edit.take:
-            adoption.take_out(document, (edit,))
+            adopt_edits.take_out(document, (edit,))
 
 
-def _refuse_unfit(row: Profile, reading: Reading) -> None:
+def _refuse_unfit(row: Profile, reading: Inventory) -> None:
     what = f"adopt of {row.name}"
     if row.managed:
         if not is_unfinished(reading, row.name):
@@ -156,7 +153,7 @@ def _refuse_unfit(row: Profile, reading: Reading) -> None:
         document = reading.document(kind)
         if document is not None and any(key in document.defaults for key in _CREDENTIAL_KEYS):
             why = f"[DEFAULT] of {document.path} gives credentials to every profile of the file"
-            raise Protected(what, why, "Move them into a profile of their own first")
+            raise ChangeRefused(what, why, "Move them into a profile of their own first")
 
 
 _CREDENTIAL_KEYS = (
@@ -168,7 +165,7 @@ _CREDENTIAL_KEYS = (
 )
 
 
-def _own_key(reading: Reading, name: str) -> Mapping[str, str] | None:
+def _own_key(reading: Inventory, name: str) -> Mapping[str, str] | None:
     """The long-term key that stands in clear for a profile, as a vault entry."""
     found = static_credentials(reading, name)
     if found is None or found.session_token is not None or not is_long_term(found.access_key_id):
@@ -183,14 +180,14 @@ def _definition(
     key: Mapping[str, str] | None,
     *,
     session_none: bool,
-) -> Definition:
+) -> ManagedProfile:
     def text(setting: str) -> str | None:
         value = settings.get(setting)
         return value if isinstance(value, str) and value else None
 
     duration = text("duration_seconds") or ""
     role = native.kind is Kind.ROLE
-    return Definition(
+    return ManagedProfile(
         name=name,
         kind=native.kind,
         key=name if key is not None else None,
@@ -205,7 +202,7 @@ def _definition(
     )
 
 
-def _edits(reading: Reading, name: str, line: str) -> list[tuple[FileKind, SectionEdit]]:
+def _edits(reading: Inventory, name: str, line: str) -> list[tuple[FileKind, SectionEdit]]:
     """One profile's edits: its credential settings leave every file, our line goes into the config file."""
     found: list[tuple[FileKind, SectionEdit]] = []
     home = line_home(reading)
@@ -220,7 +217,7 @@ def _edits(reading: Reading, name: str, line: str) -> list[tuple[FileKind, Secti
     return found
 
 
-def adopt(desk: Desk, names: Sequence[str], digest: str, *, session_none: bool = False) -> tuple[str, ...]:
+def adopt(desk: Context, names: Sequence[str], digest: str, *, session_none: bool = False) -> tuple[str, ...]:
     """Carries out what :func:`plan` showed.
 
     :param digest: of the plan; another state of the files is refused.
@@ -238,48 +235,48 @@ def adopt(desk: Desk, names: Sequence[str], digest: str, *, session_none: bool =
         taken = _taken(reading, work, desk.places)
         for name in work.resumed:
             require_all_in_vault(name, desk.vault.key(taken_entry(name)), taken.pop(name))
-        mending.forget_ended(desk, list(work.definitions))
+        previous_key.forget_ended(desk, list(work.definitions))
         _into_vault(desk, work, taken)
-        defs.change(desk.places.profiles_file, lambda table: table.update(work.definitions))
+        managed_profiles.change(desk.places.profiles_file, lambda table: table.update(work.definitions))
         _write_files(desk, reading, work)
     for name in work.definitions:
         desk.record(name, "adopt", "its settings moved to keyturn")
-    learning.learn(desk, desk.read(), [(one, None) for one in work.definitions.values()])
+    key_metadata.learn(desk, desk.read(), [(one, None) for one in work.definitions.values()])
     return tuple(work.definitions)
 
 
-def _drop(table: dict[str, Definition], work: Adoption) -> None:
+def _drop(table: dict[str, ManagedProfile], work: AdoptionPlan) -> None:
     for name in work.definitions:
         if name not in work.resumed:
             table.pop(name, None)
 
 
-def _refuse_refused_files(reading: Reading, work: Adoption, places: Places) -> None:
+def _refuse_refused_files(reading: Inventory, work: AdoptionPlan, places: Places) -> None:
     for problem in reading.shared.problems:
         if any(str(path_of(places, kind)) == problem.path for kind in work.edits):
             what, why = f"writing {places.shown(problem.path)}", f"line {problem.line}: {problem.reason}"
             raise UnparsableFile(what, why, "Correct the file first", path=problem.path, lineno=problem.line)
 
 
-def _taken(reading: Reading, work: Adoption, places: Places) -> dict[str, list[dict[str, Any]]]:
+def _taken(reading: Inventory, work: AdoptionPlan, places: Places) -> dict[str, list[dict[str, Any]]]:
     """What is taken out, by profile, as the vault keeps it."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in work.definitions}
     for kind, edits in work.edits.items():
         document = _or_empty(reading.document(kind), kind, places)
         for edit in edits:
-            (taken,) = adoption.taken_from(document, str(path_of(places, kind)), kind, (edit,))
+            (taken,) = adopt_edits.taken_from(document, str(path_of(places, kind)), kind, (edit,))
             owner = next(name for name in found if _belongs(reading, kind, name, edit.section))
             file_made = reading.document(kind) is None and document.data == b""
             found[owner].append(replace(taken, file_made=file_made).table())
-            document = adoption.again(adoption.take_out(document, (edit,)), document)
+            document = adopt_edits.again(adopt_edits.take_out(document, (edit,)), document)
     return found
 
 
-def _belongs(reading: Reading, kind: FileKind, name: str, section: str) -> bool:
+def _belongs(reading: Inventory, kind: FileKind, name: str, section: str) -> bool:
     return section == (own_section(reading.document(kind), kind, name) or header_for(kind, name))
 
 
-def _into_vault(desk: Desk, work: Adoption, taken: Mapping[str, list[dict[str, Any]]]) -> None:
+def _into_vault(desk: Context, work: AdoptionPlan, taken: Mapping[str, list[dict[str, Any]]]) -> None:
     """Puts keys and taken lines into the vault, and reads them back."""
 
     def edit(entries: dict[str, Any]) -> None:
@@ -303,7 +300,7 @@ def _into_vault(desk: Desk, work: Adoption, taken: Mapping[str, list[dict[str, A
     desk.index.change(note)
 
 
-def _write_files(desk: Desk, reading: Reading, work: Adoption) -> None:
+def _write_files(desk: Context, reading: Inventory, work: AdoptionPlan) -> None:
     """Edits the shared files and has botocore resolve the result; if either fails, all are put back as they were.
 
     Where somebody else has changed a file meanwhile so that it cannot be put back, the profiles stay managed: that way
@@ -320,17 +317,17 @@ def _write_files(desk: Desk, reading: Reading, work: Adoption) -> None:
                 before: Document | None = before,
             ) -> bytes:
                 _refuse_other_values(before, document, edits)
-                return adoption.take_out(document, edits)
+                return adopt_edits.take_out(document, edits)
 
             edit = desk.files.edit(path_of(desk.places, kind), change, kind=kind)
             done.append((kind, edit.before, edit.after))
         _verify(desk, work)
     except KeyturnError as error:
-        if isinstance(error, Unconfirmed):
+        if isinstance(error, WriteNotConfirmed):
             done.append((kind, error.before, error.after))
         with contextlib.suppress(FileChanged):
             _back(desk, done)
-            defs.change(desk.places.profiles_file, lambda table: _drop(table, work))
+            managed_profiles.change(desk.places.profiles_file, lambda table: _drop(table, work))
         raise
 
 
@@ -351,7 +348,7 @@ def _settings_in(document: Document | None, edit: SectionEdit) -> dict[str, str]
     return {item.key: item.value for item in section.items if item.key in edit.take} if section else {}
 
 
-def _back(desk: Desk, done: list[tuple[FileKind, bytes | None, bytes]]) -> None:
+def _back(desk: Context, done: list[tuple[FileKind, bytes | None, bytes]]) -> None:
     for kind, before, after in reversed(done):
         path = path_of(desk.places, kind)
         if before is None:
@@ -360,7 +357,7 @@ def _back(desk: Desk, done: list[tuple[FileKind, bytes | None, bytes]]) -> None:
             desk.files.edit(path, lambda _, before=before: before, kind=kind, expect=after)  # type: ignore[misc]  # a default argument binds the loop's value
 
 
-def _verify(desk: Desk, work: Adoption) -> None:
+def _verify(desk: Context, work: AdoptionPlan) -> None:
     """Resolves each adopted profile with botocore itself: our line must win."""
     if desk.read().shared.problems:
         return
@@ -368,7 +365,7 @@ def _verify(desk: Desk, work: Adoption) -> None:
         method, line = desk.winner(name)
         if method != "custom-process" or not process_line.is_ours(line, name):
             why = f"AWS tools would still take its credentials from {method}"
-            raise Protected(
+            raise ChangeRefused(
                 f"adopt of {name}", why, f"Run: keyturn show {name}, and keyturn release {name} to go back"
             )
 
@@ -377,7 +374,7 @@ def _or_empty(document: Document | None, kind: FileKind, places: Places) -> Docu
     return document if document is not None else parse(b"", str(path_of(places, kind)), kind)
 
 
-def is_unfinished(reading: Reading, name: str) -> bool:
+def is_unfinished(reading: Inventory, name: str) -> bool:
     """Whether the shared files still make of a managed profile what its definition says, so that they win over us."""
     one, native = reading.definitions.get(name), reading.natives.get(name)
     if one is None or native is None or native.problem:
@@ -406,7 +403,7 @@ def require_all_in_vault(
             if known.get(key) != value and not (key == LINE_KEY and is_ours(value, name))
         ]
         if other:
-            raise Protected(
+            raise ChangeRefused(
                 what,
                 f"keyturn manages it already, and {', '.join(other)} of [{section['section']}] is not what it took",
                 "Move what was put there since to another profile",

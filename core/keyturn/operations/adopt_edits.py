@@ -21,13 +21,13 @@ from keyturn.awsconfig.document import (
 )
 from keyturn.awsconfig.process_line import is_ours
 from keyturn.delivery import credentials_file
-from keyturn.model.errors import Protected
+from keyturn.model.errors import ChangeRefused
 
 LINE_KEY = "credential_process"
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class RemovedSettings:
     """What adopt took out of one section of one file, enough to put it back byte for byte. Holds secrets."""
 
     path: str
@@ -57,10 +57,10 @@ class Taken:
         }  # fmt: skip
 
     @staticmethod
-    def of(table: Mapping[str, Any]) -> Taken:
+    def of(table: Mapping[str, Any]) -> RemovedSettings:
         """From the vault."""
         items = tuple((str(key), str(value)) for key, value in table["items"])
-        return Taken(
+        return RemovedSettings(
             table["path"], FileKind(table["kind"]), table["section"], table["before"], table["bare_core"],
             table["bare_tail"], table["lead"], items, bool(table["file_made"]),
         )  # fmt: skip
@@ -105,7 +105,7 @@ def take_out(document: Document, edits: Sequence[SectionEdit]) -> bytes:
 
 def taken_from(
     document: Document, path: str, kind: FileKind, edits: Sequence[SectionEdit]
-) -> tuple[Taken, ...]:
+) -> tuple[RemovedSettings, ...]:
     """What :func:`take_out` takes, section by section, to be kept before the file is written."""
     found = []
     for edit in edits:
@@ -114,13 +114,15 @@ def taken_from(
         if section is None:
             lead = credentials_file.lead(document) if edit.line is not None else ""
             end = document.newline
-            found.append(Taken(path, kind, edit.section, None, f"[{edit.section}]", end, lead, ()))
+            found.append(RemovedSettings(path, kind, edit.section, None, f"[{edit.section}]", end, lead, ()))
             continue
         left = bare.section(edit.section)
         core, tail = core_and_tail(left.text(bare)) if left else (b"", b"")
         items = tuple((item.key, item.value) for item in section.items if item.key in edit.take)
         before = section.text(document).decode("utf-8")
-        found.append(Taken(path, kind, edit.section, before, core.decode(), tail.decode(), "", items))
+        found.append(
+            RemovedSettings(path, kind, edit.section, before, core.decode(), tail.decode(), "", items)
+        )
     return tuple(found)
 
 
@@ -141,7 +143,12 @@ def _with_line(document: Document, edit: SectionEdit, line: str) -> bytes:
 
 
 def put_back(
-    document: Document, taken: Taken, *, profile: str, ours: Collection[str], swap: Mapping[str, str]
+    document: Document,
+    taken: RemovedSettings,
+    *,
+    profile: str,
+    ours: Collection[str],
+    swap: Mapping[str, str],
 ) -> bytes:
     """The file with one section as it was before adoption.
 
@@ -178,14 +185,14 @@ def _refuse_foreign(document: Document, section: str, items: Mapping[str, str]) 
     values = {item.key: item.value for item in present.items} if present else {}
     other = [key for key, value in items.items() if values.get(key, value) != value]
     if other:
-        raise Protected(
+        raise ChangeRefused(
             f"release into [{section}] of {document.path}",
             f"{', '.join(other)} stands there with a value that keyturn does not know",
             "Move what was put there since to another profile, then release",
         )
 
 
-def _restored(document: Document, taken: Taken, tail: bytes, swap: Mapping[str, str]) -> bytes:
+def _restored(document: Document, taken: RemovedSettings, tail: bytes, swap: Mapping[str, str]) -> bytes:
     if taken.before is None:
         rest = tail[len(taken.bare_tail) :] if tail.startswith(taken.bare_tail.encode()) else b""
         marked = replace_section(document, taken.section, rest or None)
@@ -196,7 +203,7 @@ def _restored(document: Document, taken: Taken, tail: bytes, swap: Mapping[str, 
     )
 
 
-def _without_lead(document: Document, removed: bytes, taken: Taken) -> bytes:
+def _without_lead(document: Document, removed: bytes, taken: RemovedSettings) -> bytes:
     """`removed`, the file without the section that adopt made, also without what adopt put before its header."""
     section = document.section(taken.section)
     if section is None or not taken.lead:

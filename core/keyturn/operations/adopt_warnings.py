@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from keyturn.awsconfig import diff as diffing
+from keyturn.awsconfig import diff
 from keyturn.model.profile import Kind
-from keyturn.profiles.inventory import Reading
+from keyturn.profiles.inventory import Inventory
 from keyturn.providers.sts_limits import CHAINED_LONGEST
-from keyturn.storage.managed_profiles import Definitions
+from keyturn.storage.managed_profiles import ManagedProfiles
 
 Keys = Mapping[str, Mapping[str, str]]
 """The keys that go into the vault, by profile; secrets in clear."""
@@ -16,7 +16,7 @@ Keys = Mapping[str, Mapping[str, str]]
 
 def copies(after: bytes, shown: str, keys: Keys) -> list[str]:
     """A sentence for every line of a file that still holds a secret after the adoption: in a comment, a nested block."""
-    lines = diffing.raw_lines(after)
+    lines = diff.raw_lines(after)
     return [
         f"{shown}, line {number}: a copy of {name}'s secret key stays there in clear; remove it by hand"
         for name, key in keys.items()
@@ -26,7 +26,7 @@ def copies(after: bytes, shown: str, keys: Keys) -> list[str]:
 
 
 def warnings(
-    reading: Reading, definitions: Definitions, keys: Keys, *, session_none: bool
+    reading: Inventory, definitions: ManagedProfiles, keys: Keys, *, session_none: bool
 ) -> tuple[str, ...]:
     """What adopting brings with it that nobody may expect."""
     found = []

@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from keyturn.awsconfig.document import Document, FileKind, header_for, remove_items, set_items
 from keyturn.model.errors import FileChanged, KeyturnError, NotFound
 from keyturn.model.profile import VaultState
-from keyturn.operations import deliver as delivering
-from keyturn.operations.context import Desk
-from keyturn.operations.credentials import session_cache as fetching
-from keyturn.profiles import settings
-from keyturn.profiles import status as listing
-from keyturn.profiles.inventory import Reading
+from keyturn.operations import deliver
+from keyturn.operations.context import Context
+from keyturn.operations.credentials import session_cache
+from keyturn.profiles import settings, status
+from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import own_section, path_of
-from keyturn.providers import assume_role as role
-from keyturn.providers import sts_limits as limits
-from keyturn.storage import managed_profiles as defs
+from keyturn.providers import assume_role, sts_limits
+from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
-from keyturn.storage.managed_profiles import Definition
+from keyturn.storage.managed_profiles import ManagedProfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ class Changed:
     """Profiles whose sessions rested on what was, and were ended."""
 
 
-def change(desk: Desk, name: str, wanted: Mapping[str, str]) -> Changed:
+def change(desk: Context, name: str, wanted: Mapping[str, str]) -> Changed:
     """Changes settings of a profile; needs no open vault and asks nobody.
 
     :param wanted: as :func:`keyturn.profiles.settings.parsed` gave it. `region` stands in the shared files, of any profile.
@@ -46,7 +44,7 @@ def change(desk: Desk, name: str, wanted: Mapping[str, str]) -> Changed:
     keys: list[str] = []
     ended: tuple[str, ...] = ()
     if others:
-        old = delivering.managed(reading, name)
+        old = deliver.managed(reading, name)
         new = settings.applied(old, others)
         _check_role(new)
         keys = [key for key in others if settings.table(old)[key] != settings.table(new)[key]]
@@ -63,43 +61,41 @@ def change(desk: Desk, name: str, wanted: Mapping[str, str]) -> Changed:
     return Changed(tuple(keys), ended)
 
 
-def _check_role(one: Definition) -> None:
+def _check_role(one: ManagedProfile) -> None:
     """Whether AWS would take what the definition asks for, its policy file read.
 
     :raises KeyturnError: with the reason why not.
     """
     if one.role_arn is not None:
-        role.check(fetching.managed_hop(one, one.role_arn))
+        assume_role.check(session_cache.managed_hop(one, one.role_arn))
 
 
-def _define(desk: Desk, old: Definition, new: Definition) -> None:
+def _define(desk: Context, old: ManagedProfile, new: ManagedProfile) -> None:
     name = new.name
 
-    def edit(table: dict[str, Definition]) -> None:
+    def edit(table: dict[str, ManagedProfile]) -> None:
         if table.get(name) != old:
             raise FileChanged(f"set {name}", "its definition changed meanwhile", "Look again, then retry")
         table[name] = new
 
-    defs.change(desk.places.profiles_file, edit)
+    managed_profiles.change(desk.places.profiles_file, edit)
     if new.duration_seconds != old.duration_seconds:
         desk.note(lambda index: index.update(name, accepted_seconds=None))
 
 
-def leaning(reading: Reading, name: str) -> tuple[str, ...]:
+def leaning(reading: Inventory, name: str) -> tuple[str, ...]:
     """The managed profiles whose sessions are made from another one's."""
     return tuple(
         one.name
         for one in reading.definitions.values()
-        if name in listing.source_of(one, reading.natives, reading.definitions)[1]
+        if name in status.source_of(one, reading.natives, reading.definitions)[1]
     )
 
 
-def _end(desk: Desk, names: tuple[str, ...]) -> tuple[str, ...]:
+def _end(desk: Context, names: tuple[str, ...]) -> tuple[str, ...]:
     """Withdraws and forgets the sessions of profiles; the caller holds :meth:`Desk.exclusive`."""
     now = desk.clock()
-    ended = [
-        name for name in names if delivering.withdraw(desk, name) or desk.known(name).session is not None
-    ]
+    ended = [name for name in names if deliver.withdraw(desk, name) or desk.known(name).session is not None]
 
     def forget(sessions: dict[str, object]) -> None:
         for name in names:
@@ -116,7 +112,7 @@ def _end(desk: Desk, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(ended)
 
 
-def _set_region(desk: Desk, name: str, region: str) -> bool:
+def _set_region(desk: Context, name: str, region: str) -> bool:
     """Puts a region into the profile's section, or takes it out of both files; True if that changed a file."""
     reading = desk.read()
     # The credentials file's word counts where both files have one (aws-facts 2.1); a new one goes into the config.
@@ -147,16 +143,16 @@ def _holds_region(document: Document | None, kind: FileKind, name: str) -> bool:
     return section is not None and any(item.key == "region" for item in section.items)
 
 
-def mfa_devices(desk: Desk, name: str) -> tuple[str, ...]:
+def mfa_devices(desk: Context, name: str) -> tuple[str, ...]:
     """The MFA devices of a managed profile's IAM user that show codes, by serial number; security keys show none.
 
     :raises NotFound: keyturn holds no key for the profile.
     :raises NeedsUnlock: the vault is closed.
     """
     reading = desk.read()
-    one = delivering.managed(reading, name)
-    entry, _, problem = listing.source_of(one, reading.natives, reading.definitions)
-    if problem or entry is None or listing.asker_source(name, reading.natives, reading.definitions):
+    one = deliver.managed(reading, name)
+    entry, _, problem = status.source_of(one, reading.natives, reading.definitions)
+    if problem or entry is None or status.asker_source(name, reading.natives, reading.definitions):
         why = problem or "its sessions do not come from a key that keyturn holds"
         raise NotFound(f"MFA devices of {name}", why, f"Name one: keyturn set {name} mfa_serial=SERIAL")
     desk.require_open()
@@ -170,4 +166,4 @@ def mfa_devices(desk: Desk, name: str) -> tuple[str, ...]:
     except KeyturnError as error:
         error.hint = f"Name the device yourself: keyturn set {name} mfa_serial=SERIAL"
         raise
-    return tuple(serial for serial in found if limits.shows_codes(serial))
+    return tuple(serial for serial in found if sts_limits.shows_codes(serial))

@@ -12,17 +12,17 @@ from typing import Any
 
 from keyturn.aws.api import AwsFactory
 from keyturn.awsconfig.writer import SharedFiles
-from keyturn.model.errors import AwsError, KeyturnError, NeedsPerson, NotFound, UsageError, WrongMfaCode
+from keyturn.model.errors import AwsError, KeyturnError, NeedsInteraction, NotFound, UsageError, WrongMfaCode
 from keyturn.model.profile import Credentials, Failure, VaultState
 from keyturn.model.redaction import redacted
 from keyturn.model.secret import Secret
-from keyturn.profiles import inventory as reading
-from keyturn.storage.activity import Act, Activity
-from keyturn.storage.index import Index, IndexFile, Known
+from keyturn.profiles import inventory
+from keyturn.storage.activity import ActivityEntry, ActivityLog
+from keyturn.storage.index import Index, IndexFile, ProfileState
 from keyturn.storage.paths import Places
 from keyturn.system import files as ownfile
 from keyturn.system.clock import Clock
-from keyturn.system.file_fingerprint import Kept
+from keyturn.system.file_fingerprint import CachedDocument
 from keyturn.vault.vault import Vault
 
 #: A source may be asked for this long by another process before the wait ends; Go kills a credential_process at 60 s.
@@ -38,7 +38,7 @@ _DEEDS = {"credential-process": "credentials"}
 
 
 @dataclass(frozen=True)
-class Desk:
+class Context:
     """Places, clock, vault, shared files, index, AWS.
 
     Locks are taken in this order: a source (:meth:`lock`), the acts (:meth:`exclusive`), the vault, a shared file. AWS is
@@ -51,7 +51,7 @@ class Desk:
     vault: Vault
     files: SharedFiles
     index: IndexFile
-    activity: Activity
+    activity: ActivityLog
     aws: AwsFactory
     program: Callable[[], str]
     """The `keyturn` that a credential_process line shall call, as an absolute path."""
@@ -67,12 +67,12 @@ class Desk:
 
     sleep: Callable[[float], None] = time.sleep
     """Waits for so many seconds."""
-    ready: dict[str, Kept] = field(default_factory=dict)
+    ready: dict[str, CachedDocument] = field(default_factory=dict)
     """Documents that this process made, by profile (:mod:`keyturn.operations.credentials.document_cache`)."""
 
-    def read(self) -> reading.Reading:
+    def read(self) -> inventory.Inventory:
         """Reads everything anew."""
-        found = reading.read(self.places, self.environ, self.clock())
+        found = inventory.read(self.places, self.environ, self.clock())
         for document in (found.shared.config, found.shared.credentials):
             if document is not None:
                 self.seen[document.path] = tuple(section.name for section in document.sections)
@@ -119,13 +119,13 @@ class Desk:
         with contextlib.suppress(OSError, KeyturnError):
             self.index.change(edit)
 
-    def known(self, name: str) -> Known:
+    def known(self, name: str) -> ProfileState:
         """What the index holds of a profile at this moment."""
         return self.index.load().of(name)
 
     def record(self, profile: str, event: str, result: str) -> None:
         """Writes an act that went well into the activity log."""
-        self.activity.add(Act(self.clock(), profile, event, result, ok=True))
+        self.activity.add(ActivityEntry(self.clock(), profile, event, result, ok=True))
 
     def record_failure(self, profile: str, event: str, error: KeyturnError) -> None:
         """Keeps a failure with the profile, and writes it into the activity log unless it is there already."""
@@ -133,7 +133,7 @@ class Desk:
         before = self.known(profile).failure
         self.note(lambda index: index.update(profile, failure=failure))
         if before is None or before.line != failure.line:
-            self.activity.add(Act(failure.at, profile, event, failure.line, ok=False))
+            self.activity.add(ActivityEntry(failure.at, profile, event, failure.line, ok=False))
 
     @contextmanager
     def recording(self, profile: str, event: str) -> Iterator[None]:
@@ -144,7 +144,7 @@ class Desk:
         except KeyturnError as error:
             if isinstance(error, AwsError) and not error.what.endswith(f" of {profile}"):
                 error.what = f"{_DEEDS.get(event, event)} of {profile}: {error.what}"
-            if isinstance(error, (NeedsPerson, WrongMfaCode, NotFound)):
+            if isinstance(error, (NeedsInteraction, WrongMfaCode, NotFound)):
                 raise
             if isinstance(error, UsageError) and event != "refresh":
                 raise

@@ -12,24 +12,30 @@ from keyturn.awsconfig import process_line
 from keyturn.awsconfig.document import Document, FileKind, header_for, remove_items, set_items
 from keyturn.awsconfig.native_profiles import credential_items
 from keyturn.delivery import credentials_file
-from keyturn.model.errors import FileChanged, KeyturnError, NotFound, Protected, Unconfirmed, UsageError
+from keyturn.model.errors import (
+    ChangeRefused,
+    FileChanged,
+    KeyturnError,
+    NotFound,
+    UsageError,
+    WriteNotConfirmed,
+)
 from keyturn.model.profile import Delivery, VaultState
 from keyturn.model.text import from_iso
 from keyturn.operations.adopt_edits import LINE_KEY
-from keyturn.operations.context import Desk
-from keyturn.operations.credentials import mfa_sessions as devices
-from keyturn.operations.credentials import session_cache as fetching
-from keyturn.profiles import status as listing
-from keyturn.profiles.inventory import Reading
+from keyturn.operations.context import Context
+from keyturn.operations.credentials import mfa_sessions, session_cache
+from keyturn.profiles import status
+from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import line_home, own_section, path_of
 from keyturn.profiles.status import needs_line
-from keyturn.providers.cached_session import Fetched
-from keyturn.storage import managed_profiles as defs
-from keyturn.storage.index import Delivered, Index
-from keyturn.storage.managed_profiles import Definition
+from keyturn.providers.cached_session import FetchedSession
+from keyturn.storage import managed_profiles
+from keyturn.storage.index import DeliveryRecord, Index
+from keyturn.storage.managed_profiles import ManagedProfile
 
 
-def deliver(desk: Desk, name: str, to: Delivery, as_name: str | None) -> str:
+def deliver(desk: Context, name: str, to: Delivery, as_name: str | None) -> str:
     """Sends a managed profile's sessions elsewhere from now on; returns what was done, as a sentence.
 
     :param as_name: the credentials file's section, where it shall differ from the name.
@@ -39,30 +45,30 @@ def deliver(desk: Desk, name: str, to: Delivery, as_name: str | None) -> str:
     """
     reading = desk.read()
     if to is Delivery.CREDENTIALS_FILE:
-        fetching.refuse_for_others(desk, reading, name)
+        session_cache.refuse_for_others(desk, reading, name)
     with desk.recording(name, "deliver"):
         old = managed(reading, name)
         if to is Delivery.NATIVE or (as_name and to is not Delivery.CREDENTIALS_FILE):
             raise UsageError(f"delivery of {name}", "--as goes with --to credentials-file only")
-        new = defs.with_delivery(old, to, as_name)
+        new = managed_profiles.with_delivery(old, to, as_name)
         if new.deliver_as:
             credentials_file.check_name(new.deliver_as)
             _refuse_taken(reading, new)
         session = _session_for(desk, reading, new) if to is Delivery.CREDENTIALS_FILE else None
         with desk.exclusive():
             if session is not None:
-                fetching.require_unchanged(desk, reading, name, session)
+                session_cache.require_unchanged(desk, reading, name, session)
             _move(desk, reading, new, session)
         desk.record(name, "deliver", f"to {to}" + (f" as {as_name}" if as_name else ""))
     return _sentence(name, new)
 
 
-def _move(desk: Desk, reading: Reading, new: Definition, session: Fetched | None) -> None:
+def _move(desk: Context, reading: Inventory, new: ManagedProfile, session: FetchedSession | None) -> None:
     """Takes away the old delivery and makes the new one; the definition comes first, for a crash in between."""
     name = new.name
     old = reading.definitions[name]
 
-    def edit(table: dict[str, Definition]) -> None:
+    def edit(table: dict[str, ManagedProfile]) -> None:
         if table.get(name) != old:
             raise FileChanged(
                 f"delivery of {name}", "its definition changed meanwhile", "Look again, then retry"
@@ -71,36 +77,36 @@ def _move(desk: Desk, reading: Reading, new: Definition, session: Fetched | None
 
     if (old.delivery, old.deliver_as) != (new.delivery, new.deliver_as):
         withdraw(desk, name)
-    defs.change(desk.places.profiles_file, edit)
+    managed_profiles.change(desk.places.profiles_file, edit)
     try:
         if session is not None:
             put(desk, reading, name, session)
         place_line(desk, new)
-    except Unconfirmed:
+    except WriteNotConfirmed:
         raise  # the file is as the new definition says
     except KeyturnError:
-        defs.change(desk.places.profiles_file, lambda table: table.__setitem__(name, old))
+        managed_profiles.change(desk.places.profiles_file, lambda table: table.__setitem__(name, old))
         raise
 
 
-def _refuse_taken(reading: Reading, one: Definition) -> None:
+def _refuse_taken(reading: Inventory, one: ManagedProfile) -> None:
     """Keeps a delivery under another name out of profiles that have credentials of their own."""
     section = one.deliver_as or one.name
     what = f"delivery of {one.name} as {section}"
     if section in reading.definitions:
-        raise Protected(what, "keyturn manages a profile by that name", "Choose another name")
+        raise ChangeRefused(what, "keyturn manages a profile by that name", "Choose another name")
     others = [
         each for each in reading.definitions.values() if each.deliver_as == section and each.name != one.name
     ]
     if others:
-        raise Protected(what, f"{others[0].name} is delivered there", "Choose another name")
+        raise ChangeRefused(what, f"{others[0].name} is delivered there", "Choose another name")
     found = [item for item in credential_items(reading.shared, section) if item.kind is FileKind.CONFIG]
     if found:
         why = f"that profile has credentials of its own ({found[0].key})"
-        raise Protected(what, why, "Choose another name")
+        raise ChangeRefused(what, why, "Choose another name")
 
 
-def _sentence(name: str, one: Definition) -> str:
+def _sentence(name: str, one: ManagedProfile) -> str:
     if one.delivery is Delivery.CREDENTIALS_FILE:
         return f"{name}: its session stands in [{one.deliver_as or name}] of the credentials file until it expires"
     if one.delivery is Delivery.CREDENTIAL_PROCESS:
@@ -108,7 +114,7 @@ def _sentence(name: str, one: Definition) -> str:
     return f"{name}: delivered nowhere; keyturn goes on renewing it on demand"
 
 
-def managed(reading: Reading, name: str) -> Definition:
+def managed(reading: Inventory, name: str) -> ManagedProfile:
     """The definition of a managed profile.
 
     :raises NotFound: keyturn does not manage one by that name.
@@ -123,16 +129,16 @@ def managed(reading: Reading, name: str) -> Definition:
     return found
 
 
-def _session_for(desk: Desk, reading: Reading, one: Definition) -> Fetched:
-    if not listing.asker_source(one.name, reading.natives, reading.definitions):
+def _session_for(desk: Context, reading: Inventory, one: ManagedProfile) -> FetchedSession:
+    if not status.asker_source(one.name, reading.natives, reading.definitions):
         desk.require_open()
     if one.delivers_key:
         why = "it delivers the long-term key itself, which never goes into a file in clear"
         raise KeyturnError(f"delivery of {one.name}", why, "Use --to credential-process")
-    return fetching.fetch(desk, reading, one.name)
+    return session_cache.fetch(desk, reading, one.name)
 
 
-def put(desk: Desk, asked: Reading, name: str, fetched: Fetched) -> None:
+def put(desk: Context, asked: Inventory, name: str, fetched: FetchedSession) -> None:
     """Writes a session into the credentials file, in place of the one before, and notes it for withdrawal.
 
     Nothing is written for a profile that is no more delivered there. The caller holds :meth:`Desk.exclusive`.
@@ -146,7 +152,7 @@ def put(desk: Desk, asked: Reading, name: str, fetched: Fetched) -> None:
     one = reading.definitions.get(name)
     if one is None or one.delivery is not Delivery.CREDENTIALS_FILE:
         return
-    fetching.require_unchanged(desk, asked, name, fetched)
+    session_cache.require_unchanged(desk, asked, name, fetched)
     credentials = fetched.issued.credentials
     section = one.deliver_as or name
     before = standing(reading, one)
@@ -155,7 +161,7 @@ def put(desk: Desk, asked: Reading, name: str, fetched: Fetched) -> None:
     ours |= set(before.key_ids) if before else set()
     made = before.made if before and before.section == section else not (present and present.section(section))
     region = reading.natives[name].region if one.deliver_as and name in reading.natives else None
-    note = Delivered(
+    note = DeliveryRecord(
         str(desk.places.aws_credentials), section, (credentials.access_key_id, *sorted(ours)),
         credentials.expires, made, region if made else None,
     )  # fmt: skip
@@ -170,7 +176,7 @@ def put(desk: Desk, asked: Reading, name: str, fetched: Fetched) -> None:
     desk.note(lambda index: index.update(name, delivered=only))
 
 
-def standing(reading: Reading, one: Definition) -> Delivered | None:
+def standing(reading: Inventory, one: ManagedProfile) -> DeliveryRecord | None:
     """What was delivered into the credentials file for a profile: as noted, else, if the index was lost, what stands in
     its section with the marks that only a delivery of ours leaves."""
     note = reading.index.of(one.name).delivered
@@ -183,10 +189,10 @@ def standing(reading: Reading, one: Definition) -> Delivered | None:
     if not credentials_file.looks_delivered(values):
         return None
     expires = from_iso(values.get("aws_expiration"))
-    return Delivered(reading.shared.credentials_path, name, (key_id,), expires)
+    return DeliveryRecord(reading.shared.credentials_path, name, (key_id,), expires)
 
 
-def _ours(document: Document, note: Delivered) -> set[str]:
+def _ours(document: Document, note: DeliveryRecord) -> set[str]:
     """The key ids that keyturn itself may have put where it delivered to. An earlier one is there again after another
     program wrote back what it had read before."""
     section = document.section(note.section)
@@ -195,7 +201,7 @@ def _ours(document: Document, note: Delivered) -> set[str]:
     return {*note.key_ids, *again}
 
 
-def withdraw(desk: Desk, name: str) -> bool:
+def withdraw(desk: Context, name: str) -> bool:
     """Takes what was delivered for `name` out of the credentials file; True if something stood there.
 
     The caller holds :meth:`Desk.exclusive`.
@@ -217,7 +223,7 @@ def withdraw(desk: Desk, name: str) -> bool:
     return True
 
 
-def withdraw_all(desk: Desk) -> tuple[str, ...]:
+def withdraw_all(desk: Context) -> tuple[str, ...]:
     """Withdraws every delivered session, ended or not; needs no identity. Their profiles stay what they are, and the
     sessions stay in the vault. Returns the profiles concerned."""
     reading = desk.read()
@@ -226,7 +232,7 @@ def withdraw_all(desk: Desk) -> tuple[str, ...]:
     return _withdrawn(desk, sorted(noted), "the agent ended")
 
 
-def withdraw_expired(desk: Desk) -> tuple[str, ...]:
+def withdraw_expired(desk: Context) -> tuple[str, ...]:
     """Withdraws every delivered session that has ended; needs no identity. Returns the profiles concerned."""
     now = desk.clock()
     index = desk.index.load()
@@ -243,7 +249,7 @@ def withdraw_expired(desk: Desk) -> tuple[str, ...]:
     return _withdrawn(desk, ended, "expired")
 
 
-def _withdrawn(desk: Desk, names: Sequence[str], why: str) -> tuple[str, ...]:
+def _withdrawn(desk: Context, names: Sequence[str], why: str) -> tuple[str, ...]:
     done = []
     for name in names:
         try:
@@ -257,11 +263,11 @@ def _withdrawn(desk: Desk, names: Sequence[str], why: str) -> tuple[str, ...]:
     return tuple(done)
 
 
-def _has_ended(note: Delivered | None, now: datetime) -> bool:
+def _has_ended(note: DeliveryRecord | None, now: datetime) -> bool:
     return note is not None and note.expires is not None and note.expires <= now
 
 
-def stop(desk: Desk, name: str) -> str:
+def stop(desk: Context, name: str) -> str:
     """Ends a session: withdraws what was delivered and forgets what is cached. AWS itself cannot be told.
 
     It needs no open vault: where that is closed, what is sealed in it is marked as over.
@@ -278,9 +284,13 @@ def stop(desk: Desk, name: str) -> str:
             if desk.vault.state() is VaultState.OPEN:
                 desk.vault.change_sessions(lambda sessions: sessions.pop(name, None))
             # Where nobody can tell which devices it asks, all are stopped.
-            ended = devices.serials_of(reading, name) if reading.unreadable is None else reading.index.devices
+            ended = (
+                mfa_sessions.serials_of(reading, name)
+                if reading.unreadable is None
+                else reading.index.devices
+            )
             for serial in ended:
-                devices.forget(desk, serial)
+                mfa_sessions.forget(desk, serial)
 
             def edit(index: Index) -> None:
                 index.update(name, session=None, delivered=None, asked=None, stopped=now)
@@ -293,7 +303,7 @@ def stop(desk: Desk, name: str) -> str:
     return f"{name}: session forgotten" + (", withdrawn from the credentials file" if withdrawn else "")
 
 
-def place_line(desk: Desk, one: Definition) -> None:
+def place_line(desk: Context, one: ManagedProfile) -> None:
     """Puts our `credential_process` line where this definition wants it, and takes it away where it does not."""
     reading = desk.read()
     wanted = process_line.line(desk.program(), one.name) if needs_line(one) else None

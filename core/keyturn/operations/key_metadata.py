@@ -9,10 +9,10 @@ from keyturn.aws.api import Aws, ListedKey
 from keyturn.model.errors import AwsError, KeyturnError
 from keyturn.model.key_ids import is_long_term
 from keyturn.model.profile import Credentials, Key
-from keyturn.operations.context import Desk
-from keyturn.profiles.inventory import Reading
+from keyturn.operations.context import Context
+from keyturn.profiles.inventory import Inventory
 from keyturn.storage.index import Index
-from keyturn.storage.managed_profiles import Definition
+from keyturn.storage.managed_profiles import ManagedProfile
 
 #: A key's facts are asked for again after this long, at the next refresh.
 LEARN_EVERY = timedelta(hours=1)
@@ -21,9 +21,9 @@ WAIT_SECONDS = 4.0
 
 
 def learn(
-    desk: Desk,
-    reading: Reading,
-    wanted: list[tuple[Definition, Credentials | None]],
+    desk: Context,
+    reading: Inventory,
+    wanted: list[tuple[ManagedProfile, Credentials | None]],
     *,
     wait: float = WAIT_SECONDS,
 ) -> None:
@@ -48,7 +48,7 @@ def learn(
     desk.later(act, wait)
 
 
-def learn_all(desk: Desk, tried: dict[str, datetime]) -> None:
+def learn_all(desk: Context, tried: dict[str, datetime]) -> None:
     """Brings the index up to date on every key that keyturn holds, for a thread with nothing better to do.
 
     :param tried: when each key was asked for last, by this process: what IAM refuses is not asked again at once.
@@ -71,7 +71,7 @@ def _is_due(known: Key | None, now: datetime) -> bool:
 
 
 def _learn(
-    desk: Desk, definition: Definition, reading: Reading, session: Credentials | None, now: datetime
+    desk: Context, definition: ManagedProfile, reading: Inventory, session: Credentials | None, now: datetime
 ) -> None:
     entry = definition.key or definition.name
     known = reading.index.keys.get(entry)

@@ -8,43 +8,42 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from keyturn.awsconfig import diff as diffing
+from keyturn.awsconfig import diff
 from keyturn.awsconfig.document import Document, FileKind, header_for, parse
 from keyturn.awsconfig.process_line import is_ours
 from keyturn.awsconfig.writer import Edit
 from keyturn.model.errors import (
+    ChangeRefused,
     FileChanged,
     KeyturnError,
     NeedsConfirmation,
     NeedsUnlock,
-    Protected,
     RotationHalted,
-    Unconfirmed,
     UnparsableFile,
+    WriteNotConfirmed,
 )
 from keyturn.model.profile import DiffLine, Plan
 from keyturn.model.secret import Secret
 from keyturn.model.text import masked_key_id
-from keyturn.operations import adopt_edits as adoption
-from keyturn.operations.adopt_edits import LINE_KEY, Taken
-from keyturn.operations.context import Desk, key_entry, taken_entry
-from keyturn.operations.credentials import mfa_sessions as devices
+from keyturn.operations import adopt_edits
+from keyturn.operations.adopt_edits import LINE_KEY, RemovedSettings
+from keyturn.operations.context import Context, key_entry, taken_entry
+from keyturn.operations.credentials import mfa_sessions
 from keyturn.operations.deliver import managed, standing, withdraw
-from keyturn.operations.rotation import observe as looking
-from keyturn.operations.rotation import previous_key as mending
+from keyturn.operations.rotation import observe, previous_key
 from keyturn.operations.rotation import previous_key as spare
 from keyturn.operations.rotation.progress import progress_of
-from keyturn.profiles.inventory import Reading
+from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import own_section
-from keyturn.storage import managed_profiles as defs
+from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
 from keyturn.vault.vault import Vault
 
-Sections = Mapping[str, tuple[Taken, ...]]
+Sections = Mapping[str, tuple[RemovedSettings, ...]]
 """What to put back, by profile."""
 
 
-def plan(desk: Desk, names: Sequence[str]) -> Plan:
+def plan(desk: Context, names: Sequence[str]) -> Plan:
     """What releasing `names` would change.
 
     A profile whose definition was lost can be given back as long as the vault holds what was taken from it.
@@ -56,7 +55,7 @@ def plan(desk: Desk, names: Sequence[str]) -> Plan:
     sections = _sections(desk, reading, names)
     lines: list[DiffLine] = []
     for path, before, after in _outcome(desk, reading, sections):
-        lines += diffing.diff(desk.places.shown(path), before, after)
+        lines += diff.diff(desk.places.shown(path), before, after)
     secrets = []
     for name in sections:
         key = desk.vault.key(key_entry(name))
@@ -74,7 +73,7 @@ def plan(desk: Desk, names: Sequence[str]) -> Plan:
     )
 
 
-def _warnings(reading: Reading, sections: Sections) -> tuple[str, ...]:
+def _warnings(reading: Inventory, sections: Sections) -> tuple[str, ...]:
     leaning = [
         one.name
         for one in reading.definitions.values()
@@ -92,7 +91,7 @@ def _warnings(reading: Reading, sections: Sections) -> tuple[str, ...]:
 
 
 def release(
-    desk: Desk,
+    desk: Context,
     names: Sequence[str],
     digest: str,
     *,
@@ -126,10 +125,10 @@ def release(
                 for path, kind in _files(sections):
                     try:
                         given[path] = _write(desk, reading, sections, path, kind)
-                    except Unconfirmed as error:
+                    except WriteNotConfirmed as error:
                         given[path] = Edit(error.before, error.after)
                         raise
-                defs.change(desk.places.profiles_file, lambda table: _drop(table, sections))
+                managed_profiles.change(desk.places.profiles_file, lambda table: _drop(table, sections))
         except KeyturnError as error:
             for name in sections:
                 desk.record_failure(name, "release", error)
@@ -141,7 +140,7 @@ def release(
 
 
 def confirm(
-    desk: Desk,
+    desk: Context,
     names: Sequence[str],
     passphrase: Secret | None,
     recovery_key: Secret | None,
@@ -163,24 +162,24 @@ def confirm(
         raise NeedsConfirmation("release", why, f"Type, or give by --confirm: {wanted}")
 
 
-def _sections(desk: Desk, reading: Reading, names: Sequence[str]) -> Sections:
-    found: dict[str, tuple[Taken, ...]] = {}
+def _sections(desk: Context, reading: Inventory, names: Sequence[str]) -> Sections:
+    found: dict[str, tuple[RemovedSettings, ...]] = {}
     for name in dict.fromkeys(names):
         _refuse_rotating(desk, name)
         entry = desk.vault.key(taken_entry(name))
         if entry is None:
             managed(reading, name)
             _require_no_line(reading, name)
-        found[name] = tuple(Taken.of(table) for table in entry["sections"]) if entry else ()
+        found[name] = tuple(RemovedSettings.of(table) for table in entry["sections"]) if entry else ()
     return found
 
 
-def _refuse_rotating(desk: Desk, name: str) -> None:
+def _refuse_rotating(desk: Context, name: str) -> None:
     """Keeps a key from being given back while it is not settled which one it is.
 
     :raises RotationHalted: a rotation of the key waits.
     """
-    record = looking.waiting(desk, name)
+    record = observe.waiting(desk, name)
     if record is not None:
         why = f"a rotation of its key waits at step {record.step}"
         raise RotationHalted(f"release {name}", why, progress_of(record).stands())
@@ -188,7 +187,7 @@ def _refuse_rotating(desk: Desk, name: str) -> None:
     spare.require_none(desk, one.key if one is not None and one.key else name, name)
 
 
-def _require_no_line(reading: Reading, name: str) -> None:
+def _require_no_line(reading: Inventory, name: str) -> None:
     """Where the vault has nothing to give back, as after going back to an older state of it, a line of ours that still
     asks for the profile would lead nowhere once its definition is gone.
 
@@ -198,7 +197,7 @@ def _require_no_line(reading: Reading, name: str) -> None:
         if is_ours(str(settings.get(LINE_KEY, "")), name):
             where = reading.shared.origin(other, LINE_KEY)
             place = f"line {where.line} of {where.file}" if where else "its credential_process line"
-            raise Protected(
+            raise ChangeRefused(
                 f"release {name}",
                 "the vault does not hold what adopt took from it, so there is nothing to give back",
                 f"Take out {place} by hand, then release it again; a key for it has to be made anew",
@@ -211,7 +210,7 @@ def _files(sections: Sections) -> tuple[tuple[Path, FileKind], ...]:
     return tuple(sorted(found, key=lambda file: file[1] is FileKind.CONFIG))
 
 
-def _document(reading: Reading, kind: FileKind, path: Path) -> Document:
+def _document(reading: Inventory, kind: FileKind, path: Path) -> Document:
     for problem in reading.shared.problems:
         if problem.path == str(path):
             why = f"line {problem.line}: {problem.reason}"
@@ -220,7 +219,7 @@ def _document(reading: Reading, kind: FileKind, path: Path) -> Document:
             )
     present = reading.shared.path_of(kind)
     if present != str(path):
-        raise Protected(
+        raise ChangeRefused(
             "release", f"it was taken from {path}, and AWS tools now read {present}",
             "Set HOME, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE as they were when it was adopted",
         )  # fmt: skip
@@ -228,7 +227,7 @@ def _document(reading: Reading, kind: FileKind, path: Path) -> Document:
     return document if document is not None else parse(b"", str(path), kind)
 
 
-def _released(document: Document, desk: Desk, reading: Reading, sections: Sections, path: Path) -> bytes:
+def _released(document: Document, desk: Context, reading: Inventory, sections: Sections, path: Path) -> bytes:
     """The file with everything given back that was taken from it, the latest first."""
     for name, each in reversed(list(sections.items())):
         swap = _swap(desk, name)
@@ -241,17 +240,17 @@ def _released(document: Document, desk: Desk, reading: Reading, sections: Sectio
             if Path(taken.path) != path:
                 continue
             place = _now_at(document, taken, renamed)
-            data = adoption.put_back(document, place, profile=name, ours=ours, swap=swap)
-            document = adoption.again(data, document)
+            data = adopt_edits.put_back(document, place, profile=name, ours=ours, swap=swap)
+            document = adopt_edits.again(data, document)
         if present and not any(Path(taken.path) == path for taken in each):
-            data = adoption.without_ours(document, present, name, ours)
-            document = adoption.again(data, document)
+            data = adopt_edits.without_ours(document, present, name, ours)
+            document = adopt_edits.again(data, document)
         for section in [section.name for section in document.sections]:
-            document = adoption.again(adoption.without_ours(document, section, name, ()), document)
+            document = adopt_edits.again(adopt_edits.without_ours(document, section, name, ()), document)
     return document.data
 
 
-def _renamed(reading: Reading, name: str) -> str | None:
+def _renamed(reading: Inventory, name: str) -> str | None:
     """The name that somebody gave to a managed profile in the shared files, as its line tells: it still asks for `name`.
     None where it has its name, or where several profiles have the line."""
     settings = reading.shared.full_config.get("profiles", {})
@@ -267,7 +266,7 @@ def _line_of(settings: Mapping[str, Mapping[str, object]], name: str) -> str:
     return str(settings.get(name, {}).get(LINE_KEY, ""))
 
 
-def _now_at(document: Document, taken: Taken, renamed: str | None) -> Taken:
+def _now_at(document: Document, taken: RemovedSettings, renamed: str | None) -> RemovedSettings:
     """`taken`, under the name that its section has now."""
     if renamed is None or document.section(taken.section) is not None:
         return taken
@@ -275,7 +274,7 @@ def _now_at(document: Document, taken: Taken, renamed: str | None) -> Taken:
     return replace(taken, section=section)
 
 
-def _outcome(desk: Desk, reading: Reading, sections: Sections) -> tuple[tuple[Path, bytes, bytes], ...]:
+def _outcome(desk: Context, reading: Inventory, sections: Sections) -> tuple[tuple[Path, bytes, bytes], ...]:
     """Each file that is written, before and after.
 
     :raises Protected: a key that leaves the vault would be in none of the files then.
@@ -293,7 +292,7 @@ def _outcome(desk: Desk, reading: Reading, sections: Sections) -> tuple[tuple[Pa
         if key and not all(
             any(key[part].encode() in text for text in texts) for part in ("key_id", "secret")
         ):
-            raise Protected(
+            raise ChangeRefused(
                 f"release {name}",
                 f"the vault does not hold where {masked_key_id(key['key_id'])} was taken from, so it would be lost",
                 "It stays in the vault; `keyturn vault export FILE` makes a copy",
@@ -301,7 +300,7 @@ def _outcome(desk: Desk, reading: Reading, sections: Sections) -> tuple[tuple[Pa
     return tuple(found)
 
 
-def _swap(desk: Desk, name: str) -> dict[str, str]:
+def _swap(desk: Context, name: str) -> dict[str, str]:
     """The current key in the place of the one that was taken, after a rotation."""
     entry, current = desk.vault.key(taken_entry(name)), desk.vault.key(key_entry(name))
     old = entry.get("key") if entry else None
@@ -311,7 +310,7 @@ def _swap(desk: Desk, name: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _all_or_none(desk: Desk, sections: Sections) -> Iterator[dict[Path, Edit]]:
+def _all_or_none(desk: Context, sections: Sections) -> Iterator[dict[Path, Edit]]:
     """Puts back what was written if not everything could be, and says where that is not possible because somebody else
     has written the file since. Gives the table to note each edit in."""
     secrets = [key["secret"].encode() for name in sections if (key := desk.vault.key(key_entry(name)))]
@@ -330,7 +329,9 @@ def _all_or_none(desk: Desk, sections: Sections) -> Iterator[dict[Path, Edit]]:
         raise
 
 
-def _taken_back(desk: Desk, path: Path, kind: FileKind, edit: Edit | None, secrets: Sequence[bytes]) -> bool:
+def _taken_back(
+    desk: Context, path: Path, kind: FileKind, edit: Edit | None, secrets: Sequence[bytes]
+) -> bool:
     """Undoes an edit; False where it stands. One that failed may have been made and only not been confirmed."""
     try:
         now = desk.files.read(path)
@@ -343,7 +344,7 @@ def _taken_back(desk: Desk, path: Path, kind: FileKind, edit: Edit | None, secre
     return True
 
 
-def _write(desk: Desk, reading: Reading, sections: Sections, path: Path, kind: FileKind) -> Edit:
+def _write(desk: Context, reading: Inventory, sections: Sections, path: Path, kind: FileKind) -> Edit:
     _document(reading, kind, path)
 
     def change(document: Document) -> bytes:
@@ -356,12 +357,12 @@ def _write(desk: Desk, reading: Reading, sections: Sections, path: Path, kind: F
     return edit
 
 
-def _drop(table: dict[str, defs.Definition], sections: Sections) -> None:
+def _drop(table: dict[str, managed_profiles.ManagedProfile], sections: Sections) -> None:
     for name in sections:
         table.pop(name, None)
 
 
-def _out_of_vault(desk: Desk, sections: Sections) -> None:
+def _out_of_vault(desk: Context, sections: Sections) -> None:
     """Forgets what was given back, its sessions too; hands on who made a file that others still have lines in."""
     made = {taken.path for each in sections.values() for taken in each if taken.file_made}
 
@@ -386,9 +387,9 @@ def _out_of_vault(desk: Desk, sections: Sections) -> None:
             index.profiles.pop(name, None)
             key = index.keys.pop(name, None)
             if key is not None:
-                devices.forget_key(index, key.key_id)
+                mfa_sessions.forget_key(index, key.key_id)
 
     desk.index.change(note)
     # Last of all: as long as the vault knows what was taken, a release that was interrupted can be done again.
     desk.vault.change_keys(edit)
-    mending.forget_ended(desk, list(sections))
+    previous_key.forget_ended(desk, list(sections))

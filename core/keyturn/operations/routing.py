@@ -10,11 +10,10 @@ from keyturn.agent.protocol import Agent
 from keyturn.awsconfig.process_line import is_ours
 from keyturn.model.errors import AgentHangs, AgentUnavailable, NotFound
 from keyturn.model.profile import VaultState
-from keyturn.operations import rpc as calls
-from keyturn.operations import vault as keeping
-from keyturn.operations.context import Desk
-from keyturn.profiles import status as listing
-from keyturn.profiles.inventory import Reading
+from keyturn.operations import rpc, vault
+from keyturn.operations.context import Context
+from keyturn.profiles import status
+from keyturn.profiles.inventory import Inventory
 
 #: An agent that is there answers in a fraction of a millisecond.
 STATUS_SECONDS = 0.5
@@ -23,7 +22,7 @@ ACT_SECONDS = 110.0
 NOWHERE = object()
 
 
-class Errands:
+class OperationRouter:
     """Has acts done for one process.
 
     :param desk: gives the desk of this process.
@@ -31,13 +30,13 @@ class Errands:
     :param unlock: opens the vault without a person, or raises.
     """
 
-    def __init__(self, desk: Callable[[], Desk], *, use_agent: bool, unlock: Callable[[], None]) -> None:
+    def __init__(self, desk: Callable[[], Context], *, use_agent: bool, unlock: Callable[[], None]) -> None:
         self._now_at = desk
         self._use_agent = use_agent
         self._unlock = unlock
 
     @property
-    def _desk(self) -> Desk:
+    def _desk(self) -> Context:
         return self._now_at()
 
     def agent(self) -> Agent | None:
@@ -52,9 +51,9 @@ class Errands:
 
         :raises NeedsVault: or NeedsUnlock, VaultCorrupt: nobody can do it now.
         """
-        named = {**args, "files": calls.files_of(self._desk)}
+        named = {**args, "files": rpc.files_of(self._desk)}
         if self.rests_on_asker(args.get("name")):
-            return calls.perform(self._desk, op, named)
+            return rpc.perform(self._desk, op, named)
         done = self.tried(op, named)
         if done is not NOWHERE:
             return done
@@ -64,12 +63,12 @@ class Errands:
             done = self.tried(op, named)
             if done is not NOWHERE:
                 return done
-        raise keeping.closed(self._desk, state)
+        raise vault.closed(self._desk, state)
 
     def tried(self, op: str, args: Mapping[str, object]) -> Any:
         """The act's result, or `NOWHERE` where the vault is open nowhere."""
         if self._desk.vault.state() is VaultState.OPEN:
-            return calls.perform(self._desk, op, args)
+            return rpc.perform(self._desk, op, args)
         if self._use_agent:
             try:
                 return client.run(self._desk.places.socket, op, args, ACT_SECONDS)
@@ -84,7 +83,7 @@ class Errands:
     def rests_on_asker(self, name: object) -> bool:
         """Whether a profile's credentials are those of whoever asks: then no vault and no agent is asked for them."""
         found = self._desk.read()
-        return isinstance(name, str) and bool(listing.asker_source(name, found.natives, found.definitions))
+        return isinstance(name, str) and bool(status.asker_source(name, found.natives, found.definitions))
 
     def from_afar(self, name: str, least_seconds: int | None, *, also_native: bool) -> str | None:
         """What a socket that SSH carries here gives for a profile that is not managed here; None where it gives none.
@@ -106,7 +105,7 @@ class Errands:
             raise
 
 
-def _asks_keyturn(found: Reading, name: str) -> bool:
+def _asks_keyturn(found: Inventory, name: str) -> bool:
     """Whether a native profile's own line asks keyturn, so that nothing else could give its credentials."""
     line = found.settings(name).get("credential_process")
     return isinstance(line, str) and is_ours(line, name)

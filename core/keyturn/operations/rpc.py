@@ -10,55 +10,48 @@ from keyturn.model.errors import KeyturnError, UsageError
 from keyturn.model.profile import Delivery, DiffLine, Plan, Refreshed, Session
 from keyturn.model.secret import Secret
 from keyturn.model.text import from_iso, iso
-from keyturn.operations import adopt as adopting
-from keyturn.operations import configure as setting
-from keyturn.operations import deliver as delivering
-from keyturn.operations import release as releasing
-from keyturn.operations.context import Desk
-from keyturn.operations.credentials import get_credentials as handing
-from keyturn.operations.credentials import refresh as refreshing
-from keyturn.operations.rotation import create_key as creating
-from keyturn.operations.rotation import delete_key as finishing
-from keyturn.operations.rotation import runner as going
-from keyturn.operations.rotation import status as standing
+from keyturn.operations import adopt, configure, deliver, release
+from keyturn.operations.context import Context
+from keyturn.operations.credentials import get_credentials, refresh
+from keyturn.operations.rotation import create_key, delete_key, runner, status
 from keyturn.operations.rotation.progress import progress_table
 
 Args = Mapping[str, Any]
 
 
-def _refresh(desk: Desk, args: Args) -> object:
-    return refreshed_table(refreshing.refresh(desk, str(args["name"]), _text(args, "code")))
+def _refresh(desk: Context, args: Args) -> object:
+    return refreshed_table(refresh.refresh(desk, str(args["name"]), _text(args, "code")))
 
 
-def _document(desk: Desk, args: Args) -> object:
-    return refreshing.document(desk, str(args["name"]))
+def _document(desk: Context, args: Args) -> object:
+    return refresh.document(desk, str(args["name"]))
 
 
-def _hand(desk: Desk, args: Args) -> object:
+def _hand(desk: Context, args: Args) -> object:
     seconds = args.get("least_seconds")
     least = None if seconds is None else timedelta(seconds=int(seconds))
-    return handing.hand(desk, str(args["name"]), least, _text(args, "code"))
+    return get_credentials.hand(desk, str(args["name"]), least, _text(args, "code"))
 
 
-def _deliver(desk: Desk, args: Args) -> object:
-    return delivering.deliver(desk, str(args["name"]), Delivery(args["to"]), _text(args, "as"))
+def _deliver(desk: Context, args: Args) -> object:
+    return deliver.deliver(desk, str(args["name"]), Delivery(args["to"]), _text(args, "as"))
 
 
-def _stop(desk: Desk, args: Args) -> object:
-    return delivering.stop(desk, str(args["name"]))
+def _stop(desk: Context, args: Args) -> object:
+    return deliver.stop(desk, str(args["name"]))
 
 
-def _adopt(desk: Desk, args: Args) -> object:
+def _adopt(desk: Context, args: Args) -> object:
     none = bool(args.get("session_none"))
-    return list(adopting.adopt(desk, _names(args), str(args["digest"]), session_none=none))
+    return list(adopt.adopt(desk, _names(args), str(args["digest"]), session_none=none))
 
 
-def _plan_release(desk: Desk, args: Args) -> object:
-    return plan_table(releasing.plan(desk, _names(args)))
+def _plan_release(desk: Context, args: Args) -> object:
+    return plan_table(release.plan(desk, _names(args)))
 
 
-def _release(desk: Desk, args: Args) -> object:
-    done = releasing.release(
+def _release(desk: Context, args: Args) -> object:
+    done = release.release(
         desk,
         _names(args),
         str(args["digest"]),
@@ -69,40 +62,40 @@ def _release(desk: Desk, args: Args) -> object:
     return list(done)
 
 
-def _mfa_devices(desk: Desk, args: Args) -> object:
-    return list(setting.mfa_devices(desk, str(args["name"])))
+def _mfa_devices(desk: Context, args: Args) -> object:
+    return list(configure.mfa_devices(desk, str(args["name"])))
 
 
-def _rotate_begin(desk: Desk, args: Args) -> object:
-    return progress_table(creating.begin(desk, str(args["name"]), _text(args, "code")))
+def _rotate_begin(desk: Context, args: Args) -> object:
+    return progress_table(create_key.begin(desk, str(args["name"]), _text(args, "code")))
 
 
-def _rotate_step(desk: Desk, args: Args) -> object:
-    return progress_table(going.advance(desk, str(args["name"]), _text(args, "code")))
+def _rotate_step(desk: Context, args: Args) -> object:
+    return progress_table(runner.advance(desk, str(args["name"]), _text(args, "code")))
 
 
-def _rotate_undo(desk: Desk, args: Args) -> object:
-    return progress_table(going.undo(desk, str(args["name"]), _text(args, "code")))
+def _rotate_undo(desk: Context, args: Args) -> object:
+    return progress_table(runner.undo(desk, str(args["name"]), _text(args, "code")))
 
 
-def _rotate_ending(desk: Desk, args: Args) -> object:
-    return finishing.ending_table(finishing.ending(desk, str(args["name"]), _text(args, "code")))
+def _rotate_ending(desk: Context, args: Args) -> object:
+    return delete_key.ending_table(delete_key.ending(desk, str(args["name"]), _text(args, "code")))
 
 
-def _rotate_finish(desk: Desk, args: Args) -> object:
+def _rotate_finish(desk: Context, args: Args) -> object:
     word = _text(args, "last_four")
-    return progress_table(finishing.finish(desk, str(args["name"]), word, _text(args, "code")))
+    return progress_table(delete_key.finish(desk, str(args["name"]), word, _text(args, "code")))
 
 
-def _rotate_drop(desk: Desk, args: Args) -> object:
-    return finishing.drop(desk, str(args["name"]), str(args["last_four"]), _text(args, "code"))
+def _rotate_drop(desk: Context, args: Args) -> object:
+    return delete_key.drop(desk, str(args["name"]), str(args["last_four"]), _text(args, "code"))
 
 
-def _rotate_status(desk: Desk, args: Args) -> object:
-    return standing.status(desk, str(args["name"]), _text(args, "code"))
+def _rotate_status(desk: Context, args: Args) -> object:
+    return status.status(desk, str(args["name"]), _text(args, "code"))
 
 
-ACTS: Mapping[str, Callable[[Desk, Args], object]] = {
+ACTS: Mapping[str, Callable[[Context, Args], object]] = {
     "refresh": _refresh,
     "document": _document,
     "hand": _hand,
@@ -122,7 +115,7 @@ ACTS: Mapping[str, Callable[[Desk, Args], object]] = {
 }
 
 
-def perform(desk: Desk, act: str, args: Args) -> object:
+def perform(desk: Context, act: str, args: Args) -> object:
     """Does one act.
 
     :param args: its arguments, and under `files` the shared files that the caller means.
@@ -148,7 +141,7 @@ def perform(desk: Desk, act: str, args: Args) -> object:
         raise UsageError(f"act {act}", f"its arguments are off ({type(error).__name__})") from None
 
 
-def files_of(desk: Desk) -> list[str]:
+def files_of(desk: Context) -> list[str]:
     """The shared files that this process means."""
     return [str(desk.places.aws_config), str(desk.places.aws_credentials)]
 

@@ -13,32 +13,32 @@ from keyturn.awsconfig.stable_read import Version, is_being_written, opened
 from keyturn.delivery.endpoint import token_file
 from keyturn.model.errors import KeyturnError
 from keyturn.model.text import safe
-from keyturn.operations import deliver as delivering
-from keyturn.operations.context import Desk
-from keyturn.storage.activity import Act
+from keyturn.operations import deliver
+from keyturn.operations.context import Context
+from keyturn.storage.activity import ActivityEntry
 from keyturn.storage.history import History
-from keyturn.system import temp_files as leftovers
+from keyturn.system import temp_files
 from keyturn.system.clock import system_clock
 
 
-def clear(desk: Desk) -> tuple[str, ...]:
+def clear(desk: Context) -> tuple[str, ...]:
     """Takes temporary files of killed processes and the token files of killed endpoints away, and delivered sessions that
     have ended out of the credentials file.
 
     :returns: the profiles whose sessions were withdrawn.
     """
     now = system_clock().timestamp()
-    leftovers.clear(desk.places.own_folders(), desk.places.data_dir, now)
+    temp_files.clear(desk.places.own_folders(), desk.places.data_dir, now)
     token_file.clear(desk.places.state_dir)
     history = History(desk.places.history_dir, desk.vault.seal, desk.clock)
     clear_versions(desk.places.shared_files(), history, now, partial(_tell_once, desk))
-    return delivering.withdraw_expired(desk)
+    return deliver.withdraw_expired(desk)
 
 
-def _tell_once(desk: Desk, file: Path, told: str) -> None:
+def _tell_once(desk: Context, file: Path, told: str) -> None:
     """Records what a start found, if that is not recorded yet: what stays is found at every start."""
     if not any(act.event == "recover" and act.result == safe(told) for act in desk.activity.read()):
-        desk.activity.add(Act(desk.clock(), desk.places.shown(file), "recover", told, ok=False))
+        desk.activity.add(ActivityEntry(desk.clock(), desk.places.shown(file), "recover", told, ok=False))
 
 
 Tell = Callable[[Path, str], None]
@@ -56,7 +56,7 @@ def clear_versions(files: Iterable[Path], history: History, now: float, tell: Te
     for file in files:
         folders.setdefault(Path(os.path.realpath(file)).parent, []).append(file)
     for folder, beside in sorted(folders.items()):
-        for path in leftovers.left_in(folder, leftovers.SHARED_FILE, stat.S_ISREG, now):
+        for path in temp_files.left_in(folder, temp_files.SHARED_FILE, stat.S_ISREG, now):
             try:
                 _clear(path, beside, history, tell)
             except (OSError, KeyturnError) as error:

@@ -12,20 +12,19 @@ from keyturn.awsconfig.document import FileKind
 from keyturn.model.errors import KeyturnError, NeedsUnlock, NeedsVault, VaultCorrupt, VaultError, VaultExists
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
-from keyturn.operations.context import Desk, key_entry
-from keyturn.operations.rotation import previous_key as mending
-from keyturn.operations.rotation import record_store
+from keyturn.operations.context import Context, key_entry
+from keyturn.operations.rotation import previous_key, record_store
 from keyturn.operations.rotation.observe import journal_of
-from keyturn.profiles import status as listing
+from keyturn.profiles import status
 from keyturn.profiles.profile_sections import path_of
-from keyturn.storage import managed_profiles as defs
-from keyturn.storage.managed_profiles import Definition
-from keyturn.system import files as ownfile
+from keyturn.storage import managed_profiles
+from keyturn.storage.managed_profiles import ManagedProfile
+from keyturn.system import files
 from keyturn.vault.create import Export, read_export
 from keyturn.vault.restore import Restored
 
 
-def begin(desk: Desk, slot: str, passphrase: Secret | None, *, anew: bool = False) -> Secret:
+def begin(desk: Context, slot: str, passphrase: Secret | None, *, anew: bool = False) -> Secret:
     """Makes the vault and leaves it open in this process.
 
     :param slot: `keyring` or `passphrase`.
@@ -43,7 +42,7 @@ def begin(desk: Desk, slot: str, passphrase: Secret | None, *, anew: bool = Fals
     return recovery_key
 
 
-def closed(desk: Desk, state: VaultState) -> KeyturnError:
+def closed(desk: Context, state: VaultState) -> KeyturnError:
     """What to say where an act needs the vault open and it is not."""
     if state is VaultState.ABSENT:
         hint = "Run: keyturn vault init, or press r or m in the app"
@@ -54,7 +53,7 @@ def closed(desk: Desk, state: VaultState) -> KeyturnError:
     return NeedsUnlock(*LOCKED)
 
 
-def gone(desk: Desk) -> VaultCorrupt | None:
+def gone(desk: Context) -> VaultCorrupt | None:
     """What to say of a vault that is gone while managed profiles need its keys; None where that is not so."""
     if desk.vault.state() is not VaultState.ABSENT:
         return None
@@ -72,7 +71,7 @@ def _counted(needing: Sequence[str]) -> str:
     return f"{needing[0]} needs" if len(needing) == 1 else f"{len(needing)} managed profiles need"
 
 
-def open_(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) -> None:
+def open_(desk: Context, passphrase: Secret | None, recovery_key: Secret | None) -> None:
     """Opens the vault in this process: by what is given, else by the system keyring. What it seals to and how far it has come is remembered.
 
     :raises WrongPassphrase: it is not this vault's.
@@ -95,7 +94,7 @@ def open_(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) ->
         record_store.note_all(desk)
 
 
-def restore(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) -> tuple[str, ...]:
+def restore(desk: Context, passphrase: Secret | None, recovery_key: Secret | None) -> tuple[str, ...]:
     """Goes back to the newest state of a damaged vault that can be read, and closes it.
 
     :returns: what was done and what is lost, in lines for a person.
@@ -109,8 +108,8 @@ def restore(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) 
         _open_by_recovery_key(desk, recovery_key)
     restored = vault.restore_newest_good()
     aside = journal_of(desk).set_aside()
-    again = mending.reinstate(desk) if restored is not None else ()
-    mending.note_held(desk)
+    again = previous_key.reinstate(desk) if restored is not None else ()
+    previous_key.note_held(desk)
     _remember(desk)
     told = ("The newest state of the keys was sound.",) if restored is None else _told(desk, restored)
     if again:
@@ -130,7 +129,7 @@ def restore(desk: Desk, passphrase: Secret | None, recovery_key: Secret | None) 
     return told
 
 
-def _open_by_recovery_key(desk: Desk, recovery_key: Secret) -> None:
+def _open_by_recovery_key(desk: Context, recovery_key: Secret) -> None:
     """Opens the vault, mending `recipient.txt` where that is what is wrong. A later keyturn's is left alone."""
     if desk.vault.state() is not VaultState.BROKEN:
         try:
@@ -142,7 +141,7 @@ def _open_by_recovery_key(desk: Desk, recovery_key: Secret) -> None:
     desk.vault.restore_label(recovery_key)
 
 
-def _told(desk: Desk, restored: Restored) -> tuple[str, ...]:
+def _told(desk: Context, restored: Restored) -> tuple[str, ...]:
     lost = restored.newest - restored.origin
     changes = "the last change" if lost < 1 else "1 change" if lost == 1 else f"{lost} changes"
     told = [
@@ -161,29 +160,29 @@ def _told(desk: Desk, restored: Restored) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _without_key(desk: Desk) -> list[str]:
+def _without_key(desk: Context) -> list[str]:
     """Managed profiles whose long-term key the vault does not hold."""
     try:
-        managed = defs.load(desk.places.profiles_file)
+        managed = managed_profiles.load(desk.places.profiles_file)
     except KeyturnError:
         return []
     held = set(desk.vault.key_names())
     return sorted(name for name, one in managed.items() if one.key and key_entry(one.key) not in held)
 
 
-def export(desk: Desk, passphrase: Secret) -> bytes:
+def export(desk: Context, passphrase: Secret) -> bytes:
     """Everything that a second home needs, sealed by `passphrase`: identity, keys, and `profiles.toml`.
 
     :raises KeyturnError: the vault is closed, or `profiles.toml` cannot be read.
     """
-    with ownfile.in_words("reading the definitions"):
-        content = ownfile.read(desk.places.profiles_file)
-    defs.decode(content, str(desk.places.profiles_file))
+    with files.in_words("reading the definitions"):
+        content = files.read(desk.places.profiles_file)
+    managed_profiles.decode(content, str(desk.places.profiles_file))
     return desk.vault.export(passphrase, None if content is None else content.decode("utf-8"))
 
 
 def import_(
-    desk: Desk, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None
+    desk: Context, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None
 ) -> tuple[str, ...]:
     """Makes the vault from an export, takes over the definitions that are not here yet, and closes it. Where the vault
     is here already, as after an import that was interrupted, only the definitions are taken over.
@@ -195,7 +194,7 @@ def import_(
     """
     export = read_export(exported, export_passphrase)
     with desk.exclusive():
-        defs.load(desk.places.profiles_file)
+        managed_profiles.load(desk.places.profiles_file)
         try:
             if desk.vault.state() is VaultState.ABSENT:
                 _forget_another(desk)
@@ -209,7 +208,7 @@ def import_(
             desk.vault.forget()
 
 
-def _open_same(desk: Desk, export: Export) -> None:
+def _open_same(desk: Context, export: Export) -> None:
     """Opens the vault that is here, which the export must be of."""
     try:
         same = desk.vault.recipient() == export.identity.recipient
@@ -221,7 +220,7 @@ def _open_same(desk: Desk, export: Export) -> None:
     desk.vault.unlock(recovery_key=export.identity.reveal())
 
 
-def _settled(desk: Desk, export: Export) -> Export:
+def _settled(desk: Context, export: Export) -> Export:
     """Has what adopt took on the first home go back, on release, to the shared files of this one, and nowhere else."""
     entries = copy.deepcopy(export.keys.entries)
     # An export that is none of ours may hold anything; release looks again.
@@ -233,18 +232,18 @@ def _settled(desk: Desk, export: Export) -> Export:
     return export
 
 
-def _take_over(desk: Desk, carried: str | None) -> tuple[str, ...]:
+def _take_over(desk: Context, carried: str | None) -> tuple[str, ...]:
     """Adds the definitions of an export. One that is here already stays as it is."""
     if carried is None:
         return ()
     try:
-        table = defs.decode(carried.encode("utf-8", "replace"), "the export's profiles.toml")
+        table = managed_profiles.decode(carried.encode("utf-8", "replace"), "the export's profiles.toml")
     except KeyturnError as error:
         return (f"The keys are here, the definitions are not: {error.line()}",)
     added: list[str] = []
     kept: list[str] = []
 
-    def edit(here: dict[str, Definition]) -> None:
+    def edit(here: dict[str, ManagedProfile]) -> None:
         for name, one in table.items():
             if name not in here:
                 here[name] = one
@@ -253,7 +252,7 @@ def _take_over(desk: Desk, carried: str | None) -> tuple[str, ...]:
                 kept.append(name)
 
     if table:
-        defs.change(desk.places.profiles_file, edit)
+        managed_profiles.change(desk.places.profiles_file, edit)
     told = [f"Managed here too: {', '.join(added)}."] if added else []
     if kept:
         told.append(f"Defined here already, in another way, and left so: {', '.join(kept)}.")
@@ -263,10 +262,10 @@ def _take_over(desk: Desk, carried: str | None) -> tuple[str, ...]:
     return (*told, *_undelivered(desk, added))
 
 
-def _undelivered(desk: Desk, added: Sequence[str]) -> Iterator[str]:
+def _undelivered(desk: Context, added: Sequence[str]) -> Iterator[str]:
     """Why AWS clients of this home do not find what was taken over, and what to do."""
     problems = {row.name: row.problem for row in desk.read().rows() if row.name in added and row.problem}
-    unnamed = [name for name, problem in problems.items() if problem == listing.line_missing(name)]
+    unnamed = [name for name, problem in problems.items() if problem == status.line_missing(name)]
     if unnamed:
         run = "keyturn deliver NAME --to credential-process"
         yield f"AWS clients here do not ask keyturn for {', '.join(unnamed)} yet. For each, run: {run}"
@@ -275,7 +274,7 @@ def _undelivered(desk: Desk, added: Sequence[str]) -> Iterator[str]:
             yield f"{name}: {problem}."
 
 
-def _forget_another(desk: Desk) -> None:
+def _forget_another(desk: Context) -> None:
     """Where there is no vault, what is remembered of one that was there before does not hold for the next."""
     if desk.vault.state() is VaultState.ABSENT:
         desk.index.change(
@@ -283,7 +282,7 @@ def _forget_another(desk: Desk) -> None:
         )
 
 
-def _remember(desk: Desk) -> None:
+def _remember(desk: Context) -> None:
     """Notes the generation and the recipient of the vault that is open in this process."""
     generation, recipient = desk.vault.generation(), desk.vault.recipient()
     desk.index.change(lambda index: replace(index, vault_generation=generation, vault_recipient=recipient))

@@ -12,25 +12,24 @@ from keyturn.awsconfig.native_profiles import SharedConfig, native_profiles, rea
 from keyturn.model.errors import KeyturnError, NotFound, UnparsableFile
 from keyturn.model.profile import FileProblem, Profile
 from keyturn.profiles import status as listing
-from keyturn.storage import config as preferences
-from keyturn.storage import managed_profiles as defs
-from keyturn.storage.config import Preferences
+from keyturn.storage import config, managed_profiles
+from keyturn.storage.config import Config
 from keyturn.storage.index import Index, IndexFile
-from keyturn.storage.managed_profiles import Definition
+from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.storage.paths import Places
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Inventory:
     """The shared files, the definitions and the index, and the rows they make."""
 
     shared: SharedConfig
     natives: Mapping[str, Profile]
-    definitions: Mapping[str, Definition]
+    definitions: Mapping[str, ManagedProfile]
     index: Index
     problems: tuple[FileProblem, ...]
     now: datetime
-    preferences: Preferences = field(default_factory=Preferences)
+    preferences: Config = field(default_factory=Config)
     """The defaults where `config.toml` cannot be read, which is then a problem."""
     preferences_fault: str | None = None
     """Why `config.toml` cannot be read."""
@@ -88,31 +87,31 @@ class Reading:
         for document in (self.shared.config, self.shared.credentials):
             data = document.data if document is not None else b"\0"
             sha.update(len(data).to_bytes(8, "big") + data)
-        sha.update(defs.encode(self.definitions))
+        sha.update(managed_profiles.encode(self.definitions))
         return sha.hexdigest()
 
 
-def read(places: Places, environ: Mapping[str, str], now: datetime) -> Reading:
+def read(places: Places, environ: Mapping[str, str], now: datetime) -> Inventory:
     """Reads the two shared files, `profiles.toml` and the index; what cannot be read becomes a problem."""
     shared = read_files(places.aws_config, places.aws_credentials)
     natives = {row.name: row for row in native_profiles(shared, environ, now)}
     problems = list(shared.problems)
     unreadable = None
     try:
-        definitions: Mapping[str, Definition] = defs.load(places.profiles_file)
+        definitions: Mapping[str, ManagedProfile] = managed_profiles.load(places.profiles_file)
     except (KeyturnError, OSError) as caught:
         error = caught if isinstance(caught, KeyturnError) else KeyturnError("profiles.toml", str(caught))
         line = error.lineno if isinstance(error, UnparsableFile) else 0
         problems.append(FileProblem(str(places.profiles_file), line, error.why))
         definitions, unreadable = {}, error
-    chosen, fault = Preferences(), None
+    chosen, fault = Config(), None
     try:
-        chosen = preferences.load(places.config_file)
+        chosen = config.load(places.config_file)
     except (KeyturnError, OSError) as caught:
         fault = caught.why if isinstance(caught, KeyturnError) else str(caught)
         problems.append(FileProblem(str(places.config_file), 0, fault))
     index = IndexFile(places.index_file).load()
-    return Reading(shared, natives, definitions, index, tuple(problems), now, chosen, fault, unreadable)
+    return Inventory(shared, natives, definitions, index, tuple(problems), now, chosen, fault, unreadable)
 
 
 def stamp(places: Places) -> tuple[object, ...]:

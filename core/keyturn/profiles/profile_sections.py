@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keyturn.awsconfig.document import Document, FileKind, profile_of
 from keyturn.model.errors import UnsafeFile
-from keyturn.profiles.inventory import Reading
+from keyturn.profiles.inventory import Inventory
 from keyturn.storage.paths import Places
 
 
@@ -18,7 +18,7 @@ def own_section(document: Document | None, kind: FileKind, profile: str) -> str 
     return None
 
 
-def line_home(reading: Reading) -> FileKind:
+def line_home(reading: Inventory) -> FileKind:
     """The file that takes `credential_process` lines: the config file, unless AWS tools refuse it as it stands.
 
     :raises UnsafeFile: it cannot be read, so that nobody knows whether the line is there already.

@@ -17,7 +17,7 @@ LONGEST_PAUSE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
-class Setback:
+class RetryState:
     """What became of the last tries to renew one session."""
 
     of: Session
@@ -27,7 +27,7 @@ class Setback:
     """When to try again, aware UTC; None where only a person can go on."""
 
 
-def due(rows: Iterable[Profile], setbacks: Mapping[str, Setback], now: datetime) -> tuple[str, ...]:
+def due(rows: Iterable[Profile], setbacks: Mapping[str, RetryState], now: datetime) -> tuple[str, ...]:
     """The profiles whose sessions are renewed at `now`, the one that ends first before the others.
 
     A session that was stopped, or never fetched, is none to renew. Nothing is remembered but setbacks, so a clock that
@@ -43,11 +43,11 @@ def due(rows: Iterable[Profile], setbacks: Mapping[str, Setback], now: datetime)
     return tuple(name for _, name in sorted(found))
 
 
-def failed(session: Session, before: Setback | None, now: datetime, *, needs_person: bool) -> Setback:
+def failed(session: Session, before: RetryState | None, now: datetime, *, needs_person: bool) -> RetryState:
     """A setback more."""
     failures = before.failures + 1 if before is not None and before.of == session else 1
     pause = min(FIRST_PAUSE * 2 ** min(failures - 1, 10), LONGEST_PAUSE)
-    return Setback(session, failures, None if needs_person else now + pause)
+    return RetryState(session, failures, None if needs_person else now + pause)
 
 
 def jitter(name: str, session: Session) -> timedelta:
@@ -71,7 +71,7 @@ def planned(row: Profile, now: datetime) -> datetime | None:
     return due_from + min(jitter(row.name, session), (session.expires - due_from) / 4)
 
 
-def _may_be_tried(session: Session, setback: Setback | None, now: datetime) -> bool:
+def _may_be_tried(session: Session, setback: RetryState | None, now: datetime) -> bool:
     if setback is None or setback.of != session:
         return True
     if setback.again is None:

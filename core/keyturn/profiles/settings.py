@@ -12,9 +12,9 @@ from typing import Any
 
 from keyturn.model.errors import UsageError
 from keyturn.model.profile import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew, Rotate
-from keyturn.providers import sts_limits as limits
+from keyturn.providers import sts_limits
 from keyturn.providers.sts_limits import for_role, for_session_token
-from keyturn.storage.managed_profiles import Definition
+from keyturn.storage.managed_profiles import ManagedProfile
 
 REGION = "region"
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
@@ -42,7 +42,7 @@ def parsed(words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def applied(one: Definition, wanted: Mapping[str, str]) -> Definition:
+def applied(one: ManagedProfile, wanted: Mapping[str, str]) -> ManagedProfile:
     """The definition with settings changed, checked as a whole.
 
     :param wanted: as :func:`parsed` gave it; `region` is no part of a definition and is passed over.
@@ -60,8 +60,8 @@ def applied(one: Definition, wanted: Mapping[str, str]) -> Definition:
     return one
 
 
-def _check(one: Definition) -> None:
-    limits.transitive(one.transitive_tags, one.tags)
+def _check(one: ManagedProfile) -> None:
+    sts_limits.transitive(one.transitive_tags, one.tags)
     if one.kind is Kind.ROLE:
         for_role(one.duration_seconds, chained=False)
     else:
@@ -84,7 +84,7 @@ def check_region(value: str) -> str:
     return value
 
 
-def table(one: Definition) -> dict[str, Any]:
+def table(one: ManagedProfile) -> dict[str, Any]:
     """All settings as `set --json` prints them; null where the default counts."""
     return {
         "renew": str(one.renew),
@@ -116,17 +116,17 @@ def seconds_of(text: str, what: str = "duration_seconds") -> int:
     return hours * 3600 + minutes * 60 + seconds
 
 
-def _renew(one: Definition, value: str) -> Definition:
+def _renew(one: ManagedProfile, value: str) -> ManagedProfile:
     if value and value not in list(Renew):
         raise UsageError("renew", f"{value} is none", f"There are {', '.join(Renew)}")
     return replace(one, renew=Renew(value) if value else Renew.AUTO)
 
 
-def _duration(one: Definition, value: str) -> Definition:
+def _duration(one: ManagedProfile, value: str) -> ManagedProfile:
     return replace(one, duration_seconds=seconds_of(value) if value else None)
 
 
-def _session(one: Definition, value: str) -> Definition:
+def _session(one: ManagedProfile, value: str) -> ManagedProfile:
     if value not in ("", "none", "temporary"):
         raise UsageError("session", f"{value} is none", "There are temporary (the default) and none")
     if value == "none" and (one.kind is not Kind.IAM_KEY or one.key is None):
@@ -136,13 +136,13 @@ def _session(one: Definition, value: str) -> Definition:
     return replace(one, delivers_key=value == "none")
 
 
-def _rotation_days(one: Definition, value: str) -> Definition:
+def _rotation_days(one: ManagedProfile, value: str) -> ManagedProfile:
     if value and not (value.isascii() and value.isdigit() and int(value) <= 3650):
         raise UsageError("rotation_days", f"{value} is no number of days", "Write 90, or 0 for no policy")
     return replace(one, rotation_days=int(value) if value else DEFAULT_ROTATION_DAYS)
 
 
-def _rotate(one: Definition, value: str) -> Definition:
+def _rotate(one: ManagedProfile, value: str) -> ManagedProfile:
     if value and value not in list(Rotate):
         raise UsageError("rotate", f"{value} is none", f"There are {', '.join(Rotate)}")
     if value == Rotate.AUTO and one.key is None:
@@ -152,7 +152,7 @@ def _rotate(one: Definition, value: str) -> Definition:
     return replace(one, rotate=Rotate(value) if value else Rotate.ASK)
 
 
-def _tags(one: Definition, value: str) -> Definition:
+def _tags(one: ManagedProfile, value: str) -> ManagedProfile:
     """`team=ops,stage=prod`: AWS takes a comma neither in a key nor in a value."""
     found: dict[str, str] = {}
     for part in value.split(",") if value else ():
@@ -162,19 +162,19 @@ def _tags(one: Definition, value: str) -> Definition:
         if key in found:
             raise UsageError("tags", f"{key} is there twice", "Name it once")
         found[key] = text
-    return replace(one, tags=limits.tags(found))
+    return replace(one, tags=sts_limits.tags(found))
 
 
-def _transitive_tags(one: Definition, value: str) -> Definition:
+def _transitive_tags(one: ManagedProfile, value: str) -> ManagedProfile:
     return replace(one, transitive_tags=_words(value))
 
 
-def _policy(one: Definition, value: str) -> Definition:
+def _policy(one: ManagedProfile, value: str) -> ManagedProfile:
     return replace(one, policy=value or None)
 
 
-def _policy_arns(one: Definition, value: str) -> Definition:
-    arns = tuple(limits.policy_arns(_words(value)))
+def _policy_arns(one: ManagedProfile, value: str) -> ManagedProfile:
+    arns = tuple(sts_limits.policy_arns(_words(value)))
     return replace(one, policy_arns=arns)
 
 
@@ -182,9 +182,9 @@ def _words(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def _text(setting: str) -> Callable[[Definition, str], Definition]:
-    def set_text(one: Definition, value: str) -> Definition:
-        changed: dict[str, Any] = {setting: limits.TEXTS[setting](value) if value else None}
+def _text(setting: str) -> Callable[[ManagedProfile, str], ManagedProfile]:
+    def set_text(one: ManagedProfile, value: str) -> ManagedProfile:
+        changed: dict[str, Any] = {setting: sts_limits.TEXTS[setting](value) if value else None}
         return replace(one, **changed)
 
     return set_text
@@ -194,7 +194,7 @@ _ALIASES = {"duration": "duration_seconds"}
 _ROLES_ONLY = (
     "external_id", "role_session_name", "source_identity", "tags", "transitive_tags", "policy", "policy_arns"
 )  # fmt: skip
-_SETTERS: Mapping[str, Callable[[Definition, str], Definition]] = {
+_SETTERS: Mapping[str, Callable[[ManagedProfile, str], ManagedProfile]] = {
     "renew": _renew,
     "duration_seconds": _duration,
     "session": _session,

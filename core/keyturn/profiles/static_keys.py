@@ -5,11 +5,11 @@ from __future__ import annotations
 from keyturn.awsconfig.document import FileKind
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
-from keyturn.profiles.inventory import Reading
+from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import own_section
 
 
-def static_credentials(reading: Reading, name: str) -> Credentials | None:
+def static_credentials(reading: Inventory, name: str) -> Credentials | None:
     """The keys in clear that AWS tools use for a profile as a source; None if they take something else.
 
     The credentials file comes before `credential_process`, the config file after it (aws-facts 2.1).
@@ -22,7 +22,7 @@ def static_credentials(reading: Reading, name: str) -> Credentials | None:
     return in_file(reading, name, FileKind.CONFIG)
 
 
-def in_file(reading: Reading, name: str, kind: FileKind) -> Credentials | None:
+def in_file(reading: Inventory, name: str, kind: FileKind) -> Credentials | None:
     """The keys in clear that one file holds for a profile."""
     document = reading.document(kind)
     header = own_section(document, kind, name)

@@ -21,8 +21,8 @@ from keyturn.model.profile import (
 )
 from keyturn.model.text import iso
 from keyturn.providers.sts_limits import CHAINED_LONGEST, DEVICE_LEAST_LEFT
-from keyturn.storage.index import Delivered, DeviceKnown, Index, Known
-from keyturn.storage.managed_profiles import Definition, Definitions
+from keyturn.storage.index import DeliveryRecord, Index, MfaDeviceState, ProfileState
+from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
 
 #: Settings of every profile by name, as botocore merges both files.
 Settings = Mapping[str, Mapping[str, object]]
@@ -34,7 +34,7 @@ class View:
 
     natives: Mapping[str, Profile]
     """The profiles that the shared files define, by name, in file order."""
-    definitions: Definitions
+    definitions: ManagedProfiles
     index: Index
     settings: Settings
     """What both files say of each profile."""
@@ -46,7 +46,7 @@ class View:
 
     def served_until(self, serial: str, key_id: str | None) -> datetime | None:
         """Until when the last code of a device serves for the user of a key; None where it does not any more."""
-        held = self.index.devices.get(serial, DeviceKnown()).held.get(key_id or "")
+        held = self.index.devices.get(serial, MfaDeviceState()).held.get(key_id or "")
         return held.until if held is not None and held.until - self.now > DEVICE_LEAST_LEFT else None
 
 
@@ -85,7 +85,7 @@ def _native(row: Profile, view: View) -> Profile:
     )
 
 
-def _managed(one: Definition, view: View) -> Profile:
+def _managed(one: ManagedProfile, view: View) -> Profile:
     native = view.natives.get(one.name)
     known = view.index.of(one.name)
     key = view.index.keys.get(one.key) if one.key else None
@@ -123,7 +123,7 @@ def _managed(one: Definition, view: View) -> Profile:
     )
 
 
-def _waits(one: Definition, index: Index) -> str | None:
+def _waits(one: ManagedProfile, index: Index) -> str | None:
     """Where a rotation of a profile's key stands, if one waits to be gone on with."""
     for known in index.rotations.values():
         if one.key in known.entries:
@@ -131,7 +131,7 @@ def _waits(one: Definition, index: Index) -> str | None:
     return None
 
 
-def _needs_code(one: Definition, chain: tuple[str, ...], view: View) -> bool:
+def _needs_code(one: ManagedProfile, chain: tuple[str, ...], view: View) -> bool:
     if one.delivers_key:
         return False
     hops = [view.definitions[name] for name in chain if name in view.definitions]
@@ -139,7 +139,7 @@ def _needs_code(one: Definition, chain: tuple[str, ...], view: View) -> bool:
     return any(hop.mfa_serial and not _has_code(hop, hop.mfa_serial, view) for hop in asked)
 
 
-def _has_code(hop: Definition, serial: str, view: View) -> bool:
+def _has_code(hop: ManagedProfile, serial: str, view: View) -> bool:
     """Whether no person is needed for a device: a program shows its codes, or its last one still serves."""
     if view.code_command(hop.name, serial):
         return True
@@ -169,7 +169,7 @@ def _text(settings: Mapping[str, object], name: str) -> str | None:
 
 
 def source_of(
-    one: Definition, natives: Mapping[str, Profile], definitions: Definitions
+    one: ManagedProfile, natives: Mapping[str, Profile], definitions: ManagedProfiles
 ) -> tuple[str | None, tuple[str, ...], str | None]:
     """What a managed profile's sessions come from: the source's label, the profiles passed on the way, a problem."""
     passed: list[str] = []
@@ -199,7 +199,7 @@ def source_of(
         return native.source or name, (*passed, *native.chain), None
 
 
-def asker_source(name: str, natives: Mapping[str, Profile], definitions: Definitions) -> str | None:
+def asker_source(name: str, natives: Mapping[str, Profile], definitions: ManagedProfiles) -> str | None:
     """The credential source that the chain of a profile ends in; None where it ends in a profile's own credentials."""
     passed: set[str] = set()
     while name not in passed:
@@ -216,7 +216,7 @@ def asker_source(name: str, natives: Mapping[str, Profile], definitions: Definit
     return None
 
 
-def role_settings(one: Definition) -> tuple[tuple[str, str], ...]:
+def role_settings(one: ManagedProfile) -> tuple[tuple[str, str], ...]:
     """What a managed role asks of AssumeRole besides the role, in the order and the words of its definition."""
     tags = ", ".join(
         f"{key}={value}{' (transitive)' if key in one.transitive_tags else ''}"
@@ -241,7 +241,9 @@ def _source_problem(name: str, native: Profile | None) -> str | None:
     return f"its source profile {name} has no credentials" if native.kind is Kind.UNKNOWN else None
 
 
-def delivery_problem(one: Definition, native: Profile | None, settings: Settings, known: Known) -> str | None:
+def delivery_problem(
+    one: ManagedProfile, native: Profile | None, settings: Settings, known: ProfileState
+) -> str | None:
     """Why AWS clients would not find what keyturn delivers for this profile, and what to do; None if they do."""
     if native is not None and native.plaintext_key:
         where = f"{native.origin.file}, line {native.origin.line}" if native.origin else "the shared files"
@@ -271,13 +273,13 @@ def line_missing(name: str) -> str:
     return f"its credential_process line is not in the shared config; run: keyturn deliver {name} --to credential-process"
 
 
-def _defined_again(native: Profile, known: Known) -> bool:
+def _defined_again(native: Profile, known: ProfileState) -> bool:
     """Whether a profile that keyturn manages has a kind of its own in the shared files, as one has after another program
     wrote back what it had read before."""
     return native.kind not in (Kind.PROCESS, Kind.UNKNOWN) and known.delivered is None
 
 
-def _session_problem(one: Definition, settings: Settings, delivered: Delivered | None) -> str | None:
+def _session_problem(one: ManagedProfile, settings: Settings, delivered: DeliveryRecord | None) -> str | None:
     """Whether the session delivered to the credentials file still stands there."""
     if one.delivery is not Delivery.CREDENTIALS_FILE or delivered is None:
         return None
@@ -297,14 +299,14 @@ def _has_line(settings: Mapping[str, object], name: str) -> bool:
     return isinstance(line, str) and is_ours(line, name)
 
 
-def needs_line(one: Definition) -> bool:
+def needs_line(one: ManagedProfile) -> bool:
     """Whether the profile's own section holds our `credential_process` line."""
     if one.delivery is Delivery.CREDENTIALS_FILE:
         return one.deliver_as is not None
     return one.delivery is Delivery.CREDENTIAL_PROCESS
 
 
-def _account(one: Definition, key: Key | None) -> tuple[str | None, bool]:
+def _account(one: ManagedProfile, key: Key | None) -> tuple[str | None, bool]:
     if one.role_arn:
         return account_in(one.role_arn), False
     if key is None:

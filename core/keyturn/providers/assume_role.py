@@ -9,17 +9,17 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
-from keyturn.aws.api import Aws, Issued, RoleRequest
+from keyturn.aws.api import Aws, IssuedCredentials, RoleRequest
 from keyturn.model.errors import AwsRefused, NeedsMfa, ProfileBroken, WrongMfaCode
 from keyturn.model.profile import Credentials
 from keyturn.model.text import span
-from keyturn.providers import sts_limits as limits
+from keyturn.providers import sts_limits
 from keyturn.providers.mfa_codes import require_code
 from keyturn.providers.sts_limits import CHAINED_LONGEST, for_role
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
+class AssumeRoleParams:
     """One role on the way, as a definition or a native profile describes it."""
 
     profile: str
@@ -44,12 +44,12 @@ class Hop:
         return [*found, *more, list(self.policy_arns), self.credential_source]
 
 
-def check(hop: Hop) -> None:
+def check(hop: AssumeRoleParams) -> None:
     """Refuses what AWS is sure to refuse, before anything is sent.
 
     :raises UsageError: with the setting and the reason.
     """
-    limits.role_arn(hop.role_arn)
+    sts_limits.role_arn(hop.role_arn)
     for_role(hop.duration_seconds, chained=False)
     for setting, value in (
         ("external_id", hop.external_id),
@@ -58,18 +58,18 @@ def check(hop: Hop) -> None:
         ("source_identity", hop.source_identity),
     ):
         if value is not None:
-            limits.TEXTS[setting](value)
-    limits.transitive(hop.transitive_tags, limits.tags(hop.tags))
+            sts_limits.TEXTS[setting](value)
+    sts_limits.transitive(hop.transitive_tags, sts_limits.tags(hop.tags))
     if hop.policy is not None:
-        limits.policy(hop.policy)
-    limits.together(hop.policy, limits.policy_arns(hop.policy_arns))
+        sts_limits.policy(hop.policy)
+    sts_limits.together(hop.policy, sts_limits.policy_arns(hop.policy_arns))
 
 
 @dataclass(frozen=True, slots=True)
 class Assumed:
     """What AssumeRole brought."""
 
-    issued: Issued
+    issued: IssuedCredentials
     note: str = ""
 
 
@@ -85,7 +85,7 @@ def session_name(wanted: str | None, profile: str) -> str:
 def assume(
     aws: Aws,
     signer: Credentials,
-    hop: Hop,
+    hop: AssumeRoleParams,
     *,
     code: str | None,
     chained: bool,

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from keyturn.aws.api import Issued
+from keyturn.aws.api import IssuedCredentials
 from keyturn.model.profile import Credentials, Session
 from keyturn.model.secret import Secret
 from keyturn.model.text import from_iso, iso
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedSession:
     """A session and how it came about."""
 
-    issued: Issued
+    issued: IssuedCredentials
     at: datetime
     """When AWS was asked: the session's start."""
     got: datetime
@@ -35,7 +35,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class MfaDevice:
     """A user, by a long-term key, and the MFA device that vouches for it."""
 
     key: Credentials
@@ -45,11 +45,11 @@ class Device:
 class DeviceStore(Protocol):
     """Where the sessions are kept that a device's codes were given for."""
 
-    def held(self, device: Device) -> Fetched | None:
+    def held(self, device: MfaDevice) -> FetchedSession | None:
         """A session of the user with MFA that is good for a while yet, unless a person ended it."""
         ...
 
-    def hold(self, device: Device, fetched: Fetched) -> None:
+    def hold(self, device: MfaDevice, fetched: FetchedSession) -> None:
         """Keeps one in the place of the last; that it cannot be kept is no error."""
         ...
 
@@ -57,11 +57,11 @@ class DeviceStore(Protocol):
 class SessionStore(Protocol):
     """Where fetched sessions are kept."""
 
-    def get(self, name: str) -> Fetched | None:
+    def get(self, name: str) -> FetchedSession | None:
         """The cached session of a profile, expired or not; None where there is none."""
         ...
 
-    def put(self, name: str, fetched: Fetched) -> None:
+    def put(self, name: str, fetched: FetchedSession) -> None:
         """Keeps a session.
 
         :raises FileChanged: the profile is not what it was when the session was asked for.
@@ -69,7 +69,7 @@ class SessionStore(Protocol):
         ...
 
 
-def encode(fetched: Fetched) -> dict[str, Any]:
+def encode(fetched: FetchedSession) -> dict[str, Any]:
     """The vault's entry for a session; holds the secrets in clear, to be sealed at once."""
     credentials = fetched.issued.credentials
     token = credentials.session_token
@@ -85,7 +85,7 @@ def encode(fetched: Fetched) -> dict[str, Any]:
     }
 
 
-def decode(entry: dict[str, Any]) -> tuple[Issued, datetime, datetime, str] | None:
+def decode(entry: dict[str, Any]) -> tuple[IssuedCredentials, datetime, datetime, str] | None:
     """What :func:`encode` made: session, asked at, had at, what it was made from. None for an entry that lacks a part."""
     try:
         at, got = from_iso(entry["issued"]), from_iso(entry["got"])
@@ -99,4 +99,4 @@ def decode(entry: dict[str, Any]) -> tuple[Issued, datetime, datetime, str] | No
         made_from = str(entry["made_from"])
     except (KeyError, TypeError):
         return None
-    return (Issued(credentials, entry.get("arn")), at, got, made_from) if at and got else None
+    return (IssuedCredentials(credentials, entry.get("arn")), at, got, made_from) if at and got else None

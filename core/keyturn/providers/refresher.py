@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
-from keyturn.aws.api import Aws, AwsFactory, Issued
+from keyturn.aws.api import Aws, AwsFactory, IssuedCredentials
 from keyturn.aws.deadline import OWN_SECONDS, Deadline
 from keyturn.model.errors import (
     AwsError,
@@ -23,18 +23,17 @@ from keyturn.model.errors import (
     FileChanged,
     KeyturnError,
     NeedsMfa,
+    NoResponse,
     NotFound,
     ProfileBroken,
-    Unanswered,
     WrongMfaCode,
 )
 from keyturn.model.profile import Credentials, Kind, Profile, State, session_state
-from keyturn.providers import assume_role as role
-from keyturn.providers import session_token as iam_user
-from keyturn.providers.cached_session import Device, DeviceStore, Fetched, SessionStore
+from keyturn.providers import assume_role, session_token
+from keyturn.providers.cached_session import DeviceStore, FetchedSession, MfaDevice, SessionStore
 from keyturn.providers.mfa_codes import require_code
 from keyturn.providers.sts_limits import CHAINED_LONGEST, ROLE_DEFAULT, for_session_token
-from keyturn.storage.managed_profiles import Definition, Definitions
+from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
 from keyturn.system.clock import Clock
 
 #: botocore refuses a chain that returns to itself; this bounds one that merely is absurd.
@@ -46,7 +45,7 @@ YOUNG = timedelta(minutes=10)
 _OF_AN_ENDED_SESSION = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"})
 
 
-class Codes(Protocol):
+class MfaCodeSource(Protocol):
     """Where MFA codes come from if no person types them, and what became of them."""
 
     def has_command(self, profile: str, serial: str) -> bool: ...
@@ -80,9 +79,9 @@ class Refresher:
         environment, and must not get this one's identity.
     """
 
-    definitions: Definitions
+    definitions: ManagedProfiles
     natives: Mapping[str, Profile]
-    hops: Callable[[str], role.Hop | None]
+    hops: Callable[[str], assume_role.AssumeRoleParams | None]
     key: Callable[[str], Credentials]
     plain_key: Callable[[str], Credentials | None]
     settings: Callable[[str], Mapping[str, object]]
@@ -94,9 +93,9 @@ class Refresher:
     remember: Callable[[str, int], None]
     asker_source: Callable[[str], str | None]
     devices: DeviceStore
-    codes: Codes
+    codes: MfaCodeSource
 
-    def fetch(self, name: str, code: str | None = None, *, only_if_due: bool = False) -> Fetched:
+    def fetch(self, name: str, code: str | None = None, *, only_if_due: bool = False) -> FetchedSession:
         """A new session for `name`.
 
         :param code: an MFA code, used at the first hop that asks for one, once.
@@ -104,7 +103,7 @@ class Refresher:
         :raises NeedsMfa: a hop needs a code and none is left.
         """
         began = self.clock()
-        asking = _Asking(code, is_on_demand=only_if_due)
+        asking = _RefreshAttempt(code, is_on_demand=only_if_due)
         with self._alone(name, asking):
             cached = self.cached(name)
             if cached is not None and self._is_fresh(cached) and (only_if_due or cached.got > began):
@@ -112,14 +111,14 @@ class Refresher:
             return self._asked(name, asking, (name,))
 
     @contextmanager
-    def _alone(self, name: str, asking: _Asking) -> Iterator[None]:
+    def _alone(self, name: str, asking: _RefreshAttempt) -> Iterator[None]:
         """Holds the lock of a source. Waiting for it is not AWS's fault, and leaves the call its own time."""
         began = time.monotonic()
         with self.lock(source_lock(name), asking.deadline.left(OWN_SECONDS)):
             asking.deadline.credit(time.monotonic() - began, "waiting for another refresh")
             yield
 
-    def cached(self, name: str) -> Fetched | None:
+    def cached(self, name: str) -> FetchedSession | None:
         """The cached session of a profile, expired or not, if it was made from what the profile still is."""
         if self.asker_source(name):
             return None
@@ -146,15 +145,15 @@ class Refresher:
         signer = self._key_of_source(name)
         return signer.access_key_id if signer else self.binding(self._source_of(name), (*path, name))
 
-    def _is_fresh(self, one: Fetched) -> bool:
+    def _is_fresh(self, one: FetchedSession) -> bool:
         return session_state(one.facts(), self.clock()) is State.FRESH
 
-    def _asked(self, name: str, asking: _Asking, path: tuple[str, ...]) -> Fetched:
+    def _asked(self, name: str, asking: _RefreshAttempt, path: tuple[str, ...]) -> FetchedSession:
         """Asks for a session and keeps it, unless its end is unknown: what may end at any time is not cached."""
         made_from = self.binding(name)
         at = self.clock()
         issued, note = self._ask(name, asking, path)
-        fetched = Fetched(issued, at, self.clock(), made_from, note)
+        fetched = FetchedSession(issued, at, self.clock(), made_from, note)
         if issued.credentials.expires is not None and issued.credentials.expires <= fetched.got:
             why = f"what was given for it ended at {issued.credentials.expires:%d %b %H:%M:%S} UTC already"
             raise AwsError(f"session of {name}", why, "Look at this machine's clock, then try again")
@@ -167,7 +166,9 @@ class Refresher:
                 return replace(fetched, unkept=error)
         return fetched
 
-    def _ask(self, name: str, asking: _Asking, path: tuple[str, ...]) -> tuple[Issued, str]:
+    def _ask(
+        self, name: str, asking: _RefreshAttempt, path: tuple[str, ...]
+    ) -> tuple[IssuedCredentials, str]:
         definition = self.definitions.get(name)
         if definition is not None and definition.kind is Kind.IAM_KEY:
             return self._user_session(definition, asking), ""
@@ -183,27 +184,27 @@ class Refresher:
             raise ProfileBroken(
                 f"profile {name}", "it defines no credentials of its own", "Give it some first"
             )
-        return Issued(self._aws(name, asking).native_credentials(name)), ""
+        return IssuedCredentials(self._aws(name, asking).native_credentials(name)), ""
 
-    def _user_session(self, definition: Definition, asking: _Asking) -> Issued:
+    def _user_session(self, definition: ManagedProfile, asking: _RefreshAttempt) -> IssuedCredentials:
         key = self.key(definition.key or definition.name)
 
-        def act(code: str | None) -> Issued:
-            return iam_user.issue(self._aws(definition.name, asking), key, definition, code)
+        def act(code: str | None) -> IssuedCredentials:
+            return session_token.issue(self._aws(definition.name, asking), key, definition, code)
 
         if definition.mfa_serial is None:
             return act(None)
-        device = Device(key, definition.mfa_serial)
+        device = MfaDevice(key, definition.mfa_serial)
         held = self.devices.held(device) if asking.is_on_demand and not asking.has_code else None
         if held is not None and self._is_fresh(held):
             return held.issued
         at = self.clock()
         issued = self._with_code(definition.name, definition.mfa_serial, asking, act)
-        self.devices.hold(device, Fetched(issued, at, self.clock(), ""))
+        self.devices.hold(device, FetchedSession(issued, at, self.clock(), ""))
         return issued
 
     def _with_code(
-        self, profile: str, serial: str | None, asking: _Asking, act: Callable[[str | None], Answer]
+        self, profile: str, serial: str | None, asking: _RefreshAttempt, act: Callable[[str | None], Answer]
     ) -> Answer:
         """Does `act` with a code of the device, if one is asked for, and notes what AWS made of it."""
         if serial is None:
@@ -218,7 +219,7 @@ class Refresher:
         except WrongMfaCode:
             self.codes.refused(profile, serial)
             raise
-        except Unanswered as error:
+        except NoResponse as error:
             why = f"{error.what}: {error.why}; the code may be used up"
             hint = f"Wait for the next code, then run: keyturn refresh {profile}"
             raise NeedsMfa(f"session for {profile}", why, hint, profile=profile, serial=serial) from None
@@ -226,12 +227,12 @@ class Refresher:
         return done
 
     def _role_session(
-        self, name: str, hop: role.Hop, asking: _Asking, path: tuple[str, ...]
-    ) -> tuple[Issued, str]:
-        role.check(hop)
+        self, name: str, hop: assume_role.AssumeRoleParams, asking: _RefreshAttempt, path: tuple[str, ...]
+    ) -> tuple[IssuedCredentials, str]:
+        assume_role.check(hop)
         key = None if hop.credential_source else self._key_of_source(name)
         if hop.mfa_serial and key is not None and key.session_token is None:
-            assumed = self._assumed_by_device(name, hop, Device(key, hop.mfa_serial), asking)
+            assumed = self._assumed_by_device(name, hop, MfaDevice(key, hop.mfa_serial), asking)
             if assumed is not None:
                 return assumed.issued, assumed.note
         if hop.mfa_serial and not asking.has_code and not self.codes.has_command(hop.profile, hop.mfa_serial):
@@ -241,16 +242,21 @@ class Refresher:
         else:
             signer = key or self._session_of_source(name, asking, path)
 
-        def act(code: str | None) -> role.Assumed:
+        def act(code: str | None) -> assume_role.Assumed:
             return self._assumed(name, hop, signer, asking, code)
 
         assumed = self._with_code(hop.profile, hop.mfa_serial, asking, act)
         return assumed.issued, assumed.note
 
     def _assumed(
-        self, name: str, hop: role.Hop, signer: Credentials, asking: _Asking, code: str | None
-    ) -> role.Assumed:
-        return role.assume(
+        self,
+        name: str,
+        hop: assume_role.AssumeRoleParams,
+        signer: Credentials,
+        asking: _RefreshAttempt,
+        code: str | None,
+    ) -> assume_role.Assumed:
+        return assume_role.assume(
             self._aws(name, asking),
             signer,
             hop,
@@ -261,8 +267,8 @@ class Refresher:
         )
 
     def _assumed_by_device(
-        self, name: str, hop: role.Hop, device: Device, asking: _Asking
-    ) -> role.Assumed | None:
+        self, name: str, hop: assume_role.AssumeRoleParams, device: MfaDevice, asking: _RefreshAttempt
+    ) -> assume_role.Assumed | None:
         """A role assumed with the MFA session of its user, so that one code serves all roles behind that.
 
         None where a code must go to AssumeRole itself: for more than the hour that AWS gives from a session (aws-facts 4),
@@ -285,7 +291,9 @@ class Refresher:
         made = self._device_session(name, hop.profile, device, asking)
         return self._assumed(name, by_session, made.issued.credentials, asking, None)
 
-    def _device_session(self, name: str, asker: str, device: Device, asking: _Asking) -> Fetched:
+    def _device_session(
+        self, name: str, asker: str, device: MfaDevice, asking: _RefreshAttempt
+    ) -> FetchedSession:
         """A new session of the device's user, kept for all roles behind it.
 
         :raises NeedsMfa: AWS gives that user none; the next code goes to the role itself.
@@ -294,7 +302,7 @@ class Refresher:
         source = self.definitions.get(self._source_of(name))
         seconds = for_session_token(source.duration_seconds if source else None)
 
-        def act(code: str | None) -> Issued:
+        def act(code: str | None) -> IssuedCredentials:
             return self._aws(name, asking).get_session_token(
                 device.key,
                 duration_seconds=seconds,
@@ -320,7 +328,7 @@ class Refresher:
                 raise NeedsMfa(
                     f"session for {asker}", why, hint, profile=asker, serial=device.serial
                 ) from None
-            made = Fetched(issued, at, self.clock(), "")
+            made = FetchedSession(issued, at, self.clock(), "")
             self.devices.hold(device, made)
             return made
 
@@ -348,7 +356,7 @@ class Refresher:
             return self.key(definition.key) if definition.key else None
         return self.plain_key(source)
 
-    def _session_of_source(self, name: str, asking: _Asking, path: tuple[str, ...]) -> Credentials:
+    def _session_of_source(self, name: str, asking: _RefreshAttempt, path: tuple[str, ...]) -> Credentials:
         source = self._source_of(name)
         if source in path or len(path) > DEEPEST:
             raise ProfileBroken(
@@ -360,12 +368,12 @@ class Refresher:
                 return cached.issued.credentials
             return self._asked(source, asking, (*path, source)).issued.credentials
 
-    def _aws(self, name: str, asking: _Asking) -> Aws:
+    def _aws(self, name: str, asking: _RefreshAttempt) -> Aws:
         native = self.natives.get(name)
         return self.aws(name, native.region if native else None, deadline=asking.deadline)
 
 
-class _Asking:
+class _RefreshAttempt:
     """One act of asking: its end, and the MFA code that it was given, which can be taken once, since AWS takes it once."""
 
     def __init__(self, code: str | None, *, is_on_demand: bool) -> None:

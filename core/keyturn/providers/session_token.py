@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from keyturn.aws.api import Aws, Issued
+from keyturn.aws.api import Aws, IssuedCredentials
 from keyturn.model.profile import Credentials
 from keyturn.providers.mfa_codes import require_code
 from keyturn.providers.sts_limits import for_session_token
-from keyturn.storage.managed_profiles import Definition
+from keyturn.storage.managed_profiles import ManagedProfile
 
 
-def issue(aws: Aws, key: Credentials, definition: Definition, code: str | None) -> Issued:
+def issue(aws: Aws, key: Credentials, definition: ManagedProfile, code: str | None) -> IssuedCredentials:
     """Asks STS for a session of the key's user.
 
     :param code: the current code of `definition.mfa_serial`, where it has one.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keyturn.model.redaction import redacted
 from keyturn.model.text import from_iso, iso, safe
-from keyturn.system import files as ownfile
+from keyturn.system import files
 
 KEPT = timedelta(days=30)
 #: The file is thinned out once it would pass this size, so that an act costs one append.
@@ -19,7 +19,7 @@ THIN_AT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class ActivityEntry:
     """One line."""
 
     at: datetime
@@ -29,24 +29,24 @@ class Act:
     ok: bool
 
 
-class Activity:
+class ActivityLog:
     """`activity.jsonl` of one state folder, 0600, append-only."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def add(self, act: Act) -> None:
+    def add(self, act: ActivityEntry) -> None:
         """Appends one act. Never fails the act it records: an unwritable log is not a reason to lose a session."""
         table = {
             "at": iso(act.at), "profile": act.profile, "event": act.event, "result": safe(redacted(act.result)), "ok": act.ok
         }  # fmt: skip
         line = (json.dumps(table, ensure_ascii=True) + "\n").encode("ascii")
         with contextlib.suppress(OSError):
-            ownfile.append(self.path, line, make_room=lambda size: self._thin(size, act.at))
+            files.append(self.path, line, make_room=lambda size: self._thin(size, act.at))
 
-    def read(self) -> Iterator[Act]:
+    def read(self) -> Iterator[ActivityEntry]:
         """All acts, oldest first; a torn line is passed over."""
-        for line in (ownfile.read(self.path) or b"").splitlines():
+        for line in (files.read(self.path) or b"").splitlines():
             act = _decoded(line)
             if act is not None:
                 yield act
@@ -55,9 +55,9 @@ class Activity:
         if size <= THIN_AT:
             return
         kept = [
-            line for line in (ownfile.read(self.path) or b"").splitlines(keepends=True) if _younger(line, now)
+            line for line in (files.read(self.path) or b"").splitlines(keepends=True) if _younger(line, now)
         ]
-        ownfile.replace(self.path, b"".join(kept))
+        files.replace(self.path, b"".join(kept))
 
 
 def _younger(line: bytes, now: datetime) -> bool:
@@ -68,11 +68,11 @@ def _younger(line: bytes, now: datetime) -> bool:
     return at is not None and now - at < KEPT
 
 
-def _decoded(line: bytes) -> Act | None:
+def _decoded(line: bytes) -> ActivityEntry | None:
     try:
         table = json.loads(line)
         at = from_iso(table["at"])
         profile, event, result = (str(table[name]) for name in ("profile", "event", "result"))
-        return Act(at, profile, event, result, bool(table["ok"])) if at else None
+        return ActivityEntry(at, profile, event, result, bool(table["ok"])) if at else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -20,7 +20,7 @@ _CORRECT = "Correct the file; README.md has its keys"
 
 
 @dataclass(frozen=True, slots=True)
-class Preferences:
+class Config:
     """The file's content; all of it may be left out."""
 
     mfa_command: Command = ()
@@ -39,7 +39,7 @@ class Preferences:
         return self.mfa_command
 
 
-def load(path: Path) -> Preferences:
+def load(path: Path) -> Config:
     """The preferences; the defaults where there is no file.
 
     :raises UnparsableFile: it is no such file.
@@ -49,18 +49,18 @@ def load(path: Path) -> Preferences:
     try:
         content, doubt = _read(path)
     except FileNotFoundError:
-        return Preferences()
+        return Config()
     try:
         table = tomllib.loads(content.decode("utf-8"))
         _refuse_unknown(table)
-        found = Preferences(
+        found = Config(
             _command(table.get("mfa_command", ())),
             {name: _command(value) for name, value in _table(table.get("mfa_commands", {})).items()},
             _names(table.get("forward", [])),
         )
     except (ValueError, RecursionError) as error:
         raise UnparsableFile(what, str(error), _CORRECT, path=str(path)) from None
-    if found != Preferences() and doubt is not None:
+    if found != Config() and doubt is not None:
         raise UnsafeFile(what, f"{doubt[0]}, and it names what is run or given away in your name", doubt[1])
     return found
 

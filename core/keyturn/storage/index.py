@@ -15,13 +15,13 @@ from typing import Any
 
 from keyturn.model.profile import Failure, Key, Session
 from keyturn.model.text import from_iso, iso
-from keyturn.system import files as ownfile
+from keyturn.system import files
 
 VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class DeliveryRecord:
     """Temporary keys that stand in a credentials file by our hand."""
 
     path: str
@@ -36,11 +36,11 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ProfileState:
     """What is known of one profile."""
 
     session: Session | None = None
-    delivered: Delivered | None = None
+    delivered: DeliveryRecord | None = None
     asked: datetime | None = None
     failure: Failure | None = None
     accepted_seconds: int | None = None
@@ -50,7 +50,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceSession:
+class MfaSessionRef:
     """A session of a user that a code was given for, as it lies in the vault's cache."""
 
     session: str
@@ -59,17 +59,17 @@ class DeviceSession:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceKnown:
+class MfaDeviceState:
     """What is known of one MFA device."""
 
-    held: dict[str, DeviceSession] = field(default_factory=dict)
+    held: dict[str, MfaSessionRef] = field(default_factory=dict)
     """By the id of the long-term key whose user the device vouches for. What is not named here counts no more."""
     stops: int = 0
     """How often a person ended what its codes were good for."""
 
 
 @dataclass(frozen=True, slots=True)
-class RotationKnown:
+class RotationSummary:
     """A rotation that is not over, as far as it shows without unlocking."""
 
     profile: str
@@ -89,19 +89,19 @@ class RotationKnown:
 class Index:
     """The whole index: profiles by name, keys by the vault entry's name."""
 
-    profiles: dict[str, Known] = field(default_factory=dict)
+    profiles: dict[str, ProfileState] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
-    devices: dict[str, DeviceKnown] = field(default_factory=dict)
+    devices: dict[str, MfaDeviceState] = field(default_factory=dict)
     """MFA devices by their serial."""
-    rotations: dict[str, RotationKnown] = field(default_factory=dict)
+    rotations: dict[str, RotationSummary] = field(default_factory=dict)
     """By the name of the journal's record. The journal is what counts."""
     vault_generation: int = 0
     vault_recipient: str = ""
     """What the vault seals to, as seen when it was last open; empty before."""
     recovery_key_seen: bool = False
 
-    def of(self, name: str) -> Known:
-        return self.profiles.get(name, Known())
+    def of(self, name: str) -> ProfileState:
+        return self.profiles.get(name, ProfileState())
 
     def update(self, name: str, **changes: Any) -> None:
         """Sets fields of one profile's :class:`Known`."""
@@ -117,7 +117,7 @@ class IndexFile:
     def load(self) -> Index:
         """The index as it stands; an empty one where there is none, or none that can be read."""
         try:
-            return _decode(ownfile.read(self.path)) or Index()
+            return _decode(files.read(self.path)) or Index()
         except OSError:
             return Index()
 
@@ -137,7 +137,7 @@ class IndexFile:
             result = edit(index) or index
             return _encode(result)
 
-        ownfile.change(self.path, on_bytes, what=f"writing {self.path}")
+        files.change(self.path, on_bytes, what=f"writing {self.path}")
         return result
 
 
@@ -199,20 +199,20 @@ def _encode(index: Index) -> bytes:
     return (json.dumps(table, indent=1, ensure_ascii=True) + "\n").encode("ascii")
 
 
-def _device_table(one: DeviceKnown) -> dict[str, Any]:
+def _device_table(one: MfaDeviceState) -> dict[str, Any]:
     held = {
         key: {"session": each.session, "until": iso(each.until)} for key, each in sorted(one.held.items())
     }
     return {"held": held, "stops": one.stops}
 
 
-def _device(entry: dict[str, Any]) -> DeviceKnown:
+def _device(entry: dict[str, Any]) -> MfaDeviceState:
     ends = {key: (_text(each["session"]), from_iso(each["until"])) for key, each in entry["held"].items()}
-    held = {key: DeviceSession(session, until) for key, (session, until) in ends.items() if until is not None}
-    return DeviceKnown(held, _number_or_none(entry["stops"]) or 0)
+    held = {key: MfaSessionRef(session, until) for key, (session, until) in ends.items() if until is not None}
+    return MfaDeviceState(held, _number_or_none(entry["stops"]) or 0)
 
 
-def _known_table(known: Known) -> dict[str, Any]:
+def _known_table(known: ProfileState) -> dict[str, Any]:
     table: dict[str, Any] = {}
     if known.session:
         one = known.session
@@ -236,10 +236,10 @@ def _known_table(known: Known) -> dict[str, Any]:
     return table
 
 
-def _known(entry: dict[str, Any]) -> Known:
+def _known(entry: dict[str, Any]) -> ProfileState:
     session, delivered, failure = entry.get("session"), entry.get("delivered"), entry.get("failure")
     failed_at = from_iso(failure["at"]) if failure else None
-    return Known(
+    return ProfileState(
         session=Session(
             _text(session["key_id"]),
             from_iso(session["issued"]),
@@ -256,8 +256,8 @@ def _known(entry: dict[str, Any]) -> Known:
     )
 
 
-def _delivered(entry: dict[str, Any]) -> Delivered:
-    return Delivered(
+def _delivered(entry: dict[str, Any]) -> DeliveryRecord:
+    return DeliveryRecord(
         _text(entry["path"]),
         _text(entry["section"]),
         tuple(_text(each) for each in entry["key_ids"]),
@@ -293,18 +293,18 @@ def _key(entry: dict[str, Any]) -> Key:
     )
 
 
-def _rotation_table(one: RotationKnown) -> dict[str, Any]:
+def _rotation_table(one: RotationSummary) -> dict[str, Any]:
     return {
         "profile": one.profile, "entries": list(one.entries), "old_id": one.old_id, "new_id": one.new_id,
         "step": one.step, "undoing": one.is_undoing, "began": iso(one.began), "deletable_from": iso(one.deletable_from),
     }  # fmt: skip
 
 
-def _rotation(entry: dict[str, Any]) -> RotationKnown | None:
+def _rotation(entry: dict[str, Any]) -> RotationSummary | None:
     began = from_iso(entry.get("began"))
     if began is None:
         return None
-    return RotationKnown(
+    return RotationSummary(
         profile=_text(entry["profile"]),
         entries=tuple(_text(each) for each in entry["entries"]),
         old_id=_text(entry["old_id"]),

@@ -10,9 +10,9 @@ from typing import Any
 
 import tomli_w
 
-from keyturn.model.errors import Protected, UnparsableFile
+from keyturn.model.errors import ChangeRefused, UnparsableFile
 from keyturn.model.profile import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew, Rotate
-from keyturn.system import files as ownfile
+from keyturn.system import files
 
 VERSION = 1
 _CORRECT = "Correct the file; it defines what keyturn manages"
@@ -36,7 +36,7 @@ _FIELDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class ManagedProfile:
     """One managed profile. The kinds that can be managed are `iam-key` and `role`."""
 
     name: str
@@ -73,7 +73,7 @@ class Definition:
     more: Mapping[str, Any] = field(default_factory=dict)
     """What else stands in its table: kept, for a person or a later keyturn that put it there."""
 
-    def same_source(self, other: Definition | None) -> bool:
+    def same_source(self, other: ManagedProfile | None) -> bool:
         """Whether `other` makes its sessions from the same, whatever else differs."""
         return other is not None and all(
             getattr(self, name) == getattr(other, name)
@@ -96,19 +96,19 @@ class Definition:
         )
 
 
-Definitions = Mapping[str, Definition]
+ManagedProfiles = Mapping[str, ManagedProfile]
 
 
-def load(path: Path) -> dict[str, Definition]:
+def load(path: Path) -> dict[str, ManagedProfile]:
     """The managed profiles, by name; none where there is no file.
 
     :raises UnparsableFile: it is no TOML of ours; it is then never written over.
     :raises Protected: a newer keyturn wrote it.
     """
-    return decode(ownfile.read(path), str(path))
+    return decode(files.read(path), str(path))
 
 
-def decode(content: bytes | None, path: str) -> dict[str, Definition]:
+def decode(content: bytes | None, path: str) -> dict[str, ManagedProfile]:
     """What `content` of `path` defines; see :func:`load`."""
     if content is None:
         return {}
@@ -120,10 +120,10 @@ def decode(content: bytes | None, path: str) -> dict[str, Definition]:
     except RecursionError:
         raise UnparsableFile(what, "it is nested too deeply", _CORRECT, path=path) from None
     if table.get("version") != VERSION:
-        raise Protected(
+        raise ChangeRefused(
             what, f"it has version {table.get('version')!r}", "Use the keyturn that wrote it, or a newer one"
         )
-    found: dict[str, Definition] = {}
+    found: dict[str, ManagedProfile] = {}
     profiles = table.get("profiles", {})
     if not isinstance(profiles, dict):
         raise UnparsableFile(what, "`profiles` is no table", _CORRECT, path=path)
@@ -135,12 +135,12 @@ def decode(content: bytes | None, path: str) -> dict[str, Definition]:
     return found
 
 
-def _definition(name: str, entry: Mapping[str, Any]) -> Definition:
+def _definition(name: str, entry: Mapping[str, Any]) -> ManagedProfile:
     kind = Kind(entry["kind"])
     if kind not in (Kind.IAM_KEY, Kind.ROLE):
         raise ValueError(f"kind {kind} cannot be managed")
     texts = {name: str(entry[name]) for name in _TEXTS if name in entry}
-    return Definition(
+    return ManagedProfile(
         name=name,
         kind=kind,
         duration_seconds=int(entry["duration_seconds"]) if "duration_seconds" in entry else None,
@@ -170,7 +170,7 @@ def _list(entry: Mapping[str, Any], setting: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def encode(definitions: Definitions) -> bytes:
+def encode(definitions: ManagedProfiles) -> bytes:
     """`profiles.toml` as it is written; values that are the default are left out."""
     profiles: dict[str, Any] = {}
     for name, one in sorted(definitions.items()):
@@ -198,7 +198,7 @@ def encode(definitions: Definitions) -> bytes:
     return tomli_w.dumps({"version": VERSION, "profiles": profiles}).encode("utf-8")
 
 
-def change(path: Path, edit: Callable[[dict[str, Definition]], None]) -> None:
+def change(path: Path, edit: Callable[[dict[str, ManagedProfile]], None]) -> None:
     """Reads, edits and writes `profiles.toml` under its lock; an unreadable one is never written over."""
 
     def on_bytes(old: bytes | None) -> bytes:
@@ -206,9 +206,9 @@ def change(path: Path, edit: Callable[[dict[str, Definition]], None]) -> None:
         edit(definitions)
         return encode(definitions)
 
-    ownfile.change(path, on_bytes, what=f"writing {path}")
+    files.change(path, on_bytes, what=f"writing {path}")
 
 
-def with_delivery(one: Definition, to: Delivery, as_name: str | None) -> Definition:
+def with_delivery(one: ManagedProfile, to: Delivery, as_name: str | None) -> ManagedProfile:
     """`one`, delivered elsewhere; `as_name` equal to the name is no other name."""
     return replace(one, delivery=to, deliver_as=as_name if as_name and as_name != one.name else None)

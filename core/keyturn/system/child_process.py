@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from keyturn.system import secret_channel as handover
+from keyturn.system import secret_channel
 
 #: Nothing secret is in here or in its arguments: the module to run and the folders to import from.
 _BOOT = (
@@ -51,7 +51,7 @@ def run(module: str, request: bytes, seconds: float, environ: Mapping[str, str])
 
     folders = json.dumps([entry for entry in sys.path if entry.startswith("/")])
     deadline = time.monotonic() + seconds + _START_SECONDS
-    ours, theirs = handover.ends()
+    ours, theirs = secret_channel.ends()
     with ours, theirs:
         process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
             [sys.executable, "-I", "-c", _BOOT, module, folders],
@@ -82,7 +82,7 @@ def run(module: str, request: bytes, seconds: float, environ: Mapping[str, str])
 def _answer_to(request: bytes, ours: socket.socket, pid: int, deadline: float) -> bytes:
     """What the child says to `request`; less if it ended before."""
     ours.settimeout(_left(deadline))
-    channel = handover.met(ours, pid)
+    channel = secret_channel.met(ours, pid)
     if channel is None:
         return b""
     answer = bytearray()
@@ -122,7 +122,7 @@ def read_request() -> bytes:
     from keyturn.system.hardening import close_process
 
     close_process()
-    handover.come_in()
+    secret_channel.come_in()
     return sys.stdin.buffer.read()
 
 

@@ -16,7 +16,7 @@ from keyturn.system.clock import system_clock
 SETTLED = timedelta(seconds=2)
 
 
-class Standing(Protocol):
+class Fingerprint(Protocol):
     """What something was made from."""
 
     def stands(self) -> bool:
@@ -28,7 +28,7 @@ _Status = tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class FileFingerprint:
     """Files and the status that each of them had, None for one that was not there."""
 
     statuses: tuple[tuple[str, _Status], ...]
@@ -56,14 +56,14 @@ class Ground:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedDocument:
     """A credential document that may be given again."""
 
     document: Secret
     made: datetime
     until: datetime
     """From here on it is made again: its session is due, or it is time to note that the profile is in use."""
-    ground: Ground
+    ground: FileFingerprint
     """What it was made from."""
 
     def is_good(self, now: datetime) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from keyturn.model.errors import FileBusy, KeyturnError
-from keyturn.system import lock_owner as holding
+from keyturn.system import lock_owner
 
 LOCK_SECONDS = 10.0
 #: For a log, which no act may wait for.
@@ -59,10 +59,10 @@ def locked(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[
                 break
             except BlockingIOError:
                 if time.monotonic() >= end:
-                    raise holding.busy(what, holding.signed(handle), seconds) from None
+                    raise lock_owner.busy(what, lock_owner.signed(handle), seconds) from None
                 time.sleep(pause)
                 pause = min(pause * 2, 0.05)
-        holding.sign(handle)
+        lock_owner.sign(handle)
         yield
     finally:
         os.close(handle)

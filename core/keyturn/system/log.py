@@ -12,7 +12,7 @@ from types import TracebackType
 
 from keyturn.model import redaction
 from keyturn.model.text import iso, safe
-from keyturn.system import files as ownfile
+from keyturn.system import files
 
 _LIMIT = 1 << 20
 _LOGGER = logging.getLogger("keyturn")
@@ -48,7 +48,7 @@ class RedactedFile(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            ownfile.append(self.path, self._line(record), make_room=self._make_room)
+            files.append(self.path, self._line(record), make_room=self._make_room)
         except Exception:  # noqa: BLE001 - nothing that fails here may be shown or stop the caller
             return
 

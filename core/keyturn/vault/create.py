@@ -14,15 +14,12 @@ from keyturn.model.errors import UsageError, VaultCorrupt, VaultExists, WrongPas
 from keyturn.model.secret import Secret
 from keyturn.system.files import sync_dir
 from keyturn.system.temp_files import at_work
-from keyturn.vault import age, documents
-from keyturn.vault import key_file as generations
+from keyturn.vault import age, documents, key_file, recipient_file, slots
 from keyturn.vault import passphrase as unseal
-from keyturn.vault import recipient_file as label
-from keyturn.vault import slots as slotting
 from keyturn.vault.documents import Document
 from keyturn.vault.files import make_private, put, writing
 from keyturn.vault.keyring import KeyringPort
-from keyturn.vault.recipient_file import KEYRING, PASSPHRASE, Label
+from keyturn.vault.recipient_file import KEYRING, PASSPHRASE, RecipientFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ _EXPORT_HINT = "Check that it is a file that `keyturn vault export` wrote, whole
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class SlotChoice:
     """The first slot of a vault."""
 
     name: str
@@ -51,14 +48,14 @@ class Slot:
 
         :raises UsageError: no such slot, or a passphrase where none belongs or none where one does.
         """
-        if self.name not in label.SLOTS:
+        if self.name not in recipient_file.SLOTS:
             raise UsageError("making the vault", f"there is no slot {self.name}", "Use keyring or passphrase")
         if (self.name == PASSPHRASE) != (self.passphrase is not None):
             raise UsageError(
                 "making the vault", "a passphrase belongs to the slot passphrase, and only there"
             )
         if self.name == KEYRING:
-            slotting.require_keyring(self.keyring)
+            slots.require_keyring(self.keyring)
 
 
 def occupied(folder: Path) -> bool:
@@ -72,7 +69,7 @@ def occupied(folder: Path) -> bool:
         return True
 
 
-def found(folder: Path, identity: age.Identity, first: Document, slot: Slot) -> None:
+def found(folder: Path, identity: age.Identity, first: Document, slot: SlotChoice) -> None:
     """Makes the vault in a folder of its own beside `folder`, and renames that into place.
 
     :raises VaultExists: `folder` holds anything.
@@ -80,9 +77,9 @@ def found(folder: Path, identity: age.Identity, first: Document, slot: Slot) -> 
     """
     slot.check()
     _refuse_occupied(folder)
-    sealed = None if slot.passphrase is None else slotting.seal_identity(identity, slot.passphrase)
-    digests = () if sealed is None else (label.digest(sealed),)
-    new = Label(identity.recipient, label.new_id(), (slot.name,), digests)
+    sealed = None if slot.passphrase is None else slots.seal_identity(identity, slot.passphrase)
+    digests = () if sealed is None else (recipient_file.digest(sealed),)
+    new = RecipientFile(identity.recipient, recipient_file.new_id(), (slot.name,), digests)
     make_private(folder.parent)
     with writing("the new vault"):
         _clear_remains(folder)
@@ -90,10 +87,10 @@ def found(folder: Path, identity: age.Identity, first: Document, slot: Slot) -> 
         building.mkdir(mode=0o700)
         building.chmod(0o700)
         try:
-            generations.write(building, identity, first, None)
+            key_file.write(building, identity, first, None)
             if sealed is not None:
-                put(building / slotting.IDENTITY_FILE, sealed)
-            put(building / label.FILE, new.encode())
+                put(building / slots.IDENTITY_FILE, sealed)
+            put(building / recipient_file.FILE, new.encode())
             _put_in_place(building, folder, identity, new, slot)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
@@ -101,11 +98,13 @@ def found(folder: Path, identity: age.Identity, first: Document, slot: Slot) -> 
         sync_dir(folder.parent)
 
 
-def _put_in_place(building: Path, folder: Path, identity: age.Identity, new: Label, slot: Slot) -> None:
+def _put_in_place(
+    building: Path, folder: Path, identity: age.Identity, new: RecipientFile, slot: SlotChoice
+) -> None:
     """The keyring's entry first, then the rename, which fails if another process was faster."""
     port = slot.keyring if slot.name == KEYRING else None
     if port is not None:
-        slotting.put_in_keyring(port, new, identity)
+        slots.put_in_keyring(port, new, identity)
     try:
         building.rename(folder)
     except OSError:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from keyturn.model.errors import KeyringAbsent, KeyringDenied, KeyringLocked, VaultCorrupt, VaultError
 from keyturn.model.secret import Secret
-from keyturn.system import child_process as child
+from keyturn.system import child_process
 
 #: A working keyring answers in a twentieth of this; where it would ask by a window that nobody sees, this ends it.
 SECONDS = 3.0
@@ -97,8 +97,10 @@ class SystemKeyring:
         environ = os.environ if self._environ is None else self._environ
         kept = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
         try:
-            reply = child.run("keyturn.vault.keyring_child", json.dumps(request).encode(), seconds, kept)
-        except child.ChildFailed as failure:
+            reply = child_process.run(
+                "keyturn.vault.keyring_child", json.dumps(request).encode(), seconds, kept
+            )
+        except child_process.ChildFailed as failure:
             raise KeyringAbsent(_WHAT, failure.why, _ERRORS["absent"][1]) from None
         try:
             answer: dict[str, Any] = json.loads(reply)

@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from keyturn.system import child_process as child
+from keyturn.system import child_process
 
 SERVICE = "keyturn"
 APP_ID = "keyturn"
@@ -268,10 +268,10 @@ def _secret_service_errors() -> tuple[type[Exception], ...]:
 
 def child_main() -> None:
     """One request as JSON, one answer as JSON. Runs in the child."""
-    request = json.loads(child.read_request())
+    request = json.loads(child_process.read_request())
     from keyring import errors  # noqa: F401  # its import is not to count against the limit
 
-    child.limit(request["seconds"])
+    child_process.limit(request["seconds"])
     try:
         reply = perform(request)
     except Refusal as refusal:
@@ -281,4 +281,4 @@ def child_main() -> None:
             "refused": "denied",
             "why": f"it answers in a way that nobody understands ({type(error).__name__})",
         }
-    child.answer(json.dumps(reply).encode())
+    child_process.answer(json.dumps(reply).encode())

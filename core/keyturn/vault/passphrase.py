@@ -17,7 +17,7 @@ from typing import Any
 
 from keyturn.model.errors import UsageError, VaultCorrupt, VaultError, WrongPassphrase
 from keyturn.model.secret import Secret
-from keyturn.system import child_process as child
+from keyturn.system import child_process
 
 #: An identity sealed by age takes 256 bytes.
 IDENTITY_LIMIT = 4096
@@ -115,8 +115,8 @@ def _ask(op: bytes, passphrase: Secret, data: bytes, what: str) -> tuple[bytes, 
     secret = passphrase.reveal().encode()
     request = op + len(secret).to_bytes(4, "big") + secret + data
     try:
-        answer = child.run(__name__, request, SECONDS, child.library_paths())
-    except child.ChildFailed as failure:
+        answer = child_process.run(__name__, request, SECONDS, child_process.library_paths())
+    except child_process.ChildFailed as failure:
         hint = "Free some memory, then try again; the recovery key opens the vault without this"
         raise VaultError(f"the passphrase of {what}", failure.why, hint) from None
     return answer[:1], answer[1:]
@@ -124,16 +124,16 @@ def _ask(op: bytes, passphrase: Secret, data: bytes, what: str) -> tuple[bytes, 
 
 def child_main() -> None:
     """One request: sealing or opening. Runs in the child."""
-    child.limit(SECONDS, MEMORY)
+    child_process.limit(SECONDS, MEMORY)
     import pyrage
 
-    request = child.read_request()
+    request = child_process.read_request()
     op, size = request[:1], int.from_bytes(request[1:5], "big")
     passphrase, data = request[5 : 5 + size].decode(), request[5 + size :]
     if op == _SEAL:
-        child.answer(_DONE + pyrage.passphrase.encrypt(data, passphrase))
+        child_process.answer(_DONE + pyrage.passphrase.encrypt(data, passphrase))
         return
-    child.answer(_opened(pyrage, data, passphrase))
+    child_process.answer(_opened(pyrage, data, passphrase))
 
 
 def _opened(pyrage: Any, data: bytes, passphrase: str) -> bytes:

@@ -48,7 +48,7 @@ HINT = "Run: keyturn vault restore --recovery-key-fd N. Nothing was written over
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class RecipientFile:
     """The contents of `recipient.txt`."""
 
     recipient: str
@@ -92,7 +92,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def parse(data: bytes) -> Label:
+def parse(data: bytes) -> RecipientFile:
     """The label that `data` holds.
 
     :raises VaultNewer: a later keyturn wrote it.
@@ -109,12 +109,12 @@ def parse(data: bytes) -> Label:
     lines = _LINES.fullmatch(text)
     if not sound or lines is None or not age.is_recipient(lines["recipient"]):
         raise VaultCorrupt(FILE, "it is damaged", HINT)
-    return Label(
+    return RecipientFile(
         lines["recipient"], lines["id"], tuple(lines["slots"].split()), tuple(lines["digests"].split())
     )
 
 
-def read(folder: Path) -> Label | None:
+def read(folder: Path) -> RecipientFile | None:
     """The label of the vault in `folder`, None if there is no such file. Errors as :func:`parse`."""
     data = read_regular(folder / FILE, _LIMIT)
     return None if data is None else parse(data)

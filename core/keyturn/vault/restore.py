@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.model.errors import VaultCorrupt
-from keyturn.vault import age, documents
-from keyturn.vault import key_file as generations
-from keyturn.vault import passphrase as unseal
-from keyturn.vault import recipient_file as label
-from keyturn.vault import slots as slotting
+from keyturn.vault import age, documents, key_file, passphrase, recipient_file, slots
 from keyturn.vault.documents import Document
 from keyturn.vault.files import move_aside, put, read_regular
-from keyturn.vault.recipient_file import PASSPHRASE, Label
+from keyturn.vault.recipient_file import PASSPHRASE, RecipientFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,65 +39,67 @@ def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored |
     :raises VaultNewer: a later keyturn wrote one of them.
     """
     with contextlib.suppress(VaultCorrupt):
-        generations.read(folder, identity, floor)
+        key_file.read(folder, identity, floor)
         return None
-    readable = list(generations.sound(folder, identity))
+    readable = list(key_file.sound(folder, identity))
     if not readable:
         why = "none of its generations can be read"
-        raise VaultCorrupt(generations.FILE, why, "Put a copy of the vault folder back from a backup")
+        raise VaultCorrupt(key_file.FILE, why, "Put a copy of the vault folder back from a backup")
     file, origin = max(readable, key=lambda found: found[1].generation)
-    present = folder / generations.FILE
+    present = folder / key_file.FILE
     before, aside = None, None
     if present in (found for found, _ in readable):
         before = read_regular(present)
     elif present.exists():
         aside = move_aside(present).name
     number = max(floor, origin.generation) + 1
-    generations.write(folder, identity, Document(documents.KEYS, number, origin.entries), before)
+    key_file.write(folder, identity, Document(documents.KEYS, number, origin.entries), before)
     return Restored(number, origin.generation, file.name, max(floor, origin.generation), aside)
 
 
-def restore_label(folder: Path, identity: age.Identity) -> Label:
+def restore_label(folder: Path, identity: age.Identity) -> RecipientFile:
     """Writes `recipient.txt` anew for `identity`, under the vault's lock, unless it is sound; the old one is moved aside.
 
     :raises WrongPassphrase: no generation of `keys.age` opens by that identity.
     :raises VaultNewer: a later keyturn wrote it.
     """
-    if next(generations.sound(folder, identity), None) is None:
-        raise slotting.not_ours()
+    if next(key_file.sound(folder, identity), None) is None:
+        raise slots.not_ours()
     old = None
     with contextlib.suppress(VaultCorrupt):
-        old = label.read(folder)
+        old = recipient_file.read(folder)
     if old is not None and old.recipient == identity.recipient:
         new = _without_damaged_slot(folder, old)
         if new == old:
             return old
     else:
         new = _rebuilt(folder, identity)
-    if (folder / label.FILE).exists():
-        move_aside(folder / label.FILE)
-    put(folder / label.FILE, new.encode())
+    if (folder / recipient_file.FILE).exists():
+        move_aside(folder / recipient_file.FILE)
+    put(folder / recipient_file.FILE, new.encode())
     return new
 
 
-def _without_damaged_slot(folder: Path, old: Label) -> Label:
+def _without_damaged_slot(folder: Path, old: RecipientFile) -> RecipientFile:
     """`old`, but for a passphrase slot whose file is gone or damaged; a keyring's entry is found by the same id."""
     if PASSPHRASE not in old.slots:
         return old
     try:
-        slotting.read_sealed_identity(folder, old)
+        slots.read_sealed_identity(folder, old)
     except VaultCorrupt:
-        return Label(old.recipient, old.vault_id, old.without_slot(PASSPHRASE))
+        return RecipientFile(old.recipient, old.vault_id, old.without_slot(PASSPHRASE))
     return old
 
 
-def _rebuilt(folder: Path, identity: age.Identity) -> Label:
+def _rebuilt(folder: Path, identity: age.Identity) -> RecipientFile:
     """A label for `identity`, with the passphrase slot if its file has the shape of one."""
     try:
-        sealed = read_regular(folder / slotting.IDENTITY_FILE, unseal.IDENTITY_LIMIT)
+        sealed = read_regular(folder / slots.IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
         if sealed is None:
-            return Label(identity.recipient, label.new_id())
-        unseal.check_header(sealed, slotting.IDENTITY_FILE, unseal.IDENTITY_LIMIT)
+            return RecipientFile(identity.recipient, recipient_file.new_id())
+        passphrase.check_header(sealed, slots.IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
     except VaultCorrupt:
-        return Label(identity.recipient, label.new_id())
-    return Label(identity.recipient, label.new_id(), (PASSPHRASE,), (label.digest(sealed),))
+        return RecipientFile(identity.recipient, recipient_file.new_id())
+    return RecipientFile(
+        identity.recipient, recipient_file.new_id(), (PASSPHRASE,), (recipient_file.digest(sealed),)
+    )

@@ -15,13 +15,11 @@ from keyturn.model.errors import (
 )
 from keyturn.model.secret import Secret
 from keyturn.system.files import sync_dir
-from keyturn.vault import age
-from keyturn.vault import key_file as generations
+from keyturn.vault import age, key_file, recipient_file
 from keyturn.vault import passphrase as unseal
-from keyturn.vault import recipient_file as label
 from keyturn.vault.files import discard, put, read_regular
 from keyturn.vault.keyring import KeyringPort
-from keyturn.vault.recipient_file import PASSPHRASE, Label
+from keyturn.vault.recipient_file import PASSPHRASE, RecipientFile
 
 IDENTITY_FILE = "identity.age"
 _RESET = "Open the vault with the recovery key, and set a passphrase by `keyturn vault reset-passphrase`"
@@ -30,11 +28,13 @@ _RESET = "Open the vault with the recovery key, and set a passphrase by `keyturn
 def foreign_label() -> VaultCorrupt:
     """`recipient.txt` and the identity do not belong together: what is sealed now would be sealed to somebody else."""
     return VaultCorrupt(
-        label.FILE, "it names another identity than the vault's; somebody replaced it", label.HINT
+        recipient_file.FILE,
+        "it names another identity than the vault's; somebody replaced it",
+        recipient_file.HINT,
     )
 
 
-def require_known(current: Label, known_as: str) -> None:
+def require_known(current: RecipientFile, known_as: str) -> None:
     """Refuses a `recipient.txt` with another recipient than the vault is known by; empty is anybody.
 
     :raises VaultCorrupt: it is another one.
@@ -53,14 +53,14 @@ def require_keyring(port: KeyringPort | None) -> KeyringPort:
     return port
 
 
-def by_keyring(folder: Path, current: Label, port: KeyringPort | None) -> age.Identity:
+def by_keyring(folder: Path, current: RecipientFile, port: KeyringPort | None) -> age.Identity:
     """The identity that the keyring holds for this vault.
 
     :raises KeyringAbsent: the vault has no keyring slot, the keyring no entry for it; or another error of the port.
     :raises VaultCorrupt: the entry is not the identity of `recipient.txt`; the error says which of the two is wrong.
     """
     hint = "Unlock by `keyturn vault unlock` with the passphrase or the recovery key"
-    if label.KEYRING not in current.slots:
+    if recipient_file.KEYRING not in current.slots:
         raise KeyringAbsent("system keyring", "this vault is not kept in it", hint)
     found = require_keyring(port).get(current.entry)
     if found is None:
@@ -72,7 +72,7 @@ def by_keyring(folder: Path, current: Label, port: KeyringPort | None) -> age.Id
     return _matching(identity, current)
 
 
-def put_in_keyring(port: KeyringPort, current: Label, identity: age.Identity) -> None:
+def put_in_keyring(port: KeyringPort, current: RecipientFile, identity: age.Identity) -> None:
     """Stores the identity in the keyring, and asks for it back on a connection of its own: what was kept only for as
     long as one connection, or by a service that is gone a moment later, was not kept.
 
@@ -94,10 +94,10 @@ def put_in_keyring(port: KeyringPort, current: Label, identity: age.Identity) ->
 
 
 def _opens(folder: Path, identity: age.Identity) -> bool:
-    return next(generations.sound(folder, identity), None) is not None
+    return next(key_file.sound(folder, identity), None) is not None
 
 
-def by_passphrase(folder: Path, current: Label, passphrase: Secret) -> age.Identity:
+def by_passphrase(folder: Path, current: RecipientFile, passphrase: Secret) -> age.Identity:
     """The identity that `identity.age` holds.
 
     :raises WrongPassphrase: the passphrase does not open it.
@@ -113,7 +113,7 @@ def by_passphrase(folder: Path, current: Label, passphrase: Secret) -> age.Ident
     return _matching(age.Identity.parse(Secret(plain.decode("ascii", errors="replace"))), current)
 
 
-def by_recovery_key(folder: Path, current: Label, recovery_key: Secret) -> age.Identity:
+def by_recovery_key(folder: Path, current: RecipientFile, recovery_key: Secret) -> age.Identity:
     """The identity that a person typed. Who holds a key that opens the documents is right, and a recipient that says
     otherwise is wrong.
 
@@ -135,7 +135,7 @@ def not_ours() -> WrongPassphrase:
     )
 
 
-def read_sealed_identity(folder: Path, current: Label) -> bytes:
+def read_sealed_identity(folder: Path, current: RecipientFile) -> bytes:
     """`identity.age`, as it was written.
 
     :raises VaultCorrupt: gone, damaged, or not such a file.
@@ -143,7 +143,7 @@ def read_sealed_identity(folder: Path, current: Label) -> bytes:
     sealed = read_regular(folder / IDENTITY_FILE, unseal.IDENTITY_LIMIT)
     if sealed is None:
         raise VaultCorrupt(IDENTITY_FILE, "it is gone", _RESET)
-    if label.digest(sealed) not in current.digests:
+    if recipient_file.digest(sealed) not in current.digests:
         raise VaultCorrupt(IDENTITY_FILE, "it is damaged", _RESET)
     unseal.check_header(sealed, IDENTITY_FILE, unseal.IDENTITY_LIMIT)
     return sealed
@@ -154,31 +154,33 @@ def seal_identity(identity: age.Identity, passphrase: Secret) -> bytes:
     return unseal.seal(identity.reveal().reveal().encode("ascii") + b"\n", passphrase, IDENTITY_FILE)
 
 
-def put_sealed_identity(folder: Path, current: Label, sealed: bytes) -> None:
+def put_sealed_identity(folder: Path, current: RecipientFile, sealed: bytes) -> None:
     """Puts the passphrase slot in place, under the vault's lock. At each moment the label knows the file that is there."""
-    new = label.digest(sealed)
+    new = recipient_file.digest(sealed)
     put_label(folder, current, slots=current.slots, digests=(*_present_digest(folder, current), new))
     put(folder / IDENTITY_FILE, sealed)
     put_label(folder, current, slots=current.with_slot(PASSPHRASE), digests=(new,))
 
 
-def _present_digest(folder: Path, current: Label) -> tuple[str, ...]:
+def _present_digest(folder: Path, current: RecipientFile) -> tuple[str, ...]:
     """The digest of the `identity.age` that is there, if it is one that the label knows."""
     try:
-        return (label.digest(read_sealed_identity(folder, current)),)
+        return (recipient_file.digest(read_sealed_identity(folder, current)),)
     except VaultCorrupt:
         return ()
 
 
 def put_label(
-    folder: Path, current: Label, *, slots: tuple[str, ...], digests: tuple[str, ...] | None = None
+    folder: Path, current: RecipientFile, *, slots: tuple[str, ...], digests: tuple[str, ...] | None = None
 ) -> None:
     """Writes `recipient.txt` with these slots, and these digests if they change."""
     kept = current.digests if digests is None else digests
-    put(folder / label.FILE, Label(current.recipient, current.vault_id, slots, kept).encode())
+    put(
+        folder / recipient_file.FILE, RecipientFile(current.recipient, current.vault_id, slots, kept).encode()
+    )
 
 
-def drop(folder: Path, current: Label, slot: str) -> None:
+def drop(folder: Path, current: RecipientFile, slot: str) -> None:
     """Takes `slot` off the label, and the passphrase's file away with it."""
     if slot == PASSPHRASE:
         put_label(folder, current, slots=current.without_slot(slot), digests=())
@@ -188,7 +190,7 @@ def drop(folder: Path, current: Label, slot: str) -> None:
         put_label(folder, current, slots=current.without_slot(slot))
 
 
-def _matching(identity: age.Identity | None, current: Label) -> age.Identity:
+def _matching(identity: age.Identity | None, current: RecipientFile) -> age.Identity:
     if identity is None:
         raise VaultCorrupt("the slot", "it holds no identity", _RESET)
     if identity.recipient != current.recipient:

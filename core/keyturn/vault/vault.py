@@ -13,23 +13,19 @@ from keyturn.model.errors import KeyringAbsent, NeedsUnlock, NeedsVault, UsageEr
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.system.files import locked
-from keyturn.vault import age, documents
+from keyturn.vault import age, documents, key_file, recipient_file, restore, session_file
 from keyturn.vault import create as founding
-from keyturn.vault import key_file as generations
-from keyturn.vault import recipient_file as label
-from keyturn.vault import restore as mending
-from keyturn.vault import session_file as cache
 from keyturn.vault import slots as slotting
 from keyturn.vault.create import Export
 from keyturn.vault.documents import Document
 from keyturn.vault.files import check_private, read_regular, restore_hint, sweep, writing
 from keyturn.vault.keyring import KeyringPort
-from keyturn.vault.recipient_file import KEYRING, PASSPHRASE, Label
+from keyturn.vault.recipient_file import KEYRING, PASSPHRASE, RecipientFile
 from keyturn.vault.restore import Restored
 
 LOCK_FILE = "lock"
 #: What is inside, and whether it opens, changes with one of these.
-RESTS_ON = (label.FILE, slotting.IDENTITY_FILE, generations.FILE, cache.FILE)
+RESTS_ON = (recipient_file.FILE, slotting.IDENTITY_FILE, key_file.FILE, session_file.FILE)
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -125,7 +121,7 @@ class Vault:
         """
         identity = age.Identity.generate()
         first = Document(documents.KEYS, 1, {})
-        founding.found(self.folder, identity, first, founding.Slot(slot, passphrase, self._keyring))
+        founding.found(self.folder, identity, first, founding.SlotChoice(slot, passphrase, self._keyring))
         self._hold(identity, first.generation)
         return identity.reveal()
 
@@ -135,7 +131,7 @@ class Vault:
 
         :raises VaultExists: as :meth:`create`.
         """
-        first = founding.Slot(slot, passphrase, self._keyring)
+        first = founding.SlotChoice(slot, passphrase, self._keyring)
         founding.found(self.folder, exported.identity, exported.keys, first)
         self._hold(exported.identity, exported.keys.generation)
 
@@ -197,25 +193,25 @@ class Vault:
         :returns: the generation afterwards, to be passed to `expected_generation` from now on.
         """
         identity = self._held()
-        with self._writing(generations.FILE):
-            before, old = generations.read(self.folder, identity, self._floor())
+        with self._writing(key_file.FILE):
+            before, old = key_file.read(self.folder, identity, self._floor())
             entries = copy.deepcopy(old.entries)
             change(entries)
             if entries == old.entries:
                 return old.generation
             new = Document(documents.KEYS, old.generation + 1, entries)
-            generations.write(self.folder, identity, new, before)
+            key_file.write(self.folder, identity, new, before)
             self._seen = max(self._seen, new.generation)
         return new.generation
 
     def session(self, name: str) -> dict[str, Any] | None:
         """An entry of `sessions.age`, None if there is none. A damaged cache counts as empty."""
-        entry: dict[str, Any] | None = cache.read(self.folder, self._held()).entries.get(name)
+        entry: dict[str, Any] | None = session_file.read(self.folder, self._held()).entries.get(name)
         return entry
 
     def session_names(self) -> tuple[str, ...]:
         """The names in `sessions.age`, sorted."""
-        return tuple(sorted(cache.read(self.folder, self._held()).entries))
+        return tuple(sorted(session_file.read(self.folder, self._held()).entries))
 
     def change_sessions(self, change: Change) -> None:
         """As :meth:`change_keys` for `sessions.age`, a cache without generations: one that cannot be read is moved aside
@@ -224,13 +220,13 @@ class Vault:
         :raises VaultNewer: a later keyturn wrote it.
         """
         identity = self._held()
-        with self._writing(cache.FILE):
-            old = cache.read(self.folder, identity)
+        with self._writing(session_file.FILE):
+            old = session_file.read(self.folder, identity)
             entries = copy.deepcopy(old.entries)
             change(entries)
             if entries == old.entries:
                 return
-            cache.write(self.folder, identity, old, entries)
+            session_file.write(self.folder, identity, old, entries)
 
     def seal(self, data: bytes) -> bytes:
         """`data` as an age file for this vault. Needs no identity."""
@@ -275,7 +271,7 @@ class Vault:
         """
         identity = self._held()
         port = slotting.require_keyring(self._keyring)
-        with self._writing(label.FILE):
+        with self._writing(recipient_file.FILE):
             current = self._own_label(identity)
             slotting.put_in_keyring(port, current, identity)
             slotting.put_label(self.folder, current, slots=current.with_slot(KEYRING))
@@ -287,7 +283,7 @@ class Vault:
         :raises KeyringLocked: or `KeyringDenied`: the entry could not be deleted, so the slot is still there.
         """
         identity = self._held()
-        with self._writing(label.FILE):
+        with self._writing(recipient_file.FILE):
             current = self._own_label(identity)
             if slot not in current.slots:
                 raise UsageError(f"removing the slot {slot}", "the vault has no such slot")
@@ -309,8 +305,8 @@ class Vault:
         :raises VaultCorrupt: no generation can be read.
         """
         identity = self._held()
-        with self._writing(generations.FILE):
-            restored = mending.restore_keys(self.folder, identity, self._floor())
+        with self._writing(key_file.FILE):
+            restored = restore.restore_keys(self.folder, identity, self._floor())
             if restored is not None:
                 self._seen = restored.generation
         return restored
@@ -327,8 +323,8 @@ class Vault:
         if not founding.occupied(self.folder):
             raise _no_vault()
         identity = age.identity_from(recovery_key)
-        with self._writing(label.FILE):
-            new = mending.restore_label(self.folder, identity)
+        with self._writing(recipient_file.FILE):
+            new = restore.restore_label(self.folder, identity)
         self._hold(identity, 0)
         return new.slots
 
@@ -349,25 +345,25 @@ class Vault:
             raise _no_vault()
         raise NeedsUnlock("the vault", "it is locked", "Run `keyturn vault unlock`")
 
-    def _label(self) -> Label:
+    def _label(self) -> RecipientFile:
         if not founding.occupied(self.folder):
             raise _no_vault()
-        current = label.read(self.folder)
+        current = recipient_file.read(self.folder)
         if current is None:
-            raise VaultCorrupt(label.FILE, "it is gone", label.HINT)
+            raise VaultCorrupt(recipient_file.FILE, "it is gone", recipient_file.HINT)
         return current
 
-    def _shape(self) -> Label:
+    def _shape(self) -> RecipientFile:
         """The label, once every file that the vault rests on looks like what it should be."""
         current = self._label()
-        start = read_regular(self.folder / generations.FILE)
+        start = read_regular(self.folder / key_file.FILE)
         if PASSPHRASE in current.slots:
             slotting.read_sealed_identity(self.folder, current)
         if start is None or not start.startswith(age.MAGIC):
-            raise VaultCorrupt(generations.FILE, "it is gone, or no age file", restore_hint())
+            raise VaultCorrupt(key_file.FILE, "it is gone, or no age file", restore_hint())
         return current
 
-    def _own_label(self, identity: age.Identity) -> Label:
+    def _own_label(self, identity: age.Identity) -> RecipientFile:
         current = self._label()
         if current.recipient != identity.recipient:
             raise slotting.foreign_label()
@@ -377,7 +373,7 @@ class Vault:
         return max(self._seen, self._expected())
 
     def _keys(self) -> Document:
-        _, document = generations.read(self.folder, self._held(), self._floor())
+        _, document = key_file.read(self.folder, self._held(), self._floor())
         with self._guard:
             self._seen = max(self._seen, document.generation)
         return document

@@ -10,7 +10,7 @@ from keyturn_sandbox.eventual_consistency import seen
 from keyturn_sandbox.policy.conditions import Context
 from keyturn_sandbox.policy.policy import Statement, Verdict, verdict_for
 from keyturn_sandbox.policy.principals import Origin, Role, User
-from keyturn_sandbox.verified_call import Asked, Caller
+from keyturn_sandbox.verified_call import Caller, VerifiedCall
 
 _OWN = ["arn:*:iam::*:user/${aws:username}", "arn:*:iam::*:user/*/${aws:username}"]
 _OWN_KEYS: Statement = {
@@ -50,7 +50,7 @@ class Ruling:
         return self.verdict is Verdict.ALLOWED
 
 
-def ruling(asked: Asked, action: str, resource: str, context: Context) -> Ruling:
+def ruling(asked: VerifiedCall, action: str, resource: str, context: Context) -> Ruling:
     """Whether the caller may do `action` to the ARN `resource`: a denial anywhere wins, and what is allowed must be
     allowed by the identity policies and, where the session has some, by the session policies."""
     caller, session = asked.caller, asked.caller.session
@@ -76,7 +76,7 @@ def ruling(asked: Asked, action: str, resource: str, context: Context) -> Ruling
     return Ruling(Verdict.ALLOWED, "")
 
 
-def context_of(asked: Asked, mfa_at: datetime | None = None) -> dict[str, str | tuple[str, ...]]:
+def context_of(asked: VerifiedCall, mfa_at: datetime | None = None) -> dict[str, str | tuple[str, ...]]:
     """The condition keys that every call has.
 
     `aws:MultiFactorAuthPresent` is absent for a long-term key without MFA, false for temporary credentials without it;

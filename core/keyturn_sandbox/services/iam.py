@@ -17,7 +17,7 @@ from keyturn_sandbox.policy.permissions import context_of, ruling
 from keyturn_sandbox.policy.principals import ABSENT, AccessKey, Origin, User
 from keyturn_sandbox.services.parameters import Choice, Text, Whole, check
 from keyturn_sandbox.state import KEY_QUOTA
-from keyturn_sandbox.verified_call import Asked
+from keyturn_sandbox.verified_call import VerifiedCall
 from keyturn_sandbox.xml_responses import Result, Value
 
 VERSION = "2010-05-08"
@@ -32,7 +32,7 @@ _MAX_ITEMS = Whole("MaxItems", 1, 1000)
 _NAME_FOR_SESSIONS = {"ListAccessKeys", "CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey"}
 
 
-def get_user(asked: Asked) -> Result:
+def get_user(asked: VerifiedCall) -> Result:
     check(asked.params, (_USER,))
     user = _subject(asked, "GetUser")
     return {
@@ -46,7 +46,7 @@ def get_user(asked: Asked) -> Result:
     }
 
 
-def list_access_keys(asked: Asked) -> Result:
+def list_access_keys(asked: VerifiedCall) -> Result:
     check(asked.params, (_USER, _MARKER, _MAX_ITEMS))
     user = _subject(asked, "ListAccessKeys")
     metadata = [
@@ -61,7 +61,7 @@ def list_access_keys(asked: Asked) -> Result:
     return _page(asked, "AccessKeyMetadata", metadata)
 
 
-def create_access_key(asked: Asked) -> Result:
+def create_access_key(asked: VerifiedCall) -> Result:
     check(asked.params, (_USER,))
     user = _subject(asked, "CreateAccessKey")
     if len(user.keys) >= KEY_QUOTA:
@@ -78,7 +78,7 @@ def create_access_key(asked: Asked) -> Result:
     }
 
 
-def update_access_key(asked: Asked) -> None:
+def update_access_key(asked: VerifiedCall) -> None:
     check(asked.params, (_USER, _KEY, _STATUS))
     key = _key_of(_subject(asked, "UpdateAccessKey"), asked)
     if key.status not in _STATUS.words:
@@ -87,13 +87,13 @@ def update_access_key(asked: Asked) -> None:
     asked.world.set_status(key, asked.params["Status"])
 
 
-def delete_access_key(asked: Asked) -> None:
+def delete_access_key(asked: VerifiedCall) -> None:
     check(asked.params, (_USER, _KEY))
     user = _subject(asked, "DeleteAccessKey")
     asked.world.delete_key(user, _key_of(user, asked))
 
 
-def get_access_key_last_used(asked: Asked) -> Result:
+def get_access_key_last_used(asked: VerifiedCall) -> Result:
     check(asked.params, (_KEY,))
     _refuse_session_without_mfa(asked)
     key_id = asked.params["AccessKeyId"]
@@ -115,7 +115,7 @@ def get_access_key_last_used(asked: Asked) -> Result:
     }
 
 
-def list_mfa_devices(asked: Asked) -> Result:
+def list_mfa_devices(asked: VerifiedCall) -> Result:
     check(asked.params, (_USER, _MARKER, _MAX_ITEMS))
     user = _subject(asked, "ListMFADevices")
     devices = [
@@ -125,7 +125,7 @@ def list_mfa_devices(asked: Asked) -> Result:
     return _page(asked, "MFADevices", devices)
 
 
-def _page(asked: Asked, name: str, members: Sequence[Result]) -> Result:
+def _page(asked: VerifiedCall, name: str, members: Sequence[Result]) -> Result:
     """One page of a list, at most `MaxItems` from `Marker` on."""
     marker = asked.params.get("Marker", "")
     starts = {"": 0} | {_marker(asked, name, number): number for number in range(1, len(members))}
@@ -139,13 +139,13 @@ def _page(asked: Asked, name: str, members: Sequence[Result]) -> Result:
     return page
 
 
-def _marker(asked: Asked, name: str, start: int) -> str:
+def _marker(asked: VerifiedCall, name: str, start: int) -> str:
     """Where a list goes on: opaque, as AWS's is, and of no use with another list or user."""
     about = f"{name} {asked.params.get('UserName', '')} {start}"
     return base64.b64encode(hashlib.sha256(about.encode()).digest()).decode("ascii")
 
 
-def _subject(asked: Asked, action: str) -> User:
+def _subject(asked: VerifiedCall, action: str) -> User:
     """The user that the call is about, once the caller may do `action` to it.
 
     :raises Refusal: `InvalidClientTokenId`, `ValidationError`, `AccessDenied` or `NoSuchEntity`.
@@ -164,14 +164,14 @@ def _subject(asked: Asked, action: str) -> User:
     return user
 
 
-def _refuse_session_without_mfa(asked: Asked) -> None:
+def _refuse_session_without_mfa(asked: VerifiedCall) -> None:
     """IAM knows the credentials of GetSessionToken only if MFA was given for them, those of GetFederationToken never."""
     session = asked.caller.session
     if session is not None and session.origin is not Origin.ROLE and session.mfa_at is None:
         raise invalid_token()
 
 
-def _authorize(asked: Asked, user: User | None, action: str) -> None:
+def _authorize(asked: VerifiedCall, user: User | None, action: str) -> None:
     """Hold the call against the caller's policies; a user that does not exist has the ARN it would have."""
     who = asked.caller.principal
     name = user.name if user else asked.params.get("UserName", "")
@@ -181,7 +181,7 @@ def _authorize(asked: Asked, user: User | None, action: str) -> None:
         raise not_authorized(asked.caller.arn, f"iam:{action}", f"user {name}", found.because)
 
 
-def _key_of(user: User, asked: Asked) -> AccessKey:
+def _key_of(user: User, asked: VerifiedCall) -> AccessKey:
     """The key that the call is about; one that was made just now may not be known everywhere yet."""
     key_id = asked.params["AccessKeyId"]
     for key in user.keys:
@@ -190,7 +190,7 @@ def _key_of(user: User, asked: Asked) -> AccessKey:
     raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
 
 
-ACTIONS: Mapping[str, Callable[[Asked], Result | None]] = {
+ACTIONS: Mapping[str, Callable[[VerifiedCall], Result | None]] = {
     "GetUser": get_user,
     "ListAccessKeys": list_access_keys,
     "CreateAccessKey": create_access_key,

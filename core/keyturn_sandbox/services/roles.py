@@ -17,7 +17,7 @@ from keyturn_sandbox.services.parameters import Text, Whole, check
 from keyturn_sandbox.services.session_policies import packed_size, read_policies
 from keyturn_sandbox.services.session_tags import NO_TAGS, Tags, read_tags
 from keyturn_sandbox.temporary_credentials import CODE, HOUR, SERIAL, TOKEN_SIZE, issued, token_bytes
-from keyturn_sandbox.verified_call import Asked, session_arn
+from keyturn_sandbox.verified_call import VerifiedCall, session_arn
 from keyturn_sandbox.xml_responses import Result
 
 DEFAULT_SECONDS = 3600
@@ -34,7 +34,7 @@ _SHAPE = (
 )
 
 
-def assume_role(asked: Asked) -> Result:
+def assume_role(asked: VerifiedCall) -> Result:
     """A session of a role."""
     caller, params, session = asked.caller, asked.params, asked.caller.session
     if caller.user is not None and caller.user.is_root:
@@ -76,7 +76,7 @@ def assume_role(asked: Asked) -> Result:
     }
 
 
-def _source_identity(asked: Asked) -> str:
+def _source_identity(asked: VerifiedCall) -> str:
     """The source identity of the new session: once set, it goes on through every role of a chain and cannot be
     changed. In which words AWS refuses the change is not known."""
     wanted = asked.params.get("SourceIdentity", "")
@@ -99,7 +99,7 @@ def _actions(tags: Tags, source_identity: str) -> list[str]:
     return actions
 
 
-def _may(asked: Asked, role: Role, action: str, context: Context) -> bool:
+def _may(asked: VerifiedCall, role: Role, action: str, context: Context) -> bool:
     """Whether the role's trust policy and, where that only trusts the account or the account is another one, the
     caller's own permissions allow `action`. Session policies narrow even a caller who is named; a denial always
     counts."""
@@ -124,7 +124,7 @@ def _may(asked: Asked, role: Role, action: str, context: Context) -> bool:
     return own.allows
 
 
-def _context(asked: Asked, proven: datetime | None, tags: Tags, source_identity: str) -> Context:
+def _context(asked: VerifiedCall, proven: datetime | None, tags: Tags, source_identity: str) -> Context:
     """The condition keys of the call."""
     context = context_of(asked, proven)
     params: Mapping[str, str] = asked.params
@@ -144,7 +144,7 @@ def _context(asked: Asked, proven: datetime | None, tags: Tags, source_identity:
     return context
 
 
-def _life(asked: Asked, role: Role) -> timedelta:
+def _life(asked: VerifiedCall, role: Role) -> timedelta:
     """How long the session lives: an hour at most for a caller with temporary credentials (chaining, and by aws-facts
     4 GetSessionToken too), else the role's maximum."""
     seconds = int(asked.params.get("DurationSeconds", DEFAULT_SECONDS))

@@ -16,7 +16,7 @@ from keyturn_sandbox.services.roles import assume_role
 from keyturn_sandbox.services.session_policies import packed_size, read_policies
 from keyturn_sandbox.services.session_tags import NO_TAGS, read_tags
 from keyturn_sandbox.temporary_credentials import CODE, HOUR, SERIAL, TOKEN_SIZE, issued, token_bytes
-from keyturn_sandbox.verified_call import Asked
+from keyturn_sandbox.verified_call import VerifiedCall
 from keyturn_sandbox.xml_responses import Result
 
 VERSION = "2011-06-15"
@@ -34,13 +34,13 @@ _FEDERATION_TOKEN = (
 _KEY_INFO = (Text("AccessKeyId", r"[\w]*", 16, 128, required=True),)
 
 
-def get_caller_identity(asked: Asked) -> Result:
+def get_caller_identity(asked: VerifiedCall) -> Result:
     """Who signed. Nobody needs a permission for it, and nobody can be denied it."""
     caller = asked.caller
     return {"UserId": caller.user_id, "Account": caller.principal.account, "Arn": caller.arn}
 
 
-def get_session_token(asked: Asked) -> Result:
+def get_session_token(asked: VerifiedCall) -> Result:
     """A session of the calling user. Its owner needs no permission for it, and policies do not bear on it."""
     user = _long_term_caller(asked, "GetSessionToken")
     check(asked.params, _SESSION_TOKEN)
@@ -55,7 +55,7 @@ def get_session_token(asked: Asked) -> Result:
     return issued(session, asked.params)
 
 
-def get_federation_token(asked: Asked) -> Result:
+def get_federation_token(asked: VerifiedCall) -> Result:
     """A session for somebody else, with what the calling user's and the session's policies both allow."""
     user, params = _long_term_caller(asked, "GetFederationToken"), asked.params
     check(params, _FEDERATION_TOKEN)
@@ -84,7 +84,7 @@ def get_federation_token(asked: Asked) -> Result:
     }
 
 
-def get_access_key_info(asked: Asked) -> Result:
+def get_access_key_info(asked: VerifiedCall) -> Result:
     """The account of a key, which says nothing of whether the key exists."""
     session = asked.caller.session
     if session is not None and session.origin is not Origin.ROLE:
@@ -107,7 +107,7 @@ def _account_in(key_id: str) -> str:
     return format((head & 0x7FFFFFFFFF80) >> 7, "012d")
 
 
-def _long_term_caller(asked: Asked, action: str) -> User:
+def _long_term_caller(asked: VerifiedCall, action: str) -> User:
     """The user or root user whose long-term key signed, without which `action` cannot be called."""
     user = asked.caller.user
     if asked.caller.session is not None or user is None:
@@ -115,13 +115,13 @@ def _long_term_caller(asked: Asked, action: str) -> User:
     return user
 
 
-def _life(asked: Asked, user: User) -> timedelta:
+def _life(asked: VerifiedCall, user: User) -> timedelta:
     """15 minutes to 36 hours, by default 12; root's is cut to an hour (service model)."""
     seconds = int(asked.params.get("DurationSeconds", HOUR if user.is_root else DEFAULT_SECONDS))
     return timedelta(seconds=min(seconds, HOUR) if user.is_root else seconds)
 
 
-ACTIONS: Mapping[str, Callable[[Asked], Result | None]] = {
+ACTIONS: Mapping[str, Callable[[VerifiedCall], Result | None]] = {
     "GetCallerIdentity": get_caller_identity,
     "GetSessionToken": get_session_token,
     "GetFederationToken": get_federation_token,

@@ -15,18 +15,18 @@ from textual.screen import Screen
 from keyturn.model.errors import AwsRefused, NeedsConfirmation, NeedsMfa
 from keyturn.model.profile import DiffLine, Failure, Plan, Profile, Session, VaultState
 from keyturn.model.text import safe
-from keyturn_tui.controllers.rotation import Turning
-from keyturn_tui.dialogs.confirm import ConfirmScreen, DeletionScreen, WordsScreen
-from keyturn_tui.dialogs.create_vault import NewVaultScreen
+from keyturn_tui.controllers.rotation import RotationController
+from keyturn_tui.dialogs.confirm import ConfirmScreen, DeletionScreen, TypedConfirmScreen
+from keyturn_tui.dialogs.create_vault import CreateVaultScreen
 from keyturn_tui.dialogs.mfa import MfaScreen
 from keyturn_tui.dialogs.review_changes import ReviewScreen
 from keyturn_tui.dialogs.rotation import RotationScreen
 from keyturn_tui.dialogs.unlock import UnlockScreen
-from keyturn_tui.rendering.key_deletion import Doomed
+from keyturn_tui.rendering.key_deletion import KeyToDelete
 from keyturn_tui.screens.detail import DetailScreen
 from keyturn_tui.screens.help import HelpScreen
 from keyturn_tui.terminal.capabilities import Options
-from keyturn_tui.widgets.timeline_list import LaneList
+from keyturn_tui.widgets.timeline_list import TimelineList
 from keyturn_tui.widgets.timeline_strip import LANES, TimelineStrip
 from tests.adversarial.hostile_input.corpus import MESSAGES, NAMES, spread
 from tests.adversarial.hostile_input.inert import foreign
@@ -99,12 +99,12 @@ async def dialogs(
             screens: tuple[Screen[Any], ...] = (
                 MfaScreen(desk, NeedsMfa(text, text, text, profile=text, serial=text), lambda _: True),
                 UnlockScreen(desk, text, lambda _: True, why=text),
-                WordsScreen(desk, NeedsConfirmation(text, text, text), lambda _: True),
+                TypedConfirmScreen(desk, NeedsConfirmation(text, text, text), lambda _: True),
                 ConfirmScreen(desk, text, [text], text),
                 ReviewScreen(desk, plan_of(text), note=text),
-                NewVaultScreen(desk),
-                RotationScreen(desk, Turning(desk, app.acts, app, hostile(text, 1))),
-                DeletionScreen(desk, Doomed(text, text, (text,), (text,))),
+                CreateVaultScreen(desk),
+                RotationScreen(desk, RotationController(desk, app.acts, app, hostile(text, 1))),
+                DeletionScreen(desk, KeyToDelete(text, text, (text,), (text,))),
             )
             first = nth * each % len(screens)
             for screen in screens[first : first + each]:
@@ -174,7 +174,7 @@ async def timeline(
     looked, straight = Looked(), 0
     async with drive(MemoryKeeper(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
         await driven.press("t", "g")
-        lanes = driven.app.screen.query_one(LaneList)
+        lanes = driven.app.screen.query_one(TimelineList)
         before = None
         while lanes.row is not before:
             before = lanes.row

@@ -207,7 +207,7 @@ def test_whatever_is_put_before_a_person_is_a_literal_or_was_made_harmless() -> 
 
 
 def test_the_app_uses_no_widget_that_reads_markup() -> None:
-    """Of Textual's own widgets only the field is used; our lines are drawn by `Painted`, segment by segment."""
+    """Of Textual's own widgets only the field is used; our lines are drawn by `StyledLines`, segment by segment."""
     for file in TUI.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("textual.widgets"):

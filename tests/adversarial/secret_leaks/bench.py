@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from keyturn.agent import shutdown as ending
+from keyturn.agent import shutdown
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from keyturn.storage.socket_paths import socket_path
-from keyturn.vault import passphrase as unseal
+from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
 from tests.adversarial.secret_leaks.bursting import Moment
 from tests.adversarial.secret_leaks.minted import minted
@@ -109,7 +109,7 @@ class Bench:
 
     def put_back(self, beginning: str) -> None:
         """As it was."""
-        ending.lock(Path(socket_path(self.environ)))
+        shutdown.lock(Path(socket_path(self.environ)))
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(self.out / beginning / folder.name, folder, symlinks=True)
@@ -197,7 +197,7 @@ class Bench:
         one, and by the passphrase too."""
         files = Person(self.sandbox).files()
         missing = [key for key in self.keys if not any(key.encode() in (data or b"") for data in files)]
-        front = Keeper.from_environ(self.environ, use_agent=False)
+        front = CredentialService.from_environ(self.environ, use_agent=False)
         if front.desk.vault.state() is not VaultState.ABSENT:
             front.unlock_here(passphrase=Secret(PASSPHRASE))
             kept = json.dumps([front.desk.vault.key(name) for name in front.desk.vault.key_names()])
@@ -230,8 +230,8 @@ def bench(folder: Path) -> Iterator[Bench]:
 
 
 def _founded(one: Bench) -> str:
-    front = Keeper.from_environ(one.environ, use_agent=False)
-    with mock.patch.object(unseal, "seal", weak_age.seal):
+    front = CredentialService.from_environ(one.environ, use_agent=False)
+    with mock.patch.object(passphrase, "seal", weak_age.seal):
         key = front.new_vault("passphrase", Secret(PASSPHRASE))
     front.confirm_recovery_key()
     front.lock()

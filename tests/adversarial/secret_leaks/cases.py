@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from keyturn.agent.client import Hung, Nobody, Silence
+from keyturn.agent.client import AgentNotRunning, AgentUnresponsive, NoAgent
 from tests.adversarial.secret_leaks.bench import NEW_PASSPHRASE, PASSPHRASE, Bench, Said, Task
 from tests.adversarial.secret_leaks.bursting import KINDS, Moment
 
@@ -164,7 +164,7 @@ def _words(said: Said) -> list[list[str]]:
 
 
 #: What a client makes of an agent that says nothing, or is gone.
-_NO_ANSWER = (*(kind.__name__ for kind in (Silence, Nobody, Hung, TimeoutError)), "")
+_NO_ANSWER = (*(kind.__name__ for kind in (NoAgent, AgentNotRunning, AgentUnresponsive, TimeoutError)), "")
 
 
 def shown_by_agent(said: Said) -> list[str]:

@@ -22,12 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import boto3
 
 import keyturn_tui.app  # noqa: F401  # to have it loaded
-from keyturn.agent import client
-from keyturn.agent import shutdown as ending
+from keyturn.agent import client, shutdown
 from keyturn.agent.protocol import request_line
 from keyturn.model.errors import AgentUnavailable, KeyturnError
-from keyturn.system import secret_channel as handover
-from keyturn.vault import passphrase as unseal
+from keyturn.system import secret_channel
+from keyturn.vault import passphrase
 from keyturn_tui import main as start
 from tests.adversarial.secret_leaks import bursting
 from tests.adversarial.secret_leaks.bursting import Bursting, Moment, Recording, ScreenRecording
@@ -41,7 +40,7 @@ _leave = os._exit
 def main() -> None:
     boto3.client("sts", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y")
     # Scrypt would be most of the time, and is not what this is about.
-    unseal.seal = weak_age.seal
+    passphrase.seal = weak_age.seal
     print("ready", flush=True)  # noqa: T201 - the protocol
     for line in sys.stdin:
         task = json.loads(line)
@@ -156,7 +155,7 @@ def _agent(task: dict[str, Any]) -> int:
     from keyturn.agent.daemon import be_the_agent
     from keyturn.storage.paths import places_for
 
-    ours, theirs = handover.ends()
+    ours, theirs = secret_channel.ends()
     pid = os.fork()
     if pid == 0:
         ours.close()
@@ -165,7 +164,7 @@ def _agent(task: dict[str, Any]) -> int:
         be_the_agent(open_keeper)
     theirs.close()
     ours.settimeout(_SECONDS)
-    channel = handover.met(ours, pid)
+    channel = secret_channel.met(ours, pid)
     socket = places_for(os.environ).socket
     said = [b""]
     if channel is not None:
@@ -176,10 +175,10 @@ def _agent(task: dict[str, Any]) -> int:
     for line in task["words"]:
         try:
             said.append(client.ask(str(socket), request_line(**line), 30.0))
-        except (client.Silence, TimeoutError) as error:
+        except (client.NoAgent, TimeoutError) as error:
             said.append(type(error).__name__.encode() + b"\n")
     try:
-        ending.lock(socket)
+        shutdown.lock(socket)
     except KeyturnError as error:
         said.append(error.line().encode())
     (Path(task["out"]) / "stdout").write_bytes(b"".join(said))

@@ -17,8 +17,8 @@ from typing import Any
 
 from keyturn.agent.protocol import request_line
 from keyturn.model.secret import Secret
-from keyturn.operations.credentials import mfa_sessions as devices
-from keyturn.service import Keeper
+from keyturn.operations.credentials import mfa_sessions
+from keyturn.service import CredentialService
 from keyturn.storage.paths import places_for
 from keyturn.storage.socket_paths import forward_path
 from tests.adversarial.secret_leaks.flow import Flow, without_lent
@@ -205,9 +205,9 @@ def by_device(one: Flow) -> None:
     ended it, and when the vault is locked."""
     one.does("refresh", "prod-admin", "--mfa-code", one.code("alice"))
     assert device_sessions(one) == 1
-    front = Keeper.from_environ(one.person.environ, use_agent=False)
+    front = CredentialService.from_environ(one.person.environ, use_agent=False)
     front.unlock_here(passphrase=Secret(one.passphrase))
-    names = [name for name in front.desk.vault.session_names() if name.startswith(devices._PREFIX)]
+    names = [name for name in front.desk.vault.session_names() if name.startswith(mfa_sessions._PREFIX)]
     assert len(names) == 1
     front.lock()
     one.does("show", "prod-admin", "--json")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.aws.client import BotoFactory
+from keyturn.aws.client import BotoClientFactory
 from keyturn.aws.errors import in_our_words, native_error, unreached
 from keyturn.model.errors import KeyturnError
 from keyturn.model.profile import Credentials
@@ -35,7 +35,7 @@ def test_a_garbled_credential_is_refused_before_it_is_sent(
     key, token = (KEY + end, TOKEN) if part == "key" else (KEY, TOKEN + end)
     signer = Credentials("ASIAEXAMPLE", Secret(key), Secret(token))
     with pytest.raises(KeyturnError, match="characters that no credential has") as caught:
-        BotoFactory()(None, "us-east-1").get_caller_identity(signer)
+        BotoClientFactory()(None, "us-east-1").get_caller_identity(signer)
     nothing_found_in(caught.value.line())
 
 
@@ -65,5 +65,5 @@ def test_a_process_that_prints_a_secret_as_its_complaint_is_not_repeated(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     with pytest.raises(KeyturnError) as caught:
-        BotoFactory()("x", "us-east-1").native_credentials("x")
+        BotoClientFactory()("x", "us-east-1").native_credentials("x")
     nothing_found_in(caught.value.line())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import shutdown as ending
+from keyturn.agent import shutdown
 from keyturn.agent.listener import beside, claim
 from keyturn.agent.server import AgentServer, Limits
 from keyturn.model.errors import NeedsMfa, NotFound
@@ -172,4 +172,4 @@ def miss() -> Miss:
 def starter(folder: Path) -> Iterator[Starter]:
     one = Starter(folder)
     yield one
-    ending.lock(one.socket)
+    shutdown.lock(one.socket)

@@ -7,8 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from keyturn.agent import client
-from keyturn.agent import launcher as spawn
+from keyturn.agent import client, launcher
 from keyturn.model.secret import Secret
 from keyturn.storage.paths import Places, places_for
 
@@ -46,7 +45,7 @@ class Starter:
         command: tuple[str, ...] = COMMAND,
         patience: float = 30,
     ) -> None:
-        spawn.start_agent(
+        launcher.start_agent(
             self.places,
             self.environ,
             passphrase=passphrase,

@@ -16,11 +16,18 @@ import pytest
 
 from keyturn import __version__
 from keyturn.agent import client, wire
-from keyturn.agent.client import Hung, Silence
+from keyturn.agent.client import AgentUnresponsive, NoAgent
 from keyturn.agent.protocol import temporary_document
 from keyturn.agent.server import Limits
-from keyturn.model.errors import AgentUnavailable, KeyturnError, NeedsPerson, NeedsVault, NotFound, UsageError
-from keyturn.service import Keeper
+from keyturn.model.errors import (
+    AgentUnavailable,
+    KeyturnError,
+    NeedsInteraction,
+    NeedsVault,
+    NotFound,
+    UsageError,
+)
+from keyturn.service import CredentialService
 from tests.core.agent.conftest import DOCUMENT, TEMPORARY
 
 if TYPE_CHECKING:
@@ -197,7 +204,7 @@ def test_what_somebody_else_put_in_its_place_is_neither_asked_nor_spoken_of(
         monkeypatch.setattr(os, "geteuid", lambda: far.stat().st_uid + 1)
     assert client.credential_process(["prod"], environ) is None, "the long way"
     with pytest.raises(NeedsVault):
-        Keeper.from_environ(environ).hand("prod")
+        CredentialService.from_environ(environ).hand("prod")
     assert agent.keeper.asked == []
 
 
@@ -206,7 +213,7 @@ def test_a_far_end_whose_own_line_asks_keyturn_is_not_led_to_a_vault(serve: Serv
     config = folder / "config"
     config.write_text("[profile there]\ncredential_process = /usr/bin/keyturn credential-process there\n")
     environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "k"), "AWS_CONFIG_FILE": str(config)}
-    keeper = Keeper.from_environ({**environ, "KEYTURN_FORWARDED": str(serve().far)})
+    keeper = CredentialService.from_environ({**environ, "KEYTURN_FORWARDED": str(serve().far)})
     for ask in (keeper.hand, keeper.credential_process):
         with pytest.raises(NotFound):
             ask("there")
@@ -217,15 +224,15 @@ def test_a_stale_one_goes_once_it_is_certain(folder: Path, monkeypatch: pytest.M
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(far))
         far.chmod(0o600)
-    with pytest.raises(Silence):
+    with pytest.raises(NoAgent):
         client.ask(str(far), wire.STATUS_REQUEST, 5, is_far=True)
     assert far.exists(), "it may be about to listen"
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + client.STALE + 1)
-    with pytest.raises(Silence):
+    with pytest.raises(NoAgent):
         client.ask(str(far), wire.STATUS_REQUEST, 5)
     assert far.exists(), "the agent's own is its own matter"
-    with pytest.raises(Silence):
+    with pytest.raises(NoAgent):
         client.ask(str(far), wire.STATUS_REQUEST, 5, is_far=True)
     assert not far.exists()
 
@@ -273,9 +280,9 @@ def test_the_near_end_does_not_choose_the_exit_code_of_the_far_one() -> None:
 
 
 def test_nobody_at_the_far_end_is_asked_whatever_the_near_end_says(serve: Serve) -> None:
-    with pytest.raises(NeedsPerson) as caught:
+    with pytest.raises(NeedsInteraction) as caught:
         client.forwarded(serve().far, "mfa", None)
-    assert type(caught.value) is NeedsPerson
+    assert type(caught.value) is NeedsInteraction
 
 
 def test_a_stopped_agent_does_not_keep_the_far_end_for_longer_than_the_near_one(
@@ -307,7 +314,7 @@ def test_where_no_more_connections_are_taken_nobody_is_told_that_all_is_locked(
         for one in held:
             one.setblocking(False)
             one.connect_ex(str(full))
-        with pytest.raises(Hung):
+        with pytest.raises(AgentUnresponsive):
             client.connected(str(full), 5)
         for one in held:
             one.close()

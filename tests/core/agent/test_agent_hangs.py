@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from keyturn.agent import client
-from keyturn.agent import shutdown as ending
+from keyturn.agent import client, shutdown
 from keyturn.agent.listener import claim
 from keyturn.model.errors import AgentHangs
 from tests.core.agent.starter import Starter, awaited
@@ -18,7 +17,7 @@ from tests.core.agent.starter import Starter, awaited
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (client, ending):
+    for module in (client, shutdown):
         monkeypatch.setattr(module, "HEARTBEAT", 0.4)
 
 
@@ -51,7 +50,7 @@ def test_the_fast_path_says_so_too(starter: Starter, stopped: int, capfd: pytest
 def test_locking_ends_it_all_the_same_and_the_next_one_takes_its_place(
     starter: Starter, stopped: int
 ) -> None:
-    assert ending.lock(starter.socket)
+    assert shutdown.lock(starter.socket)
     assert awaited(stopped)
     starter.start()
     assert starter.pid() != stopped

@@ -16,12 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import client
-from keyturn.agent import launcher as spawn
-from keyturn.agent import shutdown as ending
+from keyturn.agent import client, launcher, shutdown
 from keyturn.model.errors import AgentUnavailable, KeyturnError
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from keyturn.storage.paths import places_for
 from keyturn_sandbox import Sandbox
 from tests.core.agent.signings import HANDED_AT_LEAST, ROLE, of_role
@@ -44,7 +42,7 @@ class Killing:
         self.outcomes: dict[str, int] = {}
 
     def start(self) -> None:
-        spawn.start_agent(
+        launcher.start_agent(
             places_for(self.person.environ), self.person.environ, recovery_key=self.recovery_key
         )
 
@@ -94,7 +92,7 @@ class Killing:
         self.killed(pid, 0.3 * moment, lambda: os.kill(pid, signal.SIGTERM))
 
     def amid_starting(self, moment: float) -> None:
-        ending.lock(self.person.socket)
+        shutdown.lock(self.person.socket)
         began = threading.Thread(target=self._kill_the_next, args=(0.5 * moment,))
         began.start()
         with contextlib.suppress(KeyturnError):
@@ -144,7 +142,7 @@ class Killing:
 
     def next_process(self) -> None:
         """Another process of keyturn begins, without a vault; afterwards nothing that has ended is left in the file."""
-        keeper = Keeper.from_environ(self.person.environ, use_agent=False)
+        keeper = CredentialService.from_environ(self.person.environ, use_agent=False)
         keeper.withdraw_expired()
         text = self.person.credentials.read_text()
         section = re.search(rf"^\[{ROLE}\]\n((?:(?!\[).*\n?)*)", text, re.MULTILINE)

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import client
-from keyturn.agent import launcher as spawn
-from keyturn.agent import shutdown as ending
+from keyturn.agent import client, launcher, shutdown
 from keyturn.model.errors import AgentUnavailable, KeyturnError, UsageError, WrongPassphrase
 from keyturn.model.secret import Secret
 from tests.core.agent.starter import COMMAND, PASSPHRASE, Starter, awaited
@@ -71,7 +69,7 @@ def test_one_that_does_not_open_the_vault_in_time_is_ended(starter: Starter) -> 
 
 
 def test_what_opens_nothing_is_refused(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spawn, "_opening", lambda *_: b"[]\n")
+    monkeypatch.setattr(launcher, "_opening", lambda *_: b"[]\n")
     with pytest.raises(UsageError):
         starter.start()
 
@@ -102,7 +100,7 @@ def test_two_starts_at_once_end_with_one_agent(starter: Starter) -> None:
         thread.join()
     assert failures == []
     pid = starter.pid()
-    assert ending.lock(starter.socket)
+    assert shutdown.lock(starter.socket)
     assert awaited(pid)
     assert not client.is_answering(starter.socket)
 
@@ -129,10 +127,10 @@ def test_a_stale_socket_does_not_keep_it_from_starting(starter: Starter) -> None
 def test_after_lock_no_process_is_left_and_the_next_start_works(starter: Starter) -> None:
     starter.start()
     pid = starter.pid()
-    assert ending.lock(starter.socket)
+    assert shutdown.lock(starter.socket)
     assert awaited(pid)
     assert not starter.socket.exists()
-    assert not ending.lock(starter.socket)
+    assert not shutdown.lock(starter.socket)
     starter.start()
     assert starter.pid() != pid
 

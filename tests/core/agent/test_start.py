@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn_tui import main as start
+from keyturn_tui import main
 from keyturn_tui.terminal.capabilities import Options
 
 KEYTURN = Path(sys.executable).with_name("keyturn")
@@ -69,7 +69,7 @@ def run(environ: dict[str, str]) -> Run:
     ],
 )
 def test_the_apps_options_start_the_app(words: list[str], options: Options) -> None:
-    assert start._app_options(words) == options
+    assert main._app_options(words) == options
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_apps_options_start_the_app(words: list[str], options: Options) -> N
     ],
 )
 def test_everything_else_goes_to_the_command_line(words: list[str]) -> None:
-    assert start._app_options(words) is None
+    assert main._app_options(words) is None
 
 
 def test_a_verb_and_its_words_reach_the_command_line_as_they_are(run: Run) -> None:
@@ -164,7 +164,7 @@ def test_windows_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
-    assert start.main(["list"]) == 1
+    assert main.main(["list"]) == 1
     assert capfd.readouterr().err.count("\n") == 1
 
 

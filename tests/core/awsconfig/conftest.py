@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.awsconfig.timing import Pace
+from keyturn.awsconfig.timing import Timing
 from keyturn.awsconfig.writer import SharedFiles
 
 Files = Callable[[int], bytes]
@@ -167,8 +167,8 @@ class Hours:
         self.slept.append(seconds)
         self.during(seconds)
 
-    def pace(self) -> Pace:
-        return Pace(
+    def pace(self) -> Timing:
+        return Timing(
             wall=lambda: time.time() + self.moved,
             elapsed=lambda: self.moved,
             sleep=self.sleep,

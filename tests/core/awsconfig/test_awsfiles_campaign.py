@@ -23,7 +23,7 @@ from keyturn.awsconfig.document import (
     set_items,
 )
 from keyturn.awsconfig.native_profiles import native_profiles, read_files
-from keyturn.model.errors import Protected, UnparsableFile
+from keyturn.model.errors import ChangeRefused, UnparsableFile
 from keyturn.system.clock import system_clock
 
 Judge = Callable[[bytes], tuple[str, Any]]
@@ -105,7 +105,7 @@ def test_an_edit_leaves_every_byte_outside_the_touched_lines(
         key = rng.choice([*simple, "credential_process", "k9"])
         try:
             after = set_items(document, section, {key: "new value"})
-        except Protected:
+        except ChangeRefused:
             refused += 1
             continue
         edits += 1
@@ -141,7 +141,7 @@ def test_a_removal_leaves_every_byte_outside_the_touched_lines(count: int, ini_f
             item = section.items[number % len(section.items)]
             try:
                 after = remove_items(document, section.name, [item.key])
-            except Protected:
+            except ChangeRefused:
                 refused += 1
                 continue
             removals += 1
@@ -172,7 +172,7 @@ def test_a_section_put_back_is_the_same_file(count: int, ini_file: Files) -> Non
             try:
                 changed = set_items(document, section.name, {"credential_process": "other"})
                 assert replace_section(parse(changed), section.name, text) == data, f"file {number}"
-            except Protected:
+            except ChangeRefused:
                 continue
             done += 1
     assert done > count * 0.2

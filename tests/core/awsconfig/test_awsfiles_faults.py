@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.awsconfig import writer as store_module
+from keyturn.awsconfig import writer
 from keyturn.awsconfig.document import Document, FileKind, set_items
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import KeyturnError
@@ -28,7 +28,7 @@ def temporary(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".keyturn-")]
 
 
-def edit(files: SharedFiles, path: Path, kind: FileKind = FileKind.CONFIG) -> store_module.Edit:
+def edit(files: SharedFiles, path: Path, kind: FileKind = FileKind.CONFIG) -> writer.Edit:
     return files.edit(path, add, kind=kind)
 
 

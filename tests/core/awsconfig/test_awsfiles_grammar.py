@@ -20,7 +20,7 @@ from keyturn.awsconfig.document import (
     sections_of,
     set_items,
 )
-from keyturn.model.errors import KeyturnError, Protected, UnparsableFile, UsageError
+from keyturn.model.errors import ChangeRefused, KeyturnError, UnparsableFile, UsageError
 
 Judge = Callable[[bytes], tuple[str, Any]]
 
@@ -262,7 +262,7 @@ def test_values_that_stood_there_can_be_put_back_as_they_were(botocore_reads: Ju
     assert {i.key: i.value for i in parse(after).sections[0].items} == {"z": "1", **values}
     assert botocore_reads(after)[0] == "read"
     assert restore_items(parse(after), "s", values) == after
-    with pytest.raises(Protected):
+    with pytest.raises(ChangeRefused):
         restore_items(parse(b"[s]\n"), "s", {"k": "a\n# not read back"})
 
 
@@ -281,9 +281,9 @@ def test_a_section_is_replaced_or_removed_whole() -> None:
 
 def test_a_change_that_would_turn_lines_around_it_into_something_else_is_refused() -> None:
     document = parse(b"[a]\nx = 1\n  \n[b]\n    y = 1\n  [c]\n")
-    with pytest.raises(Protected):
+    with pytest.raises(ChangeRefused):
         replace_section(document, "b", None)
-    with pytest.raises(Protected):
+    with pytest.raises(ChangeRefused):
         replace_section(document, "b", b"[b]\nk = 1\n")
 
 
@@ -303,7 +303,7 @@ def test_a_profile_under_several_headers_is_not_edited(data: bytes) -> None:
         lambda: replace_section(document, header, f"[{header}]\n".encode()),
     ]
     for attempt in attempts:
-        with pytest.raises(Protected, match="read only the last"):
+        with pytest.raises(ChangeRefused, match="read only the last"):
             attempt()
     literal = parse(data, kind=FileKind.CREDENTIALS)
     assert b"k = 9" in set_items(literal, header, {"k": "9"})
@@ -318,7 +318,7 @@ def test_what_stands_in_default_is_not_edited_and_not_pretended_away() -> None:
         lambda: remove_items(document, "a", ["aws_access_key_id"]),
     ]
     for edit in edits:
-        with pytest.raises(Protected):
+        with pytest.raises(ChangeRefused):
             edit()
     assert set_items(document, "a", {"aws_access_key_id": "AKIB"}).endswith(
         b"region = x\naws_access_key_id = AKIB\n"

@@ -6,7 +6,7 @@ import pytest
 
 from keyturn.awsconfig.document import parse
 from keyturn.awsconfig.three_way_merge import merged, still_there
-from keyturn.model.errors import Protected
+from keyturn.model.errors import ChangeRefused
 
 BASE = b"# top\n[a]\nx = 1\ny = 2\n[b]\nz = 3\n"
 
@@ -33,7 +33,7 @@ def test_what_they_changed_is_put_on_top_of_ours(theirs: bytes, ours: bytes, res
 
 
 def test_a_change_of_default_is_not_joined_but_told() -> None:
-    with pytest.raises(Protected):
+    with pytest.raises(ChangeRefused):
         merged(parse(BASE), parse(BASE + b"[DEFAULT]\nq = 1\n"), parse(BASE + b"[c]\n"))
 
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from keyturn.awsconfig import writer as store_module
+from keyturn.awsconfig import writer
 from keyturn.awsconfig.document import Document, FileKind, parse, set_items
 from keyturn.awsconfig.file_lock import hold
 from keyturn.awsconfig.timing import LOCK_LIMIT, READ_LIMIT
@@ -34,7 +34,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def edit(files: SharedFiles, path: Path, kind: FileKind = FileKind.CONFIG) -> store_module.Edit:
+def edit(files: SharedFiles, path: Path, kind: FileKind = FileKind.CONFIG) -> writer.Edit:
     return files.edit(path, add, kind=kind)
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.awsconfig import atomic_replace as replace
-from keyturn.awsconfig import writer as store_module
+from keyturn.awsconfig import atomic_replace, writer
 from keyturn.awsconfig.document import Document, FileKind, parse, set_items
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import FileChanged, KeyturnError, UnparsableFile, UnsafeFile, UsageError
@@ -34,7 +33,7 @@ def temporary(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".keyturn-")]
 
 
-def edit(files: SharedFiles, path: Path, kind: FileKind = FileKind.CONFIG) -> store_module.Edit:
+def edit(files: SharedFiles, path: Path, kind: FileKind = FileKind.CONFIG) -> writer.Edit:
     return files.edit(path, add, kind=kind)
 
 
@@ -259,7 +258,7 @@ def test_a_file_that_is_a_mount_point_is_refused_with_advice(
 
     path = folder / "config"
     path.write_bytes(OLD)
-    monkeypatch.setattr(replace, "exchange", busy)
+    monkeypatch.setattr(atomic_replace, "exchange", busy)
     with pytest.raises(UnsafeFile, match="Mount its folder"):
         edit(files, path)
     assert path.read_bytes() == OLD

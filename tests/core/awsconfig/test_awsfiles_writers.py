@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.awsconfig import stable_read as writers
+from keyturn.awsconfig import stable_read
 from keyturn.awsconfig.document import FileKind, set_items
 from keyturn.awsconfig.stable_read import is_being_written
 from keyturn.awsconfig.writer import SharedFiles
@@ -64,7 +64,7 @@ def test_a_refused_lease_on_a_network_file_system_stops_no_edit(
         return real(descriptor, command, argument)
 
     monkeypatch.setattr(fcntl, "fcntl", no_delegation)
-    monkeypatch.setattr(writers, "_file_system", lambda _: number)
+    monkeypatch.setattr(stable_read, "_file_system", lambda _: number)
     path = tmp_path / "config"
     path.write_bytes(OLD)
     os.utime(path, (1, 1))
@@ -79,7 +79,7 @@ def test_the_file_system_is_told_as_the_system_tells_it(tmp_path: Path) -> None:
     path.write_bytes(OLD)
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        found = writers._file_system(descriptor)
+        found = stable_read._file_system(descriptor)
     finally:
         os.close(descriptor)
     told = subprocess.run(["stat", "-f", "-c", "%t", path], capture_output=True, text=True, check=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
-from keyturn.vault import passphrase as unseal
+from keyturn.service import CredentialService
+from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
 from tests.core.vault import weak_age
 
@@ -23,7 +23,7 @@ class Bench:
     """A sandbox, the keeper in this process, and what opens its vault."""
 
     sandbox: Sandbox
-    keeper: Keeper
+    keeper: CredentialService
     recovery_key: Secret
 
     @property
@@ -43,9 +43,9 @@ class Bench:
     def release(self, *names: str) -> None:
         self.keeper.release(self.keeper.plan_release(names), PASSPHRASE)
 
-    def another(self) -> Keeper:
+    def another(self) -> CredentialService:
         """A second process of the same person, as far as files and locks can tell."""
-        keeper = Keeper.from_environ(self.sandbox.environ, use_agent=False)
+        keeper = CredentialService.from_environ(self.sandbox.environ, use_agent=False)
         keeper.unlock_here(recovery_key=self.recovery_key)
         return keeper
 
@@ -60,11 +60,11 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(unseal, "seal", weak_age.seal)
+    monkeypatch.setattr(passphrase, "seal", weak_age.seal)
     with Sandbox(tmp_path / "sandbox") as sandbox:
         for name in set(os.environ) - set(sandbox.environ):
             monkeypatch.delenv(name)
         for name, value in sandbox.environ.items():
             monkeypatch.setenv(name, value)
-        keeper = Keeper.from_environ(sandbox.environ, use_agent=False)
+        keeper = CredentialService.from_environ(sandbox.environ, use_agent=False)
         yield Bench(sandbox, keeper, keeper.new_vault("passphrase", PASSPHRASE))

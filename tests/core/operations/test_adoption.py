@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.awsconfig import diff as diffing
-from keyturn.awsconfig import process_line
+from keyturn.awsconfig import diff, process_line
 from keyturn.awsconfig.document import Document, FileKind, parse
 from keyturn.delivery import credentials_file
-from keyturn.model.errors import Protected
+from keyturn.model.errors import ChangeRefused
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
-from keyturn.operations import adopt_edits as adoption
-from keyturn.operations.adopt_edits import SectionEdit, Taken
+from keyturn.operations import adopt_edits
+from keyturn.operations.adopt_edits import RemovedSettings, SectionEdit
 
 PROGRAM = "/opt/keyturn/bin/keyturn"
 KEYS = ("aws_access_key_id", "aws_secret_access_key")
@@ -35,20 +34,20 @@ def edit_of(name: str, section: str) -> SectionEdit:
     return SectionEdit(section, KEYS, process_line.line(PROGRAM, name))
 
 
-def adopted(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[Taken]]:
+def adopted(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[RemovedSettings]]:
     """The file after adopting one section after the other, and what was taken for each."""
     document = parse(data, "file", FileKind.CREDENTIALS)
     found = []
     for edit in edits:
-        (taken,) = adoption.taken_from(document, "file", FileKind.CREDENTIALS, (edit,))
-        found.append(Taken.of(taken.table()))
-        document = adoption.again(adoption.take_out(document, (edit,)), document)
+        (taken,) = adopt_edits.taken_from(document, "file", FileKind.CREDENTIALS, (edit,))
+        found.append(RemovedSettings.of(taken.table()))
+        document = adopt_edits.again(adopt_edits.take_out(document, (edit,)), document)
     return document.data, found
 
 
-def released(data: bytes, taken: Taken) -> bytes:
+def released(data: bytes, taken: RemovedSettings) -> bytes:
     document = parse(data, "file", FileKind.CREDENTIALS)
-    return adoption.put_back(document, taken, profile=taken.section, ours=(), swap={})
+    return adopt_edits.put_back(document, taken, profile=taken.section, ours=(), swap={})
 
 
 def test_the_keys_leave_and_the_line_comes_and_comments_stay() -> None:
@@ -86,7 +85,7 @@ def test_after_a_rotation_the_current_key_goes_back() -> None:
         "AKIAIOSFODNN7EXAMPLE": "AKIANEWNEWNEWNEWNEWN",
         "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY": "n" * 40,
     }
-    back = adoption.put_back(document, taken, profile="ci", ours=(), swap=swap)
+    back = adopt_edits.put_back(document, taken, profile="ci", ours=(), swap=swap)
     for old, new in swap.items():
         assert old.encode() not in back
         assert new.encode() in back
@@ -98,7 +97,7 @@ def test_release_finds_its_own_delivered_keys_and_takes_them_away() -> None:
     document = parse(after, "file", FileKind.CREDENTIALS)
     delivered = credentials_file.put(document, "ci", session, ())
     document = parse(delivered, "file", FileKind.CREDENTIALS)
-    back = adoption.put_back(document, taken, profile="ci", ours=("ASIAIOSFODNN7EXAMPLE",), swap={})
+    back = adopt_edits.put_back(document, taken, profile="ci", ours=("ASIAIOSFODNN7EXAMPLE",), swap={})
     assert back == CREDENTIALS
 
 
@@ -187,7 +186,7 @@ def test_sections_that_adopt_made_are_gone_again(original: bytes, order: tuple[s
 
 def test_a_diff_names_the_file_and_masks_every_secret() -> None:
     after, _ = adopted(CREDENTIALS, [edit_of("ci", "ci")])
-    shown = diffing.diff("~/.aws/credentials", CREDENTIALS, after)
+    shown = diff.diff("~/.aws/credentials", CREDENTIALS, after)
     text = "\n".join(f"{line.sign} {line.text}" for line in shown)
     assert "wJalr" not in text
     assert "- aws_secret_access_key = ***" in text
@@ -197,18 +196,18 @@ def test_a_diff_names_the_file_and_masks_every_secret() -> None:
 
 def test_a_secret_in_a_comment_is_masked_and_a_path_is_not() -> None:
     data = b"# old wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\nx = /usr/share/applications/something/long/er\n"
-    assert diffing.masked_lines(data) == ["# old ***", "x = /usr/share/applications/something/long/er"]
+    assert diff.masked_lines(data) == ["# old ***", "x = /usr/share/applications/something/long/er"]
 
 
 def test_the_document_stays_the_same_type_of_file() -> None:
     document = parse(b"[a]\n", "p", FileKind.CREDENTIALS)
-    assert isinstance(adoption.again(b"[b]\n", document), Document)
-    assert adoption.again(b"[b]\n", document).kind is FileKind.CREDENTIALS
+    assert isinstance(adopt_edits.again(b"[b]\n", document), Document)
+    assert adopt_edits.again(b"[b]\n", document).kind is FileKind.CREDENTIALS
 
 
 def test_a_diff_shows_the_section_of_each_change_and_nothing_of_the_next() -> None:
     before = b"[one]\na = 1\nb = 2\nc = 3\nd = 4\nkey = x\n\n# about two\n[two]\ne = 5\n"
-    shown = diffing.diff("file", before, before.replace(b"key = x\n", b"key = y\n"))
+    shown = diff.diff("file", before, before.replace(b"key = x\n", b"key = y\n"))
     assert [(line.sign, line.text) for line in shown] == [
         ("@", "file"),
         (" ", "[one]"),
@@ -221,13 +220,13 @@ def test_a_diff_shows_the_section_of_each_change_and_nothing_of_the_next() -> No
 
 
 def test_a_diff_of_a_new_section_and_of_a_new_file() -> None:
-    assert [line.text for line in diffing.diff("f", None, b"[a]\nx = 1\n")] == ["f", "[a]", "x = 1"]
-    added = diffing.diff("f", b"[z]\ny = 1\n", b"[z]\ny = 1\n\n[a]\nx = 1\n")
+    assert [line.text for line in diff.diff("f", None, b"[a]\nx = 1\n")] == ["f", "[a]", "x = 1"]
+    added = diff.diff("f", b"[z]\ny = 1\n", b"[z]\ny = 1\n\n[a]\nx = 1\n")
     assert [(line.sign, line.text) for line in added][-3:] == [("+", ""), ("+", "[a]"), ("+", "x = 1")]
 
 
 def test_a_changed_secret_shows_as_a_change_without_its_value() -> None:
-    shown = diffing.diff("f", b"[a]\naws_secret_access_key = one\n", b"[a]\naws_secret_access_key = two\n")
+    shown = diff.diff("f", b"[a]\naws_secret_access_key = one\n", b"[a]\naws_secret_access_key = two\n")
     assert [(line.sign, line.text) for line in shown][2:] == [
         ("-", "aws_secret_access_key = ***"),
         ("+", "aws_secret_access_key = ***"),
@@ -244,12 +243,12 @@ def test_a_changed_secret_shows_as_a_change_without_its_value() -> None:
     ],
 )
 def test_no_line_shows_a_secret(line: str) -> None:
-    (shown,) = diffing.masked_lines(line.encode())
+    (shown,) = diff.masked_lines(line.encode())
     assert "wJalr" not in shown
 
 
 def test_a_key_that_somebody_put_there_since_is_not_written_over() -> None:
     after, (taken,) = adopted(CREDENTIALS, [edit_of("ci", "ci")])
     newer = after.replace(b"[ci]\n", b"[ci]\naws_access_key_id = AKIANEW\naws_secret_access_key = new\n")
-    with pytest.raises(Protected):
+    with pytest.raises(ChangeRefused):
         released(newer, taken)

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from keyturn.model.errors import FileBusy, FileChanged, KeyturnError, NotFound, Protected
+from keyturn.model.errors import ChangeRefused, FileBusy, FileChanged, KeyturnError, NotFound
 from keyturn.model.profile import Delivery
-from keyturn.operations import adopt as adopting
-from keyturn.operations import release as releasing
+from keyturn.operations import adopt, release
 from tests.core.operations.conftest import Bench
 
 NEW_KEY = "aws_access_key_id = AKIANEWNEWNEWNEWNEW2\naws_secret_access_key = " + "N" * 40 + "\n"
@@ -44,13 +43,13 @@ def with_new_key(text: str, name: str) -> str:
 def test_a_key_that_changes_while_it_is_adopted_is_not_lost(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sealed = adopting._into_vault
+    sealed = adopt._into_vault
 
     def meanwhile(*args: Any) -> None:
         sealed(*args)
         bench.credentials.write_text(with_new_key(bench.credentials.read_text(), "personal"))
 
-    monkeypatch.setattr(adopting, "_into_vault", meanwhile)
+    monkeypatch.setattr(adopt, "_into_vault", meanwhile)
     with pytest.raises(FileChanged):
         bench.adopt("personal")
     assert NEW_KEY in bench.credentials.read_text()
@@ -63,7 +62,7 @@ def test_a_key_put_beside_our_line_is_not_written_over_by_release(bench: Bench) 
     bench.credentials.write_text(
         bench.credentials.read_text().replace("[personal]\n", f"[personal]\n{NEW_KEY}")
     )
-    with pytest.raises(Protected):
+    with pytest.raises(ChangeRefused):
         bench.release("personal")
     assert NEW_KEY in bench.credentials.read_text()
     assert bench.keeper.desk.vault.key("key/personal")
@@ -71,7 +70,7 @@ def test_a_key_put_beside_our_line_is_not_written_over_by_release(bench: Bench) 
 
 def test_release_and_adopt_at_once_wait_for_each_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.adopt("personal")
-    emptied = releasing._out_of_vault
+    emptied = release._out_of_vault
     refused: list[Exception] = []
     other = bench.another()
     monkeypatch.setattr("keyturn.operations.context.ACTS_LOCK_SECONDS", 0.1)
@@ -83,7 +82,7 @@ def test_release_and_adopt_at_once_wait_for_each_other(bench: Bench, monkeypatch
             refused.append(error)
         emptied(*args)
 
-    monkeypatch.setattr(releasing, "_out_of_vault", meanwhile)
+    monkeypatch.setattr(release, "_out_of_vault", meanwhile)
     bench.release("personal")
     assert [type(error) for error in refused] == [FileBusy]
     assert "aws_secret_access_key" in bench.section("personal")
@@ -156,7 +155,7 @@ def test_a_section_of_another_profile_is_not_taken_over(bench: Bench) -> None:
     bench.adopt("ci-deploy", "personal")
     adopted = bench.files()
     for name in ("personal", "acme-build", "old-vpn", "ci-release"):
-        with pytest.raises(Protected):
+        with pytest.raises(ChangeRefused):
             bench.keeper.deliver("ci-deploy", Delivery.CREDENTIALS_FILE, name)
         assert bench.files() == adopted, name
 
@@ -230,7 +229,7 @@ def test_definitions_that_cannot_be_read_are_not_none(bench: Bench) -> None:
         lambda: bench.keeper.refresh("personal"),
         lambda: bench.keeper.deliver("personal", Delivery.NOWHERE),
     ):
-        with pytest.raises(Protected, match="profiles"):
+        with pytest.raises(ChangeRefused, match="profiles"):
             act()
     assert any(problem.path.endswith("profiles.toml") for problem in bench.keeper.snapshot().problems)
 
@@ -252,7 +251,7 @@ def test_a_failed_adoption_that_cannot_be_put_back_stays_managed_and_can_be_rele
 
     good = bench.keeper.desk
     bench.keeper.desk = replace(good, winner=loses)
-    with pytest.raises(Protected, match="shared-credentials-file"):
+    with pytest.raises(ChangeRefused, match="shared-credentials-file"):
         bench.adopt("personal")
     bench.keeper.desk = good
     bench.release("personal")
@@ -292,7 +291,7 @@ def test_what_the_vault_no_longer_holds_is_not_released_as_if_it_were(bench: Ben
     bench.adopt("personal")
     bench.keeper.desk.vault.change_keys(lambda entries: entries.clear())
     before = bench.files()
-    with pytest.raises(Protected, match="does not hold what adopt took") as refused:
+    with pytest.raises(ChangeRefused, match="does not hold what adopt took") as refused:
         bench.release("personal")
     assert str(bench.config) in refused.value.hint
     assert bench.files() == before
@@ -317,11 +316,11 @@ def test_a_release_writes_to_the_persons_own_files_only(bench: Bench, tmp_path: 
                 table["path"] = str(elsewhere)
 
     bench.keeper.desk.vault.change_keys(move)
-    with pytest.raises(Protected, match="AWS tools now read"):
+    with pytest.raises(ChangeRefused, match="AWS tools now read"):
         bench.release("personal")
     assert not elsewhere.exists()
     bench.config.unlink()
     bench.credentials.unlink()
-    with pytest.raises(Protected, match="AWS tools now read"):
+    with pytest.raises(ChangeRefused, match="AWS tools now read"):
         bench.release("personal")
     assert not elsewhere.exists()

@@ -11,8 +11,8 @@ import pytest
 
 from keyturn.awsconfig.atomic_replace import exchange
 from keyturn.awsconfig.document import FileKind, set_items
-from keyturn.service import Keeper
-from keyturn.system import temp_files as leftovers
+from keyturn.service import CredentialService
+from keyturn.system import temp_files
 from tests.core.operations.conftest import Bench
 
 #: Above the highest number that Linux gives to a process.
@@ -23,7 +23,7 @@ SAVED = b"[dev]\naws_access_key_id = AKIAOTHERSNEWKEY0000\naws_secret_access_key
 
 @pytest.fixture(autouse=True)
 def _an_hour_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leftovers, "AGE_SECONDS", -1.0)
+    monkeypatch.setattr(temp_files, "AGE_SECONDS", -1.0)
 
 
 #: Of other programs: none has the name that a writer of ours gives, to the letter.
@@ -43,7 +43,7 @@ def test_a_persons_files_stay_in_the_folder_of_a_shared_file_and_in_our_own(tmp_
         "KEYTURN_HOME": str(tmp_path / "kt"),
         "AWS_CONFIG_FILE": str(tmp_path / "aws-config"),
     }
-    keeper = Keeper.from_environ(environ, use_agent=False)
+    keeper = CredentialService.from_environ(environ, use_agent=False)
     folders = (tmp_path, *keeper.places.own_folders())
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def test_a_persons_files_stay_in_the_folder_of_a_shared_file_and_in_our_own(tmp_
 
 
 def test_a_link_in_the_name_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
-    keeper = Keeper.from_environ(
+    keeper = CredentialService.from_environ(
         {"HOME": str(tmp_path), "KEYTURN_HOME": str(tmp_path / "kt")}, use_agent=False
     )
     mine = tmp_path / "mine"
@@ -79,7 +79,7 @@ def test_a_link_in_the_name_of_a_temporary_file_is_not_followed(tmp_path: Path) 
 
 
 def test_what_our_own_writers_left_goes(tmp_path: Path) -> None:
-    keeper = Keeper.from_environ(
+    keeper = CredentialService.from_environ(
         {"HOME": str(tmp_path), "KEYTURN_HOME": str(tmp_path / "kt")}, use_agent=False
     )
     places = keeper.places
@@ -147,7 +147,7 @@ def test_without_a_vault_to_seal_it_for_it_stays_and_is_named_once(bench: Bench)
     left = bench.credentials.with_name(ADRIFT)
     left.write_bytes(SAVED)
     for _ in range(2):
-        Keeper.from_environ(bench.sandbox.environ, use_agent=False).withdraw_expired()
+        CredentialService.from_environ(bench.sandbox.environ, use_agent=False).withdraw_expired()
     assert left.read_bytes() == SAVED
     (act,) = (act for act in bench.keeper.desk.activity.read() if act.event == "recover")
     assert ADRIFT in act.result
@@ -155,7 +155,7 @@ def test_without_a_vault_to_seal_it_for_it_stays_and_is_named_once(bench: Bench)
 
 def test_what_is_young_stays_however_old_its_bytes_are(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A version that gave way has the time of its own last change, and on a shared folder a writer may be elsewhere."""
-    monkeypatch.setattr(leftovers, "AGE_SECONDS", 60.0)
+    monkeypatch.setattr(temp_files, "AGE_SECONDS", 60.0)
     left = bench.credentials.with_name(ADRIFT)
     left.write_bytes(SAVED)
     os.utime(left, (0, 0))
@@ -165,9 +165,9 @@ def test_what_is_young_stays_however_old_its_bytes_are(bench: Bench, monkeypatch
 
 def test_a_number_that_another_program_has_now_keeps_nothing() -> None:
     """A process that began after a file was written did not write it."""
-    assert leftovers.at_work(os.getpid(), time.time())
-    assert not leftovers.at_work(os.getpid(), time.time() - 10 * 365 * 86400)
-    assert not leftovers.at_work(NOBODY, time.time())
+    assert temp_files.at_work(os.getpid(), time.time())
+    assert not temp_files.at_work(os.getpid(), time.time() - 10 * 365 * 86400)
+    assert not temp_files.at_work(NOBODY, time.time())
 
 
 def _kept(bench: Bench) -> set[bytes]:

@@ -6,15 +6,14 @@ import os
 import signal
 import time
 
-from keyturn.agent import client
-from keyturn.agent import shutdown as ending
+from keyturn.agent import client, shutdown
 from keyturn.model.profile import VaultState
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from tests.core.operations.conftest import Bench
 
 
 def test_an_agent_that_comes_goes_or_is_killed_changes_what_is_shown(bench: Bench) -> None:
-    keeper = Keeper.from_environ(bench.sandbox.environ)
+    keeper = CredentialService.from_environ(bench.sandbox.environ)
     assert keeper.snapshot().vault is VaultState.LOCKED
     assert not keeper.changed()
     for end in ("lock", "kill"):
@@ -23,7 +22,7 @@ def test_an_agent_that_comes_goes_or_is_killed_changes_what_is_shown(bench: Benc
         assert keeper.snapshot().vault is VaultState.OPEN
         assert not keeper.changed()
         if end == "lock":
-            ending.lock(keeper.places.socket)
+            shutdown.lock(keeper.places.socket)
         else:
             os.kill(client.call(keeper.places.socket, {"op": "status"})["pid"], signal.SIGKILL)
             deadline = time.monotonic() + 10

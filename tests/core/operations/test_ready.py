@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from keyturn.model.errors import KeyturnError
-from keyturn.operations.context import Desk
-from keyturn.profiles import inventory as reading
-from keyturn.service import Keeper
-from keyturn.system import file_fingerprint as standing
+from keyturn.operations.context import Context
+from keyturn.profiles import inventory
+from keyturn.service import CredentialService
+from keyturn.system import file_fingerprint
 from keyturn.system.clock import OFFSET_FILE
 from tests.core.operations.conftest import Bench
 
@@ -28,13 +28,13 @@ POLICY = json.dumps(
 
 
 @pytest.fixture
-def agent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Keeper:
+def agent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> CredentialService:
     """The keeper of an agent, to which any file counts as settled; two profiles have been asked for."""
-    monkeypatch.setattr(standing, "SETTLED", timedelta(0))
+    monkeypatch.setattr(file_fingerprint, "SETTLED", timedelta(0))
     # What is learned about keys is written by then, not in a thread of its own some time later.
-    monkeypatch.setattr(Desk, "later", staticmethod(lambda act, wait: act()))  # noqa: ARG005
+    monkeypatch.setattr(Context, "later", staticmethod(lambda act, wait: act()))  # noqa: ARG005
     bench.adopt(USER)
-    keeper = Keeper.from_environ(bench.sandbox.environ, use_agent=False, serves_others=True)
+    keeper = CredentialService.from_environ(bench.sandbox.environ, use_agent=False, serves_others=True)
     keeper.unlock_here(recovery_key=bench.recovery_key)
     for name in (ROLE, USER) * 2:
         keeper.credential_process(name)
@@ -45,17 +45,17 @@ def agent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Keeper:
 def readings(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """One element for each time that all files were read."""
     found: list[None] = []
-    read = reading.read
+    read = inventory.read
 
-    def counted(*words: object) -> reading.Reading:
+    def counted(*words: object) -> inventory.Inventory:
         found.append(None)
         return read(*words)  # type: ignore[arg-type]  # handed on as it came
 
-    monkeypatch.setattr(reading, "read", counted)
+    monkeypatch.setattr(inventory, "read", counted)
     return found
 
 
-def outcome(keeper: Keeper, name: str) -> str:
+def outcome(keeper: CredentialService, name: str) -> str:
     try:
         return keeper.credential_process(name)
     except KeyturnError as error:
@@ -63,7 +63,7 @@ def outcome(keeper: Keeper, name: str) -> str:
 
 
 def test_asked_again_it_reads_nothing_again_but_other_processes_do(
-    bench: Bench, agent: Keeper, readings: list[None]
+    bench: Bench, agent: CredentialService, readings: list[None]
 ) -> None:
     first = agent.credential_process(ROLE)
     readings.clear()
@@ -77,9 +77,9 @@ def test_asked_again_it_reads_nothing_again_but_other_processes_do(
 
 
 def test_a_file_that_changed_just_now_is_read_again_each_time(
-    agent: Keeper, readings: list[None], monkeypatch: pytest.MonkeyPatch
+    agent: CredentialService, readings: list[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standing, "SETTLED", timedelta(hours=1))
+    monkeypatch.setattr(file_fingerprint, "SETTLED", timedelta(hours=1))
     agent.desk.ready.clear()
     for _ in range(2):
         agent.credential_process(ROLE)
@@ -134,7 +134,7 @@ SAME = {
 
 
 def test_after_each_change_it_gives_what_a_new_process_gives(
-    bench: Bench, agent: Keeper, readings: list[None], tmp_path: Path
+    bench: Bench, agent: CredentialService, readings: list[None], tmp_path: Path
 ) -> None:
     offset = bench.sandbox.folder / OFFSET_FILE
     folders = (bench.sandbox.home / ".aws", bench.sandbox.folder / "keyturn")
@@ -159,7 +159,9 @@ def test_after_each_change_it_gives_what_a_new_process_gives(
     assert same == SAME
 
 
-def test_a_policy_file_counts_among_what_it_rests_on(bench: Bench, agent: Keeper, tmp_path: Path) -> None:
+def test_a_policy_file_counts_among_what_it_rests_on(
+    bench: Bench, agent: CredentialService, tmp_path: Path
+) -> None:
     policy = tmp_path / "policy.json"
     policy.write_text(POLICY)
     bench.another().set(ROLE, {"policy": str(policy)})
@@ -170,7 +172,7 @@ def test_a_policy_file_counts_among_what_it_rests_on(bench: Bench, agent: Keeper
     assert outcome(agent, ROLE) != first[0]
 
 
-def test_what_is_kept_shows_no_secret_and_is_not_given_without_the_identity(agent: Keeper) -> None:
+def test_what_is_kept_shows_no_secret_and_is_not_given_without_the_identity(agent: CredentialService) -> None:
     secret = json.loads(agent.credential_process(ROLE))["SecretAccessKey"]
     assert agent.desk.ready[ROLE]
     assert secret not in repr(agent.desk.ready)
@@ -178,7 +180,7 @@ def test_what_is_kept_shows_no_secret_and_is_not_given_without_the_identity(agen
     assert outcome(agent, ROLE).startswith("NeedsUnlock")
 
 
-def test_that_a_profile_is_in_use_is_noted_all_the_same(bench: Bench, agent: Keeper) -> None:
+def test_that_a_profile_is_in_use_is_noted_all_the_same(bench: Bench, agent: CredentialService) -> None:
     for _ in range(12):
         bench.sandbox.move_clock(60)
         agent.credential_process(ROLE)
@@ -188,7 +190,7 @@ def test_that_a_profile_is_in_use_is_noted_all_the_same(bench: Bench, agent: Kee
 
 
 @pytest.mark.campaign
-def test_requests_that_go_well_or_fail_leave_no_object_behind(agent: Keeper) -> None:
+def test_requests_that_go_well_or_fail_leave_no_object_behind(agent: CredentialService) -> None:
     def asked() -> int:
         for _ in range(100):
             agent.desk.ready.clear()

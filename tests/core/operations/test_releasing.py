@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from keyturn.awsconfig.writer import Edit
-from keyturn.model.errors import FileBusy, Protected
+from keyturn.model.errors import ChangeRefused, FileBusy
 from keyturn.system import files as ownfile
 from tests.core.operations.conftest import PASSPHRASE, Bench
 
@@ -35,10 +35,10 @@ def test_a_key_that_release_would_write_nowhere_stays_in_the_vault(adopted: Benc
     adopted.config.write_bytes(b"")
     key, files = _key(adopted), adopted.files()
     adopted.keeper.desk.vault.change_keys(lambda entries: entries.pop(f"taken/{NAME}") and None)
-    with pytest.raises(Protected, match="would be lost"):
+    with pytest.raises(ChangeRefused, match="would be lost"):
         adopted.keeper.plan_release([NAME])
     plan = replace(shown, digest=adopted.keeper.desk.read().digest())
-    with pytest.raises(Protected, match="would be lost"):
+    with pytest.raises(ChangeRefused, match="would be lost"):
         adopted.keeper.release(plan, PASSPHRASE)
     assert _key(adopted) == key
     assert adopted.files() == files
@@ -54,7 +54,7 @@ def test_a_key_put_in_later_is_not_lost_by_giving_back_lines_without_one(adopted
         entries[f"taken/{NAME}"]["key"] = {}
 
     adopted.keeper.desk.vault.change_keys(edit)
-    with pytest.raises(Protected, match="would be lost"):
+    with pytest.raises(ChangeRefused, match="would be lost"):
         adopted.keeper.plan_release([NAME])
     assert _key(adopted) == key
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from keyturn.model.profile import Delivery
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from tests.core.operations.conftest import Bench
 
 JOURNEY = Secret("for the journey")
 
 
-def second_home(bench: Bench, second: Path) -> Keeper:
+def second_home(bench: Bench, second: Path) -> CredentialService:
     """The same person's keyturn in another home."""
     environ = {
         name: value
@@ -21,7 +21,7 @@ def second_home(bench: Bench, second: Path) -> Keeper:
         if name.startswith(("AWS_ENDPOINT", "KEYTURN_SANDBOX"))
     }
     environ |= {"HOME": str(second), "KEYTURN_HOME": str(second / "keyturn"), "PATH": "/usr/bin"}
-    return Keeper.from_environ(environ, use_agent=False)
+    return CredentialService.from_environ(environ, use_agent=False)
 
 
 def test_what_was_adopted_at_home_is_delivered_and_released_in_the_second(

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.awsconfig import loader as shared
-from keyturn.model.errors import KeyturnError, Unconfirmed, UnsafeFile
+from keyturn.awsconfig import loader
+from keyturn.model.errors import KeyturnError, UnsafeFile, WriteNotConfirmed
 from keyturn.model.profile import Delivery
-from keyturn.storage import managed_profiles as defs
-from keyturn.storage.managed_profiles import Definition
-from keyturn.system import files as ownfile
+from keyturn.storage import managed_profiles
+from keyturn.storage.managed_profiles import ManagedProfile
+from keyturn.system import files
 from tests.core.operations.conftest import Bench
 
 ACTS: dict[str, Callable[[Bench], object]] = {
@@ -30,14 +30,14 @@ def test_a_config_file_that_cannot_be_read_is_not_taken_for_one_without_our_line
     bench.adopt("ci-deploy")
     bench.keeper.deliver("ci-deploy", Delivery.NOWHERE)
     before = bench.files()
-    real = shared.read_regular
+    real = loader.read_regular
 
     def refused(path: Path) -> bytes | None:
         if path == bench.config:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return real(path)
 
-    monkeypatch.setattr(shared, "read_regular", refused)
+    monkeypatch.setattr(loader, "read_regular", refused)
     with pytest.raises(UnsafeFile, match="cannot be read: Input/output error"):
         ACTS[act](bench)
     monkeypatch.undo()
@@ -49,15 +49,15 @@ def test_definitions_that_cannot_be_read_once_are_not_taken_for_none(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.adopt("ci-deploy")
-    real, reads, refused_at = defs.load, [0], 0
+    real, reads, refused_at = managed_profiles.load, [0], 0
 
-    def refused(path: Path) -> dict[str, Definition]:
+    def refused(path: Path) -> dict[str, ManagedProfile]:
         reads[0] += 1
         if reads[0] == refused_at:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return real(path)
 
-    monkeypatch.setattr(defs, "load", refused)
+    monkeypatch.setattr(managed_profiles, "load", refused)
     told = 0
     while reads[0] >= refused_at:
         refused_at, reads[0] = refused_at + 1, 0
@@ -69,7 +69,7 @@ def test_definitions_that_cannot_be_read_once_are_not_taken_for_none(
             assert "aws_session_token" in bench.section("ci-deploy")
         seen = reads[0]
         with monkeypatch.context() as quiet:
-            quiet.setattr(defs, "load", real)
+            quiet.setattr(managed_profiles, "load", real)
             bench.keeper.deliver("ci-deploy", Delivery.NOWHERE)
         reads[0] = seen
     assert told > 2
@@ -79,7 +79,7 @@ def test_definitions_that_cannot_be_read_once_are_not_taken_for_none(
 def test_an_adopt_whose_file_the_disk_does_not_confirm_is_put_back_and_can_be_done_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
-    before, calls, real = bench.files(), [0], ownfile.sync_dir
+    before, calls, real = bench.files(), [0], files.sync_dir
 
     def refused(folder: Path) -> None:
         calls[0] += 1
@@ -88,7 +88,7 @@ def test_an_adopt_whose_file_the_disk_does_not_confirm_is_put_back_and_can_be_do
         real(folder)
 
     monkeypatch.setattr("keyturn.awsconfig.writer.sync_dir", refused)
-    with pytest.raises(Unconfirmed, match="the disk did not confirm it"):
+    with pytest.raises(WriteNotConfirmed, match="the disk did not confirm it"):
         bench.adopt("ci-deploy")
     assert bench.files() == before
     assert not [row.name for row in bench.keeper.snapshot().profiles if row.managed]
@@ -103,7 +103,7 @@ def test_a_release_whose_file_the_disk_does_not_confirm_takes_the_secret_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.adopt("personal")
-    before, real = bench.files(), ownfile.sync_dir
+    before, real = bench.files(), files.sync_dir
     calls = [0]
 
     def refused(folder: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_release_whose_file_the_disk_does_not_confirm_takes_the_secret_back(
         real(folder)
 
     monkeypatch.setattr("keyturn.awsconfig.writer.sync_dir", refused)
-    with pytest.raises(Unconfirmed) as caught:
+    with pytest.raises(WriteNotConfirmed) as caught:
         bench.release("personal")
     assert "in clear" not in caught.value.line()
     assert bench.files() == before

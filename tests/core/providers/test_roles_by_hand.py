@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keyturn.awsconfig.document import FileKind, parse
-from keyturn.model.errors import Protected
+from keyturn.model.errors import ChangeRefused
 from keyturn.model.profile import Profile
 from tests.core.operations.conftest import Bench
 
@@ -38,7 +38,7 @@ def test_a_key_put_beside_our_line_is_named_with_its_place_and_what_is_said_help
     line = bench.credentials.read_text().split("\n").index("[ci-deploy]") + 1
     assert f"a key in clear ({bench.credentials}, line {line}) hides" in problem
     assert "move it to a profile of its own, or remove it" in problem
-    with pytest.raises(Protected, match="to another profile, then release"):
+    with pytest.raises(ChangeRefused, match="to another profile, then release"):
         bench.release("ci-deploy")
     # What both lines say: to a profile of its own.
     bench.credentials.write_bytes(adopted[1] + OWN.replace("[ci-deploy]", "[mine]").encode())

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from keyturn.model.errors import UsageError
-from keyturn.providers import sts_limits as limits
-from keyturn.providers.assume_role import Hop, check
+from keyturn.providers import sts_limits
+from keyturn.providers.assume_role import AssumeRoleParams, check
 
 POLICY = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
@@ -20,18 +20,18 @@ ROLE = "arn:aws:iam::111122223333:role/Hub"
 ARN = "arn:aws:iam::111122223333:policy/readers/ReadOnly"
 
 GOOD: list[tuple[Callable[[str], object], str]] = [
-    (limits.session_name, "jo@example.com"),
-    (limits.session_name, "a" * 64),
-    (limits.source_identity, "jo"),
-    (limits.source_identity, "Jo+Smith=x,y.z@a-b_c"),
-    (limits.external_id, "acme:audit-2026/7f3"),
-    (limits.external_id, "x" * 1224),
-    (limits.serial, "arn:aws:iam::111122223333:mfa/alice"),
-    (limits.serial, "GAHT12345678"),
-    (limits.role_arn, ROLE),
-    (limits.role_arn, "arn:aws-us-gov:iam::555566667777:role/path/to/Ops"),
-    (limits.policy, POLICY),
-    (limits.policy, '{"Statement": "ÿ"}'),
+    (sts_limits.session_name, "jo@example.com"),
+    (sts_limits.session_name, "a" * 64),
+    (sts_limits.source_identity, "jo"),
+    (sts_limits.source_identity, "Jo+Smith=x,y.z@a-b_c"),
+    (sts_limits.external_id, "acme:audit-2026/7f3"),
+    (sts_limits.external_id, "x" * 1224),
+    (sts_limits.serial, "arn:aws:iam::111122223333:mfa/alice"),
+    (sts_limits.serial, "GAHT12345678"),
+    (sts_limits.role_arn, ROLE),
+    (sts_limits.role_arn, "arn:aws-us-gov:iam::555566667777:role/path/to/Ops"),
+    (sts_limits.policy, POLICY),
+    (sts_limits.policy, '{"Statement": "ÿ"}'),
 ]
 
 
@@ -41,35 +41,35 @@ def test_what_aws_takes_passes(rule: Callable[[str], object], value: str) -> Non
 
 
 BAD: list[tuple[Callable[[str], object], str, str]] = [
-    (limits.session_name, "j", "1 characters long, AWS takes 2 to 64"),
-    (limits.session_name, "a" * 65, "65 characters long, AWS takes 2 to 64"),
-    (limits.session_name, "jo smith", "AWS does not take ' '"),
-    (limits.session_name, "jo:x", "AWS does not take ':'"),
-    (limits.session_name, "joé", "AWS does not take 'é'"),
-    (limits.source_identity, "aws:jo", "begins with aws:"),
-    (limits.source_identity, "", "it is empty, AWS takes 2 to 64"),
-    (limits.external_id, "x", "1 characters long, AWS takes 2 to 1224"),
-    (limits.external_id, "x" * 1225, "1225 characters long"),
-    (limits.external_id, "a b", "AWS does not take ' '"),
-    (limits.serial, "12345678", "8 characters long, AWS takes 9 to 256"),
+    (sts_limits.session_name, "j", "1 characters long, AWS takes 2 to 64"),
+    (sts_limits.session_name, "a" * 65, "65 characters long, AWS takes 2 to 64"),
+    (sts_limits.session_name, "jo smith", "AWS does not take ' '"),
+    (sts_limits.session_name, "jo:x", "AWS does not take ':'"),
+    (sts_limits.session_name, "joé", "AWS does not take 'é'"),
+    (sts_limits.source_identity, "aws:jo", "begins with aws:"),
+    (sts_limits.source_identity, "", "it is empty, AWS takes 2 to 64"),
+    (sts_limits.external_id, "x", "1 characters long, AWS takes 2 to 1224"),
+    (sts_limits.external_id, "x" * 1225, "1225 characters long"),
+    (sts_limits.external_id, "a b", "AWS does not take ' '"),
+    (sts_limits.serial, "12345678", "8 characters long, AWS takes 9 to 256"),
     (
-        limits.serial,
+        sts_limits.serial,
         "arn:aws:iam::111122223333:u2f/user/alice/key",
         "a security key or passkey shows no code",
     ),
-    (limits.serial, "GAHT 2345678", "AWS does not take ' '"),
-    (limits.role_arn, "arn:aws:iam::1111:role/Hub/x", "AWS does not take arn:aws:iam::1111:role/Hub/x"),
+    (sts_limits.serial, "GAHT 2345678", "AWS does not take ' '"),
+    (sts_limits.role_arn, "arn:aws:iam::1111:role/Hub/x", "AWS does not take arn:aws:iam::1111:role/Hub/x"),
     (
-        limits.role_arn,
+        sts_limits.role_arn,
         "arn:aws:iam::111122223333:user/jo",
         "AWS does not take arn:aws:iam::111122223333:user/jo",
     ),
-    (limits.policy, "{", "it is no JSON (line 1"),
-    (limits.policy, "[]", "it has no Statement"),
-    (limits.policy, '{"Version": "2012-10-17"}', "it has no Statement"),
-    (limits.policy, '{"Statement": "€"}', "U+20AC is in it"),
-    (limits.policy, '{"Statement": "' + "x" * 2048 + '"}', "2065 characters, AWS allows 2048"),
-    (limits.policy, "[" * 2000, "it is no JSON"),
+    (sts_limits.policy, "{", "it is no JSON (line 1"),
+    (sts_limits.policy, "[]", "it has no Statement"),
+    (sts_limits.policy, '{"Version": "2012-10-17"}', "it has no Statement"),
+    (sts_limits.policy, '{"Statement": "€"}', "U+20AC is in it"),
+    (sts_limits.policy, '{"Statement": "' + "x" * 2048 + '"}', "2065 characters, AWS allows 2048"),
+    (sts_limits.policy, "[" * 2000, "it is no JSON"),
 ]
 
 
@@ -99,7 +99,7 @@ def test_what_aws_refuses_is_refused_on_one_line(rule: Callable[[str], object], 
 )
 def test_session_tags_have_awss_limits(tags: dict[str, str], why: str) -> None:
     with pytest.raises(UsageError) as caught:
-        limits.tags(tags)
+        sts_limits.tags(tags)
     assert why in f"{caught.value.what}: {caught.value.why}"
 
 
@@ -109,13 +109,13 @@ def test_tags_of_any_script_spaces_and_empty_values_pass() -> None:
         "cost center": "a_b.c:/=+-@",
         "k" * 128: "v" * 256,
     }
-    assert limits.tags(found) == found
+    assert sts_limits.tags(found) == found
 
 
 def test_a_transitive_tag_must_be_set() -> None:
-    assert limits.transitive(("team",), {"team": "ops"}) == ("team",)
+    assert sts_limits.transitive(("team",), {"team": "ops"}) == ("team",)
     with pytest.raises(UsageError, match="stage is none of the tags"):
-        limits.transitive(("stage",), {"team": "ops"})
+        sts_limits.transitive(("stage",), {"team": "ops"})
 
 
 @pytest.mark.parametrize(
@@ -128,20 +128,24 @@ def test_a_transitive_tag_must_be_set() -> None:
 )
 def test_managed_session_policies_have_awss_limits(arns: list[str], why: str) -> None:
     with pytest.raises(UsageError, match=why):
-        limits.policy_arns(arns)
+        sts_limits.policy_arns(arns)
 
 
 def test_both_kinds_of_session_policy_share_one_limit() -> None:
     inline = '{"Statement": "' + "x" * 2000 + '"}'
-    limits.policy(inline)
+    sts_limits.policy(inline)
     with pytest.raises(UsageError, match="AWS allows 2048"):
-        limits.together(inline, [ARN])
+        sts_limits.together(inline, [ARN])
 
 
 def test_a_definition_is_checked_as_a_whole() -> None:
-    check(Hop("hub", ROLE, duration_seconds=43200, policy=POLICY, policy_arns=(ARN,), tags={"a": "b"}))
+    check(
+        AssumeRoleParams(
+            "hub", ROLE, duration_seconds=43200, policy=POLICY, policy_arns=(ARN,), tags={"a": "b"}
+        )
+    )
     with pytest.raises(UsageError, match="duration_seconds"):
-        check(Hop("hub", ROLE, duration_seconds=43201))
+        check(AssumeRoleParams("hub", ROLE, duration_seconds=43201))
 
 
 @pytest.mark.parametrize(
@@ -153,8 +157,8 @@ def test_a_definition_is_checked_as_a_whole() -> None:
     ],
 )  # fmt: skip
 def test_whatever_a_role_is_asked_with_makes_another_session(change: dict[str, Any]) -> None:
-    one = Hop("hub", ROLE)
-    assert one.parts() == Hop("other", ROLE, duration_seconds=900).parts()
+    one = AssumeRoleParams("hub", ROLE)
+    assert one.parts() == AssumeRoleParams("other", ROLE, duration_seconds=900).parts()
     assert replace(one, **change).parts() != one.parts()
 
 
@@ -169,4 +173,4 @@ def test_whatever_a_role_is_asked_with_makes_another_session(change: dict[str, A
     ],
 )
 def test_devices_that_show_codes(serial: str, shows: bool) -> None:
-    assert limits.shows_codes(serial) is shows
+    assert sts_limits.shows_codes(serial) is shows

@@ -12,7 +12,7 @@ import pytest
 from keyturn.agent.fast_lock_check import is_locked
 from keyturn.model.errors import NeedsUnlock
 from keyturn.model.profile import Delivery
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from keyturn.storage.paths import places_for
 from tests.core.agent.test_agent_fastpath import SPARED, run
 from tests.core.operations.conftest import Bench
@@ -28,7 +28,7 @@ def locked(bench: Bench) -> Bench:
 
 
 def test_it_is_the_line_of_the_long_way_and_little_is_imported(locked: Bench) -> None:
-    keeper = Keeper.from_environ(locked.sandbox.environ)
+    keeper = CredentialService.from_environ(locked.sandbox.environ)
     with pytest.raises(NeedsUnlock) as long_way:
         keeper.credential_process("ci-release")
     done = run({**locked.sandbox.environ, "PATH": os.environ["PATH"]}, "credential-process", "ci-release")
@@ -43,7 +43,7 @@ def test_it_is_so_for_each_managed_profile_and_for_no_other_name(locked: Bench) 
     for profile in ("ci-deploy", "ci-release", "ci-audit", "acme-alice", "prod-admin"):
         assert is_locked(environ, profile)
         with pytest.raises(NeedsUnlock):
-            Keeper.from_environ(environ).credential_process(profile)
+            CredentialService.from_environ(environ).credential_process(profile)
     odd = ("", "nobody", "personal", "ci-deploy]\n[profiles.x", "é", "a b", "ci-release\n", ".*")
     assert not [name for name in odd if is_locked(environ, name)]
 

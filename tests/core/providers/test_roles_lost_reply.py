@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from keyturn.aws.client import BotoFactory
+from keyturn.aws.client import BotoClientFactory
 from keyturn.aws.deadline import SECONDS, Deadline
-from keyturn.model.errors import NeedsMfa, Unanswered, Unreachable
+from keyturn.model.errors import NeedsMfa, NoResponse, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.providers.refresher import source_lock
@@ -60,8 +60,8 @@ def test_a_code_whose_reply_is_lost_is_sent_once_and_counts_as_no_refusal(
 
 
 def test_what_takes_no_code_is_tried_again(taken: list[str]) -> None:
-    with pytest.raises(Unanswered):
-        BotoFactory()(None, "us-east-1").get_caller_identity(KEY)
+    with pytest.raises(NoResponse):
+        BotoClientFactory()(None, "us-east-1").get_caller_identity(KEY)
     assert len(taken) == 2
 
 
@@ -72,7 +72,7 @@ def test_an_act_that_has_no_time_left_says_what_took_it_and_does_not_blame_the_n
     deadline.credit(44, "waiting for another refresh")
     now[0] = 46
     with pytest.raises(Unreachable) as caught:
-        BotoFactory()(None, "us-east-1", deadline=deadline).get_caller_identity(KEY)
+        BotoClientFactory()(None, "us-east-1", deadline=deadline).get_caller_identity(KEY)
     expected = (
         "its 20 s were over before AWS could be asked, after 44 s of waiting for another refresh. Try again"
     )

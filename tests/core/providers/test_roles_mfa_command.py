@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from keyturn.model.errors import NeedsMfa, UnparsableFile, UnsafeFile, WrongMfaCode
-from keyturn.operations.credentials import mfa_code_command as mfa_codes
+from keyturn.operations.credentials import mfa_code_command
 from keyturn.providers.mfa_command import CommandFailed, run, scrubbed
-from keyturn.storage import config as preferences
+from keyturn.storage import config
 from tests.core.operations.conftest import Bench
 from tests.end_to_end.person import Person
 
@@ -146,13 +146,13 @@ def test_it_gets_no_credential_of_the_environment(program: Callable[[str], str])
 def test_which_command_shows_the_code_of_a_device(
     tmp_path: Path, text: str, profile: str, serial: str, command: tuple[str, ...]
 ) -> None:
-    assert preferences.load(choose(tmp_path, text)).code_command(profile, serial) == command
+    assert config.load(choose(tmp_path, text)).code_command(profile, serial) == command
 
 
 @pytest.mark.parametrize("text", ["mfa_command = 7", "mfa_command = [7]", "mfa_commands = 'x'", "mfa_command = ", "mfa_command = '\"'"])  # fmt: skip
 def test_preferences_that_are_none_are_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(UnparsableFile, match=r"config\.toml"):
-        preferences.load(choose(tmp_path, text))
+        config.load(choose(tmp_path, text))
 
 
 @pytest.mark.parametrize("mode", [0o660, 0o606, 0o622])
@@ -161,7 +161,7 @@ def test_a_command_from_a_file_that_others_may_write_is_not_run(tmp_path: Path, 
     path.chmod(mode)
     assert stat.S_IMODE(path.stat().st_mode) == mode
     with pytest.raises(UnsafeFile, match="chmod go-w"):
-        preferences.load(path)
+        config.load(path)
 
 
 @pytest.mark.parametrize("linked", [False, True])
@@ -187,7 +187,7 @@ def test_a_command_from_a_folder_where_others_may_put_a_file_is_not_run(
         path = tmp_path / "link"
         path.symlink_to(folder / "config.toml")
     with pytest.raises(UnsafeFile, match=why):
-        preferences.load(path)
+        config.load(path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -195,15 +195,15 @@ def test_a_command_from_somebody_elses_file_is_not_run(tmp_path: Path) -> None:
     path = choose(tmp_path, "mfa_command = 'x'")
     os.chown(path, 65534, 65534)
     with pytest.raises(UnsafeFile, match=r"it belongs to another user \(uid 65534\)"):
-        preferences.load(path)
+        config.load(path)
     path.write_text("")
-    assert preferences.load(path) == preferences.Preferences()
+    assert config.load(path) == config.Config()
 
 
 def test_preferences_that_are_no_file_keep_nobody_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.toml")
     with pytest.raises(UnsafeFile, match="no regular file"):
-        preferences.load(tmp_path / "config.toml")
+        config.load(tmp_path / "config.toml")
 
 
 def test_nobody_is_asked_where_a_command_shows_the_code(
@@ -219,7 +219,7 @@ def test_nobody_is_asked_where_a_command_shows_the_code(
         waits.append(seconds)
         bench.sandbox.move_clock(seconds)
 
-    monkeypatch.setattr(mfa_codes.MfaCodes.__init__, "__defaults__", (sleep,))
+    monkeypatch.setattr(mfa_code_command.MfaCodes.__init__, "__defaults__", (sleep,))
     assert json.loads(bench.keeper.credential_process("prod-admin"))["SessionToken"]
     assert json.loads(bench.keeper.credential_process("acme-alice"))["SessionToken"]
     assert not waits, "one code is enough for both"
@@ -235,7 +235,7 @@ def test_a_storm_of_wrong_codes_ends_after_three(
     bench: Bench, program: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.adopt("acme-alice")
-    monkeypatch.setattr(mfa_codes.MfaCodes.__init__, "__defaults__", (bench.sandbox.move_clock,))
+    monkeypatch.setattr(mfa_code_command.MfaCodes.__init__, "__defaults__", (bench.sandbox.move_clock,))
     choose(bench.keeper.places.config_dir, f"mfa_command = '{program('echo 000000')}'\n")
     lines = []
     for _ in range(8):

@@ -11,7 +11,7 @@ import pytest
 
 from keyturn.model.errors import AwsRefused, FileChanged, NeedsMfa, WrongMfaCode
 from keyturn.model.profile import Profile
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from tests.core.operations.conftest import Bench
 from tests.core.providers.test_roles_mfa_command import choose, sandbox_command
 
@@ -51,7 +51,7 @@ def alice(bench: Bench) -> Bench:
     return bench
 
 
-def row(keeper: Keeper, name: str) -> Profile:
+def row(keeper: CredentialService, name: str) -> Profile:
     return next(one for one in keeper.snapshot().profiles if one.name == name)
 
 

@@ -9,7 +9,7 @@ import pytest
 from keyturn.aws.errors import in_our_words
 from keyturn.model.errors import AwsError, AwsRefused, KeyturnError
 from keyturn.providers import mfa_command
-from keyturn.storage.activity import Act
+from keyturn.storage.activity import ActivityEntry
 from tests.core.operations.conftest import Bench
 
 CANARY = "CANARYsecret"
@@ -63,7 +63,7 @@ def test_what_a_foreign_process_complains_with_is_told_and_kept_without_its_secr
 def test_a_failure_is_kept_without_a_secret_wherever_its_words_come_from(bench: Bench) -> None:
     desk = bench.keeper.desk
     desk.record_failure("ci-deploy", "refresh", AwsError("refresh of ci-deploy", f"token={CANARY}"))
-    desk.activity.add(Act(desk.clock(), "ci-deploy", "refresh", f"token={CANARY}", ok=False))
+    desk.activity.add(ActivityEntry(desk.clock(), "ci-deploy", "refresh", f"token={CANARY}", ok=False))
     assert kept(bench) == []
     failure = desk.known("ci-deploy").failure
     assert failure is not None

@@ -16,8 +16,8 @@ from botocore.session import Session
 
 from keyturn.aws import client as aws_client
 from keyturn.aws import deadline
-from keyturn.aws.client import CONNECT_SECONDS, READ_SECONDS, TRIES, Boto, BotoFactory
-from keyturn.aws.deadline import Deadline, Late, within
+from keyturn.aws.client import CONNECT_SECONDS, READ_SECONDS, TRIES, BotoClient, BotoClientFactory
+from keyturn.aws.deadline import Deadline, DeadlineExceeded, within
 from keyturn.aws.errors import refusal, skew_of
 from keyturn.model.errors import AwsRefused, ClockSkew, KeyturnError, Unreachable, WrongMfaCode
 from keyturn.model.profile import Credentials
@@ -86,7 +86,7 @@ def facts(client: Any) -> dict[str, Any]:
 
 #: Reads each service's model once for all cases; it is most of the cost of a client.
 LOADER = Loader()
-FACTORY = BotoFactory()
+FACTORY = BotoClientFactory()
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_profiles_way_to_aws_is_botocores_own(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     view = FACTORY("p", None)
-    assert isinstance(view, Boto)
+    assert isinstance(view, BotoClient)
     ours = facts(view.client(service, KEY))
     plain = Session(profile="p")
     plain.register_component("data_loader", LOADER)
@@ -153,11 +153,11 @@ def test_credit_never_passes_what_a_client_waits_for() -> None:
 
 def test_an_act_past_its_end_is_not_begun_and_one_that_hangs_is_left_behind() -> None:
     begun = []
-    with pytest.raises(Late):
+    with pytest.raises(DeadlineExceeded):
         within(0, lambda: begun.append(1))
     assert not begun
     started = time.monotonic()
-    with pytest.raises(Late):
+    with pytest.raises(DeadlineExceeded):
         within(0.05, lambda: time.sleep(5))
     assert time.monotonic() - started < 4
     assert within(5, lambda: 7) == 7

@@ -11,16 +11,16 @@ import pytest
 from keyturn.model.errors import AwsRefused, KeyturnError, NotFound, ProfileBroken, UsageError
 from keyturn.model.profile import Delivery, Kind, Renew, State, VaultState, state_of
 from keyturn.profiles import settings
-from keyturn.storage import managed_profiles as defs
-from keyturn.storage.managed_profiles import Definition
+from keyturn.storage import managed_profiles
+from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn_sandbox import service
 from tests.core.operations.conftest import Bench
 
 POLICY = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
 )
-USER = Definition("ci", Kind.IAM_KEY, key="ci")
-ROLE = Definition("hub", Kind.ROLE, role_arn="arn:aws:iam::111122223333:role/Hub", source_profile="ci")
+USER = ManagedProfile("ci", Kind.IAM_KEY, key="ci")
+ROLE = ManagedProfile("hub", Kind.ROLE, role_arn="arn:aws:iam::111122223333:role/Hub", source_profile="ci")
 
 
 def assumed(bench: Bench) -> Mapping[str, str]:
@@ -39,7 +39,7 @@ def trusting(bench: Bench, arn: str) -> None:
 HUB = "arn:aws:iam::111122223333:role/Hub"
 
 
-def changed(one: Definition, *words: str) -> Definition:
+def changed(one: ManagedProfile, *words: str) -> ManagedProfile:
     return settings.applied(one, settings.parsed(words))
 
 
@@ -99,7 +99,9 @@ def test_a_setting_is_read_from_one_text(words: tuple[str, ...], setting: str, v
         (USER, ("rotation_days=٣",), "is no number of days"),
     ],
 )
-def test_what_is_no_value_is_refused_on_one_line(one: Definition, words: tuple[str, ...], why: str) -> None:
+def test_what_is_no_value_is_refused_on_one_line(
+    one: ManagedProfile, words: tuple[str, ...], why: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         changed(one, *words)
     assert why in caught.value.line()
@@ -112,8 +114,8 @@ def test_every_setting_survives_the_file(tmp_path: Path) -> None:
         "policy_arns=arn:aws:iam::aws:policy/ReadOnlyAccess", "external_id=a:b", "duration=2h", "renew=on-demand",
     )  # fmt: skip
     path = tmp_path / "profiles.toml"
-    path.write_bytes(defs.encode({"hub": one}))
-    assert defs.load(path) == {"hub": one}
+    path.write_bytes(managed_profiles.encode({"hub": one}))
+    assert managed_profiles.load(path) == {"hub": one}
     for setting in ("tags", "policy", "source_identity", "external_id", "transitive_tags", "policy_arns"):
         assert not changed(one, *{"transitive_tags=", f"{setting}="}).same_source(one), setting
 

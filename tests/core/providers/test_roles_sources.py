@@ -12,7 +12,7 @@ import pytest
 
 from keyturn.model.errors import AgentUnavailable, ProfileBroken
 from keyturn.model.profile import Delivery
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from keyturn_sandbox import Sandbox
 from keyturn_sandbox.policy.principals import AccessKey
 from tests.core.operations.conftest import Bench
@@ -232,7 +232,7 @@ def test_a_process_that_serves_others_never_answers_with_its_own_environment(
     at_home.adopt("by-environment")
     for variable, value in environment(user_key(at_home.sandbox, "one")).items():
         monkeypatch.setenv(variable, value)
-    agent = Keeper.from_environ(at_home.sandbox.environ, use_agent=False, serves_others=True)
+    agent = CredentialService.from_environ(at_home.sandbox.environ, use_agent=False, serves_others=True)
     agent.unlock_here(recovery_key=at_home.recovery_key)
     at_home.sandbox.calls.clear()
     for ask in (agent.credential_process, agent.refresh):

@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.model.errors import VaultError
 from keyturn.model.secret import Secret
-from keyturn.vault import passphrase as unseal
+from keyturn.vault import passphrase
 from keyturn.vault.vault import Vault
 from tests.core.vault import weak_age
 
@@ -98,7 +98,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 @pytest.fixture
 def guarded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sample:
     """A vault with a passphrase slot that opens in a moment; so does every passphrase set in the same test."""
-    monkeypatch.setattr(unseal, "seal", weak_age.seal)
+    monkeypatch.setattr(passphrase, "seal", weak_age.seal)
     vault = Vault(tmp_path / "guarded" / "vault")
     recovery_key = vault.create("passphrase", Secret(PASSPHRASE))
     fill(vault)

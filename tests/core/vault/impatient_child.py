@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from keyturn.vault import passphrase as unseal
+from keyturn.vault import passphrase
 
 
 def child_main() -> None:
     """As the real one, but for the limit."""
-    unseal.SECONDS = 0.1
-    unseal.child_main()
+    passphrase.SECONDS = 0.1
+    passphrase.child_main()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from tests.core.vault.conftest import PASSPHRASE
 
 PROFILES = b"""version = 1
@@ -32,11 +32,11 @@ class Home:
         self.environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "keyturn"), "PATH": ""}
         self.recovery_key = Secret("")
 
-    def keeper(self) -> Keeper:
+    def keeper(self) -> CredentialService:
         """As another process would have it."""
-        return Keeper.from_environ(self.environ, use_agent=False)
+        return CredentialService.from_environ(self.environ, use_agent=False)
 
-    def opened(self) -> Keeper:
+    def opened(self) -> CredentialService:
         keeper = self.keeper()
         keeper.unlock_here(recovery_key=self.recovery_key)
         return keeper

@@ -6,7 +6,7 @@ import ctypes
 import json
 import resource
 
-from keyturn.system import child_process as child
+from keyturn.system import child_process
 
 PR_GET_DUMPABLE = 3
 MEMORY = 512 * 1024 * 1024
@@ -14,12 +14,12 @@ MEMORY = 512 * 1024 * 1024
 
 def child_main() -> None:
     """Answers with its dumpable flag, its core limit, and whether it got a gigabyte."""
-    child.read_request()
-    child.limit(20, MEMORY)
+    child_process.read_request()
+    child_process.limit(20, MEMORY)
     try:
         got = len(bytearray(1024 * 1024 * 1024)) > 0
     except MemoryError:
         got = False
     dumpable = ctypes.CDLL(None).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)
     core = resource.getrlimit(resource.RLIMIT_CORE)[0]
-    child.answer(json.dumps({"dumpable": dumpable, "core": core, "got": got}).encode())
+    child_process.answer(json.dumps({"dumpable": dumpable, "core": core, "got": got}).encode())

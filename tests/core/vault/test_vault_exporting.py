@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from keyturn.cli import vault as verbs
-from keyturn.model.errors import Protected, UsageError
+from keyturn.cli import vault
+from keyturn.model.errors import ChangeRefused, UsageError
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
-from keyturn.system import files as ownfile
-from keyturn.vault import passphrase as unseal
+from keyturn.service import CredentialService
+from keyturn.system import files
+from keyturn.vault import passphrase
 from tests.core.vault import weak_age
 from tests.core.vault.conftest import PASSPHRASE
 
@@ -32,12 +32,12 @@ def meanwhile() -> list[Callable[[], None]]:
 
 @pytest.fixture
 def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: list[Callable[[], None]]) -> Export:
-    monkeypatch.setattr(unseal, "seal", weak_age.seal)
+    monkeypatch.setattr(passphrase, "seal", weak_age.seal)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "kt"))
-    keeper = Keeper.from_environ(os.environ, use_agent=False)
+    keeper = CredentialService.from_environ(os.environ, use_agent=False)
     keeper.new_vault("passphrase", Secret(PASSPHRASE))
 
     def typed(_: int | None) -> Secret:
@@ -45,13 +45,13 @@ def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: list[Call
             act()
         return Secret("for the journey")
 
-    monkeypatch.setattr(verbs, "_new_passphrase", typed)
+    monkeypatch.setattr(vault, "_new_passphrase", typed)
 
     def run(file: Path) -> Exception | None:
         read, write = os.pipe()
         os.write(write, PASSPHRASE.encode() + b"\n")
         os.close(write)
-        done = CliRunner().invoke(verbs.vault, ["export", str(file), "--yes", "--passphrase-fd", str(read)])
+        done = CliRunner().invoke(vault.vault, ["export", str(file), "--yes", "--passphrase-fd", str(read)])
         failed = done.exception
         assert failed is None or isinstance(failed, Exception)
         return failed
@@ -80,7 +80,7 @@ def test_a_file_that_came_there_meanwhile_stays(
         file.write_text("another's only backup")
 
     meanwhile.append(save)
-    assert isinstance(export(file), Protected)
+    assert isinstance(export(file), ChangeRefused)
     assert file.read_text() == "another's only backup"
     assert [one.name for one in tmp_path.glob(".export*")] == []
 
@@ -98,7 +98,7 @@ def test_a_link_that_leads_nowhere_is_not_written_over(
         link()
     else:
         meanwhile.append(link)
-    assert isinstance(export(file), Protected)
+    assert isinstance(export(file), ChangeRefused)
     assert file.is_symlink()
     assert not (tmp_path / "nowhere").exists()
 
@@ -115,10 +115,10 @@ def _no_links(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_system_without_hard_links_takes_an_export_too(tmp_path: Path) -> None:
     """Such as that of a memory stick, on which it is carried."""
     file = tmp_path / "export.age"
-    ownfile.make(file, b"sealed")
+    files.make(file, b"sealed")
     assert file.read_bytes() == b"sealed"
     with pytest.raises(FileExistsError):
-        ownfile.make(file, b"another")
+        files.make(file, b"another")
     assert file.read_bytes() == b"sealed"
     assert [one.name for one in tmp_path.iterdir()] == ["export.age"]
 
@@ -137,5 +137,5 @@ def test_where_it_cannot_be_written_whole_nothing_stays(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        ownfile.make(tmp_path / "export.age", b"sealed")
+        files.make(tmp_path / "export.age", b"sealed")
     assert list(tmp_path.iterdir()) == []

@@ -12,12 +12,10 @@ import pytest
 from keyturn.model.errors import FileBusy, KeyturnError, UnparsableFile, VaultCorrupt, VaultExists, VaultNewer
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
-from keyturn.operations import context as desk
-from keyturn.storage import managed_profiles as defs
-from keyturn.system import files as ownfile
-from keyturn.vault import age, documents
-from keyturn.vault import create as founding
-from keyturn.vault import passphrase as unseal
+from keyturn.operations import context
+from keyturn.storage import managed_profiles
+from keyturn.system import files
+from keyturn.vault import age, create, documents, passphrase
 from keyturn.vault.documents import Document
 from tests.core.vault import weak_age
 from tests.core.vault.person import JOURNEY, KEY, PROFILES, Home, contents
@@ -25,7 +23,7 @@ from tests.core.vault.person import JOURNEY, KEY, PROFILES, Home, contents
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setattr(unseal, "seal", weak_age.seal)
+    monkeypatch.setattr(passphrase, "seal", weak_age.seal)
     return Home(tmp_path / "home").settle()
 
 
@@ -45,7 +43,7 @@ def test_a_second_home_has_the_keys_and_the_definitions(home: Home, second: Home
     exported = home.opened().export_vault(JOURNEY)
     told = second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
     assert told == ("Managed here too: ci, prod.", undelivered("ci, prod"))
-    assert defs.load(second.profiles) == defs.load(home.profiles)
+    assert managed_profiles.load(second.profiles) == managed_profiles.load(home.profiles)
     second.keeper().unlock_here(Secret("second"))
     assert second.opened().desk.vault.key("key/ci") == KEY
     rows = {row.name: row for row in second.keeper().snapshot().profiles}
@@ -65,7 +63,7 @@ def test_a_definition_that_is_here_already_stays_and_is_named(home: Home, second
         "Defined here already, in another way, and left so: prod.",
         undelivered("ci"),
     )
-    table = defs.load(second.profiles)
+    table = managed_profiles.load(second.profiles)
     assert sorted(table) == ["cd", "ci", "prod"]
     assert table["prod"].role_arn == "arn:aws:iam::123456789012:role/mine"
 
@@ -82,7 +80,7 @@ def test_nothing_is_imported_beside_definitions_that_cannot_be_read(home: Home, 
 
 def test_an_export_from_before_definitions_were_in_it_is_taken(home: Home, second: Home) -> None:
     identity = age.identity_from(home.recovery_key)
-    exported = founding.write_export(identity, Document(documents.KEYS, 7, {"key/ci": KEY}), None, JOURNEY)
+    exported = create.write_export(identity, Document(documents.KEYS, 7, {"key/ci": KEY}), None, JOURNEY)
     assert second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second")) == ()
     assert not second.profiles.exists()
     assert second.opened().desk.vault.generation() == 7
@@ -118,7 +116,7 @@ def test_an_import_beside_another_act_makes_nothing(
     home: Home, second: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exported = home.opened().export_vault(JOURNEY)
-    monkeypatch.setattr(desk, "ACTS_LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(context, "ACTS_LOCK_SECONDS", 0.0)
     with second.keeper().desk.exclusive(), pytest.raises(FileBusy):
         second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
     assert not second.vault.exists()
@@ -130,7 +128,7 @@ def test_an_import_that_the_disk_ended_half_way_can_be_done_again(
     home: Home, second: Home, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     exported = home.opened().export_vault(JOURNEY)
-    real = ownfile.replace
+    real = files.replace
 
     def full(path: Path, content: bytes) -> None:
         if path.name == refused and second.vault.exists():
@@ -138,12 +136,12 @@ def test_an_import_that_the_disk_ended_half_way_can_be_done_again(
         real(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ownfile, "replace", full)
+        patch.setattr(files, "replace", full)
         with pytest.raises(KeyturnError, match="No space left on device"):
             second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
     told = second.keeper().import_vault(exported, JOURNEY, "passphrase", None)
     assert told == ("Managed here too: ci, prod.", undelivered("ci, prod"))
-    assert defs.load(second.profiles) == defs.load(home.profiles)
+    assert managed_profiles.load(second.profiles) == managed_profiles.load(home.profiles)
     second.keeper().unlock_here(Secret("second"))
     assert second.opened().desk.vault.key("key/ci") == KEY
 
@@ -181,7 +179,7 @@ def test_definitions_in_an_export_that_are_none_are_said_and_the_keys_are_there(
     identity = age.identity_from(home.recovery_key)
     for carried in ("[[[", "version = 99\n", "\ud800", 'version = 1\n[profiles.x]\nkind = "sso-role"\n'):
         shutil.rmtree(second.keeper().places.home, ignore_errors=True)
-        exported = founding.write_export(
+        exported = create.write_export(
             identity, Document(documents.KEYS, 1, {"key/ci": KEY}), carried, JOURNEY
         )
         told = second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))

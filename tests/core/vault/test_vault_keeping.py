@@ -9,16 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.cli import prompts as person
+from keyturn.cli import prompts
 from keyturn.cli import vault as verbs
 from keyturn.model.errors import KeyringAbsent, UsageError, VaultCorrupt, VaultError, VaultNewer
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
-from keyturn.vault import age
-from keyturn.vault import passphrase as unseal
-from keyturn.vault import recipient_file as label
-from keyturn.vault import slots as slotting
+from keyturn.service import CredentialService
+from keyturn.vault import age, passphrase, recipient_file, slots
 from tests.core.vault import weak_age
 from tests.core.vault.conftest import PASSPHRASE
 from tests.core.vault.person import Home, contents
@@ -26,17 +23,17 @@ from tests.core.vault.person import Home, contents
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setattr(unseal, "seal", weak_age.seal)
+    monkeypatch.setattr(passphrase, "seal", weak_age.seal)
     return Home(tmp_path / "home").settle()
 
 
 def _replace_recipient(home: Home) -> str:
     """As somebody who knows the format would, so that what is sealed next is sealed to them."""
-    current = label.read(home.vault)
+    current = recipient_file.read(home.vault)
     assert current is not None
     theirs = age.Identity.generate().recipient
-    forged = label.Label(theirs, current.vault_id, current.slots, current.digests)
-    (home.vault / label.FILE).write_bytes(forged.encode())
+    forged = recipient_file.RecipientFile(theirs, current.vault_id, current.slots, current.digests)
+    (home.vault / recipient_file.FILE).write_bytes(forged.encode())
     return theirs
 
 
@@ -109,9 +106,9 @@ def test_restoring_says_what_was_brought_back_and_what_is_lost(home: Home) -> No
 
 def test_restoring_by_the_recovery_key_keeps_the_slots_that_are_whole(home: Home) -> None:
     (home.vault / "keys.age").unlink()
-    before = (home.vault / label.FILE).read_bytes()
+    before = (home.vault / recipient_file.FILE).read_bytes()
     home.keeper().restore_vault(recovery_key=home.recovery_key)
-    assert (home.vault / label.FILE).read_bytes() == before
+    assert (home.vault / recipient_file.FILE).read_bytes() == before
     home.keeper().unlock_here(Secret(PASSPHRASE))
 
 
@@ -126,14 +123,14 @@ def test_restoring_without_the_passphrase_s_file_says_that_only_the_recovery_key
 def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    current = label.read(home.vault)
+    current = recipient_file.read(home.vault)
     assert current is not None
     with monkeypatch.context() as patch:
-        patch.setattr(label, "FORMAT", 2)
-        (home.vault / label.FILE).write_bytes(current.encode())
+        patch.setattr(recipient_file, "FORMAT", 2)
+        (home.vault / recipient_file.FILE).write_bytes(current.encode())
     before = contents(home.vault)
     assert isinstance(home.keeper().vault_fault(), VaultNewer)
-    acts: tuple[Callable[[Keeper], object], ...] = (
+    acts: tuple[Callable[[CredentialService], object], ...] = (
         lambda keeper: keeper.restore_vault(recovery_key=home.recovery_key),
         lambda keeper: keeper.restore_vault(Secret(PASSPHRASE)),
         lambda keeper: keeper.unlock_here(recovery_key=home.recovery_key),
@@ -180,15 +177,15 @@ def test_an_export_without_end_is_read_up_to_its_limit(
 def test_where_the_keyring_does_not_open_it_the_passphrase_is_asked_for(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    current = label.read(home.vault)
+    current = recipient_file.read(home.vault)
     assert current is not None
-    slotting.put_label(home.vault, current, slots=label.SLOTS)
+    slots.put_label(home.vault, current, slots=recipient_file.SLOTS)
     keeper = home.keeper()
     assert keeper.desk.vault.state() is VaultState.CLOSED
     with pytest.raises(KeyringAbsent):
-        person.Opening(keeper).unlock_by_keyring()
-    monkeypatch.setattr(person, "on_terminal", lambda: True)
-    monkeypatch.setattr(person, "ask_secret", lambda _prompt: Secret(PASSPHRASE))
-    person.Opening(keeper).unlock_by_keyring()
+        prompts.VaultUnlocker(keeper).unlock_by_keyring()
+    monkeypatch.setattr(prompts, "on_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "ask_secret", lambda _prompt: Secret(PASSPHRASE))
+    prompts.VaultUnlocker(keeper).unlock_by_keyring()
     assert keeper.desk.vault.state() is VaultState.OPEN
     assert "system keyring" in capsys.readouterr().err

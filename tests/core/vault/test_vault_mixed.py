@@ -13,9 +13,7 @@ import pytest
 
 from keyturn.model.errors import VaultCorrupt, WrongPassphrase
 from keyturn.model.secret import Secret
-from keyturn.vault import age
-from keyturn.vault import create as founding
-from keyturn.vault import key_file as generations
+from keyturn.vault import age, create, key_file
 from keyturn.vault import passphrase as unseal
 from keyturn.vault.create import read_export
 from keyturn.vault.vault import Vault
@@ -175,9 +173,9 @@ def test_generations_swapped_or_rolled_back_are_noticed_and_brought_in_order(
     for first, second in itertools.permutations(range(6), 2):
         folder = tmp_path / f"swapped-{first}-{second}"
         shutil.copytree(ours.folder, folder)
-        shutil.copy(generations.path(ours.folder, second), generations.path(folder, first))
+        shutil.copy(key_file.path(ours.folder, second), key_file.path(folder, first))
         if first < second:
-            shutil.copy(generations.path(ours.folder, first), generations.path(folder, second))
+            shutil.copy(key_file.path(ours.folder, first), key_file.path(folder, second))
         again = Vault(folder, expected_generation=lambda: known)
         again.unlock(recovery_key=ours.recovery_key)
         if first == 0:
@@ -210,7 +208,7 @@ def _variants(data: bytes) -> list[bytes]:
 
 def _all_exports_refused(sample: Sample, folder: Path, every: int) -> int:
     identity = age.identity_from(sample.recovery_key)
-    exported = founding.write_export(identity, sample.opened()._keys(), "version = 1\n", JOURNEY)
+    exported = create.write_export(identity, sample.opened()._keys(), "version = 1\n", JOURNEY)
     copy = Vault(folder / "copy" / "vault")
     variants = _variants(exported)[::every]
     for variant in variants:
@@ -245,7 +243,7 @@ def _all_generations_passed_over(sample: Sample, every: int) -> int:
     identity = age.identity_from(sample.recovery_key)
     for variant in variants:
         path.write_bytes(variant)
-        assert [file.name for file, _ in generations.sound(sample.folder, identity)] == [
+        assert [file.name for file, _ in key_file.sound(sample.folder, identity)] == [
             "keys.2.age",
             "keys.3.age",
         ]

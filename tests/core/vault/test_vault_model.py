@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from keyturn.model.errors import NeedsUnlock, VaultCorrupt
 from keyturn.model.secret import Secret
-from keyturn.vault import key_file as generations
+from keyturn.vault import key_file
 from keyturn.vault.vault import Vault
 from tests.core.vault.conftest import MemoryKeyring
 
@@ -76,7 +76,7 @@ class VaultMachine(RuleBasedStateMachine):
 
     def _changed(self, entries: Entries) -> None:
         if entries != self.keys:
-            self.past = [*self.past, entries][-generations.KEPT :]
+            self.past = [*self.past, entries][-key_file.KEPT :]
             self.known += 1
         self.keys = entries
 
@@ -133,7 +133,7 @@ class VaultMachine(RuleBasedStateMachine):
         from keyturn.vault import age
 
         identity = age.identity_from(self.recovery_key)
-        found = [document for _, document in generations.sound(self.home / "vault", identity)]
+        found = [document for _, document in key_file.sound(self.home / "vault", identity)]
         return [document.entries for document in sorted(found, key=lambda document: document.generation)]
 
     @rule(cut=st.integers(0, 60), more=st.integers(0, 3))
@@ -156,10 +156,10 @@ class VaultMachine(RuleBasedStateMachine):
     def roll_back(self) -> None:
         """Somebody puts an old copy in the place of the present one, and then thinks better of it."""
         folder = self.home / "vault"
-        if self.damaged or not self.open or not generations.path(folder, 2).exists():
+        if self.damaged or not self.open or not key_file.path(folder, 2).exists():
             return
         whole = (folder / "keys.age").read_bytes()
-        shutil.copy(generations.path(folder, 2), folder / "keys.age")
+        shutil.copy(key_file.path(folder, 2), folder / "keys.age")
         self.vault = self._another()
         self.vault.unlock(recovery_key=self.recovery_key)
         with pytest.raises(VaultCorrupt, match="old copy"):

@@ -13,7 +13,7 @@ import pytest
 
 from keyturn.model.errors import UsageError, VaultCorrupt, VaultError, WrongPassphrase
 from keyturn.model.secret import Secret
-from keyturn.system import child_process as child
+from keyturn.system import child_process
 from keyturn.vault import passphrase as unseal
 from keyturn.vault.create import read_export
 from keyturn.vault.vault import Vault
@@ -71,7 +71,7 @@ def test_a_hostile_file_is_refused_before_any_work(case: str, monkeypatch: pytes
     def never(*_: object) -> bytes:
         raise AssertionError("scrypt was started")
 
-    monkeypatch.setattr(child, "run", never)
+    monkeypatch.setattr(child_process, "run", never)
     with pytest.raises(VaultCorrupt, match="reset-passphrase"):
         unseal.unseal(HOSTILE[case], Secret("x"), "identity.age")
 
@@ -101,7 +101,7 @@ def test_a_machine_that_is_busy_for_a_moment_opens_it(
 ) -> None:
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
     monkeypatch.setattr(unseal, "__name__", "busy_child")
-    monkeypatch.setattr(child, "library_paths", lambda: {"LD_LIBRARY_PATH": str(refusals)})
+    monkeypatch.setattr(child_process, "library_paths", lambda: {"LD_LIBRARY_PATH": str(refusals)})
     data = (guarded.folder / "identity.age").read_bytes()
     assert unseal.unseal(data, Secret(PASSPHRASE), "identity.age").startswith(b"AGE-SECRET-KEY-1")
 
@@ -111,7 +111,7 @@ def test_a_machine_that_stays_busy_is_neither_damage_nor_a_wrong_passphrase(
 ) -> None:
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
     monkeypatch.setattr(unseal, "__name__", "busy_child")
-    monkeypatch.setattr(child, "library_paths", lambda: {"LD_LIBRARY_PATH": "100000"})
+    monkeypatch.setattr(child_process, "library_paths", lambda: {"LD_LIBRARY_PATH": "100000"})
     data = (guarded.folder / "identity.age").read_bytes()
     with pytest.raises(VaultError, match="too busy") as caught:
         unseal.unseal(data, Secret(PASSPHRASE), "identity.age")
@@ -121,7 +121,7 @@ def test_a_machine_that_stays_busy_is_neither_damage_nor_a_wrong_passphrase(
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS has neither the flag nor the limit")
 def test_the_child_is_closed_to_others_and_held_to_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
-    told = json.loads(child.run("telling_child", b"", 20, {}))
+    told = json.loads(child_process.run("telling_child", b"", 20, {}))
     assert told == {"dumpable": 0, "core": 0, "got": False}
 
 

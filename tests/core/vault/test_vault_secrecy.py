@@ -12,7 +12,7 @@ import pytest
 from keyturn.model.errors import KeyturnError, VaultCorrupt
 from keyturn.model.secret import Secret
 from keyturn.vault import age, documents
-from keyturn.vault.create import Slot
+from keyturn.vault.create import SlotChoice
 from tests.core.vault.conftest import PASSPHRASE, SECRET, Sample
 
 
@@ -26,7 +26,7 @@ def test_an_open_vault_shows_nothing(sample: Sample) -> None:
     document = documents.Document(
         documents.KEYS, 1, {"deploy": {"secret": SECRET}}, sample.recovery_key.reveal()
     )
-    slot = Slot("passphrase", Secret(PASSPHRASE), None)
+    slot = SlotChoice("passphrase", Secret(PASSPHRASE), None)
     for thing in (vault, identity, document, slot, vars(vault)):
         for text in (repr(thing), str(thing), f"{thing}"):
             assert not any(canary in text for canary in _canaries(sample))

@@ -24,7 +24,7 @@ from keyturn.model.errors import (
     WrongPassphrase,
 )
 from keyturn.model.secret import Secret
-from keyturn.vault import keyring_child as backends
+from keyturn.vault import keyring_child
 from keyturn.vault.create import read_export
 from keyturn.vault.keyring import KeyringPort, SystemKeyring
 from keyturn.vault.vault import Vault
@@ -270,11 +270,11 @@ class _Fake:
 def test_a_backend_that_fails_the_probe_is_not_trusted(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = _Fake(fault)
     monkeypatch.delenv("PYTHON_KEYRING_BACKEND", raising=False)
-    monkeypatch.setattr(backends, "_LINUX", ("fake",))
-    monkeypatch.setattr(backends, "_MAC", ("fake",))
-    monkeypatch.setitem(backends.ALLOWED, "fake", ("fake", lambda: fake))
-    with pytest.raises(backends.Refusal) as caught:
-        backends.perform({"op": "set", "entry": "e", "value": "identity"})
+    monkeypatch.setattr(keyring_child, "_LINUX", ("fake",))
+    monkeypatch.setattr(keyring_child, "_MAC", ("fake",))
+    monkeypatch.setitem(keyring_child.ALLOWED, "fake", ("fake", lambda: fake))
+    with pytest.raises(keyring_child.Refusal) as caught:
+        keyring_child.perform({"op": "set", "entry": "e", "value": "identity"})
     assert caught.value.kind == "denied"
     assert "identity" not in fake.entries.values()
 
@@ -282,15 +282,15 @@ def test_a_backend_that_fails_the_probe_is_not_trusted(fault: str, monkeypatch: 
 def test_the_probe_leaves_nothing_and_every_operation_works(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = _Fake("none")
     monkeypatch.delenv("PYTHON_KEYRING_BACKEND", raising=False)
-    monkeypatch.setattr(backends, "_LINUX", ("fake",))
-    monkeypatch.setattr(backends, "_MAC", ("fake",))
-    monkeypatch.setitem(backends.ALLOWED, "fake", ("Fake", lambda: fake))
-    assert backends.perform({"op": "probe", "entry": ""}) == {"backend": "Fake"}
+    monkeypatch.setattr(keyring_child, "_LINUX", ("fake",))
+    monkeypatch.setattr(keyring_child, "_MAC", ("fake",))
+    monkeypatch.setitem(keyring_child.ALLOWED, "fake", ("Fake", lambda: fake))
+    assert keyring_child.perform({"op": "probe", "entry": ""}) == {"backend": "Fake"}
     assert fake.entries == {}
-    backends.perform({"op": "set", "entry": "e", "value": "v"})
+    keyring_child.perform({"op": "set", "entry": "e", "value": "v"})
     assert fake.entries == {("keyturn", "e"): "v"}
-    assert backends.perform({"op": "get", "entry": "e"})["value"] == "v"
-    backends.perform({"op": "delete", "entry": "e"})
+    assert keyring_child.perform({"op": "get", "entry": "e"})["value"] == "v"
+    keyring_child.perform({"op": "delete", "entry": "e"})
     assert fake.entries == {}
 
 

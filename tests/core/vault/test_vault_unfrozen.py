@@ -20,7 +20,7 @@ from keyturn.agent import client
 from keyturn.agent.listener import claim
 from keyturn.agent.server import AgentServer
 from keyturn.model.secret import Secret
-from keyturn.vault import passphrase as unseal
+from keyturn.vault import passphrase
 from keyturn.vault.vault import Vault
 from tests.core.vault.conftest import PASSPHRASE, Sample
 
@@ -154,7 +154,7 @@ def test_the_dearest_file_that_is_let_through_costs_bounded_time_and_memory(
     done = subprocess.run([sys.executable, "-c", _DEAREST, dear], capture_output=True, text=True, check=True)
     error, peak, seconds = done.stdout.split()
     assert error in ("WrongPassphrase", "VaultError")
-    assert int(peak) * 1024 < unseal.MEMORY
-    assert float(seconds) < 2 * unseal.SECONDS + 20
+    assert int(peak) * 1024 < passphrase.MEMORY
+    assert float(seconds) < 2 * passphrase.SECONDS + 20
     record_property("vault: peak of the dearest passphrase file, MiB", int(peak) // 1024)
     record_property("vault: time of the dearest passphrase file, s", seconds)

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.model.secret import Secret
-from keyturn.vault import passphrase as unseal
-from keyturn.vault import recipient_file as label
+from keyturn.vault import passphrase, recipient_file
 from keyturn.vault.create import read_export
 from keyturn.vault.vault import Vault
 from tests.core.vault.age_program import typing
@@ -29,7 +28,7 @@ KEY = {"key_id": "AKIAIOSFODNN7EXAMPLE", "secret": "wJalrXUtnFEMI/K7MDENG/bPxRfi
 
 
 def test_the_format_of_today_is_kept() -> None:
-    assert f"format-{label.FORMAT}" in FORMATS
+    assert f"format-{recipient_file.FORMAT}" in FORMATS
 
 
 @pytest.fixture(params=FORMATS)
@@ -100,4 +99,4 @@ def test_what_the_age_program_sealed_by_a_passphrase_opens(tmp_path: Path) -> No
     plain, sealed = tmp_path / "plain", tmp_path / "sealed.age"
     plain.write_bytes(b"sealed by age")
     typing(PASSPHRASE.reveal(), "-p", "-o", str(sealed), str(plain))
-    assert unseal.unseal(sealed.read_bytes(), PASSPHRASE, "sealed.age") == b"sealed by age"
+    assert passphrase.unseal(sealed.read_bytes(), PASSPHRASE, "sealed.age") == b"sealed by age"

@@ -15,8 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from keyturn.model.secret import Secret
 from keyturn.vault import passphrase as unseal
-from keyturn.vault import recipient_file as label
-from keyturn.vault import slots as slotting
+from keyturn.vault import recipient_file, slots
 
 FACTOR = 1
 
@@ -47,7 +46,7 @@ def _hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
 def lighten(folder: Path, recovery_key: Secret, passphrase: Secret) -> None:
     """Seals the identity of the vault in `folder` anew by the same passphrase, so that the real program opens it in a
     moment. For tests that open one vault many times and are about something else than that."""
-    current = label.read(folder)
+    current = recipient_file.read(folder)
     assert current is not None
-    sealed = seal(recovery_key.reveal().encode() + b"\n", passphrase, slotting.IDENTITY_FILE)
-    slotting.put_sealed_identity(folder, current, sealed)
+    sealed = seal(recovery_key.reveal().encode() + b"\n", passphrase, slots.IDENTITY_FILE)
+    slots.put_sealed_identity(folder, current, sealed)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
-from keyturn.vault import passphrase as unseal
+from keyturn.service import CredentialService
+from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
 from tests.core.vault import weak_age
 
@@ -55,7 +55,7 @@ class House:
     """A sandbox and what opens its vault."""
 
     sandbox: Sandbox
-    keeper: Keeper
+    keeper: CredentialService
     recovery_key: Secret
 
     @property
@@ -116,13 +116,13 @@ class House:
 
 @pytest.fixture
 def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setattr(unseal, "seal", weak_age.seal)
+    monkeypatch.setattr(passphrase, "seal", weak_age.seal)
     folder = Path(tempfile.mkdtemp(prefix="kt-"))
     with Sandbox(folder / "s") as sandbox:
         for name in set(os.environ) - set(sandbox.environ):
             monkeypatch.delenv(name)
         for name, value in sandbox.environ.items():
             monkeypatch.setenv(name, value)
-        keeper = Keeper.from_environ(sandbox.environ, use_agent=False)
+        keeper = CredentialService.from_environ(sandbox.environ, use_agent=False)
         yield House(sandbox, keeper, keeper.new_vault("passphrase", Secret("three small words")))
     shutil.rmtree(folder, ignore_errors=True)

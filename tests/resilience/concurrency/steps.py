@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from keyturn.awsconfig.atomic_replace import exchange
-from keyturn.awsconfig.timing import Pace
+from keyturn.awsconfig.timing import Timing
 
 Step = Callable[[], None]
 
@@ -51,9 +51,9 @@ class Stepper:
         self.moved += seconds
         self._step("sleep", seconds)
 
-    def pace(self) -> Pace:
+    def pace(self) -> Timing:
         """Its clock is the real one plus what was waited for."""
-        return Pace(
+        return Timing(
             wall=lambda: time.time() + self.moved,
             elapsed=lambda: self.moved,
             sleep=self._sleep,

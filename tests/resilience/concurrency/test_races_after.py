@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import shutdown as ending
+from keyturn.agent import shutdown
 from keyturn.awsconfig.document import FileKind, parse
 from keyturn.model.profile import Delivery
-from keyturn.system import temp_files as leftovers
+from keyturn.system import temp_files
 from tests.resilience.concurrency.conftest import House
 
 KEYTURN = str(Path(sys.executable).with_name("keyturn"))
@@ -27,7 +27,7 @@ def person(house: House) -> Iterator[House]:
     """One with `ci-deploy` managed, and no agent left afterwards."""
     house.keeper.adopt(house.keeper.plan_adopt(["ci-deploy"]))
     yield house
-    ending.lock(house.keeper.places.socket)
+    shutdown.lock(house.keeper.places.socket)
 
 
 def keyturn(house: House, *arguments: str) -> str:
@@ -133,7 +133,7 @@ def test_a_role_that_somebody_wrote_back_is_told_with_the_way_out(house: House) 
         assert problem(house, "ci-release") is None
         assert "ci-release" not in house.keeper.desk.read().definitions
     finally:
-        ending.lock(house.keeper.places.socket)
+        shutdown.lock(house.keeper.places.socket)
 
 
 #: Killed as soon as the names are exchanged: the old file, keys in clear, has the temporary name.
@@ -169,7 +169,7 @@ def test_keys_in_clear_that_a_killed_writer_left_are_gone_after_the_next_start(
     left = list(house.aws.glob(".keyturn-*.tmp"))
     if done.stdout == "True\n":
         assert [one.read_bytes() for one in left] == [old]
-    monkeypatch.setattr(leftovers, "AGE_SECONDS", -1.0)  # the time of a file's last change cannot be set
+    monkeypatch.setattr(temp_files, "AGE_SECONDS", -1.0)  # the time of a file's last change cannot be set
     house.keeper.withdraw_expired()
     assert list(house.aws.glob(".keyturn-*")) == []
     assert b"[late]" in path.read_bytes()

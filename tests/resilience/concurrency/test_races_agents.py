@@ -15,9 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import client
-from keyturn.agent import launcher as spawn
-from keyturn.agent import shutdown as ending
+from keyturn.agent import client, launcher, shutdown
 from keyturn.agent.listener import claim
 from keyturn.agent.server import AgentServer
 from keyturn.model.errors import AgentUnavailable
@@ -147,7 +145,7 @@ class InProcesses:
         return places_for(self.environ)
 
     def start(self, command: tuple[str, ...] = COMMAND) -> None:
-        spawn.start_agent(self.places, self.environ, command=command)
+        launcher.start_agent(self.places, self.environ, command=command)
 
     def document(self, name: str) -> str:
         return client.document(self.places.socket, name, 20)
@@ -192,7 +190,7 @@ def pairs_of_processes(folder: Path, rounds: int) -> None:
         while (left := person.agents()) != [pid] and time.monotonic() < deadline and os.geteuid() == 0:
             time.sleep(0.01)
         assert left == [pid] or os.geteuid() != 0
-        assert ending.lock(person.places.socket)
+        assert shutdown.lock(person.places.socket)
 
 
 def served_through_upgrades(folder: Path, upgrades: int) -> int:
@@ -210,14 +208,14 @@ def served_through_upgrades(folder: Path, upgrades: int) -> int:
     def upgrade() -> None:
         try:
             for number in range(upgrades):
-                ending.lock(person.places.socket)
+                shutdown.lock(person.places.socket)
                 person.start(newer if number % 2 == 0 else COMMAND)
                 time.sleep(0.05)
         finally:
             stop.set()
 
     at_once([upgrade, *(functools.partial(ask, which) for which in range(4))])
-    ending.lock(person.places.socket)
+    shutdown.lock(person.places.socket)
     return sum(served)
 
 

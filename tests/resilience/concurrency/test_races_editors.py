@@ -14,7 +14,7 @@ import pytest
 
 from keyturn.awsconfig.document import Document, FileKind, parse, set_items
 from keyturn.awsconfig.writer import SharedFiles
-from keyturn.model.errors import KeyturnError, Protected
+from keyturn.model.errors import ChangeRefused, KeyturnError
 from tests.resilience.concurrency.editors import WAYS
 from tests.resilience.concurrency.steps import Stepper
 
@@ -86,7 +86,7 @@ class Case:
         section = document.section("profile p1")
         if self.refused is None and (section is None or section.item("output") is None):
             missing.append("ours")
-        if self.refused is not None and not isinstance(self.refused, Protected):
+        if self.refused is not None and not isinstance(self.refused, ChangeRefused):
             missing.append("exit code 5")
         left = sorted(one.name for one in self.folder.iterdir() if one.name.startswith(".keyturn-"))
         return missing + left

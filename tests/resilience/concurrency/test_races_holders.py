@@ -14,14 +14,14 @@ from typing import Protocol
 import pytest
 
 from keyturn.awsconfig.document import FileKind, set_items
-from keyturn.awsconfig.timing import Pace
+from keyturn.awsconfig.timing import Timing
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import FileBusy
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from keyturn.storage.paths import places_for
 from keyturn.system import files as ownfile
-from keyturn.vault import passphrase as unseal
+from keyturn.vault import passphrase
 from tests.core.vault import weak_age
 from tests.resilience.concurrency import programs
 
@@ -90,7 +90,7 @@ def of_shared_file(folder: Path) -> Lock:
     path.write_bytes(b"[profile p1]\nregion = eu-west-1\n")
 
     def act(clock: Clock) -> None:
-        pace = Pace(elapsed=clock.monotonic, sleep=clock.sleep)
+        pace = Timing(elapsed=clock.monotonic, sleep=clock.sleep)
         files = SharedFiles(folder / "locks", keep=lambda *_: None, pace=pace)
         files.edit(path, lambda doc: set_items(doc, "profile p1", {"output": "json"}), kind=FileKind.CONFIG)
 
@@ -98,7 +98,7 @@ def of_shared_file(folder: Path) -> Lock:
 
 
 def of_source(folder: Path) -> Lock:
-    keeper = Keeper.from_environ(environ(folder), use_agent=False)
+    keeper = CredentialService.from_environ(environ(folder), use_agent=False)
 
     def act() -> None:
         with keeper.desk.lock("ci-deploy", 10.0):  # it is waited for longer where AWS is asked
@@ -109,7 +109,7 @@ def of_source(folder: Path) -> Lock:
 
 
 def of_vault(folder: Path) -> Lock:
-    keeper = Keeper.from_environ(environ(folder), use_agent=False)
+    keeper = CredentialService.from_environ(environ(folder), use_agent=False)
     keeper.new_vault("passphrase", Secret("three small words"))
     path = keeper.places.vault_dir / "lock"
     return Lock(
@@ -126,7 +126,7 @@ def environ(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(params=[of_shared_file, of_vault, of_source], ids=["shared file", "vault", "source"])
 def lock(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lock:
-    monkeypatch.setattr(unseal, "seal", weak_age.seal)
+    monkeypatch.setattr(passphrase, "seal", weak_age.seal)
     made: Lock = request.param(tmp_path)
     return made
 

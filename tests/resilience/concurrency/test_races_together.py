@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import client
-from keyturn.agent import shutdown as ending
+from keyturn.agent import client, shutdown
 from keyturn.awsconfig.document import FileKind, parse
 from keyturn.model.profile import Delivery
 from keyturn.storage.managed_profiles import load
@@ -101,7 +100,7 @@ def cold_with_an_agent(house: House, count: int, record_property: Number) -> Non
         )
         record_property(f"races: seconds for all {count} of them", f"{time.monotonic() - begun:.1f}")
     finally:
-        ending.lock(places.socket)
+        shutdown.lock(places.socket)
     assert len(documents) == 1
     assert calls == 1
 

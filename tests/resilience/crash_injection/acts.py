@@ -14,15 +14,15 @@ from pathlib import Path
 from keyturn.awsconfig.document import FileKind, set_items
 from keyturn.model.profile import Kind
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
-from keyturn.storage import managed_profiles as definitions
-from keyturn.storage.activity import Act as Line
-from keyturn.storage.activity import Activity
+from keyturn.service import CredentialService
+from keyturn.storage import managed_profiles
+from keyturn.storage.activity import ActivityEntry as Line
+from keyturn.storage.activity import ActivityLog
 from keyturn.storage.history import History
 from keyturn.storage.index import IndexFile
-from keyturn.storage.managed_profiles import Definition
+from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.system import log
-from keyturn_tui import main as start
+from keyturn_tui import main
 from tests.resilience.crash_injection.child import Run, perform
 from tests.resilience.crash_injection.home import NOW, PASSPHRASE, Home
 
@@ -46,14 +46,14 @@ def verb(*words: str) -> Run:
     """`keyturn WORDS`, opened by the recovery key."""
 
     def run(home: Home) -> int:
-        return start.main([*words, "--recovery-key-fd", str(pipe(home.recovery_key.reveal()))])
+        return main.main([*words, "--recovery-key-fd", str(pipe(home.recovery_key.reveal()))])
 
     return run
 
 
 def plain_verb(*words: str) -> Run:
     """`keyturn WORDS`, which opens nothing."""
-    return lambda _: start.main(list(words))
+    return lambda _: main.main(list(words))
 
 
 def pipe(text: str) -> int:
@@ -67,7 +67,7 @@ def pipe(text: str) -> int:
 def _init(home: Home) -> int:
     told = os.open(home.root / "recovery", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     words = ["vault", "init", "--slot", "passphrase", "--passphrase-fd", str(pipe(PASSPHRASE.reveal()))]
-    return start.main([*words, "--recovery-out-fd", str(told)])
+    return main.main([*words, "--recovery-out-fd", str(told)])
 
 
 def writer(function: Callable[[Home], object]) -> Run:
@@ -77,14 +77,14 @@ def writer(function: Callable[[Home], object]) -> Run:
         try:
             function(home)
         except Exception as error:  # noqa: BLE001  # the boundary of the console script
-            return start._explained(error)
+            return main._explained(error)
         return 0
 
     return run
 
 
-def _keeper(home: Home) -> Keeper:
-    keeper = Keeper.from_environ(home.environ)
+def _keeper(home: Home) -> CredentialService:
+    keeper = CredentialService.from_environ(home.environ)
     keeper.desk.vault.unlock(recovery_key=home.recovery_key)
     return keeper
 
@@ -102,7 +102,7 @@ def _edit_credentials(home: Home) -> None:
 
 
 def _make_credentials(home: Home) -> None:
-    Keeper.from_environ(home.environ).desk.files.edit(
+    CredentialService.from_environ(home.environ).desk.files.edit(
         home.credentials, lambda _: b"[made]\nregion = x\n", kind=FileKind.CREDENTIALS
     )
 
@@ -117,12 +117,12 @@ def _index(home: Home) -> None:
 
 
 def _definitions(home: Home) -> None:
-    new = Definition("new", Kind.ROLE, role_arn="arn:aws:iam::123456789012:role/x", source_profile="dev")
-    definitions.change(home.own / "config" / "profiles.toml", lambda table: table.update(new=new))
+    new = ManagedProfile("new", Kind.ROLE, role_arn="arn:aws:iam::123456789012:role/x", source_profile="dev")
+    managed_profiles.change(home.own / "config" / "profiles.toml", lambda table: table.update(new=new))
 
 
 def _activity(home: Home) -> None:
-    Activity(home.state / "activity.jsonl").add(Line(NOW, "dev", "faults", "done", ok=True))
+    ActivityLog(home.state / "activity.jsonl").add(Line(NOW, "dev", "faults", "done", ok=True))
 
 
 def _log(home: Home) -> None:

@@ -21,12 +21,12 @@ from typing import Any, Never
 import boto3  # noqa: F401  # loaded once, here
 import pyrage  # noqa: F401  # the same
 
-from keyturn import service as keeper_module
-from keyturn.awsconfig import writer as store
-from keyturn.awsconfig.timing import Pace
-from keyturn.cli import main as _root  # noqa: F401  # the verbs
-from keyturn.operations.context import Desk
-from keyturn.vault import passphrase as unseal
+from keyturn import service
+from keyturn.awsconfig import writer
+from keyturn.awsconfig.timing import Timing
+from keyturn.cli import main  # noqa: F401  # the verbs
+from keyturn.operations.context import Context
+from keyturn.vault import passphrase
 from tests.core.vault import weak_age
 from tests.resilience.crash_injection.home import NOW, FixedAws, Home
 
@@ -66,14 +66,14 @@ class Outcome:
         return None
 
 
-def still_pace() -> Pace:
+def still_pace() -> Timing:
     """A pace in which waiting costs nothing: a sleep moves its clocks."""
     moved = [0.0]
 
     def sleep(seconds: float) -> None:
         moved[0] += seconds
 
-    return Pace(lambda: time.time() + moved[0], lambda: moved[0], sleep, lambda: 0.5)
+    return Timing(lambda: time.time() + moved[0], lambda: moved[0], sleep, lambda: 0.5)
 
 
 def fork(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]] | None = None) -> int:
@@ -143,10 +143,10 @@ def _set_up(home: Home) -> None:
     os.environ.clear()
     os.environ.update(home.environ)
     os.chdir("/")
-    real = keeper_module.Keeper.from_environ.__func__  # type: ignore[attr-defined]  # of the classmethod
+    real = service.CredentialService.from_environ.__func__  # type: ignore[attr-defined]  # of the classmethod
 
-    def here(cls: Any, environ: Any, /, **_: Any) -> keeper_module.Keeper:
-        made: keeper_module.Keeper = real(cls, environ, use_agent=False, aws=lambda *_, **__: FixedAws())
+    def here(cls: Any, environ: Any, /, **_: Any) -> service.CredentialService:
+        made: service.CredentialService = real(cls, environ, use_agent=False, aws=lambda *_, **__: FixedAws())
         return made
 
     def at_once(act: Callable[[], None], wait: float) -> None:
@@ -154,12 +154,12 @@ def _set_up(home: Home) -> None:
         act()
 
     changes: list[tuple[Any, str, Any]] = [
-        (keeper_module.Keeper, "from_environ", classmethod(here)),
-        (keeper_module, "clock_for", lambda _: lambda: NOW),
-        (keeper_module, "program", lambda _: "/opt/keyturn/bin/keyturn"),
-        (store, "Pace", still_pace),
-        (Desk, "later", staticmethod(at_once)),
-        (unseal, "seal", weak_age.seal),
+        (service.CredentialService, "from_environ", classmethod(here)),
+        (service, "clock_for", lambda _: lambda: NOW),
+        (service, "program", lambda _: "/opt/keyturn/bin/keyturn"),
+        (writer, "Pace", still_pace),
+        (Context, "later", staticmethod(at_once)),
+        (passphrase, "seal", weak_age.seal),
     ]
     for owner, name, value in changes:
         setattr(owner, name, value)

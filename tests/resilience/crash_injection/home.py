@@ -16,12 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from keyturn.aws.api import Identity, Issued, LastUse, ListedKey, RoleRequest
+from keyturn.aws.api import Identity, IssuedCredentials, LastUse, ListedKey, RoleRequest
 from keyturn.model.errors import KeyturnError
 from keyturn.model.profile import Credentials, VaultState
 from keyturn.model.secret import Secret
-from keyturn.storage import index
-from keyturn.storage import managed_profiles as definitions
+from keyturn.storage import index, managed_profiles
 from keyturn.storage.history import History
 from keyturn.vault.vault import Vault
 
@@ -73,7 +72,7 @@ class FixedAws:
     The faults here are the file system's; what AWS itself may do is the sandbox's part.
     """
 
-    def _issued(self, signer: Credentials, more: str) -> Issued:
+    def _issued(self, signer: Credentials, more: str) -> IssuedCredentials:
         tail = f"{signer.access_key_id[4:12]}{more}"
         session = Credentials(
             f"ASIA{tail:X<16}",
@@ -81,15 +80,15 @@ class FixedAws:
             Secret("token" * 60),
             NOW + timedelta(hours=1),
         )
-        return Issued(session, f"arn:aws:sts::123456789012:assumed-role/{more}/keyturn")
+        return IssuedCredentials(session, f"arn:aws:sts::123456789012:assumed-role/{more}/keyturn")
 
     def get_session_token(
         self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
-    ) -> Issued:
+    ) -> IssuedCredentials:
         del duration_seconds, mfa_serial, mfa_code
         return self._issued(signer, "TOKEN")
 
-    def assume_role(self, signer: Credentials, request: RoleRequest) -> Issued:
+    def assume_role(self, signer: Credentials, request: RoleRequest) -> IssuedCredentials:
         del request
         return self._issued(signer, "ROLE")
 
@@ -198,7 +197,7 @@ class Home:
         found: Views = {"config": _bytes(self.config), "credentials": _bytes(self.credentials)}
         found["profiles"] = _bytes(self.own / "config" / "profiles.toml")
         try:
-            if not definitions.decode(found["profiles"], "profiles.toml"):
+            if not managed_profiles.decode(found["profiles"], "profiles.toml"):
                 # A file that defines nothing says what no file says.
                 found["profiles"] = None
         except KeyturnError as error:

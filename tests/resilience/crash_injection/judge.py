@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from keyturn.awsconfig import atomic_replace as replace
-from keyturn.system import temp_files as leftovers
+from keyturn.awsconfig import atomic_replace
+from keyturn.system import temp_files
 from tests.resilience.crash_injection.acts import Act, plain_verb
 from tests.resilience.crash_injection.child import Outcome, perform
 from tests.resilience.crash_injection.home import Corrupt, Home, Views
@@ -27,7 +27,7 @@ CHANGES = (
         (os, name)
         for name in ("rename", "replace", "link", "unlink", "mkdir", "rmdir", "write", "open", "ftruncate")
     ),
-    (replace, "exchange"),
+    (atomic_replace, "exchange"),
 )
 #: So many of a hundred runs may miss the call that they were meant for; a machine under load may take another turn.
 MISSED = 1
@@ -159,7 +159,7 @@ def _whole(known: Reference, found: Views, names: tuple[str, ...]) -> None:
 @contextmanager
 def an_hour_later() -> Iterator[None]:
     """Lets what a killed process left be old enough to be taken away. For a child, whose life it lasts."""
-    leftovers.AGE_SECONDS = -1.0
+    temp_files.AGE_SECONDS = -1.0
     yield
 
 

@@ -17,7 +17,7 @@ from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
-from keyturn.awsconfig import atomic_replace as replace
+from keyturn.awsconfig import atomic_replace
 from tests.resilience.crash_injection.child import Run, perform
 from tests.resilience.crash_injection.home import NOW, Home
 
@@ -44,7 +44,7 @@ CALLS: tuple[tuple[Any, str], ...] = (
             "rmdir",
         ]
     ),
-    (replace, "exchange"),
+    (atomic_replace, "exchange"),
 )
 #: What is left of contents that nobody fsynced.
 LEFT: tuple[Callable[[bytes], bytes], ...] = (

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from keyturn.storage import activity
-from keyturn.storage.activity import Act, Activity
-from keyturn.system import files as ownfile
+from keyturn.storage.activity import ActivityEntry, ActivityLog
+from keyturn.system import files
 from tests.resilience.crash_injection.home import NOW
 
 WRITERS = 4
@@ -15,9 +15,9 @@ LINES = 25
 
 
 def _write(path: Path, writer: int) -> None:
-    log = Activity(path)
+    log = ActivityLog(path)
     for number in range(LINES):
-        log.add(Act(NOW, f"{writer}-{number}", "faults", "x" * 200, ok=True))
+        log.add(ActivityEntry(NOW, f"{writer}-{number}", "faults", "x" * 200, ok=True))
 
 
 def test_a_line_written_while_another_process_thins_out_is_not_lost(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_a_line_written_while_another_process_thins_out_is_not_lost(tmp_path: Pa
                 # Every line finds the file too long, so every process thins it out all the time.
                 activity.THIN_AT = 1
                 # However slow the machine is: a writer that waited in vain would go on without the lock.
-                ownfile.LOG_SECONDS = 60.0
+                files.LOG_SECONDS = 60.0
                 _write(path, writer)
                 code = 0
             finally:
@@ -39,7 +39,7 @@ def test_a_line_written_while_another_process_thins_out_is_not_lost(tmp_path: Pa
         children.append(pid)
     for pid in children:
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert {act.profile for act in Activity(path).read()} >= {
+    assert {act.profile for act in ActivityLog(path).read()} >= {
         f"{writer}-{number}" for writer in range(WRITERS) for number in range(LINES)
     }
 
@@ -47,5 +47,5 @@ def test_a_line_written_while_another_process_thins_out_is_not_lost(tmp_path: Pa
 def test_a_line_that_a_crash_tore_takes_no_other_with_it(tmp_path: Path) -> None:
     path = tmp_path / "activity.jsonl"
     path.write_bytes(b'{"at": "2026-01-01T')
-    Activity(path).add(Act(NOW, "dev", "faults", "done", ok=True))
-    assert [act.profile for act in Activity(path).read()] == ["dev"]
+    ActivityLog(path).add(ActivityEntry(NOW, "dev", "faults", "done", ok=True))
+    assert [act.profile for act in ActivityLog(path).read()] == ["dev"]

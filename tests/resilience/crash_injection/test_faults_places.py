@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.awsconfig import atomic_replace as replace
+from keyturn.awsconfig import atomic_replace
 from tests.resilience.crash_injection import acts, traced
 from tests.resilience.crash_injection.child import perform
 from tests.resilience.crash_injection.home import CONFIG, CREDENTIALS, SECRET, Home
@@ -292,7 +292,7 @@ def test_names_that_another_user_planted_in_a_shared_folder_are_not_written_thro
 
     def guessed(of: Home) -> int:
         (of.aws / f".keyturn-{os.getpid()}-known.tmp").symlink_to(victim)
-        replace.secrets.token_hex = lambda _: "known"  # type: ignore[attr-defined]  # of a module, in a child
+        atomic_replace.secrets.token_hex = lambda _: "known"  # type: ignore[attr-defined]  # of a module, in a child
         return acts.writer(acts._edit_credentials)(of)
 
     done = perform(guessed, home)

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from keyturn.service import Keeper
-from keyturn.system import temp_files as leftovers
+from keyturn.service import CredentialService
+from keyturn.system import temp_files
 from keyturn_tui.app import KeyturnApp
 from keyturn_tui.terminal.capabilities import Options, terminal_for
 from tests.resilience.crash_injection.home import Home
@@ -21,9 +21,9 @@ async def test_the_app_withdraws_what_has_ended_and_takes_temporary_files_away(
     assert b"ASIA" in home.credentials.read_bytes()
     left = home.aws / ".keyturn-4194305-0123456789abcdef.tmp"
     left.write_bytes(b"[dev]\n")
-    monkeypatch.setattr(leftovers, "AGE_SECONDS", -1.0)
+    monkeypatch.setattr(temp_files, "AGE_SECONDS", -1.0)
     terminal = terminal_for({"LANG": "C.UTF-8", "TERM": "xterm-256color"}, Options())
-    app = KeyturnApp(Keeper.from_environ(home.environ, use_agent=False), Options(), terminal)
+    app = KeyturnApp(CredentialService.from_environ(home.environ, use_agent=False), Options(), terminal)
     async with app.run_test(size=(120, 36)) as pilot:
         async with asyncio.timeout(30):
             while b"ASIA" in home.credentials.read_bytes() or left.exists():

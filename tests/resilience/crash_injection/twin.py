@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from keyturn.awsconfig import atomic_replace as replace
+from keyturn.awsconfig import atomic_replace
 from tests.resilience.crash_injection.child import Outcome, Run, perform
 from tests.resilience.crash_injection.home import Home
 
@@ -60,7 +60,7 @@ CALLS: tuple[tuple[Any, str], ...] = (
     (fcntl, "flock"),
     (io, "open"),
     (builtins, "open"),
-    (replace, "exchange"),
+    (atomic_replace, "exchange"),
 )
 KILL = "kill"
 SHORT = "short"

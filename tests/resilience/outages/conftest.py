@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from keyturn_sandbox import Sandbox
 from keyturn_sandbox.seed_managed import plant_managed
 from tests.resilience.outages.failures import Failure
@@ -20,7 +20,7 @@ class Stricken:
     """The sandbox, and a keeper that holds its vault open in this process."""
 
     sandbox: Sandbox
-    keeper: Keeper
+    keeper: CredentialService
     recovery_key: Secret
 
     def suffer(self, failure: Failure) -> None:
@@ -45,7 +45,7 @@ def stricken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stricken]:
         os.environ.clear()
         os.environ.update(sandbox.environ)
         try:
-            keeper = Keeper.from_environ(os.environ, use_agent=False)
+            keeper = CredentialService.from_environ(os.environ, use_agent=False)
             recovery_key = plant_managed(sandbox, keeper)
             keeper.unlock_here(recovery_key=recovery_key)
             yield Stricken(sandbox, keeper, recovery_key)

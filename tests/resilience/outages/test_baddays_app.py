@@ -152,9 +152,9 @@ def test_the_gauge_sees_what_it_is_for() -> None:
         assert seen.longest > LONGEST_GAP
 
     look()
-    from keyturn.system import files as ownfile
+    from keyturn.system import files
 
     with gauge() as seen:
-        ownfile.read(Path(os.devnull))
+        files.read(Path(os.devnull))
         time.sleep(0)
     assert [wait.split("(")[0] for wait in seen.waits] == ["open", "sleep"]

@@ -12,8 +12,8 @@ from keyturn.model.errors import (
     FileChanged,
     KeyturnError,
     NeedsConfirmation,
+    NeedsInteraction,
     NeedsMfa,
-    NeedsPerson,
     NeedsUnlock,
     NeedsVault,
     VaultError,
@@ -21,26 +21,26 @@ from keyturn.model.errors import (
 from keyturn.model.profile import Plan, Profile, Refreshed, Session, VaultState
 from keyturn.model.secret import Secret
 from keyturn.model.text import safe
-from keyturn_tui.controllers.ui import Front
-from keyturn_tui.dialogs.confirm import ConfirmScreen, WordsScreen
-from keyturn_tui.dialogs.create_vault import NewVaultScreen
+from keyturn_tui.controllers.ui import Ui
+from keyturn_tui.dialogs.confirm import ConfirmScreen, TypedConfirmScreen
+from keyturn_tui.dialogs.create_vault import CreateVaultScreen
 from keyturn_tui.dialogs.mfa import MfaScreen
 from keyturn_tui.dialogs.review_changes import Review, ReviewScreen
 from keyturn_tui.dialogs.unlock import UnlockScreen
-from keyturn_tui.state import Desk
-from keyturn_tui.workers import Lane
+from keyturn_tui.state import AppState
+from keyturn_tui.workers import Queue
 
 T = TypeVar("T")
 
 
-class Declined(Exception):  # a person's answer, not an error
+class Cancelled(Exception):  # a person's answer, not an error
     """The person closed a dialog: the act ends without a word of blame."""
 
 
-class Acts:
+class ProfileController:
     """The acts of the main screen. Each runs on the event loop and keeps it free: the work is done by the bridge."""
 
-    def __init__(self, desk: Desk, front: Front) -> None:
+    def __init__(self, desk: AppState, front: Ui) -> None:
         self._desk = desk
         self._front = front
         self._question = asyncio.Lock()
@@ -66,7 +66,7 @@ class Acts:
         """New sessions for everything that is in use and due, sources side by side, one source's profiles in turn.
         What one question settles is not asked again; a question declined leaves out what would ask it again."""
         try:
-            names = await self._desk.bridge.ask(self._desk.keeper.due, Lane.ASK)
+            names = await self._desk.bridge.ask(self._desk.keeper.due, Queue.ASK)
         except KeyturnError as error:
             self._front.say(error.line(), "error")
             return
@@ -152,7 +152,7 @@ class Acts:
             return await self._settled(partial(command, None), about=f"rotation of {name}")
         except NeedsMfa as need:
             purpose = f"rotating the key of {name}"
-            screen = MfaScreen(self._desk, need, command, lane=Lane.ACT, purpose=purpose)
+            screen = MfaScreen(self._desk, need, command, lane=Queue.ACT, purpose=purpose)
             return await self._mfa(screen, need)
 
     def _ask_again(self, *, but_for: str = "") -> None:
@@ -164,12 +164,12 @@ class Acts:
             self._declined.clear()
 
     async def _lock(self) -> str:
-        await self._desk.bridge.ask(self._desk.keeper.lock, Lane.PERSON)
+        await self._desk.bridge.ask(self._desk.keeper.lock, Queue.PERSON)
         return "The vault is locked. Listing goes on; the next refresh asks."
 
     async def _pause(self) -> str:
         paused = self._desk.snapshot is None or not self._desk.snapshot.paused
-        await self._desk.bridge.ask(partial(self._desk.keeper.pause, paused=paused), Lane.PERSON)
+        await self._desk.bridge.ask(partial(self._desk.keeper.pause, paused=paused), Queue.PERSON)
         return "Renewal is paused. p again lets it go on." if paused else "Renewal goes on."
 
     async def _refresh(self, name: str, *, first: NeedsMfa | None = None) -> str:
@@ -185,7 +185,7 @@ class Acts:
                     screen: MfaScreen[Refreshed] = MfaScreen(self._desk, need, act)
                     return refreshed_words(await self._mfa(screen, need), self._desk.now())
                 command = partial(self._desk.keeper.refresh, name)
-                done = await self._settled(command, Lane.ASK, f"refresh of {name}")
+                done = await self._settled(command, Queue.ASK, f"refresh of {name}")
                 return refreshed_words(done, self._desk.now())
             except NeedsMfa as again:
                 need = again
@@ -195,18 +195,18 @@ class Acts:
         serial = need.serial or need.profile
         async with self._question:
             if serial in self._declined:
-                raise Declined
+                raise Cancelled
             answer = await self._front.ask_person(screen)
             if answer is None:
                 self._declined.add(serial)
-                raise Declined
+                raise Cancelled
             if isinstance(answer, NeedsMfa):
                 raise KeyturnError(answer.what, "the code was not accepted", "Try again with the next one.")
             if isinstance(answer, Exception):
                 raise answer
             return answer
 
-    async def _settled(self, command: Callable[[], T], lane: Lane = Lane.ACT, about: str = "") -> T:
+    async def _settled(self, command: Callable[[], T], lane: Queue = Queue.ACT, about: str = "") -> T:
         """Run a command; where it needs the vault made or opened, see to that and run it again."""
         while True:
             try:
@@ -223,10 +223,10 @@ class Acts:
             if waited and self._answered(topic):
                 return
             if topic in self._declined:
-                raise Declined
+                raise Cancelled
             if not await question():
                 self._declined.add(topic)
-                raise Declined
+                raise Cancelled
             await self._front.look()
 
     def _answered(self, topic: str) -> bool:
@@ -234,15 +234,15 @@ class Acts:
         return state is VaultState.OPEN or (topic == "vault" and state is not VaultState.ABSENT)
 
     async def _new_vault(self) -> bool:
-        made: bool | None = await self._front.ask_person(NewVaultScreen(self._desk))
+        made: bool | None = await self._front.ask_person(CreateVaultScreen(self._desk))
         return made is True
 
     async def _unlock(self, what: str) -> bool:
         """By the keyring without a question where it can, else by what the person types."""
         if self._desk.snapshot is not None and self._desk.snapshot.vault is VaultState.CLOSED:
             try:
-                await self._desk.bridge.ask(self._desk.keeper.unlock, Lane.PERSON)
-            except (VaultError, NeedsPerson) as error:
+                await self._desk.bridge.ask(self._desk.keeper.unlock, Queue.PERSON)
+            except (VaultError, NeedsInteraction) as error:
                 self._front.say(error.line(), "error")
             else:
                 return True
@@ -302,10 +302,10 @@ class Acts:
             )
         except NeedsConfirmation as need:
             names = await self._front.ask_person(
-                WordsScreen(self._desk, need, lambda words: release(plan, words=words))
+                TypedConfirmScreen(self._desk, need, lambda words: release(plan, words=words))
             )
         if names is None:
-            raise Declined
+            raise Cancelled
         if isinstance(names, Exception):
             raise names
         return names
@@ -313,7 +313,7 @@ class Acts:
     async def _reviewed(self, screen: ReviewScreen) -> Plan:
         answer: Review | None = await self._front.ask_person(screen)
         if answer is None:
-            raise Declined
+            raise Cancelled
         return answer.plan
 
     async def _on_profile(self, name: str, what: str, run: Callable[[], Any]) -> bool:
@@ -333,7 +333,7 @@ class Acts:
     async def _tried(self, name: str, what: str, run: Callable[[], Any]) -> bool:
         try:
             words = await run()
-        except Declined:
+        except Cancelled:
             self._front.say(f"{safe(what)}: cancelled, nothing changed.")
             return False
         except KeyturnError as error:
@@ -354,7 +354,7 @@ class Acts:
         self._declined.clear()
         try:
             self._front.say(await run(), "good")
-        except Declined:
+        except Cancelled:
             self._front.say(f"{safe(what)}: cancelled, nothing changed.")
         except KeyturnError as error:
             self._front.say(error.line(), "error")

@@ -17,17 +17,17 @@ from keyturn.operations.rotation.client import PATIENCE
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
 from keyturn_tui.actions import waiting_words
-from keyturn_tui.controllers.profiles import Acts, Declined
-from keyturn_tui.controllers.ui import Front
+from keyturn_tui.controllers.profiles import Cancelled, ProfileController
+from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.dialogs.base import told
 from keyturn_tui.dialogs.confirm import ConfirmScreen, DeletionScreen
-from keyturn_tui.rendering.key_deletion import Doomed, lost_key, old_key, other_key
-from keyturn_tui.rendering.rotation_steps import Phase, Stand, stop_words
-from keyturn_tui.state import Desk
+from keyturn_tui.rendering.key_deletion import KeyToDelete, lost_key, old_key, other_key
+from keyturn_tui.rendering.rotation_steps import Phase, RotationView, stop_words
+from keyturn_tui.state import AppState
 
 T = TypeVar("T")
 #: An act of rotations, once it knows whose: takes the MFA code.
-Act = Callable[[str | None], Progress]
+RotationCall = Callable[[str | None], Progress]
 
 #: The verb's ways in hints, as the keys of the dialog.
 _KEYS = {
@@ -35,10 +35,10 @@ _KEYS = {
 }  # fmt: skip
 
 
-class Turning:
+class RotationController:
     """Holds where one rotation stands. It outlives its dialog where that is left while a step is in flight."""
 
-    def __init__(self, desk: Desk, acts: Acts, front: Front, profile: Profile) -> None:
+    def __init__(self, desk: AppState, acts: ProfileController, front: Ui, profile: Profile) -> None:
         self._desk = desk
         self._acts = acts
         self._front = front
@@ -47,7 +47,7 @@ class Turning:
         self._draw: Callable[[], None] | None = None
         self._goes_on = self._begins = False
         self._declined = ""
-        self.stand = Stand(profile, also=sharing(desk, profile))
+        self.stand = RotationView(profile, also=sharing(desk, profile))
         self.said = ("", "text")
         """What is to be said under the steps, and its role."""
 
@@ -105,7 +105,7 @@ class Turning:
         failure: Exception | None = None
         try:
             await conversation
-        except Declined:
+        except Cancelled:
             self.said = (self._declined, "soon")
         except Exception as error:  # noqa: BLE001  # the boundary between a person's act and a fault of ours
             failure = error
@@ -179,18 +179,18 @@ class Turning:
         profile = self._desk.profile(self._name) or stand.profile
         self._show(progress=None, reached={}, profile=profile)
 
-    async def _confirmed(self, doomed: Doomed) -> str:
+    async def _confirmed(self, doomed: KeyToDelete) -> str:
         """The key's last four characters.
 
         :raises Declined: the person keeps it.
         """
         self._declined = "Kept: nothing was deleted."
         if self._stop.is_set():
-            raise Declined
+            raise Cancelled
         self._show(phase=Phase.REST)
         typed = await self._front.ask_person(DeletionScreen(self._desk, doomed))
         if typed is None:
-            raise Declined
+            raise Cancelled
         return typed
 
     async def _step(self, command: Callable[[str | None], T]) -> T:
@@ -258,7 +258,7 @@ class Turning:
             self._draw()
 
 
-def sharing(desk: Desk, profile: Profile) -> tuple[str, ...]:
+def sharing(desk: AppState, profile: Profile) -> tuple[str, ...]:
     """The other profiles whose sessions come from the same key."""
     profiles = desk.snapshot.profiles if desk.snapshot else ()
     source = profile.source or profile.name

@@ -10,7 +10,7 @@ from textual.screen import Screen
 T = TypeVar("T")
 
 
-class Front(Protocol):
+class Ui(Protocol):
     """What a conversation needs of the app."""
 
     async def ask_person(self, screen: Screen[T]) -> T | None:

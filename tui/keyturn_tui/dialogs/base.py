@@ -18,9 +18,9 @@ from keyturn.system import log
 from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.profile_detail import wrapped
-from keyturn_tui.state import Desk
+from keyturn_tui.state import AppState
 from keyturn_tui.widgets.fields import PlainField
-from keyturn_tui.widgets.styled_lines import Painted
+from keyturn_tui.widgets.styled_lines import StyledLines
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class Dialog(ModalScreen[T]):
     Dialog.-small > #box { display: none; }
     Dialog #too-small { display: none; }
     Dialog.-small #too-small { display: block; }
-    Dialog Painted { height: auto; max-width: 100%; }
+    Dialog StyledLines { height: auto; max-width: 100%; }
     Dialog #status { height: auto; min-height: 1; }
     Dialog .field-row { height: 1; }
     Dialog .label { width: 12; }
@@ -49,7 +49,7 @@ class Dialog(ModalScreen[T]):
     Dialog .field-row PlainField { width: 1fr; }
     """
 
-    def __init__(self, desk: Desk, title: str) -> None:
+    def __init__(self, desk: AppState, title: str) -> None:
         super().__init__()
         self.desk = desk
         self._heading = title
@@ -59,13 +59,13 @@ class Dialog(ModalScreen[T]):
 
     def compose(self) -> ComposeResult:
         """Body, whatever :meth:`parts` adds, status, keys."""
-        yield Painted([((TOO_SMALL, "soon"),)], id="too-small")
+        yield StyledLines([((TOO_SMALL, "soon"),)], id="too-small")
         with Vertical(id="box", classes="framed") as box:
             box.border_title = Content(safe(self._heading, 60))
-            yield Painted(id="body")
+            yield StyledLines(id="body")
             yield from self.parts()
-            yield Painted(id="status")
-            yield Painted(id="keys")
+            yield StyledLines(id="status")
+            yield StyledLines(id="keys")
 
     def parts(self) -> ComposeResult:
         """Fields between body and status."""
@@ -106,9 +106,9 @@ class Dialog(ModalScreen[T]):
                 : max(0, spare)
             ]
         gap: list[Line] = [()] if len(body) < spare else []
-        self.query_one("#body", Painted).show(body)
-        self.query_one("#status", Painted).show(status)
-        self.query_one("#keys", Painted).show([*gap, *keys])
+        self.query_one("#body", StyledLines).show(body)
+        self.query_one("#status", StyledLines).show(status)
+        self.query_one("#keys", StyledLines).show([*gap, *keys])
         if self.is_too_small:
             self.set_focus(None)
         elif self.focused is None and fields:
@@ -154,10 +154,10 @@ def field_row(
     """
     field.styles.max_width = width
     parts = (
-        Painted([((label, "title"),)], classes="label", id=f"{row_id}-label" if row_id else None),
-        Painted([(("[ ", "muted"),)], classes="bracket"),
+        StyledLines([((label, "title"),)], classes="label", id=f"{row_id}-label" if row_id else None),
+        StyledLines([(("[ ", "muted"),)], classes="bracket"),
         field,
-        Painted([((" ]", "muted"),)], classes="bracket"),
+        StyledLines([((" ]", "muted"),)], classes="bracket"),
     )
     return Horizontal(*parts, classes=f"field-row {classes}", id=f"{row_id}-row" if row_id else None)
 

@@ -14,12 +14,12 @@ from textual.widgets import Input
 from keyturn.model.errors import NeedsConfirmation
 from keyturn.model.text import masked_key_id
 from keyturn_tui.dialogs.base import Dialog, field_row, key_line, paragraph
-from keyturn_tui.rendering.key_deletion import Doomed
+from keyturn_tui.rendering.key_deletion import KeyToDelete
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.profile_detail import wrapped
-from keyturn_tui.state import Desk
+from keyturn_tui.state import AppState
 from keyturn_tui.widgets.fields import PlainField
-from keyturn_tui.workers import Lane
+from keyturn_tui.workers import Queue
 
 
 class ConfirmScreen(Dialog[bool]):
@@ -31,7 +31,7 @@ class ConfirmScreen(Dialog[bool]):
     ]
 
     def __init__(
-        self, desk: Desk, title: str, lines: Sequence[str], verb: str, *, keep: str = "Keep"
+        self, desk: AppState, title: str, lines: Sequence[str], verb: str, *, keep: str = "Keep"
     ) -> None:
         super().__init__(desk, title)
         self._keep = keep
@@ -54,10 +54,10 @@ class ConfirmScreen(Dialog[bool]):
 T = TypeVar("T")
 
 
-class WordsScreen(Dialog[T | Exception], Generic[T]):
+class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
     """Shows what the keeper wants typed (`need.why`, `need.hint`) and runs `verb` with it."""
 
-    def __init__(self, desk: Desk, need: NeedsConfirmation, verb: Callable[[str], T]) -> None:
+    def __init__(self, desk: AppState, need: NeedsConfirmation, verb: Callable[[str], T]) -> None:
         super().__init__(desk, "Type it to confirm")
         self._need = need
         self._verb = verb
@@ -84,7 +84,7 @@ class WordsScreen(Dialog[T | Exception], Generic[T]):
     @work(exclusive=True)
     async def _confirm(self, words: str) -> None:
         try:
-            result = await self.desk.bridge.ask(partial(self._verb, words), Lane.PERSON)
+            result = await self.desk.bridge.ask(partial(self._verb, words), Queue.PERSON)
         except NeedsConfirmation:
             self.status("Those are not the words.", "error")
         except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
@@ -93,7 +93,7 @@ class WordsScreen(Dialog[T | Exception], Generic[T]):
             self.dismiss(result)
 
 
-def deletion_lines(doomed: Doomed, width: int, mark: str) -> list[Line]:
+def deletion_lines(doomed: KeyToDelete, width: int, mark: str) -> list[Line]:
     """The facts, what speaks against it, and what to type."""
     lines = [line for fact in doomed.facts for line in paragraph(fact, width)]
     if doomed.against:
@@ -117,7 +117,7 @@ class DeletionScreen(Dialog[str]):
 
     WIDTH = 70
 
-    def __init__(self, desk: Desk, doomed: Doomed) -> None:
+    def __init__(self, desk: AppState, doomed: KeyToDelete) -> None:
         super().__init__(desk, doomed.title)
         self._doomed = doomed
 

@@ -18,10 +18,10 @@ from keyturn.vault import passphrase as passphrases
 from keyturn_tui.dialogs.base import Dialog, field_row, key_line, paragraph, told
 from keyturn_tui.messages import SecretTyped
 from keyturn_tui.rendering.profile_cells import Line
-from keyturn_tui.state import Desk
+from keyturn_tui.state import AppState
 from keyturn_tui.widgets.fields import PlainField, SecretField
-from keyturn_tui.widgets.styled_lines import Painted
-from keyturn_tui.workers import Lane
+from keyturn_tui.widgets.styled_lines import StyledLines
+from keyturn_tui.workers import Queue
 
 #: How many of the recovery key's last characters are typed back.
 PROOF = 6
@@ -38,7 +38,7 @@ class Step(Enum):
     RECOVERY = auto()
 
 
-class NewVaultScreen(Dialog[bool]):
+class CreateVaultScreen(Dialog[bool]):
     """Closes with True once there is a vault; Esc before that leaves everything as it was."""
 
     WIDTH = 80
@@ -46,9 +46,9 @@ class NewVaultScreen(Dialog[bool]):
         Binding("k", "keyring", show=False),
         Binding("p", "passphrase", show=False),
     ]
-    DEFAULT_CSS = "NewVaultScreen .hidden { display: none; }"
+    DEFAULT_CSS = "CreateVaultScreen .hidden { display: none; }"
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: AppState) -> None:
         super().__init__(desk, "New vault")
         self._step = Step.LOOKING
         self._keyring: str | None = None
@@ -68,7 +68,7 @@ class NewVaultScreen(Dialog[bool]):
     @work
     async def _look(self) -> None:
         try:
-            self._keyring = await self.desk.bridge.ask(self.desk.keeper.keyring_backend, Lane.PERSON)
+            self._keyring = await self.desk.bridge.ask(self.desk.keeper.keyring_backend, Queue.PERSON)
         except Exception as error:  # noqa: BLE001  # none that can be used; a passphrase always can
             told(error)
             self._keyring = None
@@ -183,7 +183,7 @@ class NewVaultScreen(Dialog[bool]):
         self.status("Making the vault…", "working")
         try:
             make = partial(self.desk.keeper.new_vault, slot, passphrase)
-            self._recovery = await self.desk.bridge.ask(make, Lane.PERSON)
+            self._recovery = await self.desk.bridge.ask(make, Queue.PERSON)
         except Exception as error:  # noqa: BLE001  # the boundary of a dialog's act
             self._go(Step.CHOOSE if self._keyring else Step.FIRST)
             self.status(told(error), "error")
@@ -193,7 +193,7 @@ class NewVaultScreen(Dialog[bool]):
     @work
     async def _proven(self) -> None:
         try:
-            await self.desk.bridge.ask(self.desk.keeper.confirm_recovery_key, Lane.PERSON)
+            await self.desk.bridge.ask(self.desk.keeper.confirm_recovery_key, Queue.PERSON)
         except Exception as error:  # noqa: BLE001  # the vault is there all the same; keyturn will ask again
             told(error)
         self.dismiss(True)  # noqa: FBT003  # the dialog's result: there is a vault
@@ -204,7 +204,7 @@ class NewVaultScreen(Dialog[bool]):
         self.query_one("#secret-row").set_class(not typing, "hidden")
         self.query_one("#proof-row").set_class(step is not Step.RECOVERY, "hidden")
         label = "Once more" if step is Step.REPEAT else "Passphrase"
-        self.query_one("#secret-label", Painted).show([((label, "title"),)])
+        self.query_one("#secret-label", StyledLines).show([((label, "title"),)])
         self.status("")
         self.draw()
         if typing:

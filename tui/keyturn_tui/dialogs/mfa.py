@@ -16,9 +16,9 @@ from keyturn.model.text import span
 from keyturn_tui.dialogs.base import Dialog, facts, field_row, key_line
 from keyturn_tui.messages import CodeComplete
 from keyturn_tui.rendering.profile_cells import Line
-from keyturn_tui.state import Desk, UsedCode
+from keyturn_tui.state import AppState, UsedCode
 from keyturn_tui.widgets.fields import CodeField
-from keyturn_tui.workers import Lane
+from keyturn_tui.workers import Queue
 
 T = TypeVar("T")
 
@@ -53,11 +53,11 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
 
     def __init__(
         self,
-        desk: Desk,
+        desk: AppState,
         need: NeedsMfa,
         act: Callable[[str], T],
         *,
-        lane: Lane = Lane.ASK,
+        lane: Queue = Queue.ASK,
         purpose: str = "",
     ) -> None:
         super().__init__(desk, f"MFA code for {need.profile}")

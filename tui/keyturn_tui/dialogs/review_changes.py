@@ -20,8 +20,8 @@ from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.profile_detail import wrapped
 from keyturn_tui.screens.scrolling import moving_keys, scrolled
-from keyturn_tui.state import Desk
-from keyturn_tui.widgets.styled_lines import Painted
+from keyturn_tui.state import AppState
+from keyturn_tui.widgets.styled_lines import StyledLines
 
 _SIGN_ROLES = {"+": "added", "-": "removed", "@": "heading", " ": "muted"}
 
@@ -91,7 +91,7 @@ class ReviewScreen(ModalScreen[Review | None]):
     ReviewScreen #status, ReviewScreen #keys { height: 1; }
     """
 
-    def __init__(self, desk: Desk, plan: Plan, *, replan: Replan | None = None, note: str = "") -> None:
+    def __init__(self, desk: AppState, plan: Plan, *, replan: Replan | None = None, note: str = "") -> None:
         super().__init__()
         self._desk = desk
         self._plan = plan
@@ -107,9 +107,9 @@ class ReviewScreen(ModalScreen[Review | None]):
             names = ", ".join(safe(name, 60) for name in self._plan.names[:2])
             more = f" and {len(self._plan.names) - 2} more" if len(self._plan.names) > 2 else ""
             box.border_title = Content(f"{self._plan.action.capitalize()} {names}{more}: review")
-            yield Painted(id="text")
-            yield Painted(id="status")
-            yield Painted(id="keys")
+            yield StyledLines(id="text")
+            yield StyledLines(id="status")
+            yield StyledLines(id="keys")
 
     def on_mount(self) -> None:
         """Nothing has the focus: every key is a command here."""
@@ -137,7 +137,7 @@ class ReviewScreen(ModalScreen[Review | None]):
 
     def action_scroll(self, by: int) -> None:
         """Scroll, stopping at the ends."""
-        room = self.query_one("#text", Painted).size.height
+        room = self.query_one("#text", StyledLines).size.height
         self._top = scrolled(self._top, by, len(self._lines), room)
         self._paint()
 
@@ -163,19 +163,19 @@ class ReviewScreen(ModalScreen[Review | None]):
         self.action_scroll(0)
 
     def _paint(self) -> None:
-        text = self.query_one("#text", Painted)
+        text = self.query_one("#text", StyledLines)
         room = text.size.height
         text.show(self._lines[self._top : self._top + room])
         below = len(self._lines) - self._top - room
         if frame_for(*self.app.size).too_small:
             text.show([((TOO_SMALL, "soon"),)])
         hint = f"{below} more lines below: j" if below > 0 else self._reassurance()
-        self.query_one("#status", Painted).show([((hint, "soon" if below > 0 else "muted"),)])
+        self.query_one("#status", StyledLines).show([((hint, "soon" if below > 0 else "muted"),)])
         keys = [("Enter", "Write"), ("Esc", "Cancel, nothing written")]
         if self._replan is not None:
             now = "a session" if self._plan.session_none else "the key itself"
             keys.insert(1, ("s", f"Deliver {now} instead"))
-        self.query_one("#keys", Painted).show([key_line(*keys)])
+        self.query_one("#keys", StyledLines).show([key_line(*keys)])
 
     def _reassurance(self) -> str:
         if self._plan.action == "adopt":

@@ -8,11 +8,11 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from keyturn_tui.controllers.rotation import Turning
+from keyturn_tui.controllers.rotation import RotationController
 from keyturn_tui.dialogs.base import Dialog, key_line, paragraph
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.rotation_steps import Phase, keys_of, lines_of, title_of
-from keyturn_tui.state import Desk
+from keyturn_tui.state import AppState
 from keyturn_tui.terminal.output_filters import spelled
 
 
@@ -27,7 +27,7 @@ class RotationScreen(Dialog[None]):
     ]
     WIDTH = 78
 
-    def __init__(self, desk: Desk, turning: Turning) -> None:
+    def __init__(self, desk: AppState, turning: RotationController) -> None:
         super().__init__(desk, "Rotate access key")
         self._turning = turning
 

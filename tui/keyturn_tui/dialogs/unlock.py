@@ -14,9 +14,9 @@ from keyturn.model.secret import Secret
 from keyturn_tui.dialogs.base import Dialog, field_row, key_line, paragraph
 from keyturn_tui.messages import SecretTyped
 from keyturn_tui.rendering.profile_cells import Line
-from keyturn_tui.state import Desk
+from keyturn_tui.state import AppState
 from keyturn_tui.widgets.fields import SecretField
-from keyturn_tui.workers import Lane
+from keyturn_tui.workers import Queue
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
 
     WIDTH = 66
 
-    def __init__(self, desk: Desk, what: str, verb: Callable[[Secret], T], *, why: str = "") -> None:
+    def __init__(self, desk: AppState, what: str, verb: Callable[[Secret], T], *, why: str = "") -> None:
         super().__init__(desk, "Passphrase" if why else "Unlock the vault")
         self._what = what
         self._verb = verb
@@ -73,7 +73,7 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
     @work
     async def _open(self, secret: Secret) -> None:
         try:
-            result = await self.desk.bridge.ask(partial(self._verb, secret), Lane.PERSON)
+            result = await self.desk.bridge.ask(partial(self._verb, secret), Queue.PERSON)
         except WrongPassphrase:
             self.status("That does not open it. Try again; nothing is counted.", "error")
         except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act

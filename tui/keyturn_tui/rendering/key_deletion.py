@@ -10,13 +10,13 @@ from typing import Any
 from keyturn.model.errors import RotationHalted
 from keyturn.model.profile import Profile
 from keyturn.model.text import from_iso, masked_key_id, safe, span
-from keyturn.operations.rotation.delete_key import Ending
+from keyturn.operations.rotation.delete_key import DeletionFacts
 
 _MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
+class KeyToDelete:
     """A key that may go, and the facts."""
 
     key_id: str
@@ -26,7 +26,7 @@ class Doomed:
     """What speaks against it, each as a clause."""
 
 
-def old_key(facts: Ending, profile: Profile, now: datetime) -> Doomed:
+def old_key(facts: DeletionFacts, profile: Profile, now: datetime) -> KeyToDelete:
     """The old key of a rotation that has only this left."""
     use = facts.last_use
     if use is None:
@@ -41,22 +41,22 @@ def old_key(facts: Ending, profile: Profile, now: datetime) -> Doomed:
         f"{masked_key_id(facts.old_id)}{safe(of, 80)} will be deleted at AWS.",
         f"This cannot be undone. Last used: {used}.",
     )
-    return Doomed(facts.old_id, "Delete old access key?", said, facts.against)
+    return KeyToDelete(facts.old_id, "Delete old access key?", said, facts.against)
 
 
-def lost_key(key_id: str, old: str) -> Doomed:
+def lost_key(key_id: str, old: str) -> KeyToDelete:
     """A key that was made, and whose secret never arrived."""
     said = (
         f"{masked_key_id(key_id)} will be deleted at AWS. Its secret never arrived here.",
         f"{old} stays as it is, and in use. This cannot be undone.",
     )
-    return Doomed(key_id, "Delete the key that was lost?", said)
+    return KeyToDelete(key_id, "Delete the key that was lost?", said)
 
 
-def other_key(found: Mapping[str, Any], now: datetime) -> Doomed:
+def other_key(found: Mapping[str, Any], now: datetime) -> KeyToDelete:
     """The key that takes the slot which a rotation needs.
 
-    :param found: what `keyturn.operations.rotation.client.Rotating.status` gave.
+    :param found: what `keyturn.operations.rotation.client.RotationClient.status` gave.
     :raises RotationHalted: keyturn holds both, or the other may still be in use.
     """
     others = [key for key in found["keys"] if key["held"] is None]
@@ -84,7 +84,7 @@ def other_key(found: Mapping[str, Any], now: datetime) -> Doomed:
     )
     is_active = key["status"] == "Active"
     against = ("it is active, though idle: whatever has it stops working",) if is_active else ()
-    return Doomed(key["key_id"], "Delete the other access key?", said, against)
+    return KeyToDelete(key["key_id"], "Delete the other access key?", said, against)
 
 
 def used_words(at: datetime, by: str, now: datetime) -> str:

@@ -25,7 +25,7 @@ from keyturn.profiles.filter import Query
 from keyturn_tui.actions import unmanageable, waiting_words
 from keyturn_tui.rendering.profile_cells import Line, View, left_text, rotation_words, state_glyph
 from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
-from keyturn_tui.state import Desk
+from keyturn_tui.state import AppState
 
 #: Cells of the label column.
 LABEL = 10
@@ -318,7 +318,7 @@ def summary(profile: Profile, view: View) -> tuple[Line, Line]:
     return first, ((f" {words}", "due" if profile.plaintext_key else "muted"),)
 
 
-def nothing_lines(desk: Desk, query: Query) -> tuple[Line, ...]:
+def nothing_lines(desk: AppState, query: Query) -> tuple[Line, ...]:
     """What is said where the list is empty."""
     places = desk.keeper.places
     if desk.snapshot is None:
@@ -338,7 +338,7 @@ def nothing_lines(desk: Desk, query: Query) -> tuple[Line, ...]:
     )
 
 
-def two_lines(row: Row | None, desk: Desk) -> tuple[Line, ...]:
+def two_lines(row: Row | None, desk: AppState) -> tuple[Line, ...]:
     """A row in two lines; none where no row is chosen."""
     if isinstance(row, Entry):
         return summary(row.profile, desk.view())

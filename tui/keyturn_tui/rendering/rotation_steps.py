@@ -34,7 +34,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class RotationView:
     """Where a rotation stands, as far as it was seen."""
 
     profile: Profile
@@ -124,7 +124,7 @@ class StepRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class StepGlyphs:
     """One character for how a step stands."""
 
     done: str
@@ -134,8 +134,8 @@ class Marks:
     failed: str
 
 
-_UNICODE = Marks("✓", "▸", "↻", "…", "✗")
-_ASCII = Marks("+", ">", "~", ":", "X")
+_UNICODE = StepGlyphs("✓", "▸", "↻", "…", "✗")
+_ASCII = StepGlyphs("+", ">", "~", ":", "X")
 
 #: How many steps of the way on are done once a record's step is reached.
 _DONE = {
@@ -155,7 +155,7 @@ _STANDS = {
 }
 
 
-def rows_of(stand: Stand) -> tuple[StepRow, ...]:
+def rows_of(stand: RotationView) -> tuple[StepRow, ...]:
     """The steps of the way on, or of the way back."""
     old, new = stand.old, stand.new
     if stand.is_undoing:
@@ -179,7 +179,7 @@ def rows_of(stand: Stand) -> tuple[StepRow, ...]:
     )
 
 
-def done_of(stand: Stand) -> int:
+def done_of(stand: RotationView) -> int:
     """How many of the rows are done."""
     step = stand.step
     if not stand.is_undoing:
@@ -189,7 +189,7 @@ def done_of(stand: Stand) -> int:
     return 3 if step is Step.UNDONE else 2
 
 
-def title_of(stand: Stand, room: int, glyphs: Glyphs) -> str:
+def title_of(stand: RotationView, room: int, glyphs: Glyphs) -> str:
     """The dialog's title: which key, and how far."""
     rule = "--" if glyphs is ASCII else "──"
     count = len(rows_of(stand))
@@ -201,7 +201,7 @@ def title_of(stand: Stand, room: int, glyphs: Glyphs) -> str:
     return f"{what}: {fit(stand.profile.name, left).rstrip()}{far}"
 
 
-def lines_of(stand: Stand, now: datetime, width: int, height: int, glyphs: Glyphs) -> list[Line]:
+def lines_of(stand: RotationView, now: datetime, width: int, height: int, glyphs: Glyphs) -> list[Line]:
     """As much as there is room for: who, the steps, what stands, who else uses the key.
 
     :param height: lines that there is room for; what matters least goes first.
@@ -222,7 +222,7 @@ def lines_of(stand: Stand, now: datetime, width: int, height: int, glyphs: Glyph
     return next((choice for choice in choices if len(choice) <= height), choices[-1])
 
 
-def step_lines(stand: Stand, now: datetime, width: int, glyphs: Glyphs) -> list[Line]:
+def step_lines(stand: RotationView, now: datetime, width: int, glyphs: Glyphs) -> list[Line]:
     """One line for each step."""
     marks = _ASCII if glyphs is ASCII else _UNICODE
     done, lines = done_of(stand), []
@@ -238,7 +238,7 @@ def step_lines(stand: Stand, now: datetime, width: int, glyphs: Glyphs) -> list[
     return lines
 
 
-def stop_words(stand: Stand) -> str:
+def stop_words(stand: RotationView) -> str:
     """What there is if nobody goes on: as an assurance, and for whoever wonders what to press."""
     if stand.orphans:
         lost = ", ".join(masked_key_id(key) for key in stand.orphans)
@@ -259,7 +259,7 @@ def stop_words(stand: Stand) -> str:
     return f"Start makes a new key, proves that it works, stores it, and switches {stand.old} off. It is not deleted before you say so. Nothing has changed yet."
 
 
-def also_words(stand: Stand) -> str:
+def also_words(stand: RotationView) -> str:
     """Who else uses the key."""
     if not stand.also or stand.is_over:
         return ""
@@ -268,7 +268,7 @@ def also_words(stand: Stand) -> str:
     return f"Also used by: {named}{more}. {'They follow' if len(stand.also) > 1 else 'It follows'}."
 
 
-def keys_of(stand: Stand) -> tuple[tuple[str, str], ...]:  # noqa: PLR0911  # one return for each row of the table
+def keys_of(stand: RotationView) -> tuple[tuple[str, str], ...]:  # noqa: PLR0911  # one return for each row of the table
     """What can be pressed, the likeliest first; nothing else does anything."""
     close = ("Esc", "Close")
     if stand.phase is not Phase.REST:
@@ -290,7 +290,7 @@ def keys_of(stand: Stand) -> tuple[tuple[str, str], ...]:  # noqa: PLR0911  # on
     return ("Enter", "Try again" if stand.failed else "Go on"), back, close
 
 
-def _head(stand: Stand, width: int, glyphs: Glyphs) -> list[Line]:
+def _head(stand: RotationView, width: int, glyphs: Glyphs) -> list[Line]:
     """Whose key it is, how old, and by what policy."""
     profile, key = stand.profile, stand.profile.key
     is_known = key is not None and masked_key_id(key.key_id) == stand.in_use
@@ -310,7 +310,7 @@ def _key(which: str, key: str) -> str:
     return key if key.startswith("the ") else f"{which} key {key}".lstrip()
 
 
-def _here(stand: Stand, marks: Marks) -> Span:
+def _here(stand: RotationView, marks: StepGlyphs) -> Span:
     if stand.phase is Phase.WORK:
         return marks.work, "working"
     if stand.phase is Phase.WAIT:
@@ -318,7 +318,7 @@ def _here(stand: Stand, marks: Marks) -> Span:
     return (marks.failed, "error") if stand.failed else (marks.here, "title")
 
 
-def _note(stand: Stand, row: StepRow, nth: int, done: int, now: datetime) -> str:
+def _note(stand: RotationView, row: StepRow, nth: int, done: int, now: datetime) -> str:
     """How one step stands, for the right-hand column."""
     if nth < done:
         at = stand.reached.get(row.ends)
@@ -336,7 +336,7 @@ def _note(stand: Stand, row: StepRow, nth: int, done: int, now: datetime) -> str
     return "next" if nth == done and _is_marked(stand) else ""
 
 
-def _at(stand: Stand) -> range:
+def _at(stand: RotationView) -> range:
     """The steps that the rotation stands at. The first act checks, creates and seals in one go, and tells no more than
     its end."""
     done = done_of(stand)
@@ -344,12 +344,12 @@ def _at(stand: Stand) -> range:
     return range(done, _DONE[Step.CREATED] if is_first else done + 1)
 
 
-def _is_marked(stand: Stand) -> bool:
+def _is_marked(stand: RotationView) -> bool:
     """Whether there is a step that the rotation stands at."""
     return not stand.is_over and (stand.has_begun or stand.failed or stand.phase is not Phase.REST)
 
 
-def _grace(stand: Stand, now: datetime) -> str:
+def _grace(stand: RotationView, now: datetime) -> str:
     """When the old key may be deleted."""
     grace = stand.progress.deletable_from if stand.progress else None
     if grace is None:

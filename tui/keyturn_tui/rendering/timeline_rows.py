@@ -17,8 +17,8 @@ from keyturn_tui.rendering.profile_cells import STATE_ROLES, Line, Span, View, f
 from keyturn_tui.rendering.profile_rows import Catalog, Entry
 from keyturn_tui.rendering.timeline_scale import (
     Edge,
-    Lane,
-    Life,
+    Interval,
+    TimelineRow,
     Window,
     age_bar,
     by_end,
@@ -41,7 +41,7 @@ _DAWN = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class TimelineGlyphs:
     """One character for each thing that a lane is made of."""
 
     bar: str
@@ -54,18 +54,18 @@ class Marks:
     rest: str
 
 
-_UNICODE = Marks("━", "▌", "→", "←", "┃", "↻", "█", "░")
-_ASCII = Marks("=", "]", ">", "<", "|", "r", "#", ".")
+_UNICODE = TimelineGlyphs("━", "▌", "→", "←", "┃", "↻", "█", "░")
+_ASCII = TimelineGlyphs("=", "]", ">", "<", "|", "r", "#", ".")
 
 
 @dataclass(frozen=True, slots=True)
-class LaneRow:
+class TimelineEntry:
     """A lane with the profile that acts on it are about."""
 
     entry: Entry
     label: str
     """From a file, so hostile until shown through `fit`."""
-    life: Life | None
+    life: Interval | None
     """None for a long-term key, which has an age and no end."""
     is_login: bool = False
     """A login, which a profile of the same label is not."""
@@ -98,9 +98,9 @@ def room_in(width: int) -> Room:
     return Room(_LEFT, name, rest - name)
 
 
-def session_rows(listed: Catalog) -> tuple[LaneRow, ...]:
+def session_rows(listed: Catalog) -> tuple[TimelineEntry, ...]:
     """A lane for each session, and one for each login however many profiles hang on it; what ends first comes first."""
-    rows: dict[tuple[str, str], tuple[Life, LaneRow]] = {}
+    rows: dict[tuple[str, str], tuple[Interval, TimelineEntry]] = {}
     for entry in listed.entries:
         profile = entry.profile
         session = profile.session
@@ -110,15 +110,17 @@ def session_rows(listed: Catalog) -> tuple[LaneRow, ...]:
         label = (
             f"login {(profile.source or profile.name).removeprefix('https://')}" if login else profile.name
         )
-        life = Life(label, session.issued, session.expires)
-        rows.setdefault(("login" if login else "session", label), (life, LaneRow(entry, label, life, login)))
+        life = Interval(label, session.issued, session.expires)
+        rows.setdefault(
+            ("login" if login else "session", label), (life, TimelineEntry(entry, label, life, login))
+        )
     return tuple(row for _, row in sorted(rows.values(), key=lambda pair: by_end(pair[0])))
 
 
-def key_rows(listed: Catalog) -> tuple[LaneRow, ...]:
+def key_rows(listed: Catalog) -> tuple[TimelineEntry, ...]:
     """A lane for each long-term key; first those whose rotation waits, then what is furthest past its policy, or nearest
     to it."""
-    rows = [LaneRow(entry, entry.profile.name, None) for entry in listed.entries if entry.profile.key]
+    rows = [TimelineEntry(entry, entry.profile.name, None) for entry in listed.entries if entry.profile.key]
     return tuple(sorted(rows, key=lambda row: (_days_left(row.entry.profile), row.label)))
 
 
@@ -137,21 +139,21 @@ def _days_left(profile: Profile) -> float:
     return (rotation.limit_days - rotation.age_days) / rotation.limit_days
 
 
-def to_come(rows: Sequence[LaneRow], now: datetime) -> int:
+def to_come(rows: Sequence[TimelineEntry], now: datetime) -> int:
     """The place of the first row whose end lies ahead, in rows sorted by end; 0 where there is none."""
     return next((nth for nth, row in enumerate(rows) if _is_to_come(row, now)), 0)
 
 
-def live(rows: Iterable[LaneRow], now: datetime, most: int) -> list[LaneRow]:
+def live(rows: Iterable[TimelineEntry], now: datetime, most: int) -> list[TimelineEntry]:
     """The first rows whose ends lie ahead, at most so many."""
     return list(islice((row for row in rows if _is_to_come(row, now)), most))
 
 
-def _is_to_come(row: LaneRow, now: datetime) -> bool:
+def _is_to_come(row: TimelineEntry, now: datetime) -> bool:
     return row.life is not None and row.life.expires is not None and row.life.expires > now
 
 
-def lane_line(row: LaneRow, view: View, window: Window, room: Room, *, chosen: bool = False) -> Line:
+def lane_line(row: TimelineEntry, view: View, window: Window, room: Room, *, chosen: bool = False) -> Line:
     """One row: cursor, sign, what is left, whose it is, and its lane."""
     sign, words = _sign(row, view), _words(row, view)
     mark = view.glyphs.cursor if chosen else " "
@@ -166,7 +168,7 @@ def lane_line(row: LaneRow, view: View, window: Window, room: Room, *, chosen: b
     return *head, *_lane(lane_of(life, window, room.chart, view.now), view, window, room.chart, sign[1])
 
 
-def _sign(row: LaneRow, view: View) -> Span:
+def _sign(row: TimelineEntry, view: View) -> Span:
     glyphs, profile = view.glyphs, row.entry.profile
     if profile.name in view.working:
         return glyphs.working, "working"
@@ -183,7 +185,7 @@ def _sign(row: LaneRow, view: View) -> Span:
     return by_state.get(state_now, glyphs.none), STATE_ROLES[state_now]
 
 
-def _words(row: LaneRow, view: View) -> str:
+def _words(row: TimelineEntry, view: View) -> str:
     """What is left, without seconds: all lanes in view may end within minutes, and each would be sent each second."""
     if row.entry.profile.name in view.working:
         return "working"
@@ -207,7 +209,7 @@ def _coarse(length: timedelta) -> str:
     return ""
 
 
-def _end_words(row: LaneRow, view: View) -> str:
+def _end_words(row: TimelineEntry, view: View) -> str:
     if row.life is None:
         age = row.entry.profile.rotation.age_days
         return "" if age is None else f"{age}d"
@@ -217,7 +219,7 @@ def _end_words(row: LaneRow, view: View) -> str:
     return f"{end:%d %b}" if abs(end - view.now) > timedelta(hours=20) else f"{end:%H:%M}"
 
 
-def _lane(lane: Lane, view: View, window: Window, width: int, role: str) -> Line:
+def _lane(lane: TimelineRow, view: View, window: Window, width: int, role: str) -> Line:
     marks = _marks(view.glyphs)
     cells: list[Span] = [(" ", "text")] * width
     if lane.edge is Edge.UNKNOWN:
@@ -254,7 +256,7 @@ def _age(profile: Profile, width: int, role: str, view: View) -> Line:
     return tuple(cells[:width])
 
 
-def _marks(glyphs: Glyphs) -> Marks:
+def _marks(glyphs: Glyphs) -> TimelineGlyphs:
     return _ASCII if glyphs is ASCII else _UNICODE
 
 
@@ -276,7 +278,7 @@ def time_axis(window: Window, room: Room, now: datetime) -> Line:
     return _axis("LEFT", "SESSION", "ENDS", labels, room)
 
 
-def key_axis(rows: Iterable[LaneRow], room: Room) -> Line:
+def key_axis(rows: Iterable[TimelineEntry], room: Room) -> Line:
     """The heading over the keys: days where all have one policy, else shares of each one's own."""
     limits = {row.entry.profile.rotation.limit_days for row in rows} - {None}
     labels: list[tuple[int, str]] = []

@@ -39,7 +39,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class Interval:
     """One session or login."""
 
     name: str
@@ -63,7 +63,7 @@ class Edge(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class TimelineRow:
     """One life in cells, counted from 0 at the window's start."""
 
     name: str
@@ -113,12 +113,12 @@ def now_cell(window: Window, width: int, now: datetime) -> int | None:
     return cell_of(now, window, width) if now in window else None
 
 
-def by_end(life: Life) -> tuple[datetime, str]:
+def by_end(life: Interval) -> tuple[datetime, str]:
     """What sorts lives: the one that ends first before the others, unknown ends last."""
     return life.expires or _NEVER, life.name
 
 
-def lanes(lives: Iterable[Life], window: Window, width: int, now: datetime) -> list[Lane]:
+def lanes(lives: Iterable[Interval], window: Window, width: int, now: datetime) -> list[TimelineRow]:
     """A lane for each life, in the order in which they end.
 
     :param width: cells of the chart, at least 1.
@@ -126,21 +126,21 @@ def lanes(lives: Iterable[Life], window: Window, width: int, now: datetime) -> l
     return [lane_of(life, window, width, now) for life in sorted(lives, key=by_end)]
 
 
-def lane_of(life: Life, window: Window, width: int, now: datetime) -> Lane:
+def lane_of(life: Interval, window: Window, width: int, now: datetime) -> TimelineRow:
     """The lane of one life. One whose start is not known begins at now; one that ends before its start, at its end."""
     if life.expires is None:
-        return Lane(life.name, Edge.UNKNOWN, None)
+        return TimelineRow(life.name, Edge.UNKNOWN, None)
     last = cell_of(life.expires, window, width)
     first = min(cell_of(life.issued or now, window, width), last)
     if last < 0:
-        return Lane(life.name, Edge.BEFORE, None)
+        return TimelineRow(life.name, Edge.BEFORE, None)
     if first >= width:
-        return Lane(life.name, Edge.LATER, None)
+        return TimelineRow(life.name, Edge.LATER, None)
     renewal = None
     if life.renews is not None and now < life.renews in window:
         renewal = cell_of(life.renews, window, width)
     edge = Edge.HERE if last < width else Edge.BEYOND
-    return Lane(life.name, edge, (max(0, first), min(width - 1, last)), renewal)
+    return TimelineRow(life.name, edge, (max(0, first), min(width - 1, last)), renewal)
 
 
 def age_bar(age_days: int, limit_days: int, width: int) -> AgeBar:

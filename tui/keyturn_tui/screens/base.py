@@ -6,22 +6,22 @@ from textual.screen import Screen
 
 from keyturn.model.text import safe
 from keyturn_tui.actions import BY_ID, Action, label_of, method_of, refusal
-from keyturn_tui.controllers.profiles import Acts
-from keyturn_tui.controllers.rotation import Turning
-from keyturn_tui.controllers.ui import Front
+from keyturn_tui.controllers.profiles import ProfileController
+from keyturn_tui.controllers.rotation import RotationController
+from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.dialogs.confirm import ConfirmScreen
 from keyturn_tui.dialogs.rotation import RotationScreen
 from keyturn_tui.messages import ActionPressed
 from keyturn_tui.rendering.profile_rows import Entry, Row
 from keyturn_tui.screens.help import HelpScreen
-from keyturn_tui.state import Desk
+from keyturn_tui.state import AppState
 from keyturn_tui.widgets.cursor_guard import Key
 
 
 class ActionScreen(Screen[None]):
     """Dispatches `run('ID')` to `do_ID`, and holds the acts on a profile that more than one screen offers."""
 
-    def __init__(self, desk: Desk, acts: Acts, front: Front) -> None:
+    def __init__(self, desk: AppState, acts: ProfileController, front: Ui) -> None:
         super().__init__()
         self.desk = desk
         self.acts = acts
@@ -117,7 +117,7 @@ class ActionScreen(Screen[None]):
     def do_key_rotate(self) -> None:
         """`R`."""
         if isinstance(self.chosen, Entry):
-            turning = Turning(self.desk, self.acts, self.front, self.chosen.profile)
+            turning = RotationController(self.desk, self.acts, self.front, self.chosen.profile)
             self.app.push_screen(RotationScreen(self.desk, turning))
 
     def do_session_stop(self) -> None:
@@ -170,7 +170,7 @@ class ActionScreen(Screen[None]):
         self.app.push_screen(leaving(self.desk), leave)
 
 
-def leaving(desk: Desk) -> ConfirmScreen:
+def leaving(desk: AppState) -> ConfirmScreen:
     """The question before leaving while a rotation's step is in flight."""
     names = ", ".join(sorted(desk.rotating))
     lines = [

@@ -8,16 +8,16 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from keyturn_tui.actions import BY_ID, bindings, unrotatable
-from keyturn_tui.controllers.profiles import Acts
-from keyturn_tui.controllers.ui import Front
+from keyturn_tui.controllers.profiles import ProfileController
+from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.rendering.profile_detail import LABEL, Description, describe, describe_file
 from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
 from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.screens.scrolling import moving_keys, scrolled
-from keyturn_tui.state import Desk
+from keyturn_tui.state import AppState
 from keyturn_tui.widgets.footer import Footer
-from keyturn_tui.widgets.status_line import MessageLine
-from keyturn_tui.widgets.styled_lines import Painted
+from keyturn_tui.widgets.status_line import StatusLine
+from keyturn_tui.widgets.styled_lines import StyledLines
 
 _OFFERED = ("session.refresh", "login", "manage", "key.rotate", "session.stop", "back")
 
@@ -35,7 +35,7 @@ class DetailScreen(ActionScreen):
     DetailScreen #text { height: 1fr; padding: 0 1; margin: 1 0 0 0; }
     """
 
-    def __init__(self, desk: Desk, acts: Acts, front: Front, row: Row) -> None:
+    def __init__(self, desk: AppState, acts: ProfileController, front: Ui, row: Row) -> None:
         super().__init__(desk, acts, front)
         self._row = row
         self._top = 0
@@ -43,9 +43,9 @@ class DetailScreen(ActionScreen):
 
     def compose(self) -> ComposeResult:
         """Title, text, message, keys."""
-        yield Painted(id="title")
-        yield Painted(id="text")
-        yield MessageLine(id="message")
+        yield StyledLines(id="title")
+        yield StyledLines(id="text")
+        yield StatusLine(id="message")
         yield Footer(id="footer")
 
     @property
@@ -69,7 +69,7 @@ class DetailScreen(ActionScreen):
         """Describe it again."""
         row = self.chosen
         view = self.desk.view()
-        text = self.query_one("#text", Painted)
+        text = self.query_one("#text", StyledLines)
         description = self._described(row)
         lines = [
             ((f"{label[0][0] if label else '':<{LABEL}}", "muted"), *value)
@@ -78,7 +78,7 @@ class DetailScreen(ActionScreen):
         self._lines = len(lines)
         room = max(1, text.content_size.height)
         self._top = scrolled(self._top, 0, self._lines, room)
-        self.query_one("#title", Painted).show([description.title])
+        self.query_one("#title", StyledLines).show([description.title])
         text.show(lines[self._top : self._top + room])
         on_offer = [BY_ID[id_] for id_ in _OFFERED] if isinstance(row, Entry) else [BY_ID["back"]]
         if isinstance(row, Entry) and unrotatable(row.profile) is not None:
@@ -92,7 +92,7 @@ class DetailScreen(ActionScreen):
 
     def show_message(self, text: str, role: str) -> None:
         """On the message line."""
-        self.query_one("#message", MessageLine).say(text, role, self.desk.now())
+        self.query_one("#message", StatusLine).say(text, role, self.desk.now())
 
     def action_scroll_by_lines(self, by: int) -> None:
         """Scroll, stopping at the ends."""

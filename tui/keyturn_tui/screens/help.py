@@ -17,10 +17,10 @@ from keyturn_tui.dialogs.base import key_line
 from keyturn_tui.rendering.profile_cells import Line, fit
 from keyturn_tui.rendering.profile_rows import Row
 from keyturn_tui.screens.scrolling import moving_keys, scrolled
-from keyturn_tui.state import Desk
+from keyturn_tui.state import AppState
 from keyturn_tui.terminal.output_filters import spelled
 from keyturn_tui.widgets.fields import PlainField
-from keyturn_tui.widgets.styled_lines import Painted
+from keyturn_tui.widgets.styled_lines import StyledLines
 
 
 def matching(text: str) -> tuple[Action, ...]:
@@ -71,7 +71,7 @@ class HelpScreen(ModalScreen[str | None]):
     HelpScreen #keys { height: 2; }
     """
 
-    def __init__(self, desk: Desk, row: Row | None) -> None:
+    def __init__(self, desk: AppState, row: Row | None) -> None:
         super().__init__()
         self._desk = desk
         self._row = row
@@ -84,10 +84,10 @@ class HelpScreen(ModalScreen[str | None]):
         with Vertical(id="box", classes="framed") as box:
             box.border_title = Content("Keys")
             with Horizontal(id="filter-row"):
-                yield Painted([(("Filter / ", "muted"),)], id="filter-label")
+                yield StyledLines([(("Filter / ", "muted"),)], id="filter-label")
                 yield PlainField(id="filter")
-            yield Painted(id="list")
-            yield Painted(id="keys")
+            yield StyledLines(id="list")
+            yield StyledLines(id="keys")
 
     def on_mount(self) -> None:
         """Draw."""
@@ -141,9 +141,9 @@ class HelpScreen(ModalScreen[str | None]):
         if self._cursor == len(self._shown) - 1:
             at = len(lines) - 1  # so that the signs below the last action are seen too
         self._top = scrolled(self._top, 0, len(lines), room, seen=0 if self._cursor == 0 else at)
-        self.query_one("#list", Painted).show(lines[self._top : self._top + room])
+        self.query_one("#list", StyledLines).show(lines[self._top : self._top + room])
         more = "   more below: j" if self._top + room < len(lines) else ""
-        self.query_one("#keys", Painted).show(
+        self.query_one("#keys", StyledLines).show(
             [
                 ((f"{spelled('…', glyphs)} means: asks before it changes anything.{more}", "muted"),),
                 key_line(("Enter", "Run it"), ("/", "Filter"), ("Esc", "Close")),

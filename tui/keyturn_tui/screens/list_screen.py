@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from keyturn_tui.screens.base import ActionScreen
-from keyturn_tui.widgets.cursor_guard import Key, Slip
+from keyturn_tui.widgets.cursor_guard import CursorGuard, Key
 
 
-class Walked(Protocol):
+class ScrollableList(Protocol):
     """A list with a cursor that stops at both ends."""
 
-    slip: Slip
+    slip: CursorGuard
 
     def move(self, by: int) -> None:
         """Rows, negative for up."""
@@ -26,11 +26,11 @@ class Walked(Protocol):
         """To the bottom."""
 
 
-class WalkedScreen(ActionScreen):
+class ListKeys(ActionScreen):
     """Has one list that the moving keys are about."""
 
     @property
-    def walked(self) -> Walked:
+    def walked(self) -> ScrollableList:
         """The list."""
         raise NotImplementedError  # each screen names its own; Textual's screens cannot be abstract classes
 

@@ -15,8 +15,8 @@ from textual.widgets import Input
 from keyturn.model.text import safe
 from keyturn.profiles.filter import Query, parse
 from keyturn_tui.actions import bindings, offers, steady
-from keyturn_tui.controllers.profiles import Acts
-from keyturn_tui.controllers.ui import Front
+from keyturn_tui.controllers.profiles import ProfileController
+from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.messages import RowChosen, RowOpened
 from keyturn_tui.rendering.layout import GUTTER, TOO_SMALL, DetailPlace, Frame, columns_for, frame_for
 from keyturn_tui.rendering.profile_cells import Line
@@ -24,20 +24,20 @@ from keyturn_tui.rendering.profile_detail import nothing_lines, two_lines
 from keyturn_tui.rendering.profile_rows import Counts, Entry, Row, Sort, arrange, count, deadlines, sift
 from keyturn_tui.rendering.timeline_rows import session_rows
 from keyturn_tui.screens.detail import DetailScreen
-from keyturn_tui.screens.time_window import ChartedScreen
+from keyturn_tui.screens.time_window import TimeWindow
 from keyturn_tui.screens.timeline import TimelineScreen
-from keyturn_tui.state import Desk
+from keyturn_tui.state import AppState
 from keyturn_tui.widgets.detail_pane import DetailPane
 from keyturn_tui.widgets.fields import PlainField
 from keyturn_tui.widgets.footer import Footer
 from keyturn_tui.widgets.header import Header
 from keyturn_tui.widgets.profile_list import ProfileList
-from keyturn_tui.widgets.status_line import MessageLine
-from keyturn_tui.widgets.styled_lines import Painted
+from keyturn_tui.widgets.status_line import StatusLine
+from keyturn_tui.widgets.styled_lines import StyledLines
 from keyturn_tui.widgets.timeline_strip import TimelineStrip
 
 
-class BrowsingScreen(ChartedScreen):
+class BrowsingScreen(TimeWindow):
     """Has a list, a detail pane and a filter field; the main screen says what they show."""
 
     _frame: Frame = frame_for(80, 24)
@@ -162,15 +162,15 @@ class MainScreen(BrowsingScreen):
     MainScreen.-ascii #list-pane, MainScreen.-ascii DetailPane { border: ascii $border; }
     MainScreen.-bare #list-pane { border: none; }
     MainScreen.-bare Header, MainScreen.-small .whole, MainScreen #too-small,
-    MainScreen.-small MessageLine, MainScreen.-small Footer { display: none; }
+    MainScreen.-small StatusLine, MainScreen.-small Footer { display: none; }
     MainScreen.-small #too-small { display: block; }
     MainScreen #summary { height: 2; }
     MainScreen #filter-row { height: 1; display: none; }
-    MainScreen.-filtering MessageLine { display: none; }
+    MainScreen.-filtering StatusLine { display: none; }
     MainScreen #filter-label { width: 9; }
     """
 
-    def __init__(self, desk: Desk, acts: Acts, front: Front) -> None:
+    def __init__(self, desk: AppState, acts: ProfileController, front: Ui) -> None:
         super().__init__(desk, acts, front)
         self._sort = Sort.SOURCE
         self._backwards = False
@@ -183,18 +183,18 @@ class MainScreen(BrowsingScreen):
 
     def compose(self) -> ComposeResult:
         """Everything there is at any size; the frame hides what has no room."""
-        yield Painted(id="too-small")
+        yield StyledLines(id="too-small")
         yield Header(classes="whole")
         with Horizontal(id="body", classes="whole"):
             with Vertical(id="list-pane"):
-                yield Painted(id="titles")
+                yield StyledLines(id="titles")
                 yield ProfileList(self.desk.view(), self.desk.shown, id="list")
             yield DetailPane(self.desk.shown, id="detail")
-        yield Painted(id="summary", classes="whole")
+        yield StyledLines(id="summary", classes="whole")
         yield TimelineStrip(id="strip", classes="whole")
-        yield MessageLine(id="message")
+        yield StatusLine(id="message")
         with Horizontal(id="filter-row", classes="whole"):
-            yield Painted([((" Filter: ", "title"),)], id="filter-label")
+            yield StyledLines([((" Filter: ", "title"),)], id="filter-label")
             yield PlainField(id="filter")
         yield Footer(id="footer")
 
@@ -217,7 +217,7 @@ class MainScreen(BrowsingScreen):
 
     def show_message(self, text: str, role: str) -> None:
         """On the message line."""
-        self.query_one("#message", MessageLine).say(text, role, self.desk.now())
+        self.query_one("#message", StatusLine).say(text, role, self.desk.now())
 
     def redraw(self) -> None:
         """Arrange everything anew; the cursor keeps its profile."""
@@ -297,12 +297,12 @@ class MainScreen(BrowsingScreen):
         frame = self._frame = frame_for(width, height)
         self.set_class(frame.too_small, "-small")
         self.set_class(not frame.borders, "-bare")
-        self.query_one("#too-small", Painted).show([((TOO_SMALL, "soon"),)])
+        self.query_one("#too-small", StyledLines).show([((TOO_SMALL, "soon"),)])
         self._detail.display = frame.detail is DetailPlace.RIGHT
         self._detail.styles.width = frame.detail_width or 1
         self.query_one("#summary").display = frame.detail is DetailPlace.LINES
         self._strip.display = frame.strip
-        self.query_one("#titles", Painted).show([self._titles(width, height)])
+        self.query_one("#titles", StyledLines).show([self._titles(width, height)])
         self.query_one(Header).tick(self.desk.now())
 
     def _titles(self, width: int, height: int) -> Line:
@@ -344,5 +344,5 @@ class MainScreen(BrowsingScreen):
         if self._frame.detail is DetailPlace.RIGHT:
             self._detail.show(row, view)
         elif self._frame.detail is DetailPlace.LINES:
-            self.query_one("#summary", Painted).show(two_lines(row, self.desk))
+            self.query_one("#summary", StyledLines).show(two_lines(row, self.desk))
         self.query_one("#footer", Footer).offer(steady(view), offers(row, view), row, view)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 from keyturn.model.text import span
-from keyturn_tui.controllers.profiles import Acts
-from keyturn_tui.controllers.ui import Front
+from keyturn_tui.controllers.profiles import ProfileController
+from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.rendering.timeline_scale import FARTHEST, USUAL_SPAN, Window, window_at, zoomed
-from keyturn_tui.screens.list_screen import WalkedScreen
-from keyturn_tui.state import Desk
+from keyturn_tui.screens.list_screen import ListKeys
+from keyturn_tui.state import AppState
 
 
-class ChartedScreen(WalkedScreen):
+class TimeWindow(ListKeys):
     """Holds a span and how far from now it was scrolled, in eighths of the span."""
 
-    def __init__(self, desk: Desk, acts: Acts, front: Front) -> None:
+    def __init__(self, desk: AppState, acts: ProfileController, front: Ui) -> None:
         super().__init__(desk, acts, front)
         self._span = USUAL_SPAN
         self._offset = 0

@@ -10,20 +10,27 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from keyturn_tui.actions import BY_ID, bindings, offers
-from keyturn_tui.controllers.profiles import Acts
-from keyturn_tui.controllers.ui import Front
-from keyturn_tui.messages import LaneChosen
+from keyturn_tui.controllers.profiles import ProfileController
+from keyturn_tui.controllers.ui import Ui
+from keyturn_tui.messages import TimelineRowChosen
 from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.profile_rows import Row
-from keyturn_tui.rendering.timeline_rows import LaneRow, key_axis, key_rows, session_rows, time_axis, to_come
+from keyturn_tui.rendering.timeline_rows import (
+    TimelineEntry,
+    key_axis,
+    key_rows,
+    session_rows,
+    time_axis,
+    to_come,
+)
 from keyturn_tui.screens.detail import DetailScreen
-from keyturn_tui.screens.time_window import ChartedScreen
-from keyturn_tui.state import Desk
+from keyturn_tui.screens.time_window import TimeWindow
+from keyturn_tui.state import AppState
 from keyturn_tui.widgets.footer import Footer
-from keyturn_tui.widgets.status_line import MessageLine
-from keyturn_tui.widgets.styled_lines import Painted
-from keyturn_tui.widgets.timeline_list import LaneList
+from keyturn_tui.widgets.status_line import StatusLine
+from keyturn_tui.widgets.styled_lines import StyledLines
+from keyturn_tui.widgets.timeline_list import TimelineList
 
 #: What the footer offers; where there is less room, the last ones go.
 _OFFERED = ("back", "session.refresh", "timeline.zoom_in", "timeline.zoom_out", "timeline.later", "sort")
@@ -37,7 +44,7 @@ _HERE = (
 )
 
 
-class TimelineScreen(ChartedScreen):
+class TimelineScreen(TimeWindow):
     """One lane per session and login, then one per long-term key; acts are about the lane under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(_HERE), Binding("z", "run('back')", show=False)]
@@ -45,25 +52,25 @@ class TimelineScreen(ChartedScreen):
     TimelineScreen #pane { height: 1fr; border: round $state-working; border-title-color: $text-muted-own; }
     TimelineScreen.-ascii #pane { border: ascii $state-working; }
     TimelineScreen.-bare #pane { border: none; }
-    TimelineScreen #too-small, TimelineScreen.-small #pane, TimelineScreen.-small MessageLine,
+    TimelineScreen #too-small, TimelineScreen.-small #pane, TimelineScreen.-small StatusLine,
     TimelineScreen.-small Footer { display: none; }
     TimelineScreen.-small #too-small { display: block; }
     """
 
-    def __init__(self, desk: Desk, acts: Acts, front: Front) -> None:
+    def __init__(self, desk: AppState, acts: ProfileController, front: Ui) -> None:
         super().__init__(desk, acts, front)
         self._by_name = False
         self._backwards = False
-        self._keys: tuple[LaneRow, ...] = ()
+        self._keys: tuple[TimelineEntry, ...] = ()
         self._title = ""
 
     def compose(self) -> ComposeResult:
         """The heading stays while the lanes under it scroll."""
-        yield Painted([((TOO_SMALL, "soon"),)], id="too-small")
+        yield StyledLines([((TOO_SMALL, "soon"),)], id="too-small")
         with Vertical(id="pane"):
-            yield Painted(id="axis")
-            yield LaneList(id="lanes")
-        yield MessageLine(id="message")
+            yield StyledLines(id="axis")
+            yield TimelineList(id="lanes")
+        yield StatusLine(id="message")
         yield Footer(id="footer")
 
     def on_mount(self) -> None:
@@ -87,7 +94,7 @@ class TimelineScreen(ChartedScreen):
 
     def show_message(self, text: str, role: str) -> None:
         """On the message line."""
-        self.query_one("#message", MessageLine).say(text, role, self.desk.now())
+        self.query_one("#message", StatusLine).say(text, role, self.desk.now())
 
     def redraw(self) -> None:
         """Sort anew; the cursor keeps its lane."""
@@ -98,7 +105,7 @@ class TimelineScreen(ChartedScreen):
         """Draw anew what reads differently; no other cell is sent."""
         self.draw_chart()
 
-    def on_lane_chosen(self, message: LaneChosen) -> None:
+    def on_timeline_row_chosen(self, message: TimelineRowChosen) -> None:
         """The cursor moved."""
         message.stop()
         self.draw_chart()
@@ -110,7 +117,7 @@ class TimelineScreen(ChartedScreen):
         axis = (
             key_axis(self._keys, lanes.room) if lanes.keys_only else time_axis(window, lanes.room, view.now)
         )
-        self.query_one("#axis", Painted).show([axis])
+        self.query_one("#axis", StyledLines).show([axis])
         self._head()
         row = self.chosen
         steady = [BY_ID[id_] for id_ in _OFFERED if not (BY_ID[id_].writes and view.read_only)]
@@ -152,13 +159,13 @@ class TimelineScreen(ChartedScreen):
         self._list.move_part()
 
     @property
-    def walked(self) -> LaneList:
+    def walked(self) -> TimelineList:
         """The lanes."""
         return self._list
 
     @property
-    def _list(self) -> LaneList:
-        return self.query_one("#lanes", LaneList)
+    def _list(self) -> TimelineList:
+        return self.query_one("#lanes", TimelineList)
 
     def _fit(self) -> None:
         frame = frame_for(*self.app.size)

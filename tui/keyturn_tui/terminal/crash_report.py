@@ -13,7 +13,7 @@ from textual.worker import WorkerFailed
 from keyturn.system import log
 
 
-class Discreet(App[None], inherit_bindings=False):
+class SafeCrashApp(App[None], inherit_bindings=False):
     """An app that ends after a fault of its own with one line, and never writes the screen to a file.
 
     Textual's handler prints a traceback with every local variable of every frame, secrets among them.

@@ -10,7 +10,7 @@ Key = tuple[str, str]
 UNSEEN = 1.0
 
 
-class Slip:
+class CursorGuard:
     """What one list remembers of its cursor.
 
     :param clock: seconds that never go back.

@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from keyturn_tui.rendering.profile_cells import Line, View
 from keyturn_tui.rendering.profile_detail import LABEL, Description, describe, describe_file
 from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
-from keyturn_tui.widgets.styled_lines import Painted
+from keyturn_tui.widgets.styled_lines import StyledLines
 
 
 class DetailPane(Vertical, can_focus=True):
@@ -33,10 +33,10 @@ class DetailPane(Vertical, can_focus=True):
 
     def compose(self) -> ComposeResult:
         """A title over two columns."""
-        yield Painted(id="detail-title")
+        yield StyledLines(id="detail-title")
         with Horizontal():
-            yield Painted(id="labels")
-            yield Painted(id="values")
+            yield StyledLines(id="labels")
+            yield StyledLines(id="values")
 
     def show(self, row: Row | None, view: View) -> None:
         """Describe a row, from its top if it is another one than before."""
@@ -47,7 +47,7 @@ class DetailPane(Vertical, can_focus=True):
 
     def scroll_lines(self, by: int) -> None:
         """Scroll a description that is longer than the pane."""
-        room = self.query_one("#values", Painted).size.height
+        room = self.query_one("#values", StyledLines).size.height
         self._top = min(max(0, self._top + by), max(0, self._lines - room))
         self._paint()
 
@@ -59,15 +59,15 @@ class DetailPane(Vertical, can_focus=True):
         if self._view is None or not self.is_mounted:
             return
         description = self._described(self._view)
-        values = self.query_one("#values", Painted)
+        values = self.query_one("#values", StyledLines)
         room = max(1, values.size.height)
         self._lines = len(description.values)
         labels_now = list(description.labels[self._top : self._top + room])
         values_now = list(description.values[self._top : self._top + room])
         if self._top + room < self._lines:
             labels_now[-1], values_now[-1] = (("more", "muted"),), (("Enter shows all of it", "muted"),)
-        self.query_one("#detail-title", Painted).show([description.title])
-        self.query_one("#labels", Painted).show(labels_now)
+        self.query_one("#detail-title", StyledLines).show([description.title])
+        self.query_one("#labels", StyledLines).show(labels_now)
         values.show(values_now)
 
     def _described(self, view: View) -> Description:

@@ -14,7 +14,7 @@ from keyturn_tui.messages import ActionPressed
 from keyturn_tui.rendering.profile_cells import Line, Span, View
 from keyturn_tui.rendering.profile_rows import Row
 from keyturn_tui.terminal.output_filters import spelled
-from keyturn_tui.widgets.styled_lines import Painted
+from keyturn_tui.widgets.styled_lines import StyledLines
 
 #: A button's first cell, the cell after its last, and its action's id.
 Hit = tuple[int, int, str]
@@ -41,7 +41,7 @@ def width_of(actions: Sequence[Action], row: Row | None, view: View) -> int:
     return sum(cell_len(text) for text, _ in button_line(actions, row, view)[0])
 
 
-class Buttons(Painted):
+class Buttons(StyledLines):
     """A part of the footer; parts that change are apart from those that do not, so that they repaint alone."""
 
     DEFAULT_CSS = "Buttons { width: auto; }"

@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 from keyturn.model.profile import VaultState
 from keyturn_tui.rendering.profile_cells import Line, Span, View
 from keyturn_tui.rendering.profile_rows import Counts
-from keyturn_tui.widgets.styled_lines import Painted
+from keyturn_tui.widgets.styled_lines import StyledLines
 
 _VAULT = {
     VaultState.ABSENT: ("no vault yet", "muted"),
@@ -92,15 +92,15 @@ class Header(Horizontal):
 
     def compose(self) -> ComposeResult:
         """Counts and clock."""
-        yield Painted(id="counts")
-        yield Painted(id="clock")
+        yield StyledLines(id="counts")
+        yield StyledLines(id="clock")
 
     def show(self, counts: Counts, view: View, folder: str) -> None:
         """Show other counts."""
         room = max(20, self.size.width - 14)
-        self.query_one("#counts", Painted).show([header_spans(counts, view, folder, room)])
+        self.query_one("#counts", StyledLines).show([header_spans(counts, view, folder, room)])
 
     def tick(self, now: datetime) -> None:
         """Show the time: with seconds on a wide terminal."""
         text = clock_text(now, seconds=self.size.width >= 100)
-        self.query_one("#clock", Painted).show([((f"{text:>12}", "muted"),)])
+        self.query_one("#clock", StyledLines).show([((f"{text:>12}", "muted"),)])

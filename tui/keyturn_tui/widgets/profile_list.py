@@ -24,7 +24,7 @@ from keyturn_tui.rendering.profile_cells import (
     state_glyph,
 )
 from keyturn_tui.rendering.profile_rows import Entry, Group, Problem, Row
-from keyturn_tui.widgets.cursor_guard import Slip
+from keyturn_tui.widgets.cursor_guard import CursorGuard
 from keyturn_tui.widgets.styled_lines import InRoles, strip_of
 
 #: Strips kept; a few screens' worth.
@@ -51,7 +51,7 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
         self._selectable: tuple[int, ...] = ()
         self._cursor = 0
         self._wanted: tuple[str, str] | None = None
-        self.slip = Slip()
+        self.slip = CursorGuard()
         self._nothing: tuple[Line, ...] = ()
         self._strips: dict[tuple[int, bool, tuple[Span, str]], Strip] = {}
         self._drawn: dict[int, tuple[Span, str]] = {}

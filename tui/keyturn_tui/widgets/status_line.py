@@ -6,14 +6,14 @@ from datetime import datetime
 
 from keyturn_tui.rendering.profile_cells import Line, fit
 from keyturn_tui.rendering.profile_detail import wrapped
-from keyturn_tui.widgets.styled_lines import Painted
+from keyturn_tui.widgets.styled_lines import StyledLines
 
 #: Rows that a message may take where the terminal has so many.
 MOST = 3
 TALL = 20
 
 
-class MessageLine(Painted):
+class StatusLine(StyledLines):
     """The last thing worth saying, with the time it was said."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name

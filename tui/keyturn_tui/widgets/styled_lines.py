@@ -60,12 +60,12 @@ def strip_of(line: Line, width: int, style_of: Callable[[str], Style], base: Sty
     return strip.adjust_cell_length(width, base)
 
 
-class Painted(InRoles):
+class StyledLines(InRoles):
     """Lines of text in roles. Whatever the text holds, it is drawn as text: no markup is read, and control characters
     are written out."""
 
     ALLOW_SELECT = False
-    DEFAULT_CSS = "Painted { height: 1; }"
+    DEFAULT_CSS = "StyledLines { height: 1; }"
 
     def __init__(
         self,

@@ -6,30 +6,30 @@ from collections.abc import Sequence
 
 from textual import events
 
-from keyturn_tui.messages import LaneChosen
+from keyturn_tui.messages import TimelineRowChosen
 from keyturn_tui.rendering.profile_cells import Line, View
-from keyturn_tui.rendering.timeline_rows import LaneRow, Room, key_axis, lane_line, room_in
+from keyturn_tui.rendering.timeline_rows import Room, TimelineEntry, key_axis, lane_line, room_in
 from keyturn_tui.rendering.timeline_scale import Window
-from keyturn_tui.widgets.cursor_guard import Slip
-from keyturn_tui.widgets.styled_lines import Painted
+from keyturn_tui.widgets.cursor_guard import CursorGuard
+from keyturn_tui.widgets.styled_lines import StyledLines
 
 
-class LaneList(Painted):
+class TimelineList(StyledLines):
     """Sessions, then the keys under a heading of their own, each part with a hint where it has no lane."""
 
-    DEFAULT_CSS = "LaneList { height: 1fr; }"
+    DEFAULT_CSS = "TimelineList { height: 1fr; }"
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id)
-        self._sessions: tuple[LaneRow, ...] = ()
-        self._keys: tuple[LaneRow, ...] = ()
+        self._sessions: tuple[TimelineEntry, ...] = ()
+        self._keys: tuple[TimelineEntry, ...] = ()
         self._hint: tuple[Line, ...] = ()
         self._cursor = 0
         self._top = 0
-        self.slip = Slip()
+        self.slip = CursorGuard()
 
     @property
-    def row(self) -> LaneRow | None:
+    def row(self) -> TimelineEntry | None:
         """The lane under the cursor."""
         rows = self._rows
         return rows[self._cursor] if self._cursor < len(rows) else None
@@ -44,7 +44,9 @@ class LaneList(Painted):
         """Whether nothing but keys is in view, their heading scrolled away."""
         return bool(self._keys) and self._top > self._keys_at - 1
 
-    def hold(self, sessions: Sequence[LaneRow], keys: Sequence[LaneRow], hint: Sequence[Line]) -> None:
+    def hold(
+        self, sessions: Sequence[TimelineEntry], keys: Sequence[TimelineEntry], hint: Sequence[Line]
+    ) -> None:
         """Take other rows; the cursor keeps its lane where that is still there, else its place.
 
         :param hint: what is written where there are no sessions.
@@ -64,7 +66,7 @@ class LaneList(Painted):
         """Put the cursor on a lane, counted from 0, stopping at the ends."""
         self._cursor = min(max(nth, 0), max(0, len(self._rows) - 1))
         self.slip.moved()
-        self.post_message(LaneChosen())
+        self.post_message(TimelineRowChosen())
 
     def move(self, by: int) -> None:
         """Move the cursor."""
@@ -105,7 +107,7 @@ class LaneList(Painted):
             self.choose(len(self._sessions) + y - self._keys_at)
 
     @property
-    def _rows(self) -> tuple[LaneRow, ...]:
+    def _rows(self) -> tuple[TimelineEntry, ...]:
         return self._sessions + self._keys
 
     @property

@@ -10,9 +10,9 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from keyturn_tui.rendering.profile_cells import Line, View
-from keyturn_tui.rendering.timeline_rows import LaneRow, lane_line, live, room_in, time_axis
+from keyturn_tui.rendering.timeline_rows import TimelineEntry, lane_line, live, room_in, time_axis
 from keyturn_tui.rendering.timeline_scale import Window
-from keyturn_tui.widgets.styled_lines import Painted
+from keyturn_tui.widgets.styled_lines import StyledLines
 
 #: Lanes under the heading.
 LANES = 5
@@ -24,22 +24,22 @@ class TimelineStrip(Vertical):
     DEFAULT_CSS = f"""
     TimelineStrip {{ height: {LANES + 3}; border: round $border; border-title-color: $text-muted-own;
         border-subtitle-color: $text-muted-own; }}
-    TimelineStrip Painted {{ height: 1fr; }}
+    TimelineStrip StyledLines {{ height: 1fr; }}
     .-ascii TimelineStrip {{ border: ascii $border; }}
     """
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id, classes=classes)
-        self._rows: tuple[LaneRow, ...] = ()
-        self._picked: tuple[LaneRow, ...] = ()
+        self._rows: tuple[TimelineEntry, ...] = ()
+        self._picked: tuple[TimelineEntry, ...] = ()
         self._minute: datetime | None = None
         self._title = ""
 
     def compose(self) -> ComposeResult:
         """Heading and lanes in one."""
-        yield Painted()
+        yield StyledLines()
 
-    def hold(self, rows: Sequence[LaneRow]) -> None:
+    def hold(self, rows: Sequence[TimelineEntry]) -> None:
         """Take other sessions, in the order in which they end."""
         self._rows = tuple(rows)
         self._minute = None
@@ -52,7 +52,7 @@ class TimelineStrip(Vertical):
         minute = view.now.replace(second=0, microsecond=0)
         if minute != self._minute:
             self._minute, self._picked = minute, tuple(live(self._rows, view.now, LANES))
-        chart = self.query_one(Painted)
+        chart = self.query_one(StyledLines)
         room = room_in(chart.size.width)
         lines: list[Line] = [time_axis(window, room, view.now)]
         lines += [lane_line(row, view, window, room) for row in self._picked]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from keyturn.delivery.endpoint.daemon import Giver, be_the_endpoint
+from keyturn.delivery.endpoint.daemon import CredentialSource, be_the_endpoint
 
 
-def open_hand(environ: Mapping[str, str], profile: str, first: str) -> Giver:
+def open_hand(environ: Mapping[str, str], profile: str, first: str) -> CredentialSource:
     """What gets credentials of `profile` from the keeper of `environ`."""
-    from keyturn.delivery.endpoint.credential_source import Handing
-    from keyturn.service import Keeper
+    from keyturn.delivery.endpoint.credential_source import ServiceCredentialSource
+    from keyturn.service import CredentialService
 
-    return Handing(Keeper.from_environ(environ), profile, first)
+    return ServiceCredentialSource(CredentialService.from_environ(environ), profile, first)
 
 
 if __name__ == "__main__":

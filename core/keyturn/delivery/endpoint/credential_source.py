@@ -12,11 +12,11 @@ from keyturn.model.errors import KeyturnError, NeedsUnlock
 from keyturn.model.profile import Session, Snapshot, State, VaultState, session_state
 from keyturn.storage.index import Index
 from keyturn.storage.paths import Places
-from keyturn.system.file_fingerprint import Ground
+from keyturn.system.file_fingerprint import FileFingerprint
 
 
-class Service(Protocol):
-    """The part of :class:`keyturn.service.Keeper` that the endpoint uses."""
+class ServicePort(Protocol):
+    """The part of :class:`keyturn.service.CredentialService` that the endpoint uses."""
 
     places: Places
 
@@ -28,46 +28,46 @@ class Service(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
+class SessionFingerprint:
     """What a session was given for: the files that define profiles, and what the index says of the session and of stops.
     Other profiles may be renewed meanwhile."""
 
-    keeper: Service
+    keeper: ServicePort
     profile: str
-    files: Ground
+    files: FileFingerprint
     stops: Mapping[str, datetime]
     session: Session | None
 
     @classmethod
-    def of(cls, keeper: Service, profile: str) -> Self:
+    def of(cls, keeper: ServicePort, profile: str) -> Self:
         """As it is now."""
         places = keeper.places
         paths = [places.aws_config, places.aws_credentials, places.profiles_file, places.config_file]
-        return cls(keeper, profile, Ground.of(map(str, paths)), *_known(keeper, profile))
+        return cls(keeper, profile, FileFingerprint.of(map(str, paths)), *_known(keeper, profile))
 
     def stands(self) -> bool:
-        """See :class:`keyturn.system.file_fingerprint.Standing`."""
+        """See :class:`keyturn.system.file_fingerprint.Fingerprint`."""
         return self.files.stands() and _known(self.keeper, self.profile) == (self.stops, self.session)
 
-    def stood_until(self, later: Basis) -> bool:
+    def stood_until(self, later: SessionFingerprint) -> bool:
         """Whether nothing but the session itself has changed since."""
         return self.files.stands() and self.stops == later.stops
 
 
-def _known(keeper: Service, profile: str) -> tuple[Mapping[str, datetime], Session | None]:
+def _known(keeper: ServicePort, profile: str) -> tuple[Mapping[str, datetime], Session | None]:
     index = keeper.index()
     stops = {name: one.stopped for name, one in index.profiles.items() if one.stopped is not None}
     return stops, index.of(profile).session
 
 
-class Handing:
+class ServiceCredentialSource:
     """Asks the keeper, and through it the agent, which keeps the sessions and renews them.
 
     The sessions of a profile that takes its credentials from whoever asks are kept nowhere, since the next to ask may be
     somebody else. Here it is always the same program, so they are kept here, in memory, for as long as they are fresh.
     """
 
-    def __init__(self, keeper: Service, profile: str, first: str) -> None:
+    def __init__(self, keeper: ServicePort, profile: str, first: str) -> None:
         """
         :param first: the document that was handed out before.
         :raises NeedsUnlock: nobody could be asked for another.
@@ -81,12 +81,12 @@ class Handing:
             why = "no agent holds the vault open, which is locked"
             raise NeedsUnlock(f"endpoint for {profile}", why, "Run: keyturn vault unlock")
 
-    def basis(self) -> Basis:
+    def basis(self) -> SessionFingerprint:
         """What a document rests on, as it is now."""
-        return Basis.of(self._keeper, self._profile)
+        return SessionFingerprint.of(self._keeper, self._profile)
 
     def hand(self) -> str:
-        """A document of credentials that are valid now; errors as of :meth:`keyturn.service.Keeper.hand`."""
+        """A document of credentials that are valid now; errors as of :meth:`keyturn.service.CredentialService.hand`."""
         if not self._keeper.rests_on_asker(self._profile):
             self._kept = None
             return self._keeper.hand(self._profile)

@@ -16,33 +16,31 @@ from typing import NoReturn, Protocol
 
 from keyturn.agent.protocol import error_line, result_line
 from keyturn.agent.wire import REQUEST_LIMIT
-from keyturn.delivery.endpoint import http as endpoint
-from keyturn.delivery.endpoint.http import Door
+from keyturn.delivery.endpoint import http
+from keyturn.delivery.endpoint.http import EndpointAddress
 from keyturn.delivery.endpoint.server import EndpointServer, listening
 from keyturn.delivery.endpoint.token_file import TokenFile
 from keyturn.model.errors import KeyturnError
 from keyturn.model.secret import Secret
 from keyturn.storage.socket_paths import state_folder
-from keyturn.system import log
-from keyturn.system import process_watch as watched
-from keyturn.system import secret_channel as handover
+from keyturn.system import log, process_watch, secret_channel
 from keyturn.system.clock import clock_for
-from keyturn.system.file_fingerprint import Standing
+from keyturn.system.file_fingerprint import Fingerprint
 from keyturn.system.hardening import close_agent
 from keyturn.system.tcp_peer import IS_KNOWN, caller_uid
 
 
-class Giver(Protocol):
+class CredentialSource(Protocol):
     """Gets the credentials of one profile."""
 
     def hand(self) -> str:
         """A document of credentials that are valid now."""
 
-    def basis(self) -> Standing:
+    def basis(self) -> Fingerprint:
         """What such a document rests on, as it is now."""
 
 
-OpenHand = Callable[[Mapping[str, str], str, str], Giver]
+OpenHand = Callable[[Mapping[str, str], str, str], CredentialSource]
 """What gets the credentials of a profile, for an environment, after a first document."""
 
 
@@ -66,7 +64,7 @@ def be_the_endpoint(open_hand: OpenHand) -> NoReturn:
     """
     close_agent()
     try:
-        handover.come_in()
+        secret_channel.come_in()
     except OSError:
         with contextlib.suppress(OSError):
             os.write(
@@ -109,7 +107,7 @@ def _detach() -> None:
 def _live(order: _Order, open_hand: OpenHand) -> None:
     file: TokenFile | None = None
     try:
-        watch = watched.process(order.pid)
+        watch = process_watch.process(order.pid)
         # Whoever started us has not become the program yet, and holds the other end of the socket for as long as it
         # lives: if it does now, it did when we looked for its number, which was nobody else's.
         if watch is None or not _is_starter_there():
@@ -121,13 +119,13 @@ def _live(order: _Order, open_hand: OpenHand) -> None:
         server.ends_when_readable(sys.stdin.buffer, _is_told_to_end)
         file = TokenFile(os.environ, door.token) if order.in_file else None
         where = {"token_file": str(file.path)} if file else {"token": door.token.reveal()}
-        if handover.reply(result_line({"url": door.url().reveal(), **where})):
+        if secret_channel.reply(result_line({"url": door.url().reveal(), **where})):
             server.serve()
     except KeyturnError as error:
-        handover.reply(error_line(error))
+        secret_channel.reply(error_line(error))
     except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
         log.unforeseen(error)
-        handover.reply(
+        secret_channel.reply(
             error_line(KeyturnError("start of the endpoint", "something unforeseen", "See keyturn.log"))
         )
     finally:
@@ -135,18 +133,18 @@ def _live(order: _Order, open_hand: OpenHand) -> None:
             file.remove()
 
 
-def _server(order: _Order, open_hand: OpenHand) -> tuple[Door, EndpointServer]:
+def _server(order: _Order, open_hand: OpenHand) -> tuple[EndpointAddress, EndpointServer]:
     """A server that listens already, and what its clients must know.
 
     :raises KeyturnError: there is nothing to hand out, or nobody to tell who asks; then the program is not started.
     """
     clock = clock_for(os.environ)
-    endpoint.given(order.profile, order.first, clock())
+    http.given(order.profile, order.first, clock())
     giver = open_hand(os.environ, order.profile, order.first)
     listener = listening()
     _require_known(listener)
     port = listener.getsockname()[1]
-    door = Door(port, Secret(f"/{secrets.token_urlsafe(24)}"), Secret(secrets.token_urlsafe(32)))
+    door = EndpointAddress(port, Secret(f"/{secrets.token_urlsafe(24)}"), Secret(secrets.token_urlsafe(32)))
     server = EndpointServer(
         listener,
         door,

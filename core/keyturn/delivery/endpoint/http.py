@@ -36,7 +36,7 @@ _FOREIGN = frozenset(
 _FOREIGN_STARTS = (b"x-forwarded-", b"access-control-", b"sec-")
 
 
-class Verdict(IntEnum):
+class RequestStatus(IntEnum):
     """What becomes of a request; its number is the HTTP status."""
 
     GIVEN = 200
@@ -55,7 +55,7 @@ _REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class EndpointAddress:
     """One endpoint: where it is, and what whoever asks must know."""
 
     port: int
@@ -73,7 +73,7 @@ class Door:
         return (f"{HOST}:{self.port}".encode(), f"localhost:{self.port}".encode())
 
 
-def judge(request: bytes, door: Door) -> Verdict:
+def judge(request: bytes, door: EndpointAddress) -> RequestStatus:
     """What a request deserves: :attr:`Verdict.GIVEN` for GET of the path, with the token, without anything that comes
     from a browser or a proxy, and without a body or a second request behind it.
 
@@ -81,16 +81,16 @@ def judge(request: bytes, door: Door) -> Verdict:
     """
     head, end, behind = request.partition(END)
     if not end or behind or len(request) > HEAD_LIMIT:
-        return Verdict.MALFORMED
+        return RequestStatus.MALFORMED
     line, *lines = head.split(b"\r\n")
     words = line.split(b" ")
     if len(words) != 3 or not _METHOD.fullmatch(words[0]) or words[2] != b"HTTP/1.1":
-        return Verdict.MALFORMED
+        return RequestStatus.MALFORMED
     fields = _fields(lines)
     if fields is None:
-        return Verdict.MALFORMED
+        return RequestStatus.MALFORMED
     if words[0] != b"GET":
-        return Verdict.WRONG_METHOD
+        return RequestStatus.WRONG_METHOD
     # Without a short cut: how long a refusal takes does not tell what was right.
     right = (
         hmac.compare_digest(words[1], door.path.reveal().encode()),
@@ -98,7 +98,7 @@ def judge(request: bytes, door: Door) -> Verdict:
         fields.get(b"host") in door.hosts(),
         not _is_foreign(fields),
     )
-    return Verdict.GIVEN if all(right) else Verdict.REFUSED
+    return RequestStatus.GIVEN if all(right) else RequestStatus.REFUSED
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, bytes] | None:
@@ -123,7 +123,7 @@ def _is_foreign(fields: Mapping[bytes, bytes]) -> bool:
     )
 
 
-def refusal(verdict: Verdict) -> bytes:
+def refusal(verdict: RequestStatus) -> bytes:
     """The answer to whoever gets nothing; it tells nothing but the kind of fault."""
     return _answer(verdict, {"Code": "Refused", "Message": "keyturn answers the program that it started."})
 
@@ -150,7 +150,7 @@ def given(name: str, document: str, now: datetime) -> bytes:
         "Expiration": iso(credentials.expires),
         **({"AccountId": account} if account else {}),
     }
-    return _answer(Verdict.GIVEN, table)
+    return _answer(RequestStatus.GIVEN, table)
 
 
 def only_temporary(name: str) -> UsageError:
@@ -176,6 +176,6 @@ def _answer(status: int, table: Mapping[str, str | None]) -> bytes:
         "X-Content-Type-Options: nosniff",
         "Connection: close",
     ]
-    if status == Verdict.WRONG_METHOD:
+    if status == RequestStatus.WRONG_METHOD:
         lines.append("Allow: GET")
     return "\r\n".join(lines).encode("ascii") + END + body

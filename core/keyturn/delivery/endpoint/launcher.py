@@ -20,7 +20,7 @@ from keyturn.agent.protocol import parse_answer
 from keyturn.model.errors import KeyturnError
 from keyturn.model.secret import Secret
 from keyturn.storage.paths import Places
-from keyturn.system import secret_channel as handover
+from keyturn.system import secret_channel
 from keyturn.system.prctl import is_subreaper
 
 #: It comes up in a fraction of a second.
@@ -66,7 +66,7 @@ def opened(
     _require_descriptors()
     if not sys.executable:
         raise _unavailable("this Python does not know where its program lies")
-    ours, theirs = handover.ends()
+    ours, theirs = secret_channel.ends()
     with ours, theirs:
         try:
             process = subprocess.Popen(
@@ -113,7 +113,7 @@ def _handed_over(ours: socket.socket, pid: int, order: Mapping[str, object]) -> 
     ours.settimeout(PATIENCE)
     channel: socket.socket | None = None
     try:
-        channel = handover.met(ours, pid)
+        channel = secret_channel.met(ours, pid)
         answer = said(channel, json.dumps(order).encode() + b"\n", deadline) if channel else b""
     except TimeoutError:
         # Somebody still holds the socket, so the session is alive and its number is nobody else's.

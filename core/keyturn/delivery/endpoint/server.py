@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from keyturn.delivery.endpoint import http as endpoint
-from keyturn.delivery.endpoint.http import Door, Verdict
+from keyturn.delivery.endpoint import http
+from keyturn.delivery.endpoint.http import EndpointAddress, RequestStatus
 from keyturn.model.errors import KeyturnError
 from keyturn.system.clock import Clock
-from keyturn.system.file_fingerprint import Standing
+from keyturn.system.file_fingerprint import Fingerprint
 from keyturn.system.process_watch import Watch
 
 
@@ -63,14 +63,14 @@ class EndpointServer:
     def __init__(
         self,
         listener: socket.socket,
-        door: Door,
+        door: EndpointAddress,
         profile: str,
         hand: Callable[[], str],
         *,
         first: str,
         is_ours: Callable[[socket.socket], bool],
         clock: Clock,
-        ground: Callable[[], Standing],
+        ground: Callable[[], Fingerprint],
         limits: Limits | None = None,
         report: Callable[[BaseException], None] = lambda _error: None,
     ) -> None:
@@ -98,7 +98,7 @@ class EndpointServer:
             end.settimeout(0)
         self._pool = ThreadPoolExecutor(1, "keyturn-hand")
         self._is_handing = self._is_over = False
-        self._handed: list[tuple[Handed, Standing]] = []
+        self._handed: list[tuple[Handed, Fingerprint]] = []
         self._last: str | None = first
         self._last_ground = ground()
         self._ends: dict[int, Callable[[], bool]] = {}
@@ -188,7 +188,7 @@ class EndpointServer:
 
     def _listen(self, caller: _Caller) -> None:
         try:
-            part = caller.sock.recv(endpoint.HEAD_LIMIT + 1)
+            part = caller.sock.recv(http.HEAD_LIMIT + 1)
         except BlockingIOError:
             return
         except OSError:
@@ -196,14 +196,14 @@ class EndpointServer:
         caller.heard += part
         if not part:
             self._release(caller).close()
-        elif endpoint.END in caller.heard or len(caller.heard) > endpoint.HEAD_LIMIT:
-            verdict = endpoint.judge(bytes(caller.heard), self._door)
+        elif http.END in caller.heard or len(caller.heard) > http.HEAD_LIMIT:
+            verdict = http.judge(bytes(caller.heard), self._door)
             sock = self._release(caller)
-            if verdict is Verdict.GIVEN:
+            if verdict is RequestStatus.GIVEN:
                 self._waiting.append(_Waiter(sock, time.monotonic()))
                 self._begin()
             else:
-                _answer(sock, endpoint.refusal(verdict))
+                _answer(sock, http.refusal(verdict))
 
     def _release(self, caller: _Caller) -> socket.socket:
         del self._callers[caller.sock.fileno()]
@@ -286,9 +286,9 @@ class EndpointServer:
         try:
             if isinstance(handed, KeyturnError):
                 raise handed
-            return endpoint.given(self._profile, handed, self._clock() + margin), True
+            return http.given(self._profile, handed, self._clock() + margin), True
         except KeyturnError as error:
-            return endpoint.failure(error), False
+            return http.failure(error), False
 
 
 def _answer(sock: socket.socket, answer: bytes) -> None:
@@ -303,6 +303,6 @@ def _answer(sock: socket.socket, answer: bytes) -> None:
 
 def listening() -> socket.socket:
     """A socket on a free port of 127.0.0.1, and on no other address."""
-    listener = socket.create_server((endpoint.HOST, 0), backlog=512, reuse_port=False)
+    listener = socket.create_server((http.HOST, 0), backlog=512, reuse_port=False)
     os.set_inheritable(listener.fileno(), False)  # noqa: FBT003 - it takes no keyword
     return listener

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from keyturn.model.errors import KeyturnError, NeedsPerson
+from keyturn.model.errors import KeyturnError, NeedsInteraction
 from keyturn.model.profile import Session
-from keyturn.operations.context import Desk
-from keyturn.operations.credentials import refresh as refreshing
-from keyturn.operations.rotation.auto_rotate import Tending
-from keyturn.profiles import renewal_policy as renewal
-from keyturn.profiles.renewal_policy import Setback
+from keyturn.operations.context import Context
+from keyturn.operations.credentials import refresh
+from keyturn.operations.rotation.auto_rotate import AutoRotation
+from keyturn.profiles import renewal_policy
+from keyturn.profiles.renewal_policy import RetryState
 
 
 @dataclass
-class Renewing:
+class AutoRenewal:
     """What one agent remembers of its tries. Used by one thread at a time."""
 
-    desk: Desk
-    setbacks: dict[str, Setback] = field(default_factory=dict)
-    keys: Tending = field(init=False)
+    desk: Context
+    setbacks: dict[str, RetryState] = field(default_factory=dict)
+    keys: AutoRotation = field(init=False)
 
     def __post_init__(self) -> None:
-        self.keys = Tending(self.desk)
+        self.keys = AutoRotation(self.desk)
 
     def look_after(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
         """Renews what is due, then looks after the keys; gives the profiles that got a new session."""
@@ -39,7 +39,7 @@ class Renewing:
         rows = {row.name: row for row in self.desk.read().rows()}
         self.setbacks = {name: one for name, one in self.setbacks.items() if name in rows}
         done = []
-        for name in renewal.due(rows.values(), self.setbacks, self.desk.clock()):
+        for name in renewal_policy.due(rows.values(), self.setbacks, self.desk.clock()):
             if not may_go_on():
                 break
             session = rows[name].session
@@ -49,11 +49,11 @@ class Renewing:
 
     def _renewed(self, name: str, session: Session) -> bool:
         try:
-            refreshing.renew(self.desk, name)
+            refresh.renew(self.desk, name)
         except KeyturnError as error:
-            needs_person = isinstance(error, NeedsPerson)
+            needs_person = isinstance(error, NeedsInteraction)
             before = self.setbacks.get(name)
-            self.setbacks[name] = renewal.failed(
+            self.setbacks[name] = renewal_policy.failed(
                 session, before, self.desk.clock(), needs_person=needs_person
             )
             return False

@@ -15,14 +15,14 @@ from datetime import datetime
 from keyturn.model.errors import KeyturnError
 from keyturn.model.profile import State, due_at, session_state
 from keyturn.model.secret import Secret
-from keyturn.operations.context import Desk
-from keyturn.operations.credentials import session_cache as fetching
+from keyturn.operations.context import Context
+from keyturn.operations.credentials import session_cache
 from keyturn.operations.credentials.refresh import ASKED_EVERY
-from keyturn.system.file_fingerprint import Ground, Kept
+from keyturn.system.file_fingerprint import CachedDocument, FileFingerprint
 from keyturn.vault.vault import RESTS_ON
 
 
-def document(desk: Desk, name: str, make: Callable[[], str]) -> str:
+def document(desk: Context, name: str, make: Callable[[], str]) -> str:
     """What `make` gives for a profile, or gave. Only the agent keeps it: other processes ask once and end.
 
     :param make: :func:`keyturn.operations.credentials.refresh.document`, wherever it is done; its errors come through.
@@ -33,7 +33,7 @@ def document(desk: Desk, name: str, make: Callable[[], str]) -> str:
     if kept is not None and desk.vault.is_held and kept.is_good(desk.clock()):
         return kept.document.reveal()
     desk.ready.pop(name, None)
-    made, ground = desk.clock(), Ground.of(_files(desk))
+    made, ground = desk.clock(), FileFingerprint.of(_files(desk))
     text = make()
     if ground.is_settled():
         # What fails here fails the next caller in its own words; this one has an answer.
@@ -42,17 +42,17 @@ def document(desk: Desk, name: str, make: Callable[[], str]) -> str:
     return text
 
 
-def _keep(desk: Desk, name: str, text: Secret, made: datetime, ground: Ground) -> None:
+def _keep(desk: Context, name: str, text: Secret, made: datetime, ground: FileFingerprint) -> None:
     found = _until(desk, name)
     if found is not None:
         until, policies = found
         # They were read a moment ago: one that has not changed since well before that was read as it is.
         ground = ground.with_also(policies)
         if ground.is_settled() and ground.stands():
-            desk.ready[name] = Kept(text, made, until, ground)
+            desk.ready[name] = CachedDocument(text, made, until, ground)
 
 
-def _until(desk: Desk, name: str) -> tuple[datetime, tuple[str, ...]] | None:
+def _until(desk: Context, name: str) -> tuple[datetime, tuple[str, ...]] | None:
     """Until when what was just made is the document to give, and the policy files that it rests on; None for one that is
     not fresh, or is to be made anew each time."""
     reading = desk.read()
@@ -61,7 +61,7 @@ def _until(desk: Desk, name: str) -> tuple[datetime, tuple[str, ...]] | None:
         return None
     until = asked + ASKED_EVERY
     if not definition.delivers_key:
-        cached = fetching.refresher(desk, reading).cached(name)
+        cached = session_cache.refresher(desk, reading).cached(name)
         if cached is None or session_state(cached.facts(), desk.clock()) is not State.FRESH:
             return None
         session = cached.facts()
@@ -71,7 +71,7 @@ def _until(desk: Desk, name: str) -> tuple[datetime, tuple[str, ...]] | None:
     return until, tuple(os.path.expanduser(text) for text in texts if not text.lstrip().startswith("{"))  # noqa: PTH111 - as it is read
 
 
-def _files(desk: Desk) -> tuple[str, ...]:
+def _files(desk: Context) -> tuple[str, ...]:
     """Every file that a document rests on, but for session policies."""
     places = desk.places
     own = (

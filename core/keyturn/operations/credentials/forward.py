@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 from keyturn.delivery import credential_process
-from keyturn.model.errors import KeyturnError, NeedsPerson, NotFound, Protected
-from keyturn.operations.context import Desk
-from keyturn.operations.credentials import get_credentials as handing
-from keyturn.profiles import status as listing
-from keyturn.profiles.inventory import Reading
-from keyturn.storage import config as preferences
+from keyturn.model.errors import ChangeRefused, KeyturnError, NeedsInteraction, NotFound
+from keyturn.operations.context import Context
+from keyturn.operations.credentials import get_credentials
+from keyturn.profiles import status
+from keyturn.profiles.inventory import Inventory
+from keyturn.storage import config
 
 
-def forwarded(desk: Desk, name: str, least: timedelta | None = None) -> str:
+def forwarded(desk: Context, name: str, least: timedelta | None = None) -> str:
     """The credential_process document of a profile, for another machine.
 
     :param least: it must live so long at least.
@@ -24,23 +24,23 @@ def forwarded(desk: Desk, name: str, least: timedelta | None = None) -> str:
     _require_named(desk, name)
     _require_temporary(desk.read(), name)
     try:
-        document = handing.hand(desk, name, least, is_far=True)
-    except NeedsPerson as error:
+        document = get_credentials.hand(desk, name, least, is_far=True)
+    except NeedsInteraction as error:
         hint = f"On the machine that forwards it, run: keyturn refresh {name}"
-        raise NeedsPerson(error.what, error.why, hint) from None
+        raise NeedsInteraction(error.what, error.why, hint) from None
     credentials, _ = credential_process.parsed(document)
     if credentials.session_token is None or credentials.expires is None:
         raise _kept_here(name, "its credentials have no end")
     return document
 
 
-def _require_named(desk: Desk, name: str) -> None:
+def _require_named(desk: Context, name: str) -> None:
     """Before anything else is read, so that what is not named costs next to nothing."""
     try:
-        names = preferences.load(desk.places.config_file).forward
+        names = config.load(desk.places.config_file).forward
     except (KeyturnError, OSError):
         why = "config.toml of the machine that forwards cannot be used"
-        raise Protected(
+        raise ChangeRefused(
             f"forwarding of {name}", why, "There, keyturn list says what is wrong with it"
         ) from None
     if name not in names:
@@ -48,15 +48,15 @@ def _require_named(desk: Desk, name: str) -> None:
         raise NotFound(f"profile {name}", "it is not forwarded to here", hint)
 
 
-def _require_temporary(reading: Reading, name: str) -> None:
+def _require_temporary(reading: Inventory, name: str) -> None:
     definition = reading.definitions.get(name)
     if definition is not None and definition.delivers_key:
         raise _kept_here(name, "it hands out its long-term key")
-    if listing.asker_source(name, reading.natives, reading.definitions):
+    if status.asker_source(name, reading.natives, reading.definitions):
         raise _kept_here(name, "it takes its credentials from whoever asks")
 
 
 def _kept_here(name: str, why: str) -> KeyturnError:
-    return Protected(
+    return ChangeRefused(
         f"forwarding of {name}", f"{why}, which never leaves its machine", "Use a role behind it instead"
     )

@@ -5,21 +5,20 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from keyturn.delivery import credential_process
-from keyturn.model.errors import FileChanged, KeyturnError, NeedsPerson, UsageError
+from keyturn.model.errors import FileChanged, KeyturnError, NeedsInteraction, UsageError
 from keyturn.model.profile import Renew, State, session_state
 from keyturn.model.text import span
-from keyturn.operations import key_metadata as learning
-from keyturn.operations.context import Desk
-from keyturn.operations.credentials import refresh as refreshing
-from keyturn.operations.credentials import session_cache as fetching
+from keyturn.operations import key_metadata
+from keyturn.operations.context import Context
+from keyturn.operations.credentials import refresh, session_cache
 from keyturn.operations.credentials.refresh import ASKED_EVERY
-from keyturn.profiles.inventory import Reading
-from keyturn.providers.cached_session import Fetched
-from keyturn.storage.managed_profiles import Definition
+from keyturn.profiles.inventory import Inventory
+from keyturn.providers.cached_session import FetchedSession
+from keyturn.storage.managed_profiles import ManagedProfile
 
 
 def hand(
-    desk: Desk,
+    desk: Context,
     name: str,
     least: timedelta | None = None,
     code: str | None = None,
@@ -36,7 +35,7 @@ def hand(
     :raises NeedsPerson: a person must renew it first.
     """
     reading = desk.read()
-    fetching.refuse_for_others(desk, reading, name)
+    session_cache.refuse_for_others(desk, reading, name)
     with desk.recording(name, "hand out"):
         row = reading.row(name)
         definition = reading.definitions.get(name)
@@ -46,19 +45,19 @@ def hand(
             desk.require_open()
         account = None if row.account_derived else row.account
         if definition is not None and definition.delivers_key:
-            refreshing.note_asked(desk, name, reading)
+            refresh.note_asked(desk, name, reading)
             return credential_process.document(desk.key(definition.key or name), account)
-        refreshing.refuse_hopeless(row)
-        refreshing.note_asked(desk, name, reading)
+        refresh.refuse_hopeless(row)
+        refresh.note_asked(desk, name, reading)
         found = _found(desk, reading, name, least, code, is_far=is_far)
         _require_length(name, found, least, desk.clock())
         return credential_process.document(found.issued.credentials, account)
 
 
 def _found(
-    desk: Desk, reading: Reading, name: str, least: timedelta | None, code: str | None, *, is_far: bool
-) -> Fetched:
-    refresher = fetching.refresher(desk, reading, has_commands=not is_far)
+    desk: Context, reading: Inventory, name: str, least: timedelta | None, code: str | None, *, is_far: bool
+) -> FetchedSession:
+    refresher = session_cache.refresher(desk, reading, has_commands=not is_far)
     definition = reading.definitions.get(name)
     cached = refresher.cached(name)
     now = desk.clock()
@@ -66,11 +65,11 @@ def _found(
         return cached
     if is_far and cached is not None and least is not None:
         _require_life(name, cached, least)
-    fallback = cached if cached is not None and refreshing.is_valid(cached.issued.credentials, now) else None
+    fallback = cached if cached is not None and refresh.is_valid(cached.issued.credentials, now) else None
     if definition is not None and definition.renew is Renew.OFF and code is None:
         if fallback is not None:
             return fallback
-        raise NeedsPerson(f"session for {name}", "its renewal is off", f"Run: keyturn refresh {name}")
+        raise NeedsInteraction(f"session for {name}", "its renewal is off", f"Run: keyturn refresh {name}")
     try:
         fetched = refresher.fetch(name, code, only_if_due=least is None and code is None)
     except FileChanged:
@@ -83,26 +82,28 @@ def _found(
     return fetched
 
 
-def _learn(desk: Desk, reading: Reading, definition: Definition | None, fetched: Fetched) -> None:
+def _learn(
+    desk: Context, reading: Inventory, definition: ManagedProfile | None, fetched: FetchedSession
+) -> None:
     if fetched.asked_aws and definition is not None:
-        learning.learn(desk, reading, [(definition, fetched.issued.credentials)], wait=0)
+        key_metadata.learn(desk, reading, [(definition, fetched.issued.credentials)], wait=0)
         desk.record(definition.name, "refresh", "for a program")
 
 
-def _require_life(name: str, cached: Fetched, least: timedelta) -> None:
+def _require_life(name: str, cached: FetchedSession, least: timedelta) -> None:
     """Makes sure that a new session would do for a while, by how long the last one was given."""
     expires = cached.issued.credentials.expires
     if expires is not None and expires - cached.at - ASKED_EVERY < least:
         raise _too_short(name, least, expires - cached.at)
 
 
-def _will_do(one: Fetched, least: timedelta | None, now: datetime) -> bool:
+def _will_do(one: FetchedSession, least: timedelta | None, now: datetime) -> bool:
     if least is None:
         return session_state(one.facts(), now) is State.FRESH
     return one.issued.credentials.expires is None or one.issued.credentials.expires - now >= least
 
 
-def _require_length(name: str, one: Fetched, least: timedelta | None, now: datetime) -> None:
+def _require_length(name: str, one: FetchedSession, least: timedelta | None, now: datetime) -> None:
     expires = one.issued.credentials.expires
     if least is None or expires is None or expires - now >= least:
         return

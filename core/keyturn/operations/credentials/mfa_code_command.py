@@ -16,10 +16,10 @@ from typing import Any
 
 from keyturn.aws.deadline import LONGEST_SECONDS, Deadline
 from keyturn.model.errors import KeyturnError, NeedsMfa
-from keyturn.operations.context import Desk
+from keyturn.operations.context import Context
 from keyturn.providers import mfa_command
-from keyturn.storage.config import Command, Preferences
-from keyturn.system import files as ownfile
+from keyturn.storage.config import Command, Config
+from keyturn.system import files
 
 #: How long a device shows one code (RFC 6238, as AWS's virtual devices have it).
 STEP = 30
@@ -33,8 +33,8 @@ ALONE = 12 * 3600
 class MfaCodes:
     """The commands of one person's preferences, and what became of their codes."""
 
-    desk: Desk
-    preferences: Preferences
+    desk: Context
+    preferences: Config
     fault: str | None = None
     """Why the preferences cannot be read; what they name is then unknown, not none."""
     sleep: Callable[[float], None] = time.sleep
@@ -132,7 +132,7 @@ class MfaCodes:
 
     def _known(self, serial: str) -> dict[str, Any]:
         try:
-            return _decode(ownfile.read(self.desk.places.mfa_file)).get(serial, {})
+            return _decode(files.read(self.desk.places.mfa_file)).get(serial, {})
         except OSError:
             return {}
 
@@ -143,7 +143,7 @@ class MfaCodes:
             return json.dumps({"version": 1, "devices": table}, indent=1).encode()
 
         path = self.desk.places.mfa_file
-        ownfile.change(path, on_bytes, what=f"writing {path}")
+        files.change(path, on_bytes, what=f"writing {path}")
 
 
 def _decode(content: bytes | None) -> dict[str, dict[str, Any]]:

@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from keyturn.model.errors import KeyturnError
-from keyturn.operations.context import Desk
-from keyturn.profiles.inventory import Reading
-from keyturn.providers import cached_session as stored
-from keyturn.providers.cached_session import Device, Fetched
+from keyturn.operations.context import Context
+from keyturn.profiles.inventory import Inventory
+from keyturn.providers import cached_session
+from keyturn.providers.cached_session import FetchedSession, MfaDevice
 from keyturn.providers.sts_limits import DEVICE_LEAST_LEFT
-from keyturn.storage.index import DeviceKnown, DeviceSession, Index
+from keyturn.storage.index import Index, MfaDeviceState, MfaSessionRef
 
 #: No name of a section or a profile holds a NUL.
 _PREFIX = "\0mfa\0"
@@ -30,27 +30,27 @@ class DeviceSessions:
     :param reading: what was read before AWS is asked.
     """
 
-    desk: Desk
-    reading: Reading
+    desk: Context
+    reading: Inventory
 
-    def held(self, device: Device) -> Fetched | None:
+    def held(self, device: MfaDevice) -> FetchedSession | None:
         """See :meth:`DeviceStore.held`."""
         known = self._known(self.desk.index.load(), device)
         entry = self.desk.vault.session(_name(device)) if known else None
-        decoded = stored.decode(entry) if entry else None
+        decoded = cached_session.decode(entry) if entry else None
         if known is None or decoded is None:
             return None
-        found = Fetched(*decoded)
+        found = FetchedSession(*decoded)
         credentials = found.issued.credentials
         over = credentials.expires is None or credentials.expires - self.desk.clock() < DEVICE_LEAST_LEFT
         return None if over or credentials.access_key_id != known.session else found
 
-    def hold(self, device: Device, fetched: Fetched) -> None:
+    def hold(self, device: MfaDevice, fetched: FetchedSession) -> None:
         """See :meth:`DeviceStore.hold`."""
         credentials = fetched.issued.credentials
         if credentials.expires is None:
             return
-        new = DeviceSession(credentials.access_key_id, credentials.expires)
+        new = MfaSessionRef(credentials.access_key_id, credentials.expires)
         with (
             contextlib.suppress(KeyturnError, OSError),
             self.desk.exclusive(),
@@ -65,16 +65,16 @@ class DeviceSessions:
             self.desk.index.change(lambda index: _note(index, device, new, self.desk.clock()))
 
     @staticmethod
-    def _known(index: Index, device: Device) -> DeviceSession | None:
-        return index.devices.get(device.serial, DeviceKnown()).held.get(device.key.access_key_id)
+    def _known(index: Index, device: MfaDevice) -> MfaSessionRef | None:
+        return index.devices.get(device.serial, MfaDeviceState()).held.get(device.key.access_key_id)
 
 
-def forget(desk: Desk, serial: str) -> None:
+def forget(desk: Context, serial: str) -> None:
     """Ends what a device's codes were good for; needs no open vault."""
 
     def note(index: Index) -> None:
-        one = index.devices.get(serial, DeviceKnown())
-        index.devices[serial] = DeviceKnown({}, one.stops + 1)
+        one = index.devices.get(serial, MfaDeviceState())
+        index.devices[serial] = MfaDeviceState({}, one.stops + 1)
 
     desk.index.change(note)
 
@@ -86,7 +86,7 @@ def forget_key(index: Index, key_id: str) -> None:
         index.devices[serial] = replace(one, held=held)
 
 
-def hand_on(desk: Desk, old_id: str, new_id: str) -> None:
+def hand_on(desk: Context, old_id: str, new_id: str) -> None:
     """Lets the sessions that a key's codes were good for serve the key that takes its place: they are its user's."""
     index = desk.index.load()
     moved = {serial: each.held[old_id] for serial, each in index.devices.items() if old_id in each.held}
@@ -101,7 +101,7 @@ def hand_on(desk: Desk, old_id: str, new_id: str) -> None:
 
     def note(index: Index) -> None:
         for serial in moved:
-            one = index.devices.get(serial, DeviceKnown())
+            one = index.devices.get(serial, MfaDeviceState())
             if old_id in one.held:
                 held = {key: each for key, each in one.held.items() if key != old_id}
                 index.devices[serial] = replace(one, held={**held, new_id: one.held[old_id]})
@@ -111,22 +111,22 @@ def hand_on(desk: Desk, old_id: str, new_id: str) -> None:
         desk.note(note)
 
 
-def serials_of(reading: Reading, name: str) -> tuple[str, ...]:
+def serials_of(reading: Inventory, name: str) -> tuple[str, ...]:
     """The devices whose codes a profile asks for itself."""
     definition = reading.definitions.get(name)
     found = definition.mfa_serial if definition else reading.settings(name).get("mfa_serial")
     return (str(found),) if found else ()
 
 
-def _name(device: Device) -> str:
+def _name(device: MfaDevice) -> str:
     return f"{_PREFIX}{device.key.access_key_id}\0{device.serial}"
 
 
-def _stops(index: Index, device: Device) -> int:
-    return index.devices.get(device.serial, DeviceKnown()).stops
+def _stops(index: Index, device: MfaDevice) -> int:
+    return index.devices.get(device.serial, MfaDeviceState()).stops
 
 
-def _put(sessions: dict[str, Any], index: Index, device: Device, fetched: Fetched) -> None:
+def _put(sessions: dict[str, Any], index: Index, device: MfaDevice, fetched: FetchedSession) -> None:
     """Puts one in, and takes out what the index does not name."""
     named = {
         f"{_PREFIX}{key}\0{serial}": each.session
@@ -136,13 +136,13 @@ def _put(sessions: dict[str, Any], index: Index, device: Device, fetched: Fetche
     for name in [name for name in sessions if name.startswith(_PREFIX)]:
         if named.get(name) != sessions[name].get("key_id"):
             del sessions[name]
-    sessions[_name(device)] = stored.encode(fetched)
+    sessions[_name(device)] = cached_session.encode(fetched)
 
 
-def _note(index: Index, device: Device, new: DeviceSession, now: datetime) -> None:
+def _note(index: Index, device: MfaDevice, new: MfaSessionRef, now: datetime) -> None:
     for serial, one in list(index.devices.items()):
         index.devices[serial] = replace(
             one, held={key: each for key, each in one.held.items() if each.until > now}
         )
-    one = index.devices.get(device.serial, DeviceKnown())
+    one = index.devices.get(device.serial, MfaDeviceState())
     index.devices[device.serial] = replace(one, held={**one.held, device.key.access_key_id: new})

@@ -7,16 +7,15 @@ from datetime import datetime, timedelta
 
 from keyturn.awsconfig.process_line import is_ours
 from keyturn.delivery import credential_process
-from keyturn.model.errors import FileChanged, KeyturnError, NeedsPerson, NotFound
+from keyturn.model.errors import FileChanged, KeyturnError, NeedsInteraction, NotFound
 from keyturn.model.profile import Credentials, Delivery, Kind, Profile, Refreshed, Renew, State, session_state
 from keyturn.model.text import span
-from keyturn.operations import deliver as delivering
-from keyturn.operations import key_metadata as learning
-from keyturn.operations.context import Desk
-from keyturn.operations.credentials import session_cache as fetching
-from keyturn.profiles.inventory import Reading
-from keyturn.providers.cached_session import Fetched
-from keyturn.storage.managed_profiles import Definition
+from keyturn.operations import deliver, key_metadata
+from keyturn.operations.context import Context
+from keyturn.operations.credentials import session_cache
+from keyturn.profiles.inventory import Inventory
+from keyturn.providers.cached_session import FetchedSession
+from keyturn.storage.managed_profiles import ManagedProfile
 
 #: A session with less left than this is not handed out: a client could not use it any more.
 LEAST_LEFT = timedelta(seconds=60)
@@ -24,7 +23,7 @@ LEAST_LEFT = timedelta(seconds=60)
 ASKED_EVERY = timedelta(minutes=5)
 
 
-def refresh(desk: Desk, name: str, code: str | None = None) -> Refreshed:
+def refresh(desk: Context, name: str, code: str | None = None) -> Refreshed:
     """Gets a new session for `name` and delivers it.
 
     :raises NotFound: there is no such profile.
@@ -32,12 +31,12 @@ def refresh(desk: Desk, name: str, code: str | None = None) -> Refreshed:
     :raises KeyturnError: the profile has nothing that could be refreshed, or AWS said no; what was delivered stays.
     """
     reading = desk.read()
-    fetching.refuse_for_others(desk, reading, name)
+    session_cache.refuse_for_others(desk, reading, name)
     with desk.recording(name, "refresh"):
         return _refresh(desk, reading, name, code)
 
 
-def _refresh(desk: Desk, reading: Reading, name: str, code: str | None) -> Refreshed:
+def _refresh(desk: Context, reading: Inventory, name: str, code: str | None) -> Refreshed:
     row = reading.row(name)
     if not row.managed:
         reading.require_definitions()
@@ -45,7 +44,7 @@ def _refresh(desk: Desk, reading: Reading, name: str, code: str | None) -> Refre
     if not row.credential_source:
         desk.require_open()
     begun = time.monotonic()
-    fetched = fetching.refresher(desk, reading).fetch(name, code)
+    fetched = session_cache.refresher(desk, reading).fetch(name, code)
     delivered = _delivered(desk, reading, name, fetched)
     if fetched.unkept is not None:
         raise fetched.unkept
@@ -64,7 +63,7 @@ def _refresh(desk: Desk, reading: Reading, name: str, code: str | None) -> Refre
     return Refreshed(name, session, seconds, delivered, note)
 
 
-def renew(desk: Desk, name: str) -> None:
+def renew(desk: Context, name: str) -> None:
     """Gets a new session for a managed profile, unless another process just did, and delivers it.
 
     :raises KeyturnError: as :func:`refresh`; what was delivered stays until it ends.
@@ -73,7 +72,7 @@ def renew(desk: Desk, name: str) -> None:
     with desk.recording(name, "refresh"):
         reading.require_definitions()
         desk.require_open()
-        fetched = fetching.refresher(desk, reading).fetch(name, only_if_due=True)
+        fetched = session_cache.refresher(desk, reading).fetch(name, only_if_due=True)
         _delivered(desk, reading, name, fetched)
         if fetched.unkept is not None:
             raise fetched.unkept
@@ -81,7 +80,7 @@ def renew(desk: Desk, name: str) -> None:
             desk.record(name, "refresh", "by itself")
 
 
-def check(desk: Desk, name: str) -> None:
+def check(desk: Context, name: str) -> None:
     """Says why there is nothing to refresh for `name`, before anybody is asked for a passphrase.
 
     :raises KeyturnError: the reason; nothing is raised for a profile that can be refreshed.
@@ -89,15 +88,15 @@ def check(desk: Desk, name: str) -> None:
     refuse_hopeless(desk.read().row(name))
 
 
-def _delivered(desk: Desk, reading: Reading, name: str, fetched: Fetched) -> Delivery:
+def _delivered(desk: Context, reading: Inventory, name: str, fetched: FetchedSession) -> Delivery:
     """Puts a fetched session where its profile wants it, and learns about its key."""
     definition = reading.definitions.get(name)
     if definition is None:
         return Delivery.NATIVE
     if definition.delivery is Delivery.CREDENTIALS_FILE:
         with desk.exclusive():
-            delivering.put(desk, reading, name, fetched)
-    learning.learn(desk, reading, [(definition, fetched.issued.credentials)])
+            deliver.put(desk, reading, name, fetched)
+    key_metadata.learn(desk, reading, [(definition, fetched.issued.credentials)])
     return definition.delivery
 
 
@@ -118,7 +117,7 @@ def refuse_hopeless(row: Profile) -> None:
         raise KeyturnError(what, why, "Run that tool again, or define the profile by a role or a key")
 
 
-def document(desk: Desk, name: str) -> str:
+def document(desk: Context, name: str) -> str:
     """The credential_process document for a managed profile; asks AWS only when what is cached is due.
 
     What is still valid is handed out where it cannot be renewed now.
@@ -127,12 +126,12 @@ def document(desk: Desk, name: str) -> str:
     :raises NeedsPerson: only a person can renew it, and nothing valid is left.
     """
     reading = desk.read()
-    fetching.refuse_for_others(desk, reading, name)
+    session_cache.refuse_for_others(desk, reading, name)
     with desk.recording(name, "credential-process"):
         return _document(desk, reading, name)
 
 
-def _document(desk: Desk, reading: Reading, name: str) -> str:
+def _document(desk: Context, reading: Inventory, name: str) -> str:
     reading.require_definitions()
     definition = reading.definitions.get(name)
     if definition is None:
@@ -145,14 +144,14 @@ def _document(desk: Desk, reading: Reading, name: str) -> str:
     account = None if row.account_derived else row.account
     if definition.delivers_key:
         return credential_process.document(desk.key(definition.key or name), account)
-    refresher = fetching.refresher(desk, reading)
+    refresher = session_cache.refresher(desk, reading)
     cached = refresher.cached(name)
     if cached is None or session_state(cached.facts(), desk.clock()) is not State.FRESH:
         cached = _renewed(desk, reading, definition, cached)
     return credential_process.document(cached.issued.credentials, account)
 
 
-def _where_to_go(reading: Reading, name: str) -> str:
+def _where_to_go(reading: Inventory, name: str) -> str:
     native = reading.natives.get(name)
     if native is None:
         return "Run: keyturn list"
@@ -161,27 +160,29 @@ def _where_to_go(reading: Reading, name: str) -> str:
     return f"Run: keyturn adopt {name}"
 
 
-def _renewed(desk: Desk, reading: Reading, definition: Definition, cached: Fetched | None) -> Fetched:
+def _renewed(
+    desk: Context, reading: Inventory, definition: ManagedProfile, cached: FetchedSession | None
+) -> FetchedSession:
     """A new session, or the one that is still valid where none can be had now, whatever keeps it from being had."""
     name = definition.name
     valid = cached is not None and is_valid(cached.issued.credentials, desk.clock())
     if definition.renew is Renew.OFF:
         if cached is not None and valid:
             return cached
-        raise NeedsPerson(f"session for {name}", "its renewal is off", f"Run: keyturn refresh {name}")
+        raise NeedsInteraction(f"session for {name}", "its renewal is off", f"Run: keyturn refresh {name}")
     try:
-        fetched = fetching.refresher(desk, reading).fetch(name, only_if_due=True)
+        fetched = session_cache.refresher(desk, reading).fetch(name, only_if_due=True)
     except FileChanged:
         # What is cached is of what the profile was before, or was stopped.
         raise
     except (KeyturnError, OSError) as error:
         if cached is None or not valid:
             raise
-        if isinstance(error, KeyturnError) and not isinstance(error, NeedsPerson):
+        if isinstance(error, KeyturnError) and not isinstance(error, NeedsInteraction):
             desk.record_failure(name, "credential-process", error)
         return cached
     if fetched.asked_aws:
-        learning.learn(desk, reading, [(definition, fetched.issued.credentials)], wait=0)
+        key_metadata.learn(desk, reading, [(definition, fetched.issued.credentials)], wait=0)
         desk.record(name, "refresh", "for a client")
     return fetched
 
@@ -191,7 +192,7 @@ def is_valid(credentials: Credentials, now: datetime) -> bool:
     return credentials.expires is None or credentials.expires - now > LEAST_LEFT
 
 
-def note_asked(desk: Desk, name: str, reading: Reading) -> None:
+def note_asked(desk: Context, name: str, reading: Inventory) -> None:
     """Notes that a profile is in use, but not again and again."""
     now, known = desk.clock(), reading.index.of(name)
     if known.asked is None or now - known.asked > ASKED_EVERY:

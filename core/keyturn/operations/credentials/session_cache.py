@@ -8,28 +8,27 @@ from datetime import datetime
 
 from keyturn.model.errors import AgentUnavailable, FileChanged
 from keyturn.model.profile import Kind
-from keyturn.operations.context import Desk
+from keyturn.operations.context import Context
 from keyturn.operations.credentials.mfa_code_command import MfaCodes
 from keyturn.operations.credentials.mfa_sessions import DeviceSessions
-from keyturn.profiles import status as listing
-from keyturn.profiles.inventory import Reading
+from keyturn.profiles import status
+from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.static_keys import static_credentials
-from keyturn.providers import assume_role as policy
+from keyturn.providers import assume_role, cached_session
 from keyturn.providers import assume_role as role
-from keyturn.providers import cached_session as stored
-from keyturn.providers.cached_session import Fetched
+from keyturn.providers.cached_session import FetchedSession
 from keyturn.providers.refresher import Refresher
-from keyturn.storage.config import Preferences
+from keyturn.storage.config import Config
 from keyturn.storage.index import Index
-from keyturn.storage.managed_profiles import Definition
+from keyturn.storage.managed_profiles import ManagedProfile
 
 
-def fetch(desk: Desk, reading: Reading, name: str) -> Fetched:
+def fetch(desk: Context, reading: Inventory, name: str) -> FetchedSession:
     """A session of a profile, from the cache while it is fresh; delivered nowhere."""
     return refresher(desk, reading).fetch(name, only_if_due=True)
 
 
-def refresher(desk: Desk, reading: Reading, *, has_commands: bool = True) -> Refresher:
+def refresher(desk: Context, reading: Inventory, *, has_commands: bool = True) -> Refresher:
     """The refresher for one reading of files and definitions.
 
     :param has_commands: whether the person's programs may be asked for MFA codes.
@@ -53,28 +52,28 @@ def refresher(desk: Desk, reading: Reading, *, has_commands: bool = True) -> Ref
         lock=desk.lock,
         accepted=accepted,
         remember=lambda name, seconds: remember(desk, name, seconds),
-        asker_source=lambda name: listing.asker_source(name, reading.natives, reading.definitions),
+        asker_source=lambda name: status.asker_source(name, reading.natives, reading.definitions),
         devices=DeviceSessions(desk, reading),
-        codes=codes if has_commands else replace(codes, preferences=Preferences(), fault=None),
+        codes=codes if has_commands else replace(codes, preferences=Config(), fault=None),
     )
 
 
-def refuse_for_others(desk: Desk, reading: Reading, name: str) -> None:
+def refuse_for_others(desk: Context, reading: Inventory, name: str) -> None:
     """Keeps the agent from answering with what its own environment, or its own machine's role, happens to be.
 
     :raises AgentUnavailable: whoever asks must do it in a process of their own.
     """
-    if desk.serves_others and listing.asker_source(name, reading.natives, reading.definitions):
+    if desk.serves_others and status.asker_source(name, reading.natives, reading.definitions):
         why = f"{name} takes its credentials from whoever asks"
         raise AgentUnavailable("the agent", why, f"Run: keyturn refresh {name}")
 
 
-def remember(desk: Desk, name: str, seconds: int) -> None:
+def remember(desk: Context, name: str, seconds: int) -> None:
     """Notes the duration that AWS accepts for a role."""
     desk.note(lambda index: index.update(name, accepted_seconds=seconds))
 
 
-def hop_of(name: str, reading: Reading) -> role.Hop | None:
+def hop_of(name: str, reading: Inventory) -> role.AssumeRoleParams | None:
     """The AssumeRole parameters of a profile, managed or native; None if it assumes no role by a source profile."""
     definition = reading.definitions.get(name)
     if definition is not None:
@@ -85,12 +84,12 @@ def hop_of(name: str, reading: Reading) -> role.Hop | None:
     return native_hop(name, reading.settings(name))
 
 
-def managed_hop(one: Definition, role_arn: str) -> role.Hop:
+def managed_hop(one: ManagedProfile, role_arn: str) -> role.AssumeRoleParams:
     """The AssumeRole parameters of a definition.
 
     :raises ProfileBroken: its policy is a file that cannot be read.
     """
-    return role.Hop(
+    return role.AssumeRoleParams(
         profile=one.name,
         role_arn=role_arn,
         external_id=one.external_id,
@@ -101,12 +100,12 @@ def managed_hop(one: Definition, role_arn: str) -> role.Hop:
         tags=one.tags,
         transitive_tags=one.transitive_tags,
         source_identity=one.source_identity,
-        policy=policy.text_of(one.policy, one.name) if one.policy else None,
+        policy=assume_role.text_of(one.policy, one.name) if one.policy else None,
         policy_arns=one.policy_arns,
     )
 
 
-def native_hop(name: str, settings: Mapping[str, object]) -> role.Hop | None:
+def native_hop(name: str, settings: Mapping[str, object]) -> role.AssumeRoleParams | None:
     """The AssumeRole parameters that the shared files hold for a profile."""
 
     def text(key: str) -> str | None:
@@ -118,7 +117,7 @@ def native_hop(name: str, settings: Mapping[str, object]) -> role.Hop | None:
         return None
     duration = text("duration_seconds") or ""
     seconds = int(duration) if duration.isascii() and duration.isdigit() else None
-    return role.Hop(
+    return role.AssumeRoleParams(
         name, arn, text("external_id"), text("mfa_serial"), text("role_session_name"), seconds, text("credential_source")
     )  # fmt: skip
 
@@ -130,20 +129,20 @@ class VaultSessions:
     must not get a session of what was before.
     """
 
-    def __init__(self, desk: Desk, reading: Reading) -> None:
+    def __init__(self, desk: Context, reading: Inventory) -> None:
         self._desk = desk
         self._reading = reading
 
-    def get(self, name: str) -> Fetched | None:
+    def get(self, name: str) -> FetchedSession | None:
         entry = self._desk.vault.session(name)
-        decoded = stored.decode(entry) if entry else None
+        decoded = cached_session.decode(entry) if entry else None
         if decoded is None:
             return None
-        found = Fetched(*decoded)
+        found = FetchedSession(*decoded)
         return None if _is_stopped(found.got, self._desk.known(name).stopped) else found
 
-    def put(self, name: str, fetched: Fetched) -> None:
-        entry = stored.encode(fetched)
+    def put(self, name: str, fetched: FetchedSession) -> None:
+        entry = cached_session.encode(fetched)
         with self._desk.exclusive():
             require_unchanged(self._desk, self._reading, name, fetched)
             self._desk.vault.change_sessions(lambda sessions: sessions.__setitem__(name, entry))
@@ -162,7 +161,7 @@ def _is_stopped(got: datetime, stopped: datetime | None) -> bool:
     return stopped is not None and got <= stopped
 
 
-def require_unchanged(desk: Desk, before: Reading, name: str, fetched: Fetched) -> None:
+def require_unchanged(desk: Context, before: Inventory, name: str, fetched: FetchedSession) -> None:
     """Makes sure that a session is still wanted which was asked for a while ago. The caller holds
     :meth:`Desk.exclusive` until it has put the session where it belongs.
 

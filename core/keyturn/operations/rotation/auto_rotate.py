@@ -13,25 +13,23 @@ from datetime import datetime, timedelta
 
 from keyturn.model.errors import KeyturnError, VaultError
 from keyturn.model.profile import Rotate, RotationState
-from keyturn.operations import key_metadata as learning
-from keyturn.operations.context import Desk
-from keyturn.operations.rotation import create_key as creating
-from keyturn.operations.rotation import record_store
-from keyturn.operations.rotation import runner as going
+from keyturn.operations import key_metadata
+from keyturn.operations.context import Context
+from keyturn.operations.rotation import create_key, record_store, runner
 from keyturn.operations.rotation.observe import records
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.profiles.inventory import Reading
-from keyturn.storage.managed_profiles import Definition
+from keyturn.profiles.inventory import Inventory
+from keyturn.storage.managed_profiles import ManagedProfile
 
 #: After something went wrong, which is on record with the profile.
 PAUSE = timedelta(hours=1)
 
 
 @dataclass
-class Tending:
+class AutoRotation:
     """What one agent remembers of its tries. Used by one thread at a time."""
 
-    desk: Desk
+    desk: Context
     asked: dict[str, datetime] = field(default_factory=dict)
     failed: dict[str, datetime] = field(default_factory=dict)
     """When the last try for a profile went wrong."""
@@ -42,7 +40,7 @@ class Tending:
             return
         with contextlib.suppress(VaultError):  # whoever needs the journal is told
             record_store.note_all(self.desk)
-        learning.learn_all(self.desk, self.asked)
+        key_metadata.learn_all(self.desk, self.asked)
         reading = self.desk.read()
         wanted = [one for one in reading.definitions.values() if one.rotate is Rotate.AUTO and one.key]
         if not wanted:
@@ -61,7 +59,7 @@ class Tending:
         )
         return timedelta(0) <= since < PAUSE
 
-    def _tend(self, reading: Reading, one: Definition, record: Record | None) -> None:
+    def _tend(self, reading: Inventory, one: ManagedProfile, record: Record | None) -> None:
         try:
             if record is not None and not record.step.is_last:
                 if (
@@ -69,9 +67,9 @@ class Tending:
                     and not record.is_undoing
                     and record.step is not Step.DEACTIVATED
                 ):
-                    self._note(one.name, going.advance(self.desk, one.name, None).is_halted)
+                    self._note(one.name, runner.advance(self.desk, one.name, None).is_halted)
             elif self._is_overdue(reading, one) and not _was_taken_back(record, reading, one):
-                creating.begin(self.desk, one.name, None)
+                create_key.begin(self.desk, one.name, None)
         except KeyturnError:
             self.failed[one.name] = self.desk.clock()
 
@@ -81,11 +79,11 @@ class Tending:
             self.failed[name] = self.desk.clock()
 
     @staticmethod
-    def _is_overdue(reading: Reading, one: Definition) -> bool:
+    def _is_overdue(reading: Inventory, one: ManagedProfile) -> bool:
         return reading.row(one.name).rotation.state is RotationState.OVERDUE
 
 
-def _was_taken_back(record: Record | None, reading: Reading, one: Definition) -> bool:
+def _was_taken_back(record: Record | None, reading: Inventory, one: ManagedProfile) -> bool:
     """Whether a person went back to the very key that is in use: what was undone is not begun again by itself."""
     key = reading.index.keys.get(one.key or "")
     return (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from keyturn.model.errors import RotationHalted
-from keyturn.operations.rotation.delete_key import Ending, ending_in
+from keyturn.operations.rotation.delete_key import DeletionFacts, ending_in
 from keyturn.operations.rotation.progress import Progress, progress_in
 from keyturn.system.clock import Clock
 
@@ -15,7 +15,7 @@ from keyturn.system.clock import Clock
 PATIENCE = 150.0
 
 
-class Rotating:
+class RotationClient:
     """The acts of rotations, done where the vault is open.
 
     :param act: has an act done, and gives its result.
@@ -42,7 +42,7 @@ class Rotating:
         """See :func:`keyturn.operations.rotation.runner.undo`: the first act of the way back; :meth:`on` does the others."""
         return self._one("rotate-undo", name, code)
 
-    def ending(self, name: str, code: str | None = None) -> Ending:
+    def ending(self, name: str, code: str | None = None) -> DeletionFacts:
         """See :func:`keyturn.operations.rotation.delete_key.ending`."""
         return ending_in(self._act("rotate-ending", {"name": name, "code": code}))
 

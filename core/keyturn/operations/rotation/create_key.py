@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from keyturn.aws.api import Aws, ListedKey, MadeKey
+from keyturn.aws.api import Aws, CreatedKey, ListedKey
 from keyturn.model.errors import (
     AwsError,
     AwsRefused,
@@ -24,7 +24,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import Credentials
 from keyturn.model.text import masked_key_id
-from keyturn.operations.context import Desk
+from keyturn.operations.context import Context
 from keyturn.operations.rotation import record_store
 from keyturn.operations.rotation.observe import (
     copies_of,
@@ -40,9 +40,9 @@ from keyturn.operations.rotation.observe import (
 )
 from keyturn.operations.rotation.progress import Progress, progress_of
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.signer import UNKNOWN_KEY, Signing
+from keyturn.operations.rotation.signer import UNKNOWN_KEY, KeySigner
 from keyturn.operations.rotation.status import busy, described, told_use
-from keyturn.profiles.inventory import Reading
+from keyturn.profiles.inventory import Inventory
 
 #: A record takes a few hundred bytes; a disk with less than this is about to be full.
 LEAST_FREE = 1 << 20
@@ -58,7 +58,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLICY = "`keyturn rotate {} --policy` prints what the user must be allowed to do"
 
 
-def begin(desk: Desk, name: str, code: str | None) -> Progress:
+def begin(desk: Context, name: str, code: str | None) -> Progress:
     """Makes a new key for the user behind a profile, once everything is in order for it.
 
     :raises NotFound: there is no such profile.
@@ -73,7 +73,7 @@ def begin(desk: Desk, name: str, code: str | None) -> Progress:
     _refuse_waiting(waiting(desk, name), name)
     key = desk.key(entry)
     _refuse_copies(reading, key, name)
-    signing = Signing(desk, name, code)
+    signing = KeySigner(desk, name, code)
     identity = identity_of(signing, key, name)
     with desk.recording(name, "rotate"), lock(desk, identity.arn):
         _refuse_waiting(record_of_user(desk, identity.arn), name)
@@ -91,7 +91,7 @@ def begin(desk: Desk, name: str, code: str | None) -> Progress:
         return _create(desk, record, signing)
 
 
-def _entries_still(desk: Desk, name: str, key: Credentials) -> tuple[str, ...]:
+def _entries_still(desk: Context, name: str, key: Credentials) -> tuple[str, ...]:
     """The vault's names of the key, looked at anew: AWS was asked in between, and a release does not wait for that.
 
     :raises FileChanged: the profile has another key by now, or none.
@@ -114,7 +114,7 @@ def _refuse_waiting(record: Record | None, name: str) -> None:
     raise RotationHalted(f"rotation of {name}", f"one of its key waits at step {record.step}", told)
 
 
-def _refuse_copies(reading: Reading, key: Credentials, name: str) -> None:
+def _refuse_copies(reading: Inventory, key: Credentials, name: str) -> None:
     """Whoever reads a copy of the key from a shared file would be left without one once it is switched off.
 
     :raises KeyturnError: there is such a copy.
@@ -125,7 +125,7 @@ def _refuse_copies(reading: Reading, key: Credentials, name: str) -> None:
         raise KeyturnError(f"rotation of {name}", why, f"Adopt it first: keyturn adopt {copies[0]}")
 
 
-def _listed(signing: Signing, record: Record) -> dict[str, ListedKey]:
+def _listed(signing: KeySigner, record: Record) -> dict[str, ListedKey]:
     try:
         return listed_keys(signing, record.user_name, (record.old,))
     except AwsRefused as refused:
@@ -139,7 +139,7 @@ def _named(refused: AwsRefused, name: str, permission: str) -> AwsRefused:
     return refused
 
 
-def _require_slot(desk: Desk, record: Record, listed: dict[str, ListedKey], signing: Signing) -> None:
+def _require_slot(desk: Context, record: Record, listed: dict[str, ListedKey], signing: KeySigner) -> None:
     """Makes sure that AWS has room for a new key.
 
     :raises RotationHalted: both slots are used; the line shows both, and what to do if one is idle for certain.
@@ -164,7 +164,7 @@ def _require_slot(desk: Desk, record: Record, listed: dict[str, ListedKey], sign
     raise halted(record, f"both key slots of the user are used: {told}", hint)
 
 
-def _require_disk(desk: Desk, record: Record) -> None:
+def _require_disk(desk: Context, record: Record) -> None:
     """Makes sure that a new key can be kept.
 
     :raises KeyturnError: the disk is about to be full.
@@ -176,16 +176,16 @@ def _require_disk(desk: Desk, record: Record) -> None:
 
 
 @dataclass
-class Keeping:
+class NewKeyRecorder:
     """Writes the new key down, in the thread that got it."""
 
-    desk: Desk
+    desk: Context
     record: Record
     kept: list[Record] = field(default_factory=list)
-    made: list[MadeKey] = field(default_factory=list)
+    made: list[CreatedKey] = field(default_factory=list)
     error: list[BaseException] = field(default_factory=list)
 
-    def keep(self, made: MadeKey) -> None:
+    def keep(self, made: CreatedKey) -> None:
         record = replace(self.record, new=made.key, created=made.created)
         record = record.reached(Step.CREATED, self.desk.clock())
         self.made.append(made)
@@ -211,10 +211,10 @@ def undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _create(desk: Desk, record: Record, signing: Signing) -> Progress:
-    keeping = Keeping(desk, record)
+def _create(desk: Context, record: Record, signing: KeySigner) -> Progress:
+    keeping = NewKeyRecorder(desk, record)
 
-    def act(aws: Aws, signer: Credentials) -> MadeKey:
+    def act(aws: Aws, signer: Credentials) -> CreatedKey:
         with desk.delicate, undisturbed():
             return aws.create_access_key(signer, record.user_name, keeping.keep)
 
@@ -233,7 +233,7 @@ def _create(desk: Desk, record: Record, signing: Signing) -> Progress:
     return progress_of(keeping.kept[0], note=refuge_note(desk, record))
 
 
-def _unmade(desk: Desk, record: Record, error: AwsError) -> Progress:
+def _unmade(desk: Context, record: Record, error: AwsError) -> Progress:
     """What a call that brought no key means.
 
     :raises AwsError: there is none for certain; the rotation is over.
@@ -251,7 +251,9 @@ def _unmade(desk: Desk, record: Record, error: AwsError) -> Progress:
     raise error
 
 
-def _take_back(desk: Desk, record: Record, made: MadeKey, signing: Signing, cause: BaseException) -> None:
+def _take_back(
+    desk: Context, record: Record, made: CreatedKey, signing: KeySigner, cause: BaseException
+) -> None:
     """Deletes a key that could not be kept, which nobody has used.
 
     :raises KeyturnError: always: what happened, and which keys exist.
@@ -273,7 +275,7 @@ def _take_back(desk: Desk, record: Record, made: MadeKey, signing: Signing, caus
     ) from None
 
 
-def _deleted(desk: Desk, record: Record, made: MadeKey, signing: Signing) -> None:
+def _deleted(desk: Context, record: Record, made: CreatedKey, signing: KeySigner) -> None:
     """Deletes a key that was made a moment ago, which IAM may not know everywhere yet, and whose secret is nowhere.
 
     :raises KeyturnError: what the last try met.

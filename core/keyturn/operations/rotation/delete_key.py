@@ -10,8 +10,8 @@ from keyturn.aws.api import LastUse, ListedKey
 from keyturn.model.errors import AwsError, KeyturnError, NeedsConfirmation, NotFound, RotationHalted
 from keyturn.model.profile import Credentials
 from keyturn.model.text import from_iso, iso, masked_key_id, span
-from keyturn.operations.context import Desk
-from keyturn.operations.rotation import previous_key as spare
+from keyturn.operations.context import Context
+from keyturn.operations.rotation import previous_key
 from keyturn.operations.rotation.observe import (
     entry_of,
     halted,
@@ -28,14 +28,14 @@ from keyturn.operations.rotation.observe import (
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Record, Step
 from keyturn.operations.rotation.runner import advance, again, looked
-from keyturn.operations.rotation.signer import Signing
-from keyturn.operations.rotation.state_machine import Move, next_move, orphans
+from keyturn.operations.rotation.signer import KeySigner
+from keyturn.operations.rotation.state_machine import NextStep, next_move, orphans
 from keyturn.operations.rotation.status import busy, use_of, used
-from keyturn.operations.rotation.steps import Moves, if_possible
+from keyturn.operations.rotation.steps import RotationSteps, if_possible
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class DeletionFacts:
     """What decides whether the old key may be deleted."""
 
     old_id: str
@@ -45,7 +45,7 @@ class Ending:
     """What speaks against it now, each as a clause."""
 
 
-def ending(desk: Desk, name: str, code: str | None) -> Ending:
+def ending(desk: Context, name: str, code: str | None) -> DeletionFacts:
     """The facts about the old key of a rotation that has only the deletion left.
 
     :raises NotFound: no rotation waits.
@@ -53,7 +53,7 @@ def ending(desk: Desk, name: str, code: str | None) -> Ending:
     """
     record = record_of(desk, name)
     _require_last(record)
-    signing = Signing(desk, record.profile, code)
+    signing = KeySigner(desk, record.profile, code)
     looked(desk, record, signing)
     return _ending(desk, record, signing)
 
@@ -69,7 +69,7 @@ def _require_last(record: Record) -> None:
         raise halted(record, why, f"Go on first: keyturn rotate {record.profile} {way}")
 
 
-def _ending(desk: Desk, record: Record, signing: Signing) -> Ending:
+def _ending(desk: Context, record: Record, signing: KeySigner) -> DeletionFacts:
     old_id, now = record.old.access_key_id, desk.clock()
     use: LastUse | None = None
     against = []
@@ -85,10 +85,10 @@ def _ending(desk: Desk, record: Record, signing: Signing) -> Ending:
     until = record.deletable_from()
     if until is not None and now < until:
         against.append(f"its time of grace ends in {span(until - now)}, at {iso(until)}")
-    return Ending(old_id, use, tuple(against))
+    return DeletionFacts(old_id, use, tuple(against))
 
 
-def ending_table(one: Ending) -> dict[str, Any]:
+def ending_table(one: DeletionFacts) -> dict[str, Any]:
     """For the wire."""
     use = one.last_use
     return {
@@ -97,13 +97,13 @@ def ending_table(one: Ending) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def ending_in(table: Mapping[str, Any]) -> Ending:
+def ending_in(table: Mapping[str, Any]) -> DeletionFacts:
     """From the wire."""
     use = LastUse(from_iso(table["used"]), table["service"], table["region"]) if table["told"] else None
-    return Ending(table["old_id"], use, tuple(table["against"]))
+    return DeletionFacts(table["old_id"], use, tuple(table["against"]))
 
 
-def finish(desk: Desk, name: str, last_four: str | None, code: str | None) -> Progress:
+def finish(desk: Context, name: str, last_four: str | None, code: str | None) -> Progress:
     """Deletes the old key of a rotation.
 
     :param last_four: the old key's last four characters, as a person typed them.
@@ -111,21 +111,21 @@ def finish(desk: Desk, name: str, last_four: str | None, code: str | None) -> Pr
     :raises NeedsConfirmation: nothing does, and they were not given.
     """
     record = record_of(desk, name)
-    signing = Signing(desk, record.profile, code)
+    signing = KeySigner(desk, record.profile, code)
     _require_last(record)
-    if next_move(record, looked(desk, record, signing)) is Move.CLOSE:
+    if next_move(record, looked(desk, record, signing)) is NextStep.CLOSE:
         return advance(desk, name, None)  # somebody deleted it already
     facts = _ending(desk, record, signing)
     _require_word(f"deletion of {masked_key_id(facts.old_id)}", name, facts, last_four)
     with desk.recording(name, "rotate"), lock(desk, record.user):
         record = again(desk, record)
-        if next_move(record, looked(desk, record, signing)) not in (Move.DELETE, Move.CLOSE):
+        if next_move(record, looked(desk, record, signing)) not in (NextStep.DELETE, NextStep.CLOSE):
             why = f"{masked_key_id(facts.old_id)} is not switched off any more"
             raise halted(record, why, f"Switch it off first: keyturn rotate {name} --resume")
-        return Moves(desk, record, signing).delete_old()
+        return RotationSteps(desk, record, signing).delete_old()
 
 
-def _require_word(what: str, name: str, facts: Ending, last_four: str | None) -> None:
+def _require_word(what: str, name: str, facts: DeletionFacts, last_four: str | None) -> None:
     if last_four is not None and last_four == facts.old_id[-4:]:
         return
     if last_four is not None:
@@ -139,7 +139,7 @@ def _require_word(what: str, name: str, facts: Ending, last_four: str | None) ->
     )
 
 
-def drop(desk: Desk, name: str, last_four: str, code: str | None) -> str:
+def drop(desk: Context, name: str, last_four: str, code: str | None) -> str:
     """Deletes a key of the user that keyturn does not hold: one whose secret never arrived, or an idle one that takes
     the slot a rotation needs.
 
@@ -148,7 +148,7 @@ def drop(desk: Desk, name: str, last_four: str, code: str | None) -> str:
     :raises RotationHalted: keyturn holds it, or it is not idle for certain.
     """
     desk.require_open()
-    record, signing = waiting(desk, name), Signing(desk, name, code)
+    record, signing = waiting(desk, name), KeySigner(desk, name, code)
     key = record.old if record is not None else desk.key(entry_of(desk.read(), name))
     if record is None and (told := _forgotten_unknown(desk, signing, name, last_four)):
         return told
@@ -158,7 +158,7 @@ def drop(desk: Desk, name: str, last_four: str, code: str | None) -> str:
         keys = (key,) if record is None or record.step.is_last else signers(record, desk.clock())
         listed = listed_keys(signing, user.rpartition("/")[2], keys)
         if record is None or record.step.is_last:
-            told = spare.forgotten(desk, last_four, listed)
+            told = previous_key.forgotten(desk, last_four, listed)
             if told:
                 desk.record(name, "rotate", told)
                 return told
@@ -169,23 +169,23 @@ def drop(desk: Desk, name: str, last_four: str, code: str | None) -> str:
         else:
             _require_idle(desk, target, signing, keys)
         _delete(signing, user, target, keys)
-        spare.forget(desk, target.key_id)
+        previous_key.forget(desk, target.key_id)
         if record is not None and record.step is Step.INTENT:
-            Moves(desk, record, signing).give_up()
+            RotationSteps(desk, record, signing).give_up()
     told = f"deleted {masked_key_id(target.key_id)}, which keyturn did not hold"
     desk.record(name, "rotate", told)
     return told
 
 
-def _forgotten_unknown(desk: Desk, signing: Signing, name: str, last_four: str) -> str | None:
+def _forgotten_unknown(desk: Context, signing: KeySigner, name: str, last_four: str) -> str | None:
     """Forgets the key that is kept beside the one in use, where AWS knows neither; gives what was done, if anything."""
     entry = entry_of(desk.read(), name)
-    key, kept = desk.key(entry), spare.spare(desk, entry)
+    key, kept = desk.key(entry), previous_key.spare(desk, entry)
     if kept is None or kept.access_key_id[-4:] != last_four:
         return None
-    if spare.is_known(signing, key) or spare.is_known(signing, kept):
+    if previous_key.is_known(signing, key) or previous_key.is_known(signing, kept):
         return None
-    spare.forget(desk, kept.access_key_id)
+    previous_key.forget(desk, kept.access_key_id)
     told = f"AWS does not know {masked_key_id(kept.access_key_id)}; the vault has forgotten it"
     desk.record(name, "rotate", told)
     return told
@@ -204,7 +204,7 @@ def _target(name: str, listed: dict[str, ListedKey], last_four: str) -> ListedKe
     return found[0]
 
 
-def _require_not_held(desk: Desk, record: Record | None, target: ListedKey) -> None:
+def _require_not_held(desk: Context, record: Record | None, target: ListedKey) -> None:
     what = f"deletion of {masked_key_id(target.key_id)}"
     entries = [entry for entry, key in held_keys(desk).items() if key.access_key_id == target.key_id]
     if entries:
@@ -217,7 +217,7 @@ def _require_not_held(desk: Desk, record: Record | None, target: ListedKey) -> N
         raise RotationHalted(what, "it belongs to the rotation that waits", told)
 
 
-def _require_orphan(desk: Desk, record: Record, target: ListedKey, signing: Signing) -> None:
+def _require_orphan(desk: Context, record: Record, target: ListedKey, signing: KeySigner) -> None:
     """Makes sure that a key came of the rotation; whoever else made one at the same moment has used it, or will."""
     seen = look(desk, record, signing)
     if target.key_id not in {each.key_id for each in orphans(record, seen)}:
@@ -229,7 +229,9 @@ def _require_orphan(desk: Desk, record: Record, target: ListedKey, signing: Sign
         raise halted(record, why, "Find out who made it; if nobody needs it, delete it at AWS")
 
 
-def _require_idle(desk: Desk, target: ListedKey, signing: Signing, keys: tuple[Credentials, ...]) -> None:
+def _require_idle(
+    desk: Context, target: ListedKey, signing: KeySigner, keys: tuple[Credentials, ...]
+) -> None:
     if target.status != "Active":
         return
     why = busy(target, use_of(signing, keys, target.key_id), desk.clock())
@@ -238,7 +240,7 @@ def _require_idle(desk: Desk, target: ListedKey, signing: Signing, keys: tuple[C
         raise RotationHalted(f"deletion of {masked_key_id(target.key_id)}", why, hint)
 
 
-def _delete(signing: Signing, user: str, target: ListedKey, keys: tuple[Credentials, ...]) -> None:
+def _delete(signing: KeySigner, user: str, target: ListedKey, keys: tuple[Credentials, ...]) -> None:
     name = user.rpartition("/")[2]
     if target.status == "Active":
         with if_possible():

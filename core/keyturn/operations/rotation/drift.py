@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from keyturn.model.text import masked_key_id
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.state_machine import SPREADS, Seen, is_gone
+from keyturn.operations.rotation.state_machine import SPREADS, ObservedKeys, is_gone
 
 
 @dataclass(frozen=True, slots=True)
-class Amiss:
+class KeyDrift:
     """Why the record alone does not tell how the keys stand."""
 
     why: str
@@ -20,7 +20,7 @@ class Amiss:
         return f"{self.why}. {self.hint}"
 
 
-def amiss(record: Record, seen: Seen) -> Amiss | None:
+def amiss(record: Record, seen: ObservedKeys) -> KeyDrift | None:
     """What AWS's list has that the record does not account for; None where the two agree.
 
     What AWS may only not have spread yet is nothing amiss.
@@ -33,7 +33,7 @@ def amiss(record: Record, seen: Seen) -> Amiss | None:
     return _of_old(record, old, seen)
 
 
-def _of_new(record: Record, old: str | None, new: str | None, seen: Seen) -> Amiss | None:
+def _of_new(record: Record, old: str | None, new: str | None, seen: ObservedKeys) -> KeyDrift | None:
     again, name = f"keyturn rotate {record.profile}", _new(record)
     used = ", and the vault uses it" if record.step.is_past(Step.STORED) else ""
     if new is None:
@@ -43,32 +43,32 @@ def _of_new(record: Record, old: str | None, new: str | None, seen: Seen) -> Ami
             hint = f"Go back to {_old(record)}, which works: {again} --resume"
         else:
             hint = f"Have {_old(record)} switched on at AWS, then go back to it: {again} --undo"
-        return Amiss(f"{name} was deleted at AWS by somebody{used}", hint)
+        return KeyDrift(f"{name} was deleted at AWS by somebody{used}", hint)
     if new != "Active":
         hint = f"Go back to {_old(record)}: {again} --undo; or have {name} switched on there, then: {again} --resume"
-        return Amiss(f"{name} is {new.lower()} at AWS, by somebody else's doing{used}", hint)
+        return KeyDrift(f"{name} is {new.lower()} at AWS, by somebody else's doing{used}", hint)
     return None
 
 
-def _of_old(record: Record, old: str | None, seen: Seen) -> Amiss | None:
+def _of_old(record: Record, old: str | None, seen: ObservedKeys) -> KeyDrift | None:
     again, name = f"keyturn rotate {record.profile}", _old(record)
     used = "" if record.step.is_past(Step.STORED) else ", and the vault uses it"
     if old is None:
-        return Amiss(f"{name} is gone at AWS{used}", f"Go on with {_new(record)}: {again} --resume")
+        return KeyDrift(f"{name} is gone at AWS{used}", f"Go on with {_new(record)}: {again} --resume")
     if record.is_undoing:
         return None
     if old != "Active" and not record.step.is_past(Step.DEACTIVATED):
         hint = f"Go on with {_new(record)}: {again} --resume; or back, which switches it on again: {again} --undo"
-        return Amiss(f"{name} is {old.lower()} at AWS, by somebody else's doing{used}", hint)
+        return KeyDrift(f"{name} is {old.lower()} at AWS, by somebody else's doing{used}", hint)
     off_since = record.at.get(Step.DEACTIVATED)
     is_on_again = off_since is not None and seen.now - off_since > SPREADS and old == "Active"
     if record.step is Step.DEACTIVATED and is_on_again:
         hint = f"Switch it off: {again} --resume; or go back to it: {again} --undo"
-        return Amiss(f"{name} was switched on again at AWS by somebody", hint)
+        return KeyDrift(f"{name} was switched on again at AWS by somebody", hint)
     return None
 
 
-def _status(seen: Seen, key_id: str) -> str | None:
+def _status(seen: ObservedKeys, key_id: str) -> str | None:
     """A key's status in AWS's list; None where it is not in it."""
     listed = seen.listed.get(key_id)
     return None if listed is None else listed.status

@@ -22,23 +22,23 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import Credentials, Kind
 from keyturn.model.text import masked_key_id
-from keyturn.operations.context import Desk, credentials_in, key_entry
+from keyturn.operations.context import Context, credentials_in, key_entry
 from keyturn.operations.rotation.journal import Journal, name_of
 from keyturn.operations.rotation.record import Record, Step, of_table
-from keyturn.operations.rotation.signer import UNKNOWN_KEY, Signing
-from keyturn.operations.rotation.state_machine import SPREADS, Seen
-from keyturn.profiles.inventory import Reading
+from keyturn.operations.rotation.signer import UNKNOWN_KEY, KeySigner
+from keyturn.operations.rotation.state_machine import SPREADS, ObservedKeys
+from keyturn.profiles.inventory import Inventory
 
 #: Another process that rotates is at it for longer than anybody wants to wait.
 LOCK_SECONDS = 2.0
 
 
-def journal_of(desk: Desk) -> Journal:
+def journal_of(desk: Context) -> Journal:
     """The rotation journal of this person's vault."""
     return Journal(desk.vault, desk.places.socket.parent)
 
 
-def records(desk: Desk) -> Iterator[Record]:
+def records(desk: Context) -> Iterator[Record]:
     """All records that can be read.
 
     :raises NeedsUnlock: the vault is closed.
@@ -64,7 +64,7 @@ def decoded(found: Mapping[str, Any], name: str) -> Record:
         raise VaultCorrupt(f"rotation/{name}.age", str(error), "Nothing was written over") from None
 
 
-def record_of(desk: Desk, name: str) -> Record:
+def record_of(desk: Context, name: str) -> Record:
     """The rotation of a profile's key that waits to be gone on with.
 
     :raises NotFound: there is none.
@@ -75,7 +75,7 @@ def record_of(desk: Desk, name: str) -> Record:
     return found
 
 
-def waiting(desk: Desk, name: str) -> Record | None:
+def waiting(desk: Context, name: str) -> Record | None:
     """The rotation of a profile's key that is not over; None if there is none."""
     entry = _entry(desk.read(), name) or name
     for one in records(desk):
@@ -85,7 +85,7 @@ def waiting(desk: Desk, name: str) -> Record | None:
     return None
 
 
-def _require_read(desk: Desk, entry: str) -> None:
+def _require_read(desk: Context, entry: str) -> None:
     """Makes sure that no record of an entry's key is there and cannot be read.
 
     :raises VaultCorrupt: or `VaultNewer`: there is.
@@ -97,7 +97,7 @@ def _require_read(desk: Desk, entry: str) -> None:
                 journal.read(name)
 
 
-def caught_up(desk: Desk, record: Record) -> Record:
+def caught_up(desk: Context, record: Record) -> Record:
     """The record, or what it would say if its later states were not lost: the vault's entry tells of the new key."""
     if record.step is not Step.INTENT:
         return record
@@ -112,7 +112,7 @@ def caught_up(desk: Desk, record: Record) -> Record:
     return record
 
 
-def record_of_user(desk: Desk, user: str) -> Record | None:
+def record_of_user(desk: Context, user: str) -> Record | None:
     """The last rotation of a user's key, over or not.
 
     :raises VaultCorrupt: its record cannot be read, so that nobody knows what it holds.
@@ -121,7 +121,7 @@ def record_of_user(desk: Desk, user: str) -> Record | None:
     return None if found is None else decoded(found, name_of(user))
 
 
-def refuge_note(desk: Desk, record: Record) -> str:
+def refuge_note(desk: Context, record: Record) -> str:
     """What to say where the only copy of a new key lies in a folder that a restart of the machine empties."""
     journal = journal_of(desk)
     if not journal.is_in_refuge(name_of(record.user)):
@@ -129,7 +129,7 @@ def refuge_note(desk: Desk, record: Record) -> str:
     return f"the vault's disk refused the new key, so it is sealed in {journal.refuge}, which a restart empties: see to the disk"
 
 
-def lock(desk: Desk, user: str) -> AbstractContextManager[None]:
+def lock(desk: Context, user: str) -> AbstractContextManager[None]:
     """Held for as long as one step of a user's rotation takes, in all processes of this person.
 
     :raises FileBusy: another process is at it.
@@ -139,7 +139,7 @@ def lock(desk: Desk, user: str) -> AbstractContextManager[None]:
     )
 
 
-def entry_of(reading: Reading, name: str) -> str:
+def entry_of(reading: Inventory, name: str) -> str:
     """The vault's name of the long-term key that rotating a profile would replace.
 
     :raises NotFound: there is no such profile.
@@ -166,12 +166,12 @@ def entry_of(reading: Reading, name: str) -> str:
     raise KeyturnError(what, "there is no long-term key that keyturn keeps for it", "See: keyturn list")
 
 
-def _entry(reading: Reading, name: str) -> str | None:
+def _entry(reading: Inventory, name: str) -> str | None:
     one = reading.definitions.get(name)
     return one.key if one is not None else None
 
 
-def copies_of(reading: Reading, key: Credentials) -> list[str]:
+def copies_of(reading: Inventory, key: Credentials) -> list[str]:
     """The native profiles whose key in clear in the shared files is this one."""
     return [
         row.name
@@ -180,7 +180,7 @@ def copies_of(reading: Reading, key: Credentials) -> list[str]:
     ]
 
 
-def held_keys(desk: Desk) -> dict[str, Credentials]:
+def held_keys(desk: Context) -> dict[str, Credentials]:
     """Every long-term key in the vault, by the name of its entry; opens the vault's file once."""
     prefix = key_entry("")
     found: dict[str, Credentials] = {}
@@ -202,7 +202,7 @@ def signers(record: Record, now: datetime) -> tuple[Credentials, ...]:
     return tuple(key for key in pair if key.secret_access_key)
 
 
-def look(desk: Desk, record: Record, signing: Signing) -> Seen:
+def look(desk: Context, record: Record, signing: KeySigner) -> ObservedKeys:
     """What there is now, at AWS and in the vault.
 
     :raises NeedsMfa: AWS lists the keys only with a code.
@@ -211,16 +211,16 @@ def look(desk: Desk, record: Record, signing: Signing) -> Seen:
     listed = listed_keys(signing, record.user_name, signers(record, desk.clock()))
     held = {name: key.access_key_id for name, key in held_keys(desk).items()}
     wanted = frozenset(one.key for one in desk.read().definitions.values() if one.key)
-    return Seen(listed, held, wanted, desk.clock())
+    return ObservedKeys(listed, held, wanted, desk.clock())
 
 
-def listed_keys(signing: Signing, user_name: str, keys: tuple[Credentials, ...]) -> dict[str, ListedKey]:
+def listed_keys(signing: KeySigner, user_name: str, keys: tuple[Credentials, ...]) -> dict[str, ListedKey]:
     """The user's keys at AWS, by id."""
     found = signing.by(keys, lambda aws, signer: aws.list_access_keys(signer, user_name))
     return {key.key_id: key for key in found}
 
 
-def identity_of(signing: Signing, key: Credentials, name: str) -> Identity:
+def identity_of(signing: KeySigner, key: Credentials, name: str) -> Identity:
     """Whose key it is.
 
     :raises KeyturnError: not an IAM user's, or one that AWS does not know any more.
@@ -248,7 +248,7 @@ def identity_of(signing: Signing, key: Credentials, name: str) -> Identity:
     return identity
 
 
-def _has_spare(desk: Desk, key: Credentials) -> bool:
+def _has_spare(desk: Context, key: Credentials) -> bool:
     return any(
         name.startswith(key_entry("")) and entry.get("key_id") == key.access_key_id and "previous" in entry
         for name, entry in desk.vault.keys().items()

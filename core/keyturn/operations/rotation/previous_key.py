@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from keyturn.aws.api import ListedKey
-from keyturn.model.errors import AwsRefused, NotFound, Protected, RotationHalted
+from keyturn.model.errors import AwsRefused, ChangeRefused, NotFound, RotationHalted
 from keyturn.model.profile import Credentials, Key
 from keyturn.model.text import masked_key_id
-from keyturn.operations.context import Desk, credentials_in, key_entry
+from keyturn.operations.context import Context, credentials_in, key_entry
 from keyturn.operations.rotation.journal import name_of
 from keyturn.operations.rotation.observe import (
     entry_of,
@@ -24,19 +24,19 @@ from keyturn.operations.rotation.observe import (
 )
 from keyturn.operations.rotation.progress import Progress, progress_of
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.signer import UNKNOWN_KEY, Signing
-from keyturn.operations.rotation.steps import Moves
+from keyturn.operations.rotation.signer import UNKNOWN_KEY, KeySigner
+from keyturn.operations.rotation.steps import RotationSteps
 from keyturn.storage.index import Index
 
 
-def spare(desk: Desk, entry: str) -> Credentials | None:
+def spare(desk: Context, entry: str) -> Credentials | None:
     """The other key that an entry of the vault keeps; None if it keeps none."""
     found = desk.vault.key(key_entry(entry))
     previous = found.get("previous") if found is not None else None
     return credentials_in(previous) if isinstance(previous, dict) else None
 
 
-def require_none(desk: Desk, entry: str, name: str) -> None:
+def require_none(desk: Context, entry: str, name: str) -> None:
     """Keeps the vault's only copy of a key from going with the key that is given back.
 
     :raises Protected: there is such a key, and no rotation waits that would settle it.
@@ -50,10 +50,10 @@ def require_none(desk: Desk, entry: str, name: str) -> None:
         f"Where only {other} works, go back to it: keyturn rotate {name} --undo; "
         f"else delete it: keyturn rotate {name} --drop {kept.access_key_id[-4:]}"
     )
-    raise Protected(f"release {name}", why, hint)
+    raise ChangeRefused(f"release {name}", why, hint)
 
 
-def go_back(desk: Desk, name: str, code: str | None) -> Progress:
+def go_back(desk: Context, name: str, code: str | None) -> Progress:
     """Puts the other key in the place of the one in use, which AWS does not know any more.
 
     :raises NotFound: the vault keeps no other.
@@ -64,7 +64,7 @@ def go_back(desk: Desk, name: str, code: str | None) -> Progress:
     key, other = desk.key(entry), spare(desk, entry)
     if other is None:
         raise NotFound(f"rotation of {name}", "none waits", f"Begin one: keyturn rotate {name}")
-    signing = Signing(desk, name, code)
+    signing = KeySigner(desk, name, code)
     in_use, beside = (masked_key_id(each.access_key_id) for each in (key, other))
     what, again = f"rotation of {name}", f"keyturn rotate {name}"
     if is_known(signing, key):
@@ -84,7 +84,7 @@ def go_back(desk: Desk, name: str, code: str | None) -> Progress:
         nonce="", profile=name, entries=(entry,), user=user, old=other, new=key, step=Step.STORED, began=desk.clock()
     )  # fmt: skip
     with desk.recording(name, "rotate"), lock(desk, user):
-        moves = Moves(desk, record, signing)
+        moves = RotationSteps(desk, record, signing)
         refused = moves.answers(other)
         if refused is not None:
             raise RotationHalted(
@@ -98,7 +98,7 @@ def go_back(desk: Desk, name: str, code: str | None) -> Progress:
     return replace(progress_of(record.reached(Step.UNDONE, desk.clock())), is_undoing=True, note=told)
 
 
-def forgotten(desk: Desk, last_four: str, listed: Mapping[str, ListedKey]) -> str | None:
+def forgotten(desk: Context, last_four: str, listed: Mapping[str, ListedKey]) -> str | None:
     """Forgets a key that is kept beside another and that AWS does not list any more; gives what was done, if anything.
 
     :param last_four: its last four characters.
@@ -111,7 +111,7 @@ def forgotten(desk: Desk, last_four: str, listed: Mapping[str, ListedKey]) -> st
     return None
 
 
-def forget(desk: Desk, key_id: str) -> None:
+def forget(desk: Context, key_id: str) -> None:
     """Takes a key that is deleted at AWS out of the entries that keep it beside another."""
 
     def edit(entries: dict[str, Any]) -> None:
@@ -125,7 +125,7 @@ def forget(desk: Desk, key_id: str) -> None:
     desk.note(lambda index: replace(index, vault_generation=max(index.vault_generation, generation)))
 
 
-def is_known(signing: Signing, key: Credentials) -> bool:
+def is_known(signing: KeySigner, key: Credentials) -> bool:
     """Whether AWS answers to a key."""
     try:
         signing.aws().get_caller_identity(key)
@@ -136,7 +136,7 @@ def is_known(signing: Signing, key: Credentials) -> bool:
     return True
 
 
-def reinstate(desk: Desk) -> tuple[str, ...]:
+def reinstate(desk: Context) -> tuple[str, ...]:
     """Puts the key that each rotation has come to wherever a profile looks for it and an older state of the vault has
     another, or none: those are switched off or deleted at AWS by now.
 
@@ -171,7 +171,7 @@ def _present_key(record: Record) -> Credentials | None:
     return record.new
 
 
-def note_held(desk: Desk) -> None:
+def note_held(desk: Context) -> None:
     """Has the index tell of the keys that the vault holds: an older state may have others, of which nothing else is known."""
     held = held_keys(desk)
 
@@ -184,7 +184,7 @@ def note_held(desk: Desk) -> None:
     desk.note(edit)
 
 
-def forget_ended(desk: Desk, names: list[str]) -> None:
+def forget_ended(desk: Context, names: list[str]) -> None:
     """Drops the records of rotations that are over, for names whose keys leave the vault or come into it: what is under the
     same name from now on is another key."""
     for record in list(records(desk)):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from keyturn.operations.context import Desk
+from keyturn.operations.context import Context
 from keyturn.operations.rotation.journal import expecting, name_of
 from keyturn.operations.rotation.observe import journal_of, records
 from keyturn.operations.rotation.record import Record, Step, table
-from keyturn.storage.index import Index, RotationKnown
+from keyturn.storage.index import Index, RotationSummary
 
 
-def begin(desk: Desk, record: Record) -> None:
+def begin(desk: Context, record: Record) -> None:
     """Writes the first record of a rotation, in the place of the last one that is over.
 
     :raises VaultError: the disk refuses; nothing has begun.
@@ -18,7 +18,7 @@ def begin(desk: Desk, record: Record) -> None:
     note(desk, record)
 
 
-def seal(desk: Desk, record: Record, before: Step) -> None:
+def seal(desk: Context, record: Record, before: Step) -> None:
     """Writes how far the rotation is, and nothing else before that is on disk.
 
     :param before: the step that the journal has still.
@@ -28,14 +28,14 @@ def seal(desk: Desk, record: Record, before: Step) -> None:
     journal_of(desk).write(name_of(record.user), expecting(record.nonce, str(before), table(record)))
 
 
-def step(desk: Desk, record: Record, before: Step) -> Record:
+def step(desk: Context, record: Record, before: Step) -> Record:
     """:func:`seal`, and the index beside it; gives the record back."""
     seal(desk, record, before)
     note(desk, record)
     return record
 
 
-def note_all(desk: Desk) -> None:
+def note_all(desk: Context) -> None:
     """Notes of every rotation what the journal says of it: an index may have been lost, or a process killed in between."""
     journal = journal_of(desk)
     for name in journal.names():
@@ -60,14 +60,14 @@ def _drop(index: Index, name: str) -> None:
     index.rotations.pop(name, None)
 
 
-def note(desk: Desk, record: Record) -> None:
+def note(desk: Context, record: Record) -> None:
     """Notes in the index what can be told without unlocking; the journal is what counts."""
 
     def edit(index: Index) -> None:
         if record.step.is_last:
             index.rotations.pop(name_of(record.user), None)
             return
-        index.rotations[name_of(record.user)] = RotationKnown(
+        index.rotations[name_of(record.user)] = RotationSummary(
             profile=record.profile,
             entries=record.entries,
             old_id=record.old.access_key_id,

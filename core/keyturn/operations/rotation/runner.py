@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from keyturn.model.errors import AwsRefused, KeyturnError, NeedsPerson, RotationHalted
+from keyturn.model.errors import AwsRefused, KeyturnError, NeedsInteraction, RotationHalted
 from keyturn.model.text import masked_key_id
-from keyturn.operations.context import Desk
+from keyturn.operations.context import Context
 from keyturn.operations.rotation import record_store
-from keyturn.operations.rotation.drift import Amiss, amiss
+from keyturn.operations.rotation.drift import KeyDrift, amiss
 from keyturn.operations.rotation.journal import name_of
 from keyturn.operations.rotation.observe import (
     caught_up,
@@ -25,12 +25,12 @@ from keyturn.operations.rotation.observe import (
 from keyturn.operations.rotation.previous_key import go_back
 from keyturn.operations.rotation.progress import Progress, progress_of
 from keyturn.operations.rotation.record import Record
-from keyturn.operations.rotation.signer import UNKNOWN_KEY, Signing
-from keyturn.operations.rotation.state_machine import Move, Seen, next_move, orphans
-from keyturn.operations.rotation.steps import FIRST_WAIT, LONGEST_WAIT, Moves
+from keyturn.operations.rotation.signer import UNKNOWN_KEY, KeySigner
+from keyturn.operations.rotation.state_machine import NextStep, ObservedKeys, next_move, orphans
+from keyturn.operations.rotation.steps import FIRST_WAIT, LONGEST_WAIT, RotationSteps
 
 
-def advance(desk: Desk, name: str, code: str | None) -> Progress:
+def advance(desk: Context, name: str, code: str | None) -> Progress:
     """Brings the rotation of a profile's key on by one act; an undoing one goes on back.
 
     :raises NotFound: there is none to go on with.
@@ -40,7 +40,7 @@ def advance(desk: Desk, name: str, code: str | None) -> Progress:
     return _act(desk, record_of(desk, name), code)
 
 
-def undo(desk: Desk, name: str, code: str | None) -> Progress:
+def undo(desk: Context, name: str, code: str | None) -> Progress:
     """Turns a rotation round, and makes the first act of the way back; :func:`advance` makes the others.
 
     :raises NotFound: there is none; what is done cannot be undone.
@@ -52,14 +52,14 @@ def undo(desk: Desk, name: str, code: str | None) -> Progress:
         with lock(desk, record.user):
             record = again(desk, record)
             turned = replace(record, is_undoing=True)
-            seen = looked(desk, record, Signing(desk, record.profile, code))
-            if next_move(turned, seen) is Move.LOST_OLD:
+            seen = looked(desk, record, KeySigner(desk, record.profile, code))
+            if next_move(turned, seen) is NextStep.LOST_OLD:
                 raise _no_way_back(record)
             record, code = record_store.step(desk, turned, record.step), None
     return _act(desk, record, code)
 
 
-def again(desk: Desk, record: Record) -> Record:
+def again(desk: Context, record: Record) -> Record:
     """The record as it is now that the lock is held.
 
     :raises RotationHalted: another process has brought it to its end.
@@ -73,9 +73,9 @@ def again(desk: Desk, record: Record) -> Record:
     return now if caught is now else record_store.step(desk, caught, now.step)
 
 
-def _act(desk: Desk, record: Record, code: str | None) -> Progress:
+def _act(desk: Context, record: Record, code: str | None) -> Progress:
     desk.require_open()
-    signing = Signing(desk, record.profile, code)
+    signing = KeySigner(desk, record.profile, code)
     with desk.recording(record.profile, "rotate"), lock(desk, record.user):
         record = again(desk, record)
         progress = _moved(desk, record, signing)
@@ -83,7 +83,7 @@ def _act(desk: Desk, record: Record, code: str | None) -> Progress:
         return progress
 
 
-def looked(desk: Desk, record: Record, signing: Signing) -> Seen:
+def looked(desk: Context, record: Record, signing: KeySigner) -> ObservedKeys:
     """:func:`look` for a rotation that waits.
 
     :raises RotationHalted: AWS knows neither key any more.
@@ -93,28 +93,28 @@ def looked(desk: Desk, record: Record, signing: Signing) -> Seen:
         try:
             return look(desk, record, signing)
         except AwsRefused as error:
-            if error.code not in UNKNOWN_KEY or Moves(desk, record, signing).is_young():
+            if error.code not in UNKNOWN_KEY or RotationSteps(desk, record, signing).is_young():
                 raise
             raise _no_key_left(desk, record) from None
 
 
 @contextmanager
-def _telling(record: Record, found: Amiss | None = None) -> Iterator[None]:
+def _telling(record: Record, found: KeyDrift | None = None) -> Iterator[None]:
     """Has whatever goes wrong say which keys there are and what to do.
 
     :param found: what is amiss at AWS.
     """
     try:
         yield
-    except (NeedsPerson, RotationHalted):
+    except (NeedsInteraction, RotationHalted):
         raise
     except KeyturnError as error:
         error.hint = str(found) if found else progress_of(record).stands()
         raise
 
 
-def _moved(desk: Desk, record: Record, signing: Signing) -> Progress:
-    moves = Moves(desk, record, signing)
+def _moved(desk: Context, record: Record, signing: KeySigner) -> Progress:
+    moves = RotationSteps(desk, record, signing)
     try:
         seen = looked(desk, record, signing)
     except AwsRefused as error:
@@ -125,10 +125,10 @@ def _moved(desk: Desk, record: Record, signing: Signing) -> Progress:
         return _chosen(record, seen, replace(moves, listed=seen.listed))
 
 
-def _chosen(record: Record, seen: Seen, moves: Moves) -> Progress:
+def _chosen(record: Record, seen: ObservedKeys, moves: RotationSteps) -> Progress:
     """What the plan's move gives."""
     move = next_move(record, seen)
-    if move is Move.VERIFY_OLD:
+    if move is NextStep.VERIFY_OLD:
         refused = moves.answers(record.old)
         if refused is not None:
             return progress_of(
@@ -138,41 +138,41 @@ def _chosen(record: Record, seen: Seen, moves: Moves) -> Progress:
     return _done(record, seen, move, moves)
 
 
-def _done(record: Record, seen: Seen, move: Move, moves: Moves) -> Progress:
+def _done(record: Record, seen: ObservedKeys, move: NextStep, moves: RotationSteps) -> Progress:
     match move:
-        case Move.WAIT:
+        case NextStep.WAIT:
             return progress_of(
                 record, wait=5 * FIRST_WAIT, note="AWS may still show a key that was made unanswered"
             )
-        case Move.ORPHAN:
+        case NextStep.ORPHAN:
             return progress_of(
                 record, is_halted=True, orphans=tuple(key.key_id for key in orphans(record, seen))
             )
-        case Move.DELETE | Move.NOTHING:
+        case NextStep.DELETE | NextStep.NOTHING:
             return progress_of(record, is_halted=True)
-        case Move.LOST_NEW:
+        case NextStep.LOST_NEW:
             return _without_new(record, seen, moves)
-        case Move.NEW_OFF if (found := amiss(record, seen)) is not None:
+        case NextStep.NEW_OFF if (found := amiss(record, seen)) is not None:
             raise halted(record, found.why, found.hint)
-        case Move.LOST_OLD:
+        case NextStep.LOST_OLD:
             raise _no_way_back(moves.forward_again())
         case _:
             return _PERFORM[move](moves)
 
 
-_PERFORM: dict[Move, Callable[[Moves], Progress]] = {
-    Move.VERIFY: Moves.verify,
-    Move.STORE: Moves.store,
-    Move.DELIVER: Moves.deliver,
-    Move.DEACTIVATE: Moves.deactivate,
-    Move.NOTE_OFF: Moves.note_off,
-    Move.RESTAMP: Moves.restamp,
-    Move.CLOSE: Moves.close,
-    Move.GIVE_UP: Moves.give_up,
-    Move.REACTIVATE: Moves.reactivate,
-    Move.STORE_OLD: Moves.store_old,
-    Move.DEACTIVATE_NEW: Moves.deactivate_new,
-    Move.DELETE_NEW: Moves.delete_new,
+_PERFORM: dict[NextStep, Callable[[RotationSteps], Progress]] = {
+    NextStep.VERIFY: RotationSteps.verify,
+    NextStep.STORE: RotationSteps.store,
+    NextStep.DELIVER: RotationSteps.deliver,
+    NextStep.DEACTIVATE: RotationSteps.deactivate,
+    NextStep.NOTE_OFF: RotationSteps.note_off,
+    NextStep.RESTAMP: RotationSteps.restamp,
+    NextStep.CLOSE: RotationSteps.close,
+    NextStep.GIVE_UP: RotationSteps.give_up,
+    NextStep.REACTIVATE: RotationSteps.reactivate,
+    NextStep.STORE_OLD: RotationSteps.store_old,
+    NextStep.DEACTIVATE_NEW: RotationSteps.deactivate_new,
+    NextStep.DELETE_NEW: RotationSteps.delete_new,
 }
 
 
@@ -182,7 +182,7 @@ def _no_way_back(record: Record) -> RotationHalted:
     return halted(record, why, f"Go on with the new key: keyturn rotate {record.profile} --resume")
 
 
-def _no_key_left(desk: Desk, record: Record) -> RotationHalted:
+def _no_key_left(desk: Context, record: Record) -> RotationHalted:
     """AWS knows none of the keys that could sign."""
     keys = " nor ".join(
         masked_key_id(key.access_key_id) for key in (record.new, record.old) if key is not None
@@ -196,7 +196,7 @@ def _no_key_left(desk: Desk, record: Record) -> RotationHalted:
     return halted(record, why, hint)
 
 
-def _without_new(record: Record, seen: Seen, moves: Moves) -> Progress:
+def _without_new(record: Record, seen: ObservedKeys, moves: RotationSteps) -> Progress:
     """Somebody deleted the new key at AWS: the old one is gone back to, as far as that works.
 
     :raises RotationHalted: the old one is switched off, so that no key is left that could switch it on.

@@ -9,8 +9,8 @@ from typing import TypeVar
 from keyturn.aws.api import Aws
 from keyturn.model.errors import AwsRefused
 from keyturn.model.profile import Credentials, Kind
-from keyturn.operations.context import Desk
-from keyturn.operations.credentials import session_cache as fetching
+from keyturn.operations.context import Context
+from keyturn.operations.credentials import session_cache
 
 Answer = TypeVar("Answer")
 
@@ -19,13 +19,13 @@ UNKNOWN_KEY = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", 
 
 
 @dataclass
-class Signing:
+class KeySigner:
     """Calls about one user, in the region and by the endpoints of one profile.
 
     :param code: an MFA code that a person typed, used at the first call that a policy denies without one.
     """
 
-    desk: Desk
+    desk: Context
     profile: str
     code: str | None = None
     _session: list[Credentials] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Signing:
             if one is None or one.kind is not Kind.IAM_KEY or one.mfa_serial is None:
                 return None
             code, self.code = self.code, None
-            fetched = fetching.refresher(self.desk, reading).fetch(
+            fetched = session_cache.refresher(self.desk, reading).fetch(
                 self.profile, code, only_if_due=code is None
             )
             self._session.append(fetched.issued.credentials)

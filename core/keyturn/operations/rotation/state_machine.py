@@ -21,7 +21,7 @@ SPREADS = timedelta(seconds=120)
 CLOCKS = timedelta(minutes=15)
 
 
-class Move(StrEnum):
+class NextStep(StrEnum):
     """An act that brings a rotation on by one step."""
 
     WAIT = "wait"
@@ -57,7 +57,7 @@ class Move(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedKeys:
     """What was found a moment ago."""
 
     listed: Mapping[str, ListedKey]
@@ -73,7 +73,7 @@ class Seen:
     """Further key ids that somebody here knows."""
 
 
-def orphans(record: Record, seen: Seen) -> tuple[ListedKey, ...]:
+def orphans(record: Record, seen: ObservedKeys) -> tuple[ListedKey, ...]:
     """Keys that appeared since the rotation began, and whose secret nobody here holds."""
     mine = {record.old.access_key_id, *record.listed, *seen.held.values(), *seen.known}
     if record.new is not None:
@@ -83,81 +83,81 @@ def orphans(record: Record, seen: Seen) -> tuple[ListedKey, ...]:
     )
 
 
-def next_move(record: Record, seen: Seen) -> Move:
+def next_move(record: Record, seen: ObservedKeys) -> NextStep:
     """The one move that is right for what the record says and what was seen."""
     if record.step.is_last:
-        return Move.NOTHING
+        return NextStep.NOTHING
     if record.step is Step.INTENT:
         return _after_intent(record, seen)
     return _back(record, seen) if record.is_undoing else _on(record, seen)
 
 
-def _after_intent(record: Record, seen: Seen) -> Move:
+def _after_intent(record: Record, seen: ObservedKeys) -> NextStep:
     if orphans(record, seen):
-        return Move.ORPHAN
+        return NextStep.ORPHAN
     if seen.now < record.began:
-        return Move.RESTAMP
-    return Move.WAIT if seen.now - record.began < SETTLES else Move.GIVE_UP
+        return NextStep.RESTAMP
+    return NextStep.WAIT if seen.now - record.began < SETTLES else NextStep.GIVE_UP
 
 
-def _on(record: Record, seen: Seen) -> Move:
+def _on(record: Record, seen: ObservedKeys) -> NextStep:
     if record.new is not None and is_gone(record.new.access_key_id, record, seen):
-        return Move.LOST_NEW
+        return NextStep.LOST_NEW
     if record.new is not None and _is_off(seen.listed.get(record.new.access_key_id)):
-        return Move.NEW_OFF
+        return NextStep.NEW_OFF
     if record.step in _NEXT:
         return _NEXT[record.step]
     if not holds_new(record, seen):
         # The vault went back to an older state, or the step was noted before it was made.
-        return Move.STORE
+        return NextStep.STORE
     if record.step is Step.STORED:
-        return Move.DELIVER
+        return NextStep.DELIVER
     return _retire(record, seen.listed.get(record.old.access_key_id))
 
 
-def _retire(record: Record, old: ListedKey | None) -> Move:
+def _retire(record: Record, old: ListedKey | None) -> NextStep:
     """What becomes of the old key, once the new one is in use."""
     if old is None:
-        return Move.CLOSE
+        return NextStep.CLOSE
     if old.status == "Active":
-        return Move.DEACTIVATE
-    return Move.DELETE if record.step is Step.DEACTIVATED else Move.NOTE_OFF
+        return NextStep.DEACTIVATE
+    return NextStep.DELETE if record.step is Step.DEACTIVATED else NextStep.NOTE_OFF
 
 
-_NEXT = {Step.CREATED: Move.VERIFY, Step.VERIFIED: Move.STORE}
+_NEXT = {Step.CREATED: NextStep.VERIFY, Step.VERIFIED: NextStep.STORE}
 
 
-def _back(record: Record, seen: Seen) -> Move:
+def _back(record: Record, seen: ObservedKeys) -> NextStep:
     """Back to the old key: it works, then it is the vault's, and only then the new one goes."""
     old = seen.listed.get(record.old.access_key_id)
     new = seen.listed.get(record.new.access_key_id) if record.new else None
     if old is None or old.status not in _SWITCHED:
-        return Move.LOST_OLD
+        return NextStep.LOST_OLD
     # AWS may go on listing as active, and answering to, what was switched off a minute ago: that is no proof.
     may_be_off = Step.DELIVERED in record.at and not record.is_reactivated
     if old.status != "Active" or may_be_off:
-        return Move.REACTIVATE
+        return NextStep.REACTIVATE
     if new is None:
         return _back_alone(record, seen)
     if not seen.old_answers:
-        return Move.VERIFY_OLD
+        return NextStep.VERIFY_OLD
     if not holds_old(record, seen):
-        return Move.STORE_OLD
-    return Move.DEACTIVATE_NEW if new.status == "Active" else Move.DELETE_NEW
+        return NextStep.STORE_OLD
+    return NextStep.DEACTIVATE_NEW if new.status == "Active" else NextStep.DELETE_NEW
 
 
 #: AWS knows further words by now (`Expired`); of a key in such a state nobody knows whether it can be switched on.
 _SWITCHED = ("Active", "Inactive")
 
 
-def _back_alone(record: Record, seen: Seen) -> Move:
+def _back_alone(record: Record, seen: ObservedKeys) -> NextStep:
     """Back to the old key where AWS does not list the new one; one that is young may only not show yet."""
     if record.new is not None and not is_gone(record.new.access_key_id, record, seen):
-        return Move.WAIT
-    return Move.GIVE_UP if holds_old(record, seen) else Move.STORE_OLD
+        return NextStep.WAIT
+    return NextStep.GIVE_UP if holds_old(record, seen) else NextStep.STORE_OLD
 
 
-def is_gone(key_id: str, record: Record, seen: Seen) -> bool:
+def is_gone(key_id: str, record: Record, seen: ObservedKeys) -> bool:
     """Whether a key that was made is no more; one that was made just now may not show yet."""
     if key_id in seen.listed:
         return False
@@ -169,14 +169,14 @@ def _is_off(key: ListedKey | None) -> bool:
     return key is not None and key.status != "Active"
 
 
-def holds_new(record: Record, seen: Seen) -> bool:
+def holds_new(record: Record, seen: ObservedKeys) -> bool:
     """Whether the new key is in the vault wherever the old one was and a profile looks for it."""
     if record.new is None or record.old.access_key_id in seen.held.values():
         return False
     return all(seen.held.get(name) == record.new.access_key_id for name in wanted_of(record, seen.wanted))
 
 
-def holds_old(record: Record, seen: Seen) -> bool:
+def holds_old(record: Record, seen: ObservedKeys) -> bool:
     """Whether the new key is nowhere in the vault, and the old one wherever it was and a profile looks for it."""
     if record.new is not None and record.new.access_key_id in seen.held.values():
         return False

@@ -10,7 +10,7 @@ from keyturn.aws.api import LastUse, ListedKey
 from keyturn.model.errors import KeyturnError
 from keyturn.model.profile import Credentials
 from keyturn.model.text import iso, span
-from keyturn.operations.context import Desk, key_entry
+from keyturn.operations.context import Context, key_entry
 from keyturn.operations.rotation import record_store
 from keyturn.operations.rotation.drift import amiss
 from keyturn.operations.rotation.observe import (
@@ -25,12 +25,12 @@ from keyturn.operations.rotation.observe import (
 from keyturn.operations.rotation.progress import progress_of, progress_table
 from keyturn.operations.rotation.record import Step
 from keyturn.operations.rotation.runner import looked
-from keyturn.operations.rotation.signer import Signing
-from keyturn.operations.rotation.state_machine import Seen, orphans
+from keyturn.operations.rotation.signer import KeySigner
+from keyturn.operations.rotation.state_machine import ObservedKeys, orphans
 from keyturn.profiles.status import source_of
 
 
-def status(desk: Desk, name: str, code: str | None) -> dict[str, Any]:
+def status(desk: Context, name: str, code: str | None) -> dict[str, Any]:
     """As `rotate --status --json` prints it: `user`, `keys` at AWS and here, `rotation` if one waits, `used_by`.
 
     Each key has `key_id, status, created, age_days, last_used, last_used_by, known` (whether AWS told of its use),
@@ -42,8 +42,8 @@ def status(desk: Desk, name: str, code: str | None) -> dict[str, Any]:
     """
     desk.require_open()
     record_store.note_all(desk)
-    record, signing = waiting(desk, name), Signing(desk, name, code)
-    seen: Seen | None = None
+    record, signing = waiting(desk, name), KeySigner(desk, name, code)
+    seen: ObservedKeys | None = None
     if record is not None:
         keys, user, seen = signers(record, desk.clock()), record.user, looked(desk, record, signing)
         listed = seen.listed
@@ -86,7 +86,7 @@ def status(desk: Desk, name: str, code: str | None) -> dict[str, Any]:
     }
 
 
-def used_by(desk: Desk, key_ids: set[str]) -> list[str]:
+def used_by(desk: Context, key_ids: set[str]) -> list[str]:
     """The profiles whose sessions come from one of these keys."""
     entries = {name for name, key in held_keys(desk).items() if key.access_key_id in key_ids}
     reading = desk.read()
@@ -97,7 +97,7 @@ def used_by(desk: Desk, key_ids: set[str]) -> list[str]:
     ]
 
 
-def _held(desk: Desk) -> dict[str, str]:
+def _held(desk: Context) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, entry in desk.vault.keys().items():
         previous = entry.get("previous")
@@ -112,7 +112,7 @@ def _held(desk: Desk) -> dict[str, str]:
 IDLE = timedelta(days=30)
 
 
-def use_of(signing: Signing, keys: Sequence[Credentials], key_id: str) -> LastUse:
+def use_of(signing: KeySigner, keys: Sequence[Credentials], key_id: str) -> LastUse:
     """A key's last use, asked for with the first of `keys` that AWS knows.
 
     :raises AwsError: AWS does not tell.
@@ -120,7 +120,7 @@ def use_of(signing: Signing, keys: Sequence[Credentials], key_id: str) -> LastUs
     return signing.by(keys, lambda aws, signer: aws.access_key_last_used(signer, key_id))
 
 
-def told_use(signing: Signing, keys: Sequence[Credentials], key_id: str) -> LastUse | None:
+def told_use(signing: KeySigner, keys: Sequence[Credentials], key_id: str) -> LastUse | None:
     """The same; None where AWS does not tell."""
     try:
         return use_of(signing, keys, key_id)

@@ -12,14 +12,13 @@ from keyturn.aws.api import Aws, ListedKey
 from keyturn.model.errors import AwsError, AwsRefused, ClockSkew, KeyturnError, Unreachable
 from keyturn.model.profile import Credentials, Delivery, Key
 from keyturn.model.text import masked_key_id
-from keyturn.operations.context import Desk, key_entry
-from keyturn.operations.credentials import mfa_sessions as devices
-from keyturn.operations.credentials import refresh as refreshing
+from keyturn.operations.context import Context, key_entry
+from keyturn.operations.credentials import mfa_sessions, refresh
 from keyturn.operations.rotation import record_store
 from keyturn.operations.rotation.observe import copies_of, halted
 from keyturn.operations.rotation.progress import Progress, progress_of
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.signer import UNKNOWN_KEY, Signing
+from keyturn.operations.rotation.signer import UNKNOWN_KEY, KeySigner
 from keyturn.operations.rotation.state_machine import SPREADS, wanted_of
 from keyturn.profiles.status import source_of
 from keyturn.storage.index import Index
@@ -33,12 +32,12 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 8.0
 
 
 @dataclass(frozen=True)
-class Moves:
+class RotationSteps:
     """The acts on one record."""
 
-    desk: Desk
+    desk: Context
     record: Record
-    signing: Signing
+    signing: KeySigner
     listed: Mapping[str, ListedKey] = field(default_factory=dict)
     """The user's keys as AWS listed them a moment ago, by id."""
 
@@ -74,7 +73,7 @@ class Moves:
     def store(self) -> Progress:
         """Makes the new key the vault's, wherever the old one was; the old one is kept beside it."""
         self._put(self.record.old, self._new())
-        devices.hand_on(self.desk, self.record.old.access_key_id, self._new().access_key_id)
+        mfa_sessions.hand_on(self.desk, self.record.old.access_key_id, self._new().access_key_id)
         return self._reached(Step.STORED, "it is the vault's key now")
 
     def deliver(self) -> Progress:
@@ -143,7 +142,7 @@ class Moves:
     def put_back(self) -> None:
         """Makes the old key the vault's again, and writes no record."""
         self._put(self._new(), self.record.old)
-        devices.hand_on(self.desk, self._new().access_key_id, self.record.old.access_key_id)
+        mfa_sessions.hand_on(self.desk, self._new().access_key_id, self.record.old.access_key_id)
 
     def stored_old(self) -> Record:
         """The same; the record as it is then."""
@@ -183,7 +182,7 @@ class Moves:
         again = replace(self.record, began=self.desk.clock())
         return progress_of(record_store.step(self.desk, again, self.record.step), wait=FIRST_WAIT)
 
-    def turned(self) -> Moves:
+    def turned(self) -> RotationSteps:
         """The moves of the way back."""
         return replace(self, record=replace(self.record, is_undoing=True))
 
@@ -325,7 +324,7 @@ class Moves:
     def _renewed(self, name: str) -> str:
         """Delivers a profile anew; why not, where that does not work: what stands there is valid until it ends."""
         try:
-            refreshing.renew(self.desk, name)
+            refresh.renew(self.desk, name)
         except KeyturnError as error:
             return f"{name} keeps its old session until that ends: {error.why}"
         return ""

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from keyturn.delivery.endpoint.credential_source import Handing
+from keyturn.delivery.endpoint.credential_source import ServiceCredentialSource
 from keyturn.model.errors import KeyturnError
 from tests.core.operations.conftest import Bench, bench
 from tests.core.providers.test_roles_sources import ACCOUNT, environment, set_up, user_key
@@ -15,12 +15,12 @@ __all__ = ["bench"]
 
 
 @pytest.fixture
-def handing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Handing:
+def handing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> ServiceCredentialSource:
     """Of an endpoint whose program has a user's key in its environment."""
     set_up(bench.sandbox)
     for variable, value in environment(user_key(bench.sandbox, "one")).items():
         monkeypatch.setenv(variable, value)
-    return Handing(bench.keeper, "by-environment", bench.keeper.hand("by-environment"))
+    return ServiceCredentialSource(bench.keeper, "by-environment", bench.keeper.hand("by-environment"))
 
 
 def change_role(bench: Bench) -> None:
@@ -30,7 +30,7 @@ def change_role(bench: Bench) -> None:
 
 
 def test_once_its_settings_say_another_role_it_gives_no_session_of_the_old_one(
-    bench: Bench, handing: Handing
+    bench: Bench, handing: ServiceCredentialSource
 ) -> None:
     assert handing.hand() == handing.hand()
     assert bench.calls("AssumeRole") == 1
@@ -42,7 +42,7 @@ def test_once_its_settings_say_another_role_it_gives_no_session_of_the_old_one(
 
 
 def test_what_was_on_its_way_when_they_changed_is_not_kept(
-    bench: Bench, handing: Handing, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, handing: ServiceCredentialSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.sandbox.move_clock(11 * 60)
     hand = bench.keeper.hand

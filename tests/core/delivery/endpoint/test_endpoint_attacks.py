@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from keyturn.delivery.endpoint.http import Door, Verdict, judge
+from keyturn.delivery.endpoint.http import EndpointAddress, RequestStatus, judge
 from keyturn.model.secret import Secret
 from tests.adversarial.process_isolation.conftest import skip_or_fail
 from tests.adversarial.process_isolation.ordinary import BOB, become, common_python
@@ -120,8 +120,8 @@ def spoilt(target: Program, count: int) -> Iterator[bytes]:
 
 def is_still_right(raw: bytes, target: Program) -> bool:
     """Whether a spoilt request means the same after all (a letter's case in a name, a space around a value)."""
-    door = Door(target.port, Secret(target.path), Secret(target.token))
-    return judge(raw, door) is Verdict.GIVEN
+    door = EndpointAddress(target.port, Secret(target.path), Secret(target.token))
+    return judge(raw, door) is RequestStatus.GIVEN
 
 
 def said(target: Program, raw: bytes) -> bytes:

@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 from keyturn.cli import exec as serving
-from keyturn.delivery.endpoint import launcher as start
+from keyturn.delivery.endpoint import launcher
 from keyturn.delivery.environment import CONFLICTING, KEYS
 from keyturn.model.errors import KeyturnError
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from keyturn.storage.paths import places_for
 from tests.core.delivery.endpoint.program import Program, left_in, started
 from tests.end_to_end.person import BIN, PASSPHRASE, Person
@@ -182,7 +182,7 @@ def test_a_parent_of_all_orphans_is_not_given_one(person: Person, monkeypatch: p
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "docker run --init" in done.stderr
     monkeypatch.setattr(os, "getpid", lambda: 1)
-    opened = start.opened(
+    opened = launcher.opened(
         places_for(person.environ), {}, "ci-release", Secret(""), from_asker=False, in_file=True
     )
     with pytest.raises(KeyturnError, match="docker run --init"), opened:
@@ -295,7 +295,7 @@ def test_with_a_default_of_the_persons_own_it_is_said_how_to_keep_it(person: Per
 
 
 def test_a_default_that_is_managed_is_released_before_it_is_renamed(person: Person) -> None:
-    keeper = Keeper.from_environ(person.environ)
+    keeper = CredentialService.from_environ(person.environ)
     default = next(row for row in keeper.snapshot().profiles if row.name == "default")
     told = serving._way_out(keeper, replace(default, managed=True), None)
     assert "or run keyturn release default, then rename [default]" in told

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.delivery import credential_process
-from keyturn.delivery.endpoint import http as endpoint
-from keyturn.delivery.endpoint.http import Door, Verdict, judge
+from keyturn.delivery.endpoint import http
+from keyturn.delivery.endpoint.http import EndpointAddress, RequestStatus, judge
 from keyturn.model.errors import KeyturnError, UsageError
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 
-DOOR = Door(4711, Secret("/aBcD-x_9"), Secret("t0ken-Of-32"))
+DOOR = EndpointAddress(4711, Secret("/aBcD-x_9"), Secret("t0ken-Of-32"))
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 LINE, HOST, TOKEN = b"GET /aBcD-x_9 HTTP/1.1", b"Host: 127.0.0.1:4711", b"Authorization: t0ken-Of-32"
 SDK = (b"User-Agent: Boto3/1.44", b"Accept: application/json", b"Accept-Encoding: gzip", b"Content-Length: 0")
@@ -109,7 +109,7 @@ WRONG: dict[str, tuple[int, tuple[bytes, ...]]] = {
 
 @pytest.mark.parametrize("lines", RIGHT.values(), ids=RIGHT)
 def test_the_right_request_is_answered(lines: tuple[bytes, ...]) -> None:
-    assert judge(request(*lines), DOOR) is Verdict.GIVEN
+    assert judge(request(*lines), DOOR) is RequestStatus.GIVEN
 
 
 @pytest.mark.parametrize(("status", "lines"), WRONG.values(), ids=WRONG)
@@ -119,12 +119,12 @@ def test_any_other_is_refused(status: int, lines: tuple[bytes, ...]) -> None:
 
 @pytest.mark.parametrize("behind", [b"x", request(LINE, HOST, TOKEN), b"\r\n"])
 def test_what_brings_more_than_its_head_is_refused(behind: bytes) -> None:
-    assert judge(request(LINE, HOST, TOKEN) + behind, DOOR) is Verdict.MALFORMED
+    assert judge(request(LINE, HOST, TOKEN) + behind, DOOR) is RequestStatus.MALFORMED
 
 
 @pytest.mark.parametrize("length", range(len(request(LINE, HOST, TOKEN))))
 def test_a_part_of_the_right_request_is_refused(length: int) -> None:
-    assert judge(request(LINE, HOST, TOKEN)[:length], DOOR) is Verdict.MALFORMED
+    assert judge(request(LINE, HOST, TOKEN)[:length], DOOR) is RequestStatus.MALFORMED
 
 
 PIECES = st.sampled_from(
@@ -138,7 +138,7 @@ def test_no_heap_of_pieces_is_answered_that_is_not_the_right_request(
     pieces: list[bytes], between: bytes
 ) -> None:
     raw = between.join(pieces) + b"\r\n\r\n"
-    if judge(raw, DOOR) is Verdict.GIVEN:
+    if judge(raw, DOOR) is RequestStatus.GIVEN:
         lines = raw.split(b"\r\n")
         assert lines[0] == LINE
         assert sum(line.lower().startswith(b"host:") for line in lines) == 1
@@ -152,7 +152,7 @@ def test_no_heap_of_pieces_is_answered_that_is_not_the_right_request(
 def test_no_changed_byte_passes_but_those_that_mean_the_same(at: int, change: int) -> None:
     right = request(LINE, HOST, TOKEN)
     raw = right[:at] + bytes([right[at] ^ change]) + right[at + 1 :]
-    if judge(raw, DOOR) is Verdict.GIVEN:
+    if judge(raw, DOOR) is RequestStatus.GIVEN:
         before, after = right[at : at + 1], raw[at : at + 1]
         assert before.lower() == after.lower() or (before == b" " and after == b"\t")
 
@@ -164,10 +164,12 @@ def test_a_head_made_to_take_long_takes_no_time() -> None:
     assert time.perf_counter() - began < 0.5
 
 
-@pytest.mark.parametrize("verdict", [Verdict.MALFORMED, Verdict.REFUSED, Verdict.WRONG_METHOD])
-def test_all_refusals_say_the_same(verdict: Verdict) -> None:
-    head, _, body = endpoint.refusal(verdict).partition(b"\r\n\r\n")
-    assert body == endpoint.refusal(Verdict.REFUSED).partition(b"\r\n\r\n")[2]
+@pytest.mark.parametrize(
+    "verdict", [RequestStatus.MALFORMED, RequestStatus.REFUSED, RequestStatus.WRONG_METHOD]
+)
+def test_all_refusals_say_the_same(verdict: RequestStatus) -> None:
+    head, _, body = http.refusal(verdict).partition(b"\r\n\r\n")
+    assert body == http.refusal(RequestStatus.REFUSED).partition(b"\r\n\r\n")[2]
     assert head.startswith(b"HTTP/1.1 %d " % verdict)
     assert b"Cache-Control: no-store" in head
     assert b"Access-Control" not in head
@@ -181,7 +183,7 @@ def document(session: str | None = "tok", end: datetime | None = NOW + timedelta
 
 
 def test_the_answer_has_the_members_that_containers_get() -> None:
-    head, _, body = endpoint.given("ci", document(), NOW).partition(b"\r\n\r\n")
+    head, _, body = http.given("ci", document(), NOW).partition(b"\r\n\r\n")
     assert json.loads(body) == {
         "AccessKeyId": "ASIAX", "SecretAccessKey": "s3cret", "Token": "tok", "Expiration": "2026-11-23T15:00:00Z",
         "AccountId": "111111111111",
@@ -194,11 +196,11 @@ def test_the_answer_has_the_members_that_containers_get() -> None:
 
 def test_a_long_term_key_an_unknown_end_and_what_has_ended_are_not_given() -> None:
     with pytest.raises(UsageError, match="temporary credentials only"):
-        endpoint.given("ci", document(session=None, end=None), NOW)
+        http.given("ci", document(session=None, end=None), NOW)
     with pytest.raises(UsageError, match="nobody knows when"):
-        endpoint.given("ci", document(end=None), NOW)
+        http.given("ci", document(end=None), NOW)
     with pytest.raises(KeyturnError, match="its session has ended"):
-        endpoint.given("ci", document(end=NOW), NOW)
+        http.given("ci", document(end=NOW), NOW)
 
 
 def test_a_door_shows_neither_path_nor_token() -> None:
@@ -207,7 +209,7 @@ def test_a_door_shows_neither_path_nor_token() -> None:
 
 
 def test_a_failure_is_one_harmless_line() -> None:
-    answer = endpoint.failure(KeyturnError("refresh of x", "\x1b]0;evil\x07\r\nX: y", "Do it"))
+    answer = http.failure(KeyturnError("refresh of x", "\x1b]0;evil\x07\r\nX: y", "Do it"))
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 ")
     assert body.isascii()

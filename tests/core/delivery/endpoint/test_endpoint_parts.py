@@ -18,16 +18,15 @@ from pathlib import Path
 import pytest
 
 from keyturn.delivery import credential_process, environment
-from keyturn.delivery.endpoint import http as endpoint
-from keyturn.delivery.endpoint.credential_source import Handing
-from keyturn.delivery.endpoint.http import Door
+from keyturn.delivery.endpoint import http
+from keyturn.delivery.endpoint.credential_source import ServiceCredentialSource
+from keyturn.delivery.endpoint.http import EndpointAddress
 from keyturn.delivery.endpoint.server import EndpointServer, Limits, listening
 from keyturn.model.errors import KeyturnError
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
-from keyturn.system import process_watch as watched
-from keyturn.system import tcp_peer as caller
-from keyturn.system.file_fingerprint import Standing
+from keyturn.system import process_watch, tcp_peer
+from keyturn.system.file_fingerprint import Fingerprint
 from tests.core.delivery.endpoint.program import heard
 from tests.core.operations.conftest import Bench, bench
 
@@ -59,11 +58,11 @@ def serving(
     clock: Callable[[], datetime] = lambda: NOW,
     report: Callable[[BaseException], None] = lambda _error: None,
     first: str | None = None,
-    ground: Callable[[], Standing] = Solid,
+    ground: Callable[[], Fingerprint] = Solid,
 ) -> Iterator[tuple[int, bytes]]:
     """A server in this process: its port, and the right request."""
     listener = listening()
-    door = Door(listener.getsockname()[1], Secret("/p"), Secret("t0ken"))
+    door = EndpointAddress(listener.getsockname()[1], Secret("/p"), Secret("t0ken"))
     server = EndpointServer(
         listener, door, "ci", hand, is_ours=lambda _sock: lets_in, clock=clock, ground=ground, first=first or document(), limits=limits, report=report
     )  # fmt: skip
@@ -217,27 +216,27 @@ def connection(family: int = socket.AF_INET) -> Iterator[tuple[socket.socket, so
             yield ours, theirs
 
 
-@pytest.mark.skipif(not caller.IS_KNOWN, reason="this system does not say who connects")
-@pytest.mark.parametrize("way", [caller.by_netlink, caller.by_proc])
+@pytest.mark.skipif(not tcp_peer.IS_KNOWN, reason="this system does not say who connects")
+@pytest.mark.parametrize("way", [tcp_peer.by_netlink, tcp_peer.by_proc])
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_the_kernel_says_who_connects(
-    way: Callable[[caller.Address, caller.Address], int | None], family: int
+    way: Callable[[tcp_peer.Address, tcp_peer.Address], int | None], family: int
 ) -> None:
     with connection(family) as (_, theirs):
         ends = theirs.getpeername(), theirs.getsockname()
         assert way(*ends) == os.geteuid()
         assert way(("127.0.0.1", 1), ends[1]) is None
         assert way(ends[0], ("127.0.0.1", 1)) is None
-        assert caller.caller_uid(theirs) == os.geteuid()
+        assert tcp_peer.caller_uid(theirs) == os.geteuid()
 
 
-@pytest.mark.skipif(not caller.IS_KNOWN, reason="this system does not say who connects")
+@pytest.mark.skipif(not tcp_peer.IS_KNOWN, reason="this system does not say who connects")
 def test_a_listener_on_the_callers_port_is_not_taken_for_the_caller() -> None:
     with connection() as (ours, theirs):
         ends = theirs.getpeername(), theirs.getsockname()
         ours.close()
         with socket.create_server(("127.0.0.1", 0)) as other:
-            assert caller.by_netlink(other.getsockname(), ends[1]) is None
+            assert tcp_peer.by_netlink(other.getsockname(), ends[1]) is None
 
 
 # -- the program it is for
@@ -245,13 +244,13 @@ def test_a_listener_on_the_callers_port_is_not_taken_for_the_caller() -> None:
 
 def test_the_end_of_a_process_is_seen_at_once_and_none_is_watched_that_is_gone() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        watch = watched.process(process.pid)
+        watch = process_watch.process(process.pid)
         assert watch is not None
         assert select.select([watch], [], [], 0.05)[0] == []
         process.kill()
         assert select.select([watch], [], [], 5)[0] == [watch]
         watch.close()
-    assert watched.process(process.pid) is None
+    assert process_watch.process(process.pid) is None
 
 
 ENDPOINT = (sys.executable, "-I", "-m", "keyturn.delivery.endpoint")
@@ -269,14 +268,14 @@ def test_by_hand_it_says_what_to_run_instead() -> None:
 
 def test_an_order_for_a_process_that_is_not_its_parent_is_not_taken(environ: dict[str, str]) -> None:
     from keyturn.agent.launcher import said
-    from keyturn.system import secret_channel as handover
+    from keyturn.system import secret_channel
 
-    ours, theirs = handover.ends()
+    ours, theirs = secret_channel.ends()
     with ours, theirs:
         process = subprocess.Popen(ENDPOINT, stdin=theirs.fileno(), env=environ)
         theirs.close()
         ours.settimeout(30)
-        channel = handover.met(ours, process.pid)
+        channel = secret_channel.met(ours, process.pid)
         assert channel is not None
         order = {"profile": "x", "pid": 1, "in_file": True, "first": document()}
         with channel:
@@ -308,7 +307,7 @@ def test_of_whoever_asks_a_session_is_kept_while_it_is_fresh(bench: Bench) -> No
             return handed[-1]
 
     first = Asker().hand("ci-release")
-    handing = Handing(Asker(), "ci-release", first)  # type: ignore[arg-type]  # the members that it uses
+    handing = ServiceCredentialSource(Asker(), "ci-release", first)  # type: ignore[arg-type]  # the members that it uses
     assert {handing.hand() for _ in range(3)} == {first}
     assert len(handed) == 1
     bench.sandbox.move_clock(45 * 60)
@@ -335,7 +334,7 @@ def test_of_whoever_asks_a_session_is_kept_while_it_is_fresh(bench: Bench) -> No
     ],
 )
 def test_no_proxy_is_asked_for_this_machine(before: dict[str, str], after: dict[str, str]) -> None:
-    assert environment.past_proxies(before, endpoint.HOST) == after
+    assert environment.past_proxies(before, http.HOST) == after
 
 
 def test_the_last_session_is_given_to_nobody_once_something_has_changed() -> None:

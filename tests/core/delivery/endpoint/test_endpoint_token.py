@@ -14,7 +14,7 @@ import pytest
 from keyturn.delivery.endpoint.token_file import TokenFile
 from keyturn.model.errors import UnsafeFile
 from keyturn.model.secret import Secret
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from tests.core.delivery.endpoint.program import left_in
 
 
@@ -46,7 +46,7 @@ def test_the_next_start_of_any_kind_takes_what_a_killed_one_left_and_nothing_tha
         (folder / name).write_text("x")
         os.utime(folder / name, (time.time() - age,) * 2)
     os.utime(used.path, (time.time() - 60,) * 2)
-    Keeper.from_environ(environ, use_agent=False).withdraw_expired()
+    CredentialService.from_environ(environ, use_agent=False).withdraw_expired()
     left = sorted(path.name for path in folder.iterdir())
     used.remove()
     assert left == [".endpoint-young.new", used.path.name]

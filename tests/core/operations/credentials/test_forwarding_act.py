@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from keyturn.agent import install as sshconfig
-from keyturn.model.errors import KeyturnError, NeedsPerson, NotFound, Protected, UsageError
+from keyturn.agent import install
+from keyturn.model.errors import ChangeRefused, KeyturnError, NeedsInteraction, NotFound, UsageError
 from tests.core.operations.conftest import Bench, bench
 from tests.core.providers.test_roles_mfa_command import choose, sandbox_command
 from tests.core.providers.test_roles_sources import set_up
@@ -44,7 +44,7 @@ def test_never_a_long_term_key(near: Bench) -> None:
     named(near, "ci-deploy", "personal", "gov-ops")
     assert json.loads(near.keeper.forwarded("ci-deploy"))["SessionToken"]
     near.keeper.set("ci-deploy", {"session": "none"})
-    with pytest.raises(Protected, match="its long-term key, which never leaves its machine"):
+    with pytest.raises(ChangeRefused, match="its long-term key, which never leaves its machine"):
         near.keeper.forwarded("ci-deploy")
     for native in ("personal", "gov-ops"):
         with pytest.raises(KeyturnError):
@@ -55,17 +55,17 @@ def test_never_the_machines_own_credentials(near: Bench) -> None:
     set_up(near.sandbox)
     named(near, "by-environment", "next-hop")
     for name in ("by-environment", "next-hop"):
-        with pytest.raises(Protected, match="from whoever asks, which never leaves its machine"):
+        with pytest.raises(ChangeRefused, match="from whoever asks, which never leaves its machine"):
             near.keeper.forwarded(name)
 
 
 def test_the_far_end_is_told_where_a_person_is_needed_and_asked_for_nothing(near: Bench) -> None:
     named(near, "prod-admin")
     with pytest.raises(
-        NeedsPerson, match=r"On the machine that forwards it, run: keyturn refresh prod-admin"
+        NeedsInteraction, match=r"On the machine that forwards it, run: keyturn refresh prod-admin"
     ) as caught:
         near.keeper.forwarded("prod-admin")
-    assert type(caught.value) is NeedsPerson, "a code would be asked for at the far end"
+    assert type(caught.value) is NeedsInteraction, "a code would be asked for at the far end"
     near.keeper.refresh("prod-admin", near.sandbox.totp("alice"))
     assert json.loads(near.keeper.forwarded("prod-admin"))["SessionToken"]
 
@@ -74,11 +74,11 @@ def test_nothing_while_the_preferences_cannot_be_believed(near: Bench) -> None:
     named(near, "ci-release")
     file = near.keeper.places.config_file
     file.chmod(0o666)
-    with pytest.raises(Protected, match=r"config\.toml of the machine that forwards cannot be used"):
+    with pytest.raises(ChangeRefused, match=r"config\.toml of the machine that forwards cannot be used"):
         near.keeper.forwarded("ci-release")
     file.chmod(0o600)
     file.write_text("forward = 'ci-release'\n")
-    with pytest.raises(Protected, match=r"config\.toml of the machine that forwards cannot be used"):
+    with pytest.raises(ChangeRefused, match=r"config\.toml of the machine that forwards cannot be used"):
         near.keeper.forwarded("ci-release")
 
 
@@ -95,24 +95,24 @@ def test_nothing_expired_and_nothing_shorter_than_asked(near: Bench) -> None:
 @pytest.mark.parametrize("host", ["", "-oProxyCommand=x", "a b", "a\nHost b", 'a"b', "a\x1b[0m", "#x"])
 def test_a_host_that_is_none_is_not_written(host: str) -> None:
     with pytest.raises(UsageError):
-        sshconfig.lines(host, "/near", "/far", ())
+        install.lines(host, "/near", "/far", ())
 
 
 @pytest.mark.parametrize("path", ["relative", '/a"b', "/a\nb", "/a\\b", "/a\x1bb"])
 def test_a_path_that_cannot_stand_there_is_not_written(path: str) -> None:
     with pytest.raises(UsageError):
-        sshconfig.lines("host", path, "/far", ())
+        install.lines("host", path, "/far", ())
     with pytest.raises(UsageError):
-        sshconfig.lines("host", "/near", path, ())
+        install.lines("host", "/near", path, ())
 
 
 def test_a_socket_in_whose_path_ssh_would_put_a_variable_is_not_written() -> None:
     with pytest.raises(UsageError):
-        sshconfig.lines("host", "/near/${HOME}/x", "/far", ())
+        install.lines("host", "/near/${HOME}/x", "/far", ())
 
 
 def test_a_profiles_name_cannot_write_a_line_of_its_own() -> None:
-    printed = sshconfig.lines("host", "/near", "/far", ("a\nProxyCommand evil", "b"))
+    printed = install.lines("host", "/near", "/far", ("a\nProxyCommand evil", "b"))
     assert [line for line in printed.splitlines() if not line.startswith("#")] == [
         "Host host",
         '    RemoteForward "/far" "/near"',
@@ -123,7 +123,7 @@ def test_the_far_end_runs_no_program_and_uses_up_no_code(near: Bench) -> None:
     command = sandbox_command(near.sandbox.folder)
     choose(near.keeper.places.config_dir, f'forward = ["prod-admin", "acme-alice"]\n{command}')
     for name in ("prod-admin", "acme-alice"):
-        with pytest.raises(NeedsPerson):
+        with pytest.raises(NeedsInteraction):
             near.keeper.forwarded(name)
     assert near.calls("AssumeRole") + near.calls("GetSessionToken") == 0
     assert json.loads(near.keeper.credential_process("prod-admin"))["SessionToken"]

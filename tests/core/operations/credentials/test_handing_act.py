@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from keyturn.model.errors import KeyturnError, NeedsMfa, NeedsPerson, NotFound, UsageError
+from keyturn.model.errors import KeyturnError, NeedsInteraction, NeedsMfa, NotFound, UsageError
 from keyturn.model.text import from_iso
 from tests.core.operations.conftest import Bench
 
@@ -73,7 +73,7 @@ def test_a_code_is_asked_for_once_and_serves_until_the_end(bench: Bench) -> None
 def test_where_renewal_is_off_nothing_is_renewed_behind_the_persons_back(bench: Bench) -> None:
     bench.adopt("ci-deploy")
     bench.keeper.set("ci-release", {"renew": "off"})
-    with pytest.raises(NeedsPerson, match="its renewal is off"):
+    with pytest.raises(NeedsInteraction, match="its renewal is off"):
         bench.keeper.hand("ci-release")
     bench.keeper.refresh("ci-release")
     assert left(bench, bench.keeper.hand("ci-release")) > timedelta(minutes=58)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from keyturn.model.profile import Delivery, State, session_state
-from keyturn.operations.credentials.auto_renew import Renewing
+from keyturn.operations.credentials.auto_renew import AutoRenewal
 from tests.core.operations.conftest import Bench
 
 HOUR = 3600.0
 
 
 @pytest.fixture
-def renewing(bench: Bench) -> Renewing:
+def renewing(bench: Bench) -> AutoRenewal:
     bench.adopt("ci-deploy")
-    return Renewing(bench.keeper.desk)
+    return AutoRenewal(bench.keeper.desk)
 
 
 def state(bench: Bench, name: str) -> State:
@@ -22,7 +22,7 @@ def state(bench: Bench, name: str) -> State:
     return session_state(row.session, bench.keeper.now())
 
 
-def test_what_clients_ask_for_is_renewed_before_they_would_wait(bench: Bench, renewing: Renewing) -> None:
+def test_what_clients_ask_for_is_renewed_before_they_would_wait(bench: Bench, renewing: AutoRenewal) -> None:
     bench.keeper.credential_process("ci-release")
     assert renewing.renew_due() == ()
     for _ in range(5):
@@ -35,7 +35,7 @@ def test_what_clients_ask_for_is_renewed_before_they_would_wait(bench: Bench, re
     assert bench.calls("AssumeRole") == calls == 6
 
 
-def test_what_is_delivered_is_renewed_in_place(bench: Bench, renewing: Renewing) -> None:
+def test_what_is_delivered_is_renewed_in_place(bench: Bench, renewing: AutoRenewal) -> None:
     bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
     before = bench.section("ci-release")
     bench.sandbox.move_clock(42 * 60)
@@ -48,7 +48,7 @@ def test_what_is_delivered_is_renewed_in_place(bench: Bench, renewing: Renewing)
 
 
 def test_what_cannot_be_renewed_is_tried_again_after_a_pause_and_withdrawn_when_it_ends(
-    bench: Bench, renewing: Renewing
+    bench: Bench, renewing: AutoRenewal
 ) -> None:
     bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
     bench.sandbox.move_clock(45 * 60)
@@ -70,7 +70,7 @@ def test_what_cannot_be_renewed_is_tried_again_after_a_pause_and_withdrawn_when_
 
 def test_it_stops_at_the_first_thing_that_needs_a_person(bench: Bench) -> None:
     bench.adopt("acme-alice")
-    renewing = Renewing(bench.keeper.desk)
+    renewing = AutoRenewal(bench.keeper.desk)
     bench.keeper.refresh("prod-admin", bench.sandbox.totp("alice"))
     bench.keeper.credential_process("prod-admin")
     bench.sandbox.move_clock(50 * 60)
@@ -84,7 +84,7 @@ def test_it_stops_at_the_first_thing_that_needs_a_person(bench: Bench) -> None:
     assert len(bench.sandbox.calls) == calls
 
 
-def test_a_session_that_was_stopped_stays_stopped(bench: Bench, renewing: Renewing) -> None:
+def test_a_session_that_was_stopped_stays_stopped(bench: Bench, renewing: AutoRenewal) -> None:
     bench.keeper.credential_process("ci-release")
     bench.keeper.stop("ci-release")
     bench.sandbox.move_clock(50 * 60)
@@ -92,7 +92,7 @@ def test_a_session_that_was_stopped_stays_stopped(bench: Bench, renewing: Renewi
     assert state(bench, "ci-release") is State.NONE
 
 
-def test_a_clock_that_jumps_renews_what_is_due_then(bench: Bench, renewing: Renewing) -> None:
+def test_a_clock_that_jumps_renews_what_is_due_then(bench: Bench, renewing: AutoRenewal) -> None:
     bench.keeper.credential_process("ci-release")
     bench.sandbox.move_clock(-6 * HOUR)
     assert renewing.renew_due() == ()
@@ -101,7 +101,9 @@ def test_a_clock_that_jumps_renews_what_is_due_then(bench: Bench, renewing: Rene
     assert state(bench, "ci-release") is State.FRESH
 
 
-def test_what_another_process_just_renewed_is_not_asked_for_again(bench: Bench, renewing: Renewing) -> None:
+def test_what_another_process_just_renewed_is_not_asked_for_again(
+    bench: Bench, renewing: AutoRenewal
+) -> None:
     bench.keeper.credential_process("ci-release")
     bench.sandbox.move_clock(45 * 60)
     other = bench.another()

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from keyturn.aws.api import Aws, Identity, Issued, LastUse, ListedKey, MadeKey, RoleRequest
+from keyturn.aws.api import Aws, CreatedKey, Identity, IssuedCredentials, LastUse, ListedKey, RoleRequest
 from keyturn.aws.deadline import Deadline
 from keyturn.aws.errors import refusal
-from keyturn.model.errors import AwsRefused, Unanswered, Unreachable
+from keyturn.model.errors import AwsRefused, NoResponse, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn_sandbox.aws_errors import Refusal, invalid_token
 from keyturn_sandbox.services import iam, sts
-from keyturn_sandbox.state import World
-from keyturn_sandbox.verified_call import Asked, Caller
+from keyturn_sandbox.state import SandboxState
+from keyturn_sandbox.verified_call import Caller, VerifiedCall
 
 
 class Crash(BaseException):
@@ -47,7 +47,7 @@ class Trouble(Enum):
 class Line:
     """The way to one world, and the trouble on it."""
 
-    world: World
+    world: SandboxState
     next: Callable[[str], Trouble] = lambda _action: Trouble.NONE
     asked: list[tuple[str, str]] = field(default_factory=list)
     """Action and signing key of each call that arrived."""
@@ -95,7 +95,7 @@ class Line:
         if trouble is Trouble.CRASH_AFTER:
             raise Crash(what)
         if trouble is Trouble.LOST_REPLY:
-            raise Unanswered(what, "the connection broke", "Try again")
+            raise NoResponse(what, "the connection broke", "Try again")
         if trouble is Trouble.BROKEN:
             raise AwsRefused(what, "InternalFailure", "", code="InternalFailure")
         return result
@@ -118,7 +118,7 @@ class Line:
             if owned is None or owned[1].seen(now) != "Active" or owned[1].secret != signer.secret_access_key:
                 raise invalid_token()
             caller = Caller(signer.access_key_id, owned[0], None, "us-east-1")
-            return api.ACTIONS[action](Asked(caller, params, now, self.world))
+            return api.ACTIONS[action](VerifiedCall(caller, params, now, self.world))
 
 
 @dataclass
@@ -145,11 +145,11 @@ class Direct:
         return LastUse(found["LastUsedDate"], found["ServiceName"], found["Region"])
 
     def create_access_key(
-        self, signer: Credentials, user_name: str, keep: Callable[[MadeKey], None]
-    ) -> MadeKey:
+        self, signer: Credentials, user_name: str, keep: Callable[[CreatedKey], None]
+    ) -> CreatedKey:
         found = self.line.perform(iam, "CreateAccessKey", signer, {"UserName": user_name})["AccessKey"]
         secret = Secret(found["SecretAccessKey"].reveal())
-        made = MadeKey(Credentials(found["AccessKeyId"], secret), found["CreateDate"])
+        made = CreatedKey(Credentials(found["AccessKeyId"], secret), found["CreateDate"])
         keep(made)
         return made
 
@@ -164,10 +164,10 @@ class Direct:
 
     def get_session_token(
         self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
-    ) -> Issued:
+    ) -> IssuedCredentials:
         raise NotImplementedError
 
-    def assume_role(self, signer: Credentials, request: RoleRequest) -> Issued:
+    def assume_role(self, signer: Credentials, request: RoleRequest) -> IssuedCredentials:
         raise NotImplementedError
 
     def list_mfa_devices(self, signer: Credentials, user_name: str | None) -> tuple[str, ...]:

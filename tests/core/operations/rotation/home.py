@@ -10,22 +10,21 @@ from pathlib import Path
 from unittest import mock
 
 from keyturn.aws.api import AwsFactory
-from keyturn.aws.client import BotoFactory
+from keyturn.aws.client import BotoClientFactory
 from keyturn.model.errors import VaultError
 from keyturn.model.profile import Credentials, Key, Kind
 from keyturn.model.secret import Secret
 from keyturn.operations.context import key_entry
 from keyturn.operations.rotation import journal
 from keyturn.operations.rotation.observe import records
-from keyturn.service import Keeper
-from keyturn.storage import managed_profiles as defs
+from keyturn.service import CredentialService
+from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
-from keyturn.storage.managed_profiles import Definition
-from keyturn.vault import files
-from keyturn.vault import passphrase as unseal
-from keyturn_sandbox.id_generator import Forge
+from keyturn.storage.managed_profiles import ManagedProfile
+from keyturn.vault import files, passphrase
+from keyturn_sandbox.id_generator import IdGenerator
 from keyturn_sandbox.policy.principals import User
-from keyturn_sandbox.state import World
+from keyturn_sandbox.state import SandboxState
 from tests.core.operations.rotation.direct import Crash, Line
 from tests.core.vault import weak_age
 
@@ -56,7 +55,7 @@ class Home:
     """Asked before each write of the journal: `crash-before`, `crash-after`, `refuse`, `refuse-all`, or nothing."""
 
     def __post_init__(self) -> None:
-        self.world = World(self.time, Forge(fixed=False))
+        self.world = SandboxState(self.time, IdGenerator(fixed=False))
         self.user: User = self.world.add_user("444455556666", PROFILE, age=timedelta(days=94))
         first = self.world.add_key(self.user, age=timedelta(days=94))
         self.line = Line(self.world)
@@ -69,7 +68,7 @@ class Home:
             "XDG_RUNTIME_DIR": str(self.folder / "run"),
         }
         (self.folder / "run").mkdir(mode=0o700)
-        with mock.patch.object(unseal, "seal", weak_age.seal):
+        with mock.patch.object(passphrase, "seal", weak_age.seal):
             self.keeper = self._keeper()
             self.recovery_key = self.keeper.new_vault("passphrase", Secret("three small words"))
         self.keeper.places.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,8 +77,8 @@ class Home:
             lambda entries: entries.update({key_entry(PROFILE): pair})
         )
         self.line.served.add(first.access_key_id)
-        one = Definition(PROFILE, Kind.IAM_KEY, key=PROFILE)
-        defs.change(self.keeper.places.profiles_file, lambda table: table.update({PROFILE: one}))
+        one = ManagedProfile(PROFILE, Kind.IAM_KEY, key=PROFILE)
+        managed_profiles.change(self.keeper.places.profiles_file, lambda table: table.update({PROFILE: one}))
 
         def note(index: Index) -> Index:
             index.keys[PROFILE] = Key(first.access_key_id)
@@ -87,9 +86,9 @@ class Home:
 
         self.keeper.desk.index.change(note)
 
-    def _keeper(self) -> Keeper:
-        found = Keeper.from_environ(self._environ, use_agent=False, aws=self._aws())
-        return Keeper(replace(found.desk, clock=self.time, sleep=self.time.sleep), use_agent=False)
+    def _keeper(self) -> CredentialService:
+        found = CredentialService.from_environ(self._environ, use_agent=False, aws=self._aws())
+        return CredentialService(replace(found.desk, clock=self.time, sleep=self.time.sleep), use_agent=False)
 
     def _aws(self) -> AwsFactory:
         return self.line
@@ -98,7 +97,7 @@ class Home:
         """A new process after this one was killed."""
         self.keeper = self.another()
 
-    def another(self) -> Keeper:
+    def another(self) -> CredentialService:
         """A second process of the same person, as far as files and locks can tell."""
         found = self._keeper()
         found.unlock_here(recovery_key=self.recovery_key)
@@ -166,4 +165,4 @@ class Abroad(Home):
         super()._furnish(self.first)
 
     def _aws(self) -> AwsFactory:
-        return BotoFactory()
+        return BotoClientFactory()

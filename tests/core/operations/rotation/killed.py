@@ -18,13 +18,13 @@ from keyturn.model.secret import Secret
 from keyturn.operations.context import key_entry
 from keyturn.operations.rotation.observe import records
 from keyturn.operations.rotation.record import Step
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from keyturn_sandbox.aws_errors import Refusal
-from keyturn_sandbox.id_generator import Forge
+from keyturn_sandbox.id_generator import IdGenerator
 from keyturn_sandbox.policy.principals import AccessKey, User
 from keyturn_sandbox.services import iam, sts
-from keyturn_sandbox.state import World
-from keyturn_tui import main as start
+from keyturn_sandbox.state import SandboxState
+from keyturn_tui import main
 from tests.core.operations.rotation.direct import Line
 from tests.resilience.crash_injection.home import KEY_ID, NOW, SECRET, Home
 
@@ -39,7 +39,7 @@ class Cloud:
 
     path: str
     now: datetime = NOW
-    world: World = field(init=False)
+    world: SandboxState = field(init=False)
     user: User = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class Cloud:
     def anew(self) -> None:
         """Another world, with the first key alone in it."""
         self.now = NOW
-        self.world = World(self._moment, Forge(fixed=False))
+        self.world = SandboxState(self._moment, IdGenerator(fixed=False))
         self.user = self.world.add_user("123456789012", PROFILE, age=timedelta(days=100))
         self.user.keys.append(AccessKey(KEY_ID, Secret(SECRET), NOW - timedelta(days=94)))
 
@@ -129,31 +129,33 @@ def rotate(cloud: Cloud) -> Callable[[Home], int]:
     """The rotation up to its last step, at the boundary of the console script."""
 
     def run(home: Home) -> int:
-        keeper = Keeper.from_environ(home.environ)
+        keeper = CredentialService.from_environ(home.environ)
         wire = Wire(cloud.world, path=cloud.path)
-        keeper = Keeper(replace(keeper.desk, aws=wire, sleep=lambda _: None), use_agent=False)
+        keeper = CredentialService(replace(keeper.desk, aws=wire, sleep=lambda _: None), use_agent=False)
         try:
             keeper.unlock_here(recovery_key=home.recovery_key)
             rotating = keeper.rotating
             for _ in rotating.through(rotating.begin(PROFILE), lambda: rotating.on(PROFILE), lambda _: None):
                 pass
         except Exception as error:  # noqa: BLE001  # the boundary of the console script
-            return start._explained(error)
+            return main._explained(error)
         return 0
 
     return run
 
 
-def next_start(home: Home, cloud: Cloud, later: timedelta) -> Keeper:
+def next_start(home: Home, cloud: Cloud, later: timedelta) -> CredentialService:
     """A process that comes after, so much later."""
-    keeper = Keeper.from_environ(home.environ, use_agent=False, aws=Line(cloud.world))
+    keeper = CredentialService.from_environ(home.environ, use_agent=False, aws=Line(cloud.world))
     cloud.now = NOW + later
-    keeper = Keeper(replace(keeper.desk, clock=lambda: NOW + later, sleep=lambda _: None), use_agent=False)
+    keeper = CredentialService(
+        replace(keeper.desk, clock=lambda: NOW + later, sleep=lambda _: None), use_agent=False
+    )
     keeper.unlock_here(recovery_key=home.recovery_key)
     return keeper
 
 
-def works(cloud: Cloud, keeper: Keeper) -> set[str]:
+def works(cloud: Cloud, keeper: CredentialService) -> set[str]:
     """The ids of keys on disk that AWS takes in truth."""
     on_disk = {
         entry["key_id"]: entry["secret"]

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from keyturn.model.errors import KeyturnError, RotationHalted
-from keyturn.operations.rotation import previous_key as spare
+from keyturn.operations.rotation import previous_key
 from keyturn.operations.rotation.observe import journal_of, waiting
 from keyturn.operations.rotation.progress import progress_in
 from keyturn.operations.rotation.record import Step
@@ -128,7 +128,7 @@ def test_where_aws_knows_neither_key_every_way_says_so_and_how_it_ends(home: Hom
         rotating.status(PROFILE)
     assert "keyturn release" in gone.value.hint
     assert waiting(home.keeper.desk, PROFILE) is None
-    assert spare.spare(home.keeper.desk, PROFILE) is None
+    assert previous_key.spare(home.keeper.desk, PROFILE) is None
 
 
 def test_nothing_is_amiss_in_a_rotation_that_nobody_disturbs(home: Home) -> None:

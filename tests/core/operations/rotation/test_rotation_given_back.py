@@ -6,14 +6,14 @@ import pytest
 
 from keyturn.model.errors import FileChanged, RotationHalted
 from keyturn.operations.rotation.record import Step
-from keyturn.storage import managed_profiles as defs
+from keyturn.storage import managed_profiles
 from tests.core.operations.rotation.brought import statuses, until
 from tests.core.operations.rotation.direct import Trouble
 from tests.core.operations.rotation.home import PROFILE, Home
 
 
 def without_profile(home: Home) -> None:
-    defs.change(home.keeper.places.profiles_file, lambda table: table.clear())
+    managed_profiles.change(home.keeper.places.profiles_file, lambda table: table.clear())
 
 
 def test_no_key_is_made_for_what_was_given_back_while_aws_was_asked(home: Home) -> None:

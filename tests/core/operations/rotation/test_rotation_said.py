@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from keyturn.cli.prompts import Opening
-from keyturn.cli.rotate import _Turn
+from keyturn.cli.prompts import VaultUnlocker
+from keyturn.cli.rotate import _RotateCommand
 from keyturn.model.errors import AgentUnavailable, KeyturnError
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
@@ -17,14 +17,14 @@ from tests.core.operations.rotation.direct import Trouble
 from tests.core.operations.rotation.home import PROFILE, Home
 
 
-def turn(home: Home) -> _Turn:
+def turn(home: Home) -> _RotateCommand:
     """The verb for one profile, all questions answered."""
 
     def done_with_code(act: Any, code: str | None) -> Any:
         return act(code)
 
     opening = SimpleNamespace(keeper=home.keeper, done_with_code=done_with_code)
-    return _Turn(cast("Opening", opening), PROFILE, None, json_=False, yes=True)
+    return _RotateCommand(cast("VaultUnlocker", opening), PROFILE, None, json_=False, yes=True)
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.model.errors import KeyturnError, NotFound, Protected, RotationHalted, VaultCorrupt, VaultError
-from keyturn.operations.rotation import previous_key as spare
+from keyturn.model.errors import (
+    ChangeRefused,
+    KeyturnError,
+    NotFound,
+    RotationHalted,
+    VaultCorrupt,
+    VaultError,
+)
+from keyturn.operations.rotation import previous_key
 from keyturn.operations.rotation.journal import Journal
 from keyturn.operations.rotation.observe import journal_of
 from keyturn.operations.rotation.record import Step
@@ -42,7 +49,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
 def test_a_key_that_only_a_lost_record_knew_is_not_given_up_by_a_release(home: Home) -> None:
     progress = until(home, Step.STORED)
     record_file(home).unlink()
-    with pytest.raises(Protected, match=f"keeps AKIA…{progress.old_id[-4:]} of the same user") as error:
+    with pytest.raises(ChangeRefused, match=f"keeps AKIA…{progress.old_id[-4:]} of the same user") as error:
         home.keeper.plan_release([PROFILE])
     assert f"--drop {progress.old_id[-4:]}" in error.value.hint
     with pytest.raises(RotationHalted, match="works and is in use") as halted:
@@ -52,7 +59,7 @@ def test_a_key_that_only_a_lost_record_knew_is_not_given_up_by_a_release(home: H
     home.world.set_status(next(key for key in home.user.keys if key.key_id == progress.old_id), "Inactive")
     home.keeper.rotating.drop(PROFILE, progress.old_id[-4:])
     assert list(statuses(home)) == [progress.new_id]
-    assert spare.spare(home.keeper.desk, PROFILE) is None
+    assert previous_key.spare(home.keeper.desk, PROFILE) is None
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
@@ -71,7 +78,7 @@ def test_a_key_kept_beside_one_that_aws_knows_no_more_is_gone_back_to(home: Home
     done = home.keeper.rotating.back(PROFILE)
     assert (done.step, done.is_over) == (Step.UNDONE, True)
     assert home.keeper.desk.key(PROFILE).access_key_id == progress.old_id
-    kept = spare.spare(home.keeper.desk, PROFILE)
+    kept = previous_key.spare(home.keeper.desk, PROFILE)
     assert (kept is not None) is is_listed, "what AWS may switch on again is kept"
     with pytest.raises(NotFound if not is_listed else RotationHalted):
         home.keeper.rotating.back(PROFILE)
@@ -83,7 +90,7 @@ def test_a_key_that_aws_does_not_list_any_more_is_forgotten_on_ones_word(home: H
     home.world.delete_key(home.user, next(key for key in home.user.keys if key.key_id == progress.old_id))
     told = home.keeper.rotating.drop(PROFILE, progress.old_id[-4:])
     assert "is not at AWS any more" in told
-    assert spare.spare(home.keeper.desk, PROFILE) is None
+    assert previous_key.spare(home.keeper.desk, PROFILE) is None
 
 
 def test_a_journal_that_cannot_be_listed_is_not_taken_for_an_empty_one(

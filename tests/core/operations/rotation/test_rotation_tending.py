@@ -9,8 +9,8 @@ import pytest
 
 from keyturn.model.profile import Rotate, RotationState
 from keyturn.operations.rotation.record import Step
-from keyturn.storage import managed_profiles as defs
-from keyturn.storage.managed_profiles import Definition
+from keyturn.storage import managed_profiles
+from keyturn.storage.managed_profiles import ManagedProfile
 from tests.core.operations.rotation.brought import back, on, until
 from tests.core.operations.rotation.direct import Trouble
 from tests.core.operations.rotation.home import PROFILE, Home
@@ -23,10 +23,10 @@ def look(home: Home, times: int = 1) -> None:
 
 
 def let_it(home: Home, rotate: Rotate) -> None:
-    def edit(table: dict[str, Definition]) -> None:
+    def edit(table: dict[str, ManagedProfile]) -> None:
         table[PROFILE] = replace(table[PROFILE], rotate=rotate)
 
-    defs.change(home.keeper.places.profiles_file, edit)
+    managed_profiles.change(home.keeper.places.profiles_file, edit)
 
 
 def step(home: Home) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 
 from keyturn.model.errors import KeyturnError, NotFound, RotationHalted, VaultCorrupt
 from keyturn.model.profile import RotationState
-from keyturn.operations.rotation import create_key as creating
+from keyturn.operations.rotation import create_key
 from keyturn.operations.rotation.observe import records
 from keyturn.operations.rotation.record import Step
 from keyturn_sandbox.policy.principals import LastUse
@@ -147,7 +147,7 @@ def test_the_old_key_is_not_deleted_in_its_time_of_grace_or_when_it_was_used_sin
 def test_no_key_is_asked_for_that_a_full_disk_could_not_keep(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(creating, "LEAST_FREE", 1 << 62)
+    monkeypatch.setattr(create_key, "LEAST_FREE", 1 << 62)
     with pytest.raises(KeyturnError, match="less than 1 MiB left"):
         home.keeper.rotating.begin(PROFILE)
     assert len(statuses(home)) == 1
