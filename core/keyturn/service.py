@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from keyturn.agent import client, shutdown
 from keyturn.agent.protocol import Agent
 from keyturn.aws.api import AwsFactory
-from keyturn.aws.botocore_providers import winner
+from keyturn.aws.botocore_providers import resolved_provider
 from keyturn.aws.client import BotoClientFactory
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsVault
@@ -41,14 +41,14 @@ from keyturn.operations.credentials import refresh as refreshing
 from keyturn.operations.credentials.auto_renew import AutoRenewal
 from keyturn.operations.rotation import observe
 from keyturn.operations.rotation.client import RotationClient
-from keyturn.operations.routing import NOWHERE, OperationRouter
+from keyturn.operations.routing import NOT_RUN, OperationRouter
 from keyturn.profiles import inventory, settings
 from keyturn.storage.activity import ActivityLog
 from keyturn.storage.history import History
 from keyturn.storage.index import Index, IndexFile
-from keyturn.storage.paths import Places, places_for
+from keyturn.storage.paths import Paths, paths_for
 from keyturn.system.clock import Clock, clock_for
-from keyturn.system.executable import program
+from keyturn.system.executable import keyturn_program
 from keyturn.vault.keyring import SystemKeyring
 from keyturn.vault.vault import Vault
 
@@ -60,18 +60,18 @@ class CredentialService:
     :param use_agent: whether an agent may be asked and started; the agent itself says no.
     """
 
-    def __init__(self, desk: Context, *, use_agent: bool = True) -> None:
-        self.desk = desk
-        self.places: Places = desk.places
-        self.clock: Clock = desk.clock
+    def __init__(self, context: Context, *, use_agent: bool = True) -> None:
+        self.context = context
+        self.paths: Paths = context.paths
+        self.clock: Clock = context.clock
         self._use_agent = use_agent
-        self._errands = OperationRouter(lambda: self.desk, use_agent=use_agent, unlock=self.unlock)
+        self._router = OperationRouter(lambda: self.context, use_agent=use_agent, unlock=self.unlock)
         self._generations = itertools.count(1)
-        self._stamp: tuple[object, ...] = ()
-        self._agent_seen: Agent | None = None
-        self._renewing = AutoRenewal(desk)
-        self.rotating = RotationClient(
-            self._errands.act, desk.clock, lambda name: observe.entry_of(desk.read(), name)
+        self._last_stamp: tuple[object, ...] = ()
+        self._last_agent: Agent | None = None
+        self._auto_renewal = AutoRenewal(context)
+        self.rotation = RotationClient(
+            self._router.run, context.clock, lambda name: observe.entry_of(context.read(), name)
         )
 
     @classmethod
@@ -87,35 +87,35 @@ class CredentialService:
 
         :param serves_others: this is the agent.
         """
-        places = places_for(environ)
+        paths = paths_for(environ)
         clock = clock_for(environ)
-        index = IndexFile(places.index_file)
+        index = IndexFile(paths.index_file)
         vault = Vault(
-            places.vault_dir,
+            paths.vault_dir,
             SystemKeyring(environ),
             expected_generation=lambda: index.load().vault_generation,
             expected_recipient=lambda: index.load().vault_recipient,
         )
-        history = History(places.history_dir, vault.seal, clock)
+        history = History(paths.history_dir, vault.seal, clock)
         seen: dict[str, tuple[str, ...]] = {}
         files = SharedFiles(
-            places.locks_dir, keep=history.keep, known_sections=lambda path: seen.get(str(path), ())
+            paths.locks_dir, keep=history.keep, known_sections=lambda path: seen.get(str(path), ())
         )
-        desk = Context(
-            places=places,
+        context = Context(
+            paths=paths,
             environ=environ,
             clock=clock,
             vault=vault,
             files=files,
             index=index,
-            activity=ActivityLog(places.state_dir / "activity.jsonl"),
+            activity=ActivityLog(paths.state_dir / "activity.jsonl"),
             aws=aws or BotoClientFactory(),
-            program=lambda: program(environ),
-            winner=winner,
+            program=lambda: keyturn_program(environ),
+            resolved_provider=resolved_provider,
             serves_others=serves_others,
-            seen=seen,
+            known_sections=seen,
         )
-        return cls(desk, use_agent=use_agent)
+        return cls(context, use_agent=use_agent)
 
     # -- what is known --------------------------------------------------------------------------------------------
 
@@ -125,15 +125,15 @@ class CredentialService:
 
     def index(self) -> Index:
         """What is known without unlocking, as the index file has it now."""
-        return self.desk.index.load()
+        return self.context.index.load()
 
     def snapshot(self) -> Snapshot:
         """Everything that a front end draws; reads the shared files, `profiles.toml` and the index."""
-        self._stamp = inventory.stamp(self.places)
-        found = self.desk.read()
+        self._last_stamp = inventory.stamp(self.paths)
+        found = self.context.read()
         state, agent = self._vault_state()
-        self._agent_seen = agent
-        sandbox = self.desk.environ.get("KEYTURN_SANDBOX")
+        self._last_agent = agent
+        sandbox = self.context.environ.get("KEYTURN_SANDBOX")
         return Snapshot(
             generation=next(self._generations),
             profiles=found.rows(),
@@ -145,18 +145,18 @@ class CredentialService:
             sandbox=f". {sandbox}/env" if sandbox else None,
         )
 
-    def changed(self) -> bool:
+    def has_changed(self) -> bool:
         """Whether a file that :meth:`snapshot` reads has changed since, by its status alone, or the agent has."""
-        seen = self._agent_seen
-        return (seen is not None and self._errands.agent() != seen) or inventory.stamp(
-            self.places
-        ) != self._stamp
+        seen = self._last_agent
+        return (seen is not None and self._router.agent() != seen) or inventory.stamp(
+            self.paths
+        ) != self._last_stamp
 
-    def due(self) -> tuple[str, ...]:
+    def due_profiles(self) -> tuple[str, ...]:
         """Managed profiles in use whose session is due or over and that no person is needed for."""
-        found = self.desk.read()
+        inventory = self.context.read()
         state, _ = self._vault_state()
-        return tuple(row.name for row in found.rows() if self._is_due(row, state))
+        return tuple(row.name for row in inventory.rows() if self._is_due(row, state))
 
     def _is_due(self, row: Profile, vault: VaultState) -> bool:
         if not row.managed or row.needs_person or row.delivers_key or row.renew is not Renew.AUTO:
@@ -169,8 +169,8 @@ class CredentialService:
 
     def _vault_state(self) -> tuple[VaultState, Agent | None]:
         """What the vault can do now, and the agent that holds it open."""
-        state = self.desk.vault.state()
-        agent = self._errands.agent() if state in (VaultState.LOCKED, VaultState.CLOSED) else None
+        state = self.context.vault.state()
+        agent = self._router.agent() if state in (VaultState.LOCKED, VaultState.CLOSED) else None
         return (state, None) if agent is None else (VaultState.OPEN, agent)
 
     # -- the vault ------------------------------------------------------------------------------------------------
@@ -178,11 +178,11 @@ class CredentialService:
     def keyring_backend(self) -> str | None:
         """The name of a system keyring that can be trusted and works; up to 3 s. None where there is none."""
         try:
-            return SystemKeyring(self.desk.environ).backend()
+            return SystemKeyring(self.context.environ).backend()
         except KeyturnError:
             return None
 
-    def new_vault(self, slot: str, passphrase: Secret | None = None, *, anew: bool = False) -> Secret:
+    def create_vault(self, slot: str, passphrase: Secret | None = None, *, anew: bool = False) -> Secret:
         """Makes the vault and leaves it open.
 
         :param slot: `keyring` or `passphrase`.
@@ -190,24 +190,24 @@ class CredentialService:
         :returns: the recovery key, to be shown once.
         :raises VaultExists: there is one, readable or not.
         """
-        recovery_key = keeping.begin(self.desk, slot, passphrase, anew=anew)
-        self._hand_to_agent(recovery_key=recovery_key)
+        recovery_key = keeping.create(self.context, slot, passphrase, anew=anew)
+        self._move_identity_to_agent(recovery_key=recovery_key)
         return recovery_key
 
     def export_vault(self, passphrase: Secret) -> bytes:
-        """See :func:`keyturn.operations.vault.export`. Needs the vault open in this process."""
-        return keeping.export(self.desk, passphrase)
+        """See :func:`keyturn.operations.vault.export_vault`. Needs the vault open in this process."""
+        return keeping.export_vault(self.context, passphrase)
 
     def import_vault(
         self, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None = None
     ) -> tuple[str, ...]:
-        """See :func:`keyturn.operations.vault.import_`."""
-        return keeping.import_(self.desk, exported, export_passphrase, slot, passphrase)
+        """See :func:`keyturn.operations.vault.import_vault`."""
+        return keeping.import_vault(self.context, exported, export_passphrase, slot, passphrase)
 
     def vault_fault(self) -> KeyturnError | None:
         """What is wrong with the vault's files, as far as that shows without opening it."""
         try:
-            self.desk.vault.check()
+            self.context.vault.check()
         except NeedsVault:
             return None
         except KeyturnError as error:
@@ -216,7 +216,7 @@ class CredentialService:
 
     def confirm_recovery_key(self) -> None:
         """Notes that a person has the recovery key."""
-        self.desk.index.change(lambda index: replace(index, recovery_key_seen=True))
+        self.context.index.change(lambda index: replace(index, recovery_key_seen=True))
 
     def unlock(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
         """Opens the vault: in an agent, or in this process where none can be started.
@@ -229,7 +229,9 @@ class CredentialService:
         """
         if self._use_agent:
             try:
-                client.start(self.places, self.desk.environ, passphrase=passphrase, recovery_key=recovery_key)
+                client.start(
+                    self.paths, self.context.environ, passphrase=passphrase, recovery_key=recovery_key
+                )
             except AgentHangs:
                 raise
             except AgentUnavailable:
@@ -240,122 +242,122 @@ class CredentialService:
 
     def unlock_here(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
         """Opens the vault in this process; errors as of :meth:`unlock`."""
-        keeping.open_(self.desk, passphrase, recovery_key)
+        keeping.open_vault(self.context, passphrase, recovery_key)
 
     def restore_vault(
         self, passphrase: Secret | None = None, recovery_key: Secret | None = None
     ) -> tuple[str, ...]:
         """See :func:`keyturn.operations.vault.restore`; the agent ends first."""
-        shutdown.lock(self.places.socket)
-        return keeping.restore(self.desk, passphrase, recovery_key)
+        shutdown.lock(self.paths.socket)
+        return keeping.restore(self.context, passphrase, recovery_key)
 
     def lock(self) -> None:
         """Ends the agent, and with it the identity; forgets it here too."""
-        shutdown.lock(self.places.socket)
-        self.desk.vault.forget()
+        shutdown.lock(self.paths.socket)
+        self.context.vault.forget()
 
-    def _hand_to_agent(self, *, recovery_key: Secret) -> None:
+    def _move_identity_to_agent(self, *, recovery_key: Secret) -> None:
         """Lets an agent hold the identity; where none can be started this process goes on holding it."""
         if not self._use_agent:
             return
         try:
-            client.start(self.places, self.desk.environ, recovery_key=recovery_key)
+            client.start(self.paths, self.context.environ, recovery_key=recovery_key)
         except KeyturnError:
             return
-        self.desk.vault.forget()
+        self.context.vault.forget()
 
     def pause(self, *, paused: bool) -> None:
         """Has the agent renew nothing by itself, or go on renewing.
 
         :raises AgentUnavailable: none runs, so nothing is renewed anyway.
         """
-        client.call(self.places.socket, {"op": "pause" if paused else "resume"})
+        client.call(self.paths.socket, {"op": "pause" if paused else "resume"})
 
-    def forwarded(self, name: str, least_seconds: int | None = None) -> str:
-        """See :func:`keyturn.operations.credentials.forward.forwarded`."""
+    def get_forwarded_credentials(self, name: str, least_seconds: int | None = None) -> str:
+        """See :func:`keyturn.operations.credentials.forward.get_forwarded_credentials`."""
         least = None if least_seconds is None else timedelta(seconds=least_seconds)
-        return forward.forwarded(self.desk, name, least)
+        return forward.get_forwarded_credentials(self.context, name, least)
 
-    def settle(self) -> None:
-        """See :meth:`keyturn.operations.context.Context.settle`."""
-        self.desk.settle()
+    def wait_until_secrets_saved(self) -> None:
+        """See :meth:`keyturn.operations.context.Context.wait_until_secrets_saved`."""
+        self.context.wait_until_secrets_saved()
 
     def withdraw_delivered(self) -> tuple[str, ...]:
         """See :func:`keyturn.operations.deliver.withdraw_all`."""
-        return delivering.withdraw_all(self.desk)
+        return delivering.withdraw_all(self.context)
 
     def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
-        """See :meth:`keyturn.operations.credentials.auto_renew.AutoRenewal.look_after`."""
-        return self._renewing.look_after(may_go_on)
+        """See :meth:`keyturn.operations.credentials.auto_renew.AutoRenewal.run`."""
+        return self._auto_renewal.run(may_go_on)
 
     # -- acts -----------------------------------------------------------------------------------------------------
 
     def withdraw_expired(self) -> tuple[str, ...]:
-        """See :func:`keyturn.operations.startup_recovery.clear`."""
-        return startup_recovery.clear(self.desk)
+        """See :func:`keyturn.operations.startup_recovery.recover`."""
+        return startup_recovery.recover(self.context)
 
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
         """See :func:`keyturn.operations.credentials.refresh.refresh`."""
-        refreshing.check(self.desk, name)
-        return rpc.refreshed_of(self._errands.act("refresh", {"name": name, "code": mfa_code}))
+        refreshing.require_known_profile(self.context, name)
+        return rpc.refreshed_of(self._router.run("refresh", {"name": name, "code": mfa_code}))
 
     def needs_code(self, name: str) -> bool:
         """Whether a refresh of `name` takes an MFA code, which AWS then takes once."""
-        return any(row.name == name and row.needs_person for row in self.desk.read().rows())
+        return any(row.name == name and row.needs_person for row in self.context.read().rows())
 
     def deliver(self, name: str, to: Delivery, as_name: str | None = None) -> str:
         """See :func:`keyturn.operations.deliver.deliver`. Only a session for the credentials file needs the vault."""
         if to is not Delivery.CREDENTIALS_FILE:
-            return delivering.deliver(self.desk, name, to, as_name)
-        return str(self._errands.act("deliver", {"name": name, "to": str(to), "as": as_name}))
+            return delivering.deliver(self.context, name, to, as_name)
+        return str(self._router.run("deliver", {"name": name, "to": str(to), "as": as_name}))
 
     def set(self, name: str, wanted: Mapping[str, str]) -> configure.Changed:
         """See :func:`keyturn.operations.configure.change`; needs no vault."""
-        return configure.change(self.desk, name, wanted)
+        return configure.change(self.context, name, wanted)
 
     def region(self, name: str) -> str | None:
         """The region that the files here give a profile; None too where they do not know it."""
-        return next((row.region for row in self.desk.read().rows() if row.name == name), None)
+        return next((row.region for row in self.context.read().rows() if row.name == name), None)
 
     def settings(self, name: str) -> dict[str, object]:
         """All settings of a profile that :meth:`set` changes; of a native one only its region.
 
         :raises NotFound: there is no such profile.
         """
-        found = self.desk.read()
-        row, definition = found.row(name), found.definitions.get(name)
+        inventory = self.context.read()
+        row, definition = inventory.row(name), inventory.definitions.get(name)
         return {settings.REGION: row.region, **(settings.table(definition) if definition else {})}
 
     def mfa_devices(self, name: str) -> tuple[str, ...]:
         """See :func:`keyturn.operations.configure.mfa_devices`."""
-        return tuple(self._errands.act("mfa-devices", {"name": name}))
+        return tuple(self._router.run("mfa-devices", {"name": name}))
 
     def stop(self, name: str) -> str:
         """See :func:`keyturn.operations.deliver.stop`."""
-        done = self._errands.tried("stop", {"name": name, "files": rpc.files_of(self.desk)})
-        return delivering.stop(self.desk, name) if done is NOWHERE else str(done)
+        done = self._router.try_run("stop", {"name": name, "files": rpc.files_of(self.context)})
+        return delivering.stop(self.context, name) if done is NOT_RUN else str(done)
 
     def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
         """See :func:`keyturn.operations.adopt.plan`."""
-        line_program = self.desk.program()
-        return adopting.plan(self.desk.read(), self.places, line_program, names, session_none=session_none)
+        line_program = self.context.program()
+        return adopting.plan(self.context.read(), self.paths, line_program, names, session_none=session_none)
 
     def check_adopt(self, name: str) -> None:
         """Whether a profile can be adopted.
 
         :raises KeyturnError: the reason why not.
         """
-        adopting.check(self.desk.read(), self.desk.program(), name)
+        adopting.check(self.context.read(), self.context.program(), name)
 
     def adopt(self, plan: Plan) -> tuple[str, ...]:
         """See :func:`keyturn.operations.adopt.adopt`."""
         asked = [name for name in plan.names if name not in plan.also]
         args = {"names": asked, "digest": plan.digest, "session_none": plan.session_none}
-        return tuple(self._errands.act("adopt", args))
+        return tuple(self._router.run("adopt", args))
 
     def plan_release(self, names: Sequence[str]) -> Plan:
         """See :func:`keyturn.operations.release.plan`."""
-        return rpc.plan_of(self._errands.act("plan-release", {"names": list(names)}))
+        return rpc.plan_of(self._router.run("plan-release", {"names": list(names)}))
 
     def release(
         self,
@@ -373,29 +375,31 @@ class CredentialService:
             "recovery_key": recovery_key.reveal() if recovery_key is not None else None,
             "words": words,
         }
-        return tuple(self._errands.act("release", args))
+        return tuple(self._router.run("release", args))
 
-    def rests_on_asker(self, name: str) -> bool:
-        """See :meth:`keyturn.operations.routing.OperationRouter.rests_on_asker`."""
-        return self._errands.rests_on_asker(name)
+    def uses_caller_credentials(self, name: str) -> bool:
+        """See :meth:`keyturn.operations.routing.OperationRouter.uses_caller_credentials`."""
+        return self._router.uses_caller_credentials(name)
 
     def credential_process(self, name: str) -> str:
         """See :func:`keyturn.operations.credentials.refresh.document`."""
-        found = self._errands.from_afar(name, None, also_native=True)
+        found = self._router.from_forwarded_socket(name, None, also_native=True)
         if found is not None:
             return found
         return document_cache.document(
-            self.desk, name, lambda: str(self._errands.act("document", {"name": name}))
+            self.context, name, lambda: str(self._router.run("document", {"name": name}))
         )
 
-    def hand(self, name: str, least: timedelta | None = None, mfa_code: str | None = None) -> str:
-        """See :func:`keyturn.operations.credentials.get_credentials.hand`."""
+    def get_credentials(self, name: str, least: timedelta | None = None, mfa_code: str | None = None) -> str:
+        """See :func:`keyturn.operations.credentials.get_credentials.get_credentials`."""
         seconds = None if least is None else int(least.total_seconds())
-        found = self._errands.from_afar(name, seconds, also_native=False) if mfa_code is None else None
+        found = (
+            self._router.from_forwarded_socket(name, seconds, also_native=False) if mfa_code is None else None
+        )
         if found is not None:
             return found
-        return str(self._errands.act("hand", {"name": name, "least_seconds": seconds, "code": mfa_code}))
+        return str(self._router.run("hand", {"name": name, "least_seconds": seconds, "code": mfa_code}))
 
-    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+    def run_operation(self, op: str, args: Mapping[str, object]) -> object:
         """Does an act in this process, which holds the identity."""
-        return rpc.perform(self.desk, op, args)
+        return rpc.dispatch(self.context, op, args)

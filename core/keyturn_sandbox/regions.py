@@ -12,7 +12,7 @@ from keyturn_sandbox.verified_call import Caller
 _ISSUING = {"AssumeRole", "GetSessionToken", "GetFederationToken"}
 
 
-def check_region(caller: Caller, action: str, world: SandboxState) -> None:
+def check_region(caller: Caller, action: str, state: SandboxState) -> None:
     """Refuse an STS call in a region that the caller's account has not activated, or with a token that does not count
     there.
 
@@ -20,9 +20,9 @@ def check_region(caller: Caller, action: str, world: SandboxState) -> None:
     """
     account, region = caller.principal.account, caller.region
     disabled = (
-        (account, region) not in world.activated
+        (account, region) not in state.activated
         if region in OPT_IN
-        else (account, region) in world.deactivated and region not in GLOBAL
+        else (account, region) in state.deactivated and region not in GLOBAL
     )
     if disabled and action in _ISSUING:
         raise region_disabled(account)

@@ -194,10 +194,10 @@ def mfa_seed(name: str) -> str:
 
 def plant(sandbox: SeedTarget) -> None:
     """Fill a new sandbox: the world behind the stand-in, both shared files, and the caches of the AWS CLI."""
-    world = sandbox.state
+    state = sandbox.state
     keys = _users(sandbox)
-    _roles(world)
-    sessions = _sessions(world)
+    _roles(state)
+    sessions = _sessions(state)
     values: dict[str, Mapping[str, str] | str] = {"home": str(sandbox.home)}
     values |= {name: _shown(key) for name, key in keys.items()}
     values |= {name: _shown(session) for name, session in sessions.items()}
@@ -210,50 +210,50 @@ def plant(sandbox: SeedTarget) -> None:
 
 def _users(sandbox: SeedTarget) -> dict[str, AccessKey]:
     """The users; returns each one's key."""
-    world = sandbox.state
-    ci = world.add_user(
+    state = sandbox.state
+    ci = state.add_user(
         PROD,
         "ci-deploy",
         path="/ci/",
         age=timedelta(days=412),
         may_assume=(f"arn:aws:iam::{AUDIT}:role/audit/Auditor",),
     )
-    build = world.add_user(
+    build = state.add_user(
         DEV, "build", age=timedelta(days=230), may_assume=(f"arn:aws:iam::{DEV}:role/Hub",)
     )
-    alice = world.add_user(
+    alice = state.add_user(
         DEV, "alice", age=timedelta(days=640), may_assume=(f"arn:aws:iam::{PROD}:role/Admin",)
     )
-    jo = world.add_user(PERSONAL, "jo", age=timedelta(days=1200))
-    gov = world.add_user(GOV, "gov-ops", partition="aws-us-gov", age=timedelta(days=40))
+    jo = state.add_user(PERSONAL, "jo", age=timedelta(days=1200))
+    gov = state.add_user(GOV, "gov-ops", partition="aws-us-gov", age=timedelta(days=40))
     sandbox.add_device(alice, "alice", profiles=("acme-alice", "prod-admin"))
     return {
-        "ci": _aged(world, ci, days=94, used=timedelta(hours=2)),
-        "build": _aged(world, build, days=71, used=timedelta(days=1)),
-        "alice": _aged(world, alice, days=33, used=timedelta(hours=5)),
-        "jo": _aged(world, jo, days=12, used=None),
-        "gov": _aged(world, gov, days=3, used=None),
+        "ci": _aged(state, ci, days=94, used=timedelta(hours=2)),
+        "build": _aged(state, build, days=71, used=timedelta(days=1)),
+        "alice": _aged(state, alice, days=33, used=timedelta(hours=5)),
+        "jo": _aged(state, jo, days=12, used=None),
+        "gov": _aged(state, gov, days=3, used=None),
     }
 
 
-def _aged(world: SandboxState, user: User, *, days: int, used: timedelta | None) -> AccessKey:
-    key = world.add_key(user, age=timedelta(days=days, hours=4))
+def _aged(state: SandboxState, user: User, *, days: int, used: timedelta | None) -> AccessKey:
+    key = state.add_key(user, age=timedelta(days=days, hours=4))
     if used is not None:
-        key.last_use = LastUse(world.now() - used, "sts", "us-east-1")
+        key.last_use = LastUse(state.now() - used, "sts", "us-east-1")
     return key
 
 
-def _roles(world: SandboxState) -> None:
+def _roles(state: SandboxState) -> None:
     """The roles; a trust policy each, as their owners would write it."""
-    world.add_role(PROD, "ReleaseManager", [_trust(f"arn:aws:iam::{PROD}:user/ci/ci-deploy")])
-    world.add_role(
+    state.add_role(PROD, "ReleaseManager", [_trust(f"arn:aws:iam::{PROD}:user/ci/ci-deploy")])
+    state.add_role(
         AUDIT,
         "Auditor",
         [_trust(f"arn:aws:iam::{PROD}:root", StringEquals={"sts:ExternalId": EXTERNAL_ID})],
         path="/audit/",
         max_session=43200,
     )
-    world.add_role(
+    state.add_role(
         PROD,
         "Admin",
         [
@@ -266,10 +266,10 @@ def _roles(world: SandboxState) -> None:
         max_session=14400,
     )
     spoke, logs = f"arn:aws:iam::{TEST}:role/Spoke", f"arn:aws:iam::{AUDIT}:role/LogReader"
-    world.add_role(DEV, "Hub", [_trust(f"arn:aws:iam::{DEV}:root")], may_assume=(spoke,))
-    world.add_role(TEST, "Spoke", [_trust(f"arn:aws:iam::{DEV}:role/Hub")], may_assume=(logs,))
-    world.add_role(AUDIT, "LogReader", [_trust(spoke)])
-    world.add_role(DEV, "Batch", [_trust(f"arn:aws:iam::{DEV}:user/build")], max_session=43200)
+    state.add_role(DEV, "Hub", [_trust(f"arn:aws:iam::{DEV}:root")], may_assume=(spoke,))
+    state.add_role(TEST, "Spoke", [_trust(f"arn:aws:iam::{DEV}:role/Hub")], may_assume=(logs,))
+    state.add_role(AUDIT, "LogReader", [_trust(spoke)])
+    state.add_role(DEV, "Batch", [_trust(f"arn:aws:iam::{DEV}:user/build")], max_session=43200)
 
 
 def _trust(principal: str, **conditions: Mapping[str, str]) -> dict[str, object]:
@@ -281,22 +281,22 @@ def _trust(principal: str, **conditions: Mapping[str, str]) -> dict[str, object]
     return statement | ({"Condition": conditions} if conditions else {})
 
 
-def _sessions(world: SandboxState) -> dict[str, Session]:
+def _sessions(state: SandboxState) -> dict[str, Session]:
     """Sessions that tools left in the files: two that live, one that is over."""
-    contractor = world.add_role(TEST, "Contractor", [], max_session=43200)
-    readonly = world.add_role(DEV, "AWSReservedSSO_ReadOnlyAccess_5d1f0c7e9a2b4c38", [], path=_SSO_PATH)
-    alice = world.user("aws", DEV, "alice")
+    contractor = state.add_role(TEST, "Contractor", [], max_session=43200)
+    readonly = state.add_role(DEV, "AWSReservedSSO_ReadOnlyAccess_5d1f0c7e9a2b4c38", [], path=_SSO_PATH)
+    alice = state.user("aws", DEV, "alice")
     if alice is None:
         raise LookupError("the users come first")
     return {
-        "contractor": world.add_session(
+        "contractor": state.add_session(
             contractor, timedelta(hours=8), name="jo", age=timedelta(hours=5, minutes=46)
         ),
-        "readonly": world.add_session(
+        "readonly": state.add_session(
             readonly, timedelta(hours=1), name="jo@acme.example", age=timedelta(minutes=19)
         ),
-        "alice_mfa": world.add_session(
-            alice, timedelta(hours=12), age=timedelta(hours=15), mfa_at=world.now() - timedelta(hours=15)
+        "alice_mfa": state.add_session(
+            alice, timedelta(hours=12), age=timedelta(hours=15), mfa_at=state.now() - timedelta(hours=15)
         ),
     }
 
@@ -337,10 +337,10 @@ def _sso_caches(sandbox: SeedTarget, role: Session) -> None:
         folder.mkdir(mode=0o700, parents=True)
     live = _login(sandbox, SSO_START, "eu-west-1", timedelta(hours=6, minutes=12))
     live |= {
-        "clientId": sandbox.state.forge.unique_id("sandbox-client-"),
-        "clientSecret": sandbox.state.forge.secret().reveal(),
+        "clientId": sandbox.state.ids.unique_id("sandbox-client-"),
+        "clientSecret": sandbox.state.ids.secret().reveal(),
         "registrationExpiresAt": iso(now + timedelta(days=81)) or "",
-        "refreshToken": sandbox.state.forge.session_token().reveal(),
+        "refreshToken": sandbox.state.ids.session_token().reveal(),
     }
     _cache(sso, "acme-corp", live)
     _cache(sso, SSO_LEGACY_START, _login(sandbox, SSO_LEGACY_START, "us-east-1", -timedelta(days=3)))
@@ -363,7 +363,7 @@ def _login(sandbox: SeedTarget, start: str, region: str, left: timedelta) -> dic
     return {
         "startUrl": start,
         "region": region,
-        "accessToken": sandbox.state.forge.session_token().reveal(),
+        "accessToken": sandbox.state.ids.session_token().reveal(),
         "expiresAt": iso(sandbox.now() + left) or "",
     }
 

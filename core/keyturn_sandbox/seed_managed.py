@@ -25,24 +25,24 @@ def furnish(sandbox: Sandbox, environ: Mapping[str, str]) -> None:
     CredentialService.from_environ(environ).unlock(recovery_key=recovery_key)
 
 
-def plant_managed(sandbox: Sandbox, front: CredentialService) -> Secret:
+def plant_managed(sandbox: Sandbox, service: CredentialService) -> Secret:
     """Gives a seeded sandbox a vault with the passphrase `sandbox`, three adopted IAM users with their roles, and
     sessions of all ages; returns the recovery key and leaves the vault closed.
 
     :param front: the sandbox's keeper, without an agent.
     """
-    recovery_key = front.new_vault("passphrase", Secret(PASSPHRASE))
-    front.confirm_recovery_key()
+    recovery_key = service.create_vault("passphrase", Secret(PASSPHRASE))
+    service.confirm_recovery_key()
     for hours_ago, names in ((3.0, ("ci-audit",)), (0.87, ("ci-release",)), (0.3, ("acme-hub",))):
         sandbox.move_clock(-hours_ago * _HOUR)
         try:
             if names == ("ci-audit",):
-                front.adopt(front.plan_adopt(_ADOPTED))
+                service.adopt(service.plan_adopt(_ADOPTED))
             for name in names:
-                front.refresh(name)
+                service.refresh(name)
         finally:
             sandbox.move_clock(hours_ago * _HOUR)
     for name in ("ci-deploy", "acme-batch"):
-        front.refresh(name)
-    front.lock()
+        service.refresh(name)
+    service.lock()
     return recovery_key

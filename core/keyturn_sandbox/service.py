@@ -71,7 +71,7 @@ _APIS = {
 class Service:
     """STS and IAM over one world."""
 
-    world: SandboxState
+    state: SandboxState
     faults: Faults = field(default_factory=Faults)
     calls: list[Call] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -95,7 +95,7 @@ class Service:
             claim = read_signature(request)
             caller = self._authenticate(request, claim, api.name)
             if api.name == "sts":
-                check_region(caller, action, self.world)
+                check_region(caller, action, self.state)
             result = self._perform(api, action, version, params, caller)
             reply = Reply(200, success(action, api.namespace, result, request_id), request_id)
             fault = self.faults.take(action, Stage.ANSWER)
@@ -130,11 +130,11 @@ class Service:
             raise signature_mismatch("Credential should be scoped to a valid region. ")
         if claim.service != service:
             raise signature_mismatch(f"Credential should be scoped to correct service: '{service}'. ")
-        world = self.world
-        with world.lock:
-            now = world.now()
-            owned = world.key(claim.key_id)
-            session = world.session(claim.key_id)
+        state = self.state
+        with state.lock:
+            now = state.now()
+            owned = state.key(claim.key_id)
+            session = state.session(claim.key_id)
             if owned is not None:
                 user, key = owned
                 if key.seen(now) != "Active" or claim.token is not None:
@@ -170,5 +170,5 @@ class Service:
             self.stopping.wait(fault.wait)
             if fault.refusal is not None:
                 raise fault.refusal
-        with self.world.lock:
-            return run(VerifiedCall(caller, params, self.world.now(), self.world))
+        with self.state.lock:
+            return run(VerifiedCall(caller, params, self.state.now(), self.state))

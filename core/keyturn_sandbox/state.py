@@ -30,10 +30,10 @@ class SandboxState:
     :param forge: where ids and secrets come from.
     """
 
-    def __init__(self, clock: Clock, forge: IdGenerator) -> None:
+    def __init__(self, clock: Clock, ids: IdGenerator) -> None:
         self.lock = threading.RLock()
         self.now = clock
-        self.forge = forge
+        self.ids = ids
         self.propagation = timedelta(0)
         """How long after a change of a key or policy every answer is still by what was before."""
         self.flapping = timedelta(0)
@@ -79,7 +79,7 @@ class SandboxState:
             account,
             name,
             path,
-            self.forge.unique_id("AIDA") if name else account,
+            self.ids.unique_id("AIDA") if name else account,
             self.now() - age,
             may_assume=tuple(may_assume),
             iam_admin=iam_admin or not name,
@@ -114,8 +114,8 @@ class SandboxState:
         """A new access key, as old as `age`."""
         created = self.now() - age
         key = AccessKey(
-            self.forge.key_id("AKIA", user.account),
-            self.forge.secret(),
+            self.ids.key_id("AKIA", user.account),
+            self.ids.secret(),
             created,
             status,
             self._changed(ABSENT, created),
@@ -155,7 +155,7 @@ class SandboxState:
 
     def add_security_key(self, user: User, name: str) -> MfaDevice:
         """Give `user` a FIDO security key or passkey, which only the console takes."""
-        key_name = f"{user.name or 'root-account'}/{name}-{self.forge.unique_id('')}"
+        key_name = f"{user.name or 'root-account'}/{name}-{self.ids.unique_id('')}"
         return self._enable(user, f"arn:{user.partition}:iam::{user.account}:u2f/user/{key_name}", None)
 
     def _enable(self, user: User, serial: str, seed: Secret | None) -> MfaDevice:
@@ -192,7 +192,7 @@ class SandboxState:
             account,
             name,
             path,
-            self.forge.unique_id("AROA"),
+            self.ids.unique_id("AROA"),
             tuple(trust),
             max_session,
             tuple(may_assume),
@@ -231,9 +231,9 @@ class SandboxState:
         """
         issued = (self.now() - age).replace(microsecond=0)
         session = Session(
-            self.forge.key_id("ASIA", principal.account),
-            self.forge.secret(),
-            self.forge.session_token(token_bytes),
+            self.ids.key_id("ASIA", principal.account),
+            self.ids.secret(),
+            self.ids.session_token(token_bytes),
             principal,
             issued,
             issued + life,

@@ -79,7 +79,7 @@ class VerifiedCall:
     params: Mapping[str, str]
     now: datetime
     """By the sandbox's clock."""
-    world: SandboxState
+    state: SandboxState
 
     def mfa(self) -> datetime | None:
         """When the caller proved MFA with the `SerialNumber` and `TokenCode` of this call; None if it gave neither.

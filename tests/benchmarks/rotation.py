@@ -53,20 +53,20 @@ def main() -> int:
 def measured(folder: Path, keys: int) -> tuple[list[float], list[float]]:
     """Milliseconds of both, sorted."""
     home = Home(folder)
-    desk = home.keeper.desk
+    desk = home.service.context
     old = desk.key(PROFILE)
     kept, bare = [], []
     for _ in range(keys):
         record = Record(
             secrets.token_hex(8), PROFILE, (PROFILE,), home.user.arn, old, Step.INTENT, desk.clock()
         )
-        record_store.begin(desk, record)
+        record_store.start(desk, record)
         new = Credentials(f"AKIA{secrets.token_hex(8).upper()}", Secret(secrets.token_urlsafe(30)))
         keeping = create_key.NewKeyRecorder(desk, replace(record, listed=(old.access_key_id,)))
         began = time.perf_counter()
-        keeping.keep(CreatedKey(new, desk.clock()))
+        keeping.save(CreatedKey(new, desk.clock()))
         kept.append(1000 * (time.perf_counter() - began))
-        if not keeping.kept:
+        if not keeping.saved:
             raise SystemExit("a key was not kept")
         content = os.urandom(1000)
         began = time.perf_counter()

@@ -261,9 +261,10 @@ def test_a_rotation_by_our_own_client_goes_the_same_way_with_both(
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     home = Abroad(tmp_path, Real(), first=Credentials(made["AccessKeyId"], Secret(made["SecretAccessKey"])))
     try:
-        rotating = home.keeper.rotating
+        rotating = home.service.rotation
         steps = [
-            each.step for each in rotating.through(rotating.begin(PROFILE), lambda: rotating.on(PROFILE))
+            each.step
+            for each in rotating.run_to_end(rotating.start(PROFILE), lambda: rotating.advance(PROFILE))
         ]
         assert steps[-1] is Step.DEACTIVATED
         done = rotating.finish(PROFILE, made["AccessKeyId"][-4:])
@@ -271,7 +272,7 @@ def test_a_rotation_by_our_own_client_goes_the_same_way_with_both(
         told = rotating.status(PROFILE)
         assert [key["key_id"] for key in told["keys"]] == [done.new_id]
     finally:
-        new = home.keeper.desk.key(PROFILE)
+        new = home.service.context.key(PROFILE)
         one.keys["keeper"] = {
             "AccessKeyId": new.access_key_id,
             "SecretAccessKey": new.secret_access_key.reveal(),

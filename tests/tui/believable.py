@@ -52,7 +52,7 @@ def believable() -> list[Profile]:
             session=replace(_session(41, 60), arn=reserved),
             delivery=process,
             renew=auto,
-            asked=NOW - timedelta(minutes=3),
+            last_use=NOW - timedelta(minutes=3),
             origin=Origin(where, 42),
         ),
         Profile(
@@ -66,7 +66,7 @@ def believable() -> list[Profile]:
             session=_session(4.517, 60),
             delivery=process,
             renew=Renew.ON_DEMAND,
-            asked=NOW - timedelta(minutes=9),
+            last_use=NOW - timedelta(minutes=9),
             origin=Origin(where, 48),
         ),
         Profile(
@@ -83,7 +83,7 @@ def believable() -> list[Profile]:
             session=_session(512, 720),
             delivery=process,
             renew=auto,
-            asked=NOW - timedelta(hours=2),
+            last_use=NOW - timedelta(hours=2),
             region="eu-central-1",
             origin=Origin(where, 12),
         ),
@@ -98,7 +98,7 @@ def believable() -> list[Profile]:
             session=_session(-30, 720),
             delivery=process,
             renew=auto,
-            asked=NOW - timedelta(hours=1),
+            last_use=NOW - timedelta(hours=1),
             origin=Origin(where, 18),
         ),
         Profile(
@@ -126,7 +126,7 @@ def believable() -> list[Profile]:
             session=_session(-11, 60),
             delivery=process,
             renew=auto,
-            asked=NOW - timedelta(minutes=11),
+            last_use=NOW - timedelta(minutes=11),
             origin=Origin(where, 30),
         ),
         Profile(

@@ -20,7 +20,7 @@ from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.terminal.capabilities import Options, terminal_for
 from keyturn_tui.widgets.profile_list import ProfileList
 from keyturn_tui.widgets.status_line import StatusLine
-from tests.tui.memory_keeper import MemoryKeeper
+from tests.tui.memory_keeper import MemoryService
 
 WIDE, NARROW = (120, 36), (80, 24)
 UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
@@ -32,7 +32,7 @@ class Driven:
 
     app: KeyturnApp
     pilot: Pilot[None]
-    keeper: MemoryKeeper
+    keeper: MemoryService
 
     async def press(self, *keys: str) -> None:
         """Press keys, one after another, and wait until nothing is in flight."""
@@ -65,7 +65,7 @@ class Driven:
         while quiet < 2:
             await self.pilot.pause()
             assert self.app.fault is None, self.app.fault  # an app that has ended answers nothing any more
-            busy = self.app.desk.bridge.waiting or self.app.keyboard.busy
+            busy = self.app.state.workers.waiting or self.app.keyboard.busy
             quiet = 0 if busy else quiet + 1
             await asyncio.sleep(0)
 
@@ -122,7 +122,7 @@ def drive() -> Drive:
 
     @asynccontextmanager
     async def running(
-        keeper: MemoryKeeper,
+        keeper: MemoryService,
         size: tuple[int, int] = WIDE,
         options: Options | None = None,
         environ: dict[str, str] | None = None,

@@ -41,15 +41,15 @@ from keyturn.model.profile import (
     session_state,
 )
 from keyturn.model.secret import Secret
-from keyturn.storage.paths import Places, places_for
+from keyturn.storage.paths import Paths, paths_for
 from tests.tui.believable import NOW
-from tests.tui.memory_rotating import MemoryRotating
+from tests.tui.memory_rotating import MemoryRotation
 
 PASSPHRASE = "correct horse"
 RECOVERY = "AGE-SECRET-KEY-1QQQSYQCYQ5RQWZQFPG9SCRGWPUGPZYSNZS23V9CCRYDPK8QARC0SWERTYU"
 
 
-class MemoryKeeper:
+class MemoryService:
     """Implements `KeeperPort`.
 
     :param slot: "keyring" or "passphrase": what guards the vault where there is one.
@@ -86,11 +86,11 @@ class MemoryKeeper:
         self._shown = 0
         self._lock = threading.RLock()
         self._home = home
-        self.rotating = MemoryRotating(self)
+        self.rotation = MemoryRotation(self)
 
     @property
-    def places(self) -> Places:
-        return places_for({"HOME": str(self._home), "KEYTURN_HOME": str(self._home / "keyturn")})
+    def paths(self) -> Paths:
+        return paths_for({"HOME": str(self._home), "KEYTURN_HOME": str(self._home / "keyturn")})
 
     def now(self) -> datetime:
         return self.moment if self.moment is not None else datetime.now(UTC)
@@ -112,7 +112,7 @@ class MemoryKeeper:
                 sandbox=self.sandbox,
             )
 
-    def changed(self) -> bool:
+    def has_changed(self) -> bool:
         return self._shown != self._generation
 
     def edit(self, name: str, **fields: object) -> None:
@@ -131,7 +131,7 @@ class MemoryKeeper:
     def keyring_backend(self) -> str | None:
         return self.keyring
 
-    def new_vault(self, slot: str, passphrase: Secret | None = None) -> Secret:
+    def create_vault(self, slot: str, passphrase: Secret | None = None) -> Secret:
         self._note("new_vault", slot)
         if slot == "passphrase" and (passphrase is None or passphrase.reveal() != PASSPHRASE):
             raise AssertionError("the passphrase did not arrive as it was typed")
@@ -199,7 +199,7 @@ class MemoryKeeper:
             and session_state(self._profiles[name].session, self.now()) is State.EXPIRED
         )
 
-    def due(self) -> tuple[str, ...]:
+    def due_profiles(self) -> tuple[str, ...]:
         return tuple(
             name
             for name in self._order

@@ -29,7 +29,7 @@ from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import GRACE, Step
 
 if TYPE_CHECKING:
-    from tests.tui.memory_keeper import MemoryKeeper
+    from tests.tui.memory_keeper import MemoryService
 
 NEW = "AKIAEXAMPLE0000NEW2"
 DEVICE = "arn:aws:iam::444455556666:mfa/jo"
@@ -47,10 +47,10 @@ class Turn:
     off_since: datetime | None = None
 
 
-class MemoryRotating:
+class MemoryRotation:
     """Implements `RotatingPort`."""
 
-    def __init__(self, keeper: MemoryKeeper) -> None:
+    def __init__(self, keeper: MemoryService) -> None:
         self._keeper = keeper
         self._turns: dict[str, Turn] = {}
         self.calls: list[tuple[str, str | None]] = []
@@ -64,7 +64,7 @@ class MemoryRotating:
         self.last_use: LastUse | None = LastUse(None)
         self.gate: threading.Event | None = None
 
-    def begin(self, name: str, code: str | None = None) -> Progress:
+    def start(self, name: str, code: str | None = None) -> Progress:
         self._arrive("begin", name, code)
         profile = self._keeper._profile(name)
         if name in self._turns:
@@ -82,7 +82,7 @@ class MemoryRotating:
         turn.new = replace(profile.key, key_id=NEW, created=self._keeper.now())
         return self._reached(name, Step.CREATED)
 
-    def on(self, name: str, code: str | None = None) -> Progress:
+    def advance(self, name: str, code: str | None = None) -> Progress:
         self._arrive("on", name, code)
         turn = self._turn(name)
         if turn.is_undoing:
@@ -99,7 +99,7 @@ class MemoryRotating:
             turn.off_since = self._keeper.now()
         return self._reached(name, following, is_halted=following is Step.DEACTIVATED)
 
-    def back(self, name: str, code: str | None = None) -> Progress:
+    def undo(self, name: str, code: str | None = None) -> Progress:
         self._arrive("back", name, code)
         turn = self._turn(name)
         if turn.step is not Step.INTENT:
@@ -107,7 +107,7 @@ class MemoryRotating:
         self._note(name)
         return self._progress(name, wait=0.01)
 
-    def ending(self, name: str, code: str | None = None) -> DeletionFacts:
+    def deletion_facts(self, name: str, code: str | None = None) -> DeletionFacts:
         self._arrive("ending", name, code)
         turn = self._turn(name)
         against = []
@@ -131,7 +131,7 @@ class MemoryRotating:
             raise NeedsConfirmation(f"deletion of {masked_key_id(turn.old.key_id)}", "it cannot be undone")
         return self._reached(name, Step.DONE)
 
-    def drop(self, name: str, last_four: str, code: str | None = None) -> str:
+    def delete_other_key(self, name: str, last_four: str, code: str | None = None) -> str:
         self._arrive("drop", name, code)
         target = self.orphan or (self.other_slot.key_id if self.other_slot else "")
         if not target or target[-4:] != last_four:

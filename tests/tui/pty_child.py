@@ -14,10 +14,10 @@ from keyturn.model.profile import FileProblem, VaultState
 from keyturn_tui.app import run
 from keyturn_tui.terminal.capabilities import Options
 from tests.tui.believable import believable, many
-from tests.tui.memory_keeper import MemoryKeeper
+from tests.tui.memory_keeper import MemoryService
 
 
-class CrashingKeeper(MemoryKeeper):
+class CrashingKeeper(MemoryService):
     """Its clock fails on the event loop once the list is shown, with a secret in a local variable and the message."""
 
     def now(self) -> datetime:
@@ -39,25 +39,25 @@ def main() -> int:
     home = Path(os.environ["HOME"])
     if words[0] == "believable":
         problem = FileProblem(str(home / ".aws/config"), 17, "no section header before 'regoin = eu-west-1'")
-        keeper = MemoryKeeper(
+        keeper = MemoryService(
             believable(), vault=vault, problems=[problem], keyring="Secret Service", home=home
         )
     elif words[0] == "hostile":
         from tests.adversarial.hostile_input.rows import PROBLEMS, PROFILES
 
-        keeper = MemoryKeeper(PROFILES, problems=PROBLEMS, home=home)
+        keeper = MemoryService(PROFILES, problems=PROBLEMS, home=home)
     elif words[0] == "hostile-wide":
         from tests.adversarial.hostile_input.corpus import BY_KIND
         from tests.adversarial.hostile_input.rows import hostile
 
-        keeper = MemoryKeeper(
+        keeper = MemoryService(
             [hostile(name, 1 + 7 * nth) for nth, name in enumerate(BY_KIND["wide"])], home=home
         )
     elif words[0] == "crash":
         keeper = CrashingKeeper(believable(), home=home)
     else:
         now = datetime.now(UTC)
-        keeper = MemoryKeeper(many(int(words[0]), now), vault=vault, now=None, home=home)
+        keeper = MemoryService(many(int(words[0]), now), vault=vault, now=None, home=home)
     options = Options(
         ascii="--ascii" in sys.argv, read_only="--read-only" in sys.argv, mouse="--no-mouse" not in sys.argv
     )

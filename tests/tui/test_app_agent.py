@@ -8,7 +8,7 @@ from keyturn.model.profile import VaultState
 from keyturn_tui.terminal.capabilities import Options
 from tests.tui.believable import believable
 from tests.tui.conftest import NARROW, WIDE, Drive, Driven
-from tests.tui.memory_keeper import MemoryKeeper
+from tests.tui.memory_keeper import MemoryService
 
 
 def header(driven: Driven) -> str:
@@ -16,7 +16,7 @@ def header(driven: Driven) -> str:
 
 
 async def test_the_header_says_that_an_agent_renews(drive: Drive) -> None:
-    keeper = MemoryKeeper(believable())
+    keeper = MemoryService(believable())
     async with drive(keeper, WIDE) as driven:
         assert "vault open agent" in " ".join(header(driven).split())
         await driven.press("L")
@@ -25,7 +25,7 @@ async def test_the_header_says_that_an_agent_renews(drive: Drive) -> None:
 
 @pytest.mark.parametrize("size", [WIDE, NARROW, (60, 20)])
 async def test_p_pauses_renewal_and_the_header_says_so(drive: Drive, size: tuple[int, int]) -> None:
-    keeper = MemoryKeeper(believable())
+    keeper = MemoryService(believable())
     async with drive(keeper, size) as driven:
         await driven.press("p")
         assert keeper.named("pause") == [True]
@@ -38,7 +38,7 @@ async def test_p_pauses_renewal_and_the_header_says_so(drive: Drive, size: tuple
 
 
 async def test_without_an_agent_there_is_nothing_to_pause(drive: Drive) -> None:
-    keeper = MemoryKeeper(believable(), vault=VaultState.LOCKED)
+    keeper = MemoryService(believable(), vault=VaultState.LOCKED)
     async with drive(keeper) as driven:
         await driven.press("p")
         assert keeper.named("pause") == []
@@ -46,7 +46,7 @@ async def test_without_an_agent_there_is_nothing_to_pause(drive: Drive) -> None:
 
 
 async def test_read_only_pauses_nothing(drive: Drive) -> None:
-    keeper = MemoryKeeper(believable())
+    keeper = MemoryService(believable())
     async with drive(keeper, options=Options(read_only=True)) as driven:
         await driven.press("p")
         assert keeper.named("pause") == []

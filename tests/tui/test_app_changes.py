@@ -12,17 +12,17 @@ from keyturn.model.profile import FileProblem, Snapshot, VaultState
 from keyturn_tui.terminal.capabilities import Options
 from tests.tui.believable import NOW, believable, many
 from tests.tui.conftest import NARROW, WIDE, Drive
-from tests.tui.memory_keeper import MemoryKeeper
+from tests.tui.memory_keeper import MemoryService
 
 BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 
 
 @pytest.fixture
-def keeper() -> MemoryKeeper:
-    return MemoryKeeper(believable())
+def keeper() -> MemoryService:
+    return MemoryService(believable())
 
 
-async def test_the_cursor_keeps_its_profile_when_files_change(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_the_cursor_keeps_its_profile_when_files_change(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
         await driven.go("terraform")
         keeper.drop("acme-sandbox")
@@ -38,7 +38,7 @@ async def test_the_cursor_keeps_its_profile_when_files_change(drive: Drive, keep
         assert driven.chosen in driven.shown
 
 
-async def test_countdowns_turn_with_the_clock(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_countdowns_turn_with_the_clock(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
         await driven.go("acme-prod-readonly")
         assert "◐ 4m 31s" in driven.text
@@ -57,7 +57,7 @@ async def test_countdowns_turn_with_the_clock(drive: Drive, keeper: MemoryKeeper
     ("vault", "times"), [(VaultState.CLOSED, 1), (VaultState.OPEN, 0)], ids=["no agent", "an agent"]
 )
 async def test_what_ends_while_the_app_is_open_is_withdrawn_once_where_no_agent_sees_to_it(
-    drive: Drive, keeper: MemoryKeeper, vault: VaultState, times: int
+    drive: Drive, keeper: MemoryService, vault: VaultState, times: int
 ) -> None:
     keeper.vault = vault
     async with drive(keeper) as driven:
@@ -76,14 +76,14 @@ async def test_an_unreadable_file_is_a_row_with_its_line_and_reason(
     drive: Drive, size: tuple[int, int]
 ) -> None:
     problem = FileProblem("/home/jo/.aws/config", 17, "no section header before 'regoin = eu-west-1'")
-    async with drive(MemoryKeeper(believable(), problems=[problem]), size) as driven:
+    async with drive(MemoryService(believable(), problems=[problem]), size) as driven:
         assert "~/.aws/config:17  no section header" in driven.text
         assert "1 bad file" in driven.text
         await driven.press("g", "enter")
         assert "keyturn writes" in driven.text
 
 
-async def test_a_file_that_breaks_while_running_is_said_aloud(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_a_file_that_breaks_while_running_is_said_aloud(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
         keeper.problems = (FileProblem("/home/jo/.aws/credentials", 2, "duplicate section"),)
         keeper.edit("personal", region="eu-west-1")
@@ -95,7 +95,7 @@ async def test_a_file_that_breaks_while_running_is_said_aloud(drive: Drive, keep
 
 
 async def test_an_empty_home_says_what_was_looked_at_and_what_to_do(drive: Drive) -> None:
-    async with drive(MemoryKeeper([], vault=VaultState.ABSENT)) as driven:
+    async with drive(MemoryService([], vault=VaultState.ABSENT)) as driven:
         assert "No profiles in ~/.aws/config" in driven.text
         assert "keyturn --sandbox" in driven.text
         await driven.press("r", "m", "x", "i", "enter")
@@ -104,7 +104,7 @@ async def test_an_empty_home_says_what_was_looked_at_and_what_to_do(drive: Drive
 
 @pytest.mark.parametrize("size", [(59, 20), (60, 20), (79, 20), (100, 30), (40, 10), (119, 36), (200, 60)])
 async def test_every_size_shows_the_cursor_and_fits(
-    drive: Drive, keeper: MemoryKeeper, size: tuple[int, int]
+    drive: Drive, keeper: MemoryService, size: tuple[int, int]
 ) -> None:
     async with drive(keeper, size) as driven:
         assert "▸ ● 52m" in driven.text
@@ -112,14 +112,14 @@ async def test_every_size_shows_the_cursor_and_fits(
         assert all(len(line) <= size[0] for line in driven.text.splitlines())
 
 
-async def test_a_window_that_is_too_small_asks_for_more(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_a_window_that_is_too_small_asks_for_more(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper, (38, 9)) as driven:
         assert "Make the window larger (40x10)" in driven.text
         await driven.press("r")
         assert keeper.named("refresh") == [("acme-dev-admin", None)], "keys are still live"
 
 
-async def test_resizing_keeps_the_cursor(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_resizing_keeps_the_cursor(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
         await driven.go("terraform")
         for size in ((80, 24), (50, 12), (30, 5), (120, 36)):
@@ -129,7 +129,7 @@ async def test_resizing_keeps_the_cursor(drive: Drive, keeper: MemoryKeeper) -> 
         assert "2 Detail" in driven.text
 
 
-async def test_ascii_shows_nothing_else(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_ascii_shows_nothing_else(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper, options=Options(ascii=True)) as driven:
         for keys in ((), ("question_mark",), ("escape", "m"), ("escape", "enter"), ("escape", "L", "r")):
             await driven.press(*keys)
@@ -137,7 +137,7 @@ async def test_ascii_shows_nothing_else(drive: Drive, keeper: MemoryKeeper) -> N
 
 
 async def test_the_row_that_was_found_is_still_seen_when_its_filter_ends(drive: Drive) -> None:
-    async with drive(MemoryKeeper(many(60, NOW)), NARROW) as driven:
+    async with drive(MemoryService(many(60, NOW)), NARROW) as driven:
         await driven.press("slash", *"account-0057", "enter")
         assert driven.chosen is not None
         assert "▸" in driven.text
@@ -149,7 +149,7 @@ async def test_the_row_that_was_found_is_still_seen_when_its_filter_ends(drive: 
 
 @BOTH
 async def test_a_long_message_is_read_whole(
-    drive: Drive, keeper: MemoryKeeper, size: tuple[int, int]
+    drive: Drive, keeper: MemoryService, size: tuple[int, int]
 ) -> None:
     async with drive(keeper, size) as driven:
         driven.app.say(
@@ -167,7 +167,7 @@ async def test_a_long_message_is_read_whole(
 
 
 async def test_what_is_broken_for_a_moment_only_is_never_shown_so(
-    drive: Drive, keeper: MemoryKeeper, monkeypatch: pytest.MonkeyPatch
+    drive: Drive, keeper: MemoryService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with drive(keeper) as driven:
         keeper.edit("ci-audit", problem="its line is not there yet")

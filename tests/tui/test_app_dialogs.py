@@ -18,13 +18,13 @@ from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.widgets.fields import SecretField
 from tests.tui.believable import NOW, believable
 from tests.tui.conftest import NARROW, WIDE, Drive, Driven
-from tests.tui.memory_keeper import PASSPHRASE, RECOVERY, MemoryKeeper
+from tests.tui.memory_keeper import PASSPHRASE, RECOVERY, MemoryService
 
 BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 
 
-def keeper_with(vault: VaultState, **more: object) -> MemoryKeeper:
-    return MemoryKeeper(believable(), vault=vault, **more)  # type: ignore[arg-type]  # keywords of the keeper
+def keeper_with(vault: VaultState, **more: object) -> MemoryService:
+    return MemoryService(believable(), vault=vault, **more)  # type: ignore[arg-type]  # keywords of the keeper
 
 
 def on_main(driven: Driven) -> bool:
@@ -353,7 +353,7 @@ async def test_a_long_review_scrolls_and_says_that_there_is_more(drive: Drive) -
     long = tuple(DiffLine("+", f"line {nth}") for nth in range(100))
     plan = replace(keeper.plan_adopt(("personal",)), diff=long)
     async with drive(keeper, NARROW) as driven:
-        driven.app.push_screen(ReviewScreen(driven.app.desk, plan))
+        driven.app.push_screen(ReviewScreen(driven.app.state, plan))
         await driven.settle()
         assert "more lines below: j" in driven.text
         await driven.press("G")

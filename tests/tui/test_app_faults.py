@@ -15,7 +15,7 @@ from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.timers import POLL
 from tests.tui.believable import believable
 from tests.tui.conftest import Drive, Driven
-from tests.tui.memory_keeper import PASSPHRASE, RECOVERY, MemoryKeeper
+from tests.tui.memory_keeper import PASSPHRASE, RECOVERY, MemoryService
 
 CANARY = "canary"
 
@@ -30,7 +30,7 @@ def goes_on(driven: Driven) -> None:
     assert isinstance(driven.app.screen, MainScreen)
     assert CANARY not in driven.text
     assert "Profiles" in driven.text
-    assert not driven.app.desk.working
+    assert not driven.app.state.working
 
 
 async def still_works(driven: Driven, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,9 +44,9 @@ async def still_works(driven: Driven, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_where_the_keyring_is_looked_for_and_the_vault_made(
     drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = MemoryKeeper(believable(), vault=VaultState.ABSENT)
+    keeper = MemoryService(believable(), vault=VaultState.ABSENT)
     monkeypatch.setattr(keeper, "keyring_backend", burst)
-    monkeypatch.setattr(keeper, "new_vault", burst)
+    monkeypatch.setattr(keeper, "create_vault", burst)
     async with drive(keeper) as driven:
         await driven.go("ci-deploy")
         await driven.press("r")
@@ -62,7 +62,7 @@ async def test_where_the_keyring_is_looked_for_and_the_vault_made(
 async def test_where_it_is_noted_that_the_recovery_key_was_seen(
     drive: Drive, monkeypatch: pytest.MonkeyPatch, refusal: Exception
 ) -> None:
-    keeper = MemoryKeeper(believable(), vault=VaultState.ABSENT)
+    keeper = MemoryService(believable(), vault=VaultState.ABSENT)
 
     def refuse() -> None:
         raise refusal
@@ -79,7 +79,7 @@ async def test_where_it_is_noted_that_the_recovery_key_was_seen(
 
 
 async def test_where_the_vault_is_opened(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
-    keeper = MemoryKeeper(believable(), vault=VaultState.LOCKED)
+    keeper = MemoryService(believable(), vault=VaultState.LOCKED)
     monkeypatch.setattr(keeper, "unlock", burst)
     async with drive(keeper) as driven:
         await driven.go("ci-deploy")
@@ -94,7 +94,7 @@ async def test_where_the_vault_is_opened(drive: Drive, monkeypatch: pytest.Monke
 
 
 async def test_where_a_code_is_sent(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
-    keeper = MemoryKeeper(believable(), vault=VaultState.OPEN)
+    keeper = MemoryService(believable(), vault=VaultState.OPEN)
     refresh = keeper.refresh
 
     def with_a_code(name: str, code: str | None = None) -> object:
@@ -111,7 +111,7 @@ async def test_where_a_code_is_sent(drive: Drive, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("verb", ["plan_adopt", "adopt", "lock", "stop", "refresh", "due"])
 async def test_where_an_act_runs(drive: Drive, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
-    keeper = MemoryKeeper(believable(), vault=VaultState.OPEN)
+    keeper = MemoryService(believable(), vault=VaultState.OPEN)
     monkeypatch.setattr(keeper, verb, burst)
     async with drive(keeper) as driven:
         await driven.go("personal" if "adopt" in verb else "terraform")
@@ -126,7 +126,7 @@ async def test_where_an_act_runs(drive: Drive, monkeypatch: pytest.MonkeyPatch, 
 async def test_where_another_plan_is_made_in_the_review(
     drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = MemoryKeeper(believable(), vault=VaultState.OPEN)
+    keeper = MemoryService(believable(), vault=VaultState.OPEN)
     plan = keeper.plan_adopt
 
     def but_for_another(names: Sequence[str], *, session_none: bool = False) -> object:
@@ -144,13 +144,13 @@ async def test_where_another_plan_is_made_in_the_review(
 
 @pytest.mark.parametrize("verb", ["snapshot", "changed", "withdraw_expired"])
 async def test_where_it_looks_by_itself(drive: Drive, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
-    keeper = MemoryKeeper(believable(), vault=VaultState.OPEN)
+    keeper = MemoryService(believable(), vault=VaultState.OPEN)
     async with drive(keeper) as driven:
         monkeypatch.setattr(keeper, verb, burst)
         if verb == "snapshot":
-            monkeypatch.setattr(keeper, "changed", lambda: True)
+            monkeypatch.setattr(keeper, "has_changed", lambda: True)
         if verb == "withdraw_expired":
-            driven.app._withdrawn = driven.app.desk.now() - timedelta(days=1)
+            driven.app._withdrawn = driven.app.state.now() - timedelta(days=1)
             monkeypatch.setattr("keyturn_tui.app.ended_since", lambda *_: True)
         await driven.pilot.pause(POLL + 0.5)
         await driven.settle()

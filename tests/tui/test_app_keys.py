@@ -16,14 +16,14 @@ from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.terminal.capabilities import Options
 from tests.tui.believable import NOW, believable, many
 from tests.tui.conftest import NARROW, WIDE, Drive
-from tests.tui.memory_keeper import MemoryKeeper
+from tests.tui.memory_keeper import MemoryService
 
 BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 
 
 @pytest.fixture
-def keeper() -> MemoryKeeper:
-    return MemoryKeeper(believable())
+def keeper() -> MemoryService:
+    return MemoryService(believable())
 
 
 def test_every_action_is_done_by_a_method_and_no_key_does_two_things() -> None:
@@ -48,7 +48,7 @@ def test_help_and_palette_text_holds_no_markup() -> None:
 
 
 @BOTH
-async def test_moving(drive: Drive, keeper: MemoryKeeper, size: tuple[int, int]) -> None:
+async def test_moving(drive: Drive, keeper: MemoryService, size: tuple[int, int]) -> None:
     async with drive(keeper, size) as driven:
         first = driven.chosen
         assert first == "acme-dev-admin", "a heading is never under the cursor"
@@ -72,7 +72,7 @@ async def test_moving(drive: Drive, keeper: MemoryKeeper, size: tuple[int, int])
 
 @BOTH
 async def test_pages(drive: Drive, size: tuple[int, int]) -> None:
-    async with drive(MemoryKeeper(many(300, NOW)), size) as driven:
+    async with drive(MemoryService(many(300, NOW)), size) as driven:
         page = driven.listing.size.height
         place = driven.shown.index
         await driven.press("ctrl+d")
@@ -88,7 +88,7 @@ async def test_pages(drive: Drive, size: tuple[int, int]) -> None:
 
 
 async def test_the_list_jumps_half_a_page_at_its_edge(drive: Drive) -> None:
-    async with drive(MemoryKeeper(many(300, NOW))) as driven:
+    async with drive(MemoryService(many(300, NOW))) as driven:
         page = driven.listing.size.height
         tops = []
         for _ in range(page * 2):
@@ -101,7 +101,7 @@ async def test_the_list_jumps_half_a_page_at_its_edge(drive: Drive) -> None:
 
 
 @BOTH
-async def test_filter(drive: Drive, keeper: MemoryKeeper, size: tuple[int, int]) -> None:
+async def test_filter(drive: Drive, keeper: MemoryService, size: tuple[int, int]) -> None:
     async with drive(keeper, size) as driven:
         await driven.press("slash")
         await driven.type("type:sso !dev")
@@ -114,7 +114,7 @@ async def test_filter(drive: Drive, keeper: MemoryKeeper, size: tuple[int, int])
         assert driven.chosen == "acme-sandbox", "the cursor keeps its profile"
 
 
-async def test_escape_in_the_filter_clears_it(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_escape_in_the_filter_clears_it(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
         await driven.press("slash")
         await driven.type("zzz")
@@ -125,7 +125,7 @@ async def test_escape_in_the_filter_clears_it(drive: Drive, keeper: MemoryKeeper
 
 
 async def test_the_cursor_comes_back_when_a_filter_that_hid_its_row_ends(
-    drive: Drive, keeper: MemoryKeeper
+    drive: Drive, keeper: MemoryService
 ) -> None:
     keeper.problems = (FileProblem("/home/jo/.aws/config", 17, "no section header"),)
     async with drive(keeper) as driven:
@@ -141,14 +141,14 @@ async def test_the_cursor_comes_back_when_a_filter_that_hid_its_row_ends(
         assert driven.chosen == "terraform", "Enter means this one"
 
 
-async def test_a_filter_can_be_given_at_the_start(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_a_filter_can_be_given_at_the_start(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper, options=Options(filter="terra")) as driven:
         assert driven.shown == ["terraform"]
 
 
 @BOTH
 async def test_refresh_is_one_key_without_a_dialog(
-    drive: Drive, keeper: MemoryKeeper, size: tuple[int, int]
+    drive: Drive, keeper: MemoryService, size: tuple[int, int]
 ) -> None:
     async with drive(keeper, size) as driven:
         await driven.go("terraform")
@@ -162,7 +162,7 @@ async def test_refresh_is_one_key_without_a_dialog(
 
 
 async def test_a_failed_refresh_stays_in_row_and_detail_until_one_works(
-    drive: Drive, keeper: MemoryKeeper
+    drive: Drive, keeper: MemoryService
 ) -> None:
     keeper.fail_refresh["terraform"] = AwsRefused(
         "refresh of terraform",
@@ -181,7 +181,7 @@ async def test_a_failed_refresh_stays_in_row_and_detail_until_one_works(
         assert "failed" not in driven.text.lower()
 
 
-async def test_refresh_due_refreshes_what_is_in_use_and_due(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_refresh_due_refreshes_what_is_in_use_and_due(drive: Drive, keeper: MemoryService) -> None:
     keeper.edit("ci-deploy-mfa", mfa_serial=None)
     async with drive(keeper) as driven:
         await driven.press("a")
@@ -193,7 +193,7 @@ async def test_refresh_due_refreshes_what_is_in_use_and_due(drive: Drive, keeper
 
 @BOTH
 async def test_enter_opens_all_of_it_and_escape_comes_back(
-    drive: Drive, keeper: MemoryKeeper, size: tuple[int, int]
+    drive: Drive, keeper: MemoryService, size: tuple[int, int]
 ) -> None:
     async with drive(keeper, size) as driven:
         await driven.go("ci-deploy")
@@ -214,7 +214,7 @@ async def test_enter_opens_all_of_it_and_escape_comes_back(
         assert isinstance(driven.app.screen, MainScreen)
 
 
-async def test_panes_by_tab_and_number(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_panes_by_tab_and_number(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
         detail = driven.main.query_one("#detail")
         await driven.press("tab")
@@ -229,13 +229,15 @@ async def test_panes_by_tab_and_number(drive: Drive, keeper: MemoryKeeper) -> No
         assert driven.listing.has_focus
 
 
-async def test_two_opens_the_detail_screen_where_there_is_no_pane(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_two_opens_the_detail_screen_where_there_is_no_pane(
+    drive: Drive, keeper: MemoryService
+) -> None:
     async with drive(keeper, NARROW) as driven:
         await driven.press("2")
         assert isinstance(driven.app.screen, DetailScreen)
 
 
-async def test_sorting(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_sorting(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
         await driven.press("s")
         assert "sort: attention" in driven.text
@@ -248,7 +250,7 @@ async def test_sorting(drive: Drive, keeper: MemoryKeeper) -> None:
         assert "sort: source" in driven.text
 
 
-async def test_stop_withdraws_at_once_where_no_person_is_needed(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_stop_withdraws_at_once_where_no_person_is_needed(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
         await driven.go("ci-audit")
         await driven.press("x")
@@ -258,7 +260,7 @@ async def test_stop_withdraws_at_once_where_no_person_is_needed(drive: Drive, ke
         assert "ci-audit has no session" in driven.message
 
 
-async def test_stop_asks_where_an_mfa_code_would_be_needed(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_stop_asks_where_an_mfa_code_would_be_needed(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
         await driven.go("ci-deploy-mfa")
         await driven.press("x")
@@ -271,7 +273,7 @@ async def test_stop_asks_where_an_mfa_code_would_be_needed(drive: Drive, keeper:
         assert keeper.named("stop") == ["ci-deploy-mfa"]
 
 
-async def test_lock(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_lock(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
         assert "vault open" in driven.text
         await driven.press("L")
@@ -284,7 +286,7 @@ async def test_lock(drive: Drive, keeper: MemoryKeeper) -> None:
 
 @BOTH
 async def test_help_is_the_registry_and_runs_what_is_chosen(
-    drive: Drive, keeper: MemoryKeeper, size: tuple[int, int]
+    drive: Drive, keeper: MemoryService, size: tuple[int, int]
 ) -> None:
     async with drive(keeper, size) as driven:
         await driven.press("question_mark")
@@ -298,7 +300,7 @@ async def test_help_is_the_registry_and_runs_what_is_chosen(
         assert isinstance(driven.app.screen, MainScreen)
 
 
-async def test_help_lists_every_action(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_help_lists_every_action(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
         await driven.press("question_mark")
         seen = driven.text
@@ -310,7 +312,7 @@ async def test_help_lists_every_action(drive: Drive, keeper: MemoryKeeper) -> No
 
 @pytest.mark.parametrize("key", ["ctrl+p", "colon"])
 async def test_the_palette_finds_actions_and_profiles_and_nothing_of_textuals(
-    drive: Drive, keeper: MemoryKeeper, key: str
+    drive: Drive, keeper: MemoryService, key: str
 ) -> None:
     async with drive(keeper) as driven:
         await driven.press(key)
@@ -326,7 +328,7 @@ async def test_the_palette_finds_actions_and_profiles_and_nothing_of_textuals(
         assert driven.chosen == "terraform"
 
 
-async def test_theme_goes_through_all_four(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_theme_goes_through_all_four(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
         seen = set()
         for _ in range(4):
@@ -335,7 +337,7 @@ async def test_theme_goes_through_all_four(drive: Drive, keeper: MemoryKeeper) -
         assert len(seen) == 4
 
 
-async def test_redraw_and_quit(drive: Drive, keeper: MemoryKeeper) -> None:
+async def test_redraw_and_quit(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
         await driven.press("ctrl+l")
         assert "acme-dev-admin" in driven.text
@@ -346,7 +348,7 @@ async def test_redraw_and_quit(drive: Drive, keeper: MemoryKeeper) -> None:
 
 
 @pytest.mark.parametrize("key", ["r", "a", "i", "m", "x"])
-async def test_read_only_does_nothing_that_writes(drive: Drive, keeper: MemoryKeeper, key: str) -> None:
+async def test_read_only_does_nothing_that_writes(drive: Drive, keeper: MemoryService, key: str) -> None:
     async with drive(keeper, options=Options(read_only=True)) as driven:
         await driven.go("terraform")
         await driven.press(key)

@@ -13,14 +13,14 @@ from keyturn_tui.actions import unmanageable
 from keyturn_tui.terminal.capabilities import Options
 from tests.tui.believable import believable
 from tests.tui.conftest import NARROW, WIDE, Drive
-from tests.tui.memory_keeper import MemoryKeeper
+from tests.tui.memory_keeper import MemoryService
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 async def test_read_only_offers_nothing_that_writes_and_locks_nothing(
     drive: Drive, size: tuple[int, int]
 ) -> None:
-    keeper = MemoryKeeper(believable())
+    keeper = MemoryService(believable())
     async with drive(keeper, size, Options(read_only=True)) as driven:
         await driven.go("ci-deploy")
         foot = driven.text.splitlines()[-1]
@@ -51,7 +51,7 @@ def test_m_is_promised_where_it_can_do_something(profile: Profile, fit: bool) ->
 
 
 async def test_m_where_it_can_do_nothing_says_why_and_is_not_in_the_footer(drive: Drive) -> None:
-    keeper = MemoryKeeper([Profile("by-saml2aws", kind=Kind.STATIC_SESSION)])
+    keeper = MemoryService([Profile("by-saml2aws", kind=Kind.STATIC_SESSION)])
     async with drive(keeper, NARROW) as driven:
         assert "Adopt" not in driven.text
         assert "m adopts it" not in driven.text
@@ -61,13 +61,13 @@ async def test_m_where_it_can_do_nothing_says_why_and_is_not_in_the_footer(drive
 
 async def test_an_act_on_the_row_of_a_broken_file_says_what_that_row_is(drive: Drive) -> None:
     problem = FileProblem("/home/jo/.aws/config", 17, "no section header")
-    async with drive(MemoryKeeper(believable(), problems=[problem])) as driven:
+    async with drive(MemoryService(believable(), problems=[problem])) as driven:
         await driven.press("g", "r")
         assert "this row is a file that AWS tools refuse; mend it, or choose a profile" in driven.message
 
 
 async def test_help_says_what_the_signs_mean(drive: Drive) -> None:
-    async with drive(MemoryKeeper(believable()), NARROW) as driven:
+    async with drive(MemoryService(believable()), NARROW) as driven:
         await driven.press("question_mark", "G")
         for sign, words in (("●", "the session lives"), ("◐", "ends soon"), ("✗", "cannot work as defined")):
             assert any(
@@ -76,7 +76,7 @@ async def test_help_says_what_the_signs_mean(drive: Drive) -> None:
 
 
 async def test_ascii_spells_the_sign_for_a_question_out(drive: Drive) -> None:
-    async with drive(MemoryKeeper(believable()), options=Options(ascii=True)) as driven:
+    async with drive(MemoryService(believable()), options=Options(ascii=True)) as driven:
         await driven.go("ci-deploy")
         assert "m Release..." in driven.text.splitlines()[-1]
         await driven.press("question_mark")

@@ -14,12 +14,12 @@ from keyturn_tui.app import KeyturnApp
 from keyturn_tui.terminal.capabilities import Options, terminal_for
 from tests.tui.believable import believable
 from tests.tui.conftest import NARROW, UTF8, WIDE
-from tests.tui.memory_keeper import MemoryKeeper
+from tests.tui.memory_keeper import MemoryService
 
 Compare = Callable[..., bool]
 
 
-def app_over(keeper: MemoryKeeper, *, ascii_only: bool = False) -> KeyturnApp:
+def app_over(keeper: MemoryService, *, ascii_only: bool = False) -> KeyturnApp:
     options = Options(ascii=ascii_only)
     return KeyturnApp(keeper, options, terminal_for(UTF8, options))
 
@@ -27,7 +27,7 @@ def app_over(keeper: MemoryKeeper, *, ascii_only: bool = False) -> KeyturnApp:
 @pytest.mark.parametrize(("size", "keys"), [(WIDE, ["j"]), (NARROW, ["s"])], ids=["120x36", "80x24"])
 def test_main_screen(snap_compare: Compare, size: tuple[int, int], keys: list[str]) -> None:
     problem = FileProblem("/home/jo/.aws/config", 17, "no section header before 'regoin = eu-west-1'")
-    keeper = MemoryKeeper(believable(), problems=[problem])
+    keeper = MemoryService(believable(), problems=[problem])
     assert snap_compare(app_over(keeper), press=keys, terminal_size=size)
 
 
@@ -37,15 +37,15 @@ def test_main_screen(snap_compare: Compare, size: tuple[int, int], keys: list[st
     ids=["120x36", "80x24", "66x20", "44x14", "80x24-ascii"],
 )
 def test_timeline(snap_compare: Compare, size: tuple[int, int], ascii_only: bool) -> None:
-    app = app_over(MemoryKeeper(believable()), ascii_only=ascii_only)
+    app = app_over(MemoryService(believable()), ascii_only=ascii_only)
     assert snap_compare(app, press=["t", "j"], terminal_size=size)
 
 
 def test_adopt_review(snap_compare: Compare) -> None:
     keys = ["G", "m"]
-    assert snap_compare(app_over(MemoryKeeper(believable())), press=keys, terminal_size=NARROW)
+    assert snap_compare(app_over(MemoryService(believable())), press=keys, terminal_size=NARROW)
 
 
 def test_unlock(snap_compare: Compare) -> None:
-    keeper = MemoryKeeper(believable(), vault=VaultState.LOCKED)
+    keeper = MemoryService(believable(), vault=VaultState.LOCKED)
     assert snap_compare(app_over(keeper), press=["G", "k", "k", "k", "k", "r"], terminal_size=NARROW)

@@ -23,15 +23,15 @@ from keyturn_tui.terminal.capabilities import Options
 from keyturn_tui.widgets.fields import PlainField
 from tests.tui.believable import NOW, believable
 from tests.tui.conftest import NARROW, WIDE, Drive, Driven
-from tests.tui.memory_keeper import PASSPHRASE, MemoryKeeper
+from tests.tui.memory_keeper import PASSPHRASE, MemoryService
 from tests.tui.memory_rotating import NEW
 
 THROUGH = ["begin", "on", "on", "on", "on"]
 
 
 @pytest.fixture
-def keeper() -> MemoryKeeper:
-    return MemoryKeeper(believable())
+def keeper() -> MemoryService:
+    return MemoryService(believable())
 
 
 def seen(driven: Driven) -> str:
@@ -53,18 +53,18 @@ async def until(driven: Driven, words: str) -> None:
     raise AssertionError(f"{words!r} did not come:\n{driven.text}")
 
 
-def test_the_keeper_in_memory_takes_the_steps_of_the_real_one(keeper: MemoryKeeper) -> None:
+def test_the_keeper_in_memory_takes_the_steps_of_the_real_one(keeper: MemoryService) -> None:
     """As `tests/core/operations/rotation/test_rotation_way.py` has the real one take them."""
-    rotating, name = keeper.rotating, "ci-deploy"
-    first = rotating.begin(name)
-    through = RotationClient(lambda _op, _args: None, keeper.now, lambda _name: None).through
-    steps = [each.step for each in through(first, lambda: rotating.on(name), lambda _: None)]
+    rotating, name = keeper.rotation, "ci-deploy"
+    first = rotating.start(name)
+    through = RotationClient(lambda _op, _args: None, keeper.now, lambda _name: None).run_to_end
+    steps = [each.step for each in through(first, lambda: rotating.advance(name), lambda _: None)]
     assert steps == [Step.CREATED, Step.VERIFIED, Step.STORED, Step.DELIVERED, Step.DEACTIVATED]
     assert rotating.finish(name, first.old_id[-4:]).step is Step.DONE
 
 
-async def test_a_key_is_replaced_and_the_old_one_deleted_later(drive: Drive, keeper: MemoryKeeper) -> None:
-    rotating = keeper.rotating
+async def test_a_key_is_replaced_and_the_old_one_deleted_later(drive: Drive, keeper: MemoryService) -> None:
+    rotating = keeper.rotation
     rotating.spreads = 2
     rotating.last_use = LastUse(NOW + timedelta(hours=1), "s3", "eu-west-1")
     async with drive(keeper, NARROW) as driven:
@@ -106,9 +106,9 @@ async def test_a_key_is_replaced_and_the_old_one_deleted_later(drive: Drive, kee
 
 
 async def test_it_stops_after_the_step_in_flight_goes_on_later_and_goes_back(
-    drive: Drive, keeper: MemoryKeeper
+    drive: Drive, keeper: MemoryService
 ) -> None:
-    rotating = keeper.rotating
+    rotating = keeper.rotation
     rotating.spreads, rotating.wait = 1, 600.0
     async with drive(keeper, NARROW) as driven:
         await driven.go("ci-deploy")
@@ -156,9 +156,9 @@ async def test_it_stops_after_the_step_in_flight_goes_on_later_and_goes_back(
 
 
 async def test_what_goes_wrong_stays_in_the_dialog_and_enter_tries_again(
-    drive: Drive, keeper: MemoryKeeper
+    drive: Drive, keeper: MemoryService
 ) -> None:
-    rotating = keeper.rotating
+    rotating = keeper.rotation
     rotating.wants_code = True
     keeper.vault = VaultState.LOCKED
     hint = "Go on: keyturn rotate ci-deploy --resume, or back: keyturn rotate ci-deploy --undo"
@@ -211,9 +211,9 @@ async def test_what_goes_wrong_stays_in_the_dialog_and_enter_tries_again(
 
 
 async def test_what_somebody_else_did_at_aws_is_said_in_the_place_of_what_was_reached(
-    drive: Drive, keeper: MemoryKeeper
+    drive: Drive, keeper: MemoryService
 ) -> None:
-    rotating = keeper.rotating
+    rotating = keeper.rotation
     async with drive(keeper) as driven:
         await driven.type("/ci-deploy\rR")
         rotating.spreads, rotating.wait = 1, 30.0
@@ -235,9 +235,9 @@ async def test_what_somebody_else_did_at_aws_is_said_in_the_place_of_what_was_re
 
 
 async def test_r_says_why_not_and_at_the_start_one_line_says_what_waits(
-    drive: Drive, keeper: MemoryKeeper
+    drive: Drive, keeper: MemoryService
 ) -> None:
-    keeper.rotating.begin("ci-deploy")
+    keeper.rotation.start("ci-deploy")
     async with drive(keeper, WIDE) as driven:
         assert "The rotation of the key of ci-deploy waits: verify. R goes on with it." in driven.message
         for name, why in (("personal", "adopt it first: m"), ("ci-audit", "rotate the key of ci-deploy")):
@@ -260,8 +260,8 @@ async def test_no_dialog_of_a_rotation_overflows(
     drive: Drive, size: tuple[int, int], ascii_only: bool
 ) -> None:
     key = replace(next(one for one in believable() if one.name == "ci-deploy"), name="x" * 70)
-    keeper = MemoryKeeper([key])
-    rotating = keeper.rotating
+    keeper = MemoryService([key])
+    rotating = keeper.rotation
     rotating.last_use = LastUse(NOW + timedelta(hours=1), "s3", "eu-west-1")
 
     def fits(*words: str) -> None:

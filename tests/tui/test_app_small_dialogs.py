@@ -11,13 +11,13 @@ from keyturn_tui.dialogs.mfa import MfaScreen
 from keyturn_tui.screens.main import MainScreen
 from tests.tui.believable import believable
 from tests.tui.conftest import NARROW, WIDE, Drive, Driven
-from tests.tui.memory_keeper import PASSPHRASE, RECOVERY, MemoryKeeper
+from tests.tui.memory_keeper import PASSPHRASE, RECOVERY, MemoryService
 
 BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 
 
-def keeper_with(vault: VaultState, **more: object) -> MemoryKeeper:
-    return MemoryKeeper(believable(), vault=vault, **more)  # type: ignore[arg-type]  # keywords of the keeper
+def keeper_with(vault: VaultState, **more: object) -> MemoryService:
+    return MemoryService(believable(), vault=vault, **more)  # type: ignore[arg-type]  # keywords of the keeper
 
 
 def on_main(driven: Driven) -> bool:

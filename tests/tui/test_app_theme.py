@@ -9,7 +9,7 @@ from keyturn_tui.terminal.capabilities import Options, terminal_for
 from keyturn_tui.theme import PLAIN, ROLES, THEME_NAMES, themes, variables_of
 from tests.tui.believable import believable
 from tests.tui.conftest import Drive
-from tests.tui.memory_keeper import MemoryKeeper
+from tests.tui.memory_keeper import MemoryService
 
 
 def contrast(one: str, other: str) -> float:
@@ -66,7 +66,7 @@ def test_the_terminal_is_told_from_the_environment(
 
 
 async def test_the_screen_cannot_be_saved_to_a_file(drive: Drive) -> None:
-    async with drive(MemoryKeeper(believable())) as driven:
+    async with drive(MemoryService(believable())) as driven:
         driven.app.action_screenshot()
         await driven.app.run_action("app.screenshot")
         await driven.settle()

@@ -21,7 +21,7 @@ from keyturn_tui.terminal.capabilities import Options
 from keyturn_tui.widgets.timeline_list import TimelineList
 from tests.tui.believable import NOW, believable, many
 from tests.tui.conftest import NARROW, WIDE, Drive, Driven
-from tests.tui.memory_keeper import MemoryKeeper
+from tests.tui.memory_keeper import MemoryService
 
 SIZES = [(WIDE, False), (NARROW, False), (NARROW, True), ((66, 18), False), ((44, 12), True)]
 IDS = ["120x36", "80x24", "80x24-ascii", "66x18", "44x12-ascii"]
@@ -49,7 +49,7 @@ def line_of(driven: Driven, name: str) -> str:
 
 
 async def test_lanes_are_sorted_by_what_ends_first_and_the_cursor_is_on_what_ends_next(drive: Drive) -> None:
-    async with drive(MemoryKeeper(believable())) as driven:
+    async with drive(MemoryService(believable())) as driven:
         await driven.press("t")
         assert lane(driven) == "acme-prod-readonly", "what lies before has ended"
         await driven.press("g")
@@ -70,7 +70,7 @@ async def test_lanes_are_sorted_by_what_ends_first_and_the_cursor_is_on_what_end
 async def test_every_size_shows_names_what_is_left_and_the_way_back(
     drive: Drive, size: tuple[int, int], ascii_only: bool
 ) -> None:
-    async with drive(MemoryKeeper(believable()), size, Options(ascii=ascii_only)) as driven:
+    async with drive(MemoryService(believable()), size, Options(ascii=ascii_only)) as driven:
         await driven.press("t")
         assert "4m " in line_of(driven, "acme-prod")
         assert "overdue 4d" in next(line for line in driven.text.splitlines() if "overdue" in line)
@@ -82,7 +82,7 @@ async def test_every_size_shows_names_what_is_left_and_the_way_back(
 
 
 async def test_now_stands_in_one_column_of_every_lane(drive: Drive) -> None:
-    async with drive(MemoryKeeper(believable())) as driven:
+    async with drive(MemoryService(believable())) as driven:
         await driven.press("t")
         heading = line_of(driven, "SESSION")
         columns = {line_of(driven, name).index("┃") for name in BY_END if name != "backup"}
@@ -90,7 +90,7 @@ async def test_now_stands_in_one_column_of_every_lane(drive: Drive) -> None:
 
 
 async def test_an_overdue_key_goes_past_the_line_of_its_policy_and_no_other(drive: Drive) -> None:
-    async with drive(MemoryKeeper(believable())) as driven:
+    async with drive(MemoryService(believable())) as driven:
         await driven.press("t")
         past = [
             name for name in OLDEST_FIRST if "┃█" in driven.text.split("LONG-TERM")[1].split(name)[1][:90]
@@ -99,7 +99,7 @@ async def test_an_overdue_key_goes_past_the_line_of_its_policy_and_no_other(driv
 
 
 async def test_zoom_and_scroll(drive: Drive) -> None:
-    async with drive(MemoryKeeper(believable())) as driven:
+    async with drive(MemoryService(believable())) as driven:
         await driven.press("t")
         assert "4h, 13:00 to 17:00 UTC" in driven.text
         await driven.press("plus")
@@ -119,7 +119,7 @@ async def test_zoom_and_scroll(drive: Drive) -> None:
 
 
 async def test_nobody_scrolls_out_of_time(drive: Drive) -> None:
-    async with drive(MemoryKeeper(believable())) as driven:
+    async with drive(MemoryService(believable())) as driven:
         await driven.press("t", *["minus"] * 9)
         for key in ("h", "l"):
             await driven.type(key * 500)
@@ -129,7 +129,7 @@ async def test_nobody_scrolls_out_of_time(drive: Drive) -> None:
 
 
 async def test_acts_are_about_the_chosen_lane(drive: Drive) -> None:
-    keeper = MemoryKeeper(believable())
+    keeper = MemoryService(believable())
     async with drive(keeper) as driven:
         await driven.press("t", "j", "r")
         assert ("refresh", ("acme-dev-readonly", None)) in keeper.calls
@@ -145,7 +145,7 @@ async def test_acts_are_about_the_chosen_lane(drive: Drive) -> None:
 
 
 async def test_tab_goes_from_the_sessions_to_the_keys_and_back(drive: Drive) -> None:
-    async with drive(MemoryKeeper([*many(300, NOW), *believable()]), NARROW) as driven:
+    async with drive(MemoryService([*many(300, NOW), *believable()]), NARROW) as driven:
         await driven.press("t", "tab")
         assert lane(driven) == "ci-deploy"
         row = timeline(driven).chosen
@@ -162,14 +162,14 @@ async def test_the_heading_of_the_keys_stays_when_nothing_but_keys_is_in_view(dr
         Profile(f"key-{nth:02d}", kind=Kind.IAM_KEY, key=key, rotation=rotation_of(key, 90, NOW))
         for nth in range(60)
     ]
-    async with drive(MemoryKeeper([*believable(), *keys]), NARROW) as driven:
+    async with drive(MemoryService([*believable(), *keys]), NARROW) as driven:
         await driven.press("t", "G")
         assert "LONG-TERM KEY" in driven.text
         assert "SESSION" not in driven.text
 
 
 async def test_where_nothing_is_to_be_drawn_it_says_what_to_do(drive: Drive) -> None:
-    async with drive(MemoryKeeper([Profile("new", kind=Kind.SSO_ROLE)]), NARROW) as driven:
+    async with drive(MemoryService([Profile("new", kind=Kind.SSO_ROLE)]), NARROW) as driven:
         await driven.press("t")
         assert "No session and no login yet." in driven.text
         assert "Esc goes back to the list; r there fetches a session." in driven.text
@@ -178,7 +178,7 @@ async def test_where_nothing_is_to_be_drawn_it_says_what_to_do(drive: Drive) -> 
 
 
 async def test_a_window_that_is_too_small_says_so(drive: Drive) -> None:
-    async with drive(MemoryKeeper(believable()), (38, 9)) as driven:
+    async with drive(MemoryService(believable()), (38, 9)) as driven:
         await driven.press("t")
         assert "Make the window larger" in driven.text
         await driven.press("escape")
@@ -191,7 +191,7 @@ def test_profiles_of_one_sign_in_share_one_lane() -> None:
     cached = Profile(
         "c", kind=Kind.SSO_ROLE, source="acme-corp", session=Session("ASIAX", NOW, NOW + timedelta(hours=1))
     )
-    rows = session_rows(catalog(MemoryKeeper([*profiles, cached]).snapshot()))
+    rows = session_rows(catalog(MemoryService([*profiles, cached]).snapshot()))
     assert [row.label for row in rows] == ["c", "login acme-corp"]
 
 
@@ -206,14 +206,14 @@ def test_a_key_without_age_or_policy_comes_last_and_has_no_bar() -> None:
         with_key("old", 20, 10),
         with_key("off", 99, None),
     ]
-    labels = [row.label for row in key_rows(catalog(MemoryKeeper(profiles).snapshot()))]
+    labels = [row.label for row in key_rows(catalog(MemoryService(profiles).snapshot()))]
     assert labels == ["old", "young", "off", "x-unknown"]
 
 
 async def test_keys_of_several_policies_are_measured_each_against_its_own(drive: Drive) -> None:
     short = Key("AKIAEXAMPLE00000001", created=NOW - timedelta(days=8))
     other = Profile("short", kind=Kind.IAM_KEY, key=short, rotation=rotation_of(short, 7, NOW))
-    async with drive(MemoryKeeper([*believable(), other])) as driven:
+    async with drive(MemoryService([*believable(), other])) as driven:
         await driven.press("t")
         assert "100%" in line_of(driven, "LONG-TERM KEY")
         assert "┃█" in line_of(driven, "overdue 1d")
@@ -222,7 +222,7 @@ async def test_keys_of_several_policies_are_measured_each_against_its_own(drive:
 async def test_wide_and_combining_characters_shift_no_column(drive: Drive) -> None:
     session = believable()[1].session
     names = ["plain", "日本語の名前", "e\u0301te\u0301", "x\x1b[31mred", "[bold]b[/bold]", "名" * 40]
-    async with drive(MemoryKeeper([Profile(name, session=session) for name in names])) as driven:
+    async with drive(MemoryService([Profile(name, session=session) for name in names])) as driven:
         await driven.press("t")
         lines = [line for line in driven.text.splitlines() if "━┃━" in line]
         assert len(lines) == len(names)
@@ -234,7 +234,7 @@ async def test_wide_and_combining_characters_shift_no_column(drive: Drive) -> No
 async def test_a_lane_is_drawn_again_only_when_a_cell_of_it_changes(
     drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = MemoryKeeper(believable())
+    keeper = MemoryService(believable())
     async with drive(keeper) as driven:
         await driven.press("t")
         lanes = timeline(driven).query_one(TimelineList)
@@ -262,7 +262,7 @@ async def test_a_lane_is_drawn_again_only_when_a_cell_of_it_changes(
 
 
 async def test_the_strip_stands_where_there_is_room_and_shows_what_ends_first(drive: Drive) -> None:
-    async with drive(MemoryKeeper(many(300, NOW))) as driven:
+    async with drive(MemoryService(many(300, NOW))) as driven:
         strip = driven.text.split("3 Timeline")[1]
         ends = sorted(
             profile.session.expires
@@ -278,14 +278,14 @@ async def test_the_strip_stands_where_there_is_room_and_shows_what_ends_first(dr
         assert [name for name in first if name in strip] == first
         await driven.press("plus")
         assert "2h, " in driven.text
-    async with drive(MemoryKeeper(many(300, NOW)), (120, 33)) as driven:
+    async with drive(MemoryService(many(300, NOW)), (120, 33)) as driven:
         assert "3 Timeline" not in driven.text
         await driven.press("plus")
         assert "t opens the timeline" in driven.message
 
 
 async def test_the_strip_drops_what_has_ended(drive: Drive) -> None:
-    keeper = MemoryKeeper(believable())
+    keeper = MemoryService(believable())
     async with drive(keeper) as driven:
         assert "acme-prod-readonly" in driven.text.split("3 Timeline")[1]
         keeper.move_clock(timedelta(minutes=5))
@@ -295,7 +295,7 @@ async def test_the_strip_drops_what_has_ended(drive: Drive) -> None:
 
 
 async def test_an_action_of_another_screen_says_so(drive: Drive) -> None:
-    async with drive(MemoryKeeper(believable())) as driven:
+    async with drive(MemoryService(believable())) as driven:
         await driven.press("t")
         driven.app.run_action_id("filter")
         await driven.settle()
@@ -303,7 +303,7 @@ async def test_an_action_of_another_screen_says_so(drive: Drive) -> None:
 
 
 async def test_the_cursor_keeps_its_lane_when_another_process_changes_the_files(drive: Drive) -> None:
-    keeper = MemoryKeeper(believable())
+    keeper = MemoryService(believable())
     async with drive(keeper) as driven:
         await driven.press("t", "j", "j")
         assert lane(driven) == "acme-dev-admin"
@@ -317,7 +317,7 @@ async def test_the_cursor_keeps_its_lane_when_another_process_changes_the_files(
 
 @pytest.mark.parametrize("screen", ["t", "g"])
 async def test_a_key_meant_for_a_row_that_is_gone_does_nothing(drive: Drive, screen: str) -> None:
-    keeper = MemoryKeeper(believable())
+    keeper = MemoryService(believable())
     async with drive(keeper) as driven:
         await driven.press(screen, "j")
         chosen = cast("ActionScreen", driven.app.screen).chosen
@@ -332,7 +332,7 @@ async def test_a_key_meant_for_a_row_that_is_gone_does_nothing(drive: Drive, scr
 
 
 async def test_an_action_of_the_palette_is_about_the_row_that_it_was_opened_on(drive: Drive) -> None:
-    keeper = MemoryKeeper(believable())
+    keeper = MemoryService(believable())
     async with drive(keeper) as driven:
         await driven.press("g", "j")
         screen = cast("ActionScreen", driven.app.screen)

@@ -58,14 +58,14 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit_hint", show=False)]
     PAUSE_GC_ON_SCROLL: ClassVar[bool] = True
 
-    def __init__(self, keeper: ServicePort, options: Options, terminal: Terminal) -> None:
+    def __init__(self, service: ServicePort, options: Options, terminal: Terminal) -> None:
         super().__init__(ansi_color=True if terminal.no_color else None)
         self.animation_level = "basic" if terminal.animation else "none"
-        self.desk = AppState(keeper, WorkerPool(self.post_message), options, terminal)
-        self.acts = ProfileController(self.desk, self)
+        self.state = AppState(service, WorkerPool(self.post_message), options, terminal)
+        self.controller = ProfileController(self.state, self)
         self.keyboard = Keyboard(self, super().on_event)
         self._ticker = Ticker(self)
-        self._withdrawn = self.desk.now()
+        self._withdrawn = self.state.now()
         self._last_filters = [HarmlessFilter(), *([AsciiFilter()] if terminal.ascii else [])]
         for own in theme.themes():
             self.register_theme(own)
@@ -81,7 +81,7 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
 
     def get_default_screen(self) -> Screen[None]:
         """The main screen lies at the bottom of the stack."""
-        return MainScreen(self.desk, self.acts, self)
+        return MainScreen(self.state, self.controller, self)
 
     def on_mount(self) -> None:
         """Files are read in a worker once the first frame is painted; nothing else is touched."""
@@ -100,27 +100,27 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
 
     def on_answer(self, message: Answer) -> None:
         """The one place where workers' results come in."""
-        self.desk.bridge.settle(message)
+        self.state.workers.settle(message)
 
     def _swap(self, snapshot: Snapshot, listed: Catalog) -> None:
         """The one place where a snapshot is swapped."""
-        before, self.desk.snapshot = self.desk.snapshot, snapshot
-        self.desk.catalog = listed
+        before, self.state.snapshot = self.state.snapshot, snapshot
+        self.state.catalog = listed
         known = {problem.path for problem in before.problems} if before else set()
         for problem in snapshot.problems:
             if before is not None and problem.path not in known:
-                place = f"{self.desk.shown(problem.path)}:{problem.line}"
+                place = f"{self.state.shown(problem.path)}:{problem.line}"
                 self.notify(safe(f"{place}: {problem.reason}"), severity="error", markup=False)
         self.redraw()
 
     async def look(self) -> None:
         """Take a snapshot, and wait until it is shown."""
         try:
-            snapshot, listed = await self.desk.bridge.ask(self._snapshot, Queue.LOOK)
-            if newly_broken(self.desk.snapshot, snapshot):
+            snapshot, listed = await self.state.workers.ask(self._snapshot, Queue.LOOK)
+            if newly_broken(self.state.snapshot, snapshot):
                 # Another process may be between its two files, the definition and the line; a fault stays.
                 await asyncio.sleep(SETTLING)
-                snapshot, listed = await self.desk.bridge.ask(self._snapshot, Queue.LOOK)
+                snapshot, listed = await self.state.workers.ask(self._snapshot, Queue.LOOK)
         except KeyturnError as error:
             self.say(error.line(), "error")
         else:
@@ -128,19 +128,19 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
 
     async def look_if_changed(self) -> None:
         """The stat poll."""
-        if await self.desk.bridge.ask(self.desk.keeper.changed, Queue.LOOK):
+        if await self.state.workers.ask(self.state.service.has_changed, Queue.LOOK):
             await self.look()
-        if self.desk.snapshot is not None and ended_since(
-            self.desk.snapshot, self._withdrawn, self.desk.now()
+        if self.state.snapshot is not None and ended_since(
+            self.state.snapshot, self._withdrawn, self.state.now()
         ):
             await self._withdraw()
 
     async def _withdraw(self) -> None:
         """What any start owes to processes that were killed, and what nobody else does while no agent runs. The list is
         on the screen first; leaving waits for it."""
-        self._withdrawn = self.desk.now()
+        self._withdrawn = self.state.now()
         try:
-            if await self.desk.bridge.ask(self.desk.keeper.withdraw_expired, Queue.ACT):
+            if await self.state.workers.ask(self.state.service.withdraw_expired, Queue.ACT):
                 await self.look()
         except KeyturnError as error:
             self.say(error.line(), "error")
@@ -148,7 +148,7 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
     async def _first_look(self) -> None:
         await self.look()
         await self._withdraw()
-        snapshot = self.desk.snapshot
+        snapshot = self.state.snapshot
         if snapshot is not None and snapshot.sandbox is not None:
             self.say(f"Sandbox. In another shell:  {snapshot.sandbox}", "key")
         elif snapshot is not None and not snapshot.recovery_key_seen:
@@ -157,7 +157,7 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
             self.say(line, "due")
 
     def _snapshot(self) -> tuple[Snapshot, Catalog]:
-        snapshot = self.desk.keeper.snapshot()
+        snapshot = self.state.service.snapshot()
         return snapshot, catalog(snapshot)
 
     async def ask_person(self, screen: Screen[T]) -> T | None:
@@ -209,7 +209,7 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
     def next_theme(self) -> None:
         """See `acts.Front`."""
         names = theme.THEME_NAMES
-        if self.desk.terminal.no_color:
+        if self.state.terminal.no_color:
             self.say("NO_COLOR is set: the terminal's own two colours are used.", "soon")
             return
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
@@ -258,20 +258,22 @@ def ended_since(snapshot: Snapshot, since: datetime, now: datetime) -> bool:
     return not snapshot.agent and any(end is not None and since < end <= now for end in ends)
 
 
-def run(options: Options, environ: Mapping[str, str] | None = None, keeper: ServicePort | None = None) -> int:
+def run(
+    options: Options, environ: Mapping[str, str] | None = None, service: ServicePort | None = None
+) -> int:
     """Run the app until it is left; gives the exit code.
 
     :param keeper: for tests and pictures; else the one that `environ` describes.
     """
     environ = dict(os.environ if environ is None else environ)
-    if keeper is None:
+    if service is None:
         from keyturn.service import CredentialService
 
-        keeper = CredentialService.from_environ(environ)
+        service = CredentialService.from_environ(environ)
     if sys.__stderr__ is None or not sys.__stderr__.isatty():
         raise UsageError("the app", "it draws on stderr, which is no terminal here", "Start it without 2>.")
     give_size(sys.__stderr__.fileno())
-    log.open_log(keeper.places.state_dir)
+    log.open_log(service.paths.state_dir)
     if not environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # Textual counts an empty one; no-color.org does not
     if environ.get("TERM") == "dumb":
@@ -279,11 +281,11 @@ def run(options: Options, environ: Mapping[str, str] | None = None, keeper: Serv
             "linux"  # Textual takes its size for another at each look and never comes to an end
         )
     read_escape_apart()
-    app = KeyturnApp(keeper, options, terminal_for(environ, options))
+    app = KeyturnApp(service, options, terminal_for(environ, options))
     app.run(mouse=options.mouse)
-    app.desk.bridge.drain(DRAIN)
+    app.state.workers.drain(DRAIN)
     with contextlib.suppress(OSError):
-        for what in app.desk.bridge.abandoned():
+        for what in app.state.workers.abandoned():
             sys.stderr.write(
                 f"keyturn: {safe(what)}: left before AWS answered. Nothing is lost; try it again.\n"
             )

@@ -21,7 +21,7 @@ LIMIT = 20
 class PaletteApp(Protocol):
     """The part of :class:`keyturn_tui.app.KeyturnApp` that the palette uses."""
 
-    desk: AppState
+    state: AppState
 
     def go_to(self, name: str) -> None: ...
     def run_action_id(self, action_id: str) -> None: ...
@@ -57,7 +57,7 @@ class Commands(Provider):
                 yield Hit(
                     1 + score, _label(action), self._runs(action), text=action.label, help=_help(action)
                 )
-        for name in profile_hits(self._front.desk, query):
+        for name in profile_hits(self._front.state, query):
             shown = safe(name, 100)
             yield Hit(
                 matcher.match(shown) / 2,
@@ -70,11 +70,11 @@ class Commands(Provider):
         return partial(self._front.run_action_id, action.id)
 
 
-def profile_hits(desk: AppState, query: str) -> list[str]:
+def profile_hits(state: AppState, query: str) -> list[str]:
     """Names that hold the query, at most `LIMIT`."""
     wanted = query.lower()
     found: list[str] = []
-    for entry in desk.catalog.entries:
+    for entry in state.catalog.entries:
         if wanted in entry.profile.name.lower():
             found.append(entry.profile.name)
             if len(found) == LIMIT:

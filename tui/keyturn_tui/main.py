@@ -49,9 +49,9 @@ def _answered_by_agent(words: list[str]) -> int | None:
     if words[:1] != ["credential-process"]:
         return None
     from keyturn.agent.client import credential_process
-    from keyturn.system.prctl import close_memory
+    from keyturn.system.prctl import disable_dumps
 
-    close_memory()
+    disable_dumps()
     code = credential_process(words[1:], os.environ)
     if code is None and not any(word.startswith(_SECRET_BY_DESCRIPTOR) for word in words):
         # Some SDKs hand over a pipe that nobody writes to or closes; nothing we start may wait for it.
@@ -62,9 +62,9 @@ def _answered_by_agent(words: list[str]) -> int | None:
 
 
 def _front_end(words: list[str]) -> int:
-    from keyturn.system.hardening import close_process
+    from keyturn.system.hardening import harden_process
 
-    close_process()
+    harden_process()
     ours = words[: words.index("--")] if "--" in words else words
     if "--sandbox" in ours:
         words.remove("--sandbox")

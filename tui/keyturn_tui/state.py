@@ -24,8 +24,8 @@ class UsedCode:
 class AppState:
     """Changed on the event loop only."""
 
-    keeper: ServicePort
-    bridge: WorkerPool
+    service: ServicePort
+    workers: WorkerPool
     options: Options
     terminal: Terminal
     snapshot: Snapshot | None = None
@@ -41,7 +41,7 @@ class AppState:
 
     def now(self) -> datetime:
         """The keeper's moment: the sandbox may have moved its clock."""
-        return self.keeper.now()
+        return self.service.now()
 
     def view(self) -> View:
         """All that decides how profiles look, at this moment."""
@@ -74,4 +74,4 @@ class AppState:
 
     def shown(self, path: str) -> str:
         """A path as a person writes it."""
-        return self.keeper.places.shown(path)
+        return self.service.paths.shown(path)

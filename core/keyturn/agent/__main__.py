@@ -6,7 +6,7 @@ import gc
 import threading
 from collections.abc import Mapping
 
-from keyturn.agent.daemon import be_the_agent
+from keyturn.agent.daemon import run_agent
 from keyturn.agent.server import ServicePort
 from keyturn.model.secret import Secret
 
@@ -17,10 +17,10 @@ def open_keeper(
     """The keeper of `environ`, with the vault open in this process, and boto3 on its way into memory."""
     from keyturn.service import CredentialService
 
-    keeper = CredentialService.from_environ(environ, use_agent=False, serves_others=True)
-    keeper.unlock_here(passphrase=passphrase, recovery_key=recovery_key)
+    service = CredentialService.from_environ(environ, use_agent=False, serves_others=True)
+    service.unlock_here(passphrase=passphrase, recovery_key=recovery_key)
     threading.Thread(target=_warm_up, daemon=True).start()
-    return keeper
+    return service
 
 
 def _warm_up() -> None:
@@ -34,4 +34,4 @@ def _warm_up() -> None:
 
 
 if __name__ == "__main__":
-    be_the_agent(open_keeper)
+    run_agent(open_keeper)

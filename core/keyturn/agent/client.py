@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from keyturn.agent.protocol import Agent
     from keyturn.model.secret import Secret
-    from keyturn.storage.paths import Places
+    from keyturn.storage.paths import Paths
 
 #: Go kills a credential process after 60 seconds; ours says why it has nothing before that.
-PATIENCE = 50.0
+TIMEOUT = 50.0
 
 #: An act may take its time, but the agent's loop answers at once. After so many seconds of silence it is asked whether it
 #: still does, and it has as many to say so: a process that somebody stopped never answers.
@@ -83,7 +83,7 @@ def connected(path: str, seconds: float, *, is_far: bool = False) -> _socket.soc
     behind goes, so that the next one finds room: sshd does not remove it."""
     import _socket  # a third of the cost of `socket`, which brings enum and selectors along
 
-    if not (is_carried(path) if is_far else _is_ours(path)):
+    if not (has_forwarded_socket(path) if is_far else _is_ours(path)):
         raise AgentNotRunning
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
@@ -170,7 +170,7 @@ def _is_ours(path: str) -> bool:
     )
 
 
-def is_carried(path: str) -> bool:
+def has_forwarded_socket(path: str) -> bool:
     """Whether there is a forwarded socket of this user's own at `path`."""
     try:
         folder, sock = os.stat(os.path.dirname(path)), os.lstat(path)
@@ -206,22 +206,22 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
     if len(words) != 1 or (words is argv and words[0].startswith("-")):
         return None
     try:
-        answer = ask(socket_path(environ), wire.document_request(words[0]), PATIENCE)
+        answer = ask(socket_path(environ), wire.document_request(words[0]), TIMEOUT)
     except AgentNotRunning:
         return _without_agent(words[0], environ)
     except NoAgent:
         return None
     except TimeoutError as error:
-        why = str(error) or f"it did not answer within {PATIENCE:g} s"
+        why = str(error) or f"it did not answer within {TIMEOUT:g} s"
         _write(2, f"keyturn: the agent: {why}. {REVIVE}\n".encode())
         return 1
     document = wire.document_in(answer)
     if document is None:
         return _refused(answer, environ)
-    return _handed(document)
+    return _document_from_agent(document)
 
 
-def _handed(document: bytes) -> int:
+def _document_from_agent(document: bytes) -> int:
     if os.isatty(1):
         _write(2, TTY_NOTE.encode())
     _write(1, document + b"\n")
@@ -234,8 +234,8 @@ def _without_agent(profile: str, environ: Mapping[str, str]) -> int | None:
     from keyturn.storage.raw_paths import config_folder
 
     path = forwarded_path(environ)
-    if is_carried(path) and not os.path.lexists(f"{config_folder(environ)}/profiles.toml"):
-        return _from_afar(path, profile)
+    if has_forwarded_socket(path) and not os.path.lexists(f"{config_folder(environ)}/profiles.toml"):
+        return _from_forwarded_socket(path, profile)
     if not is_locked(environ, profile):
         return None
     what, why, hint = LOCKED
@@ -243,13 +243,13 @@ def _without_agent(profile: str, environ: Mapping[str, str]) -> int | None:
     return 4
 
 
-def _from_afar(path: str, profile: str) -> int:
+def _from_forwarded_socket(path: str, profile: str) -> int:
     from pathlib import Path
 
     from keyturn.model.errors import KeyturnError
 
     try:
-        return _handed(forwarded(Path(path), profile, None).encode())
+        return _document_from_agent(get_forwarded_credentials(Path(path), profile, None).encode())
     except KeyturnError as error:
         _write(2, f"keyturn: {error.line()}\n".encode(sys.getfilesystemencoding(), "backslashreplace"))
         return error.exit_code
@@ -265,7 +265,7 @@ def _refused(answer: bytes, environ: Mapping[str, str]) -> int | None:
         kind, line, code = error["type"], error["line"], error["exit"]
     except (ValueError, LookupError, TypeError):
         return None
-    if kind == "NotFound" and is_carried(forwarded_path(environ)):
+    if kind == "NotFound" and has_forwarded_socket(forwarded_path(environ)):
         return None
     if kind == "AgentUnavailable" or not isinstance(line, str) or not isinstance(code, int):
         return None
@@ -278,7 +278,7 @@ def _write(descriptor: int, text: bytes) -> None:
         text = text[os.write(descriptor, text) :]
 
 
-def call(socket: Path, request: Mapping[str, object], timeout: float = PATIENCE) -> Any:
+def call(socket: Path, request: Mapping[str, object], timeout: float = TIMEOUT) -> Any:
     """Ask the agent at `socket` and give back the result, a JSON value.
 
     :param request: `op` and its fields, see :mod:`keyturn.agent.protocol`.
@@ -290,19 +290,21 @@ def call(socket: Path, request: Mapping[str, object], timeout: float = PATIENCE)
 
     fields = dict(request)
     op = str(fields.pop("op", ""))
-    return parse_answer(_asked(socket, request_line(op, **fields), timeout))
+    return parse_answer(_find_agent(socket, request_line(op, **fields), timeout))
 
 
-def document(socket: Path, profile: str, timeout: float = PATIENCE) -> str:
+def document(socket: Path, profile: str, timeout: float = TIMEOUT) -> str:
     """The finished credential document of `profile`; errors as of :func:`call`."""
     from keyturn.agent.protocol import parse_answer
 
-    answer = _asked(socket, wire.document_request(profile), timeout)
+    answer = _find_agent(socket, wire.document_request(profile), timeout)
     found = wire.document_in(answer)
     return found.decode() if found is not None else str(parse_answer(answer))
 
 
-def forwarded(socket: Path, profile: str, least_seconds: int | None, timeout: float = PATIENCE) -> str:
+def get_forwarded_credentials(
+    socket: Path, profile: str, least_seconds: int | None, timeout: float = TIMEOUT
+) -> str:
     """The document of a profile from another machine, over the forwarded `socket`; errors as of :func:`call`."""
     from keyturn.agent.protocol import request_line, temporary_document
     from keyturn.model.errors import AgentUnavailable
@@ -321,17 +323,17 @@ def forwarded(socket: Path, profile: str, least_seconds: int | None, timeout: fl
     return temporary_document(answer)
 
 
-def run(socket: Path, act: str, args: Mapping[str, object], timeout: float = PATIENCE) -> Any:
-    """Let the agent's keeper do `act` (:meth:`keyturn.service.CredentialService.privileged`); errors as of :func:`call`."""
+def run(socket: Path, act: str, args: Mapping[str, object], timeout: float = TIMEOUT) -> Any:
+    """Let the agent's keeper do `act` (:meth:`keyturn.service.CredentialService.run_operation`); errors as of :func:`call`."""
     return call(socket, {"op": "run", "act": act, "args": dict(args)}, timeout)
 
 
 def is_answering(socket: Path, timeout: float = 1.0) -> bool:
     """Whether an agent of this version answers at `socket`."""
-    return seen(socket, timeout) is not None
+    return find_agent(socket, timeout) is not None
 
 
-def seen(socket: Path, timeout: float = 1.0) -> Agent | None:
+def find_agent(socket: Path, timeout: float = 1.0) -> Agent | None:
     """The agent of this version that answers at `socket`."""
     from keyturn.agent.protocol import Agent
     from keyturn.model.errors import KeyturnError
@@ -358,7 +360,7 @@ def require_life(socket: Path) -> None:
         return
 
 
-def _asked(socket: Path, line: bytes, timeout: float) -> bytes:
+def _find_agent(socket: Path, line: bytes, timeout: float) -> bytes:
     from keyturn.model.errors import AgentHangs, AgentUnavailable
 
     try:
@@ -372,7 +374,7 @@ def _asked(socket: Path, line: bytes, timeout: float) -> bytes:
 
 
 def start(
-    places: Places,
+    paths: Paths,
     environ: Mapping[str, str],
     *,
     passphrase: Secret | None = None,
@@ -384,4 +386,4 @@ def start(
     """
     from keyturn.agent.launcher import start_agent
 
-    start_agent(places, environ, passphrase=passphrase, recovery_key=recovery_key)
+    start_agent(paths, environ, passphrase=passphrase, recovery_key=recovery_key)

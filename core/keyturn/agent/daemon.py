@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from keyturn.agent.client import is_answering
-from keyturn.agent.listener import beside, claim
+from keyturn.agent.listener import acquire, add_listener
 from keyturn.agent.protocol import error_line, result_line
 from keyturn.agent.server import AgentServer, ServicePort
 from keyturn.agent.wire import REQUEST_LIMIT
@@ -21,30 +21,30 @@ from keyturn.model.secret import Secret
 from keyturn.storage.socket_paths import forward_path, socket_path, state_folder
 from keyturn.system import log, secret_channel
 from keyturn.system.clock import clock_for
-from keyturn.system.hardening import close_agent
+from keyturn.system.hardening import harden_agent
 
 OpenKeeper = Callable[[Mapping[str, str], Secret | None, Secret | None], ServicePort]
 """Opens the vault by passphrase, by recovery key, or, given neither, by the system keyring; raises KeyturnError."""
 
 
-def be_the_agent(open_keeper: OpenKeeper) -> NoReturn:
+def run_agent(open_keeper: OpenKeeper) -> NoReturn:
     """Run the agent in a process of its own that outlives this one. Standard input is the socket of
-    :func:`keyturn.system.secret_channel.ends`; what opens the vault comes over the one that replaces it.
+    :func:`keyturn.system.secret_channel.create`; what opens the vault comes over the one that replaces it.
 
     Reads one JSON line, `{"passphrase": ...}`, `{"recovery_key": ...}` or `{}`, and writes one answer line: the result
     is true once the vault is open and the socket answers, be it another agent's. Then it serves until it is locked.
     """
-    close_agent()
+    harden_agent()
     try:
-        secret_channel.come_in()
+        secret_channel.connect()
     except OSError:
-        _say("keyturn: the agent is not started by hand. Run keyturn vault unlock.\n")
+        _report("keyturn: the agent is not started by hand. Run keyturn vault unlock.\n")
         os._exit(2)
     _detach()
     os.chdir("/")
     log.open_log(Path(state_folder(os.environ)))
     try:
-        server = _opened(open_keeper)
+        server = _open_service(open_keeper)
     except KeyturnError as error:
         secret_channel.reply(error_line(error))
         os._exit(error.exit_code)
@@ -55,7 +55,7 @@ def be_the_agent(open_keeper: OpenKeeper) -> NoReturn:
         )
         os._exit(1)
     if server is not None:
-        _listen_to_signals(server)
+        _handle_signals(server)
     if not secret_channel.reply(result_line(result=True)) or server is None:
         os._exit(0)
     _close_standard_streams()
@@ -79,15 +79,15 @@ def _detach() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _opened(open_keeper: OpenKeeper) -> AgentServer | None:
+def _open_service(open_keeper: OpenKeeper) -> AgentServer | None:
     """The server, or None where another agent answers already."""
     passphrase, recovery_key = _read_opening()
-    keeper = open_keeper(os.environ, passphrase, recovery_key)
-    listener = claim(Path(socket_path(os.environ)), is_answering)
+    service = open_keeper(os.environ, passphrase, recovery_key)
+    listener = acquire(Path(socket_path(os.environ)), is_answering)
     if listener is None:
         return None
-    forward = beside(listener, Path(forward_path(os.environ)))
-    return AgentServer(keeper, listener, forward=forward, clock=clock_for(os.environ), report=log.unforeseen)
+    forward = add_listener(listener, Path(forward_path(os.environ)))
+    return AgentServer(service, listener, forward=forward, clock=clock_for(os.environ), report=log.unforeseen)
 
 
 def _read_opening() -> tuple[Secret | None, Secret | None]:
@@ -107,12 +107,12 @@ def _read_opening() -> tuple[Secret | None, Secret | None]:
             raise UsageError("start of the agent", "its standard input holds nothing that opens a vault")
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     with contextlib.suppress(OSError):
         os.write(2, line.encode())
 
 
-def _listen_to_signals(server: AgentServer) -> None:
+def _handle_signals(server: AgentServer) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: server.stop())
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from keyturn.agent.protocol import parse_answer
 from keyturn.model.errors import AgentUnavailable
 from keyturn.model.secret import Secret
-from keyturn.storage.paths import Places
+from keyturn.storage.paths import Paths
 from keyturn.system import secret_channel
 from keyturn.system.hardening import agent_environment
 
 #: Opening by passphrase takes a good second, a keyring may ask its owner.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 _ANSWER_LIMIT = 64 << 10
 
@@ -32,13 +32,13 @@ def agent_command() -> tuple[str, ...]:
 
 
 def start_agent(
-    places: Places,
+    paths: Paths,
     environ: Mapping[str, str],
     *,
     passphrase: Secret | None = None,
     recovery_key: Secret | None = None,
     command: Sequence[str] | None = None,
-    patience: float = PATIENCE,
+    patience: float = TIMEOUT,
 ) -> None:
     """See :func:`keyturn.agent.client.start`.
 
@@ -47,7 +47,7 @@ def start_agent(
     """
     if not sys.executable:
         raise _unavailable("this Python does not know where its program lies")
-    ours, theirs = secret_channel.ends()
+    ours, theirs = secret_channel.create()
     with ours, theirs:
         try:
             process = subprocess.Popen(  # noqa: S603 - our own program, by its absolute path
@@ -56,7 +56,7 @@ def start_agent(
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
-                env=environment(places, environ),
+                env=environment(paths, environ),
                 start_new_session=True,
             )
         except OSError as error:
@@ -64,7 +64,7 @@ def start_agent(
         theirs.close()
         with process:
             try:
-                answer = _handed_over(ours, process.pid, _opening(passphrase, recovery_key), patience)
+                answer = _send_secret(ours, process.pid, _opening(passphrase, recovery_key), patience)
             except TimeoutError:
                 # Somebody still holds the socket, so the session is alive and its number is nobody else's.
                 with contextlib.suppress(ProcessLookupError):
@@ -75,12 +75,12 @@ def start_agent(
     parse_answer(answer)
 
 
-def environment(places: Places, environ: Mapping[str, str]) -> dict[str, str]:
+def environment(paths: Paths, environ: Mapping[str, str]) -> dict[str, str]:
     """What a process of ours that works in the root folder keeps of `environ`."""
     kept = agent_environment(environ, _working_folder(environ))
     resolved = {
-        "AWS_CONFIG_FILE": places.aws_config,
-        "AWS_SHARED_CREDENTIALS_FILE": places.aws_credentials,
+        "AWS_CONFIG_FILE": paths.aws_config,
+        "AWS_SHARED_CREDENTIALS_FILE": paths.aws_credentials,
     }
     kept.update((name, str(path)) for name, path in resolved.items() if kept.get(name))
     return kept
@@ -103,18 +103,18 @@ def _opening(passphrase: Secret | None, recovery_key: Secret | None) -> bytes:
     return json.dumps(words).encode() + b"\n"
 
 
-def _handed_over(ours: socket.socket, pid: int, opening: bytes, patience: float) -> bytes:
+def _send_secret(ours: socket.socket, pid: int, opening: bytes, patience: float) -> bytes:
     """What the agent says to `opening`: one line, or less if it ended before."""
     deadline = time.monotonic() + patience
     ours.settimeout(patience)
-    channel = secret_channel.met(ours, pid)
+    channel = secret_channel.accept(ours, pid)
     if channel is None:
         return b""
     with channel:
-        return said(channel, opening, deadline)
+        return stderr_text(channel, opening, deadline)
 
 
-def said(channel: socket.socket, opening: bytes, deadline: float) -> bytes:
+def stderr_text(channel: socket.socket, opening: bytes, deadline: float) -> bytes:
     """What a process of ours says to `opening`: one line, or less if it ended before.
 
     :param deadline: on the monotonic clock.

@@ -49,10 +49,10 @@ class Listener:
         self.lock = -1
 
 
-def beside(first: Listener, path: Path) -> Listener:
+def add_listener(first: Listener, path: Path) -> Listener:
     """A second socket of the process that has the place, in the same folder; a stale one goes. Errors as of :func:`claim`."""
     private_folder(path.parent)
-    return Listener(path, _bound(path), os.dup(first.lock))
+    return Listener(path, _bind(path), os.dup(first.lock))
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
@@ -63,7 +63,7 @@ def _inode(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def claim(path: Path, is_served: Callable[[Path], bool], seconds: float = 10.0) -> Listener | None:
+def acquire(path: Path, is_served: Callable[[Path], bool], seconds: float = 10.0) -> Listener | None:
     """Become the agent at `path`, or learn that somebody else is.
 
     :param is_served: asks whether an agent answers at a path.
@@ -84,7 +84,7 @@ def claim(path: Path, is_served: Callable[[Path], bool], seconds: float = 10.0) 
         if not _locked(lock, lambda: is_served(path), seconds):
             os.close(lock)
             return None
-        return Listener(path, _bound(path), lock)
+        return Listener(path, _bind(path), lock)
     except BaseException:
         os.close(lock)
         raise
@@ -131,7 +131,7 @@ def private_folder(folder: Path) -> None:
         )
 
 
-def _bound(path: Path) -> socket.socket:
+def _bind(path: Path) -> socket.socket:
     """The socket, after a stale one was removed. Called with the lock held."""
     with contextlib.suppress(FileNotFoundError):
         status = path.lstat()

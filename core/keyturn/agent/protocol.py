@@ -118,7 +118,7 @@ def require_forwardable(request: Request) -> None:
 
 def result_line(result: object) -> bytes:
     """The answer that carries `result`."""
-    return _finished(json.dumps(result, separators=(",", ":"), default=_refuse).encode())
+    return _require_complete(json.dumps(result, separators=(",", ":"), default=_refuse).encode())
 
 
 def document_line(document: str) -> bytes:
@@ -126,7 +126,7 @@ def document_line(document: str) -> bytes:
     on one line."""
     if "\n" in document or "\r" in document or not isinstance(json.loads(document), dict):
         raise ValueError("a credential document is one JSON object on one line")
-    return _finished(document.encode())
+    return _require_complete(document.encode())
 
 
 def error_line(error: KeyturnError) -> bytes:
@@ -136,7 +136,7 @@ def error_line(error: KeyturnError) -> bytes:
         return error_line(
             type(error)("the request", "its answer would repeat what looks like the vault's identity")
         )
-    return _without_identity(line) + b"\n"
+    return _refuse_identity(line) + b"\n"
 
 
 def parse_answer(line: bytes) -> Any:
@@ -206,7 +206,7 @@ def error_to_json(error: KeyturnError) -> dict[str, object]:
 def error_from_json(record: Mapping[str, Any]) -> KeyturnError:
     """The error that :func:`error_to_json` took apart. A type of a later version becomes the root of the tree with the
     exit code that it had there."""
-    kind = _kinds().get(str(record.get("type")), KeyturnError)
+    kind = _error_types().get(str(record.get("type")), KeyturnError)
     what, why, hint = (str(record.get(part) or "") for part in _SENTENCES)
     error = kind(what or "request to the agent", why, hint)
     exit_code = record.get("exit")
@@ -219,7 +219,7 @@ def error_from_json(record: Mapping[str, Any]) -> KeyturnError:
     return error
 
 
-def _kinds() -> dict[str, type[KeyturnError]]:
+def _error_types() -> dict[str, type[KeyturnError]]:
     def below(kind: type[KeyturnError]) -> Iterator[type[KeyturnError]]:
         yield kind
         for child in kind.__subclasses__():
@@ -238,11 +238,11 @@ def _object(line: bytes, subject: str, refusal: type[KeyturnError] = UsageError)
     return record
 
 
-def _finished(result: bytes) -> bytes:
-    return _without_identity(RESULT_START + result + DOCUMENT_END)
+def _require_complete(result: bytes) -> bytes:
+    return _refuse_identity(RESULT_START + result + DOCUMENT_END)
 
 
-def _without_identity(line: bytes) -> bytes:
+def _refuse_identity(line: bytes) -> bytes:
     if _IDENTITY in line.upper():
         raise ValueError("an answer held the vault's identity")
     if len(line) > ANSWER_LIMIT:

@@ -34,13 +34,13 @@ from keyturn.system.unix_peer import peer_uid
 class ServicePort(Protocol):
     """What the agent needs of the keeper that holds the identity. Called from several threads at once."""
 
-    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+    def run_operation(self, op: str, args: Mapping[str, object]) -> object:
         """Do `op` and give back a JSON value without long-term secrets."""
 
     def credential_process(self, name: str) -> str:
         """The finished credential document of a profile, one line."""
 
-    def forwarded(self, name: str, least_seconds: int | None) -> str:
+    def get_forwarded_credentials(self, name: str, least_seconds: int | None) -> str:
         """The same document for the far end of an SSH line: temporary credentials of what may be forwarded, nothing else."""
 
     def withdraw_expired(self) -> object:
@@ -49,7 +49,7 @@ class ServicePort(Protocol):
     def withdraw_delivered(self) -> object:
         """Take all that was delivered out of the credentials file."""
 
-    def settle(self) -> None:
+    def wait_until_secrets_saved(self) -> None:
         """Wait, for some seconds at most, while a secret is in this process's memory alone."""
 
     def renew_due(self, may_go_on: Callable[[], bool]) -> object:
@@ -64,22 +64,22 @@ class Limits:
     """How long the identity is held, by the wall clock."""
     connections: int = 256
     """At once; one more, and the oldest that has not finished its request is dropped."""
-    far: int = 16
+    remote: int = 16
     """Connections and requests over the forwarded socket at once, so that the far end keeps nobody at this one waiting."""
-    far_pause: float = 0.04
+    remote_pause: float = 0.04
     """Seconds between two connections that are taken over it; what comes faster waits outside. Each answer costs milliseconds
     of this process, and whoever floods it from there would slow down those at this machine."""
-    acts: int = 64
+    operations: int = 64
     """Requests being worked on at once; further ones are told to do without an agent."""
     unread: int = 16 << 20
     """Bytes of unfinished requests, all together."""
-    speaking: float = 5.0
+    request_seconds: float = 5.0
     """Seconds in which a request must be complete, and an answer taken."""
-    parting: float = 5.0
+    shutdown_seconds: float = 5.0
     """Seconds that acts under way are given when the agent ends."""
     tick: float = 1.0
     """Seconds between two looks at the wall clock, which may jump."""
-    tending: float = 15.0
+    periodic: float = 15.0
     """Seconds between two looks for deliveries that have ended and sessions that are due."""
 
 
@@ -90,9 +90,9 @@ class _Caller:
     sock: socket.socket
     deadline: float
     """On the monotonic clock."""
-    is_far: bool = False
+    is_remote: bool = False
     """It came over the forwarded socket."""
-    heard: bytearray = field(default_factory=bytearray)
+    received: bytearray = field(default_factory=bytearray)
 
 
 class AgentServer:
@@ -104,7 +104,7 @@ class AgentServer:
 
     def __init__(
         self,
-        keeper: ServicePort,
+        service: ServicePort,
         listener: Listener,
         *,
         forward: Listener | None = None,
@@ -114,7 +114,7 @@ class AgentServer:
     ) -> None:
         """:param forward: the socket that SSH carries to other machines.
         :param report: told of errors that nobody foresaw; must not raise."""
-        self._keeper = keeper
+        self._service = service
         self._listener = listener
         self._forward = forward
         self._clock = clock
@@ -122,19 +122,19 @@ class AgentServer:
         self._report = report
         self._since: datetime = clock()
         self._callers: dict[int, _Caller] = {}
-        self._parting: list[socket.socket] = []
+        self._shutdown_deadline: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.settimeout(0)
-        self._ending = self._is_told_to_go = self._is_paused = False
-        self._tending: set[str] = set()
-        self._pool = ThreadPoolExecutor(self._limits.acts, "keyturn-act")
+        self._is_stopping = self._is_told_to_go = self._is_paused = False
+        self._periodic_task: set[str] = set()
+        self._pool = ThreadPoolExecutor(self._limits.operations, "keyturn-act")
         self._change = threading.Condition()
-        self._acts = self._far_acts = 0
+        self._operations = self._far_acts = 0
         self._generation = 0
-        self._tend_at = self._far_at = 0.0
-        self._hears_far = False
+        self._periodic_at = self._far_at = 0.0
+        self._reads_forward_socket = False
 
     def serve(self) -> None:
         """Answer until the end. Afterwards nobody can connect; whoever asked to lock stays connected until the process
@@ -142,93 +142,93 @@ class AgentServer:
         self._selector.register(self._listener.sock, selectors.EVENT_READ)
         self._selector.register(self._wake_out, selectors.EVENT_READ)
         try:
-            while not self._is_over():
-                self._heed_far()
-                for key, _ in self._selector.select(self._patience()):
-                    if self._is_over():
+            while not self._is_expired():
+                self._poll_forward_socket()
+                for key, _ in self._selector.select(self._select_timeout()):
+                    if self._is_expired():
                         break
                     if key.fileobj is self._listener.sock:
                         self._accept(self._listener)
                     elif self._forward is not None and key.fileobj is self._forward.sock:
                         self._accept(self._forward)
-                        self._far_at = time.monotonic() + self._limits.far_pause
+                        self._far_at = time.monotonic() + self._limits.remote_pause
                     elif key.fd in self._callers:
                         self._listen(self._callers[key.fd])
                 self._drop_late()
-                self._tend()
+                self._run_periodic()
                 if not self._listener.is_reachable():
-                    self._ending = True
+                    self._is_stopping = True
         finally:
-            self._part()
-        self._do(self._keeper.settle)
+            self._shut_down()
+        self._execute(self._service.wait_until_secrets_saved)
         if self._is_told_to_go:
-            self._do(self._keeper.withdraw_delivered)
+            self._execute(self._service.withdraw_delivered)
 
     def stop(self) -> None:
         """End `serve` soon, for a logout or a shutdown: what was delivered is withdrawn. May be called from any thread
         and from a signal handler."""
-        self._is_told_to_go = self._ending = True
+        self._is_told_to_go = self._is_stopping = True
         with contextlib.suppress(OSError):
             self._wake_in.send(b"\0")
 
     def close(self) -> None:
         """Let go of everything, in a process that goes on."""
-        for sock in (*self._parting, self._wake_in, self._wake_out):
+        for sock in (*self._shutdown_deadline, self._wake_in, self._wake_out):
             sock.close()
-        self._parting.clear()
+        self._shutdown_deadline.clear()
         self._selector.close()
         for listener in self._listeners():
             listener.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _is_over(self) -> bool:
-        return self._ending or self._clock() - self._since >= self._limits.life
+    def _is_expired(self) -> bool:
+        return self._is_stopping or self._clock() - self._since >= self._limits.life
 
-    def _patience(self) -> float:
+    def _select_timeout(self) -> float:
         left = (self._since + self._limits.life - self._clock()).total_seconds()
         far = self._limits.tick
-        if self._forward is not None and not self._hears_far:
+        if self._forward is not None and not self._reads_forward_socket:
             far = self._far_at - time.monotonic()
         return max(0.0, min(left, self._limits.tick, far))
 
-    def _heed_far(self) -> None:
+    def _poll_forward_socket(self) -> None:
         """Listen to the forwarded socket, or not until its next turn."""
         is_due = time.monotonic() >= self._far_at
-        if self._forward is None or is_due == self._hears_far:
+        if self._forward is None or is_due == self._reads_forward_socket:
             return
-        self._hears_far = is_due
+        self._reads_forward_socket = is_due
         if is_due:
             self._selector.register(self._forward.sock, selectors.EVENT_READ)
         else:
             self._selector.unregister(self._forward.sock)
 
-    def _tend(self) -> None:
-        if time.monotonic() < self._tend_at:
+    def _run_periodic(self) -> None:
+        if time.monotonic() < self._periodic_at:
             return
-        self._tend_at = time.monotonic() + self._limits.tending
+        self._periodic_at = time.monotonic() + self._limits.periodic
         # What has ended goes at once; renewing may have to wait for AWS.
-        self._in_turn("withdraw", self._keeper.withdraw_expired)
+        self._submit_once("withdraw", self._service.withdraw_expired)
         if self._may_renew():
-            self._in_turn("renew", lambda: self._keeper.renew_due(self._may_renew))
+            self._submit_once("renew", lambda: self._service.renew_due(self._may_renew))
 
     def _may_renew(self) -> bool:
-        return not (self._is_paused or self._ending)
+        return not (self._is_paused or self._is_stopping)
 
-    def _in_turn(self, name: str, act: Callable[[], object]) -> None:
+    def _submit_once(self, name: str, act: Callable[[], object]) -> None:
         """Has it done by a thread, unless one is still at it."""
-        if name in self._tending:
+        if name in self._periodic_task:
             return
-        self._tending.add(name)
+        self._periodic_task.add(name)
 
         def done() -> None:
             try:
-                self._do(act)
+                self._execute(act)
             finally:
-                self._tending.discard(name)
+                self._periodic_task.discard(name)
 
         self._pool.submit(done)
 
-    def _do(self, act: Callable[[], object]) -> None:
+    def _execute(self, act: Callable[[], object]) -> None:
         try:
             act()
         except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
@@ -250,10 +250,10 @@ class AgentServer:
             sock.close()
             return
         sock.settimeout(0)
-        most = self._limits.far if is_far else self._limits.connections
-        if sum(caller.is_far == is_far for caller in self._callers.values()) >= most:
+        most = self._limits.remote if is_far else self._limits.connections
+        if sum(caller.is_remote == is_far for caller in self._callers.values()) >= most:
             self._drop_oldest(is_far=is_far)
-        caller = _Caller(sock, time.monotonic() + self._limits.speaking, is_far)
+        caller = _Caller(sock, time.monotonic() + self._limits.request_seconds, is_far)
         self._callers[sock.fileno()] = caller
         self._selector.register(sock, selectors.EVENT_READ)
         self._listen(caller)
@@ -268,8 +268,8 @@ class AgentServer:
         if not part:
             self._drop(caller)
             return
-        caller.heard += part
-        line, newline, _ = caller.heard.partition(b"\n")
+        caller.received += part
+        line, newline, _ = caller.received.partition(b"\n")
         if len(line) > REQUEST_LIMIT:
             self._release(caller)
             self._answer(
@@ -277,9 +277,9 @@ class AgentServer:
             )
         elif newline:
             self._release(caller)
-            self._take(caller.sock, bytes(line), is_far=caller.is_far)
-        elif sum(len(other.heard) for other in self._callers.values()) > self._limits.unread:
-            self._drop(max(self._callers.values(), key=lambda other: len(other.heard)))
+            self._read_request(caller.sock, bytes(line), is_far=caller.is_remote)
+        elif sum(len(other.received) for other in self._callers.values()) > self._limits.unread:
+            self._drop(max(self._callers.values(), key=lambda other: len(other.received)))
 
     def _release(self, caller: _Caller) -> None:
         del self._callers[caller.sock.fileno()]
@@ -290,7 +290,7 @@ class AgentServer:
         caller.sock.close()
 
     def _drop_oldest(self, *, is_far: bool) -> None:
-        same = [caller for caller in self._callers.values() if caller.is_far == is_far]
+        same = [caller for caller in self._callers.values() if caller.is_remote == is_far]
         if same:
             self._drop(min(same, key=lambda caller: caller.deadline))
 
@@ -301,12 +301,12 @@ class AgentServer:
 
     # -- answering
 
-    def _take(self, sock: socket.socket, line: bytes, *, is_far: bool) -> None:
+    def _read_request(self, sock: socket.socket, line: bytes, *, is_far: bool) -> None:
         try:
             request = parse_request(line)
             if is_far:
                 require_forwardable(request)
-            if self._is_over():
+            if self._is_expired():
                 raise AgentUnavailable("the agent", "its time is over", "Run keyturn vault unlock.")
         except KeyturnError as error:
             self._answer(sock, error_line(error))
@@ -320,7 +320,7 @@ class AgentServer:
             case "lock":
                 self._lock(sock)
             case _:
-                self._begin(sock, request, is_far=is_far)
+                self._start_operation(sock, request, is_far=is_far)
 
     def _status(self) -> dict[str, object]:
         with self._change:
@@ -336,22 +336,24 @@ class AgentServer:
 
     def _lock(self, sock: socket.socket) -> None:
         self._withdraw_sockets()
-        self._parting.append(sock)
+        self._shutdown_deadline.append(sock)
         with contextlib.suppress(OSError):
             sock.send(result_line({"pid": os.getpid()}))
-        self._ending = True
+        self._is_stopping = True
 
-    def _begin(self, sock: socket.socket, request: Request, *, is_far: bool) -> None:
+    def _start_operation(self, sock: socket.socket, request: Request, *, is_far: bool) -> None:
         with self._change:
-            is_busy = self._acts >= self._limits.acts or (is_far and self._far_acts >= self._limits.far)
-            self._acts += not is_busy
+            is_busy = self._operations >= self._limits.operations or (
+                is_far and self._far_acts >= self._limits.remote
+            )
+            self._operations += not is_busy
             self._far_acts += is_far and not is_busy
         if is_busy:
             self._answer(sock, error_line(AgentUnavailable("the agent", "it is busy", "Try again.")))
         else:
-            self._pool.submit(self._act, sock, request, is_far=is_far)
+            self._pool.submit(self._run_operation, sock, request, is_far=is_far)
 
-    def _act(self, sock: socket.socket, request: Request, *, is_far: bool) -> None:
+    def _run_operation(self, sock: socket.socket, request: Request, *, is_far: bool) -> None:
         try:
             answer = self._answer_to(request, is_far=is_far)
             with self._change:
@@ -359,7 +361,7 @@ class AgentServer:
             self._answer(sock, answer)
         finally:
             with self._change:
-                self._acts -= 1
+                self._operations -= 1
                 self._far_acts -= is_far
                 self._change.notify_all()
 
@@ -367,10 +369,12 @@ class AgentServer:
         try:
             try:
                 if is_far:
-                    return document_line(self._keeper.forwarded(request.profile, request.least_seconds))
+                    return document_line(
+                        self._service.get_forwarded_credentials(request.profile, request.least_seconds)
+                    )
                 if request.op == "credential-process":
-                    return document_line(self._keeper.credential_process(request.profile))
-                return result_line(self._keeper.privileged(request.act, request.args or {}))
+                    return document_line(self._service.credential_process(request.profile))
+                return result_line(self._service.run_operation(request.act, request.args or {}))
             except KeyturnError as error:
                 return error_line(error)
         except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
@@ -385,7 +389,7 @@ class AgentServer:
 
     def _answer(self, sock: socket.socket, answer: bytes) -> None:
         with contextlib.closing(sock), contextlib.suppress(OSError):
-            sock.settimeout(self._limits.speaking)
+            sock.settimeout(self._limits.request_seconds)
             sock.sendall(answer)
 
     # -- ending
@@ -394,9 +398,9 @@ class AgentServer:
         for listener in self._listeners():
             listener.withdraw()
 
-    def _part(self) -> None:
+    def _shut_down(self) -> None:
         self._withdraw_sockets()
         for caller in list(self._callers.values()):
             self._drop(caller)
         with self._change:
-            self._change.wait_for(lambda: self._acts == 0, self._limits.parting)
+            self._change.wait_for(lambda: self._operations == 0, self._limits.shutdown_seconds)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from keyturn.aws.deadline import DeadlineExceeded, within
-from keyturn.aws.errors import native_error, own_words
+from keyturn.aws.deadline import DeadlineExceeded, run_with_timeout
+from keyturn.aws.errors import exception_text, native_error
 from keyturn.model.errors import ProfileBroken, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
@@ -28,7 +28,7 @@ _NO_SOURCE = {
 }
 
 
-def winner(profile: str) -> tuple[str, str]:
+def resolved_provider(profile: str) -> tuple[str, str]:
     """Which of botocore's credential providers answers for an explicit profile, without running any process.
 
     :return: the provider's method name (`custom-process`, `shared-credentials-file`, `assume-role` ...) and, for
@@ -52,11 +52,11 @@ def winner(profile: str) -> tuple[str, str]:
             elif provider.load() is not None:
                 return str(provider.METHOD), ""
     except (boto.BotoCoreError, boto.ClientError, OSError, ValueError) as error:
-        raise ProfileBroken(f"profile {profile}", own_words(error)) from None
+        raise ProfileBroken(f"profile {profile}", exception_text(error)) from None
     return "none", ""
 
 
-def of_the_machine(session: Session, profile: str, source: str, seconds: float) -> Credentials:
+def from_credential_source(session: Session, profile: str, source: str, seconds: float) -> Credentials:
     """What botocore's own provider for a `credential_source` finds in this process.
 
     :raises ProfileBroken: nothing, or something unusable.
@@ -65,7 +65,7 @@ def of_the_machine(session: Session, profile: str, source: str, seconds: float) 
 
     what = f"credential_source {source} of {profile}"
     try:
-        found = within(seconds, lambda: _on_this_machine(session, source))
+        found = run_with_timeout(seconds, lambda: _on_this_machine(session, source))
     except DeadlineExceeded:
         raise ProfileBroken(what, "it did not answer in time", _SOURCE_HINTS.get(source, "")) from None
     except (
@@ -77,13 +77,13 @@ def of_the_machine(session: Session, profile: str, source: str, seconds: float) 
         AttributeError,
         OverflowError,
     ) as error:
-        raise ProfileBroken(what, own_words(error), _SOURCE_HINTS.get(source, "")) from None
+        raise ProfileBroken(what, exception_text(error), _SOURCE_HINTS.get(source, "")) from None
     if found is None:
         raise ProfileBroken(what, _NO_SOURCE.get(source, "there is none here"), _SOURCE_HINTS.get(source, ""))
     return found
 
 
-def of_the_profile(session: Session, profile: str, seconds: float) -> Credentials:
+def from_profile(session: Session, profile: str, seconds: float) -> Credentials:
     """What botocore itself resolves for `profile`; runs its process, reads its sign-in, or assumes its role.
 
     :raises NeedsLogin: the sign-in it rests on has ended.
@@ -93,7 +93,7 @@ def of_the_profile(session: Session, profile: str, seconds: float) -> Credential
 
     what = f"credentials of {profile}"
     try:
-        found = within(seconds, lambda: _frozen(_in_the_profile(session)))
+        found = run_with_timeout(seconds, lambda: _frozen(_in_the_profile(session)))
     except DeadlineExceeded:
         raise Unreachable(what, "whatever gives them did not answer in time", "Try again") from None
     except (boto.BotoCoreError, boto.ClientError, OSError, ValueError, TypeError, RuntimeError) as error:

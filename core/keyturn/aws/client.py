@@ -17,9 +17,9 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keyturn.aws.api import Aws, CreatedKey, Identity, IssuedCredentials, LastUse, ListedKey, RoleRequest
-from keyturn.aws.botocore_providers import of_the_machine, of_the_profile
-from keyturn.aws.deadline import OWN_SECONDS, SECONDS, Deadline, DeadlineExceeded, within
-from keyturn.aws.errors import in_our_words
+from keyturn.aws.botocore_providers import from_credential_source, from_profile
+from keyturn.aws.deadline import OWN_SECONDS, SECONDS, Deadline, DeadlineExceeded, run_with_timeout
+from keyturn.aws.errors import translate_errors
 from keyturn.aws.responses import credentials_in, last_use_in, made_key_in, role_arn_in
 from keyturn.model.errors import NoResponse, ProfileBroken, Unreachable
 from keyturn.model.profile import Credentials
@@ -33,9 +33,9 @@ GLOBAL_REGION = "us-east-1"
 #: One try may take this long to connect and to answer, where the person has set nothing about that; botocore's own 60 s
 #: a try would pass every deadline.
 CONNECT_SECONDS, READ_SECONDS, TRIES = 4, 8, 2
-HURRIED_SECONDS = 2
+SHORT_TIMEOUT = 2
 #: The settings, each with its variable, by which a person says how often and how patiently AWS is to be asked.
-_PATIENCE_SETTINGS = {
+_TIMEOUT_SETTINGS = {
     "max_attempts": "AWS_MAX_ATTEMPTS", "retry_mode": "AWS_RETRY_MODE", "defaults_mode": "AWS_DEFAULTS_MODE",
 }  # fmt: skip
 
@@ -51,7 +51,7 @@ class BotoClient:
         self._session = session
         self._region = region
         self._deadline = deadline
-        self._hurried = hurried
+        self._short_timeouts = hurried
 
     def get_session_token(
         self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
@@ -151,12 +151,12 @@ class BotoClient:
         self._call("iam", signer, "delete_access_key", wanted, lambda _: None)
 
     def source_credentials(self, profile: str, source: str) -> Credentials:
-        """See :func:`keyturn.aws.botocore_providers.of_the_machine`."""
-        return of_the_machine(self._session, profile, source, self._deadline.left())
+        """See :func:`keyturn.aws.botocore_providers.from_credential_source`."""
+        return from_credential_source(self._session, profile, source, self._deadline.left())
 
     def native_credentials(self, profile: str) -> Credentials:
-        """See :func:`keyturn.aws.botocore_providers.of_the_profile`."""
-        return of_the_profile(self._session, profile, self._deadline.left(OWN_SECONDS))
+        """See :func:`keyturn.aws.botocore_providers.from_profile`."""
+        return from_profile(self._session, profile, self._deadline.left(OWN_SECONDS))
 
     def _call(
         self,
@@ -168,10 +168,10 @@ class BotoClient:
     ) -> Answer:
         """One call; `read` takes what is wanted out of the answer, in the thread that got it."""
         what = _CALL_NAMES.get(operation, operation)
-        _refuse_unsendable(what, signer)
+        _require_sendable(what, signer)
         seconds = OWN_SECONDS if self._is_configured() else SECONDS
-        if self._hurried:
-            seconds = 2 * HURRIED_SECONDS
+        if self._short_timeouts:
+            seconds = 2 * SHORT_TIMEOUT
 
         # AWS takes a code once: of a second try it would say that the code is wrong, whatever became of the first.
         once = "TokenCode" in wanted or operation == "create_access_key"
@@ -181,10 +181,10 @@ class BotoClient:
 
         left = self._deadline.left(seconds)
         if left <= 0:
-            why = f"its {seconds:.0f} s were over before AWS could be asked{self._deadline.spent()}"
+            why = f"its {seconds:.0f} s were over before AWS could be asked{self._deadline.elapsed()}"
             raise Unreachable(what, why, "Try again")
         try:
-            return in_our_words(what, lambda: within(left, act))
+            return translate_errors(what, lambda: run_with_timeout(left, act))
         except DeadlineExceeded:
             why = f"AWS did not answer within {seconds:.0f} s in all"
             raise NoResponse(what, why, "Check the network, then try again") from None
@@ -216,8 +216,8 @@ class BotoClient:
         from botocore.config import Config
 
         single: Any = {"total_max_attempts": 1}
-        if self._hurried:
-            return Config(connect_timeout=HURRIED_SECONDS, read_timeout=HURRIED_SECONDS, retries=single)
+        if self._short_timeouts:
+            return Config(connect_timeout=SHORT_TIMEOUT, read_timeout=SHORT_TIMEOUT, retries=single)
         tries: Any = None if self._is_configured() else {"total_max_attempts": TRIES}
         if once:
             tries = single
@@ -226,11 +226,11 @@ class BotoClient:
 
     def _is_configured(self) -> bool:
         """Whether the person says how often AWS is to be asked, by the files or the environment."""
-        return any(self._setting(name) for name in _PATIENCE_SETTINGS)
+        return any(self._setting(name) for name in _TIMEOUT_SETTINGS)
 
     def _setting(self, name: str) -> str | None:
         """A setting of the environment, else of the profile, as botocore ranks them; None where it stands nowhere."""
-        found = os.environ.get(_PATIENCE_SETTINGS[name]) or self._session.get_scoped_config().get(name)
+        found = os.environ.get(_TIMEOUT_SETTINGS[name]) or self._session.get_scoped_config().get(name)
         return found if isinstance(found, str) and found else None
 
 
@@ -248,7 +248,7 @@ _CALL_NAMES = {
 }
 
 
-def _refuse_unsendable(what: str, signer: Credentials) -> None:
+def _require_sendable(what: str, signer: Credentials) -> None:
     """Credentials go into headers; those that another program garbled would come back in the HTTP client's complaint."""
     parts = (Secret(signer.access_key_id), signer.secret_access_key, signer.session_token)
     if not all(_SENDABLE.fullmatch(part.reveal()) for part in parts if part):

@@ -35,7 +35,7 @@ class Deadline:
         self._elsewhere = 0.0
         self._longest = (1.0, "")
 
-    def credit(self, seconds: float, spent_on: str = "") -> None:
+    def add_time(self, seconds: float, spent_on: str = "") -> None:
         """Time that was spent on something else than AWS.
 
         :param spent_on: `waiting for a new MFA code`.
@@ -43,7 +43,7 @@ class Deadline:
         self._elsewhere += seconds
         self._longest = max(self._longest, (seconds, spent_on))
 
-    def spent(self) -> str:
+    def elapsed(self) -> str:
         """`, after 21 s of waiting for a new MFA code`, by what took longest; empty if nothing took a second."""
         seconds, what = self._longest
         return f", after {seconds:.0f} s of {what}" if what else ""
@@ -57,13 +57,13 @@ class _Call(Generic[Answer]):
     """A call in a thread of its own, and what became of it."""
 
     def __init__(self, act: Callable[[], Answer]) -> None:
-        self._act = act
+        self._function = act
         self._answers: list[Answer] = []
         self._error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            self._answers.append(self._act())
+            self._answers.append(self._function())
         except BaseException as error:  # noqa: BLE001 - the boundary of a thread: raised again where it is awaited
             self._error = error
 
@@ -73,7 +73,7 @@ class _Call(Generic[Answer]):
         return self._answers[0]
 
 
-def within(seconds: float, act: Callable[[], Answer]) -> Answer:
+def run_with_timeout(seconds: float, act: Callable[[], Answer]) -> Answer:
     """What `act` gives, or raises, within `seconds`.
 
     Past them it goes on in a thread that nobody waits for; what it brings is thrown away.

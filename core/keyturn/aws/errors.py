@@ -28,7 +28,7 @@ from keyturn.system.clock import system_clock
 Answer = TypeVar("Answer")
 
 
-def in_our_words(what: str, act: Callable[[], Answer]) -> Answer:
+def translate_errors(what: str, act: Callable[[], Answer]) -> Answer:
     """Runs one call and turns whatever botocore raises into the tree of :mod:`keyturn.model.errors`."""
     from botocore import exceptions as boto
     from botocore.parsers import ResponseParserError
@@ -36,33 +36,33 @@ def in_our_words(what: str, act: Callable[[], Answer]) -> Answer:
     try:
         return act()
     except boto.ClientError as error:
-        raise refusal(what, error.response, system_clock()) from None
+        raise error_from_response(what, error.response, system_clock()) from None
     except (boto.ParamValidationError, boto.InvalidRegionError, ValueError) as error:
-        if isinstance(error, MalformedResponse) or _while_reading(error):
+        if isinstance(error, MalformedResponse) or _failed_while_reading(error):
             raise NoResponse(
-                what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
+                what, _ALTERED_REQUEST, "Try again; if it stays so, look for a proxy on the way"
             ) from None
         raise AwsRefused(
-            what, own_words(error), "Correct the profile's definition", code="ValidationError"
+            what, exception_text(error), "Correct the profile's definition", code="ValidationError"
         ) from None
     except ResponseParserError:
         why = "the answer was not AWS's (a proxy or a sign-in page of the network may have answered)"
         raise NoResponse(what, why, "Check the network, then try again") from None
     except (boto.ConnectionError, boto.HTTPClientError) as error:
-        kind = Unreachable if isinstance(error, _unsent()) else NoResponse
-        raise kind(what, unreached(error), "Check the network, then try again") from None
+        kind = Unreachable if isinstance(error, _is_unsent()) else NoResponse
+        raise kind(what, network_error_text(error), "Check the network, then try again") from None
     except (KeyError, AttributeError, TypeError):
         raise NoResponse(
-            what, _NOT_AS_SENT, "Try again; if it stays so, look for a proxy on the way"
+            what, _ALTERED_REQUEST, "Try again; if it stays so, look for a proxy on the way"
         ) from None
     except boto.BotoCoreError as error:
-        raise AwsError(what, own_words(error), "Correct the profile's definition") from None
+        raise AwsError(what, exception_text(error), "Correct the profile's definition") from None
 
 
-_NOT_AS_SENT = "the answer is not of the form that AWS's answers have"
+_ALTERED_REQUEST = "the answer is not of the form that AWS's answers have"
 
 
-def _unsent() -> tuple[type[Exception], ...]:
+def _is_unsent() -> tuple[type[Exception], ...]:
     """What botocore raises where there was nobody to send the request to."""
     from botocore import exceptions as boto
 
@@ -71,7 +71,7 @@ def _unsent() -> tuple[type[Exception], ...]:
     )  # fmt: skip
 
 
-def _while_reading(error: Exception) -> bool:
+def _failed_while_reading(error: Exception) -> bool:
     """Whether botocore failed at an answer, not at what it was about to send."""
     trace = error.__traceback__
     while trace is not None:
@@ -86,14 +86,14 @@ def native_error(what: str, error: Exception, profile: str) -> AwsError | Profil
 
     sso = (boto.SSOTokenLoadError, boto.UnauthorizedSSOTokenError, boto.TokenRetrievalError, boto.SSOError)
     if isinstance(error, sso):
-        return NeedsLogin(what, own_words(error), f"Run: aws sso login --profile {profile}")
+        return NeedsLogin(what, exception_text(error), f"Run: aws sso login --profile {profile}")
     if isinstance(error, getattr(boto, "LoginError", ())):
-        return NeedsLogin(what, own_words(error), f"Run: aws login --profile {profile}")
+        return NeedsLogin(what, exception_text(error), f"Run: aws login --profile {profile}")
     if isinstance(error, boto.ClientError):
-        return refusal(what, error.response, system_clock())
+        return error_from_response(what, error.response, system_clock())
     if isinstance(error, (boto.ConnectionError, boto.HTTPClientError)):
-        return Unreachable(what, unreached(error), "Check the network, then try again")
-    return ProfileBroken(what, own_words(error), "Correct the profile's definition")
+        return Unreachable(what, network_error_text(error), "Check the network, then try again")
+    return ProfileBroken(what, exception_text(error), "Correct the profile's definition")
 
 
 #: STS and IAM take a signature for 15 minutes, other services for 5; less than this is no cause of a refusal.
@@ -137,7 +137,7 @@ _HINTS = {
 _ANY_HINT = "Correct what AWS names, or ask whoever runs the account; then try again"
 
 
-def refusal(what: str, response: Mapping[str, Any], now: datetime) -> AwsError:
+def error_from_response(what: str, response: Mapping[str, Any], now: datetime) -> AwsError:
     """The error for an error answer.
 
     :param response: as botocore parsed it: `Error`, and `ResponseMetadata` with the HTTP headers.
@@ -208,7 +208,7 @@ _LONGEST = 200
 _NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EINVAL)
 
 
-def unreached(error: Exception) -> str:  # noqa: PLR0911  # one return for each row of the table
+def network_error_text(error: Exception) -> str:  # noqa: PLR0911  # one return for each row of the table
     """What a connection error of botocore's means; its cause lies some exceptions deep.
 
     :param error: with botocore's `kwargs`, which name the endpoint or the proxy.
@@ -241,11 +241,11 @@ def unreached(error: Exception) -> str:  # noqa: PLR0911  # one return for each 
         return f"{host} did not answer in time"
     if any(isinstance(cause, (ConnectionError, http.client.HTTPException)) for cause in causes):
         return f"{host} broke the connection off before its answer was whole"
-    text = own_words(error)
+    text = exception_text(error)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def own_words(error: Exception) -> str:
+def exception_text(error: Exception) -> str:
     """What an exception that is not ours says, on one line. Some repeat what they were given: Python's HTTP client a
     header that it cannot send, session token and all; botocore what a `credential_process` complained with."""
     return " ".join(redacted(str(error)).split())

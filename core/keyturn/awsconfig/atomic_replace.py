@@ -39,16 +39,16 @@ class Replacement:
         try:
             try:
                 _write(descriptor, data)
-                _take_rights(descriptor, target, kind)
+                _copy_permissions(descriptor, target, kind)
                 os.fsync(descriptor)
                 self.status = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
         except BaseException:
-            self.drop()
+            self.discard()
             raise
 
-    def take_place(self) -> bool:
+    def commit(self) -> bool:
         """Puts the new version in the place of the old; False, and all is as it was, if somebody else made a file
         where there was none, moved the old one away, or put another in its place.
 
@@ -83,12 +83,12 @@ class Replacement:
 
     def _appear(self) -> bool:
         """A new name, only if it is still free."""
-        if not appear(self.path, self._target.real):
+        if not create_exclusive(self.path, self._target.real):
             return False
-        self.drop()
+        self.discard()
         return True
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Removes what is left of it; nothing if it took its place."""
         with contextlib.suppress(OSError):
             self.path.unlink()
@@ -99,7 +99,7 @@ def private_name(folder: Path) -> Path:
     return folder / f".keyturn-{os.getpid()}-{secrets.token_hex(8)}.tmp"
 
 
-def appear(path: Path, name: Path) -> bool:
+def create_exclusive(path: Path, name: Path) -> bool:
     """Gives a file a second name, only if that is free. A file system without hard links gives it instead of the first
     one, and leaves a gap of microseconds.
 
@@ -124,7 +124,7 @@ def _write(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _take_rights(descriptor: int, target: Target, kind: FileKind) -> None:
+def _copy_permissions(descriptor: int, target: Target, kind: FileKind) -> None:
     """Group, extended attributes and mode of the old file. A credentials file loses every right of others; where the
     group cannot be kept, its rights go too."""
     status = target.status
@@ -184,7 +184,7 @@ def exchange(first: Path, second: Path) -> bool:
     raise OSError(error, os.strerror(error), str(first), None, str(second))
 
 
-def take_away(target: Target, found: Version, keep: Callable[[Path, bytes], None]) -> bool:
+def remove_if_unchanged(target: Target, found: Version, keep: Callable[[Path, bytes], None]) -> bool:
     """Removes the file that `target` names; False, and it is there as before, if that is not `found` any more.
 
     Its name is taken from it first, so that nobody can put another version under it between the look and the removal.
@@ -200,7 +200,7 @@ def take_away(target: Target, found: Version, keep: Callable[[Path, bytes], None
     if found.current(replace(target, real=aside)):
         aside.unlink()
         return True
-    if not appear(aside, target.real):
+    if not create_exclusive(aside, target.real):
         keep(target.path, aside.read_bytes())
     aside.unlink(missing_ok=True)
     return False

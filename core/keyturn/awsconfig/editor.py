@@ -73,7 +73,7 @@ def remove_items(document: Document, section: str, keys: Collection[str]) -> byt
         for number in _value_lines(lines, item):
             lines[number] = b""
     expected = {item.key: item.value for item in present.items if item.key not in keys}
-    return _proved(document, b"".join(lines), section, expected)
+    return _verify(document, b"".join(lines), section, expected)
 
 
 def replace_section(document: Document, section: str, text: bytes | None) -> bytes:
@@ -95,7 +95,7 @@ def replace_section(document: Document, section: str, text: bytes | None) -> byt
         before = _ended(before, document)
     if new and after:
         new = _ended(new, document)
-    return _proved(document, before + new + after, section, expected)
+    return _verify(document, before + new + after, section, expected)
 
 
 def check_item(key: str, value: str) -> None:
@@ -127,7 +127,7 @@ def _set(document: Document, section: str, items: Mapping[str, str], before_key:
     if missing:
         _insert(lines, document, present, missing, own.get(before_key or ""))
     expected = {key: item.value for key, item in own.items()} | dict(items)
-    return _proved(document, b"".join(lines), section, expected)
+    return _verify(document, b"".join(lines), section, expected)
 
 
 def _added(document: Document, section: str, items: Mapping[str, str]) -> bytes:
@@ -140,7 +140,7 @@ def _added(document: Document, section: str, items: Mapping[str, str]) -> bytes:
     text = b"[" + section.encode() + b"]" + end
     for key, value in items.items():
         text += _written(b"", key, value, end)
-    return _proved(document, data + text, section, dict(items))
+    return _verify(document, data + text, section, dict(items))
 
 
 def _insert(
@@ -235,7 +235,7 @@ def _refuse_default(document: Document, section: str) -> None:
         )
 
 
-def _proved(document: Document, data: bytes, section: str, expected: dict[str, str] | None) -> bytes:
+def _verify(document: Document, data: bytes, section: str, expected: dict[str, str] | None) -> bytes:
     """`data`, once it reads as `expected` in `section` and as before in all others.
 
     :raises Protected: it does not, because lines around the edit would be read differently.

@@ -34,16 +34,16 @@ def mark_of(status: os.stat_result) -> Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class LockNote:
     """What keyturn's processes tell each other about a file."""
 
     count: int = 0
     """Writes by keyturn so far."""
     foreign: int = 0
     """The first write of the present unbroken row: somebody else had changed the file before it."""
-    left: Mark | None = None
+    written: Mark | None = None
     """The file as the last write left it."""
-    stirred: float = 0.0
+    contended_at: float = 0.0
     """When somebody else was last seen to have written it, on the wall clock."""
 
 
@@ -55,36 +55,38 @@ class LockedFile:
         self.note = self._read()
         self._write()
 
-    def _read(self) -> Note:
+    def _read(self) -> LockNote:
         try:
             table = json.loads(os.pread(self._descriptor, 4096, 0))
             left = table["left"]
             mark = None if left is None else (int(left[0]), int(left[1]), int(left[2]), int(left[3]))
-            return Note(int(table["count"]), int(table["foreign"]), mark, float(table.get("stirred", 0.0)))
+            return LockNote(
+                int(table["count"]), int(table["foreign"]), mark, float(table.get("stirred", 0.0))
+            )
         except (ValueError, TypeError, KeyError, IndexError):
-            return Note()
+            return LockNote()
 
-    def left_by_us(self, status: os.stat_result) -> bool:
+    def is_our_version(self, status: os.stat_result) -> bool:
         """Whether the file is exactly as keyturn's last write left it."""
-        return self.note.left == mark_of(status)
+        return self.note.written == mark_of(status)
 
-    def wrote(self, status: os.stat_result, *, unbroken: bool) -> int:
+    def record_own_write(self, status: os.stat_result, *, unbroken: bool) -> int:
         """Notes a write, and gives its number.
 
         :param unbroken: what was edited was as keyturn had left it.
         """
         count = self.note.count + 1
         self.note = replace(
-            self.note, count=count, foreign=self.note.foreign if unbroken else count, left=mark_of(status)
+            self.note, count=count, foreign=self.note.foreign if unbroken else count, written=mark_of(status)
         )
         # Without the note the next writer waits a little longer, which is no reason to fail after a good write.
         with contextlib.suppress(OSError):
             self._write()
         return count
 
-    def saw_others(self, now: float) -> None:
+    def record_foreign_write(self, now: float) -> None:
         """Notes that somebody else has just written the file."""
-        self.note = replace(self.note, stirred=now)
+        self.note = replace(self.note, contended_at=now)
         with contextlib.suppress(OSError):
             self._write()
 
@@ -93,15 +95,15 @@ class LockedFile:
             "pid": os.getpid(),
             "count": self.note.count,
             "foreign": self.note.foreign,
-            "left": self.note.left,
-            "stirred": self.note.stirred,
+            "left": self.note.written,
+            "stirred": self.note.contended_at,
         }
         text = json.dumps(table).encode()
         os.pwrite(self._descriptor, text.ljust(256), 0)
 
 
 @contextlib.contextmanager
-def hold(locks_dir: Path, target: Target, pace: Timing) -> Iterator[LockedFile]:
+def lock_file(locks_dir: Path, target: Target, timing: Timing) -> Iterator[LockedFile]:
     """Holds the lock of a target.
 
     :raises FileBusy: another process has it for longer than 10 s; the error names it.
@@ -112,27 +114,29 @@ def hold(locks_dir: Path, target: Target, pace: Timing) -> Iterator[LockedFile]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(locks_dir / f"{name}.lock", flags, 0o600)
     try:
-        _take(descriptor, target, pace)
+        _take(descriptor, target, timing)
         yield LockedFile(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, target: Target, pace: Timing) -> None:
-    end = pace.elapsed() + LOCK_LIMIT
+def _take(descriptor: int, target: Target, timing: Timing) -> None:
+    end = timing.elapsed() + LOCK_LIMIT
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if pace.elapsed() >= end:
-                raise lock_owner.busy(f"writing {target.path}", _holder(descriptor), LOCK_LIMIT) from None
+            if timing.elapsed() >= end:
+                raise lock_owner.busy_text(
+                    f"writing {target.path}", _holder(descriptor), LOCK_LIMIT
+                ) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
             _LOG.warning("no locks on the file system of %s: relying on stable reads alone", target.path)
             return
-        pace.sleep(0.002 + 0.010 * pace.chance())
+        timing.sleep(0.002 + 0.010 * timing.chance())
 
 
 def _holder(descriptor: int) -> int | None:

@@ -53,59 +53,63 @@ class _Rows:
         return [self._row(name, settings) for name, settings in self._shared.profiles.items()]
 
     def _row(self, name: str, settings: Settings) -> Profile:
-        way = self._resolver.way(name)
-        kind = way.kind
+        resolution = self._resolver.way(name)
+        kind = resolution.kind
         if kind is Kind.STATIC_SESSION and self._from_mfa(name, settings):
             kind = Kind.MFA_SESSION
-        own_key = way.key_id if kind is Kind.IAM_KEY else None
+        own_key = resolution.key_id if kind is Kind.IAM_KEY else None
         account = _account(settings, kind)
         derived = None
-        if account is None and way.key_id and way.key_id.isascii() and kind is not Kind.ROLE:
-            derived = key_ids.account_of(way.key_id)
+        if account is None and resolution.key_id and resolution.key_id.isascii() and kind is not Kind.ROLE:
+            derived = key_ids.account_of(resolution.key_id)
         return Profile(
             name=name,
             kind=kind,
-            source=way.source,
+            source=resolution.source,
             account=account or derived,
             account_derived=account is None and derived is not None,
             role=_role(settings, kind),
             region=_text(settings, "region") or self._region,
             key=Key(own_key) if own_key else None,
-            session=self._session(settings, way, kind),
+            session=self._session(settings, resolution, kind),
             mfa_serial=_text(settings, "mfa_serial"),
-            chain=way.chain,
-            credential_source=way.credential_source,
+            chain=resolution.chain,
+            credential_source=resolution.credential_source,
             duration_seconds=_seconds(settings),
             plaintext_key=own_key is not None,
-            problem=way.problem,
+            problem=resolution.problem,
             rotation=_NO_ROTATION,
-            needs_person=way.prompts,
-            origin=self._origin(name, way),
+            needs_person=resolution.prompts,
+            origin=self._origin(name, resolution),
         )
 
     def _from_mfa(self, name: str, settings: Settings) -> bool:
         """aws-mfa keeps the long-term key beside its session under the same name with `-long-term`."""
         return any(key in settings for key in _MFA_SIGNS) or f"{name}-long-term" in self._shared.profiles
 
-    def _origin(self, name: str, way: Resolution) -> Origin | None:
+    def _origin(self, name: str, resolution: Resolution) -> Origin | None:
         """The header of the section that holds what decides."""
         sections = self._shared.definitions[name]
-        found = self._shared.found(name, way.decider) if way.decider and way.file is None else None
-        kind = way.file or (found[0] if found else None)
+        found = (
+            self._shared.found(name, resolution.decider)
+            if resolution.decider and resolution.file is None
+            else None
+        )
+        kind = resolution.file or (found[0] if found else None)
         if kind is None:
             return self._shared.origin(name)
         section = sections.config if kind is FileKind.CONFIG else sections.credentials
         return None if section is None else Origin(self._shared.path_of(kind), section.line)
 
-    def _session(self, settings: Settings, way: Resolution, kind: Kind) -> Session | None:
-        if way.problem is not None:
+    def _session(self, settings: Settings, resolution: Resolution, kind: Kind) -> Session | None:
+        if resolution.problem is not None:
             return None
-        if kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION) and way.key_id:
-            return Session(way.key_id, None, _noted_end(settings))
+        if kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION) and resolution.key_id:
+            return Session(resolution.key_id, None, _noted_end(settings))
         if kind is Kind.SSO_ROLE:
             return self._sso_session(settings)
         if kind is Kind.CONSOLE_LOGIN:
-            return self._caches.login(way.source or "")
+            return self._caches.login(resolution.source or "")
         if kind in (Kind.ROLE, Kind.WEB_IDENTITY):
             return self._caches.assumed(_call(settings, kind))
         return None

@@ -21,10 +21,10 @@ def check_name(profile: str) -> None:
 
     :raises UsageError: it cannot.
     """
-    line("keyturn", profile)
+    format_line("keyturn", profile)
 
 
-def line(program: str, profile: str) -> str:
+def format_line(program: str, profile: str) -> str:
     """The value of `credential_process` that calls `program` for `profile`.
 
     botocore splits it as a POSIX shell would, without running one; Go, JavaScript and Java hand it to `sh -c`. So only
@@ -33,7 +33,7 @@ def line(program: str, profile: str) -> str:
     :raises UsageError: the name or the path cannot be written so.
     """
     words = [program, VERB, *(["--"] if profile.startswith("-") else []), profile]
-    text = " ".join([f'"{_quotable(program)}"', *(_word(word) for word in words[1:])])
+    text = " ".join([f'"{_require_quotable(program)}"', *(_quote_word(word) for word in words[1:])])
     if shlex.split(text) != words:
         raise UsageError(f"profile {profile}", "its name cannot stand in a credential_process line", _RENAME)
     return text
@@ -42,11 +42,11 @@ def line(program: str, profile: str) -> str:
 _RENAME = "Give the profile a name of letters, digits and _ . @ -"
 
 
-def _word(word: str) -> str:
-    return word if _PLAIN.fullmatch(word) or word in (VERB, "--") else f'"{_quotable(word)}"'
+def _quote_word(word: str) -> str:
+    return word if _PLAIN.fullmatch(word) or word in (VERB, "--") else f'"{_require_quotable(word)}"'
 
 
-def _quotable(word: str) -> str:
+def _require_quotable(word: str) -> str:
     if _UNQUOTABLE & set(word) or not is_safe(word):
         raise UsageError(
             f"name {word}", "it cannot stand in a credential_process line for every AWS client", _RENAME
@@ -54,7 +54,7 @@ def _quotable(word: str) -> str:
     return word
 
 
-def is_ours(value: str, profile: str) -> bool:
+def is_keyturn_process_line(value: str, profile: str) -> bool:
     """Whether a `credential_process` value calls a keyturn, of whatever path, for `profile`."""
     try:
         words = shlex.split(value)

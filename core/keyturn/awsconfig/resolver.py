@@ -129,21 +129,21 @@ class Resolver:
 
     def _own_way(self, name: str) -> Resolution:
         """The way without assuming a role, as botocore also walks it for a source profile."""
-        way = self._own.get(name)
-        if way is None:
+        resolution = self._own.get(name)
+        if resolution is None:
             try:
-                way = self._find_own(name)
+                resolution = self._find_own(name)
             except _Broken as error:
-                way = Resolution(problem=str(error))
-            self._own[name] = way
-        return way
+                resolution = Resolution(problem=str(error))
+            self._own[name] = resolution
+        return resolution
 
     def _find_own(self, name: str) -> Resolution:
         settings = self._profiles[name]
         for step in self._steps:
-            way = step(name, settings)
-            if way is not None:
-                return way
+            resolution = step(name, settings)
+            if resolution is not None:
+                return resolution
         return _nothing(settings)
 
     def _keys_of_credentials(self, name: str, settings: Settings) -> Resolution | None:
@@ -237,7 +237,7 @@ def _keys(name: str, document: Document | None, section: Section | None, kind: F
     secret = document.item(section, "aws_secret_access_key")
     tokens = [document.item(section, key) for key in TOKENS]
     token = any(item is not None and item.value for item in tokens)
-    way = Resolution(
+    resolution = Resolution(
         Kind.STATIC_SESSION if token else Kind.IAM_KEY,
         name,
         decider="aws_access_key_id",
@@ -247,21 +247,23 @@ def _keys(name: str, document: Document | None, section: Section | None, kind: F
     )
     if secret is None:
         provider = "shared-credentials-file" if kind is FileKind.CREDENTIALS else "config-file"
-        return replace(way, problem=str(_partial(provider, "aws_secret_access_key")))
+        return replace(resolution, problem=str(_partial(provider, "aws_secret_access_key")))
     if not key_id.value or not secret.value or "\n" in key_id.value or "\n" in secret.value:
-        return replace(way, key_id=None, problem="its access key is empty or spread over several lines")
-    return _checked(way, key_id.value)
+        return replace(
+            resolution, key_id=None, problem="its access key is empty or spread over several lines"
+        )
+    return _checked(resolution, key_id.value)
 
 
-def _checked(way: Resolution, key_id: str) -> Resolution:
+def _checked(resolution: Resolution, key_id: str) -> Resolution:
     """`way`, with the problem of keys that AWS is sure to refuse (aws-facts 6)."""
-    if key_ids.is_temporary(key_id) and not way.token:
+    if key_ids.is_temporary(key_id) and not resolution.token:
         problem = "its temporary key has no aws_session_token: AWS refuses it"
-        return replace(way, kind=Kind.STATIC_SESSION, problem=problem)
-    if key_ids.is_long_term(key_id) and way.token:
+        return replace(resolution, kind=Kind.STATIC_SESSION, problem=problem)
+    if key_ids.is_long_term(key_id) and resolution.token:
         problem = "a session token stands beside its long-term key: AWS refuses the pair"
-        return replace(way, kind=Kind.IAM_KEY, problem=problem)
-    return way
+        return replace(resolution, kind=Kind.IAM_KEY, problem=problem)
+    return resolution
 
 
 def _partial(provider: str, missing: str) -> _Broken:

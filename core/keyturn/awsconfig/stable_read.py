@@ -30,7 +30,7 @@ class Version:
     """None where there is no file."""
     status: os.stat_result | None
     descriptor: int = -1
-    ours: bool = False
+    is_ours: bool = False
     """It was as keyturn's last write left it."""
 
     def close(self) -> None:
@@ -48,7 +48,7 @@ class Version:
             return False
         return _content(self.descriptor) == self.data
 
-    def written_late(self, path: Path, kind: FileKind, pace: Timing) -> bytes | None:
+    def read_late_write(self, path: Path, kind: FileKind, timing: Timing) -> bytes | None:
         """What somebody wrote into this version after it was replaced, once it is complete; None if nobody did.
 
         A file that was emptied and stays empty is nothing that anybody meant to keep.
@@ -58,8 +58,8 @@ class Version:
         """
         if self.status is None or self.descriptor < 0:
             return None
-        end = pace.elapsed() + READ_LIMIT
-        quiet = _Quiet(pace)
+        end = timing.elapsed() + READ_LIMIT
+        quiet = _Quiet(timing)
         while True:
             status = os.fstat(self.descriptor)
             being_written = is_being_written(self.descriptor)
@@ -73,26 +73,26 @@ class Version:
                 need = 0.0 if being_written is False else _needed(data, kind, ()) if data else QUIET_CUT
                 if quiet.wait(status, need) and mark_of(os.fstat(self.descriptor)) == mark_of(status):
                     return None if data in (b"", self.data) else data
-            if pace.elapsed() >= end:
+            if timing.elapsed() >= end:
                 why = "another program has the version before ours open, and what it writes there is lost"
                 raise FileBusy(f"writing {path}", why, "Close the file there, then look at it again")
 
 
-def read(target: Target, kind: FileKind, held: LockedFile, known: Collection[str], pace: Timing) -> Version:
+def read(target: Target, kind: FileKind, held: LockedFile, known: Collection[str], timing: Timing) -> Version:
     """The file's bytes once it has been left alone long enough, longer if it looks unfinished.
 
     :param known: headers that the file had when it was last looked at: one that is missing from a file that is empty
         or ends inside a line tells of a writer at work.
     :raises FileBusy: it keeps changing, or somebody keeps it open for writing.
     """
-    end = pace.elapsed() + READ_LIMIT
-    quiet = _Quiet(pace)
+    end = timing.elapsed() + READ_LIMIT
+    quiet = _Quiet(timing)
     while True:
-        version = opened(target.real)
+        version = open_version(target.real)
         try:
-            if _settled(version, kind, held, known, quiet):
+            if _is_settled(version, kind, held, known, quiet):
                 return version
-            if pace.elapsed() >= end:
+            if timing.elapsed() >= end:
                 why = "somebody keeps changing it, or has it open for writing"
                 raise FileBusy(f"writing {target.path}", why, "Stop the other program first")
         except BaseException:
@@ -105,47 +105,49 @@ class _Quiet:
     """How long a file has been left alone: by its time of change, or by our own watch where that lies in the
     future."""
 
-    def __init__(self, pace: Timing) -> None:
-        self._pace = pace
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
         self._mark: object = None
         self._since = 0.0
 
-    def alone(self, status: os.stat_result | None) -> float:
+    def is_alone(self, status: os.stat_result | None) -> float:
         """For how many seconds the file has been as it is."""
-        now = self._pace.elapsed()
+        now = self._timing.elapsed()
         mark = None if status is None else mark_of(status)
         if self._mark != (mark,):
             self._mark, self._since = (mark,), now
-        age = self._pace.wall() - status.st_mtime if status is not None else 0.0
+        age = self._timing.wall() - status.st_mtime if status is not None else 0.0
         return max(age, now - self._since)
 
     def wait(self, status: os.stat_result | None, need: float) -> bool:
         """Whether the file has been as it is for `need` seconds; if not, sleeps for what is missing."""
-        missing = need - self.alone(status)
+        missing = need - self.is_alone(status)
         if missing <= 0:
             return True
-        self._pace.sleep(missing)
+        self._timing.sleep(missing)
         return False
 
     def pause(self) -> None:
         """Gives a writer that is at work some time."""
-        self._pace.sleep(QUIET)
+        self._timing.sleep(QUIET)
 
 
-def _settled(
+def _is_settled(
     version: Version, kind: FileKind, held: LockedFile, known: Collection[str], quiet: _Quiet
 ) -> bool:
     status = version.status
     if status is None:
         # One that was there may be on its way: an editor moves it away before it makes the new one.
-        return not (known or held.note.left) or quiet.wait(None, QUIET_EMPTY)
+        return not (known or held.note.written) or quiet.wait(None, QUIET_EMPTY)
     if is_being_written(version.descriptor):
         quiet.pause()
         return False
-    if held.left_by_us(status):
-        version.ours = True
+    if held.is_our_version(status):
+        version.is_ours = True
         return True
-    if quiet.alone(status) < QUIET_CUT and not quiet.wait(status, _needed(version.data or b"", kind, known)):
+    if quiet.is_alone(status) < QUIET_CUT and not quiet.wait(
+        status, _needed(version.data or b"", kind, known)
+    ):
         return False
     return mark_of(os.fstat(version.descriptor)) == mark_of(status)
 
@@ -160,7 +162,7 @@ def _needed(data: bytes, kind: FileKind, known: Collection[str]) -> float:
     return QUIET if data else QUIET_EMPTY
 
 
-def opened(path: Path) -> Version:
+def open_version(path: Path) -> Version:
     """A file as it is at this moment.
 
     :raises FileBusy: it is no regular file.

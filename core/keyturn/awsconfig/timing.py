@@ -20,15 +20,15 @@ SETTLE = 0.030
 #: The same where others have written it just now, and may be slowed down by each other and by us.
 WATCH = 0.300
 #: For how long somebody who wrote the file is expected to write it again.
-STIRRED = 2.0
+CONTENDED = 2.0
 #: How long to wait for another keyturn process.
 LOCK_LIMIT = 10.0
 #: How long a file may keep changing under us before we give up on it.
 READ_LIMIT = 10.0
 #: How often an edit that others undo is tried at least, and for how many seconds at least: a slow disk and a busy writer
 #: can come in each other's way for a while.
-TRIES = 10
-TRY_LIMIT = 20.0
+ATTEMPTS = 10
+ATTEMPT_LIMIT = 20.0
 
 
 def _wall() -> float:

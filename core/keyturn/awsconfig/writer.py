@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 from keyturn.awsconfig import stable_read, three_way_merge
-from keyturn.awsconfig.atomic_replace import Replacement, take_away
-from keyturn.awsconfig.file_lock import LockedFile, Mark, hold, mark_of
+from keyturn.awsconfig.atomic_replace import Replacement, remove_if_unchanged
+from keyturn.awsconfig.file_lock import LockedFile, Mark, lock_file, mark_of
 from keyturn.awsconfig.loader import read_regular
 from keyturn.awsconfig.parser import Document, FileKind, parse
 from keyturn.awsconfig.stable_read import Version
-from keyturn.awsconfig.timing import SETTLE, STIRRED, TRIES, TRY_LIMIT, WATCH, Timing
+from keyturn.awsconfig.timing import ATTEMPT_LIMIT, ATTEMPTS, CONTENDED, SETTLE, WATCH, Timing
 from keyturn.awsconfig.write_target import Target, find
 from keyturn.model.errors import (
     ChangeRefused,
@@ -65,12 +65,12 @@ class SharedFiles:
         *,
         keep: Callable[[Path, bytes], None],
         known_sections: Callable[[Path], Collection[str]] = lambda _: (),
-        pace: Timing | None = None,
+        timing: Timing | None = None,
     ) -> None:
         self.locks_dir = locks_dir
         self.keep = keep
         self.known_sections = known_sections
-        self.pace = pace or Timing()
+        self.timing = timing or Timing()
 
     def read(self, path: Path) -> bytes | None:
         """A file's bytes at this moment, for display; None where there is no regular file.
@@ -99,7 +99,7 @@ class SharedFiles:
         :raises FileBusy: another process holds it, or keeps changing it.
         :raises KeyturnError: the disk said no, or `change` did. The file then is as it was.
         """
-        with _in_words(path):
+        with _translate_os_error(path):
             return _WriteAttempt(self, path, change, kind, expect).run()
 
     def remove(self, path: Path, *, expect: bytes) -> None:
@@ -107,10 +107,10 @@ class SharedFiles:
 
         :raises FileChanged: it holds something else.
         """
-        with _in_words(path):
+        with _translate_os_error(path):
             target = find(path)
-            with hold(self.locks_dir, target, self.pace) as held:
-                found = stable_read.read(target, FileKind.CONFIG, held, (), self.pace)
+            with lock_file(self.locks_dir, target, self.timing) as held:
+                found = stable_read.read(target, FileKind.CONFIG, held, (), self.timing)
                 try:
                     self._remove(target, found, expect)
                 finally:
@@ -121,15 +121,15 @@ class SharedFiles:
             raise _changed(target.path)
         if found.data:
             self.keep(target.path, found.data)
-        if not take_away(target, found, self.keep):
+        if not remove_if_unchanged(target, found, self.keep):
             raise _changed(target.path)
         sync_dir(target.real.parent)
-        self.pace.sleep(SETTLE)
-        late = found.written_late(target.path, FileKind.CREDENTIALS, self.pace)
+        self.timing.sleep(SETTLE)
+        late = found.read_late_write(target.path, FileKind.CREDENTIALS, self.timing)
         if late is not None:
             # Somebody wrote to it in the same moment: what they wrote comes back.
             back = Replacement(Target(target.path, target.real, None, target.key), late, FileKind.CREDENTIALS)
-            back.take_place()
+            back.commit()
             raise _changed(target.path)
 
 
@@ -154,7 +154,7 @@ class _Written:
     count: int
     failure: KeyturnError | None = None
     """Why only what others wrote was put in place, without our change."""
-    seen: Mark | None = None
+    observed: Mark | None = None
     """A later version of somebody's that was found to hold what we wrote."""
 
 
@@ -175,13 +175,13 @@ class _WriteAttempt:
         self.kind = kind
         self.expect = expect
         self.late: _LateWrite | None = None
-        self.stirred = False
+        self.contended_at = False
         """Somebody else has written the file just now."""
 
     def run(self) -> Edit:
-        pace = self.files.pace
-        begun, tries = pace.elapsed(), 0
-        while tries < TRIES or pace.elapsed() - begun < TRY_LIMIT:
+        timing = self.files.timing
+        begun, tries = timing.elapsed(), 0
+        while tries < ATTEMPTS or timing.elapsed() - begun < ATTEMPT_LIMIT:
             tries += 1
             done = self._once()
             if isinstance(done, Edit):
@@ -194,8 +194,8 @@ class _WriteAttempt:
                     done.before.close()
                 if final:
                     return Edit(done.before.data, done.after)
-            self.stirred = True
-            pace.sleep(0.005 + 0.045 * pace.chance())
+            self.contended_at = True
+            timing.sleep(0.005 + 0.045 * timing.chance())
         raise FileBusy(
             f"writing {self.path}",
             f"others changed it in each of {tries} tries",
@@ -205,7 +205,7 @@ class _WriteAttempt:
     def _once(self) -> _Written | Edit | None:
         """One try: what was written, an edit that found nothing to do, or None if somebody came in between."""
         target = find(self.path)
-        with hold(self.files.locks_dir, target, self.files.pace) as held:
+        with lock_file(self.files.locks_dir, target, self.files.timing) as held:
             found = self._read(target, held)
             try:
                 result = self._replace(target, held, found)
@@ -217,12 +217,12 @@ class _WriteAttempt:
             return result
 
     def _read(self, target: Target, held: LockedFile) -> Version:
-        pace = self.files.pace
-        found = stable_read.read(target, self.kind, held, self.files.known_sections(self.path), pace)
-        now = pace.wall()
-        if not found.ours and found.status is not None and now - found.status.st_mtime < STIRRED:
-            held.saw_others(now)
-        self.stirred = self.stirred or 0 <= now - held.note.stirred < STIRRED
+        timing = self.files.timing
+        found = stable_read.read(target, self.kind, held, self.files.known_sections(self.path), timing)
+        now = timing.wall()
+        if not found.is_ours and found.status is not None and now - found.status.st_mtime < CONTENDED:
+            held.record_foreign_write(now)
+        self.contended_at = self.contended_at or 0 <= now - held.note.contended_at < CONTENDED
         return found
 
     def _replace(self, target: Target, held: LockedFile, found: Version) -> _Written | Edit | None:
@@ -241,25 +241,25 @@ class _WriteAttempt:
         try:
             if target.real != find(self.path).real or not found.current(target):
                 return None
-            if not replacement.take_place():
-                self._note_late(replacement, after)
+            if not replacement.commit():
+                self._record_late_write(replacement, after)
                 return None
         finally:
-            replacement.drop()
+            replacement.discard()
         with _written(self.path, found.data, after):
-            count = held.wrote(replacement.status, unbroken=found.ours)
+            count = held.record_own_write(replacement.status, unbroken=found.is_ours)
             sync_dir(target.real.parent)
         self.late = None
         return _Written(found, base, after, mark_of(replacement.status), count, failure)
 
-    def _note_late(self, replacement: Replacement, after: bytes) -> None:
+    def _record_late_write(self, replacement: Replacement, after: bytes) -> None:
         """Remembers what was written into a version of ours in the microseconds before it had to give way again."""
-        ours = stable_read.opened(replacement.path)
+        ours = stable_read.open_version(replacement.path)
         try:
             theirs = None
             if ours.status is not None:
                 ours.status, ours.data = replacement.status, after
-                theirs = ours.written_late(self.path, self.kind, self.files.pace)
+                theirs = ours.read_late_write(self.path, self.kind, self.files.timing)
         finally:
             ours.close()
         if theirs is not None:
@@ -298,42 +298,42 @@ class _WriteAttempt:
         """Whether nobody undid what was written; what was written into the old version meanwhile is remembered."""
         if done.failure is not None:
             raise done.failure
-        pace = self.files.pace
-        begun = pace.elapsed()
+        timing = self.files.timing
+        begun = timing.elapsed()
         while True:
-            pace.sleep(SETTLE)
-            theirs = done.before.written_late(self.path, self.kind, pace)
+            timing.sleep(SETTLE)
+            theirs = done.before.read_late_write(self.path, self.kind, timing)
             if theirs is not None:
                 self.late = _LateWrite(done.before.data or b"", theirs, done.after)
                 return False
-            if not self._stands(done):
+            if not self._is_still_there(done):
                 return False
-            if pace.elapsed() - begun >= (WATCH if self.stirred else SETTLE):
+            if timing.elapsed() - begun >= (WATCH if self.contended_at else SETTLE):
                 return True
 
-    def _stands(self, done: _Written) -> bool:
+    def _is_still_there(self, done: _Written) -> bool:
         """Whether what was written is in the file, which others may have written since."""
         target = find(self.path)
         mark = None if target.status is None else mark_of(target.status)
-        if mark is not None and mark == done.seen:
+        if mark is not None and mark == done.observed:
             return True
         if mark == done.mark:
-            now = stable_read.opened(target.real)
+            now = stable_read.open_version(target.real)
             now.close()
             if now.data == done.after:
                 return True
-        with hold(self.files.locks_dir, target, self.files.pace) as held:
+        with lock_file(self.files.locks_dir, target, self.files.timing) as held:
             found = self._read(target, held)
             found.close()
             # Where only keyturn has written since, each write was on top of what we left.
-            if not (found.ours and held.note.foreign <= done.count):
+            if not (found.is_ours and held.note.foreign <= done.count):
                 try:
                     document = self._parse(found.data or b"")
                 except UnparsableFile:
                     return False
                 if not three_way_merge.still_there(self._parse(done.base), self._parse(done.after), document):
                     return False
-            done.seen = None if found.status is None else mark_of(found.status)
+            done.observed = None if found.status is None else mark_of(found.status)
             return True
 
     def _parse(self, data: bytes) -> Document:
@@ -356,7 +356,7 @@ def _written(path: Path, before: bytes | None, after: bytes) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _in_words(path: Path) -> Iterator[None]:
+def _translate_os_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -9,9 +9,9 @@ import click
 from keyturn.agent import client, install, shutdown
 from keyturn.agent import install as unit
 from keyturn.agent.listener import private_folder
-from keyturn.cli.options import as_json, keeper, opens_vault
+from keyturn.cli.options import as_json, credential_service, opens_vault
 from keyturn.cli.output import emit, say, warn
-from keyturn.cli.profiles import key_news
+from keyturn.cli.profiles import key_notices
 from keyturn.cli.prompts import VaultUnlocker
 from keyturn.model.errors import AgentHangs, AgentUnavailable
 from keyturn.model.profile import RotationState, VaultState
@@ -25,20 +25,20 @@ def agent() -> None:
 
 @agent.command()
 @opens_vault
-def start(opening: VaultUnlocker) -> None:
+def start(unlocker: VaultUnlocker) -> None:
     """Unlock the vault and start the agent, if none is running."""
-    front = opening.keeper
-    if front.snapshot().agent:
+    service = unlocker.service
+    if service.snapshot().agent:
         say("The agent is running.")
         return
-    if opening.given or front.desk.vault.state() is not VaultState.CLOSED:
-        if front.desk.vault.state() is VaultState.ABSENT:
-            opening.found()
+    if unlocker.has_given_secret or service.context.vault.state() is not VaultState.CLOSED:
+        if service.context.vault.state() is VaultState.ABSENT:
+            unlocker.find_vault()
         else:
-            opening.unlock()
+            unlocker.unlock()
     else:
-        front.unlock()
-    if not front.snapshot().agent:
+        service.unlock()
+    if not service.snapshot().agent:
         raise AgentUnavailable("start of the agent", "none answers", "keyturn works without one, more slowly")
     say("The agent is running; the vault is open until it is locked, for 12 h at most.")
 
@@ -46,7 +46,7 @@ def start(opening: VaultUnlocker) -> None:
 @agent.command()
 def stop() -> None:
     """Stop the agent; the vault is locked then."""
-    stopped = shutdown.lock(keeper().places.socket)
+    stopped = shutdown.lock(credential_service().paths.socket)
     say("The agent has ended, the vault is locked." if stopped else "No agent was running.")
 
 
@@ -54,9 +54,9 @@ def stop() -> None:
 @as_json
 def status(*, json_: bool) -> None:
     """Whether an agent runs, and since when; which keys are past their policy."""
-    front = keeper()
+    service = credential_service()
     try:
-        found = client.call(front.places.socket, {"op": "status"})
+        found = client.call(service.paths.socket, {"op": "status"})
     except AgentHangs:
         raise
     except AgentUnavailable as error:
@@ -65,7 +65,7 @@ def status(*, json_: bool) -> None:
         else:
             say(f"No agent: {error.why}.")
         return
-    rows = front.snapshot().profiles
+    rows = service.snapshot().profiles
     if json_:
         overdue = [row.name for row in rows if row.rotation.state is RotationState.OVERDUE and row.managed]
         waiting = {row.name: row.rotation.waits for row in rows if row.rotation.waits}
@@ -75,21 +75,21 @@ def status(*, json_: bool) -> None:
         say(
             f"Running, process {found['pid']}, keyturn {found['version']}; unlocked since {found['open_since']}{paused}."
         )
-        for line in key_news(rows):
+        for line in key_notices(rows):
             say(line)
 
 
 @agent.command()
 def pause() -> None:
     """Renew nothing by itself until `agent resume`, or until the agent ends; clients that ask still get what is due."""
-    keeper().pause(paused=True)
+    credential_service().pause(paused=True)
     say("Renewal is paused; keyturn agent resume ends that.")
 
 
 @agent.command()
 def resume() -> None:
     """Go on renewing what is in use and due."""
-    keeper().pause(paused=False)
+    credential_service().pause(paused=False)
     say("Renewal goes on.")
 
 
@@ -102,7 +102,7 @@ def unit_(*, launchd: bool) -> None:
     keyturn agent unit > ~/.config/systemd/user/keyturn.service
     systemctl --user enable --now keyturn
     """
-    program = keeper().desk.program()
+    program = credential_service().context.program()
     click.echo(unit.launchd_plist(program) if launchd else unit.systemd_unit(program), nl=False)
 
 
@@ -120,9 +120,9 @@ def ssh_config(*, host: str, at: str) -> None:
     \b
     keyturn agent ssh-config build-box >> ~/.ssh/config
     """
-    front = keeper()
-    names = front.desk.read().preferences.forward
-    near = forward_path(front.desk.environ)
+    service = credential_service()
+    names = service.context.read().config.forward
+    near = forward_path(service.context.environ)
     private_folder(Path(near).parent)  # ssh would take whatever socket somebody else puts there
     click.echo(install.lines(host, near, at, names), nl=False)
     if not names:

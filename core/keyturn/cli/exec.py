@@ -51,7 +51,7 @@ _CODE = click.option("--mfa-code", metavar="CODE", help="The six digits that the
 )
 @opens_vault
 def exec_(
-    opening: VaultUnlocker,
+    unlocker: VaultUnlocker,
     *,
     profile: str,
     command: tuple[str, ...],
@@ -71,12 +71,12 @@ def exec_(
         raise UsageError("exec", "the command is empty", "Name a program after --, or nothing for a shell")
     program = command or (os.environ.get("SHELL") or "/bin/sh",)
     if not as_endpoint:
-        change = _change(opening, profile, min_left, mfa_code)
-        _become(program, {**environment.applied(change, os.environ), MARK: profile})
-    require_effect(opening.keeper, profile)
-    first = _document(opening, profile, min_left, mfa_code)
-    with environment_for(opening.keeper, profile, first, in_file=not token_env) as environ:
-        _become(program, {**environ, MARK: profile})
+        change = _change(unlocker, profile, min_left, mfa_code)
+        _exec_program(program, {**environment.apply(change, os.environ), MARK: profile})
+    require_effect(unlocker.service, profile)
+    first = _document(unlocker, profile, min_left, mfa_code)
+    with environment_for(unlocker.service, profile, first, in_file=not token_env) as environ:
+        _exec_program(program, {**environ, MARK: profile})
 
 
 @click.command("env")
@@ -88,29 +88,31 @@ def exec_(
 @_CODE
 @opens_vault
 def env(
-    opening: VaultUnlocker, *, profile: str, shell: str | None, min_left: str | None, mfa_code: str | None
+    unlocker: VaultUnlocker, *, profile: str, shell: str | None, min_left: str | None, mfa_code: str | None
 ) -> None:
     """Print what sets a session of PROFILE in a shell: eval "$(keyturn env PROFILE)"."""
     language = Shell(shell) if shell else environment.shell_called(os.environ.get("SHELL", ""))
-    lines = environment.spoken(_change(opening, profile, min_left, mfa_code), language)
+    lines = environment.render(_change(unlocker, profile, min_left, mfa_code), language)
     if sys.stdout.isatty():
         click.echo(TTY_NOTE, err=True, nl=False)
     click.echo(lines, nl=False)
 
 
-def _document(opening: VaultUnlocker, profile: str, min_left: str | None, mfa_code: str | None) -> Secret:
+def _document(unlocker: VaultUnlocker, profile: str, min_left: str | None, mfa_code: str | None) -> Secret:
     least = timedelta(seconds=seconds_of(min_left, "--min-left")) if min_left is not None else None
-    return Secret(opening.done_with_code(lambda code: opening.keeper.hand(profile, least, code), mfa_code))
+    return Secret(
+        unlocker.run_with_code(lambda code: unlocker.service.get_credentials(profile, least, code), mfa_code)
+    )
 
 
-def _change(opening: VaultUnlocker, profile: str, min_left: str | None, mfa_code: str | None) -> Change:
-    document = _document(opening, profile, min_left, mfa_code)
+def _change(unlocker: VaultUnlocker, profile: str, min_left: str | None, mfa_code: str | None) -> Change:
+    document = _document(unlocker, profile, min_left, mfa_code)
     credentials, account = credential_process.parsed(document.reveal())
-    change = environment.session(credentials, opening.keeper.region(profile), account)
-    return {**environment.without_bearers(os.environ), **change}
+    change = environment.session(credentials, unlocker.service.region(profile), account)
+    return {**environment.without_bearer_tokens(os.environ), **change}
 
 
-def _become(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn:
+def _exec_program(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn:
     """This process goes on as another program: its signals and its exit status are that program's own.
 
     :raises NotFound: there is no such program.
@@ -142,23 +144,23 @@ VERBS = (exec_, env)
 _DEFAULT = "default"
 
 
-def require_effect(keeper: CredentialService, profile: str) -> None:
+def require_effect(service: CredentialService, profile: str) -> None:
     """Makes sure that a program would act as `profile` by its endpoint, and as nobody else.
 
     :raises UsageError: the profile gives no temporary credentials, or the shared files hold others that every AWS client
         takes before it looks for an endpoint.
     """
-    rows = {row.name: row for row in keeper.snapshot().profiles}
+    rows = {row.name: row for row in service.snapshot().profiles}
     if profile in rows and rows[profile].delivers_key:
         raise http.only_temporary(profile)
     delivered = next((row.name for row in rows.values() if row.deliver_as == _DEFAULT), None)
-    if delivered is None and not _wins(rows.get(_DEFAULT), profile):
+    if delivered is None and not _check_precedence(rows.get(_DEFAULT), profile):
         return
     why = f"AWS clients take the credentials of [{_DEFAULT}] in the shared files before they ask an endpoint"
-    raise UsageError(f"endpoint for {profile}", why, _way_out(keeper, rows.get(_DEFAULT), delivered))
+    raise UsageError(f"endpoint for {profile}", why, _advice(service, rows.get(_DEFAULT), delivered))
 
 
-def _way_out(keeper: CredentialService, default: Profile | None, delivered: str | None) -> str:
+def _advice(service: CredentialService, default: Profile | None, delivered: str | None) -> str:
     """What to do about a profile `default` with credentials.
 
     :param delivered: the profile whose session is delivered there.
@@ -166,7 +168,7 @@ def _way_out(keeper: CredentialService, default: Profile | None, delivered: str 
     if delivered is not None:
         mend = f"run: keyturn deliver {delivered} --to credential-process"
     else:
-        file = keeper.places.shown(default.origin.file) if default and default.origin else "the shared files"
+        file = service.paths.shown(default.origin.file) if default and default.origin else "the shared files"
         first = f"run keyturn release {_DEFAULT}, then " if default and default.managed else ""
         mend = (
             f"{first}rename [{_DEFAULT}] in {file}, say to [own] ([profile own] in the config file), "
@@ -175,7 +177,7 @@ def _way_out(keeper: CredentialService, default: Profile | None, delivered: str 
     return f"Leave out --endpoint, or {mend}"
 
 
-def _wins(default: Profile | None, profile: str) -> bool:
+def _check_precedence(default: Profile | None, profile: str) -> bool:
     if default is None or (default.kind is Kind.UNKNOWN and default.problem is None):
         return False
     # Its line asks keyturn for the same.
@@ -184,17 +186,17 @@ def _wins(default: Profile | None, profile: str) -> bool:
 
 @contextmanager
 def environment_for(
-    keeper: CredentialService, profile: str, first: Secret, *, in_file: bool
+    service: CredentialService, profile: str, first: Secret, *, in_file: bool
 ) -> Iterator[dict[str, str]]:
-    """The environment in which a program finds an endpoint for `profile`; see :func:`keyturn.delivery.endpoint.launcher.opened`.
+    """The environment in which a program finds an endpoint for `profile`; see :func:`keyturn.delivery.endpoint.launcher.start_endpoint`.
 
     :param first: a document of its credentials.
     :param in_file: whether the endpoint's token is in a file, or in the environment itself.
     """
-    from_asker = keeper.rests_on_asker(profile)
-    region = keeper.region(profile)
-    opened = launcher.opened(
-        keeper.places, os.environ, profile, first, from_asker=from_asker, in_file=in_file
+    from_asker = service.uses_caller_credentials(profile)
+    region = service.region(profile)
+    opened = launcher.start_endpoint(
+        service.paths, os.environ, profile, first, from_asker=from_asker, in_file=in_file
     )
     with opened as found:
         change = environment.endpoint(
@@ -203,6 +205,6 @@ def environment_for(
             token=found.token,
             token_file=found.token_file,
         )
-        proxies = environment.past_proxies(os.environ, http.HOST)
-        others = environment.without_bearers(os.environ)
-        yield environment.applied({**others, **change, **proxies}, os.environ)
+        proxies = environment.without_proxy(os.environ, http.HOST)
+        others = environment.without_bearer_tokens(os.environ)
+        yield environment.apply({**others, **change, **proxies}, os.environ)

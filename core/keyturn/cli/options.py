@@ -15,7 +15,7 @@ from keyturn.service import CredentialService
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 
-def keeper() -> CredentialService:
+def credential_service() -> CredentialService:
     """The keeper of this process's environment; takes expired deliveries away first (architecture: after a crash)."""
     found = CredentialService.from_environ(os.environ)
     found.withdraw_expired()
@@ -34,7 +34,7 @@ def opens_vault(verb: Callable[..., Any]) -> Callable[..., Any]:
     )
     @wraps(verb)
     def wrapped(*args: Any, passphrase_fd: int | None, recovery_key_fd: int | None, **options: Any) -> Any:
-        return verb(VaultUnlocker(keeper(), passphrase_fd, recovery_key_fd), *args, **options)
+        return verb(VaultUnlocker(credential_service(), passphrase_fd, recovery_key_fd), *args, **options)
 
     return wrapped
 

@@ -41,7 +41,7 @@ def columns(rows: Sequence[Sequence[str]]) -> None:
         click.echo("  ".join(padded).rstrip())
 
 
-def each(names: Iterable[str], act: Callable[[str], None]) -> int:
+def for_each(names: Iterable[str], act: Callable[[str], None]) -> int:
     """Does `act` for every name, prints the errors, and gives the exit code: 1 if any failed, else 4 if any needs a
     person, else 0. A single name's own code stands."""
     codes = []

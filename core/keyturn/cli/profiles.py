@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from keyturn.cli.options import as_json, keeper, opens_vault, yes
+from keyturn.cli.options import as_json, credential_service, opens_vault, yes
 from keyturn.cli.output import columns, emit, say, warn
 from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
 from keyturn.model.errors import NeedsInteraction, NotFound, UsageError
@@ -28,19 +28,19 @@ from keyturn.profiles.status import row_table
 )
 def list_(*, json_: bool, text: str) -> None:
     """List all profiles: kind, time left, account, rotation. Opens no vault and asks nobody."""
-    front = keeper()
-    found, now = front.snapshot(), front.now()
+    service = credential_service()
+    found, now = service.snapshot(), service.now()
     query = parse(text)
     rows = [row for row in found.profiles if query.shows(row, found.vault, now)]
     if json_:
         emit({"profiles": [row_table(row, found.vault, now) for row in rows]})
     else:
         _table(rows, found.vault, now)
-        for line in key_news(found.profiles):
+        for line in key_notices(found.profiles):
             warn(line)
     for problem in found.problems:
         line = f"line {problem.line}: " if problem.line else ""
-        is_own = problem.path == str(front.places.config_file)
+        is_own = problem.path == str(service.paths.config_file)
         cost = (
             "The defaults count until it is corrected"
             if is_own
@@ -49,7 +49,7 @@ def list_(*, json_: bool, text: str) -> None:
         warn(f"{problem.path}: {line}{problem.reason}. {cost}")
 
 
-def key_news(rows: Iterable[Profile]) -> tuple[str, ...]:
+def key_notices(rows: Iterable[Profile]) -> tuple[str, ...]:
     """What there is to say of long-term keys: rotations that wait, and keys past their policy; a line each."""
     waiting = [row for row in rows if row.rotation.waits]
     overdue = [row.name for row in rows if row.rotation.state is RotationState.OVERDUE and row.managed]
@@ -98,8 +98,8 @@ def _left(row: Profile, now: datetime) -> str:
 @as_json
 def show(*, profile: str, json_: bool) -> None:
     """Show one profile in full. Never a secret."""
-    front = keeper()
-    found, now = front.snapshot(), front.now()
+    service = credential_service()
+    found, now = service.snapshot(), service.now()
     for row in found.profiles:
         if row.name == profile:
             break
@@ -192,7 +192,7 @@ RISK = (
 @as_json
 @opens_vault
 def set_(
-    opening: VaultUnlocker, *, profile: str, key_values: tuple[str, ...], yes: bool, json_: bool
+    unlocker: VaultUnlocker, *, profile: str, key_values: tuple[str, ...], yes: bool, json_: bool
 ) -> None:
     """Change settings of a profile: region, renew, duration, tags, policy, session ...; KEY= takes one away.
 
@@ -212,17 +212,17 @@ def set_(
     rotation_days      90 by default; 0 for no policy
     rotate             ask, or auto: the agent replaces a key that is past its policy, and deletes none
     """
-    front = opening.keeper
+    service = unlocker.service
     wanted = settings.parsed(key_values)
     if wanted.get("mfa_serial") == CHOOSE:
-        wanted["mfa_serial"] = _chosen(opening, profile)
+        wanted["mfa_serial"] = _choose_device(unlocker, profile)
     if wanted.get("policy"):
-        wanted["policy"] = _located(wanted["policy"])
+        wanted["policy"] = _absolute_policy(wanted["policy"])
     if wanted.get("session") == "none":
         warn(f"{RISK}.")
         confirm(f"Hand out the key of {profile}", yes=yes)
-    done = front.set(profile, wanted) if wanted else None
-    table = front.settings(profile)
+    done = service.set(profile, wanted) if wanted else None
+    table = service.settings(profile)
     if json_:
         keys, ended = (list(done.keys), list(done.ended)) if done else ([], [])
         emit({"profile": profile, "settings": table, "changed": keys, "ended": ended})
@@ -230,10 +230,12 @@ def set_(
         for key, value in table.items():
             click.echo(f"{key:<18}{safe(_shown(value))}")
     else:
-        _tell(profile, done.keys, done.ended, table)
+        _print_changes(profile, done.keys, done.ended, table)
 
 
-def _tell(profile: str, keys: tuple[str, ...], ended: tuple[str, ...], table: dict[str, object]) -> None:
+def _print_changes(
+    profile: str, keys: tuple[str, ...], ended: tuple[str, ...], table: dict[str, object]
+) -> None:
     if not keys:
         say(f"{profile}: nothing to change")
     for key in keys:
@@ -252,7 +254,7 @@ def _shown(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _located(policy: str) -> str:
+def _absolute_policy(policy: str) -> str:
     """A policy's file by its absolute path: whoever reads it later works in another folder."""
     if policy.lstrip().startswith("{"):
         return policy
@@ -260,13 +262,13 @@ def _located(policy: str) -> str:
     return str(Path(path).absolute())
 
 
-def _chosen(opening: VaultUnlocker, profile: str) -> str:
+def _choose_device(unlocker: VaultUnlocker, profile: str) -> str:
     """The MFA device that the person wants, of those that IAM knows.
 
     :raises NotFound: there is none.
     :raises NeedsPerson: there are several, and no terminal to choose on.
     """
-    devices = opening.done(lambda: opening.keeper.mfa_devices(profile))
+    devices = unlocker.run(lambda: unlocker.service.mfa_devices(profile))
     what, hint = f"MFA device of {profile}", f"Name one: keyturn set {profile} mfa_serial=SERIAL"
     if not devices:
         raise NotFound(what, "IAM knows none that shows codes", "Add one in the console, then try again")

@@ -130,14 +130,14 @@ def confirm(question: str, *, yes: bool) -> None:
 class VaultUnlocker:
     """How a verb may open the vault: by what it was given, else by asking on the terminal, else not at all."""
 
-    keeper: CredentialService
+    service: CredentialService
     passphrase_fd: int | None = None
     recovery_key_fd: int | None = None
     _passphrase: Secret | None = field(default=None, repr=False)
     _recovery_key: Secret | None = field(default=None, repr=False)
 
     @property
-    def given(self) -> bool:
+    def has_given_secret(self) -> bool:
         return self.passphrase_fd is not None or self.recovery_key_fd is not None
 
     def passphrase(self, why: str) -> Secret | None:
@@ -161,12 +161,12 @@ class VaultUnlocker:
         :raises NeedsUnlock: nobody can be asked.
         :raises AgentHangs: one is there that does nothing; then nobody is asked either.
         """
-        client.require_life(self.keeper.places.socket)
+        client.require_life(self.service.paths.socket)
         if self.recovery_key_fd is not None:
-            self.keeper.unlock(recovery_key=self.recovery_key())
+            self.service.unlock(recovery_key=self.recovery_key())
             return
         if self.passphrase_fd is not None:
-            self.keeper.unlock(self.passphrase(""))
+            self.service.unlock(self.passphrase(""))
             return
         if not on_terminal():
             raise NeedsUnlock(*LOCKED)
@@ -179,9 +179,9 @@ class VaultUnlocker:
         :raises KeyturnError: the keyring's own refusal, where nobody can be asked.
         """
         try:
-            self.keeper.unlock()
+            self.service.unlock()
         except (KeyringAbsent, KeyringLocked, KeyringDenied) as error:
-            if not on_terminal() or "passphrase" not in self.keeper.desk.vault.slots():
+            if not on_terminal() or "passphrase" not in self.service.context.vault.slots():
                 raise
             click.echo(f"keyturn: {error.line()}", err=True)
             self._unlock_typed()
@@ -189,7 +189,7 @@ class VaultUnlocker:
     def _unlock_typed(self) -> None:
         for left in range(TRIES - 1, -1, -1):
             try:
-                self.keeper.unlock(ask_secret("Passphrase of the keyturn vault"))
+                self.service.unlock(ask_secret("Passphrase of the keyturn vault"))
             except WrongPassphrase as error:
                 if not left:
                     raise
@@ -197,7 +197,7 @@ class VaultUnlocker:
             else:
                 return
 
-    def found(self) -> None:
+    def find_vault(self) -> None:
         """Makes the vault that is not there yet, with a person at the terminal.
 
         :raises NeedsVault: nobody can be asked.
@@ -208,39 +208,39 @@ class VaultUnlocker:
                 "there is none yet",
                 "Run: keyturn vault init --slot keyring, or --slot passphrase",
             )
-        backend = self.keeper.keyring_backend()
+        backend = self.service.keyring_backend()
         if backend is not None:
             click.echo(f"A vault is needed first. {safe(backend)} can guard it.", err=True)
-            new_vault(self.keeper, "keyring", None)
+            new_vault(self.service, "keyring", None)
             return
         click.echo(
             "A vault is needed first. A passphrase will guard it (there is no system keyring to use).",
             err=True,
         )
-        new_vault(self.keeper, "passphrase", typed_twice())
+        new_vault(self.service, "passphrase", ask_twice())
 
-    def done(self, act: Callable[[], Answer]) -> Answer:
+    def run(self, act: Callable[[], Answer]) -> Answer:
         """Does an act; where it needs the vault, opens or makes it and does the act again."""
         try:
             return act()
         except NeedsVault:
-            self.found()
+            self.find_vault()
         except NeedsUnlock:
             self.unlock()
         return act()
 
-    def done_with_code(self, act: Callable[[str | None], Answer], code: str | None) -> Answer:
+    def run_with_code(self, act: Callable[[str | None], Answer], code: str | None) -> Answer:
         """As :meth:`done`, for an act that may need an MFA code: asks for one on the terminal if none was given."""
         try:
-            return self.done(lambda: act(code))
+            return self.run(lambda: act(code))
         except NeedsMfa as error:
             if code is not None or not on_terminal():
                 raise
             typed = ask_line(f"MFA code of {error.serial} for {error.profile}")
-        return self.done(lambda: act(typed))
+        return self.run(lambda: act(typed))
 
 
-def typed_twice() -> Secret:
+def ask_twice() -> Secret:
     """A new passphrase, typed twice.
 
     :raises UsageError: the two differ, or it is too short.
@@ -251,16 +251,18 @@ def typed_twice() -> Secret:
     return first
 
 
-def new_vault(keeper: CredentialService, slot: str, passphrase: Secret | None, *, anew: bool = False) -> None:
+def new_vault(
+    service: CredentialService, slot: str, passphrase: Secret | None, *, anew: bool = False
+) -> None:
     """Makes a vault, shows the recovery key on the terminal and has its last characters typed back."""
-    recovery_key = keeper.new_vault(slot, passphrase, anew=anew)
+    recovery_key = service.create_vault(slot, passphrase, anew=anew)
     click.echo(
         "The recovery key opens the vault if all else is lost. Write it down, off this machine:", err=True
     )
     click.echo(f"\n  {recovery_key.reveal()}\n", err=True)
     for _ in range(TRIES):
         if ask_line("Type its last six characters").upper() == recovery_key.reveal()[-6:].upper():
-            keeper.confirm_recovery_key()
+            service.confirm_recovery_key()
             click.echo("Noted. Anybody with this key can open the vault: clear the screen.", err=True)
             return
     click.echo("That is not what it ends in. See it again by: keyturn vault recovery-key", err=True)

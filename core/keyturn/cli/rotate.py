@@ -27,7 +27,7 @@ from keyturn.operations.rotation.delete_key import DeletionFacts
 from keyturn.operations.rotation.progress import Progress, progress_table
 from keyturn.operations.rotation.record import Step
 
-_ON = {
+_FORWARD_STEPS = {
     Step.CREATED: "the new key is sealed in the rotation journal",
     Step.VERIFIED: "AWS answers to it, three times in a row",
     Step.STORED: "it is the vault's key now, the old one is kept",
@@ -36,7 +36,7 @@ _ON = {
     Step.DONE: "the old key is deleted",
     Step.UNDONE: "the old key is the only one again",
 }
-_BACK = {
+_UNDO_STEPS = {
     Step.VERIFIED: "the old key answers, and is the vault's again",
     Step.UNDONE: "the old key is the only one again",
 }
@@ -55,7 +55,7 @@ _BACK = {
 @as_json
 @yes
 @opens_vault
-def rotate(opening: VaultUnlocker, *, profile: str, json_: bool, **words: Any) -> int | None:
+def rotate(unlocker: VaultUnlocker, *, profile: str, json_: bool, **words: Any) -> int | None:
     """Replace a long-term key by a new one and switch the old one off. Deletes nothing.
 
     Each step is on disk before the next: whatever interrupts it, a key that works is in the vault, and --resume or --undo
@@ -68,7 +68,7 @@ def rotate(opening: VaultUnlocker, *, profile: str, json_: bool, **words: Any) -
     way = ways[0] if ways else None
     if words["word"] is not None and way != "finish":
         raise UsageError("rotate", "--confirm goes with --finish", "Leave it out")
-    turn = _RotateCommand(opening, profile, words["mfa_code"], json_, words["yes"])
+    turn = _RotateCommand(unlocker, profile, words["mfa_code"], json_, words["yes"])
     if way == "drop":
         return turn.drop(words["drop"])
     if way == "policy":
@@ -84,7 +84,7 @@ def rotate(opening: VaultUnlocker, *, profile: str, json_: bool, **words: Any) -
 class _RotateCommand:
     """One call of the verb."""
 
-    opening: VaultUnlocker
+    unlocker: VaultUnlocker
     name: str
     code: str | None
     json_: bool
@@ -96,39 +96,41 @@ class _RotateCommand:
         told = rotation_words(row.rotation)
         key = masked_key_id(row.key.key_id) if row.key else "its key"
         confirm(f"Replace {key} of {self.name} ({told}) by a new key, and switch it off", yes=self.yes)
-        return self._through(self._asked(self._rotating.begin), self._rotating.on, wants=Step.DEACTIVATED)
+        return self._run_to_end(self._asked(self._rotating.begin), self._rotating.on, wants=Step.DEACTIVATED)
 
     def resume(self) -> int:
-        return self._through(self._asked(self._rotating.on), self._rotating.on)
+        return self._run_to_end(self._asked(self._rotating.on), self._rotating.on)
 
     def undo(self) -> int:
         confirm(f"Go back to the old key of {self.name}; the new one is deleted", yes=self.yes)
-        return self._through(self._asked(self._rotating.back), self._rotating.on)
+        return self._run_to_end(self._asked(self._rotating.back), self._rotating.on)
 
     def finish(self, word: str | None) -> int:
         if word is None and on_terminal() and not self.json_:
-            facts = self.opening.done_with_code(
-                lambda code: self._rotating.ending(self.name, code), self._take()
+            facts = self.unlocker.run_with_code(
+                lambda code: self._rotating.ending(self.name, code), self._run_step()
             )
-            _say_ending(facts)
+            _print_deletion_facts(facts)
             word = ask_line("Type the last four characters of the key to delete it, or Enter to keep it")
             if not word:
                 say("Nothing was deleted.")
                 return 1
-        return self._through(
+        return self._run_to_end(
             self._asked(lambda name, code: self._rotating.finish(name, word, code)), self._rotating.on
         )
 
     def drop(self, last_four: str) -> int:
         say(
-            self.opening.done_with_code(
-                lambda code: self._rotating.drop(self.name, last_four, code), self._take()
+            self.unlocker.run_with_code(
+                lambda code: self._rotating.drop(self.name, last_four, code), self._run_step()
             )
         )
         return 0
 
     def status(self) -> int:
-        found = self.opening.done_with_code(lambda code: self._rotating.status(self.name, code), self._take())
+        found = self.unlocker.run_with_code(
+            lambda code: self._rotating.status(self.name, code), self._run_step()
+        )
         if self.json_:
             emit(found)
         else:
@@ -137,28 +139,28 @@ class _RotateCommand:
 
     def policy(self) -> int:
         row = self._row()
-        partition, path = iam_policy.parts_of(row.key.user if row.key and row.key.user else "")
+        partition, path = iam_policy.user_arn_parts(row.key.user if row.key and row.key.user else "")
         click.echo(iam_policy.self_rotation(partition, path, with_mfa=bool(row.mfa_serial)))
         return 0
 
     @property
     def _rotating(self) -> Any:
-        return self.opening.keeper.rotating
+        return self.unlocker.service.rotation
 
     def _row(self) -> Profile:
-        for row in self.opening.keeper.snapshot().profiles:
+        for row in self.unlocker.service.snapshot().profiles:
             if row.name == self.name:
                 return row
         raise NotFound(f"profile {self.name}", "there is none by that name", "Run: keyturn list")
 
     def _asked(self, act: Callable[[str, str | None], Progress]) -> Progress:
-        return self.opening.done_with_code(lambda code: act(self.name, code), self._take())
+        return self.unlocker.run_with_code(lambda code: act(self.name, code), self._run_step())
 
-    def _take(self) -> str | None:
+    def _run_step(self) -> str | None:
         code, self.code = self.code, None
         return code
 
-    def _through(
+    def _run_to_end(
         self, first: Progress, act: Callable[[str, str | None], Progress], *, wants: Step | None = None
     ) -> int:
         """Go on to the end, or to where a person decides.
@@ -169,22 +171,22 @@ class _RotateCommand:
         """
         shown: Step | None = None
         progress = first
-        for progress in self._rotating.through(first, lambda: self._on(act)):
+        for progress in self._rotating.through(first, lambda: self._advance(act)):
             self._say_step(progress, is_new=progress.step is not shown)
             shown = progress.step
         if self.json_:
-            emit({"rotation": progress_table(progress), "stands": progress.stands()})
+            emit({"rotation": progress_table(progress), "stands": progress.summary()})
         if progress.orphans:
             why = "a new key was made, and AWS's answer with its secret was lost"
-            raise RotationHalted(f"rotation of {self.name}", why, progress.stands())
+            raise RotationHalted(f"rotation of {self.name}", why, progress.summary())
         if wants and progress.step is Step.UNDONE:
-            hint = f"{progress.stands()}. Try again: keyturn rotate {self.name}"
+            hint = f"{progress.summary()}. Try again: keyturn rotate {self.name}"
             raise KeyturnError(f"rotation of {self.name}", "AWS made no new key, or it is gone", hint)
         if not self.json_:
-            say(progress.stands())
+            say(progress.summary())
         return 0
 
-    def _on(self, act: Callable[[str, str | None], Progress]) -> Progress:
+    def _advance(self, act: Callable[[str, str | None], Progress]) -> Progress:
         """One more act; whoever cannot go on for want of an open vault hears that a rotation waits."""
         try:
             return self._asked(act)
@@ -193,7 +195,7 @@ class _RotateCommand:
             raise
 
     def _say_step(self, progress: Progress, *, is_new: bool) -> None:
-        done = _BACK if progress.is_undoing else _ON
+        done = _UNDO_STEPS if progress.is_undoing else _FORWARD_STEPS
         if not self.json_ and is_new and progress.step in done:
             is_old = progress.is_undoing or progress.step.is_past(Step.DEACTIVATED)
             key = progress.old_id if is_old else progress.new_id
@@ -204,7 +206,7 @@ class _RotateCommand:
             say(f"  {progress.note}; trying again in {progress.wait:.0f} s")
 
 
-def _say_ending(facts: DeletionFacts) -> None:
+def _print_deletion_facts(facts: DeletionFacts) -> None:
     use = facts.last_use
     at = "never" if use is None or use.at is None else f"{use.at:%Y-%m-%d %H:%M} UTC"
     where = ", ".join(each for each in (use.service, use.region) if each) if use else ""
@@ -212,7 +214,7 @@ def _say_ending(facts: DeletionFacts) -> None:
     say(
         f"Last used, as far as AWS tells: {at if use is not None else 'unknown'}{f' ({where})' if where else ''}"
     )
-    for each in facts.against:
+    for each in facts.warnings:
         say(f"! {each}")
 
 
@@ -230,10 +232,10 @@ def _say_status(found: Mapping[str, Any]) -> None:
         say(f"Used by: {', '.join(found['used_by'])}")
     rotation = found["rotation"]
     if rotation is not None:
-        from keyturn.operations.rotation.progress import progress_in
+        from keyturn.operations.rotation.progress import progress_from
 
-        progress = progress_in(rotation)
-        say(f"A rotation waits at step {progress.step}. {progress.stands()}")
+        progress = progress_from(rotation)
+        say(f"A rotation waits at step {progress.step}. {progress.summary()}")
         if progress.note:
             warn(progress.note)
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from keyturn.cli.options import as_json, opens_vault, yes
-from keyturn.cli.output import each, emit, say, warn
+from keyturn.cli.output import emit, for_each, say, warn
 from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
 from keyturn.model.errors import KeyturnError, UsageError
 from keyturn.model.profile import Delivery, Kind, Plan, Refreshed
@@ -29,7 +29,7 @@ _ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
 @yes
 @opens_vault
 def adopt(
-    opening: VaultUnlocker,
+    unlocker: VaultUnlocker,
     *,
     profiles: tuple[str, ...],
     all_: bool,
@@ -41,28 +41,28 @@ def adopt(
 
     The change is shown first. Profiles that name an adopted one as source come along.
     """
-    front = opening.keeper
+    service = unlocker.service
     names, refused = profiles, 0
     if all_:
-        names, refused = _all_adoptable(front)
+        names, refused = _all_adoptable(service)
         if not names:
             say("Nothing to adopt.")
             return min(refused, 1)
     if not names:
         raise UsageError("adopt", "no profile is named", "Name some, or use --all")
-    plan = front.plan_adopt(names, session_none=session_none)
+    plan = service.plan_adopt(names, session_none=session_none)
     _show(plan)
     if only_plan:
         return min(refused, 1)
     confirm(f"Adopt {', '.join(plan.names)}", yes=yes)
-    for name in opening.done(lambda: front.adopt(plan)):
+    for name in unlocker.run(lambda: service.adopt(plan)):
         say(f"adopted {name}")
     return min(refused, 1)
 
 
-def _all_adoptable(front: CredentialService) -> tuple[tuple[str, ...], int]:
+def _all_adoptable(service: CredentialService) -> tuple[tuple[str, ...], int]:
     """Every profile that can be adopted, and how many others look like it; these are named with the reason."""
-    found = front.snapshot()
+    found = service.snapshot()
     for problem in found.problems:
         warn(f"{problem.path}: line {problem.line}: {problem.reason}. Its profiles are left out")
     names, refused = [], 0
@@ -70,7 +70,7 @@ def _all_adoptable(front: CredentialService) -> tuple[tuple[str, ...], int]:
         if not _adoptable(row):
             continue
         try:
-            front.check_adopt(row.name)
+            service.check_adopt(row.name)
         except KeyturnError as error:
             warn(error.line())
             refused += 1
@@ -114,7 +114,7 @@ def _show(plan: Plan) -> None:
 @yes
 @opens_vault
 def release(
-    opening: VaultUnlocker,
+    unlocker: VaultUnlocker,
     *,
     profiles: tuple[str, ...],
     all_: bool,
@@ -126,31 +126,31 @@ def release(
 
     Where a secret goes back in clear, the vault's passphrase is asked for, or typed words where there is only a keyring.
     """
-    front = opening.keeper
+    service = unlocker.service
     names = profiles
     if all_:
-        names = tuple(row.name for row in front.snapshot().profiles if row.managed)
+        names = tuple(row.name for row in service.snapshot().profiles if row.managed)
         if not names:
             say("Nothing to release.")
             return
     if not names:
         raise UsageError("release", "no managed profile is named", "Name some, or use --all")
-    plan = opening.done(lambda: front.plan_release(names))
+    plan = unlocker.run(lambda: service.plan_release(names))
     _show(plan)
     if only_plan:
         return
     confirm(f"Release {', '.join(plan.names)}", yes=yes)
     passphrase = recovery_key = None
-    if plan.secrets and opening.recovery_key_fd is not None:
-        recovery_key = opening.recovery_key()
-    elif plan.secrets and "passphrase" in front.desk.vault.slots():
-        passphrase = opening.passphrase("A secret leaves the vault in clear. Passphrase of the vault")
+    if plan.secrets and unlocker.recovery_key_fd is not None:
+        recovery_key = unlocker.recovery_key()
+    elif plan.secrets and "passphrase" in service.context.vault.slots():
+        passphrase = unlocker.passphrase("A secret leaves the vault in clear. Passphrase of the vault")
     elif plan.secrets and words is None and on_terminal():
         click.echo(
             "A secret leaves the vault in clear. To confirm, type the words in the brackets.", err=True
         )
         words = ask_line(f"[release {' '.join(plan.names)}]")
-    for name in front.release(plan, passphrase, words, recovery_key=recovery_key):
+    for name in service.release(plan, passphrase, words, recovery_key=recovery_key):
         say(f"released {name}")
 
 
@@ -161,11 +161,11 @@ def release(
 @as_json
 @opens_vault
 def refresh(
-    opening: VaultUnlocker, *, profiles: tuple[str, ...], due: bool, mfa_code: str | None, json_: bool
+    unlocker: VaultUnlocker, *, profiles: tuple[str, ...], due: bool, mfa_code: str | None, json_: bool
 ) -> int:
     """Get a new session, and deliver it. Without a name: AWS_PROFILE."""
-    front = opening.keeper
-    names = profiles or ((front.due()) if due else ())
+    service = unlocker.service
+    names = profiles or ((service.due_profiles()) if due else ())
     if not names and not due:
         current = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
         if not current:
@@ -176,9 +176,9 @@ def refresh(
 
     def one(name: str) -> None:
         code = codes[0] if codes else None
-        is_needed = code is not None and front.needs_code(name)
+        is_needed = code is not None and service.needs_code(name)
         try:
-            done = opening.done_with_code(lambda code: front.refresh(name, code), code)
+            done = unlocker.run_with_code(lambda code: service.refresh(name, code), code)
         except KeyturnError as error:
             results.append(
                 {"profile": name, "ok": False, "error": error.line(), "exit_code": error.exit_code}
@@ -190,9 +190,9 @@ def refresh(
                 codes.clear()
         results.append(_refreshed_table(done))
         if not json_:
-            _say_refreshed(done, front.now())
+            _say_refreshed(done, service.now())
 
-    code = each(names, one)
+    code = for_each(names, one)
     if json_:
         emit({"results": results})
     elif not names:
@@ -221,9 +221,9 @@ def _say_refreshed(done: Refreshed, now: Any) -> None:
 @click.command()
 @click.argument("profile")
 @opens_vault
-def stop(opening: VaultUnlocker, *, profile: str) -> None:
+def stop(unlocker: VaultUnlocker, *, profile: str) -> None:
     """End a session: withdraw what was delivered, and forget it."""
-    say(opening.done(lambda: opening.keeper.stop(profile)))
+    say(unlocker.run(lambda: unlocker.service.stop(profile)))
 
 
 @click.command()
@@ -238,19 +238,19 @@ def stop(opening: VaultUnlocker, *, profile: str) -> None:
 )
 @click.option("--as", "as_name", metavar="NAME", help="Under this section of the credentials file.")
 @opens_vault
-def deliver(opening: VaultUnlocker, *, profile: str, to: str, as_name: str | None) -> None:
+def deliver(unlocker: VaultUnlocker, *, profile: str, to: str, as_name: str | None) -> None:
     """Choose where a managed profile's sessions go: credential_process, or the credentials file as temporary keys."""
-    say(opening.done(lambda: opening.keeper.deliver(profile, Delivery(to), as_name)))
+    say(unlocker.run(lambda: unlocker.service.deliver(profile, Delivery(to), as_name)))
 
 
 @click.command("credential-process")
 @click.argument("profile")
 @opens_vault
-def credential_process(opening: VaultUnlocker, *, profile: str) -> None:
+def credential_process(unlocker: VaultUnlocker, *, profile: str) -> None:
     """Print the JSON that AWS clients ask for. Never prompts."""
-    if opening.given:
-        opening.unlock()
-    document = opening.keeper.credential_process(profile)
+    if unlocker.has_given_secret:
+        unlocker.unlock()
+    document = unlocker.service.credential_process(profile)
     if sys.stdout.isatty():
         warn("these are credentials in clear; they stay in this terminal's scrollback.")
     click.echo(document)

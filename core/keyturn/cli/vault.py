@@ -9,16 +9,16 @@ from pathlib import Path
 import click
 
 from keyturn.agent import client
-from keyturn.cli.options import as_json, keeper, opens_vault, yes
+from keyturn.cli.options import as_json, credential_service, opens_vault, yes
 from keyturn.cli.output import emit, say, warn
 from keyturn.cli.prompts import (
     VaultUnlocker,
     ask_secret,
+    ask_twice,
     confirm,
     from_descriptor,
     new_vault,
     on_terminal,
-    typed_twice,
 )
 from keyturn.model.errors import (
     ChangeRefused,
@@ -32,7 +32,7 @@ from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.operations import vault as keeping
 from keyturn.service import CredentialService
-from keyturn.system.files import in_words, make
+from keyturn.system.files import make, os_error_text
 from keyturn.vault import passphrase as passphrases
 from keyturn.vault.passphrase import EXPORT_LIMIT
 
@@ -51,43 +51,43 @@ def vault() -> None:
 @click.option("--anew", is_flag=True, help="Even if managed profiles need the keys of a vault that is gone.")
 def init(*, slot: str | None, passphrase_fd: int | None, recovery_out_fd: int | None, anew: bool) -> None:
     """Make the vault. Shows the recovery key once, or writes it to --recovery-out-fd."""
-    front = keeper()
-    if front.desk.vault.state() is not VaultState.ABSENT:
+    service = credential_service()
+    if service.context.vault.state() is not VaultState.ABSENT:
         raise VaultExists("vault init", "there is a vault already", "See: keyturn vault status")
-    lost = None if anew else keeping.gone(front.desk)
+    lost = None if anew else keeping.missing_error(service.context)
     if lost is not None:
         raise lost
     chosen = slot or (
-        "passphrase" if passphrase_fd is not None or front.keyring_backend() is None else "keyring"
+        "passphrase" if passphrase_fd is not None or service.keyring_backend() is None else "keyring"
     )
     passphrase = None
     if chosen == "passphrase":
         if passphrase_fd is not None:
             passphrase = passphrases.check(from_descriptor(passphrase_fd, "passphrase"))
         elif on_terminal():
-            passphrase = typed_twice()
+            passphrase = ask_twice()
         else:
             raise NeedsInteraction(
                 "vault init", "there is no terminal to type a passphrase on", "Give it by --passphrase-fd N"
             )
     if recovery_out_fd is None and on_terminal():
-        new_vault(front, chosen, passphrase, anew=anew)
+        new_vault(service, chosen, passphrase, anew=anew)
     else:
-        _init_quietly(front, chosen, passphrase, recovery_out_fd, anew=anew)
+        _init_quietly(service, chosen, passphrase, recovery_out_fd, anew=anew)
     say(f"The vault is made and open; the {chosen} opens it.")
 
 
 def _init_quietly(
-    front: CredentialService, slot: str, passphrase: Secret | None, out: int | None, *, anew: bool
+    service: CredentialService, slot: str, passphrase: Secret | None, out: int | None, *, anew: bool
 ) -> None:
     if out is not None:
         _writable(out)
-    recovery_key = front.new_vault(slot, passphrase, anew=anew)
+    recovery_key = service.create_vault(slot, passphrase, anew=anew)
     if out is None:
         warn("the recovery key was not shown to anybody. See it by: keyturn vault recovery-key")
         return
     os.write(out, recovery_key.reveal().encode() + b"\n")
-    front.confirm_recovery_key()
+    service.confirm_recovery_key()
 
 
 def _writable(descriptor: int) -> None:
@@ -100,20 +100,20 @@ def _writable(descriptor: int) -> None:
 
 @vault.command()
 @opens_vault
-def unlock(opening: VaultUnlocker) -> None:
+def unlock(unlocker: VaultUnlocker) -> None:
     """Open the vault for 12 hours: by what is given, else by the system keyring, else by the typed passphrase."""
-    front = opening.keeper
-    state = front.snapshot().vault
+    service = unlocker.service
+    state = service.snapshot().vault
     if state is VaultState.ABSENT:
         raise NeedsVault("vault unlock", "there is no vault yet", "Run: keyturn vault init")
-    if state is VaultState.OPEN and not opening.given:
+    if state is VaultState.OPEN and not unlocker.has_given_secret:
         say("The vault is open.")
         return
-    if state is VaultState.CLOSED and not opening.given:
-        opening.unlock_by_keyring()
+    if state is VaultState.CLOSED and not unlocker.has_given_secret:
+        unlocker.unlock_by_keyring()
     else:
-        opening.unlock()
-    if front.desk.vault.state() is VaultState.OPEN:
+        unlocker.unlock()
+    if service.context.vault.state() is VaultState.OPEN:
         warn("no agent could be started, so the vault is closed again when this command ends")
     say("The vault is open.")
 
@@ -121,7 +121,7 @@ def unlock(opening: VaultUnlocker) -> None:
 @vault.command()
 def lock() -> None:
     """Close the vault: the agent ends, and with it all that could open it without you."""
-    keeper().lock()
+    credential_service().lock()
     say("The vault is locked.")
 
 
@@ -129,16 +129,16 @@ def lock() -> None:
 @as_json
 def status(*, json_: bool) -> None:
     """Whether there is a vault, what opens it, and whether it is open."""
-    front = keeper()
-    found = front.snapshot()
+    service = credential_service()
+    found = service.snapshot()
     if found.vault in (VaultState.LOCKED, VaultState.CLOSED):
-        client.require_life(front.places.socket)
-    slots = front.desk.vault.slots() if found.vault not in (VaultState.ABSENT, VaultState.BROKEN) else ()
+        client.require_life(service.paths.socket)
+    slots = service.context.vault.slots() if found.vault not in (VaultState.ABSENT, VaultState.BROKEN) else ()
     if json_:
         emit(
             {
                 "state": str(found.vault), "slots": list(slots), "agent": found.agent,
-                "recovery_key_seen": found.recovery_key_seen, "folder": str(front.places.vault_dir),
+                "recovery_key_seen": found.recovery_key_seen, "folder": str(service.paths.vault_dir),
             }
         )  # fmt: skip
         return
@@ -150,7 +150,7 @@ def status(*, json_: bool) -> None:
         VaultState.BROKEN: "It cannot be read. Nothing is written over it.",
     }
     say(words[found.vault])
-    fault = front.vault_fault()
+    fault = service.vault_fault()
     if fault is not None:
         say(fault.line())
     if slots:
@@ -162,21 +162,21 @@ def status(*, json_: bool) -> None:
 @vault.command("recovery-key")
 @yes
 @opens_vault
-def recovery_key(opening: VaultUnlocker, *, yes: bool) -> None:
+def recovery_key(unlocker: VaultUnlocker, *, yes: bool) -> None:
     """Print the recovery key, which opens the vault by itself."""
     confirm("Show the recovery key, which opens everything", yes=yes)
-    front = _open_here(opening)
-    click.echo(front.desk.vault.recovery_key().reveal())
-    front.confirm_recovery_key()
+    service = _open_here(unlocker)
+    click.echo(service.context.vault.recovery_key().reveal())
+    service.confirm_recovery_key()
 
 
 @vault.command()
 @click.option("--new-passphrase-fd", type=int, metavar="N", help="Read the new passphrase from descriptor N.")
 @opens_vault
-def passphrase(opening: VaultUnlocker, *, new_passphrase_fd: int | None) -> None:
+def passphrase(unlocker: VaultUnlocker, *, new_passphrase_fd: int | None) -> None:
     """Set the passphrase, or change it; the old one, or the keyring, opens the vault first."""
-    front = _open_here(opening)
-    front.desk.vault.set_passphrase(_new_passphrase(new_passphrase_fd))
+    service = _open_here(unlocker)
+    service.context.vault.set_passphrase(_new_passphrase(new_passphrase_fd))
     say("The passphrase is set.")
 
 
@@ -185,7 +185,7 @@ def passphrase(opening: VaultUnlocker, *, new_passphrase_fd: int | None) -> None
 @click.option("--new-passphrase-fd", type=int, metavar="N", help="Read the new passphrase from descriptor N.")
 def reset_passphrase(*, recovery_key_fd: int | None, new_passphrase_fd: int | None) -> None:
     """Set a new passphrase by the recovery key, for one that is forgotten."""
-    front = keeper()
+    service = credential_service()
     if recovery_key_fd is not None:
         key = from_descriptor(recovery_key_fd, "recovery key")
     elif on_terminal():
@@ -194,7 +194,7 @@ def reset_passphrase(*, recovery_key_fd: int | None, new_passphrase_fd: int | No
         raise NeedsInteraction(
             "vault reset-passphrase", "there is no terminal", "Give the key by --recovery-key-fd N"
         )
-    front.desk.vault.reset_passphrase(key, _new_passphrase(new_passphrase_fd))
+    service.context.vault.reset_passphrase(key, _new_passphrase(new_passphrase_fd))
     say("The passphrase is set.")
 
 
@@ -205,44 +205,44 @@ def _new_passphrase(descriptor: int | None) -> Secret:
         raise NeedsInteraction(
             "the new passphrase", "there is no terminal to type it on", "Give it by --new-passphrase-fd N"
         )
-    return typed_twice()
+    return ask_twice()
 
 
-def _open_here(opening: VaultUnlocker) -> CredentialService:
+def _open_here(unlocker: VaultUnlocker) -> CredentialService:
     """The vault open in this very process, which the agent's being open is not enough for."""
-    front = opening.keeper
-    state = front.desk.vault.state()
-    if opening.recovery_key_fd is not None:
-        front.unlock_here(recovery_key=opening.recovery_key())
-    elif state is VaultState.CLOSED and opening.passphrase_fd is None:
-        front.unlock_here()
+    service = unlocker.service
+    state = service.context.vault.state()
+    if unlocker.recovery_key_fd is not None:
+        service.unlock_here(recovery_key=unlocker.recovery_key())
+    elif state is VaultState.CLOSED and unlocker.passphrase_fd is None:
+        service.unlock_here()
     elif state is not VaultState.ABSENT:
-        given = opening.passphrase("Passphrase of the keyturn vault")
+        given = unlocker.passphrase("Passphrase of the keyturn vault")
         if given is None:
             raise NeedsUnlock(
                 "the vault", "its passphrase is needed for this", "Give it by --passphrase-fd N"
             )
-        front.unlock_here(given)
-    front.desk.require_open()
-    return front
+        service.unlock_here(given)
+    service.context.require_open()
+    return service
 
 
 @vault.command()
 @opens_vault
-def restore(opening: VaultUnlocker) -> None:
+def restore(unlocker: VaultUnlocker) -> None:
     """Go back to the newest state of a damaged vault that can be read. What is damaged is moved aside, not lost."""
-    front = opening.keeper
-    if opening.recovery_key_fd is not None:
-        _say_all(front.restore_vault(recovery_key=opening.recovery_key()))
+    service = unlocker.service
+    if unlocker.recovery_key_fd is not None:
+        _say_all(service.restore_vault(recovery_key=unlocker.recovery_key()))
         return
     passphrase = None
-    if opening.passphrase_fd is not None or front.desk.vault.state() is VaultState.LOCKED:
-        passphrase = opening.passphrase("Passphrase of the keyturn vault")
+    if unlocker.passphrase_fd is not None or service.context.vault.state() is VaultState.LOCKED:
+        passphrase = unlocker.passphrase("Passphrase of the keyturn vault")
         if passphrase is None:
             raise NeedsUnlock(
                 "vault restore", "it takes the passphrase or the recovery key", "Give --passphrase-fd N"
             )
-    _say_all(front.restore_vault(passphrase))
+    _say_all(service.restore_vault(passphrase))
 
 
 def _say_all(lines: Iterable[str]) -> None:
@@ -257,26 +257,26 @@ def _say_all(lines: Iterable[str]) -> None:
 )
 @yes
 @opens_vault
-def export(opening: VaultUnlocker, *, file: Path, new_passphrase_fd: int | None, yes: bool) -> None:
+def export(unlocker: VaultUnlocker, *, file: Path, new_passphrase_fd: int | None, yes: bool) -> None:
     """Write the vault and the managed profiles to FILE, sealed by a passphrase of its own (any age program opens it)."""
     taken = ChangeRefused("vault export", f"{file} exists", "Name another file")
     if os.path.lexists(file):
         raise taken
     if not file.absolute().parent.is_dir():
         raise UsageError("vault export", f"{file.parent} is no folder", "Make it first, or name another file")
-    front = _open_here(opening)
+    service = _open_here(unlocker)
     confirm("Export all long-term keys", yes=yes)
     if new_passphrase_fd is None and on_terminal():
         click.echo("The export gets a passphrase of its own.", err=True)
-    sealed = front.export_vault(_new_passphrase(new_passphrase_fd))
-    with in_words(f"writing {file}"):
+    sealed = service.export_vault(_new_passphrase(new_passphrase_fd))
+    with os_error_text(f"writing {file}"):
         try:
             make(file.absolute(), sealed)
         except FileExistsError:
             raise taken from None
-    front.desk.record("vault", "export", f"to {file}")
+    service.context.log_success("vault", "export", f"to {file}")
     say(f"Exported to {file}.")
-    for row in front.snapshot().profiles:
+    for row in service.snapshot().profiles:
         if row.rotation.waits is not None:
             warn(
                 f"{row.name}: a rotation of its key waits, and the journal is not in the export. End it, then export anew: "
@@ -295,8 +295,8 @@ def export(opening: VaultUnlocker, *, file: Path, new_passphrase_fd: int | None,
 )
 def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_fd: int | None) -> None:
     """Make this machine's vault from an export, and define the managed profiles that are not here yet. A vault that is here already must be the same; its keys stay as they are."""
-    front = keeper()
-    absent = front.desk.vault.state() is VaultState.ABSENT
+    service = credential_service()
+    absent = service.context.vault.state() is VaultState.ABSENT
     exported = _read_export(file)
     if passphrase_fd is not None:
         old = from_descriptor(passphrase_fd, "passphrase of the export")
@@ -307,7 +307,7 @@ def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_
             "vault import", "there is no terminal", "Give the export's passphrase by --passphrase-fd N"
         )
     new = _new_passphrase(new_passphrase_fd) if slot == "passphrase" and absent else None
-    told = front.import_vault(exported, old, slot, new)
+    told = service.import_vault(exported, old, slot, new)
     say("The vault is made." if absent else "The vault was here already; its keys are as they were.")
     _say_all(told)
 
@@ -317,5 +317,5 @@ def _read_export(file: Path) -> bytes:
     what = f"reading {file}"
     if not file.is_file():
         raise UsageError(what, "it is no regular file", "Name the file that `keyturn vault export` wrote")
-    with in_words(what), file.open("rb") as stream:
+    with os_error_text(what), file.open("rb") as stream:
         return stream.read(EXPORT_LIMIT + 1)

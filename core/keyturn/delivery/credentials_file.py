@@ -41,7 +41,7 @@ def check_name(name: str) -> None:
         )
 
 
-def put(
+def put_section(
     document: Document,
     section: str,
     credentials: Credentials,
@@ -56,7 +56,7 @@ def put(
     """
     present = document.section(section)
     if present is None:
-        made = document.data + f"{lead(document)}[{section}]{document.newline}".encode()
+        made = document.data + f"{comment_line(document)}[{section}]{document.newline}".encode()
         along = {"region": region} if region else {}
         return set_items(parse(made, document.path, document.kind), section, {**along, **items(credentials)})
     found = {item.key: item.value for item in present.items}
@@ -114,7 +114,7 @@ def _bare(document: Document, section: Section) -> bool:
     )
 
 
-def lead(document: Document) -> str:
+def comment_line(document: Document) -> str:
     """What stands between the end of a file and a section that is put there: an end for its last line, a blank one."""
     if not document.data:
         return ""

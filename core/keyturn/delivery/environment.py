@@ -77,12 +77,12 @@ def endpoint(
     return change
 
 
-def without_bearers(environ: Mapping[str, str]) -> Change:
+def without_bearer_tokens(environ: Mapping[str, str]) -> Change:
     """What takes the bearer tokens of all services out of an environment."""
     return dict.fromkeys(name for name in environ if _BEARER.fullmatch(name))
 
 
-def past_proxies(environ: Mapping[str, str], host: str) -> Change:
+def without_proxy(environ: Mapping[str, str], host: str) -> Change:
     """What keeps clients that heed proxy variables (botocore and Go do not, for loopback) from sending a token for
     `host` to a proxy. Nothing where no proxy is named."""
     if not any(environ.get(name) for name in _PROXIES):
@@ -95,7 +95,7 @@ def past_proxies(environ: Mapping[str, str], host: str) -> Change:
     }
 
 
-def applied(change: Change, environ: Mapping[str, str]) -> dict[str, str]:
+def apply(change: Change, environ: Mapping[str, str]) -> dict[str, str]:
     """An environment after a change."""
     kept = {name: value for name, value in environ.items() if name not in change}
     return kept | {name: value for name, value in change.items() if value is not None}
@@ -121,7 +121,7 @@ def shell_called(path: str) -> Shell:
     return Shell(name) if name in list(Shell) else Shell.SH
 
 
-def spoken(change: Change, shell: Shell) -> str:
+def render(change: Change, shell: Shell) -> str:
     """The change as lines that `shell` evaluates; names in order, so that the same change reads the same.
 
     :raises UsageError: a value cannot be said in it.

@@ -208,7 +208,7 @@ class Profile:
     """`session = "none"`: the long-term key itself is handed out."""
     plaintext_key: bool = False
     """A long-term secret stands in a shared file in clear."""
-    asked: datetime | None = None
+    last_use: datetime | None = None
     """When a client last asked for it."""
     problem: str | None = None
     """Why it cannot work as defined; None if it can."""
@@ -366,4 +366,4 @@ def in_use(profile: Profile, now: datetime) -> bool:
     """Delivered into a file, or asked for within the last 24 hours."""
     if profile.delivery is Delivery.CREDENTIALS_FILE and profile.session is not None:
         return True
-    return profile.asked is not None and now - profile.asked < IN_USE_FOR
+    return profile.last_use is not None and now - profile.last_use < IN_USE_FOR

@@ -14,22 +14,22 @@ from typing import Any
 from keyturn.awsconfig import diff, process_line
 from keyturn.awsconfig.document import Document, FileKind, header_for, parse
 from keyturn.awsconfig.native_profiles import credential_items, dependants
-from keyturn.awsconfig.process_line import is_ours
+from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.model.errors import ChangeRefused, FileChanged, KeyturnError, UnparsableFile, WriteNotConfirmed
 from keyturn.model.key_ids import is_long_term
 from keyturn.model.profile import Delivery, DiffLine, Key, Kind, Plan, Profile
 from keyturn.model.text import masked_key_id
 from keyturn.operations import adopt_edits, adopt_warnings, key_metadata
 from keyturn.operations.adopt_edits import LINE_KEY, SectionEdit
-from keyturn.operations.context import Context, key_entry, taken_entry
+from keyturn.operations.context import Context, key_entry, removed_entry
 from keyturn.operations.rotation import previous_key
 from keyturn.profiles.inventory import Inventory
-from keyturn.profiles.profile_sections import line_home, own_section, path_of
+from keyturn.profiles.profile_sections import own_section, path_of, process_line_file
 from keyturn.profiles.static_keys import static_credentials
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
 from keyturn.storage.managed_profiles import ManagedProfile
-from keyturn.storage.paths import Places
+from keyturn.storage.paths import Paths
 
 ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
 
@@ -51,23 +51,23 @@ class AdoptionPlan:
 
 
 def plan(
-    reading: Inventory, places: Places, program: str, names: Sequence[str], *, session_none: bool = False
+    inventory: Inventory, paths: Paths, program: str, names: Sequence[str], *, session_none: bool = False
 ) -> Plan:
     """What adopting `names` would change, for a person to see; reads nothing more and writes nothing.
 
     :raises NotFound: a name is no profile.
     :raises KeyturnError: a profile cannot be adopted, with the reason.
     """
-    work = work_out(reading, program, names, session_none=session_none)
+    work = work_out_plan(inventory, program, names, session_none=session_none)
     lines: list[DiffLine] = []
     copies: list[str] = []
     for kind in FileKind:
-        before = reading.document(kind)
-        after = adopt_edits.take_out(_or_empty(before, kind, places), work.edits.get(kind, ()))
-        heading = places.shown(path_of(places, kind))
+        before = inventory.document(kind)
+        after = adopt_edits.remove_settings(_or_empty(before, kind, paths), work.edits.get(kind, ()))
+        heading = paths.shown(path_of(paths, kind))
         lines += diff.diff(heading, before.data if before else None, after)
-        copies += adopt_warnings.copies(after, heading, work.keys)
-    warnings = adopt_warnings.warnings(reading, work.definitions, work.keys, session_none=session_none)
+        copies += adopt_warnings.find_key_copies(after, heading, work.keys)
+    warnings = adopt_warnings.warnings(inventory, work.definitions, work.keys, session_none=session_none)
     secrets = tuple(
         f"{name}: secret access key of {masked_key_id(key['key_id'])}" for name, key in work.keys.items()
     )
@@ -79,63 +79,65 @@ def plan(
         secrets=secrets,
         warnings=(*copies, *warnings),
         needs_vault=True,
-        digest=reading.digest(),
+        digest=inventory.digest(),
         session_none=session_none,
     )
 
 
-def work_out(reading: Inventory, program: str, names: Sequence[str], *, session_none: bool) -> AdoptionPlan:
+def work_out_plan(
+    inventory: Inventory, program: str, names: Sequence[str], *, session_none: bool
+) -> AdoptionPlan:
     """The definitions, vault entries and edits that adopting `names` takes, dependants included."""
     wanted = list(dict.fromkeys(names))
     for name in wanted:
-        _refuse_unfit(reading.row(name), reading)
+        _require_adoptable(inventory.row(name), inventory)
     also = [
         name
         for root in wanted
-        for name in dependants(reading.shared, root)
-        if name not in wanted and reading.natives[name].kind in ADOPTABLE and not reading.natives[name].problem
-        and (name not in reading.definitions or is_unfinished(reading, name))
+        for name in dependants(inventory.shared, root)
+        if name not in wanted and inventory.natives[name].kind in ADOPTABLE and not inventory.natives[name].problem
+        and (name not in inventory.definitions or is_unfinished(inventory, name))
     ]  # fmt: skip
     also = list(dict.fromkeys(also))
-    resumed = frozenset(name for name in (*wanted, *also) if name in reading.definitions)
+    resumed = frozenset(name for name in (*wanted, *also) if name in inventory.definitions)
     definitions: dict[str, ManagedProfile] = {}
     keys: dict[str, Mapping[str, str]] = {}
     edits: dict[FileKind, list[SectionEdit]] = {}
     for name in (*wanted, *also):
         if name in resumed:
-            definitions[name] = reading.definitions[name]
+            definitions[name] = inventory.definitions[name]
         else:
-            settings, key = reading.settings(name), _own_key(reading, name)
+            settings, key = inventory.settings(name), _key_of_profile(inventory, name)
             if key is not None:
                 keys[name] = key
             definitions[name] = _definition(
-                name, reading.natives[name], settings, key, session_none=session_none
+                name, inventory.natives[name], settings, key, session_none=session_none
             )
-        for kind, edit in _edits(reading, name, process_line.line(program, name)):
+        for kind, edit in _edits(inventory, name, process_line.format_line(program, name)):
             edits.setdefault(kind, []).append(edit)
     return AdoptionPlan(
         definitions, keys, {kind: tuple(each) for kind, each in edits.items()}, tuple(also), resumed
     )
 
 
-def check(reading: Inventory, program: str, name: str) -> None:
+def check(inventory: Inventory, program: str, name: str) -> None:
     """Whether a profile can be adopted by itself.
 
     :raises KeyturnError: the reason why not.
     """
-    _refuse_unfit(reading.row(name), reading)
-    for kind, edit in _edits(reading, name, process_line.line(program, name)):
-        document = reading.document(kind)
+    _require_adoptable(inventory.row(name), inventory)
+    for kind, edit in _edits(inventory, name, process_line.format_line(program, name)):
+        document = inventory.document(kind)
         if document is not None and edit.take:
-            adopt_edits.take_out(document, (edit,))
+            adopt_edits.remove_settings(document, (edit,))
 
 
-def _refuse_unfit(row: Profile, reading: Inventory) -> None:
+def _require_adoptable(row: Profile, inventory: Inventory) -> None:
     what = f"adopt of {row.name}"
     if row.managed:
-        if not is_unfinished(reading, row.name):
+        if not is_unfinished(inventory, row.name):
             raise KeyturnError(what, "keyturn manages it already")
-        row = reading.natives[row.name]
+        row = inventory.natives[row.name]
     if row.problem:
         raise KeyturnError(what, row.problem, "Correct the profile in the shared files first")
     if row.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
@@ -146,11 +148,11 @@ def _refuse_unfit(row: Profile, reading: Inventory) -> None:
         why = f"a profile of kind {row.kind} holds no long-term secret in the shared files"
         hint = f"Refresh it as it is: keyturn refresh {row.name}"
         raise KeyturnError(what, why, "Give it credentials first" if row.kind is Kind.UNKNOWN else hint)
-    if row.kind is Kind.IAM_KEY and _own_key(reading, row.name) is None:
+    if row.kind is Kind.IAM_KEY and _key_of_profile(inventory, row.name) is None:
         why = "its key is not an IAM user's long-term key (AKIA…, without a session token in either file)"
         raise KeyturnError(what, why, "keyturn keeps AWS keys only; correct the profile if it is one")
     for kind in FileKind:
-        document = reading.document(kind)
+        document = inventory.document(kind)
         if document is not None and any(key in document.defaults for key in _CREDENTIAL_KEYS):
             why = f"[DEFAULT] of {document.path} gives credentials to every profile of the file"
             raise ChangeRefused(what, why, "Move them into a profile of their own first")
@@ -165,9 +167,9 @@ _CREDENTIAL_KEYS = (
 )
 
 
-def _own_key(reading: Inventory, name: str) -> Mapping[str, str] | None:
+def _key_of_profile(inventory: Inventory, name: str) -> Mapping[str, str] | None:
     """The long-term key that stands in clear for a profile, as a vault entry."""
-    found = static_credentials(reading, name)
+    found = static_credentials(inventory, name)
     if found is None or found.session_token is not None or not is_long_term(found.access_key_id):
         return None
     return {"key_id": found.access_key_id, "secret": found.secret_access_key.reveal()}
@@ -202,13 +204,13 @@ def _definition(
     )
 
 
-def _edits(reading: Inventory, name: str, line: str) -> list[tuple[FileKind, SectionEdit]]:
+def _edits(inventory: Inventory, name: str, line: str) -> list[tuple[FileKind, SectionEdit]]:
     """One profile's edits: its credential settings leave every file, our line goes into the config file."""
     found: list[tuple[FileKind, SectionEdit]] = []
-    home = line_home(reading)
-    items = credential_items(reading.shared, name)
+    home = process_line_file(inventory)
+    items = credential_items(inventory.shared, name)
     for kind in FileKind:
-        section = own_section(reading.document(kind), kind, name)
+        section = own_section(inventory.document(kind), kind, name)
         take = tuple(item.key for item in items if item.kind is kind)
         ours = line if kind is home else None
         if not take and ours is None:
@@ -217,77 +219,85 @@ def _edits(reading: Inventory, name: str, line: str) -> list[tuple[FileKind, Sec
     return found
 
 
-def adopt(desk: Context, names: Sequence[str], digest: str, *, session_none: bool = False) -> tuple[str, ...]:
+def adopt(
+    context: Context, names: Sequence[str], digest: str, *, session_none: bool = False
+) -> tuple[str, ...]:
     """Carries out what :func:`plan` showed.
 
     :param digest: of the plan; another state of the files is refused.
     :raises FileChanged: the files are no longer as they were shown; nothing has changed.
     :raises Protected: a file cannot be written safely; everything is put back as it was.
     """
-    with desk.exclusive():
-        reading = desk.read()
-        reading.require_definitions()
-        if reading.digest() != digest:
+    with context.state_lock():
+        inventory = context.read()
+        inventory.require_definitions()
+        if inventory.digest() != digest:
             why = "the files changed since the change was shown"
             raise FileChanged("adopt", why, "Look at it again, then confirm")
-        work = work_out(reading, desk.program(), names, session_none=session_none)
-        _refuse_refused_files(reading, work, desk.places)
-        taken = _taken(reading, work, desk.places)
+        work = work_out_plan(inventory, context.program(), names, session_none=session_none)
+        _refuse_refused_files(inventory, work, context.paths)
+        taken = _removed_settings(inventory, work, context.paths)
         for name in work.resumed:
-            require_all_in_vault(name, desk.vault.key(taken_entry(name)), taken.pop(name))
-        previous_key.forget_ended(desk, list(work.definitions))
-        _into_vault(desk, work, taken)
-        managed_profiles.change(desk.places.profiles_file, lambda table: table.update(work.definitions))
-        _write_files(desk, reading, work)
+            require_all_in_vault(name, context.vault.key(removed_entry(name)), taken.pop(name))
+        previous_key.forget_ended(context, list(work.definitions))
+        _store_in_vault(context, work, taken)
+        managed_profiles.change(context.paths.profiles_file, lambda table: table.update(work.definitions))
+        _write_files(context, inventory, work)
     for name in work.definitions:
-        desk.record(name, "adopt", "its settings moved to keyturn")
-    key_metadata.learn(desk, desk.read(), [(one, None) for one in work.definitions.values()])
+        context.log_success(name, "adopt", "its settings moved to keyturn")
+    key_metadata.refresh_key_metadata(
+        context, context.read(), [(one, None) for one in work.definitions.values()]
+    )
     return tuple(work.definitions)
 
 
-def _drop(table: dict[str, ManagedProfile], work: AdoptionPlan) -> None:
+def _drop_from_vault(table: dict[str, ManagedProfile], work: AdoptionPlan) -> None:
     for name in work.definitions:
         if name not in work.resumed:
             table.pop(name, None)
 
 
-def _refuse_refused_files(reading: Inventory, work: AdoptionPlan, places: Places) -> None:
-    for problem in reading.shared.problems:
-        if any(str(path_of(places, kind)) == problem.path for kind in work.edits):
-            what, why = f"writing {places.shown(problem.path)}", f"line {problem.line}: {problem.reason}"
+def _refuse_refused_files(inventory: Inventory, work: AdoptionPlan, paths: Paths) -> None:
+    for problem in inventory.shared.problems:
+        if any(str(path_of(paths, kind)) == problem.path for kind in work.edits):
+            what, why = f"writing {paths.shown(problem.path)}", f"line {problem.line}: {problem.reason}"
             raise UnparsableFile(what, why, "Correct the file first", path=problem.path, lineno=problem.line)
 
 
-def _taken(reading: Inventory, work: AdoptionPlan, places: Places) -> dict[str, list[dict[str, Any]]]:
+def _removed_settings(
+    inventory: Inventory, work: AdoptionPlan, paths: Paths
+) -> dict[str, list[dict[str, Any]]]:
     """What is taken out, by profile, as the vault keeps it."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in work.definitions}
     for kind, edits in work.edits.items():
-        document = _or_empty(reading.document(kind), kind, places)
+        document = _or_empty(inventory.document(kind), kind, paths)
         for edit in edits:
-            (taken,) = adopt_edits.taken_from(document, str(path_of(places, kind)), kind, (edit,))
-            owner = next(name for name in found if _belongs(reading, kind, name, edit.section))
-            file_made = reading.document(kind) is None and document.data == b""
-            found[owner].append(replace(taken, file_made=file_made).table())
-            document = adopt_edits.again(adopt_edits.take_out(document, (edit,)), document)
+            (settings,) = adopt_edits.capture_removed(document, str(path_of(paths, kind)), kind, (edit,))
+            owner = next(name for name in found if _belongs_to(inventory, kind, name, edit.section))
+            file_made = inventory.document(kind) is None and document.data == b""
+            found[owner].append(replace(settings, file_made=file_made).table())
+            document = adopt_edits.reparse_if_changed(
+                adopt_edits.remove_settings(document, (edit,)), document
+            )
     return found
 
 
-def _belongs(reading: Inventory, kind: FileKind, name: str, section: str) -> bool:
-    return section == (own_section(reading.document(kind), kind, name) or header_for(kind, name))
+def _belongs_to(inventory: Inventory, kind: FileKind, name: str, section: str) -> bool:
+    return section == (own_section(inventory.document(kind), kind, name) or header_for(kind, name))
 
 
-def _into_vault(desk: Context, work: AdoptionPlan, taken: Mapping[str, list[dict[str, Any]]]) -> None:
+def _store_in_vault(context: Context, work: AdoptionPlan, taken: Mapping[str, list[dict[str, Any]]]) -> None:
     """Puts keys and taken lines into the vault, and reads them back."""
 
     def edit(entries: dict[str, Any]) -> None:
         for name, key in work.keys.items():
             entries[key_entry(name)] = dict(key)
         for name, sections in taken.items():
-            entries[taken_entry(name)] = {"sections": sections, "key": dict(work.keys.get(name, {}))}
+            entries[removed_entry(name)] = {"sections": sections, "key": dict(work.keys.get(name, {}))}
 
-    generation = desk.vault.change_keys(edit)
+    generation = context.vault.change_keys(edit)
     for name, key in work.keys.items():
-        if desk.vault.key(key_entry(name)) != dict(key):
+        if context.vault.key(key_entry(name)) != dict(key):
             raise KeyturnError(
                 "adopt", "the vault did not give back what was put in", "Run: keyturn vault status"
             )
@@ -297,10 +307,10 @@ def _into_vault(desk: Context, work: AdoptionPlan, taken: Mapping[str, list[dict
             index.keys[name] = Key(key["key_id"])
         return replace(index, vault_generation=generation)
 
-    desk.index.change(note)
+    context.index.change(note)
 
 
-def _write_files(desk: Context, reading: Inventory, work: AdoptionPlan) -> None:
+def _write_files(context: Context, inventory: Inventory, work: AdoptionPlan) -> None:
     """Edits the shared files and has botocore resolve the result; if either fails, all are put back as they were.
 
     Where somebody else has changed a file meanwhile so that it cannot be put back, the profiles stay managed: that way
@@ -309,7 +319,7 @@ def _write_files(desk: Context, reading: Inventory, work: AdoptionPlan) -> None:
     done: list[tuple[FileKind, bytes | None, bytes]] = []
     try:
         for kind, edits in work.edits.items():
-            before = reading.document(kind)
+            before = inventory.document(kind)
 
             def change(
                 document: Document,
@@ -317,17 +327,17 @@ def _write_files(desk: Context, reading: Inventory, work: AdoptionPlan) -> None:
                 before: Document | None = before,
             ) -> bytes:
                 _refuse_other_values(before, document, edits)
-                return adopt_edits.take_out(document, edits)
+                return adopt_edits.remove_settings(document, edits)
 
-            edit = desk.files.edit(path_of(desk.places, kind), change, kind=kind)
+            edit = context.files.edit(path_of(context.paths, kind), change, kind=kind)
             done.append((kind, edit.before, edit.after))
-        _verify(desk, work)
+        _verify(context, work)
     except KeyturnError as error:
         if isinstance(error, WriteNotConfirmed):
             done.append((kind, error.before, error.after))
         with contextlib.suppress(FileChanged):
-            _back(desk, done)
-            managed_profiles.change(desk.places.profiles_file, lambda table: _drop(table, work))
+            _roll_back(context, done)
+            managed_profiles.change(context.paths.profiles_file, lambda table: _drop_from_vault(table, work))
         raise
 
 
@@ -348,35 +358,35 @@ def _settings_in(document: Document | None, edit: SectionEdit) -> dict[str, str]
     return {item.key: item.value for item in section.items if item.key in edit.take} if section else {}
 
 
-def _back(desk: Context, done: list[tuple[FileKind, bytes | None, bytes]]) -> None:
+def _roll_back(context: Context, done: list[tuple[FileKind, bytes | None, bytes]]) -> None:
     for kind, before, after in reversed(done):
-        path = path_of(desk.places, kind)
+        path = path_of(context.paths, kind)
         if before is None:
-            desk.files.remove(path, expect=after)
+            context.files.remove(path, expect=after)
         else:
-            desk.files.edit(path, lambda _, before=before: before, kind=kind, expect=after)  # type: ignore[misc]  # a default argument binds the loop's value
+            context.files.edit(path, lambda _, before=before: before, kind=kind, expect=after)  # type: ignore[misc]  # a default argument binds the loop's value
 
 
-def _verify(desk: Context, work: AdoptionPlan) -> None:
+def _verify(context: Context, work: AdoptionPlan) -> None:
     """Resolves each adopted profile with botocore itself: our line must win."""
-    if desk.read().shared.problems:
+    if context.read().shared.problems:
         return
     for name in work.definitions:
-        method, line = desk.winner(name)
-        if method != "custom-process" or not process_line.is_ours(line, name):
+        method, line = context.resolved_provider(name)
+        if method != "custom-process" or not process_line.is_keyturn_process_line(line, name):
             why = f"AWS tools would still take its credentials from {method}"
             raise ChangeRefused(
                 f"adopt of {name}", why, f"Run: keyturn show {name}, and keyturn release {name} to go back"
             )
 
 
-def _or_empty(document: Document | None, kind: FileKind, places: Places) -> Document:
-    return document if document is not None else parse(b"", str(path_of(places, kind)), kind)
+def _or_empty(document: Document | None, kind: FileKind, paths: Paths) -> Document:
+    return document if document is not None else parse(b"", str(path_of(paths, kind)), kind)
 
 
-def is_unfinished(reading: Inventory, name: str) -> bool:
+def is_unfinished(inventory: Inventory, name: str) -> bool:
     """Whether the shared files still make of a managed profile what its definition says, so that they win over us."""
-    one, native = reading.definitions.get(name), reading.natives.get(name)
+    one, native = inventory.definitions.get(name), inventory.natives.get(name)
     if one is None or native is None or native.problem:
         return False
     return one.delivery is Delivery.CREDENTIAL_PROCESS and native.kind is one.kind
@@ -400,7 +410,7 @@ def require_all_in_vault(
         other = [
             key
             for key, value in section["items"]
-            if known.get(key) != value and not (key == LINE_KEY and is_ours(value, name))
+            if known.get(key) != value and not (key == LINE_KEY and is_keyturn_process_line(value, name))
         ]
         if other:
             raise ChangeRefused(

@@ -19,7 +19,7 @@ from keyturn.awsconfig.document import (
     restore_items,
     set_items,
 )
-from keyturn.awsconfig.process_line import is_ours
+from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.delivery import credentials_file
 from keyturn.model.errors import ChangeRefused
 
@@ -77,7 +77,7 @@ class SectionEdit:
     """The value of `credential_process` to put in, None for none."""
 
 
-def again(data: bytes, document: Document) -> Document:
+def reparse_if_changed(data: bytes, document: Document) -> Document:
     """The next state of the same file; read anew only if it is another one, which takes long where the file is."""
     return document if data == document.data else parse(data, document.path, document.kind)
 
@@ -88,31 +88,31 @@ def core_and_tail(text: bytes) -> tuple[bytes, bytes]:
     return core, text[len(core) :]
 
 
-def take_out(document: Document, edits: Sequence[SectionEdit]) -> bytes:
+def remove_settings(document: Document, edits: Sequence[SectionEdit]) -> bytes:
     """The file after adoption; applying it twice changes nothing.
 
     :raises Protected: a section is ambiguous, or a setting stands in `[DEFAULT]`, where it counts for every profile.
     """
     for edit in edits:
         if edit.line is None:
-            document = again(_bare(document, edit), document)
+            document = reparse_if_changed(_bare(document, edit), document)
             continue
-        document = again(_with_line(document, edit, edit.line), document)
+        document = reparse_if_changed(_with_line(document, edit, edit.line), document)
         rest = tuple(key for key in edit.take if key != LINE_KEY)
-        document = again(remove_items(document, edit.section, rest), document)
+        document = reparse_if_changed(remove_items(document, edit.section, rest), document)
     return document.data
 
 
-def taken_from(
+def capture_removed(
     document: Document, path: str, kind: FileKind, edits: Sequence[SectionEdit]
 ) -> tuple[RemovedSettings, ...]:
     """What :func:`take_out` takes, section by section, to be kept before the file is written."""
     found = []
     for edit in edits:
         section = document.section(edit.section)
-        bare = again(_bare(document, edit), document)
+        bare = reparse_if_changed(_bare(document, edit), document)
         if section is None:
-            lead = credentials_file.lead(document) if edit.line is not None else ""
+            lead = credentials_file.comment_line(document) if edit.line is not None else ""
             end = document.newline
             found.append(RemovedSettings(path, kind, edit.section, None, f"[{edit.section}]", end, lead, ()))
             continue
@@ -136,15 +136,15 @@ def _with_line(document: Document, edit: SectionEdit, line: str) -> bytes:
     """The file with our line, at the place of the first setting that is taken out."""
     section = document.section(edit.section)
     if section is None:
-        made = f"{credentials_file.lead(document)}[{edit.section}]{document.newline}".encode()
-        return set_items(again(document.data + made, document), edit.section, {LINE_KEY: line})
+        made = f"{credentials_file.comment_line(document)}[{edit.section}]{document.newline}".encode()
+        return set_items(reparse_if_changed(document.data + made, document), edit.section, {LINE_KEY: line})
     first = next((item.key for item in section.items if item.key in edit.take), None)
     return set_items(document, edit.section, {LINE_KEY: line}, before_key=first)
 
 
-def put_back(
+def restore(
     document: Document,
-    taken: RemovedSettings,
+    settings: RemovedSettings,
     *,
     profile: str,
     ours: Collection[str],
@@ -157,23 +157,23 @@ def put_back(
     :param ours: key ids of temporary keys that a delivery put into the section, to be taken out with our line.
     :param swap: values to put in the place of what was taken, by old value: the current key after a rotation.
     """
-    document = again(without_ours(document, taken.section, profile, ours), document)
-    section = document.section(taken.section)
+    document = reparse_if_changed(without_process_line(document, settings.section, profile, ours), document)
+    section = document.section(settings.section)
     if section is not None:
         core, tail = core_and_tail(section.text(document))
-        if core == taken.bare_core.encode():
+        if core == settings.bare_core.encode():
             if (
                 section.end == len(document.data)
-                and not taken.bare_tail
+                and not settings.bare_tail
                 and tail == document.newline.encode()
             ):
                 tail = b""  # the file's last line had no end, and got one when our line was put after it
-            return _restored(document, taken, tail, swap)
-    if taken.before is None:
+            return _restored(document, settings, tail, swap)
+    if settings.before is None:
         return document.data
-    items = {key: _swapped(value, swap) for key, value in taken.items}
-    _refuse_foreign(document, taken.section, items)
-    return restore_items(document, taken.section, items)
+    items = {key: _swapped(value, swap) for key, value in settings.items}
+    _refuse_foreign(document, settings.section, items)
+    return restore_items(document, settings.section, items)
 
 
 def _refuse_foreign(document: Document, section: str, items: Mapping[str, str]) -> None:
@@ -192,23 +192,23 @@ def _refuse_foreign(document: Document, section: str, items: Mapping[str, str]) 
         )
 
 
-def _restored(document: Document, taken: RemovedSettings, tail: bytes, swap: Mapping[str, str]) -> bytes:
-    if taken.before is None:
-        rest = tail[len(taken.bare_tail) :] if tail.startswith(taken.bare_tail.encode()) else b""
-        marked = replace_section(document, taken.section, rest or None)
-        return _without_lead(document, marked, taken)
-    core, tail_before = core_and_tail(_swapped(taken.before, swap).encode())
+def _restored(document: Document, settings: RemovedSettings, tail: bytes, swap: Mapping[str, str]) -> bytes:
+    if settings.before is None:
+        rest = tail[len(settings.bare_tail) :] if tail.startswith(settings.bare_tail.encode()) else b""
+        marked = replace_section(document, settings.section, rest or None)
+        return _without_lead(document, marked, settings)
+    core, tail_before = core_and_tail(_swapped(settings.before, swap).encode())
     return replace_section(
-        document, taken.section, core + (tail_before if tail == taken.bare_tail.encode() else tail)
+        document, settings.section, core + (tail_before if tail == settings.bare_tail.encode() else tail)
     )
 
 
-def _without_lead(document: Document, removed: bytes, taken: RemovedSettings) -> bytes:
+def _without_lead(document: Document, removed: bytes, settings: RemovedSettings) -> bytes:
     """`removed`, the file without the section that adopt made, also without what adopt put before its header."""
-    section = document.section(taken.section)
-    if section is None or not taken.lead:
+    section = document.section(settings.section)
+    if section is None or not settings.lead:
         return removed
-    start, lead = section.start, taken.lead.encode()
+    start, lead = section.start, settings.lead.encode()
     if removed[:start].endswith(lead):
         return removed[: start - len(lead)] + removed[start:]
     return removed
@@ -220,15 +220,15 @@ def _swapped(text: str, swap: Mapping[str, str]) -> str:
     return text
 
 
-def without_ours(document: Document, section: str, profile: str, ours: Collection[str]) -> bytes:
+def without_process_line(document: Document, section: str, profile: str, ours: Collection[str]) -> bytes:
     """The file without our `credential_process` line and without the temporary keys that we delivered there."""
     present = document.section(section)
     if present is None:
         return document.data
     values = {item.key: item.value for item in present.items}
     data = document.data
-    if is_ours(values.get(LINE_KEY, ""), profile):
+    if is_keyturn_process_line(values.get(LINE_KEY, ""), profile):
         data = remove_items(document, section, (LINE_KEY,))
     if ours:
-        data = credentials_file.withdraw(again(data, document), section, ours)
+        data = credentials_file.withdraw(reparse_if_changed(data, document), section, ours)
     return data

@@ -14,7 +14,7 @@ Keys = Mapping[str, Mapping[str, str]]
 """The keys that go into the vault, by profile; secrets in clear."""
 
 
-def copies(after: bytes, shown: str, keys: Keys) -> list[str]:
+def find_key_copies(after: bytes, shown: str, keys: Keys) -> list[str]:
     """A sentence for every line of a file that still holds a secret after the adoption: in a comment, a nested block."""
     lines = diff.raw_lines(after)
     return [
@@ -26,7 +26,7 @@ def copies(after: bytes, shown: str, keys: Keys) -> list[str]:
 
 
 def warnings(
-    reading: Inventory, definitions: ManagedProfiles, keys: Keys, *, session_none: bool
+    inventory: Inventory, definitions: ManagedProfiles, keys: Keys, *, session_none: bool
 ) -> tuple[str, ...]:
     """What adopting brings with it that nobody may expect."""
     found = []
@@ -56,6 +56,6 @@ def warnings(
             )
     found += [
         f"{problem.path}, line {problem.line}: AWS tools refuse this file; it is left as it is"
-        for problem in reading.shared.problems
+        for problem in inventory.shared.problems
     ]
     return tuple(found)

@@ -30,34 +30,34 @@ class Changed:
     """Profiles whose sessions rested on what was, and were ended."""
 
 
-def change(desk: Context, name: str, wanted: Mapping[str, str]) -> Changed:
+def change(context: Context, name: str, wanted: Mapping[str, str]) -> Changed:
     """Changes settings of a profile; needs no open vault and asks nobody.
 
     :param wanted: as :func:`keyturn.profiles.settings.parsed` gave it. `region` stands in the shared files, of any profile.
     :raises NotFound: there is no such profile, or keyturn does not manage it.
     :raises UsageError: a value is none; nothing has changed.
     """
-    reading = desk.read()
-    reading.row(name)
+    inventory = context.read()
+    inventory.row(name)
     region = settings.check_region(wanted["region"]) if settings.REGION in wanted else None
     others = {key: value for key, value in wanted.items() if key != settings.REGION}
     keys: list[str] = []
     ended: tuple[str, ...] = ()
     if others:
-        old = deliver.managed(reading, name)
+        old = deliver.managed_profile(inventory, name)
         new = settings.applied(old, others)
         _check_role(new)
         keys = [key for key in others if settings.table(old)[key] != settings.table(new)[key]]
-    with desk.recording(name, "set"):
+    with context.log_failure(name, "set"):
         if others:
-            with desk.exclusive():
-                _define(desk, old, new)
+            with context.state_lock():
+                _define(context, old, new)
                 if not new.same_source(old):
-                    ended = _end(desk, (name, *leaning(reading, name)))
-        if region is not None and _set_region(desk, name, region):
+                    ended = _end(context, (name, *dependent_sessions(inventory, name)))
+        if region is not None and _set_region(context, name, region):
             keys.append(settings.REGION)
         if keys:
-            desk.record(name, "set", ", ".join(keys))
+            context.log_success(name, "set", ", ".join(keys))
     return Changed(tuple(keys), ended)
 
 
@@ -67,10 +67,10 @@ def _check_role(one: ManagedProfile) -> None:
     :raises KeyturnError: with the reason why not.
     """
     if one.role_arn is not None:
-        assume_role.check(session_cache.managed_hop(one, one.role_arn))
+        assume_role.check(session_cache.managed_role_params(one, one.role_arn))
 
 
-def _define(desk: Context, old: ManagedProfile, new: ManagedProfile) -> None:
+def _define(context: Context, old: ManagedProfile, new: ManagedProfile) -> None:
     name = new.name
 
     def edit(table: dict[str, ManagedProfile]) -> None:
@@ -78,50 +78,54 @@ def _define(desk: Context, old: ManagedProfile, new: ManagedProfile) -> None:
             raise FileChanged(f"set {name}", "its definition changed meanwhile", "Look again, then retry")
         table[name] = new
 
-    managed_profiles.change(desk.places.profiles_file, edit)
+    managed_profiles.change(context.paths.profiles_file, edit)
     if new.duration_seconds != old.duration_seconds:
-        desk.note(lambda index: index.update(name, accepted_seconds=None))
+        context.update_index(lambda index: index.update(name, accepted_seconds=None))
 
 
-def leaning(reading: Inventory, name: str) -> tuple[str, ...]:
+def dependent_sessions(inventory: Inventory, name: str) -> tuple[str, ...]:
     """The managed profiles whose sessions are made from another one's."""
     return tuple(
         one.name
-        for one in reading.definitions.values()
-        if name in status.source_of(one, reading.natives, reading.definitions)[1]
+        for one in inventory.definitions.values()
+        if name in status.source_of(one, inventory.natives, inventory.definitions)[1]
     )
 
 
-def _end(desk: Context, names: tuple[str, ...]) -> tuple[str, ...]:
+def _end(context: Context, names: tuple[str, ...]) -> tuple[str, ...]:
     """Withdraws and forgets the sessions of profiles; the caller holds :meth:`Desk.exclusive`."""
-    now = desk.clock()
-    ended = [name for name in names if deliver.withdraw(desk, name) or desk.known(name).session is not None]
+    now = context.clock()
+    ended = [
+        name
+        for name in names
+        if deliver.withdraw(context, name) or context.profile_state(name).session is not None
+    ]
 
     def forget(sessions: dict[str, object]) -> None:
         for name in names:
             sessions.pop(name, None)
 
-    if desk.vault.state() is VaultState.OPEN:
-        desk.vault.change_sessions(forget)
+    if context.vault.state() is VaultState.OPEN:
+        context.vault.change_sessions(forget)
 
     def note(index: Index) -> None:
         for name in names:
             index.update(name, session=None, stopped=now)
 
-    desk.index.change(note)
+    context.index.change(note)
     return tuple(ended)
 
 
-def _set_region(desk: Context, name: str, region: str) -> bool:
+def _set_region(context: Context, name: str, region: str) -> bool:
     """Puts a region into the profile's section, or takes it out of both files; True if that changed a file."""
-    reading = desk.read()
+    inventory = context.read()
     # The credentials file's word counts where both files have one (aws-facts 2.1); a new one goes into the config.
-    holders = [kind for kind in FileKind if _holds_region(reading.document(kind), kind, name)]
+    holders = [kind for kind in FileKind if _holds_region(inventory.document(kind), kind, name)]
     if region and not holders:
         holders = [FileKind.CONFIG]
     done = False
     for kind in holders:
-        document = reading.document(kind)
+        document = inventory.document(kind)
         target = own_section(document, kind, name) or header_for(kind, name)
 
         def edit(found: Document, target: str = target) -> bytes:
@@ -132,7 +136,7 @@ def _set_region(desk: Context, name: str, region: str) -> bool:
             )
 
         if document is None or edit(document) != document.data:
-            desk.files.edit(path_of(desk.places, kind), edit, kind=kind)
+            context.files.edit(path_of(context.paths, kind), edit, kind=kind)
             done = True
     return done
 
@@ -143,22 +147,26 @@ def _holds_region(document: Document | None, kind: FileKind, name: str) -> bool:
     return section is not None and any(item.key == "region" for item in section.items)
 
 
-def mfa_devices(desk: Context, name: str) -> tuple[str, ...]:
+def mfa_devices(context: Context, name: str) -> tuple[str, ...]:
     """The MFA devices of a managed profile's IAM user that show codes, by serial number; security keys show none.
 
     :raises NotFound: keyturn holds no key for the profile.
     :raises NeedsUnlock: the vault is closed.
     """
-    reading = desk.read()
-    one = deliver.managed(reading, name)
-    entry, _, problem = status.source_of(one, reading.natives, reading.definitions)
-    if problem or entry is None or status.asker_source(name, reading.natives, reading.definitions):
+    inventory = context.read()
+    one = deliver.managed_profile(inventory, name)
+    entry, _, problem = status.source_of(one, inventory.natives, inventory.definitions)
+    if (
+        problem
+        or entry is None
+        or status.caller_credential_source(name, inventory.natives, inventory.definitions)
+    ):
         why = problem or "its sessions do not come from a key that keyturn holds"
         raise NotFound(f"MFA devices of {name}", why, f"Name one: keyturn set {name} mfa_serial=SERIAL")
-    desk.require_open()
-    key = desk.key(entry)
-    native = reading.natives.get(entry)
-    aws = desk.aws(entry, native.region if native else None)
+    context.require_open()
+    key = context.key(entry)
+    native = inventory.natives.get(entry)
+    aws = context.aws(entry, native.region if native else None)
     arn = aws.get_caller_identity(key).arn
     user = arn.rpartition("/")[2] if ":user/" in arn else None
     try:

@@ -19,7 +19,7 @@ from keyturn.model.secret import Secret
 from keyturn.profiles import inventory
 from keyturn.storage.activity import ActivityEntry, ActivityLog
 from keyturn.storage.index import Index, IndexFile, ProfileState
-from keyturn.storage.paths import Places
+from keyturn.storage.paths import Paths
 from keyturn.system import files as ownfile
 from keyturn.system.clock import Clock
 from keyturn.system.file_fingerprint import CachedDocument
@@ -28,13 +28,13 @@ from keyturn.vault.vault import Vault
 #: A source may be asked for this long by another process before the wait ends; Go kills a credential_process at 60 s.
 SOURCE_LOCK_SECONDS = 45.0
 #: Adopt and release of many profiles write several files, each after a stable read.
-ACTS_LOCK_SECONDS = 30.0
+STATE_LOCK_SECONDS = 30.0
 
 #: A key that is being made has its answer by then, or is asked for no more.
-SETTLE_SECONDS = 45.0
+SECRETS_SAVED_SECONDS = 45.0
 
 #: An act by the name it has in the activity log, as a person calls it.
-_DEEDS = {"credential-process": "credentials"}
+_EVENT_NAMES = {"credential-process": "credentials"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Context:
     asked under a source's lock only.
     """
 
-    places: Places
+    paths: Paths
     environ: Mapping[str, str]
     clock: Clock
     vault: Vault
@@ -55,27 +55,27 @@ class Context:
     aws: AwsFactory
     program: Callable[[], str]
     """The `keyturn` that a credential_process line shall call, as an absolute path."""
-    winner: Callable[[str], tuple[str, str]]
+    resolved_provider: Callable[[str], tuple[str, str]]
     """Which of botocore's providers answers for a profile, and the line where it is a process."""
     serves_others: bool = False
     """This process is the agent: its environment is not that of whoever asks."""
-    seen: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    known_sections: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Sections of each shared file when this process last read it, so that the writer knows a truncated file."""
 
-    delicate: threading.RLock = field(default_factory=threading.RLock)
+    unsaved_secret_lock: threading.RLock = field(default_factory=threading.RLock)
     """Held while a secret may be in this process's memory alone: the process must not be ended meanwhile."""
 
     sleep: Callable[[float], None] = time.sleep
     """Waits for so many seconds."""
-    ready: dict[str, CachedDocument] = field(default_factory=dict)
+    documents: dict[str, CachedDocument] = field(default_factory=dict)
     """Documents that this process made, by profile (:mod:`keyturn.operations.credentials.document_cache`)."""
 
     def read(self) -> inventory.Inventory:
         """Reads everything anew."""
-        found = inventory.read(self.places, self.environ, self.clock())
+        found = inventory.read(self.paths, self.environ, self.clock())
         for document in (found.shared.config, found.shared.credentials):
             if document is not None:
-                self.seen[document.path] = tuple(section.name for section in document.sections)
+                self.known_sections[document.path] = tuple(section.name for section in document.sections)
         return found
 
     def require_open(self) -> None:
@@ -88,16 +88,16 @@ class Context:
         if self.vault.state() is not VaultState.OPEN:
             self.vault.generation()
 
-    def lock(self, name: str, seconds: float = SOURCE_LOCK_SECONDS) -> AbstractContextManager[None]:
+    def source_lock(self, name: str, seconds: float = SOURCE_LOCK_SECONDS) -> AbstractContextManager[None]:
         """Holds one source for as long as AWS is asked for it, in all processes of this person."""
-        path = self.places.locks_dir / name
-        return ownfile.held(path, what="waiting for another refresh", seconds=max(0.0, seconds))
+        path = self.paths.locks_dir / name
+        return ownfile.hold_lock(path, what="waiting for another refresh", seconds=max(0.0, seconds))
 
-    def exclusive(self) -> AbstractContextManager[None]:
+    def state_lock(self) -> AbstractContextManager[None]:
         """Holds everything that keyturn changes together: definitions, deliveries, adopt, release. Look again at what
         was read before, once it is held. Not reentrant; AWS is not asked under it."""
-        path = self.places.locks_dir / "acts"
-        return ownfile.held(path, what="waiting for another change", seconds=ACTS_LOCK_SECONDS)
+        path = self.paths.locks_dir / "acts"
+        return ownfile.hold_lock(path, what="waiting for another change", seconds=STATE_LOCK_SECONDS)
 
     def key(self, entry: str) -> Credentials:
         """The long-term key of a vault entry.
@@ -114,36 +114,36 @@ class Context:
             )
         return credentials_in(found)
 
-    def note(self, edit: Callable[[Index], Index | None]) -> None:
+    def update_index(self, edit: Callable[[Index], Index | None]) -> None:
         """Writes into the index where that is possible; what is only noted must not keep anybody from credentials."""
         with contextlib.suppress(OSError, KeyturnError):
             self.index.change(edit)
 
-    def known(self, name: str) -> ProfileState:
+    def profile_state(self, name: str) -> ProfileState:
         """What the index holds of a profile at this moment."""
         return self.index.load().of(name)
 
-    def record(self, profile: str, event: str, result: str) -> None:
+    def log_success(self, profile: str, event: str, result: str) -> None:
         """Writes an act that went well into the activity log."""
         self.activity.add(ActivityEntry(self.clock(), profile, event, result, ok=True))
 
     def record_failure(self, profile: str, event: str, error: KeyturnError) -> None:
         """Keeps a failure with the profile, and writes it into the activity log unless it is there already."""
         failure = Failure(self.clock(), redacted(error.line()))
-        before = self.known(profile).failure
-        self.note(lambda index: index.update(profile, failure=failure))
+        before = self.profile_state(profile).failure
+        self.update_index(lambda index: index.update(profile, failure=failure))
         if before is None or before.line != failure.line:
             self.activity.add(ActivityEntry(failure.at, profile, event, failure.line, ok=False))
 
     @contextmanager
-    def recording(self, profile: str, event: str) -> Iterator[None]:
+    def log_failure(self, profile: str, event: str) -> Iterator[None]:
         """Records a failure of the act inside, and lets it go on up. What only waits for a person is no failure, and
         neither is an order in words that mean nothing."""
         try:
             yield
         except KeyturnError as error:
             if isinstance(error, AwsError) and not error.what.endswith(f" of {profile}"):
-                error.what = f"{_DEEDS.get(event, event)} of {profile}: {error.what}"
+                error.what = f"{_EVENT_NAMES.get(event, event)} of {profile}: {error.what}"
             if isinstance(error, (NeedsInteraction, WrongMfaCode, NotFound)):
                 raise
             if isinstance(error, UsageError) and event != "refresh":
@@ -151,19 +151,19 @@ class Context:
             self.record_failure(profile, event, error)
             raise
 
-    def forgive(self, profile: str, *deeds: str) -> None:
+    def clear_failure(self, profile: str, *deeds: str) -> None:
         """Forgets the failure of a profile if it was of one of these acts, which has gone well by now."""
-        failure = self.known(profile).failure
+        failure = self.profile_state(profile).failure
         if failure is not None and any(f"{deed} of {profile}" in failure.line for deed in deeds):
-            self.note(lambda index: index.update(profile, failure=None))
+            self.update_index(lambda index: index.update(profile, failure=None))
 
-    def settle(self) -> None:
+    def wait_until_secrets_saved(self) -> None:
         """Waits until no secret is in this process's memory alone, for as long as AWS may take at most."""
-        if self.delicate.acquire(timeout=SETTLE_SECONDS):
-            self.delicate.release()
+        if self.unsaved_secret_lock.acquire(timeout=SECRETS_SAVED_SECONDS):
+            self.unsaved_secret_lock.release()
 
     @staticmethod
-    def later(act: Callable[[], None], wait: float) -> None:
+    def run_in_background(act: Callable[[], None], wait: float) -> None:
         """Does `act` in a thread of its own and waits for it for `wait` seconds at most."""
         thread = threading.Thread(target=act, daemon=True)
         thread.start()
@@ -181,6 +181,6 @@ def key_entry(name: str) -> str:
     return f"key/{name}"
 
 
-def taken_entry(name: str) -> str:
+def removed_entry(name: str) -> str:
     """The vault's name of what adopt took out for a profile."""
     return f"taken/{name}"

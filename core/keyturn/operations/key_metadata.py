@@ -15,14 +15,14 @@ from keyturn.storage.index import Index
 from keyturn.storage.managed_profiles import ManagedProfile
 
 #: A key's facts are asked for again after this long, at the next refresh.
-LEARN_EVERY = timedelta(hours=1)
+REFRESH_EVERY = timedelta(hours=1)
 #: How long an act waits for facts that are nice to have.
 WAIT_SECONDS = 4.0
 
 
-def learn(
-    desk: Context,
-    reading: Inventory,
+def refresh_key_metadata(
+    context: Context,
+    inventory: Inventory,
     wanted: list[tuple[ManagedProfile, Credentials | None]],
     *,
     wait: float = WAIT_SECONDS,
@@ -34,55 +34,61 @@ def learn(
 
     :param wanted: definitions, each with a session of the same user, which may carry the MFA that IAM insists on.
     """
-    now = desk.clock()
+    now = context.clock()
     due = [
-        (one, session) for one, session in wanted if one.key and _is_due(reading.index.keys.get(one.key), now)
+        (one, session)
+        for one, session in wanted
+        if one.key and _is_due(inventory.index.keys.get(one.key), now)
     ]
     if not due:
         return
 
     def act() -> None:
         for definition, session in due:
-            _learn(desk, definition, reading, session, now)
+            _refresh(context, definition, inventory, session, now)
 
-    desk.later(act, wait)
+    context.run_in_background(act, wait)
 
 
-def learn_all(desk: Context, tried: dict[str, datetime]) -> None:
+def refresh_due_key_metadata(context: Context, tried: dict[str, datetime]) -> None:
     """Brings the index up to date on every key that keyturn holds, for a thread with nothing better to do.
 
     :param tried: when each key was asked for last, by this process: what IAM refuses is not asked again at once.
     """
-    now = desk.clock()
-    reading = desk.read()
-    for one in reading.definitions.values():
-        if one.key is None or not _is_due(reading.index.keys.get(one.key), now):
+    now = context.clock()
+    inventory = context.read()
+    for one in inventory.definitions.values():
+        if one.key is None or not _is_due(inventory.index.keys.get(one.key), now):
             continue
-        known = reading.index.keys.get(one.key)
+        known = inventory.index.keys.get(one.key)
         which = f"{one.key} {known.key_id if known else ''}"
-        if which in tried and timedelta(0) <= now - tried[which] < LEARN_EVERY:
+        if which in tried and timedelta(0) <= now - tried[which] < REFRESH_EVERY:
             continue
         tried[which] = now
-        _learn(desk, one, reading, None, now)
+        _refresh(context, one, inventory, None, now)
 
 
 def _is_due(known: Key | None, now: datetime) -> bool:
-    return known is None or known.checked is None or now - known.checked >= LEARN_EVERY
+    return known is None or known.checked is None or now - known.checked >= REFRESH_EVERY
 
 
-def _learn(
-    desk: Context, definition: ManagedProfile, reading: Inventory, session: Credentials | None, now: datetime
+def _refresh(
+    context: Context,
+    definition: ManagedProfile,
+    inventory: Inventory,
+    session: Credentials | None,
+    now: datetime,
 ) -> None:
     entry = definition.key or definition.name
-    known = reading.index.keys.get(entry)
+    known = inventory.index.keys.get(entry)
     try:
-        key = desk.key(entry)
+        key = context.key(entry)
     except KeyturnError:
         return
     facts = known if known and known.key_id == key.access_key_id else Key(key.access_key_id)
-    native = reading.natives.get(definition.name)
+    native = inventory.natives.get(definition.name)
     try:
-        aws = desk.aws(definition.name, native.region if native else None, hurried=True)
+        aws = context.aws(definition.name, native.region if native else None, hurried=True)
         facts = replace(facts, user=facts.user or aws.get_caller_identity(key).arn)
         listed = _listed(aws, key, session, facts.user or "")
     except KeyturnError:
@@ -99,7 +105,7 @@ def _learn(
         facts = _with_last_use(aws, facts, key, session)
 
     # An index that was lost is filled again; what was given back meanwhile stays away.
-    is_managed = any(one.key == entry for one in desk.read().definitions.values())
+    is_managed = any(one.key == entry for one in context.read().definitions.values())
 
     def edit(index: Index) -> None:
         present = index.keys.get(entry)
@@ -109,7 +115,7 @@ def _learn(
                 facts, checked=now if listed is not None or session is not None else None
             )
 
-    desk.note(edit)
+    context.update_index(edit)
 
 
 def _with_last_use(aws: Aws, facts: Key, key: Credentials, session: Credentials | None) -> Key:

@@ -10,7 +10,7 @@ from typing import Any
 
 from keyturn.awsconfig import diff
 from keyturn.awsconfig.document import Document, FileKind, header_for, parse
-from keyturn.awsconfig.process_line import is_ours
+from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.awsconfig.writer import Edit
 from keyturn.model.errors import (
     ChangeRefused,
@@ -27,9 +27,9 @@ from keyturn.model.secret import Secret
 from keyturn.model.text import masked_key_id
 from keyturn.operations import adopt_edits
 from keyturn.operations.adopt_edits import LINE_KEY, RemovedSettings
-from keyturn.operations.context import Context, key_entry, taken_entry
+from keyturn.operations.context import Context, key_entry, removed_entry
 from keyturn.operations.credentials import mfa_sessions
-from keyturn.operations.deliver import managed, standing, withdraw
+from keyturn.operations.deliver import current_delivery, managed_profile, withdraw
 from keyturn.operations.rotation import observe, previous_key
 from keyturn.operations.rotation import previous_key as spare
 from keyturn.operations.rotation.progress import progress_of
@@ -43,7 +43,7 @@ Sections = Mapping[str, tuple[RemovedSettings, ...]]
 """What to put back, by profile."""
 
 
-def plan(desk: Context, names: Sequence[str]) -> Plan:
+def plan(context: Context, names: Sequence[str]) -> Plan:
     """What releasing `names` would change.
 
     A profile whose definition was lost can be given back as long as the vault holds what was taken from it.
@@ -51,14 +51,14 @@ def plan(desk: Context, names: Sequence[str]) -> Plan:
     :raises NotFound: a name is not managed.
     :raises NeedsUnlock: the vault is closed; it holds what is to be given back.
     """
-    reading = desk.read()
-    sections = _sections(desk, reading, names)
+    inventory = context.read()
+    sections = _sections(context, inventory, names)
     lines: list[DiffLine] = []
-    for path, before, after in _outcome(desk, reading, sections):
-        lines += diff.diff(desk.places.shown(path), before, after)
+    for path, before, after in _outcome(context, inventory, sections):
+        lines += diff.diff(context.paths.shown(path), before, after)
     secrets = []
     for name in sections:
-        key = desk.vault.key(key_entry(name))
+        key = context.vault.key(key_entry(name))
         if key:
             secrets.append(f"{name}: secret access key of {masked_key_id(key['key_id'])} goes back in clear")
     return Plan(
@@ -67,19 +67,19 @@ def plan(desk: Context, names: Sequence[str]) -> Plan:
         also=(),
         diff=tuple(lines),
         secrets=tuple(secrets),
-        warnings=_warnings(reading, sections),
+        warnings=_warnings(inventory, sections),
         needs_vault=True,
-        digest=reading.digest(),
+        digest=inventory.digest(),
     )
 
 
-def _warnings(reading: Inventory, sections: Sections) -> tuple[str, ...]:
+def _warnings(inventory: Inventory, sections: Sections) -> tuple[str, ...]:
     leaning = [
         one.name
-        for one in reading.definitions.values()
+        for one in inventory.definitions.values()
         if one.source_profile in sections and one.name not in sections
     ]
-    renamed = {name: _renamed(reading, name) for name in sections}
+    renamed = {name: _renamed(inventory, name) for name in sections}
     return (
         *(f"{name} stays managed and takes its sessions from what is released" for name in leaning),
         *(
@@ -91,7 +91,7 @@ def _warnings(reading: Inventory, sections: Sections) -> tuple[str, ...]:
 
 
 def release(
-    desk: Context,
+    context: Context,
     names: Sequence[str],
     digest: str,
     *,
@@ -109,38 +109,38 @@ def release(
     :raises WrongPassphrase: it is not this vault's.
     :raises NeedsConfirmation: the words are wanted; the hint has them.
     """
-    with desk.exclusive():
-        reading = desk.read()
-        if reading.digest() != digest:
+    with context.state_lock():
+        inventory = context.read()
+        if inventory.digest() != digest:
             why = "the files changed since the change was shown"
             raise FileChanged("release", why, "Look at it again, then confirm")
-        sections = _sections(desk, reading, names)
-        if any(desk.vault.key(key_entry(name)) for name in sections):
-            confirm(desk, tuple(sections), passphrase, recovery_key, words)
-        _outcome(desk, reading, sections)
+        sections = _sections(context, inventory, names)
+        if any(context.vault.key(key_entry(name)) for name in sections):
+            confirm(context, tuple(sections), passphrase, recovery_key, words)
+        _outcome(context, inventory, sections)
         for name in sections:
-            withdraw(desk, name)
+            withdraw(context, name)
         try:
-            with _all_or_none(desk, sections) as given:
+            with _rollback_on_error(context, sections) as given:
                 for path, kind in _files(sections):
                     try:
-                        given[path] = _write(desk, reading, sections, path, kind)
+                        given[path] = _write(context, inventory, sections, path, kind)
                     except WriteNotConfirmed as error:
                         given[path] = Edit(error.before, error.after)
                         raise
-                managed_profiles.change(desk.places.profiles_file, lambda table: _drop(table, sections))
+                managed_profiles.change(context.paths.profiles_file, lambda table: _drop(table, sections))
         except KeyturnError as error:
             for name in sections:
-                desk.record_failure(name, "release", error)
+                context.record_failure(name, "release", error)
             raise
-        _out_of_vault(desk, sections)
+        _remove_from_vault(context, sections)
     for name in sections:
-        desk.record(name, "release", "its settings are back in the shared files")
+        context.log_success(name, "release", "its settings are back in the shared files")
     return tuple(sections)
 
 
 def confirm(
-    desk: Context,
+    context: Context,
     names: Sequence[str],
     passphrase: Secret | None,
     recovery_key: Secret | None,
@@ -148,13 +148,13 @@ def confirm(
 ) -> None:
     """Makes sure that a person wants a secret to leave the vault in clear (safety, requirement 11)."""
     if recovery_key is not None:
-        Vault(desk.places.vault_dir).unlock(recovery_key=recovery_key)
+        Vault(context.paths.vault_dir).unlock(recovery_key=recovery_key)
         return
-    if "passphrase" in desk.vault.slots():
+    if "passphrase" in context.vault.slots():
         if passphrase is None:
             why = "a secret leaves the vault in clear, which takes the vault's passphrase"
             raise NeedsUnlock("release", why, "Type it, or give it by --passphrase-fd N")
-        Vault(desk.places.vault_dir).unlock(passphrase=passphrase)
+        Vault(context.paths.vault_dir).unlock(passphrase=passphrase)
         return
     wanted = "release " + " ".join(names)
     if words != wanted:
@@ -162,40 +162,40 @@ def confirm(
         raise NeedsConfirmation("release", why, f"Type, or give by --confirm: {wanted}")
 
 
-def _sections(desk: Context, reading: Inventory, names: Sequence[str]) -> Sections:
+def _sections(context: Context, inventory: Inventory, names: Sequence[str]) -> Sections:
     found: dict[str, tuple[RemovedSettings, ...]] = {}
     for name in dict.fromkeys(names):
-        _refuse_rotating(desk, name)
-        entry = desk.vault.key(taken_entry(name))
+        _require_no_rotation(context, name)
+        entry = context.vault.key(removed_entry(name))
         if entry is None:
-            managed(reading, name)
-            _require_no_line(reading, name)
+            managed_profile(inventory, name)
+            _require_no_line(inventory, name)
         found[name] = tuple(RemovedSettings.of(table) for table in entry["sections"]) if entry else ()
     return found
 
 
-def _refuse_rotating(desk: Context, name: str) -> None:
+def _require_no_rotation(context: Context, name: str) -> None:
     """Keeps a key from being given back while it is not settled which one it is.
 
     :raises RotationHalted: a rotation of the key waits.
     """
-    record = observe.waiting(desk, name)
+    record = observe.waiting(context, name)
     if record is not None:
         why = f"a rotation of its key waits at step {record.step}"
-        raise RotationHalted(f"release {name}", why, progress_of(record).stands())
-    one = desk.read().definitions.get(name)
-    spare.require_none(desk, one.key if one is not None and one.key else name, name)
+        raise RotationHalted(f"release {name}", why, progress_of(record).summary())
+    one = context.read().definitions.get(name)
+    spare.require_no_previous_key(context, one.key if one is not None and one.key else name, name)
 
 
-def _require_no_line(reading: Inventory, name: str) -> None:
+def _require_no_line(inventory: Inventory, name: str) -> None:
     """Where the vault has nothing to give back, as after going back to an older state of it, a line of ours that still
     asks for the profile would lead nowhere once its definition is gone.
 
     :raises Protected: there is such a line.
     """
-    for other, settings in reading.shared.full_config.get("profiles", {}).items():
-        if is_ours(str(settings.get(LINE_KEY, "")), name):
-            where = reading.shared.origin(other, LINE_KEY)
+    for other, settings in inventory.shared.full_config.get("profiles", {}).items():
+        if is_keyturn_process_line(str(settings.get(LINE_KEY, "")), name):
+            where = inventory.shared.origin(other, LINE_KEY)
             place = f"line {where.line} of {where.file}" if where else "its credential_process line"
             raise ChangeRefused(
                 f"release {name}",
@@ -206,89 +206,97 @@ def _require_no_line(reading: Inventory, name: str) -> None:
 
 def _files(sections: Sections) -> tuple[tuple[Path, FileKind], ...]:
     """The files to be written: config last, so that a key is readable before the line that asked keyturn goes."""
-    found = {(Path(taken.path), taken.kind) for each in sections.values() for taken in each}
+    found = {(Path(settings.path), settings.kind) for each in sections.values() for settings in each}
     return tuple(sorted(found, key=lambda file: file[1] is FileKind.CONFIG))
 
 
-def _document(reading: Inventory, kind: FileKind, path: Path) -> Document:
-    for problem in reading.shared.problems:
+def _document(inventory: Inventory, kind: FileKind, path: Path) -> Document:
+    for problem in inventory.shared.problems:
         if problem.path == str(path):
             why = f"line {problem.line}: {problem.reason}"
             raise UnparsableFile(
                 f"writing {path}", why, "Correct the file first", path=str(path), lineno=problem.line
             )
-    present = reading.shared.path_of(kind)
+    present = inventory.shared.path_of(kind)
     if present != str(path):
         raise ChangeRefused(
             "release", f"it was taken from {path}, and AWS tools now read {present}",
             "Set HOME, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE as they were when it was adopted",
         )  # fmt: skip
-    document = reading.document(kind)
+    document = inventory.document(kind)
     return document if document is not None else parse(b"", str(path), kind)
 
 
-def _released(document: Document, desk: Context, reading: Inventory, sections: Sections, path: Path) -> bytes:
+def _released_document(
+    document: Document, context: Context, inventory: Inventory, sections: Sections, path: Path
+) -> bytes:
     """The file with everything given back that was taken from it, the latest first."""
     for name, each in reversed(list(sections.items())):
-        swap = _swap(desk, name)
-        definition = reading.definitions.get(name)
-        note = standing(reading, definition) if definition else reading.index.of(name).delivered
+        swap = _swap(context, name)
+        definition = inventory.definitions.get(name)
+        note = current_delivery(inventory, definition) if definition else inventory.index.of(name).delivered
         ours = note.key_ids if note else ()
         present = own_section(document, document.kind, name)
-        renamed = _renamed(reading, name)
-        for taken in reversed(each):
-            if Path(taken.path) != path:
+        renamed = _renamed(inventory, name)
+        for settings in reversed(each):
+            if Path(settings.path) != path:
                 continue
-            place = _now_at(document, taken, renamed)
-            data = adopt_edits.put_back(document, place, profile=name, ours=ours, swap=swap)
-            document = adopt_edits.again(data, document)
-        if present and not any(Path(taken.path) == path for taken in each):
-            data = adopt_edits.without_ours(document, present, name, ours)
-            document = adopt_edits.again(data, document)
+            place = _current_line(document, settings, renamed)
+            data = adopt_edits.restore(document, place, profile=name, ours=ours, swap=swap)
+            document = adopt_edits.reparse_if_changed(data, document)
+        if present and not any(Path(settings.path) == path for settings in each):
+            data = adopt_edits.without_process_line(document, present, name, ours)
+            document = adopt_edits.reparse_if_changed(data, document)
         for section in [section.name for section in document.sections]:
-            document = adopt_edits.again(adopt_edits.without_ours(document, section, name, ()), document)
+            document = adopt_edits.reparse_if_changed(
+                adopt_edits.without_process_line(document, section, name, ()), document
+            )
     return document.data
 
 
-def _renamed(reading: Inventory, name: str) -> str | None:
+def _renamed(inventory: Inventory, name: str) -> str | None:
     """The name that somebody gave to a managed profile in the shared files, as its line tells: it still asks for `name`.
     None where it has its name, or where several profiles have the line."""
-    settings = reading.shared.full_config.get("profiles", {})
+    settings = inventory.shared.full_config.get("profiles", {})
     found = [
         other
         for other, each in settings.items()
-        if is_ours(str(each.get(LINE_KEY, "")), name) and other != name
+        if is_keyturn_process_line(str(each.get(LINE_KEY, "")), name) and other != name
     ]
-    return found[0] if len(found) == 1 and not is_ours(_line_of(settings, name), name) else None
+    return (
+        found[0] if len(found) == 1 and not is_keyturn_process_line(_line_of(settings, name), name) else None
+    )
 
 
 def _line_of(settings: Mapping[str, Mapping[str, object]], name: str) -> str:
     return str(settings.get(name, {}).get(LINE_KEY, ""))
 
 
-def _now_at(document: Document, taken: RemovedSettings, renamed: str | None) -> RemovedSettings:
+def _current_line(document: Document, settings: RemovedSettings, renamed: str | None) -> RemovedSettings:
     """`taken`, under the name that its section has now."""
-    if renamed is None or document.section(taken.section) is not None:
-        return taken
-    section = own_section(document, taken.kind, renamed) or header_for(taken.kind, renamed)
-    return replace(taken, section=section)
+    if renamed is None or document.section(settings.section) is not None:
+        return settings
+    section = own_section(document, settings.kind, renamed) or header_for(settings.kind, renamed)
+    return replace(settings, section=section)
 
 
-def _outcome(desk: Context, reading: Inventory, sections: Sections) -> tuple[tuple[Path, bytes, bytes], ...]:
+def _outcome(
+    context: Context, inventory: Inventory, sections: Sections
+) -> tuple[tuple[Path, bytes, bytes], ...]:
     """Each file that is written, before and after.
 
     :raises Protected: a key that leaves the vault would be in none of the files then.
     """
     found = []
     for path, kind in _files(sections):
-        before = _document(reading, kind, path)
-        found.append((path, before.data, _released(before, desk, reading, sections, path)))
+        before = _document(inventory, kind, path)
+        found.append((path, before.data, _released_document(before, context, inventory, sections, path)))
     written = {path for path, _, _ in found}
-    documents = [document for kind in FileKind if (document := reading.document(kind)) is not None]
+    documents = [document for kind in FileKind if (document := inventory.document(kind)) is not None]
     texts = [after for _, _, after in found]
     texts += [document.data for document in documents if Path(document.path) not in written]
     for name in sections:
-        key = desk.vault.key(key_entry(name))
+        key = context.vault.key(key_entry(name))
         if key and not all(
             any(key[part].encode() in text for text in texts) for part in ("key_id", "secret")
         ):
@@ -300,9 +308,9 @@ def _outcome(desk: Context, reading: Inventory, sections: Sections) -> tuple[tup
     return tuple(found)
 
 
-def _swap(desk: Context, name: str) -> dict[str, str]:
+def _swap(context: Context, name: str) -> dict[str, str]:
     """The current key in the place of the one that was taken, after a rotation."""
-    entry, current = desk.vault.key(taken_entry(name)), desk.vault.key(key_entry(name))
+    entry, current = context.vault.key(removed_entry(name)), context.vault.key(key_entry(name))
     old = entry.get("key") if entry else None
     if not old or not current or old == current:
         return {}
@@ -310,50 +318,52 @@ def _swap(desk: Context, name: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _all_or_none(desk: Context, sections: Sections) -> Iterator[dict[Path, Edit]]:
+def _rollback_on_error(context: Context, sections: Sections) -> Iterator[dict[Path, Edit]]:
     """Puts back what was written if not everything could be, and says where that is not possible because somebody else
     has written the file since. Gives the table to note each edit in."""
-    secrets = [key["secret"].encode() for name in sections if (key := desk.vault.key(key_entry(name)))]
+    secrets = [key["secret"].encode() for name in sections if (key := context.vault.key(key_entry(name)))]
     given: dict[Path, Edit] = {}
     try:
         yield given
     except KeyturnError as error:
         files = reversed(_files(sections))
         standing = [
-            path for path, kind in files if not _taken_back(desk, path, kind, given.get(path), secrets)
+            path for path, kind in files if not _undo_edit(context, path, kind, given.get(path), secrets)
         ]
         if standing:
-            shown = " and ".join(desk.places.shown(path) for path in standing)
+            shown = " and ".join(context.paths.shown(path) for path in standing)
             error.why += f"; what was given back to {shown} before that is still there, in clear"
             error.hint = "See to the cause, then release it again"
         raise
 
 
-def _taken_back(
-    desk: Context, path: Path, kind: FileKind, edit: Edit | None, secrets: Sequence[bytes]
+def _undo_edit(
+    context: Context, path: Path, kind: FileKind, edit: Edit | None, secrets: Sequence[bytes]
 ) -> bool:
     """Undoes an edit; False where it stands. One that failed may have been made and only not been confirmed."""
     try:
-        now = desk.files.read(path)
+        now = context.files.read(path)
         if edit is None:
             return not any(secret in (now or b"") for secret in secrets)
         expect = None if now is None and not edit.after else edit.after
-        desk.files.edit(path, lambda _: edit.before or b"", kind=kind, expect=expect)
+        context.files.edit(path, lambda _: edit.before or b"", kind=kind, expect=expect)
     except KeyturnError:
         return False
     return True
 
 
-def _write(desk: Context, reading: Inventory, sections: Sections, path: Path, kind: FileKind) -> Edit:
-    _document(reading, kind, path)
+def _write(context: Context, inventory: Inventory, sections: Sections, path: Path, kind: FileKind) -> Edit:
+    _document(inventory, kind, path)
 
     def change(document: Document) -> bytes:
-        return _released(document, desk, reading, sections, path)
+        return _released_document(document, context, inventory, sections, path)
 
-    edit = desk.files.edit(path, change, kind=kind)
-    made = any(taken.file_made for each in sections.values() for taken in each if Path(taken.path) == path)
+    edit = context.files.edit(path, change, kind=kind)
+    made = any(
+        settings.file_made for each in sections.values() for settings in each if Path(settings.path) == path
+    )
     if made and edit.after == b"":
-        desk.files.remove(path, expect=edit.after)
+        context.files.remove(path, expect=edit.after)
     return edit
 
 
@@ -362,13 +372,13 @@ def _drop(table: dict[str, managed_profiles.ManagedProfile], sections: Sections)
         table.pop(name, None)
 
 
-def _out_of_vault(desk: Context, sections: Sections) -> None:
+def _remove_from_vault(context: Context, sections: Sections) -> None:
     """Forgets what was given back, its sessions too; hands on who made a file that others still have lines in."""
-    made = {taken.path for each in sections.values() for taken in each if taken.file_made}
+    made = {settings.path for each in sections.values() for settings in each if settings.file_made}
 
     def edit(entries: dict[str, Any]) -> None:
         for name in sections:
-            entries.pop(taken_entry(name), None)
+            entries.pop(removed_entry(name), None)
             entries.pop(key_entry(name), None)
         for entry in entries.values():
             for table in entry.get("sections", ()) if isinstance(entry, dict) else ():
@@ -380,7 +390,7 @@ def _out_of_vault(desk: Context, sections: Sections) -> None:
         for name in sections:
             sessions.pop(name, None)
 
-    desk.vault.change_sessions(forget)
+    context.vault.change_sessions(forget)
 
     def note(index: Index) -> None:
         for name in sections:
@@ -389,7 +399,7 @@ def _out_of_vault(desk: Context, sections: Sections) -> None:
             if key is not None:
                 mfa_sessions.forget_key(index, key.key_id)
 
-    desk.index.change(note)
+    context.index.change(note)
     # Last of all: as long as the vault knows what was taken, a release that was interrupted can be done again.
-    desk.vault.change_keys(edit)
-    previous_key.forget_ended(desk, list(sections))
+    context.vault.change_keys(edit)
+    previous_key.forget_ended(context, list(sections))

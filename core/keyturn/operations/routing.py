@@ -7,7 +7,7 @@ from typing import Any
 
 from keyturn.agent import client
 from keyturn.agent.protocol import Agent
-from keyturn.awsconfig.process_line import is_ours
+from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.model.errors import AgentHangs, AgentUnavailable, NotFound
 from keyturn.model.profile import VaultState
 from keyturn.operations import rpc, vault
@@ -18,8 +18,8 @@ from keyturn.profiles.inventory import Inventory
 #: An agent that is there answers in a fraction of a millisecond.
 STATUS_SECONDS = 0.5
 #: An act may wait for AWS, and for another process that is asking AWS.
-ACT_SECONDS = 110.0
-NOWHERE = object()
+OPERATION_SECONDS = 110.0
+NOT_RUN = object()
 
 
 class OperationRouter:
@@ -31,81 +31,83 @@ class OperationRouter:
     """
 
     def __init__(self, desk: Callable[[], Context], *, use_agent: bool, unlock: Callable[[], None]) -> None:
-        self._now_at = desk
+        self._get_context = desk
         self._use_agent = use_agent
         self._unlock = unlock
 
     @property
-    def _desk(self) -> Context:
-        return self._now_at()
+    def _context(self) -> Context:
+        return self._get_context()
 
     def agent(self) -> Agent | None:
         """The agent that answers, if one may be asked."""
-        socket = self._desk.places.socket
+        socket = self._context.paths.socket
         if not self._use_agent or not socket.exists():
             return None
-        return client.seen(socket, STATUS_SECONDS)
+        return client.find_agent(socket, STATUS_SECONDS)
 
-    def act(self, op: str, args: Mapping[str, object]) -> Any:
+    def run(self, op: str, args: Mapping[str, object]) -> Any:
         """Has an act done where the identity is, opening the vault by the keyring if that needs no person.
 
         :raises NeedsVault: or NeedsUnlock, VaultCorrupt: nobody can do it now.
         """
-        named = {**args, "files": rpc.files_of(self._desk)}
-        if self.rests_on_asker(args.get("name")):
-            return rpc.perform(self._desk, op, named)
-        done = self.tried(op, named)
-        if done is not NOWHERE:
+        named = {**args, "files": rpc.files_of(self._context)}
+        if self.uses_caller_credentials(args.get("name")):
+            return rpc.dispatch(self._context, op, named)
+        done = self.try_run(op, named)
+        if done is not NOT_RUN:
             return done
-        state = self._desk.vault.state()
+        state = self._context.vault.state()
         if state is VaultState.CLOSED:
             self._unlock()
-            done = self.tried(op, named)
-            if done is not NOWHERE:
+            done = self.try_run(op, named)
+            if done is not NOT_RUN:
                 return done
-        raise vault.closed(self._desk, state)
+        raise vault.locked_error(self._context, state)
 
-    def tried(self, op: str, args: Mapping[str, object]) -> Any:
+    def try_run(self, op: str, args: Mapping[str, object]) -> Any:
         """The act's result, or `NOWHERE` where the vault is open nowhere."""
-        if self._desk.vault.state() is VaultState.OPEN:
-            return rpc.perform(self._desk, op, args)
+        if self._context.vault.state() is VaultState.OPEN:
+            return rpc.dispatch(self._context, op, args)
         if self._use_agent:
             try:
-                return client.run(self._desk.places.socket, op, args, ACT_SECONDS)
+                return client.run(self._context.paths.socket, op, args, OPERATION_SECONDS)
             except AgentHangs:
                 raise
             except AgentUnavailable:
                 # One that is there but slow may still be at it; doing the act a second time could undo the first.
                 if self.agent() is not None:
                     raise
-        return NOWHERE
+        return NOT_RUN
 
-    def rests_on_asker(self, name: object) -> bool:
+    def uses_caller_credentials(self, name: object) -> bool:
         """Whether a profile's credentials are those of whoever asks: then no vault and no agent is asked for them."""
-        found = self._desk.read()
-        return isinstance(name, str) and bool(status.asker_source(name, found.natives, found.definitions))
+        inventory = self._context.read()
+        return isinstance(name, str) and bool(
+            status.caller_credential_source(name, inventory.natives, inventory.definitions)
+        )
 
-    def from_afar(self, name: str, least_seconds: int | None, *, also_native: bool) -> str | None:
+    def from_forwarded_socket(self, name: str, least_seconds: int | None, *, also_native: bool) -> str | None:
         """What a socket that SSH carries here gives for a profile that is not managed here; None where it gives none.
 
         :param also_native: nothing else could give credentials of a native profile either.
         :raises NotFound: or another error of the far machine, where nothing here knows the profile.
         """
-        socket = self._desk.places.forwarded
-        if not self._use_agent or not client.is_carried(str(socket)):
+        socket = self._context.paths.forwarded
+        if not self._use_agent or not client.has_forwarded_socket(str(socket)):
             return None
-        found = self._desk.read()
-        if name in found.definitions or found.unreadable is not None:
+        inventory = self._context.read()
+        if name in inventory.definitions or inventory.managed_profiles_error is not None:
             return None
         try:
-            return client.forwarded(socket, name, least_seconds)
+            return client.get_forwarded_credentials(socket, name, least_seconds)
         except (NotFound, AgentUnavailable):
-            if name in found.natives and not also_native and not _asks_keyturn(found, name):
+            if name in inventory.natives and not also_native and not _has_own_process_line(inventory, name):
                 return None
             raise
 
 
-def _asks_keyturn(found: Inventory, name: str) -> bool:
+def _has_own_process_line(inventory: Inventory, name: str) -> bool:
     """Whether a native profile's own line asks keyturn, so that nothing else could give its credentials."""
-    line = found.settings(name).get("credential_process")
-    return isinstance(line, str) and is_ours(line, name)
+    line = inventory.settings(name).get("credential_process")
+    return isinstance(line, str) and is_keyturn_process_line(line, name)

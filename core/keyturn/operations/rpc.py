@@ -19,40 +19,40 @@ from keyturn.operations.rotation.progress import progress_table
 Args = Mapping[str, Any]
 
 
-def _refresh(desk: Context, args: Args) -> object:
-    return refreshed_table(refresh.refresh(desk, str(args["name"]), _text(args, "code")))
+def _refresh(context: Context, args: Args) -> object:
+    return refreshed_table(refresh.refresh(context, str(args["name"]), _text(args, "code")))
 
 
-def _document(desk: Context, args: Args) -> object:
-    return refresh.document(desk, str(args["name"]))
+def _document(context: Context, args: Args) -> object:
+    return refresh.document(context, str(args["name"]))
 
 
-def _hand(desk: Context, args: Args) -> object:
+def _get_credentials(context: Context, args: Args) -> object:
     seconds = args.get("least_seconds")
     least = None if seconds is None else timedelta(seconds=int(seconds))
-    return get_credentials.hand(desk, str(args["name"]), least, _text(args, "code"))
+    return get_credentials.get_credentials(context, str(args["name"]), least, _text(args, "code"))
 
 
-def _deliver(desk: Context, args: Args) -> object:
-    return deliver.deliver(desk, str(args["name"]), Delivery(args["to"]), _text(args, "as"))
+def _deliver(context: Context, args: Args) -> object:
+    return deliver.deliver(context, str(args["name"]), Delivery(args["to"]), _text(args, "as"))
 
 
-def _stop(desk: Context, args: Args) -> object:
-    return deliver.stop(desk, str(args["name"]))
+def _stop(context: Context, args: Args) -> object:
+    return deliver.stop(context, str(args["name"]))
 
 
-def _adopt(desk: Context, args: Args) -> object:
+def _adopt(context: Context, args: Args) -> object:
     none = bool(args.get("session_none"))
-    return list(adopt.adopt(desk, _names(args), str(args["digest"]), session_none=none))
+    return list(adopt.adopt(context, _names(args), str(args["digest"]), session_none=none))
 
 
-def _plan_release(desk: Context, args: Args) -> object:
-    return plan_table(release.plan(desk, _names(args)))
+def _plan_release(context: Context, args: Args) -> object:
+    return plan_table(release.plan(context, _names(args)))
 
 
-def _release(desk: Context, args: Args) -> object:
+def _release(context: Context, args: Args) -> object:
     done = release.release(
-        desk,
+        context,
         _names(args),
         str(args["digest"]),
         passphrase=_secret(args, "passphrase"),
@@ -62,43 +62,47 @@ def _release(desk: Context, args: Args) -> object:
     return list(done)
 
 
-def _mfa_devices(desk: Context, args: Args) -> object:
-    return list(configure.mfa_devices(desk, str(args["name"])))
+def _mfa_devices(context: Context, args: Args) -> object:
+    return list(configure.mfa_devices(context, str(args["name"])))
 
 
-def _rotate_begin(desk: Context, args: Args) -> object:
-    return progress_table(create_key.begin(desk, str(args["name"]), _text(args, "code")))
+def _rotate_begin(context: Context, args: Args) -> object:
+    return progress_table(create_key.start(context, str(args["name"]), _text(args, "code")))
 
 
-def _rotate_step(desk: Context, args: Args) -> object:
-    return progress_table(runner.advance(desk, str(args["name"]), _text(args, "code")))
+def _rotate_step(context: Context, args: Args) -> object:
+    return progress_table(runner.advance(context, str(args["name"]), _text(args, "code")))
 
 
-def _rotate_undo(desk: Context, args: Args) -> object:
-    return progress_table(runner.undo(desk, str(args["name"]), _text(args, "code")))
+def _rotate_undo(context: Context, args: Args) -> object:
+    return progress_table(runner.undo(context, str(args["name"]), _text(args, "code")))
 
 
-def _rotate_ending(desk: Context, args: Args) -> object:
-    return delete_key.ending_table(delete_key.ending(desk, str(args["name"]), _text(args, "code")))
+def _rotate_ending(context: Context, args: Args) -> object:
+    return delete_key.deletion_facts_table(
+        delete_key.deletion_facts(context, str(args["name"]), _text(args, "code"))
+    )
 
 
-def _rotate_finish(desk: Context, args: Args) -> object:
+def _rotate_finish(context: Context, args: Args) -> object:
     word = _text(args, "last_four")
-    return progress_table(delete_key.finish(desk, str(args["name"]), word, _text(args, "code")))
+    return progress_table(delete_key.finish(context, str(args["name"]), word, _text(args, "code")))
 
 
-def _rotate_drop(desk: Context, args: Args) -> object:
-    return delete_key.drop(desk, str(args["name"]), str(args["last_four"]), _text(args, "code"))
+def _rotate_drop(context: Context, args: Args) -> object:
+    return delete_key.delete_other_key(
+        context, str(args["name"]), str(args["last_four"]), _text(args, "code")
+    )
 
 
-def _rotate_status(desk: Context, args: Args) -> object:
-    return status.status(desk, str(args["name"]), _text(args, "code"))
+def _rotate_status(context: Context, args: Args) -> object:
+    return status.status(context, str(args["name"]), _text(args, "code"))
 
 
-ACTS: Mapping[str, Callable[[Context, Args], object]] = {
+OPERATIONS: Mapping[str, Callable[[Context, Args], object]] = {
     "refresh": _refresh,
     "document": _document,
-    "hand": _hand,
+    "hand": _get_credentials,
     "deliver": _deliver,
     "stop": _stop,
     "adopt": _adopt,
@@ -115,35 +119,35 @@ ACTS: Mapping[str, Callable[[Context, Args], object]] = {
 }
 
 
-def perform(desk: Context, act: str, args: Args) -> object:
+def dispatch(context: Context, act: str, args: Args) -> object:
     """Does one act.
 
     :param args: its arguments, and under `files` the shared files that the caller means.
     :raises UsageError: no such act, or its arguments are off.
     :raises KeyturnError: what the act raises; or the caller means other files than this process.
     """
-    do = ACTS.get(act)
+    do = OPERATIONS.get(act)
     if do is None:
         raise UsageError(
             f"act {act}", "this keyturn knows none by that name", "Run: keyturn agent stop, then try again"
         )
-    mine = files_of(desk)
+    mine = files_of(context)
     if args.get("files", mine) != mine:
         raise KeyturnError(
             "the agent", f"it was started for the AWS files {mine[0]} and {mine[1]}",
             "Run: keyturn agent stop, then try again in this shell",
         )  # fmt: skip
     try:
-        return do(desk, args)
+        return do(context, args)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, KeyturnError):
             raise
         raise UsageError(f"act {act}", f"its arguments are off ({type(error).__name__})") from None
 
 
-def files_of(desk: Context) -> list[str]:
+def files_of(context: Context) -> list[str]:
     """The shared files that this process means."""
-    return [str(desk.places.aws_config), str(desk.places.aws_credentials)]
+    return [str(context.paths.aws_config), str(context.paths.aws_credentials)]
 
 
 def _names(args: Args) -> Sequence[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from keyturn.awsconfig.stable_read import Version, is_being_written, opened
+from keyturn.awsconfig.stable_read import Version, is_being_written, open_version
 from keyturn.delivery.endpoint import token_file
 from keyturn.model.errors import KeyturnError
 from keyturn.model.text import safe
@@ -21,24 +21,26 @@ from keyturn.system import temp_files
 from keyturn.system.clock import system_clock
 
 
-def clear(desk: Context) -> tuple[str, ...]:
+def recover(context: Context) -> tuple[str, ...]:
     """Takes temporary files of killed processes and the token files of killed endpoints away, and delivered sessions that
     have ended out of the credentials file.
 
     :returns: the profiles whose sessions were withdrawn.
     """
     now = system_clock().timestamp()
-    temp_files.clear(desk.places.own_folders(), desk.places.data_dir, now)
-    token_file.clear(desk.places.state_dir)
-    history = History(desk.places.history_dir, desk.vault.seal, desk.clock)
-    clear_versions(desk.places.shared_files(), history, now, partial(_tell_once, desk))
-    return deliver.withdraw_expired(desk)
+    temp_files.clear(context.paths.own_folders(), context.paths.data_dir, now)
+    token_file.clear(context.paths.state_dir)
+    history = History(context.paths.history_dir, context.vault.seal, context.clock)
+    clear_versions(context.paths.shared_files(), history, now, partial(_log_once, context))
+    return deliver.withdraw_expired(context)
 
 
-def _tell_once(desk: Context, file: Path, told: str) -> None:
+def _log_once(context: Context, file: Path, told: str) -> None:
     """Records what a start found, if that is not recorded yet: what stays is found at every start."""
-    if not any(act.event == "recover" and act.result == safe(told) for act in desk.activity.read()):
-        desk.activity.add(ActivityEntry(desk.clock(), desk.places.shown(file), "recover", told, ok=False))
+    if not any(act.event == "recover" and act.result == safe(told) for act in context.activity.read()):
+        context.activity.add(
+            ActivityEntry(context.clock(), context.paths.shown(file), "recover", told, ok=False)
+        )
 
 
 Tell = Callable[[Path, str], None]
@@ -65,7 +67,7 @@ def clear_versions(files: Iterable[Path], history: History, now: float, tell: Te
 
 
 def _clear(path: Path, beside: list[Path], history: History, tell: Tell) -> None:
-    version = opened(path)
+    version = open_version(path)
     try:
         if version.data is None or is_being_written(version.descriptor):
             return
@@ -86,7 +88,7 @@ def _is_known(data: bytes, beside: list[Path], history: History) -> bool:
 
 def _bytes(file: Path) -> bytes | None:
     """The bytes of a file as it is, through its links; None where there is none."""
-    version = opened(Path(os.path.realpath(file)))
+    version = open_version(Path(os.path.realpath(file)))
     version.close()
     return version.data
 

@@ -24,7 +24,7 @@ from keyturn.vault.create import Export, read_export
 from keyturn.vault.restore import Restored
 
 
-def begin(desk: Context, slot: str, passphrase: Secret | None, *, anew: bool = False) -> Secret:
+def create(context: Context, slot: str, passphrase: Secret | None, *, anew: bool = False) -> Secret:
     """Makes the vault and leaves it open in this process.
 
     :param slot: `keyring` or `passphrase`.
@@ -33,36 +33,36 @@ def begin(desk: Context, slot: str, passphrase: Secret | None, *, anew: bool = F
     :raises VaultExists: there is one, readable or not.
     :raises VaultCorrupt: there was one, and it is gone.
     """
-    lost = None if anew else gone(desk)
+    lost = None if anew else missing_error(context)
     if lost is not None:
         raise lost
-    _forget_another(desk)
-    recovery_key = desk.vault.create(slot, passphrase)
-    _remember(desk)
+    _forget_another(context)
+    recovery_key = context.vault.create(slot, passphrase)
+    _remember(context)
     return recovery_key
 
 
-def closed(desk: Context, state: VaultState) -> KeyturnError:
+def locked_error(context: Context, state: VaultState) -> KeyturnError:
     """What to say where an act needs the vault open and it is not."""
     if state is VaultState.ABSENT:
         hint = "Run: keyturn vault init, or press r or m in the app"
-        return gone(desk) or NeedsVault("the vault", "there is none yet", hint)
+        return missing_error(context) or NeedsVault("the vault", "there is none yet", hint)
     if state is VaultState.BROKEN:
         hint = "Nothing was written over it. Run: keyturn vault status"
         return VaultCorrupt("the vault", "it cannot be read", hint)
     return NeedsUnlock(*LOCKED)
 
 
-def gone(desk: Context) -> VaultCorrupt | None:
+def missing_error(context: Context) -> VaultCorrupt | None:
     """What to say of a vault that is gone while managed profiles need its keys; None where that is not so."""
-    if desk.vault.state() is not VaultState.ABSENT:
+    if context.vault.state() is not VaultState.ABSENT:
         return None
-    needing = [one.name for one in desk.read().definitions.values() if one.key]
+    needing = [one.name for one in context.read().definitions.values() if one.key]
     if not needing:
         return None
     return VaultCorrupt(
         "the vault",
-        f"it is gone from {desk.places.vault_dir}, and {_counted(needing)} its keys",
+        f"it is gone from {context.paths.vault_dir}, and {_counted(needing)} its keys",
         "Put the folder back from a backup, or run: keyturn vault import FILE. To begin without them: keyturn vault init --anew",
     )
 
@@ -71,54 +71,54 @@ def _counted(needing: Sequence[str]) -> str:
     return f"{needing[0]} needs" if len(needing) == 1 else f"{len(needing)} managed profiles need"
 
 
-def open_(desk: Context, passphrase: Secret | None, recovery_key: Secret | None) -> None:
+def open_vault(context: Context, passphrase: Secret | None, recovery_key: Secret | None) -> None:
     """Opens the vault in this process: by what is given, else by the system keyring. What it seals to and how far it has come is remembered.
 
     :raises WrongPassphrase: it is not this vault's.
     :raises KeyturnError: the keyring is locked, denied or absent, or the vault is unreadable.
     """
-    desk.vault.unlock(passphrase=passphrase, recovery_key=recovery_key)
-    recipient = desk.vault.recipient()
-    if desk.index.load().vault_recipient not in ("", recipient):
+    context.vault.unlock(passphrase=passphrase, recovery_key=recovery_key)
+    recipient = context.vault.recipient()
+    if context.index.load().vault_recipient not in ("", recipient):
         # Another vault than the last one here, opened by its own secret: the last one's number says nothing of it.
-        desk.note(lambda index: replace(index, vault_generation=0, vault_recipient=recipient))
-    generation = desk.vault.generation()
-    known = desk.index.load()
+        context.update_index(lambda index: replace(index, vault_generation=0, vault_recipient=recipient))
+    generation = context.vault.generation()
+    known = context.index.load()
     if known.vault_recipient != recipient or known.vault_generation < generation:
-        desk.note(
+        context.update_index(
             lambda index: replace(
                 index, vault_recipient=recipient, vault_generation=max(index.vault_generation, generation)
             )
         )
     with contextlib.suppress(KeyturnError):
-        record_store.note_all(desk)
+        record_store.sync_index(context)
 
 
-def restore(desk: Context, passphrase: Secret | None, recovery_key: Secret | None) -> tuple[str, ...]:
+def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | None) -> tuple[str, ...]:
     """Goes back to the newest state of a damaged vault that can be read, and closes it.
 
     :returns: what was done and what is lost, in lines for a person.
     :raises VaultCorrupt: nothing is left that can be read.
     """
-    vault = desk.vault
+    vault = context.vault
     before = vault.slots() if vault.state() is not VaultState.BROKEN else None
     if recovery_key is None:
         vault.unlock(passphrase=passphrase)
     else:
-        _open_by_recovery_key(desk, recovery_key)
+        _open_by_recovery_key(context, recovery_key)
     restored = vault.restore_newest_good()
-    aside = journal_of(desk).set_aside()
-    again = previous_key.reinstate(desk) if restored is not None else ()
-    previous_key.note_held(desk)
-    _remember(desk)
-    told = ("The newest state of the keys was sound.",) if restored is None else _told(desk, restored)
+    aside = journal_of(context).set_aside()
+    again = previous_key.reinstate(context) if restored is not None else ()
+    previous_key.record_present_key(context)
+    _remember(context)
+    told = ("The newest state of the keys was sound.",) if restored is None else _messages(context, restored)
     if again:
         told += (f"Put in again from the rotation journal: the key of {', '.join(again)}.",)
     if aside:
         told += (
             f"The rotation journal of {', '.join(aside)} cannot be read and was put aside. Look at the user's keys: keyturn rotate PROFILE --status",
         )
-    record_store.note_all(desk)
+    record_store.sync_index(context)
     if not vault.slots():
         told += (
             "Only the recovery key opens the vault now. Set a passphrase by: keyturn vault reset-passphrase",
@@ -129,19 +129,19 @@ def restore(desk: Context, passphrase: Secret | None, recovery_key: Secret | Non
     return told
 
 
-def _open_by_recovery_key(desk: Context, recovery_key: Secret) -> None:
+def _open_by_recovery_key(context: Context, recovery_key: Secret) -> None:
     """Opens the vault, mending `recipient.txt` where that is what is wrong. A later keyturn's is left alone."""
-    if desk.vault.state() is not VaultState.BROKEN:
+    if context.vault.state() is not VaultState.BROKEN:
         try:
-            desk.vault.unlock(recovery_key=recovery_key)
+            context.vault.unlock(recovery_key=recovery_key)
         except VaultCorrupt:
             pass
         else:
             return
-    desk.vault.restore_label(recovery_key)
+    context.vault.restore_label(recovery_key)
 
 
-def _told(desk: Context, restored: Restored) -> tuple[str, ...]:
+def _messages(context: Context, restored: Restored) -> tuple[str, ...]:
     lost = restored.newest - restored.origin
     changes = "the last change" if lost < 1 else "1 change" if lost == 1 else f"{lost} changes"
     told = [
@@ -151,38 +151,38 @@ def _told(desk: Context, restored: Restored) -> tuple[str, ...]:
         told.append(f"The damaged file is kept as {restored.aside}.")
     if lost > 0 or restored.aside is not None:
         told.append(f"Lost: {changes} of the keys made after that, as far as this machine knows.")
-    missing = _without_key(desk)
+    missing = _without_key(context)
     if missing:
         told.append(
             f"Not in the vault any more: the key of {', '.join(missing)}. What the shared files were before it was adopted"
-            f" may be sealed in {desk.places.history_dir}: age -d -i RECOVERY-KEY-FILE FILE. Else make a new key at AWS."
+            f" may be sealed in {context.paths.history_dir}: age -d -i RECOVERY-KEY-FILE FILE. Else make a new key at AWS."
         )
     return tuple(told)
 
 
-def _without_key(desk: Context) -> list[str]:
+def _without_key(context: Context) -> list[str]:
     """Managed profiles whose long-term key the vault does not hold."""
     try:
-        managed = managed_profiles.load(desk.places.profiles_file)
+        managed = managed_profiles.load(context.paths.profiles_file)
     except KeyturnError:
         return []
-    held = set(desk.vault.key_names())
+    held = set(context.vault.key_names())
     return sorted(name for name, one in managed.items() if one.key and key_entry(one.key) not in held)
 
 
-def export(desk: Context, passphrase: Secret) -> bytes:
+def export_vault(context: Context, passphrase: Secret) -> bytes:
     """Everything that a second home needs, sealed by `passphrase`: identity, keys, and `profiles.toml`.
 
     :raises KeyturnError: the vault is closed, or `profiles.toml` cannot be read.
     """
-    with files.in_words("reading the definitions"):
-        content = files.read(desk.places.profiles_file)
-    managed_profiles.decode(content, str(desk.places.profiles_file))
-    return desk.vault.export(passphrase, None if content is None else content.decode("utf-8"))
+    with files.os_error_text("reading the definitions"):
+        content = files.read(context.paths.profiles_file)
+    managed_profiles.decode(content, str(context.paths.profiles_file))
+    return context.vault.export(passphrase, None if content is None else content.decode("utf-8"))
 
 
-def import_(
-    desk: Context, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None
+def import_vault(
+    context: Context, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None
 ) -> tuple[str, ...]:
     """Makes the vault from an export, takes over the definitions that are not here yet, and closes it. Where the vault
     is here already, as after an import that was interrupted, only the definitions are taken over.
@@ -193,46 +193,46 @@ def import_(
         then. If the disk refuses later, the vault is there, and the import can be done again.
     """
     export = read_export(exported, export_passphrase)
-    with desk.exclusive():
-        managed_profiles.load(desk.places.profiles_file)
+    with context.state_lock():
+        managed_profiles.load(context.paths.profiles_file)
         try:
-            if desk.vault.state() is VaultState.ABSENT:
-                _forget_another(desk)
-                desk.vault.import_export(_settled(desk, export), slot, passphrase)
+            if context.vault.state() is VaultState.ABSENT:
+                _forget_another(context)
+                context.vault.import_export(_require_no_pending_rotation(context, export), slot, passphrase)
             else:
-                _open_same(desk, export)
-            _remember(desk)
-            desk.note(lambda index: replace(index, recovery_key_seen=True))
-            return _take_over(desk, export.definitions)
+                _open_same(context, export)
+            _remember(context)
+            context.update_index(lambda index: replace(index, recovery_key_seen=True))
+            return _take_over(context, export.definitions)
         finally:
-            desk.vault.forget()
+            context.vault.forget()
 
 
-def _open_same(desk: Context, export: Export) -> None:
+def _open_same(context: Context, export: Export) -> None:
     """Opens the vault that is here, which the export must be of."""
     try:
-        same = desk.vault.recipient() == export.identity.recipient
+        same = context.vault.recipient() == export.identity.recipient
     except VaultError:
         same = False
     if not same:
         why = "there is a vault already, and the export is not of it"
         raise VaultExists("vault import", why, "Nothing was changed. See: keyturn vault status")
-    desk.vault.unlock(recovery_key=export.identity.reveal())
+    context.vault.unlock(recovery_key=export.identity.reveal())
 
 
-def _settled(desk: Context, export: Export) -> Export:
+def _require_no_pending_rotation(context: Context, export: Export) -> Export:
     """Has what adopt took on the first home go back, on release, to the shared files of this one, and nowhere else."""
     entries = copy.deepcopy(export.keys.entries)
     # An export that is none of ours may hold anything; release looks again.
     with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
         for entry in entries.values():
             for table in entry.get("sections", ()) if isinstance(entry, dict) else ():
-                table |= {"path": str(path_of(desk.places, FileKind(table["kind"]))), "file_made": False}
+                table |= {"path": str(path_of(context.paths, FileKind(table["kind"]))), "file_made": False}
         return replace(export, keys=replace(export.keys, entries=entries))
     return export
 
 
-def _take_over(desk: Context, carried: str | None) -> tuple[str, ...]:
+def _take_over(context: Context, carried: str | None) -> tuple[str, ...]:
     """Adds the definitions of an export. One that is here already stays as it is."""
     if carried is None:
         return ()
@@ -252,20 +252,20 @@ def _take_over(desk: Context, carried: str | None) -> tuple[str, ...]:
                 kept.append(name)
 
     if table:
-        managed_profiles.change(desk.places.profiles_file, edit)
+        managed_profiles.change(context.paths.profiles_file, edit)
     told = [f"Managed here too: {', '.join(added)}."] if added else []
     if kept:
         told.append(f"Defined here already, in another way, and left so: {', '.join(kept)}.")
-    missing = [name for name in _without_key(desk) if name in added]
+    missing = [name for name in _without_key(context) if name in added]
     if missing:
         told.append(f"The vault here does not hold the key of {', '.join(missing)}.")
-    return (*told, *_undelivered(desk, added))
+    return (*told, *_undelivered(context, added))
 
 
-def _undelivered(desk: Context, added: Sequence[str]) -> Iterator[str]:
+def _undelivered(context: Context, added: Sequence[str]) -> Iterator[str]:
     """Why AWS clients of this home do not find what was taken over, and what to do."""
-    problems = {row.name: row.problem for row in desk.read().rows() if row.name in added and row.problem}
-    unnamed = [name for name, problem in problems.items() if problem == status.line_missing(name)]
+    problems = {row.name: row.problem for row in context.read().rows() if row.name in added and row.problem}
+    unnamed = [name for name, problem in problems.items() if problem == status.process_line_missing(name)]
     if unnamed:
         run = "keyturn deliver NAME --to credential-process"
         yield f"AWS clients here do not ask keyturn for {', '.join(unnamed)} yet. For each, run: {run}"
@@ -274,15 +274,15 @@ def _undelivered(desk: Context, added: Sequence[str]) -> Iterator[str]:
             yield f"{name}: {problem}."
 
 
-def _forget_another(desk: Context) -> None:
+def _forget_another(context: Context) -> None:
     """Where there is no vault, what is remembered of one that was there before does not hold for the next."""
-    if desk.vault.state() is VaultState.ABSENT:
-        desk.index.change(
+    if context.vault.state() is VaultState.ABSENT:
+        context.index.change(
             lambda index: replace(index, vault_generation=0, vault_recipient="", recovery_key_seen=False)
         )
 
 
-def _remember(desk: Context) -> None:
+def _remember(context: Context) -> None:
     """Notes the generation and the recipient of the vault that is open in this process."""
-    generation, recipient = desk.vault.generation(), desk.vault.recipient()
-    desk.index.change(lambda index: replace(index, vault_generation=generation, vault_recipient=recipient))
+    generation, recipient = context.vault.generation(), context.vault.recipient()
+    context.index.change(lambda index: replace(index, vault_generation=generation, vault_recipient=recipient))

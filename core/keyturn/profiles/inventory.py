@@ -16,7 +16,7 @@ from keyturn.storage import config, managed_profiles
 from keyturn.storage.config import Config
 from keyturn.storage.index import Index, IndexFile
 from keyturn.storage.managed_profiles import ManagedProfile
-from keyturn.storage.paths import Places
+from keyturn.storage.paths import Paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,11 @@ class Inventory:
     index: Index
     problems: tuple[FileProblem, ...]
     now: datetime
-    preferences: Config = field(default_factory=Config)
+    config: Config = field(default_factory=Config)
     """The defaults where `config.toml` cannot be read, which is then a problem."""
-    preferences_fault: str | None = None
+    config_error: str | None = None
     """Why `config.toml` cannot be read."""
-    unreadable: KeyturnError | None = None
+    managed_profiles_error: KeyturnError | None = None
     """Why `profiles.toml` cannot be read; the definitions are then unknown, not none."""
 
     @property
@@ -45,8 +45,8 @@ class Inventory:
 
         :raises Protected: with the file, the line and the reason.
         """
-        if self.unreadable is not None:
-            raise self.unreadable
+        if self.managed_profiles_error is not None:
+            raise self.managed_profiles_error
 
     def rows(self) -> tuple[Profile, ...]:
         """All profiles, managed and native."""
@@ -58,7 +58,7 @@ class Inventory:
             settings,
             self.now,
             self.files_whole,
-            self.preferences.code_command,
+            self.config.code_command,
         )
         return listing.rows(view)
 
@@ -91,39 +91,39 @@ class Inventory:
         return sha.hexdigest()
 
 
-def read(places: Places, environ: Mapping[str, str], now: datetime) -> Inventory:
+def read(paths: Paths, environ: Mapping[str, str], now: datetime) -> Inventory:
     """Reads the two shared files, `profiles.toml` and the index; what cannot be read becomes a problem."""
-    shared = read_files(places.aws_config, places.aws_credentials)
+    shared = read_files(paths.aws_config, paths.aws_credentials)
     natives = {row.name: row for row in native_profiles(shared, environ, now)}
     problems = list(shared.problems)
     unreadable = None
     try:
-        definitions: Mapping[str, ManagedProfile] = managed_profiles.load(places.profiles_file)
+        definitions: Mapping[str, ManagedProfile] = managed_profiles.load(paths.profiles_file)
     except (KeyturnError, OSError) as caught:
         error = caught if isinstance(caught, KeyturnError) else KeyturnError("profiles.toml", str(caught))
         line = error.lineno if isinstance(error, UnparsableFile) else 0
-        problems.append(FileProblem(str(places.profiles_file), line, error.why))
+        problems.append(FileProblem(str(paths.profiles_file), line, error.why))
         definitions, unreadable = {}, error
     chosen, fault = Config(), None
     try:
-        chosen = config.load(places.config_file)
+        chosen = config.load(paths.config_file)
     except (KeyturnError, OSError) as caught:
         fault = caught.why if isinstance(caught, KeyturnError) else str(caught)
-        problems.append(FileProblem(str(places.config_file), 0, fault))
-    index = IndexFile(places.index_file).load()
+        problems.append(FileProblem(str(paths.config_file), 0, fault))
+    index = IndexFile(paths.index_file).load()
     return Inventory(shared, natives, definitions, index, tuple(problems), now, chosen, fault, unreadable)
 
 
-def stamp(places: Places) -> tuple[object, ...]:
+def stamp(paths: Paths) -> tuple[object, ...]:
     """What changes when one of the files read here changes, or an agent comes or goes: inode, size and time of each."""
     found: list[object] = []
     for path in (
-        places.aws_config,
-        places.aws_credentials,
-        places.profiles_file,
-        places.index_file,
-        places.config_file,
-        places.socket,
+        paths.aws_config,
+        paths.aws_credentials,
+        paths.profiles_file,
+        paths.index_file,
+        paths.config_file,
+        paths.socket,
     ):
         try:
             status = path.stat()

@@ -7,7 +7,7 @@ from pathlib import Path
 from keyturn.awsconfig.document import Document, FileKind, profile_of
 from keyturn.model.errors import UnsafeFile
 from keyturn.profiles.inventory import Inventory
-from keyturn.storage.paths import Places
+from keyturn.storage.paths import Paths
 
 
 def own_section(document: Document | None, kind: FileKind, profile: str) -> str | None:
@@ -18,18 +18,18 @@ def own_section(document: Document | None, kind: FileKind, profile: str) -> str 
     return None
 
 
-def line_home(reading: Inventory) -> FileKind:
+def process_line_file(inventory: Inventory) -> FileKind:
     """The file that takes `credential_process` lines: the config file, unless AWS tools refuse it as it stands.
 
     :raises UnsafeFile: it cannot be read, so that nobody knows whether the line is there already.
     """
-    path = reading.shared.config_path
-    problem = next((each for each in reading.shared.problems if each.path == path), None)
+    path = inventory.shared.config_path
+    problem = next((each for each in inventory.shared.problems if each.path == path), None)
     if problem is not None and problem.unread:
         raise UnsafeFile(f"reading {path}", problem.reason, "Make it readable to you, then try again")
     return FileKind.CONFIG if problem is None else FileKind.CREDENTIALS
 
 
-def path_of(places: Places, kind: FileKind) -> Path:
+def path_of(paths: Paths, kind: FileKind) -> Path:
     """Where a kind of shared file lives."""
-    return places.aws_config if kind is FileKind.CONFIG else places.aws_credentials
+    return paths.aws_config if kind is FileKind.CONFIG else paths.aws_credentials

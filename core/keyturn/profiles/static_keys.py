@@ -9,22 +9,22 @@ from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import own_section
 
 
-def static_credentials(reading: Inventory, name: str) -> Credentials | None:
+def static_credentials(inventory: Inventory, name: str) -> Credentials | None:
     """The keys in clear that AWS tools use for a profile as a source; None if they take something else.
 
     The credentials file comes before `credential_process`, the config file after it (aws-facts 2.1).
     """
-    found = in_file(reading, name, FileKind.CREDENTIALS)
+    found = in_file(inventory, name, FileKind.CREDENTIALS)
     if found is not None:
         return found
-    if any(reading.settings(name).get(setting) for setting in ("credential_process", "login_session")):
+    if any(inventory.settings(name).get(setting) for setting in ("credential_process", "login_session")):
         return None
-    return in_file(reading, name, FileKind.CONFIG)
+    return in_file(inventory, name, FileKind.CONFIG)
 
 
-def in_file(reading: Inventory, name: str, kind: FileKind) -> Credentials | None:
+def in_file(inventory: Inventory, name: str, kind: FileKind) -> Credentials | None:
     """The keys in clear that one file holds for a profile."""
-    document = reading.document(kind)
+    document = inventory.document(kind)
     header = own_section(document, kind, name)
     section = document.section(header) if document is not None and header is not None else None
     if document is None or section is None:

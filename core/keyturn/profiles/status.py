@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from keyturn.awsconfig.process_line import is_ours
+from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.model.key_ids import account_of
 from keyturn.model.profile import (
     DEFAULT_ROTATION_DAYS,
@@ -20,7 +20,7 @@ from keyturn.model.profile import (
     state_of,
 )
 from keyturn.model.text import iso
-from keyturn.providers.sts_limits import CHAINED_LONGEST, DEVICE_LEAST_LEFT
+from keyturn.providers.sts_limits import CHAINED_LONGEST, MFA_SESSION_MIN_LEFT
 from keyturn.storage.index import DeliveryRecord, Index, MfaDeviceState, ProfileState
 from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
 
@@ -47,7 +47,7 @@ class View:
     def served_until(self, serial: str, key_id: str | None) -> datetime | None:
         """Until when the last code of a device serves for the user of a key; None where it does not any more."""
         held = self.index.devices.get(serial, MfaDeviceState()).held.get(key_id or "")
-        return held.until if held is not None and held.until - self.now > DEVICE_LEAST_LEFT else None
+        return held.until if held is not None and held.until - self.now > MFA_SESSION_MIN_LEFT else None
 
 
 def rows(view: View) -> tuple[Profile, ...]:
@@ -61,8 +61,8 @@ def rows(view: View) -> tuple[Profile, ...]:
 
 
 def _native(row: Profile, view: View) -> Profile:
-    known = view.index.of(row.name)
-    session = known.session if known.session is not None else row.session
+    state = view.index.of(row.name)
+    session = state.session if state.session is not None else row.session
     rotation = rotation_of(row.key, DEFAULT_ROTATION_DAYS, view.now)
     serials = {name: view.settings.get(name, {}).get("mfa_serial") for name in (row.name, *row.chain)}
     typed = [
@@ -79,20 +79,20 @@ def _native(row: Profile, view: View) -> Profile:
         row,
         session=session,
         rotation=rotation,
-        asked=known.asked,
-        failure=known.failure,
+        last_use=state.last_use,
+        failure=state.failure,
         needs_person=row.needs_person and bool(typed),
     )
 
 
 def _managed(one: ManagedProfile, view: View) -> Profile:
     native = view.natives.get(one.name)
-    known = view.index.of(one.name)
+    state = view.index.of(one.name)
     key = view.index.keys.get(one.key) if one.key else None
     own_key = key if one.kind is Kind.IAM_KEY else None
     source, chain, problem = source_of(one, view.natives, view.definitions)
     if problem is None and view.files_whole:
-        problem = delivery_problem(one, native, view.settings, known)
+        problem = delivery_problem(one, native, view.settings, state)
     account, derived = _account(one, key)
     return Profile(
         name=one.name,
@@ -104,26 +104,26 @@ def _managed(one: ManagedProfile, view: View) -> Profile:
         role=one.role_arn,
         region=native.region if native else None,
         key=own_key,
-        session=known.session,
+        session=state.session,
         delivery=one.delivery,
         deliver_as=one.deliver_as,
         renew=one.renew,
-        rotation=rotation_of(own_key, one.rotation_days, view.now, waits=_waits(one, view.index)),
+        rotation=rotation_of(own_key, one.rotation_days, view.now, waits=_rotation_waits(one, view.index)),
         mfa_serial=one.mfa_serial,
         chain=chain,
-        credential_source=asker_source(one.name, view.natives, view.definitions),
+        credential_source=caller_credential_source(one.name, view.natives, view.definitions),
         role_settings=role_settings(one),
-        duration_seconds=known.accepted_seconds or one.duration_seconds,
+        duration_seconds=state.accepted_seconds or one.duration_seconds,
         delivers_key=one.delivers_key,
-        asked=known.asked,
+        last_use=state.last_use,
         problem=problem,
-        failure=known.failure,
+        failure=state.failure,
         needs_person=_needs_code(one, chain, view),
         origin=native.origin if native else None,
     )
 
 
-def _waits(one: ManagedProfile, index: Index) -> str | None:
+def _rotation_waits(one: ManagedProfile, index: Index) -> str | None:
     """Where a rotation of a profile's key stands, if one waits to be gone on with."""
     for known in index.rotations.values():
         if one.key in known.entries:
@@ -146,8 +146,8 @@ def _has_code(hop: ManagedProfile, serial: str, view: View) -> bool:
     until = view.served_until(serial, _key_id(hop.name if hop.key else hop.source_profile, view))
     if hop.kind is Kind.ROLE:
         # A longer life than AWS allows for a role that is assumed from a session takes a code of its own.
-        known = view.index.of(hop.name)
-        return until is not None and (known.accepted_seconds or hop.duration_seconds or 0) <= CHAINED_LONGEST
+        state = view.index.of(hop.name)
+        return until is not None and (state.accepted_seconds or hop.duration_seconds or 0) <= CHAINED_LONGEST
     session = view.index.of(hop.name).session
     return until is not None and (
         session is None or (session.expires is not None and until > session.expires)
@@ -199,7 +199,9 @@ def source_of(
         return native.source or name, (*passed, *native.chain), None
 
 
-def asker_source(name: str, natives: Mapping[str, Profile], definitions: ManagedProfiles) -> str | None:
+def caller_credential_source(
+    name: str, natives: Mapping[str, Profile], definitions: ManagedProfiles
+) -> str | None:
     """The credential source that the chain of a profile ends in; None where it ends in a profile's own credentials."""
     passed: set[str] = set()
     while name not in passed:
@@ -242,7 +244,7 @@ def _source_problem(name: str, native: Profile | None) -> str | None:
 
 
 def delivery_problem(
-    one: ManagedProfile, native: Profile | None, settings: Settings, known: ProfileState
+    one: ManagedProfile, native: Profile | None, settings: Settings, state: ProfileState
 ) -> str | None:
     """Why AWS clients would not find what keyturn delivers for this profile, and what to do; None if they do."""
     if native is not None and native.plaintext_key:
@@ -251,32 +253,32 @@ def delivery_problem(
             f"a key in clear ({where}) hides what keyturn delivers; "
             "move it to a profile of its own, or remove it if it is not needed"
         )
-    if needs_line(one) and native is not None and _defined_again(native, known):
+    if needs_process_line(one) and native is not None and _defined_again(native, state):
         where = f" ({native.origin.file}, line {native.origin.line})" if native.origin else ""
         return (
             f"the shared files define it as {native.kind} again{where}, which hides what keyturn delivers; "
             f"to keep that: keyturn release {one.name}, then keyturn adopt {one.name} if it shall be managed"
         )
-    if needs_line(one) and not _has_line(settings.get(one.name, {}), one.name):
-        others = [name for name, found in settings.items() if _has_line(found, one.name)]
+    if needs_process_line(one) and not _has_process_line(settings.get(one.name, {}), one.name):
+        others = [name for name, found in settings.items() if _has_process_line(found, one.name)]
         if others:
             return (
                 f"its credential_process line stands under {others[0]}; rename that back to {one.name}, "
                 f"or give it back to where it is: keyturn release {one.name}"
             )
-        return line_missing(one.name)
-    return _session_problem(one, settings, known.delivered)
+        return process_line_missing(one.name)
+    return _session_problem(one, settings, state.delivered)
 
 
-def line_missing(name: str) -> str:
+def process_line_missing(name: str) -> str:
     """What is said of a profile whose `credential_process` line stands nowhere."""
     return f"its credential_process line is not in the shared config; run: keyturn deliver {name} --to credential-process"
 
 
-def _defined_again(native: Profile, known: ProfileState) -> bool:
+def _defined_again(native: Profile, state: ProfileState) -> bool:
     """Whether a profile that keyturn manages has a kind of its own in the shared files, as one has after another program
     wrote back what it had read before."""
-    return native.kind not in (Kind.PROCESS, Kind.UNKNOWN) and known.delivered is None
+    return native.kind not in (Kind.PROCESS, Kind.UNKNOWN) and state.delivered is None
 
 
 def _session_problem(one: ManagedProfile, settings: Settings, delivered: DeliveryRecord | None) -> str | None:
@@ -294,12 +296,12 @@ def _session_problem(one: ManagedProfile, settings: Settings, delivered: Deliver
     )
 
 
-def _has_line(settings: Mapping[str, object], name: str) -> bool:
+def _has_process_line(settings: Mapping[str, object], name: str) -> bool:
     line = settings.get("credential_process")
-    return isinstance(line, str) and is_ours(line, name)
+    return isinstance(line, str) and is_keyturn_process_line(line, name)
 
 
-def needs_line(one: ManagedProfile) -> bool:
+def needs_process_line(one: ManagedProfile) -> bool:
     """Whether the profile's own section holds our `credential_process` line."""
     if one.delivery is Delivery.CREDENTIALS_FILE:
         return one.deliver_as is not None

@@ -44,25 +44,25 @@ class AssumeRoleParams:
         return [*found, *more, list(self.policy_arns), self.credential_source]
 
 
-def check(hop: AssumeRoleParams) -> None:
+def check(params: AssumeRoleParams) -> None:
     """Refuses what AWS is sure to refuse, before anything is sent.
 
     :raises UsageError: with the setting and the reason.
     """
-    sts_limits.role_arn(hop.role_arn)
-    for_role(hop.duration_seconds, chained=False)
+    sts_limits.role_arn(params.role_arn)
+    for_role(params.duration_seconds, chained=False)
     for setting, value in (
-        ("external_id", hop.external_id),
-        ("mfa_serial", hop.mfa_serial),
-        ("role_session_name", hop.session_name),
-        ("source_identity", hop.source_identity),
+        ("external_id", params.external_id),
+        ("mfa_serial", params.mfa_serial),
+        ("role_session_name", params.session_name),
+        ("source_identity", params.source_identity),
     ):
         if value is not None:
             sts_limits.TEXTS[setting](value)
-    sts_limits.transitive(hop.transitive_tags, sts_limits.tags(hop.tags))
-    if hop.policy is not None:
-        sts_limits.policy(hop.policy)
-    sts_limits.together(hop.policy, sts_limits.policy_arns(hop.policy_arns))
+    sts_limits.transitive(params.transitive_tags, sts_limits.tags(params.tags))
+    if params.policy is not None:
+        sts_limits.policy(params.policy)
+    sts_limits.together(params.policy, sts_limits.policy_arns(params.policy_arns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def session_name(wanted: str | None, profile: str) -> str:
 def assume(
     aws: Aws,
     signer: Credentials,
-    hop: AssumeRoleParams,
+    params: AssumeRoleParams,
     *,
     code: str | None,
     chained: bool,
@@ -103,24 +103,24 @@ def assume(
     :raises NeedsMfa: a code is needed and none was given, or the refused call has used it up.
     :raises UsageError: the definition asks for what AWS never grants; nothing was sent.
     """
-    check(hop)
-    seconds, note = for_role(hop.duration_seconds, chained=chained)
+    check(params)
+    seconds, note = for_role(params.duration_seconds, chained=chained)
     if accepted_seconds:
         seconds = min(seconds, accepted_seconds)
-    if hop.mfa_serial:
-        code = require_code(hop.profile, hop.mfa_serial, code)
+    if params.mfa_serial:
+        code = require_code(params.profile, params.mfa_serial, code)
     request = RoleRequest(
-        role_arn=hop.role_arn,
-        session_name=session_name(hop.session_name, hop.profile),
+        role_arn=params.role_arn,
+        session_name=session_name(params.session_name, params.profile),
         duration_seconds=seconds,
-        external_id=hop.external_id,
-        mfa_serial=hop.mfa_serial,
-        mfa_code=code if hop.mfa_serial else None,
-        tags=hop.tags,
-        transitive_tags=hop.transitive_tags,
-        source_identity=hop.source_identity,
-        policy=hop.policy,
-        policy_arns=hop.policy_arns,
+        external_id=params.external_id,
+        mfa_serial=params.mfa_serial,
+        mfa_code=code if params.mfa_serial else None,
+        tags=params.tags,
+        transitive_tags=params.transitive_tags,
+        source_identity=params.source_identity,
+        policy=params.policy,
+        policy_arns=params.policy_arns,
     )
     try:
         return Assumed(aws.assume_role(signer, request), note)
@@ -137,11 +137,11 @@ def assume(
         issued = aws.assume_role(signer, replace(request, duration_seconds=CHAINED_LONGEST))
     except WrongMfaCode:
         raise NeedsMfa(
-            f"session for {hop.profile}",
+            f"session for {params.profile}",
             f"{refused} and took the code; it will be asked for one hour from now on",
-            f"Wait for the next code, then run: keyturn refresh {hop.profile}",
-            profile=hop.profile,
-            serial=hop.mfa_serial or "",
+            f"Wait for the next code, then run: keyturn refresh {params.profile}",
+            profile=params.profile,
+            serial=params.mfa_serial or "",
         ) from None
     return Assumed(issued, f"{refused} and gave one hour")
 

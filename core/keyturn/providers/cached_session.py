@@ -19,12 +19,12 @@ class FetchedSession:
     issued: IssuedCredentials
     at: datetime
     """When AWS was asked: the session's start."""
-    got: datetime
+    obtained: datetime
     """When AWS had answered."""
-    made_from: str
+    source_fingerprint: str
     """A digest of key, role and everything else that it rests on; see :meth:`Refresher.binding`."""
     note: str = ""
-    unkept: Exception | None = None
+    not_stored: Exception | None = None
     """Why it could not be put into the vault's cache."""
     asked_aws: bool = True
     """False where it came from the cache, or from another process while this one waited."""
@@ -42,14 +42,14 @@ class MfaDevice:
     serial: str
 
 
-class DeviceStore(Protocol):
+class MfaSessionStore(Protocol):
     """Where the sessions are kept that a device's codes were given for."""
 
-    def held(self, device: MfaDevice) -> FetchedSession | None:
+    def get(self, device: MfaDevice) -> FetchedSession | None:
         """A session of the user with MFA that is good for a while yet, unless a person ended it."""
         ...
 
-    def hold(self, device: MfaDevice, fetched: FetchedSession) -> None:
+    def put(self, device: MfaDevice, fetched: FetchedSession) -> None:
         """Keeps one in the place of the last; that it cannot be kept is no error."""
         ...
 
@@ -78,10 +78,10 @@ def encode(fetched: FetchedSession) -> dict[str, Any]:
         "secret": credentials.secret_access_key.reveal(),
         "token": token.reveal() if token else None,
         "issued": fetched.at.isoformat(),
-        "got": fetched.got.isoformat(),
+        "got": fetched.obtained.isoformat(),
         "expires": iso(credentials.expires),
         "arn": fetched.issued.arn,
-        "made_from": fetched.made_from,
+        "made_from": fetched.source_fingerprint,
     }
 
 

@@ -62,7 +62,7 @@ def run(command: Command, serial: str, environ: Mapping[str, str], seconds: floa
         ) from None
     with process:
         try:
-            said, told = _heard(process, seconds)
+            said, told = _read_output(process, seconds)
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -85,7 +85,7 @@ def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not name.startswith(("AWS_", "KEYTURN_"))}
 
 
-def _heard(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bytes | None]:
+def _read_output(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bytes | None]:
     """What a process writes to its two pipes until it ends, the first few kilobytes; the second is None if it did not end
     in time. A child that it leaves behind may keep the pipes open: nobody waits for that."""
     assert process.stdout is not None  # noqa: S101  # both are pipes, asked for above

@@ -30,7 +30,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import Credentials, Kind, Profile, State, session_state
 from keyturn.providers import assume_role, session_token
-from keyturn.providers.cached_session import DeviceStore, FetchedSession, MfaDevice, SessionStore
+from keyturn.providers.cached_session import FetchedSession, MfaDevice, MfaSessionStore, SessionStore
 from keyturn.providers.mfa_codes import require_code
 from keyturn.providers.sts_limits import CHAINED_LONGEST, ROLE_DEFAULT, for_session_token
 from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
@@ -41,8 +41,8 @@ DEEPEST = 32
 Answer = TypeVar("Answer")
 
 #: A role that is denied so soon after a code was given is not denied for the age of the code.
-YOUNG = timedelta(minutes=10)
-_OF_AN_ENDED_SESSION = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"})
+RECENT = timedelta(minutes=10)
+_EXPIRED_SESSION_ERRORS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"})
 
 
 class MfaCodeSource(Protocol):
@@ -58,9 +58,9 @@ class MfaCodeSource(Protocol):
 
     def accepted(self, serial: str) -> None: ...
 
-    def stands_alone(self, serial: str) -> bool: ...
+    def refuses_session_tokens(self, serial: str) -> bool: ...
 
-    def is_refused_sessions(self, serial: str) -> None: ...
+    def record_session_token_refusal(self, serial: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ class Refresher:
     clock: Clock
     lock: Callable[[str, float], AbstractContextManager[None]]
     accepted: Mapping[str, int]
-    remember: Callable[[str, int], None]
-    asker_source: Callable[[str], str | None]
-    devices: DeviceStore
+    record_accepted_duration: Callable[[str, int], None]
+    caller_credential_source: Callable[[str], str | None]
+    devices: MfaSessionStore
     codes: MfaCodeSource
 
     def fetch(self, name: str, code: str | None = None, *, only_if_due: bool = False) -> FetchedSession:
@@ -106,7 +106,7 @@ class Refresher:
         asking = _RefreshAttempt(code, is_on_demand=only_if_due)
         with self._alone(name, asking):
             cached = self.cached(name)
-            if cached is not None and self._is_fresh(cached) and (only_if_due or cached.got > began):
+            if cached is not None and self._is_fresh(cached) and (only_if_due or cached.obtained > began):
                 return replace(cached, asked_aws=False)
             return self._asked(name, asking, (name,))
 
@@ -115,27 +115,27 @@ class Refresher:
         """Holds the lock of a source. Waiting for it is not AWS's fault, and leaves the call its own time."""
         began = time.monotonic()
         with self.lock(source_lock(name), asking.deadline.left(OWN_SECONDS)):
-            asking.deadline.credit(time.monotonic() - began, "waiting for another refresh")
+            asking.deadline.add_time(time.monotonic() - began, "waiting for another refresh")
             yield
 
     def cached(self, name: str) -> FetchedSession | None:
         """The cached session of a profile, expired or not, if it was made from what the profile still is."""
-        if self.asker_source(name):
+        if self.caller_credential_source(name):
             return None
         found = self.sessions.get(name)
-        return found if found is not None and found.made_from == self.binding(name) else None
+        return found if found is not None and found.source_fingerprint == self.fingerprint(name) else None
 
-    def binding(self, name: str, path: tuple[str, ...] = ()) -> str:
+    def fingerprint(self, name: str, path: tuple[str, ...] = ()) -> str:
         """A digest of what a session of `name` is made from: the key, each role on the way and how it is assumed."""
         if name in path or len(path) > DEEPEST:
             return "endless"
         definition = self.definitions.get(name)
-        hop = self.hops(name)
+        params = self.hops(name)
         parts: list[object]
         if definition is not None and definition.kind is Kind.IAM_KEY:
             parts = ["user", self.key(definition.key or name).access_key_id, definition.mfa_serial]
-        elif hop is not None:
-            parts = [*hop.parts(), None if hop.credential_source else self._below(name, path)]
+        elif params is not None:
+            parts = [*params.parts(), None if params.credential_source else self._below(name, path)]
         else:
             parts = ["native", sorted((key, str(value)) for key, value in self.settings(name).items())]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -143,27 +143,27 @@ class Refresher:
     def _below(self, name: str, path: tuple[str, ...]) -> str:
         """What the signer of a role is: the key's id, or the digest of the session that signs."""
         signer = self._key_of_source(name)
-        return signer.access_key_id if signer else self.binding(self._source_of(name), (*path, name))
+        return signer.access_key_id if signer else self.fingerprint(self._source_of(name), (*path, name))
 
     def _is_fresh(self, one: FetchedSession) -> bool:
         return session_state(one.facts(), self.clock()) is State.FRESH
 
     def _asked(self, name: str, asking: _RefreshAttempt, path: tuple[str, ...]) -> FetchedSession:
         """Asks for a session and keeps it, unless its end is unknown: what may end at any time is not cached."""
-        made_from = self.binding(name)
+        made_from = self.fingerprint(name)
         at = self.clock()
         issued, note = self._ask(name, asking, path)
         fetched = FetchedSession(issued, at, self.clock(), made_from, note)
-        if issued.credentials.expires is not None and issued.credentials.expires <= fetched.got:
+        if issued.credentials.expires is not None and issued.credentials.expires <= fetched.obtained:
             why = f"what was given for it ended at {issued.credentials.expires:%d %b %H:%M:%S} UTC already"
             raise AwsError(f"session of {name}", why, "Look at this machine's clock, then try again")
-        if issued.credentials.expires is not None and not self.asker_source(name):
+        if issued.credentials.expires is not None and not self.caller_credential_source(name):
             try:
                 self.sessions.put(name, fetched)
             except FileChanged:
                 raise
             except (KeyturnError, OSError) as error:
-                return replace(fetched, unkept=error)
+                return replace(fetched, not_stored=error)
         return fetched
 
     def _ask(
@@ -172,9 +172,9 @@ class Refresher:
         definition = self.definitions.get(name)
         if definition is not None and definition.kind is Kind.IAM_KEY:
             return self._user_session(definition, asking), ""
-        hop = self.hops(name)
-        if hop is not None:
-            return self._role_session(name, hop, asking, path)
+        params = self.hops(name)
+        if params is not None:
+            return self._role_session(name, params, asking, path)
         native = self.natives.get(name)
         if native is None:
             raise NotFound(f"profile {name}", "there is none by that name", "Run: keyturn list")
@@ -195,12 +195,12 @@ class Refresher:
         if definition.mfa_serial is None:
             return act(None)
         device = MfaDevice(key, definition.mfa_serial)
-        held = self.devices.held(device) if asking.is_on_demand and not asking.has_code else None
+        held = self.devices.get(device) if asking.is_on_demand and not asking.has_code else None
         if held is not None and self._is_fresh(held):
             return held.issued
         at = self.clock()
         issued = self._with_code(definition.name, definition.mfa_serial, asking, act)
-        self.devices.hold(device, FetchedSession(issued, at, self.clock(), ""))
+        self.devices.put(device, FetchedSession(issued, at, self.clock(), ""))
         return issued
 
     def _with_code(
@@ -227,31 +227,35 @@ class Refresher:
         return done
 
     def _role_session(
-        self, name: str, hop: assume_role.AssumeRoleParams, asking: _RefreshAttempt, path: tuple[str, ...]
+        self, name: str, params: assume_role.AssumeRoleParams, asking: _RefreshAttempt, path: tuple[str, ...]
     ) -> tuple[IssuedCredentials, str]:
-        assume_role.check(hop)
-        key = None if hop.credential_source else self._key_of_source(name)
-        if hop.mfa_serial and key is not None and key.session_token is None:
-            assumed = self._assumed_by_device(name, hop, MfaDevice(key, hop.mfa_serial), asking)
+        assume_role.check(params)
+        key = None if params.credential_source else self._key_of_source(name)
+        if params.mfa_serial and key is not None and key.session_token is None:
+            assumed = self._assumed_by_device(name, params, MfaDevice(key, params.mfa_serial), asking)
             if assumed is not None:
                 return assumed.issued, assumed.note
-        if hop.mfa_serial and not asking.has_code and not self.codes.has_command(hop.profile, hop.mfa_serial):
-            require_code(hop.profile, hop.mfa_serial, None)
-        if hop.credential_source:
-            signer = self._aws(name, asking).source_credentials(name, hop.credential_source)
+        if (
+            params.mfa_serial
+            and not asking.has_code
+            and not self.codes.has_command(params.profile, params.mfa_serial)
+        ):
+            require_code(params.profile, params.mfa_serial, None)
+        if params.credential_source:
+            signer = self._aws(name, asking).source_credentials(name, params.credential_source)
         else:
             signer = key or self._session_of_source(name, asking, path)
 
         def act(code: str | None) -> assume_role.Assumed:
-            return self._assumed(name, hop, signer, asking, code)
+            return self._assumed(name, params, signer, asking, code)
 
-        assumed = self._with_code(hop.profile, hop.mfa_serial, asking, act)
+        assumed = self._with_code(params.profile, params.mfa_serial, asking, act)
         return assumed.issued, assumed.note
 
     def _assumed(
         self,
         name: str,
-        hop: assume_role.AssumeRoleParams,
+        params: assume_role.AssumeRoleParams,
         signer: Credentials,
         asking: _RefreshAttempt,
         code: str | None,
@@ -259,36 +263,36 @@ class Refresher:
         return assume_role.assume(
             self._aws(name, asking),
             signer,
-            hop,
+            params,
             code=code,
             chained=signer.session_token is not None,
             accepted_seconds=self.accepted.get(name),
-            on_shorter=lambda seconds: self.remember(name, seconds),
+            on_shorter=lambda seconds: self.record_accepted_duration(name, seconds),
         )
 
     def _assumed_by_device(
-        self, name: str, hop: assume_role.AssumeRoleParams, device: MfaDevice, asking: _RefreshAttempt
+        self, name: str, params: assume_role.AssumeRoleParams, device: MfaDevice, asking: _RefreshAttempt
     ) -> assume_role.Assumed | None:
         """A role assumed with the MFA session of its user, so that one code serves all roles behind that.
 
         None where a code must go to AssumeRole itself: for more than the hour that AWS gives from a session (aws-facts 4),
         or where none is held and none is to be had.
         """
-        by_session = replace(hop, mfa_serial=None)
-        wants_more = (self.accepted.get(name) or hop.duration_seconds or ROLE_DEFAULT) > CHAINED_LONGEST
-        held = None if asking.has_code else self.devices.held(device)
+        by_session = replace(params, mfa_serial=None)
+        wants_more = (self.accepted.get(name) or params.duration_seconds or ROLE_DEFAULT) > CHAINED_LONGEST
+        held = None if asking.has_code else self.devices.get(device)
         if held is not None and not (wants_more and self._is_valid(name)):
             try:
                 return self._assumed(name, by_session, held.issued.credentials, asking, None)
             except AwsRefused as error:
                 # It may be denied because the code is too old for this role: a new one tells.
-                too_old = error.code == "AccessDenied" and self.clock() - held.got > YOUNG
-                if not too_old and error.code not in _OF_AN_ENDED_SESSION:
+                too_old = error.code == "AccessDenied" and self.clock() - held.obtained > RECENT
+                if not too_old and error.code not in _EXPIRED_SESSION_ERRORS:
                     raise
-        has_code = asking.has_code or self.codes.has_command(hop.profile, device.serial)
-        if wants_more or not has_code or self.codes.stands_alone(device.serial):
+        has_code = asking.has_code or self.codes.has_command(params.profile, device.serial)
+        if wants_more or not has_code or self.codes.refuses_session_tokens(device.serial):
             return None
-        made = self._device_session(name, hop.profile, device, asking)
+        made = self._device_session(name, params.profile, device, asking)
         return self._assumed(name, by_session, made.issued.credentials, asking, None)
 
     def _device_session(
@@ -311,8 +315,8 @@ class Refresher:
             )
 
         with self._alone(f"\0{device.key.access_key_id}\0{device.serial}", asking):
-            held = self.devices.held(device)
-            if held is not None and held.got > began:
+            held = self.devices.get(device)
+            if held is not None and held.obtained > began:
                 return held
             at = self.clock()
             try:
@@ -322,14 +326,14 @@ class Refresher:
             except AwsRefused as error:
                 if error.code != "AccessDenied":
                     raise
-                self.codes.is_refused_sessions(device.serial)
+                self.codes.record_session_token_refusal(device.serial)
                 why = f"AWS gives its user no session for a code ({error.why}), and took the code"
                 hint = f"Wait for the next code, then run: keyturn refresh {asker}"
                 raise NeedsMfa(
                     f"session for {asker}", why, hint, profile=asker, serial=device.serial
                 ) from None
             made = FetchedSession(issued, at, self.clock(), "")
-            self.devices.hold(device, made)
+            self.devices.put(device, made)
             return made
 
     def _is_valid(self, name: str) -> bool:

@@ -17,7 +17,7 @@ ROLE_DEFAULT = 3_600
 ROLE_LONGEST = 43_200
 CHAINED_LONGEST = 3_600
 #: Shorter than this a user's MFA session is not worth asking for a role with.
-DEVICE_LEAST_LEFT = timedelta(minutes=2)
+MFA_SESSION_MIN_LEFT = timedelta(minutes=2)
 
 
 def for_session_token(wanted: int | None) -> int:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from keyturn.model.errors import NotFound, VaultCorrupt, VaultNewer
 from keyturn.system.clock import Clock
-from keyturn.system.files import locked
+from keyturn.system.files import lock_for_change
 from keyturn.vault.files import make_private, move_aside, put, read_regular, sweep, writing
 
 VERSION = 1
@@ -83,7 +83,7 @@ class History:
         digest = hashlib.sha256(data).hexdigest()
         with writing(_WHAT):
             make_private(self.folder)
-            with locked(self.folder / "lock", what=_WHAT):
+            with lock_for_change(self.folder / "lock", what=_WHAT):
                 sweep(self.folder)
                 number, entries = self._read_or_begin()
                 newest = next((entry for entry in reversed(entries) if entry.path == name), None)

@@ -41,7 +41,7 @@ class ProfileState:
 
     session: Session | None = None
     delivered: DeliveryRecord | None = None
-    asked: datetime | None = None
+    last_use: datetime | None = None
     failure: Failure | None = None
     accepted_seconds: int | None = None
     """The longest duration that AWS accepted after it refused the one asked for."""
@@ -191,7 +191,7 @@ def _encode(index: Index) -> bytes:
         "vault_generation": index.vault_generation,
         "vault_recipient": index.vault_recipient,
         "recovery_key_seen": index.recovery_key_seen,
-        "profiles": {name: _known_table(known) for name, known in sorted(index.profiles.items())},
+        "profiles": {name: _known_table(state) for name, state in sorted(index.profiles.items())},
         "keys": {name: _key_table(key) for name, key in sorted(index.keys.items())},
         "devices": {serial: _device_table(one) for serial, one in sorted(index.devices.items())},
         "rotations": {name: _rotation_table(one) for name, one in sorted(index.rotations.items())},
@@ -212,27 +212,27 @@ def _device(entry: dict[str, Any]) -> MfaDeviceState:
     return MfaDeviceState(held, _number_or_none(entry["stops"]) or 0)
 
 
-def _known_table(known: ProfileState) -> dict[str, Any]:
+def _known_table(state: ProfileState) -> dict[str, Any]:
     table: dict[str, Any] = {}
-    if known.session:
-        one = known.session
+    if state.session:
+        one = state.session
         table["session"] = {
             "key_id": one.key_id, "issued": iso(one.issued), "expires": iso(one.expires), "arn": one.arn
         }  # fmt: skip
-    if known.delivered:
-        put = known.delivered
+    if state.delivered:
+        put = state.delivered
         table["delivered"] = {
             "path": put.path, "section": put.section, "key_ids": list(put.key_ids), "expires": iso(put.expires),
             "made": put.made, "region": put.region,
         }  # fmt: skip
-    if known.asked:
-        table["asked"] = iso(known.asked)
-    if known.failure:
-        table["failure"] = {"at": iso(known.failure.at), "line": known.failure.line}
-    if known.stopped:
-        table["stopped"] = known.stopped.isoformat()
-    if known.accepted_seconds:
-        table["accepted_seconds"] = known.accepted_seconds
+    if state.last_use:
+        table["asked"] = iso(state.last_use)
+    if state.failure:
+        table["failure"] = {"at": iso(state.failure.at), "line": state.failure.line}
+    if state.stopped:
+        table["stopped"] = state.stopped.isoformat()
+    if state.accepted_seconds:
+        table["accepted_seconds"] = state.accepted_seconds
     return table
 
 
@@ -249,7 +249,7 @@ def _known(entry: dict[str, Any]) -> ProfileState:
         if session
         else None,
         delivered=_delivered(delivered) if delivered else None,
-        asked=from_iso(entry.get("asked")),
+        last_use=from_iso(entry.get("asked")),
         failure=Failure(failed_at, _text(failure["line"])) if failure and failed_at else None,
         accepted_seconds=_number_or_none(entry.get("accepted_seconds")),
         stopped=from_iso(entry.get("stopped")),

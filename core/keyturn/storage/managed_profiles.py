@@ -70,7 +70,7 @@ class ManagedProfile:
     rotate: Rotate = Rotate.ASK
     delivery: Delivery = Delivery.CREDENTIAL_PROCESS
     deliver_as: str | None = None
-    more: Mapping[str, Any] = field(default_factory=dict)
+    unknown_fields: Mapping[str, Any] = field(default_factory=dict)
     """What else stands in its table: kept, for a person or a later keyturn that put it there."""
 
     def same_source(self, other: ManagedProfile | None) -> bool:
@@ -152,7 +152,7 @@ def _definition(name: str, entry: Mapping[str, Any]) -> ManagedProfile:
         tags=_tags(entry.get("tags", {})),
         transitive_tags=_list(entry, "transitive_tags"),
         policy_arns=_list(entry, "policy_arns"),
-        more={key: value for key, value in entry.items() if key not in _FIELDS},
+        unknown_fields={key: value for key, value in entry.items() if key not in _FIELDS},
         **texts,
     )
 
@@ -174,7 +174,7 @@ def encode(definitions: ManagedProfiles) -> bytes:
     """`profiles.toml` as it is written; values that are the default are left out."""
     profiles: dict[str, Any] = {}
     for name, one in sorted(definitions.items()):
-        entry: dict[str, Any] = {**one.more, "kind": str(one.kind)}
+        entry: dict[str, Any] = {**one.unknown_fields, "kind": str(one.kind)}
         for text in _TEXTS:
             if getattr(one, text) is not None:
                 entry[text] = getattr(one, text)

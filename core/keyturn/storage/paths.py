@@ -11,7 +11,7 @@ from keyturn.storage.socket_paths import forwarded_path, socket_path, state_fold
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Paths:
     """All folders and files of one person, resolved once from the environment."""
 
     config_dir: Path
@@ -76,13 +76,13 @@ class Places:
             return str(path)
 
 
-def places_for(environ: Mapping[str, str]) -> Places:
+def paths_for(environ: Mapping[str, str]) -> Paths:
     """The places that `environ` names: `KEYTURN_HOME` puts all of ours under one folder, else the XDG folders (the
     platform's own on macOS); the AWS variables are read as botocore reads them (variables and `~` expanded).
 
     :raises UsageError: a path is relative to a folder that was removed.
     """
-    return Places(
+    return Paths(
         config_dir=Path(config_folder(environ)),
         data_dir=Path(data_folder(environ)),
         state_dir=Path(state_folder(environ)),

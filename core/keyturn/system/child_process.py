@@ -51,7 +51,7 @@ def run(module: str, request: bytes, seconds: float, environ: Mapping[str, str])
 
     folders = json.dumps([entry for entry in sys.path if entry.startswith("/")])
     deadline = time.monotonic() + seconds + _START_SECONDS
-    ours, theirs = secret_channel.ends()
+    ours, theirs = secret_channel.create()
     with ours, theirs:
         process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
             [sys.executable, "-I", "-c", _BOOT, module, folders],
@@ -82,7 +82,7 @@ def run(module: str, request: bytes, seconds: float, environ: Mapping[str, str])
 def _answer_to(request: bytes, ours: socket.socket, pid: int, deadline: float) -> bytes:
     """What the child says to `request`; less if it ended before."""
     ours.settimeout(_left(deadline))
-    channel = secret_channel.met(ours, pid)
+    channel = secret_channel.accept(ours, pid)
     if channel is None:
         return b""
     answer = bytearray()
@@ -119,10 +119,10 @@ def limit(seconds: float, memory: int | None = None) -> None:
 
 def read_request() -> bytes:
     """In the child: all of standard input, once this process is closed to others and leaves no core file."""
-    from keyturn.system.hardening import close_process
+    from keyturn.system.hardening import harden_process
 
-    close_process()
-    secret_channel.come_in()
+    harden_process()
+    secret_channel.connect()
     return sys.stdin.buffer.read()
 
 

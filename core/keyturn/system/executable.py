@@ -12,7 +12,7 @@ from pathlib import Path
 from keyturn.model.errors import KeyturnError
 
 
-def program(environ: Mapping[str, str]) -> str:
+def keyturn_program(environ: Mapping[str, str]) -> str:
     """The `keyturn` of the running installation, for credential_process lines.
 
     :raises KeyturnError: it lies under a temporary folder, where it would be gone tomorrow; allowed in the sandbox.

@@ -19,7 +19,7 @@ SETTLED = timedelta(seconds=2)
 class Fingerprint(Protocol):
     """What something was made from."""
 
-    def stands(self) -> bool:
+    def is_unchanged(self) -> bool:
         """Whether all of it is as it was."""
         ...
 
@@ -32,7 +32,7 @@ class FileFingerprint:
     """Files and the status that each of them had, None for one that was not there."""
 
     statuses: tuple[tuple[str, _Status], ...]
-    seen: datetime
+    taken_at: datetime
     """When they were looked at, by the machine's own clock."""
 
     @classmethod
@@ -45,13 +45,13 @@ class FileFingerprint:
         """These files and further ones, which are looked at only now and held to the same moment."""
         return replace(self, statuses=(*self.statuses, *((path, _status(path)) for path in paths)))
 
-    def stands(self) -> bool:
+    def is_unchanged(self) -> bool:
         """Whether all of them are as they were."""
         return all(_status(path) == status for path, status in self.statuses)
 
     def is_settled(self) -> bool:
         """Whether none of them changed just before they were seen, or since."""
-        latest = (self.seen - SETTLED).timestamp() * 1e9
+        latest = (self.taken_at - SETTLED).timestamp() * 1e9
         return all(status is None or status[-1] <= latest for _, status in self.statuses)
 
 
@@ -63,12 +63,12 @@ class CachedDocument:
     made: datetime
     until: datetime
     """From here on it is made again: its session is due, or it is time to note that the profile is in use."""
-    ground: FileFingerprint
+    fingerprint: FileFingerprint
     """What it was made from."""
 
     def is_good(self, now: datetime) -> bool:
         """Whether making it at `now` would give the same. A clock that was set back says nothing."""
-        return self.made <= now < self.until and self.ground.stands()
+        return self.made <= now < self.until and self.fingerprint.is_unchanged()
 
 
 def _status(path: str) -> _Status:

@@ -32,7 +32,7 @@ def private_dir(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def in_words(what: str) -> Iterator[None]:
+def os_error_text(what: str) -> Iterator[None]:
     """Turns a refusal of the system (a full disk, a missing permission) into an error that a person can read."""
     try:
         yield
@@ -43,7 +43,7 @@ def in_words(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+def lock_for_change(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Holds an exclusive `flock` on `path` (made if absent, 0600); it ends with the process, so it is never stale.
 
     :raises FileBusy: another process holds it for longer than `seconds`; the error names it.
@@ -59,7 +59,7 @@ def locked(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[
                 break
             except BlockingIOError:
                 if time.monotonic() >= end:
-                    raise lock_owner.busy(what, lock_owner.signed(handle), seconds) from None
+                    raise lock_owner.busy_text(what, lock_owner.signed(handle), seconds) from None
                 time.sleep(pause)
                 pause = min(pause * 2, 0.05)
         lock_owner.sign(handle)
@@ -69,11 +69,11 @@ def locked(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[
 
 
 @contextlib.contextmanager
-def held(path: Path, *, what: str, seconds: float) -> Iterator[None]:
+def hold_lock(path: Path, *, what: str, seconds: float) -> Iterator[None]:
     """As :func:`locked`; a refusal of the system to lock is an error for a person, one of the body passes as it is."""
     with contextlib.ExitStack() as stack:
-        with in_words(what):
-            stack.enter_context(locked(path, what=what, seconds=seconds))
+        with os_error_text(what):
+            stack.enter_context(lock_for_change(path, what=what, seconds=seconds))
         yield
 
 
@@ -148,7 +148,9 @@ def append(path: Path, line: bytes, *, make_room: Callable[[int], None]) -> None
     with contextlib.ExitStack() as stack:
         # A process that was stopped while it held the lock must not silence all others.
         with contextlib.suppress(FileBusy):
-            lock = locked(path.with_name(f".{path.name}.lock"), what=f"writing {path}", seconds=LOG_SECONDS)
+            lock = lock_for_change(
+                path.with_name(f".{path.name}.lock"), what=f"writing {path}", seconds=LOG_SECONDS
+            )
             stack.enter_context(lock)
         with contextlib.suppress(FileNotFoundError):
             make_room(path.lstat().st_size + len(line))
@@ -179,7 +181,7 @@ def sync_dir(folder: Path) -> None:
 
 def change(path: Path, edit: Callable[[bytes | None], bytes], *, what: str) -> bytes:
     """Read, edit and replace under a lock beside the file; `edit` gets None where there is no file yet."""
-    with in_words(what), locked(path.with_name(f".{path.name}.lock"), what=what):
+    with os_error_text(what), lock_for_change(path.with_name(f".{path.name}.lock"), what=what):
         old = read(path)
         new = edit(old)
         if new != old:

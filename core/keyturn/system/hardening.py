@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from keyturn.system.prctl import close_memory
+from keyturn.system.prctl import disable_dumps
 
 #: What the agent keeps of the environment that it was started from. Credentials and the profile of one shell must not
 #: become those of all; `PYTHON*` and `LD_*` would load what a caller names.
@@ -45,7 +45,7 @@ _PATHS = frozenset(
 _CORE_BEFORE = resource.getrlimit(resource.RLIMIT_CORE)
 
 
-def close_process() -> bool:
+def harden_process() -> bool:
     """Make this process unreadable to others of the same user: memory, environment, files, ptrace and core dumps.
 
     Called before a secret is read. Children get their own state back when they start another program, except for the
@@ -53,14 +53,14 @@ def close_process() -> bool:
     """
     faulthandler.disable()
     _limit_core(hard=resource.getrlimit(resource.RLIMIT_CORE)[1])
-    return close_memory()
+    return disable_dumps()
 
 
-def close_agent() -> bool:
+def harden_agent() -> bool:
     """:func:`close_process` for a process that starts no programs for a person: no core file for any child either, and
     every file it makes is private."""
     os.umask(0o077)
-    closed = close_process()
+    closed = harden_process()
     _limit_core(hard=0)
     return closed
 

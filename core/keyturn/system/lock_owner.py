@@ -24,7 +24,7 @@ def signed(handle: int) -> int | None:
         return None
 
 
-def busy(what: str, pid: int | None, seconds: float) -> FileBusy:
+def busy_text(what: str, pid: int | None, seconds: float) -> FileBusy:
     """The error of somebody who has waited for `seconds`.
 
     :param pid: the process that holds the lock, if it is known.

@@ -14,7 +14,7 @@ _PR_GET_CHILD_SUBREAPER = 37
 _OURSELVES: Any = None
 
 
-def close_memory() -> bool:
+def disable_dumps() -> bool:
     """Make this process not dumpable: others of the same user cannot read its memory, environment or descriptors, or
     attach to it, and it leaves no core file. Children by fork stay so, other programs that they start do not.
 

@@ -19,7 +19,7 @@ _SCM_CREDENTIALS = 2
 _ONE_DESCRIPTOR = struct.Struct("i")
 
 
-def ends() -> tuple[socket.socket, socket.socket]:
+def create() -> tuple[socket.socket, socket.socket]:
     """Ours, and the one to start the program with as its standard input."""
     ours, theirs = socket.socketpair()
     if sys.platform == "linux":
@@ -27,7 +27,7 @@ def ends() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-def met(ours: socket.socket, pid: int) -> socket.socket | None:
+def accept(ours: socket.socket, pid: int) -> socket.socket | None:
     """The socket to the program that was started as `pid`, which has closed itself. None if it ended before, or if
     somebody else spoke in its place.
 
@@ -51,7 +51,7 @@ def met(ours: socket.socket, pid: int) -> socket.socket | None:
     return found
 
 
-def come_in() -> None:
+def connect() -> None:
     """In the program, closed by now: its standard input and output become the socket to whoever started it.
 
     :raises OSError: standard input is not the socket of :func:`ends`, or nobody listens there any more.

@@ -68,19 +68,19 @@ def _is_left(path: Path, pid: int, is_kind: Callable[[int], bool], now: float) -
         return False
     # The time of the last change of bytes comes with a version that gave way; that of its name is the writer's.
     changed = status.st_ctime
-    return now - changed >= AGE_SECONDS and not at_work(pid, changed)
+    return now - changed >= AGE_SECONDS and not is_in_use(pid, changed)
 
 
-def at_work(pid: int, since: float) -> bool:
+def is_in_use(pid: int, since: float) -> bool:
     """Whether there is a process of this number that was there at a moment, in seconds since the epoch. True where that
     cannot be known: a number is given to other programs again, but not all systems tell when one began."""
-    if not alive(pid):
+    if not is_alive(pid):
         return False
-    begun = _begun(pid)
+    begun = _start_time(pid)
     return begun is None or begun <= since + _CLOCKS_AGREE
 
 
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Whether there is such a process; true where that cannot be known."""
     try:
         os.kill(pid, 0)
@@ -91,7 +91,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-def _begun(pid: int) -> float | None:
+def _start_time(pid: int) -> float | None:
     """When a process began, in seconds since the epoch; None where the system does not tell."""
     try:
         ticks = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])

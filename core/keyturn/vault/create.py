@@ -13,7 +13,7 @@ from pathlib import Path
 from keyturn.model.errors import UsageError, VaultCorrupt, VaultExists, WrongPassphrase
 from keyturn.model.secret import Secret
 from keyturn.system.files import sync_dir
-from keyturn.system.temp_files import at_work
+from keyturn.system.temp_files import is_in_use
 from keyturn.vault import age, documents, key_file, recipient_file, slots
 from keyturn.vault import passphrase as unseal
 from keyturn.vault.documents import Document
@@ -58,7 +58,7 @@ class SlotChoice:
             slots.require_keyring(self.keyring)
 
 
-def occupied(folder: Path) -> bool:
+def exists(folder: Path) -> bool:
     """Whether there is a vault, or the remains of one: anything in the folder but the lock. A folder that may not be
     looked into counts as one."""
     try:
@@ -69,14 +69,14 @@ def occupied(folder: Path) -> bool:
         return True
 
 
-def found(folder: Path, identity: age.Identity, first: Document, slot: SlotChoice) -> None:
+def create(folder: Path, identity: age.Identity, first: Document, slot: SlotChoice) -> None:
     """Makes the vault in a folder of its own beside `folder`, and renames that into place.
 
     :raises VaultExists: `folder` holds anything.
     :raises VaultError: the system or the keyring refused; nothing is there then.
     """
     slot.check()
-    _refuse_occupied(folder)
+    _require_absent(folder)
     sealed = None if slot.passphrase is None else slots.seal_identity(identity, slot.passphrase)
     digests = () if sealed is None else (recipient_file.digest(sealed),)
     new = RecipientFile(identity.recipient, recipient_file.new_id(), (slot.name,), digests)
@@ -110,11 +110,11 @@ def _put_in_place(
     except OSError:
         if port is not None:
             port.delete(new.entry)
-        _refuse_occupied(folder)
+        _require_absent(folder)
         raise
 
 
-def _refuse_occupied(folder: Path) -> None:
+def _require_absent(folder: Path) -> None:
     if folder.is_symlink() and not folder.exists():
         raise VaultExists(
             "making the vault", f"{folder} is a link that leads nowhere", "Remove the link, or mend it"
@@ -133,7 +133,7 @@ def _clear_remains(folder: Path) -> None:
             continue
         # Since it was listed, its maker may have renamed it into place.
         with contextlib.suppress(FileNotFoundError):
-            if not at_work(int(match[1]), remains.lstat().st_ctime):
+            if not is_in_use(int(match[1]), remains.lstat().st_ctime):
                 shutil.rmtree(remains, ignore_errors=True)
 
 

@@ -39,7 +39,7 @@ def read(folder: Path, identity: age.Identity, expected: int) -> tuple[bytes, Do
     return sealed, document
 
 
-def sound(folder: Path, identity: age.Identity) -> Iterator[tuple[Path, Document]]:
+def readable_generations(folder: Path, identity: age.Identity) -> Iterator[tuple[Path, Document]]:
     """Every generation that can be read, in no order.
 
     :raises VaultNewer: a later keyturn wrote one of them.

@@ -22,16 +22,16 @@ SECONDS = 3.0
 MAC_SECONDS = 60.0
 
 _WHAT = "system keyring"
-_WITHOUT = "`keyturn vault unlock` also takes the passphrase or the recovery key"
-_WITHOUT_IT = f"Allow keyturn to use it, then try again; {_WITHOUT}"
+_WITHOUT_KEYRING = "`keyturn vault unlock` also takes the passphrase or the recovery key"
+_WITHOUT_IT = f"Allow keyturn to use it, then try again; {_WITHOUT_KEYRING}"
 _ERRORS: dict[str, tuple[type[VaultError], str]] = {
     "locked": (
         KeyringLocked,
-        f"Unlock it (log in to the desktop, or `gnome-keyring-daemon --unlock`), then try again; {_WITHOUT}",
+        f"Unlock it (log in to the desktop, or `gnome-keyring-daemon --unlock`), then try again; {_WITHOUT_KEYRING}",
     ),
     "denied": (KeyringDenied, _WITHOUT_IT),
-    "absent": (KeyringAbsent, f"A passphrase does without one; {_WITHOUT}"),
-    "corrupt": (VaultCorrupt, f"Somebody changed it; {_WITHOUT}"),
+    "absent": (KeyringAbsent, f"A passphrase does without one; {_WITHOUT_KEYRING}"),
+    "corrupt": (VaultCorrupt, f"Somebody changed it; {_WITHOUT_KEYRING}"),
 }
 
 

@@ -41,7 +41,7 @@ def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored |
     with contextlib.suppress(VaultCorrupt):
         key_file.read(folder, identity, floor)
         return None
-    readable = list(key_file.sound(folder, identity))
+    readable = list(key_file.readable_generations(folder, identity))
     if not readable:
         why = "none of its generations can be read"
         raise VaultCorrupt(key_file.FILE, why, "Put a copy of the vault folder back from a backup")
@@ -63,7 +63,7 @@ def restore_label(folder: Path, identity: age.Identity) -> RecipientFile:
     :raises WrongPassphrase: no generation of `keys.age` opens by that identity.
     :raises VaultNewer: a later keyturn wrote it.
     """
-    if next(key_file.sound(folder, identity), None) is None:
+    if next(key_file.readable_generations(folder, identity), None) is None:
         raise slots.not_ours()
     old = None
     with contextlib.suppress(VaultCorrupt):

@@ -94,7 +94,7 @@ def put_in_keyring(port: KeyringPort, current: RecipientFile, identity: age.Iden
 
 
 def _opens(folder: Path, identity: age.Identity) -> bool:
-    return next(key_file.sound(folder, identity), None) is not None
+    return next(key_file.readable_generations(folder, identity), None) is not None
 
 
 def by_passphrase(folder: Path, current: RecipientFile, passphrase: Secret) -> age.Identity:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from keyturn.model.errors import KeyringAbsent, NeedsUnlock, NeedsVault, UsageError, VaultCorrupt, VaultError
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
-from keyturn.system.files import locked
+from keyturn.system.files import lock_for_change
 from keyturn.vault import age, documents, key_file, recipient_file, restore, session_file
 from keyturn.vault import create as founding
 from keyturn.vault import slots as slotting
@@ -25,7 +25,7 @@ from keyturn.vault.restore import Restored
 
 LOCK_FILE = "lock"
 #: What is inside, and whether it opens, changes with one of these.
-RESTS_ON = (recipient_file.FILE, slotting.IDENTITY_FILE, key_file.FILE, session_file.FILE)
+CHECKED_AGAINST = (recipient_file.FILE, slotting.IDENTITY_FILE, key_file.FILE, session_file.FILE)
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -58,7 +58,7 @@ class Vault:
         self.folder = folder
         self._keyring = keyring
         self._expected = expected_generation
-        self._known_as = expected_recipient
+        self._expected_recipient = expected_recipient
         self._guard = threading.RLock()
         self._identity: age.Identity | None = None
         self._seen, self._seen_of = 0, ""
@@ -71,7 +71,7 @@ class Vault:
 
     def state(self) -> VaultState:
         """What it can do now, by the files' shape alone (milliseconds, nothing is opened)."""
-        if not founding.occupied(self.folder):
+        if not founding.exists(self.folder):
             return VaultState.ABSENT
         try:
             current = self._shape()
@@ -82,7 +82,7 @@ class Vault:
         return VaultState.CLOSED if KEYRING in current.slots else VaultState.LOCKED
 
     @property
-    def is_held(self) -> bool:
+    def is_unlocked(self) -> bool:
         """Whether this process holds the identity, whatever its files are like."""
         return self._identity is not None
 
@@ -91,7 +91,7 @@ class Vault:
 
         :raises VaultError: the fault that makes it `broken`, or a `recipient.txt` that is not the one it is known by.
         """
-        slotting.require_known(self._shape(), self._known_as())
+        slotting.require_known(self._shape(), self._expected_recipient())
 
     def slots(self) -> tuple[str, ...]:
         """What opens it besides the recovery key: of `keyring` and `passphrase`."""
@@ -106,7 +106,7 @@ class Vault:
         if held is not None:
             return held.recipient
         current = self._label()
-        slotting.require_known(current, self._known_as())
+        slotting.require_known(current, self._expected_recipient())
         return current.recipient
 
     # -- opening and closing --------------------------------------------------------------------------------------
@@ -121,8 +121,8 @@ class Vault:
         """
         identity = age.Identity.generate()
         first = Document(documents.KEYS, 1, {})
-        founding.found(self.folder, identity, first, founding.SlotChoice(slot, passphrase, self._keyring))
-        self._hold(identity, first.generation)
+        founding.create(self.folder, identity, first, founding.SlotChoice(slot, passphrase, self._keyring))
+        self._keep_identity(identity, first.generation)
         return identity.reveal()
 
     def import_export(self, exported: Export, slot: str, passphrase: Secret | None = None) -> None:
@@ -132,13 +132,13 @@ class Vault:
         :raises VaultExists: as :meth:`create`.
         """
         first = founding.SlotChoice(slot, passphrase, self._keyring)
-        founding.found(self.folder, exported.identity, exported.keys, first)
-        self._hold(exported.identity, exported.keys.generation)
+        founding.create(self.folder, exported.identity, exported.keys, first)
+        self._keep_identity(exported.identity, exported.keys.generation)
 
     def export(self, passphrase: Secret, definitions: str | None = None) -> bytes:
         """All there is to take elsewhere, as one age file that `passphrase` opens (`age -d`): identity, keys, and the
         definitions that go with them."""
-        return founding.write_export(self._held(), self._keys(), definitions, passphrase)
+        return founding.write_export(self._require_identity(), self._keys(), definitions, passphrase)
 
     def unlock(self, *, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
         """Holds the identity from now on: by passphrase, by recovery key, or by the keyring if neither is given.
@@ -154,9 +154,9 @@ class Vault:
             # Nobody else could have sealed an identity with it: it needs no remembering which vault this was.
             identity = slotting.by_passphrase(self.folder, current, passphrase)
         else:
-            slotting.require_known(current, self._known_as())
+            slotting.require_known(current, self._expected_recipient())
             identity = slotting.by_keyring(self.folder, current, self._keyring)
-        self._hold(identity, 0)
+        self._keep_identity(identity, 0)
 
     def forget(self) -> None:
         """Drops the identity."""
@@ -165,7 +165,7 @@ class Vault:
 
     def recovery_key(self) -> Secret:
         """The identity itself, as any age program takes it."""
-        return self._held().reveal()
+        return self._require_identity().reveal()
 
     # -- what is inside -------------------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Vault:
 
         :returns: the generation afterwards, to be passed to `expected_generation` from now on.
         """
-        identity = self._held()
+        identity = self._require_identity()
         with self._writing(key_file.FILE):
             before, old = key_file.read(self.folder, identity, self._floor())
             entries = copy.deepcopy(old.entries)
@@ -206,12 +206,14 @@ class Vault:
 
     def session(self, name: str) -> dict[str, Any] | None:
         """An entry of `sessions.age`, None if there is none. A damaged cache counts as empty."""
-        entry: dict[str, Any] | None = session_file.read(self.folder, self._held()).entries.get(name)
+        entry: dict[str, Any] | None = session_file.read(self.folder, self._require_identity()).entries.get(
+            name
+        )
         return entry
 
     def session_names(self) -> tuple[str, ...]:
         """The names in `sessions.age`, sorted."""
-        return tuple(sorted(session_file.read(self.folder, self._held()).entries))
+        return tuple(sorted(session_file.read(self.folder, self._require_identity()).entries))
 
     def change_sessions(self, change: Change) -> None:
         """As :meth:`change_keys` for `sessions.age`, a cache without generations: one that cannot be read is moved aside
@@ -219,7 +221,7 @@ class Vault:
 
         :raises VaultNewer: a later keyturn wrote it.
         """
-        identity = self._held()
+        identity = self._require_identity()
         with self._writing(session_file.FILE):
             old = session_file.read(self.folder, identity)
             entries = copy.deepcopy(old.entries)
@@ -234,7 +236,7 @@ class Vault:
 
     def open(self, data: bytes) -> bytes:
         """The plaintext of what :meth:`seal` made."""
-        return self._held().open(data, "a sealed file")
+        return self._require_identity().open(data, "a sealed file")
 
     # -- slots ----------------------------------------------------------------------------------------------------
 
@@ -243,7 +245,7 @@ class Vault:
 
         A crash leaves a slot that opens by the old or by the new passphrase.
         """
-        identity = self._held()
+        identity = self._require_identity()
         sealed = slotting.seal_identity(identity, new)
         with self._writing(slotting.IDENTITY_FILE):
             slotting.put_sealed_identity(self.folder, self._own_label(identity), sealed)
@@ -269,7 +271,7 @@ class Vault:
 
         :raises KeyringAbsent: or another error of the keyring.
         """
-        identity = self._held()
+        identity = self._require_identity()
         port = slotting.require_keyring(self._keyring)
         with self._writing(recipient_file.FILE):
             current = self._own_label(identity)
@@ -282,7 +284,7 @@ class Vault:
         :raises UsageError: it is the last one, or not one of its slots.
         :raises KeyringLocked: or `KeyringDenied`: the entry could not be deleted, so the slot is still there.
         """
-        identity = self._held()
+        identity = self._require_identity()
         with self._writing(recipient_file.FILE):
             current = self._own_label(identity)
             if slot not in current.slots:
@@ -304,7 +306,7 @@ class Vault:
 
         :raises VaultCorrupt: no generation can be read.
         """
-        identity = self._held()
+        identity = self._require_identity()
         with self._writing(key_file.FILE):
             restored = restore.restore_keys(self.folder, identity, self._floor())
             if restored is not None:
@@ -320,33 +322,33 @@ class Vault:
         :returns: the slots it has now.
         :raises WrongPassphrase: no generation of `keys.age` opens by that recovery key.
         """
-        if not founding.occupied(self.folder):
+        if not founding.exists(self.folder):
             raise _no_vault()
         identity = age.identity_from(recovery_key)
         with self._writing(recipient_file.FILE):
             new = restore.restore_label(self.folder, identity)
-        self._hold(identity, 0)
+        self._keep_identity(identity, 0)
         return new.slots
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _hold(self, identity: age.Identity, generation: int) -> None:
+    def _keep_identity(self, identity: age.Identity, generation: int) -> None:
         with self._guard:
             self._identity = identity
             # What was seen of another vault, which lay here before, says nothing of this one.
             self._seen = max(self._seen if self._seen_of == identity.recipient else 0, generation)
             self._seen_of = identity.recipient
 
-    def _held(self) -> age.Identity:
+    def _require_identity(self) -> age.Identity:
         with self._guard:
             if self._identity is not None:
                 return self._identity
-        if not founding.occupied(self.folder):
+        if not founding.exists(self.folder):
             raise _no_vault()
         raise NeedsUnlock("the vault", "it is locked", "Run `keyturn vault unlock`")
 
     def _label(self) -> RecipientFile:
-        if not founding.occupied(self.folder):
+        if not founding.exists(self.folder):
             raise _no_vault()
         current = recipient_file.read(self.folder)
         if current is None:
@@ -373,7 +375,7 @@ class Vault:
         return max(self._seen, self._expected())
 
     def _keys(self) -> Document:
-        _, document = key_file.read(self.folder, self._held(), self._floor())
+        _, document = key_file.read(self.folder, self._require_identity(), self._floor())
         with self._guard:
             self._seen = max(self._seen, document.generation)
         return document
@@ -381,10 +383,10 @@ class Vault:
     @contextlib.contextmanager
     def _writing(self, what: str) -> Iterator[None]:
         """The vault's lock, held by one thread of one process at a time."""
-        if not founding.occupied(self.folder):
+        if not founding.exists(self.folder):
             raise _no_vault()
         check_private(self.folder)
-        with writing(f"the vault's {what}"), locked(self.folder / LOCK_FILE, what="the vault"):
+        with writing(f"the vault's {what}"), lock_for_change(self.folder / LOCK_FILE, what="the vault"):
             sweep(self.folder)
             yield
 

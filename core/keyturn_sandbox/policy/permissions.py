@@ -50,15 +50,15 @@ class Ruling:
         return self.verdict is Verdict.ALLOWED
 
 
-def ruling(asked: VerifiedCall, action: str, resource: str, context: Context) -> Ruling:
+def ruling(call: VerifiedCall, action: str, resource: str, context: Context) -> Ruling:
     """Whether the caller may do `action` to the ARN `resource`: a denial anywhere wins, and what is allowed must be
     allowed by the identity policies and, where the session has some, by the session policies."""
-    caller, session = asked.caller, asked.caller.session
+    caller, session = call.caller, call.caller.session
     layers: list[tuple[str, Verdict]] = []
     if caller.user is not None and caller.user.is_root:
         layers.append(("identity-based", Verdict.ALLOWED))
     else:
-        statements = _statements(caller.principal, asked.now)
+        statements = _statements(caller.principal, call.now)
         layers.append(
             ("identity-based", verdict_for(statements, action=action, resource=resource, context=context))
         )
@@ -76,7 +76,7 @@ def ruling(asked: VerifiedCall, action: str, resource: str, context: Context) ->
     return Ruling(Verdict.ALLOWED, "")
 
 
-def context_of(asked: VerifiedCall, mfa_at: datetime | None = None) -> dict[str, str | tuple[str, ...]]:
+def context_of(call: VerifiedCall, mfa_at: datetime | None = None) -> dict[str, str | tuple[str, ...]]:
     """The condition keys that every call has.
 
     `aws:MultiFactorAuthPresent` is absent for a long-term key without MFA, false for temporary credentials without it;
@@ -84,13 +84,13 @@ def context_of(asked: VerifiedCall, mfa_at: datetime | None = None) -> dict[str,
 
     :param mfa_at: when MFA was proven, if by this very call.
     """
-    caller = asked.caller
+    caller = call.caller
     found: dict[str, str | tuple[str, ...]] = {
         "aws:principalarn": caller.principal.arn,
         "aws:principalaccount": caller.principal.account,
         "aws:userid": caller.user_id,
-        "aws:currenttime": asked.now.isoformat(),
-        "aws:epochtime": str(int(asked.now.timestamp())),
+        "aws:currenttime": call.now.isoformat(),
+        "aws:epochtime": str(int(call.now.timestamp())),
         "aws:requestedregion": caller.region,
         "aws:securetransport": "true",
     }
@@ -106,7 +106,7 @@ def context_of(asked: VerifiedCall, mfa_at: datetime | None = None) -> dict[str,
     since = mfa_at or caller.mfa_at
     if since is not None:
         found["aws:multifactorauthpresent"] = "true"
-        found["aws:multifactorauthage"] = str(int((asked.now - since).total_seconds()))
+        found["aws:multifactorauthage"] = str(int((call.now - since).total_seconds()))
     elif session is not None:
         found["aws:multifactorauthpresent"] = "false"
     return found

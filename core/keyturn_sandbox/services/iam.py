@@ -32,9 +32,9 @@ _MAX_ITEMS = Whole("MaxItems", 1, 1000)
 _NAME_FOR_SESSIONS = {"ListAccessKeys", "CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey"}
 
 
-def get_user(asked: VerifiedCall) -> Result:
-    check(asked.params, (_USER,))
-    user = _subject(asked, "GetUser")
+def get_user(call: VerifiedCall) -> Result:
+    check(call.params, (_USER,))
+    user = _subject(call, "GetUser")
     return {
         "User": {
             "Path": user.path,
@@ -46,9 +46,9 @@ def get_user(asked: VerifiedCall) -> Result:
     }
 
 
-def list_access_keys(asked: VerifiedCall) -> Result:
-    check(asked.params, (_USER, _MARKER, _MAX_ITEMS))
-    user = _subject(asked, "ListAccessKeys")
+def list_access_keys(call: VerifiedCall) -> Result:
+    check(call.params, (_USER, _MARKER, _MAX_ITEMS))
+    user = _subject(call, "ListAccessKeys")
     metadata = [
         {
             "UserName": user.name or None,
@@ -56,17 +56,17 @@ def list_access_keys(asked: VerifiedCall) -> Result:
             "Status": status,
             "CreateDate": key.created,
         }
-        for key, status in user.listed_keys(asked.now)
+        for key, status in user.listed_keys(call.now)
     ]
-    return _page(asked, "AccessKeyMetadata", metadata)
+    return _page(call, "AccessKeyMetadata", metadata)
 
 
-def create_access_key(asked: VerifiedCall) -> Result:
-    check(asked.params, (_USER,))
-    user = _subject(asked, "CreateAccessKey")
+def create_access_key(call: VerifiedCall) -> Result:
+    check(call.params, (_USER,))
+    user = _subject(call, "CreateAccessKey")
     if len(user.keys) >= KEY_QUOTA:
         raise limit_exceeded(f"Cannot exceed quota for AccessKeysPerUser: {KEY_QUOTA}")
-    key = asked.world.add_key(user)
+    key = call.state.add_key(user)
     return {
         "AccessKey": {
             "UserName": user.name or None,
@@ -78,33 +78,33 @@ def create_access_key(asked: VerifiedCall) -> Result:
     }
 
 
-def update_access_key(asked: VerifiedCall) -> None:
-    check(asked.params, (_USER, _KEY, _STATUS))
-    key = _key_of(_subject(asked, "UpdateAccessKey"), asked)
+def update_access_key(call: VerifiedCall) -> None:
+    check(call.params, (_USER, _KEY, _STATUS))
+    key = _key_of(_subject(call, "UpdateAccessKey"), call)
     if key.status not in _STATUS.words:
         # Whether AWS lets an expired key be switched on again is not known; this is stricter.
         raise validation(f"The status of access key {key.key_id} cannot be changed.")
-    asked.world.set_status(key, asked.params["Status"])
+    call.state.set_status(key, call.params["Status"])
 
 
-def delete_access_key(asked: VerifiedCall) -> None:
-    check(asked.params, (_USER, _KEY))
-    user = _subject(asked, "DeleteAccessKey")
-    asked.world.delete_key(user, _key_of(user, asked))
+def delete_access_key(call: VerifiedCall) -> None:
+    check(call.params, (_USER, _KEY))
+    user = _subject(call, "DeleteAccessKey")
+    call.state.delete_key(user, _key_of(user, call))
 
 
-def get_access_key_last_used(asked: VerifiedCall) -> Result:
-    check(asked.params, (_KEY,))
-    _refuse_session_without_mfa(asked)
-    key_id = asked.params["AccessKeyId"]
-    found = asked.world.key(key_id)
-    if found is None or found[0].account != asked.caller.principal.account or found[1].status == ABSENT:
+def get_access_key_last_used(call: VerifiedCall) -> Result:
+    check(call.params, (_KEY,))
+    _refuse_session_without_mfa(call)
+    key_id = call.params["AccessKeyId"]
+    found = call.state.key(key_id)
+    if found is None or found[0].account != call.caller.principal.account or found[1].status == ABSENT:
         # Permission comes first; a key that nobody has is asked about as one's own would be.
-        _authorize(asked, asked.caller.user, "GetAccessKeyLastUsed")
+        _authorize(call, call.caller.user, "GetAccessKeyLastUsed")
         raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
     user, key = found
-    _authorize(asked, user, "GetAccessKeyLastUsed")
-    use = key.told_use(asked.now, asked.world.use_lag)
+    _authorize(call, user, "GetAccessKeyLastUsed")
+    use = key.told_use(call.now, call.state.use_lag)
     return {
         "UserName": user.name or None,
         "AccessKeyLastUsed": {
@@ -115,77 +115,77 @@ def get_access_key_last_used(asked: VerifiedCall) -> Result:
     }
 
 
-def list_mfa_devices(asked: VerifiedCall) -> Result:
-    check(asked.params, (_USER, _MARKER, _MAX_ITEMS))
-    user = _subject(asked, "ListMFADevices")
+def list_mfa_devices(call: VerifiedCall) -> Result:
+    check(call.params, (_USER, _MARKER, _MAX_ITEMS))
+    user = _subject(call, "ListMFADevices")
     devices = [
         {"UserName": user.name or None, "SerialNumber": device.serial, "EnableDate": device.enabled}
         for device in user.devices
     ]
-    return _page(asked, "MFADevices", devices)
+    return _page(call, "MFADevices", devices)
 
 
-def _page(asked: VerifiedCall, name: str, members: Sequence[Result]) -> Result:
+def _page(call: VerifiedCall, name: str, members: Sequence[Result]) -> Result:
     """One page of a list, at most `MaxItems` from `Marker` on."""
-    marker = asked.params.get("Marker", "")
-    starts = {"": 0} | {_marker(asked, name, number): number for number in range(1, len(members))}
+    marker = call.params.get("Marker", "")
+    starts = {"": 0} | {_marker(call, name, number): number for number in range(1, len(members))}
     if marker not in starts:
         raise validation("Invalid Marker.")
     start = starts[marker]
-    end = start + int(asked.params.get("MaxItems", 100))
+    end = start + int(call.params.get("MaxItems", 100))
     page: dict[str, Value] = {name: members[start:end], "IsTruncated": end < len(members)}
     if end < len(members):
-        page["Marker"] = _marker(asked, name, end)
+        page["Marker"] = _marker(call, name, end)
     return page
 
 
-def _marker(asked: VerifiedCall, name: str, start: int) -> str:
+def _marker(call: VerifiedCall, name: str, start: int) -> str:
     """Where a list goes on: opaque, as AWS's is, and of no use with another list or user."""
-    about = f"{name} {asked.params.get('UserName', '')} {start}"
+    about = f"{name} {call.params.get('UserName', '')} {start}"
     return base64.b64encode(hashlib.sha256(about.encode()).digest()).decode("ascii")
 
 
-def _subject(asked: VerifiedCall, action: str) -> User:
+def _subject(call: VerifiedCall, action: str) -> User:
     """The user that the call is about, once the caller may do `action` to it.
 
     :raises Refusal: `InvalidClientTokenId`, `ValidationError`, `AccessDenied` or `NoSuchEntity`.
     """
-    _refuse_session_without_mfa(asked)
-    caller, name = asked.caller, asked.params.get("UserName")
+    _refuse_session_without_mfa(call)
+    caller, name = call.caller, call.params.get("UserName")
     if name is None:
         if caller.user is None or (caller.session is not None and action in _NAME_FOR_SESSIONS):
             raise validation("Must specify userName when calling with non-User credentials")
         user: User | None = caller.user
     else:
-        user = asked.world.user(caller.principal.partition, caller.principal.account, name) if name else None
-    _authorize(asked, user, action)
+        user = call.state.user(caller.principal.partition, caller.principal.account, name) if name else None
+    _authorize(call, user, action)
     if user is None:
         raise no_such_entity(f"The user with name {name} cannot be found.")
     return user
 
 
-def _refuse_session_without_mfa(asked: VerifiedCall) -> None:
+def _refuse_session_without_mfa(call: VerifiedCall) -> None:
     """IAM knows the credentials of GetSessionToken only if MFA was given for them, those of GetFederationToken never."""
-    session = asked.caller.session
+    session = call.caller.session
     if session is not None and session.origin is not Origin.ROLE and session.mfa_at is None:
         raise invalid_token()
 
 
-def _authorize(asked: VerifiedCall, user: User | None, action: str) -> None:
+def _authorize(call: VerifiedCall, user: User | None, action: str) -> None:
     """Hold the call against the caller's policies; a user that does not exist has the ARN it would have."""
-    who = asked.caller.principal
-    name = user.name if user else asked.params.get("UserName", "")
+    who = call.caller.principal
+    name = user.name if user else call.params.get("UserName", "")
     arn = user.arn if user else f"arn:{who.partition}:iam::{who.account}:user/{name}"
-    found = ruling(asked, f"iam:{action}", arn, context_of(asked))
+    found = ruling(call, f"iam:{action}", arn, context_of(call))
     if not found.allows:
-        raise not_authorized(asked.caller.arn, f"iam:{action}", f"user {name}", found.because)
+        raise not_authorized(call.caller.arn, f"iam:{action}", f"user {name}", found.because)
 
 
-def _key_of(user: User, asked: VerifiedCall) -> AccessKey:
+def _key_of(user: User, call: VerifiedCall) -> AccessKey:
     """The key that the call is about; one that was made just now may not be known everywhere yet."""
-    key_id = asked.params["AccessKeyId"]
+    key_id = call.params["AccessKeyId"]
     for key in user.keys:
-        if key.key_id == key_id and key.seen(asked.now) != ABSENT:
+        if key.key_id == key_id and key.seen(call.now) != ABSENT:
             return key
     raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
 

@@ -34,31 +34,31 @@ _SHAPE = (
 )
 
 
-def assume_role(asked: VerifiedCall) -> Result:
+def assume_role(call: VerifiedCall) -> Result:
     """A session of a role."""
-    caller, params, session = asked.caller, asked.params, asked.caller.session
+    caller, params, session = call.caller, call.params, call.caller.session
     if caller.user is not None and caller.user.is_root:
         raise access_denied("Roles may not be assumed by root accounts.")
     if session is not None and session.origin is Origin.FEDERATION_TOKEN:
         raise access_denied("Cannot call AssumeRole with federation credentials")
     check(params, _SHAPE)
     tags = read_tags(params, session.tags.inherited() if session else NO_TAGS)
-    source_identity = _source_identity(asked)
+    source_identity = _source_identity(call)
     arn = params["RoleArn"]
     if not re.fullmatch(r"arn:aws[\w-]*:iam::\d{12}:role/.+", arn, re.ASCII):
         raise validation("Request ARN is invalid")
-    policies = read_policies(params, caller.principal.partition, asked.world.managed_policies)
+    policies = read_policies(params, caller.principal.partition, call.state.managed_policies)
     packed = packed_size(params, tags)
-    proven = asked.mfa()
-    role = asked.world.role(arn)
-    context = _context(asked, proven, tags, source_identity)
+    proven = call.mfa()
+    role = call.state.role(arn)
+    context = _context(call, proven, tags, source_identity)
     for action in _actions(tags, source_identity):
-        if role is None or not _may(asked, role, action, context):
+        if role is None or not _may(call, role, action, context):
             raise not_authorized(caller.arn, action, arn)
     assert role is not None  # noqa: S101  # an unknown role was refused above, in the words for a forbidden one
-    made = asked.world.add_session(
+    made = call.state.add_session(
         role,
-        _life(asked, role),
+        _life(call, role),
         name=params["RoleSessionName"],
         tags=tags,
         source_identity=source_identity,
@@ -76,13 +76,13 @@ def assume_role(asked: VerifiedCall) -> Result:
     }
 
 
-def _source_identity(asked: VerifiedCall) -> str:
+def _source_identity(call: VerifiedCall) -> str:
     """The source identity of the new session: once set, it goes on through every role of a chain and cannot be
     changed. In which words AWS refuses the change is not known."""
-    wanted = asked.params.get("SourceIdentity", "")
+    wanted = call.params.get("SourceIdentity", "")
     if wanted.lower().startswith("aws:"):
         raise validation("SourceIdentity must not start with 'aws:'")
-    before = asked.caller.session.source_identity if asked.caller.session else ""
+    before = call.caller.session.source_identity if call.caller.session else ""
     if before and wanted and wanted != before:
         raise access_denied("The source identity of a role session cannot be changed.")
     return before or wanted
@@ -99,41 +99,41 @@ def _actions(tags: Tags, source_identity: str) -> list[str]:
     return actions
 
 
-def _may(asked: VerifiedCall, role: Role, action: str, context: Context) -> bool:
+def _may(call: VerifiedCall, role: Role, action: str, context: Context) -> bool:
     """Whether the role's trust policy and, where that only trusts the account or the account is another one, the
     caller's own permissions allow `action`. Session policies narrow even a caller who is named; a denial always
     counts."""
-    who = asked.caller.principal
+    who = call.caller.principal
     if who.partition != role.partition:
         return False
-    statements = seen(role.change, role.trust, asked.now)
+    statements = seen(role.change, role.trust, call.now)
     trust = trust_for(
         statements,
         action=action,
-        identities=asked.caller.identities,
+        identities=call.caller.identities,
         account=who.account,
         partition=who.partition,
         context=context,
     )
     if trust is Trust.NONE:
         return False
-    own = ruling(asked, action, role.arn, context)
-    narrowed = asked.caller.session is not None and asked.caller.session.policies is not None
+    own = ruling(call, action, role.arn, context)
+    narrowed = call.caller.session is not None and call.caller.session.policies is not None
     if trust is Trust.DIRECT and who.account == role.account and not narrowed:
         return own.verdict is not Verdict.DENIED
     return own.allows
 
 
-def _context(asked: VerifiedCall, proven: datetime | None, tags: Tags, source_identity: str) -> Context:
+def _context(call: VerifiedCall, proven: datetime | None, tags: Tags, source_identity: str) -> Context:
     """The condition keys of the call."""
-    context = context_of(asked, proven)
-    params: Mapping[str, str] = asked.params
+    context = context_of(call, proven)
+    params: Mapping[str, str] = call.params
     if "ExternalId" in params:
         context["sts:externalid"] = params["ExternalId"]
     context["sts:rolesessionname"] = params["RoleSessionName"]
     if source_identity:
         context["sts:sourceidentity"] = source_identity
-    before = asked.caller.session.tags.inherited().values if asked.caller.session else {}
+    before = call.caller.session.tags.inherited().values if call.caller.session else {}
     passed = {key: value for key, value in tags.values.items() if key not in before}
     for key, value in passed.items():
         context[f"aws:requesttag/{key}".lower()] = value
@@ -144,13 +144,13 @@ def _context(asked: VerifiedCall, proven: datetime | None, tags: Tags, source_id
     return context
 
 
-def _life(asked: VerifiedCall, role: Role) -> timedelta:
+def _life(call: VerifiedCall, role: Role) -> timedelta:
     """How long the session lives: an hour at most for a caller with temporary credentials (chaining, and by aws-facts
     4 GetSessionToken too), else the role's maximum."""
-    seconds = int(asked.params.get("DurationSeconds", DEFAULT_SECONDS))
+    seconds = int(call.params.get("DurationSeconds", DEFAULT_SECONDS))
     if seconds > role.max_session:
         raise validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
-    if asked.caller.session is not None and seconds > HOUR:
+    if call.caller.session is not None and seconds > HOUR:
         raise validation(
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."
         )

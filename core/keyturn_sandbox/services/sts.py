@@ -34,48 +34,48 @@ _FEDERATION_TOKEN = (
 _KEY_INFO = (Text("AccessKeyId", r"[\w]*", 16, 128, required=True),)
 
 
-def get_caller_identity(asked: VerifiedCall) -> Result:
+def get_caller_identity(call: VerifiedCall) -> Result:
     """Who signed. Nobody needs a permission for it, and nobody can be denied it."""
-    caller = asked.caller
+    caller = call.caller
     return {"UserId": caller.user_id, "Account": caller.principal.account, "Arn": caller.arn}
 
 
-def get_session_token(asked: VerifiedCall) -> Result:
+def get_session_token(call: VerifiedCall) -> Result:
     """A session of the calling user. Its owner needs no permission for it, and policies do not bear on it."""
-    user = _long_term_caller(asked, "GetSessionToken")
-    check(asked.params, _SESSION_TOKEN)
-    proven = asked.mfa()
-    session = asked.world.add_session(
+    user = _long_term_caller(call, "GetSessionToken")
+    check(call.params, _SESSION_TOKEN)
+    proven = call.mfa()
+    session = call.state.add_session(
         user,
-        _life(asked, user),
+        _life(call, user),
         mfa_at=proven,
-        everywhere=asked.caller.region not in GLOBAL,
-        token_bytes=token_bytes(asked.params, None),
+        everywhere=call.caller.region not in GLOBAL,
+        token_bytes=token_bytes(call.params, None),
     )
-    return issued(session, asked.params)
+    return issued(session, call.params)
 
 
-def get_federation_token(asked: VerifiedCall) -> Result:
+def get_federation_token(call: VerifiedCall) -> Result:
     """A session for somebody else, with what the calling user's and the session's policies both allow."""
-    user, params = _long_term_caller(asked, "GetFederationToken"), asked.params
+    user, params = _long_term_caller(call, "GetFederationToken"), call.params
     check(params, _FEDERATION_TOKEN)
     tags = read_tags(params, NO_TAGS)
-    policies = read_policies(params, user.partition, asked.world.managed_policies)
+    policies = read_policies(params, user.partition, call.state.managed_policies)
     packed = packed_size(params, tags)
     arn = f"arn:{user.partition}:sts::{user.account}:federated-user/{params['Name']}"
-    context = context_of(asked)
+    context = context_of(call)
     for action in ("sts:GetFederationToken", *(("sts:TagSession",) if tags.values else ())):
-        found = ruling(asked, action, arn, context)
+        found = ruling(call, action, arn, context)
         if not found.allows:
-            raise not_authorized(asked.caller.arn, action, arn, found.because)
-    session = asked.world.add_session(
+            raise not_authorized(call.caller.arn, action, arn, found.because)
+    session = call.state.add_session(
         user,
-        _life(asked, user),
+        _life(call, user),
         origin=Origin.FEDERATION_TOKEN,
         name=params["Name"],
         tags=tags,
         policies=policies,
-        everywhere=asked.caller.region not in GLOBAL,
+        everywhere=call.caller.region not in GLOBAL,
         token_bytes=token_bytes(params, packed),
     )
     return issued(session, params) | {
@@ -84,18 +84,18 @@ def get_federation_token(asked: VerifiedCall) -> Result:
     }
 
 
-def get_access_key_info(asked: VerifiedCall) -> Result:
+def get_access_key_info(call: VerifiedCall) -> Result:
     """The account of a key, which says nothing of whether the key exists."""
-    session = asked.caller.session
+    session = call.caller.session
     if session is not None and session.origin is not Origin.ROLE:
         # "No STS except AssumeRole and GetCallerIdentity" against "any": which holds is not known; this is stricter.
         raise access_denied("Cannot call GetAccessKeyInfo with session credentials")
-    check(asked.params, _KEY_INFO)
+    check(call.params, _KEY_INFO)
     action = "sts:GetAccessKeyInfo"
-    found = ruling(asked, action, "*", context_of(asked))
+    found = ruling(call, action, "*", context_of(call))
     if not found.allows:
-        raise not_authorized(asked.caller.arn, action, "*", found.because)
-    return {"Account": _account_in(asked.params["AccessKeyId"])}
+        raise not_authorized(call.caller.arn, action, "*", found.because)
+    return {"Account": _account_in(call.params["AccessKeyId"])}
 
 
 def _account_in(key_id: str) -> str:
@@ -107,17 +107,17 @@ def _account_in(key_id: str) -> str:
     return format((head & 0x7FFFFFFFFF80) >> 7, "012d")
 
 
-def _long_term_caller(asked: VerifiedCall, action: str) -> User:
+def _long_term_caller(call: VerifiedCall, action: str) -> User:
     """The user or root user whose long-term key signed, without which `action` cannot be called."""
-    user = asked.caller.user
-    if asked.caller.session is not None or user is None:
+    user = call.caller.user
+    if call.caller.session is not None or user is None:
         raise access_denied(f"Cannot call {action} with session credentials")
     return user
 
 
-def _life(asked: VerifiedCall, user: User) -> timedelta:
+def _life(call: VerifiedCall, user: User) -> timedelta:
     """15 minutes to 36 hours, by default 12; root's is cut to an hour (service model)."""
-    seconds = int(asked.params.get("DurationSeconds", HOUR if user.is_root else DEFAULT_SECONDS))
+    seconds = int(call.params.get("DurationSeconds", HOUR if user.is_root else DEFAULT_SECONDS))
     return timedelta(seconds=min(seconds, HOUR) if user.is_root else seconds)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import tomli_w
 
-from keyturn.agent.protocol import _kinds
+from keyturn.agent.protocol import _error_types
 from keyturn.delivery.endpoint import http
 from keyturn.model.errors import KeyturnError
 from keyturn.storage.socket_paths import forward_path
@@ -62,7 +62,7 @@ def program(machine: Verbs) -> Iterator[Program]:
 def requests(machine: Verbs, texts: tuple[str, ...]) -> None:
     """Each of `texts` as path, host, token, header and method of a request that is right but for that, and as all of it:
     what comes back is one of three refusals, whatever was said, or nothing."""
-    refusals = {http.refusal(verdict) for verdict in list(http.RequestStatus)[1:]}
+    refusals = {http.refusal_response(verdict) for verdict in list(http.RequestStatus)[1:]}
     with program(machine) as target:
         holes = (
             target.request(line="GET /HOLE HTTP/1.1"), target.request(host="HOLE"), target.request(token="HOLE"),
@@ -85,8 +85,10 @@ def endpoint_words(machine: Verbs, texts: tuple[str, ...]) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     for text in texts:
         fields = dict.fromkeys(("AccessKeyId", "SecretAccessKey", "SessionToken", "AccountId"), text or "x")
-        given = http.given(text, json.dumps({**fields, "Expiration": "2036-01-01T00:00:00Z"}), now)
-        for answer in (http.failure(KeyturnError(text, text, text)), given):
+        given = http.credentials_response(
+            text, json.dumps({**fields, "Expiration": "2036-01-01T00:00:00Z"}), now
+        )
+        for answer in (http.failure_response(KeyturnError(text, text, text)), given):
             head, _, body = answer.partition(http.END)
             machine.outputs += 1
             machine.foreign += foreign(head.replace(b"\r\n", b"\n") + body)
@@ -210,7 +212,7 @@ def _result(document: object) -> bytes:
 
 
 def _answers(text: str, nth: int) -> Iterator[bytes]:
-    kinds = sorted(_kinds())
+    kinds = sorted(_error_types())
     for kind in (text, kinds[nth % len(kinds)]):
         error = {"type": kind, "exit": nth * 7 % 300, "line": text, "what": text, "why": text, "hint": text, "extra": {text: text, "path": text}}  # fmt: skip
         yield json.dumps({"ok": False, "error": error}).encode() + b"\n"

@@ -13,7 +13,7 @@ from botocore import configloader
 from botocore.compat import compat_shell_split
 
 from keyturn.awsconfig.document import FileKind, header_for, parse, set_items
-from keyturn.awsconfig.process_line import is_ours, line
+from keyturn.awsconfig.process_line import format_line, is_keyturn_process_line
 from keyturn.model.errors import KeyturnError, UsageError
 from keyturn.providers.assume_role import session_name
 from tests.adversarial.hostile_input.corpus import MARKER, NAMES, as_argument, as_folder, as_text, spread
@@ -28,7 +28,7 @@ def lines(program: str, names: tuple[str, ...]) -> Iterator[tuple[list[str], str
     """The argv that is meant and the line, for all names that are not refused."""
     for name in names:
         try:
-            text = line(program, name)
+            text = format_line(program, name)
         except UsageError:
             continue
         meant = [program, "credential-process", *(["--"] if name.startswith("-") else []), name]
@@ -42,8 +42,8 @@ def test_botocore_and_shlex_split_the_line_into_exactly_our_words(
     for meant, text in found:
         assert compat_shell_split(text) == meant
         assert shlex.split(text) == meant
-        assert is_ours(text, meant[-1])
-        assert not any(is_ours(text, name) for name in spread(NAMES, 9) if name != meant[-1])
+        assert is_keyturn_process_line(text, meant[-1])
+        assert not any(is_keyturn_process_line(text, name) for name in spread(NAMES, 9) if name != meant[-1])
     refused = set(NAMES) - {meant[-1] for meant, _ in found}
     assert {
         "$(touch " + MARKER + ")",
@@ -54,7 +54,7 @@ def test_botocore_and_shlex_split_the_line_into_exactly_our_words(
         "\x1b",
         "prod\u200b",
     } <= refused
-    assert line(PROGRAM, "=x").endswith('"=x"'), "zsh takes a bare one for the path of a command"
+    assert format_line(PROGRAM, "=x").endswith('"=x"'), "zsh takes a bare one for the path of a command"
     record_property("hostile: credential_process lines split alike", len(found))
 
 
@@ -81,7 +81,7 @@ def test_a_program_in_any_folder_is_called_or_refused(tmp_path: Path) -> None:
     for folder in as_folder(NAMES):
         program = tmp_path / folder / "keyturn"
         try:
-            text = line(str(program), "ci")
+            text = format_line(str(program), "ci")
         except UsageError:
             continue
         assert compat_shell_split(text) == [str(program), "credential-process", "ci"]
@@ -104,7 +104,7 @@ def test_a_section_for_any_name_holds_that_profile_and_no_second_one(kind: FileK
     for name in as_text(NAMES):
         try:
             header = header_for(kind, name)
-            value = line(PROGRAM, name)
+            value = format_line(PROGRAM, name)
             path.write_bytes(set_items(parse(other, "file", kind), header, {"credential_process": value}))
         except KeyturnError:
             continue

@@ -33,7 +33,7 @@ def _sections(folder: Path) -> Iterator[tuple[str, str]]:
         file.write_text(text, "utf-8", "surrogateescape", newline="")
         try:
             found = configloader.raw_config_parse(str(file))
-            process_line.line("/opt/keyturn/bin/keyturn", name)
+            process_line.format_line("/opt/keyturn/bin/keyturn", name)
             set_items(
                 parse(b"", "config", FileKind.CONFIG), header_for(FileKind.CONFIG, name), {"region": "x"}
             )

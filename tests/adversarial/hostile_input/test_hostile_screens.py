@@ -33,7 +33,7 @@ from tests.adversarial.hostile_input.inert import foreign
 from tests.adversarial.hostile_input.rows import PROBLEMS, PROFILES, hostile
 from tests.tui.believable import NOW
 from tests.tui.conftest import NARROW, WIDE, Drive, Driven, drive
-from tests.tui.memory_keeper import MemoryKeeper
+from tests.tui.memory_keeper import MemoryService
 
 __all__ = ["drive"]
 
@@ -89,12 +89,12 @@ async def dialogs(
 ) -> None:
     """Each of `texts` in every place of every dialog, or of `each` dialogs in turn."""
     looked = Looked()
-    keeper = MemoryKeeper([hostile("x", 1)], vault=VaultState.LOCKED)
+    keeper = MemoryService([hostile("x", 1)], vault=VaultState.LOCKED)
     async with drive(keeper, size, Options(ascii=ascii_only)) as driven:
         app = driven.app
         for nth, text in enumerate(texts):
             keeper.keyring = text or None
-            desk = app.desk
+            desk = app.state
             desk.failures["x1"] = Failure(NOW, AwsRefused(text, text, text).line())
             screens: tuple[Screen[Any], ...] = (
                 MfaScreen(desk, NeedsMfa(text, text, text, profile=text, serial=text), lambda _: True),
@@ -103,7 +103,7 @@ async def dialogs(
                 ConfirmScreen(desk, text, [text], text),
                 ReviewScreen(desk, plan_of(text), note=text),
                 CreateVaultScreen(desk),
-                RotationScreen(desk, RotationController(desk, app.acts, app, hostile(text, 1))),
+                RotationScreen(desk, RotationController(desk, app.controller, app, hostile(text, 1))),
                 DeletionScreen(desk, KeyToDelete(text, text, (text,), (text,))),
             )
             first = nth * each % len(screens)
@@ -125,10 +125,10 @@ async def details(
     """The detail of a profile with each of `texts` in every field."""
     looked = Looked()
     rows = [hostile(text, nth) for nth, text in enumerate(texts)]
-    async with drive(MemoryKeeper(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
+    async with drive(MemoryService(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
         app = driven.app
-        for entry in app.desk.catalog.entries:
-            app.push_screen(DetailScreen(app.desk, app.acts, app, entry))
+        for entry in app.state.catalog.entries:
+            app.push_screen(DetailScreen(app.state, app.controller, app, entry))
             await driven.settle()
             text = looked.at(driven, ascii_only=ascii_only)
             name = entry.profile.name
@@ -141,7 +141,7 @@ async def details(
             ):
                 assert name in text, "shown literally"
             app.pop_screen()
-        app.push_screen(HelpScreen(app.desk, driven.listing.row))
+        app.push_screen(HelpScreen(app.state, driven.listing.row))
         await driven.settle()
         looked.at(driven, ascii_only=ascii_only)
     record("hostile: screens looked at", looked.screens)
@@ -152,7 +152,7 @@ async def test_the_list_with_every_name(
     drive: Drive, size: tuple[int, int], ascii_only: bool, record_property: Record
 ) -> None:
     looked = Looked()
-    keeper = MemoryKeeper(PROFILES, problems=PROBLEMS)
+    keeper = MemoryService(PROFILES, problems=PROBLEMS)
     async with drive(keeper, size, Options(ascii=ascii_only)) as driven:
         await driven.press("g")
         before = -1
@@ -172,7 +172,7 @@ async def timeline(
     :returns: screens looked at, and those on which the line of now was seen to be straight.
     """
     looked, straight = Looked(), 0
-    async with drive(MemoryKeeper(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
+    async with drive(MemoryService(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
         await driven.press("t", "g")
         lanes = driven.app.screen.query_one(TimelineList)
         before = None
@@ -218,7 +218,7 @@ async def strip(drive: Drive, texts: Sequence[str], record: Record) -> None:
         )
         for nth, text in enumerate(texts)
     ]
-    keeper, looked = MemoryKeeper(rows), Looked()
+    keeper, looked = MemoryService(rows), Looked()
     async with drive(keeper) as driven:
         shown = driven.main.query_one(TimelineStrip)
         seen: set[str] = set()
@@ -249,7 +249,7 @@ async def test_dialogs_and_details(
 
 async def test_failures_and_new_problems_of_files(drive: Drive) -> None:
     rows = [hostile(text, nth) for nth, text in enumerate(spread(NAMES, 5))]
-    keeper, looked = MemoryKeeper(rows), Looked()
+    keeper, looked = MemoryService(rows), Looked()
     async with drive(keeper) as driven:
         for profile in rows:
             error = AwsRefused(f"refresh of {profile.name}", profile.role or "", profile.name)
@@ -267,7 +267,7 @@ async def test_failures_and_new_problems_of_files(drive: Drive) -> None:
 
 async def test_fields_and_the_palette_take_any_text(drive: Drive) -> None:
     looked = Looked()
-    async with drive(MemoryKeeper(PROFILES[:60] + PROFILES[-60:])) as driven:
+    async with drive(MemoryService(PROFILES[:60] + PROFILES[-60:])) as driven:
         await driven.press("slash")
         field = driven.main.query_one("#filter")
         for text in spread(MESSAGES, 12):
@@ -286,7 +286,7 @@ async def test_fields_and_the_palette_take_any_text(drive: Drive) -> None:
 async def test_a_filter_from_the_command_line_is_shown_and_not_obeyed(drive: Drive) -> None:
     looked = Looked()
     for text in ("\x1b]52;c;aGk=\x07x", "a\nb[@click=app.quit()]\u202ex"):
-        async with drive(MemoryKeeper(PROFILES[:9]), options=Options(filter=text)) as driven:
+        async with drive(MemoryService(PROFILES[:9]), options=Options(filter=text)) as driven:
             await driven.press("slash")
             looked.at(driven, ascii_only=False)
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 from tests.adversarial.hostile_input.corpus import MARKER
 from tests.adversarial.hostile_input.inert import foreign
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PASSPHRASE = "correct horse battery staple"
 #: What README.md documents.
 CODES = range(6)

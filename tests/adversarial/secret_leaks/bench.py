@@ -198,9 +198,9 @@ class Bench:
         files = Person(self.sandbox).files()
         missing = [key for key in self.keys if not any(key.encode() in (data or b"") for data in files)]
         front = CredentialService.from_environ(self.environ, use_agent=False)
-        if front.desk.vault.state() is not VaultState.ABSENT:
+        if front.context.vault.state() is not VaultState.ABSENT:
             front.unlock_here(passphrase=Secret(PASSPHRASE))
-            kept = json.dumps([front.desk.vault.key(name) for name in front.desk.vault.key_names()])
+            kept = json.dumps([front.context.vault.key(name) for name in front.context.vault.key_names()])
             missing = [key for key in missing if key not in kept]
         return [f"long-term key {self.keys.index(key)} is lost" for key in missing]
 
@@ -232,7 +232,7 @@ def bench(folder: Path) -> Iterator[Bench]:
 def _founded(one: Bench) -> str:
     front = CredentialService.from_environ(one.environ, use_agent=False)
     with mock.patch.object(passphrase, "seal", weak_age.seal):
-        key = front.new_vault("passphrase", Secret(PASSPHRASE))
+        key = front.create_vault("passphrase", Secret(PASSPHRASE))
     front.confirm_recovery_key()
     front.lock()
     return key.reveal()

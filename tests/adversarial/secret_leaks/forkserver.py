@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 import boto3
 
@@ -152,20 +152,20 @@ def _no_agent(*_: object, **__: object) -> None:
 def _agent(task: dict[str, Any]) -> int:
     """An agent in a child of its own, with the exception in it, and a client that asks it everything."""
     from keyturn.agent.__main__ import open_keeper
-    from keyturn.agent.daemon import be_the_agent
-    from keyturn.storage.paths import places_for
+    from keyturn.agent.daemon import run_agent
+    from keyturn.storage.paths import paths_for
 
-    ours, theirs = secret_channel.ends()
+    ours, theirs = secret_channel.create()
     pid = os.fork()
     if pid == 0:
         ours.close()
         os.dup2(theirs.fileno(), 0)
         _begin(task)
-        be_the_agent(open_keeper)
+        run_agent(open_keeper)
     theirs.close()
     ours.settimeout(_SECONDS)
-    channel = secret_channel.met(ours, pid)
-    socket = places_for(os.environ).socket
+    channel = secret_channel.accept(ours, pid)
+    socket = paths_for(os.environ).socket
     said = [b""]
     if channel is not None:
         with channel:

@@ -19,7 +19,7 @@ from keyturn.agent.protocol import request_line
 from keyturn.model.secret import Secret
 from keyturn.operations.credentials import mfa_sessions
 from keyturn.service import CredentialService
-from keyturn.storage.paths import places_for
+from keyturn.storage.paths import paths_for
 from keyturn.storage.socket_paths import forward_path
 from tests.adversarial.secret_leaks.flow import Flow, without_lent
 from tests.core.delivery.endpoint.program import SHOW, Program, heard
@@ -148,7 +148,7 @@ def to_another_machine(one: Flow, *verbs: tuple[str, ...]) -> None:
 
     :param verbs: what keyturn at the far end is asked to do besides `credential-process`.
     """
-    places = places_for(one.person.environ)
+    places = paths_for(one.person.environ)
     places.config_file.write_text(f"forward = {json.dumps(FORWARDED)}\n")
     places.config_file.chmod(0o600)
     with _carried(forward_path(one.person.environ)) as line:
@@ -191,7 +191,7 @@ def _far(one: Flow, line: Line) -> dict[str, str]:
 
 def device_sessions(one: Flow) -> int:
     """Makes sure that the sessions which codes were given for are searched for, and gives how many there are."""
-    index = json.loads((places_for(one.person.environ).state_dir / "index.json").read_bytes())
+    index = json.loads((paths_for(one.person.environ).state_dir / "index.json").read_bytes())
     found = [each["session"] for device in index["devices"].values() for each in device["held"].values()]
     for key_id in found:
         session = one.sandbox.state.session(key_id)
@@ -207,7 +207,7 @@ def by_device(one: Flow) -> None:
     assert device_sessions(one) == 1
     front = CredentialService.from_environ(one.person.environ, use_agent=False)
     front.unlock_here(passphrase=Secret(one.passphrase))
-    names = [name for name in front.desk.vault.session_names() if name.startswith(mfa_sessions._PREFIX)]
+    names = [name for name in front.context.vault.session_names() if name.startswith(mfa_sessions._PREFIX)]
     assert len(names) == 1
     front.lock()
     one.does("show", "prod-admin", "--json")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.aws.client import BotoClientFactory
-from keyturn.aws.errors import in_our_words, native_error, unreached
+from keyturn.aws.errors import native_error, network_error_text, translate_errors
 from keyturn.model.errors import KeyturnError
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
@@ -44,14 +44,14 @@ def test_a_complaint_that_repeats_a_header_shows_no_token() -> None:
     from botocore.exceptions import HTTPClientError
 
     complaint = ValueError(f"Invalid header value {TOKEN.encode() + bytes([10])!r}")
-    nothing_found_in(unreached(HTTPClientError(error=complaint)))
+    nothing_found_in(network_error_text(HTTPClientError(error=complaint)))
     nothing_found_in(native_error("x", complaint, "x").line())
 
     def act() -> None:
         raise ValueError(f"bad {KEY}", {"SecretAccessKey": KEY})
 
     with pytest.raises(KeyturnError) as caught:
-        in_our_words("x", act)
+        translate_errors("x", act)
     nothing_found_in(caught.value.line())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.agent import client
-from keyturn.storage.paths import places_for
+from keyturn.storage.paths import paths_for
 from tests.adversarial.secret_leaks.at_the_screen import watched, working_day
 from tests.adversarial.secret_leaks.flow import flow, made_vault
 from tests.adversarial.secret_leaks.lending import device_sessions
@@ -48,7 +48,7 @@ def test_no_secret_is_on_a_terminal_beside_the_recovery_key_on_its_one_screen(
 def test_the_agent_hears_nothing_of_what_makes_python_tell_more(tmp_path: Path) -> None:
     with flow(tmp_path, {**telling(tmp_path), "LD_BIND_NOW": "1"}) as one:
         made_vault(one)
-        socket = places_for(one.person.environ).socket
+        socket = paths_for(one.person.environ).socket
         pid = client.call(socket, {"op": "status"})["pid"]
         names = [
             part.partition(b"=")[0].decode()
@@ -58,5 +58,5 @@ def test_the_agent_hears_nothing_of_what_makes_python_tell_more(tmp_path: Path) 
         assert [name for name in names if name.startswith(TELLING)] == []
         one.does("adopt", "ci-deploy", "--yes")
         one.does("refresh", "ci-deploy")
-        log = places_for(one.person.environ).state_dir / "keyturn.log"
+        log = paths_for(one.person.environ).state_dir / "keyturn.log"
         assert not log.exists() or b"DEBUG" not in log.read_bytes()

@@ -24,7 +24,7 @@ def test_that_keeps(tmp_path):
 def test_what_leaks_fails_and_what_does_not_passes(tmp_path: Path) -> None:
     file = tmp_path / "test_leaky.py"
     file.write_text(LEAKY)
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--canaries", "-n", "0", "-q", "-p", "no:cacheprovider", "-c",
          str(root / "pyproject.toml"), "--confcutdir", str(root), "-p", "tests.conftest", f"--basetemp={tmp_path / 'base'}", str(file)],

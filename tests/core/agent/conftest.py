@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.agent import shutdown
-from keyturn.agent.listener import beside, claim
+from keyturn.agent.listener import acquire, add_listener
 from keyturn.agent.server import AgentServer, Limits
 from keyturn.model.errors import NeedsMfa, NotFound
 from tests.core.agent.starter import Starter
@@ -27,7 +27,7 @@ DOCUMENT = json.dumps({"Version": 1, "AccessKeyId": "ASIAEXAMPLE", "SecretAccess
 
 
 @dataclass
-class FakeKeeper:
+class FakeService:
     """Knows the profile `prod`, and acts that do what their name says."""
 
     documents: dict[str, str] = field(default_factory=lambda: {"prod": DOCUMENT})
@@ -44,7 +44,7 @@ class FakeKeeper:
     """What forwarded requests wait for."""
     renewed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
-    def settle(self) -> None:
+    def wait_until_secrets_saved(self) -> None:
         """Nothing is under way that must not be cut off."""
 
     def withdraw_delivered(self) -> object:
@@ -56,7 +56,7 @@ class FakeKeeper:
             self.renewing.wait(30)
         return ()
 
-    def forwarded(self, name: str, least_seconds: int | None) -> str:
+    def get_forwarded_credentials(self, name: str, least_seconds: int | None) -> str:
         self.asked.append(("forwarded", {"name": name, "least": least_seconds}))
         if self.slow is not None:
             self.waiting.release()
@@ -70,7 +70,7 @@ class FakeKeeper:
             raise self.errors["withdraw"]
         return ()
 
-    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+    def run_operation(self, op: str, args: Mapping[str, object]) -> object:
         self.asked.append((op, args))
         if op == "wait":
             self.waiting.release()
@@ -92,7 +92,7 @@ class Agent:
     """An agent that serves in a thread."""
 
     path: Path
-    keeper: FakeKeeper
+    keeper: FakeService
     server: AgentServer
     thread: threading.Thread
     reported: list[BaseException]
@@ -130,12 +130,12 @@ def serve(folder: Path) -> Iterator[Serve]:
 
     def start(limits: Limits | None = None, renewing: threading.Event | None = None) -> Agent:
         path = folder / "run" / "agent.sock"
-        listener = claim(path, lambda _path: False, 1)
+        listener = acquire(path, lambda _path: False, 1)
         assert listener is not None
-        keeper = FakeKeeper(renewing=renewing)
+        keeper = FakeService(renewing=renewing)
         reported: list[BaseException] = []
         time = [datetime(2026, 11, 23, 12, tzinfo=UTC)]
-        forward = beside(listener, path.with_name("forward.sock"))
+        forward = add_listener(listener, path.with_name("forward.sock"))
         server = AgentServer(
             keeper, listener, forward=forward, clock=lambda: time[0], limits=limits, report=reported.append
         )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Keeper:
-    def settle(self) -> None:
+    def wait_until_secrets_saved(self) -> None:
         """Nothing is under way that must not be cut off."""
 
     def withdraw_delivered(self) -> object:
@@ -29,13 +29,13 @@ class Keeper:
     def renew_due(self, may_go_on: object) -> object:  # noqa: ARG002  # a part of the port
         return ()
 
-    def forwarded(self, name: str, least_seconds: int | None) -> str:
+    def get_forwarded_credentials(self, name: str, least_seconds: int | None) -> str:
         raise AssertionError((name, least_seconds))
 
     def withdraw_expired(self) -> object:
         return ()
 
-    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+    def run_operation(self, op: str, args: Mapping[str, object]) -> object:
         if op == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if op == "slow":
@@ -76,6 +76,6 @@ if __name__ == "__main__":
     here = Path(__file__).resolve().parent
     if (here / "keyturn").is_dir():
         sys.path.insert(0, str(here))
-    from keyturn.agent.daemon import be_the_agent
+    from keyturn.agent.daemon import run_agent
 
-    be_the_agent(open_keeper)
+    run_agent(open_keeper)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keyturn.operations.rpc import ACTS
+from keyturn.operations.rpc import OPERATIONS
 
 #: Values of every type, and such as break naive readers. None names a profile that is there.
 ODD: tuple[object, ...] = (
@@ -60,7 +60,7 @@ def _mutated(random_: random.Random) -> bytes:
 
 def _odd_act(random_: random.Random) -> bytes:
     args = {field: random_.choice(ODD) for field in random_.sample(FIELDS, random_.randint(0, 5))}
-    act = random_.choice((*ACTS, *ACTS, "unheard of", ""))
+    act = random_.choice((*OPERATIONS, *OPERATIONS, "unheard of", ""))
     return json.dumps({"v": 1, "op": "run", "act": act, "args": args}).encode() + b"\n"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keyturn.agent import client, launcher
 from keyturn.model.secret import Secret
-from keyturn.storage.paths import Places, places_for
+from keyturn.storage.paths import Paths, paths_for
 
 COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("fake_agent.py")))
 PASSPHRASE = Secret("correct horse")
@@ -30,12 +30,12 @@ class Starter:
         }
 
     @property
-    def places(self) -> Places:
-        return places_for(self.environ)
+    def paths(self) -> Paths:
+        return paths_for(self.environ)
 
     @property
     def socket(self) -> Path:
-        return self.places.socket
+        return self.paths.socket
 
     def start(
         self,
@@ -46,7 +46,7 @@ class Starter:
         patience: float = 30,
     ) -> None:
         launcher.start_agent(
-            self.places,
+            self.paths,
             self.environ,
             passphrase=passphrase,
             recovery_key=recovery_key,

@@ -115,7 +115,7 @@ def test_without_an_agent_it_goes_the_long_way(environ: dict[str, str]) -> None:
 
 
 def test_a_busy_agent_sends_it_the_long_way(serve: Serve, environ: dict[str, str]) -> None:
-    agent = serve(Limits(acts=1))
+    agent = serve(Limits(operations=1))
     busy = threading.Thread(target=lambda: client.run(agent.path, "wait", {}, 30))
     busy.start()
     assert agent.keeper.waiting.acquire(timeout=10)
@@ -174,7 +174,7 @@ def test_an_agent_that_does_not_answer_in_time_is_one_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     assert impostor.fileno() > 0
-    monkeypatch.setattr(client, "PATIENCE", 0.05)
+    monkeypatch.setattr(client, "TIMEOUT", 0.05)
     assert client.credential_process(["prod"], environ) == 1
     out, err = capfd.readouterr()
     assert out == ""

@@ -48,14 +48,14 @@ def asked(path: Path, line: bytes) -> dict[str, object]:
 
 def test_a_document_is_asked_for_as_at_home(serve: Serve) -> None:
     agent = serve()
-    assert client.forwarded(agent.far, "prod", None) == TEMPORARY
-    assert client.forwarded(agent.far, "prod", 1800) == TEMPORARY
+    assert client.get_forwarded_credentials(agent.far, "prod", None) == TEMPORARY
+    assert client.get_forwarded_credentials(agent.far, "prod", 1800) == TEMPORARY
     assert agent.keeper.asked == [
         ("forwarded", {"name": "prod", "least": None}),
         ("forwarded", {"name": "prod", "least": 1800}),
     ]
     with pytest.raises(NotFound):
-        client.forwarded(agent.far, "nobody", None)
+        client.get_forwarded_credentials(agent.far, "nobody", None)
 
 
 @pytest.mark.parametrize(
@@ -95,18 +95,18 @@ def test_it_is_closed_to_others_and_goes_with_the_agent(serve: Serve) -> None:
     assert agent.has_ended()
     assert not agent.far.exists()
     with pytest.raises(AgentUnavailable):
-        client.forwarded(agent.far, "prod", None)
+        client.get_forwarded_credentials(agent.far, "prod", None)
 
 
 def test_what_a_killed_agent_left_gives_way(serve: Serve, folder: Path) -> None:
     (folder / "run").mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(folder / "run" / "forward.sock"))
-    assert client.forwarded(serve().far, "prod", None) == TEMPORARY
+    assert client.get_forwarded_credentials(serve().far, "prod", None) == TEMPORARY
 
 
 def test_the_far_end_keeps_nobody_at_home_waiting(serve: Serve) -> None:
-    agent = serve(limits=Limits(far=3, connections=4, acts=4))
+    agent = serve(limits=Limits(remote=3, connections=4, operations=4))
     held = []
     for _ in range(12):
         sock = socket.socket(socket.AF_UNIX)
@@ -122,7 +122,7 @@ def test_the_far_end_keeps_nobody_at_home_waiting(serve: Serve) -> None:
     for _ in waiting:
         assert agent.keeper.waiting.acquire(timeout=10)
     with pytest.raises(AgentUnavailable, match="busy"):
-        client.forwarded(agent.far, "prod", None)
+        client.get_forwarded_credentials(agent.far, "prod", None)
     assert client.document(agent.path, "prod") == DOCUMENT
     agent.keeper.slow.set()
     for thread in waiting:
@@ -130,7 +130,7 @@ def test_the_far_end_keeps_nobody_at_home_waiting(serve: Serve) -> None:
 
 
 def test_who_floods_it_waits_outside_and_is_not_sent_away(serve: Serve) -> None:
-    agent = serve(limits=Limits(far_pause=0.1))
+    agent = serve(limits=Limits(remote_pause=0.1))
     began = time.monotonic()
     flood = [_in_thread(agent) for _ in range(4)]
     for thread in flood:
@@ -140,8 +140,8 @@ def test_who_floods_it_waits_outside_and_is_not_sent_away(serve: Serve) -> None:
 
 
 def test_nobody_at_home_waits_with_them(serve: Serve) -> None:
-    agent = serve(limits=Limits(far_pause=3600))
-    assert client.forwarded(agent.far, "prod", None) == TEMPORARY
+    agent = serve(limits=Limits(remote_pause=3600))
+    assert client.get_forwarded_credentials(agent.far, "prod", None) == TEMPORARY
     with socket.socket(socket.AF_UNIX) as outside:
         outside.connect(str(agent.far))
         outside.sendall(wire.document_request("prod"))
@@ -153,7 +153,7 @@ def test_nobody_at_home_waits_with_them(serve: Serve) -> None:
 
 
 def _in_thread(agent: Agent) -> threading.Thread:
-    thread = threading.Thread(target=client.forwarded, args=(agent.far, "prod", None))
+    thread = threading.Thread(target=client.get_forwarded_credentials, args=(agent.far, "prod", None))
     thread.start()
     return thread
 
@@ -171,10 +171,10 @@ def test_only_a_folder_in_which_nobody_else_can_put_a_socket_is_believed(
     os.link(agent.far, far)
     shared.chmod(mode)
     if works:
-        assert client.forwarded(far, "prod", None) == TEMPORARY
+        assert client.get_forwarded_credentials(far, "prod", None) == TEMPORARY
         far.chmod(0o660)
     with pytest.raises(AgentUnavailable):
-        client.forwarded(far, "prod", None)
+        client.get_forwarded_credentials(far, "prod", None)
 
 
 def _file(far: Path, _agent: Path) -> None:
@@ -204,7 +204,7 @@ def test_what_somebody_else_put_in_its_place_is_neither_asked_nor_spoken_of(
         monkeypatch.setattr(os, "geteuid", lambda: far.stat().st_uid + 1)
     assert client.credential_process(["prod"], environ) is None, "the long way"
     with pytest.raises(NeedsVault):
-        CredentialService.from_environ(environ).hand("prod")
+        CredentialService.from_environ(environ).get_credentials("prod")
     assert agent.keeper.asked == []
 
 
@@ -214,7 +214,7 @@ def test_a_far_end_whose_own_line_asks_keyturn_is_not_led_to_a_vault(serve: Serv
     config.write_text("[profile there]\ncredential_process = /usr/bin/keyturn credential-process there\n")
     environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "k"), "AWS_CONFIG_FILE": str(config)}
     keeper = CredentialService.from_environ({**environ, "KEYTURN_FORWARDED": str(serve().far)})
-    for ask in (keeper.hand, keeper.credential_process):
+    for ask in (keeper.get_credentials, keeper.credential_process):
         with pytest.raises(NotFound):
             ask("there")
 
@@ -257,7 +257,7 @@ def test_what_the_near_end_says_is_believed_only_if_it_is_valid_credentials(serv
     agent = serve()
     agent.keeper.far_answer = lie
     with pytest.raises(AgentUnavailable, match="no credentials that are valid now"):
-        client.forwarded(agent.far, "prod", None)
+        client.get_forwarded_credentials(agent.far, "prod", None)
 
 
 @pytest.mark.parametrize("account", [["1"], 5, None, {"x": 1}])
@@ -267,9 +267,11 @@ def test_beside_the_credentials_nothing_is_taken_over_that_clients_could_stumble
     agent = serve()
     document = json.loads(TEMPORARY)
     agent.keeper.far_answer = json.dumps({**document, "AccountId": account, "Other": "x"})
-    assert json.loads(client.forwarded(agent.far, "prod", None)) == document
+    assert json.loads(client.get_forwarded_credentials(agent.far, "prod", None)) == document
     agent.keeper.far_answer = json.dumps({**document, "AccountId": "111122223333"})
-    assert json.loads(client.forwarded(agent.far, "prod", None))["AccountId"] == "111122223333"
+    assert (
+        json.loads(client.get_forwarded_credentials(agent.far, "prod", None))["AccountId"] == "111122223333"
+    )
 
 
 def test_the_near_end_does_not_choose_the_exit_code_of_the_far_one() -> None:
@@ -281,7 +283,7 @@ def test_the_near_end_does_not_choose_the_exit_code_of_the_far_one() -> None:
 
 def test_nobody_at_the_far_end_is_asked_whatever_the_near_end_says(serve: Serve) -> None:
     with pytest.raises(NeedsInteraction) as caught:
-        client.forwarded(serve().far, "mfa", None)
+        client.get_forwarded_credentials(serve().far, "mfa", None)
     assert type(caught.value) is NeedsInteraction
 
 
@@ -297,7 +299,7 @@ def test_a_stopped_agent_does_not_keep_the_far_end_for_longer_than_the_near_one(
         silent.listen(8)
         began = time.monotonic()
         with pytest.raises(AgentUnavailable, match="does not answer any more"):
-            client.forwarded(hanging, "prod", None)
+            client.get_forwarded_credentials(hanging, "prod", None)
         assert time.monotonic() - began < 10
 
 

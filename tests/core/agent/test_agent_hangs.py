@@ -10,7 +10,7 @@ import time
 import pytest
 
 from keyturn.agent import client, shutdown
-from keyturn.agent.listener import claim
+from keyturn.agent.listener import acquire
 from keyturn.model.errors import AgentHangs
 from tests.core.agent.starter import Starter, awaited
 
@@ -59,7 +59,7 @@ def test_locking_ends_it_all_the_same_and_the_next_one_takes_its_place(
 def test_nobody_takes_its_place_while_it_lives(starter: Starter, stopped: int) -> None:
     del stopped
     with pytest.raises(AgentHangs, match="keyturn agent stop"):
-        claim(starter.socket, lambda path: client.is_answering(path, 0.1), 0.3)
+        acquire(starter.socket, lambda path: client.is_answering(path, 0.1), 0.3)
 
 
 def test_an_act_that_takes_its_time_is_waited_for(starter: Starter) -> None:

@@ -20,7 +20,7 @@ from keyturn.agent import client, launcher, shutdown
 from keyturn.model.errors import AgentUnavailable, KeyturnError
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
-from keyturn.storage.paths import places_for
+from keyturn.storage.paths import paths_for
 from keyturn_sandbox import Sandbox
 from tests.core.agent.signings import HANDED_AT_LEAST, ROLE, of_role
 from tests.core.agent.starter import awaited
@@ -43,7 +43,7 @@ class Killing:
 
     def start(self) -> None:
         launcher.start_agent(
-            places_for(self.person.environ), self.person.environ, recovery_key=self.recovery_key
+            paths_for(self.person.environ), self.person.environ, recovery_key=self.recovery_key
         )
 
     def pid(self) -> int:

@@ -21,7 +21,7 @@ def nobody_answers(_path: Path) -> bool:
 
 
 def claimed(path: Path) -> listener.Listener:
-    taken = listener.claim(path, nobody_answers, 0)
+    taken = listener.acquire(path, nobody_answers, 0)
     assert taken is not None
     return taken
 
@@ -51,14 +51,14 @@ def test_a_stale_socket_is_replaced(folder: Path) -> None:
 def test_a_folder_that_others_can_enter_is_refused(folder: Path, mode: int) -> None:
     folder.chmod(mode)
     with pytest.raises(UnsafeFile, match="others can enter"):
-        listener.claim(folder / "agent.sock", nobody_answers, 0)
+        listener.acquire(folder / "agent.sock", nobody_answers, 0)
     assert list(folder.iterdir()) == []
 
 
 def test_a_folder_of_somebody_else_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
     with pytest.raises(UnsafeFile, match="not a folder of this user's"):
-        listener.claim(folder / "agent.sock", nobody_answers, 0)
+        listener.acquire(folder / "agent.sock", nobody_answers, 0)
 
 
 def test_a_link_to_a_folder_is_refused(folder: Path) -> None:
@@ -66,13 +66,13 @@ def test_a_link_to_a_folder_is_refused(folder: Path) -> None:
     real.mkdir(mode=0o700)
     (folder / "run").symlink_to(real)
     with pytest.raises(UnsafeFile):
-        listener.claim(folder / "run" / "agent.sock", nobody_answers, 0)
+        listener.acquire(folder / "run" / "agent.sock", nobody_answers, 0)
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(folder: Path) -> None:
     (folder / "run").write_text("")
     with pytest.raises(UnsafeFile):
-        listener.claim(folder / "run" / "agent.sock", nobody_answers, 0)
+        listener.acquire(folder / "run" / "agent.sock", nobody_answers, 0)
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_a_way_out(
@@ -85,13 +85,13 @@ def test_a_folder_that_cannot_be_written_is_named_with_a_way_out(
         with monkeypatch.context() as system:
             system.setattr(os, act, refuse)
             with pytest.raises(UnsafeFile, match=f"{path.parent}.*: Read-only file system. .*KEYTURN_HOME"):
-                listener.claim(path, nobody_answers, 0)
+                listener.acquire(path, nobody_answers, 0)
 
 
 def test_what_is_no_socket_is_not_removed(folder: Path) -> None:
     (folder / "agent.sock").write_text("mine")
     with pytest.raises(UnsafeFile):
-        listener.claim(folder / "agent.sock", nobody_answers, 0)
+        listener.acquire(folder / "agent.sock", nobody_answers, 0)
     assert (folder / "agent.sock").read_text() == "mine"
 
 
@@ -102,7 +102,7 @@ def test_of_two_at_once_one_serves_and_the_other_learns_so(folder: Path) -> None
 
     def start() -> None:
         both.wait()
-        taken.append(listener.claim(path, lambda path: path.is_socket(), 10))
+        taken.append(listener.acquire(path, lambda path: path.is_socket(), 10))
 
     threads = [threading.Thread(target=start) for _ in range(2)]
     for thread in threads:
@@ -117,7 +117,7 @@ def test_of_two_at_once_one_serves_and_the_other_learns_so(folder: Path) -> None
 def test_a_place_whose_holder_does_not_answer_is_an_error(folder: Path) -> None:
     taken = claimed(folder / "agent.sock")
     with pytest.raises(AgentUnavailable):
-        listener.claim(folder / "agent.sock", nobody_answers, 0)
+        listener.acquire(folder / "agent.sock", nobody_answers, 0)
     taken.close()
 
 
@@ -131,5 +131,5 @@ def test_a_withdrawn_place_is_still_taken(folder: Path) -> None:
     taken.withdraw()
     assert not taken.path.exists()
     with pytest.raises(AgentUnavailable):
-        listener.claim(folder / "agent.sock", nobody_answers, 0)
+        listener.acquire(folder / "agent.sock", nobody_answers, 0)
     taken.close()

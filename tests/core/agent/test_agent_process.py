@@ -45,7 +45,7 @@ def test_what_nobody_foresaw_is_an_error_without_its_message(starter: Starter) -
     with pytest.raises(KeyturnError) as caught:
         starter.start()
     assert "canary" not in caught.value.line()
-    log = (starter.places.state_dir / "keyturn.log").read_text()
+    log = (starter.paths.state_dir / "keyturn.log").read_text()
     assert "RuntimeError" in log
     assert "canary" not in log
 
@@ -61,7 +61,7 @@ def test_a_program_that_is_not_there_is_an_error(starter: Starter) -> None:
 
 
 def test_one_that_does_not_open_the_vault_in_time_is_ended(starter: Starter) -> None:
-    pid_file = starter.places.home / "pid"
+    pid_file = starter.paths.home / "pid"
     starter.environ["KEYTURN_TEST_SLOW"] = str(pid_file)
     with pytest.raises(AgentUnavailable, match="did not open the vault"):
         starter.start(patience=2)

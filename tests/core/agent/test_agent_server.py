@@ -138,7 +138,7 @@ def test_garbage_costs_only_its_own_connection(serve: Serve) -> None:
 
 
 def test_a_request_without_an_end_is_cut_at_the_limit(serve: Serve) -> None:
-    agent = serve(Limits(speaking=60))
+    agent = serve(Limits(request_seconds=60))
     with connected(agent.path) as sock:
         answer = b""
         try:
@@ -152,7 +152,7 @@ def test_a_request_without_an_end_is_cut_at_the_limit(serve: Serve) -> None:
 
 
 def test_unfinished_requests_together_hold_no_more_than_the_limit(serve: Serve) -> None:
-    agent = serve(Limits(unread=300_000, speaking=60))
+    agent = serve(Limits(unread=300_000, request_seconds=60))
     with ExitStack() as stack:
         greedy = [stack.enter_context(connected(agent.path)) for _ in range(4)]
         for sock in greedy:
@@ -161,12 +161,12 @@ def test_unfinished_requests_together_hold_no_more_than_the_limit(serve: Serve) 
             except OSError:
                 continue
         assert client.is_answering(agent.path)
-        held = sum(len(caller.heard) for caller in list(agent.server._callers.values()))
+        held = sum(len(caller.received) for caller in list(agent.server._callers.values()))
         assert held <= 300_000
 
 
 def test_half_open_connections_never_shut_out_a_good_client(serve: Serve) -> None:
-    agent = serve(Limits(connections=8, speaking=60))
+    agent = serve(Limits(connections=8, request_seconds=60))
     with ExitStack() as stack:
         silent = [stack.enter_context(connected(agent.path)) for _ in range(50)]
         assert client.document(agent.path, "prod")
@@ -174,14 +174,14 @@ def test_half_open_connections_never_shut_out_a_good_client(serve: Serve) -> Non
 
 
 def test_a_client_that_is_too_slow_is_dropped(serve: Serve) -> None:
-    agent = serve(Limits(speaking=0.05, tick=0.01))
+    agent = serve(Limits(request_seconds=0.05, tick=0.01))
     with connected(agent.path) as sock:
         sock.sendall(b'{"v":1,')
         assert is_dropped(sock)
 
 
 def test_a_client_that_takes_no_answer_holds_nobody_up(serve: Serve) -> None:
-    agent = serve(Limits(acts=1, speaking=0.05, tick=0.01))
+    agent = serve(Limits(operations=1, request_seconds=0.05, tick=0.01))
     agent.keeper.results["much"] = "x" * (4 << 20)
     with connected(agent.path) as sock:
         sock.sendall(b'{"v":1,"op":"run","act":"much","args":{}}\n')
@@ -197,7 +197,7 @@ def test_a_client_that_takes_no_answer_holds_nobody_up(serve: Serve) -> None:
 
 
 def test_beyond_the_bound_a_client_is_told_to_do_without(serve: Serve) -> None:
-    agent = serve(Limits(acts=1))
+    agent = serve(Limits(operations=1))
     thread, answers = in_thread(agent, "wait")
     with pytest.raises(AgentUnavailable):
         client.document(agent.path, "prod")
@@ -271,7 +271,7 @@ def test_whoever_locks_stays_connected_until_all_is_over(serve: Serve) -> None:
 
 
 def test_an_act_under_way_at_lock_ends_in_order(serve: Serve) -> None:
-    agent = serve(Limits(parting=30))
+    agent = serve(Limits(shutdown_seconds=30))
     thread, answers = in_thread(agent, "wait")
     with connected(agent.path) as sock:
         sock.sendall(b'{"v":1,"op":"lock"}\n')
@@ -283,7 +283,7 @@ def test_an_act_under_way_at_lock_ends_in_order(serve: Serve) -> None:
 
 
 def test_an_act_that_does_not_end_does_not_keep_it_from_ending(serve: Serve) -> None:
-    agent = serve(Limits(parting=0.05))
+    agent = serve(Limits(shutdown_seconds=0.05))
     thread, _ = in_thread(agent, "wait")
     agent.server.stop()
     assert agent.has_ended()
@@ -307,7 +307,7 @@ def test_an_agent_out_of_reach_leaves_the_socket_of_its_successor_alone(serve: S
 
 
 def test_deliveries_that_have_ended_are_looked_for_again_and_again_whatever_goes_wrong(serve: Serve) -> None:
-    agent = serve(limits=Limits(tick=0.01, tending=0.01))
+    agent = serve(limits=Limits(tick=0.01, periodic=0.01))
     agent.keeper.errors["withdraw"] = RuntimeError("no")
     for _ in range(3):
         assert agent.keeper.tended.acquire(timeout=10)
@@ -316,11 +316,11 @@ def test_deliveries_that_have_ended_are_looked_for_again_and_again_whatever_goes
 
 
 def test_paused_it_renews_nothing_until_it_is_resumed_and_goes_on_withdrawing(serve: Serve) -> None:
-    agent = serve(limits=Limits(tick=0.01, tending=0.02))
-    assert client.seen(agent.path) == protocol.Agent(os.getpid(), paused=False)
+    agent = serve(limits=Limits(tick=0.01, periodic=0.02))
+    assert client.find_agent(agent.path) == protocol.Agent(os.getpid(), paused=False)
     assert agent.keeper.renewed.acquire(timeout=10)
     client.call(agent.path, {"op": "pause"})
-    assert client.seen(agent.path) == protocol.Agent(os.getpid(), paused=True)
+    assert client.find_agent(agent.path) == protocol.Agent(os.getpid(), paused=True)
     for counted in (agent.keeper.tended, agent.keeper.renewed):
         while counted.acquire(blocking=False):
             pass
@@ -337,7 +337,7 @@ def test_paused_it_renews_nothing_until_it_is_resumed_and_goes_on_withdrawing(se
 
 def test_what_has_ended_is_withdrawn_while_renewals_hang(serve: Serve) -> None:
     hanging = threading.Event()
-    agent = serve(limits=Limits(tick=0.01, tending=0.02), renewing=hanging)
+    agent = serve(limits=Limits(tick=0.01, periodic=0.02), renewing=hanging)
     assert agent.keeper.renewed.acquire(timeout=10)
     while agent.keeper.tended.acquire(blocking=False):
         pass

@@ -197,4 +197,4 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def files(tmp_path: Path, hours: Hours, kept: list[bytes]) -> SharedFiles:
-    return SharedFiles(tmp_path / "locks", keep=lambda _, data: kept.append(data), pace=hours.pace())
+    return SharedFiles(tmp_path / "locks", keep=lambda _, data: kept.append(data), timing=hours.pace())

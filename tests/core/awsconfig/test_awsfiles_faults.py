@@ -85,7 +85,7 @@ def test_a_failing_call_leaves_the_old_or_the_new_bytes(
         path = folder / "config"
         if present:
             path.write_bytes(OLD)
-        files = SharedFiles(tmp_path / "locks", keep=lambda *_: None, pace=hours.pace())
+        files = SharedFiles(tmp_path / "locks", keep=lambda *_: None, timing=hours.pace())
         failed: KeyturnError | None = None
         with pytest.MonkeyPatch.context() as patch:
             faults = Faults(patch, code, first, lasting=lasting)

@@ -15,7 +15,7 @@ import pytest
 
 from keyturn.awsconfig import writer
 from keyturn.awsconfig.document import Document, FileKind, parse, set_items
-from keyturn.awsconfig.file_lock import hold
+from keyturn.awsconfig.file_lock import lock_file
 from keyturn.awsconfig.timing import LOCK_LIMIT, READ_LIMIT
 from keyturn.awsconfig.write_target import find
 from keyturn.awsconfig.writer import SharedFiles
@@ -71,7 +71,7 @@ def test_a_file_that_ends_in_a_line_and_lacks_known_sections_is_waited_for(
     past = path.stat().st_mtime - 1.0
     os.utime(path, (past, past))
     files = SharedFiles(
-        tmp_path / "locks", keep=lambda *_: None, known_sections=lambda _: ("profile b",), pace=hours.pace()
+        tmp_path / "locks", keep=lambda *_: None, known_sections=lambda _: ("profile b",), timing=hours.pace()
     )
 
     def finish(_: float) -> None:
@@ -291,7 +291,7 @@ def test_a_lock_that_is_held_names_its_holder_after_ten_seconds(
     path = folder / "config"
     path.write_bytes(OLD)
     with (
-        hold(files.locks_dir, find(path), hours.pace()),
+        lock_file(files.locks_dir, find(path), hours.pace()),
         pytest.raises(FileBusy, match=f"process {os.getpid()} "),
     ):
         edit(files, path)
@@ -303,7 +303,7 @@ def test_a_lock_that_is_held_names_its_holder_after_ten_seconds(
 def test_two_paths_to_one_file_share_its_lock(files: SharedFiles, folder: Path, hours: Any) -> None:
     (folder / "config").write_bytes(OLD)
     (folder / "link").symlink_to("config")
-    with hold(files.locks_dir, find(folder / "config"), hours.pace()), pytest.raises(FileBusy):
+    with lock_file(files.locks_dir, find(folder / "config"), hours.pace()), pytest.raises(FileBusy):
         edit(files, folder / "link")
 
 

@@ -335,7 +335,7 @@ def test_remove_leaves_what_an_editor_saved_while_the_old_version_was_kept(
 ) -> None:
     path = folder / "config"
     path.write_bytes(NEW)
-    files = SharedFiles(tmp_path / "locks", keep=lambda *_: saved(path), pace=hours.pace())
+    files = SharedFiles(tmp_path / "locks", keep=lambda *_: saved(path), timing=hours.pace())
     with pytest.raises(FileChanged):
         files.remove(path, expect=NEW)
     assert path.read_bytes() == THEIRS

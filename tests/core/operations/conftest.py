@@ -23,7 +23,7 @@ class Bench:
     """A sandbox, the keeper in this process, and what opens its vault."""
 
     sandbox: Sandbox
-    keeper: CredentialService
+    service: CredentialService
     recovery_key: Secret
 
     @property
@@ -38,10 +38,10 @@ class Bench:
         return self.config.read_bytes(), self.credentials.read_bytes()
 
     def adopt(self, *names: str) -> None:
-        self.keeper.adopt(self.keeper.plan_adopt(names))
+        self.service.adopt(self.service.plan_adopt(names))
 
     def release(self, *names: str) -> None:
-        self.keeper.release(self.keeper.plan_release(names), PASSPHRASE)
+        self.service.release(self.service.plan_release(names), PASSPHRASE)
 
     def another(self) -> CredentialService:
         """A second process of the same person, as far as files and locks can tell."""
@@ -67,4 +67,4 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         for name, value in sandbox.environ.items():
             monkeypatch.setenv(name, value)
         keeper = CredentialService.from_environ(sandbox.environ, use_agent=False)
-        yield Bench(sandbox, keeper, keeper.new_vault("passphrase", PASSPHRASE))
+        yield Bench(sandbox, keeper, keeper.create_vault("passphrase", PASSPHRASE))

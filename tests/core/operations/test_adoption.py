@@ -31,7 +31,7 @@ region = eu-west-1
 
 
 def edit_of(name: str, section: str) -> SectionEdit:
-    return SectionEdit(section, KEYS, process_line.line(PROGRAM, name))
+    return SectionEdit(section, KEYS, process_line.format_line(PROGRAM, name))
 
 
 def adopted(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[RemovedSettings]]:
@@ -39,15 +39,15 @@ def adopted(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[RemovedS
     document = parse(data, "file", FileKind.CREDENTIALS)
     found = []
     for edit in edits:
-        (taken,) = adopt_edits.taken_from(document, "file", FileKind.CREDENTIALS, (edit,))
+        (taken,) = adopt_edits.capture_removed(document, "file", FileKind.CREDENTIALS, (edit,))
         found.append(RemovedSettings.of(taken.table()))
-        document = adopt_edits.again(adopt_edits.take_out(document, (edit,)), document)
+        document = adopt_edits.reparse_if_changed(adopt_edits.remove_settings(document, (edit,)), document)
     return document.data, found
 
 
 def released(data: bytes, taken: RemovedSettings) -> bytes:
     document = parse(data, "file", FileKind.CREDENTIALS)
-    return adopt_edits.put_back(document, taken, profile=taken.section, ours=(), swap={})
+    return adopt_edits.restore(document, taken, profile=taken.section, ours=(), swap={})
 
 
 def test_the_keys_leave_and_the_line_comes_and_comments_stay() -> None:
@@ -85,7 +85,7 @@ def test_after_a_rotation_the_current_key_goes_back() -> None:
         "AKIAIOSFODNN7EXAMPLE": "AKIANEWNEWNEWNEWNEWN",
         "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY": "n" * 40,
     }
-    back = adopt_edits.put_back(document, taken, profile="ci", ours=(), swap=swap)
+    back = adopt_edits.restore(document, taken, profile="ci", ours=(), swap=swap)
     for old, new in swap.items():
         assert old.encode() not in back
         assert new.encode() in back
@@ -95,9 +95,9 @@ def test_release_finds_its_own_delivered_keys_and_takes_them_away() -> None:
     after, (taken,) = adopted(CREDENTIALS, [edit_of("ci", "ci")])
     session = Credentials("ASIAIOSFODNN7EXAMPLE", Secret("s" * 40), Secret("t" * 300))
     document = parse(after, "file", FileKind.CREDENTIALS)
-    delivered = credentials_file.put(document, "ci", session, ())
+    delivered = credentials_file.put_section(document, "ci", session, ())
     document = parse(delivered, "file", FileKind.CREDENTIALS)
-    back = adopt_edits.put_back(document, taken, profile="ci", ours=("ASIAIOSFODNN7EXAMPLE",), swap={})
+    back = adopt_edits.restore(document, taken, profile="ci", ours=("ASIAIOSFODNN7EXAMPLE",), swap={})
     assert back == CREDENTIALS
 
 
@@ -175,7 +175,7 @@ def test_released_in_any_order_the_file_is_byte_for_byte_as_it_was(
 )
 @pytest.mark.parametrize("order", list(itertools.permutations(("a", "b", "c"))))
 def test_sections_that_adopt_made_are_gone_again(original: bytes, order: tuple[str, ...]) -> None:
-    edits = [SectionEdit(name, (), process_line.line(PROGRAM, name)) for name in ("a", "b", "c")]
+    edits = [SectionEdit(name, (), process_line.format_line(PROGRAM, name)) for name in ("a", "b", "c")]
     current, taken = adopted(original, edits)
     assert [section.name for section in parse(current).sections][-3:] == ["a", "b", "c"]
     by_name = {one.section: one for one in taken}
@@ -201,8 +201,8 @@ def test_a_secret_in_a_comment_is_masked_and_a_path_is_not() -> None:
 
 def test_the_document_stays_the_same_type_of_file() -> None:
     document = parse(b"[a]\n", "p", FileKind.CREDENTIALS)
-    assert isinstance(adopt_edits.again(b"[b]\n", document), Document)
-    assert adopt_edits.again(b"[b]\n", document).kind is FileKind.CREDENTIALS
+    assert isinstance(adopt_edits.reparse_if_changed(b"[b]\n", document), Document)
+    assert adopt_edits.reparse_if_changed(b"[b]\n", document).kind is FileKind.CREDENTIALS
 
 
 def test_a_diff_shows_the_section_of_each_change_and_nothing_of_the_next() -> None:

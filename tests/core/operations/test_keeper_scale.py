@@ -22,7 +22,7 @@ def _parses_of_a_release(bench: Bench, monkeypatch: pytest.MonkeyPatch, more: in
         return parse(*args)
 
     monkeypatch.setattr("keyturn.operations.adopt_edits.parse", counted)
-    bench.keeper.plan_release(["ci-deploy"])
+    bench.service.plan_release(["ci-deploy"])
     monkeypatch.undo()
     return len(calls)
 

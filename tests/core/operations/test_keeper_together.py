@@ -23,7 +23,7 @@ def identity(bench: Bench, profile: str) -> str:
     """Who boto3 says it is, with the credentials that a document or the files give."""
     import boto3
 
-    document = json.loads(bench.keeper.credential_process(profile))
+    document = json.loads(bench.service.credential_process(profile))
     session = boto3.Session(
         document["AccessKeyId"],
         document["SecretAccessKey"],
@@ -43,17 +43,17 @@ def with_new_key(text: str, name: str) -> str:
 def test_a_key_that_changes_while_it_is_adopted_is_not_lost(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sealed = adopt._into_vault
+    sealed = adopt._store_in_vault
 
     def meanwhile(*args: Any) -> None:
         sealed(*args)
         bench.credentials.write_text(with_new_key(bench.credentials.read_text(), "personal"))
 
-    monkeypatch.setattr(adopt, "_into_vault", meanwhile)
+    monkeypatch.setattr(adopt, "_store_in_vault", meanwhile)
     with pytest.raises(FileChanged):
         bench.adopt("personal")
     assert NEW_KEY in bench.credentials.read_text()
-    assert not bench.keeper.snapshot().profiles[0].managed
+    assert not bench.service.snapshot().profiles[0].managed
     assert b"credential-process personal" not in bench.config.read_bytes()
 
 
@@ -65,15 +65,15 @@ def test_a_key_put_beside_our_line_is_not_written_over_by_release(bench: Bench) 
     with pytest.raises(ChangeRefused):
         bench.release("personal")
     assert NEW_KEY in bench.credentials.read_text()
-    assert bench.keeper.desk.vault.key("key/personal")
+    assert bench.service.context.vault.key("key/personal")
 
 
 def test_release_and_adopt_at_once_wait_for_each_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.adopt("personal")
-    emptied = release._out_of_vault
+    emptied = release._remove_from_vault
     refused: list[Exception] = []
     other = bench.another()
-    monkeypatch.setattr("keyturn.operations.context.ACTS_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("keyturn.operations.context.STATE_LOCK_SECONDS", 0.1)
 
     def meanwhile(*args: Any) -> None:
         try:
@@ -82,7 +82,7 @@ def test_release_and_adopt_at_once_wait_for_each_other(bench: Bench, monkeypatch
             refused.append(error)
         emptied(*args)
 
-    monkeypatch.setattr(release, "_out_of_vault", meanwhile)
+    monkeypatch.setattr(release, "_remove_from_vault", meanwhile)
     bench.release("personal")
     assert [type(error) for error in refused] == [FileBusy]
     assert "aws_secret_access_key" in bench.section("personal")
@@ -91,8 +91,8 @@ def test_release_and_adopt_at_once_wait_for_each_other(bench: Bench, monkeypatch
 def test_a_refresh_under_way_does_not_deliver_to_a_profile_released_meanwhile(bench: Bench) -> None:
     before = bench.files()
     bench.adopt("ci-deploy")
-    bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
-    real = bench.keeper.desk.aws
+    bench.service.deliver("ci-release", Delivery.CREDENTIALS_FILE)
+    real = bench.service.context.aws
 
     def slow(*args: Any, **options: Any) -> Any:
         made = real(*args, **options)
@@ -108,23 +108,23 @@ def test_a_refresh_under_way_does_not_deliver_to_a_profile_released_meanwhile(be
         object.__setattr__(made, "assume_role", meanwhile)
         return made
 
-    bench.keeper.desk = replace(bench.keeper.desk, aws=slow)
+    bench.service.context = replace(bench.service.context, aws=slow)
     with pytest.raises(FileChanged):
-        bench.keeper.refresh("ci-release")
+        bench.service.refresh("ci-release")
     assert bench.files() == before
-    assert bench.keeper.desk.vault.session("ci-release") is None
+    assert bench.service.context.vault.session("ci-release") is None
 
 
 def test_many_refreshes_of_a_delivered_profile_leave_one_session_and_can_go_on(bench: Bench) -> None:
     bench.adopt("ci-deploy")
-    bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
+    bench.service.deliver("ci-release", Delivery.CREDENTIALS_FILE)
     others = [bench.another() for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda keeper: keeper.refresh("ci-release"), others))
-    bench.keeper.refresh("ci-release")
+    bench.service.refresh("ci-release")
     assert bench.section("ci-release").count("aws_access_key_id") == 1
     bench.sandbox.move_clock(3700)
-    assert bench.keeper.withdraw_expired() == ("ci-release",)
+    assert bench.service.withdraw_expired() == ("ci-release",)
     assert bench.section("ci-release") == ""
 
 
@@ -141,12 +141,12 @@ def test_many_callers_of_a_cold_profile_cause_one_call(bench: Bench) -> None:
 def test_without_its_index_a_delivery_is_still_known_renewed_withdrawn_and_released(bench: Bench) -> None:
     before = bench.files()
     bench.adopt("ci-deploy")
-    bench.keeper.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
+    bench.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
     for damage in (b"", b"{", b'{"version": 2}'):
-        bench.keeper.places.index_file.write_bytes(damage)
-        bench.keeper.refresh("ci-deploy")
+        bench.service.paths.index_file.write_bytes(damage)
+        bench.service.refresh("ci-deploy")
     assert bench.section("ci-deploy").count("aws_session_token") == 1
-    bench.keeper.places.index_file.unlink()
+    bench.service.paths.index_file.unlink()
     bench.release("ci-deploy", "ci-release", "ci-audit")
     assert bench.files() == before
 
@@ -156,7 +156,7 @@ def test_a_section_of_another_profile_is_not_taken_over(bench: Bench) -> None:
     adopted = bench.files()
     for name in ("personal", "acme-build", "old-vpn", "ci-release"):
         with pytest.raises(ChangeRefused):
-            bench.keeper.deliver("ci-deploy", Delivery.CREDENTIALS_FILE, name)
+            bench.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE, name)
         assert bench.files() == adopted, name
 
 
@@ -182,7 +182,7 @@ def test_keys_that_are_not_an_iam_users_are_not_adopted(bench: Bench) -> None:
     before = bench.files()
     for name in ("minio", "token"):
         with pytest.raises(KeyturnError):
-            bench.keeper.plan_adopt([name])
+            bench.service.plan_adopt([name])
     assert bench.files() == before
 
 
@@ -190,56 +190,56 @@ def test_a_session_of_what_a_profile_was_before_is_not_handed_out(bench: Bench) 
     bench.adopt("acme-build")
     first = identity(bench, "acme-hub")
     assert "role/Hub" in first.replace("assumed-role", "role")
-    profiles = bench.keeper.places.profiles_file
+    profiles = bench.service.paths.profiles_file
     profiles.write_text(profiles.read_text().replace(":role/Hub", ":role/Batch"))
     assert "assumed-role/Batch" in identity(bench, "acme-hub")
 
 
 def test_what_is_still_valid_is_handed_out_when_it_cannot_be_renewed(bench: Bench) -> None:
     bench.adopt("ci-deploy")
-    document = bench.keeper.credential_process("ci-release")
+    document = bench.service.credential_process("ci-release")
     bench.sandbox.move_clock(50 * 60)
     bench.sandbox.faults.refuse("AssumeRole", "AccessDenied", "no", times=5)
-    assert bench.keeper.credential_process("ci-release") == document
+    assert bench.service.credential_process("ci-release") == document
     bench.sandbox.move_clock(11 * 60)
     with pytest.raises(KeyturnError):
-        bench.keeper.credential_process("ci-release")
+        bench.service.credential_process("ci-release")
 
 
 def test_stop_and_nowhere_need_no_open_vault(bench: Bench) -> None:
     bench.adopt("ci-deploy")
-    bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
-    bench.keeper.credential_process("ci-deploy")
-    bench.keeper.desk.vault.forget()
-    assert "withdrawn" in bench.keeper.stop("ci-release")
+    bench.service.deliver("ci-release", Delivery.CREDENTIALS_FILE)
+    bench.service.credential_process("ci-deploy")
+    bench.service.context.vault.forget()
+    assert "withdrawn" in bench.service.stop("ci-release")
     assert bench.section("ci-release") == ""
-    bench.keeper.deliver("ci-release", Delivery.NOWHERE)
-    bench.keeper.stop("ci-deploy")
-    bench.keeper.unlock_here(recovery_key=bench.recovery_key)
+    bench.service.deliver("ci-release", Delivery.NOWHERE)
+    bench.service.stop("ci-deploy")
+    bench.service.unlock_here(recovery_key=bench.recovery_key)
     bench.sandbox.calls.clear()
-    bench.keeper.credential_process("ci-deploy")
+    bench.service.credential_process("ci-deploy")
     assert bench.calls("GetSessionToken") == 1, "what was stopped is not served from the cache"
 
 
 def test_definitions_that_cannot_be_read_are_not_none(bench: Bench) -> None:
     bench.adopt("personal")
-    bench.keeper.places.profiles_file.write_text("version = 1\nprofiles = []\n")
+    bench.service.paths.profiles_file.write_text("version = 1\nprofiles = []\n")
     for act in (
-        lambda: bench.keeper.credential_process("personal"),
-        lambda: bench.keeper.refresh("personal"),
-        lambda: bench.keeper.deliver("personal", Delivery.NOWHERE),
+        lambda: bench.service.credential_process("personal"),
+        lambda: bench.service.refresh("personal"),
+        lambda: bench.service.deliver("personal", Delivery.NOWHERE),
     ):
         with pytest.raises(ChangeRefused, match="profiles"):
             act()
-    assert any(problem.path.endswith("profiles.toml") for problem in bench.keeper.snapshot().problems)
+    assert any(problem.path.endswith("profiles.toml") for problem in bench.service.snapshot().problems)
 
 
 def test_a_profile_whose_definition_is_lost_is_given_back_from_the_vault(bench: Bench) -> None:
     before = bench.files()
     bench.adopt("personal")
-    bench.keeper.places.profiles_file.unlink()
+    bench.service.paths.profiles_file.unlink()
     with pytest.raises(NotFound, match="keyturn release personal"):
-        bench.keeper.credential_process("personal")
+        bench.service.credential_process("personal")
     bench.release("personal")
     assert bench.files() == before
 
@@ -249,11 +249,11 @@ def test_a_failed_adoption_that_cannot_be_put_back_stays_managed_and_can_be_rele
         bench.credentials.write_text(bench.credentials.read_text() + "\n# touched\n")
         return "shared-credentials-file", ""
 
-    good = bench.keeper.desk
-    bench.keeper.desk = replace(good, winner=loses)
+    good = bench.service.context
+    bench.service.context = replace(good, resolved_provider=loses)
     with pytest.raises(ChangeRefused, match="shared-credentials-file"):
         bench.adopt("personal")
-    bench.keeper.desk = good
+    bench.service.context = good
     bench.release("personal")
     assert "aws_secret_access_key" in bench.section("personal")
 
@@ -263,25 +263,25 @@ def test_a_refused_duration_is_remembered_and_said(bench: Bench) -> None:
         bench.config.read_text().replace("role_session_name = ci-release", "duration_seconds = 36000")
     )
     bench.adopt("ci-deploy")
-    assert "one hour" in bench.keeper.refresh("ci-release").note
+    assert "one hour" in bench.service.refresh("ci-release").note
     bench.sandbox.calls.clear()
-    assert bench.keeper.refresh("ci-release").note
+    assert bench.service.refresh("ci-release").note
     assert bench.calls("AssumeRole") == 1
 
 
 def test_a_copy_of_the_secret_that_stays_behind_is_named(bench: Bench) -> None:
     secret = bench.section("personal").split("aws_secret_access_key = ")[1].split()[0]
     bench.config.write_text(f"{bench.config.read_text()}# old: {secret}\n")
-    plan = bench.keeper.plan_adopt(["personal"])
+    plan = bench.service.plan_adopt(["personal"])
     assert any("stays there in clear" in warning for warning in plan.warnings)
     assert secret not in repr(plan)
 
 
 def test_time_is_the_wall_clocks(bench: Bench) -> None:
     bench.adopt("ci-deploy")
-    first = json.loads(bench.keeper.credential_process("ci-release"))
+    first = json.loads(bench.service.credential_process("ci-release"))
     bench.sandbox.move_clock(timedelta(hours=8).total_seconds())
-    second = json.loads(bench.keeper.credential_process("ci-release"))
+    second = json.loads(bench.service.credential_process("ci-release"))
     assert first["AccessKeyId"] != second["AccessKeyId"], (
         "a laptop slept; what ended meanwhile is not handed out"
     )
@@ -289,7 +289,7 @@ def test_time_is_the_wall_clocks(bench: Bench) -> None:
 
 def test_what_the_vault_no_longer_holds_is_not_released_as_if_it_were(bench: Bench) -> None:
     bench.adopt("personal")
-    bench.keeper.desk.vault.change_keys(lambda entries: entries.clear())
+    bench.service.context.vault.change_keys(lambda entries: entries.clear())
     before = bench.files()
     with pytest.raises(ChangeRefused, match="does not hold what adopt took") as refused:
         bench.release("personal")
@@ -297,7 +297,7 @@ def test_what_the_vault_no_longer_holds_is_not_released_as_if_it_were(bench: Ben
     assert bench.files() == before
     bench.config.write_bytes(before[0].replace(_line_for(before[0], b"personal"), b""))
     bench.release("personal")
-    assert not next(row for row in bench.keeper.snapshot().profiles if row.name == "personal").managed
+    assert not next(row for row in bench.service.snapshot().profiles if row.name == "personal").managed
 
 
 def _line_for(config: bytes, name: bytes) -> bytes:
@@ -315,7 +315,7 @@ def test_a_release_writes_to_the_persons_own_files_only(bench: Bench, tmp_path: 
             for table in entry.get("sections", ()):
                 table["path"] = str(elsewhere)
 
-    bench.keeper.desk.vault.change_keys(move)
+    bench.service.context.vault.change_keys(move)
     with pytest.raises(ChangeRefused, match="AWS tools now read"):
         bench.release("personal")
     assert not elsewhere.exists()

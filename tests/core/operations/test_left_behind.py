@@ -44,7 +44,7 @@ def test_a_persons_files_stay_in_the_folder_of_a_shared_file_and_in_our_own(tmp_
         "AWS_CONFIG_FILE": str(tmp_path / "aws-config"),
     }
     keeper = CredentialService.from_environ(environ, use_agent=False)
-    folders = (tmp_path, *keeper.places.own_folders())
+    folders = (tmp_path, *keeper.paths.own_folders())
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         for name in THEIRS:
@@ -69,8 +69,8 @@ def test_a_link_in_the_name_of_a_temporary_file_is_not_followed(tmp_path: Path) 
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "chapter").write_text("mine")
-    keeper.places.data_dir.mkdir(parents=True)
-    (keeper.places.data_dir / f".vault.{NOBODY}.0123abcd.new").symlink_to(mine)
+    keeper.paths.data_dir.mkdir(parents=True)
+    (keeper.paths.data_dir / f".vault.{NOBODY}.0123abcd.new").symlink_to(mine)
     (tmp_path / ".aws").mkdir(mode=0o700)
     (tmp_path / ".aws" / ADRIFT).symlink_to(mine / "chapter")
     keeper.withdraw_expired()
@@ -82,7 +82,7 @@ def test_what_our_own_writers_left_goes(tmp_path: Path) -> None:
     keeper = CredentialService.from_environ(
         {"HOME": str(tmp_path), "KEYTURN_HOME": str(tmp_path / "kt")}, use_agent=False
     )
-    places = keeper.places
+    places = keeper.paths
     left = [
         places.vault_dir / f".keys.age.{NOBODY}.0123abcd.tmp",
         places.vault_dir / f".keys.1.age.{NOBODY}.0123abcd.tmp",
@@ -115,41 +115,41 @@ def test_a_save_of_another_program_that_a_killed_write_had_in_hand_is_kept(
             os._exit(9)
 
         monkeypatch.setattr("keyturn.awsconfig.atomic_replace.exchange", saved_and_killed)
-        bench.keeper.desk.files.edit(
+        bench.service.context.files.edit(
             bench.credentials, lambda doc: set_items(doc, "x", {"region": "eu"}), kind=FileKind.CREDENTIALS
         )
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
     (left,) = bench.credentials.parent.glob(".keyturn-*.tmp")
     assert left.read_bytes() == SAVED
-    bench.keeper.withdraw_expired()
+    bench.service.withdraw_expired()
     assert not left.exists()
     assert SAVED in _kept(bench)
-    (act,) = (act for act in bench.keeper.desk.activity.read() if act.event == "recover")
+    (act,) = (act for act in bench.service.context.activity.read() if act.event == "recover")
     assert act.profile.endswith("credentials")
     assert "in the history" in act.result
 
 
 def test_what_the_history_or_the_file_has_already_goes_without_a_word(bench: Bench) -> None:
-    history = bench.keeper.desk.files
+    history = bench.service.context.files
     history.keep(bench.config, b"[default]\nregion = of-old\n")
     for number, data in enumerate((b"[default]\nregion = of-old\n", bench.credentials.read_bytes(), b"")):
         bench.config.with_name(f".keyturn-{NOBODY}-{number:016x}.tmp").write_bytes(data)
     before = _kept(bench)
-    bench.keeper.withdraw_expired()
+    bench.service.withdraw_expired()
     assert list(bench.config.parent.glob(".keyturn-*")) == []
     assert _kept(bench) == before
-    assert "recover" not in {act.event for act in bench.keeper.desk.activity.read()}
+    assert "recover" not in {act.event for act in bench.service.context.activity.read()}
 
 
 def test_without_a_vault_to_seal_it_for_it_stays_and_is_named_once(bench: Bench) -> None:
-    shutil.rmtree(bench.keeper.places.vault_dir)
+    shutil.rmtree(bench.service.paths.vault_dir)
     left = bench.credentials.with_name(ADRIFT)
     left.write_bytes(SAVED)
     for _ in range(2):
         CredentialService.from_environ(bench.sandbox.environ, use_agent=False).withdraw_expired()
     assert left.read_bytes() == SAVED
-    (act,) = (act for act in bench.keeper.desk.activity.read() if act.event == "recover")
+    (act,) = (act for act in bench.service.context.activity.read() if act.event == "recover")
     assert ADRIFT in act.result
 
 
@@ -159,17 +159,17 @@ def test_what_is_young_stays_however_old_its_bytes_are(bench: Bench, monkeypatch
     left = bench.credentials.with_name(ADRIFT)
     left.write_bytes(SAVED)
     os.utime(left, (0, 0))
-    bench.keeper.withdraw_expired()
+    bench.service.withdraw_expired()
     assert left.exists()
 
 
 def test_a_number_that_another_program_has_now_keeps_nothing() -> None:
     """A process that began after a file was written did not write it."""
-    assert temp_files.at_work(os.getpid(), time.time())
-    assert not temp_files.at_work(os.getpid(), time.time() - 10 * 365 * 86400)
-    assert not temp_files.at_work(NOBODY, time.time())
+    assert temp_files.is_in_use(os.getpid(), time.time())
+    assert not temp_files.is_in_use(os.getpid(), time.time() - 10 * 365 * 86400)
+    assert not temp_files.is_in_use(NOBODY, time.time())
 
 
 def _kept(bench: Bench) -> set[bytes]:
-    folder = bench.keeper.places.history_dir
-    return {bench.keeper.desk.vault.open(path.read_bytes()) for path in folder.glob("*.age")}
+    folder = bench.service.paths.history_dir
+    return {bench.service.context.vault.open(path.read_bytes()) for path in folder.glob("*.age")}

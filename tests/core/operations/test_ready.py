@@ -32,7 +32,7 @@ def agent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> CredentialService:
     """The keeper of an agent, to which any file counts as settled; two profiles have been asked for."""
     monkeypatch.setattr(file_fingerprint, "SETTLED", timedelta(0))
     # What is learned about keys is written by then, not in a thread of its own some time later.
-    monkeypatch.setattr(Context, "later", staticmethod(lambda act, wait: act()))  # noqa: ARG005
+    monkeypatch.setattr(Context, "run_in_background", staticmethod(lambda act, wait: act()))  # noqa: ARG005
     bench.adopt(USER)
     keeper = CredentialService.from_environ(bench.sandbox.environ, use_agent=False, serves_others=True)
     keeper.unlock_here(recovery_key=bench.recovery_key)
@@ -70,17 +70,17 @@ def test_asked_again_it_reads_nothing_again_but_other_processes_do(
     assert [agent.credential_process(ROLE) for _ in range(5)] == [first] * 5
     assert not readings
     for _ in range(2):
-        bench.keeper.credential_process(ROLE)
+        bench.service.credential_process(ROLE)
         assert readings
         readings.clear()
-    assert not bench.keeper.desk.ready
+    assert not bench.service.context.documents
 
 
 def test_a_file_that_changed_just_now_is_read_again_each_time(
     agent: CredentialService, readings: list[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_fingerprint, "SETTLED", timedelta(hours=1))
-    agent.desk.ready.clear()
+    agent.context.documents.clear()
     for _ in range(2):
         agent.credential_process(ROLE)
         assert readings
@@ -105,13 +105,13 @@ CHANGES: dict[str, Callable[[Bench], object]] = {
     "its source stopped": lambda bench: bench.another().stop(USER),
     "another duration": lambda bench: bench.another().set(ROLE, {"duration_seconds": "900"}),
     "the key itself": lambda bench: bench.another().set(USER, {"session": "none"}),
-    "the vault gone": lambda bench: (bench.keeper.places.vault_dir / "keys.age").unlink(),
-    "the cache gone": lambda bench: (bench.keeper.places.vault_dir / "sessions.age").unlink(),
-    "definitions broken": lambda bench: bench.keeper.places.profiles_file.write_text("{"),
-    "definitions closed": lambda bench: bench.keeper.places.profiles_file.unlink(),
-    "index gone": lambda bench: bench.keeper.places.index_file.unlink(),
+    "the vault gone": lambda bench: (bench.service.paths.vault_dir / "keys.age").unlink(),
+    "the cache gone": lambda bench: (bench.service.paths.vault_dir / "sessions.age").unlink(),
+    "definitions broken": lambda bench: bench.service.paths.profiles_file.write_text("{"),
+    "definitions closed": lambda bench: bench.service.paths.profiles_file.unlink(),
+    "index gone": lambda bench: bench.service.paths.index_file.unlink(),
     "role edited in place": lambda bench: overwritten(
-        bench.keeper.places.profiles_file, "role/ReleaseManager", "role/ReleaseManagex"
+        bench.service.paths.profiles_file, "role/ReleaseManager", "role/ReleaseManagex"
     ),
     "due": lambda bench: bench.sandbox.move_clock(41 * 60),
     "over": lambda bench: bench.sandbox.move_clock(13 * 3600),
@@ -166,7 +166,7 @@ def test_a_policy_file_counts_among_what_it_rests_on(
     policy.write_text(POLICY)
     bench.another().set(ROLE, {"policy": str(policy)})
     first = [outcome(agent, ROLE) for _ in range(3)]
-    assert agent.desk.ready[ROLE]
+    assert agent.context.documents[ROLE]
     assert len(set(first)) == 1
     overwritten(policy, "s3:Get*", "s3:Put*")
     assert outcome(agent, ROLE) != first[0]
@@ -174,9 +174,9 @@ def test_a_policy_file_counts_among_what_it_rests_on(
 
 def test_what_is_kept_shows_no_secret_and_is_not_given_without_the_identity(agent: CredentialService) -> None:
     secret = json.loads(agent.credential_process(ROLE))["SecretAccessKey"]
-    assert agent.desk.ready[ROLE]
-    assert secret not in repr(agent.desk.ready)
-    agent.desk.vault.forget()
+    assert agent.context.documents[ROLE]
+    assert secret not in repr(agent.context.documents)
+    agent.context.vault.forget()
     assert outcome(agent, ROLE).startswith("NeedsUnlock")
 
 
@@ -184,7 +184,7 @@ def test_that_a_profile_is_in_use_is_noted_all_the_same(bench: Bench, agent: Cre
     for _ in range(12):
         bench.sandbox.move_clock(60)
         agent.credential_process(ROLE)
-    asked = agent.desk.known(ROLE).asked
+    asked = agent.context.profile_state(ROLE).last_use
     assert asked is not None
     assert agent.now() - asked <= timedelta(minutes=6)
 
@@ -193,7 +193,7 @@ def test_that_a_profile_is_in_use_is_noted_all_the_same(bench: Bench, agent: Cre
 def test_requests_that_go_well_or_fail_leave_no_object_behind(agent: CredentialService) -> None:
     def asked() -> int:
         for _ in range(100):
-            agent.desk.ready.clear()
+            agent.context.documents.clear()
             outcome(agent, ROLE)
             outcome(agent, "nobody")
         gc.collect()

@@ -24,25 +24,25 @@ def adopted(bench: Bench) -> Bench:
 
 
 def _key(bench: Bench) -> dict[str, str]:
-    found = bench.keeper.desk.vault.key(f"key/{NAME}")
+    found = bench.service.context.vault.key(f"key/{NAME}")
     assert found is not None
     return dict(found)
 
 
 def test_a_key_that_release_would_write_nowhere_stays_in_the_vault(adopted: Bench) -> None:
     """The vault has the key, and no record of where it was taken from."""
-    shown = adopted.keeper.plan_release([NAME])
+    shown = adopted.service.plan_release([NAME])
     adopted.config.write_bytes(b"")
     key, files = _key(adopted), adopted.files()
-    adopted.keeper.desk.vault.change_keys(lambda entries: entries.pop(f"taken/{NAME}") and None)
+    adopted.service.context.vault.change_keys(lambda entries: entries.pop(f"taken/{NAME}") and None)
     with pytest.raises(ChangeRefused, match="would be lost"):
-        adopted.keeper.plan_release([NAME])
-    plan = replace(shown, digest=adopted.keeper.desk.read().digest())
+        adopted.service.plan_release([NAME])
+    plan = replace(shown, digest=adopted.service.context.read().digest())
     with pytest.raises(ChangeRefused, match="would be lost"):
-        adopted.keeper.release(plan, PASSPHRASE)
+        adopted.service.release(plan, PASSPHRASE)
     assert _key(adopted) == key
     assert adopted.files() == files
-    assert adopted.keeper.desk.read().row(NAME).managed
+    assert adopted.service.context.read().row(NAME).managed
 
 
 def test_a_key_put_in_later_is_not_lost_by_giving_back_lines_without_one(adopted: Bench) -> None:
@@ -53,9 +53,9 @@ def test_a_key_put_in_later_is_not_lost_by_giving_back_lines_without_one(adopted
         entries[f"key/{NAME}"] = key
         entries[f"taken/{NAME}"]["key"] = {}
 
-    adopted.keeper.desk.vault.change_keys(edit)
+    adopted.service.context.vault.change_keys(edit)
     with pytest.raises(ChangeRefused, match="would be lost"):
-        adopted.keeper.plan_release([NAME])
+        adopted.service.plan_release([NAME])
     assert _key(adopted) == key
 
 
@@ -63,15 +63,15 @@ def test_a_release_that_fails_half_way_takes_back_what_it_gave(
     adopted: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, key = adopted.files(), _key(adopted)
-    plan = adopted.keeper.plan_release([NAME])
+    plan = adopted.service.plan_release([NAME])
     _second_file_busy(adopted, monkeypatch)
     with pytest.raises(FileBusy, match="somebody keeps changing it"):
-        adopted.keeper.release(plan, PASSPHRASE)
+        adopted.service.release(plan, PASSPHRASE)
     assert adopted.files() == before
     assert key["secret"].encode() not in b"".join(adopted.files())
     assert _key(adopted) == key
-    assert adopted.keeper.desk.read().row(NAME).managed
-    (act,) = (act for act in adopted.keeper.desk.activity.read() if act.event == "release")
+    assert adopted.service.context.read().row(NAME).managed
+    (act,) = (act for act in adopted.service.context.activity.read() if act.event == "release")
     assert not act.ok
     monkeypatch.undo()
     adopted.release(NAME)
@@ -82,7 +82,7 @@ def test_a_release_whose_definition_cannot_be_dropped_takes_back_what_it_gave(
     adopted: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = adopted.files()
-    plan = adopted.keeper.plan_release([NAME])
+    plan = adopted.service.plan_release([NAME])
     real = ownfile.replace
 
     def full(path: Path, content: bytes) -> None:
@@ -92,7 +92,7 @@ def test_a_release_whose_definition_cannot_be_dropped_takes_back_what_it_gave(
 
     monkeypatch.setattr(ownfile, "replace", full)
     with pytest.raises(Exception, match="No space left on device"):
-        adopted.keeper.release(plan, PASSPHRASE)
+        adopted.service.release(plan, PASSPHRASE)
     assert adopted.files() == before
 
 
@@ -100,7 +100,7 @@ def test_a_release_that_cannot_be_taken_back_says_where_the_secret_is_in_clear(
     adopted: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody wrote to the first file after it had been given its key, so it is not written over."""
-    plan = adopted.keeper.plan_release([NAME])
+    plan = adopted.service.plan_release([NAME])
 
     def others_write() -> None:
         adopted.credentials.write_bytes(adopted.credentials.read_bytes() + b"\n[theirs]\nregion = x\n")
@@ -109,9 +109,9 @@ def test_a_release_that_cannot_be_taken_back_says_where_the_secret_is_in_clear(
     with pytest.raises(
         FileBusy, match=r"given back to ~/\.aws/credentials before that is still there, in clear"
     ):
-        adopted.keeper.release(plan, PASSPHRASE)
+        adopted.service.release(plan, PASSPHRASE)
     assert b"[theirs]" in adopted.credentials.read_bytes()
-    (act,) = (act for act in adopted.keeper.desk.activity.read() if act.event == "release")
+    (act,) = (act for act in adopted.service.context.activity.read() if act.event == "release")
     assert "~/.aws/credentials" in act.result
     assert "in clear" in act.result
 
@@ -119,7 +119,7 @@ def test_a_release_that_cannot_be_taken_back_says_where_the_secret_is_in_clear(
 def _second_file_busy(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, before: Callable[[], None] = lambda: None
 ) -> None:
-    real = bench.keeper.desk.files.edit
+    real = bench.service.context.files.edit
 
     def edit(path: Path, *args: Any, **named: Any) -> Edit:
         if path == bench.config:
@@ -127,4 +127,4 @@ def _second_file_busy(
             raise FileBusy(f"writing {path}", "somebody keeps changing it", "Stop the other program first")
         return real(path, *args, **named)
 
-    monkeypatch.setattr(bench.keeper.desk.files, "edit", edit)
+    monkeypatch.setattr(bench.service.context.files, "edit", edit)

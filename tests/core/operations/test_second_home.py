@@ -31,7 +31,7 @@ def test_what_was_adopted_at_home_is_delivered_and_released_in_the_second(
     bench.adopt("personal")
     second = tmp_path / "second"
     keeper = second_home(bench, second)
-    told = keeper.import_vault(bench.keeper.export_vault(JOURNEY), JOURNEY, "passphrase", Secret("second"))
+    told = keeper.import_vault(bench.service.export_vault(JOURNEY), JOURNEY, "passphrase", Secret("second"))
     assert told == (
         "Managed here too: personal.",
         "AWS clients here do not ask keyturn for personal yet. For each, run: keyturn deliver NAME --to credential-process",
@@ -58,7 +58,7 @@ def test_a_profile_of_that_name_that_is_there_already_is_told_and_left_as_it_is(
     here = "[personal]\naws_access_key_id = AKIAOTHEROTHEROTHER0\naws_secret_access_key = of-this-home\n"
     credentials.write_text(here)
     keeper = second_home(bench, tmp_path / "second")
-    exported = bench.keeper.export_vault(JOURNEY)
+    exported = bench.service.export_vault(JOURNEY)
     told = keeper.import_vault(exported, JOURNEY, "passphrase", Secret("second"))
     assert told[0] == "Managed here too: personal."
     assert told[1].startswith(

@@ -19,7 +19,7 @@ from tests.core.operations.conftest import Bench
 
 ACTS: dict[str, Callable[[Bench], object]] = {
     "adopt": lambda bench: bench.adopt("personal"),
-    "deliver": lambda bench: bench.keeper.deliver("ci-deploy", Delivery.CREDENTIAL_PROCESS),
+    "deliver": lambda bench: bench.service.deliver("ci-deploy", Delivery.CREDENTIAL_PROCESS),
 }
 
 
@@ -28,7 +28,7 @@ def test_a_config_file_that_cannot_be_read_is_not_taken_for_one_without_our_line
     bench: Bench, monkeypatch: pytest.MonkeyPatch, act: str
 ) -> None:
     bench.adopt("ci-deploy")
-    bench.keeper.deliver("ci-deploy", Delivery.NOWHERE)
+    bench.service.deliver("ci-deploy", Delivery.NOWHERE)
     before = bench.files()
     real = loader.read_regular
 
@@ -42,7 +42,7 @@ def test_a_config_file_that_cannot_be_read_is_not_taken_for_one_without_our_line
         ACTS[act](bench)
     monkeypatch.undo()
     assert bench.files() == before
-    assert bench.keeper.settings("ci-deploy")["session"] == "temporary"
+    assert bench.service.settings("ci-deploy")["session"] == "temporary"
 
 
 def test_definitions_that_cannot_be_read_once_are_not_taken_for_none(
@@ -62,7 +62,7 @@ def test_definitions_that_cannot_be_read_once_are_not_taken_for_none(
     while reads[0] >= refused_at:
         refused_at, reads[0] = refused_at + 1, 0
         try:
-            bench.keeper.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
+            bench.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
         except KeyturnError:
             told += 1
         else:
@@ -70,7 +70,7 @@ def test_definitions_that_cannot_be_read_once_are_not_taken_for_none(
         seen = reads[0]
         with monkeypatch.context() as quiet:
             quiet.setattr(managed_profiles, "load", real)
-            bench.keeper.deliver("ci-deploy", Delivery.NOWHERE)
+            bench.service.deliver("ci-deploy", Delivery.NOWHERE)
         reads[0] = seen
     assert told > 2
 
@@ -91,9 +91,9 @@ def test_an_adopt_whose_file_the_disk_does_not_confirm_is_put_back_and_can_be_do
     with pytest.raises(WriteNotConfirmed, match="the disk did not confirm it"):
         bench.adopt("ci-deploy")
     assert bench.files() == before
-    assert not [row.name for row in bench.keeper.snapshot().profiles if row.managed]
+    assert not [row.name for row in bench.service.snapshot().profiles if row.managed]
     bench.adopt("ci-deploy")
-    assert bench.keeper.credential_process("ci-release")
+    assert bench.service.credential_process("ci-release")
     bench.release("ci-deploy")
     bench.release("ci-release", "ci-audit")
     assert bench.files() == before
@@ -117,4 +117,4 @@ def test_a_release_whose_file_the_disk_does_not_confirm_takes_the_secret_back(
         bench.release("personal")
     assert "in clear" not in caught.value.line()
     assert bench.files() == before
-    assert bench.keeper.credential_process("personal")
+    assert bench.service.credential_process("personal")

@@ -19,14 +19,14 @@ def _put(name: str, entries: dict[str, Any]) -> None:
 
 def test_a_vault_that_is_gone_is_not_replaced_unasked_and_opens_again_when_it_is_back(bench: Bench) -> None:
     bench.adopt("ci-deploy")
-    bench.keeper.desk.vault.forget()
-    folder = bench.keeper.places.vault_dir
+    bench.service.context.vault.forget()
+    folder = bench.service.paths.vault_dir
     away = folder.with_name("away")
     folder.rename(away)
 
     for act in (
-        lambda: bench.keeper.credential_process("ci-deploy"),
-        lambda: bench.keeper.new_vault("passphrase", Secret("another, for nothing")),
+        lambda: bench.service.credential_process("ci-deploy"),
+        lambda: bench.service.create_vault("passphrase", Secret("another, for nothing")),
     ):
         with pytest.raises(
             VaultCorrupt, match=r"it is gone from .*ci-deploy needs its keys.*vault import FILE"
@@ -34,19 +34,23 @@ def test_a_vault_that_is_gone_is_not_replaced_unasked_and_opens_again_when_it_is
             act()
     assert not folder.exists()
 
-    bench.keeper.new_vault("passphrase", Secret("another, for now"), anew=True)
+    bench.service.create_vault("passphrase", Secret("another, for now"), anew=True)
     for name in ("key/a", "key/b", "key/c"):
-        bench.keeper.desk.vault.change_keys(partial(_put, name))
-    bench.keeper.unlock_here(Secret("another, for now"))
-    bench.keeper.desk.vault.forget()
+        bench.service.context.vault.change_keys(partial(_put, name))
+    bench.service.unlock_here(Secret("another, for now"))
+    bench.service.context.vault.forget()
     folder.rename(folder.with_name("other"))
 
     away.rename(folder)
-    bench.keeper.unlock_here(PASSPHRASE)
-    assert json.loads(bench.keeper.credential_process("ci-deploy"))["AccessKeyId"].startswith("ASIA")
+    bench.service.unlock_here(PASSPHRASE)
+    assert json.loads(bench.service.credential_process("ci-deploy"))["AccessKeyId"].startswith("ASIA")
 
 
 def test_where_no_profile_needs_one_a_first_vault_is_made_without_a_word(bench: Bench) -> None:
-    bench.keeper.desk.vault.forget()
-    bench.keeper.places.vault_dir.rename(bench.keeper.places.vault_dir.with_name("away"))
-    assert bench.keeper.new_vault("passphrase", Secret("another one")).reveal().startswith("AGE-SECRET-KEY-1")
+    bench.service.context.vault.forget()
+    bench.service.paths.vault_dir.rename(bench.service.paths.vault_dir.with_name("away"))
+    assert (
+        bench.service.create_vault("passphrase", Secret("another one"))
+        .reveal()
+        .startswith("AGE-SECRET-KEY-1")
+    )

@@ -13,7 +13,7 @@ OWN = "\n[ci-deploy]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_acces
 
 
 def row(bench: Bench, name: str) -> Profile:
-    return next(row for row in bench.keeper.snapshot().profiles if row.name == name)
+    return next(row for row in bench.service.snapshot().profiles if row.name == name)
 
 
 def values(bench: Bench, kind: FileKind, section: str) -> dict[str, str]:
@@ -59,7 +59,7 @@ def test_a_profile_renamed_by_hand_is_said_and_given_back_where_it_is_now(bench:
     problem = row(bench, "ci-deploy").problem
     assert problem is not None
     assert "its credential_process line stands under deployer" in problem
-    plan = bench.keeper.plan_release(["ci-deploy"])
+    plan = bench.service.plan_release(["ci-deploy"])
     assert "ci-deploy is called deployer in the files by now, and is given back there" in plan.warnings
     bench.release("ci-deploy")
     assert "credential_process" not in values(bench, FileKind.CONFIG, "profile deployer")
@@ -98,5 +98,5 @@ def test_a_line_that_is_gone_is_said_with_the_verb_that_brings_it_back(bench: Be
     problem = row(bench, "ci-deploy").problem
     assert problem is not None
     assert "run: keyturn deliver ci-deploy --to credential-process" in problem
-    bench.keeper.deliver("ci-deploy", bench.keeper.desk.read().definitions["ci-deploy"].delivery)
+    bench.service.deliver("ci-deploy", bench.service.context.read().definitions["ci-deploy"].delivery)
     assert row(bench, "ci-deploy").problem is None

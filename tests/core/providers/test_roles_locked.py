@@ -13,7 +13,7 @@ from keyturn.agent.fast_lock_check import is_locked
 from keyturn.model.errors import NeedsUnlock
 from keyturn.model.profile import Delivery
 from keyturn.service import CredentialService
-from keyturn.storage.paths import places_for
+from keyturn.storage.paths import paths_for
 from tests.core.agent.test_agent_fastpath import SPARED, run
 from tests.core.operations.conftest import Bench
 
@@ -22,8 +22,8 @@ from tests.core.operations.conftest import Bench
 def locked(bench: Bench) -> Bench:
     """A managed user and its roles, one used, and the vault locked."""
     bench.adopt("ci-deploy", "acme-alice")
-    bench.keeper.credential_process("ci-release")
-    bench.keeper.lock()
+    bench.service.credential_process("ci-release")
+    bench.service.lock()
     return bench
 
 
@@ -54,31 +54,31 @@ def _write(path: Path, old: bytes, new: bytes) -> None:
 
 SPOILED: dict[str, Callable[[Bench], object]] = {
     "the keyring may open it": lambda bench: _write(
-        bench.keeper.places.vault_dir / "recipient.txt", b"# slots passphrase", b"# slots keyring passphrase"
+        bench.service.paths.vault_dir / "recipient.txt", b"# slots passphrase", b"# slots keyring passphrase"
     ),
-    "no vault": lambda bench: bench.keeper.places.vault_dir.rename(bench.sandbox.home / "away"),
-    "half a vault": lambda bench: (bench.keeper.places.vault_dir / "identity.age").unlink(),
-    "keys that are none": lambda bench: (bench.keeper.places.vault_dir / "keys.age").write_bytes(b"x" * 200),
-    "an identity that is none": lambda bench: (bench.keeper.places.vault_dir / "identity.age").write_bytes(
+    "no vault": lambda bench: bench.service.paths.vault_dir.rename(bench.sandbox.home / "away"),
+    "half a vault": lambda bench: (bench.service.paths.vault_dir / "identity.age").unlink(),
+    "keys that are none": lambda bench: (bench.service.paths.vault_dir / "keys.age").write_bytes(b"x" * 200),
+    "an identity that is none": lambda bench: (bench.service.paths.vault_dir / "identity.age").write_bytes(
         b"x" * 200
     ),
     "a label that somebody changed": lambda bench: _write(
-        bench.keeper.places.vault_dir / "recipient.txt", b"# id ", b"# id 0"
+        bench.service.paths.vault_dir / "recipient.txt", b"# id ", b"# id 0"
     ),
     "another format": lambda bench: _write(
-        bench.keeper.places.vault_dir / "recipient.txt", b"format 1\n", b"format 2\n"
+        bench.service.paths.vault_dir / "recipient.txt", b"format 1\n", b"format 2\n"
     ),
     "definitions of another version": lambda bench: _write(
-        bench.keeper.places.profiles_file, b"version = 1\n", b"version = 2\n"
+        bench.service.paths.profiles_file, b"version = 1\n", b"version = 2\n"
     ),
-    "no definitions": lambda bench: bench.keeper.places.profiles_file.unlink(),
-    "no index": lambda bench: bench.keeper.places.index_file.unlink(),
+    "no definitions": lambda bench: bench.service.paths.profiles_file.unlink(),
+    "no index": lambda bench: bench.service.paths.index_file.unlink(),
     "what a killed process left": lambda bench: (
-        bench.keeper.places.state_dir / ".index.json.1.0a.tmp"
+        bench.service.paths.state_dir / ".index.json.1.0a.tmp"
     ).touch(),
     "what a killed writer left": lambda bench: bench.config.with_name(".config.1.tmp").touch(),
     "a delivery that was never noted": lambda bench: _write(
-        bench.keeper.places.profiles_file,
+        bench.service.paths.profiles_file,
         b'delivery = "credential-process"',
         b'delivery = "credentials-file"',
     ),
@@ -97,7 +97,7 @@ def test_what_is_not_plain_to_see_goes_the_long_way(locked: Bench) -> None:
         assert not is_locked(locked.sandbox.environ, "ci-release"), case
         away = locked.sandbox.home / "away"
         if away.exists():
-            away.rename(locked.keeper.places.vault_dir)
+            away.rename(locked.service.paths.vault_dir)
         for path in folder.rglob("*"):
             if path.is_file() and path not in whole:
                 path.unlink()
@@ -115,8 +115,8 @@ def test_a_broken_vault_is_called_broken(locked: Bench) -> None:
 
 def test_a_start_that_owes_something_goes_the_long_way(bench: Bench) -> None:
     bench.adopt("ci-deploy")
-    bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
-    bench.keeper.lock()
+    bench.service.deliver("ci-release", Delivery.CREDENTIALS_FILE)
+    bench.service.lock()
     assert bench.section("ci-release")
     assert not is_locked(bench.sandbox.environ, "ci-release")
     bench.sandbox.move_clock(2 * 3600)
@@ -143,7 +143,7 @@ def test_it_looks_where_everybody_else_does(environ: dict[str, str], monkeypatch
 
     monkeypatch.setattr("keyturn.agent.fast_lock_check._read", look)
     is_locked(environ, "x")
-    places = places_for(environ)
+    places = paths_for(environ)
     assert set(map(Path, looked)) == {
         places.vault_dir / "recipient.txt",
         places.profiles_file,

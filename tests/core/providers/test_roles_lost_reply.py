@@ -53,10 +53,10 @@ def test_a_code_whose_reply_is_lost_is_sent_once_and_counts_as_no_refusal(
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", attempts)
     code = bench.sandbox.totp("alice")
     with pytest.raises(NeedsMfa, match=r"the code may be used up\. Wait for the next code") as caught:
-        bench.keeper.refresh("acme-alice", code)
+        bench.service.refresh("acme-alice", code)
     assert taken == [code]
     assert "broke the connection off" in caught.value.line()
-    assert '"refused"' not in bench.keeper.places.mfa_file.read_text()
+    assert '"refused"' not in bench.service.paths.mfa_file.read_text()
 
 
 def test_what_takes_no_code_is_tried_again(taken: list[str]) -> None:
@@ -68,8 +68,8 @@ def test_what_takes_no_code_is_tried_again(taken: list[str]) -> None:
 def test_an_act_that_has_no_time_left_says_what_took_it_and_does_not_blame_the_network() -> None:
     now = [0.0]
     deadline = Deadline(lambda: now[0])
-    deadline.credit(0.5, "waiting for an MFA code")
-    deadline.credit(44, "waiting for another refresh")
+    deadline.add_time(0.5, "waiting for an MFA code")
+    deadline.add_time(44, "waiting for another refresh")
     now[0] = 46
     with pytest.raises(Unreachable) as caught:
         BotoClientFactory()(None, "us-east-1", deadline=deadline).get_caller_identity(KEY)
@@ -86,7 +86,7 @@ def test_who_waited_for_another_refresh_still_asks_aws(bench: Bench, monkeypatch
     # Whoever holds the lock lets go after longer than an act may take.
     monkeypatch.setattr(time, "monotonic", lambda: really() + ahead)
     monkeypatch.setattr(Deadline.__init__, "__defaults__", (time.monotonic,))
-    held = bench.keeper.desk.lock(source_lock("ci-deploy"))
+    held = bench.service.context.source_lock(source_lock("ci-deploy"))
     held.__enter__()
 
     def let_go() -> None:
@@ -96,5 +96,5 @@ def test_who_waited_for_another_refresh_still_asks_aws(bench: Bench, monkeypatch
 
     timer = threading.Timer(1, let_go)
     timer.start()
-    assert bench.keeper.refresh("ci-deploy").session.expires is not None
+    assert bench.service.refresh("ci-deploy").session.expires is not None
     timer.join()

@@ -210,21 +210,21 @@ def test_nobody_is_asked_where_a_command_shows_the_code(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.adopt("acme-alice")
-    assert bench.keeper.needs_code("prod-admin")
-    choose(bench.keeper.places.config_dir, sandbox_command(bench.sandbox.folder))
-    assert not bench.keeper.needs_code("prod-admin")
+    assert bench.service.needs_code("prod-admin")
+    choose(bench.service.paths.config_dir, sandbox_command(bench.sandbox.folder))
+    assert not bench.service.needs_code("prod-admin")
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:
         waits.append(seconds)
         bench.sandbox.move_clock(seconds)
 
-    monkeypatch.setattr(mfa_code_command.MfaCodes.__init__, "__defaults__", (sleep,))
-    assert json.loads(bench.keeper.credential_process("prod-admin"))["SessionToken"]
-    assert json.loads(bench.keeper.credential_process("acme-alice"))["SessionToken"]
+    monkeypatch.setattr(mfa_code_command.CommandMfaCodes.__init__, "__defaults__", (sleep,))
+    assert json.loads(bench.service.credential_process("prod-admin"))["SessionToken"]
+    assert json.loads(bench.service.credential_process("acme-alice"))["SessionToken"]
     assert not waits, "one code is enough for both"
-    bench.keeper.stop("acme-alice")
-    assert json.loads(bench.keeper.credential_process("acme-alice"))["SessionToken"]
+    bench.service.stop("acme-alice")
+    assert json.loads(bench.service.credential_process("acme-alice"))["SessionToken"]
     assert len(waits) == 1, "the code that the first one used is not tried again"
     assert 0 < waits[0] <= 31
     refused = [call for call in bench.sandbox.calls if call.error]
@@ -235,23 +235,25 @@ def test_a_storm_of_wrong_codes_ends_after_three(
     bench: Bench, program: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.adopt("acme-alice")
-    monkeypatch.setattr(mfa_code_command.MfaCodes.__init__, "__defaults__", (bench.sandbox.move_clock,))
-    choose(bench.keeper.places.config_dir, f"mfa_command = '{program('echo 000000')}'\n")
+    monkeypatch.setattr(
+        mfa_code_command.CommandMfaCodes.__init__, "__defaults__", (bench.sandbox.move_clock,)
+    )
+    choose(bench.service.paths.config_dir, f"mfa_command = '{program('echo 000000')}'\n")
     lines = []
     for _ in range(8):
         with pytest.raises((WrongMfaCode, NeedsMfa)) as caught:
-            bench.keeper.credential_process("acme-alice")
+            bench.service.credential_process("acme-alice")
         lines.append(caught.value)
     assert bench.calls("GetSessionToken") == 3
     assert [type(line) for line in lines] == [WrongMfaCode] * 3 + [NeedsMfa] * 5
     assert "AWS refused the last 3 codes of mfa_command" in lines[-1].line()
     assert "keyturn refresh acme-alice" in lines[-1].line()
-    bench.keeper.refresh("acme-alice", bench.sandbox.totp("alice"))
-    bench.keeper.stop("acme-alice")
+    bench.service.refresh("acme-alice", bench.sandbox.totp("alice"))
+    bench.service.stop("acme-alice")
     with pytest.raises(WrongMfaCode):
-        bench.keeper.credential_process("acme-alice")
-    choose(bench.keeper.places.config_dir, sandbox_command(bench.sandbox.folder))
-    assert json.loads(bench.keeper.credential_process("acme-alice"))["SessionToken"]
+        bench.service.credential_process("acme-alice")
+    choose(bench.service.paths.config_dir, sandbox_command(bench.sandbox.folder))
+    assert json.loads(bench.service.credential_process("acme-alice"))["SessionToken"]
 
 
 def test_a_command_that_fails_leaves_it_to_a_person_and_names_itself(
@@ -259,28 +261,28 @@ def test_a_command_that_fails_leaves_it_to_a_person_and_names_itself(
 ) -> None:
     bench.adopt("acme-alice")
     path = program("echo no such account >&2; exit 1")
-    choose(bench.keeper.places.config_dir, f"mfa_command = '{path}'\n")
+    choose(bench.service.paths.config_dir, f"mfa_command = '{path}'\n")
     with pytest.raises(NeedsMfa) as caught:
-        bench.keeper.credential_process("prod-admin")
+        bench.service.credential_process("prod-admin")
     expected = f"session for prod-admin: mfa_command {path}: it ended with 1: no such account. Type a code: keyturn refresh prod-admin"
     assert caught.value.line() == expected
     assert bench.calls("AssumeRole") == 0
-    bench.keeper.refresh("prod-admin", bench.sandbox.totp("alice"))
+    bench.service.refresh("prod-admin", bench.sandbox.totp("alice"))
 
 
 def test_what_is_noted_of_codes_holds_no_code_and_may_be_lost(bench: Bench) -> None:
     bench.adopt("acme-alice")
-    choose(bench.keeper.places.config_dir, sandbox_command(bench.sandbox.folder))
+    choose(bench.service.paths.config_dir, sandbox_command(bench.sandbox.folder))
     code = bench.sandbox.totp("alice")
-    bench.keeper.credential_process("acme-alice")
-    path = bench.keeper.places.mfa_file
+    bench.service.credential_process("acme-alice")
+    path = bench.service.paths.mfa_file
     assert code not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     for content in (b"", b"[]", b"{", b'{"devices": 7}', b'{"devices": {"x": []}}', b"\xff"):
         path.write_bytes(content)
-        bench.keeper.stop("acme-alice")
+        bench.service.stop("acme-alice")
         bench.sandbox.move_clock(31)
-        assert json.loads(bench.keeper.credential_process("acme-alice"))["SessionToken"]
+        assert json.loads(bench.service.credential_process("acme-alice"))["SessionToken"]
 
 
 def test_preferences_that_cannot_be_read_are_named_where_a_code_is_missed_and_stop_nothing_else(
@@ -288,13 +290,13 @@ def test_preferences_that_cannot_be_read_are_named_where_a_code_is_missed_and_st
 ) -> None:
     bench.adopt("ci-deploy")
     bench.adopt("acme-alice")
-    path = choose(bench.keeper.places.config_dir, "mfa_command = [")
-    assert [problem.path for problem in bench.keeper.snapshot().problems] == [str(path)]
-    bench.keeper.credential_process("ci-deploy")
+    path = choose(bench.service.paths.config_dir, "mfa_command = [")
+    assert [problem.path for problem in bench.service.snapshot().problems] == [str(path)]
+    bench.service.credential_process("ci-deploy")
     with pytest.raises(NeedsMfa) as caught:
-        bench.keeper.credential_process("acme-alice")
+        bench.service.credential_process("acme-alice")
     assert f"{path} is not used, so no mfa_command is asked: Invalid value" in caught.value.line()
-    bench.keeper.refresh("acme-alice", bench.sandbox.totp("alice"))
+    bench.service.refresh("acme-alice", bench.sandbox.totp("alice"))
 
 
 @pytest.mark.campaign

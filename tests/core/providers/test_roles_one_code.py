@@ -61,10 +61,10 @@ def code(bench: Bench) -> str:
 
 
 def life(bench: Bench, name: str) -> timedelta:
-    session = row(bench.keeper, name).session
+    session = row(bench.service, name).session
     assert session is not None
     assert session.expires is not None
-    return session.expires - bench.keeper.now()
+    return session.expires - bench.service.now()
 
 
 def asked(bench: Bench) -> tuple[int, int]:
@@ -72,7 +72,7 @@ def asked(bench: Bench) -> tuple[int, int]:
 
 
 def test_one_code_serves_every_role_and_the_user_for_hours(alice: Bench) -> None:
-    keeper = alice.keeper
+    keeper = alice.service
     assert all(row(keeper, name).needs_person for name in ("acme-alice", "prod-admin", *ROLES))
     with pytest.raises(NeedsMfa):
         keeper.refresh("ops")
@@ -98,16 +98,16 @@ def test_one_code_serves_every_role_and_the_user_for_hours(alice: Bench) -> None
 
 
 def test_the_users_own_code_serves_the_roles(alice: Bench) -> None:
-    alice.keeper.refresh("acme-alice", code(alice))
-    alice.keeper.refresh("ops")
+    alice.service.refresh("acme-alice", code(alice))
+    alice.service.refresh("ops")
     assert asked(alice) == (1, 1)
     with pytest.raises(NeedsMfa):
-        alice.keeper.refresh("acme-alice")
+        alice.service.refresh("acme-alice")
 
 
 def test_a_code_that_has_become_too_old_for_a_role_is_asked_for_anew(alice: Bench) -> None:
     """The role's trust policy wants `aws:MultiFactorAuthAge` below an hour."""
-    keeper = alice.keeper
+    keeper = alice.service
     keeper.refresh("prod-admin", code(alice))
     alice.sandbox.move_clock(HOUR + 60)
     with pytest.raises(NeedsMfa):
@@ -118,22 +118,22 @@ def test_a_code_that_has_become_too_old_for_a_role_is_asked_for_anew(alice: Benc
 
 
 def test_a_role_that_nobody_may_assume_says_so_after_a_code(alice: Bench) -> None:
-    alice.keeper.refresh("ops", code(alice))
+    alice.service.refresh("ops", code(alice))
     trust: dict[str, object] = {"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
     role = alice.sandbox.state.role(f"arn:aws:iam::{DEV}:role/Billing")
     assert role is not None
     role.trust = (trust,)
     with pytest.raises(AwsRefused, match=r"AccessDenied|not authorized"):
-        alice.keeper.refresh("billing")
+        alice.service.refresh("billing")
     alice.sandbox.move_clock(20 * 60)
     with pytest.raises(NeedsMfa):
-        alice.keeper.refresh("billing")
+        alice.service.refresh("billing")
     with pytest.raises(AwsRefused, match=r"AccessDenied|not authorized"):
-        alice.keeper.refresh("billing", code(alice))
+        alice.service.refresh("billing", code(alice))
 
 
 def test_a_longer_session_than_an_hour_takes_a_code_of_its_own(alice: Bench) -> None:
-    keeper = alice.keeper
+    keeper = alice.service
     keeper.set("long", {"duration_seconds": "4h"})
     keeper.refresh("long", code(alice))
     assert asked(alice) == (0, 1)
@@ -151,7 +151,7 @@ def test_a_longer_session_than_an_hour_takes_a_code_of_its_own(alice: Bench) -> 
 
 @pytest.mark.parametrize("is_open", [True, False])
 def test_a_person_ends_it_with_the_session(alice: Bench, *, is_open: bool) -> None:
-    keeper = alice.keeper
+    keeper = alice.service
     keeper.refresh("ops", code(alice))
     keeper.refresh("billing")
     if not is_open:
@@ -168,16 +168,16 @@ def test_a_person_ends_it_with_the_session(alice: Bench, *, is_open: bool) -> No
 
 
 def test_it_goes_with_the_key(alice: Bench) -> None:
-    alice.keeper.refresh("ops", code(alice))
+    alice.service.refresh("ops", code(alice))
     alice.release("acme-alice", "prod-admin", *ROLES)
     alice.adopt("acme-alice", "prod-admin", *ROLES)
-    assert row(alice.keeper, "ops").needs_person
+    assert row(alice.service, "ops").needs_person
     with pytest.raises(NeedsMfa):
-        alice.keeper.refresh("ops")
+        alice.service.refresh("ops")
 
 
 def test_the_agent_renews_by_it_and_stops_where_it_ends(alice: Bench) -> None:
-    keeper = alice.keeper
+    keeper = alice.service
     keeper.refresh("ops", code(alice))
     keeper.credential_process("ops")
     renewed = 0
@@ -194,7 +194,7 @@ def test_the_agent_renews_by_it_and_stops_where_it_ends(alice: Bench) -> None:
 
 
 def test_where_aws_gives_the_user_no_session_the_codes_go_to_the_roles(alice: Bench) -> None:
-    keeper = alice.keeper
+    keeper = alice.service
     alice.sandbox.faults.refuse("GetSessionToken", "AccessDenied", "an explicit deny", status=403)
     with pytest.raises(NeedsMfa, match="gives its user no session for a code"):
         keeper.refresh("ops", code(alice))
@@ -206,7 +206,7 @@ def test_where_aws_gives_the_user_no_session_the_codes_go_to_the_roles(alice: Be
 
 
 def test_many_at_once_on_cold_profiles_use_one_code(alice: Bench) -> None:
-    choose(alice.keeper.places.config_dir, sandbox_command(alice.sandbox.folder))
+    choose(alice.service.paths.config_dir, sandbox_command(alice.sandbox.folder))
     keepers = [alice.another() for _ in range(5)]
 
     def get(nth: int) -> str:
@@ -227,25 +227,25 @@ def test_a_cache_that_cannot_be_written_costs_a_code_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     given = code(alice)
-    monkeypatch.setattr(alice.keeper.desk.vault, "change_sessions", refuse)
+    monkeypatch.setattr(alice.service.context.vault, "change_sessions", refuse)
     with pytest.raises(OSError, match="No space left"):
-        alice.keeper.refresh("ops", given)
+        alice.service.refresh("ops", given)
     monkeypatch.undo()
-    assert alice.another().desk.vault.session_names() == ()
+    assert alice.another().context.vault.session_names() == ()
 
 
 def test_a_wrong_code_is_said_to_be_one_and_changes_nothing(alice: Bench) -> None:
     with pytest.raises(WrongMfaCode):
-        alice.keeper.refresh("ops", "000000")
-    alice.keeper.refresh("ops", code(alice))
-    alice.keeper.refresh("billing")
+        alice.service.refresh("ops", "000000")
+    alice.service.refresh("ops", code(alice))
+    alice.service.refresh("billing")
 
 
 def test_a_stop_while_the_code_is_on_its_way_ends_what_it_brings(alice: Bench) -> None:
     given = code(alice)
     alice.sandbox.faults.slow("GetSessionToken", 1.5)
     with ThreadPoolExecutor(1) as pool:
-        refreshing = pool.submit(alice.keeper.refresh, "ops", given)
+        refreshing = pool.submit(alice.service.refresh, "ops", given)
         while not alice.calls("GetSessionToken"):
             time.sleep(0.01)
         alice.another().stop("ops")
@@ -253,19 +253,19 @@ def test_a_stop_while_the_code_is_on_its_way_ends_what_it_brings(alice: Bench) -
             refreshing.result()
     for name in ("ops", "billing"):
         with pytest.raises(NeedsMfa):
-            alice.keeper.refresh(name)
+            alice.service.refresh(name)
 
 
 @pytest.mark.parametrize("after", ["clock", "index", "release", "setting"])
 def test_a_stop_holds_whatever_happens_before_the_vault_is_open_again(alice: Bench, after: str) -> None:
-    keeper = alice.keeper
+    keeper = alice.service
     keeper.refresh("ops", code(alice))
     keeper.lock()
     if after == "clock":
         alice.sandbox.move_clock(-120)
     keeper.stop("ops")
     if after == "index":
-        keeper.places.index_file.unlink()
+        keeper.paths.index_file.unlink()
     if after == "setting":
         keeper.set("ops", {"mfa_serial": ""})
     keeper.unlock_here(recovery_key=alice.recovery_key)
@@ -276,14 +276,14 @@ def test_a_stop_holds_whatever_happens_before_the_vault_is_open_again(alice: Ben
 
 
 def test_another_setting_of_one_role_costs_the_others_no_code(alice: Bench) -> None:
-    alice.keeper.refresh("ops", code(alice))
-    alice.keeper.set("ops", {"role_session_name": "other"})
-    alice.keeper.refresh("ops")
-    alice.keeper.refresh("billing")
+    alice.service.refresh("ops", code(alice))
+    alice.service.set("ops", {"role_session_name": "other"})
+    alice.service.refresh("ops")
+    alice.service.refresh("billing")
 
 
 def test_a_shorter_one_does_not_take_the_place_of_a_longer(alice: Bench) -> None:
-    keeper = alice.keeper
+    keeper = alice.service
     keeper.refresh("ops", code(alice))
     keeper.set("acme-alice", {"duration_seconds": "15m"})
     keeper.refresh("acme-alice", code(alice))
@@ -292,7 +292,7 @@ def test_a_shorter_one_does_not_take_the_place_of_a_longer(alice: Bench) -> None
 
 
 def test_a_session_that_aws_takes_for_ended_is_a_question_again(alice: Bench) -> None:
-    alice.keeper.refresh("ops", code(alice))
+    alice.service.refresh("ops", code(alice))
     alice.sandbox.faults.refuse("AssumeRole", "ExpiredToken", status=403)
     with pytest.raises(NeedsMfa):
-        alice.keeper.refresh("billing")
+        alice.service.refresh("billing")

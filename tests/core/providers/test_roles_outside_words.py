@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.aws.errors import in_our_words
+from keyturn.aws.errors import translate_errors
 from keyturn.model.errors import AwsError, AwsRefused, KeyturnError
 from keyturn.providers import mfa_command
 from keyturn.storage.activity import ActivityEntry
@@ -17,7 +17,7 @@ CANARY = "CANARYsecret"
 
 def kept(bench: Bench) -> list[Path]:
     """The files of keyturn that hold the canary."""
-    folder = bench.keeper.places.profiles_file.parent
+    folder = bench.service.paths.profiles_file.parent
     places = {path for root in (folder, bench.sandbox.home) for path in root.rglob("*") if path.is_file()}
     shared = bench.sandbox.home / ".aws"
     return sorted(
@@ -37,7 +37,7 @@ def test_a_canonical_string_that_aws_quotes_is_told_without_the_token() -> None:
         raise ClientError({"Error": {"Code": "SignatureDoesNotMatch", "Message": message}}, "AssumeRole")
 
     with pytest.raises(AwsRefused) as caught:
-        in_our_words("sts:AssumeRole", act)
+        translate_errors("sts:AssumeRole", act)
     line = caught.value.line()
     assert CANARY not in line
     assert "SignatureDoesNotMatch: The request signature we calculated does not match" in line
@@ -52,20 +52,20 @@ def test_what_a_foreign_process_complains_with_is_told_and_kept_without_its_secr
     with bench.config.open("a") as file:
         file.write(f"\n[profile leaky]\ncredential_process = {program}\nregion = us-east-1\n")
     with pytest.raises(KeyturnError) as caught:
-        bench.keeper.refresh("leaky")
+        bench.service.refresh("leaky")
     assert "no route, SecretAccessKey=***" in caught.value.line()
-    failure = bench.keeper.desk.known("leaky").failure
+    failure = bench.service.context.profile_state("leaky").failure
     assert failure is not None
     assert "SecretAccessKey=***" in failure.line
     assert kept(bench) == []
 
 
 def test_a_failure_is_kept_without_a_secret_wherever_its_words_come_from(bench: Bench) -> None:
-    desk = bench.keeper.desk
+    desk = bench.service.context
     desk.record_failure("ci-deploy", "refresh", AwsError("refresh of ci-deploy", f"token={CANARY}"))
     desk.activity.add(ActivityEntry(desk.clock(), "ci-deploy", "refresh", f"token={CANARY}", ok=False))
     assert kept(bench) == []
-    failure = desk.known("ci-deploy").failure
+    failure = desk.profile_state("ci-deploy").failure
     assert failure is not None
     assert failure.line == "refresh of ci-deploy: token=***"
     assert [act.result for act in desk.activity.read()][-1] == "token=***"

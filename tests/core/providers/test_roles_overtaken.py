@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.model.errors import FileChanged
 from keyturn.model.profile import Delivery
-from keyturn.operations.credentials.session_cache import VaultSessions
+from keyturn.operations.credentials.session_cache import VaultSessionStore
 from tests.core.operations.conftest import Bench
 
 Act = Callable[[], object]
@@ -30,7 +30,7 @@ def stop(bench: Bench) -> Act:
 
 def while_aws_is_asked(bench: Bench, _patch: pytest.MonkeyPatch, act: Act) -> None:
     """Has `act` done once, while AWS is asked for a role."""
-    real, left = bench.keeper.desk.aws, [act]
+    real, left = bench.service.context.aws, [act]
 
     def slow(*args: Any, **options: Any) -> Any:
         made = real(*args, **options)
@@ -45,19 +45,19 @@ def while_aws_is_asked(bench: Bench, _patch: pytest.MonkeyPatch, act: Act) -> No
         object.__setattr__(made, "assume_role", meanwhile)
         return made
 
-    bench.keeper.desk = replace(bench.keeper.desk, aws=slow)
+    bench.service.context = replace(bench.service.context, aws=slow)
 
 
 def once_it_is_cached(_bench: Bench, patch: pytest.MonkeyPatch, act: Act) -> None:
     """Has `act` done by somebody who waited for the lock that caching the session has just let go."""
-    real, left = VaultSessions.put, [act]
+    real, left = VaultSessionStore.put, [act]
 
-    def put(self: VaultSessions, name: str, fetched: Any) -> None:
+    def put(self: VaultSessionStore, name: str, fetched: Any) -> None:
         real(self, name, fetched)
         if left and name == "acme-hub":
             left.pop()()
 
-    patch.setattr(VaultSessions, "put", put)
+    patch.setattr(VaultSessionStore, "put", put)
 
 
 @pytest.mark.parametrize("moment", [while_aws_is_asked, once_it_is_cached])
@@ -69,14 +69,14 @@ def test_a_refresh_under_way_brings_nothing_back_that_was_ended_meanwhile(
     moment: Callable[[Bench, pytest.MonkeyPatch, Act], None],
 ) -> None:
     bench.adopt("acme-build")
-    bench.keeper.deliver("acme-hub", Delivery.CREDENTIALS_FILE)
+    bench.service.deliver("acme-hub", Delivery.CREDENTIALS_FILE)
     assert "ASIA" in bench.section("acme-hub")
     moment(bench, monkeypatch, act(bench))
     with pytest.raises(FileChanged, match=r"while AWS was asked\. Run: keyturn refresh acme-hub"):
-        bench.keeper.refresh("acme-hub")
+        bench.service.refresh("acme-hub")
     assert "ASIA" not in bench.section("acme-hub")
-    assert "acme-hub" not in bench.another().desk.vault.session_names()
-    known = bench.keeper.desk.known("acme-hub")
+    assert "acme-hub" not in bench.another().context.vault.session_names()
+    known = bench.service.context.profile_state("acme-hub")
     assert known.session is None
     assert known.delivered is None
 
@@ -85,12 +85,12 @@ def test_a_client_is_not_served_the_session_that_was_ended_while_it_waited(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.adopt("acme-build")
-    bench.keeper.refresh("acme-hub")
+    bench.service.refresh("acme-hub")
     bench.sandbox.move_clock(50 * 60)
     asked = bench.calls("AssumeRole")
     while_aws_is_asked(bench, monkeypatch, stop(bench))
     with pytest.raises(FileChanged, match="it was stopped while AWS was asked"):
-        bench.keeper.credential_process("acme-hub")
+        bench.service.credential_process("acme-hub")
     assert bench.calls("AssumeRole") == asked + 1
 
 
@@ -98,19 +98,19 @@ def test_a_delivery_that_begins_beside_a_stop_leaves_the_old_one_as_it_was(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.adopt("acme-build")
-    before = bench.files(), bench.keeper.places.profiles_file.read_bytes()
+    before = bench.files(), bench.service.paths.profiles_file.read_bytes()
     while_aws_is_asked(bench, monkeypatch, stop(bench))
     with pytest.raises(FileChanged, match="it was stopped while AWS was asked"):
-        bench.keeper.deliver("acme-hub", Delivery.CREDENTIALS_FILE)
-    assert (bench.files(), bench.keeper.places.profiles_file.read_bytes()) == before
+        bench.service.deliver("acme-hub", Delivery.CREDENTIALS_FILE)
+    assert (bench.files(), bench.service.paths.profiles_file.read_bytes()) == before
 
 
 def test_after_a_stop_the_next_refresh_works_even_if_the_clock_was_set_back(bench: Bench) -> None:
     bench.adopt("acme-build")
-    bench.keeper.deliver("acme-hub", Delivery.CREDENTIALS_FILE)
+    bench.service.deliver("acme-hub", Delivery.CREDENTIALS_FILE)
     for seconds in (0, 60, -3600):
-        bench.keeper.stop("acme-hub")
+        bench.service.stop("acme-hub")
         bench.sandbox.move_clock(seconds)
-        first = bench.keeper.refresh("acme-hub").session.key_id
+        first = bench.service.refresh("acme-hub").session.key_id
         assert first in bench.section("acme-hub")
-        assert bench.keeper.credential_process("acme-hub").count(first) == 1
+        assert bench.service.credential_process("acme-hub").count(first) == 1

@@ -17,8 +17,8 @@ from botocore.session import Session
 from keyturn.aws import client as aws_client
 from keyturn.aws import deadline
 from keyturn.aws.client import CONNECT_SECONDS, READ_SECONDS, TRIES, BotoClient, BotoClientFactory
-from keyturn.aws.deadline import Deadline, DeadlineExceeded, within
-from keyturn.aws.errors import refusal, skew_of
+from keyturn.aws.deadline import Deadline, DeadlineExceeded, run_with_timeout
+from keyturn.aws.errors import error_from_response, skew_of
 from keyturn.model.errors import AwsRefused, ClockSkew, KeyturnError, Unreachable, WrongMfaCode
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
@@ -140,29 +140,29 @@ def test_an_end_counts_for_all_that_an_act_asks() -> None:
     assert one.left() == 1
     assert one.left() == -1
     assert one.left(deadline.OWN_SECONDS) == 19
-    one.credit(10)
+    one.add_time(10)
     assert one.left() == 9
     assert one.left() == -70
 
 
 def test_credit_never_passes_what_a_client_waits_for() -> None:
     one = Deadline(lambda: 0.0)
-    one.credit(1000)
+    one.add_time(1000)
     assert one.left() == one.left(1000) == deadline.LONGEST_SECONDS < 50
 
 
 def test_an_act_past_its_end_is_not_begun_and_one_that_hangs_is_left_behind() -> None:
     begun = []
     with pytest.raises(DeadlineExceeded):
-        within(0, lambda: begun.append(1))
+        run_with_timeout(0, lambda: begun.append(1))
     assert not begun
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded):
-        within(0.05, lambda: time.sleep(5))
+        run_with_timeout(0.05, lambda: time.sleep(5))
     assert time.monotonic() - started < 4
-    assert within(5, lambda: 7) == 7
+    assert run_with_timeout(5, lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
-        within(5, lambda: 1 // 0)
+        run_with_timeout(5, lambda: 1 // 0)
 
 
 @pytest.mark.parametrize("kind", ["time-out", "drip"])
@@ -173,7 +173,7 @@ def test_a_chain_of_silent_hops_has_one_end(bench: Bench, monkeypatch: pytest.Mo
     calls = bench.calls("AssumeRole")
     started = time.monotonic()
     with pytest.raises(Unreachable) as caught:
-        bench.keeper.credential_process("acme-spoke-logs")
+        bench.service.credential_process("acme-spoke-logs")
     assert time.monotonic() - started < 15, "one try alone may take 12 s, three hops with two tries 72 s"
     assert "did not answer within 2 s in all" in caught.value.line()
     assert "\n" not in caught.value.line()
@@ -188,7 +188,7 @@ def test_hops_that_are_slow_one_by_one_have_one_end_together(
     monkeypatch.setattr(aws_client, "SECONDS", 5.0)
     bench.sandbox.faults.slow("AssumeRole", 3.0, times=None)
     with pytest.raises(Unreachable, match="did not answer within 5 s in all"):
-        bench.keeper.credential_process("acme-spoke-logs")
+        bench.service.credential_process("acme-spoke-logs")
     bench.sandbox.faults.clear()
 
 
@@ -202,7 +202,7 @@ def test_a_clock_that_is_off_is_told_with_its_size_and_asked_once(
     bench.sandbox.faults.skew(minutes * 60)
     calls = bench.calls("GetSessionToken")
     with pytest.raises(ClockSkew) as caught:
-        bench.keeper.refresh("ci-deploy")
+        bench.service.refresh("ci-deploy")
     assert f"this machine's clock is {words} AWS's" in caught.value.line()
     assert bench.calls("GetSessionToken") == calls + 1
     bench.sandbox.faults.clear()
@@ -213,7 +213,7 @@ def test_a_code_that_fails_for_the_clock_says_so(bench: Bench) -> None:
     code = bench.sandbox.totp("alice")
     bench.sandbox.faults.skew(6 * 60)
     with pytest.raises(WrongMfaCode) as caught:
-        bench.keeper.refresh("acme-alice", code)
+        bench.service.refresh("acme-alice", code)
     assert "this machine's clock is 6 min behind AWS's" in caught.value.line()
     bench.sandbox.faults.clear()
 
@@ -255,7 +255,7 @@ TABLE = [
 def test_what_an_answer_means(
     code: str, message: str, ahead: timedelta | None, kind: type[KeyturnError], words: str
 ) -> None:
-    error = refusal("sts:AssumeRole", answer(code, message, ahead), NOW)
+    error = error_from_response("sts:AssumeRole", answer(code, message, ahead), NOW)
     assert type(error) is kind
     assert words in error.line()
     assert "\n" not in error.line()
@@ -278,5 +278,5 @@ def test_without_any_region_an_endpoint_of_the_persons_own_is_signed_for_as_the_
             if not line.startswith("region")
         )
     )
-    bench.keeper.refresh("personal")
+    bench.service.refresh("personal")
     assert bench.calls("GetSessionToken")

@@ -133,14 +133,14 @@ def test_a_role_is_asked_for_with_all_that_was_set_and_each_change_makes_a_new_s
         ("external_id=acme:1",),
     ):
         if words:
-            done = bench.keeper.set("acme-hub", settings.parsed(words))
+            done = bench.service.set("acme-hub", settings.parsed(words))
             assert done.ended[0] == "acme-hub"
-            row = next(row for row in bench.keeper.snapshot().profiles if row.name == "acme-hub")
-            assert state_of(row, VaultState.OPEN, bench.keeper.now()) is State.NONE
+            row = next(row for row in bench.service.snapshot().profiles if row.name == "acme-hub")
+            assert state_of(row, VaultState.OPEN, bench.service.now()) is State.NONE
         before = bench.calls("AssumeRole")
-        document = json.loads(bench.keeper.credential_process("acme-hub"))
+        document = json.loads(bench.service.credential_process("acme-hub"))
         assert bench.calls("AssumeRole") == before + 1
-        assert json.loads(bench.keeper.credential_process("acme-hub")) == document
+        assert json.loads(bench.service.credential_process("acme-hub")) == document
         assert bench.calls("AssumeRole") == before + 1
         seen.append(document["AccessKeyId"])
     assert len(set(seen)) == len(seen)
@@ -156,12 +156,12 @@ def test_a_role_is_asked_for_with_all_that_was_set_and_each_change_makes_a_new_s
 def test_a_change_by_hand_in_the_definitions_makes_a_new_session_too(bench: Bench) -> None:
     bench.adopt("acme-build")
     trusting(bench, HUB)
-    first = json.loads(bench.keeper.credential_process("acme-hub"))["AccessKeyId"]
-    path = bench.keeper.places.profiles_file
+    first = json.loads(bench.service.credential_process("acme-hub"))["AccessKeyId"]
+    path = bench.service.paths.profiles_file
     path.write_text(
         path.read_text().replace("[profiles.acme-hub]", "[profiles.acme-hub]\nsource_identity = 'jo'")
     )
-    assert json.loads(bench.keeper.credential_process("acme-hub"))["AccessKeyId"] != first
+    assert json.loads(bench.service.credential_process("acme-hub"))["AccessKeyId"] != first
 
 
 @pytest.fixture
@@ -187,15 +187,15 @@ def test_a_changed_policy_file_makes_a_new_session(
     bench.adopt("acme-build")
     file = tmp_path / "policy.json"
     file.write_text(POLICY)
-    bench.keeper.set("acme-hub", {"policy": str(file)})
-    first = json.loads(bench.keeper.credential_process("acme-hub"))["AccessKeyId"]
+    bench.service.set("acme-hub", {"policy": str(file)})
+    first = json.loads(bench.service.credential_process("acme-hub"))["AccessKeyId"]
     assert bodies[-1]["Policy"] == POLICY
     file.write_text(POLICY.replace("s3:*", "s3:GetObject"))
-    assert json.loads(bench.keeper.credential_process("acme-hub"))["AccessKeyId"] != first
+    assert json.loads(bench.service.credential_process("acme-hub"))["AccessKeyId"] != first
     assert bodies[-1]["Policy"] == POLICY.replace("s3:*", "s3:GetObject")
     file.unlink()
     with pytest.raises(ProfileBroken, match="is no file"):
-        bench.keeper.credential_process("acme-hub")
+        bench.service.credential_process("acme-hub")
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"{}" + b" " * 70_000])
@@ -203,81 +203,81 @@ def test_a_policy_file_that_is_none_is_refused_before_anything_changes(
     bench: Bench, tmp_path: Path, content: bytes
 ) -> None:
     bench.adopt("acme-build")
-    before = bench.keeper.places.profiles_file.read_bytes()
+    before = bench.service.paths.profiles_file.read_bytes()
     file = tmp_path / "policy.json"
     file.write_bytes(content)
     with pytest.raises(KeyturnError):
-        bench.keeper.set("acme-hub", {"policy": str(file)})
-    assert bench.keeper.places.profiles_file.read_bytes() == before
+        bench.service.set("acme-hub", {"policy": str(file)})
+    assert bench.service.paths.profiles_file.read_bytes() == before
 
 
 def test_what_rested_on_a_changed_role_is_ended_and_withdrawn_with_it(bench: Bench) -> None:
     bench.adopt("acme-build")
-    bench.keeper.refresh("acme-hub")
-    bench.keeper.deliver("acme-spoke", Delivery.CREDENTIALS_FILE)
+    bench.service.refresh("acme-hub")
+    bench.service.deliver("acme-spoke", Delivery.CREDENTIALS_FILE)
     assert "ASIA" in bench.section("acme-spoke")
-    done = bench.keeper.set("acme-hub", {"source_identity": "jo"})
+    done = bench.service.set("acme-hub", {"source_identity": "jo"})
     assert set(done.ended) >= {"acme-hub", "acme-spoke"}
     assert "ASIA" not in bench.section("acme-spoke")
-    assert bench.keeper.set("acme-hub", {"source_identity": "jo"}).keys == ()
+    assert bench.service.set("acme-hub", {"source_identity": "jo"}).keys == ()
 
 
 def test_nothing_ends_for_a_setting_that_sessions_do_not_rest_on(bench: Bench) -> None:
     bench.adopt("acme-build")
-    first = bench.keeper.credential_process("acme-hub")
-    assert bench.keeper.set("acme-hub", {"renew": "off", "duration_seconds": "1h"}).ended == ()
-    assert bench.keeper.credential_process("acme-hub") == first
+    first = bench.service.credential_process("acme-hub")
+    assert bench.service.set("acme-hub", {"renew": "off", "duration_seconds": "1h"}).ended == ()
+    assert bench.service.credential_process("acme-hub") == first
 
 
 def test_a_session_of_none_delivers_the_key_itself_and_the_way_back(bench: Bench) -> None:
     bench.adopt("ci-deploy")
-    key_id = bench.keeper.desk.key("ci-deploy").access_key_id
-    assert json.loads(bench.keeper.credential_process("ci-deploy"))["AccessKeyId"].startswith("ASIA")
-    bench.keeper.set("ci-deploy", {"session": "none"})
-    document = json.loads(bench.keeper.credential_process("ci-deploy"))
+    key_id = bench.service.context.key("ci-deploy").access_key_id
+    assert json.loads(bench.service.credential_process("ci-deploy"))["AccessKeyId"].startswith("ASIA")
+    bench.service.set("ci-deploy", {"session": "none"})
+    document = json.loads(bench.service.credential_process("ci-deploy"))
     assert document["AccessKeyId"] == key_id
     assert not {"SessionToken", "Expiration"} & set(document)
-    row = next(row for row in bench.keeper.snapshot().profiles if row.name == "ci-deploy")
-    assert state_of(row, VaultState.OPEN, bench.keeper.now()) is State.LONG_TERM
+    row = next(row for row in bench.service.snapshot().profiles if row.name == "ci-deploy")
+    assert state_of(row, VaultState.OPEN, bench.service.now()) is State.LONG_TERM
     with pytest.raises(KeyturnError, match="never goes into a file in clear"):
-        bench.keeper.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
-    bench.keeper.set("ci-deploy", {"session": ""})
-    assert json.loads(bench.keeper.credential_process("ci-deploy"))["AccessKeyId"].startswith("ASIA")
+        bench.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
+    bench.service.set("ci-deploy", {"session": ""})
+    assert json.loads(bench.service.credential_process("ci-deploy"))["AccessKeyId"].startswith("ASIA")
 
 
 def test_a_key_is_not_handed_out_into_a_file_by_the_back_door(bench: Bench) -> None:
     bench.adopt("ci-deploy")
-    bench.keeper.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
+    bench.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
     with pytest.raises(UsageError, match="never goes there in clear"):
-        bench.keeper.set("ci-deploy", {"session": "none"})
+        bench.service.set("ci-deploy", {"session": "none"})
 
 
 def test_a_region_goes_where_aws_tools_read_it_and_is_taken_away_again(bench: Bench) -> None:
     before = bench.files()
 
     def region(name: str) -> str | None:
-        return next(row.region for row in bench.keeper.snapshot().profiles if row.name == name)
+        return next(row.region for row in bench.service.snapshot().profiles if row.name == name)
 
-    bench.keeper.set("contractor", {"region": "eu-west-3"})
+    bench.service.set("contractor", {"region": "eu-west-3"})
     assert region("contractor") == "eu-west-3"
     assert bench.files()[0] == before[0], "the credentials file's word is the one that counts"
-    bench.keeper.set("ci-deploy", {"region": "eu-west-3"})
+    bench.service.set("ci-deploy", {"region": "eu-west-3"})
     assert region("ci-deploy") == "eu-west-3"
-    bench.keeper.set("ci-deploy", {"region": ""})
-    bench.keeper.set("ci-deploy", {"region": ""})
+    bench.service.set("ci-deploy", {"region": ""})
+    bench.service.set("ci-deploy", {"region": ""})
     assert region("ci-deploy") is None
-    bench.keeper.set("ci-deploy", {"region": "eu-central-1"})
-    bench.keeper.set("contractor", {"region": "us-east-1"})
+    bench.service.set("ci-deploy", {"region": "eu-central-1"})
+    bench.service.set("contractor", {"region": "us-east-1"})
     assert bench.files()[1] == before[1]
     with pytest.raises(UsageError, match="can be none"):
-        bench.keeper.set("ci-deploy", {"region": "eu west"})
+        bench.service.set("ci-deploy", {"region": "eu west"})
 
 
 def test_only_what_is_managed_has_settings(bench: Bench) -> None:
     with pytest.raises(NotFound, match="keyturn adopt ci-deploy"):
-        bench.keeper.set("ci-deploy", {"renew": "off"})
+        bench.service.set("ci-deploy", {"renew": "off"})
     with pytest.raises(NotFound, match="none by that name"):
-        bench.keeper.set("nobody", {"region": "eu-west-1"})
+        bench.service.set("nobody", {"region": "eu-west-1"})
 
 
 def test_mfa_devices_that_show_no_code_are_not_offered(bench: Bench) -> None:
@@ -288,10 +288,10 @@ def test_mfa_devices_that_show_no_code_are_not_offered(bench: Bench) -> None:
     key = bench.sandbox.state.add_device(alice, "x", "A" * 32)
     key.serial = "arn:aws:iam::111122223333:u2f/user/alice/yubi-ABCDEFGH"
     serials = ("arn:aws:iam::111122223333:mfa/alice", second.serial)
-    assert bench.keeper.mfa_devices("acme-alice") == serials
-    assert bench.keeper.mfa_devices("prod-admin") == serials
-    bench.keeper.set("acme-alice", {"mfa_serial": second.serial})
-    done = bench.keeper.refresh("acme-alice", bench.sandbox.totp("alice-phone"))
+    assert bench.service.mfa_devices("acme-alice") == serials
+    assert bench.service.mfa_devices("prod-admin") == serials
+    bench.service.set("acme-alice", {"mfa_serial": second.serial})
+    done = bench.service.refresh("acme-alice", bench.sandbox.totp("alice-phone"))
     assert done.session.expires is not None
     (call,) = [call for call in bench.sandbox.calls if call.action == "GetSessionToken"]
     assert call.params["SerialNumber"] == second.serial
@@ -299,22 +299,22 @@ def test_mfa_devices_that_show_no_code_are_not_offered(bench: Bench) -> None:
 
 def test_a_session_policy_narrows_what_the_session_may_do(bench: Bench) -> None:
     bench.adopt("acme-build")
-    assert bench.keeper.credential_process("acme-spoke")
-    bench.keeper.set("acme-hub", {"policy": POLICY})
+    assert bench.service.credential_process("acme-spoke")
+    bench.service.set("acme-hub", {"policy": POLICY})
     with pytest.raises(AwsRefused, match="not authorized to perform: sts:AssumeRole") as caught:
-        bench.keeper.credential_process("acme-spoke")
+        bench.service.credential_process("acme-spoke")
     assert caught.value.code == "AccessDenied"
 
 
 def test_a_region_that_is_not_activated_is_one_line_with_the_way_out(bench: Bench) -> None:
     bench.adopt("ci-deploy")
-    bench.keeper.set("ci-deploy", {"region": "af-south-1"})
+    bench.service.set("ci-deploy", {"region": "af-south-1"})
     with pytest.raises(AwsRefused) as caught:
-        bench.keeper.refresh("ci-deploy")
+        bench.service.refresh("ci-deploy")
     assert caught.value.code == "RegionDisabledException"
     line = caught.value.line()
     assert "STS is not activated in this region" in line
     assert "keyturn set PROFILE region=REGION" in line
     assert len(line) < 250
-    bench.keeper.set("ci-deploy", {"region": "eu-central-1"})
-    bench.keeper.refresh("ci-deploy")
+    bench.service.set("ci-deploy", {"region": "eu-central-1"})
+    bench.service.refresh("ci-deploy")

@@ -204,26 +204,26 @@ def test_two_environments_never_share_a_session(
 ) -> None:
     if managed:
         at_home.adopt("by-environment")
-        assert at_home.keeper.desk.read().definitions["next-hop"].source_profile == "by-environment"
+        assert at_home.service.context.read().definitions["next-hop"].source_profile == "by-environment"
     seen = []
     for name in ("one", "other", "one"):
         for variable, value in environment(user_key(at_home.sandbox, name)).items():
             monkeypatch.setenv(variable, value)
         at_home.sandbox.calls.clear()
         if managed:
-            seen.append(json.loads(at_home.keeper.credential_process("next-hop"))["AccessKeyId"])
+            seen.append(json.loads(at_home.service.credential_process("next-hop"))["AccessKeyId"])
         else:
-            seen.append(at_home.keeper.refresh("next-hop").session.key_id)
+            seen.append(at_home.service.refresh("next-hop").session.key_id)
         assert at_home.sandbox.calls[0].key_id == user_key(at_home.sandbox, name).key_id
         assert at_home.calls("AssumeRole") == 2
-        assert at_home.keeper.desk.vault.session("by-environment") is None, "it is kept nowhere"
-        assert at_home.keeper.desk.vault.session("next-hop") is None, "nor is what rests on it"
+        assert at_home.service.context.vault.session("by-environment") is None, "it is kept nowhere"
+        assert at_home.service.context.vault.session("next-hop") is None, "nor is what rests on it"
     assert len(set(seen)) == 3
     for variable in environment(user_key(at_home.sandbox, "one")):
         monkeypatch.delenv(variable)
     with pytest.raises(ProfileBroken, match="AWS_ACCESS_KEY_ID is not set"):
-        at_home.keeper.refresh("next-hop")
-    assert "next-hop" not in at_home.keeper.due()
+        at_home.service.refresh("next-hop")
+    assert "next-hop" not in at_home.service.due_profiles()
 
 
 def test_a_process_that_serves_others_never_answers_with_its_own_environment(
@@ -242,8 +242,8 @@ def test_a_process_that_serves_others_never_answers_with_its_own_environment(
     with pytest.raises(AgentUnavailable, match="from whoever asks"):
         agent.deliver("next-hop", Delivery.CREDENTIALS_FILE)
     assert at_home.calls("AssumeRole") == 0
-    assert at_home.keeper.desk.known("by-environment").failure is None
-    assert json.loads(at_home.keeper.credential_process("next-hop"))["SessionToken"]
+    assert at_home.service.context.profile_state("by-environment").failure is None
+    assert json.loads(at_home.service.credential_process("next-hop"))["SessionToken"]
 
 
 @pytest.mark.parametrize("profile", ["by-container", "by-instance"])
@@ -255,10 +255,10 @@ def test_a_machine_signs_by_botocores_own_provider(
     assert machine is not None
     session = at_home.sandbox.state.add_session(machine, timedelta(hours=6), name="machine")
     with pytest.raises(ProfileBroken, match="credential_source"):
-        at_home.keeper.credential_process(profile)
+        at_home.service.credential_process(profile)
     with serving(session) as address:
         for variable, value in machine_variables(address)[profile].items():
             monkeypatch.setenv(variable, value)
-        assert json.loads(at_home.keeper.credential_process(profile))["SessionToken"]
+        assert json.loads(at_home.service.credential_process(profile))["SessionToken"]
     (call,) = [call for call in at_home.sandbox.calls if call.action == "AssumeRole"]
     assert call.key_id == session.key_id

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.storage import socket_paths
-from keyturn.storage.paths import places_for
+from keyturn.storage.paths import paths_for
 
 folders = st.lists(
     st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1, max_size=60),
@@ -36,7 +36,7 @@ def test_both_ways_give_the_same_socket(
         }.items()
         if value is not None
     }
-    places = places_for(environ)
+    places = paths_for(environ)
     path = socket_paths.socket_path(environ)
     assert places.socket == Path(path)
     assert len(os.fsencode(path)) <= socket_paths.SOCKET_PATH_LIMIT

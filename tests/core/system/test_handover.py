@@ -25,7 +25,7 @@ os.write(1, b"%d %s" % (ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), line))
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = secret_channel.ends()
+    ours, theirs = secret_channel.create()
     ours.settimeout(20)
     with ours, theirs:
         yield ours, theirs
@@ -41,7 +41,7 @@ def test_a_program_that_closed_itself_hears_and_answers(ends: tuple[socket.socke
     ours, theirs = ends
     with started(theirs, COME_IN) as process:
         theirs.close()
-        channel = secret_channel.met(ours, process.pid)
+        channel = secret_channel.accept(ours, process.pid)
         assert channel is not None
         with channel:
             channel.settimeout(20)
@@ -56,7 +56,7 @@ def test_somebody_else_who_took_its_end_is_not_met(ends: tuple[socket.socket, so
         stolen, given = socket.socketpair()
         with stolen, given:
             socket.send_fds(theirs, [b"."], [given.fileno()])
-            assert secret_channel.met(ours, process.pid) is None
+            assert secret_channel.accept(ours, process.pid) is None
         theirs.close()
         ours.close()
 
@@ -68,14 +68,14 @@ def test_a_program_that_ends_or_says_something_else_is_not_met(
     ours, theirs = ends
     with started(theirs, program) as process:
         theirs.close()
-        assert secret_channel.met(ours, process.pid) is None
+        assert secret_channel.accept(ours, process.pid) is None
 
 
 def test_one_that_does_not_come_is_a_time_out(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, _ = ends
     ours.settimeout(0.01)
     with pytest.raises(TimeoutError):
-        secret_channel.met(ours, os.getpid())
+        secret_channel.accept(ours, os.getpid())
 
 
 def test_the_first_socket_cannot_be_opened_by_its_name(ends: tuple[socket.socket, socket.socket]) -> None:

@@ -43,17 +43,17 @@ class Home:
 
     @property
     def vault(self) -> Path:
-        return self.keeper().places.vault_dir
+        return self.keeper().paths.vault_dir
 
     @property
     def profiles(self) -> Path:
-        return self.keeper().places.profiles_file
+        return self.keeper().paths.profiles_file
 
     def settle(self) -> Home:
         """Makes the vault, with a key, and defines two profiles."""
         keeper = self.keeper()
-        self.recovery_key = keeper.new_vault("passphrase", Secret(PASSPHRASE))
-        keeper.desk.vault.change_keys(lambda entries: entries.update({"key/ci": dict(KEY)}))
+        self.recovery_key = keeper.create_vault("passphrase", Secret(PASSPHRASE))
+        keeper.context.vault.change_keys(lambda entries: entries.update({"key/ci": dict(KEY)}))
         self.profiles.parent.mkdir(parents=True)
         self.profiles.write_bytes(PROFILES)
         self.opened()

@@ -38,7 +38,7 @@ def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: list[Call
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "kt"))
     keeper = CredentialService.from_environ(os.environ, use_agent=False)
-    keeper.new_vault("passphrase", Secret(PASSPHRASE))
+    keeper.create_vault("passphrase", Secret(PASSPHRASE))
 
     def typed(_: int | None) -> Secret:
         for act in meanwhile:

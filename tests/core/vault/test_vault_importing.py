@@ -45,7 +45,7 @@ def test_a_second_home_has_the_keys_and_the_definitions(home: Home, second: Home
     assert told == ("Managed here too: ci, prod.", undelivered("ci, prod"))
     assert managed_profiles.load(second.profiles) == managed_profiles.load(home.profiles)
     second.keeper().unlock_here(Secret("second"))
-    assert second.opened().desk.vault.key("key/ci") == KEY
+    assert second.opened().context.vault.key("key/ci") == KEY
     rows = {row.name: row for row in second.keeper().snapshot().profiles}
     assert rows["ci"].managed
     assert rows["prod"].managed
@@ -74,7 +74,7 @@ def test_nothing_is_imported_beside_definitions_that_cannot_be_read(home: Home, 
     exported = home.opened().export_vault(JOURNEY)
     with pytest.raises(UnparsableFile):
         second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    assert second.keeper().desk.vault.state() is VaultState.ABSENT
+    assert second.keeper().context.vault.state() is VaultState.ABSENT
     assert second.profiles.read_bytes() == b"[[["
 
 
@@ -83,30 +83,30 @@ def test_an_export_from_before_definitions_were_in_it_is_taken(home: Home, secon
     exported = create.write_export(identity, Document(documents.KEYS, 7, {"key/ci": KEY}), None, JOURNEY)
     assert second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second")) == ()
     assert not second.profiles.exists()
-    assert second.opened().desk.vault.generation() == 7
+    assert second.opened().context.vault.generation() == 7
 
 
 def test_an_import_over_another_vault_changes_nothing(home: Home, second: Home) -> None:
     exported = home.opened().export_vault(JOURNEY)
     second.settle()
-    before, index = contents(second.vault), second.keeper().desk.index.load()
+    before, index = contents(second.vault), second.keeper().context.index.load()
     second.profiles.write_bytes(b"version = 1\n")
     with pytest.raises(VaultExists, match="not of it"):
         second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("x"))
     assert contents(second.vault) == before
-    assert second.keeper().desk.index.load() == index
+    assert second.keeper().context.index.load() == index
     assert second.profiles.read_bytes() == b"version = 1\n"
 
 
 def test_an_import_over_the_same_vault_brings_definitions_and_no_keys(home: Home) -> None:
     exported = home.opened().export_vault(JOURNEY)
-    home.opened().desk.vault.change_keys(lambda entries: entries.pop("key/ci") and None)
-    before, index = contents(home.vault), home.opened().desk.index.load()
+    home.opened().context.vault.change_keys(lambda entries: entries.pop("key/ci") and None)
+    before, index = contents(home.vault), home.opened().context.index.load()
     home.profiles.write_bytes(PROFILES.split(b"[profiles.prod]")[0])
     told = home.keeper().import_vault(exported, JOURNEY, "passphrase", None)
     assert told == ("Managed here too: prod.", undelivered("prod"))
     assert contents(home.vault) == before
-    assert home.keeper().desk.index.load() == replace(index, recovery_key_seen=True)
+    assert home.keeper().context.index.load() == replace(index, recovery_key_seen=True)
     home.profiles.unlink()
     told = home.keeper().import_vault(exported, JOURNEY, "passphrase", None)
     assert told[1:] == ("The vault here does not hold the key of ci.", undelivered("ci, prod"))
@@ -116,8 +116,8 @@ def test_an_import_beside_another_act_makes_nothing(
     home: Home, second: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exported = home.opened().export_vault(JOURNEY)
-    monkeypatch.setattr(context, "ACTS_LOCK_SECONDS", 0.0)
-    with second.keeper().desk.exclusive(), pytest.raises(FileBusy):
+    monkeypatch.setattr(context, "STATE_LOCK_SECONDS", 0.0)
+    with second.keeper().context.state_lock(), pytest.raises(FileBusy):
         second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
     assert not second.vault.exists()
     assert second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
@@ -143,7 +143,7 @@ def test_an_import_that_the_disk_ended_half_way_can_be_done_again(
     assert told == ("Managed here too: ci, prod.", undelivered("ci, prod"))
     assert managed_profiles.load(second.profiles) == managed_profiles.load(home.profiles)
     second.keeper().unlock_here(Secret("second"))
-    assert second.opened().desk.vault.key("key/ci") == KEY
+    assert second.opened().context.vault.key("key/ci") == KEY
 
 
 _IDENTITY = "AGE-SECRET-KEY-1"
@@ -169,7 +169,7 @@ def test_a_hostile_export_is_one_error_and_leaves_nothing(home: Home, second: Ho
     with pytest.raises(VaultCorrupt) as caught:
         second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
     assert "vault export" in caught.value.hint
-    assert second.keeper().desk.vault.state() is VaultState.ABSENT
+    assert second.keeper().context.vault.state() is VaultState.ABSENT
     assert not second.vault.exists()
 
 
@@ -178,14 +178,14 @@ def test_definitions_in_an_export_that_are_none_are_said_and_the_keys_are_there(
 ) -> None:
     identity = age.identity_from(home.recovery_key)
     for carried in ("[[[", "version = 99\n", "\ud800", 'version = 1\n[profiles.x]\nkind = "sso-role"\n'):
-        shutil.rmtree(second.keeper().places.home, ignore_errors=True)
+        shutil.rmtree(second.keeper().paths.home, ignore_errors=True)
         exported = create.write_export(
             identity, Document(documents.KEYS, 1, {"key/ci": KEY}), carried, JOURNEY
         )
         told = second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
         assert "the definitions are not" in told[0]
         assert not second.profiles.exists()
-        assert second.opened().desk.vault.key("key/ci") == KEY
+        assert second.opened().context.vault.key("key/ci") == KEY
 
 
 def test_a_later_export_is_refused_without_making_anything(second: Home) -> None:

@@ -44,7 +44,7 @@ def test_nothing_is_sealed_to_a_recipient_that_somebody_put_in_place_of_ours(hom
     _replace_recipient(home)
     keeper = home.keeper()
     with pytest.raises(VaultCorrupt, match="another identity"):
-        keeper.desk.vault.seal(b"a credentials file with a key in clear")
+        keeper.context.vault.seal(b"a credentials file with a key in clear")
     with pytest.raises(VaultCorrupt, match="another identity"):
         keeper.unlock_here(Secret(PASSPHRASE))
     fault = keeper.vault_fault()
@@ -56,14 +56,14 @@ def test_the_recovery_key_brings_our_recipient_back_as_the_error_says(home: Home
     theirs = _replace_recipient(home)
     told = home.keeper().restore_vault(recovery_key=home.recovery_key)
     assert "sound" in told[0]
-    vault = home.keeper().desk.vault
+    vault = home.keeper().context.vault
     assert vault.recipient() == age.identity_from(home.recovery_key).recipient != theirs
     assert home.keeper().vault_fault() is None
     home.keeper().unlock_here(Secret(PASSPHRASE))
 
 
 def test_a_vault_from_before_this_was_remembered_is_remembered_once_it_was_open(home: Home) -> None:
-    index = home.keeper().desk.index
+    index = home.keeper().context.index
     index.path.unlink()
     home.keeper().unlock_here(Secret(PASSPHRASE))
     assert index.load().vault_recipient == age.identity_from(home.recovery_key).recipient
@@ -71,16 +71,16 @@ def test_a_vault_from_before_this_was_remembered_is_remembered_once_it_was_open(
 
 def test_what_is_remembered_of_a_vault_that_was_removed_is_nothing_to_the_next(home: Home) -> None:
     for _ in range(5):
-        home.opened().desk.vault.change_keys(lambda entries: entries.update(more={"n": len(entries)}))
+        home.opened().context.vault.change_keys(lambda entries: entries.update(more={"n": len(entries)}))
     shutil.rmtree(home.vault)
-    home.recovery_key = home.keeper().new_vault("passphrase", Secret("another"), anew=True)
-    assert home.opened().desk.vault.generation() == 1
+    home.recovery_key = home.keeper().create_vault("passphrase", Secret("another"), anew=True)
+    assert home.opened().context.vault.generation() == 1
     home.keeper().unlock_here(Secret("another"))
 
 
 def test_an_old_copy_of_the_keys_is_noticed_by_the_index(home: Home) -> None:
     old = (home.vault / "keys.age").read_bytes()
-    home.opened().desk.vault.change_keys(lambda entries: entries.update(new={}))
+    home.opened().context.vault.change_keys(lambda entries: entries.update(new={}))
     home.opened()
     (home.vault / "keys.age").write_bytes(old)
     with pytest.raises(VaultCorrupt, match="old copy"):
@@ -101,7 +101,7 @@ def test_restoring_says_what_was_brought_back_and_what_is_lost(home: Home) -> No
     assert "keys.damaged-1.age" in told
     assert "Lost: 1 change" in told
     assert "the key of ci" in told
-    assert home.opened().desk.vault.generation() == 3
+    assert home.opened().context.vault.generation() == 3
 
 
 def test_restoring_by_the_recovery_key_keeps_the_slots_that_are_whole(home: Home) -> None:
@@ -116,7 +116,7 @@ def test_restoring_without_the_passphrase_s_file_says_that_only_the_recovery_key
     (home.vault / "identity.age").write_bytes(b"damaged")
     told = home.keeper().restore_vault(recovery_key=home.recovery_key)
     assert "reset-passphrase" in told[-1]
-    home.keeper().desk.vault.reset_passphrase(home.recovery_key, Secret("new"))
+    home.keeper().context.vault.reset_passphrase(home.recovery_key, Secret("new"))
     home.keeper().unlock_here(Secret("new"))
 
 
@@ -134,7 +134,7 @@ def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(
         lambda keeper: keeper.restore_vault(recovery_key=home.recovery_key),
         lambda keeper: keeper.restore_vault(Secret(PASSPHRASE)),
         lambda keeper: keeper.unlock_here(recovery_key=home.recovery_key),
-        lambda keeper: keeper.desk.vault.seal(b"x"),
+        lambda keeper: keeper.context.vault.seal(b"x"),
     )
     for act in acts:
         with pytest.raises(VaultNewer, match="Upgrade"):
@@ -181,11 +181,11 @@ def test_where_the_keyring_does_not_open_it_the_passphrase_is_asked_for(
     assert current is not None
     slots.put_label(home.vault, current, slots=recipient_file.SLOTS)
     keeper = home.keeper()
-    assert keeper.desk.vault.state() is VaultState.CLOSED
+    assert keeper.context.vault.state() is VaultState.CLOSED
     with pytest.raises(KeyringAbsent):
         prompts.VaultUnlocker(keeper).unlock_by_keyring()
     monkeypatch.setattr(prompts, "on_terminal", lambda: True)
     monkeypatch.setattr(prompts, "ask_secret", lambda _prompt: Secret(PASSPHRASE))
     prompts.VaultUnlocker(keeper).unlock_by_keyring()
-    assert keeper.desk.vault.state() is VaultState.OPEN
+    assert keeper.context.vault.state() is VaultState.OPEN
     assert "system keyring" in capsys.readouterr().err

@@ -243,7 +243,7 @@ def _all_generations_passed_over(sample: Sample, every: int) -> int:
     identity = age.identity_from(sample.recovery_key)
     for variant in variants:
         path.write_bytes(variant)
-        assert [file.name for file, _ in key_file.sound(sample.folder, identity)] == [
+        assert [file.name for file, _ in key_file.readable_generations(sample.folder, identity)] == [
             "keys.2.age",
             "keys.3.age",
         ]

@@ -133,7 +133,7 @@ class VaultMachine(RuleBasedStateMachine):
         from keyturn.vault import age
 
         identity = age.identity_from(self.recovery_key)
-        found = [document for _, document in key_file.sound(self.home / "vault", identity)]
+        found = [document for _, document in key_file.readable_generations(self.home / "vault", identity)]
         return [document.entries for document in sorted(found, key=lambda document: document.generation)]
 
     @rule(cut=st.integers(0, 60), more=st.integers(0, 3))

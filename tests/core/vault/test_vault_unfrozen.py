@@ -17,7 +17,7 @@ import pytest
 from textual.app import App
 
 from keyturn.agent import client
-from keyturn.agent.listener import claim
+from keyturn.agent.listener import acquire
 from keyturn.agent.server import AgentServer
 from keyturn.model.secret import Secret
 from keyturn.vault import passphrase
@@ -68,13 +68,13 @@ def _decrypt(data: bytes) -> None:
     pyrage.passphrase.decrypt(data, PASSPHRASE)
 
 
-class _OpeningKeeper:
+class _OpeningService:
     """A keeper whose one act opens the vault by its passphrase, as a release does in the agent."""
 
     def __init__(self, opens: Callable[[], None]) -> None:
         self._opens = opens
 
-    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+    def run_operation(self, op: str, args: Mapping[str, object]) -> object:
         del op, args
         self._opens()
         return True
@@ -83,7 +83,7 @@ class _OpeningKeeper:
         del name
         return DOCUMENT
 
-    def settle(self) -> None:
+    def wait_until_secrets_saved(self) -> None:
         """Nothing is under way that must not be cut off."""
 
     def withdraw_delivered(self) -> object:
@@ -92,7 +92,7 @@ class _OpeningKeeper:
     def renew_due(self, may_go_on: object) -> object:  # noqa: ARG002  # a part of the port
         return ()
 
-    def forwarded(self, name: str, least_seconds: int | None) -> str:
+    def get_forwarded_credentials(self, name: str, least_seconds: int | None) -> str:
         raise AssertionError((name, least_seconds))
 
     def withdraw_expired(self) -> object:
@@ -101,9 +101,9 @@ class _OpeningKeeper:
 
 def test_an_agent_answers_others_while_it_opens_a_passphrase(sealed: Sample) -> None:
     folder = Path(tempfile.mkdtemp(prefix="kt-"))
-    listener = claim(folder / "run" / "agent.sock", lambda _path: False, 1)
+    listener = acquire(folder / "run" / "agent.sock", lambda _path: False, 1)
     assert listener is not None
-    server = AgentServer(_OpeningKeeper(_opens(sealed)), listener)
+    server = AgentServer(_OpeningService(_opens(sealed)), listener)
     serving = threading.Thread(target=server.serve)
     serving.start()
     path, waits = folder / "run" / "agent.sock", []

@@ -73,7 +73,7 @@ class Beside:
         :param profile: what the AWS CLI writes to.
         """
         alone = programs.CLI_ALONE if seed % 2 else programs.CLI_PROGRAM_ALONE
-        top = Path(__file__).parents[2]
+        top = Path(__file__).parents[3]
         others = [
             programs.start(alone, profile, 10_000, environ=self.environ),
             programs.start(programs.SLOW_ALONE, self.path, seed, top),

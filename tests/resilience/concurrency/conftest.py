@@ -55,7 +55,7 @@ class House:
     """A sandbox and what opens its vault."""
 
     sandbox: Sandbox
-    keeper: CredentialService
+    service: CredentialService
     recovery_key: Secret
 
     @property
@@ -124,5 +124,5 @@ def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
         for name, value in sandbox.environ.items():
             monkeypatch.setenv(name, value)
         keeper = CredentialService.from_environ(sandbox.environ, use_agent=False)
-        yield House(sandbox, keeper, keeper.new_vault("passphrase", Secret("three small words")))
+        yield House(sandbox, keeper, keeper.create_vault("passphrase", Secret("three small words")))
     shutil.rmtree(folder, ignore_errors=True)

@@ -25,9 +25,9 @@ KEYTURN = str(Path(sys.executable).with_name("keyturn"))
 @pytest.fixture
 def person(house: House) -> Iterator[House]:
     """One with `ci-deploy` managed, and no agent left afterwards."""
-    house.keeper.adopt(house.keeper.plan_adopt(["ci-deploy"]))
+    house.service.adopt(house.service.plan_adopt(["ci-deploy"]))
     yield house
-    shutdown.lock(house.keeper.places.socket)
+    shutdown.lock(house.service.paths.socket)
 
 
 def keyturn(house: House, *arguments: str) -> str:
@@ -81,9 +81,9 @@ def test_a_session_that_somebody_overwrote_is_told_and_delivered_again(
     person: House, theirs: Callable[[bytes, bytes], bytes]
 ) -> None:
     path = person.aws / "credentials"
-    person.keeper.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
+    person.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
     first = path.read_bytes()
-    person.keeper.refresh("ci-deploy")
+    person.service.refresh("ci-deploy")
     assert problem(person, "ci-deploy") is None
     path.write_bytes(theirs(first, path.read_bytes()))
     said = problem(person, "ci-deploy")
@@ -97,11 +97,11 @@ def test_a_session_that_somebody_overwrote_is_told_and_delivered_again(
 
 def test_an_earlier_session_that_somebody_wrote_back_goes_with_stop(person: House) -> None:
     path = person.aws / "credentials"
-    person.keeper.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
+    person.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
     first = path.read_bytes()
-    person.keeper.refresh("ci-deploy")
+    person.service.refresh("ci-deploy")
     path.write_bytes(first)
-    person.keeper.stop("ci-deploy")
+    person.service.stop("ci-deploy")
     assert "aws_session_token" not in credentials(person, "ci-deploy")
 
 
@@ -120,8 +120,8 @@ def test_a_line_that_somebody_overwrote_is_told_and_put_there_again(person: Hous
 def test_a_role_that_somebody_wrote_back_is_told_with_the_way_out(house: House) -> None:
     path = house.aws / "config"
     before = path.read_bytes()
-    house.keeper.adopt(house.keeper.plan_adopt(["ci-deploy"]))
-    assert house.keeper.desk.read().definitions.keys() >= {"ci-release"}
+    house.service.adopt(house.service.plan_adopt(["ci-deploy"]))
+    assert house.service.context.read().definitions.keys() >= {"ci-release"}
     try:
         path.write_bytes(before)
         said = problem(house, "ci-release")
@@ -131,9 +131,9 @@ def test_a_role_that_somebody_wrote_back_is_told_with_the_way_out(house: House) 
         help_oneself(house, said)
         help_oneself(house, problem(house, "ci-deploy"))
         assert problem(house, "ci-release") is None
-        assert "ci-release" not in house.keeper.desk.read().definitions
+        assert "ci-release" not in house.service.context.read().definitions
     finally:
-        shutdown.lock(house.keeper.places.socket)
+        shutdown.lock(house.service.paths.socket)
 
 
 #: Killed as soon as the names are exchanged: the old file, keys in clear, has the temporary name.
@@ -162,7 +162,7 @@ def test_keys_in_clear_that_a_killed_writer_left_are_gone_after_the_next_start(
 ) -> None:
     path = house.aws / "credentials"
     old = path.read_bytes()
-    command = [sys.executable, "-c", _KILLED, str(house.keeper.places.locks_dir), str(path)]
+    command = [sys.executable, "-c", _KILLED, str(house.service.paths.locks_dir), str(path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert b"[late]" in path.read_bytes()
@@ -170,6 +170,6 @@ def test_keys_in_clear_that_a_killed_writer_left_are_gone_after_the_next_start(
     if done.stdout == "True\n":
         assert [one.read_bytes() for one in left] == [old]
     monkeypatch.setattr(temp_files, "AGE_SECONDS", -1.0)  # the time of a file's last change cannot be set
-    house.keeper.withdraw_expired()
+    house.service.withdraw_expired()
     assert list(house.aws.glob(".keyturn-*")) == []
     assert b"[late]" in path.read_bytes()

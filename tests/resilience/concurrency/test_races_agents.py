@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from keyturn.agent import client, launcher, shutdown
-from keyturn.agent.listener import claim
+from keyturn.agent.listener import acquire
 from keyturn.agent.server import AgentServer
 from keyturn.model.errors import AgentUnavailable
-from keyturn.storage.paths import Places, places_for
+from keyturn.storage.paths import Paths, paths_for
 
 PROGRAM = Path(__file__).parents[1] / "agent" / "fake_agent.py"
 COMMAND = (sys.executable, "-I", str(PROGRAM))
@@ -29,7 +29,7 @@ Number = Callable[[str, object], None]
 class Answers:
     """A keeper that gives a document for every profile."""
 
-    def settle(self) -> None:
+    def wait_until_secrets_saved(self) -> None:
         """Nothing is under way that must not be cut off."""
 
     def withdraw_delivered(self) -> object:
@@ -38,13 +38,13 @@ class Answers:
     def renew_due(self, may_go_on: object) -> object:  # noqa: ARG002  # a part of the port
         return ()
 
-    def forwarded(self, name: str, least_seconds: int | None) -> str:
+    def get_forwarded_credentials(self, name: str, least_seconds: int | None) -> str:
         raise AssertionError((name, least_seconds))
 
     def withdraw_expired(self) -> object:
         return ()
 
-    def privileged(self, op: str, args: Mapping[str, object]) -> object:
+    def run_operation(self, op: str, args: Mapping[str, object]) -> object:
         return {"did": op, "args": dict(args)}
 
     def credential_process(self, name: str) -> str:
@@ -90,7 +90,7 @@ class InThisProcess:
         self.threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        listener = claim(self.path, client.is_answering, 20)
+        listener = acquire(self.path, client.is_answering, 20)
         if listener is None:
             return
         server = AgentServer(Answers(), listener)
@@ -141,14 +141,14 @@ class InProcesses:
         self.environ = {"HOME": str(folder), "PATH": os.environ["PATH"], "KEYTURN_HOME": str(folder / "k")}
 
     @property
-    def places(self) -> Places:
-        return places_for(self.environ)
+    def paths(self) -> Paths:
+        return paths_for(self.environ)
 
     def start(self, command: tuple[str, ...] = COMMAND) -> None:
-        launcher.start_agent(self.places, self.environ, command=command)
+        launcher.start_agent(self.paths, self.environ, command=command)
 
     def document(self, name: str) -> str:
-        return client.document(self.places.socket, name, 20)
+        return client.document(self.paths.socket, name, 20)
 
     def served(self, name: str) -> str:
         """As `credential-process` does it: from the agent; where there is none, the long way, which here starts one."""
@@ -185,12 +185,12 @@ def pairs_of_processes(folder: Path, rounds: int) -> None:
             assert json.loads(person.document(name))["AccessKeyId"] == name
 
         at_once([start_and_ask] * 2)
-        pid = client.call(person.places.socket, {"op": "status"})["pid"]
+        pid = client.call(person.paths.socket, {"op": "status"})["pid"]
         deadline = time.monotonic() + 10
         while (left := person.agents()) != [pid] and time.monotonic() < deadline and os.geteuid() == 0:
             time.sleep(0.01)
         assert left == [pid] or os.geteuid() != 0
-        assert shutdown.lock(person.places.socket)
+        assert shutdown.lock(person.paths.socket)
 
 
 def served_through_upgrades(folder: Path, upgrades: int) -> int:
@@ -208,14 +208,14 @@ def served_through_upgrades(folder: Path, upgrades: int) -> int:
     def upgrade() -> None:
         try:
             for number in range(upgrades):
-                shutdown.lock(person.places.socket)
+                shutdown.lock(person.paths.socket)
                 person.start(newer if number % 2 == 0 else COMMAND)
                 time.sleep(0.05)
         finally:
             stop.set()
 
     at_once([upgrade, *(functools.partial(ask, which) for which in range(4))])
-    shutdown.lock(person.places.socket)
+    shutdown.lock(person.paths.socket)
     return sum(served)
 
 

@@ -66,7 +66,7 @@ class Case:
         files = SharedFiles(
             self.folder.with_name("locks"),
             keep=lambda _, data: self.kept.append(data),
-            pace=self.stepper.pace(),
+            timing=self.stepper.pace(),
         )
         with self.stepper.watching():
             try:

@@ -19,7 +19,7 @@ from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import FileBusy
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
-from keyturn.storage.paths import places_for
+from keyturn.storage.paths import paths_for
 from keyturn.system import files as ownfile
 from keyturn.vault import passphrase
 from tests.core.vault import weak_age
@@ -91,7 +91,7 @@ def of_shared_file(folder: Path) -> Lock:
 
     def act(clock: Clock) -> None:
         pace = Timing(elapsed=clock.monotonic, sleep=clock.sleep)
-        files = SharedFiles(folder / "locks", keep=lambda *_: None, pace=pace)
+        files = SharedFiles(folder / "locks", keep=lambda *_: None, timing=pace)
         files.edit(path, lambda doc: set_items(doc, "profile p1", {"output": "json"}), kind=FileKind.CONFIG)
 
     return Lock(lambda: programs.start(HOLDS_FILE, folder / "locks", path), act)
@@ -101,21 +101,21 @@ def of_source(folder: Path) -> Lock:
     keeper = CredentialService.from_environ(environ(folder), use_agent=False)
 
     def act() -> None:
-        with keeper.desk.lock("ci-deploy", 10.0):  # it is waited for longer where AWS is asked
+        with keeper.context.source_lock("ci-deploy", 10.0):  # it is waited for longer where AWS is asked
             pass
 
-    path = places_for(environ(folder)).locks_dir / "ci-deploy"
+    path = paths_for(environ(folder)).locks_dir / "ci-deploy"
     return Lock(lambda: programs.start(HOLDS_OWN, path), lambda clock: by(clock, act))
 
 
 def of_vault(folder: Path) -> Lock:
     keeper = CredentialService.from_environ(environ(folder), use_agent=False)
-    keeper.new_vault("passphrase", Secret("three small words"))
-    path = keeper.places.vault_dir / "lock"
+    keeper.create_vault("passphrase", Secret("three small words"))
+    path = keeper.paths.vault_dir / "lock"
     return Lock(
         lambda: programs.start(HOLDS_OWN, path),
         lambda clock: by(
-            clock, lambda: keeper.desk.vault.change_sessions(lambda sessions: sessions.pop("nobody", None))
+            clock, lambda: keeper.context.vault.change_sessions(lambda sessions: sessions.pop("nobody", None))
         ),
     )
 

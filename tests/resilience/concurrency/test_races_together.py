@@ -29,11 +29,11 @@ def adopt_all_at_once(house: House, size: int) -> None:
         for name in names
     }
     house.processes([[("adopt", name), ("deliver", name)] for name in names])
-    definitions = load(house.keeper.places.profiles_file)
-    known = house.keeper.desk.index.load()
+    definitions = load(house.service.paths.profiles_file)
+    known = house.service.context.index.load()
     delivered = parse((house.aws / "credentials").read_bytes(), kind=FileKind.CREDENTIALS)
     for name in names:
-        entry = house.keeper.desk.vault.key(f"key/{name}")
+        entry = house.service.context.vault.key(f"key/{name}")
         assert entry is not None, name
         assert entry["secret"] == keys[name]["aws_secret_access_key"]
         assert definitions[name].delivery is Delivery.CREDENTIALS_FILE
@@ -42,7 +42,7 @@ def adopt_all_at_once(house: House, size: int) -> None:
         assert section is not None
         assert section.values["aws_access_key_id"].startswith("ASIA")
         assert keys[name]["aws_secret_access_key"] not in (house.aws / "credentials").read_text()
-    assert house.keeper.desk.vault.generation() == known.vault_generation
+    assert house.service.context.vault.generation() == known.vault_generation
     # What was there before and is nobody's of the team is there to the byte.
     assert (house.aws / "config").read_bytes().startswith(others[house.aws / "config"].rstrip(b"\n"))
     assert (
@@ -89,8 +89,8 @@ def ask_all_at_once(house: House, count: int) -> tuple[set[str], int]:
 
 
 def cold_with_an_agent(house: House, count: int, record_property: Number) -> None:
-    house.keeper.adopt(house.keeper.plan_adopt(["ci-deploy"]))
-    places = house.keeper.places
+    house.service.adopt(house.service.plan_adopt(["ci-deploy"]))
+    places = house.service.paths
     client.start(places, house.environ, recovery_key=house.recovery_key)
     try:
         begun = time.monotonic()
@@ -120,7 +120,7 @@ def test_fifty_callers_of_a_cold_profile_cause_one_call(house: House, record_pro
 @pytest.mark.timeout(600)
 def test_fifty_processes_without_an_agent_cause_one_call(house: House, record_property: Number) -> None:
     """Each of them holds the vault open itself, as where no agent can be started."""
-    house.keeper.adopt(house.keeper.plan_adopt(["ci-deploy"]))
+    house.service.adopt(house.service.plan_adopt(["ci-deploy"]))
     house.sandbox.calls.clear()
     documents = set(house.processes([[("document", "ci-release")]] * 50))
     record_property(
@@ -132,7 +132,7 @@ def test_fifty_processes_without_an_agent_cause_one_call(house: House, record_pr
 
 @pytest.mark.timeout(300)
 def test_four_processes_without_an_agent_cause_one_call(house: House) -> None:
-    house.keeper.adopt(house.keeper.plan_adopt(["ci-deploy"]))
+    house.service.adopt(house.service.plan_adopt(["ci-deploy"]))
     house.sandbox.calls.clear()
     documents = set(house.processes([[("document", "ci-release")]] * 4))
     assert len(documents) == 1

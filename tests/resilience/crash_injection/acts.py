@@ -85,31 +85,31 @@ def writer(function: Callable[[Home], object]) -> Run:
 
 def _keeper(home: Home) -> CredentialService:
     keeper = CredentialService.from_environ(home.environ)
-    keeper.desk.vault.unlock(recovery_key=home.recovery_key)
+    keeper.context.vault.unlock(recovery_key=home.recovery_key)
     return keeper
 
 
 def _edit_config(home: Home) -> None:
-    _keeper(home).desk.files.edit(
+    _keeper(home).context.files.edit(
         home.config, lambda found: set_items(found, "default", {"output": "json"}), kind=FileKind.CONFIG
     )
 
 
 def _edit_credentials(home: Home) -> None:
-    _keeper(home).desk.files.edit(
+    _keeper(home).context.files.edit(
         home.credentials, lambda found: set_items(found, "other", {"region": "x"}), kind=FileKind.CREDENTIALS
     )
 
 
 def _make_credentials(home: Home) -> None:
-    CredentialService.from_environ(home.environ).desk.files.edit(
+    CredentialService.from_environ(home.environ).context.files.edit(
         home.credentials, lambda _: b"[made]\nregion = x\n", kind=FileKind.CREDENTIALS
     )
 
 
 def _remove(home: Home) -> None:
     if home.credentials.exists():
-        _keeper(home).desk.files.remove(home.credentials, expect=home.credentials.read_bytes())
+        _keeper(home).context.files.remove(home.credentials, expect=home.credentials.read_bytes())
 
 
 def _index(home: Home) -> None:
@@ -132,21 +132,21 @@ def _log(home: Home) -> None:
 
 def _keep(home: Home) -> None:
     keeper = _keeper(home)
-    History(home.state / "history", keeper.desk.vault.seal, lambda: NOW + timedelta(days=1)).keep(
+    History(home.state / "history", keeper.context.vault.seal, lambda: NOW + timedelta(days=1)).keep(
         home.config, b"[profile before]\n", "faults"
     )
 
 
 def _keys(home: Home) -> None:
-    _keeper(home).desk.vault.change_keys(lambda entries: entries.update(new={"n": 1}))
+    _keeper(home).context.vault.change_keys(lambda entries: entries.update(new={"n": 1}))
 
 
 def _sessions(home: Home) -> None:
-    _keeper(home).desk.vault.change_sessions(lambda entries: entries.update(new={"n": 1}))
+    _keeper(home).context.vault.change_sessions(lambda entries: entries.update(new={"n": 1}))
 
 
 def _passphrase(home: Home) -> None:
-    _keeper(home).desk.vault.set_passphrase(PASSPHRASE)
+    _keeper(home).context.vault.set_passphrase(PASSPHRASE)
 
 
 VERBS = (

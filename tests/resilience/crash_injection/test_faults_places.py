@@ -77,7 +77,7 @@ def _adopt_where(home: Home, mounts: str) -> tuple[int, str, list[str]]:
     before = [home.root / name for name in ("config.before", "credentials.before")]
     shutil.copy(home.config, before[0])
     shutil.copy(home.credentials, before[1])
-    top = str(Path(__file__).resolve().parents[2])
+    top = str(Path(__file__).resolve().parents[3])
     words = [sys.executable, "-c", INSIDE, top, str(home.root), mounts, *map(str, before)]
     done = subprocess.run(
         ["unshare", "-m", *words], input=home.recovery_key.reveal() + "\n", text=True, capture_output=True, check=False

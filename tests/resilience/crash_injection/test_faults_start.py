@@ -28,5 +28,5 @@ async def test_the_app_withdraws_what_has_ended_and_takes_temporary_files_away(
         async with asyncio.timeout(30):
             while b"ASIA" in home.credentials.read_bytes() or left.exists():
                 await pilot.pause(0.05)
-        assert {entry.profile.name for entry in app.desk.catalog.entries} >= {"dev", "ops", "other"}
+        assert {entry.profile.name for entry in app.state.catalog.entries} >= {"dev", "ops", "other"}
     assert b"[other]" in home.credentials.read_bytes()

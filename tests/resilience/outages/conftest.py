@@ -20,7 +20,7 @@ class Stricken:
     """The sandbox, and a keeper that holds its vault open in this process."""
 
     sandbox: Sandbox
-    keeper: CredentialService
+    service: CredentialService
     recovery_key: Secret
 
     def suffer(self, failure: Failure) -> None:

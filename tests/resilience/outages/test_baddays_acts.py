@@ -46,7 +46,7 @@ def suffers(stricken: Stricken, failure: Failure, profile: str, act: Callable[[]
 
 def plays(stricken: Stricken, failure: Failure) -> None:
     """A refresh, a request for credentials, one that can be served from what is valid; then all is well again."""
-    keeper = stricken.keeper
+    keeper = stricken.service
     suffers(stricken, failure, EXPIRED, lambda: keeper.refresh(EXPIRED))
     suffers(stricken, failure, EXPIRED, lambda: keeper.credential_process(EXPIRED))
     if not failure.is_slow:
@@ -91,29 +91,29 @@ def test_a_full_disk_at_the_moment_of_storing_is_one_line_and_loses_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", refuse)
         with pytest.raises((KeyturnError, OSError)) as caught:
-            stricken.keeper.refresh(EXPIRED)
+            stricken.service.refresh(EXPIRED)
     assert full.says in str(caught.value)
     after = kept(stricken.sandbox.folder)
     assert {name for name in after if after[name] != before.get(name)} <= {"keyturn/index.json"}
-    stricken.keeper.refresh(EXPIRED)
-    stricken.keeper.stop(EXPIRED)
+    stricken.service.refresh(EXPIRED)
+    stricken.service.stop(EXPIRED)
 
 
 def test_a_vault_that_was_locked_meanwhile_asks_for_a_person_and_loses_nothing(stricken: Stricken) -> None:
     before = kept(stricken.sandbox.folder)
-    stricken.keeper.lock()
-    for act in (stricken.keeper.refresh, stricken.keeper.credential_process):
+    stricken.service.lock()
+    for act in (stricken.service.refresh, stricken.service.credential_process):
         with pytest.raises(NeedsUnlock) as caught:
             act(EXPIRED)
         assert "keyturn vault unlock" in caught.value.line()
     assert kept(stricken.sandbox.folder) == before
-    stricken.keeper.unlock_here(recovery_key=stricken.recovery_key)
-    stricken.keeper.refresh(EXPIRED)
-    stricken.keeper.stop(EXPIRED)
+    stricken.service.unlock_here(recovery_key=stricken.recovery_key)
+    stricken.service.refresh(EXPIRED)
+    stricken.service.stop(EXPIRED)
 
 
 def test_a_wrong_and_a_used_mfa_code_are_asked_of_aws_once_each(stricken: Stricken) -> None:
-    keeper, sandbox = stricken.keeper, stricken.sandbox
+    keeper, sandbox = stricken.service, stricken.sandbox
     with pytest.raises(NeedsMfa):
         keeper.refresh("prod-admin")
     good = sandbox.totp("alice")
@@ -144,14 +144,14 @@ def test_a_role_that_was_deleted_and_a_key_that_was_switched_off(stricken: Stric
     (key,) = user.keys
     world.set_status(key, "Inactive")
     off = Failure("inactive", "InvalidClientTokenId")
-    suffers(stricken, off, EXPIRED, lambda: stricken.keeper.refresh(EXPIRED))
+    suffers(stricken, off, EXPIRED, lambda: stricken.service.refresh(EXPIRED))
     world.set_status(key, "Active")
     role = world.role("arn:aws:iam::123412341234:role/audit/Auditor")
     assert role is not None
     trust = role.trust
     world.set_trust(role, [])
     denied = Failure("denied", "AccessDenied")
-    suffers(stricken, denied, EXPIRED, lambda: stricken.keeper.refresh(EXPIRED))
+    suffers(stricken, denied, EXPIRED, lambda: stricken.service.refresh(EXPIRED))
     world.set_trust(role, trust.now if hasattr(trust, "now") else trust)
-    stricken.keeper.refresh(EXPIRED)
-    stricken.keeper.stop(EXPIRED)
+    stricken.service.refresh(EXPIRED)
+    stricken.service.stop(EXPIRED)

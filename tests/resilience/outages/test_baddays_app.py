@@ -29,9 +29,9 @@ PATIENCE = 60.0
 async def started(stricken: Stricken) -> AsyncIterator[tuple[Driven, Gauge]]:
     """The app over the real keeper, with its gauge running."""
     options = Options()
-    app = KeyturnApp(stricken.keeper, options, terminal_for(UTF8, options))
+    app = KeyturnApp(stricken.service, options, terminal_for(UTF8, options))
     async with app.run_test(size=NARROW) as pilot:
-        driven = Driven(app, pilot, stricken.keeper)  # type: ignore[arg-type]  # the real one
+        driven = Driven(app, pilot, stricken.service)  # type: ignore[arg-type]  # the real one
         await driven.settle()
         await driven.go(PROFILE)
         with gauge() as seen:
@@ -63,9 +63,9 @@ async def plays(stricken: Stricken, failure: Failure) -> Gauge:
             was = driven.chosen
             await driven.strike("k")
             assert driven.chosen != was, "the cursor moves whatever AWS does"
-        await until(driven, lambda: not driven.app.desk.working, "the refresh to end")
+        await until(driven, lambda: not driven.app.state.working, "the refresh to end")
         await driven.go(PROFILE)
-        failed = driven.app.desk.failures[PROFILE].line
+        failed = driven.app.state.failures[PROFILE].line
         assert faults_of_line(failed, failure.says, secrets_of(stricken.sandbox)) == []
         assert "failed" in next(line for line in driven.text.splitlines() if "▸" in line)
         assert driven.message[11:40] in f" {failed}", "the message line says it too"
@@ -109,7 +109,7 @@ async def test_eight_acts_that_hang_leave_the_keyboard_and_the_way_out_free(stri
         for name in ("ci-audit", "ci-release", "acme-hub", "acme-batch", "ci-deploy"):
             driven.main.choose(name)
             await driven.strike("r")
-        assert len(driven.app.desk.working) == 5
+        assert len(driven.app.state.working) == 5
         await driven.strike("/acme-hub")
         assert driven.shown == ["acme-hub"]
         await driven.strike("\x1b?")
@@ -117,27 +117,27 @@ async def test_eight_acts_that_hang_leave_the_keyboard_and_the_way_out_free(stri
         assert "one row down" in driven.text
         await driven.strike("\x1bq")
         assert driven.app.return_code == 0
-        assert driven.app.desk.bridge.drain(0), "nothing that was only asked of AWS is waited for"
-        assert len(driven.app.desk.bridge.abandoned()) == 5
+        assert driven.app.state.workers.drain(0), "nothing that was only asked of AWS is waited for"
+        assert len(driven.app.state.workers.abandoned()) == 5
     judged(seen)
 
 
 async def test_a_lock_that_another_process_holds_keeps_one_act_and_no_key(stricken: Stricken) -> None:
     held = ExitStack()
-    held.enter_context(stricken.keeper.desk.exclusive())
+    held.enter_context(stricken.service.context.state_lock())
     async with started(stricken) as (driven, seen):
         await driven.go("personal")
         await driven.press("m")
         assert "review" in driven.text
         await driven.strike("\rkk")
         assert driven.chosen != "personal"
-        assert not driven.app.desk.bridge.drain(0), "the change has begun, and leaving would wait for it"
+        assert not driven.app.state.workers.drain(0), "the change has begun, and leaving would wait for it"
         held.close()
         await until(driven, lambda: "adopted" in driven.message, "the change to go on")
         await driven.go("personal")
     judged(seen)
-    plan = stricken.keeper.plan_release(("personal",))
-    stricken.keeper.release(plan, recovery_key=stricken.recovery_key)
+    plan = stricken.service.plan_release(("personal",))
+    stricken.service.release(plan, recovery_key=stricken.recovery_key)
 
 
 def test_the_gauge_sees_what_it_is_for() -> None:

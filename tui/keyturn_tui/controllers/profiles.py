@@ -40,9 +40,9 @@ class Cancelled(Exception):  # a person's answer, not an error
 class ProfileController:
     """The acts of the main screen. Each runs on the event loop and keeps it free: the work is done by the bridge."""
 
-    def __init__(self, desk: AppState, front: Ui) -> None:
-        self._desk = desk
-        self._front = front
+    def __init__(self, state: AppState, ui: Ui) -> None:
+        self._state = state
+        self._ui = ui
         self._question = asyncio.Lock()
         self._declined: set[str] = set()
         self._rest_cancelled = False
@@ -66,12 +66,12 @@ class ProfileController:
         """New sessions for everything that is in use and due, sources side by side, one source's profiles in turn.
         What one question settles is not asked again; a question declined leaves out what would ask it again."""
         try:
-            names = await self._desk.bridge.ask(self._desk.keeper.due, Queue.ASK)
+            names = await self._state.workers.ask(self._state.service.due_profiles, Queue.ASK)
         except KeyturnError as error:
-            self._front.say(error.line(), "error")
+            self._ui.say(error.line(), "error")
             return
         if not names:
-            self._front.say("Nothing in use is due.")
+            self._ui.say("Nothing in use is due.")
             return
         self._declined.clear()
         self._rest_cancelled = False
@@ -79,16 +79,14 @@ class ProfileController:
         failed: list[str] = []
         by_source: dict[str, list[str]] = {}
         for name in names:
-            profile = self._desk.profile(name)
+            profile = self._state.profile(name)
             by_source.setdefault((profile.source if profile else None) or name, []).append(name)
 
         async def one_source(group: list[str]) -> None:
             for name in group:
                 if self._rest_cancelled:
                     return
-                self._front.say(
-                    f"Refreshing {len(done) + len(failed) + 1} of {len(names)}… Esc stops the rest."
-                )
+                self._ui.say(f"Refreshing {len(done) + len(failed) + 1} of {len(names)}… Esc stops the rest.")
                 good = await self._on_profile(name, f"refresh of {name}", partial(self._refresh, name))
                 (done if good else failed).append(name)
 
@@ -99,11 +97,11 @@ class ProfileController:
             f"{len(failed)} not" if failed else "",
             f"{left} left out" if left else "",
         ]
-        self._front.say(", ".join(word for word in words if word) + ".", "error" if failed else "good")
+        self._ui.say(", ".join(word for word in words if word) + ".", "error" if failed else "good")
 
     def stop_rest(self) -> bool:
         """Esc: no further profile of a running refresh of all is begun. False if none runs."""
-        running = bool(self._desk.working) and not self._rest_cancelled
+        running = bool(self._state.working) and not self._rest_cancelled
         self._rest_cancelled = True
         return running
 
@@ -117,12 +115,12 @@ class ProfileController:
                 "What was delivered is withdrawn, and the session is forgotten.",
                 "To get one again, an MFA code is needed.",
             ]
-            if not await self._front.ask_person(ConfirmScreen(self._desk, "End session", question, "end it")):
-                self._front.say("Kept.")
+            if not await self._ui.ask_person(ConfirmScreen(self._state, "End session", question, "end it")):
+                self._ui.say("Kept.")
                 return
 
         async def run() -> str:
-            return await self._settled(partial(self._desk.keeper.stop, name))
+            return await self._settled(partial(self._state.service.stop, name))
 
         await self._on_profile(name, f"stop of {name}", run)
 
@@ -152,7 +150,7 @@ class ProfileController:
             return await self._settled(partial(command, None), about=f"rotation of {name}")
         except NeedsMfa as need:
             purpose = f"rotating the key of {name}"
-            screen = MfaScreen(self._desk, need, command, lane=Queue.ACT, purpose=purpose)
+            screen = MfaScreen(self._state, need, command, lane=Queue.ACT, purpose=purpose)
             return await self._mfa(screen, need)
 
     def _ask_again(self, *, but_for: str = "") -> None:
@@ -160,33 +158,33 @@ class ProfileController:
 
         :param but_for: the profile that the new act is at work on already.
         """
-        if not self._desk.working - {but_for}:
+        if not self._state.working - {but_for}:
             self._declined.clear()
 
     async def _lock(self) -> str:
-        await self._desk.bridge.ask(self._desk.keeper.lock, Queue.PERSON)
+        await self._state.workers.ask(self._state.service.lock, Queue.PERSON)
         return "The vault is locked. Listing goes on; the next refresh asks."
 
     async def _pause(self) -> str:
-        paused = self._desk.snapshot is None or not self._desk.snapshot.paused
-        await self._desk.bridge.ask(partial(self._desk.keeper.pause, paused=paused), Queue.PERSON)
+        paused = self._state.snapshot is None or not self._state.snapshot.paused
+        await self._state.workers.ask(partial(self._state.service.pause, paused=paused), Queue.PERSON)
         return "Renewal is paused. p again lets it go on." if paused else "Renewal goes on."
 
     async def _refresh(self, name: str, *, first: NeedsMfa | None = None) -> str:
         need = first
         if need is not None and (
-            self._desk.snapshot is None or self._desk.snapshot.vault is not VaultState.OPEN
+            self._state.snapshot is None or self._state.snapshot.vault is not VaultState.OPEN
         ):
             need = None  # the vault is asked for first, as a code would be stale after it
         while True:
             try:
                 if need is not None:
-                    act = partial(self._desk.keeper.refresh, name)
-                    screen: MfaScreen[Refreshed] = MfaScreen(self._desk, need, act)
-                    return refreshed_words(await self._mfa(screen, need), self._desk.now())
-                command = partial(self._desk.keeper.refresh, name)
+                    act = partial(self._state.service.refresh, name)
+                    screen: MfaScreen[Refreshed] = MfaScreen(self._state, need, act)
+                    return refreshed_words(await self._mfa(screen, need), self._state.now())
+                command = partial(self._state.service.refresh, name)
                 done = await self._settled(command, Queue.ASK, f"refresh of {name}")
-                return refreshed_words(done, self._desk.now())
+                return refreshed_words(done, self._state.now())
             except NeedsMfa as again:
                 need = again
 
@@ -196,7 +194,7 @@ class ProfileController:
         async with self._question:
             if serial in self._declined:
                 raise Cancelled
-            answer = await self._front.ask_person(screen)
+            answer = await self._ui.ask_person(screen)
             if answer is None:
                 self._declined.add(serial)
                 raise Cancelled
@@ -210,7 +208,7 @@ class ProfileController:
         """Run a command; where it needs the vault made or opened, see to that and run it again."""
         while True:
             try:
-                return await self._desk.bridge.ask(command, lane, about)
+                return await self._state.workers.ask(command, lane, about)
             except NeedsVault:
                 await self._once("vault", self._new_vault)
             except NeedsUnlock as need:
@@ -227,62 +225,62 @@ class ProfileController:
             if not await question():
                 self._declined.add(topic)
                 raise Cancelled
-            await self._front.look()
+            await self._ui.look()
 
     def _answered(self, topic: str) -> bool:
-        state = self._desk.snapshot.vault if self._desk.snapshot else VaultState.ABSENT
+        state = self._state.snapshot.vault if self._state.snapshot else VaultState.ABSENT
         return state is VaultState.OPEN or (topic == "vault" and state is not VaultState.ABSENT)
 
     async def _new_vault(self) -> bool:
-        made: bool | None = await self._front.ask_person(CreateVaultScreen(self._desk))
+        made: bool | None = await self._ui.ask_person(CreateVaultScreen(self._state))
         return made is True
 
     async def _unlock(self, what: str) -> bool:
         """By the keyring without a question where it can, else by what the person types."""
-        if self._desk.snapshot is not None and self._desk.snapshot.vault is VaultState.CLOSED:
+        if self._state.snapshot is not None and self._state.snapshot.vault is VaultState.CLOSED:
             try:
-                await self._desk.bridge.ask(self._desk.keeper.unlock, Queue.PERSON)
+                await self._state.workers.ask(self._state.service.unlock, Queue.PERSON)
             except (VaultError, NeedsInteraction) as error:
-                self._front.say(error.line(), "error")
+                self._ui.say(error.line(), "error")
             else:
                 return True
-        keeper = self._desk.keeper
+        service = self._state.service
 
         def unlock(typed: Secret) -> bool:
             if is_recovery_key(typed):
-                keeper.unlock(recovery_key=typed)
+                service.unlock(recovery_key=typed)
             else:
-                keeper.unlock(passphrase=typed)
+                service.unlock(passphrase=typed)
             return True
 
-        answer: bool | Exception | None = await self._front.ask_person(UnlockScreen(self._desk, what, unlock))
+        answer: bool | Exception | None = await self._ui.ask_person(UnlockScreen(self._state, what, unlock))
         if isinstance(answer, Exception):
             raise answer
         return answer is True
 
     async def _adopt(self, name: str) -> str:
-        keeper = self._desk.keeper
+        service = self._state.service
         session_none, note = False, ""
         while True:
-            plan = await self._settled(partial(keeper.plan_adopt, (name,), session_none=session_none))
-            replan = partial(keeper.plan_adopt, (name,))
-            plan = await self._reviewed(ReviewScreen(self._desk, plan, replan=replan, note=note))
+            plan = await self._settled(partial(service.plan_adopt, (name,), session_none=session_none))
+            replan = partial(service.plan_adopt, (name,))
+            plan = await self._reviewed(ReviewScreen(self._state, plan, replan=replan, note=note))
             session_none = plan.session_none
             if plan.needs_vault and not self._answered("vault"):
                 await self._once("vault", self._new_vault)
             try:
-                names = await self._settled(partial(keeper.adopt, plan))
+                names = await self._settled(partial(service.adopt, plan))
             except FileChanged:
                 note = "The files changed meanwhile. Nothing was written; this is the new plan."
                 continue
             return f"adopted {_listed(names)}; take back with m, or: keyturn release {_listed(names[:1])}"
 
     async def _release(self, name: str) -> str:
-        keeper = self._desk.keeper
+        service = self._state.service
         note = ""
         while True:
-            plan = await self._settled(partial(keeper.plan_release, (name,)))
-            plan = await self._reviewed(ReviewScreen(self._desk, plan, note=note))
+            plan = await self._settled(partial(service.plan_release, (name,)))
+            plan = await self._reviewed(ReviewScreen(self._state, plan, note=note))
             try:
                 names = await self._release_proven(plan)
             except FileChanged:
@@ -292,17 +290,17 @@ class ProfileController:
 
     async def _release_proven(self, plan: Plan) -> tuple[str, ...]:
         """A long-term secret leaves the vault only with the passphrase, or typed words where there is none."""
-        release = self._desk.keeper.release
+        release = self._state.service.release
         try:
-            return await self._desk.bridge.ask(partial(release, plan))
+            return await self._state.workers.ask(partial(release, plan))
         except NeedsUnlock as need:
             what = need.what or f"release of {_listed(plan.names)}"
-            names = await self._front.ask_person(
-                UnlockScreen(self._desk, what, lambda typed: release(plan, passphrase=typed), why=need.why)
+            names = await self._ui.ask_person(
+                UnlockScreen(self._state, what, lambda typed: release(plan, passphrase=typed), why=need.why)
             )
         except NeedsConfirmation as need:
-            names = await self._front.ask_person(
-                TypedConfirmScreen(self._desk, need, lambda words: release(plan, words=words))
+            names = await self._ui.ask_person(
+                TypedConfirmScreen(self._state, need, lambda words: release(plan, words=words))
             )
         if names is None:
             raise Cancelled
@@ -311,56 +309,56 @@ class ProfileController:
         return names
 
     async def _reviewed(self, screen: ReviewScreen) -> Plan:
-        answer: Review | None = await self._front.ask_person(screen)
+        answer: Review | None = await self._ui.ask_person(screen)
         if answer is None:
             raise Cancelled
         return answer.plan
 
     async def _on_profile(self, name: str, what: str, run: Callable[[], Any]) -> bool:
         """Run a conversation about one profile, marked as working meanwhile; its failure stays in the row."""
-        if name in self._desk.working:
+        if name in self._state.working:
             return False
-        self._desk.begin(name)
-        self._front.redraw()
+        self._state.begin(name)
+        self._ui.redraw()
         try:
             done = await self._tried(name, what, run)
         finally:
-            self._desk.end(name)
-            self._front.redraw()
-        await self._front.look()
+            self._state.end(name)
+            self._ui.redraw()
+        await self._ui.look()
         return done
 
     async def _tried(self, name: str, what: str, run: Callable[[], Any]) -> bool:
         try:
             words = await run()
         except Cancelled:
-            self._front.say(f"{safe(what)}: cancelled, nothing changed.")
+            self._ui.say(f"{safe(what)}: cancelled, nothing changed.")
             return False
         except KeyturnError as error:
-            self._desk.failed(name, error.line())
-            self._front.say(error.line(), "error")
+            self._state.failed(name, error.line())
+            self._ui.say(error.line(), "error")
             return False
         except Exception as error:  # noqa: BLE001  # the boundary between a person's act and a fault of ours
-            self._desk.failed(name, "a fault of keyturn itself; see the log")
-            self._front.own_fault(what, error)
+            self._state.failed(name, "a fault of keyturn itself; see the log")
+            self._ui.own_fault(what, error)
             return False
         else:
-            self._desk.failures.pop(name, None)
-            self._front.say(words, "good")
+            self._state.failures.pop(name, None)
+            self._ui.say(words, "good")
             return True
 
     async def _plain(self, what: str, run: Callable[[], Any]) -> None:
         """Run a conversation that is not about one row."""
         self._declined.clear()
         try:
-            self._front.say(await run(), "good")
+            self._ui.say(await run(), "good")
         except Cancelled:
-            self._front.say(f"{safe(what)}: cancelled, nothing changed.")
+            self._ui.say(f"{safe(what)}: cancelled, nothing changed.")
         except KeyturnError as error:
-            self._front.say(error.line(), "error")
+            self._ui.say(error.line(), "error")
         except Exception as error:  # noqa: BLE001  # the boundary between a person's act and a fault of ours
-            self._front.own_fault(what, error)
-        await self._front.look()
+            self._ui.own_fault(what, error)
+        await self._ui.look()
 
 
 def is_recovery_key(typed: Secret) -> bool:

@@ -49,9 +49,9 @@ class Dialog(ModalScreen[T]):
     Dialog .field-row PlainField { width: 1fr; }
     """
 
-    def __init__(self, desk: AppState, title: str) -> None:
+    def __init__(self, state: AppState, title: str) -> None:
         super().__init__()
-        self.desk = desk
+        self.state = state
         self._heading = title
         self._status: list[Line] = [()]
         #: Lines that there is room for in the body.
@@ -73,7 +73,7 @@ class Dialog(ModalScreen[T]):
 
     def on_mount(self) -> None:
         """Draw at the size of this terminal."""
-        self.set_class(self.desk.terminal.ascii, "-ascii")
+        self.set_class(self.state.terminal.ascii, "-ascii")
         self.draw()
 
     def on_resize(self) -> None:

@@ -31,9 +31,9 @@ class ConfirmScreen(Dialog[bool]):
     ]
 
     def __init__(
-        self, desk: AppState, title: str, lines: Sequence[str], verb: str, *, keep: str = "Keep"
+        self, state: AppState, title: str, lines: Sequence[str], verb: str, *, keep: str = "Keep"
     ) -> None:
-        super().__init__(desk, title)
+        super().__init__(state, title)
         self._keep = keep
         self._lines = lines
         self._verb = verb
@@ -57,8 +57,8 @@ T = TypeVar("T")
 class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
     """Shows what the keeper wants typed (`need.why`, `need.hint`) and runs `verb` with it."""
 
-    def __init__(self, desk: AppState, need: NeedsConfirmation, verb: Callable[[str], T]) -> None:
-        super().__init__(desk, "Type it to confirm")
+    def __init__(self, state: AppState, need: NeedsConfirmation, verb: Callable[[str], T]) -> None:
+        super().__init__(state, "Type it to confirm")
         self._need = need
         self._verb = verb
 
@@ -84,7 +84,7 @@ class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
     @work(exclusive=True)
     async def _confirm(self, words: str) -> None:
         try:
-            result = await self.desk.bridge.ask(partial(self._verb, words), Queue.PERSON)
+            result = await self.state.workers.ask(partial(self._verb, words), Queue.PERSON)
         except NeedsConfirmation:
             self.status("Those are not the words.", "error")
         except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
@@ -93,12 +93,12 @@ class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
             self.dismiss(result)
 
 
-def deletion_lines(doomed: KeyToDelete, width: int, mark: str) -> list[Line]:
+def deletion_lines(key: KeyToDelete, width: int, mark: str) -> list[Line]:
     """The facts, what speaks against it, and what to type."""
-    lines = [line for fact in doomed.facts for line in paragraph(fact, width)]
-    if doomed.against:
+    lines = [line for fact in key.facts for line in paragraph(fact, width)]
+    if key.against:
         lines.append(())
-    lines += against_lines(doomed.against, width, mark)
+    lines += against_lines(key.against, width, mark)
     return [*lines, (), *paragraph("Type the last four characters of the key to confirm:", width)]
 
 
@@ -117,9 +117,9 @@ class DeletionScreen(Dialog[str]):
 
     WIDTH = 70
 
-    def __init__(self, desk: AppState, doomed: KeyToDelete) -> None:
-        super().__init__(desk, doomed.title)
-        self._doomed = doomed
+    def __init__(self, state: AppState, key: KeyToDelete) -> None:
+        super().__init__(state, key.title)
+        self._key = key
 
     def parts(self) -> ComposeResult:
         """The field."""
@@ -127,11 +127,11 @@ class DeletionScreen(Dialog[str]):
 
     def body(self) -> Sequence[Line]:
         """What decides it; in a small window what speaks against it is seen first."""
-        mark = self.desk.terminal.glyphs.due
-        lines = deletion_lines(self._doomed, self.room, mark)
+        mark = self.state.terminal.glyphs.due
+        lines = deletion_lines(self._key, self.room, mark)
         if len(lines) <= self.spare:
             return lines
-        clauses, facts = against_lines(self._doomed.against, self.room, mark), self._doomed.facts[0]
+        clauses, facts = against_lines(self._key.against, self.room, mark), self._key.facts[0]
         return [*clauses, *paragraph(facts, self.room)]
 
     def keys(self) -> Sequence[Line]:
@@ -142,9 +142,9 @@ class DeletionScreen(Dialog[str]):
         """Enter."""
         message.stop()
         typed = message.value.strip().upper()
-        if typed == self._doomed.key_id[-4:].upper():
-            self.dismiss(self._doomed.key_id[-4:])
+        if typed == self._key.key_id[-4:].upper():
+            self.dismiss(self._key.key_id[-4:])
         elif not typed:
             self.status("Nothing is deleted without them.", "soon")
         else:
-            self.status(f"Those are not the last four of {masked_key_id(self._doomed.key_id)}.", "error")
+            self.status(f"Those are not the last four of {masked_key_id(self._key.key_id)}.", "error")

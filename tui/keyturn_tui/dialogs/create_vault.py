@@ -48,8 +48,8 @@ class CreateVaultScreen(Dialog[bool]):
     ]
     DEFAULT_CSS = "CreateVaultScreen .hidden { display: none; }"
 
-    def __init__(self, desk: AppState) -> None:
-        super().__init__(desk, "New vault")
+    def __init__(self, state: AppState) -> None:
+        super().__init__(state, "New vault")
         self._step = Step.LOOKING
         self._keyring: str | None = None
         self._first: Secret | None = None
@@ -68,7 +68,7 @@ class CreateVaultScreen(Dialog[bool]):
     @work
     async def _look(self) -> None:
         try:
-            self._keyring = await self.desk.bridge.ask(self.desk.keeper.keyring_backend, Queue.PERSON)
+            self._keyring = await self.state.workers.ask(self.state.service.keyring_backend, Queue.PERSON)
         except Exception as error:  # noqa: BLE001  # none that can be used; a passphrase always can
             told(error)
             self._keyring = None
@@ -182,8 +182,8 @@ class CreateVaultScreen(Dialog[bool]):
         self._go(Step.MAKING)
         self.status("Making the vault…", "working")
         try:
-            make = partial(self.desk.keeper.new_vault, slot, passphrase)
-            self._recovery = await self.desk.bridge.ask(make, Queue.PERSON)
+            make = partial(self.state.service.create_vault, slot, passphrase)
+            self._recovery = await self.state.workers.ask(make, Queue.PERSON)
         except Exception as error:  # noqa: BLE001  # the boundary of a dialog's act
             self._go(Step.CHOOSE if self._keyring else Step.FIRST)
             self.status(told(error), "error")
@@ -193,7 +193,7 @@ class CreateVaultScreen(Dialog[bool]):
     @work
     async def _proven(self) -> None:
         try:
-            await self.desk.bridge.ask(self.desk.keeper.confirm_recovery_key, Queue.PERSON)
+            await self.state.workers.ask(self.state.service.confirm_recovery_key, Queue.PERSON)
         except Exception as error:  # noqa: BLE001  # the vault is there all the same; keyturn will ask again
             told(error)
         self.dismiss(True)  # noqa: FBT003  # the dialog's result: there is a vault

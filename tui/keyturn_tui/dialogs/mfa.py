@@ -53,14 +53,14 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
 
     def __init__(
         self,
-        desk: AppState,
+        state: AppState,
         need: NeedsMfa,
         act: Callable[[str], T],
         *,
         lane: Queue = Queue.ASK,
         purpose: str = "",
     ) -> None:
-        super().__init__(desk, f"MFA code for {need.profile}")
+        super().__init__(state, f"MFA code for {need.profile}")
         self._need = need
         self._act = act
         self._lane = lane
@@ -82,10 +82,10 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
     def body(self) -> Sequence[Line]:
         """Which device, and what for."""
         name = self._need.profile
-        profile = self.desk.profile(name)
+        profile = self.state.profile(name)
         pairs = [("Device", self._need.serial or (profile.mfa_serial if profile else "") or "unknown")]
         pairs.append(("For", self._for or self._purpose(profile)))
-        snapshot = self.desk.snapshot
+        snapshot = self.state.snapshot
         same = [p for p in (snapshot.profiles if snapshot else ()) if p.mfa_serial == self._need.serial]
         others = len([p for p in same if p.name != name])
         if others:
@@ -105,7 +105,7 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         if self._busy:
             return
         code = self.query_one("#code", CodeField).take()
-        used = self.desk.used_codes.get(self._need.serial)
+        used = self.state.used_codes.get(self._need.serial)
         if used is not None and used.code == code:
             self._say(_used_already)
             return
@@ -116,13 +116,13 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
     @work
     async def _send(self, code: str) -> None:
         try:
-            done = await self.desk.bridge.ask(partial(self._act, code), self._lane, self._need.what)
+            done = await self.state.workers.ask(partial(self._act, code), self._lane, self._need.what)
         except WrongMfaCode:
             self._refused()
         except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
             self.dismiss(error)
         else:
-            self.desk.used_codes[self._need.serial] = UsedCode(code, self.desk.now())
+            self.state.used_codes[self._need.serial] = UsedCode(code, self.state.now())
             self.dismiss(done)
         finally:
             self._busy = False
@@ -135,7 +135,7 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
                 WrongMfaCode(self._need.what, why, "Check the device and its clock, then try again.")
             )
             return
-        at = self.desk.now()
+        at = self.state.now()
         self._say(lambda now: _refused_words(at, now))
 
     def _say(self, saying: Callable[[datetime], tuple[str, str]]) -> None:
@@ -144,10 +144,10 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         self._tick()
 
     def _waiting(self, now: datetime) -> tuple[str, str]:
-        return used_note(self.desk.used_codes.get(self._need.serial), now), "soon"
+        return used_note(self.state.used_codes.get(self._need.serial), now), "soon"
 
     def _tick(self) -> None:
-        text, role = self._saying(self.desk.now())
+        text, role = self._saying(self.state.now())
         self.status(text, role)
 
     def _purpose(self, profile: Profile | None) -> str:
@@ -156,7 +156,7 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         length = profile.duration_seconds
         from_key = not profile.chain and profile.kind.value == "iam-key"
         hours = length or (12 * 3600 if from_key else 3600)
-        same = self.desk.snapshot.profiles if self.desk.snapshot else ()
+        same = self.state.snapshot.profiles if self.state.snapshot else ()
         others = sum(p.source == profile.name and p.name != profile.name and not p.mfa_serial for p in same)
         who = f"{others} other profile{'s' if others > 1 else ''} may use" if others else ""
         return f"a session of {span_of(hours)}" + (f", which {who}" if others else "")

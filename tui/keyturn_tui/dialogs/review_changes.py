@@ -91,9 +91,9 @@ class ReviewScreen(ModalScreen[Review | None]):
     ReviewScreen #status, ReviewScreen #keys { height: 1; }
     """
 
-    def __init__(self, desk: AppState, plan: Plan, *, replan: Replan | None = None, note: str = "") -> None:
+    def __init__(self, state: AppState, plan: Plan, *, replan: Replan | None = None, note: str = "") -> None:
         super().__init__()
-        self._desk = desk
+        self._state = state
         self._plan = plan
         self._replan = replan
         self._note = note
@@ -113,7 +113,7 @@ class ReviewScreen(ModalScreen[Review | None]):
 
     def on_mount(self) -> None:
         """Nothing has the focus: every key is a command here."""
-        self.set_class(self._desk.terminal.ascii, "-ascii")
+        self.set_class(self._state.terminal.ascii, "-ascii")
         self._draw()
 
     def on_resize(self) -> None:
@@ -144,7 +144,7 @@ class ReviewScreen(ModalScreen[Review | None]):
     @work
     async def _plan_anew(self, replan: Replan) -> None:
         try:
-            self._plan = await self._desk.bridge.ask(
+            self._plan = await self._state.workers.ask(
                 partial(replan, session_none=not self._plan.session_none)
             )
             self._note = ""
@@ -159,7 +159,7 @@ class ReviewScreen(ModalScreen[Review | None]):
         self._lines = []
         if self._note:
             self._lines += [*paragraph(self._note, width, "soon"), ()]
-        self._lines += review_lines(self._plan, width, self._desk.terminal.glyphs.due)
+        self._lines += review_lines(self._plan, width, self._state.terminal.glyphs.due)
         self.action_scroll(0)
 
     def _paint(self) -> None:

@@ -27,53 +27,53 @@ class RotationScreen(Dialog[None]):
     ]
     WIDTH = 78
 
-    def __init__(self, desk: AppState, turning: RotationController) -> None:
-        super().__init__(desk, "Rotate access key")
-        self._turning = turning
+    def __init__(self, state: AppState, rotation: RotationController) -> None:
+        super().__init__(state, "Rotate access key")
+        self._rotation = rotation
 
     def on_mount(self) -> None:
         """A wait counts down."""
         super().on_mount()
-        self._turning.watch(self._show)
+        self._rotation.watch(self._show)
         self.set_interval(1.0, self._tick)
 
     def draw(self) -> None:
         """The title tells how far it is."""
-        words, role = self._turning.said
+        words, role = self._rotation.said
         self._status = paragraph(words, self.room, role) if words else [()]
         super().draw()
-        title = title_of(self._turning.stand, self.room, self.desk.terminal.glyphs)
+        title = title_of(self._rotation.view, self.room, self.state.terminal.glyphs)
         box = self.query_one("#box")
         if str(box.border_title) != title:
             box.border_title = Content(title)
 
     def body(self) -> Sequence[Line]:
         """As much as there is room for."""
-        glyphs = self.desk.terminal.glyphs
-        return lines_of(self._turning.stand, self.desk.now(), self.room, self.spare, glyphs)
+        glyphs = self.state.terminal.glyphs
+        return lines_of(self._rotation.view, self.state.now(), self.room, self.spare, glyphs)
 
     def keys(self) -> Sequence[Line]:
         """Those that make sense now."""
-        glyphs = self.desk.terminal.glyphs
-        return (key_line(*((key, spelled(label, glyphs)) for key, label in keys_of(self._turning.stand))),)
+        glyphs = self.state.terminal.glyphs
+        return (key_line(*((key, spelled(label, glyphs)) for key, label in keys_of(self._rotation.view))),)
 
     def action_press(self, key: str) -> None:
         """A key does what stands beside it, or nothing."""
-        if key not in dict(keys_of(self._turning.stand)):
+        if key not in dict(keys_of(self._rotation.view)):
             return
-        if key == "Enter" and self._turning.stand.is_over:
+        if key == "Enter" and self._rotation.view.is_over:
             self.action_cancel()
         elif key == "Enter":
-            self._turning.go_on()
+            self._rotation.go_on()
         elif key == "u":
-            self._turning.go_back()
+            self._rotation.go_back()
         else:
-            self._turning.delete()
+            self._rotation.delete()
 
     def action_cancel(self) -> None:
         """Esc."""
-        if not self._turning.stop():
-            self._turning.leave()
+        if not self._rotation.stop():
+            self._rotation.leave()
             self.dismiss(None)
 
     def _show(self) -> None:
@@ -81,5 +81,5 @@ class RotationScreen(Dialog[None]):
             self.draw()
 
     def _tick(self) -> None:
-        if self._turning.stand.phase is Phase.WAIT:
+        if self._rotation.view.phase is Phase.WAIT:
             self._show()

@@ -31,8 +31,8 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
 
     WIDTH = 66
 
-    def __init__(self, desk: AppState, what: str, verb: Callable[[Secret], T], *, why: str = "") -> None:
-        super().__init__(desk, "Passphrase" if why else "Unlock the vault")
+    def __init__(self, state: AppState, what: str, verb: Callable[[Secret], T], *, why: str = "") -> None:
+        super().__init__(state, "Passphrase" if why else "Unlock the vault")
         self._what = what
         self._verb = verb
         self._why = why
@@ -73,7 +73,7 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
     @work
     async def _open(self, secret: Secret) -> None:
         try:
-            result = await self.desk.bridge.ask(partial(self._verb, secret), Queue.PERSON)
+            result = await self.state.workers.ask(partial(self._verb, secret), Queue.PERSON)
         except WrongPassphrase:
             self.status("That does not open it. Try again; nothing is counted.", "error")
         except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act

@@ -41,7 +41,7 @@ def old_key(facts: DeletionFacts, profile: Profile, now: datetime) -> KeyToDelet
         f"{masked_key_id(facts.old_id)}{safe(of, 80)} will be deleted at AWS.",
         f"This cannot be undone. Last used: {used}.",
     )
-    return KeyToDelete(facts.old_id, "Delete old access key?", said, facts.against)
+    return KeyToDelete(facts.old_id, "Delete old access key?", said, facts.warnings)
 
 
 def lost_key(key_id: str, old: str) -> KeyToDelete:

@@ -120,8 +120,8 @@ def _facts(
         yield "Renewal", text(renewal_words(profile, view))
     if profile.origin is not None:
         yield "Defined", text(f"{shown(profile.origin.file)}:{profile.origin.line}")
-    if profile.asked is not None:
-        yield "Asked for", text(f"{_ago(view.now - profile.asked)} ago")
+    if profile.last_use is not None:
+        yield "Asked for", text(f"{_ago(view.now - profile.last_use)} ago")
 
 
 def _identity(profile: Profile, text: Callable[[str], list[Line]]) -> Iterator[tuple[str, list[Line]]]:
@@ -318,14 +318,14 @@ def summary(profile: Profile, view: View) -> tuple[Line, Line]:
     return first, ((f" {words}", "due" if profile.plaintext_key else "muted"),)
 
 
-def nothing_lines(desk: AppState, query: Query) -> tuple[Line, ...]:
+def nothing_lines(state: AppState, query: Query) -> tuple[Line, ...]:
     """What is said where the list is empty."""
-    places = desk.keeper.places
-    if desk.snapshot is None:
+    paths = state.service.paths
+    if state.snapshot is None:
         return ((("  Reading the AWS files…", "muted"),),)
     if query:
         return ((("  Nothing matches. Esc clears the filter.", "muted"),),)
-    files = [desk.shown(str(path)) for path in (places.aws_config, places.aws_credentials)]
+    files = [state.shown(str(path)) for path in (paths.aws_config, paths.aws_credentials)]
     return (
         ((f"  No profiles in {safe(files[0])}", "text"),),
         ((f"  or {safe(files[1])}.", "text"),),
@@ -338,11 +338,11 @@ def nothing_lines(desk: AppState, query: Query) -> tuple[Line, ...]:
     )
 
 
-def two_lines(row: Row | None, desk: AppState) -> tuple[Line, ...]:
+def two_lines(row: Row | None, state: AppState) -> tuple[Line, ...]:
     """A row in two lines; none where no row is chosen."""
     if isinstance(row, Entry):
-        return summary(row.profile, desk.view())
+        return summary(row.profile, state.view())
     if isinstance(row, Problem):
-        place = f"{desk.shown(row.problem.path)}:{row.problem.line}"
+        place = f"{state.shown(row.problem.path)}:{row.problem.line}"
         return ((f" {safe(place)}", "error"),), ((f" {safe(row.problem.reason)}", "error"),)
     return ()

@@ -143,7 +143,7 @@ _DONE = {
     Step.DONE: 7,
 }  # fmt: skip
 _BOTH = "Nothing is lost; R goes on, or back."
-_STANDS = {
+_SUMMARIES = {
     Step.INTENT: "{old} works and is in use. Whether a new key was made is not known yet; R looks for it.",
     Step.CREATED: "{old} and {new} exist, {old} is in use. " + _BOTH,
     Step.VERIFIED: "{old} and {new} work, {old} is in use. " + _BOTH,
@@ -155,63 +155,63 @@ _STANDS = {
 }
 
 
-def rows_of(stand: RotationView) -> tuple[StepRow, ...]:
+def rows_of(view: RotationView) -> tuple[StepRow, ...]:
     """The steps of the way on, or of the way back."""
-    old, new = stand.old, stand.new
-    if stand.is_undoing:
+    old, new = view.old, view.new
+    if view.is_undoing:
         return (
             StepRow("Reactivate", f"{_key('old', old)}, until it answers", Step.VERIFIED),
             StepRow("Store", "it becomes the vault's key again", Step.VERIFIED),
             StepRow("Delete", f"{_key('new', new)}, which nothing uses", Step.UNDONE),
         )
-    made = masked_key_id(stand.orphans[0]) if stand.orphans else new
-    is_off = _DONE.get(stand.step or Step.INTENT, 0) >= _DONE[Step.DEACTIVATED]
+    made = masked_key_id(view.orphans[0]) if view.orphans else new
+    is_off = _DONE.get(view.step or Step.INTENT, 0) >= _DONE[Step.DEACTIVATED]
     return (
         StepRow("Check", "the user, its keys, room for another", Step.CREATED),
-        StepRow("Create", _key("new", made) if stand.progress else "a new key at AWS", Step.CREATED),
+        StepRow("Create", _key("new", made) if view.progress else "a new key at AWS", Step.CREATED),
         StepRow("Seal", "new key in the journal, read back", Step.CREATED),
         StepRow("Verify", "AWS answers to it, three in a row", Step.VERIFIED),
         StepRow("Store", "becomes the vault's, old one kept", Step.DELIVERED),
         StepRow(
             "Deactivate", f"{_key('old', old)} {'is off' if is_off else '(reversible)'}", Step.DEACTIVATED
         ),
-        StepRow("Delete", f"{_key('old', old)}{'' if stand.is_over else ', once you confirm'}", Step.DONE),
+        StepRow("Delete", f"{_key('old', old)}{'' if view.is_over else ', once you confirm'}", Step.DONE),
     )
 
 
-def done_of(stand: RotationView) -> int:
+def done_of(view: RotationView) -> int:
     """How many of the rows are done."""
-    step = stand.step
-    if not stand.is_undoing:
+    step = view.step
+    if not view.is_undoing:
         return _DONE.get(step, 0) if step is not None else 0
     if step is None or (step.is_past(Step.STORED) and step is not Step.UNDONE):
         return 0
     return 3 if step is Step.UNDONE else 2
 
 
-def title_of(stand: RotationView, room: int, glyphs: Glyphs) -> str:
+def title_of(view: RotationView, room: int, glyphs: Glyphs) -> str:
     """The dialog's title: which key, and how far."""
     rule = "--" if glyphs is ASCII else "──"
-    count = len(rows_of(stand))
-    what = "Back to the old key" if stand.is_undoing else "Rotate access key"
-    far = f" {rule} step {min(done_of(stand) + 1, count)} of {count}" if stand.has_begun else ""
-    if stand.is_over:
+    count = len(rows_of(view))
+    what = "Back to the old key" if view.is_undoing else "Rotate access key"
+    far = f" {rule} step {min(done_of(view) + 1, count)} of {count}" if view.has_begun else ""
+    if view.is_over:
         far = f" {rule} over"
     left = max(8, room - len(what) - len(far) - 4)
-    return f"{what}: {fit(stand.profile.name, left).rstrip()}{far}"
+    return f"{what}: {fit(view.profile.name, left).rstrip()}{far}"
 
 
-def lines_of(stand: RotationView, now: datetime, width: int, height: int, glyphs: Glyphs) -> list[Line]:
+def lines_of(view: RotationView, now: datetime, width: int, height: int, glyphs: Glyphs) -> list[Line]:
     """As much as there is room for: who, the steps, what stands, who else uses the key.
 
     :param height: lines that there is room for; what matters least goes first.
     """
-    head, steps = _head(stand, width, glyphs), step_lines(stand, now, width, glyphs)
-    stands = [] if stand.is_amiss else _text(stop_words(stand), width)
-    also = _text(also_words(stand), width, "muted")
+    head, steps = _head(view, width, glyphs), step_lines(view, now, width, glyphs)
+    stands = [] if view.is_amiss else _text(stop_words(view), width)
+    also = _text(also_words(view), width, "muted")
     gap: list[Line] = [()]
-    here = min(done_of(stand), len(steps) - 1)
-    short = [steps[here]] if stand.has_begun else head
+    here = min(done_of(view), len(steps) - 1)
+    short = [steps[here]] if view.has_begun else head
     choices = (
         [*head, *gap, *steps, *gap, *stands, *(gap if also else []), *also, *gap],
         [*head, *steps, *stands, *also],
@@ -222,83 +222,79 @@ def lines_of(stand: RotationView, now: datetime, width: int, height: int, glyphs
     return next((choice for choice in choices if len(choice) <= height), choices[-1])
 
 
-def step_lines(stand: RotationView, now: datetime, width: int, glyphs: Glyphs) -> list[Line]:
+def step_lines(view: RotationView, now: datetime, width: int, glyphs: Glyphs) -> list[Line]:
     """One line for each step."""
     marks = _ASCII if glyphs is ASCII else _UNICODE
-    done, lines = done_of(stand), []
-    for nth, row in enumerate(rows_of(stand)):
+    done, lines = done_of(view), []
+    for nth, row in enumerate(rows_of(view)):
         if nth < done:
             mark, role = marks.done, "good"
-        elif nth in _at(stand) and _is_marked(stand):
-            mark, role = _here(stand, marks)
+        elif nth in _at(view) and _is_marked(view):
+            mark, role = _here(view, marks)
         else:
             mark, role = " ", "muted"
-        note = _note(stand, row, nth, done, now)
+        note = _note(view, row, nth, done, now)
         lines.append(_step_line(nth, row, (mark, role), note, width))
     return lines
 
 
-def stop_words(stand: RotationView) -> str:
+def stop_words(view: RotationView) -> str:
     """What there is if nobody goes on: as an assurance, and for whoever wonders what to press."""
-    if stand.orphans:
-        lost = ", ".join(masked_key_id(key) for key in stand.orphans)
-        return f"If you stop here: {stand.old} works and is in use. {lost} exists at AWS, and its secret never arrived: nobody can use it."
-    if stand.is_over:
-        words = _STANDS[stand.step or Step.UNDONE].format(old=stand.old, new=stand.new)
+    if view.orphans:
+        lost = ", ".join(masked_key_id(key) for key in view.orphans)
+        return f"If you stop here: {view.old} works and is in use. {lost} exists at AWS, and its secret never arrived: nobody can use it."
+    if view.is_over:
+        words = _SUMMARIES[view.step or Step.UNDONE].format(old=view.old, new=view.new)
         return words[0].upper() + words[1:]
-    if stand.is_undoing:
-        return (
-            f"If you stop here: {stand.old} and {stand.new} may both exist. Nothing is lost; R goes on back."
-        )
-    if stand.step is not None:
-        return "If you stop here: " + _STANDS[stand.step].format(old=stand.old, new=stand.new)
-    if stand.phase is not Phase.REST:
-        return (
-            f"If you stop here: {stand.old} works and is in use; a new key that is made is kept. R goes on."
-        )
-    return f"Start makes a new key, proves that it works, stores it, and switches {stand.old} off. It is not deleted before you say so. Nothing has changed yet."
+    if view.is_undoing:
+        return f"If you stop here: {view.old} and {view.new} may both exist. Nothing is lost; R goes on back."
+    if view.step is not None:
+        return "If you stop here: " + _SUMMARIES[view.step].format(old=view.old, new=view.new)
+    if view.phase is not Phase.REST:
+        return f"If you stop here: {view.old} works and is in use; a new key that is made is kept. R goes on."
+    return f"Start makes a new key, proves that it works, stores it, and switches {view.old} off. It is not deleted before you say so. Nothing has changed yet."
 
 
-def also_words(stand: RotationView) -> str:
+def also_words(view: RotationView) -> str:
     """Who else uses the key."""
-    if not stand.also or stand.is_over:
+    if not view.also or view.is_over:
         return ""
-    named = ", ".join(safe(name, 60) for name in stand.also[:_NAMED])
-    more = f" and {len(stand.also) - _NAMED} more" if len(stand.also) > _NAMED else ""
-    return f"Also used by: {named}{more}. {'They follow' if len(stand.also) > 1 else 'It follows'}."
+    named = ", ".join(safe(name, 60) for name in view.also[:_NAMED])
+    more = f" and {len(view.also) - _NAMED} more" if len(view.also) > _NAMED else ""
+    return f"Also used by: {named}{more}. {'They follow' if len(view.also) > 1 else 'It follows'}."
 
 
-def keys_of(stand: RotationView) -> tuple[tuple[str, str], ...]:  # noqa: PLR0911  # one return for each row of the table
+def keys_of(view: RotationView) -> tuple[tuple[str, str], ...]:  # noqa: PLR0911  # one return for each row of the table
     """What can be pressed, the likeliest first; nothing else does anything."""
     close = ("Esc", "Close")
-    if stand.phase is not Phase.REST:
-        return (("Esc", "Leave it to end by itself" if stand.is_stopping else "Stop safely"),)
-    if stand.is_over:
+    if view.phase is not Phase.REST:
+        return (("Esc", "Leave it to end by itself" if view.is_stopping else "Stop safely"),)
+    if view.is_over:
         return (("Enter", "Close"),)
-    if stand.orphans:
+    if view.orphans:
         return ("D", "Delete that key…"), ("Enter", "Look again"), close
-    if stand.is_undoing:
+    if view.is_undoing:
         return ("Enter", "Go on back"), close
-    if stand.step is None:
-        again = ("Enter", "Try again" if stand.failed else "Start")
-        return (("D", "Look at the other key…"), again, close) if stand.is_full else (again, close)
-    if stand.step is Step.INTENT:
+    if view.step is None:
+        again = ("Enter", "Try again" if view.failed else "Start")
+        return (("D", "Look at the other key…"), again, close) if view.is_full else (again, close)
+    if view.step is Step.INTENT:
         return ("Enter", "Look for the new key"), close
     back = ("u", "Back to the old key…")
-    if stand.step is Step.DEACTIVATED:
+    if view.step is Step.DEACTIVATED:
         return ("D", "Delete the old key…"), back, ("Enter", "Look again"), close
-    return ("Enter", "Try again" if stand.failed else "Go on"), back, close
+    return ("Enter", "Try again" if view.failed else "Go on"), back, close
 
 
-def _head(stand: RotationView, width: int, glyphs: Glyphs) -> list[Line]:
+def _head(view: RotationView, width: int, glyphs: Glyphs) -> list[Line]:
     """Whose key it is, how old, and by what policy."""
-    profile, key = stand.profile, stand.profile.key
-    is_known = key is not None and masked_key_id(key.key_id) == stand.in_use
+    profile, key = view.profile, view.profile.key
+    is_known = key is not None and masked_key_id(key.key_id) == view.in_use
     user = f"IAM user {safe(key.user.rpartition('/')[2], 60)}, " if key and key.user else ""
     who = f"{user}account {profile.account or 'not known yet'}."
     age = profile.rotation.age_days if is_known else None
     old = f", {age} day{'' if age == 1 else 's'} old" if age is not None else ""
-    which = f" In use: {_key('', stand.in_use)}{old}."
+    which = f" In use: {_key('', view.in_use)}{old}."
     words, _ = rotation_words(profile, glyphs)
     status = f" ({words})" if is_known and profile.rotation.waits is None else ""
     policy = f" Policy: {policy_words(profile)}{status}."
@@ -310,50 +306,50 @@ def _key(which: str, key: str) -> str:
     return key if key.startswith("the ") else f"{which} key {key}".lstrip()
 
 
-def _here(stand: RotationView, marks: StepGlyphs) -> Span:
-    if stand.phase is Phase.WORK:
+def _here(view: RotationView, marks: StepGlyphs) -> Span:
+    if view.phase is Phase.WORK:
         return marks.work, "working"
-    if stand.phase is Phase.WAIT:
+    if view.phase is Phase.WAIT:
         return marks.wait, "soon"
-    return (marks.failed, "error") if stand.failed else (marks.here, "title")
+    return (marks.failed, "error") if view.failed else (marks.here, "title")
 
 
-def _note(stand: RotationView, row: StepRow, nth: int, done: int, now: datetime) -> str:
+def _note(view: RotationView, row: StepRow, nth: int, done: int, now: datetime) -> str:
     """How one step stands, for the right-hand column."""
     if nth < done:
-        at = stand.reached.get(row.ends)
+        at = view.reached.get(row.ends)
         return f"{at:%H:%M:%S}" if at is not None else "done"
-    if nth in _at(stand) and stand.phase is not Phase.REST:
-        left = max(1, round((stand.until - now).total_seconds())) if stand.until else 1
-        at_work = "stops after this" if stand.is_stopping else "at work"
-        return at_work if stand.phase is Phase.WORK else f"asks again in {left} s"
+    if nth in _at(view) and view.phase is not Phase.REST:
+        left = max(1, round((view.until - now).total_seconds())) if view.until else 1
+        at_work = "stops after this" if view.is_stopping else "at work"
+        return at_work if view.phase is Phase.WORK else f"asks again in {left} s"
     if row.ends is Step.DONE:
-        return _grace(stand, now)
-    if nth == done and stand.orphans:
+        return _grace(view, now)
+    if nth == done and view.orphans:
         return "its secret is lost"
-    if nth == done and stand.failed:
+    if nth == done and view.failed:
         return "not done"
-    return "next" if nth == done and _is_marked(stand) else ""
+    return "next" if nth == done and _is_marked(view) else ""
 
 
-def _at(stand: RotationView) -> range:
+def _at(view: RotationView) -> range:
     """The steps that the rotation stands at. The first act checks, creates and seals in one go, and tells no more than
     its end."""
-    done = done_of(stand)
-    is_first = stand.phase is Phase.WORK and not stand.has_begun
+    done = done_of(view)
+    is_first = view.phase is Phase.WORK and not view.has_begun
     return range(done, _DONE[Step.CREATED] if is_first else done + 1)
 
 
-def _is_marked(stand: RotationView) -> bool:
+def _is_marked(view: RotationView) -> bool:
     """Whether there is a step that the rotation stands at."""
-    return not stand.is_over and (stand.has_begun or stand.failed or stand.phase is not Phase.REST)
+    return not view.is_over and (view.has_begun or view.failed or view.phase is not Phase.REST)
 
 
-def _grace(stand: RotationView, now: datetime) -> str:
+def _grace(view: RotationView, now: datetime) -> str:
     """When the old key may be deleted."""
-    grace = stand.progress.deletable_from if stand.progress else None
+    grace = view.progress.deletable_from if view.progress else None
     if grace is None:
-        return "waits for you" if stand.step is Step.DEACTIVATED else "not before 24 h"
+        return "waits for you" if view.step is Step.DEACTIVATED else "not before 24 h"
     return f"from {grace:%d %b %H:%M}Z" if grace > now else "may be deleted now"
 
 

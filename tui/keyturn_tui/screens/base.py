@@ -21,11 +21,11 @@ from keyturn_tui.widgets.cursor_guard import Key
 class ActionScreen(Screen[None]):
     """Dispatches `run('ID')` to `do_ID`, and holds the acts on a profile that more than one screen offers."""
 
-    def __init__(self, desk: AppState, acts: ProfileController, front: Ui) -> None:
+    def __init__(self, state: AppState, controller: ProfileController, ui: Ui) -> None:
         super().__init__()
-        self.desk = desk
-        self.acts = acts
-        self.front = front
+        self.state = state
+        self.controller = controller
+        self.ui = ui
         self._held: Key | None = None
 
     @property
@@ -58,13 +58,13 @@ class ActionScreen(Screen[None]):
         if gone is not None:
             self._say_gone(action, gone)
             return
-        why = refusal(action, self.chosen, self.desk.view())
+        why = refusal(action, self.chosen, self.state.view())
         if why is not None:
-            self.front.say(f"{label_of(action, self.chosen).rstrip('…')}: {why}.", "soon")
+            self.ui.say(f"{label_of(action, self.chosen).rstrip('…')}: {why}.", "soon")
             return
         method = getattr(self, method_of(action_id), None)
         if method is None:
-            self.front.say(
+            self.ui.say(
                 f"{label_of(action, self.chosen).rstrip('…')}: not on this screen; Esc goes back.", "soon"
             )
             return
@@ -85,7 +85,7 @@ class ActionScreen(Screen[None]):
 
     def _say_gone(self, action: Action, gone: Key) -> None:
         label = label_of(action, None).rstrip("…")
-        self.front.say(
+        self.ui.say(
             f"{label}: {safe(gone[-1], 60)} is gone from here, and nothing was done. The cursor has moved on.",
             "soon",
         )
@@ -98,40 +98,40 @@ class ActionScreen(Screen[None]):
     def do_session_refresh(self) -> None:
         """`r`."""
         if isinstance(self.chosen, Entry):
-            self.front.start(self.acts.refresh(self.chosen.profile.name))
+            self.ui.start(self.controller.refresh(self.chosen.profile.name))
 
     def do_session_refresh_due(self) -> None:
         """`a`."""
-        self.front.start(self.acts.refresh_due())
+        self.ui.start(self.controller.refresh_due())
 
     def do_login(self) -> None:
         """`i`."""
         if isinstance(self.chosen, Entry):
-            self.front.start(self.acts.sign_in(self.chosen.profile))
+            self.ui.start(self.controller.sign_in(self.chosen.profile))
 
     def do_manage(self) -> None:
         """`m`."""
         if isinstance(self.chosen, Entry):
-            self.front.start(self.acts.manage(self.chosen.profile))
+            self.ui.start(self.controller.manage(self.chosen.profile))
 
     def do_key_rotate(self) -> None:
         """`R`."""
         if isinstance(self.chosen, Entry):
-            turning = RotationController(self.desk, self.acts, self.front, self.chosen.profile)
-            self.app.push_screen(RotationScreen(self.desk, turning))
+            rotation = RotationController(self.state, self.controller, self.ui, self.chosen.profile)
+            self.app.push_screen(RotationScreen(self.state, rotation))
 
     def do_session_stop(self) -> None:
         """`x`."""
         if isinstance(self.chosen, Entry):
-            self.front.start(self.acts.stop(self.chosen.profile))
+            self.ui.start(self.controller.stop(self.chosen.profile))
 
     def do_lock(self) -> None:
         """`L`."""
-        self.front.start(self.acts.lock())
+        self.ui.start(self.controller.lock())
 
     def do_renewal_pause(self) -> None:
         """`p`."""
-        self.front.start(self.acts.pause())
+        self.ui.start(self.controller.pause())
 
     def do_help(self) -> None:
         """`?`."""
@@ -141,16 +141,16 @@ class ActionScreen(Screen[None]):
                 self.run_held(action_id)
 
         self.hold()
-        self.app.push_screen(HelpScreen(self.desk, self.chosen), run)
+        self.app.push_screen(HelpScreen(self.state, self.chosen), run)
 
     def do_palette(self) -> None:
         """`:` and ctrl+p."""
         self.hold()
-        self.front.open_palette()
+        self.ui.open_palette()
 
     def do_theme(self) -> None:
         """`T`."""
-        self.front.next_theme()
+        self.ui.next_theme()
 
     def do_redraw(self) -> None:
         """ctrl+l: whatever another program wrote over the screen goes."""
@@ -159,7 +159,7 @@ class ActionScreen(Screen[None]):
 
     def do_quit(self) -> None:
         """`q`: asks only while a step of a rotation is in flight."""
-        if not self.desk.rotating:
+        if not self.state.rotating:
             self.app.exit()
             return
 
@@ -167,15 +167,15 @@ class ActionScreen(Screen[None]):
             if confirmed:
                 self.app.exit()
 
-        self.app.push_screen(leaving(self.desk), leave)
+        self.app.push_screen(leaving(self.state), leave)
 
 
-def leaving(desk: AppState) -> ConfirmScreen:
+def leaving(state: AppState) -> ConfirmScreen:
     """The question before leaving while a rotation's step is in flight."""
-    names = ", ".join(sorted(desk.rotating))
+    names = ", ".join(sorted(state.rotating))
     lines = [
         f"A step of the rotation of {names} is under way.",
         "",
         "Leaving waits for it, for ten seconds at most. However it ends, a key that works is kept, and R goes on with the rotation next time.",
     ]
-    return ConfirmScreen(desk, "Leave in the middle of a step?", lines, "leave", keep="Stay")
+    return ConfirmScreen(state, "Leave in the middle of a step?", lines, "leave", keep="Stay")

@@ -35,8 +35,8 @@ class DetailScreen(ActionScreen):
     DetailScreen #text { height: 1fr; padding: 0 1; margin: 1 0 0 0; }
     """
 
-    def __init__(self, desk: AppState, acts: ProfileController, front: Ui, row: Row) -> None:
-        super().__init__(desk, acts, front)
+    def __init__(self, state: AppState, controller: ProfileController, ui: Ui, row: Row) -> None:
+        super().__init__(state, controller, ui)
         self._row = row
         self._top = 0
         self._lines = 0
@@ -51,7 +51,7 @@ class DetailScreen(ActionScreen):
     @property
     def chosen(self) -> Row | None:
         """The same profile in the latest snapshot."""
-        rows: list[Row] = [*self.desk.catalog.entries, *self.desk.catalog.problems]
+        rows: list[Row] = [*self.state.catalog.entries, *self.state.catalog.problems]
         for row in rows:
             if row.key == self._row.key:
                 return row
@@ -68,7 +68,7 @@ class DetailScreen(ActionScreen):
     def redraw(self) -> None:
         """Describe it again."""
         row = self.chosen
-        view = self.desk.view()
+        view = self.state.view()
         text = self.query_one("#text", StyledLines)
         description = self._described(row)
         lines = [
@@ -92,7 +92,7 @@ class DetailScreen(ActionScreen):
 
     def show_message(self, text: str, role: str) -> None:
         """On the message line."""
-        self.query_one("#message", StatusLine).say(text, role, self.desk.now())
+        self.query_one("#message", StatusLine).say(text, role, self.state.now())
 
     def action_scroll_by_lines(self, by: int) -> None:
         """Scroll, stopping at the ends."""
@@ -106,7 +106,7 @@ class DetailScreen(ActionScreen):
     def _described(self, row: Row | None) -> Description:
         width = max(30, self.app.size.width - 2)
         if isinstance(row, Entry):
-            return describe(row.profile, self.desk.view(), width, shown=self.desk.shown)
+            return describe(row.profile, self.state.view(), width, shown=self.state.shown)
         if isinstance(row, Problem):
-            return describe_file(row.problem, width, shown=self.desk.shown)
+            return describe_file(row.problem, width, shown=self.state.shown)
         return Description((("It is gone from the files.", "soon"),), (), ())

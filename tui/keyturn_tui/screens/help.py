@@ -71,9 +71,9 @@ class HelpScreen(ModalScreen[str | None]):
     HelpScreen #keys { height: 2; }
     """
 
-    def __init__(self, desk: AppState, row: Row | None) -> None:
+    def __init__(self, state: AppState, row: Row | None) -> None:
         super().__init__()
-        self._desk = desk
+        self._state = state
         self._row = row
         self._shown: tuple[Action, ...] = ACTIONS
         self._cursor = 0
@@ -91,7 +91,7 @@ class HelpScreen(ModalScreen[str | None]):
 
     def on_mount(self) -> None:
         """Draw."""
-        self.set_class(self._desk.terminal.ascii, "-ascii")
+        self.set_class(self._state.terminal.ascii, "-ascii")
         self._draw()
 
     def on_resize(self) -> None:
@@ -136,7 +136,7 @@ class HelpScreen(ModalScreen[str | None]):
     def _draw(self) -> None:
         width = min(80, self.app.size.width) - 4
         room = max(3, self.app.size.height - 6)
-        glyphs = self._desk.terminal.glyphs
+        glyphs = self._state.terminal.glyphs
         lines, at = self._table(width)
         if self._cursor == len(self._shown) - 1:
             at = len(lines) - 1  # so that the signs below the last action are seen too
@@ -154,7 +154,7 @@ class HelpScreen(ModalScreen[str | None]):
         """All lines, and which of them the cursor stands on."""
         lines: list[Line] = []
         at = 0
-        glyphs = self._desk.terminal.glyphs
+        glyphs = self._state.terminal.glyphs
         glyph = glyphs.cursor
         for area in Area:
             actions = [action for action in self._shown if action.area is area]

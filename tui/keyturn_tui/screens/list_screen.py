@@ -11,7 +11,7 @@ from keyturn_tui.widgets.cursor_guard import CursorGuard, Key
 class ScrollableList(Protocol):
     """A list with a cursor that stops at both ends."""
 
-    slip: CursorGuard
+    guard: CursorGuard
 
     def move(self, by: int) -> None:
         """Rows, negative for up."""
@@ -36,8 +36,8 @@ class ListKeys(ActionScreen):
 
     def gone(self) -> Key | None:
         """See `Slip`; whoever asks tells the person."""
-        gone = self.walked.slip.gone()
-        self.walked.slip.moved()
+        gone = self.walked.guard.gone()
+        self.walked.guard.moved()
         return gone
 
     def moved(self, by: int) -> None:

@@ -113,8 +113,8 @@ class BrowsingScreen(TimeWindow):
             self._close_filter()
         elif self._detail.has_focus:
             self._list.focus()
-        elif self.acts.stop_rest():
-            self.front.say("What has begun is finished; the rest is left out.")
+        elif self.controller.stop_rest():
+            self.ui.say("What has begun is finished; the rest is left out.")
         elif self._query:
             field.value = ""
 
@@ -122,18 +122,18 @@ class BrowsingScreen(TimeWindow):
         """Enter."""
         if self.focused is self.query_one("#filter", PlainField) or self.chosen is None:
             return
-        self.app.push_screen(DetailScreen(self.desk, self.acts, self.front, self.chosen))
+        self.app.push_screen(DetailScreen(self.state, self.controller, self.ui, self.chosen))
 
     def do_timeline(self) -> None:
         """`t`."""
-        self.app.push_screen(TimelineScreen(self.desk, self.acts, self.front))
+        self.app.push_screen(TimelineScreen(self.state, self.controller, self.ui))
 
     def window_moved(self) -> None:
         """A key of the strip, where there is one."""
         if self._frame.strip:
             self.draw_chart()
         else:
-            self.front.say("t opens the timeline, where this key works.")
+            self.ui.say("t opens the timeline, where this key works.")
 
     @property
     def _list(self) -> ProfileList:
@@ -170,14 +170,14 @@ class MainScreen(BrowsingScreen):
     MainScreen #filter-label { width: 9; }
     """
 
-    def __init__(self, desk: AppState, acts: ProfileController, front: Ui) -> None:
-        super().__init__(desk, acts, front)
+    def __init__(self, state: AppState, controller: ProfileController, ui: Ui) -> None:
+        super().__init__(state, controller, ui)
         self._sort = Sort.SOURCE
         self._backwards = False
-        self._query = parse(desk.options.filter)
+        self._query = parse(state.options.filter)
         self._arranged: tuple[Row, ...] = ()
         self._deadlines: list[datetime] = []
-        self._last_tick = desk.now()
+        self._last_tick = state.now()
         self._frame = frame_for(80, 24)
         self._heading = ("", "")
 
@@ -188,8 +188,8 @@ class MainScreen(BrowsingScreen):
         with Horizontal(id="body", classes="whole"):
             with Vertical(id="list-pane"):
                 yield StyledLines(id="titles")
-                yield ProfileList(self.desk.view(), self.desk.shown, id="list")
-            yield DetailPane(self.desk.shown, id="detail")
+                yield ProfileList(self.state.view(), self.state.shown, id="list")
+            yield DetailPane(self.state.shown, id="detail")
         yield StyledLines(id="summary", classes="whole")
         yield TimelineStrip(id="strip", classes="whole")
         yield StatusLine(id="message")
@@ -200,8 +200,8 @@ class MainScreen(BrowsingScreen):
 
     def on_mount(self) -> None:
         """Fit the terminal and say what is coming."""
-        self.set_class(self.desk.terminal.ascii, "-ascii")
-        self.query_one("#filter", PlainField).value = self.desk.options.filter
+        self.set_class(self.state.terminal.ascii, "-ascii")
+        self.query_one("#filter", PlainField).value = self.state.options.filter
         self.query_one("#detail", DetailPane).border_title = Content("2 Detail")
         self._fit()
 
@@ -217,30 +217,32 @@ class MainScreen(BrowsingScreen):
 
     def show_message(self, text: str, role: str) -> None:
         """On the message line."""
-        self.query_one("#message", StatusLine).say(text, role, self.desk.now())
+        self.query_one("#message", StatusLine).say(text, role, self.state.now())
 
     def redraw(self) -> None:
         """Arrange everything anew; the cursor keeps its profile."""
-        view = self.desk.view()
-        self._arranged = arrange(self.desk.catalog, view, self._sort, backwards=self._backwards)
-        self._deadlines = [m for m in deadlines(e.profile for e in self.desk.catalog.entries) if m > view.now]
+        view = self.state.view()
+        self._arranged = arrange(self.state.catalog, view, self._sort, backwards=self._backwards)
+        self._deadlines = [
+            m for m in deadlines(e.profile for e in self.state.catalog.entries) if m > view.now
+        ]
         self._sift()
         self._count()
         self._describe(self.chosen)
         if self._frame.strip:
-            self._strip.hold(session_rows(self.desk.catalog))
+            self._strip.hold(session_rows(self.state.catalog))
         self.draw_chart()
 
     def draw_chart(self) -> None:
         """The strip, where there is room for it."""
         if self._frame.strip:
-            rule = "-" if self.desk.terminal.ascii else "─"
-            self._strip.draw(self.desk.view(), self.window, f"3 Timeline {rule} {self.window_words}")
+            rule = "-" if self.state.terminal.ascii else "─"
+            self._strip.draw(self.state.view(), self.window, f"3 Timeline {rule} {self.window_words}")
 
     def tick(self) -> None:
         """Repaint what reads differently now: the left cells of visible rows, the clock, the detail's countdown; the
         counts when some profile passes a deadline."""
-        view = self.desk.view()
+        view = self.state.view()
         passed = self._pass_deadlines(view.now)
         moved_back = view.now < self._last_tick
         self._last_tick = view.now
@@ -303,7 +305,7 @@ class MainScreen(BrowsingScreen):
         self.query_one("#summary").display = frame.detail is DetailPlace.LINES
         self._strip.display = frame.strip
         self.query_one("#titles", StyledLines).show([self._titles(width, height)])
-        self.query_one(Header).tick(self.desk.now())
+        self.query_one(Header).tick(self.state.now())
 
     def _titles(self, width: int, height: int) -> Line:
         columns = columns_for(width, height)
@@ -311,18 +313,18 @@ class MainScreen(BrowsingScreen):
 
     def _sift(self) -> None:
         width, height = self.app.size
-        view = self.desk.view()
+        view = self.state.view()
         rows = sift(self._arranged, self._query, view, self._sort)
-        self._list.show(rows, view, columns_for(width, height), nothing_lines(self.desk, self._query))
+        self._list.show(rows, view, columns_for(width, height), nothing_lines(self.state, self._query))
         self._head(rows)
 
     def _head(self, rows: tuple[Row, ...]) -> None:
         """Title and foot of the list's border; assigned only when they differ, as that repaints the pane."""
-        rule = "-" if self.desk.terminal.ascii else "─"
+        rule = "-" if self.state.terminal.ascii else "─"
         order = f"{self._sort.value}, reversed" if self._backwards else self._sort.value
         text = safe(self.query_one("#filter", PlainField).value, 30)
         title = f"1 Profiles {rule} sort: {order}" + (f" {rule} /{text}" if self._query else "")
-        shown, total = sum(isinstance(row, Entry) for row in rows), len(self.desk.catalog.entries)
+        shown, total = sum(isinstance(row, Entry) for row in rows), len(self.state.catalog.entries)
         foot = f"{shown} of {total}" if self._query else ""
         if (title, foot) != self._heading:
             pane = self.query_one("#list-pane")
@@ -333,16 +335,16 @@ class MainScreen(BrowsingScreen):
             self._heading = (title, foot)
 
     def _count(self) -> None:
-        view = self.desk.view()
-        profiles = self.desk.snapshot.profiles if self.desk.snapshot else ()
+        view = self.state.view()
+        profiles = self.state.snapshot.profiles if self.state.snapshot else ()
         counts = count(profiles, view) if profiles else Counts()
-        folder = self.desk.shown(str(self.desk.keeper.places.aws_config.parent))
+        folder = self.state.shown(str(self.state.service.paths.aws_config.parent))
         self.query_one(Header).show(counts, view, safe(folder, 40))
 
     def _describe(self, row: Row | None) -> None:
-        view = self.desk.view()
+        view = self.state.view()
         if self._frame.detail is DetailPlace.RIGHT:
             self._detail.show(row, view)
         elif self._frame.detail is DetailPlace.LINES:
-            self.query_one("#summary", StyledLines).show(two_lines(row, self.desk))
+            self.query_one("#summary", StyledLines).show(two_lines(row, self.state))
         self.query_one("#footer", Footer).offer(steady(view), offers(row, view), row, view)

@@ -15,15 +15,15 @@ from keyturn_tui.state import AppState
 class TimeWindow(ListKeys):
     """Holds a span and how far from now it was scrolled, in eighths of the span."""
 
-    def __init__(self, desk: AppState, acts: ProfileController, front: Ui) -> None:
-        super().__init__(desk, acts, front)
+    def __init__(self, state: AppState, controller: ProfileController, ui: Ui) -> None:
+        super().__init__(state, controller, ui)
         self._span = USUAL_SPAN
         self._offset = 0
 
     @property
     def window(self) -> Window:
         """What the chart shows at this moment; unless it was scrolled it follows the clock."""
-        return window_at(self.desk.now(), self._span, self._offset)
+        return window_at(self.state.now(), self._span, self._offset)
 
     @property
     def window_words(self) -> str:

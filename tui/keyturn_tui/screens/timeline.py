@@ -57,8 +57,8 @@ class TimelineScreen(TimeWindow):
     TimelineScreen.-small #too-small { display: block; }
     """
 
-    def __init__(self, desk: AppState, acts: ProfileController, front: Ui) -> None:
-        super().__init__(desk, acts, front)
+    def __init__(self, state: AppState, controller: ProfileController, ui: Ui) -> None:
+        super().__init__(state, controller, ui)
         self._by_name = False
         self._backwards = False
         self._keys: tuple[TimelineEntry, ...] = ()
@@ -75,10 +75,10 @@ class TimelineScreen(TimeWindow):
 
     def on_mount(self) -> None:
         """Draw, with the cursor on what ends next."""
-        self.set_class(self.desk.terminal.ascii, "-ascii")
+        self.set_class(self.state.terminal.ascii, "-ascii")
         self._fit()
         self._hold()
-        self._list.open_on(to_come(session_rows(self.desk.catalog), self.desk.now()))
+        self._list.open_on(to_come(session_rows(self.state.catalog), self.state.now()))
         self.call_after_refresh(self.redraw)
 
     def on_resize(self) -> None:
@@ -94,7 +94,7 @@ class TimelineScreen(TimeWindow):
 
     def show_message(self, text: str, role: str) -> None:
         """On the message line."""
-        self.query_one("#message", StatusLine).say(text, role, self.desk.now())
+        self.query_one("#message", StatusLine).say(text, role, self.state.now())
 
     def redraw(self) -> None:
         """Sort anew; the cursor keeps its lane."""
@@ -112,7 +112,7 @@ class TimelineScreen(TimeWindow):
 
     def draw_chart(self) -> None:
         """The lanes in view, the heading over them, and the keys that make sense."""
-        view, window, lanes = self.desk.view(), self.window, self._list
+        view, window, lanes = self.state.view(), self.window, self._list
         lanes.draw(view, window)
         axis = (
             key_axis(self._keys, lanes.room) if lanes.keys_only else time_axis(window, lanes.room, view.now)
@@ -130,8 +130,8 @@ class TimelineScreen(TimeWindow):
 
     def do_back(self) -> None:
         """Esc: out of a refresh of all, then out."""
-        if self.acts.stop_rest():
-            self.front.say("What has begun is finished; the rest is left out.")
+        if self.controller.stop_rest():
+            self.ui.say("What has begun is finished; the rest is left out.")
         else:
             self.dismiss()
 
@@ -142,7 +142,7 @@ class TimelineScreen(TimeWindow):
     def do_open(self) -> None:
         """Enter."""
         if self.chosen is not None:
-            self.app.push_screen(DetailScreen(self.desk, self.acts, self.front, self.chosen))
+            self.app.push_screen(DetailScreen(self.state, self.controller, self.ui, self.chosen))
 
     def do_sort(self) -> None:
         """`s`: by what ends first, or by name."""
@@ -173,7 +173,7 @@ class TimelineScreen(TimeWindow):
         self.set_class(frame.too_small, "-small")
 
     def _hold(self) -> None:
-        sessions, keys = session_rows(self.desk.catalog), key_rows(self.desk.catalog)
+        sessions, keys = session_rows(self.state.catalog), key_rows(self.state.catalog)
         if self._by_name:
             sessions = tuple(sorted(sessions, key=lambda row: row.label.lower()))
             keys = tuple(sorted(keys, key=lambda row: row.label.lower()))
@@ -183,7 +183,7 @@ class TimelineScreen(TimeWindow):
         self._list.hold(sessions, keys, self._hint())
 
     def _hint(self) -> tuple[Line, ...]:
-        if self.desk.snapshot is None:
+        if self.state.snapshot is None:
             return ((("  Reading the AWS files…", "muted"),),)
         return (
             (("  No session and no login yet.", "text"),),
@@ -192,7 +192,7 @@ class TimelineScreen(TimeWindow):
 
     def _head(self) -> None:
         """The border's title; assigned only when it differs, as that repaints the pane."""
-        rule = "-" if self.desk.terminal.ascii else "─"
+        rule = "-" if self.state.terminal.ascii else "─"
         order = ("name" if self._by_name else "ends first") + (", reversed" if self._backwards else "")
         title = f"3 Timeline {rule} {self.window_words} {rule} sort: {order}"
         if title != self._title:

@@ -51,7 +51,7 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
         self._selectable: tuple[int, ...] = ()
         self._cursor = 0
         self._wanted: tuple[str, str] | None = None
-        self.slip = CursorGuard()
+        self.guard = CursorGuard()
         self._nothing: tuple[Line, ...] = ()
         self._strips: dict[tuple[int, bool, tuple[Span, str]], Strip] = {}
         self._drawn: dict[int, tuple[Span, str]] = {}
@@ -85,7 +85,7 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
         self._cursor = self._index_of(self._wanted)
         if self._wanted is None:
             self.keep_row()
-        self.slip.swapped(before, self.row.key if self.row is not None else None)
+        self.guard.swapped(before, self.row.key if self.row is not None else None)
         self.forget_drawn()
         self._measure()
         self._bring_into_view()
@@ -113,7 +113,7 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
     def keep_row(self) -> None:
         """The row under the cursor is the one that was meant: the cursor comes back to it when a filter ends."""
         self._wanted = self.row.key if self.row is not None else None
-        self.slip.moved()
+        self.guard.moved()
 
     def move(self, by: int) -> None:
         """Move the cursor over rows that can be chosen, stopping at the ends."""

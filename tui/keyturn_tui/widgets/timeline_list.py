@@ -26,7 +26,7 @@ class TimelineList(StyledLines):
         self._hint: tuple[Line, ...] = ()
         self._cursor = 0
         self._top = 0
-        self.slip = CursorGuard()
+        self.guard = CursorGuard()
 
     @property
     def row(self) -> TimelineEntry | None:
@@ -55,17 +55,17 @@ class TimelineList(StyledLines):
         self._sessions, self._keys, self._hint = tuple(sessions), tuple(keys), tuple(hint)
         kept = (nth for nth, row in enumerate(self._rows) if row.key == key)
         self._cursor = next(kept, min(self._cursor, max(0, len(self._rows) - 1)))
-        self.slip.swapped(key, self.row.key if self.row is not None else None)
+        self.guard.swapped(key, self.row.key if self.row is not None else None)
 
     def open_on(self, nth: int) -> None:
         """Begin with the cursor on a lane and a little of what is above it."""
         self._cursor, self._top = nth, max(0, nth - 3)
-        self.slip.moved()
+        self.guard.moved()
 
     def choose(self, nth: int) -> None:
         """Put the cursor on a lane, counted from 0, stopping at the ends."""
         self._cursor = min(max(nth, 0), max(0, len(self._rows) - 1))
-        self.slip.moved()
+        self.guard.moved()
         self.post_message(TimelineRowChosen())
 
     def move(self, by: int) -> None:

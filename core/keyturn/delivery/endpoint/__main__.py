@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from keyturn.delivery.endpoint.daemon import CredentialSource, be_the_endpoint
+from keyturn.delivery.endpoint.daemon import CredentialSource, run_endpoint
 
 
-def open_hand(environ: Mapping[str, str], profile: str, first: str) -> CredentialSource:
+def open_credential_source(environ: Mapping[str, str], profile: str, first: str) -> CredentialSource:
     """What gets credentials of `profile` from the keeper of `environ`."""
     from keyturn.delivery.endpoint.credential_source import ServiceCredentialSource
     from keyturn.service import CredentialService
@@ -16,4 +16,4 @@ def open_hand(environ: Mapping[str, str], profile: str, first: str) -> Credentia
 
 
 if __name__ == "__main__":
-    be_the_endpoint(open_hand)
+    run_endpoint(open_credential_source)

@@ -11,20 +11,20 @@ from keyturn.delivery import credential_process
 from keyturn.model.errors import KeyturnError, NeedsUnlock
 from keyturn.model.profile import Session, Snapshot, State, VaultState, session_state
 from keyturn.storage.index import Index
-from keyturn.storage.paths import Places
+from keyturn.storage.paths import Paths
 from keyturn.system.file_fingerprint import FileFingerprint
 
 
 class ServicePort(Protocol):
     """The part of :class:`keyturn.service.CredentialService` that the endpoint uses."""
 
-    places: Places
+    paths: Paths
 
     def now(self) -> datetime: ...
     def index(self) -> Index: ...
     def snapshot(self) -> Snapshot: ...
-    def rests_on_asker(self, name: str) -> bool: ...
-    def hand(self, name: str) -> str: ...
+    def uses_caller_credentials(self, name: str) -> bool: ...
+    def get_credentials(self, name: str) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +32,30 @@ class SessionFingerprint:
     """What a session was given for: the files that define profiles, and what the index says of the session and of stops.
     Other profiles may be renewed meanwhile."""
 
-    keeper: ServicePort
+    service: ServicePort
     profile: str
     files: FileFingerprint
     stops: Mapping[str, datetime]
     session: Session | None
 
     @classmethod
-    def of(cls, keeper: ServicePort, profile: str) -> Self:
+    def of(cls, service: ServicePort, profile: str) -> Self:
         """As it is now."""
-        places = keeper.places
+        places = service.paths
         paths = [places.aws_config, places.aws_credentials, places.profiles_file, places.config_file]
-        return cls(keeper, profile, FileFingerprint.of(map(str, paths)), *_known(keeper, profile))
+        return cls(service, profile, FileFingerprint.of(map(str, paths)), *_known(service, profile))
 
-    def stands(self) -> bool:
+    def is_unchanged(self) -> bool:
         """See :class:`keyturn.system.file_fingerprint.Fingerprint`."""
-        return self.files.stands() and _known(self.keeper, self.profile) == (self.stops, self.session)
+        return self.files.is_unchanged() and _known(self.service, self.profile) == (self.stops, self.session)
 
-    def stood_until(self, later: SessionFingerprint) -> bool:
+    def differs_only_in_session(self, later: SessionFingerprint) -> bool:
         """Whether nothing but the session itself has changed since."""
-        return self.files.stands() and self.stops == later.stops
+        return self.files.is_unchanged() and self.stops == later.stops
 
 
-def _known(keeper: ServicePort, profile: str) -> tuple[Mapping[str, datetime], Session | None]:
-    index = keeper.index()
+def _known(service: ServicePort, profile: str) -> tuple[Mapping[str, datetime], Session | None]:
+    index = service.index()
     stops = {name: one.stopped for name, one in index.profiles.items() if one.stopped is not None}
     return stops, index.of(profile).session
 
@@ -67,51 +67,51 @@ class ServiceCredentialSource:
     somebody else. Here it is always the same program, so they are kept here, in memory, for as long as they are fresh.
     """
 
-    def __init__(self, keeper: ServicePort, profile: str, first: str) -> None:
+    def __init__(self, service: ServicePort, profile: str, first: str) -> None:
         """
         :param first: the document that was handed out before.
         :raises NeedsUnlock: nobody could be asked for another.
         """
-        self._keeper = keeper
+        self._service = service
         self._profile = profile
-        self._kept: str | None = first
-        self._basis = self.basis()
-        self._since: datetime | None = keeper.now()
-        if not keeper.rests_on_asker(profile) and keeper.snapshot().vault is VaultState.LOCKED:
+        self._document: str | None = first
+        self._fingerprint = self.fingerprint()
+        self._obtained: datetime | None = service.now()
+        if not service.uses_caller_credentials(profile) and service.snapshot().vault is VaultState.LOCKED:
             why = "no agent holds the vault open, which is locked"
             raise NeedsUnlock(f"endpoint for {profile}", why, "Run: keyturn vault unlock")
 
-    def basis(self) -> SessionFingerprint:
+    def fingerprint(self) -> SessionFingerprint:
         """What a document rests on, as it is now."""
-        return SessionFingerprint.of(self._keeper, self._profile)
+        return SessionFingerprint.of(self._service, self._profile)
 
-    def hand(self) -> str:
-        """A document of credentials that are valid now; errors as of :meth:`keyturn.service.CredentialService.hand`."""
-        if not self._keeper.rests_on_asker(self._profile):
-            self._kept = None
-            return self._keeper.hand(self._profile)
-        basis = self.basis()
-        if not self._basis.stands():
-            self._kept = None
+    def get_credentials(self) -> str:
+        """A document of credentials that are valid now; errors as of :meth:`keyturn.service.CredentialService.get_credentials`."""
+        if not self._service.uses_caller_credentials(self._profile):
+            self._document = None
+            return self._service.get_credentials(self._profile)
+        basis = self.fingerprint()
+        if not self._fingerprint.is_unchanged():
+            self._document = None
         state = self._state()
-        if self._kept is not None and state is State.FRESH:
-            return self._kept
+        if self._document is not None and state is State.FRESH:
+            return self._document
         try:
-            document = self._keeper.hand(self._profile)
+            document = self._service.get_credentials(self._profile)
         except (KeyturnError, OSError):
-            if self._kept is None or state is not State.SOON:
+            if self._document is None or state is not State.SOON:
                 raise
-            return self._kept
-        now = self.basis()
-        self._kept = document if basis.stood_until(now) else None
-        self._since, self._basis = self._keeper.now(), now
+            return self._document
+        now = self.fingerprint()
+        self._document = document if basis.differs_only_in_session(now) else None
+        self._obtained, self._fingerprint = self._service.now(), now
         return document
 
     def _state(self) -> State:
-        if self._kept is None:
+        if self._document is None:
             return State.NONE
-        credentials, _ = credential_process.parsed(self._kept)
+        credentials, _ = credential_process.parsed(self._document)
         if credentials.expires is None:
             return State.EXPIRED
-        now = self._keeper.now()
-        return session_state(Session(credentials.access_key_id, self._since, credentials.expires), now)
+        now = self._service.now()
+        return session_state(Session(credentials.access_key_id, self._obtained, credentials.expires), now)

@@ -26,21 +26,21 @@ from keyturn.storage.socket_paths import state_folder
 from keyturn.system import log, process_watch, secret_channel
 from keyturn.system.clock import clock_for
 from keyturn.system.file_fingerprint import Fingerprint
-from keyturn.system.hardening import close_agent
+from keyturn.system.hardening import harden_agent
 from keyturn.system.tcp_peer import IS_KNOWN, caller_uid
 
 
 class CredentialSource(Protocol):
     """Gets the credentials of one profile."""
 
-    def hand(self) -> str:
+    def get_credentials(self) -> str:
         """A document of credentials that are valid now."""
 
-    def basis(self) -> Fingerprint:
+    def fingerprint(self) -> Fingerprint:
         """What such a document rests on, as it is now."""
 
 
-OpenHand = Callable[[Mapping[str, str], str, str], CredentialSource]
+OpenCredentialSource = Callable[[Mapping[str, str], str, str], CredentialSource]
 """What gets the credentials of a profile, for an environment, after a first document."""
 
 
@@ -55,16 +55,16 @@ class _Order:
     """The document of the session that was got before."""
 
 
-def be_the_endpoint(open_hand: OpenHand) -> NoReturn:
+def run_endpoint(open_hand: OpenCredentialSource) -> NoReturn:
     """Run the endpoint in a process of its own, for the process that started it and whatever program that becomes.
-    Standard input is the socket of :func:`keyturn.system.secret_channel.ends`.
+    Standard input is the socket of :func:`keyturn.system.secret_channel.create`.
 
     Reads one JSON line, `{"profile": ..., "pid": ..., "in_file": ..., "first": ...}`, and writes one answer line; its result has
     `url` and `token` or `token_file`. A further byte ends it.
     """
-    close_agent()
+    harden_agent()
     try:
-        secret_channel.come_in()
+        secret_channel.connect()
     except OSError:
         with contextlib.suppress(OSError):
             os.write(
@@ -77,7 +77,7 @@ def be_the_endpoint(open_hand: OpenHand) -> NoReturn:
         os._exit(1)
     _detach()
     log.open_log(Path(state_folder(os.environ)))
-    _live(order, open_hand)
+    _run(order, open_hand)
     # No thread that still waits for AWS keeps the process.
     os._exit(0)
 
@@ -104,7 +104,7 @@ def _detach() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _live(order: _Order, open_hand: OpenHand) -> None:
+def _run(order: _Order, open_hand: OpenCredentialSource) -> None:
     file: TokenFile | None = None
     try:
         watch = process_watch.process(order.pid)
@@ -112,14 +112,14 @@ def _live(order: _Order, open_hand: OpenHand) -> None:
         # lives: if it does now, it did when we looked for its number, which was nobody else's.
         if watch is None or not _is_starter_there():
             return
-        door, server = _server(order, open_hand)
+        address, server = _server(order, open_hand)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: server.stop())
         server.ends_when_readable(watch)
         server.ends_when_readable(sys.stdin.buffer, _is_told_to_end)
-        file = TokenFile(os.environ, door.token) if order.in_file else None
-        where = {"token_file": str(file.path)} if file else {"token": door.token.reveal()}
-        if secret_channel.reply(result_line({"url": door.url().reveal(), **where})):
+        file = TokenFile(os.environ, address.token) if order.in_file else None
+        where = {"token_file": str(file.path)} if file else {"token": address.token.reveal()}
+        if secret_channel.reply(result_line({"url": address.url().reveal(), **where})):
             server.serve()
     except KeyturnError as error:
         secret_channel.reply(error_line(error))
@@ -133,33 +133,35 @@ def _live(order: _Order, open_hand: OpenHand) -> None:
             file.remove()
 
 
-def _server(order: _Order, open_hand: OpenHand) -> tuple[EndpointAddress, EndpointServer]:
+def _server(order: _Order, open_hand: OpenCredentialSource) -> tuple[EndpointAddress, EndpointServer]:
     """A server that listens already, and what its clients must know.
 
     :raises KeyturnError: there is nothing to hand out, or nobody to tell who asks; then the program is not started.
     """
     clock = clock_for(os.environ)
-    http.given(order.profile, order.first, clock())
+    http.credentials_response(order.profile, order.first, clock())
     giver = open_hand(os.environ, order.profile, order.first)
     listener = listening()
     _require_known(listener)
     port = listener.getsockname()[1]
-    door = EndpointAddress(port, Secret(f"/{secrets.token_urlsafe(24)}"), Secret(secrets.token_urlsafe(32)))
+    address = EndpointAddress(
+        port, Secret(f"/{secrets.token_urlsafe(24)}"), Secret(secrets.token_urlsafe(32))
+    )
     server = EndpointServer(
         listener,
-        door,
+        address,
         order.profile,
-        giver.hand,
-        ground=giver.basis,
+        giver.get_credentials,
+        ground=giver.fingerprint,
         first=order.first,
-        is_ours=is_ours,
+        is_ours=is_own_process,
         clock=clock,
         report=log.unforeseen,
     )
-    return door, server
+    return address, server
 
 
-def is_ours(connection: socket.socket) -> bool:
+def is_own_process(connection: socket.socket) -> bool:
     """Whether a connection comes from this user's own processes, as far as this system says it."""
     return not IS_KNOWN or caller_uid(connection) == os.geteuid()
 
@@ -167,7 +169,7 @@ def is_ours(connection: socket.socket) -> bool:
 def _require_known(listener: socket.socket) -> None:
     """Makes sure that the system says who connects, or everybody would be sent away."""
     with socket.create_connection(listener.getsockname()), contextlib.closing(listener.accept()[0]) as theirs:
-        if is_ours(theirs):
+        if is_own_process(theirs):
             return
     why = "this system does not tell which user connects to it"
     raise KeyturnError("start of the endpoint", why, "Leave out --endpoint")

@@ -73,7 +73,7 @@ class EndpointAddress:
         return (f"{HOST}:{self.port}".encode(), f"localhost:{self.port}".encode())
 
 
-def judge(request: bytes, door: EndpointAddress) -> RequestStatus:
+def judge(request: bytes, address: EndpointAddress) -> RequestStatus:
     """What a request deserves: :attr:`Verdict.GIVEN` for GET of the path, with the token, without anything that comes
     from a browser or a proxy, and without a body or a second request behind it.
 
@@ -93,9 +93,9 @@ def judge(request: bytes, door: EndpointAddress) -> RequestStatus:
         return RequestStatus.WRONG_METHOD
     # Without a short cut: how long a refusal takes does not tell what was right.
     right = (
-        hmac.compare_digest(words[1], door.path.reveal().encode()),
-        hmac.compare_digest(fields.get(b"authorization", b""), door.token.reveal().encode()),
-        fields.get(b"host") in door.hosts(),
+        hmac.compare_digest(words[1], address.path.reveal().encode()),
+        hmac.compare_digest(fields.get(b"authorization", b""), address.token.reveal().encode()),
+        fields.get(b"host") in address.hosts(),
         not _is_foreign(fields),
     )
     return RequestStatus.GIVEN if all(right) else RequestStatus.REFUSED
@@ -123,12 +123,12 @@ def _is_foreign(fields: Mapping[bytes, bytes]) -> bool:
     )
 
 
-def refusal(verdict: RequestStatus) -> bytes:
+def refusal_response(verdict: RequestStatus) -> bytes:
     """The answer to whoever gets nothing; it tells nothing but the kind of fault."""
     return _answer(verdict, {"Code": "Refused", "Message": "keyturn answers the program that it started."})
 
 
-def given(name: str, document: str, now: datetime) -> bytes:
+def credentials_response(name: str, document: str, now: datetime) -> bytes:
     """The answer with credentials (AWS SDKs reference, "Container credential provider"). Holds the secrets in clear.
 
     :param document: as :func:`keyturn.delivery.credential_process.document` writes it.
@@ -161,7 +161,7 @@ def only_temporary(name: str) -> UsageError:
     )
 
 
-def failure(error: KeyturnError) -> bytes:
+def failure_response(error: KeyturnError) -> bytes:
     """The answer to whoever asked rightly, where there is nothing to give. SDKs show it."""
     return _answer(503, {"Code": "Unavailable", "Message": f"keyturn: {error.line()}"})
 

@@ -15,20 +15,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from keyturn.agent.launcher import environment, said
+from keyturn.agent.launcher import environment, stderr_text
 from keyturn.agent.protocol import parse_answer
 from keyturn.model.errors import KeyturnError
 from keyturn.model.secret import Secret
-from keyturn.storage.paths import Places
+from keyturn.storage.paths import Paths
 from keyturn.system import secret_channel
 from keyturn.system.prctl import is_subreaper
 
 #: It comes up in a fraction of a second.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 #: For its end, once it was told.
-_PARTING = 5.0
+_SHUTDOWN_SECONDS = 5.0
 #: Descriptors that the endpoint gets along with, for a few who ask at once; it dies with fewer than eleven.
-_FEWEST = 32
+_MIN_DESCRIPTORS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Endpoint:
 
 
 @contextmanager
-def opened(
-    places: Places,
+def start_endpoint(
+    paths: Paths,
     environ: Mapping[str, str],
     profile: str,
     first: Secret,
@@ -66,7 +66,7 @@ def opened(
     _require_descriptors()
     if not sys.executable:
         raise _unavailable("this Python does not know where its program lies")
-    ours, theirs = secret_channel.ends()
+    ours, theirs = secret_channel.create()
     with ours, theirs:
         try:
             process = subprocess.Popen(
@@ -75,7 +75,7 @@ def opened(
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
-                env=_environment(places, environ, from_asker=from_asker),
+                env=_environment(paths, environ, from_asker=from_asker),
                 start_new_session=True,
             )
         except OSError as error:
@@ -83,7 +83,7 @@ def opened(
         theirs.close()
         with process:
             order = {"profile": profile, "pid": os.getpid(), "in_file": in_file, "first": first.reveal()}
-            channel, answer = _handed_over(ours, process.pid, order)
+            channel, answer = _send_first_document(ours, process.pid, order)
     with channel:
         found = parse_answer(answer)
         token = found.get("token")
@@ -96,25 +96,27 @@ def opened(
 def _require_descriptors() -> None:
     """The endpoint has the limits of the program, which is not started where they would have it fail later."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if most != resource.RLIM_INFINITY and most < _FEWEST:
-        why = f"no process may open more than {most} files here, and it needs {_FEWEST}"
+    if most != resource.RLIM_INFINITY and most < _MIN_DESCRIPTORS:
+        why = f"no process may open more than {most} files here, and it needs {_MIN_DESCRIPTORS}"
         raise KeyturnError("start of the endpoint", why, "Run: ulimit -n 256, or leave out --endpoint")
 
 
-def _environment(places: Places, environ: Mapping[str, str], *, from_asker: bool) -> dict[str, str]:
-    kept = environment(places, environ)
+def _environment(paths: Paths, environ: Mapping[str, str], *, from_asker: bool) -> dict[str, str]:
+    kept = environment(paths, environ)
     if from_asker:
         kept = {name: value for name, value in environ.items() if name.startswith("AWS_")} | kept
     return kept
 
 
-def _handed_over(ours: socket.socket, pid: int, order: Mapping[str, object]) -> tuple[socket.socket, bytes]:
-    deadline = time.monotonic() + PATIENCE
-    ours.settimeout(PATIENCE)
+def _send_first_document(
+    ours: socket.socket, pid: int, order: Mapping[str, object]
+) -> tuple[socket.socket, bytes]:
+    deadline = time.monotonic() + TIMEOUT
+    ours.settimeout(TIMEOUT)
     channel: socket.socket | None = None
     try:
-        channel = secret_channel.met(ours, pid)
-        answer = said(channel, json.dumps(order).encode() + b"\n", deadline) if channel else b""
+        channel = secret_channel.accept(ours, pid)
+        answer = stderr_text(channel, json.dumps(order).encode() + b"\n", deadline) if channel else b""
     except TimeoutError:
         # Somebody still holds the socket, so the session is alive and its number is nobody else's.
         with contextlib.suppress(ProcessLookupError):
@@ -130,7 +132,7 @@ def _handed_over(ours: socket.socket, pid: int, order: Mapping[str, object]) -> 
 def _end(channel: socket.socket) -> None:
     """Has the endpoint end, and waits until it has."""
     with contextlib.suppress(OSError):
-        channel.settimeout(_PARTING)
+        channel.settimeout(_SHUTDOWN_SECONDS)
         channel.sendall(b".")
         channel.recv(1)
 

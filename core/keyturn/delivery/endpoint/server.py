@@ -26,9 +26,9 @@ class Limits:
 
     connections: int = 64
     """At once; one more, and the oldest that has not finished its request is dropped."""
-    speaking: float = 5.0
+    request_seconds: float = 5.0
     """Seconds in which a request must be complete."""
-    waiting: float = 0.7
+    answer_seconds: float = 0.7
     """Seconds that a client waits for a new session while there is another that is good; SDKs wait one or two."""
     margin: timedelta = timedelta(minutes=1)
     """What such a session must have left."""
@@ -39,7 +39,7 @@ class _Caller:
     sock: socket.socket
     deadline: float
     """On the monotonic clock."""
-    heard: bytearray = field(default_factory=bytearray)
+    received: bytearray = field(default_factory=bytearray)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class _Waiter:
     """On the monotonic clock."""
 
 
-Handed = str | KeyturnError
+FetchResult = str | KeyturnError
 """A document of credentials, or why there is none."""
 
 
@@ -63,7 +63,7 @@ class EndpointServer:
     def __init__(
         self,
         listener: socket.socket,
-        door: EndpointAddress,
+        address: EndpointAddress,
         profile: str,
         hand: Callable[[], str],
         *,
@@ -82,9 +82,9 @@ class EndpointServer:
         :param report: told of errors that nobody foresaw; must not raise.
         """
         self._listener = listener
-        self._door = door
+        self._address = address
         self._profile = profile
-        self._hand = hand
+        self._get_credentials = hand
         self._is_ours = is_ours
         self._ground = ground
         self._clock = clock
@@ -97,10 +97,10 @@ class EndpointServer:
         for end in (self._wake_in, self._wake_out, listener):
             end.settimeout(0)
         self._pool = ThreadPoolExecutor(1, "keyturn-hand")
-        self._is_handing = self._is_over = False
-        self._handed: list[tuple[Handed, Fingerprint]] = []
+        self._is_fetching = self._is_over = False
+        self._result: list[tuple[FetchResult, Fingerprint]] = []
         self._last: str | None = first
-        self._last_ground = ground()
+        self._last_fingerprint = ground()
         self._ends: dict[int, Callable[[], bool]] = {}
 
     def ends_when_readable(self, watch: Watch, is_end: Callable[[], bool] = lambda: True) -> None:
@@ -117,10 +117,10 @@ class EndpointServer:
         self._selector.register(self._wake_out, selectors.EVENT_READ)
         try:
             while not self._is_over:
-                for key, _ in self._selector.select(self._patience()):
-                    self._attend(key.fd)
+                for key, _ in self._selector.select(self._select_timeout()):
+                    self._serve_caller(key.fd)
                 self._drop_late()
-                self._make_do()
+                self._answer_from_last()
         finally:
             self.close()
 
@@ -147,17 +147,17 @@ class EndpointServer:
         with contextlib.suppress(OSError):
             self._wake_in.send(b"\0")
 
-    def _patience(self) -> float | None:
+    def _select_timeout(self) -> float | None:
         moments = [caller.deadline for caller in self._callers.values()]
         if self._last is not None and self._waiting:
-            moments.append(self._waiting[0].since + self._limits.waiting)
+            moments.append(self._waiting[0].since + self._limits.answer_seconds)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
-    def _attend(self, number: int) -> None:
+    def _serve_caller(self, number: int) -> None:
         if number == self._listener.fileno():
             self._accept()
         elif number == self._wake_out.fileno():
-            self._woken()
+            self._drain_wakeups()
         elif number in self._ends:
             if self._ends.pop(number)():
                 self._is_over = True
@@ -181,7 +181,7 @@ class EndpointServer:
         sock.settimeout(0)
         if len(self._callers) + len(self._waiting) >= self._limits.connections:
             self._drop_oldest()
-        caller = _Caller(sock, time.monotonic() + self._limits.speaking)
+        caller = _Caller(sock, time.monotonic() + self._limits.request_seconds)
         self._callers[sock.fileno()] = caller
         self._selector.register(sock, selectors.EVENT_READ)
         self._listen(caller)
@@ -193,17 +193,17 @@ class EndpointServer:
             return
         except OSError:
             part = b""
-        caller.heard += part
+        caller.received += part
         if not part:
             self._release(caller).close()
-        elif http.END in caller.heard or len(caller.heard) > http.HEAD_LIMIT:
-            verdict = http.judge(bytes(caller.heard), self._door)
+        elif http.END in caller.received or len(caller.received) > http.HEAD_LIMIT:
+            verdict = http.judge(bytes(caller.received), self._address)
             sock = self._release(caller)
             if verdict is RequestStatus.GIVEN:
                 self._waiting.append(_Waiter(sock, time.monotonic()))
                 self._begin()
             else:
-                _answer(sock, http.refusal(verdict))
+                _answer(sock, http.refusal_response(verdict))
 
     def _release(self, caller: _Caller) -> socket.socket:
         del self._callers[caller.sock.fileno()]
@@ -225,35 +225,35 @@ class EndpointServer:
     # -- answering
 
     def _begin(self) -> None:
-        if not self._is_handing:
-            self._is_handing = True
+        if not self._is_fetching:
+            self._is_fetching = True
             self._pool.submit(self._get)
 
     def _get(self) -> None:
-        handed: Handed
+        handed: FetchResult
         before = self._ground()
         try:
-            handed = self._hand()
+            handed = self._get_credentials()
             if (
-                not before.stands()
+                not before.is_unchanged()
             ):  # it was renewed just now; what is given again then rests on what is there
                 before = self._ground()
-                handed = self._hand()
+                handed = self._get_credentials()
         except KeyturnError as error:
             handed = error
         except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
             self._report(error)
             handed = KeyturnError(f"endpoint for {self._profile}", "something unforeseen", "See keyturn.log")
-        self._handed.append((handed, before))
+        self._result.append((handed, before))
         self._wake()
 
-    def _woken(self) -> None:
+    def _drain_wakeups(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wake_out.recv(4096)
-        if not self._handed:
+        if not self._result:
             return
-        handed, self._last_ground = self._handed.pop()
-        self._is_handing = False
+        handed, self._last_fingerprint = self._result.pop()
+        self._is_fetching = False
         answer, is_good = self._answer_to(handed)
         # What the vault, or AWS, does not give any more is not kept here either.
         self._last = handed if is_good and isinstance(handed, str) else None
@@ -261,15 +261,15 @@ class EndpointServer:
         for waiter in waiting:
             _answer(waiter.sock, answer)
 
-    def _make_do(self) -> None:
+    def _answer_from_last(self) -> None:
         """Give those who have waited long the last session, if it is good for a while, and let the next go on coming. Once a
         file has changed, as by a stop or another role, nobody here knows whether it still is what should be given."""
         if self._last is None:
             return
-        if self._waiting and not self._last_ground.stands():
+        if self._waiting and not self._last_fingerprint.is_unchanged():
             self._last = None
             return
-        late = time.monotonic() - self._limits.waiting
+        late = time.monotonic() - self._limits.answer_seconds
         waiting = [waiter for waiter in self._waiting if waiter.since <= late]
         if not waiting:
             return
@@ -281,14 +281,14 @@ class EndpointServer:
         for waiter in waiting:
             _answer(waiter.sock, answer)
 
-    def _answer_to(self, handed: Handed, margin: timedelta = timedelta(0)) -> tuple[bytes, bool]:
+    def _answer_to(self, handed: FetchResult, margin: timedelta = timedelta(0)) -> tuple[bytes, bool]:
         """The answer with what was handed, and whether it holds credentials that are good for `margin` at least."""
         try:
             if isinstance(handed, KeyturnError):
                 raise handed
-            return http.given(self._profile, handed, self._clock() + margin), True
+            return http.credentials_response(self._profile, handed, self._clock() + margin), True
         except KeyturnError as error:
-            return http.failure(error), False
+            return http.failure_response(error), False
 
 
 def _answer(sock: socket.socket, answer: bytes) -> None:

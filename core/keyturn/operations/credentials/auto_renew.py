@@ -18,17 +18,17 @@ from keyturn.profiles.renewal_policy import RetryState
 class AutoRenewal:
     """What one agent remembers of its tries. Used by one thread at a time."""
 
-    desk: Context
-    setbacks: dict[str, RetryState] = field(default_factory=dict)
+    context: Context
+    retries: dict[str, RetryState] = field(default_factory=dict)
     keys: AutoRotation = field(init=False)
 
     def __post_init__(self) -> None:
-        self.keys = AutoRotation(self.desk)
+        self.keys = AutoRotation(self.context)
 
-    def look_after(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
+    def run(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
         """Renews what is due, then looks after the keys; gives the profiles that got a new session."""
         done = self.renew_due(may_go_on)
-        self.keys.tend(may_go_on)
+        self.keys.run(may_go_on)
         return done
 
     def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
@@ -36,26 +36,26 @@ class AutoRenewal:
 
         What fails is recorded with its profile, and tried again after a pause, or not at all where a person is needed.
         """
-        rows = {row.name: row for row in self.desk.read().rows()}
-        self.setbacks = {name: one for name, one in self.setbacks.items() if name in rows}
+        rows = {row.name: row for row in self.context.read().rows()}
+        self.retries = {name: one for name, one in self.retries.items() if name in rows}
         done = []
-        for name in renewal_policy.due(rows.values(), self.setbacks, self.desk.clock()):
+        for name in renewal_policy.due(rows.values(), self.retries, self.context.clock()):
             if not may_go_on():
                 break
             session = rows[name].session
-            if session is not None and self._renewed(name, session):
+            if session is not None and self._renew(name, session):
                 done.append(name)
         return tuple(done)
 
-    def _renewed(self, name: str, session: Session) -> bool:
+    def _renew(self, name: str, session: Session) -> bool:
         try:
-            refresh.renew(self.desk, name)
+            refresh.renew(self.context, name)
         except KeyturnError as error:
             needs_person = isinstance(error, NeedsInteraction)
-            before = self.setbacks.get(name)
-            self.setbacks[name] = renewal_policy.failed(
-                session, before, self.desk.clock(), needs_person=needs_person
+            before = self.retries.get(name)
+            self.retries[name] = renewal_policy.failed(
+                session, before, self.context.clock(), needs_person=needs_person
             )
             return False
-        self.setbacks.pop(name, None)
+        self.retries.pop(name, None)
         return True

@@ -13,7 +13,7 @@ from keyturn.profiles.inventory import Inventory
 from keyturn.storage import config
 
 
-def forwarded(desk: Context, name: str, least: timedelta | None = None) -> str:
+def get_forwarded_credentials(context: Context, name: str, least: timedelta | None = None) -> str:
     """The credential_process document of a profile, for another machine.
 
     :param least: it must live so long at least.
@@ -21,23 +21,23 @@ def forwarded(desk: Context, name: str, least: timedelta | None = None) -> str:
     :raises Protected: it is, and has nothing that may leave this machine.
     :raises NeedsPerson: somebody at this machine must renew it first; the far end is never asked for anything.
     """
-    _require_named(desk, name)
-    _require_temporary(desk.read(), name)
+    _require_named(context, name)
+    _require_temporary(context.read(), name)
     try:
-        document = get_credentials.hand(desk, name, least, is_far=True)
+        document = get_credentials.get_credentials(context, name, least, is_far=True)
     except NeedsInteraction as error:
         hint = f"On the machine that forwards it, run: keyturn refresh {name}"
         raise NeedsInteraction(error.what, error.why, hint) from None
     credentials, _ = credential_process.parsed(document)
     if credentials.session_token is None or credentials.expires is None:
-        raise _kept_here(name, "its credentials have no end")
+        raise _stored_locally(name, "its credentials have no end")
     return document
 
 
-def _require_named(desk: Context, name: str) -> None:
+def _require_named(context: Context, name: str) -> None:
     """Before anything else is read, so that what is not named costs next to nothing."""
     try:
-        names = config.load(desk.places.config_file).forward
+        names = config.load(context.paths.config_file).forward
     except (KeyturnError, OSError):
         why = "config.toml of the machine that forwards cannot be used"
         raise ChangeRefused(
@@ -48,15 +48,15 @@ def _require_named(desk: Context, name: str) -> None:
         raise NotFound(f"profile {name}", "it is not forwarded to here", hint)
 
 
-def _require_temporary(reading: Inventory, name: str) -> None:
-    definition = reading.definitions.get(name)
+def _require_temporary(inventory: Inventory, name: str) -> None:
+    definition = inventory.definitions.get(name)
     if definition is not None and definition.delivers_key:
-        raise _kept_here(name, "it hands out its long-term key")
-    if status.asker_source(name, reading.natives, reading.definitions):
-        raise _kept_here(name, "it takes its credentials from whoever asks")
+        raise _stored_locally(name, "it hands out its long-term key")
+    if status.caller_credential_source(name, inventory.natives, inventory.definitions):
+        raise _stored_locally(name, "it takes its credentials from whoever asks")
 
 
-def _kept_here(name: str, why: str) -> KeyturnError:
+def _stored_locally(name: str, why: str) -> KeyturnError:
     return ChangeRefused(
         f"forwarding of {name}", f"{why}, which never leaves its machine", "Use a role behind it instead"
     )

@@ -11,14 +11,14 @@ from keyturn.model.text import span
 from keyturn.operations import key_metadata
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import refresh, session_cache
-from keyturn.operations.credentials.refresh import ASKED_EVERY
+from keyturn.operations.credentials.refresh import RECORD_USE_EVERY
 from keyturn.profiles.inventory import Inventory
 from keyturn.providers.cached_session import FetchedSession
 from keyturn.storage.managed_profiles import ManagedProfile
 
 
-def hand(
-    desk: Context,
+def get_credentials(
+    context: Context,
     name: str,
     least: timedelta | None = None,
     code: str | None = None,
@@ -34,34 +34,40 @@ def hand(
     :raises UsageError: no session of this profile lives as long as `least`.
     :raises NeedsPerson: a person must renew it first.
     """
-    reading = desk.read()
-    session_cache.refuse_for_others(desk, reading, name)
-    with desk.recording(name, "hand out"):
-        row = reading.row(name)
-        definition = reading.definitions.get(name)
+    inventory = context.read()
+    session_cache.require_own_environment(context, inventory, name)
+    with context.log_failure(name, "hand out"):
+        row = inventory.row(name)
+        definition = inventory.definitions.get(name)
         if definition is None:
-            reading.require_definitions()
+            inventory.require_definitions()
         if not row.credential_source:
-            desk.require_open()
+            context.require_open()
         account = None if row.account_derived else row.account
         if definition is not None and definition.delivers_key:
-            refresh.note_asked(desk, name, reading)
-            return credential_process.document(desk.key(definition.key or name), account)
-        refresh.refuse_hopeless(row)
-        refresh.note_asked(desk, name, reading)
-        found = _found(desk, reading, name, least, code, is_far=is_far)
-        _require_length(name, found, least, desk.clock())
+            refresh.record_use(context, name, inventory)
+            return credential_process.document(context.key(definition.key or name), account)
+        refresh.require_refreshable(row)
+        refresh.record_use(context, name, inventory)
+        found = _find_session(context, inventory, name, least, code, is_far=is_far)
+        _require_length(name, found, least, context.clock())
         return credential_process.document(found.issued.credentials, account)
 
 
-def _found(
-    desk: Context, reading: Inventory, name: str, least: timedelta | None, code: str | None, *, is_far: bool
+def _find_session(
+    context: Context,
+    inventory: Inventory,
+    name: str,
+    least: timedelta | None,
+    code: str | None,
+    *,
+    is_far: bool,
 ) -> FetchedSession:
-    refresher = session_cache.refresher(desk, reading, has_commands=not is_far)
-    definition = reading.definitions.get(name)
+    refresher = session_cache.refresher(context, inventory, has_commands=not is_far)
+    definition = inventory.definitions.get(name)
     cached = refresher.cached(name)
-    now = desk.clock()
-    if cached is not None and code is None and _will_do(cached, least, now):
+    now = context.clock()
+    if cached is not None and code is None and _is_long_enough(cached, least, now):
         return cached
     if is_far and cached is not None and least is not None:
         _require_life(name, cached, least)
@@ -78,26 +84,28 @@ def _found(
         if fallback is None or least is not None or code is not None:
             raise
         return fallback
-    _learn(desk, reading, definition, fetched)
+    _learn(context, inventory, definition, fetched)
     return fetched
 
 
 def _learn(
-    desk: Context, reading: Inventory, definition: ManagedProfile | None, fetched: FetchedSession
+    context: Context, inventory: Inventory, definition: ManagedProfile | None, fetched: FetchedSession
 ) -> None:
     if fetched.asked_aws and definition is not None:
-        key_metadata.learn(desk, reading, [(definition, fetched.issued.credentials)], wait=0)
-        desk.record(definition.name, "refresh", "for a program")
+        key_metadata.refresh_key_metadata(
+            context, inventory, [(definition, fetched.issued.credentials)], wait=0
+        )
+        context.log_success(definition.name, "refresh", "for a program")
 
 
 def _require_life(name: str, cached: FetchedSession, least: timedelta) -> None:
     """Makes sure that a new session would do for a while, by how long the last one was given."""
     expires = cached.issued.credentials.expires
-    if expires is not None and expires - cached.at - ASKED_EVERY < least:
+    if expires is not None and expires - cached.at - RECORD_USE_EVERY < least:
         raise _too_short(name, least, expires - cached.at)
 
 
-def _will_do(one: FetchedSession, least: timedelta | None, now: datetime) -> bool:
+def _is_long_enough(one: FetchedSession, least: timedelta | None, now: datetime) -> bool:
     if least is None:
         return session_state(one.facts(), now) is State.FRESH
     return one.issued.credentials.expires is None or one.issued.credentials.expires - now >= least

@@ -30,18 +30,18 @@ ALONE = 12 * 3600
 
 
 @dataclass(frozen=True)
-class MfaCodes:
+class CommandMfaCodes:
     """The commands of one person's preferences, and what became of their codes."""
 
-    desk: Context
-    preferences: Config
+    context: Context
+    config: Config
     fault: str | None = None
     """Why the preferences cannot be read; what they name is then unknown, not none."""
     sleep: Callable[[float], None] = time.sleep
 
     def has_command(self, profile: str, serial: str) -> bool:
         """Whether a program shows the codes of a device, so that no person has to, as far as that is known."""
-        return self.fault is not None or bool(self.preferences.code_command(profile, serial))
+        return self.fault is not None or bool(self.config.code_command(profile, serial))
 
     def code(self, profile: str, serial: str, deadline: Deadline) -> str:
         """A code of `serial` that was not used before; waits for the next one where this one was.
@@ -50,25 +50,25 @@ class MfaCodes:
         :raises NeedsMfa: no code is to be had from the command: a person must type one.
         """
         if self.fault is not None:
-            file = self.desk.places.config_file
+            file = self.context.paths.config_file
             raise self._needs(
                 profile, serial, f"{file} is not used, so no mfa_command is asked: {self.fault}"
             )
-        command = self.preferences.code_command(profile, serial)
+        command = self.config.code_command(profile, serial)
         began = time.monotonic()
         patience = deadline.left(LONGEST_SECONDS) - mfa_command.SECONDS
-        with self.desk.lock("mfa-" + _digest(serial), patience):
-            self._refuse_storm(profile, serial, command)
+        with self.context.source_lock("mfa-" + _digest(serial), patience):
+            self._limit_refusals(profile, serial, command)
             left = patience - (time.monotonic() - began)
-            if not self._await_unused(serial, left):
+            if not self._wait_for_unused_code(serial, left):
                 why = "the code that its device shows was used already, and the next comes too late"
                 raise self._needs(profile, serial, why)
             try:
-                found = mfa_command.run(command, serial, self.desk.environ)
+                found = mfa_command.run(command, serial, self.context.environ)
             except mfa_command.CommandFailed as error:
                 raise self._needs(profile, serial, f"{error.what}: {error.why}") from None
             self._note(serial, lambda one: one | {"step": self._step()})
-        deadline.credit(time.monotonic() - began, "waiting for an MFA code")
+        deadline.add_time(time.monotonic() - began, "waiting for an MFA code")
         return found
 
     def used(self, serial: str) -> None:
@@ -78,7 +78,7 @@ class MfaCodes:
 
     def refused(self, profile: str, serial: str) -> None:
         """Notes that AWS refused a code of the device."""
-        command = self.preferences.code_command(profile, serial)
+        command = self.config.code_command(profile, serial)
 
         def count(one: dict[str, Any]) -> dict[str, Any]:
             before = one.get("refused", 0) if one.get("command") == _digest(*command) else 0
@@ -93,17 +93,17 @@ class MfaCodes:
             with contextlib.suppress(KeyturnError):
                 self._note(serial, lambda one: one | {"refused": 0})
 
-    def stands_alone(self, serial: str) -> bool:
+    def refuses_session_tokens(self, serial: str) -> bool:
         """Whether AWS refuses to give the user of a device a session for its codes."""
         since = self._known(serial).get("alone")
-        return isinstance(since, int) and abs(self.desk.clock().timestamp() - since) < ALONE
+        return isinstance(since, int) and abs(self.context.clock().timestamp() - since) < ALONE
 
-    def is_refused_sessions(self, serial: str) -> None:
+    def record_session_token_refusal(self, serial: str) -> None:
         """Notes that it does."""
         with contextlib.suppress(KeyturnError):
-            self._note(serial, lambda one: one | {"alone": int(self.desk.clock().timestamp())})
+            self._note(serial, lambda one: one | {"alone": int(self.context.clock().timestamp())})
 
-    def _refuse_storm(self, profile: str, serial: str, command: Command) -> None:
+    def _limit_refusals(self, profile: str, serial: str, command: Command) -> None:
         known = self._known(serial)
         if known.get("refused", 0) >= MOST_REFUSED and known.get("command") == _digest(*command):
             why = f"AWS refused the last {MOST_REFUSED} codes of mfa_command {command[0]}, so it is asked no more"
@@ -114,10 +114,10 @@ class MfaCodes:
         hint = f"Type a code: keyturn refresh {profile}"
         return NeedsMfa(f"session for {profile}", why, hint, profile=profile, serial=serial)
 
-    def _await_unused(self, serial: str, seconds: float) -> bool:
+    def _wait_for_unused_code(self, serial: str, seconds: float) -> bool:
         """Waits until the device shows another code than the one that was used; False if that takes too long."""
         used = self._known(serial).get("step", -1)
-        now = self.desk.clock().timestamp()
+        now = self.context.clock().timestamp()
         # A step that lies ahead was noted by a clock that has been set back since.
         if used != now // STEP:
             return True
@@ -128,11 +128,11 @@ class MfaCodes:
         return True
 
     def _step(self) -> int:
-        return int(self.desk.clock().timestamp() // STEP)
+        return int(self.context.clock().timestamp() // STEP)
 
     def _known(self, serial: str) -> dict[str, Any]:
         try:
-            return _decode(files.read(self.desk.places.mfa_file)).get(serial, {})
+            return _decode(files.read(self.context.paths.mfa_file)).get(serial, {})
         except OSError:
             return {}
 
@@ -142,7 +142,7 @@ class MfaCodes:
             table[serial] = edit(table.get(serial, {}))
             return json.dumps({"version": 1, "devices": table}, indent=1).encode()
 
-        path = self.desk.places.mfa_file
+        path = self.context.paths.mfa_file
         files.change(path, on_bytes, what=f"writing {path}")
 
 

@@ -16,7 +16,7 @@ from keyturn.operations.context import Context
 from keyturn.profiles.inventory import Inventory
 from keyturn.providers import cached_session
 from keyturn.providers.cached_session import FetchedSession, MfaDevice
-from keyturn.providers.sts_limits import DEVICE_LEAST_LEFT
+from keyturn.providers.sts_limits import MFA_SESSION_MIN_LEFT
 from keyturn.storage.index import Index, MfaDeviceState, MfaSessionRef
 
 #: No name of a section or a profile holds a NUL.
@@ -24,28 +24,30 @@ _PREFIX = "\0mfa\0"
 
 
 @dataclass(frozen=True)
-class DeviceSessions:
-    """Where the refresher finds and keeps them; see :class:`keyturn.providers.cached_session.DeviceStore`.
+class VaultMfaSessionStore:
+    """Where the refresher finds and keeps them; see :class:`keyturn.providers.cached_session.MfaSessionStore`.
 
     :param reading: what was read before AWS is asked.
     """
 
-    desk: Context
-    reading: Inventory
+    context: Context
+    inventory: Inventory
 
-    def held(self, device: MfaDevice) -> FetchedSession | None:
+    def get(self, device: MfaDevice) -> FetchedSession | None:
         """See :meth:`DeviceStore.held`."""
-        known = self._known(self.desk.index.load(), device)
-        entry = self.desk.vault.session(_name(device)) if known else None
+        known = self._known(self.context.index.load(), device)
+        entry = self.context.vault.session(_name(device)) if known else None
         decoded = cached_session.decode(entry) if entry else None
         if known is None or decoded is None:
             return None
         found = FetchedSession(*decoded)
         credentials = found.issued.credentials
-        over = credentials.expires is None or credentials.expires - self.desk.clock() < DEVICE_LEAST_LEFT
+        over = (
+            credentials.expires is None or credentials.expires - self.context.clock() < MFA_SESSION_MIN_LEFT
+        )
         return None if over or credentials.access_key_id != known.session else found
 
-    def hold(self, device: MfaDevice, fetched: FetchedSession) -> None:
+    def put(self, device: MfaDevice, fetched: FetchedSession) -> None:
         """See :meth:`DeviceStore.hold`."""
         credentials = fetched.issued.credentials
         if credentials.expires is None:
@@ -53,30 +55,30 @@ class DeviceSessions:
         new = MfaSessionRef(credentials.access_key_id, credentials.expires)
         with (
             contextlib.suppress(KeyturnError, OSError),
-            self.desk.exclusive(),
+            self.context.state_lock(),
         ):  # else the next role asks for a code
-            index = self.desk.index.load()
+            index = self.context.index.load()
             known = self._known(index, device)
-            if _stops(index, device) != _stops(self.reading.index, device):
+            if _stops(index, device) != _stops(self.inventory.index, device):
                 return
-            if known is not None and known.until > new.until and self.held(device) is not None:
+            if known is not None and known.until > new.until and self.get(device) is not None:
                 return
-            self.desk.vault.change_sessions(lambda sessions: _put(sessions, index, device, fetched))
-            self.desk.index.change(lambda index: _note(index, device, new, self.desk.clock()))
+            self.context.vault.change_sessions(lambda sessions: _put(sessions, index, device, fetched))
+            self.context.index.change(lambda index: _note(index, device, new, self.context.clock()))
 
     @staticmethod
     def _known(index: Index, device: MfaDevice) -> MfaSessionRef | None:
         return index.devices.get(device.serial, MfaDeviceState()).held.get(device.key.access_key_id)
 
 
-def forget(desk: Context, serial: str) -> None:
+def forget(context: Context, serial: str) -> None:
     """Ends what a device's codes were good for; needs no open vault."""
 
     def note(index: Index) -> None:
         one = index.devices.get(serial, MfaDeviceState())
         index.devices[serial] = MfaDeviceState({}, one.stops + 1)
 
-    desk.index.change(note)
+    context.index.change(note)
 
 
 def forget_key(index: Index, key_id: str) -> None:
@@ -86,9 +88,9 @@ def forget_key(index: Index, key_id: str) -> None:
         index.devices[serial] = replace(one, held=held)
 
 
-def hand_on(desk: Context, old_id: str, new_id: str) -> None:
+def transfer_mfa_sessions(context: Context, old_id: str, new_id: str) -> None:
     """Lets the sessions that a key's codes were good for serve the key that takes its place: they are its user's."""
-    index = desk.index.load()
+    index = context.index.load()
     moved = {serial: each.held[old_id] for serial, each in index.devices.items() if old_id in each.held}
     if not moved:
         return
@@ -106,15 +108,15 @@ def hand_on(desk: Context, old_id: str, new_id: str) -> None:
                 held = {key: each for key, each in one.held.items() if key != old_id}
                 index.devices[serial] = replace(one, held={**held, new_id: one.held[old_id]})
 
-    with desk.exclusive():
-        desk.vault.change_sessions(edit)
-        desk.note(note)
+    with context.state_lock():
+        context.vault.change_sessions(edit)
+        context.update_index(note)
 
 
-def serials_of(reading: Inventory, name: str) -> tuple[str, ...]:
+def serials_of(inventory: Inventory, name: str) -> tuple[str, ...]:
     """The devices whose codes a profile asks for itself."""
-    definition = reading.definitions.get(name)
-    found = definition.mfa_serial if definition else reading.settings(name).get("mfa_serial")
+    definition = inventory.definitions.get(name)
+    found = definition.mfa_serial if definition else inventory.settings(name).get("mfa_serial")
     return (str(found),) if found else ()
 
 

@@ -29,37 +29,37 @@ PAUSE = timedelta(hours=1)
 class AutoRotation:
     """What one agent remembers of its tries. Used by one thread at a time."""
 
-    desk: Context
-    asked: dict[str, datetime] = field(default_factory=dict)
+    context: Context
+    last_checked: dict[str, datetime] = field(default_factory=dict)
     failed: dict[str, datetime] = field(default_factory=dict)
     """When the last try for a profile went wrong."""
 
-    def tend(self, may_go_on: Callable[[], bool] = lambda: True) -> None:
+    def run(self, may_go_on: Callable[[], bool] = lambda: True) -> None:
         """Looks after every key once."""
         if not may_go_on():
             return
         with contextlib.suppress(VaultError):  # whoever needs the journal is told
-            record_store.note_all(self.desk)
-        key_metadata.learn_all(self.desk, self.asked)
-        reading = self.desk.read()
-        wanted = [one for one in reading.definitions.values() if one.rotate is Rotate.AUTO and one.key]
+            record_store.sync_index(self.context)
+        key_metadata.refresh_due_key_metadata(self.context, self.last_checked)
+        inventory = self.context.read()
+        wanted = [one for one in inventory.definitions.values() if one.rotate is Rotate.AUTO and one.key]
         if not wanted:
             return
         try:
-            known = {entry: record for record in records(self.desk) for entry in record.entries}
+            known = {entry: record for record in records(self.context) for entry in record.entries}
         except VaultError:
             return  # nobody knows what waits
         for one in wanted:
             if may_go_on() and not self._has_paused(one.name):
-                self._tend(reading, one, known.get(one.key or ""))
+                self._run(inventory, one, known.get(one.key or ""))
 
     def _has_paused(self, name: str) -> bool:
-        since = self.desk.clock() - self.failed.get(
-            name, datetime.min.replace(tzinfo=self.desk.clock().tzinfo)
+        since = self.context.clock() - self.failed.get(
+            name, datetime.min.replace(tzinfo=self.context.clock().tzinfo)
         )
         return timedelta(0) <= since < PAUSE
 
-    def _tend(self, reading: Inventory, one: ManagedProfile, record: Record | None) -> None:
+    def _run(self, inventory: Inventory, one: ManagedProfile, record: Record | None) -> None:
         try:
             if record is not None and not record.step.is_last:
                 if (
@@ -67,25 +67,25 @@ class AutoRotation:
                     and not record.is_undoing
                     and record.step is not Step.DEACTIVATED
                 ):
-                    self._note(one.name, runner.advance(self.desk, one.name, None).is_halted)
-            elif self._is_overdue(reading, one) and not _was_taken_back(record, reading, one):
-                create_key.begin(self.desk, one.name, None)
+                    self._note(one.name, runner.advance(self.context, one.name, None).is_halted)
+            elif self._is_overdue(inventory, one) and not _was_taken_back(record, inventory, one):
+                create_key.start(self.context, one.name, None)
         except KeyturnError:
-            self.failed[one.name] = self.desk.clock()
+            self.failed[one.name] = self.context.clock()
 
     def _note(self, name: str, halted: object) -> None:
         """What waits for a person is not tried again and again."""
         if halted:
-            self.failed[name] = self.desk.clock()
+            self.failed[name] = self.context.clock()
 
     @staticmethod
-    def _is_overdue(reading: Inventory, one: ManagedProfile) -> bool:
-        return reading.row(one.name).rotation.state is RotationState.OVERDUE
+    def _is_overdue(inventory: Inventory, one: ManagedProfile) -> bool:
+        return inventory.row(one.name).rotation.state is RotationState.OVERDUE
 
 
-def _was_taken_back(record: Record | None, reading: Inventory, one: ManagedProfile) -> bool:
+def _was_taken_back(record: Record | None, inventory: Inventory, one: ManagedProfile) -> bool:
     """Whether a person went back to the very key that is in use: what was undone is not begun again by itself."""
-    key = reading.index.keys.get(one.key or "")
+    key = inventory.index.keys.get(one.key or "")
     return (
         record is not None
         and record.step is Step.UNDONE

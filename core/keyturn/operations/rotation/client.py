@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from keyturn.model.errors import RotationHalted
-from keyturn.operations.rotation.delete_key import DeletionFacts, ending_in
-from keyturn.operations.rotation.progress import Progress, progress_in
+from keyturn.operations.rotation.delete_key import DeletionFacts, deletion_facts_from
+from keyturn.operations.rotation.progress import Progress, progress_from
 from keyturn.system.clock import Clock
 
 #: Seconds that a new key may take until AWS knows it everywhere, before the rotation waits for a person instead.
-PATIENCE = 150.0
+TIMEOUT = 150.0
 
 
 class RotationClient:
@@ -25,40 +25,40 @@ class RotationClient:
     def __init__(
         self, act: Callable[[str, Mapping[str, object]], Any], clock: Clock, check: Callable[[str], object]
     ) -> None:
-        self._act = act
+        self._run = act
         self._clock = clock
         self.check = check
 
-    def begin(self, name: str, code: str | None = None) -> Progress:
-        """See :func:`keyturn.operations.rotation.create_key.begin`; :meth:`on` does the rest."""
+    def start(self, name: str, code: str | None = None) -> Progress:
+        """See :func:`keyturn.operations.rotation.create_key.start`; :meth:`on` does the rest."""
         self.check(name)
         return self._one("rotate-begin", name, code)
 
-    def on(self, name: str, code: str | None = None) -> Progress:
+    def advance(self, name: str, code: str | None = None) -> Progress:
         """See :func:`keyturn.operations.rotation.runner.advance`: one act."""
         return self._one("rotate-step", name, code)
 
-    def back(self, name: str, code: str | None = None) -> Progress:
+    def undo(self, name: str, code: str | None = None) -> Progress:
         """See :func:`keyturn.operations.rotation.runner.undo`: the first act of the way back; :meth:`on` does the others."""
         return self._one("rotate-undo", name, code)
 
-    def ending(self, name: str, code: str | None = None) -> DeletionFacts:
-        """See :func:`keyturn.operations.rotation.delete_key.ending`."""
-        return ending_in(self._act("rotate-ending", {"name": name, "code": code}))
+    def deletion_facts(self, name: str, code: str | None = None) -> DeletionFacts:
+        """See :func:`keyturn.operations.rotation.delete_key.deletion_facts`."""
+        return deletion_facts_from(self._run("rotate-ending", {"name": name, "code": code}))
 
     def finish(self, name: str, last_four: str | None, code: str | None = None) -> Progress:
         """See :func:`keyturn.operations.rotation.delete_key.finish`."""
         return self._one("rotate-finish", name, code, last_four=last_four)
 
-    def drop(self, name: str, last_four: str, code: str | None = None) -> str:
-        """See :func:`keyturn.operations.rotation.delete_key.drop`."""
-        return str(self._act("rotate-drop", {"name": name, "last_four": last_four, "code": code}))
+    def delete_other_key(self, name: str, last_four: str, code: str | None = None) -> str:
+        """See :func:`keyturn.operations.rotation.delete_key.delete_other_key`."""
+        return str(self._run("rotate-drop", {"name": name, "last_four": last_four, "code": code}))
 
     def status(self, name: str, code: str | None = None) -> dict[str, Any]:
         """See :func:`keyturn.operations.rotation.status.status`."""
-        return dict(self._act("rotate-status", {"name": name, "code": code}))
+        return dict(self._run("rotate-status", {"name": name, "code": code}))
 
-    def through(
+    def run_to_end(
         self,
         first: Progress,
         step: Callable[[], Progress],
@@ -74,8 +74,8 @@ class RotationClient:
         yield progress
         while not (progress.is_over or progress.is_halted):
             if progress.wait:
-                if (self._clock() - since).total_seconds() > PATIENCE:
-                    raise RotationHalted(f"rotation of {progress.profile}", progress.note, progress.stands())
+                if (self._clock() - since).total_seconds() > TIMEOUT:
+                    raise RotationHalted(f"rotation of {progress.profile}", progress.note, progress.summary())
                 sleep(progress.wait)
             before = progress
             progress = step()
@@ -84,4 +84,4 @@ class RotationClient:
             yield progress
 
     def _one(self, op: str, name: str, code: str | None, **more: str | None) -> Progress:
-        return progress_in(self._act(op, {"name": name, "code": code, **more}))
+        return progress_from(self._run(op, {"name": name, "code": code, **more}))

@@ -29,25 +29,25 @@ from keyturn.operations.rotation import record_store
 from keyturn.operations.rotation.observe import (
     copies_of,
     entry_of,
-    halted,
-    held_keys,
+    fallback_note,
     identity_of,
+    keys_in_vault,
     listed_keys,
     lock,
     record_of_user,
-    refuge_note,
+    rotation_halted,
     waiting,
 )
 from keyturn.operations.rotation.progress import Progress, progress_of
 from keyturn.operations.rotation.record import Record, Step
 from keyturn.operations.rotation.signer import UNKNOWN_KEY, KeySigner
-from keyturn.operations.rotation.status import busy, described, told_use
+from keyturn.operations.rotation.status import described, recent_use_reason, reported_use
 from keyturn.profiles.inventory import Inventory
 
 #: A record takes a few hundred bytes; a disk with less than this is about to be full.
-LEAST_FREE = 1 << 20
+MIN_FREE_BYTES = 1 << 20
 #: Refusals after which there is no new key for certain; of any other answer that is not known.
-CERTAIN = UNKNOWN_KEY | {
+CERTAIN_ERRORS = UNKNOWN_KEY | {
     "AccessDenied", "LimitExceeded", "NoSuchEntity", "ValidationError", "SignatureDoesNotMatch", "ExpiredToken",
     "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestExpired", "OptInRequired",
     "IncompleteSignature", "MissingAuthenticationToken", "InvalidAction",
@@ -58,7 +58,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLICY = "`keyturn rotate {} --policy` prints what the user must be allowed to do"
 
 
-def begin(desk: Context, name: str, code: str | None) -> Progress:
+def start(context: Context, name: str, code: str | None) -> Progress:
     """Makes a new key for the user behind a profile, once everything is in order for it.
 
     :raises NotFound: there is no such profile.
@@ -66,68 +66,70 @@ def begin(desk: Context, name: str, code: str | None) -> Progress:
     :raises RotationHalted: a rotation waits already, or both key slots are used.
     :raises KeyturnError: the reason why it cannot be; nothing has changed.
     """
-    desk.require_open()
-    reading = desk.read()
-    reading.require_definitions()
-    entry = entry_of(reading, name)
-    _refuse_waiting(waiting(desk, name), name)
-    key = desk.key(entry)
-    _refuse_copies(reading, key, name)
-    signing = KeySigner(desk, name, code)
-    identity = identity_of(signing, key, name)
-    with desk.recording(name, "rotate"), lock(desk, identity.arn):
-        _refuse_waiting(record_of_user(desk, identity.arn), name)
+    context.require_open()
+    inventory = context.read()
+    inventory.require_definitions()
+    entry = entry_of(inventory, name)
+    _require_no_pending_rotation(waiting(context, name), name)
+    key = context.key(entry)
+    _require_no_key_copies(inventory, key, name)
+    key_signer = KeySigner(context, name, code)
+    identity = identity_of(key_signer, key, name)
+    with context.log_failure(name, "rotate"), lock(context, identity.arn):
+        _require_no_pending_rotation(record_of_user(context, identity.arn), name)
         record = Record(
             nonce=secrets.token_hex(8), profile=name, entries=(), user=identity.arn, old=key, step=Step.INTENT,
-            began=desk.clock(),
+            began=context.clock(),
         )  # fmt: skip
-        listed = _listed(signing, record)
-        _require_slot(desk, record, listed, signing)
-        _require_disk(desk, record)
-        with desk.exclusive():
-            entries = _entries_still(desk, name, key)
+        listed = _listed(key_signer, record)
+        _require_slot(context, record, listed, key_signer)
+        _require_disk(context, record)
+        with context.state_lock():
+            entries = _entries_still(context, name, key)
             record = replace(record, listed=tuple(listed), entries=entries)
-            record_store.begin(desk, record)
-        return _create(desk, record, signing)
+            record_store.start(context, record)
+        return _create(context, record, key_signer)
 
 
-def _entries_still(desk: Context, name: str, key: Credentials) -> tuple[str, ...]:
+def _entries_still(context: Context, name: str, key: Credentials) -> tuple[str, ...]:
     """The vault's names of the key, looked at anew: AWS was asked in between, and a release does not wait for that.
 
     :raises FileChanged: the profile has another key by now, or none.
     """
     try:
-        is_same = desk.key(entry_of(desk.read(), name)).access_key_id == key.access_key_id
+        is_same = context.key(entry_of(context.read(), name)).access_key_id == key.access_key_id
     except KeyturnError:
         is_same = False
     if not is_same:
         raise FileChanged(
             f"rotation of {name}", "its key was changed or given back meanwhile", f"See: keyturn show {name}"
         )
-    return tuple(each for each, held in held_keys(desk).items() if held.access_key_id == key.access_key_id)
+    return tuple(
+        each for each, held in keys_in_vault(context).items() if held.access_key_id == key.access_key_id
+    )
 
 
-def _refuse_waiting(record: Record | None, name: str) -> None:
+def _require_no_pending_rotation(record: Record | None, name: str) -> None:
     if record is None or record.step.is_last:
         return
-    told = progress_of(record).stands()
+    told = progress_of(record).summary()
     raise RotationHalted(f"rotation of {name}", f"one of its key waits at step {record.step}", told)
 
 
-def _refuse_copies(reading: Inventory, key: Credentials, name: str) -> None:
+def _require_no_key_copies(inventory: Inventory, key: Credentials, name: str) -> None:
     """Whoever reads a copy of the key from a shared file would be left without one once it is switched off.
 
     :raises KeyturnError: there is such a copy.
     """
-    copies = copies_of(reading, key)
+    copies = copies_of(inventory, key)
     if copies:
         why = f"the same key stands in clear in the shared files, for {', '.join(copies)}, and would stop working there"
         raise KeyturnError(f"rotation of {name}", why, f"Adopt it first: keyturn adopt {copies[0]}")
 
 
-def _listed(signing: KeySigner, record: Record) -> dict[str, ListedKey]:
+def _listed(key_signer: KeySigner, record: Record) -> dict[str, ListedKey]:
     try:
-        return listed_keys(signing, record.user_name, (record.old,))
+        return listed_keys(key_signer, record.user_name, (record.old,))
     except AwsRefused as refused:
         raise _named(refused, record.profile, "iam:ListAccessKeys") from None
 
@@ -139,7 +141,9 @@ def _named(refused: AwsRefused, name: str, permission: str) -> AwsRefused:
     return refused
 
 
-def _require_slot(desk: Context, record: Record, listed: dict[str, ListedKey], signing: KeySigner) -> None:
+def _require_slot(
+    context: Context, record: Record, listed: dict[str, ListedKey], key_signer: KeySigner
+) -> None:
     """Makes sure that AWS has room for a new key.
 
     :raises RotationHalted: both slots are used; the line shows both, and what to do if one is idle for certain.
@@ -147,13 +151,13 @@ def _require_slot(desk: Context, record: Record, listed: dict[str, ListedKey], s
     others = [key for key in listed.values() if key.key_id != record.old.access_key_id]
     if not others:
         return
-    now, name, other = desk.clock(), record.profile, others[0]
-    uses = {key_id: told_use(signing, (record.old,), key_id) for key_id in listed}
+    now, name, other = context.clock(), record.profile, others[0]
+    uses = {key_id: reported_use(key_signer, (record.old,), key_id) for key_id in listed}
     told = "; ".join(
         f"{masked_key_id(key.key_id)} ({described(key, uses[key.key_id], now)})" for key in listed.values()
     )
-    held = {key.access_key_id: each for each, key in held_keys(desk).items()}
-    why = busy(other, uses[other.key_id], now)
+    held = {key.access_key_id: each for each, key in keys_in_vault(context).items()}
+    why = recent_use_reason(other, uses[other.key_id], now)
     if other.key_id in held:
         back = held[other.key_id]
         hint = f"keyturn holds both; give one back, then delete it at AWS: keyturn release {back}"
@@ -161,17 +165,17 @@ def _require_slot(desk: Context, record: Record, listed: dict[str, ListedKey], s
         hint = f"Of {masked_key_id(other.key_id)}: {why}. Find what has it and switch it off at AWS, then delete it"
     else:
         hint = f"{masked_key_id(other.key_id)} is idle; to delete it: keyturn rotate {name} --drop {other.key_id[-4:]}"
-    raise halted(record, f"both key slots of the user are used: {told}", hint)
+    raise rotation_halted(record, f"both key slots of the user are used: {told}", hint)
 
 
-def _require_disk(desk: Context, record: Record) -> None:
+def _require_disk(context: Context, record: Record) -> None:
     """Makes sure that a new key can be kept.
 
     :raises KeyturnError: the disk is about to be full.
     """
-    free = os.statvfs(desk.vault.folder)
-    if free.f_bavail * free.f_frsize < LEAST_FREE:
-        why = f"there is less than 1 MiB left for {desk.vault.folder}, and a new key must be kept at once"
+    free = os.statvfs(context.vault.folder)
+    if free.f_bavail * free.f_frsize < MIN_FREE_BYTES:
+        why = f"there is less than 1 MiB left for {context.vault.folder}, and a new key must be kept at once"
         raise KeyturnError(f"rotation of {record.profile}", why, "Make room, then try again")
 
 
@@ -179,30 +183,30 @@ def _require_disk(desk: Context, record: Record) -> None:
 class NewKeyRecorder:
     """Writes the new key down, in the thread that got it."""
 
-    desk: Context
+    context: Context
     record: Record
-    kept: list[Record] = field(default_factory=list)
-    made: list[CreatedKey] = field(default_factory=list)
+    saved: list[Record] = field(default_factory=list)
+    created: list[CreatedKey] = field(default_factory=list)
     error: list[BaseException] = field(default_factory=list)
 
-    def keep(self, made: CreatedKey) -> None:
+    def save(self, made: CreatedKey) -> None:
         record = replace(self.record, new=made.key, created=made.created)
-        record = record.reached(Step.CREATED, self.desk.clock())
-        self.made.append(made)
+        record = record.reached(Step.CREATED, self.context.clock())
+        self.created.append(made)
         try:
-            record_store.seal(self.desk, record, Step.INTENT)
+            record_store.seal(self.context, record, Step.INTENT)
         except Exception as error:  # noqa: BLE001 - whatever it is, the key must be deleted at AWS again
             self.error.append(error)
             # Where nobody waits for the answer any more, this line is all that tells of it.
-            self.desk.record(
+            self.context.log_success(
                 record.profile, "rotate", f"{made.key.access_key_id} was made and could not be kept"
             )
         else:
-            self.kept.append(record)
+            self.saved.append(record)
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def block_signals() -> Iterator[None]:
     """Signals that end a process wait meanwhile: in this thread, and in those that it starts."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
@@ -211,48 +215,52 @@ def undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _create(desk: Context, record: Record, signing: KeySigner) -> Progress:
-    keeping = NewKeyRecorder(desk, record)
+def _create(context: Context, record: Record, key_signer: KeySigner) -> Progress:
+    recorder = NewKeyRecorder(context, record)
 
     def act(aws: Aws, signer: Credentials) -> CreatedKey:
-        with desk.delicate, undisturbed():
-            return aws.create_access_key(signer, record.user_name, keeping.keep)
+        with context.unsaved_secret_lock, block_signals():
+            return aws.create_access_key(signer, record.user_name, recorder.save)
 
     try:
-        signing.by((record.old,), act)
+        key_signer.by((record.old,), act)
     except AwsError as error:
-        return _unmade(desk, record, error)
+        return _not_created(context, record, error)
     except KeyturnError:
         # A code is needed: nothing was asked for.
-        record_store.step(desk, record.reached(Step.UNDONE, desk.clock()), Step.INTENT)
+        record_store.save_step(context, record.reached(Step.UNDONE, context.clock()), Step.INTENT)
         raise
-    if keeping.error:
-        _take_back(desk, record, keeping.made[0], signing, keeping.error[0])
-    record_store.note(desk, keeping.kept[0])
-    desk.record(record.profile, "rotate", f"created {masked_key_id(keeping.made[0].key.access_key_id)}")
-    return progress_of(keeping.kept[0], note=refuge_note(desk, record))
+    if recorder.error:
+        _delete_unsaved_key(context, record, recorder.created[0], key_signer, recorder.error[0])
+    record_store.update_index(context, recorder.saved[0])
+    context.log_success(
+        record.profile, "rotate", f"created {masked_key_id(recorder.created[0].key.access_key_id)}"
+    )
+    return progress_of(recorder.saved[0], note=fallback_note(context, record))
 
 
-def _unmade(desk: Context, record: Record, error: AwsError) -> Progress:
+def _not_created(context: Context, record: Record, error: AwsError) -> Progress:
     """What a call that brought no key means.
 
     :raises AwsError: there is none for certain; the rotation is over.
     """
     # A line that breaks may break after the request: TLS, for one, does not tell.
-    is_open = error.code not in CERTAIN if isinstance(error, AwsRefused) else isinstance(error, Unreachable)
+    is_open = (
+        error.code not in CERTAIN_ERRORS if isinstance(error, AwsRefused) else isinstance(error, Unreachable)
+    )
     if is_open:
         return progress_of(record, wait=5.0, note=f"{error.what}: {error.why}")
-    record_store.step(desk, record.reached(Step.UNDONE, desk.clock()), Step.INTENT)
+    record_store.save_step(context, record.reached(Step.UNDONE, context.clock()), Step.INTENT)
     if isinstance(error, AwsRefused) and error.code == "LimitExceeded":
         why = "both key slots of the user are used by now: somebody else made a key meanwhile"
-        raise halted(record, why, f"See: keyturn rotate {record.profile} --status") from None
+        raise rotation_halted(record, why, f"See: keyturn rotate {record.profile} --status") from None
     if isinstance(error, AwsRefused):
         raise _named(error, record.profile, "iam:CreateAccessKey") from None
     raise error
 
 
-def _take_back(
-    desk: Context, record: Record, made: CreatedKey, signing: KeySigner, cause: BaseException
+def _delete_unsaved_key(
+    context: Context, record: Record, made: CreatedKey, key_signer: KeySigner, cause: BaseException
 ) -> None:
     """Deletes a key that could not be kept, which nobody has used.
 
@@ -262,20 +270,20 @@ def _take_back(
     new, old = (masked_key_id(key.access_key_id) for key in (made.key, record.old))
     why = cause.why if isinstance(cause, KeyturnError) else type(cause).__name__
     try:
-        _deleted(desk, record, made, signing)
+        _deleted(context, record, made, key_signer)
     except KeyturnError as error:
         told = f"the new key {made.key.access_key_id} was made and could not be kept ({why}), nor deleted ({error.why})"
         hint = f"{old} works and is in use. Delete {new} at AWS; its secret is lost"
         raise RotationHalted(what, told, hint) from None
     with contextlib.suppress(VaultError):  # else the intent stays; the next look finds no key that came of it
-        record_store.step(desk, record.reached(Step.UNDONE, desk.clock()), Step.INTENT)
+        record_store.save_step(context, record.reached(Step.UNDONE, context.clock()), Step.INTENT)
     told = f"the new key could not be kept ({why}), so it was deleted at AWS again"
     raise KeyturnError(
         what, told, f"{old} works and is in use, as before. See to the disk, then try again"
     ) from None
 
 
-def _deleted(desk: Context, record: Record, made: CreatedKey, signing: KeySigner) -> None:
+def _deleted(context: Context, record: Record, made: CreatedKey, key_signer: KeySigner) -> None:
     """Deletes a key that was made a moment ago, which IAM may not know everywhere yet, and whose secret is nowhere.
 
     :raises KeyturnError: what the last try met.
@@ -287,11 +295,11 @@ def _deleted(desk: Context, record: Record, made: CreatedKey, signing: KeySigner
     until = time.monotonic() + TRIES * PAUSE
     for left in reversed(range(TRIES)):
         try:
-            signing.by((record.old, made.key), act)
+            key_signer.by((record.old, made.key), act)
         except AwsError as error:
             is_denied = isinstance(error, AwsRefused) and error.code == "AccessDenied"
             if is_denied or not left or time.monotonic() > until:
                 raise
         else:
             return
-        desk.sleep(PAUSE)
+        context.sleep(PAUSE)

@@ -14,24 +14,24 @@ from keyturn.operations.context import Context
 from keyturn.operations.rotation import previous_key
 from keyturn.operations.rotation.observe import (
     entry_of,
-    halted,
-    held_keys,
     identity_of,
+    keys_in_vault,
+    list_keys_and_vault,
     listed_keys,
     lock,
-    look,
     record_of,
     record_of_user,
+    rotation_halted,
     signers,
     waiting,
 )
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.runner import advance, again, looked
+from keyturn.operations.rotation.runner import advance, observe, retry
 from keyturn.operations.rotation.signer import KeySigner
 from keyturn.operations.rotation.state_machine import NextStep, next_move, orphans
-from keyturn.operations.rotation.status import busy, use_of, used
-from keyturn.operations.rotation.steps import RotationSteps, if_possible
+from keyturn.operations.rotation.status import last_use_text, recent_use_reason, use_of
+from keyturn.operations.rotation.steps import RotationSteps, ignore_access_denied
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +41,21 @@ class DeletionFacts:
     old_id: str
     last_use: LastUse | None
     """None where AWS does not tell."""
-    against: tuple[str, ...]
+    warnings: tuple[str, ...]
     """What speaks against it now, each as a clause."""
 
 
-def ending(desk: Context, name: str, code: str | None) -> DeletionFacts:
+def deletion_facts(context: Context, name: str, code: str | None) -> DeletionFacts:
     """The facts about the old key of a rotation that has only the deletion left.
 
     :raises NotFound: no rotation waits.
     :raises RotationHalted: it has not come so far.
     """
-    record = record_of(desk, name)
+    record = record_of(context, name)
     _require_last(record)
-    signing = KeySigner(desk, record.profile, code)
-    looked(desk, record, signing)
-    return _ending(desk, record, signing)
+    key_signer = KeySigner(context, record.profile, code)
+    observe(context, record, key_signer)
+    return _deletion_facts(context, record, key_signer)
 
 
 def _require_last(record: Record) -> None:
@@ -66,21 +66,21 @@ def _require_last(record: Record) -> None:
     if record.step is not Step.DEACTIVATED or record.is_undoing:
         way = "--undo" if record.is_undoing else "--resume"
         why = f"it is at step {record.step}{' on the way back' if record.is_undoing else ''}; the old key is deleted last"
-        raise halted(record, why, f"Go on first: keyturn rotate {record.profile} {way}")
+        raise rotation_halted(record, why, f"Go on first: keyturn rotate {record.profile} {way}")
 
 
-def _ending(desk: Context, record: Record, signing: KeySigner) -> DeletionFacts:
-    old_id, now = record.old.access_key_id, desk.clock()
+def _deletion_facts(context: Context, record: Record, key_signer: KeySigner) -> DeletionFacts:
+    old_id, now = record.old.access_key_id, context.clock()
     use: LastUse | None = None
     against = []
     try:
-        use = use_of(signing, signers(record, now), old_id)
+        use = use_of(key_signer, signers(record, now), old_id)
     except AwsError as error:
         against.append(f"AWS does not tell when it was last used ({error.why})")
     stored = record.at.get(Step.STORED, record.began)
     if use is not None and use.at is not None and use.at > stored:
         against.append(
-            f"it was used {used(use, now)}, after the new key took its place: something still has it"
+            f"it was used {last_use_text(use, now)}, after the new key took its place: something still has it"
         )
     until = record.deletable_from()
     if until is not None and now < until:
@@ -88,41 +88,41 @@ def _ending(desk: Context, record: Record, signing: KeySigner) -> DeletionFacts:
     return DeletionFacts(old_id, use, tuple(against))
 
 
-def ending_table(one: DeletionFacts) -> dict[str, Any]:
+def deletion_facts_table(one: DeletionFacts) -> dict[str, Any]:
     """For the wire."""
     use = one.last_use
     return {
-        "old_id": one.old_id, "against": list(one.against), "told": use is not None, "used": iso(use.at) if use else None,
+        "old_id": one.old_id, "against": list(one.warnings), "told": use is not None, "used": iso(use.at) if use else None,
         "service": use.service if use else None, "region": use.region if use else None,
     }  # fmt: skip
 
 
-def ending_in(table: Mapping[str, Any]) -> DeletionFacts:
+def deletion_facts_from(table: Mapping[str, Any]) -> DeletionFacts:
     """From the wire."""
     use = LastUse(from_iso(table["used"]), table["service"], table["region"]) if table["told"] else None
     return DeletionFacts(table["old_id"], use, tuple(table["against"]))
 
 
-def finish(desk: Context, name: str, last_four: str | None, code: str | None) -> Progress:
+def finish(context: Context, name: str, last_four: str | None, code: str | None) -> Progress:
     """Deletes the old key of a rotation.
 
     :param last_four: the old key's last four characters, as a person typed them.
     :raises RotationHalted: something speaks against it, and the characters were not given.
     :raises NeedsConfirmation: nothing does, and they were not given.
     """
-    record = record_of(desk, name)
-    signing = KeySigner(desk, record.profile, code)
+    record = record_of(context, name)
+    key_signer = KeySigner(context, record.profile, code)
     _require_last(record)
-    if next_move(record, looked(desk, record, signing)) is NextStep.CLOSE:
-        return advance(desk, name, None)  # somebody deleted it already
-    facts = _ending(desk, record, signing)
+    if next_move(record, observe(context, record, key_signer)) is NextStep.CLOSE:
+        return advance(context, name, None)  # somebody deleted it already
+    facts = _deletion_facts(context, record, key_signer)
     _require_word(f"deletion of {masked_key_id(facts.old_id)}", name, facts, last_four)
-    with desk.recording(name, "rotate"), lock(desk, record.user):
-        record = again(desk, record)
-        if next_move(record, looked(desk, record, signing)) not in (NextStep.DELETE, NextStep.CLOSE):
+    with context.log_failure(name, "rotate"), lock(context, record.user):
+        record = retry(context, record)
+        if next_move(record, observe(context, record, key_signer)) not in (NextStep.DELETE, NextStep.CLOSE):
             why = f"{masked_key_id(facts.old_id)} is not switched off any more"
-            raise halted(record, why, f"Switch it off first: keyturn rotate {name} --resume")
-        return RotationSteps(desk, record, signing).delete_old()
+            raise rotation_halted(record, why, f"Switch it off first: keyturn rotate {name} --resume")
+        return RotationSteps(context, record, key_signer).delete_old()
 
 
 def _require_word(what: str, name: str, facts: DeletionFacts, last_four: str | None) -> None:
@@ -132,14 +132,14 @@ def _require_word(what: str, name: str, facts: DeletionFacts, last_four: str | N
         hint = f"Look at it again: keyturn rotate {name} --status"
         raise NeedsConfirmation(what, f"{last_four} are not its last four characters", hint)
     told = f"To delete it all the same: keyturn rotate {name} --finish --confirm {facts.old_id[-4:]}"
-    if facts.against:
-        raise RotationHalted(what, "; ".join(facts.against), told)
+    if facts.warnings:
+        raise RotationHalted(what, "; ".join(facts.warnings), told)
     raise NeedsConfirmation(
         what, "it cannot be undone", f"Run: keyturn rotate {name} --finish --confirm {facts.old_id[-4:]}"
     )
 
 
-def drop(desk: Context, name: str, last_four: str, code: str | None) -> str:
+def delete_other_key(context: Context, name: str, last_four: str, code: str | None) -> str:
     """Deletes a key of the user that keyturn does not hold: one whose secret never arrived, or an idle one that takes
     the slot a rotation needs.
 
@@ -147,47 +147,47 @@ def drop(desk: Context, name: str, last_four: str, code: str | None) -> str:
     :raises NotFound: the user has no such key.
     :raises RotationHalted: keyturn holds it, or it is not idle for certain.
     """
-    desk.require_open()
-    record, signing = waiting(desk, name), KeySigner(desk, name, code)
-    key = record.old if record is not None else desk.key(entry_of(desk.read(), name))
-    if record is None and (told := _forgotten_unknown(desk, signing, name, last_four)):
+    context.require_open()
+    record, key_signer = waiting(context, name), KeySigner(context, name, code)
+    key = record.old if record is not None else context.key(entry_of(context.read(), name))
+    if record is None and (told := _forgotten_unknown(context, key_signer, name, last_four)):
         return told
-    user = record.user if record is not None else identity_of(signing, key, name).arn
-    with desk.recording(name, "rotate"), lock(desk, user):
-        record = record_of_user(desk, user)
-        keys = (key,) if record is None or record.step.is_last else signers(record, desk.clock())
-        listed = listed_keys(signing, user.rpartition("/")[2], keys)
+    user = record.user if record is not None else identity_of(key_signer, key, name).arn
+    with context.log_failure(name, "rotate"), lock(context, user):
+        record = record_of_user(context, user)
+        keys = (key,) if record is None or record.step.is_last else signers(record, context.clock())
+        listed = listed_keys(key_signer, user.rpartition("/")[2], keys)
         if record is None or record.step.is_last:
-            told = previous_key.forgotten(desk, last_four, listed)
+            told = previous_key.forget_rotation(context, last_four, listed)
             if told:
-                desk.record(name, "rotate", told)
+                context.log_success(name, "rotate", told)
                 return told
         target = _target(name, listed, last_four)
-        _require_not_held(desk, record, target)
+        _require_not_in_vault(context, record, target)
         if record is not None and not record.step.is_last:
-            _require_orphan(desk, record, target, signing)
+            _require_orphan(context, record, target, key_signer)
         else:
-            _require_idle(desk, target, signing, keys)
-        _delete(signing, user, target, keys)
-        previous_key.forget(desk, target.key_id)
+            _require_idle(context, target, key_signer, keys)
+        _delete(key_signer, user, target, keys)
+        previous_key.forget(context, target.key_id)
         if record is not None and record.step is Step.INTENT:
-            RotationSteps(desk, record, signing).give_up()
+            RotationSteps(context, record, key_signer).give_up()
     told = f"deleted {masked_key_id(target.key_id)}, which keyturn did not hold"
-    desk.record(name, "rotate", told)
+    context.log_success(name, "rotate", told)
     return told
 
 
-def _forgotten_unknown(desk: Context, signing: KeySigner, name: str, last_four: str) -> str | None:
+def _forgotten_unknown(context: Context, key_signer: KeySigner, name: str, last_four: str) -> str | None:
     """Forgets the key that is kept beside the one in use, where AWS knows neither; gives what was done, if anything."""
-    entry = entry_of(desk.read(), name)
-    key, kept = desk.key(entry), previous_key.spare(desk, entry)
+    entry = entry_of(context.read(), name)
+    key, kept = context.key(entry), previous_key.previous_key(context, entry)
     if kept is None or kept.access_key_id[-4:] != last_four:
         return None
-    if previous_key.is_known(signing, key) or previous_key.is_known(signing, kept):
+    if previous_key.is_known(key_signer, key) or previous_key.is_known(key_signer, kept):
         return None
-    previous_key.forget(desk, kept.access_key_id)
+    previous_key.forget(context, kept.access_key_id)
     told = f"AWS does not know {masked_key_id(kept.access_key_id)}; the vault has forgotten it"
-    desk.record(name, "rotate", told)
+    context.log_success(name, "rotate", told)
     return told
 
 
@@ -204,9 +204,9 @@ def _target(name: str, listed: dict[str, ListedKey], last_four: str) -> ListedKe
     return found[0]
 
 
-def _require_not_held(desk: Context, record: Record | None, target: ListedKey) -> None:
+def _require_not_in_vault(context: Context, record: Record | None, target: ListedKey) -> None:
     what = f"deletion of {masked_key_id(target.key_id)}"
-    entries = [entry for entry, key in held_keys(desk).items() if key.access_key_id == target.key_id]
+    entries = [entry for entry, key in keys_in_vault(context).items() if key.access_key_id == target.key_id]
     if entries:
         raise RotationHalted(
             what, f"the vault holds it, for {', '.join(entries)}", "Rotate that, or release it"
@@ -217,38 +217,38 @@ def _require_not_held(desk: Context, record: Record | None, target: ListedKey) -
         raise RotationHalted(what, "it belongs to the rotation that waits", told)
 
 
-def _require_orphan(desk: Context, record: Record, target: ListedKey, signing: KeySigner) -> None:
+def _require_orphan(context: Context, record: Record, target: ListedKey, key_signer: KeySigner) -> None:
     """Makes sure that a key came of the rotation; whoever else made one at the same moment has used it, or will."""
-    seen = look(desk, record, signing)
+    seen = list_keys_and_vault(context, record, key_signer)
     if target.key_id not in {each.key_id for each in orphans(record, seen)}:
         why = f"{masked_key_id(target.key_id)} was there before the rotation that waits"
-        raise halted(record, why, f"End that first: keyturn rotate {record.profile} --status")
-    use = use_of(signing, signers(record, desk.clock()), target.key_id)
+        raise rotation_halted(record, why, f"End that first: keyturn rotate {record.profile} --status")
+    use = use_of(key_signer, signers(record, context.clock()), target.key_id)
     if use.at is not None:
         why = f"somebody has used {masked_key_id(target.key_id)} ({iso(use.at)}), so it is not the one whose secret was lost"
-        raise halted(record, why, "Find out who made it; if nobody needs it, delete it at AWS")
+        raise rotation_halted(record, why, "Find out who made it; if nobody needs it, delete it at AWS")
 
 
 def _require_idle(
-    desk: Context, target: ListedKey, signing: KeySigner, keys: tuple[Credentials, ...]
+    context: Context, target: ListedKey, key_signer: KeySigner, keys: tuple[Credentials, ...]
 ) -> None:
     if target.status != "Active":
         return
-    why = busy(target, use_of(signing, keys, target.key_id), desk.clock())
+    why = recent_use_reason(target, use_of(key_signer, keys, target.key_id), context.clock())
     if why:
         hint = "Find what has it, switch it off at AWS, and delete it once nothing misses it"
         raise RotationHalted(f"deletion of {masked_key_id(target.key_id)}", why, hint)
 
 
-def _delete(signing: KeySigner, user: str, target: ListedKey, keys: tuple[Credentials, ...]) -> None:
+def _delete(key_signer: KeySigner, user: str, target: ListedKey, keys: tuple[Credentials, ...]) -> None:
     name = user.rpartition("/")[2]
     if target.status == "Active":
-        with if_possible():
-            signing.by(
+        with ignore_access_denied():
+            key_signer.by(
                 keys, lambda aws, signer: aws.set_access_key_status(signer, name, target.key_id, "Inactive")
             )
     try:
-        signing.by(keys, lambda aws, signer: aws.delete_access_key(signer, name, target.key_id))
+        key_signer.by(keys, lambda aws, signer: aws.delete_access_key(signer, name, target.key_id))
     except KeyturnError as error:
         error.hint = (
             f"{masked_key_id(target.key_id)} may be switched off already, and not deleted. {error.hint}"

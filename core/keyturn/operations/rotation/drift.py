@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from keyturn.model.text import masked_key_id
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.state_machine import SPREADS, ObservedKeys, is_gone
+from keyturn.operations.rotation.state_machine import PROPAGATION_TIME, ObservedKeys, is_gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class KeyDrift:
         return f"{self.why}. {self.hint}"
 
 
-def amiss(record: Record, seen: ObservedKeys) -> KeyDrift | None:
+def find_drift(record: Record, seen: ObservedKeys) -> KeyDrift | None:
     """What AWS's list has that the record does not account for; None where the two agree.
 
     What AWS may only not have spread yet is nothing amiss.
@@ -61,7 +61,7 @@ def _of_old(record: Record, old: str | None, seen: ObservedKeys) -> KeyDrift | N
         hint = f"Go on with {_new(record)}: {again} --resume; or back, which switches it on again: {again} --undo"
         return KeyDrift(f"{name} is {old.lower()} at AWS, by somebody else's doing{used}", hint)
     off_since = record.at.get(Step.DEACTIVATED)
-    is_on_again = off_since is not None and seen.now - off_since > SPREADS and old == "Active"
+    is_on_again = off_since is not None and seen.now - off_since > PROPAGATION_TIME and old == "Active"
     if record.step is Step.DEACTIVATED and is_on_again:
         hint = f"Switch it off: {again} --resume; or go back to it: {again} --undo"
         return KeyDrift(f"{name} was switched on again at AWS by somebody", hint)

@@ -42,7 +42,7 @@ def self_rotation(partition: str = "aws", path: str = "/", *, with_mfa: bool = F
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
 
 
-def parts_of(arn: str) -> tuple[str, str]:
+def user_arn_parts(arn: str) -> tuple[str, str]:
     """The partition and the path of a user's ARN (`arn:aws:iam::123456789012:user/team/jo`: `aws` and `/team/`)."""
     parts = arn.split(":", 5)
     partition = parts[1] if len(parts) == 6 and parts[1] else "aws"

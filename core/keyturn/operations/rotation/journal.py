@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.model.errors import FileChanged, VaultCorrupt, VaultError, VaultNewer
-from keyturn.system.files import locked
+from keyturn.system.files import lock_for_change
 from keyturn.vault.files import (
     check_private,
     discard,
@@ -52,7 +52,7 @@ class Journal:
     """
 
     def __init__(self, vault: Vault, refuge: Path) -> None:
-        self.refuge = refuge
+        self.fallback_dir = refuge
         self._vault = vault
         self._folder = vault.folder / FOLDER
 
@@ -62,7 +62,7 @@ class Journal:
         :raises VaultError: a folder cannot be read, so that nobody knows which there are.
         """
         found = set()
-        for folder, prefix in ((self._folder, ""), (self.refuge, _REFUGE)):
+        for folder, prefix in ((self._folder, ""), (self.fallback_dir, _FALLBACK_NOTE)):
             for name in _listed(folder):
                 if name.startswith(prefix) and name.endswith(SUFFIX):
                     found.add(name.removeprefix(prefix).removesuffix(SUFFIX))
@@ -96,16 +96,16 @@ class Journal:
                     raise VaultError("writing the rotation journal", "its folder cannot be written to")
                 put(self._path(name), sealed)
             except (OSError, VaultError):
-                self._flee(name, sealed)
+                self._write_to_fallback(name, sealed)
                 return
-            discard(self._refuge_of(name))
+            discard(self._fallback_path(name))
 
     def _lock(self, stack: contextlib.ExitStack) -> bool:
         """Holds the journal until `stack` ends; False where the disk does not even allow that."""
         try:
             make_private(self._folder)
             with writing("the rotation journal"):
-                stack.enter_context(locked(self._folder / ".lock", what="the rotation journal"))
+                stack.enter_context(lock_for_change(self._folder / ".lock", what="the rotation journal"))
         except VaultError:
             return False
         check_private(self._folder)
@@ -121,7 +121,7 @@ class Journal:
             except VaultNewer:
                 continue
             except VaultCorrupt:
-                for path in (self._path(name), self._refuge_of(name)):
+                for path in (self._path(name), self._fallback_path(name)):
                     if path.exists():
                         move_aside(path)
                 moved.append(name)
@@ -129,24 +129,24 @@ class Journal:
 
     def remove(self, name: str) -> None:
         """Forgets a record."""
-        for path in (self._path(name), self._refuge_of(name)):
+        for path in (self._path(name), self._fallback_path(name)):
             with writing("the rotation journal"):
                 path.unlink(missing_ok=True)
 
-    def _flee(self, name: str, sealed: bytes) -> None:
+    def _write_to_fallback(self, name: str, sealed: bytes) -> None:
         """Keeps a record where another disk has room; lets the first refusal stand if that fails too."""
         try:
-            check_private(self.refuge)
-            put(self._refuge_of(name), sealed)
+            check_private(self.fallback_dir)
+            put(self._fallback_path(name), sealed)
         except (OSError, VaultError) as error:
             raise VaultError(
-                "writing the rotation journal", f"neither {self._folder} nor {self.refuge} takes it",
+                "writing the rotation journal", f"neither {self._folder} nor {self.fallback_dir} takes it",
                 "Make room or fix the permissions, then try again",
             ) from error  # fmt: skip
 
-    def bring_home(self, name: str) -> None:
+    def move_from_fallback(self, name: str) -> None:
         """Puts a record that lies in the refuge where it belongs, once that takes it again."""
-        if not self.is_in_refuge(name):
+        if not self.is_in_fallback(name):
             return
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError, VaultError):
             if not self._lock(stack):
@@ -154,19 +154,19 @@ class Journal:
             found = self._latest(name)
             if found is not None:
                 put(self._path(name), self._vault.seal(_encode(*found)))
-                discard(self._refuge_of(name))
+                discard(self._fallback_path(name))
 
     def place(self, name: str) -> Path:
         """The file of a record."""
-        return self._refuge_of(name) if self.is_in_refuge(name) else self._path(name)
+        return self._fallback_path(name) if self.is_in_fallback(name) else self._path(name)
 
-    def is_in_refuge(self, name: str) -> bool:
+    def is_in_fallback(self, name: str) -> bool:
         """Whether a record lies where it may be gone after a restart of the machine."""
-        return self._refuge_of(name).exists()
+        return self._fallback_path(name).exists()
 
     def _latest(self, name: str) -> tuple[int, Record] | None:
         found, damage = [], None
-        for path in (self._path(name), self._refuge_of(name)):
+        for path in (self._path(name), self._fallback_path(name)):
             try:
                 sealed = read_regular(path, LIMIT)
                 if sealed is not None:
@@ -182,11 +182,11 @@ class Journal:
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}{SUFFIX}"
 
-    def _refuge_of(self, name: str) -> Path:
-        return self.refuge / f"{_REFUGE}{name}{SUFFIX}"
+    def _fallback_path(self, name: str) -> Path:
+        return self.fallback_dir / f"{_FALLBACK_NOTE}{name}{SUFFIX}"
 
 
-_REFUGE = "rotation-"
+_FALLBACK_NOTE = "rotation-"
 _HINT = "Nothing was written over. Run: keyturn vault restore, which puts it aside, then look: keyturn rotate PROFILE --status"
 
 

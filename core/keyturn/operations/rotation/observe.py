@@ -26,24 +26,24 @@ from keyturn.operations.context import Context, credentials_in, key_entry
 from keyturn.operations.rotation.journal import Journal, name_of
 from keyturn.operations.rotation.record import Record, Step, of_table
 from keyturn.operations.rotation.signer import UNKNOWN_KEY, KeySigner
-from keyturn.operations.rotation.state_machine import SPREADS, ObservedKeys
+from keyturn.operations.rotation.state_machine import PROPAGATION_TIME, ObservedKeys
 from keyturn.profiles.inventory import Inventory
 
 #: Another process that rotates is at it for longer than anybody wants to wait.
 LOCK_SECONDS = 2.0
 
 
-def journal_of(desk: Context) -> Journal:
+def journal_of(context: Context) -> Journal:
     """The rotation journal of this person's vault."""
-    return Journal(desk.vault, desk.places.socket.parent)
+    return Journal(context.vault, context.paths.socket.parent)
 
 
-def records(desk: Context) -> Iterator[Record]:
+def records(context: Context) -> Iterator[Record]:
     """All records that can be read.
 
     :raises NeedsUnlock: the vault is closed.
     """
-    journal = journal_of(desk)
+    journal = journal_of(context)
     for name in journal.names():
         try:
             found = journal.read(name)
@@ -64,89 +64,89 @@ def decoded(found: Mapping[str, Any], name: str) -> Record:
         raise VaultCorrupt(f"rotation/{name}.age", str(error), "Nothing was written over") from None
 
 
-def record_of(desk: Context, name: str) -> Record:
+def record_of(context: Context, name: str) -> Record:
     """The rotation of a profile's key that waits to be gone on with.
 
     :raises NotFound: there is none.
     """
-    found = waiting(desk, name)
+    found = waiting(context, name)
     if found is None:
         raise NotFound(f"rotation of {name}", "none waits", f"Begin one: keyturn rotate {name}")
     return found
 
 
-def waiting(desk: Context, name: str) -> Record | None:
+def waiting(context: Context, name: str) -> Record | None:
     """The rotation of a profile's key that is not over; None if there is none."""
-    entry = _entry(desk.read(), name) or name
-    for one in records(desk):
+    entry = _entry(context.read(), name) or name
+    for one in records(context):
         if entry in one.entries and not one.step.is_last:
-            return caught_up(desk, one)
-    _require_read(desk, entry)
+            return reconcile_with_vault(context, one)
+    _require_read(context, entry)
     return None
 
 
-def _require_read(desk: Context, entry: str) -> None:
+def _require_read(context: Context, entry: str) -> None:
     """Makes sure that no record of an entry's key is there and cannot be read.
 
     :raises VaultCorrupt: or `VaultNewer`: there is.
     """
-    journal, known = journal_of(desk), desk.index.load().rotations
+    journal, known = journal_of(context), context.index.load().rotations
     for name in journal.names():
         if name not in known or entry in known[name].entries:
             with contextlib.suppress(NeedsUnlock):
                 journal.read(name)
 
 
-def caught_up(desk: Context, record: Record) -> Record:
+def reconcile_with_vault(context: Context, record: Record) -> Record:
     """The record, or what it would say if its later states were not lost: the vault's entry tells of the new key."""
     if record.step is not Step.INTENT:
         return record
     for name in record.entries:
-        entry = desk.vault.key(key_entry(name)) or {}
+        entry = context.vault.key(key_entry(name)) or {}
         previous = entry.get("previous")
         if isinstance(previous, dict) and previous.get("key_id") == record.old.access_key_id:
-            now = desk.clock()
-            created = desk.index.load().keys.get(name)
+            now = context.clock()
+            created = context.index.load().keys.get(name)
             new = replace(record, new=credentials_in(entry), created=created.created if created else None)
             return new.reached(Step.CREATED, now).reached(Step.STORED, now)
     return record
 
 
-def record_of_user(desk: Context, user: str) -> Record | None:
+def record_of_user(context: Context, user: str) -> Record | None:
     """The last rotation of a user's key, over or not.
 
     :raises VaultCorrupt: its record cannot be read, so that nobody knows what it holds.
     """
-    found = journal_of(desk).read(name_of(user))
+    found = journal_of(context).read(name_of(user))
     return None if found is None else decoded(found, name_of(user))
 
 
-def refuge_note(desk: Context, record: Record) -> str:
+def fallback_note(context: Context, record: Record) -> str:
     """What to say where the only copy of a new key lies in a folder that a restart of the machine empties."""
-    journal = journal_of(desk)
-    if not journal.is_in_refuge(name_of(record.user)):
+    journal = journal_of(context)
+    if not journal.is_in_fallback(name_of(record.user)):
         return ""
-    return f"the vault's disk refused the new key, so it is sealed in {journal.refuge}, which a restart empties: see to the disk"
+    return f"the vault's disk refused the new key, so it is sealed in {journal.fallback_dir}, which a restart empties: see to the disk"
 
 
-def lock(desk: Context, user: str) -> AbstractContextManager[None]:
+def lock(context: Context, user: str) -> AbstractContextManager[None]:
     """Held for as long as one step of a user's rotation takes, in all processes of this person.
 
     :raises FileBusy: another process is at it.
     """
-    return desk.lock(
+    return context.source_lock(
         "rotation-" + hashlib.sha256(user.encode("utf-8", "surrogateescape")).hexdigest()[:24], LOCK_SECONDS
     )
 
 
-def entry_of(reading: Inventory, name: str) -> str:
+def entry_of(inventory: Inventory, name: str) -> str:
     """The vault's name of the long-term key that rotating a profile would replace.
 
     :raises NotFound: there is no such profile.
     :raises KeyturnError: it has no key of its own here, with what to do.
     """
-    row, what = reading.row(name), f"rotation of {name}"
-    entry = _entry(reading, name)
+    row, what = inventory.row(name), f"rotation of {name}"
+    entry = _entry(inventory, name)
     if entry is not None:
         return entry
     if row.managed:
@@ -160,31 +160,31 @@ def entry_of(reading: Inventory, name: str) -> str:
     if row.plaintext_key:
         why = "its key stands in the shared files in clear, where a new one could get lost"
         raise KeyturnError(what, why, f"Adopt it first: keyturn adopt {name}")
-    reading.require_definitions()
+    inventory.require_definitions()
     if row.kind is Kind.ROLE and row.source:
         raise KeyturnError(what, "it has no long-term key of its own", f"Rotate the key of {row.source}")
     raise KeyturnError(what, "there is no long-term key that keyturn keeps for it", "See: keyturn list")
 
 
-def _entry(reading: Inventory, name: str) -> str | None:
-    one = reading.definitions.get(name)
+def _entry(inventory: Inventory, name: str) -> str | None:
+    one = inventory.definitions.get(name)
     return one.key if one is not None else None
 
 
-def copies_of(reading: Inventory, key: Credentials) -> list[str]:
+def copies_of(inventory: Inventory, key: Credentials) -> list[str]:
     """The native profiles whose key in clear in the shared files is this one."""
     return [
         row.name
-        for row in reading.natives.values()
+        for row in inventory.natives.values()
         if row.plaintext_key and row.key is not None and row.key.key_id == key.access_key_id
     ]
 
 
-def held_keys(desk: Context) -> dict[str, Credentials]:
+def keys_in_vault(context: Context) -> dict[str, Credentials]:
     """Every long-term key in the vault, by the name of its entry; opens the vault's file once."""
     prefix = key_entry("")
     found: dict[str, Credentials] = {}
-    for name, entry in desk.vault.keys().items():
+    for name, entry in context.vault.keys().items():
         if name.startswith(prefix):
             found[name.removeprefix(prefix)] = credentials_in(entry)
     return found
@@ -197,43 +197,43 @@ def signers(record: Record, now: datetime) -> tuple[Credentials, ...]:
         return (record.old,)
     if not record.step.is_past(Step.STORED):
         return (record.old, record.new)
-    is_settled = now - record.at.get(Step.CREATED, record.began) > SPREADS
+    is_settled = now - record.at.get(Step.CREATED, record.began) > PROPAGATION_TIME
     pair = (record.new, record.old) if record.is_undoing or is_settled else (record.new,)
     return tuple(key for key in pair if key.secret_access_key)
 
 
-def look(desk: Context, record: Record, signing: KeySigner) -> ObservedKeys:
+def list_keys_and_vault(context: Context, record: Record, key_signer: KeySigner) -> ObservedKeys:
     """What there is now, at AWS and in the vault.
 
     :raises NeedsMfa: AWS lists the keys only with a code.
     :raises AwsError: AWS said no, or nothing.
     """
-    listed = listed_keys(signing, record.user_name, signers(record, desk.clock()))
-    held = {name: key.access_key_id for name, key in held_keys(desk).items()}
-    wanted = frozenset(one.key for one in desk.read().definitions.values() if one.key)
-    return ObservedKeys(listed, held, wanted, desk.clock())
+    listed = listed_keys(key_signer, record.user_name, signers(record, context.clock()))
+    held = {name: key.access_key_id for name, key in keys_in_vault(context).items()}
+    wanted = frozenset(one.key for one in context.read().definitions.values() if one.key)
+    return ObservedKeys(listed, held, wanted, context.clock())
 
 
-def listed_keys(signing: KeySigner, user_name: str, keys: tuple[Credentials, ...]) -> dict[str, ListedKey]:
+def listed_keys(key_signer: KeySigner, user_name: str, keys: tuple[Credentials, ...]) -> dict[str, ListedKey]:
     """The user's keys at AWS, by id."""
-    found = signing.by(keys, lambda aws, signer: aws.list_access_keys(signer, user_name))
+    found = key_signer.by(keys, lambda aws, signer: aws.list_access_keys(signer, user_name))
     return {key.key_id: key for key in found}
 
 
-def identity_of(signing: KeySigner, key: Credentials, name: str) -> Identity:
+def identity_of(key_signer: KeySigner, key: Credentials, name: str) -> Identity:
     """Whose key it is.
 
     :raises KeyturnError: not an IAM user's, or one that AWS does not know any more.
     """
     what = f"rotation of {name}"
     try:
-        identity = signing.aws().get_caller_identity(key)
+        identity = key_signer.aws().get_caller_identity(key)
     except AwsRefused as refused:
         if refused.code not in UNKNOWN_KEY:
             raise
         why = f"AWS does not know {masked_key_id(key.access_key_id)} any more: it is inactive or deleted, or was rotated elsewhere"
         hint = f"Put the present key in: keyturn release {name}, correct it, keyturn adopt {name}"
-        if _has_spare(signing.desk, key):
+        if _has_spare(key_signer.context, key):
             hint = f"The vault keeps the user's other key; to go back to it: keyturn rotate {name} --undo"
         raise KeyturnError(what, why, hint) from None
     if ":user/" not in identity.arn:
@@ -248,13 +248,13 @@ def identity_of(signing: KeySigner, key: Credentials, name: str) -> Identity:
     return identity
 
 
-def _has_spare(desk: Context, key: Credentials) -> bool:
+def _has_spare(context: Context, key: Credentials) -> bool:
     return any(
         name.startswith(key_entry("")) and entry.get("key_id") == key.access_key_id and "previous" in entry
-        for name, entry in desk.vault.keys().items()
+        for name, entry in context.vault.keys().items()
     )
 
 
-def halted(record: Record, why: str, hint: str) -> RotationHalted:
+def rotation_halted(record: Record, why: str, hint: str) -> RotationHalted:
     """A rotation that stops here."""
     return RotationHalted(f"rotation of {record.profile}", why, hint)

@@ -15,9 +15,9 @@ from keyturn.operations.context import Context, credentials_in, key_entry
 from keyturn.operations.rotation.journal import name_of
 from keyturn.operations.rotation.observe import (
     entry_of,
-    held_keys,
     identity_of,
     journal_of,
+    keys_in_vault,
     listed_keys,
     lock,
     records,
@@ -29,19 +29,19 @@ from keyturn.operations.rotation.steps import RotationSteps
 from keyturn.storage.index import Index
 
 
-def spare(desk: Context, entry: str) -> Credentials | None:
+def previous_key(context: Context, entry: str) -> Credentials | None:
     """The other key that an entry of the vault keeps; None if it keeps none."""
-    found = desk.vault.key(key_entry(entry))
+    found = context.vault.key(key_entry(entry))
     previous = found.get("previous") if found is not None else None
     return credentials_in(previous) if isinstance(previous, dict) else None
 
 
-def require_none(desk: Context, entry: str, name: str) -> None:
+def require_no_previous_key(context: Context, entry: str, name: str) -> None:
     """Keeps the vault's only copy of a key from going with the key that is given back.
 
     :raises Protected: there is such a key, and no rotation waits that would settle it.
     """
-    kept = spare(desk, entry)
+    kept = previous_key(context, entry)
     if kept is None:
         return
     other = masked_key_id(kept.access_key_id)
@@ -53,65 +53,65 @@ def require_none(desk: Context, entry: str, name: str) -> None:
     raise ChangeRefused(f"release {name}", why, hint)
 
 
-def go_back(desk: Context, name: str, code: str | None) -> Progress:
+def restore_previous_key(context: Context, name: str, code: str | None) -> Progress:
     """Puts the other key in the place of the one in use, which AWS does not know any more.
 
     :raises NotFound: the vault keeps no other.
     :raises RotationHalted: the one in use works, or the other does not.
     """
-    desk.require_open()
-    entry = entry_of(desk.read(), name)
-    key, other = desk.key(entry), spare(desk, entry)
+    context.require_open()
+    entry = entry_of(context.read(), name)
+    key, other = context.key(entry), previous_key(context, entry)
     if other is None:
         raise NotFound(f"rotation of {name}", "none waits", f"Begin one: keyturn rotate {name}")
-    signing = KeySigner(desk, name, code)
+    key_signer = KeySigner(context, name, code)
     in_use, beside = (masked_key_id(each.access_key_id) for each in (key, other))
     what, again = f"rotation of {name}", f"keyturn rotate {name}"
-    if is_known(signing, key):
+    if is_known(key_signer, key):
         why, last_four = (
             f"{in_use} works and is in use, and no record tells of a rotation",
             other.access_key_id[-4:],
         )
         raise RotationHalted(what, why, f"To delete {beside}: {again} --drop {last_four}")
-    if not is_known(signing, other):
+    if not is_known(key_signer, other):
         hint = (
             f"Have one of them switched on in the console, then: {again} --undo. If both are deleted for good, have "
             f"{beside} forgotten: {again} --drop {other.access_key_id[-4:]}"
         )
         raise RotationHalted(what, f"AWS takes neither {in_use} nor {beside}", hint)
-    user = identity_of(signing, other, name).arn
+    user = identity_of(key_signer, other, name).arn
     record = Record(
-        nonce="", profile=name, entries=(entry,), user=user, old=other, new=key, step=Step.STORED, began=desk.clock()
+        nonce="", profile=name, entries=(entry,), user=user, old=other, new=key, step=Step.STORED, began=context.clock()
     )  # fmt: skip
-    with desk.recording(name, "rotate"), lock(desk, user):
-        moves = RotationSteps(desk, record, signing)
-        refused = moves.answers(other)
+    with context.log_failure(name, "rotate"), lock(context, user):
+        steps = RotationSteps(context, record, key_signer)
+        refused = steps.is_accepted_by_aws(other)
         if refused is not None:
             raise RotationHalted(
                 what, f"{beside} does not answer each time ({refused.why})", f"Again: {again} --undo"
             )
-        moves.put_back()
-        if key.access_key_id not in listed_keys(signing, record.user_name, (other,)):
-            forget(desk, key.access_key_id)
+        steps.restore_old()
+        if key.access_key_id not in listed_keys(key_signer, record.user_name, (other,)):
+            forget(context, key.access_key_id)
     told = f"{in_use} is not known to AWS any more; {beside} is the vault's key again"
-    desk.record(name, "rotate", told)
-    return replace(progress_of(record.reached(Step.UNDONE, desk.clock())), is_undoing=True, note=told)
+    context.log_success(name, "rotate", told)
+    return replace(progress_of(record.reached(Step.UNDONE, context.clock())), is_undoing=True, note=told)
 
 
-def forgotten(desk: Context, last_four: str, listed: Mapping[str, ListedKey]) -> str | None:
+def forget_rotation(context: Context, last_four: str, listed: Mapping[str, ListedKey]) -> str | None:
     """Forgets a key that is kept beside another and that AWS does not list any more; gives what was done, if anything.
 
     :param last_four: its last four characters.
     """
-    for name in held_keys(desk):
-        kept = spare(desk, name)
+    for name in keys_in_vault(context):
+        kept = previous_key(context, name)
         if kept is not None and kept.access_key_id[-4:] == last_four and kept.access_key_id not in listed:
-            forget(desk, kept.access_key_id)
+            forget(context, kept.access_key_id)
             return f"{masked_key_id(kept.access_key_id)} is not at AWS any more; the vault has forgotten it"
     return None
 
 
-def forget(desk: Context, key_id: str) -> None:
+def forget(context: Context, key_id: str) -> None:
     """Takes a key that is deleted at AWS out of the entries that keep it beside another."""
 
     def edit(entries: dict[str, Any]) -> None:
@@ -120,15 +120,17 @@ def forget(desk: Context, key_id: str) -> None:
             if isinstance(previous, dict) and previous.get("key_id") == key_id:
                 entry.pop("previous")
 
-    with desk.exclusive():
-        generation = desk.vault.change_keys(edit)
-    desk.note(lambda index: replace(index, vault_generation=max(index.vault_generation, generation)))
+    with context.state_lock():
+        generation = context.vault.change_keys(edit)
+    context.update_index(
+        lambda index: replace(index, vault_generation=max(index.vault_generation, generation))
+    )
 
 
-def is_known(signing: KeySigner, key: Credentials) -> bool:
+def is_known(key_signer: KeySigner, key: Credentials) -> bool:
     """Whether AWS answers to a key."""
     try:
-        signing.aws().get_caller_identity(key)
+        key_signer.aws().get_caller_identity(key)
     except AwsRefused as refused:
         if refused.code not in UNKNOWN_KEY:
             raise
@@ -136,16 +138,16 @@ def is_known(signing: KeySigner, key: Credentials) -> bool:
     return True
 
 
-def reinstate(desk: Context) -> tuple[str, ...]:
+def reinstate(context: Context) -> tuple[str, ...]:
     """Puts the key that each rotation has come to wherever a profile looks for it and an older state of the vault has
     another, or none: those are switched off or deleted at AWS by now.
 
     :returns: the profiles' entries concerned.
     """
-    looked_for = {one.key for one in desk.read().definitions.values()}
+    looked_for = {one.key for one in context.read().definitions.values()}
     wanted = {
         key_entry(name): key
-        for record in records(desk)
+        for record in records(context)
         if (key := _present_key(record)) is not None
         for name in record.entries
         if name in looked_for
@@ -159,8 +161,10 @@ def reinstate(desk: Context) -> tuple[str, ...]:
                 changed.append(name.removeprefix(key_entry("")))
 
     if wanted:
-        generation = desk.vault.change_keys(edit)
-        desk.note(lambda index: replace(index, vault_generation=max(index.vault_generation, generation)))
+        generation = context.vault.change_keys(edit)
+        context.update_index(
+            lambda index: replace(index, vault_generation=max(index.vault_generation, generation))
+        )
     return tuple(changed)
 
 
@@ -171,9 +175,9 @@ def _present_key(record: Record) -> Credentials | None:
     return record.new
 
 
-def note_held(desk: Context) -> None:
+def record_present_key(context: Context) -> None:
     """Has the index tell of the keys that the vault holds: an older state may have others, of which nothing else is known."""
-    held = held_keys(desk)
+    held = keys_in_vault(context)
 
     def edit(index: Index) -> None:
         for entry, key in held.items():
@@ -181,12 +185,12 @@ def note_held(desk: Context) -> None:
             if known is None or known.key_id != key.access_key_id:
                 index.keys[entry] = Key(key.access_key_id)
 
-    desk.note(edit)
+    context.update_index(edit)
 
 
-def forget_ended(desk: Context, names: list[str]) -> None:
+def forget_ended(context: Context, names: list[str]) -> None:
     """Drops the records of rotations that are over, for names whose keys leave the vault or come into it: what is under the
     same name from now on is another key."""
-    for record in list(records(desk)):
+    for record in list(records(context)):
         if record.step.is_last and set(record.entries) & set(names):
-            journal_of(desk).remove(name_of(record.user))
+            journal_of(context).remove(name_of(record.user))

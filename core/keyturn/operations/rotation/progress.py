@@ -31,7 +31,7 @@ class Progress:
     """Ids of keys at AWS whose secret nobody here holds."""
     deletable_from: datetime | None = None
     """When the old key's time of grace is over."""
-    amiss: str = ""
+    drift: str = ""
     """What somebody else did to the keys at AWS, and what to do about it."""
 
     @property
@@ -39,13 +39,13 @@ class Progress:
         """Whether there is nothing to be done at all."""
         return self.step.is_last
 
-    def stands(self) -> str:
+    def summary(self) -> str:
         """Which keys there are and what to do, as a sentence for whoever stops here."""
         old = masked_key_id(self.old_id)
         new = masked_key_id(self.new_id) if self.new_id else "a new key"
         again = f"keyturn rotate {self.profile}"
-        if self.amiss:
-            return self.amiss
+        if self.drift:
+            return self.drift
         if self.orphans:
             lost = ", ".join(masked_key_id(key) for key in self.orphans)
             return (
@@ -54,11 +54,11 @@ class Progress:
             )
         if self.is_undoing and not self.is_over:
             return f"{old} and {new} may both exist; nothing is lost. Go on back: {again} --undo"
-        return _STANDS[self.step].format(old=old, new=new, again=again)
+        return _SUMMARIES[self.step].format(old=old, new=new, again=again)
 
 
 _BOTH = "nothing is lost. Go on: {again} --resume, or back: {again} --undo"
-_STANDS = {
+_SUMMARIES = {
     Step.INTENT: "{old} works and is in use. Whether {new} was made is not known yet; look: {again} --resume",
     Step.CREATED: "{old} and {new} exist, {old} is in use; " + _BOTH,
     Step.VERIFIED: "{old} and {new} work, {old} is in use; " + _BOTH,
@@ -91,11 +91,11 @@ def progress_table(one: Progress) -> dict[str, Any]:
     return {
         "profile": one.profile, "user": one.user, "old_id": one.old_id, "new_id": one.new_id, "step": str(one.step),
         "undoing": one.is_undoing, "wait": one.wait, "halted": one.is_halted, "note": one.note,
-        "orphans": list(one.orphans), "deletable_from": iso(one.deletable_from), "amiss": one.amiss,
+        "orphans": list(one.orphans), "deletable_from": iso(one.deletable_from), "amiss": one.drift,
     }  # fmt: skip
 
 
-def progress_in(table: Mapping[str, Any]) -> Progress:
+def progress_from(table: Mapping[str, Any]) -> Progress:
     """From the wire."""
     return Progress(
         profile=table["profile"],
@@ -109,5 +109,5 @@ def progress_in(table: Mapping[str, Any]) -> Progress:
         note=table["note"],
         orphans=tuple(table["orphans"]),
         deletable_from=from_iso(table["deletable_from"]),
-        amiss=table["amiss"],
+        drift=table["amiss"],
     )

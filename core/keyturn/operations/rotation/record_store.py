@@ -9,58 +9,58 @@ from keyturn.operations.rotation.record import Record, Step, table
 from keyturn.storage.index import Index, RotationSummary
 
 
-def begin(desk: Context, record: Record) -> None:
+def start(context: Context, record: Record) -> None:
     """Writes the first record of a rotation, in the place of the last one that is over.
 
     :raises VaultError: the disk refuses; nothing has begun.
     """
-    journal_of(desk).write(name_of(record.user), lambda _: table(record))
-    note(desk, record)
+    journal_of(context).write(name_of(record.user), lambda _: table(record))
+    update_index(context, record)
 
 
-def seal(desk: Context, record: Record, before: Step) -> None:
+def seal(context: Context, record: Record, before: Step) -> None:
     """Writes how far the rotation is, and nothing else before that is on disk.
 
     :param before: the step that the journal has still.
     :raises FileChanged: it has another, or another rotation of the user has taken its place.
     :raises VaultError: the disk refuses; the record before stands.
     """
-    journal_of(desk).write(name_of(record.user), expecting(record.nonce, str(before), table(record)))
+    journal_of(context).write(name_of(record.user), expecting(record.nonce, str(before), table(record)))
 
 
-def step(desk: Context, record: Record, before: Step) -> Record:
+def save_step(context: Context, record: Record, before: Step) -> Record:
     """:func:`seal`, and the index beside it; gives the record back."""
-    seal(desk, record, before)
-    note(desk, record)
+    seal(context, record, before)
+    update_index(context, record)
     return record
 
 
-def note_all(desk: Context) -> None:
+def sync_index(context: Context) -> None:
     """Notes of every rotation what the journal says of it: an index may have been lost, or a process killed in between."""
-    journal = journal_of(desk)
+    journal = journal_of(context)
     for name in journal.names():
-        journal.bring_home(name)
-    known = desk.index.load().rotations  # first: a rotation that begins meanwhile is found in the journal
-    found = list(records(desk))
+        journal.move_from_fallback(name)
+    known = context.index.load().rotations  # first: a rotation that begins meanwhile is found in the journal
+    found = list(records(context))
     waiting = {name_of(record.user): record for record in found if not record.step.is_last}
     unread = set(journal.names()) - {name_of(record.user) for record in found}
     for name in known:
         if name not in waiting and name not in unread:
-            desk.note(lambda index, name=name: _drop(index, name))  # type: ignore[misc]
+            context.update_index(lambda index, name=name: _drop(index, name))  # type: ignore[misc]
     for name, record in waiting.items():
         if (
             name not in known
             or known[name].step != record.step
             or known[name].is_undoing != record.is_undoing
         ):
-            note(desk, record)
+            update_index(context, record)
 
 
 def _drop(index: Index, name: str) -> None:
     index.rotations.pop(name, None)
 
 
-def note(desk: Context, record: Record) -> None:
+def update_index(context: Context, record: Record) -> None:
     """Notes in the index what can be told without unlocking; the journal is what counts."""
 
     def edit(index: Index) -> None:
@@ -78,4 +78,4 @@ def note(desk: Context, record: Record) -> None:
             deletable_from=record.deletable_from(),
         )
 
-    desk.note(edit)
+    context.update_index(edit)

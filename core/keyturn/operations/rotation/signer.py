@@ -25,15 +25,15 @@ class KeySigner:
     :param code: an MFA code that a person typed, used at the first call that a policy denies without one.
     """
 
-    desk: Context
+    context: Context
     profile: str
     code: str | None = None
     _session: list[Credentials] = field(default_factory=list)
 
     def aws(self) -> Aws:
         """The profile's view of AWS, with a time of its own for each call."""
-        native = self.desk.read().natives.get(self.profile)
-        return self.desk.aws(self.profile, native.region if native else None)
+        native = self.context.read().natives.get(self.profile)
+        return self.context.aws(self.profile, native.region if native else None)
 
     def by(self, keys: Sequence[Credentials], act: Callable[[Aws, Credentials], Answer]) -> Answer:
         """Does `act` with the first of `keys` that AWS knows, or with an MFA session where that key alone is denied.
@@ -67,12 +67,12 @@ class KeySigner:
     def _mfa_session(self) -> Credentials | None:
         """A session that a code was given for; None where the profile has no device."""
         if not self._session:
-            reading = self.desk.read()
-            one = reading.definitions.get(self.profile)
+            inventory = self.context.read()
+            one = inventory.definitions.get(self.profile)
             if one is None or one.kind is not Kind.IAM_KEY or one.mfa_serial is None:
                 return None
             code, self.code = self.code, None
-            fetched = session_cache.refresher(self.desk, reading).fetch(
+            fetched = session_cache.refresher(self.context, inventory).fetch(
                 self.profile, code, only_if_due=code is None
             )
             self._session.append(fetched.issued.credentials)

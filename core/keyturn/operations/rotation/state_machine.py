@@ -14,9 +14,9 @@ from keyturn.aws.api import ListedKey
 from keyturn.operations.rotation.record import Record, Step
 
 #: A key whose making went unanswered may show in ListAccessKeys this late.
-SETTLES = timedelta(seconds=60)
+SETTLE_TIME = timedelta(seconds=60)
 #: IAM may not know a new key everywhere for about a minute (aws-facts 5); until then a refusal of it proves nothing.
-SPREADS = timedelta(seconds=120)
+PROPAGATION_TIME = timedelta(seconds=120)
 #: The two clocks, AWS's and this machine's, may differ by so much before signatures fail.
 CLOCKS = timedelta(minutes=15)
 
@@ -62,7 +62,7 @@ class ObservedKeys:
 
     listed: Mapping[str, ListedKey]
     """The user's keys at AWS, by id."""
-    held: Mapping[str, str]
+    in_vault: Mapping[str, str]
     """The id of the key under each name in the vault."""
     wanted: frozenset[str]
     """The names under which a managed profile looks for its key."""
@@ -75,7 +75,7 @@ class ObservedKeys:
 
 def orphans(record: Record, seen: ObservedKeys) -> tuple[ListedKey, ...]:
     """Keys that appeared since the rotation began, and whose secret nobody here holds."""
-    mine = {record.old.access_key_id, *record.listed, *seen.held.values(), *seen.known}
+    mine = {record.old.access_key_id, *record.listed, *seen.in_vault.values(), *seen.known}
     if record.new is not None:
         mine.add(record.new.access_key_id)
     return tuple(
@@ -97,7 +97,7 @@ def _after_intent(record: Record, seen: ObservedKeys) -> NextStep:
         return NextStep.ORPHAN
     if seen.now < record.began:
         return NextStep.RESTAMP
-    return NextStep.WAIT if seen.now - record.began < SETTLES else NextStep.GIVE_UP
+    return NextStep.WAIT if seen.now - record.began < SETTLE_TIME else NextStep.GIVE_UP
 
 
 def _on(record: Record, seen: ObservedKeys) -> NextStep:
@@ -107,7 +107,7 @@ def _on(record: Record, seen: ObservedKeys) -> NextStep:
         return NextStep.NEW_OFF
     if record.step in _NEXT:
         return _NEXT[record.step]
-    if not holds_new(record, seen):
+    if not vault_has_new(record, seen):
         # The vault went back to an older state, or the step was noted before it was made.
         return NextStep.STORE
     if record.step is Step.STORED:
@@ -131,7 +131,7 @@ def _back(record: Record, seen: ObservedKeys) -> NextStep:
     """Back to the old key: it works, then it is the vault's, and only then the new one goes."""
     old = seen.listed.get(record.old.access_key_id)
     new = seen.listed.get(record.new.access_key_id) if record.new else None
-    if old is None or old.status not in _SWITCHED:
+    if old is None or old.status not in _DEACTIVATED:
         return NextStep.LOST_OLD
     # AWS may go on listing as active, and answering to, what was switched off a minute ago: that is no proof.
     may_be_off = Step.DELIVERED in record.at and not record.is_reactivated
@@ -141,20 +141,20 @@ def _back(record: Record, seen: ObservedKeys) -> NextStep:
         return _back_alone(record, seen)
     if not seen.old_answers:
         return NextStep.VERIFY_OLD
-    if not holds_old(record, seen):
+    if not vault_has_old(record, seen):
         return NextStep.STORE_OLD
     return NextStep.DEACTIVATE_NEW if new.status == "Active" else NextStep.DELETE_NEW
 
 
 #: AWS knows further words by now (`Expired`); of a key in such a state nobody knows whether it can be switched on.
-_SWITCHED = ("Active", "Inactive")
+_DEACTIVATED = ("Active", "Inactive")
 
 
 def _back_alone(record: Record, seen: ObservedKeys) -> NextStep:
     """Back to the old key where AWS does not list the new one; one that is young may only not show yet."""
     if record.new is not None and not is_gone(record.new.access_key_id, record, seen):
         return NextStep.WAIT
-    return NextStep.GIVE_UP if holds_old(record, seen) else NextStep.STORE_OLD
+    return NextStep.GIVE_UP if vault_has_old(record, seen) else NextStep.STORE_OLD
 
 
 def is_gone(key_id: str, record: Record, seen: ObservedKeys) -> bool:
@@ -162,25 +162,25 @@ def is_gone(key_id: str, record: Record, seen: ObservedKeys) -> bool:
     if key_id in seen.listed:
         return False
     made = record.at.get(Step.CREATED, record.began)
-    return seen.now - made > SPREADS
+    return seen.now - made > PROPAGATION_TIME
 
 
 def _is_off(key: ListedKey | None) -> bool:
     return key is not None and key.status != "Active"
 
 
-def holds_new(record: Record, seen: ObservedKeys) -> bool:
+def vault_has_new(record: Record, seen: ObservedKeys) -> bool:
     """Whether the new key is in the vault wherever the old one was and a profile looks for it."""
-    if record.new is None or record.old.access_key_id in seen.held.values():
+    if record.new is None or record.old.access_key_id in seen.in_vault.values():
         return False
-    return all(seen.held.get(name) == record.new.access_key_id for name in wanted_of(record, seen.wanted))
+    return all(seen.in_vault.get(name) == record.new.access_key_id for name in wanted_of(record, seen.wanted))
 
 
-def holds_old(record: Record, seen: ObservedKeys) -> bool:
+def vault_has_old(record: Record, seen: ObservedKeys) -> bool:
     """Whether the new key is nowhere in the vault, and the old one wherever it was and a profile looks for it."""
-    if record.new is not None and record.new.access_key_id in seen.held.values():
+    if record.new is not None and record.new.access_key_id in seen.in_vault.values():
         return False
-    return all(seen.held.get(name) == record.old.access_key_id for name in wanted_of(record, seen.wanted))
+    return all(seen.in_vault.get(name) == record.old.access_key_id for name in wanted_of(record, seen.wanted))
 
 
 def wanted_of(record: Record, looked_for: Collection[str | None]) -> tuple[str, ...]:

@@ -12,25 +12,25 @@ from keyturn.model.profile import Credentials
 from keyturn.model.text import iso, span
 from keyturn.operations.context import Context, key_entry
 from keyturn.operations.rotation import record_store
-from keyturn.operations.rotation.drift import amiss
+from keyturn.operations.rotation.drift import find_drift
 from keyturn.operations.rotation.observe import (
     entry_of,
-    held_keys,
+    fallback_note,
     identity_of,
+    keys_in_vault,
     listed_keys,
-    refuge_note,
     signers,
     waiting,
 )
 from keyturn.operations.rotation.progress import progress_of, progress_table
 from keyturn.operations.rotation.record import Step
-from keyturn.operations.rotation.runner import looked
+from keyturn.operations.rotation.runner import observe
 from keyturn.operations.rotation.signer import KeySigner
 from keyturn.operations.rotation.state_machine import ObservedKeys, orphans
 from keyturn.profiles.status import source_of
 
 
-def status(desk: Context, name: str, code: str | None) -> dict[str, Any]:
+def status(context: Context, name: str, code: str | None) -> dict[str, Any]:
     """As `rotate --status --json` prints it: `user`, `keys` at AWS and here, `rotation` if one waits, `used_by`.
 
     Each key has `key_id, status, created, age_days, last_used, last_used_by, known` (whether AWS told of its use),
@@ -40,39 +40,39 @@ def status(desk: Context, name: str, code: str | None) -> dict[str, Any]:
     :raises NeedsMfa: AWS lists the keys only with a code.
     :raises RotationHalted: AWS knows neither key of a rotation that waits.
     """
-    desk.require_open()
-    record_store.note_all(desk)
-    record, signing = waiting(desk, name), KeySigner(desk, name, code)
+    context.require_open()
+    record_store.sync_index(context)
+    record, key_signer = waiting(context, name), KeySigner(context, name, code)
     seen: ObservedKeys | None = None
     if record is not None:
-        keys, user, seen = signers(record, desk.clock()), record.user, looked(desk, record, signing)
+        keys, user, seen = signers(record, context.clock()), record.user, observe(context, record, key_signer)
         listed = seen.listed
     else:
-        keys = (desk.key(entry_of(desk.read(), name)),)
-        user = identity_of(signing, keys[0], name).arn
-        listed = listed_keys(signing, user.rpartition("/")[2], keys)
-    held = _held(desk)
+        keys = (context.key(entry_of(context.read(), name)),)
+        user = identity_of(key_signer, keys[0], name).arn
+        listed = listed_keys(key_signer, user.rpartition("/")[2], keys)
+    held = _held(context)
     if record is not None:
-        for key in signers(record, desk.clock()):
+        for key in signers(record, context.clock()):
             held.setdefault(key.access_key_id, "journal")
-    now = desk.clock()
+    now = context.clock()
     table: list[dict[str, Any]] = []
     for each in listed.values():
-        use = told_use(signing, keys, each.key_id)
+        use = reported_use(key_signer, keys, each.key_id)
         table.append(
             {
                 "key_id": each.key_id, "status": each.status, "created": iso(each.created),
                 "age_days": max(0, (now - each.created).days), "last_used": iso(use.at) if use else None,
                 "last_used_by": ", ".join(part for part in (use.service, use.region) if part) or None if use else None,
-                "known": use is not None, "held": held.get(each.key_id), "busy": busy(each, use, now) or None,
+                "known": use is not None, "held": held.get(each.key_id), "busy": recent_use_reason(each, use, now) or None,
             }
         )  # fmt: skip
     rotation = None
     if record is not None and seen is not None:
         lost = tuple(key.key_id for key in orphans(record, seen)) if record.step is Step.INTENT else ()
-        told = str(amiss(record, seen) or "")
+        told = str(find_drift(record, seen) or "")
         rotation = progress_table(
-            progress_of(record, orphans=lost, note=refuge_note(desk, record), amiss=told)
+            progress_of(record, orphans=lost, note=fallback_note(context, record), amiss=told)
         )
     mine = {key.access_key_id for key in keys}
     gone = [key_id for key_id in mine if key_id not in listed]
@@ -82,28 +82,28 @@ def status(desk: Context, name: str, code: str | None) -> dict[str, Any]:
         "keys": table,
         "gone": gone,
         "rotation": rotation,
-        "used_by": used_by(desk, mine),
+        "used_by": used_by(context, mine),
     }
 
 
-def used_by(desk: Context, key_ids: set[str]) -> list[str]:
+def used_by(context: Context, key_ids: set[str]) -> list[str]:
     """The profiles whose sessions come from one of these keys."""
-    entries = {name for name, key in held_keys(desk).items() if key.access_key_id in key_ids}
-    reading = desk.read()
+    entries = {name for name, key in keys_in_vault(context).items() if key.access_key_id in key_ids}
+    inventory = context.read()
     return [
         name
-        for name, one in reading.definitions.items()
-        if one.key in entries or source_of(one, reading.natives, reading.definitions)[0] in entries
+        for name, one in inventory.definitions.items()
+        if one.key in entries or source_of(one, inventory.natives, inventory.definitions)[0] in entries
     ]
 
 
-def _held(desk: Context) -> dict[str, str]:
+def _held(context: Context) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, entry in desk.vault.keys().items():
+    for name, entry in context.vault.keys().items():
         previous = entry.get("previous")
         if name.startswith(key_entry("")) and isinstance(previous, dict):
             found.setdefault(str(previous.get("key_id")), "previous")
-    for key in held_keys(desk).values():
+    for key in keys_in_vault(context).values():
         found[key.access_key_id] = "current"
     return found
 
@@ -112,29 +112,29 @@ def _held(desk: Context) -> dict[str, str]:
 IDLE = timedelta(days=30)
 
 
-def use_of(signing: KeySigner, keys: Sequence[Credentials], key_id: str) -> LastUse:
+def use_of(key_signer: KeySigner, keys: Sequence[Credentials], key_id: str) -> LastUse:
     """A key's last use, asked for with the first of `keys` that AWS knows.
 
     :raises AwsError: AWS does not tell.
     """
-    return signing.by(keys, lambda aws, signer: aws.access_key_last_used(signer, key_id))
+    return key_signer.by(keys, lambda aws, signer: aws.access_key_last_used(signer, key_id))
 
 
-def told_use(signing: KeySigner, keys: Sequence[Credentials], key_id: str) -> LastUse | None:
+def reported_use(key_signer: KeySigner, keys: Sequence[Credentials], key_id: str) -> LastUse | None:
     """The same; None where AWS does not tell."""
     try:
-        return use_of(signing, keys, key_id)
+        return use_of(key_signer, keys, key_id)
     except KeyturnError:
         return None
 
 
-def used(use: LastUse, now: datetime) -> str:
+def last_use_text(use: LastUse, now: datetime) -> str:
     """`2h ago (s3, eu-west-1)`."""
     where = ", ".join(each for each in (use.service, use.region) if each)
     return f"{span(now - (use.at or now))} ago" + (f" ({where})" if where else "")
 
 
-def busy(key: ListedKey, use: LastUse | None, now: datetime) -> str:
+def recent_use_reason(key: ListedKey, use: LastUse | None, now: datetime) -> str:
     """Why a key may still be in use, as a clause; empty where it is idle for certain."""
     if key.status != "Active":
         return ""
@@ -144,11 +144,11 @@ def busy(key: ListedKey, use: LastUse | None, now: datetime) -> str:
     if idle >= IDLE:
         return ""
     if use.at is not None:
-        return f"it is active, and it was used {used(use, now)}"
+        return f"it is active, and it was used {last_use_text(use, now)}"
     return f"it is active, and it was made {span(idle)} ago and may not have been used yet"
 
 
 def described(key: ListedKey, use: LastUse | None, now: datetime) -> str:
     """`active, 94 days old, used 2h ago (s3, eu-west-1)`."""
-    when = "use not known" if use is None else f"used {used(use, now)}" if use.at else "never used"
+    when = "use not known" if use is None else f"used {last_use_text(use, now)}" if use.at else "never used"
     return f"{key.status.lower()}, {max(0, (now - key.created).days)} days old, {when}"

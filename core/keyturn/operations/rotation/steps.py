@@ -15,11 +15,11 @@ from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context, key_entry
 from keyturn.operations.credentials import mfa_sessions, refresh
 from keyturn.operations.rotation import record_store
-from keyturn.operations.rotation.observe import copies_of, halted
+from keyturn.operations.rotation.observe import copies_of, rotation_halted
 from keyturn.operations.rotation.progress import Progress, progress_of
 from keyturn.operations.rotation.record import Record, Step
 from keyturn.operations.rotation.signer import UNKNOWN_KEY, KeySigner
-from keyturn.operations.rotation.state_machine import SPREADS, wanted_of
+from keyturn.operations.rotation.state_machine import PROPAGATION_TIME, wanted_of
 from keyturn.profiles.status import source_of
 from keyturn.storage.index import Index
 
@@ -35,20 +35,20 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 8.0
 class RotationSteps:
     """The acts on one record."""
 
-    desk: Context
+    context: Context
     record: Record
-    signing: KeySigner
+    key_signer: KeySigner
     listed: Mapping[str, ListedKey] = field(default_factory=dict)
     """The user's keys as AWS listed them a moment ago, by id."""
 
     def verify(self) -> Progress:
         """Has AWS answer to the new key, three times in a row."""
-        refused = self.answers(self._new())
+        refused = self.is_accepted_by_aws(self._new())
         if refused is not None:
-            return self.later(refused)
+            return self.check_later(refused)
         return self._reached(Step.VERIFIED, "it answers")
 
-    def answers(self, key: Credentials) -> AwsError | None:
+    def is_accepted_by_aws(self, key: Credentials) -> AwsError | None:
         """None once AWS answered three times in a row that `key` is the user's; else why not.
 
         :raises RotationHalted: it is somebody else's.
@@ -56,9 +56,9 @@ class RotationSteps:
         """
         for turn in range(IN_A_ROW):
             if turn:
-                self.desk.sleep(PAUSE)
+                self.context.sleep(PAUSE)
             try:
-                identity = self.signing.aws().get_caller_identity(key)
+                identity = self.key_signer.aws().get_caller_identity(key)
             except (ClockSkew, Unreachable):
                 raise
             except AwsError as error:
@@ -67,13 +67,15 @@ class RotationSteps:
                 why = (
                     f"{masked_key_id(key.access_key_id)} answers as {identity.arn}, not as {self.record.user}"
                 )
-                raise halted(self.record, why, progress_of(self.record).stands())
+                raise rotation_halted(self.record, why, progress_of(self.record).summary())
         return None
 
     def store(self) -> Progress:
         """Makes the new key the vault's, wherever the old one was; the old one is kept beside it."""
         self._put(self.record.old, self._new())
-        mfa_sessions.hand_on(self.desk, self.record.old.access_key_id, self._new().access_key_id)
+        mfa_sessions.transfer_mfa_sessions(
+            self.context, self.record.old.access_key_id, self._new().access_key_id
+        )
         return self._reached(Step.STORED, "it is the vault's key now")
 
     def deliver(self) -> Progress:
@@ -85,19 +87,19 @@ class RotationSteps:
     def deactivate(self) -> Progress:
         """Switches the old key off, signed by the new one: that proves it for IAM too."""
         old = masked_key_id(self.record.old.access_key_id)
-        copies = copies_of(self.desk.read(), self.record.old)
+        copies = copies_of(self.context.read(), self.record.old)
         if copies:
             why = f"{old} stands in clear in the shared files by now, for {', '.join(copies)}, and would stop working there"
             again = f"keyturn rotate {self.record.profile}"
             hint = (
                 f"Adopt it: keyturn adopt {copies[0]}, then go on: {again} --resume; or back: {again} --undo"
             )
-            raise halted(self.record, why, hint)
+            raise rotation_halted(self.record, why, hint)
         try:
             self._set_status(self.record.old, "Inactive", (self._new(),))
         except AwsRefused as error:
             if self.is_young() and (error.code in UNKNOWN_KEY or error.code == "AccessDenied"):
-                return self.later(error)
+                return self.check_later(error)
             if error.code != "AccessDenied":
                 raise
             why = f"the new key is in use, and iam:UpdateAccessKey is not allowed to switch {old} off"
@@ -118,7 +120,7 @@ class RotationSteps:
         """Ends a rotation whose old key is gone: its secret goes too, from the journal and from the vault."""
         self._forget_previous()
         done = self._step(self.record.without_old(), Step.DONE)
-        self.desk.record(
+        self.context.log_success(
             self.record.profile, "rotate", f"done, {masked_key_id(self.record.old.access_key_id)} is deleted"
         )
         return progress_of(done)
@@ -127,32 +129,34 @@ class RotationSteps:
         """Switches the old key on again."""
         signers = tuple(key for key in (self.record.new, self.record.old) if key is not None)
         self._set_status(self.record.old, "Active", signers)
-        self.desk.record(
+        self.context.log_success(
             self.record.profile,
             "rotate",
             f"{masked_key_id(self.record.old.access_key_id)} is switched on again",
         )
         again = replace(self.record, is_reactivated=True)
-        return progress_of(record_store.step(self.desk, again, self.record.step), wait=FIRST_WAIT)
+        return progress_of(record_store.save_step(self.context, again, self.record.step), wait=FIRST_WAIT)
 
     def store_old(self) -> Progress:
         """Makes the old key the vault's again."""
         return progress_of(self.stored_old())
 
-    def put_back(self) -> None:
+    def restore_old(self) -> None:
         """Makes the old key the vault's again, and writes no record."""
         self._put(self._new(), self.record.old)
-        mfa_sessions.hand_on(self.desk, self._new().access_key_id, self.record.old.access_key_id)
+        mfa_sessions.transfer_mfa_sessions(
+            self.context, self._new().access_key_id, self.record.old.access_key_id
+        )
 
     def stored_old(self) -> Record:
         """The same; the record as it is then."""
         if self.record.new is not None:
-            self.put_back()
+            self.restore_old()
         return self._step(self.record, Step.VERIFIED)
 
     def deactivate_new(self) -> Progress:
         """Switches the new key off and deletes it; AWS may go on listing it as active for a while."""
-        with if_possible():
+        with ignore_access_denied():
             self._set_status(self._new(), "Inactive", (self.record.old,))
         return self.delete_new()
 
@@ -168,10 +172,10 @@ class RotationSteps:
         """Ends a rotation after which the old key is the only one again."""
         self._forget_previous()
         done = self._step(self.record, Step.UNDONE)
-        self.desk.record(self.record.profile, "rotate", "undone")
+        self.context.log_success(self.record.profile, "rotate", "undone")
         return progress_of(done)
 
-    def note_off(self) -> Progress:
+    def record_deactivated(self) -> Progress:
         """Notes that somebody switched the old key off."""
         return self._reached(
             Step.DEACTIVATED, f"{masked_key_id(self.record.old.access_key_id)} was switched off by somebody"
@@ -179,24 +183,24 @@ class RotationSteps:
 
     def restamp(self) -> Progress:
         """Begins to wait anew, by a clock that was set back."""
-        again = replace(self.record, began=self.desk.clock())
-        return progress_of(record_store.step(self.desk, again, self.record.step), wait=FIRST_WAIT)
+        again = replace(self.record, began=self.context.clock())
+        return progress_of(record_store.save_step(self.context, again, self.record.step), wait=FIRST_WAIT)
 
-    def turned(self) -> RotationSteps:
+    def turn_back(self) -> RotationSteps:
         """The moves of the way back."""
         return replace(self, record=replace(self.record, is_undoing=True))
 
     def forward_again(self) -> Record:
         """Turns an undoing round: what it would go back to is gone."""
-        return record_store.step(
-            self.desk, replace(self.record, is_undoing=False, is_reactivated=False), self.record.step
+        return record_store.save_step(
+            self.context, replace(self.record, is_undoing=False, is_reactivated=False), self.record.step
         )
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _new(self) -> Credentials:
         if self.record.new is None:
-            raise halted(
+            raise rotation_halted(
                 self.record,
                 "its record names no new key",
                 f"See: keyturn rotate {self.record.profile} --status",
@@ -205,22 +209,24 @@ class RotationSteps:
 
     def _reached(self, step: Step, told: str) -> Progress:
         done = self._step(self.record, step)
-        self.desk.record(
+        self.context.log_success(
             self.record.profile, "rotate", f"{step} {masked_key_id(self._new().access_key_id)}: {told}"
         )
         return progress_of(done, is_halted=step is Step.DEACTIVATED)
 
     def _step(self, record: Record, step: Step) -> Record:
-        return record_store.step(self.desk, record.reached(step, self.desk.clock()), self.record.step)
+        return record_store.save_step(
+            self.context, record.reached(step, self.context.clock()), self.record.step
+        )
 
     def _age(self) -> timedelta:
-        return self.desk.clock() - self.record.at.get(Step.CREATED, self.record.began)
+        return self.context.clock() - self.record.at.get(Step.CREATED, self.record.began)
 
     def is_young(self) -> bool:
         """Whether AWS may not know the new key everywhere yet."""
-        return self._age() < SPREADS
+        return self._age() < PROPAGATION_TIME
 
-    def later(self, error: AwsError) -> Progress:
+    def check_later(self, error: AwsError) -> Progress:
         """The progress where AWS has yet to spread the new key."""
         wait = min(LONGEST_WAIT, max(FIRST_WAIT, self._age().total_seconds() / 4))
         return progress_of(
@@ -231,7 +237,7 @@ class RotationSteps:
         def act(aws: Aws, signer: Credentials) -> None:
             aws.set_access_key_status(signer, self.record.user_name, key.access_key_id, status)
 
-        self.signing.by(signers, act)
+        self.key_signer.by(signers, act)
 
     def _delete(self, key: Credentials, signers: tuple[Credentials, ...]) -> bool:
         """Deletes a key at AWS; False where AWS says that there is none."""
@@ -240,7 +246,7 @@ class RotationSteps:
             aws.delete_access_key(signer, self.record.user_name, key.access_key_id)
 
         try:
-            self.signing.by(signers, act)
+            self.key_signer.by(signers, act)
         except AwsRefused as error:
             if error.code != "NoSuchEntity":
                 raise
@@ -268,16 +274,16 @@ class RotationSteps:
                 entries[name] = dict(new)
                 changed.append(name)
 
-        with self.desk.exclusive():
+        with self.context.state_lock():
             wanted = self._wanted()
-            generation = self.desk.vault.change_keys(edit)
-            if any(self.desk.vault.key(name) != new for name in changed):
+            generation = self.context.vault.change_keys(edit)
+            if any(self.context.vault.key(name) != new for name in changed):
                 raise KeyturnError(
                     f"rotation of {self.record.profile}", "the vault did not give back the key that was put in",
                     "Run: keyturn vault status",
                 )  # fmt: skip
             prefix = len(key_entry(""))
-            self.desk.note(
+            self.context.update_index(
                 lambda index: _note_keys(
                     index, [name[prefix:] for name in changed], self.record.user, self._facts(now), generation
                 )
@@ -292,7 +298,7 @@ class RotationSteps:
 
     def _wanted(self) -> list[str]:
         """The entries that must hold the key."""
-        looked_for = {one.key for one in self.desk.read().definitions.values()}
+        looked_for = {one.key for one in self.context.read().definitions.values()}
         return [key_entry(name) for name in wanted_of(self.record, looked_for)]
 
     def _forget_previous(self) -> None:
@@ -303,35 +309,37 @@ class RotationSteps:
                 if name.startswith(key_entry("")) and entry.get("key_id") in self._ids():
                     entry.pop("previous", None)
 
-        with self.desk.exclusive():
-            generation = self.desk.vault.change_keys(edit)
-        self.desk.note(lambda index: replace(index, vault_generation=max(index.vault_generation, generation)))
+        with self.context.state_lock():
+            generation = self.context.vault.change_keys(edit)
+        self.context.update_index(
+            lambda index: replace(index, vault_generation=max(index.vault_generation, generation))
+        )
 
     def _ids(self) -> set[str]:
         return {key.access_key_id for key in (self.record.old, self.record.new) if key is not None}
 
     def _dependants(self) -> list[str]:
         """Profiles that rest on the key and whose session stands in the credentials file."""
-        reading = self.desk.read()
+        inventory = self.context.read()
         return [
             name
-            for name, one in reading.definitions.items()
+            for name, one in inventory.definitions.items()
             if one.delivery is Delivery.CREDENTIALS_FILE
-            and reading.index.of(name).delivered is not None
-            and source_of(one, reading.natives, reading.definitions)[0] in self.record.entries
+            and inventory.index.of(name).delivered is not None
+            and source_of(one, inventory.natives, inventory.definitions)[0] in self.record.entries
         ]
 
     def _renewed(self, name: str) -> str:
         """Delivers a profile anew; why not, where that does not work: what stands there is valid until it ends."""
         try:
-            refresh.renew(self.desk, name)
+            refresh.renew(self.context, name)
         except KeyturnError as error:
             return f"{name} keeps its old session until that ends: {error.why}"
         return ""
 
 
 @contextlib.contextmanager
-def if_possible() -> Iterator[None]:
+def ignore_access_denied() -> Iterator[None]:
     """Goes on to the deletion of a key where it cannot be switched off first: not allowed, or not known yet."""
     try:
         yield

@@ -20,7 +20,9 @@ def handing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> ServiceCredentialS
     set_up(bench.sandbox)
     for variable, value in environment(user_key(bench.sandbox, "one")).items():
         monkeypatch.setenv(variable, value)
-    return ServiceCredentialSource(bench.keeper, "by-environment", bench.keeper.hand("by-environment"))
+    return ServiceCredentialSource(
+        bench.service, "by-environment", bench.service.get_credentials("by-environment")
+    )
 
 
 def change_role(bench: Bench) -> None:
@@ -32,27 +34,27 @@ def change_role(bench: Bench) -> None:
 def test_once_its_settings_say_another_role_it_gives_no_session_of_the_old_one(
     bench: Bench, handing: ServiceCredentialSource
 ) -> None:
-    assert handing.hand() == handing.hand()
+    assert handing.get_credentials() == handing.get_credentials()
     assert bench.calls("AssumeRole") == 1
     change_role(bench)
     for minutes in (0, 10):
         bench.sandbox.move_clock(minutes * 60)
         with pytest.raises(KeyturnError, match="AssumeRole"):
-            handing.hand()
+            handing.get_credentials()
 
 
 def test_what_was_on_its_way_when_they_changed_is_not_kept(
     bench: Bench, handing: ServiceCredentialSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.sandbox.move_clock(11 * 60)
-    hand = bench.keeper.hand
+    hand = bench.service.get_credentials
 
     def hand_late(name: str) -> str:
         document = hand(name)
         change_role(bench)
         return document
 
-    monkeypatch.setattr(bench.keeper, "hand", hand_late)
-    assert json.loads(handing.hand())["SessionToken"]
+    monkeypatch.setattr(bench.service, "get_credentials", hand_late)
+    assert json.loads(handing.get_credentials())["SessionToken"]
     with pytest.raises(KeyturnError, match="AssumeRole"):
-        handing.hand()
+        handing.get_credentials()

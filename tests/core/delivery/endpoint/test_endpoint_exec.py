@@ -23,7 +23,7 @@ from keyturn.delivery.environment import CONFLICTING, KEYS
 from keyturn.model.errors import KeyturnError
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
-from keyturn.storage.paths import places_for
+from keyturn.storage.paths import paths_for
 from tests.core.delivery.endpoint.program import Program, left_in, started
 from tests.end_to_end.person import BIN, PASSPHRASE, Person
 
@@ -182,8 +182,8 @@ def test_a_parent_of_all_orphans_is_not_given_one(person: Person, monkeypatch: p
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "docker run --init" in done.stderr
     monkeypatch.setattr(os, "getpid", lambda: 1)
-    opened = launcher.opened(
-        places_for(person.environ), {}, "ci-release", Secret(""), from_asker=False, in_file=True
+    opened = launcher.start_endpoint(
+        paths_for(person.environ), {}, "ci-release", Secret(""), from_asker=False, in_file=True
     )
     with pytest.raises(KeyturnError, match="docker run --init"), opened:
         pass
@@ -297,7 +297,7 @@ def test_with_a_default_of_the_persons_own_it_is_said_how_to_keep_it(person: Per
 def test_a_default_that_is_managed_is_released_before_it_is_renamed(person: Person) -> None:
     keeper = CredentialService.from_environ(person.environ)
     default = next(row for row in keeper.snapshot().profiles if row.name == "default")
-    told = serving._way_out(keeper, replace(default, managed=True), None)
+    told = serving._advice(keeper, replace(default, managed=True), None)
     assert "or run keyturn release default, then rename [default]" in told
 
 

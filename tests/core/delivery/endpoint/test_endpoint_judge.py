@@ -168,8 +168,8 @@ def test_a_head_made_to_take_long_takes_no_time() -> None:
     "verdict", [RequestStatus.MALFORMED, RequestStatus.REFUSED, RequestStatus.WRONG_METHOD]
 )
 def test_all_refusals_say_the_same(verdict: RequestStatus) -> None:
-    head, _, body = http.refusal(verdict).partition(b"\r\n\r\n")
-    assert body == http.refusal(RequestStatus.REFUSED).partition(b"\r\n\r\n")[2]
+    head, _, body = http.refusal_response(verdict).partition(b"\r\n\r\n")
+    assert body == http.refusal_response(RequestStatus.REFUSED).partition(b"\r\n\r\n")[2]
     assert head.startswith(b"HTTP/1.1 %d " % verdict)
     assert b"Cache-Control: no-store" in head
     assert b"Access-Control" not in head
@@ -183,7 +183,7 @@ def document(session: str | None = "tok", end: datetime | None = NOW + timedelta
 
 
 def test_the_answer_has_the_members_that_containers_get() -> None:
-    head, _, body = http.given("ci", document(), NOW).partition(b"\r\n\r\n")
+    head, _, body = http.credentials_response("ci", document(), NOW).partition(b"\r\n\r\n")
     assert json.loads(body) == {
         "AccessKeyId": "ASIAX", "SecretAccessKey": "s3cret", "Token": "tok", "Expiration": "2026-11-23T15:00:00Z",
         "AccountId": "111111111111",
@@ -196,11 +196,11 @@ def test_the_answer_has_the_members_that_containers_get() -> None:
 
 def test_a_long_term_key_an_unknown_end_and_what_has_ended_are_not_given() -> None:
     with pytest.raises(UsageError, match="temporary credentials only"):
-        http.given("ci", document(session=None, end=None), NOW)
+        http.credentials_response("ci", document(session=None, end=None), NOW)
     with pytest.raises(UsageError, match="nobody knows when"):
-        http.given("ci", document(end=None), NOW)
+        http.credentials_response("ci", document(end=None), NOW)
     with pytest.raises(KeyturnError, match="its session has ended"):
-        http.given("ci", document(end=NOW), NOW)
+        http.credentials_response("ci", document(end=NOW), NOW)
 
 
 def test_a_door_shows_neither_path_nor_token() -> None:
@@ -209,7 +209,7 @@ def test_a_door_shows_neither_path_nor_token() -> None:
 
 
 def test_a_failure_is_one_harmless_line() -> None:
-    answer = http.failure(KeyturnError("refresh of x", "\x1b]0;evil\x07\r\nX: y", "Do it"))
+    answer = http.failure_response(KeyturnError("refresh of x", "\x1b]0;evil\x07\r\nX: y", "Do it"))
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 ")
     assert body.isascii()

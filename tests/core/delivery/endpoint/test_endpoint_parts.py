@@ -45,7 +45,7 @@ class Solid:
     def __init__(self) -> None:
         self.is_whole = True
 
-    def stands(self) -> bool:
+    def is_unchanged(self) -> bool:
         return self.is_whole
 
 
@@ -267,19 +267,19 @@ def test_by_hand_it_says_what_to_run_instead() -> None:
 
 
 def test_an_order_for_a_process_that_is_not_its_parent_is_not_taken(environ: dict[str, str]) -> None:
-    from keyturn.agent.launcher import said
+    from keyturn.agent.launcher import stderr_text
     from keyturn.system import secret_channel
 
-    ours, theirs = secret_channel.ends()
+    ours, theirs = secret_channel.create()
     with ours, theirs:
         process = subprocess.Popen(ENDPOINT, stdin=theirs.fileno(), env=environ)
         theirs.close()
         ours.settimeout(30)
-        channel = secret_channel.met(ours, process.pid)
+        channel = secret_channel.accept(ours, process.pid)
         assert channel is not None
         order = {"profile": "x", "pid": 1, "in_file": True, "first": document()}
         with channel:
-            assert said(channel, json.dumps(order).encode() + b"\n", time.monotonic() + 30) == b""
+            assert stderr_text(channel, json.dumps(order).encode() + b"\n", time.monotonic() + 30) == b""
         assert process.wait(30) == 1
     assert not Path(environ["KEYTURN_HOME"]).exists()
 
@@ -294,30 +294,31 @@ def test_of_whoever_asks_a_session_is_kept_while_it_is_fresh(bench: Bench) -> No
     class Asker:
         """A keeper whose profile rests on the asker, with the real sessions of another."""
 
-        now = staticmethod(bench.keeper.now)
-        snapshot = staticmethod(bench.keeper.snapshot)
-        places, desk = bench.keeper.places, bench.keeper.desk
+        now = staticmethod(bench.service.now)
+        snapshot = staticmethod(bench.service.snapshot)
+        paths = bench.service.paths
+        index = staticmethod(bench.service.index)
 
-        def rests_on_asker(self, _name: str) -> bool:
+        def uses_caller_credentials(self, _name: str) -> bool:
             return True
 
-        def hand(self, name: str) -> str:
-            bench.keeper.refresh(name)
-            handed.append(bench.keeper.hand(name))
+        def get_credentials(self, name: str) -> str:
+            bench.service.refresh(name)
+            handed.append(bench.service.get_credentials(name))
             return handed[-1]
 
-    first = Asker().hand("ci-release")
-    handing = ServiceCredentialSource(Asker(), "ci-release", first)  # type: ignore[arg-type]  # the members that it uses
-    assert {handing.hand() for _ in range(3)} == {first}
+    first = Asker().get_credentials("ci-release")
+    handing = ServiceCredentialSource(Asker(), "ci-release", first)
+    assert {handing.get_credentials() for _ in range(3)} == {first}
     assert len(handed) == 1
     bench.sandbox.move_clock(45 * 60)
-    assert handing.hand() == handed[1]
+    assert handing.get_credentials() == handed[1]
     bench.sandbox.move_clock(45 * 60)
     bench.sandbox.faults.reset("*", times=None)
-    assert handing.hand() == handed[1], "due, AWS is away, and it is valid"
+    assert handing.get_credentials() == handed[1], "due, AWS is away, and it is valid"
     bench.sandbox.move_clock(16 * 60)
     with pytest.raises(KeyturnError):
-        handing.hand()
+        handing.get_credentials()
 
 
 @pytest.mark.parametrize(
@@ -334,7 +335,7 @@ def test_of_whoever_asks_a_session_is_kept_while_it_is_fresh(bench: Bench) -> No
     ],
 )
 def test_no_proxy_is_asked_for_this_machine(before: dict[str, str], after: dict[str, str]) -> None:
-    assert environment.past_proxies(before, http.HOST) == after
+    assert environment.without_proxy(before, http.HOST) == after
 
 
 def test_the_last_session_is_given_to_nobody_once_something_has_changed() -> None:
@@ -348,7 +349,7 @@ def test_the_last_session_is_given_to_nobody_once_something_has_changed() -> Non
             raise KeyturnError("session", "it was stopped")
         return text
 
-    with serving(slow, Limits(waiting=0.1), ground=lambda: ground) as (port, right):
+    with serving(slow, Limits(answer_seconds=0.1), ground=lambda: ground) as (port, right):
         assert b" 200 " in says(port, right)
         ground.is_whole = False
         answers: list[bytes] = []

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.storage.paths import places_for
+from keyturn.storage.paths import paths_for
 from keyturn.storage.socket_paths import forward_path
 from tests.end_to_end.conftest import person
 from tests.end_to_end.line import Line
@@ -81,8 +81,8 @@ def near(person: Person) -> Person:
     person.does("adopt", "ci-deploy", "acme-alice", "--yes")
     person.does("adopt", "personal", "--session-none", "--yes")
     named = ["ci-release", "ci-deploy", "personal", "prod-admin", "nothing-like-it"]
-    places_for(person.environ).config_file.write_text(f"forward = {json.dumps(named)}\n")
-    places_for(person.environ).config_file.chmod(0o600)
+    paths_for(person.environ).config_file.write_text(f"forward = {json.dumps(named)}\n")
+    paths_for(person.environ).config_file.chmod(0o600)
     return person
 
 
@@ -189,7 +189,7 @@ def test_the_default_path_is_what_the_far_end_looks_at(near: Person, tmp_path: P
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     bare = {"HOME": str(tmp_path)}
-    far = places_for(bare).forwarded
+    far = paths_for(bare).forwarded
     assert f"remoteforward {far} {forward_path(near.environ)}" in shown
     assert far.is_relative_to(os.sep)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.delivery import environment
-from keyturn.delivery.environment import Change, Shell, applied, shell_called, spoken
+from keyturn.delivery.environment import Change, Shell, apply, render, shell_called
 from keyturn.model.errors import UsageError
 from tests.adversarial.hostile_input.corpus import NAMES
 from tests.support.needs import needs
@@ -32,7 +32,7 @@ def evaluated(shell: str, change: Change, before: dict[str, str], folder: Path) 
     """The environment of a program that `shell` starts after the lines."""
     program, *options = POSIX[shell]
     out = folder / "environ"
-    lines = spoken(change, Shell(shell)) + f"env -0 > '{out}'\n"
+    lines = render(change, Shell(shell)) + f"env -0 > '{out}'\n"
     done = subprocess.run(
         [needs(program), *options, lines],
         env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(folder), **before},
@@ -52,7 +52,7 @@ def test_every_hostile_text_arrives_as_it_is_or_is_refused(shell: str, tmp_path:
     fit: dict[str, str | None] = {}
     for number, text in enumerate(NAMES):
         try:
-            spoken({"X": text}, Shell(shell))
+            render({"X": text}, Shell(shell))
         except UsageError:
             continue
         fit[f"KT_{number}"] = text
@@ -84,7 +84,7 @@ set -qU AWS_REGION; or echo it is gone for good
 def test_fish_keeps_what_it_has_for_all_its_sessions_and_says_so(tmp_path: Path) -> None:
     """With a home of its own, since without configuration fish has no universal variables."""
     lines, out = tmp_path / "lines", tmp_path / "environ"
-    lines.write_text(spoken({"AWS_PROFILE": None, "AWS_REGION": "here", "AWS_ROLE_ARN": None}, Shell.FISH))
+    lines.write_text(render({"AWS_PROFILE": None, "AWS_REGION": "here", "AWS_ROLE_ARN": None}, Shell.FISH))
     done = subprocess.run(
         [needs("fish"), "-c", UNIVERSAL, str(lines), str(out)],
         env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(tmp_path), "AWS_ROLE_ARN": "x"},
@@ -102,7 +102,7 @@ def test_fish_keeps_what_it_has_for_all_its_sessions_and_says_so(tmp_path: Path)
 def test_powershell_ends_the_value_where_we_do(value: str) -> None:
     """By its grammar (about_Quoting_Rules): in single quotes only a quote means anything, and two are one."""
     try:
-        line = spoken({"X": value}, Shell.POWERSHELL)
+        line = render({"X": value}, Shell.POWERSHELL)
     except UsageError:
         return
     assert line.startswith("$Env:X = '")
@@ -117,13 +117,13 @@ def test_powershell_ends_the_value_where_we_do(value: str) -> None:
 @pytest.mark.parametrize("value", ["a%PATH%", 'a"b', "a&b", "a|b", "!x!", "a^b", "<x", ">x"])
 def test_cmd_is_not_given_what_it_would_obey(value: str) -> None:
     with pytest.raises(UsageError, match=r"for cmd: cmd\.exe cannot take"):
-        spoken({"X": value}, Shell.CMD)
-    assert spoken({"X": "a+/=b", "Y": None}, Shell.CMD) == 'set "X=a+/=b"\r\nset "Y="\r\n'
+        render({"X": value}, Shell.CMD)
+    assert render({"X": "a+/=b", "Y": None}, Shell.CMD) == 'set "X=a+/=b"\r\nset "Y="\r\n'
 
 
 @given(st.dictionaries(st.sampled_from(environment.CONFLICTING), st.none() | st.text(), max_size=5))
 def test_json_carries_anything(change: dict[str, str | None]) -> None:
-    assert json.loads(spoken(change, Shell.JSON)) == change
+    assert json.loads(render(change, Shell.JSON)) == change
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_the_shell_of_the_person_is_known_by_its_name(path: str, shell: Shell) -
 
 def test_every_services_bearer_token_goes_and_no_other_name_is_spoken() -> None:
     names = ("AWS_BEARER_TOKEN_BEDROCK", "AWS_BEARER_TOKEN_X_1", "AWS_BEARER_TOKEN_x;true", "AWS_BEARER", "X")
-    assert environment.without_bearers(dict.fromkeys(names, "x")) == dict.fromkeys(names[:2])
+    assert environment.without_bearer_tokens(dict.fromkeys(names, "x")) == dict.fromkeys(names[:2])
 
 
 def test_a_change_leaves_what_it_does_not_name() -> None:
-    assert applied({"A": "1", "B": None}, {"B": "x", "C": "y", "A": "0"}) == {"A": "1", "C": "y"}
+    assert apply({"A": "1", "B": None}, {"B": "x", "C": "y", "A": "0"}) == {"A": "1", "C": "y"}

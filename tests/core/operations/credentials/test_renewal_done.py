@@ -14,16 +14,16 @@ HOUR = 3600.0
 @pytest.fixture
 def renewing(bench: Bench) -> AutoRenewal:
     bench.adopt("ci-deploy")
-    return AutoRenewal(bench.keeper.desk)
+    return AutoRenewal(bench.service.context)
 
 
 def state(bench: Bench, name: str) -> State:
-    row = next(row for row in bench.keeper.snapshot().profiles if row.name == name)
-    return session_state(row.session, bench.keeper.now())
+    row = next(row for row in bench.service.snapshot().profiles if row.name == name)
+    return session_state(row.session, bench.service.now())
 
 
 def test_what_clients_ask_for_is_renewed_before_they_would_wait(bench: Bench, renewing: AutoRenewal) -> None:
-    bench.keeper.credential_process("ci-release")
+    bench.service.credential_process("ci-release")
     assert renewing.renew_due() == ()
     for _ in range(5):
         bench.sandbox.move_clock(42 * 60)
@@ -31,12 +31,12 @@ def test_what_clients_ask_for_is_renewed_before_they_would_wait(bench: Bench, re
         assert state(bench, "ci-release") is State.FRESH
         assert renewing.renew_due() == ()
     calls = bench.calls("AssumeRole")
-    bench.keeper.credential_process("ci-release")
+    bench.service.credential_process("ci-release")
     assert bench.calls("AssumeRole") == calls == 6
 
 
 def test_what_is_delivered_is_renewed_in_place(bench: Bench, renewing: AutoRenewal) -> None:
-    bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
+    bench.service.deliver("ci-release", Delivery.CREDENTIALS_FILE)
     before = bench.section("ci-release")
     bench.sandbox.move_clock(42 * 60)
     assert renewing.renew_due() == ("ci-release",)
@@ -50,7 +50,7 @@ def test_what_is_delivered_is_renewed_in_place(bench: Bench, renewing: AutoRenew
 def test_what_cannot_be_renewed_is_tried_again_after_a_pause_and_withdrawn_when_it_ends(
     bench: Bench, renewing: AutoRenewal
 ) -> None:
-    bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
+    bench.service.deliver("ci-release", Delivery.CREDENTIALS_FILE)
     bench.sandbox.move_clock(45 * 60)
     bench.sandbox.faults.throttle("AssumeRole", times=None)
     calls = bench.calls("AssumeRole")
@@ -61,7 +61,7 @@ def test_what_cannot_be_renewed_is_tried_again_after_a_pause_and_withdrawn_when_
     assert bench.calls("AssumeRole") == tried, "not again at once"
     assert bench.section("ci-release"), "what is still valid stays"
     bench.sandbox.move_clock(16 * 60)
-    bench.keeper.withdraw_expired()
+    bench.service.withdraw_expired()
     assert not bench.section("ci-release")
     bench.sandbox.faults.clear()
     assert renewing.renew_due() == ("ci-release",)
@@ -70,9 +70,9 @@ def test_what_cannot_be_renewed_is_tried_again_after_a_pause_and_withdrawn_when_
 
 def test_it_stops_at_the_first_thing_that_needs_a_person(bench: Bench) -> None:
     bench.adopt("acme-alice")
-    renewing = AutoRenewal(bench.keeper.desk)
-    bench.keeper.refresh("prod-admin", bench.sandbox.totp("alice"))
-    bench.keeper.credential_process("prod-admin")
+    renewing = AutoRenewal(bench.service.context)
+    bench.service.refresh("prod-admin", bench.sandbox.totp("alice"))
+    bench.service.credential_process("prod-admin")
     bench.sandbox.move_clock(50 * 60)
     assert renewing.renew_due() == ("prod-admin",), "the code is still good for another one"
     bench.sandbox.move_clock(50 * 60)
@@ -85,15 +85,15 @@ def test_it_stops_at_the_first_thing_that_needs_a_person(bench: Bench) -> None:
 
 
 def test_a_session_that_was_stopped_stays_stopped(bench: Bench, renewing: AutoRenewal) -> None:
-    bench.keeper.credential_process("ci-release")
-    bench.keeper.stop("ci-release")
+    bench.service.credential_process("ci-release")
+    bench.service.stop("ci-release")
     bench.sandbox.move_clock(50 * 60)
     assert renewing.renew_due() == ()
     assert state(bench, "ci-release") is State.NONE
 
 
 def test_a_clock_that_jumps_renews_what_is_due_then(bench: Bench, renewing: AutoRenewal) -> None:
-    bench.keeper.credential_process("ci-release")
+    bench.service.credential_process("ci-release")
     bench.sandbox.move_clock(-6 * HOUR)
     assert renewing.renew_due() == ()
     bench.sandbox.move_clock(6 * HOUR + 9 * HOUR)
@@ -104,7 +104,7 @@ def test_a_clock_that_jumps_renews_what_is_due_then(bench: Bench, renewing: Auto
 def test_what_another_process_just_renewed_is_not_asked_for_again(
     bench: Bench, renewing: AutoRenewal
 ) -> None:
-    bench.keeper.credential_process("ci-release")
+    bench.service.credential_process("ci-release")
     bench.sandbox.move_clock(45 * 60)
     other = bench.another()
     other.refresh("ci-release")
@@ -115,9 +115,9 @@ def test_what_another_process_just_renewed_is_not_asked_for_again(
 
 def test_an_agent_that_goes_withdraws_what_it_delivered(bench: Bench) -> None:
     bench.adopt("ci-deploy")
-    bench.keeper.deliver("ci-release", Delivery.CREDENTIALS_FILE)
-    bench.keeper.deliver("ci-audit", Delivery.CREDENTIALS_FILE, "default")
-    assert sorted(bench.keeper.withdraw_delivered()) == ["ci-audit", "ci-release"]
+    bench.service.deliver("ci-release", Delivery.CREDENTIALS_FILE)
+    bench.service.deliver("ci-audit", Delivery.CREDENTIALS_FILE, "default")
+    assert sorted(bench.service.withdraw_delivered()) == ["ci-audit", "ci-release"]
     assert not bench.section("ci-release")
     assert not bench.section("default")
-    assert bench.keeper.withdraw_delivered() == ()
+    assert bench.service.withdraw_delivered() == ()

@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 def row(left: timedelta, life: timedelta = HOUR, **other: Any) -> Profile:
     session = Session("ASIAEXAMPLE00000001", NOW + left - life, NOW + left)
     plain = Profile(
-        "ci", managed=True, kind=Kind.ROLE, session=session, renew=Renew.AUTO, delivery=Delivery.CREDENTIAL_PROCESS, asked=NOW - HOUR
+        "ci", managed=True, kind=Kind.ROLE, session=session, renew=Renew.AUTO, delivery=Delivery.CREDENTIAL_PROCESS, last_use=NOW - HOUR
     )  # fmt: skip
     return replace(plain, **other)
 

@@ -24,14 +24,14 @@ def on(action: str, trouble: Trouble, times: int = 1) -> Callable[[str], Trouble
 
 
 def through(home: Home) -> Iterator[Progress]:
-    rotating = home.keeper.rotating
-    return rotating.through(rotating.begin(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
+    rotating = home.service.rotation
+    return rotating.run_to_end(rotating.start(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep)
 
 
 def back(home: Home) -> Progress:
     """The rotation that waits taken back to its end."""
-    rotating = home.keeper.rotating
-    *_, last = rotating.through(rotating.back(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
+    rotating = home.service.rotation
+    *_, last = rotating.run_to_end(rotating.undo(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep)
     return last
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from keyturn.aws.api import Aws, CreatedKey, Identity, IssuedCredentials, LastUse, ListedKey, RoleRequest
 from keyturn.aws.deadline import Deadline
-from keyturn.aws.errors import refusal
+from keyturn.aws.errors import error_from_response
 from keyturn.model.errors import AwsRefused, NoResponse, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
@@ -47,7 +47,7 @@ class Trouble(Enum):
 class Line:
     """The way to one world, and the trouble on it."""
 
-    world: SandboxState
+    state: SandboxState
     next: Callable[[str], Trouble] = lambda _action: Trouble.NONE
     asked: list[tuple[str, str]] = field(default_factory=list)
     """Action and signing key of each call that arrived."""
@@ -87,7 +87,7 @@ class Line:
             if action == "GetCallerIdentity":
                 self._answers[signer.access_key_id] = 0
             answer = {"Error": {"Code": error.code, "Message": error.message}}
-            raise refusal(what, answer, self.world.now()) from None
+            raise error_from_response(what, answer, self.state.now()) from None
         if action == "CreateAccessKey" and trouble:
             self.unheard += 1
         if action == "GetCallerIdentity" and not trouble:
@@ -112,13 +112,13 @@ class Line:
 
     def _done(self, api: Any, action: str, signer: Credentials, params: Mapping[str, str]) -> Any:
         self.asked.append((action, signer.access_key_id))
-        with self.world.lock:
-            now = self.world.now()
-            owned = self.world.key(signer.access_key_id)
+        with self.state.lock:
+            now = self.state.now()
+            owned = self.state.key(signer.access_key_id)
             if owned is None or owned[1].seen(now) != "Active" or owned[1].secret != signer.secret_access_key:
                 raise invalid_token()
             caller = Caller(signer.access_key_id, owned[0], None, "us-east-1")
-            return api.ACTIONS[action](VerifiedCall(caller, params, now, self.world))
+            return api.ACTIONS[action](VerifiedCall(caller, params, now, self.state))
 
 
 @dataclass

@@ -55,10 +55,10 @@ class Home:
     """Asked before each write of the journal: `crash-before`, `crash-after`, `refuse`, `refuse-all`, or nothing."""
 
     def __post_init__(self) -> None:
-        self.world = SandboxState(self.time, IdGenerator(fixed=False))
-        self.user: User = self.world.add_user("444455556666", PROFILE, age=timedelta(days=94))
-        first = self.world.add_key(self.user, age=timedelta(days=94))
-        self.line = Line(self.world)
+        self.state = SandboxState(self.time, IdGenerator(fixed=False))
+        self.user: User = self.state.add_user("444455556666", PROFILE, age=timedelta(days=94))
+        first = self.state.add_key(self.user, age=timedelta(days=94))
+        self.line = Line(self.state)
         self._furnish(Credentials(first.key_id, first.secret))
 
     def _furnish(self, first: Credentials) -> None:
@@ -69,33 +69,35 @@ class Home:
         }
         (self.folder / "run").mkdir(mode=0o700)
         with mock.patch.object(passphrase, "seal", weak_age.seal):
-            self.keeper = self._keeper()
-            self.recovery_key = self.keeper.new_vault("passphrase", Secret("three small words"))
-        self.keeper.places.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.service = self._keeper()
+            self.recovery_key = self.service.create_vault("passphrase", Secret("three small words"))
+        self.service.paths.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         pair = {"key_id": first.access_key_id, "secret": first.secret_access_key.reveal()}
-        generation = self.keeper.desk.vault.change_keys(
+        generation = self.service.context.vault.change_keys(
             lambda entries: entries.update({key_entry(PROFILE): pair})
         )
         self.line.served.add(first.access_key_id)
         one = ManagedProfile(PROFILE, Kind.IAM_KEY, key=PROFILE)
-        managed_profiles.change(self.keeper.places.profiles_file, lambda table: table.update({PROFILE: one}))
+        managed_profiles.change(self.service.paths.profiles_file, lambda table: table.update({PROFILE: one}))
 
         def note(index: Index) -> Index:
             index.keys[PROFILE] = Key(first.access_key_id)
             return replace(index, vault_generation=generation)
 
-        self.keeper.desk.index.change(note)
+        self.service.context.index.change(note)
 
     def _keeper(self) -> CredentialService:
         found = CredentialService.from_environ(self._environ, use_agent=False, aws=self._aws())
-        return CredentialService(replace(found.desk, clock=self.time, sleep=self.time.sleep), use_agent=False)
+        return CredentialService(
+            replace(found.context, clock=self.time, sleep=self.time.sleep), use_agent=False
+        )
 
     def _aws(self) -> AwsFactory:
         return self.line
 
     def restart(self) -> None:
         """A new process after this one was killed."""
-        self.keeper = self.another()
+        self.service = self.another()
 
     def another(self) -> CredentialService:
         """A second process of the same person, as far as files and locks can tell."""
@@ -126,16 +128,16 @@ class Home:
                 yield
             except Crash:
                 self.restart()
-        self.line.served.add(self.keeper.desk.key(PROFILE).access_key_id)
+        self.line.served.add(self.service.context.key(PROFILE).access_key_id)
 
     def on_disk(self) -> dict[str, Secret]:
         """Every key whose secret can be read again after all memory is gone."""
         fresh = self.another()
         found = {}
-        for name, entry in fresh.desk.vault.keys().items():
+        for name, entry in fresh.context.vault.keys().items():
             if name.startswith(key_entry("")):
                 found[entry["key_id"]] = Secret(entry["secret"])
-        for record in records(fresh.desk):
+        for record in records(fresh.context):
             for key in (record.old, record.new) if not record.step.is_last else ():
                 if key is not None and key.secret_access_key:
                     found[key.access_key_id] = key.secret_access_key

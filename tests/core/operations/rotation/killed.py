@@ -39,7 +39,7 @@ class Cloud:
 
     path: str
     now: datetime = NOW
-    world: SandboxState = field(init=False)
+    state: SandboxState = field(init=False)
     user: User = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,8 +52,8 @@ class Cloud:
     def anew(self) -> None:
         """Another world, with the first key alone in it."""
         self.now = NOW
-        self.world = SandboxState(self._moment, IdGenerator(fixed=False))
-        self.user = self.world.add_user("123456789012", PROFILE, age=timedelta(days=100))
+        self.state = SandboxState(self._moment, IdGenerator(fixed=False))
+        self.user = self.state.add_user("123456789012", PROFILE, age=timedelta(days=100))
         self.user.keys.append(AccessKey(KEY_ID, Secret(SECRET), NOW - timedelta(days=94)))
 
     def _moment(self) -> datetime:
@@ -73,7 +73,7 @@ class Cloud:
         api, action, key_id, secret, params = _take(connection)
         signer = Credentials(key_id, Secret(secret))
         try:
-            found = Line(self.world)._done(_APIS[api], action, signer, params)
+            found = Line(self.state)._done(_APIS[api], action, signer, params)
         except Refusal as refused:
             answer: Any = (False, (refused.code, refused.message, refused.status))
         else:
@@ -130,12 +130,14 @@ def rotate(cloud: Cloud) -> Callable[[Home], int]:
 
     def run(home: Home) -> int:
         keeper = CredentialService.from_environ(home.environ)
-        wire = Wire(cloud.world, path=cloud.path)
-        keeper = CredentialService(replace(keeper.desk, aws=wire, sleep=lambda _: None), use_agent=False)
+        wire = Wire(cloud.state, path=cloud.path)
+        keeper = CredentialService(replace(keeper.context, aws=wire, sleep=lambda _: None), use_agent=False)
         try:
             keeper.unlock_here(recovery_key=home.recovery_key)
-            rotating = keeper.rotating
-            for _ in rotating.through(rotating.begin(PROFILE), lambda: rotating.on(PROFILE), lambda _: None):
+            rotating = keeper.rotation
+            for _ in rotating.run_to_end(
+                rotating.start(PROFILE), lambda: rotating.advance(PROFILE), lambda _: None
+            ):
                 pass
         except Exception as error:  # noqa: BLE001  # the boundary of the console script
             return main._explained(error)
@@ -146,10 +148,10 @@ def rotate(cloud: Cloud) -> Callable[[Home], int]:
 
 def next_start(home: Home, cloud: Cloud, later: timedelta) -> CredentialService:
     """A process that comes after, so much later."""
-    keeper = CredentialService.from_environ(home.environ, use_agent=False, aws=Line(cloud.world))
+    keeper = CredentialService.from_environ(home.environ, use_agent=False, aws=Line(cloud.state))
     cloud.now = NOW + later
     keeper = CredentialService(
-        replace(keeper.desk, clock=lambda: NOW + later, sleep=lambda _: None), use_agent=False
+        replace(keeper.context, clock=lambda: NOW + later, sleep=lambda _: None), use_agent=False
     )
     keeper.unlock_here(recovery_key=home.recovery_key)
     return keeper
@@ -159,10 +161,10 @@ def works(cloud: Cloud, keeper: CredentialService) -> set[str]:
     """The ids of keys on disk that AWS takes in truth."""
     on_disk = {
         entry["key_id"]: entry["secret"]
-        for name, entry in keeper.desk.vault.keys().items()
+        for name, entry in keeper.context.vault.keys().items()
         if name.startswith(key_entry(""))
     }
-    for record in records(keeper.desk):
+    for record in records(keeper.context):
         for key in (record.old, record.new) if not record.step.is_last else ():
             if key is not None:
                 on_disk.setdefault(key.access_key_id, key.secret_access_key.reveal())
@@ -181,22 +183,22 @@ def verdict(home: Home, cloud: Cloud) -> Iterator[str]:
     last = None
     for _ in range(20):
         try:
-            last = keeper.rotating.on(PROFILE)
+            last = keeper.rotation.advance(PROFILE)
         except KeyturnError as error:
             if error.exit_code == 3:
                 break
             yield f"resume: {error.line()}"
             break
         if last.orphans:
-            keeper.rotating.drop(PROFILE, last.orphans[0][-4:])
+            keeper.rotation.delete_other_key(PROFILE, last.orphans[0][-4:])
             last = None
             break
         if last.is_halted or last.is_over:
             break
     if not works(cloud, keeper):
         yield "no key that works is on disk after the resume"
-    told = keeper.rotating.status(PROFILE)["keys"]
+    told = keeper.rotation.status(PROFILE)["keys"]
     if {key["key_id"] for key in told if key["held"]} != {key.key_id for key in cloud.user.keys}:
         yield f"a key is left that nobody holds: {told}"
     if last is not None and not last.is_over and last.step is not Step.DEACTIVATED:
-        yield f"it came to a halt at {last.step}: {last.stands()}"
+        yield f"it came to a halt at {last.step}: {last.summary()}"

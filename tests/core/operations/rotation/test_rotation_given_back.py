@@ -13,48 +13,48 @@ from tests.core.operations.rotation.home import PROFILE, Home
 
 
 def without_profile(home: Home) -> None:
-    managed_profiles.change(home.keeper.places.profiles_file, lambda table: table.clear())
+    managed_profiles.change(home.service.paths.profiles_file, lambda table: table.clear())
 
 
 def test_no_key_is_made_for_what_was_given_back_while_aws_was_asked(home: Home) -> None:
     def meanwhile(action: str) -> Trouble:
         if action == "ListAccessKeys":
             without_profile(home)
-            home.keeper.desk.vault.change_keys(lambda entries: entries.pop(f"key/{PROFILE}", None))
+            home.service.context.vault.change_keys(lambda entries: entries.pop(f"key/{PROFILE}", None))
         return Trouble.NONE
 
     home.line.next = meanwhile
     with pytest.raises(FileChanged, match="changed or given back meanwhile"):
-        home.keeper.rotating.begin(PROFILE)
+        home.service.rotation.start(PROFILE)
     assert "CreateAccessKey" not in [action for action, _ in home.line.asked]
     assert list(statuses(home).values()) == ["Active"]
-    assert not home.keeper.desk.index.load().rotations
+    assert not home.service.context.index.load().rotations
 
 
 def test_what_no_profile_looks_for_any_more_is_in_the_vault_all_the_same(home: Home) -> None:
     progress = until(home, Step.VERIFIED)
     without_profile(home)
-    rotating = home.keeper.rotating
-    while not (after := rotating.on(PROFILE)).is_halted:
+    rotating = home.service.rotation
+    while not (after := rotating.advance(PROFILE)).is_halted:
         pass
     assert after.step is Step.DEACTIVATED
-    assert home.keeper.desk.key(PROFILE).access_key_id == progress.new_id
+    assert home.service.context.key(PROFILE).access_key_id == progress.new_id
 
 
 def test_a_copy_of_the_old_key_that_appears_meanwhile_is_not_switched_off_under_its_user(home: Home) -> None:
     progress = until(home, Step.DELIVERED)
-    entry = home.keeper.desk.vault.key(f"key/{PROFILE}")
+    entry = home.service.context.vault.key(f"key/{PROFILE}")
     assert entry is not None
     old = entry["previous"]
-    credentials = home.keeper.places.aws_credentials
+    credentials = home.service.paths.aws_credentials
     credentials.parent.mkdir()
     credentials.write_text(
         f"[copy]\naws_access_key_id = {old['key_id']}\naws_secret_access_key = {old['secret']}\n"
     )
     with pytest.raises(RotationHalted, match="in clear in the shared files by now, for copy") as error:
-        home.keeper.rotating.on(PROFILE)
+        home.service.rotation.advance(PROFILE)
     assert "keyturn adopt copy" in error.value.hint
     assert set(statuses(home).values()) == {"Active"}
     credentials.unlink()
-    assert home.keeper.rotating.on(PROFILE).step is Step.DEACTIVATED
+    assert home.service.rotation.advance(PROFILE).step is Step.DEACTIVATED
     assert statuses(home)[progress.old_id] == "Inactive"

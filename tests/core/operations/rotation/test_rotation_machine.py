@@ -62,39 +62,39 @@ class RotationMachine(RuleBasedStateMachine):
     @rule(troubles=TROUBLES, writes=WRITES)
     def begin(self, troubles: list[str], writes: list[str]) -> None:
         with self._in(troubles, writes):
-            self.home.keeper.rotating.begin(PROFILE)
+            self.home.service.rotation.start(PROFILE)
 
     @rule()
     def rotate_quietly(self) -> None:
         with self._in([], []):
-            rotating = self.home.keeper.rotating
-            for _ in rotating.through(
-                rotating.begin(PROFILE), lambda: rotating.on(PROFILE), self.home.time.sleep
+            rotating = self.home.service.rotation
+            for _ in rotating.run_to_end(
+                rotating.start(PROFILE), lambda: rotating.advance(PROFILE), self.home.time.sleep
             ):
                 pass
 
     @rule(troubles=TROUBLES, writes=WRITES)
     def go_on(self, troubles: list[str], writes: list[str]) -> None:
         with self._in(troubles, writes):
-            self.home.keeper.rotating.on(PROFILE)
+            self.home.service.rotation.advance(PROFILE)
 
     @rule(troubles=TROUBLES, writes=WRITES)
     def go_back(self, troubles: list[str], writes: list[str]) -> None:
         with self._in(troubles, writes):
-            self.home.keeper.rotating.back(PROFILE)
+            self.home.service.rotation.undo(PROFILE)
 
     @rule(troubles=TROUBLES, writes=WRITES)
     def finish(self, troubles: list[str], writes: list[str]) -> None:
         with self._in(troubles, writes):
-            facts = self.home.keeper.rotating.ending(PROFILE)
-            self.home.keeper.rotating.finish(PROFILE, facts.old_id[-4:])
+            facts = self.home.service.rotation.deletion_facts(PROFILE)
+            self.home.service.rotation.finish(PROFILE, facts.old_id[-4:])
 
     @rule(troubles=TROUBLES, writes=WRITES)
     def drop_an_orphan(self, troubles: list[str], writes: list[str]) -> None:
         with self._in(troubles, writes):
-            progress = self.home.keeper.rotating.on(PROFILE)
+            progress = self.home.service.rotation.advance(PROFILE)
             if progress.orphans:
-                self.home.keeper.rotating.drop(PROFILE, progress.orphans[0][-4:])
+                self.home.service.rotation.delete_other_key(PROFILE, progress.orphans[0][-4:])
 
     @rule()
     def the_machine_starts_again(self) -> None:
@@ -106,8 +106,8 @@ class RotationMachine(RuleBasedStateMachine):
 
     @rule(propagation=st.integers(0, 60), flapping=st.integers(0, 60))
     def aws_becomes_slow(self, propagation: int, flapping: int) -> None:
-        self.home.world.propagation = timedelta(seconds=propagation)
-        self.home.world.flapping = timedelta(seconds=flapping)
+        self.home.state.propagation = timedelta(seconds=propagation)
+        self.home.state.flapping = timedelta(seconds=flapping)
 
     @contextlib.contextmanager
     def _in(self, troubles: list[str], writes: list[str]) -> Iterator[None]:
@@ -148,7 +148,7 @@ class RotationMachine(RuleBasedStateMachine):
     @invariant()
     def the_vaults_key_can_be_gone_back_to(self) -> None:
         """What clients are served with is a key at AWS, switched on or about to be."""
-        current = self.home.keeper.desk.key(PROFILE).access_key_id
+        current = self.home.service.context.key(PROFILE).access_key_id
         assert current in {key.key_id for key in self.home.user.keys}
 
     @invariant()
@@ -164,19 +164,19 @@ class RotationMachine(RuleBasedStateMachine):
     def _at_the_end(self) -> None:
         """With all trouble over, the rotation comes to an end by itself or by one word, and no key is left unknown."""
         home = self.home
-        home.world.propagation = home.world.flapping = timedelta(0)
+        home.state.propagation = home.state.flapping = timedelta(0)
         home.time.now += timedelta(minutes=10)
         home.restart()
         for _ in range(20):
             with contextlib.suppress(KeyturnError), home.working():
-                progress = home.keeper.rotating.on(PROFILE)
+                progress = home.service.rotation.advance(PROFILE)
                 home.time.sleep(progress.wait)
                 if progress.orphans:
-                    home.keeper.rotating.drop(PROFILE, progress.orphans[0][-4:])
+                    home.service.rotation.delete_other_key(PROFILE, progress.orphans[0][-4:])
                 if progress.is_halted and progress.step is Step.DEACTIVATED:
-                    home.keeper.rotating.finish(PROFILE, progress.old_id[-4:])
-        assert not home.keeper.desk.index.load().rotations
-        told = home.keeper.rotating.status(PROFILE)["keys"]
+                    home.service.rotation.finish(PROFILE, progress.old_id[-4:])
+        assert not home.service.context.index.load().rotations
+        told = home.service.rotation.status(PROFILE)["keys"]
         assert {key["key_id"] for key in told} == {key.key_id for key in home.user.keys}
         unknown = {key["key_id"] for key in told if key["held"] is None}
         assert unknown <= self.reported

@@ -23,16 +23,16 @@ def turn(home: Home) -> _RotateCommand:
     def done_with_code(act: Any, code: str | None) -> Any:
         return act(code)
 
-    opening = SimpleNamespace(keeper=home.keeper, done_with_code=done_with_code)
+    opening = SimpleNamespace(keeper=home.service, done_with_code=done_with_code)
     return _RotateCommand(cast("VaultUnlocker", opening), PROFILE, None, json_=False, yes=True)
 
 
 @pytest.fixture(autouse=True)
 def hurried(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits take no time."""
-    through = type(home.keeper.rotating).through
+    through = type(home.service.rotation).run_to_end
     monkeypatch.setattr(
-        type(home.keeper.rotating),
+        type(home.service.rotation),
         "through",
         lambda self, first, step, _sleep=None: through(self, first, step, home.time.sleep),
     )
@@ -73,7 +73,7 @@ def test_an_agent_that_ends_amid_a_rotation_leaves_a_line_that_says_how_to_go_on
         raise AgentUnavailable("the agent", "it ended", "Run: keyturn vault unlock")
 
     with pytest.raises(AgentUnavailable) as error:
-        turn(home)._through(home.keeper.rotating.begin(PROFILE), gone)
+        turn(home)._run_to_end(home.service.rotation.start(PROFILE), gone)
     assert error.value.hint.endswith(f"then: keyturn rotate {PROFILE} --resume")
 
 

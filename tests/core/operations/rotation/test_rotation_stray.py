@@ -27,7 +27,7 @@ from tests.core.operations.rotation.home import PROFILE, Home
 
 
 def record_file(home: Home) -> Path:
-    (found,) = (home.keeper.desk.vault.folder / "rotation").glob("*.age")
+    (found,) = (home.service.context.vault.folder / "rotation").glob("*.age")
     return found
 
 
@@ -50,16 +50,16 @@ def test_a_key_that_only_a_lost_record_knew_is_not_given_up_by_a_release(home: H
     progress = until(home, Step.STORED)
     record_file(home).unlink()
     with pytest.raises(ChangeRefused, match=f"keeps AKIA…{progress.old_id[-4:]} of the same user") as error:
-        home.keeper.plan_release([PROFILE])
+        home.service.plan_release([PROFILE])
     assert f"--drop {progress.old_id[-4:]}" in error.value.hint
     with pytest.raises(RotationHalted, match="works and is in use") as halted:
-        home.keeper.rotating.back(PROFILE)
+        home.service.rotation.undo(PROFILE)
     assert f"--drop {progress.old_id[-4:]}" in halted.value.hint
 
-    home.world.set_status(next(key for key in home.user.keys if key.key_id == progress.old_id), "Inactive")
-    home.keeper.rotating.drop(PROFILE, progress.old_id[-4:])
+    home.state.set_status(next(key for key in home.user.keys if key.key_id == progress.old_id), "Inactive")
+    home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
     assert list(statuses(home)) == [progress.new_id]
-    assert previous_key.spare(home.keeper.desk, PROFILE) is None
+    assert previous_key.previous_key(home.service.context, PROFILE) is None
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
@@ -69,54 +69,54 @@ def test_a_key_kept_beside_one_that_aws_knows_no_more_is_gone_back_to(home: Home
     record_file(home).unlink()
     new = next(key for key in home.user.keys if key.key_id == progress.new_id)
     if is_listed:
-        home.world.set_status(new, "Inactive")
+        home.state.set_status(new, "Inactive")
     else:
-        home.world.delete_key(home.user, new)
+        home.state.delete_key(home.user, new)
     with pytest.raises(KeyturnError, match="does not know AKIA…") as error:
-        home.keeper.rotating.status(PROFILE)
+        home.service.rotation.status(PROFILE)
     assert "--undo" in error.value.hint
-    done = home.keeper.rotating.back(PROFILE)
+    done = home.service.rotation.undo(PROFILE)
     assert (done.step, done.is_over) == (Step.UNDONE, True)
-    assert home.keeper.desk.key(PROFILE).access_key_id == progress.old_id
-    kept = previous_key.spare(home.keeper.desk, PROFILE)
+    assert home.service.context.key(PROFILE).access_key_id == progress.old_id
+    kept = previous_key.previous_key(home.service.context, PROFILE)
     assert (kept is not None) is is_listed, "what AWS may switch on again is kept"
     with pytest.raises(NotFound if not is_listed else RotationHalted):
-        home.keeper.rotating.back(PROFILE)
+        home.service.rotation.undo(PROFILE)
 
 
 def test_a_key_that_aws_does_not_list_any_more_is_forgotten_on_ones_word(home: Home) -> None:
     progress = until(home, Step.STORED)
     record_file(home).unlink()
-    home.world.delete_key(home.user, next(key for key in home.user.keys if key.key_id == progress.old_id))
-    told = home.keeper.rotating.drop(PROFILE, progress.old_id[-4:])
+    home.state.delete_key(home.user, next(key for key in home.user.keys if key.key_id == progress.old_id))
+    told = home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
     assert "is not at AWS any more" in told
-    assert previous_key.spare(home.keeper.desk, PROFILE) is None
+    assert previous_key.previous_key(home.service.context, PROFILE) is None
 
 
 def test_a_journal_that_cannot_be_listed_is_not_taken_for_an_empty_one(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     until(home, Step.STORED)
-    with unreadable(monkeypatch, home.keeper.desk.vault.folder / "rotation"):
-        for act in (home.keeper.rotating.on, home.keeper.rotating.back, home.keeper.rotating.status):
+    with unreadable(monkeypatch, home.service.context.vault.folder / "rotation"):
+        for act in (home.service.rotation.advance, home.service.rotation.undo, home.service.rotation.status):
             with pytest.raises(VaultError, match="nobody knows whether a rotation waits"):
                 act(PROFILE)
         with pytest.raises(VaultError):
-            home.keeper.plan_release([PROFILE])
-        home.keeper.renew_due()
+            home.service.plan_release([PROFILE])
+        home.service.renew_due()
         home.restart()
-    (known,) = home.keeper.desk.index.load().rotations.values()
+    (known,) = home.service.context.index.load().rotations.values()
     assert known.step == "stored", "the list still says that one waits"
 
 
 def test_a_record_that_cannot_be_read_stands_in_the_way_of_its_own_key_alone(home: Home) -> None:
     until(home, Step.STORED)
     record_file(home).write_bytes(record_file(home).read_bytes()[:100])
-    for act in (home.keeper.rotating.on, home.keeper.rotating.back, home.keeper.rotating.status):
+    for act in (home.service.rotation.advance, home.service.rotation.undo, home.service.rotation.status):
         with pytest.raises(VaultCorrupt, match="rotation"):
             act(PROFILE)
     with pytest.raises(VaultCorrupt):
-        home.keeper.plan_release([PROFILE])
+        home.service.plan_release([PROFILE])
 
 
 @pytest.mark.parametrize("step", [Step.STORED, Step.DELIVERED, Step.DEACTIVATED])
@@ -135,25 +135,27 @@ def test_a_record_that_fell_back_to_the_intent_is_caught_up_by_what_the_vault_ho
         progress = until(home, step)
     record_file(home).write_bytes(intent[0])
     home.restart()
-    rotating = home.keeper.rotating
+    rotating = home.service.rotation
     told = rotating.status(PROFILE)["rotation"]
     assert (told["step"], told["new_id"]) == ("stored", progress.new_id)
-    *_, last = rotating.through(rotating.on(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep)
+    *_, last = rotating.run_to_end(
+        rotating.advance(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep
+    )
     assert last.step is Step.DEACTIVATED
     assert statuses(home) == {progress.old_id: "Inactive", progress.new_id: "Active"}
-    assert home.keeper.desk.key(PROFILE).access_key_id == progress.new_id
+    assert home.service.context.key(PROFILE).access_key_id == progress.new_id
 
 
 def test_a_record_in_the_refuge_comes_home_once_it_can(home: Home) -> None:
     until(home, Step.STORED)
-    journal = journal_of(home.keeper.desk)
+    journal = journal_of(home.service.context)
     (name,) = journal.names()
-    away = journal.refuge / f"rotation-{name}.age"
+    away = journal.fallback_dir / f"rotation-{name}.age"
     record_file(home).rename(away)
-    assert journal.is_in_refuge(name)
-    home.keeper.rotating.status(PROFILE)
+    assert journal.is_in_fallback(name)
+    home.service.rotation.status(PROFILE)
     assert not away.exists()
-    assert home.keeper.rotating.on(PROFILE).step is Step.DELIVERED
+    assert home.service.rotation.advance(PROFILE).step is Step.DELIVERED
 
 
 def test_a_deletion_whose_end_the_disk_refuses_says_that_the_key_is_gone(home: Home) -> None:
@@ -161,23 +163,23 @@ def test_a_deletion_whose_end_the_disk_refuses_says_that_the_key_is_gone(home: H
     home.time.now += timedelta(hours=25)
     home.on_write = lambda _: "refuse" if home.line.asked[-1][0] == "DeleteAccessKey" else ""
     with home.working(), pytest.raises(KeyturnError) as error:
-        home.keeper.rotating.finish(PROFILE, progress.old_id[-4:])
+        home.service.rotation.finish(PROFILE, progress.old_id[-4:])
     assert f"AKIA…{progress.old_id[-4:]} is deleted at AWS all the same" in error.value.hint
     home.on_write = lambda _: ""
-    assert home.keeper.rotating.on(PROFILE).step is Step.DONE
+    assert home.service.rotation.advance(PROFILE).step is Step.DONE
 
 
 def test_after_a_restore_of_a_whole_old_vault_the_list_tells_of_the_key_that_it_holds(
     home: Home, tmp_path: Path
 ) -> None:
-    folder = home.keeper.desk.vault.folder
+    folder = home.service.context.vault.folder
     shutil.copytree(folder, tmp_path / "backup")
     progress = until(home, Step.DEACTIVATED)
     shutil.rmtree(folder)
     shutil.copytree(tmp_path / "backup", folder)
-    home.keeper.restore_vault(recovery_key=home.recovery_key)
+    home.service.restore_vault(recovery_key=home.recovery_key)
     home.restart()
-    known = home.keeper.desk.index.load()
+    known = home.service.context.index.load()
     assert known.keys[PROFILE].key_id == progress.old_id
     assert known.keys[PROFILE].created is None, "nothing is said of it that is true of the other"
     assert not known.rotations

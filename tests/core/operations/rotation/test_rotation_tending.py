@@ -18,7 +18,7 @@ from tests.core.operations.rotation.home import PROFILE, Home
 
 def look(home: Home, times: int = 1) -> None:
     for _ in range(times):
-        home.keeper.renew_due()
+        home.service.renew_due()
         home.time.now += timedelta(seconds=15)
 
 
@@ -26,16 +26,16 @@ def let_it(home: Home, rotate: Rotate) -> None:
     def edit(table: dict[str, ManagedProfile]) -> None:
         table[PROFILE] = replace(table[PROFILE], rotate=rotate)
 
-    managed_profiles.change(home.keeper.places.profiles_file, edit)
+    managed_profiles.change(home.service.paths.profiles_file, edit)
 
 
 def step(home: Home) -> str | None:
-    return next((known.step for known in home.keeper.desk.index.load().rotations.values()), None)
+    return next((known.step for known in home.service.context.index.load().rotations.values()), None)
 
 
 def test_it_learns_of_every_key_and_asks_again_after_an_hour(home: Home) -> None:
     look(home, 4)
-    key = home.keeper.desk.index.load().keys[PROFILE]
+    key = home.service.context.index.load().keys[PROFILE]
     assert key.created == home.user.keys[0].created
     assert key.user == home.user.arn
     asked = len(home.line.asked)
@@ -71,8 +71,8 @@ def test_where_its_owner_wants_it_the_key_is_rotated_up_to_the_last_step_and_nev
 def test_what_a_person_took_back_is_not_begun_again(home: Home) -> None:
     let_it(home, Rotate.AUTO)
     look(home, 10)
-    rotating = home.keeper.rotating
-    list(rotating.through(rotating.back(PROFILE), lambda: rotating.on(PROFILE), home.time.sleep))
+    rotating = home.service.rotation
+    list(rotating.run_to_end(rotating.undo(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep))
     assert len(home.user.keys) == 1
     home.time.now += timedelta(hours=2)
     look(home, 10)
@@ -89,14 +89,14 @@ def test_nor_what_was_taken_back_before_there_was_a_key_or_at_aws(home: Home, by
         back(home)
     else:
         look(home, 10)
-        home.world.set_status(home.user.keys[0], "Active")
-        home.world.delete_key(home.user, home.user.keys[1])
+        home.state.set_status(home.user.keys[0], "Active")
+        home.state.delete_key(home.user, home.user.keys[1])
         home.time.now += timedelta(minutes=5)
-        assert "was deleted at AWS by somebody" in home.keeper.rotating.on(PROFILE).note
+        assert "was deleted at AWS by somebody" in home.service.rotation.advance(PROFILE).note
     assert step(home) is None
     (left,) = home.user.keys
     assert left.status == "Active"
-    assert home.keeper.desk.key(PROFILE).access_key_id == left.key_id
+    assert home.service.context.key(PROFILE).access_key_id == left.key_id
     home.time.now += timedelta(hours=2)
     look(home, 10)
     assert len(home.user.keys) == 1
@@ -104,9 +104,9 @@ def test_nor_what_was_taken_back_before_there_was_a_key_or_at_aws(home: Home, by
 
 def test_an_index_that_was_lost_is_filled_again(home: Home) -> None:
     until(home, Step.STORED)
-    home.keeper.places.index_file.unlink()
+    home.service.paths.index_file.unlink()
     look(home, 2)
-    (row,) = [row for row in home.keeper.snapshot().profiles if row.name == PROFILE]
+    (row,) = [row for row in home.service.snapshot().profiles if row.name == PROFILE]
     assert (row.rotation.waits, row.rotation.state) == ("stored", RotationState.IN_PROGRESS)
     assert row.key is not None
     assert row.key.created is not None
@@ -117,7 +117,7 @@ def test_what_goes_wrong_is_tried_again_after_an_hour(home: Home) -> None:
     home.line.next = lambda action: Trouble.DENIED if action == "CreateAccessKey" else Trouble.NONE
     look(home, 10)
     denied = [action for action, _ in home.line.asked].count("ListAccessKeys")
-    failure = home.keeper.desk.known(PROFILE).failure
+    failure = home.service.context.profile_state(PROFILE).failure
     assert failure is not None
     assert "iam:CreateAccessKey" in failure.line
     assert denied < 4
@@ -125,4 +125,6 @@ def test_what_goes_wrong_is_tried_again_after_an_hour(home: Home) -> None:
     home.time.now += timedelta(hours=1)
     look(home, 10)
     assert step(home) == Step.DEACTIVATED
-    assert home.keeper.desk.known(PROFILE).failure is None, "what went well by now is no failure any more"
+    assert home.service.context.profile_state(PROFILE).failure is None, (
+        "what went well by now is no failure any more"
+    )

@@ -19,7 +19,7 @@ def test_undo_after_the_old_key_was_switched_off_switches_it_on_before_the_new_o
     last = back(home)
     assert last.step is Step.UNDONE
     assert statuses(home) == {progress.old_id: "Active"}
-    assert home.keeper.desk.key(PROFILE).access_key_id == progress.old_id
+    assert home.service.context.key(PROFILE).access_key_id == progress.old_id
     acts = [action for action, _ in home.line.asked if action not in ("ListAccessKeys", "GetCallerIdentity")]
     assert acts == ["UpdateAccessKey", "UpdateAccessKey", "DeleteAccessKey"]
 
@@ -27,8 +27,8 @@ def test_undo_after_the_old_key_was_switched_off_switches_it_on_before_the_new_o
 def test_an_undo_right_after_the_making_does_not_take_a_key_for_gone_that_does_not_show_yet(
     home: Home,
 ) -> None:
-    home.world.propagation = timedelta(seconds=20)
-    first = home.keeper.rotating.begin(PROFILE)
+    home.state.propagation = timedelta(seconds=20)
+    first = home.service.rotation.start(PROFILE)
     last = back(home)
     assert last.step is Step.UNDONE
     home.time.now += timedelta(minutes=1)
@@ -38,8 +38,8 @@ def test_an_undo_right_after_the_making_does_not_take_a_key_for_gone_that_does_n
 def test_an_undo_does_not_trust_what_aws_lists_right_after_the_switching_off(home: Home) -> None:
     progress = until(home, Step.DELIVERED)
     home.time.now += timedelta(minutes=10)
-    home.world.propagation = timedelta(seconds=60)
-    home.keeper.rotating.on(PROFILE)
+    home.state.propagation = timedelta(seconds=60)
+    home.service.rotation.advance(PROFILE)
     last = back(home)
     assert last.step is Step.UNDONE
     assert statuses(home) == {progress.old_id: "Active"}
@@ -47,34 +47,34 @@ def test_an_undo_does_not_trust_what_aws_lists_right_after_the_switching_off(hom
 
 def test_the_old_key_deleted_by_somebody_leaves_no_way_back_and_a_way_on(home: Home) -> None:
     progress = until(home, Step.DEACTIVATED)
-    home.world.delete_key(home.user, home.user.keys[0])
+    home.state.delete_key(home.user, home.user.keys[0])
     with pytest.raises(RotationHalted, match="cannot be gone back to") as error:
-        home.keeper.rotating.back(PROFILE)
+        home.service.rotation.undo(PROFILE)
     assert "--resume" in error.value.hint
-    assert home.keeper.rotating.on(PROFILE).step is Step.DONE
-    assert home.keeper.desk.key(PROFILE).access_key_id == progress.new_id
+    assert home.service.rotation.advance(PROFILE).step is Step.DONE
+    assert home.service.context.key(PROFILE).access_key_id == progress.new_id
 
 
 def test_the_new_key_deleted_by_somebody_while_the_old_one_is_off_is_said(home: Home) -> None:
     until(home, Step.DEACTIVATED)
-    home.world.delete_key(home.user, home.user.keys[1])
+    home.state.delete_key(home.user, home.user.keys[1])
     home.time.now += timedelta(minutes=5)
     with pytest.raises(RotationHalted, match="AWS takes neither") as error:
-        home.keeper.rotating.on(PROFILE)
+        home.service.rotation.advance(PROFILE)
     assert "in the console" in error.value.hint
-    home.world.set_status(home.user.keys[0], "Active")
+    home.state.set_status(home.user.keys[0], "Active")
     last = back(home)
     assert last.step is Step.UNDONE
-    assert home.keeper.desk.key(PROFILE).access_key_id == last.old_id
+    assert home.service.context.key(PROFILE).access_key_id == last.old_id
 
 
 @pytest.mark.parametrize("looks", range(6))
 def test_an_undo_waits_until_iam_knows_the_key_that_it_deletes(home: Home, looks: int) -> None:
     """Each look finds it there or not, in another order."""
-    home.world.flapping = timedelta(seconds=60)
-    first = home.keeper.rotating.begin(PROFILE)
+    home.state.flapping = timedelta(seconds=60)
+    first = home.service.rotation.start(PROFILE)
     for _ in range(looks):
-        home.keeper.rotating.status(PROFILE)
+        home.service.rotation.status(PROFILE)
     assert back(home).step is Step.UNDONE
     assert statuses(home) == {first.old_id: "Active"}
 
@@ -82,5 +82,5 @@ def test_an_undo_waits_until_iam_knows_the_key_that_it_deletes(home: Home, looks
 def test_after_an_undo_the_old_key_is_as_old_and_as_overdue_as_before(home: Home) -> None:
     until(home, Step.DEACTIVATED)
     back(home)
-    (row,) = [row for row in home.keeper.snapshot().profiles if row.name == PROFILE]
+    (row,) = [row for row in home.service.snapshot().profiles if row.name == PROFILE]
     assert (row.rotation.state, row.rotation.age_days) == (RotationState.OVERDUE, 94)

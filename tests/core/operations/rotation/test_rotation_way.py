@@ -9,39 +9,39 @@ __all__ = ["bench"]
 
 
 def _through(bench: Bench, name: str) -> list[Step]:
-    rotating = bench.keeper.rotating
+    rotating = bench.service.rotation
     return [
         each.step
-        for each in rotating.through(rotating.begin(name), lambda: rotating.on(name), lambda _: None)
+        for each in rotating.run_to_end(rotating.start(name), lambda: rotating.advance(name), lambda _: None)
     ]
 
 
 def test_a_rotation_goes_through_all_its_steps(bench: Bench) -> None:
     bench.adopt("personal")
-    old = bench.keeper.desk.key("personal")
+    old = bench.service.context.key("personal")
     steps = _through(bench, "personal")
     assert steps == [Step.CREATED, Step.VERIFIED, Step.STORED, Step.DELIVERED, Step.DEACTIVATED]
-    new = bench.keeper.desk.key("personal")
+    new = bench.service.context.key("personal")
     assert new.access_key_id != old.access_key_id
-    status = bench.keeper.rotating.status("personal")
+    status = bench.service.rotation.status("personal")
     assert {key["key_id"]: key["status"] for key in status["keys"]} == {
         old.access_key_id: "Inactive",
         new.access_key_id: "Active",
     }
-    bench.keeper.refresh("personal")
+    bench.service.refresh("personal")
     bench.sandbox.move_clock(25 * 3600)
-    done = bench.keeper.rotating.finish("personal", old.access_key_id[-4:])
+    done = bench.service.rotation.finish("personal", old.access_key_id[-4:])
     assert done.step is Step.DONE
-    assert [key["key_id"] for key in bench.keeper.rotating.status("personal")["keys"]] == [new.access_key_id]
+    assert [key["key_id"] for key in bench.service.rotation.status("personal")["keys"]] == [new.access_key_id]
 
 
 def test_a_key_that_was_rotated_is_given_back_with_its_journal_emptied(bench: Bench) -> None:
     bench.adopt("personal")
     _through(bench, "personal")
     bench.sandbox.move_clock(25 * 3600)
-    old = bench.keeper.rotating.status("personal")["rotation"]["old_id"]
-    bench.keeper.rotating.finish("personal", old[-4:])
-    new = bench.keeper.desk.key("personal").access_key_id
+    old = bench.service.rotation.status("personal")["rotation"]["old_id"]
+    bench.service.rotation.finish("personal", old[-4:])
+    new = bench.service.context.key("personal").access_key_id
     bench.release("personal")
     assert new in bench.credentials.read_text()
-    assert not list((bench.keeper.desk.vault.folder / "rotation").glob("*.age"))
+    assert not list((bench.service.context.vault.folder / "rotation").glob("*.age"))

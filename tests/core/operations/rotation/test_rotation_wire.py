@@ -23,38 +23,38 @@ Record = Callable[[str, object], None]
 
 def held(bench: Bench) -> set[str]:
     """The ids of all keys whose secret is on disk."""
-    return {key["key_id"] for key in bench.keeper.rotating.status(NAME)["keys"] if key["held"]}
+    return {key["key_id"] for key in bench.service.rotation.status(NAME)["keys"] if key["held"]}
 
 
 def settled(bench: Bench, user: User) -> list[str]:
     """Goes on until the rotation is over; gives the keys that had to be dropped by their name."""
-    rotating, dropped = bench.keeper.rotating, []
+    rotating, dropped = bench.service.rotation, []
     for _ in range(12):
         try:
-            progress: Progress = rotating.on(NAME)
+            progress: Progress = rotating.advance(NAME)
         except NotFound:
             break
         if progress.orphans:
             dropped.append(progress.orphans[0])
-            rotating.drop(NAME, progress.orphans[0][-4:])
+            rotating.delete_other_key(NAME, progress.orphans[0][-4:])
         elif progress.step is Step.DEACTIVATED:
             rotating.finish(NAME, progress.old_id[-4:])
         elif progress.wait:
             bench.sandbox.move_clock(61)
     assert {key.key_id for key in user.keys} == held(bench)
-    assert bench.keeper.desk.key(NAME).access_key_id in held(bench)
+    assert bench.service.context.key(NAME).access_key_id in held(bench)
     return dropped
 
 
 def tried(bench: Bench, kind: str) -> str:
     """One rotation over a line that has this fault at the making of the key: what became of the key."""
-    first: Credentials = bench.keeper.desk.key(NAME)
+    first: Credentials = bench.service.context.key(NAME)
     found = bench.sandbox.state.key(first.access_key_id)
     assert found is not None
     user = found[0]
     bench.sandbox.faults.order("CreateAccessKey", kind)
     try:
-        progress = bench.keeper.rotating.begin(NAME)
+        progress = bench.service.rotation.start(NAME)
         told = str(progress.step)
     except KeyturnError as error:
         told = error.line()
@@ -65,7 +65,7 @@ def tried(bench: Bench, kind: str) -> str:
     made = bench.calls("CreateAccessKey")
     dropped = settled(bench, user)
     assert bench.calls("CreateAccessKey") == made
-    return "dropped" if dropped else "kept" if bench.keeper.desk.key(NAME) != first else "none"
+    return "dropped" if dropped else "kept" if bench.service.context.key(NAME) != first else "none"
 
 
 @pytest.mark.timeout(240)

@@ -1,0 +1,8 @@
+"""Fixtures of the agent and the vault that tests of keyturn's own files need too."""
+
+from __future__ import annotations
+
+from tests.core.agent.conftest import folder
+from tests.core.vault.conftest import keyring, sample
+
+__all__ = ["folder", "keyring", "sample"]
