@@ -21,7 +21,7 @@ from keyturn.model.secret import Secret
 from tests.support.ours import is_ours
 
 #: In the app a secret may lie in any widget once one of these has come up.
-_SECRET_SCREENS = tuple(f"screens{os.sep}{name}.py" for name in ("unlock", "new_vault", "mfa"))
+_SECRET_SCREENS = tuple(f"dialogs{os.sep}{name}.py" for name in ("unlock", "create_vault", "mfa"))
 _DEPTH = 2
 _CALLERS = 8
 #: The first times that a function is called by another; what comes after is more of the same.
