@@ -31,17 +31,13 @@ from keyturn.model.profile import (
     state_of,
 )
 from keyturn.model.secret import Secret
-from keyturn.operations import adopt as adopting
-from keyturn.operations import configure, rpc, startup_recovery
-from keyturn.operations import deliver as delivering
-from keyturn.operations import vault as keeping
+from keyturn.operations import adopt, configure, deliver, release, rpc, startup_recovery, vault
 from keyturn.operations.context import Context
-from keyturn.operations.credentials import document_cache, forward
-from keyturn.operations.credentials import refresh as refreshing
+from keyturn.operations.credentials import document_cache, forward, get_credentials, refresh
 from keyturn.operations.credentials.auto_renew import AutoRenewal
 from keyturn.operations.rotation import observe
 from keyturn.operations.rotation.client import RotationClient
-from keyturn.operations.routing import NOT_RUN, OperationRouter
+from keyturn.operations.routing import OperationRouter
 from keyturn.profiles import inventory, settings
 from keyturn.storage.activity import ActivityLog
 from keyturn.storage.history import History
@@ -71,7 +67,7 @@ class CredentialService:
         self._last_agent: Agent | None = None
         self._auto_renewal = AutoRenewal(context)
         self.rotation = RotationClient(
-            self._router.run, context.clock, lambda name: observe.entry_of(context.read(), name)
+            self._router, context.clock, lambda name: observe.entry_of(context.read(), name)
         )
 
     @classmethod
@@ -190,19 +186,19 @@ class CredentialService:
         :returns: the recovery key, to be shown once.
         :raises VaultExists: there is one, readable or not.
         """
-        recovery_key = keeping.create(self.context, slot, passphrase, anew=anew)
+        recovery_key = vault.create(self.context, slot, passphrase, anew=anew)
         self._move_identity_to_agent(recovery_key=recovery_key)
         return recovery_key
 
     def export_vault(self, passphrase: Secret) -> bytes:
         """See :func:`keyturn.operations.vault.export_vault`. Needs the vault open in this process."""
-        return keeping.export_vault(self.context, passphrase)
+        return vault.export_vault(self.context, passphrase)
 
     def import_vault(
         self, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None = None
     ) -> tuple[str, ...]:
         """See :func:`keyturn.operations.vault.import_vault`."""
-        return keeping.import_vault(self.context, exported, export_passphrase, slot, passphrase)
+        return vault.import_vault(self.context, exported, export_passphrase, slot, passphrase)
 
     def vault_fault(self) -> KeyturnError | None:
         """What is wrong with the vault's files, as far as that shows without opening it."""
@@ -242,14 +238,14 @@ class CredentialService:
 
     def unlock_here(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
         """Opens the vault in this process; errors as of :meth:`unlock`."""
-        keeping.open_vault(self.context, passphrase, recovery_key)
+        vault.open_vault(self.context, passphrase, recovery_key)
 
     def restore_vault(
         self, passphrase: Secret | None = None, recovery_key: Secret | None = None
     ) -> tuple[str, ...]:
         """See :func:`keyturn.operations.vault.restore`; the agent ends first."""
         shutdown.lock(self.paths.socket)
-        return keeping.restore(self.context, passphrase, recovery_key)
+        return vault.restore(self.context, passphrase, recovery_key)
 
     def lock(self) -> None:
         """Ends the agent, and with it the identity; forgets it here too."""
@@ -284,7 +280,7 @@ class CredentialService:
 
     def withdraw_delivered(self) -> tuple[str, ...]:
         """See :func:`keyturn.operations.deliver.withdraw_all`."""
-        return delivering.withdraw_all(self.context)
+        return deliver.withdraw_all(self.context)
 
     def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
         """See :meth:`keyturn.operations.credentials.auto_renew.AutoRenewal.run`."""
@@ -298,8 +294,8 @@ class CredentialService:
 
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
         """See :func:`keyturn.operations.credentials.refresh.refresh`."""
-        refreshing.require_known_profile(self.context, name)
-        return rpc.refreshed_of(self._router.run("refresh", {"name": name, "code": mfa_code}))
+        refresh.require_known_profile(self.context, name)
+        return self._router.run(refresh.refresh, name, mfa_code)
 
     def needs_code(self, name: str) -> bool:
         """Whether a refresh of `name` takes an MFA code, which AWS then takes once."""
@@ -308,8 +304,8 @@ class CredentialService:
     def deliver(self, name: str, to: Delivery, as_name: str | None = None) -> str:
         """See :func:`keyturn.operations.deliver.deliver`. Only a session for the credentials file needs the vault."""
         if to is not Delivery.CREDENTIALS_FILE:
-            return delivering.deliver(self.context, name, to, as_name)
-        return str(self._router.run("deliver", {"name": name, "to": str(to), "as": as_name}))
+            return deliver.deliver(self.context, name, to, as_name)
+        return self._router.run(deliver.deliver, name, to, as_name)
 
     def set(self, name: str, wanted: Mapping[str, str]) -> configure.Changed:
         """See :func:`keyturn.operations.configure.change`; needs no vault."""
@@ -330,34 +326,33 @@ class CredentialService:
 
     def mfa_devices(self, name: str) -> tuple[str, ...]:
         """See :func:`keyturn.operations.configure.mfa_devices`."""
-        return tuple(self._router.run("mfa-devices", {"name": name}))
+        return self._router.run(configure.mfa_devices, name)
 
     def stop(self, name: str) -> str:
         """See :func:`keyturn.operations.deliver.stop`."""
-        done = self._router.try_run("stop", {"name": name, "files": rpc.files_of(self.context)})
-        return delivering.stop(self.context, name) if done is NOT_RUN else str(done)
+        done = self._router.try_run(deliver.stop, name)
+        return deliver.stop(self.context, name) if done is None else done
 
     def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
         """See :func:`keyturn.operations.adopt.plan`."""
         line_program = self.context.program()
-        return adopting.plan(self.context.read(), self.paths, line_program, names, session_none=session_none)
+        return adopt.plan(self.context.read(), self.paths, line_program, names, session_none=session_none)
 
     def check_adopt(self, name: str) -> None:
         """Whether a profile can be adopted.
 
         :raises KeyturnError: the reason why not.
         """
-        adopting.check(self.context.read(), self.context.program(), name)
+        adopt.check(self.context.read(), self.context.program(), name)
 
     def adopt(self, plan: Plan) -> tuple[str, ...]:
         """See :func:`keyturn.operations.adopt.adopt`."""
         asked = [name for name in plan.names if name not in plan.also]
-        args = {"names": asked, "digest": plan.digest, "session_none": plan.session_none}
-        return tuple(self._router.run("adopt", args))
+        return self._router.run(adopt.adopt, asked, plan.digest, session_none=plan.session_none)
 
     def plan_release(self, names: Sequence[str]) -> Plan:
         """See :func:`keyturn.operations.release.plan`."""
-        return rpc.plan_of(self._router.run("plan-release", {"names": list(names)}))
+        return self._router.run(release.plan, names)
 
     def release(
         self,
@@ -368,14 +363,10 @@ class CredentialService:
         recovery_key: Secret | None = None,
     ) -> tuple[str, ...]:
         """See :func:`keyturn.operations.release.release`."""
-        args = {
-            "names": list(plan.names),
-            "digest": plan.digest,
-            "passphrase": passphrase.reveal() if passphrase is not None else None,
-            "recovery_key": recovery_key.reveal() if recovery_key is not None else None,
-            "words": words,
-        }
-        return tuple(self._router.run("release", args))
+        return self._router.run(
+            release.release, plan.names, plan.digest,
+            passphrase=passphrase, recovery_key=recovery_key, words=words,
+        )  # fmt: skip
 
     def uses_caller_credentials(self, name: str) -> bool:
         """See :meth:`keyturn.operations.routing.OperationRouter.uses_caller_credentials`."""
@@ -386,19 +377,19 @@ class CredentialService:
         found = self._router.from_forwarded_socket(name, None, also_native=True)
         if found is not None:
             return found
-        return document_cache.document(
-            self.context, name, lambda: str(self._router.run("document", {"name": name}))
-        )
+        return document_cache.document(self.context, name, lambda: self._router.run(refresh.document, name))
 
-    def get_credentials(self, name: str, least: timedelta | None = None, mfa_code: str | None = None) -> str:
+    def get_credentials(
+        self, name: str, min_left: timedelta | None = None, mfa_code: str | None = None
+    ) -> str:
         """See :func:`keyturn.operations.credentials.get_credentials.get_credentials`."""
-        seconds = None if least is None else int(least.total_seconds())
+        seconds = None if min_left is None else int(min_left.total_seconds())
         found = (
             self._router.from_forwarded_socket(name, seconds, also_native=False) if mfa_code is None else None
         )
         if found is not None:
             return found
-        return str(self._router.run("hand", {"name": name, "least_seconds": seconds, "code": mfa_code}))
+        return self._router.run(get_credentials.get_credentials, name, min_left, mfa_code)
 
     def run_operation(self, op: str, args: Mapping[str, object]) -> object:
         """Does an act in this process, which holds the identity."""

@@ -185,7 +185,7 @@ class MemoryService:
         hours = 12 if profile.kind is Kind.IAM_KEY else 1
         session = Session("ASIAEXAMPLE00007QX2", self.now(), self.now() + timedelta(hours=hours))
         self._replace(replace(profile, session=session, failure=None))
-        return Refreshed(name, session, 0.4, profile.delivery)
+        return Refreshed(profile=name, session=session, seconds=0.4, delivered=profile.delivery)
 
     def withdraw_expired(self) -> tuple[str, ...]:
         """Sessions in the credentials file that have ended."""

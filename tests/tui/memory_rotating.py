@@ -122,7 +122,7 @@ class MemoryRotation:
             against.append("it was used after the new key was made: something still has it")
         if until is not None and self._keeper.now() < until:
             against.append("its time of grace ends in 24h")
-        return DeletionFacts(turn.old.key_id, use, tuple(against))
+        return DeletionFacts.of(turn.old.key_id, use, tuple(against))
 
     def finish(self, name: str, last_four: str | None, code: str | None = None) -> Progress:
         self._arrive("finish", name, code)

@@ -38,7 +38,16 @@ ALSO = ("ci-deploy-mfa", "ci-audit", "terraform")
 
 def at(step: Step, **more: object) -> Progress:
     new_id = None if step is Step.INTENT else NEW
-    return replace(Progress("ci-deploy", "arn:aws:iam::444455556666:user/ci", OLD, step, new_id), **more)  # type: ignore[arg-type]  # fields of a row
+    return replace(
+        Progress(
+            profile="ci-deploy",
+            user="arn:aws:iam::444455556666:user/ci",
+            old_id=OLD,
+            step=step,
+            new_id=new_id,
+        ),
+        **more,  # type: ignore[arg-type]  # fields of a row
+    )
 
 
 def stand(step: Step | None = None, phase: Phase = Phase.REST, **more: object) -> RotationView:
@@ -176,7 +185,7 @@ def test_hints_name_keys_of_the_dialog(hint: str, worded: str) -> None:
 def test_the_facts_before_a_deletion() -> None:
     use = LastUse(NOW - timedelta(hours=2), "s3", "eu-west-1")
     against = ("it was used 2h ago, after the new key was made: something still has it",)
-    text = plain(deletion_lines(old_key(DeletionFacts(OLD, use, against), DEPLOY, NOW), 66, "▲"))
+    text = plain(deletion_lines(old_key(DeletionFacts.of(OLD, use, against), DEPLOY, NOW), 66, "▲"))
     assert text == (
         "AKIA…4WQP of ci-deploy will be deleted at AWS.\n"
         "This cannot be undone. Last used: 2h ago (s3, eu-west-1).\n"
@@ -187,9 +196,10 @@ def test_the_facts_before_a_deletion() -> None:
         "Type the last four characters of the key to confirm:"
     )
     assert (
-        "never, as far as AWS tells" in old_key(DeletionFacts(OLD, LastUse(None), ()), DEPLOY, NOW).facts[1]
+        "never, as far as AWS tells"
+        in old_key(DeletionFacts.of(OLD, LastUse(None), ()), DEPLOY, NOW).facts[1]
     )
-    assert "Last used: not known" in old_key(DeletionFacts(OLD, None, ()), DEPLOY, NOW).facts[1]
+    assert "Last used: not known" in old_key(DeletionFacts.of(OLD, None, ()), DEPLOY, NOW).facts[1]
 
 
 def test_the_key_in_the_other_slot_is_named_with_its_facts() -> None:

@@ -19,12 +19,14 @@ from keyturn.model.errors import (
     RotationHalted,
     UsageError,
 )
+from keyturn.model.json_codec import from_table, to_table
 from keyturn.model.labels import rotation_words
 from keyturn.model.profile import Profile
 from keyturn.model.text import masked_key_id
 from keyturn.operations.rotation import iam_policy
+from keyturn.operations.rotation.client import RotationClient
 from keyturn.operations.rotation.delete_key import DeletionFacts
-from keyturn.operations.rotation.progress import Progress, progress_table
+from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
 
 _FORWARD_STEPS = {
@@ -96,19 +98,21 @@ class _RotateCommand:
         told = rotation_words(row.rotation)
         key = masked_key_id(row.key.key_id) if row.key else "its key"
         confirm(f"Replace {key} of {self.name} ({told}) by a new key, and switch it off", yes=self.yes)
-        return self._run_to_end(self._asked(self._rotating.begin), self._rotating.on, wants=Step.DEACTIVATED)
+        return self._run_to_end(
+            self._asked(self._rotating.start), self._rotating.advance, wants=Step.DEACTIVATED
+        )
 
     def resume(self) -> int:
-        return self._run_to_end(self._asked(self._rotating.on), self._rotating.on)
+        return self._run_to_end(self._asked(self._rotating.advance), self._rotating.advance)
 
     def undo(self) -> int:
         confirm(f"Go back to the old key of {self.name}; the new one is deleted", yes=self.yes)
-        return self._run_to_end(self._asked(self._rotating.back), self._rotating.on)
+        return self._run_to_end(self._asked(self._rotating.undo), self._rotating.advance)
 
     def finish(self, word: str | None) -> int:
         if word is None and on_terminal() and not self.json_:
             facts = self.unlocker.run_with_code(
-                lambda code: self._rotating.ending(self.name, code), self._run_step()
+                lambda code: self._rotating.deletion_facts(self.name, code), self._run_step()
             )
             _print_deletion_facts(facts)
             word = ask_line("Type the last four characters of the key to delete it, or Enter to keep it")
@@ -116,13 +120,13 @@ class _RotateCommand:
                 say("Nothing was deleted.")
                 return 1
         return self._run_to_end(
-            self._asked(lambda name, code: self._rotating.finish(name, word, code)), self._rotating.on
+            self._asked(lambda name, code: self._rotating.finish(name, word, code)), self._rotating.advance
         )
 
     def drop(self, last_four: str) -> int:
         say(
             self.unlocker.run_with_code(
-                lambda code: self._rotating.drop(self.name, last_four, code), self._run_step()
+                lambda code: self._rotating.delete_other_key(self.name, last_four, code), self._run_step()
             )
         )
         return 0
@@ -144,7 +148,7 @@ class _RotateCommand:
         return 0
 
     @property
-    def _rotating(self) -> Any:
+    def _rotating(self) -> RotationClient:
         return self.unlocker.service.rotation
 
     def _row(self) -> Profile:
@@ -171,11 +175,11 @@ class _RotateCommand:
         """
         shown: Step | None = None
         progress = first
-        for progress in self._rotating.through(first, lambda: self._advance(act)):
+        for progress in self._rotating.run_to_end(first, lambda: self._advance(act)):
             self._say_step(progress, is_new=progress.step is not shown)
             shown = progress.step
         if self.json_:
-            emit({"rotation": progress_table(progress), "stands": progress.summary()})
+            emit({"rotation": to_table(progress), "stands": progress.summary()})
         if progress.orphans:
             why = "a new key was made, and AWS's answer with its secret was lost"
             raise RotationHalted(f"rotation of {self.name}", why, progress.summary())
@@ -232,9 +236,7 @@ def _say_status(found: Mapping[str, Any]) -> None:
         say(f"Used by: {', '.join(found['used_by'])}")
     rotation = found["rotation"]
     if rotation is not None:
-        from keyturn.operations.rotation.progress import progress_from
-
-        progress = progress_from(rotation)
+        progress = from_table(Progress, rotation)
         say(f"A rotation waits at step {progress.step}. {progress.summary()}")
         if progress.note:
             warn(progress.note)

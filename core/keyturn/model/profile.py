@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from keyturn.model.json_codec import stored
 from keyturn.model.secret import Secret
 
 #: Rotation policy where a profile names none: 90 days, as the CIS AWS Foundations benchmark asks.
@@ -248,17 +249,17 @@ class Snapshot:
     """The line that makes another shell join the sandbox; None outside one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
     """What a refresh brought."""
 
     profile: str
-    session: Session
     seconds: float
     """How long it took."""
     delivered: Delivery
     note: str = ""
     """One more sentence for a person, for example that AWS allowed only one hour."""
+    session: Session = field(metadata=stored(flat=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,14 +281,14 @@ class Plan:
     """All profiles concerned, dependants included."""
     also: tuple[str, ...]
     """Of these, the ones that were not asked for but come along."""
-    diff: tuple[DiffLine, ...]
+    diff: tuple[DiffLine, ...] = field(metadata=stored(row=True))
     secrets: tuple[str, ...]
     """What moves into, or out of, the vault, one sentence each, without the secret."""
     warnings: tuple[str, ...]
-    needs_vault: bool
     digest: str
     """Of the files and definitions planned on; an act on another state of them is refused."""
-    session_none: bool = False
+    needs_vault: bool = field(default=True, metadata=stored(local=True))
+    session_none: bool = field(default=False, metadata=stored(local=True))
     """Adopted IAM users deliver their key itself."""
 
 

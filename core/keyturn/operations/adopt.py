@@ -22,6 +22,7 @@ from keyturn.model.text import masked_key_id
 from keyturn.operations import adopt_edits, adopt_warnings, key_metadata
 from keyturn.operations.adopt_edits import LINE_KEY, SectionEdit
 from keyturn.operations.context import Context, key_entry, removed_entry
+from keyturn.operations.operation import operation
 from keyturn.operations.rotation import previous_key
 from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import own_section, path_of, process_line_file
@@ -219,6 +220,7 @@ def _edits(inventory: Inventory, name: str, line: str) -> list[tuple[FileKind, S
     return found
 
 
+@operation("adopt")
 def adopt(
     context: Context, names: Sequence[str], digest: str, *, session_none: bool = False
 ) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from keyturn.model.profile import VaultState
 from keyturn.operations import deliver
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
+from keyturn.operations.operation import operation
 from keyturn.profiles import settings, status
 from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import own_section, path_of
@@ -147,6 +148,7 @@ def _holds_region(document: Document | None, kind: FileKind, name: str) -> bool:
     return section is not None and any(item.key == "region" for item in section.items)
 
 
+@operation("mfa-devices")
 def mfa_devices(context: Context, name: str) -> tuple[str, ...]:
     """The MFA devices of a managed profile's IAM user that show codes, by serial number; security keys show none.
 

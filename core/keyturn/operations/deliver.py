@@ -25,6 +25,7 @@ from keyturn.model.text import from_iso
 from keyturn.operations.adopt_edits import LINE_KEY
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import mfa_sessions, session_cache
+from keyturn.operations.operation import operation
 from keyturn.profiles import status
 from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import own_section, path_of, process_line_file
@@ -35,7 +36,8 @@ from keyturn.storage.index import DeliveryRecord, Index
 from keyturn.storage.managed_profiles import ManagedProfile
 
 
-def deliver(context: Context, name: str, to: Delivery, as_name: str | None) -> str:
+@operation("deliver", as_name="as")
+def deliver(context: Context, name: str, to: Delivery, as_name: str | None = None) -> str:
     """Sends a managed profile's sessions elsewhere from now on; returns what was done, as a sentence.
 
     :param as_name: the credentials file's section, where it shall differ from the name.
@@ -273,6 +275,7 @@ def _has_ended(note: DeliveryRecord | None, now: datetime) -> bool:
     return note is not None and note.expires is not None and note.expires <= now
 
 
+@operation("stop")
 def stop(context: Context, name: str) -> str:
     """Ends a session: withdraws what was delivered and forgets what is cached. AWS itself cannot be told.
 
@@ -299,7 +302,7 @@ def stop(context: Context, name: str) -> str:
                 mfa_sessions.forget(context, serial)
 
             def edit(index: Index) -> None:
-                index.update(name, session=None, delivered=None, asked=None, stopped=now)
+                index.update(name, session=None, delivered=None, last_use=None, stopped=now)
 
             context.index.change(edit)
         if had or withdrawn:

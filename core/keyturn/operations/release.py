@@ -30,6 +30,7 @@ from keyturn.operations.adopt_edits import LINE_KEY, RemovedSettings
 from keyturn.operations.context import Context, key_entry, removed_entry
 from keyturn.operations.credentials import mfa_sessions
 from keyturn.operations.deliver import current_delivery, managed_profile, withdraw
+from keyturn.operations.operation import operation
 from keyturn.operations.rotation import observe, previous_key
 from keyturn.operations.rotation import previous_key as spare
 from keyturn.operations.rotation.progress import progress_of
@@ -43,6 +44,7 @@ Sections = Mapping[str, tuple[RemovedSettings, ...]]
 """What to put back, by profile."""
 
 
+@operation("plan-release")
 def plan(context: Context, names: Sequence[str]) -> Plan:
     """What releasing `names` would change.
 
@@ -90,6 +92,7 @@ def _warnings(inventory: Inventory, sections: Sections) -> tuple[str, ...]:
     )
 
 
+@operation("release")
 def release(
     context: Context,
     names: Sequence[str],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 from keyturn.agent import client
 from keyturn.agent.protocol import Agent
@@ -12,6 +12,7 @@ from keyturn.model.errors import AgentHangs, AgentUnavailable, NotFound
 from keyturn.model.profile import VaultState
 from keyturn.operations import rpc, vault
 from keyturn.operations.context import Context
+from keyturn.operations.operation import Operation
 from keyturn.profiles import status
 from keyturn.profiles.inventory import Inventory
 
@@ -19,7 +20,9 @@ from keyturn.profiles.inventory import Inventory
 STATUS_SECONDS = 0.5
 #: An act may wait for AWS, and for another process that is asking AWS.
 OPERATION_SECONDS = 110.0
-NOT_RUN = object()
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class OperationRouter:
@@ -46,39 +49,46 @@ class OperationRouter:
             return None
         return client.find_agent(socket, STATUS_SECONDS)
 
-    def run(self, op: str, args: Mapping[str, object]) -> Any:
-        """Has an act done where the identity is, opening the vault by the keyring if that needs no person.
+    def run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run an operation where the identity is; the system keyring opens the vault if that needs no person.
 
-        :raises NeedsVault: or NeedsUnlock, VaultCorrupt: nobody can do it now.
+        :raises NeedsVault: or NeedsUnlock, VaultCorrupt: if no process can run it now.
         """
-        named = {**args, "files": rpc.files_of(self._context)}
-        if self.uses_caller_credentials(args.get("name")):
-            return rpc.dispatch(self._context, op, named)
-        done = self.try_run(op, named)
-        if done is not NOT_RUN:
-            return done
-        state = self._context.vault.state()
-        if state is VaultState.CLOSED:
-            self._unlock()
-            done = self.try_run(op, named)
-            if done is not NOT_RUN:
-                return done
-        raise vault.locked_error(self._context, state)
+        arguments = operation.arguments(*args, **kwargs)
+        if self.uses_caller_credentials(arguments.get("name")):
+            return operation.result_from_json(self._run_here(operation, arguments))
+        result = self._try_run(operation, arguments)
+        if result is None:
+            state = self._context.vault.state()
+            if state is VaultState.CLOSED:
+                self._unlock()
+                result = self._try_run(operation, arguments)
+            if result is None:
+                raise vault.locked_error(self._context, state)
+        return operation.result_from_json(result)
 
-    def try_run(self, op: str, args: Mapping[str, object]) -> Any:
-        """The act's result, or `NOWHERE` where the vault is open nowhere."""
+    def try_run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """Run an operation where the identity is; return None if no process has the vault open."""
+        result = self._try_run(operation, operation.arguments(*args, **kwargs))
+        return None if result is None else operation.result_from_json(result)
+
+    def _try_run(self, operation: Operation[..., Any], arguments: dict[str, object]) -> object:
         if self._context.vault.state() is VaultState.OPEN:
-            return rpc.dispatch(self._context, op, args)
+            return self._run_here(operation, arguments)
         if self._use_agent:
+            socket, files = self._context.paths.socket, rpc.shared_files(self._context)
             try:
-                return client.run(self._context.paths.socket, op, args, OPERATION_SECONDS)
+                return client.run(socket, operation.name, {**arguments, "files": files}, OPERATION_SECONDS)
             except AgentHangs:
                 raise
             except AgentUnavailable:
-                # One that is there but slow may still be at it; doing the act a second time could undo the first.
+                # A slow agent may still be at it, and running the operation a second time could undo the first.
                 if self.agent() is not None:
                     raise
-        return NOT_RUN
+        return None
+
+    def _run_here(self, operation: Operation[..., Any], arguments: dict[str, object]) -> object:
+        return rpc.dispatch(self._context, operation.name, arguments)
 
     def uses_caller_credentials(self, name: object) -> bool:
         """Whether a profile's credentials are those of whoever asks: then no vault and no agent is asked for them."""

@@ -113,7 +113,7 @@ def _remove(home: Home) -> None:
 
 
 def _index(home: Home) -> None:
-    IndexFile(home.state / "index.json").change(lambda index: index.update("dev", asked=NOW))
+    IndexFile(home.state / "index.json").change(lambda index: index.update("dev", last_use=NOW))
 
 
 def _definitions(home: Home) -> None:

@@ -7,16 +7,16 @@ from datetime import timedelta
 from keyturn.delivery import credential_process
 from keyturn.model.errors import ChangeRefused, KeyturnError, NeedsInteraction, NotFound
 from keyturn.operations.context import Context
-from keyturn.operations.credentials import get_credentials
+from keyturn.operations.credentials.get_credentials import credential_document
 from keyturn.profiles import status
 from keyturn.profiles.inventory import Inventory
 from keyturn.storage import config
 
 
-def get_forwarded_credentials(context: Context, name: str, least: timedelta | None = None) -> str:
+def get_forwarded_credentials(context: Context, name: str, min_left: timedelta | None = None) -> str:
     """The credential_process document of a profile, for another machine.
 
-    :param least: it must live so long at least.
+    :param min_left: it must live so long at min_left.
     :raises NotFound: it is not named in `config.toml`, whether there is such a profile or not.
     :raises Protected: it is, and has nothing that may leave this machine.
     :raises NeedsPerson: somebody at this machine must renew it first; the far end is never asked for anything.
@@ -24,7 +24,7 @@ def get_forwarded_credentials(context: Context, name: str, least: timedelta | No
     _require_named(context, name)
     _require_temporary(context.read(), name)
     try:
-        document = get_credentials.get_credentials(context, name, least, is_far=True)
+        document = credential_document(context, name, min_left, None, is_remote=True)
     except NeedsInteraction as error:
         hint = f"On the machine that forwards it, run: keyturn refresh {name}"
         raise NeedsInteraction(error.what, error.why, hint) from None

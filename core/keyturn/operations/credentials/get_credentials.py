@@ -12,27 +12,35 @@ from keyturn.operations import key_metadata
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import refresh, session_cache
 from keyturn.operations.credentials.refresh import RECORD_USE_EVERY
+from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory
 from keyturn.providers.cached_session import FetchedSession
 from keyturn.storage.managed_profiles import ManagedProfile
 
 
+@operation("hand", min_left="least_seconds")
 def get_credentials(
-    context: Context,
-    name: str,
-    least: timedelta | None = None,
-    code: str | None = None,
-    *,
-    is_far: bool = False,
+    context: Context, name: str, min_left: timedelta | None = None, code: str | None = None
 ) -> str:
-    """The credential_process document of a profile, managed or native; nothing is delivered anywhere.
+    """Return the credential document of a profile, managed or native; nothing is delivered anywhere.
 
-    :param least: it must live so long at least; else what is fresh does, and where nothing new can be had, what is valid.
+    :param min_left: the session must live at min_left that long. Without it, a fresh session is enough, and a valid one
+        where no new one can be had.
     :param code: an MFA code, for a new session.
-    :param is_far: another machine asks: no program of the person's is run for it, and it cannot have AWS asked again and again.
-    :raises NotFound: there is no such profile.
-    :raises UsageError: no session of this profile lives as long as `least`.
-    :raises NeedsPerson: a person must renew it first.
+    :raises NotFound: if there is no such profile.
+    :raises UsageError: if no session of this profile lives as long as `min_left`.
+    :raises NeedsInteraction: if a person must renew it first.
+    """
+    return credential_document(context, name, min_left, code, is_remote=False)
+
+
+def credential_document(
+    context: Context, name: str, min_left: timedelta | None, code: str | None, *, is_remote: bool
+) -> str:
+    """Return what :func:`get_credentials` does.
+
+    :param is_remote: another machine asks, so none of the person's commands is run for it, and it cannot make keyturn
+        call AWS again and again.
     """
     inventory = context.read()
     session_cache.require_own_environment(context, inventory, name)
@@ -49,8 +57,8 @@ def get_credentials(
             return credential_process.document(context.key(definition.key or name), account)
         refresh.require_refreshable(row)
         refresh.record_use(context, name, inventory)
-        found = _find_session(context, inventory, name, least, code, is_far=is_far)
-        _require_length(name, found, least, context.clock())
+        found = _find_session(context, inventory, name, min_left, code, is_remote=is_remote)
+        _require_length(name, found, min_left, context.clock())
         return credential_process.document(found.issued.credentials, account)
 
 
@@ -58,30 +66,30 @@ def _find_session(
     context: Context,
     inventory: Inventory,
     name: str,
-    least: timedelta | None,
+    min_left: timedelta | None,
     code: str | None,
     *,
-    is_far: bool,
+    is_remote: bool,
 ) -> FetchedSession:
-    refresher = session_cache.refresher(context, inventory, has_commands=not is_far)
+    refresher = session_cache.refresher(context, inventory, has_commands=not is_remote)
     definition = inventory.definitions.get(name)
     cached = refresher.cached(name)
     now = context.clock()
-    if cached is not None and code is None and _is_long_enough(cached, least, now):
+    if cached is not None and code is None and _is_long_enough(cached, min_left, now):
         return cached
-    if is_far and cached is not None and least is not None:
-        _require_life(name, cached, least)
+    if is_remote and cached is not None and min_left is not None:
+        _require_life(name, cached, min_left)
     fallback = cached if cached is not None and refresh.is_valid(cached.issued.credentials, now) else None
     if definition is not None and definition.renew is Renew.OFF and code is None:
         if fallback is not None:
             return fallback
         raise NeedsInteraction(f"session for {name}", "its renewal is off", f"Run: keyturn refresh {name}")
     try:
-        fetched = refresher.fetch(name, code, only_if_due=least is None and code is None)
+        fetched = refresher.fetch(name, code, only_if_due=min_left is None and code is None)
     except FileChanged:
         raise
     except (KeyturnError, OSError):
-        if fallback is None or least is not None or code is not None:
+        if fallback is None or min_left is not None or code is not None:
             raise
         return fallback
     _learn(context, inventory, definition, fetched)
@@ -98,26 +106,26 @@ def _learn(
         context.log_success(definition.name, "refresh", "for a program")
 
 
-def _require_life(name: str, cached: FetchedSession, least: timedelta) -> None:
+def _require_life(name: str, cached: FetchedSession, min_left: timedelta) -> None:
     """Makes sure that a new session would do for a while, by how long the last one was given."""
     expires = cached.issued.credentials.expires
-    if expires is not None and expires - cached.at - RECORD_USE_EVERY < least:
-        raise _too_short(name, least, expires - cached.at)
+    if expires is not None and expires - cached.at - RECORD_USE_EVERY < min_left:
+        raise _too_short(name, min_left, expires - cached.at)
 
 
-def _is_long_enough(one: FetchedSession, least: timedelta | None, now: datetime) -> bool:
-    if least is None:
+def _is_long_enough(one: FetchedSession, min_left: timedelta | None, now: datetime) -> bool:
+    if min_left is None:
         return session_state(one.facts(), now) is State.FRESH
-    return one.issued.credentials.expires is None or one.issued.credentials.expires - now >= least
+    return one.issued.credentials.expires is None or one.issued.credentials.expires - now >= min_left
 
 
-def _require_length(name: str, one: FetchedSession, least: timedelta | None, now: datetime) -> None:
+def _require_length(name: str, one: FetchedSession, min_left: timedelta | None, now: datetime) -> None:
     expires = one.issued.credentials.expires
-    if least is None or expires is None or expires - now >= least:
+    if min_left is None or expires is None or expires - now >= min_left:
         return
-    raise _too_short(name, least, expires - now)
+    raise _too_short(name, min_left, expires - now)
 
 
-def _too_short(name: str, least: timedelta, left: timedelta) -> UsageError:
-    why = f"its session has {span(left)} left, and {span(least)} were asked for"
+def _too_short(name: str, min_left: timedelta, left: timedelta) -> UsageError:
+    why = f"its session has {span(left)} left, and {span(min_left)} were asked for"
     return UsageError(f"session for {name}", why, f"Ask for less, or see: keyturn set {name} duration=...")

@@ -13,6 +13,7 @@ from keyturn.model.text import span
 from keyturn.operations import deliver, key_metadata
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
+from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory
 from keyturn.providers.cached_session import FetchedSession
 from keyturn.storage.managed_profiles import ManagedProfile
@@ -23,6 +24,7 @@ MIN_LEFT = timedelta(seconds=60)
 RECORD_USE_EVERY = timedelta(minutes=5)
 
 
+@operation("refresh")
 def refresh(context: Context, name: str, code: str | None = None) -> Refreshed:
     """Gets a new session for `name` and delivers it.
 
@@ -62,7 +64,7 @@ def _refresh(context: Context, inventory: Inventory, name: str, code: str | None
         note = "kept in keyturn's cache only, its files are as they were; adopt it to have it delivered"
     elif known := context.profile_state(name).accepted_seconds:
         note = note or f"AWS allows {span(timedelta(seconds=known))} at most for this role"
-    return Refreshed(name, session, seconds, delivered, note)
+    return Refreshed(profile=name, session=session, seconds=seconds, delivered=delivered, note=note)
 
 
 def renew(context: Context, name: str) -> None:
@@ -119,6 +121,7 @@ def require_refreshable(row: Profile) -> None:
         raise KeyturnError(what, why, "Run that tool again, or define the profile by a role or a key")
 
 
+@operation("document")
 def document(context: Context, name: str) -> str:
     """The credential_process document for a managed profile; asks AWS only when what is cached is due.
 
@@ -200,4 +203,4 @@ def record_use(context: Context, name: str, inventory: Inventory) -> None:
     """Notes that a profile is in use, but not again and again."""
     now, state = context.clock(), inventory.index.of(name)
     if state.last_use is None or now - state.last_use > RECORD_USE_EVERY:
-        context.update_index(lambda index: index.update(name, asked=now))
+        context.update_index(lambda index: index.update(name, last_use=now))

@@ -25,6 +25,7 @@ from keyturn.model.errors import (
 from keyturn.model.profile import Credentials
 from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context
+from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store
 from keyturn.operations.rotation.observe import (
     copies_of,
@@ -58,7 +59,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLICY = "`keyturn rotate {} --policy` prints what the user must be allowed to do"
 
 
-def start(context: Context, name: str, code: str | None) -> Progress:
+@operation("rotate-begin")
+def start(context: Context, name: str, code: str | None = None) -> Progress:
     """Makes a new key for the user behind a profile, once everything is in order for it.
 
     :raises NotFound: there is no such profile.

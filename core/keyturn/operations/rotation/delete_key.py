@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Self
 
 from keyturn.aws.api import LastUse, ListedKey
 from keyturn.model.errors import AwsError, KeyturnError, NeedsConfirmation, NotFound, RotationHalted
+from keyturn.model.json_codec import stored
 from keyturn.model.profile import Credentials
-from keyturn.model.text import from_iso, iso, masked_key_id, span
+from keyturn.model.text import iso, masked_key_id, span
 from keyturn.operations.context import Context
+from keyturn.operations.operation import operation
 from keyturn.operations.rotation import previous_key
 from keyturn.operations.rotation.observe import (
     entry_of,
@@ -39,13 +41,32 @@ class DeletionFacts:
     """What decides whether the old key may be deleted."""
 
     old_id: str
-    last_use: LastUse | None
-    """None where AWS does not tell."""
-    warnings: tuple[str, ...]
-    """What speaks against it now, each as a clause."""
+    warnings: tuple[str, ...] = field(metadata=stored("against"))
+    """Reasons not to delete it now, each a clause."""
+    is_use_known: bool = field(metadata=stored("told"))
+    """AWS reported the last use, or that there was none."""
+    used: datetime | None
+    """None for a key that was never used."""
+    service: str | None
+    region: str | None
+
+    @classmethod
+    def of(cls, old_id: str, use: LastUse | None, warnings: tuple[str, ...]) -> Self:
+        """Return the facts for a key.
+
+        :param use: None if AWS does not report it.
+        """
+        known = use or LastUse(None)
+        return cls(old_id, warnings, use is not None, known.at, known.service, known.region)
+
+    @property
+    def last_use(self) -> LastUse | None:
+        """The last use as AWS reports it; None if it does not."""
+        return LastUse(self.used, self.service, self.region) if self.is_use_known else None
 
 
-def deletion_facts(context: Context, name: str, code: str | None) -> DeletionFacts:
+@operation("rotate-ending")
+def deletion_facts(context: Context, name: str, code: str | None = None) -> DeletionFacts:
     """The facts about the old key of a rotation that has only the deletion left.
 
     :raises NotFound: no rotation waits.
@@ -85,25 +106,11 @@ def _deletion_facts(context: Context, record: Record, key_signer: KeySigner) -> 
     until = record.deletable_from()
     if until is not None and now < until:
         against.append(f"its time of grace ends in {span(until - now)}, at {iso(until)}")
-    return DeletionFacts(old_id, use, tuple(against))
+    return DeletionFacts.of(old_id, use, tuple(against))
 
 
-def deletion_facts_table(one: DeletionFacts) -> dict[str, Any]:
-    """For the wire."""
-    use = one.last_use
-    return {
-        "old_id": one.old_id, "against": list(one.warnings), "told": use is not None, "used": iso(use.at) if use else None,
-        "service": use.service if use else None, "region": use.region if use else None,
-    }  # fmt: skip
-
-
-def deletion_facts_from(table: Mapping[str, Any]) -> DeletionFacts:
-    """From the wire."""
-    use = LastUse(from_iso(table["used"]), table["service"], table["region"]) if table["told"] else None
-    return DeletionFacts(table["old_id"], use, tuple(table["against"]))
-
-
-def finish(context: Context, name: str, last_four: str | None, code: str | None) -> Progress:
+@operation("rotate-finish")
+def finish(context: Context, name: str, last_four: str | None, code: str | None = None) -> Progress:
     """Deletes the old key of a rotation.
 
     :param last_four: the old key's last four characters, as a person typed them.
@@ -139,7 +146,8 @@ def _require_word(what: str, name: str, facts: DeletionFacts, last_four: str | N
     )
 
 
-def delete_other_key(context: Context, name: str, last_four: str, code: str | None) -> str:
+@operation("rotate-drop")
+def delete_other_key(context: Context, name: str, last_four: str, code: str | None = None) -> str:
     """Deletes a key of the user that keyturn does not hold: one whose secret never arrived, or an idle one that takes
     the slot a rotation needs.
 

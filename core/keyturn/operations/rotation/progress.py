@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from keyturn.model.text import from_iso, iso, masked_key_id
+from keyturn.model.json_codec import stored
+from keyturn.model.text import masked_key_id
 from keyturn.operations.rotation.record import Record, Step
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """A rotation after one act."""
 
     profile: str
     user: str
     old_id: str
-    step: Step
     new_id: str | None = None
-    is_undoing: bool = False
+    step: Step
+    is_undoing: bool = field(default=False, metadata=stored("undoing"))
     wait: float = 0.0
     """Seconds to wait before the next act; AWS has not spread something yet."""
-    is_halted: bool = False
+    is_halted: bool = field(default=False, metadata=stored("halted"))
     """Nothing more is done until a person decides."""
     note: str = ""
     """One more sentence, of what was just seen."""
@@ -31,7 +31,7 @@ class Progress:
     """Ids of keys at AWS whose secret nobody here holds."""
     deletable_from: datetime | None = None
     """When the old key's time of grace is over."""
-    drift: str = ""
+    drift: str = field(default="", metadata=stored("amiss"))
     """What somebody else did to the keys at AWS, and what to do about it."""
 
     @property
@@ -83,31 +83,4 @@ def progress_of(record: Record, **more: Any) -> Progress:
         is_undoing=record.is_undoing,
         deletable_from=record.deletable_from(),
         **more,
-    )
-
-
-def progress_table(one: Progress) -> dict[str, Any]:
-    """For the wire, and for `--json`."""
-    return {
-        "profile": one.profile, "user": one.user, "old_id": one.old_id, "new_id": one.new_id, "step": str(one.step),
-        "undoing": one.is_undoing, "wait": one.wait, "halted": one.is_halted, "note": one.note,
-        "orphans": list(one.orphans), "deletable_from": iso(one.deletable_from), "amiss": one.drift,
-    }  # fmt: skip
-
-
-def progress_from(table: Mapping[str, Any]) -> Progress:
-    """From the wire."""
-    return Progress(
-        profile=table["profile"],
-        user=table["user"],
-        old_id=table["old_id"],
-        step=Step(table["step"]),
-        new_id=table["new_id"],
-        is_undoing=table["undoing"],
-        wait=table["wait"],
-        is_halted=table["halted"],
-        note=table["note"],
-        orphans=tuple(table["orphans"]),
-        deletable_from=from_iso(table["deletable_from"]),
-        drift=table["amiss"],
     )

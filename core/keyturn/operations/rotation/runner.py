@@ -9,6 +9,7 @@ from dataclasses import replace
 from keyturn.model.errors import AwsRefused, KeyturnError, NeedsInteraction, RotationHalted
 from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context
+from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store
 from keyturn.operations.rotation.drift import KeyDrift, find_drift
 from keyturn.operations.rotation.journal import name_of
@@ -30,7 +31,8 @@ from keyturn.operations.rotation.state_machine import NextStep, ObservedKeys, ne
 from keyturn.operations.rotation.steps import FIRST_WAIT, LONGEST_WAIT, RotationSteps
 
 
-def advance(context: Context, name: str, code: str | None) -> Progress:
+@operation("rotate-step")
+def advance(context: Context, name: str, code: str | None = None) -> Progress:
     """Brings the rotation of a profile's key on by one act; an undoing one goes on back.
 
     :raises NotFound: there is none to go on with.
@@ -40,7 +42,8 @@ def advance(context: Context, name: str, code: str | None) -> Progress:
     return _advance_once(context, record_of(context, name), code)
 
 
-def undo(context: Context, name: str, code: str | None) -> Progress:
+@operation("rotate-undo")
+def undo(context: Context, name: str, code: str | None = None) -> Progress:
     """Turns a rotation round, and makes the first act of the way back; :func:`advance` makes the others.
 
     :raises NotFound: there is none; what is done cannot be undone.

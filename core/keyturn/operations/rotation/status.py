@@ -8,9 +8,11 @@ from typing import Any
 
 from keyturn.aws.api import LastUse, ListedKey
 from keyturn.model.errors import KeyturnError
+from keyturn.model.json_codec import to_table
 from keyturn.model.profile import Credentials
 from keyturn.model.text import iso, span
 from keyturn.operations.context import Context, key_entry
+from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store
 from keyturn.operations.rotation.drift import find_drift
 from keyturn.operations.rotation.observe import (
@@ -22,7 +24,7 @@ from keyturn.operations.rotation.observe import (
     signers,
     waiting,
 )
-from keyturn.operations.rotation.progress import progress_of, progress_table
+from keyturn.operations.rotation.progress import progress_of
 from keyturn.operations.rotation.record import Step
 from keyturn.operations.rotation.runner import observe
 from keyturn.operations.rotation.signer import KeySigner
@@ -30,7 +32,8 @@ from keyturn.operations.rotation.state_machine import ObservedKeys, orphans
 from keyturn.profiles.status import source_of
 
 
-def status(context: Context, name: str, code: str | None) -> dict[str, Any]:
+@operation("rotate-status")
+def status(context: Context, name: str, code: str | None = None) -> dict[str, Any]:
     """As `rotate --status --json` prints it: `user`, `keys` at AWS and here, `rotation` if one waits, `used_by`.
 
     Each key has `key_id, status, created, age_days, last_used, last_used_by, known` (whether AWS told of its use),
@@ -71,8 +74,8 @@ def status(context: Context, name: str, code: str | None) -> dict[str, Any]:
     if record is not None and seen is not None:
         lost = tuple(key.key_id for key in orphans(record, seen)) if record.step is Step.INTENT else ()
         told = str(find_drift(record, seen) or "")
-        rotation = progress_table(
-            progress_of(record, orphans=lost, note=fallback_note(context, record), amiss=told)
+        rotation = to_table(
+            progress_of(record, orphans=lost, note=fallback_note(context, record), drift=told)
         )
     mine = {key.access_key_id for key in keys}
     gone = [key_id for key_id in mine if key_id not in listed]

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 
 from keyturn.model.errors import KeyturnError, RotationHalted
+from keyturn.model.json_codec import from_table
 from keyturn.operations.rotation import previous_key
 from keyturn.operations.rotation.observe import journal_of, waiting
-from keyturn.operations.rotation.progress import progress_from
+from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
 from tests.core.operations.rotation.brought import back, statuses, through, until
 from tests.core.operations.rotation.home import PROFILE, Home
@@ -29,7 +30,7 @@ def somebody(home: Home, *, switches: str = "", to: str = "Inactive", deletes: s
 
 def told(home: Home) -> str:
     """What `--status` says of the rotation."""
-    return progress_from(home.service.rotation.status(PROFILE)["rotation"]).summary()
+    return from_table(Progress, home.service.rotation.status(PROFILE)["rotation"]).summary()
 
 
 def resumed(home: Home) -> Step:

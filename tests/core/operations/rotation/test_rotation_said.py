@@ -20,10 +20,10 @@ from tests.core.operations.rotation.home import PROFILE, Home
 def turn(home: Home) -> _RotateCommand:
     """The verb for one profile, all questions answered."""
 
-    def done_with_code(act: Any, code: str | None) -> Any:
+    def run_with_code(act: Any, code: str | None) -> Any:
         return act(code)
 
-    opening = SimpleNamespace(keeper=home.service, done_with_code=done_with_code)
+    opening = SimpleNamespace(service=home.service, run_with_code=run_with_code)
     return _RotateCommand(cast("VaultUnlocker", opening), PROFILE, None, json_=False, yes=True)
 
 
@@ -33,7 +33,7 @@ def hurried(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     through = type(home.service.rotation).run_to_end
     monkeypatch.setattr(
         type(home.service.rotation),
-        "through",
+        "run_to_end",
         lambda self, first, step, _sleep=None: through(self, first, step, home.time.sleep),
     )
 

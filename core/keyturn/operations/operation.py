@@ -1,0 +1,110 @@
+"""An operation: a use case with a name, whose arguments and result are JSON, so that the agent can run it for another process."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from enum import Enum
+from functools import cached_property, update_wrapper
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+
+from keyturn.model.json_codec import from_table, to_table
+from keyturn.model.secret import Secret
+from keyturn.operations.context import Context
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Operation(Generic[P, R]):
+    """A function of a context and typed arguments that can also be called with JSON.
+
+    :param name: its name on the wire.
+    :param function: the use case; its first parameter is the context.
+    :param keys: the JSON key of each parameter that is called differently on the wire.
+    """
+
+    def __init__(
+        self, name: str, function: Callable[Concatenate[Context, P], R], keys: Mapping[str, str]
+    ) -> None:
+        update_wrapper(self, function)
+        self.name = name
+        self._function = function
+        self._keys = keys
+
+    def __call__(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._function(context, *args, **kwargs)
+
+    def arguments(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, object]:
+        """Return the arguments of a call as JSON."""
+        bound = self._signature.bind(None, *args, **kwargs)
+        bound.apply_defaults()
+        _context, *given = bound.arguments.items()
+        return {self._keys.get(name, name): _argument_to_json(value) for name, value in given}
+
+    def run(self, context: Context, arguments: Mapping[str, Any]) -> object:
+        """Run the operation with JSON arguments and return its result as JSON. Keys that it does not know are ignored.
+
+        :raises KeyError: or TypeError, ValueError, OverflowError: if an argument is missing or of the wrong type.
+        :raises KeyturnError: what the operation raises.
+        """
+        _context, *parameters = self._signature.parameters.values()
+        given: dict[str, Any] = {}
+        for one in parameters:
+            key = self._keys.get(one.name, one.name)
+            if key in arguments or one.default is inspect.Parameter.empty:
+                value = arguments[key] if one.default is inspect.Parameter.empty else arguments.get(key)
+                given[one.name] = _argument_from_json(self._hints[one.name], value)
+        return self._result_to_json(self._function(context, **given))  # type: ignore[call-arg]  # bound by name
+
+    def result_from_json(self, value: Any) -> R:
+        """Return the result that another process sent as JSON."""
+        kind = self._hints["return"]
+        if get_origin(kind) is tuple:
+            return tuple(value)  # type: ignore[return-value]  # of plain values
+        return from_table(kind, value) if hasattr(kind, "__dataclass_fields__") else value  # type: ignore[no-any-return]
+
+    def _result_to_json(self, result: R) -> object:
+        if isinstance(result, tuple):
+            return list(result)
+        return to_table(result) if hasattr(result, "__dataclass_fields__") else result
+
+    @cached_property
+    def _signature(self) -> inspect.Signature:
+        return inspect.signature(self._function)
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        return get_type_hints(self._function)
+
+
+def operation(name: str, **keys: str) -> Callable[[Callable[Concatenate[Context, P], R]], Operation[P, R]]:
+    """Make a function an operation that is called `name` on the wire; `keys` renames parameters there."""
+
+    def decorate(function: Callable[Concatenate[Context, P], R]) -> Operation[P, R]:
+        return Operation(name, function, keys)
+
+    return decorate
+
+
+def _argument_to_json(value: object) -> object:
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, timedelta):
+        return int(value.total_seconds())
+    if isinstance(value, Enum):
+        return str(value)
+    return list(value) if isinstance(value, tuple | list) else value
+
+
+def _argument_from_json(hint: Any, value: Any) -> Any:
+    """Return an argument of the type `hint`; text and numbers are converted, as the wire has always allowed."""
+    options = [one for one in get_args(hint) if one is not type(None)]
+    if type(None) in get_args(hint):
+        return None if value is None else _argument_from_json(options[0], value)
+    if options:
+        return tuple(_argument_from_json(options[0], item) for item in value)
+    if hint is timedelta:
+        return timedelta(seconds=int(value))
+    return Secret(str(value)) if hint is Secret else hint(value)
