@@ -10,7 +10,6 @@ from keyturn.model.errors import FileChanged, KeyturnError, NotFound
 from keyturn.model.profile import VaultState
 from keyturn.operations import deliver
 from keyturn.operations.context import Context
-from keyturn.operations.credentials import session_cache
 from keyturn.operations.operation import operation
 from keyturn.profiles import settings, status
 from keyturn.profiles.inventory import Inventory
@@ -63,12 +62,13 @@ def change(context: Context, name: str, wanted: Mapping[str, str]) -> Changed:
 
 
 def _check_role(one: ManagedProfile) -> None:
-    """Whether AWS would take what the definition asks for, its policy file read.
+    """Read the policy file of a managed role and check its AssumeRole parameters.
 
-    :raises KeyturnError: with the reason why not.
+    :raises KeyturnError: if AWS would refuse them, or the file cannot be read.
     """
-    if one.role_arn is not None:
-        assume_role.check(session_cache.managed_role_params(one, one.role_arn))
+    params = assume_role.managed_role_params(one)
+    if params is not None:
+        assume_role.check(params)
 
 
 def _define(context: Context, old: ManagedProfile, new: ManagedProfile) -> None:

@@ -1,4 +1,4 @@
-"""A session of a role, by AssumeRole."""
+"""AssumeRole: sessions of a role, signed by a source profile or by the caller's own credentials."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Self
 
 from keyturn.aws.api import Aws, IssuedCredentials, RoleRequest
 from keyturn.model.errors import AwsRefused, NeedsMfa, ProfileBroken, WrongMfaCode
-from keyturn.model.profile import Credentials
+from keyturn.model.profile import Credentials, Kind, State, session_state
 from keyturn.model.text import span
 from keyturn.providers import sts_limits
+from keyturn.providers.base import SessionRequest, Sources, SourceSessions
+from keyturn.providers.cached_session import FetchedSession, MfaDevice
 from keyturn.providers.mfa_codes import require_code
-from keyturn.providers.sts_limits import CHAINED_LONGEST, for_role
+from keyturn.providers.sts_limits import CHAINED_LONGEST, ROLE_DEFAULT, for_role, for_session_token
+from keyturn.storage.managed_profiles import ManagedProfile
+
+#: A role that is denied so soon after a code was given is not denied for the age of the code.
+RECENT = timedelta(minutes=10)
+_EXPIRED_SESSION_ERRORS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +181,200 @@ def text_of(value: str, profile: str) -> str:
         raise ProfileBroken(what, f"{value}: {error.strerror or error}", hint) from None
     except UnicodeDecodeError:
         raise ProfileBroken(what, f"{value} is no UTF-8 text", hint) from None
+
+
+def managed_role_params(one: ManagedProfile) -> AssumeRoleParams | None:
+    """Return the AssumeRole parameters of a managed profile, None if it assumes no role.
+
+    :raises ProfileBroken: if its policy is a file that cannot be read.
+    """
+    if one.role_arn is None:
+        return None
+    return AssumeRoleParams(
+        profile=one.name,
+        role_arn=one.role_arn,
+        external_id=one.external_id,
+        mfa_serial=one.mfa_serial,
+        session_name=one.role_session_name,
+        duration_seconds=one.duration_seconds,
+        credential_source=one.credential_source,
+        tags=one.tags,
+        transitive_tags=one.transitive_tags,
+        source_identity=one.source_identity,
+        policy=text_of(one.policy, one.name) if one.policy else None,
+        policy_arns=one.policy_arns,
+    )
+
+
+def native_role_params(name: str, settings: Mapping[str, object]) -> AssumeRoleParams | None:
+    """Return the AssumeRole parameters of a native profile, None if its settings name no role and no source."""
+
+    def text(key: str) -> str | None:
+        value = settings.get(key)
+        return value if isinstance(value, str) and value else None
+
+    arn = text("role_arn")
+    if arn is None or (text("source_profile") is None and text("credential_source") is None):
+        return None
+    duration = text("duration_seconds") or ""
+    seconds = int(duration) if duration.isascii() and duration.isdigit() else None
+    return AssumeRoleParams(
+        name, arn, text("external_id"), text("mfa_serial"), text("role_session_name"), seconds, text("credential_source")
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AssumeRoleProvider:
+    """Sessions of the role that a profile names, managed or native."""
+
+    name: str
+    params: AssumeRoleParams
+    sources: Sources
+    sessions: SourceSessions
+
+    @classmethod
+    def of(cls, name: str, sources: Sources, sessions: SourceSessions) -> Self | None:
+        """See :meth:`keyturn.providers.base.CredentialProvider.of`."""
+        definition, native = sources.definitions.get(name), sources.natives.get(name)
+        if definition is not None:
+            params = managed_role_params(definition)
+        elif native is not None and native.kind is Kind.ROLE and not native.problem:
+            params = native_role_params(name, sources.settings(name))
+        else:
+            params = None
+        return cls(name, params, sources, sessions) if params is not None else None
+
+    def fingerprint(self, path: tuple[str, ...]) -> list[object]:
+        """See :meth:`keyturn.providers.base.CredentialProvider.fingerprint`."""
+        if self.params.credential_source:
+            return [*self.params.parts(), None]
+        key = self._source_key()
+        signer = key.access_key_id if key else self.sessions.fingerprint(self._source(), path)
+        return [*self.params.parts(), signer]
+
+    def retrieve(self, request: SessionRequest) -> tuple[IssuedCredentials, str]:
+        """See :meth:`keyturn.providers.base.CredentialProvider.retrieve`."""
+        params, source = self.params, self.params.credential_source
+        check(params)
+        key = None if source else self._source_key()
+        if params.mfa_serial and key is not None and key.session_token is None:
+            assumed = self._assume_with_mfa_session(MfaDevice(key, params.mfa_serial), request)
+            if assumed is not None:
+                return assumed.issued, assumed.note
+        if params.mfa_serial and not self._has_code(params.mfa_serial, request):
+            require_code(params.profile, params.mfa_serial, None)
+        if source:
+            signer = self.sources.aws(self.name, request).source_credentials(self.name, source)
+        else:
+            signer = key or self.sessions.source_credentials(self._source(), request)
+        assumed = self.sources.with_code(
+            params.profile,
+            params.mfa_serial,
+            request,
+            lambda code: self._assume(params, signer, request, code),
+        )
+        return assumed.issued, assumed.note
+
+    def _has_code(self, serial: str, request: SessionRequest) -> bool:
+        return bool(request.code) or self.sources.codes.has_command(self.params.profile, serial)
+
+    def _assume(
+        self, params: AssumeRoleParams, signer: Credentials, request: SessionRequest, code: str | None
+    ) -> Assumed:
+        return assume(
+            self.sources.aws(self.name, request),
+            signer,
+            params,
+            code=code,
+            chained=signer.session_token is not None,
+            accepted_seconds=self.sources.accepted.get(self.name),
+            on_shorter=lambda seconds: self.sources.record_accepted_duration(self.name, seconds),
+        )
+
+    def _assume_with_mfa_session(self, device: MfaDevice, request: SessionRequest) -> Assumed | None:
+        """Assume the role with the MFA session of its user, so that one code serves all roles of that user.
+
+        Return None if a code must go to AssumeRole itself: for more than the hour that AWS gives to a chained session
+        (aws-facts 4), or if there is no MFA session and none can be had.
+        """
+        sources, params, clock = self.sources, self.params, self.sources.clock
+        without_code = replace(params, mfa_serial=None)
+        seconds = sources.accepted.get(self.name) or params.duration_seconds or ROLE_DEFAULT
+        wants_more = seconds > CHAINED_LONGEST
+        stored = None if request.code else sources.devices.get(device)
+        if stored is not None and not (wants_more and self._is_valid()):
+            try:
+                return self._assume(without_code, stored.issued.credentials, request, None)
+            except AwsRefused as error:
+                # AWS may deny it because the code is too old for this role; a new code tells.
+                too_old = error.code == "AccessDenied" and clock() - stored.obtained > RECENT
+                if not too_old and error.code not in _EXPIRED_SESSION_ERRORS:
+                    raise
+        has_code = self._has_code(device.serial, request)
+        if wants_more or not has_code or sources.codes.refuses_session_tokens(device.serial):
+            return None
+        session = self._new_mfa_session(device, request)
+        return self._assume(without_code, session.issued.credentials, request, None)
+
+    def _new_mfa_session(self, device: MfaDevice, request: SessionRequest) -> FetchedSession:
+        """Get a new session of the device's user and store it for all roles of that user.
+
+        :raises NeedsMfa: if AWS gives that user none; the next code goes to the role itself.
+        """
+        sources, profile, clock = self.sources, self.params.profile, self.sources.clock
+        began = clock()
+        source = sources.definitions.get(self._source())
+
+        def call(code: str | None) -> IssuedCredentials:
+            return sources.aws(self.name, request).get_session_token(
+                device.key,
+                duration_seconds=for_session_token(source.duration_seconds if source else None),
+                mfa_serial=device.serial,
+                mfa_code=require_code(profile, device.serial, code),
+            )
+
+        with self.sessions.lock(f"\0{device.key.access_key_id}\0{device.serial}", request):
+            stored = sources.devices.get(device)
+            if stored is not None and stored.obtained > began:
+                return stored
+            at = clock()
+            try:
+                issued = sources.with_code(profile, device.serial, request, call)
+            except WrongMfaCode:
+                raise
+            except AwsRefused as error:
+                if error.code != "AccessDenied":
+                    raise
+                sources.codes.record_session_token_refusal(device.serial)
+                why = f"AWS gives its user no session for a code ({error.why}), and took the code"
+                hint = f"Wait for the next code, then run: keyturn refresh {profile}"
+                raise NeedsMfa(
+                    f"session for {profile}", why, hint, profile=profile, serial=device.serial
+                ) from None
+            session = FetchedSession(issued, at, clock(), "")
+            sources.devices.put(device, session)
+            return session
+
+    def _is_valid(self) -> bool:
+        """Return True if there is a session that a shorter one must not replace."""
+        cached = self.sessions.cached(self.name)
+        return cached is not None and session_state(cached.facts(), self.sources.clock()) is not State.EXPIRED
+
+    def _source(self) -> str:
+        """Return the profile that signs for the role."""
+        definition, native = self.sources.definitions.get(self.name), self.sources.natives.get(self.name)
+        if definition is not None:
+            source = definition.source_profile or (self.name if definition.key else None)
+        else:
+            source = native.chain[0] if native and native.chain else None
+        if source is None:
+            raise ProfileBroken(f"profile {self.name}", "it names no source profile", "Add source_profile")
+        return source
+
+    def _source_key(self) -> Credentials | None:
+        """Return the static credentials of the profile that signs for the role, None if it has a session instead."""
+        source = self._source()
+        definition = self.sources.definitions.get(source)
+        if definition is not None:
+            return self.sources.key(definition.key) if definition.key else None
+        return self.sources.plain_key(source)

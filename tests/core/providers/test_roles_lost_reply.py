@@ -16,7 +16,7 @@ from keyturn.aws.deadline import SECONDS, Deadline
 from keyturn.model.errors import NeedsMfa, NoResponse, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
-from keyturn.providers.refresher import source_lock
+from keyturn.providers.refresher import source_lock_name
 from tests.core.operations.conftest import Bench
 
 KEY = Credentials("AKIAIOSFODNN7EXAMPLE", Secret("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"))
@@ -86,7 +86,7 @@ def test_who_waited_for_another_refresh_still_asks_aws(bench: Bench, monkeypatch
     # Whoever holds the lock lets go after longer than an act may take.
     monkeypatch.setattr(time, "monotonic", lambda: really() + ahead)
     monkeypatch.setattr(Deadline.__init__, "__defaults__", (time.monotonic,))
-    held = bench.service.context.source_lock(source_lock("ci-deploy"))
+    held = bench.service.context.source_lock(source_lock_name("ci-deploy"))
     held.__enter__()
 
     def let_go() -> None:

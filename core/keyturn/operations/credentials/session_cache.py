@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from keyturn.model.errors import AgentUnavailable, FileChanged
-from keyturn.model.profile import Kind
 from keyturn.operations.context import Context
 from keyturn.operations.credentials.mfa_code_command import CommandMfaCodes
 from keyturn.operations.credentials.mfa_sessions import VaultMfaSessionStore
 from keyturn.profiles import status
 from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.static_keys import static_credentials
-from keyturn.providers import assume_role, cached_session
-from keyturn.providers import assume_role as role
+from keyturn.providers import cached_session
+from keyturn.providers.base import Sources
 from keyturn.providers.cached_session import FetchedSession
 from keyturn.providers.refresher import Refresher
 from keyturn.storage.config import Config
 from keyturn.storage.index import Index
-from keyturn.storage.managed_profiles import ManagedProfile
 
 
 def fetch(context: Context, inventory: Inventory, name: str) -> FetchedSession:
@@ -39,25 +36,23 @@ def refresher(context: Context, inventory: Inventory, *, has_commands: bool = Tr
         for name, state in inventory.index.profiles.items()
         if state.accepted_seconds
     }
-    return Refresher(
+    sources = Sources(
         definitions=inventory.definitions,
         natives=inventory.natives,
-        hops=lambda name: assume_role_params(name, inventory),
         key=context.key,
         plain_key=lambda name: static_credentials(inventory, name),
         settings=inventory.settings,
-        sessions=VaultSessionStore(context, inventory),
-        aws=context.aws,
-        clock=context.clock,
-        lock=context.source_lock,
-        accepted=accepted,
-        record_accepted_duration=lambda name, seconds: remember(context, name, seconds),
         caller_credential_source=lambda name: status.caller_credential_source(
             name, inventory.natives, inventory.definitions
         ),
+        factory=context.aws,
+        clock=context.clock,
+        accepted=accepted,
+        record_accepted_duration=lambda name, seconds: remember(context, name, seconds),
         devices=VaultMfaSessionStore(context, inventory),
         codes=codes if has_commands else replace(codes, config=Config(), fault=None),
     )
+    return Refresher(sources, VaultSessionStore(context, inventory), context.source_lock)
 
 
 def require_own_environment(context: Context, inventory: Inventory, name: str) -> None:
@@ -75,55 +70,6 @@ def require_own_environment(context: Context, inventory: Inventory, name: str) -
 def remember(context: Context, name: str, seconds: int) -> None:
     """Notes the duration that AWS accepts for a role."""
     context.update_index(lambda index: index.update(name, accepted_seconds=seconds))
-
-
-def assume_role_params(name: str, inventory: Inventory) -> role.AssumeRoleParams | None:
-    """The AssumeRole parameters of a profile, managed or native; None if it assumes no role by a source profile."""
-    definition = inventory.definitions.get(name)
-    if definition is not None:
-        return None if definition.role_arn is None else managed_role_params(definition, definition.role_arn)
-    native = inventory.natives.get(name)
-    if native is None or native.kind is not Kind.ROLE or native.problem:
-        return None
-    return native_role_params(name, inventory.settings(name))
-
-
-def managed_role_params(one: ManagedProfile, role_arn: str) -> role.AssumeRoleParams:
-    """The AssumeRole parameters of a definition.
-
-    :raises ProfileBroken: its policy is a file that cannot be read.
-    """
-    return role.AssumeRoleParams(
-        profile=one.name,
-        role_arn=role_arn,
-        external_id=one.external_id,
-        mfa_serial=one.mfa_serial,
-        session_name=one.role_session_name,
-        duration_seconds=one.duration_seconds,
-        credential_source=one.credential_source,
-        tags=one.tags,
-        transitive_tags=one.transitive_tags,
-        source_identity=one.source_identity,
-        policy=assume_role.text_of(one.policy, one.name) if one.policy else None,
-        policy_arns=one.policy_arns,
-    )
-
-
-def native_role_params(name: str, settings: Mapping[str, object]) -> role.AssumeRoleParams | None:
-    """The AssumeRole parameters that the shared files hold for a profile."""
-
-    def text(key: str) -> str | None:
-        value = settings.get(key)
-        return value if isinstance(value, str) and value else None
-
-    arn = text("role_arn")
-    if arn is None or (text("source_profile") is None and text("credential_source") is None):
-        return None
-    duration = text("duration_seconds") or ""
-    seconds = int(duration) if duration.isascii() and duration.isdigit() else None
-    return role.AssumeRoleParams(
-        name, arn, text("external_id"), text("mfa_serial"), text("role_session_name"), seconds, text("credential_source")
-    )  # fmt: skip
 
 
 class VaultSessionStore:

@@ -1,0 +1,161 @@
+"""The protocol of credential providers, and what they are given: the profiles and AWS of one refresh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Protocol, Self, TypeVar
+
+from keyturn.aws.api import Aws, AwsFactory, IssuedCredentials
+from keyturn.aws.deadline import Deadline
+from keyturn.model.errors import NeedsMfa, NoResponse, WrongMfaCode
+from keyturn.model.profile import Credentials, Profile
+from keyturn.providers.cached_session import FetchedSession, MfaSessionStore
+from keyturn.storage.managed_profiles import ManagedProfiles
+from keyturn.system.clock import Clock
+
+T = TypeVar("T")
+
+
+class MfaCodeSource(Protocol):
+    """Where MFA codes come from if no person types them, and what AWS answered to them."""
+
+    def has_command(self, profile: str, serial: str) -> bool: ...
+
+    def code(self, profile: str, serial: str, deadline: Deadline) -> str: ...
+
+    def used(self, serial: str) -> None: ...
+
+    def refused(self, profile: str, serial: str) -> None: ...
+
+    def accepted(self, serial: str) -> None: ...
+
+    def refuses_session_tokens(self, serial: str) -> bool: ...
+
+    def record_session_token_refusal(self, serial: str) -> None: ...
+
+
+class OneTimeCode:
+    """The MFA code that a refresh was given. It can be taken once, because AWS accepts it once."""
+
+    def __init__(self, code: str | None) -> None:
+        self._code = code
+
+    def __bool__(self) -> bool:
+        return self._code is not None
+
+    def take(self) -> str | None:
+        code, self._code = self._code, None
+        return code
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """One refresh: its MFA code, its time limit, and the profiles of the chain so far."""
+
+    code: OneTimeCode
+    path: tuple[str, ...]
+    is_on_demand: bool
+    """A session that is still fresh is good enough."""
+    deadline: Deadline = field(default_factory=Deadline)
+
+    def of_source(self, name: str) -> SessionRequest:
+        """Return the request for the source profile `name` of the last profile in the chain."""
+        return replace(self, path=(*self.path, name))
+
+
+class SourceSessions(Protocol):
+    """Sessions of other profiles, and locks: what a provider needs of the refresher."""
+
+    def cached(self, name: str) -> FetchedSession | None:
+        """Return the cached session of a profile, expired or not."""
+
+    def fingerprint(self, name: str, path: tuple[str, ...] = ()) -> str:
+        """Return a digest of everything that a session of a profile depends on."""
+
+    def source_credentials(self, source: str, request: SessionRequest) -> Credentials:
+        """Return credentials of a source profile, refreshed if they are due."""
+
+    def lock(self, name: str, request: SessionRequest) -> AbstractContextManager[None]:
+        """Hold the lock of a source across processes."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that providers read: profiles, keys, AWS and MFA devices, as of one moment.
+
+    :param key: the long-term key of a vault entry; raises `NeedsUnlock` while the vault is locked.
+    :param plain_key: the static credentials that a native profile has in the shared files, None if AWS tools would take
+        its credentials from elsewhere.
+    :param settings: all settings of a native profile.
+    :param caller_credential_source: returns the `credential_source` at the end of a profile's chain, or None. Such
+        sessions are never stored, because the next caller may run in another environment and must not receive this one's
+        identity.
+    :param accepted: the duration in seconds that AWS accepts for a profile, if it refused a longer one.
+    :param record_accepted_duration: stores such a duration.
+    """
+
+    definitions: ManagedProfiles
+    natives: Mapping[str, Profile]
+    key: Callable[[str], Credentials]
+    plain_key: Callable[[str], Credentials | None]
+    settings: Callable[[str], Mapping[str, object]]
+    caller_credential_source: Callable[[str], str | None]
+    factory: AwsFactory
+    clock: Clock
+    accepted: Mapping[str, int]
+    record_accepted_duration: Callable[[str, int], None]
+    devices: MfaSessionStore
+    codes: MfaCodeSource
+
+    def aws(self, name: str, request: SessionRequest) -> Aws:
+        """Return AWS as the profile `name` reaches it, within the time limit of the request."""
+        native = self.natives.get(name)
+        return self.factory(name, native.region if native else None, deadline=request.deadline)
+
+    def with_code(
+        self, profile: str, serial: str | None, request: SessionRequest, call: Callable[[str | None], T]
+    ) -> T:
+        """Make a call with a code of an MFA device, if there is a device, and record what AWS answered to the code.
+
+        :raises NeedsMfa: if no answer came, because the code may be used up then.
+        """
+        if serial is None:
+            return call(None)
+        code = request.code.take()
+        if code is not None:
+            self.codes.used(serial)
+        elif self.codes.has_command(profile, serial):
+            code = self.codes.code(profile, serial, request.deadline)
+        try:
+            result = call(code)
+        except WrongMfaCode:
+            self.codes.refused(profile, serial)
+            raise
+        except NoResponse as error:
+            why = f"{error.what}: {error.why}; the code may be used up"
+            hint = f"Wait for the next code, then run: keyturn refresh {profile}"
+            raise NeedsMfa(f"session for {profile}", why, hint, profile=profile, serial=serial) from None
+        self.codes.accepted(serial)
+        return result
+
+
+class CredentialProvider(Protocol):
+    """One way to get a session for one profile. It asks AWS; the refresher locks, caches and stores."""
+
+    @classmethod
+    def of(cls, name: str, sources: Sources, sessions: SourceSessions) -> Self | None:
+        """Return the provider of a profile, or None if the profile's sessions come in another way."""
+
+    def fingerprint(self, path: tuple[str, ...]) -> list[object]:
+        """Return everything that a session depends on, as JSON values; a cached one is used only while it is the same.
+
+        :param path: the profiles of the chain that leads here, this one last.
+        """
+
+    def retrieve(self, request: SessionRequest) -> tuple[IssuedCredentials, str]:
+        """Get a session from AWS; return it and a note for the person, if there is something to say.
+
+        :raises NeedsMfa: if a code is needed and none is left.
+        """

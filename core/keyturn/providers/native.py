@@ -1,0 +1,46 @@
+"""Native profiles: sessions that botocore's own providers get from the shared files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from keyturn.aws.api import IssuedCredentials
+from keyturn.model.errors import NotFound, ProfileBroken
+from keyturn.model.profile import Kind
+from keyturn.providers.base import SessionRequest, Sources, SourceSessions
+
+
+@dataclass(frozen=True)
+class NativeProvider:
+    """Sessions of a profile that keyturn does not manage, of whatever kind AWS tools know."""
+
+    name: str
+    sources: Sources
+
+    @classmethod
+    def of(cls, name: str, sources: Sources, _sessions: SourceSessions) -> Self | None:
+        """See :meth:`keyturn.providers.base.CredentialProvider.of`."""
+        return cls(name, sources)
+
+    def fingerprint(self, _path: tuple[str, ...]) -> list[object]:
+        """See :meth:`keyturn.providers.base.CredentialProvider.fingerprint`."""
+        settings = self.sources.settings(self.name)
+        return ["native", sorted((key, str(value)) for key, value in settings.items())]
+
+    def retrieve(self, request: SessionRequest) -> tuple[IssuedCredentials, str]:
+        """See :meth:`keyturn.providers.base.CredentialProvider.retrieve`.
+
+        :raises NotFound: if there is no such profile.
+        :raises ProfileBroken: if it defines no credentials, or none that can work.
+        """
+        native = self.sources.natives.get(self.name)
+        if native is None:
+            raise NotFound(f"profile {self.name}", "there is none by that name", "Run: keyturn list")
+        if native.problem:
+            raise ProfileBroken(f"profile {self.name}", native.problem, "Correct it in the shared files")
+        if native.kind is Kind.UNKNOWN:
+            raise ProfileBroken(
+                f"profile {self.name}", "it defines no credentials of its own", "Give it some first"
+            )
+        return IssuedCredentials(self.sources.aws(self.name, request).native_credentials(self.name)), ""

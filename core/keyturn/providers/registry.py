@@ -1,0 +1,17 @@
+"""The credential providers, in the order in which they are asked whether a profile is theirs."""
+
+from __future__ import annotations
+
+from keyturn.providers.assume_role import AssumeRoleProvider
+from keyturn.providers.base import CredentialProvider, Sources, SourceSessions
+from keyturn.providers.native import NativeProvider
+from keyturn.providers.session_token import SessionTokenProvider
+
+#: The last one takes every profile.
+PROVIDERS: tuple[type[CredentialProvider], ...] = (SessionTokenProvider, AssumeRoleProvider, NativeProvider)
+
+
+def provider_for(name: str, sources: Sources, sessions: SourceSessions) -> CredentialProvider:
+    """Return the provider of a profile's sessions."""
+    found = (provider.of(name, sources, sessions) for provider in PROVIDERS)
+    return next(one for one in found if one is not None)
