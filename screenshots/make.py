@@ -16,7 +16,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from keyturn.system.clock import OFFSET_FILE
 from keyturn_sandbox import Sandbox
 from keyturn_sandbox.sandbox import FIXED_START
@@ -52,21 +52,21 @@ SCENES = (
 )
 
 
-def standing(sandbox: Sandbox, start: datetime) -> Callable[[], datetime]:
+def fixed_clock(sandbox: Sandbox, start: datetime) -> Callable[[], datetime]:
     """A clock that stands at `start` unless it is moved."""
     offset = sandbox.folder / OFFSET_FILE
     first = float(offset.read_text("ascii"))
     return lambda: start + timedelta(seconds=round(float(offset.read_text("ascii")) - first, 3))
 
 
-async def settled(app: KeyturnApp, pilot: Pilot[None], until: str = "") -> str:
+async def settle(app: KeyturnApp, pilot: Pilot[None], until: str = "") -> str:
     """The picture once it shows `until` and has stayed the same for a second.
 
     :raises TimeoutError: it did neither for a minute.
     """
     same, last, until = 0, "", until.replace(" ", "&#160;")
     patience = iter(range(240))
-    while same < 4 or until not in last or app.desk.snapshot is None:
+    while same < 4 or until not in last or app.state.snapshot is None:
         if next(patience, None) is None:
             raise TimeoutError(until)
         await pilot.pause(0.25)
@@ -79,21 +79,23 @@ async def pictures() -> dict[str, str]:
     """SVG by name, of every scene."""
     found = {}
     with Sandbox(FOLDER, fixed=True) as sandbox:
-        clock = sandbox.state.now = standing(sandbox, FIXED_START)
+        clock = sandbox.state.now = fixed_clock(sandbox, FIXED_START)
         os.environ.clear()
         os.environ.update(sandbox.environ)
-        desk = replace(Keeper.from_environ(os.environ).desk, clock=clock, program=lambda: PROGRAM)
-        still = Keeper(desk, use_agent=False)
+        context = replace(
+            CredentialService.from_environ(os.environ).context, clock=clock, program=lambda: PROGRAM
+        )
+        still = CredentialService(context, use_agent=False)
         still.unlock_here(recovery_key=plant_managed(sandbox, still))
         for scene in SCENES:
             options = Options(read_only=False, ascii=False, mouse=False, filter="")
             terminal = terminal_for({"TERM": "xterm-256color", "LANG": "C.UTF-8"}, options)
             app = KeyturnApp(still, options, terminal)
             async with app.run_test(size=scene.size) as pilot:
-                await settled(app, pilot)
+                await settle(app, pilot)
                 for pressed in scene.keys:
                     await pilot.press(pressed)
-                found[scene.name] = await settled(app, pilot, scene.until)
+                found[scene.name] = await settle(app, pilot, scene.until)
     return found
 
 

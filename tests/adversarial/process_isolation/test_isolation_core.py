@@ -20,8 +20,8 @@ import contextlib, os, resource, sys
 sys.path.insert(0, os.getcwd())
 secret = "".join(["cana", "ry", "-in-memory"])
 if sys.argv[1] != "open":
-    from keyturn.system import hardening, prctl as undumpable
-    {"closed": hardening.close_process, "agent": hardening.close_agent, "fast": undumpable.close_memory}[sys.argv[1]]()
+    from keyturn.system import hardening, prctl
+    {"closed": hardening.harden_process, "agent": hardening.harden_agent, "fast": prctl.disable_dumps}[sys.argv[1]]()
 with contextlib.suppress(ValueError, OSError):
     resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
 if sys.argv[2] == "child" and os.fork():

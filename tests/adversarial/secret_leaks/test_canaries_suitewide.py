@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 LEAKY = """
-from keyturn_sandbox.id_generator import Forge
-def made(): return Forge().secret().reveal()
+from keyturn_sandbox.id_generator import IdGenerator
+def made(): return IdGenerator().secret().reveal()
 def test_that_prints(): print("it is", made())
 def test_that_leaves(tmp_path): (tmp_path / "left").write_text(made())
 def test_that_keeps(tmp_path):

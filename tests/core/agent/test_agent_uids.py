@@ -75,8 +75,8 @@ class Person:
         command = (self.python, "-I", str(self.folder / "fake_agent.py"))
         self.run(
             "-I", "-c",
-            f"{self._reach()} import os; from keyturn.agent import launcher as spawn; from keyturn.storage.paths import places_for;"
-            f"spawn.start_agent(places_for(os.environ), os.environ, command={command!r})",
+            f"{self._reach()} import os; from keyturn.agent import launcher; from keyturn.storage.paths import paths_for;"
+            f"launcher.start_agent(paths_for(os.environ), os.environ, command={command!r})",
         )  # fmt: skip
         status = self.run(
             "-I", "-c", f"{self._reach()} print(json.dumps(client.call(path, {{'op': 'status'}})))"
@@ -84,7 +84,7 @@ class Person:
         return int(json.loads(status)["pid"])
 
     def stop_agent(self) -> None:
-        self.run("-I", "-c", f"{self._reach()} ending.lock(path)")
+        self.run("-I", "-c", f"{self._reach()} shutdown.lock(path)")
 
     @property
     def socket(self) -> Path:
@@ -92,7 +92,7 @@ class Person:
 
     def _reach(self) -> str:
         return (
-            f"import sys, json; sys.path.insert(0, {str(self.folder)!r}); from keyturn.agent import client, shutdown as ending;"
+            f"import sys, json; sys.path.insert(0, {str(self.folder)!r}); from keyturn.agent import client, shutdown;"
             f"from pathlib import Path; path = Path({str(self.socket)!r});"
         )
 

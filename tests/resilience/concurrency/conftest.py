@@ -24,12 +24,12 @@ from tests.core.vault import weak_age
 _ACTS = """
 import json, os, sys
 from keyturn.model.errors import FileBusy, FileChanged
-from keyturn.service import Keeper
+from keyturn.service import CredentialService
 from keyturn.model.profile import Delivery
 from keyturn.model.secret import Secret
 
 key, acts = json.loads(sys.stdin.readline())
-keeper = Keeper.from_environ(os.environ, use_agent=False)
+keeper = CredentialService.from_environ(os.environ, use_agent=False)
 keeper.unlock_here(recovery_key=Secret(key))
 print("open", flush=True)
 sys.stdin.readline()

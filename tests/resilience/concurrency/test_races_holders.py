@@ -28,11 +28,11 @@ from tests.resilience.concurrency import programs
 HOLDS_FILE = """
     import sys, time
     from pathlib import Path
-    from keyturn.awsconfig.file_lock import hold
-    from keyturn.awsconfig.timing import Pace
+    from keyturn.awsconfig.file_lock import lock_file
+    from keyturn.awsconfig.timing import Timing
     from keyturn.awsconfig.write_target import find
 
-    with hold(Path(sys.argv[1]), find(Path(sys.argv[2])), Pace()):
+    with lock_file(Path(sys.argv[1]), find(Path(sys.argv[2])), Timing()):
         print("held", flush=True)
         time.sleep(300)
 """
@@ -40,9 +40,9 @@ HOLDS_FILE = """
 HOLDS_OWN = """
     import sys, time
     from pathlib import Path
-    from keyturn.system.files import locked
+    from keyturn.system.files import lock_for_change
 
-    with locked(Path(sys.argv[1]), what="holding"):
+    with lock_for_change(Path(sys.argv[1]), what="holding"):
         print("held", flush=True)
         time.sleep(300)
 """
