@@ -36,10 +36,12 @@ def cores(folder: Path) -> list[Path]:
 
 
 def dies(user: User, folder: Path, *words: str) -> None:
-    subprocess.run(
+    """Run the program until it aborts, or until its child has."""
+    done = subprocess.run(
         ["sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh", *become(user.uid), user.installation.python, "-I", "-c", DIE, *words],
         cwd=folder, env=user.environ, capture_output=True, check=False, timeout=60,
     )  # fmt: skip
+    assert done.returncode == (0 if words[1] == "child" else -signal.SIGABRT), done.stderr
 
 
 @pytest.fixture
