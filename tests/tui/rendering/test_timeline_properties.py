@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn_tui.rendering.timeline_scale import (
     FARTHEST,
     SPANS,
-    USUAL_SPAN,
     Edge,
     Interval,
     Window,
@@ -99,55 +97,6 @@ def test_an_end_that_comes_later_never_stands_further_left(
     (late,) = lanes([Interval("p", window.start, max(one, other))], window, width, now)
     if early.bar is not None and late.bar is not None:
         assert early.bar[1] <= late.bar[1]
-
-
-def test_zoom_stops_at_its_ends() -> None:
-    assert zoomed(SPANS[0], -1) == SPANS[0]
-    assert zoomed(SPANS[-1], 1) == SPANS[-1]
-    assert zoomed(USUAL_SPAN, 1) > USUAL_SPAN > zoomed(USUAL_SPAN, -1)
-
-
-HOUR = timedelta(hours=1)
-FOUR = Window(NOW, 4 * HOUR)
-
-
-@pytest.mark.parametrize(
-    ("issued", "expires", "edge", "bar"),
-    [
-        (0, 1, Edge.HERE, (0, 10)),
-        (-3, 1, Edge.HERE, (0, 10)),
-        (1, 9, Edge.BEYOND, (10, 39)),
-        (-9, -1, Edge.BEFORE, None),
-        (4, 9, Edge.LATER, None),
-        (2, 1, Edge.HERE, (10, 10)),
-        (None, 2, Edge.HERE, (10, 20)),
-        (0, None, Edge.UNKNOWN, None),
-    ],
-    ids=[
-        "within",
-        "began before",
-        "ends beyond",
-        "is over",
-        "is to come",
-        "ends first",
-        "no start",
-        "no end",
-    ],
-)
-def test_lanes_by_cells(
-    issued: int | None, expires: int | None, edge: Edge, bar: tuple[int, int] | None
-) -> None:
-    begins, ends = (None if hours is None else NOW + hours * HOUR for hours in (issued, expires))
-    life = Interval("p", begins, ends)
-    (lane,) = lanes([life], FOUR, 40, NOW + HOUR)
-    assert (lane.edge, lane.bar) == (edge, bar)
-
-
-@pytest.mark.parametrize(("hours", "cell"), [(0.5, None), (1, None), (1.5, 15), (3.99, 39), (4, None)])
-def test_a_renewal_is_marked_while_it_is_to_come_and_in_the_window(hours: float, cell: int | None) -> None:
-    life = Interval("p", NOW, NOW + 9 * HOUR, NOW + hours * HOUR)
-    (lane,) = lanes([life], FOUR, 40, NOW + HOUR)
-    assert lane.renewal == cell
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4000), st.integers(3, 300))
