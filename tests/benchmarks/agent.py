@@ -91,7 +91,7 @@ def settled(person: Person) -> None:
     """Waits until an answer is given without being made again, as it is soon after the last change."""
     for _ in range(2):
         client.document(person.socket, ROLE)
-        time.sleep(file_fingerprint.SETTLED.total_seconds() + 0.1)
+        time.sleep(file_fingerprint.TIMESTAMP_STEP.total_seconds() + 0.1)
 
 
 def round_trips(person: Person, count: int, report: Report) -> None:

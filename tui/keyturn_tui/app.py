@@ -187,7 +187,7 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
 
     def own_fault(self, what: str, error: Exception) -> None:
         """See `acts.Front`."""
-        log.unforeseen(error)
+        log.record_unexpected(error)
         self.say(
             f"{safe(what)}: a fault of keyturn itself ({type(error).__name__}); keyturn.log says where.",
             "error",

@@ -192,7 +192,7 @@ def _explained(error: Exception) -> int:
         _say(f"keyturn: {error.line()}")
         return error.exit_code
     log.open_log(Path(state_folder(os.environ)))
-    log.unforeseen(error)
+    log.record_unexpected(error)
     if isinstance(error, OSError) and error.strerror:
         _say(
             f"keyturn: the system refused: {safe(error.strerror)}. keyturn.log in the state folder says where."

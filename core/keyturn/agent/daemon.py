@@ -49,7 +49,7 @@ def run_agent(open_keeper: OpenKeeper) -> NoReturn:
         secret_channel.reply(error_line(error))
         os._exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
-        log.unforeseen(error)
+        log.record_unexpected(error)
         secret_channel.reply(
             error_line(KeyturnError("start of the agent", "something unforeseen", "See keyturn.log."))
         )
@@ -62,7 +62,7 @@ def run_agent(open_keeper: OpenKeeper) -> NoReturn:
     try:
         server.serve()
     except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
-        log.unforeseen(error)
+        log.record_unexpected(error)
     # Nothing is left to do in order: the identity goes with the memory of this process, at once, whatever its
     # threads are waiting for, and only then does the kernel close the connection of whoever asked to lock.
     os._exit(0)
@@ -87,7 +87,9 @@ def _open_service(open_keeper: OpenKeeper) -> AgentServer | None:
     if listener is None:
         return None
     forward = add_listener(listener, Path(forward_path(os.environ)))
-    return AgentServer(service, listener, forward=forward, clock=clock_for(os.environ), report=log.unforeseen)
+    return AgentServer(
+        service, listener, forward=forward, clock=clock_for(os.environ), report=log.record_unexpected
+    )
 
 
 def _read_opening() -> tuple[Secret | None, Secret | None]:

@@ -136,8 +136,8 @@ class AwsFactory(Protocol):
         region: str | None,
         *,
         deadline: Deadline | None = None,
-        hurried: bool = False,
+        short_timeouts: bool = False,
     ) -> Aws:
         """:param deadline: of the whole act that the view is made for; a new one where none is given.
-        :param hurried: for what is nice to have: one try, a few seconds."""
+        :param short_timeouts: for what is nice to have: one try, a few seconds."""
         ...

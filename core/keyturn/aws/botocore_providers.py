@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from botocore.session import Session
 
 #: Providers that know nothing of profiles: what they find is the machine's identity, not the profile's.
-_NOT_THE_PROFILES = ("env", "ec2-credentials-file", "boto-config", "container-role", "iam-role")
+_MACHINE_PROVIDERS = ("env", "ec2-credentials-file", "boto-config", "container-role", "iam-role")
 _SOURCE_HINTS = {
     "Environment": "Export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the shell that asks",
     "EcsContainer": "Use this profile inside of a container that has a role",
     "Ec2InstanceMetadata": "Use this profile on an EC2 instance that has a role",
 }
-_NO_SOURCE = {
+_SOURCE_ABSENT = {
     "Environment": "AWS_ACCESS_KEY_ID is not set in the environment of whoever asks",
     "EcsContainer": "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set in the environment of whoever asks",
     "Ec2InstanceMetadata": "no instance metadata service answers here",
@@ -43,7 +43,7 @@ def resolved_provider(profile: str) -> tuple[str, str]:
     session = Session(profile=profile)
     try:
         for provider in create_credential_resolver(session).providers:
-            if provider.METHOD in _NOT_THE_PROFILES:
+            if provider.METHOD in _MACHINE_PROVIDERS:
                 continue
             if provider.METHOD == "custom-process":
                 line = session.get_scoped_config().get("credential_process")
@@ -65,7 +65,7 @@ def from_credential_source(session: Session, profile: str, source: str, seconds:
 
     what = f"credential_source {source} of {profile}"
     try:
-        found = run_with_timeout(seconds, lambda: _on_this_machine(session, source))
+        credentials = run_with_timeout(seconds, lambda: _load_from_source(session, source))
     except DeadlineExceeded:
         raise ProfileBroken(what, "it did not answer in time", _SOURCE_HINTS.get(source, "")) from None
     except (
@@ -78,9 +78,11 @@ def from_credential_source(session: Session, profile: str, source: str, seconds:
         OverflowError,
     ) as error:
         raise ProfileBroken(what, exception_text(error), _SOURCE_HINTS.get(source, "")) from None
-    if found is None:
-        raise ProfileBroken(what, _NO_SOURCE.get(source, "there is none here"), _SOURCE_HINTS.get(source, ""))
-    return found
+    if credentials is None:
+        raise ProfileBroken(
+            what, _SOURCE_ABSENT.get(source, "there is none here"), _SOURCE_HINTS.get(source, "")
+        )
+    return credentials
 
 
 def from_profile(session: Session, profile: str, seconds: float) -> Credentials:
@@ -93,7 +95,7 @@ def from_profile(session: Session, profile: str, seconds: float) -> Credentials:
 
     what = f"credentials of {profile}"
     try:
-        found = run_with_timeout(seconds, lambda: _frozen(_in_the_profile(session)))
+        credentials = run_with_timeout(seconds, lambda: _to_credentials(_load_from_profile(session)))
     except DeadlineExceeded:
         raise Unreachable(what, "whatever gives them did not answer in time", "Try again") from None
     except (boto.BotoCoreError, boto.ClientError, OSError, ValueError, TypeError, RuntimeError) as error:
@@ -101,46 +103,46 @@ def from_profile(session: Session, profile: str, seconds: float) -> Credentials:
     except (AttributeError, LookupError, OverflowError):
         why = "the program or file behind it gives something other than credentials"
         raise ProfileBroken(what, why, "Correct what it is made from") from None
-    if found is None:
+    if credentials is None:
         raise ProfileBroken(
             what,
             "AWS's provider chain finds none for it",
             f"Run: keyturn show {profile}, to see what it holds",
         )
-    return found
+    return credentials
 
 
-def _in_the_profile(session: Session) -> Any:
+def _load_from_profile(session: Session) -> Any:
     """What botocore's providers find in the session's own profile, never the identity of a container or a machine."""
     from botocore.credentials import create_credential_resolver
 
     for provider in create_credential_resolver(session).providers:
-        if provider.METHOD not in _NOT_THE_PROFILES:
-            found = provider.load()
-            if found is not None:
-                return found
+        if provider.METHOD not in _MACHINE_PROVIDERS:
+            credentials = provider.load()
+            if credentials is not None:
+                return credentials
     return None
 
 
-def _on_this_machine(session: Session, source: str) -> Credentials | None:
+def _load_from_source(session: Session, source: str) -> Credentials | None:
     """What botocore's provider of a credential source finds: the environment's keys, the container's, the instance's."""
     from botocore.credentials import EnvProvider, create_credential_resolver
 
     providers = [EnvProvider(), *create_credential_resolver(session).providers]
     for provider in providers:
         if getattr(provider, "CANONICAL_NAME", None) == source:
-            return _frozen(provider.load())
+            return _to_credentials(provider.load())
     return None
 
 
-def _frozen(found: Any) -> Credentials | None:
+def _to_credentials(credentials: Any) -> Credentials | None:
     """botocore's credentials as ours; None where there are none."""
-    frozen = found.get_frozen_credentials() if found else None
+    frozen = credentials.get_frozen_credentials() if credentials else None
     if frozen is None or not frozen.access_key:
         return None
     if not all(isinstance(part or "", str) for part in (frozen.access_key, frozen.secret_key, frozen.token)):
         raise TypeError("a part of the credentials is no text")
-    expires = getattr(found, "_expiry_time", None)
+    expires = getattr(credentials, "_expiry_time", None)
     return Credentials(
         frozen.access_key,
         Secret(frozen.secret_key or ""),

@@ -18,9 +18,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from keyturn.aws.api import Aws, CreatedKey, Identity, IssuedCredentials, LastUse, ListedKey, RoleRequest
 from keyturn.aws.botocore_providers import from_credential_source, from_profile
-from keyturn.aws.deadline import OWN_SECONDS, SECONDS, Deadline, DeadlineExceeded, run_with_timeout
+from keyturn.aws.deadline import (
+    DEFAULT_SECONDS,
+    EXTENDED_SECONDS,
+    Deadline,
+    DeadlineExceeded,
+    run_with_timeout,
+)
 from keyturn.aws.errors import translate_errors
-from keyturn.aws.responses import credentials_in, last_use_in, made_key_in, role_arn_in
+from keyturn.aws.responses import created_key_in, credentials_in, last_use_in, role_arn_in
 from keyturn.model.errors import NoResponse, ProfileBroken, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
 GLOBAL_REGION = "us-east-1"
 #: One try may take this long to connect and to answer, where the person has set nothing about that; botocore's own 60 s
 #: a try would pass every deadline.
-CONNECT_SECONDS, READ_SECONDS, TRIES = 4, 8, 2
+CONNECT_SECONDS, READ_SECONDS, MAX_ATTEMPTS = 4, 8, 2
 SHORT_TIMEOUT = 2
 #: The settings, each with its variable, by which a person says how often and how patiently AWS is to be asked.
 _TIMEOUT_SETTINGS = {
@@ -46,55 +52,55 @@ class BotoClient:
     """AWS as one profile of the shared files sees it."""
 
     def __init__(
-        self, session: Session, region: str | None, deadline: Deadline, *, hurried: bool = False
+        self, session: Session, region: str | None, deadline: Deadline, *, short_timeouts: bool = False
     ) -> None:
         self._session = session
         self._region = region
         self._deadline = deadline
-        self._short_timeouts = hurried
+        self._short_timeouts = short_timeouts
 
     def get_session_token(
         self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
     ) -> IssuedCredentials:
         """STS GetSessionToken: temporary credentials of the IAM user that owns `signer`."""
-        wanted: dict[str, Any] = {"DurationSeconds": duration_seconds}
+        parameters: dict[str, Any] = {"DurationSeconds": duration_seconds}
         if mfa_serial and mfa_code:
-            wanted |= {"SerialNumber": mfa_serial, "TokenCode": mfa_code}
+            parameters |= {"SerialNumber": mfa_serial, "TokenCode": mfa_code}
         return self._call(
             "sts",
             signer,
             "get_session_token",
-            wanted,
-            lambda answer: IssuedCredentials(credentials_in(answer)),
+            parameters,
+            lambda response: IssuedCredentials(credentials_in(response)),
         )
 
     def assume_role(self, signer: Credentials, request: RoleRequest) -> IssuedCredentials:
         """STS AssumeRole."""
-        wanted: dict[str, Any] = {
+        parameters: dict[str, Any] = {
             "RoleArn": request.role_arn,
             "RoleSessionName": request.session_name,
             "DurationSeconds": request.duration_seconds,
         }
         if request.external_id:
-            wanted["ExternalId"] = request.external_id
+            parameters["ExternalId"] = request.external_id
         if request.mfa_serial and request.mfa_code:
-            wanted |= {"SerialNumber": request.mfa_serial, "TokenCode": request.mfa_code}
+            parameters |= {"SerialNumber": request.mfa_serial, "TokenCode": request.mfa_code}
         if request.tags:
-            wanted["Tags"] = [{"Key": key, "Value": value} for key, value in request.tags.items()]
+            parameters["Tags"] = [{"Key": key, "Value": value} for key, value in request.tags.items()]
         if request.transitive_tags:
-            wanted["TransitiveTagKeys"] = list(request.transitive_tags)
+            parameters["TransitiveTagKeys"] = list(request.transitive_tags)
         if request.source_identity:
-            wanted["SourceIdentity"] = request.source_identity
+            parameters["SourceIdentity"] = request.source_identity
         if request.policy:
-            wanted["Policy"] = request.policy
+            parameters["Policy"] = request.policy
         if request.policy_arns:
-            wanted["PolicyArns"] = [{"arn": arn} for arn in request.policy_arns]
+            parameters["PolicyArns"] = [{"arn": arn} for arn in request.policy_arns]
         return self._call(
             "sts",
             signer,
             "assume_role",
-            wanted,
-            lambda answer: IssuedCredentials(credentials_in(answer), role_arn_in(answer)),
+            parameters,
+            lambda response: IssuedCredentials(credentials_in(response), role_arn_in(response)),
         )
 
     def get_caller_identity(self, signer: Credentials) -> Identity:
@@ -104,51 +110,51 @@ class BotoClient:
             signer,
             "get_caller_identity",
             {},
-            lambda answer: Identity(answer["Arn"], answer["Account"], answer["UserId"]),
+            lambda response: Identity(response["Arn"], response["Account"], response["UserId"]),
         )
 
     def list_access_keys(self, signer: Credentials, user_name: str | None) -> tuple[ListedKey, ...]:
         """IAM ListAccessKeys; a temporary `signer` must name the user."""
-        wanted = {"UserName": user_name} if user_name else {}
-        return self._call("iam", signer, "list_access_keys", wanted, _listed_keys)
+        parameters = {"UserName": user_name} if user_name else {}
+        return self._call("iam", signer, "list_access_keys", parameters, _listed_keys)
 
     def list_mfa_devices(self, signer: Credentials, user_name: str | None) -> tuple[str, ...]:
         """IAM ListMFADevices: serial numbers, security keys among them; a temporary `signer` must name the user."""
-        wanted = {"UserName": user_name} if user_name else {}
+        parameters = {"UserName": user_name} if user_name else {}
         return self._call(
             "iam",
             signer,
             "list_mfa_devices",
-            wanted,
-            lambda answer: tuple(str(one["SerialNumber"]) for one in answer["MFADevices"]),
+            parameters,
+            lambda response: tuple(str(device["SerialNumber"]) for device in response["MFADevices"]),
         )
 
     def access_key_last_used(self, signer: Credentials, key_id: str) -> LastUse:
         """IAM GetAccessKeyLastUsed."""
-        wanted = {"AccessKeyId": key_id}
-        return self._call("iam", signer, "get_access_key_last_used", wanted, last_use_in)
+        parameters = {"AccessKeyId": key_id}
+        return self._call("iam", signer, "get_access_key_last_used", parameters, last_use_in)
 
     def create_access_key(
         self, signer: Credentials, user_name: str, keep: Callable[[CreatedKey], None]
     ) -> CreatedKey:
         """IAM CreateAccessKey, asked once: a second try of botocore's own after a lost answer would make a second key."""
 
-        def read(answer: Any) -> CreatedKey:
-            made = made_key_in(answer)
-            keep(made)
-            return made
+        def parse(response: Any) -> CreatedKey:
+            key = created_key_in(response)
+            keep(key)
+            return key
 
-        return self._call("iam", signer, "create_access_key", {"UserName": user_name}, read)
+        return self._call("iam", signer, "create_access_key", {"UserName": user_name}, parse)
 
     def set_access_key_status(self, signer: Credentials, user_name: str, key_id: str, status: str) -> None:
         """IAM UpdateAccessKey."""
-        wanted = {"UserName": user_name, "AccessKeyId": key_id, "Status": status}
-        self._call("iam", signer, "update_access_key", wanted, lambda _: None)
+        parameters = {"UserName": user_name, "AccessKeyId": key_id, "Status": status}
+        self._call("iam", signer, "update_access_key", parameters, lambda _: None)
 
     def delete_access_key(self, signer: Credentials, user_name: str, key_id: str) -> None:
         """IAM DeleteAccessKey."""
-        wanted = {"UserName": user_name, "AccessKeyId": key_id}
-        self._call("iam", signer, "delete_access_key", wanted, lambda _: None)
+        parameters = {"UserName": user_name, "AccessKeyId": key_id}
+        self._call("iam", signer, "delete_access_key", parameters, lambda _: None)
 
     def source_credentials(self, profile: str, source: str) -> Credentials:
         """See :func:`keyturn.aws.botocore_providers.from_credential_source`."""
@@ -156,35 +162,35 @@ class BotoClient:
 
     def native_credentials(self, profile: str) -> Credentials:
         """See :func:`keyturn.aws.botocore_providers.from_profile`."""
-        return from_profile(self._session, profile, self._deadline.left(OWN_SECONDS))
+        return from_profile(self._session, profile, self._deadline.left(EXTENDED_SECONDS))
 
     def _call(
         self,
         service: str,
         signer: Credentials,
         operation: str,
-        wanted: Mapping[str, Any],
-        read: Callable[[Any], Answer],
+        parameters: Mapping[str, Any],
+        parse: Callable[[Any], Answer],
     ) -> Answer:
-        """One call; `read` takes what is wanted out of the answer, in the thread that got it."""
+        """One call; `parse` takes what is wanted out of the answer, in the thread that got it."""
         what = _CALL_NAMES.get(operation, operation)
-        _require_sendable(what, signer)
-        seconds = OWN_SECONDS if self._is_configured() else SECONDS
+        _require_header_safe(what, signer)
+        seconds = EXTENDED_SECONDS if self._is_configured() else DEFAULT_SECONDS
         if self._short_timeouts:
             seconds = 2 * SHORT_TIMEOUT
 
         # AWS takes a code once: of a second try it would say that the code is wrong, whatever became of the first.
-        once = "TokenCode" in wanted or operation == "create_access_key"
+        once = "TokenCode" in parameters or operation == "create_access_key"
 
-        def act() -> Answer:
-            return read(getattr(self.client(service, signer, once=once), operation)(**wanted))
+        def send() -> Answer:
+            return parse(getattr(self.client(service, signer, once=once), operation)(**parameters))
 
-        left = self._deadline.left(seconds)
-        if left <= 0:
+        remaining = self._deadline.left(seconds)
+        if remaining <= 0:
             why = f"its {seconds:.0f} s were over before AWS could be asked{self._deadline.elapsed()}"
             raise Unreachable(what, why, "Try again")
         try:
-            return translate_errors(what, lambda: run_with_timeout(left, act))
+            return translate_errors(what, lambda: run_with_timeout(remaining, send))
         except DeadlineExceeded:
             why = f"AWS did not answer within {seconds:.0f} s in all"
             raise NoResponse(what, why, "Check the network, then try again") from None
@@ -194,18 +200,18 @@ class BotoClient:
         import boto3
 
         session: Any = boto3.Session(botocore_session=self._session)
-        signing = {
+        arguments = {
             "aws_access_key_id": signer.access_key_id,
             "aws_secret_access_key": signer.secret_access_key.reveal(),
             "aws_session_token": signer.session_token.reveal() if signer.session_token else None,
             "config": self._config(once=once),
         }
-        made: Any = session.client(service, region_name=self._region, **signing)
+        client: Any = session.client(service, region_name=self._region, **arguments)
         if (
-            made.meta.region_name is None
+            client.meta.region_name is None
         ):  # an endpoint of the person's own, which botocore cannot sign for then
-            return session.client(service, region_name=GLOBAL_REGION, **signing)
-        return made
+            return session.client(service, region_name=GLOBAL_REGION, **arguments)
+        return client
 
     def _config(self, *, once: bool = False) -> Any:
         """Time-outs and tries of one call, as far as the person has not configured them (the shared files know no
@@ -215,14 +221,14 @@ class BotoClient:
         """
         from botocore.config import Config
 
-        single: Any = {"total_max_attempts": 1}
+        one_attempt: Any = {"total_max_attempts": 1}
         if self._short_timeouts:
-            return Config(connect_timeout=SHORT_TIMEOUT, read_timeout=SHORT_TIMEOUT, retries=single)
-        tries: Any = None if self._is_configured() else {"total_max_attempts": TRIES}
+            return Config(connect_timeout=SHORT_TIMEOUT, read_timeout=SHORT_TIMEOUT, retries=one_attempt)
+        retries: Any = None if self._is_configured() else {"total_max_attempts": MAX_ATTEMPTS}
         if once:
-            tries = single
-        connect = None if self._setting("defaults_mode") not in (None, "legacy") else CONNECT_SECONDS
-        return Config(connect_timeout=connect, read_timeout=READ_SECONDS, retries=tries)
+            retries = one_attempt
+        connect_timeout = None if self._setting("defaults_mode") not in (None, "legacy") else CONNECT_SECONDS
+        return Config(connect_timeout=connect_timeout, read_timeout=READ_SECONDS, retries=retries)
 
     def _is_configured(self) -> bool:
         """Whether the person says how often AWS is to be asked, by the files or the environment."""
@@ -230,11 +236,11 @@ class BotoClient:
 
     def _setting(self, name: str) -> str | None:
         """A setting of the environment, else of the profile, as botocore ranks them; None where it stands nowhere."""
-        found = os.environ.get(_TIMEOUT_SETTINGS[name]) or self._session.get_scoped_config().get(name)
-        return found if isinstance(found, str) and found else None
+        value = os.environ.get(_TIMEOUT_SETTINGS[name]) or self._session.get_scoped_config().get(name)
+        return value if isinstance(value, str) and value else None
 
 
-_SENDABLE = re.compile(r"[!-~]+")
+_HEADER_SAFE = re.compile(r"[!-~]+")
 _CALL_NAMES = {
     "get_session_token": "sts:GetSessionToken",
     "assume_role": "sts:AssumeRole",
@@ -248,10 +254,10 @@ _CALL_NAMES = {
 }
 
 
-def _require_sendable(what: str, signer: Credentials) -> None:
+def _require_header_safe(what: str, signer: Credentials) -> None:
     """Credentials go into headers; those that another program garbled would come back in the HTTP client's complaint."""
     parts = (Secret(signer.access_key_id), signer.secret_access_key, signer.session_token)
-    if not all(_SENDABLE.fullmatch(part.reveal()) for part in parts if part):
+    if not all(_HEADER_SAFE.fullmatch(part.reveal()) for part in parts if part):
         why = "the key, secret or session token to sign with holds characters that no credential has"
         raise ProfileBroken(what, why, "Correct what it comes from")
 
@@ -260,7 +266,7 @@ class BotoClientFactory:
     """Makes :class:`Boto` views, one botocore session each, since those are not safe to share while being made."""
 
     def __init__(self) -> None:
-        self._making = threading.Lock()
+        self._session_lock = threading.Lock()
         self._loader: Any = None
 
     def __call__(
@@ -269,22 +275,22 @@ class BotoClientFactory:
         region: str | None,
         *,
         deadline: Deadline | None = None,
-        hurried: bool = False,
+        short_timeouts: bool = False,
     ) -> Aws:
         """A view through `profile` of the shared files, or of none where `profile` is None or the files are unusable."""
         from botocore.exceptions import BotoCoreError
         from botocore.session import Session
 
-        _quiet()
-        with self._making:
+        _silence_botocore()
+        with self._session_lock:
             session = Session(profile=profile)
             try:
                 session.get_scoped_config()
             except BotoCoreError:
                 session = _bare_session()
             self._share_models(session)
-            chosen = region or session.get_config_variable("region") or None
-        return BotoClient(session, chosen, deadline or Deadline(), hurried=hurried)
+            effective_region = region or session.get_config_variable("region") or None
+        return BotoClient(session, effective_region, deadline or Deadline(), short_timeouts=short_timeouts)
 
     def _share_models(self, session: Session) -> None:
         """Has all sessions read each service's model once; it is most of the cost of a client."""
@@ -313,15 +319,15 @@ def warm_up() -> None:
     import boto3  # noqa: F401  # the import is the work
 
 
-def _quiet() -> None:
+def _silence_botocore() -> None:
     """Keeps botocore's debug logging, which prints request bodies and tokens, away from every handler."""
     for name in ("botocore", "boto3", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="botocore")
 
 
-def _listed_keys(answer: Mapping[str, Any]) -> tuple[ListedKey, ...]:
+def _listed_keys(response: Mapping[str, Any]) -> tuple[ListedKey, ...]:
     return tuple(
-        ListedKey(one["AccessKeyId"], one["Status"], one["CreateDate"].astimezone(UTC))
-        for one in answer["AccessKeyMetadata"]
+        ListedKey(key["AccessKeyId"], key["Status"], key["CreateDate"].astimezone(UTC))
+        for key in response["AccessKeyMetadata"]
     )

@@ -15,11 +15,11 @@ from typing import Generic, TypeVar
 Answer = TypeVar("Answer")
 
 #: What an act may take in all where the person configured nothing about time-outs and retries.
-SECONDS = 20.0
+DEFAULT_SECONDS = 20.0
 #: The same where they did, or where a foreign program has to answer.
-OWN_SECONDS = 40.0
+EXTENDED_SECONDS = 40.0
 #: Nothing may take longer, waiting for the next MFA code included.
-LONGEST_SECONDS = 45.0
+MAX_SECONDS = 45.0
 
 
 class DeadlineExceeded(Exception):
@@ -31,8 +31,8 @@ class Deadline:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._began = clock()
-        self._elsewhere = 0.0
+        self._started = clock()
+        self._extra = 0.0
         self._longest = (1.0, "")
 
     def add_time(self, seconds: float, spent_on: str = "") -> None:
@@ -40,7 +40,7 @@ class Deadline:
 
         :param spent_on: `waiting for a new MFA code`.
         """
-        self._elsewhere += seconds
+        self._extra += seconds
         self._longest = max(self._longest, (seconds, spent_on))
 
     def elapsed(self) -> str:
@@ -48,33 +48,33 @@ class Deadline:
         seconds, what = self._longest
         return f", after {seconds:.0f} s of {what}" if what else ""
 
-    def left(self, seconds: float = SECONDS) -> float:
+    def left(self, seconds: float = DEFAULT_SECONDS) -> float:
         """Seconds until an act that may take `seconds` is over; 0 or less once it is."""
-        return self._began + min(seconds + self._elsewhere, LONGEST_SECONDS) - self._clock()
+        return self._started + min(seconds + self._extra, MAX_SECONDS) - self._clock()
 
 
 class _Call(Generic[Answer]):
     """A call in a thread of its own, and what became of it."""
 
-    def __init__(self, act: Callable[[], Answer]) -> None:
-        self._function = act
-        self._answers: list[Answer] = []
+    def __init__(self, function: Callable[[], Answer]) -> None:
+        self._function = function
+        self._results: list[Answer] = []
         self._error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            self._answers.append(self._function())
+            self._results.append(self._function())
         except BaseException as error:  # noqa: BLE001 - the boundary of a thread: raised again where it is awaited
             self._error = error
 
     def result(self) -> Answer:
         if self._error is not None:
             raise self._error
-        return self._answers[0]
+        return self._results[0]
 
 
-def run_with_timeout(seconds: float, act: Callable[[], Answer]) -> Answer:
-    """What `act` gives, or raises, within `seconds`.
+def run_with_timeout(seconds: float, function: Callable[[], Answer]) -> Answer:
+    """What `function` gives, or raises, within `seconds`.
 
     Past them it goes on in a thread that nobody waits for; what it brings is thrown away.
 
@@ -82,7 +82,7 @@ def run_with_timeout(seconds: float, act: Callable[[], Answer]) -> Answer:
     """
     if seconds <= 0:
         raise DeadlineExceeded
-    call = _Call(act)
+    call = _Call(function)
     thread = threading.Thread(target=call.run, name="keyturn-aws", daemon=True)
     thread.start()
     thread.join(seconds)

@@ -28,19 +28,19 @@ from keyturn.system.clock import system_clock
 Answer = TypeVar("Answer")
 
 
-def translate_errors(what: str, act: Callable[[], Answer]) -> Answer:
+def translate_errors(what: str, call: Callable[[], Answer]) -> Answer:
     """Runs one call and turns whatever botocore raises into the tree of :mod:`keyturn.model.errors`."""
     from botocore import exceptions as boto
     from botocore.parsers import ResponseParserError
 
     try:
-        return act()
+        return call()
     except boto.ClientError as error:
         raise error_from_response(what, error.response, system_clock()) from None
     except (boto.ParamValidationError, boto.InvalidRegionError, ValueError) as error:
         if isinstance(error, MalformedResponse) or _failed_while_reading(error):
             raise NoResponse(
-                what, _ALTERED_REQUEST, "Try again; if it stays so, look for a proxy on the way"
+                what, _MALFORMED, "Try again; if it stays so, look for a proxy on the way"
             ) from None
         raise AwsRefused(
             what, exception_text(error), "Correct the profile's definition", code="ValidationError"
@@ -49,20 +49,18 @@ def translate_errors(what: str, act: Callable[[], Answer]) -> Answer:
         why = "the answer was not AWS's (a proxy or a sign-in page of the network may have answered)"
         raise NoResponse(what, why, "Check the network, then try again") from None
     except (boto.ConnectionError, boto.HTTPClientError) as error:
-        kind = Unreachable if isinstance(error, _is_unsent()) else NoResponse
+        kind = Unreachable if isinstance(error, _unsent_errors()) else NoResponse
         raise kind(what, network_error_text(error), "Check the network, then try again") from None
     except (KeyError, AttributeError, TypeError):
-        raise NoResponse(
-            what, _ALTERED_REQUEST, "Try again; if it stays so, look for a proxy on the way"
-        ) from None
+        raise NoResponse(what, _MALFORMED, "Try again; if it stays so, look for a proxy on the way") from None
     except boto.BotoCoreError as error:
         raise AwsError(what, exception_text(error), "Correct the profile's definition") from None
 
 
-_ALTERED_REQUEST = "the answer is not of the form that AWS's answers have"
+_MALFORMED = "the answer is not of the form that AWS's answers have"
 
 
-def _is_unsent() -> tuple[type[Exception], ...]:
+def _unsent_errors() -> tuple[type[Exception], ...]:
     """What botocore raises where there was nobody to send the request to."""
     from botocore import exceptions as boto
 
@@ -73,11 +71,11 @@ def _is_unsent() -> tuple[type[Exception], ...]:
 
 def _failed_while_reading(error: Exception) -> bool:
     """Whether botocore failed at an answer, not at what it was about to send."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_globals.get("__name__") == "botocore.parsers":
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__") == "botocore.parsers":
             return True
-        trace = trace.tb_next
+        traceback = traceback.tb_next
     return False
 
 
@@ -101,15 +99,17 @@ SKEW = timedelta(minutes=4)
 #: A code of an MFA device lives for 30 seconds, and AWS takes the neighbours too.
 MFA_SKEW = timedelta(seconds=60)
 
-_MOMENT = r"\d{8}T\d{6}Z"
+_TIMESTAMP = r"\d{8}T\d{6}Z"
 #: `Signature expired: OURS is now earlier than LIMIT (THEIRS - 15 min.)`; "not yet current" has `THEIRS + 15 min.`.
-_SIGNED = re.compile(rf"Signature (?:expired|not yet current): ({_MOMENT}) .*?\(({_MOMENT}) [-+]", re.ASCII)
-_MFA_REFUSALS = ("invalid mfa one time pass code",)
+_SKEW_MESSAGE = re.compile(
+    rf"Signature (?:expired|not yet current): ({_TIMESTAMP}) .*?\(({_TIMESTAMP}) [-+]", re.ASCII
+)
+_MFA_INVALID = ("invalid mfa one time pass code",)
 #: AWS wants a code, and the profile names no device for one, or not the one that AWS knows.
 _MFA_MISSING = ("must provide both mfa serial number", "invalid mfa serial", "verify your mfa serial number")
-_TIMED = ("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed",
+_SKEW_CODES = ("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed",
           "RequestInTheFuture")  # fmt: skip
-_SET = "Set the clock (for example: timedatectl set-ntp true), then try again"
+_SET_CLOCK = "Set the clock (for example: timedatectl set-ntp true), then try again"
 
 _HINTS = {
     "InvalidClientTokenId": "The key may be deleted or inactive, of another partition, or of a region that is not enabled",
@@ -134,7 +134,7 @@ _HINTS = {
 }
 
 #: For a code that no advice is known for.
-_ANY_HINT = "Correct what AWS names, or ask whoever runs the account; then try again"
+_DEFAULT_HINT = "Correct what AWS names, or ask whoever runs the account; then try again"
 
 
 def error_from_response(what: str, response: Mapping[str, Any], now: datetime) -> AwsError:
@@ -146,66 +146,68 @@ def error_from_response(what: str, response: Mapping[str, Any], now: datetime) -
     body, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
     code, message = redacted(str(body.get("Code", ""))), redacted(str(body.get("Message", "")))
     request_id = str(metadata.get("RequestId", ""))
-    skew = skew_of(message, metadata.get("HTTPHeaders", {}), now)
-    if code == "AccessDenied" and any(part in message.lower() for part in _MFA_REFUSALS):
-        return _wrong_code(what, skew, code, request_id)
-    if skew is not None and abs(skew) > SKEW and (code in _TIMED or _SIGNED.search(message)):
-        return ClockSkew(what, clock_words(skew), _SET, code=code, request_id=request_id)
+    skew = clock_skew(message, metadata.get("HTTPHeaders", {}), now)
+    if code == "AccessDenied" and any(part in message.lower() for part in _MFA_INVALID):
+        return _wrong_mfa_code(what, skew, code, request_id)
+    if skew is not None and abs(skew) > SKEW and (code in _SKEW_CODES or _SKEW_MESSAGE.search(message)):
+        return ClockSkew(what, describe_skew(skew), _SET_CLOCK, code=code, request_id=request_id)
     why = f"{code}: {message}" if message else code
-    hint = _HINTS.get(code, _ANY_HINT)
+    hint = _HINTS.get(code, _DEFAULT_HINT)
     if code == "AccessDenied" and any(part in message.lower() for part in _MFA_MISSING):
         hint = "Name the MFA device that AWS knows: keyturn set PROFILE mfa_serial=ARN"
     if code == "RegionDisabledException":
         why = f"{code}: STS is not activated in this region"
         hint = "Activate the region in the account, or choose another: keyturn set PROFILE region=REGION"
     if skew is not None and abs(skew) > SKEW:
-        hint = f"{hint}. Besides, {clock_words(skew)}" if hint else f"Besides, {clock_words(skew)}; set it"
+        hint = (
+            f"{hint}. Besides, {describe_skew(skew)}" if hint else f"Besides, {describe_skew(skew)}; set it"
+        )
     return AwsRefused(what, why, hint, code=code, request_id=request_id)
 
 
-def _wrong_code(what: str, skew: timedelta | None, code: str, request_id: str) -> WrongMfaCode:
+def _wrong_mfa_code(what: str, skew: timedelta | None, code: str, request_id: str) -> WrongMfaCode:
     why, hint = "AWS refused the MFA code", "Wait for the next code (each works once), then try again"
     if skew is not None and abs(skew) > MFA_SKEW:
-        why = f"{why}, and {clock_words(skew)}"
-        hint = f"A code that this machine computes is then wrong. {_SET}"
+        why = f"{why}, and {describe_skew(skew)}"
+        hint = f"A code that this machine computes is then wrong. {_SET_CLOCK}"
     return WrongMfaCode(what, why, hint, code=code, request_id=request_id)
 
 
-def skew_of(message: str, headers: Mapping[str, str], now: datetime) -> timedelta | None:
+def clock_skew(message: str, headers: Mapping[str, str], now: datetime) -> timedelta | None:
     """How far this machine's clock is ahead of AWS's (negative: behind), by the answer's `Date`, else by what the
     message tells; None where neither does."""
     try:
         return now - parsedate_to_datetime(str(headers["date"])).astimezone(UTC)
     except (KeyError, ValueError, TypeError, OverflowError):
         pass
-    found = _SIGNED.search(message)
-    if found is None:
+    match = _SKEW_MESSAGE.search(message)
+    if match is None:
         return None
     try:
-        ours, theirs = (
-            datetime.strptime(part, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) for part in found.groups()
+        local, remote = (
+            datetime.strptime(part, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) for part in match.groups()
         )
     except ValueError:
         return None
-    return ours - theirs
+    return local - remote
 
 
-def clock_words(skew: timedelta) -> str:
+def describe_skew(skew: timedelta) -> str:
     """`this machine's clock is 17 min behind AWS's`."""
-    way = "ahead of" if skew > timedelta(0) else "behind"
+    direction = "ahead of" if skew > timedelta(0) else "behind"
     seconds = abs(skew).total_seconds()
     if seconds < 120:
-        size = f"{seconds:.0f} s"
+        amount = f"{seconds:.0f} s"
     elif seconds < 7200:
-        size = f"{seconds / 60:.0f} min"
+        amount = f"{seconds / 60:.0f} min"
     else:
-        size = span(timedelta(minutes=round(seconds / 60)))
-    return f"this machine's clock is {size} {way} AWS's"
+        amount = span(timedelta(minutes=round(seconds / 60)))
+    return f"this machine's clock is {amount} {direction} AWS's"
 
 
 #: An exception's own words are shown where nothing better is known, this long at most.
-_LONGEST = 200
-_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EINVAL)
+_MAX_CHARS = 200
+_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EINVAL)
 
 
 def network_error_text(error: Exception) -> str:  # noqa: PLR0911  # one return for each row of the table
@@ -217,10 +219,10 @@ def network_error_text(error: Exception) -> str:  # noqa: PLR0911  # one return 
     import socket
     import ssl
 
-    named = getattr(error, "kwargs", {})
-    if "proxy_url" in named:
-        return f"the proxy {_host(named['proxy_url'])} cannot be reached"
-    host = _host(named.get("endpoint_url", ""))
+    details = getattr(error, "kwargs", {})
+    if "proxy_url" in details:
+        return f"the proxy {_host(details['proxy_url'])} cannot be reached"
+    host = _host(details.get("endpoint_url", ""))
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -233,7 +235,7 @@ def network_error_text(error: Exception) -> str:  # noqa: PLR0911  # one return 
             return f"the name of {host} is not found"
         if isinstance(cause, ConnectionRefusedError):
             return f"{host} refuses connections"
-        if isinstance(cause, OSError) and cause.errno in _NO_WAY:
+        if isinstance(cause, OSError) and cause.errno in _NO_ROUTE:
             return f"there is no way to {host} from here"
         if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, ConnectionError):
             return f"what answers as {host} does not speak HTTP"
@@ -242,7 +244,7 @@ def network_error_text(error: Exception) -> str:  # noqa: PLR0911  # one return 
     if any(isinstance(cause, (ConnectionError, http.client.HTTPException)) for cause in causes):
         return f"{host} broke the connection off before its answer was whole"
     text = exception_text(error)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return text if len(text) <= _MAX_CHARS else text[: _MAX_CHARS - 1] + "…"
 
 
 def exception_text(error: Exception) -> str:
@@ -254,15 +256,15 @@ def exception_text(error: Exception) -> str:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """`error` and every exception that it was made from, each once."""
     seen: set[int] = set()
-    waiting: list[object] = [error]
-    while waiting:
-        one = waiting.pop(0)
-        if not isinstance(one, BaseException) or id(one) in seen:
+    queue: list[object] = [error]
+    while queue:
+        current = queue.pop(0)
+        if not isinstance(current, BaseException) or id(current) in seen:
             continue
-        seen.add(id(one))
-        yield one
-        waiting += [*getattr(one, "kwargs", {}).values(), *one.args, getattr(one, "reason", None)]
-        waiting += [one.__cause__, one.__context__]
+        seen.add(id(current))
+        yield current
+        queue += [*getattr(current, "kwargs", {}).values(), *current.args, getattr(current, "reason", None)]
+        queue += [current.__cause__, current.__context__]
 
 
 def _host(url: object) -> str:

@@ -22,69 +22,69 @@ class MalformedResponse(ValueError):
     """The answer is not of the form that AWS's own answers have."""
 
 
-def credentials_in(answer: Mapping[str, Any]) -> Credentials:
+def credentials_in(response: Mapping[str, Any]) -> Credentials:
     """The `Credentials` of an answer of STS's.
 
     :raises Strange: something is missing, or of another form.
     """
-    found = _part(answer, "Credentials")
-    expires = found.get("Expiration")
+    fields = _structure(response, "Credentials")
+    expires = fields.get("Expiration")
     if not isinstance(expires, datetime) or expires.tzinfo is None:
         raise MalformedResponse("Expiration")
     return Credentials(
-        _text(found, "AccessKeyId", _KEY_ID),
-        Secret(_text(found, "SecretAccessKey", _OPAQUE)),
-        Secret(_text(found, "SessionToken", _OPAQUE)),
+        _text(fields, "AccessKeyId", _KEY_ID),
+        Secret(_text(fields, "SecretAccessKey", _OPAQUE)),
+        Secret(_text(fields, "SessionToken", _OPAQUE)),
         expires.astimezone(UTC),
     )
 
 
-def role_arn_in(answer: Mapping[str, Any]) -> str:
+def role_arn_in(response: Mapping[str, Any]) -> str:
     """Who one is, of an answer to AssumeRole.
 
     :raises Strange: it is missing, or no ARN.
     """
-    return _text(_part(answer, "AssumedRoleUser"), "Arn", _ARN)
+    return _text(_structure(response, "AssumedRoleUser"), "Arn", _ARN)
 
 
-def made_key_in(answer: Mapping[str, Any]) -> CreatedKey:
+def created_key_in(response: Mapping[str, Any]) -> CreatedKey:
     """The new key of an answer to CreateAccessKey.
 
     :raises Strange: something is missing, or of another form.
     """
-    found = _part(answer, "AccessKey")
-    created = found.get("CreateDate")
+    fields = _structure(response, "AccessKey")
+    created = fields.get("CreateDate")
     if not isinstance(created, datetime) or created.tzinfo is None:
         raise MalformedResponse("CreateDate")
-    secret = Secret(_text(found, "SecretAccessKey", _OPAQUE))
-    return CreatedKey(Credentials(_text(found, "AccessKeyId", _KEY_ID), secret), created.astimezone(UTC))
+    secret = Secret(_text(fields, "SecretAccessKey", _OPAQUE))
+    return CreatedKey(Credentials(_text(fields, "AccessKeyId", _KEY_ID), secret), created.astimezone(UTC))
 
 
-def last_use_in(answer: Mapping[str, Any]) -> LastUse:
+def last_use_in(response: Mapping[str, Any]) -> LastUse:
     """When and for what a key was last used, of an answer to GetAccessKeyLastUsed; `N/A` is nothing.
 
     :raises Strange: it has another form.
     """
-    found = _part(answer, "AccessKeyLastUsed")
-    at = found.get("LastUsedDate")
+    fields = _structure(response, "AccessKeyLastUsed")
+    at = fields.get("LastUsedDate")
     if at is None:
         return LastUse(None)
     if not isinstance(at, datetime) or at.tzinfo is None:
         raise MalformedResponse("LastUsedDate")
-    told = (found.get(name) for name in ("ServiceName", "Region"))
-    service, region = (each if isinstance(each, str) and each != "N/A" else None for each in told)
+    values = (fields.get(name) for name in ("ServiceName", "Region"))
+    service, region = (value if isinstance(value, str) and value != "N/A" else None for value in values)
     return LastUse(at.astimezone(UTC), service, region)
 
 
-def _part(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = answer.get(name) if isinstance(answer, Mapping) else None
-    if not isinstance(part, Mapping):
+def _structure(response: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    structure = response.get(name) if isinstance(response, Mapping) else None
+    if not isinstance(structure, Mapping):
         raise MalformedResponse(name)
-    return part
+    return structure
 
 
-def _text(part: Mapping[str, Any], name: str, form: re.Pattern[str]) -> str:
-    text = part.get(name)
-    if not isinstance(text, str) or not form.fullmatch(text):
+def _text(structure: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str:
+    value = structure.get(name)
+    if not isinstance(value, str) or not pattern.fullmatch(value):
         raise MalformedResponse(name)
-    return text
+    return value

@@ -128,7 +128,7 @@ def _take(descriptor: int, target: Target, timing: Timing) -> None:
             return
         except BlockingIOError:
             if timing.elapsed() >= end:
-                raise lock_owner.busy_text(
+                raise lock_owner.busy_error(
                     f"writing {target.path}", _holder(descriptor), LOCK_LIMIT
                 ) from None
         except OSError as error:

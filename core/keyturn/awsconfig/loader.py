@@ -156,7 +156,7 @@ def _read(path: Path, kind: FileKind, problems: list[FileProblem]) -> Document |
         data = read_regular(path)
     except OSError as error:
         # botocore takes a file that it may not open for an empty one and says nothing.
-        problems.append(FileProblem(str(path), 0, f"it cannot be read: {error.strerror}", unread=True))
+        problems.append(FileProblem(str(path), 0, f"it cannot be read: {error.strerror}", unreadable=True))
         return None
     if data is None:
         return None

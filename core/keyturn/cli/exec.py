@@ -23,7 +23,7 @@ from keyturn.model.profile import Delivery, Kind, Profile
 from keyturn.model.secret import Secret
 from keyturn.profiles.settings import seconds_of
 from keyturn.service import CredentialService
-from keyturn.system.hardening import limits_of_before
+from keyturn.system.hardening import restore_core_limit
 
 #: Tells a prompt, or a script, whose session it has.
 MARK = "KEYTURN_PROFILE"
@@ -125,7 +125,7 @@ def _exec_program(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn
         signal.signal(getattr(signal, ignored), signal.SIG_DFL)
     what = f"exec of {command[0]}"
     try:
-        with limits_of_before():
+        with restore_core_limit():
             os.execvpe(command[0], command, environ)  # noqa: S606  # what the person asked for, without a shell
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(what, "there is no such program", "Name one that is in PATH, or by its path") from None

@@ -32,7 +32,7 @@ from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.operations import vault as keeping
 from keyturn.service import CredentialService
-from keyturn.system.files import make, os_error_text
+from keyturn.system.files import create_file, os_error_text
 from keyturn.vault import passphrase as passphrases
 from keyturn.vault.passphrase import EXPORT_LIMIT
 
@@ -271,7 +271,7 @@ def export(unlocker: VaultUnlocker, *, file: Path, new_passphrase_fd: int | None
     sealed = service.export_vault(_new_passphrase(new_passphrase_fd))
     with os_error_text(f"writing {file}"):
         try:
-            make(file.absolute(), sealed)
+            create_file(file.absolute(), sealed)
         except FileExistsError:
             raise taken from None
     service.context.log_success("vault", "export", f"to {file}")

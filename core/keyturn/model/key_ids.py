@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 #: Ids of the old format, which do not encode an account.
-_OLD = ("I", "J")
+_OLD_FORMAT = ("I", "J")
 
 
 def account_of(key_id: str) -> str | None:
@@ -14,7 +14,7 @@ def account_of(key_id: str) -> str | None:
     AWS does not document this: show it as derived until GetCallerIdentity has confirmed it.
     """
     body = key_id[4:20]
-    if len(body) != 16 or body.startswith(_OLD):
+    if len(body) != 16 or body.startswith(_OLD_FORMAT):
         return None
     try:
         number = int.from_bytes(base64.b32decode(body)[:6], "big")

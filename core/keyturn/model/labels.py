@@ -60,9 +60,9 @@ def rotation_words(rotation: Rotation) -> str:
         return "-"
     if age is None or limit is None:
         return str(rotation.state)
-    found = {
+    texts = {
         RotationState.OK: f"ok, due in {limit - age}d",
         RotationState.DUE: f"due in {limit - age}d",
         RotationState.OVERDUE: f"overdue by {age - limit}d",
     }
-    return found.get(rotation.state, str(rotation.state))
+    return texts.get(rotation.state, str(rotation.state))

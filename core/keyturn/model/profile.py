@@ -227,7 +227,7 @@ class FileProblem:
     line: int
     """1-based, 0 where unknown."""
     reason: str
-    unread: bool = False
+    unreadable: bool = False
     """The system refused to have it read, so that nobody knows what is in it."""
 
 
@@ -293,7 +293,7 @@ class Plan:
 
 
 #: A broken answer may end a session in the year 1, before which there is no moment to name.
-_FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
+_MIN_DATETIME = datetime.min.replace(tzinfo=UTC)
 
 
 def due_at(issued: datetime | None, expires: datetime) -> datetime:
@@ -305,9 +305,9 @@ def due_at(issued: datetime | None, expires: datetime) -> datetime:
     """
     margin = timedelta(minutes=20)
     if issued is not None and issued < expires:
-        life = expires - issued
-        margin = min(max(margin, life / 10), life / 3)
-    return expires - min(margin, expires - _FIRST_MOMENT)
+        lifetime = expires - issued
+        margin = min(max(margin, lifetime / 10), lifetime / 3)
+    return expires - min(margin, expires - _MIN_DATETIME)
 
 
 def session_state(session: Session | None, now: datetime) -> State:

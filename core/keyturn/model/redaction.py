@@ -9,12 +9,12 @@ import re
 
 _MASK = "***"
 #: Longer than any line that is shown; what is beyond is dropped before anything is looked for.
-_LONGEST = 8000
+_MAX_CHARS = 8000
 
 _VALUE = r"""(?:"[^"]*"?|'[^']*'?|[^\s,;&"'}\]]+)"""
 _SCHEME = r"(?:(?:bearer|basic|negotiate|digest)\s+)?"
 #: Names whose value is secret whatever it looks like. An error's code (`ExpiredToken: ...`) is none of them.
-_NAMES = (
+_SENSITIVE_NAMES = (
     r"(?<![A-Za-z])(?:aws[-_]?|x[-_]amz[-_])?(?:secret(?:[-_]?access)?(?:[-_]?key)?|(?:[a-z]+[-_])?token"
     r"|(?:session|security|access|refresh|id|auth|bearer|webidentity)token|(?:client|consumer)[-_]?secret"
     r"|(?:saml[-_]?)?assertion|samlresponse|pass(?:word|wd|phrase)|authorization"
@@ -22,18 +22,18 @@ _NAMES = (
 )
 #: `no aws_session_token: AWS refuses it`
 _SENTENCE = r"(?<=token: )[A-Za-z]{1,10} [a-z]+\b"
-_WORDS = "secret|token|passw|passphrase|authorization|signature|assertion|samlresponse|seed|otp|cookie|api_?key|private_?key"
-_NAMED = tuple(
+_SENSITIVE_WORDS = "secret|token|passw|passphrase|authorization|signature|assertion|samlresponse|seed|otp|cookie|api_?key|private_?key"
+_NAMED_SECRETS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"({_NAMES}[\"']?\s*:\s*)(?!{_SENTENCE}){_SCHEME}{_VALUE}",
-        rf"([\w-]{{0,40}}(?:{_WORDS})(?![\w-]*(?:file|url|endpoint)\b)[\w-]{{0,40}}[\"']?\s*=\s*){_SCHEME}{_VALUE}",
+        rf"({_SENSITIVE_NAMES}[\"']?\s*:\s*)(?!{_SENTENCE}){_SCHEME}{_VALUE}",
+        rf"([\w-]{{0,40}}(?:{_SENSITIVE_WORDS})(?![\w-]*(?:file|url|endpoint)\b)[\w-]{{0,40}}[\"']?\s*=\s*){_SCHEME}{_VALUE}",
         r"(\bcode=)[^\s&]{6,}",
-        rf"(--[\w-]{{0,40}}(?:{_WORDS}|password)(?![\w-])\s+){_VALUE}",
+        rf"(--[\w-]{{0,40}}(?:{_SENSITIVE_WORDS}|password)(?![\w-])\s+){_VALUE}",
         r"(\b(?:bearer|basic)\s+)(?=\S*[0-9=._])[\w.~+/=-]{8,}",
     )
 )
-_ALWAYS = re.compile(r"(?i:age-secret-key-\w*)|(?<![\w+/])eyJ[\w-]{8,}(?:\.[\w-]+)*\.?")
+_KNOWN_SECRETS = re.compile(r"(?i:age-secret-key-\w*)|(?<![\w+/])eyJ[\w-]{8,}(?:\.[\w-]+)*\.?")
 _WORD = re.compile(
     r"(?P<arn>\barn:aws[\w-]*:[\w-]*:[\w-]*:\d*:[\w+=,.@/:*-]+)"
     r"|(?P<uuid>\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b)"
@@ -44,35 +44,39 @@ _WORD = re.compile(
     r"|(?P<run>[A-Za-z0-9+/=_.~%-]{32,})"
 )
 #: A stretch of a run that a person could have named so.
-_ORDINARY = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{3,}|[0-9]{4,}")
-_ONE_KIND = re.compile(r"[a-z]{28}|[A-Z]{28}|[0-9]{28}")
+_READABLE = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{3,}|[0-9]{4,}")
+_SINGLE_CLASS = re.compile(r"[a-z]{28}|[A-Z]{28}|[0-9]{28}")
 #: Paths and names hold no plus.
-_KEY_LETTERS = re.compile(r"[A-Za-z0-9+/=]+")
+_BASE64 = re.compile(r"[A-Za-z0-9+/=]+")
 _KEY = re.compile(r"(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9+/]{36,44}")
 
 
 def redacted(text: str) -> str:
     """`text` with `***` for secret access keys, tokens, passwords, age identities, TOTP seeds and named values."""
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_CHARS:
         # A secret that the cut went through would not be known any more.
-        text = re.sub(r"\S*\Z", "…", text[:_LONGEST])
-    for pattern in _NAMED:
+        text = re.sub(r"\S*\Z", "…", text[:_MAX_CHARS])
+    for pattern in _NAMED_SECRETS:
         text = pattern.sub(rf"\1{_MASK}", text)
-    return _WORD.sub(_judged, _ALWAYS.sub(_MASK, text))
+    return _WORD.sub(_mask_if_secret, _KNOWN_SECRETS.sub(_MASK, text))
 
 
-def _judged(found: re.Match[str]) -> str:
-    word = found.group()
-    if found.lastgroup in ("arn", "uuid", "id", "sso"):
+def _mask_if_secret(match: re.Match[str]) -> str:
+    word = match.group()
+    if match.lastgroup in ("arn", "uuid", "id", "sso"):
         return word
-    return _MASK if found.lastgroup in ("seed", "hex") or _is_random(word) else word
+    return _MASK if match.lastgroup in ("seed", "hex") or _is_random(word) else word
 
 
 def _is_random(run: str) -> bool:
     """Whether a run of characters is a key or a token rather than a path, a host or a name: few of its letters belong to
     anything that looks like a word or a number, or the words are many and short."""
-    if "+" in run and _KEY_LETTERS.fullmatch(run):
+    if "+" in run and _BASE64.fullmatch(run):
         return True
-    rest, words = _ORDINARY.subn("", run)
-    odd = sum(map(str.isalnum, rest))
-    return odd >= 14 or bool(_KEY.fullmatch(run) and odd + words >= 13) or bool(_ONE_KIND.search(run))
+    remainder, words = _READABLE.subn("", run)
+    unreadable = sum(map(str.isalnum, remainder))
+    return (
+        unreadable >= 14
+        or bool(_KEY.fullmatch(run) and unreadable + words >= 13)
+        or bool(_SINGLE_CLASS.search(run))
+    )

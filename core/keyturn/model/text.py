@@ -17,7 +17,7 @@ _INVISIBLE = frozenset(
     )
 )  # fmt: skip
 #: Symbols whose width Unicode has changed, so that terminals give them one cell or two, and modifiers of the emoji before.
-_DISPUTED = frozenset(
+_AMBIGUOUS_WIDTH = frozenset(
     map(
         chr,
         (
@@ -27,10 +27,10 @@ _DISPUTED = frozenset(
     )
 )  # fmt: skip
 #: `Mc` marks take no cell in one terminal and one in the next.
-_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mc"})
-_MARKS = frozenset({"Mn", "Me"})
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mc"})
+_MARK_CATEGORIES = frozenset({"Mn", "Me"})
 #: No script in use stacks more marks on one letter; more of them paint over the lines above and below.
-_MOST_MARKS = 4
+_MAX_MARKS = 4
 #: Vowels and finals of Hangul, which join the syllable before them.
 _JOINING_HANGUL = frozenset(map(chr, (*range(0x1161, 0x1200), *range(0xD7B0, 0xD7FC))))
 
@@ -48,30 +48,30 @@ def safe(text: str, limit: int = 2000) -> str:
     if len(text) > limit:
         text = text[: limit - 1] + "…"
     parts: list[str] = []
-    marks = _MOST_MARKS
+    marks = _MAX_MARKS
     for ch in text:
-        marks = marks + 1 if _joins(ch) else 0
-        part = _written_out(ch) if marks > _MOST_MARKS else _harmless(ch)
+        marks = marks + 1 if _is_joining(ch) else 0
+        part = _escape(ch) if marks > _MAX_MARKS else _escape_unsafe(ch)
         if len(part) > 1 and not marks:
-            marks = _MOST_MARKS  # a mark after an escape belongs to nothing
+            marks = _MAX_MARKS  # a mark after an escape belongs to nothing
         parts.append(part)
     return "".join(parts)
 
 
-def _joins(ch: str) -> bool:
-    return unicodedata.category(ch) in _MARKS or ch in _JOINING_HANGUL
+def _is_joining(ch: str) -> bool:
+    return unicodedata.category(ch) in _MARK_CATEGORIES or ch in _JOINING_HANGUL
 
 
-def _harmless(ch: str) -> str:
+def _escape_unsafe(ch: str) -> str:
     category = unicodedata.category(ch)
     if category == "Zs":
         return " "
-    if category not in _HARMFUL and ch not in _INVISIBLE and ch not in _DISPUTED:
+    if category not in _UNSAFE_CATEGORIES and ch not in _INVISIBLE and ch not in _AMBIGUOUS_WIDTH:
         return ch
-    return _written_out(ch)
+    return _escape(ch)
 
 
-def _written_out(ch: str) -> str:
+def _escape(ch: str) -> str:
     code = ord(ch)
     if code < 0x100:
         return f"\\x{code:02x}"
@@ -82,7 +82,9 @@ def cells(text: str) -> int:
     """How many cells of a terminal `text` takes; it is harmless already."""
     if text.isascii():
         return len(text)
-    return sum(0 if _joins(ch) else 2 if unicodedata.east_asian_width(ch) in ("W", "F") else 1 for ch in text)
+    return sum(
+        0 if _is_joining(ch) else 2 if unicodedata.east_asian_width(ch) in ("W", "F") else 1 for ch in text
+    )
 
 
 def is_safe(text: str) -> bool:
@@ -95,12 +97,12 @@ def masked_key_id(key_id: str) -> str:
     return f"{key_id[:4]}…{key_id[-4:]}" if len(key_id) > 8 else "…" + key_id[-4:]
 
 
-def countdown(left: timedelta) -> str:
+def countdown(remaining: timedelta) -> str:
     """Time left, for a narrow column: `6d 3h`, `2h 14m`, `41m`, `4m 31s`, `09s`; `expired` at zero and below.
 
     Seconds are shown in the last ten minutes only, so that a row that is not near its end does not change each second.
     """
-    seconds = int(left.total_seconds())
+    seconds = int(remaining.total_seconds())
     if seconds <= 0:
         return "expired"
     if seconds < 60:
@@ -117,9 +119,9 @@ def countdown(left: timedelta) -> str:
     return f"{days}d {hour}h"
 
 
-def span(length: timedelta) -> str:
+def span(duration: timedelta) -> str:
     """A length of time in its largest whole units: `12h`, `1h 30m`, `15m`, `90d`."""
-    seconds = max(0, int(length.total_seconds()))
+    seconds = max(0, int(duration.total_seconds()))
     days, rest = divmod(seconds, 86400)
     hours, rest = divmod(rest, 3600)
     minutes, second = divmod(rest, 60)

@@ -88,7 +88,7 @@ def _refresh(
     facts = known if known and known.key_id == key.access_key_id else Key(key.access_key_id)
     native = inventory.natives.get(definition.name)
     try:
-        aws = context.aws(definition.name, native.region if native else None, hurried=True)
+        aws = context.aws(definition.name, native.region if native else None, short_timeouts=True)
         facts = replace(facts, user=facts.user or aws.get_caller_identity(key).arn)
         listed = _listed(aws, key, session, facts.user or "")
     except KeyturnError:

@@ -28,7 +28,7 @@ def recover(context: Context) -> tuple[str, ...]:
     :returns: the profiles whose sessions were withdrawn.
     """
     now = system_clock().timestamp()
-    temp_files.clear(context.paths.own_folders(), context.paths.data_dir, now)
+    temp_files.remove_abandoned(context.paths.own_folders(), context.paths.data_dir, now)
     token_file.clear(context.paths.state_dir)
     history = History(context.paths.history_dir, context.vault.seal, context.clock)
     clear_versions(context.paths.shared_files(), history, now, partial(_log_once, context))
@@ -58,7 +58,7 @@ def clear_versions(files: Iterable[Path], history: History, now: float, tell: Te
     for file in files:
         folders.setdefault(Path(os.path.realpath(file)).parent, []).append(file)
     for folder, beside in sorted(folders.items()):
-        for path in temp_files.left_in(folder, temp_files.SHARED_FILE, stat.S_ISREG, now):
+        for path in temp_files.find_abandoned(folder, temp_files.SHARED_FILE, stat.S_ISREG, now):
             try:
                 _clear(path, beside, history, tell)
             except (OSError, KeyturnError) as error:

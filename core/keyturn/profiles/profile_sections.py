@@ -25,7 +25,7 @@ def process_line_file(inventory: Inventory) -> FileKind:
     """
     path = inventory.shared.config_path
     problem = next((each for each in inventory.shared.problems if each.path == path), None)
-    if problem is not None and problem.unread:
+    if problem is not None and problem.unreadable:
         raise UnsafeFile(f"reading {path}", problem.reason, "Make it readable to you, then try again")
     return FileKind.CONFIG if problem is None else FileKind.CREDENTIALS
 

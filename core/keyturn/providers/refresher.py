@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
-from keyturn.aws.deadline import OWN_SECONDS
+from keyturn.aws.deadline import EXTENDED_SECONDS
 from keyturn.model.errors import AwsError, FileChanged, KeyturnError, ProfileBroken
 from keyturn.model.profile import Credentials, State, session_state
 from keyturn.providers.base import OneTimeCode, SessionRequest, Sources
@@ -55,7 +55,7 @@ class Refresher:
     def lock(self, name: str, request: SessionRequest) -> Iterator[None]:
         """Hold the lock of a source. The wait for it does not count against the time that AWS has."""
         began = time.monotonic()
-        with self.source_lock(source_lock_name(name), request.deadline.left(OWN_SECONDS)):
+        with self.source_lock(source_lock_name(name), request.deadline.left(EXTENDED_SECONDS)):
             request.deadline.add_time(time.monotonic() - began, "waiting for another refresh")
             yield
 

@@ -13,9 +13,9 @@ from keyturn.model.redaction import redacted
 from keyturn.model.text import from_iso, iso, safe
 from keyturn.system import files
 
-KEPT = timedelta(days=30)
+RETENTION = timedelta(days=30)
 #: The file is thinned out once it would pass this size, so that an act costs one append.
-THIN_AT = 1 << 20
+MAX_SIZE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,40 +35,40 @@ class ActivityLog:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def add(self, act: ActivityEntry) -> None:
+    def add(self, entry: ActivityEntry) -> None:
         """Appends one act. Never fails the act it records: an unwritable log is not a reason to lose a session."""
         table = {
-            "at": iso(act.at), "profile": act.profile, "event": act.event, "result": safe(redacted(act.result)), "ok": act.ok
+            "at": iso(entry.at), "profile": entry.profile, "event": entry.event, "result": safe(redacted(entry.result)), "ok": entry.ok
         }  # fmt: skip
         line = (json.dumps(table, ensure_ascii=True) + "\n").encode("ascii")
         with contextlib.suppress(OSError):
-            files.append(self.path, line, make_room=lambda size: self._thin(size, act.at))
+            files.append(self.path, line, make_room=lambda size: self._prune(size, entry.at))
 
     def read(self) -> Iterator[ActivityEntry]:
         """All acts, oldest first; a torn line is passed over."""
         for line in (files.read(self.path) or b"").splitlines():
-            act = _decoded(line)
-            if act is not None:
-                yield act
+            entry = _decode(line)
+            if entry is not None:
+                yield entry
 
-    def _thin(self, size: int, now: datetime) -> None:
-        if size <= THIN_AT:
+    def _prune(self, size: int, now: datetime) -> None:
+        if size <= MAX_SIZE:
             return
-        kept = [
-            line for line in (files.read(self.path) or b"").splitlines(keepends=True) if _younger(line, now)
+        recent = [
+            line for line in (files.read(self.path) or b"").splitlines(keepends=True) if _is_recent(line, now)
         ]
-        files.replace(self.path, b"".join(kept))
+        files.replace(self.path, b"".join(recent))
 
 
-def _younger(line: bytes, now: datetime) -> bool:
+def _is_recent(line: bytes, now: datetime) -> bool:
     try:
         at = from_iso(json.loads(line)["at"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return False
-    return at is not None and now - at < KEPT
+    return at is not None and now - at < RETENTION
 
 
-def _decoded(line: bytes) -> ActivityEntry | None:
+def _decode(line: bytes) -> ActivityEntry | None:
     try:
         table = json.loads(line)
         at = from_iso(table["at"])

@@ -16,7 +16,7 @@ from keyturn.model.errors import UnparsableFile, UnsafeFile
 Command = tuple[str, ...]
 """A program and its arguments; empty for none."""
 _SETTINGS = ("mfa_command", "mfa_commands", "forward")
-_CORRECT = "Correct the file; README.md has its keys"
+_HINT = "Correct the file; README.md has its keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +47,22 @@ def load(path: Path) -> Config:
     """
     what = f"reading {path}"
     try:
-        content, doubt = _read(path)
+        content, unsafe = _read(path)
     except FileNotFoundError:
         return Config()
     try:
         table = tomllib.loads(content.decode("utf-8"))
-        _refuse_unknown(table)
-        found = Config(
+        _require_known(table)
+        config = Config(
             _command(table.get("mfa_command", ())),
             {name: _command(value) for name, value in _table(table.get("mfa_commands", {})).items()},
             _names(table.get("forward", [])),
         )
     except (ValueError, RecursionError) as error:
-        raise UnparsableFile(what, str(error), _CORRECT, path=str(path)) from None
-    if found != Config() and doubt is not None:
-        raise UnsafeFile(what, f"{doubt[0]}, and it names what is run or given away in your name", doubt[1])
-    return found
+        raise UnparsableFile(what, str(error), _HINT, path=str(path)) from None
+    if config != Config() and unsafe is not None:
+        raise UnsafeFile(what, f"{unsafe[0]}, and it names what is run or given away in your name", unsafe[1])
+    return config
 
 
 def _read(path: Path) -> tuple[bytes, tuple[str, str] | None]:
@@ -71,34 +71,36 @@ def _read(path: Path) -> tuple[bytes, tuple[str, str] | None]:
     :raises FileNotFoundError: there is none.
     :raises UnsafeFile: it is no regular file.
     """
-    real = Path(os.path.realpath(path))
-    folder = os.open(real.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    real_path = Path(os.path.realpath(path))
+    folder = os.open(real_path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        handle = os.open(real.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        handle = os.open(
+            real_path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
+        )
         with os.fdopen(handle, "rb") as file:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 raise UnsafeFile(f"reading {path}", "it is no regular file", "Move it away")
-            doubts = (
-                _doubt(path, "it", status),
-                _doubt(real.parent, "its folder", os.fstat(folder)),
-                _doubt(path.parent, "its folder", path.parent.stat()),
+            reasons = (
+                _unsafe_reason(path, "it", status),
+                _unsafe_reason(real_path.parent, "its folder", os.fstat(folder)),
+                _unsafe_reason(path.parent, "its folder", path.parent.stat()),
             )
-            return file.read(), next(filter(None, doubts), None)
+            return file.read(), next(filter(None, reasons), None)
     finally:
         os.close(folder)
 
 
-def _doubt(path: Path, shown: str, status: os.stat_result) -> tuple[str, str] | None:
+def _unsafe_reason(path: Path, label: str, status: os.stat_result) -> tuple[str, str] | None:
     """Why others could have written what is there; root, who may do anything, is not meant."""
     if status.st_uid not in (0, os.geteuid()):
-        return f"{shown} belongs to another user (uid {status.st_uid})", f"Change the owner of {path}"
+        return f"{label} belongs to another user (uid {status.st_uid})", f"Change the owner of {path}"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"others may write to {shown}", f"Run: chmod go-w {path}"
+        return f"others may write to {label}", f"Run: chmod go-w {path}"
     return None
 
 
-def _refuse_unknown(table: Mapping[str, object]) -> None:
+def _require_known(table: Mapping[str, object]) -> None:
     """A setting that is misspelled would otherwise be missed without a word."""
     unknown = next((key for key in table if key not in _SETTINGS), None)
     if unknown is not None:

@@ -24,11 +24,11 @@ from keyturn.system.files import lock_for_change
 from keyturn.vault.files import make_private, move_aside, put, read_regular, sweep, writing
 
 VERSION = 1
-LAST = 50
-DAYS = timedelta(days=30)
+MAX_RECENT = 50
+DAILY_RETENTION = timedelta(days=30)
 
 _INDEX = "index.json"
-_WHAT = "the history of the shared files"
+_NAME = "the history of the shared files"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -81,11 +81,11 @@ class History:
         """
         name = str(path.absolute())
         digest = hashlib.sha256(data).hexdigest()
-        with writing(_WHAT):
+        with writing(_NAME):
             make_private(self.folder)
-            with lock_for_change(self.folder / "lock", what=_WHAT):
+            with lock_for_change(self.folder / "lock", what=_NAME):
                 sweep(self.folder)
-                number, entries = self._read_or_begin()
+                number, entries = self._read_or_reset()
                 newest = next((entry for entry in reversed(entries) if entry.path == name), None)
                 if newest is not None and (newest.digest == digest or (not data and newest.size)):
                     return
@@ -94,9 +94,9 @@ class History:
                     put(sealed, self._seal(data))
                 now = self._clock().astimezone(UTC)
                 entries = (*entries, Entry(number, now, name, who, digest, len(data)))
-                kept = retained(entries, now)
-                put(self.folder / _INDEX, _encode(number + 1, kept))
-                self._remove({entry.digest for entry in entries} - {entry.digest for entry in kept})
+                remaining = select_retained(entries, now)
+                put(self.folder / _INDEX, _encode(number + 1, remaining))
+                self._remove({entry.digest for entry in entries} - {entry.digest for entry in remaining})
 
     def holds(self, data: bytes) -> bool:
         """Whether a copy of `data` is kept, of whichever file.
@@ -139,7 +139,7 @@ class History:
         data = read_regular(self.folder / _INDEX)
         return (1, ()) if data is None else _decode(data)
 
-    def _read_or_begin(self) -> tuple[int, tuple[Entry, ...]]:
+    def _read_or_reset(self) -> tuple[int, tuple[Entry, ...]]:
         """The index; a damaged one is moved aside. The copies it named stay, only the list begins anew."""
         try:
             return self._read()
@@ -152,16 +152,16 @@ class History:
             self._file(digest).unlink(missing_ok=True)
 
 
-def retained(entries: tuple[Entry, ...], now: datetime) -> tuple[Entry, ...]:
+def select_retained(entries: tuple[Entry, ...], now: datetime) -> tuple[Entry, ...]:
     """Which of `entries`, oldest first, are kept at `now`: the last 50, and the first of each file and day for 30 days."""
-    keep = {entry.number for entry in entries[-LAST:]}
+    numbers = {entry.number for entry in entries[-MAX_RECENT:]}
     days: set[tuple[str, str]] = set()
     for entry in entries:
         day = (entry.path, entry.at.date().isoformat())
-        if day not in days and now - entry.at < DAYS:
-            keep.add(entry.number)
+        if day not in days and now - entry.at < DAILY_RETENTION:
+            numbers.add(entry.number)
         days.add(day)
-    return tuple(entry for entry in entries if entry.number in keep)
+    return tuple(entry for entry in entries if entry.number in numbers)
 
 
 def _encode(number: int, entries: tuple[Entry, ...]) -> bytes:
@@ -171,14 +171,14 @@ def _encode(number: int, entries: tuple[Entry, ...]) -> bytes:
 
 def _decode(data: bytes) -> tuple[int, tuple[Entry, ...]]:
     damaged = VaultCorrupt(
-        _WHAT, "its index is damaged", "The sealed copies beside it are whole; `age -d` opens them"
+        _NAME, "its index is damaged", "The sealed copies beside it are whole; `age -d` opens them"
     )
     try:
         content = json.loads(data)
         version = content["version"]
         if isinstance(version, int) and version > VERSION:
             raise VaultNewer(
-                _WHAT, f"its version is {version}, and this keyturn knows {VERSION}", "Upgrade keyturn"
+                _NAME, f"its version is {version}, and this keyturn knows {VERSION}", "Upgrade keyturn"
             )
         entries = tuple(_entry(row) for row in content["entries"])
         number = content["next"]
@@ -192,8 +192,8 @@ def _decode(data: bytes) -> tuple[int, tuple[Entry, ...]]:
 def _entry(row: dict[str, Any]) -> Entry:
     at = datetime.fromisoformat(row["at"])
     entry = Entry(row["number"], at, row["path"], row["who"], row["digest"], row["size"])
-    numbers = isinstance(entry.number, int) and isinstance(entry.size, int)
-    texts = isinstance(entry.path, str) and isinstance(entry.who, str)
-    if not numbers or not texts or at.tzinfo is None or not _DIGEST.fullmatch(entry.digest):
+    has_numbers = isinstance(entry.number, int) and isinstance(entry.size, int)
+    has_strings = isinstance(entry.path, str) and isinstance(entry.who, str)
+    if not has_numbers or not has_strings or at.tzinfo is None or not _DIGEST.fullmatch(entry.digest):
         raise ValueError("no entry")
     return entry

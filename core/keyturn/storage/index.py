@@ -128,7 +128,7 @@ class IndexFile:
         """
         result = Index()
 
-        def on_bytes(old: bytes | None) -> bytes:
+        def edit_bytes(old: bytes | None) -> bytes:
             nonlocal result
             index = _decode(old)
             if index is None:
@@ -137,7 +137,7 @@ class IndexFile:
             result = edit(index) or index
             return _encode(result)
 
-        files.change(self.path, on_bytes, what=f"writing {self.path}")
+        files.change(self.path, edit_bytes, what=f"writing {self.path}")
         return result
 
 
@@ -150,13 +150,13 @@ def _decode(content: bytes | None) -> Index | None:
         if table["version"] != VERSION:
             return None
         return Index(
-            profiles={name: _known(entry) for name, entry in table["profiles"].items()},
+            profiles={name: _profile(entry) for name, entry in table["profiles"].items()},
             keys={name: _key(entry) for name, entry in table["keys"].items()},
             devices={serial: _device(entry) for serial, entry in table.get("devices", {}).items()},
             rotations={
-                name: one
+                name: rotation
                 for name, entry in table.get("rotations", {}).items()
-                if (one := _rotation(entry)) is not None
+                if (rotation := _rotation(entry)) is not None
             },
             vault_generation=int(table.get("vault_generation", 0)),
             vault_recipient=str(table.get("vault_recipient", "")),
@@ -191,39 +191,39 @@ def _encode(index: Index) -> bytes:
         "vault_generation": index.vault_generation,
         "vault_recipient": index.vault_recipient,
         "recovery_key_seen": index.recovery_key_seen,
-        "profiles": {name: _known_table(state) for name, state in sorted(index.profiles.items())},
+        "profiles": {name: _profile_table(state) for name, state in sorted(index.profiles.items())},
         "keys": {name: _key_table(key) for name, key in sorted(index.keys.items())},
-        "devices": {serial: _device_table(one) for serial, one in sorted(index.devices.items())},
-        "rotations": {name: _rotation_table(one) for name, one in sorted(index.rotations.items())},
+        "devices": {serial: _device_table(item) for serial, item in sorted(index.devices.items())},
+        "rotations": {name: _rotation_table(item) for name, item in sorted(index.rotations.items())},
     }
     return (json.dumps(table, indent=1, ensure_ascii=True) + "\n").encode("ascii")
 
 
-def _device_table(one: MfaDeviceState) -> dict[str, Any]:
-    held = {
-        key: {"session": each.session, "until": iso(each.until)} for key, each in sorted(one.held.items())
+def _device_table(device: MfaDeviceState) -> dict[str, Any]:
+    sessions = {
+        key: {"session": ref.session, "until": iso(ref.until)} for key, ref in sorted(device.held.items())
     }
-    return {"held": held, "stops": one.stops}
+    return {"held": sessions, "stops": device.stops}
 
 
 def _device(entry: dict[str, Any]) -> MfaDeviceState:
-    ends = {key: (_text(each["session"]), from_iso(each["until"])) for key, each in entry["held"].items()}
-    held = {key: MfaSessionRef(session, until) for key, (session, until) in ends.items() if until is not None}
+    refs = {key: (_text(ref["session"]), from_iso(ref["until"])) for key, ref in entry["held"].items()}
+    held = {key: MfaSessionRef(session, until) for key, (session, until) in refs.items() if until is not None}
     return MfaDeviceState(held, _number_or_none(entry["stops"]) or 0)
 
 
-def _known_table(state: ProfileState) -> dict[str, Any]:
+def _profile_table(state: ProfileState) -> dict[str, Any]:
     table: dict[str, Any] = {}
     if state.session:
-        one = state.session
+        session = state.session
         table["session"] = {
-            "key_id": one.key_id, "issued": iso(one.issued), "expires": iso(one.expires), "arn": one.arn
+            "key_id": session.key_id, "issued": iso(session.issued), "expires": iso(session.expires), "arn": session.arn
         }  # fmt: skip
     if state.delivered:
-        put = state.delivered
+        record = state.delivered
         table["delivered"] = {
-            "path": put.path, "section": put.section, "key_ids": list(put.key_ids), "expires": iso(put.expires),
-            "made": put.made, "region": put.region,
+            "path": record.path, "section": record.section, "key_ids": list(record.key_ids), "expires": iso(record.expires),
+            "made": record.made, "region": record.region,
         }  # fmt: skip
     if state.last_use:
         table["asked"] = iso(state.last_use)
@@ -236,7 +236,7 @@ def _known_table(state: ProfileState) -> dict[str, Any]:
     return table
 
 
-def _known(entry: dict[str, Any]) -> ProfileState:
+def _profile(entry: dict[str, Any]) -> ProfileState:
     session, delivered, failure = entry.get("session"), entry.get("delivered"), entry.get("failure")
     failed_at = from_iso(failure["at"]) if failure else None
     return ProfileState(
@@ -260,7 +260,7 @@ def _delivered(entry: dict[str, Any]) -> DeliveryRecord:
     return DeliveryRecord(
         _text(entry["path"]),
         _text(entry["section"]),
-        tuple(_text(each) for each in entry["key_ids"]),
+        tuple(_text(item) for item in entry["key_ids"]),
         from_iso(entry["expires"]),
         bool(entry["made"]),
         _text_or_none(entry.get("region")),
@@ -293,10 +293,10 @@ def _key(entry: dict[str, Any]) -> Key:
     )
 
 
-def _rotation_table(one: RotationSummary) -> dict[str, Any]:
+def _rotation_table(rotation: RotationSummary) -> dict[str, Any]:
     return {
-        "profile": one.profile, "entries": list(one.entries), "old_id": one.old_id, "new_id": one.new_id,
-        "step": one.step, "undoing": one.is_undoing, "began": iso(one.began), "deletable_from": iso(one.deletable_from),
+        "profile": rotation.profile, "entries": list(rotation.entries), "old_id": rotation.old_id, "new_id": rotation.new_id,
+        "step": rotation.step, "undoing": rotation.is_undoing, "began": iso(rotation.began), "deletable_from": iso(rotation.deletable_from),
     }  # fmt: skip
 
 
@@ -306,7 +306,7 @@ def _rotation(entry: dict[str, Any]) -> RotationSummary | None:
         return None
     return RotationSummary(
         profile=_text(entry["profile"]),
-        entries=tuple(_text(each) for each in entry["entries"]),
+        entries=tuple(_text(item) for item in entry["entries"]),
         old_id=_text(entry["old_id"]),
         new_id=_text_or_none(entry.get("new_id")),
         step=_text(entry["step"]),

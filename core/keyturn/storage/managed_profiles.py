@@ -15,14 +15,14 @@ from keyturn.model.profile import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew, 
 from keyturn.system import files
 
 VERSION = 1
-_CORRECT = "Correct the file; it defines what keyturn manages"
-_TEXTS = (
+_HINT = "Correct the file; it defines what keyturn manages"
+_STRINGS = (
     "key", "role_arn", "source_profile", "credential_source", "external_id", "mfa_serial", "role_session_name",
     "source_identity", "policy", "deliver_as",
 )  # fmt: skip
 _LISTS = ("transitive_tags", "policy_arns")
 _FIELDS = {
-    *_TEXTS,
+    *_STRINGS,
     *_LISTS,
     "tags",
     "kind",
@@ -116,30 +116,30 @@ def decode(content: bytes | None, path: str) -> dict[str, ManagedProfile]:
     try:
         table = tomllib.loads(content.decode("utf-8"))
     except ValueError as error:  # no UTF-8, no TOML, or a number that Python refuses to read
-        raise UnparsableFile(what, str(error), _CORRECT, path=path) from None
+        raise UnparsableFile(what, str(error), _HINT, path=path) from None
     except RecursionError:
-        raise UnparsableFile(what, "it is nested too deeply", _CORRECT, path=path) from None
+        raise UnparsableFile(what, "it is nested too deeply", _HINT, path=path) from None
     if table.get("version") != VERSION:
         raise ChangeRefused(
             what, f"it has version {table.get('version')!r}", "Use the keyturn that wrote it, or a newer one"
         )
-    found: dict[str, ManagedProfile] = {}
+    managed: dict[str, ManagedProfile] = {}
     profiles = table.get("profiles", {})
     if not isinstance(profiles, dict):
-        raise UnparsableFile(what, "`profiles` is no table", _CORRECT, path=path)
+        raise UnparsableFile(what, "`profiles` is no table", _HINT, path=path)
     for name, entry in profiles.items():
         try:
-            found[name] = _definition(name, entry)
+            managed[name] = _managed_profile(name, entry)
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
-            raise UnparsableFile(what, f"profile {name}: {error}", _CORRECT, path=path) from None
-    return found
+            raise UnparsableFile(what, f"profile {name}: {error}", _HINT, path=path) from None
+    return managed
 
 
-def _definition(name: str, entry: Mapping[str, Any]) -> ManagedProfile:
+def _managed_profile(name: str, entry: Mapping[str, Any]) -> ManagedProfile:
     kind = Kind(entry["kind"])
     if kind not in (Kind.IAM_KEY, Kind.ROLE):
         raise ValueError(f"kind {kind} cannot be managed")
-    texts = {name: str(entry[name]) for name in _TEXTS if name in entry}
+    strings = {name: str(entry[name]) for name in _STRINGS if name in entry}
     return ManagedProfile(
         name=name,
         kind=kind,
@@ -153,47 +153,47 @@ def _definition(name: str, entry: Mapping[str, Any]) -> ManagedProfile:
         transitive_tags=_list(entry, "transitive_tags"),
         policy_arns=_list(entry, "policy_arns"),
         unknown_fields={key: value for key, value in entry.items() if key not in _FIELDS},
-        **texts,
+        **strings,
     )
 
 
-def _tags(found: object) -> Mapping[str, str]:
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+def _tags(tags: object) -> Mapping[str, str]:
+    if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
         raise ValueError('tags is no table of texts, as in { team = "ops" }')
-    return found
+    return tags
 
 
 def _list(entry: Mapping[str, Any], setting: str) -> tuple[str, ...]:
-    found = entry.get(setting, [])
-    if not isinstance(found, list) or not all(isinstance(value, str) for value in found):
+    items = entry.get(setting, [])
+    if not isinstance(items, list) or not all(isinstance(value, str) for value in items):
         raise ValueError(f"{setting} is no list of texts")
-    return tuple(found)
+    return tuple(items)
 
 
-def encode(definitions: ManagedProfiles) -> bytes:
+def encode(managed: ManagedProfiles) -> bytes:
     """`profiles.toml` as it is written; values that are the default are left out."""
     profiles: dict[str, Any] = {}
-    for name, one in sorted(definitions.items()):
-        entry: dict[str, Any] = {**one.unknown_fields, "kind": str(one.kind)}
-        for text in _TEXTS:
-            if getattr(one, text) is not None:
-                entry[text] = getattr(one, text)
+    for name, profile in sorted(managed.items()):
+        entry: dict[str, Any] = {**profile.unknown_fields, "kind": str(profile.kind)}
+        for setting_name in _STRINGS:
+            if getattr(profile, setting_name) is not None:
+                entry[setting_name] = getattr(profile, setting_name)
         for setting in _LISTS:
-            if getattr(one, setting):
-                entry[setting] = list(getattr(one, setting))
-        if one.tags:
-            entry["tags"] = dict(one.tags)
-        if one.duration_seconds is not None:
-            entry["duration_seconds"] = one.duration_seconds
-        if one.delivers_key:
+            if getattr(profile, setting):
+                entry[setting] = list(getattr(profile, setting))
+        if profile.tags:
+            entry["tags"] = dict(profile.tags)
+        if profile.duration_seconds is not None:
+            entry["duration_seconds"] = profile.duration_seconds
+        if profile.delivers_key:
             entry["session"] = "none"
-        if one.renew is not Renew.AUTO:
-            entry["renew"] = str(one.renew)
-        if one.rotation_days != DEFAULT_ROTATION_DAYS:
-            entry["rotation_days"] = one.rotation_days
-        if one.rotate is not Rotate.ASK:
-            entry["rotate"] = str(one.rotate)
-        entry["delivery"] = str(one.delivery)
+        if profile.renew is not Renew.AUTO:
+            entry["renew"] = str(profile.renew)
+        if profile.rotation_days != DEFAULT_ROTATION_DAYS:
+            entry["rotation_days"] = profile.rotation_days
+        if profile.rotate is not Rotate.ASK:
+            entry["rotate"] = str(profile.rotate)
+        entry["delivery"] = str(profile.delivery)
         profiles[name] = entry
     return tomli_w.dumps({"version": VERSION, "profiles": profiles}).encode("utf-8")
 
@@ -201,14 +201,16 @@ def encode(definitions: ManagedProfiles) -> bytes:
 def change(path: Path, edit: Callable[[dict[str, ManagedProfile]], None]) -> None:
     """Reads, edits and writes `profiles.toml` under its lock; an unreadable one is never written over."""
 
-    def on_bytes(old: bytes | None) -> bytes:
-        definitions = decode(old, str(path))
-        edit(definitions)
-        return encode(definitions)
+    def edit_bytes(old: bytes | None) -> bytes:
+        managed = decode(old, str(path))
+        edit(managed)
+        return encode(managed)
 
-    files.change(path, on_bytes, what=f"writing {path}")
+    files.change(path, edit_bytes, what=f"writing {path}")
 
 
-def with_delivery(one: ManagedProfile, to: Delivery, as_name: str | None) -> ManagedProfile:
-    """`one`, delivered elsewhere; `as_name` equal to the name is no other name."""
-    return replace(one, delivery=to, deliver_as=as_name if as_name and as_name != one.name else None)
+def with_delivery(profile: ManagedProfile, delivery: Delivery, section: str | None) -> ManagedProfile:
+    """`profile`, delivered elsewhere; `section` equal to the name is no other name."""
+    return replace(
+        profile, delivery=delivery, deliver_as=section if section and section != profile.name else None
+    )

@@ -57,9 +57,9 @@ def state_folder(environ: Mapping[str, str]) -> str:
     own = own_folder(environ)
     if own is not None:
         return f"{own}/state"
-    named = environ.get("XDG_STATE_HOME", "")
-    if named.startswith("/"):
-        return f"{named.rstrip('/')}/keyturn"
+    value = environ.get("XDG_STATE_HOME", "")
+    if value.startswith("/"):
+        return f"{value.rstrip('/')}/keyturn"
     if sys.platform == "darwin":
         return f"{home_folder(environ)}/Library/Application Support/keyturn"
     return f"{home_folder(environ)}/.local/state/keyturn"
@@ -93,9 +93,9 @@ def forward_path(environ: Mapping[str, str]) -> str:
 def forwarded_path(environ: Mapping[str, str]) -> str:
     """Where the far end of an SSH line looks for the socket that was forwarded to it: `KEYTURN_FORWARDED`, else a name
     in `/tmp` that needs no folder of its own, which sshd would not make."""
-    named = environ.get("KEYTURN_FORWARDED", "")
-    if named.startswith("/"):
-        return named
+    value = environ.get("KEYTURN_FORWARDED", "")
+    if value.startswith("/"):
+        return value
     import pwd
 
     try:
@@ -112,11 +112,11 @@ def _in_run_folder(environ: Mapping[str, str], name: str) -> str:
     return _short_path(environ, run, "" if name == "agent" else f"-{name}")
 
 
-def _short_path(environ: Mapping[str, str], run: str, ending: str) -> str:
+def _short_path(environ: Mapping[str, str], run: str, suffix: str) -> str:
     import hashlib
 
     digest = hashlib.sha256(os.fsencode(run)).hexdigest()[:16]
-    name = f"keyturn-{os.getuid()}/{digest}{ending}.sock"
+    name = f"keyturn-{os.getuid()}/{digest}{suffix}.sock"
     folder = environ.get("TMPDIR", "").rstrip("/")
     if folder.startswith("/") and os.path.isdir(folder):
         path = f"{folder}/{name}"

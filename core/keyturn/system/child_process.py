@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from keyturn.system import secret_channel
 
 #: Nothing secret is in here or in its arguments: the module to run and the folders to import from.
-_BOOT = (
+_BOOTSTRAP = (
     "import importlib, json, sys\n"
     "sys.path[:] = json.loads(sys.argv[2])\n"
     "importlib.import_module(sys.argv[1]).child_main()\n"
@@ -49,23 +49,23 @@ def run(module: str, request: bytes, seconds: float, environ: Mapping[str, str])
     """
     import signal
 
-    folders = json.dumps([entry for entry in sys.path if entry.startswith("/")])
+    import_paths = json.dumps([entry for entry in sys.path if entry.startswith("/")])
     deadline = time.monotonic() + seconds + _START_SECONDS
-    ours, theirs = secret_channel.create()
-    with ours, theirs:
+    parent_end, child_end = secret_channel.create()
+    with parent_end, child_end:
         process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
-            [sys.executable, "-I", "-c", _BOOT, module, folders],
-            stdin=theirs.fileno(),
+            [sys.executable, "-I", "-c", _BOOTSTRAP, module, import_paths],
+            stdin=child_end.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=dict(environ),
             cwd="/",
         )
-        theirs.close()
+        child_end.close()
         with process:
             try:
-                answer = _answer_to(request, ours, process.pid, deadline)
-                process.wait(_left(deadline))
+                answer = _exchange(request, parent_end, process.pid, deadline)
+                process.wait(_seconds_left(deadline))
             except (TimeoutError, subprocess.TimeoutExpired):
                 process.kill()
                 answer = b""
@@ -79,24 +79,24 @@ def run(module: str, request: bytes, seconds: float, environ: Mapping[str, str])
     return answer
 
 
-def _answer_to(request: bytes, ours: socket.socket, pid: int, deadline: float) -> bytes:
+def _exchange(request: bytes, parent_end: socket.socket, pid: int, deadline: float) -> bytes:
     """What the child says to `request`; less if it ended before."""
-    ours.settimeout(_left(deadline))
-    channel = secret_channel.accept(ours, pid)
+    parent_end.settimeout(_seconds_left(deadline))
+    channel = secret_channel.accept(parent_end, pid)
     if channel is None:
         return b""
     answer = bytearray()
     with channel, contextlib.suppress(ConnectionError):
-        channel.settimeout(_left(deadline))
+        channel.settimeout(_seconds_left(deadline))
         channel.sendall(request)
         channel.shutdown(socket.SHUT_WR)
-        while part := channel.recv(1 << 16):
-            answer += part
-            channel.settimeout(_left(deadline))
+        while chunk := channel.recv(1 << 16):
+            answer += chunk
+            channel.settimeout(_seconds_left(deadline))
     return bytes(answer)
 
 
-def _left(deadline: float) -> float:
+def _seconds_left(deadline: float) -> float:
     return max(0.001, deadline - time.monotonic())
 
 

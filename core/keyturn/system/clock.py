@@ -36,10 +36,10 @@ def clock_for(environ: Mapping[str, str]) -> Clock:
         return system_clock
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         return system_clock
-    return _moved(Path(folder) / OFFSET_FILE)
+    return _offset_clock(Path(folder) / OFFSET_FILE)
 
 
-def _moved(offset_file: Path) -> Clock:
+def _offset_clock(offset_file: Path) -> Clock:
     def now() -> datetime:
         try:
             offset = float(offset_file.read_text("ascii"))

@@ -13,7 +13,7 @@ from keyturn.system.clock import system_clock
 
 #: A file system may note the time of a change in steps, of two seconds at most (FAT). A file that changed less long ago
 #: may change once more without a trace, so nothing rests on it yet.
-SETTLED = timedelta(seconds=2)
+TIMESTAMP_STEP = timedelta(seconds=2)
 
 
 class Fingerprint(Protocol):
@@ -38,10 +38,10 @@ class FileFingerprint:
     @classmethod
     def of(cls, paths: Iterable[str]) -> Self:
         """The files as they are now."""
-        seen = system_clock()
-        return cls(tuple((path, _status(path)) for path in paths), seen)
+        taken_at = system_clock()
+        return cls(tuple((path, _status(path)) for path in paths), taken_at)
 
-    def with_also(self, paths: Iterable[str]) -> Self:
+    def with_paths(self, paths: Iterable[str]) -> Self:
         """These files and further ones, which are looked at only now and held to the same moment."""
         return replace(self, statuses=(*self.statuses, *((path, _status(path)) for path in paths)))
 
@@ -49,10 +49,10 @@ class FileFingerprint:
         """Whether all of them are as they were."""
         return all(_status(path) == status for path, status in self.statuses)
 
-    def is_settled(self) -> bool:
+    def is_reliable(self) -> bool:
         """Whether none of them changed just before they were seen, or since."""
-        latest = (self.taken_at - SETTLED).timestamp() * 1e9
-        return all(status is None or status[-1] <= latest for _, status in self.statuses)
+        newest_allowed = (self.taken_at - TIMESTAMP_STEP).timestamp() * 1e9
+        return all(status is None or status[-1] <= newest_allowed for _, status in self.statuses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +60,15 @@ class CachedDocument:
     """A credential document that may be given again."""
 
     document: Secret
-    made: datetime
-    until: datetime
+    created: datetime
+    valid_until: datetime
     """From here on it is made again: its session is due, or it is time to note that the profile is in use."""
     fingerprint: FileFingerprint
     """What it was made from."""
 
-    def is_good(self, now: datetime) -> bool:
+    def is_valid(self, now: datetime) -> bool:
         """Whether making it at `now` would give the same. A clock that was set back says nothing."""
-        return self.made <= now < self.until and self.fingerprint.is_unchanged()
+        return self.created <= now < self.valid_until and self.fingerprint.is_unchanged()
 
 
 def _status(path: str) -> _Status:

@@ -25,10 +25,10 @@ def private_dir(folder: Path) -> None:
     while not folder.is_dir():
         missing.append(folder)
         folder = folder.parent
-    for each in reversed(missing):
+    for directory in reversed(missing):
         with contextlib.suppress(FileExistsError):
-            each.mkdir(mode=0o700)
-            sync_dir(each.parent)
+            directory.mkdir(mode=0o700)
+            sync_dir(directory.parent)
 
 
 @contextlib.contextmanager
@@ -51,18 +51,18 @@ def lock_for_change(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> 
     private_dir(path.parent)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        end = time.monotonic() + seconds
-        pause = 0.002
+        deadline = time.monotonic() + seconds
+        delay = 0.002
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() >= end:
-                    raise lock_owner.busy_text(what, lock_owner.signed(handle), seconds) from None
-                time.sleep(pause)
-                pause = min(pause * 2, 0.05)
-        lock_owner.sign(handle)
+                if time.monotonic() >= deadline:
+                    raise lock_owner.busy_error(what, lock_owner.read_owner(handle), seconds) from None
+                time.sleep(delay)
+                delay = min(delay * 2, 0.05)
+        lock_owner.record_owner(handle)
         yield
     finally:
         os.close(handle)
@@ -79,28 +79,28 @@ def hold_lock(path: Path, *, what: str, seconds: float) -> Iterator[None]:
 
 def replace(path: Path, content: bytes) -> None:
     """Puts `content` in the place of `path` (0600) so that a reader, a crash or a power loss sees old or new, whole."""
-    with _staged(path, content) as temporary:
+    with _temporary_file(path, content) as temporary:
         temporary.replace(path)
     sync_dir(path.parent)
 
 
-def make(path: Path, content: bytes) -> None:
+def create_file(path: Path, content: bytes) -> None:
     """Writes a file (0600) that was not there before, whole or not at all.
 
     :raises FileExistsError: there is something of that name, if only a link that leads nowhere.
     """
-    with _staged(path, content) as temporary:
+    with _temporary_file(path, content) as temporary:
         try:
             os.link(temporary, path, follow_symlinks=False)
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
                 raise
-            _make_without_links(path, content)
+            _create_without_link(path, content)
         temporary.unlink()
     sync_dir(path.parent)
 
 
-def _make_without_links(path: Path, content: bytes) -> None:
+def _create_without_link(path: Path, content: bytes) -> None:
     """On a file system without hard links, such as a memory stick's, a crash may leave the file half written."""
     try:
         _write_new(path, content)
@@ -113,7 +113,7 @@ def _make_without_links(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _staged(path: Path, content: bytes) -> Iterator[Path]:
+def _temporary_file(path: Path, content: bytes) -> Iterator[Path]:
     """A new file beside `path`, on disk; removed if it does not get its place."""
     private_dir(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")

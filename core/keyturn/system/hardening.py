@@ -15,7 +15,7 @@ from keyturn.system.prctl import disable_dumps
 
 #: What the agent keeps of the environment that it was started from. Credentials and the profile of one shell must not
 #: become those of all; `PYTHON*` and `LD_*` would load what a caller names.
-_KEPT = re.compile(
+_ALLOWED = re.compile(
     r"""
     HOME | PATH | USER | LOGNAME | LANG | LC_\w+ | TZ | TMPDIR | XDG_\w+ | DBUS_SESSION_BUS_ADDRESS | KEYTURN_\w+
     | AWS_CONFIG_FILE | AWS_SHARED_CREDENTIALS_FILE | AWS_ENDPOINT_URL\w* | AWS_IGNORE_CONFIGURED_ENDPOINT_URLS
@@ -27,7 +27,7 @@ _KEPT = re.compile(
 )
 
 #: Variables that hold a path; the agent does not share the working folder of whoever started it.
-_PATHS = frozenset(
+_PATH_VARIABLES = frozenset(
     {
         "AWS_CONFIG_FILE",
         "AWS_SHARED_CREDENTIALS_FILE",
@@ -42,14 +42,14 @@ _PATHS = frozenset(
 
 
 #: The soft and hard limit on core files that this process was started with: nothing but this module changes them.
-_CORE_BEFORE = resource.getrlimit(resource.RLIMIT_CORE)
+_ORIGINAL_CORE_LIMIT = resource.getrlimit(resource.RLIMIT_CORE)
 
 
 def harden_process() -> bool:
     """Make this process unreadable to others of the same user: memory, environment, files, ptrace and core dumps.
 
     Called before a secret is read. Children get their own state back when they start another program, except for the
-    soft limit on core files, which :func:`limits_of_before` gives back. Returns whether the system closed it; macOS has no such call.
+    soft limit on core files, which :func:`restore_core_limit` gives back. Returns whether the system closed it; macOS has no such call.
     """
     faulthandler.disable()
     _limit_core(hard=resource.getrlimit(resource.RLIMIT_CORE)[1])
@@ -60,21 +60,21 @@ def harden_agent() -> bool:
     """:func:`close_process` for a process that starts no programs for a person: no core file for any child either, and
     every file it makes is private."""
     os.umask(0o077)
-    closed = harden_process()
+    is_hardened = harden_process()
     _limit_core(hard=0)
-    return closed
+    return is_hardened
 
 
 @contextmanager
-def limits_of_before() -> Iterator[None]:
+def restore_core_limit() -> Iterator[None]:
     """For the block in which this process becomes another program: the limits that it was itself started with. It stays
     closed in all other respects until then, and where the system can close it, leaves no core file either."""
     with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CORE, _CORE_BEFORE)
+        resource.setrlimit(resource.RLIMIT_CORE, _ORIGINAL_CORE_LIMIT)
     try:
         yield
     finally:
-        _limit_core(hard=_CORE_BEFORE[1])
+        _limit_core(hard=_ORIGINAL_CORE_LIMIT[1])
 
 
 def _limit_core(*, hard: int) -> None:
@@ -87,8 +87,8 @@ def agent_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str
 
     :param folder: where relative paths in `environ` start; the agent itself works in the root folder.
     """
-    kept = {name: value for name, value in environ.items() if _KEPT.fullmatch(name)}
-    for name in _PATHS & kept.keys():
-        if kept[name] and not kept[name].startswith(("/", "~", "$")):
-            kept[name] = str(folder / kept[name])
-    return kept
+    variables = {name: value for name, value in environ.items() if _ALLOWED.fullmatch(name)}
+    for name in _PATH_VARIABLES & variables.keys():
+        if variables[name] and not variables[name].startswith(("/", "~", "$")):
+            variables[name] = str(folder / variables[name])
+    return variables

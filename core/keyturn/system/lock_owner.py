@@ -9,14 +9,14 @@ from pathlib import Path
 from keyturn.model.errors import FileBusy
 
 
-def sign(handle: int) -> None:
+def record_owner(handle: int) -> None:
     """Notes in a lock file that this process has it now."""
     # A full disk does not keep anybody from a lock; only the name is missing then.
     with contextlib.suppress(OSError):
         os.pwrite(handle, b"%-20d\n" % os.getpid(), 0)
 
 
-def signed(handle: int) -> int | None:
+def read_owner(handle: int) -> int | None:
     """The process that noted itself in a lock file last."""
     try:
         return int(os.pread(handle, 20, 0))
@@ -24,7 +24,7 @@ def signed(handle: int) -> int | None:
         return None
 
 
-def busy_text(what: str, pid: int | None, seconds: float) -> FileBusy:
+def busy_error(what: str, pid: int | None, seconds: float) -> FileBusy:
     """The error of somebody who has waited for `seconds`.
 
     :param pid: the process that holds the lock, if it is known.

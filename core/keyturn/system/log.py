@@ -14,7 +14,7 @@ from keyturn.model import redaction
 from keyturn.model.text import iso, safe
 from keyturn.system import files
 
-_LIMIT = 1 << 20
+_MAX_SIZE = 1 << 20
 _LOGGER = logging.getLogger("keyturn")
 
 
@@ -23,17 +23,17 @@ def redacted(text: str) -> str:
     return safe(redaction.redacted(text))
 
 
-def where(error: BaseException) -> str:
+def describe_traceback(error: BaseException) -> str:
     """The type of `error` and the places that it passed, innermost last. Its message and its variables may hold
     anything and are left out."""
     frames = traceback.extract_tb(error.__traceback__)
     places = " > ".join(
         f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}" for frame in frames[-30:]
     )
-    kind = f"{type(error).__module__}.{type(error).__qualname__}"
+    error_type = f"{type(error).__module__}.{type(error).__qualname__}"
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    behind = f"; behind it {type(cause).__module__}.{type(cause).__qualname__}" if cause else ""
-    return safe(f"{kind} at {places or 'no known place'}{behind}", limit=8000)
+    cause_text = f"; behind it {type(cause).__module__}.{type(cause).__qualname__}" if cause else ""
+    return safe(f"{error_type} at {places or 'no known place'}{cause_text}", limit=8000)
 
 
 class RedactedFile(logging.Handler):
@@ -55,13 +55,13 @@ class RedactedFile(logging.Handler):
     def _line(self, record: logging.LogRecord) -> bytes:
         text = redacted(record.getMessage())
         if record.exc_info and record.exc_info[1] is not None:
-            text += ": " + where(record.exc_info[1])
-        at = iso(datetime.fromtimestamp(record.created, UTC))
-        line = f"{at} {record.levelname} [{record.process}] {safe(record.name)}: {text}\n"
+            text += ": " + describe_traceback(record.exc_info[1])
+        timestamp = iso(datetime.fromtimestamp(record.created, UTC))
+        line = f"{timestamp} {record.levelname} [{record.process}] {safe(record.name)}: {text}\n"
         return line.encode("utf-8", "backslashreplace")
 
     def _make_room(self, size: int) -> None:
-        if size > _LIMIT:
+        if size > _MAX_SIZE:
             self.path.replace(self.path.with_suffix(".log.1"))
 
 
@@ -78,17 +78,17 @@ def open_log(folder: Path) -> None:
     logging.disable(logging.INFO)
     root.handlers[:] = [RedactedFile(folder)]
     root.setLevel(logging.WARNING)
-    sys.excepthook = _uncaught
-    sys.unraisablehook = lambda unraisable: unforeseen(unraisable.exc_value)
-    threading.excepthook = lambda args: unforeseen(args.exc_value)
+    sys.excepthook = _handle_uncaught
+    sys.unraisablehook = lambda unraisable: record_unexpected(unraisable.exc_value)
+    threading.excepthook = lambda args: record_unexpected(args.exc_value)
 
 
-def unforeseen(error: BaseException | None) -> None:
+def record_unexpected(error: BaseException | None) -> None:
     """Log an exception that nobody foresaw: its type and the places it passed."""
     if error is not None:
         _LOGGER.error("unforeseen", exc_info=error)
 
 
-def _uncaught(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
-    unforeseen(error)
+def _handle_uncaught(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    record_unexpected(error)
     sys.stderr.write("keyturn: something unforeseen; see keyturn.log in the state folder.\n")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _PR_SET_DUMPABLE = 4
 _PR_GET_CHILD_SUBREAPER = 37
 #: What dlopen calls the program itself; the stubs know only paths.
-_OURSELVES: Any = None
+_MAIN_PROGRAM: Any = None
 
 
 def disable_dumps() -> bool:
@@ -34,19 +34,19 @@ def is_subreaper() -> bool:
         return False
     import ctypes
 
-    found = ctypes.c_int(0)
-    return ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(found), 0, 0, 0) == 0 and bool(
-        found.value
+    flag = ctypes.c_int(0)
+    return ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(flag), 0, 0, 0) == 0 and bool(
+        flag.value
     )
 
 
-def _prctl(*words: int) -> int:
+def _prctl(*arguments: int) -> int:
     # The package around this extension takes half as long to import as the whole fast path.
     try:
         import _ctypes
 
-        return int(_ctypes.call_function(_ctypes.dlsym(_ctypes.dlopen(_OURSELVES, 0), "prctl"), words))
+        return int(_ctypes.call_function(_ctypes.dlsym(_ctypes.dlopen(_MAIN_PROGRAM, 0), "prctl"), arguments))
     except (ImportError, AttributeError, TypeError):
         import ctypes
 
-        return int(ctypes.CDLL(None).prctl(*words))
+        return int(ctypes.CDLL(None).prctl(*arguments))

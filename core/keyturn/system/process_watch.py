@@ -21,17 +21,17 @@ class Watch(Protocol):
 
 
 class _Descriptor:
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
 
     def fileno(self) -> int:
-        return self._number
+        return self._fd
 
     def close(self) -> None:
-        os.close(self._number)
+        os.close(self._fd)
 
 
-def process(pid: int) -> Watch | None:
+def watch_process(pid: int) -> Watch | None:
     """Something that becomes readable when the process that has the number `pid` now ends, whatever program it runs
     then. None if there is none. It does not pass on to a child by fork (macOS takes it away).
 
@@ -55,8 +55,8 @@ else:
 
     def _watch(pid: int) -> Watch:
         queue = select.kqueue()
-        end = select.kevent(
+        exit_event = select.kevent(
             pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD | select.KQ_EV_ONESHOT, select.KQ_NOTE_EXIT
         )
-        queue.control([end], 0)
+        queue.control([exit_event], 0)
         return queue

@@ -21,34 +21,40 @@ _ONE_DESCRIPTOR = struct.Struct("i")
 
 def create() -> tuple[socket.socket, socket.socket]:
     """Ours, and the one to start the program with as its standard input."""
-    ours, theirs = socket.socketpair()
+    parent_end, child_end = socket.socketpair()
     if sys.platform == "linux":
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    return ours, theirs
+        parent_end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return parent_end, child_end
 
 
-def accept(ours: socket.socket, pid: int) -> socket.socket | None:
+def accept(parent_end: socket.socket, pid: int) -> socket.socket | None:
     """The socket to the program that was started as `pid`, which has closed itself. None if it ended before, or if
     somebody else spoke in its place.
 
-    :raises TimeoutError: it did not come within the time-out of `ours`.
+    :raises TimeoutError: it did not come within the time-out of `parent_end`.
     """
-    room = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_ONE_DESCRIPTOR.size)
+    ancillary_size = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_ONE_DESCRIPTOR.size)
     try:
-        said, parts, _, _ = ours.recvmsg(1, room)
+        message, ancillary, _, _ = parent_end.recvmsg(1, ancillary_size)
     except ConnectionError:
         return None
-    found, sender = None, None
-    for level, kind, part in parts:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS and len(part) >= _ONE_DESCRIPTOR.size:
-            found = socket.socket(fileno=_ONE_DESCRIPTOR.unpack(part[: _ONE_DESCRIPTOR.size])[0])
-            found.set_inheritable(False)
-        elif level == socket.SOL_SOCKET and kind == _SCM_CREDENTIALS and len(part) == _CREDENTIALS.size:
-            sender = _CREDENTIALS.unpack(part)[0]
-    if found is not None and (not said or (sys.platform == "linux" and sender != pid)):
-        found.close()
+    channel, sender = None, None
+    for level, cmsg_type, payload in ancillary:
+        if (
+            level == socket.SOL_SOCKET
+            and cmsg_type == socket.SCM_RIGHTS
+            and len(payload) >= _ONE_DESCRIPTOR.size
+        ):
+            channel = socket.socket(fileno=_ONE_DESCRIPTOR.unpack(payload[: _ONE_DESCRIPTOR.size])[0])
+            channel.set_inheritable(False)
+        elif (
+            level == socket.SOL_SOCKET and cmsg_type == _SCM_CREDENTIALS and len(payload) == _CREDENTIALS.size
+        ):
+            sender = _CREDENTIALS.unpack(payload)[0]
+    if channel is not None and (not message or (sys.platform == "linux" and sender != pid)):
+        channel.close()
         return None
-    return found
+    return channel
 
 
 def connect() -> None:
@@ -56,12 +62,12 @@ def connect() -> None:
 
     :raises OSError: standard input is not the socket of :func:`ends`, or nobody listens there any more.
     """
-    kept, given = socket.socketpair()
-    introduction = socket.socket(fileno=os.dup(0))
-    with contextlib.closing(kept), contextlib.closing(given), contextlib.closing(introduction):
-        socket.send_fds(introduction, [b"."], [given.fileno()])
-        os.dup2(kept.fileno(), 0)
-        os.dup2(kept.fileno(), 1)
+    own_end, parent_end = socket.socketpair()
+    control = socket.socket(fileno=os.dup(0))
+    with contextlib.closing(own_end), contextlib.closing(parent_end), contextlib.closing(control):
+        socket.send_fds(control, [b"."], [parent_end.fileno()])
+        os.dup2(own_end.fileno(), 0)
+        os.dup2(own_end.fileno(), 1)
 
 
 def reply(line: bytes) -> bool:

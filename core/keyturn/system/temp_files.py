@@ -22,12 +22,12 @@ OWN_FOLDER = re.compile(r"\.vault\.(\d+)\.[0-9a-f]{8}\.new")
 SHARED_FILE = re.compile(r"\.keyturn-(\d+)-[0-9a-f]{16}\.tmp")
 #: A write takes milliseconds. Where several machines or containers share a folder, a process of another one looks dead
 #: from here, so what is young is left alone.
-AGE_SECONDS = 60.0
+MIN_AGE_SECONDS = 60.0
 #: The start of a process and the change of a file are told by two clocks, which agree to about a second.
-_CLOCKS_AGREE = 2.0
+_CLOCK_TOLERANCE = 2.0
 
 
-def clear(folders: Iterable[Path], data_dir: Path, now: float) -> None:
+def remove_abandoned(folders: Iterable[Path], data_dir: Path, now: float) -> None:
     """Removes files of keyturn's own that nobody writes any more, and vaults that were never finished. Never fails.
 
     :param folders: keyturn's own, no other.
@@ -35,40 +35,40 @@ def clear(folders: Iterable[Path], data_dir: Path, now: float) -> None:
     :param now: seconds since the epoch, as the file system counts them.
     """
     for folder in folders:
-        for path in left_in(folder, OWN_FILE, stat.S_ISREG, now):
+        for path in find_abandoned(folder, OWN_FILE, stat.S_ISREG, now):
             with contextlib.suppress(OSError):
                 path.unlink()
-    for path in left_in(data_dir, OWN_FOLDER, stat.S_ISDIR, now):
+    for path in find_abandoned(data_dir, OWN_FOLDER, stat.S_ISDIR, now):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def left_in(
-    folder: Path, names: re.Pattern[str], is_kind: Callable[[int], bool], now: float
+def find_abandoned(
+    folder: Path, pattern: re.Pattern[str], is_type: Callable[[int], bool], now: float
 ) -> tuple[Path, ...]:
-    """What is called by one of `names`, of the kind, this user's, older than a minute, and at work on by nobody.
+    """What is called by one of `pattern`, of the kind, this user's, older than a minute, and at work on by nobody.
 
-    :param names: with the process as its only group.
-    :param is_kind: of a mode, such as `stat.S_ISREG`; no link is followed.
+    :param pattern: with the process as its only group.
+    :param is_type: of a mode, such as `stat.S_ISREG`; no link is followed.
     """
-    left = []
+    abandoned = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            match = names.fullmatch(entry.name)
-            if match is not None and _is_left(Path(entry.path), int(match[1]), is_kind, now):
-                left.append(Path(entry.path))
-    return tuple(left)
+            match = pattern.fullmatch(entry.name)
+            if match is not None and _is_abandoned(Path(entry.path), int(match[1]), is_type, now):
+                abandoned.append(Path(entry.path))
+    return tuple(abandoned)
 
 
-def _is_left(path: Path, pid: int, is_kind: Callable[[int], bool], now: float) -> bool:
+def _is_abandoned(path: Path, pid: int, is_type: Callable[[int], bool], now: float) -> bool:
     try:
         status = path.lstat()
     except OSError:
         return False
-    if status.st_uid != os.geteuid() or not is_kind(status.st_mode):
+    if status.st_uid != os.geteuid() or not is_type(status.st_mode):
         return False
     # The time of the last change of bytes comes with a version that gave way; that of its name is the writer's.
-    changed = status.st_ctime
-    return now - changed >= AGE_SECONDS and not is_in_use(pid, changed)
+    changed_at = status.st_ctime
+    return now - changed_at >= MIN_AGE_SECONDS and not is_in_use(pid, changed_at)
 
 
 def is_in_use(pid: int, since: float) -> bool:
@@ -76,8 +76,8 @@ def is_in_use(pid: int, since: float) -> bool:
     cannot be known: a number is given to other programs again, but not all systems tell when one began."""
     if not is_alive(pid):
         return False
-    begun = _start_time(pid)
-    return begun is None or begun <= since + _CLOCKS_AGREE
+    started = _start_time(pid)
+    return started is None or started <= since + _CLOCK_TOLERANCE
 
 
 def is_alive(pid: int) -> bool:

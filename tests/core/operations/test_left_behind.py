@@ -23,7 +23,7 @@ SAVED = b"[dev]\naws_access_key_id = AKIAOTHERSNEWKEY0000\naws_secret_access_key
 
 @pytest.fixture(autouse=True)
 def _an_hour_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(temp_files, "AGE_SECONDS", -1.0)
+    monkeypatch.setattr(temp_files, "MIN_AGE_SECONDS", -1.0)
 
 
 #: Of other programs: none has the name that a writer of ours gives, to the letter.
@@ -155,7 +155,7 @@ def test_without_a_vault_to_seal_it_for_it_stays_and_is_named_once(bench: Bench)
 
 def test_what_is_young_stays_however_old_its_bytes_are(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A version that gave way has the time of its own last change, and on a shared folder a writer may be elsewhere."""
-    monkeypatch.setattr(temp_files, "AGE_SECONDS", 60.0)
+    monkeypatch.setattr(temp_files, "MIN_AGE_SECONDS", 60.0)
     left = bench.credentials.with_name(ADRIFT)
     left.write_bytes(SAVED)
     os.utime(left, (0, 0))

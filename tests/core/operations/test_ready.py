@@ -30,7 +30,7 @@ POLICY = json.dumps(
 @pytest.fixture
 def agent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> CredentialService:
     """The keeper of an agent, to which any file counts as settled; two profiles have been asked for."""
-    monkeypatch.setattr(file_fingerprint, "SETTLED", timedelta(0))
+    monkeypatch.setattr(file_fingerprint, "TIMESTAMP_STEP", timedelta(0))
     # What is learned about keys is written by then, not in a thread of its own some time later.
     monkeypatch.setattr(Context, "run_in_background", staticmethod(lambda act, wait: act()))  # noqa: ARG005
     bench.adopt(USER)
@@ -79,7 +79,7 @@ def test_asked_again_it_reads_nothing_again_but_other_processes_do(
 def test_a_file_that_changed_just_now_is_read_again_each_time(
     agent: CredentialService, readings: list[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_fingerprint, "SETTLED", timedelta(hours=1))
+    monkeypatch.setattr(file_fingerprint, "TIMESTAMP_STEP", timedelta(hours=1))
     agent.context.documents.clear()
     for _ in range(2):
         agent.credential_process(ROLE)

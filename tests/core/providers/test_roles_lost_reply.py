@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from keyturn.aws.client import BotoClientFactory
-from keyturn.aws.deadline import SECONDS, Deadline
+from keyturn.aws.deadline import DEFAULT_SECONDS, Deadline
 from keyturn.model.errors import NeedsMfa, NoResponse, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
@@ -91,7 +91,7 @@ def test_who_waited_for_another_refresh_still_asks_aws(bench: Bench, monkeypatch
 
     def let_go() -> None:
         nonlocal ahead
-        ahead = SECONDS + 1
+        ahead = DEFAULT_SECONDS + 1
         held.__exit__(None, None, None)
 
     timer = threading.Timer(1, let_go)

@@ -16,9 +16,9 @@ from botocore.session import Session
 
 from keyturn.aws import client as aws_client
 from keyturn.aws import deadline
-from keyturn.aws.client import CONNECT_SECONDS, READ_SECONDS, TRIES, BotoClient, BotoClientFactory
+from keyturn.aws.client import CONNECT_SECONDS, MAX_ATTEMPTS, READ_SECONDS, BotoClient, BotoClientFactory
 from keyturn.aws.deadline import Deadline, DeadlineExceeded, run_with_timeout
-from keyturn.aws.errors import error_from_response, skew_of
+from keyturn.aws.errors import clock_skew, error_from_response
 from keyturn.model.errors import AwsRefused, ClockSkew, KeyturnError, Unreachable, WrongMfaCode
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
@@ -118,7 +118,7 @@ def test_a_profiles_way_to_aws_is_botocores_own(
     if not any(word in settings or word in variables for word in _OURS):
         # What a person left open is ours, so that no client of a credential_process waits for minutes.
         assert ours.pop("connect") == CONNECT_SECONDS
-        assert ours.pop("retries")["total_max_attempts"] == TRIES
+        assert ours.pop("retries")["total_max_attempts"] == MAX_ATTEMPTS
         theirs = {name: value for name, value in theirs.items() if name in ours}
     elif "efaults_mode" not in settings and "AWS_DEFAULTS_MODE" not in variables:
         assert ours.pop("connect") == CONNECT_SECONDS
@@ -139,7 +139,7 @@ def test_an_end_counts_for_all_that_an_act_asks() -> None:
     assert one.left() == 16
     assert one.left() == 1
     assert one.left() == -1
-    assert one.left(deadline.OWN_SECONDS) == 19
+    assert one.left(deadline.EXTENDED_SECONDS) == 19
     one.add_time(10)
     assert one.left() == 9
     assert one.left() == -70
@@ -148,7 +148,7 @@ def test_an_end_counts_for_all_that_an_act_asks() -> None:
 def test_credit_never_passes_what_a_client_waits_for() -> None:
     one = Deadline(lambda: 0.0)
     one.add_time(1000)
-    assert one.left() == one.left(1000) == deadline.LONGEST_SECONDS < 50
+    assert one.left() == one.left(1000) == deadline.MAX_SECONDS < 50
 
 
 def test_an_act_past_its_end_is_not_begun_and_one_that_hangs_is_left_behind() -> None:
@@ -177,7 +177,7 @@ def test_a_chain_of_silent_hops_has_one_end(bench: Bench, monkeypatch: pytest.Mo
     assert time.monotonic() - started < 15, "one try alone may take 12 s, three hops with two tries 72 s"
     assert "did not answer within 2 s in all" in caught.value.line()
     assert "\n" not in caught.value.line()
-    assert bench.calls("AssumeRole") - calls <= TRIES
+    assert bench.calls("AssumeRole") - calls <= MAX_ATTEMPTS
     bench.sandbox.faults.clear()
 
 
@@ -263,7 +263,7 @@ def test_what_an_answer_means(
 
 @pytest.mark.parametrize("date", ["", "tomorrow", "Mon, 99 Foo 2026 99:99:99 GMT", "\x1b[31m"])
 def test_a_strange_date_is_no_skew(date: str) -> None:
-    assert skew_of("", {"date": date}, NOW) is None
+    assert clock_skew("", {"date": date}, NOW) is None
 
 
 def test_without_any_region_an_endpoint_of_the_persons_own_is_signed_for_as_the_global_one(

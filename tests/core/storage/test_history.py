@@ -12,7 +12,7 @@ import pytest
 
 from keyturn.model.errors import NeedsUnlock, NeedsVault, NotFound, VaultCorrupt, VaultError, VaultNewer
 from keyturn.model.secret import Secret
-from keyturn.storage.history import Entry, History, retained
+from keyturn.storage.history import Entry, History, select_retained
 from keyturn.vault.vault import Vault
 from tests.core.vault.conftest import SECRET, Sample
 
@@ -112,7 +112,7 @@ def test_one_a_day_is_kept_for_thirty_days() -> None:
     ]
     now = START + timedelta(days=40)
     many = [entry(1000 + number, now) for number in range(50)]
-    kept = retained((*days, *many), now)
+    kept = select_retained((*days, *many), now)
     assert [each.number for each in kept[:-50]] == [2 * day for day in range(11, 40)]
     assert list(kept[-50:]) == many
 

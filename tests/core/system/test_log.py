@@ -50,7 +50,7 @@ def burst() -> BaseException:
 
 
 def test_an_exception_is_its_type_and_its_places() -> None:
-    line = log.where(burst())
+    line = log.describe_traceback(burst())
     assert line.startswith("builtins.RuntimeError at system/test_log.py:")
     assert "canary" not in line
     assert "canary" in "".join(traceback.format_exception(burst()))

@@ -115,10 +115,10 @@ def _no_links(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_system_without_hard_links_takes_an_export_too(tmp_path: Path) -> None:
     """Such as that of a memory stick, on which it is carried."""
     file = tmp_path / "export.age"
-    files.make(file, b"sealed")
+    files.create_file(file, b"sealed")
     assert file.read_bytes() == b"sealed"
     with pytest.raises(FileExistsError):
-        files.make(file, b"another")
+        files.create_file(file, b"another")
     assert file.read_bytes() == b"sealed"
     assert [one.name for one in tmp_path.iterdir()] == ["export.age"]
 
@@ -137,5 +137,5 @@ def test_where_it_cannot_be_written_whole_nothing_stays(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        files.make(tmp_path / "export.age", b"sealed")
+        files.create_file(tmp_path / "export.age", b"sealed")
     assert list(tmp_path.iterdir()) == []

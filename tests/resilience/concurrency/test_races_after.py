@@ -169,7 +169,7 @@ def test_keys_in_clear_that_a_killed_writer_left_are_gone_after_the_next_start(
     left = list(house.aws.glob(".keyturn-*.tmp"))
     if done.stdout == "True\n":
         assert [one.read_bytes() for one in left] == [old]
-    monkeypatch.setattr(temp_files, "AGE_SECONDS", -1.0)  # the time of a file's last change cannot be set
+    monkeypatch.setattr(temp_files, "MIN_AGE_SECONDS", -1.0)  # the time of a file's last change cannot be set
     house.service.withdraw_expired()
     assert list(house.aws.glob(".keyturn-*")) == []
     assert b"[late]" in path.read_bytes()

@@ -159,7 +159,7 @@ def _whole(known: Reference, found: Views, names: tuple[str, ...]) -> None:
 @contextmanager
 def an_hour_later() -> Iterator[None]:
     """Lets what a killed process left be old enough to be taken away. For a child, whose life it lasts."""
-    temp_files.AGE_SECONDS = -1.0
+    temp_files.MIN_AGE_SECONDS = -1.0
     yield
 
 

@@ -29,7 +29,7 @@ def test_a_line_written_while_another_process_thins_out_is_not_lost(tmp_path: Pa
             code = 1
             try:
                 # Every line finds the file too long, so every process thins it out all the time.
-                activity.THIN_AT = 1
+                activity.MAX_SIZE = 1
                 # However slow the machine is: a writer that waited in vain would go on without the lock.
                 files.LOG_SECONDS = 60.0
                 _write(path, writer)

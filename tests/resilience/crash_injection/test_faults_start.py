@@ -21,7 +21,7 @@ async def test_the_app_withdraws_what_has_ended_and_takes_temporary_files_away(
     assert b"ASIA" in home.credentials.read_bytes()
     left = home.aws / ".keyturn-4194305-0123456789abcdef.tmp"
     left.write_bytes(b"[dev]\n")
-    monkeypatch.setattr(temp_files, "AGE_SECONDS", -1.0)
+    monkeypatch.setattr(temp_files, "MIN_AGE_SECONDS", -1.0)
     terminal = terminal_for({"LANG": "C.UTF-8", "TERM": "xterm-256color"}, Options())
     app = KeyturnApp(CredentialService.from_environ(home.environ, use_agent=False), Options(), terminal)
     async with app.run_test(size=(120, 36)) as pilot:

@@ -141,7 +141,7 @@ def told(error: Exception) -> str:
     """What a dialog says of an error; one that is keyturn's own is logged and named by its kind alone."""
     if isinstance(error, KeyturnError):
         return error.line()
-    log.unforeseen(error)
+    log.record_unexpected(error)
     return f"A fault of keyturn itself ({type(error).__name__}); keyturn.log says where."
 
 

@@ -24,7 +24,7 @@ class SafeCrashApp(App[None], inherit_bindings=False):
 
     def _handle_exception(self, error: Exception) -> None:
         cause = error.error if isinstance(error, WorkerFailed) else error
-        log.unforeseen(cause)
+        log.record_unexpected(cause)
         self.fault = _one_line(cause)
         super()._handle_exception(error)
 

@@ -27,7 +27,7 @@ from keyturn.system import log, process_watch, secret_channel
 from keyturn.system.clock import clock_for
 from keyturn.system.file_fingerprint import Fingerprint
 from keyturn.system.hardening import harden_agent
-from keyturn.system.tcp_peer import IS_KNOWN, caller_uid
+from keyturn.system.tcp_peer import IS_SUPPORTED, caller_uid
 
 
 class CredentialSource(Protocol):
@@ -107,7 +107,7 @@ def _detach() -> None:
 def _run(order: _Order, open_hand: OpenCredentialSource) -> None:
     file: TokenFile | None = None
     try:
-        watch = process_watch.process(order.pid)
+        watch = process_watch.watch_process(order.pid)
         # Whoever started us has not become the program yet, and holds the other end of the socket for as long as it
         # lives: if it does now, it did when we looked for its number, which was nobody else's.
         if watch is None or not _is_starter_there():
@@ -124,7 +124,7 @@ def _run(order: _Order, open_hand: OpenCredentialSource) -> None:
     except KeyturnError as error:
         secret_channel.reply(error_line(error))
     except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
-        log.unforeseen(error)
+        log.record_unexpected(error)
         secret_channel.reply(
             error_line(KeyturnError("start of the endpoint", "something unforeseen", "See keyturn.log"))
         )
@@ -156,14 +156,14 @@ def _server(order: _Order, open_hand: OpenCredentialSource) -> tuple[EndpointAdd
         first=order.first,
         is_ours=is_own_process,
         clock=clock,
-        report=log.unforeseen,
+        report=log.record_unexpected,
     )
     return address, server
 
 
 def is_own_process(connection: socket.socket) -> bool:
     """Whether a connection comes from this user's own processes, as far as this system says it."""
-    return not IS_KNOWN or caller_uid(connection) == os.geteuid()
+    return not IS_SUPPORTED or caller_uid(connection) == os.geteuid()
 
 
 def _require_known(listener: socket.socket) -> None:

@@ -30,12 +30,12 @@ def document(context: Context, name: str, make: Callable[[], str]) -> str:
     if not context.serves_others:
         return make()
     kept = context.documents.get(name)
-    if kept is not None and context.vault.is_unlocked and kept.is_good(context.clock()):
+    if kept is not None and context.vault.is_unlocked and kept.is_valid(context.clock()):
         return kept.document.reveal()
     context.documents.pop(name, None)
     made, fingerprint = context.clock(), FileFingerprint.of(_files(context))
     text = make()
-    if fingerprint.is_settled():
+    if fingerprint.is_reliable():
         # What fails here fails the next caller in its own words; this one has an answer.
         with contextlib.suppress(KeyturnError, OSError):
             _store(context, name, Secret(text), made, fingerprint)
@@ -47,8 +47,8 @@ def _store(context: Context, name: str, text: Secret, made: datetime, fingerprin
     if found is not None:
         until, policies = found
         # They were read a moment ago: one that has not changed since well before that was read as it is.
-        fingerprint = fingerprint.with_also(policies)
-        if fingerprint.is_settled() and fingerprint.is_unchanged():
+        fingerprint = fingerprint.with_paths(policies)
+        if fingerprint.is_reliable() and fingerprint.is_unchanged():
             context.documents[name] = CachedDocument(text, made, until, fingerprint)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from keyturn.aws.deadline import LONGEST_SECONDS, Deadline
+from keyturn.aws.deadline import MAX_SECONDS, Deadline
 from keyturn.model.errors import KeyturnError, NeedsMfa
 from keyturn.operations.context import Context
 from keyturn.providers import mfa_command
@@ -56,7 +56,7 @@ class CommandMfaCodes:
             )
         command = self.config.code_command(profile, serial)
         began = time.monotonic()
-        patience = deadline.left(LONGEST_SECONDS) - mfa_command.SECONDS
+        patience = deadline.left(MAX_SECONDS) - mfa_command.SECONDS
         with self.context.source_lock("mfa-" + _digest(serial), patience):
             self._limit_refusals(profile, serial, command)
             left = patience - (time.monotonic() - began)

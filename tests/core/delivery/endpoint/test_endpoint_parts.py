@@ -216,7 +216,7 @@ def connection(family: int = socket.AF_INET) -> Iterator[tuple[socket.socket, so
             yield ours, theirs
 
 
-@pytest.mark.skipif(not tcp_peer.IS_KNOWN, reason="this system does not say who connects")
+@pytest.mark.skipif(not tcp_peer.IS_SUPPORTED, reason="this system does not say who connects")
 @pytest.mark.parametrize("way", [tcp_peer.by_netlink, tcp_peer.by_proc])
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_the_kernel_says_who_connects(
@@ -230,7 +230,7 @@ def test_the_kernel_says_who_connects(
         assert tcp_peer.caller_uid(theirs) == os.geteuid()
 
 
-@pytest.mark.skipif(not tcp_peer.IS_KNOWN, reason="this system does not say who connects")
+@pytest.mark.skipif(not tcp_peer.IS_SUPPORTED, reason="this system does not say who connects")
 def test_a_listener_on_the_callers_port_is_not_taken_for_the_caller() -> None:
     with connection() as (ours, theirs):
         ends = theirs.getpeername(), theirs.getsockname()
@@ -244,13 +244,13 @@ def test_a_listener_on_the_callers_port_is_not_taken_for_the_caller() -> None:
 
 def test_the_end_of_a_process_is_seen_at_once_and_none_is_watched_that_is_gone() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        watch = process_watch.process(process.pid)
+        watch = process_watch.watch_process(process.pid)
         assert watch is not None
         assert select.select([watch], [], [], 0.05)[0] == []
         process.kill()
         assert select.select([watch], [], [], 5)[0] == [watch]
         watch.close()
-    assert process_watch.process(process.pid) is None
+    assert process_watch.watch_process(process.pid) is None
 
 
 ENDPOINT = (sys.executable, "-I", "-m", "keyturn.delivery.endpoint")

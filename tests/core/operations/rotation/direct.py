@@ -65,9 +65,9 @@ class Line:
         region: str | None,
         *,
         deadline: Deadline | None = None,
-        hurried: bool = False,
+        short_timeouts: bool = False,
     ) -> Aws:
-        del profile, region, deadline, hurried
+        del profile, region, deadline, short_timeouts
         return Direct(self)
 
     def perform(self, api: Any, action: str, signer: Credentials, params: Mapping[str, str]) -> Any:
