@@ -1,43 +1,45 @@
-"""Every error that a person can meet, in one tree; each one says what failed, why, and what to do.
+"""The error tree of keyturn. Every error tells what failed, why, and the next step.
 
 ::
 
     KeyturnError                1  something failed
-    ├── UsageError              2  the words of the call are off
-    ├── NotFound                3  nothing by that name
-    ├── NeedsPerson             4  somebody has to type or confirm something first
+    ├── UsageError              2  wrong arguments
+    ├── NotFound                3  no such name
+    ├── NeedsInteraction        4  the user must type or confirm something first
     │   ├── NeedsVault             there is no vault yet
     │   ├── NeedsUnlock            the vault is locked
-    │   ├── NeedsMfa               an MFA code is asked for
-    │   ├── NeedsLogin             a sign-in has ended
-    │   └── NeedsConfirmation      the change must be seen and confirmed
-    ├── Protected               5  refused, so that nothing is lost
-    │   ├── UnparsableFile         AWS tools refuse this file; it is not written to
-    │   ├── FileChanged            somebody else changed the file meanwhile
-    │   ├── UnsafeFile             owner, mode or type of the file forbid writing
-    │   ├── FileBusy               another process holds the file too long
-    │   └── RotationHalted         a rotation stops here until a person decides
+    │   ├── NeedsMfa               an MFA code is required
+    │   ├── NeedsLogin             a sign-in has expired
+    │   └── NeedsConfirmation      the change must be shown and confirmed
+    ├── ChangeRefused           5  refused to prevent a loss
+    │   ├── UnparsableFile         AWS tools reject the file; it is not written
+    │   ├── FileChanged            another program changed the file in between
+    │   ├── UnsafeFile             owner, mode or type of the file forbid its use
+    │   ├── FileBusy               another process has held the lock for too long
+    │   └── RotationHalted         the rotation needs a decision of the user
     ├── VaultError              1
-    │   ├── VaultCorrupt           unreadable; never written over
-    │   ├── VaultNewer             a later keyturn wrote it; neither read nor written
-    │   ├── VaultExists            there is one already
+    │   ├── VaultCorrupt           unreadable; never overwritten
+    │   ├── VaultNewer             written by a later version; neither read nor written
+    │   ├── VaultExists            there is a vault already
     │   ├── WrongPassphrase        the passphrase or recovery key does not open it
     │   ├── KeyringAbsent          no system keyring that can be trusted
-    │   ├── KeyringLocked          the keyring is there but closed
-    │   └── KeyringDenied          the keyring, or its owner, said no
-    ├── Unconfirmed             1  a file was written, and the disk did not say that it keeps it
+    │   ├── KeyringLocked          the keyring is locked
+    │   └── KeyringDenied          the keyring, or the user at its prompt, refused
+    ├── WriteNotConfirmed       1  a file was written, but flushing it to disk failed
     ├── ProfileBroken           1  the definition cannot work
     ├── AgentUnavailable        1  no agent answers
-    │   └── AgentHangs             its process is there, and does nothing
-    └── AwsError                1  AWS, or the way to it, said no
-        ├── AwsRefused             an answer with an error code
-        ├── WrongMfaCode           the code was wrong, old or already used
-        ├── ClockSkew              this machine's clock is off
-        └── Unreachable            no answer
-            └── Unanswered         the request may have arrived all the same
+    │   └── AgentHangs             its process exists but does not respond
+    └── AwsError                1  AWS, or the connection to it, failed
+        ├── AwsRefused             an error response with a code
+        │   ├── WrongMfaCode       the code was wrong, old or already used
+        │   └── ClockSkew          the clock of this machine is wrong
+        └── Unreachable            no response
+            └── NoResponse         the request may have been executed
 
-`what`, `why` and `hint` may hold text from files or from AWS: print them through :func:`keyturn.model.text.safe`, which
-:meth:`KeyturnError.line` does. None of them ever holds a secret.
+The number is the exit code; a subclass without a number has that of its parent.
+
+`what`, `why` and `hint` may hold text from files or from AWS. Print them through
+:func:`keyturn.model.text.safe`, as :meth:`KeyturnError.line` does. None of them ever holds a secret.
 """
 
 from __future__ import annotations
@@ -46,11 +48,11 @@ from keyturn.model.text import safe
 
 
 class KeyturnError(Exception):
-    """The root of the tree.
+    """Root of the tree.
 
-    :param what: what failed, as a short clause ("refresh of ci-deploy").
-    :param why: the cause, in the words of whoever refused where that helps.
-    :param hint: the next step, as one sentence that says what to run or press.
+    :param what: the failure ("Could not refresh ci-deploy").
+    :param why: the cause, in the words of AWS or the system where they help.
+    :param hint: the next step, as a sentence with the command to run or the key to press.
     """
 
     exit_code = 1
@@ -62,7 +64,7 @@ class KeyturnError(Exception):
         self.hint = hint
 
     def line(self) -> str:
-        """One line for a person: `what failed: why. what to do`, with every foreign character made harmless."""
+        """Return the error as one line: `what: why. hint`, with unsafe characters escaped."""
         head = f"{self.what}: {self.why}" if self.why else self.what
         head = safe(head).rstrip(" .")
         return f"{head}. {safe(self.hint)}" if self.hint else f"{head}."
@@ -92,10 +94,10 @@ class NeedsUnlock(NeedsInteraction):
 
 
 class NeedsMfa(NeedsInteraction):
-    """An MFA code is needed.
+    """An MFA code is required.
 
-    :param profile: the profile that asked.
-    :param serial: ARN or serial number of the device whose code is wanted.
+    :param profile: the profile that was requested.
+    :param serial: ARN or serial number of the MFA device.
     """
 
     def __init__(
@@ -119,10 +121,10 @@ class ChangeRefused(KeyturnError):
 
 
 class UnparsableFile(ChangeRefused):
-    """AWS tools refuse this file.
+    """AWS tools reject the file.
 
-    :param path: the file, as the person knows it.
-    :param lineno: 1-based line of the first fault, 0 where none is known.
+    :param path: the file, as the user knows it.
+    :param lineno: 1-based line of the first error, 0 if unknown.
     """
 
     def __init__(self, what: str, why: str = "", hint: str = "", *, path: str = "", lineno: int = 0) -> None:
@@ -180,10 +182,10 @@ class KeyringDenied(VaultError):
 
 
 class WriteNotConfirmed(KeyturnError):
-    """A shared file has its new contents, and the system refused to confirm that they will stay.
+    """A shared file has its new content, but the system did not confirm that it is on disk.
 
-    :param before: the contents that were replaced, None where there was no file. Like `after` they may hold secrets.
-    :param after: the contents now.
+    :param before: the replaced content, None if there was no file. Like `after`, it may hold secrets.
+    :param after: the new content.
     """
 
     def __init__(
@@ -211,10 +213,10 @@ class AwsError(KeyturnError):
 
 
 class AwsRefused(AwsError):
-    """AWS answered with an error.
+    """AWS returned an error response.
 
-    :param code: the error code as AWS gives it, for example `AccessDenied`.
-    :param request_id: AWS's own id of the request, empty where the answer had none.
+    :param code: the error code of AWS, for example `AccessDenied`.
+    :param request_id: the request id of AWS, empty if the response had none.
     """
 
     def __init__(

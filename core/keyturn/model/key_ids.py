@@ -1,17 +1,18 @@
-"""What an access key id tells by itself (aws-facts 6)."""
+"""Facts that an access key id encodes: account and key type (aws-facts 6)."""
 
 from __future__ import annotations
 
 import base64
 
-#: Ids of the old format, which do not encode an account.
+#: Old-format ids, which encode no account, have one of these as their fifth character.
 _OLD_FORMAT = ("I", "J")
 
 
 def account_of(key_id: str) -> str | None:
-    """The twelve-digit account that a key id encodes; None for an old-format or foreign id.
+    """Return the twelve-digit account id that a key id encodes, or None for an old-format or unknown id.
 
-    AWS does not document this: show it as derived until GetCallerIdentity has confirmed it.
+    AWS does not document the encoding, so show the account as derived until GetCallerIdentity has confirmed
+    it.
     """
     body = key_id[4:20]
     if len(body) != 16 or body.startswith(_OLD_FORMAT):
@@ -24,9 +25,10 @@ def account_of(key_id: str) -> str | None:
 
 
 def is_long_term(key_id: str) -> bool:
-    """`AKIA…`: an IAM user's key. Temporary ones begin with `ASIA`."""
+    """Return True for the key of an IAM user (`AKIA…`)."""
     return key_id.startswith("AKIA")
 
 
 def is_temporary(key_id: str) -> bool:
+    """Return True for the key of a session (`ASIA…`)."""
     return key_id.startswith("ASIA")

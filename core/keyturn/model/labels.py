@@ -1,4 +1,4 @@
-"""The words for kinds and rotation states, where a front end prints plain text."""
+"""Plain-text labels for profile kinds, role settings and rotation states."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KIND_WORDS = {
 }
 
 
-#: What a managed role asks of AssumeRole, by setting; short enough for a column of labels.
+#: AssumeRole settings of a managed role. The labels are short because they share a column.
 ROLE_WORDS = {
     "external_id": "Ext. id",
     "role_session_name": "As",
@@ -29,7 +29,7 @@ ROLE_WORDS = {
 }
 
 
-#: What a rotation that waits at a step would do next.
+#: Next action of a paused rotation, by step.
 WAITING_WORDS = {
     "intent": "look for the new key",
     "created": "verify",
@@ -39,7 +39,7 @@ WAITING_WORDS = {
     "deactivated": "delete the old key",
     "undoing": "go back",
 }
-#: How far a rotation that waits has come, where there is little room: at most eleven cells.
+#: Last completed step of a paused rotation. At most 11 cells, because it is shown in a narrow column.
 REACHED_WORDS = {
     "intent": "new key?",
     "created": "new sealed",
@@ -52,7 +52,9 @@ REACHED_WORDS = {
 
 
 def rotation_words(rotation: Rotation) -> str:
-    """`ok, due in 78d`, `due in 19d`, `overdue by 4d`, `off`, `unknown`, `waits: verify`, or `-` where there is no key."""
+    """Return the rotation status as text: `ok, due in 78d`, `due in 19d`, `overdue by 4d`, `off`, `unknown`,
+    `waits: verify`, or `-` for a profile without a key.
+    """
     age, limit = rotation.age_days, rotation.limit_days
     if rotation.waits is not None:
         return f"waits: {WAITING_WORDS.get(rotation.waits, rotation.waits)}"

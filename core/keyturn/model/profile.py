@@ -1,7 +1,7 @@
-"""What keyturn knows, as frozen values: profiles, keys, sessions, and the snapshot that front ends draw.
+"""Frozen values: profiles, keys, sessions, and the snapshot that front ends draw.
 
-Nothing here reads a file or a clock: whoever asks passes `now` (aware, UTC). Nothing here holds a secret but
-:class:`Credentials`, whose secret parts are :class:`~keyturn.model.secret.Secret` and which no snapshot ever holds.
+Nothing here reads a file or a clock: callers pass `now` (aware, UTC). Only :class:`Credentials` holds
+secrets, wrapped in :class:`~keyturn.model.secret.Secret`. No snapshot contains it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from enum import StrEnum
 from keyturn.model.json_codec import stored
 from keyturn.model.secret import Secret
 
-#: Rotation policy where a profile names none: 90 days, as the CIS AWS Foundations benchmark asks.
+#: Default rotation policy: 90 days, as the CIS AWS Foundations Benchmark requires.
 DEFAULT_ROTATION_DAYS = 90
-#: A key is *due* from this share of its policy on.
+#: Share of its policy from which on a key is due.
 ROTATION_WARN_SHARE = 0.75
-#: A profile asked for within this time is in use (product.md, Words).
+#: A profile that was requested within this time is in use (product.md, Words).
 IN_USE_FOR = timedelta(hours=24)
 
 
 class Kind(StrEnum):
-    """What a profile's definition starts from."""
+    """Type of a profile's definition, named after its source of credentials."""
 
     IAM_KEY = "iam-key"
     ROLE = "role"
@@ -37,7 +37,7 @@ class Kind(StrEnum):
 
 
 class State(StrEnum):
-    """What is delivered or cached for a profile right now."""
+    """State of a profile's delivered or cached credentials."""
 
     FRESH = "fresh"
     SOON = "soon"
@@ -49,7 +49,7 @@ class State(StrEnum):
 
 
 class Delivery(StrEnum):
-    """Where AWS clients find a profile's credentials."""
+    """Place where AWS clients find a profile's credentials."""
 
     CREDENTIAL_PROCESS = "credential-process"
     CREDENTIALS_FILE = "credentials-file"
@@ -58,7 +58,7 @@ class Delivery(StrEnum):
 
 
 class Renew(StrEnum):
-    """When keyturn renews a session by itself."""
+    """Renewal policy of a session."""
 
     AUTO = "auto"
     ON_DEMAND = "on-demand"
@@ -66,16 +66,16 @@ class Renew(StrEnum):
 
 
 class Rotate(StrEnum):
-    """When keyturn rotates a long-term key by itself."""
+    """Rotation policy of a long-term key."""
 
     ASK = "ask"
-    """It says that the key is due, and a person rotates it."""
+    """keyturn reports that the key is due; the user rotates it."""
     AUTO = "auto"
-    """The agent rotates a key that is past its policy; it never deletes the old one."""
+    """The agent rotates a key that is past its policy. It never deletes the old key."""
 
 
 class RotationState(StrEnum):
-    """How a long-term key stands against its policy."""
+    """A long-term key's state relative to its rotation policy."""
 
     OK = "ok"
     DUE = "due"
@@ -87,21 +87,21 @@ class RotationState(StrEnum):
 
 
 class VaultState(StrEnum):
-    """What the vault can do at this moment without a person."""
+    """State of the vault, by the input that it needs to open."""
 
     ABSENT = "absent"
     LOCKED = "locked"
-    """Only a person (passphrase, recovery key) can open it."""
+    """Opens with a passphrase or recovery key only."""
     CLOSED = "closed"
-    """Not open, but the system keyring can open it without a question."""
+    """Not open; the system keyring can open it without a prompt."""
     OPEN = "open"
-    """An agent, or this process, holds the identity."""
+    """The agent or this process holds the identity."""
     BROKEN = "broken"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value stands."""
+    """File position of a value."""
 
     file: str
     line: int
@@ -110,32 +110,32 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What signs a request. The secret parts never show."""
+    """Credentials that sign requests. The secret parts never appear in `repr`."""
 
     access_key_id: str
     secret_access_key: Secret
     session_token: Secret | None = None
     expires: datetime | None = None
-    """End of a temporary credential, aware UTC; None for a long-term key or an unknown end."""
+    """Expiry of temporary credentials, aware UTC; None for a long-term key or an unknown expiry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A long-term access key, without its secret. What IAM said of it was true at `checked`."""
+    """A long-term access key without its secret. The IAM fields were true at `checked`."""
 
     key_id: str
     user: str | None = None
-    """The IAM user's ARN, None while AWS has not been asked."""
+    """ARN of the IAM user; None until AWS was asked."""
     created: datetime | None = None
     """`CreateDate` of ListAccessKeys, the only source of a key's age."""
     status: str | None = None
-    """`Active`, `Inactive`, `Expired`, or a later word of AWS's."""
+    """`Active`, `Inactive`, `Expired`, or a status that AWS adds later."""
     slots_used: int | None = None
-    """How many of the user's two key slots are taken."""
+    """Number of access keys that the user has. IAM allows two."""
     last_used: datetime | None = None
-    """As AWS tells it, up to hours late; None where it was never used, or that is not known."""
+    """From GetAccessKeyLastUsed, which lags by up to hours; None if never used or unknown."""
     last_used_by: str | None = None
-    """The service and the region of that use: `s3, eu-west-1`."""
+    """Service and region of the last use: `s3, eu-west-1`."""
     checked: datetime | None = None
 
 
@@ -151,120 +151,125 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A key's age against its policy."""
+    """A key's age relative to its rotation policy."""
 
     state: RotationState = RotationState.NOT_APPLICABLE
     age_days: int | None = None
     limit_days: int | None = None
     last_used: datetime | None = None
     waits: str | None = None
-    """Where a rotation stands that waits to be gone on with; None while there is none."""
+    """Step at which a rotation is paused; None if there is no rotation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The last thing that went wrong for a profile, kept until something goes right."""
+    """Last failure of a profile, kept until the next success."""
 
     at: datetime
     line: str
-    """What failed, why, and what to do; already harmless."""
+    """The error line (see :meth:`keyturn.model.errors.KeyturnError.line`), already safe to print."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One row: a profile as both files, our definitions and the index describe it."""
+    """One row: a profile as the shared files, the managed profiles and the index describe it."""
 
     name: str
-    """As AWS tools know it; from a file, so hostile until shown through `safe`."""
+    """Name as AWS tools know it. Untrusted, because it comes from a file: print it through
+    :func:`~keyturn.model.text.safe`.
+    """
     managed: bool = False
     kind: Kind = Kind.UNKNOWN
     source: str | None = None
-    """What its sessions are made from and end with: the profile that holds the key, a login, a start URL. Rows with
-    the same source belong together."""
+    """Source of its sessions: the profile that holds the key, a login, a start URL. Rows with the same
+    source are grouped, because their sessions depend on it.
+    """
     account: str | None = None
     account_derived: bool = False
-    """True while the account was only computed from the key id and AWS has not confirmed it."""
+    """True if the account is computed from the key id and AWS has not confirmed it."""
     role: str | None = None
-    """Role ARN, or the permission set's name for an Identity Center role."""
+    """Role ARN, or the permission set name of an Identity Center role."""
     region: str | None = None
     key: Key | None = None
-    """The long-term key behind it, where it is the profile's own."""
+    """The profile's own long-term key."""
     session: Session | None = None
-    """What is delivered or cached."""
+    """The delivered or cached session."""
     delivery: Delivery = Delivery.NATIVE
     deliver_as: str | None = None
-    """The section of the credentials file, where it differs from the name."""
+    """Section of the credentials file, if it differs from the name."""
     renew: Renew | None = None
     rotation: Rotation = field(default_factory=Rotation)
     mfa_serial: str | None = None
     chain: tuple[str, ...] = ()
-    """Profiles passed on the way to the source, nearest first, for a role."""
+    """Profiles between a role and its source, nearest first."""
     credential_source: str | None = None
-    """What the first role of its chain is assumed with, where that is no profile but whoever asks: `Environment`,
-    `Ec2InstanceMetadata` or `EcsContainer`. Its sessions are kept nowhere."""
+    """Source of the caller's credentials for the first role of the chain: `Environment`,
+    `Ec2InstanceMetadata` or `EcsContainer`. None if the chain ends in a profile. Such sessions are
+    never cached.
+    """
     duration_seconds: int | None = None
     role_settings: tuple[tuple[str, str], ...] = ()
-    """What else a managed role asks of AssumeRole, as setting and value in words: tags, source identity, policy."""
+    """Further AssumeRole settings of a managed role as (setting, text): tags, source identity, policy."""
     delivers_key: bool = False
-    """`session = "none"`: the long-term key itself is handed out."""
+    """`session = "none"`: the long-term key itself is delivered."""
     plaintext_key: bool = False
-    """A long-term secret stands in a shared file in clear."""
+    """A shared file contains a plaintext long-term secret key."""
     last_use: datetime | None = None
-    """When a client last asked for it."""
+    """Time of the last request by a client."""
     problem: str | None = None
-    """Why it cannot work as defined; None if it can."""
+    """Reason why the definition cannot work; None if it can."""
     failure: Failure | None = None
     needs_person: bool = False
-    """A refresh needs an MFA code that keyturn cannot produce by itself."""
+    """A refresh needs an MFA code that keyturn cannot produce itself."""
     origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FileProblem:
-    """A shared file, or one of ours, that cannot be read."""
+    """A shared file, or one of keyturn's own, that cannot be used."""
 
     path: str
     line: int
-    """1-based, 0 where unknown."""
+    """1-based, 0 if unknown."""
     reason: str
     unreadable: bool = False
-    """The system refused to have it read, so that nobody knows what is in it."""
+    """The system refused to open or read the file, so its content is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that a front end draws, at one moment. Swapped whole, never changed."""
+    """Everything that a front end draws, at one moment. Replaced as a whole, never modified."""
 
     generation: int
     profiles: tuple[Profile, ...]
     problems: tuple[FileProblem, ...] = ()
     vault: VaultState = VaultState.ABSENT
     agent: bool = False
-    """An agent answers and is unlocked."""
+    """An agent is running and unlocked."""
     paused: bool = False
-    """That agent renews nothing by itself."""
+    """Auto-renewal is paused in that agent."""
     recovery_key_seen: bool = True
-    """False while nobody has been shown the vault's recovery key."""
+    """False until the vault's recovery key has been shown."""
     sandbox: str | None = None
-    """The line that makes another shell join the sandbox; None outside one."""
+    """Shell line that makes another shell join the sandbox; None outside a sandbox."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
-    """What a refresh brought."""
+    """Result of a refresh."""
 
     profile: str
     seconds: float
-    """How long it took."""
+    """Duration of the refresh."""
     delivered: Delivery
     note: str = ""
-    """One more sentence for a person, for example that AWS allowed only one hour."""
+    """One more sentence to show, for example that AWS allowed only one hour."""
     session: Session = field(metadata=stored(flat=True))
 
 
 @dataclass(frozen=True, slots=True)
 class DiffLine:
-    """One line of a shown change. Secret values are masked already; the text is still from outside."""
+    """One line of a displayed change. Secret values are masked; the text is still untrusted."""
 
     sign: str
     """`+`, `-`, a space for context, or `@` for the heading that names a file."""
@@ -273,35 +278,38 @@ class DiffLine:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What adopt or release would do, to be shown before anything is written."""
+    """Effect of adopt or release, shown before anything is written."""
 
     action: str
     """`adopt` or `release`."""
     names: tuple[str, ...]
-    """All profiles concerned, dependants included."""
+    """All affected profiles, dependants included."""
     also: tuple[str, ...]
-    """Of these, the ones that were not asked for but come along."""
+    """The dependants among `names`, which were not requested."""
     diff: tuple[DiffLine, ...] = field(metadata=stored(row=True))
     secrets: tuple[str, ...]
-    """What moves into, or out of, the vault, one sentence each, without the secret."""
+    """One sentence for each secret that moves into or out of the vault, without the secret."""
     warnings: tuple[str, ...]
     digest: str
-    """Of the files and definitions planned on; an act on another state of them is refused."""
+    """Digest of the files and managed profiles that the plan is based on. Executing the plan on another
+    state is refused.
+    """
     needs_vault: bool = field(default=True, metadata=stored(local=True))
     session_none: bool = field(default=False, metadata=stored(local=True))
     """Adopted IAM users deliver their key itself."""
 
 
-#: A broken answer may end a session in the year 1, before which there is no moment to name.
+#: A malformed response may hold an expiry in the year 1; subtracting the margin from it would overflow.
 _MIN_DATETIME = datetime.min.replace(tzinfo=UTC)
 
 
 def due_at(issued: datetime | None, expires: datetime) -> datetime:
-    """When a session should be renewed: `min(max(20 min, 10 % of its life), life / 3)` before its end.
+    """Return the time at which a session should be renewed: `min(max(20 min, 10 % of its lifetime),
+    lifetime / 3)` before its expiry.
 
-    botocore asks its `credential_process` again at every signing once less than 15 minutes are left, so 20 minutes
-    are the usual margin; a short session must not be due at birth, so at most a third of its life. Without a known
-    start the usual margin counts.
+    The usual margin is 20 minutes, because botocore calls its `credential_process` again on every signing
+    once less than 15 minutes are left. It is at most a third of the lifetime, because a short session must
+    not be due as soon as it is issued. If `issued` is unknown, the margin is 20 minutes.
     """
     margin = timedelta(minutes=20)
     if issued is not None and issued < expires:
@@ -311,7 +319,9 @@ def due_at(issued: datetime | None, expires: datetime) -> datetime:
 
 
 def session_state(session: Session | None, now: datetime) -> State:
-    """`none`, `fresh`, `soon` (from `due_at` on) or `expired`. A session with no known end counts as fresh."""
+    """Return `none`, `fresh`, `soon` (from :func:`due_at` on) or `expired`. A session with unknown expiry
+    is fresh.
+    """
     if session is None:
         return State.NONE
     if session.expires is None:
@@ -322,7 +332,7 @@ def session_state(session: Session | None, now: datetime) -> State:
 
 
 def state_of(profile: Profile, vault: VaultState, now: datetime) -> State:
-    """The state of what a profile delivers (product.md, `list --json`)."""
+    """Return the state of a profile's delivered credentials (product.md, `list --json`)."""
     if profile.problem is not None:
         return State.BROKEN
     if profile.delivers_key or profile.plaintext_key:
@@ -340,10 +350,10 @@ def state_of(profile: Profile, vault: VaultState, now: datetime) -> State:
 def rotation_of(
     key: Key | None, limit_days: int | None, now: datetime, *, waits: str | None = None
 ) -> Rotation:
-    """A key's rotation status at `now`.
+    """Return a key's rotation status at `now`.
 
-    :param limit_days: the policy in days; None or 0 switches it off.
-    :param waits: where a rotation of this key stands that has begun and not ended.
+    :param limit_days: the policy in days; None or 0 disables it.
+    :param waits: step at which an unfinished rotation of this key is paused.
     """
     if key is None:
         return Rotation() if waits is None else Rotation(RotationState.IN_PROGRESS, waits=waits)
@@ -364,7 +374,9 @@ def rotation_of(
 
 
 def in_use(profile: Profile, now: datetime) -> bool:
-    """Delivered into a file, or asked for within the last 24 hours."""
+    """Return True if the profile is delivered to the credentials file or was requested within the last 24
+    hours.
+    """
     if profile.delivery is Delivery.CREDENTIALS_FILE and profile.session is not None:
         return True
     return profile.last_use is not None and now - profile.last_use < IN_USE_FOR

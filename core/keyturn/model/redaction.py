@@ -1,6 +1,8 @@
-"""Words from outside without the secrets that may stand in them: AWS quotes requests, programs print what they hold.
+"""Redaction of secrets in text from outside, because AWS quotes requests in errors and programs print their
+settings.
 
-What is shown to a person must still say what failed, so ARNs, paths, key ids and sentences stay. In doubt a word goes.
+The text must still explain the failure, so ARNs, paths, key ids and sentences are kept. In doubt a word is
+masked.
 """
 
 from __future__ import annotations
@@ -8,19 +10,19 @@ from __future__ import annotations
 import re
 
 _MASK = "***"
-#: Longer than any line that is shown; what is beyond is dropped before anything is looked for.
+#: Limit, longer than any displayed line. The rest is dropped before the search.
 _MAX_CHARS = 8000
 
 _VALUE = r"""(?:"[^"]*"?|'[^']*'?|[^\s,;&"'}\]]+)"""
 _SCHEME = r"(?:(?:bearer|basic|negotiate|digest)\s+)?"
-#: Names whose value is secret whatever it looks like. An error's code (`ExpiredToken: ...`) is none of them.
+#: Names whose value is always secret. They do not match error codes (`ExpiredToken: ...`).
 _SENSITIVE_NAMES = (
     r"(?<![A-Za-z])(?:aws[-_]?|x[-_]amz[-_])?(?:secret(?:[-_]?access)?(?:[-_]?key)?|(?:[a-z]+[-_])?token"
     r"|(?:session|security|access|refresh|id|auth|bearer|webidentity)token|(?:client|consumer)[-_]?secret"
     r"|(?:saml[-_]?)?assertion|samlresponse|pass(?:word|wd|phrase)|authorization"
     r"|(?:api|private)[-_]?key|(?:set-)?cookie|seed|otp|(?:token|mfa)[-_]?code)"
 )
-#: `no aws_session_token: AWS refuses it`
+#: A sentence after a name, for example `no aws_session_token: AWS refuses it`, is no value.
 _SENTENCE = r"(?<=token: )[A-Za-z]{1,10} [a-z]+\b"
 _SENSITIVE_WORDS = "secret|token|passw|passphrase|authorization|signature|assertion|samlresponse|seed|otp|cookie|api_?key|private_?key"
 _NAMED_SECRETS = tuple(
@@ -43,18 +45,20 @@ _WORD = re.compile(
     r"|(?P<seed>(?<![\w/+])[A-Z2-7]{16,}(?![\w/+])=*)"
     r"|(?P<run>[A-Za-z0-9+/=_.~%-]{32,})"
 )
-#: A stretch of a run that a person could have named so.
+#: Part of a run that looks like a word or a number.
 _READABLE = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{3,}|[0-9]{4,}")
 _SINGLE_CLASS = re.compile(r"[a-z]{28}|[A-Z]{28}|[0-9]{28}")
-#: Paths and names hold no plus.
+#: A run of these characters with a plus is base64, because paths and names contain none.
 _BASE64 = re.compile(r"[A-Za-z0-9+/=]+")
 _KEY = re.compile(r"(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9+/]{36,44}")
 
 
 def redacted(text: str) -> str:
-    """`text` with `***` for secret access keys, tokens, passwords, age identities, TOTP seeds and named values."""
+    """Return `text` with `***` in place of secret access keys, tokens, passwords, age identities, TOTP seeds
+    and the values of sensitive names.
+    """
     if len(text) > _MAX_CHARS:
-        # A secret that the cut went through would not be known any more.
+        # Drop the last, truncated word, because a truncated secret may not be recognised.
         text = re.sub(r"\S*\Z", "…", text[:_MAX_CHARS])
     for pattern in _NAMED_SECRETS:
         text = pattern.sub(rf"\1{_MASK}", text)
@@ -69,8 +73,9 @@ def _mask_if_secret(match: re.Match[str]) -> str:
 
 
 def _is_random(run: str) -> bool:
-    """Whether a run of characters is a key or a token rather than a path, a host or a name: few of its letters belong to
-    anything that looks like a word or a number, or the words are many and short."""
+    """Return True if `run` is a key or token rather than a path, host or name. In a random run few characters
+    are part of readable words or numbers, or the words are many and short.
+    """
     if "+" in run and _BASE64.fullmatch(run):
         return True
     remainder, words = _READABLE.subn("", run)

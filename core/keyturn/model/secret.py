@@ -1,4 +1,4 @@
-"""A value that must never be shown: what a secret is wrapped in from the moment it is known."""
+"""Wrapper that keeps secret values out of `repr`, logs, pickles and JSON."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ MASK = "***"
 
 @final
 class Secret:
-    """A secret text. `repr`, `str` and `format` give `***`; it cannot be pickled, copied into JSON or hashed.
+    """A secret string. `repr`, `str` and `format` return `***`; it cannot be pickled, copied, hashed or
+    serialised to JSON.
 
-    `reveal()` is the one way to the value; each caller of it is a place where a secret leaves, and is meant to be
-    found by searching for that word.
+    `reveal()` is the only access to the value, so a search for that word lists every place where a secret
+    leaves.
     """
 
     __slots__ = ("_value",)
@@ -22,7 +23,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself, for the one call that needs it."""
+        """Return the value."""
         return self._value
 
     def __repr__(self) -> str:

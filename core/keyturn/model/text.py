@@ -1,4 +1,4 @@
-"""Words and figures for a person: countdowns, ages, masked ids, and text from outside made harmless."""
+"""Text for display: countdowns, durations, masked ids, and escaping of untrusted text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-#: Characters that print nothing, or a blank that is no space, beyond Unicode's control and format categories.
+#: Invisible characters, and blanks other than space, beyond the control and format categories of Unicode.
 _INVISIBLE = frozenset(
     map(
         chr,
@@ -16,7 +16,8 @@ _INVISIBLE = frozenset(
         ),
     )
 )  # fmt: skip
-#: Symbols whose width Unicode has changed, so that terminals give them one cell or two, and modifiers of the emoji before.
+#: Symbols whose width differs between Unicode versions, so that terminals give them one cell or two, and
+#: emoji modifiers.
 _AMBIGUOUS_WIDTH = frozenset(
     map(
         chr,
@@ -26,22 +27,23 @@ _AMBIGUOUS_WIDTH = frozenset(
         ),
     )
 )  # fmt: skip
-#: `Mc` marks take no cell in one terminal and one in the next.
+#: `Mc` marks take no cell in some terminals and one in others.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mc"})
 _MARK_CATEGORIES = frozenset({"Mn", "Me"})
-#: No script in use stacks more marks on one letter; more of them paint over the lines above and below.
+#: No script in use stacks more marks on a letter. More of them overlap the lines above and below.
 _MAX_MARKS = 4
-#: Vowels and finals of Hangul, which join the syllable before them.
+#: Hangul vowels and finals, which join the preceding syllable.
 _JOINING_HANGUL = frozenset(map(chr, (*range(0x1161, 0x1200), *range(0xD7B0, 0xD7FC))))
 
 
 def safe(text: str, limit: int = 2000) -> str:
-    """`text` with every character that a terminal could obey, or that hides, reorders or shifts others, written out.
+    """Return `text` with every character escaped that a terminal could interpret or that hides, reorders or
+    shifts other characters.
 
     Control characters (C0, C1, ESC), bidirectional overrides, zero-width and unassigned characters, variation
-    selectors, lone surrogates, characters on whose width terminals differ, and combining marks that begin the text or
-    pile up become `\\x1b`-style escapes; spaces other than the plain one become a plain one. What is left is printable
-    and takes one line, and a second call changes nothing. Longer than `limit` characters is cut and ends in `…`.
+    selectors, lone surrogates, characters with ambiguous width, and combining marks that begin the text or
+    pile up become `\\x1b`-style escapes. Other spaces become plain spaces. The result is printable and takes
+    one line; a second call changes nothing. Text longer than `limit` characters is cut and ends in `…`.
     """
     if text.isascii() and text.isprintable() and len(text) <= limit:
         return text
@@ -53,7 +55,7 @@ def safe(text: str, limit: int = 2000) -> str:
         marks = marks + 1 if _is_joining(ch) else 0
         part = _escape(ch) if marks > _MAX_MARKS else _escape_unsafe(ch)
         if len(part) > 1 and not marks:
-            marks = _MAX_MARKS  # a mark after an escape belongs to nothing
+            marks = _MAX_MARKS  # a mark after an escape has no base character
         parts.append(part)
     return "".join(parts)
 
@@ -79,7 +81,7 @@ def _escape(ch: str) -> str:
 
 
 def cells(text: str) -> int:
-    """How many cells of a terminal `text` takes; it is harmless already."""
+    """Return the number of terminal cells of `text`, which must be safe already."""
     if text.isascii():
         return len(text)
     return sum(
@@ -88,19 +90,20 @@ def cells(text: str) -> int:
 
 
 def is_safe(text: str) -> bool:
-    """Whether :func:`safe` leaves `text` as it is."""
+    """Return True if :func:`safe` leaves `text` unchanged."""
     return safe(text, limit=len(text) + 1) == text
 
 
 def masked_key_id(key_id: str) -> str:
-    """The first and last four characters of an access key id, as shown wherever the whole id is not asked for."""
+    """Return the first and last four characters of an access key id, the default display form."""
     return f"{key_id[:4]}…{key_id[-4:]}" if len(key_id) > 8 else "…" + key_id[-4:]
 
 
 def countdown(remaining: timedelta) -> str:
-    """Time left, for a narrow column: `6d 3h`, `2h 14m`, `41m`, `4m 31s`, `09s`; `expired` at zero and below.
+    """Return the remaining time for a narrow column: `6d 3h`, `2h 14m`, `41m`, `4m 31s`, `09s`; `expired` at
+    zero and below.
 
-    Seconds are shown in the last ten minutes only, so that a row that is not near its end does not change each second.
+    Seconds are shown in the last ten minutes only, because other rows should not change every second.
     """
     seconds = int(remaining.total_seconds())
     if seconds <= 0:
@@ -120,7 +123,7 @@ def countdown(remaining: timedelta) -> str:
 
 
 def span(duration: timedelta) -> str:
-    """A length of time in its largest whole units: `12h`, `1h 30m`, `15m`, `90d`."""
+    """Return a duration in its two largest units: `12h`, `1h 30m`, `15m`, `90d`."""
     seconds = max(0, int(duration.total_seconds()))
     days, rest = divmod(seconds, 86400)
     hours, rest = divmod(rest, 3600)
@@ -132,20 +135,21 @@ def span(duration: timedelta) -> str:
 
 
 def days_between(earlier: datetime, later: datetime) -> int:
-    """Whole days from `earlier` to `later`, never negative."""
+    """Return the whole days from `earlier` to `later`, at least 0."""
     return max(0, (later - earlier).days)
 
 
 def iso(moment: datetime | None) -> str | None:
-    """ISO 8601 in UTC with seconds and a `Z`, as every `--json` prints it and every AWS client reads it."""
+    """Return ISO 8601 in UTC with seconds and a `Z`, the format of `--json` and of AWS clients."""
     if moment is None:
         return None
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def from_iso(text: object) -> datetime | None:
-    """The moment that :func:`iso` or an AWS file wrote; None for anything that is no time, has no zone or lies outside
-    the years 1970 to 9998."""
+    """Parse a time that :func:`iso` or an AWS tool wrote. Return None for any other value, for a time without
+    a zone, and outside the years 1970 to 9998.
+    """
     if not isinstance(text, str) or not text:
         return None
     try:
@@ -153,13 +157,13 @@ def from_iso(text: object) -> datetime | None:
         moment = local.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    # No session ended before there was Unix, and a year less than the last leaves room to reckon.
+    # Unix time begins in 1970; the year 9999 is excluded because date arithmetic could overflow.
     return moment if local.tzinfo and 1970 <= moment.year < 9999 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """One character for each state, so that no state is told by colour alone."""
+    """One character for each state, because state must not be shown by colour alone."""
 
     fresh: str
     soon: str
