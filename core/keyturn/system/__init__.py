@@ -1,1 +1,1 @@
-"""Safe use of the operating system: atomic files, locks, child processes, process hardening, peers, the clock."""
+"""Operating system access: atomic files, locks, child processes, process hardening, peers, the clock."""

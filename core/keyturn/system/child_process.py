@@ -1,5 +1,7 @@
-"""A short-lived process of our own for what must not hang, eat memory or be left behind: it gets its request on a
-socket once it is closed to others, answers there, and is gone."""
+"""Short-lived child processes of keyturn for work that may hang or use too much memory.
+
+The child gets its request on a socket after it has hardened itself, answers there and exits.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +16,22 @@ from collections.abc import Mapping
 
 from keyturn.system import secret_channel
 
-#: Nothing secret is in here or in its arguments: the module to run and the folders to import from.
+#: The code and its arguments (the module to run and the import paths) hold no secret, because other processes
+#: can read them.
 _BOOTSTRAP = (
     "import importlib, json, sys\n"
     "sys.path[:] = json.loads(sys.argv[2])\n"
     "importlib.import_module(sys.argv[1]).child_main()\n"
 )
-#: On top of the child's own limit, which it sets once its imports are done.
+#: Start-up time, added to the child's own limit, which applies from the end of its imports.
 _START_SECONDS = 20.0
 
 
 class ChildFailed(Exception):
     """The child gave no answer.
 
-    :param why: for a person, without anything of the request.
-    :param timed_out: it did not end by itself within its time.
+    :param why: for display, without any part of the request.
+    :param timed_out: the child exceeded its time limit.
     """
 
     def __init__(self, why: str, *, timed_out: bool = False) -> None:
@@ -38,14 +41,14 @@ class ChildFailed(Exception):
 
 
 def run(module: str, request: bytes, seconds: float, environ: Mapping[str, str]) -> bytes:
-    """Runs `child_main` of `module` in a new interpreter and returns what it wrote.
+    """Run `child_main` of `module` in a new interpreter and return its answer.
 
-    The interpreter is isolated from the caller's `PYTHON*` variables and working folder, and imports from where this
-    one does.
+    The interpreter is isolated from the caller's `PYTHON*` variables and working directory. It imports from
+    the same paths as this one.
 
-    :param request: what it reads; may be secret.
-    :param seconds: the limit that the child gives itself by :func:`limit`.
-    :raises ChildFailed: it was killed, timed out, or ended in an error.
+    :param request: input of the child; may be secret.
+    :param seconds: the time limit that the child sets for itself with :func:`limit`.
+    :raises ChildFailed: if the child was killed, timed out or exited with an error.
     """
     import signal
 
@@ -80,7 +83,7 @@ def run(module: str, request: bytes, seconds: float, environ: Mapping[str, str])
 
 
 def _exchange(request: bytes, parent_end: socket.socket, pid: int, deadline: float) -> bytes:
-    """What the child says to `request`; less if it ended before."""
+    """Send `request` and return the child's answer, truncated if the child exited early."""
     parent_end.settimeout(_seconds_left(deadline))
     channel = secret_channel.accept(parent_end, pid)
     if channel is None:
@@ -101,9 +104,9 @@ def _seconds_left(deadline: float) -> float:
 
 
 def limit(seconds: float, memory: int | None = None) -> None:
-    """In the child: dead after `seconds`, at most `memory` bytes of address space.
+    """Limit this child to `seconds` of run time and `memory` bytes of address space (Linux only).
 
-    The alarm's default action ends the process even while a library holds the interpreter lock.
+    The default action of the alarm signal ends the process even while a library holds the interpreter lock.
     """
     import resource
     import signal
@@ -118,7 +121,7 @@ def limit(seconds: float, memory: int | None = None) -> None:
 
 
 def read_request() -> bytes:
-    """In the child: all of standard input, once this process is closed to others and leaves no core file."""
+    """Harden this child process, then return all of its standard input."""
     from keyturn.system.hardening import harden_process
 
     harden_process()
@@ -127,11 +130,11 @@ def read_request() -> bytes:
 
 
 def answer(data: bytes) -> None:
-    """In the child: `data` as the whole answer."""
+    """Write `data` as the whole answer of this child."""
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 
 def library_paths(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What a child that needs nothing else must know to find its libraries."""
+    """Return the environment variables that a child needs to find its libraries."""
     return {name: environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in environ}

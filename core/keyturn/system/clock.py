@@ -1,4 +1,4 @@
-"""The wall clock, asked in this one place."""
+"""Wall clock. No other module reads it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ OFFSET_FILE = "clock-offset"
 
 
 def system_clock() -> datetime:
-    """Now, aware, in UTC."""
+    """Return the current time, aware UTC."""
     return datetime.fromtimestamp(time.time(), UTC)
 
 
 def clock_for(environ: Mapping[str, str]) -> Clock:
-    """The clock that belongs to an environment: the machine's, or the movable one of a sandbox.
+    """Return the clock for an environment: the system clock, or the adjustable clock of a sandbox.
 
-    Only a sandbox may move time: `KEYTURN_SANDBOX` names its folder, which must be private to this user and hold
-    `KEYTURN_HOME`. The offset, in seconds, is read from the folder at each call, so that every process of the sandbox
-    sees the same moment.
+    Only a sandbox may move time: `KEYTURN_SANDBOX` names its folder, which must be private to this user and
+    contain `KEYTURN_HOME`. The offset in seconds is read from that folder at each call, so that all processes
+    of the sandbox share one time.
     """
     folder = environ.get("KEYTURN_SANDBOX", "")
     home = environ.get("KEYTURN_HOME", "")

@@ -1,4 +1,4 @@
-"""Where the running installation's `keyturn` lies, for the lines that call it."""
+"""Path of the `keyturn` executable of the running installation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from keyturn.model.errors import KeyturnError
 
 
 def keyturn_program(environ: Mapping[str, str]) -> str:
-    """The `keyturn` of the running installation, for credential_process lines.
+    """Return the path of the running installation's `keyturn`, for credential_process lines.
 
-    :raises KeyturnError: it lies under a temporary folder, where it would be gone tomorrow; allowed in the sandbox.
+    :raises KeyturnError: if it was not found, or if it is in a temporary folder, where it may soon be
+        deleted. A sandbox may use a temporary folder.
     """
     sibling = Path(sys.executable).parent / "keyturn"
     program = str(sibling) if sibling.exists() else shutil.which("keyturn")
@@ -23,7 +24,7 @@ def keyturn_program(environ: Mapping[str, str]) -> str:
         raise KeyturnError(
             "adopt", "the keyturn program was not found beside its Python", "Install keyturn, then try again"
         )
-    path = Path(os.path.abspath(program))  # noqa: PTH100  # not resolved: a symlink that upgrades keep is the better path
+    path = Path(os.path.abspath(program))  # noqa: PTH100  # keep the symlink for upgrades
     if not environ.get("KEYTURN_SANDBOX") and path.is_relative_to(tempfile.gettempdir()):
         raise KeyturnError("adopt", f"{path} lies in a temporary folder", "Install keyturn somewhere lasting")
     return str(path)

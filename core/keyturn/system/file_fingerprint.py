@@ -1,4 +1,4 @@
-"""Whether files are as they were when something was made from them, told by their status alone."""
+"""Detection of file changes by stat values (device, inode, size, mtime, ctime), without reading the files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Protocol, Self
 from keyturn.model.secret import Secret
 from keyturn.system.clock import system_clock
 
-#: A file system may note the time of a change in steps, of two seconds at most (FAT). A file that changed less long ago
-#: may change once more without a trace, so nothing rests on it yet.
+#: Largest timestamp granularity of a file system (FAT). A file that changed less than this before a stat may
+#: change again with the same timestamp, so its fingerprint is not reliable.
 TIMESTAMP_STEP = timedelta(seconds=2)
 
 
 class Fingerprint(Protocol):
-    """What something was made from."""
+    """State of the sources of a cached item."""
 
     def is_unchanged(self) -> bool:
-        """Whether all of it is as it was."""
+        """Return True if no source has changed."""
         ...
 
 
@@ -29,50 +29,53 @@ _Status = tuple[int, ...] | None
 
 @dataclass(frozen=True, slots=True)
 class FileFingerprint:
-    """Files and the status that each of them had, None for one that was not there."""
+    """Stat values of files at one time; None for a file that did not exist."""
 
     statuses: tuple[tuple[str, _Status], ...]
     taken_at: datetime
-    """When they were looked at, by the machine's own clock."""
+    """Time of the first stat, by the system clock."""
 
     @classmethod
     def of(cls, paths: Iterable[str]) -> Self:
-        """The files as they are now."""
+        """Return the fingerprint of the files as they are now."""
         taken_at = system_clock()
         return cls(tuple((path, _status(path)) for path in paths), taken_at)
 
     def with_paths(self, paths: Iterable[str]) -> Self:
-        """These files and further ones, which are looked at only now and held to the same moment."""
+        """Return a copy with further files, which are examined now but keep the original `taken_at`."""
         return replace(self, statuses=(*self.statuses, *((path, _status(path)) for path in paths)))
 
     def is_unchanged(self) -> bool:
-        """Whether all of them are as they were."""
+        """Return True if no file has changed since."""
         return all(_status(path) == status for path, status in self.statuses)
 
     def is_reliable(self) -> bool:
-        """Whether none of them changed just before they were seen, or since."""
+        """Return True if all files were last changed at least :data:`TIMESTAMP_STEP` before `taken_at`."""
         newest_allowed = (self.taken_at - TIMESTAMP_STEP).timestamp() * 1e9
         return all(status is None or status[-1] <= newest_allowed for _, status in self.statuses)
 
 
 @dataclass(frozen=True, slots=True)
 class CachedDocument:
-    """A credential document that may be given again."""
+    """A credential document that can be returned again."""
 
     document: Secret
     created: datetime
     valid_until: datetime
-    """From here on it is made again: its session is due, or it is time to note that the profile is in use."""
+    """End of validity: the session is due for renewal, or the last use of the profile must be recorded again.
+    """
     fingerprint: FileFingerprint
-    """What it was made from."""
+    """Files from which it was created."""
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether making it at `now` would give the same. A clock that was set back says nothing."""
+        """Return True if the document is still current at `now`. A time before `created` is not valid,
+        because the clock was set back.
+        """
         return self.created <= now < self.valid_until and self.fingerprint.is_unchanged()
 
 
 def _status(path: str) -> _Status:
-    """What changes with the content, the mode or the owner of a file, the time of its change last."""
+    """Return values that change with the content, mode or owner of a file, ctime last."""
     try:
         status = os.stat(path)  # noqa: PTH116 - a dozen of them in a tenth of a millisecond
     except (OSError, ValueError):

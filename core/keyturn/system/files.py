@@ -1,4 +1,4 @@
-"""How keyturn writes the files that nobody else writes: whole, or not at all."""
+"""Atomic writes and locks for keyturn's own files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from keyturn.model.errors import FileBusy, KeyturnError
 from keyturn.system import lock_owner
 
 LOCK_SECONDS = 10.0
-#: For a log, which no act may wait for.
+#: Timeout for logs. It is short because no operation may wait for a log.
 LOG_SECONDS = 1.0
 
 
 def private_dir(folder: Path) -> None:
-    """Makes `folder`, and every missing one above it, for this user alone (0700), to last over a power loss."""
+    """Create `folder` and its missing parents with mode 0700, durably."""
     missing: list[Path] = []
     while not folder.is_dir():
         missing.append(folder)
@@ -33,7 +33,10 @@ def private_dir(folder: Path) -> None:
 
 @contextlib.contextmanager
 def os_error_text(what: str) -> Iterator[None]:
-    """Turns a refusal of the system (a full disk, a missing permission) into an error that a person can read."""
+    """Convert OSError (full disk, missing permission) to a readable error.
+
+    :raises KeyturnError: if the block raises OSError.
+    """
     try:
         yield
     except OSError as error:
@@ -44,9 +47,10 @@ def os_error_text(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lock_for_change(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
-    """Holds an exclusive `flock` on `path` (made if absent, 0600); it ends with the process, so it is never stale.
+    """Hold an exclusive `flock` on `path`, which is created with mode 0600. The lock is never stale, because
+    it ends with the process.
 
-    :raises FileBusy: another process holds it for longer than `seconds`; the error names it.
+    :raises FileBusy: if another process holds it for longer than `seconds`; the error names that process.
     """
     private_dir(path.parent)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -70,7 +74,9 @@ def lock_for_change(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> 
 
 @contextlib.contextmanager
 def hold_lock(path: Path, *, what: str, seconds: float) -> Iterator[None]:
-    """As :func:`locked`; a refusal of the system to lock is an error for a person, one of the body passes as it is."""
+    """Hold a lock like :func:`lock_for_change`. An OSError of the locking becomes a KeyturnError; one of the
+    block passes unchanged.
+    """
     with contextlib.ExitStack() as stack:
         with os_error_text(what):
             stack.enter_context(lock_for_change(path, what=what, seconds=seconds))
@@ -78,16 +84,18 @@ def hold_lock(path: Path, *, what: str, seconds: float) -> Iterator[None]:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Puts `content` in the place of `path` (0600) so that a reader, a crash or a power loss sees old or new, whole."""
+    """Replace `path` (0600) atomically and durably: a reader, a crash or a power loss sees the old or the new
+    content.
+    """
     with _temporary_file(path, content) as temporary:
         temporary.replace(path)
     sync_dir(path.parent)
 
 
 def create_file(path: Path, content: bytes) -> None:
-    """Writes a file (0600) that was not there before, whole or not at all.
+    """Create a file (0600) with its whole content, or not at all.
 
-    :raises FileExistsError: there is something of that name, if only a link that leads nowhere.
+    :raises FileExistsError: if the path exists, even as a broken symlink.
     """
     with _temporary_file(path, content) as temporary:
         try:
@@ -101,7 +109,7 @@ def create_file(path: Path, content: bytes) -> None:
 
 
 def _create_without_link(path: Path, content: bytes) -> None:
-    """On a file system without hard links, such as a memory stick's, a crash may leave the file half written."""
+    """Create a file on a file system without hard links (FAT). A crash may leave it incomplete."""
     try:
         _write_new(path, content)
     except FileExistsError:
@@ -114,7 +122,7 @@ def _create_without_link(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _temporary_file(path: Path, content: bytes) -> Iterator[Path]:
-    """A new file beside `path`, on disk; removed if it does not get its place."""
+    """Write a new file beside `path` to disk. It is removed if the block raises."""
     private_dir(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
@@ -138,15 +146,17 @@ def _write_new(path: Path, content: bytes) -> None:
 
 
 def append(path: Path, line: bytes, *, make_room: Callable[[int], None]) -> None:
-    """Adds a line to a log (0600), whole or not at all; what a crash left of the line before gets its own end.
+    """Append a line to a log (0600), whole or not at all. If a crash left an incomplete line, that line is
+    terminated first.
 
-    :param line: with its end.
-    :param make_room: gets the size that the log would have, under the log's lock, before anything is written.
-    :raises OSError: it could not be added; the log is as it was.
+    :param line: with its line end.
+    :param make_room: called with the future size of the log before the write, under its lock.
+    :raises OSError: if the line could not be written; the log is unchanged.
     """
     private_dir(path.parent)
     with contextlib.ExitStack() as stack:
-        # A process that was stopped while it held the lock must not silence all others.
+        # Write without the lock after the timeout, because a stopped process that holds it must not block all
+        # logging.
         with contextlib.suppress(FileBusy):
             lock = lock_for_change(
                 path.with_name(f".{path.name}.lock"), what=f"writing {path}", seconds=LOG_SECONDS
@@ -167,12 +177,12 @@ def append(path: Path, line: bytes, *, make_room: Callable[[int], None]) -> None
 
 
 def sync_dir(folder: Path) -> None:
-    """Makes a rename in `folder` survive a power loss."""
+    """Make a rename in `folder` durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     except OSError as error:
-        # Some file systems know no fsync of a folder.
+        # Some file systems do not support fsync on directories.
         if error.errno != errno.EINVAL:
             raise
     finally:
@@ -180,7 +190,7 @@ def sync_dir(folder: Path) -> None:
 
 
 def change(path: Path, edit: Callable[[bytes | None], bytes], *, what: str) -> bytes:
-    """Read, edit and replace under a lock beside the file; `edit` gets None where there is no file yet."""
+    """Read, edit and replace a file under a lock beside it. `edit` gets None if there is no file yet."""
     with os_error_text(what), lock_for_change(path.with_name(f".{path.name}.lock"), what=what):
         old = read(path)
         new = edit(old)
@@ -190,7 +200,7 @@ def change(path: Path, edit: Callable[[bytes | None], bytes], *, what: str) -> b
 
 
 def read(path: Path) -> bytes | None:
-    """The file's bytes; None if it does not exist."""
+    """Return the content of a file, or None if it does not exist."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

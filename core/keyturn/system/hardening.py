@@ -1,4 +1,6 @@
-"""Closing a process to the others of its user, and its environment to what a shell happened to hold."""
+"""Process hardening: protection of memory and descriptors from other processes of the user, and a filtered
+environment.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from pathlib import Path
 
 from keyturn.system.prctl import disable_dumps
 
-#: What the agent keeps of the environment that it was started from. Credentials and the profile of one shell must not
-#: become those of all; `PYTHON*` and `LD_*` would load what a caller names.
+#: Variables that the agent inherits. Credentials and the profile of one shell must not apply to all clients,
+#: and `PYTHON*` and `LD_*` would load code that a caller names.
 _ALLOWED = re.compile(
     r"""
     HOME | PATH | USER | LOGNAME | LANG | LC_\w+ | TZ | TMPDIR | XDG_\w+ | DBUS_SESSION_BUS_ADDRESS | KEYTURN_\w+
@@ -26,7 +28,8 @@ _ALLOWED = re.compile(
     re.VERBOSE,
 )
 
-#: Variables that hold a path; the agent does not share the working folder of whoever started it.
+#: Variables that hold a path. Relative values are made absolute, because the agent has another working
+#: directory.
 _PATH_VARIABLES = frozenset(
     {
         "AWS_CONFIG_FILE",
@@ -41,15 +44,17 @@ _PATH_VARIABLES = frozenset(
 )
 
 
-#: The soft and hard limit on core files that this process was started with: nothing but this module changes them.
+#: Soft and hard core file limit at start. No other module changes it.
 _ORIGINAL_CORE_LIMIT = resource.getrlimit(resource.RLIMIT_CORE)
 
 
 def harden_process() -> bool:
-    """Make this process unreadable to others of the same user: memory, environment, files, ptrace and core dumps.
+    """Protect this process from others of the same user: memory, environment, files, ptrace and core dumps.
 
-    Called before a secret is read. Children get their own state back when they start another program, except for the
-    soft limit on core files, which :func:`restore_core_limit` gives back. Returns whether the system closed it; macOS has no such call.
+    Call it before reading a secret. Programs that this process executes are not affected, except by the soft
+    limit on core files, which :func:`restore_core_limit` restores.
+
+    :returns: True if the system supports it; macOS does not.
     """
     faulthandler.disable()
     _limit_core(hard=resource.getrlimit(resource.RLIMIT_CORE)[1])
@@ -57,8 +62,9 @@ def harden_process() -> bool:
 
 
 def harden_agent() -> bool:
-    """:func:`close_process` for a process that starts no programs for a person: no core file for any child either, and
-    every file it makes is private."""
+    """Harden a process that executes no programs of the user: like :func:`harden_process`, and also disable
+    core files for all children and make every created file private.
+    """
     os.umask(0o077)
     is_hardened = harden_process()
     _limit_core(hard=0)
@@ -67,8 +73,10 @@ def harden_agent() -> bool:
 
 @contextmanager
 def restore_core_limit() -> Iterator[None]:
-    """For the block in which this process becomes another program: the limits that it was itself started with. It stays
-    closed in all other respects until then, and where the system can close it, leaves no core file either."""
+    """Restore the original core file limit for a block in which this process executes another program. Until
+    then the process stays protected otherwise, and leaves no core file where :func:`harden_process` is
+    supported.
+    """
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, _ORIGINAL_CORE_LIMIT)
     try:
@@ -83,9 +91,9 @@ def _limit_core(*, hard: int) -> None:
 
 
 def agent_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """The environment for an agent that is started from `environ`.
+    """Return the environment for an agent that is started from `environ`.
 
-    :param folder: where relative paths in `environ` start; the agent itself works in the root folder.
+    :param folder: base of relative paths in `environ`, because the agent works in the root folder.
     """
     variables = {name: value for name, value in environ.items() if _ALLOWED.fullmatch(name)}
     for name in _PATH_VARIABLES & variables.keys():

@@ -1,4 +1,4 @@
-"""Which process holds a lock: it writes its number into the lock file, for whoever waits too long."""
+"""Owner of a lock: its process id is stored in the lock file, for the error when a lock is busy."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from keyturn.model.errors import FileBusy
 
 
 def record_owner(handle: int) -> None:
-    """Notes in a lock file that this process has it now."""
-    # A full disk does not keep anybody from a lock; only the name is missing then.
+    """Write the id of this process to a lock file."""
+    # A full disk must not prevent locking; only the process id is missing then.
     with contextlib.suppress(OSError):
         os.pwrite(handle, b"%-20d\n" % os.getpid(), 0)
 
 
 def read_owner(handle: int) -> int | None:
-    """The process that noted itself in a lock file last."""
+    """Return the process id in a lock file, or None."""
     try:
         return int(os.pread(handle, 20, 0))
     except (OSError, ValueError):
@@ -25,9 +25,9 @@ def read_owner(handle: int) -> int | None:
 
 
 def busy_error(what: str, pid: int | None, seconds: float) -> FileBusy:
-    """The error of somebody who has waited for `seconds`.
+    """Return the error for a lock that was not available within `seconds`.
 
-    :param pid: the process that holds the lock, if it is known.
+    :param pid: the process that holds the lock, None if unknown.
     """
     if pid is None:
         why = f"another keyturn process has held it for more than {seconds:.0f} s"

@@ -1,4 +1,4 @@
-"""The log: what nobody foresaw, and the warnings of libraries, without a word that could be a secret."""
+"""Log file for unexpected errors and warnings of libraries, without secrets."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ _LOGGER = logging.getLogger("keyturn")
 
 
 def redacted(text: str) -> str:
-    """`text` on one line, without what looks like a secret and without what a terminal would obey."""
+    """Return `text` on one line, with secrets masked and terminal control characters escaped."""
     return safe(redaction.redacted(text))
 
 
 def describe_traceback(error: BaseException) -> str:
-    """The type of `error` and the places that it passed, innermost last. Its message and its variables may hold
-    anything and are left out."""
+    """Return the type of `error` and its stack locations, innermost last. The message and local variables are
+    omitted, because they may hold secrets.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     places = " > ".join(
         f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}" for frame in frames[-30:]
@@ -37,9 +38,10 @@ def describe_traceback(error: BaseException) -> str:
 
 
 class RedactedFile(logging.Handler):
-    """Appends WARNING and up to `keyturn.log` in a folder: 0600, at most 1 MiB, and one older file of that size.
+    """Handler that appends WARNING and above to `keyturn.log` in a folder: mode 0600, at most 1 MiB, plus one
+    rotated file.
 
-    A log that cannot be written is no reason to fail: the entry is dropped.
+    An entry that cannot be written is dropped, because logging must not fail the caller.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,7 +51,7 @@ class RedactedFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             files.append(self.path, self._line(record), make_room=self._make_room)
-        except Exception:  # noqa: BLE001 - nothing that fails here may be shown or stop the caller
+        except Exception:  # noqa: BLE001 - a failure here must not be shown or stop the caller
             return
 
     def _line(self, record: logging.LogRecord) -> bytes:
@@ -66,15 +68,17 @@ class RedactedFile(logging.Handler):
 
 
 def open_log(folder: Path) -> None:
-    """Send this process's warnings, and every exception that nobody catches, to the log in `folder` and nowhere else. A second call does nothing.
+    """Send warnings and uncaught exceptions of this process to the log in `folder` and nowhere else. A second
+    call does nothing.
 
-    Python's own hooks print a traceback to stderr, with a message that may hold anything.
+    This replaces Python's own hooks, because they print a traceback to stderr with a message that may hold a
+    secret.
     """
     root = logging.getLogger()
     if any(isinstance(handler, RedactedFile) for handler in root.handlers):
         return
     logging.raiseExceptions = False
-    # Whoever set up logging before us, by a sitecustomize say, wants to see requests; they hold secrets.
+    # Other code, such as sitecustomize, may have enabled request logging, and requests hold secrets.
     logging.disable(logging.INFO)
     root.handlers[:] = [RedactedFile(folder)]
     root.setLevel(logging.WARNING)
@@ -84,7 +88,7 @@ def open_log(folder: Path) -> None:
 
 
 def record_unexpected(error: BaseException | None) -> None:
-    """Log an exception that nobody foresaw: its type and the places it passed."""
+    """Log an unexpected exception: its type and stack locations."""
     if error is not None:
         _LOGGER.error("unforeseen", exc_info=error)
 

@@ -1,4 +1,4 @@
-"""One system call that takes a process's memory out of others' reach; cheap enough for the fast path."""
+"""prctl calls that protect process memory, cheap enough for the fast path."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ if TYPE_CHECKING:
 
 _PR_SET_DUMPABLE = 4
 _PR_GET_CHILD_SUBREAPER = 37
-#: What dlopen calls the program itself; the stubs know only paths.
+#: dlopen(NULL) opens the main program. Typed as Any because the stubs accept paths only.
 _MAIN_PROGRAM: Any = None
 
 
 def disable_dumps() -> bool:
-    """Make this process not dumpable: others of the same user cannot read its memory, environment or descriptors, or
-    attach to it, and it leaves no core file. Children by fork stay so, other programs that they start do not.
+    """Make this process non-dumpable: other processes of the user cannot read its memory, environment or
+    descriptors or attach to it, and it leaves no core file. Forked children inherit this; executed
+    programs do not.
 
-    Returns whether the system did it; macOS has no such call.
+    :returns: True if it succeeded; False on macOS, which has no such call.
     """
     if sys.platform != "linux":
         return False
@@ -29,7 +30,7 @@ def disable_dumps() -> bool:
 
 
 def is_subreaper() -> bool:
-    """Whether orphans below this process become its children (prctl(2), PR_GET_CHILD_SUBREAPER)."""
+    """Return True if this process adopts orphaned descendants (prctl(2), PR_GET_CHILD_SUBREAPER)."""
     if sys.platform != "linux":
         return False
     import ctypes
@@ -41,7 +42,7 @@ def is_subreaper() -> bool:
 
 
 def _prctl(*arguments: int) -> int:
-    # The package around this extension takes half as long to import as the whole fast path.
+    # Importing ctypes takes half as long as the whole fast path, so use its extension module directly.
     try:
         import _ctypes
 

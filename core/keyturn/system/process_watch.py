@@ -1,4 +1,4 @@
-"""Another process, held so that its end is noticed and no later process of its number is taken for it."""
+"""Wait for the end of another process, without confusing it with a later process that has the same id."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from keyturn.model.errors import KeyturnError
 
 
 class Watch(Protocol):
-    """Something to wait on: it becomes readable."""
+    """A waitable object that becomes readable."""
 
     def fileno(self) -> int:
-        """Its descriptor."""
+        """Return the file descriptor."""
 
     def close(self) -> None:
-        """Wait no more."""
+        """Stop waiting and close the descriptor."""
 
 
 class _Descriptor:
@@ -32,10 +32,11 @@ class _Descriptor:
 
 
 def watch_process(pid: int) -> Watch | None:
-    """Something that becomes readable when the process that has the number `pid` now ends, whatever program it runs
-    then. None if there is none. It does not pass on to a child by fork (macOS takes it away).
+    """Return an object that becomes readable when process `pid` exits, or None if there is no such process.
+    Executing another program in that process does not count as its end. A fork does not inherit the watch
+    on macOS.
 
-    :raises KeyturnError: this system cannot tell.
+    :raises KeyturnError: if the system does not support it.
     """
     try:
         return _watch(pid)

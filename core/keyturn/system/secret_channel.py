@@ -1,8 +1,8 @@
-"""Handing a secret to a process of ours that was just started, once it is closed to others and not before.
+"""Transfer of a secret to a new child process after the child has hardened itself.
 
-Until a new program has closed itself, every process of the same user may open its pipes by their names in /proc or take
-its descriptors. So nothing goes over the socket that it is started with but one message of its own: another socket,
-made after it was closed. The kernel says which process sent it.
+Until a new process is hardened, any process of the same user can open its pipes in /proc or take its
+descriptors. So the child's standard input carries only one message: another socket, created after the
+hardening. The kernel reports which process sent it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import struct
 import sys
 
 _CREDENTIALS = struct.Struct("3i")
-#: <sys/socket.h>; Python's socket module names neither on every system.
+#: <sys/socket.h>; Python's socket module does not define it on every system.
 _SCM_CREDENTIALS = 2
 _ONE_DESCRIPTOR = struct.Struct("i")
 
 
 def create() -> tuple[socket.socket, socket.socket]:
-    """Ours, and the one to start the program with as its standard input."""
+    """Return the parent's end of a socket pair and the end for the child's standard input."""
     parent_end, child_end = socket.socketpair()
     if sys.platform == "linux":
         parent_end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -28,10 +28,10 @@ def create() -> tuple[socket.socket, socket.socket]:
 
 
 def accept(parent_end: socket.socket, pid: int) -> socket.socket | None:
-    """The socket to the program that was started as `pid`, which has closed itself. None if it ended before, or if
-    somebody else spoke in its place.
+    """Return the socket to the hardened child `pid`, or None if the child exited or another process sent the
+    message.
 
-    :raises TimeoutError: it did not come within the time-out of `parent_end`.
+    :raises TimeoutError: if nothing arrives within the timeout of `parent_end`.
     """
     ancillary_size = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_ONE_DESCRIPTOR.size)
     try:
@@ -58,9 +58,9 @@ def accept(parent_end: socket.socket, pid: int) -> socket.socket | None:
 
 
 def connect() -> None:
-    """In the program, closed by now: its standard input and output become the socket to whoever started it.
+    """Connect this hardened child to its parent: standard input and output become a new socket.
 
-    :raises OSError: standard input is not the socket of :func:`ends`, or nobody listens there any more.
+    :raises OSError: if standard input is not a socket of :func:`create`, or the parent no longer listens.
     """
     own_end, parent_end = socket.socketpair()
     control = socket.socket(fileno=os.dup(0))
@@ -71,7 +71,7 @@ def connect() -> None:
 
 
 def reply(line: bytes) -> bool:
-    """Answers whoever started this process, over its standard output; False where nobody listens any more."""
+    """Write `line` to the parent on standard output. Return False if the parent no longer listens."""
     try:
         while line:
             line = line[os.write(1, line) :]

@@ -1,6 +1,6 @@
-"""Which user is at the other end of a TCP connection on loopback, as the kernel says it.
+"""User at the other end of a loopback TCP connection, as reported by the kernel.
 
-A port on loopback is open to every user of the machine, and TCP carries no credentials as a unix socket does.
+Every local user can connect to a loopback port, and unlike a Unix socket TCP carries no credentials.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 import sys
 from pathlib import Path
 
-#: Whether this system says it at all; elsewhere the token alone decides.
+#: True if this system reports the user; elsewhere the token alone decides.
 IS_SUPPORTED = sys.platform == "linux"
 
 _V4_MAPPED = "0000000000000000FFFF0000"
@@ -22,14 +22,15 @@ _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBxI")
 _SOCKET_ID = struct.Struct("!HH4s12x4s12x")
 _INTERFACE_AND_ANY_COOKIE = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
-#: After the header: family, state, two timers; the ends, interface and cookie; expiry and two queues; the uid.
+#: Message after the header: family, state, two timers; socket id (addresses, interface, cookie); expiry, two
+#: queues; uid.
 _DIAG_MESSAGE = struct.Struct("=BBBB48x12xI")
 
 Address = tuple[str, int]
 
 
 def caller_uid(connection: socket.socket) -> int | None:
-    """The uid of the process that connected to us by IPv4; None where the kernel does not say."""
+    """Return the uid of the process that connected by IPv4, or None if the kernel does not report it."""
     try:
         remote, local = connection.getpeername(), connection.getsockname()
     except OSError:
@@ -44,11 +45,12 @@ def caller_uid(connection: socket.socket) -> int | None:
 
 
 def by_netlink(remote: Address, local: Address) -> int | None:
-    """The same from the kernel's socket diagnosis, in one question however many connections there are.
+    """Return the uid from the kernel's socket diagnostics (sock_diag(7)), in one request regardless of the
+    number of connections.
 
-    :raises OSError: it does not answer here.
+    :raises OSError: if the interface is not available.
     """
-    family: int = getattr(socket, "AF_NETLINK")  # noqa: B009 - only Linux has it, and the types of other systems do not
+    family: int = getattr(socket, "AF_NETLINK")  # noqa: B009 - missing in the stubs of other systems
     socket_id = _SOCKET_ID.pack(remote[1], local[1], socket.inet_aton(remote[0]), socket.inet_aton(local[0]))
     request = (
         _REQUEST.pack(socket.AF_INET, socket.IPPROTO_TCP, 0, 0xFFFFFFFF)
@@ -69,16 +71,16 @@ def _uid_from(response: bytes, socket_id: bytes) -> int | None:
     if len(response) < start + _DIAG_MESSAGE.size or _HEADER.unpack_from(response)[1] != _SOCK_DIAG_BY_FAMILY:
         return None
     _, state, _, _, uid = _DIAG_MESSAGE.unpack_from(response, start)
-    # Where there is no such connection, the kernel may name a listener on its port.
+    # If there is no such connection, the kernel may report a listener on its port.
     if state in (_TCP_LISTEN, _TCP_TIME_WAIT) or response[start + 4 : start + 8] != socket_id[:4]:
         return None
     return int(uid)
 
 
 def by_proc(remote: Address, local: Address, folder: Path = Path("/proc/net")) -> int | None:
-    """The same from the table of all connections.
+    """Return the uid from the connection tables in `folder`.
 
-    :raises OSError: there is none.
+    :raises OSError: if there is no table.
     """
     endpoints = (_proc_address(remote), _proc_address(local))
     for name, prefix in (("tcp", ""), ("tcp6", _V4_MAPPED)):
@@ -97,5 +99,5 @@ def by_proc(remote: Address, local: Address, folder: Path = Path("/proc/net")) -
 
 
 def _proc_address(address: Address) -> str:
-    """An address as the table has it: the bytes of the IP in this machine's order."""
+    """Return an address in the notation of /proc/net/tcp: the IP bytes in the machine's byte order."""
     return f"{struct.unpack('=I', socket.inet_aton(address[0]))[0]:08X}:{address[1]:04X}"

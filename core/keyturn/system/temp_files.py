@@ -1,4 +1,4 @@
-"""What writers that were killed left behind: which of it is keyturn's own, and no longer at work on."""
+"""Temporary files of keyturn that killed writers left behind."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-#: A file of keyturn's own that is not in its place yet, with the process that writes it. Each is named: what a person
-#: keeps in the same folder under a name of the same shape is theirs.
+#: keyturn's own temporary files, with the process id of the writer. Each name is listed, because users may
+#: keep files with similar names in the same folder.
 OWN_FILE = re.compile(
     r"\.(?:keys\.age|keys\.\d\.age|sessions\.age|identity\.age|recipient\.txt|[0-9a-f]{64}\.age|index\.json"
     r"|mfa\.json|activity\.jsonl|profiles\.toml)\.(\d+)\.[0-9a-f]{8}\.tmp"
 )
-#: A vault that is being made.
+#: A vault that is being created.
 OWN_FOLDER = re.compile(r"\.vault\.(\d+)\.[0-9a-f]{8}\.new")
-#: A version of a shared file, before or after it changed places with the one that is there.
+#: A version of a shared file, before or after it was exchanged with the current one.
 SHARED_FILE = re.compile(r"\.keyturn-(\d+)-[0-9a-f]{16}\.tmp")
-#: A write takes milliseconds. Where several machines or containers share a folder, a process of another one looks dead
-#: from here, so what is young is left alone.
+#: A write takes milliseconds. Younger files are left alone, because if several machines or containers share a
+#: folder, a process of another one looks dead from here.
 MIN_AGE_SECONDS = 60.0
-#: The start of a process and the change of a file are told by two clocks, which agree to about a second.
+#: Process start times and file times come from two clocks that agree within about a second.
 _CLOCK_TOLERANCE = 2.0
 
 
 def remove_abandoned(folders: Iterable[Path], data_dir: Path, now: float) -> None:
-    """Removes files of keyturn's own that nobody writes any more, and vaults that were never finished. Never fails.
+    """Remove keyturn's abandoned temporary files and incomplete vaults. Never raises.
 
-    :param folders: keyturn's own, no other.
-    :param data_dir: the one in which a vault is made.
-    :param now: seconds since the epoch, as the file system counts them.
+    :param folders: folders of keyturn only.
+    :param data_dir: the folder in which vaults are created.
+    :param now: seconds since the epoch, by the clock of the file system.
     """
     for folder in folders:
         for path in find_abandoned(folder, OWN_FILE, stat.S_ISREG, now):
@@ -45,10 +45,11 @@ def remove_abandoned(folders: Iterable[Path], data_dir: Path, now: float) -> Non
 def find_abandoned(
     folder: Path, pattern: re.Pattern[str], is_type: Callable[[int], bool], now: float
 ) -> tuple[Path, ...]:
-    """What is called by one of `pattern`, of the kind, this user's, older than a minute, and at work on by nobody.
+    """Return the paths in `folder` that match `pattern` and `is_type`, belong to this user, are older than
+    :data:`MIN_AGE_SECONDS`, and whose writer no longer runs.
 
-    :param pattern: with the process as its only group.
-    :param is_type: of a mode, such as `stat.S_ISREG`; no link is followed.
+    :param pattern: its only group is the process id of the writer.
+    :param is_type: predicate on the mode, such as `stat.S_ISREG`; symlinks are not followed.
     """
     abandoned = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -66,14 +67,16 @@ def _is_abandoned(path: Path, pid: int, is_type: Callable[[int], bool], now: flo
         return False
     if status.st_uid != os.geteuid() or not is_type(status.st_mode):
         return False
-    # The time of the last change of bytes comes with a version that gave way; that of its name is the writer's.
+    # Use ctime (the rename by the writer), because the mtime of an exchanged version is that of its content.
     changed_at = status.st_ctime
     return now - changed_at >= MIN_AGE_SECONDS and not is_in_use(pid, changed_at)
 
 
 def is_in_use(pid: int, since: float) -> bool:
-    """Whether there is a process of this number that was there at a moment, in seconds since the epoch. True where that
-    cannot be known: a number is given to other programs again, but not all systems tell when one began."""
+    """Return True if process `pid` exists and started no later than `since` (seconds since the epoch), or if
+    that cannot be determined. The start time matters because process ids are reused, but not all systems
+    report it.
+    """
     if not is_alive(pid):
         return False
     started = _start_time(pid)
@@ -81,7 +84,7 @@ def is_in_use(pid: int, since: float) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process; true where that cannot be known."""
+    """Return True if the process exists, or if that cannot be determined."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -92,7 +95,9 @@ def is_alive(pid: int) -> bool:
 
 
 def _start_time(pid: int) -> float | None:
-    """When a process began, in seconds since the epoch; None where the system does not tell."""
+    """Return the start time of a process in seconds since the epoch, or None if the system does not report
+    it.
+    """
     try:
         ticks = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
         lines = Path("/proc/stat").read_bytes().splitlines()

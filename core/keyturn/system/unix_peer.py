@@ -1,4 +1,4 @@
-"""Which user, and which process, is at the other end of a unix socket, as the kernel says it."""
+"""User and process at the other end of a Unix socket, as reported by the kernel."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
-# macOS, <sys/un.h> and <sys/ucred.h>; Python's socket module does not name them. struct xucred begins with a 32-bit
-# version and the 32-bit uid.
+# macOS, <sys/un.h> and <sys/ucred.h>; Python's socket module does not define them. struct xucred begins with
+# a 32-bit version and the 32-bit uid.
 _SOL_LOCAL = 0
 _LOCAL_PEERCRED = 1
 _LOCAL_PEERPID = 2
@@ -19,9 +19,9 @@ _UCRED_SIZE = 12
 
 
 def peer_uid(connection: _socket.socket) -> int | None:
-    """The uid of the process that connected, or that listened; None where the kernel does not say.
+    """Return the uid of the peer process, or None if the kernel does not report it.
 
-    Linux: SO_PEERCRED. macOS and the BSDs: LOCAL_PEERCRED, which is what `getpeereid` reads.
+    Linux: SO_PEERCRED. macOS and the BSDs: LOCAL_PEERCRED, which `getpeereid` reads.
     """
     import _socket
 
@@ -36,8 +36,8 @@ def peer_uid(connection: _socket.socket) -> int | None:
 
 
 def peer_pid(connection: _socket.socket) -> int | None:
-    """The process that connected, or that began to listen; None where the kernel does not say, or not in numbers of
-    this process's own namespace.
+    """Return the id of the process that connected or started to listen, or None if the kernel does not report
+    it or the process is outside this pid namespace.
 
     Linux: SO_PEERCRED. macOS: LOCAL_PEERPID.
     """
