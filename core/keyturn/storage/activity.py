@@ -1,4 +1,4 @@
-"""What was done on the person's behalf: one JSON line an act, kept 30 days, without a secret."""
+"""Activity log: one JSON line per operation, kept for 30 days, without secrets."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from keyturn.model.text import from_iso, iso, safe
 from keyturn.system import files
 
 RETENTION = timedelta(days=30)
-#: The file is thinned out once it would pass this size, so that an act costs one append.
+#: Size in bytes above which old entries are pruned. Below it an entry costs one append.
 MAX_SIZE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ActivityEntry:
-    """One line."""
+    """One line of the log."""
 
     at: datetime
     profile: str
@@ -30,13 +30,15 @@ class ActivityEntry:
 
 
 class ActivityLog:
-    """`activity.jsonl` of one state folder, 0600, append-only."""
+    """`activity.jsonl` of a state folder: mode 0600, append-only except for pruning."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def add(self, entry: ActivityEntry) -> None:
-        """Appends one act. Never fails the act it records: an unwritable log is not a reason to lose a session."""
+        """Append an entry. Never raises OSError, because an unwritable log must not fail the operation
+        that it records.
+        """
         table = {
             "at": iso(entry.at), "profile": entry.profile, "event": entry.event, "result": safe(redacted(entry.result)), "ok": entry.ok
         }  # fmt: skip
@@ -45,7 +47,7 @@ class ActivityLog:
             files.append(self.path, line, make_room=lambda size: self._prune(size, entry.at))
 
     def read(self) -> Iterator[ActivityEntry]:
-        """All acts, oldest first; a torn line is passed over."""
+        """Yield all entries, oldest first. Invalid lines are skipped."""
         for line in (files.read(self.path) or b"").splitlines():
             entry = _decode(line)
             if entry is not None:

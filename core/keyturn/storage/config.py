@@ -1,4 +1,4 @@
-"""What the person prefers: `config.toml`, written by them and never by keyturn."""
+"""User settings: `config.toml`, written by the user and never by keyturn."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ _HINT = "Correct the file; README.md has its keys"
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The file's content; all of it may be left out."""
+    """Content of `config.toml`. Every setting is optional."""
 
     mfa_command: Command = ()
-    """Prints the current code of an MFA device; `{serial}` in it becomes the device's serial number or ARN."""
+    """Command that prints the current code of an MFA device. `{serial}` is replaced with the device's
+    serial number or ARN.
+    """
     mfa_commands: Mapping[str, Command] = field(default_factory=dict)
-    """The same for one profile or one device, by its name or serial; an empty one switches it off there."""
+    """The same for one profile or device, by profile name or serial. An empty command disables it there."""
 
     forward: tuple[str, ...] = ()
-    """The profiles whose temporary credentials a forwarded socket gives to the far end of an SSH line."""
+    """Profiles whose temporary credentials the forwarded socket gives to a remote host."""
 
     def code_command(self, profile: str, serial: str) -> Command:
-        """What prints the code of `serial` for `profile`; the profile's own first. Empty where a person must type it."""
+        """Return the command that prints the code of `serial` for `profile`; the profile's own command
+        takes precedence. Empty if the user must type the code.
+        """
         for name in (profile, serial):
             if name in self.mfa_commands:
                 return self.mfa_commands[name]
@@ -40,10 +44,11 @@ class Config:
 
 
 def load(path: Path) -> Config:
-    """The preferences; the defaults where there is no file.
+    """Return the settings, or the defaults if there is no file.
 
-    :raises UnparsableFile: it is no such file.
-    :raises UnsafeFile: it is no file; or it names a command or what is forwarded, and somebody else may decide what it says.
+    :raises UnparsableFile: if the file is invalid.
+    :raises UnsafeFile: if it is not a regular file, or if it contains any setting and another user could have
+        written it.
     """
     what = f"reading {path}"
     try:
@@ -66,10 +71,11 @@ def load(path: Path) -> Config:
 
 
 def _read(path: Path) -> tuple[bytes, tuple[str, str] | None]:
-    """The file's bytes, and why somebody else may have written them, with what to do; of the very file that is read.
+    """Return the file's bytes and, if another user could have written them, the reason and a hint. Both
+    describe the same open file.
 
-    :raises FileNotFoundError: there is none.
-    :raises UnsafeFile: it is no regular file.
+    :raises FileNotFoundError: if there is no file.
+    :raises UnsafeFile: if it is not a regular file.
     """
     real_path = Path(os.path.realpath(path))
     folder = os.open(real_path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -92,7 +98,9 @@ def _read(path: Path) -> tuple[bytes, tuple[str, str] | None]:
 
 
 def _unsafe_reason(path: Path, label: str, status: os.stat_result) -> tuple[str, str] | None:
-    """Why others could have written what is there; root, who may do anything, is not meant."""
+    """Return the reason why other users could have written the path, and a hint, or None. root is trusted,
+    because it can do anything.
+    """
     if status.st_uid not in (0, os.geteuid()):
         return f"{label} belongs to another user (uid {status.st_uid})", f"Change the owner of {path}"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -101,7 +109,10 @@ def _unsafe_reason(path: Path, label: str, status: os.stat_result) -> tuple[str,
 
 
 def _require_known(table: Mapping[str, object]) -> None:
-    """A setting that is misspelled would otherwise be missed without a word."""
+    """Reject unknown settings, because a misspelled setting would be ignored silently.
+
+    :raises ValueError: if there is one.
+    """
     unknown = next((key for key in table if key not in _SETTINGS), None)
     if unknown is not None:
         raise ValueError(f"there is no setting {unknown}; there are {', '.join(_SETTINGS)}")
@@ -115,12 +126,15 @@ def _names(value: object) -> tuple[str, ...]:
 
 def _table(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError("mfa_commands is no table of commands")  # noqa: TRY004  # told as one kind of fault with the rest
+        raise ValueError("mfa_commands is no table of commands")  # noqa: TRY004  # load() expects ValueError
     return value
 
 
 def _command(value: object) -> Command:
-    """A list of words as it is; a text split as a POSIX shell splits it, and nothing else that a shell does."""
+    """Return a list unchanged, or a string split like a POSIX shell, without any expansion.
+
+    :raises ValueError: if `value` is neither.
+    """
     if isinstance(value, str):
         return tuple(shlex.split(value))
     if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):

@@ -1,10 +1,12 @@
-"""What the shared files were before keyturn changed them: sealed copies, and an index in clear of who, when and which.
+"""Previous versions of the shared files: encrypted copies and a plaintext index of path, time and
+operation.
 
-A copy is sealed to the vault's recipient, so keeping one needs no unlocking and reading one does. It is named by the
-SHA-256 of what it holds, so the same contents are kept once. `age -d -i KEY history/DIGEST.age` gives a file back
-without keyturn.
+A copy is encrypted to the vault's recipient, so saving one does not need an unlocked vault, but reading one
+does. Its name is the SHA-256 of its content, so identical content is stored once. `age -d -i KEY
+history/DIGEST.age` restores a file without keyturn.
 
-Kept are the last 50, and of each file the first of a day (UTC, the state that the day began with) for 30 days.
+The last 50 copies are kept, and for 30 days the first of each file and day (UTC), which is the state at the
+start of that day.
 """
 
 from __future__ import annotations
@@ -33,36 +35,38 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Opener(Protocol):
-    """What opens a sealed copy: a vault that holds its identity."""
+    """A vault that can decrypt."""
 
     def open(self, data: bytes) -> bytes:
-        """The plaintext of sealed bytes."""
+        """Return the plaintext of encrypted bytes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One pre-image. Nothing in it is secret; `who` and `path` are hostile until shown through `safe`."""
+    """One previous version. It holds no secret. `who` and `path` are untrusted: print them through
+    :func:`~keyturn.model.text.safe`.
+    """
 
     number: int
-    """Counts up from 1 and is never used twice."""
+    """Sequence number from 1, never reused."""
     at: datetime
-    """When it was kept, aware UTC."""
+    """Time of saving, aware UTC."""
     path: str
-    """The file that it was, absolute."""
+    """Absolute path of the file."""
     who: str
-    """What changed the file then, in a few words ("adopt ci-deploy")."""
+    """The operation that changed the file, in a few words ("adopt ci-deploy")."""
     digest: str
-    """SHA-256 of the contents, in hex."""
+    """SHA-256 of the content, in hex."""
     size: int
-    """Of the contents, in bytes."""
+    """Size of the content in bytes."""
 
 
 class History:
-    """The pre-images in one folder. Thread-safe, and safe between processes.
+    """Previous versions in one folder. Safe for threads and processes.
 
-    :param folder: 0700, made when the first is kept.
-    :param seal: seals bytes to the vault's recipient; raises `NeedsVault` where there is no vault.
+    :param folder: created with mode 0700 when the first version is saved.
+    :param seal: encrypts bytes to the vault's recipient; raises `NeedsVault` if there is no vault.
     """
 
     def __init__(self, folder: Path, seal: Callable[[bytes], bytes], clock: Clock) -> None:
@@ -71,13 +75,13 @@ class History:
         self._clock = clock
 
     def keep(self, path: Path, data: bytes, who: str = "") -> None:
-        """Keeps `data`, which `path` holds before a change.
+        """Save `data`, the content of `path` before a change.
 
-        Nothing is kept if it equals the newest of that path, or if it is empty and the newest is not: an empty file is
-        more often an accident than a state to go back to.
+        Nothing is saved if `data` equals the newest version of that path, or if it is empty and the newest is
+        not, because an empty file is usually an accident rather than a state to restore.
 
-        :raises NeedsVault: there is no vault to seal to.
-        :raises VaultError: it could not be written; the change it was for must not take place then.
+        :raises NeedsVault: if there is no vault to encrypt to.
+        :raises VaultError: if the copy could not be written; the change must not be made then.
         """
         name = str(path.absolute())
         digest = hashlib.sha256(data).hexdigest()
@@ -99,28 +103,28 @@ class History:
                 self._remove({entry.digest for entry in entries} - {entry.digest for entry in remaining})
 
     def holds(self, data: bytes) -> bool:
-        """Whether a copy of `data` is kept, of whichever file.
+        """Return True if a copy of `data` is saved, for any file.
 
-        :raises VaultCorrupt: the index cannot be read.
-        :raises VaultNewer: a later keyturn wrote it.
+        :raises VaultCorrupt: if the index is damaged.
+        :raises VaultNewer: if a later version of keyturn wrote the index.
         """
         digest = hashlib.sha256(data).hexdigest()
         return self._file(digest).is_file() and any(entry.digest == digest for entry in self._read()[1])
 
     def list(self) -> tuple[Entry, ...]:
-        """All that is kept, newest first.
+        """Return all entries, newest first.
 
-        :raises VaultCorrupt: the index cannot be read.
-        :raises VaultNewer: a later keyturn wrote it.
+        :raises VaultCorrupt: if the index is damaged.
+        :raises VaultNewer: if a later version of keyturn wrote the index.
         """
         return tuple(reversed(self._read()[1]))
 
     def read(self, entry: Entry, vault: Opener) -> bytes:
-        """The contents of a pre-image.
+        """Return the content of an entry.
 
-        :raises NotFound: it is not kept any more.
-        :raises NeedsUnlock: the vault is locked.
-        :raises VaultCorrupt: it is damaged.
+        :raises NotFound: if the copy is no longer saved.
+        :raises NeedsUnlock: if the vault is locked.
+        :raises VaultCorrupt: if the copy is damaged.
         """
         sealed = read_regular(self._file(entry.digest))
         if sealed is None:
@@ -140,7 +144,7 @@ class History:
         return (1, ()) if data is None else _decode(data)
 
     def _read_or_reset(self) -> tuple[int, tuple[Entry, ...]]:
-        """The index; a damaged one is moved aside. The copies it named stay, only the list begins anew."""
+        """Return the index. A damaged index is moved aside and replaced by an empty one; its copies stay."""
         try:
             return self._read()
         except VaultCorrupt:
@@ -153,7 +157,9 @@ class History:
 
 
 def select_retained(entries: tuple[Entry, ...], now: datetime) -> tuple[Entry, ...]:
-    """Which of `entries`, oldest first, are kept at `now`: the last 50, and the first of each file and day for 30 days."""
+    """Return the entries to keep at `now`: the last 50, and for 30 days the first of each file and day.
+    `entries` are in order, oldest first.
+    """
     numbers = {entry.number for entry in entries[-MAX_RECENT:]}
     days: set[tuple[str, str]] = set()
     for entry in entries:

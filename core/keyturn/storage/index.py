@@ -1,7 +1,8 @@
-"""What is known without unlocking anything: key ids, ages, expiries, last use, failures. It holds no secret.
+"""Facts that are known without unlocking the vault: key ids, ages, expiries, last use, failures. No
+secret.
 
-`index.json` may be lost at any time: sessions are then asked for again and keys are looked up at the next refresh. An
-unreadable index is therefore set aside, never a reason to stop.
+`index.json` may be lost at any time: sessions are then requested again and keys are looked up at the next
+refresh. So an unreadable index is moved aside and never stops an operation.
 """
 
 from __future__ import annotations
@@ -22,36 +23,36 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """Temporary keys that stand in a credentials file by our hand."""
+    """Temporary credentials that keyturn wrote to a credentials file."""
 
     path: str
     section: str
     key_ids: tuple[str, ...]
-    """The key ids that may stand there: one, or two while a write is under way."""
+    """Key ids that the section may contain: one, or two during a write."""
     expires: datetime | None
     made: bool = False
-    """keyturn made the section, so it goes with the keys."""
+    """keyturn created the section, so it is removed with the credentials."""
     region: str | None = None
-    """The region that keyturn put into a section that it made."""
+    """Region that keyturn wrote to a section that it created."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileState:
-    """What is known of one profile."""
+    """Known facts about one profile."""
 
     session: Session | None = None
     delivered: DeliveryRecord | None = None
     last_use: datetime | None = None
     failure: Failure | None = None
     accepted_seconds: int | None = None
-    """The longest duration that AWS accepted after it refused the one asked for."""
+    """Longest duration that AWS accepted after it refused the requested one."""
     stopped: datetime | None = None
-    """What the vault caches from before this moment is over by a person's wish."""
+    """Sessions that the vault cached before this time are invalid, because the user ended them."""
 
 
 @dataclass(frozen=True, slots=True)
 class MfaSessionRef:
-    """A session of a user that a code was given for, as it lies in the vault's cache."""
+    """Reference to a user's MFA session in the vault's cache."""
 
     session: str
     """Its key id."""
@@ -60,71 +61,75 @@ class MfaSessionRef:
 
 @dataclass(frozen=True, slots=True)
 class MfaDeviceState:
-    """What is known of one MFA device."""
+    """Known facts about one MFA device."""
 
     held: dict[str, MfaSessionRef] = field(default_factory=dict)
-    """By the id of the long-term key whose user the device vouches for. What is not named here counts no more."""
+    """Sessions by the id of the long-term key of the user that owns the device. Cached sessions that are
+    not listed here are invalid.
+    """
     stops: int = 0
-    """How often a person ended what its codes were good for."""
+    """Number of times that the user ended the sessions of this device."""
 
 
 @dataclass(frozen=True, slots=True)
 class RotationSummary:
-    """A rotation that is not over, as far as it shows without unlocking."""
+    """An unfinished rotation, as far as it is known without unlocking the vault."""
 
     profile: str
     entries: tuple[str, ...]
-    """The vault's keys that it replaces, by name."""
+    """Names of the vault entries whose key it replaces."""
     old_id: str
     new_id: str | None
     step: str
-    """As the journal has it (:class:`keyturn.operations.rotation.record.Step`)."""
+    """Step in the rotation record (:class:`keyturn.operations.rotation.record.Step`)."""
     is_undoing: bool
     began: datetime
     deletable_from: datetime | None
-    """When the old key's time of grace ends."""
+    """End of the grace period of the old key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The whole index: profiles by name, keys by the vault entry's name."""
+    """The whole index: profiles by name, keys by the name of the vault entry."""
 
     profiles: dict[str, ProfileState] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
     devices: dict[str, MfaDeviceState] = field(default_factory=dict)
-    """MFA devices by their serial."""
+    """MFA devices by serial."""
     rotations: dict[str, RotationSummary] = field(default_factory=dict)
-    """By the name of the journal's record. The journal is what counts."""
+    """Rotations by the name of their record. The record is authoritative."""
     vault_generation: int = 0
     vault_recipient: str = ""
-    """What the vault seals to, as seen when it was last open; empty before."""
+    """Recipient of the vault when it was last open; empty before."""
     recovery_key_seen: bool = False
 
     def of(self, name: str) -> ProfileState:
+        """Return the state of a profile, empty if unknown."""
         return self.profiles.get(name, ProfileState())
 
     def update(self, name: str, **changes: Any) -> None:
-        """Sets fields of one profile's :class:`Known`."""
+        """Set fields of a profile's :class:`ProfileState`."""
         self.profiles[name] = replace(self.of(name), **changes)
 
 
 class IndexFile:
-    """`index.json` of one state folder."""
+    """`index.json` of a state folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def load(self) -> Index:
-        """The index as it stands; an empty one where there is none, or none that can be read."""
+        """Return the index, or an empty one if the file is missing or unreadable."""
         try:
             return _decode(files.read(self.path)) or Index()
         except OSError:
             return Index()
 
     def change(self, edit: Callable[[Index], Index | None]) -> Index:
-        """Reads, edits and writes under a lock. `edit` may change its argument's tables, or return another index.
+        """Read, edit and write the index under a lock. `edit` may modify the tables of its argument or
+        return another index.
 
-        One that cannot be read, or that a later keyturn wrote, is moved aside first, as `index.json.unreadable`.
+        An unreadable index, or one of a later version, is first moved to `index.json.unreadable`.
         """
         result = Index()
 
@@ -142,7 +147,7 @@ class IndexFile:
 
 
 def _decode(content: bytes | None) -> Index | None:
-    """The index, an empty one for no file, None for what is not an index of this version."""
+    """Return the index, an empty one for None, or None if `content` is not an index of this version."""
     if content is None:
         return Index()
     try:
@@ -167,7 +172,7 @@ def _decode(content: bytes | None) -> Index | None:
 
 
 def _text(value: object) -> str:
-    """:raises TypeError: it is no text, so this is no index that keyturn wrote."""
+    """:raises TypeError: if `value` is not a string, because keyturn did not write this index then."""
     if not isinstance(value, str):
         raise TypeError
     return value

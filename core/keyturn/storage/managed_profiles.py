@@ -1,4 +1,4 @@
-"""The managed profiles: what keyturn knows of each by definition, in `profiles.toml`. It holds no secret."""
+"""Managed profiles: their definitions in `profiles.toml`. No secret."""
 
 from __future__ import annotations
 
@@ -37,18 +37,19 @@ _FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class ManagedProfile:
-    """One managed profile. The kinds that can be managed are `iam-key` and `role`."""
+    """One managed profile. Only the kinds `iam-key` and `role` can be managed."""
 
     name: str
     kind: Kind
     key: str | None = None
-    """Name of the vault's entry that holds its own long-term key."""
+    """Name of the vault entry with its own long-term key."""
     role_arn: str | None = None
     source_profile: str | None = None
-    """Profile that signs AssumeRole; the profile itself where it holds the key, too."""
+    """Profile that signs AssumeRole; the profile itself if it also has the key."""
     credential_source: str | None = None
-    """Where the signing credentials come from instead of a source profile: `Environment`, `Ec2InstanceMetadata` or
-    `EcsContainer`, in AWS's spelling."""
+    """Source of the signing credentials instead of a source profile: `Environment`, `Ec2InstanceMetadata`
+    or `EcsContainer`, in AWS's spelling.
+    """
     external_id: str | None = None
     mfa_serial: str | None = None
     role_session_name: str | None = None
@@ -56,25 +57,25 @@ class ManagedProfile:
     tags: Mapping[str, str] = field(default_factory=dict)
     """Session tags of AssumeRole."""
     transitive_tags: tuple[str, ...] = ()
-    """Keys of `tags` that go on to the next role of a chain."""
+    """Keys of `tags` that are passed to the next role of a chain."""
     policy: str | None = None
-    """A session policy: JSON, or the path of a file that holds it."""
+    """Session policy: JSON, or the path of a file that contains it."""
     policy_arns: tuple[str, ...] = ()
-    """Managed policies that narrow the session."""
+    """Managed policies that restrict the session."""
     duration_seconds: int | None = None
     delivers_key: bool = False
-    """Written as `session = "none"`."""
+    """Stored as `session = "none"`."""
     renew: Renew = Renew.AUTO
     rotation_days: int = DEFAULT_ROTATION_DAYS
-    """0 switches the policy off."""
+    """0 disables the rotation policy."""
     rotate: Rotate = Rotate.ASK
     delivery: Delivery = Delivery.CREDENTIAL_PROCESS
     deliver_as: str | None = None
     unknown_fields: Mapping[str, Any] = field(default_factory=dict)
-    """What else stands in its table: kept, for a person or a later keyturn that put it there."""
+    """Other fields of its table. They are kept, because a user or a later version of keyturn added them."""
 
     def same_source(self, other: ManagedProfile | None) -> bool:
-        """Whether `other` makes its sessions from the same, whatever else differs."""
+        """Return True if `other` creates its sessions from the same source with the same parameters."""
         return other is not None and all(
             getattr(self, name) == getattr(other, name)
             for name in (
@@ -100,22 +101,22 @@ ManagedProfiles = Mapping[str, ManagedProfile]
 
 
 def load(path: Path) -> dict[str, ManagedProfile]:
-    """The managed profiles, by name; none where there is no file.
+    """Return the managed profiles by name; empty if there is no file.
 
-    :raises UnparsableFile: it is no TOML of ours; it is then never written over.
-    :raises Protected: a newer keyturn wrote it.
+    :raises UnparsableFile: if the file is invalid; it is never overwritten then.
+    :raises ChangeRefused: if a later version of keyturn wrote it.
     """
     return decode(files.read(path), str(path))
 
 
 def decode(content: bytes | None, path: str) -> dict[str, ManagedProfile]:
-    """What `content` of `path` defines; see :func:`load`."""
+    """Return the managed profiles that `content` of `path` defines; see :func:`load`."""
     if content is None:
         return {}
     what = f"reading {path}"
     try:
         table = tomllib.loads(content.decode("utf-8"))
-    except ValueError as error:  # no UTF-8, no TOML, or a number that Python refuses to read
+    except ValueError as error:  # invalid UTF-8 or TOML, or an integer beyond the limit of Python
         raise UnparsableFile(what, str(error), _HINT, path=path) from None
     except RecursionError:
         raise UnparsableFile(what, "it is nested too deeply", _HINT, path=path) from None
@@ -171,7 +172,7 @@ def _list(entry: Mapping[str, Any], setting: str) -> tuple[str, ...]:
 
 
 def encode(managed: ManagedProfiles) -> bytes:
-    """`profiles.toml` as it is written; values that are the default are left out."""
+    """Return the content of `profiles.toml`; default values are omitted."""
     profiles: dict[str, Any] = {}
     for name, profile in sorted(managed.items()):
         entry: dict[str, Any] = {**profile.unknown_fields, "kind": str(profile.kind)}
@@ -199,7 +200,7 @@ def encode(managed: ManagedProfiles) -> bytes:
 
 
 def change(path: Path, edit: Callable[[dict[str, ManagedProfile]], None]) -> None:
-    """Reads, edits and writes `profiles.toml` under its lock; an unreadable one is never written over."""
+    """Read, edit and write `profiles.toml` under its lock. An invalid file is never overwritten."""
 
     def edit_bytes(old: bytes | None) -> bytes:
         managed = decode(old, str(path))
@@ -210,7 +211,7 @@ def change(path: Path, edit: Callable[[dict[str, ManagedProfile]], None]) -> Non
 
 
 def with_delivery(profile: ManagedProfile, delivery: Delivery, section: str | None) -> ManagedProfile:
-    """`profile`, delivered elsewhere; `section` equal to the name is no other name."""
+    """Return `profile` with another delivery. A `section` equal to the profile's name is stored as None."""
     return replace(
         profile, delivery=delivery, deliver_as=section if section and section != profile.name else None
     )

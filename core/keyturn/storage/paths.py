@@ -1,4 +1,4 @@
-"""Where files live: the folders of keyturn itself, and the two files that all AWS tools share."""
+"""Paths of keyturn's own files and of the two AWS shared files."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from keyturn.storage.socket_paths import forwarded_path, socket_path, state_fold
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """All folders and files of one person, resolved once from the environment."""
+    """All folders and files of one user, resolved once from the environment."""
 
     config_dir: Path
-    """`config.toml` (the person's) and `profiles.toml` (ours)."""
+    """`config.toml` (written by the user) and `profiles.toml` (written by keyturn)."""
     data_dir: Path
     """`vault/`."""
     state_dir: Path
     """`index.json`, `activity.jsonl`, `keyturn.log`, `history/`, locks."""
     socket: Path
-    """The agent's socket; its folder is private."""
+    """The agent's socket, in a private folder."""
     forwarded: Path
-    """The socket that SSH may carry here from another machine."""
+    """Socket that SSH forwards from another host."""
     aws_config: Path
     """The shared config file: `AWS_CONFIG_FILE`, else `~/.aws/config`."""
     aws_credentials: Path
     """The shared credentials file: `AWS_SHARED_CREDENTIALS_FILE`, else `~/.aws/credentials`."""
     home: Path
-    """The person's home, for showing paths as `~/…`."""
+    """Home folder, for display of paths as `~/…`."""
 
     @property
     def vault_dir(self) -> Path:
@@ -49,7 +49,7 @@ class Paths:
 
     @property
     def mfa_file(self) -> Path:
-        """What became of the codes of MFA devices; no code is in it."""
+        """File with the outcome of MFA codes. It holds no code."""
         return self.state_dir / "mfa.json"
 
     @property
@@ -61,15 +61,15 @@ class Paths:
         return self.state_dir / "locks"
 
     def own_folders(self) -> tuple[Path, ...]:
-        """Where keyturn's writers put files of its own."""
+        """Return the folders in which keyturn writes its own files."""
         return (self.config_dir, self.state_dir, self.history_dir, self.data_dir, self.vault_dir)
 
     def shared_files(self) -> tuple[Path, Path]:
-        """The two files that all AWS tools share."""
+        """Return the credentials file and the config file of AWS tools."""
         return (self.aws_credentials, self.aws_config)
 
     def shown(self, path: Path | str) -> str:
-        """`path` as a person writes it, with `~` for the home folder."""
+        """Return `path` for display, with `~` for the home folder."""
         try:
             return str(Path("~") / Path(path).relative_to(self.home))
         except ValueError:
@@ -77,10 +77,11 @@ class Paths:
 
 
 def paths_for(environ: Mapping[str, str]) -> Paths:
-    """The places that `environ` names: `KEYTURN_HOME` puts all of ours under one folder, else the XDG folders (the
-    platform's own on macOS); the AWS variables are read as botocore reads them (variables and `~` expanded).
+    """Return the paths for an environment. `KEYTURN_HOME` puts all files of keyturn in one folder;
+    otherwise the XDG folders apply (on macOS the platform's own). AWS variables are read like botocore
+    does (variables and `~` expanded).
 
-    :raises UsageError: a path is relative to a folder that was removed.
+    :raises UsageError: if a path is relative to a deleted folder.
     """
     return Paths(
         config_dir=Path(config_folder(environ)),

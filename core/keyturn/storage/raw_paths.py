@@ -1,6 +1,6 @@
-"""Where keyturn's own files and the shared ones lie, as text: one set of rules, cheap enough for a client that waits.
+"""Paths as plain strings, cheap enough for the fast path of clients.
 
-The socket's folder and that of the state are in :mod:`keyturn.storage.socket_paths`.
+The socket and state folders are in :mod:`keyturn.storage.socket_paths`.
 """
 # ruff: noqa: PTH111 - importing pathlib costs a tenth of the fast path's whole budget
 
@@ -17,24 +17,26 @@ if TYPE_CHECKING:
 
 
 def home(environ: Mapping[str, str]) -> str:
-    """The person's home, as AWS's own tools take it: `HOME`, else what the system says."""
+    """Return the home folder like AWS tools do: `HOME`, else the one in the password database."""
     return environ.get("HOME") or os.path.expanduser("~")
 
 
 def config_folder(environ: Mapping[str, str]) -> str:
-    """The folder of `config.toml` and `profiles.toml`."""
+    """Return the folder of `config.toml` and `profiles.toml`."""
     own = own_folder(environ)
     return f"{own}/config" if own is not None else _xdg(environ, "XDG_CONFIG_HOME", ".config")
 
 
 def data_folder(environ: Mapping[str, str]) -> str:
-    """The folder of `vault/`."""
+    """Return the folder of `vault/`."""
     own = own_folder(environ)
     return f"{own}/data" if own is not None else _xdg(environ, "XDG_DATA_HOME", ".local/share")
 
 
 def aws_file(environ: Mapping[str, str], variable: str, name: str) -> str:
-    """A shared file as botocore finds it: what `variable` names, with variables and `~` expanded, else `~/.aws/NAME`."""
+    """Return the path of a shared file like botocore does: the value of `variable` with variables and `~`
+    expanded, else `~/.aws/NAME`.
+    """
     value = environ.get(variable)
     if not value:
         return f"{home(environ)}/.aws/{name}"

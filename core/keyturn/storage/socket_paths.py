@@ -1,4 +1,4 @@
-"""Where the agent's socket lies: one set of rules, cheap enough for the fast path, used by everybody."""
+"""Paths of the agent's sockets and of the state folder, cheap enough for the fast path."""
 # ruff: noqa: PTH109, PTH111, PTH112, PTH116 - importing pathlib costs a tenth of the fast path's whole budget
 
 from __future__ import annotations
@@ -11,22 +11,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: A unix socket's path is limited to 104 bytes on macOS and 108 on Linux; past this we use the temporary folder.
+#: A Unix socket path is limited to 104 bytes on macOS and 108 on Linux. Longer paths move to the temporary
+#: folder.
 SOCKET_PATH_LIMIT = 100
-#: At the far end of an SSH line; ssh puts the user's name there for `%r` (ssh_config(5), TOKENS).
-FORWARDED = "/tmp/keyturn-forwarded-%r.sock"  # noqa: S108 - used only where socket and peer are this user's own
+#: On the remote host; ssh replaces `%r` with the user's name (ssh_config(5), TOKENS).
+FORWARDED = "/tmp/keyturn-forwarded-%r.sock"  # noqa: S108 - the owner of socket and peer is checked
 
 
 def home_folder(environ: Mapping[str, str]) -> str:
-    """The person's home, without a slash at its end: `HOME` if it is absolute, else what the system says."""
+    """Return the home folder without a trailing slash: `HOME` if absolute, else the one in the password
+    database.
+    """
     home = environ.get("HOME", "")
     return (home if home.startswith("/") else os.path.expanduser("~")).rstrip("/")
 
 
 def own_folder(environ: Mapping[str, str]) -> str | None:
-    """The one folder that `KEYTURN_HOME` names for all files of keyturn, absolute; None where it is not set.
+    """Return the absolute folder that `KEYTURN_HOME` names for all files of keyturn, or None if it is not
+    set.
 
-    :raises UsageError: it is relative to a folder that was removed.
+    :raises UsageError: if it is relative to a deleted folder.
     """
     own = environ.get("KEYTURN_HOME", "")
     if not own:
@@ -39,9 +43,9 @@ def own_folder(environ: Mapping[str, str]) -> str | None:
 
 
 def working_folder(variable: str) -> str:
-    """Where a relative path in a variable starts.
+    """Return the base of a relative path in `variable`.
 
-    :raises UsageError: it was removed.
+    :raises UsageError: if the working directory was deleted.
     """
     try:
         return os.getcwd()
@@ -53,7 +57,7 @@ def working_folder(variable: str) -> str:
 
 
 def state_folder(environ: Mapping[str, str]) -> str:
-    """The folder of the index, the logs and, without a runtime folder, the socket."""
+    """Return the folder of the index, the logs and, without a runtime folder, the socket."""
     own = own_folder(environ)
     if own is not None:
         return f"{own}/state"
@@ -66,9 +70,10 @@ def state_folder(environ: Mapping[str, str]) -> str:
 
 
 def run_folder(environ: Mapping[str, str]) -> str:
-    """The folder meant for the socket: under `KEYTURN_HOME`, else in the runtime folder, else in the state folder.
+    """Return the preferred folder of the socket: under `KEYTURN_HOME`, else in the runtime folder, else in
+    the state folder.
 
-    A runtime folder that belongs to somebody else (as after `su`) or that others can write to is none.
+    A runtime folder that belongs to another user (as after `su`) or is writable by others is ignored.
     """
     own = own_folder(environ)
     if own is not None:
@@ -80,19 +85,21 @@ def run_folder(environ: Mapping[str, str]) -> str:
 
 
 def socket_path(environ: Mapping[str, str]) -> str:
-    """The agent's socket for this environment: `agent.sock` in :func:`run_folder`, or, where that path is too long
-    for a socket, a name made from it in a folder of this user's in the temporary folder."""
+    """Return the agent's socket: `agent.sock` in :func:`run_folder`. If that path is too long for a
+    socket, return a path with a hash of it in this user's folder under the temporary folder.
+    """
     return _in_run_folder(environ, "agent")
 
 
 def forward_path(environ: Mapping[str, str]) -> str:
-    """The agent's second socket, meant for the near end of `ssh -R`, beside the first."""
+    """Return the agent's second socket, the local end of `ssh -R`, beside the first."""
     return _in_run_folder(environ, "forward")
 
 
 def forwarded_path(environ: Mapping[str, str]) -> str:
-    """Where the far end of an SSH line looks for the socket that was forwarded to it: `KEYTURN_FORWARDED`, else a name
-    in `/tmp` that needs no folder of its own, which sshd would not make."""
+    """Return the socket path on a remote host: `KEYTURN_FORWARDED`, else a name directly in `/tmp`,
+    because sshd would not create a folder.
+    """
     value = environ.get("KEYTURN_FORWARDED", "")
     if value.startswith("/"):
         return value
@@ -122,7 +129,7 @@ def _short_path(environ: Mapping[str, str], run: str, suffix: str) -> str:
         path = f"{folder}/{name}"
         if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
             return path
-    return f"/tmp/{name}"  # noqa: S108 - the folder in it is ours, 0700, and refused if it is not
+    return f"/tmp/{name}"  # noqa: S108 - refused unless its folder is 0700 and owned by this user
 
 
 def _is_private(folder: str) -> bool:
