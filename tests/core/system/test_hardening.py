@@ -20,13 +20,13 @@ closed = getattr(hardening, sys.argv[1])()
 import ctypes
 print(closed, ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0)
 print(faulthandler.is_enabled())
-print(resource.getrlimit(resource.RLIMIT_CORE) == (0, before if sys.argv[1] == "close_process" else 0))
+print(resource.getrlimit(resource.RLIMIT_CORE) == (0, before if sys.argv[1] == "harden_process" else 0))
 print(oct(os.umask(0)))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has PR_SET_DUMPABLE")
-@pytest.mark.parametrize(("name", "umask"), [("close_process", "0o22"), ("close_agent", "0o77")])
+@pytest.mark.parametrize(("name", "umask"), [("harden_process", "0o22"), ("harden_agent", "0o77")])
 def test_a_closed_process_is_not_dumpable_and_leaves_no_core(name: str, umask: str) -> None:
     done = subprocess.run(
         [sys.executable, "-I", "-c", LOOK_AT_ONESELF, name],
