@@ -1,1 +1,1 @@
-"""The one way to AWS: small protocols, and the boto3 client behind them."""
+"""Access to AWS: small protocols, and their implementation with boto3."""

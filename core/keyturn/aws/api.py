@@ -1,4 +1,6 @@
-"""What keyturn asks of AWS, as small protocols: whoever implements them can stand in for AWS."""
+"""Protocols for the AWS calls of keyturn, and their parameters and results. Tests can replace AWS by
+implementing them.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +15,17 @@ from keyturn.model.profile import Credentials
 
 @dataclass(frozen=True, slots=True)
 class IssuedCredentials:
-    """Temporary credentials as STS gave them."""
+    """Temporary credentials from STS."""
 
     credentials: Credentials
     """`expires` is set."""
     arn: str | None = None
-    """The assumed role's session ARN, where the call tells it."""
+    """Session ARN of the assumed role, if the call returns it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Answer of GetCallerIdentity."""
+    """Result of GetCallerIdentity."""
 
     arn: str
     account: str
@@ -41,7 +43,7 @@ class ListedKey:
 
 @dataclass(frozen=True, slots=True)
 class LastUse:
-    """Answer of GetAccessKeyLastUsed. AWS tells of a use up to hours late."""
+    """Result of GetAccessKeyLastUsed, which lags by up to hours."""
 
     at: datetime | None
     """None for a key that was never used."""
@@ -51,7 +53,7 @@ class LastUse:
 
 @dataclass(frozen=True, slots=True)
 class CreatedKey:
-    """Answer of CreateAccessKey: the one time that AWS tells the secret."""
+    """Result of CreateAccessKey, the only call that returns the secret."""
 
     key: Credentials
     created: datetime
@@ -59,31 +61,31 @@ class CreatedKey:
 
 @dataclass(frozen=True, slots=True)
 class RoleRequest:
-    """The parameters of AssumeRole, by AWS's own names and limits (STS API reference)."""
+    """Parameters of AssumeRole, with AWS's names and limits (STS API reference)."""
 
     role_arn: str
     session_name: str
-    """2 to 64 of `[\\w+=,.@-]`."""
+    """2 to 64 characters of `[\\w+=,.@-]`."""
     duration_seconds: int
     """900 to 43200."""
     external_id: str | None = None
     mfa_serial: str | None = None
     mfa_code: str | None = field(default=None, repr=False)
-    """Exactly six digits, together with `mfa_serial`."""
+    """Exactly six digits; requires `mfa_serial`."""
     tags: Mapping[str, str] = field(default_factory=dict)
     transitive_tags: tuple[str, ...] = ()
-    """Keys of `tags` that go on along a chain of roles."""
+    """Keys of `tags` that are passed along a chain of roles."""
     source_identity: str | None = None
     policy: str | None = None
-    """An inline session policy, JSON."""
+    """Inline session policy, JSON."""
     policy_arns: tuple[str, ...] = ()
 
 
 class Aws(Protocol):
-    """One profile's view of AWS: its region, endpoints, proxies and CA bundle.
+    """AWS as one profile sees it: with its region, endpoints, proxies and CA bundle.
 
-    All calls raise :class:`~keyturn.model.errors.AwsError`: `WrongMfaCode`, `ClockSkew`, `AwsRefused` with the code, or
-    `Unreachable`.
+    All calls raise :class:`~keyturn.model.errors.AwsError`: `WrongMfaCode`, `ClockSkew`, `AwsRefused` with
+    the code, or `Unreachable`.
     """
 
     def get_session_token(
@@ -103,9 +105,10 @@ class Aws(Protocol):
     def create_access_key(
         self, signer: Credentials, user_name: str, keep: Callable[[CreatedKey], None]
     ) -> CreatedKey:
-        """:param keep: gets the new key in the very next operation after the answer, in the thread that got it, even
-            where nobody waits for the answer any more; it raises nothing.
-        :raises Unanswered: there may be a new key all the same."""
+        """:param keep: called with the new key immediately after the response, in the thread that received
+            it, even if the caller has timed out. It must not raise.
+        :raises NoResponse: if there is no response; the key may have been created.
+        """
         ...
 
     def set_access_key_status(self, signer: Credentials, user_name: str, key_id: str, status: str) -> None:
@@ -115,20 +118,23 @@ class Aws(Protocol):
     def delete_access_key(self, signer: Credentials, user_name: str, key_id: str) -> None: ...
 
     def source_credentials(self, profile: str, source: str) -> Credentials:
-        """What a `credential_source` is in this very process: its environment, its container, its machine.
+        """Return the credentials of a `credential_source` of this process: environment, container or
+        instance.
 
-        :param profile: who asks, for the words of a refusal.
-        :raises ProfileBroken: there is no such thing here.
+        :param profile: name for the error text.
+        :raises ProfileBroken: if the source is not available here.
         """
         ...
 
     def native_credentials(self, profile: str) -> Credentials:
-        """What botocore's own provider chain gives for an explicit profile: SSO, process, web identity, login."""
+        """Return the credentials of botocore's own provider chain for an explicit profile: SSO, process,
+        web identity, login.
+        """
         ...
 
 
 class AwsFactory(Protocol):
-    """Makes the view of AWS for a profile of the shared files."""
+    """Creates the view of AWS for a profile of the shared files."""
 
     def __call__(
         self,
@@ -138,6 +144,7 @@ class AwsFactory(Protocol):
         deadline: Deadline | None = None,
         short_timeouts: bool = False,
     ) -> Aws:
-        """:param deadline: of the whole act that the view is made for; a new one where none is given.
-        :param short_timeouts: for what is nice to have: one try, a few seconds."""
+        """:param deadline: deadline of the whole operation; a new one by default.
+        :param short_timeouts: for optional calls: one attempt within a few seconds.
+        """
         ...

@@ -1,4 +1,4 @@
-"""What botocore's own credential providers find: for a profile, and on this machine."""
+"""Credentials from botocore's own providers, for a profile or a credential source of this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keyturn.model.secret import Secret
 if TYPE_CHECKING:
     from botocore.session import Session
 
-#: Providers that know nothing of profiles: what they find is the machine's identity, not the profile's.
+#: Providers that are independent of the profile: they return the identity of the machine.
 _MACHINE_PROVIDERS = ("env", "ec2-credentials-file", "boto-config", "container-role", "iam-role")
 _SOURCE_HINTS = {
     "Environment": "Export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the shell that asks",
@@ -29,12 +29,13 @@ _SOURCE_ABSENT = {
 
 
 def resolved_provider(profile: str) -> tuple[str, str]:
-    """Which of botocore's credential providers answers for an explicit profile, without running any process.
+    """Return the botocore credential provider that resolves an explicit profile, without running any
+    process.
 
-    :return: the provider's method name (`custom-process`, `shared-credentials-file`, `assume-role` ...) and, for
-        `custom-process`, the command line as botocore reads it; `("none", "")` where no provider of the shared files
-        answers.
-    :raises ProfileBroken: botocore refuses the profile.
+    :returns: the provider's method name (`custom-process`, `shared-credentials-file`, `assume-role` ...) and,
+        for `custom-process`, the command line as botocore reads it; `("none", "")` if no provider of the
+        shared files resolves it.
+    :raises ProfileBroken: if botocore rejects the profile.
     """
     from botocore import exceptions as boto
     from botocore.credentials import create_credential_resolver
@@ -57,9 +58,9 @@ def resolved_provider(profile: str) -> tuple[str, str]:
 
 
 def from_credential_source(session: Session, profile: str, source: str, seconds: float) -> Credentials:
-    """What botocore's own provider for a `credential_source` finds in this process.
+    """Return the credentials that botocore's provider for a `credential_source` finds in this process.
 
-    :raises ProfileBroken: nothing, or something unusable.
+    :raises ProfileBroken: if there are none, or they are unusable.
     """
     from botocore import exceptions as boto
 
@@ -86,10 +87,12 @@ def from_credential_source(session: Session, profile: str, source: str, seconds:
 
 
 def from_profile(session: Session, profile: str, seconds: float) -> Credentials:
-    """What botocore itself resolves for `profile`; runs its process, reads its sign-in, or assumes its role.
+    """Return the credentials that botocore resolves for `profile`. This runs its process, reads its
+    sign-in or assumes its role.
 
-    :raises NeedsLogin: the sign-in it rests on has ended.
-    :raises ProfileBroken: botocore refuses the definition.
+    :raises NeedsLogin: if the sign-in has expired.
+    :raises ProfileBroken: if botocore rejects the definition.
+    :raises Unreachable: if there is no answer within `seconds`.
     """
     from botocore import exceptions as boto
 
@@ -113,7 +116,9 @@ def from_profile(session: Session, profile: str, seconds: float) -> Credentials:
 
 
 def _load_from_profile(session: Session) -> Any:
-    """What botocore's providers find in the session's own profile, never the identity of a container or a machine."""
+    """Return botocore's credentials for the session's own profile, never the identity of a container or
+    instance.
+    """
     from botocore.credentials import create_credential_resolver
 
     for provider in create_credential_resolver(session).providers:
@@ -125,7 +130,9 @@ def _load_from_profile(session: Session) -> Any:
 
 
 def _load_from_source(session: Session, source: str) -> Credentials | None:
-    """What botocore's provider of a credential source finds: the environment's keys, the container's, the instance's."""
+    """Return the credentials of botocore's provider for a credential source: environment, container or
+    instance.
+    """
     from botocore.credentials import EnvProvider, create_credential_resolver
 
     providers = [EnvProvider(), *create_credential_resolver(session).providers]
@@ -136,7 +143,7 @@ def _load_from_source(session: Session, source: str) -> Credentials | None:
 
 
 def _to_credentials(credentials: Any) -> Credentials | None:
-    """botocore's credentials as ours; None where there are none."""
+    """Convert botocore credentials; None if there are none."""
     frozen = credentials.get_frozen_credentials() if credentials else None
     if frozen is None or not frozen.access_key:
         return None

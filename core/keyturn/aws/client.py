@@ -1,8 +1,8 @@
-"""The real AWS: boto3, loaded on the first call and nowhere else.
+"""AWS client based on boto3, which is imported on the first call only.
 
-Regions, regional endpoints, `AWS_ENDPOINT_URL_*`, `services` sections, proxies, CA bundles, retries and time-outs are
-botocore's own business: a client is made from a botocore session that carries the profile, and only the signing
-credentials are ours.
+Regions, regional endpoints, `AWS_ENDPOINT_URL_*`, `services` sections, proxies, CA bundles, retries and
+timeouts are left to botocore: clients are created from a botocore session of the profile. Only the signing
+credentials come from keyturn.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from keyturn.model.secret import Secret
 if TYPE_CHECKING:
     from botocore.session import Session
 
-#: What requests to STS's and IAM's global endpoints are signed for.
+#: Signing region for the global endpoints of STS and IAM.
 GLOBAL_REGION = "us-east-1"
-#: One try may take this long to connect and to answer, where the person has set nothing about that; botocore's own 60 s
-#: a try would pass every deadline.
+#: Timeouts and attempts of one call, where the user has configured none, because the default of botocore (60
+#: s per attempt) would exceed every deadline.
 CONNECT_SECONDS, READ_SECONDS, MAX_ATTEMPTS = 4, 8, 2
 SHORT_TIMEOUT = 2
-#: The settings, each with its variable, by which a person says how often and how patiently AWS is to be asked.
+#: Settings, each with its environment variable, that configure retries and timeouts.
 _TIMEOUT_SETTINGS = {
     "max_attempts": "AWS_MAX_ATTEMPTS", "retry_mode": "AWS_RETRY_MODE", "defaults_mode": "AWS_DEFAULTS_MODE",
 }  # fmt: skip
@@ -104,7 +104,7 @@ class BotoClient:
         )
 
     def get_caller_identity(self, signer: Credentials) -> Identity:
-        """STS GetCallerIdentity: needs no permission and cannot be denied."""
+        """STS GetCallerIdentity. It needs no permission and cannot be denied."""
         return self._call(
             "sts",
             signer,
@@ -114,12 +114,14 @@ class BotoClient:
         )
 
     def list_access_keys(self, signer: Credentials, user_name: str | None) -> tuple[ListedKey, ...]:
-        """IAM ListAccessKeys; a temporary `signer` must name the user."""
+        """IAM ListAccessKeys. A temporary `signer` must name the user."""
         parameters = {"UserName": user_name} if user_name else {}
         return self._call("iam", signer, "list_access_keys", parameters, _listed_keys)
 
     def list_mfa_devices(self, signer: Credentials, user_name: str | None) -> tuple[str, ...]:
-        """IAM ListMFADevices: serial numbers, security keys among them; a temporary `signer` must name the user."""
+        """IAM ListMFADevices: serial numbers, including security keys. A temporary `signer` must name the
+        user.
+        """
         parameters = {"UserName": user_name} if user_name else {}
         return self._call(
             "iam",
@@ -137,7 +139,9 @@ class BotoClient:
     def create_access_key(
         self, signer: Credentials, user_name: str, keep: Callable[[CreatedKey], None]
     ) -> CreatedKey:
-        """IAM CreateAccessKey, asked once: a second try of botocore's own after a lost answer would make a second key."""
+        """IAM CreateAccessKey, sent only once, because a retry after a lost response would create a second
+        key.
+        """
 
         def parse(response: Any) -> CreatedKey:
             key = created_key_in(response)
@@ -172,14 +176,15 @@ class BotoClient:
         parameters: Mapping[str, Any],
         parse: Callable[[Any], Answer],
     ) -> Answer:
-        """One call; `parse` takes what is wanted out of the answer, in the thread that got it."""
+        """Make one call and return what `parse` makes of the response, in the thread that received it."""
         what = _CALL_NAMES.get(operation, operation)
         _require_header_safe(what, signer)
         seconds = EXTENDED_SECONDS if self._is_configured() else DEFAULT_SECONDS
         if self._short_timeouts:
             seconds = 2 * SHORT_TIMEOUT
 
-        # AWS takes a code once: of a second try it would say that the code is wrong, whatever became of the first.
+        # AWS accepts an MFA code only once, so a retry would fail with a wrong code even if the first request
+        # succeeded.
         once = "TokenCode" in parameters or operation == "create_access_key"
 
         def send() -> Answer:
@@ -196,7 +201,9 @@ class BotoClient:
             raise NoResponse(what, why, "Check the network, then try again") from None
 
     def client(self, service: str, signer: Credentials, *, once: bool = False) -> Any:
-        """botocore's own client for the profile; only who signs is ours, and what the person left open of time-outs."""
+        """Return a botocore client for the profile with the given signing credentials, and default
+        timeouts where the user set none.
+        """
         import boto3
 
         session: Any = boto3.Session(botocore_session=self._session)
@@ -207,17 +214,16 @@ class BotoClient:
             "config": self._config(once=once),
         }
         client: Any = session.client(service, region_name=self._region, **arguments)
-        if (
-            client.meta.region_name is None
-        ):  # an endpoint of the person's own, which botocore cannot sign for then
+        # botocore cannot sign for a custom endpoint without a region.
+        if client.meta.region_name is None:
             return session.client(service, region_name=GLOBAL_REGION, **arguments)
         return client
 
     def _config(self, *, once: bool = False) -> Any:
-        """Time-outs and tries of one call, as far as the person has not configured them (the shared files know no
-        `read_timeout`, and a connect time-out by `defaults_mode` only).
+        """Return timeouts and attempts for one call, as far as the user has not configured them. The
+        shared files have no `read_timeout`, and set a connect timeout by `defaults_mode` only.
 
-        :param once: one try, whatever the person has configured.
+        :param once: one attempt, regardless of the configuration.
         """
         from botocore.config import Config
 
@@ -231,11 +237,13 @@ class BotoClient:
         return Config(connect_timeout=connect_timeout, read_timeout=READ_SECONDS, retries=retries)
 
     def _is_configured(self) -> bool:
-        """Whether the person says how often AWS is to be asked, by the files or the environment."""
+        """Return True if the files or the environment configure retries."""
         return any(self._setting(name) for name in _TIMEOUT_SETTINGS)
 
     def _setting(self, name: str) -> str | None:
-        """A setting of the environment, else of the profile, as botocore ranks them; None where it stands nowhere."""
+        """Return a setting from the environment, else from the profile, in botocore's order; None if
+        unset.
+        """
         value = os.environ.get(_TIMEOUT_SETTINGS[name]) or self._session.get_scoped_config().get(name)
         return value if isinstance(value, str) and value else None
 
@@ -255,7 +263,11 @@ _CALL_NAMES = {
 
 
 def _require_header_safe(what: str, signer: Credentials) -> None:
-    """Credentials go into headers; those that another program garbled would come back in the HTTP client's complaint."""
+    """Reject credentials that cannot be sent in a header, because the HTTP client would quote them in its
+    error.
+
+    :raises ProfileBroken: if there are invalid characters.
+    """
     parts = (Secret(signer.access_key_id), signer.secret_access_key, signer.session_token)
     if not all(_HEADER_SAFE.fullmatch(part.reveal()) for part in parts if part):
         why = "the key, secret or session token to sign with holds characters that no credential has"
@@ -263,7 +275,9 @@ def _require_header_safe(what: str, signer: Credentials) -> None:
 
 
 class BotoClientFactory:
-    """Makes :class:`Boto` views, one botocore session each, since those are not safe to share while being made."""
+    """Creates :class:`BotoClient` objects, each with its own botocore session, because creating clients
+    from a shared session is not thread-safe.
+    """
 
     def __init__(self) -> None:
         self._session_lock = threading.Lock()
@@ -277,7 +291,7 @@ class BotoClientFactory:
         deadline: Deadline | None = None,
         short_timeouts: bool = False,
     ) -> Aws:
-        """A view through `profile` of the shared files, or of none where `profile` is None or the files are unusable."""
+        """Return a client for `profile`, or for no profile if it is None or the shared files are unusable."""
         from botocore.exceptions import BotoCoreError
         from botocore.session import Session
 
@@ -293,16 +307,19 @@ class BotoClientFactory:
         return BotoClient(session, effective_region, deadline or Deadline(), short_timeouts=short_timeouts)
 
     def _share_models(self, session: Session) -> None:
-        """Has all sessions read each service's model once; it is most of the cost of a client."""
+        """Share the loaded service models between sessions, because loading them is most of the cost of a
+        client.
+        """
         if self._loader is None:
             self._loader = session.get_component("data_loader")
         session.register_component("data_loader", self._loader)
 
 
 def _bare_session() -> Session:
-    """A session that reads no shared config, for when AWS tools refuse the file or do not know the profile.
+    """Return a session without shared config, for when AWS tools reject the file or do not know the
+    profile.
 
-    The environment's endpoints, proxies and CA bundle still count.
+    Endpoints, proxies and CA bundle of the environment still apply.
     """
     from botocore.session import Session
 
@@ -315,12 +332,12 @@ def _bare_session() -> Session:
 
 
 def warm_up() -> None:
-    """Loads boto3's weight ahead of the first call; for a thread with nothing better to do."""
+    """Import boto3 ahead of the first call, in an idle thread."""
     import boto3  # noqa: F401  # the import is the work
 
 
 def _silence_botocore() -> None:
-    """Keeps botocore's debug logging, which prints request bodies and tokens, away from every handler."""
+    """Disable botocore's debug logging, which prints request bodies and tokens."""
     for name in ("botocore", "boto3", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="botocore")

@@ -1,8 +1,8 @@
-"""One end for all that an act asks of AWS, however many hops and tries that takes.
+"""Deadline of one operation over all its AWS calls, role hops and retries.
 
-botocore's time-outs bound one wait for one packet: a silent resolver, a dripping answer, a chain of roles and a
-person's own `max_attempts` all pass them. Go kills a credential_process after 60 seconds, so an act ends before that
-and says why.
+A botocore timeout limits one wait for one packet: a hanging resolver, a slow response, a chain of roles and
+the user's own `max_attempts` can all exceed it. The AWS SDK for Go kills a credential_process after 60
+seconds, so an operation ends before that and tells why.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Generic, TypeVar
 
 Answer = TypeVar("Answer")
 
-#: What an act may take in all where the person configured nothing about time-outs and retries.
+#: Limit of an operation, if the user has configured no timeouts or retries.
 DEFAULT_SECONDS = 20.0
-#: The same where they did, or where a foreign program has to answer.
+#: Limit if the user has configured them, or if an external program must answer.
 EXTENDED_SECONDS = 40.0
-#: Nothing may take longer, waiting for the next MFA code included.
+#: Upper limit, including the wait for the next MFA code.
 MAX_SECONDS = 45.0
 
 
 class DeadlineExceeded(Exception):
-    """The end came before the answer."""
+    """No response within the deadline."""
 
 
 class Deadline:
-    """When one act must be over."""
+    """Time limit of one operation."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -36,25 +36,29 @@ class Deadline:
         self._longest = (1.0, "")
 
     def add_time(self, seconds: float, spent_on: str = "") -> None:
-        """Time that was spent on something else than AWS.
+        """Exclude time that was not spent on AWS.
 
-        :param spent_on: `waiting for a new MFA code`.
+        :param spent_on: for display, for example `waiting for a new MFA code`.
         """
         self._extra += seconds
         self._longest = max(self._longest, (seconds, spent_on))
 
     def elapsed(self) -> str:
-        """`, after 21 s of waiting for a new MFA code`, by what took longest; empty if nothing took a second."""
+        """Return the longest excluded time as text, `, after 21 s of waiting for a new MFA code`, or an
+        empty string if none reached one second.
+        """
         seconds, what = self._longest
         return f", after {seconds:.0f} s of {what}" if what else ""
 
     def left(self, seconds: float = DEFAULT_SECONDS) -> float:
-        """Seconds until an act that may take `seconds` is over; 0 or less once it is."""
+        """Return the remaining seconds of an operation that may take `seconds`; 0 or less if it has
+        expired.
+        """
         return self._started + min(seconds + self._extra, MAX_SECONDS) - self._clock()
 
 
 class _Call(Generic[Answer]):
-    """A call in a thread of its own, and what became of it."""
+    """A function call in its own thread, with its result or exception."""
 
     def __init__(self, function: Callable[[], Answer]) -> None:
         self._function = function
@@ -64,7 +68,7 @@ class _Call(Generic[Answer]):
     def run(self) -> None:
         try:
             self._results.append(self._function())
-        except BaseException as error:  # noqa: BLE001 - the boundary of a thread: raised again where it is awaited
+        except BaseException as error:  # noqa: BLE001 - thread boundary: result() raises it again
             self._error = error
 
     def result(self) -> Answer:
@@ -74,11 +78,11 @@ class _Call(Generic[Answer]):
 
 
 def run_with_timeout(seconds: float, function: Callable[[], Answer]) -> Answer:
-    """What `function` gives, or raises, within `seconds`.
+    """Return or raise the outcome of `function` within `seconds`.
 
-    Past them it goes on in a thread that nobody waits for; what it brings is thrown away.
+    After the timeout the call continues in a daemon thread and its outcome is discarded.
 
-    :raises Late: it took longer, or there was no time left to begin.
+    :raises DeadlineExceeded: if it took longer, or `seconds` is not positive.
     """
     if seconds <= 0:
         raise DeadlineExceeded

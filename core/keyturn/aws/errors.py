@@ -1,4 +1,4 @@
-"""What botocore raises, in the tree of :mod:`keyturn.model.errors`."""
+"""Conversion of botocore exceptions to the tree of :mod:`keyturn.model.errors`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ Answer = TypeVar("Answer")
 
 
 def translate_errors(what: str, call: Callable[[], Answer]) -> Answer:
-    """Runs one call and turns whatever botocore raises into the tree of :mod:`keyturn.model.errors`."""
+    """Return the result of `call`; convert exceptions of botocore.
+
+    :raises AwsError: if `call` raises one.
+    """
     from botocore import exceptions as boto
     from botocore.parsers import ResponseParserError
 
@@ -61,7 +64,7 @@ _MALFORMED = "the answer is not of the form that AWS's answers have"
 
 
 def _unsent_errors() -> tuple[type[Exception], ...]:
-    """What botocore raises where there was nobody to send the request to."""
+    """Return the botocore exceptions that are raised before the request was sent."""
     from botocore import exceptions as boto
 
     return (
@@ -70,7 +73,7 @@ def _unsent_errors() -> tuple[type[Exception], ...]:
 
 
 def _failed_while_reading(error: Exception) -> bool:
-    """Whether botocore failed at an answer, not at what it was about to send."""
+    """Return True if botocore failed while parsing a response, not while preparing the request."""
     traceback = error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_globals.get("__name__") == "botocore.parsers":
@@ -80,6 +83,7 @@ def _failed_while_reading(error: Exception) -> bool:
 
 
 def native_error(what: str, error: Exception, profile: str) -> AwsError | ProfileBroken | NeedsLogin:
+    """Convert an exception of a botocore credential provider."""
     from botocore import exceptions as boto
 
     sso = (boto.SSOTokenLoadError, boto.UnauthorizedSSOTokenError, boto.TokenRetrievalError, boto.SSOError)
@@ -94,18 +98,20 @@ def native_error(what: str, error: Exception, profile: str) -> AwsError | Profil
     return ProfileBroken(what, exception_text(error), "Correct the profile's definition")
 
 
-#: STS and IAM take a signature for 15 minutes, other services for 5; less than this is no cause of a refusal.
+#: STS and IAM accept a signature for 15 minutes, other services for 5. A smaller skew is not the cause of an
+#: error.
 SKEW = timedelta(minutes=4)
-#: A code of an MFA device lives for 30 seconds, and AWS takes the neighbours too.
+#: An MFA code is valid for 30 seconds, and AWS also accepts the adjacent ones.
 MFA_SKEW = timedelta(seconds=60)
 
 _TIMESTAMP = r"\d{8}T\d{6}Z"
-#: `Signature expired: OURS is now earlier than LIMIT (THEIRS - 15 min.)`; "not yet current" has `THEIRS + 15 min.`.
+#: Examples: `Signature expired: LOCAL is now earlier than LIMIT (REMOTE - 15 min.)`; "not yet current" has
+#: `REMOTE + 15 min.`.
 _SKEW_MESSAGE = re.compile(
     rf"Signature (?:expired|not yet current): ({_TIMESTAMP}) .*?\(({_TIMESTAMP}) [-+]", re.ASCII
 )
 _MFA_INVALID = ("invalid mfa one time pass code",)
-#: AWS wants a code, and the profile names no device for one, or not the one that AWS knows.
+#: AWS requires an MFA code, but the profile names no device, or not the one registered with AWS.
 _MFA_MISSING = ("must provide both mfa serial number", "invalid mfa serial", "verify your mfa serial number")
 _SKEW_CODES = ("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed",
           "RequestInTheFuture")  # fmt: skip
@@ -133,15 +139,15 @@ _HINTS = {
     "PackedPolicyTooLarge": "Shorten the session policy or the tags: keyturn set PROFILE policy=FILE",
 }
 
-#: For a code that no advice is known for.
+#: Hint for other error codes.
 _DEFAULT_HINT = "Correct what AWS names, or ask whoever runs the account; then try again"
 
 
 def error_from_response(what: str, response: Mapping[str, Any], now: datetime) -> AwsError:
-    """The error for an error answer.
+    """Return the error for an error response.
 
-    :param response: as botocore parsed it: `Error`, and `ResponseMetadata` with the HTTP headers.
-    :param now: this machine's own time, by which requests are signed; aware UTC.
+    :param response: as parsed by botocore: `Error`, and `ResponseMetadata` with the HTTP headers.
+    :param now: time of this machine, which signs the requests; aware UTC.
     """
     body, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
     code, message = redacted(str(body.get("Code", ""))), redacted(str(body.get("Message", "")))
@@ -174,8 +180,9 @@ def _wrong_mfa_code(what: str, skew: timedelta | None, code: str, request_id: st
 
 
 def clock_skew(message: str, headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """How far this machine's clock is ahead of AWS's (negative: behind), by the answer's `Date`, else by what the
-    message tells; None where neither does."""
+    """Return how far the clock of this machine is ahead of AWS (negative: behind), from the `Date` header,
+    else from the message; None if neither has a time.
+    """
     try:
         return now - parsedate_to_datetime(str(headers["date"])).astimezone(UTC)
     except (KeyError, ValueError, TypeError, OverflowError):
@@ -193,7 +200,7 @@ def clock_skew(message: str, headers: Mapping[str, str], now: datetime) -> timed
 
 
 def describe_skew(skew: timedelta) -> str:
-    """`this machine's clock is 17 min behind AWS's`."""
+    """Return the skew as text: `this machine's clock is 17 min behind AWS's`."""
     direction = "ahead of" if skew > timedelta(0) else "behind"
     seconds = abs(skew).total_seconds()
     if seconds < 120:
@@ -205,15 +212,15 @@ def describe_skew(skew: timedelta) -> str:
     return f"this machine's clock is {amount} {direction} AWS's"
 
 
-#: An exception's own words are shown where nothing better is known, this long at most.
+#: Maximum length of an exception message in an error line.
 _MAX_CHARS = 200
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EINVAL)
 
 
-def network_error_text(error: Exception) -> str:  # noqa: PLR0911  # one return for each row of the table
-    """What a connection error of botocore's means; its cause lies some exceptions deep.
+def network_error_text(error: Exception) -> str:  # noqa: PLR0911  # one return per cause
+    """Return the cause of a botocore connection error, which is nested in other exceptions.
 
-    :param error: with botocore's `kwargs`, which name the endpoint or the proxy.
+    :param error: its `kwargs` name the endpoint or proxy.
     """
     import http.client
     import socket
@@ -248,13 +255,15 @@ def network_error_text(error: Exception) -> str:  # noqa: PLR0911  # one return 
 
 
 def exception_text(error: Exception) -> str:
-    """What an exception that is not ours says, on one line. Some repeat what they were given: Python's HTTP client a
-    header that it cannot send, session token and all; botocore what a `credential_process` complained with."""
+    """Return the message of a third-party exception on one line, redacted, because some quote their input:
+    the HTTP client an invalid header with the session token, botocore the stderr of a
+    `credential_process`.
+    """
     return " ".join(redacted(str(error)).split())
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """`error` and every exception that it was made from, each once."""
+    """Yield `error` and every exception behind it, each once."""
     seen: set[int] = set()
     queue: list[object] = [error]
     while queue:
@@ -268,7 +277,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _host(url: object) -> str:
-    """Whom a URL leads to, without the name and password that a proxy's may hold."""
+    """Return host and port of a URL, without the user name and password that a proxy URL may contain."""
     try:
         parts = urlsplit(str(url))
         port = f":{parts.port}" if parts.port else ""

@@ -1,4 +1,6 @@
-"""What an answer of AWS's must be before it is believed: complete, of the form that its model gives, and bounded. Pure."""
+"""Validation of AWS responses: complete, in the form of the API model, and of limited size. Pure
+functions.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +15,20 @@ from keyturn.model.secret import Secret
 
 #: The STS model: 16 to 128 word characters.
 _KEY_ID = re.compile(r"\w{16,128}", re.ASCII)
-#: What fits a line of a file, a header and a variable. AWS sets no limit; tokens of a few KiB are known.
+#: Printable ASCII that fits a line of a file, a header and a variable. AWS sets no limit; tokens of several
+#: KiB are known.
 _OPAQUE = re.compile(r"[!-~]{1,32768}", re.ASCII)
 _ARN = re.compile(r"arn:[!-~]{10,2044}", re.ASCII)
 
 
 class MalformedResponse(ValueError):
-    """The answer is not of the form that AWS's own answers have."""
+    """The response does not have the form of an AWS response."""
 
 
 def credentials_in(response: Mapping[str, Any]) -> Credentials:
-    """The `Credentials` of an answer of STS's.
+    """Return the `Credentials` of an STS response.
 
-    :raises Strange: something is missing, or of another form.
+    :raises MalformedResponse: if a field is missing or malformed.
     """
     fields = _structure(response, "Credentials")
     expires = fields.get("Expiration")
@@ -40,17 +43,17 @@ def credentials_in(response: Mapping[str, Any]) -> Credentials:
 
 
 def role_arn_in(response: Mapping[str, Any]) -> str:
-    """Who one is, of an answer to AssumeRole.
+    """Return the session ARN of an AssumeRole response.
 
-    :raises Strange: it is missing, or no ARN.
+    :raises MalformedResponse: if it is missing or not an ARN.
     """
     return _text(_structure(response, "AssumedRoleUser"), "Arn", _ARN)
 
 
 def created_key_in(response: Mapping[str, Any]) -> CreatedKey:
-    """The new key of an answer to CreateAccessKey.
+    """Return the key of a CreateAccessKey response.
 
-    :raises Strange: something is missing, or of another form.
+    :raises MalformedResponse: if a field is missing or malformed.
     """
     fields = _structure(response, "AccessKey")
     created = fields.get("CreateDate")
@@ -61,9 +64,9 @@ def created_key_in(response: Mapping[str, Any]) -> CreatedKey:
 
 
 def last_use_in(response: Mapping[str, Any]) -> LastUse:
-    """When and for what a key was last used, of an answer to GetAccessKeyLastUsed; `N/A` is nothing.
+    """Return the time, service and region of a GetAccessKeyLastUsed response; `N/A` becomes None.
 
-    :raises Strange: it has another form.
+    :raises MalformedResponse: if a field is malformed.
     """
     fields = _structure(response, "AccessKeyLastUsed")
     at = fields.get("LastUsedDate")
