@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 #: Providers that are independent of the profile: they return the identity of the machine.
 _MACHINE_PROVIDERS = ("env", "ec2-credentials-file", "boto-config", "container-role", "iam-role")
 _SOURCE_HINTS = {
-    "Environment": "Export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the shell that asks",
-    "EcsContainer": "Use this profile inside of a container that has a role",
+    "Environment": "Export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the calling shell",
+    "EcsContainer": "Use this profile in a container that has a role",
     "Ec2InstanceMetadata": "Use this profile on an EC2 instance that has a role",
 }
 _SOURCE_ABSENT = {
-    "Environment": "AWS_ACCESS_KEY_ID is not set in the environment of whoever asks",
-    "EcsContainer": "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set in the environment of whoever asks",
-    "Ec2InstanceMetadata": "no instance metadata service answers here",
+    "Environment": "AWS_ACCESS_KEY_ID is not set in the caller's environment",
+    "EcsContainer": "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set in the caller's environment",
+    "Ec2InstanceMetadata": "the instance metadata service is not reachable",
 }
 
 
@@ -53,7 +53,7 @@ def resolved_provider(profile: str) -> tuple[str, str]:
             elif provider.load() is not None:
                 return str(provider.METHOD), ""
     except (boto.BotoCoreError, boto.ClientError, OSError, ValueError) as error:
-        raise ProfileBroken(f"profile {profile}", exception_text(error)) from None
+        raise ProfileBroken(f"Profile {profile} is invalid", exception_text(error)) from None
     return "none", ""
 
 
@@ -68,7 +68,7 @@ def from_credential_source(session: Session, profile: str, source: str, seconds:
     try:
         credentials = run_with_timeout(seconds, lambda: _load_from_source(session, source))
     except DeadlineExceeded:
-        raise ProfileBroken(what, "it did not answer in time", _SOURCE_HINTS.get(source, "")) from None
+        raise ProfileBroken(what, "it timed out", _SOURCE_HINTS.get(source, "")) from None
     except (
         boto.BotoCoreError,
         OSError,
@@ -81,7 +81,7 @@ def from_credential_source(session: Session, profile: str, source: str, seconds:
         raise ProfileBroken(what, exception_text(error), _SOURCE_HINTS.get(source, "")) from None
     if credentials is None:
         raise ProfileBroken(
-            what, _SOURCE_ABSENT.get(source, "there is none here"), _SOURCE_HINTS.get(source, "")
+            what, _SOURCE_ABSENT.get(source, "not available here"), _SOURCE_HINTS.get(source, "")
         )
     return credentials
 
@@ -96,21 +96,21 @@ def from_profile(session: Session, profile: str, seconds: float) -> Credentials:
     """
     from botocore import exceptions as boto
 
-    what = f"credentials of {profile}"
+    what = f"Could not get credentials of {profile}"
     try:
         credentials = run_with_timeout(seconds, lambda: _to_credentials(_load_from_profile(session)))
     except DeadlineExceeded:
-        raise Unreachable(what, "whatever gives them did not answer in time", "Try again") from None
+        raise Unreachable(what, "the credential provider timed out", "Try again") from None
     except (boto.BotoCoreError, boto.ClientError, OSError, ValueError, TypeError, RuntimeError) as error:
         raise native_error(what, error, profile) from None
     except (AttributeError, LookupError, OverflowError):
-        why = "the program or file behind it gives something other than credentials"
-        raise ProfileBroken(what, why, "Correct what it is made from") from None
+        why = "its credential_process or file returned invalid credentials"
+        raise ProfileBroken(what, why, "Correct the profile's definition") from None
     if credentials is None:
         raise ProfileBroken(
             what,
-            "AWS's provider chain finds none for it",
-            f"Run: keyturn show {profile}, to see what it holds",
+            "no credentials found in the AWS provider chain",
+            f"Run: keyturn show {profile}",
         )
     return credentials
 
@@ -148,7 +148,7 @@ def _to_credentials(credentials: Any) -> Credentials | None:
     if frozen is None or not frozen.access_key:
         return None
     if not all(isinstance(part or "", str) for part in (frozen.access_key, frozen.secret_key, frozen.token)):
-        raise TypeError("a part of the credentials is no text")
+        raise TypeError("a part of the credentials is not a string")
     expires = getattr(credentials, "_expiry_time", None)
     return Credentials(
         frozen.access_key,

@@ -192,12 +192,12 @@ class BotoClient:
 
         remaining = self._deadline.left(seconds)
         if remaining <= 0:
-            why = f"its {seconds:.0f} s were over before AWS could be asked{self._deadline.elapsed()}"
+            why = f"time limit of {seconds:.0f} s exceeded before the request was sent{self._deadline.elapsed()}"
             raise Unreachable(what, why, "Try again")
         try:
             return translate_errors(what, lambda: run_with_timeout(remaining, send))
         except DeadlineExceeded:
-            why = f"AWS did not answer within {seconds:.0f} s in all"
+            why = f"no response from AWS within {seconds:.0f} s"
             raise NoResponse(what, why, "Check the network, then try again") from None
 
     def client(self, service: str, signer: Credentials, *, once: bool = False) -> Any:
@@ -270,8 +270,8 @@ def _require_header_safe(what: str, signer: Credentials) -> None:
     """
     parts = (Secret(signer.access_key_id), signer.secret_access_key, signer.session_token)
     if not all(_HEADER_SAFE.fullmatch(part.reveal()) for part in parts if part):
-        why = "the key, secret or session token to sign with holds characters that no credential has"
-        raise ProfileBroken(what, why, "Correct what it comes from")
+        why = "the access key id, secret or session token contains invalid characters"
+        raise ProfileBroken(what, why, "Correct the credentials at their source")
 
 
 class BotoClientFactory:

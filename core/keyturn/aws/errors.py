@@ -42,25 +42,23 @@ def translate_errors(what: str, call: Callable[[], Answer]) -> Answer:
         raise error_from_response(what, error.response, system_clock()) from None
     except (boto.ParamValidationError, boto.InvalidRegionError, ValueError) as error:
         if isinstance(error, MalformedResponse) or _failed_while_reading(error):
-            raise NoResponse(
-                what, _MALFORMED, "Try again; if it stays so, look for a proxy on the way"
-            ) from None
+            raise NoResponse(what, _MALFORMED, "Try again; if it persists, check for a proxy") from None
         raise AwsRefused(
             what, exception_text(error), "Correct the profile's definition", code="ValidationError"
         ) from None
     except ResponseParserError:
-        why = "the answer was not AWS's (a proxy or a sign-in page of the network may have answered)"
+        why = "the response is not from AWS (a proxy or captive portal may have answered)"
         raise NoResponse(what, why, "Check the network, then try again") from None
     except (boto.ConnectionError, boto.HTTPClientError) as error:
         kind = Unreachable if isinstance(error, _unsent_errors()) else NoResponse
         raise kind(what, network_error_text(error), "Check the network, then try again") from None
     except (KeyError, AttributeError, TypeError):
-        raise NoResponse(what, _MALFORMED, "Try again; if it stays so, look for a proxy on the way") from None
+        raise NoResponse(what, _MALFORMED, "Try again; if it persists, check for a proxy") from None
     except boto.BotoCoreError as error:
         raise AwsError(what, exception_text(error), "Correct the profile's definition") from None
 
 
-_MALFORMED = "the answer is not of the form that AWS's answers have"
+_MALFORMED = "the response is not a valid AWS response"
 
 
 def _unsent_errors() -> tuple[type[Exception], ...]:
@@ -118,29 +116,29 @@ _SKEW_CODES = ("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExp
 _SET_CLOCK = "Set the clock (for example: timedatectl set-ntp true), then try again"
 
 _HINTS = {
-    "InvalidClientTokenId": "The key may be deleted or inactive, of another partition, or of a region that is not enabled",
-    "SignatureDoesNotMatch": "The secret does not belong to this key id; put the right pair where the key is kept, and adopt it again if that is keyturn's vault",
-    "ExpiredToken": "The session has ended; refresh it",
-    "ExpiredTokenException": "The session has ended; refresh it",
-    "Throttling": "AWS asks to slow down; try again in a minute",
-    "ThrottlingException": "AWS asks to slow down; try again in a minute",
-    "TooManyRequestsException": "AWS asks to slow down; try again in a minute",
+    "InvalidClientTokenId": "The key may be deleted, inactive, from another partition, or unknown in a region that is not enabled",
+    "SignatureDoesNotMatch": "The secret does not belong to this key id. Correct the key pair at its source; if that is the vault, adopt it again",
+    "ExpiredToken": "The session has expired; refresh it",
+    "ExpiredTokenException": "The session has expired; refresh it",
+    "Throttling": "AWS is throttling requests; try again in a minute",
+    "ThrottlingException": "AWS is throttling requests; try again in a minute",
+    "TooManyRequestsException": "AWS is throttling requests; try again in a minute",
     **dict.fromkeys(
         ("InternalFailure", "InternalError", "ServiceUnavailable", "ServiceFailure", "RequestTimeout"),
-        "AWS has trouble of its own; try again in a minute",
+        "AWS has an internal problem; try again in a minute",
     ),
     **dict.fromkeys(
         ("InvalidIdentityToken", "IDPRejectedClaim", "IDPCommunicationError"),
-        "Sign in again at your identity provider; the trust between it and AWS may be off",
+        "Sign in again at your identity provider, or check its trust relationship with AWS",
     ),
-    "ValidationError": "Correct what AWS names: keyturn show PROFILE, keyturn set PROFILE NAME=VALUE",
-    "AccessDenied": "Somebody who may change the role's trust policy or your permissions can allow it",
+    "ValidationError": "Correct the value that AWS reports: keyturn show PROFILE, keyturn set PROFILE NAME=VALUE",
+    "AccessDenied": "Ask an administrator to change the role's trust policy or your permissions",
     "MalformedPolicyDocument": "Correct the session policy: keyturn set PROFILE policy=FILE",
     "PackedPolicyTooLarge": "Shorten the session policy or the tags: keyturn set PROFILE policy=FILE",
 }
 
 #: Hint for other error codes.
-_DEFAULT_HINT = "Correct what AWS names, or ask whoever runs the account; then try again"
+_DEFAULT_HINT = "Correct the cause that AWS reports, or ask your AWS administrator; then try again"
 
 
 def error_from_response(what: str, response: Mapping[str, Any], now: datetime) -> AwsError:
@@ -160,14 +158,12 @@ def error_from_response(what: str, response: Mapping[str, Any], now: datetime) -
     why = f"{code}: {message}" if message else code
     hint = _HINTS.get(code, _DEFAULT_HINT)
     if code == "AccessDenied" and any(part in message.lower() for part in _MFA_MISSING):
-        hint = "Name the MFA device that AWS knows: keyturn set PROFILE mfa_serial=ARN"
+        hint = "Set the MFA device registered with AWS: keyturn set PROFILE mfa_serial=ARN"
     if code == "RegionDisabledException":
         why = f"{code}: STS is not activated in this region"
         hint = "Activate the region in the account, or choose another: keyturn set PROFILE region=REGION"
     if skew is not None and abs(skew) > SKEW:
-        hint = (
-            f"{hint}. Besides, {describe_skew(skew)}" if hint else f"Besides, {describe_skew(skew)}; set it"
-        )
+        hint = f"{hint}. Also, {describe_skew(skew)}" if hint else f"Also, {describe_skew(skew)}; set it"
     return AwsRefused(what, why, hint, code=code, request_id=request_id)
 
 
@@ -175,7 +171,7 @@ def _wrong_mfa_code(what: str, skew: timedelta | None, code: str, request_id: st
     why, hint = "AWS refused the MFA code", "Wait for the next code (each works once), then try again"
     if skew is not None and abs(skew) > MFA_SKEW:
         why = f"{why}, and {describe_skew(skew)}"
-        hint = f"A code that this machine computes is then wrong. {_SET_CLOCK}"
+        hint = f"MFA codes computed on this machine are wrong then. {_SET_CLOCK}"
     return WrongMfaCode(what, why, hint, code=code, request_id=request_id)
 
 
@@ -200,7 +196,7 @@ def clock_skew(message: str, headers: Mapping[str, str], now: datetime) -> timed
 
 
 def describe_skew(skew: timedelta) -> str:
-    """Return the skew as text: `this machine's clock is 17 min behind AWS's`."""
+    """Return the skew as text: `the system clock is 17 min behind AWS`."""
     direction = "ahead of" if skew > timedelta(0) else "behind"
     seconds = abs(skew).total_seconds()
     if seconds < 120:
@@ -209,7 +205,7 @@ def describe_skew(skew: timedelta) -> str:
         amount = f"{seconds / 60:.0f} min"
     else:
         amount = span(timedelta(minutes=round(seconds / 60)))
-    return f"this machine's clock is {amount} {direction} AWS's"
+    return f"the system clock is {amount} {direction} AWS"
 
 
 #: Maximum length of an exception message in an error line.
@@ -228,28 +224,26 @@ def network_error_text(error: Exception) -> str:  # noqa: PLR0911  # one return 
 
     details = getattr(error, "kwargs", {})
     if "proxy_url" in details:
-        return f"the proxy {_host(details['proxy_url'])} cannot be reached"
+        return f"could not connect to proxy {_host(details['proxy_url'])}"
     host = _host(details.get("endpoint_url", ""))
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"the certificate of {host} is not trusted ({cause.verify_message})"
+            return f"certificate of {host} is not trusted ({cause.verify_message})"
         if isinstance(cause, ssl.SSLError):
-            return (
-                f"no secure connection to {host} ({(cause.reason or 'TLS failed').replace('_', ' ').lower()})"
-            )
+            return f"TLS connection to {host} failed ({(cause.reason or 'unknown TLS error').replace('_', ' ').lower()})"
         if isinstance(cause, socket.gaierror):
-            return f"the name of {host} is not found"
+            return f"could not resolve {host}"
         if isinstance(cause, ConnectionRefusedError):
-            return f"{host} refuses connections"
+            return f"{host} refused the connection"
         if isinstance(cause, OSError) and cause.errno in _NO_ROUTE:
-            return f"there is no way to {host} from here"
+            return f"no route to {host}"
         if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, ConnectionError):
-            return f"what answers as {host} does not speak HTTP"
+            return f"{host} returned an invalid HTTP response"
     if any(isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__ for cause in causes):
-        return f"{host} did not answer in time"
+        return f"no response from {host} in time"
     if any(isinstance(cause, (ConnectionError, http.client.HTTPException)) for cause in causes):
-        return f"{host} broke the connection off before its answer was whole"
+        return f"{host} closed the connection before the response was complete"
     text = exception_text(error)
     return text if len(text) <= _MAX_CHARS else text[: _MAX_CHARS - 1] + "…"
 

@@ -9,19 +9,19 @@ KIND_WORDS = {
     Kind.ROLE: "role, assumed from a source profile",
     Kind.SSO_ROLE: "Identity Center (SSO) role",
     Kind.SAML_ROLE: "SAML role",
-    Kind.WEB_IDENTITY: "role by web identity",
+    Kind.WEB_IDENTITY: "web identity role",
     Kind.CONSOLE_LOGIN: "console sign-in (aws login)",
-    Kind.PROCESS: "foreign credential_process",
-    Kind.MFA_SESSION: "temporary keys from MFA",
-    Kind.STATIC_SESSION: "temporary keys",
-    Kind.UNKNOWN: "no credentials of its own",
+    Kind.PROCESS: "external credential_process",
+    Kind.MFA_SESSION: "temporary credentials from MFA",
+    Kind.STATIC_SESSION: "temporary credentials",
+    Kind.UNKNOWN: "no own credentials",
 }
 
 
 #: AssumeRole settings of a managed role. The labels are short because they share a column.
 ROLE_WORDS = {
     "external_id": "Ext. id",
-    "role_session_name": "As",
+    "role_session_name": "Ses. name",
     "source_identity": "Src. id",
     "tags": "Tags",
     "policy": "Policy",
@@ -31,23 +31,23 @@ ROLE_WORDS = {
 
 #: Next action of a paused rotation, by step.
 WAITING_WORDS = {
-    "intent": "look for the new key",
+    "intent": "find the new key",
     "created": "verify",
     "verified": "store",
     "stored": "deliver",
     "delivered": "deactivate",
     "deactivated": "delete the old key",
-    "undoing": "go back",
+    "undoing": "undo",
 }
 #: Last completed step of a paused rotation. At most 11 cells, because it is shown in a narrow column.
 REACHED_WORDS = {
     "intent": "new key?",
-    "created": "new sealed",
+    "created": "new created",
     "verified": "new works",
     "stored": "new stored",
     "delivered": "new in use",
-    "deactivated": "old key off",
-    "undoing": "going back",
+    "deactivated": "deactivated",
+    "undoing": "undoing",
 }
 
 

@@ -49,13 +49,13 @@ class Secret:
     __hash__ = None  # type: ignore[assignment]  # a hash of a secret would be a copy of it in a dict's key
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not to be pickled")
+        raise TypeError("a secret cannot be pickled")
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a secret is not to be pickled")
+        raise TypeError("a secret cannot be pickled")
 
     def __copy__(self) -> NoReturn:
-        raise TypeError("a secret is not to be copied")
+        raise TypeError("a secret cannot be copied")
 
     def __deepcopy__(self, memo: object) -> NoReturn:
-        raise TypeError("a secret is not to be copied")
+        raise TypeError("a secret cannot be copied")

@@ -16,7 +16,7 @@ from keyturn.model.errors import UnparsableFile, UnsafeFile
 Command = tuple[str, ...]
 """A program and its arguments; empty for none."""
 _SETTINGS = ("mfa_command", "mfa_commands", "forward")
-_HINT = "Correct the file; README.md has its keys"
+_HINT = "Correct the file; README.md lists its settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def load(path: Path) -> Config:
     :raises UnsafeFile: if it is not a regular file, or if it contains any setting and another user could have
         written it.
     """
-    what = f"reading {path}"
+    what = f"Could not read {path}"
     try:
         content, unsafe = _read(path)
     except FileNotFoundError:
@@ -66,7 +66,11 @@ def load(path: Path) -> Config:
     except (ValueError, RecursionError) as error:
         raise UnparsableFile(what, str(error), _HINT, path=str(path)) from None
     if config != Config() and unsafe is not None:
-        raise UnsafeFile(what, f"{unsafe[0]}, and it names what is run or given away in your name", unsafe[1])
+        raise UnsafeFile(
+            what,
+            f"{unsafe[0]}, and it defines the commands that keyturn runs and the profiles that it forwards",
+            unsafe[1],
+        )
     return config
 
 
@@ -86,7 +90,7 @@ def _read(path: Path) -> tuple[bytes, tuple[str, str] | None]:
         with os.fdopen(handle, "rb") as file:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
-                raise UnsafeFile(f"reading {path}", "it is no regular file", "Move it away")
+                raise UnsafeFile(f"Could not read {path}", "it is not a regular file", "Move it away")
             reasons = (
                 _unsafe_reason(path, "it", status),
                 _unsafe_reason(real_path.parent, "its folder", os.fstat(folder)),
@@ -104,7 +108,7 @@ def _unsafe_reason(path: Path, label: str, status: os.stat_result) -> tuple[str,
     if status.st_uid not in (0, os.geteuid()):
         return f"{label} belongs to another user (uid {status.st_uid})", f"Change the owner of {path}"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"others may write to {label}", f"Run: chmod go-w {path}"
+        return f"others can write to {label}", f"Run: chmod go-w {path}"
     return None
 
 
@@ -115,18 +119,18 @@ def _require_known(table: Mapping[str, object]) -> None:
     """
     unknown = next((key for key in table if key not in _SETTINGS), None)
     if unknown is not None:
-        raise ValueError(f"there is no setting {unknown}; there are {', '.join(_SETTINGS)}")
+        raise ValueError(f"unknown setting: {unknown}. Valid: {', '.join(_SETTINGS)}")
 
 
 def _names(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
-        raise ValueError("forward is no list of profiles")
+        raise ValueError("forward must be a list of profiles")
     return tuple(value)
 
 
 def _table(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError("mfa_commands is no table of commands")  # noqa: TRY004  # load() expects ValueError
+        raise ValueError("mfa_commands must be a table of commands")  # noqa: TRY004  # load() expects ValueError
     return value
 
 
@@ -139,4 +143,4 @@ def _command(value: object) -> Command:
         return tuple(shlex.split(value))
     if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
         return tuple(value)
-    raise ValueError("mfa_command is neither a text nor a list of texts")
+    raise ValueError("mfa_command must be a string or a list of strings")

@@ -30,7 +30,7 @@ MAX_RECENT = 50
 DAILY_RETENTION = timedelta(days=30)
 
 _INDEX = "index.json"
-_NAME = "the history of the shared files"
+_NAME = "History of the shared files"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -128,11 +128,13 @@ class History:
         """
         sealed = read_regular(self._file(entry.digest))
         if sealed is None:
-            raise NotFound(f"pre-image {entry.number} of {entry.path}", "it is not kept any more")
+            raise NotFound(f"Version {entry.number} of {entry.path}", "it is no longer saved")
         data = vault.open(sealed)
         if hashlib.sha256(data).hexdigest() != entry.digest:
             raise VaultCorrupt(
-                f"pre-image {entry.number} of {entry.path}", "it holds something else", "Use another one"
+                f"Version {entry.number} of {entry.path}",
+                "its content does not match its digest",
+                "Use another version",
             )
         return data
 
@@ -177,14 +179,14 @@ def _encode(number: int, entries: tuple[Entry, ...]) -> bytes:
 
 def _decode(data: bytes) -> tuple[int, tuple[Entry, ...]]:
     damaged = VaultCorrupt(
-        _NAME, "its index is damaged", "The sealed copies beside it are whole; `age -d` opens them"
+        _NAME, "the index is damaged", "The encrypted copies beside it are intact; `age -d` decrypts them"
     )
     try:
         content = json.loads(data)
         version = content["version"]
         if isinstance(version, int) and version > VERSION:
             raise VaultNewer(
-                _NAME, f"its version is {version}, and this keyturn knows {VERSION}", "Upgrade keyturn"
+                _NAME, f"version {version} is newer than the supported version {VERSION}", "Upgrade keyturn"
             )
         entries = tuple(_entry(row) for row in content["entries"])
         number = content["next"]
@@ -201,5 +203,5 @@ def _entry(row: dict[str, Any]) -> Entry:
     has_numbers = isinstance(entry.number, int) and isinstance(entry.size, int)
     has_strings = isinstance(entry.path, str) and isinstance(entry.who, str)
     if not has_numbers or not has_strings or at.tzinfo is None or not _DIGEST.fullmatch(entry.digest):
-        raise ValueError("no entry")
+        raise ValueError("invalid entry")
     return entry

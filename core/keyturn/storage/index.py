@@ -142,7 +142,7 @@ class IndexFile:
             result = edit(index) or index
             return _encode(result)
 
-        files.change(self.path, edit_bytes, what=f"writing {self.path}")
+        files.change(self.path, edit_bytes, what=f"Could not write {self.path}")
         return result
 
 

@@ -15,7 +15,7 @@ from keyturn.model.profile import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew, 
 from keyturn.system import files
 
 VERSION = 1
-_HINT = "Correct the file; it defines what keyturn manages"
+_HINT = "Correct the file; it defines the managed profiles"
 _STRINGS = (
     "key", "role_arn", "source_profile", "credential_source", "external_id", "mfa_serial", "role_session_name",
     "source_identity", "policy", "deliver_as",
@@ -113,7 +113,7 @@ def decode(content: bytes | None, path: str) -> dict[str, ManagedProfile]:
     """Return the managed profiles that `content` of `path` defines; see :func:`load`."""
     if content is None:
         return {}
-    what = f"reading {path}"
+    what = f"Could not read {path}"
     try:
         table = tomllib.loads(content.decode("utf-8"))
     except ValueError as error:  # invalid UTF-8 or TOML, or an integer beyond the limit of Python
@@ -122,12 +122,14 @@ def decode(content: bytes | None, path: str) -> dict[str, ManagedProfile]:
         raise UnparsableFile(what, "it is nested too deeply", _HINT, path=path) from None
     if table.get("version") != VERSION:
         raise ChangeRefused(
-            what, f"it has version {table.get('version')!r}", "Use the keyturn that wrote it, or a newer one"
+            what,
+            f"unsupported version {table.get('version')!r}",
+            "Use the keyturn version that wrote it, or a later one",
         )
     managed: dict[str, ManagedProfile] = {}
     profiles = table.get("profiles", {})
     if not isinstance(profiles, dict):
-        raise UnparsableFile(what, "`profiles` is no table", _HINT, path=path)
+        raise UnparsableFile(what, "`profiles` must be a table", _HINT, path=path)
     for name, entry in profiles.items():
         try:
             managed[name] = _managed_profile(name, entry)
@@ -160,14 +162,14 @@ def _managed_profile(name: str, entry: Mapping[str, Any]) -> ManagedProfile:
 
 def _tags(tags: object) -> Mapping[str, str]:
     if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
-        raise ValueError('tags is no table of texts, as in { team = "ops" }')
+        raise ValueError('tags must be a table of strings, as in { team = "ops" }')
     return tags
 
 
 def _list(entry: Mapping[str, Any], setting: str) -> tuple[str, ...]:
     items = entry.get(setting, [])
     if not isinstance(items, list) or not all(isinstance(value, str) for value in items):
-        raise ValueError(f"{setting} is no list of texts")
+        raise ValueError(f"{setting} must be a list of strings")
     return tuple(items)
 
 
@@ -207,7 +209,7 @@ def change(path: Path, edit: Callable[[dict[str, ManagedProfile]], None]) -> Non
         edit(managed)
         return encode(managed)
 
-    files.change(path, edit_bytes, what=f"writing {path}")
+    files.change(path, edit_bytes, what=f"Could not write {path}")
 
 
 def with_delivery(profile: ManagedProfile, delivery: Delivery, section: str | None) -> ManagedProfile:

@@ -52,8 +52,8 @@ def working_folder(variable: str) -> str:
     except FileNotFoundError:
         from keyturn.model.errors import UsageError
 
-        why = "it is relative to a working folder that was removed"
-        raise UsageError(variable, why, "Name it in full, or go to another folder") from None
+        why = "it is relative to a working directory that was deleted"
+        raise UsageError(variable, why, "Use an absolute path, or change to another directory") from None
 
 
 def state_folder(environ: Mapping[str, str]) -> str:

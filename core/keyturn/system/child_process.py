@@ -78,7 +78,7 @@ def run(module: str, request: bytes, seconds: float, environ: Mapping[str, str])
     if process.returncode in (-signal.SIGALRM, -signal.SIGKILL):
         raise ChildFailed(f"no answer within {seconds:.0f} s", timed_out=True)
     if process.returncode != 0:
-        raise ChildFailed("its process ended without an answer")
+        raise ChildFailed("its process exited without an answer")
     return answer
 
 

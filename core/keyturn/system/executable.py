@@ -22,9 +22,11 @@ def keyturn_program(environ: Mapping[str, str]) -> str:
     program = str(sibling) if sibling.exists() else shutil.which("keyturn")
     if program is None:
         raise KeyturnError(
-            "adopt", "the keyturn program was not found beside its Python", "Install keyturn, then try again"
+            "Could not adopt", "the keyturn executable was not found", "Install keyturn, then try again"
         )
     path = Path(os.path.abspath(program))  # noqa: PTH100  # keep the symlink for upgrades
     if not environ.get("KEYTURN_SANDBOX") and path.is_relative_to(tempfile.gettempdir()):
-        raise KeyturnError("adopt", f"{path} lies in a temporary folder", "Install keyturn somewhere lasting")
+        raise KeyturnError(
+            "Could not adopt", f"{path} is in a temporary folder", "Install keyturn in a permanent location"
+        )
     return str(path)

@@ -42,7 +42,7 @@ def os_error_text(what: str) -> Iterator[None]:
     except OSError as error:
         why = error.strerror or type(error).__name__
         why = f"{why} ({error.filename})" if error.filename else why
-        raise KeyturnError(what, why, "See to the disk or its permissions, then try again") from None
+        raise KeyturnError(what, why, "Check the disk space and permissions, then try again") from None
 
 
 @contextlib.contextmanager
@@ -159,7 +159,7 @@ def append(path: Path, line: bytes, *, make_room: Callable[[int], None]) -> None
         # logging.
         with contextlib.suppress(FileBusy):
             lock = lock_for_change(
-                path.with_name(f".{path.name}.lock"), what=f"writing {path}", seconds=LOG_SECONDS
+                path.with_name(f".{path.name}.lock"), what=f"Could not write {path}", seconds=LOG_SECONDS
             )
             stack.enter_context(lock)
         with contextlib.suppress(FileNotFoundError):

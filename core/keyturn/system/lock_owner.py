@@ -30,12 +30,12 @@ def busy_error(what: str, pid: int | None, seconds: float) -> FileBusy:
     :param pid: the process that holds the lock, None if unknown.
     """
     if pid is None:
-        why = f"another keyturn process has held it for more than {seconds:.0f} s"
+        why = f"another keyturn process has held the lock for more than {seconds:.0f} s"
         return FileBusy(what, why, "Wait for that process to end, then try again")
     if _is_stopped(pid):
-        why = f"keyturn process {pid} has held it for more than {seconds:.0f} s and is stopped"
-        return FileBusy(what, why, f"Let it go on (kill -CONT {pid}), or end it (kill -KILL {pid})")
-    why = f"keyturn process {pid} has held it for more than {seconds:.0f} s"
+        why = f"keyturn process {pid} has held the lock for more than {seconds:.0f} s and is stopped"
+        return FileBusy(what, why, f"Resume it (kill -CONT {pid}), or end it (kill -KILL {pid})")
+    why = f"keyturn process {pid} has held the lock for more than {seconds:.0f} s"
     return FileBusy(what, why, f"Wait for that process, or end it (kill {pid})")
 
 

@@ -33,8 +33,8 @@ def describe_traceback(error: BaseException) -> str:
     )
     error_type = f"{type(error).__module__}.{type(error).__qualname__}"
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    cause_text = f"; behind it {type(cause).__module__}.{type(cause).__qualname__}" if cause else ""
-    return safe(f"{error_type} at {places or 'no known place'}{cause_text}", limit=8000)
+    cause_text = f"; caused by {type(cause).__module__}.{type(cause).__qualname__}" if cause else ""
+    return safe(f"{error_type} at {places or 'unknown location'}{cause_text}", limit=8000)
 
 
 class RedactedFile(logging.Handler):
@@ -90,9 +90,9 @@ def open_log(folder: Path) -> None:
 def record_unexpected(error: BaseException | None) -> None:
     """Log an unexpected exception: its type and stack locations."""
     if error is not None:
-        _LOGGER.error("unforeseen", exc_info=error)
+        _LOGGER.error("unexpected error", exc_info=error)
 
 
 def _handle_uncaught(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
     record_unexpected(error)
-    sys.stderr.write("keyturn: something unforeseen; see keyturn.log in the state folder.\n")
+    sys.stderr.write("keyturn: Unexpected error. See keyturn.log in the state folder.\n")

@@ -43,8 +43,8 @@ def watch_process(pid: int) -> Watch | None:
     except ProcessLookupError:
         return None
     except OSError as error:
-        why = f"this system does not tell when a program ends: {error.strerror}"
-        raise KeyturnError("start of the endpoint", why, "Leave out --endpoint") from error
+        why = f"this system cannot watch a process: {error.strerror}"
+        raise KeyturnError("Could not start the endpoint", why, "Omit --endpoint") from error
 
 
 if sys.platform == "linux":

@@ -105,7 +105,7 @@ class Verbs:
         faults = {
             "an exit code that is not documented": done.code not in CODES,
             "a traceback": b"Traceback" in done.err.replace(MARK_OF_THE_CORPUS, b""),
-            "an error nobody foresaw": b"something unforeseen" in done.err,
+            "an error nobody foresaw": b"something unforeseen" in done.err or b"Unexpected error" in done.err,
             "more than one line": done.code not in (0, 1) and len(lines) > 1 and not plan,
             "a line that is not ours": not plan and any(not line.startswith(_OURS) for line in lines),
             "a failure without a word": done.code != 0 and not lines and b'"ok": false' not in done.out,

@@ -90,6 +90,7 @@ def test_random_and_mutated_requests_beside_bad_company(
     said = written(person)
     assert "Traceback" not in said
     assert "unforeseen" not in said
+    assert "unexpected error" not in said
     for word in json.loads(good.documents.pop()).values():
         assert not isinstance(word, str) or len(word) < 30 or word not in said
     assert {"result", "nothing", "UsageError", "AgentUnavailable"} <= set(seen)
@@ -114,3 +115,4 @@ def test_each_act_refuses_arguments_of_any_type_in_words(person: Person, act: st
             understood(sent(person.socket, line))
     assert outside(person) == before
     assert "unforeseen" not in written(person)
+    assert "unexpected error" not in written(person)

@@ -168,9 +168,9 @@ def test_a_command_from_a_file_that_others_may_write_is_not_run(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("owner", "mode", "why"),
     [
-        (0, 0o777, "others may write to its folder"),
-        (0, 0o1777, "others may write to its folder"),
-        (0, 0o770, "others may write to its folder"),
+        (0, 0o777, "others can write to its folder"),
+        (0, 0o1777, "others can write to its folder"),
+        (0, 0o770, "others can write to its folder"),
         (65534, 0o700, r"its folder belongs to another user \(uid 65534\)"),
     ],
 )
@@ -202,7 +202,7 @@ def test_a_command_from_somebody_elses_file_is_not_run(tmp_path: Path) -> None:
 
 def test_preferences_that_are_no_file_keep_nobody_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.toml")
-    with pytest.raises(UnsafeFile, match="no regular file"):
+    with pytest.raises(UnsafeFile, match="not a regular file"):
         config.load(tmp_path / "config.toml")
 
 

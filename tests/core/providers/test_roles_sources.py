@@ -122,8 +122,8 @@ def test_the_environment_of_whoever_asks_signs_and_no_other(shared: Person) -> N
     assert without.returncode == 1
     assert without.stdout == ""
     assert without.stderr == (
-        "keyturn: credential_source Environment of by-environment: AWS_ACCESS_KEY_ID is not set in the environment of "
-        "whoever asks. Export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the shell that asks\n"
+        "keyturn: credential_source Environment of by-environment: AWS_ACCESS_KEY_ID is not set in the caller's "
+        "environment. Export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the calling shell\n"
     )
     partial = shared.run(
         str(BIN / "keyturn"), "credential-process", "by-environment", extra={"AWS_ACCESS_KEY_ID": one.key_id}

@@ -11,9 +11,9 @@ from keyturn_sandbox.faults import ANY
 #: What plays a failure in a sandbox, until `Sandbox.faults.clear`.
 Strike = Callable[[Sandbox], None]
 
-NOT_AWS = "the answer was not AWS's"
-STRANGE = "not of the form that AWS's answers have"
-BROKEN_OFF = "broke the connection off"
+NOT_AWS = "the response is not from AWS"
+STRANGE = "not a valid AWS response"
+BROKEN_OFF = "closed the connection"
 #: What a refresh may take in all, with room for a busy machine beside the 20 s that an act is given.
 LONGEST = 40.0
 
@@ -104,8 +104,8 @@ REFUSALS = (
 
 #: Answers that are no answer.
 ANSWERS = (
-    played("tls", "does not speak HTTP"),
-    played("not-http", "does not speak HTTP"),
+    played("tls", "returned an invalid HTTP response"),
+    played("not-http", "returned an invalid HTTP response"),
     *(played(kind, NOT_AWS) for kind in (
         "proxy-200", "proxy-403", "proxy-407", "proxy-502", "portal-302", "portal-511", "huge-page", "answer-502",
         "truncated", "short", "not-xml", "json", "empty",
@@ -119,21 +119,21 @@ ANSWERS = (
 
 #: No answer at all, for as long as an act may wait.
 SILENCE = (
-    played("time-out", "not answer", is_slow=True),
-    played("answer-never", "not answer", is_slow=True),
-    played("drip", "not answer within", is_slow=True),
+    played("time-out", "no response from", is_slow=True),
+    played("answer-never", "no response from", is_slow=True),
+    played("drip", "no response from AWS within", is_slow=True),
 )
 
 #: No way to AWS.
 WAYS = (
-    endpoint("no such name", "http://sts.nowhere.invalid", "the name of sts.nowhere.invalid is not found"),
-    endpoint("refused", "http://127.0.0.1:9", "127.0.0.1:9 refuses connections"),
-    endpoint("no route", "http://[fe80::1]", "no way to fe80::1"),
-    endpoint("TLS to what speaks none", "https://127.0.0.1:{port}", "no secure connection"),
+    endpoint("no such name", "http://sts.nowhere.invalid", "could not resolve sts.nowhere.invalid"),
+    endpoint("refused", "http://127.0.0.1:9", "127.0.0.1:9 refused the connection"),
+    endpoint("no route", "http://[fe80::1]", "no route to fe80::1"),
+    endpoint("TLS to what speaks none", "https://127.0.0.1:{port}", "TLS connection to"),
     endpoint("no URL", "sts.amazonaws", "sts.amazonaws"),
-    through_proxy("a proxy that is not there", "http://127.0.0.1:9", "127.0.0.1:9 cannot be reached"),
+    through_proxy("a proxy that is not there", "http://127.0.0.1:9", "could not connect to proxy 127.0.0.1:9"),
     through_proxy("a proxy whose name is unknown", "http://proxy.nowhere.invalid:3128",
-                  "proxy.nowhere.invalid:3128 cannot be reached"),
+                  "could not connect to proxy proxy.nowhere.invalid:3128"),
 )  # fmt: skip
 
 QUICK = (*REFUSALS, *ANSWERS)

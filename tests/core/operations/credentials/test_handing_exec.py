@@ -154,7 +154,9 @@ def test_what_is_relative_to_a_removed_folder_is_said(
 ) -> None:
     done = in_removed_folder(person, tmp_path / "gone", verb, "ci-release", **{variable: "here"})
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"keyturn: {variable}: it is relative to a working folder that was removed")
+    assert done.stderr.startswith(
+        f"keyturn: {variable}: it is relative to a working directory that was deleted"
+    )
     assert done.stderr.count("\n") == 1
 
 
