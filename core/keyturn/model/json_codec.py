@@ -1,4 +1,7 @@
-"""Dataclasses to JSON tables and back, driven by their field types and by :func:`stored` for what the format names differently."""
+"""Conversion of dataclasses to JSON tables and back by field types.
+
+:func:`stored` marks fields whose stored form differs.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,10 @@ def stored(
     """Return the metadata of a dataclass field whose stored form differs from the plain one.
 
     :param name: the key in the table, if it is not the field's name.
-    :param flat: the members of the nested dataclass stand in the outer table.
+    :param flat: the members of the nested dataclass are stored in the outer table.
     :param row: the nested dataclass is a list of its members.
     :param exact: a time keeps its fraction of a second and its offset.
-    :param omit: the key is left out where the value is empty.
+    :param omit: the key is omitted if the value is empty.
     :param local: the field is not stored; reading gives it its default.
     """
     given = {"name": name, "flat": flat, "row": row, "exact": exact, "omit": omit, "local": local}
@@ -38,7 +41,7 @@ def stored(
 
 
 def to_table(value: Any) -> dict[str, Any]:
-    """Return a dataclass as a table of plain JSON values. A secret is refused, because a table is not sealed.
+    """Return a dataclass as a table of plain JSON values. Secrets are rejected, because a table is not encrypted.
 
     :raises TypeError: if a member has no JSON form.
     """
