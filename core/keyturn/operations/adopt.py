@@ -16,6 +16,7 @@ from keyturn.awsconfig.document import Document, FileKind, header_for, parse
 from keyturn.awsconfig.native_profiles import credential_items, dependants
 from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.model.errors import ChangeRefused, FileChanged, KeyturnError, UnparsableFile, WriteNotConfirmed
+from keyturn.model.json_codec import to_table
 from keyturn.model.key_ids import is_long_term
 from keyturn.model.profile import Delivery, DiffLine, Key, Kind, Plan, Profile
 from keyturn.model.text import masked_key_id
@@ -277,7 +278,7 @@ def _removed_settings(
             (settings,) = adopt_edits.capture_removed(document, str(path_of(paths, kind)), kind, (edit,))
             owner = next(name for name in found if _belongs_to(inventory, kind, name, edit.section))
             file_made = inventory.document(kind) is None and document.data == b""
-            found[owner].append(replace(settings, file_made=file_made).table())
+            found[owner].append(to_table(replace(settings, file_made=file_made)))
             document = adopt_edits.reparse_if_changed(
                 adopt_edits.remove_settings(document, (edit,)), document
             )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from keyturn.awsconfig.document import (
     Document,
@@ -47,23 +46,6 @@ class RemovedSettings:
 
     def __repr__(self) -> str:
         return f"Taken({self.path!r}, {self.section!r})"
-
-    def table(self) -> dict[str, Any]:
-        """For the vault."""
-        return {
-            "path": self.path, "kind": str(self.kind), "section": self.section, "before": self.before,
-            "bare_core": self.bare_core, "bare_tail": self.bare_tail, "lead": self.lead,
-            "items": [list(item) for item in self.items], "file_made": self.file_made,
-        }  # fmt: skip
-
-    @staticmethod
-    def of(table: Mapping[str, Any]) -> RemovedSettings:
-        """From the vault."""
-        items = tuple((str(key), str(value)) for key, value in table["items"])
-        return RemovedSettings(
-            table["path"], FileKind(table["kind"]), table["section"], table["before"], table["bare_core"],
-            table["bare_tail"], table["lead"], items, bool(table["file_made"]),
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from keyturn.model.errors import (
     UnparsableFile,
     WriteNotConfirmed,
 )
+from keyturn.model.json_codec import from_table
 from keyturn.model.profile import DiffLine, Plan
 from keyturn.model.secret import Secret
 from keyturn.model.text import masked_key_id
@@ -173,7 +174,9 @@ def _sections(context: Context, inventory: Inventory, names: Sequence[str]) -> S
         if entry is None:
             managed_profile(inventory, name)
             _require_no_line(inventory, name)
-        found[name] = tuple(RemovedSettings.of(table) for table in entry["sections"]) if entry else ()
+        found[name] = (
+            tuple(from_table(RemovedSettings, table) for table in entry["sections"]) if entry else ()
+        )
     return found
 
 

@@ -12,6 +12,7 @@ from keyturn.awsconfig import diff, process_line
 from keyturn.awsconfig.document import Document, FileKind, parse
 from keyturn.delivery import credentials_file
 from keyturn.model.errors import ChangeRefused
+from keyturn.model.json_codec import from_table, to_table
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.operations import adopt_edits
@@ -40,7 +41,7 @@ def adopted(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[RemovedS
     found = []
     for edit in edits:
         (taken,) = adopt_edits.capture_removed(document, "file", FileKind.CREDENTIALS, (edit,))
-        found.append(RemovedSettings.of(taken.table()))
+        found.append(from_table(RemovedSettings, to_table(taken)))
         document = adopt_edits.reparse_if_changed(adopt_edits.remove_settings(document, (edit,)), document)
     return document.data, found
 
