@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (ROOT / "core", ROOT / "tui")
 PACKAGES = ("keyturn", "keyturn_tui", "keyturn_sandbox")
+CONTRIBUTING = (ROOT / ".github" / "CONTRIBUTING.md").read_text("utf-8")
 
 
 def _contract_modules() -> Iterator[str]:
@@ -93,3 +95,37 @@ def _reach(start: str, imports: dict[str, list[str]]) -> set[str]:
             seen.add(module)
             pending += imports.get(module, ())
     return seen
+
+
+def test_every_path_in_the_guide_for_contributors_exists() -> None:
+    named = set(re.findall(r"(?:core|tui|tests|\.ci|\.github)/[\w./-]*\w", CONTRIBUTING))
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
+
+
+def test_the_guide_for_contributors_answers_each_question_with_one_path() -> None:
+    table = CONTRIBUTING.split("## Where is")[1].split("##")[0]
+    answers = [row.split("|")[2].strip() for row in table.splitlines() if row.startswith("|")][2:]
+    assert len(answers) == 16
+    assert [answer for answer in answers if not re.fullmatch(r"`[\w./]+`", answer)] == []
+
+
+def test_the_map_of_the_core_has_the_layers_in_their_order() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    rank = {
+        module.strip(): number for number, layer in enumerate(reversed(layers)) for module in layer.split("|")
+    }
+    rows = re.findall(
+        r"^\| `core/(keyturn/\w+)(?:\.py)?` \|", CONTRIBUTING.split("## Where is")[0], re.MULTILINE
+    )
+    order = [rank[row.replace("/", ".")] for row in rows]
+    assert len(order) == len(rank)
+    assert order == sorted(order)
+
+
+def test_every_path_in_the_list_of_quick_tests_exists() -> None:
+    lines = (ROOT / ".ci" / "quick-tests").read_text("utf-8").splitlines()
+    paths = [line.removeprefix("!") for line in lines if line and not line.startswith("#")]
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
