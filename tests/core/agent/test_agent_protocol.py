@@ -112,7 +112,9 @@ def test_what_is_no_document_is_not_sent(text: str) -> None:
 def test_an_error_arrives_as_what_it_was(kind: type[KeyturnError], what: str, why: str, hint: str) -> None:
     error = kind(what or "x", why, hint)
     for name, value in vars(error).items():
-        if name not in ("what", "why", "hint"):
+        if name not in ("what", "why", "hint") and isinstance(
+            value, str | int
+        ):  # bytes may hold secrets and stay behind
             setattr(error, name, 7 if isinstance(value, int) else "arn:aws:iam::1:mfa/a")
     line = protocol.error_line(error)
     assert wire.document_in(line) is None

@@ -40,7 +40,7 @@ def test_what_is_in_use_and_due_is_renewed() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        {"managed": False}, {"session": None}, {"asked": None}, {"asked": NOW - timedelta(hours=25)}, {"renew": Renew.OFF},
+        {"managed": False}, {"session": None}, {"last_use": None}, {"last_use": NOW - timedelta(hours=25)}, {"renew": Renew.OFF},
         {"renew": Renew.ON_DEMAND}, {"needs_person": True}, {"delivers_key": True}, {"credential_source": "Environment"}, {"problem": "x"},
     ],
     ids=lambda other: next(iter(other)),
