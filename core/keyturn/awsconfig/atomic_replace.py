@@ -19,9 +19,9 @@ from keyturn.awsconfig.write_target import Target
 from keyturn.model.errors import UnsafeFile
 
 #: Attributes that a file system, or the rights of an ordinary user, may not allow to copy.
-_NO_ATTRIBUTE = (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA)
+_XATTR_ERRORS = (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA)
 #: A file system without hard links.
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
+_LINK_UNSUPPORTED = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 
 class Replacement:
@@ -57,9 +57,9 @@ class Replacement:
         """
         try:
             if self._target.status is None:
-                return self._appear()
+                return self._create()
             if exchange(self.path, self._target.real):
-                return self._replaced(self._target.status)
+                return self._verify_exchange(self._target.status)
             self.path.replace(self._target.real)
         except FileNotFoundError:
             return False
@@ -73,15 +73,15 @@ class Replacement:
             ) from None
         return True
 
-    def _replaced(self, old: os.stat_result) -> bool:
+    def _verify_exchange(self, expected: os.stat_result) -> bool:
         """Whether it was the old version that was replaced; a third one gets its place back."""
-        found = self.path.lstat()
-        if (found.st_dev, found.st_ino) == (old.st_dev, old.st_ino):
+        displaced = self.path.lstat()
+        if (displaced.st_dev, displaced.st_ino) == (expected.st_dev, expected.st_ino):
             return True
         exchange(self.path, self._target.real)
         return False
 
-    def _appear(self) -> bool:
+    def _create(self) -> bool:
         """A new name, only if it is still free."""
         if not create_exclusive(self.path, self._target.real):
             return False
@@ -99,22 +99,22 @@ def private_name(folder: Path) -> Path:
     return folder / f".keyturn-{os.getpid()}-{secrets.token_hex(8)}.tmp"
 
 
-def create_exclusive(path: Path, name: Path) -> bool:
+def create_exclusive(path: Path, new_name: Path) -> bool:
     """Gives a file a second name, only if that is free. A file system without hard links gives it instead of the first
     one, and leaves a gap of microseconds.
 
     :raises OSError: the file system said no.
     """
     try:
-        os.link(path, name, follow_symlinks=False)
+        os.link(path, new_name, follow_symlinks=False)
     except FileExistsError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in _LINK_UNSUPPORTED:
             raise
-        if os.path.lexists(name):
+        if os.path.lexists(new_name):
             return False
-        path.replace(name)
+        path.replace(new_name)
     return True
 
 
@@ -147,7 +147,7 @@ def _copy_attributes(descriptor: int, source: Path) -> None:
         try:
             names = os.listxattr(source, follow_symlinks=False)
         except OSError as error:
-            if error.errno in (*_NO_ATTRIBUTE, errno.ENOENT):
+            if error.errno in (*_XATTR_ERRORS, errno.ENOENT):
                 # Not there any more: that is noticed before anything is replaced.
                 return
             raise
@@ -155,15 +155,15 @@ def _copy_attributes(descriptor: int, source: Path) -> None:
             try:
                 os.setxattr(descriptor, name, os.getxattr(source, name, follow_symlinks=False))
             except OSError as error:
-                if error.errno not in (*_NO_ATTRIBUTE, errno.ENOENT):
+                if error.errno not in (*_XATTR_ERRORS, errno.ENOENT):
                     raise
 
 
-_HERE = -100
+_AT_FDCWD = -100
 """AT_FDCWD: a relative path begins in the working folder."""
-_EXCHANGE = 2
+_RENAME_EXCHANGE = 2
 #: A system, a file system or a container's rules that know no exchange.
-_UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+_EXCHANGE_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
 def exchange(first: Path, second: Path) -> bool:
@@ -176,15 +176,15 @@ def exchange(first: Path, second: Path) -> bool:
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
-    if renameat2(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) == 0:
+    if renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0:
         return True
     error = ctypes.get_errno()
-    if error in _UNKNOWN:
+    if error in _EXCHANGE_UNSUPPORTED:
         return False
     raise OSError(error, os.strerror(error), str(first), None, str(second))
 
 
-def remove_if_unchanged(target: Target, found: Version, keep: Callable[[Path, bytes], None]) -> bool:
+def remove_if_unchanged(target: Target, version: Version, keep: Callable[[Path, bytes], None]) -> bool:
     """Removes the file that `target` names; False, and it is there as before, if that is not `found` any more.
 
     Its name is taken from it first, so that nobody can put another version under it between the look and the removal.
@@ -197,7 +197,7 @@ def remove_if_unchanged(target: Target, found: Version, keep: Callable[[Path, by
         target.real.rename(aside)
     except FileNotFoundError:
         return False
-    if found.current(replace(target, real=aside)):
+    if version.is_current(replace(target, real=aside)):
         aside.unlink()
         return True
     if not create_exclusive(aside, target.real):

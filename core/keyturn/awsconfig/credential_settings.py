@@ -38,7 +38,7 @@ CREDENTIAL_KEYS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class FoundItem:
+class CredentialItem:
     """One credential setting of a profile."""
 
     kind: FileKind
@@ -50,14 +50,14 @@ class FoundItem:
     origin: Origin
 
 
-def credential_items(shared: SharedConfig, name: str) -> tuple[FoundItem, ...]:
+def credential_items(shared: SharedConfig, name: str) -> tuple[CredentialItem, ...]:
     """The credential settings of a profile in both files, in the order of the files; none for an unknown profile."""
     sections = shared.definitions.get(name)
     if sections is None:
         return ()
     return (
-        *_of_file(shared, FileKind.CONFIG, shared.config, sections.config),
-        *_of_file(shared, FileKind.CREDENTIALS, shared.credentials, sections.credentials),
+        *_items_of_file(shared, FileKind.CONFIG, shared.config, sections.config),
+        *_items_of_file(shared, FileKind.CREDENTIALS, shared.credentials, sections.credentials),
     )
 
 
@@ -67,23 +67,23 @@ def dependants(shared: SharedConfig, name: str) -> tuple[str, ...]:
     return tuple(
         other
         for other, settings in shared.profiles.items()
-        if other != name and "source_profile" in settings and name in resolver.way(other).chain
+        if other != name and "source_profile" in settings and name in resolver.resolve(other).chain
     )
 
 
-def _of_file(
+def _items_of_file(
     shared: SharedConfig, kind: FileKind, document: Document | None, section: Section | None
-) -> list[FoundItem]:
+) -> list[CredentialItem]:
     if document is None or section is None:
         return []
     path = shared.path_of(kind)
 
-    def found(holder: str, item: Item) -> FoundItem:
-        return FoundItem(kind, holder, item.key, Secret(item.value), Origin(path, item.line))
+    def to_item(header: str, item: Item) -> CredentialItem:
+        return CredentialItem(kind, header, item.key, Secret(item.value), Origin(path, item.line))
 
     own = {item.key for item in section.items}
-    shown = [item for item in document.defaults.values() if item.key not in own]
+    inherited = [item for item in document.defaults.values() if item.key not in own]
     return [
-        *(found(DEFAULT, item) for item in shown if item.key in CREDENTIAL_KEYS),
-        *(found(section.name, item) for item in section.items if item.key in CREDENTIAL_KEYS),
+        *(to_item(DEFAULT, item) for item in inherited if item.key in CREDENTIAL_KEYS),
+        *(to_item(section.name, item) for item in section.items if item.key in CREDENTIAL_KEYS),
     ]

@@ -18,7 +18,7 @@ _SECRET_SETTING = re.compile(
     r"^([\s#;]*(?:aws_secret_access_key|aws_session_token|aws_security_token)\s*[=:]\s*)(.*)$", re.IGNORECASE
 )
 #: The arguments of somebody else's process may hold a password.
-_PROCESS = re.compile(r"^([\s#;]*credential_process\s*[=:]\s*)(\S+)(.*)$", re.IGNORECASE)
+_PROCESS_SETTING = re.compile(r"^([\s#;]*credential_process\s*[=:]\s*)(\S+)(.*)$", re.IGNORECASE)
 #: What looks like a secret access key wherever it stands, a comment included (aws-facts 6).
 _SECRET_SHAPE = re.compile(
     r"(?<![A-Za-z0-9/+])(?:[A-Za-z0-9/+]{40}|[A-Za-z0-9/+]{100,}={0,2})(?![A-Za-z0-9/+=])"
@@ -33,23 +33,23 @@ def raw_lines(data: bytes | None) -> list[str]:
 
 def masked_lines(data: bytes | None) -> list[str]:
     """The lines of a file without their ends, and without the value of any secret."""
-    found: list[str] = []
+    masked: list[str] = []
     in_secret = False
     for line in raw_lines(data):
         match = _SECRET_SETTING.match(line)
         if match:
             in_secret = True
-            found.append(match[1] + MASK)
+            masked.append(match[1] + MASK)
         elif in_secret and line[:1] in (" ", "\t") and line.strip():
-            found.append(line[: len(line) - len(line.lstrip())] + MASK)
+            masked.append(line[: len(line) - len(line.lstrip())] + MASK)
         else:
             in_secret = in_secret and line.lstrip()[:1] in ("#", ";")
-            found.append(_SECRET_SHAPE.sub(_mask_unless_path, _process_masked(line)))
-    return found
+            masked.append(_SECRET_SHAPE.sub(_mask_unless_path, _mask_process_arguments(line)))
+    return masked
 
 
-def _process_masked(line: str) -> str:
-    match = _PROCESS.match(line)
+def _mask_process_arguments(line: str) -> str:
+    match = _PROCESS_SETTING.match(line)
     if match is None or not match[3].strip() or f" {VERB} " in match[3]:
         return line
     return f"{match[1]}{match[2]} {MASK}"
@@ -70,34 +70,36 @@ def diff(heading: str, before: bytes | None, after: bytes | None) -> tuple[DiffL
     """
     old, new = masked_lines(before), masked_lines(after)
     # Compared as they are, so that a changed secret shows as a change; shown masked.
-    lines, others = (
+    old_pairs, new_pairs = (
         list(zip(raw_lines(data), masked, strict=True)) for data, masked in ((before, old), (after, new))
     )
-    found: list[DiffLine] = []
-    for group in Matcher(None, lines, others, autojunk=False).get_grouped_opcodes(_CONTEXT):
-        if found:
-            found.append(DiffLine(" ", ""))
-        found += _part(group, old, new)
-    if not found and (before or b"") != (after or b""):
-        found.append(DiffLine(" ", "(only line ends change)"))
-    return (DiffLine("@", heading), *found) if found else ()
+    result: list[DiffLine] = []
+    for group in Matcher(None, old_pairs, new_pairs, autojunk=False).get_grouped_opcodes(_CONTEXT):
+        if result:
+            result.append(DiffLine(" ", ""))
+        result += _group_lines(group, old, new)
+    if not result and (before or b"") != (after or b""):
+        result.append(DiffLine(" ", "(only line ends change)"))
+    return (DiffLine("@", heading), *result) if result else ()
 
 
-def _part(group: Sequence[tuple[str, int, int, int, int]], old: list[str], new: list[str]) -> list[DiffLine]:
+def _group_lines(
+    group: Sequence[tuple[str, int, int, int, int]], old: list[str], new: list[str]
+) -> list[DiffLine]:
     """One run of changes, as lines."""
-    found = []
-    for place, (tag, start, end, new_start, new_end) in enumerate(group):
+    result = []
+    for index, (tag, start, end, new_start, new_end) in enumerate(group):
         if tag == "equal":
-            kept = old[start:end]
-            if place == 0:
-                kept = _from_header(old, start, end)
-            elif place == len(group) - 1:
-                kept = _until_gap(kept)
-            found += [DiffLine(" ", line) for line in kept]
+            context = old[start:end]
+            if index == 0:
+                context = _from_header(old, start, end)
+            elif index == len(group) - 1:
+                context = _until_gap(context)
+            result += [DiffLine(" ", line) for line in context]
             continue
-        found += [DiffLine("-", line) for line in old[start:end]]
-        found += [DiffLine("+", line) for line in new[new_start:new_end]]
-    return found
+        result += [DiffLine("-", line) for line in old[start:end]]
+        result += [DiffLine("+", line) for line in new[new_start:new_end]]
+    return result
 
 
 def _from_header(lines: list[str], start: int, end: int) -> list[str]:
@@ -111,9 +113,9 @@ def _from_header(lines: list[str], start: int, end: int) -> list[str]:
 
 def _until_gap(lines: list[str]) -> list[str]:
     """The lines after a change, up to the first blank one or the next section."""
-    for at, line in enumerate(lines):
+    for index, line in enumerate(lines):
         if not line.strip() or line.lstrip().startswith("["):
-            return lines[:at]
+            return lines[:index]
     return lines
 
 
@@ -130,31 +132,35 @@ class Matcher(difflib.SequenceMatcher[Line]):
     def get_matching_blocks(self) -> list[difflib.Match]:
         """The runs of lines that both have, in order, and the empty one at the end that callers expect."""
         old, new = list(self.a), list(self.b)
-        found: list[difflib.Match] = []
+        blocks: list[difflib.Match] = []
         for block in _blocks(old, new):
-            last = found[-1] if found else difflib.Match(0, 0, 0)
-            if (last.a + last.size, last.b + last.size) == (block.a, block.b):
-                found[-1:] = [difflib.Match(last.a, last.b, last.size + block.size)]
+            previous = blocks[-1] if blocks else difflib.Match(0, 0, 0)
+            if (previous.a + previous.size, previous.b + previous.size) == (block.a, block.b):
+                blocks[-1:] = [difflib.Match(previous.a, previous.b, previous.size + block.size)]
             else:
-                found.append(block)
-        return [*found, difflib.Match(len(old), len(new), 0)]
+                blocks.append(block)
+        return [*blocks, difflib.Match(len(old), len(new), 0)]
 
 
 def _blocks(old: list[Line], new: list[Line]) -> Iterator[difflib.Match]:
-    at, there = 0, 0
-    for one, other in [*anchors(old, new), (len(old), len(new))]:
-        yield from _between(old[at:one], new[there:other], at, there)
-        if one < len(old):
-            yield difflib.Match(one, other, 1)
-        at, there = one + 1, other + 1
+    old_start, new_start = 0, 0
+    for old_anchor, new_anchor in [*anchors(old, new), (len(old), len(new))]:
+        yield from _between(old[old_start:old_anchor], new[new_start:new_anchor], old_start, new_start)
+        if old_anchor < len(old):
+            yield difflib.Match(old_anchor, new_anchor, 1)
+        old_start, new_start = old_anchor + 1, new_anchor + 1
 
 
-def _between(old: list[Line], new: list[Line], at: int, there: int) -> Iterator[difflib.Match]:
+def _between(old: list[Line], new: list[Line], old_start: int, new_start: int) -> Iterator[difflib.Match]:
     if old == new:
         blocks = [difflib.Match(0, 0, len(old))]
     else:
         blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
-    yield from (difflib.Match(at + one, there + other, size) for one, other, size in blocks if size)
+    yield from (
+        difflib.Match(old_start + old_index, new_start + new_index, size)
+        for old_index, new_index, size in blocks
+        if size
+    )
 
 
 def anchors(old: Sequence[Line], new: Sequence[Line]) -> list[Pair]:
@@ -162,24 +168,26 @@ def anchors(old: Sequence[Line], new: Sequence[Line]) -> list[Pair]:
 
     The longest increasing run by patience sorting (Fredman 1975), as the `patience` diff of several programs does it.
     """
-    once = {line for line, count in Counter(old).items() if count == 1}
-    places = {line: at for at, line in enumerate(new) if line in once}
-    single = {line for line, count in Counter(new).items() if count == 1}
-    pairs = [(at, places[line]) for at, line in enumerate(old) if line in places and line in single]
+    unique_in_old = {line for line, count in Counter(old).items() if count == 1}
+    new_index = {line: at for at, line in enumerate(new) if line in unique_in_old}
+    unique_in_new = {line for line, count in Counter(new).items() if count == 1}
+    pairs = [
+        (at, new_index[line]) for at, line in enumerate(old) if line in new_index and line in unique_in_new
+    ]
     ends: list[int] = []
     last: list[int] = []
-    before: list[int] = []
-    for number, (_, there) in enumerate(pairs):
-        length = bisect_left(ends, there)
-        before.append(last[length - 1] if length else -1)
+    predecessor: list[int] = []
+    for number, (_, position) in enumerate(pairs):
+        length = bisect_left(ends, position)
+        predecessor.append(last[length - 1] if length else -1)
         if length == len(ends):
-            ends.append(there)
+            ends.append(position)
             last.append(number)
         else:
-            ends[length], last[length] = there, number
-    found: list[Pair] = []
+            ends[length], last[length] = position, number
+    result: list[Pair] = []
     number = last[-1] if last else -1
     while number >= 0:
-        found.append(pairs[number])
-        number = before[number]
-    return found[::-1]
+        result.append(pairs[number])
+        number = predecessor[number]
+    return result[::-1]

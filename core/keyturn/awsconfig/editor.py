@@ -10,15 +10,15 @@ import re
 from collections.abc import Callable, Collection, Mapping
 
 from keyturn.awsconfig.parser import DEFAULT, Document, Item, Section, parse
-from keyturn.awsconfig.section_names import check_header, refuse_rivals
+from keyturn.awsconfig.section_names import check_header, require_unique_name
 from keyturn.model.errors import ChangeRefused, UnparsableFile, UsageError
 
 _KEY = re.compile(r"[a-z0-9_]+")
 #: Line ends for some reader, and control characters; a tab may stand inside a value.
 _FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 #: What Go, JavaScript and Java take for the start of a comment inside a value (aws-facts 1.1).
-_COMMENT = re.compile(r"(^|[ \t])[#;]")
-_HEAD = re.compile(rb"^(?P<name>[^=:]*)(?P<delimiter>[=:])(?P<space>[ \t]*)")
+_INLINE_COMMENT = re.compile(r"(^|[ \t])[#;]")
+_SETTING_START = re.compile(rb"^(?P<name>[^=:]*)(?P<delimiter>[=:])(?P<space>[ \t]*)")
 
 
 def set_items(
@@ -53,26 +53,26 @@ def remove_items(document: Document, section: str, keys: Collection[str]) -> byt
     :raises Protected: the section is `[DEFAULT]` or one of several that name the same profile, or a key would still
         show through from `[DEFAULT]`.
     """
-    present = document.section(section)
+    existing = document.section(section)
     _refuse_default(document, section)
-    if present is None:
+    if existing is None:
         return document.data
-    refuse_rivals(document, section)
-    leaking = sorted(set(keys) & set(document.defaults))
-    if leaking:
+    require_unique_name(document, section)
+    inherited = sorted(set(keys) & set(document.defaults))
+    if inherited:
         raise ChangeRefused(
-            f"removal of {', '.join(leaking)} from [{section}]",
+            f"removal of {', '.join(inherited)} from [{section}]",
             f"[DEFAULT] of {document.path or 'the file'} gives it to every section",
             "Move it out of [DEFAULT] first",
         )
-    gone = [item for item in present.items if item.key in keys]
-    if not gone:
+    removed = [item for item in existing.items if item.key in keys]
+    if not removed:
         return document.data
     lines = _lines(document)
-    for item in gone:
+    for item in removed:
         for number in _value_lines(lines, item):
             lines[number] = b""
-    expected = {item.key: item.value for item in present.items if item.key not in keys}
+    expected = {item.key: item.value for item in existing.items if item.key not in keys}
     return _verify(document, b"".join(lines), section, expected)
 
 
@@ -85,16 +85,16 @@ def replace_section(document: Document, section: str, text: bytes | None) -> byt
         would be read as part of a value.
     """
     _refuse_default(document, section)
-    refuse_rivals(document, section)
-    expected = None if text is None else _only_section(text, section)
-    present = document.section(section)
-    before = document.data[: present.start] if present else document.data
-    after = document.data[present.end :] if present else b""
+    require_unique_name(document, section)
+    expected = None if text is None else _parse_single_section(text, section)
+    existing = document.section(section)
+    before = document.data[: existing.start] if existing else document.data
+    after = document.data[existing.end :] if existing else b""
     new = text or b""
     if new and before:
-        before = _ended(before, document)
+        before = _ensure_newline(before, document)
     if new and after:
-        new = _ended(new, document)
+        new = _ensure_newline(new, document)
     return _verify(document, before + new + after, section, expected)
 
 
@@ -106,17 +106,17 @@ def check_item(key: str, value: str) -> None:
         raise UsageError(f"setting {key}", "its value holds a line break or a control character")
     if value != value.strip():
         raise UsageError(f"setting {key}", "its value begins or ends with a space")
-    if _COMMENT.search(value):
+    if _INLINE_COMMENT.search(value):
         raise UsageError(f"setting {key}", "its value holds `#` or `;` where some AWS SDKs begin a comment")
 
 
 def _set(document: Document, section: str, items: Mapping[str, str], before_key: str | None) -> bytes:
     _refuse_default(document, section)
-    refuse_rivals(document, section)
-    present = document.section(section)
-    if present is None:
-        return _added(document, section, items)
-    own = {item.key: item for item in present.items}
+    require_unique_name(document, section)
+    existing = document.section(section)
+    if existing is None:
+        return _append_section(document, section, items)
+    own = {item.key: item for item in existing.items}
     changed = {key: value for key, value in items.items() if key in own and own[key].value != value}
     missing = {key: value for key, value in items.items() if key not in own}
     if not changed and not missing:
@@ -125,21 +125,21 @@ def _set(document: Document, section: str, items: Mapping[str, str], before_key:
     for key, value in changed.items():
         _replace(lines, own[key], value, document)
     if missing:
-        _insert(lines, document, present, missing, own.get(before_key or ""))
+        _insert(lines, document, existing, missing, own.get(before_key or ""))
     expected = {key: item.value for key, item in own.items()} | dict(items)
     return _verify(document, b"".join(lines), section, expected)
 
 
-def _added(document: Document, section: str, items: Mapping[str, str]) -> bytes:
+def _append_section(document: Document, section: str, items: Mapping[str, str]) -> bytes:
     """A new section at the end, one blank line after what is there."""
     check_header(section)
     end = document.newline.encode()
-    data = _ended(document.data, document)
+    data = _ensure_newline(document.data, document)
     if data and data.splitlines()[-1].strip():
         data += end
     text = b"[" + section.encode() + b"]" + end
     for key, value in items.items():
-        text += _written(b"", key, value, end)
+        text += _format_setting(b"", key, value, end)
     return _verify(document, data + text, section, dict(items))
 
 
@@ -149,39 +149,41 @@ def _insert(
     """Adds lines with the indentation of their neighbour: deeper, or less deep than a header that follows, and
     one would become part of the other's value."""
     if before is not None:
-        at, model = before.line - 1, before.line - 1
+        index, neighbour = before.line - 1, before.line - 1
     elif section.items:
-        at, model = section.items[-1].line_end, section.items[-1].line - 1
+        index, neighbour = section.items[-1].line_end, section.items[-1].line - 1
     else:
-        at = section.line
-        model = section.line_end if section.line_end < len(lines) else section.line - 1
+        index = section.line
+        neighbour = section.line_end if section.line_end < len(lines) else section.line - 1
     end = document.newline.encode()
-    text = b"".join(_written(_indent(lines[model]), key, value, end) for key, value in items.items())
-    if at and not lines[at - 1].endswith((b"\n", b"\r")):
+    text = b"".join(
+        _format_setting(_indent(lines[neighbour]), key, value, end) for key, value in items.items()
+    )
+    if index and not lines[index - 1].endswith((b"\n", b"\r")):
         # The last line of the file, or one that an edit emptied before.
-        lines[at - 1] = _ended(lines[at - 1], document)
-    lines.insert(at, text)
+        lines[index - 1] = _ensure_newline(lines[index - 1], document)
+    lines.insert(index, text)
 
 
 def _replace(lines: list[bytes], item: Item, value: str, document: Document) -> None:
     """Puts a value in the place of another: key, delimiter and spacing stay, comments between the lines stay."""
     old = lines[item.line - 1]
-    head = _HEAD.match(old)
+    head = _SETTING_START.match(old)
     if head is None:
         raise ValueError("a setting's first line has a delimiter")
     line_end = old[len(old.rstrip(b"\r\n")) :]
     for number in _value_lines(lines, item)[1:]:
         lines[number] = b""
     space = head["space"] or (b" " if head["name"][-1:] in (b" ", b"\t") else b"")
-    folded = _folded(_indent(old), value, document.newline.encode())
-    lines[item.line - 1] = head["name"] + head["delimiter"] + space + folded + line_end
+    formatted = _format_value(_indent(old), value, document.newline.encode())
+    lines[item.line - 1] = head["name"] + head["delimiter"] + space + formatted + line_end
 
 
-def _written(indent: bytes, key: str, value: str, end: bytes) -> bytes:
-    return indent + key.encode() + b" = " + _folded(indent, value, end) + end
+def _format_setting(indent: bytes, key: str, value: str, end: bytes) -> bytes:
+    return indent + key.encode() + b" = " + _format_value(indent, value, end) + end
 
 
-def _folded(indent: bytes, value: str, end: bytes) -> bytes:
+def _format_value(indent: bytes, value: str, end: bytes) -> bytes:
     """A value as it stands after the delimiter, its further lines indented more deeply than the key."""
     first, *rest = value.split("\n")
     return first.encode() + b"".join(
@@ -205,12 +207,12 @@ def _indent(line: bytes) -> bytes:
     return text[: len(text) - len(text.lstrip())].encode() if text.strip() else b""
 
 
-def _ended(data: bytes, document: Document) -> bytes:
+def _ensure_newline(data: bytes, document: Document) -> bytes:
     """`data` with a line end after its last line."""
     return data if not data or data.endswith((b"\n", b"\r")) else data + document.newline.encode()
 
 
-def _only_section(text: bytes, section: str) -> dict[str, str] | None:
+def _parse_single_section(text: bytes, section: str) -> dict[str, str] | None:
     """What `text` holds under `[section]`; None if it holds no section.
 
     :raises UsageError: it holds another section, or is no text that botocore accepts.
@@ -245,8 +247,8 @@ def _verify(document: Document, data: bytes, section: str, expected: dict[str, s
         after = parse(data, document.path, document.kind)
     except UnparsableFile as error:
         raise ChangeRefused(what, f"the result could not be read: line {error.lineno}: {error.why}") from None
-    found = after.section(section)
-    if _values(found) != expected or _others(document, section) != _others(after, section):
+    edited = after.section(section)
+    if _values(edited) != expected or _other_sections(document, section) != _other_sections(after, section):
         raise ChangeRefused(what, "lines next to it would be read differently", "Edit that section by hand")
     return data
 
@@ -255,8 +257,8 @@ def _values(section: Section | None) -> dict[str, str] | None:
     return None if section is None else section.values
 
 
-def _others(document: Document, section: str) -> list[tuple[str, dict[str, str] | None]]:
-    return [(one.name, _values(one)) for one in document.sections if one.name != section]
+def _other_sections(document: Document, section: str) -> list[tuple[str, dict[str, str] | None]]:
+    return [(other.name, _values(other)) for other in document.sections if other.name != section]
 
 
 Change = Callable[[Document], bytes]

@@ -23,7 +23,7 @@ from keyturn.system import files, lock_owner
 
 _LOG = logging.getLogger(__name__)
 #: Network file systems that know no flock.
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+_LOCK_UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 Mark = tuple[int, int, int, int]
 """Device, inode, size and time of change (ns) of a file: equal marks, equal bytes."""
@@ -39,9 +39,9 @@ class LockNote:
 
     count: int = 0
     """Writes by keyturn so far."""
-    foreign: int = 0
+    first_after_foreign: int = 0
     """The first write of the present unbroken row: somebody else had changed the file before it."""
-    written: Mark | None = None
+    own_mark: Mark | None = None
     """The file as the last write left it."""
     contended_at: float = 0.0
     """When somebody else was last seen to have written it, on the wall clock."""
@@ -58,8 +58,10 @@ class LockedFile:
     def _read(self) -> LockNote:
         try:
             table = json.loads(os.pread(self._descriptor, 4096, 0))
-            left = table["left"]
-            mark = None if left is None else (int(left[0]), int(left[1]), int(left[2]), int(left[3]))
+            stored = table["left"]
+            mark = (
+                None if stored is None else (int(stored[0]), int(stored[1]), int(stored[2]), int(stored[3]))
+            )
             return LockNote(
                 int(table["count"]), int(table["foreign"]), mark, float(table.get("stirred", 0.0))
             )
@@ -68,7 +70,7 @@ class LockedFile:
 
     def is_our_version(self, status: os.stat_result) -> bool:
         """Whether the file is exactly as keyturn's last write left it."""
-        return self.note.written == mark_of(status)
+        return self.note.own_mark == mark_of(status)
 
     def record_own_write(self, status: os.stat_result, *, unbroken: bool) -> int:
         """Notes a write, and gives its number.
@@ -77,7 +79,10 @@ class LockedFile:
         """
         count = self.note.count + 1
         self.note = replace(
-            self.note, count=count, foreign=self.note.foreign if unbroken else count, written=mark_of(status)
+            self.note,
+            count=count,
+            first_after_foreign=self.note.first_after_foreign if unbroken else count,
+            own_mark=mark_of(status),
         )
         # Without the note the next writer waits a little longer, which is no reason to fail after a good write.
         with contextlib.suppress(OSError):
@@ -94,8 +99,8 @@ class LockedFile:
         table = {
             "pid": os.getpid(),
             "count": self.note.count,
-            "foreign": self.note.foreign,
-            "left": self.note.written,
+            "foreign": self.note.first_after_foreign,
+            "left": self.note.own_mark,
             "stirred": self.note.contended_at,
         }
         text = json.dumps(table).encode()
@@ -114,32 +119,32 @@ def lock_file(locks_dir: Path, target: Target, timing: Timing) -> Iterator[Locke
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(locks_dir / f"{name}.lock", flags, 0o600)
     try:
-        _take(descriptor, target, timing)
+        _acquire(descriptor, target, timing)
         yield LockedFile(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, target: Target, timing: Timing) -> None:
-    end = timing.elapsed() + LOCK_LIMIT
+def _acquire(descriptor: int, target: Target, timing: Timing) -> None:
+    deadline = timing.elapsed() + LOCK_LIMIT
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if timing.elapsed() >= end:
+            if timing.elapsed() >= deadline:
                 raise lock_owner.busy_error(
-                    f"writing {target.path}", _holder(descriptor), LOCK_LIMIT
+                    f"writing {target.path}", _owner_pid(descriptor), LOCK_LIMIT
                 ) from None
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in _LOCK_UNSUPPORTED:
                 raise
             _LOG.warning("no locks on the file system of %s: relying on stable reads alone", target.path)
             return
-        timing.sleep(0.002 + 0.010 * timing.chance())
+        timing.sleep(0.002 + 0.010 * timing.jitter())
 
 
-def _holder(descriptor: int) -> int | None:
+def _owner_pid(descriptor: int) -> int | None:
     try:
         return int(json.loads(os.pread(descriptor, 4096, 0))["pid"])
     except (ValueError, TypeError, KeyError):

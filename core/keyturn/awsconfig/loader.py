@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.awsconfig.parser import DEFAULT, Document, FileKind, Item, Section, Settings, parse, settings_of
-from keyturn.awsconfig.section_names import doubled, entry_of
+from keyturn.awsconfig.section_names import duplicate_sections, entry_of
 from keyturn.model.errors import UnparsableFile
 from keyturn.model.profile import FileProblem, Origin
 
@@ -52,27 +52,27 @@ class SharedConfig:
     @property
     def warnings(self) -> tuple[FileProblem, ...]:
         """Lines that AWS tools silently pass over, or read otherwise than they look. Worked out at each call."""
-        found = _warnings(self.config, self.config_path)
-        return (*found, *_default_warning(self.credentials, self.credentials_path))
+        warnings = _warnings(self.config, self.config_path)
+        return (*warnings, *_default_warning(self.credentials, self.credentials_path))
 
     @property
     def sso_sessions(self) -> dict[str, Settings]:
         sessions: dict[str, Settings] = self.full_config.get("sso_sessions", {})
         return sessions
 
-    def found(self, profile: str, key: str) -> tuple[FileKind, Section, Item] | None:
+    def find_item(self, profile: str, key: str) -> tuple[FileKind, Section, Item] | None:
         """The setting of a profile that counts: file, section (it may be `[DEFAULT]`) and item."""
         definition = self.definitions.get(profile)
         if definition is None:
             return None
-        return _found(self.credentials, definition.credentials, FileKind.CREDENTIALS, key) or _found(
+        return _find_item(self.credentials, definition.credentials, FileKind.CREDENTIALS, key) or _find_item(
             self.config, definition.config, FileKind.CONFIG, key
         )
 
     def origin(self, profile: str, key: str | None = None) -> Origin | None:
         """Where a profile's setting stands; without a key, its header, that of the config file first."""
         if key is not None:
-            found = self.found(profile, key)
+            found = self.find_item(profile, key)
             return None if found is None else Origin(self.path_of(found[0]), found[2].line)
         definition = self.definitions.get(profile)
         if definition is None:
@@ -93,9 +93,9 @@ def read_files(config: Path, credentials: Path) -> SharedConfig:
     is used, while the other file counts. As for botocore, what is no regular file is absent.
     """
     problems: list[FileProblem] = []
-    first = _read(config, FileKind.CONFIG, problems)
-    second = _read(credentials, FileKind.CREDENTIALS, problems)
-    return combine(first, second, str(config), str(credentials), tuple(problems))
+    config_document = _read(config, FileKind.CONFIG, problems)
+    credentials_document = _read(credentials, FileKind.CREDENTIALS, problems)
+    return combine(config_document, credentials_document, str(config), str(credentials), tuple(problems))
 
 
 def combine(
@@ -109,7 +109,7 @@ def combine(
     full: dict[str, Any] = {"profiles": {}}
     definitions: dict[str, ProfileSections] = {}
     if config is not None:
-        full = _tables(config, definitions)
+        full = _build_full_config(config, definitions)
     profiles: dict[str, Settings] = full["profiles"]
     for section in credentials.sections if credentials is not None else ():
         if credentials is None or section.name == DEFAULT:
@@ -132,7 +132,7 @@ def combine(
     )
 
 
-def _tables(document: Document, definitions: dict[str, ProfileSections]) -> dict[str, Any]:
+def _build_full_config(document: Document, definitions: dict[str, ProfileSections]) -> dict[str, Any]:
     """The config file as `botocore.configloader.load_config` has it; a later section replaces an earlier namesake."""
     full: dict[str, Any] = {}
     tables: dict[str, dict[str, Settings]] = {"profiles": {}, "sso_sessions": {}, "services": {}}
@@ -190,20 +190,20 @@ def read_regular(path: Path) -> bytes | None:
 def _warnings(config: Document | None, path: str) -> list[FileProblem]:
     if config is None:
         return []
-    found = _default_warning(config, path)
+    warnings = _default_warning(config, path)
     for section in config.sections:
         table, name = entry_of(section.name)
         if table and name is None:
             reason = f"[{section.name}] is passed over: AWS tools want exactly two words, or quotes"
-            found.append(FileProblem(path, section.line, reason))
+            warnings.append(FileProblem(path, section.line, reason))
         elif not table and _looks_like_profile(section):
             reason = f"[{section.name}] is no profile: its header must read [profile NAME]"
-            found.append(FileProblem(path, section.line, reason))
-    found += [
+            warnings.append(FileProblem(path, section.line, reason))
+    warnings += [
         FileProblem(path, later.line, f"[{later.name}] replaces [{earlier.name}] of line {earlier.line}")
-        for earlier, later in doubled(config)
+        for earlier, later in duplicate_sections(config)
     ]
-    return found
+    return warnings
 
 
 def _default_warning(document: Document | None, path: str) -> list[FileProblem]:
@@ -218,16 +218,16 @@ def _looks_like_profile(section: Section) -> bool:
         return False
     words = section.name.split()
     return section.name.strip().lower().startswith(("profile ", "sso-session ")) or (
-        len(words) == 1 and any(item.key in _TELLING for item in section.items)
+        len(words) == 1 and any(item.key in _CREDENTIAL_HINTS for item in section.items)
     )
 
 
-_TELLING = frozenset(
+_CREDENTIAL_HINTS = frozenset(
     {"aws_access_key_id", "role_arn", "credential_process", "sso_account_id", "source_profile"}
 )
 
 
-def _found(
+def _find_item(
     document: Document | None, section: Section | None, kind: FileKind, key: str
 ) -> tuple[FileKind, Section, Item] | None:
     if document is None or section is None:
@@ -238,5 +238,7 @@ def _found(
     item = document.defaults.get(key)
     if item is None:
         return None
-    holder = next(one for one in document.sections if one.name == DEFAULT and item in one.items)
-    return kind, holder, item
+    default_section = next(
+        candidate for candidate in document.sections if candidate.name == DEFAULT and item in candidate.items
+    )
+    return kind, default_section, item

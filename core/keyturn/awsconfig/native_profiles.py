@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from keyturn.awsconfig.credential_settings import CREDENTIAL_KEYS, FoundItem, credential_items, dependants
+from keyturn.awsconfig.credential_settings import (
+    CREDENTIAL_KEYS,
+    CredentialItem,
+    credential_items,
+    dependants,
+)
 from keyturn.awsconfig.loader import SharedConfig, read_files
 from keyturn.awsconfig.parser import FileKind, Settings
 from keyturn.awsconfig.resolver import Resolution, Resolver
-from keyturn.awsconfig.sdk_caches import SdkCaches, moment
+from keyturn.awsconfig.sdk_caches import SdkCaches, parse_time
 from keyturn.model import key_ids
 from keyturn.model.profile import Key, Kind, Origin, Profile, Rotation, Session
 
 __all__ = [
     "CREDENTIAL_KEYS",
-    "FoundItem",
+    "CredentialItem",
     "SharedConfig",
     "credential_items",
     "dependants",
@@ -28,7 +33,7 @@ _EXPIRY_KEYS = ("aws_expiration", "x_security_token_expires", "expiration")
 #: What has a rotation is known to the index only. Frozen, so one does for all rows.
 _NO_ROTATION = Rotation()
 #: Settings beside temporary keys that tell that they came from an MFA code.
-_MFA_SIGNS = ("mfa_serial", "aws_mfa_device")
+_MFA_KEYS = ("mfa_serial", "aws_mfa_device")
 
 
 def native_profiles(shared: SharedConfig, environ: Mapping[str, str], now: datetime) -> tuple[Profile, ...]:
@@ -53,9 +58,9 @@ class _Rows:
         return [self._row(name, settings) for name, settings in self._shared.profiles.items()]
 
     def _row(self, name: str, settings: Settings) -> Profile:
-        resolution = self._resolver.way(name)
+        resolution = self._resolver.resolve(name)
         kind = resolution.kind
-        if kind is Kind.STATIC_SESSION and self._from_mfa(name, settings):
+        if kind is Kind.STATIC_SESSION and self._is_from_mfa(name, settings):
             kind = Kind.MFA_SESSION
         own_key = resolution.key_id if kind is Kind.IAM_KEY else None
         account = _account(settings, kind)
@@ -83,19 +88,19 @@ class _Rows:
             origin=self._origin(name, resolution),
         )
 
-    def _from_mfa(self, name: str, settings: Settings) -> bool:
+    def _is_from_mfa(self, name: str, settings: Settings) -> bool:
         """aws-mfa keeps the long-term key beside its session under the same name with `-long-term`."""
-        return any(key in settings for key in _MFA_SIGNS) or f"{name}-long-term" in self._shared.profiles
+        return any(key in settings for key in _MFA_KEYS) or f"{name}-long-term" in self._shared.profiles
 
     def _origin(self, name: str, resolution: Resolution) -> Origin | None:
         """The header of the section that holds what decides."""
         sections = self._shared.definitions[name]
-        found = (
-            self._shared.found(name, resolution.decider)
+        deciding_item = (
+            self._shared.find_item(name, resolution.decider)
             if resolution.decider and resolution.file is None
             else None
         )
-        kind = resolution.file or (found[0] if found else None)
+        kind = resolution.file or (deciding_item[0] if deciding_item else None)
         if kind is None:
             return self._shared.origin(name)
         section = sections.config if kind is FileKind.CONFIG else sections.credentials
@@ -105,13 +110,13 @@ class _Rows:
         if resolution.problem is not None:
             return None
         if kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION) and resolution.key_id:
-            return Session(resolution.key_id, None, _noted_end(settings))
+            return Session(resolution.key_id, None, _recorded_expiry(settings))
         if kind is Kind.SSO_ROLE:
             return self._sso_session(settings)
         if kind is Kind.CONSOLE_LOGIN:
             return self._caches.login(resolution.source or "")
         if kind in (Kind.ROLE, Kind.WEB_IDENTITY):
-            return self._caches.assumed(_call(settings, kind))
+            return self._caches.assumed_role(_assume_role_arguments(settings, kind))
         return None
 
     def _sso_session(self, settings: Settings) -> Session | None:
@@ -127,10 +132,10 @@ class _Rows:
         )
         if role is not None and role.expires is not None and role.expires > self._now:
             return role
-        end = self._caches.sso_token_end(name or url)
-        if end is None:
+        expiry = self._caches.sso_token_expiry(name or url)
+        if expiry is None:
             return role
-        return Session("", None, end)
+        return Session("", None, expiry)
 
 
 def _text(settings: Mapping[str, object], key: str) -> str | None:
@@ -170,32 +175,32 @@ def _seconds(settings: Settings) -> int | None:
         return None
 
 
-def _call(settings: Settings, kind: Kind) -> dict[str, object]:
+def _assume_role_arguments(settings: Settings, kind: Kind) -> dict[str, object]:
     """The arguments that the AWS CLI's cache is named after: an automatic session name is left out."""
-    call: dict[str, object] = {"RoleArn": _text(settings, "role_arn")}
+    arguments: dict[str, object] = {"RoleArn": _text(settings, "role_arn")}
     keys = {"role_session_name": "RoleSessionName"}
     if kind is Kind.ROLE:
         keys |= {"external_id": "ExternalId", "mfa_serial": "SerialNumber"}
         seconds = _seconds(settings)
         if seconds is not None:
-            call["DurationSeconds"] = seconds
+            arguments["DurationSeconds"] = seconds
     for key, word in keys.items():
         value = _text(settings, key)
         if value is not None:
-            call[word] = value
-    return call
+            arguments[word] = value
+    return arguments
 
 
-def _noted_end(settings: Settings) -> datetime | None:
+def _recorded_expiry(settings: Settings) -> datetime | None:
     for key in _EXPIRY_KEYS:
         text = _text(settings, key)
-        end = moment(text) or (_aws_mfa_end(text) if key == "expiration" else None)
-        if end is not None:
-            return end
+        expiry = parse_time(text) or (_aws_mfa_expiry(text) if key == "expiration" else None)
+        if expiry is not None:
+            return expiry
     return None
 
 
-def _aws_mfa_end(text: str | None) -> datetime | None:
+def _aws_mfa_expiry(text: str | None) -> datetime | None:
     """aws-mfa writes the time in UTC and does not say so."""
     try:
         return datetime.strptime(text or "", "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)

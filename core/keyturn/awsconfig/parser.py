@@ -151,15 +151,15 @@ def parse(data: bytes, path: str = "", kind: FileKind = FileKind.CONFIG) -> Docu
     :param kind: how its headers name profiles; it decides nothing about what is accepted.
     :raises UnparsableFile: botocore refuses the file; with the line of the first fault.
     """
-    text = _decoded(data, path)
+    text = _decode(data, path)
     reader = _Reader(path)
     reader.read(text)
     offsets = (0, *accumulate(map(len, data.splitlines(keepends=True))))
     last = len(offsets) - 1
-    ends = [*(line for _, line, _ in reader.found[1:]), last + 1]
+    ends = [*(line for _, line, _ in reader.sections[1:]), last + 1]
     sections = tuple(
         Section(name, tuple(rows), line=line, line_end=end - 1, start=offsets[line - 1], end=offsets[end - 1])
-        for (name, line, rows), end in zip(reader.found, ends, strict=False)
+        for (name, line, rows), end in zip(reader.sections, ends, strict=False)
     )
     document = Document(data, path, kind, sections)
     _check_blocks(reader.blocks, document, text)
@@ -169,14 +169,14 @@ def parse(data: bytes, path: str = "", kind: FileKind = FileKind.CONFIG) -> Docu
 def settings_of(document: Document, section: Section) -> Settings:
     """A section's settings as botocore has them: `[DEFAULT]` shows through, nested blocks are dicts."""
     values = section.values
-    found = Settings(values)
+    settings = Settings(values)
     for key, value in values.items():
         if value[:1] == "\n":
-            found[key] = nested(value)
+            settings[key] = parse_nested(value)
     for key, item in document.defaults.items():
-        if key not in found:
-            found[key] = nested(item.value) if item.value[:1] == "\n" else item.value
-    return found
+        if key not in settings:
+            settings[key] = parse_nested(item.value) if item.value[:1] == "\n" else item.value
+    return settings
 
 
 def raw_settings(document: Document) -> dict[str, Settings]:
@@ -188,7 +188,7 @@ def raw_settings(document: Document) -> dict[str, Settings]:
     }
 
 
-def nested(value: str) -> dict[str, str]:
+def parse_nested(value: str) -> dict[str, str]:
     """A nested block, as botocore splits it.
 
     :raises ValueError: a line of it has no `=`.
@@ -213,7 +213,7 @@ def refuse(path: str, line: int, reason: str) -> NoReturn:
     )
 
 
-def _decoded(data: bytes, path: str) -> str:
+def _decode(data: bytes, path: str) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -229,7 +229,7 @@ class _Reader:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.found: list[tuple[str, int, list[Row]]] = []
+        self.sections: list[tuple[str, int, list[Row]]] = []
         """Header, its line, its settings."""
         self.blocks: list[tuple[str, Item]] = []
         """Section and setting of each nested block."""
@@ -258,48 +258,48 @@ class _Reader:
                 self.parts.append(value)
                 self.blanks, self.line_end = 0, number
                 continue
-            self._close()
+            self._finish_setting()
             level = indent
             if start == "[" and (last := value.rfind("]")) > 1:
                 self._header(value[1:last], number)
             else:
                 self._setting(value, number)
-        self._close()
+        self._finish_setting()
 
     def _header(self, name: str, number: int) -> None:
         if name in self.lines and name != DEFAULT:
-            first = next(line for found, line, _ in self.found if found == name)
+            first = next(line for header, line, _ in self.sections if header == name)
             refuse(self.path, number, f"section [{name}] stands there a second time, first on line {first}")
         self.lines.setdefault(name, {})
-        self.found.append((name, number, []))
+        self.sections.append((name, number, []))
 
     def _setting(self, value: str, number: int) -> None:
-        if not self.found:
+        if not self.sections:
             refuse(self.path, number, "text stands before the first section header")
-        at, colon = value.find("="), value.find(":")
-        if at < 0 or 0 <= colon < at:
-            at = colon
-        if at < 0:
+        delimiter, colon = value.find("="), value.find(":")
+        if delimiter < 0 or 0 <= colon < delimiter:
+            delimiter = colon
+        if delimiter < 0:
             refuse(self.path, number, "a line is neither a header nor a `key = value`")
-        key = value[:at].rstrip().lower()
+        key = value[:delimiter].rstrip().lower()
         if not key:
             refuse(self.path, number, "a line has no key before its `=`")
-        section = self.found[-1][0]
+        section = self.sections[-1][0]
         lines = self.lines[section]
         if key in lines:
             refuse(
                 self.path, number, f"{key} stands twice in section [{section}], first on line {lines[key]}"
             )
         lines[key] = self.line = self.line_end = number
-        self.key, self.parts, self.blanks = key, [value[at + 1 :].lstrip()], 0
+        self.key, self.parts, self.blanks = key, [value[delimiter + 1 :].lstrip()], 0
 
-    def _close(self) -> None:
+    def _finish_setting(self) -> None:
         """Adds the setting that has been read, now that its last line is known."""
         if not self.key:
             return
         value = self.parts[0] if len(self.parts) == 1 else "\n".join(self.parts)
         row = (self.key, value, self.line, self.line_end)
-        section = self.found[-1]
+        section = self.sections[-1]
         section[2].append(row)
         if value[:1] == "\n":
             self.blocks.append((section[0], Item(*row)))
@@ -310,18 +310,18 @@ def _check_blocks(blocks: list[tuple[str, Item]], document: Document, text: str)
     """botocore parses the nested blocks that a section shows; one of `[DEFAULT]` only where some section shows it."""
     for name, item in blocks:
         try:
-            nested(item.value)
+            parse_nested(item.value)
         except ValueError:
-            if name != DEFAULT or _shows(document, item.key):
-                line = _fault_in_block(item, text)
+            if name != DEFAULT or _is_inherited(document, item.key):
+                line = _first_bad_line(item, text)
                 refuse(document.path, line, f"a line in the nested block of {item.key} has no `=`")
 
 
-def _shows(document: Document, key: str) -> bool:
+def _is_inherited(document: Document, key: str) -> bool:
     return any(section.name != DEFAULT and section.item(key) is None for section in document.sections)
 
 
-def _fault_in_block(item: Item, text: str) -> int:
+def _first_bad_line(item: Item, text: str) -> int:
     """The line of a block's first piece without `=`: botocore also splits at separators that are no line ends."""
     lines = text.split("\n")
     for number in range(item.line + 1, item.line_end + 1):

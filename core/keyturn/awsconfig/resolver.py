@@ -19,7 +19,7 @@ CREDENTIAL_SOURCES = ("Environment", "Ec2InstanceMetadata", "EcsContainer")
 _SSO_TRIGGERS = ("sso_account_id", "sso_role_name")
 _SSO_SESSION = ("sso_start_url", "sso_region")
 #: botocore reads the older name first.
-TOKENS = ("aws_security_token", "aws_session_token")
+TOKEN_KEYS = ("aws_security_token", "aws_session_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Resolution:
     """A role on the way asks for an MFA code."""
 
 
-class _Broken(Exception):
+class _InvalidConfig(Exception):
     """What botocore would raise; holds its text."""
 
 
@@ -57,7 +57,7 @@ class Resolver:
         self._shared = shared
         self._profiles = shared.profiles
         self._sessions = shared.sso_sessions
-        self._own: dict[str, Resolution] = {}
+        self._own_resolutions: dict[str, Resolution] = {}
         self._steps: tuple[Callable[[str, Settings], Resolution | None], ...] = (
             _web_identity,
             self._sso,
@@ -67,9 +67,9 @@ class Resolver:
             self._keys_of_config,
         )
 
-    def way(self, name: str) -> Resolution:
+    def resolve(self, name: str) -> Resolution:
         """The way to the credentials of the profile `name`, which exists."""
-        return self._role(name) if _is_role(self._profiles[name]) else self._own_way(name)
+        return self._role(name) if _is_role(self._profiles[name]) else self._resolve_own(name)
 
     def _role(self, name: str) -> Resolution:
         visited = [name]
@@ -87,21 +87,21 @@ class Resolver:
                     break
                 visited.append(source)
                 if _has_keys(self._profiles[source]) or not _is_role(self._profiles[source]):
-                    end = self._end(source)
+                    end = self._resolve_end(source)
                     break
-        except _Broken as error:
+        except _InvalidConfig as error:
             end = Resolution(problem=str(error))
         return Resolution(
             Kind.ROLE, end.source, tuple(visited[1:]), end.problem, "role_arn", end.key_id,
             credential_source=end.credential_source, prompts=prompts,
         )  # fmt: skip
 
-    def _end(self, source: str) -> Resolution:
-        end = self._own_way(source)
+    def _resolve_end(self, source: str) -> Resolution:
+        end = self._resolve_own(source)
         if end.problem is not None:
             return replace(end, problem=f'its source profile "{source}" is broken: {end.problem}')
         if end.kind is Kind.UNKNOWN:
-            raise _Broken(f'The source profile "{source}" must have credentials.')
+            raise _InvalidConfig(f'The source profile "{source}" must have credentials.')
         return end
 
     def _source(self, name: str, settings: Settings, visited: list[str]) -> str | None:
@@ -109,42 +109,44 @@ class Resolver:
         credential_source = _text(settings, "credential_source")
         source = _text(settings, "source_profile")
         if credential_source is not None and source is not None:
-            raise _Broken(f'The profile "{name}" contains both source_profile and credential_source.')
+            raise _InvalidConfig(f'The profile "{name}" contains both source_profile and credential_source.')
         if credential_source is not None:
             if credential_source not in CREDENTIAL_SOURCES:
-                raise _Broken(
+                raise _InvalidConfig(
                     f'The credential source "{credential_source}" referenced in profile "{name}" is not valid.'
                 )
             return None
         if source is None:
-            raise _partial("assume-role", "source_profile or credential_source")
+            raise _partial_credentials("assume-role", "source_profile or credential_source")
         if source not in self._profiles:
-            raise _Broken(f'The source_profile "{source}" referenced in the profile "{name}" does not exist.')
+            raise _InvalidConfig(
+                f'The source_profile "{source}" referenced in the profile "{name}" does not exist.'
+            )
         if source in visited and (source != name or not _has_keys(self._profiles[source])):
-            raise _Broken(
+            raise _InvalidConfig(
                 "Infinite loop in credential configuration detected. Attempting to load from profile "
                 f"{source} which has already been visited. Visited profiles: {visited}"
             )
         return source
 
-    def _own_way(self, name: str) -> Resolution:
+    def _resolve_own(self, name: str) -> Resolution:
         """The way without assuming a role, as botocore also walks it for a source profile."""
-        resolution = self._own.get(name)
+        resolution = self._own_resolutions.get(name)
         if resolution is None:
             try:
-                resolution = self._find_own(name)
-            except _Broken as error:
+                resolution = self._try_steps(name)
+            except _InvalidConfig as error:
                 resolution = Resolution(problem=str(error))
-            self._own[name] = resolution
+            self._own_resolutions[name] = resolution
         return resolution
 
-    def _find_own(self, name: str) -> Resolution:
+    def _try_steps(self, name: str) -> Resolution:
         settings = self._profiles[name]
         for step in self._steps:
             resolution = step(name, settings)
             if resolution is not None:
                 return resolution
-        return _nothing(settings)
+        return _no_credentials(settings)
 
     def _keys_of_credentials(self, name: str, settings: Settings) -> Resolution | None:
         if "aws_access_key_id" not in settings:
@@ -167,20 +169,20 @@ class Resolver:
         try:
             if session_name is not None:
                 resolved |= self._sso_session(session_name, settings)
-            wanted = (
+            required = (
                 "sso_role_name",
                 "sso_account_id",
                 *_SSO_SESSION,
             )
-            missing = [key for key in wanted if key not in resolved]
+            missing = [key for key in required if key not in resolved]
             if missing:
-                raise _Broken(
+                raise _InvalidConfig(
                     f'The profile "{name}" is configured to use SSO but is missing required configuration: '
                     + ", ".join(missing)
                 )
-            for key in wanted:
+            for key in required:
                 _text(resolved, key)
-        except _Broken as error:
+        except _InvalidConfig as error:
             return Resolution(Kind.SSO_ROLE, session_name, problem=str(error), decider=decider)
         source = session_name or _text(resolved, "sso_start_url")
         return Resolution(Kind.SSO_ROLE, source, decider=decider)
@@ -188,16 +190,18 @@ class Resolver:
     def _sso_session(self, name: str, settings: Settings) -> Settings:
         session = self._sessions.get(name)
         if session is None:
-            raise _Broken(f'The specified sso-session does not exist: "{name}"')
+            raise _InvalidConfig(f'The specified sso-session does not exist: "{name}"')
         for key, value in session.items():
             if settings.get(key, value) != value:
-                raise _Broken(
+                raise _InvalidConfig(
                     f"The value for {key} is inconsistent between profile ({settings[key]}) "
                     f"and sso-session ({value})."
                 )
         missing = [key for key in _SSO_SESSION if key not in session]
         if missing:
-            raise _Broken(f'The sso-session "{name}" is missing required configuration: {", ".join(missing)}')
+            raise _InvalidConfig(
+                f'The sso-session "{name}" is missing required configuration: {", ".join(missing)}'
+            )
         return session
 
 
@@ -222,10 +226,10 @@ def _process(name: str, settings: Settings) -> Resolution | None:
     return Resolution(Kind.PROCESS, name, decider="credential_process")
 
 
-def _nothing(settings: Settings) -> Resolution:
+def _no_credentials(settings: Settings) -> Resolution:
     """No credentials, at most a bearer token: botocore goes on to what the machine itself may have."""
-    alone = "aws_secret_access_key" in settings
-    problem = "aws_secret_access_key stands without aws_access_key_id" if alone else None
+    has_secret_only = "aws_secret_access_key" in settings
+    problem = "aws_secret_access_key stands without aws_access_key_id" if has_secret_only else None
     return Resolution(source=_text(settings, "sso_session"), problem=problem)
 
 
@@ -235,7 +239,7 @@ def _keys(name: str, document: Document | None, section: Section | None, kind: F
     if document is None or section is None or key_id is None:
         return None
     secret = document.item(section, "aws_secret_access_key")
-    tokens = [document.item(section, key) for key in TOKENS]
+    tokens = [document.item(section, key) for key in TOKEN_KEYS]
     token = any(item is not None and item.value for item in tokens)
     resolution = Resolution(
         Kind.STATIC_SESSION if token else Kind.IAM_KEY,
@@ -247,15 +251,15 @@ def _keys(name: str, document: Document | None, section: Section | None, kind: F
     )
     if secret is None:
         provider = "shared-credentials-file" if kind is FileKind.CREDENTIALS else "config-file"
-        return replace(resolution, problem=str(_partial(provider, "aws_secret_access_key")))
+        return replace(resolution, problem=str(_partial_credentials(provider, "aws_secret_access_key")))
     if not key_id.value or not secret.value or "\n" in key_id.value or "\n" in secret.value:
         return replace(
             resolution, key_id=None, problem="its access key is empty or spread over several lines"
         )
-    return _checked(resolution, key_id.value)
+    return _check_key_kind(resolution, key_id.value)
 
 
-def _checked(resolution: Resolution, key_id: str) -> Resolution:
+def _check_key_kind(resolution: Resolution, key_id: str) -> Resolution:
     """`way`, with the problem of keys that AWS is sure to refuse (aws-facts 6)."""
     if key_ids.is_temporary(key_id) and not resolution.token:
         problem = "its temporary key has no aws_session_token: AWS refuses it"
@@ -266,8 +270,8 @@ def _checked(resolution: Resolution, key_id: str) -> Resolution:
     return resolution
 
 
-def _partial(provider: str, missing: str) -> _Broken:
-    return _Broken(f"Partial credentials found in {provider}, missing: {missing}")
+def _partial_credentials(provider: str, missing: str) -> _InvalidConfig:
+    return _InvalidConfig(f"Partial credentials found in {provider}, missing: {missing}")
 
 
 def _is_role(settings: Settings) -> bool:
@@ -282,4 +286,4 @@ def _text(settings: dict[str, object] | Settings, key: str) -> str | None:
     value = settings.get(key)
     if value is None or isinstance(value, str):
         return value
-    raise _Broken(f"{key} is a nested block, where AWS tools want a text")
+    raise _InvalidConfig(f"{key} is a nested block, where AWS tools want a text")

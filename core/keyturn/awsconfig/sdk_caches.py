@@ -15,7 +15,7 @@ from keyturn.model.profile import Session
 from keyturn.model.text import from_iso
 
 
-def _at_home(path: str) -> str:
+def _expand_home(path: str) -> str:
     """`path` with its `~`; as it is where there is no such user, as for AWS's own tools."""
     return os.path.expanduser(path)  # noqa: PTH111  # Path.expanduser raises there
 
@@ -28,28 +28,28 @@ class SdkCaches:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         sandbox = environ.get("KEYTURN_SANDBOX")  # a shell that joins one keeps its own HOME
-        home = Path(sandbox) / "home" if sandbox else Path(_at_home(environ.get("HOME") or "~"))
+        home = Path(sandbox) / "home" if sandbox else Path(_expand_home(environ.get("HOME") or "~"))
         aws = home / ".aws"
         self._sso = aws / "sso" / "cache"
         self._cli = aws / "cli" / "cache"
-        named = environ.get("AWS_LOGIN_CACHE_DIRECTORY")
-        self._login = Path(_at_home(named)) if named else aws / "login" / "cache"
+        login_cache = environ.get("AWS_LOGIN_CACHE_DIRECTORY")
+        self._login = Path(_expand_home(login_cache)) if login_cache else aws / "login" / "cache"
         self._names: dict[Path, frozenset[str]] = {}
 
-    def sso_token_end(self, session_or_url: str) -> datetime | None:
+    def sso_token_expiry(self, session_or_url: str) -> datetime | None:
         """When the sign-in of an SSO session (by name) or start URL ends."""
         token = self._load(self._sso, lambda: _sha1(session_or_url))
         if "accessToken" not in token:
             return None
-        return moment(token.get("expiresAt"))
+        return parse_time(token.get("expiresAt"))
 
     def sso_role(self, account: str, role: str, *, session: str | None, start_url: str) -> Session | None:
         """The role credentials that the AWS CLI has cached for an SSO profile."""
-        words = {"roleName": role, "accountId": account}
-        words |= {"sessionName": session} if session else {"startUrl": start_url}
-        return self._credentials(lambda: _sha1(json.dumps(words, sort_keys=True, separators=(",", ":"))))
+        cache_key = {"roleName": role, "accountId": account}
+        cache_key |= {"sessionName": session} if session else {"startUrl": start_url}
+        return self._credentials(lambda: _sha1(json.dumps(cache_key, sort_keys=True, separators=(",", ":"))))
 
-    def assumed(self, arguments: Mapping[str, object]) -> Session | None:
+    def assumed_role(self, arguments: Mapping[str, object]) -> Session | None:
         """The session that the AWS CLI has cached for an AssumeRole call with these arguments."""
         return self._credentials(lambda: _sha1(json.dumps(dict(arguments), sort_keys=True)))
 
@@ -62,13 +62,13 @@ class SdkCaches:
             return None
         return _session(token.get("accessKeyId"), token.get("expiresAt"))
 
-    def _credentials(self, name: Any) -> Session | None:
-        found = self._load(self._cli, name).get("Credentials")
-        if not isinstance(found, dict):
+    def _credentials(self, make_name: Any) -> Session | None:
+        credentials = self._load(self._cli, make_name).get("Credentials")
+        if not isinstance(credentials, dict):
             return None
-        return _session(found.get("AccessKeyId"), found.get("Expiration"))
+        return _session(credentials.get("AccessKeyId"), credentials.get("Expiration"))
 
-    def _load(self, folder: Path, name: Any) -> dict[str, Any]:
+    def _load(self, folder: Path, make_name: Any) -> dict[str, Any]:
         if folder not in self._names:
             try:
                 self._names[folder] = frozenset(os.listdir(folder))  # noqa: PTH208  # names are all that is wanted
@@ -76,7 +76,7 @@ class SdkCaches:
                 self._names[folder] = frozenset()
         if not self._names[folder]:
             return {}
-        file = f"{name()}.json"
+        file = f"{make_name()}.json"
         if file not in self._names[folder]:
             return {}
         try:
@@ -86,7 +86,7 @@ class SdkCaches:
         return table if isinstance(table, dict) else {}
 
 
-def moment(text: object) -> datetime | None:
+def parse_time(text: object) -> datetime | None:
     """A time as AWS's tools write it: ISO 8601 with a zone, or botocore's own form that ends in `UTC`."""
     if isinstance(text, str) and text.endswith("UTC"):
         text = text[:-3] + "Z"
@@ -94,10 +94,10 @@ def moment(text: object) -> datetime | None:
 
 
 def _session(key_id: object, expires: object) -> Session | None:
-    end = moment(expires)
-    if end is None or not isinstance(key_id, str):
+    expiry = parse_time(expires)
+    if expiry is None or not isinstance(key_id, str):
         return None
-    return Session(key_id, None, end)
+    return Session(key_id, None, expiry)
 
 
 def _sha1(text: str) -> str:

@@ -22,9 +22,7 @@ def header_for(kind: FileKind, profile: str) -> str:
 
     :raises UsageError: no header would be read back as this very profile.
     """
-    header = (
-        profile if kind is FileKind.CREDENTIALS or profile == "default" else f"profile {_quoted(profile)}"
-    )
+    header = profile if kind is FileKind.CREDENTIALS or profile == "default" else f"profile {_quote(profile)}"
     check_header(header)
     if profile_of(kind, header) != profile:
         raise UsageError(f"profile {profile}", "no section header can carry that name", "Choose another name")
@@ -81,7 +79,7 @@ def sections_of(document: Document, profile: str) -> tuple[Section, ...]:
     )
 
 
-def rivals(document: Document, header: str) -> tuple[Section, ...]:
+def same_name_sections(document: Document, header: str) -> tuple[Section, ...]:
     """Sections under another header that botocore files under the same name as `header`."""
     if document.kind is FileKind.CREDENTIALS:
         return ()
@@ -91,9 +89,9 @@ def rivals(document: Document, header: str) -> tuple[Section, ...]:
     return tuple(s for s in _candidates(document, entry[0]) if s.name != header and entry_of(s.name) == entry)
 
 
-def refuse_rivals(document: Document, header: str) -> None:
+def require_unique_name(document: Document, header: str) -> None:
     """:raises Protected: more than one section stands for what `header` names, so an edit could be without effect."""
-    others = rivals(document, header)
+    others = same_name_sections(document, header)
     if others:
         lines = ", ".join(f"[{section.name}] on line {section.line}" for section in others)
         raise ChangeRefused(
@@ -103,18 +101,18 @@ def refuse_rivals(document: Document, header: str) -> None:
         )
 
 
-def doubled(document: Document) -> Iterator[tuple[Section, Section]]:
+def duplicate_sections(document: Document) -> Iterator[tuple[Section, Section]]:
     """Pairs of sections of which botocore reads the second in place of the first."""
     if document.kind is FileKind.CREDENTIALS:
         return
-    seen: dict[tuple[str, str | None], Section] = {}
+    last_by_entry: dict[tuple[str, str | None], Section] = {}
     for section in document.sections:
         entry = entry_of(section.name)
         if not entry[0] or entry[1] is None:
             continue
-        if entry in seen:
-            yield seen[entry], section
-        seen[entry] = section
+        if entry in last_by_entry:
+            yield last_by_entry[entry], section
+        last_by_entry[entry] = section
 
 
 def _candidates(document: Document, table: str) -> Iterable[Section]:
@@ -137,7 +135,7 @@ def _second_word(header: str) -> str | None:
     return words[1] if len(words) == 2 else None
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     if name and not _QUOTING.search(name) and not re.search(r"\s", name):
         return name
     return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'

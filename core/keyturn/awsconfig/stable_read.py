@@ -38,7 +38,7 @@ class Version:
             os.close(self.descriptor)
             self.descriptor = -1
 
-    def current(self, target: Target) -> bool:
+    def is_current(self, target: Target) -> bool:
         """Whether the file, asked again now, is still this version: same file, same bytes."""
         try:
             now = target.real.lstat()
@@ -46,7 +46,7 @@ class Version:
             return self.status is None
         if self.status is None or mark_of(now) != mark_of(self.status):
             return False
-        return _content(self.descriptor) == self.data
+        return _read_all(self.descriptor) == self.data
 
     def read_late_write(self, path: Path, kind: FileKind, timing: Timing) -> bytes | None:
         """What somebody wrote into this version after it was replaced, once it is complete; None if nobody did.
@@ -58,8 +58,8 @@ class Version:
         """
         if self.status is None or self.descriptor < 0:
             return None
-        end = timing.elapsed() + READ_LIMIT
-        quiet = _Quiet(timing)
+        deadline = timing.elapsed() + READ_LIMIT
+        quiet = _QuietTimer(timing)
         while True:
             status = os.fstat(self.descriptor)
             being_written = is_being_written(self.descriptor)
@@ -68,31 +68,35 @@ class Version:
             if being_written:
                 quiet.pause()
             else:
-                data = _content(self.descriptor)
+                data = _read_all(self.descriptor)
                 # Nobody can open it any more: where it is known that nobody has it open, it is complete.
-                need = 0.0 if being_written is False else _needed(data, kind, ()) if data else QUIET_CUT
-                if quiet.wait(status, need) and mark_of(os.fstat(self.descriptor)) == mark_of(status):
+                required = (
+                    0.0 if being_written is False else _required_quiet(data, kind, ()) if data else QUIET_CUT
+                )
+                if quiet.wait(status, required) and mark_of(os.fstat(self.descriptor)) == mark_of(status):
                     return None if data in (b"", self.data) else data
-            if timing.elapsed() >= end:
+            if timing.elapsed() >= deadline:
                 why = "another program has the version before ours open, and what it writes there is lost"
                 raise FileBusy(f"writing {path}", why, "Close the file there, then look at it again")
 
 
-def read(target: Target, kind: FileKind, held: LockedFile, known: Collection[str], timing: Timing) -> Version:
+def read(
+    target: Target, kind: FileKind, lock: LockedFile, known_sections: Collection[str], timing: Timing
+) -> Version:
     """The file's bytes once it has been left alone long enough, longer if it looks unfinished.
 
     :param known: headers that the file had when it was last looked at: one that is missing from a file that is empty
         or ends inside a line tells of a writer at work.
     :raises FileBusy: it keeps changing, or somebody keeps it open for writing.
     """
-    end = timing.elapsed() + READ_LIMIT
-    quiet = _Quiet(timing)
+    deadline = timing.elapsed() + READ_LIMIT
+    quiet = _QuietTimer(timing)
     while True:
         version = open_version(target.real)
         try:
-            if _is_settled(version, kind, held, known, quiet):
+            if _is_stable(version, kind, lock, known_sections, quiet):
                 return version
-            if timing.elapsed() >= end:
+            if timing.elapsed() >= deadline:
                 why = "somebody keeps changing it, or has it open for writing"
                 raise FileBusy(f"writing {target.path}", why, "Stop the other program first")
         except BaseException:
@@ -101,7 +105,7 @@ def read(target: Target, kind: FileKind, held: LockedFile, known: Collection[str
         version.close()
 
 
-class _Quiet:
+class _QuietTimer:
     """How long a file has been left alone: by its time of change, or by our own watch where that lies in the
     future."""
 
@@ -110,7 +114,7 @@ class _Quiet:
         self._mark: object = None
         self._since = 0.0
 
-    def is_alone(self, status: os.stat_result | None) -> float:
+    def quiet_seconds(self, status: os.stat_result | None) -> float:
         """For how many seconds the file has been as it is."""
         now = self._timing.elapsed()
         mark = None if status is None else mark_of(status)
@@ -119,9 +123,9 @@ class _Quiet:
         age = self._timing.wall() - status.st_mtime if status is not None else 0.0
         return max(age, now - self._since)
 
-    def wait(self, status: os.stat_result | None, need: float) -> bool:
+    def wait(self, status: os.stat_result | None, required: float) -> bool:
         """Whether the file has been as it is for `need` seconds; if not, sleeps for what is missing."""
-        missing = need - self.is_alone(status)
+        missing = required - self.quiet_seconds(status)
         if missing <= 0:
             return True
         self._timing.sleep(missing)
@@ -132,32 +136,32 @@ class _Quiet:
         self._timing.sleep(QUIET)
 
 
-def _is_settled(
-    version: Version, kind: FileKind, held: LockedFile, known: Collection[str], quiet: _Quiet
+def _is_stable(
+    version: Version, kind: FileKind, lock: LockedFile, known_sections: Collection[str], quiet: _QuietTimer
 ) -> bool:
     status = version.status
     if status is None:
         # One that was there may be on its way: an editor moves it away before it makes the new one.
-        return not (known or held.note.written) or quiet.wait(None, QUIET_EMPTY)
+        return not (known_sections or lock.note.own_mark) or quiet.wait(None, QUIET_EMPTY)
     if is_being_written(version.descriptor):
         quiet.pause()
         return False
-    if held.is_our_version(status):
+    if lock.is_our_version(status):
         version.is_ours = True
         return True
-    if quiet.is_alone(status) < QUIET_CUT and not quiet.wait(
-        status, _needed(version.data or b"", kind, known)
+    if quiet.quiet_seconds(status) < QUIET_CUT and not quiet.wait(
+        status, _required_quiet(version.data or b"", kind, known_sections)
     ):
         return False
     return mark_of(os.fstat(version.descriptor)) == mark_of(status)
 
 
-def _needed(data: bytes, kind: FileKind, known: Collection[str]) -> float:
+def _required_quiet(data: bytes, kind: FileKind, known_sections: Collection[str]) -> float:
     try:
         present = {section.name for section in parse(data, kind=kind).sections}
     except UnparsableFile:
         return QUIET_CUT
-    if not set(known) <= present:
+    if not set(known_sections) <= present:
         return QUIET_CUT
     return QUIET if data else QUIET_EMPTY
 
@@ -177,23 +181,23 @@ def open_version(path: Path) -> Version:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise FileBusy(f"writing {path}", "it has just become something else", "Look at it first")
-        return Version(_content(descriptor), status, descriptor)
+        return Version(_read_all(descriptor), status, descriptor)
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def _content(descriptor: int) -> bytes:
+def _read_all(descriptor: int) -> bytes:
     pieces = []
-    at = 0
-    while piece := os.pread(descriptor, _CHUNK, at):
+    offset = 0
+    while piece := os.pread(descriptor, _CHUNK, offset):
         pieces.append(piece)
-        at += len(piece)
+        offset += len(piece)
     return b"".join(pieces)
 
 
 #: The file systems of this machine on which the kernel itself counts who has a file open, by the numbers of statfs(2).
-_LOCAL = frozenset(
+_LOCAL_FILE_SYSTEMS = frozenset(
     {
         0xEF53,  # ext2, ext3, ext4
         0x58465342,  # xfs
@@ -222,7 +226,7 @@ def is_being_written(descriptor: int) -> bool | None:
     :returns: None where the system cannot tell: elsewhere than on Linux, on network file systems and such that a program
         provides, for a file of somebody else.
     """
-    if sys.platform != "linux" or _file_system(descriptor) not in _LOCAL:
+    if sys.platform != "linux" or _file_system(descriptor) not in _LOCAL_FILE_SYSTEMS:
         return None
     try:
         # Whoever opens the file in these microseconds waits until we have given the lease back, and we are signalled:
@@ -238,8 +242,8 @@ def is_being_written(descriptor: int) -> bool | None:
 def _file_system(descriptor: int) -> int | None:
     """The number of the file system that an open file is on; None where it is not told."""
     fstatfs = getattr(ctypes.CDLL(None, use_errno=True), "fstatfs", None)
-    found = ctypes.create_string_buffer(_STATFS_BYTES)
-    if fstatfs is None or fstatfs(descriptor, found) != 0:
+    buffer = ctypes.create_string_buffer(_STATFS_BYTES)
+    if fstatfs is None or fstatfs(descriptor, buffer) != 0:
         return None
     # The width of the type differs by processor, and its upper half is sign or nothing.
-    return int.from_bytes(found.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) & 0xFFFFFFFF
+    return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) & 0xFFFFFFFF

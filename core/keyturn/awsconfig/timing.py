@@ -16,11 +16,11 @@ QUIET_EMPTY = 0.500
 #: The same for a file that looks cut off.
 QUIET_CUT = 2.0
 #: How long to look for somebody who had read the file before it was replaced, and writes it now.
-SETTLE = 0.030
+LATE_WRITE_WAIT = 0.030
 #: The same where others have written it just now, and may be slowed down by each other and by us.
-WATCH = 0.300
+CONTENDED_WAIT = 0.300
 #: For how long somebody who wrote the file is expected to write it again.
-CONTENDED = 2.0
+CONTENTION_PERIOD = 2.0
 #: How long to wait for another keyturn process.
 LOCK_LIMIT = 10.0
 #: How long a file may keep changing under us before we give up on it.
@@ -43,5 +43,5 @@ class Timing:
     """Compared with the times that the file system gives."""
     elapsed: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    chance: Callable[[], float] = random.random
+    jitter: Callable[[], float] = random.random
     """From 0 to 1, to keep several writers out of step."""

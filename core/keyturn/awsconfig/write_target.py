@@ -12,7 +12,7 @@ from keyturn.model.errors import UnsafeFile
 from keyturn.system import files
 
 #: As many links as Linux follows before it speaks of a loop.
-_LINKS = 40
+_MAX_LINKS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +36,22 @@ def find(path: Path) -> Target:
         somebody else decide what is written.
     :raises OSError: the file system said no.
     """
-    real = _resolved(path)
+    real = _resolve_links(path)
     folder = real.parent
     files.private_dir(folder)
     folder = Path(os.path.realpath(folder))
     real = folder / real.name
     status = _status(real)
-    about = folder.stat()
+    folder_status = folder.stat()
     if status is not None:
         _check_file(path, status)
-    _check_owner(path, folder, about)
-    return Target(path, real, status, f"{about.st_dev}:{about.st_ino}:{real.name}")
+    _check_owner(path, folder, folder_status)
+    return Target(path, real, status, f"{folder_status.st_dev}:{folder_status.st_ino}:{real.name}")
 
 
-def _resolved(path: Path) -> Path:
+def _resolve_links(path: Path) -> Path:
     current = path.absolute()
-    for _ in range(_LINKS):
+    for _ in range(_MAX_LINKS):
         try:
             link = os.readlink(current)  # noqa: PTH115  # one link at a time, where a relative one starts at its folder
         except OSError as error:
@@ -74,14 +74,16 @@ def _status(real: Path) -> os.stat_result | None:
 def _check_file(path: Path, status: os.stat_result) -> None:
     mode = status.st_mode
     if not stat.S_ISREG(mode):
-        raise UnsafeFile(f"writing {path}", f"it is {_what(mode)}, no regular file", "Name a regular file")
+        raise UnsafeFile(
+            f"writing {path}", f"it is {_file_type(mode)}, no regular file", "Name a regular file"
+        )
     if not mode & stat.S_IWUSR:
         raise UnsafeFile(f"writing {path}", "it is read-only", f"Run: chmod u+w {path}")
     _check_owner(path, path, status)
 
 
-def _check_owner(path: Path, which: Path, status: os.stat_result) -> None:
-    shown = "it" if which == path else f"its folder {which}"
+def _check_owner(path: Path, checked: Path, status: os.stat_result) -> None:
+    shown = "it" if checked == path else f"its folder {checked}"
     if status.st_uid != os.geteuid():
         raise UnsafeFile(
             f"writing {path}",
@@ -89,10 +91,10 @@ def _check_owner(path: Path, which: Path, status: os.stat_result) -> None:
             "Change the owner first",
         )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise UnsafeFile(f"writing {path}", f"{shown} is writable by others", f"Run: chmod go-w {which}")
+        raise UnsafeFile(f"writing {path}", f"{shown} is writable by others", f"Run: chmod go-w {checked}")
 
 
-def _what(mode: int) -> str:
+def _file_type(mode: int) -> str:
     kinds = {
         stat.S_IFDIR: "a folder",
         stat.S_IFIFO: "a pipe",

@@ -16,7 +16,14 @@ from keyturn.awsconfig.file_lock import LockedFile, Mark, lock_file, mark_of
 from keyturn.awsconfig.loader import read_regular
 from keyturn.awsconfig.parser import Document, FileKind, parse
 from keyturn.awsconfig.stable_read import Version
-from keyturn.awsconfig.timing import ATTEMPT_LIMIT, ATTEMPTS, CONTENDED, SETTLE, WATCH, Timing
+from keyturn.awsconfig.timing import (
+    ATTEMPT_LIMIT,
+    ATTEMPTS,
+    CONTENDED_WAIT,
+    CONTENTION_PERIOD,
+    LATE_WRITE_WAIT,
+    Timing,
+)
 from keyturn.awsconfig.write_target import Target, find
 from keyturn.model.errors import (
     ChangeRefused,
@@ -109,28 +116,30 @@ class SharedFiles:
         """
         with _translate_os_error(path):
             target = find(path)
-            with lock_file(self.locks_dir, target, self.timing) as held:
-                found = stable_read.read(target, FileKind.CONFIG, held, (), self.timing)
+            with lock_file(self.locks_dir, target, self.timing) as lock:
+                version = stable_read.read(target, FileKind.CONFIG, lock, (), self.timing)
                 try:
-                    self._remove(target, found, expect)
+                    self._remove(target, version, expect)
                 finally:
-                    found.close()
+                    version.close()
 
-    def _remove(self, target: Target, found: Version, expect: bytes) -> None:
-        if found.data != expect or not found.current(target):
-            raise _changed(target.path)
-        if found.data:
-            self.keep(target.path, found.data)
-        if not remove_if_unchanged(target, found, self.keep):
-            raise _changed(target.path)
+    def _remove(self, target: Target, version: Version, expect: bytes) -> None:
+        if version.data != expect or not version.is_current(target):
+            raise _changed_error(target.path)
+        if version.data:
+            self.keep(target.path, version.data)
+        if not remove_if_unchanged(target, version, self.keep):
+            raise _changed_error(target.path)
         sync_dir(target.real.parent)
-        self.timing.sleep(SETTLE)
-        late = found.read_late_write(target.path, FileKind.CREDENTIALS, self.timing)
+        self.timing.sleep(LATE_WRITE_WAIT)
+        late = version.read_late_write(target.path, FileKind.CREDENTIALS, self.timing)
         if late is not None:
             # Somebody wrote to it in the same moment: what they wrote comes back.
-            back = Replacement(Target(target.path, target.real, None, target.key), late, FileKind.CREDENTIALS)
-            back.commit()
-            raise _changed(target.path)
+            restored = Replacement(
+                Target(target.path, target.real, None, target.key), late, FileKind.CREDENTIALS
+            )
+            restored.commit()
+            raise _changed_error(target.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +152,7 @@ class _LateWrite:
 
 
 @dataclass(slots=True)
-class _Written:
+class _WriteResult:
     """One version written by us, and the one before it, still open."""
 
     before: Version
@@ -175,82 +184,86 @@ class _WriteAttempt:
         self.kind = kind
         self.expect = expect
         self.late: _LateWrite | None = None
-        self.contended_at = False
+        self.is_contended = False
         """Somebody else has written the file just now."""
 
     def run(self) -> Edit:
         timing = self.files.timing
-        begun, tries = timing.elapsed(), 0
-        while tries < ATTEMPTS or timing.elapsed() - begun < ATTEMPT_LIMIT:
+        started, tries = timing.elapsed(), 0
+        while tries < ATTEMPTS or timing.elapsed() - started < ATTEMPT_LIMIT:
             tries += 1
-            done = self._once()
-            if isinstance(done, Edit):
-                return done
-            if done is not None:
+            result = self._try_once()
+            if isinstance(result, Edit):
+                return result
+            if result is not None:
                 try:
-                    with _written(self.path, done.before.data, done.after):
-                        final = self._final(done)
+                    with _report_unconfirmed(self.path, result.before.data, result.after):
+                        final = self._is_final(result)
                 finally:
-                    done.before.close()
+                    result.before.close()
                 if final:
-                    return Edit(done.before.data, done.after)
-            self.contended_at = True
-            timing.sleep(0.005 + 0.045 * timing.chance())
+                    return Edit(result.before.data, result.after)
+            self.is_contended = True
+            timing.sleep(0.005 + 0.045 * timing.jitter())
         raise FileBusy(
             f"writing {self.path}",
             f"others changed it in each of {tries} tries",
             "Stop the other program; keyturn's history folder has every version that was replaced",
         )
 
-    def _once(self) -> _Written | Edit | None:
+    def _try_once(self) -> _WriteResult | Edit | None:
         """One try: what was written, an edit that found nothing to do, or None if somebody came in between."""
         target = find(self.path)
-        with lock_file(self.files.locks_dir, target, self.files.timing) as held:
-            found = self._read(target, held)
+        with lock_file(self.files.locks_dir, target, self.files.timing) as lock:
+            version = self._read(target, lock)
             try:
-                result = self._replace(target, held, found)
+                result = self._replace(target, lock, version)
             except BaseException:
-                found.close()
+                version.close()
                 raise
-            if not isinstance(result, _Written):
-                found.close()
+            if not isinstance(result, _WriteResult):
+                version.close()
             return result
 
-    def _read(self, target: Target, held: LockedFile) -> Version:
+    def _read(self, target: Target, lock: LockedFile) -> Version:
         timing = self.files.timing
-        found = stable_read.read(target, self.kind, held, self.files.known_sections(self.path), timing)
+        version = stable_read.read(target, self.kind, lock, self.files.known_sections(self.path), timing)
         now = timing.wall()
-        if not found.is_ours and found.status is not None and now - found.status.st_mtime < CONTENDED:
-            held.record_foreign_write(now)
-        self.contended_at = self.contended_at or 0 <= now - held.note.contended_at < CONTENDED
-        return found
+        if (
+            not version.is_ours
+            and version.status is not None
+            and now - version.status.st_mtime < CONTENTION_PERIOD
+        ):
+            lock.record_foreign_write(now)
+        self.is_contended = self.is_contended or 0 <= now - lock.note.contended_at < CONTENTION_PERIOD
+        return version
 
-    def _replace(self, target: Target, held: LockedFile, found: Version) -> _Written | Edit | None:
-        if self.late is None and self.expect is not ANY and found.data != self.expect:
-            raise _changed(self.path)
-        base = self._base(found)
-        after, failure = self._after(base)
-        if after == (found.data or b""):
+    def _replace(self, target: Target, lock: LockedFile, version: Version) -> _WriteResult | Edit | None:
+        if self.late is None and self.expect is not ANY and version.data != self.expect:
+            raise _changed_error(self.path)
+        base = self._merge_late_write(version)
+        after, failure = self._apply_change(base)
+        if after == (version.data or b""):
             if failure is not None:
                 raise failure
-            return Edit(found.data, after)
-        if found.data:
-            self.files.keep(self.path, found.data)
+            return Edit(version.data, after)
+        if version.data:
+            self.files.keep(self.path, version.data)
         target = find(self.path)
         replacement = Replacement(target, after, self.kind)
         try:
-            if target.real != find(self.path).real or not found.current(target):
+            if target.real != find(self.path).real or not version.is_current(target):
                 return None
             if not replacement.commit():
                 self._record_late_write(replacement, after)
                 return None
         finally:
             replacement.discard()
-        with _written(self.path, found.data, after):
-            count = held.record_own_write(replacement.status, unbroken=found.is_ours)
+        with _report_unconfirmed(self.path, version.data, after):
+            count = lock.record_own_write(replacement.status, unbroken=version.is_ours)
             sync_dir(target.real.parent)
         self.late = None
-        return _Written(found, base, after, mark_of(replacement.status), count, failure)
+        return _WriteResult(version, base, after, mark_of(replacement.status), count, failure)
 
     def _record_late_write(self, replacement: Replacement, after: bytes) -> None:
         """Remembers what was written into a version of ours in the microseconds before it had to give way again."""
@@ -265,16 +278,16 @@ class _WriteAttempt:
         if theirs is not None:
             self.late = _LateWrite(after, theirs, after)
 
-    def _base(self, found: Version) -> bytes:
+    def _merge_late_write(self, version: Version) -> bytes:
         """What the change applies to: the file, with what somebody wrote late into its former version."""
-        data = found.data or b""
+        data = version.data or b""
         if self.late is None:
             return data
         try:
             theirs = self._parse(self.late.theirs)
             if data == self.late.ours:
                 return theirs.data
-            return three_way_merge.merged(self._parse(self.late.base), theirs, self._parse(data))
+            return three_way_merge.merge(self._parse(self.late.base), theirs, self._parse(data))
         except (ChangeRefused, UnparsableFile) as error:
             self.files.keep(self.path, self.late.theirs)
             raise FileChanged(
@@ -283,7 +296,7 @@ class _WriteAttempt:
                 "keyturn's history folder has what it wrote, sealed",
             ) from error
 
-    def _after(self, base: bytes) -> tuple[bytes, KeyturnError | None]:
+    def _apply_change(self, base: bytes) -> tuple[bytes, KeyturnError | None]:
         """The new bytes, read back once. What others wrote late is put in place even if our change then fails."""
         try:
             after = self.change(self._parse(base))
@@ -294,58 +307,60 @@ class _WriteAttempt:
             return base, error
         return after, None
 
-    def _final(self, done: _Written) -> bool:
+    def _is_final(self, result: _WriteResult) -> bool:
         """Whether nobody undid what was written; what was written into the old version meanwhile is remembered."""
-        if done.failure is not None:
-            raise done.failure
+        if result.failure is not None:
+            raise result.failure
         timing = self.files.timing
-        begun = timing.elapsed()
+        started = timing.elapsed()
         while True:
-            timing.sleep(SETTLE)
-            theirs = done.before.read_late_write(self.path, self.kind, timing)
+            timing.sleep(LATE_WRITE_WAIT)
+            theirs = result.before.read_late_write(self.path, self.kind, timing)
             if theirs is not None:
-                self.late = _LateWrite(done.before.data or b"", theirs, done.after)
+                self.late = _LateWrite(result.before.data or b"", theirs, result.after)
                 return False
-            if not self._is_still_there(done):
+            if not self._is_still_applied(result):
                 return False
-            if timing.elapsed() - begun >= (WATCH if self.contended_at else SETTLE):
+            if timing.elapsed() - started >= (CONTENDED_WAIT if self.is_contended else LATE_WRITE_WAIT):
                 return True
 
-    def _is_still_there(self, done: _Written) -> bool:
+    def _is_still_applied(self, result: _WriteResult) -> bool:
         """Whether what was written is in the file, which others may have written since."""
         target = find(self.path)
         mark = None if target.status is None else mark_of(target.status)
-        if mark is not None and mark == done.observed:
+        if mark is not None and mark == result.observed:
             return True
-        if mark == done.mark:
+        if mark == result.mark:
             now = stable_read.open_version(target.real)
             now.close()
-            if now.data == done.after:
+            if now.data == result.after:
                 return True
-        with lock_file(self.files.locks_dir, target, self.files.timing) as held:
-            found = self._read(target, held)
-            found.close()
+        with lock_file(self.files.locks_dir, target, self.files.timing) as lock:
+            version = self._read(target, lock)
+            version.close()
             # Where only keyturn has written since, each write was on top of what we left.
-            if not (found.is_ours and held.note.foreign <= done.count):
+            if not (version.is_ours and lock.note.first_after_foreign <= result.count):
                 try:
-                    document = self._parse(found.data or b"")
+                    document = self._parse(version.data or b"")
                 except UnparsableFile:
                     return False
-                if not three_way_merge.still_there(self._parse(done.base), self._parse(done.after), document):
+                if not three_way_merge.is_still_applied(
+                    self._parse(result.base), self._parse(result.after), document
+                ):
                     return False
-            done.observed = None if found.status is None else mark_of(found.status)
+            result.observed = None if version.status is None else mark_of(version.status)
             return True
 
     def _parse(self, data: bytes) -> Document:
         return parse(data, str(self.path), self.kind)
 
 
-def _changed(path: Path) -> FileChanged:
+def _changed_error(path: Path) -> FileChanged:
     return FileChanged(f"writing {path}", "somebody else changed it meanwhile", "Look again, and repeat")
 
 
 @contextlib.contextmanager
-def _written(path: Path, before: bytes | None, after: bytes) -> Iterator[None]:
+def _report_unconfirmed(path: Path, before: bytes | None, after: bytes) -> Iterator[None]:
     """Around all that follows once the new version is in its place."""
     try:
         yield

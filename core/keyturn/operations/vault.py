@@ -138,7 +138,7 @@ def _open_by_recovery_key(context: Context, recovery_key: Secret) -> None:
             pass
         else:
             return
-    context.vault.restore_label(recovery_key)
+    context.vault.restore_recipient_file(recovery_key)
 
 
 def _messages(context: Context, restored: Restored) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from keyturn.model.errors import NotFound, VaultCorrupt, VaultNewer
 from keyturn.system.clock import Clock
 from keyturn.system.files import lock_for_change
-from keyturn.vault.files import make_private, move_aside, put, read_regular, sweep, writing
+from keyturn.vault.files import make_private, move_aside, put, read_regular, sweep, translate_os_errors
 
 VERSION = 1
 MAX_RECENT = 50
@@ -85,7 +85,7 @@ class History:
         """
         name = str(path.absolute())
         digest = hashlib.sha256(data).hexdigest()
-        with writing(_NAME):
+        with translate_os_errors(_NAME):
             make_private(self.folder)
             with lock_for_change(self.folder / "lock", what=_NAME):
                 sweep(self.folder)

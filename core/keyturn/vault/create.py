@@ -15,9 +15,9 @@ from keyturn.model.secret import Secret
 from keyturn.system.files import sync_dir
 from keyturn.system.temp_files import is_in_use
 from keyturn.vault import age, documents, key_file, recipient_file, slots
-from keyturn.vault import passphrase as unseal
+from keyturn.vault import passphrase as passphrase_seal
 from keyturn.vault.documents import Document
-from keyturn.vault.files import make_private, put, writing
+from keyturn.vault.files import make_private, put, translate_os_errors
 from keyturn.vault.keyring import KeyringPort
 from keyturn.vault.recipient_file import KEYRING, PASSPHRASE, RecipientFile
 
@@ -81,7 +81,7 @@ def create(folder: Path, identity: age.Identity, first: Document, slot: SlotChoi
     digests = () if sealed is None else (recipient_file.digest(sealed),)
     new = RecipientFile(identity.recipient, recipient_file.new_id(), (slot.name,), digests)
     make_private(folder.parent)
-    with writing("the new vault"):
+    with translate_os_errors("the new vault"):
         _clear_remains(folder)
         building = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
         building.mkdir(mode=0o700)
@@ -91,14 +91,14 @@ def create(folder: Path, identity: age.Identity, first: Document, slot: SlotChoi
             if sealed is not None:
                 put(building / slots.IDENTITY_FILE, sealed)
             put(building / recipient_file.FILE, new.encode())
-            _put_in_place(building, folder, identity, new, slot)
+            _move_into_place(building, folder, identity, new, slot)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
         sync_dir(folder.parent)
 
 
-def _put_in_place(
+def _move_into_place(
     building: Path, folder: Path, identity: age.Identity, new: RecipientFile, slot: SlotChoice
 ) -> None:
     """The keyring's entry first, then the rename, which fails if another process was faster."""
@@ -141,8 +141,10 @@ def write_export(
     identity: age.Identity, keys: Document, definitions: str | None, passphrase: Secret
 ) -> bytes:
     """Identity, keys and definitions as one age file that `passphrase` opens. Takes some seconds."""
-    whole = Document(documents.EXPORT, keys.generation, keys.entries, identity.reveal().reveal(), definitions)
-    return unseal.seal(whole.encode(), passphrase, _EXPORT_NAME)
+    document = Document(
+        documents.EXPORT, keys.generation, keys.entries, identity.reveal().reveal(), definitions
+    )
+    return passphrase_seal.seal(document.encode(), passphrase, _EXPORT_NAME)
 
 
 def read_export(exported: bytes, passphrase: Secret) -> Export:
@@ -153,15 +155,15 @@ def read_export(exported: bytes, passphrase: Secret) -> Export:
     :raises VaultNewer: a later keyturn wrote it.
     """
     try:
-        plain = unseal.unseal(exported, passphrase, _EXPORT_NAME, unseal.EXPORT_LIMIT)
-        whole = documents.decode(plain, documents.EXPORT, _EXPORT_NAME)
+        plain = passphrase_seal.unseal(exported, passphrase, _EXPORT_NAME, passphrase_seal.EXPORT_LIMIT)
+        document = documents.decode(plain, documents.EXPORT, _EXPORT_NAME)
     except VaultCorrupt as error:
         raise VaultCorrupt(error.what, error.why, _EXPORT_HINT) from None
     except WrongPassphrase as error:
         hint = "Give the passphrase that was chosen when it was exported, not the vault's"
         raise WrongPassphrase(error.what, error.why, hint) from None
-    identity = age.Identity.parse(Secret(whole.identity or ""))
+    identity = age.Identity.parse(Secret(document.identity or ""))
     if identity is None:
         raise VaultCorrupt(_EXPORT_NAME, "it holds no identity", _EXPORT_HINT)
-    keys = Document(documents.KEYS, whole.generation, whole.entries)
-    return Export(identity, keys, whole.definitions)
+    keys = Document(documents.KEYS, document.generation, document.entries)
+    return Export(identity, keys, document.definitions)

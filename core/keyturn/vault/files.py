@@ -34,13 +34,13 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _unread(what, error) from None
+        raise _read_error(what, error) from None
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise VaultCorrupt(what, "it is not a regular file", restore_hint())
         data = _read(handle, limit + 1)
     except OSError as error:
-        raise _unread(what, error) from None
+        raise _read_error(what, error) from None
     finally:
         os.close(handle)
     if len(data) > limit:
@@ -48,7 +48,7 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes | None:
     return data
 
 
-def _unread(what: str, error: OSError) -> VaultError:
+def _read_error(what: str, error: OSError) -> VaultError:
     """A link or a socket in the file's place is damage; a full table of files or a failing disk is not."""
     if error.errno in (errno.ELOOP, errno.ENXIO):
         return VaultCorrupt(what, "it is not a regular file", restore_hint())
@@ -76,7 +76,7 @@ def make_private(folder: Path) -> None:
     :raises VaultError: the system refuses.
     """
     missing = not folder.is_dir()
-    with writing(str(folder)):
+    with translate_os_errors(str(folder)):
         private_dir(folder)
         if missing:
             folder.chmod(0o700)
@@ -158,7 +158,7 @@ def move_aside(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def writing(what: str) -> Iterator[None]:
+def translate_os_errors(what: str) -> Iterator[None]:
     """Turns a refusal of the system (disk full, read-only, no permission) into an error that a person can read."""
     try:
         yield

@@ -12,7 +12,7 @@ from keyturn.vault.documents import Document
 from keyturn.vault.files import discard, read_regular, restore_hint, stage
 
 FILE = "keys.age"
-KEPT = 10
+GENERATIONS = 10
 """Generations on disk, the present one included."""
 
 
@@ -44,7 +44,7 @@ def readable_generations(folder: Path, identity: age.Identity) -> Iterator[tuple
 
     :raises VaultNewer: a later keyturn wrote one of them.
     """
-    for back in range(KEPT):
+    for back in range(GENERATIONS):
         file = path(folder, back)
         try:
             sealed = read_regular(file)
@@ -79,7 +79,7 @@ def write(folder: Path, identity: age.Identity, document: Document, before: byte
             raise VaultError(f"writing {FILE}", "what was written does not open again; nothing was replaced")
         if before is not None:
             old = stage(path(folder, 1), before)
-            _move_up(folder)
+            _shift_generations(folder)
             old.replace(path(folder, 1))
         new.replace(folder / FILE)
     except BaseException:
@@ -90,8 +90,8 @@ def write(folder: Path, identity: age.Identity, document: Document, before: byte
     sync_dir(folder)
 
 
-def _move_up(folder: Path) -> None:
+def _shift_generations(folder: Path) -> None:
     """Makes room at 1, giving up the oldest only if there is no gap (such as a crash in here leaves)."""
-    gap = next((back for back in range(1, KEPT) if not path(folder, back).exists()), KEPT - 1)
+    gap = next((back for back in range(1, GENERATIONS) if not path(folder, back).exists()), GENERATIONS - 1)
     for back in range(gap, 1, -1):
         path(folder, back - 1).replace(path(folder, back))

@@ -21,17 +21,17 @@ SECONDS = 3.0
 #: macOS asks the person itself, once per program, whether it may read the entry.
 MAC_SECONDS = 60.0
 
-_WHAT = "system keyring"
-_WITHOUT_KEYRING = "`keyturn vault unlock` also takes the passphrase or the recovery key"
-_WITHOUT_IT = f"Allow keyturn to use it, then try again; {_WITHOUT_KEYRING}"
+_NAME = "system keyring"
+_OTHER_SLOTS_HINT = "`keyturn vault unlock` also takes the passphrase or the recovery key"
+_DENIED_HINT = f"Allow keyturn to use it, then try again; {_OTHER_SLOTS_HINT}"
 _ERRORS: dict[str, tuple[type[VaultError], str]] = {
     "locked": (
         KeyringLocked,
-        f"Unlock it (log in to the desktop, or `gnome-keyring-daemon --unlock`), then try again; {_WITHOUT_KEYRING}",
+        f"Unlock it (log in to the desktop, or `gnome-keyring-daemon --unlock`), then try again; {_OTHER_SLOTS_HINT}",
     ),
-    "denied": (KeyringDenied, _WITHOUT_IT),
-    "absent": (KeyringAbsent, f"A passphrase does without one; {_WITHOUT_KEYRING}"),
-    "corrupt": (VaultCorrupt, f"Somebody changed it; {_WITHOUT_KEYRING}"),
+    "denied": (KeyringDenied, _DENIED_HINT),
+    "absent": (KeyringAbsent, f"A passphrase does without one; {_OTHER_SLOTS_HINT}"),
+    "corrupt": (VaultCorrupt, f"Somebody changed it; {_OTHER_SLOTS_HINT}"),
 }
 
 
@@ -74,40 +74,40 @@ class SystemKeyring:
 
     def backend(self) -> str:
         """As in :class:`KeyringPort`; about 0.3 s."""
-        return str(self._ask("probe")["backend"])
+        return str(self._run_child("probe")["backend"])
 
     def get(self, entry: str) -> Secret | None:
         """As in :class:`KeyringPort`."""
-        value = self._ask("get", entry)["value"]
+        value = self._run_child("get", entry)["value"]
         return None if value is None else Secret(value)
 
     def set(self, entry: str, secret: Secret) -> None:
         """As in :class:`KeyringPort`."""
-        self._ask("set", entry, secret)
+        self._run_child("set", entry, secret)
 
     def delete(self, entry: str) -> None:
         """As in :class:`KeyringPort`."""
-        self._ask("delete", entry)
+        self._run_child("delete", entry)
 
-    def _ask(self, op: str, entry: str = "", secret: Secret | None = None) -> dict[str, Any]:
+    def _run_child(self, op: str, entry: str = "", secret: Secret | None = None) -> dict[str, Any]:
         seconds = MAC_SECONDS if sys.platform == "darwin" and op != "probe" else SECONDS
         request = {"op": op, "entry": entry, "seconds": seconds}
         if secret is not None:
             request["value"] = secret.reveal()
         environ = os.environ if self._environ is None else self._environ
-        kept = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
+        child_environ = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
         try:
             reply = child_process.run(
-                "keyturn.vault.keyring_child", json.dumps(request).encode(), seconds, kept
+                "keyturn.vault.keyring_child", json.dumps(request).encode(), seconds, child_environ
             )
         except child_process.ChildFailed as failure:
-            raise KeyringAbsent(_WHAT, failure.why, _ERRORS["absent"][1]) from None
+            raise KeyringAbsent(_NAME, failure.why, _ERRORS["absent"][1]) from None
         try:
             answer: dict[str, Any] = json.loads(reply)
         except ValueError:
             # A library of the desktop that prints what it thinks of its keyring.
-            raise KeyringDenied(_WHAT, "it answers in a way that nobody understands", _WITHOUT_IT) from None
+            raise KeyringDenied(_NAME, "it answers in a way that nobody understands", _DENIED_HINT) from None
         if "refused" in answer:
             error, hint = _ERRORS[answer["refused"]]
-            raise error(_WHAT, answer["why"], hint)
+            raise error(_NAME, answer["why"], hint)
         return answer

@@ -56,7 +56,7 @@ def _secret_service() -> Backend:
     from keyring import errors
     from keyring.backends import SecretService
 
-    class Quiet(SecretService.Keyring):
+    class NoPromptKeyring(SecretService.Keyring):
         appid = APP_ID
 
         def get_preferred_collection(self) -> Any:
@@ -88,7 +88,7 @@ def _secret_service() -> Backend:
                 attributes = self._query(service, username, application=self.appid)
                 collection.create_item("keyturn vault identity", attributes, password.encode(), replace=True)
 
-    return _made(Quiet)
+    return _instantiate(NoPromptKeyring)
 
 
 def _kwallet() -> Backend:
@@ -97,7 +97,7 @@ def _kwallet() -> Backend:
 
     _require_viable(kwallet.DBusKeyring)
 
-    class Quiet(kwallet.DBusKeyring):
+    class NoPromptKeyring(kwallet.DBusKeyring):
         appid = APP_ID
 
         def connected(self, service: str) -> bool:
@@ -106,10 +106,10 @@ def _kwallet() -> Backend:
             wallet = dbus.Interface(bus.get_object(self.bus_name, self.object_path), "org.kde.KWallet")
             if not wallet.isOpen(wallet.networkWallet()):
                 raise Refusal("locked", "the wallet is closed")
-            opened: Any = super().connected
-            return bool(opened(service))
+            connect: Any = super().connected
+            return bool(connect(service))
 
-    return _made(Quiet)
+    return _instantiate(NoPromptKeyring)
 
 
 def _keychain() -> Backend:
@@ -117,13 +117,13 @@ def _keychain() -> Backend:
     from keyring.backends import macOS
 
     _require_viable(macOS.Keyring)
-    return _made(macOS.Keyring)
+    return _instantiate(macOS.Keyring)
 
 
-def _made(backend: Any) -> Backend:
+def _instantiate(backend: Any) -> Backend:
     """An instance; the library's own constructors have no types."""
-    made: Backend = backend()
-    return made
+    instance: Backend = backend()
+    return instance
 
 
 def _require_viable(backend: Any) -> None:
@@ -179,16 +179,16 @@ def perform(request: dict[str, Any]) -> dict[str, Any]:
 
     :raises Refusal: no candidate is there, or it refused.
     """
-    first: Refusal | None = None
+    first_refusal: Refusal | None = None
     for name in candidates():
-        shown, opened = ALLOWED[name]
+        display_name, open_backend = ALLOWED[name]
         try:
-            return _translated(opened, request) | {"backend": shown}
+            return _translate_errors(open_backend, request) | {"backend": display_name}
         except Refusal as refusal:
             if refusal.kind != "absent":
                 raise
-            first = first or refusal
-    raise first or Refusal("absent", "this system has none that keyturn knows")
+            first_refusal = first_refusal or refusal
+    raise first_refusal or Refusal("absent", "this system has none that keyturn knows")
 
 
 def _operate(backend: Backend, request: dict[str, Any]) -> dict[str, Any]:
@@ -223,12 +223,12 @@ def _probe(backend: Backend) -> None:
         raise Refusal("denied", "it did not delete what was stored")
 
 
-def _translated(opened: Callable[[], Backend], request: dict[str, Any]) -> dict[str, Any]:
+def _translate_errors(open_backend: Callable[[], Backend], request: dict[str, Any]) -> dict[str, Any]:
     """The operation, with the libraries' errors told apart."""
     from keyring import errors
 
     try:
-        return _operate(opened(), request)
+        return _operate(open_backend(), request)
     except errors.KeyringLocked as error:
         # macOS: -128 is the person's own "deny"; every other refusal means that the keychain is closed to us.
         status = getattr(error.__cause__, "args", (None,))[0]

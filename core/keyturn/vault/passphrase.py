@@ -41,7 +41,7 @@ _SEAL, _OPEN = b"S", b"O"
 _DONE, _WRONG, _DAMAGED, _BUSY = b"+", b"-", b"!", b"~"
 #: The library measures this machine before it opens a file, and refuses what would take it sixteen times as long as it
 #: likes. Beside other work the measure is short, and another one says something else.
-_MEASURES = 200
+_MAX_ATTEMPTS = 200
 
 
 def check_header(data: bytes, what: str, limit: int) -> None:
@@ -133,16 +133,16 @@ def child_main() -> None:
     if op == _SEAL:
         child_process.answer(_DONE + pyrage.passphrase.encrypt(data, passphrase))
         return
-    child_process.answer(_opened(pyrage, data, passphrase))
+    child_process.answer(_open_with_retries(pyrage, data, passphrase))
 
 
-def _opened(pyrage: Any, data: bytes, passphrase: str) -> bytes:
+def _open_with_retries(pyrage: Any, data: bytes, passphrase: str) -> bytes:
     status = _BUSY
-    for _ in range(_MEASURES):
+    for _ in range(_MAX_ATTEMPTS):
         try:
             plain: bytes = pyrage.passphrase.decrypt(data, passphrase)
         except pyrage.DecryptError as error:
-            status = _reason(str(error))
+            status = _status_of(str(error))
             if status != _BUSY:
                 return status
         else:
@@ -150,16 +150,16 @@ def _opened(pyrage: Any, data: bytes, passphrase: str) -> bytes:
     return status
 
 
-def _reason(said: str) -> bytes:
+def _status_of(message: str) -> bytes:
     """What the library means. A file key that does not open is a wrong passphrase; all but that, and the refusal to
     begin, is about what comes after it."""
-    if said == "Decryption failed":
+    if message == "Decryption failed":
         return _WRONG
-    return _BUSY if said.startswith("Excessive work parameter") else _DAMAGED
+    return _BUSY if message.startswith("Excessive work parameter") else _DAMAGED
 
 
 #: Below this many characters a stolen file is opened by trying them all, scrypt or not.
-LEAST = 8
+MIN_LENGTH = 8
 
 
 def check(passphrase: Secret) -> Secret:
@@ -168,7 +168,7 @@ def check(passphrase: Secret) -> Secret:
     :raises UsageError: it is too short.
     """
     length = len(passphrase.reveal())
-    if length < LEAST:
+    if length < MIN_LENGTH:
         why = "it is empty" if not length else f"{length} characters are soon guessed"
-        raise UsageError("the new passphrase", why, f"Take {LEAST} or more; a few words are best")
+        raise UsageError("the new passphrase", why, f"Take {MIN_LENGTH} or more; a few words are best")
     return passphrase

@@ -65,11 +65,11 @@ class RecipientFile:
 
     def with_slot(self, slot: str) -> tuple[str, ...]:
         """The slots and `slot`, in their fixed order."""
-        return tuple(each for each in SLOTS if each in self.slots or each == slot)
+        return tuple(name for name in SLOTS if name in self.slots or name == slot)
 
     def without_slot(self, slot: str) -> tuple[str, ...]:
         """The slots but for `slot`."""
-        return tuple(each for each in self.slots if each != slot)
+        return tuple(name for name in self.slots if name != slot)
 
     def encode(self) -> bytes:
         """The file's bytes."""
@@ -100,14 +100,14 @@ def parse(data: bytes) -> RecipientFile:
     """
     text = data.decode("ascii", errors="replace")
     check = _CHECK.search(text)
-    sound = check is not None and _checksum(text[: check.start()] + text[check.end() :]) == check[1]
+    is_intact = check is not None and _checksum(text[: check.start()] + text[check.end() :]) == check[1]
     head = _HEAD.match(text)
-    if sound and head is not None and int(head[1]) > FORMAT:
+    if is_intact and head is not None and int(head[1]) > FORMAT:
         raise VaultNewer(
             "the vault", f"its format is {head[1]}, and this keyturn knows {FORMAT}", "Upgrade keyturn"
         )
     lines = _LINES.fullmatch(text)
-    if not sound or lines is None or not age.is_recipient(lines["recipient"]):
+    if not is_intact or lines is None or not age.is_recipient(lines["recipient"]):
         raise VaultCorrupt(FILE, "it is damaged", HINT)
     return RecipientFile(
         lines["recipient"], lines["id"], tuple(lines["slots"].split()), tuple(lines["digests"].split())

@@ -45,10 +45,10 @@ def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored |
     if not readable:
         why = "none of its generations can be read"
         raise VaultCorrupt(key_file.FILE, why, "Put a copy of the vault folder back from a backup")
-    file, origin = max(readable, key=lambda found: found[1].generation)
+    file, origin = max(readable, key=lambda pair: pair[1].generation)
     present = folder / key_file.FILE
     before, aside = None, None
-    if present in (found for found, _ in readable):
+    if present in (pair for pair, _ in readable):
         before = read_regular(present)
     elif present.exists():
         aside = move_aside(present).name
@@ -57,14 +57,14 @@ def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored |
     return Restored(number, origin.generation, file.name, max(floor, origin.generation), aside)
 
 
-def restore_label(folder: Path, identity: age.Identity) -> RecipientFile:
+def restore_recipient_file(folder: Path, identity: age.Identity) -> RecipientFile:
     """Writes `recipient.txt` anew for `identity`, under the vault's lock, unless it is sound; the old one is moved aside.
 
     :raises WrongPassphrase: no generation of `keys.age` opens by that identity.
     :raises VaultNewer: a later keyturn wrote it.
     """
     if next(key_file.readable_generations(folder, identity), None) is None:
-        raise slots.not_ours()
+        raise slots.wrong_recovery_key_error()
     old = None
     with contextlib.suppress(VaultCorrupt):
         old = recipient_file.read(folder)
@@ -73,7 +73,7 @@ def restore_label(folder: Path, identity: age.Identity) -> RecipientFile:
         if new == old:
             return old
     else:
-        new = _rebuilt(folder, identity)
+        new = _rebuild(folder, identity)
     if (folder / recipient_file.FILE).exists():
         move_aside(folder / recipient_file.FILE)
     put(folder / recipient_file.FILE, new.encode())
@@ -91,7 +91,7 @@ def _without_damaged_slot(folder: Path, old: RecipientFile) -> RecipientFile:
     return old
 
 
-def _rebuilt(folder: Path, identity: age.Identity) -> RecipientFile:
+def _rebuild(folder: Path, identity: age.Identity) -> RecipientFile:
     """A label for `identity`, with the passphrase slot if its file has the shape of one."""
     try:
         sealed = read_regular(folder / slots.IDENTITY_FILE, passphrase.IDENTITY_LIMIT)

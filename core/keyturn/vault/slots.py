@@ -16,7 +16,7 @@ from keyturn.model.errors import (
 from keyturn.model.secret import Secret
 from keyturn.system.files import sync_dir
 from keyturn.vault import age, key_file, recipient_file
-from keyturn.vault import passphrase as unseal
+from keyturn.vault import passphrase as passphrase_seal
 from keyturn.vault.files import discard, put, read_regular
 from keyturn.vault.keyring import KeyringPort
 from keyturn.vault.recipient_file import PASSPHRASE, RecipientFile
@@ -25,7 +25,7 @@ IDENTITY_FILE = "identity.age"
 _RESET = "Open the vault with the recovery key, and set a passphrase by `keyturn vault reset-passphrase`"
 
 
-def foreign_label() -> VaultCorrupt:
+def wrong_recipient_error() -> VaultCorrupt:
     """`recipient.txt` and the identity do not belong together: what is sealed now would be sealed to somebody else."""
     return VaultCorrupt(
         recipient_file.FILE,
@@ -40,7 +40,7 @@ def require_known(current: RecipientFile, known_as: str) -> None:
     :raises VaultCorrupt: it is another one.
     """
     if known_as and current.recipient != known_as:
-        raise foreign_label()
+        raise wrong_recipient_error()
 
 
 def require_keyring(port: KeyringPort | None) -> KeyringPort:
@@ -62,14 +62,14 @@ def by_keyring(folder: Path, current: RecipientFile, port: KeyringPort | None) -
     hint = "Unlock by `keyturn vault unlock` with the passphrase or the recovery key"
     if recipient_file.KEYRING not in current.slots:
         raise KeyringAbsent("system keyring", "this vault is not kept in it", hint)
-    found = require_keyring(port).get(current.entry)
-    if found is None:
+    stored = require_keyring(port).get(current.entry)
+    if stored is None:
         raise KeyringAbsent("system keyring", "it is open but has no entry for this vault", hint)
-    identity = age.Identity.parse(found)
-    if identity is not None and identity.recipient != current.recipient and not _opens(folder, identity):
+    identity = age.Identity.parse(stored)
+    if identity is not None and identity.recipient != current.recipient and not _opens_keys(folder, identity):
         why = "its entry for this vault holds another identity, which opens nothing here"
         raise VaultCorrupt("system keyring", why, hint)
-    return _matching(identity, current)
+    return _require_match(identity, current)
 
 
 def put_in_keyring(port: KeyringPort, current: RecipientFile, identity: age.Identity) -> None:
@@ -93,7 +93,7 @@ def put_in_keyring(port: KeyringPort, current: RecipientFile, identity: age.Iden
         raise
 
 
-def _opens(folder: Path, identity: age.Identity) -> bool:
+def _opens_keys(folder: Path, identity: age.Identity) -> bool:
     return next(key_file.readable_generations(folder, identity), None) is not None
 
 
@@ -109,8 +109,8 @@ def by_passphrase(folder: Path, current: RecipientFile, passphrase: Secret) -> a
             "the vault", "it has no passphrase", "Unlock it by the system keyring or the recovery key"
         )
     sealed = read_sealed_identity(folder, current)
-    plain = unseal.unseal(sealed, passphrase, IDENTITY_FILE)
-    return _matching(age.Identity.parse(Secret(plain.decode("ascii", errors="replace"))), current)
+    plain = passphrase_seal.unseal(sealed, passphrase, IDENTITY_FILE)
+    return _require_match(age.Identity.parse(Secret(plain.decode("ascii", errors="replace"))), current)
 
 
 def by_recovery_key(folder: Path, current: RecipientFile, recovery_key: Secret) -> age.Identity:
@@ -122,13 +122,13 @@ def by_recovery_key(folder: Path, current: RecipientFile, recovery_key: Secret) 
     """
     identity = age.identity_from(recovery_key)
     if identity.recipient != current.recipient:
-        if _opens(folder, identity):
-            raise foreign_label()
-        raise not_ours()
+        if _opens_keys(folder, identity):
+            raise wrong_recipient_error()
+        raise wrong_recovery_key_error()
     return identity
 
 
-def not_ours() -> WrongPassphrase:
+def wrong_recovery_key_error() -> WrongPassphrase:
     """The recovery key of another vault."""
     return WrongPassphrase(
         "recovery key", "it belongs to another vault", "Use the one that was shown for this vault"
@@ -140,26 +140,28 @@ def read_sealed_identity(folder: Path, current: RecipientFile) -> bytes:
 
     :raises VaultCorrupt: gone, damaged, or not such a file.
     """
-    sealed = read_regular(folder / IDENTITY_FILE, unseal.IDENTITY_LIMIT)
+    sealed = read_regular(folder / IDENTITY_FILE, passphrase_seal.IDENTITY_LIMIT)
     if sealed is None:
         raise VaultCorrupt(IDENTITY_FILE, "it is gone", _RESET)
     if recipient_file.digest(sealed) not in current.digests:
         raise VaultCorrupt(IDENTITY_FILE, "it is damaged", _RESET)
-    unseal.check_header(sealed, IDENTITY_FILE, unseal.IDENTITY_LIMIT)
+    passphrase_seal.check_header(sealed, IDENTITY_FILE, passphrase_seal.IDENTITY_LIMIT)
     return sealed
 
 
 def seal_identity(identity: age.Identity, passphrase: Secret) -> bytes:
     """The bytes of `identity.age`; an identity file as `age-keygen` writes it is inside, so `age -d` gives one back."""
-    return unseal.seal(identity.reveal().reveal().encode("ascii") + b"\n", passphrase, IDENTITY_FILE)
+    return passphrase_seal.seal(identity.reveal().reveal().encode("ascii") + b"\n", passphrase, IDENTITY_FILE)
 
 
 def put_sealed_identity(folder: Path, current: RecipientFile, sealed: bytes) -> None:
     """Puts the passphrase slot in place, under the vault's lock. At each moment the label knows the file that is there."""
     new = recipient_file.digest(sealed)
-    put_label(folder, current, slots=current.slots, digests=(*_present_digest(folder, current), new))
+    write_recipient_file(
+        folder, current, slots=current.slots, digests=(*_present_digest(folder, current), new)
+    )
     put(folder / IDENTITY_FILE, sealed)
-    put_label(folder, current, slots=current.with_slot(PASSPHRASE), digests=(new,))
+    write_recipient_file(folder, current, slots=current.with_slot(PASSPHRASE), digests=(new,))
 
 
 def _present_digest(folder: Path, current: RecipientFile) -> tuple[str, ...]:
@@ -170,29 +172,30 @@ def _present_digest(folder: Path, current: RecipientFile) -> tuple[str, ...]:
         return ()
 
 
-def put_label(
+def write_recipient_file(
     folder: Path, current: RecipientFile, *, slots: tuple[str, ...], digests: tuple[str, ...] | None = None
 ) -> None:
     """Writes `recipient.txt` with these slots, and these digests if they change."""
-    kept = current.digests if digests is None else digests
+    new_digests = current.digests if digests is None else digests
     put(
-        folder / recipient_file.FILE, RecipientFile(current.recipient, current.vault_id, slots, kept).encode()
+        folder / recipient_file.FILE,
+        RecipientFile(current.recipient, current.vault_id, slots, new_digests).encode(),
     )
 
 
-def drop(folder: Path, current: RecipientFile, slot: str) -> None:
+def remove(folder: Path, current: RecipientFile, slot: str) -> None:
     """Takes `slot` off the label, and the passphrase's file away with it."""
     if slot == PASSPHRASE:
-        put_label(folder, current, slots=current.without_slot(slot), digests=())
+        write_recipient_file(folder, current, slots=current.without_slot(slot), digests=())
         discard(folder / IDENTITY_FILE)
         sync_dir(folder)
     else:
-        put_label(folder, current, slots=current.without_slot(slot))
+        write_recipient_file(folder, current, slots=current.without_slot(slot))
 
 
-def _matching(identity: age.Identity | None, current: RecipientFile) -> age.Identity:
+def _require_match(identity: age.Identity | None, current: RecipientFile) -> age.Identity:
     if identity is None:
         raise VaultCorrupt("the slot", "it holds no identity", _RESET)
     if identity.recipient != current.recipient:
-        raise foreign_label()
+        raise wrong_recipient_error()
     return identity

@@ -14,18 +14,18 @@ from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.system.files import lock_for_change
 from keyturn.vault import age, documents, key_file, recipient_file, restore, session_file
-from keyturn.vault import create as founding
-from keyturn.vault import slots as slotting
+from keyturn.vault import create as vault_create
+from keyturn.vault import slots as vault_slots
 from keyturn.vault.create import Export
 from keyturn.vault.documents import Document
-from keyturn.vault.files import check_private, read_regular, restore_hint, sweep, writing
+from keyturn.vault.files import check_private, read_regular, restore_hint, sweep, translate_os_errors
 from keyturn.vault.keyring import KeyringPort
 from keyturn.vault.recipient_file import KEYRING, PASSPHRASE, RecipientFile
 from keyturn.vault.restore import Restored
 
 LOCK_FILE = "lock"
 #: What is inside, and whether it opens, changes with one of these.
-CHECKED_AGAINST = (recipient_file.FILE, slotting.IDENTITY_FILE, key_file.FILE, session_file.FILE)
+STATE_FILES = (recipient_file.FILE, vault_slots.IDENTITY_FILE, key_file.FILE, session_file.FILE)
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -57,11 +57,11 @@ class Vault:
     ) -> None:
         self.folder = folder
         self._keyring = keyring
-        self._expected = expected_generation
+        self._expected_generation = expected_generation
         self._expected_recipient = expected_recipient
-        self._guard = threading.RLock()
+        self._identity_lock = threading.RLock()
         self._identity: age.Identity | None = None
-        self._seen, self._seen_of = 0, ""
+        self._newest_generation, self._newest_recipient = 0, ""
 
     def __repr__(self) -> str:
         return f"<Vault {self.folder}>"
@@ -71,10 +71,10 @@ class Vault:
 
     def state(self) -> VaultState:
         """What it can do now, by the files' shape alone (milliseconds, nothing is opened)."""
-        if not founding.exists(self.folder):
+        if not vault_create.exists(self.folder):
             return VaultState.ABSENT
         try:
-            current = self._shape()
+            current = self._check_files()
         except VaultError:
             return VaultState.BROKEN
         if self._identity is not None:
@@ -91,22 +91,22 @@ class Vault:
 
         :raises VaultError: the fault that makes it `broken`, or a `recipient.txt` that is not the one it is known by.
         """
-        slotting.require_known(self._shape(), self._expected_recipient())
+        vault_slots.require_known(self._check_files(), self._expected_recipient())
 
     def slots(self) -> tuple[str, ...]:
         """What opens it besides the recovery key: of `keyring` and `passphrase`."""
-        return self._label().slots
+        return self._recipient_file().slots
 
     def recipient(self) -> str:
         """What to seal to: `age1…`. From the identity while that is held, else from `recipient.txt`.
 
         :raises VaultCorrupt: that names another recipient than the vault is known by.
         """
-        held = self._identity
-        if held is not None:
-            return held.recipient
-        current = self._label()
-        slotting.require_known(current, self._expected_recipient())
+        identity = self._identity
+        if identity is not None:
+            return identity.recipient
+        current = self._recipient_file()
+        vault_slots.require_known(current, self._expected_recipient())
         return current.recipient
 
     # -- opening and closing --------------------------------------------------------------------------------------
@@ -121,8 +121,10 @@ class Vault:
         """
         identity = age.Identity.generate()
         first = Document(documents.KEYS, 1, {})
-        founding.create(self.folder, identity, first, founding.SlotChoice(slot, passphrase, self._keyring))
-        self._keep_identity(identity, first.generation)
+        vault_create.create(
+            self.folder, identity, first, vault_create.SlotChoice(slot, passphrase, self._keyring)
+        )
+        self._set_identity(identity, first.generation)
         return identity.reveal()
 
     def import_export(self, exported: Export, slot: str, passphrase: Secret | None = None) -> None:
@@ -131,14 +133,14 @@ class Vault:
 
         :raises VaultExists: as :meth:`create`.
         """
-        first = founding.SlotChoice(slot, passphrase, self._keyring)
-        founding.create(self.folder, exported.identity, exported.keys, first)
-        self._keep_identity(exported.identity, exported.keys.generation)
+        first = vault_create.SlotChoice(slot, passphrase, self._keyring)
+        vault_create.create(self.folder, exported.identity, exported.keys, first)
+        self._set_identity(exported.identity, exported.keys.generation)
 
     def export(self, passphrase: Secret, definitions: str | None = None) -> bytes:
         """All there is to take elsewhere, as one age file that `passphrase` opens (`age -d`): identity, keys, and the
         definitions that go with them."""
-        return founding.write_export(self._require_identity(), self._keys(), definitions, passphrase)
+        return vault_create.write_export(self._require_identity(), self._keys(), definitions, passphrase)
 
     def unlock(self, *, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
         """Holds the identity from now on: by passphrase, by recovery key, or by the keyring if neither is given.
@@ -147,20 +149,20 @@ class Vault:
         :raises VaultCorrupt: `identity.age` is damaged, or `recipient.txt` names another identity.
         :raises KeyringAbsent: or another error of the keyring; also where it has no entry for this vault.
         """
-        current = self._label()
+        current = self._recipient_file()
         if recovery_key is not None:
-            identity = slotting.by_recovery_key(self.folder, current, recovery_key)
+            identity = vault_slots.by_recovery_key(self.folder, current, recovery_key)
         elif passphrase is not None:
             # Nobody else could have sealed an identity with it: it needs no remembering which vault this was.
-            identity = slotting.by_passphrase(self.folder, current, passphrase)
+            identity = vault_slots.by_passphrase(self.folder, current, passphrase)
         else:
-            slotting.require_known(current, self._expected_recipient())
-            identity = slotting.by_keyring(self.folder, current, self._keyring)
-        self._keep_identity(identity, 0)
+            vault_slots.require_known(current, self._expected_recipient())
+            identity = vault_slots.by_keyring(self.folder, current, self._keyring)
+        self._set_identity(identity, 0)
 
     def forget(self) -> None:
         """Drops the identity."""
-        with self._guard:
+        with self._identity_lock:
             self._identity = None
 
     def recovery_key(self) -> Secret:
@@ -193,15 +195,15 @@ class Vault:
         :returns: the generation afterwards, to be passed to `expected_generation` from now on.
         """
         identity = self._require_identity()
-        with self._writing(key_file.FILE):
-            before, old = key_file.read(self.folder, identity, self._floor())
+        with self._lock(key_file.FILE):
+            before, old = key_file.read(self.folder, identity, self._min_generation())
             entries = copy.deepcopy(old.entries)
             change(entries)
             if entries == old.entries:
                 return old.generation
             new = Document(documents.KEYS, old.generation + 1, entries)
             key_file.write(self.folder, identity, new, before)
-            self._seen = max(self._seen, new.generation)
+            self._newest_generation = max(self._newest_generation, new.generation)
         return new.generation
 
     def session(self, name: str) -> dict[str, Any] | None:
@@ -222,7 +224,7 @@ class Vault:
         :raises VaultNewer: a later keyturn wrote it.
         """
         identity = self._require_identity()
-        with self._writing(session_file.FILE):
+        with self._lock(session_file.FILE):
             old = session_file.read(self.folder, identity)
             entries = copy.deepcopy(old.entries)
             change(entries)
@@ -246,9 +248,9 @@ class Vault:
         A crash leaves a slot that opens by the old or by the new passphrase.
         """
         identity = self._require_identity()
-        sealed = slotting.seal_identity(identity, new)
-        with self._writing(slotting.IDENTITY_FILE):
-            slotting.put_sealed_identity(self.folder, self._own_label(identity), sealed)
+        sealed = vault_slots.seal_identity(identity, new)
+        with self._lock(vault_slots.IDENTITY_FILE):
+            vault_slots.put_sealed_identity(self.folder, self._own_recipient_file(identity), sealed)
 
     def change_passphrase(self, old: Secret, new: Secret) -> None:
         """:meth:`set_passphrase` for who knows the old one; the vault is open afterwards.
@@ -272,11 +274,11 @@ class Vault:
         :raises KeyringAbsent: or another error of the keyring.
         """
         identity = self._require_identity()
-        port = slotting.require_keyring(self._keyring)
-        with self._writing(recipient_file.FILE):
-            current = self._own_label(identity)
-            slotting.put_in_keyring(port, current, identity)
-            slotting.put_label(self.folder, current, slots=current.with_slot(KEYRING))
+        port = vault_slots.require_keyring(self._keyring)
+        with self._lock(recipient_file.FILE):
+            current = self._own_recipient_file(identity)
+            vault_slots.put_in_keyring(port, current, identity)
+            vault_slots.write_recipient_file(self.folder, current, slots=current.with_slot(KEYRING))
 
     def remove_slot(self, slot: str) -> None:
         """Takes a slot away. Needs the identity.
@@ -285,8 +287,8 @@ class Vault:
         :raises KeyringLocked: or `KeyringDenied`: the entry could not be deleted, so the slot is still there.
         """
         identity = self._require_identity()
-        with self._writing(recipient_file.FILE):
-            current = self._own_label(identity)
+        with self._lock(recipient_file.FILE):
+            current = self._own_recipient_file(identity)
             if slot not in current.slots:
                 raise UsageError(f"removing the slot {slot}", "the vault has no such slot")
             if len(current.slots) == 1:
@@ -295,7 +297,7 @@ class Vault:
                 # A keyring that is gone for good must not hold the slot in place.
                 with contextlib.suppress(KeyringAbsent):
                     self._keyring.delete(current.entry)
-            slotting.drop(self.folder, current, slot)
+            vault_slots.remove(self.folder, current, slot)
 
     # -- damage ---------------------------------------------------------------------------------------------------
 
@@ -307,13 +309,13 @@ class Vault:
         :raises VaultCorrupt: no generation can be read.
         """
         identity = self._require_identity()
-        with self._writing(key_file.FILE):
-            restored = restore.restore_keys(self.folder, identity, self._floor())
+        with self._lock(key_file.FILE):
+            restored = restore.restore_keys(self.folder, identity, self._min_generation())
             if restored is not None:
-                self._seen = restored.generation
+                self._newest_generation = restored.generation
         return restored
 
-    def restore_label(self, recovery_key: Secret) -> tuple[str, ...]:
+    def restore_recipient_file(self, recovery_key: Secret) -> tuple[str, ...]:
         """Writes a damaged or foreign `recipient.txt` anew from the identity, and leaves the vault open.
 
         The damaged one is moved aside. A passphrase slot stays if its file has the shape of one; a keyring slot stays
@@ -322,71 +324,76 @@ class Vault:
         :returns: the slots it has now.
         :raises WrongPassphrase: no generation of `keys.age` opens by that recovery key.
         """
-        if not founding.exists(self.folder):
+        if not vault_create.exists(self.folder):
             raise _no_vault()
         identity = age.identity_from(recovery_key)
-        with self._writing(recipient_file.FILE):
-            new = restore.restore_label(self.folder, identity)
-        self._keep_identity(identity, 0)
+        with self._lock(recipient_file.FILE):
+            new = restore.restore_recipient_file(self.folder, identity)
+        self._set_identity(identity, 0)
         return new.slots
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _keep_identity(self, identity: age.Identity, generation: int) -> None:
-        with self._guard:
+    def _set_identity(self, identity: age.Identity, generation: int) -> None:
+        with self._identity_lock:
             self._identity = identity
             # What was seen of another vault, which lay here before, says nothing of this one.
-            self._seen = max(self._seen if self._seen_of == identity.recipient else 0, generation)
-            self._seen_of = identity.recipient
+            self._newest_generation = max(
+                self._newest_generation if self._newest_recipient == identity.recipient else 0, generation
+            )
+            self._newest_recipient = identity.recipient
 
     def _require_identity(self) -> age.Identity:
-        with self._guard:
+        with self._identity_lock:
             if self._identity is not None:
                 return self._identity
-        if not founding.exists(self.folder):
+        if not vault_create.exists(self.folder):
             raise _no_vault()
         raise NeedsUnlock("the vault", "it is locked", "Run `keyturn vault unlock`")
 
-    def _label(self) -> RecipientFile:
-        if not founding.exists(self.folder):
+    def _recipient_file(self) -> RecipientFile:
+        if not vault_create.exists(self.folder):
             raise _no_vault()
         current = recipient_file.read(self.folder)
         if current is None:
             raise VaultCorrupt(recipient_file.FILE, "it is gone", recipient_file.HINT)
         return current
 
-    def _shape(self) -> RecipientFile:
+    def _check_files(self) -> RecipientFile:
         """The label, once every file that the vault rests on looks like what it should be."""
-        current = self._label()
+        current = self._recipient_file()
         start = read_regular(self.folder / key_file.FILE)
         if PASSPHRASE in current.slots:
-            slotting.read_sealed_identity(self.folder, current)
+            vault_slots.read_sealed_identity(self.folder, current)
         if start is None or not start.startswith(age.MAGIC):
             raise VaultCorrupt(key_file.FILE, "it is gone, or no age file", restore_hint())
         return current
 
-    def _own_label(self, identity: age.Identity) -> RecipientFile:
-        current = self._label()
+    def _own_recipient_file(self, identity: age.Identity) -> RecipientFile:
+        current = self._recipient_file()
         if current.recipient != identity.recipient:
-            raise slotting.foreign_label()
+            raise vault_slots.wrong_recipient_error()
         return current
 
-    def _floor(self) -> int:
-        return max(self._seen, self._expected())
+    def _min_generation(self) -> int:
+        return max(self._newest_generation, self._expected_generation())
 
     def _keys(self) -> Document:
-        _, document = key_file.read(self.folder, self._require_identity(), self._floor())
-        with self._guard:
-            self._seen = max(self._seen, document.generation)
+        _, document = key_file.read(self.folder, self._require_identity(), self._min_generation())
+        with self._identity_lock:
+            self._newest_generation = max(self._newest_generation, document.generation)
         return document
 
     @contextlib.contextmanager
-    def _writing(self, what: str) -> Iterator[None]:
+    def _lock(self, what: str) -> Iterator[None]:
         """The vault's lock, held by one thread of one process at a time."""
-        if not founding.exists(self.folder):
+        if not vault_create.exists(self.folder):
             raise _no_vault()
         check_private(self.folder)
-        with writing(f"the vault's {what}"), lock_for_change(self.folder / LOCK_FILE, what="the vault"):
+        with (
+            translate_os_errors(f"the vault's {what}"),
+            lock_for_change(self.folder / LOCK_FILE, what="the vault"),
+        ):
             sweep(self.folder)
             yield
 

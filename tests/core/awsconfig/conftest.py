@@ -172,7 +172,7 @@ class Hours:
             wall=lambda: time.time() + self.moved,
             elapsed=lambda: self.moved,
             sleep=self.sleep,
-            chance=lambda: 0.5,
+            jitter=lambda: 0.5,
         )
 
 

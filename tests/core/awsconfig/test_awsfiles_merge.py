@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keyturn.awsconfig.document import parse
-from keyturn.awsconfig.three_way_merge import merged, still_there
+from keyturn.awsconfig.three_way_merge import is_still_applied, merge
 from keyturn.model.errors import ChangeRefused
 
 BASE = b"# top\n[a]\nx = 1\ny = 2\n[b]\nz = 3\n"
@@ -29,12 +29,12 @@ BASE = b"# top\n[a]\nx = 1\ny = 2\n[b]\nz = 3\n"
     ids=range(11),
 )  # fmt: skip
 def test_what_they_changed_is_put_on_top_of_ours(theirs: bytes, ours: bytes, result: bytes) -> None:
-    assert merged(parse(BASE), parse(theirs), parse(ours)) == result
+    assert merge(parse(BASE), parse(theirs), parse(ours)) == result
 
 
 def test_a_change_of_default_is_not_joined_but_told() -> None:
     with pytest.raises(ChangeRefused):
-        merged(parse(BASE), parse(BASE + b"[DEFAULT]\nq = 1\n"), parse(BASE + b"[c]\n"))
+        merge(parse(BASE), parse(BASE + b"[DEFAULT]\nq = 1\n"), parse(BASE + b"[c]\n"))
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_a_change_of_default_is_not_joined_but_told() -> None:
     ],
 )
 def test_an_edit_is_there_if_all_that_it_changed_is(now: bytes, there: bool) -> None:
-    assert still_there(parse(BASE), parse(BASE.replace(b"x = 1", b"x = 9")), parse(now)) is there
+    assert is_still_applied(parse(BASE), parse(BASE.replace(b"x = 1", b"x = 9")), parse(now)) is there
 
 
 def test_a_section_made_or_removed_counts_even_if_it_is_empty() -> None:
     longer = BASE + b"[c]\n"
-    assert still_there(parse(BASE), parse(longer), parse(longer))
-    assert not still_there(parse(BASE), parse(longer), parse(BASE))
-    assert still_there(parse(longer), parse(BASE), parse(BASE))
-    assert not still_there(parse(longer), parse(BASE), parse(longer))
+    assert is_still_applied(parse(BASE), parse(longer), parse(longer))
+    assert not is_still_applied(parse(BASE), parse(longer), parse(BASE))
+    assert is_still_applied(parse(longer), parse(BASE), parse(BASE))
+    assert not is_still_applied(parse(longer), parse(BASE), parse(longer))

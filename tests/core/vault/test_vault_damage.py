@@ -275,7 +275,7 @@ def test_restoring_with_nothing_readable_writes_nothing(sample: Sample) -> None:
 def test_the_recovery_key_brings_a_damaged_recipient_back(guarded: Sample) -> None:
     (guarded.folder / "recipient.txt").write_bytes(b"damaged")
     vault = Vault(guarded.folder)
-    assert vault.restore_label(guarded.recovery_key) == ("passphrase",)
+    assert vault.restore_recipient_file(guarded.recovery_key) == ("passphrase",)
     assert (guarded.folder / "recipient.damaged-1.txt").read_bytes() == b"damaged"
     assert vault.key("deploy") == {"secret": SECRET}
     again = Vault(guarded.folder)
@@ -286,5 +286,5 @@ def test_the_recovery_key_brings_a_damaged_recipient_back(guarded: Sample) -> No
 def test_another_recovery_key_does_not(guarded: Sample) -> None:
     (guarded.folder / "recipient.txt").write_bytes(b"damaged")
     with pytest.raises(WrongPassphrase):
-        Vault(guarded.folder).restore_label(age.Identity.generate().reveal())
+        Vault(guarded.folder).restore_recipient_file(age.Identity.generate().reveal())
     assert (guarded.folder / "recipient.txt").read_bytes() == b"damaged"

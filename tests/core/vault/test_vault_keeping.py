@@ -179,7 +179,7 @@ def test_where_the_keyring_does_not_open_it_the_passphrase_is_asked_for(
 ) -> None:
     current = recipient_file.read(home.vault)
     assert current is not None
-    slots.put_label(home.vault, current, slots=recipient_file.SLOTS)
+    slots.write_recipient_file(home.vault, current, slots=recipient_file.SLOTS)
     keeper = home.keeper()
     assert keeper.context.vault.state() is VaultState.CLOSED
     with pytest.raises(KeyringAbsent):

@@ -76,7 +76,7 @@ class VaultMachine(RuleBasedStateMachine):
 
     def _changed(self, entries: Entries) -> None:
         if entries != self.keys:
-            self.past = [*self.past, entries][-key_file.KEPT :]
+            self.past = [*self.past, entries][-key_file.GENERATIONS :]
             self.known += 1
         self.keys = entries
 

@@ -57,7 +57,7 @@ class Stepper:
             wall=lambda: time.time() + self.moved,
             elapsed=lambda: self.moved,
             sleep=self._sleep,
-            chance=lambda: 0.5,
+            jitter=lambda: 0.5,
         )
 
     @contextmanager

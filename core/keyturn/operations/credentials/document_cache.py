@@ -19,7 +19,7 @@ from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
 from keyturn.operations.credentials.refresh import RECORD_USE_EVERY
 from keyturn.system.file_fingerprint import CachedDocument, FileFingerprint
-from keyturn.vault.vault import CHECKED_AGAINST
+from keyturn.vault.vault import STATE_FILES
 
 
 def document(context: Context, name: str, make: Callable[[], str]) -> str:
@@ -81,4 +81,4 @@ def _files(context: Context) -> tuple[str, ...]:
         paths.index_file,
         paths.config_file,
     )
-    return tuple(map(str, (*own, *(paths.vault_dir / name for name in CHECKED_AGAINST))))
+    return tuple(map(str, (*own, *(paths.vault_dir / name for name in STATE_FILES))))

@@ -20,7 +20,7 @@ from keyturn.vault.files import (
     put,
     read_regular,
     sweep,
-    writing,
+    translate_os_errors,
 )
 from keyturn.vault.vault import Vault
 
@@ -104,7 +104,7 @@ class Journal:
         """Holds the journal until `stack` ends; False where the disk does not even allow that."""
         try:
             make_private(self._folder)
-            with writing("the rotation journal"):
+            with translate_os_errors("the rotation journal"):
                 stack.enter_context(lock_for_change(self._folder / ".lock", what="the rotation journal"))
         except VaultError:
             return False
@@ -130,7 +130,7 @@ class Journal:
     def remove(self, name: str) -> None:
         """Forgets a record."""
         for path in (self._path(name), self._fallback_path(name)):
-            with writing("the rotation journal"):
+            with translate_os_errors("the rotation journal"):
                 path.unlink(missing_ok=True)
 
     def _write_to_fallback(self, name: str, sealed: bytes) -> None:
