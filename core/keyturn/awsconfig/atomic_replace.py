@@ -1,4 +1,4 @@
-"""One file replaced by another in one step, with the rights of the old one, never wider."""
+"""Replace a file in one atomic step, with the permissions of the old file and never wider ones."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from keyturn.awsconfig.stable_read import Version
 from keyturn.awsconfig.write_target import Target
 from keyturn.model.errors import UnsafeFile
 
-#: Attributes that a file system, or the rights of an ordinary user, may not allow to copy.
+#: Errors of extended attributes that are ignored: not supported, or an ordinary user may not copy them.
 _XATTR_ERRORS = (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA)
-#: A file system without hard links.
+#: Errors of a file system without hard links.
 _LINK_UNSUPPORTED = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 
 class Replacement:
-    """A new version of a file, complete and on disk beside the old one, until it takes its place or is dropped.
+    """A new version of a file, complete and synced beside the old one, until it is committed or discarded.
 
-    Where names can be exchanged, what it replaced has its former name until it is dropped.
+    If the system can exchange two names, the replaced version is at `path` after the commit, until
+    :meth:`discard`.
     """
 
     def __init__(self, target: Target, data: bytes, kind: FileKind) -> None:
-        """:raises OSError: it could not be written; nothing is left of it."""
+        """:raises OSError: if it cannot be written; no temporary file is left."""
         self._target = target
         self.path = private_name(target.real.parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -49,11 +50,12 @@ class Replacement:
             raise
 
     def commit(self) -> bool:
-        """Puts the new version in the place of the old; False, and all is as it was, if somebody else made a file
-        where there was none, moved the old one away, or put another in its place.
+        """Put the new version in place of the old one.
 
-        :raises UnsafeFile: the file is a mount point of its own.
-        :raises OSError: it could not be done, the old version is still there.
+        :returns: False if another program created the file, moved the old version away, or replaced it;
+            nothing is changed then.
+        :raises UnsafeFile: if the file is a mount point of its own.
+        :raises OSError: if the system refuses; the old version is still in place.
         """
         try:
             if self._target.status is None:
@@ -74,7 +76,8 @@ class Replacement:
         return True
 
     def _verify_exchange(self, expected: os.stat_result) -> bool:
-        """Whether it was the old version that was replaced; a third one gets its place back."""
+        """Return True if the expected version was replaced. Otherwise exchange back, so that the other
+        version is in place again."""
         displaced = self.path.lstat()
         if (displaced.st_dev, displaced.st_ino) == (expected.st_dev, expected.st_ino):
             return True
@@ -82,28 +85,31 @@ class Replacement:
         return False
 
     def _create(self) -> bool:
-        """A new name, only if it is still free."""
+        """Create the file, only if its name is still free."""
         if not create_exclusive(self.path, self._target.real):
             return False
         self.discard()
         return True
 
     def discard(self) -> None:
-        """Removes what is left of it; nothing if it took its place."""
+        """Remove the temporary file; do nothing if it was moved into place."""
         with contextlib.suppress(OSError):
             self.path.unlink()
 
 
 def private_name(folder: Path) -> Path:
-    """A free name in the folder of a shared file for a version that is not in its place."""
+    """Return a free name in `folder` for a temporary version of a shared file."""
     return folder / f".keyturn-{os.getpid()}-{secrets.token_hex(8)}.tmp"
 
 
 def create_exclusive(path: Path, new_name: Path) -> bool:
-    """Gives a file a second name, only if that is free. A file system without hard links gives it instead of the first
-    one, and leaves a gap of microseconds.
+    """Give a file a second name, only if that name is free.
 
-    :raises OSError: the file system said no.
+    On a file system without hard links, rename the file instead. Between the check and the rename is a gap of
+    microseconds.
+
+    :returns: False if `new_name` exists.
+    :raises OSError: if the file system refuses.
     """
     try:
         os.link(path, new_name, follow_symlinks=False)
@@ -125,8 +131,11 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def _copy_permissions(descriptor: int, target: Target, kind: FileKind) -> None:
-    """Group, extended attributes and mode of the old file. A credentials file loses every right of others; where the
-    group cannot be kept, its rights go too."""
+    """Copy group, extended attributes and mode of the old file.
+
+    Others get no permissions on a credentials file. If the group cannot be copied, the group permissions are
+    removed.
+    """
     status = target.status
     if status is None:
         return
@@ -148,7 +157,7 @@ def _copy_attributes(descriptor: int, source: Path) -> None:
             names = os.listxattr(source, follow_symlinks=False)
         except OSError as error:
             if error.errno in (*_XATTR_ERRORS, errno.ENOENT):
-                # Not there any more: that is noticed before anything is replaced.
+                # The file is gone. The check before the replacement notices that.
                 return
             raise
         for name in names:
@@ -160,16 +169,17 @@ def _copy_attributes(descriptor: int, source: Path) -> None:
 
 
 _AT_FDCWD = -100
-"""AT_FDCWD: a relative path begins in the working folder."""
+"""AT_FDCWD: resolve a relative path from the working directory."""
 _RENAME_EXCHANGE = 2
-#: A system, a file system or a container's rules that know no exchange.
+#: Errors of a system, file system or container policy that does not support the exchange.
 _EXCHANGE_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Gives each of two files the name of the other; False where that cannot be done in one step.
+    """Exchange the names of two files.
 
-    :raises OSError: one of them is not there, or the file system said no.
+    :returns: False if the system cannot do that in one step.
+    :raises OSError: if a file is missing, or the file system refuses.
     """
     if sys.platform != "linux":
         return False
@@ -185,12 +195,14 @@ def exchange(first: Path, second: Path) -> bool:
 
 
 def remove_if_unchanged(target: Target, version: Version, keep: Callable[[Path, bytes], None]) -> bool:
-    """Removes the file that `target` names; False, and it is there as before, if that is not `found` any more.
+    """Remove the file of `target` if it is still `version`.
 
-    Its name is taken from it first, so that nobody can put another version under it between the look and the removal.
+    The file is renamed before it is compared, because otherwise another program could replace it between the
+    comparison and the removal.
 
-    :param keep: gets a version of somebody's whose name another one has taken meanwhile.
-    :raises OSError: the file system said no.
+    :param keep: saves a foreign version whose name another file took before it could be put back.
+    :returns: False if the file changed; it is then in place as before.
+    :raises OSError: if the file system refuses.
     """
     aside = private_name(target.real.parent)
     try:

@@ -1,4 +1,4 @@
-"""Which lines of the shared files are a profile's credential settings, and which profiles need another one."""
+"""The credential settings of a profile in the shared files, and the profiles that depend on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keyturn.awsconfig.resolver import Resolver
 from keyturn.model.profile import Origin
 from keyturn.model.secret import Secret
 
-#: What adopt takes out (aws-facts 1.5). Region, output, account, endpoints and nested blocks stay.
+#: The settings that adopt removes (aws-facts 1.5). Region, output, account, endpoints and nested blocks stay.
 CREDENTIAL_KEYS = frozenset(
     {
         "aws_access_key_id",
@@ -39,19 +39,20 @@ CREDENTIAL_KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CredentialItem:
-    """One credential setting of a profile."""
+    """A credential setting of a profile."""
 
     kind: FileKind
     section: str
     """Header of the section that holds it: the profile's own, or `DEFAULT`."""
     key: str
     value: Secret
-    """Any of them may hold a secret, a command line too."""
+    """Always treated as a secret, because any setting may hold one, even a command line."""
     origin: Origin
 
 
 def credential_items(shared: SharedConfig, name: str) -> tuple[CredentialItem, ...]:
-    """The credential settings of a profile in both files, in the order of the files; none for an unknown profile."""
+    """Return the credential settings of a profile, config file first, in file order; empty for an unknown
+    profile."""
     sections = shared.definitions.get(name)
     if sections is None:
         return ()
@@ -62,7 +63,7 @@ def credential_items(shared: SharedConfig, name: str) -> tuple[CredentialItem, .
 
 
 def dependants(shared: SharedConfig, name: str) -> tuple[str, ...]:
-    """The profiles whose chain of source profiles leads through or to `name`, in the order of the files."""
+    """Return the profiles whose chain of source profiles includes `name`, in file order."""
     resolver = Resolver(shared)
     return tuple(
         other

@@ -1,4 +1,4 @@
-"""A change to a shared file as a person sees it: lines taken and put, every secret value masked."""
+"""Diffs of a shared file for display, with every secret value masked."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from keyturn.awsconfig.process_line import VERB
 from keyturn.model.profile import DiffLine
 from keyturn.model.secret import MASK
 
-#: Unchanged lines shown on either side of a change.
+#: Unchanged lines shown before and after a change.
 _CONTEXT = 2
 _SECRET_SETTING = re.compile(
     r"^([\s#;]*(?:aws_secret_access_key|aws_session_token|aws_security_token)\s*[=:]\s*)(.*)$", re.IGNORECASE
 )
-#: The arguments of somebody else's process may hold a password.
+#: The arguments of another program's `credential_process` may hold a password.
 _PROCESS_SETTING = re.compile(r"^([\s#;]*credential_process\s*[=:]\s*)(\S+)(.*)$", re.IGNORECASE)
-#: What looks like a secret access key wherever it stands, a comment included (aws-facts 6).
+#: Matches text with the shape of a secret access key or token anywhere in a line, comments included
+#: (aws-facts 6).
 _SECRET_SHAPE = re.compile(
     r"(?<![A-Za-z0-9/+])(?:[A-Za-z0-9/+]{40}|[A-Za-z0-9/+]{100,}={0,2})(?![A-Za-z0-9/+=])"
 )
 
 
 def raw_lines(data: bytes | None) -> list[str]:
-    """The lines of a file without their ends, as botocore counts them."""
+    """Return the lines of a file without line ends, split as botocore splits them."""
     text = (data or b"").decode("utf-8", "replace")
     return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n") if text else []
 
 
 def masked_lines(data: bytes | None) -> list[str]:
-    """The lines of a file without their ends, and without the value of any secret."""
+    """Return the lines of a file without line ends, with every secret value masked."""
     masked: list[str] = []
     in_secret = False
     for line in raw_lines(data):
@@ -64,12 +65,13 @@ def _mask_unless_path(match: re.Match[str]) -> str:
 
 
 def diff(heading: str, before: bytes | None, after: bytes | None) -> tuple[DiffLine, ...]:
-    """The change from `before` to `after`, headed by a line that names the file; empty if nothing changes.
+    """Return the change from `before` to `after`, preceded by a line with `heading`; empty if nothing
+    changes.
 
-    Each part is shown with its section's header and the lines around it that belong to the same section.
+    Each group of changes is shown with the header of its section and the adjacent lines of that section.
     """
     old, new = masked_lines(before), masked_lines(after)
-    # Compared as they are, so that a changed secret shows as a change; shown masked.
+    # Compare the raw lines, because a changed secret must show as a change; show the masked lines.
     old_pairs, new_pairs = (
         list(zip(raw_lines(data), masked, strict=True)) for data, masked in ((before, old), (after, new))
     )
@@ -86,7 +88,7 @@ def diff(heading: str, before: bytes | None, after: bytes | None) -> tuple[DiffL
 def _group_lines(
     group: Sequence[tuple[str, int, int, int, int]], old: list[str], new: list[str]
 ) -> list[DiffLine]:
-    """One run of changes, as lines."""
+    """Return one group of changes as diff lines."""
     result = []
     for index, (tag, start, end, new_start, new_end) in enumerate(group):
         if tag == "equal":
@@ -103,7 +105,8 @@ def _group_lines(
 
 
 def _from_header(lines: list[str], start: int, end: int) -> list[str]:
-    """The lines before a change, from its section's header on; what lies between, if it is long, becomes `…`."""
+    """Return the lines before a change, starting at the section header; a long stretch in between becomes
+    `…`."""
     header = next((at for at in range(end - 1, -1, -1) if lines[at].lstrip().startswith("[")), None)
     if header is None or header >= start:
         return lines[header if header is not None else start : end]
@@ -112,7 +115,7 @@ def _from_header(lines: list[str], start: int, end: int) -> list[str]:
 
 
 def _until_gap(lines: list[str]) -> list[str]:
-    """The lines after a change, up to the first blank one or the next section."""
+    """Return the lines after a change, up to the first blank line or the next section."""
     for index, line in enumerate(lines):
         if not line.strip() or line.lstrip().startswith("["):
             return lines[:index]
@@ -124,13 +127,14 @@ Pair = tuple[int, int]
 
 
 class Matcher(difflib.SequenceMatcher[Line]):
-    """`difflib`'s own, with its groups and codes, in time that grows with the files' length."""
+    """`difflib.SequenceMatcher` with the same opcodes and groups, in time proportional to the file length."""
 
     a: Sequence[Line]
     b: Sequence[Line]
 
     def get_matching_blocks(self) -> list[difflib.Match]:
-        """The runs of lines that both have, in order, and the empty one at the end that callers expect."""
+        """Return the runs of lines common to both, in order, ending with the empty block that callers
+        expect."""
         old, new = list(self.a), list(self.b)
         blocks: list[difflib.Match] = []
         for block in _blocks(old, new):
@@ -164,9 +168,10 @@ def _between(old: list[Line], new: list[Line], old_start: int, new_start: int) -
 
 
 def anchors(old: Sequence[Line], new: Sequence[Line]) -> list[Pair]:
-    """The longest run of pairs of lines, in the order of both, each of which is there once in each.
+    """Return the longest common subsequence of the lines that occur exactly once in each file.
 
-    The longest increasing run by patience sorting (Fredman 1975), as the `patience` diff of several programs does it.
+    Finds the longest increasing subsequence by patience sorting (Fredman 1975), as `git diff --patience`
+    does.
     """
     unique_in_old = {line for line, count in Counter(old).items() if count == 1}
     new_index = {line: at for at, line in enumerate(new) if line in unique_in_old}

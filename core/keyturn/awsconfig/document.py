@@ -1,7 +1,7 @@
-"""One shared file as a document: read it, look at it, edit it. Pure: bytes in, bytes out.
+"""One shared file as a document: parse, inspect and edit it. Pure: bytes in, bytes out.
 
-The parts: :mod:`~keyturn.awsconfig.parser` reads as botocore reads, :mod:`~keyturn.awsconfig.section_names` knows which
-profile a header names, :mod:`~keyturn.awsconfig.editor` changes lines.
+:mod:`~keyturn.awsconfig.parser` reads as botocore does, :mod:`~keyturn.awsconfig.section_names` maps headers
+    to profiles, :mod:`~keyturn.awsconfig.editor` changes lines.
 """
 
 from __future__ import annotations

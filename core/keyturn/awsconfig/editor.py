@@ -1,7 +1,7 @@
-"""Edits of one shared file: bytes in, bytes out, every byte outside the touched lines as it was.
+"""Lossless edits of a shared file: bytes in, bytes out, every byte outside the edited lines unchanged.
 
-Each edit is proved before it is returned: the new bytes are read again, and everything that was not to change must
-read as before. Each edit is idempotent.
+Each edit is verified before it is returned: the new bytes are parsed again, and every other setting must read
+as before. Edits are idempotent.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from keyturn.awsconfig.section_names import check_header, require_unique_name
 from keyturn.model.errors import ChangeRefused, UnparsableFile, UsageError
 
 _KEY = re.compile(r"[a-z0-9_]+")
-#: Line ends for some reader, and control characters; a tab may stand inside a value.
+#: Characters that some reader takes as a line end, and control characters. A tab is allowed inside a value.
 _FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-#: What Go, JavaScript and Java take for the start of a comment inside a value (aws-facts 1.1).
+#: Go, JavaScript and Java start a comment here, inside a value (aws-facts 1.1).
 _INLINE_COMMENT = re.compile(r"(^|[ \t])[#;]")
 _SETTING_START = re.compile(rb"^(?P<name>[^=:]*)(?P<delimiter>[=:])(?P<space>[ \t]*)")
 
@@ -24,12 +24,14 @@ _SETTING_START = re.compile(rb"^(?P<name>[^=:]*)(?P<delimiter>[=:])(?P<space>[ \
 def set_items(
     document: Document, section: str, items: Mapping[str, str], *, before_key: str | None = None
 ) -> bytes:
-    """The file with `items` in `section`: values replaced in place, missing ones added.
+    """Return the file with `items` set in `section`: existing values are replaced in place, missing ones are
+    added.
 
-    :param before_key: put missing items before this one, if it is there; else they follow the section's last item.
-        A section that is not there is made at the end of the file.
-    :raises UsageError: a name, key or value that some AWS SDK would misread (aws-facts 1.3); the value is not shown.
-    :raises Protected: the section is `[DEFAULT]`, or one of several that name the same profile.
+    :param before_key: insert missing items before this key if the section has it, otherwise after the last
+        item. A missing section is appended to the file.
+    :raises UsageError: if some AWS SDK would misread a name, key or value (aws-facts 1.3); the message omits
+        the value.
+    :raises ChangeRefused: if the section is `[DEFAULT]`, or one of several that name the same profile.
     """
     for key, value in items.items():
         check_item(key, value)
@@ -39,19 +41,21 @@ def set_items(
 def restore_items(
     document: Document, section: str, items: Mapping[str, str], *, before_key: str | None = None
 ) -> bytes:
-    """As :func:`set_items`, for values that stood in such a file before: whatever botocore reads back the same is
-    allowed, nested blocks and values of several lines too.
+    """Set values that were in a shared file before; see :func:`set_items`.
 
-    :raises Protected: as there, and where botocore would not read a key or value back as given.
+    Accepts everything that botocore reads back unchanged, including nested blocks and multi-line values.
+
+    :raises ChangeRefused: as :func:`set_items`, and if botocore would not read a key or value back unchanged.
     """
     return _set(document, section, items, before_key)
 
 
 def remove_items(document: Document, section: str, keys: Collection[str]) -> bytes:
-    """The file without `keys` in `section`. Comments stay, those between the lines of a removed value too.
+    """Return the file without `keys` in `section`. Comments stay, also those between the lines of a removed
+    value.
 
-    :raises Protected: the section is `[DEFAULT]` or one of several that name the same profile, or a key would still
-        show through from `[DEFAULT]`.
+    :raises ChangeRefused: if the section is `[DEFAULT]` or one of several that name the same profile, or a
+        key would still be inherited from `[DEFAULT]`.
     """
     existing = document.section(section)
     _refuse_default(document, section)
@@ -77,12 +81,14 @@ def remove_items(document: Document, section: str, keys: Collection[str]) -> byt
 
 
 def replace_section(document: Document, section: str, text: bytes | None) -> bytes:
-    """The file with `text` in the place of the whole section, from its header to the next one; at the end of the file
-    if there is no such section. None removes it. `text` holds that one section, or only blank lines and comments.
+    """Return the file with the whole section, from its header to the next one, replaced with `text`.
 
-    :raises UsageError: `text` holds something else.
-    :raises Protected: the section is `[DEFAULT]`, one of several that name the same profile, or the lines after it
-        would be read as part of a value.
+    A missing section is appended to the file. None removes the section.
+
+    :param text: that one section, or only blank lines and comments.
+    :raises UsageError: if `text` holds anything else.
+    :raises ChangeRefused: if the section is `[DEFAULT]` or one of several that name the same profile, or the
+        lines after it would become part of a value.
     """
     _refuse_default(document, section)
     require_unique_name(document, section)
@@ -99,7 +105,9 @@ def replace_section(document: Document, section: str, text: bytes | None) -> byt
 
 
 def check_item(key: str, value: str) -> None:
-    """:raises UsageError: the key or value is not read the same by every AWS SDK; the value is not shown."""
+    """:raises UsageError: if some AWS SDK would read the key or value differently; the message omits the
+    value.
+    """
     if not _KEY.fullmatch(key):
         raise UsageError(f"setting {key}", "a key holds lower-case letters, digits and underscores only")
     if _FORBIDDEN.search(value):
@@ -131,7 +139,7 @@ def _set(document: Document, section: str, items: Mapping[str, str], before_key:
 
 
 def _append_section(document: Document, section: str, items: Mapping[str, str]) -> bytes:
-    """A new section at the end, one blank line after what is there."""
+    """Append a section to the file, after one blank line."""
     check_header(section)
     end = document.newline.encode()
     data = _ensure_newline(document.data, document)
@@ -146,8 +154,11 @@ def _append_section(document: Document, section: str, items: Mapping[str, str]) 
 def _insert(
     lines: list[bytes], document: Document, section: Section, items: Mapping[str, str], before: Item | None
 ) -> None:
-    """Adds lines with the indentation of their neighbour: deeper, or less deep than a header that follows, and
-    one would become part of the other's value."""
+    """Add lines with the indentation of a neighbouring line.
+
+    A line that is indented more than its neighbour, or less than a header that follows, would make one of
+    them part of the other's value.
+    """
     if before is not None:
         index, neighbour = before.line - 1, before.line - 1
     elif section.items:
@@ -160,13 +171,13 @@ def _insert(
         _format_setting(_indent(lines[neighbour]), key, value, end) for key, value in items.items()
     )
     if index and not lines[index - 1].endswith((b"\n", b"\r")):
-        # The last line of the file, or one that an edit emptied before.
+        # The last line of the file has no line end, or an earlier edit emptied the line.
         lines[index - 1] = _ensure_newline(lines[index - 1], document)
     lines.insert(index, text)
 
 
 def _replace(lines: list[bytes], item: Item, value: str, document: Document) -> None:
-    """Puts a value in the place of another: key, delimiter and spacing stay, comments between the lines stay."""
+    """Replace a value; key, delimiter, spacing and the comments between its lines stay."""
     old = lines[item.line - 1]
     head = _SETTING_START.match(old)
     if head is None:
@@ -184,7 +195,7 @@ def _format_setting(indent: bytes, key: str, value: str, end: bytes) -> bytes:
 
 
 def _format_value(indent: bytes, value: str, end: bytes) -> bytes:
-    """A value as it stands after the delimiter, its further lines indented more deeply than the key."""
+    """Return a value as written after the delimiter; continuation lines are indented more than the key."""
     first, *rest = value.split("\n")
     return first.encode() + b"".join(
         end + (indent + b"    " + line.encode() if line else b"") for line in rest
@@ -192,7 +203,7 @@ def _format_value(indent: bytes, value: str, end: bytes) -> bytes:
 
 
 def _value_lines(lines: list[bytes], item: Item) -> list[int]:
-    """Indexes of the lines that hold a value, without the blank and comment lines between them."""
+    """Return the indexes of the lines that hold a value, without blank lines and comments between them."""
     first = item.line - 1
     inner = range(item.line, item.line_end)
     return [first, *(n for n in inner if lines[n].decode().strip()[:1] not in ("", "#", ";"))]
@@ -208,14 +219,14 @@ def _indent(line: bytes) -> bytes:
 
 
 def _ensure_newline(data: bytes, document: Document) -> bytes:
-    """`data` with a line end after its last line."""
+    """Return `data` with a line end after its last line."""
     return data if not data or data.endswith((b"\n", b"\r")) else data + document.newline.encode()
 
 
 def _parse_single_section(text: bytes, section: str) -> dict[str, str] | None:
-    """What `text` holds under `[section]`; None if it holds no section.
+    """Return the settings that `text` holds under `[section]`; None if it has no section.
 
-    :raises UsageError: it holds another section, or is no text that botocore accepts.
+    :raises UsageError: if it holds another section, or botocore does not accept it.
     """
     try:
         sections = parse(text).sections
@@ -238,9 +249,9 @@ def _refuse_default(document: Document, section: str) -> None:
 
 
 def _verify(document: Document, data: bytes, section: str, expected: dict[str, str] | None) -> bytes:
-    """`data`, once it reads as `expected` in `section` and as before in all others.
+    """Return `data` if it reads as `expected` in `section` and as before in all others.
 
-    :raises Protected: it does not, because lines around the edit would be read differently.
+    :raises ChangeRefused: if it does not, because lines around the edit would be read differently.
     """
     what = f"an edit of [{section}] in {document.path or 'the file'}"
     try:

@@ -1,7 +1,8 @@
-"""One lock per shared file, among keyturn's own processes, with a note of how the last of them left the file.
+"""One lock per shared file, among keyturn processes, with a record of keyturn's last write.
 
-The lock is flock on a file of our own, never beside the shared one. It dies with its process, so none is ever stale.
-The note lets the next writer tell a file that keyturn left whole from one that somebody else may be writing.
+The lock is a flock on a file in keyturn's own folder, never beside the shared file. The kernel releases it
+when the process ends, so it is never stale. The record tells the next writer if the file is as keyturn left
+it, complete, or another program may still be writing it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from keyturn.awsconfig.write_target import Target
 from keyturn.system import files, lock_owner
 
 _LOG = logging.getLogger(__name__)
-#: Network file systems that know no flock.
+#: Errors of network file systems that do not support flock.
 _LOCK_UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 Mark = tuple[int, int, int, int]
-"""Device, inode, size and time of change (ns) of a file: equal marks, equal bytes."""
+"""Device, inode, size and modification time (ns) of a file. Equal marks mean equal bytes."""
 
 
 def mark_of(status: os.stat_result) -> Mark:
@@ -35,20 +36,21 @@ def mark_of(status: os.stat_result) -> Mark:
 
 @dataclass(frozen=True, slots=True)
 class LockNote:
-    """What keyturn's processes tell each other about a file."""
+    """The record in the lock file, shared between keyturn processes."""
 
     count: int = 0
-    """Writes by keyturn so far."""
+    """Number of writes by keyturn so far."""
     first_after_foreign: int = 0
-    """The first write of the present unbroken row: somebody else had changed the file before it."""
+    """Number of keyturn's first write after the last foreign change. If it is <= the number of an earlier
+    write, only keyturn has written since, so that write is still in the file."""
     own_mark: Mark | None = None
-    """The file as the last write left it."""
+    """The file as keyturn's last write left it."""
     contended_at: float = 0.0
-    """When somebody else was last seen to have written it, on the wall clock."""
+    """Time of the last observed foreign write, in seconds since the epoch; 0 if none."""
 
 
 class LockedFile:
-    """A lock that is held; its note can be read and written."""
+    """A lock that this process holds, with its record."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -69,13 +71,13 @@ class LockedFile:
             return LockNote()
 
     def is_our_version(self, status: os.stat_result) -> bool:
-        """Whether the file is exactly as keyturn's last write left it."""
+        """Return True if the file is exactly as keyturn's last write left it."""
         return self.note.own_mark == mark_of(status)
 
     def record_own_write(self, status: os.stat_result, *, unbroken: bool) -> int:
-        """Notes a write, and gives its number.
+        """Record a write and return its number.
 
-        :param unbroken: what was edited was as keyturn had left it.
+        :param unbroken: True if the version that was edited was keyturn's own.
         """
         count = self.note.count + 1
         self.note = replace(
@@ -84,13 +86,17 @@ class LockedFile:
             first_after_foreign=self.note.first_after_foreign if unbroken else count,
             own_mark=mark_of(status),
         )
-        # Without the note the next writer waits a little longer, which is no reason to fail after a good write.
+        # Without the record the next writer only waits a little longer; that is no reason to fail after a
+        # successful write.
         with contextlib.suppress(OSError):
             self._write()
         return count
 
     def record_foreign_write(self, now: float) -> None:
-        """Notes that somebody else has just written the file."""
+        """Record that another program has just written the file.
+
+        :param now: seconds since the epoch.
+        """
         self.note = replace(self.note, contended_at=now)
         with contextlib.suppress(OSError):
             self._write()
@@ -109,10 +115,10 @@ class LockedFile:
 
 @contextlib.contextmanager
 def lock_file(locks_dir: Path, target: Target, timing: Timing) -> Iterator[LockedFile]:
-    """Holds the lock of a target.
+    """Hold the lock of a target.
 
-    :raises FileBusy: another process has it for longer than 10 s; the error names it.
-    :raises OSError: our own folder cannot be written to.
+    :raises FileBusy: if another process holds it for more than 10 s; the error names the process.
+    :raises OSError: if keyturn's own folder is not writable.
     """
     files.private_dir(locks_dir)
     name = hashlib.sha256(target.key.encode("utf-8", "surrogateescape")).hexdigest()[:32]

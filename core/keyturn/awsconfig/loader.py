@@ -1,4 +1,4 @@
-"""Both shared files together, as botocore's `Session.full_config` has them, with the place of every value."""
+"""Both shared files combined, equal to botocore's `Session.full_config`, with the origin of every value."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from keyturn.awsconfig.section_names import duplicate_sections, entry_of
 from keyturn.model.errors import UnparsableFile
 from keyturn.model.profile import FileProblem, Origin
 
-#: Nothing there, a dangling or endless link, a socket.
+#: Missing, a dangling or looping link, or a socket.
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileSections:
-    """Where a profile is defined: its section in each file, None where it has none."""
+    """The section of a profile in each file; None if that file has none."""
 
     config: Section | None
     credentials: Section | None
@@ -29,29 +29,30 @@ class ProfileSections:
 
 @dataclass(frozen=True, slots=True)
 class SharedConfig:
-    """What both files say. Holds secrets, which its `repr` does not show."""
+    """The contents of both files. Holds secrets; its `repr` does not show them."""
 
     config_path: str
     credentials_path: str
     config: Document | None
-    """None where the file is absent or refused."""
+    """None if the file is missing or rejected."""
     credentials: Document | None
     full_config: dict[str, Any] = field(repr=False)
-    """Equal to `botocore.session.Session.full_config`; of a refused file nothing is in it."""
+    """Equal to `botocore.session.Session.full_config`; a rejected file contributes nothing."""
     definitions: Mapping[str, ProfileSections] = field(repr=False)
-    """By profile, in the order in which botocore meets them."""
+    """By profile, in botocore's order."""
     problems: tuple[FileProblem, ...] = ()
-    """Files that AWS tools refuse, or that cannot be read."""
+    """Files that AWS tools reject, or that cannot be read."""
 
     @property
     def profiles(self) -> dict[str, Settings]:
-        """The settings of each profile, the credentials file over the config file."""
+        """The settings of each profile; the credentials file overrides the config file."""
         profiles: dict[str, Settings] = self.full_config["profiles"]
         return profiles
 
     @property
     def warnings(self) -> tuple[FileProblem, ...]:
-        """Lines that AWS tools silently pass over, or read otherwise than they look. Worked out at each call."""
+        """Lines that AWS tools silently ignore, or read differently from their appearance. Computed at each
+        call."""
         warnings = _warnings(self.config, self.config_path)
         return (*warnings, *_default_warning(self.credentials, self.credentials_path))
 
@@ -61,7 +62,7 @@ class SharedConfig:
         return sessions
 
     def find_item(self, profile: str, key: str) -> tuple[FileKind, Section, Item] | None:
-        """The setting of a profile that counts: file, section (it may be `[DEFAULT]`) and item."""
+        """Return the effective setting of a profile as file, section (possibly `[DEFAULT]`) and item."""
         definition = self.definitions.get(profile)
         if definition is None:
             return None
@@ -70,7 +71,8 @@ class SharedConfig:
         )
 
     def origin(self, profile: str, key: str | None = None) -> Origin | None:
-        """Where a profile's setting stands; without a key, its header, that of the config file first."""
+        """Return the file and line of a setting; without a key, of the profile's header, config file
+        first."""
         if key is not None:
             found = self.find_item(profile, key)
             return None if found is None else Origin(self.path_of(found[0]), found[2].line)
@@ -87,10 +89,11 @@ class SharedConfig:
 
 
 def read_files(config: Path, credentials: Path) -> SharedConfig:
-    """Both files, read now.
+    """Read both files now.
 
-    Never raises for what is in them: a file that botocore refuses is in `problems`, with its line, and nothing of it
-    is used, while the other file counts. As for botocore, what is no regular file is absent.
+    File contents never raise: a file that botocore rejects is listed in `problems` with the line and
+    contributes nothing, while the other file still counts. As in botocore, anything but a regular file counts
+    as absent.
     """
     problems: list[FileProblem] = []
     config_document = _read(config, FileKind.CONFIG, problems)
@@ -105,7 +108,7 @@ def combine(
     credentials_path: str,
     problems: tuple[FileProblem, ...] = (),
 ) -> SharedConfig:
-    """Two documents, already read, as one configuration."""
+    """Combine two parsed documents into one configuration."""
     full: dict[str, Any] = {"profiles": {}}
     definitions: dict[str, ProfileSections] = {}
     if config is not None:
@@ -133,7 +136,8 @@ def combine(
 
 
 def _build_full_config(document: Document, definitions: dict[str, ProfileSections]) -> dict[str, Any]:
-    """The config file as `botocore.configloader.load_config` has it; a later section replaces an earlier namesake."""
+    """Return the config file as `botocore.configloader.load_config` does; a later section replaces an earlier
+    one of the same name."""
     full: dict[str, Any] = {}
     tables: dict[str, dict[str, Settings]] = {"profiles": {}, "sso_sessions": {}, "services": {}}
     for section in document.sections:
@@ -155,7 +159,7 @@ def _read(path: Path, kind: FileKind, problems: list[FileProblem]) -> Document |
     try:
         data = read_regular(path)
     except OSError as error:
-        # botocore takes a file that it may not open for an empty one and says nothing.
+        # botocore silently treats a file that it may not open as empty.
         problems.append(FileProblem(str(path), 0, f"it cannot be read: {error.strerror}", unreadable=True))
         return None
     if data is None:
@@ -168,9 +172,10 @@ def _read(path: Path, kind: FileKind, problems: list[FileProblem]) -> Document |
 
 
 def read_regular(path: Path) -> bytes | None:
-    """The bytes of a regular file; None if there is none, or something else (a FIFO is not waited for).
+    """Return the bytes of a regular file; None if it is missing or not a regular file. Never blocks on a
+    FIFO.
 
-    :raises OSError: it is there and cannot be read.
+    :raises OSError: if it exists and cannot be read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

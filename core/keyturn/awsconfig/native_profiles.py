@@ -1,4 +1,4 @@
-"""The rows of the list for what stands in the shared files: each profile as botocore would resolve it."""
+"""The profiles of the shared files, each as botocore resolves it."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ __all__ = [
     "read_files",
 ]
 
-#: Where tools that write temporary keys into the credentials file note their end.
+#: Settings in which tools record the expiry of the temporary keys that they write to the credentials file.
 _EXPIRY_KEYS = ("aws_expiration", "x_security_token_expires", "expiration")
-#: What has a rotation is known to the index only. Frozen, so one does for all rows.
+#: Only the index knows about rotations. One instance serves all rows, because it is frozen.
 _NO_ROTATION = Rotation()
-#: Settings beside temporary keys that tell that they came from an MFA code.
+#: Settings beside temporary keys that show that they came from an MFA code.
 _MFA_KEYS = ("mfa_serial", "aws_mfa_device")
 
 
 def native_profiles(shared: SharedConfig, environ: Mapping[str, str], now: datetime) -> tuple[Profile, ...]:
-    """One row for each profile that botocore knows, in its order.
+    """Return one row for each profile that botocore knows, in its order.
 
-    :param environ: for the region where a profile has none (`AWS_DEFAULT_REGION`, all that botocore reads), and for
-        the home folder with the SDKs' caches.
-    :param now: aware, UTC; of two ends of an SSO profile the one that still lies ahead counts.
+    :param environ: gives the region of a profile without one (`AWS_DEFAULT_REGION`, the only variable that
+        botocore reads), and the home folder with the SDK caches.
+    :param now: aware, UTC. An SSO profile shows its cached role credentials until they expire, then its
+        sign-in.
     """
     return tuple(_Rows(shared, environ, now).all())
 
@@ -89,11 +90,14 @@ class _Rows:
         )
 
     def _is_from_mfa(self, name: str, settings: Settings) -> bool:
-        """aws-mfa keeps the long-term key beside its session under the same name with `-long-term`."""
+        """Return True if the keys came from an MFA code.
+
+        aws-mfa stores the long-term key under the same name with the suffix `-long-term`.
+        """
         return any(key in settings for key in _MFA_KEYS) or f"{name}-long-term" in self._shared.profiles
 
     def _origin(self, name: str, resolution: Resolution) -> Origin | None:
-        """The header of the section that holds what decides."""
+        """Return the header of the section that holds the deciding setting."""
         sections = self._shared.definitions[name]
         deciding_item = (
             self._shared.find_item(name, resolution.decider)
@@ -120,7 +124,7 @@ class _Rows:
         return None
 
     def _sso_session(self, settings: Settings) -> Session | None:
-        """The cached role credentials while they last, else the sign-in that new ones can be had with."""
+        """Return the cached role credentials until they expire, then the sign-in that can get new ones."""
         name = _text(settings, "sso_session")
         resolved = {**settings, **self._shared.sso_sessions[name]} if name else settings
         url = _text(resolved, "sso_start_url") or ""
@@ -139,7 +143,7 @@ class _Rows:
 
 
 def _text(settings: Mapping[str, object], key: str) -> str | None:
-    """A setting that is a text and not empty."""
+    """Return a setting that is a non-empty text."""
     value = settings.get(key)
     return value if isinstance(value, str) and value else None
 
@@ -167,7 +171,7 @@ def _role(settings: Settings, kind: Kind) -> str | None:
 
 
 def _seconds(settings: Settings) -> int | None:
-    """`duration_seconds`; botocore passes over what is no whole number."""
+    """Return `duration_seconds`; botocore ignores a value that is not an integer."""
     text = _text(settings, "duration_seconds")
     try:
         return None if text is None else int(text)
@@ -176,7 +180,8 @@ def _seconds(settings: Settings) -> int | None:
 
 
 def _assume_role_arguments(settings: Settings, kind: Kind) -> dict[str, object]:
-    """The arguments that the AWS CLI's cache is named after: an automatic session name is left out."""
+    """Return the arguments that the AWS CLI derives the cache file name from. It leaves out a generated
+    session name."""
     arguments: dict[str, object] = {"RoleArn": _text(settings, "role_arn")}
     keys = {"role_session_name": "RoleSessionName"}
     if kind is Kind.ROLE:
@@ -201,7 +206,7 @@ def _recorded_expiry(settings: Settings) -> datetime | None:
 
 
 def _aws_mfa_expiry(text: str | None) -> datetime | None:
-    """aws-mfa writes the time in UTC and does not say so."""
+    """Parse the time that aws-mfa writes, which is UTC without a zone."""
     try:
         return datetime.strptime(text or "", "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     except ValueError:

@@ -1,10 +1,10 @@
-"""One shared file read exactly as botocore reads it, with the line of everything that was read.
+"""Parser for a shared file that reads exactly as botocore does and records the line of everything.
 
-botocore takes `configparser.RawConfigParser()` with its defaults (strict; `=` and `:`; whole-line comments `#` and `;`;
-lower-cased keys; `[DEFAULT]` seen through every section) and then parses a value that begins with a line break as a
-nested block. The reader here gives the same answer or refuses the same file, which the generated files of the tests
-prove against the installed botocore. A file is taken as UTF-8: botocore takes the locale's encoding, which is UTF-8
-everywhere that keyturn supports.
+botocore uses `configparser.RawConfigParser()` with its defaults (strict; `=` and `:`; whole-line comments `#`
+and `;`; lower-cased keys; `[DEFAULT]` inherited by every section), then parses a value that begins with a
+line break as a nested block. This parser gives the same result or rejects the same file; the tests compare
+generated files with the installed botocore. The encoding is UTF-8: botocore uses the encoding of the locale,
+which is UTF-8 on every platform that keyturn supports.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from typing import NamedTuple, NoReturn, final
 
 from keyturn.model.errors import UnparsableFile
 
-#: The section whose keys configparser shows in every other section.
+#: The section whose keys configparser adds to every other section.
 DEFAULT = "DEFAULT"
 
-#: A setting as botocore gives it: a text, or a nested block one level deep.
+#: A setting as botocore returns it: text, or a nested block one level deep.
 Value = str | dict[str, str]
 
 
 class FileKind(StrEnum):
-    """Which of the two files: they read section headers differently."""
+    """Config file or credentials file. They differ in how section headers name profiles."""
 
     CONFIG = "config"
     CREDENTIALS = "credentials"
 
 
 class Item(NamedTuple):
-    """One setting. Its value may be a secret, so it does not show."""
+    """One setting. Its `repr` omits the value, which may be a secret."""
 
     key: str
-    """Lower-cased, as configparser keeps it."""
+    """Lower-cased, as in configparser."""
     value: str
-    """As configparser gives it: continuation lines joined by line breaks, a nested block unparsed."""
+    """As configparser returns it: continuation lines joined by line breaks, a nested block unparsed."""
     line: int
     """1-based line of the key."""
     line_end: int
@@ -46,12 +46,13 @@ class Item(NamedTuple):
 
 
 Row = tuple[str, str, int, int]
-"""An :class:`Item` as the reader leaves it: plain tuples of plain values cost the garbage collector nothing."""
+"""The fields of an :class:`Item` as a plain tuple, because plain tuples of plain values cost the garbage
+collector nothing."""
 
 
 @final
 class Section:
-    """One header and what stands below it, up to the next header."""
+    """A header and the lines below it, up to the next header."""
 
     __slots__ = ("_rows", "end", "line", "line_end", "name", "start")
 
@@ -59,7 +60,7 @@ class Section:
         self, name: str, rows: tuple[Row, ...], *, line: int, line_end: int, start: int, end: int
     ) -> None:
         self.name = name
-        """The text between the brackets, as configparser takes it."""
+        """The text between the brackets, as configparser reads it."""
         self.line = line
         """1-based line of the header."""
         self.line_end = line_end
@@ -75,7 +76,7 @@ class Section:
 
     @property
     def items(self) -> tuple[Item, ...]:
-        """The settings of this section, without what `[DEFAULT]` adds, in the order of the file."""
+        """The section's own settings, without those of `[DEFAULT]`, in file order."""
         return tuple([Item(*row) for row in self._rows])
 
     @property
@@ -84,11 +85,11 @@ class Section:
         return {row[0]: row[1] for row in self._rows}
 
     def text(self, document: Document) -> bytes:
-        """The section's bytes in the file it was read from."""
+        """Return the section's bytes in the file that it was read from."""
         return document.data[self.start : self.end]
 
     def item(self, key: str) -> Item | None:
-        """The setting `key` of this section, without what `[DEFAULT]` adds."""
+        """Return the section's own setting `key`; settings of `[DEFAULT]` are not included."""
         for row in self._rows:
             if row[0] == key:
                 return Item(*row)
@@ -96,7 +97,7 @@ class Section:
 
 
 class Settings(dict[str, Value]):
-    """The settings of one section by key. A plain dict in all but its `repr`, which shows no value."""
+    """The settings of one section by key: a plain dict, except that its `repr` shows no values."""
 
     __slots__ = ()
 
@@ -115,11 +116,11 @@ class Document:
         self.path = path
         self.kind = kind
         self.sections = sections
-        """In the order of the file, each `[DEFAULT]` among them."""
+        """In file order, including every `[DEFAULT]`."""
         self.defaults = {
             item.key: item for section in sections if section.name == DEFAULT for item in section.items
         }
-        """What `[DEFAULT]` adds to every section."""
+        """The settings that `[DEFAULT]` adds to every section."""
         self._by_name: dict[str, Section] = {}
         for section in sections:
             self._by_name.setdefault(section.name, section)
@@ -129,27 +130,28 @@ class Document:
 
     @property
     def newline(self) -> str:
-        """The line end of the file's first line, a line feed where there is none."""
+        """The line end of the file's first line; a line feed if there is none."""
         first = next((at for at, byte in enumerate(self.data) if byte in b"\r\n"), None)
         if first is None:
             return "\n"
         return "\r\n" if self.data[first : first + 2] == b"\r\n" else chr(self.data[first])
 
     def section(self, name: str) -> Section | None:
-        """The section whose header is `[name]`."""
+        """Return the section with the header `[name]`."""
         return self._by_name.get(name)
 
     def item(self, section: Section, key: str) -> Item | None:
-        """The setting `key` as botocore sees it in a section: its own, else that of `[DEFAULT]`."""
+        """Return the setting `key` of a section as botocore sees it: its own, otherwise that of
+        `[DEFAULT]`."""
         return section.item(key) or self.defaults.get(key)
 
 
 def parse(data: bytes, path: str = "", kind: FileKind = FileKind.CONFIG) -> Document:
-    """Read one file.
+    """Parse one file.
 
-    :param path: the file as the person knows it, for the error.
-    :param kind: how its headers name profiles; it decides nothing about what is accepted.
-    :raises UnparsableFile: botocore refuses the file; with the line of the first fault.
+    :param path: the file's path as the user gave it, for errors.
+    :param kind: how its headers name profiles; does not affect what is accepted.
+    :raises UnparsableFile: if botocore rejects the file; holds the line of the first error.
     """
     text = _decode(data, path)
     reader = _Reader(path)
@@ -167,7 +169,7 @@ def parse(data: bytes, path: str = "", kind: FileKind = FileKind.CONFIG) -> Docu
 
 
 def settings_of(document: Document, section: Section) -> Settings:
-    """A section's settings as botocore has them: `[DEFAULT]` shows through, nested blocks are dicts."""
+    """Return a section's settings as botocore does: `[DEFAULT]` is inherited, nested blocks are dicts."""
     values = section.values
     settings = Settings(values)
     for key, value in values.items():
@@ -180,7 +182,7 @@ def settings_of(document: Document, section: Section) -> Settings:
 
 
 def raw_settings(document: Document) -> dict[str, Settings]:
-    """All sections by header, as `botocore.configloader.raw_config_parse` returns them."""
+    """Return all sections by header, as `botocore.configloader.raw_config_parse` does."""
     return {
         section.name: settings_of(document, section)
         for section in document.sections
@@ -189,9 +191,9 @@ def raw_settings(document: Document) -> dict[str, Settings]:
 
 
 def parse_nested(value: str) -> dict[str, str]:
-    """A nested block, as botocore splits it.
+    """Parse a nested block as botocore does.
 
-    :raises ValueError: a line of it has no `=`.
+    :raises ValueError: if a line has no `=`.
     """
     block = {}
     for line in value.splitlines():
@@ -203,7 +205,7 @@ def parse_nested(value: str) -> dict[str, str]:
 
 
 def refuse(path: str, line: int, reason: str) -> NoReturn:
-    """:raises UnparsableFile: always. `reason` never holds a value of the file."""
+    """:raises UnparsableFile: always. `reason` must never hold a value from the file."""
     raise UnparsableFile(
         f"{path or 'the file'}, line {line}",
         reason,
@@ -225,16 +227,17 @@ def _decode(data: bytes, path: str) -> str:
 
 
 class _Reader:
-    """configparser's line rules. Stops at the first fault, where configparser goes on to collect the others."""
+    """Line reader with configparser's rules. Stops at the first error, while configparser collects all of
+    them."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.sections: list[tuple[str, int, list[Row]]] = []
-        """Header, its line, its settings."""
+        """Header, line of the header, settings."""
         self.blocks: list[tuple[str, Item]] = []
         """Section and setting of each nested block."""
         self.lines: dict[str, dict[str, int]] = {}
-        """Line of each key, by section: a key may stand once, in all `[DEFAULT]` sections together."""
+        """Line of each key, by section. A key may occur once, in all `[DEFAULT]` sections together."""
         self.key = ""
         self.parts: list[str] = []
         self.blanks = 0
@@ -253,7 +256,7 @@ class _Reader:
                 continue
             indent = 0 if line[0] == start else len(line) - len(line.lstrip())
             if indent > level and self.key:
-                # A blank line inside a value belongs to it, a comment line does not.
+                # A blank line inside a value is part of it; a comment line is not.
                 self.parts += [""] * self.blanks
                 self.parts.append(value)
                 self.blanks, self.line_end = 0, number
@@ -294,7 +297,7 @@ class _Reader:
         self.key, self.parts, self.blanks = key, [value[delimiter + 1 :].lstrip()], 0
 
     def _finish_setting(self) -> None:
-        """Adds the setting that has been read, now that its last line is known."""
+        """Store the current setting, now that its last line is known."""
         if not self.key:
             return
         value = self.parts[0] if len(self.parts) == 1 else "\n".join(self.parts)
@@ -307,7 +310,8 @@ class _Reader:
 
 
 def _check_blocks(blocks: list[tuple[str, Item]], document: Document, text: str) -> None:
-    """botocore parses the nested blocks that a section shows; one of `[DEFAULT]` only where some section shows it."""
+    """Reject nested blocks that botocore cannot parse. It parses a block of `[DEFAULT]` only if a section
+    inherits it."""
     for name, item in blocks:
         try:
             parse_nested(item.value)
@@ -322,7 +326,8 @@ def _is_inherited(document: Document, key: str) -> bool:
 
 
 def _first_bad_line(item: Item, text: str) -> int:
-    """The line of a block's first piece without `=`: botocore also splits at separators that are no line ends."""
+    """Return the line of the block's first piece without `=`. botocore also splits at separators that are not
+    line ends."""
     lines = text.split("\n")
     for number in range(item.line + 1, item.line_end + 1):
         line = lines[number - 1].strip()

@@ -1,4 +1,4 @@
-"""The `credential_process` line that makes AWS clients call keyturn: writing and recognising it."""
+"""The `credential_process` line that makes AWS clients call keyturn: format it and recognize it."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ import shlex
 from keyturn.model.errors import UsageError
 from keyturn.model.text import is_safe
 
-#: The verb that the line calls.
+#: The command that the line calls.
 VERB = "credential-process"
-#: Not at the start: `=`, which zsh expands.
+#: Words that need no quotes. `=` is not allowed at the start, because zsh expands it.
 _PLAIN = re.compile(r"[A-Za-z0-9_.@%/:+,][A-Za-z0-9_.@%/:+=,-]*")
-#: Inside double quotes these mean something to a POSIX shell or to shlex, or end the value for another SDK's parser.
+#: Characters that a POSIX shell or shlex interprets inside double quotes, or that end the value in some SDK's
+#: parser.
 _UNQUOTABLE = frozenset("\"\\$`'\n\r#;")
 
 
 def check_name(profile: str) -> None:
-    """Whether a profile of that name can be called from a `credential_process` line at all.
+    """Check that a `credential_process` line can call a profile of that name.
 
-    :raises UsageError: it cannot.
+    :raises UsageError: if it cannot.
     """
     format_line("keyturn", profile)
 
 
 def format_line(program: str, profile: str) -> str:
-    """The value of `credential_process` that calls `program` for `profile`.
+    """Return the `credential_process` value that calls `program` for `profile`.
 
-    botocore splits it as a POSIX shell would, without running one; Go, JavaScript and Java hand it to `sh -c`. So only
-    double quotes are used, and nothing stands in them that any of these would expand.
+    botocore splits it like a POSIX shell without running one; Go, JavaScript and Java pass it to `sh -c`.
+    Therefore only double quotes are used, around text that none of them expands.
 
-    :raises UsageError: the name or the path cannot be written so.
+    :raises UsageError: if the name or the path cannot be written that way.
     """
     words = [program, VERB, *(["--"] if profile.startswith("-") else []), profile]
     text = " ".join([f'"{_require_quotable(program)}"', *(_quote_word(word) for word in words[1:])])
@@ -55,7 +56,8 @@ def _require_quotable(word: str) -> str:
 
 
 def is_keyturn_process_line(value: str, profile: str) -> bool:
-    """Whether a `credential_process` value calls a keyturn, of whatever path, for `profile`."""
+    """Return True if a `credential_process` value calls a program named keyturn, at any path, for
+    `profile`."""
     try:
         words = shlex.split(value)
     except ValueError:

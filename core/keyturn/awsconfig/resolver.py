@@ -1,6 +1,7 @@
-"""How botocore comes to credentials for a profile that is named explicitly, and why it would not (aws-facts 2.1).
+"""Resolution of the credentials of an explicitly named profile, as botocore does it, and the errors it would
+raise (aws-facts 2.1).
 
-Pure. The order and the words of the errors are those of botocore 1.44.5, `credentials.py`: role, web identity, SSO,
+Pure. The order and the error texts are those of botocore 1.44.5, `credentials.py`: role, web identity, SSO,
 keys of the credentials file, login, process, keys of the config file.
 """
 
@@ -14,44 +15,46 @@ from keyturn.awsconfig.parser import Document, FileKind, Section, Settings
 from keyturn.model import key_ids
 from keyturn.model.profile import Kind
 
-#: `credential_source`, in exactly this spelling.
+#: Valid values of `credential_source`; botocore requires exactly this spelling.
 CREDENTIAL_SOURCES = ("Environment", "Ec2InstanceMetadata", "EcsContainer")
 _SSO_TRIGGERS = ("sso_account_id", "sso_role_name")
 _SSO_SESSION = ("sso_start_url", "sso_region")
-#: botocore reads the older name first.
+#: In botocore's order: the older name first.
 TOKEN_KEYS = ("aws_security_token", "aws_session_token")
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """The way to a profile's credentials."""
+    """The source and kind of a profile's credentials, or the problem that prevents them."""
 
     kind: Kind = Kind.UNKNOWN
     source: str | None = None
-    """What the credentials are made from: the profile with the key, the SSO session or start URL, the login, ..."""
+    """The source of the credentials: the profile with the key, the SSO session or start URL, the login,
+    ..."""
     chain: tuple[str, ...] = ()
     """Source profiles of a role, nearest first; the last one has credentials of its own."""
     problem: str | None = None
     decider: str | None = None
-    """The setting that decided."""
+    """The setting that selects the kind."""
     key_id: str | None = None
-    """Of keys that stand in a file."""
+    """The access key ID, if the keys are in a file."""
     token: bool = False
-    """A session token stands beside them."""
+    """True if a session token is beside the keys."""
     file: FileKind | None = None
-    """Where they stand."""
+    """The file with the keys."""
     credential_source: str | None = None
-    """What the first role of the chain is assumed with, where that is no profile."""
+    """The `credential_source` that the first role of the chain is assumed with, if it has no source
+    profile."""
     prompts: bool = False
-    """A role on the way asks for an MFA code."""
+    """True if a role of the chain needs an MFA code."""
 
 
 class _InvalidConfig(Exception):
-    """What botocore would raise; holds its text."""
+    """An error that botocore would raise; holds its text."""
 
 
 class Resolver:
-    """Resolves the profiles of one configuration, each once."""
+    """Resolves the profiles of one configuration, each at most once."""
 
     def __init__(self, shared: SharedConfig) -> None:
         self._shared = shared
@@ -68,7 +71,7 @@ class Resolver:
         )
 
     def resolve(self, name: str) -> Resolution:
-        """The way to the credentials of the profile `name`, which exists."""
+        """Return the resolution of the existing profile `name`."""
         return self._role(name) if _is_role(self._profiles[name]) else self._resolve_own(name)
 
     def _role(self, name: str) -> Resolution:
@@ -105,7 +108,7 @@ class Resolver:
         return end
 
     def _source(self, name: str, settings: Settings, visited: list[str]) -> str | None:
-        """The source profile of a role; None where it names a credential source instead."""
+        """Return the source profile of a role; None if it has a credential source instead."""
         credential_source = _text(settings, "credential_source")
         source = _text(settings, "source_profile")
         if credential_source is not None and source is not None:
@@ -130,7 +133,7 @@ class Resolver:
         return source
 
     def _resolve_own(self, name: str) -> Resolution:
-        """The way without assuming a role, as botocore also walks it for a source profile."""
+        """Resolve a profile without assuming its role, as botocore does for a source profile."""
         resolution = self._own_resolutions.get(name)
         if resolution is None:
             try:
@@ -227,14 +230,15 @@ def _process(name: str, settings: Settings) -> Resolution | None:
 
 
 def _no_credentials(settings: Settings) -> Resolution:
-    """No credentials, at most a bearer token: botocore goes on to what the machine itself may have."""
+    """Return a resolution without credentials, at most with a bearer token; botocore then tries the
+    environment of the machine."""
     has_secret_only = "aws_secret_access_key" in settings
     problem = "aws_secret_access_key stands without aws_access_key_id" if has_secret_only else None
     return Resolution(source=_text(settings, "sso_session"), problem=problem)
 
 
 def _keys(name: str, document: Document | None, section: Section | None, kind: FileKind) -> Resolution | None:
-    """Keys of one file: botocore never pairs an id of one file with a secret of the other."""
+    """Return the keys of one file; botocore never combines an ID of one file with a secret of the other."""
     key_id = document.item(section, "aws_access_key_id") if document and section else None
     if document is None or section is None or key_id is None:
         return None
@@ -260,7 +264,7 @@ def _keys(name: str, document: Document | None, section: Section | None, kind: F
 
 
 def _check_key_kind(resolution: Resolution, key_id: str) -> Resolution:
-    """`way`, with the problem of keys that AWS is sure to refuse (aws-facts 6)."""
+    """Return `resolution`, with a problem if AWS is certain to reject the keys (aws-facts 6)."""
     if key_ids.is_temporary(key_id) and not resolution.token:
         problem = "its temporary key has no aws_session_token: AWS refuses it"
         return replace(resolution, kind=Kind.STATIC_SESSION, problem=problem)

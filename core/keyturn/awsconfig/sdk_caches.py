@@ -1,4 +1,5 @@
-"""What AWS's own tools have cached, read and never written: when a native profile's session ends (aws-facts 7.1, 8)."""
+"""Caches of the AWS CLI and SDKs, read and never written: the expiry of native sessions (aws-facts 7.1,
+8)."""
 
 from __future__ import annotations
 
@@ -16,14 +17,14 @@ from keyturn.model.text import from_iso
 
 
 def _expand_home(path: str) -> str:
-    """`path` with its `~`; as it is where there is no such user, as for AWS's own tools."""
+    """Expand `~` in `path`; keep it for an unknown user, as AWS tools do."""
     return os.path.expanduser(path)  # noqa: PTH111  # Path.expanduser raises there
 
 
 class SdkCaches:
-    """The caches under `~/.aws` of one person. Each folder is listed once, so that thousands of profiles cost nothing.
+    """The caches under `~/.aws`. Each folder is listed once, because there may be thousands of profiles.
 
-    A file that is missing, torn or strange counts as no cache.
+    A missing, truncated or malformed file counts as no cache.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -37,24 +38,24 @@ class SdkCaches:
         self._names: dict[Path, frozenset[str]] = {}
 
     def sso_token_expiry(self, session_or_url: str) -> datetime | None:
-        """When the sign-in of an SSO session (by name) or start URL ends."""
+        """Return the expiry of the sign-in of an SSO session (by name) or start URL."""
         token = self._load(self._sso, lambda: _sha1(session_or_url))
         if "accessToken" not in token:
             return None
         return parse_time(token.get("expiresAt"))
 
     def sso_role(self, account: str, role: str, *, session: str | None, start_url: str) -> Session | None:
-        """The role credentials that the AWS CLI has cached for an SSO profile."""
+        """Return the role credentials that the AWS CLI has cached for an SSO profile."""
         cache_key = {"roleName": role, "accountId": account}
         cache_key |= {"sessionName": session} if session else {"startUrl": start_url}
         return self._credentials(lambda: _sha1(json.dumps(cache_key, sort_keys=True, separators=(",", ":"))))
 
     def assumed_role(self, arguments: Mapping[str, object]) -> Session | None:
-        """The session that the AWS CLI has cached for an AssumeRole call with these arguments."""
+        """Return the session that the AWS CLI has cached for an AssumeRole call with these arguments."""
         return self._credentials(lambda: _sha1(json.dumps(dict(arguments), sort_keys=True)))
 
     def login(self, login_session: str) -> Session | None:
-        """The session of `aws login`."""
+        """Return the session of `aws login`."""
         token = self._load(
             self._login, lambda: hashlib.sha256(login_session.encode("utf-8", "surrogatepass")).hexdigest()
         ).get("accessToken")
@@ -87,7 +88,7 @@ class SdkCaches:
 
 
 def parse_time(text: object) -> datetime | None:
-    """A time as AWS's tools write it: ISO 8601 with a zone, or botocore's own form that ends in `UTC`."""
+    """Parse a time as AWS tools write it: ISO 8601 with a zone, or botocore's form that ends in `UTC`."""
     if isinstance(text, str) and text.endswith("UTC"):
         text = text[:-3] + "Z"
     return from_iso(text)

@@ -1,4 +1,4 @@
-"""Which profile a section header names, by botocore's rules, and which header a profile gets."""
+"""Section headers and profile names: their mapping by botocore's rules, in both directions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from keyturn.model.errors import ChangeRefused, UsageError
 _PORTABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@%/:+-]*")
 _RESERVED = ("profile", "sso-session", "services")
 _QUOTING = re.compile(r"""["'\\]""")
-#: Characters that end a line for some reader, or that a terminal obeys.
+#: Characters that some reader takes as a line end, or that a terminal interprets.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def header_for(kind: FileKind, profile: str) -> str:
-    """The header text, without brackets, for a new section of `profile`.
+    """Return the header text, without brackets, for a new section of `profile`.
 
-    :raises UsageError: no header would be read back as this very profile.
+    :raises UsageError: if no header reads back as exactly this profile.
     """
     header = profile if kind is FileKind.CREDENTIALS or profile == "default" else f"profile {_quote(profile)}"
     check_header(header)
@@ -30,7 +30,7 @@ def header_for(kind: FileKind, profile: str) -> str:
 
 
 def check_header(header: str) -> None:
-    """:raises UsageError: the header would not be read back as it is, or would end its line early."""
+    """:raises UsageError: if the header would not be read back unchanged, or would end its line early."""
     if not header or header == DEFAULT:
         raise UsageError(
             "a profile's name", f"{header or 'an empty one'} is not possible", "Choose another name"
@@ -44,14 +44,15 @@ def check_header(header: str) -> None:
 
 
 def is_portable(profile: str) -> bool:
-    """Whether every AWS SDK reads the name the same way (aws-facts 1.2); asked of new names only."""
+    """Return True if every AWS SDK reads the name the same way (aws-facts 1.2). Used for new names only."""
     if profile == "default":
         return True
     return bool(_PORTABLE.fullmatch(profile)) and not profile.startswith(_RESERVED) and profile != DEFAULT
 
 
 def profile_of(kind: FileKind, section: str) -> str | None:
-    """The profile that a header names; None where botocore takes the section for something else, or drops it."""
+    """Return the profile that a header names; None if botocore drops the section or uses it for something
+    else."""
     if kind is FileKind.CREDENTIALS:
         return None if section == DEFAULT else section
     table, name = entry_of(section)
@@ -59,8 +60,11 @@ def profile_of(kind: FileKind, section: str) -> str | None:
 
 
 def entry_of(section: str) -> tuple[str, str | None]:
-    """Where botocore files a section of the config file: the table (`profiles`, `sso_sessions`, `services`, or `""`
-    for one that is none of these) and the name in it, None for a header that it silently drops."""
+    """Return the table and name under which botocore stores a section of the config file.
+
+    The table is `profiles`, `sso_sessions`, `services`, or `""` for any other section. The name is None for a
+    header that botocore silently drops.
+    """
     if section.startswith("profile"):
         return "profiles", _second_word(section)
     if section.startswith("sso-session"):
@@ -73,14 +77,14 @@ def entry_of(section: str) -> tuple[str, str | None]:
 
 
 def sections_of(document: Document, profile: str) -> tuple[Section, ...]:
-    """All sections of a file that name `profile`. Where there are several, botocore takes the last alone."""
+    """Return all sections of a file that name `profile`. botocore uses only the last of several."""
     return tuple(
         section for section in document.sections if profile_of(document.kind, section.name) == profile
     )
 
 
 def same_name_sections(document: Document, header: str) -> tuple[Section, ...]:
-    """Sections under another header that botocore files under the same name as `header`."""
+    """Return the sections with another header that botocore stores under the same name as `header`."""
     if document.kind is FileKind.CREDENTIALS:
         return ()
     entry = entry_of(header)
@@ -90,7 +94,9 @@ def same_name_sections(document: Document, header: str) -> tuple[Section, ...]:
 
 
 def require_unique_name(document: Document, header: str) -> None:
-    """:raises Protected: more than one section stands for what `header` names, so an edit could be without effect."""
+    """:raises ChangeRefused: if several sections have the name of `header`, because an edit could then have
+    no effect.
+    """
     others = same_name_sections(document, header)
     if others:
         lines = ", ".join(f"[{section.name}] on line {section.line}" for section in others)
@@ -102,7 +108,7 @@ def require_unique_name(document: Document, header: str) -> None:
 
 
 def duplicate_sections(document: Document) -> Iterator[tuple[Section, Section]]:
-    """Pairs of sections of which botocore reads the second in place of the first."""
+    """Yield pairs of sections of which botocore reads the second instead of the first."""
     if document.kind is FileKind.CREDENTIALS:
         return
     last_by_entry: dict[tuple[str, str | None], Section] = {}
@@ -121,7 +127,7 @@ def _candidates(document: Document, table: str) -> Iterable[Section]:
 
 
 def _second_word(header: str) -> str | None:
-    """The second of exactly two words, split as a shell would; None for anything else."""
+    """Return the second of exactly two words, split like a shell; None for anything else."""
     if _QUOTING.search(header) is None:
         words = header.replace("\t", " ").split(" ")
         if len(words) == 2 and words[0] and words[1]:

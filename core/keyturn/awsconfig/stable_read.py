@@ -1,4 +1,4 @@
-"""One version of a shared file, read when nobody was writing it, and watched afterwards."""
+"""Read a shared file while no program is writing it, and detect later writes to that version."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _CHUNK = 1 << 20
 
 @dataclass(slots=True)
 class Version:
-    """The bytes of a file, and the open file itself, which outlives its name. Close it."""
+    """The bytes of a file and a descriptor that stays open after the name is gone. Must be closed."""
 
     data: bytes | None
-    """None where there is no file."""
+    """None if there is no file."""
     status: os.stat_result | None
     descriptor: int = -1
     is_ours: bool = False
-    """It was as keyturn's last write left it."""
+    """True if it was as keyturn's last write left it."""
 
     def close(self) -> None:
         if self.descriptor >= 0:
@@ -39,7 +39,7 @@ class Version:
             self.descriptor = -1
 
     def is_current(self, target: Target) -> bool:
-        """Whether the file, asked again now, is still this version: same file, same bytes."""
+        """Return True if the file is still this version now: same file, same bytes."""
         try:
             now = target.real.lstat()
         except FileNotFoundError:
@@ -49,12 +49,13 @@ class Version:
         return _read_all(self.descriptor) == self.data
 
     def read_late_write(self, path: Path, kind: FileKind, timing: Timing) -> bytes | None:
-        """What somebody wrote into this version after it was replaced, once it is complete; None if nobody did.
+        """Return what another program wrote into this version after it was replaced, once it is complete;
+        None if nothing.
 
-        A file that was emptied and stays empty is nothing that anybody meant to keep.
+        A file that was truncated and stays empty counts as nothing, because no program means to keep that.
 
-        :param path: the file, as the person knows it.
-        :raises FileBusy: it is not complete after 10 s.
+        :param path: the file's path as the user gave it.
+        :raises FileBusy: if it is not complete after 10 s.
         """
         if self.status is None or self.descriptor < 0:
             return None
@@ -69,7 +70,7 @@ class Version:
                 quiet.pause()
             else:
                 data = _read_all(self.descriptor)
-                # Nobody can open it any more: where it is known that nobody has it open, it is complete.
+                # No program can open it any more. If none is known to have it open, it is complete.
                 required = (
                     0.0 if being_written is False else _required_quiet(data, kind, ()) if data else QUIET_CUT
                 )
@@ -83,11 +84,11 @@ class Version:
 def read(
     target: Target, kind: FileKind, lock: LockedFile, known_sections: Collection[str], timing: Timing
 ) -> Version:
-    """The file's bytes once it has been left alone long enough, longer if it looks unfinished.
+    """Return the file once it has been unchanged long enough; longer if it looks incomplete.
 
-    :param known: headers that the file had when it was last looked at: one that is missing from a file that is empty
-        or ends inside a line tells of a writer at work.
-    :raises FileBusy: it keeps changing, or somebody keeps it open for writing.
+    :param known_sections: headers that the file had at the last look. If one is missing from a file that is
+        empty or ends inside a line, another program is probably writing it.
+    :raises FileBusy: if it keeps changing, or a program keeps it open for writing.
     """
     deadline = timing.elapsed() + READ_LIMIT
     quiet = _QuietTimer(timing)
@@ -106,8 +107,8 @@ def read(
 
 
 class _QuietTimer:
-    """How long a file has been left alone: by its time of change, or by our own watch where that lies in the
-    future."""
+    """Measures how long a file has been unchanged: by its modification time, or by observation if that time
+    is in the future."""
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
@@ -115,7 +116,7 @@ class _QuietTimer:
         self._since = 0.0
 
     def quiet_seconds(self, status: os.stat_result | None) -> float:
-        """For how many seconds the file has been as it is."""
+        """Return the number of seconds for which the file has been unchanged."""
         now = self._timing.elapsed()
         mark = None if status is None else mark_of(status)
         if self._mark != (mark,):
@@ -124,7 +125,8 @@ class _QuietTimer:
         return max(age, now - self._since)
 
     def wait(self, status: os.stat_result | None, required: float) -> bool:
-        """Whether the file has been as it is for `need` seconds; if not, sleeps for what is missing."""
+        """Return True if the file has been unchanged for `required` seconds; otherwise sleep for the rest and
+        return False."""
         missing = required - self.quiet_seconds(status)
         if missing <= 0:
             return True
@@ -132,7 +134,7 @@ class _QuietTimer:
         return False
 
     def pause(self) -> None:
-        """Gives a writer that is at work some time."""
+        """Give an active writer some time."""
         self._timing.sleep(QUIET)
 
 
@@ -141,7 +143,8 @@ def _is_stable(
 ) -> bool:
     status = version.status
     if status is None:
-        # One that was there may be on its way: an editor moves it away before it makes the new one.
+        # A file that existed may be about to come back: an editor moves it away before it creates the new
+        # one.
         return not (known_sections or lock.note.own_mark) or quiet.wait(None, QUIET_EMPTY)
     if is_being_written(version.descriptor):
         quiet.pause()
@@ -167,10 +170,10 @@ def _required_quiet(data: bytes, kind: FileKind, known_sections: Collection[str]
 
 
 def open_version(path: Path) -> Version:
-    """A file as it is at this moment.
+    """Open a file as it is now.
 
-    :raises FileBusy: it is no regular file.
-    :raises OSError: it cannot be read.
+    :raises FileBusy: if it is not a regular file.
+    :raises OSError: if it cannot be read.
     """
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -196,7 +199,8 @@ def _read_all(descriptor: int) -> bytes:
     return b"".join(pieces)
 
 
-#: The file systems of this machine on which the kernel itself counts who has a file open, by the numbers of statfs(2).
+#: Local file systems, on which the kernel itself knows which programs have a file open, by their statfs(2)
+#: magic.
 _LOCAL_FILE_SYSTEMS = frozenset(
     {
         0xEF53,  # ext2, ext3, ext4
@@ -215,22 +219,22 @@ _LOCAL_FILE_SYSTEMS = frozenset(
         0x7366746E,  # ntfs3
     }
 )
-#: More than a `struct statfs` is on any Linux; its type comes first.
+#: Larger than `struct statfs` on any Linux; its first field is the type.
 _STATFS_BYTES = 512
 
 
 def is_being_written(descriptor: int) -> bool | None:
-    """Whether any program, this one too, has the file open for writing.
+    """Return True if any program, including this one, has the file open for writing.
 
     :param descriptor: open for reading only.
-    :returns: None where the system cannot tell: elsewhere than on Linux, on network file systems and such that a program
-        provides, for a file of somebody else.
+    :returns: None if the system cannot tell: outside Linux, on network and user-space file systems, for a
+        file of another user.
     """
     if sys.platform != "linux" or _file_system(descriptor) not in _LOCAL_FILE_SYSTEMS:
         return None
     try:
-        # Whoever opens the file in these microseconds waits until we have given the lease back, and we are signalled:
-        # by default in a way that ends a process.
+        # A program that opens the file in these microseconds blocks until the lease is returned, and this
+        # process gets a signal. The default signal, SIGIO, would end it.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -240,10 +244,10 @@ def is_being_written(descriptor: int) -> bool | None:
 
 
 def _file_system(descriptor: int) -> int | None:
-    """The number of the file system that an open file is on; None where it is not told."""
+    """Return the magic number of the file system of an open file; None if it is unknown."""
     fstatfs = getattr(ctypes.CDLL(None, use_errno=True), "fstatfs", None)
     buffer = ctypes.create_string_buffer(_STATFS_BYTES)
     if fstatfs is None or fstatfs(descriptor, buffer) != 0:
         return None
-    # The width of the type differs by processor, and its upper half is sign or nothing.
+    # The width of the type differs by processor; its upper half is zero or a sign extension.
     return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) & 0xFFFFFFFF

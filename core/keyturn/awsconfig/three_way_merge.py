@@ -1,4 +1,4 @@
-"""What an edit changed, whether it is still there, and how two edits of the same file come together. Pure."""
+"""Three-way merge of two edits of a shared file, and a check that an edit is still applied. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Settings = Mapping[str, Mapping[str, str]]
 
 
 def settings(document: Document) -> dict[str, dict[str, str]]:
-    """Each section's own settings, nested blocks unparsed; all `[DEFAULT]` sections together."""
+    """Return each section's own settings, nested blocks unparsed; all `[DEFAULT]` sections are combined."""
     result: dict[str, dict[str, str]] = {}
     for section in document.sections:
         result.setdefault(section.name, {}).update(section.values)
@@ -20,7 +20,7 @@ def settings(document: Document) -> dict[str, dict[str, str]]:
 
 
 def is_still_applied(before: Document, after: Document, now: Document) -> bool:
-    """Whether all that an edit changed between `before` and `after` is so in `now`, whatever else has changed."""
+    """Return True if everything that an edit changed between `before` and `after` is still so in `now`."""
     old, new, current = settings(before), settings(after), settings(now)
     for section in {*old, *new}:
         if (section in old) != (section in new) and (section in current) != (section in new):
@@ -33,9 +33,11 @@ def is_still_applied(before: Document, after: Document, now: Document) -> bool:
 
 
 def merge(base: Document, theirs: Document, ours: Document) -> bytes:
-    """`ours` with what `theirs` changed since `base`. Where both changed the same setting, theirs counts.
+    """Return `ours` with the changes from `base` to `theirs`. If both changed the same setting, `theirs`
+    wins.
 
-    :raises Protected: the lines of one would be read differently beside those of the other, or `[DEFAULT]` changed.
+    :raises ChangeRefused: if the lines of one edit would be read differently beside those of the other, or
+        `[DEFAULT]` changed.
     """
     if settings(theirs).get(DEFAULT) != settings(base).get(DEFAULT):
         raise ChangeRefused("joining two edits", "one of them changed [DEFAULT]")
@@ -65,7 +67,7 @@ def _merge_items(base: Document, theirs: Document, ours: Document, name: str) ->
 
 
 def _preamble(document: Document) -> bytes:
-    """The comments before the first section."""
+    """Return everything before the first section; the whole file if it has none."""
     return document.data[: document.sections[0].start] if document.sections else document.data
 
 

@@ -1,4 +1,4 @@
-"""The writer's sense of time: what it waits for and by which clock, so that a test can move it."""
+"""Wait times of the writer, and the clocks that it uses. Tests pass their own clocks."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from dataclasses import dataclass
 
 from keyturn.system.clock import system_clock
 
-#: A file must have been left alone for this long before its bytes count, in seconds (safety.md 2.1, step 3).
+#: Seconds for which a file must be unchanged before its bytes count (safety.md 2.1, step 3).
 QUIET = 0.030
-#: The same for a file that is empty: a writer that truncates may take its time to write.
+#: The same for an empty file, in seconds, because a program that truncates may take time before it writes.
 QUIET_EMPTY = 0.500
-#: The same for a file that looks cut off.
+#: The same for a file that looks truncated, in seconds.
 QUIET_CUT = 2.0
-#: How long to look for somebody who had read the file before it was replaced, and writes it now.
+#: Seconds to watch for a program that read the file before it was replaced and writes it now.
 LATE_WRITE_WAIT = 0.030
-#: The same where others have written it just now, and may be slowed down by each other and by us.
+#: The same while others have just written it, in seconds, because they may be slowed down by each other and
+#: by keyturn.
 CONTENDED_WAIT = 0.300
-#: For how long somebody who wrote the file is expected to write it again.
+#: Seconds for which a program that wrote the file is expected to write it again.
 CONTENTION_PERIOD = 2.0
-#: How long to wait for another keyturn process.
+#: Seconds to wait for another keyturn process.
 LOCK_LIMIT = 10.0
-#: How long a file may keep changing under us before we give up on it.
+#: Seconds for which a file may keep changing before the read fails.
 READ_LIMIT = 10.0
-#: How often an edit that others undo is tried at least, and for how many seconds at least: a slow disk and a busy writer
-#: can come in each other's way for a while.
+#: Minimum number of attempts, and minimum seconds, for an edit that others undo. A slow disk and a busy
+#: writer can collide for a while.
 ATTEMPTS = 10
 ATTEMPT_LIMIT = 20.0
 
@@ -37,11 +38,11 @@ def _wall() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """All in seconds."""
+    """Clocks and randomness of the writer. All times in seconds."""
 
     wall: Callable[[], float] = _wall
-    """Compared with the times that the file system gives."""
+    """Seconds since the epoch; compared with the times of the file system."""
     elapsed: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
-    """From 0 to 1, to keep several writers out of step."""
+    """Random number from 0 to 1 that keeps several writers out of step."""

@@ -1,4 +1,4 @@
-"""Where an edit of a path really goes, and whether it may go there."""
+"""The file that an edit of a path really writes to, and the checks that writing it is safe."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from pathlib import Path
 from keyturn.model.errors import UnsafeFile
 from keyturn.system import files
 
-#: As many links as Linux follows before it speaks of a loop.
+#: As many links as Linux follows before it reports a loop.
 _MAX_LINKS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The real file behind a path: links resolved, its folder safe to write to."""
+    """The real file behind a path: links resolved, in a folder that is safe to write to."""
 
     path: Path
-    """As the person knows it."""
+    """As the user gave it."""
     real: Path
-    """In a folder that exists, itself no link."""
+    """In a folder that exists; not itself a link."""
     status: os.stat_result | None
-    """None where there is no file yet."""
+    """None if there is no file yet."""
     key: str
     """The same for every path that leads to this file."""
 
 
 def find(path: Path) -> Target:
-    """The target of an edit; a missing folder is made, private.
+    """Return the target of an edit. A missing folder is created, private.
 
-    :raises UnsafeFile: a loop of links, something that is no regular file, or an owner or mode that would let
-        somebody else decide what is written.
-    :raises OSError: the file system said no.
+    :raises UnsafeFile: if the links loop, the target is not a regular file, or an owner or mode lets another
+        user decide what is written.
+    :raises OSError: if the file system refuses.
     """
     real = _resolve_links(path)
     folder = real.parent

@@ -1,4 +1,5 @@
-"""The one writer of the shared files: no torn file, no lost edit of anybody's, no rights widened (safety.md 2.1)."""
+"""The only writer of the shared files: no torn file, no lost edit of any program, no wider permissions
+(safety.md 2.1)."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ from keyturn.model.errors import (
 from keyturn.system.files import sync_dir
 
 Change = Callable[[Document], bytes]
-"""An edit: called on the file as it is at that moment, again if somebody else changed it meanwhile."""
+"""An edit. It is called on the current file, and again if another program changes the file before the
+write."""
 
 
 class _Any(Enum):
@@ -45,25 +47,26 @@ class _Any(Enum):
 
 
 ANY: Final = _Any.ANY
-"""Whatever the file holds."""
+"""Matches any contents of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What an edit found, and what it left."""
+    """The contents of a file before and after an edit."""
 
     before: bytes | None = field(repr=False)
-    """None where it made the file."""
+    """None if the edit created the file."""
     after: bytes = field(repr=False)
 
 
 class SharedFiles:
-    """Reads and edits shared files; as many processes and threads as like may do so at once.
+    """Reads and edits shared files. Any number of processes and threads may do so at once.
 
-    :param locks_dir: folder of our own for the locks; made when first needed.
-    :param keep: gets each version that is about to be replaced, never an empty one. If it raises, nothing is written.
-    :param known_sections: headers that a file had when it was last looked at, to tell a truncated file from a short
-        one.
+    :param locks_dir: keyturn's own folder for the locks; created at first use.
+    :param keep: saves each version that is about to be replaced, never an empty one. If it raises, nothing is
+        written.
+    :param known_sections: returns the headers that a file had at the last look, to tell a truncated file from
+        a short one.
     """
 
     def __init__(
@@ -80,9 +83,9 @@ class SharedFiles:
         self.timing = timing or Timing()
 
     def read(self, path: Path) -> bytes | None:
-        """A file's bytes at this moment, for display; None where there is no regular file.
+        """Return a file's bytes now, for display; None if there is no regular file.
 
-        :raises KeyturnError: it is there and cannot be read.
+        :raises KeyturnError: if it exists and cannot be read.
         """
         try:
             return read_regular(path)
@@ -97,22 +100,23 @@ class SharedFiles:
         kind: FileKind,
         expect: bytes | Literal[_Any.ANY] | None = ANY,
     ) -> Edit:
-        """Changes a file in one step; a missing one is made, private to its owner.
+        """Change a file in one atomic step; a missing file is created, private to its owner.
 
-        :param expect: the bytes that the change was planned on, None for no file.
-        :raises FileChanged: the file does not hold `expect`, or others changed it in a way that cannot be joined.
-        :raises UnparsableFile: AWS tools refuse the file as it is.
-        :raises UnsafeFile: its owner, mode or type forbid writing.
-        :raises FileBusy: another process holds it, or keeps changing it.
-        :raises KeyturnError: the disk said no, or `change` did. The file then is as it was.
+        :param expect: the bytes that the change was planned on; None for no file.
+        :raises FileChanged: if the file does not hold `expect`, or changes of others cannot be merged.
+        :raises UnparsableFile: if AWS tools reject the file as it is.
+        :raises UnsafeFile: if its owner, mode or type forbids writing.
+        :raises FileBusy: if another process holds it, or keeps changing it.
+        :raises WriteNotConfirmed: if it was written, but the disk did not confirm it.
+        :raises KeyturnError: if the disk refuses, or `change` does. The file is then unchanged.
         """
         with _translate_os_error(path):
             return _WriteAttempt(self, path, change, kind, expect).run()
 
     def remove(self, path: Path, *, expect: bytes) -> None:
-        """Removes a file that is as we left it; where `path` is a link, what it leads to.
+        """Remove a file that still holds `expect`; if `path` is a link, the file that it leads to.
 
-        :raises FileChanged: it holds something else.
+        :raises FileChanged: if it holds something else.
         """
         with _translate_os_error(path):
             target = find(path)
@@ -134,7 +138,7 @@ class SharedFiles:
         self.timing.sleep(LATE_WRITE_WAIT)
         late = version.read_late_write(target.path, FileKind.CREDENTIALS, self.timing)
         if late is not None:
-            # Somebody wrote to it in the same moment: what they wrote comes back.
+            # Another program wrote to it at the same moment: restore what it wrote.
             restored = Replacement(
                 Target(target.path, target.real, None, target.key), late, FileKind.CREDENTIALS
             )
@@ -144,7 +148,7 @@ class SharedFiles:
 
 @dataclass(frozen=True, slots=True)
 class _LateWrite:
-    """What somebody wrote into the version that we had just replaced."""
+    """A late write of another program into the version that keyturn had just replaced."""
 
     base: bytes
     theirs: bytes
@@ -153,22 +157,23 @@ class _LateWrite:
 
 @dataclass(slots=True)
 class _WriteResult:
-    """One version written by us, and the one before it, still open."""
+    """A version that keyturn wrote, and the version before it, still open."""
 
     before: Version
     base: bytes
-    """What the change was applied to."""
+    """The contents that the change was applied to."""
     after: bytes
     mark: Mark
     count: int
     failure: KeyturnError | None = None
-    """Why only what others wrote was put in place, without our change."""
+    """The error of the change, if only a late write of another program was put in place, without the
+    change."""
     observed: Mark | None = None
-    """A later version of somebody's that was found to hold what we wrote."""
+    """A later version of another program in which keyturn's change was found."""
 
 
 class _WriteAttempt:
-    """One edit, from the first look at the file to the last."""
+    """One edit, from the first read to the last check."""
 
     def __init__(
         self,
@@ -185,7 +190,7 @@ class _WriteAttempt:
         self.expect = expect
         self.late: _LateWrite | None = None
         self.is_contended = False
-        """Somebody else has written the file just now."""
+        """True if another program has just written the file."""
 
     def run(self) -> Edit:
         timing = self.files.timing
@@ -212,7 +217,11 @@ class _WriteAttempt:
         )
 
     def _try_once(self) -> _WriteResult | Edit | None:
-        """One try: what was written, an edit that found nothing to do, or None if somebody came in between."""
+        """Make one attempt.
+
+        :returns: the written version; an edit if there was nothing to change; None if another program
+            interfered.
+        """
         target = find(self.path)
         with lock_file(self.files.locks_dir, target, self.files.timing) as lock:
             version = self._read(target, lock)
@@ -266,7 +275,7 @@ class _WriteAttempt:
         return _WriteResult(version, base, after, mark_of(replacement.status), count, failure)
 
     def _record_late_write(self, replacement: Replacement, after: bytes) -> None:
-        """Remembers what was written into a version of ours in the microseconds before it had to give way again."""
+        """Save what was written into keyturn's version in the microseconds before the exchange was undone."""
         ours = stable_read.open_version(replacement.path)
         try:
             theirs = None
@@ -279,7 +288,8 @@ class _WriteAttempt:
             self.late = _LateWrite(after, theirs, after)
 
     def _merge_late_write(self, version: Version) -> bytes:
-        """What the change applies to: the file, with what somebody wrote late into its former version."""
+        """Return the contents that the change applies to: the file, with a late write into its previous
+        version merged."""
         data = version.data or b""
         if self.late is None:
             return data
@@ -297,7 +307,8 @@ class _WriteAttempt:
             ) from error
 
     def _apply_change(self, base: bytes) -> tuple[bytes, KeyturnError | None]:
-        """The new bytes, read back once. What others wrote late is put in place even if our change then fails."""
+        """Return the new bytes, parsed once as a check. If the change fails after a late write, return that
+        late write and the error, so that it is still put in place."""
         try:
             after = self.change(self._parse(base))
             self._parse(after)
@@ -308,7 +319,8 @@ class _WriteAttempt:
         return after, None
 
     def _is_final(self, result: _WriteResult) -> bool:
-        """Whether nobody undid what was written; what was written into the old version meanwhile is remembered."""
+        """Return True if no program undid the write. A write into the previous version is saved for the next
+        attempt."""
         if result.failure is not None:
             raise result.failure
         timing = self.files.timing
@@ -325,7 +337,7 @@ class _WriteAttempt:
                 return True
 
     def _is_still_applied(self, result: _WriteResult) -> bool:
-        """Whether what was written is in the file, which others may have written since."""
+        """Return True if the written change is in the file, which others may have written since."""
         target = find(self.path)
         mark = None if target.status is None else mark_of(target.status)
         if mark is not None and mark == result.observed:
@@ -338,7 +350,7 @@ class _WriteAttempt:
         with lock_file(self.files.locks_dir, target, self.files.timing) as lock:
             version = self._read(target, lock)
             version.close()
-            # Where only keyturn has written since, each write was on top of what we left.
+            # If only keyturn has written since, each write was made on top of this one.
             if not (version.is_ours and lock.note.first_after_foreign <= result.count):
                 try:
                     document = self._parse(version.data or b"")
@@ -361,7 +373,7 @@ def _changed_error(path: Path) -> FileChanged:
 
 @contextlib.contextmanager
 def _report_unconfirmed(path: Path, before: bytes | None, after: bytes) -> Iterator[None]:
-    """Around all that follows once the new version is in its place."""
+    """Turn an `OSError` after the new version is in place into `WriteNotConfirmed`."""
     try:
         yield
     except OSError as error:

@@ -1,5 +1,5 @@
-"""The vault: secrets in plain age files, opened by an identity that a slot holds.
+"""The vault: secrets in plain age files, opened with an identity that a slot holds.
 
-`keyturn.vault.vault.Vault` is the way in. Importing this package loads neither `pyrage` nor `keyring`; the functions
-that need them do.
+The entry point is :class:`keyturn.vault.vault.Vault`. Importing this package loads neither `pyrage` nor
+`keyring`; the functions that need them import them.
 """

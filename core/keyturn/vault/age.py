@@ -1,4 +1,4 @@
-"""The age format, through pyrage: an identity that opens, and a recipient that seals."""
+"""age encryption through pyrage: an identity decrypts, a recipient encrypts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from keyturn.vault.files import restore_hint
 
 #: The first line of every age file (https://age-encryption.org/v1).
 MAGIC = b"age-encryption.org/v1\n"
-#: A header for one recipient takes a few hundred bytes. The library's time grows with the square of a header's length,
-#: with the interpreter lock held: a megabyte of it takes minutes.
+#: Maximum header length in bytes; a header for one recipient takes a few hundred. The library's time grows
+#: with the square of the length, with the interpreter lock held: a header of one megabyte takes minutes.
 HEADER_LIMIT = 4096
 _HEADER_END = b"\n--- "
 _RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
@@ -20,9 +20,10 @@ _RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
 
 @final
 class Identity:
-    """An X25519 identity. It shows as `***` and cannot be pickled or copied; :meth:`reveal` is the way to its text.
+    """An X25519 identity. Its `repr` is `***`, it cannot be pickled or copied, and only :meth:`reveal`
+    returns its text.
 
-    The private half lives in pyrage's own memory, which is wiped when the last reference goes.
+    The private key lives in pyrage's own memory, which is wiped when the last reference is dropped.
     """
 
     __slots__ = ("_key", "recipient")
@@ -33,15 +34,15 @@ class Identity:
 
     @classmethod
     def generate(cls) -> Identity:
-        """A new one."""
+        """Generate a new identity."""
         import pyrage
 
         return cls(pyrage.x25519.Identity.generate())
 
     @classmethod
     def parse(cls, text: Secret) -> Identity | None:
-        """The identity that `AGE-SECRET-KEY-1…` names; upper or lower case, spaces and line ends ignored; None if the
-        text is none."""
+        """Parse `AGE-SECRET-KEY-1…` in upper or lower case, ignoring spaces and line ends; None if it is not
+        an identity."""
         import pyrage
 
         compact = "".join(text.reveal().split()).upper()
@@ -51,9 +52,10 @@ class Identity:
             return None
 
     def open(self, data: bytes, what: str) -> bytes:
-        """The plaintext of an age file.
+        """Return the plaintext of an age file.
 
-        :raises VaultCorrupt: it is damaged, or sealed to somebody else.
+        :param what: the file's name, for the error.
+        :raises VaultCorrupt: if it is damaged, or encrypted to another recipient.
         """
         plain = self.try_open(data)
         if plain is None:
@@ -61,7 +63,7 @@ class Identity:
         return plain
 
     def try_open(self, data: bytes) -> bytes | None:
-        """As :meth:`open`, with None in place of the error."""
+        """Return the plaintext of an age file; None where :meth:`open` raises."""
         import pyrage
 
         if not data.startswith(MAGIC) or data.find(_HEADER_END, 0, HEADER_LIMIT) < 0:
@@ -73,7 +75,7 @@ class Identity:
             return None
 
     def reveal(self) -> Secret:
-        """The recovery key: the identity as age writes it, 74 characters."""
+        """Return the recovery key: the identity as age writes it, 74 characters."""
         return Secret(str(self._key))
 
     def __repr__(self) -> str:
@@ -89,9 +91,10 @@ class Identity:
 
 
 def identity_from(recovery_key: Secret) -> Identity:
-    """The identity that a person typed.
+    """Parse a recovery key that the user typed.
 
-    :raises WrongPassphrase: it is no recovery key, or has a typing error (its last six characters are a checksum).
+    :raises WrongPassphrase: if it is not a recovery key or has a typo (its last six characters are a
+        checksum).
     """
     identity = Identity.parse(recovery_key)
     if identity is None:
@@ -101,14 +104,14 @@ def identity_from(recovery_key: Secret) -> Identity:
 
 
 def is_recipient(text: str) -> bool:
-    """Whether `text` has the shape of an X25519 recipient. Needs no pyrage."""
+    """Return True if `text` has the form of an X25519 recipient. Does not need pyrage."""
     return _RECIPIENT.fullmatch(text) is not None
 
 
 def seal(data: bytes, recipient: str) -> bytes:
-    """An age file that only the identity of `recipient` opens.
+    """Encrypt `data` into an age file that only the identity of `recipient` opens.
 
-    :raises VaultCorrupt: `recipient` is none.
+    :raises VaultCorrupt: if `recipient` is not a recipient.
     """
     import pyrage
 

@@ -1,4 +1,4 @@
-"""How a vault comes into being, whole or not at all, new or from an export."""
+"""Creation of a vault, new or from an export: complete or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from keyturn.vault.recipient_file import KEYRING, PASSPHRASE, RecipientFile
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What an export holds."""
+    """The contents of an export."""
 
     identity: age.Identity
     keys: Document
@@ -37,16 +37,18 @@ _EXPORT_HINT = "Check that it is a file that `keyturn vault export` wrote, whole
 
 @dataclass(frozen=True, slots=True)
 class SlotChoice:
-    """The first slot of a vault."""
+    """The first slot of a new vault."""
 
     name: str
     passphrase: Secret | None
     keyring: KeyringPort | None
 
     def check(self) -> None:
-        """Refuses before anything is done.
+        """Check the choice before anything is created.
 
-        :raises UsageError: no such slot, or a passphrase where none belongs or none where one does.
+        :raises UsageError: if there is no such slot, the passphrase slot has no passphrase, or another slot
+            has one.
+        :raises KeyringAbsent: if the slot is `keyring` and there is no keyring.
         """
         if self.name not in recipient_file.SLOTS:
             raise UsageError("making the vault", f"there is no slot {self.name}", "Use keyring or passphrase")
@@ -59,8 +61,10 @@ class SlotChoice:
 
 
 def exists(folder: Path) -> bool:
-    """Whether there is a vault, or the remains of one: anything in the folder but the lock. A folder that may not be
-    looked into counts as one."""
+    """Return True if there is a vault or parts of one: any file in the folder except the lock.
+
+    A folder that cannot be listed counts as a vault.
+    """
     try:
         return any(entry.name != "lock" for entry in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -70,10 +74,10 @@ def exists(folder: Path) -> bool:
 
 
 def create(folder: Path, identity: age.Identity, first: Document, slot: SlotChoice) -> None:
-    """Makes the vault in a folder of its own beside `folder`, and renames that into place.
+    """Create the vault in a temporary folder beside `folder`, then rename it into place.
 
-    :raises VaultExists: `folder` holds anything.
-    :raises VaultError: the system or the keyring refused; nothing is there then.
+    :raises VaultExists: if `folder` holds anything.
+    :raises VaultError: if the system or the keyring refuses; nothing is left then.
     """
     slot.check()
     _require_absent(folder)
@@ -101,7 +105,7 @@ def create(folder: Path, identity: age.Identity, first: Document, slot: SlotChoi
 def _move_into_place(
     building: Path, folder: Path, identity: age.Identity, new: RecipientFile, slot: SlotChoice
 ) -> None:
-    """The keyring's entry first, then the rename, which fails if another process was faster."""
+    """Store the keyring entry, then rename; the rename fails if another process was faster."""
     port = slot.keyring if slot.name == KEYRING else None
     if port is not None:
         slots.put_in_keyring(port, new, identity)
@@ -125,13 +129,13 @@ def _require_absent(folder: Path) -> None:
 
 
 def _clear_remains(folder: Path) -> None:
-    """Removes what makers of a vault left when they were killed: a folder named after a process that is no more."""
+    """Remove the temporary folders of killed processes. Each is named after the process that made it."""
     name = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)\.[0-9a-f]{{8}}\.new")
     for remains in folder.parent.iterdir():
         match = name.fullmatch(remains.name)
         if match is None:
             continue
-        # Since it was listed, its maker may have renamed it into place.
+        # Its process may have renamed it into place since the folder was listed.
         with contextlib.suppress(FileNotFoundError):
             if not is_in_use(int(match[1]), remains.lstat().st_ctime):
                 shutil.rmtree(remains, ignore_errors=True)
@@ -140,7 +144,7 @@ def _clear_remains(folder: Path) -> None:
 def write_export(
     identity: age.Identity, keys: Document, definitions: str | None, passphrase: Secret
 ) -> bytes:
-    """Identity, keys and definitions as one age file that `passphrase` opens. Takes some seconds."""
+    """Return identity, keys and definitions as one age file that `passphrase` opens. Takes a few seconds."""
     document = Document(
         documents.EXPORT, keys.generation, keys.entries, identity.reveal().reveal(), definitions
     )
@@ -148,11 +152,11 @@ def write_export(
 
 
 def read_export(exported: bytes, passphrase: Secret) -> Export:
-    """What :func:`write_export` wrote: the identity, the keys as they were, and the definitions.
+    """Return the identity, keys and definitions of a file that :func:`write_export` wrote.
 
-    :raises WrongPassphrase: the passphrase does not open it.
-    :raises VaultCorrupt: it is no export, or a damaged one.
-    :raises VaultNewer: a later keyturn wrote it.
+    :raises WrongPassphrase: if the passphrase does not open it.
+    :raises VaultCorrupt: if it is not an export, or is damaged.
+    :raises VaultNewer: if a later keyturn wrote it.
     """
     try:
         plain = passphrase_seal.unseal(exported, passphrase, _EXPORT_NAME, passphrase_seal.EXPORT_LIMIT)

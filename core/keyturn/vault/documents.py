@@ -1,4 +1,4 @@
-"""The JSON inside the sealed files: which kind, which version, which generation, and the entries by name."""
+"""The JSON inside the encrypted files: kind, version, generation, and the entries by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ KEYS = "keys"
 SESSIONS = "sessions"
 EXPORT = "export"
 
-#: Nobody makes as many changes; a number beyond it is not ours, and would one day be too long to write down.
+#: Upper limit of the generation. No vault has that many changes, so a larger number is not from keyturn, and
+#: could grow too long to write.
 _LAST_GENERATION = 2**53
 
 Entries = dict[str, Any]
@@ -22,27 +23,28 @@ Entries = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Document:
-    """One sealed document. Has no repr of its contents: they are secret."""
+    """The contents of one encrypted file. Its `repr` omits the contents, because they are secret."""
 
     kind: str
-    """Says which file it belongs into, so that one put in the place of another is noticed."""
+    """The file that it belongs to, so that a file put in place of another is detected."""
     generation: int
-    """Counts the changes, from 1."""
+    """Number of changes so far, starting at 1; 0 for an empty session cache."""
     entries: Entries
-    """By name, each a JSON object."""
+    """By name; each is a JSON object."""
     identity: str | None = None
-    """In an export only: the vault's identity."""
+    """The vault's identity; only in an export."""
     definitions: str | None = None
-    """In an export only: `profiles.toml` as it was; None where there was none, or from before exports carried it."""
+    """The text of `profiles.toml`; only in an export. None if there was none, or the export is from a keyturn
+    that did not include it."""
 
     def __repr__(self) -> str:
         return f"<Document {self.kind} {self.generation}>"
 
     def encode(self) -> bytes:
-        """The bytes to seal.
+        """Return the bytes to encrypt.
 
-        :raises TypeError: an entry is not a JSON object, or holds what JSON cannot (a `Secret` has to be revealed by
-            whoever stores it).
+        :raises TypeError: if an entry is not a JSON object or holds a value that JSON cannot (a `Secret` must
+            be revealed before it is stored).
         """
         for name, entry in self.entries.items():
             if not isinstance(name, str) or not isinstance(entry, dict):
@@ -61,11 +63,11 @@ class Document:
 
 
 def decode(data: bytes, kind: str, what: str) -> Document:
-    """The document in `data`, the plaintext of a sealed file.
+    """Parse `data`, the plaintext of an encrypted file.
 
     :param what: the file's name, for the error.
-    :raises VaultNewer: a later keyturn wrote it.
-    :raises VaultCorrupt: it is not a document of that kind.
+    :raises VaultNewer: if a later keyturn wrote it.
+    :raises VaultCorrupt: if it is not a document of that kind.
     """
     content = _json(data)
     version = content.get("version")
@@ -91,13 +93,13 @@ def decode(data: bytes, kind: str, what: str) -> Document:
 
 
 def _is_number(value: Any) -> TypeGuard[int]:
-    """JSON's `true` is a number to Python."""
+    """Return True for an integer, but not for JSON's `true`, which is an `int` in Python."""
     return type(value) is int
 
 
 def _json(data: bytes) -> dict[str, Any]:
-    """The object in `data`, empty if there is none. An exception of the parser would carry the plaintext, so none
-    leaves here."""
+    """Return the JSON object in `data`; empty if there is none. Parser errors are swallowed, because they
+    would carry the plaintext."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):

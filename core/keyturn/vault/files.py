@@ -1,5 +1,5 @@
-"""How the files of the vault and of the history are read and written: never torn, never through a link, never wider
-than this user."""
+"""Read and write the files of the vault and the history: never torn, never through a link, readable by this
+user only."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from keyturn.model.errors import UnsafeFile, VaultCorrupt, VaultError
 from keyturn.system.files import private_dir, sync_dir
 from keyturn.system.temp_files import OWN_FILE
 
-#: More than a vault of thousands of sessions needs; a file beyond it is not one of ours.
+#: More than a vault with thousands of sessions needs; a larger file is not from keyturn.
 MAX_BYTES = 64 * 1024 * 1024
 TEMPORARY = ".tmp"
 
 
 def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes | None:
-    """The bytes of `path`, None if it does not exist.
+    """Return the bytes of `path`; None if it does not exist.
 
-    Only a regular file is read: a FIFO would block, a link could lead anywhere.
+    Reads regular files only, because a FIFO would block and a link could lead anywhere.
 
-    :raises VaultCorrupt: it is no regular file, or longer than `limit` bytes.
-    :raises VaultError: the system refuses to read it, which says nothing about what is in it.
+    :raises VaultCorrupt: if it is not a regular file, or longer than `limit` bytes.
+    :raises VaultError: if the system cannot read it; that says nothing about its contents.
     """
     what = f"{path.name} of {path.parent}"
     try:
@@ -49,7 +49,8 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes | None:
 
 
 def _read_error(what: str, error: OSError) -> VaultError:
-    """A link or a socket in the file's place is damage; a full table of files or a failing disk is not."""
+    """Return the error for a failed read. A link or socket in place of the file is damage; a full file table
+    or a failing disk is not."""
     if error.errno in (errno.ELOOP, errno.ENXIO):
         return VaultCorrupt(what, "it is not a regular file", restore_hint())
     hint = "See to the disk or the file's permissions, then try again; nothing was written"
@@ -57,7 +58,7 @@ def _read_error(what: str, error: OSError) -> VaultError:
 
 
 def _read(handle: int, size: int) -> bytes:
-    """Up to `size` bytes; a regular file gives less only at its end."""
+    """Read up to `size` bytes; fewer only at the end of the file."""
     parts: list[bytes] = []
     while size > 0 and (part := os.read(handle, min(size, 1 << 20))):
         parts.append(part)
@@ -66,14 +67,14 @@ def _read(handle: int, size: int) -> bytes:
 
 
 def restore_hint() -> str:
-    """The next step where a file is damaged."""
+    """Return the next step for a damaged file."""
     return "Run: keyturn vault restore. Nothing was written over"
 
 
 def make_private(folder: Path) -> None:
-    """Makes `folder` and what is missing above it, 0700 whatever the umask.
+    """Create `folder` and its missing parents with mode 0700, regardless of the umask.
 
-    :raises VaultError: the system refuses.
+    :raises VaultError: if the system refuses.
     """
     missing = not folder.is_dir()
     with translate_os_errors(str(folder)):
@@ -83,9 +84,9 @@ def make_private(folder: Path) -> None:
 
 
 def check_private(folder: Path) -> None:
-    """Refuses a folder in which somebody else could put a file of theirs.
+    """Check that no other user can put files into `folder`.
 
-    :raises UnsafeFile: `folder` belongs to another user, or others may write into it.
+    :raises UnsafeFile: if `folder` belongs to another user or is writable by others.
     """
     status = folder.stat()
     if status.st_uid != os.geteuid():
@@ -95,10 +96,11 @@ def check_private(folder: Path) -> None:
 
 
 def stage(path: Path, content: bytes) -> Path:
-    """Writes `content` to a new file beside `path` (0600 whatever the umask), on disk and read back.
+    """Write `content` to a new file beside `path` (mode 0600 regardless of the umask), sync it, and read it
+    back.
 
     :returns: the temporary file; `.replace(path)` puts it in place.
-    :raises VaultError: what was read back is not what was written.
+    :raises VaultError: if the bytes read back differ from those written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -121,7 +123,8 @@ def stage(path: Path, content: bytes) -> Path:
 
 
 def put(path: Path, content: bytes) -> None:
-    """Replaces `path` by `content` in one step that a reader, a crash or a power loss sees whole or not at all."""
+    """Replace `path` with `content` atomically: a reader, a crash or a power loss sees the old or the new
+    file."""
     temporary = stage(path, content)
     try:
         temporary.replace(path)
@@ -132,20 +135,20 @@ def put(path: Path, content: bytes) -> None:
 
 
 def discard(path: Path) -> None:
-    """Removes `path` if it is there and can be."""
+    """Remove `path` if it exists and can be removed."""
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def sweep(folder: Path) -> None:
-    """Removes temporary files that a killed process left. Only for a caller that holds the folder's lock."""
+    """Remove temporary files of killed processes. The caller must hold the folder's lock."""
     for entry in folder.glob(f".*{TEMPORARY}"):
         if OWN_FILE.fullmatch(entry.name):
             discard(entry)
 
 
 def move_aside(path: Path) -> Path:
-    """Renames an unreadable file to a free name beside it, so that it stays for whoever can still use it."""
+    """Rename an unreadable file to a free name beside it, because somebody may still be able to use it."""
     for number in range(1, 1000):
         aside = path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
         if not aside.exists():
@@ -159,7 +162,7 @@ def move_aside(path: Path) -> Path:
 
 @contextlib.contextmanager
 def translate_os_errors(what: str) -> Iterator[None]:
-    """Turns a refusal of the system (disk full, read-only, no permission) into an error that a person can read."""
+    """Turn an `OSError` (disk full, read-only, no permission) into a `VaultError`."""
     try:
         yield
     except OSError as error:

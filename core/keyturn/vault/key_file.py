@@ -1,4 +1,4 @@
-"""`keys.age` and the nine generations before it: read, moved up by one at each change."""
+"""`keys.age` and its nine previous generations, which are shifted by one at each change."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from keyturn.vault.files import discard, read_regular, restore_hint, stage
 
 FILE = "keys.age"
 GENERATIONS = 10
-"""Generations on disk, the present one included."""
+"""Number of generations on disk, including the current one."""
 
 
 def path(folder: Path, back: int) -> Path:
-    """The file of the generation `back` steps before the present one."""
+    """Return the file of the generation `back` steps before the current one."""
     return folder / (FILE if back == 0 else f"keys.{back}.age")
 
 
 def read(folder: Path, identity: age.Identity, expected: int) -> tuple[bytes, Document]:
-    """The present generation, sealed and opened.
+    """Return the current generation, encrypted and decrypted.
 
     :param expected: a generation that is known to have existed; anything older is a rollback.
-    :raises VaultCorrupt: absent, damaged, or older than `expected`.
-    :raises VaultNewer: a later keyturn wrote it.
+    :raises VaultCorrupt: if it is missing, damaged, or older than `expected`.
+    :raises VaultNewer: if a later keyturn wrote it.
     """
     sealed = read_regular(folder / FILE)
     if sealed is None:
@@ -40,9 +40,9 @@ def read(folder: Path, identity: age.Identity, expected: int) -> tuple[bytes, Do
 
 
 def readable_generations(folder: Path, identity: age.Identity) -> Iterator[tuple[Path, Document]]:
-    """Every generation that can be read, in no order.
+    """Yield every generation that can be read, in no particular order.
 
-    :raises VaultNewer: a later keyturn wrote one of them.
+    :raises VaultNewer: if a later keyturn wrote one of them.
     """
     for back in range(GENERATIONS):
         file = path(folder, back)
@@ -63,13 +63,15 @@ def readable_generations(folder: Path, identity: age.Identity) -> Iterator[tuple
 
 
 def write(folder: Path, identity: age.Identity, document: Document, before: bytes | None) -> None:
-    """Puts `document` in the place of the present generation, which becomes the first of the nine. Under the lock.
+    """Make `document` the current generation and shift the previous ones. The caller must hold the vault's
+    lock.
 
-    The new file is on disk, read back and opened before any other is touched; `keys.age` is there at every moment.
+    The new file is synced, read back and decrypted before any other file is changed. `keys.age` exists at
+    every moment.
 
-    :param before: the present `keys.age` as it was read; None where there is none.
-    :raises OSError: the system refused; the present generation is as it was.
-    :raises VaultError: what was read back does not open to what was sealed.
+    :param before: the current `keys.age` as it was read; None if there is none.
+    :raises OSError: if the system refuses; the current generation is unchanged.
+    :raises VaultError: if the file read back does not decrypt to what was encrypted.
     """
     plain = document.encode()
     new = stage(folder / FILE, age.seal(plain, identity.recipient))
@@ -91,7 +93,8 @@ def write(folder: Path, identity: age.Identity, document: Document, before: byte
 
 
 def _shift_generations(folder: Path) -> None:
-    """Makes room at 1, giving up the oldest only if there is no gap (such as a crash in here leaves)."""
+    """Free position 1. The oldest generation is dropped only if there is no gap (a crash in this function
+    leaves one)."""
     gap = next((back for back in range(1, GENERATIONS) if not path(folder, back).exists()), GENERATIONS - 1)
     for back in range(gap, 1, -1):
         path(folder, back - 1).replace(path(folder, back))

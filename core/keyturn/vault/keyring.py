@@ -1,7 +1,7 @@
-"""What can hold the vault's identity: the port to the system keyring, and the real one.
+"""The keyring slot: the port to the system keyring, and its implementation.
 
-The other two slots need no port: a passphrase seals `identity.age` (:mod:`keyturn.vault.passphrase`), and the recovery key
-is the identity itself, kept by the person.
+The other ways to open the vault need no port: a passphrase opens `identity.age`
+(:mod:`keyturn.vault.passphrase`), and the recovery key is the identity itself, stored by the user.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from keyturn.model.errors import KeyringAbsent, KeyringDenied, KeyringLocked, Va
 from keyturn.model.secret import Secret
 from keyturn.system import child_process
 
-#: A working keyring answers in a twentieth of this; where it would ask by a window that nobody sees, this ends it.
+#: Timeout in seconds. A working keyring answers in a twentieth of it. It ends a keyring that prompts in a
+#: window that no user sees.
 SECONDS = 3.0
-#: macOS asks the person itself, once per program, whether it may read the entry.
+#: Timeout on macOS in seconds, where the system asks the user once per program for access to the entry.
 MAC_SECONDS = 60.0
 
 _NAME = "system keyring"
@@ -36,57 +37,59 @@ _ERRORS: dict[str, tuple[type[VaultError], str]] = {
 
 
 class KeyringPort(Protocol):
-    """A keyring that keeps one short secret per entry name.
+    """A keyring that stores one short secret per entry name.
 
-    Every method raises `KeyringAbsent` (there is none that can be trusted), `KeyringLocked` (there is, but closed) or
-    `KeyringDenied` (it, or its owner, said no), and may take seconds; :meth:`get` raises `VaultCorrupt` for an entry that
-    is no text.
+    Every method may take seconds and raises `KeyringAbsent` (there is no trusted keyring), `KeyringLocked`,
+    or `KeyringDenied` (the keyring or the user refused). :meth:`get` raises `VaultCorrupt` for an entry that
+    is not text.
     """
 
     def backend(self) -> str:
-        """Its name for a person ("Secret Service"), after a probe was written, read back and deleted."""
+        """Return the keyring's display name ("Secret Service"), after a probe was written, read back and
+        deleted."""
         ...
 
     def get(self, entry: str) -> Secret | None:
-        """The secret of `entry`; None only if the keyring is open and has no such entry."""
+        """Return the secret of `entry`; None only if the keyring is unlocked and has no such entry."""
         ...
 
     def set(self, entry: str, secret: Secret) -> None:
-        """Stores `secret` after a probe as in :meth:`backend`, and reads it back."""
+        """Store `secret` after a probe as in :meth:`backend`, and read it back."""
         ...
 
     def delete(self, entry: str) -> None:
-        """Removes `entry`; nothing happens where there is none."""
+        """Delete `entry`; do nothing if it does not exist."""
         ...
 
 
 class SystemKeyring:
-    """The keyring of the person's desktop, through the `keyring` library in a child process.
+    """The desktop keyring, through the `keyring` library in a child process.
 
-    The child cannot hang this process, its connection ends with it, and it never opens a window: a locked keyring is
-    `KeyringLocked`, not a prompt.
+    The child cannot block this process, its connection ends with it, and it never opens a window: a locked
+    keyring raises `KeyringLocked` instead of a prompt.
 
-    :param environ: the environment that leads to the keyring (session bus, home); the process's own by default.
+    :param environ: the environment that leads to the keyring (session bus, home); by default that of this
+        process.
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._environ = environ
 
     def backend(self) -> str:
-        """As in :class:`KeyringPort`; about 0.3 s."""
+        """See :class:`KeyringPort`. Takes about 0.3 s."""
         return str(self._run_child("probe")["backend"])
 
     def get(self, entry: str) -> Secret | None:
-        """As in :class:`KeyringPort`."""
+        """See :class:`KeyringPort`."""
         value = self._run_child("get", entry)["value"]
         return None if value is None else Secret(value)
 
     def set(self, entry: str, secret: Secret) -> None:
-        """As in :class:`KeyringPort`."""
+        """See :class:`KeyringPort`."""
         self._run_child("set", entry, secret)
 
     def delete(self, entry: str) -> None:
-        """As in :class:`KeyringPort`."""
+        """See :class:`KeyringPort`."""
         self._run_child("delete", entry)
 
     def _run_child(self, op: str, entry: str = "", secret: Secret | None = None) -> dict[str, Any]:
@@ -105,7 +108,7 @@ class SystemKeyring:
         try:
             answer: dict[str, Any] = json.loads(reply)
         except ValueError:
-            # A library of the desktop that prints what it thinks of its keyring.
+            # Some desktop library printed to standard output.
             raise KeyringDenied(_NAME, "it answers in a way that nobody understands", _DENIED_HINT) from None
         if "refused" in answer:
             error, hint = _ERRORS[answer["refused"]]

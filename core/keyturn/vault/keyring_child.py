@@ -1,10 +1,10 @@
-"""The child's side of the system keyring: which backend is trusted, and one operation on it.
+"""Child process of the system keyring: selects a trusted backend and runs one operation on it.
 
-`keyring` itself takes whatever backend has the highest priority, plaintext files included. Here a backend is used only
-if it is on the list below, by its class; what the person configured for `keyring` is respected if it is on the list,
-and means that there is no keyring if it is not. Left out on purpose: `keyrings.alt` and whatever else others install,
-`fail`, `null`, the chainer (it passes a secret on to the next backend when the first refuses), and libsecret, which
-speaks to the same Secret Service but opens a prompt where it is locked.
+`keyring` itself takes any backend of the highest priority, including plaintext files. Here a backend is used
+only if its class is in :data:`ALLOWED`. The backend that the user configured for `keyring` is used if it is
+in that list; otherwise there is no keyring. Excluded on purpose: `keyrings.alt` and other third-party
+backends, `fail`, `null`, the chainer (it passes a secret on to the next backend if the first refuses), and
+libsecret, which uses the same Secret Service but opens a prompt if it is locked.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ APP_ID = "keyturn"
 
 
 class Refusal(Exception):
-    """No operation took place.
+    """The operation was not carried out.
 
-    :param kind: `locked`, `denied`, `absent`, or `corrupt`: what it holds is no text.
-    :param why: the cause, for a person.
+    :param kind: `locked`, `denied`, `absent`, or `corrupt` (the entry is not text).
+    :param why: the cause, for display.
     """
 
     def __init__(self, kind: str, why: str) -> None:
@@ -40,7 +40,7 @@ class Refusal(Exception):
 
 
 class Backend(Protocol):
-    """What is used of a backend of `keyring`."""
+    """The part of a `keyring` backend that is used."""
 
     def get_password(self, service: str, username: str) -> str | None: ...
     def set_password(self, service: str, username: str, password: str) -> None: ...
@@ -48,9 +48,10 @@ class Backend(Protocol):
 
 
 def _secret_service() -> Backend:
-    """The Secret Service by its default collection, as it is: never unlocked or created, which would ask in a window.
+    """Return the default collection of the Secret Service. It is never unlocked or created, because that
+    opens a window.
 
-    The library's own way leaks the connection where it raises; this one closes it.
+    The library leaks its connection if it raises; this class closes it.
     """
     import secretstorage
     from keyring import errors
@@ -92,7 +93,7 @@ def _secret_service() -> Backend:
 
 
 def _kwallet() -> Backend:
-    """KWallet, only where its wallet is open already: opening it would ask in a window."""
+    """Return KWallet, only if its wallet is open, because opening it prompts in a window."""
     from keyring.backends import kwallet
 
     _require_viable(kwallet.DBusKeyring)
@@ -113,7 +114,7 @@ def _kwallet() -> Backend:
 
 
 def _keychain() -> Backend:
-    """The macOS Keychain."""
+    """Return the macOS Keychain."""
     from keyring.backends import macOS
 
     _require_viable(macOS.Keyring)
@@ -121,20 +122,20 @@ def _keychain() -> Backend:
 
 
 def _instantiate(backend: Any) -> Backend:
-    """An instance; the library's own constructors have no types."""
+    """Return an instance with a type; the library's constructors have none."""
     instance: Backend = backend()
     return instance
 
 
 def _require_viable(backend: Any) -> None:
-    """A backend's `priority` raises where it cannot work, which is how `keyring` asks."""
+    """Raise `Refusal` if the backend cannot work here; its `priority` raises then, as `keyring` expects."""
     try:
         _ = backend.priority
     except RuntimeError as error:
         raise Refusal("absent", str(error)) from None
 
 
-#: By the name of the class in `keyring`: what a person calls it, and how it is opened.
+#: By class name in `keyring`: display name, and the function that opens it.
 ALLOWED: dict[str, tuple[str, Callable[[], Backend]]] = {
     "keyring.backends.macOS.Keyring": ("macOS Keychain", _keychain),
     "keyring.backends.SecretService.Keyring": ("Secret Service", _secret_service),
@@ -145,11 +146,12 @@ _MAC = ("keyring.backends.macOS.Keyring",)
 
 
 def candidates() -> tuple[str, ...]:
-    """Class names to try, best first: the one that the person configured for `keyring`, else the platform's.
+    """Return the class names to try, best first: the one configured for `keyring`, otherwise those of the
+    platform.
 
-    Decided by name, before anything of a refused backend is imported.
+    Decided by name, so that nothing of a rejected backend is imported.
 
-    :raises Refusal: the configured one is not on the list.
+    :raises Refusal: if the configured one is not in :data:`ALLOWED`.
     """
     configured = os.environ.get("PYTHON_KEYRING_BACKEND") or _from_config()
     if not configured:
@@ -160,7 +162,7 @@ def candidates() -> tuple[str, ...]:
 
 
 def _from_config() -> str:
-    """`default-keyring` of the file that `keyring` reads; empty where there is none."""
+    """Return `default-keyring` of the file that `keyring` reads; empty if there is none."""
     from keyring.util import platform_
 
     config = configparser.RawConfigParser()
@@ -175,9 +177,9 @@ def _from_config() -> str:
 
 
 def perform(request: dict[str, Any]) -> dict[str, Any]:
-    """One operation: `probe`, `get`, `set` or `delete`, on the first candidate that is there.
+    """Run one operation (`probe`, `get`, `set` or `delete`) on the first available candidate.
 
-    :raises Refusal: no candidate is there, or it refused.
+    :raises Refusal: if no candidate is available, or it refused.
     """
     first_refusal: Refusal | None = None
     for name in candidates():
@@ -211,7 +213,7 @@ def _operate(backend: Backend, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _probe(backend: Backend) -> None:
-    """Writes, reads back and deletes an entry of its own; the value is as long as an identity."""
+    """Write, read back and delete a temporary entry; its value is as long as an identity."""
     entry, value = f"probe-{secrets.token_hex(8)}", secrets.token_hex(37)
     backend.set_password(SERVICE, entry, value)
     try:
@@ -224,13 +226,13 @@ def _probe(backend: Backend) -> None:
 
 
 def _translate_errors(open_backend: Callable[[], Backend], request: dict[str, Any]) -> dict[str, Any]:
-    """The operation, with the libraries' errors told apart."""
+    """Run the operation and translate the libraries' errors to `Refusal`."""
     from keyring import errors
 
     try:
         return _operate(open_backend(), request)
     except errors.KeyringLocked as error:
-        # macOS: -128 is the person's own "deny"; every other refusal means that the keychain is closed to us.
+        # macOS: -128 means that the user denied access; any other error means that the keychain is locked.
         status = getattr(error.__cause__, "args", (None,))[0]
         raise Refusal("denied" if status == -128 else "locked", str(error)) from None
     except (errors.InitError, errors.NoKeyringError) as error:
@@ -247,17 +249,17 @@ def _translate_errors(open_backend: Callable[[], Backend], request: dict[str, An
         raise Refusal(_KINDS.get(type(error).__name__, "denied"), str(error)) from None
 
 
-#: By the name of the class in `secretstorage`; all other errors of the service mean that it refused.
+#: By class name in `secretstorage`; any other error of the service means that it refused.
 _KINDS = {
     "LockedException": "locked",
     "SecretServiceNotAvailableException": "absent",
-    # Somebody else took the keyring or the entry away between two of our questions.
+    # Another program removed the keyring or the entry between two requests.
     "ItemNotFoundException": "absent",
 }
 
 
 def _secret_service_errors() -> tuple[type[Exception], ...]:
-    """The error classes of the Secret Service's libraries, if they are loaded at all."""
+    """Return the error classes of the Secret Service libraries, if they are loaded."""
     if "secretstorage" not in sys.modules:
         return ()
     import secretstorage
@@ -267,7 +269,7 @@ def _secret_service_errors() -> tuple[type[Exception], ...]:
 
 
 def child_main() -> None:
-    """One request as JSON, one answer as JSON. Runs in the child."""
+    """Read one request as JSON and write one answer as JSON. Runs in the child."""
     request = json.loads(child_process.read_request())
     from keyring import errors  # noqa: F401  # its import is not to count against the limit
 

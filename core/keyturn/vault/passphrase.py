@@ -1,12 +1,13 @@
-"""A passphrase: sealing and opening by age's own scrypt, in a child process, after the header was looked at here.
+"""Encryption with a passphrase (age's scrypt), in a child process, after the header was checked in this one.
 
-The library holds the interpreter lock for the whole scrypt and obeys any work factor that a file asks for: 22 takes a
-quarter of a minute and gigabytes. So nothing reaches it but a header with one scrypt stanza and a factor up to 20, and
-it works where it can be killed.
+The library holds the interpreter lock during scrypt and accepts any work factor in a file: 22 takes a quarter
+of a minute and gigabytes. Therefore it gets only headers with a single scrypt stanza and a factor of at most
+20, and runs in a process that can be killed.
 
-A passphrase is sealed in Unicode's composed form (NFC), so that the same keys give the same passphrase on any keyboard
-or system; `age -d` asks for the same text. A file is opened with the composed form and, where that differs, with the
-text as it was typed, so that one which `age -p` sealed opens too. Nothing else of it is changed: spaces count.
+A passphrase is encoded in Unicode's composed form (NFC), so that the same keys give the same passphrase on
+any keyboard or system; `age -d` needs the same text. To open a file, the composed form is tried first and
+then, if it differs, the text as typed, so that files sealed with `age -p` open too. Otherwise the passphrase
+is not changed: spaces count.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from keyturn.model.errors import UsageError, VaultCorrupt, VaultError, WrongPass
 from keyturn.model.secret import Secret
 from keyturn.system import child_process
 
-#: An identity sealed by age takes 256 bytes.
+#: Bytes. An identity encrypted by age takes 256.
 IDENTITY_LIMIT = 4096
 EXPORT_LIMIT = 64 * 1024 * 1024
 #: 2^20 takes 1 GiB and a few seconds.
@@ -33,21 +34,23 @@ _HEADER = re.compile(
     rb"[A-Za-z0-9+/]{43}\n"
     rb"--- [A-Za-z0-9+/]{43}\n"
 )
-#: A nonce and the tag of an empty last chunk.
+#: Bytes: a nonce and the tag of an empty last chunk.
 _SHORTEST_BODY = 32
 _RESET = "Open the vault with the recovery key, and set a passphrase by `keyturn vault reset-passphrase`"
 
 _SEAL, _OPEN = b"S", b"O"
 _DONE, _WRONG, _DAMAGED, _BUSY = b"+", b"-", b"!", b"~"
-#: The library measures this machine before it opens a file, and refuses what would take it sixteen times as long as it
-#: likes. Beside other work the measure is short, and another one says something else.
+#: The library benchmarks the machine before it opens a file, and rejects work that would take 16 times its
+#: target. Beside other load a benchmark is unreliable, and the next may give another result, so it is
+#: repeated up to this often.
 _MAX_ATTEMPTS = 200
 
 
 def check_header(data: bytes, what: str, limit: int) -> None:
-    """Lets an age file pass that one passphrase opens at a bearable price.
+    """Check that `data` is an age file that one passphrase opens at an acceptable cost.
 
-    :raises VaultCorrupt: longer than `limit` bytes, not exactly one scrypt stanza, or a work factor over 20.
+    :raises VaultCorrupt: if it is longer than `limit` bytes, has anything but exactly one scrypt stanza, or a
+        work factor over 20.
     """
     if len(data) > limit:
         raise VaultCorrupt(what, f"it is longer than {limit} bytes", _RESET)
@@ -60,10 +63,10 @@ def check_header(data: bytes, what: str, limit: int) -> None:
 
 
 def seal(data: bytes, passphrase: Secret, what: str) -> bytes:
-    """An age file that `passphrase` opens; it was opened again to be sure of that. Takes some seconds.
+    """Encrypt `data` with `passphrase`, and verify that it opens again. Takes a few seconds.
 
-    :raises UsageError: the passphrase is empty or no text.
-    :raises VaultError: the work could not be done within its limits.
+    :raises UsageError: if the passphrase is empty or not valid text.
+    :raises VaultError: if the limits of time or memory do not suffice.
     """
     composed = _forms(passphrase)[0]
     _, sealed = _ask(_SEAL, composed, data, what)
@@ -79,11 +82,12 @@ def seal(data: bytes, passphrase: Secret, what: str) -> bytes:
 
 
 def unseal(data: bytes, passphrase: Secret, what: str, limit: int = IDENTITY_LIMIT) -> bytes:
-    """What `passphrase` opens. Takes a second or more.
+    """Decrypt `data` with `passphrase`. Takes a second or more.
 
-    :raises VaultCorrupt: by :func:`check_header`, or the contents are damaged though the passphrase is right.
-    :raises WrongPassphrase: it does not open the file.
-    :raises VaultError: the work could not be done within its limits, or the machine is too busy for it.
+    :raises VaultCorrupt: see :func:`check_header`; also if the passphrase is right but the contents are
+        damaged.
+    :raises WrongPassphrase: if the passphrase does not open the file.
+    :raises VaultError: if the limits of time or memory do not suffice, or the machine is too busy.
     """
     check_header(data, what, limit)
     for form in _forms(passphrase):
@@ -101,7 +105,7 @@ def unseal(data: bytes, passphrase: Secret, what: str, limit: int = IDENTITY_LIM
 
 
 def _forms(passphrase: Secret) -> list[Secret]:
-    """The passphrase composed, and as typed where that differs."""
+    """Return the passphrase in composed form, then as typed if that differs."""
     typed = passphrase.reveal()
     if not typed:
         raise UsageError("passphrase", "it is empty", "Choose one of several words")
@@ -123,7 +127,7 @@ def _ask(op: bytes, passphrase: Secret, data: bytes, what: str) -> tuple[bytes, 
 
 
 def child_main() -> None:
-    """One request: sealing or opening. Runs in the child."""
+    """Handle one request to seal or open. Runs in the child."""
     child_process.limit(SECONDS, MEMORY)
     import pyrage
 
@@ -151,21 +155,25 @@ def _open_with_retries(pyrage: Any, data: bytes, passphrase: str) -> bytes:
 
 
 def _status_of(message: str) -> bytes:
-    """What the library means. A file key that does not open is a wrong passphrase; all but that, and the refusal to
-    begin, is about what comes after it."""
+    """Return the status for an error message of the library.
+
+    A file key that does not decrypt means a wrong passphrase, and excessive work means a busy machine. Any
+    other error concerns the contents after the header.
+    """
     if message == "Decryption failed":
         return _WRONG
     return _BUSY if message.startswith("Excessive work parameter") else _DAMAGED
 
 
-#: Below this many characters a stolen file is opened by trying them all, scrypt or not.
+#: Minimum length in characters. A shorter passphrase can be found by brute force from a stolen file, despite
+#: scrypt.
 MIN_LENGTH = 8
 
 
 def check(passphrase: Secret) -> Secret:
-    """`passphrase` itself, fit for use.
+    """Return `passphrase` if it is acceptable for a new slot.
 
-    :raises UsageError: it is too short.
+    :raises UsageError: if it is too short.
     """
     length = len(passphrase.reveal())
     if length < MIN_LENGTH:

@@ -1,4 +1,5 @@
-"""What stands on the vault in clear: `recipient.txt`, a recipients file that `age -R` reads, with our notes as comments.
+"""The plaintext header file of the vault, `recipient.txt`: a recipients file for `age -R`, with keyturn's
+notes as comments.
 
 ::
 
@@ -9,10 +10,10 @@
     # check 0123456789abcdef
     age1…
 
-The notes hold no secret. `check` guards against accident, so that a damaged file is never half believed; against malice
-stands that whoever unlocks compares the recipient with the identity. The digest tells a damaged `identity.age` from a
-mistyped passphrase, which age itself cannot; while it is being replaced there are two, so that a crash in between
-leaves a slot that opens.
+The notes hold no secret. `check` protects against accidental damage only; against tampering, unlocking
+compares the recipient with the identity. The digest tells a damaged `identity.age` from a mistyped
+passphrase, which age itself cannot. While that file is being replaced there are two digests, so that a crash
+in between leaves a slot that opens.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ class RecipientFile:
 
     recipient: str
     vault_id: str
-    """Random, so that two folders that hold the same identity keep separate keyring entries."""
+    """Random, so that two folders with the same identity have separate keyring entries."""
     slots: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
-    """SHA-256 of the `identity.age` that may be there: the one, or the old and the new."""
+    """SHA-256 of `identity.age`: one, or the old and the new while it is being replaced."""
 
     @property
     def entry(self) -> str:
@@ -64,15 +65,15 @@ class RecipientFile:
         return f"{self.recipient}.{self.vault_id}"
 
     def with_slot(self, slot: str) -> tuple[str, ...]:
-        """The slots and `slot`, in their fixed order."""
+        """Return the slots plus `slot`, in their fixed order."""
         return tuple(name for name in SLOTS if name in self.slots or name == slot)
 
     def without_slot(self, slot: str) -> tuple[str, ...]:
-        """The slots but for `slot`."""
+        """Return the slots without `slot`."""
         return tuple(name for name in self.slots if name != slot)
 
     def encode(self) -> bytes:
-        """The file's bytes."""
+        """Return the file's bytes."""
         notes = (
             f"# keyturn vault, format {FORMAT}\n# id {self.vault_id}\n"
             f"{' '.join(('# slots', *self.slots))}\n"
@@ -83,20 +84,20 @@ class RecipientFile:
 
 
 def new_id() -> str:
-    """A fresh vault id."""
+    """Return a new random vault ID."""
     return secrets.token_hex(8)
 
 
 def digest(data: bytes) -> str:
-    """As the label notes it for `identity.age`."""
+    """Return the SHA-256 of `identity.age` as the notes record it."""
     return hashlib.sha256(data).hexdigest()
 
 
 def parse(data: bytes) -> RecipientFile:
-    """The label that `data` holds.
+    """Parse `data`.
 
-    :raises VaultNewer: a later keyturn wrote it.
-    :raises VaultCorrupt: it is anything but what :meth:`Label.encode` writes.
+    :raises VaultNewer: if a later keyturn wrote it.
+    :raises VaultCorrupt: if it differs from what :meth:`RecipientFile.encode` writes.
     """
     text = data.decode("ascii", errors="replace")
     check = _CHECK.search(text)
@@ -115,7 +116,7 @@ def parse(data: bytes) -> RecipientFile:
 
 
 def read(folder: Path) -> RecipientFile | None:
-    """The label of the vault in `folder`, None if there is no such file. Errors as :func:`parse`."""
+    """Return the recipient file of the vault in `folder`; None if there is none. Raises as :func:`parse`."""
     data = read_regular(folder / FILE, _LIMIT)
     return None if data is None else parse(data)
 

@@ -1,4 +1,4 @@
-"""What `vault restore` does to a damaged vault: bring back what can be read, and keep what cannot."""
+"""Repair of a damaged vault (`vault restore`): restore whatever can be read, and move damaged files aside."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from keyturn.vault.recipient_file import PASSPHRASE, RecipientFile
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What :func:`restore_keys` brought back."""
+    """The result of :func:`restore_keys`."""
 
     generation: int
-    """The number it has now, higher than any seen before."""
+    """The new generation number, higher than any before."""
     origin: int
-    """The generation that its contents come from."""
+    """The generation that the contents come from."""
     file: str
     """The file that held it."""
     newest: int
-    """The highest generation that is known to have been there; what came after `origin` is lost."""
+    """The highest generation known to have existed; changes after `origin` are lost."""
     aside: str | None
-    """Where the damaged `keys.age` was put; None where there was none, or where it was sound but too old."""
+    """The new name of the damaged `keys.age`; None if there was none, or it was readable but too old."""
 
 
 def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored | None:
-    """Makes the newest generation that can be read the present one, under the vault's lock; None if the present one is
-    sound and no older than `floor`.
+    """Make the newest readable generation the current one. The caller must hold the vault's lock.
 
-    The damaged `keys.age` is moved aside.
+    A damaged `keys.age` is moved aside.
 
-    :raises VaultCorrupt: no generation can be read.
-    :raises VaultNewer: a later keyturn wrote one of them.
+    :param floor: the lowest acceptable generation.
+    :returns: None if the current generation is readable and not older than `floor`.
+    :raises VaultCorrupt: if no generation can be read.
+    :raises VaultNewer: if a later keyturn wrote one of them.
     """
     with contextlib.suppress(VaultCorrupt):
         key_file.read(folder, identity, floor)
@@ -58,10 +59,12 @@ def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored |
 
 
 def restore_recipient_file(folder: Path, identity: age.Identity) -> RecipientFile:
-    """Writes `recipient.txt` anew for `identity`, under the vault's lock, unless it is sound; the old one is moved aside.
+    """Rewrite `recipient.txt` for `identity` unless it is valid. The caller must hold the vault's lock.
 
-    :raises WrongPassphrase: no generation of `keys.age` opens by that identity.
-    :raises VaultNewer: a later keyturn wrote it.
+    The old file is moved aside.
+
+    :raises WrongPassphrase: if no generation of `keys.age` opens with that identity.
+    :raises VaultNewer: if a later keyturn wrote it.
     """
     if next(key_file.readable_generations(folder, identity), None) is None:
         raise slots.wrong_recovery_key_error()
@@ -81,7 +84,8 @@ def restore_recipient_file(folder: Path, identity: age.Identity) -> RecipientFil
 
 
 def _without_damaged_slot(folder: Path, old: RecipientFile) -> RecipientFile:
-    """`old`, but for a passphrase slot whose file is gone or damaged; a keyring's entry is found by the same id."""
+    """Return `old` without the passphrase slot if `identity.age` is missing or damaged. The vault ID stays,
+    because it names the keyring entry."""
     if PASSPHRASE not in old.slots:
         return old
     try:
@@ -92,7 +96,7 @@ def _without_damaged_slot(folder: Path, old: RecipientFile) -> RecipientFile:
 
 
 def _rebuild(folder: Path, identity: age.Identity) -> RecipientFile:
-    """A label for `identity`, with the passphrase slot if its file has the shape of one."""
+    """Return a recipient file for `identity`, with a passphrase slot if `identity.age` has a valid header."""
     try:
         sealed = read_regular(folder / slots.IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
         if sealed is None:

@@ -1,4 +1,4 @@
-"""`sessions.age`: a cache without generations, which may be thrown away."""
+"""`sessions.age`: a cache without generations that may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ FILE = "sessions.age"
 
 
 def read(folder: Path, identity: age.Identity) -> Document:
-    """The cache; generation 0 where there is none that can be read.
+    """Return the cache; generation 0 if there is no readable one.
 
-    :raises VaultNewer: a later keyturn wrote it.
+    :raises VaultNewer: if a later keyturn wrote it.
     """
     try:
         sealed = read_regular(folder / FILE)
@@ -27,8 +27,11 @@ def read(folder: Path, identity: age.Identity) -> Document:
 
 
 def write(folder: Path, identity: age.Identity, old: Document, entries: Entries) -> None:
-    """Puts `entries` in the place of `old`, as :func:`read` gave it, under the vault's lock; one that could not be read is
-    moved aside."""
+    """Write `entries` as the successor of `old`, the result of :func:`read`. The caller must hold the vault's
+    lock.
+
+    An unreadable file is moved aside.
+    """
     file = folder / FILE
     if old.generation == 0 and file.exists():
         move_aside(file)

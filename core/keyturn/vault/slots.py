@@ -1,4 +1,4 @@
-"""How a slot is filled, emptied and opened."""
+"""Fill, remove and open the slots of a vault."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _RESET = "Open the vault with the recovery key, and set a passphrase by `keyturn
 
 
 def wrong_recipient_error() -> VaultCorrupt:
-    """`recipient.txt` and the identity do not belong together: what is sealed now would be sealed to somebody else."""
+    """Return the error for a `recipient.txt` that does not match the identity: anything sealed now would be
+    sealed to somebody else."""
     return VaultCorrupt(
         recipient_file.FILE,
         "it names another identity than the vault's; somebody replaced it",
@@ -35,18 +36,18 @@ def wrong_recipient_error() -> VaultCorrupt:
 
 
 def require_known(current: RecipientFile, known_as: str) -> None:
-    """Refuses a `recipient.txt` with another recipient than the vault is known by; empty is anybody.
+    """Check that `current` names the recipient by which the vault is known; an empty `known_as` accepts any.
 
-    :raises VaultCorrupt: it is another one.
+    :raises VaultCorrupt: if it names another one.
     """
     if known_as and current.recipient != known_as:
         raise wrong_recipient_error()
 
 
 def require_keyring(port: KeyringPort | None) -> KeyringPort:
-    """The port, if there is one.
+    """Return the port.
 
-    :raises KeyringAbsent: there is none.
+    :raises KeyringAbsent: if there is none.
     """
     if port is None:
         raise KeyringAbsent("system keyring", "none is in use here", "Use the passphrase or the recovery key")
@@ -54,10 +55,12 @@ def require_keyring(port: KeyringPort | None) -> KeyringPort:
 
 
 def by_keyring(folder: Path, current: RecipientFile, port: KeyringPort | None) -> age.Identity:
-    """The identity that the keyring holds for this vault.
+    """Return the identity that the keyring stores for this vault.
 
-    :raises KeyringAbsent: the vault has no keyring slot, the keyring no entry for it; or another error of the port.
-    :raises VaultCorrupt: the entry is not the identity of `recipient.txt`; the error says which of the two is wrong.
+    :raises KeyringAbsent: if the vault has no keyring slot or the keyring has no entry for it. Other errors
+        of the port are passed on.
+    :raises VaultCorrupt: if the entry is not the identity of `recipient.txt`; the error says which of the two
+        is wrong.
     """
     hint = "Unlock by `keyturn vault unlock` with the passphrase or the recovery key"
     if recipient_file.KEYRING not in current.slots:
@@ -73,10 +76,13 @@ def by_keyring(folder: Path, current: RecipientFile, port: KeyringPort | None) -
 
 
 def put_in_keyring(port: KeyringPort, current: RecipientFile, identity: age.Identity) -> None:
-    """Stores the identity in the keyring, and asks for it back on a connection of its own: what was kept only for as
-    long as one connection, or by a service that is gone a moment later, was not kept.
+    """Store the identity in the keyring, and read it back on a separate connection.
 
-    :raises KeyringDenied: it gives back something else; or another error of the port. The entry is taken out again.
+    The second connection is needed because a keyring that stores it for one connection only, or a service
+    that exits a moment later, has not stored it.
+
+    :raises KeyringDenied: if it returns another value. Other errors of the port are passed on. The entry is
+        deleted again.
     """
     try:
         port.set(current.entry, identity.reveal())
@@ -98,11 +104,11 @@ def _opens_keys(folder: Path, identity: age.Identity) -> bool:
 
 
 def by_passphrase(folder: Path, current: RecipientFile, passphrase: Secret) -> age.Identity:
-    """The identity that `identity.age` holds.
+    """Return the identity in `identity.age`.
 
-    :raises WrongPassphrase: the passphrase does not open it.
-    :raises VaultCorrupt: the file is damaged, or its identity is not that of `recipient.txt`.
-    :raises UsageError: the vault has no passphrase slot.
+    :raises WrongPassphrase: if the passphrase does not open it.
+    :raises VaultCorrupt: if the file is damaged, or its identity is not that of `recipient.txt`.
+    :raises UsageError: if the vault has no passphrase slot.
     """
     if PASSPHRASE not in current.slots:
         raise UsageError(
@@ -114,11 +120,12 @@ def by_passphrase(folder: Path, current: RecipientFile, passphrase: Secret) -> a
 
 
 def by_recovery_key(folder: Path, current: RecipientFile, recovery_key: Secret) -> age.Identity:
-    """The identity that a person typed. Who holds a key that opens the documents is right, and a recipient that says
-    otherwise is wrong.
+    """Return the identity that the user typed.
 
-    :raises WrongPassphrase: it is no recovery key, or another vault's.
-    :raises VaultCorrupt: it opens `keys.age`, but `recipient.txt` names another identity.
+    A key that opens the vault's documents is right; a `recipient.txt` that contradicts it is wrong.
+
+    :raises WrongPassphrase: if it is not a recovery key, or belongs to another vault.
+    :raises VaultCorrupt: if it opens `keys.age`, but `recipient.txt` names another identity.
     """
     identity = age.identity_from(recovery_key)
     if identity.recipient != current.recipient:
@@ -129,16 +136,16 @@ def by_recovery_key(folder: Path, current: RecipientFile, recovery_key: Secret) 
 
 
 def wrong_recovery_key_error() -> WrongPassphrase:
-    """The recovery key of another vault."""
+    """Return the error for the recovery key of another vault."""
     return WrongPassphrase(
         "recovery key", "it belongs to another vault", "Use the one that was shown for this vault"
     )
 
 
 def read_sealed_identity(folder: Path, current: RecipientFile) -> bytes:
-    """`identity.age`, as it was written.
+    """Return the bytes of `identity.age`.
 
-    :raises VaultCorrupt: gone, damaged, or not such a file.
+    :raises VaultCorrupt: if it is missing, damaged, or not an age file with a passphrase.
     """
     sealed = read_regular(folder / IDENTITY_FILE, passphrase_seal.IDENTITY_LIMIT)
     if sealed is None:
@@ -150,12 +157,16 @@ def read_sealed_identity(folder: Path, current: RecipientFile) -> bytes:
 
 
 def seal_identity(identity: age.Identity, passphrase: Secret) -> bytes:
-    """The bytes of `identity.age`; an identity file as `age-keygen` writes it is inside, so `age -d` gives one back."""
+    """Return the bytes of `identity.age`. Inside is an identity file as `age-keygen` writes it, so `age -d`
+    returns a usable one."""
     return passphrase_seal.seal(identity.reveal().reveal().encode("ascii") + b"\n", passphrase, IDENTITY_FILE)
 
 
 def put_sealed_identity(folder: Path, current: RecipientFile, sealed: bytes) -> None:
-    """Puts the passphrase slot in place, under the vault's lock. At each moment the label knows the file that is there."""
+    """Write the passphrase slot. The caller must hold the vault's lock.
+
+    `recipient.txt` lists the digest of the present `identity.age` at every moment.
+    """
     new = recipient_file.digest(sealed)
     write_recipient_file(
         folder, current, slots=current.slots, digests=(*_present_digest(folder, current), new)
@@ -165,7 +176,7 @@ def put_sealed_identity(folder: Path, current: RecipientFile, sealed: bytes) -> 
 
 
 def _present_digest(folder: Path, current: RecipientFile) -> tuple[str, ...]:
-    """The digest of the `identity.age` that is there, if it is one that the label knows."""
+    """Return the digest of the present `identity.age`, if `recipient.txt` lists it."""
     try:
         return (recipient_file.digest(read_sealed_identity(folder, current)),)
     except VaultCorrupt:
@@ -175,7 +186,7 @@ def _present_digest(folder: Path, current: RecipientFile) -> tuple[str, ...]:
 def write_recipient_file(
     folder: Path, current: RecipientFile, *, slots: tuple[str, ...], digests: tuple[str, ...] | None = None
 ) -> None:
-    """Writes `recipient.txt` with these slots, and these digests if they change."""
+    """Write `recipient.txt` with these slots, and these digests if given."""
     new_digests = current.digests if digests is None else digests
     put(
         folder / recipient_file.FILE,
@@ -184,7 +195,7 @@ def write_recipient_file(
 
 
 def remove(folder: Path, current: RecipientFile, slot: str) -> None:
-    """Takes `slot` off the label, and the passphrase's file away with it."""
+    """Remove `slot` from `recipient.txt`; for the passphrase slot, also delete `identity.age`."""
     if slot == PASSPHRASE:
         write_recipient_file(folder, current, slots=current.without_slot(slot), digests=())
         discard(folder / IDENTITY_FILE)

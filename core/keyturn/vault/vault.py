@@ -1,4 +1,4 @@
-"""The vault of one person: a folder of age files, and the identity that opens them while it is held."""
+"""The vault of one user: a folder of age files, and the identity that opens them while it is unlocked."""
 
 from __future__ import annotations
 
@@ -24,27 +24,29 @@ from keyturn.vault.recipient_file import KEYRING, PASSPHRASE, RecipientFile
 from keyturn.vault.restore import Restored
 
 LOCK_FILE = "lock"
-#: What is inside, and whether it opens, changes with one of these.
+#: The contents of the vault, and how it opens, depend on these files.
 STATE_FILES = (recipient_file.FILE, vault_slots.IDENTITY_FILE, key_file.FILE, session_file.FILE)
 
 Change = Callable[[dict[str, Any]], None]
 
 
 class Vault:
-    """Entries by name, sealed; slots that open them. Thread-safe; nothing is read before a method asks for it.
+    """A vault: encrypted entries by name, and slots that open them. Thread-safe; files are read at method
+    calls only.
 
-    Methods that read or change what is inside raise `NeedsVault` (there is none), `NeedsUnlock` (the identity is not
-    held), `VaultCorrupt`, `VaultNewer`, and, where they write, `VaultError` (the system refused; the old state stands),
-    `UnsafeFile` or `FileBusy`. A damaged file is never written over.
+    Methods that read or change the contents raise `NeedsVault` (there is none), `NeedsUnlock` (no identity in
+    memory), `VaultCorrupt`, `VaultNewer` and, if they write, `VaultError` (the system refused; the old state
+    is unchanged), `UnsafeFile` or `FileBusy`. A damaged file is never overwritten.
 
-    age does not say who sealed a file. Who can write into the folder can put a document of theirs there, or an old one;
-    the old one is noticed by `expected_generation`.
+    age does not authenticate the sender of a file. A user who can write to the folder can put another
+    document there, or an old one; `expected_generation` detects the old one.
 
-    :param folder: the vault's folder, 0700; made by :meth:`create`.
+    :param folder: the vault's folder, mode 0700; created by :meth:`create`.
     :param keyring: the system keyring; without it the keyring slot cannot be used.
-    :param expected_generation: gives the highest generation of `keys.age` that the caller knows of, 0 for none.
-    :param expected_recipient: gives the recipient that the caller knows this vault by, empty for none: what is sealed
-        without the identity must not be sealed to whoever replaced `recipient.txt`.
+    :param expected_generation: returns the highest generation of `keys.age` known to the caller, 0 for none.
+    :param expected_recipient: returns the recipient by which the caller knows this vault, empty for none. It
+        is needed because data sealed without the identity must not be sealed to the author of a replaced
+        `recipient.txt`.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Vault:
         raise TypeError("a vault is not to be pickled or copied")
 
     def state(self) -> VaultState:
-        """What it can do now, by the files' shape alone (milliseconds, nothing is opened)."""
+        """Return the vault's state, from the files' form alone (takes milliseconds, nothing is decrypted)."""
         if not vault_create.exists(self.folder):
             return VaultState.ABSENT
         try:
@@ -83,24 +85,27 @@ class Vault:
 
     @property
     def is_unlocked(self) -> bool:
-        """Whether this process holds the identity, whatever its files are like."""
+        """True if this process holds the identity, regardless of the files."""
         return self._identity is not None
 
     def check(self) -> None:
-        """Says what is wrong with its files, as far as that shows without opening any.
+        """Check the files, as far as possible without decrypting any.
 
-        :raises VaultError: the fault that makes it `broken`, or a `recipient.txt` that is not the one it is known by.
+        :raises VaultError: for the fault that makes the state `broken`, or if `recipient.txt` is not the one
+            by which the vault is known.
         """
         vault_slots.require_known(self._check_files(), self._expected_recipient())
 
     def slots(self) -> tuple[str, ...]:
-        """What opens it besides the recovery key: of `keyring` and `passphrase`."""
+        """Return the slots besides the recovery key: `keyring`, `passphrase`, or both."""
         return self._recipient_file().slots
 
     def recipient(self) -> str:
-        """What to seal to: `age1…`. From the identity while that is held, else from `recipient.txt`.
+        """Return the recipient to seal to (`age1…`): of the identity while unlocked, otherwise of
+        `recipient.txt`.
 
-        :raises VaultCorrupt: that names another recipient than the vault is known by.
+        :raises VaultCorrupt: if `recipient.txt` names another recipient than the one by which the vault is
+            known.
         """
         identity = self._identity
         if identity is not None:
@@ -109,15 +114,15 @@ class Vault:
         vault_slots.require_known(current, self._expected_recipient())
         return current.recipient
 
-    # -- opening and closing --------------------------------------------------------------------------------------
+    # -- opening and locking ---------------------------------------------------------------------------------
 
     def create(self, slot: str, passphrase: Secret | None = None) -> Secret:
-        """Makes the vault with one slot and leaves it open.
+        """Create the vault with one slot and leave it unlocked.
 
         :param slot: `keyring` or `passphrase`.
-        :returns: the recovery key, for the person to keep.
-        :raises VaultExists: the folder holds anything, readable or not.
-        :raises KeyringAbsent: or another error of the keyring.
+        :returns: the recovery key, for the user to store.
+        :raises VaultExists: if the folder holds anything, readable or not.
+        :raises KeyringAbsent: if there is no keyring. Other errors of the keyring are passed on.
         """
         identity = age.Identity.generate()
         first = Document(documents.KEYS, 1, {})
@@ -128,32 +133,34 @@ class Vault:
         return identity.reveal()
 
     def import_export(self, exported: Export, slot: str, passphrase: Secret | None = None) -> None:
-        """Makes this vault from what :meth:`export` gave, with one slot, and leaves it open. Its recovery key is that of
-        the vault it came from.
+        """Create this vault from an export, with one slot, and leave it unlocked. The recovery key is that of
+        the exported vault.
 
-        :raises VaultExists: as :meth:`create`.
+        :raises VaultExists: see :meth:`create`.
         """
         first = vault_create.SlotChoice(slot, passphrase, self._keyring)
         vault_create.create(self.folder, exported.identity, exported.keys, first)
         self._set_identity(exported.identity, exported.keys.generation)
 
     def export(self, passphrase: Secret, definitions: str | None = None) -> bytes:
-        """All there is to take elsewhere, as one age file that `passphrase` opens (`age -d`): identity, keys, and the
-        definitions that go with them."""
+        """Return identity, keys and their definitions as one age file that `passphrase` opens (`age -d`)."""
         return vault_create.write_export(self._require_identity(), self._keys(), definitions, passphrase)
 
     def unlock(self, *, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
-        """Holds the identity from now on: by passphrase, by recovery key, or by the keyring if neither is given.
+        """Load the identity into memory with the passphrase or the recovery key, or from the keyring if
+        neither is given.
 
-        :raises WrongPassphrase: passphrase or recovery key are not this vault's.
-        :raises VaultCorrupt: `identity.age` is damaged, or `recipient.txt` names another identity.
-        :raises KeyringAbsent: or another error of the keyring; also where it has no entry for this vault.
+        :raises WrongPassphrase: if the passphrase or the recovery key is not this vault's.
+        :raises VaultCorrupt: if `identity.age` is damaged, or `recipient.txt` names another identity.
+        :raises KeyringAbsent: if there is no keyring, or no entry for this vault. Other errors of the keyring
+            are passed on.
         """
         current = self._recipient_file()
         if recovery_key is not None:
             identity = vault_slots.by_recovery_key(self.folder, current, recovery_key)
         elif passphrase is not None:
-            # Nobody else could have sealed an identity with it: it needs no remembering which vault this was.
+            # The recipient by which the vault is known is not checked, because only its owner can seal an
+            # identity with this passphrase.
             identity = vault_slots.by_passphrase(self.folder, current, passphrase)
         else:
             vault_slots.require_known(current, self._expected_recipient())
@@ -161,38 +168,38 @@ class Vault:
         self._set_identity(identity, 0)
 
     def forget(self) -> None:
-        """Drops the identity."""
+        """Drop the identity from memory."""
         with self._identity_lock:
             self._identity = None
 
     def recovery_key(self) -> Secret:
-        """The identity itself, as any age program takes it."""
+        """Return the identity itself, as any age program accepts it."""
         return self._require_identity().reveal()
 
-    # -- what is inside -------------------------------------------------------------------------------------------
+    # -- contents --------------------------------------------------------------------------------------------
 
     def key(self, name: str) -> dict[str, Any] | None:
-        """An entry of `keys.age`, None if there is none."""
+        """Return an entry of `keys.age`; None if there is none."""
         return self.keys().get(name)
 
     def keys(self) -> dict[str, dict[str, Any]]:
-        """All entries of `keys.age`, by name."""
+        """Return all entries of `keys.age`, by name."""
         return self._keys().entries
 
     def key_names(self) -> tuple[str, ...]:
-        """The names in `keys.age`, sorted."""
+        """Return the names in `keys.age`, sorted."""
         return tuple(sorted(self._keys().entries))
 
     def generation(self) -> int:
-        """The number of changes that `keys.age` has seen."""
+        """Return the number of changes to `keys.age`."""
         return self._keys().generation
 
     def change_keys(self, change: Change) -> int:
-        """Lets `change` edit the entries of `keys.age` in place, and writes what comes out, under the vault's lock.
+        """Let `change` edit the entries of `keys.age` in place, and write the result, under the vault's lock.
 
-        Nothing is written if `change` raises, or if it changed nothing. It must do nothing slow, and no I/O.
+        Nothing is written if `change` raises or changes nothing. It must be fast and do no I/O.
 
-        :returns: the generation afterwards, to be passed to `expected_generation` from now on.
+        :returns: the new generation, which `expected_generation` should return from now on.
         """
         identity = self._require_identity()
         with self._lock(key_file.FILE):
@@ -207,21 +214,22 @@ class Vault:
         return new.generation
 
     def session(self, name: str) -> dict[str, Any] | None:
-        """An entry of `sessions.age`, None if there is none. A damaged cache counts as empty."""
+        """Return an entry of `sessions.age`; None if there is none. A damaged cache counts as empty."""
         entry: dict[str, Any] | None = session_file.read(self.folder, self._require_identity()).entries.get(
             name
         )
         return entry
 
     def session_names(self) -> tuple[str, ...]:
-        """The names in `sessions.age`, sorted."""
+        """Return the names in `sessions.age`, sorted."""
         return tuple(sorted(session_file.read(self.folder, self._require_identity()).entries))
 
     def change_sessions(self, change: Change) -> None:
-        """As :meth:`change_keys` for `sessions.age`, a cache without generations: one that cannot be read is moved aside
-        and begun anew.
+        """Let `change` edit the entries of `sessions.age`; see :meth:`change_keys`.
 
-        :raises VaultNewer: a later keyturn wrote it.
+        The file is a cache without generations: an unreadable one is moved aside and started again.
+
+        :raises VaultNewer: if a later keyturn wrote it.
         """
         identity = self._require_identity()
         with self._lock(session_file.FILE):
@@ -233,19 +241,19 @@ class Vault:
             session_file.write(self.folder, identity, old, entries)
 
     def seal(self, data: bytes) -> bytes:
-        """`data` as an age file for this vault. Needs no identity."""
+        """Encrypt `data` for this vault. Does not need the identity."""
         return age.seal(data, self.recipient())
 
     def open(self, data: bytes) -> bytes:
-        """The plaintext of what :meth:`seal` made."""
+        """Decrypt the result of :meth:`seal`."""
         return self._require_identity().open(data, "a sealed file")
 
-    # -- slots ----------------------------------------------------------------------------------------------------
+    # -- slots -----------------------------------------------------------------------------------------------
 
     def set_passphrase(self, new: Secret) -> None:
-        """Gives it a passphrase slot, or that slot a new passphrase. Needs the identity; takes some seconds.
+        """Add a passphrase slot, or change its passphrase. Needs the identity; takes a few seconds.
 
-        A crash leaves a slot that opens by the old or by the new passphrase.
+        After a crash the slot opens with the old or the new passphrase.
         """
         identity = self._require_identity()
         sealed = vault_slots.seal_identity(identity, new)
@@ -253,25 +261,25 @@ class Vault:
             vault_slots.put_sealed_identity(self.folder, self._own_recipient_file(identity), sealed)
 
     def change_passphrase(self, old: Secret, new: Secret) -> None:
-        """:meth:`set_passphrase` for who knows the old one; the vault is open afterwards.
+        """Set a new passphrase after a check of the old one; leaves the vault unlocked.
 
-        :raises WrongPassphrase: `old` does not open it.
+        :raises WrongPassphrase: if `old` does not open it.
         """
         self.unlock(passphrase=old)
         self.set_passphrase(new)
 
     def reset_passphrase(self, recovery_key: Secret, new: Secret) -> None:
-        """:meth:`set_passphrase` for who has the recovery key; the vault is open afterwards.
+        """Set a new passphrase with the recovery key; leaves the vault unlocked.
 
-        :raises WrongPassphrase: it is not this vault's.
+        :raises WrongPassphrase: if the recovery key is not this vault's.
         """
         self.unlock(recovery_key=recovery_key)
         self.set_passphrase(new)
 
     def add_keyring(self) -> None:
-        """Gives it the keyring slot. Needs the identity.
+        """Add the keyring slot. Needs the identity.
 
-        :raises KeyringAbsent: or another error of the keyring.
+        :raises KeyringAbsent: if there is no keyring. Other errors of the keyring are passed on.
         """
         identity = self._require_identity()
         port = vault_slots.require_keyring(self._keyring)
@@ -281,10 +289,11 @@ class Vault:
             vault_slots.write_recipient_file(self.folder, current, slots=current.with_slot(KEYRING))
 
     def remove_slot(self, slot: str) -> None:
-        """Takes a slot away. Needs the identity.
+        """Remove a slot. Needs the identity.
 
-        :raises UsageError: it is the last one, or not one of its slots.
-        :raises KeyringLocked: or `KeyringDenied`: the entry could not be deleted, so the slot is still there.
+        :raises UsageError: if it is the last slot, or the vault does not have it.
+        :raises KeyringLocked: or `KeyringDenied`, if the entry could not be deleted; the slot is then
+            unchanged.
         """
         identity = self._require_identity()
         with self._lock(recipient_file.FILE):
@@ -294,19 +303,20 @@ class Vault:
             if len(current.slots) == 1:
                 raise UsageError(f"removing the slot {slot}", "it is the last one", "Add another slot first")
             if slot == KEYRING and self._keyring is not None:
-                # A keyring that is gone for good must not hold the slot in place.
+                # A keyring that no longer exists must not prevent the removal.
                 with contextlib.suppress(KeyringAbsent):
                     self._keyring.delete(current.entry)
             vault_slots.remove(self.folder, current, slot)
 
-    # -- damage ---------------------------------------------------------------------------------------------------
+    # -- repair ----------------------------------------------------------------------------------------------
 
     def restore_newest_good(self) -> Restored | None:
-        """Makes the newest generation that can be read the present one; None if the present one is sound.
+        """Make the newest readable generation the current one; return None if the current one is readable.
+        Needs the identity.
 
-        The damaged `keys.age` is moved aside, not overwritten. Needs the identity.
+        A damaged `keys.age` is moved aside, not overwritten.
 
-        :raises VaultCorrupt: no generation can be read.
+        :raises VaultCorrupt: if no generation can be read.
         """
         identity = self._require_identity()
         with self._lock(key_file.FILE):
@@ -316,13 +326,13 @@ class Vault:
         return restored
 
     def restore_recipient_file(self, recovery_key: Secret) -> tuple[str, ...]:
-        """Writes a damaged or foreign `recipient.txt` anew from the identity, and leaves the vault open.
+        """Rewrite a damaged or foreign `recipient.txt` from the identity, and leave the vault unlocked.
 
-        The damaged one is moved aside. A passphrase slot stays if its file has the shape of one; a keyring slot stays
-        only if nothing but the passphrase's file was wrong.
+        The damaged file is moved aside. A passphrase slot stays if `identity.age` has a valid header. A
+        keyring slot stays only if nothing but `identity.age` was wrong.
 
-        :returns: the slots it has now.
-        :raises WrongPassphrase: no generation of `keys.age` opens by that recovery key.
+        :returns: the remaining slots.
+        :raises WrongPassphrase: if no generation of `keys.age` opens with that recovery key.
         """
         if not vault_create.exists(self.folder):
             raise _no_vault()
@@ -332,12 +342,12 @@ class Vault:
         self._set_identity(identity, 0)
         return new.slots
 
-    # -- inside ---------------------------------------------------------------------------------------------------
+    # -- private ---------------------------------------------------------------------------------------------
 
     def _set_identity(self, identity: age.Identity, generation: int) -> None:
         with self._identity_lock:
             self._identity = identity
-            # What was seen of another vault, which lay here before, says nothing of this one.
+            # A generation of another vault, which was in this folder before, is not valid for this one.
             self._newest_generation = max(
                 self._newest_generation if self._newest_recipient == identity.recipient else 0, generation
             )
@@ -360,7 +370,7 @@ class Vault:
         return current
 
     def _check_files(self) -> RecipientFile:
-        """The label, once every file that the vault rests on looks like what it should be."""
+        """Return the recipient file, after a check that every required file has the right form."""
         current = self._recipient_file()
         start = read_regular(self.folder / key_file.FILE)
         if PASSPHRASE in current.slots:
@@ -386,7 +396,7 @@ class Vault:
 
     @contextlib.contextmanager
     def _lock(self, what: str) -> Iterator[None]:
-        """The vault's lock, held by one thread of one process at a time."""
+        """Hold the vault's lock, which one thread of one process has at a time."""
         if not vault_create.exists(self.folder):
             raise _no_vault()
         check_private(self.folder)
