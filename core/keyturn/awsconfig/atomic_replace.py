@@ -69,9 +69,9 @@ class Replacement:
             if error.errno != errno.EBUSY:
                 raise
             raise UnsafeFile(
-                f"writing {self._target.path}",
-                "it is mounted as a single file, which cannot be replaced in one step",
-                "Mount its folder in the place of the file",
+                f"Could not write {self._target.path}",
+                "it is mounted as a single file, which cannot be replaced atomically",
+                "Mount its folder instead of the file",
             ) from None
         return True
 

@@ -81,7 +81,7 @@ def diff(heading: str, before: bytes | None, after: bytes | None) -> tuple[DiffL
             result.append(DiffLine(" ", ""))
         result += _group_lines(group, old, new)
     if not result and (before or b"") != (after or b""):
-        result.append(DiffLine(" ", "(only line ends change)"))
+        result.append(DiffLine(" ", "(only line endings change)"))
     return (DiffLine("@", heading), *result) if result else ()
 
 

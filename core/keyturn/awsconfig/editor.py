@@ -65,8 +65,8 @@ def remove_items(document: Document, section: str, keys: Collection[str]) -> byt
     inherited = sorted(set(keys) & set(document.defaults))
     if inherited:
         raise ChangeRefused(
-            f"removal of {', '.join(inherited)} from [{section}]",
-            f"[DEFAULT] of {document.path or 'the file'} gives it to every section",
+            f"Could not remove {', '.join(inherited)} from [{section}]",
+            f"[DEFAULT] of {document.path or 'the file'} adds it to every section",
             "Move it out of [DEFAULT] first",
         )
     removed = [item for item in existing.items if item.key in keys]
@@ -109,13 +109,15 @@ def check_item(key: str, value: str) -> None:
     value.
     """
     if not _KEY.fullmatch(key):
-        raise UsageError(f"setting {key}", "a key holds lower-case letters, digits and underscores only")
+        raise UsageError(f"Invalid setting {key}", "a key has only lowercase letters, digits and underscores")
     if _FORBIDDEN.search(value):
-        raise UsageError(f"setting {key}", "its value holds a line break or a control character")
+        raise UsageError(f"Invalid setting {key}", "its value contains a line break or a control character")
     if value != value.strip():
-        raise UsageError(f"setting {key}", "its value begins or ends with a space")
+        raise UsageError(f"Invalid setting {key}", "its value starts or ends with a space")
     if _INLINE_COMMENT.search(value):
-        raise UsageError(f"setting {key}", "its value holds `#` or `;` where some AWS SDKs begin a comment")
+        raise UsageError(
+            f"Invalid setting {key}", "its value contains `#` or `;` where some AWS SDKs start a comment"
+        )
 
 
 def _set(document: Document, section: str, items: Mapping[str, str], before_key: str | None) -> bytes:
@@ -181,7 +183,7 @@ def _replace(lines: list[bytes], item: Item, value: str, document: Document) -> 
     old = lines[item.line - 1]
     head = _SETTING_START.match(old)
     if head is None:
-        raise ValueError("a setting's first line has a delimiter")
+        raise ValueError("the first line of a setting has no delimiter")
     line_end = old[len(old.rstrip(b"\r\n")) :]
     for number in _value_lines(lines, item)[1:]:
         lines[number] = b""
@@ -226,24 +228,24 @@ def _ensure_newline(data: bytes, document: Document) -> bytes:
 def _parse_single_section(text: bytes, section: str) -> dict[str, str] | None:
     """Return the settings that `text` holds under `[section]`; None if it has no section.
 
-    :raises UsageError: if it holds another section, or botocore does not accept it.
+    :raises UsageError: if it contains another section, or botocore does not accept it.
     """
     try:
         sections = parse(text).sections
     except UnparsableFile as error:
-        raise UsageError(f"a new text for [{section}]", error.why) from None
+        raise UsageError(f"Invalid text for [{section}]", error.why) from None
     if not sections:
         return None
     if len(sections) > 1 or sections[0].name != section:
-        raise UsageError(f"a new text for [{section}]", "it holds another section")
+        raise UsageError(f"Invalid text for [{section}]", "it contains another section")
     return sections[0].values
 
 
 def _refuse_default(document: Document, section: str) -> None:
     if section == DEFAULT:
         raise ChangeRefused(
-            f"an edit of [DEFAULT] in {document.path or 'the file'}",
-            "what stands there counts for every section",
+            f"Could not edit [DEFAULT] in {document.path or 'the file'}",
+            "its settings apply to every section",
             "Edit it by hand",
         )
 
@@ -253,14 +255,14 @@ def _verify(document: Document, data: bytes, section: str, expected: dict[str, s
 
     :raises ChangeRefused: if it does not, because lines around the edit would be read differently.
     """
-    what = f"an edit of [{section}] in {document.path or 'the file'}"
+    what = f"Could not edit [{section}] in {document.path or 'the file'}"
     try:
         after = parse(data, document.path, document.kind)
     except UnparsableFile as error:
-        raise ChangeRefused(what, f"the result could not be read: line {error.lineno}: {error.why}") from None
+        raise ChangeRefused(what, f"the result would not parse: line {error.lineno}: {error.why}") from None
     edited = after.section(section)
     if _values(edited) != expected or _other_sections(document, section) != _other_sections(after, section):
-        raise ChangeRefused(what, "lines next to it would be read differently", "Edit that section by hand")
+        raise ChangeRefused(what, "adjacent lines would be read differently", "Edit that section by hand")
     return data
 
 

@@ -140,12 +140,14 @@ def _acquire(descriptor: int, target: Target, timing: Timing) -> None:
         except BlockingIOError:
             if timing.elapsed() >= deadline:
                 raise lock_owner.busy_error(
-                    f"writing {target.path}", _owner_pid(descriptor), LOCK_LIMIT
+                    f"Could not write {target.path}", _owner_pid(descriptor), LOCK_LIMIT
                 ) from None
         except OSError as error:
             if error.errno not in _LOCK_UNSUPPORTED:
                 raise
-            _LOG.warning("no locks on the file system of %s: relying on stable reads alone", target.path)
+            _LOG.warning(
+                "file system of %s does not support locks: relying on stable reads alone", target.path
+            )
             return
         timing.sleep(0.002 + 0.010 * timing.jitter())
 

@@ -160,7 +160,7 @@ def _read(path: Path, kind: FileKind, problems: list[FileProblem]) -> Document |
         data = read_regular(path)
     except OSError as error:
         # botocore silently treats a file that it may not open as empty.
-        problems.append(FileProblem(str(path), 0, f"it cannot be read: {error.strerror}", unreadable=True))
+        problems.append(FileProblem(str(path), 0, f"cannot be read: {error.strerror}", unreadable=True))
         return None
     if data is None:
         return None
@@ -199,13 +199,13 @@ def _warnings(config: Document | None, path: str) -> list[FileProblem]:
     for section in config.sections:
         table, name = entry_of(section.name)
         if table and name is None:
-            reason = f"[{section.name}] is passed over: AWS tools want exactly two words, or quotes"
+            reason = f"[{section.name}] is ignored: AWS tools require exactly two words, or quotes"
             warnings.append(FileProblem(path, section.line, reason))
         elif not table and _looks_like_profile(section):
-            reason = f"[{section.name}] is no profile: its header must read [profile NAME]"
+            reason = f"[{section.name}] is not a profile: its header must be [profile NAME]"
             warnings.append(FileProblem(path, section.line, reason))
     warnings += [
-        FileProblem(path, later.line, f"[{later.name}] replaces [{earlier.name}] of line {earlier.line}")
+        FileProblem(path, later.line, f"[{later.name}] replaces [{earlier.name}] on line {earlier.line}")
         for earlier, later in duplicate_sections(config)
     ]
     return warnings
@@ -215,7 +215,7 @@ def _default_warning(document: Document | None, path: str) -> list[FileProblem]:
     if document is None or not document.defaults:
         return []
     line = next(section.line for section in document.sections if section.name == DEFAULT)
-    return [FileProblem(path, line, "what stands in [DEFAULT] counts for every section of the file")]
+    return [FileProblem(path, line, "settings in [DEFAULT] apply to every section of the file")]
 
 
 def _looks_like_profile(section: Section) -> bool:

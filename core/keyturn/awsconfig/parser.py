@@ -209,7 +209,7 @@ def refuse(path: str, line: int, reason: str) -> NoReturn:
     raise UnparsableFile(
         f"{path or 'the file'}, line {line}",
         reason,
-        "AWS tools refuse the whole file until that line is corrected",
+        "AWS tools reject the whole file until that line is fixed",
         path=path,
         lineno=line,
     )
@@ -220,9 +220,9 @@ def _decode(data: bytes, path: str) -> str:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = len(data[: error.start].splitlines()) + data[: error.start].endswith((b"\n", b"\r"))
-        refuse(path, max(1, line), "a byte is not valid UTF-8")
+        refuse(path, max(1, line), "invalid UTF-8")
     if text.startswith("\ufeff"):
-        refuse(path, 1, "the file begins with a byte order mark")
+        refuse(path, 1, "the file starts with a byte order mark")
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
@@ -272,26 +272,26 @@ class _Reader:
     def _header(self, name: str, number: int) -> None:
         if name in self.lines and name != DEFAULT:
             first = next(line for header, line, _ in self.sections if header == name)
-            refuse(self.path, number, f"section [{name}] stands there a second time, first on line {first}")
+            refuse(self.path, number, f"duplicate section [{name}], first on line {first}")
         self.lines.setdefault(name, {})
         self.sections.append((name, number, []))
 
     def _setting(self, value: str, number: int) -> None:
         if not self.sections:
-            refuse(self.path, number, "text stands before the first section header")
+            refuse(self.path, number, "text before the first section header")
         delimiter, colon = value.find("="), value.find(":")
         if delimiter < 0 or 0 <= colon < delimiter:
             delimiter = colon
         if delimiter < 0:
-            refuse(self.path, number, "a line is neither a header nor a `key = value`")
+            refuse(self.path, number, "neither a section header nor `key = value`")
         key = value[:delimiter].rstrip().lower()
         if not key:
-            refuse(self.path, number, "a line has no key before its `=`")
+            refuse(self.path, number, "no key before `=`")
         section = self.sections[-1][0]
         lines = self.lines[section]
         if key in lines:
             refuse(
-                self.path, number, f"{key} stands twice in section [{section}], first on line {lines[key]}"
+                self.path, number, f"duplicate key {key} in section [{section}], first on line {lines[key]}"
             )
         lines[key] = self.line = self.line_end = number
         self.key, self.parts, self.blanks = key, [value[delimiter + 1 :].lstrip()], 0
@@ -318,7 +318,7 @@ def _check_blocks(blocks: list[tuple[str, Item]], document: Document, text: str)
         except ValueError:
             if name != DEFAULT or _is_inherited(document, item.key):
                 line = _first_bad_line(item, text)
-                refuse(document.path, line, f"a line in the nested block of {item.key} has no `=`")
+                refuse(document.path, line, f"a line without `=` in the nested block of {item.key}")
 
 
 def _is_inherited(document: Document, key: str) -> bool:

@@ -36,11 +36,13 @@ def format_line(program: str, profile: str) -> str:
     words = [program, VERB, *(["--"] if profile.startswith("-") else []), profile]
     text = " ".join([f'"{_require_quotable(program)}"', *(_quote_word(word) for word in words[1:])])
     if shlex.split(text) != words:
-        raise UsageError(f"profile {profile}", "its name cannot stand in a credential_process line", _RENAME)
+        raise UsageError(
+            f"Invalid profile name {profile}", "the name cannot be used in a credential_process line", _RENAME
+        )
     return text
 
 
-_RENAME = "Give the profile a name of letters, digits and _ . @ -"
+_RENAME = "Use a profile name of letters, digits and _ . @ -"
 
 
 def _quote_word(word: str) -> str:
@@ -50,7 +52,7 @@ def _quote_word(word: str) -> str:
 def _require_quotable(word: str) -> str:
     if _UNQUOTABLE & set(word) or not is_safe(word):
         raise UsageError(
-            f"name {word}", "it cannot stand in a credential_process line for every AWS client", _RENAME
+            f"Invalid name {word}", "not every AWS client can read it in a credential_process line", _RENAME
         )
     return word
 

@@ -102,7 +102,7 @@ class Resolver:
     def _resolve_end(self, source: str) -> Resolution:
         end = self._resolve_own(source)
         if end.problem is not None:
-            return replace(end, problem=f'its source profile "{source}" is broken: {end.problem}')
+            return replace(end, problem=f'its source profile "{source}" is invalid: {end.problem}')
         if end.kind is Kind.UNKNOWN:
             raise _InvalidConfig(f'The source profile "{source}" must have credentials.')
         return end
@@ -116,7 +116,8 @@ class Resolver:
         if credential_source is not None:
             if credential_source not in CREDENTIAL_SOURCES:
                 raise _InvalidConfig(
-                    f'The credential source "{credential_source}" referenced in profile "{name}" is not valid.'
+                    f'The credential source "{credential_source}" referenced in profile "{name}" '
+                    "is not valid."
                 )
             return None
         if source is None:
@@ -233,7 +234,7 @@ def _no_credentials(settings: Settings) -> Resolution:
     """Return a resolution without credentials, at most with a bearer token; botocore then tries the
     environment of the machine."""
     has_secret_only = "aws_secret_access_key" in settings
-    problem = "aws_secret_access_key stands without aws_access_key_id" if has_secret_only else None
+    problem = "aws_secret_access_key without aws_access_key_id" if has_secret_only else None
     return Resolution(source=_text(settings, "sso_session"), problem=problem)
 
 
@@ -257,19 +258,17 @@ def _keys(name: str, document: Document | None, section: Section | None, kind: F
         provider = "shared-credentials-file" if kind is FileKind.CREDENTIALS else "config-file"
         return replace(resolution, problem=str(_partial_credentials(provider, "aws_secret_access_key")))
     if not key_id.value or not secret.value or "\n" in key_id.value or "\n" in secret.value:
-        return replace(
-            resolution, key_id=None, problem="its access key is empty or spread over several lines"
-        )
+        return replace(resolution, key_id=None, problem="its access key is empty or spans several lines")
     return _check_key_kind(resolution, key_id.value)
 
 
 def _check_key_kind(resolution: Resolution, key_id: str) -> Resolution:
     """Return `resolution`, with a problem if AWS is certain to reject the keys (aws-facts 6)."""
     if key_ids.is_temporary(key_id) and not resolution.token:
-        problem = "its temporary key has no aws_session_token: AWS refuses it"
+        problem = "its temporary key has no aws_session_token: AWS rejects it"
         return replace(resolution, kind=Kind.STATIC_SESSION, problem=problem)
     if key_ids.is_long_term(key_id) and resolution.token:
-        problem = "a session token stands beside its long-term key: AWS refuses the pair"
+        problem = "its long-term key has a session token: AWS rejects the pair"
         return replace(resolution, kind=Kind.IAM_KEY, problem=problem)
     return resolution
 
@@ -290,4 +289,4 @@ def _text(settings: dict[str, object] | Settings, key: str) -> str | None:
     value = settings.get(key)
     if value is None or isinstance(value, str):
         return value
-    raise _InvalidConfig(f"{key} is a nested block, where AWS tools want a text")
+    raise _InvalidConfig(f"{key} is a nested block, but AWS tools expect a string")

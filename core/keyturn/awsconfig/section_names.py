@@ -25,7 +25,9 @@ def header_for(kind: FileKind, profile: str) -> str:
     header = profile if kind is FileKind.CREDENTIALS or profile == "default" else f"profile {_quote(profile)}"
     check_header(header)
     if profile_of(kind, header) != profile:
-        raise UsageError(f"profile {profile}", "no section header can carry that name", "Choose another name")
+        raise UsageError(
+            f"Invalid profile name {profile}", "no section header can express it", "Choose another name"
+        )
     return header
 
 
@@ -33,12 +35,12 @@ def check_header(header: str) -> None:
     """:raises UsageError: if the header would not be read back unchanged, or would end its line early."""
     if not header or header == DEFAULT:
         raise UsageError(
-            "a profile's name", f"{header or 'an empty one'} is not possible", "Choose another name"
+            "Invalid profile name", f"{header or 'an empty name'} is not allowed", "Choose another name"
         )
     if _CONTROL.search(header) or header != header.strip() or "[" in header or "]" in header:
         raise UsageError(
-            f"section [{header}]",
-            "brackets, control characters and spaces at either end cannot stand in a section header",
+            f"Invalid section header [{header}]",
+            "brackets, control characters and spaces at either end are not allowed",
             "Choose another name",
         )
 
@@ -101,9 +103,9 @@ def require_unique_name(document: Document, header: str) -> None:
     if others:
         lines = ", ".join(f"[{section.name}] on line {section.line}" for section in others)
         raise ChangeRefused(
-            f"an edit of [{header}] in {document.path or 'the file'}",
-            f"the same name also stands as {lines}, and AWS tools read only the last of them",
-            "Join them into one section first",
+            f"Could not edit [{header}] in {document.path or 'the file'}",
+            f"the name is also used by {lines}, and AWS tools read only the last of them",
+            "Merge them into one section first",
         )
 
 

@@ -77,8 +77,10 @@ class Version:
                 if quiet.wait(status, required) and mark_of(os.fstat(self.descriptor)) == mark_of(status):
                     return None if data in (b"", self.data) else data
             if timing.elapsed() >= deadline:
-                why = "another program has the version before ours open, and what it writes there is lost"
-                raise FileBusy(f"writing {path}", why, "Close the file there, then look at it again")
+                why = "another program has the previous version open, and what it writes there is lost"
+                raise FileBusy(
+                    f"Could not write {path}", why, "Close the file in that program, then check its contents"
+                )
 
 
 def read(
@@ -98,8 +100,8 @@ def read(
             if _is_stable(version, kind, lock, known_sections, quiet):
                 return version
             if timing.elapsed() >= deadline:
-                why = "somebody keeps changing it, or has it open for writing"
-                raise FileBusy(f"writing {target.path}", why, "Stop the other program first")
+                why = "another program keeps changing it or has it open for writing"
+                raise FileBusy(f"Could not write {target.path}", why, "Stop the other program first")
         except BaseException:
             version.close()
             raise
@@ -183,7 +185,9 @@ def open_version(path: Path) -> Version:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise FileBusy(f"writing {path}", "it has just become something else", "Look at it first")
+            raise FileBusy(
+                f"Could not write {path}", "it is no longer a regular file", "Check the file first"
+            )
         return Version(_read_all(descriptor), status, descriptor)
     except BaseException:
         os.close(descriptor)

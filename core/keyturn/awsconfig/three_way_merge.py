@@ -40,7 +40,7 @@ def merge(base: Document, theirs: Document, ours: Document) -> bytes:
         `[DEFAULT]` changed.
     """
     if settings(theirs).get(DEFAULT) != settings(base).get(DEFAULT):
-        raise ChangeRefused("joining two edits", "one of them changed [DEFAULT]")
+        raise ChangeRefused("Could not merge two edits", "one of them changed [DEFAULT]")
     result = ours
     if _preamble(ours) == _preamble(base):
         result = parse(_preamble(theirs) + ours.data[len(_preamble(ours)) :], ours.path, ours.kind)

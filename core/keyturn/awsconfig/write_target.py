@@ -61,7 +61,7 @@ def _resolve_links(path: Path) -> Path:
                 break
             raise
         current = current.parent / link
-    raise UnsafeFile(f"writing {path}", "its symbolic links lead in a circle", "Correct the links")
+    raise UnsafeFile(f"Could not write {path}", "its symbolic links form a loop", "Fix the links")
 
 
 def _status(real: Path) -> os.stat_result | None:
@@ -75,10 +75,10 @@ def _check_file(path: Path, status: os.stat_result) -> None:
     mode = status.st_mode
     if not stat.S_ISREG(mode):
         raise UnsafeFile(
-            f"writing {path}", f"it is {_file_type(mode)}, no regular file", "Name a regular file"
+            f"Could not write {path}", f"it is {_file_type(mode)}, not a regular file", "Use a regular file"
         )
     if not mode & stat.S_IWUSR:
-        raise UnsafeFile(f"writing {path}", "it is read-only", f"Run: chmod u+w {path}")
+        raise UnsafeFile(f"Could not write {path}", "it is read-only", f"Run: chmod u+w {path}")
     _check_owner(path, path, status)
 
 
@@ -86,12 +86,14 @@ def _check_owner(path: Path, checked: Path, status: os.stat_result) -> None:
     shown = "it" if checked == path else f"its folder {checked}"
     if status.st_uid != os.geteuid():
         raise UnsafeFile(
-            f"writing {path}",
+            f"Could not write {path}",
             f"{shown} belongs to another user (uid {status.st_uid})",
             "Change the owner first",
         )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise UnsafeFile(f"writing {path}", f"{shown} is writable by others", f"Run: chmod go-w {checked}")
+        raise UnsafeFile(
+            f"Could not write {path}", f"{shown} is writable by others", f"Run: chmod go-w {checked}"
+        )
 
 
 def _file_type(mode: int) -> str:

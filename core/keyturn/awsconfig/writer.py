@@ -90,7 +90,7 @@ class SharedFiles:
         try:
             return read_regular(path)
         except OSError as error:
-            raise KeyturnError(f"reading {path}", error.strerror or "no reason given") from error
+            raise KeyturnError(f"Could not read {path}", error.strerror or "unknown error") from error
 
     def edit(
         self,
@@ -107,7 +107,7 @@ class SharedFiles:
         :raises UnparsableFile: if AWS tools reject the file as it is.
         :raises UnsafeFile: if its owner, mode or type forbids writing.
         :raises FileBusy: if another process holds it, or keeps changing it.
-        :raises WriteNotConfirmed: if it was written, but the disk did not confirm it.
+        :raises WriteNotConfirmed: if the file was written, but the disk did not confirm it.
         :raises KeyturnError: if the disk refuses, or `change` does. The file is then unchanged.
         """
         with _translate_os_error(path):
@@ -211,9 +211,9 @@ class _WriteAttempt:
             self.is_contended = True
             timing.sleep(0.005 + 0.045 * timing.jitter())
         raise FileBusy(
-            f"writing {self.path}",
-            f"others changed it in each of {tries} tries",
-            "Stop the other program; keyturn's history folder has every version that was replaced",
+            f"Could not write {self.path}",
+            f"other programs changed it during each of {tries} attempts",
+            "Stop the other program; keyturn's history folder has every replaced version",
         )
 
     def _try_once(self) -> _WriteResult | Edit | None:
@@ -301,9 +301,9 @@ class _WriteAttempt:
         except (ChangeRefused, UnparsableFile) as error:
             self.files.keep(self.path, self.late.theirs)
             raise FileChanged(
-                f"writing {self.path}",
-                f"another program wrote to it in the same moment, which cannot be joined: {error.why}",
-                "keyturn's history folder has what it wrote, sealed",
+                f"Could not write {self.path}",
+                f"another program wrote to it at the same time, and the edits cannot be merged: {error.why}",
+                "keyturn's history folder has its version, encrypted",
             ) from error
 
     def _apply_change(self, base: bytes) -> tuple[bytes, KeyturnError | None]:
@@ -368,7 +368,11 @@ class _WriteAttempt:
 
 
 def _changed_error(path: Path) -> FileChanged:
-    return FileChanged(f"writing {path}", "somebody else changed it meanwhile", "Look again, and repeat")
+    return FileChanged(
+        f"Could not write {path}",
+        "another program changed it in the meantime",
+        "Review the change and try again",
+    )
 
 
 @contextlib.contextmanager
@@ -377,9 +381,11 @@ def _report_unconfirmed(path: Path, before: bytes | None, after: bytes) -> Itera
     try:
         yield
     except OSError as error:
-        why = f"it was written, but the disk did not confirm it: {error.strerror}"
-        hint = "Look at the disk, and at the file"
-        raise WriteNotConfirmed(f"writing {path}", why, hint, before=before, after=after) from error
+        why = f"the file was written, but the disk did not confirm it: {error.strerror}"
+        hint = "Check the disk and the file"
+        raise WriteNotConfirmed(
+            f"Write to {path} not confirmed", why, hint, before=before, after=after
+        ) from error
 
 
 @contextlib.contextmanager
@@ -390,6 +396,8 @@ def _translate_os_error(path: Path) -> Iterator[None]:
         why = error.strerror or type(error).__name__
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UnsafeFile(
-                f"writing {path}", why, "The file is as it was; make it writable first"
+                f"Could not write {path}", why, "The file is unchanged; make it writable first"
             ) from error
-        raise KeyturnError(f"writing {path}", why, "The file is as it was; see to that and repeat") from error
+        raise KeyturnError(
+            f"Could not write {path}", why, "The file is unchanged; fix the cause and try again"
+        ) from error

@@ -59,7 +59,7 @@ class Identity:
         """
         plain = self.try_open(data)
         if plain is None:
-            raise VaultCorrupt(what, "it is damaged, or not sealed to this vault", restore_hint())
+            raise VaultCorrupt(what, "damaged, or not encrypted for this vault", restore_hint())
         return plain
 
     def try_open(self, data: bytes) -> bytes | None:
@@ -84,7 +84,7 @@ class Identity:
     __str__ = __repr__
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("an identity is not to be pickled or copied")
+        raise TypeError("an identity cannot be pickled or copied")
 
     __copy__ = __reduce_ex__
     __deepcopy__ = __reduce_ex__
@@ -98,8 +98,8 @@ def identity_from(recovery_key: Secret) -> Identity:
     """
     identity = Identity.parse(recovery_key)
     if identity is None:
-        why = "it is not one: a recovery key is AGE-SECRET-KEY-1 and 58 more characters, and one of them may be mistyped"
-        raise WrongPassphrase("recovery key", why, "Type it again as it was shown")
+        why = "a recovery key is AGE-SECRET-KEY-1 and 58 more characters; check for typos"
+        raise WrongPassphrase("Invalid recovery key", why, "Type it again as it was shown")
     return identity
 
 
@@ -120,5 +120,5 @@ def seal(data: bytes, recipient: str) -> bytes:
     except (pyrage.RecipientError, ValueError):
         key = None
     if key is None:
-        raise VaultCorrupt("recipient.txt", "it names no age recipient", restore_hint())
+        raise VaultCorrupt("recipient.txt", "contains no age recipient", restore_hint())
     return bytes(pyrage.encrypt(data, [key]))

@@ -32,7 +32,7 @@ class Export:
 
 
 _EXPORT_NAME = "the export"
-_EXPORT_HINT = "Check that it is a file that `keyturn vault export` wrote, whole"
+_EXPORT_HINT = "Check that the file is complete and from `keyturn vault export`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,13 @@ class SlotChoice:
         :raises KeyringAbsent: if the slot is `keyring` and there is no keyring.
         """
         if self.name not in recipient_file.SLOTS:
-            raise UsageError("making the vault", f"there is no slot {self.name}", "Use keyring or passphrase")
+            raise UsageError(
+                "Could not create the vault", f"unknown slot {self.name}", "Use keyring or passphrase"
+            )
         if (self.name == PASSPHRASE) != (self.passphrase is not None):
             raise UsageError(
-                "making the vault", "a passphrase belongs to the slot passphrase, and only there"
+                "Could not create the vault",
+                "the passphrase slot needs a passphrase, the keyring slot takes none",
             )
         if self.name == KEYRING:
             slots.require_keyring(self.keyring)
@@ -121,11 +124,11 @@ def _move_into_place(
 def _require_absent(folder: Path) -> None:
     if folder.is_symlink() and not folder.exists():
         raise VaultExists(
-            "making the vault", f"{folder} is a link that leads nowhere", "Remove the link, or mend it"
+            "Could not create the vault", f"{folder} is a dangling symbolic link", "Remove or fix the link"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        hint = "Use it, or move the folder away; `keyturn vault status` says what is wrong with it if it does not open"
-        raise VaultExists("making the vault", f"there is one already in {folder}", hint)
+        hint = "Use it, or move the folder away. If it does not open, run: keyturn vault status"
+        raise VaultExists("Could not create the vault", f"a vault already exists in {folder}", hint)
 
 
 def _clear_remains(folder: Path) -> None:
@@ -164,10 +167,10 @@ def read_export(exported: bytes, passphrase: Secret) -> Export:
     except VaultCorrupt as error:
         raise VaultCorrupt(error.what, error.why, _EXPORT_HINT) from None
     except WrongPassphrase as error:
-        hint = "Give the passphrase that was chosen when it was exported, not the vault's"
+        hint = "Use the passphrase chosen at export, not the vault's"
         raise WrongPassphrase(error.what, error.why, hint) from None
     identity = age.Identity.parse(Secret(document.identity or ""))
     if identity is None:
-        raise VaultCorrupt(_EXPORT_NAME, "it holds no identity", _EXPORT_HINT)
+        raise VaultCorrupt(_EXPORT_NAME, "contains no identity", _EXPORT_HINT)
     keys = Document(documents.KEYS, document.generation, document.entries)
     return Export(identity, keys, document.definitions)

@@ -48,7 +48,7 @@ class Document:
         """
         for name, entry in self.entries.items():
             if not isinstance(name, str) or not isinstance(entry, dict):
-                raise TypeError("vault entries are JSON objects under a name")
+                raise TypeError("vault entries must be JSON objects by name")
         content: dict[str, Any] = {
             "version": VERSION,
             "kind": self.kind,
@@ -73,7 +73,9 @@ def decode(data: bytes, kind: str, what: str) -> Document:
     version = content.get("version")
     if _is_number(version) and version > VERSION:
         raise VaultNewer(
-            what, f"its version is {version}, and this keyturn knows {VERSION}", "Upgrade keyturn"
+            what,
+            f"written by a newer keyturn (version {version}, this one supports {VERSION})",
+            "Upgrade keyturn",
         )
     generation, entries, identity = content.get("generation"), content.get("entries"), content.get("identity")
     definitions = content.get("definitions")
@@ -88,7 +90,7 @@ def decode(data: bytes, kind: str, what: str) -> Document:
         and (isinstance(identity, str) if kind == EXPORT else identity is None)
         and (definitions is None or (kind == EXPORT and isinstance(definitions, str)))
     ):
-        raise VaultCorrupt(what, f"it opens, but holds no {kind} document", restore_hint())
+        raise VaultCorrupt(what, f"it decrypts, but contains no {kind} document", restore_hint())
     return Document(kind, generation, entries, identity, definitions)
 
 

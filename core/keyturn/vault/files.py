@@ -28,7 +28,7 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes | None:
     :raises VaultCorrupt: if it is not a regular file, or longer than `limit` bytes.
     :raises VaultError: if the system cannot read it; that says nothing about its contents.
     """
-    what = f"{path.name} of {path.parent}"
+    what = f"{path.name} in {path.parent}"
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -37,14 +37,14 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes | None:
         raise _read_error(what, error) from None
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise VaultCorrupt(what, "it is not a regular file", restore_hint())
+            raise VaultCorrupt(what, "not a regular file", restore_hint())
         data = _read(handle, limit + 1)
     except OSError as error:
         raise _read_error(what, error) from None
     finally:
         os.close(handle)
     if len(data) > limit:
-        raise VaultCorrupt(what, f"it is longer than {limit} bytes", restore_hint())
+        raise VaultCorrupt(what, f"longer than {limit} bytes", restore_hint())
     return data
 
 
@@ -52,9 +52,9 @@ def _read_error(what: str, error: OSError) -> VaultError:
     """Return the error for a failed read. A link or socket in place of the file is damage; a full file table
     or a failing disk is not."""
     if error.errno in (errno.ELOOP, errno.ENXIO):
-        return VaultCorrupt(what, "it is not a regular file", restore_hint())
-    hint = "See to the disk or the file's permissions, then try again; nothing was written"
-    return VaultError(what, f"it cannot be read ({error.strerror})", hint)
+        return VaultCorrupt(what, "not a regular file", restore_hint())
+    hint = "Check the disk and the file's permissions, then try again. Nothing was written"
+    return VaultError(what, f"cannot be read ({error.strerror})", hint)
 
 
 def _read(handle: int, size: int) -> bytes:
@@ -68,7 +68,7 @@ def _read(handle: int, size: int) -> bytes:
 
 def restore_hint() -> str:
     """Return the next step for a damaged file."""
-    return "Run: keyturn vault restore. Nothing was written over"
+    return "Run: keyturn vault restore. Nothing was overwritten"
 
 
 def make_private(folder: Path) -> None:
@@ -90,9 +90,9 @@ def check_private(folder: Path) -> None:
     """
     status = folder.stat()
     if status.st_uid != os.geteuid():
-        raise UnsafeFile(str(folder), "it belongs to another user", "Run keyturn as the user who owns it")
+        raise UnsafeFile(str(folder), "belongs to another user", "Run keyturn as the user who owns it")
     if status.st_mode & 0o022:
-        raise UnsafeFile(str(folder), "others may write into it", f"Run `chmod 700 {folder}`")
+        raise UnsafeFile(str(folder), "writable by others", f"Run: chmod 700 {folder}")
 
 
 def stage(path: Path, content: bytes) -> Path:
@@ -115,7 +115,9 @@ def stage(path: Path, content: bytes) -> Path:
         finally:
             os.close(handle)
         if temporary.read_bytes() != content:
-            raise VaultError(f"writing {path.name}", "the disk gave back other bytes than were written")
+            raise VaultError(
+                f"Could not write {path.name}", "the disk returned other bytes than were written"
+            )
     except BaseException:
         discard(temporary)
         raise
@@ -156,7 +158,9 @@ def move_aside(path: Path) -> Path:
             sync_dir(path.parent)
             return aside
     raise VaultError(
-        f"moving {path.name} aside", "there are a thousand damaged ones already", "Remove some of them"
+        f"Could not move {path.name} aside",
+        "there are a thousand damaged copies already",
+        "Remove some of them",
     )
 
 
@@ -166,5 +170,7 @@ def translate_os_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = f"{error.strerror or error}; what was there before is still there"
-        raise VaultError(f"writing {what}", why, "Make room or fix the permissions, then try again") from None
+        why = f"{error.strerror or error}; the previous contents are unchanged"
+        raise VaultError(
+            f"Could not write {what}", why, "Free some space or fix the permissions, then try again"
+        ) from None

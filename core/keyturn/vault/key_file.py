@@ -30,11 +30,11 @@ def read(folder: Path, identity: age.Identity, expected: int) -> tuple[bytes, Do
     """
     sealed = read_regular(folder / FILE)
     if sealed is None:
-        raise VaultCorrupt(FILE, "it is gone", restore_hint())
+        raise VaultCorrupt(FILE, "missing", restore_hint())
     document = documents.decode(identity.open(sealed, FILE), documents.KEYS, FILE)
     if document.generation < expected:
-        why = f"it is an old copy: generation {document.generation}, and {expected} was there already"
-        hint = "Put the newer file back, or run: keyturn vault restore, to go on with the newest that is here"
+        why = f"an old copy: generation {document.generation}, but {expected} existed already"
+        hint = "Put the newer file back, or run: keyturn vault restore (uses the newest generation here)"
         raise VaultCorrupt(FILE, why, hint)
     return sealed, document
 
@@ -78,7 +78,7 @@ def write(folder: Path, identity: age.Identity, document: Document, before: byte
     old = None
     try:
         if identity.try_open(new.read_bytes()) != plain:
-            raise VaultError(f"writing {FILE}", "what was written does not open again; nothing was replaced")
+            raise VaultError(f"Could not write {FILE}", "the new file does not decrypt; nothing was replaced")
         if before is not None:
             old = stage(path(folder, 1), before)
             _shift_generations(folder)

@@ -22,17 +22,20 @@ SECONDS = 3.0
 #: Timeout on macOS in seconds, where the system asks the user once per program for access to the entry.
 MAC_SECONDS = 60.0
 
-_NAME = "system keyring"
-_OTHER_SLOTS_HINT = "`keyturn vault unlock` also takes the passphrase or the recovery key"
+_NAME = "System keyring"
+_OTHER_SLOTS_HINT = "`keyturn vault unlock` also accepts the passphrase or the recovery key"
 _DENIED_HINT = f"Allow keyturn to use it, then try again; {_OTHER_SLOTS_HINT}"
 _ERRORS: dict[str, tuple[type[VaultError], str]] = {
     "locked": (
         KeyringLocked,
-        f"Unlock it (log in to the desktop, or `gnome-keyring-daemon --unlock`), then try again; {_OTHER_SLOTS_HINT}",
+        (
+            "Unlock it (log in to the desktop, or `gnome-keyring-daemon --unlock`), then try again; "
+            f"{_OTHER_SLOTS_HINT}"
+        ),
     ),
     "denied": (KeyringDenied, _DENIED_HINT),
-    "absent": (KeyringAbsent, f"A passphrase does without one; {_OTHER_SLOTS_HINT}"),
-    "corrupt": (VaultCorrupt, f"Somebody changed it; {_OTHER_SLOTS_HINT}"),
+    "absent": (KeyringAbsent, f"A passphrase works without a keyring; {_OTHER_SLOTS_HINT}"),
+    "corrupt": (VaultCorrupt, f"The entry was changed; {_OTHER_SLOTS_HINT}"),
 }
 
 
@@ -109,7 +112,7 @@ class SystemKeyring:
             answer: dict[str, Any] = json.loads(reply)
         except ValueError:
             # Some desktop library printed to standard output.
-            raise KeyringDenied(_NAME, "it answers in a way that nobody understands", _DENIED_HINT) from None
+            raise KeyringDenied(_NAME, "unexpected response", _DENIED_HINT) from None
         if "refused" in answer:
             error, hint = _ERRORS[answer["refused"]]
             raise error(_NAME, answer["why"], hint)

@@ -64,7 +64,7 @@ def _secret_service() -> Backend:
             try:
                 bus = secretstorage.dbus_init()
             except (RuntimeError, ValueError):
-                raise Refusal("absent", "DBUS_SESSION_BUS_ADDRESS leads to no session bus") from None
+                raise Refusal("absent", "no session bus at DBUS_SESSION_BUS_ADDRESS") from None
             try:
                 if not secretstorage.check_service_availability(bus):
                     raise Refusal("absent", "no Secret Service runs on the session bus")
@@ -106,7 +106,7 @@ def _kwallet() -> Backend:
             bus = dbus.SessionBus()
             wallet = dbus.Interface(bus.get_object(self.bus_name, self.object_path), "org.kde.KWallet")
             if not wallet.isOpen(wallet.networkWallet()):
-                raise Refusal("locked", "the wallet is closed")
+                raise Refusal("locked", "the wallet is locked")
             connect: Any = super().connected
             return bool(connect(service))
 
@@ -190,7 +190,7 @@ def perform(request: dict[str, Any]) -> dict[str, Any]:
             if refusal.kind != "absent":
                 raise
             first_refusal = first_refusal or refusal
-    raise first_refusal or Refusal("absent", "this system has none that keyturn knows")
+    raise first_refusal or Refusal("absent", "no supported keyring on this system")
 
 
 def _operate(backend: Backend, request: dict[str, Any]) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def _operate(backend: Backend, request: dict[str, Any]) -> dict[str, Any]:
     if op == "get":
         value = backend.get_password(SERVICE, entry)
         if value is not None and type(value) is not str:
-            raise Refusal("corrupt", "its entry for this vault is no text")
+            raise Refusal("corrupt", "its entry for this vault is not text")
         return {"value": value}
     if op == "delete":
         if backend.get_password(SERVICE, entry) is not None:
@@ -208,7 +208,7 @@ def _operate(backend: Backend, request: dict[str, Any]) -> dict[str, Any]:
     if op == "set":
         backend.set_password(SERVICE, entry, request["value"])
         if backend.get_password(SERVICE, entry) != request["value"]:
-            raise Refusal("denied", "it did not give back what was stored")
+            raise Refusal("denied", "it returned another value than was stored")
     return {}
 
 
@@ -218,11 +218,11 @@ def _probe(backend: Backend) -> None:
     backend.set_password(SERVICE, entry, value)
     try:
         if backend.get_password(SERVICE, entry) != value:
-            raise Refusal("denied", "it did not give back what was stored")
+            raise Refusal("denied", "it returned another value than was stored")
     finally:
         backend.delete_password(SERVICE, entry)
     if backend.get_password(SERVICE, entry) is not None:
-        raise Refusal("denied", "it did not delete what was stored")
+        raise Refusal("denied", "it did not delete the stored value")
 
 
 def _translate_errors(open_backend: Callable[[], Backend], request: dict[str, Any]) -> dict[str, Any]:
@@ -240,10 +240,10 @@ def _translate_errors(open_backend: Callable[[], Backend], request: dict[str, An
     except errors.KeyringError as error:
         raise Refusal("denied", str(error)) from None
     except UnicodeDecodeError:
-        raise Refusal("corrupt", "its entry for this vault is no text") from None
+        raise Refusal("corrupt", "its entry for this vault is not text") from None
     except OSError as error:
         raise Refusal(
-            "absent", f"the session bus does not answer ({error or type(error).__name__})"
+            "absent", f"no response from the session bus ({error or type(error).__name__})"
         ) from None
     except _secret_service_errors() as error:
         raise Refusal(_KINDS.get(type(error).__name__, "denied"), str(error)) from None
@@ -281,6 +281,6 @@ def child_main() -> None:
     except Exception as error:  # noqa: BLE001  # the boundary of the process; what a keyring answers has no limits
         reply = {
             "refused": "denied",
-            "why": f"it answers in a way that nobody understands ({type(error).__name__})",
+            "why": f"unexpected response ({type(error).__name__})",
         }
     child_process.answer(json.dumps(reply).encode())

@@ -36,7 +36,7 @@ _HEADER = re.compile(
 )
 #: Bytes: a nonce and the tag of an empty last chunk.
 _SHORTEST_BODY = 32
-_RESET = "Open the vault with the recovery key, and set a passphrase by `keyturn vault reset-passphrase`"
+_RESET = "Use the recovery key to set a new passphrase. Run: keyturn vault reset-passphrase"
 
 _SEAL, _OPEN = b"S", b"O"
 _DONE, _WRONG, _DAMAGED, _BUSY = b"+", b"-", b"!", b"~"
@@ -53,12 +53,12 @@ def check_header(data: bytes, what: str, limit: int) -> None:
         work factor over 20.
     """
     if len(data) > limit:
-        raise VaultCorrupt(what, f"it is longer than {limit} bytes", _RESET)
+        raise VaultCorrupt(what, f"longer than {limit} bytes", _RESET)
     header = _HEADER.match(data)
     if header is None or len(data) < header.end() + _SHORTEST_BODY:
-        raise VaultCorrupt(what, "it is not an age file sealed by one passphrase", _RESET)
+        raise VaultCorrupt(what, "not an age file encrypted with a single passphrase", _RESET)
     if int(header["factor"]) > MAX_FACTOR:
-        why = f"its work factor is {int(header['factor'])}; more than {MAX_FACTOR} is never ours"
+        why = f"work factor {int(header['factor'])}; keyturn never uses more than {MAX_FACTOR}"
         raise VaultCorrupt(what, why, _RESET)
 
 
@@ -72,12 +72,12 @@ def seal(data: bytes, passphrase: Secret, what: str) -> bytes:
     _, sealed = _ask(_SEAL, composed, data, what)
     header = _HEADER.match(sealed)
     if header is None or int(header["factor"]) > MAX_FACTOR:
-        why = f"the age library chose a work factor beyond {MAX_FACTOR} on this machine"
+        why = f"the age library chose a work factor above {MAX_FACTOR} on this machine"
         raise VaultError(
-            f"sealing {what}", why, "Use the system keyring, or try again while the machine is busy"
+            f"Could not encrypt {what}", why, "Use the system keyring, or try again while the machine is busy"
         )
     if _ask(_OPEN, composed, sealed, what) != (_DONE, data):
-        raise VaultError(f"sealing {what}", "what was sealed does not open again", "Try again")
+        raise VaultError(f"Could not encrypt {what}", "the result does not decrypt", "Try again")
     return sealed
 
 
@@ -95,22 +95,22 @@ def unseal(data: bytes, passphrase: Secret, what: str, limit: int = IDENTITY_LIM
         if status == _DONE:
             return plain
         if status == _DAMAGED:
-            raise VaultCorrupt(what, "it is damaged", _RESET)
+            raise VaultCorrupt(what, "damaged", _RESET)
         if status == _BUSY:
-            why = "this machine is too busy, or too slow, for the work that it takes"
+            why = "this machine is too busy or too slow for scrypt"
             raise VaultError(
-                f"the passphrase of {what}", why, "Try again; the recovery key opens the vault without this"
+                f"Could not decrypt {what}", why, "Try again; the recovery key opens the vault without scrypt"
             )
-    raise WrongPassphrase(what, "the passphrase does not open it", "Try again, or use the recovery key")
+    raise WrongPassphrase(what, "wrong passphrase", "Try again, or use the recovery key")
 
 
 def _forms(passphrase: Secret) -> list[Secret]:
     """Return the passphrase in composed form, then as typed if that differs."""
     typed = passphrase.reveal()
     if not typed:
-        raise UsageError("passphrase", "it is empty", "Choose one of several words")
+        raise UsageError("Passphrase", "empty", "Use several words")
     if any("\ud800" <= ch <= "\udfff" for ch in typed):
-        raise UsageError("passphrase", "it is not valid text in this terminal's encoding", "Use another one")
+        raise UsageError("Passphrase", "not valid text in this terminal's encoding", "Use another one")
     composed = unicodedata.normalize("NFC", typed)
     return [passphrase] if composed == typed else [Secret(composed), passphrase]
 
@@ -121,8 +121,8 @@ def _ask(op: bytes, passphrase: Secret, data: bytes, what: str) -> tuple[bytes, 
     try:
         answer = child_process.run(__name__, request, SECONDS, child_process.library_paths())
     except child_process.ChildFailed as failure:
-        hint = "Free some memory, then try again; the recovery key opens the vault without this"
-        raise VaultError(f"the passphrase of {what}", failure.why, hint) from None
+        hint = "Free some memory, then try again; the recovery key opens the vault without scrypt"
+        raise VaultError(f"Could not use the passphrase of {what}", failure.why, hint) from None
     return answer[:1], answer[1:]
 
 
@@ -177,6 +177,6 @@ def check(passphrase: Secret) -> Secret:
     """
     length = len(passphrase.reveal())
     if length < MIN_LENGTH:
-        why = "it is empty" if not length else f"{length} characters are soon guessed"
-        raise UsageError("the new passphrase", why, f"Take {MIN_LENGTH} or more; a few words are best")
+        why = "empty" if not length else f"too short ({length} characters)"
+        raise UsageError("New passphrase", why, f"Use at least {MIN_LENGTH}; several words are best")
     return passphrase

@@ -45,7 +45,7 @@ _LINES = re.compile(
     r"(?P<recipient>age1[02-9ac-hj-np-z]{58})\n"
 )
 _CHECK = re.compile(r"^# check ([0-9a-f]{16})\n", re.MULTILINE)
-HINT = "Run: keyturn vault restore --recovery-key-fd N. Nothing was written over"
+HINT = "Run: keyturn vault restore --recovery-key-fd N. Nothing was overwritten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +105,13 @@ def parse(data: bytes) -> RecipientFile:
     head = _HEAD.match(text)
     if is_intact and head is not None and int(head[1]) > FORMAT:
         raise VaultNewer(
-            "the vault", f"its format is {head[1]}, and this keyturn knows {FORMAT}", "Upgrade keyturn"
+            "Vault",
+            f"written by a newer keyturn (format {head[1]}, this one supports {FORMAT})",
+            "Upgrade keyturn",
         )
     lines = _LINES.fullmatch(text)
     if not is_intact or lines is None or not age.is_recipient(lines["recipient"]):
-        raise VaultCorrupt(FILE, "it is damaged", HINT)
+        raise VaultCorrupt(FILE, "damaged", HINT)
     return RecipientFile(
         lines["recipient"], lines["id"], tuple(lines["slots"].split()), tuple(lines["digests"].split())
     )

@@ -44,8 +44,8 @@ def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored |
         return None
     readable = list(key_file.readable_generations(folder, identity))
     if not readable:
-        why = "none of its generations can be read"
-        raise VaultCorrupt(key_file.FILE, why, "Put a copy of the vault folder back from a backup")
+        why = "no generation can be read"
+        raise VaultCorrupt(key_file.FILE, why, "Restore the vault folder from a backup")
     file, origin = max(readable, key=lambda pair: pair[1].generation)
     present = folder / key_file.FILE
     before, aside = None, None

@@ -22,7 +22,7 @@ from keyturn.vault.keyring import KeyringPort
 from keyturn.vault.recipient_file import PASSPHRASE, RecipientFile
 
 IDENTITY_FILE = "identity.age"
-_RESET = "Open the vault with the recovery key, and set a passphrase by `keyturn vault reset-passphrase`"
+_RESET = "Use the recovery key to set a new passphrase. Run: keyturn vault reset-passphrase"
 
 
 def wrong_recipient_error() -> VaultCorrupt:
@@ -30,7 +30,7 @@ def wrong_recipient_error() -> VaultCorrupt:
     sealed to somebody else."""
     return VaultCorrupt(
         recipient_file.FILE,
-        "it names another identity than the vault's; somebody replaced it",
+        "names another identity than the vault's; the file was replaced",
         recipient_file.HINT,
     )
 
@@ -50,7 +50,7 @@ def require_keyring(port: KeyringPort | None) -> KeyringPort:
     :raises KeyringAbsent: if there is none.
     """
     if port is None:
-        raise KeyringAbsent("system keyring", "none is in use here", "Use the passphrase or the recovery key")
+        raise KeyringAbsent("System keyring", "not available here", "Use the passphrase or the recovery key")
     return port
 
 
@@ -62,16 +62,16 @@ def by_keyring(folder: Path, current: RecipientFile, port: KeyringPort | None) -
     :raises VaultCorrupt: if the entry is not the identity of `recipient.txt`; the error says which of the two
         is wrong.
     """
-    hint = "Unlock by `keyturn vault unlock` with the passphrase or the recovery key"
+    hint = "Use the passphrase or the recovery key. Run: keyturn vault unlock"
     if recipient_file.KEYRING not in current.slots:
-        raise KeyringAbsent("system keyring", "this vault is not kept in it", hint)
+        raise KeyringAbsent("System keyring", "this vault has no keyring slot", hint)
     stored = require_keyring(port).get(current.entry)
     if stored is None:
-        raise KeyringAbsent("system keyring", "it is open but has no entry for this vault", hint)
+        raise KeyringAbsent("System keyring", "unlocked, but has no entry for this vault", hint)
     identity = age.Identity.parse(stored)
     if identity is not None and identity.recipient != current.recipient and not _opens_keys(folder, identity):
-        why = "its entry for this vault holds another identity, which opens nothing here"
-        raise VaultCorrupt("system keyring", why, hint)
+        why = "its entry for this vault is another identity, which opens no file here"
+        raise VaultCorrupt("System keyring", why, hint)
     return _require_match(identity, current)
 
 
@@ -89,8 +89,8 @@ def put_in_keyring(port: KeyringPort, current: RecipientFile, identity: age.Iden
         if port.get(current.entry) == identity.reveal():
             return
         raise KeyringDenied(
-            "system keyring",
-            "it did not give back what was stored; nothing rests on it",
+            "System keyring",
+            "it returned another value than was stored; the slot was not added",
             "Try again, or use a passphrase",
         )
     except BaseException:
@@ -112,7 +112,7 @@ def by_passphrase(folder: Path, current: RecipientFile, passphrase: Secret) -> a
     """
     if PASSPHRASE not in current.slots:
         raise UsageError(
-            "the vault", "it has no passphrase", "Unlock it by the system keyring or the recovery key"
+            "Vault has no passphrase", "", "Unlock it with the system keyring or the recovery key"
         )
     sealed = read_sealed_identity(folder, current)
     plain = passphrase_seal.unseal(sealed, passphrase, IDENTITY_FILE)
@@ -138,7 +138,7 @@ def by_recovery_key(folder: Path, current: RecipientFile, recovery_key: Secret) 
 def wrong_recovery_key_error() -> WrongPassphrase:
     """Return the error for the recovery key of another vault."""
     return WrongPassphrase(
-        "recovery key", "it belongs to another vault", "Use the one that was shown for this vault"
+        "Recovery key", "belongs to another vault", "Use the one that was shown for this vault"
     )
 
 
@@ -149,9 +149,9 @@ def read_sealed_identity(folder: Path, current: RecipientFile) -> bytes:
     """
     sealed = read_regular(folder / IDENTITY_FILE, passphrase_seal.IDENTITY_LIMIT)
     if sealed is None:
-        raise VaultCorrupt(IDENTITY_FILE, "it is gone", _RESET)
+        raise VaultCorrupt(IDENTITY_FILE, "missing", _RESET)
     if recipient_file.digest(sealed) not in current.digests:
-        raise VaultCorrupt(IDENTITY_FILE, "it is damaged", _RESET)
+        raise VaultCorrupt(IDENTITY_FILE, "damaged", _RESET)
     passphrase_seal.check_header(sealed, IDENTITY_FILE, passphrase_seal.IDENTITY_LIMIT)
     return sealed
 
@@ -206,7 +206,7 @@ def remove(folder: Path, current: RecipientFile, slot: str) -> None:
 
 def _require_match(identity: age.Identity | None, current: RecipientFile) -> age.Identity:
     if identity is None:
-        raise VaultCorrupt("the slot", "it holds no identity", _RESET)
+        raise VaultCorrupt("Slot", "contains no identity", _RESET)
     if identity.recipient != current.recipient:
         raise wrong_recipient_error()
     return identity

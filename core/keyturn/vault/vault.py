@@ -69,7 +69,7 @@ class Vault:
         return f"<Vault {self.folder}>"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a vault is not to be pickled or copied")
+        raise TypeError("a vault cannot be pickled or copied")
 
     def state(self) -> VaultState:
         """Return the vault's state, from the files' form alone (takes milliseconds, nothing is decrypted)."""
@@ -246,7 +246,7 @@ class Vault:
 
     def open(self, data: bytes) -> bytes:
         """Decrypt the result of :meth:`seal`."""
-        return self._require_identity().open(data, "a sealed file")
+        return self._require_identity().open(data, "Encrypted file")
 
     # -- slots -----------------------------------------------------------------------------------------------
 
@@ -299,9 +299,11 @@ class Vault:
         with self._lock(recipient_file.FILE):
             current = self._own_recipient_file(identity)
             if slot not in current.slots:
-                raise UsageError(f"removing the slot {slot}", "the vault has no such slot")
+                raise UsageError(f"Could not remove the slot {slot}", "the vault does not have it")
             if len(current.slots) == 1:
-                raise UsageError(f"removing the slot {slot}", "it is the last one", "Add another slot first")
+                raise UsageError(
+                    f"Could not remove the slot {slot}", "it is the last slot", "Add another slot first"
+                )
             if slot == KEYRING and self._keyring is not None:
                 # A keyring that no longer exists must not prevent the removal.
                 with contextlib.suppress(KeyringAbsent):
@@ -359,14 +361,14 @@ class Vault:
                 return self._identity
         if not vault_create.exists(self.folder):
             raise _no_vault()
-        raise NeedsUnlock("the vault", "it is locked", "Run `keyturn vault unlock`")
+        raise NeedsUnlock("Vault is locked", "", "Run: keyturn vault unlock")
 
     def _recipient_file(self) -> RecipientFile:
         if not vault_create.exists(self.folder):
             raise _no_vault()
         current = recipient_file.read(self.folder)
         if current is None:
-            raise VaultCorrupt(recipient_file.FILE, "it is gone", recipient_file.HINT)
+            raise VaultCorrupt(recipient_file.FILE, "missing", recipient_file.HINT)
         return current
 
     def _check_files(self) -> RecipientFile:
@@ -376,7 +378,7 @@ class Vault:
         if PASSPHRASE in current.slots:
             vault_slots.read_sealed_identity(self.folder, current)
         if start is None or not start.startswith(age.MAGIC):
-            raise VaultCorrupt(key_file.FILE, "it is gone, or no age file", restore_hint())
+            raise VaultCorrupt(key_file.FILE, "missing, or not an age file", restore_hint())
         return current
 
     def _own_recipient_file(self, identity: age.Identity) -> RecipientFile:
@@ -409,6 +411,4 @@ class Vault:
 
 
 def _no_vault() -> NeedsVault:
-    return NeedsVault(
-        "the vault", "there is none yet", "Run `keyturn vault init --slot keyring` or `--slot passphrase`"
-    )
+    return NeedsVault("No vault found", "", "Run: keyturn vault init --slot keyring (or --slot passphrase)")

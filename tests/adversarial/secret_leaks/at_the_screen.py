@@ -174,7 +174,7 @@ def _vault_made(at: Watched) -> None:
     """Goes through the New vault screen, too short a passphrase and one that differs included."""
     at.step("New vault", "Passphrase")
     at.types("short")
-    at.step("soon guessed")
+    at.step("Too short")
     at.types(at.one.passphrase)
     at.step("Once more")
     at.types(at.one.new_secret("one that differs"))

@@ -173,7 +173,7 @@ def test_a_former_version_that_somebody_never_closes_is_told(
     path.write_bytes(OLD)
     opened: list[BinaryIO] = []
     files.keep = lambda *_: opened.append(path.open("ab"))
-    with pytest.raises(FileBusy, match="the version before ours open"):
+    with pytest.raises(FileBusy, match="the previous version open"):
         edit(files, path)
     assert sum(hours.slept) < READ_LIMIT + 1
     opened[0].close()
@@ -185,7 +185,7 @@ def test_a_late_write_that_is_cut_off_is_kept_aside_and_told(
     path = folder / "config"
     path.write_bytes(OLD)
     write_into_old(files, hours, path, OLD + b"[profile b]\nreg")
-    with pytest.raises(FileChanged, match="cannot be joined"):
+    with pytest.raises(FileChanged, match="cannot be merged"):
         edit(files, path)
     assert path.read_bytes() == NEW
     assert kept[-1] == OLD + b"[profile b]\nreg"

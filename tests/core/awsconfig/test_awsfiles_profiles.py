@@ -117,7 +117,7 @@ def test_the_end_of_temporary_keys_is_read_from_their_section(
     ("text", "words"),
     [
         (f"aws_access_key_id = {ASIA}\naws_secret_access_key = s\n", "no aws_session_token"),
-        (KEYS + "aws_session_token = t\n", "beside its long-term key"),
+        (KEYS + "aws_session_token = t\n", "long-term key has a session token"),
         (f"aws_access_key_id = {AKIA}\naws_secret_access_key =\n", "is empty"),
         (f"aws_access_key_id = {AKIA}\naws_secret_access_key = a\n  b\n", "several lines"),
         ("aws_secret_access_key = s\n", "without aws_access_key_id"),
@@ -236,7 +236,7 @@ def test_what_aws_tools_pass_over_is_a_warning_with_its_line(machine: Machine) -
         ("config", 1), ("config", 3), ("config", 4), ("config", 5), ("config", 6), ("config", 12), ("config", 11),
         ("credentials", 1),
     ]  # fmt: skip
-    assert "replaces [profile f] of line 10" in shared.warnings[6].reason
+    assert "replaces [profile f] on line 10" in shared.warnings[6].reason
 
 
 def test_the_later_of_two_sections_of_one_profile_counts(machine: Machine, full_config: Any) -> None:

@@ -114,7 +114,7 @@ def agree(row: Profile, method: str | None, error: Exception | None) -> bool:
     if error is not None:
         return row.problem is not None
     if method is None and row.problem is not None:
-        return "stands without aws_access_key_id" in row.problem
+        return "aws_secret_access_key without aws_access_key_id" in row.problem
     return row.problem is None and row.kind in KINDS[method]
 
 

@@ -152,7 +152,7 @@ def _writable_folder(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (_loop, "circle"),
+        (_loop, "loop"),
         (os.mkfifo, "a pipe"),
         (Path.mkdir, "a folder"),
         (lambda path: path.symlink_to("/dev/null"), "a device"),
@@ -303,7 +303,7 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(
     monkeypatch.setattr(os, "open", denied)
     with pytest.raises(KeyturnError, match="Permission denied"):
         files.read(folder / "config")
-    with pytest.raises(UnsafeFile, match="The file is as it was"):
+    with pytest.raises(UnsafeFile, match="The file is unchanged"):
         edit(files, folder / "config")
     monkeypatch.undo()
     assert (folder / "config").read_bytes() == OLD

@@ -66,7 +66,7 @@ def test_a_passphrase_that_is_soon_guessed_guards_nothing(tmp_path: Path) -> Non
         done = somebody.keyturn("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": "p4ssw0r"})
         assert done.returncode == 2
         assert done.stderr == (
-            "keyturn: the new passphrase: 7 characters are soon guessed. Take 8 or more; a few words are best\n"
+            "keyturn: New passphrase: too short (7 characters). Use at least 8; several words are best\n"
         )
         assert status(somebody)["state"] == "absent"
 

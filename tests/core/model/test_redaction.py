@@ -67,7 +67,7 @@ def test_a_secret_goes_and_its_name_stays(text: str, left: str) -> None:
         "/opt/tools/lib/python3.11/site-packages/botocore/credentials.py",
         "web_identity_token_file = /var/run/secrets/eks.amazonaws.com/serviceaccount/token",
         "discarding connection: oidc.eu-central-1.amazonaws.com",
-        "its temporary key has no aws_session_token: AWS refuses it",
+        "its temporary key has no aws_session_token: AWS rejects it",
         "exit code=1, status code: 403",
         "Run: keyturn vault init --slot passphrase --passphrase-fd 3",
         "Run: keyturn set ci mfa_serial=arn:aws:iam::111122223333:mfa/jo",

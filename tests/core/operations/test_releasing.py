@@ -65,7 +65,7 @@ def test_a_release_that_fails_half_way_takes_back_what_it_gave(
     before, key = adopted.files(), _key(adopted)
     plan = adopted.service.plan_release([NAME])
     _second_file_busy(adopted, monkeypatch)
-    with pytest.raises(FileBusy, match="somebody keeps changing it"):
+    with pytest.raises(FileBusy, match="another program keeps changing it"):
         adopted.service.release(plan, PASSPHRASE)
     assert adopted.files() == before
     assert key["secret"].encode() not in b"".join(adopted.files())
@@ -124,7 +124,9 @@ def _second_file_busy(
     def edit(path: Path, *args: Any, **named: Any) -> Edit:
         if path == bench.config:
             before()
-            raise FileBusy(f"writing {path}", "somebody keeps changing it", "Stop the other program first")
+            raise FileBusy(
+                f"Could not write {path}", "another program keeps changing it", "Stop the other program first"
+            )
         return real(path, *args, **named)
 
     monkeypatch.setattr(bench.service.context.files, "edit", edit)

@@ -213,7 +213,7 @@ def test_an_old_copy_is_noticed_by_a_caller_who_knows_better(sample: Sample) -> 
     (sample.folder / "keys.age").write_bytes(old)
     vault = Vault(sample.folder, expected_generation=lambda: known)
     vault.unlock(recovery_key=sample.recovery_key)
-    with pytest.raises(VaultCorrupt, match="generation 2, and 3"):
+    with pytest.raises(VaultCorrupt, match="generation 2, but 3"):
         vault.key_names()
     with pytest.raises(VaultCorrupt, match="old copy"):
         vault.change_keys(lambda entries: entries.clear())

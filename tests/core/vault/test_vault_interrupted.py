@@ -196,7 +196,7 @@ def test_a_disk_that_lies_is_noticed_before_anything_is_replaced(
     before = (sample.folder / "keys.age").read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda handle, data: real(handle, bytes(len(data))))
-        with pytest.raises(VaultError, match="gave back other bytes"):
+        with pytest.raises(VaultError, match="returned other bytes"):
             _change_keys(sample.opened())
     assert (sample.folder / "keys.age").read_bytes() == before
 

@@ -188,4 +188,4 @@ def test_where_the_keyring_does_not_open_it_the_passphrase_is_asked_for(
     monkeypatch.setattr(prompts, "ask_secret", lambda _prompt: Secret(PASSPHRASE))
     prompts.VaultUnlocker(keeper).unlock_by_keyring()
     assert keeper.context.vault.state() is VaultState.OPEN
-    assert "system keyring" in capsys.readouterr().err
+    assert "System keyring" in capsys.readouterr().err

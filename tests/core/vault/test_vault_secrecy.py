@@ -87,5 +87,5 @@ def test_a_mistyped_recovery_key_is_not_repeated(sample: Sample) -> None:
 
 
 def test_hostile_text_in_a_folder_s_name_is_harmless_in_an_error() -> None:
-    error = VaultCorrupt("keys.age of /tmp/\x1b]0;x\x07", "it is damaged")
+    error = VaultCorrupt("keys.age in /tmp/\x1b]0;x\x07", "damaged")
     assert error.line().isprintable()
