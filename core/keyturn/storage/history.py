@@ -85,7 +85,7 @@ class History:
         """
         name = str(path.absolute())
         digest = hashlib.sha256(data).hexdigest()
-        with translate_os_errors(_NAME):
+        with translate_os_errors("the history of the shared files"):
             make_private(self.folder)
             with lock_for_change(self.folder / "lock", what=_NAME):
                 sweep(self.folder)

@@ -404,7 +404,7 @@ class Vault:
         check_private(self.folder)
         with (
             translate_os_errors(f"the vault's {what}"),
-            lock_for_change(self.folder / LOCK_FILE, what="the vault"),
+            lock_for_change(self.folder / LOCK_FILE, what="Vault"),
         ):
             sweep(self.folder)
             yield
