@@ -41,6 +41,14 @@ _LONGEST_NAME = 1024
 #: Seconds; no temporary credentials live longer (36 h, GetSessionToken).
 _LONGEST_LIFE = 129_600
 _SENTENCES = ("what", "why", "hint")
+#: Wire names of the error classes that have another name in the code. An error's name on the wire is a format: it must
+#: not change, because client and agent may be of different versions of keyturn.
+_WIRE_NAMES: Mapping[type[KeyturnError], str] = {
+    errors.NeedsInteraction: "NeedsPerson",
+    errors.ChangeRefused: "Protected",
+    errors.WriteNotConfirmed: "Unconfirmed",
+    errors.NoResponse: "Unanswered",
+}
 #: What every document of temporary credentials has; some have an account too.
 _DOCUMENT = ("Version", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 
@@ -193,7 +201,7 @@ def error_to_json(error: KeyturnError) -> dict[str, object]:
         if name not in _SENTENCES and isinstance(value, str | int | float)
     }
     return {
-        "type": type(error).__name__,
+        "type": _wire_name(type(error)),
         "exit": error.exit_code,
         "line": error.line(),
         "what": error.what,
@@ -225,7 +233,11 @@ def _error_types() -> dict[str, type[KeyturnError]]:
         for child in kind.__subclasses__():
             yield from below(child)
 
-    return {kind.__name__: kind for kind in below(errors.KeyturnError)}
+    return {_wire_name(kind): kind for kind in below(errors.KeyturnError)}
+
+
+def _wire_name(kind: type[KeyturnError]) -> str:
+    return _WIRE_NAMES.get(kind, kind.__name__)
 
 
 def _object(line: bytes, subject: str, refusal: type[KeyturnError] = UsageError) -> dict[str, Any]:

@@ -15,8 +15,46 @@ from keyturn.agent.protocol import Request
 from keyturn.model import errors
 from keyturn.model.errors import AgentUnavailable, KeyturnError, UsageError
 from keyturn.model.secret import Secret
+from keyturn.providers.mfa_command import CommandFailed
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, KeyturnError)]
+#: The names that agents and clients of every version use. A class may be renamed; its line here keeps the string.
+WIRE_NAMES: dict[type[KeyturnError], str] = {
+    errors.KeyturnError: "KeyturnError",
+    errors.UsageError: "UsageError",
+    errors.NotFound: "NotFound",
+    errors.NeedsInteraction: "NeedsPerson",
+    errors.NeedsVault: "NeedsVault",
+    errors.NeedsUnlock: "NeedsUnlock",
+    errors.NeedsMfa: "NeedsMfa",
+    errors.NeedsLogin: "NeedsLogin",
+    errors.NeedsConfirmation: "NeedsConfirmation",
+    errors.ChangeRefused: "Protected",
+    errors.UnparsableFile: "UnparsableFile",
+    errors.FileChanged: "FileChanged",
+    errors.UnsafeFile: "UnsafeFile",
+    errors.FileBusy: "FileBusy",
+    errors.RotationHalted: "RotationHalted",
+    errors.VaultError: "VaultError",
+    errors.VaultCorrupt: "VaultCorrupt",
+    errors.VaultNewer: "VaultNewer",
+    errors.VaultExists: "VaultExists",
+    errors.WrongPassphrase: "WrongPassphrase",
+    errors.KeyringAbsent: "KeyringAbsent",
+    errors.KeyringLocked: "KeyringLocked",
+    errors.KeyringDenied: "KeyringDenied",
+    errors.WriteNotConfirmed: "Unconfirmed",
+    errors.ProfileBroken: "ProfileBroken",
+    errors.AgentUnavailable: "AgentUnavailable",
+    errors.AgentHangs: "AgentHangs",
+    errors.AwsError: "AwsError",
+    errors.AwsRefused: "AwsRefused",
+    errors.WrongMfaCode: "WrongMfaCode",
+    errors.ClockSkew: "ClockSkew",
+    errors.Unreachable: "Unreachable",
+    errors.NoResponse: "Unanswered",
+    CommandFailed: "CommandFailed",
+}
 
 texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\x00\x1b\n"\\[/]\u202e'))
 names = texts.filter(bool)
@@ -124,6 +162,15 @@ def test_an_error_arrives_as_what_it_was(kind: type[KeyturnError], what: str, wh
     assert vars(caught.value) == vars(error)
     assert caught.value.exit_code == error.exit_code
     assert json.loads(line)["error"]["line"] == error.line()
+
+
+def test_every_error_class_has_a_fixed_name_on_the_wire() -> None:
+    assert {kind: protocol.error_to_json(kind("x"))["type"] for kind in (*KINDS, CommandFailed)} == WIRE_NAMES
+
+
+@pytest.mark.parametrize(("kind", "name"), WIRE_NAMES.items())
+def test_a_name_on_the_wire_is_read_as_its_class(kind: type[KeyturnError], name: str) -> None:
+    assert type(protocol.error_from_json({"type": name, "what": "x"})) is kind
 
 
 def test_an_error_of_a_later_version_keeps_its_words_and_its_exit_code() -> None:
