@@ -11,7 +11,7 @@ from keyturn.agent.server import ServicePort
 from keyturn.model.secret import Secret
 
 
-def open_keeper(
+def open_service(
     environ: Mapping[str, str], passphrase: Secret | None, recovery_key: Secret | None
 ) -> ServicePort:
     """The keeper of `environ`, with the vault open in this process, and boto3 on its way into memory."""
@@ -34,4 +34,4 @@ def _warm_up() -> None:
 
 
 if __name__ == "__main__":
-    run_agent(open_keeper)
+    run_agent(open_service)

@@ -28,17 +28,17 @@ TIMEOUT = 50.0
 
 #: An act may take its time, but the agent's loop answers at once. After so many seconds of silence it is asked whether it
 #: still does, and it has as many to say so: a process that somebody stopped never answers.
-HEARTBEAT = 5.0
+HEARTBEAT_SECONDS = 5.0
 
 #: A forwarded socket behind which nobody is, for so many seconds, is what a line that dropped left behind.
-STALE = 10.0
+STALE_SECONDS = 10.0
 
 #: Said once on stderr where credentials go to a terminal.
 TTY_NOTE = "keyturn: these are credentials in clear; they stay in this terminal's scrollback.\n"
 
 
 #: What helps where an agent is there and of no use.
-REVIVE = "Run keyturn agent stop, then keyturn vault unlock."
+RESTART_HINT = "Run keyturn agent stop, then keyturn vault unlock."
 
 
 class NoAgent(Exception):
@@ -53,7 +53,7 @@ class AgentUnresponsive(TimeoutError):
     """The agent is there, and its loop answers nothing any more. The one argument says so, with its process."""
 
 
-def ask(path: str, request: bytes, seconds: float, *, is_far: bool = False) -> bytes:
+def ask(path: str, request: bytes, seconds: float, *, is_remote: bool = False) -> bytes:
     """Send one line to the agent at `path` and give back the line that it answers.
 
     The folder and the socket must be this user's and closed to all others, and so must be the process behind it.
@@ -66,10 +66,10 @@ def ask(path: str, request: bytes, seconds: float, *, is_far: bool = False) -> b
     :raises TimeoutError: it is there and did not answer within `seconds`.
     """
     deadline = time.monotonic() + seconds
-    connection = connected(path, seconds, is_far=is_far)
+    connection = connect(path, seconds, is_remote=is_remote)
     try:
         connection.sendall(request)
-        return line_of(connection, deadline, path, is_far=is_far)
+        return read_line(connection, deadline, path, is_remote=is_remote)
     except TimeoutError:
         raise
     except OSError as error:
@@ -78,12 +78,12 @@ def ask(path: str, request: bytes, seconds: float, *, is_far: bool = False) -> b
         connection.close()
 
 
-def connected(path: str, seconds: float, *, is_far: bool = False) -> _socket.socket:
+def connect(path: str, seconds: float, *, is_remote: bool = False) -> _socket.socket:
     """A connection to the agent at `path`; Silence where there is none of this user's own. What a line that dropped left
     behind goes, so that the next one finds room: sshd does not remove it."""
     import _socket  # a third of the cost of `socket`, which brings enum and selectors along
 
-    if not (has_forwarded_socket(path) if is_far else _is_ours(path)):
+    if not (has_forwarded_socket(path) if is_remote else _is_private_socket(path)):
         raise AgentNotRunning
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
@@ -98,7 +98,7 @@ def connected(path: str, seconds: float, *, is_far: bool = False) -> _socket.soc
                 "it takes no more connections; its process is stopped or hangs"
             ) from error
         if isinstance(error, ConnectionRefusedError):
-            if is_far:
+            if is_remote:
                 _remove_stale(path)
             raise AgentNotRunning from error
         raise NoAgent from error
@@ -108,7 +108,7 @@ def connected(path: str, seconds: float, *, is_far: bool = False) -> _socket.soc
 
 def _connect(connection: _socket.socket, path: str, seconds: float) -> None:
     """Waits for its turn where many others do; TimeoutError where that does not come."""
-    deadline = time.monotonic() + min(seconds, HEARTBEAT)
+    deadline = time.monotonic() + min(seconds, HEARTBEAT_SECONDS)
     while True:
         try:
             connection.connect(path)
@@ -120,35 +120,37 @@ def _connect(connection: _socket.socket, path: str, seconds: float) -> None:
             return
 
 
-def line_of(connection: _socket.socket, deadline: float, path: str = "", *, is_far: bool = False) -> bytes:
+def read_line(
+    connection: _socket.socket, deadline: float, path: str = "", *, is_remote: bool = False
+) -> bytes:
     """The line that the agent answers on `connection`; errors as of :func:`ask`.
 
     :param path: where to ask meanwhile whether the agent lives; empty for not at all.
     :param is_far: as for :func:`ask`.
     """
-    answer = bytearray()
-    while not answer.endswith(b"\n"):
-        left = deadline - time.monotonic()
-        if left <= 0:
+    reply = bytearray()
+    while not reply.endswith(b"\n"):
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             raise TimeoutError
-        connection.settimeout(min(left, HEARTBEAT) if path else left)
+        connection.settimeout(min(remaining, HEARTBEAT_SECONDS) if path else remaining)
         try:
-            part = connection.recv(65536)
+            chunk = connection.recv(65536)
         except TimeoutError:
-            if path and left > HEARTBEAT:
-                _require_life(path, connection, is_far=is_far)
+            if path and remaining > HEARTBEAT_SECONDS:
+                _require_responsive(path, connection, is_remote=is_remote)
             continue
-        if not part or len(answer) > wire.ANSWER_LIMIT:
+        if not chunk or len(reply) > wire.ANSWER_LIMIT:
             raise NoAgent
-        answer += part
-    return bytes(answer)
+        reply += chunk
+    return bytes(reply)
 
 
-def _require_life(path: str, connection: _socket.socket, *, is_far: bool) -> None:
+def _require_responsive(path: str, connection: _socket.socket, *, is_remote: bool) -> None:
     try:
-        ask(path, wire.STATUS_REQUEST, HEARTBEAT, is_far=is_far)
+        ask(path, wire.STATUS_REQUEST, HEARTBEAT_SECONDS, is_remote=is_remote)
     except TimeoutError:
-        if is_far:
+        if is_remote:
             raise AgentUnresponsive("it does not answer any more, or the line to its machine hangs") from None
         pid = peer_pid(connection)
         raise AgentUnresponsive(f"its process{f' {pid}' if pid else ''} is stopped or hangs") from None
@@ -156,16 +158,16 @@ def _require_life(path: str, connection: _socket.socket, *, is_far: bool) -> Non
         return  # on its way out: whether it still answers shows on the first connection
 
 
-def _is_ours(path: str) -> bool:
+def _is_private_socket(path: str) -> bool:
     try:
         folder, sock = os.lstat(os.path.dirname(path)), os.lstat(path)
     except (OSError, ValueError):
         return False
-    me = os.geteuid()
+    uid = os.geteuid()
     return (
         stat.S_ISDIR(folder.st_mode)
         and stat.S_ISSOCK(sock.st_mode)
-        and folder.st_uid == sock.st_uid == me
+        and folder.st_uid == sock.st_uid == uid
         and not (folder.st_mode | sock.st_mode) & 0o077
     )
 
@@ -176,13 +178,13 @@ def has_forwarded_socket(path: str) -> bool:
         folder, sock = os.stat(os.path.dirname(path)), os.lstat(path)
     except (OSError, ValueError):
         return False
-    me = os.geteuid()
-    others = folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX
+    uid = os.geteuid()
+    is_writable_by_others = folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX
     return (
-        folder.st_uid in (0, me)
-        and not others
+        folder.st_uid in (0, uid)
+        and not is_writable_by_others
         and stat.S_ISSOCK(sock.st_mode)
-        and sock.st_uid == me
+        and sock.st_uid == uid
         and not sock.st_mode & 0o077
     )
 
@@ -190,7 +192,7 @@ def has_forwarded_socket(path: str) -> bool:
 def _remove_stale(path: str) -> None:
     """One that was made a moment ago may be about to listen."""
     try:
-        if time.time() - os.lstat(path).st_ctime > STALE:
+        if time.time() - os.lstat(path).st_ctime > STALE_SECONDS:
             os.unlink(path)
     except OSError:
         return
@@ -202,22 +204,22 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
     :param argv: what follows the verb; anything but one name is left to the command line proper.
     :returns: the exit code, or None if there is no agent and the long way must be gone.
     """
-    words = argv[1:] if argv[:1] == ["--"] else argv
-    if len(words) != 1 or (words is argv and words[0].startswith("-")):
+    args = argv[1:] if argv[:1] == ["--"] else argv
+    if len(args) != 1 or (args is argv and args[0].startswith("-")):
         return None
     try:
-        answer = ask(socket_path(environ), wire.document_request(words[0]), TIMEOUT)
+        answer = ask(socket_path(environ), wire.document_request(args[0]), TIMEOUT)
     except AgentNotRunning:
-        return _without_agent(words[0], environ)
+        return _answer_without_agent(args[0], environ)
     except NoAgent:
         return None
     except TimeoutError as error:
         why = str(error) or f"it did not answer within {TIMEOUT:g} s"
-        _write(2, f"keyturn: the agent: {why}. {REVIVE}\n".encode())
+        _write(2, f"keyturn: the agent: {why}. {RESTART_HINT}\n".encode())
         return 1
     document = wire.document_in(answer)
     if document is None:
-        return _refused(answer, environ)
+        return _print_error(answer, environ)
     return _document_from_agent(document)
 
 
@@ -228,7 +230,7 @@ def _document_from_agent(document: bytes) -> int:
     return 0
 
 
-def _without_agent(profile: str, environ: Mapping[str, str]) -> int | None:
+def _answer_without_agent(profile: str, environ: Mapping[str, str]) -> int | None:
     """What can be said at once: a forwarded socket's answer where nothing is managed here, or that the vault is locked."""
     from keyturn.agent.fast_lock_check import LOCKED, is_locked
     from keyturn.storage.raw_paths import config_folder
@@ -255,19 +257,19 @@ def _from_forwarded_socket(path: str, profile: str) -> int:
         return error.exit_code
 
 
-def _refused(answer: bytes, environ: Mapping[str, str]) -> int | None:
+def _print_error(answer: bytes, environ: Mapping[str, str]) -> int | None:
     import json
 
     from keyturn.model.text import safe
 
     try:
         error = json.loads(answer)["error"]
-        kind, line, code = error["type"], error["line"], error["exit"]
+        error_type, line, code = error["type"], error["line"], error["exit"]
     except (ValueError, LookupError, TypeError):
         return None
-    if kind == "NotFound" and has_forwarded_socket(forwarded_path(environ)):
+    if error_type == "NotFound" and has_forwarded_socket(forwarded_path(environ)):
         return None
-    if kind == "AgentUnavailable" or not isinstance(line, str) or not isinstance(code, int):
+    if error_type == "AgentUnavailable" or not isinstance(line, str) or not isinstance(code, int):
         return None
     _write(2, f"keyturn: {safe(line)}\n".encode(sys.getfilesystemencoding(), "backslashreplace"))
     return code
@@ -298,8 +300,8 @@ def document(socket: Path, profile: str, timeout: float = TIMEOUT) -> str:
     from keyturn.agent.protocol import parse_answer
 
     answer = _find_agent(socket, wire.document_request(profile), timeout)
-    found = wire.document_in(answer)
-    return found.decode() if found is not None else str(parse_answer(answer))
+    body = wire.document_in(answer)
+    return body.decode() if body is not None else str(parse_answer(answer))
 
 
 def get_forwarded_credentials(
@@ -310,10 +312,13 @@ def get_forwarded_credentials(
     from keyturn.model.errors import AgentUnavailable
 
     what = "the forwarded socket"
-    least = {} if least_seconds is None else {"least": least_seconds}
+    fields = {} if least_seconds is None else {"least": least_seconds}
     try:
         answer = ask(
-            str(socket), request_line("credential-process", profile=profile, **least), timeout, is_far=True
+            str(socket),
+            request_line("credential-process", profile=profile, **fields),
+            timeout,
+            is_remote=True,
         )
     except NoAgent as error:
         raise AgentUnavailable(what, "nobody answers behind it", "Log in anew.") from error
@@ -323,9 +328,9 @@ def get_forwarded_credentials(
     return temporary_document(answer)
 
 
-def run(socket: Path, act: str, args: Mapping[str, object], timeout: float = TIMEOUT) -> Any:
+def run(socket: Path, operation: str, args: Mapping[str, object], timeout: float = TIMEOUT) -> Any:
     """Let the agent's keeper do `act` (:meth:`keyturn.service.CredentialService.run_operation`); errors as of :func:`call`."""
-    return call(socket, {"op": "run", "act": act, "args": dict(args)}, timeout)
+    return call(socket, {"op": "run", "act": operation, "args": dict(args)}, timeout)
 
 
 def is_answering(socket: Path, timeout: float = 1.0) -> bool:
@@ -339,13 +344,13 @@ def find_agent(socket: Path, timeout: float = 1.0) -> Agent | None:
     from keyturn.model.errors import KeyturnError
 
     try:
-        found = call(socket, {"op": "status"}, timeout)
-        return Agent(int(found["pid"]), paused=bool(found.get("paused")))
+        status = call(socket, {"op": "status"}, timeout)
+        return Agent(int(status["pid"]), paused=bool(status.get("paused")))
     except (KeyturnError, LookupError, TypeError, ValueError, AttributeError):
         return None
 
 
-def require_life(socket: Path) -> None:
+def require_responsive(socket: Path) -> None:
     """Where an agent is there, waits until it answers; returns at once where there is none.
 
     :raises AgentHangs: it does not, for some ten seconds.
@@ -368,9 +373,11 @@ def _find_agent(socket: Path, line: bytes, timeout: float) -> bytes:
     except NoAgent as error:
         raise AgentUnavailable("the agent", "none is running", "Run keyturn vault unlock.") from error
     except AgentUnresponsive as error:
-        raise AgentHangs("the agent", str(error), REVIVE) from error
+        raise AgentHangs("the agent", str(error), RESTART_HINT) from error
     except TimeoutError as error:
-        raise AgentUnavailable("the agent", f"it did not answer within {timeout:g} s", REVIVE) from error
+        raise AgentUnavailable(
+            "the agent", f"it did not answer within {timeout:g} s", RESTART_HINT
+        ) from error
 
 
 def start(

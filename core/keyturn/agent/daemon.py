@@ -23,11 +23,11 @@ from keyturn.system import log, secret_channel
 from keyturn.system.clock import clock_for
 from keyturn.system.hardening import harden_agent
 
-OpenKeeper = Callable[[Mapping[str, str], Secret | None, Secret | None], ServicePort]
+OpenService = Callable[[Mapping[str, str], Secret | None, Secret | None], ServicePort]
 """Opens the vault by passphrase, by recovery key, or, given neither, by the system keyring; raises KeyturnError."""
 
 
-def run_agent(open_keeper: OpenKeeper) -> NoReturn:
+def run_agent(open_service: OpenService) -> NoReturn:
     """Run the agent in a process of its own that outlives this one. Standard input is the socket of
     :func:`keyturn.system.secret_channel.create`; what opens the vault comes over the one that replaces it.
 
@@ -38,13 +38,13 @@ def run_agent(open_keeper: OpenKeeper) -> NoReturn:
     try:
         secret_channel.connect()
     except OSError:
-        _report("keyturn: the agent is not started by hand. Run keyturn vault unlock.\n")
+        _print_error("keyturn: the agent is not started by hand. Run keyturn vault unlock.\n")
         os._exit(2)
     _detach()
     os.chdir("/")
     log.open_log(Path(state_folder(os.environ)))
     try:
-        server = _open_service(open_keeper)
+        server = _open_server(open_service)
     except KeyturnError as error:
         secret_channel.reply(error_line(error))
         os._exit(error.exit_code)
@@ -71,18 +71,18 @@ def run_agent(open_keeper: OpenKeeper) -> NoReturn:
 def _detach() -> None:
     """Go on as nobody's child in a session without a terminal, so that we neither end with one nor stay behind as a
     zombie of whoever started us. A session made for us by the starter is kept: it is how it finds us on a time-out."""
-    leads_a_session = os.getsid(0) == os.getpid()
+    is_session_leader = os.getsid(0) == os.getpid()
     if os.fork():
         os._exit(0)
-    if not leads_a_session:
+    if not is_session_leader:
         os.setsid()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _open_service(open_keeper: OpenKeeper) -> AgentServer | None:
+def _open_server(open_service: OpenService) -> AgentServer | None:
     """The server, or None where another agent answers already."""
-    passphrase, recovery_key = _read_opening()
-    service = open_keeper(os.environ, passphrase, recovery_key)
+    passphrase, recovery_key = _read_unlock_secret()
+    service = open_service(os.environ, passphrase, recovery_key)
     listener = acquire(Path(socket_path(os.environ)), is_answering)
     if listener is None:
         return None
@@ -92,7 +92,7 @@ def _open_service(open_keeper: OpenKeeper) -> AgentServer | None:
     )
 
 
-def _read_opening() -> tuple[Secret | None, Secret | None]:
+def _read_unlock_secret() -> tuple[Secret | None, Secret | None]:
     line = sys.stdin.buffer.readline(REQUEST_LIMIT)
     try:
         record = json.loads(line)
@@ -109,14 +109,14 @@ def _read_opening() -> tuple[Secret | None, Secret | None]:
             raise UsageError("start of the agent", "its standard input holds nothing that opens a vault")
 
 
-def _report(line: str) -> None:
+def _print_error(line: str) -> None:
     with contextlib.suppress(OSError):
         os.write(2, line.encode())
 
 
 def _handle_signals(server: AgentServer) -> None:
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: server.stop())
+    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(signum, lambda _signum, _frame: server.stop())
 
 
 def _close_standard_streams() -> None:

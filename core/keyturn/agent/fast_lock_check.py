@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 #: What is said then, here and on the long way: what, why, hint.
 LOCKED = ("the vault", "it is locked", "Run: keyturn vault unlock")
 #: A vault that only a passphrase opens (:mod:`keyturn.vault.recipient_file`).
-_LABEL = (b"# keyturn vault, format 1\n", b"\n# slots passphrase\n")
-_AGE = b"age-encryption.org/v1\n"
-_VERSION = b"version = 1\n"
+_RECIPIENT_LINES = (b"# keyturn vault, format 1\n", b"\n# slots passphrase\n")
+_AGE_HEADER = b"age-encryption.org/v1\n"
+_PROFILES_HEADER = b"version = 1\n"
 _NAMES = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -30,44 +30,46 @@ def is_locked(environ: Mapping[str, str], profile: str) -> bool:
     :param profile: true only for one that keyturn manages.
     """
     vault, config = f"{data_folder(environ)}/vault", config_folder(environ)
-    label = _read(f"{vault}/recipient.txt")
-    definitions = _read(f"{config}/profiles.toml")
-    if not profile or not _NAMES.issuperset(profile) or label is None or definitions is None:
+    recipient = _read(f"{vault}/recipient.txt")
+    profiles = _read(f"{config}/profiles.toml")
+    if not profile or not _NAMES.issuperset(profile) or recipient is None or profiles is None:
         return False
     paths = (
         f"{config}/profiles.toml",
         aws_file(environ, "AWS_CONFIG_FILE", "config"),
         aws_file(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials"),
     )
-    has_asker = any(b"credential_source" in (_read(path) or b"").lower() for path in paths)
+    uses_caller_credentials = any(b"credential_source" in (_read(path) or b"").lower() for path in paths)
     state = state_folder(environ)
     index = _read(f"{state}/index.json")
     shared = [os.path.dirname(os.path.realpath(path)) for path in paths[1:]]
     return (
-        label.startswith(_LABEL[0])
-        and _LABEL[1] in label
-        and definitions.startswith(_VERSION)
-        and f"\n[profiles.{profile}]\n".encode("ascii") in definitions
-        and not has_asker
+        recipient.startswith(_RECIPIENT_LINES[0])
+        and _RECIPIENT_LINES[1] in recipient
+        and profiles.startswith(_PROFILES_HEADER)
+        and f"\n[profiles.{profile}]\n".encode("ascii") in profiles
+        and not uses_caller_credentials
         and index is not None
         and b'"delivered"' not in index
-        and b"credentials-file" not in definitions
-        and not _has_leftovers(config, vault, data_folder(environ), state, f"{state}/history", *shared)
-        and all((_read(f"{vault}/{name}") or b"").startswith(_AGE) for name in ("keys.age", "identity.age"))
-        and _is_whole(label)
+        and b"credentials-file" not in profiles
+        and not _has_temp_files(config, vault, data_folder(environ), state, f"{state}/history", *shared)
+        and all(
+            (_read(f"{vault}/{name}") or b"").startswith(_AGE_HEADER) for name in ("keys.age", "identity.age")
+        )
+        and _has_valid_checksum(recipient)
     )
 
 
-def _is_whole(label: bytes) -> bool:
+def _has_valid_checksum(recipient: bytes) -> bool:
     """Whether it has the checksum that it names (:mod:`keyturn.vault.recipient_file`)."""
     import hashlib
 
-    notes, mark, rest = label.partition(b"# check ")
-    noted, _, last = rest.partition(b"\n")
-    return bool(mark) and hashlib.sha256(notes + last).hexdigest()[:16].encode("ascii") == noted
+    body, mark, rest = recipient.partition(b"# check ")
+    checksum, _, key_line = rest.partition(b"\n")
+    return bool(mark) and hashlib.sha256(body + key_line).hexdigest()[:16].encode("ascii") == checksum
 
 
-def _has_leftovers(*folders: str) -> bool:
+def _has_temp_files(*folders: str) -> bool:
     """Whether there is what a process that was killed may have left, or one at work may need."""
     for folder in folders:
         try:
@@ -83,12 +85,12 @@ def _read(path: str) -> bytes | None:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return None
-    found = bytearray()
+    content = bytearray()
     try:
-        while part := os.read(handle, 1 << 20):
-            found += part
+        while chunk := os.read(handle, 1 << 20):
+            content += chunk
     except OSError:
         return None
     finally:
         os.close(handle)
-    return bytes(found)
+    return bytes(content)

@@ -63,7 +63,7 @@ def _check(program: str) -> None:
 _HOST = re.compile(r"[A-Za-z0-9._:*?!%][A-Za-z0-9._:*?!%,\[\]-]*")
 
 
-def lines(host: str, near: str, far: str, names: Sequence[str]) -> str:
+def lines(host: str, local: str, remote: str, names: Sequence[str]) -> str:
     """A block for `~/.ssh/config`.
 
     :param near: the agent's socket for forwarding on this machine.
@@ -73,20 +73,20 @@ def lines(host: str, near: str, far: str, names: Sequence[str]) -> str:
     """
     if not _HOST.fullmatch(host):
         raise UsageError("agent ssh-config", f"{safe(host)} is no host", "Give a name as you give it to ssh")
-    for path in (near, far):
+    for path in (local, remote):
         if not path.startswith("/") or not is_safe(path) or '"' in path or "\\" in path:
             raise UsageError(
                 "agent ssh-config", f"{safe(path)} cannot stand in it", "Use a plain absolute path"
             )
-    if "${" in near:  # for which ssh knows no escape
-        why = f"ssh would put a variable into {safe(near)}"
+    if "${" in local:  # for which ssh knows no escape
+        why = f"ssh would put a variable into {safe(local)}"
         raise UsageError("agent ssh-config", why, "Use a plain absolute path")
-    named = ", ".join(safe(name) for name in names) or "no profile yet (`forward` in config.toml)"
-    escaped = near.replace("%", "%%")
+    profiles = ", ".join(safe(name) for name in names) or "no profile yet (`forward` in config.toml)"
+    escaped = local.replace("%", "%%")
     return (
-        f"# Temporary credentials of: {named}\n"
+        f"# Temporary credentials of: {profiles}\n"
         f"# A line that drops leaves its socket on {host}: the next login finds it in its way, unless sshd has\n"
         f"# `StreamLocalBindUnlink yes` there, or keyturn ran there in between.\n"
         f"Host {host}\n"
-        f'    RemoteForward "{far}" "{escaped}"\n'
+        f'    RemoteForward "{remote}" "{escaped}"\n'
     )

@@ -38,7 +38,7 @@ def start_agent(
     passphrase: Secret | None = None,
     recovery_key: Secret | None = None,
     command: Sequence[str] | None = None,
-    patience: float = TIMEOUT,
+    timeout: float = TIMEOUT,
 ) -> None:
     """See :func:`keyturn.agent.client.start`.
 
@@ -64,12 +64,12 @@ def start_agent(
         theirs.close()
         with process:
             try:
-                answer = _send_secret(ours, process.pid, _opening(passphrase, recovery_key), patience)
+                answer = _send_secret(ours, process.pid, _unlock_line(passphrase, recovery_key), timeout)
             except TimeoutError:
                 # Somebody still holds the socket, so the session is alive and its number is nobody else's.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                raise _unavailable(f"it did not open the vault within {patience:g} s") from None
+                raise _unavailable(f"it did not open the vault within {timeout:g} s") from None
     if not answer.endswith(b"\n"):
         raise _unavailable("it ended before it opened the vault")
     parse_answer(answer)
@@ -77,13 +77,13 @@ def start_agent(
 
 def environment(paths: Paths, environ: Mapping[str, str]) -> dict[str, str]:
     """What a process of ours that works in the root folder keeps of `environ`."""
-    kept = agent_environment(environ, _working_folder(environ))
+    variables = agent_environment(environ, _working_folder(environ))
     resolved = {
         "AWS_CONFIG_FILE": paths.aws_config,
         "AWS_SHARED_CREDENTIALS_FILE": paths.aws_credentials,
     }
-    kept.update((name, str(path)) for name, path in resolved.items() if kept.get(name))
-    return kept
+    variables.update((name, str(path)) for name, path in resolved.items() if variables.get(name))
+    return variables
 
 
 def _working_folder(environ: Mapping[str, str]) -> Path:
@@ -94,43 +94,43 @@ def _working_folder(environ: Mapping[str, str]) -> Path:
         return Path(environ.get("PWD") or "/")
 
 
-def _opening(passphrase: Secret | None, recovery_key: Secret | None) -> bytes:
-    words = {}
+def _unlock_line(passphrase: Secret | None, recovery_key: Secret | None) -> bytes:
+    fields = {}
     if passphrase is not None:
-        words["passphrase"] = passphrase.reveal()
+        fields["passphrase"] = passphrase.reveal()
     elif recovery_key is not None:
-        words["recovery_key"] = recovery_key.reveal()
-    return json.dumps(words).encode() + b"\n"
+        fields["recovery_key"] = recovery_key.reveal()
+    return json.dumps(fields).encode() + b"\n"
 
 
-def _send_secret(ours: socket.socket, pid: int, opening: bytes, patience: float) -> bytes:
+def _send_secret(ours: socket.socket, pid: int, request: bytes, timeout: float) -> bytes:
     """What the agent says to `opening`: one line, or less if it ended before."""
-    deadline = time.monotonic() + patience
-    ours.settimeout(patience)
+    deadline = time.monotonic() + timeout
+    ours.settimeout(timeout)
     channel = secret_channel.accept(ours, pid)
     if channel is None:
         return b""
     with channel:
-        return stderr_text(channel, opening, deadline)
+        return read_reply(channel, request, deadline)
 
 
-def stderr_text(channel: socket.socket, opening: bytes, deadline: float) -> bytes:
+def read_reply(channel: socket.socket, request: bytes, deadline: float) -> bytes:
     """What a process of ours says to `opening`: one line, or less if it ended before.
 
     :param deadline: on the monotonic clock.
     :raises TimeoutError: it is over.
     """
-    answer = b""
+    reply = b""
     with contextlib.suppress(ConnectionError):
         channel.settimeout(max(0.001, deadline - time.monotonic()))
-        channel.sendall(opening)
-        while not answer.endswith(b"\n") and len(answer) <= _ANSWER_LIMIT:
+        channel.sendall(request)
+        while not reply.endswith(b"\n") and len(reply) <= _ANSWER_LIMIT:
             channel.settimeout(max(0.001, deadline - time.monotonic()))
-            part = channel.recv(65536)
-            if not part:
+            chunk = channel.recv(65536)
+            if not chunk:
                 break
-            answer += part
-    return answer
+            reply += chunk
+    return reply
 
 
 def _unavailable(why: str) -> AgentUnavailable:

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from keyturn.agent.client import REVIVE
+from keyturn.agent.client import RESTART_HINT
 from keyturn.model.errors import AgentHangs, UnsafeFile
 
 _BACKLOG = 512
-_LOOK_AGAIN = 0.05
+_POLL_SECONDS = 0.05
 #: What helps where the folder of the socket is of no use.
-_ELSEWHERE = "See to its permissions, or set XDG_RUNTIME_DIR or KEYTURN_HOME to a folder of your own."
+_FOLDER_HINT = "See to its permissions, or set XDG_RUNTIME_DIR or KEYTURN_HOME to a folder of your own."
 
 
 class Listener:
@@ -49,10 +49,10 @@ class Listener:
         self.lock = -1
 
 
-def add_listener(first: Listener, path: Path) -> Listener:
+def add_listener(listener: Listener, path: Path) -> Listener:
     """A second socket of the process that has the place, in the same folder; a stale one goes. Errors as of :func:`claim`."""
     private_folder(path.parent)
-    return Listener(path, _bind(path), os.dup(first.lock))
+    return Listener(path, _bind(path), os.dup(listener.lock))
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
@@ -63,7 +63,7 @@ def _inode(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def acquire(path: Path, is_served: Callable[[Path], bool], seconds: float = 10.0) -> Listener | None:
+def acquire(path: Path, is_answering: Callable[[Path], bool], seconds: float = 10.0) -> Listener | None:
     """Become the agent at `path`, or learn that somebody else is.
 
     :param is_served: asks whether an agent answers at a path.
@@ -79,9 +79,9 @@ def acquire(path: Path, is_served: Callable[[Path], bool], seconds: float = 10.0
         )
     except OSError as error:
         why = f"no file can be made in {path.parent}: {error.strerror}"
-        raise UnsafeFile("start of the agent", why, _ELSEWHERE) from error
+        raise UnsafeFile("start of the agent", why, _FOLDER_HINT) from error
     try:
-        if not _locked(lock, lambda: is_served(path), seconds):
+        if not _acquire_lock(lock, lambda: is_answering(path), seconds):
             os.close(lock)
             return None
         return Listener(path, _bind(path), lock)
@@ -90,19 +90,19 @@ def acquire(path: Path, is_served: Callable[[Path], bool], seconds: float = 10.0
         raise
 
 
-def _locked(lock: int, is_served: Callable[[], bool], seconds: float) -> bool:
+def _acquire_lock(lock: int, is_answering: Callable[[], bool], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if is_served():
+            if is_answering():
                 return False
             if time.monotonic() > deadline:
                 raise AgentHangs(
-                    "start of the agent", "another holds its place and does not answer", REVIVE
+                    "start of the agent", "another holds its place and does not answer", RESTART_HINT
                 ) from None
-            time.sleep(_LOOK_AGAIN)
+            time.sleep(_POLL_SECONDS)
         else:
             return True
 
@@ -116,7 +116,7 @@ def private_folder(folder: Path) -> None:
         status = folder.lstat()
     except OSError as error:
         why = f"the folder {folder} cannot be made: {error.strerror}"
-        raise UnsafeFile("start of the agent", why, _ELSEWHERE) from error
+        raise UnsafeFile("start of the agent", why, _FOLDER_HINT) from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise UnsafeFile(
             "start of the agent",
@@ -142,15 +142,15 @@ def _bind(path: Path) -> socket.socket:
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        before = os.umask(0o177)
+        previous_umask = os.umask(0o177)
         try:
             sock.bind(os.fspath(path))
         finally:
-            os.umask(before)
+            os.umask(previous_umask)
         sock.listen(_BACKLOG)
         sock.settimeout(0)
     except OSError as error:
         sock.close()
         why = f"no socket can be made at {path}: {error.strerror or error}"
-        raise UnsafeFile("start of the agent", why, _ELSEWHERE) from error
+        raise UnsafeFile("start of the agent", why, _FOLDER_HINT) from error
     return sock

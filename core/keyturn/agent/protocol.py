@@ -33,14 +33,14 @@ from keyturn.system.clock import system_clock
 OPS = frozenset({"status", "pause", "resume", "lock", "credential-process", "run"})
 
 #: The vault's identity begins so. It enters the agent by a pipe and leaves it in no answer.
-_IDENTITY = b"AGE-SECRET-KEY-"
+_IDENTITY_PREFIX = b"AGE-SECRET-KEY-"
 #: Longest text that an error carries as an attribute beside its three sentences.
-_EXTRA_LIMIT = 4096
+_MAX_EXTRA_LENGTH = 4096
 #: Characters; the names of profiles are a fraction of it.
-_LONGEST_NAME = 1024
+_MAX_NAME_LENGTH = 1024
 #: Seconds; no temporary credentials live longer (36 h, GetSessionToken).
-_LONGEST_LIFE = 129_600
-_SENTENCES = ("what", "why", "hint")
+_MAX_LIFETIME_SECONDS = 129_600
+_TEXT_FIELDS = ("what", "why", "hint")
 #: Wire names of the error classes that have another name in the code. An error's name on the wire is a format: it must
 #: not change, because client and agent may be of different versions of keyturn.
 _WIRE_NAMES: Mapping[type[KeyturnError], str] = {
@@ -50,7 +50,7 @@ _WIRE_NAMES: Mapping[type[KeyturnError], str] = {
     errors.NoResponse: "Unanswered",
 }
 #: What every document of temporary credentials has; some have an account too.
-_DOCUMENT = ("Version", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
+_DOCUMENT_FIELDS = ("Version", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +102,20 @@ def parse_request(line: bytes) -> Request:
     match record:
         case {"op": "status" | "pause" | "resume" | "lock" as op}:
             return Request(op)
-        case {"op": "credential-process", "profile": str(profile)} if 0 < len(profile) <= _LONGEST_NAME:
-            return Request("credential-process", profile=profile, least_seconds=_seconds(record.get("least")))
+        case {"op": "credential-process", "profile": str(profile)} if 0 < len(profile) <= _MAX_NAME_LENGTH:
+            return Request(
+                "credential-process", profile=profile, least_seconds=_parse_seconds(record.get("least"))
+            )
         case {"op": "run", "act": str(act), "args": dict(args)} if act:
             return Request("run", act=act, args=args)
         case _:
             raise UsageError("request to the agent", "it names no act of the agent's, or lacks a part of it")
 
 
-def _seconds(value: object) -> int | None:
+def _parse_seconds(value: object) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LONGEST_LIFE:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_LIFETIME_SECONDS:
         raise UsageError("request to the agent", "its length of time is none")
     return value
 
@@ -126,7 +128,7 @@ def require_forwardable(request: Request) -> None:
 
 def result_line(result: object) -> bytes:
     """The answer that carries `result`."""
-    return _require_complete(json.dumps(result, separators=(",", ":"), default=_refuse).encode())
+    return _finish_answer(json.dumps(result, separators=(",", ":"), default=_reject_value).encode())
 
 
 def document_line(document: str) -> bytes:
@@ -134,17 +136,17 @@ def document_line(document: str) -> bytes:
     on one line."""
     if "\n" in document or "\r" in document or not isinstance(json.loads(document), dict):
         raise ValueError("a credential document is one JSON object on one line")
-    return _require_complete(document.encode())
+    return _finish_answer(document.encode())
 
 
 def error_line(error: KeyturnError) -> bytes:
     """The answer that carries `error`, with all that its class adds."""
     line = json.dumps({"ok": False, "error": error_to_json(error)}, separators=(",", ":")).encode()
-    if _IDENTITY in line.upper():
+    if _IDENTITY_PREFIX in line.upper():
         return error_line(
             type(error)("the request", "its answer would repeat what looks like the vault's identity")
         )
-    return _refuse_identity(line) + b"\n"
+    return _check_answer(line) + b"\n"
 
 
 def parse_answer(line: bytes) -> Any:
@@ -179,26 +181,28 @@ def temporary_document(line: bytes) -> str:
             "SessionToken": str(token),
             "Expiration": str(expires),
         } if key and secret and token:
-            end = from_iso(expires)
+            expires_at = from_iso(expires)
         case _:
-            end = None
-    if end is None or end <= system_clock():
+            expires_at = None
+    if expires_at is None or expires_at <= system_clock():
         raise AgentUnavailable(
             "the forwarded socket",
             "what it answers are no credentials that are valid now",
             "Compare the clocks of both machines, and who is at its other end.",
         )
-    parts = (*_DOCUMENT, "AccountId") if isinstance(result.get("AccountId"), str) else _DOCUMENT
-    return json.dumps({part: result[part] for part in parts} | {"Version": 1})
+    fields = (
+        (*_DOCUMENT_FIELDS, "AccountId") if isinstance(result.get("AccountId"), str) else _DOCUMENT_FIELDS
+    )
+    return json.dumps({field: result[field] for field in fields} | {"Version": 1})
 
 
 def error_to_json(error: KeyturnError) -> dict[str, object]:
     """`error` as plain values: its type, exit code, finished line, three sentences, and the scalar attributes of its
     class. A Secret among these stays behind."""
     extra = {
-        name: value[:_EXTRA_LIMIT] if isinstance(value, str) else value
+        name: value[:_MAX_EXTRA_LENGTH] if isinstance(value, str) else value
         for name, value in vars(error).items()
-        if name not in _SENTENCES and isinstance(value, str | int | float)
+        if name not in _TEXT_FIELDS and isinstance(value, str | int | float)
     }
     return {
         "type": _wire_name(type(error)),
@@ -214,54 +218,54 @@ def error_to_json(error: KeyturnError) -> dict[str, object]:
 def error_from_json(record: Mapping[str, Any]) -> KeyturnError:
     """The error that :func:`error_to_json` took apart. A type of a later version becomes the root of the tree with the
     exit code that it had there."""
-    kind = _error_types().get(str(record.get("type")), KeyturnError)
-    what, why, hint = (str(record.get(part) or "") for part in _SENTENCES)
-    error = kind(what or "request to the agent", why, hint)
+    error_class = _error_types().get(str(record.get("type")), KeyturnError)
+    what, why, hint = (str(record.get(field) or "") for field in _TEXT_FIELDS)
+    error = error_class(what or "request to the agent", why, hint)
     exit_code = record.get("exit")
-    if kind is KeyturnError and isinstance(exit_code, int) and 1 < exit_code < 256:
+    if error_class is KeyturnError and isinstance(exit_code, int) and 1 < exit_code < 256:
         error.exit_code = exit_code
     extra = record.get("extra")
     for name, value in extra.items() if isinstance(extra, dict) else ():
-        if name not in _SENTENCES and type(vars(error).get(name)) is type(value):
+        if name not in _TEXT_FIELDS and type(vars(error).get(name)) is type(value):
             setattr(error, name, value)
     return error
 
 
 def _error_types() -> dict[str, type[KeyturnError]]:
-    def below(kind: type[KeyturnError]) -> Iterator[type[KeyturnError]]:
-        yield kind
-        for child in kind.__subclasses__():
-            yield from below(child)
+    def subclasses(error_class: type[KeyturnError]) -> Iterator[type[KeyturnError]]:
+        yield error_class
+        for subclass in error_class.__subclasses__():
+            yield from subclasses(subclass)
 
-    return {_wire_name(kind): kind for kind in below(errors.KeyturnError)}
-
-
-def _wire_name(kind: type[KeyturnError]) -> str:
-    return _WIRE_NAMES.get(kind, kind.__name__)
+    return {_wire_name(error_class): error_class for error_class in subclasses(errors.KeyturnError)}
 
 
-def _object(line: bytes, subject: str, refusal: type[KeyturnError] = UsageError) -> dict[str, Any]:
+def _wire_name(error_class: type[KeyturnError]) -> str:
+    return _WIRE_NAMES.get(error_class, error_class.__name__)
+
+
+def _object(line: bytes, subject: str, error_class: type[KeyturnError] = UsageError) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise refusal(subject, "it is not one line of JSON") from error
+        raise error_class(subject, "it is not one line of JSON") from error
     if not isinstance(record, dict):
-        raise refusal(subject, "it is not a JSON object")
+        raise error_class(subject, "it is not a JSON object")
     return record
 
 
-def _require_complete(result: bytes) -> bytes:
-    return _refuse_identity(RESULT_START + result + DOCUMENT_END)
+def _finish_answer(result: bytes) -> bytes:
+    return _check_answer(RESULT_START + result + DOCUMENT_END)
 
 
-def _refuse_identity(line: bytes) -> bytes:
-    if _IDENTITY in line.upper():
+def _check_answer(line: bytes) -> bytes:
+    if _IDENTITY_PREFIX in line.upper():
         raise ValueError("an answer held the vault's identity")
     if len(line) > ANSWER_LIMIT:
         raise ValueError("an answer is longer than the agent gives")
     return line
 
 
-def _refuse(value: object) -> object:
-    kind = "a secret" if isinstance(value, Secret) else f"a {type(value).__name__}"
-    raise TypeError(f"{kind} does not go over the socket")
+def _reject_value(value: object) -> object:
+    type_name = "a secret" if isinstance(value, Secret) else f"a {type(value).__name__}"
+    raise TypeError(f"{type_name} does not go over the socket")

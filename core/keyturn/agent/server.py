@@ -122,18 +122,18 @@ class AgentServer:
         self._report = report
         self._since: datetime = clock()
         self._callers: dict[int, _Caller] = {}
-        self._shutdown_deadline: list[socket.socket] = []
+        self._lock_requests: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.settimeout(0)
-        self._is_stopping = self._is_told_to_go = self._is_paused = False
-        self._periodic_task: set[str] = set()
+        self._is_stopping = self._withdraws_on_exit = self._is_paused = False
+        self._running_tasks: set[str] = set()
         self._pool = ThreadPoolExecutor(self._limits.operations, "keyturn-act")
-        self._change = threading.Condition()
-        self._operations = self._far_acts = 0
+        self._condition = threading.Condition()
+        self._operations = self._remote_operations = 0
         self._generation = 0
-        self._periodic_at = self._far_at = 0.0
+        self._next_periodic = self._next_remote_accept = 0.0
         self._reads_forward_socket = False
 
     def serve(self) -> None:
@@ -151,31 +151,31 @@ class AgentServer:
                         self._accept(self._listener)
                     elif self._forward is not None and key.fileobj is self._forward.sock:
                         self._accept(self._forward)
-                        self._far_at = time.monotonic() + self._limits.remote_pause
+                        self._next_remote_accept = time.monotonic() + self._limits.remote_pause
                     elif key.fd in self._callers:
-                        self._listen(self._callers[key.fd])
-                self._drop_late()
+                        self._receive(self._callers[key.fd])
+                self._drop_expired()
                 self._run_periodic()
                 if not self._listener.is_reachable():
                     self._is_stopping = True
         finally:
             self._shut_down()
         self._execute(self._service.wait_until_secrets_saved)
-        if self._is_told_to_go:
+        if self._withdraws_on_exit:
             self._execute(self._service.withdraw_delivered)
 
     def stop(self) -> None:
         """End `serve` soon, for a logout or a shutdown: what was delivered is withdrawn. May be called from any thread
         and from a signal handler."""
-        self._is_told_to_go = self._is_stopping = True
+        self._withdraws_on_exit = self._is_stopping = True
         with contextlib.suppress(OSError):
             self._wake_in.send(b"\0")
 
     def close(self) -> None:
         """Let go of everything, in a process that goes on."""
-        for sock in (*self._shutdown_deadline, self._wake_in, self._wake_out):
+        for sock in (*self._lock_requests, self._wake_in, self._wake_out):
             sock.close()
-        self._shutdown_deadline.clear()
+        self._lock_requests.clear()
         self._selector.close()
         for listener in self._listeners():
             listener.close()
@@ -185,15 +185,15 @@ class AgentServer:
         return self._is_stopping or self._clock() - self._since >= self._limits.life
 
     def _select_timeout(self) -> float:
-        left = (self._since + self._limits.life - self._clock()).total_seconds()
-        far = self._limits.tick
+        life_left = (self._since + self._limits.life - self._clock()).total_seconds()
+        poll = self._limits.tick
         if self._forward is not None and not self._reads_forward_socket:
-            far = self._far_at - time.monotonic()
-        return max(0.0, min(left, self._limits.tick, far))
+            poll = self._next_remote_accept - time.monotonic()
+        return max(0.0, min(life_left, self._limits.tick, poll))
 
     def _poll_forward_socket(self) -> None:
         """Listen to the forwarded socket, or not until its next turn."""
-        is_due = time.monotonic() >= self._far_at
+        is_due = time.monotonic() >= self._next_remote_accept
         if self._forward is None or is_due == self._reads_forward_socket:
             return
         self._reads_forward_socket = is_due
@@ -203,9 +203,9 @@ class AgentServer:
             self._selector.unregister(self._forward.sock)
 
     def _run_periodic(self) -> None:
-        if time.monotonic() < self._periodic_at:
+        if time.monotonic() < self._next_periodic:
             return
-        self._periodic_at = time.monotonic() + self._limits.periodic
+        self._next_periodic = time.monotonic() + self._limits.periodic
         # What has ended goes at once; renewing may have to wait for AWS.
         self._submit_once("withdraw", self._service.withdraw_expired)
         if self._may_renew():
@@ -214,23 +214,23 @@ class AgentServer:
     def _may_renew(self) -> bool:
         return not (self._is_paused or self._is_stopping)
 
-    def _submit_once(self, name: str, act: Callable[[], object]) -> None:
+    def _submit_once(self, name: str, task: Callable[[], object]) -> None:
         """Has it done by a thread, unless one is still at it."""
-        if name in self._periodic_task:
+        if name in self._running_tasks:
             return
-        self._periodic_task.add(name)
+        self._running_tasks.add(name)
 
-        def done() -> None:
+        def run() -> None:
             try:
-                self._execute(act)
+                self._execute(task)
             finally:
-                self._periodic_task.discard(name)
+                self._running_tasks.discard(name)
 
-        self._pool.submit(done)
+        self._pool.submit(run)
 
-    def _execute(self, act: Callable[[], object]) -> None:
+    def _execute(self, task: Callable[[], object]) -> None:
         try:
-            act()
+            task()
         except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
             self._report(error)
 
@@ -240,71 +240,71 @@ class AgentServer:
         return [listener for listener in (self._forward, self._listener) if listener is not None]
 
     def _accept(self, listener: Listener) -> None:
-        is_far = listener is self._forward
+        is_remote = listener is self._forward
         try:
             sock, _ = listener.sock.accept()
         except OSError:
-            self._drop_oldest(is_far=is_far)
+            self._drop_oldest(is_remote=is_remote)
             return
         if peer_uid(sock) != os.geteuid():
             sock.close()
             return
         sock.settimeout(0)
-        most = self._limits.remote if is_far else self._limits.connections
-        if sum(caller.is_remote == is_far for caller in self._callers.values()) >= most:
-            self._drop_oldest(is_far=is_far)
-        caller = _Caller(sock, time.monotonic() + self._limits.request_seconds, is_far)
+        limit = self._limits.remote if is_remote else self._limits.connections
+        if sum(caller.is_remote == is_remote for caller in self._callers.values()) >= limit:
+            self._drop_oldest(is_remote=is_remote)
+        caller = _Caller(sock, time.monotonic() + self._limits.request_seconds, is_remote)
         self._callers[sock.fileno()] = caller
         self._selector.register(sock, selectors.EVENT_READ)
-        self._listen(caller)
+        self._receive(caller)
 
-    def _listen(self, caller: _Caller) -> None:
+    def _receive(self, caller: _Caller) -> None:
         try:
-            part = caller.sock.recv(65536)
+            chunk = caller.sock.recv(65536)
         except BlockingIOError:
             return
         except OSError:
-            part = b""
-        if not part:
+            chunk = b""
+        if not chunk:
             self._drop(caller)
             return
-        caller.received += part
+        caller.received += chunk
         line, newline, _ = caller.received.partition(b"\n")
         if len(line) > REQUEST_LIMIT:
-            self._release(caller)
+            self._unregister(caller)
             self._answer(
                 caller.sock, error_line(UsageError("request to the agent", "it is longer than 1 MiB"))
             )
         elif newline:
-            self._release(caller)
-            self._read_request(caller.sock, bytes(line), is_far=caller.is_remote)
+            self._unregister(caller)
+            self._read_request(caller.sock, bytes(line), is_remote=caller.is_remote)
         elif sum(len(other.received) for other in self._callers.values()) > self._limits.unread:
             self._drop(max(self._callers.values(), key=lambda other: len(other.received)))
 
-    def _release(self, caller: _Caller) -> None:
+    def _unregister(self, caller: _Caller) -> None:
         del self._callers[caller.sock.fileno()]
         self._selector.unregister(caller.sock)
 
     def _drop(self, caller: _Caller) -> None:
-        self._release(caller)
+        self._unregister(caller)
         caller.sock.close()
 
-    def _drop_oldest(self, *, is_far: bool) -> None:
-        same = [caller for caller in self._callers.values() if caller.is_remote == is_far]
-        if same:
-            self._drop(min(same, key=lambda caller: caller.deadline))
+    def _drop_oldest(self, *, is_remote: bool) -> None:
+        candidates = [caller for caller in self._callers.values() if caller.is_remote == is_remote]
+        if candidates:
+            self._drop(min(candidates, key=lambda caller: caller.deadline))
 
-    def _drop_late(self) -> None:
+    def _drop_expired(self) -> None:
         now = time.monotonic()
         for caller in [caller for caller in self._callers.values() if caller.deadline < now]:
             self._drop(caller)
 
     # -- answering
 
-    def _read_request(self, sock: socket.socket, line: bytes, *, is_far: bool) -> None:
+    def _read_request(self, sock: socket.socket, line: bytes, *, is_remote: bool) -> None:
         try:
             request = parse_request(line)
-            if is_far:
+            if is_remote:
                 require_forwardable(request)
             if self._is_expired():
                 raise AgentUnavailable("the agent", "its time is over", "Run keyturn vault unlock.")
@@ -312,7 +312,7 @@ class AgentServer:
             self._answer(sock, error_line(error))
             return
         match request.op:
-            case "status" if is_far:
+            case "status" if is_remote:
                 self._answer(sock, result_line({"version": __version__}))
             case "status" | "pause" | "resume" as op:
                 self._is_paused = {"pause": True, "resume": False}.get(op, self._is_paused)
@@ -320,10 +320,10 @@ class AgentServer:
             case "lock":
                 self._lock(sock)
             case _:
-                self._start_operation(sock, request, is_far=is_far)
+                self._start_operation(sock, request, is_remote=is_remote)
 
     def _status(self) -> dict[str, object]:
-        with self._change:
+        with self._condition:
             generation = self._generation
         return {
             "pid": os.getpid(),
@@ -336,39 +336,39 @@ class AgentServer:
 
     def _lock(self, sock: socket.socket) -> None:
         self._withdraw_sockets()
-        self._shutdown_deadline.append(sock)
+        self._lock_requests.append(sock)
         with contextlib.suppress(OSError):
             sock.send(result_line({"pid": os.getpid()}))
         self._is_stopping = True
 
-    def _start_operation(self, sock: socket.socket, request: Request, *, is_far: bool) -> None:
-        with self._change:
+    def _start_operation(self, sock: socket.socket, request: Request, *, is_remote: bool) -> None:
+        with self._condition:
             is_busy = self._operations >= self._limits.operations or (
-                is_far and self._far_acts >= self._limits.remote
+                is_remote and self._remote_operations >= self._limits.remote
             )
             self._operations += not is_busy
-            self._far_acts += is_far and not is_busy
+            self._remote_operations += is_remote and not is_busy
         if is_busy:
             self._answer(sock, error_line(AgentUnavailable("the agent", "it is busy", "Try again.")))
         else:
-            self._pool.submit(self._run_operation, sock, request, is_far=is_far)
+            self._pool.submit(self._run_operation, sock, request, is_remote=is_remote)
 
-    def _run_operation(self, sock: socket.socket, request: Request, *, is_far: bool) -> None:
+    def _run_operation(self, sock: socket.socket, request: Request, *, is_remote: bool) -> None:
         try:
-            answer = self._answer_to(request, is_far=is_far)
-            with self._change:
+            answer = self._answer_to(request, is_remote=is_remote)
+            with self._condition:
                 self._generation += request.op == "run"
             self._answer(sock, answer)
         finally:
-            with self._change:
+            with self._condition:
                 self._operations -= 1
-                self._far_acts -= is_far
-                self._change.notify_all()
+                self._remote_operations -= is_remote
+                self._condition.notify_all()
 
-    def _answer_to(self, request: Request, *, is_far: bool) -> bytes:
+    def _answer_to(self, request: Request, *, is_remote: bool) -> bytes:
         try:
             try:
-                if is_far:
+                if is_remote:
                     return document_line(
                         self._service.get_forwarded_credentials(request.profile, request.least_seconds)
                     )
@@ -402,5 +402,5 @@ class AgentServer:
         self._withdraw_sockets()
         for caller in list(self._callers.values()):
             self._drop(caller)
-        with self._change:
-            self._change.wait_for(lambda: self._operations == 0, self._limits.shutdown_seconds)
+        with self._condition:
+            self._condition.wait_for(lambda: self._operations == 0, self._limits.shutdown_seconds)

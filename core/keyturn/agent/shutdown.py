@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keyturn.agent.client import HEARTBEAT, NoAgent, connected, line_of
+from keyturn.agent.client import HEARTBEAT_SECONDS, NoAgent, connect, read_line
 from keyturn.agent.protocol import parse_answer, request_line
 from keyturn.model.errors import AgentHangs
 from keyturn.system.unix_peer import peer_pid
@@ -29,16 +29,16 @@ def lock(socket: Path, timeout: float = 10.0) -> bool:
     """
     deadline = time.monotonic() + timeout
     try:
-        connection = connected(str(socket), timeout)
+        connection = connect(str(socket), timeout)
     except NoAgent:
         return False
     try:
         connection.sendall(request_line("lock"))
         try:
-            parse_answer(line_of(connection, min(deadline, time.monotonic() + HEARTBEAT)))
+            parse_answer(read_line(connection, min(deadline, time.monotonic() + HEARTBEAT_SECONDS)))
         except TimeoutError:
             _kill(connection)
-        _await_end(connection, deadline)
+        _wait_for_exit(connection, deadline)
     except TimeoutError as error:
         pid = peer_pid(connection)
         raise AgentHangs(
@@ -62,23 +62,23 @@ def _kill(connection: _socket.socket) -> None:
     pid = peer_pid(connection)
     if pid is None:
         raise TimeoutError
-    held = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+    pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
     try:
         # While the connection is open its process lives, so its number is nobody else's, and the descriptor is its own.
         connection.settimeout(0)
         with contextlib.suppress(BlockingIOError):
             connection.recv(4096)
             return
-        if held is None:
+        if pidfd is None:
             os.kill(pid, signal.SIGKILL)
         else:
-            signal.pidfd_send_signal(held, signal.SIGKILL)
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     finally:
-        if held is not None:
-            os.close(held)
+        if pidfd is not None:
+            os.close(pidfd)
 
 
-def _await_end(connection: _socket.socket, deadline: float) -> None:
+def _wait_for_exit(connection: _socket.socket, deadline: float) -> None:
     """Until the kernel closes the other end, which it does after it took the process's memory away."""
     while True:
         connection.settimeout(max(0.001, deadline - time.monotonic()))

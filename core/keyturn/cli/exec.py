@@ -91,7 +91,7 @@ def env(
     unlocker: VaultUnlocker, *, profile: str, shell: str | None, min_left: str | None, mfa_code: str | None
 ) -> None:
     """Print what sets a session of PROFILE in a shell: eval "$(keyturn env PROFILE)"."""
-    language = Shell(shell) if shell else environment.shell_called(os.environ.get("SHELL", ""))
+    language = Shell(shell) if shell else environment.shell_from_path(os.environ.get("SHELL", ""))
     lines = environment.render(_change(unlocker, profile, min_left, mfa_code), language)
     if sys.stdout.isatty():
         click.echo(TTY_NOTE, err=True, nl=False)
@@ -107,7 +107,7 @@ def _document(unlocker: VaultUnlocker, profile: str, min_left: str | None, mfa_c
 
 def _change(unlocker: VaultUnlocker, profile: str, min_left: str | None, mfa_code: str | None) -> Change:
     document = _document(unlocker, profile, min_left, mfa_code)
-    credentials, account = credential_process.parsed(document.reveal())
+    credentials, account = credential_process.parse(document.reveal())
     change = environment.session(credentials, unlocker.service.region(profile), account)
     return {**environment.without_bearer_tokens(os.environ), **change}
 
@@ -193,10 +193,15 @@ def environment_for(
     :param first: a document of its credentials.
     :param in_file: whether the endpoint's token is in a file, or in the environment itself.
     """
-    from_asker = service.uses_caller_credentials(profile)
+    uses_caller_credentials = service.uses_caller_credentials(profile)
     region = service.region(profile)
     opened = launcher.start_endpoint(
-        service.paths, os.environ, profile, first, from_asker=from_asker, in_file=in_file
+        service.paths,
+        os.environ,
+        profile,
+        first,
+        uses_caller_credentials=uses_caller_credentials,
+        in_file=in_file,
     )
     with opened as found:
         change = environment.endpoint(

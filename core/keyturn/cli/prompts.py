@@ -161,7 +161,7 @@ class VaultUnlocker:
         :raises NeedsUnlock: nobody can be asked.
         :raises AgentHangs: one is there that does nothing; then nobody is asked either.
         """
-        client.require_life(self.service.paths.socket)
+        client.require_responsive(self.service.paths.socket)
         if self.recovery_key_fd is not None:
             self.service.unlock(recovery_key=self.recovery_key())
             return

@@ -132,7 +132,7 @@ def status(*, json_: bool) -> None:
     service = credential_service()
     found = service.snapshot()
     if found.vault in (VaultState.LOCKED, VaultState.CLOSED):
-        client.require_life(service.paths.socket)
+        client.require_responsive(service.paths.socket)
     slots = service.context.vault.slots() if found.vault not in (VaultState.ABSENT, VaultState.BROKEN) else ()
     if json_:
         emit(

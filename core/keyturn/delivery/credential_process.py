@@ -28,7 +28,7 @@ def document(credentials: Credentials, account: str | None) -> str:
     return json.dumps(table)
 
 
-def parsed(text: str) -> tuple[Credentials, str | None]:
+def parse(text: str) -> tuple[Credentials, str | None]:
     """The credentials and the account of a document that :func:`document` wrote."""
     table = json.loads(text)
     token = table.get("SessionToken")

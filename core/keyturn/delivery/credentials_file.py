@@ -45,7 +45,7 @@ def put_section(
     document: Document,
     section: str,
     credentials: Credentials,
-    ours: Collection[str],
+    own_key_ids: Collection[str],
     region: str | None = None,
 ) -> bytes:
     """The file with the session in `section`, in place of the one delivered before.
@@ -54,14 +54,20 @@ def put_section(
     :param region: goes along into a section that is made, which would have none.
     :raises Protected: the section holds somebody else's credentials.
     """
-    present = document.section(section)
-    if present is None:
-        made = document.data + f"{comment_line(document)}[{section}]{document.newline}".encode()
-        along = {"region": region} if region else {}
-        return set_items(parse(made, document.path, document.kind), section, {**along, **items(credentials)})
-    found = {item.key: item.value for item in present.items}
-    foreign = [key for key in _FOREIGN if key in found]
-    if foreign and found.get("aws_access_key_id") not in ours and not _same(found, credentials):
+    existing = document.section(section)
+    if existing is None:
+        content = document.data + f"{section_separator(document)}[{section}]{document.newline}".encode()
+        extra = {"region": region} if region else {}
+        return set_items(
+            parse(content, document.path, document.kind), section, {**extra, **items(credentials)}
+        )
+    values = {item.key: item.value for item in existing.items}
+    foreign = [key for key in _FOREIGN if key in values]
+    if (
+        foreign
+        and values.get("aws_access_key_id") not in own_key_ids
+        and not _has_key_id(values, credentials)
+    ):
         raise ChangeRefused(
             f"delivery to [{section}] of the credentials file",
             f"it holds credentials that keyturn did not put there ({', '.join(foreign)})",
@@ -70,8 +76,8 @@ def put_section(
     return set_items(document, section, items(credentials))
 
 
-def _same(found: Mapping[str, str], credentials: Credentials) -> bool:
-    return found.get("aws_access_key_id") == credentials.access_key_id
+def _has_key_id(values: Mapping[str, str], credentials: Credentials) -> bool:
+    return values.get("aws_access_key_id") == credentials.access_key_id
 
 
 def looks_delivered(values: Mapping[str, str]) -> bool:
@@ -80,41 +86,46 @@ def looks_delivered(values: Mapping[str, str]) -> bool:
 
 
 def withdraw(
-    document: Document, section: str, ours: Collection[str], *, made: bool = False, region: str | None = None
+    document: Document,
+    section: str,
+    own_key_ids: Collection[str],
+    *,
+    is_created: bool = False,
+    region: str | None = None,
 ) -> bytes:
     """The file without what was delivered to `section`, as long as the keys there are still ours.
 
     :param made: keyturn made the section; it goes too, once nothing else stands in it.
     :param region: what keyturn put into such a section besides the keys; it goes if nobody changed it.
     """
-    present = document.section(section)
-    values = {item.key: item.value for item in present.items} if present else {}
-    if present is None or values.get("aws_access_key_id") not in ours:
+    existing = document.section(section)
+    values = {item.key: item.value for item in existing.items} if existing else {}
+    if existing is None or values.get("aws_access_key_id") not in own_key_ids:
         return document.data
-    along = ("region",) if made and region and values.get("region") == region else ()
-    left = parse(remove_items(document, section, (*KEYS, *along)), document.path, document.kind)
-    present = left.section(section)
-    if not made or present is None or present.items or not _bare(left, present):
-        return left.data
-    return _without(left, present)
+    extra = ("region",) if is_created and region and values.get("region") == region else ()
+    remaining = parse(remove_items(document, section, (*KEYS, *extra)), document.path, document.kind)
+    existing = remaining.section(section)
+    if not is_created or existing is None or existing.items or not _is_empty(remaining, existing):
+        return remaining.data
+    return _remove_section(remaining, existing)
 
 
-def _without(document: Document, section: Section) -> bytes:
+def _remove_section(document: Document, section: Section) -> bytes:
     """The file without a section that :func:`put` made at its end, and without the blank line put before it."""
-    removed = replace_section(document, section.name, None)
+    data = replace_section(document, section.name, None)
     newline = document.newline.encode()
-    at_end = len(removed) == section.start
-    return removed.removesuffix(newline) if at_end and removed.endswith(newline * 2) else removed
+    at_end = len(data) == section.start
+    return data.removesuffix(newline) if at_end and data.endswith(newline * 2) else data
 
 
-def _bare(document: Document, section: Section) -> bool:
+def _is_empty(document: Document, section: Section) -> bool:
     """Nothing but the header: no comment that somebody may have added."""
     return len(section.text(document).split()) <= len(section.name.split()) and b"#" not in section.text(
         document
     )
 
 
-def comment_line(document: Document) -> str:
+def section_separator(document: Document) -> str:
     """What stands between the end of a file and a section that is put there: an end for its last line, a blank one."""
     if not document.data:
         return ""

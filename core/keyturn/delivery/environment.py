@@ -97,8 +97,8 @@ def without_proxy(environ: Mapping[str, str], host: str) -> Change:
 
 def apply(change: Change, environ: Mapping[str, str]) -> dict[str, str]:
     """An environment after a change."""
-    kept = {name: value for name, value in environ.items() if name not in change}
-    return kept | {name: value for name, value in change.items() if value is not None}
+    unchanged = {name: value for name, value in environ.items() if name not in change}
+    return unchanged | {name: value for name, value in change.items() if value is not None}
 
 
 class Shell(StrEnum):
@@ -113,7 +113,7 @@ class Shell(StrEnum):
     JSON = "json"
 
 
-def shell_called(path: str) -> Shell:
+def shell_from_path(path: str) -> Shell:
     """The language of the shell at `path`, as `SHELL` names it; `sh` where that is none of ours."""
     name = path.rpartition("/")[2].removesuffix(".exe").lstrip("-")
     if name == "pwsh":
@@ -161,8 +161,10 @@ def _fish(value: str) -> str:
 def _fish_remove(name: str) -> str:
     """Without a scope, fish would erase for all times a variable that it keeps for all its sessions (`set -U`). Such a one
     cannot be hidden either: a global one without a value would reach programs as an empty one. So fish says it."""
-    told = f"keyturn: {name} is a universal variable of fish and stays. To remove it for good: set -eU {name}"
-    return f"set -eg {name}; if set -qUx {name}; echo {_fish(told)} >&2; end"
+    message = (
+        f"keyturn: {name} is a universal variable of fish and stays. To remove it for good: set -eU {name}"
+    )
+    return f"set -eg {name}; if set -qUx {name}; echo {_fish(message)} >&2; end"
 
 
 #: PowerShell takes typographic single quotes for plain ones, so each is doubled.

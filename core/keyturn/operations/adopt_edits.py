@@ -94,7 +94,7 @@ def capture_removed(
         section = document.section(edit.section)
         bare = reparse_if_changed(_bare(document, edit), document)
         if section is None:
-            lead = credentials_file.comment_line(document) if edit.line is not None else ""
+            lead = credentials_file.section_separator(document) if edit.line is not None else ""
             end = document.newline
             found.append(RemovedSettings(path, kind, edit.section, None, f"[{edit.section}]", end, lead, ()))
             continue
@@ -118,7 +118,7 @@ def _with_line(document: Document, edit: SectionEdit, line: str) -> bytes:
     """The file with our line, at the place of the first setting that is taken out."""
     section = document.section(edit.section)
     if section is None:
-        made = f"{credentials_file.comment_line(document)}[{edit.section}]{document.newline}".encode()
+        made = f"{credentials_file.section_separator(document)}[{edit.section}]{document.newline}".encode()
         return set_items(reparse_if_changed(document.data + made, document), edit.section, {LINE_KEY: line})
     first = next((item.key for item in section.items if item.key in edit.take), None)
     return set_items(document, edit.section, {LINE_KEY: line}, before_key=first)

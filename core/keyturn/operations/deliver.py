@@ -220,7 +220,7 @@ def withdraw(context: Context, name: str) -> bool:
 
     def change(document: Document) -> bytes:
         return credentials_file.withdraw(
-            document, note.section, _is_ours(document, note), made=note.made, region=note.region
+            document, note.section, _is_ours(document, note), is_created=note.made, region=note.region
         )
 
     if os.path.exists(note.path):  # noqa: PTH110  # Path.exists raises for a path that can be none

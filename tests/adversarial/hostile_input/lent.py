@@ -89,7 +89,7 @@ def endpoint_words(machine: Verbs, texts: tuple[str, ...]) -> None:
             text, json.dumps({**fields, "Expiration": "2036-01-01T00:00:00Z"}), now
         )
         for answer in (http.failure_response(KeyturnError(text, text, text)), given):
-            head, _, body = answer.partition(http.END)
+            head, _, body = answer.partition(http.HEAD_END)
             machine.outputs += 1
             machine.foreign += foreign(head.replace(b"\r\n", b"\n") + body)
             machine.foreign += foreign(json.loads(body).get("Message", ""))

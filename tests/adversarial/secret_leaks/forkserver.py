@@ -151,7 +151,7 @@ def _no_agent(*_: object, **__: object) -> None:
 
 def _agent(task: dict[str, Any]) -> int:
     """An agent in a child of its own, with the exception in it, and a client that asks it everything."""
-    from keyturn.agent.__main__ import open_keeper
+    from keyturn.agent.__main__ import open_service
     from keyturn.agent.daemon import run_agent
     from keyturn.storage.paths import paths_for
 
@@ -161,7 +161,7 @@ def _agent(task: dict[str, Any]) -> int:
         ours.close()
         os.dup2(theirs.fileno(), 0)
         _begin(task)
-        run_agent(open_keeper)
+        run_agent(open_service)
     theirs.close()
     ours.settimeout(_SECONDS)
     channel = secret_channel.accept(ours, pid)

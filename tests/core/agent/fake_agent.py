@@ -57,7 +57,9 @@ class Keeper:
         return json.dumps({"Version": 1, "AccessKeyId": name})
 
 
-def open_keeper(environ: Mapping[str, str], passphrase: Secret | None, recovery_key: Secret | None) -> Keeper:
+def open_service(
+    environ: Mapping[str, str], passphrase: Secret | None, recovery_key: Secret | None
+) -> Keeper:
     from keyturn.model.errors import WrongPassphrase
 
     if "KEYTURN_TEST_SLOW" in environ:
@@ -78,4 +80,4 @@ if __name__ == "__main__":
         sys.path.insert(0, str(here))
     from keyturn.agent.daemon import run_agent
 
-    run_agent(open_keeper)
+    run_agent(open_service)

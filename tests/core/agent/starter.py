@@ -43,7 +43,7 @@ class Starter:
         recovery_key: Secret | None = None,
         *,
         command: tuple[str, ...] = COMMAND,
-        patience: float = 30,
+        timeout: float = 30,
     ) -> None:
         launcher.start_agent(
             self.paths,
@@ -51,7 +51,7 @@ class Starter:
             passphrase=passphrase,
             recovery_key=recovery_key,
             command=command,
-            patience=patience,
+            timeout=timeout,
         )
 
     def pid(self) -> int:

@@ -225,15 +225,15 @@ def test_a_stale_one_goes_once_it_is_certain(folder: Path, monkeypatch: pytest.M
         left.bind(str(far))
         far.chmod(0o600)
     with pytest.raises(NoAgent):
-        client.ask(str(far), wire.STATUS_REQUEST, 5, is_far=True)
+        client.ask(str(far), wire.STATUS_REQUEST, 5, is_remote=True)
     assert far.exists(), "it may be about to listen"
     now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + client.STALE + 1)
+    monkeypatch.setattr(time, "time", lambda: now + client.STALE_SECONDS + 1)
     with pytest.raises(NoAgent):
         client.ask(str(far), wire.STATUS_REQUEST, 5)
     assert far.exists(), "the agent's own is its own matter"
     with pytest.raises(NoAgent):
-        client.ask(str(far), wire.STATUS_REQUEST, 5, is_far=True)
+        client.ask(str(far), wire.STATUS_REQUEST, 5, is_remote=True)
     assert not far.exists()
 
 
@@ -291,7 +291,7 @@ def test_a_stopped_agent_does_not_keep_the_far_end_for_longer_than_the_near_one(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = serve()
-    monkeypatch.setattr(client, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(client, "HEARTBEAT_SECONDS", 0.2)
     hanging = agent.path.with_name("hanging.sock")
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(hanging))
@@ -306,7 +306,7 @@ def test_a_stopped_agent_does_not_keep_the_far_end_for_longer_than_the_near_one(
 def test_where_no_more_connections_are_taken_nobody_is_told_that_all_is_locked(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(client, "HEARTBEAT_SECONDS", 0.2)
     full = serve().path.with_name("full.sock")
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(full))
@@ -317,6 +317,6 @@ def test_where_no_more_connections_are_taken_nobody_is_told_that_all_is_locked(
             one.setblocking(False)
             one.connect_ex(str(full))
         with pytest.raises(AgentUnresponsive):
-            client.connected(str(full), 5)
+            client.connect(str(full), 5)
         for one in held:
             one.close()

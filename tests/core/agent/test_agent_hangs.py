@@ -18,7 +18,7 @@ from tests.core.agent.starter import Starter, awaited
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (client, shutdown):
-        monkeypatch.setattr(module, "HEARTBEAT", 0.4)
+        monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.4)
 
 
 @pytest.fixture
@@ -70,6 +70,6 @@ def test_an_act_that_takes_its_time_is_waited_for(starter: Starter) -> None:
 def test_what_wakes_up_in_time_answers(
     starter: Starter, stopped: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "HEARTBEAT", 5.0)
+    monkeypatch.setattr(client, "HEARTBEAT_SECONDS", 5.0)
     threading.Timer(0.5, os.kill, (stopped, signal.SIGCONT)).start()
     assert client.run(starter.socket, "refresh", {}, 110)["did"] == "refresh"

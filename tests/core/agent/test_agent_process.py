@@ -64,7 +64,7 @@ def test_one_that_does_not_open_the_vault_in_time_is_ended(starter: Starter) -> 
     pid_file = starter.paths.home / "pid"
     starter.environ["KEYTURN_TEST_SLOW"] = str(pid_file)
     with pytest.raises(AgentUnavailable, match="did not open the vault"):
-        starter.start(patience=2)
+        starter.start(timeout=2)
     assert awaited(int(pid_file.read_text()))
 
 

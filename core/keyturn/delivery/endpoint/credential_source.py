@@ -41,22 +41,27 @@ class SessionFingerprint:
     @classmethod
     def of(cls, service: ServicePort, profile: str) -> Self:
         """As it is now."""
-        places = service.paths
-        paths = [places.aws_config, places.aws_credentials, places.profiles_file, places.config_file]
-        return cls(service, profile, FileFingerprint.of(map(str, paths)), *_known(service, profile))
+        paths = service.paths
+        files = [paths.aws_config, paths.aws_credentials, paths.profiles_file, paths.config_file]
+        return cls(
+            service, profile, FileFingerprint.of(map(str, files)), *_stops_and_session(service, profile)
+        )
 
     def is_unchanged(self) -> bool:
         """See :class:`keyturn.system.file_fingerprint.Fingerprint`."""
-        return self.files.is_unchanged() and _known(self.service, self.profile) == (self.stops, self.session)
+        return self.files.is_unchanged() and _stops_and_session(self.service, self.profile) == (
+            self.stops,
+            self.session,
+        )
 
     def differs_only_in_session(self, later: SessionFingerprint) -> bool:
         """Whether nothing but the session itself has changed since."""
         return self.files.is_unchanged() and self.stops == later.stops
 
 
-def _known(service: ServicePort, profile: str) -> tuple[Mapping[str, datetime], Session | None]:
+def _stops_and_session(service: ServicePort, profile: str) -> tuple[Mapping[str, datetime], Session | None]:
     index = service.index()
-    stops = {name: one.stopped for name, one in index.profiles.items() if one.stopped is not None}
+    stops = {name: state.stopped for name, state in index.profiles.items() if state.stopped is not None}
     return stops, index.of(profile).session
 
 
@@ -90,7 +95,7 @@ class ServiceCredentialSource:
         if not self._service.uses_caller_credentials(self._profile):
             self._document = None
             return self._service.get_credentials(self._profile)
-        basis = self.fingerprint()
+        before = self.fingerprint()
         if not self._fingerprint.is_unchanged():
             self._document = None
         state = self._state()
@@ -102,15 +107,15 @@ class ServiceCredentialSource:
             if self._document is None or state is not State.SOON:
                 raise
             return self._document
-        now = self.fingerprint()
-        self._document = document if basis.differs_only_in_session(now) else None
-        self._obtained, self._fingerprint = self._service.now(), now
+        after = self.fingerprint()
+        self._document = document if before.differs_only_in_session(after) else None
+        self._obtained, self._fingerprint = self._service.now(), after
         return document
 
     def _state(self) -> State:
         if self._document is None:
             return State.NONE
-        credentials, _ = credential_process.parsed(self._document)
+        credentials, _ = credential_process.parse(self._document)
         if credentials.expires is None:
             return State.EXPIRED
         now = self._service.now()

@@ -18,7 +18,7 @@ from keyturn.agent.protocol import error_line, result_line
 from keyturn.agent.wire import REQUEST_LIMIT
 from keyturn.delivery.endpoint import http
 from keyturn.delivery.endpoint.http import EndpointAddress
-from keyturn.delivery.endpoint.server import EndpointServer, listening
+from keyturn.delivery.endpoint.server import EndpointServer, listen
 from keyturn.delivery.endpoint.token_file import TokenFile
 from keyturn.model.errors import KeyturnError
 from keyturn.model.secret import Secret
@@ -45,7 +45,7 @@ OpenCredentialSource = Callable[[Mapping[str, str], str, str], CredentialSource]
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
+class _StartRequest:
     profile: str
     pid: int
     """Of whoever starts us, which becomes the program."""
@@ -55,7 +55,7 @@ class _Order:
     """The document of the session that was got before."""
 
 
-def run_endpoint(open_hand: OpenCredentialSource) -> NoReturn:
+def run_endpoint(open_source: OpenCredentialSource) -> NoReturn:
     """Run the endpoint in a process of its own, for the process that started it and whatever program that becomes.
     Standard input is the socket of :func:`keyturn.system.secret_channel.create`.
 
@@ -71,18 +71,18 @@ def run_endpoint(open_hand: OpenCredentialSource) -> NoReturn:
                 2, b"keyturn: the endpoint is not started by hand. Run keyturn exec PROFILE --endpoint.\n"
             )
         os._exit(2)
-    order = _order()
+    request = _read_request()
     # A process whose parent has ended has another one.
-    if order is None or os.getppid() != order.pid:
+    if request is None or os.getppid() != request.pid:
         os._exit(1)
     _detach()
     log.open_log(Path(state_folder(os.environ)))
-    _run(order, open_hand)
+    _run(request, open_source)
     # No thread that still waits for AWS keeps the process.
     os._exit(0)
 
 
-def _order() -> _Order | None:
+def _read_request() -> _StartRequest | None:
     line = sys.stdin.buffer.readline(REQUEST_LIMIT)
     try:
         record = json.loads(line)
@@ -90,7 +90,7 @@ def _order() -> _Order | None:
         return None
     match record:
         case {"profile": str(profile), "pid": int(pid), "in_file": bool(in_file), "first": str(first)}:
-            return _Order(profile, pid, in_file, first)
+            return _StartRequest(profile, pid, in_file, first)
         case _:
             return None
 
@@ -104,22 +104,22 @@ def _detach() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _run(order: _Order, open_hand: OpenCredentialSource) -> None:
+def _run(request: _StartRequest, open_source: OpenCredentialSource) -> None:
     file: TokenFile | None = None
     try:
-        watch = process_watch.watch_process(order.pid)
+        watch = process_watch.watch_process(request.pid)
         # Whoever started us has not become the program yet, and holds the other end of the socket for as long as it
         # lives: if it does now, it did when we looked for its number, which was nobody else's.
         if watch is None or not _is_starter_there():
             return
-        address, server = _server(order, open_hand)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: server.stop())
+        address, server = _server(request, open_source)
+        for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(signum, lambda _signum, _frame: server.stop())
         server.ends_when_readable(watch)
-        server.ends_when_readable(sys.stdin.buffer, _is_told_to_end)
-        file = TokenFile(os.environ, address.token) if order.in_file else None
-        where = {"token_file": str(file.path)} if file else {"token": address.token.reveal()}
-        if secret_channel.reply(result_line({"url": address.url().reveal(), **where})):
+        server.ends_when_readable(sys.stdin.buffer, _is_end_requested)
+        file = TokenFile(os.environ, address.token) if request.in_file else None
+        token_fields = {"token_file": str(file.path)} if file else {"token": address.token.reveal()}
+        if secret_channel.reply(result_line({"url": address.url().reveal(), **token_fields})):
             server.serve()
     except KeyturnError as error:
         secret_channel.reply(error_line(error))
@@ -133,16 +133,18 @@ def _run(order: _Order, open_hand: OpenCredentialSource) -> None:
             file.remove()
 
 
-def _server(order: _Order, open_hand: OpenCredentialSource) -> tuple[EndpointAddress, EndpointServer]:
+def _server(
+    request: _StartRequest, open_source: OpenCredentialSource
+) -> tuple[EndpointAddress, EndpointServer]:
     """A server that listens already, and what its clients must know.
 
     :raises KeyturnError: there is nothing to hand out, or nobody to tell who asks; then the program is not started.
     """
     clock = clock_for(os.environ)
-    http.credentials_response(order.profile, order.first, clock())
-    giver = open_hand(os.environ, order.profile, order.first)
-    listener = listening()
-    _require_known(listener)
+    http.credentials_response(request.profile, request.first, clock())
+    source = open_source(os.environ, request.profile, request.first)
+    listener = listen()
+    _require_peer_uid(listener)
     port = listener.getsockname()[1]
     address = EndpointAddress(
         port, Secret(f"/{secrets.token_urlsafe(24)}"), Secret(secrets.token_urlsafe(32))
@@ -150,10 +152,10 @@ def _server(order: _Order, open_hand: OpenCredentialSource) -> tuple[EndpointAdd
     server = EndpointServer(
         listener,
         address,
-        order.profile,
-        giver.get_credentials,
-        ground=giver.fingerprint,
-        first=order.first,
+        request.profile,
+        source.get_credentials,
+        fingerprint=source.fingerprint,
+        first=request.first,
         is_ours=is_own_process,
         clock=clock,
         report=log.record_unexpected,
@@ -166,10 +168,13 @@ def is_own_process(connection: socket.socket) -> bool:
     return not IS_SUPPORTED or caller_uid(connection) == os.geteuid()
 
 
-def _require_known(listener: socket.socket) -> None:
+def _require_peer_uid(listener: socket.socket) -> None:
     """Makes sure that the system says who connects, or everybody would be sent away."""
-    with socket.create_connection(listener.getsockname()), contextlib.closing(listener.accept()[0]) as theirs:
-        if is_own_process(theirs):
+    with (
+        socket.create_connection(listener.getsockname()),
+        contextlib.closing(listener.accept()[0]) as connection,
+    ):
+        if is_own_process(connection):
             return
     why = "this system does not tell which user connects to it"
     raise KeyturnError("start of the endpoint", why, "Leave out --endpoint")
@@ -185,13 +190,13 @@ def _is_starter_there() -> bool:
             return False
 
 
-def _is_told_to_end() -> bool:
+def _is_end_requested() -> bool:
     """Whether the starter said so. Its end of the socket closes without a word when it becomes the program."""
     with contextlib.suppress(OSError):
         if os.read(0, 1):
             return True
-    null = os.open(os.devnull, os.O_RDWR)
+    devnull = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):
-        os.dup2(null, descriptor)
-    os.close(null)
+        os.dup2(devnull, descriptor)
+    os.close(devnull)
     return False

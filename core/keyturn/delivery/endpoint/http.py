@@ -21,10 +21,10 @@ from keyturn.model.text import iso
 
 HOST = "127.0.0.1"
 #: What ends a head.
-END = b"\r\n\r\n"
+HEAD_END = b"\r\n\r\n"
 #: Of a head, in bytes, its end included.
 HEAD_LIMIT = 8 << 10
-_MOST_FIELDS = 64
+_MAX_FIELDS = 64
 
 _METHOD = re.compile(rb"[A-Z]{1,32}")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~]*)")
@@ -39,7 +39,7 @@ _FOREIGN_STARTS = (b"x-forwarded-", b"access-control-", b"sec-")
 class RequestStatus(IntEnum):
     """What becomes of a request; its number is the HTTP status."""
 
-    GIVEN = 200
+    OK = 200
     MALFORMED = 400
     REFUSED = 403
     WRONG_METHOD = 405
@@ -74,43 +74,43 @@ class EndpointAddress:
 
 
 def judge(request: bytes, address: EndpointAddress) -> RequestStatus:
-    """What a request deserves: :attr:`Verdict.GIVEN` for GET of the path, with the token, without anything that comes
+    """What a request deserves: :attr:`RequestStatus.OK` for GET of the path, with the token, without anything that comes
     from a browser or a proxy, and without a body or a second request behind it.
 
     :param request: all that came, up to the end of the head at least.
     """
-    head, end, behind = request.partition(END)
-    if not end or behind or len(request) > HEAD_LIMIT:
+    head, end, rest = request.partition(HEAD_END)
+    if not end or rest or len(request) > HEAD_LIMIT:
         return RequestStatus.MALFORMED
-    line, *lines = head.split(b"\r\n")
-    words = line.split(b" ")
-    if len(words) != 3 or not _METHOD.fullmatch(words[0]) or words[2] != b"HTTP/1.1":
+    request_line, *field_lines = head.split(b"\r\n")
+    parts = request_line.split(b" ")
+    if len(parts) != 3 or not _METHOD.fullmatch(parts[0]) or parts[2] != b"HTTP/1.1":
         return RequestStatus.MALFORMED
-    fields = _fields(lines)
+    fields = _fields(field_lines)
     if fields is None:
         return RequestStatus.MALFORMED
-    if words[0] != b"GET":
+    if parts[0] != b"GET":
         return RequestStatus.WRONG_METHOD
     # Without a short cut: how long a refusal takes does not tell what was right.
-    right = (
-        hmac.compare_digest(words[1], address.path.reveal().encode()),
+    checks = (
+        hmac.compare_digest(parts[1], address.path.reveal().encode()),
         hmac.compare_digest(fields.get(b"authorization", b""), address.token.reveal().encode()),
         fields.get(b"host") in address.hosts(),
         not _is_foreign(fields),
     )
-    return RequestStatus.GIVEN if all(right) else RequestStatus.REFUSED
+    return RequestStatus.OK if all(checks) else RequestStatus.REFUSED
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, bytes] | None:
     """The header fields by their names in small letters; None if one is none, is folded, or comes twice."""
-    if len(lines) > _MOST_FIELDS:
+    if len(lines) > _MAX_FIELDS:
         return None
     fields: dict[bytes, bytes] = {}
     for line in lines:
-        found = _FIELD.fullmatch(line)
-        if found is None or found[1].lower() in fields:
+        match = _FIELD.fullmatch(line)
+        if match is None or match[1].lower() in fields:
             return None
-        fields[found[1].lower()] = found[2].strip(b" \t")
+        fields[match[1].lower()] = match[2].strip(b" \t")
     return fields
 
 
@@ -123,9 +123,9 @@ def _is_foreign(fields: Mapping[bytes, bytes]) -> bool:
     )
 
 
-def refusal_response(verdict: RequestStatus) -> bytes:
+def refusal_response(status: RequestStatus) -> bytes:
     """The answer to whoever gets nothing; it tells nothing but the kind of fault."""
-    return _answer(verdict, {"Code": "Refused", "Message": "keyturn answers the program that it started."})
+    return _answer(status, {"Code": "Refused", "Message": "keyturn answers the program that it started."})
 
 
 def credentials_response(name: str, document: str, now: datetime) -> bytes:
@@ -135,7 +135,7 @@ def credentials_response(name: str, document: str, now: datetime) -> bytes:
     :raises UsageError: they are no temporary ones.
     :raises KeyturnError: they have ended.
     """
-    credentials, account = credential_process.parsed(document)
+    credentials, account = credential_process.parse(document)
     if credentials.session_token is None:
         raise only_temporary(name)
     if credentials.expires is None:
@@ -150,7 +150,7 @@ def credentials_response(name: str, document: str, now: datetime) -> bytes:
         "Expiration": iso(credentials.expires),
         **({"AccountId": account} if account else {}),
     }
-    return _answer(RequestStatus.GIVEN, table)
+    return _answer(RequestStatus.OK, table)
 
 
 def only_temporary(name: str) -> UsageError:
@@ -178,4 +178,4 @@ def _answer(status: int, table: Mapping[str, str | None]) -> bytes:
     ]
     if status == RequestStatus.WRONG_METHOD:
         lines.append("Allow: GET")
-    return "\r\n".join(lines).encode("ascii") + END + body
+    return "\r\n".join(lines).encode("ascii") + HEAD_END + body

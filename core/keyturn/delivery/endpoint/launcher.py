@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from keyturn.agent.launcher import environment, stderr_text
+from keyturn.agent.launcher import environment, read_reply
 from keyturn.agent.protocol import parse_answer
 from keyturn.model.errors import KeyturnError
 from keyturn.model.secret import Secret
@@ -47,7 +47,7 @@ def start_endpoint(
     profile: str,
     first: Secret,
     *,
-    from_asker: bool,
+    uses_caller_credentials: bool,
     in_file: bool,
 ) -> Iterator[Endpoint]:
     """An endpoint for this process and whatever program it becomes; at the end of the block, which such a program never
@@ -75,48 +75,50 @@ def start_endpoint(
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
-                env=_environment(paths, environ, from_asker=from_asker),
+                env=_environment(paths, environ, uses_caller_credentials=uses_caller_credentials),
                 start_new_session=True,
             )
         except OSError as error:
             raise _unavailable(f"its program does not start: {error}") from error
         theirs.close()
         with process:
-            order = {"profile": profile, "pid": os.getpid(), "in_file": in_file, "first": first.reveal()}
-            channel, answer = _send_first_document(ours, process.pid, order)
+            request = {"profile": profile, "pid": os.getpid(), "in_file": in_file, "first": first.reveal()}
+            channel, answer = _send_first_document(ours, process.pid, request)
     with channel:
-        found = parse_answer(answer)
-        token = found.get("token")
+        fields = parse_answer(answer)
+        token = fields.get("token")
         try:
-            yield Endpoint(Secret(found["url"]), Secret(token) if token else None, found.get("token_file"))
+            yield Endpoint(Secret(fields["url"]), Secret(token) if token else None, fields.get("token_file"))
         finally:
-            _end(channel)
+            _shut_down(channel)
 
 
 def _require_descriptors() -> None:
     """The endpoint has the limits of the program, which is not started where they would have it fail later."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if most != resource.RLIM_INFINITY and most < _MIN_DESCRIPTORS:
-        why = f"no process may open more than {most} files here, and it needs {_MIN_DESCRIPTORS}"
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit != resource.RLIM_INFINITY and limit < _MIN_DESCRIPTORS:
+        why = f"no process may open more than {limit} files here, and it needs {_MIN_DESCRIPTORS}"
         raise KeyturnError("start of the endpoint", why, "Run: ulimit -n 256, or leave out --endpoint")
 
 
-def _environment(paths: Paths, environ: Mapping[str, str], *, from_asker: bool) -> dict[str, str]:
-    kept = environment(paths, environ)
-    if from_asker:
-        kept = {name: value for name, value in environ.items() if name.startswith("AWS_")} | kept
-    return kept
+def _environment(
+    paths: Paths, environ: Mapping[str, str], *, uses_caller_credentials: bool
+) -> dict[str, str]:
+    variables = environment(paths, environ)
+    if uses_caller_credentials:
+        variables = {name: value for name, value in environ.items() if name.startswith("AWS_")} | variables
+    return variables
 
 
 def _send_first_document(
-    ours: socket.socket, pid: int, order: Mapping[str, object]
+    ours: socket.socket, pid: int, request: Mapping[str, object]
 ) -> tuple[socket.socket, bytes]:
     deadline = time.monotonic() + TIMEOUT
     ours.settimeout(TIMEOUT)
     channel: socket.socket | None = None
     try:
         channel = secret_channel.accept(ours, pid)
-        answer = stderr_text(channel, json.dumps(order).encode() + b"\n", deadline) if channel else b""
+        answer = read_reply(channel, json.dumps(request).encode() + b"\n", deadline) if channel else b""
     except TimeoutError:
         # Somebody still holds the socket, so the session is alive and its number is nobody else's.
         with contextlib.suppress(ProcessLookupError):
@@ -129,7 +131,7 @@ def _send_first_document(
     raise _unavailable("it did not come up")
 
 
-def _end(channel: socket.socket) -> None:
+def _shut_down(channel: socket.socket) -> None:
     """Has the endpoint end, and waits until it has."""
     with contextlib.suppress(OSError):
         channel.settimeout(_SHUTDOWN_SECONDS)

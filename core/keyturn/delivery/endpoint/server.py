@@ -65,12 +65,12 @@ class EndpointServer:
         listener: socket.socket,
         address: EndpointAddress,
         profile: str,
-        hand: Callable[[], str],
+        get_credentials: Callable[[], str],
         *,
         first: str,
         is_ours: Callable[[socket.socket], bool],
         clock: Clock,
-        ground: Callable[[], Fingerprint],
+        fingerprint: Callable[[], Fingerprint],
         limits: Limits | None = None,
         report: Callable[[BaseException], None] = lambda _error: None,
     ) -> None:
@@ -84,9 +84,9 @@ class EndpointServer:
         self._listener = listener
         self._address = address
         self._profile = profile
-        self._get_credentials = hand
+        self._get_credentials = get_credentials
         self._is_ours = is_ours
-        self._ground = ground
+        self._fingerprint = fingerprint
         self._clock = clock
         self._limits = limits or Limits()
         self._report = report
@@ -97,18 +97,18 @@ class EndpointServer:
         for end in (self._wake_in, self._wake_out, listener):
             end.settimeout(0)
         self._pool = ThreadPoolExecutor(1, "keyturn-hand")
-        self._is_fetching = self._is_over = False
+        self._is_fetching = self._is_stopped = False
         self._result: list[tuple[FetchResult, Fingerprint]] = []
         self._last: str | None = first
-        self._last_fingerprint = ground()
-        self._ends: dict[int, Callable[[], bool]] = {}
+        self._last_fingerprint = fingerprint()
+        self._end_watches: dict[int, Callable[[], bool]] = {}
 
     def ends_when_readable(self, watch: Watch, is_end: Callable[[], bool] = lambda: True) -> None:
         """Have :meth:`serve` end when `watch` can be read.
 
         :param is_end: asked then; if not, `watch` is not looked at any more.
         """
-        self._ends[watch.fileno()] = is_end
+        self._end_watches[watch.fileno()] = is_end
         self._selector.register(watch.fileno(), selectors.EVENT_READ)
 
     def serve(self) -> None:
@@ -116,22 +116,22 @@ class EndpointServer:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._wake_out, selectors.EVENT_READ)
         try:
-            while not self._is_over:
+            while not self._is_stopped:
                 for key, _ in self._selector.select(self._select_timeout()):
                     self._serve_caller(key.fd)
-                self._drop_late()
+                self._drop_expired()
                 self._answer_from_last()
         finally:
             self.close()
 
     def stop(self) -> None:
         """End `serve` soon. May be called from any thread and from a signal handler."""
-        self._is_over = True
+        self._is_stopped = True
         self._wake()
 
     def close(self) -> None:
         """Let go of everything. A second call does nothing."""
-        self._is_over = True
+        self._is_stopped = True
         for caller in self._callers.values():
             caller.sock.close()
         for waiter in self._waiting:
@@ -148,22 +148,22 @@ class EndpointServer:
             self._wake_in.send(b"\0")
 
     def _select_timeout(self) -> float | None:
-        moments = [caller.deadline for caller in self._callers.values()]
+        deadlines = [caller.deadline for caller in self._callers.values()]
         if self._last is not None and self._waiting:
-            moments.append(self._waiting[0].since + self._limits.answer_seconds)
-        return max(0.0, min(moments) - time.monotonic()) if moments else None
+            deadlines.append(self._waiting[0].since + self._limits.answer_seconds)
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def _serve_caller(self, number: int) -> None:
         if number == self._listener.fileno():
             self._accept()
         elif number == self._wake_out.fileno():
             self._drain_wakeups()
-        elif number in self._ends:
-            if self._ends.pop(number)():
-                self._is_over = True
+        elif number in self._end_watches:
+            if self._end_watches.pop(number)():
+                self._is_stopped = True
             self._selector.unregister(number)
         elif number in self._callers:
-            self._listen(self._callers[number])
+            self._receive(self._callers[number])
 
     # -- reading
 
@@ -184,28 +184,28 @@ class EndpointServer:
         caller = _Caller(sock, time.monotonic() + self._limits.request_seconds)
         self._callers[sock.fileno()] = caller
         self._selector.register(sock, selectors.EVENT_READ)
-        self._listen(caller)
+        self._receive(caller)
 
-    def _listen(self, caller: _Caller) -> None:
+    def _receive(self, caller: _Caller) -> None:
         try:
-            part = caller.sock.recv(http.HEAD_LIMIT + 1)
+            chunk = caller.sock.recv(http.HEAD_LIMIT + 1)
         except BlockingIOError:
             return
         except OSError:
-            part = b""
-        caller.received += part
-        if not part:
-            self._release(caller).close()
-        elif http.END in caller.received or len(caller.received) > http.HEAD_LIMIT:
-            verdict = http.judge(bytes(caller.received), self._address)
-            sock = self._release(caller)
-            if verdict is RequestStatus.GIVEN:
+            chunk = b""
+        caller.received += chunk
+        if not chunk:
+            self._unregister(caller).close()
+        elif http.HEAD_END in caller.received or len(caller.received) > http.HEAD_LIMIT:
+            status = http.judge(bytes(caller.received), self._address)
+            sock = self._unregister(caller)
+            if status is RequestStatus.OK:
                 self._waiting.append(_Waiter(sock, time.monotonic()))
-                self._begin()
+                self._start_fetch()
             else:
-                _answer(sock, http.refusal_response(verdict))
+                _answer(sock, http.refusal_response(status))
 
-    def _release(self, caller: _Caller) -> socket.socket:
+    def _unregister(self, caller: _Caller) -> socket.socket:
         del self._callers[caller.sock.fileno()]
         self._selector.unregister(caller.sock)
         return caller.sock
@@ -213,38 +213,38 @@ class EndpointServer:
     def _drop_oldest(self) -> None:
         """Of those that have not said all they have to; else of those that wait, who may have left long ago."""
         if self._callers:
-            self._release(min(self._callers.values(), key=lambda caller: caller.deadline)).close()
+            self._unregister(min(self._callers.values(), key=lambda caller: caller.deadline)).close()
         elif self._waiting:
             self._waiting.pop(0).sock.close()
 
-    def _drop_late(self) -> None:
+    def _drop_expired(self) -> None:
         now = time.monotonic()
         for caller in [caller for caller in self._callers.values() if caller.deadline < now]:
-            self._release(caller).close()
+            self._unregister(caller).close()
 
     # -- answering
 
-    def _begin(self) -> None:
+    def _start_fetch(self) -> None:
         if not self._is_fetching:
             self._is_fetching = True
-            self._pool.submit(self._get)
+            self._pool.submit(self._fetch)
 
-    def _get(self) -> None:
-        handed: FetchResult
-        before = self._ground()
+    def _fetch(self) -> None:
+        result: FetchResult
+        before = self._fingerprint()
         try:
-            handed = self._get_credentials()
+            result = self._get_credentials()
             if (
                 not before.is_unchanged()
             ):  # it was renewed just now; what is given again then rests on what is there
-                before = self._ground()
-                handed = self._get_credentials()
+                before = self._fingerprint()
+                result = self._get_credentials()
         except KeyturnError as error:
-            handed = error
+            result = error
         except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
             self._report(error)
-            handed = KeyturnError(f"endpoint for {self._profile}", "something unforeseen", "See keyturn.log")
-        self._result.append((handed, before))
+            result = KeyturnError(f"endpoint for {self._profile}", "something unforeseen", "See keyturn.log")
+        self._result.append((result, before))
         self._wake()
 
     def _drain_wakeups(self) -> None:
@@ -252,11 +252,11 @@ class EndpointServer:
             self._wake_out.recv(4096)
         if not self._result:
             return
-        handed, self._last_fingerprint = self._result.pop()
+        result, self._last_fingerprint = self._result.pop()
         self._is_fetching = False
-        answer, is_good = self._answer_to(handed)
+        answer, is_good = self._answer_to(result)
         # What the vault, or AWS, does not give any more is not kept here either.
-        self._last = handed if is_good and isinstance(handed, str) else None
+        self._last = result if is_good and isinstance(result, str) else None
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             _answer(waiter.sock, answer)
@@ -269,8 +269,8 @@ class EndpointServer:
         if self._waiting and not self._last_fingerprint.is_unchanged():
             self._last = None
             return
-        late = time.monotonic() - self._limits.answer_seconds
-        waiting = [waiter for waiter in self._waiting if waiter.since <= late]
+        cutoff = time.monotonic() - self._limits.answer_seconds
+        waiting = [waiter for waiter in self._waiting if waiter.since <= cutoff]
         if not waiting:
             return
         answer, is_good = self._answer_to(self._last, self._limits.margin)
@@ -281,12 +281,12 @@ class EndpointServer:
         for waiter in waiting:
             _answer(waiter.sock, answer)
 
-    def _answer_to(self, handed: FetchResult, margin: timedelta = timedelta(0)) -> tuple[bytes, bool]:
+    def _answer_to(self, result: FetchResult, margin: timedelta = timedelta(0)) -> tuple[bytes, bool]:
         """The answer with what was handed, and whether it holds credentials that are good for `margin` at least."""
         try:
-            if isinstance(handed, KeyturnError):
-                raise handed
-            return http.credentials_response(self._profile, handed, self._clock() + margin), True
+            if isinstance(result, KeyturnError):
+                raise result
+            return http.credentials_response(self._profile, result, self._clock() + margin), True
         except KeyturnError as error:
             return http.failure_response(error), False
 
@@ -301,7 +301,7 @@ def _answer(sock: socket.socket, answer: bytes) -> None:
         sock.shutdown(socket.SHUT_WR)
 
 
-def listening() -> socket.socket:
+def listen() -> socket.socket:
     """A socket on a free port of 127.0.0.1, and on no other address."""
     listener = socket.create_server((http.HOST, 0), backlog=512, reuse_port=False)
     os.set_inheritable(listener.fileno(), False)  # noqa: FBT003 - it takes no keyword

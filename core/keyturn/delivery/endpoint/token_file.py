@@ -17,9 +17,9 @@ from keyturn.storage.socket_paths import state_folder
 
 _START, _END = "endpoint-", ".token"
 #: Of a file that has no name of its own yet, and holds nothing.
-_UNMADE = ".new"
+_TEMP_SUFFIX = ".new"
 #: A younger one may be one whose maker is about to lock it.
-_SETTLED_SECONDS = 10.0
+_MIN_AGE_SECONDS = 10.0
 
 
 class TokenFile:
@@ -38,16 +38,16 @@ class TokenFile:
         clear(state)
         name = f"{_START}{secrets.token_hex(8)}"
         self.path = folder / f"{name}{_END}"
-        unmade = folder / f".{name}{_UNMADE}"
+        temp = folder / f".{name}{_TEMP_SUFFIX}"
         try:
             self._lock = os.open(
-                unmade, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+                temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
             )
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-            unmade.rename(self.path)
+            temp.rename(self.path)
             os.write(self._lock, token.reveal().encode("ascii"))
         except OSError as error:
-            for path in (unmade, self.path):
+            for path in (temp, self.path):
                 with contextlib.suppress(OSError):
                     path.unlink()
             why = f"the file of its token cannot be written in {folder}: {error.strerror}"
@@ -68,8 +68,8 @@ def clear(state: Path) -> None:
     with contextlib.suppress(OSError):
         for path in _folder(state).glob(f"{_START}*{_END}"):
             _remove_unlocked(path)
-        for path in _folder(state).glob(f".{_START}*{_UNMADE}"):
-            if time.time() - path.lstat().st_mtime > _SETTLED_SECONDS:
+        for path in _folder(state).glob(f".{_START}*{_TEMP_SUFFIX}"):
+            if time.time() - path.lstat().st_mtime > _MIN_AGE_SECONDS:
                 _remove_unlocked(path)
 
 
@@ -86,9 +86,9 @@ def _hint(folder: Path) -> str:
 def _remove_unlocked(path: Path) -> None:
     """Removes a file whose maker has ended."""
     with contextlib.suppress(OSError):
-        left = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
         finally:
-            os.close(left)
+            os.close(descriptor)

@@ -28,7 +28,7 @@ def get_forwarded_credentials(context: Context, name: str, min_left: timedelta |
     except NeedsInteraction as error:
         hint = f"On the machine that forwards it, run: keyturn refresh {name}"
         raise NeedsInteraction(error.what, error.why, hint) from None
-    credentials, _ = credential_process.parsed(document)
+    credentials, _ = credential_process.parse(document)
     if credentials.session_token is None or credentials.expires is None:
         raise _stored_locally(name, "its credentials have no end")
     return document

@@ -121,7 +121,7 @@ def spoilt(target: Program, count: int) -> Iterator[bytes]:
 def is_still_right(raw: bytes, target: Program) -> bool:
     """Whether a spoilt request means the same after all (a letter's case in a name, a space around a value)."""
     door = EndpointAddress(target.port, Secret(target.path), Secret(target.token))
-    return judge(raw, door) is RequestStatus.GIVEN
+    return judge(raw, door) is RequestStatus.OK
 
 
 def said(target: Program, raw: bytes) -> bytes:

@@ -183,7 +183,7 @@ def test_a_parent_of_all_orphans_is_not_given_one(person: Person, monkeypatch: p
     assert "docker run --init" in done.stderr
     monkeypatch.setattr(os, "getpid", lambda: 1)
     opened = launcher.start_endpoint(
-        paths_for(person.environ), {}, "ci-release", Secret(""), from_asker=False, in_file=True
+        paths_for(person.environ), {}, "ci-release", Secret(""), uses_caller_credentials=False, in_file=True
     )
     with pytest.raises(KeyturnError, match="docker run --init"), opened:
         pass

@@ -109,7 +109,7 @@ WRONG: dict[str, tuple[int, tuple[bytes, ...]]] = {
 
 @pytest.mark.parametrize("lines", RIGHT.values(), ids=RIGHT)
 def test_the_right_request_is_answered(lines: tuple[bytes, ...]) -> None:
-    assert judge(request(*lines), DOOR) is RequestStatus.GIVEN
+    assert judge(request(*lines), DOOR) is RequestStatus.OK
 
 
 @pytest.mark.parametrize(("status", "lines"), WRONG.values(), ids=WRONG)
@@ -138,7 +138,7 @@ def test_no_heap_of_pieces_is_answered_that_is_not_the_right_request(
     pieces: list[bytes], between: bytes
 ) -> None:
     raw = between.join(pieces) + b"\r\n\r\n"
-    if judge(raw, DOOR) is RequestStatus.GIVEN:
+    if judge(raw, DOOR) is RequestStatus.OK:
         lines = raw.split(b"\r\n")
         assert lines[0] == LINE
         assert sum(line.lower().startswith(b"host:") for line in lines) == 1
@@ -152,7 +152,7 @@ def test_no_heap_of_pieces_is_answered_that_is_not_the_right_request(
 def test_no_changed_byte_passes_but_those_that_mean_the_same(at: int, change: int) -> None:
     right = request(LINE, HOST, TOKEN)
     raw = right[:at] + bytes([right[at] ^ change]) + right[at + 1 :]
-    if judge(raw, DOOR) is RequestStatus.GIVEN:
+    if judge(raw, DOOR) is RequestStatus.OK:
         before, after = right[at : at + 1], raw[at : at + 1]
         assert before.lower() == after.lower() or (before == b" " and after == b"\t")
 

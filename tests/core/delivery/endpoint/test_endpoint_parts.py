@@ -21,7 +21,7 @@ from keyturn.delivery import credential_process, environment
 from keyturn.delivery.endpoint import http
 from keyturn.delivery.endpoint.credential_source import ServiceCredentialSource
 from keyturn.delivery.endpoint.http import EndpointAddress
-from keyturn.delivery.endpoint.server import EndpointServer, Limits, listening
+from keyturn.delivery.endpoint.server import EndpointServer, Limits, listen
 from keyturn.model.errors import KeyturnError
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
@@ -61,10 +61,10 @@ def serving(
     ground: Callable[[], Fingerprint] = Solid,
 ) -> Iterator[tuple[int, bytes]]:
     """A server in this process: its port, and the right request."""
-    listener = listening()
+    listener = listen()
     door = EndpointAddress(listener.getsockname()[1], Secret("/p"), Secret("t0ken"))
     server = EndpointServer(
-        listener, door, "ci", hand, is_ours=lambda _sock: lets_in, clock=clock, ground=ground, first=first or document(), limits=limits, report=report
+        listener, door, "ci", hand, is_ours=lambda _sock: lets_in, clock=clock, fingerprint=ground, first=first or document(), limits=limits, report=report
     )  # fmt: skip
     thread = threading.Thread(target=server.serve)
     thread.start()
@@ -208,7 +208,7 @@ def test_a_request_may_come_in_parts() -> None:
 
 @contextmanager
 def connection(family: int = socket.AF_INET) -> Iterator[tuple[socket.socket, socket.socket]]:
-    with listening() as listener, socket.socket(family) as ours:
+    with listen() as listener, socket.socket(family) as ours:
         port = listener.getsockname()[1]
         ours.connect(("127.0.0.1", port) if family == socket.AF_INET else ("::ffff:127.0.0.1", port))
         theirs, _ = listener.accept()
@@ -267,7 +267,7 @@ def test_by_hand_it_says_what_to_run_instead() -> None:
 
 
 def test_an_order_for_a_process_that_is_not_its_parent_is_not_taken(environ: dict[str, str]) -> None:
-    from keyturn.agent.launcher import stderr_text
+    from keyturn.agent.launcher import read_reply
     from keyturn.system import secret_channel
 
     ours, theirs = secret_channel.create()
@@ -279,7 +279,7 @@ def test_an_order_for_a_process_that_is_not_its_parent_is_not_taken(environ: dic
         assert channel is not None
         order = {"profile": "x", "pid": 1, "in_file": True, "first": document()}
         with channel:
-            assert stderr_text(channel, json.dumps(order).encode() + b"\n", time.monotonic() + 30) == b""
+            assert read_reply(channel, json.dumps(order).encode() + b"\n", time.monotonic() + 30) == b""
         assert process.wait(30) == 1
     assert not Path(environ["KEYTURN_HOME"]).exists()
 

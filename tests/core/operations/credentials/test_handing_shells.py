@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.delivery import environment
-from keyturn.delivery.environment import Change, Shell, apply, render, shell_called
+from keyturn.delivery.environment import Change, Shell, apply, render, shell_from_path
 from keyturn.model.errors import UsageError
 from tests.adversarial.hostile_input.corpus import NAMES
 from tests.support.needs import needs
@@ -134,7 +134,7 @@ def test_json_carries_anything(change: dict[str, str | None]) -> None:
     ],
 )  # fmt: skip
 def test_the_shell_of_the_person_is_known_by_its_name(path: str, shell: Shell) -> None:
-    assert shell_called(path) is shell
+    assert shell_from_path(path) is shell
 
 
 def test_every_services_bearer_token_goes_and_no_other_name_is_spoken() -> None:
