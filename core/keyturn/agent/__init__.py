@@ -1,1 +1,1 @@
-"""The agent: one process per user that holds the unlocked vault and answers on a unix socket."""
+"""Agent: one process per user that holds the unlocked vault identity and answers on a Unix socket."""

@@ -1,4 +1,4 @@
-"""`python -m keyturn.agent`: started by whoever unlocks, see :func:`keyturn.agent.client.start`."""
+"""Entry point `python -m keyturn.agent`, started on unlock by :func:`keyturn.agent.client.start`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from keyturn.model.secret import Secret
 def open_service(
     environ: Mapping[str, str], passphrase: Secret | None, recovery_key: Secret | None
 ) -> ServicePort:
-    """The keeper of `environ`, with the vault open in this process, and boto3 on its way into memory."""
+    """Return a service for `environ` with the vault open in this process. Start to load boto3 in the
+    background."""
     from keyturn.service import CredentialService
 
     service = CredentialService.from_environ(environ, use_agent=False, serves_others=True)
@@ -24,8 +25,9 @@ def open_service(
 
 
 def _warm_up() -> None:
-    """Loads boto3. What it brings stays for the agent's life: counted among what may be garbage, it would let a tenth of
-    the agent's memory gather before Python looks for garbage among what has lived for a while."""
+    """Load boto3 and exempt its objects from garbage collection. They live as long as the agent; if they were
+    counted, a tenth of the agent's memory could accumulate as garbage before Python collects its oldest
+    generation."""
     from keyturn.aws.client import warm_up
 
     warm_up()

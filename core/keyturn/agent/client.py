@@ -1,4 +1,5 @@
-"""Asking the agent. Importing this costs next to nothing: it is what an AWS client waits for."""
+"""Client of the agent. The module is cheap to import, because AWS clients wait for it in
+`credential-process`."""
 # ruff: noqa: PTH108, PTH116, PTH120 - importing pathlib costs a tenth of the fast path's whole budget
 
 from __future__ import annotations
@@ -23,47 +24,50 @@ if TYPE_CHECKING:
     from keyturn.model.secret import Secret
     from keyturn.storage.paths import Paths
 
-#: Go kills a credential process after 60 seconds; ours says why it has nothing before that.
+#: Seconds. The AWS SDK for Go kills a credential process after 60 s; keyturn reports the error before that.
 TIMEOUT = 50.0
 
-#: An act may take its time, but the agent's loop answers at once. After so many seconds of silence it is asked whether it
-#: still does, and it has as many to say so: a process that somebody stopped never answers.
+#: Seconds. An operation may take long, but the agent's event loop always answers at once. After this much
+#: silence the client sends a status request, and waits for it this long, because a stopped process never
+#: answers.
 HEARTBEAT_SECONDS = 5.0
 
-#: A forwarded socket behind which nobody is, for so many seconds, is what a line that dropped left behind.
+#: Seconds. A forwarded socket that refuses connections and is older than this was left by a dropped SSH
+#: connection.
 STALE_SECONDS = 10.0
 
-#: Said once on stderr where credentials go to a terminal.
+#: Printed once on stderr when credentials are printed to a terminal.
 TTY_NOTE = "keyturn: these are credentials in clear; they stay in this terminal's scrollback.\n"
 
 
-#: What helps where an agent is there and of no use.
+#: Hint for an agent that runs but is of no use.
 RESTART_HINT = "Run keyturn agent stop, then keyturn vault unlock."
 
 
 class NoAgent(Exception):
-    """There is no agent to ask: no socket of ours, nobody behind it, or it ended before it answered."""
+    """No agent to ask: no private socket, no process behind it, or the process exited before it answered."""
 
 
 class AgentNotRunning(NoAgent):
-    """There is no socket of ours, or nobody behind it."""
+    """There is no private socket, or no process listens on it."""
 
 
 class AgentUnresponsive(TimeoutError):
-    """The agent is there, and its loop answers nothing any more. The one argument says so, with its process."""
+    """The agent runs, but its event loop no longer answers. The one argument describes it, with its process
+    id."""
 
 
 def ask(path: str, request: bytes, seconds: float, *, is_remote: bool = False) -> bytes:
-    """Send one line to the agent at `path` and give back the line that it answers.
+    """Send one line to the agent at `path` and return the line that it answers.
 
-    The folder and the socket must be this user's and closed to all others, and so must be the process behind it.
+    The folder and the socket must be private to this user, and the process behind the socket must be this
+    user's.
 
-    :param is_far: SSH carries the socket from another machine; its folder may be one in which nobody can touch what is
-        not theirs, such as `/tmp`.
-
-    :raises Silence: there is no agent, or it ended meanwhile.
-    :raises Hung: it is there and answers nobody.
-    :raises TimeoutError: it is there and did not answer within `seconds`.
+    :param is_remote: SSH forwards the socket from another machine. Its folder may then be shared, such as
+        `/tmp`, if only the owner of a file can remove it.
+    :raises NoAgent: if no agent runs or it exited early.
+    :raises AgentUnresponsive: if it runs and does not answer status requests.
+    :raises TimeoutError: if it runs and did not answer within `seconds`.
     """
     deadline = time.monotonic() + seconds
     connection = connect(path, seconds, is_remote=is_remote)
@@ -79,9 +83,13 @@ def ask(path: str, request: bytes, seconds: float, *, is_remote: bool = False) -
 
 
 def connect(path: str, seconds: float, *, is_remote: bool = False) -> _socket.socket:
-    """A connection to the agent at `path`; Silence where there is none of this user's own. What a line that dropped left
-    behind goes, so that the next one finds room: sshd does not remove it."""
-    import _socket  # a third of the cost of `socket`, which brings enum and selectors along
+    """Return a connection to the agent at `path`. Remove a socket that a dropped SSH connection left, because
+    sshd does not remove it and the next forwarding needs the path.
+
+    :raises NoAgent: if no agent of this user listens there.
+    :raises AgentUnresponsive: if it accepts no connections.
+    """
+    import _socket  # a third of the import time of `socket`, which imports enum and selectors
 
     if not (has_forwarded_socket(path) if is_remote else _is_private_socket(path)):
         raise AgentNotRunning
@@ -107,7 +115,10 @@ def connect(path: str, seconds: float, *, is_remote: bool = False) -> _socket.so
 
 
 def _connect(connection: _socket.socket, path: str, seconds: float) -> None:
-    """Waits for its turn where many others do; TimeoutError where that does not come."""
+    """Connect, and retry while the listen queue is full.
+
+    :raises TimeoutError: if the queue stays full.
+    """
     deadline = time.monotonic() + min(seconds, HEARTBEAT_SECONDS)
     while True:
         try:
@@ -123,10 +134,10 @@ def _connect(connection: _socket.socket, path: str, seconds: float) -> None:
 def read_line(
     connection: _socket.socket, deadline: float, path: str = "", *, is_remote: bool = False
 ) -> bytes:
-    """The line that the agent answers on `connection`; errors as of :func:`ask`.
+    """Read the line that the agent answers on `connection`. Raises as :func:`ask`.
 
-    :param path: where to ask meanwhile whether the agent lives; empty for not at all.
-    :param is_far: as for :func:`ask`.
+    :param path: socket for status requests while waiting; empty to send none.
+    :param is_remote: as for :func:`ask`.
     """
     reply = bytearray()
     while not reply.endswith(b"\n"):
@@ -155,7 +166,7 @@ def _require_responsive(path: str, connection: _socket.socket, *, is_remote: boo
         pid = peer_pid(connection)
         raise AgentUnresponsive(f"its process{f' {pid}' if pid else ''} is stopped or hangs") from None
     except NoAgent:
-        return  # on its way out: whether it still answers shows on the first connection
+        return  # shutting down; it may still answer on the first connection
 
 
 def _is_private_socket(path: str) -> bool:
@@ -173,7 +184,7 @@ def _is_private_socket(path: str) -> bool:
 
 
 def has_forwarded_socket(path: str) -> bool:
-    """Whether there is a forwarded socket of this user's own at `path`."""
+    """Return True if `path` is a forwarded socket that belongs to this user."""
     try:
         folder, sock = os.stat(os.path.dirname(path)), os.lstat(path)
     except (OSError, ValueError):
@@ -190,7 +201,7 @@ def has_forwarded_socket(path: str) -> bool:
 
 
 def _remove_stale(path: str) -> None:
-    """One that was made a moment ago may be about to listen."""
+    """Remove the socket, unless it is new: its process may be about to listen."""
     try:
         if time.time() - os.lstat(path).st_ctime > STALE_SECONDS:
             os.unlink(path)
@@ -199,10 +210,12 @@ def _remove_stale(path: str) -> None:
 
 
 def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int | None:
-    """`keyturn credential-process NAME`, answered by the agent: prints the document, or the one line of its error.
+    """Handle `keyturn credential-process NAME` through the agent: print the document, or one line for the
+    error.
 
-    :param argv: what follows the verb; anything but one name is left to the command line proper.
-    :returns: the exit code, or None if there is no agent and the long way must be gone.
+    :param argv: arguments after the command name; anything but one profile name is left to the full command
+        line.
+    :returns: the exit code, or None if no agent runs and the full path must be taken.
     """
     args = argv[1:] if argv[:1] == ["--"] else argv
     if len(args) != 1 or (args is argv and args[0].startswith("-")):
@@ -231,7 +244,8 @@ def _document_from_agent(document: bytes) -> int:
 
 
 def _answer_without_agent(profile: str, environ: Mapping[str, str]) -> int | None:
-    """What can be said at once: a forwarded socket's answer where nothing is managed here, or that the vault is locked."""
+    """Answer without an agent and without the full path, if possible: over the forwarded socket if no profile
+    is managed on this machine, or with the error that the vault is locked."""
     from keyturn.agent.fast_lock_check import LOCKED, is_locked
     from keyturn.storage.raw_paths import config_folder
 
@@ -281,12 +295,12 @@ def _write(descriptor: int, text: bytes) -> None:
 
 
 def call(socket: Path, request: Mapping[str, object], timeout: float = TIMEOUT) -> Any:
-    """Ask the agent at `socket` and give back the result, a JSON value.
+    """Send a request to the agent at `socket` and return the result, a JSON value.
 
     :param request: `op` and its fields, see :mod:`keyturn.agent.protocol`.
     :param timeout: seconds.
-    :raises AgentUnavailable: there is none, or it gave no answer in time.
-    :raises KeyturnError: the error that the agent answered with.
+    :raises AgentUnavailable: if no agent runs or it did not answer in time.
+    :raises KeyturnError: the error that the agent answered.
     """
     from keyturn.agent.protocol import parse_answer, request_line
 
@@ -296,7 +310,7 @@ def call(socket: Path, request: Mapping[str, object], timeout: float = TIMEOUT) 
 
 
 def document(socket: Path, profile: str, timeout: float = TIMEOUT) -> str:
-    """The finished credential document of `profile`; errors as of :func:`call`."""
+    """Return the credential document of `profile`. Raises as :func:`call`."""
     from keyturn.agent.protocol import parse_answer
 
     answer = _find_agent(socket, wire.document_request(profile), timeout)
@@ -307,7 +321,9 @@ def document(socket: Path, profile: str, timeout: float = TIMEOUT) -> str:
 def get_forwarded_credentials(
     socket: Path, profile: str, least_seconds: int | None, timeout: float = TIMEOUT
 ) -> str:
-    """The document of a profile from another machine, over the forwarded `socket`; errors as of :func:`call`."""
+    """Return the credential document of a profile on another machine, over the forwarded `socket`. Raises as
+    :func:`call`.
+    """
     from keyturn.agent.protocol import request_line, temporary_document
     from keyturn.model.errors import AgentUnavailable
 
@@ -329,17 +345,18 @@ def get_forwarded_credentials(
 
 
 def run(socket: Path, operation: str, args: Mapping[str, object], timeout: float = TIMEOUT) -> Any:
-    """Let the agent's keeper do `act` (:meth:`keyturn.service.CredentialService.run_operation`); errors as of :func:`call`."""
+    """Run an operation in the agent's service (:meth:`keyturn.service.CredentialService.run_operation`).
+    Raises as :func:`call`."""
     return call(socket, {"op": "run", "act": operation, "args": dict(args)}, timeout)
 
 
 def is_answering(socket: Path, timeout: float = 1.0) -> bool:
-    """Whether an agent of this version answers at `socket`."""
+    """Return True if an agent with this protocol version answers at `socket`."""
     return find_agent(socket, timeout) is not None
 
 
 def find_agent(socket: Path, timeout: float = 1.0) -> Agent | None:
-    """The agent of this version that answers at `socket`."""
+    """Return the agent with this protocol version that answers at `socket`, or None."""
     from keyturn.agent.protocol import Agent
     from keyturn.model.errors import KeyturnError
 
@@ -351,9 +368,9 @@ def find_agent(socket: Path, timeout: float = 1.0) -> Agent | None:
 
 
 def require_responsive(socket: Path) -> None:
-    """Where an agent is there, waits until it answers; returns at once where there is none.
+    """Wait until the running agent answers; return at once if none runs.
 
-    :raises AgentHangs: it does not, for some ten seconds.
+    :raises AgentHangs: if it does not answer for about ten seconds.
     """
     from keyturn.model.errors import AgentHangs, AgentUnavailable
 
@@ -387,9 +404,11 @@ def start(
     passphrase: Secret | None = None,
     recovery_key: Secret | None = None,
 ) -> None:
-    """Start the agent and wait until it has opened the vault (by the keyring where no secret is given) and answers.
+    """Start the agent. Wait until it has opened the vault (with the keyring if no secret is given) and
+    answers.
 
-    :raises KeyturnError: what kept it from opening the vault; AgentUnavailable if it did not come up within 30 s.
+    :raises AgentUnavailable: if it did not start within 30 s.
+    :raises KeyturnError: if it could not open the vault.
     """
     from keyturn.agent.launcher import start_agent
 

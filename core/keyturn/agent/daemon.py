@@ -1,4 +1,4 @@
-"""The life of the agent's process: detach, close up, open the vault, take the place, serve, end."""
+"""Life cycle of the agent process: harden, detach, open the vault, acquire the socket, serve, exit."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ from keyturn.system.clock import clock_for
 from keyturn.system.hardening import harden_agent
 
 OpenService = Callable[[Mapping[str, str], Secret | None, Secret | None], ServicePort]
-"""Opens the vault by passphrase, by recovery key, or, given neither, by the system keyring; raises KeyturnError."""
+"""Opens the vault with a passphrase, a recovery key or, given neither, the system keyring. Raises
+KeyturnError."""
 
 
 def run_agent(open_service: OpenService) -> NoReturn:
-    """Run the agent in a process of its own that outlives this one. Standard input is the socket of
-    :func:`keyturn.system.secret_channel.create`; what opens the vault comes over the one that replaces it.
+    """Run the agent in this process, detached from its parent. Standard input must be the socket of
+    :func:`keyturn.system.secret_channel.create`; the secret that opens the vault arrives on the channel
+    that replaces it.
 
-    Reads one JSON line, `{"passphrase": ...}`, `{"recovery_key": ...}` or `{}`, and writes one answer line: the result
-    is true once the vault is open and the socket answers, be it another agent's. Then it serves until it is locked.
+    Reads one JSON line, `{"passphrase": ...}`, `{"recovery_key": ...}` or `{}`, and writes one answer line.
+    The result is true once the vault is open and an agent answers on the socket (this one or another). Then
+    serves until locked.
     """
     harden_agent()
     try:
@@ -63,14 +66,15 @@ def run_agent(open_service: OpenService) -> NoReturn:
         server.serve()
     except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
         log.record_unexpected(error)
-    # Nothing is left to do in order: the identity goes with the memory of this process, at once, whatever its
-    # threads are waiting for, and only then does the kernel close the connection of whoever asked to lock.
+    # Exit without cleanup: the identity is gone with this process's memory at once, regardless of blocked
+    # threads. Only then does the kernel close the connection of the client that requested the lock.
     os._exit(0)
 
 
 def _detach() -> None:
-    """Go on as nobody's child in a session without a terminal, so that we neither end with one nor stay behind as a
-    zombie of whoever started us. A session made for us by the starter is kept: it is how it finds us on a time-out."""
+    """Fork into a process without a parent and without a terminal. It then survives its terminal and leaves
+    no zombie to the starter. A session that the starter created is kept, because the starter kills the
+    agent by it on a timeout."""
     is_session_leader = os.getsid(0) == os.getpid()
     if os.fork():
         os._exit(0)
@@ -80,7 +84,7 @@ def _detach() -> None:
 
 
 def _open_server(open_service: OpenService) -> AgentServer | None:
-    """The server, or None where another agent answers already."""
+    """Return the server, or None if another agent already answers."""
     passphrase, recovery_key = _read_unlock_secret()
     service = open_service(os.environ, passphrase, recovery_key)
     listener = acquire(Path(socket_path(os.environ)), is_answering)

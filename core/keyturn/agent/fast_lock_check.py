@@ -1,5 +1,5 @@
-"""Whether the vault is locked, without an agent, by the bytes of files alone: what a client that signs again and again must
-not pay a quarter of a second for each time."""
+"""Detect a locked vault without an agent, from file contents alone. A client that requests credentials
+repeatedly must not pay a quarter of a second of start-up each time."""
 
 # ruff: noqa: PTH120, PTH208 - importing pathlib costs more than all of this
 
@@ -14,9 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: What is said then, here and on the long way: what, why, hint.
+#: The error then, here and on the full path: what, why, hint.
 LOCKED = ("the vault", "it is locked", "Run: keyturn vault unlock")
-#: A vault that only a passphrase opens (:mod:`keyturn.vault.recipient_file`).
+#: Lines of `recipient.txt` for a vault that only a passphrase opens (:mod:`keyturn.vault.recipient_file`).
 _RECIPIENT_LINES = (b"# keyturn vault, format 1\n", b"\n# slots passphrase\n")
 _AGE_HEADER = b"age-encryption.org/v1\n"
 _PROFILES_HEADER = b"version = 1\n"
@@ -24,10 +24,10 @@ _NAMES = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 
 
 def is_locked(environ: Mapping[str, str], profile: str) -> bool:
-    """Whether nothing but a passphrase could get credentials of `profile`. False wherever that is not plain to see, and
-    wherever a start owes something to processes that were killed: then the long way finds out.
+    """Return True if only a passphrase could give credentials of `profile`. Return False if that is not
+    certain, or if start-up recovery is due after a killed process; the full path then decides.
 
-    :param profile: true only for one that keyturn manages.
+    :param profile: True is returned only for a profile that keyturn manages.
     """
     vault, config = f"{data_folder(environ)}/vault", config_folder(environ)
     recipient = _read(f"{vault}/recipient.txt")
@@ -61,7 +61,7 @@ def is_locked(environ: Mapping[str, str], profile: str) -> bool:
 
 
 def _has_valid_checksum(recipient: bytes) -> bool:
-    """Whether it has the checksum that it names (:mod:`keyturn.vault.recipient_file`)."""
+    """Return True if the content matches the checksum in it (:mod:`keyturn.vault.recipient_file`)."""
     import hashlib
 
     body, mark, rest = recipient.partition(b"# check ")
@@ -70,7 +70,7 @@ def _has_valid_checksum(recipient: bytes) -> bool:
 
 
 def _has_temp_files(*folders: str) -> bool:
-    """Whether there is what a process that was killed may have left, or one at work may need."""
+    """Return True if a folder has temporary files, left by a killed process or in use by a running one."""
     for folder in folders:
         try:
             if any(name.endswith((".tmp", ".new")) for name in os.listdir(folder)):

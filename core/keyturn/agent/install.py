@@ -1,4 +1,5 @@
-"""What has a system's own supervisor start the agent at login: a systemd user unit, a launchd property list. Pure."""
+"""Text of the files that start and forward the agent: systemd user unit, launchd property list, ssh_config
+block. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from keyturn.model.errors import UsageError
 from keyturn.model.text import is_safe, safe
 
 LABEL = "org.keyturn.agent"
-#: `Type=oneshot` with `RemainAfterExit`, since what starts the agent ends once the vault is open. At logout systemd sends
-#: TERM to all that is left of the unit, at which the agent withdraws what it delivered.
+#: `Type=oneshot` with `RemainAfterExit`, because `keyturn agent start` exits once the vault is open. At
+#: logout systemd sends SIGTERM to the rest of the unit, and the agent then removes the sessions that it
+#: delivered.
 _UNIT = """\
 [Unit]
 Description=keyturn: opens the vault by the system keyring, and renews AWS sessions
@@ -29,9 +31,9 @@ WantedBy=default.target
 
 
 def systemd_unit(program: str) -> str:
-    """A user unit that calls the keyturn at `program`.
+    """Return a systemd user unit that runs the keyturn executable at `program`.
 
-    :raises UsageError: the path cannot stand in one.
+    :raises UsageError: if the path cannot be written in a unit.
     """
     _check(program)
     # systemd.service(5), "Command lines": quotes and backslashes, specifiers and variables.
@@ -40,7 +42,10 @@ def systemd_unit(program: str) -> str:
 
 
 def launchd_plist(program: str) -> str:
-    """A property list of a launchd agent that calls the keyturn at `program`; errors as of :func:`systemd_unit`."""
+    """Return a launchd property list that runs the keyturn executable at `program`.
+
+    :raises UsageError: if the path cannot be written in a property list.
+    """
     _check(program)
     table = {
         "Label": LABEL,
@@ -59,17 +64,17 @@ def _check(program: str) -> None:
         )
 
 
-#: Host names, aliases and ssh's patterns of them.
+#: Host names, aliases and ssh_config patterns.
 _HOST = re.compile(r"[A-Za-z0-9._:*?!%][A-Za-z0-9._:*?!%,\[\]-]*")
 
 
 def lines(host: str, local: str, remote: str, names: Sequence[str]) -> str:
-    """A block for `~/.ssh/config`.
+    """Return a block for `~/.ssh/config` that forwards the agent's socket to `host`.
 
-    :param near: the agent's socket for forwarding on this machine.
-    :param far: the path that it gets on `host`, where ssh's tokens such as `%r` may stand.
-    :param names: the profiles that may be forwarded, for a comment.
-    :raises UsageError: a part of it cannot stand in such a file.
+    :param local: the agent's forwarding socket on this machine.
+    :param remote: path of the socket on `host`; may contain ssh tokens such as `%r`.
+    :param names: profiles that may be forwarded, listed in a comment.
+    :raises UsageError: if a value cannot be written in ssh_config.
     """
     if not _HOST.fullmatch(host):
         raise UsageError("agent ssh-config", f"{safe(host)} is no host", "Give a name as you give it to ssh")
@@ -78,7 +83,7 @@ def lines(host: str, local: str, remote: str, names: Sequence[str]) -> str:
             raise UsageError(
                 "agent ssh-config", f"{safe(path)} cannot stand in it", "Use a plain absolute path"
             )
-    if "${" in local:  # for which ssh knows no escape
+    if "${" in local:  # ssh_config has no escape for it
         why = f"ssh would put a variable into {safe(local)}"
         raise UsageError("agent ssh-config", why, "Use a plain absolute path")
     profiles = ", ".join(safe(name) for name in names) or "no profile yet (`forward` in config.toml)"

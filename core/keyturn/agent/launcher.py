@@ -1,4 +1,4 @@
-"""Starting the agent from another process of keyturn, and handing it what opens the vault."""
+"""Start the agent from another keyturn process and send it the secret that opens the vault."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from keyturn.storage.paths import Paths
 from keyturn.system import secret_channel
 from keyturn.system.hardening import agent_environment
 
-#: Opening by passphrase takes a good second, a keyring may ask its owner.
+#: Seconds. Opening with a passphrase takes more than one; a keyring may prompt the user.
 TIMEOUT = 30.0
 
 _ANSWER_LIMIT = 64 << 10
 
 
 def agent_command() -> tuple[str, ...]:
-    """The program of the agent: this interpreter, deaf to `PYTHON*`, the user's site folder and the working folder."""
+    """Return the agent's command line: this interpreter, isolated from `PYTHON*`, the user site directory and
+    the working directory."""
     return (sys.executable, "-I", "-m", "keyturn.agent")
 
 
@@ -40,10 +41,10 @@ def start_agent(
     command: Sequence[str] | None = None,
     timeout: float = TIMEOUT,
 ) -> None:
-    """See :func:`keyturn.agent.client.start`.
+    """Start the agent, see :func:`keyturn.agent.client.start`.
 
-    :param command: another program that obeys the same contract.
-    :param patience: seconds.
+    :param command: another program that follows the same protocol.
+    :param timeout: seconds.
     """
     if not sys.executable:
         raise _unavailable("this Python does not know where its program lies")
@@ -66,7 +67,8 @@ def start_agent(
             try:
                 answer = _send_secret(ours, process.pid, _unlock_line(passphrase, recovery_key), timeout)
             except TimeoutError:
-                # Somebody still holds the socket, so the session is alive and its number is nobody else's.
+                # The other end of the socket is still open, so the session is alive and its id cannot have
+                # been reused.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 raise _unavailable(f"it did not open the vault within {timeout:g} s") from None
@@ -76,7 +78,8 @@ def start_agent(
 
 
 def environment(paths: Paths, environ: Mapping[str, str]) -> dict[str, str]:
-    """What a process of ours that works in the root folder keeps of `environ`."""
+    """Return the variables of `environ` for a keyturn process that runs in the root directory. Paths of the
+    AWS files are absolute."""
     variables = agent_environment(environ, _working_folder(environ))
     resolved = {
         "AWS_CONFIG_FILE": paths.aws_config,
@@ -87,7 +90,7 @@ def environment(paths: Paths, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _working_folder(environ: Mapping[str, str]) -> Path:
-    """The one that this process works in, or where it was, if it was removed meanwhile."""
+    """Return the working directory, or its former path if it was removed."""
     try:
         return Path.cwd()
     except FileNotFoundError:
@@ -104,7 +107,7 @@ def _unlock_line(passphrase: Secret | None, recovery_key: Secret | None) -> byte
 
 
 def _send_secret(ours: socket.socket, pid: int, request: bytes, timeout: float) -> bytes:
-    """What the agent says to `opening`: one line, or less if it ended before."""
+    """Send `request` to the agent. Return its reply: one line, or less if it exited early."""
     deadline = time.monotonic() + timeout
     ours.settimeout(timeout)
     channel = secret_channel.accept(ours, pid)
@@ -115,10 +118,10 @@ def _send_secret(ours: socket.socket, pid: int, request: bytes, timeout: float) 
 
 
 def read_reply(channel: socket.socket, request: bytes, deadline: float) -> bytes:
-    """What a process of ours says to `opening`: one line, or less if it ended before.
+    """Send `request` to a keyturn process. Return its reply: one line, or less if it exited early.
 
     :param deadline: on the monotonic clock.
-    :raises TimeoutError: it is over.
+    :raises TimeoutError: if the deadline passes.
     """
     reply = b""
     with contextlib.suppress(ConnectionError):

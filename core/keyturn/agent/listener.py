@@ -1,4 +1,4 @@
-"""Taking the one place that an agent can have: the private folder, the lock beside the socket, the socket."""
+"""Acquire the agent's socket: the private folder, the lock file beside the socket, the socket itself."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from keyturn.model.errors import AgentHangs, UnsafeFile
 
 _BACKLOG = 512
 _POLL_SECONDS = 0.05
-#: What helps where the folder of the socket is of no use.
+#: Hint for a socket folder that cannot be used.
 _FOLDER_HINT = "See to its permissions, or set XDG_RUNTIME_DIR or KEYTURN_HOME to a folder of your own."
 
 
 class Listener:
-    """A listening socket that this process alone owns. The lock is held until the process ends or `close` is called,
-    so that whoever follows knows that the socket it finds is stale."""
+    """A listening socket that this process owns exclusively. The lock is held until the process exits or
+    `close` is called, so the next process that acquires the lock knows that the socket it finds is stale."""
 
     def __init__(self, path: Path, sock: socket.socket, lock: int) -> None:
         self.path = path
@@ -31,17 +31,18 @@ class Listener:
         self._identity = _inode(path)
 
     def is_reachable(self) -> bool:
-        """Whether the socket is still where clients look for it. A folder of a login or of a sandbox may be gone."""
+        """Return True if the socket is still at its path. The folder may have been removed with a login
+        session or a sandbox."""
         return self._identity is not None and _inode(self.path) == self._identity
 
     def withdraw(self) -> None:
-        """Stop listening and remove the socket; nobody can connect any more. The place is still taken."""
+        """Stop listening and remove the socket, so that no client can connect. The lock stays held."""
         if self.is_reachable():
             self.path.unlink(missing_ok=True)
         self.sock.close()
 
     def close(self) -> None:
-        """Give up the place. A second call does nothing."""
+        """Stop listening and release the lock. A second call does nothing."""
         if self.lock < 0:
             return
         self.withdraw()
@@ -50,7 +51,11 @@ class Listener:
 
 
 def add_listener(listener: Listener, path: Path) -> Listener:
-    """A second socket of the process that has the place, in the same folder; a stale one goes. Errors as of :func:`claim`."""
+    """Bind a second socket in the same folder for the process that holds the lock. A stale socket is
+    replaced.
+
+    :raises UnsafeFile: if the folder or the socket is not private to this user.
+    """
     private_folder(path.parent)
     return Listener(path, _bind(path), os.dup(listener.lock))
 
@@ -64,13 +69,13 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def acquire(path: Path, is_answering: Callable[[Path], bool], seconds: float = 10.0) -> Listener | None:
-    """Become the agent at `path`, or learn that somebody else is.
+    """Acquire the lock and bind the socket at `path`, unless another agent answers there.
 
-    :param is_served: asks whether an agent answers at a path.
-    :param seconds: how long to wait for another that is coming up or going down.
-    :returns: the listener, or None if another agent answers there.
-    :raises UnsafeFile: the folder or the socket is not this user's alone.
-    :raises AgentHangs: the place is taken, but nobody answered in time.
+    :param is_answering: returns True if an agent answers at a path.
+    :param seconds: time to wait for another agent that is starting or stopping.
+    :returns: the listener, or None if another agent answers.
+    :raises UnsafeFile: if the folder or the socket is not private to this user.
+    :raises AgentHangs: if another process holds the lock and did not answer in time.
     """
     private_folder(path.parent)
     try:
@@ -108,7 +113,10 @@ def _acquire_lock(lock: int, is_answering: Callable[[], bool], seconds: float) -
 
 
 def private_folder(folder: Path) -> None:
-    """Make `folder` if it is not there. UnsafeFile unless it is a folder of this user's that is closed to all others."""
+    """Create `folder` if it does not exist.
+
+    :raises UnsafeFile: unless it is a folder that this user owns and no other user can access.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
@@ -132,7 +140,7 @@ def private_folder(folder: Path) -> None:
 
 
 def _bind(path: Path) -> socket.socket:
-    """The socket, after a stale one was removed. Called with the lock held."""
+    """Return a listening socket at `path`; a stale one is removed first. The lock must be held."""
     with contextlib.suppress(FileNotFoundError):
         status = path.lstat()
         if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():

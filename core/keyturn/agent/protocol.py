@@ -1,19 +1,23 @@
-"""What goes over the agent's socket: one JSON line each way, and errors that arrive as what they were.
+"""Protocol of the agent's socket: one JSON line per request and per answer. Errors keep their class.
 
-A request is an object with `v`, `op` and what that op needs::
+A request is an object with `v`, `op` and the fields of that op::
 
-    {"v": 1, "op": "status"}                                   pid, version, open_since, open_until, generation, paused
-    {"v": 1, "op": "pause"}                                    no renewal by itself until `resume`; the status
-    {"v": 1, "op": "resume"}                                   the same
-    {"v": 1, "op": "lock"}                                     answered, then the process ends, and with it the connection
-    {"v": 1, "op": "credential-process", "profile": "NAME"}    the finished document; over the forwarded socket it may
-                                                               have `least`, the seconds that it must live at least
-    {"v": 1, "op": "run", "act": "NAME", "args": {...}}        an act of the keeper that needs the identity
+    {"v": 1, "op": "status"}                                   pid, version, open_since, open_until, generation,
+                                                               paused
+    {"v": 1, "op": "pause"}                                    no auto-renewal until `resume`; answers the status
+    {"v": 1, "op": "resume"}                                   auto-renewal again; answers the status
+    {"v": 1, "op": "lock"}                                     answered, then the process exits
+    {"v": 1, "op": "credential-process", "profile": "NAME"}    the credential document; over the forwarded socket
+                                                               with optional `least`, the minimum remaining
+                                                               lifetime in seconds
+    {"v": 1, "op": "run", "act": "NAME", "args": {...}}        an operation that needs the identity
 
-Over the forwarded socket only `credential-process` and `status`, which there tells the version alone, are answered.
+The forwarded socket answers only `credential-process` and `status`, and there the status is the version
+alone.
 
-An answer is `{"ok":true,"result":...}` or `{"ok":false,"error":{...}}`, written in exactly that order and without
-spaces, so that the fast path can take a document out of it by its length alone.
+An answer is `{"ok":true,"result":...}` or `{"ok":false,"error":{...}}`, in exactly this order and without
+spaces, because the fast path cuts the document out of it by length. Field names and error names are a format:
+they do not follow renames in the code.
 """
 
 from __future__ import annotations
@@ -32,54 +36,58 @@ from keyturn.system.clock import system_clock
 
 OPS = frozenset({"status", "pause", "resume", "lock", "credential-process", "run"})
 
-#: The vault's identity begins so. It enters the agent by a pipe and leaves it in no answer.
+#: Prefix of the vault's identity. The identity enters the agent through a pipe and must not leave it in any
+#: answer.
 _IDENTITY_PREFIX = b"AGE-SECRET-KEY-"
-#: Longest text that an error carries as an attribute beside its three sentences.
+#: Characters of an error attribute other than what, why and hint.
 _MAX_EXTRA_LENGTH = 4096
-#: Characters; the names of profiles are a fraction of it.
+#: Characters; profile names are much shorter.
 _MAX_NAME_LENGTH = 1024
-#: Seconds; no temporary credentials live longer (36 h, GetSessionToken).
+#: Seconds; the maximum lifetime of temporary credentials (36 h, GetSessionToken).
 _MAX_LIFETIME_SECONDS = 129_600
 _TEXT_FIELDS = ("what", "why", "hint")
-#: Wire names of the error classes that have another name in the code. An error's name on the wire is a format: it must
-#: not change, because client and agent may be of different versions of keyturn.
+#: Wire names of the error classes that have another name in the code. An error's name on the wire is a format:
+#: it must not change, because client and agent may be of different versions of keyturn.
 _WIRE_NAMES: Mapping[type[KeyturnError], str] = {
     errors.NeedsInteraction: "NeedsPerson",
     errors.ChangeRefused: "Protected",
     errors.WriteNotConfirmed: "Unconfirmed",
     errors.NoResponse: "Unanswered",
 }
-#: What every document of temporary credentials has; some have an account too.
+#: Members of every document with temporary credentials; `AccountId` is optional.
 _DOCUMENT_FIELDS = ("Version", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request whose shape has been checked."""
+    """A validated request."""
 
     op: str
     """One of `OPS`."""
     profile: str = ""
-    """For `credential-process`."""
+    """Of `credential-process`."""
     least_seconds: int | None = None
-    """For `credential-process` over the forwarded socket."""
+    """Minimum remaining lifetime. Of `credential-process` over the forwarded socket."""
     act: str = ""
-    """For `run`: what the keeper is asked to do."""
+    """Name of the operation. Of `run`."""
     args: Mapping[str, object] | None = None
-    """For `run`."""
+    """Of `run`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One that answered."""
+    """Status of a running agent."""
 
     pid: int
     paused: bool
-    """It renews nothing by itself."""
+    """Auto-renewal is paused."""
 
 
 def request_line(op: str, **fields: object) -> bytes:
-    """The line that asks for `op`; `fields` are those of the module's table. UsageError if it is too long or no JSON."""
+    """Return the request line for `op` with the `fields` of the module's table.
+
+    :raises UsageError: if it is too long or cannot be written as JSON.
+    """
     try:
         line = json.dumps({"v": VERSION, "op": op, **fields}, separators=(",", ":")).encode() + b"\n"
     except (TypeError, ValueError) as error:
@@ -90,8 +98,12 @@ def request_line(op: str, **fields: object) -> bytes:
 
 
 def parse_request(line: bytes) -> Request:
-    """The request in `line`. UsageError for anything that is none; AgentUnavailable for another protocol version, so
-    that a client that is newer or older than the agent goes its way without one."""
+    """Return the request in `line`.
+
+    :raises UsageError: if it is not a valid request.
+    :raises AgentUnavailable: for another protocol version, so that an older or newer client continues without
+        an agent.
+    """
     record = _object(line, "request to the agent")
     if record.get("v") != VERSION:
         raise AgentUnavailable(
@@ -121,26 +133,31 @@ def _parse_seconds(value: object) -> int | None:
 
 
 def require_forwardable(request: Request) -> None:
-    """UsageError for what is not answered over the forwarded socket."""
+    """Check that the forwarded socket answers this request.
+
+    :raises UsageError: if it does not.
+    """
     if request.op not in ("status", "credential-process"):
         raise UsageError(f"request {request.op} to the agent", "it is not answered over a forwarded socket")
 
 
 def result_line(result: object) -> bytes:
-    """The answer that carries `result`."""
+    """Return the answer line with `result`."""
     return _finish_answer(json.dumps(result, separators=(",", ":"), default=_reject_value).encode())
 
 
 def document_line(document: str) -> bytes:
-    """The answer that carries a finished JSON `document` as it is, byte for byte. ValueError if that is no JSON object
-    on one line."""
+    """Return the answer line with a finished JSON `document`, byte for byte.
+
+    :raises ValueError: if `document` is not a JSON object on one line.
+    """
     if "\n" in document or "\r" in document or not isinstance(json.loads(document), dict):
         raise ValueError("a credential document is one JSON object on one line")
     return _finish_answer(document.encode())
 
 
 def error_line(error: KeyturnError) -> bytes:
-    """The answer that carries `error`, with all that its class adds."""
+    """Return the answer line with `error` and the attributes of its class."""
     line = json.dumps({"ok": False, "error": error_to_json(error)}, separators=(",", ":")).encode()
     if _IDENTITY_PREFIX in line.upper():
         return error_line(
@@ -150,7 +167,11 @@ def error_line(error: KeyturnError) -> bytes:
 
 
 def parse_answer(line: bytes) -> Any:
-    """The result in `line`. Raises the error that it carries; AgentUnavailable for anything that is no answer."""
+    """Return the result in `line`.
+
+    :raises KeyturnError: the error in `line`.
+    :raises AgentUnavailable: if `line` is not a valid answer.
+    """
     match _object(line, "answer of the agent", AgentUnavailable):
         case {"ok": True, "result": result}:
             return result
@@ -161,10 +182,11 @@ def parse_answer(line: bytes) -> Any:
 
 
 def temporary_document(line: bytes) -> str:
-    """The credential document in an answer from another machine, which is believed in nothing else: of its errors the
-    words, none that would have a person asked here, and no exit code but those that README.md has.
+    """Return the credential document in an answer from another machine. Such an answer is not trusted beyond
+    that: an error keeps its text, but never prompts the user here and keeps only the exit codes of the
+    README.
 
-    :raises AgentUnavailable: it holds no temporary credentials that are valid now.
+    :raises AgentUnavailable: if it has no temporary credentials that are valid now.
     """
     try:
         result = parse_answer(line)
@@ -197,8 +219,8 @@ def temporary_document(line: bytes) -> str:
 
 
 def error_to_json(error: KeyturnError) -> dict[str, object]:
-    """`error` as plain values: its type, exit code, finished line, three sentences, and the scalar attributes of its
-    class. A Secret among these stays behind."""
+    """Return `error` as a JSON object: its wire name, exit code, full line, three texts, and the scalar
+    attributes of its class. Attributes of type Secret are left out."""
     extra = {
         name: value[:_MAX_EXTRA_LENGTH] if isinstance(value, str) else value
         for name, value in vars(error).items()
@@ -216,8 +238,8 @@ def error_to_json(error: KeyturnError) -> dict[str, object]:
 
 
 def error_from_json(record: Mapping[str, Any]) -> KeyturnError:
-    """The error that :func:`error_to_json` took apart. A type of a later version becomes the root of the tree with the
-    exit code that it had there."""
+    """Return the error that :func:`error_to_json` serialized. A class that this version does not know becomes
+    a KeyturnError with the same exit code."""
     error_class = _error_types().get(str(record.get("type")), KeyturnError)
     what, why, hint = (str(record.get(field) or "") for field in _TEXT_FIELDS)
     error = error_class(what or "request to the agent", why, hint)

@@ -1,4 +1,4 @@
-"""The agent's loop: who may speak, how long, how much, and when it ends."""
+"""Event loop of the agent: connections, limits, dispatch of requests, shutdown."""
 
 from __future__ import annotations
 
@@ -32,74 +32,79 @@ from keyturn.system.unix_peer import peer_uid
 
 
 class ServicePort(Protocol):
-    """What the agent needs of the keeper that holds the identity. Called from several threads at once."""
+    """The part of the service that the agent uses. Called from several threads at once."""
 
     def run_operation(self, op: str, args: Mapping[str, object]) -> object:
-        """Do `op` and give back a JSON value without long-term secrets."""
+        """Run `op` and return a JSON value without long-term secrets."""
 
     def credential_process(self, name: str) -> str:
-        """The finished credential document of a profile, one line."""
+        """Return the credential document of a profile, one line."""
 
     def get_forwarded_credentials(self, name: str, least_seconds: int | None) -> str:
-        """The same document for the far end of an SSH line: temporary credentials of what may be forwarded, nothing else."""
+        """Return the credential document for another machine: temporary credentials of a forwardable profile
+        only."""
 
     def withdraw_expired(self) -> object:
-        """Take what was delivered and has ended out of the credentials file."""
+        """Remove expired delivered sessions from the credentials file."""
 
     def withdraw_delivered(self) -> object:
-        """Take all that was delivered out of the credentials file."""
+        """Remove all delivered sessions from the credentials file."""
 
     def wait_until_secrets_saved(self) -> None:
-        """Wait, for some seconds at most, while a secret is in this process's memory alone."""
+        """Wait, at most some seconds, while a secret exists only in this process's memory."""
 
     def renew_due(self, may_go_on: Callable[[], bool]) -> object:
-        """Get new sessions for what is due, for as long as `may_go_on` says yes. Called by one thread at a time."""
+        """Renew sessions that are due while `may_go_on` returns True. Called by one thread at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client can take of the agent."""
+    """Limits on what clients can use of the agent."""
 
     life: timedelta = timedelta(hours=12)
-    """How long the identity is held, by the wall clock."""
+    """Time that the identity is held, by the wall clock."""
     connections: int = 256
-    """At once; one more, and the oldest that has not finished its request is dropped."""
+    """Concurrent connections. One more drops the oldest connection with an incomplete request."""
     remote: int = 16
-    """Connections and requests over the forwarded socket at once, so that the far end keeps nobody at this one waiting."""
+    """Concurrent connections and operations over the forwarded socket, so that the remote machine cannot
+    block local clients."""
     remote_pause: float = 0.04
-    """Seconds between two connections that are taken over it; what comes faster waits outside. Each answer costs milliseconds
-    of this process, and whoever floods it from there would slow down those at this machine."""
+    """Seconds between two accepted connections on the forwarded socket; further ones wait in the listen
+    queue. Each answer costs milliseconds of this process, so a flood from the remote machine would slow
+    down local clients."""
     operations: int = 64
-    """Requests being worked on at once; further ones are told to do without an agent."""
+    """Concurrent operations. Further requests are answered with AgentUnavailable."""
     unread: int = 16 << 20
-    """Bytes of unfinished requests, all together."""
+    """Bytes of all incomplete requests together."""
     request_seconds: float = 5.0
-    """Seconds in which a request must be complete, and an answer taken."""
+    """Seconds in which a client must complete its request, and take the answer."""
     shutdown_seconds: float = 5.0
-    """Seconds that acts under way are given when the agent ends."""
+    """Seconds that running operations get when the agent stops."""
     tick: float = 1.0
-    """Seconds between two looks at the wall clock, which may jump."""
+    """Seconds between two checks of the wall clock, which may jump."""
     periodic: float = 15.0
-    """Seconds between two looks for deliveries that have ended and sessions that are due."""
+    """Seconds between two checks for expired deliveries and sessions that are due."""
 
 
 @dataclass(slots=True)
 class _Caller:
-    """A connection whose request is not complete yet."""
+    """A connection with an incomplete request."""
 
     sock: socket.socket
     deadline: float
     """On the monotonic clock."""
     is_remote: bool = False
-    """It came over the forwarded socket."""
+    """Accepted on the forwarded socket."""
     received: bytearray = field(default_factory=bytearray)
 
 
 class AgentServer:
-    """Serves one keeper on one listener until it is locked, stopped, out of reach, or its life is over.
+    """Serves one service on one listener until it is locked or stopped, its socket is removed, or its life
+    ends.
 
-    One thread runs :meth:`serve`: it reads all requests, so that a silent or slow client costs nobody anything, and
-    answers `status` and `lock` itself. Everything else is done by a thread of its own, with its connection.
+    One thread runs :meth:`serve`. It reads all requests, so that a silent or slow client does not delay
+    others, and answers `status`, `pause`, `resume` and `lock` itself. Everything else runs in a worker thread
+    together with its connection.
     """
 
     def __init__(
@@ -112,8 +117,9 @@ class AgentServer:
         limits: Limits | None = None,
         report: Callable[[BaseException], None] = lambda _error: None,
     ) -> None:
-        """:param forward: the socket that SSH carries to other machines.
-        :param report: told of errors that nobody foresaw; must not raise."""
+        """:param forward: the socket that SSH forwards to other machines.
+        :param report: called with unexpected errors; must not raise.
+        """
         self._service = service
         self._listener = listener
         self._forward = forward
@@ -137,8 +143,8 @@ class AgentServer:
         self._reads_forward_socket = False
 
     def serve(self) -> None:
-        """Answer until the end. Afterwards nobody can connect; whoever asked to lock stays connected until the process
-        ends, or until :meth:`close`."""
+        """Serve until the end. After that nobody can connect; clients that requested the lock stay connected
+        until the process exits or :meth:`close` is called."""
         self._selector.register(self._listener.sock, selectors.EVENT_READ)
         self._selector.register(self._wake_out, selectors.EVENT_READ)
         try:
@@ -165,14 +171,14 @@ class AgentServer:
             self._execute(self._service.withdraw_delivered)
 
     def stop(self) -> None:
-        """End `serve` soon, for a logout or a shutdown: what was delivered is withdrawn. May be called from any thread
-        and from a signal handler."""
+        """Make `serve` return soon, for a logout or shutdown; delivered sessions are removed. May be called
+        from any thread and from a signal handler."""
         self._withdraws_on_exit = self._is_stopping = True
         with contextlib.suppress(OSError):
             self._wake_in.send(b"\0")
 
     def close(self) -> None:
-        """Let go of everything, in a process that goes on."""
+        """Release all resources, in a process that continues."""
         for sock in (*self._lock_requests, self._wake_in, self._wake_out):
             sock.close()
         self._lock_requests.clear()
@@ -192,7 +198,7 @@ class AgentServer:
         return max(0.0, min(life_left, self._limits.tick, poll))
 
     def _poll_forward_socket(self) -> None:
-        """Listen to the forwarded socket, or not until its next turn."""
+        """Register the forwarded socket when its pause is over; unregister it during the pause."""
         is_due = time.monotonic() >= self._next_remote_accept
         if self._forward is None or is_due == self._reads_forward_socket:
             return
@@ -206,7 +212,7 @@ class AgentServer:
         if time.monotonic() < self._next_periodic:
             return
         self._next_periodic = time.monotonic() + self._limits.periodic
-        # What has ended goes at once; renewing may have to wait for AWS.
+        # Two tasks, because expired sessions must be removed at once and renewal may wait for AWS.
         self._submit_once("withdraw", self._service.withdraw_expired)
         if self._may_renew():
             self._submit_once("renew", lambda: self._service.renew_due(self._may_renew))
@@ -215,7 +221,7 @@ class AgentServer:
         return not (self._is_paused or self._is_stopping)
 
     def _submit_once(self, name: str, task: Callable[[], object]) -> None:
-        """Has it done by a thread, unless one is still at it."""
+        """Run `task` in a worker thread, unless the previous run of `name` has not finished."""
         if name in self._running_tasks:
             return
         self._running_tasks.add(name)

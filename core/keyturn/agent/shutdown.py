@@ -1,4 +1,4 @@
-"""Ending the agent from another process: asked, and by force where it no longer listens."""
+"""Stop the agent from another process: with a lock request, or with SIGKILL if it no longer responds."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 
 def lock(socket: Path, timeout: float = 10.0) -> bool:
-    """End the agent at `socket` and wait until its process is gone, and the identity with it.
+    """Stop the agent at `socket` and wait until its process has exited. The identity is gone with its memory.
 
-    One whose loop does not even take the request is killed: locking is a promise, and what a killed agent was writing is
-    whole. One that took it is left the time to end the acts under way.
+    An agent whose event loop does not answer the request is killed, because `lock` must not fail silently;
+    files that it was writing stay intact, because writes are atomic. An agent that accepted the request gets
+    time to finish the operations in progress.
 
-    :returns: False if there was none.
-    :raises AgentHangs: it took the request and did not end within `timeout` seconds, or it cannot be killed from here.
+    :returns: False if no agent was running.
+    :raises AgentHangs: if the agent accepted the request but did not exit within `timeout` seconds, or cannot
+        be killed.
     """
     deadline = time.monotonic() + timeout
     try:
@@ -54,17 +56,18 @@ def lock(socket: Path, timeout: float = 10.0) -> bool:
 
 
 def _kill(connection: _socket.socket) -> None:
-    """Kill the process at the other end.
+    """Kill the process at the other end of `connection`.
 
-    :raises TimeoutError: it is not known which that is.
-    :raises OSError: it is gone, or the system forbids it.
+    :raises TimeoutError: if its process id is unknown.
+    :raises OSError: if it has exited or the system forbids the signal.
     """
     pid = peer_pid(connection)
     if pid is None:
         raise TimeoutError
     pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
     try:
-        # While the connection is open its process lives, so its number is nobody else's, and the descriptor is its own.
+        # The process is alive while the connection is open, so its id cannot have been reused and the pidfd
+        # is its own.
         connection.settimeout(0)
         with contextlib.suppress(BlockingIOError):
             connection.recv(4096)
@@ -79,7 +82,7 @@ def _kill(connection: _socket.socket) -> None:
 
 
 def _wait_for_exit(connection: _socket.socket, deadline: float) -> None:
-    """Until the kernel closes the other end, which it does after it took the process's memory away."""
+    """Wait until the kernel closes the other end, which happens after the process's memory is released."""
     while True:
         connection.settimeout(max(0.001, deadline - time.monotonic()))
         if not connection.recv(4096):

@@ -1,4 +1,5 @@
-"""The few facts of the protocol that the fast path needs, without a JSON module."""
+"""Protocol constants and encoders for the fast path. Nothing here imports a JSON module unless it must,
+because the import costs start-up time."""
 
 from __future__ import annotations
 
@@ -6,16 +7,16 @@ VERSION = 1
 REQUEST_LIMIT = 1 << 20
 ANSWER_LIMIT = 16 << 20
 
-#: An answer to a `credential-process` that went well is this, the document, and `DOCUMENT_END`.
+#: A successful answer to `credential-process` is `RESULT_START`, the document, and `DOCUMENT_END`.
 RESULT_START = b'{"ok":true,"result":'
 DOCUMENT_END = b"}\n"
 
-#: The line that asks whether the agent is there.
+#: Request line that checks for a running agent.
 STATUS_REQUEST = f'{{"v":{VERSION},"op":"status"}}\n'.encode("ascii")
 
 
 def document_request(profile: str) -> bytes:
-    """The line that asks for the credential document of `profile`."""
+    """Return the request line for the credential document of `profile`."""
     if profile.isascii() and profile.isprintable() and '"' not in profile and "\\" not in profile:
         quoted = f'"{profile}"'
     else:
@@ -26,7 +27,8 @@ def document_request(profile: str) -> bytes:
 
 
 def document_in(answer: bytes) -> bytes | None:
-    """The credential document of `answer`, byte for byte; None for an error or a torn answer."""
+    """Return the credential document in `answer`, byte for byte, or None for an error or an incomplete
+    answer."""
     if answer.startswith(RESULT_START) and answer.endswith(DOCUMENT_END):
         return answer[len(RESULT_START) : -len(DOCUMENT_END)]
     return None

@@ -1,1 +1,1 @@
-"""One module per way out: how a session reaches AWS clients."""
+"""Delivery of sessions to AWS clients, one module per delivery method."""

@@ -10,9 +10,10 @@ from keyturn.model.text import from_iso, iso
 
 
 def document(credentials: Credentials, account: str | None) -> str:
-    """The credential_process document, version 1, on one line (AWS SDKs reference, "Process credential provider").
+    """Return the credential_process document, version 1, on one line (AWS SDKs reference, "Process credential
+    provider"). It contains the secrets in plaintext.
 
-    Absent members are left out, never null or empty; `Expiration` carries its zone. Holds the secrets in clear.
+    Absent members are omitted, never null or empty. `Expiration` includes its time zone.
     """
     table: dict[str, object] = {
         "Version": 1,
@@ -29,7 +30,7 @@ def document(credentials: Credentials, account: str | None) -> str:
 
 
 def parse(text: str) -> tuple[Credentials, str | None]:
-    """The credentials and the account of a document that :func:`document` wrote."""
+    """Return the credentials and the account of a document that :func:`document` wrote."""
     table = json.loads(text)
     token = table.get("SessionToken")
     return (

@@ -1,4 +1,5 @@
-"""Delivery into the shared credentials file, for tools that know nothing else: temporary keys with their end."""
+"""Delivery to the shared credentials file, for tools that support nothing else: temporary keys with their
+expiry."""
 
 from __future__ import annotations
 
@@ -10,15 +11,16 @@ from keyturn.model.errors import ChangeRefused, UsageError
 from keyturn.model.profile import Credentials
 from keyturn.model.text import iso
 
-#: The settings that a delivery writes and a withdrawal removes.
+#: Settings that a delivery writes and a withdrawal removes.
 KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_expiration")
-#: What else could hold a credential in the same section, and would then be hidden by ours, or hide it.
+#: Settings that hold a credential. Foreign ones in the same section would hide a delivered session or be
+#: hidden by it.
 _FOREIGN = (*KEYS, "aws_security_token")
 _PORTABLE = re.compile(r"(?!profile |sso-session |services )[A-Za-z0-9][A-Za-z0-9_.@%/:+-]*")
 
 
 def items(credentials: Credentials) -> Mapping[str, str]:
-    """What goes into the section, by setting; holds the secrets in clear."""
+    """Return the settings of the section by name. The values contain the secrets in plaintext."""
     table = {
         "aws_access_key_id": credentials.access_key_id,
         "aws_secret_access_key": credentials.secret_access_key.reveal(),
@@ -31,9 +33,9 @@ def items(credentials: Credentials) -> Mapping[str, str]:
 
 
 def check_name(name: str) -> None:
-    """Refuses a section name that would not be one profile for every AWS tool.
+    """Check that every AWS tool reads the section name as the same profile.
 
-    :raises UsageError: with what is allowed.
+    :raises UsageError: if not; the hint lists the allowed characters.
     """
     if not _PORTABLE.fullmatch(name) or name.lower() == "default" != name:
         raise UsageError(
@@ -48,11 +50,11 @@ def put_section(
     own_key_ids: Collection[str],
     region: str | None = None,
 ) -> bytes:
-    """The file with the session in `section`, in place of the one delivered before.
+    """Return the file with the session in `section`, in place of the previous delivery.
 
-    :param ours: key ids that keyturn itself may have put there.
-    :param region: goes along into a section that is made, which would have none.
-    :raises Protected: the section holds somebody else's credentials.
+    :param own_key_ids: access key IDs that keyturn may have written there.
+    :param region: written to a new section, which would have none.
+    :raises ChangeRefused: if the section has credentials that keyturn did not write.
     """
     existing = document.section(section)
     if existing is None:
@@ -81,7 +83,8 @@ def _has_key_id(values: Mapping[str, str], credentials: Credentials) -> bool:
 
 
 def looks_delivered(values: Mapping[str, str]) -> bool:
-    """Whether a section holds what a delivery writes: a temporary key with its end, under our own setting."""
+    """Return True if a section has the settings of a delivery: a temporary key with its expiry, under
+    keyturn's own setting."""
     return values.get("aws_access_key_id", "").startswith("ASIA") and set(KEYS) <= set(values)
 
 
@@ -93,10 +96,10 @@ def withdraw(
     is_created: bool = False,
     region: str | None = None,
 ) -> bytes:
-    """The file without what was delivered to `section`, as long as the keys there are still ours.
+    """Return the file without the session delivered to `section`, provided that its key is still keyturn's.
 
-    :param made: keyturn made the section; it goes too, once nothing else stands in it.
-    :param region: what keyturn put into such a section besides the keys; it goes if nobody changed it.
+    :param is_created: keyturn created the section; it is removed as well if nothing else is in it.
+    :param region: the region that keyturn wrote to such a section; removed if unchanged.
     """
     existing = document.section(section)
     values = {item.key: item.value for item in existing.items} if existing else {}
@@ -111,7 +114,8 @@ def withdraw(
 
 
 def _remove_section(document: Document, section: Section) -> bytes:
-    """The file without a section that :func:`put` made at its end, and without the blank line put before it."""
+    """Return the file without a section that :func:`put_section` appended, and without the blank line before
+    it."""
     data = replace_section(document, section.name, None)
     newline = document.newline.encode()
     at_end = len(data) == section.start
@@ -119,14 +123,15 @@ def _remove_section(document: Document, section: Section) -> bytes:
 
 
 def _is_empty(document: Document, section: Section) -> bool:
-    """Nothing but the header: no comment that somebody may have added."""
+    """Return True if the section is only its header. A comment that the user added counts as content."""
     return len(section.text(document).split()) <= len(section.name.split()) and b"#" not in section.text(
         document
     )
 
 
 def section_separator(document: Document) -> str:
-    """What stands between the end of a file and a section that is put there: an end for its last line, a blank one."""
+    """Return the text between the end of the file and an appended section: a missing newline, then a blank
+    line."""
     if not document.data:
         return ""
     missing = "" if document.data.endswith((b"\n", b"\r")) else document.newline

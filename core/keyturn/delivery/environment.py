@@ -1,4 +1,5 @@
-"""Delivery into an environment: which variables carry a session, which must go, and how a shell is told so. Pure."""
+"""Delivery to environment variables: variables that carry a session, variables that must be unset, and shell
+syntax. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.model.text import is_safe, iso
 
-#: What some AWS client would prefer to the keys, or take together with them though it belongs to other ones: the profile
-#: (JavaScript), older spellings (Java 1, boto 2), containers, web identity, another session's end and account.
+#: Variables that some AWS client prefers to the keys, or combines with them although they belong to other
+#: credentials: the profile (JavaScript), older spellings (Java 1, boto 2), containers, web identity, expiry
+#: and account of another session.
 CONFLICTING = (
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
@@ -34,7 +36,7 @@ CONFLICTING = (
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 )
-#: Of one service each; clients that know it sign with nothing else then (botocore, `get_token_from_environment`).
+#: One per service. Clients that support it ignore the keys then (botocore, `get_token_from_environment`).
 _BEARER = re.compile(r"AWS_BEARER_TOKEN_[A-Z0-9_]+")
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -42,13 +44,13 @@ _PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 _NO_PROXY = ("no_proxy", "NO_PROXY")
 
 Change = Mapping[str, str | None]
-"""Variables by name; None for one that must not be there. Holds secrets in clear."""
+"""Variables by name; None for a variable to unset. The values contain secrets in plaintext."""
 
 
 def session(credentials: Credentials, region: str | None, account: str | None) -> Change:
-    """What a program needs in its environment to act as `credentials`, and nothing of anybody else.
+    """Return the change that makes a program use `credentials` and no others.
 
-    :param region: of the profile; both variables are left as they are where it names none.
+    :param region: of the profile; if None, both region variables are left unchanged.
     """
     expires = iso(credentials.expires)
     secret = credentials.secret_access_key.reveal()
@@ -64,9 +66,10 @@ def session(credentials: Credentials, region: str | None, account: str | None) -
 def endpoint(
     url: Secret, region: str | None, *, token: Secret | None = None, token_file: str | None = None
 ) -> Change:
-    """What a program needs to ask an endpoint of its own for credentials, and no credential.
+    """Return the change that makes a program request credentials from its endpoint. It contains no
+    credentials.
 
-    :param token: for SDKs that know no file of it; else `token_file` is where it stands.
+    :param token: for SDKs that do not read a token file; otherwise `token_file` is its path.
     """
     change: dict[str, str | None] = dict.fromkeys((*CONFLICTING, *KEYS))
     change["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = url.reveal()
@@ -78,16 +81,16 @@ def endpoint(
 
 
 def without_bearer_tokens(environ: Mapping[str, str]) -> Change:
-    """What takes the bearer tokens of all services out of an environment."""
+    """Return the change that unsets the bearer tokens of all services."""
     return dict.fromkeys(name for name in environ if _BEARER.fullmatch(name))
 
 
 def without_proxy(environ: Mapping[str, str], host: str) -> Change:
-    """What keeps clients that heed proxy variables (botocore and Go do not, for loopback) from sending a token for
-    `host` to a proxy. Nothing where no proxy is named."""
+    """Return the change that keeps clients from sending a token for `host` to a proxy. It is empty if no
+    proxy is set. botocore and Go do not use a proxy for loopback; other clients do."""
     if not any(environ.get(name) for name in _PROXIES):
         return {}
-    # Clients read one of the two and not the other.
+    # Each client reads only one of the two.
     both = {name: environ.get(name) or environ.get(other, "") for name, other in (_NO_PROXY, _NO_PROXY[::-1])}
     return {
         name: hosts if host in hosts.split(",") else ",".join(part for part in (hosts, host) if part)
@@ -96,13 +99,13 @@ def without_proxy(environ: Mapping[str, str], host: str) -> Change:
 
 
 def apply(change: Change, environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment after a change."""
+    """Return `environ` with the change applied."""
     unchanged = {name: value for name, value in environ.items() if name not in change}
     return unchanged | {name: value for name, value in change.items() if value is not None}
 
 
 class Shell(StrEnum):
-    """A command language in which `keyturn env` can speak."""
+    """Output syntax of `keyturn env`."""
 
     SH = "sh"
     BASH = "bash"
@@ -114,7 +117,7 @@ class Shell(StrEnum):
 
 
 def shell_from_path(path: str) -> Shell:
-    """The language of the shell at `path`, as `SHELL` names it; `sh` where that is none of ours."""
+    """Return the syntax for the shell at `path` (value of `SHELL`); `sh` if it is not supported."""
     name = path.rpartition("/")[2].removesuffix(".exe").lstrip("-")
     if name == "pwsh":
         return Shell.POWERSHELL
@@ -122,9 +125,9 @@ def shell_from_path(path: str) -> Shell:
 
 
 def render(change: Change, shell: Shell) -> str:
-    """The change as lines that `shell` evaluates; names in order, so that the same change reads the same.
+    """Return the change as lines that `shell` evaluates, sorted by name so that the output is stable.
 
-    :raises UsageError: a value cannot be said in it.
+    :raises UsageError: if a value cannot be quoted.
     """
     if shell is Shell.JSON:
         return json.dumps(change, indent=2, ensure_ascii=True, sort_keys=True) + "\n"
@@ -147,7 +150,8 @@ class _Language:
     assign: Callable[[str, str], str]
     remove: Callable[[str], str]
     end: str = ";\n"
-    """With what a shell needs where it has made blanks of line ends: `eval $(keyturn env PROFILE)`."""
+    """End of a command. `eval $(keyturn env PROFILE)` turns newlines into spaces, so a separator is needed as
+    well."""
 
 
 def _posix(value: str) -> str:
@@ -159,17 +163,19 @@ def _fish(value: str) -> str:
 
 
 def _fish_remove(name: str) -> str:
-    """Without a scope, fish would erase for all times a variable that it keeps for all its sessions (`set -U`). Such a one
-    cannot be hidden either: a global one without a value would reach programs as an empty one. So fish says it."""
+    """Return the fish command that unsets a variable. Without a scope, fish would also erase a universal
+    variable (`set -U`) permanently. A universal variable cannot be hidden either, because a global one
+    without a value reaches programs as an empty string. So the command prints a note instead."""
     message = (
         f"keyturn: {name} is a universal variable of fish and stays. To remove it for good: set -eU {name}"
     )
     return f"set -eg {name}; if set -qUx {name}; echo {_fish(message)} >&2; end"
 
 
-#: PowerShell takes typographic single quotes for plain ones, so each is doubled.
+#: PowerShell treats typographic single quotes as plain ones, so each is doubled.
 _POWERSHELL_QUOTES = re.compile("(['\u2018\u2019\u201a\u201b])")
-#: Where a value stands at cmd's prompt nothing escapes these: `%` and `!` expand, a quote ends, the rest may be obeyed.
+#: cmd.exe has no escape for these at its prompt: `%` and `!` expand, a quote ends the value, the others are
+#: operators.
 _CMD_UNQUOTABLE = frozenset('%!"^&|<>')
 
 

@@ -1,1 +1,1 @@
-"""The loopback credential endpoint that `keyturn exec --endpoint` gives to one program."""
+"""Loopback credential endpoint that `keyturn exec --endpoint` starts for one program."""

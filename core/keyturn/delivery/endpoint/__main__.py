@@ -1,4 +1,4 @@
-"""`python -m keyturn.delivery.endpoint`: started by `keyturn exec --endpoint`, see :mod:`keyturn.delivery.endpoint.launcher`."""
+"""Entry point `python -m keyturn.delivery.endpoint`, started by :mod:`keyturn.delivery.endpoint.launcher`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from keyturn.delivery.endpoint.daemon import CredentialSource, run_endpoint
 
 
 def open_credential_source(environ: Mapping[str, str], profile: str, first: str) -> CredentialSource:
-    """What gets credentials of `profile` from the keeper of `environ`."""
+    """Return the credential source of `profile` with a service for `environ`."""
     from keyturn.delivery.endpoint.credential_source import ServiceCredentialSource
     from keyturn.service import CredentialService
 

@@ -1,4 +1,4 @@
-"""Where the endpoint gets a profile's credentials from, each time that it is asked."""
+"""Source of the credentials that the endpoint serves."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class ServicePort(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SessionFingerprint:
-    """What a session was given for: the files that define profiles, and what the index says of the session and of stops.
-    Other profiles may be renewed meanwhile."""
+    """State that a session depends on: the files that define profiles, and the index entries of the session
+    and of stops. Changes to other profiles' sessions do not count."""
 
     service: ServicePort
     profile: str
@@ -40,7 +40,7 @@ class SessionFingerprint:
 
     @classmethod
     def of(cls, service: ServicePort, profile: str) -> Self:
-        """As it is now."""
+        """Return the current fingerprint."""
         paths = service.paths
         files = [paths.aws_config, paths.aws_credentials, paths.profiles_file, paths.config_file]
         return cls(
@@ -55,7 +55,7 @@ class SessionFingerprint:
         )
 
     def differs_only_in_session(self, later: SessionFingerprint) -> bool:
-        """Whether nothing but the session itself has changed since."""
+        """Return True if nothing but the session itself has changed since."""
         return self.files.is_unchanged() and self.stops == later.stops
 
 
@@ -66,16 +66,15 @@ def _stops_and_session(service: ServicePort, profile: str) -> tuple[Mapping[str,
 
 
 class ServiceCredentialSource:
-    """Asks the keeper, and through it the agent, which keeps the sessions and renews them.
+    """Gets credentials from the service, and so from the agent, which caches and renews the sessions.
 
-    The sessions of a profile that takes its credentials from whoever asks are kept nowhere, since the next to ask may be
-    somebody else. Here it is always the same program, so they are kept here, in memory, for as long as they are fresh.
+    Caller credentials (`credential_source`) are not cached there, because the next caller may be another
+    process. The endpoint serves a single program, so this object caches them in memory while they are fresh.
     """
 
     def __init__(self, service: ServicePort, profile: str, first: str) -> None:
-        """
-        :param first: the document that was handed out before.
-        :raises NeedsUnlock: nobody could be asked for another.
+        """:param first: the document that was issued before the endpoint started.
+        :raises NeedsUnlock: if the vault is locked, so that no further document could be issued.
         """
         self._service = service
         self._profile = profile
@@ -87,11 +86,13 @@ class ServiceCredentialSource:
             raise NeedsUnlock(f"endpoint for {profile}", why, "Run: keyturn vault unlock")
 
     def fingerprint(self) -> SessionFingerprint:
-        """What a document rests on, as it is now."""
+        """Return the current state that a document depends on."""
         return SessionFingerprint.of(self._service, self._profile)
 
     def get_credentials(self) -> str:
-        """A document of credentials that are valid now; errors as of :meth:`keyturn.service.CredentialService.get_credentials`."""
+        """Return a document of credentials that are valid now. Raises as
+        :meth:`keyturn.service.CredentialService.get_credentials`.
+        """
         if not self._service.uses_caller_credentials(self._profile):
             self._document = None
             return self._service.get_credentials(self._profile)

@@ -1,4 +1,5 @@
-"""The life of the endpoint's process: close up, hold on to the program it is for, detach, serve, end with it."""
+"""Life cycle of the endpoint process: harden, watch the program, detach, serve, exit together with the
+program."""
 
 from __future__ import annotations
 
@@ -31,36 +32,37 @@ from keyturn.system.tcp_peer import IS_SUPPORTED, caller_uid
 
 
 class CredentialSource(Protocol):
-    """Gets the credentials of one profile."""
+    """Source of one profile's credentials."""
 
     def get_credentials(self) -> str:
-        """A document of credentials that are valid now."""
+        """Return a document of credentials that are valid now."""
 
     def fingerprint(self) -> Fingerprint:
-        """What such a document rests on, as it is now."""
+        """Return the current state that such a document depends on."""
 
 
 OpenCredentialSource = Callable[[Mapping[str, str], str, str], CredentialSource]
-"""What gets the credentials of a profile, for an environment, after a first document."""
+"""Returns the credential source for an environment, a profile and the first document."""
 
 
 @dataclass(frozen=True, slots=True)
 class _StartRequest:
     profile: str
     pid: int
-    """Of whoever starts us, which becomes the program."""
+    """Process id of the starter, which then executes the program."""
     in_file: bool
-    """Whether the token goes into a file."""
+    """True if the token is written to a file."""
     first: str = field(repr=False)
-    """The document of the session that was got before."""
+    """Document of the session that was obtained before."""
 
 
 def run_endpoint(open_source: OpenCredentialSource) -> NoReturn:
-    """Run the endpoint in a process of its own, for the process that started it and whatever program that becomes.
-    Standard input is the socket of :func:`keyturn.system.secret_channel.create`.
+    """Run the endpoint in this process, for the process that started it and the program that it becomes.
+    Standard input must be the socket of :func:`keyturn.system.secret_channel.create`.
 
-    Reads one JSON line, `{"profile": ..., "pid": ..., "in_file": ..., "first": ...}`, and writes one answer line; its result has
-    `url` and `token` or `token_file`. A further byte ends it.
+    Reads one JSON line, `{"profile": ..., "pid": ..., "in_file": ..., "first": ...}`, and writes one answer
+    line. Its result has `url` and either `token` or `token_file`. A further byte on the channel stops the
+    endpoint.
     """
     harden_agent()
     try:
@@ -72,13 +74,13 @@ def run_endpoint(open_source: OpenCredentialSource) -> NoReturn:
             )
         os._exit(2)
     request = _read_request()
-    # A process whose parent has ended has another one.
+    # The parent id changes when the parent exits.
     if request is None or os.getppid() != request.pid:
         os._exit(1)
     _detach()
     log.open_log(Path(state_folder(os.environ)))
     _run(request, open_source)
-    # No thread that still waits for AWS keeps the process.
+    # Exit even if a thread still waits for AWS.
     os._exit(0)
 
 
@@ -96,8 +98,9 @@ def _read_request() -> _StartRequest | None:
 
 
 def _detach() -> None:
-    """Go on as nobody's child: the program must not meet one that it did not start. The session without a terminal
-    that the starter made for us is kept, so that a key typed on its terminal ends the program and not us."""
+    """Fork into a process without a parent, because the program must not get a child that it did not start.
+    The session that the starter created is kept: it has no terminal, so Ctrl-C there stops the program and
+    not the endpoint."""
     if os.fork():
         os._exit(0)
     os.chdir("/")
@@ -108,8 +111,9 @@ def _run(request: _StartRequest, open_source: OpenCredentialSource) -> None:
     file: TokenFile | None = None
     try:
         watch = process_watch.watch_process(request.pid)
-        # Whoever started us has not become the program yet, and holds the other end of the socket for as long as it
-        # lives: if it does now, it did when we looked for its number, which was nobody else's.
+        # The starter has not executed the program yet and holds the other end of the socket as long as it
+        # lives. If it lives now, it also lived when its process id was looked up, so the id had not been
+        # reused.
         if watch is None or not _is_starter_there():
             return
         address, server = _server(request, open_source)
@@ -136,9 +140,10 @@ def _run(request: _StartRequest, open_source: OpenCredentialSource) -> None:
 def _server(
     request: _StartRequest, open_source: OpenCredentialSource
 ) -> tuple[EndpointAddress, EndpointServer]:
-    """A server that listens already, and what its clients must know.
+    """Return the endpoint's address and a server that already listens.
 
-    :raises KeyturnError: there is nothing to hand out, or nobody to tell who asks; then the program is not started.
+    :raises KeyturnError: if there are no credentials to serve, or the user of a connection cannot be
+        determined. The program is then not started.
     """
     clock = clock_for(os.environ)
     http.credentials_response(request.profile, request.first, clock())
@@ -164,12 +169,15 @@ def _server(
 
 
 def is_own_process(connection: socket.socket) -> bool:
-    """Whether a connection comes from this user's own processes, as far as this system says it."""
+    """Return True if the connection comes from a process of this user, or if the system cannot tell."""
     return not IS_SUPPORTED or caller_uid(connection) == os.geteuid()
 
 
 def _require_peer_uid(listener: socket.socket) -> None:
-    """Makes sure that the system says who connects, or everybody would be sent away."""
+    """Check that the system reports the user of a connection. Otherwise every client would be rejected.
+
+    :raises KeyturnError: if it does not.
+    """
     with (
         socket.create_connection(listener.getsockname()),
         contextlib.closing(listener.accept()[0]) as connection,
@@ -191,7 +199,8 @@ def _is_starter_there() -> bool:
 
 
 def _is_end_requested() -> bool:
-    """Whether the starter said so. Its end of the socket closes without a word when it becomes the program."""
+    """Return True if the starter requested the end. Its end of the socket closes without data when it
+    executes the program."""
     with contextlib.suppress(OSError):
         if os.read(0, 1):
             return True

@@ -1,7 +1,8 @@
-"""Delivery over HTTP on loopback, as containers get credentials: who is answered, and in which bytes. Pure.
+"""HTTP format of the endpoint, as the ECS container credential provider expects it: request validation and
+responses. Pure.
 
-The port is open to every program of the machine, and to every web page in a browser on it, so a request is held against
-one form and everything else is refused in the same words.
+Every program of the machine can connect to the port, and so can every web page in a browser on it. Therefore
+exactly one form of request is accepted, and everything else is refused with the same text.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from keyturn.model.secret import Secret
 from keyturn.model.text import iso
 
 HOST = "127.0.0.1"
-#: What ends a head.
+#: End of the request head.
 HEAD_END = b"\r\n\r\n"
-#: Of a head, in bytes, its end included.
+#: Maximum length of a head in bytes, including its end.
 HEAD_LIMIT = 8 << 10
 _MAX_FIELDS = 64
 
 _METHOD = re.compile(rb"[A-Z]{1,32}")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~]*)")
-#: A browser, a proxy or a body; no AWS client sends any of them to an address of its own machine.
+#: Headers of a browser, a proxy or a body. AWS clients do not send them to a loopback address.
 _FOREIGN = frozenset(
     {b"origin", b"referer", b"cookie", b"forwarded", b"via", b"x-real-ip", b"transfer-encoding", b"upgrade"}
     | {b"expect", b"trailer", b"te", b"proxy-authorization", b"proxy-connection"}
@@ -37,7 +38,7 @@ _FOREIGN_STARTS = (b"x-forwarded-", b"access-control-", b"sec-")
 
 
 class RequestStatus(IntEnum):
-    """What becomes of a request; its number is the HTTP status."""
+    """Result of the validation; the value is the HTTP status."""
 
     OK = 200
     MALFORMED = 400
@@ -56,28 +57,29 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class EndpointAddress:
-    """One endpoint: where it is, and what whoever asks must know."""
+    """Address of one endpoint and the secrets that a client must know."""
 
     port: int
     path: Secret
-    """Of the URL, with the slash before it. In the environment of the program alone."""
+    """Path of the URL with its leading slash. Only the program's environment contains it."""
     token: Secret
-    """The whole value of the Authorization header."""
+    """Complete value of the Authorization header."""
 
     def url(self) -> Secret:
-        """What AWS clients are given."""
+        """Return the URL for AWS clients."""
         return Secret(f"http://{HOST}:{self.port}{self.path.reveal()}")
 
     def hosts(self) -> tuple[bytes, ...]:
-        """The only values of the Host header that name this endpoint; a name that was bound to 127.0.0.1 is none."""
+        """Return the accepted values of the Host header. Other names that resolve to 127.0.0.1 are rejected
+        (DNS rebinding)."""
         return (f"{HOST}:{self.port}".encode(), f"localhost:{self.port}".encode())
 
 
 def judge(request: bytes, address: EndpointAddress) -> RequestStatus:
-    """What a request deserves: :attr:`RequestStatus.OK` for GET of the path, with the token, without anything that comes
-    from a browser or a proxy, and without a body or a second request behind it.
+    """Return the status of a request. It is :attr:`RequestStatus.OK` only for GET of the path with the token,
+    without headers of a browser or proxy, without a body and without a second request.
 
-    :param request: all that came, up to the end of the head at least.
+    :param request: all bytes received, at least up to the end of the head.
     """
     head, end, rest = request.partition(HEAD_END)
     if not end or rest or len(request) > HEAD_LIMIT:
@@ -91,7 +93,7 @@ def judge(request: bytes, address: EndpointAddress) -> RequestStatus:
         return RequestStatus.MALFORMED
     if parts[0] != b"GET":
         return RequestStatus.WRONG_METHOD
-    # Without a short cut: how long a refusal takes does not tell what was right.
+    # No short circuit, because the time that a refusal takes must not tell which check failed.
     checks = (
         hmac.compare_digest(parts[1], address.path.reveal().encode()),
         hmac.compare_digest(fields.get(b"authorization", b""), address.token.reveal().encode()),
@@ -102,7 +104,8 @@ def judge(request: bytes, address: EndpointAddress) -> RequestStatus:
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, bytes] | None:
-    """The header fields by their names in small letters; None if one is none, is folded, or comes twice."""
+    """Return the header fields by lower-case name, or None if a line is invalid or folded, or a name is
+    repeated."""
     if len(lines) > _MAX_FIELDS:
         return None
     fields: dict[bytes, bytes] = {}
@@ -124,16 +127,17 @@ def _is_foreign(fields: Mapping[bytes, bytes]) -> bool:
 
 
 def refusal_response(status: RequestStatus) -> bytes:
-    """The answer to whoever gets nothing; it tells nothing but the kind of fault."""
+    """Return the response to a rejected request. It tells only the kind of fault."""
     return _answer(status, {"Code": "Refused", "Message": "keyturn answers the program that it started."})
 
 
 def credentials_response(name: str, document: str, now: datetime) -> bytes:
-    """The answer with credentials (AWS SDKs reference, "Container credential provider"). Holds the secrets in clear.
+    """Return the response with credentials (AWS SDKs reference, "Container credential provider"). It contains
+    the secrets in plaintext.
 
     :param document: as :func:`keyturn.delivery.credential_process.document` writes it.
-    :raises UsageError: they are no temporary ones.
-    :raises KeyturnError: they have ended.
+    :raises UsageError: if the credentials are not temporary.
+    :raises KeyturnError: if they have expired.
     """
     credentials, account = credential_process.parse(document)
     if credentials.session_token is None:
@@ -154,7 +158,7 @@ def credentials_response(name: str, document: str, now: datetime) -> bytes:
 
 
 def only_temporary(name: str) -> UsageError:
-    """For a profile that hands out its long-term key."""
+    """Return the error for a profile that delivers its long-term access key."""
     why = "it hands out its long-term key itself, and an endpoint gives temporary credentials only"
     return UsageError(
         f"endpoint for {name}", why, f"Leave out --endpoint, or run: keyturn set {name} session=temporary"
@@ -162,7 +166,7 @@ def only_temporary(name: str) -> UsageError:
 
 
 def failure_response(error: KeyturnError) -> bytes:
-    """The answer to whoever asked rightly, where there is nothing to give. SDKs show it."""
+    """Return the response to a valid request when no credentials are available. SDKs show its message."""
     return _answer(503, {"Code": "Unavailable", "Message": f"keyturn: {error.line()}"})
 
 

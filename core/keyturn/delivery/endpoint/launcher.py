@@ -1,4 +1,4 @@
-"""Starting an endpoint for the program that this process is about to become."""
+"""Start an endpoint for the program that this process is about to execute."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from keyturn.storage.paths import Paths
 from keyturn.system import secret_channel
 from keyturn.system.prctl import is_subreaper
 
-#: It comes up in a fraction of a second.
+#: Seconds; the endpoint usually starts in a fraction of one.
 TIMEOUT = 30.0
-#: For its end, once it was told.
+#: Seconds for the endpoint to exit on request.
 _SHUTDOWN_SECONDS = 5.0
-#: Descriptors that the endpoint gets along with, for a few who ask at once; it dies with fewer than eleven.
+#: File descriptors that the endpoint needs for a few concurrent clients; it fails with fewer than eleven.
 _MIN_DESCRIPTORS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What the program has to know."""
+    """Values that the program needs."""
 
     url: Secret
     token: Secret | None
@@ -50,13 +50,13 @@ def start_endpoint(
     uses_caller_credentials: bool,
     in_file: bool,
 ) -> Iterator[Endpoint]:
-    """An endpoint for this process and whatever program it becomes; at the end of the block, which such a program never
-    reaches, it is gone.
+    """Start an endpoint for this process and the program that it executes. The endpoint stops at the end of
+    the block, which is reached only if the program is not executed.
 
-    :param first: a document of credentials of the profile.
-    :param from_asker: the profile takes its credentials from `environ`.
-    :param in_file: whether the token goes into a file.
-    :raises KeyturnError: it did not start, or has nothing to hand out.
+    :param first: a credential document of the profile.
+    :param uses_caller_credentials: the profile takes its credentials from `environ`.
+    :param in_file: write the token to a file.
+    :raises KeyturnError: if the endpoint did not start or has no credentials to serve.
     """
     if os.getpid() == 1 or is_subreaper():
         why = "the program would be the parent of a process that it did not start, since all orphans are its own here"
@@ -94,7 +94,11 @@ def start_endpoint(
 
 
 def _require_descriptors() -> None:
-    """The endpoint has the limits of the program, which is not started where they would have it fail later."""
+    """Check the limit on open files. The endpoint inherits it from this process, and would fail later if it
+    were too low.
+
+    :raises KeyturnError: if the limit is too low.
+    """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit != resource.RLIM_INFINITY and limit < _MIN_DESCRIPTORS:
         why = f"no process may open more than {limit} files here, and it needs {_MIN_DESCRIPTORS}"
@@ -120,7 +124,8 @@ def _send_first_document(
         channel = secret_channel.accept(ours, pid)
         answer = read_reply(channel, json.dumps(request).encode() + b"\n", deadline) if channel else b""
     except TimeoutError:
-        # Somebody still holds the socket, so the session is alive and its number is nobody else's.
+        # The other end of the socket is still open, so the session is alive and its id cannot have been
+        # reused.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
         answer = b""
@@ -132,7 +137,7 @@ def _send_first_document(
 
 
 def _shut_down(channel: socket.socket) -> None:
-    """Has the endpoint end, and waits until it has."""
+    """Stop the endpoint and wait until it has stopped."""
     with contextlib.suppress(OSError):
         channel.settimeout(_SHUTDOWN_SECONDS)
         channel.sendall(b".")

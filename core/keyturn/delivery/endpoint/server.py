@@ -1,4 +1,4 @@
-"""The endpoint's loop: who may speak, how long, how much, and when it ends."""
+"""Event loop of the endpoint: connections, limits, responses, shutdown."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from keyturn.system.process_watch import Watch
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the programs of this machine can take of the endpoint."""
+    """Limits on what local programs can use of the endpoint."""
 
     connections: int = 64
-    """At once; one more, and the oldest that has not finished its request is dropped."""
+    """Concurrent connections. One more drops the oldest connection with an incomplete request."""
     request_seconds: float = 5.0
-    """Seconds in which a request must be complete."""
+    """Seconds in which a client must complete its request."""
     answer_seconds: float = 0.7
-    """Seconds that a client waits for a new session while there is another that is good; SDKs wait one or two."""
+    """Seconds that a client waits for a new session if the last one is still valid; SDKs wait one or two."""
     margin: timedelta = timedelta(minutes=1)
-    """What such a session must have left."""
+    """Minimum remaining lifetime of such a last session."""
 
 
 @dataclass(slots=True)
@@ -50,14 +50,14 @@ class _Waiter:
 
 
 FetchResult = str | KeyturnError
-"""A document of credentials, or why there is none."""
+"""A credential document, or the error."""
 
 
 class EndpointServer:
-    """Serves one program until it ends.
+    """Serves one program until it exits.
 
-    One thread runs :meth:`serve`: it reads all requests, so that a silent or slow client costs nobody anything, and
-    answers them. Only getting the credentials is done by a second thread, for all who wait for them at once.
+    One thread runs :meth:`serve`. It reads and answers all requests, so that a silent or slow client does not
+    delay others. A second thread fetches credentials, once for all clients that wait.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class EndpointServer:
         limits: Limits | None = None,
         report: Callable[[BaseException], None] = lambda _error: None,
     ) -> None:
-        """
-        :param hand: gives a document of credentials that are valid now; called by one thread at a time.
-        :param first: the document that was handed out before.
-        :param ground: all that a document rests on, as it is now.
-        :param is_ours: whether a connection comes from somebody who may speak at all.
-        :param report: told of errors that nobody foresaw; must not raise.
+        """:param get_credentials: returns a document of credentials that are valid now; called by one thread
+            at a time.
+        :param first: the document that was issued before.
+        :param is_ours: returns True if a connection comes from a permitted process.
+        :param fingerprint: returns the current state that a document depends on.
+        :param report: called with unexpected errors; must not raise.
         """
         self._listener = listener
         self._address = address
@@ -104,15 +104,15 @@ class EndpointServer:
         self._end_watches: dict[int, Callable[[], bool]] = {}
 
     def ends_when_readable(self, watch: Watch, is_end: Callable[[], bool] = lambda: True) -> None:
-        """Have :meth:`serve` end when `watch` can be read.
+        """Make :meth:`serve` return when `watch` becomes readable.
 
-        :param is_end: asked then; if not, `watch` is not looked at any more.
+        :param is_end: called then; if it returns False, `watch` is ignored from then on.
         """
         self._end_watches[watch.fileno()] = is_end
         self._selector.register(watch.fileno(), selectors.EVENT_READ)
 
     def serve(self) -> None:
-        """Answer until the end. Afterwards nobody can connect."""
+        """Serve until the end. After that nobody can connect."""
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._wake_out, selectors.EVENT_READ)
         try:
@@ -125,12 +125,12 @@ class EndpointServer:
             self.close()
 
     def stop(self) -> None:
-        """End `serve` soon. May be called from any thread and from a signal handler."""
+        """Make `serve` return soon. May be called from any thread and from a signal handler."""
         self._is_stopped = True
         self._wake()
 
     def close(self) -> None:
-        """Let go of everything. A second call does nothing."""
+        """Release all resources. A second call does nothing."""
         self._is_stopped = True
         for caller in self._callers.values():
             caller.sock.close()
@@ -211,7 +211,8 @@ class EndpointServer:
         return caller.sock
 
     def _drop_oldest(self) -> None:
-        """Of those that have not said all they have to; else of those that wait, who may have left long ago."""
+        """Drop the oldest client with an incomplete request; if there is none, the client that has waited
+        longest and may have disconnected."""
         if self._callers:
             self._unregister(min(self._callers.values(), key=lambda caller: caller.deadline)).close()
         elif self._waiting:
@@ -236,7 +237,9 @@ class EndpointServer:
             result = self._get_credentials()
             if (
                 not before.is_unchanged()
-            ):  # it was renewed just now; what is given again then rests on what is there
+                # The session was renewed by this call, so fetch again for a document that matches the
+                # fingerprint.
+            ):
                 before = self._fingerprint()
                 result = self._get_credentials()
         except KeyturnError as error:
@@ -255,15 +258,16 @@ class EndpointServer:
         result, self._last_fingerprint = self._result.pop()
         self._is_fetching = False
         answer, is_good = self._answer_to(result)
-        # What the vault, or AWS, does not give any more is not kept here either.
+        # Do not keep a document that the vault or AWS no longer gives.
         self._last = result if is_good and isinstance(result, str) else None
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             _answer(waiter.sock, answer)
 
     def _answer_from_last(self) -> None:
-        """Give those who have waited long the last session, if it is good for a while, and let the next go on coming. Once a
-        file has changed, as by a stop or another role, nobody here knows whether it still is what should be given."""
+        """Answer clients that have waited for `answer_seconds` with the last session if it is still valid,
+        while the next is being fetched. After a file has changed (a stop, another role) the last session
+        may no longer be served, so it is dropped."""
         if self._last is None:
             return
         if self._waiting and not self._last_fingerprint.is_unchanged():
@@ -282,7 +286,8 @@ class EndpointServer:
             _answer(waiter.sock, answer)
 
     def _answer_to(self, result: FetchResult, margin: timedelta = timedelta(0)) -> tuple[bytes, bool]:
-        """The answer with what was handed, and whether it holds credentials that are good for `margin` at least."""
+        """Return the response for a result, and True if it has credentials that are valid for at least
+        `margin`."""
         try:
             if isinstance(result, KeyturnError):
                 raise result
@@ -292,9 +297,11 @@ class EndpointServer:
 
 
 def _answer(sock: socket.socket, answer: bytes) -> None:
-    """An answer fits into what the kernel keeps for a connection that nothing was said on, so nobody waits here."""
+    """Send the response and close the connection. It fits in the socket's empty send buffer, so this never
+    blocks."""
     with sock, contextlib.suppress(OSError):
-        # What is left unread would have the kernel reset the connection, and the answer with it.
+        # Read the rest of the request, because the kernel resets a connection with unread data, and the
+        # response is lost.
         with contextlib.suppress(BlockingIOError):
             sock.recv(1 << 16)
         sock.send(answer)
@@ -302,7 +309,7 @@ def _answer(sock: socket.socket, answer: bytes) -> None:
 
 
 def listen() -> socket.socket:
-    """A socket on a free port of 127.0.0.1, and on no other address."""
+    """Return a socket that listens on a free port of 127.0.0.1 only."""
     listener = socket.create_server((http.HOST, 0), backlog=512, reuse_port=False)
     os.set_inheritable(listener.fileno(), False)  # noqa: FBT003 - it takes no keyword
     return listener

@@ -1,4 +1,4 @@
-"""The file from which a program reads the token of its endpoint."""
+"""File from which a program reads the token of its endpoint."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from keyturn.model.secret import Secret
 from keyturn.storage.socket_paths import state_folder
 
 _START, _END = "endpoint-", ".token"
-#: Of a file that has no name of its own yet, and holds nothing.
+#: Suffix of a file that is still empty and not yet renamed.
 _TEMP_SUFFIX = ".new"
-#: A younger one may be one whose maker is about to lock it.
+#: Seconds. The creator of a younger file may not have locked it yet.
 _MIN_AGE_SECONDS = 10.0
 
 
 class TokenFile:
-    """A file of its own, 0600, in the state folder, which unlike that of a login's runtime files outlives the login. It is
-    locked before it has its name and for as long as its maker lives, so that the next start of keyturn can take away what
-    a killed one left (:func:`clear`)."""
+    """A file with mode 0600 in the state folder. The runtime directory would not do, because it is removed at
+    logout. The file is locked before it gets its final name and until its creator exits, so that the next
+    start of keyturn can remove files of killed endpoints (:func:`clear`)."""
 
     def __init__(self, environ: Mapping[str, str], token: Secret) -> None:
-        """:raises UnsafeFile: there is no place for it that is this user's alone."""
+        """:raises UnsafeFile: if no folder is available that is private to this user."""
         state = Path(state_folder(environ))
         folder = _folder(state)
         try:
@@ -54,14 +54,14 @@ class TokenFile:
             raise UnsafeFile("start of the endpoint", why, _hint(folder)) from error
 
     def remove(self) -> None:
-        """Takes it away. A folder that is gone has taken it along."""
+        """Remove the file. It may already be gone with its folder."""
         with contextlib.suppress(OSError):
             self.path.unlink()
         os.close(self._lock)
 
 
 def clear(state: Path) -> None:
-    """Takes away the files of endpoints that were killed; never one of an endpoint that lives. Never fails.
+    """Remove the files of killed endpoints, never of running ones. Never fails.
 
     :param state: the state folder.
     """
@@ -84,7 +84,7 @@ def _hint(folder: Path) -> str:
 
 
 def _remove_unlocked(path: Path) -> None:
-    """Removes a file whose maker has ended."""
+    """Remove a file whose creator has exited."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
