@@ -69,7 +69,7 @@ def test_one_that_does_not_open_the_vault_in_time_is_ended(starter: Starter) -> 
 
 
 def test_what_opens_nothing_is_refused(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "_opening", lambda *_: b"[]\n")
+    monkeypatch.setattr(launcher, "_unlock_line", lambda *_: b"[]\n")
     with pytest.raises(UsageError):
         starter.start()
 
