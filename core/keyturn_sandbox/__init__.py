@@ -1,6 +1,6 @@
-"""The embedded AWS stand-in: a strict STS and IAM on loopback, for trying keyturn and for tests.
+"""Embedded AWS stand-in: a strict STS and IAM on loopback, for trying keyturn and for tests.
 
-It depends on `keyturn` for a clock and a few words; nothing in `keyturn` knows of it.
+It depends on `keyturn` for the clock, secrets and text; `keyturn` does not depend on it.
 """
 
 from keyturn_sandbox.policy.principals import AccessKey, MfaDevice, Role, Session, User

@@ -1,4 +1,5 @@
-"""`python -m keyturn_sandbox`: the stand-in alone, and two small tools for whoever has joined one."""
+"""Command line `python -m keyturn_sandbox`: run the stand-in alone, or control the one that the shell has
+joined."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; returns the exit code (0 done, 1 failed, 2 usage, 3 no device by that name)."""
+    """Run a command. Return the exit code: 0 done, 1 failed, 2 usage error, 3 device not found."""
     words = _parser().parse_args(arguments)
     if words.verb is None:
         return _serve(words.home, words.port, seed=not words.no_seed)
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _totp(folder: Path, words: argparse.Namespace) -> int:
-    """Show a device's code."""
+    """Print the current code of an MFA device."""
     try:
         _say(totp(folder, words.device))
     except LookupError as error:
@@ -42,7 +43,7 @@ def _totp(folder: Path, words: argparse.Namespace) -> int:
 
 
 def _move(folder: Path, words: argparse.Namespace) -> int:
-    """Move the sandbox's time, or AWS's alone."""
+    """Move the sandbox's clock (`clock`) or only AWS's (`skew`)."""
     match = re.fullmatch(r"([+-]?\d{1,9}(?:\.\d+)?)([smhd]?)", words.by)
     if match is None:
         return _fail(words.verb, f"{words.by!r} is no length of time such as +2h, -30m or 90s", 2)
@@ -56,7 +57,7 @@ def _move(folder: Path, words: argparse.Namespace) -> int:
 
 
 def _fault(folder: Path, words: argparse.Namespace) -> int:
-    """Order a fault, or forget them all."""
+    """Inject a fault, or clear all faults."""
     if words.clear:
         leave_clearing(folder)
         _say("no faults from now on, and the clocks agree")
@@ -109,7 +110,7 @@ def _count(text: str) -> int:
 
 
 def _serve(home: Path | None, port: int, *, seed: bool) -> int:
-    """Answer until INT, TERM or, unless started by nohup, HUP."""
+    """Serve until SIGINT, SIGTERM or SIGHUP. SIGHUP is ignored if it was ignored at start (nohup)."""
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:

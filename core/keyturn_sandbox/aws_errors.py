@@ -1,16 +1,17 @@
-"""What AWS says when it says no: code, HTTP status and text, each where it is known word for word.
+"""AWS's error responses: code, HTTP status and message, each in AWS's exact words where they are known.
 
-The texts are quoted from public error reports of AWS's own answers; the issue that quotes a text stands beside it.
+The messages are quoted from public error reports of AWS's responses. Docstrings name the issue that quotes a
+message.
 """
 
 from __future__ import annotations
 
 
 class Refusal(Exception):
-    """An error answer of a query API.
+    """An error response of a query API.
 
     :param code: AWS's error code.
-    :param message: AWS's text.
+    :param message: AWS's message.
     :param status: the HTTP status.
     """
 
@@ -22,7 +23,7 @@ class Refusal(Exception):
 
     @property
     def at_fault(self) -> str:
-        """`Sender` or `Receiver`, as the error document names the side at fault."""
+        """Return `Sender` or `Receiver`, the `Type` element of the error document."""
         return "Sender" if self.status < 500 else "Receiver"
 
 
@@ -35,8 +36,9 @@ def incomplete_signature(message: str) -> Refusal:
 
 
 def invalid_token() -> Refusal:
-    """Unknown, inactive, deleted, not yet known or foreign key; wrong, missing or needless session token; and IAM
-    called with a GetSessionToken session without MFA (aws/aws-sdk-js#460)."""
+    """Return the error for a key that is unknown, inactive, deleted, not yet propagated or of another
+    partition; for a session token that is wrong, missing or superfluous; and for a GetSessionToken session
+    without MFA that calls IAM (aws/aws-sdk-js#460)."""
     return Refusal("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
 
 
@@ -59,7 +61,7 @@ def access_denied(message: str) -> Refusal:
 
 
 def not_authorized(who: str, action: str, resource: str, because: str = "") -> Refusal:
-    """The text for a missing permission; `because` is the clause that newer answers end in."""
+    """Return the error for a missing permission. `because` is the clause at the end of newer messages."""
     reason = f" {because}" if because else ""
     return access_denied(
         f"User: {who} is not authorized to perform: {action} on resource: {resource}{reason}"
@@ -71,7 +73,8 @@ def wrong_mfa_code() -> Refusal:
 
 
 def unknown_mfa_device() -> Refusal:
-    """The two blanks are AWS's own (aws/aws-cli#6325)."""
+    """Return the error for an unknown MFA device. The two spaces in the message are AWS's
+    (aws/aws-cli#6325)."""
     return access_denied(
         "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is "
         "valid and associated with this user."
@@ -105,7 +108,8 @@ def packed_too_large(percent: int) -> Refusal:
 
 
 def region_disabled(account: str) -> Refusal:
-    """The account is the caller's (turbot/steampipe-plugin-aws#1510, awsdocs/iam-user-guide#283)."""
+    """Return the error for a disabled region. `account` is the caller's (turbot/steampipe-plugin-aws#1510,
+    awsdocs/iam-user-guide#283)."""
     return Refusal(
         "RegionDisabledException",
         f"STS is not activated in this region for account:{account}. Your account administrator can activate STS in "
@@ -127,7 +131,8 @@ def invalid_action(action: str, version: str) -> Refusal:
 
 
 def throttled(status: int = 400) -> Refusal:
-    """Too many calls: 400 as STS and IAM say it, 429 as newer services and gateways do, 503 as an overloaded host."""
+    """Return the error for too many calls: 400 as STS and IAM, 429 as newer services and gateways, 503 as an
+    overloaded host."""
     if status == 503:
         return Refusal("ServiceUnavailable", "Service is unable to handle request.", 503)
     return Refusal("TooManyRequestsException" if status == 429 else "Throttling", "Rate exceeded", status)
@@ -142,5 +147,5 @@ def internal_failure() -> Refusal:
 
 
 def not_here() -> Refusal:
-    """For every other service: ours, not AWS's."""
+    """Return the error for every other service. The code and the message are keyturn's, not AWS's."""
     return Refusal("NotImplemented", "The keyturn sandbox answers STS and IAM only", 501)

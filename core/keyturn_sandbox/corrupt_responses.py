@@ -1,6 +1,7 @@
-"""Answers that are not what AWS sends: pages of proxies and portals, and AWS's own answer spoilt on its way.
+"""Corrupted responses: pages of proxies and captive portals, and AWS's response damaged in transit.
 
-Each function takes the right answer (or, where nobody was asked, an empty one) and returns what arrives instead.
+Each function takes the correct reply (empty if the service was not called) and returns the reply that arrives
+instead.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ PORTAL_PATH = "/captive-portal"
 Corruption = Callable[[Reply], Reply]
 
 _HTML = "text/html; charset=utf-8"
-#: What a page says is as hostile as a page can be: markup, scripts and terminal escapes.
+#: Hostile page text: markup, scripts and terminal escapes.
 _WORDS = (
     "<script>alert(1)</script> \x1b]0;owned\x07 [bold red]Sign in[/] & [@click=app.quit()]accept[/] the terms"
 )
 
 
 def page(title: str) -> bytes:
-    """An HTML page such as a proxy or a portal sends."""
+    """Return an HTML page as a proxy or captive portal sends it."""
     return (
         f"<!DOCTYPE html>\n<html><head><title>{title}</title><meta charset=utf-8></head>"
         f"<body><h1>{title}</h1><p>{_WORDS}<br><hr></body></html>\n"
@@ -33,60 +34,60 @@ def page(title: str) -> bytes:
 
 
 def says(status: int, title: str, *headers: tuple[str, str]) -> Corruption:
-    """An HTML page instead of an answer."""
+    """Return a corruption that sends an HTML page instead of the response."""
     return lambda _reply: Reply(status, page(title), kind=_HTML, headers=headers)
 
 
 def goes(wire: Wire) -> Corruption:
-    """The same answer, on a broken way."""
+    """Return a corruption that sends the same response over a broken connection."""
     return lambda reply: replace(reply, wire=wire)
 
 
 def reads(body: bytes, kind: str = "text/xml") -> Corruption:
-    """Another body under AWS's own status and headers."""
+    """Return a corruption that replaces the body and keeps AWS's status and headers."""
     return lambda reply: replace(reply, body=body, kind=kind)
 
 
 def typed(kind: str) -> Corruption:
-    """AWS's body under another content type."""
+    """Return a corruption that changes the content type and keeps the body."""
     return lambda reply: replace(reply, kind=kind)
 
 
 def raw(first_bytes: bytes) -> Corruption:
-    """Bytes that are no HTTP."""
+    """Return a corruption that sends bytes that are not HTTP."""
     return lambda _reply: replace(NOTHING, body=first_bytes, wire=Wire.RAW)
 
 
 def cut_off(reply: Reply) -> Reply:
-    """Half of the body, under a Content-Length that fits the half."""
+    """Return half of the body with a matching Content-Length."""
     return replace(reply, body=reply.body[: len(reply.body) // 2])
 
 
 def emptied(reply: Reply) -> Reply:
-    """The right document without anything in its result."""
+    """Return the document with an empty result element."""
     return replace(
         reply, body=re.sub(rb"(<\w+Result>).*(</\w+Result>)", rb"\1\2", reply.body, flags=re.DOTALL)
     )
 
 
 def without(element: str) -> Corruption:
-    """The right document without one element, wherever it stands."""
+    """Return a corruption that removes every occurrence of one element."""
     return lambda reply: replace(reply, body=_each(element, b"", reply.body))
 
 
 def with_text(element: str, text: str) -> Corruption:
-    """The right document with another text in one element."""
+    """Return a corruption that replaces the text of one element."""
     one = f"<{element}>{escape(text)}</{element}>".encode()
     return lambda reply: replace(reply, body=_each(element, one, reply.body))
 
 
 def huge_page(_reply: Reply) -> Reply:
-    """A page of twelve megabytes."""
+    """Return a page of 12 MiB."""
     return Reply(200, page("Welcome").ljust(HUGE, b"\n"), kind=_HTML)
 
 
 def huge_field(reply: Reply) -> Reply:
-    """The right document with twelve megabytes in its first text."""
+    """Return the document with 12 MiB of text in its first text element."""
     return replace(reply, body=re.sub(rb">([^<]+)<", b">" + b"A" * HUGE + b"<", reply.body, count=1))
 
 

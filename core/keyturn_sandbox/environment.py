@@ -1,4 +1,4 @@
-"""The environment in which a program meets the sandbox instead of AWS."""
+"""Environment variables that point a program at the sandbox instead of AWS."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _LOOPBACK = "127.0.0.1,localhost"
 
 
 def variables(folder: Path, url: str) -> dict[str, str]:
-    """What has to be set, besides HOME and PATH.
+    """Return the variables to set, except HOME and PATH.
 
-    No region is set: it would overrule the profiles' own, and a key works in the regions of its partition only. The
-    general endpoint is set too, so that a service that is not played here is refused here, and no call leaves the
-    machine.
+    No region is set, because it would override the profiles' regions, and a key works only in the regions of
+    its partition. The generic endpoint is set as well, so that the stand-in rejects services that it does not
+    implement and no call leaves the machine.
     """
     aws = folder / "home" / ".aws"
     return {
@@ -32,7 +32,8 @@ def variables(folder: Path, url: str) -> dict[str, str]:
 
 
 def environ_for(folder: Path, url: str, inherited: Mapping[str, str]) -> dict[str, str]:
-    """A whole environment for a child: `inherited` without anything of AWS or keyturn, with the sandbox's own."""
+    """Return a complete environment for a child process: `inherited` without AWS and keyturn variables, plus
+    the sandbox's."""
     environ = {
         name: value for name, value in inherited.items() if not name.startswith(("AWS_", "_AWS_", "KEYTURN_"))
     }
@@ -45,7 +46,7 @@ def environ_for(folder: Path, url: str, inherited: Mapping[str, str]) -> dict[st
 
 
 def shell_file(folder: Path, url: str) -> str:
-    """The same for a POSIX shell that joins by `. FOLDER/env`; it keeps its HOME."""
+    """Return the same as a script for a POSIX shell that runs `. FOLDER/env`. The shell keeps its HOME."""
     lines = [
         "# Joins this shell to a keyturn sandbox. It lasts as long as the sandbox does.",
         "for keyturn_name in $(env | sed -n 's/^\\(_\\{0,1\\}AWS_[A-Za-z0-9_]*\\)=.*/\\1/p'); do",
@@ -61,5 +62,5 @@ def shell_file(folder: Path, url: str) -> str:
 
 
 def _scripts() -> str:
-    """The folder with the running installation's programs."""
+    """Return the folder with the executables of the running installation."""
     return sysconfig.get_path("scripts")

@@ -1,4 +1,4 @@
-"""Eventual consistency: for a while after a change, some of AWS still answers by what was before."""
+"""Eventual consistency: for a while after a change, some of AWS's responses still show the previous state."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Change(Generic[T]):
-    """A change that spreads."""
+    """A change that propagates."""
 
     before: T
     begins: datetime
-    """Until here every answer is by what was before."""
+    """Until then every response shows the previous state."""
     settles: datetime
-    """From here on every answer is by what is now; between the two, answers flap."""
+    """From then on every response shows the new state. Between the two times, responses alternate."""
     seed: str
-    """Makes the flapping the same at each run."""
+    """Makes the alternation deterministic."""
     looks: int = 0
 
     def seen(self, after: T, now: datetime) -> T:
-        """What a request at `now` finds, where `after` is what is true."""
+        """Return the value that a request at `now` sees; `after` is the true value."""
         if now >= self.settles:
             return after
         if now < self.begins:
@@ -34,13 +34,13 @@ class Change(Generic[T]):
 
 
 def _flip(seed: str, look: int) -> bool:
-    """A coin that falls the same way at each run. The first two looks differ from each other, old before new, so that
-    nobody can settle for one look."""
+    """Return a deterministic pseudo-random bool. The first two results are False and True (previous state,
+    then new state), so that a client cannot rely on a single request."""
     if look <= 2:
         return look == 2
     return bool(hashlib.sha256(f"{seed}:{look}".encode()).digest()[0] & 1)
 
 
 def seen(change: Change[T] | None, after: T, now: datetime) -> T:
-    """What a request at `now` finds of something that may have changed lately."""
+    """Return the value that a request at `now` sees of a value that may have changed recently."""
     return after if change is None else change.seen(after, now)

@@ -1,4 +1,4 @@
-"""Bad days to order: what happens to the next calls, by a test or by a person who plays them."""
+"""Fault injection: faults for the next calls, ordered by a test or from the command line."""
 
 from __future__ import annotations
 
@@ -18,34 +18,35 @@ from keyturn_sandbox.folder import write_private
 from keyturn_sandbox.wire import Wire
 
 INBOX = "faults"
-"""The folder, inside a sandbox's, where another process leaves its orders."""
+"""Subfolder of the sandbox's folder for orders of other processes."""
 SKEW_FILE = "server-skew"
-"""Seconds by which the stand-in's time is off, for everything it says and judges."""
+"""File with the offset in seconds of the stand-in's clock, which affects everything that it returns and
+validates."""
 ANY = "*"
 
 
 class Stage(Enum):
-    """Where a call meets its fault."""
+    """Stage of a call at which a fault occurs."""
 
     NETWORK = "network"
-    """Before anybody looked at it: whoever signed it, nothing is done."""
+    """Before the signature is verified; nothing is done."""
     SERVICE = "service"
-    """After the signature was found good: a refusal instead of the deed, or only a wait."""
+    """After the signature is verified: an error instead of the operation, or only a delay."""
     ANSWER = "answer"
-    """All was done and would have been told; a refused call does not use the order up."""
+    """After the operation is done, instead of its response. A call that fails does not consume the order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to one call."""
+    """A fault of one call."""
 
     name: str
-    """As the record of calls tells it."""
+    """Name in the list of calls."""
     stage: Stage
     refusal: Refusal | None = None
     spoil: Corruption | None = None
     wait: float = 0.0
-    """Seconds before anything happens."""
+    """Seconds of delay."""
 
 
 def _network(name: str, spoil: Corruption) -> Fault:
@@ -107,21 +108,22 @@ KINDS: Mapping[str, Fault] = {
         _answer("huge-field", corrupt_responses.huge_field),
     )
 }
-"""Every kind by its name."""
+"""Fault kinds by name."""
 
 
 @dataclass(slots=True)
 class _Order:
     fault: Fault
     left: int | None
-    """How many calls yet; None until cleared."""
+    """Remaining calls; None until cleared."""
 
 
 class Faults:
-    """The orders, by action (`*` for any); each is for the next `times` calls, in the order given, or with None for
-    all of them until cleared.
+    """Ordered faults by action (`*` for any action). Each applies to the next `times` calls, in order; with
+    None to all calls until cleared.
 
-    :param folder: the sandbox's folder, where other processes leave orders (:func:`leave_order`); None for none.
+    :param folder: the sandbox's folder, where other processes leave orders (:func:`leave_order`); None for
+        none.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -130,7 +132,7 @@ class Faults:
         self._orders: dict[str, list[_Order]] = {}
 
     def order(self, action: str, kind: str, *, times: int | None = 1, seconds: float | None = None) -> None:
-        """Let a fault of :data:`KINDS` happen to `action`, after `seconds` if given.
+        """Order a fault of :data:`KINDS` for `action`, with a delay of `seconds` if given.
 
         :raises KeyError: if there is no such kind.
         """
@@ -140,36 +142,36 @@ class Faults:
     def refuse(
         self, action: str, code: str, message: str = "", *, status: int = 400, times: int | None = 1
     ) -> None:
-        """Answer with an error."""
+        """Order an error response."""
         self._add(action, Fault(code, Stage.SERVICE, Refusal(code, message or code, status)), times)
 
     def throttle(self, action: str, *, times: int | None = 1) -> None:
-        """Answer with `Throttling: Rate exceeded`."""
+        """Order the error `Throttling: Rate exceeded`."""
         self.order(action, "throttle", times=times)
 
     def reset(self, action: str, *, times: int | None = 1) -> None:
-        """Drop the connection and do nothing."""
+        """Order a connection reset before the operation."""
         self.order(action, "reset", times=times)
 
     def lose_answer(self, action: str, *, times: int | None = 1) -> None:
-        """Do what was asked, and drop the connection instead of answering."""
+        """Order a connection reset after the operation, instead of the response."""
         self.order(action, "answer-lost", times=times)
 
     def slow(self, action: str, seconds: float, *, times: int | None = 1) -> None:
-        """Wait before doing what was asked."""
+        """Order a delay before the operation."""
         self.order(action, "slow", times=times, seconds=seconds)
 
     def leave_out(self, action: str, element: str, *, times: int | None = 1) -> None:
-        """Do what was asked, and tell all but one element of the answer."""
+        """Order a response without one element."""
         self._add(action, _answer(f"no {element}", corrupt_responses.without(element)), times)
 
     def tell(self, action: str, element: str, text: str, *, times: int | None = 1) -> None:
-        """Do what was asked, and tell something else in one element of the answer."""
+        """Order a response with another text in one element."""
         self._add(action, _answer(f"other {element}", corrupt_responses.with_text(element, text)), times)
 
     def skew(self, seconds: float) -> None:
-        """Put the stand-in's time off by `seconds`, against which signatures, expiry and codes are judged and which its
-        `Date` header tells; 0 sets it right.
+        """Set the stand-in's clock off by `seconds`; 0 sets it right. The clock validates signatures, expiry
+        and MFA codes and is shown in the `Date` header.
 
         :raises ValueError: without a folder.
         """
@@ -178,11 +180,11 @@ class Faults:
         leave_skew(self._folder, seconds)
 
     def skewed(self) -> float:
-        """By how many seconds the stand-in's time is off."""
+        """Return the offset of the stand-in's clock in seconds."""
         return skew_of(self._folder)
 
     def clear(self) -> None:
-        """Forget every order, and set the clock right."""
+        """Clear all orders and set the clock right."""
         self._collect()
         with self._lock:
             self._orders.clear()
@@ -190,7 +192,8 @@ class Faults:
             (self._folder / SKEW_FILE).unlink(missing_ok=True)
 
     def waiting(self) -> dict[str, int | None]:
-        """For how many calls each action still has orders; None for one that stays until cleared."""
+        """Return the number of calls that each action still has orders for; None for an order that stays
+        until cleared."""
         self._collect()
         with self._lock:
             found: dict[str, int | None] = {}
@@ -201,8 +204,8 @@ class Faults:
             return found
 
     def take(self, action: str, stage: Stage) -> Fault | None:
-        """The fault that this call meets at this stage, used up by this. An order that waits for a later stage keeps
-        those behind it waiting."""
+        """Return the fault for this call at this stage and consume it. An order for a later stage blocks
+        those after it."""
         self._collect()
         with self._lock:
             for name in (action, ANY):
@@ -217,7 +220,7 @@ class Faults:
                 self._orders.setdefault(action, []).append(_Order(fault, times))
 
     def _collect(self) -> None:
-        """Take over what other processes ordered, oldest first."""
+        """Read the orders of other processes, oldest first."""
         if self._folder is None:
             return
         for path in sorted((self._folder / INBOX).glob("*.json")):
@@ -243,7 +246,7 @@ def _use(orders: list[_Order]) -> Fault:
 def leave_order(
     folder: Path, action: str, kind: str, *, times: int | None = 1, seconds: float | None = None
 ) -> None:
-    """Order a fault of the sandbox in `folder` from another process.
+    """Order a fault in the sandbox at `folder` from another process.
 
     :raises KeyError: if there is no such kind.
     """
@@ -251,18 +254,18 @@ def leave_order(
 
 
 def leave_clearing(folder: Path) -> None:
-    """Have the sandbox in `folder` forget every order, and set its clock right."""
+    """Clear all orders of the sandbox at `folder` and set its clock right, from another process."""
     _leave(folder, {"clear": True})
     (folder / SKEW_FILE).unlink(missing_ok=True)
 
 
 def leave_skew(folder: Path, seconds: float) -> None:
-    """Put the time of the stand-in of `folder` off by `seconds`."""
+    """Set the stand-in's clock at `folder` off by `seconds`."""
     write_private(folder / SKEW_FILE, f"{float(seconds)!r}\n")
 
 
 def skew_of(folder: Path | None) -> float:
-    """By how many seconds the stand-in of `folder` is off."""
+    """Return the clock offset of the stand-in at `folder`, in seconds."""
     if folder is None:
         return 0.0
     try:

@@ -1,4 +1,4 @@
-"""The one folder of a sandbox: private, removed at the end, and found again if its process was killed."""
+"""Private folder of a sandbox. It is removed at the end, or by a later start if its process was killed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PID_FILE = "sandbox.pid"
 
 
 class Folder:
-    """A sandbox's folder, held by this process.
+    """A sandbox's folder, locked by this process.
 
-    :param path: an absent or empty folder to use; None for a new one in the temporary folder.
-    :raises FileExistsError: if `path` holds anything, so that nothing of anybody's is ever removed.
-    :raises PermissionError: if `path` belongs to somebody else.
+    :param path: an absent or empty folder; None for a new one in the temporary folder.
+    :raises FileExistsError: if `path` is not empty, so that no foreign file is ever removed.
+    :raises PermissionError: if `path` belongs to another user.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -38,7 +38,7 @@ class Folder:
         self._lock: int | None = _hold(self.path)
 
     def remove(self) -> None:
-        """Take away what the sandbox made: the folder, or its contents if the folder was there before."""
+        """Remove the folder, or only its contents if the folder existed before."""
         if self.made:
             shutil.rmtree(self.path, ignore_errors=True)
         else:
@@ -53,7 +53,7 @@ class Folder:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file of the sandbox, mode 0600, whole or not at all."""
+    """Write a file of the sandbox atomically, with mode 0600."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -62,13 +62,13 @@ def write_private(path: Path, text: str) -> None:
 
 
 def clear_leftovers(within: Path | None = None) -> list[Path]:
-    """Remove the folders of sandboxes whose process is gone, and nothing else.
+    """Remove the folders of sandboxes whose process has exited, and nothing else.
 
-    A leftover is a real folder of our own in the temporary folder, named and closed (0700) as we do it, whose pid file
-    is ours and which no process holds locked any more.
+    Such a folder is a real directory of this user in the temporary folder, with the sandbox's name prefix and
+    mode 0700, whose pid file belongs to this user and is not locked by any process.
 
     :param within: the temporary folder, unless another is given.
-    :returns: what was removed.
+    :returns: the removed folders.
     """
     removed = []
     for path in (within or Path(tempfile.gettempdir())).glob(PREFIX + "*"):
@@ -79,9 +79,10 @@ def clear_leftovers(within: Path | None = None) -> list[Path]:
 
 
 def _hold(folder: Path) -> int:
-    """Write the pid file and keep it locked; the lock ends with the process, however it ends.
+    """Write the pid file and lock it. The lock is released when the process exits for any reason.
 
-    The file gets its name when it is already locked, so nobody can take a sandbox at its birth for a leftover.
+    The file is locked before it gets its final name, so that a starting sandbox is never mistaken for a
+    leftover.
     """
     unborn = folder / f".{PID_FILE}"
     descriptor = os.open(unborn, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -1,4 +1,4 @@
-"""Makes ids and secrets that look like AWS's own: key ids carry their account, secrets are random."""
+"""Generator of IDs and secrets that look like AWS's. Key IDs encode their account; secrets are random."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _SECRET = string.ascii_letters + string.digits + "/+"
 
 
 class IdGenerator:
-    """A source of ids and secrets.
+    """A source of IDs and secrets.
 
-    :param fixed: the same ids and secrets at each run, for pictures; otherwise the system's randomness.
+    :param fixed: generate the same values in each run, for screenshots; otherwise use the system's random
+        source.
     """
 
     def __init__(self, *, fixed: bool = False) -> None:
@@ -26,22 +27,23 @@ class IdGenerator:
         )
 
     def key_id(self, prefix: str, account: str) -> str:
-        """An access key id (`AKIA`, `ASIA`) from which the account can be computed (aws-facts 6): the first six of its
-        ten bytes hold a set bit, 40 bits of account and seven that mean nothing to us."""
+        """Return an access key ID (`AKIA`, `ASIA`) that encodes the account (aws-facts 6): the first six of
+        its ten bytes are one set bit, 40 bits of account and seven bits without meaning here."""
         head = (1 << 47) | (int(account) << 7) | self._random.getrandbits(7)
         tail = self._random.getrandbits(32)
         return prefix + base64.b32encode(head.to_bytes(6, "big") + tail.to_bytes(4, "big")).decode("ascii")
 
     def unique_id(self, prefix: str) -> str:
-        """The 21 characters by which IAM tells one user or role from a later one of the same name."""
+        """Return an IAM unique ID, 21 characters. It distinguishes a user or role from a later one of the
+        same name."""
         return prefix + "".join(self._random.choice(_BASE32) for _ in range(17))
 
     def secret(self) -> Secret:
-        """The secret half of an access key: 40 characters."""
+        """Return a secret access key, 40 characters."""
         return Secret("".join(self._random.choice(_SECRET) for _ in range(40)))
 
     def session_token(self, least: int = 0) -> Secret:
-        """A session token of `least` characters or more. Its length differs from one to the next, as AWS promises
+        """Return a session token of at least `least` characters. The length varies, because AWS guarantees
         none."""
         length = max(self._random.randrange(270, 540), least * 3 // 4)
         return Secret("IQoJb3JpZ2luX2Vj" + base64.b64encode(self._random.randbytes(length)).decode("ascii"))

@@ -1,4 +1,4 @@
-"""Regions: which of them an account may use STS in, and which tokens count there."""
+"""Regions: activation of STS per account, and validity of tokens in opt-in regions."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from keyturn_sandbox.aws_errors import invalid_token, region_disabled
 from keyturn_sandbox.state import SandboxState
 from keyturn_sandbox.verified_call import Caller
 
-#: Calls whose service model knows RegionDisabledException.
+#: Calls with RegionDisabledException in the service model.
 _ISSUING = {"AssumeRole", "GetSessionToken", "GetFederationToken"}
 
 
 def check_region(caller: Caller, action: str, state: SandboxState) -> None:
-    """Refuse an STS call in a region that the caller's account has not activated, or with a token that does not count
-    there.
+    """Reject an STS call in a region that the caller's account has not activated, or with a token that is not
+    valid there.
 
-    :raises Refusal: `RegionDisabledException` for what would give out credentials, else `InvalidClientTokenId`.
+    :raises Refusal: `RegionDisabledException` for calls that issue credentials, otherwise
+        `InvalidClientTokenId`.
     """
     account, region = caller.principal.account, caller.region
     disabled = (
@@ -39,14 +40,15 @@ _PARTITIONS = (
 
 
 def partition_of(region: str) -> str | None:
-    """The partition of `region` (`aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`); None if no such region can be."""
+    """Return the partition of `region` (`aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`), or None if the name is
+    not valid."""
     for partition, pattern in _PARTITIONS:
         if pattern.fullmatch(region):
             return partition
     return None
 
 
-#: Regions that an account of the commercial partition has to activate before it can use them.
+#: Opt-in regions of the commercial partition.
 OPT_IN = frozenset(
     [
         "af-south-1",
@@ -69,6 +71,6 @@ OPT_IN = frozenset(
     ]
 )
 
-#: By the region of a signature, the global endpoint and the regional one of us-east-1 look the same; a client is told
-#: the stricter.
+#: The signing region does not distinguish the global endpoint from the regional one of us-east-1; the
+#: stricter rule applies.
 GLOBAL = frozenset({"us-east-1", "aws-global"})

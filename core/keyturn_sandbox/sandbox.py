@@ -1,4 +1,4 @@
-"""A sandbox: a private folder with AWS files, and the stand-in that its clients talk to."""
+"""A sandbox: a private folder with AWS files, and the stand-in server for its clients."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from keyturn_sandbox.totp import code_for, step_at
 
 DEVICES_FILE = "mfa.json"
 FIXED_START = datetime(2026, 11, 23, 14, 5, 10, tzinfo=UTC)
-"""Where the clock of a fixed sandbox starts."""
+"""Start time of the clock of a fixed sandbox."""
 
 
 class Sandbox:
-    """An AWS of one's own, on loopback. Use it as a context manager, or call :meth:`start` and :meth:`stop`.
+    """A private AWS on loopback. Use it as a context manager, or call :meth:`start` and :meth:`stop`.
 
     :param folder: an absent or empty folder; None for a new one in the temporary folder.
-    :param seed: whether to fill it with about twenty profiles of every kind (`keyturn_sandbox.seed`).
-    :param fixed: the same secrets, ids and starting time at each run, for pictures. The clock is then far from the real
-        one, so AWS clients that look at an expiry themselves will disagree with it.
-    :param port: 0 for any free one.
+    :param seed: fill it with about twenty profiles of every kind (:mod:`keyturn_sandbox.seed`).
+    :param fixed: use the same secrets, IDs and start time in each run, for screenshots. The clock then
+        differs from real time, so AWS clients that check an expiry themselves disagree with it.
+    :param port: 0 for any free port.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Sandbox:
         self._running = False
 
     def start(self) -> Self:
-        """Make the folder, start answering, write the files.
+        """Create the folder, start the server, write the files.
 
-        :raises FileExistsError: if the folder holds anything.
-        :raises OSError: if the port is taken.
+        :raises FileExistsError: if the folder is not empty.
+        :raises OSError: if the port is in use.
         """
         clear_leftovers()
         self._folder = Folder(self._asked_folder)
@@ -93,7 +93,7 @@ class Sandbox:
         self._server.start()
 
     def stop(self) -> None:
-        """End it: stop answering and take the folder away. A forked child's call does nothing."""
+        """Stop the server and remove the folder. Does nothing in a forked child."""
         if not self._running or os.getpid() != self._owner:
             return
         self._running = False
@@ -102,8 +102,8 @@ class Sandbox:
         self._folder.remove()
 
     def stop_on_signals(self) -> None:
-        """End it at HUP and TERM too, then let the signal do what it would have done; an ignored one (nohup) stays
-        ignored. Main thread only."""
+        """Also stop on SIGHUP and SIGTERM, then run the signal's previous handler. Ignored signals (nohup)
+        stay ignored. Main thread only."""
         for number in (signal.SIGHUP, signal.SIGTERM):
             before = signal.getsignal(number)
             if before in (signal.SIG_IGN, None):
@@ -126,7 +126,7 @@ class Sandbox:
 
     @property
     def home(self) -> Path:
-        """HOME of everything in the sandbox."""
+        """HOME of all programs in the sandbox."""
         return self.folder / "home"
 
     @property
@@ -135,42 +135,43 @@ class Sandbox:
 
     @property
     def join_line(self) -> str:
-        """What to type in another shell to join."""
+        """Shell command that joins another shell to the sandbox."""
         return f". {self.folder}/env"
 
     @property
     def faults(self) -> Faults:
-        """Orders for the next calls."""
+        """Ordered faults for the next calls."""
         return self._service.faults
 
     @property
     def calls(self) -> list[Call]:
-        """The calls that arrived, oldest first; clear it to begin to count anew."""
+        """Received calls, oldest first. Clear the list to restart counting."""
         return self._service.calls
 
     def now(self) -> datetime:
-        """The time by AWS in the sandbox."""
+        """Return the time of AWS in the sandbox."""
         return self.state.now()
 
     def move_clock(self, seconds: float) -> None:
-        """Move the sandbox's time on (or back) by `seconds`; signatures are still judged by the real time."""
+        """Move the sandbox's clock forward (or back) by `seconds`. Signatures are still validated by real
+        time."""
         move_clock(self.folder, seconds)
 
     def add_device(self, user: User, name: str, *, profiles: tuple[str, ...] = ()) -> MfaDevice:
-        """Give `user` an MFA device whose codes :meth:`totp` shows under its serial, its name, the user's name and the
+        """Add an MFA device to `user`. :meth:`totp` finds it by its serial, its name, the user's name and the
         names of `profiles`."""
         device = self.state.add_device(user, name, seeds.mfa_seed(name))
         self._show(device, {name, user.name, *profiles})
         return device
 
     def add_hardware_device(self, user: User, serial: str) -> MfaDevice:
-        """Give `user` a hardware device; :meth:`totp` shows its codes under its serial number."""
+        """Add a hardware MFA device to `user`. :meth:`totp` finds it by its serial number."""
         device = self.state.add_hardware_device(user, serial, seeds.mfa_seed(serial))
         self._show(device, {serial})
         return device
 
     def _show(self, device: MfaDevice, names: set[str]) -> None:
-        """Let :func:`totp` find a device by `names`, from any process."""
+        """Register a device under `names` for :func:`totp`, which other processes may call."""
         if device.seed is None:
             return
         shown = json.loads((self.folder / DEVICES_FILE).read_text("utf-8"))
@@ -181,15 +182,16 @@ class Sandbox:
         write_private(self.folder / DEVICES_FILE, json.dumps(shown, indent=1) + "\n")
 
     def totp(self, device: str) -> str:
-        """The code that a device shows now; `device` is its serial or name, its user's name or a profile's.
+        """Return the current code of a device; `device` is its serial or name, its user's name or a profile
+        name.
 
-        :raises LookupError: if there is none by that name.
+        :raises LookupError: if there is no such device.
         """
         return totp(self.folder, device)
 
 
 def move_clock(folder: Path, seconds: float) -> float:
-    """Move the time of the sandbox in `folder`; returns its whole offset in seconds."""
+    """Move the clock of the sandbox at `folder`. Return its total offset in seconds."""
     path = folder / OFFSET_FILE
     try:
         offset = float(path.read_text("ascii"))
@@ -201,9 +203,9 @@ def move_clock(folder: Path, seconds: float) -> float:
 
 
 def totp(folder: Path, device: str) -> str:
-    """The code that `device` shows now in the sandbox in `folder`.
+    """Return the current code of `device` in the sandbox at `folder`.
 
-    :raises LookupError: if there is none by that name.
+    :raises LookupError: if there is no such device.
     """
     now = _aws_clock(folder)
     known = json.loads((folder / DEVICES_FILE).read_text("utf-8"))
@@ -214,7 +216,7 @@ def totp(folder: Path, device: str) -> str:
 
 
 def _aws_clock(folder: Path) -> Clock:
-    """The time by AWS in the sandbox in `folder`, which phones share: the movable clock as keyturn itself reads it, and
-    by how much that is off if a skew was ordered."""
+    """Return the clock of AWS in the sandbox at `folder`, which MFA devices share: keyturn's movable clock
+    plus the ordered skew."""
     here = clock_for({"KEYTURN_SANDBOX": str(folder), "KEYTURN_HOME": str(folder / "keyturn")})
     return lambda: here() + timedelta(seconds=skew_of(folder))

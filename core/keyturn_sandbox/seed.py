@@ -1,4 +1,4 @@
-"""The people, keys, roles and files that a sandbox starts with: about twenty profiles, of every kind and state."""
+"""Initial users, keys, roles and files of a sandbox: about twenty profiles of every kind and state."""
 
 from __future__ import annotations
 
@@ -188,12 +188,15 @@ class SeedTarget(Protocol):
 
 
 def mfa_seed(name: str) -> str:
-    """The Base32 seed of the device `name`, the same in every sandbox, so that a phone may hold it too."""
-    return base64.b32encode(hashlib.sha1(f"keyturn sandbox mfa {name}".encode()).digest()).decode("ascii")  # noqa: S324  # twenty bytes of a well-known seed, no security rests on it
+    """Return the Base32 seed of the device `name`. It is the same in every sandbox, so that a phone can be
+    enrolled once."""
+    # twenty bytes of a public seed, not used for security
+    return base64.b32encode(hashlib.sha1(f"keyturn sandbox mfa {name}".encode()).digest()).decode("ascii")  # noqa: S324
 
 
 def plant(sandbox: SeedTarget) -> None:
-    """Fill a new sandbox: the world behind the stand-in, both shared files, and the caches of the AWS CLI."""
+    """Fill a new sandbox: users and roles of the stand-in, both shared files, and the caches of the AWS
+    CLI."""
     state = sandbox.state
     keys = _users(sandbox)
     _roles(state)
@@ -209,7 +212,7 @@ def plant(sandbox: SeedTarget) -> None:
 
 
 def _users(sandbox: SeedTarget) -> dict[str, AccessKey]:
-    """The users; returns each one's key."""
+    """Create the users. Return each one's key."""
     state = sandbox.state
     ci = state.add_user(
         PROD,
@@ -244,7 +247,7 @@ def _aged(state: SandboxState, user: User, *, days: int, used: timedelta | None)
 
 
 def _roles(state: SandboxState) -> None:
-    """The roles; a trust policy each, as their owners would write it."""
+    """Create the roles, each with a typical trust policy."""
     state.add_role(PROD, "ReleaseManager", [_trust(f"arn:aws:iam::{PROD}:user/ci/ci-deploy")])
     state.add_role(
         AUDIT,
@@ -282,7 +285,7 @@ def _trust(principal: str, **conditions: Mapping[str, str]) -> dict[str, object]
 
 
 def _sessions(state: SandboxState) -> dict[str, Session]:
-    """Sessions that tools left in the files: two that live, one that is over."""
+    """Create the sessions that other tools left in the files: two valid ones and an expired one."""
     contractor = state.add_role(TEST, "Contractor", [], max_session=43200)
     readonly = state.add_role(DEV, "AWSReservedSSO_ReadOnlyAccess_5d1f0c7e9a2b4c38", [], path=_SSO_PATH)
     alice = state.user("aws", DEV, "alice")
@@ -302,7 +305,7 @@ def _sessions(state: SandboxState) -> dict[str, Session]:
 
 
 def _shown(one: AccessKey | Session) -> dict[str, str]:
-    """The parts of a key or session as the shared files hold them."""
+    """Return the values of a key or session for the shared files."""
     parts = {"key_id": one.key_id, "secret": one.secret.reveal()}
     if isinstance(one, Session):
         parts |= {"token": one.token.reveal(), "expires": iso(one.expires) or ""}
@@ -310,7 +313,7 @@ def _shown(one: AccessKey | Session) -> dict[str, str]:
 
 
 def _filled(text: str, values: Mapping[str, Mapping[str, str] | str]) -> str:
-    """`text` with `{name.part}` and `{name}` replaced."""
+    """Return `text` with `{name.part}` and `{name}` replaced."""
     for name, value in values.items():
         if isinstance(value, str):
             text = text.replace(f"{{{name}}}", value)
@@ -321,7 +324,7 @@ def _filled(text: str, values: Mapping[str, Mapping[str, str] | str]) -> str:
 
 
 def _web_identity_token(sandbox: SeedTarget) -> str:
-    """An unsigned token of the shape that GitHub Actions gives."""
+    """Return an unsigned token in the format of GitHub Actions."""
     now = int(sandbox.now().timestamp())
     claims = {"iss": "https://token.actions.githubusercontent.com", "sub": "repo:acme/shop", "exp": now + 300}
     parts = ({"alg": "RS256", "typ": "JWT"}, claims)
@@ -330,7 +333,8 @@ def _web_identity_token(sandbox: SeedTarget) -> str:
 
 
 def _sso_caches(sandbox: SeedTarget, role: Session) -> None:
-    """What `aws sso login` and the CLI left: a login that lives, one that is over, one role's credentials."""
+    """Write the caches of `aws sso login` and the AWS CLI: a valid sign-in, an expired one, credentials of
+    one role."""
     now = sandbox.now()
     sso, cli = sandbox.home / ".aws" / "sso" / "cache", sandbox.home / ".aws" / "cli" / "cache"
     for folder in (sso, cli):
@@ -369,5 +373,5 @@ def _login(sandbox: SeedTarget, start: str, region: str, left: timedelta) -> dic
 
 
 def _cache(folder: Path, key: str, content: Mapping[str, object]) -> None:
-    name = hashlib.sha1(key.encode("utf-8")).hexdigest()  # noqa: S324  # the AWS CLI names its caches so
+    name = hashlib.sha1(key.encode("utf-8")).hexdigest()  # noqa: S324  # the AWS CLI's naming of cache files
     write_private(folder / f"{name}.json", json.dumps(content))

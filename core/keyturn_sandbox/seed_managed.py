@@ -1,4 +1,5 @@
-"""The part of the seed that keyturn itself makes: a vault, adopted profiles, sessions that live, end soon and are over."""
+"""The part of the seed that keyturn creates: a vault, adopted profiles, and sessions that are fresh, expiring
+and expired."""
 
 from __future__ import annotations
 
@@ -11,25 +12,26 @@ from keyturn.service import CredentialService
 if TYPE_CHECKING:
     from keyturn_sandbox.sandbox import Sandbox
 
-PASSPHRASE = "sandbox"  # noqa: S105  # the sandbox's, told to everybody
+PASSPHRASE = "sandbox"  # noqa: S105  # public passphrase of the sandbox
 _HOUR = 3600.0
 _ADOPTED = ("ci-deploy", "acme-build", "acme-alice")
 
 
 def furnish(sandbox: Sandbox, environ: Mapping[str, str]) -> None:
-    """Makes a seeded sandbox ready for a person: managed profiles, and the vault open in an agent of its own.
+    """Prepare a seeded sandbox for use: managed profiles, and an agent with the open vault.
 
-    boto3 looks at the process's own environment, so `os.environ` must be the sandbox's (`sandbox.environ`) meanwhile.
+    `os.environ` must be the sandbox's (`sandbox.environ`) during the call, because boto3 reads the process
+    environment.
     """
     recovery_key = plant_managed(sandbox, CredentialService.from_environ(environ, use_agent=False))
     CredentialService.from_environ(environ).unlock(recovery_key=recovery_key)
 
 
 def plant_managed(sandbox: Sandbox, service: CredentialService) -> Secret:
-    """Gives a seeded sandbox a vault with the passphrase `sandbox`, three adopted IAM users with their roles, and
-    sessions of all ages; returns the recovery key and leaves the vault closed.
+    """Create a vault with the passphrase `sandbox`, three adopted IAM users with their roles, and sessions of
+    all ages. Return the recovery key and leave the vault locked.
 
-    :param front: the sandbox's keeper, without an agent.
+    :param service: the sandbox's service, without an agent.
     """
     recovery_key = service.create_vault("passphrase", Secret(PASSPHRASE))
     service.confirm_recovery_key()

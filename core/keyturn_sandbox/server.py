@@ -1,4 +1,4 @@
-"""The HTTP side: loopback only, bounded, and closed to web pages that find the port."""
+"""HTTP server of the stand-in: loopback only, with limits, and closed to web pages."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from keyturn_sandbox.wire import DRIP_SECONDS, Reply, Wire, head
 from keyturn_sandbox.xml_responses import failure
 
 CONNECTIONS = 64
-"""Served at once; more are closed unanswered."""
+"""Concurrent connections; further ones are closed without a response."""
 IDLE_SECONDS = 10.0
 REQUEST_SECONDS = 25.0
-"""For a whole request to arrive, the idle time before it included: a client that sends a byte now and then is given up."""
+"""Seconds for a whole request to arrive, including idle time before it. Clients that send a byte now and then
+are disconnected."""
 PATIENCE_SECONDS = 120.0
-"""How long a call that is never answered is held open."""
+"""Seconds that a call without a response is held open."""
 BODY_LIMIT = 256 * 1024
 
-#: Sent by browsers and proxies, never by an AWS client on the same machine.
+#: Headers of browsers and proxies. AWS clients on the same machine do not send them.
 _FOREIGN = ("origin", "sec-fetch-site", "x-forwarded-for", "forwarded", "via")
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """Listens on 127.0.0.1 and hands every request to a :class:`Service`.
+    """Listens on 127.0.0.1 and passes requests to a :class:`Service`.
 
-    :param port: 0 for any free one.
-    :raises OSError: if the port is taken.
+    :param port: 0 for any free port.
+    :raises OSError: if the port is in use.
     """
 
     daemon_threads = True
@@ -50,7 +51,7 @@ class LoopbackServer(ThreadingHTTPServer):
         self._places = threading.BoundedSemaphore(CONNECTIONS)
         self._open: set[socket.socket] = set()
         self.awaited: dict[socket.socket, float] = {}
-        """Connections on which a request has not arrived yet, and since when."""
+        """Connections with an incomplete request, and their start time."""
         super().__init__(("127.0.0.1", port), _Handler)
         self._thread = threading.Thread(
             target=self.serve_forever, kwargs={"poll_interval": 0.05}, name="keyturn-sandbox", daemon=True
@@ -65,7 +66,7 @@ class LoopbackServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Serve in a thread of its own."""
+        """Serve in a new thread."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -79,7 +80,7 @@ class LoopbackServer(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def service_actions(self) -> None:
-        """Called by the base class several times a second."""
+        """Disconnect clients that are too slow. The base class calls this several times per second."""
         now = time.monotonic()
         for connection, since in list(self.awaited.items()):
             if now - since > REQUEST_SECONDS:
@@ -87,7 +88,7 @@ class LoopbackServer(ThreadingHTTPServer):
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
-    def process_request(self, request: Any, client_address: Any) -> None:  # socketserver's own types
+    def process_request(self, request: Any, client_address: Any) -> None:  # socketserver's types
         if not self._places.acquire(blocking=False):
             self.shutdown_request(request)
             return
@@ -109,7 +110,7 @@ class LoopbackServer(ThreadingHTTPServer):
         self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # the same
-        """A client that goes away is nobody's business; nothing of a request is ever printed."""
+        """Ignore errors of disconnected clients. Requests are never printed."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -120,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: LoopbackServer
 
     def handle_one_request(self) -> None:
-        """Wait for a request, for no longer than one may take."""
+        """Wait for a request, at most as long as one may take."""
         self.server.awaited[self.connection] = time.monotonic()
         try:
             super().handle_one_request()
@@ -128,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.awaited.pop(self.connection, None)
 
     def parse_request(self) -> bool:
-        """Read the request line and headers, and turn away whoever should not be here, whatever the method."""
+        """Read the request line and headers, and reject forbidden clients for every method."""
         return super().parse_request() and self._welcome()
 
     def do_POST(self) -> None:
@@ -146,19 +147,22 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(self.server.service.answer(HttpRequest("POST", path, query, headers, body)))
 
     def do_GET(self) -> None:
-        """The one page there is: where a captive portal's redirect leads."""
+        """Serve the only page, the target of a captive portal's redirect."""
         if self.path == PORTAL_PATH:
             self._send(Reply(200, page("Sign in to the network"), kind="text/html; charset=utf-8"))
         else:
             self._unknown()
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002  # the base class's words are HTML
-        """What the base class calls for every other method and for what is no HTTP: an error AWS clients can read."""
+    # the base class would send HTML
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """Send an error that AWS clients can read. The base class calls this for other methods and for
+        requests that are not HTTP."""
         self.close_connection = True
         self._unknown()
 
     def _welcome(self) -> bool:
-        """Whether the request can come from an AWS client here: the exact host, and no sign of a browser or proxy."""
+        """Return True if the request can come from a local AWS client: an exact Host header, and no headers
+        of a browser or proxy."""
         hosts = self.headers.get_all("host", [])
         allowed = {f"127.0.0.1:{self.server.port}", f"localhost:{self.server.port}"}
         if (
@@ -172,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _body(self) -> bytes | None:
-        """The whole body, or None if it was refused for its length."""
+        """Return the whole body, or None if it was rejected for its length."""
         try:
             length = int(self.headers.get("content-length", ""))
         except ValueError:
@@ -188,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _unknown(self) -> None:
-        """Whatever is neither STS nor IAM: an error that its client can read, XML for S3, JSON for the rest."""
+        """Send the error for other services: XML for S3, JSON for the rest."""
         refusal = not_here()
         if "/s3/" in (self.headers.get("authorization", "") if hasattr(self, "headers") else ""):
             self._send(Reply(refusal.status, failure(refusal, NAMESPACE, "")))
@@ -197,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Reply(refusal.status, body, kind="application/json"))
 
     def _send(self, reply: Reply) -> None:
-        """Send `reply` the way it goes."""
+        """Send `reply` over its kind of connection."""
         if reply.wire is not Wire.WHOLE:
             self.close_connection = True
         first = head(reply, self.date_time_string(), last=self.close_connection)
@@ -220,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._hang_up()
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """The `Date` header, by the stand-in's own idea of the time."""
+        """Return the `Date` header by the stand-in's clock."""
         return super().date_time_string(
             self.server.service.real_now().timestamp() if timestamp is None else timestamp
         )
@@ -232,7 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
 
     def _keep_waiting(self) -> None:
-        """Hold the connection until the client gives up, or for as long as any client should."""
+        """Hold the connection open until the client disconnects or the time limit."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline and not self.server.service.stopping.is_set():
             gone, _, _ = select.select([self.connection], [], [], 0.1)
@@ -240,10 +244,10 @@ class _Handler(BaseHTTPRequestHandler):
                 return
 
     def _hang_up(self) -> None:
-        """Reset the connection, so that the client sees an error and not an empty answer."""
+        """Reset the connection, so that the client gets an error instead of an empty response."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
-        """Nothing is logged: requests carry session tokens."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
+        """Log nothing, because requests contain session tokens."""

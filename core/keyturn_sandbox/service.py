@@ -1,4 +1,4 @@
-"""Answers one request: verifies who signed it, does what it asks, and keeps account of the call."""
+"""Handling of one request: verify the signature, run the operation, record the call."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ _UNTOLD = {"TokenCode", "Policy"}
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that arrived, for tests that count them."""
+    """A received request, for tests that count calls."""
 
     action: str
     key_id: str
-    """Of the credentials that signed, as claimed; empty if unsigned."""
+    """Key ID of the signature, not verified; empty if unsigned."""
     params: Mapping[str, str]
-    """Without `Action`, `Version` and the code of an MFA device."""
+    """Parameters without `Action`, `Version`, policies and MFA codes."""
     error: str | None
-    """The code it was refused with, or the name of the fault it met on its way; None if it was done and told."""
+    """Error code, or the name of the fault; None if the call succeeded and its response was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +69,16 @@ _APIS = {
 
 @dataclass(slots=True)
 class Service:
-    """STS and IAM over one world."""
+    """STS and IAM over one sandbox state."""
 
     state: SandboxState
     faults: Faults = field(default_factory=Faults)
     calls: list[Call] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
-    """Set when the sandbox ends; cuts short whatever waits."""
+    """Set when the sandbox stops; interrupts waits."""
 
     def answer(self, request: HttpRequest) -> Reply:
-        """Do what `request` asks."""
+        """Handle `request` and return the reply."""
         request_id = str(uuid.uuid4())
         params = dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
         action, version = params.pop("Action", ""), params.pop("Version", "")
@@ -113,7 +113,8 @@ class Service:
                 del self.calls[: CALLS_KEPT // 2]
 
     def real_now(self) -> datetime:
-        """The stand-in's idea of the real time, by which signatures are judged: right, unless a skew was ordered."""
+        """Return the stand-in's real time, by which signatures are validated: correct, unless a skew was
+        ordered."""
         return system_clock() + timedelta(seconds=self.faults.skewed())
 
     def _spoilt(self, fault: Fault, reply: Reply) -> Reply:
@@ -121,9 +122,9 @@ class Service:
         return fault.spoil(reply) if fault.spoil else reply
 
     def _authenticate(self, request: HttpRequest, claim: Signature, service: str) -> Caller:
-        """Whoever signed `request`.
+        """Return the caller that signed `request`.
 
-        :raises Refusal: with AWS's code for each way in which a signature or a credential can be bad.
+        :raises Refusal: with AWS's code for each kind of invalid signature or credentials.
         """
         partition = partition_of(claim.region)
         if partition is None:

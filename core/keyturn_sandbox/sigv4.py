@@ -1,4 +1,4 @@
-"""Verifies AWS Signature Version 4, as a service does: every byte that was signed is looked at again."""
+"""Verification of AWS Signature Version 4 on the service side. Every signed byte is checked."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from keyturn_sandbox.aws_errors import incomplete_signature, missing_authenticat
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 WINDOW = timedelta(minutes=15)
-"""How far the time of a request may be from the service's, either way, for STS and IAM (aws-facts 4)."""
+"""Maximum difference between the request's time and the service's, in both directions, for STS and IAM
+(aws-facts 4)."""
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What was received, as the signature covers it."""
+    """A received request, with everything that the signature covers."""
 
     method: str
     path: str
     query: str
     headers: Mapping[str, Sequence[str]]
-    """Lower-case names; each with all its values in order."""
+    """Values in order by lower-case name."""
     body: bytes
 
     def header(self, name: str) -> str:
-        """The values of a header, joined as the canonical request wants them; empty if there is none."""
+        """Return the values of a header joined as in the canonical request; empty if absent."""
         return ",".join(" ".join(value.split()) for value in self.headers.get(name, ()))
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What an `Authorization` header claims, and when."""
+    """Contents of an `Authorization` header, not verified."""
 
     key_id: str
     date: str
@@ -52,16 +53,16 @@ class Signature:
 
 
 def claimed_key(request: HttpRequest) -> str:
-    """The key id that a request says it is signed with; empty if it says none."""
+    """Return the key ID in the request's signature, not verified; empty if there is none."""
     match = re.search(r"Credential=([\w]{1,128})/", request.header("authorization"), re.ASCII)
     return match[1] if match else ""
 
 
 def read_signature(request: HttpRequest) -> Signature:
-    """The claims of a request, checked for shape only.
+    """Parse the signature of a request and check its format.
 
-    :raises Refusal: `MissingAuthenticationToken` if it is not signed, `IncompleteSignature` or
-        `SignatureDoesNotMatch` if what it claims cannot be.
+    :raises Refusal: `MissingAuthenticationToken` if the request is not signed, `IncompleteSignature` or
+        `SignatureDoesNotMatch` if the signature is not well-formed.
     """
     authorization = request.header("authorization")
     if not authorization:
@@ -111,9 +112,9 @@ def _check_signed(request: HttpRequest, signed: Sequence[str]) -> None:
 
 
 def check_age(claim: Signature, now: datetime) -> None:
-    """Refuse a request signed more than 15 minutes before or after `now`, the *real* time.
+    """Reject a request signed more than 15 minutes before or after `now`, the *real* time.
 
-    :raises Refusal: `SignatureDoesNotMatch` with AWS's text, both ways.
+    :raises Refusal: `SignatureDoesNotMatch` with AWS's message for either direction.
     """
     try:
         signed = datetime.strptime(claim.stamp, _STAMP).replace(tzinfo=UTC)
@@ -133,7 +134,7 @@ def check_age(claim: Signature, now: datetime) -> None:
 
 
 def check_signature(request: HttpRequest, claim: Signature, secret: Secret) -> None:
-    """Compute the signature again and compare.
+    """Recompute the signature and compare.
 
     :raises Refusal: `SignatureDoesNotMatch`.
     """

@@ -1,4 +1,4 @@
-"""What exists behind the stand-in, and the clock it lives by."""
+"""State of the stand-in: users, roles, sessions, devices, and its clock."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from keyturn_sandbox.policy.principals import ABSENT, AccessKey, MfaDevice, Orig
 from keyturn_sandbox.services.session_tags import NO_TAGS, Tags
 
 KEY_QUOTA = 2
-"""Access keys a user may have, inactive ones included (aws-facts 5)."""
+"""Access keys per user, inactive ones included (aws-facts 5)."""
 DEVICE_QUOTA = 8
-"""MFA devices a user may have."""
+"""MFA devices per user."""
 
 T = TypeVar("T")
 
 
 class SandboxState:
-    """Everything that exists, and the clock it lives by. Hold `lock` while reading or changing more than one thing.
+    """All entities and the clock. Hold `lock` while reading or changing more than one of them.
 
     :param clock: the sandbox's movable clock.
-    :param forge: where ids and secrets come from.
+    :param ids: source of IDs and secrets.
     """
 
     def __init__(self, clock: Clock, ids: IdGenerator) -> None:
@@ -35,15 +35,15 @@ class SandboxState:
         self.now = clock
         self.ids = ids
         self.propagation = timedelta(0)
-        """How long after a change of a key or policy every answer is still by what was before."""
+        """Time after a change of a key or policy during which every response shows the previous state."""
         self.flapping = timedelta(0)
-        """How long after that answers flap between the two."""
+        """Time after that during which responses alternate between the previous and the new state."""
         self.use_lag = timedelta(0)
-        """How late GetAccessKeyLastUsed tells a use; hours, with AWS."""
+        """Delay after which GetAccessKeyLastUsed reports a use; hours with AWS."""
         self.activated: set[tuple[str, str]] = set()
-        """(account, region) pairs of the regions that an account has to activate, and did."""
+        """(account, region) pairs of opt-in regions that an account has activated."""
         self.deactivated: set[tuple[str, str]] = set()
-        """(account, region) pairs in which an administrator switched STS off."""
+        """(account, region) pairs in which an administrator has deactivated STS."""
         self.managed_policies: dict[str, tuple[Statement, ...]] = {}
         """Customer managed policies, by ARN."""
         self._changes = 0
@@ -65,13 +65,13 @@ class SandboxState:
         policies: Sequence[Statement] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> User:
-        """A new IAM user; an empty `name` is the account's root user.
+        """Add an IAM user; an empty `name` is the account's root user.
 
-        :param age: how long ago it was made.
-        :param may_assume: role ARN patterns (`*` and `?`) its own policies allow it to assume.
-        :param policies: the statements of its identity policies, besides what the other parameters allow; None for
-            those that let everybody manage their own keys, () for none.
-        :raises ValueError: if a statement uses an element or an operator that is not evaluated here.
+        :param age: time since its creation.
+        :param may_assume: role ARN patterns (`*` and `?`) that its policies allow it to assume.
+        :param policies: statements of its identity policies in addition to the other parameters; None for the
+            default, which allows users to manage their own keys, () for none.
+        :raises ValueError: if a statement has an element or operator that is not implemented.
         """
         check_permissions(policies or ())
         user = User(
@@ -92,26 +92,26 @@ class SandboxState:
         return user
 
     def remove_user(self, user: User) -> None:
-        """Delete a user: its keys and its sessions are unknown from now on."""
+        """Delete a user. Its keys and sessions are unknown from then on."""
         with self.lock:
             self._users.pop(user.arn, None)
 
     def set_policies(self, user: User, policies: Sequence[Statement]) -> None:
-        """Give `user` other identity policies, which spread as every change does."""
+        """Replace the identity policies of `user`. The change propagates like every other."""
         check_permissions(policies)
         with self.lock:
             user.change = self._changed(user.policies, self.now())
             user.policies = tuple(policies)
 
     def set_trust(self, role: Role, trust: Sequence[Statement]) -> None:
-        """Give `role` another trust policy, which spreads as every change does."""
+        """Replace the trust policy of `role`. The change propagates like every other."""
         check_trust(trust)
         with self.lock:
             role.change = self._changed(role.trust, self.now())
             role.trust = tuple(trust)
 
     def add_key(self, user: User, *, age: timedelta = timedelta(0), status: str = "Active") -> AccessKey:
-        """A new access key, as old as `age`."""
+        """Add an access key of the given age."""
         created = self.now() - age
         key = AccessKey(
             self.ids.key_id("AKIA", user.account),
@@ -125,7 +125,7 @@ class SandboxState:
         return key
 
     def set_status(self, key: AccessKey, status: str) -> None:
-        """Switch a key on or off. The same status again changes nothing."""
+        """Activate or deactivate a key. Setting the same status changes nothing."""
         with self.lock:
             if status != key.status:
                 key.change = self._changed(key.status, self.now())
@@ -140,21 +140,21 @@ class SandboxState:
             user.deleted = [*spreading, key]
 
     def _changed(self, before: T, at: datetime) -> Change[T]:
-        """A change that was made at `at` and spreads from there."""
+        """Return a change made at `at` that propagates from then on."""
         self._changes += 1
         begins = at + self.propagation
         return Change(before, begins, begins + self.flapping, f"change {self._changes}")
 
     def add_device(self, user: User, name: str, seed: str) -> MfaDevice:
-        """Give `user` a virtual MFA device with the Base32 `seed`."""
+        """Add a virtual MFA device with the Base32 `seed` to `user`."""
         return self._enable(user, f"arn:{user.partition}:iam::{user.account}:mfa/{name}", Secret(seed))
 
     def add_hardware_device(self, user: User, serial: str, seed: str) -> MfaDevice:
-        """Give `user` a hardware device, which goes by its bare serial number (such as `GAHT12345678`)."""
+        """Add a hardware device to `user`. Its ID is the bare serial number (such as `GAHT12345678`)."""
         return self._enable(user, serial, Secret(seed))
 
     def add_security_key(self, user: User, name: str) -> MfaDevice:
-        """Give `user` a FIDO security key or passkey, which only the console takes."""
+        """Add a FIDO security key or passkey to `user`. Only the console accepts it."""
         key_name = f"{user.name or 'root-account'}/{name}-{self.ids.unique_id('')}"
         return self._enable(user, f"arn:{user.partition}:iam::{user.account}:u2f/user/{key_name}", None)
 
@@ -180,10 +180,10 @@ class SandboxState:
         policies: Sequence[Statement] = (),
         tags: Mapping[str, str] | None = None,
     ) -> Role:
-        """A new role. `trust` is the list of statements of its trust policy.
+        """Add a role. `trust` is the list of statements of its trust policy.
 
-        :param policies: the statements of its permissions policies, besides what the other parameters allow.
-        :raises ValueError: if a statement uses an element or an operator that is not evaluated here.
+        :param policies: statements of its permissions policies in addition to the other parameters.
+        :raises ValueError: if a statement has an element or operator that is not implemented.
         """
         check_trust(trust)
         check_permissions(policies)
@@ -205,7 +205,7 @@ class SandboxState:
         return role
 
     def remove_role(self, role: Role) -> None:
-        """Delete a role: its sessions are unknown from now on."""
+        """Delete a role. Its sessions are unknown from then on."""
         with self.lock:
             self._roles.pop(role.arn, None)
 
@@ -224,10 +224,11 @@ class SandboxState:
         everywhere: bool = True,
         token_bytes: int = 0,
     ) -> Session:
-        """Temporary credentials that live for `life`, counted from `age` ago.
+        """Add temporary credentials that are valid for `life`, starting `age` ago.
 
-        :param origin: the call that made them; by default GetSessionToken for a user and AssumeRole for a role.
-        :param token_bytes: how long the token is at least.
+        :param origin: the call that issued them; by default GetSessionToken for a user and AssumeRole for a
+            role.
+        :param token_bytes: minimum length of the token.
         """
         issued = (self.now() - age).replace(microsecond=0)
         session = Session(
@@ -250,7 +251,7 @@ class SandboxState:
         return session
 
     def user(self, partition: str, account: str, name: str) -> User | None:
-        """The user of that name in an account; names are unique whatever the path and whatever the case."""
+        """Return the user of that name in an account. Names are unique regardless of path and case."""
         with self.lock:
             return next(
                 (
@@ -266,7 +267,7 @@ class SandboxState:
         return self._roles.get(arn)
 
     def key(self, key_id: str) -> tuple[User, AccessKey] | None:
-        """A long-term key and its user, whatever its status; also a deleted one."""
+        """Return a long-term key and its user, regardless of status; also a recently deleted key."""
         with self.lock:
             for user in self._users.values():
                 for key in (*user.keys, *user.deleted):
@@ -275,11 +276,11 @@ class SandboxState:
         return None
 
     def session(self, key_id: str) -> Session | None:
-        """A session, expired or not, whose user or role still exists.
+        """Return a session, expired or not, whose user or role still exists.
 
-        A session of GetSessionToken lives on when the key that asked for it is deactivated or deleted: it belongs to
-        the user, and deleting or rotating the key revokes nothing (AWS's advice for an exposed key is to deny by
-        aws:TokenIssueTime or to delete the user).
+        A GetSessionToken session stays valid when the key that requested it is deactivated or deleted,
+        because it belongs to the user. Deleting or rotating the key revokes nothing; AWS's advice for an
+        exposed key is to deny by aws:TokenIssueTime or to delete the user.
         """
         with self.lock:
             session = self._sessions.get(key_id)
@@ -294,7 +295,7 @@ class SandboxState:
             return session if alive is principal else None
 
     def device(self, name: str) -> MfaDevice | None:
-        """The device with that serial, of that name, or of the user of that name."""
+        """Return the device with that serial or name, or of the user with that name."""
         with self.lock:
             for user in self._users.values():
                 for device in user.devices:
@@ -303,6 +304,6 @@ class SandboxState:
         return None
 
     def devices(self) -> tuple[MfaDevice, ...]:
-        """Every MFA device there is."""
+        """Return all MFA devices."""
         with self.lock:
             return tuple(device for user in self._users.values() for device in user.devices)

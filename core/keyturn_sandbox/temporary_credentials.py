@@ -1,4 +1,4 @@
-"""What the calls that give out temporary credentials have in common."""
+"""Common parts of the calls that issue temporary credentials."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from keyturn_sandbox.services.parameters import Text, Whole
 from keyturn_sandbox.xml_responses import Value
 
 HOUR = 3600
-"""All that root may have, and all that a role session may have if the caller's credentials are temporary."""
+"""Maximum duration for root, and for a role session of a caller with temporary credentials. Seconds."""
 MOST_TOKEN = 4096
-"""The size in bytes of the largest session token."""
+"""Size of the largest session token in bytes."""
 
 PLAIN_TOKEN = 740
-"""More than any token that carries neither policies nor tags."""
+"""Larger than any token without policies and tags."""
 
 SERIAL = Text("SerialNumber", r"[\w+=/:,.@-]*", 9, 256)
 CODE = Text("TokenCode", r"[\d]*", 6, 6)
@@ -22,7 +22,7 @@ TOKEN_SIZE = Whole("MinimumSessionTokenSize", 0, MOST_TOKEN)
 
 
 def issued(session: Session, params: Mapping[str, str]) -> dict[str, Value]:
-    """The part of an answer that holds the credentials of `session`."""
+    """Return the part of a response with the credentials of `session`."""
     size = len(session.token.reveal())
     told: dict[str, Value] = {
         "Credentials": {
@@ -38,6 +38,6 @@ def issued(session: Session, params: Mapping[str, str]) -> dict[str, Value]:
 
 
 def token_bytes(params: Mapping[str, str], packed: int | None) -> int:
-    """How long a token is at least: as asked for, and longer by what it carries."""
+    """Return the minimum length of a token: as requested, and longer with policies or tags."""
     carried = PLAIN_TOKEN + packed * 24 if packed else 0
     return max(int(params.get("MinimumSessionTokenSize", 0)), carried)

@@ -1,4 +1,4 @@
-"""Time-based one-time codes (RFC 6238: SHA-1, 30 seconds, six digits), as MFA devices show them."""
+"""Time-based one-time passwords (RFC 6238: SHA-1, 30 seconds, six digits) of MFA devices."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import hmac
 from datetime import datetime
 
 STEP = 30
-"""Seconds that a code is shown."""
+"""Seconds per time step."""
 
 
 def step_at(moment: datetime) -> int:
-    """The number of the 30-second window that `moment` falls in."""
+    """Return the number of the 30-second time step at `moment`."""
     return int(moment.timestamp()) // STEP
 
 
 def code_for(seed: str, step: int) -> str:
-    """The six digits of window `step` for a Base32 `seed`."""
+    """Return the six digits of time step `step` for a Base32 `seed`."""
     key = base64.b32decode(seed)
     digest = hmac.digest(key, step.to_bytes(8, "big"), "sha1")
     offset = digest[-1] & 0x0F

@@ -1,4 +1,4 @@
-"""A verified call: who asks, for what, and when."""
+"""A call with a verified signature: caller, parameters, time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from keyturn_sandbox.state import SandboxState
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever signed."""
+    """The principal that signed a call."""
 
     key_id: str
     principal: User | Role
     session: Session | None
-    """The session whose credentials signed; None for a long-term key."""
+    """Session whose credentials signed; None for a long-term key."""
     region: str
-    """Of the credential scope."""
+    """Region of the credential scope."""
 
     @property
     def user(self) -> User | None:
@@ -32,18 +32,18 @@ class Caller:
 
     @property
     def federated_name(self) -> str:
-        """The name of a federated user (GetFederationToken); empty for everybody else."""
+        """Name of a federated user (GetFederationToken); otherwise empty."""
         made = self.session
         return made.name if made is not None and made.origin is Origin.FEDERATION_TOKEN else ""
 
     @property
     def user_name(self) -> str:
-        """What `aws:username` holds; empty for root, roles and federated users."""
+        """Value of `aws:username`; empty for root, roles and federated users."""
         return self.principal.name if isinstance(self.principal, User) and not self.federated_name else ""
 
     @property
     def arn(self) -> str:
-        """The caller's ARN as GetCallerIdentity tells it: for a role, that of the session, without the role's path."""
+        """The caller's ARN as in GetCallerIdentity; for a role the session's ARN, without the role's path."""
         who = self.principal
         if self.federated_name:
             return f"arn:{who.partition}:sts::{who.account}:federated-user/{self.federated_name}"
@@ -62,7 +62,7 @@ class Caller:
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """The ARNs by which a trust policy may name the caller."""
+        """ARNs by which a trust policy may name the caller."""
         who = self.principal
         return (who.arn,) if isinstance(who, User) else (who.arn, self.arn)
 
@@ -82,11 +82,12 @@ class VerifiedCall:
     state: SandboxState
 
     def mfa(self) -> datetime | None:
-        """When the caller proved MFA with the `SerialNumber` and `TokenCode` of this call; None if it gave neither.
+        """Verify the `SerialNumber` and `TokenCode` of this call. Return the time of MFA, or None if the call
+        has neither.
 
-        A code that fits is used up here, whatever becomes of the call afterwards.
+        A valid code is used up here, even if the call fails afterwards.
 
-        :raises Refusal: `AccessDenied` for one without the other, a device that is not the caller's, or a code that is
+        :raises Refusal: `AccessDenied` if one is missing, the device is not the caller's, or the code is
             wrong, old or used.
         """
         serial, code = self.params.get("SerialNumber"), self.params.get("TokenCode")
@@ -104,5 +105,5 @@ class VerifiedCall:
 
 
 def session_arn(role: Role, name: str) -> str:
-    """The ARN of a role session."""
+    """Return the ARN of a role session."""
     return f"arn:{role.partition}:sts::{role.account}:assumed-role/{role.name}/{name}"

@@ -1,4 +1,4 @@
-"""How an answer goes over the wire: whole, as AWS sends it, or broken in one of the ways in which networks break it."""
+"""Transport of a reply: complete as AWS sends it, or broken as networks break it."""
 
 from __future__ import annotations
 
@@ -7,49 +7,49 @@ from enum import Enum
 from http import HTTPStatus
 
 DRIP_SECONDS = 0.02
-"""Between two bytes of a dripping answer: a few hundred bytes take longer than any one read may."""
+"""Delay between two bytes of a slow response. A few hundred bytes take longer than any read timeout."""
 
 
 class Wire(Enum):
-    """What becomes of an answer on its way."""
+    """Way in which a reply is transported."""
 
     WHOLE = "whole"
     DRIP = "drip"
-    """Byte by byte from the status line on, so that no single read ever takes long."""
+    """Byte by byte from the status line on, so that no single read takes long."""
     TRUNCATED = "truncated"
-    """Half of what Content-Length tells, then an orderly end."""
+    """Half of the Content-Length, then an orderly close."""
     RESET = "reset"
-    """Not a byte, and the connection is reset."""
+    """No byte, then a connection reset."""
     RESET_IN_ANSWER = "reset in answer"
-    """The head and half of the body, then a reset."""
+    """The head and half of the body, then a connection reset."""
     NEVER = "never"
-    """Not a byte, and the connection stays open."""
+    """No byte; the connection stays open."""
     RAW = "raw"
-    """The body alone, without any head: something that does not speak HTTP."""
+    """The body without a head, as from a server that does not speak HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes back to the client."""
+    """The response to the client."""
 
     status: int
     body: bytes
     request_id: str = ""
-    """Empty for whatever does not come from AWS."""
+    """Empty if the reply does not come from AWS."""
     kind: str = "text/xml"
     headers: tuple[tuple[str, str], ...] = ()
     wire: Wire = Wire.WHOLE
 
 
 NOTHING = Reply(0, b"")
-"""The reply before anybody answered; only its `wire` can mean anything."""
+"""Placeholder if the service was not called; only its `wire` is used."""
 
 
 def head(reply: Reply, date: str, *, last: bool) -> bytes:
-    """The status line and headers of `reply`.
+    """Return the status line and headers of `reply`.
 
     :param date: the `Date` header.
-    :param last: whether the connection ends after it.
+    :param last: True if the connection closes after it.
     """
     known = {status.value: status.phrase for status in HTTPStatus}
     lines = [

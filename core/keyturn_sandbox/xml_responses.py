@@ -1,4 +1,4 @@
-"""Writes the XML of the query protocol, as botocore's parsers read it."""
+"""XML responses of the query protocol, in the form that botocore parses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def success(action: str, namespace: str, result: Result | None, request_id: str) -> bytes:
-    """The answer of `action`; `result` is None for an action whose model has no output."""
+    """Return the response of `action`; `result` is None for an action without output."""
     inner = "" if result is None else f"<{action}Result>{_members(result)}</{action}Result>"
     return _document(
         f'<{action}Response xmlns="{namespace}">{inner}'
@@ -27,7 +27,7 @@ def success(action: str, namespace: str, result: Result | None, request_id: str)
 
 
 def failure(refusal: Refusal, namespace: str, request_id: str) -> bytes:
-    """The answer that says no."""
+    """Return the error response."""
     return _document(
         f'<ErrorResponse xmlns="{namespace}"><Error><Type>{refusal.at_fault}</Type>'
         f"<Code>{_text(refusal.code)}</Code><Message>{_text(refusal.message)}</Message></Error>"

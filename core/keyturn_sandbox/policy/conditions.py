@@ -1,4 +1,4 @@
-"""The condition block of a policy: operators, condition keys of a request, and policy variables."""
+"""Condition block of a policy: operators, condition keys of a request, and policy variables."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 Context = Mapping[str, str | tuple[str, ...]]
-"""The condition keys of a request, lower case; a key that the request lacks is absent here. A tuple is a key of many
-values, such as `aws:TagKeys`."""
+"""Condition keys of a request, in lower case; a key that is not in the request is absent. A tuple is a
+multivalued key, such as `aws:TagKeys`."""
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _NEGATED = {
@@ -22,13 +22,14 @@ _NEGATED = {
 
 
 def glob(text: str, pattern: str) -> bool:
-    """Whether `text` fits an IAM pattern, in which `*` and `?` are the only wildcards and case counts."""
+    """Return True if `text` matches an IAM pattern: case-sensitive, with the wildcards `*` and `?` only."""
     wild = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     return re.fullmatch(wild, text, re.DOTALL) is not None
 
 
 def filled(pattern: str, context: Context) -> str | None:
-    """`pattern` with its policy variables (`${aws:username}`) replaced; None if the request lacks one of them."""
+    """Return `pattern` with its policy variables (`${aws:username}`) replaced, or None if the request lacks
+    one of them."""
     lacking = False
 
     def value(match: re.Match[str]) -> str:
@@ -54,7 +55,7 @@ def _compared(
 
 
 def _moment(text: str) -> float:
-    """Seconds since 1970, from those or from ISO 8601."""
+    """Return seconds since 1970 of a Unix time or an ISO 8601 date."""
     if re.fullmatch(r"\d{1,12}", text, re.ASCII):
         return float(text)
     moment = datetime.fromisoformat(text)
@@ -81,9 +82,9 @@ _TESTS: Mapping[str, Callable[[str, str], bool]] = {
 
 
 def check_operator(operator: str) -> None:
-    """Make sure that a condition operator is evaluated here.
+    """Check that a condition operator is implemented.
 
-    :raises ValueError: naming it, if it is not.
+    :raises ValueError: if it is not, with its name.
     """
     _, name, _ = _parts(operator)
     if name != "Null" and name not in _TESTS and name not in _NEGATED:
@@ -91,8 +92,8 @@ def check_operator(operator: str) -> None:
 
 
 def condition_holds(operator: str, key: str, wanted: Sequence[str], context: Context) -> bool:
-    """Whether one line of a condition block holds for a request, as the IAM reference has it: an absent key fails the
-    line, unless the operator is negated, ends in `IfExists` or asks for all values."""
+    """Return True if one line of a condition block matches a request, by the rules of the IAM reference: an
+    absent key does not match, unless the operator is negated, ends in `IfExists` or is `ForAllValues`."""
     every, name, if_exists = _parts(operator)
     found = context.get(key.lower())
     if name == "Null":
@@ -107,7 +108,8 @@ def condition_holds(operator: str, key: str, wanted: Sequence[str], context: Con
 
 
 def _parts(operator: str) -> tuple[str, str, bool]:
-    """`ForAllValues` or `ForAnyValue` or nothing, the operator's own name, and whether it ends in `IfExists`."""
+    """Return the set operator (`ForAllValues`, `ForAnyValue` or empty), the operator's name, and True if it
+    ends in `IfExists`."""
     every, _, name = operator.rpartition(":")
     if every not in ("", "ForAllValues", "ForAnyValue"):
         name = operator

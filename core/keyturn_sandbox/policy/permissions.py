@@ -1,4 +1,4 @@
-"""What a caller may do: its identity policies, narrowed by its session's."""
+"""Permissions of a caller: its identity policies, limited by its session policies."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _NEEDS_MFA: Statement = {
     "Resource": "*",
     "Condition": {"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}},
 }
-"""aws-facts 5, as it stands there. The operator counts an absent key as fulfilled, so that a bare long-term key is denied
-as a session without MFA is."""
+"""The policy of aws-facts 5. `BoolIfExists` counts an absent key as a match, so a long-term key is denied
+just like a session without MFA."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What the policies say, and in whose words AWS would say no."""
+    """Result of policy evaluation, with AWS's explanation of a denial."""
 
     verdict: Verdict
     because: str
-    """The clause at the end of AWS's message."""
+    """Clause at the end of AWS's message."""
 
     @property
     def allows(self) -> bool:
@@ -51,8 +51,8 @@ class Ruling:
 
 
 def ruling(call: VerifiedCall, action: str, resource: str, context: Context) -> Ruling:
-    """Whether the caller may do `action` to the ARN `resource`: a denial anywhere wins, and what is allowed must be
-    allowed by the identity policies and, where the session has some, by the session policies."""
+    """Evaluate `action` on the ARN `resource` for the caller. An explicit deny wins; otherwise the identity
+    policies and, if the session has any, the session policies must both allow it."""
     caller, session = call.caller, call.caller.session
     layers: list[tuple[str, Verdict]] = []
     if caller.user is not None and caller.user.is_root:
@@ -77,12 +77,12 @@ def ruling(call: VerifiedCall, action: str, resource: str, context: Context) -> 
 
 
 def context_of(call: VerifiedCall, mfa_at: datetime | None = None) -> dict[str, str | tuple[str, ...]]:
-    """The condition keys that every call has.
+    """Return the condition keys that every call has.
 
-    `aws:MultiFactorAuthPresent` is absent for a long-term key without MFA, false for temporary credentials without it;
-    role credentials never carry it on.
+    `aws:MultiFactorAuthPresent` is absent for a long-term key without MFA and false for temporary credentials
+    without it; role credentials never inherit it.
 
-    :param mfa_at: when MFA was proven, if by this very call.
+    :param mfa_at: time of MFA, if this call provided it.
     """
     caller = call.caller
     found: dict[str, str | tuple[str, ...]] = {
@@ -113,7 +113,7 @@ def context_of(call: VerifiedCall, mfa_at: datetime | None = None) -> dict[str, 
 
 
 def _principal_tags(caller: Caller) -> Mapping[str, str]:
-    """The tags of the user or role, over which those of the session win, whatever their case."""
+    """Return the tags of the user or role, overridden by session tags regardless of case."""
     tags = {key.lower(): value for key, value in caller.principal.tags.items()}
     if caller.session is not None:
         tags |= {key.lower(): value for key, value in caller.session.tags.values.items()}
@@ -121,7 +121,7 @@ def _principal_tags(caller: Caller) -> Mapping[str, str]:
 
 
 def _statements(principal: User | Role, now: datetime) -> list[Statement]:
-    """The identity policies of a user or role, as they have spread by `now`."""
+    """Return the identity policies of a user or role, as propagated by `now`."""
     found: list[Statement] = []
     if isinstance(principal, User):
         own = seen(principal.change, principal.policies, now)

@@ -1,6 +1,6 @@
-"""What policies say: whether a role's trust policy lets a caller in, and what an identity or session policy allows.
+"""Evaluation of policies: trust policies of roles, identity policies and session policies.
 
-Whatever is not evaluated here is refused when a policy is defined, so that no rule is passed over in silence.
+Elements that are not implemented are rejected when a policy is defined, so that no rule is silently ignored.
 """
 
 from __future__ import annotations
@@ -18,36 +18,39 @@ _IDENTITY = _COMMON | {"Resource", "NotResource"}
 
 
 class Trust(Enum):
-    """What a trust policy says of a caller."""
+    """Result of evaluating a trust policy for a caller."""
 
     NONE = "none"
     ACCOUNT = "account"
-    """The caller's account is trusted: the caller needs a permission of its own besides."""
+    """The caller's account is trusted; the caller also needs an identity policy that allows it."""
     DIRECT = "direct"
-    """The caller is named: inside one account that is enough."""
+    """The caller is named, which is sufficient within one account."""
 
 
 class Verdict(Enum):
-    """What policies say of an action."""
+    """Result of evaluating policies for an action."""
 
     ALLOWED = "allowed"
     SILENT = "silent"
-    """Nothing allows it, which is a no."""
+    """No statement allows it (implicit deny)."""
     DENIED = "denied"
-    """Something denies it, which wins over everything."""
+    """A statement denies it (explicit deny), which overrides every allow."""
 
 
 def check_trust(statements: Sequence[Statement]) -> None:
-    """Make sure that every part of a trust policy is evaluated here.
+    """Check that every part of a trust policy is implemented.
 
-    :raises ValueError: naming the element or operator that is not.
+    :raises ValueError: if an element or operator is not, with its name.
     """
     for statement in statements:
         _check(statement, _TRUST, "trust")
 
 
 def check_permissions(statements: Sequence[Statement]) -> None:
-    """The same for an identity or session policy."""
+    """Check that every part of an identity or session policy is implemented.
+
+    :raises ValueError: if an element or operator is not, with its name.
+    """
     for statement in statements:
         _check(statement, _IDENTITY, "permissions")
         if ("Action" in statement) == ("NotAction" in statement):
@@ -78,12 +81,12 @@ def trust_for(
     partition: str,
     context: Context,
 ) -> Trust:
-    """What a trust policy says of a caller.
+    """Evaluate a trust policy for a caller.
 
     :param action: for example `sts:AssumeRole`.
     :param identities: the ARNs that name the caller: the user's, or the role's and the role session's.
     :param account: the caller's account.
-    :param context: condition keys present in the request; an absent key is absent here.
+    :param context: condition keys of the request; absent keys are not included.
     """
     found = Trust.NONE
     for statement in statements:
@@ -100,7 +103,7 @@ def trust_for(
 
 
 def verdict_for(statements: Sequence[Statement], *, action: str, resource: str, context: Context) -> Verdict:
-    """What an identity or session policy says of `action` on the ARN `resource`."""
+    """Evaluate identity or session policies for `action` on the ARN `resource`."""
     found = Verdict.SILENT
     for statement in statements:
         if (
@@ -155,7 +158,7 @@ def _conditions(statement: Statement) -> list[tuple[str, str, list[str]]]:
 
 
 def texts(value: object) -> list[str]:
-    """A JSON value that may be one or a list, as the texts that IAM compares."""
+    """Return a JSON value, which may be a scalar or a list, as the list of texts that IAM compares."""
     if value is None:
         return []
     if isinstance(value, list | tuple):

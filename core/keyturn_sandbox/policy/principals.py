@@ -1,4 +1,4 @@
-"""Who can sign: users with their keys and MFA devices, roles, and the sessions made from them."""
+"""Principals: users with their keys and MFA devices, roles, and the sessions made from them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from keyturn_sandbox.services.session_tags import NO_TAGS, Tags
 from keyturn_sandbox.totp import code_for, step_at
 
 ABSENT = "Absent"
-"""The status of a key before it was made and after it was deleted, as far as that has spread."""
+"""Status of a key before its creation and after its deletion have propagated."""
 USES_KEPT = 50
 
 
 @dataclass(frozen=True, slots=True)
 class LastUse:
-    """What GetAccessKeyLastUsed tells of a key."""
+    """Last use of a key as GetAccessKeyLastUsed returns it."""
 
     at: datetime
     service: str
@@ -36,15 +36,16 @@ class AccessKey:
     secret: Secret
     created: datetime
     status: str = "Active"
-    """`Active`, `Inactive` or `Expired`, or :data:`ABSENT` once deleted: what is true, whatever has spread of it."""
+    """`Active`, `Inactive` or `Expired`, or :data:`ABSENT` once deleted. The true status, regardless of
+    propagation."""
     change: Change[str] | None = None
-    """The last change of status that may still spread."""
+    """Last change of status that may still propagate."""
     last_use: LastUse | None = None
     fresh_uses: list[LastUse] = field(default_factory=list)
-    """Later ones, oldest first, which AWS may be slow to tell."""
+    """Later uses, oldest first, that AWS may not report yet."""
 
     def seen(self, now: datetime) -> str:
-        """The status that a request at `now` finds."""
+        """Return the status that a request at `now` sees."""
         return seen(self.change, self.status, now)
 
     def used(self, use: LastUse) -> None:
@@ -52,7 +53,7 @@ class AccessKey:
         del self.fresh_uses[:-USES_KEPT]
 
     def told_use(self, now: datetime, lag: timedelta) -> LastUse | None:
-        """The last use as it is told at `now`, `lag` late."""
+        """Return the last use that is reported at `now` with a delay of `lag`."""
         told = [use for use in self.fresh_uses if use.at <= now - lag]
         if told:
             self.last_use = told[-1]
@@ -61,19 +62,19 @@ class AccessKey:
 
 @dataclass(slots=True)
 class MfaDevice:
-    """An MFA device: a virtual one (`…:mfa/NAME`), a hardware one by its bare serial number, or a security key
-    (`…:u2f/…`), which shows no codes and is of no use to the API."""
+    """An MFA device: a virtual device (`…:mfa/NAME`), a hardware device (bare serial number), or a security
+    key (`…:u2f/…`), which has no codes and cannot be used with the API."""
 
     serial: str
     seed: Secret | None
     """Base32; None for a security key."""
     enabled: datetime
     last_step: int = -1
-    """The window of the newest code that was accepted; it and all before it are used up."""
+    """Time step of the newest accepted code. Codes of this and earlier steps are rejected."""
 
     def accept(self, code: str, now: datetime) -> bool:
-        """Whether `code` is one of the windows around `now` and neither used nor older than one that was. It is used
-        up by this."""
+        """Return True if `code` is valid for a time step around `now` and newer than the last accepted code.
+        The code is then used up."""
         if self.seed is None:
             return False
         here = step_at(now)
@@ -86,7 +87,7 @@ class MfaDevice:
 
 @dataclass(slots=True)
 class User:
-    """An IAM user, or the root user of an account (`name` empty)."""
+    """An IAM user, or the root user of an account (empty `name`)."""
 
     partition: str
     account: str
@@ -95,19 +96,19 @@ class User:
     user_id: str
     created: datetime
     may_assume: tuple[str, ...] = ()
-    """Role ARN patterns that its identity policies allow sts:AssumeRole on."""
+    """Role ARN patterns on which its identity policies allow sts:AssumeRole."""
     iam_admin: bool = False
-    """May manage other users' keys."""
+    """Allowed to manage other users' keys."""
     iam_needs_mfa: bool = False
     """Has the policy that denies nearly everything without MFA (aws-facts 5)."""
     policies: tuple[Statement, ...] | None = None
-    """Its own identity policies; None for those that let everybody manage their own keys."""
+    """Identity policies; None for the default, which allows users to manage their own keys."""
     change: Change[tuple[Statement, ...] | None] | None = None
-    """The last change of `policies` that may still spread."""
+    """Last change of `policies` that may still propagate."""
     tags: Mapping[str, str] = field(default_factory=dict)
     keys: list[AccessKey] = field(default_factory=list)
     deleted: list[AccessKey] = field(default_factory=list)
-    """Keys whose deletion may still spread."""
+    """Keys whose deletion may still propagate."""
     devices: list[MfaDevice] = field(default_factory=list)
 
     @property
@@ -123,7 +124,7 @@ class User:
         return next((device for device in self.devices if device.serial == serial), None)
 
     def listed_keys(self, now: datetime) -> list[tuple[AccessKey, str]]:
-        """The keys, with their status, that a listing at `now` finds."""
+        """Return the keys and their status as a listing at `now` shows them."""
         found = ((key, key.seen(now)) for key in (*self.keys, *self.deleted))
         return [(key, status) for key, status in found if status != ABSENT]
 
@@ -138,16 +139,16 @@ class Role:
     path: str
     role_id: str
     trust: tuple[Statement, ...]
-    """The statements of its trust policy."""
+    """Statements of its trust policy."""
     max_session: int = 3600
     """MaxSessionDuration in seconds."""
     may_assume: tuple[str, ...] = ()
     iam_admin: bool = False
     policies: tuple[Statement, ...] = ()
-    """Its own permissions policies, besides what `may_assume` and `iam_admin` allow."""
+    """Permissions policies in addition to those of `may_assume` and `iam_admin`."""
     tags: Mapping[str, str] = field(default_factory=dict)
     change: Change[tuple[Statement, ...]] | None = None
-    """The last change of `trust` that may still spread."""
+    """Last change of `trust` that may still propagate."""
 
     @property
     def arn(self) -> str:
@@ -155,7 +156,7 @@ class Role:
 
 
 class Origin(Enum):
-    """Which call made a session; that decides what may be called with it."""
+    """The call that issued a session. It determines which calls the session may make."""
 
     SESSION_TOKEN = "GetSessionToken"  # noqa: S105  # the name of a call
     FEDERATION_TOKEN = "GetFederationToken"  # noqa: S105  # the same
@@ -164,7 +165,7 @@ class Origin(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Temporary credentials, of a user (GetSessionToken, GetFederationToken) or of a role."""
+    """Temporary credentials of a user (GetSessionToken, GetFederationToken) or of a role."""
 
     key_id: str
     secret: Secret
@@ -174,13 +175,13 @@ class Session:
     expires: datetime
     origin: Origin
     name: str = ""
-    """The session's name, for a role; the federated user's, for GetFederationToken."""
+    """Role session name, or the federated user's name (GetFederationToken)."""
     mfa_at: datetime | None = None
-    """When MFA was given; only GetSessionToken carries it on (IAM User Guide, MFA-protected API access: the
-    credentials of AssumeRole hold no MFA information)."""
+    """Time of MFA. Only GetSessionToken keeps it (IAM User Guide, MFA-protected API access: the credentials
+    of AssumeRole contain no MFA information)."""
     tags: Tags = NO_TAGS
     source_identity: str = ""
     policies: tuple[Statement, ...] | None = None
-    """Its session policies as one; None if it was made without."""
+    """Session policies combined; None if the session has none."""
     everywhere: bool = True
-    """Whether its token counts in regions that an account has to activate; the global endpoint's do not."""
+    """True if the token is valid in opt-in regions. Tokens of the global endpoint are not."""

@@ -1,1 +1,1 @@
-"""The AWS services that the sandbox answers for: STS and IAM."""
+"""AWS services of the sandbox: STS and IAM."""

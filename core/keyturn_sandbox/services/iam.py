@@ -1,4 +1,4 @@
-"""Identity and Access Management, as far as a person's own keys and MFA devices go."""
+"""Identity and Access Management: access keys and MFA devices of users."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def update_access_key(call: VerifiedCall) -> None:
     check(call.params, (_USER, _KEY, _STATUS))
     key = _key_of(_subject(call, "UpdateAccessKey"), call)
     if key.status not in _STATUS.words:
-        # Whether AWS lets an expired key be switched on again is not known; this is stricter.
+        # It is unknown if AWS lets an expired key be reactivated; this is the stricter choice.
         raise validation(f"The status of access key {key.key_id} cannot be changed.")
     call.state.set_status(key, call.params["Status"])
 
@@ -99,7 +99,7 @@ def get_access_key_last_used(call: VerifiedCall) -> Result:
     key_id = call.params["AccessKeyId"]
     found = call.state.key(key_id)
     if found is None or found[0].account != call.caller.principal.account or found[1].status == ABSENT:
-        # Permission comes first; a key that nobody has is asked about as one's own would be.
+        # The permission is checked first. For an unknown key it is checked on the caller.
         _authorize(call, call.caller.user, "GetAccessKeyLastUsed")
         raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
     user, key = found
@@ -126,7 +126,7 @@ def list_mfa_devices(call: VerifiedCall) -> Result:
 
 
 def _page(call: VerifiedCall, name: str, members: Sequence[Result]) -> Result:
-    """One page of a list, at most `MaxItems` from `Marker` on."""
+    """Return one page of a list: at most `MaxItems` members from `Marker` on."""
     marker = call.params.get("Marker", "")
     starts = {"": 0} | {_marker(call, name, number): number for number in range(1, len(members))}
     if marker not in starts:
@@ -140,13 +140,13 @@ def _page(call: VerifiedCall, name: str, members: Sequence[Result]) -> Result:
 
 
 def _marker(call: VerifiedCall, name: str, start: int) -> str:
-    """Where a list goes on: opaque, as AWS's is, and of no use with another list or user."""
+    """Return the marker of the next page: opaque as AWS's, and valid only for the same list and user."""
     about = f"{name} {call.params.get('UserName', '')} {start}"
     return base64.b64encode(hashlib.sha256(about.encode()).digest()).decode("ascii")
 
 
 def _subject(call: VerifiedCall, action: str) -> User:
-    """The user that the call is about, once the caller may do `action` to it.
+    """Return the user that the call is about, after authorizing `action`.
 
     :raises Refusal: `InvalidClientTokenId`, `ValidationError`, `AccessDenied` or `NoSuchEntity`.
     """
@@ -165,14 +165,21 @@ def _subject(call: VerifiedCall, action: str) -> User:
 
 
 def _refuse_session_without_mfa(call: VerifiedCall) -> None:
-    """IAM knows the credentials of GetSessionToken only if MFA was given for them, those of GetFederationToken never."""
+    """Reject sessions that IAM does not accept: of GetSessionToken without MFA, and of GetFederationToken.
+
+    :raises Refusal: `InvalidClientTokenId`.
+    """
     session = call.caller.session
     if session is not None and session.origin is not Origin.ROLE and session.mfa_at is None:
         raise invalid_token()
 
 
 def _authorize(call: VerifiedCall, user: User | None, action: str) -> None:
-    """Hold the call against the caller's policies; a user that does not exist has the ARN it would have."""
+    """Evaluate the caller's policies for the call. For a user that does not exist, the ARN is built from the
+    name.
+
+    :raises Refusal: `AccessDenied`.
+    """
     who = call.caller.principal
     name = user.name if user else call.params.get("UserName", "")
     arn = user.arn if user else f"arn:{who.partition}:iam::{who.account}:user/{name}"
@@ -182,7 +189,10 @@ def _authorize(call: VerifiedCall, user: User | None, action: str) -> None:
 
 
 def _key_of(user: User, call: VerifiedCall) -> AccessKey:
-    """The key that the call is about; one that was made just now may not be known everywhere yet."""
+    """Return the key that the call is about.
+
+    :raises Refusal: `NoSuchEntity`, also for a new key that has not propagated yet.
+    """
     key_id = call.params["AccessKeyId"]
     for key in user.keys:
         if key.key_id == key_id and key.seen(call.now) != ABSENT:

@@ -1,4 +1,4 @@
-"""The parameters of a call: shapes and limits of the service models, and AWS's text when one does not fit."""
+"""Parameters of a call: types and limits of the service models, and AWS's message for invalid values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keyturn_sandbox.aws_errors import validation
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text parameter: its wire name, pattern (ASCII classes, whole match) and length."""
+    """A text parameter: its wire name, pattern (ASCII classes, full match) and length."""
 
     name: str
     pattern: str
@@ -32,7 +32,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A whole number."""
+    """An integer parameter."""
 
     name: str
     least: int
@@ -51,7 +51,7 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a few words."""
+    """An enumeration parameter."""
 
     name: str
     words: tuple[str, ...]
@@ -67,7 +67,7 @@ Rule = Text | Whole | Choice
 
 
 def check(params: Mapping[str, str], rules: Sequence[Rule]) -> None:
-    """Hold `params` against `rules`.
+    """Validate `params`.
 
     :raises Refusal: `ValidationError` that lists every fault as AWS does.
     """
@@ -91,7 +91,7 @@ def check(params: Mapping[str, str], rules: Sequence[Rule]) -> None:
 
 
 def structures(params: Mapping[str, str], name: str, fields: Sequence[str]) -> list[dict[str, str]]:
-    """The structures of a list parameter, `NAME.member.1.FIELD` and on, in order."""
+    """Return the structures of a list parameter, `NAME.member.1.FIELD` and so on, in order."""
     found: list[dict[str, str]] = []
     while True:
         prefix = f"{name}.member.{len(found) + 1}."
@@ -102,7 +102,7 @@ def structures(params: Mapping[str, str], name: str, fields: Sequence[str]) -> l
 
 
 def listed(params: Mapping[str, str], name: str) -> list[str]:
-    """The members of a list parameter, `NAME.member.1` and on, in order."""
+    """Return the members of a list parameter, `NAME.member.1` and so on, in order."""
     found: list[str] = []
     while f"{name}.member.{len(found) + 1}" in params:
         found.append(params[f"{name}.member.{len(found) + 1}"])

@@ -1,4 +1,4 @@
-"""AssumeRole: who may, with what, for how long."""
+"""AssumeRole: authorization, session options, duration."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SHAPE = (
 
 
 def assume_role(call: VerifiedCall) -> Result:
-    """A session of a role."""
+    """Handle AssumeRole."""
     caller, params, session = call.caller, call.params, call.caller.session
     if caller.user is not None and caller.user.is_root:
         raise access_denied("Roles may not be assumed by root accounts.")
@@ -55,7 +55,8 @@ def assume_role(call: VerifiedCall) -> Result:
     for action in _actions(tags, source_identity):
         if role is None or not _may(call, role, action, context):
             raise not_authorized(caller.arn, action, arn)
-    assert role is not None  # noqa: S101  # an unknown role was refused above, in the words for a forbidden one
+    # an unknown role was rejected above, with the message for a forbidden one
+    assert role is not None  # noqa: S101
     made = call.state.add_session(
         role,
         _life(call, role),
@@ -77,8 +78,8 @@ def assume_role(call: VerifiedCall) -> Result:
 
 
 def _source_identity(call: VerifiedCall) -> str:
-    """The source identity of the new session: once set, it goes on through every role of a chain and cannot be
-    changed. In which words AWS refuses the change is not known."""
+    """Return the source identity of the new session. Once set, it persists through role chaining and cannot
+    be changed. AWS's message for such a change is unknown."""
     wanted = call.params.get("SourceIdentity", "")
     if wanted.lower().startswith("aws:"):
         raise validation("SourceIdentity must not start with 'aws:'")
@@ -89,8 +90,9 @@ def _source_identity(call: VerifiedCall) -> str:
 
 
 def _actions(tags: Tags, source_identity: str) -> list[str]:
-    """What the call needs to be allowed: session tags and a source identity are permissions of their own, also where
-    they come from the session before (IAM User Guide, chaining roles with session tags and with source identity)."""
+    """Return the actions that the call must be allowed. Session tags and a source identity need permissions
+    of their own, also if they are inherited (IAM User Guide, chaining roles with session tags and with
+    source identity)."""
     actions = ["sts:AssumeRole"]
     if tags.values:
         actions.append("sts:TagSession")
@@ -100,9 +102,9 @@ def _actions(tags: Tags, source_identity: str) -> list[str]:
 
 
 def _may(call: VerifiedCall, role: Role, action: str, context: Context) -> bool:
-    """Whether the role's trust policy and, where that only trusts the account or the account is another one, the
-    caller's own permissions allow `action`. Session policies narrow even a caller who is named; a denial always
-    counts."""
+    """Return True if the trust policy allows `action` and, if it trusts only the account or the account is
+    another one, the caller's permissions allow it as well. Session policies limit even a caller that is
+    named; an explicit deny always applies."""
     who = call.caller.principal
     if who.partition != role.partition:
         return False
@@ -125,7 +127,7 @@ def _may(call: VerifiedCall, role: Role, action: str, context: Context) -> bool:
 
 
 def _context(call: VerifiedCall, proven: datetime | None, tags: Tags, source_identity: str) -> Context:
-    """The condition keys of the call."""
+    """Return the condition keys of the call."""
     context = context_of(call, proven)
     params: Mapping[str, str] = call.params
     if "ExternalId" in params:
@@ -145,8 +147,8 @@ def _context(call: VerifiedCall, proven: datetime | None, tags: Tags, source_ide
 
 
 def _life(call: VerifiedCall, role: Role) -> timedelta:
-    """How long the session lives: an hour at most for a caller with temporary credentials (chaining, and by aws-facts
-    4 GetSessionToken too), else the role's maximum."""
+    """Return the session's duration: at most one hour for a caller with temporary credentials (role chaining,
+    and GetSessionToken by aws-facts 4), otherwise at most the role's maximum."""
     seconds = int(call.params.get("DurationSeconds", DEFAULT_SECONDS))
     if seconds > role.max_session:
         raise validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")

@@ -1,4 +1,4 @@
-"""Session policies: what a call passes to narrow the session that it asks for."""
+"""Session policies: policies in a call that limit the session that it requests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MOST_ARNS = 10
 MOST_CHARACTERS = 2048
 """Of the policy and the ARNs together."""
 PACKED_BYTES = 1024
-"""How AWS packs policies and tags is its own secret: here they are deflated into a place of this size, so that a policy
-within 2048 characters may still be too large, as there."""
+"""AWS's packed format of policies and tags is not public. Here they are deflated and must fit this size, so
+that, as with AWS, a policy within 2048 characters may still be too large."""
 
 _ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 _READ = {"Effect": "Allow", "Action": ["*:Get*", "*:List*", "*:Describe*"], "Resource": "*"}
-#: Managed by AWS, the same in every account.
+#: AWS managed policies, the same in every account.
 AWS_MANAGED: Mapping[str, tuple[Statement, ...]] = {
     "AdministratorAccess": (_ALL,),
     "ReadOnlyAccess": (_READ,),
@@ -31,9 +31,9 @@ AWS_MANAGED: Mapping[str, tuple[Statement, ...]] = {
 def read_policies(
     params: Mapping[str, str], partition: str, own: Mapping[str, Sequence[Statement]]
 ) -> tuple[Statement, ...] | None:
-    """The session policies of a call, as one: inline and managed ones add up. None if it passes none.
+    """Return the session policies of a call, inline and managed ones combined, or None if it has none.
 
-    :param own: the managed policies of the account, by ARN.
+    :param own: customer managed policies of the account, by ARN.
     :raises Refusal: `MalformedPolicyDocument` or `ValidationError`.
     """
     inline, arns = params.get("Policy"), policy_arns(params)
@@ -60,14 +60,14 @@ def read_policies(
 
 
 def policy_arns(params: Mapping[str, str]) -> list[str]:
-    """The managed policies that a call names."""
+    """Return the ARNs of the managed policies in a call."""
     return [one["arn"] for one in structures(params, "PolicyArns", ("arn",))]
 
 
 def statements_of(text: str) -> tuple[Statement, ...]:
-    """The statements of a policy document.
+    """Return the statements of a policy document.
 
-    :raises Refusal: `MalformedPolicyDocument`, also for what is not evaluated here.
+    :raises Refusal: `MalformedPolicyDocument`, also for elements that are not implemented.
     """
     try:
         document = json.loads(text)
@@ -92,7 +92,7 @@ def statements_of(text: str) -> tuple[Statement, ...]:
 
 
 def packed_size(params: Mapping[str, str], tags: Tags) -> int | None:
-    """How full the place for packed policies and tags is, in percent; None if there are none.
+    """Return how much of the packed size limit policies and tags use, in percent, or None if there are none.
 
     :raises Refusal: `PackedPolicyTooLarge` above 100.
     """

@@ -1,4 +1,4 @@
-"""Session tags: their limits, and which of them go on to the next role."""
+"""Session tags: their limits, and transitive tags in role chaining."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MOST_KEY, MOST_VALUE = 128, 256
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """The tags of a session, keys in the case in which they were passed."""
+    """Tags of a session. Keys keep their case."""
 
     values: Mapping[str, str]
     transitive: frozenset[str] = frozenset()
-    """The keys, lower case, of those that go on to the next role in a chain."""
+    """Lower-case keys of the tags that the next role session in a chain inherits."""
 
     def inherited(self) -> Tags:
-        """What the next session in a chain begins with."""
+        """Return the tags that the next session in a chain inherits."""
         kept = {key: value for key, value in self.values.items() if key.lower() in self.transitive}
         return Tags(kept, self.transitive)
 
@@ -31,10 +31,10 @@ NO_TAGS = Tags({})
 
 
 def read_tags(params: Mapping[str, str], before: Tags) -> Tags:
-    """The tags of the session that a call asks for.
+    """Return the tags of the session that a call requests.
 
-    :param before: the transitive tags of the calling session.
-    :raises Refusal: for too many, too long or doubled ones, and for one that would change an inherited one.
+    :param before: transitive tags of the calling session.
+    :raises Refusal: for tags that are too many, too long or duplicate, or that change an inherited tag.
     """
     passed = structures(params, "Tags", ("Key", "Value"))
     transitive = listed(params, "TransitiveTagKeys")
@@ -67,7 +67,7 @@ def read_tags(params: Mapping[str, str], before: Tags) -> Tags:
 
 
 def _refused(words: str) -> Refusal:
-    """Which code STS gives these is not known; all of them are of no use to a client but to be shown."""
+    """Return the error. STS's code for these cases is unknown; clients only display the message."""
     return invalid_input(words)
 
 
@@ -92,5 +92,5 @@ def _faults(number: int, tag: Mapping[str, str]) -> Sequence[str]:
 
 
 def _in_a_tag(character: str) -> bool:
-    """Letters, separators and numbers of every script, and a few signs (service model)."""
+    """Return True for letters, separators and numbers of every script, and a few signs (service model)."""
     return character in "_.:/=+-@" or unicodedata.category(character)[0] in "LZN"

@@ -1,4 +1,4 @@
-"""The Security Token Service, as far as keys and roles of a person go."""
+"""Security Token Service: sessions, roles, caller identity."""
 
 from __future__ import annotations
 
@@ -35,13 +35,14 @@ _KEY_INFO = (Text("AccessKeyId", r"[\w]*", 16, 128, required=True),)
 
 
 def get_caller_identity(call: VerifiedCall) -> Result:
-    """Who signed. Nobody needs a permission for it, and nobody can be denied it."""
+    """Handle GetCallerIdentity. It needs no permission and cannot be denied."""
     caller = call.caller
     return {"UserId": caller.user_id, "Account": caller.principal.account, "Arn": caller.arn}
 
 
 def get_session_token(call: VerifiedCall) -> Result:
-    """A session of the calling user. Its owner needs no permission for it, and policies do not bear on it."""
+    """Handle GetSessionToken, a session of the calling user. It needs no permission and policies do not
+    apply."""
     user = _long_term_caller(call, "GetSessionToken")
     check(call.params, _SESSION_TOKEN)
     proven = call.mfa()
@@ -56,7 +57,8 @@ def get_session_token(call: VerifiedCall) -> Result:
 
 
 def get_federation_token(call: VerifiedCall) -> Result:
-    """A session for somebody else, with what the calling user's and the session's policies both allow."""
+    """Handle GetFederationToken, a session with permissions that both the user's and the session's policies
+    allow."""
     user, params = _long_term_caller(call, "GetFederationToken"), call.params
     check(params, _FEDERATION_TOKEN)
     tags = read_tags(params, NO_TAGS)
@@ -85,10 +87,11 @@ def get_federation_token(call: VerifiedCall) -> Result:
 
 
 def get_access_key_info(call: VerifiedCall) -> Result:
-    """The account of a key, which says nothing of whether the key exists."""
+    """Handle GetAccessKeyInfo: return the account of a key ID, even if the key does not exist."""
     session = call.caller.session
     if session is not None and session.origin is not Origin.ROLE:
-        # "No STS except AssumeRole and GetCallerIdentity" against "any": which holds is not known; this is stricter.
+        # AWS's documentation has both "No STS except AssumeRole and GetCallerIdentity" and "any"; this is the
+        # stricter one.
         raise access_denied("Cannot call GetAccessKeyInfo with session credentials")
     check(call.params, _KEY_INFO)
     action = "sts:GetAccessKeyInfo"
@@ -99,7 +102,7 @@ def get_access_key_info(call: VerifiedCall) -> Result:
 
 
 def _account_in(key_id: str) -> str:
-    """The account that a key id carries (aws-facts 6)."""
+    """Return the account that a key ID encodes (aws-facts 6)."""
     try:
         head = int.from_bytes(base64.b32decode(key_id[4:20])[:6], "big")
     except binascii.Error:
@@ -108,7 +111,10 @@ def _account_in(key_id: str) -> str:
 
 
 def _long_term_caller(call: VerifiedCall, action: str) -> User:
-    """The user or root user whose long-term key signed, without which `action` cannot be called."""
+    """Return the user or root user whose long-term key signed the call.
+
+    :raises Refusal: `AccessDenied` for temporary credentials.
+    """
     user = call.caller.user
     if call.caller.session is not None or user is None:
         raise access_denied(f"Cannot call {action} with session credentials")
@@ -116,7 +122,8 @@ def _long_term_caller(call: VerifiedCall, action: str) -> User:
 
 
 def _life(call: VerifiedCall, user: User) -> timedelta:
-    """15 minutes to 36 hours, by default 12; root's is cut to an hour (service model)."""
+    """Return the duration: 15 minutes to 36 hours, 12 by default; at most an hour for root (service
+    model)."""
     seconds = int(call.params.get("DurationSeconds", HOUR if user.is_root else DEFAULT_SECONDS))
     return timedelta(seconds=min(seconds, HOUR) if user.is_root else seconds)
 
