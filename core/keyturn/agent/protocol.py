@@ -2,14 +2,14 @@
 
 A request is an object with `v`, `op` and the fields of that op::
 
-    {"v": 1, "op": "status"}                                   pid, version, open_since, open_until, generation,
-                                                               paused
-    {"v": 1, "op": "pause"}                                    no auto-renewal until `resume`; answers the status
-    {"v": 1, "op": "resume"}                                   auto-renewal again; answers the status
+    {"v": 1, "op": "status"}                                   pid, version, open_since, open_until,
+                                                               generation, paused
+    {"v": 1, "op": "pause"}                                    no auto-renewal until `resume`; the status
+    {"v": 1, "op": "resume"}                                   auto-renewal again; the status
     {"v": 1, "op": "lock"}                                     answered, then the process exits
-    {"v": 1, "op": "credential-process", "profile": "NAME"}    the credential document; over the forwarded socket
-                                                               with optional `least`, the minimum remaining
-                                                               lifetime in seconds
+    {"v": 1, "op": "credential-process", "profile": "NAME"}    the credential document; over the forwarded
+                                                               socket with optional `least`, the minimum
+                                                               remaining lifetime in seconds
     {"v": 1, "op": "run", "act": "NAME", "args": {...}}        an operation that needs the identity
 
 The forwarded socket answers only `credential-process` and `status`, and there the status is the version
@@ -46,8 +46,8 @@ _MAX_NAME_LENGTH = 1024
 #: Seconds; the maximum lifetime of temporary credentials (36 h, GetSessionToken).
 _MAX_LIFETIME_SECONDS = 129_600
 _TEXT_FIELDS = ("what", "why", "hint")
-#: Wire names of the error classes that have another name in the code. An error's name on the wire is a format:
-#: it must not change, because client and agent may be of different versions of keyturn.
+#: Wire names of the error classes that have another name in the code. An error's name on the wire is a
+#: format: it must not change, because client and agent may be of different versions of keyturn.
 _WIRE_NAMES: Mapping[type[KeyturnError], str] = {
     errors.NeedsInteraction: "NeedsPerson",
     errors.ChangeRefused: "Protected",
