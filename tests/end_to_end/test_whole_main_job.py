@@ -157,7 +157,7 @@ def test_a_section_that_somebody_else_filled_is_not_overwritten(person: Person) 
     before = person.files()
     refused = person.keyturn("deliver", "ci-release", "--to", "credentials-file", "--as", "personal")
     assert refused.returncode == 5
-    assert "keyturn did not put there" in only_line(refused.stderr)
+    assert "keyturn did not write" in only_line(refused.stderr)
     assert person.files() == before
     person.releases("--all")
 

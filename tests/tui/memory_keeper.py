@@ -161,7 +161,7 @@ class MemoryService:
     def pause(self, *, paused: bool) -> None:
         self._note("pause", paused)
         if self.vault is not VaultState.OPEN:
-            raise AgentUnavailable("the agent", "none is running", "Run keyturn vault unlock.")
+            raise AgentUnavailable("Agent is not running", "", "Run: keyturn vault unlock")
         with self._lock:
             self.paused = paused
             self._generation += 1

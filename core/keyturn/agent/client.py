@@ -37,11 +37,11 @@ HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 10.0
 
 #: Printed once on stderr when credentials are printed to a terminal.
-TTY_NOTE = "keyturn: these are credentials in clear; they stay in this terminal's scrollback.\n"
+TTY_NOTE = "keyturn: These are plaintext credentials. They stay in this terminal's scrollback.\n"
 
 
 #: Hint for an agent that runs but is of no use.
-RESTART_HINT = "Run keyturn agent stop, then keyturn vault unlock."
+RESTART_HINT = "Run: keyturn agent stop && keyturn vault unlock"
 
 
 class NoAgent(Exception):
@@ -102,9 +102,7 @@ def connect(path: str, seconds: float, *, is_remote: bool = False) -> _socket.so
     except OSError as error:
         connection.close()
         if isinstance(error, TimeoutError):
-            raise AgentUnresponsive(
-                "it takes no more connections; its process is stopped or hangs"
-            ) from error
+            raise AgentUnresponsive("it accepts no connections; its process is stopped or hangs") from error
         if isinstance(error, ConnectionRefusedError):
             if is_remote:
                 _remove_stale(path)
@@ -162,7 +160,7 @@ def _require_responsive(path: str, connection: _socket.socket, *, is_remote: boo
         ask(path, wire.STATUS_REQUEST, HEARTBEAT_SECONDS, is_remote=is_remote)
     except TimeoutError:
         if is_remote:
-            raise AgentUnresponsive("it does not answer any more, or the line to its machine hangs") from None
+            raise AgentUnresponsive("it no longer answers, or the connection to its machine hangs") from None
         pid = peer_pid(connection)
         raise AgentUnresponsive(f"its process{f' {pid}' if pid else ''} is stopped or hangs") from None
     except NoAgent:
@@ -227,8 +225,8 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
     except NoAgent:
         return None
     except TimeoutError as error:
-        why = str(error) or f"it did not answer within {TIMEOUT:g} s"
-        _write(2, f"keyturn: the agent: {why}. {RESTART_HINT}\n".encode())
+        why = str(error) or f"no answer within {TIMEOUT:g} s"
+        _write(2, f"keyturn: Agent does not respond: {why}. {RESTART_HINT}\n".encode())
         return 1
     document = wire.document_in(answer)
     if document is None:
@@ -327,7 +325,7 @@ def get_forwarded_credentials(
     from keyturn.agent.protocol import request_line, temporary_document
     from keyturn.model.errors import AgentUnavailable
 
-    what = "the forwarded socket"
+    what = "Forwarded agent is unreachable"
     fields = {} if least_seconds is None else {"least": least_seconds}
     try:
         answer = ask(
@@ -337,10 +335,14 @@ def get_forwarded_credentials(
             is_remote=True,
         )
     except NoAgent as error:
-        raise AgentUnavailable(what, "nobody answers behind it", "Log in anew.") from error
+        raise AgentUnavailable(
+            what, "nothing listens on the forwarded socket", "Log in over SSH again."
+        ) from error
     except TimeoutError as error:
-        why = str(error) or f"the agent behind it did not answer within {timeout:g} s"
-        raise AgentUnavailable(what, why, "See to it on the machine that forwards.") from error
+        why = str(error) or f"no answer within {timeout:g} s"
+        raise AgentUnavailable(
+            what, why, "Check the agent on the machine that forwards its socket."
+        ) from error
     return temporary_document(answer)
 
 
@@ -388,12 +390,12 @@ def _find_agent(socket: Path, line: bytes, timeout: float) -> bytes:
     try:
         return ask(str(socket), line, timeout)
     except NoAgent as error:
-        raise AgentUnavailable("the agent", "none is running", "Run keyturn vault unlock.") from error
+        raise AgentUnavailable("Agent is not running", "", "Run: keyturn vault unlock") from error
     except AgentUnresponsive as error:
-        raise AgentHangs("the agent", str(error), RESTART_HINT) from error
+        raise AgentHangs("Agent does not respond", str(error), RESTART_HINT) from error
     except TimeoutError as error:
         raise AgentUnavailable(
-            "the agent", f"it did not answer within {timeout:g} s", RESTART_HINT
+            "Agent does not respond", f"no answer within {timeout:g} s", RESTART_HINT
         ) from error
 
 

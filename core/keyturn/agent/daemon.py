@@ -41,7 +41,7 @@ def run_agent(open_service: OpenService) -> NoReturn:
     try:
         secret_channel.connect()
     except OSError:
-        _print_error("keyturn: the agent is not started by hand. Run keyturn vault unlock.\n")
+        _print_error("keyturn: The agent cannot be started directly. Run: keyturn vault unlock\n")
         os._exit(2)
     _detach()
     os.chdir("/")
@@ -54,7 +54,11 @@ def run_agent(open_service: OpenService) -> NoReturn:
     except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
         log.record_unexpected(error)
         secret_channel.reply(
-            error_line(KeyturnError("start of the agent", "something unforeseen", "See keyturn.log."))
+            error_line(
+                KeyturnError(
+                    "Could not start the agent", "Unexpected error", "See keyturn.log in the state folder."
+                )
+            )
         )
         os._exit(1)
     if server is not None:
@@ -110,7 +114,7 @@ def _read_unlock_secret() -> tuple[Secret | None, Secret | None]:
         case dict() if not record:
             return None, None
         case _:
-            raise UsageError("start of the agent", "its standard input holds nothing that opens a vault")
+            raise UsageError("Could not start the agent", "standard input has no passphrase or recovery key")
 
 
 def _print_error(line: str) -> None:

@@ -16,7 +16,7 @@ LABEL = "org.keyturn.agent"
 #: delivered.
 _UNIT = """\
 [Unit]
-Description=keyturn: opens the vault by the system keyring, and renews AWS sessions
+Description=keyturn: opens the vault with the system keyring and renews AWS sessions
 
 [Service]
 Type=oneshot
@@ -60,7 +60,9 @@ def launchd_plist(program: str) -> str:
 def _check(program: str) -> None:
     if not program.startswith("/") or not is_safe(program):
         raise UsageError(
-            "agent unit", f"{program} cannot stand in a unit", "Install keyturn by a plain absolute path"
+            "Could not write the unit",
+            f"{program} cannot be quoted",
+            "Install keyturn under a plain absolute path",
         )
 
 
@@ -77,21 +79,23 @@ def lines(host: str, local: str, remote: str, names: Sequence[str]) -> str:
     :raises UsageError: if a value cannot be written in ssh_config.
     """
     if not _HOST.fullmatch(host):
-        raise UsageError("agent ssh-config", f"{safe(host)} is no host", "Give a name as you give it to ssh")
+        raise UsageError("Invalid host", f"{safe(host)}", "Give a host name or alias as for ssh")
     for path in (local, remote):
         if not path.startswith("/") or not is_safe(path) or '"' in path or "\\" in path:
             raise UsageError(
-                "agent ssh-config", f"{safe(path)} cannot stand in it", "Use a plain absolute path"
+                "Could not write the ssh_config lines",
+                f"{safe(path)} cannot be quoted",
+                "Use a plain absolute path",
             )
     if "${" in local:  # ssh_config has no escape for it
-        why = f"ssh would put a variable into {safe(local)}"
-        raise UsageError("agent ssh-config", why, "Use a plain absolute path")
-    profiles = ", ".join(safe(name) for name in names) or "no profile yet (`forward` in config.toml)"
+        why = f"ssh would expand a variable in {safe(local)}"
+        raise UsageError("Could not write the ssh_config lines", why, "Use a plain absolute path")
+    profiles = ", ".join(safe(name) for name in names) or "none yet (set `forward` in config.toml)"
     escaped = local.replace("%", "%%")
     return (
         f"# Temporary credentials of: {profiles}\n"
-        f"# A line that drops leaves its socket on {host}: the next login finds it in its way, unless sshd has\n"
-        f"# `StreamLocalBindUnlink yes` there, or keyturn ran there in between.\n"
+        f"# A dropped connection leaves its socket on {host}, which blocks the next forwarding unless sshd\n"
+        f"# there has `StreamLocalBindUnlink yes` or keyturn has run there since.\n"
         f"Host {host}\n"
         f'    RemoteForward "{remote}" "{escaped}"\n'
     )

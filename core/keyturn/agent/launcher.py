@@ -47,7 +47,7 @@ def start_agent(
     :param timeout: seconds.
     """
     if not sys.executable:
-        raise _unavailable("this Python does not know where its program lies")
+        raise _unavailable("the path of the Python interpreter is unknown")
     ours, theirs = secret_channel.create()
     with ours, theirs:
         try:
@@ -61,7 +61,7 @@ def start_agent(
                 start_new_session=True,
             )
         except OSError as error:
-            raise _unavailable(f"its program does not start: {error}") from error
+            raise _unavailable(f"{error}") from error
         theirs.close()
         with process:
             try:
@@ -73,7 +73,7 @@ def start_agent(
                     os.killpg(process.pid, signal.SIGKILL)
                 raise _unavailable(f"it did not open the vault within {timeout:g} s") from None
     if not answer.endswith(b"\n"):
-        raise _unavailable("it ended before it opened the vault")
+        raise _unavailable("it exited before it opened the vault")
     parse_answer(answer)
 
 
@@ -138,5 +138,5 @@ def read_reply(channel: socket.socket, request: bytes, deadline: float) -> bytes
 
 def _unavailable(why: str) -> AgentUnavailable:
     return AgentUnavailable(
-        "start of the agent", why, "keyturn works without one; it asks for the passphrase each time."
+        "Could not start the agent", why, "keyturn works without it, but asks for the passphrase each time."
     )

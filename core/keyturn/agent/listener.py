@@ -17,7 +17,7 @@ from keyturn.model.errors import AgentHangs, UnsafeFile
 _BACKLOG = 512
 _POLL_SECONDS = 0.05
 #: Hint for a socket folder that cannot be used.
-_FOLDER_HINT = "See to its permissions, or set XDG_RUNTIME_DIR or KEYTURN_HOME to a folder of your own."
+_FOLDER_HINT = "Check its permissions, or set XDG_RUNTIME_DIR or KEYTURN_HOME to a folder that you own."
 
 
 class Listener:
@@ -83,8 +83,8 @@ def acquire(path: Path, is_answering: Callable[[Path], bool], seconds: float = 1
             path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
     except OSError as error:
-        why = f"no file can be made in {path.parent}: {error.strerror}"
-        raise UnsafeFile("start of the agent", why, _FOLDER_HINT) from error
+        why = f"cannot create a file in {path.parent}: {error.strerror}"
+        raise UnsafeFile("Could not start the agent", why, _FOLDER_HINT) from error
     try:
         if not _acquire_lock(lock, lambda: is_answering(path), seconds):
             os.close(lock)
@@ -105,7 +105,7 @@ def _acquire_lock(lock: int, is_answering: Callable[[], bool], seconds: float) -
                 return False
             if time.monotonic() > deadline:
                 raise AgentHangs(
-                    "start of the agent", "another holds its place and does not answer", RESTART_HINT
+                    "Could not start the agent", "another agent is running and does not answer", RESTART_HINT
                 ) from None
             time.sleep(_POLL_SECONDS)
         else:
@@ -123,19 +123,19 @@ def private_folder(folder: Path) -> None:
             folder.mkdir(mode=0o700)
         status = folder.lstat()
     except OSError as error:
-        why = f"the folder {folder} cannot be made: {error.strerror}"
-        raise UnsafeFile("start of the agent", why, _FOLDER_HINT) from error
+        why = f"cannot create {folder}: {error.strerror}"
+        raise UnsafeFile("Could not start the agent", why, _FOLDER_HINT) from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise UnsafeFile(
-            "start of the agent",
-            f"{folder} is not a folder of this user's",
-            "Remove it, or set XDG_RUNTIME_DIR or KEYTURN_HOME to a folder of your own.",
+            "Could not start the agent",
+            f"{folder} is not a folder that you own",
+            "Remove it, or set XDG_RUNTIME_DIR or KEYTURN_HOME to a folder that you own.",
         )
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise UnsafeFile(
-            "start of the agent",
-            f"others can enter {folder}",
-            f"Look what is in it, then chmod 700 {folder}.",
+            "Could not start the agent",
+            f"other users can access {folder}",
+            f"Check its contents, then run: chmod 700 {folder}",
         )
 
 
@@ -145,7 +145,9 @@ def _bind(path: Path) -> socket.socket:
         status = path.lstat()
         if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
             raise UnsafeFile(
-                "start of the agent", f"{path} is not a socket of this user's", "Remove it, then try again."
+                "Could not start the agent",
+                f"{path} is not a socket that you own",
+                "Remove it, then try again.",
             )
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -159,6 +161,6 @@ def _bind(path: Path) -> socket.socket:
         sock.settimeout(0)
     except OSError as error:
         sock.close()
-        why = f"no socket can be made at {path}: {error.strerror or error}"
-        raise UnsafeFile("start of the agent", why, _FOLDER_HINT) from error
+        why = f"cannot create a socket at {path}: {error.strerror or error}"
+        raise UnsafeFile("Could not start the agent", why, _FOLDER_HINT) from error
     return sock

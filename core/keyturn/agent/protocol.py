@@ -91,9 +91,11 @@ def request_line(op: str, **fields: object) -> bytes:
     try:
         line = json.dumps({"v": VERSION, "op": op, **fields}, separators=(",", ":")).encode() + b"\n"
     except (TypeError, ValueError) as error:
-        raise UsageError(f"request {op} to the agent", "it holds what JSON cannot") from error
+        raise UsageError(
+            f"Could not send {op} to the agent", "the request cannot be written as JSON"
+        ) from error
     if len(line) > REQUEST_LIMIT:
-        raise UsageError(f"request {op} to the agent", "it is longer than 1 MiB")
+        raise UsageError(f"Could not send {op} to the agent", "the request is longer than 1 MiB")
     return line
 
 
@@ -104,12 +106,12 @@ def parse_request(line: bytes) -> Request:
     :raises AgentUnavailable: for another protocol version, so that an older or newer client continues without
         an agent.
     """
-    record = _object(line, "request to the agent")
+    record = _object(line, "Invalid request to the agent")
     if record.get("v") != VERSION:
         raise AgentUnavailable(
-            "request to the agent",
-            f"the running agent speaks version {VERSION} of the protocol, the request another",
-            "Run keyturn agent stop; the next unlock starts the new one.",
+            "Agent has another version",
+            f"it uses version {VERSION} of the protocol, the client another",
+            "Run: keyturn agent stop. The next unlock starts the new version.",
         )
     match record:
         case {"op": "status" | "pause" | "resume" | "lock" as op}:
@@ -121,14 +123,14 @@ def parse_request(line: bytes) -> Request:
         case {"op": "run", "act": str(act), "args": dict(args)} if act:
             return Request("run", act=act, args=args)
         case _:
-            raise UsageError("request to the agent", "it names no act of the agent's, or lacks a part of it")
+            raise UsageError("Invalid request to the agent", "unknown operation or missing field")
 
 
 def _parse_seconds(value: object) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_LIFETIME_SECONDS:
-        raise UsageError("request to the agent", "its length of time is none")
+        raise UsageError("Invalid request to the agent", "`least` is no valid number of seconds")
     return value
 
 
@@ -138,7 +140,7 @@ def require_forwardable(request: Request) -> None:
     :raises UsageError: if it does not.
     """
     if request.op not in ("status", "credential-process"):
-        raise UsageError(f"request {request.op} to the agent", "it is not answered over a forwarded socket")
+        raise UsageError(f"Request {request.op} refused", "it is not allowed over a forwarded socket")
 
 
 def result_line(result: object) -> bytes:
@@ -161,7 +163,7 @@ def error_line(error: KeyturnError) -> bytes:
     line = json.dumps({"ok": False, "error": error_to_json(error)}, separators=(",", ":")).encode()
     if _IDENTITY_PREFIX in line.upper():
         return error_line(
-            type(error)("the request", "its answer would repeat what looks like the vault's identity")
+            type(error)("Request failed", "the error text contains what looks like the vault's identity")
         )
     return _check_answer(line) + b"\n"
 
@@ -172,13 +174,13 @@ def parse_answer(line: bytes) -> Any:
     :raises KeyturnError: the error in `line`.
     :raises AgentUnavailable: if `line` is not a valid answer.
     """
-    match _object(line, "answer of the agent", AgentUnavailable):
+    match _object(line, "Invalid answer from the agent", AgentUnavailable):
         case {"ok": True, "result": result}:
             return result
         case {"ok": False, "error": dict(error)}:
             raise error_from_json(error)
         case _:
-            raise AgentUnavailable("answer of the agent", "it has no shape that this version knows")
+            raise AgentUnavailable("Invalid answer from the agent", "unknown format")
 
 
 def temporary_document(line: bytes) -> str:
@@ -208,9 +210,9 @@ def temporary_document(line: bytes) -> str:
             expires_at = None
     if expires_at is None or expires_at <= system_clock():
         raise AgentUnavailable(
-            "the forwarded socket",
-            "what it answers are no credentials that are valid now",
-            "Compare the clocks of both machines, and who is at its other end.",
+            "Invalid answer over the forwarded socket",
+            "it has no temporary credentials that are valid now",
+            "Compare the clocks of both machines, and check which agent is at the other end.",
         )
     fields = (
         (*_DOCUMENT_FIELDS, "AccountId") if isinstance(result.get("AccountId"), str) else _DOCUMENT_FIELDS
@@ -242,7 +244,7 @@ def error_from_json(record: Mapping[str, Any]) -> KeyturnError:
     a KeyturnError with the same exit code."""
     error_class = _error_types().get(str(record.get("type")), KeyturnError)
     what, why, hint = (str(record.get(field) or "") for field in _TEXT_FIELDS)
-    error = error_class(what or "request to the agent", why, hint)
+    error = error_class(what or "Request to the agent failed", why, hint)
     exit_code = record.get("exit")
     if error_class is KeyturnError and isinstance(exit_code, int) and 1 < exit_code < 256:
         error.exit_code = exit_code
@@ -270,9 +272,9 @@ def _object(line: bytes, subject: str, error_class: type[KeyturnError] = UsageEr
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise error_class(subject, "it is not one line of JSON") from error
+        raise error_class(subject, "not one line of JSON") from error
     if not isinstance(record, dict):
-        raise error_class(subject, "it is not a JSON object")
+        raise error_class(subject, "not a JSON object")
     return record
 
 
@@ -282,12 +284,12 @@ def _finish_answer(result: bytes) -> bytes:
 
 def _check_answer(line: bytes) -> bytes:
     if _IDENTITY_PREFIX in line.upper():
-        raise ValueError("an answer held the vault's identity")
+        raise ValueError("an answer contains the vault's identity")
     if len(line) > ANSWER_LIMIT:
-        raise ValueError("an answer is longer than the agent gives")
+        raise ValueError("an answer is longer than the limit")
     return line
 
 
 def _reject_value(value: object) -> object:
     type_name = "a secret" if isinstance(value, Secret) else f"a {type(value).__name__}"
-    raise TypeError(f"{type_name} does not go over the socket")
+    raise TypeError(f"{type_name} cannot be sent over the socket")

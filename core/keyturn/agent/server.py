@@ -279,7 +279,7 @@ class AgentServer:
         if len(line) > REQUEST_LIMIT:
             self._unregister(caller)
             self._answer(
-                caller.sock, error_line(UsageError("request to the agent", "it is longer than 1 MiB"))
+                caller.sock, error_line(UsageError("Invalid request to the agent", "it is longer than 1 MiB"))
             )
         elif newline:
             self._unregister(caller)
@@ -313,7 +313,7 @@ class AgentServer:
             if is_remote:
                 require_forwardable(request)
             if self._is_expired():
-                raise AgentUnavailable("the agent", "its time is over", "Run keyturn vault unlock.")
+                raise AgentUnavailable("Agent is shutting down", "", "Run: keyturn vault unlock")
         except KeyturnError as error:
             self._answer(sock, error_line(error))
             return
@@ -355,7 +355,7 @@ class AgentServer:
             self._operations += not is_busy
             self._remote_operations += is_remote and not is_busy
         if is_busy:
-            self._answer(sock, error_line(AgentUnavailable("the agent", "it is busy", "Try again.")))
+            self._answer(sock, error_line(AgentUnavailable("Agent is busy", "", "Try again.")))
         else:
             self._pool.submit(self._run_operation, sock, request, is_remote=is_remote)
 
@@ -388,7 +388,7 @@ class AgentServer:
             return error_line(
                 KeyturnError(
                     request.act or request.op,
-                    "something unforeseen",
+                    "Unexpected error",
                     "See keyturn.log in the state folder.",
                 )
             )

@@ -44,9 +44,9 @@ def lock(socket: Path, timeout: float = 10.0) -> bool:
     except TimeoutError as error:
         pid = peer_pid(connection)
         raise AgentHangs(
-            "locking",
-            f"the agent did not end within {timeout:g} s",
-            f"Try again, or run: kill -9 {pid}" if pid else "Try again, or end its process",
+            "Could not stop the agent",
+            f"it did not exit within {timeout:g} s",
+            f"Try again, or run: kill -9 {pid}" if pid else "Try again, or kill its process",
         ) from error
     except (OSError, NoAgent):
         return True

@@ -39,7 +39,9 @@ def check_name(name: str) -> None:
     """
     if not _PORTABLE.fullmatch(name) or name.lower() == "default" != name:
         raise UsageError(
-            f"section {name}", "not every AWS tool would find it", "Use letters, digits and _ . @ -"
+            f"Invalid profile name: {name}",
+            "some AWS tools would not find it",
+            "Use letters, digits and _ . @ -",
         )
 
 
@@ -71,9 +73,9 @@ def put_section(
         and not _has_key_id(values, credentials)
     ):
         raise ChangeRefused(
-            f"delivery to [{section}] of the credentials file",
-            f"it holds credentials that keyturn did not put there ({', '.join(foreign)})",
-            "Take them out of that section, or deliver under another name with --as NAME",
+            f"Could not deliver to [{section}] in the credentials file",
+            f"it has credentials that keyturn did not write ({', '.join(foreign)})",
+            "Remove them, or deliver under another name with --as NAME",
         )
     return set_items(document, section, items(credentials))
 

@@ -139,7 +139,9 @@ def render(change: Change, shell: Shell) -> str:
             continue
         if not is_safe(value):
             raise UsageError(
-                f"{name} for {shell}", "it holds characters that no such value has", "Use --shell json"
+                f"Could not print {name} for {shell}",
+                "its value has unprintable characters",
+                "Use --shell json",
             )
         lines.append(language.assign(name, value))
     return "".join(line + language.end for line in lines)
@@ -166,9 +168,7 @@ def _fish_remove(name: str) -> str:
     """Return the fish command that unsets a variable. Without a scope, fish would also erase a universal
     variable (`set -U`) permanently. A universal variable cannot be hidden either, because a global one
     without a value reaches programs as an empty string. So the command prints a note instead."""
-    message = (
-        f"keyturn: {name} is a universal variable of fish and stays. To remove it for good: set -eU {name}"
-    )
+    message = f"keyturn: {name} is a universal fish variable and stays set. To erase it, run: set -eU {name}"
     return f"set -eg {name}; if set -qUx {name}; echo {_fish(message)} >&2; end"
 
 
@@ -181,7 +181,7 @@ _CMD_UNQUOTABLE = frozenset('%!"^&|<>')
 
 def _cmd(name: str, value: str) -> str:
     if _CMD_UNQUOTABLE & set(value):
-        raise UsageError(f"{name} for cmd", "cmd.exe cannot take one of its characters", "Use --shell json")
+        raise UsageError(f"Could not print {name} for cmd", "its value cannot be quoted", "Use --shell json")
     return f'set "{name}={value}"'
 
 

@@ -176,7 +176,7 @@ def shown_by_agent(said: Said) -> list[str]:
 
 
 def _is_answer(line: str) -> bool:
-    if line.startswith(("the agent: ", "locking: ")):
+    if line.startswith(("Agent ", "Could not stop the agent: ")):
         return True
     try:
         return set(json.loads(line)) in ({"ok", "result"}, {"ok", "error"})

@@ -50,14 +50,14 @@ def test_a_stale_socket_is_replaced(folder: Path) -> None:
 @pytest.mark.parametrize("mode", [0o750, 0o705, 0o770, 0o777, 0o1777])
 def test_a_folder_that_others_can_enter_is_refused(folder: Path, mode: int) -> None:
     folder.chmod(mode)
-    with pytest.raises(UnsafeFile, match="others can enter"):
+    with pytest.raises(UnsafeFile, match="other users can access"):
         listener.acquire(folder / "agent.sock", nobody_answers, 0)
     assert list(folder.iterdir()) == []
 
 
 def test_a_folder_of_somebody_else_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
-    with pytest.raises(UnsafeFile, match="not a folder of this user's"):
+    with pytest.raises(UnsafeFile, match="not a folder that you own"):
         listener.acquire(folder / "agent.sock", nobody_answers, 0)
 
 

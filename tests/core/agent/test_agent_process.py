@@ -79,7 +79,7 @@ def test_started_by_hand_it_says_in_one_line_what_to_do_instead(starter: Starter
         COMMAND, env=starter.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "keyturn: the agent is not started by hand. Run keyturn vault unlock.\n"
+    assert done.stderr == "keyturn: The agent cannot be started directly. Run: keyturn vault unlock\n"
 
 
 def test_two_starts_at_once_end_with_one_agent(starter: Starter) -> None:

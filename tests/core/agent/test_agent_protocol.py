@@ -187,7 +187,7 @@ def test_an_answer_of_any_shape_is_a_known_error(value: object) -> None:
 
 
 def test_a_secret_does_not_go_as_a_result() -> None:
-    with pytest.raises(TypeError, match="a secret does not go over the socket"):
+    with pytest.raises(TypeError, match="a secret cannot be sent over the socket"):
         protocol.result_line({"key": Secret("canary")})
 
 

@@ -82,8 +82,8 @@ class ServiceCredentialSource:
         self._fingerprint = self.fingerprint()
         self._obtained: datetime | None = service.now()
         if not service.uses_caller_credentials(profile) and service.snapshot().vault is VaultState.LOCKED:
-            why = "no agent holds the vault open, which is locked"
-            raise NeedsUnlock(f"endpoint for {profile}", why, "Run: keyturn vault unlock")
+            why = "the vault is locked"
+            raise NeedsUnlock(f"Could not start the endpoint for {profile}", why, "Run: keyturn vault unlock")
 
     def fingerprint(self) -> SessionFingerprint:
         """Return the current state that a document depends on."""

@@ -70,7 +70,7 @@ def run_endpoint(open_source: OpenCredentialSource) -> NoReturn:
     except OSError:
         with contextlib.suppress(OSError):
             os.write(
-                2, b"keyturn: the endpoint is not started by hand. Run keyturn exec PROFILE --endpoint.\n"
+                2, b"keyturn: The endpoint cannot be started directly. Run: keyturn exec PROFILE --endpoint\n"
             )
         os._exit(2)
     request = _read_request()
@@ -130,7 +130,11 @@ def _run(request: _StartRequest, open_source: OpenCredentialSource) -> None:
     except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
         log.record_unexpected(error)
         secret_channel.reply(
-            error_line(KeyturnError("start of the endpoint", "something unforeseen", "See keyturn.log"))
+            error_line(
+                KeyturnError(
+                    "Could not start the endpoint", "Unexpected error", "See keyturn.log in the state folder."
+                )
+            )
         )
     finally:
         if file is not None:
@@ -184,8 +188,8 @@ def _require_peer_uid(listener: socket.socket) -> None:
     ):
         if is_own_process(connection):
             return
-    why = "this system does not tell which user connects to it"
-    raise KeyturnError("start of the endpoint", why, "Leave out --endpoint")
+    why = "this system does not report which user opened a connection"
+    raise KeyturnError("Could not start the endpoint", why, "Omit --endpoint")
 
 
 def _is_starter_there() -> bool:

@@ -128,7 +128,7 @@ def _is_foreign(fields: Mapping[bytes, bytes]) -> bool:
 
 def refusal_response(status: RequestStatus) -> bytes:
     """Return the response to a rejected request. It tells only the kind of fault."""
-    return _answer(status, {"Code": "Refused", "Message": "keyturn answers the program that it started."})
+    return _answer(status, {"Code": "Refused", "Message": "keyturn serves only the program that it started."})
 
 
 def credentials_response(name: str, document: str, now: datetime) -> bytes:
@@ -143,10 +143,12 @@ def credentials_response(name: str, document: str, now: datetime) -> bytes:
     if credentials.session_token is None:
         raise only_temporary(name)
     if credentials.expires is None:
-        why = "nobody knows when its session ends, and an endpoint has to say it"
-        raise UsageError(f"endpoint for {name}", why, "Leave out --endpoint")
+        why = "the expiry of its session is unknown"
+        raise UsageError(f"Endpoint cannot serve {name}", why, "Omit --endpoint")
     if credentials.expires <= now:
-        raise KeyturnError(f"endpoint for {name}", "its session has ended", f"Run: keyturn refresh {name}")
+        raise KeyturnError(
+            f"Endpoint cannot serve {name}", "its session has expired", f"Run: keyturn refresh {name}"
+        )
     table = {
         "AccessKeyId": credentials.access_key_id,
         "SecretAccessKey": credentials.secret_access_key.reveal(),
@@ -159,9 +161,9 @@ def credentials_response(name: str, document: str, now: datetime) -> bytes:
 
 def only_temporary(name: str) -> UsageError:
     """Return the error for a profile that delivers its long-term access key."""
-    why = "it hands out its long-term key itself, and an endpoint gives temporary credentials only"
+    why = "it delivers its long-term access key, and an endpoint serves only temporary credentials"
     return UsageError(
-        f"endpoint for {name}", why, f"Leave out --endpoint, or run: keyturn set {name} session=temporary"
+        f"Endpoint cannot serve {name}", why, f"Omit --endpoint, or run: keyturn set {name} session=temporary"
     )
 
 

@@ -59,13 +59,15 @@ def start_endpoint(
     :raises KeyturnError: if the endpoint did not start or has no credentials to serve.
     """
     if os.getpid() == 1 or is_subreaper():
-        why = "the program would be the parent of a process that it did not start, since all orphans are its own here"
+        why = "the program would become the parent of the endpoint, because it adopts orphaned processes"
         raise KeyturnError(
-            "start of the endpoint", why, "Start keyturn below an init, such as docker run --init"
+            "Could not start the endpoint",
+            why,
+            "Run keyturn under an init process, for example with docker run --init",
         )
     _require_descriptors()
     if not sys.executable:
-        raise _unavailable("this Python does not know where its program lies")
+        raise _unavailable("the path of the Python interpreter is unknown")
     ours, theirs = secret_channel.create()
     with ours, theirs:
         try:
@@ -79,7 +81,7 @@ def start_endpoint(
                 start_new_session=True,
             )
         except OSError as error:
-            raise _unavailable(f"its program does not start: {error}") from error
+            raise _unavailable(f"{error}") from error
         theirs.close()
         with process:
             request = {"profile": profile, "pid": os.getpid(), "in_file": in_file, "first": first.reveal()}
@@ -101,8 +103,8 @@ def _require_descriptors() -> None:
     """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit != resource.RLIM_INFINITY and limit < _MIN_DESCRIPTORS:
-        why = f"no process may open more than {limit} files here, and it needs {_MIN_DESCRIPTORS}"
-        raise KeyturnError("start of the endpoint", why, "Run: ulimit -n 256, or leave out --endpoint")
+        why = f"the limit on open files is {limit}, and it needs {_MIN_DESCRIPTORS}"
+        raise KeyturnError("Could not start the endpoint", why, "Run: ulimit -n 256, or omit --endpoint")
 
 
 def _environment(
@@ -133,7 +135,7 @@ def _send_first_document(
         return channel, answer
     if channel is not None:
         channel.close()
-    raise _unavailable("it did not come up")
+    raise _unavailable("it did not start")
 
 
 def _shut_down(channel: socket.socket) -> None:
@@ -145,4 +147,4 @@ def _shut_down(channel: socket.socket) -> None:
 
 
 def _unavailable(why: str) -> KeyturnError:
-    return KeyturnError("start of the endpoint", why, "Try again, or leave out --endpoint")
+    return KeyturnError("Could not start the endpoint", why, "Try again, or omit --endpoint")

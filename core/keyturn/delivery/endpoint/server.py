@@ -246,7 +246,11 @@ class EndpointServer:
             result = error
         except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
             self._report(error)
-            result = KeyturnError(f"endpoint for {self._profile}", "something unforeseen", "See keyturn.log")
+            result = KeyturnError(
+                f"Endpoint cannot serve {self._profile}",
+                "Unexpected error",
+                "See keyturn.log in the state folder.",
+            )
         self._result.append((result, before))
         self._wake()
 

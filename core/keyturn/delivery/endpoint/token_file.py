@@ -34,7 +34,7 @@ class TokenFile:
         try:
             private_folder(folder)
         except UnsafeFile as error:
-            raise UnsafeFile("start of the endpoint", error.why, _hint(folder)) from error
+            raise UnsafeFile("Could not start the endpoint", error.why, _hint(folder)) from error
         clear(state)
         name = f"{_START}{secrets.token_hex(8)}"
         self.path = folder / f"{name}{_END}"
@@ -50,8 +50,8 @@ class TokenFile:
             for path in (temp, self.path):
                 with contextlib.suppress(OSError):
                     path.unlink()
-            why = f"the file of its token cannot be written in {folder}: {error.strerror}"
-            raise UnsafeFile("start of the endpoint", why, _hint(folder)) from error
+            why = f"cannot write its token file in {folder}: {error.strerror}"
+            raise UnsafeFile("Could not start the endpoint", why, _hint(folder)) from error
 
     def remove(self) -> None:
         """Remove the file. It may already be gone with its folder."""
@@ -78,9 +78,7 @@ def _folder(state: Path) -> Path:
 
 
 def _hint(folder: Path) -> str:
-    return (
-        f"Make {folder} a folder of yours (0700) that can be written to, or use --token-env, which needs none"
-    )
+    return f"Make {folder} a writable folder that you own (0700), or use --token-env"
 
 
 def _remove_unlocked(path: Path) -> None:

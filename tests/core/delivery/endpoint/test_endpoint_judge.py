@@ -195,11 +195,11 @@ def test_the_answer_has_the_members_that_containers_get() -> None:
 
 
 def test_a_long_term_key_an_unknown_end_and_what_has_ended_are_not_given() -> None:
-    with pytest.raises(UsageError, match="temporary credentials only"):
+    with pytest.raises(UsageError, match="only temporary credentials"):
         http.credentials_response("ci", document(session=None, end=None), NOW)
-    with pytest.raises(UsageError, match="nobody knows when"):
+    with pytest.raises(UsageError, match="the expiry of its session is unknown"):
         http.credentials_response("ci", document(end=None), NOW)
-    with pytest.raises(KeyturnError, match="its session has ended"):
+    with pytest.raises(KeyturnError, match="its session has expired"):
         http.credentials_response("ci", document(end=NOW), NOW)
 
 

@@ -262,7 +262,8 @@ def test_by_hand_it_says_what_to_run_instead() -> None:
     )
     assert done.returncode == 2
     assert (
-        done.stderr == "keyturn: the endpoint is not started by hand. Run keyturn exec PROFILE --endpoint.\n"
+        done.stderr
+        == "keyturn: The endpoint cannot be started directly. Run: keyturn exec PROFILE --endpoint\n"
     )
 
 

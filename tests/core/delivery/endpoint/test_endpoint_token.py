@@ -71,7 +71,7 @@ def test_a_folder_that_others_can_enter_is_refused(environ: dict[str, str]) -> N
     folder = Path(environ["KEYTURN_HOME"]) / "state" / "run"
     folder.mkdir(parents=True)
     folder.chmod(0o755)
-    with pytest.raises(UnsafeFile, match="start of the endpoint: others can enter"):
+    with pytest.raises(UnsafeFile, match="Could not start the endpoint: other users can access"):
         TokenFile(environ, Secret("x"))
 
 

@@ -168,7 +168,7 @@ def test_a_line_that_dropped_is_no_obstacle_after_keyturn_ran(
     while (done := far.keyturn("credential-process", "ci-release")).returncode == 0:
         assert time.monotonic() < end
         time.sleep(0.1)
-    assert "nobody answers behind it" in done.stderr
+    assert "nothing listens on the forwarded socket" in done.stderr
     while far.socket.exists():  # one that is a moment old may be about to listen
         assert time.monotonic() < end
         far.keyturn("credential-process", "ci-release")
