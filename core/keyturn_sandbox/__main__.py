@@ -21,52 +21,52 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Return the exit code: 0 done, 1 failed, 2 usage error, 3 device not found."""
-    words = _parser().parse_args(arguments)
-    if words.verb is None:
-        return _serve(words.home, words.port, seed=not words.no_seed)
+    options = _parser().parse_args(arguments)
+    if options.verb is None:
+        return _serve(options.home, options.port, seed=not options.no_seed)
     folder = Path(os.environ.get("KEYTURN_SANDBOX", ""))
     if not (folder / DEVICES_FILE).is_file():
         return _fail(
             "no sandbox", "KEYTURN_SANDBOX names none that runs; join one by its `. FOLDER/env` line", 1
         )
-    tools = {"totp": _totp, "clock": _move, "skew": _move, "fault": _fault}
-    return tools[words.verb](folder, words)
+    tools = {"totp": _totp, "clock": _move_clock, "skew": _move_clock, "fault": _fault}
+    return tools[options.verb](folder, options)
 
 
-def _totp(folder: Path, words: argparse.Namespace) -> int:
+def _totp(folder: Path, options: argparse.Namespace) -> int:
     """Print the current code of an MFA device."""
     try:
-        _say(totp(folder, words.device))
+        _print(totp(folder, options.device))
     except LookupError as error:
         return _fail("totp", str(error.args[0]), 3)
     return 0
 
 
-def _move(folder: Path, words: argparse.Namespace) -> int:
+def _move_clock(folder: Path, options: argparse.Namespace) -> int:
     """Move the sandbox's clock (`clock`) or only AWS's (`skew`)."""
-    match = re.fullmatch(r"([+-]?\d{1,9}(?:\.\d+)?)([smhd]?)", words.by)
+    match = re.fullmatch(r"([+-]?\d{1,9}(?:\.\d+)?)([smhd]?)", options.by)
     if match is None:
-        return _fail(words.verb, f"{words.by!r} is no length of time such as +2h, -30m or 90s", 2)
+        return _fail(options.verb, f"{options.by!r} is no length of time such as +2h, -30m or 90s", 2)
     seconds = float(match[1]) * _UNITS[match[2]]
-    if words.verb == "skew":
+    if options.verb == "skew":
         leave_skew(folder, seconds)
-        _say(f"AWS's clock is {seconds:+.0f} s from this machine's")
+        _print(f"AWS's clock is {seconds:+.0f} s from this machine's")
     else:
-        _say(f"the sandbox's clock is {move_clock(folder, seconds):+.0f} s from the real one")
+        _print(f"the sandbox's clock is {move_clock(folder, seconds):+.0f} s from the real one")
     return 0
 
 
-def _fault(folder: Path, words: argparse.Namespace) -> int:
+def _fault(folder: Path, options: argparse.Namespace) -> int:
     """Inject a fault, or clear all faults."""
-    if words.clear:
+    if options.clear:
         leave_clearing(folder)
-        _say("no faults from now on, and the clocks agree")
+        _print("no faults from now on, and the clocks agree")
         return 0
-    if words.action is None or words.kind is None:
+    if options.action is None or options.kind is None:
         return _fail("fault", "needs an action (such as AssumeRole, or * for any) and a kind, or --clear", 2)
-    leave_order(folder, words.action, words.kind, times=words.times or None, seconds=words.seconds)
-    calls = f"the next {words.times} calls" if words.times > 1 else "the next call"
-    _say(f"{words.kind}: {calls if words.times else 'all calls until --clear'} of {words.action}")
+    leave_order(folder, options.action, options.kind, times=options.times or None, seconds=options.seconds)
+    calls = f"the next {options.times} calls" if options.times > 1 else "the next call"
+    _print(f"{options.kind}: {calls if options.times else 'all calls until --clear'} of {options.action}")
     return 0
 
 
@@ -112,9 +112,9 @@ def _count(text: str) -> int:
 def _serve(home: Path | None, port: int, *, seed: bool) -> int:
     """Serve until SIGINT, SIGTERM or SIGHUP. SIGHUP is ignored if it was ignored at start (nohup)."""
     done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: done.set())
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, lambda *_: done.set())
     sandbox = Sandbox(home, seed=seed, port=port)
     try:
         sandbox.start()
@@ -122,15 +122,15 @@ def _serve(home: Path | None, port: int, *, seed: bool) -> int:
         return _fail("sandbox", str(error), 1)
     try:
         for name, value in variables(sandbox.folder, sandbox.url).items():
-            _say(f"{name}={value}")
-        _say(f"# in another shell: {sandbox.join_line}")
+            _print(f"{name}={value}")
+        _print(f"# in another shell: {sandbox.join_line}")
         done.wait()
     finally:
         sandbox.stop()
     return 0
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)  # noqa: T201  # the program's answer
 
 

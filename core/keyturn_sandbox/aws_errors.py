@@ -60,9 +60,9 @@ def access_denied(message: str) -> Refusal:
     return Refusal("AccessDenied", message, 403)
 
 
-def not_authorized(who: str, action: str, resource: str, because: str = "") -> Refusal:
-    """Return the error for a missing permission. `because` is the clause at the end of newer messages."""
-    reason = f" {because}" if because else ""
+def not_authorized(who: str, action: str, resource: str, reason_clause: str = "") -> Refusal:
+    """Return the error for a missing permission. `reason_clause` is the clause at the end of newer messages."""
+    reason = f" {reason_clause}" if reason_clause else ""
     return access_denied(
         f"User: {who} is not authorized to perform: {action} on resource: {resource}{reason}"
     )
@@ -81,7 +81,7 @@ def unknown_mfa_device() -> Refusal:
     )
 
 
-def half_mfa() -> Refusal:
+def incomplete_mfa() -> Refusal:
     return access_denied(
         "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code."
     )
@@ -146,6 +146,6 @@ def internal_failure() -> Refusal:
     )
 
 
-def not_here() -> Refusal:
+def not_implemented() -> Refusal:
     """Return the error for every other service. The code and the message are keyturn's, not AWS's."""
     return Refusal("NotImplemented", "The keyturn sandbox answers STS and IAM only", 501)

@@ -33,52 +33,52 @@ def page(title: str) -> bytes:
     ).encode()
 
 
-def says(status: int, title: str, *headers: tuple[str, str]) -> Corruption:
+def html_page(status: int, title: str, *headers: tuple[str, str]) -> Corruption:
     """Return a corruption that sends an HTML page instead of the response."""
     return lambda _reply: Reply(status, page(title), kind=_HTML, headers=headers)
 
 
-def goes(wire: Wire) -> Corruption:
+def over_wire(wire: Wire) -> Corruption:
     """Return a corruption that sends the same response over a broken connection."""
     return lambda reply: replace(reply, wire=wire)
 
 
-def reads(body: bytes, kind: str = "text/xml") -> Corruption:
+def with_body(body: bytes, kind: str = "text/xml") -> Corruption:
     """Return a corruption that replaces the body and keeps AWS's status and headers."""
     return lambda reply: replace(reply, body=body, kind=kind)
 
 
-def typed(kind: str) -> Corruption:
+def with_content_type(kind: str) -> Corruption:
     """Return a corruption that changes the content type and keeps the body."""
     return lambda reply: replace(reply, kind=kind)
 
 
-def raw(first_bytes: bytes) -> Corruption:
+def raw_bytes(first_bytes: bytes) -> Corruption:
     """Return a corruption that sends bytes that are not HTTP."""
     return lambda _reply: replace(NOTHING, body=first_bytes, wire=Wire.RAW)
 
 
-def cut_off(reply: Reply) -> Reply:
+def half_body(reply: Reply) -> Reply:
     """Return half of the body with a matching Content-Length."""
     return replace(reply, body=reply.body[: len(reply.body) // 2])
 
 
-def emptied(reply: Reply) -> Reply:
+def empty_result(reply: Reply) -> Reply:
     """Return the document with an empty result element."""
     return replace(
         reply, body=re.sub(rb"(<\w+Result>).*(</\w+Result>)", rb"\1\2", reply.body, flags=re.DOTALL)
     )
 
 
-def without(element: str) -> Corruption:
+def without_element(element: str) -> Corruption:
     """Return a corruption that removes every occurrence of one element."""
-    return lambda reply: replace(reply, body=_each(element, b"", reply.body))
+    return lambda reply: replace(reply, body=_replace_element(element, b"", reply.body))
 
 
 def with_text(element: str, text: str) -> Corruption:
     """Return a corruption that replaces the text of one element."""
-    one = f"<{element}>{escape(text)}</{element}>".encode()
-    return lambda reply: replace(reply, body=_each(element, one, reply.body))
+    replacement = f"<{element}>{escape(text)}</{element}>".encode()
+    return lambda reply: replace(reply, body=_replace_element(element, replacement, reply.body))
 
 
 def huge_page(_reply: Reply) -> Reply:
@@ -91,6 +91,6 @@ def huge_field(reply: Reply) -> Reply:
     return replace(reply, body=re.sub(rb">([^<]+)<", b">" + b"A" * HUGE + b"<", reply.body, count=1))
 
 
-def _each(element: str, instead: bytes, body: bytes) -> bytes:
+def _replace_element(element: str, replacement: bytes, body: bytes) -> bytes:
     name = re.escape(element.encode())
-    return re.sub(rb"<%s>.*?</%s>" % (name, name), lambda _: instead, body, flags=re.DOTALL)
+    return re.sub(rb"<%s>.*?</%s>" % (name, name), lambda _: replacement, body, flags=re.DOTALL)

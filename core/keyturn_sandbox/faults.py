@@ -44,17 +44,17 @@ class Fault:
     """Name in the list of calls."""
     stage: Stage
     refusal: Refusal | None = None
-    spoil: Corruption | None = None
+    corruption: Corruption | None = None
     wait: float = 0.0
     """Seconds of delay."""
 
 
-def _network(name: str, spoil: Corruption) -> Fault:
-    return Fault(name, Stage.NETWORK, spoil=spoil)
+def _network(name: str, corruption: Corruption) -> Fault:
+    return Fault(name, Stage.NETWORK, corruption=corruption)
 
 
-def _answer(name: str, spoil: Corruption) -> Fault:
-    return Fault(name, Stage.ANSWER, spoil=spoil)
+def _answer(name: str, corruption: Corruption) -> Fault:
+    return Fault(name, Stage.ANSWER, corruption=corruption)
 
 
 def _service(name: str, refusal: Refusal) -> Fault:
@@ -73,34 +73,35 @@ KINDS: Mapping[str, Fault] = {
         _service("throttle-429", throttled(429)),
         _service("throttle-503", throttled(503)),
         Fault("slow", Stage.SERVICE, wait=5.0),
-        _network("time-out", corrupt_responses.goes(Wire.NEVER)),
-        _network("reset", corrupt_responses.goes(Wire.RESET)),
-        _network("tls", corrupt_responses.raw(_TLS_ALERT)),
-        _network("not-http", corrupt_responses.raw(b"SSH-2.0-OpenSSH_9.2\r\n")),
-        _network("proxy-200", corrupt_responses.says(200, "Welcome")),
-        _network("proxy-403", corrupt_responses.says(403, "Blocked by policy")),
-        _network("proxy-407", corrupt_responses.says(407, "Proxy Authentication Required", _PROXY_AUTH)),
-        _network("proxy-502", corrupt_responses.says(502, "Bad Gateway")),
-        _network("portal-302", corrupt_responses.says(302, "Found", _PORTAL)),
-        _network("portal-511", corrupt_responses.says(511, "Network Authentication Required")),
+        _network("time-out", corrupt_responses.over_wire(Wire.NEVER)),
+        _network("reset", corrupt_responses.over_wire(Wire.RESET)),
+        _network("tls", corrupt_responses.raw_bytes(_TLS_ALERT)),
+        _network("not-http", corrupt_responses.raw_bytes(b"SSH-2.0-OpenSSH_9.2\r\n")),
+        _network("proxy-200", corrupt_responses.html_page(200, "Welcome")),
+        _network("proxy-403", corrupt_responses.html_page(403, "Blocked by policy")),
+        _network("proxy-407", corrupt_responses.html_page(407, "Proxy Authentication Required", _PROXY_AUTH)),
+        _network("proxy-502", corrupt_responses.html_page(502, "Bad Gateway")),
+        _network("portal-302", corrupt_responses.html_page(302, "Found", _PORTAL)),
+        _network("portal-511", corrupt_responses.html_page(511, "Network Authentication Required")),
         _network("huge-page", corrupt_responses.huge_page),
-        _answer("answer-lost", corrupt_responses.goes(Wire.RESET)),
-        _answer("answer-never", corrupt_responses.goes(Wire.NEVER)),
-        _answer("answer-502", corrupt_responses.says(502, "Bad Gateway")),
-        _answer("reset-in-answer", corrupt_responses.goes(Wire.RESET_IN_ANSWER)),
-        _answer("drip", corrupt_responses.goes(Wire.DRIP)),
-        _answer("truncated", corrupt_responses.goes(Wire.TRUNCATED)),
-        _answer("short", corrupt_responses.cut_off),
-        _answer("not-xml", corrupt_responses.reads(b"The service is busy, \x1b[31mtry later")),
+        _answer("answer-lost", corrupt_responses.over_wire(Wire.RESET)),
+        _answer("answer-never", corrupt_responses.over_wire(Wire.NEVER)),
+        _answer("answer-502", corrupt_responses.html_page(502, "Bad Gateway")),
+        _answer("reset-in-answer", corrupt_responses.over_wire(Wire.RESET_IN_ANSWER)),
+        _answer("drip", corrupt_responses.over_wire(Wire.DRIP)),
+        _answer("truncated", corrupt_responses.over_wire(Wire.TRUNCATED)),
+        _answer("short", corrupt_responses.half_body),
+        _answer("not-xml", corrupt_responses.with_body(b"The service is busy, \x1b[31mtry later")),
         _answer(
-            "wrong-xml", corrupt_responses.reads(b'<?xml version="1.0"?><rss version="2.0"><channel/></rss>')
+            "wrong-xml",
+            corrupt_responses.with_body(b'<?xml version="1.0"?><rss version="2.0"><channel/></rss>'),
         ),
-        _answer("json", corrupt_responses.reads(b'{"message": "Forbidden"}', "application/json")),
-        _answer("empty", corrupt_responses.reads(b"")),
-        _answer("wrong-type", corrupt_responses.typed("application/octet-stream")),
-        _answer("missing", corrupt_responses.emptied),
-        _answer("no-token", corrupt_responses.without("SessionToken")),
-        _answer("no-expiry", corrupt_responses.without("Expiration")),
+        _answer("json", corrupt_responses.with_body(b'{"message": "Forbidden"}', "application/json")),
+        _answer("empty", corrupt_responses.with_body(b"")),
+        _answer("wrong-type", corrupt_responses.with_content_type("application/octet-stream")),
+        _answer("missing", corrupt_responses.empty_result),
+        _answer("no-token", corrupt_responses.without_element("SessionToken")),
+        _answer("no-expiry", corrupt_responses.without_element("Expiration")),
         _answer("nan-date", corrupt_responses.with_text("Expiration", "NaN")),
         _answer("garbage-date", corrupt_responses.with_text("Expiration", "tomorrow, \x9b31m about noon")),
         _answer("naive-date", corrupt_responses.with_text("Expiration", "2031-01-01T00:00:00")),
@@ -114,7 +115,7 @@ KINDS: Mapping[str, Fault] = {
 @dataclass(slots=True)
 class _Order:
     fault: Fault
-    left: int | None
+    remaining: int | None
     """Remaining calls; None until cleared."""
 
 
@@ -163,7 +164,7 @@ class Faults:
 
     def leave_out(self, action: str, element: str, *, times: int | None = 1) -> None:
         """Order a response without one element."""
-        self._add(action, _answer(f"no {element}", corrupt_responses.without(element)), times)
+        self._add(action, _answer(f"no {element}", corrupt_responses.without_element(element)), times)
 
     def tell(self, action: str, element: str, text: str, *, times: int | None = 1) -> None:
         """Order a response with another text in one element."""
@@ -196,12 +197,12 @@ class Faults:
         until cleared."""
         self._collect()
         with self._lock:
-            found: dict[str, int | None] = {}
+            pending: dict[str, int | None] = {}
             for action, orders in self._orders.items():
-                left = [order.left for order in orders]
-                if left:
-                    found[action] = None if None in left else sum(one or 0 for one in left)
-            return found
+                remaining = [order.remaining for order in orders]
+                if remaining:
+                    pending[action] = None if None in remaining else sum(count or 0 for count in remaining)
+            return pending
 
     def take(self, action: str, stage: Stage) -> Fault | None:
         """Return the fault for this call at this stage and consume it. An order for a later stage blocks
@@ -225,20 +226,22 @@ class Faults:
             return
         for path in sorted((self._folder / INBOX).glob("*.json")):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-                asked = json.loads(path.read_text("utf-8"))
-                if asked.get("clear"):
+                record = json.loads(path.read_text("utf-8"))
+                if record.get("clear"):
                     with self._lock:
                         self._orders.clear()
                 else:
-                    self.order(asked["action"], asked["kind"], times=asked["times"], seconds=asked["seconds"])
+                    self.order(
+                        record["action"], record["kind"], times=record["times"], seconds=record["seconds"]
+                    )
             path.unlink(missing_ok=True)
 
 
 def _use(orders: list[_Order]) -> Fault:
     first = orders[0]
-    if first.left is not None:
-        first.left -= 1
-        if first.left <= 0:
+    if first.remaining is not None:
+        first.remaining -= 1
+        if first.remaining <= 0:
             orders.pop(0)
     return first.fault
 
@@ -274,7 +277,7 @@ def skew_of(folder: Path | None) -> float:
         return 0.0
 
 
-def _leave(folder: Path, asked: Mapping[str, object]) -> None:
+def _leave(folder: Path, record: Mapping[str, object]) -> None:
     inbox = folder / INBOX
     inbox.mkdir(mode=0o700, exist_ok=True)
-    write_private(inbox / f"{time.time_ns():020d}.json", json.dumps(asked))
+    write_private(inbox / f"{time.time_ns():020d}.json", json.dumps(record))

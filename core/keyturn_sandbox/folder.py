@@ -23,7 +23,7 @@ class Folder:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.made = path is None or not path.exists()
+        self.is_created = path is None or not path.exists()
         if path is None:
             path = Path(tempfile.mkdtemp(prefix=PREFIX))
         else:
@@ -35,11 +35,11 @@ class Folder:
         if any(self.path.iterdir()):
             raise FileExistsError(f"{path} is not empty")
         self.path.chmod(0o700)
-        self._lock: int | None = _hold(self.path)
+        self._lock: int | None = _lock_pid_file(self.path)
 
     def remove(self) -> None:
         """Remove the folder, or only its contents if the folder existed before."""
-        if self.made:
+        if self.is_created:
             shutil.rmtree(self.path, ignore_errors=True)
         else:
             for entry in self.path.iterdir():
@@ -54,11 +54,11 @@ class Folder:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file of the sandbox atomically, with mode 0600."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    temp = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-    beside.replace(path)
+    temp.replace(path)
 
 
 def clear_leftovers(within: Path | None = None) -> list[Path]:
@@ -78,17 +78,17 @@ def clear_leftovers(within: Path | None = None) -> list[Path]:
     return removed
 
 
-def _hold(folder: Path) -> int:
+def _lock_pid_file(folder: Path) -> int:
     """Write the pid file and lock it. The lock is released when the process exits for any reason.
 
     The file is locked before it gets its final name, so that a starting sandbox is never mistaken for a
     leftover.
     """
-    unborn = folder / f".{PID_FILE}"
-    descriptor = os.open(unborn, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    temp = folder / f".{PID_FILE}"
+    descriptor = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
-    unborn.rename(folder / PID_FILE)
+    temp.rename(folder / PID_FILE)
     return descriptor
 
 
@@ -101,8 +101,8 @@ def _is_leftover(path: Path) -> bool:
     except OSError:
         return False
     try:
-        held = os.fstat(descriptor)
-        if not stat.S_ISREG(held.st_mode) or held.st_uid != os.geteuid():
+        pid_status = os.fstat(descriptor)
+        if not stat.S_ISREG(pid_status.st_mode) or pid_status.st_uid != os.geteuid():
             return False
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

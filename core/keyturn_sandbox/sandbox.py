@@ -42,7 +42,7 @@ class Sandbox:
     def __init__(
         self, folder: Path | None = None, *, seed: bool = True, fixed: bool = False, port: int = 0
     ) -> None:
-        self._asked_folder = folder
+        self._requested_folder = folder
         self._seed = seed
         self._fixed = fixed
         self._port = port
@@ -56,7 +56,7 @@ class Sandbox:
         :raises OSError: if the port is in use.
         """
         clear_leftovers()
-        self._folder = Folder(self._asked_folder)
+        self._folder = Folder(self._requested_folder)
         self.folder = self._folder.path
         self._owner = os.getpid()
         try:
@@ -105,13 +105,13 @@ class Sandbox:
         """Also stop on SIGHUP and SIGTERM, then run the signal's previous handler. Ignored signals (nohup)
         stay ignored. Main thread only."""
         for number in (signal.SIGHUP, signal.SIGTERM):
-            before = signal.getsignal(number)
-            if before in (signal.SIG_IGN, None):
+            previous = signal.getsignal(number)
+            if previous in (signal.SIG_IGN, None):
                 continue
 
-            def end(number: int, _frame: FrameType | None, before: object = before) -> None:
+            def end(number: int, _frame: FrameType | None, previous: object = previous) -> None:
                 self.stop()
-                signal.signal(number, before if callable(before) else signal.SIG_DFL)
+                signal.signal(number, previous if callable(previous) else signal.SIG_DFL)
                 os.kill(os.getpid(), number)
 
             signal.signal(number, end)
@@ -174,12 +174,12 @@ class Sandbox:
         """Register a device under `names` for :func:`totp`, which other processes may call."""
         if device.seed is None:
             return
-        shown = json.loads((self.folder / DEVICES_FILE).read_text("utf-8"))
-        shown[device.serial] = {
+        devices = json.loads((self.folder / DEVICES_FILE).read_text("utf-8"))
+        devices[device.serial] = {
             "seed": device.seed.reveal(),
             "names": sorted(names),
         }
-        write_private(self.folder / DEVICES_FILE, json.dumps(shown, indent=1) + "\n")
+        write_private(self.folder / DEVICES_FILE, json.dumps(devices, indent=1) + "\n")
 
     def totp(self, device: str) -> str:
         """Return the current code of a device; `device` is its serial or name, its user's name or a profile
@@ -208,15 +208,15 @@ def totp(folder: Path, device: str) -> str:
     :raises LookupError: if there is no such device.
     """
     now = _aws_clock(folder)
-    known = json.loads((folder / DEVICES_FILE).read_text("utf-8"))
-    for serial, shown in known.items():
-        if device == serial or device in shown["names"]:
-            return code_for(shown["seed"], step_at(now()))
-    raise LookupError(f"no MFA device by the name {device}; there are {', '.join(known) or 'none'}")
+    devices = json.loads((folder / DEVICES_FILE).read_text("utf-8"))
+    for serial, entry in devices.items():
+        if device == serial or device in entry["names"]:
+            return code_for(entry["seed"], step_at(now()))
+    raise LookupError(f"no MFA device by the name {device}; there are {', '.join(devices) or 'none'}")
 
 
 def _aws_clock(folder: Path) -> Clock:
     """Return the clock of AWS in the sandbox at `folder`, which MFA devices share: keyturn's movable clock
     plus the ordered skew."""
-    here = clock_for({"KEYTURN_SANDBOX": str(folder), "KEYTURN_HOME": str(folder / "keyturn")})
-    return lambda: here() + timedelta(seconds=skew_of(folder))
+    clock = clock_for({"KEYTURN_SANDBOX": str(folder), "KEYTURN_HOME": str(folder / "keyturn")})
+    return lambda: clock() + timedelta(seconds=skew_of(folder))

@@ -202,11 +202,11 @@ def plant(sandbox: SeedTarget) -> None:
     _roles(state)
     sessions = _sessions(state)
     values: dict[str, Mapping[str, str] | str] = {"home": str(sandbox.home)}
-    values |= {name: _shown(key) for name, key in keys.items()}
-    values |= {name: _shown(session) for name, session in sessions.items()}
+    values |= {name: _file_values(key) for name, key in keys.items()}
+    values |= {name: _file_values(session) for name, session in sessions.items()}
     aws = sandbox.home / ".aws"
-    write_private(aws / "config", _filled(_CONFIG, values))
-    write_private(aws / "credentials", _filled(_CREDENTIALS, values))
+    write_private(aws / "config", _format(_CONFIG, values))
+    write_private(aws / "credentials", _format(_CREDENTIALS, values))
     write_private(aws / "web-identity-token", _web_identity_token(sandbox))
     _sso_caches(sandbox, sessions["readonly"])
 
@@ -231,15 +231,15 @@ def _users(sandbox: SeedTarget) -> dict[str, AccessKey]:
     gov = state.add_user(GOV, "gov-ops", partition="aws-us-gov", age=timedelta(days=40))
     sandbox.add_device(alice, "alice", profiles=("acme-alice", "prod-admin"))
     return {
-        "ci": _aged(state, ci, days=94, used=timedelta(hours=2)),
-        "build": _aged(state, build, days=71, used=timedelta(days=1)),
-        "alice": _aged(state, alice, days=33, used=timedelta(hours=5)),
-        "jo": _aged(state, jo, days=12, used=None),
-        "gov": _aged(state, gov, days=3, used=None),
+        "ci": _add_key(state, ci, days=94, used=timedelta(hours=2)),
+        "build": _add_key(state, build, days=71, used=timedelta(days=1)),
+        "alice": _add_key(state, alice, days=33, used=timedelta(hours=5)),
+        "jo": _add_key(state, jo, days=12, used=None),
+        "gov": _add_key(state, gov, days=3, used=None),
     }
 
 
-def _aged(state: SandboxState, user: User, *, days: int, used: timedelta | None) -> AccessKey:
+def _add_key(state: SandboxState, user: User, *, days: int, used: timedelta | None) -> AccessKey:
     key = state.add_key(user, age=timedelta(days=days, hours=4))
     if used is not None:
         key.last_use = LastUse(state.now() - used, "sts", "us-east-1")
@@ -304,22 +304,22 @@ def _sessions(state: SandboxState) -> dict[str, Session]:
     }
 
 
-def _shown(one: AccessKey | Session) -> dict[str, str]:
+def _file_values(credentials: AccessKey | Session) -> dict[str, str]:
     """Return the values of a key or session for the shared files."""
-    parts = {"key_id": one.key_id, "secret": one.secret.reveal()}
-    if isinstance(one, Session):
-        parts |= {"token": one.token.reveal(), "expires": iso(one.expires) or ""}
+    parts = {"key_id": credentials.key_id, "secret": credentials.secret.reveal()}
+    if isinstance(credentials, Session):
+        parts |= {"token": credentials.token.reveal(), "expires": iso(credentials.expires) or ""}
     return parts
 
 
-def _filled(text: str, values: Mapping[str, Mapping[str, str] | str]) -> str:
+def _format(text: str, values: Mapping[str, Mapping[str, str] | str]) -> str:
     """Return `text` with `{name.part}` and `{name}` replaced."""
     for name, value in values.items():
         if isinstance(value, str):
             text = text.replace(f"{{{name}}}", value)
             continue
-        for part, shown in value.items():
-            text = text.replace(f"{{{name}.{part}}}", shown)
+        for part, replacement in value.items():
+            text = text.replace(f"{{{name}.{part}}}", replacement)
     return text
 
 
@@ -363,12 +363,12 @@ def _sso_caches(sandbox: SeedTarget, role: Session) -> None:
     )
 
 
-def _login(sandbox: SeedTarget, start: str, region: str, left: timedelta) -> dict[str, str]:
+def _login(sandbox: SeedTarget, start: str, region: str, lifetime: timedelta) -> dict[str, str]:
     return {
         "startUrl": start,
         "region": region,
         "accessToken": sandbox.state.ids.session_token().reveal(),
-        "expiresAt": iso(sandbox.now() + left) or "",
+        "expiresAt": iso(sandbox.now() + lifetime) or "",
     }
 
 

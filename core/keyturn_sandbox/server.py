@@ -12,7 +12,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from keyturn_sandbox.aws_errors import not_here
+from keyturn_sandbox.aws_errors import not_implemented
 from keyturn_sandbox.corrupt_responses import PORTAL_PATH, page
 from keyturn_sandbox.service import Service
 from keyturn_sandbox.services.sts import NAMESPACE
@@ -26,7 +26,7 @@ IDLE_SECONDS = 10.0
 REQUEST_SECONDS = 25.0
 """Seconds for a whole request to arrive, including idle time before it. Clients that send a byte now and then
 are disconnected."""
-PATIENCE_SECONDS = 120.0
+HOLD_SECONDS = 120.0
 """Seconds that a call without a response is held open."""
 BODY_LIMIT = 256 * 1024
 
@@ -48,9 +48,9 @@ class LoopbackServer(ThreadingHTTPServer):
 
     def __init__(self, service: Service, port: int = 0) -> None:
         self.service = service
-        self._places = threading.BoundedSemaphore(CONNECTIONS)
+        self._slots = threading.BoundedSemaphore(CONNECTIONS)
         self._open: set[socket.socket] = set()
-        self.awaited: dict[socket.socket, float] = {}
+        self.incomplete: dict[socket.socket, float] = {}
         """Connections with an incomplete request, and their start time."""
         super().__init__(("127.0.0.1", port), _Handler)
         self._thread = threading.Thread(
@@ -82,32 +82,32 @@ class LoopbackServer(ThreadingHTTPServer):
     def service_actions(self) -> None:
         """Disconnect clients that are too slow. The base class calls this several times per second."""
         now = time.monotonic()
-        for connection, since in list(self.awaited.items()):
+        for connection, since in list(self.incomplete.items()):
             if now - since > REQUEST_SECONDS:
-                self.awaited.pop(connection, None)
+                self.incomplete.pop(connection, None)
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: Any, client_address: Any) -> None:  # socketserver's types
-        if not self._places.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             self.shutdown_request(request)
             return
         self._open.add(request)
         try:
             super().process_request(request, client_address)
         except RuntimeError:
-            self._leave(request)
+            self._release(request)
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:  # the same
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._leave(request)
+            self._release(request)
 
-    def _leave(self, request: socket.socket) -> None:
+    def _release(self, request: socket.socket) -> None:
         self._open.discard(request)
-        self._places.release()
+        self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # the same
         """Ignore errors of disconnected clients. Requests are never printed."""
@@ -122,24 +122,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Wait for a request, at most as long as one may take."""
-        self.server.awaited[self.connection] = time.monotonic()
+        self.server.incomplete[self.connection] = time.monotonic()
         try:
             super().handle_one_request()
         finally:
-            self.server.awaited.pop(self.connection, None)
+            self.server.incomplete.pop(self.connection, None)
 
     def parse_request(self) -> bool:
         """Read the request line and headers, and reject forbidden clients for every method."""
-        return super().parse_request() and self._welcome()
+        return super().parse_request() and self._is_allowed()
 
     def do_POST(self) -> None:
         body = self._body()
-        self.server.awaited.pop(self.connection, None)
+        self.server.incomplete.pop(self.connection, None)
         if body is None:
             return
         path, _, query = self.path.partition("?")
         if path != "/" or "x-amz-target" in self.headers:
-            self._unknown()
+            self._send_not_implemented()
             return
         headers: dict[str, list[str]] = {}
         for name, value in self.headers.items():
@@ -151,16 +151,16 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == PORTAL_PATH:
             self._send(Reply(200, page("Sign in to the network"), kind="text/html; charset=utf-8"))
         else:
-            self._unknown()
+            self._send_not_implemented()
 
     # the base class would send HTML
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """Send an error that AWS clients can read. The base class calls this for other methods and for
         requests that are not HTTP."""
         self.close_connection = True
-        self._unknown()
+        self._send_not_implemented()
 
-    def _welcome(self) -> bool:
+    def _is_allowed(self) -> bool:
         """Return True if the request can come from a local AWS client: an exact Host header, and no headers
         of a browser or proxy."""
         hosts = self.headers.get_all("host", [])
@@ -191,9 +191,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Reply(status, b""))
         return None
 
-    def _unknown(self) -> None:
+    def _send_not_implemented(self) -> None:
         """Send the error for other services: XML for S3, JSON for the rest."""
-        refusal = not_here()
+        refusal = not_implemented()
         if "/s3/" in (self.headers.get("authorization", "") if hasattr(self, "headers") else ""):
             self._send(Reply(refusal.status, failure(refusal, NAMESPACE, "")))
             return
@@ -204,24 +204,24 @@ class _Handler(BaseHTTPRequestHandler):
         """Send `reply` over its kind of connection."""
         if reply.wire is not Wire.WHOLE:
             self.close_connection = True
-        first = head(reply, self.date_time_string(), last=self.close_connection)
+        head_bytes = head(reply, self.date_time_string(), last=self.close_connection)
         body = reply.body if self.command != "HEAD" else b""
         match reply.wire:
             case Wire.WHOLE:
-                self.wfile.write(first + body)
+                self.wfile.write(head_bytes + body)
             case Wire.TRUNCATED:
-                self.wfile.write(first + body[: len(body) // 2])
+                self.wfile.write(head_bytes + body[: len(body) // 2])
             case Wire.RAW:
                 self.wfile.write(body)
             case Wire.DRIP:
-                self._drip(first + body)
+                self._send_slowly(head_bytes + body)
             case Wire.NEVER:
-                self._keep_waiting()
+                self._hold_open()
             case Wire.RESET:
-                self._hang_up()
+                self._reset()
             case Wire.RESET_IN_ANSWER:
-                self.wfile.write(first + body[: len(body) // 2])
-                self._hang_up()
+                self.wfile.write(head_bytes + body[: len(body) // 2])
+                self._reset()
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """Return the `Date` header by the stand-in's clock."""
@@ -229,21 +229,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.service.real_now().timestamp() if timestamp is None else timestamp
         )
 
-    def _drip(self, answer: bytes) -> None:
-        for one in answer:
-            self.wfile.write(bytes((one,)))
+    def _send_slowly(self, answer: bytes) -> None:
+        for byte in answer:
+            self.wfile.write(bytes((byte,)))
             if self.server.service.stopping.wait(DRIP_SECONDS):
                 return
 
-    def _keep_waiting(self) -> None:
+    def _hold_open(self) -> None:
         """Hold the connection open until the client disconnects or the time limit."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + HOLD_SECONDS
         while time.monotonic() < deadline and not self.server.service.stopping.is_set():
-            gone, _, _ = select.select([self.connection], [], [], 0.1)
-            if gone:
+            readable, _, _ = select.select([self.connection], [], [], 0.1)
+            if readable:
                 return
 
-    def _hang_up(self) -> None:
+    def _reset(self) -> None:
         """Reset the connection, so that the client gets an error instead of an empty response."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

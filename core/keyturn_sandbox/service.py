@@ -16,7 +16,7 @@ from keyturn_sandbox.aws_errors import (
     expired_token,
     invalid_action,
     invalid_token,
-    not_here,
+    not_implemented,
     signature_mismatch,
 )
 from keyturn_sandbox.faults import Fault, Faults, Stage
@@ -36,8 +36,8 @@ from keyturn_sandbox.verified_call import Caller, VerifiedCall
 from keyturn_sandbox.wire import NOTHING, Reply
 from keyturn_sandbox.xml_responses import Result, failure, success
 
-CALLS_KEPT = 10_000
-_UNTOLD = {"TokenCode", "Policy"}
+MAX_CALLS = 10_000
+_SECRET_PARAMETERS = {"TokenCode", "Policy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,42 +84,42 @@ class Service:
         action, version = params.pop("Action", ""), params.pop("Version", "")
         api = _APIS.get(version or sts.VERSION)
         if api is None:
-            return Reply(501, failure(not_here(), sts.NAMESPACE, request_id), request_id)
+            return Reply(501, failure(not_implemented(), sts.NAMESPACE, request_id), request_id)
         key_id, error = "", None
         try:
             key_id = claimed_key(request)
             fault = self.faults.take(action, Stage.NETWORK)
             if fault is not None:
                 error = fault.name
-                return self._spoilt(fault, NOTHING)
+                return self._apply_fault(fault, NOTHING)
             claim = read_signature(request)
             caller = self._authenticate(request, claim, api.name)
             if api.name == "sts":
                 check_region(caller, action, self.state)
-            result = self._perform(api, action, version, params, caller)
+            result = self._run(api, action, version, params, caller)
             reply = Reply(200, success(action, api.namespace, result, request_id), request_id)
             fault = self.faults.take(action, Stage.ANSWER)
             if fault is not None:
                 error = fault.name
-                reply = self._spoilt(fault, reply)
+                reply = self._apply_fault(fault, reply)
             return reply
         except Refusal as refusal:
             error = refusal.code
             return Reply(refusal.status, failure(refusal, api.namespace, request_id), request_id)
         finally:
-            told = {name: value for name, value in params.items() if name not in _UNTOLD}
-            self.calls.append(Call(action, key_id, told, error))
-            if len(self.calls) > CALLS_KEPT:
-                del self.calls[: CALLS_KEPT // 2]
+            recorded = {name: value for name, value in params.items() if name not in _SECRET_PARAMETERS}
+            self.calls.append(Call(action, key_id, recorded, error))
+            if len(self.calls) > MAX_CALLS:
+                del self.calls[: MAX_CALLS // 2]
 
     def real_now(self) -> datetime:
         """Return the stand-in's real time, by which signatures are validated: correct, unless a skew was
         ordered."""
         return system_clock() + timedelta(seconds=self.faults.skewed())
 
-    def _spoilt(self, fault: Fault, reply: Reply) -> Reply:
+    def _apply_fault(self, fault: Fault, reply: Reply) -> Reply:
         self.stopping.wait(fault.wait)
-        return fault.spoil(reply) if fault.spoil else reply
+        return fault.corruption(reply) if fault.corruption else reply
 
     def _authenticate(self, request: HttpRequest, claim: Signature, service: str) -> Caller:
         """Return the caller that signed `request`.
@@ -134,11 +134,11 @@ class Service:
         state = self.state
         with state.lock:
             now = state.now()
-            owned = state.key(claim.key_id)
+            user_key = state.key(claim.key_id)
             session = state.session(claim.key_id)
-            if owned is not None:
-                user, key = owned
-                if key.seen(now) != "Active" or claim.token is not None:
+            if user_key is not None:
+                user, key = user_key
+                if key.visible_status(now) != "Active" or claim.token is not None:
                     raise invalid_token()
                 caller, secret = Caller(claim.key_id, user, None, claim.region), key.secret
             elif session is not None:
@@ -156,11 +156,11 @@ class Service:
             check_signature(request, claim, secret)
             if session is not None and now >= session.expires:
                 raise expired_token()
-            if owned is not None:
-                owned[1].used(LastUse(now, service, claim.region))
+            if user_key is not None:
+                user_key[1].record_use(LastUse(now, service, claim.region))
             return caller
 
-    def _perform(
+    def _run(
         self, api: _Api, action: str, version: str, params: Mapping[str, str], caller: Caller
     ) -> Result | None:
         run = api.actions.get(action)

@@ -72,15 +72,15 @@ def read_signature(request: HttpRequest) -> Signature:
         raise incomplete_signature(f"Unsupported AWS 'algorithm': '{algorithm[:40]}'")
     parts = dict(re.findall(r"(\w+)=([^,\s]*)", rest, re.ASCII))
     stamp = request.header("x-amz-date")
-    lacking = [
+    missing = [
         f"Authorization header requires '{name}' parameter."
         for name in ("Credential", "Signature", "SignedHeaders")
         if not parts.get(name)
     ]
     if not stamp:
-        lacking.append("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
-    if lacking:
-        raise incomplete_signature(" ".join(lacking))
+        missing.append("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+    if missing:
+        raise incomplete_signature(" ".join(missing))
     scope = parts["Credential"].split("/")
     if len(scope) != 5:
         raise incomplete_signature(
@@ -105,10 +105,10 @@ def read_signature(request: HttpRequest) -> Signature:
 def _check_signed(request: HttpRequest, signed: Sequence[str]) -> None:
     if list(signed) != sorted(set(signed)) or any(name != name.lower() for name in signed):
         raise signature_mismatch()
-    must = {"host", *(name for name in request.headers if name.startswith("x-amz-"))}
-    for name in sorted(must.difference(signed)):
-        shown = "'Host' or ':authority'" if name == "host" else f"'{name}'"
-        raise signature_mismatch(f"{shown} must be a 'SignedHeader' in the AWS Authorization.")
+    required = {"host", *(name for name in request.headers if name.startswith("x-amz-"))}
+    for name in sorted(required.difference(signed)):
+        label = "'Host' or ':authority'" if name == "host" else f"'{name}'"
+        raise signature_mismatch(f"{label} must be a 'SignedHeader' in the AWS Authorization.")
 
 
 def check_age(claim: Signature, now: datetime) -> None:

@@ -136,14 +136,16 @@ class SandboxState:
         with self.lock:
             self.set_status(key, ABSENT)
             user.keys.remove(key)
-            spreading = [one for one in user.deleted if one.change and one.change.settles > self.now()]
-            user.deleted = [*spreading, key]
+            propagating = [
+                deleted for deleted in user.deleted if deleted.change and deleted.change.ends > self.now()
+            ]
+            user.deleted = [*propagating, key]
 
     def _changed(self, before: T, at: datetime) -> Change[T]:
         """Return a change made at `at` that propagates from then on."""
         self._changes += 1
-        begins = at + self.propagation
-        return Change(before, begins, begins + self.flapping, f"change {self._changes}")
+        starts = at + self.propagation
+        return Change(before, starts, starts + self.flapping, f"change {self._changes}")
 
     def add_device(self, user: User, name: str, seed: str) -> MfaDevice:
         """Add a virtual MFA device with the Base32 `seed` to `user`."""
@@ -287,12 +289,12 @@ class SandboxState:
             if session is None:
                 return None
             principal = session.principal
-            alive: User | Role | None = (
+            current: User | Role | None = (
                 self._users.get(principal.arn)
                 if isinstance(principal, User)
                 else self._roles.get(principal.arn)
             )
-            return session if alive is principal else None
+            return session if current is principal else None
 
     def device(self, name: str) -> MfaDevice | None:
         """Return the device with that serial or name, or of the user with that name."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from keyturn_sandbox.aws_errors import half_mfa, unknown_mfa_device, wrong_mfa_code
+from keyturn_sandbox.aws_errors import incomplete_mfa, unknown_mfa_device, wrong_mfa_code
 from keyturn_sandbox.policy.principals import Origin, Role, Session, User
 from keyturn_sandbox.state import SandboxState
 
@@ -33,8 +33,8 @@ class Caller:
     @property
     def federated_name(self) -> str:
         """Name of a federated user (GetFederationToken); otherwise empty."""
-        made = self.session
-        return made.name if made is not None and made.origin is Origin.FEDERATION_TOKEN else ""
+        session = self.session
+        return session.name if session is not None and session.origin is Origin.FEDERATION_TOKEN else ""
 
     @property
     def user_name(self) -> str:
@@ -44,27 +44,27 @@ class Caller:
     @property
     def arn(self) -> str:
         """The caller's ARN as in GetCallerIdentity; for a role the session's ARN, without the role's path."""
-        who = self.principal
+        principal = self.principal
         if self.federated_name:
-            return f"arn:{who.partition}:sts::{who.account}:federated-user/{self.federated_name}"
-        if isinstance(who, User):
-            return who.arn
-        return session_arn(who, self.session.name if self.session else "")
+            return f"arn:{principal.partition}:sts::{principal.account}:federated-user/{self.federated_name}"
+        if isinstance(principal, User):
+            return principal.arn
+        return session_arn(principal, self.session.name if self.session else "")
 
     @property
     def user_id(self) -> str:
-        who = self.principal
+        principal = self.principal
         if self.federated_name:
-            return f"{who.account}:{self.federated_name}"
-        if isinstance(who, User):
-            return who.user_id
-        return f"{who.role_id}:{self.session.name if self.session else ''}"
+            return f"{principal.account}:{self.federated_name}"
+        if isinstance(principal, User):
+            return principal.user_id
+        return f"{principal.role_id}:{self.session.name if self.session else ''}"
 
     @property
     def identities(self) -> tuple[str, ...]:
         """ARNs by which a trust policy may name the caller."""
-        who = self.principal
-        return (who.arn,) if isinstance(who, User) else (who.arn, self.arn)
+        principal = self.principal
+        return (principal.arn,) if isinstance(principal, User) else (principal.arn, self.arn)
 
     @property
     def mfa_at(self) -> datetime | None:
@@ -94,7 +94,7 @@ class VerifiedCall:
         if serial is None and code is None:
             return None
         if serial is None or code is None:
-            raise half_mfa()
+            raise incomplete_mfa()
         user = self.caller.user
         device = user.device(serial) if user else None
         if device is None:

@@ -254,7 +254,7 @@ def test_a_new_key_takes_its_time_and_flaps_before_it_settles(
     sts = client("sts", key)
     assert refused("InvalidClientTokenId", 403, sts.get_caller_identity) == INVALID
     sandbox.move_clock(11)
-    told = [key.seen(sandbox.now()) for _ in range(12)]
+    told = [key.visible_status(sandbox.now()) for _ in range(12)]
     assert set(told) == {"Absent", "Active"}
     sandbox.move_clock(10)
     assert all(sts.get_caller_identity() for _ in range(3))

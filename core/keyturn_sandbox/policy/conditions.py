@@ -23,43 +23,43 @@ _NEGATED = {
 
 def glob(text: str, pattern: str) -> bool:
     """Return True if `text` matches an IAM pattern: case-sensitive, with the wildcards `*` and `?` only."""
-    wild = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(wild, text, re.DOTALL) is not None
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, text, re.DOTALL) is not None
 
 
-def filled(pattern: str, context: Context) -> str | None:
+def expand_variables(pattern: str, context: Context) -> str | None:
     """Return `pattern` with its policy variables (`${aws:username}`) replaced, or None if the request lacks
     one of them."""
-    lacking = False
+    is_missing = False
 
     def value(match: re.Match[str]) -> str:
-        nonlocal lacking
-        found = match[1] if match[1] in ("*", "?", "$") else context.get(match[1].lower())
-        lacking = lacking or not isinstance(found, str)
-        return found if isinstance(found, str) else ""
+        nonlocal is_missing
+        replacement = match[1] if match[1] in ("*", "?", "$") else context.get(match[1].lower())
+        is_missing = is_missing or not isinstance(replacement, str)
+        return replacement if isinstance(replacement, str) else ""
 
     text = _VARIABLE.sub(value, pattern)
-    return None if lacking else text
+    return None if is_missing else text
 
 
-def _compared(
+def _comparison(
     read: Callable[[str], float], compare: Callable[[float, float], bool]
 ) -> Callable[[str, str], bool]:
-    def holds(value: str, one: str) -> bool:
+    def compare_texts(value: str, expected: str) -> bool:
         try:
-            return compare(read(value), read(one))
+            return compare(read(value), read(expected))
         except (ValueError, OverflowError):
             return False
 
-    return holds
+    return compare_texts
 
 
-def _moment(text: str) -> float:
+def _timestamp(text: str) -> float:
     """Return seconds since 1970 of a Unix time or an ISO 8601 date."""
     if re.fullmatch(r"\d{1,12}", text, re.ASCII):
         return float(text)
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    date = datetime.fromisoformat(text)
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
 _TESTS: Mapping[str, Callable[[str, str], bool]] = {
@@ -69,15 +69,15 @@ _TESTS: Mapping[str, Callable[[str, str], bool]] = {
     "ArnEquals": glob,
     "ArnLike": glob,
     "Bool": lambda value, one: value.lower() == one.lower(),
-    "NumericEquals": _compared(float, lambda value, one: value == one),
-    "NumericLessThan": _compared(float, lambda value, one: value < one),
-    "NumericLessThanEquals": _compared(float, lambda value, one: value <= one),
-    "NumericGreaterThan": _compared(float, lambda value, one: value > one),
-    "NumericGreaterThanEquals": _compared(float, lambda value, one: value >= one),
-    "DateLessThan": _compared(_moment, lambda value, one: value < one),
-    "DateLessThanEquals": _compared(_moment, lambda value, one: value <= one),
-    "DateGreaterThan": _compared(_moment, lambda value, one: value > one),
-    "DateGreaterThanEquals": _compared(_moment, lambda value, one: value >= one),
+    "NumericEquals": _comparison(float, lambda value, one: value == one),
+    "NumericLessThan": _comparison(float, lambda value, one: value < one),
+    "NumericLessThanEquals": _comparison(float, lambda value, one: value <= one),
+    "NumericGreaterThan": _comparison(float, lambda value, one: value > one),
+    "NumericGreaterThanEquals": _comparison(float, lambda value, one: value >= one),
+    "DateLessThan": _comparison(_timestamp, lambda value, one: value < one),
+    "DateLessThanEquals": _comparison(_timestamp, lambda value, one: value <= one),
+    "DateGreaterThan": _comparison(_timestamp, lambda value, one: value > one),
+    "DateGreaterThanEquals": _comparison(_timestamp, lambda value, one: value >= one),
 }
 
 
@@ -91,26 +91,30 @@ def check_operator(operator: str) -> None:
         raise ValueError(f"condition operator not evaluated here: {operator}")
 
 
-def condition_holds(operator: str, key: str, wanted: Sequence[str], context: Context) -> bool:
+def condition_matches(operator: str, key: str, expected: Sequence[str], context: Context) -> bool:
     """Return True if one line of a condition block matches a request, by the rules of the IAM reference: an
     absent key does not match, unless the operator is negated, ends in `IfExists` or is `ForAllValues`."""
-    every, name, if_exists = _parts(operator)
-    found = context.get(key.lower())
+    set_operator, name, if_exists = _parts(operator)
+    value_or_values = context.get(key.lower())
     if name == "Null":
-        return (found is None) == any(one.lower() == "true" for one in wanted)
-    if found is None:
-        return if_exists or every == "ForAllValues" or (not every and name in _NEGATED)
-    values = (found,) if isinstance(found, str) else found
+        return (value_or_values is None) == any(one.lower() == "true" for one in expected)
+    if value_or_values is None:
+        return if_exists or set_operator == "ForAllValues" or (not set_operator and name in _NEGATED)
+    values = (value_or_values,) if isinstance(value_or_values, str) else value_or_values
     test = _TESTS[_NEGATED.get(name, name)]
-    ready = [text for one in wanted if (text := filled(one, context)) is not None]
-    hits = [any(test(value, one) for one in ready) is not (name in _NEGATED) for value in values]
-    return all(hits) if every == "ForAllValues" or (not every and name in _NEGATED) else any(hits)
+    patterns = [text for one in expected if (text := expand_variables(one, context)) is not None]
+    matches = [any(test(value, one) for one in patterns) is not (name in _NEGATED) for value in values]
+    return (
+        all(matches)
+        if set_operator == "ForAllValues" or (not set_operator and name in _NEGATED)
+        else any(matches)
+    )
 
 
 def _parts(operator: str) -> tuple[str, str, bool]:
     """Return the set operator (`ForAllValues`, `ForAnyValue` or empty), the operator's name, and True if it
     ends in `IfExists`."""
-    every, _, name = operator.rpartition(":")
-    if every not in ("", "ForAllValues", "ForAnyValue"):
+    set_operator, _, name = operator.rpartition(":")
+    if set_operator not in ("", "ForAllValues", "ForAnyValue"):
         name = operator
-    return every, name.removesuffix("IfExists"), name.endswith("IfExists")
+    return set_operator, name.removesuffix("IfExists"), name.endswith("IfExists")

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from keyturn_sandbox.eventual_consistency import seen
+from keyturn_sandbox.eventual_consistency import visible
 from keyturn_sandbox.policy.conditions import Context
 from keyturn_sandbox.policy.policy import Statement, Verdict, verdict_for
 from keyturn_sandbox.policy.principals import Origin, Role, User
 from keyturn_sandbox.verified_call import Caller, VerifiedCall
 
-_OWN = ["arn:*:iam::*:user/${aws:username}", "arn:*:iam::*:user/*/${aws:username}"]
+_OWN_USER = ["arn:*:iam::*:user/${aws:username}", "arn:*:iam::*:user/*/${aws:username}"]
 _OWN_KEYS: Statement = {
     "Effect": "Allow",
     "Action": [
@@ -24,7 +24,7 @@ _OWN_KEYS: Statement = {
         "iam:GetUser",
         "iam:ListMFADevices",
     ],
-    "Resource": _OWN,
+    "Resource": _OWN_USER,
 }
 _ALL_IAM: Statement = {"Effect": "Allow", "Action": "iam:*", "Resource": "*"}
 _NEEDS_MFA: Statement = {
@@ -38,11 +38,11 @@ just like a session without MFA."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class Decision:
     """Result of policy evaluation, with AWS's explanation of a denial."""
 
     verdict: Verdict
-    because: str
+    reason: str
     """Clause at the end of AWS's message."""
 
     @property
@@ -50,7 +50,7 @@ class Ruling:
         return self.verdict is Verdict.ALLOWED
 
 
-def ruling(call: VerifiedCall, action: str, resource: str, context: Context) -> Ruling:
+def decide(call: VerifiedCall, action: str, resource: str, context: Context) -> Decision:
     """Evaluate `action` on the ARN `resource` for the caller. An explicit deny wins; otherwise the identity
     policies and, if the session has any, the session policies must both allow it."""
     caller, session = call.caller, call.caller.session
@@ -64,16 +64,18 @@ def ruling(call: VerifiedCall, action: str, resource: str, context: Context) -> 
         )
     if session is not None and (session.policies is not None or session.origin is Origin.FEDERATION_TOKEN):
         # GetFederationToken without a session policy gives no permission at all (aws-facts 4).
-        narrowed = verdict_for(session.policies or (), action=action, resource=resource, context=context)
-        layers.append(("session", narrowed))
+        session_verdict = verdict_for(
+            session.policies or (), action=action, resource=resource, context=context
+        )
+        layers.append(("session", session_verdict))
     for kind, verdict in layers:
         if verdict is Verdict.DENIED:
             article = "an" if kind == "identity-based" else "a"
-            return Ruling(verdict, f"with an explicit deny in {article} {kind} policy")
+            return Decision(verdict, f"with an explicit deny in {article} {kind} policy")
     for kind, verdict in layers:
         if verdict is Verdict.SILENT:
-            return Ruling(verdict, f"because no {kind} policy allows the {action} action")
-    return Ruling(Verdict.ALLOWED, "")
+            return Decision(verdict, f"because no {kind} policy allows the {action} action")
+    return Decision(Verdict.ALLOWED, "")
 
 
 def context_of(call: VerifiedCall, mfa_at: datetime | None = None) -> dict[str, str | tuple[str, ...]]:
@@ -85,7 +87,7 @@ def context_of(call: VerifiedCall, mfa_at: datetime | None = None) -> dict[str, 
     :param mfa_at: time of MFA, if this call provided it.
     """
     caller = call.caller
-    found: dict[str, str | tuple[str, ...]] = {
+    keys: dict[str, str | tuple[str, ...]] = {
         "aws:principalarn": caller.principal.arn,
         "aws:principalaccount": caller.principal.account,
         "aws:userid": caller.user_id,
@@ -95,21 +97,21 @@ def context_of(call: VerifiedCall, mfa_at: datetime | None = None) -> dict[str, 
         "aws:securetransport": "true",
     }
     if caller.user_name:
-        found["aws:username"] = caller.user_name
+        keys["aws:username"] = caller.user_name
     session = caller.session
     if session is not None:
-        found["aws:tokenissuetime"] = session.issued.isoformat()
+        keys["aws:tokenissuetime"] = session.issued.isoformat()
         if session.source_identity:
-            found["aws:sourceidentity"] = session.source_identity
+            keys["aws:sourceidentity"] = session.source_identity
     for key, value in _principal_tags(caller).items():
-        found[f"aws:principaltag/{key}".lower()] = value
-    since = mfa_at or caller.mfa_at
-    if since is not None:
-        found["aws:multifactorauthpresent"] = "true"
-        found["aws:multifactorauthage"] = str(int((call.now - since).total_seconds()))
+        keys[f"aws:principaltag/{key}".lower()] = value
+    mfa_time = mfa_at or caller.mfa_at
+    if mfa_time is not None:
+        keys["aws:multifactorauthpresent"] = "true"
+        keys["aws:multifactorauthage"] = str(int((call.now - mfa_time).total_seconds()))
     elif session is not None:
-        found["aws:multifactorauthpresent"] = "false"
-    return found
+        keys["aws:multifactorauthpresent"] = "false"
+    return keys
 
 
 def _principal_tags(caller: Caller) -> Mapping[str, str]:
@@ -122,17 +124,17 @@ def _principal_tags(caller: Caller) -> Mapping[str, str]:
 
 def _statements(principal: User | Role, now: datetime) -> list[Statement]:
     """Return the identity policies of a user or role, as propagated by `now`."""
-    found: list[Statement] = []
+    statements: list[Statement] = []
     if isinstance(principal, User):
-        own = seen(principal.change, principal.policies, now)
-        found += (_OWN_KEYS,) if own is None else own
+        attached = visible(principal.change, principal.policies, now)
+        statements += (_OWN_KEYS,) if attached is None else attached
         if principal.iam_needs_mfa:
-            found.append(_NEEDS_MFA)
+            statements.append(_NEEDS_MFA)
     else:
-        found += principal.policies
+        statements += principal.policies
     if principal.iam_admin:
-        found.append(_ALL_IAM)
+        statements.append(_ALL_IAM)
     if principal.may_assume:
         actions = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
-        found.append({"Effect": "Allow", "Action": actions, "Resource": principal.may_assume})
-    return found
+        statements.append({"Effect": "Allow", "Action": actions, "Resource": principal.may_assume})
+    return statements

@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from keyturn_sandbox.policy.conditions import Context, check_operator, condition_holds, filled, glob
+from keyturn_sandbox.policy.conditions import (
+    Context,
+    check_operator,
+    condition_matches,
+    expand_variables,
+    glob,
+)
 
 Statement = Mapping[str, object]
 
@@ -68,7 +74,7 @@ def _check(statement: Statement, elements: set[str], kind: str) -> None:
     blocks = statement.get("Condition", {})
     if not isinstance(blocks, Mapping) or not all(isinstance(keys, Mapping) for keys in blocks.values()):
         raise ValueError("a Condition maps operators to keys, and keys to values")
-    for operator, _key, _wanted in _conditions(statement):
+    for operator, _key, _expected in _conditions(statement):
         check_operator(operator)
 
 
@@ -88,72 +94,73 @@ def trust_for(
     :param account: the caller's account.
     :param context: condition keys of the request; absent keys are not included.
     """
-    found = Trust.NONE
+    result = Trust.NONE
     for statement in statements:
-        if not _speaks_of_action(statement, action):
+        if not _matches_action(statement, action):
             continue
-        reach = _principal(statement.get("Principal"), identities, account, partition)
-        if reach is Trust.NONE or not _holds(statement, context):
+        trust = _principal(statement.get("Principal"), identities, account, partition)
+        if trust is Trust.NONE or not _conditions_match(statement, context):
             continue
         if statement["Effect"] == "Deny":
             return Trust.NONE
-        if found is not Trust.DIRECT:
-            found = reach
-    return found
+        if result is not Trust.DIRECT:
+            result = trust
+    return result
 
 
 def verdict_for(statements: Sequence[Statement], *, action: str, resource: str, context: Context) -> Verdict:
     """Evaluate identity or session policies for `action` on the ARN `resource`."""
-    found = Verdict.SILENT
+    verdict = Verdict.SILENT
     for statement in statements:
         if (
-            _speaks_of_action(statement, action)
-            and _speaks_of_resource(statement, resource, context)
-            and _holds(statement, context)
+            _matches_action(statement, action)
+            and _matches_resource(statement, resource, context)
+            and _conditions_match(statement, context)
         ):
             if statement["Effect"] == "Deny":
                 return Verdict.DENIED
-            found = Verdict.ALLOWED
-    return found
+            verdict = Verdict.ALLOWED
+    return verdict
 
 
-def _speaks_of_action(statement: Statement, action: str) -> bool:
-    def named(element: str) -> bool:
+def _matches_action(statement: Statement, action: str) -> bool:
+    def matches(element: str) -> bool:
         return any(glob(action.lower(), one.lower()) for one in texts(statement.get(element)))
 
-    return named("Action") if "NotAction" not in statement else not named("NotAction")
+    return matches("Action") if "NotAction" not in statement else not matches("NotAction")
 
 
-def _speaks_of_resource(statement: Statement, resource: str, context: Context) -> bool:
-    def named(element: str) -> bool:
-        patterns = (filled(one, context) for one in texts(statement.get(element)))
+def _matches_resource(statement: Statement, resource: str, context: Context) -> bool:
+    def matches(element: str) -> bool:
+        patterns = (expand_variables(one, context) for one in texts(statement.get(element)))
         return any(pattern is not None and glob(resource, pattern) for pattern in patterns)
 
-    return named("Resource") if "NotResource" not in statement else not named("NotResource")
+    return matches("Resource") if "NotResource" not in statement else not matches("NotResource")
 
 
 def _principal(principal: object, identities: Sequence[str], account: str, partition: str) -> Trust:
-    named = texts(principal.get("AWS")) if isinstance(principal, Mapping) else texts(principal)
-    if "*" in named or any(one in identities for one in named):
+    names = texts(principal.get("AWS")) if isinstance(principal, Mapping) else texts(principal)
+    if "*" in names or any(one in identities for one in names):
         return Trust.DIRECT
-    if account in named or f"arn:{partition}:iam::{account}:root" in named:
+    if account in names or f"arn:{partition}:iam::{account}:root" in names:
         return Trust.ACCOUNT
     return Trust.NONE
 
 
-def _holds(statement: Statement, context: Context) -> bool:
+def _conditions_match(statement: Statement, context: Context) -> bool:
     return all(
-        condition_holds(operator, key, wanted, context) for operator, key, wanted in _conditions(statement)
+        condition_matches(operator, key, expected, context)
+        for operator, key, expected in _conditions(statement)
     )
 
 
 def _conditions(statement: Statement) -> list[tuple[str, str, list[str]]]:
     blocks = statement.get("Condition")
     return [
-        (operator, key, texts(wanted))
+        (operator, key, texts(expected))
         for operator, keys in (blocks.items() if isinstance(blocks, Mapping) else ())
         if isinstance(keys, Mapping)
-        for key, wanted in keys.items()
+        for key, expected in keys.items()
     ]
 
 

@@ -9,14 +9,14 @@ from enum import Enum
 from hmac import compare_digest
 
 from keyturn.model.secret import Secret
-from keyturn_sandbox.eventual_consistency import Change, seen
+from keyturn_sandbox.eventual_consistency import Change, visible
 from keyturn_sandbox.policy.policy import Statement
 from keyturn_sandbox.services.session_tags import NO_TAGS, Tags
 from keyturn_sandbox.totp import code_for, step_at
 
 ABSENT = "Absent"
 """Status of a key before its creation and after its deletion have propagated."""
-USES_KEPT = 50
+MAX_USES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +41,22 @@ class AccessKey:
     change: Change[str] | None = None
     """Last change of status that may still propagate."""
     last_use: LastUse | None = None
-    fresh_uses: list[LastUse] = field(default_factory=list)
+    unreported_uses: list[LastUse] = field(default_factory=list)
     """Later uses, oldest first, that AWS may not report yet."""
 
-    def seen(self, now: datetime) -> str:
+    def visible_status(self, now: datetime) -> str:
         """Return the status that a request at `now` sees."""
-        return seen(self.change, self.status, now)
+        return visible(self.change, self.status, now)
 
-    def used(self, use: LastUse) -> None:
-        self.fresh_uses.append(use)
-        del self.fresh_uses[:-USES_KEPT]
+    def record_use(self, use: LastUse) -> None:
+        self.unreported_uses.append(use)
+        del self.unreported_uses[:-MAX_USES]
 
-    def told_use(self, now: datetime, lag: timedelta) -> LastUse | None:
+    def reported_use(self, now: datetime, lag: timedelta) -> LastUse | None:
         """Return the last use that is reported at `now` with a delay of `lag`."""
-        told = [use for use in self.fresh_uses if use.at <= now - lag]
-        if told:
-            self.last_use = told[-1]
+        reported = [use for use in self.unreported_uses if use.at <= now - lag]
+        if reported:
+            self.last_use = reported[-1]
         return self.last_use
 
 
@@ -77,8 +77,8 @@ class MfaDevice:
         The code is then used up."""
         if self.seed is None:
             return False
-        here = step_at(now)
-        for step in (here - 1, here, here + 1):
+        current = step_at(now)
+        for step in (current - 1, current, current + 1):
             if step > self.last_step and compare_digest(code_for(self.seed.reveal(), step), code):
                 self.last_step = step
                 return True
@@ -125,8 +125,8 @@ class User:
 
     def listed_keys(self, now: datetime) -> list[tuple[AccessKey, str]]:
         """Return the keys and their status as a listing at `now` shows them."""
-        found = ((key, key.seen(now)) for key in (*self.keys, *self.deleted))
-        return [(key, status) for key, status in found if status != ABSENT]
+        statuses = ((key, key.visible_status(now)) for key in (*self.keys, *self.deleted))
+        return [(key, status) for key, status in statuses if status != ABSENT]
 
 
 @dataclass(slots=True)

@@ -13,9 +13,9 @@ from keyturn_sandbox.aws_errors import (
     not_authorized,
     validation,
 )
-from keyturn_sandbox.policy.permissions import context_of, ruling
+from keyturn_sandbox.policy.permissions import context_of, decide
 from keyturn_sandbox.policy.principals import ABSENT, AccessKey, Origin, User
-from keyturn_sandbox.services.parameters import Choice, Text, Whole, check
+from keyturn_sandbox.services.parameters import Choice, Integer, Text, check
 from keyturn_sandbox.state import KEY_QUOTA
 from keyturn_sandbox.verified_call import VerifiedCall
 from keyturn_sandbox.xml_responses import Result, Value
@@ -27,7 +27,7 @@ _USER = Text("UserName", r"[\w+=,.@-]+", 1, 128)
 _KEY = Text("AccessKeyId", r"[\w]+", 16, 128, required=True)
 _STATUS = Choice("Status", ("Active", "Inactive"), required=True)
 _MARKER = Text("Marker", r"[\u0020-\u00FF]+", 1, 320)
-_MAX_ITEMS = Whole("MaxItems", 1, 1000)
+_MAX_ITEMS = Integer("MaxItems", 1, 1000)
 #: "If a temporary access key is used, then UserName is required" (service model).
 _NAME_FOR_SESSIONS = {"ListAccessKeys", "CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey"}
 
@@ -81,7 +81,7 @@ def create_access_key(call: VerifiedCall) -> Result:
 def update_access_key(call: VerifiedCall) -> None:
     check(call.params, (_USER, _KEY, _STATUS))
     key = _key_of(_subject(call, "UpdateAccessKey"), call)
-    if key.status not in _STATUS.words:
+    if key.status not in _STATUS.values:
         # It is unknown if AWS lets an expired key be reactivated; this is the stricter choice.
         raise validation(f"The status of access key {key.key_id} cannot be changed.")
     call.state.set_status(key, call.params["Status"])
@@ -97,14 +97,18 @@ def get_access_key_last_used(call: VerifiedCall) -> Result:
     check(call.params, (_KEY,))
     _refuse_session_without_mfa(call)
     key_id = call.params["AccessKeyId"]
-    found = call.state.key(key_id)
-    if found is None or found[0].account != call.caller.principal.account or found[1].status == ABSENT:
+    user_and_key = call.state.key(key_id)
+    if (
+        user_and_key is None
+        or user_and_key[0].account != call.caller.principal.account
+        or user_and_key[1].status == ABSENT
+    ):
         # The permission is checked first. For an unknown key it is checked on the caller.
         _authorize(call, call.caller.user, "GetAccessKeyLastUsed")
         raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
-    user, key = found
+    user, key = user_and_key
     _authorize(call, user, "GetAccessKeyLastUsed")
-    use = key.told_use(call.now, call.state.use_lag)
+    use = key.reported_use(call.now, call.state.use_lag)
     return {
         "UserName": user.name or None,
         "AccessKeyLastUsed": {
@@ -128,10 +132,10 @@ def list_mfa_devices(call: VerifiedCall) -> Result:
 def _page(call: VerifiedCall, name: str, members: Sequence[Result]) -> Result:
     """Return one page of a list: at most `MaxItems` members from `Marker` on."""
     marker = call.params.get("Marker", "")
-    starts = {"": 0} | {_marker(call, name, number): number for number in range(1, len(members))}
-    if marker not in starts:
+    offsets = {"": 0} | {_marker(call, name, number): number for number in range(1, len(members))}
+    if marker not in offsets:
         raise validation("Invalid Marker.")
-    start = starts[marker]
+    start = offsets[marker]
     end = start + int(call.params.get("MaxItems", 100))
     page: dict[str, Value] = {name: members[start:end], "IsTruncated": end < len(members)}
     if end < len(members):
@@ -141,8 +145,8 @@ def _page(call: VerifiedCall, name: str, members: Sequence[Result]) -> Result:
 
 def _marker(call: VerifiedCall, name: str, start: int) -> str:
     """Return the marker of the next page: opaque as AWS's, and valid only for the same list and user."""
-    about = f"{name} {call.params.get('UserName', '')} {start}"
-    return base64.b64encode(hashlib.sha256(about.encode()).digest()).decode("ascii")
+    identity = f"{name} {call.params.get('UserName', '')} {start}"
+    return base64.b64encode(hashlib.sha256(identity.encode()).digest()).decode("ascii")
 
 
 def _subject(call: VerifiedCall, action: str) -> User:
@@ -180,12 +184,12 @@ def _authorize(call: VerifiedCall, user: User | None, action: str) -> None:
 
     :raises Refusal: `AccessDenied`.
     """
-    who = call.caller.principal
+    principal = call.caller.principal
     name = user.name if user else call.params.get("UserName", "")
-    arn = user.arn if user else f"arn:{who.partition}:iam::{who.account}:user/{name}"
-    found = ruling(call, f"iam:{action}", arn, context_of(call))
-    if not found.allows:
-        raise not_authorized(call.caller.arn, f"iam:{action}", f"user {name}", found.because)
+    arn = user.arn if user else f"arn:{principal.partition}:iam::{principal.account}:user/{name}"
+    decision = decide(call, f"iam:{action}", arn, context_of(call))
+    if not decision.allows:
+        raise not_authorized(call.caller.arn, f"iam:{action}", f"user {name}", decision.reason)
 
 
 def _key_of(user: User, call: VerifiedCall) -> AccessKey:
@@ -195,7 +199,7 @@ def _key_of(user: User, call: VerifiedCall) -> AccessKey:
     """
     key_id = call.params["AccessKeyId"]
     for key in user.keys:
-        if key.key_id == key_id and key.seen(call.now) != ABSENT:
+        if key.key_id == key_id and key.visible_status(call.now) != ABSENT:
             return key
     raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
 

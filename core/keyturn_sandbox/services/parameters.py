@@ -15,37 +15,37 @@ class Text:
 
     name: str
     pattern: str
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     required: bool = False
 
     def faults(self, value: str) -> list[str]:
-        found = []
+        faults = []
         if not re.fullmatch(self.pattern, value, re.ASCII):
-            found.append(f"Member must satisfy regular expression pattern: {self.pattern}")
-        if len(value) < self.least:
-            found.append(f"Member must have length greater than or equal to {self.least}")
-        if len(value) > self.most:
-            found.append(f"Member must have length less than or equal to {self.most}")
-        return found
+            faults.append(f"Member must satisfy regular expression pattern: {self.pattern}")
+        if len(value) < self.minimum:
+            faults.append(f"Member must have length greater than or equal to {self.minimum}")
+        if len(value) > self.maximum:
+            faults.append(f"Member must have length less than or equal to {self.maximum}")
+        return faults
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Integer:
     """An integer parameter."""
 
     name: str
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     required: bool = False
 
     def faults(self, value: str) -> list[str]:
         if not re.fullmatch(r"-?\d{1,12}", value, re.ASCII):
             return ["Member must be a whole number"]
-        if int(value) < self.least:
-            return [f"Member must have value greater than or equal to {self.least}"]
-        if int(value) > self.most:
-            return [f"Member must have value less than or equal to {self.most}"]
+        if int(value) < self.minimum:
+            return [f"Member must have value greater than or equal to {self.minimum}"]
+        if int(value) > self.maximum:
+            return [f"Member must have value less than or equal to {self.maximum}"]
         return []
 
 
@@ -54,16 +54,18 @@ class Choice:
     """An enumeration parameter."""
 
     name: str
-    words: tuple[str, ...]
+    values: tuple[str, ...]
     required: bool = False
 
     def faults(self, value: str) -> list[str]:
         return (
-            [] if value in self.words else [f"Member must satisfy enum value set: [{', '.join(self.words)}]"]
+            []
+            if value in self.values
+            else [f"Member must satisfy enum value set: [{', '.join(self.values)}]"]
         )
 
 
-Rule = Text | Whole | Choice
+Rule = Text | Integer | Choice
 
 
 def check(params: Mapping[str, str], rules: Sequence[Rule]) -> None:
@@ -71,39 +73,39 @@ def check(params: Mapping[str, str], rules: Sequence[Rule]) -> None:
 
     :raises Refusal: `ValidationError` that lists every fault as AWS does.
     """
-    faults = []
+    errors = []
     for rule in rules:
         value = params.get(rule.name)
         member = rule.name[0].lower() + rule.name[1:]
         if value is None:
             if rule.required:
-                faults.append(
+                errors.append(
                     f"Value null at '{member}' failed to satisfy constraint: Member must not be null"
                 )
             continue
-        faults += [
+        errors += [
             f"Value '{value}' at '{member}' failed to satisfy constraint: {fault}"
             for fault in rule.faults(value)
         ]
-    if faults:
-        count = f"{len(faults)} validation error{'s' if len(faults) > 1 else ''} detected"
-        raise validation(f"{count}: {'; '.join(faults)}")
+    if errors:
+        count = f"{len(errors)} validation error{'s' if len(errors) > 1 else ''} detected"
+        raise validation(f"{count}: {'; '.join(errors)}")
 
 
 def structures(params: Mapping[str, str], name: str, fields: Sequence[str]) -> list[dict[str, str]]:
     """Return the structures of a list parameter, `NAME.member.1.FIELD` and so on, in order."""
-    found: list[dict[str, str]] = []
+    members: list[dict[str, str]] = []
     while True:
-        prefix = f"{name}.member.{len(found) + 1}."
-        one = {field: params[prefix + field] for field in fields if prefix + field in params}
-        if not one:
-            return found
-        found.append(one)
+        prefix = f"{name}.member.{len(members) + 1}."
+        structure = {field: params[prefix + field] for field in fields if prefix + field in params}
+        if not structure:
+            return members
+        members.append(structure)
 
 
-def listed(params: Mapping[str, str], name: str) -> list[str]:
+def list_members(params: Mapping[str, str], name: str) -> list[str]:
     """Return the members of a list parameter, `NAME.member.1` and so on, in order."""
-    found: list[str] = []
-    while f"{name}.member.{len(found) + 1}" in params:
-        found.append(params[f"{name}.member.{len(found) + 1}"])
-    return found
+    members: list[str] = []
+    while f"{name}.member.{len(members) + 1}" in params:
+        members.append(params[f"{name}.member.{len(members) + 1}"])
+    return members

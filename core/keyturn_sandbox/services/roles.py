@@ -7,16 +7,23 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from keyturn_sandbox.aws_errors import access_denied, not_authorized, validation
-from keyturn_sandbox.eventual_consistency import seen
+from keyturn_sandbox.eventual_consistency import visible
 from keyturn_sandbox.policy.conditions import Context
-from keyturn_sandbox.policy.permissions import context_of, ruling
+from keyturn_sandbox.policy.permissions import context_of, decide
 from keyturn_sandbox.policy.policy import Trust, Verdict, trust_for
 from keyturn_sandbox.policy.principals import Origin, Role
 from keyturn_sandbox.regions import GLOBAL
-from keyturn_sandbox.services.parameters import Text, Whole, check
+from keyturn_sandbox.services.parameters import Integer, Text, check
 from keyturn_sandbox.services.session_policies import packed_size, read_policies
 from keyturn_sandbox.services.session_tags import NO_TAGS, Tags, read_tags
-from keyturn_sandbox.temporary_credentials import CODE, HOUR, SERIAL, TOKEN_SIZE, issued, token_bytes
+from keyturn_sandbox.temporary_credentials import (
+    CODE,
+    HOUR,
+    SERIAL,
+    TOKEN_SIZE,
+    credentials_result,
+    token_bytes,
+)
 from keyturn_sandbox.verified_call import VerifiedCall, session_arn
 from keyturn_sandbox.xml_responses import Result
 
@@ -24,7 +31,7 @@ DEFAULT_SECONDS = 3600
 _SHAPE = (
     Text("RoleArn", r"[\t\n\r\u0020-\u007E\u0085\u00A0-\uD7FF\uE000-\uFFFD]+", 20, 2048, required=True),
     Text("RoleSessionName", r"[\w+=,.@-]*", 2, 64, required=True),
-    Whole("DurationSeconds", 900, 43200),
+    Integer("DurationSeconds", 900, 43200),
     Text("ExternalId", r"[\w+=,.@:\/-]*", 2, 1224),
     Text("SourceIdentity", r"[\w+=,.@-]*", 2, 64),
     Text("Policy", r"[\t\n\r\u0020-\u00FF]+", 1, 2048),
@@ -49,17 +56,17 @@ def assume_role(call: VerifiedCall) -> Result:
         raise validation("Request ARN is invalid")
     policies = read_policies(params, caller.principal.partition, call.state.managed_policies)
     packed = packed_size(params, tags)
-    proven = call.mfa()
+    mfa_at = call.mfa()
     role = call.state.role(arn)
-    context = _context(call, proven, tags, source_identity)
-    for action in _actions(tags, source_identity):
-        if role is None or not _may(call, role, action, context):
+    context = _context(call, mfa_at, tags, source_identity)
+    for action in _required_actions(tags, source_identity):
+        if role is None or not _is_allowed(call, role, action, context):
             raise not_authorized(caller.arn, action, arn)
     # an unknown role was rejected above, with the message for a forbidden one
     assert role is not None  # noqa: S101
-    made = call.state.add_session(
+    new_session = call.state.add_session(
         role,
-        _life(call, role),
+        _duration(call, role),
         name=params["RoleSessionName"],
         tags=tags,
         source_identity=source_identity,
@@ -67,10 +74,10 @@ def assume_role(call: VerifiedCall) -> Result:
         everywhere=caller.region not in GLOBAL,
         token_bytes=token_bytes(params, packed),
     )
-    return issued(made, params) | {
+    return credentials_result(new_session, params) | {
         "AssumedRoleUser": {
-            "AssumedRoleId": f"{role.role_id}:{made.name}",
-            "Arn": session_arn(role, made.name),
+            "AssumedRoleId": f"{role.role_id}:{new_session.name}",
+            "Arn": session_arn(role, new_session.name),
         },
         "PackedPolicySize": packed,
         "SourceIdentity": source_identity or None,
@@ -80,16 +87,16 @@ def assume_role(call: VerifiedCall) -> Result:
 def _source_identity(call: VerifiedCall) -> str:
     """Return the source identity of the new session. Once set, it persists through role chaining and cannot
     be changed. AWS's message for such a change is unknown."""
-    wanted = call.params.get("SourceIdentity", "")
-    if wanted.lower().startswith("aws:"):
+    requested = call.params.get("SourceIdentity", "")
+    if requested.lower().startswith("aws:"):
         raise validation("SourceIdentity must not start with 'aws:'")
-    before = call.caller.session.source_identity if call.caller.session else ""
-    if before and wanted and wanted != before:
+    inherited = call.caller.session.source_identity if call.caller.session else ""
+    if inherited and requested and requested != inherited:
         raise access_denied("The source identity of a role session cannot be changed.")
-    return before or wanted
+    return inherited or requested
 
 
-def _actions(tags: Tags, source_identity: str) -> list[str]:
+def _required_actions(tags: Tags, source_identity: str) -> list[str]:
     """Return the actions that the call must be allowed. Session tags and a source identity need permissions
     of their own, also if they are inherited (IAM User Guide, chaining roles with session tags and with
     source identity)."""
@@ -101,42 +108,42 @@ def _actions(tags: Tags, source_identity: str) -> list[str]:
     return actions
 
 
-def _may(call: VerifiedCall, role: Role, action: str, context: Context) -> bool:
+def _is_allowed(call: VerifiedCall, role: Role, action: str, context: Context) -> bool:
     """Return True if the trust policy allows `action` and, if it trusts only the account or the account is
     another one, the caller's permissions allow it as well. Session policies limit even a caller that is
     named; an explicit deny always applies."""
-    who = call.caller.principal
-    if who.partition != role.partition:
+    principal = call.caller.principal
+    if principal.partition != role.partition:
         return False
-    statements = seen(role.change, role.trust, call.now)
+    statements = visible(role.change, role.trust, call.now)
     trust = trust_for(
         statements,
         action=action,
         identities=call.caller.identities,
-        account=who.account,
-        partition=who.partition,
+        account=principal.account,
+        partition=principal.partition,
         context=context,
     )
     if trust is Trust.NONE:
         return False
-    own = ruling(call, action, role.arn, context)
-    narrowed = call.caller.session is not None and call.caller.session.policies is not None
-    if trust is Trust.DIRECT and who.account == role.account and not narrowed:
-        return own.verdict is not Verdict.DENIED
-    return own.allows
+    decision = decide(call, action, role.arn, context)
+    has_session_policies = call.caller.session is not None and call.caller.session.policies is not None
+    if trust is Trust.DIRECT and principal.account == role.account and not has_session_policies:
+        return decision.verdict is not Verdict.DENIED
+    return decision.allows
 
 
-def _context(call: VerifiedCall, proven: datetime | None, tags: Tags, source_identity: str) -> Context:
+def _context(call: VerifiedCall, mfa_at: datetime | None, tags: Tags, source_identity: str) -> Context:
     """Return the condition keys of the call."""
-    context = context_of(call, proven)
+    context = context_of(call, mfa_at)
     params: Mapping[str, str] = call.params
     if "ExternalId" in params:
         context["sts:externalid"] = params["ExternalId"]
     context["sts:rolesessionname"] = params["RoleSessionName"]
     if source_identity:
         context["sts:sourceidentity"] = source_identity
-    before = call.caller.session.tags.inherited().values if call.caller.session else {}
-    passed = {key: value for key, value in tags.values.items() if key not in before}
+    inherited = call.caller.session.tags.inherited().values if call.caller.session else {}
+    passed = {key: value for key, value in tags.values.items() if key not in inherited}
     for key, value in passed.items():
         context[f"aws:requesttag/{key}".lower()] = value
     if passed:
@@ -146,7 +153,7 @@ def _context(call: VerifiedCall, proven: datetime | None, tags: Tags, source_ide
     return context
 
 
-def _life(call: VerifiedCall, role: Role) -> timedelta:
+def _duration(call: VerifiedCall, role: Role) -> timedelta:
     """Return the session's duration: at most one hour for a caller with temporary credentials (role chaining,
     and GetSessionToken by aws-facts 4), otherwise at most the role's maximum."""
     seconds = int(call.params.get("DurationSeconds", DEFAULT_SECONDS))

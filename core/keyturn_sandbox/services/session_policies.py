@@ -11,19 +11,19 @@ from keyturn_sandbox.policy.policy import Statement, check_permissions
 from keyturn_sandbox.services.parameters import structures
 from keyturn_sandbox.services.session_tags import Tags
 
-MOST_ARNS = 10
-MOST_CHARACTERS = 2048
+MAX_ARNS = 10
+MAX_CHARACTERS = 2048
 """Of the policy and the ARNs together."""
 PACKED_BYTES = 1024
 """AWS's packed format of policies and tags is not public. Here they are deflated and must fit this size, so
 that, as with AWS, a policy within 2048 characters may still be too large."""
 
 _ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-_READ = {"Effect": "Allow", "Action": ["*:Get*", "*:List*", "*:Describe*"], "Resource": "*"}
+_READ_ONLY = {"Effect": "Allow", "Action": ["*:Get*", "*:List*", "*:Describe*"], "Resource": "*"}
 #: AWS managed policies, the same in every account.
 AWS_MANAGED: Mapping[str, tuple[Statement, ...]] = {
     "AdministratorAccess": (_ALL,),
-    "ReadOnlyAccess": (_READ,),
+    "ReadOnlyAccess": (_READ_ONLY,),
     "IAMReadOnlyAccess": ({"Effect": "Allow", "Action": ["iam:Get*", "iam:List*"], "Resource": "*"},),
 }
 
@@ -39,29 +39,29 @@ def read_policies(
     inline, arns = params.get("Policy"), policy_arns(params)
     if inline is None and not arns:
         return None
-    if len(arns) > MOST_ARNS:
+    if len(arns) > MAX_ARNS:
         raise validation(
             "1 validation error detected: Value at 'policyArns' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {MOST_ARNS}"
+            f"Member must have length less than or equal to {MAX_ARNS}"
         )
-    if len(inline or "") + sum(map(len, arns)) > MOST_CHARACTERS:
+    if len(inline or "") + sum(map(len, arns)) > MAX_CHARACTERS:
         raise validation(
             "1 validation error detected: Value at 'policy' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {MOST_CHARACTERS}"
+            f"Member must have length less than or equal to {MAX_CHARACTERS}"
         )
-    found: list[Statement] = [] if inline is None else list(statements_of(inline))
+    statements: list[Statement] = [] if inline is None else list(statements_of(inline))
     for arn in arns:
         name = arn.removeprefix(f"arn:{partition}:iam::aws:policy/")
         managed = own.get(arn) or AWS_MANAGED.get(name)
         if managed is None:
             raise validation(f"Policy {arn} does not exist or is not attachable.")
-        found += managed
-    return tuple(found)
+        statements += managed
+    return tuple(statements)
 
 
 def policy_arns(params: Mapping[str, str]) -> list[str]:
     """Return the ARNs of the managed policies in a call."""
-    return [one["arn"] for one in structures(params, "PolicyArns", ("arn",))]
+    return [structure["arn"] for structure in structures(params, "PolicyArns", ("arn",))]
 
 
 def statements_of(text: str) -> tuple[Statement, ...]:

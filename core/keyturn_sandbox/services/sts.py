@@ -8,14 +8,21 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from keyturn_sandbox.aws_errors import access_denied, not_authorized, validation
-from keyturn_sandbox.policy.permissions import context_of, ruling
+from keyturn_sandbox.policy.permissions import context_of, decide
 from keyturn_sandbox.policy.principals import Origin, User
 from keyturn_sandbox.regions import GLOBAL
-from keyturn_sandbox.services.parameters import Text, Whole, check
+from keyturn_sandbox.services.parameters import Integer, Text, check
 from keyturn_sandbox.services.roles import assume_role
 from keyturn_sandbox.services.session_policies import packed_size, read_policies
 from keyturn_sandbox.services.session_tags import NO_TAGS, read_tags
-from keyturn_sandbox.temporary_credentials import CODE, HOUR, SERIAL, TOKEN_SIZE, issued, token_bytes
+from keyturn_sandbox.temporary_credentials import (
+    CODE,
+    HOUR,
+    SERIAL,
+    TOKEN_SIZE,
+    credentials_result,
+    token_bytes,
+)
 from keyturn_sandbox.verified_call import VerifiedCall
 from keyturn_sandbox.xml_responses import Result
 
@@ -23,12 +30,12 @@ VERSION = "2011-06-15"
 NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 DEFAULT_SECONDS = 43200
-_LIFE = Whole("DurationSeconds", 900, 129600)
-_SESSION_TOKEN = (_LIFE, SERIAL, CODE, TOKEN_SIZE)
+_DURATION = Integer("DurationSeconds", 900, 129600)
+_SESSION_TOKEN = (_DURATION, SERIAL, CODE, TOKEN_SIZE)
 _FEDERATION_TOKEN = (
     Text("Name", r"[\w+=,.@-]*", 2, 32, required=True),
     Text("Policy", r"[\t\n\r\u0020-\u00FF]+", 1, 2048),
-    _LIFE,
+    _DURATION,
     TOKEN_SIZE,
 )
 _KEY_INFO = (Text("AccessKeyId", r"[\w]*", 16, 128, required=True),)
@@ -45,15 +52,15 @@ def get_session_token(call: VerifiedCall) -> Result:
     apply."""
     user = _long_term_caller(call, "GetSessionToken")
     check(call.params, _SESSION_TOKEN)
-    proven = call.mfa()
+    mfa_at = call.mfa()
     session = call.state.add_session(
         user,
-        _life(call, user),
-        mfa_at=proven,
+        _duration(call, user),
+        mfa_at=mfa_at,
         everywhere=call.caller.region not in GLOBAL,
         token_bytes=token_bytes(call.params, None),
     )
-    return issued(session, call.params)
+    return credentials_result(session, call.params)
 
 
 def get_federation_token(call: VerifiedCall) -> Result:
@@ -67,12 +74,12 @@ def get_federation_token(call: VerifiedCall) -> Result:
     arn = f"arn:{user.partition}:sts::{user.account}:federated-user/{params['Name']}"
     context = context_of(call)
     for action in ("sts:GetFederationToken", *(("sts:TagSession",) if tags.values else ())):
-        found = ruling(call, action, arn, context)
-        if not found.allows:
-            raise not_authorized(call.caller.arn, action, arn, found.because)
+        decision = decide(call, action, arn, context)
+        if not decision.allows:
+            raise not_authorized(call.caller.arn, action, arn, decision.reason)
     session = call.state.add_session(
         user,
-        _life(call, user),
+        _duration(call, user),
         origin=Origin.FEDERATION_TOKEN,
         name=params["Name"],
         tags=tags,
@@ -80,7 +87,7 @@ def get_federation_token(call: VerifiedCall) -> Result:
         everywhere=call.caller.region not in GLOBAL,
         token_bytes=token_bytes(params, packed),
     )
-    return issued(session, params) | {
+    return credentials_result(session, params) | {
         "FederatedUser": {"FederatedUserId": f"{user.account}:{params['Name']}", "Arn": arn},
         "PackedPolicySize": packed,
     }
@@ -95,19 +102,19 @@ def get_access_key_info(call: VerifiedCall) -> Result:
         raise access_denied("Cannot call GetAccessKeyInfo with session credentials")
     check(call.params, _KEY_INFO)
     action = "sts:GetAccessKeyInfo"
-    found = ruling(call, action, "*", context_of(call))
-    if not found.allows:
-        raise not_authorized(call.caller.arn, action, "*", found.because)
+    decision = decide(call, action, "*", context_of(call))
+    if not decision.allows:
+        raise not_authorized(call.caller.arn, action, "*", decision.reason)
     return {"Account": _account_in(call.params["AccessKeyId"])}
 
 
 def _account_in(key_id: str) -> str:
     """Return the account that a key ID encodes (aws-facts 6)."""
     try:
-        head = int.from_bytes(base64.b32decode(key_id[4:20])[:6], "big")
+        number = int.from_bytes(base64.b32decode(key_id[4:20])[:6], "big")
     except binascii.Error:
         raise validation("Invalid access key id") from None
-    return format((head & 0x7FFFFFFFFF80) >> 7, "012d")
+    return format((number & 0x7FFFFFFFFF80) >> 7, "012d")
 
 
 def _long_term_caller(call: VerifiedCall, action: str) -> User:
@@ -121,7 +128,7 @@ def _long_term_caller(call: VerifiedCall, action: str) -> User:
     return user
 
 
-def _life(call: VerifiedCall, user: User) -> timedelta:
+def _duration(call: VerifiedCall, user: User) -> timedelta:
     """Return the duration: 15 minutes to 36 hours, 12 by default; at most an hour for root (service
     model)."""
     seconds = int(call.params.get("DurationSeconds", HOUR if user.is_root else DEFAULT_SECONDS))

@@ -168,7 +168,7 @@ def test_a_change_by_hand_in_the_definitions_makes_a_new_session_too(bench: Benc
 def bodies(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     """What goes over the wire to STS, which the sandbox does not tell of policies."""
     found: list[dict[str, str]] = []
-    really = service.Service._perform
+    really = service.Service._run
 
     def perform(
         self: service.Service, api: object, action: str, version: str, params: dict[str, str], *rest: object
@@ -177,7 +177,7 @@ def bodies(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
             found.append(dict(params))
         return really(self, api, action, version, params, *rest)  # type: ignore[arg-type]  # passed on as it came
 
-    monkeypatch.setattr(service.Service, "_perform", perform)
+    monkeypatch.setattr(service.Service, "_run", perform)
     return found
 
 

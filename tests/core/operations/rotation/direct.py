@@ -115,7 +115,11 @@ class Line:
         with self.state.lock:
             now = self.state.now()
             owned = self.state.key(signer.access_key_id)
-            if owned is None or owned[1].seen(now) != "Active" or owned[1].secret != signer.secret_access_key:
+            if (
+                owned is None
+                or owned[1].visible_status(now) != "Active"
+                or owned[1].secret != signer.secret_access_key
+            ):
                 raise invalid_token()
             caller = Caller(signer.access_key_id, owned[0], None, "us-east-1")
             return api.ACTIONS[action](VerifiedCall(caller, params, now, self.state))

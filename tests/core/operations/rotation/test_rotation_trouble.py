@@ -159,7 +159,7 @@ def test_no_key_is_asked_for_that_a_full_disk_could_not_keep(
 
 def test_both_slots_used_names_both_and_drops_the_idle_one_only(home: Home) -> None:
     other = home.state.add_key(home.user, age=timedelta(days=3))
-    home.user.keys[0].used(LastUse(home.time.now - timedelta(hours=2), "s3", "eu-west-1"))
+    home.user.keys[0].record_use(LastUse(home.time.now - timedelta(hours=2), "s3", "eu-west-1"))
     with pytest.raises(RotationHalted, match="both key slots of the user are used") as error:
         home.service.rotation.start(PROFILE)
     assert "94 days old, used 2h ago (s3, eu-west-1)" in error.value.why
@@ -303,7 +303,7 @@ def test_an_orphan_that_somebody_uses_is_not_dropped(home: Home) -> None:
     home.line.next = on("CreateAccessKey", Trouble.LOST_REPLY)
     home.service.rotation.start(PROFILE)
     other = home.user.keys[1]
-    other.used(LastUse(home.time.now, "s3", "eu-west-1"))
+    other.record_use(LastUse(home.time.now, "s3", "eu-west-1"))
     with pytest.raises(RotationHalted, match="somebody has used"):
         home.service.rotation.delete_other_key(PROFILE, other.key_id[-4:])
 
