@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(os.environ.get("KEYTURN_SANDBOX", ""))
     if not (folder / DEVICES_FILE).is_file():
         return _fail(
-            "no sandbox", "KEYTURN_SANDBOX names none that runs; join one by its `. FOLDER/env` line", 1
+            "No sandbox found",
+            "KEYTURN_SANDBOX names none that is running. To join one, run: . FOLDER/env",
+            1,
         )
     tools = {"totp": _totp, "clock": _move_clock, "skew": _move_clock, "fault": _fault}
     return tools[options.verb](folder, options)
@@ -46,7 +48,7 @@ def _move_clock(folder: Path, options: argparse.Namespace) -> int:
     """Move the sandbox's clock (`clock`) or only AWS's (`skew`)."""
     match = re.fullmatch(r"([+-]?\d{1,9}(?:\.\d+)?)([smhd]?)", options.by)
     if match is None:
-        return _fail(options.verb, f"{options.by!r} is no length of time such as +2h, -30m or 90s", 2)
+        return _fail(options.verb, f"{options.by!r} is not a duration such as +2h, -30m or 90s", 2)
     seconds = float(match[1]) * _UNITS[match[2]]
     if options.verb == "skew":
         leave_skew(folder, seconds)
@@ -60,7 +62,7 @@ def _fault(folder: Path, options: argparse.Namespace) -> int:
     """Inject a fault, or clear all faults."""
     if options.clear:
         leave_clearing(folder)
-        _print("no faults from now on, and the clocks agree")
+        _print("faults cleared, clock reset")
         return 0
     if options.action is None or options.kind is None:
         return _fail("fault", "needs an action (such as AssumeRole, or * for any) and a kind, or --clear", 2)
@@ -75,30 +77,32 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m keyturn_sandbox",
         description="An AWS stand-in on loopback (STS and IAM), in the foreground until interrupted.",
     )
-    parser.add_argument("--port", type=int, default=0, help="0 (default) for any free port")
+    parser.add_argument(
+        "--port", type=int, default=0, help="port to listen on; 0 (default) for any free port"
+    )
     parser.add_argument(
         "--home",
         type=Path,
-        help="an absent or empty folder, which is emptied again at the end; default: a new temporary one",
+        help="an absent or empty folder, emptied at the end; default: a new temporary folder",
     )
     parser.add_argument("--no-seed", action="store_true", help="start with no users, roles or profiles")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    code = verbs.add_parser("totp", help="the code that an MFA device of the joined sandbox shows now")
+    code = verbs.add_parser("totp", help="print the current code of an MFA device of the joined sandbox")
     code.add_argument("device", help="serial, name, user or profile")
-    clock = verbs.add_parser("clock", help="move the time of the joined sandbox")
-    clock.add_argument("by", help="for example +2h, 45m, 30s, 1d; a move back after `--`: clock -- -1h")
-    skew = verbs.add_parser("skew", help="put AWS's clock off from this machine's, in the joined sandbox")
-    skew.add_argument("by", help="for example +20m, or, behind, after `--`: skew -- -20m; 0 sets it right")
+    clock = verbs.add_parser("clock", help="move the clock of the joined sandbox")
+    clock.add_argument("by", help="for example +2h, 45m, 30s, 1d; to move back: clock -- -1h")
+    skew = verbs.add_parser("skew", help="set AWS's clock off from this machine's in the joined sandbox")
+    skew.add_argument("by", help="for example +20m; to set it behind: skew -- -20m; 0 resets it")
     fault = verbs.add_parser(
         "fault",
-        help="let the next calls go wrong, in the joined sandbox",
+        help="inject faults into the next calls in the joined sandbox",
         epilog=f"Kinds: {', '.join(KINDS)}.",
     )
     fault.add_argument("action", nargs="?", help="for example AssumeRole; * for any")
     fault.add_argument("kind", nargs="?", choices=[*KINDS], metavar="kind", help="one of the kinds below")
     fault.add_argument("--times", type=_count, default=1, help="how many calls; 0 for all until --clear")
-    fault.add_argument("--seconds", type=float, help="how long to wait first (of slow: 5)")
-    fault.add_argument("--clear", action="store_true", help="forget every order, and set the clock right")
+    fault.add_argument("--seconds", type=float, help="seconds of delay (default of slow: 5)")
+    fault.add_argument("--clear", action="store_true", help="clear all faults and reset the clock")
     return parser
 
 

@@ -61,7 +61,8 @@ def access_denied(message: str) -> Refusal:
 
 
 def not_authorized(who: str, action: str, resource: str, reason_clause: str = "") -> Refusal:
-    """Return the error for a missing permission. `reason_clause` is the clause at the end of newer messages."""
+    """Return the error for a missing permission. `reason_clause` is the clause at the end of newer
+    messages."""
     reason = f" {reason_clause}" if reason_clause else ""
     return access_denied(
         f"User: {who} is not authorized to perform: {action} on resource: {resource}{reason}"
@@ -148,4 +149,4 @@ def internal_failure() -> Refusal:
 
 def not_implemented() -> Refusal:
     """Return the error for every other service. The code and the message are keyturn's, not AWS's."""
-    return Refusal("NotImplemented", "The keyturn sandbox answers STS and IAM only", 501)
+    return Refusal("NotImplemented", "The keyturn sandbox implements only STS and IAM", 501)

@@ -48,7 +48,7 @@ def environ_for(folder: Path, url: str, inherited: Mapping[str, str]) -> dict[st
 def shell_file(folder: Path, url: str) -> str:
     """Return the same as a script for a POSIX shell that runs `. FOLDER/env`. The shell keeps its HOME."""
     lines = [
-        "# Joins this shell to a keyturn sandbox. It lasts as long as the sandbox does.",
+        "# Joins this shell to a keyturn sandbox, as long as the sandbox runs.",
         "for keyturn_name in $(env | sed -n 's/^\\(_\\{0,1\\}AWS_[A-Za-z0-9_]*\\)=.*/\\1/p'); do",
         '    unset "$keyturn_name"',
         "done",

@@ -31,7 +31,7 @@ class Folder:
         self.path = path.resolve()
         status = self.path.lstat()
         if status.st_uid != os.geteuid():
-            raise PermissionError(f"{path} belongs to somebody else")
+            raise PermissionError(f"{path} belongs to another user")
         if any(self.path.iterdir()):
             raise FileExistsError(f"{path} is not empty")
         self.path.chmod(0o700)

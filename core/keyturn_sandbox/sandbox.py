@@ -212,7 +212,7 @@ def totp(folder: Path, device: str) -> str:
     for serial, entry in devices.items():
         if device == serial or device in entry["names"]:
             return code_for(entry["seed"], step_at(now()))
-    raise LookupError(f"no MFA device by the name {device}; there are {', '.join(devices) or 'none'}")
+    raise LookupError(f"MFA device not found: {device}. Available: {', '.join(devices) or 'none'}")
 
 
 def _aws_clock(folder: Path) -> Clock:

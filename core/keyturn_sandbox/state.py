@@ -163,7 +163,7 @@ class SandboxState:
     def _enable(self, user: User, serial: str, seed: Secret | None) -> MfaDevice:
         with self.lock:
             if len(user.devices) >= DEVICE_QUOTA:
-                raise ValueError(f"a user has {DEVICE_QUOTA} MFA devices at most")
+                raise ValueError(f"a user can have at most {DEVICE_QUOTA} MFA devices")
             device = MfaDevice(serial, seed, self.now())
             user.devices.append(device)
         return device

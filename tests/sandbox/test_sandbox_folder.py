@@ -240,7 +240,7 @@ def test_a_person_gets_codes_and_moves_time(tmp_path: Path) -> None:
         unknown = helper(sandbox, "totp", "nobody")
         assert (unknown.returncode, unknown.stdout) == (3, "")
         assert unknown.stderr.startswith(
-            "keyturn_sandbox: totp: no MFA device by the name nobody; there are arn:"
+            "keyturn_sandbox: totp: MFA device not found: nobody. Available: arn:"
         )
         moved = helper(sandbox, "clock", "+2h")
         assert moved.stdout == "the sandbox's clock is +7200 s from the real one\n"
@@ -257,4 +257,4 @@ def test_without_a_sandbox_the_helpers_say_so() -> None:
         check=False,
     )
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.startswith("keyturn_sandbox: no sandbox: ")
+    assert ran.stderr.startswith("keyturn_sandbox: No sandbox found: ")

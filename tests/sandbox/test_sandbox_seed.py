@@ -86,7 +86,7 @@ def test_the_aws_cli_is_told_who_a_profile_is(seeded: Sandbox, aws: Aws, profile
         ("old-cluster", 'The source_profile "tom" referenced in the profile "old-cluster" does not exist.'),
         ("old-vpn", "/opt/vpn/bin/aws-creds"),
         ("globex-viewer", "has expired"),
-        ("acme-dev-readonly", "The keyturn sandbox answers STS and IAM only"),
+        ("acme-dev-readonly", "The keyturn sandbox implements only STS and IAM"),
     ],
 )
 def test_the_aws_cli_says_why_a_profile_does_not_work(

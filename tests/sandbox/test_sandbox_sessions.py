@@ -199,7 +199,7 @@ def test_a_serial_has_nine_characters_at_least(sts: Any, refused: Callable[..., 
 def test_the_code_shown_is_found_by_every_name_of_its_device(sandbox: Sandbox, device: MfaDevice) -> None:
     names = (device.serial, "alice-phone", "alice", "acme")
     assert len({sandbox.totp(name) for name in names}) == 1
-    with pytest.raises(LookupError, match="no MFA device by the name nobody"):
+    with pytest.raises(LookupError, match="MFA device not found: nobody"):
         sandbox.totp("nobody")
 
 

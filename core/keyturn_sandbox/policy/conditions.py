@@ -88,7 +88,7 @@ def check_operator(operator: str) -> None:
     """
     _, name, _ = _parts(operator)
     if name != "Null" and name not in _TESTS and name not in _NEGATED:
-        raise ValueError(f"condition operator not evaluated here: {operator}")
+        raise ValueError(f"condition operator not implemented: {operator}")
 
 
 def condition_matches(operator: str, key: str, expected: Sequence[str], context: Context) -> bool:

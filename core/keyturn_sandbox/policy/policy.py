@@ -68,7 +68,7 @@ def check_permissions(statements: Sequence[Statement]) -> None:
 def _check(statement: Statement, elements: set[str], kind: str) -> None:
     unknown = set(statement) - elements
     if unknown:
-        raise ValueError(f"{kind} policy elements not evaluated here: {', '.join(sorted(unknown))}")
+        raise ValueError(f"{kind} policy elements not implemented: {', '.join(sorted(unknown))}")
     if statement.get("Effect") not in ("Allow", "Deny"):
         raise ValueError(f"a {kind} policy statement needs Effect Allow or Deny")
     blocks = statement.get("Condition", {})
