@@ -343,7 +343,7 @@ def test_a_verb_that_makes_no_sense_says_so(sandbox: Sandbox) -> None:
         (("fault",), "needs an action"),
         (("fault", "AssumeRole", "flood"), "invalid choice"),
         (("fault", "AssumeRole", "error", "--times", "-1"), "from 0 to 1000"),
-        (("skew", "soon"), "no length of time"),
+        (("skew", "soon"), "not a duration"),
     ):
         code, told = verb(sandbox, *words)
         assert code == 2
