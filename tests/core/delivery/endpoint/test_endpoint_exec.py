@@ -260,7 +260,7 @@ def test_a_long_term_key_is_not_for_an_endpoint(person: Person) -> None:
     person.does("set", "acme-build", "session=none", "--yes")
     done = person.keyturn("exec", "acme-build", "--endpoint", "--", "true")
     assert done.returncode == 2
-    assert "an endpoint gives temporary credentials only" in done.stderr
+    assert "an endpoint serves only temporary credentials" in done.stderr
     person.does("set", "acme-build", "session=temporary", "--yes")
     with started(person, profile="acme-build") as program:
         assert program.key_id()
