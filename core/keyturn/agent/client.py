@@ -252,8 +252,8 @@ def _answer_without_agent(profile: str, environ: Mapping[str, str]) -> int | Non
         return _from_forwarded_socket(path, profile)
     if not is_locked(environ, profile):
         return None
-    what, why, hint = LOCKED
-    _write(2, f"keyturn: {what}: {why}. {hint}\n".encode())
+    what, _, hint = LOCKED
+    _write(2, f"keyturn: {what}. {hint}\n".encode())
     return 4
 
 

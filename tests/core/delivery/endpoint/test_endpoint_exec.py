@@ -267,7 +267,7 @@ def test_a_long_term_key_is_not_for_an_endpoint(person: Person) -> None:
         person.does("set", "acme-build", "session=none", "--yes")
         answer = program.says(program.request())
         assert answer.startswith(b"HTTP/1.1 503 ")
-        assert b"temporary credentials only" in answer
+        assert b"only temporary credentials" in answer
         assert b"AKIA" not in answer
 
 
