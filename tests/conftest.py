@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--canaries"):
-        from tests.adversarial.secret_leaks.suitewide import Canaries
+        from tests.adversarial.secret_leaks.pytest_plugin import Canaries
 
         config.pluginmanager.register(Canaries())
 

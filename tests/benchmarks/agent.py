@@ -25,7 +25,14 @@ from keyturn.system import file_fingerprint
 from keyturn_sandbox import Sandbox
 from tests.benchmarks.echo import echo
 from tests.benchmarks.interleaved import in_turn, quarters, ratio, share
-from tests.core.agent.signings import ROLE, Counting, in_many_processes, in_one_process, minutes, of_role
+from tests.core.agent.signed_requests import (
+    ROLE,
+    Counting,
+    in_many_processes,
+    in_one_process,
+    minutes,
+    of_role,
+)
 from tests.core.agent.soak import soak
 from tests.end_to_end.person import BIN, Person
 

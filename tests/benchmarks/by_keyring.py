@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from tests.benchmarks.interleaved import in_turn, seconds
-from tests.core.agent.signings import ROLE
+from tests.core.agent.signed_requests import ROLE
 from tests.end_to_end.person import BIN
 
 KEYTURN = str(BIN / "keyturn")

@@ -25,7 +25,7 @@ from keyturn.operations.rotation import create_key, record_store
 from keyturn.operations.rotation.record import Record, Step
 from keyturn.system import files
 from tests.benchmarks.interleaved import share
-from tests.core.operations.rotation.home import PROFILE, Home
+from tests.core.operations.rotation.rotation_home import PROFILE, Home
 
 TARGET_MS = 20.0
 

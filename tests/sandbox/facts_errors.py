@@ -13,7 +13,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.sandbox.bench import ALL, Bench, Facts, No, denied, document, invalid, no, unfit
+from tests.sandbox.iam_bench import ALL, Bench, Facts, No, denied, document, invalid, no, unfit
 
 facts = Facts("4, errors")
 

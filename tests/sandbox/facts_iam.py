@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from keyturn_sandbox import User
-from tests.sandbox.bench import ALL, Bench, Facts, No, denied, gone, invalid, no, spreading, unfit
+from tests.sandbox.iam_bench import ALL, Bench, Facts, No, denied, gone, invalid, no, spreading, unfit
 
 facts = Facts("5")
 

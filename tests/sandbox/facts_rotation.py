@@ -8,7 +8,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
-from tests.sandbox.bench import Bench, Facts, Statement, denied, gone, invalid, no, spreading
+from tests.sandbox.iam_bench import Bench, Facts, Statement, denied, gone, invalid, no, spreading
 
 facts = Facts("5, rotation")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.sandbox.bench import ALL, Bench, Facts, denied, document, invalid, no, unfit
+from tests.sandbox.iam_bench import ALL, Bench, Facts, denied, document, invalid, no, unfit
 
 facts = Facts("4")
 

@@ -9,7 +9,7 @@ import pytest
 
 from keyturn_sandbox import Sandbox
 from tests.sandbox import facts_errors, facts_iam, facts_rotation, facts_sts
-from tests.sandbox.bench import Bench
+from tests.sandbox.iam_bench import Bench
 
 TABLE = {
     fact: ask

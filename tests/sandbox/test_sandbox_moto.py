@@ -21,8 +21,17 @@ from keyturn.model.secret import Secret
 from keyturn.operations.rotation.record import Step
 from keyturn.system.clock import system_clock
 from keyturn_sandbox import Sandbox
-from tests.core.operations.rotation.home import PROFILE, Abroad, Time
-from tests.sandbox.opinions import EXTERNAL_ID, Opinion, arn, call, furnish_moto, furnish_ours, refusal, shape
+from tests.core.operations.rotation.rotation_home import PROFILE, Abroad, Time
+from tests.sandbox.moto_opinions import (
+    EXTERNAL_ID,
+    Opinion,
+    arn,
+    call,
+    furnish_moto,
+    furnish_ours,
+    refusal,
+    shape,
+)
 
 UNKNOWN = "AKIAIOSFODNN7EXAMPLE"
 

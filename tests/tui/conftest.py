@@ -20,7 +20,7 @@ from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.terminal.capabilities import Options, terminal_for
 from keyturn_tui.widgets.profile_list import ProfileList
 from keyturn_tui.widgets.status_line import StatusLine
-from tests.tui.memory_keeper import MemoryService
+from tests.tui.memory_service import MemoryService
 
 WIDE, NARROW = (120, 36), (80, 24)
 UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}

@@ -13,8 +13,8 @@ from pathlib import Path
 from keyturn.model.profile import FileProblem, VaultState
 from keyturn_tui.app import run
 from keyturn_tui.terminal.capabilities import Options
-from tests.tui.believable import believable, many
-from tests.tui.memory_keeper import MemoryService
+from tests.tui.memory_service import MemoryService
+from tests.tui.sample_profiles import believable, many
 
 
 class CrashingKeeper(MemoryService):

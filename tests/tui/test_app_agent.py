@@ -6,9 +6,9 @@ import pytest
 
 from keyturn.model.profile import VaultState
 from keyturn_tui.terminal.capabilities import Options
-from tests.tui.believable import believable
 from tests.tui.conftest import NARROW, WIDE, Drive, Driven
-from tests.tui.memory_keeper import MemoryService
+from tests.tui.memory_service import MemoryService
+from tests.tui.sample_profiles import believable
 
 
 def header(driven: Driven) -> str:

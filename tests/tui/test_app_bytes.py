@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.ptykit import PtyChild
+from tests.tui.pty_helpers import PtyChild
 
 IDLE_LIMIT = 300
 MOVE_LIMIT = 1024

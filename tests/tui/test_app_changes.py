@@ -10,9 +10,9 @@ import pytest
 
 from keyturn.model.profile import FileProblem, Snapshot, VaultState
 from keyturn_tui.terminal.capabilities import Options
-from tests.tui.believable import NOW, believable, many
 from tests.tui.conftest import NARROW, WIDE, Drive
-from tests.tui.memory_keeper import MemoryService
+from tests.tui.memory_service import MemoryService
+from tests.tui.sample_profiles import NOW, believable, many
 
 BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 

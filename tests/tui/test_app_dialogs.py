@@ -16,9 +16,9 @@ from keyturn_tui.dialogs.review_changes import ReviewScreen, review_lines
 from keyturn_tui.dialogs.unlock import UnlockScreen
 from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.widgets.fields import SecretField
-from tests.tui.believable import NOW, believable
 from tests.tui.conftest import NARROW, WIDE, Drive, Driven
-from tests.tui.memory_keeper import PASSPHRASE, RECOVERY, MemoryService
+from tests.tui.memory_service import PASSPHRASE, RECOVERY, MemoryService
+from tests.tui.sample_profiles import NOW, believable
 
 BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 

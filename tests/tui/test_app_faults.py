@@ -13,9 +13,9 @@ from keyturn.model.errors import VaultError
 from keyturn.model.profile import VaultState
 from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.timers import POLL
-from tests.tui.believable import believable
 from tests.tui.conftest import Drive, Driven
-from tests.tui.memory_keeper import PASSPHRASE, RECOVERY, MemoryService
+from tests.tui.memory_service import PASSPHRASE, RECOVERY, MemoryService
+from tests.tui.sample_profiles import believable
 
 CANARY = "canary"
 

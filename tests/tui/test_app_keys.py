@@ -14,9 +14,9 @@ from keyturn_tui.screens.detail import DetailScreen
 from keyturn_tui.screens.help import HelpScreen
 from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.terminal.capabilities import Options
-from tests.tui.believable import NOW, believable, many
 from tests.tui.conftest import NARROW, WIDE, Drive
-from tests.tui.memory_keeper import MemoryService
+from tests.tui.memory_service import MemoryService
+from tests.tui.sample_profiles import NOW, believable, many
 
 BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 

@@ -12,9 +12,9 @@ import pytest
 from keyturn.model.profile import FileProblem, VaultState
 from keyturn_tui.app import KeyturnApp
 from keyturn_tui.terminal.capabilities import Options, terminal_for
-from tests.tui.believable import believable
 from tests.tui.conftest import NARROW, UTF8, WIDE
-from tests.tui.memory_keeper import MemoryService
+from tests.tui.memory_service import MemoryService
+from tests.tui.sample_profiles import believable
 
 Compare = Callable[..., bool]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.ptykit import PtyChild
+from tests.tui.pty_helpers import PtyChild
 
 
 def test_importing_the_app_loads_no_heavy_or_secret_library() -> None:

@@ -21,10 +21,10 @@ from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.screens.timeline import TimelineScreen
 from keyturn_tui.terminal.capabilities import Options
 from keyturn_tui.widgets.fields import PlainField
-from tests.tui.believable import NOW, believable
 from tests.tui.conftest import NARROW, WIDE, Drive, Driven
-from tests.tui.memory_keeper import PASSPHRASE, MemoryService
-from tests.tui.memory_rotating import NEW
+from tests.tui.memory_rotation import NEW
+from tests.tui.memory_service import PASSPHRASE, MemoryService
+from tests.tui.sample_profiles import NOW, believable
 
 THROUGH = ["begin", "on", "on", "on", "on"]
 
@@ -54,7 +54,7 @@ async def until(driven: Driven, words: str) -> None:
 
 
 def test_the_keeper_in_memory_takes_the_steps_of_the_real_one(keeper: MemoryService) -> None:
-    """As `tests/core/operations/rotation/test_rotation_way.py` has the real one take them."""
+    """As `tests/core/operations/rotation/test_rotation_steps_in_order.py` has the real one take them."""
     rotating, name = keeper.rotation, "ci-deploy"
     first = rotating.start(name)
     through = RotationClient(None, keeper.now, lambda _name: None).run_to_end  # type: ignore[arg-type]  # nothing is routed

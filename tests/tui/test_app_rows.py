@@ -35,7 +35,7 @@ from keyturn_tui.rendering.profile_rows import (
     deadlines,
     rows_for,
 )
-from tests.tui.believable import NOW, believable
+from tests.tui.sample_profiles import NOW, believable
 
 SNAPSHOT = Snapshot(1, tuple(believable()), vault=VaultState.OPEN)
 

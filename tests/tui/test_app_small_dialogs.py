@@ -9,9 +9,9 @@ import pytest
 from keyturn.model.profile import VaultState
 from keyturn_tui.dialogs.mfa import MfaScreen
 from keyturn_tui.screens.main import MainScreen
-from tests.tui.believable import believable
 from tests.tui.conftest import NARROW, WIDE, Drive, Driven
-from tests.tui.memory_keeper import PASSPHRASE, RECOVERY, MemoryService
+from tests.tui.memory_service import PASSPHRASE, RECOVERY, MemoryService
+from tests.tui.sample_profiles import believable
 
 BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 

@@ -14,7 +14,7 @@ from keyturn_tui.controllers.rotation import in_keys
 from keyturn_tui.dialogs.confirm import deletion_lines
 from keyturn_tui.rendering.key_deletion import old_key
 from keyturn_tui.rendering.profile_cells import Line
-from tests.tui.believable import NOW, believable
+from tests.tui.sample_profiles import NOW, believable
 
 OLD, NEW = "AKIAEXAMPLE00004WQP", "AKIAEXAMPLE00009ZLM"
 DEPLOY = next(one for one in believable() if one.name == "ci-deploy")

@@ -7,9 +7,9 @@ from textual.color import Color
 
 from keyturn_tui.terminal.capabilities import Options, terminal_for
 from keyturn_tui.theme import PLAIN, ROLES, THEME_NAMES, themes, variables_of
-from tests.tui.believable import believable
 from tests.tui.conftest import Drive
-from tests.tui.memory_keeper import MemoryService
+from tests.tui.memory_service import MemoryService
+from tests.tui.sample_profiles import believable
 
 
 def contrast(one: str, other: str) -> float:

@@ -19,9 +19,9 @@ from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.screens.timeline import TimelineScreen
 from keyturn_tui.terminal.capabilities import Options
 from keyturn_tui.widgets.timeline_list import TimelineList
-from tests.tui.believable import NOW, believable, many
 from tests.tui.conftest import NARROW, WIDE, Drive, Driven
-from tests.tui.memory_keeper import MemoryService
+from tests.tui.memory_service import MemoryService
+from tests.tui.sample_profiles import NOW, believable, many
 
 SIZES = [(WIDE, False), (NARROW, False), (NARROW, True), ((66, 18), False), ((44, 12), True)]
 IDS = ["120x36", "80x24", "80x24-ascii", "66x18", "44x12-ascii"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keyturn.model.profile import FileProblem, Key, Kind, Origin, Profile, Session
 from tests.adversarial.hostile_input.corpus import NAMES, spread
-from tests.tui.believable import NOW
+from tests.tui.sample_profiles import NOW
 
 
 def hostile(name: str, nth: int) -> Profile:

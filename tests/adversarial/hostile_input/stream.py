@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.adversarial.hostile_input.inert import is_foreign
+from tests.adversarial.hostile_input.harmless_output import is_foreign
 
 #: Colours and attributes, cursor placement, and the modes that Textual switches on, off or asks for.
 _OWN = re.compile(

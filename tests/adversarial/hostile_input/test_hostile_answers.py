@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from tests.adversarial.hostile_input import lent
+from tests.adversarial.hostile_input import forwarded_texts
 from tests.adversarial.hostile_input.corpus import MESSAGES, NAMES, as_argument, spread
 from tests.adversarial.hostile_input.test_hostile_arguments import CREDENTIALS
 from tests.adversarial.hostile_input.verbs import PASSPHRASE, Verbs
@@ -245,12 +245,12 @@ def test_a_text_where_sessions_are_lent_on(
 ) -> None:
     machine, script = shared
     script.mode, script.text = "fine", Script().text
-    lent.requests(machine, spread(MESSAGES, 30))
-    lent.endpoint_words(machine, spread(MESSAGES, 60))
-    lent.programs(machine, ("x[b]y",))
-    lent.far_questions(machine, spread(MESSAGES, 40))
-    lent.near_answers(machine, spread(NAMES, 4))
-    lent.printed(machine, ("x\nProxyCommand y", "\x1b]52;c;aGk=\x07", 'x"y'))
+    forwarded_texts.requests(machine, spread(MESSAGES, 30))
+    forwarded_texts.endpoint_words(machine, spread(MESSAGES, 60))
+    forwarded_texts.programs(machine, ("x[b]y",))
+    forwarded_texts.far_questions(machine, spread(MESSAGES, 40))
+    forwarded_texts.near_answers(machine, spread(NAMES, 4))
+    forwarded_texts.printed(machine, ("x\nProxyCommand y", "\x1b]52;c;aGk=\x07", 'x"y'))
     machine.assert_harmless(record_property, 60)
 
 

@@ -14,7 +14,7 @@ from keyturn_tui.rendering.profile_cells import fit
 from keyturn_tui.rendering.profile_detail import wrapped
 from keyturn_tui.terminal.output_filters import defused
 from tests.adversarial.hostile_input.corpus import BY_KIND, MESSAGES, NAMES
-from tests.adversarial.hostile_input.inert import foreign
+from tests.adversarial.hostile_input.harmless_output import foreign
 
 
 def test_there_are_at_least_500_different_strings_of_every_kind() -> None:

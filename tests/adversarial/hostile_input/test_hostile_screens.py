@@ -29,11 +29,11 @@ from keyturn_tui.terminal.capabilities import Options
 from keyturn_tui.widgets.timeline_list import TimelineList
 from keyturn_tui.widgets.timeline_strip import LANES, TimelineStrip
 from tests.adversarial.hostile_input.corpus import MESSAGES, NAMES, spread
-from tests.adversarial.hostile_input.inert import foreign
+from tests.adversarial.hostile_input.harmless_output import foreign
 from tests.adversarial.hostile_input.rows import PROBLEMS, PROFILES, hostile
-from tests.tui.believable import NOW
 from tests.tui.conftest import NARROW, WIDE, Drive, Driven, drive
-from tests.tui.memory_keeper import MemoryService
+from tests.tui.memory_service import MemoryService
+from tests.tui.sample_profiles import NOW
 
 __all__ = ["drive"]
 

@@ -16,7 +16,7 @@ from keyturn.model.text import cells, is_safe, safe
 from tests.adversarial.hostile_input.corpus import NAMES
 from tests.adversarial.hostile_input.stream import foreign_in
 from tests.support.needs import needs
-from tests.tui.ptykit import ROOT, PtyChild
+from tests.tui.pty_helpers import ROOT, PtyChild
 
 Record = Callable[[str, object], None]
 KEYS = (

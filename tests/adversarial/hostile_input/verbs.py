@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.adversarial.hostile_input.corpus import MARKER
-from tests.adversarial.hostile_input.inert import foreign
+from tests.adversarial.hostile_input.harmless_output import foreign
 
 ROOT = Path(__file__).parents[3]
 PASSPHRASE = "correct horse battery staple"

@@ -13,7 +13,7 @@ import pytest
 from tests.adversarial.process_isolation.conftest import PASSPHRASE, Record
 from tests.adversarial.process_isolation.ordinary import ALICE, Installation, User, become
 from tests.adversarial.process_isolation.test_isolation_processes import attacked
-from tests.core.delivery.endpoint.program import SHOW, Program, answers_to
+from tests.core.delivery.endpoint.exec_program import SHOW, Program, answers_to
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keyturn.agent.client import AgentNotRunning, AgentUnresponsive, NoAgent
-from tests.adversarial.secret_leaks.bench import NEW_PASSPHRASE, PASSPHRASE, Bench, Said, Task
-from tests.adversarial.secret_leaks.bursting import KINDS, Moment
+from tests.adversarial.secret_leaks.exception_bursts import KINDS, Moment
+from tests.adversarial.secret_leaks.leak_bench import NEW_PASSPHRASE, PASSPHRASE, Bench, Said, Task
 
 
 @dataclass(frozen=True)

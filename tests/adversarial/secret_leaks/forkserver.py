@@ -28,8 +28,8 @@ from keyturn.model.errors import AgentUnavailable, KeyturnError
 from keyturn.system import secret_channel
 from keyturn.vault import passphrase
 from keyturn_tui import main as start
-from tests.adversarial.secret_leaks import bursting
-from tests.adversarial.secret_leaks.bursting import Bursting, Moment, Recording, ScreenRecording
+from tests.adversarial.secret_leaks import exception_bursts
+from tests.adversarial.secret_leaks.exception_bursts import Bursting, Moment, Recording, ScreenRecording
 from tests.core.vault import weak_age
 
 _SECONDS = 120.0
@@ -90,7 +90,7 @@ def _run(task: dict[str, Any]) -> NoReturn:
         _attend(task)
         code = _ACTS[task["act"]](task)
     finally:
-        bursting.end()
+        exception_bursts.end()
         sys.stdout.flush()
         os._exit(code)
 
@@ -112,7 +112,7 @@ def _before_the_end(act: Callable[[], object]) -> None:
     leave = os._exit
 
     def left(code: int) -> NoReturn:
-        bursting.end()
+        exception_bursts.end()
         act()
         leave(code)
 
@@ -121,7 +121,7 @@ def _before_the_end(act: Callable[[], object]) -> None:
 
 def _begin(task: dict[str, Any]) -> None:
     if "trace" in task:
-        bursting.begin(task["trace"])
+        exception_bursts.begin(task["trace"])
 
 
 def _verb(task: dict[str, Any]) -> int:

@@ -12,8 +12,8 @@ import pytest
 from keyturn.agent import client
 from keyturn.model import errors
 from keyturn_sandbox import Sandbox
-from tests.core.agent.hostile import ODD, bad_company, good_client, requests, sent
-from tests.core.agent.signings import ROLE, of_role
+from tests.core.agent.hostile_client import ODD, bad_company, good_client, requests, sent
+from tests.core.agent.signed_requests import ROLE, of_role
 from tests.end_to_end.person import Person
 
 Record = Callable[[str, object], None]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from keyturn_sandbox import Sandbox
-from tests.core.agent.signings import (
+from tests.core.agent.signed_requests import (
     BOTOCORE_ASKS_AT,
     HANDED_AT_LEAST,
     ROLE,

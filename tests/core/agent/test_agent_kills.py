@@ -22,7 +22,7 @@ from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
 from keyturn.storage.paths import paths_for
 from keyturn_sandbox import Sandbox
-from tests.core.agent.signings import HANDED_AT_LEAST, ROLE, of_role
+from tests.core.agent.signed_requests import HANDED_AT_LEAST, ROLE, of_role
 from tests.core.agent.starter import awaited
 from tests.end_to_end.person import PASSPHRASE, Person
 

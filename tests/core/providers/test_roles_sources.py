@@ -16,7 +16,7 @@ from keyturn.service import CredentialService
 from keyturn_sandbox import Sandbox
 from keyturn_sandbox.policy.principals import AccessKey
 from tests.core.operations.conftest import Bench
-from tests.core.providers.machine import serving
+from tests.core.providers.metadata_service import serving
 from tests.end_to_end.person import BIN, Person
 
 ACCOUNT = "111122223333"

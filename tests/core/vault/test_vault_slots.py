@@ -29,7 +29,7 @@ from keyturn.vault.create import read_export
 from keyturn.vault.keyring import KeyringPort, SystemKeyring
 from keyturn.vault.vault import Vault
 from tests.core.vault.conftest import PASSPHRASE, MemoryKeyring, Sample
-from tests.core.vault.desktop import Desktop, bare
+from tests.core.vault.desktop_session import Desktop, bare
 from tests.core.vault.keyring_contract import CONTRACT
 
 

@@ -17,7 +17,7 @@ from awscli.customizations.configure import writer
 from keyturn.awsconfig.document import parse
 from keyturn.model.errors import UnparsableFile
 from tests.resilience.concurrency import programs
-from tests.resilience.concurrency.beside import OLD
+from tests.resilience.concurrency.parallel_processes import OLD
 
 Number = Callable[[str, object], None]
 

@@ -16,7 +16,7 @@ from keyturn.awsconfig.document import Document, FileKind, parse, set_items
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import ChangeRefused, KeyturnError
 from tests.resilience.concurrency.editors import WAYS
-from tests.resilience.concurrency.steps import Stepper
+from tests.resilience.concurrency.step_scheduler import Stepper
 
 OLD = b"# mine\n" + b"".join(b"[profile p%d]\nregion = eu-west-1\n" % n for n in range(40))
 THEIRS = b"[profile theirs]\nregion = us-east-1\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.resilience.concurrency import programs
-from tests.resilience.concurrency.beside import Beside
+from tests.resilience.concurrency.parallel_processes import Beside
 
 Number = Callable[[str, object], None]
 

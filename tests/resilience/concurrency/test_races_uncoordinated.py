@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.awsconfig.document import parse
 from keyturn.model.errors import UnparsableFile
-from tests.resilience.concurrency.beside import OLD, Beside
+from tests.resilience.concurrency.parallel_processes import OLD, Beside
 
 Number = Callable[[str, object], None]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.resilience.crash_injection import acts
-from tests.resilience.crash_injection.home import Home
+from tests.resilience.crash_injection import file_writers
+from tests.resilience.crash_injection.crash_home import Home
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def home() -> Iterator[Home]:
     where = memory if os.access(memory, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="keyturn-faults-", dir=where))
     try:
-        yield acts.furnished(folder)
+        yield file_writers.furnished(folder)
     finally:
         # A thread of an app that was left may still bring its act to an end.
         for _ in range(100):

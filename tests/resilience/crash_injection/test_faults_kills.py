@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.resilience.crash_injection import acts, plan
-from tests.resilience.crash_injection.home import Home
-from tests.resilience.crash_injection.judge import Verdicts
+from tests.resilience.crash_injection import fault_plan, file_writers
+from tests.resilience.crash_injection.crash_home import Home
+from tests.resilience.crash_injection.state_checks import Verdicts
 from tests.support.needs import needs
 
 Record = Callable[[str, object], None]
-HALF = len(acts.VERBS) // 2
+HALF = len(file_writers.VERBS) // 2
 
 
 @pytest.mark.timeout(120)
@@ -24,19 +24,21 @@ def test_some_kills_and_refusals_by_strace(home: Home, record_property: Record) 
     """The sample: the same functions on the smallest writers."""
     needs("strace")
     verdicts = Verdicts()
-    small = [act for act in acts.WRITERS if act.name in ("index.json", "keyturn.log")]
-    plan.kill_everywhere(home, small[:1], verdicts)
-    plan.refuse_everywhere(home, small[1:], verdicts, lambda _: 1)
+    small = [act for act in file_writers.WRITERS if act.name in ("index.json", "keyturn.log")]
+    fault_plan.kill_everywhere(home, small[:1], verdicts)
+    fault_plan.refuse_everywhere(home, small[1:], verdicts, lambda _: 1)
     record_property("faults: runs by strace (sample)", verdicts.figures())
     verdicts.check()
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("act", acts.VERBS[:HALF], ids=lambda act: act.name)
-def test_a_verb_killed_at_every_system_call(home: Home, act: acts.Act, record_property: Record) -> None:
+@pytest.mark.parametrize("act", file_writers.VERBS[:HALF], ids=lambda act: act.name)
+def test_a_verb_killed_at_every_system_call(
+    home: Home, act: file_writers.Act, record_property: Record
+) -> None:
     needs("strace")
     verdicts = Verdicts()
-    plan.kill_everywhere(home, [act], verdicts)
+    fault_plan.kill_everywhere(home, [act], verdicts)
     record_property(f"faults: kills of {act.name}", verdicts.figures())
     verdicts.check()

@@ -8,7 +8,7 @@ from pathlib import Path
 from keyturn.storage import activity
 from keyturn.storage.activity import ActivityEntry, ActivityLog
 from keyturn.system import files
-from tests.resilience.crash_injection.home import NOW
+from tests.resilience.crash_injection.crash_home import NOW
 
 WRITERS = 4
 LINES = 25

@@ -20,12 +20,12 @@ from pathlib import Path
 import pytest
 
 from keyturn.awsconfig import atomic_replace
-from tests.resilience.crash_injection import acts, traced
-from tests.resilience.crash_injection.child import perform
-from tests.resilience.crash_injection.home import CONFIG, CREDENTIALS, SECRET, Home
+from tests.resilience.crash_injection import file_writers, strace_runs
+from tests.resilience.crash_injection.crash_home import CONFIG, CREDENTIALS, SECRET, Home
+from tests.resilience.crash_injection.traced_child import perform
 from tests.support.needs import needs
 
-ADOPT = acts.verb("adopt", "dev", "--yes")
+ADOPT = file_writers.verb("adopt", "dev", "--yes")
 #: Another user.
 OTHER = 65534
 #: Acts that together make every file of keyturn's own and both shared files.
@@ -42,9 +42,9 @@ import os, subprocess, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from keyturn.model.secret import Secret
-from tests.resilience.crash_injection import acts
-from tests.resilience.crash_injection.child import perform
-from tests.resilience.crash_injection.home import Home
+from tests.resilience.crash_injection import file_writers as acts
+from tests.resilience.crash_injection.traced_child import perform
+from tests.resilience.crash_injection.crash_home import Home
 home = Home(Path(sys.argv[2]), Secret(sys.stdin.readline().strip()))
 subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 subprocess.run(["sh", "-euc", sys.argv[3]], check=True)
@@ -124,7 +124,7 @@ def test_a_file_size_limit_leaves_the_old_file(home: Home) -> None:
     home.back_to("delivered")
     home.config.write_bytes(CONFIG + b"\n" + b"# long\n" * 1000)
     before = home.config.read_bytes()
-    edit = acts.writer(acts._edit_config)
+    edit = file_writers.writer(file_writers._edit_config)
 
     def limited(of: Home) -> int:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -146,7 +146,7 @@ def test_nothing_is_wider_than_it_was_whatever_the_umask(home: Home, umask: int)
     (home.aws / "config").chmod(0o644)
     before = os.umask(umask)
     try:
-        assert perform(acts._init, home).code == 0
+        assert perform(file_writers._init, home).code == 0
     finally:
         os.umask(before)
     for path in home.own.rglob("*"):
@@ -195,7 +195,7 @@ def _refused_at_once(home: Home) -> str:
 
     def timed(of: Home) -> int:
         begun = time.process_time()
-        code = acts.writer(acts._edit_credentials)(of)
+        code = file_writers.writer(file_writers._edit_credentials)(of)
         return code if time.process_time() - begun < 1 else 99
 
     done = perform(timed, home)
@@ -227,7 +227,7 @@ def test_a_chain_of_links_out_of_the_home_is_followed_and_stays(home: Home) -> N
 def test_a_link_that_leads_to_nothing_yet_gets_its_file_and_folder(home: Home) -> None:
     home.back_to("no credentials file")
     home.credentials.symlink_to("../elsewhere/aws")
-    assert perform(acts.writer(acts._make_credentials), home).code == 0
+    assert perform(file_writers.writer(file_writers._make_credentials), home).code == 0
     made = home.person / "elsewhere" / "aws"
     assert home.credentials.is_symlink()
     assert made.read_bytes() == b"[made]\nregion = x\n"
@@ -293,7 +293,7 @@ def test_names_that_another_user_planted_in_a_shared_folder_are_not_written_thro
     def guessed(of: Home) -> int:
         (of.aws / f".keyturn-{os.getpid()}-known.tmp").symlink_to(victim)
         atomic_replace.secrets.token_hex = lambda _: "known"  # type: ignore[attr-defined]  # of a module, in a child
-        return acts.writer(acts._edit_credentials)(of)
+        return file_writers.writer(file_writers._edit_credentials)(of)
 
     done = perform(guessed, home)
     assert done.code == 1, done
@@ -303,16 +303,18 @@ def test_names_that_another_user_planted_in_a_shared_folder_are_not_written_thro
 
 
 def _refused_at_once_with(home: Home, planted: Path) -> str:
-    done = perform(acts.writer(acts._edit_credentials), home)
+    done = perform(file_writers.writer(file_writers._edit_credentials), home)
     assert (done.code, done.complaint()) == (5, None), done
     assert planted.is_symlink()
     return done.stderr
 
 
 @pytest.mark.parametrize(
-    "act", [act for act in (*acts.VERBS, *acts.WRITERS) if act.name in PRIVATE], ids=lambda act: act.name
+    "act",
+    [act for act in (*file_writers.VERBS, *file_writers.WRITERS) if act.name in PRIVATE],
+    ids=lambda act: act.name,
 )
-def test_files_are_private_from_the_moment_they_are_made(home: Home, act: acts.Act) -> None:
+def test_files_are_private_from_the_moment_they_are_made(home: Home, act: file_writers.Act) -> None:
     """strace shows the mode of each file and folder at its making, under a umask that takes nothing away."""
     needs("strace")
     home.back_to(act.stage)
@@ -322,7 +324,7 @@ def test_files_are_private_from_the_moment_they_are_made(home: Home, act: acts.A
         return act.run(of)
 
     made = []
-    for call in traced.calls(bare, home):
+    for call in strace_runs.calls(bare, home):
         if call.ours and call.name in ("open", "openat") and "O_CREAT" in call.line:
             made.append(call)
             assert ", 0600) " in call.line, call.line

@@ -6,21 +6,21 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.resilience.crash_injection import acts, plan, power
-from tests.resilience.crash_injection.child import Outcome
-from tests.resilience.crash_injection.home import Home
-from tests.resilience.crash_injection.judge import Verdicts, reference
+from tests.resilience.crash_injection import fault_plan, file_writers, power_loss
+from tests.resilience.crash_injection.crash_home import Home
+from tests.resilience.crash_injection.state_checks import Verdicts, reference
+from tests.resilience.crash_injection.traced_child import Outcome
 
 Record = Callable[[str, object], None]
 
 
-def _without_power(home: Home, chosen: Sequence[acts.Act], verdicts: Verdicts, most: int) -> None:
+def _without_power(home: Home, chosen: Sequence[file_writers.Act], verdicts: Verdicts, most: int) -> None:
     home.torn_log_lines = 1
     for act in chosen:
         known = reference(act, home)
         home.back_to(act.stage)
-        for loss in plan.spread(power.losses(act.run, home), most):
-            power.lay_out(loss.disk, home)
+        for loss in fault_plan.spread(power_loss.losses(act.run, home), most):
+            power_loss.lay_out(loss.disk, home)
             # What said that all is done has to be true after the power went, too.
             said = Outcome(0 if loss.ended else None, "", "")
             verdicts.judge(act, known, home, said, f"power lost after {loss.after}")
@@ -30,7 +30,9 @@ def _without_power(home: Home, chosen: Sequence[acts.Act], verdicts: Verdicts, m
 @pytest.mark.timeout(300)
 def test_power_lost_at_some_steps(home: Home, record_property: Record) -> None:
     chosen = [
-        act for act in (*acts.VERBS, *acts.WRITERS) if act.name in ("adopt", "keys.age", "profiles.toml")
+        act
+        for act in (*file_writers.VERBS, *file_writers.WRITERS)
+        if act.name in ("adopt", "keys.age", "profiles.toml")
     ]
     verdicts = Verdicts()
     _without_power(home, chosen, verdicts, 10)
@@ -40,8 +42,8 @@ def test_power_lost_at_some_steps(home: Home, record_property: Record) -> None:
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("act", [*acts.VERBS, *acts.WRITERS], ids=lambda act: act.name)
-def test_power_lost_at_every_step(home: Home, act: acts.Act, record_property: Record) -> None:
+@pytest.mark.parametrize("act", [*file_writers.VERBS, *file_writers.WRITERS], ids=lambda act: act.name)
+def test_power_lost_at_every_step(home: Home, act: file_writers.Act, record_property: Record) -> None:
     verdicts = Verdicts()
     _without_power(home, [act], verdicts, 600)
     record_property(f"faults: power losses of {act.name}", verdicts.figures())

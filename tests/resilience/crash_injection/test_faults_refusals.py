@@ -11,28 +11,30 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.resilience.crash_injection import acts, plan, traced
-from tests.resilience.crash_injection.home import Home
-from tests.resilience.crash_injection.judge import Verdicts
+from tests.resilience.crash_injection import fault_plan, file_writers, strace_runs
+from tests.resilience.crash_injection.crash_home import Home
+from tests.resilience.crash_injection.state_checks import Verdicts
 from tests.support.needs import needs
 
 Record = Callable[[str, object], None]
 
 
-def _every_way(call: traced.Call) -> int:
-    return 1 if call.name in plan.LOOKS else len(plan.REFUSALS)
+def _every_way(call: strace_runs.Call) -> int:
+    return 1 if call.name in fault_plan.LOOKS else len(fault_plan.REFUSALS)
 
 
-def _in_turns(call: traced.Call) -> int:
-    return 0 if call.name in plan.LOOKS else 1
+def _in_turns(call: strace_runs.Call) -> int:
+    return 0 if call.name in fault_plan.LOOKS else 1
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("act", [*acts.WRITERS, *acts.VERBS], ids=lambda act: act.name)
-def test_refused_system_calls(home: Home, act: acts.Act, record_property: Record) -> None:
+@pytest.mark.parametrize("act", [*file_writers.WRITERS, *file_writers.VERBS], ids=lambda act: act.name)
+def test_refused_system_calls(home: Home, act: file_writers.Act, record_property: Record) -> None:
     needs("strace")
     verdicts = Verdicts()
-    plan.refuse_everywhere(home, [act], verdicts, _in_turns if act in acts.VERBS else _every_way)
+    fault_plan.refuse_everywhere(
+        home, [act], verdicts, _in_turns if act in file_writers.VERBS else _every_way
+    )
     record_property(f"faults: refusals to {act.name}", verdicts.figures())
     verdicts.check()

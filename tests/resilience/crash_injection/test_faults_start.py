@@ -10,7 +10,7 @@ from keyturn.service import CredentialService
 from keyturn.system import temp_files
 from keyturn_tui.app import KeyturnApp
 from keyturn_tui.terminal.capabilities import Options, terminal_for
-from tests.resilience.crash_injection.home import Home
+from tests.resilience.crash_injection.crash_home import Home
 
 
 async def test_the_app_withdraws_what_has_ended_and_takes_temporary_files_away(

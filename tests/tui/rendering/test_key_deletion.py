@@ -12,7 +12,7 @@ from keyturn.model.errors import RotationHalted
 from keyturn.model.profile import Key, Profile
 from keyturn.operations.rotation.delete_key import DeletionFacts
 from keyturn_tui.rendering.key_deletion import lost_key, old_key, other_key, used_words
-from tests.tui.believable import NOW
+from tests.tui.sample_profiles import NOW
 
 KEY_ID, HELD_ID = "AKIAEXAMPLE00009ZLM", "AKIAEXAMPLE00004WQP"
 SHOWN = "AKIA…9ZLM"

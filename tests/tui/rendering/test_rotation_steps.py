@@ -26,7 +26,7 @@ from keyturn_tui.rendering.rotation_steps import (
     stop_words,
     title_of,
 )
-from tests.tui.believable import NOW, believable
+from tests.tui.sample_profiles import NOW, believable
 
 OLD, NEW = "AKIAEXAMPLE00004WQP", "AKIAEXAMPLE00009ZLM"
 OLD_SHOWN, NEW_SHOWN = "AKIA…4WQP", "AKIA…9ZLM"

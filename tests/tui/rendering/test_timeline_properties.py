@@ -20,7 +20,7 @@ from keyturn_tui.rendering.timeline_scale import (
     window_at,
     zoomed,
 )
-from tests.tui.believable import NOW
+from tests.tui.sample_profiles import NOW
 
 MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(9998, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis adds the zone
 NEAR = st.timedeltas(timedelta(days=-3), timedelta(days=3)).map(lambda away: NOW + away)

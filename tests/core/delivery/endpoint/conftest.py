@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.delivery.endpoint.program import Program, started
+from tests.core.delivery.endpoint.exec_program import Program, started
 from tests.end_to_end.conftest import person as newly_founded
 from tests.end_to_end.person import Person
 

@@ -15,8 +15,8 @@ from keyturn.delivery.endpoint.http import EndpointAddress, RequestStatus, judge
 from keyturn.model.secret import Secret
 from tests.adversarial.process_isolation.conftest import skip_or_fail
 from tests.adversarial.process_isolation.ordinary import BOB, become, common_python
-from tests.core.delivery.endpoint.program import Program, Record, answers_to, heard, started, tables
-from tests.core.delivery.endpoint.test_endpoint_judge import WRONG
+from tests.core.delivery.endpoint.exec_program import Program, Record, answers_to, heard, started, tables
+from tests.core.delivery.endpoint.test_endpoint_requests import WRONG
 from tests.end_to_end.person import Person
 
 #: Of whatever holds a credential.

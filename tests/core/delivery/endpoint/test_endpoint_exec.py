@@ -24,7 +24,7 @@ from keyturn.model.errors import KeyturnError
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
 from keyturn.storage.paths import paths_for
-from tests.core.delivery.endpoint.program import Program, left_in, started
+from tests.core.delivery.endpoint.exec_program import Program, left_in, started
 from tests.end_to_end.person import BIN, PASSPHRASE, Person
 
 IDENTITY = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"

@@ -14,7 +14,7 @@ from statistics import median
 import pytest
 
 from tests.adversarial.process_isolation.conftest import skip_or_fail
-from tests.core.delivery.endpoint.program import Program, Record
+from tests.core.delivery.endpoint.exec_program import Program, Record
 
 #: Seconds, of the median.
 MOST = 0.1

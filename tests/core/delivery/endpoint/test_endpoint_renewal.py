@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.delivery.endpoint.program import Record, started
+from tests.core.delivery.endpoint.exec_program import Record, started
 from tests.end_to_end.person import BIN, Person
 
 #: botocore's now, by which it judges an expiry, is the sandbox's; signatures keep the real time.

@@ -15,7 +15,7 @@ from keyturn.delivery.endpoint.token_file import TokenFile
 from keyturn.model.errors import UnsafeFile
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
-from tests.core.delivery.endpoint.program import left_in
+from tests.core.delivery.endpoint.exec_program import left_in
 
 
 def test_the_token_is_in_a_file_of_this_users_alone_until_it_is_removed(environ: dict[str, str]) -> None:

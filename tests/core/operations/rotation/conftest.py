@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.operations.rotation.home import Home
+from tests.core.operations.rotation.rotation_home import Home
 from tests.end_to_end.conftest import person
 
 __all__ = ["person"]

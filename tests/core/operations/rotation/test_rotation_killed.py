@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.operations.rotation.killed import Cloud, rotate, verdict
-from tests.resilience.crash_injection import traced
+from tests.core.operations.rotation.kill_points import Cloud, rotate, verdict
+from tests.resilience.crash_injection import strace_runs
 from tests.resilience.crash_injection.conftest import home
-from tests.resilience.crash_injection.home import Home
-from tests.resilience.crash_injection.plan import KILL, spread
+from tests.resilience.crash_injection.crash_home import Home
+from tests.resilience.crash_injection.fault_plan import KILL, spread
 from tests.support.needs import needs
 
 __all__ = ["home"]
@@ -29,17 +29,17 @@ def cloud() -> Iterator[Cloud]:
 
 
 def _kill(
-    home: Home, cloud: Cloud, chosen: Callable[[Sequence[traced.Call]], Sequence[traced.Call]]
+    home: Home, cloud: Cloud, chosen: Callable[[Sequence[strace_runs.Call]], Sequence[strace_runs.Call]]
 ) -> tuple[int, list[str]]:
     run = rotate(cloud)
     home.back_to("adopted")
-    points = traced.calls(run, home)
+    points = strace_runs.calls(run, home)
     faults = []
     calls = chosen(points)
     for call in calls:
         cloud.anew()
         home.back_to("adopted")
-        outcome = traced.inject(run, home, call, KILL)
+        outcome = strace_runs.inject(run, home, call, KILL)
         where = f"killed at {call.name} {call.number} ({call.line:.120})"
         faults += [f"{where}: {fault}" for fault in verdict(home, cloud)]
         complaint = outcome.complaint()

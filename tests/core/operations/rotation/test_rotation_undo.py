@@ -9,8 +9,8 @@ import pytest
 from keyturn.model.errors import RotationHalted
 from keyturn.model.profile import RotationState
 from keyturn.operations.rotation.record import Step
-from tests.core.operations.rotation.brought import back, statuses, until
-from tests.core.operations.rotation.home import PROFILE, Home
+from tests.core.operations.rotation.rotation_home import PROFILE, Home
+from tests.core.operations.rotation.rotation_states import back, statuses, until
 
 
 def test_undo_after_the_old_key_was_switched_off_switches_it_on_before_the_new_one_goes(home: Home) -> None:

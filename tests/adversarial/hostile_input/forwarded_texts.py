@@ -1,0 +1,254 @@
+"""Texts in what programs, far machines and near machines ask of keyturn and tell it, where it lends sessions on."""
+
+from __future__ import annotations
+
+import json
+import socket
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import tomli_w
+
+from keyturn.agent.protocol import _error_types
+from keyturn.delivery.endpoint import http
+from keyturn.model.errors import KeyturnError
+from keyturn.storage.socket_paths import forward_path
+from tests.adversarial.hostile_input.corpus import as_argument, as_text
+from tests.adversarial.hostile_input.harmless_output import foreign
+from tests.adversarial.hostile_input.verbs import Verbs
+from tests.core.delivery.endpoint.exec_program import SHOW, Program, heard
+
+BIN = Path(sys.executable).parent
+ROLE = "\n[profile {0}]\nrole_arn = arn:aws:iam::123456789012:role/Deploy\nsource_profile = ci\nregion = eu-west-1\n"
+LOOT = (b"ASIA", b"wJalrX", b"SecretAccessKey")
+#: What a far end understands as credentials.
+DOCUMENT = {
+    "Version": 1, "AccessKeyId": "ASIAQQQQQQQQQQQQQQQQ", "SecretAccessKey": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY01",
+    "SessionToken": "FwoGZXIvYXdzEXAMPLETOKEN", "Expiration": "2036-01-01T00:00:00Z", "AccountId": "123456789012",
+}  # fmt: skip
+ODD: tuple[object, ...] = (None, True, 5, -1, 1e308, [], ["x"], {}, {"x": 1}, "")
+SHELLS = ("sh", "bash", "fish", "powershell", "cmd", "json")
+
+
+def raw_of(text: str) -> bytes:
+    """A text as bytes that need not be UTF-8."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+# -- an endpoint's own program, or whoever else finds the port
+
+
+@contextmanager
+def program(machine: Verbs) -> Iterator[Program]:
+    """One that runs by `exec role --endpoint`."""
+    words = (str(BIN / "keyturn"), "exec", "role", "--endpoint", "--", sys.executable, "-I", "-c", SHOW)
+    with subprocess.Popen(
+        words, env=machine.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield Program(process, json.loads(process.stdout.readline()))
+        finally:
+            process.kill()
+
+
+def requests(machine: Verbs, texts: tuple[str, ...]) -> None:
+    """Each of `texts` as path, host, token, header and method of a request that is right but for that, and as all of it:
+    what comes back is one of three refusals, whatever was said, or nothing."""
+    refusals = {http.refusal_response(verdict) for verdict in list(http.RequestStatus)[1:]}
+    with program(machine) as target:
+        holes = (
+            target.request(line="GET /HOLE HTTP/1.1"), target.request(host="HOLE"), target.request(token="HOLE"),
+            target.request("X-Forwarded-HOLE: HOLE"), target.request(line=f"HOLE {target.path} HTTP/1.1"), b"HOLE\r\n\r\n",
+        )  # fmt: skip
+        for text in texts:
+            for hole in holes:
+                answer = target.says(hole.replace(b"HOLE", raw_of(text)))
+                machine.outputs += 1
+                machine.check(
+                    wrong=answer not in (*refusals, b""), what=f"{text[:50]!a} got {answer[:200]!r}"
+                )
+        assert target.key_id(), "it still serves"
+    for refusal in refusals:
+        machine.foreign += foreign(refusal.replace(b"\r\n", b"\n"))
+
+
+def endpoint_words(machine: Verbs, texts: tuple[str, ...]) -> None:
+    """Each of `texts` in an error that the program is told, and in credentials that it is given."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    for text in texts:
+        fields = dict.fromkeys(("AccessKeyId", "SecretAccessKey", "SessionToken", "AccountId"), text or "x")
+        given = http.credentials_response(
+            text, json.dumps({**fields, "Expiration": "2036-01-01T00:00:00Z"}), now
+        )
+        for answer in (http.failure_response(KeyturnError(text, text, text)), given):
+            head, _, body = answer.partition(http.HEAD_END)
+            machine.outputs += 1
+            machine.foreign += foreign(head.replace(b"\r\n", b"\n") + body)
+            machine.foreign += foreign(json.loads(body).get("Message", ""))
+            machine.check(wrong=f"Content-Length: {len(body)}".encode() not in head, what="a wrong length")
+
+
+def programs(machine: Verbs, texts: tuple[str, ...]) -> None:
+    """Each of `texts` as the name of a profile that has an endpoint, and as a program that is not there."""
+    config, ran = machine.config.read_text(), 0
+    for text in as_argument(texts):
+        machine.judged("exec", "role", "--endpoint", "--", f"no-such-folder/{text}")
+        with suppress(UnicodeEncodeError):
+            machine.config.write_text(config + ROLE.replace("{0}", text), newline="")
+            done = machine.judged("exec", "--endpoint", "--", text, "/bin/sh", "-c", "echo ran")
+            machine.check(
+                wrong=(done.code == 0) != (done.out == b"ran\n"), what=f"{text[:50]!a}: {done.out!r}"
+            )
+            ran += done.code == 0
+    machine.config.write_text(config, newline="")
+    assert ran, "some names are names"
+
+
+# -- the far end of an SSH line
+
+
+def far_questions(machine: Verbs, texts: tuple[str, ...]) -> None:
+    """Each of `texts` asked for over the forwarded socket, every second one named in `config.toml`, and as a whole line."""
+    # The file is read anew each time: what is named in it is as long as names are.
+    named = [text for text in as_text(texts[::2]) if 0 < len(text) < 10_000]
+    _forward(machine, named)
+    for text in texts:
+        asked = json.dumps({"v": 1, "op": "credential-process", "profile": text}).encode()
+        for line in (asked, json.dumps({"v": 1, "op": text, "profile": text}).encode(), raw_of(text)):
+            with socket.socket(socket.AF_UNIX) as far:
+                far.connect(forward_path(machine.environ))
+                with suppress(OSError):
+                    far.sendall(line + b"\n")
+                answer = heard(far)
+            machine.outputs += 1
+            machine.foreign += foreign(answer)
+            machine.check(wrong=not _is_refusal(answer), what=f"{text[:50]!a} got {answer[:200]!r}")
+    machine.judged("agent", "pause")
+    assert b"paused" in machine.judged("agent", "status").out, "it still answers at home"
+    machine.judged("agent", "resume")
+
+
+def _forward(machine: Verbs, names: list[str]) -> None:
+    path = machine.own / "config" / "config.toml"
+    path.write_text(tomli_w.dumps({"forward": names}), "utf-8", newline="")
+    path.chmod(0o600)
+
+
+def _is_refusal(answer: bytes) -> bool:
+    """Whether an answer is one error in a line, harmless in all that is meant to be shown; or there is none, for a line that
+    is too long."""
+    if any(word in answer for word in LOOT) or b"unforeseen" in answer:
+        return False
+    if not answer:
+        return True
+    found = json.loads(answer)
+    return answer.count(b"\n") == 1 and found["ok"] is False and not foreign(found["error"]["line"])
+
+
+# -- the near end, which a far keyturn has to believe in nothing but credentials
+
+
+class Near:
+    """Answers whatever it is told to."""
+
+    def __init__(self) -> None:
+        self.answer = b""
+
+
+@contextmanager
+def near() -> Iterator[tuple[Near, str]]:
+    """One that answers, and the path of its socket at the far end."""
+    told = Near()
+
+    class Answering(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            with suppress(OSError):
+                self.wfile.write(told.answer)
+
+    with tempfile.TemporaryDirectory(prefix="kt-") as folder:
+        path = Path(folder) / "far.sock"
+        with socketserver.ThreadingUnixStreamServer(str(path), Answering) as server:
+            path.chmod(0o600)
+            thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+            thread.start()
+            try:
+                yield told, str(path)
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+def near_answers(machine: Verbs, texts: tuple[str, ...]) -> None:
+    """Each of `texts` as error and as credentials from another machine, in their shape and out of it."""
+    far = {"KEYTURN_HOME": str(machine.folder / "far"), "AWS_CONFIG_FILE": str(machine.folder / "none")}
+    with near() as (told, path):
+        environ = {**far, "AWS_SHARED_CREDENTIALS_FILE": far["AWS_CONFIG_FILE"], "KEYTURN_FORWARDED": path}
+        told.answer = _result(DOCUMENT)
+        assert machine.call("credential-process", "x", environ=environ).code == 0, "a good one is believed"
+        for nth, text in enumerate(texts):
+            for number, answer in enumerate(_answers(text, nth)):
+                told.answer = answer
+                shell = SHELLS[(nth + number) % len(SHELLS)]
+                words = (
+                    ("credential-process", "x"), ("env", "x", "--shell", shell), ("exec", "x", "--", "/bin/sh", "-c", ":"),
+                )[(nth + number) % 3]  # fmt: skip
+                machine.judged(*words, environ=environ, own=b"\r\n" if shell == "cmd" else b"\n")
+            if nth % 16 == 0:
+                told.answer = _result({**DOCUMENT, "AccountId": text, "SessionToken": text or "x"})
+                machine.judged("exec", "x", "--endpoint", "--", "/bin/sh", "-c", ":", environ=environ)
+
+
+def _result(document: object) -> bytes:
+    return json.dumps({"ok": True, "result": document}).encode() + b"\n"
+
+
+def _answers(text: str, nth: int) -> Iterator[bytes]:
+    kinds = sorted(_error_types())
+    for kind in (text, kinds[nth % len(kinds)]):
+        error = {"type": kind, "exit": nth * 7 % 300, "line": text, "what": text, "why": text, "hint": text, "extra": {text: text, "path": text}}  # fmt: skip
+        yield json.dumps({"ok": False, "error": error}).encode() + b"\n"
+    fields = tuple(DOCUMENT)[1:]
+    yield _result({**DOCUMENT, fields[nth % len(fields)]: text})
+    yield _result({**DOCUMENT, "AccountId": text, text: text})
+    yield _result({**DOCUMENT, fields[nth % len(fields)]: ODD[nth // len(fields) % len(ODD)]})
+    yield raw_of(text) + b"\n"
+    yield b'{"ok":true,"result":' + raw_of(text) + b"}\n"
+
+
+# -- what is printed for others to read
+
+
+def printed(machine: Verbs, texts: tuple[str, ...]) -> None:
+    """Each of `texts` as a name that is forwarded, as a host and as a path, in lines for ssh: there is one block of two lines,
+    and the rest is comment. And each as the whole of `config.toml`."""
+    for text in as_text(texts):
+        _forward(machine, [text or "x"])
+        _is_a_block(machine, "box", "agent", "ssh-config", "box")
+        with suppress(UnicodeEncodeError):
+            (machine.own / "config" / "config.toml").write_text(text, "utf-8", newline="")
+            machine.judged("agent", "ssh-config", "box")
+            machine.judged("list")
+    _forward(machine, ["x"])
+    for text in as_argument(texts):
+        _is_a_block(machine, text, "agent", "ssh-config", "--", text)
+        _is_a_block(machine, "box", "agent", "ssh-config", "box", f"--at=/{text}")
+    for words in ((), ("--launchd",)):
+        assert machine.judged("agent", "unit", *words, own=b"\t").code == 0
+
+
+def _is_a_block(machine: Verbs, host: str, *words: str) -> None:
+    done = machine.judged(*words)
+    lines = [line for line in done.out.decode().splitlines() if not line.startswith("#")]
+    is_one = len(lines) == 2 and lines[0] == f"Host {host}" and lines[1].startswith('    RemoteForward "/')
+    quoted = len(lines) == 2 and lines[1].count('"') == 4 and lines[1].endswith('"')
+    machine.check(wrong=done.code == 0 and not (is_one and quoted), what=f"{words[-1][:50]!a}: {lines}")
+    machine.check(wrong=done.code != 0 and bool(done.out), what=f"{words[-1][:50]!a} was refused in part")

@@ -1,0 +1,247 @@
+"""A sandbox with a vault, put back as it was before each run, and the process that runs things in it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import select
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from keyturn.agent import shutdown
+from keyturn.model.profile import VaultState
+from keyturn.model.secret import Secret
+from keyturn.service import CredentialService
+from keyturn.storage.socket_paths import socket_path
+from keyturn.vault import passphrase
+from keyturn_sandbox import Sandbox
+from tests.adversarial.secret_leaks.canary_secrets import minted
+from tests.adversarial.secret_leaks.exception_bursts import Moment
+from tests.adversarial.secret_leaks.secret_search import Hit, Search
+from tests.core.vault import weak_age
+from tests.end_to_end.person import Person
+
+FORKSERVER = Path(__file__).with_name("forkserver.py")
+PASSPHRASE = "bursting canary 8c51e07d"
+NEW_PASSPHRASE = "fb0c9a61 canary of the export"
+USERS = (("444455556666", "ci-deploy"), ("111122223333", "alice"))
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done in one run."""
+
+    act: str
+    """`verb`, `agent` or `app`."""
+    words: Sequence[Any]
+    reads: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Options that take a descriptor to read from, and what can be read there."""
+    writes: Sequence[str] = ()
+    """Options that take a descriptor to write to."""
+    has_agent: bool = False
+    """Whether an agent can be started."""
+
+
+@dataclass
+class Said:
+    """What a run left behind."""
+
+    code: int | str
+    stdout: str
+    stderr: str
+    moments: list[Moment]
+    raised: bool
+    """Whether the moment came at which something was to be raised."""
+
+
+@dataclass
+class Bench:
+    """One sandbox, and its states that runs begin with."""
+
+    sandbox: Sandbox
+    made: list[Secret]
+    keys: tuple[str, ...] = field(repr=False, default=())
+    """Long-term secrets that must never be lost."""
+    recovery_key: str = field(repr=False, default="")
+    search: Search = field(default_factory=Search)
+
+    def __post_init__(self) -> None:
+        self.out = Path(tempfile.mkdtemp(prefix="kt-"))
+        self._server = subprocess.Popen(
+            [sys.executable, str(FORKSERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._server.stdout is not None
+        assert self._server.stdout.readline() == "ready\n"
+
+    def close(self) -> None:
+        """Ends the process, and takes away what it wrote."""
+        self._server.communicate()
+        shutil.rmtree(self.out)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {**self.sandbox.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "COLORTERM": "truecolor"}
+
+    @property
+    def _folders(self) -> tuple[Path, Path]:
+        return self.sandbox.folder / "keyturn", self.sandbox.home / ".aws"
+
+    def keep(self, beginning: str) -> None:
+        """What is there now can be begun with."""
+        for folder in self._folders:
+            kept = self.out / beginning / folder.name
+            if folder.exists():
+                shutil.copytree(folder, kept, symlinks=True, ignore=_sockets)
+            else:
+                kept.mkdir(parents=True)
+
+    def put_back(self, beginning: str) -> None:
+        """As it was."""
+        shutdown.lock(Path(socket_path(self.environ)))
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(self.out / beginning / folder.name, folder, symlinks=True)
+        # A file that was just written is waited for, as another program may still be writing it.
+        for path in self._folders[1].iterdir():
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 60))
+
+    def run(
+        self, task: Task, moment: Moment | str = "", kind: str = "runtime", secrets: Sequence[str] = ()
+    ) -> Said:
+        """One run in a process of its own."""
+        self.begin(task, moment, kind, secrets)
+        return self.finished()
+
+    def begin(
+        self,
+        task: Task,
+        moment: Moment | str = "",
+        kind: str = "runtime",
+        secrets: Sequence[str] = (),
+        terminal: str = "",
+    ) -> None:
+        """Starts a run; :meth:`finished` waits for it.
+
+        :param moment: where to raise; `record` to note all moments.
+        """
+        for name in ("stdout", "stderr", "moments", "raised", "written", "export.age"):
+            (self.out / name).unlink(missing_ok=True)
+        told = {
+            "act": task.act, "words": list(task.words), "environ": self.environ, "moment": moment, "kind": kind,
+            "secrets": list(secrets) or [self.recovery_key, PASSPHRASE, NEW_PASSPHRASE, *self.keys],
+            "reads": dict(task.reads), "writes": dict.fromkeys(task.writes, str(self.out / "written")),
+            "has_agent": task.has_agent, "out": str(self.out), "terminal": terminal,
+        }  # fmt: skip
+        assert self._server.stdin is not None
+        self._server.stdin.write(json.dumps(told) + "\n")
+        self._server.stdin.flush()
+
+    @property
+    def is_raised(self) -> bool:
+        """Whether the exception of this run has been raised."""
+        return (self.out / "raised").exists()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether :meth:`finished` need not wait."""
+        assert self._server.stdout is not None
+        return bool(select.select([self._server.stdout], [], [], 0)[0])
+
+    def finished(self) -> Said:
+        assert self._server.stdout is not None
+        code = json.loads(self._server.stdout.readline())["code"]
+        said, moments = [], self.out / "moments"
+        for name in ("stdout", "stderr"):
+            path = self.out / name
+            said.append(path.read_text("utf-8", "replace") if path.exists() else "")
+        noted = [Moment(*one) for one in json.loads(moments.read_text())] if moments.exists() else []
+        return Said(code, said[0], said[1], noted, self.is_raised)
+
+    def learn(self) -> None:
+        """Takes up the secrets that the stand-in made meanwhile."""
+        self.search.add("recovery key", self.recovery_key)
+        self.search.add("passphrase", PASSPHRASE)
+        self.search.add("new passphrase", NEW_PASSPHRASE)
+        for number, secret in enumerate(self.made):
+            self.search.add(f"secret {number}", secret.reveal())
+
+    def hits(self, said: Said, *, gives: bool) -> list[Hit]:
+        """What is found in all that a run said and left.
+
+        :param gives: its stdout is where a secret belongs.
+        """
+        self.learn()
+        found = self.search.look("stderr", said.stderr.encode())
+        if not gives:
+            found += self.search.look("stdout", said.stdout.encode())
+        return found + self.left()
+
+    def left(self) -> list[Hit]:
+        """What is found in keyturn's own files."""
+        return self.search.look_in_folder(self.sandbox.folder / "keyturn")
+
+    def lost(self) -> list[str]:
+        """The long-term secrets that are neither in a shared file nor in the vault; which must open, where there is
+        one, and by the passphrase too."""
+        files = Person(self.sandbox).files()
+        missing = [key for key in self.keys if not any(key.encode() in (data or b"") for data in files)]
+        front = CredentialService.from_environ(self.environ, use_agent=False)
+        if front.context.vault.state() is not VaultState.ABSENT:
+            front.unlock_here(passphrase=Secret(PASSPHRASE))
+            kept = json.dumps([front.context.vault.key(name) for name in front.context.vault.key_names()])
+            missing = [key for key in missing if key not in kept]
+        return [f"long-term key {self.keys.index(key)} is lost" for key in missing]
+
+
+def _sockets(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if (Path(folder) / name).is_socket()]
+
+
+@contextmanager
+def bench(folder: Path) -> Iterator[Bench]:
+    """A seeded sandbox with three beginnings: `bare`, without a vault; `founded`, with one and nothing adopted yet;
+    `adopted`, with two keys and what depends on them in the vault."""
+    with minted() as made, Sandbox(folder / "sandbox") as sandbox:
+        users = [sandbox.state.user("aws", *one) for one in USERS]
+        one = Bench(sandbox, made, tuple(user.keys[0].secret.reveal() for user in users if user))
+        try:
+            one.keep("bare")
+            one.recovery_key = _founded(one)
+            one.keep("founded")
+            words = ("adopt", "ci-deploy", "acme-alice", "--yes")
+            said = one.run(Task("verb", words, {"--recovery-key-fd": one.recovery_key}))
+            assert said.code == 0, said.stderr
+            one.keep("adopted")
+            yield one
+        finally:
+            one.close()
+
+
+def _founded(one: Bench) -> str:
+    front = CredentialService.from_environ(one.environ, use_agent=False)
+    with mock.patch.object(passphrase, "seal", weak_age.seal):
+        key = front.create_vault("passphrase", Secret(PASSPHRASE))
+    front.confirm_recovery_key()
+    front.lock()
+    return key.reveal()
+
+
+def on_terminal(width: int = 100, height: int = 30) -> tuple[int, str]:
+    """A terminal for the app: our end, and the name of the other."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+    name = os.ttyname(theirs)
+    os.set_inheritable(theirs, False)
+    return ours, name

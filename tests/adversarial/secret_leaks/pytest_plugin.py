@@ -1,0 +1,55 @@
+"""`--canaries`: what each test of the ordinary suite printed, logged and left in its folders is looked through for the
+secrets that its sandboxes made. A test that leaked fails."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.adversarial.secret_leaks.canary_secrets import minted
+from tests.adversarial.secret_leaks.secret_search import Search, files_below
+
+#: Where the AWS tools keep secrets in clear, a config file that a link leads to, and the sandbox's own MFA devices.
+SINKS = (".aws", "dotfiles-config", "mfa.json")
+
+
+class Canaries:
+    """A plugin."""
+
+    def __init__(self) -> None:
+        self._until_the_end = ExitStack()
+        self._made = self._until_the_end.enter_context(minted())
+        self._known = 0
+        self._looked: dict[Path, tuple[int, int]] = {}
+        self.search = Search()
+
+    def pytest_unconfigure(self) -> None:
+        self._until_the_end.close()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        for secret in self._made[self._known :]:
+            self.search.add(f"secret {self._known}", secret.reveal())
+            self._known += 1
+        base = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # there is no other way to it
+        found = [str(hit) for path in self._written(base) for hit in self.search.look_in_file(path)]
+        for when, kind, text in item._report_sections:
+            found += map(str, self.search.look(f"{kind} of {when}", text.encode("utf-8", "replace")))
+        yield
+        if found:
+            pytest.fail("secrets were found:\n" + "\n".join(found), pytrace=False)
+
+    def _written(self, base: Path) -> Iterator[Path]:
+        """What was written since the last look, but for where secrets belong."""
+        for path in files_below(base):
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            mark = status.st_mtime_ns, status.st_size
+            if self._looked.get(path) != mark and not set(SINKS).intersection(path.parts):
+                self._looked[path] = mark
+                yield path

@@ -1,0 +1,195 @@
+"""A working day in the app on a real terminal, every screen of it, its scrollback and all that was sent looked through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.adversarial.secret_leaks.verb_flow import Flow
+from tests.end_to_end.terminal import Terminal, terminal
+
+_KEY_CHARACTERS = "[02-9AC-HJ-NP-Z]"
+_RECOVERY = re.compile(rf"AGE-SECRET-KEY-1{_KEY_CHARACTERS}{{58}}")
+#: Shown once, on purpose, on the one screen that has it typed back.
+SHOWN_ONCE = ("recovery key", "recovery key, small")
+
+
+@dataclass
+class Watched:
+    """A terminal whose every step is looked through."""
+
+    one: Flow
+    screen: Terminal
+    size: tuple[int, int]
+    steps: int = 0
+    shows_recovery_key: bool = False
+    _seen: set[str] = field(default_factory=set)
+
+    def step(self, *parts: str) -> str:
+        """Waits for what the screen must show, and looks through it and its scrollback, colours and all."""
+        text = self.screen.shows(*parts)
+        self.steps += 1
+        self.one.learn()
+        but = SHOWN_ONCE if self.shows_recovery_key else ()
+        label = f"screen {self.steps} ({' '.join(parts)})"
+        self.one.hits += self.one.search.look(label, self.screen.scrollback().encode(), but=but)
+        return text
+
+    def finds(self, name: str) -> None:
+        """Puts the cursor on one profile by the filter."""
+        self.screen.press("Escape")
+        self.screen.press("/")
+        self.screen.press("C-u")
+        self.screen.type(name)
+        self.screen.press("Enter")
+        self.screen.shows(f"/{name} ")
+        self.screen.press("g")
+        self.screen.until(
+            lambda text: any("▸" in line and f" {name} " in line for line in text.splitlines()),
+            f"{name} to be chosen",
+        )
+        self.step(name)
+
+    def types(self, text: str) -> None:
+        """Types a secret, looks at the screen with it in its field, and enters it."""
+        self.screen.type_unseen(text)
+        self.step()
+        self.screen.press("Enter")
+
+
+@contextmanager
+def watched(one: Flow, folder: Path, name: str, width: int, height: int) -> Iterator[Watched]:
+    """The app; afterwards all bytes that it has sent have been looked through too."""
+    sent = folder / "sent"
+    with terminal(name, one.person.environ, width=width, height=height) as screen:
+        screen.records(sent)
+        yield Watched(one, screen, (width, height))
+        screen.shows("ended with 0")
+        one.hits += one.search.look("the terminal afterwards", screen.scrollback().encode())
+    one.hits += one.search.look_in_file(sent, but=SHOWN_ONCE)
+    sent.unlink()
+
+
+def working_day(at: Watched) -> None:
+    """Adopted with a new vault, refreshed with and without codes, right and wrong ones, seen in time, locked, unlocked,
+    stopped and given back; every screen and dialog opened once."""
+    at.step("Profiles", "Quit")
+    at.finds("personal")
+    at.screen.press("m")
+    at.step("review", "aws_secret_access_key = ***")
+    at.screen.press("Enter")
+    _vault_made(at)
+    at.step("adopted")
+    at.screen.press("r")
+    at.step("refreshed personal", "11h")
+    at.screen.press("Enter")
+    at.step("credential_process")
+    at.screen.press("Escape")
+    at.screen.press("?")
+    at.step("Help")
+    at.screen.press("Escape")
+    _with_codes(at)
+    _timeline(at)
+    _locked(at)
+    at.finds("personal")
+    at.screen.press("x")
+    at.step("session forgotten")
+    at.screen.press("m")
+    at.step("review")
+    at.screen.press("Enter")
+    _asked_for_it(at, "not the passphrase")
+    at.step("released personal")
+    at.screen.press("q")
+
+
+def _with_codes(at: Watched) -> None:
+    at.finds("acme-alice")
+    at.screen.press("m")
+    at.step("review")
+    at.screen.press("Enter")
+    at.step("adopted")
+    at.screen.press("r")
+    at.step("six digits")
+    at.types("000000")
+    at.step("Refused")
+    at.screen.type_unseen(at.one.code("alice"))
+    at.step("refreshed acme-alice")
+    at.finds("prod-admin")
+    at.screen.press("r")
+    # By the same code: the app asks for no other.
+    at.step("refreshed prod-admin")
+
+
+def _timeline(at: Watched) -> None:
+    """All lives and ages, the shown span changed and moved, and in the narrow form that has no chart."""
+    at.screen.press("t")
+    at.step("3 Timeline", "sort: ends first", "prod-admin")
+    for key, seen in (
+        ("-", "8h, "),
+        ("l", "3 Timeline"),
+        (".", "3 Timeline"),
+        ("s", "sort: name"),
+        ("Tab", "acme-alice"),
+    ):
+        at.screen.press(key)
+        at.step(seen)
+    at.screen.resize(50, 20)
+    at.step("ENDS", "prod-admin", "acme-alice")
+    at.screen.resize(*at.size)
+    at.step("3 Timeline", "sort: name")
+    at.screen.press("Enter")
+    at.step("credential_process")
+    at.screen.press("Escape")
+    at.step("sort: name")
+    at.screen.press("p")
+    at.step("paused")
+    at.screen.press("p")
+    at.screen.press("Escape")
+    at.step("Profiles")
+
+
+def _locked(at: Watched) -> None:
+    at.screen.press("L")
+    at.step("locked")
+    at.finds("ci-audit")
+    at.screen.press("m")
+    at.step("review")
+    at.screen.press("Enter")
+    _asked_for_it(at, "a wrong passphrase")
+    at.step("adopted")
+
+
+def _asked_for_it(at: Watched, wrong: str) -> None:
+    """The passphrase, of which a wrong one is typed first."""
+    at.step("assphrase")
+    at.types(at.one.new_secret(wrong))
+    at.step("does not open")
+    at.types(at.one.passphrase)
+
+
+def _vault_made(at: Watched) -> None:
+    """Goes through the New vault screen, too short a passphrase and one that differs included."""
+    at.step("New vault", "Passphrase")
+    at.types("short")
+    at.step("Too short")
+    at.types(at.one.passphrase)
+    at.step("Once more")
+    at.types(at.one.new_secret("one that differs"))
+    at.step("The two differ")
+    at.types(at.one.passphrase)
+    at.step("Once more")
+    at.types(at.one.passphrase)
+    at.shows_recovery_key = True
+    text = re.sub(r"[\s│┃▌▐]+", "", at.screen.shows("AGE-SECRET-KEY-1"))
+    key = _RECOVERY.search(text)
+    assert key is not None, "the recovery key is not to be read"
+    at.one.search.add(SHOWN_ONCE[0], key[0])
+    at.one.search.add(SHOWN_ONCE[1], key[0].lower())
+    at.step("AGE-SECRET-KEY-1")
+    at.screen.type_unseen(key[0][-6:])
+    at.screen.press("Enter")
+    at.screen.hides("AGE-SECRET-KEY-1")
+    at.shows_recovery_key = False

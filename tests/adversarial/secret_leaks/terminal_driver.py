@@ -1,0 +1,190 @@
+"""The app on a terminal, driven by what it shows, with an exception in it at a chosen moment."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+
+from tests.adversarial.secret_leaks.exception_bursts import Moment
+from tests.adversarial.secret_leaks.leak_bench import PASSPHRASE, Bench, Said, Task, on_terminal
+from tests.adversarial.secret_leaks.secret_search import Hit, as_read
+
+#: With it the app gives the screen back to what was on it before.
+_BACK = b"\x1b[?1049l"
+_RECOVERY = re.compile(r"AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}")
+#: How long nothing that was waited for may come, before the app is left; then how long it may take to end.
+_QUIET, _SECONDS = 3.0, 100.0
+
+Keys = str | Callable[[str], str]
+"""What is typed; made from all that could be read since the step before, where it depends on that."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A way through the app on which secrets are typed and shown."""
+
+    name: str
+    words: tuple[str, ...]
+    beginning: str
+    steps: tuple[tuple[str, Keys], ...]
+    """What must be read on the screen, without its blanks, and what is typed then."""
+
+
+def _proof(text: str) -> str:
+    return str(_RECOVERY.findall(text)[-1])[-6:] + "\r"
+
+
+def walks(bench: Bench) -> tuple[Walk, Walk]:
+    """A vault made while a key is adopted, its recovery key shown; and one opened for a session that takes an MFA code."""
+
+    def code(_: str) -> str:
+        bench.sandbox.move_clock(61)
+        value = bench.sandbox.totp("alice")
+        bench.search.add(f"MFA code {value}", value)
+        return value
+
+    made = (
+        ("■key", "m"), ("nothingwritten", "\r"), ("Severalwordsarebest", PASSPHRASE + "\r"),
+        ("Oncemore", PASSPHRASE + "\r"), ("typeitslast6characters", _proof), ("adopted", "q"),
+    )  # fmt: skip
+    opened = (
+        ("lockedprod-adminRole", "r"), ("Unlockthevault", PASSPHRASE + "\r"), ("Typethesixdigits", code),
+        ("refreshed", "q"),
+    )  # fmt: skip
+    return (
+        Walk("new vault", ("--filter", "ci-deploy"), "bare", made),
+        Walk("MFA", ("--filter", "prod-admin"), "adopted", opened),
+    )
+
+
+@dataclass
+class Walked:
+    """How it ended."""
+
+    said: Said
+    stream: bytes = field(repr=False)
+    done: int
+    """How many steps were gone."""
+
+    @property
+    def after(self) -> str:
+        """What stands on the terminal once the app is gone."""
+        return self.stream.rpartition(_BACK)[2].decode("utf-8", "replace")
+
+    @property
+    def is_given_back(self) -> bool:
+        """Whether the terminal is as it was."""
+        return _BACK in self.stream
+
+
+def walk(bench: Bench, way: Walk, moment: Moment | str = "", kind: str = "runtime") -> Walked:
+    """Goes a way until its end, or until the app stops for the exception; then leaves the app by its keys."""
+    bench.put_back(way.beginning)
+    ours, theirs = on_terminal()
+    task = Task("app", way.words)
+    with closing(_Stream(ours)) as stream:
+        bench.begin(task, moment, kind, [PASSPHRASE], theirs)
+        done = 0
+        for wanted, keys in way.steps:
+            if not _comes(bench, stream, wanted):
+                break
+            done += 1
+            stream.types(keys if isinstance(keys, str) else keys(stream.read))
+        _leave(bench, stream)
+        said = bench.finished()
+        stream.take()
+        return Walked(said, bytes(stream.all), done)
+
+
+class _Stream:
+    """Our end of a terminal."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._since = 0
+        self.all = bytearray()
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def take(self) -> bool:
+        """Whether there was something; waits a moment for it."""
+        if not select.select([self._descriptor], [], [], 0.05)[0]:
+            return False
+        with suppress(OSError):
+            part = os.read(self._descriptor, 65536)
+            self.all += part
+            return bool(part)
+        return False
+
+    @property
+    def read(self) -> str:
+        """What could be read since something was typed."""
+        return as_read(bytes(self.all[self._since :])).decode("utf-8", "replace")
+
+    def types(self, keys: str) -> None:
+        self._since = len(self.all)
+        with suppress(OSError):
+            os.write(self._descriptor, keys.encode())
+
+
+def _comes(bench: Bench, stream: _Stream, wanted: str) -> bool:
+    """Whether it comes; once the exception was raised it may stay away."""
+    end = time.monotonic() + _SECONDS
+    while wanted not in stream.read:
+        if stream.take():
+            if bench.is_raised:
+                end = min(end, time.monotonic() + _QUIET)
+        elif bench.is_over or time.monotonic() > end:
+            return False
+        elif bench.is_raised:
+            end = min(end, time.monotonic() + _QUIET)
+    return True
+
+
+def _leave(bench: Bench, stream: _Stream) -> None:
+    """Esc closes what is open; q leaves."""
+    end = time.monotonic() + _SECONDS
+    again = time.monotonic() + _QUIET
+    while not bench.is_over and time.monotonic() < end:
+        if not stream.take() and time.monotonic() > again:
+            stream.types("\x1b")
+            time.sleep(0.3)
+            stream.types("\x1b")
+            time.sleep(0.3)
+            stream.types("q")
+            again = time.monotonic() + _QUIET
+    while stream.take():
+        pass
+
+
+def wrong_on_screen(bench: Bench, walked: Walked) -> list[str]:
+    """What is wrong with what was shown, and with what stands on the terminal afterwards."""
+    bench.learn()
+    shown = [name for name in bench.search.names if name.startswith(("MFA code", "recovery key"))]
+    hits: list[Hit] = bench.search.look("the screen", walked.stream, but=shown)
+    hits += bench.search.look("the terminal afterwards", walked.after.encode())
+    wrong = [str(hit) for hit in hits]
+    kept = _RECOVERY.findall(as_read(walked.after.encode()).decode())
+    wrong += ["a recovery key afterwards"] * len(kept)
+    lines = _lines(walked.after)
+    if len(lines) == 2 and lines[0].endswith("left before AWS answered. Nothing is lost; try it again."):
+        lines = lines[1:]  # said of what was under way, beside the fault that ended the app
+    if not walked.is_given_back:
+        wrong.append(f"the terminal is not given back: {walked.stream[-300:]!r}")
+    elif walked.said.code == 0 and lines:
+        wrong.append(f"it ended well, with words: {lines}")
+    elif walked.said.code != 0 and [line[:9] for line in lines] != ["keyturn: "]:
+        wrong.append(f"code {walked.said.code}, and not one line: {lines}")
+    return wrong
+
+
+def _lines(text: str) -> Sequence[str]:
+    # The last sequence gives the mouse pointer back, which Textual may do after it has left its screen.
+    plain = re.sub(r"\x1b\]22;default\x07|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b[=>78]", "", text)
+    return [line.strip() for line in plain.splitlines() if line.strip()]

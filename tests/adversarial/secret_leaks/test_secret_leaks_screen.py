@@ -1,0 +1,62 @@
+"""No secret on a terminal where the app runs: not on any screen, not in its scrollback, not in a byte that was sent. Nor with
+everything told that Python, botocore and Textual can tell, which the agent does not even listen to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from keyturn.agent import client
+from keyturn.storage.paths import paths_for
+from tests.adversarial.secret_leaks.forwarded_flow import device_sessions
+from tests.adversarial.secret_leaks.memory_sampling import Sampler
+from tests.adversarial.secret_leaks.screen_session import watched, working_day
+from tests.adversarial.secret_leaks.test_secret_leaks_debug import telling
+from tests.adversarial.secret_leaks.test_secret_leaks_flow import Record, report
+from tests.adversarial.secret_leaks.verb_flow import flow, made_vault
+from tests.support.needs import needs
+
+#: What makes an interpreter, or what runs in it, tell more.
+TELLING = ("PYTHON", "TEXTUAL", "LD_", "MALLOC_")
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("told", ["as it is", "everything told"])
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 36)], ids=["80x24", "120x36"])
+def test_no_secret_is_on_a_terminal_beside_the_recovery_key_on_its_one_screen(
+    tmp_path: Path, told: str, width: int, height: int, record_property: Record
+) -> None:
+    needs("tmux")
+    extra = telling(tmp_path) if told == "everything told" else {}
+    with Sampler() as sampler, flow(tmp_path, extra) as one:
+        name = f"kt-canaries-{os.getpid()}-{width}-{len(extra)}"
+        with watched(one, tmp_path, name, width, height) as at:
+            working_day(at)
+            assert device_sessions(one) == 1
+        one.checks_files()
+        steps = at.steps
+    one.checks_processes(sampler)
+    record_property(f"canaries: screens looked at, {width}x{height}, {told}", steps)
+    report(one, record_property, f"app at {width}x{height}, {told}")
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="there is no /proc here")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root reads the environment of the agent, which is closed")
+def test_the_agent_hears_nothing_of_what_makes_python_tell_more(tmp_path: Path) -> None:
+    with flow(tmp_path, {**telling(tmp_path), "LD_BIND_NOW": "1"}) as one:
+        made_vault(one)
+        socket = paths_for(one.person.environ).socket
+        pid = client.call(socket, {"op": "status"})["pid"]
+        names = [
+            part.partition(b"=")[0].decode()
+            for part in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        ]
+        assert "HOME" in names
+        assert [name for name in names if name.startswith(TELLING)] == []
+        one.does("adopt", "ci-deploy", "--yes")
+        one.does("refresh", "ci-deploy")
+        log = paths_for(one.person.environ).state_dir / "keyturn.log"
+        assert not log.exists() or b"DEBUG" not in log.read_bytes()

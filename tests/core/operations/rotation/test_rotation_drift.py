@@ -1,0 +1,146 @@
+"""Somebody else changes the keys at AWS amid a rotation: no word that is said then is untrue, and each leads on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from keyturn.model.errors import KeyturnError, RotationHalted
+from keyturn.model.json_codec import from_table
+from keyturn.operations.rotation import previous_key
+from keyturn.operations.rotation.observe import journal_of, waiting
+from keyturn.operations.rotation.progress import Progress
+from keyturn.operations.rotation.record import Step
+from tests.core.operations.rotation.rotation_home import PROFILE, Home
+from tests.core.operations.rotation.rotation_states import back, statuses, through, until
+
+#: After this long whatever was changed at AWS is known everywhere.
+SETTLED = timedelta(minutes=5)
+
+
+def somebody(home: Home, *, switches: str = "", to: str = "Inactive", deletes: str = "") -> None:
+    """Somebody else's doing, in the console."""
+    for key in list(home.user.keys):
+        if key.key_id == switches:
+            home.state.set_status(key, to)
+        if key.key_id == deletes:
+            home.state.delete_key(home.user, key)
+
+
+def told(home: Home) -> str:
+    """What `--status` says of the rotation."""
+    return from_table(Progress, home.service.rotation.status(PROFILE)["rotation"]).summary()
+
+
+def resumed(home: Home) -> Step:
+    rotating = home.service.rotation
+    *_, last = rotating.run_to_end(
+        rotating.advance(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep
+    )
+    return last.step
+
+
+@pytest.mark.parametrize("step", [Step.CREATED, Step.VERIFIED, Step.STORED, Step.DELIVERED])
+def test_a_new_key_that_somebody_switched_off_is_said_at_once_and_gone_back_from(
+    home: Home, step: Step
+) -> None:
+    progress = until(home, step)
+    home.time.sleep(SETTLED.total_seconds())
+    somebody(home, switches=progress.new_id or "")
+    used = ", and the vault uses it" if step.is_past(Step.STORED) else ""
+    assert f"is inactive at AWS, by somebody else's doing{used}. Go back to" in told(home)
+    before = len(home.line.asked)
+    with pytest.raises(RotationHalted, match="inactive at AWS, by somebody else's doing"):
+        home.service.rotation.advance(PROFILE)
+    assert {action for action, _ in home.line.asked[before:]} == {"ListAccessKeys"}, "nothing else is tried"
+    assert back(home).step is Step.UNDONE
+    assert statuses(home) == {progress.old_id: "Active"}
+
+
+def test_a_new_key_that_is_switched_on_again_is_gone_on_with(home: Home) -> None:
+    progress = until(home, Step.STORED)
+    home.time.sleep(SETTLED.total_seconds())
+    somebody(home, switches=progress.new_id or "")
+    with pytest.raises(RotationHalted):
+        home.service.rotation.advance(PROFILE)
+    somebody(home, switches=progress.new_id or "", to="Active")
+    assert resumed(home) is Step.DEACTIVATED
+
+
+@pytest.mark.parametrize("how", ["switched off", "deleted"])
+def test_an_old_key_that_somebody_took_before_the_new_one_was_stored_is_gone_on_from(
+    home: Home, how: str
+) -> None:
+    progress = until(home, Step.CREATED)
+    home.time.sleep(SETTLED.total_seconds())
+    if how == "deleted":
+        somebody(home, deletes=progress.old_id)
+        assert "is gone at AWS, and the vault uses it. Go on with" in told(home)
+    else:
+        somebody(home, switches=progress.old_id)
+        assert "is inactive at AWS, by somebody else's doing, and the vault uses it. Go on with" in told(home)
+    assert resumed(home) is (Step.DONE if how == "deleted" else Step.DEACTIVATED)
+    assert home.service.context.key(PROFILE).access_key_id == progress.new_id
+
+
+def test_an_old_key_that_somebody_switched_on_again_is_named(home: Home) -> None:
+    progress = until(home, Step.DEACTIVATED)
+    assert "was switched on again" not in told(home)
+    home.time.sleep(SETTLED.total_seconds())
+    somebody(home, switches=progress.old_id, to="Active")
+    assert "was switched on again at AWS by somebody. Switch it off" in told(home)
+    assert resumed(home) is Step.DEACTIVATED
+    assert statuses(home)[progress.old_id] == "Inactive"
+
+
+def test_an_old_key_that_somebody_deleted_needs_no_word_to_end_with(home: Home) -> None:
+    progress = until(home, Step.DEACTIVATED)
+    somebody(home, deletes=progress.old_id)
+    assert "is gone at AWS. Go on with" in told(home)
+    assert home.service.rotation.finish(PROFILE, None).step is Step.DONE
+    assert list(statuses(home)) == [progress.new_id]
+
+
+def test_where_aws_knows_neither_key_every_way_says_so_and_how_it_ends(home: Home) -> None:
+    progress = until(home, Step.DEACTIVATED)
+    home.time.sleep(SETTLED.total_seconds())
+    somebody(home, deletes=progress.old_id)
+    somebody(home, deletes=progress.new_id or "")
+    rotating = home.service.rotation
+    for way in (
+        rotating.status, rotating.advance, rotating.undo, rotating.deletion_facts,
+        lambda name: rotating.finish(name, progress.old_id[-4:]),
+    ):  # fmt: skip
+        with pytest.raises(RotationHalted, match="AWS takes neither") as error:
+            way(PROFILE)
+        assert "If both are deleted for good" in error.value.hint
+    (record,) = journal_of(home.service.context).names()
+    file = journal_of(home.service.context).place(record)
+    assert f"move {file} away" in error.value.hint
+    file.rename(file.with_name("away"))
+    with pytest.raises(KeyturnError, match="does not know AKIA…") as gone:
+        rotating.status(PROFILE)
+    assert not home.service.context.index.load().rotations, "the list does not say any more that one waits"
+    assert "--undo" in gone.value.hint
+    with pytest.raises(RotationHalted, match="AWS takes neither") as error:
+        rotating.undo(PROFILE)
+    assert f"forgotten: keyturn rotate {PROFILE} --drop {progress.old_id[-4:]}" in error.value.hint
+    assert "has forgotten it" in rotating.delete_other_key(PROFILE, progress.old_id[-4:])
+    with pytest.raises(KeyturnError, match="does not know AKIA…") as gone:
+        rotating.status(PROFILE)
+    assert "keyturn release" in gone.value.hint
+    assert waiting(home.service.context, PROFILE) is None
+    assert previous_key.previous_key(home.service.context, PROFILE) is None
+
+
+def test_nothing_is_amiss_in_a_rotation_that_nobody_disturbs(home: Home) -> None:
+    home.state.propagation, home.state.flapping = timedelta(seconds=20), timedelta(seconds=20)
+    for progress in through(home):
+        if progress.new_id is not None:
+            home.time.sleep(1)
+            try:
+                rotation = home.service.rotation.status(PROFILE)["rotation"]
+            except KeyturnError:
+                continue  # AWS knows the new key not everywhere yet
+            assert not rotation["amiss"], progress.step

@@ -1,0 +1,334 @@
+"""What becomes of a rotation when a step goes wrong: the failure table of access-key rotation, row by row."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from keyturn.model.errors import KeyturnError, NotFound, RotationHalted, VaultCorrupt
+from keyturn.model.profile import RotationState
+from keyturn.operations.rotation import create_key
+from keyturn.operations.rotation.observe import records
+from keyturn.operations.rotation.record import Step
+from keyturn_sandbox.policy.principals import LastUse
+from tests.core.operations.rotation.direct_iam import Crash, Trouble
+from tests.core.operations.rotation.rotation_home import BEGAN, PROFILE, Home
+from tests.core.operations.rotation.rotation_states import on, statuses, through, until
+
+
+@pytest.mark.parametrize("trouble", [Trouble.LOST_REPLY, Trouble.BROKEN])
+def test_a_key_whose_answer_was_lost_is_found_and_dropped_on_ones_word(home: Home, trouble: Trouble) -> None:
+    home.line.next = on("CreateAccessKey", trouble)
+    *_, last = through(home)
+    (orphan,) = set(statuses(home)) - set(home.on_disk())
+    assert last.orphans == (orphan,)
+    assert f"--drop {orphan[-4:]}" in last.summary()
+    assert home.service.context.key(PROFILE).access_key_id == last.old_id
+    home.service.rotation.delete_other_key(PROFILE, orphan[-4:])
+    assert list(statuses(home)) == [last.old_id]
+    assert until(home, Step.DEACTIVATED)
+
+
+def test_a_call_that_did_not_go_through_is_looked_after_for_a_minute_and_no_longer(home: Home) -> None:
+    home.line.next = on("CreateAccessKey", Trouble.UNSENT)
+    *_, last = through(home)
+    assert last.step is Step.UNDONE
+    assert timedelta(seconds=60) <= home.time.now - BEGAN < timedelta(seconds=90)
+    assert len(statuses(home)) == 1
+    assert not home.service.context.index.load().rotations
+
+
+def test_a_clock_that_is_set_back_makes_nobody_wait_for_days(home: Home) -> None:
+    home.line.next = on("CreateAccessKey", Trouble.UNSENT)
+    home.service.rotation.start(PROFILE)
+    home.time.now -= timedelta(days=2)
+    rotating = home.service.rotation
+    *_, last = rotating.run_to_end(
+        rotating.advance(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep
+    )
+    assert last.step is Step.UNDONE
+
+
+@pytest.mark.parametrize("refused", ["journal", "both"])
+def test_a_new_key_that_the_disk_refuses_is_kept_elsewhere_or_deleted_again(home: Home, refused: str) -> None:
+    def on_write(place: str) -> str:
+        is_late = home.line.asked[-1][0] == "CreateAccessKey"
+        return "refuse" if is_late and (refused == "both" or place == "journal") else ""
+
+    home.on_write = on_write
+    if refused == "journal":
+        with home.working():
+            progress = home.service.rotation.start(PROFILE)
+        assert progress.new_id in home.on_disk()
+        home.on_write = lambda _: ""
+        assert home.service.rotation.advance(PROFILE).step is Step.VERIFIED
+        return
+    with home.working(), pytest.raises(KeyturnError, match="deleted at AWS again") as error:
+        home.service.rotation.start(PROFILE)
+    assert "works and is in use" in error.value.line()
+    assert list(statuses(home)) == [home.service.context.key(PROFILE).access_key_id]
+
+
+def test_a_new_key_that_neither_disk_nor_aws_takes_back_is_named(home: Home) -> None:
+    home.on_write = lambda _: "refuse" if home.line.asked[-1][0] == "CreateAccessKey" else ""
+    home.line.next = on("DeleteAccessKey", Trouble.THROTTLED, 99)
+    with home.working(), pytest.raises(RotationHalted) as error:
+        home.service.rotation.start(PROFILE)
+    (lost,) = set(statuses(home)) - {home.service.context.key(PROFILE).access_key_id}
+    assert lost in error.value.line()
+
+
+def test_a_new_key_that_iam_does_not_know_yet_is_deleted_once_it_does(home: Home) -> None:
+    home.on_write = lambda _: "refuse" if home.line.asked[-1][0] == "CreateAccessKey" else ""
+    home.line.next = on("DeleteAccessKey", Trouble.UNSENT)
+    home.state.propagation, home.state.flapping = timedelta(seconds=5), timedelta(seconds=5)
+    with home.working(), pytest.raises(KeyturnError, match="deleted at AWS again"):
+        home.service.rotation.start(PROFILE)
+    assert list(statuses(home)) == [home.service.context.key(PROFILE).access_key_id]
+
+
+def test_a_new_key_that_never_answers_leaves_the_old_one_in_use(home: Home) -> None:
+    first = home.service.rotation.start(PROFILE)
+    home.line.next = on("GetCallerIdentity", Trouble.DENIED, 1000)
+    rotating = home.service.rotation
+    with pytest.raises(RotationHalted, match="does not know the new key") as error:
+        list(rotating.run_to_end(first, lambda: rotating.advance(PROFILE), home.time.sleep))
+    assert "--undo" in error.value.hint
+    assert home.service.context.key(PROFILE).access_key_id == first.old_id
+
+
+def test_a_store_that_fails_leaves_both_keys_and_is_gone_on_with(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = until(home, Step.VERIFIED)
+    with monkeypatch.context() as broken:
+        broken.setattr("keyturn.vault.key_file.stage", _refuse)
+        with pytest.raises(KeyturnError) as error:
+            home.service.rotation.advance(PROFILE)
+    assert "nothing is lost" in error.value.hint
+    assert home.service.context.key(PROFILE).access_key_id == progress.old_id
+    assert home.service.rotation.advance(PROFILE).step is Step.STORED
+
+
+def _refuse(*_: object) -> Path:
+    raise OSError(28, "No space left on device")
+
+
+def test_without_leave_to_switch_off_the_new_key_is_in_use_and_the_old_one_named(home: Home) -> None:
+    progress = until(home, Step.DELIVERED)
+    home.time.now += timedelta(minutes=5)
+    home.line.next = on("UpdateAccessKey", Trouble.DENIED)
+    halted = home.service.rotation.advance(PROFILE)
+    assert halted.is_halted
+    assert "iam:UpdateAccessKey" in halted.note
+    assert home.service.context.key(PROFILE).access_key_id == progress.new_id
+    assert set(statuses(home).values()) == {"Active"}
+
+
+def test_the_old_key_is_not_deleted_in_its_time_of_grace_or_when_it_was_used_since_unless_told_so(
+    home: Home,
+) -> None:
+    progress = until(home, Step.DEACTIVATED)
+    with pytest.raises(RotationHalted, match="time of grace ends in"):
+        home.service.rotation.finish(PROFILE, None)
+    home.time.now += timedelta(hours=25)
+    with pytest.raises(KeyturnError, match="cannot be undone") as wanted:
+        home.service.rotation.finish(PROFILE, None)
+    assert progress.old_id[-4:] in wanted.value.hint
+    with pytest.raises(KeyturnError, match="are not its last four"):
+        home.service.rotation.finish(PROFILE, "0000")
+    assert home.service.rotation.finish(PROFILE, progress.old_id[-4:]).step is Step.DONE
+    assert list(statuses(home)) == [progress.new_id]
+    assert "previous" not in str(home.service.context.vault.keys())
+
+
+def test_no_key_is_asked_for_that_a_full_disk_could_not_keep(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(create_key, "MIN_FREE_BYTES", 1 << 62)
+    with pytest.raises(KeyturnError, match="less than 1 MiB left"):
+        home.service.rotation.start(PROFILE)
+    assert len(statuses(home)) == 1
+    monkeypatch.undo()
+    assert home.service.rotation.start(PROFILE).step is Step.CREATED
+
+
+def test_both_slots_used_names_both_and_drops_the_idle_one_only(home: Home) -> None:
+    other = home.state.add_key(home.user, age=timedelta(days=3))
+    home.user.keys[0].record_use(LastUse(home.time.now - timedelta(hours=2), "s3", "eu-west-1"))
+    with pytest.raises(RotationHalted, match="both key slots of the user are used") as error:
+        home.service.rotation.start(PROFILE)
+    assert "94 days old, used 2h ago (s3, eu-west-1)" in error.value.why
+    assert "3 days old, never used" in error.value.why
+    assert "may not have been used yet. Find what has it and switch it off" in error.value.hint
+    with pytest.raises(RotationHalted, match="may not have been used yet"):
+        home.service.rotation.delete_other_key(PROFILE, other.key_id[-4:])
+    with pytest.raises(NotFound):
+        home.service.rotation.delete_other_key(PROFILE, "ZZZZ")
+    home.state.set_status(other, "Inactive")
+    with pytest.raises(RotationHalted, match="both key slots of the user are used") as error:
+        home.service.rotation.start(PROFILE)
+    assert f"--drop {other.key_id[-4:]}" in error.value.hint
+    home.service.rotation.delete_other_key(PROFILE, other.key_id[-4:])
+    assert len(statuses(home)) == 1
+    with pytest.raises(RotationHalted, match="the vault holds it"):
+        home.service.rotation.delete_other_key(PROFILE, next(iter(statuses(home)))[-4:])
+
+
+@pytest.mark.parametrize("seconds", [0, 7, 20, 41, 60])
+def test_the_old_key_is_untouched_until_the_new_one_answered_three_times_in_a_row(
+    home: Home, seconds: int
+) -> None:
+    home.state.propagation = timedelta(seconds=seconds / 2)
+    home.state.flapping = timedelta(seconds=seconds / 2)
+    *_, last = through(home)
+    assert last.step is Step.DEACTIVATED
+    assert not home.line.hasty
+    assert home.time.now - home.user.keys[1].created >= timedelta(seconds=seconds / 2)
+
+
+def test_a_rotation_that_waits_shows_without_unlocking_and_says_so_when_begun_again(home: Home) -> None:
+    progress = until(home, Step.VERIFIED)
+    row = next(row for row in home.service.snapshot().profiles if row.name == PROFILE)
+    assert row.rotation.state is RotationState.IN_PROGRESS
+    assert row.rotation.waits == "verified"
+    with pytest.raises(RotationHalted, match="waits at step verified") as error:
+        home.service.rotation.start(PROFILE)
+    assert progress.new_id is not None
+    assert "--resume" in error.value.hint
+
+
+def test_two_at_once_make_one_key(home: Home) -> None:
+    second = home.another()
+
+    def meanwhile(action: str) -> Trouble:
+        if action == "CreateAccessKey" and not tried:
+            tried.append(True)
+            with pytest.raises(KeyturnError) as error:
+                second.rotation.start(PROFILE)
+            said.append(error.value)
+        return Trouble.NONE
+
+    tried: list[bool] = []
+    said: list[KeyturnError] = []
+    home.line.next = meanwhile
+    assert home.service.rotation.start(PROFILE).step is Step.CREATED
+    assert len(statuses(home)) == 2
+    assert said[0].exit_code == 5
+
+
+def test_two_machines_at_once_make_one_key(home: Home) -> None:
+    def meanwhile(action: str) -> Trouble:
+        if action == "CreateAccessKey" and len(home.user.keys) == 1:
+            home.state.add_key(home.user)
+        return Trouble.NONE
+
+    home.line.next = meanwhile
+    with pytest.raises(RotationHalted, match="somebody else made a key meanwhile"):
+        home.service.rotation.start(PROFILE)
+    assert not home.service.context.index.load().rotations
+
+
+def test_a_vault_gone_back_to_an_older_state_gets_the_new_key_again(home: Home) -> None:
+    progress = until(home, Step.DEACTIVATED)
+    vault = home.service.context.vault
+    (vault.folder / "keys.age").write_bytes(b"damage")
+    vault.restore_newest_good()
+    assert home.service.context.key(PROFILE).access_key_id == progress.old_id
+    assert home.service.rotation.advance(PROFILE).step is Step.STORED
+    assert home.service.context.key(PROFILE).access_key_id == progress.new_id
+
+
+def test_after_its_end_too_a_vault_gone_back_gets_the_new_key_again(home: Home) -> None:
+    progress = until(home, Step.DEACTIVATED)
+    home.time.now += timedelta(hours=25)
+    home.service.rotation.finish(PROFILE, progress.old_id[-4:])
+    vault = home.service.context.vault
+    for number in ("keys.age", "keys.1.age"):
+        (vault.folder / number).write_bytes(b"damage")
+    told = home.service.restore_vault(recovery_key=home.recovery_key)
+    assert f"Put in again from the rotation journal: the key of {PROFILE}." in told
+    home.restart()
+    assert home.service.context.key(PROFILE).access_key_id == progress.new_id
+
+
+def test_a_key_is_not_given_back_amid_its_rotation(home: Home) -> None:
+    for step in (Step.STORED, Step.DELIVERED, Step.DEACTIVATED):
+        until(home, step) if step is Step.STORED else home.service.rotation.advance(PROFILE)
+        with pytest.raises(RotationHalted, match=f"waits at step {step}"):
+            home.service.plan_release([PROFILE])
+
+
+def test_an_entry_that_a_restored_vault_has_lost_is_put_in_by_the_store(home: Home) -> None:
+    progress = until(home, Step.VERIFIED)
+    home.service.context.vault.change_keys(lambda entries: entries.pop(f"key/{PROFILE}"))
+    assert home.service.rotation.advance(PROFILE).step is Step.STORED
+    assert home.service.context.key(PROFILE).access_key_id == progress.new_id
+
+
+def test_an_old_key_that_an_administrator_switched_off_needs_no_leave_to_switch(home: Home) -> None:
+    until(home, Step.DELIVERED)
+    home.state.set_status(home.user.keys[0], "Inactive")
+    home.line.next = on("UpdateAccessKey", Trouble.DENIED, 9)
+    assert home.service.rotation.advance(PROFILE).step is Step.DEACTIVATED
+
+
+def test_a_lost_index_is_made_again_from_the_journal(home: Home) -> None:
+    progress = until(home, Step.STORED)
+    home.service.paths.index_file.unlink()
+    home.restart()
+    (known,) = home.service.context.index.load().rotations.values()
+    assert (known.step, known.new_id) == ("stored", progress.new_id)
+
+
+def test_a_record_that_cannot_be_read_is_put_aside_by_a_restore(home: Home) -> None:
+    until(home, Step.VERIFIED)
+    (record,) = (home.service.context.vault.folder / "rotation").glob("*.age")
+    record.write_bytes(b"damage")
+    with pytest.raises(VaultCorrupt) as error:
+        home.service.rotation.start(PROFILE)
+    assert "keyturn vault restore" in error.value.hint
+    told = home.service.restore_vault(recovery_key=home.recovery_key)
+    assert "was put aside" in " ".join(told)
+    home.restart()
+    with pytest.raises(RotationHalted, match="both key slots"):
+        home.service.rotation.start(PROFILE)
+
+
+def test_an_orphan_that_somebody_uses_is_not_dropped(home: Home) -> None:
+    home.line.next = on("CreateAccessKey", Trouble.LOST_REPLY)
+    home.service.rotation.start(PROFILE)
+    other = home.user.keys[1]
+    other.record_use(LastUse(home.time.now, "s3", "eu-west-1"))
+    with pytest.raises(RotationHalted, match="somebody has used"):
+        home.service.rotation.delete_other_key(PROFILE, other.key_id[-4:])
+
+
+def test_the_agent_does_not_end_while_a_new_secret_is_in_its_memory_alone(home: Home) -> None:
+    ended: list[Step | None] = []
+
+    def meanwhile(action: str) -> Trouble:
+        if action == "CreateAccessKey":
+            waiter.start()
+            time.sleep(0.2)
+        return Trouble.NONE
+
+    def end() -> None:
+        home.service.wait_until_secrets_saved()
+        ended.append(next((record.step for record in records(home.service.context)), None))
+
+    waiter = threading.Thread(target=end)
+    home.line.next = meanwhile
+    home.service.rotation.start(PROFILE)
+    waiter.join()
+    assert ended == [Step.CREATED]
+
+
+def test_a_crash_is_not_caught_on_its_way(home: Home) -> None:
+    home.line.next = on("CreateAccessKey", Trouble.CRASH_AFTER)
+    with pytest.raises(Crash):
+        home.service.rotation.start(PROFILE)

@@ -1,0 +1,88 @@
+"""What the verb says of a rotation, and with what exit status it ends."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from keyturn.cli.prompts import VaultUnlocker
+from keyturn.cli.rotate import _RotateCommand
+from keyturn.model.errors import AgentUnavailable, KeyturnError
+from keyturn.operations.rotation.progress import Progress
+from keyturn.operations.rotation.record import Step
+from tests.core.operations.rotation.direct_iam import Trouble
+from tests.core.operations.rotation.rotation_home import PROFILE, Home
+from tests.core.operations.rotation.rotation_states import on, until
+
+
+def turn(home: Home) -> _RotateCommand:
+    """The verb for one profile, all questions answered."""
+
+    def run_with_code(act: Any, code: str | None) -> Any:
+        return act(code)
+
+    opening = SimpleNamespace(service=home.service, run_with_code=run_with_code)
+    return _RotateCommand(cast("VaultUnlocker", opening), PROFILE, None, json_=False, yes=True)
+
+
+@pytest.fixture(autouse=True)
+def hurried(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits take no time."""
+    through = type(home.service.rotation).run_to_end
+    monkeypatch.setattr(
+        type(home.service.rotation),
+        "run_to_end",
+        lambda self, first, step, _sleep=None: through(self, first, step, home.time.sleep),
+    )
+
+
+def test_a_rotation_that_made_no_key_fails(home: Home) -> None:
+    home.line.next = on("CreateAccessKey", Trouble.UNSENT)
+    with pytest.raises(KeyturnError, match="AWS made no new key") as error:
+        turn(home).rotate()
+    assert error.value.exit_code == 1
+    assert "in use, as before" in error.value.hint
+
+
+def test_the_way_back_tells_of_the_old_key(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    old = until(home, Step.DEACTIVATED).old_id
+    assert turn(home).undo() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"verified AKIA…{old[-4:]}: the old key answers, and is the vault's again",
+        f"undone AKIA…{old[-4:]}: the old key is the only one again",
+        f"AKIA…{old[-4:]} is in use, as before",
+    ]
+
+
+def test_what_was_just_seen_is_said_whatever_the_step(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    home.on_write = lambda place: "refuse" if place == "journal" and made() else ""
+
+    def made() -> bool:
+        return home.line.asked[-1][0] == "CreateAccessKey"
+
+    with home.working():
+        assert turn(home).rotate() == 0
+    assert "which a restart empties: see to the disk" in capsys.readouterr().err
+
+
+def test_an_agent_that_ends_amid_a_rotation_leaves_a_line_that_says_how_to_go_on(home: Home) -> None:
+    def gone(_name: str, _code: str | None) -> Progress:
+        raise AgentUnavailable("the agent", "it ended", "Run: keyturn vault unlock")
+
+    with pytest.raises(AgentUnavailable) as error:
+        turn(home)._run_to_end(home.service.rotation.start(PROFILE), gone)
+    assert error.value.hint.endswith(f"then: keyturn rotate {PROFILE} --resume")
+
+
+def test_a_key_that_was_lost_is_named_by_the_status_too(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.line.next = on("CreateAccessKey", Trouble.LOST_REPLY)
+    with pytest.raises(KeyturnError):
+        turn(home).rotate()
+    turn(home).status()
+    lost = home.user.keys[1].key_id
+    assert f"--drop {lost[-4:]}" in capsys.readouterr().out.splitlines()[-1]

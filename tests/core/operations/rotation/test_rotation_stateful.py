@@ -1,0 +1,209 @@
+"""Whatever happens at whatever point: a key that works is on disk, and no key at AWS is forgotten."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from keyturn.model.errors import KeyturnError
+from keyturn.operations.rotation.record import Step
+from tests.core.operations.rotation.direct_iam import Trouble
+from tests.core.operations.rotation.rotation_home import PROFILE, Home
+
+Record = Callable[[str, object], None]
+
+
+def _at_one_of(most: int, what: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
+    """Mostly quiet: one mishap, at one of the first so many places, or none."""
+    one = st.builds(lambda at, each: [""] * at + [each], st.integers(0, most - 1), what)
+    return st.one_of(st.just([]), st.just([]), one)
+
+
+#: What befalls the calls of one act, in order; then all is quiet.
+TROUBLES = _at_one_of(6, st.sampled_from([str(trouble) for trouble in Trouble if trouble]))
+#: The same of the writes of the journal.
+WRITES = _at_one_of(3, st.sampled_from(["crash-before", "crash-after", "refuse", "refuse-all"]))
+#: On memory where there is some: the campaign makes some hundred thousand small files.
+_FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a folder of our own is made in it
+
+
+class RotationMachine(RuleBasedStateMachine):
+    """A person, a machine and an AWS that let each other down."""
+
+    tally: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="keyturn-rotation-", dir=_FAST))
+        self.home = Home(self.folder)
+        self.reported: set[str] = set()
+
+    def teardown(self) -> None:
+        self.tally["lives"] += 1
+        try:
+            self._at_the_end()
+        finally:
+            shutil.rmtree(self.folder)
+
+    # -- what people do, and what befalls them
+
+    @rule(troubles=TROUBLES, writes=WRITES)
+    def begin(self, troubles: list[str], writes: list[str]) -> None:
+        with self._in(troubles, writes):
+            self.home.service.rotation.start(PROFILE)
+
+    @rule()
+    def rotate_quietly(self) -> None:
+        with self._in([], []):
+            rotating = self.home.service.rotation
+            for _ in rotating.run_to_end(
+                rotating.start(PROFILE), lambda: rotating.advance(PROFILE), self.home.time.sleep
+            ):
+                pass
+
+    @rule(troubles=TROUBLES, writes=WRITES)
+    def go_on(self, troubles: list[str], writes: list[str]) -> None:
+        with self._in(troubles, writes):
+            self.home.service.rotation.advance(PROFILE)
+
+    @rule(troubles=TROUBLES, writes=WRITES)
+    def go_back(self, troubles: list[str], writes: list[str]) -> None:
+        with self._in(troubles, writes):
+            self.home.service.rotation.undo(PROFILE)
+
+    @rule(troubles=TROUBLES, writes=WRITES)
+    def finish(self, troubles: list[str], writes: list[str]) -> None:
+        with self._in(troubles, writes):
+            facts = self.home.service.rotation.deletion_facts(PROFILE)
+            self.home.service.rotation.finish(PROFILE, facts.old_id[-4:])
+
+    @rule(troubles=TROUBLES, writes=WRITES)
+    def drop_an_orphan(self, troubles: list[str], writes: list[str]) -> None:
+        with self._in(troubles, writes):
+            progress = self.home.service.rotation.advance(PROFILE)
+            if progress.orphans:
+                self.home.service.rotation.delete_other_key(PROFILE, progress.orphans[0][-4:])
+
+    @rule()
+    def the_machine_starts_again(self) -> None:
+        self.home.restart()
+
+    @rule(seconds=st.sampled_from([1, 30, 70, 300, 90_000]))
+    def time_passes(self, seconds: int) -> None:
+        self.home.time.now += timedelta(seconds=seconds)
+
+    @rule(propagation=st.integers(0, 60), flapping=st.integers(0, 60))
+    def aws_becomes_slow(self, propagation: int, flapping: int) -> None:
+        self.home.state.propagation = timedelta(seconds=propagation)
+        self.home.state.flapping = timedelta(seconds=flapping)
+
+    @contextlib.contextmanager
+    def _in(self, troubles: list[str], writes: list[str]) -> Iterator[None]:
+        """One act amid trouble; an error is how it may end."""
+        trouble, write = iter(troubles), iter(writes)
+        everywhere = "refuse-all" in writes
+
+        def on_write(place: str) -> str:
+            order = next(write, "")
+            self.tally["writes that failed"] += everywhere or bool(order)
+            if everywhere:
+                return "refuse"
+            return "" if order == "refuse" and place == "refuge" else order
+
+        def on_call(_action: str) -> Trouble:
+            found = Trouble(next(trouble, ""))
+            self.tally["calls that failed"] += bool(found)
+            return found
+
+        self.tally["acts"] += 1
+        self.home.line.next = on_call
+        self.home.on_write = on_write
+        try:
+            with self.home.working():
+                yield
+        except KeyturnError as error:
+            self.reported |= {key.key_id for key in self.home.user.keys if key.key_id in error.line()}
+        finally:
+            self.home.line.next = lambda _action: Trouble.NONE
+            self.home.on_write = lambda _place: ""
+
+    # -- what is promised
+
+    @invariant()
+    def a_key_that_works_is_on_disk(self) -> None:
+        assert self.home.working_keys()
+
+    @invariant()
+    def the_vaults_key_can_be_gone_back_to(self) -> None:
+        """What clients are served with is a key at AWS, switched on or about to be."""
+        current = self.home.service.context.key(PROFILE).access_key_id
+        assert current in {key.key_id for key in self.home.user.keys}
+
+    @invariant()
+    def a_key_is_lost_from_sight_only_with_its_answer(self) -> None:
+        known = self.home.on_disk()
+        orphans = [key for key in self.home.user.keys if key.key_id not in known]
+        assert len(orphans) <= self.home.line.unheard
+
+    @invariant()
+    def no_key_is_switched_off_before_the_other_answered_three_times(self) -> None:
+        assert not self.home.line.hasty
+
+    def _at_the_end(self) -> None:
+        """With all trouble over, the rotation comes to an end by itself or by one word, and no key is left unknown."""
+        home = self.home
+        home.state.propagation = home.state.flapping = timedelta(0)
+        home.time.now += timedelta(minutes=10)
+        home.restart()
+        for _ in range(20):
+            with contextlib.suppress(KeyturnError), home.working():
+                progress = home.service.rotation.advance(PROFILE)
+                home.time.sleep(progress.wait)
+                if progress.orphans:
+                    home.service.rotation.delete_other_key(PROFILE, progress.orphans[0][-4:])
+                if progress.is_halted and progress.step is Step.DEACTIVATED:
+                    home.service.rotation.finish(PROFILE, progress.old_id[-4:])
+        assert not home.service.context.index.load().rotations
+        told = home.service.rotation.status(PROFILE)["keys"]
+        assert {key["key_id"] for key in told} == {key.key_id for key in home.user.keys}
+        unknown = {key["key_id"] for key in told if key["held"] is None}
+        assert unknown <= self.reported
+        assert home.working_keys()
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(4))
+def test_no_run_of_mishaps_loses_a_key(part: int, record_property: Record) -> None:
+    """Each part draws other lives, the same at each run."""
+    RotationMachine.tally.clear()
+    run_state_machine_as_test(
+        seed(part)(type(f"Part{part}", (RotationMachine,), {})),
+        settings=settings(
+            max_examples=500, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+    told = ", ".join(f"{count} {what}" for what, count in RotationMachine.tally.items())
+    record_property(f"rotation: part {part + 1} of 4", told)
+    assert RotationMachine.tally["lives"] >= 500
+
+
+def test_a_sample_of_mishaps_loses_no_key() -> None:
+    run_state_machine_as_test(
+        RotationMachine,
+        settings=settings(
+            max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

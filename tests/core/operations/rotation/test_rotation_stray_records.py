@@ -1,0 +1,185 @@
+"""Records that are lost, cannot be read, or lie behind: nothing is taken for settled that is not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from keyturn.model.errors import (
+    ChangeRefused,
+    KeyturnError,
+    NotFound,
+    RotationHalted,
+    VaultCorrupt,
+    VaultError,
+)
+from keyturn.operations.rotation import previous_key
+from keyturn.operations.rotation.journal import Journal
+from keyturn.operations.rotation.observe import journal_of
+from keyturn.operations.rotation.record import Step
+from tests.core.operations.rotation.rotation_home import PROFILE, Home
+from tests.core.operations.rotation.rotation_states import statuses, until
+
+
+def record_file(home: Home) -> Path:
+    (found,) = (home.service.context.vault.folder / "rotation").glob("*.age")
+    return found
+
+
+@contextmanager
+def unreadable(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
+    """A folder that the system lets nobody list, which root could all the same."""
+    real = Path.iterdir
+
+    def refusing(path: Path) -> Iterator[Path]:
+        if path == folder:
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "iterdir", refusing)
+        yield
+
+
+def test_a_key_that_only_a_lost_record_knew_is_not_given_up_by_a_release(home: Home) -> None:
+    progress = until(home, Step.STORED)
+    record_file(home).unlink()
+    with pytest.raises(ChangeRefused, match=f"keeps AKIA…{progress.old_id[-4:]} of the same user") as error:
+        home.service.plan_release([PROFILE])
+    assert f"--drop {progress.old_id[-4:]}" in error.value.hint
+    with pytest.raises(RotationHalted, match="works and is in use") as halted:
+        home.service.rotation.undo(PROFILE)
+    assert f"--drop {progress.old_id[-4:]}" in halted.value.hint
+
+    home.state.set_status(next(key for key in home.user.keys if key.key_id == progress.old_id), "Inactive")
+    home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
+    assert list(statuses(home)) == [progress.new_id]
+    assert previous_key.previous_key(home.service.context, PROFILE) is None
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_key_kept_beside_one_that_aws_knows_no_more_is_gone_back_to(home: Home, is_listed: bool) -> None:
+    """As on a second machine, where the rotation was never heard of, once the first one has undone it."""
+    progress = until(home, Step.STORED)
+    record_file(home).unlink()
+    new = next(key for key in home.user.keys if key.key_id == progress.new_id)
+    if is_listed:
+        home.state.set_status(new, "Inactive")
+    else:
+        home.state.delete_key(home.user, new)
+    with pytest.raises(KeyturnError, match="does not know AKIA…") as error:
+        home.service.rotation.status(PROFILE)
+    assert "--undo" in error.value.hint
+    done = home.service.rotation.undo(PROFILE)
+    assert (done.step, done.is_over) == (Step.UNDONE, True)
+    assert home.service.context.key(PROFILE).access_key_id == progress.old_id
+    kept = previous_key.previous_key(home.service.context, PROFILE)
+    assert (kept is not None) is is_listed, "what AWS may switch on again is kept"
+    with pytest.raises(NotFound if not is_listed else RotationHalted):
+        home.service.rotation.undo(PROFILE)
+
+
+def test_a_key_that_aws_does_not_list_any_more_is_forgotten_on_ones_word(home: Home) -> None:
+    progress = until(home, Step.STORED)
+    record_file(home).unlink()
+    home.state.delete_key(home.user, next(key for key in home.user.keys if key.key_id == progress.old_id))
+    told = home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
+    assert "is not at AWS any more" in told
+    assert previous_key.previous_key(home.service.context, PROFILE) is None
+
+
+def test_a_journal_that_cannot_be_listed_is_not_taken_for_an_empty_one(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until(home, Step.STORED)
+    with unreadable(monkeypatch, home.service.context.vault.folder / "rotation"):
+        for act in (home.service.rotation.advance, home.service.rotation.undo, home.service.rotation.status):
+            with pytest.raises(VaultError, match="nobody knows whether a rotation waits"):
+                act(PROFILE)
+        with pytest.raises(VaultError):
+            home.service.plan_release([PROFILE])
+        home.service.renew_due()
+        home.restart()
+    (known,) = home.service.context.index.load().rotations.values()
+    assert known.step == "stored", "the list still says that one waits"
+
+
+def test_a_record_that_cannot_be_read_stands_in_the_way_of_its_own_key_alone(home: Home) -> None:
+    until(home, Step.STORED)
+    record_file(home).write_bytes(record_file(home).read_bytes()[:100])
+    for act in (home.service.rotation.advance, home.service.rotation.undo, home.service.rotation.status):
+        with pytest.raises(VaultCorrupt, match="rotation"):
+            act(PROFILE)
+    with pytest.raises(VaultCorrupt):
+        home.service.plan_release([PROFILE])
+
+
+@pytest.mark.parametrize("step", [Step.STORED, Step.DELIVERED, Step.DEACTIVATED])
+def test_a_record_that_fell_back_to_the_intent_is_caught_up_by_what_the_vault_holds(
+    home: Home, step: Step
+) -> None:
+    intent: list[bytes] = []
+    real = Journal.write
+
+    def written(self: Journal, name: str, change: object) -> None:
+        real(self, name, change)  # type: ignore[arg-type]  # passed through
+        intent.append(self.place(name).read_bytes())
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Journal, "write", written)
+        progress = until(home, step)
+    record_file(home).write_bytes(intent[0])
+    home.restart()
+    rotating = home.service.rotation
+    told = rotating.status(PROFILE)["rotation"]
+    assert (told["step"], told["new_id"]) == ("stored", progress.new_id)
+    *_, last = rotating.run_to_end(
+        rotating.advance(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep
+    )
+    assert last.step is Step.DEACTIVATED
+    assert statuses(home) == {progress.old_id: "Inactive", progress.new_id: "Active"}
+    assert home.service.context.key(PROFILE).access_key_id == progress.new_id
+
+
+def test_a_record_in_the_refuge_comes_home_once_it_can(home: Home) -> None:
+    until(home, Step.STORED)
+    journal = journal_of(home.service.context)
+    (name,) = journal.names()
+    away = journal.fallback_dir / f"rotation-{name}.age"
+    record_file(home).rename(away)
+    assert journal.is_in_fallback(name)
+    home.service.rotation.status(PROFILE)
+    assert not away.exists()
+    assert home.service.rotation.advance(PROFILE).step is Step.DELIVERED
+
+
+def test_a_deletion_whose_end_the_disk_refuses_says_that_the_key_is_gone(home: Home) -> None:
+    progress = until(home, Step.DEACTIVATED)
+    home.time.now += timedelta(hours=25)
+    home.on_write = lambda _: "refuse" if home.line.asked[-1][0] == "DeleteAccessKey" else ""
+    with home.working(), pytest.raises(KeyturnError) as error:
+        home.service.rotation.finish(PROFILE, progress.old_id[-4:])
+    assert f"AKIA…{progress.old_id[-4:]} is deleted at AWS all the same" in error.value.hint
+    home.on_write = lambda _: ""
+    assert home.service.rotation.advance(PROFILE).step is Step.DONE
+
+
+def test_after_a_restore_of_a_whole_old_vault_the_list_tells_of_the_key_that_it_holds(
+    home: Home, tmp_path: Path
+) -> None:
+    folder = home.service.context.vault.folder
+    shutil.copytree(folder, tmp_path / "backup")
+    progress = until(home, Step.DEACTIVATED)
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "backup", folder)
+    home.service.restore_vault(recovery_key=home.recovery_key)
+    home.restart()
+    known = home.service.context.index.load()
+    assert known.keys[PROFILE].key_id == progress.old_id
+    assert known.keys[PROFILE].created is None, "nothing is said of it that is true of the other"
+    assert not known.rotations

@@ -1,0 +1,191 @@
+"""What a vault is known by, what its loss costs, and how it moves to a second home: through the keeper, as the verbs do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from keyturn.cli import prompts
+from keyturn.cli import vault as verbs
+from keyturn.model.errors import KeyringAbsent, UsageError, VaultCorrupt, VaultError, VaultNewer
+from keyturn.model.profile import VaultState
+from keyturn.model.secret import Secret
+from keyturn.service import CredentialService
+from keyturn.vault import age, passphrase, recipient_file, slots
+from tests.core.vault import weak_age
+from tests.core.vault.conftest import PASSPHRASE
+from tests.core.vault.vault_user import Home, contents
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setattr(passphrase, "seal", weak_age.seal)
+    return Home(tmp_path / "home").settle()
+
+
+def _replace_recipient(home: Home) -> str:
+    """As somebody who knows the format would, so that what is sealed next is sealed to them."""
+    current = recipient_file.read(home.vault)
+    assert current is not None
+    theirs = age.Identity.generate().recipient
+    forged = recipient_file.RecipientFile(theirs, current.vault_id, current.slots, current.digests)
+    (home.vault / recipient_file.FILE).write_bytes(forged.encode())
+    return theirs
+
+
+# What it is known by.
+
+
+def test_nothing_is_sealed_to_a_recipient_that_somebody_put_in_place_of_ours(home: Home) -> None:
+    _replace_recipient(home)
+    keeper = home.keeper()
+    with pytest.raises(VaultCorrupt, match="another identity"):
+        keeper.context.vault.seal(b"a credentials file with a key in clear")
+    with pytest.raises(VaultCorrupt, match="another identity"):
+        keeper.unlock_here(Secret(PASSPHRASE))
+    fault = keeper.vault_fault()
+    assert isinstance(fault, VaultCorrupt)
+    assert "--recovery-key-fd" in fault.hint
+
+
+def test_the_recovery_key_brings_our_recipient_back_as_the_error_says(home: Home) -> None:
+    theirs = _replace_recipient(home)
+    told = home.keeper().restore_vault(recovery_key=home.recovery_key)
+    assert "sound" in told[0]
+    vault = home.keeper().context.vault
+    assert vault.recipient() == age.identity_from(home.recovery_key).recipient != theirs
+    assert home.keeper().vault_fault() is None
+    home.keeper().unlock_here(Secret(PASSPHRASE))
+
+
+def test_a_vault_from_before_this_was_remembered_is_remembered_once_it_was_open(home: Home) -> None:
+    index = home.keeper().context.index
+    index.path.unlink()
+    home.keeper().unlock_here(Secret(PASSPHRASE))
+    assert index.load().vault_recipient == age.identity_from(home.recovery_key).recipient
+
+
+def test_what_is_remembered_of_a_vault_that_was_removed_is_nothing_to_the_next(home: Home) -> None:
+    for _ in range(5):
+        home.opened().context.vault.change_keys(lambda entries: entries.update(more={"n": len(entries)}))
+    shutil.rmtree(home.vault)
+    home.recovery_key = home.keeper().create_vault("passphrase", Secret("another"), anew=True)
+    assert home.opened().context.vault.generation() == 1
+    home.keeper().unlock_here(Secret("another"))
+
+
+def test_an_old_copy_of_the_keys_is_noticed_by_the_index(home: Home) -> None:
+    old = (home.vault / "keys.age").read_bytes()
+    home.opened().context.vault.change_keys(lambda entries: entries.update(new={}))
+    home.opened()
+    (home.vault / "keys.age").write_bytes(old)
+    with pytest.raises(VaultCorrupt, match="old copy"):
+        home.opened()
+
+
+# What its loss costs.
+
+
+def test_restoring_says_what_was_brought_back_and_what_is_lost(home: Home) -> None:
+    """The key of `ci` was put in by the last change, and that is what is damaged."""
+    keys = home.vault / "keys.age"
+    keys.write_bytes(keys.read_bytes()[:-1])
+    with pytest.raises(VaultCorrupt, match="keyturn vault restore"):
+        home.opened()
+    told = " ".join(home.keeper().restore_vault(Secret(PASSPHRASE)))
+    assert "keys.1.age holds, generation 1" in told
+    assert "keys.damaged-1.age" in told
+    assert "Lost: 1 change" in told
+    assert "the key of ci" in told
+    assert home.opened().context.vault.generation() == 3
+
+
+def test_restoring_by_the_recovery_key_keeps_the_slots_that_are_whole(home: Home) -> None:
+    (home.vault / "keys.age").unlink()
+    before = (home.vault / recipient_file.FILE).read_bytes()
+    home.keeper().restore_vault(recovery_key=home.recovery_key)
+    assert (home.vault / recipient_file.FILE).read_bytes() == before
+    home.keeper().unlock_here(Secret(PASSPHRASE))
+
+
+def test_restoring_without_the_passphrase_s_file_says_that_only_the_recovery_key_is_left(home: Home) -> None:
+    (home.vault / "identity.age").write_bytes(b"damaged")
+    told = home.keeper().restore_vault(recovery_key=home.recovery_key)
+    assert "reset-passphrase" in told[-1]
+    home.keeper().context.vault.reset_passphrase(home.recovery_key, Secret("new"))
+    home.keeper().unlock_here(Secret("new"))
+
+
+def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current = recipient_file.read(home.vault)
+    assert current is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(recipient_file, "FORMAT", 2)
+        (home.vault / recipient_file.FILE).write_bytes(current.encode())
+    before = contents(home.vault)
+    assert isinstance(home.keeper().vault_fault(), VaultNewer)
+    acts: tuple[Callable[[CredentialService], object], ...] = (
+        lambda keeper: keeper.restore_vault(recovery_key=home.recovery_key),
+        lambda keeper: keeper.restore_vault(Secret(PASSPHRASE)),
+        lambda keeper: keeper.unlock_here(recovery_key=home.recovery_key),
+        lambda keeper: keeper.context.vault.seal(b"x"),
+    )
+    for act in acts:
+        with pytest.raises(VaultNewer, match="Upgrade"):
+            act(home.keeper())
+    assert contents(home.vault) == before
+
+
+# What a hostile file may cost.
+
+
+def test_a_header_without_end_is_refused_at_once(home: Home) -> None:
+    """The library's time would grow with the square of its length, with the interpreter lock held."""
+    whole = (home.vault / "keys.age").read_bytes()
+    long = whole.replace(b"\n---", b"\n-> x-grease " + b"A" * 8_000_000 + b"\n\n---", 1)
+    (home.vault / "keys.age").write_bytes(long)
+    with pytest.raises(VaultCorrupt):
+        home.opened()
+    with pytest.raises(VaultError):
+        home.keeper().restore_vault(Secret("wrong"))
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir])
+def test_an_export_that_is_no_file_is_refused_at_once(tmp_path: Path, plant: Callable[[Path], None]) -> None:
+    plant(tmp_path / "export.age")
+    with pytest.raises(UsageError, match="no regular file"):
+        verbs._read_export(tmp_path / "export.age")
+
+
+def test_an_export_without_end_is_read_up_to_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verbs, "EXPORT_LIMIT", 1000)
+    (tmp_path / "export.age").write_bytes(bytes(5000))
+    assert len(verbs._read_export(tmp_path / "export.age")) == 1001
+
+
+# A keyring that does not open what it should.
+
+
+def test_where_the_keyring_does_not_open_it_the_passphrase_is_asked_for(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    current = recipient_file.read(home.vault)
+    assert current is not None
+    slots.write_recipient_file(home.vault, current, slots=recipient_file.SLOTS)
+    keeper = home.keeper()
+    assert keeper.context.vault.state() is VaultState.CLOSED
+    with pytest.raises(KeyringAbsent):
+        prompts.VaultUnlocker(keeper).unlock_by_keyring()
+    monkeypatch.setattr(prompts, "on_terminal", lambda: True)
+    monkeypatch.setattr(prompts, "ask_secret", lambda _prompt: Secret(PASSPHRASE))
+    prompts.VaultUnlocker(keeper).unlock_by_keyring()
+    assert keeper.context.vault.state() is VaultState.OPEN
+    assert "System keyring" in capsys.readouterr().err

@@ -1,0 +1,242 @@
+"""What is put under faults: every verb that writes, whole, and every writer of a file by itself."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from keyturn.awsconfig.document import FileKind, set_items
+from keyturn.model.profile import Kind
+from keyturn.model.secret import Secret
+from keyturn.service import CredentialService
+from keyturn.storage import managed_profiles
+from keyturn.storage.activity import ActivityEntry as Line
+from keyturn.storage.activity import ActivityLog
+from keyturn.storage.history import History
+from keyturn.storage.index import IndexFile
+from keyturn.storage.managed_profiles import ManagedProfile
+from keyturn.system import log
+from keyturn_tui import main
+from tests.resilience.crash_injection.crash_home import NOW, PASSPHRASE, Home
+from tests.resilience.crash_injection.traced_child import Run, perform
+
+
+@dataclass(frozen=True)
+class Act:
+    """One act, and the stage of a home that it begins at."""
+
+    name: str
+    stage: str
+    run: Run = field(repr=False)
+    once_more: tuple[int, ...] = (0,)
+    """Exit codes of the same act done again after an interruption; what is done already may be refused."""
+    may_miss: tuple[str, ...] = ()
+    """What it may leave as it was and still have done its work: a cache that could not be written."""
+    settles: Run | None = field(default=None, repr=False)
+    """What brings the wished end about where doing the act again would add to it."""
+
+
+def verb(*words: str) -> Run:
+    """`keyturn WORDS`, opened by the recovery key."""
+
+    def run(home: Home) -> int:
+        return main.main([*words, "--recovery-key-fd", str(pipe(home.recovery_key.reveal()))])
+
+    return run
+
+
+def plain_verb(*words: str) -> Run:
+    """`keyturn WORDS`, which opens nothing."""
+    return lambda _: main.main(list(words))
+
+
+def pipe(text: str) -> int:
+    """A descriptor to read a secret from."""
+    read, write = os.pipe()
+    os.write(write, text.encode() + b"\n")
+    os.close(write)
+    return read
+
+
+def _init(home: Home) -> int:
+    told = os.open(home.root / "recovery", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    words = ["vault", "init", "--slot", "passphrase", "--passphrase-fd", str(pipe(PASSPHRASE.reveal()))]
+    return main.main([*words, "--recovery-out-fd", str(told)])
+
+
+def writer(function: Callable[[Home], object]) -> Run:
+    """A writer of one file at the console script's own boundary, which says errors in one line."""
+
+    def run(home: Home) -> int:
+        try:
+            function(home)
+        except Exception as error:  # noqa: BLE001  # the boundary of the console script
+            return main._explained(error)
+        return 0
+
+    return run
+
+
+def _keeper(home: Home) -> CredentialService:
+    keeper = CredentialService.from_environ(home.environ)
+    keeper.context.vault.unlock(recovery_key=home.recovery_key)
+    return keeper
+
+
+def _edit_config(home: Home) -> None:
+    _keeper(home).context.files.edit(
+        home.config, lambda found: set_items(found, "default", {"output": "json"}), kind=FileKind.CONFIG
+    )
+
+
+def _edit_credentials(home: Home) -> None:
+    _keeper(home).context.files.edit(
+        home.credentials, lambda found: set_items(found, "other", {"region": "x"}), kind=FileKind.CREDENTIALS
+    )
+
+
+def _make_credentials(home: Home) -> None:
+    CredentialService.from_environ(home.environ).context.files.edit(
+        home.credentials, lambda _: b"[made]\nregion = x\n", kind=FileKind.CREDENTIALS
+    )
+
+
+def _remove(home: Home) -> None:
+    if home.credentials.exists():
+        _keeper(home).context.files.remove(home.credentials, expect=home.credentials.read_bytes())
+
+
+def _index(home: Home) -> None:
+    IndexFile(home.state / "index.json").change(lambda index: index.update("dev", last_use=NOW))
+
+
+def _definitions(home: Home) -> None:
+    new = ManagedProfile("new", Kind.ROLE, role_arn="arn:aws:iam::123456789012:role/x", source_profile="dev")
+    managed_profiles.change(home.own / "config" / "profiles.toml", lambda table: table.update(new=new))
+
+
+def _activity(home: Home) -> None:
+    ActivityLog(home.state / "activity.jsonl").add(Line(NOW, "dev", "faults", "done", ok=True))
+
+
+def _log(home: Home) -> None:
+    record = logging.LogRecord("keyturn", logging.WARNING, "x", 1, "something odd", None, None)
+    log.RedactedFile(home.state).emit(record)
+
+
+def _keep(home: Home) -> None:
+    keeper = _keeper(home)
+    History(home.state / "history", keeper.context.vault.seal, lambda: NOW + timedelta(days=1)).keep(
+        home.config, b"[profile before]\n", "faults"
+    )
+
+
+def _keys(home: Home) -> None:
+    _keeper(home).context.vault.change_keys(lambda entries: entries.update(new={"n": 1}))
+
+
+def _sessions(home: Home) -> None:
+    _keeper(home).context.vault.change_sessions(lambda entries: entries.update(new={"n": 1}))
+
+
+def _passphrase(home: Home) -> None:
+    _keeper(home).context.vault.set_passphrase(PASSPHRASE)
+
+
+VERBS = (
+    Act("vault init", "new", _init, once_more=(0, 5, 1)),
+    Act("adopt", "vault", verb("adopt", "dev", "--yes"), once_more=(0, 1)),
+    Act("adopt session-none", "vault", verb("adopt", "dev", "--session-none", "--yes"), once_more=(0, 1)),
+    Act("release", "adopted", verb("release", "dev", "ops", "--yes"), once_more=(0, 3)),
+    Act("release delivered", "delivered", verb("release", "dev", "ops", "--yes"), once_more=(0, 3)),
+    Act("refresh", "adopted", verb("refresh", "dev")),
+    Act("refresh delivered", "delivered", verb("refresh", "dev")),
+    Act("credential-process", "adopted", verb("credential-process", "ops"), may_miss=("sessions",)),
+    Act(
+        "deliver to the file",
+        "adopted",
+        verb("deliver", "dev", "--to", "credentials-file"),
+        may_miss=("sessions",),
+    ),
+    Act(
+        "deliver as default",
+        "adopted",
+        verb("deliver", "ops", "--to", "credentials-file", "--as", "default"),
+        may_miss=("sessions",),
+    ),
+    Act("deliver by process", "delivered", verb("deliver", "dev", "--to", "credential-process")),
+    Act("stop", "delivered", verb("stop", "dev")),
+)
+WRITERS = (
+    Act("config", "delivered", writer(_edit_config)),
+    Act("credentials", "delivered", writer(_edit_credentials)),
+    Act("credentials made", "no credentials file", writer(_make_credentials)),
+    Act("folder and credentials made", "no folder", writer(_make_credentials)),
+    Act("credentials removed", "delivered", writer(_remove)),
+    Act("index.json", "delivered", writer(_index)),
+    Act("profiles.toml", "delivered", writer(_definitions)),
+    Act("activity.jsonl", "delivered", writer(_activity), settles=lambda _: 0),
+    Act("activity.jsonl thinned", "a long past", writer(_activity), settles=lambda _: 0),
+    Act("keyturn.log", "delivered", writer(_log), settles=lambda _: 0),
+    Act("keyturn.log begun anew", "a long past", writer(_log), settles=lambda _: 0),
+    Act("history", "delivered", writer(_keep)),
+    Act("keys.age", "delivered", writer(_keys)),
+    Act("sessions.age", "delivered", writer(_sessions)),
+    Act("identity.age", "delivered", writer(_passphrase)),
+)
+
+
+#: What the tests of every day try, a few faults each.
+SAMPLE_VERBS = tuple(act for act in VERBS if act.name in ("adopt", "release"))
+SAMPLE_WRITERS = tuple(
+    act
+    for act in WRITERS
+    if act.name in ("credentials", "profiles.toml", "activity.jsonl thinned", "history", "keys.age")
+)
+
+
+def furnished(root: Path) -> Home:
+    """A home with all its stages, each made by the verbs themselves."""
+    home = Home(root)
+    home.begin()
+    home.keep_as("new")
+    _does(home, _init)
+    home.recovery_key = Secret((root / "recovery").read_text().strip())
+    home.keep_as("vault")
+    _does(home, verb("adopt", "dev", "--yes"))
+    home.keep_as("adopted")
+    home.credentials.unlink()
+    home.keep_as("no credentials file")
+    shutil.rmtree(home.aws)
+    home.keep_as("no folder")
+    home.back_to("adopted")
+    _does(home, verb("deliver", "dev", "--to", "credentials-file"))
+    home.keep_as("delivered")
+    _live_long(home)
+    home.keep_as("a long past")
+    gc.collect()
+    gc.freeze()
+    return home
+
+
+def _live_long(home: Home) -> None:
+    """Fills both logs up to where they are thinned out or begun anew."""
+    old = b'{"at": "2025-01-01T00:00:00Z", "profile": "dev", "event": "old", "result": "x", "ok": true}\n'
+    for name, line in (
+        ("activity.jsonl", old),
+        ("keyturn.log", b"2025-01-01T00:00:00Z WARNING [1] keyturn: x\n"),
+    ):
+        with (home.state / name).open("ab") as file:
+            file.write(line * ((1 << 20) // len(line)))
+
+
+def _does(home: Home, run: Run) -> None:
+    done = perform(run, home)
+    if done.code != 0:
+        raise AssertionError(f"a stage could not be made: {done}")

@@ -1,0 +1,165 @@
+"""An act in a forked child: the real verb or the real writer, with a fixed clock, no waiting and an AWS of its own.
+
+The modules are loaded in the parent, so a run costs a fork and not the start of an interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Never
+
+import boto3  # noqa: F401  # loaded once, here
+import pyrage  # noqa: F401  # the same
+
+from keyturn import service
+from keyturn.awsconfig import writer
+from keyturn.awsconfig.timing import Timing
+from keyturn.cli import main  # noqa: F401  # the verbs
+from keyturn.operations.context import Context
+from keyturn.vault import passphrase
+from tests.core.vault import weak_age
+from tests.resilience.crash_injection.crash_home import NOW, FixedAws, Home
+
+Run = Callable[[Home], int]
+#: What nobody but a mistake of the harness itself ends with.
+HARNESS = 70
+GO = signal.SIGCONT
+SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a child ended."""
+
+    code: int | None
+    """None where it was killed."""
+    stderr: str
+    stdout: str
+    reached: bool = True
+    """Whether the call that a fault was meant for was made at all."""
+    mute: bool = False
+    """Nothing could be written anywhere any more, so that nothing could be said either; the exit code still tells."""
+
+    def complaint(self) -> str | None:
+        """What is wrong with how it spoke: an error is one line of keyturn's, never a traceback."""
+        if "Traceback" in self.stderr or '.py", line' in self.stderr or self.code == HARNESS:
+            return f"it printed a traceback: {self.stderr[-3000:]}"
+        if self.code is None:
+            return None
+        lines = [line for line in self.stderr.splitlines() if line.startswith("keyturn: ")]
+        if self.mute and self.code and not lines:
+            return None
+        if self.code and len(lines) != 1:
+            return f"exit {self.code} with {len(lines)} lines: {self.stderr[-1000:]}"
+        if self.code and ". " not in lines[0] and not lines[0].endswith("."):
+            return f"no next step: {lines[0]}"
+        return None
+
+
+def still_pace() -> Timing:
+    """A pace in which waiting costs nothing: a sleep moves its clocks."""
+    moved = [0.0]
+
+    def sleep(seconds: float) -> None:
+        moved[0] += seconds
+
+    return Timing(lambda: time.time() + moved[0], lambda: moved[0], sleep, lambda: 0.5)
+
+
+def fork(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]] | None = None) -> int:
+    """Starts a child that waits for :data:`GO` and then does the act, with `around` about it."""
+    pid = os.fork()
+    if pid == 0:
+        _act(run, home, around or contextlib.nullcontext)
+    # Whoever attaches before it has stopped would count calls of its setting up, more or fewer each time.
+    os.waitpid(pid, os.WUNTRACED)
+    return pid
+
+
+def ended(pid: int, home: Home) -> Outcome:
+    """Waits for a child of :func:`fork`."""
+    _, status = os.waitpid(pid, 0)
+    code = None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
+    if code is None and os.WTERMSIG(status) != signal.SIGKILL:
+        raise AssertionError(f"ended by signal {os.WTERMSIG(status)}: {_text(home, 'stderr')}")
+    return Outcome(code, _text(home, "stderr"), _text(home, "stdout"))
+
+
+def perform(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]] | None = None) -> Outcome:
+    """Does an act in a child, from beginning to end."""
+    pid = fork(run, home, around)
+    os.kill(pid, GO)
+    return ended(pid, home)
+
+
+def _text(home: Home, name: str) -> str:
+    return (home.root / name).read_text("utf-8", "replace")
+
+
+def _act(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]]) -> Never:
+    code = HARNESS
+    try:
+        _leave_pytest(home.root)
+        _set_up(home)
+        signal.alarm(SECONDS)
+        # A collection would copy all of pytest's memory, and end what it finds at another moment each time.
+        gc.disable()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        with around():
+            code = run(home)
+        sys.stdout.flush()
+    except BaseException:  # noqa: BLE001  # nothing may go back into the copy of pytest
+        os.write(2, traceback.format_exc().encode())
+        code = HARNESS
+    finally:
+        os._exit(code)
+
+
+def _leave_pytest(root: Path) -> None:
+    """Standard descriptors of its own, nothing of pytest's output."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        handle = os.open(root / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        os.dup2(handle, number)
+        os.close(handle)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # for the process's life
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # the same
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115  # the same
+
+
+def _set_up(home: Home) -> None:
+    """What makes a run short and the same each time; all of it ends with the child."""
+    os.environ.clear()
+    os.environ.update(home.environ)
+    os.chdir("/")
+    real = service.CredentialService.from_environ.__func__  # type: ignore[attr-defined]  # of the classmethod
+
+    def here(cls: Any, environ: Any, /, **_: Any) -> service.CredentialService:
+        made: service.CredentialService = real(cls, environ, use_agent=False, aws=lambda *_, **__: FixedAws())
+        return made
+
+    def at_once(act: Callable[[], None], wait: float) -> None:
+        del wait
+        act()
+
+    changes: list[tuple[Any, str, Any]] = [
+        (service.CredentialService, "from_environ", classmethod(here)),
+        (service, "clock_for", lambda _: lambda: NOW),
+        (service, "program", lambda _: "/opt/keyturn/bin/keyturn"),
+        (writer, "Pace", still_pace),
+        (Context, "later", staticmethod(at_once)),
+        (passphrase, "seal", weak_age.seal),
+    ]
+    for owner, name, value in changes:
+        setattr(owner, name, value)

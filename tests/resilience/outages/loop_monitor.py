@@ -1,0 +1,126 @@
+"""How long the app's event loop is kept from the keyboard, measured so that a busy machine does not matter.
+
+Two things can hold it up: a callback that computes for long, which is measured in CPU time of the loop's thread, and one
+that waits for the system (a socket, a file lock, a child, a sleep), which is reported by Python's own audit hooks. What a
+callback was at is told by a thread that looks at long ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tests.support.own_code import is_ours
+
+#: What may wait for somebody else. Each is an audit event of CPython's.
+WAITS = frozenset({
+    "socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "subprocess.Popen", "os.fork",
+    "os.posix_spawn", "os.system", "fcntl.flock", "fcntl.lockf", "open", "os.listdir", "os.scandir",
+    "os.rename", "os.remove", "os.mkdir", "os.truncate", "shutil.rmtree", "tempfile.mkstemp", "os.getxattr",
+})  # fmt: skip
+#: The sandbox's movable clock is a file; a real person's clock is none.
+_SANDBOX_ONLY = ("clock-offset",)
+
+
+@dataclass
+class Gauge:
+    """What was seen on the loop's thread."""
+
+    thread: int
+    longest: float = 0.0
+    """Seconds of CPU of the longest callback."""
+    longest_of: str = ""
+    callbacks: int = 0
+    waits: list[str] = field(default_factory=list)
+    """Every call that may wait, with the line of ours that made it."""
+
+
+_running: list[Gauge] = []
+_hooked: list[bool] = []
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if not _running or event not in WAITS or threading.get_ident() != _running[0].thread:
+        return
+    if event == "open" and (not isinstance(args[0], (str, bytes)) or str(args[0]).endswith(_SANDBOX_ONLY)):
+        return
+    place = _our_line(sys._getframe(1))
+    if place:
+        _running[0].waits.append(f"{event}({str(args[0])[:80] if args else ''}) at {place}")
+
+
+def _our_line(frame: FrameType | None) -> str:
+    """The innermost line of keyturn's, unless an import is under way: modules are read once, from the disk's cache."""
+    found = ""
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith("<frozen importlib"):
+            return ""
+        if not found and is_ours(name):
+            found = f"{Path(name).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return found
+
+
+@contextmanager
+def gauge() -> Iterator[Gauge]:
+    """Watch the loop of this thread."""
+    if not _hooked:
+        sys.addaudithook(_audit)  # for the process's life; it does nothing while no gauge runs
+        _hooked.append(True)
+    seen = Gauge(threading.get_ident())
+    handle: Any = asyncio.events.Handle
+    plain, sleep = handle._run, time.sleep
+    at: list[str] = []
+    ended = threading.Event()
+
+    def measured(self: Any) -> None:
+        if threading.get_ident() != seen.thread:
+            plain(self)
+            return
+        at.clear()
+        began = time.thread_time()
+        plain(self)
+        took = time.thread_time() - began
+        seen.callbacks += 1
+        if took > seen.longest:
+            seen.longest, seen.longest_of = took, " / ".join(at) or repr(self)[:200]
+
+    def slept(seconds: Any) -> None:
+        if threading.get_ident() == seen.thread:
+            seen.waits.append(f"sleep({seconds}) at {_our_line(sys._getframe(1))}")
+        sleep(seconds)
+
+    def looks() -> None:
+        while not ended.wait(0.03):
+            frame = sys._current_frames().get(seen.thread)
+            if len(at) < 12 and frame is not None:
+                at.append(
+                    " < ".join(f"{f.name}:{f.lineno}" for f in reversed(traceback.extract_stack(frame)[-9:]))
+                )
+
+    watcher = threading.Thread(target=looks, daemon=True)
+    handle._run, time.sleep = measured, slept
+    _running.append(seen)
+    # The collector would go through all that the tests have loaded, which a real app's process does not hold.
+    gc.collect()
+    gc.freeze()
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        watcher.join()
+        gc.unfreeze()
+        _running.remove(seen)
+        handle._run, time.sleep = plain, sleep

@@ -1,0 +1,160 @@
+"""The app on bad days: one line, the row says so, and no key ever waits for AWS."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from keyturn_tui.app import KeyturnApp
+from keyturn_tui.terminal.capabilities import Options, terminal_for
+from tests.resilience.outages.conftest import Stricken
+from tests.resilience.outages.failures import ALL, QUICK, SILENCE, WAYS, Failure
+from tests.resilience.outages.loop_monitor import Gauge, gauge
+from tests.resilience.outages.outage_assertions import faults_of_line, kept, secrets_of
+from tests.tui.conftest import NARROW, UTF8, Driven
+
+PROFILE = "ci-audit"
+#: No callback may keep the loop, and so the keyboard, for longer (safety.md F1).
+LONGEST_GAP = 0.1
+PATIENCE = 60.0
+
+
+@asynccontextmanager
+async def started(stricken: Stricken) -> AsyncIterator[tuple[Driven, Gauge]]:
+    """The app over the real keeper, with its gauge running."""
+    options = Options()
+    app = KeyturnApp(stricken.service, options, terminal_for(UTF8, options))
+    async with app.run_test(size=NARROW) as pilot:
+        driven = Driven(app, pilot, stricken.service)  # type: ignore[arg-type]  # the real one
+        await driven.settle()
+        await driven.go(PROFILE)
+        with gauge() as seen:
+            yield driven, seen
+
+
+async def until(driven: Driven, holds: Callable[[], bool], what: str) -> None:
+    """Wait for something to be shown."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, f"waited for {what}; the screen:\n{driven.text}"
+        await asyncio.sleep(0.02)
+    await driven.settle()
+
+
+def judged(seen: Gauge) -> None:
+    assert seen.waits == [], "nothing on the loop may wait for the system"
+    assert seen.longest <= LONGEST_GAP, seen.longest_of
+    assert seen.callbacks > 0
+
+
+async def plays(stricken: Stricken, failure: Failure) -> Gauge:
+    """`r` on a bad day, keys meanwhile, and `r` again when it is over."""
+    async with started(stricken) as (driven, seen):
+        before = kept(stricken.sandbox.folder)
+        stricken.suffer(failure)
+        await driven.strike("r")
+        for _ in range(3):
+            was = driven.chosen
+            await driven.strike("k")
+            assert driven.chosen != was, "the cursor moves whatever AWS does"
+        await until(driven, lambda: not driven.app.state.working, "the refresh to end")
+        await driven.go(PROFILE)
+        failed = driven.app.state.failures[PROFILE].line
+        assert faults_of_line(failed, failure.says, secrets_of(stricken.sandbox)) == []
+        assert "failed" in next(line for line in driven.text.splitlines() if "▸" in line)
+        assert driven.message[11:40] in f" {failed}", "the message line says it too"
+        assert kept(stricken.sandbox.folder) == before
+        stricken.recover()
+        await driven.strike("r")
+        await until(driven, lambda: "refreshed" in driven.message, "the same key to work again")
+        await driven.press("x")
+    judged(seen)
+    return seen
+
+
+def spread(failures: Sequence[Failure], every: int) -> tuple[Failure, ...]:
+    """Every so manieth of them."""
+    return tuple(failures[::every])
+
+
+@pytest.mark.parametrize("failure", spread((*QUICK, *WAYS), 9), ids=lambda failure: failure.name)
+async def test_a_failure_is_one_line_and_no_key_waits_for_it(stricken: Stricken, failure: Failure) -> None:
+    await plays(stricken, failure)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(600)
+async def test_no_failure_holds_up_the_keyboard(
+    stricken: Stricken, record_property: Callable[[str, object], None]
+) -> None:
+    longest, callbacks = 0.0, 0
+    for failure in ALL:
+        seen = await plays(stricken, failure)
+        longest, callbacks = max(longest, seen.longest), callbacks + seen.callbacks
+    record_property("bad days: failures played in the app", len(ALL))
+    record_property(
+        "bad days: longest gap of the app's loop", f"{longest * 1000:.0f} ms of {callbacks} callbacks"
+    )
+
+
+async def test_eight_acts_that_hang_leave_the_keyboard_and_the_way_out_free(stricken: Stricken) -> None:
+    async with started(stricken) as (driven, seen):
+        stricken.suffer(SILENCE[0])
+        for name in ("ci-audit", "ci-release", "acme-hub", "acme-batch", "ci-deploy"):
+            driven.main.choose(name)
+            await driven.strike("r")
+        assert len(driven.app.state.working) == 5
+        await driven.strike("/acme-hub")
+        assert driven.shown == ["acme-hub"]
+        await driven.strike("\x1b?")
+        await driven.pilot.pause()
+        assert "one row down" in driven.text
+        await driven.strike("\x1bq")
+        assert driven.app.return_code == 0
+        assert driven.app.state.workers.drain(0), "nothing that was only asked of AWS is waited for"
+        assert len(driven.app.state.workers.abandoned()) == 5
+    judged(seen)
+
+
+async def test_a_lock_that_another_process_holds_keeps_one_act_and_no_key(stricken: Stricken) -> None:
+    held = ExitStack()
+    held.enter_context(stricken.service.context.state_lock())
+    async with started(stricken) as (driven, seen):
+        await driven.go("personal")
+        await driven.press("m")
+        assert "review" in driven.text
+        await driven.strike("\rkk")
+        assert driven.chosen != "personal"
+        assert not driven.app.state.workers.drain(0), "the change has begun, and leaving would wait for it"
+        held.close()
+        await until(driven, lambda: "adopted" in driven.message, "the change to go on")
+        await driven.go("personal")
+    judged(seen)
+    plan = stricken.service.plan_release(("personal",))
+    stricken.service.release(plan, recovery_key=stricken.recovery_key)
+
+
+def test_the_gauge_sees_what_it_is_for() -> None:
+    async def busy() -> None:
+        end = time.thread_time() + 0.15
+        while time.thread_time() < end:
+            pass
+
+    def look() -> None:
+        with gauge() as seen:
+            asyncio.run(busy())
+        assert seen.longest > LONGEST_GAP
+
+    look()
+    from keyturn.system import files
+
+    with gauge() as seen:
+        files.read(Path(os.devnull))
+        time.sleep(0)
+    assert [wait.split("(")[0] for wait in seen.waits] == ["open", "sleep"]

@@ -1,0 +1,125 @@
+"""The verbs as a shell sees them on bad days: one line on stderr, a documented exit code, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from keyturn_sandbox import Sandbox
+from keyturn_sandbox.seed_managed import PASSPHRASE, furnish
+from tests.end_to_end.person import Person
+from tests.resilience.outages.failures import LONGEST, QUICK, SILENCE, WAYS, Failure
+from tests.resilience.outages.outage_assertions import faults_of_line, kept, secrets_of
+
+EXPIRED, VALID = "ci-audit", "ci-release"
+
+
+class Shell:
+    """A person with managed profiles, an open agent, and a shell in which AWS may lead nowhere."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.person = Person(sandbox)
+        self.sandbox = sandbox
+
+    def suffer(self, failure: Failure) -> None:
+        """From now on it goes wrong; where that lies in the environment, for an agent that is started anew in it."""
+        failure.strike(self.sandbox)
+        if failure.environ:
+            self.person.environ |= {
+                name: value.format(port=self.sandbox.port) for name, value in failure.environ.items()
+            }
+            self.reopen()
+
+    def recover(self, failure: Failure) -> None:
+        """All is well again."""
+        self.sandbox.faults.clear()
+        self.person.environ = dict(self.sandbox.environ)
+        if failure.environ:
+            self.reopen()
+
+    def reopen(self) -> None:
+        """An agent with the environment as it is now."""
+        self.person.keyturn("agent", "stop")
+        self.person.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
+
+    def fails(self, failure: Failure, *words: str) -> None:
+        """One verb, which must say one line and leave everything as it was."""
+        before = kept(self.sandbox.folder)
+        began = time.monotonic()
+        done = self.person.keyturn(*words)
+        assert time.monotonic() - began < LONGEST + 10
+        assert (done.returncode, done.stdout) == (1, "")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("keyturn: ")
+        assert faults_of_line(line, failure.says, secrets_of(self.sandbox)) == []
+        assert EXPIRED in line
+        assert kept(self.sandbox.folder) == before
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """For a whole module."""
+    folder = tmp_path_factory.mktemp("baddays") / "sandbox"
+    with pytest.MonkeyPatch.context() as patched, Sandbox(folder) as sandbox:
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+            patched.delenv(name, raising=False)
+        for name, value in sandbox.environ.items():
+            patched.setenv(name, value)
+        furnish(sandbox, sandbox.environ)
+        found = Shell(sandbox)
+        try:
+            yield found
+        finally:
+            found.person.environ = dict(sandbox.environ)
+            found.person.leaves()
+
+
+def plays(shell: Shell, failure: Failure) -> int:
+    """Refresh, credentials, credentials that are still valid, and the list; then all is well. Gives the verbs run."""
+    shell.suffer(failure)
+    try:
+        shell.fails(failure, "refresh", EXPIRED)
+        shell.fails(failure, "credential-process", EXPIRED)
+        if not failure.is_slow:
+            served = json.loads(shell.person.does("credential-process", VALID))
+            assert served["SessionToken"]
+        assert EXPIRED in shell.person.does("list"), "listing needs no AWS"
+    finally:
+        shell.recover(failure)
+    shell.person.does("refresh", EXPIRED)
+    shell.person.does("stop", EXPIRED)
+    return 4
+
+
+@pytest.mark.parametrize("failure", QUICK[::25], ids=lambda failure: failure.name)
+def test_a_verb_says_one_line_and_loses_nothing(shell: Shell, failure: Failure) -> None:
+    plays(shell, failure)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("failures", [QUICK, WAYS, SILENCE], ids=["answers", "ways", "silence"])
+def test_every_verb_on_every_bad_day(
+    shell: Shell, failures: Sequence[Failure], record_property: Callable[[str, object], None]
+) -> None:
+    shell.person.does("refresh", VALID)
+    shell.sandbox.move_clock(3100)  # due, and valid for eight minutes yet
+    played = 0
+    for failure in failures:
+        played += plays(shell, failure)
+    record_property("bad days: verbs run on them", played)
+
+
+@pytest.mark.parametrize("failure", [QUICK[-1]], ids=lambda failure: failure.name)
+def test_adopting_needs_no_aws_and_is_whole_or_not_at_all(shell: Shell, failure: Failure) -> None:
+    shell.suffer(failure)
+    before = shell.person.files()
+    shell.person.does("adopt", "personal", "--yes")
+    shell.recover(failure)
+    assert shell.person.row("personal")["managed"]
+    shell.person.does("refresh", "personal")
+    shell.person.does("release", "personal", "--yes", fds={"--passphrase-fd": PASSPHRASE})
+    assert shell.person.files() == before

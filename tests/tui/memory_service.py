@@ -1,0 +1,341 @@
+"""A keeper without files, vault or AWS that obeys the keeper's contract: what it is asked for changes what it shows.
+
+It knows one passphrase, a sequence of MFA codes that work once, and refuses what the real one refuses. The moment is
+set by the test; nothing here sleeps except where a test asks for a slow answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from keyturn.model.errors import (
+    AgentUnavailable,
+    FileChanged,
+    KeyturnError,
+    NeedsConfirmation,
+    NeedsMfa,
+    NeedsUnlock,
+    NeedsVault,
+    NotFound,
+    WrongMfaCode,
+    WrongPassphrase,
+)
+from keyturn.model.profile import (
+    Delivery,
+    DiffLine,
+    Failure,
+    FileProblem,
+    Kind,
+    Plan,
+    Profile,
+    Refreshed,
+    Session,
+    Snapshot,
+    State,
+    VaultState,
+    in_use,
+    session_state,
+)
+from keyturn.model.secret import Secret
+from keyturn.storage.paths import Paths, paths_for
+from tests.tui.memory_rotation import MemoryRotation
+from tests.tui.sample_profiles import NOW
+
+PASSPHRASE = "correct horse"
+RECOVERY = "AGE-SECRET-KEY-1QQQSYQCYQ5RQWZQFPG9SCRGWPUGPZYSNZS23V9CCRYDPK8QARC0SWERTYU"
+
+
+class MemoryService:
+    """Implements `KeeperPort`.
+
+    :param slot: "keyring" or "passphrase": what guards the vault where there is one.
+    """
+
+    def __init__(
+        self,
+        profiles: Sequence[Profile],
+        *,
+        vault: VaultState = VaultState.OPEN,
+        slot: str = "passphrase",
+        keyring: str | None = None,
+        problems: Sequence[FileProblem] = (),
+        now: datetime | None = NOW,
+        home: Path = Path("/home/jo"),
+    ) -> None:
+        self._profiles = {profile.name: profile for profile in profiles}
+        self._order = [profile.name for profile in profiles]
+        self.vault = vault
+        self.slot = slot
+        self.keyring = keyring
+        self.problems = tuple(problems)
+        self.moment = now
+        self.sandbox: str | None = None
+        self.recovery_seen = True
+        self.paused = False
+        self.good_codes = {"111111", "222222", "333333"}
+        self.withdrawals = 0
+        self.calls: list[tuple[str, object]] = []
+        self.fail_refresh: dict[str, KeyturnError] = {}
+        self.changed_under_plan = 0
+        self.gate: threading.Event | None = None
+        self._generation = 1
+        self._shown = 0
+        self._lock = threading.RLock()
+        self._home = home
+        self.rotation = MemoryRotation(self)
+
+    @property
+    def paths(self) -> Paths:
+        return paths_for({"HOME": str(self._home), "KEYTURN_HOME": str(self._home / "keyturn")})
+
+    def now(self) -> datetime:
+        return self.moment if self.moment is not None else datetime.now(UTC)
+
+    def move_clock(self, length: timedelta) -> None:
+        self.moment = self.now() + length
+
+    def snapshot(self) -> Snapshot:
+        with self._lock:
+            self._shown = self._generation
+            return Snapshot(
+                generation=self._generation,
+                profiles=tuple(self._profiles[name] for name in self._order),
+                problems=self.problems,
+                vault=self.vault,
+                agent=self.vault is VaultState.OPEN,
+                paused=self.vault is VaultState.OPEN and self.paused,
+                recovery_key_seen=self.recovery_seen,
+                sandbox=self.sandbox,
+            )
+
+    def has_changed(self) -> bool:
+        return self._shown != self._generation
+
+    def edit(self, name: str, **fields: object) -> None:
+        """As if another process had changed the files."""
+        with self._lock:
+            self._profiles[name] = replace(self._profiles[name], **fields)  # type: ignore[arg-type]  # a test names the field's own type
+            self._generation += 1
+
+    def drop(self, name: str) -> None:
+        """As if another process had removed a profile."""
+        with self._lock:
+            del self._profiles[name]
+            self._order.remove(name)
+            self._generation += 1
+
+    def keyring_backend(self) -> str | None:
+        return self.keyring
+
+    def create_vault(self, slot: str, passphrase: Secret | None = None) -> Secret:
+        self._note("new_vault", slot)
+        if slot == "passphrase" and (passphrase is None or passphrase.reveal() != PASSPHRASE):
+            raise AssertionError("the passphrase did not arrive as it was typed")
+        self._set_vault(VaultState.OPEN)
+        self.slot = slot
+        self.recovery_seen = False
+        return Secret(RECOVERY)
+
+    def confirm_recovery_key(self) -> None:
+        self._note("confirm_recovery_key", "")
+        self.recovery_seen = True
+
+    def unlock(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
+        self._note("unlock", "recovery" if recovery_key else "passphrase" if passphrase else "keyring")
+        if passphrase is None and recovery_key is None and self.slot != "keyring":
+            raise NeedsUnlock("unlock", "the vault has no keyring slot", "Type the passphrase.")
+        if passphrase is not None and passphrase.reveal() != PASSPHRASE:
+            raise WrongPassphrase("unlock", "the passphrase does not open the vault", "Try again.")
+        if recovery_key is not None and recovery_key.reveal() != RECOVERY:
+            raise WrongPassphrase("unlock", "the recovery key does not open the vault", "Try again.")
+        self._set_vault(VaultState.OPEN)
+
+    def lock(self) -> None:
+        self._note("lock", "")
+        self._set_vault(VaultState.CLOSED if self.slot == "keyring" else VaultState.LOCKED)
+
+    def pause(self, *, paused: bool) -> None:
+        self._note("pause", paused)
+        if self.vault is not VaultState.OPEN:
+            raise AgentUnavailable("Agent is not running", "", "Run: keyturn vault unlock")
+        with self._lock:
+            self.paused = paused
+            self._generation += 1
+
+    def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
+        self._note("refresh", (name, mfa_code))
+        if self.gate is not None:
+            self.gate.wait(10)
+        profile = self._profile(name)
+        error = self.fail_refresh.get(name)
+        if error is not None:
+            self._replace(replace(profile, failure=Failure(self.now(), error.line())))
+            raise error
+        if profile.problem is not None:
+            raise KeyturnError(f"refresh of {name}", profile.problem, "Mend the file.")
+        if profile.plaintext_key:
+            raise KeyturnError(f"refresh of {name}", "it is a plaintext key", "Press m to adopt it.")
+        self._need_vault(f"refresh of {name}")
+        if profile.mfa_serial is not None:
+            self._spend(profile, mfa_code)
+        hours = 12 if profile.kind is Kind.IAM_KEY else 1
+        session = Session("ASIAEXAMPLE00007QX2", self.now(), self.now() + timedelta(hours=hours))
+        self._replace(replace(profile, session=session, failure=None))
+        return Refreshed(profile=name, session=session, seconds=0.4, delivered=profile.delivery)
+
+    def withdraw_expired(self) -> tuple[str, ...]:
+        """Sessions in the credentials file that have ended."""
+        with self._lock:
+            self.withdrawals += 1
+        return tuple(
+            name
+            for name in self._order
+            if self._profiles[name].delivery is Delivery.CREDENTIALS_FILE
+            and self._profiles[name].session is not None
+            and session_state(self._profiles[name].session, self.now()) is State.EXPIRED
+        )
+
+    def due_profiles(self) -> tuple[str, ...]:
+        return tuple(
+            name
+            for name in self._order
+            if in_use(self._profiles[name], self.now())
+            and session_state(self._profiles[name].session, self.now()) in (State.SOON, State.EXPIRED)
+        )
+
+    def deliver(self, name: str, to: Delivery, as_name: str | None = None) -> str:
+        self._replace(replace(self._profile(name), delivery=to, deliver_as=as_name))
+        return f"{name} is delivered to {to.value}"
+
+    def stop(self, name: str) -> str:
+        self._note("stop", name)
+        self._replace(replace(self._profile(name), session=None))
+        return f"stopped {name}"
+
+    def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
+        also = tuple(p.name for p in self._profiles.values() if p.source in names and p.name not in names)
+        secrets = tuple(
+            f"{name}: secret access key of AKIA…4WQP" for name in names if self._profile(name).plaintext_key
+        )
+        process = f'credential_process = "/opt/keyturn/bin/keyturn" credential-process {names[0]}'
+        diff = (
+            DiffLine("@", "~/.aws/credentials"),
+            DiffLine(" ", f"[{names[0]}]"),
+            DiffLine("-", "aws_access_key_id = AKIA…4WQP"),
+            DiffLine("-", "aws_secret_access_key = ***"),
+            DiffLine("@", "~/.aws/config"),
+            DiffLine(" ", f"[profile {names[0]}]"),
+            DiffLine("+", process),
+        )
+        warning = (
+            "The key itself is delivered: no MFA, no end."
+            if session_none
+            else "A session cannot call IAM without MFA. s delivers the key itself instead."
+        )
+        return Plan(
+            action="adopt",
+            names=(*names, *also),
+            also=also,
+            diff=diff,
+            secrets=secrets,
+            warnings=(warning,),
+            needs_vault=self.vault is VaultState.ABSENT,
+            digest=str(self._generation),
+            session_none=session_none,
+        )
+
+    def adopt(self, plan: Plan) -> tuple[str, ...]:
+        self._note("adopt", (plan.names, plan.session_none))
+        self._need_vault("adopt")
+        if self.changed_under_plan:
+            self.changed_under_plan -= 1
+            raise FileChanged("adopt", "the files changed meanwhile", "Look at the plan again.")
+        for name in plan.names:
+            delivery = Delivery.CREDENTIAL_PROCESS
+            self._replace(
+                replace(
+                    self._profile(name),
+                    managed=True,
+                    plaintext_key=False,
+                    delivers_key=plan.session_none,
+                    delivery=delivery,
+                )
+            )
+        return plan.names
+
+    def plan_release(self, names: Sequence[str]) -> Plan:
+        secrets = tuple(
+            f"{name}: secret access key of AKIA…4WQP" for name in names if self._profile(name).key
+        )
+        diff = (DiffLine("@", "~/.aws/config"), DiffLine("-", "credential_process = …"))
+        return Plan("release", tuple(names), (), diff, secrets, (), needs_vault=False, digest="")
+
+    def release(
+        self, plan: Plan, passphrase: Secret | None = None, words: str | None = None
+    ) -> tuple[str, ...]:
+        self._note("release", (plan.names, words))
+        if plan.secrets and self.slot == "passphrase":
+            if passphrase is None:
+                raise NeedsUnlock("release", "long-term keys leave the vault", "Type the passphrase.")
+            if passphrase.reveal() != PASSPHRASE:
+                raise WrongPassphrase("release", "the passphrase does not open the vault", "Try again.")
+        elif plan.secrets and words != f"release {plan.names[0]}":
+            hint = f"Type: release {plan.names[0]}"
+            raise NeedsConfirmation("release", "long-term keys leave the vault", hint)
+        for name in plan.names:
+            self._replace(replace(self._profile(name), managed=False, delivery=Delivery.NATIVE))
+        return plan.names
+
+    @property
+    def refreshed(self) -> list[str]:
+        """The names that a refresh was asked for, in order."""
+        return [
+            argument[0] for call, argument in self.calls if call == "refresh" and isinstance(argument, tuple)
+        ]
+
+    def named(self, what: str) -> list[object]:
+        """The arguments of every call of one command."""
+        return [argument for call, argument in self.calls if call == what]
+
+    def _profile(self, name: str) -> Profile:
+        try:
+            return self._profiles[name]
+        except KeyError:
+            raise NotFound(f"profile {name}", "there is none by that name") from None
+
+    def _note(self, what: str, argument: object) -> None:
+        with self._lock:
+            self.calls.append((what, argument))
+
+    def _replace(self, profile: Profile) -> None:
+        with self._lock:
+            self._profiles[profile.name] = profile
+            self._generation += 1
+
+    def _set_vault(self, state: VaultState) -> None:
+        with self._lock:
+            self.vault = state
+            self._generation += 1
+
+    def _need_vault(self, what: str) -> None:
+        if self.vault is VaultState.ABSENT:
+            raise NeedsVault(what, "there is no vault yet", "keyturn vault init makes one.")
+        if self.vault is not VaultState.OPEN:
+            raise NeedsUnlock(what, "the vault is locked", "keyturn vault unlock opens it.")
+
+    def _spend(self, profile: Profile, code: str | None) -> None:
+        if code is None:
+            raise NeedsMfa(
+                f"refresh of {profile.name}",
+                "it needs an MFA code",
+                "Press i.",
+                profile=profile.name,
+                serial=profile.mfa_serial or "",
+            )
+        if code not in self.good_codes:
+            raise WrongMfaCode(f"refresh of {profile.name}", "AWS refused the code", "Wait for the next.")
+        self.good_codes.discard(code)

@@ -1,0 +1,90 @@
+"""What is offered is what can be done, and signs and words say what they mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from keyturn.awsconfig.sdk_caches import SdkCaches
+from keyturn.model.profile import FileProblem, Kind, Profile, VaultState
+from keyturn_sandbox import Sandbox
+from keyturn_tui.actions import unmanageable
+from keyturn_tui.terminal.capabilities import Options
+from tests.tui.conftest import NARROW, WIDE, Drive
+from tests.tui.memory_service import MemoryService
+from tests.tui.sample_profiles import believable
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
+async def test_read_only_offers_nothing_that_writes_and_locks_nothing(
+    drive: Drive, size: tuple[int, int]
+) -> None:
+    keeper = MemoryService(believable())
+    async with drive(keeper, size, Options(read_only=True)) as driven:
+        await driven.go("ci-deploy")
+        foot = driven.text.splitlines()[-1]
+        assert not any(word in foot for word in ("Refresh", "Release", "Adopt", "Stop", "MFA"))
+        assert "Enter Open" in foot
+        await driven.press("L")
+        assert keeper.vault is VaultState.OPEN
+        assert "--read-only" in driven.message
+        await driven.press("enter")
+        assert not any(word in driven.text.splitlines()[-1] for word in ("Refresh", "Stop"))
+
+
+@pytest.mark.parametrize(
+    ("profile", "fit"),
+    [
+        (Profile("key", kind=Kind.IAM_KEY), True),
+        (Profile("role", kind=Kind.ROLE, chain=("key",)), True),
+        (Profile("anywhere", kind=Kind.PROCESS, managed=True), True),
+        (Profile("mfa", kind=Kind.MFA_SESSION), False),
+        (Profile("static", kind=Kind.STATIC_SESSION), False),
+        (Profile("machine", kind=Kind.ROLE), False),
+        (Profile("broken", kind=Kind.IAM_KEY, problem="its source is gone"), False),
+    ],
+    ids=lambda value: value.name if isinstance(value, Profile) else "",
+)
+def test_m_is_promised_where_it_can_do_something(profile: Profile, fit: bool) -> None:
+    assert (unmanageable(profile) is None) is fit
+
+
+async def test_m_where_it_can_do_nothing_says_why_and_is_not_in_the_footer(drive: Drive) -> None:
+    keeper = MemoryService([Profile("by-saml2aws", kind=Kind.STATIC_SESSION)])
+    async with drive(keeper, NARROW) as driven:
+        assert "Adopt" not in driven.text
+        assert "m adopts it" not in driven.text
+        await driven.press("m")
+        assert "holds temporary keys only" in driven.message
+
+
+async def test_an_act_on_the_row_of_a_broken_file_says_what_that_row_is(drive: Drive) -> None:
+    problem = FileProblem("/home/jo/.aws/config", 17, "no section header")
+    async with drive(MemoryService(believable(), problems=[problem])) as driven:
+        await driven.press("g", "r")
+        assert "this row is a file that AWS tools refuse; mend it, or choose a profile" in driven.message
+
+
+async def test_help_says_what_the_signs_mean(drive: Drive) -> None:
+    async with drive(MemoryService(believable()), NARROW) as driven:
+        await driven.press("question_mark", "G")
+        for sign, words in (("●", "the session lives"), ("◐", "ends soon"), ("✗", "cannot work as defined")):
+            assert any(
+                line.strip("│ ").startswith(sign) and words in line for line in driven.text.splitlines()
+            )
+
+
+async def test_ascii_spells_the_sign_for_a_question_out(drive: Drive) -> None:
+    async with drive(MemoryService(believable()), options=Options(ascii=True)) as driven:
+        await driven.go("ci-deploy")
+        assert "m Release..." in driven.text.splitlines()[-1]
+        await driven.press("question_mark")
+        assert "... means: asks before it changes anything." in driven.text
+        assert driven.text.isascii()
+
+
+def test_a_shell_that_joins_a_sandbox_sees_its_sign_ins_with_its_own_home(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "sandbox") as sandbox:
+        joined = SdkCaches({**sandbox.environ, "HOME": "/nowhere"})
+        assert joined.sso_token_expiry("acme-corp") is not None
