@@ -9,9 +9,7 @@ from textual.binding import Binding, BindingType
 
 from keyturn.awsconfig import process_line
 from keyturn.model.errors import KeyturnError
-from keyturn.model.labels import WAITING_WORDS
-from keyturn.model.profile import Kind, Profile, RotationState, Snapshot, State, VaultState, state_of
-from keyturn.model.text import safe
+from keyturn.model.profile import Kind, Profile, RotationState, State, VaultState, state_of
 from keyturn.operations.adopt import ADOPTABLE
 from keyturn_tui.rendering.profile_cells import View
 from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
@@ -312,20 +310,3 @@ def wants_rotation(profile: Profile) -> bool:
     """Whether its key is due or overdue, or its rotation waits, and `R` can do something about that."""
     states = (RotationState.DUE, RotationState.OVERDUE, RotationState.IN_PROGRESS)
     return profile.rotation.state in states and unrotatable(profile) is None
-
-
-def waiting_words(waits: str) -> str:
-    """What a rotation that waits would do next: `verify`."""
-    return WAITING_WORDS.get(waits, waits)
-
-
-def waiting_line(snapshot: Snapshot) -> str:
-    """What is said at the start of rotations that wait; empty where none does."""
-    waiting = [one for one in snapshot.profiles if one.rotation.waits is not None]
-    if not waiting:
-        return ""
-    first = waiting[0]
-    others = len({one.key.key_id if one.key else one.name for one in waiting}) - 1
-    more = f", and {others} more" if others else ""
-    words = waiting_words(first.rotation.waits or "")
-    return f"The rotation of the key of {safe(first.name, 60)} waits: {words}{more}. R goes on with it."

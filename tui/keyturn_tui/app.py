@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime
 from typing import Any, ClassVar, TypeVar, cast
 
 from textual import events
@@ -19,18 +18,18 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from keyturn.model.errors import KeyturnError, UsageError
-from keyturn.model.profile import Delivery, Snapshot
+from keyturn.model.profile import Snapshot
 from keyturn.model.text import safe
 from keyturn.system import log
 from keyturn_tui import theme
-from keyturn_tui.actions import waiting_line
 from keyturn_tui.command_palette import Commands, Palette
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.messages import Answer
 from keyturn_tui.rendering.profile_rows import Catalog, catalog
+from keyturn_tui.rendering.rotation_steps import waiting_line
 from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.screens.main import MainScreen
-from keyturn_tui.state import AppState
+from keyturn_tui.state import AppState, ended_since, newly_broken
 from keyturn_tui.terminal.capabilities import Options, Terminal, give_size, terminal_for
 from keyturn_tui.terminal.crash_report import SafeCrashApp, leave_lost_terminal
 from keyturn_tui.terminal.keys import Keyboard, read_escape_apart
@@ -161,20 +160,16 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
         return snapshot, catalog(snapshot)
 
     async def ask_person(self, screen: Screen[T]) -> T | None:
-        """See `acts.Front`."""
         return await self.push_screen_wait(screen)
 
     def start(self, conversation: Coroutine[Any, Any, Any]) -> None:
-        """See `acts.Front`."""
         self.run_worker(self._guarded(conversation))
 
     def say(self, text: str, role: str = "text") -> None:
-        """See `acts.Front`."""
         for screen in self._action_screens():
             screen.show_message(text, role)
 
     def redraw(self) -> None:
-        """See `acts.Front`."""
         for screen in self._action_screens():
             screen.redraw()
 
@@ -186,7 +181,6 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
                 screen.tick()
 
     def own_fault(self, what: str, error: Exception) -> None:
-        """See `acts.Front`."""
         log.record_unexpected(error)
         self.say(
             f"{safe(what)}: a fault of keyturn itself ({type(error).__name__}); keyturn.log says where.",
@@ -202,12 +196,10 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
                 self.own_fault("what goes on behind the screen", error)
 
     def open_palette(self) -> None:
-        """See `acts.Front`."""
         if not Palette.is_open(cast("App[object]", self)):
             self.push_screen(Palette(id="palette", placeholder="Find an action or a profile"))
 
     def next_theme(self) -> None:
-        """See `acts.Front`."""
         names = theme.THEME_NAMES
         if self.state.terminal.no_color:
             self.say("NO_COLOR is set: the terminal's own two colours are used.", "soon")
@@ -238,24 +230,6 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
             for screen in self.screen_stack
             if isinstance(screen, ActionScreen) and screen.is_mounted and screen.children
         ]
-
-
-def newly_broken(before: Snapshot | None, now: Snapshot) -> bool:
-    """Whether a managed profile has a problem that it did not have a moment ago."""
-    if before is None:
-        return False
-    whole = {one.name for one in before.profiles if one.managed and one.problem is None}
-    return any(one.problem is not None and one.name in whole for one in now.profiles)
-
-
-def ended_since(snapshot: Snapshot, since: datetime, now: datetime) -> bool:
-    """Whether a session that stands in the credentials file has ended between two moments, and no agent saw to it."""
-    ends = (
-        one.session.expires
-        for one in snapshot.profiles
-        if one.managed and one.delivery is Delivery.CREDENTIALS_FILE and one.session is not None
-    )
-    return not snapshot.agent and any(end is not None and since < end <= now for end in ends)
 
 
 def run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keyturn.model.profile import Failure, Profile, Snapshot
+from keyturn.model.profile import Delivery, Failure, Profile, Snapshot
 from keyturn_tui.rendering.profile_cells import View
 from keyturn_tui.rendering.profile_rows import Catalog
 from keyturn_tui.terminal.capabilities import Options, Terminal
@@ -60,6 +60,12 @@ class AppState:
         profiles = self.snapshot.profiles if self.snapshot else ()
         return next((profile for profile in profiles if profile.name == name), None)
 
+    def sharing(self, profile: Profile) -> tuple[str, ...]:
+        """The other profiles whose sessions come from the same key."""
+        profiles = self.snapshot.profiles if self.snapshot else ()
+        source = profile.source or profile.name
+        return tuple(one.name for one in profiles if one.source == source and one.name != profile.name)
+
     def begin(self, name: str) -> None:
         """An act on this profile starts."""
         self.working |= {name}
@@ -75,3 +81,21 @@ class AppState:
     def shown(self, path: str) -> str:
         """A path as a person writes it."""
         return self.service.paths.shown(path)
+
+
+def newly_broken(before: Snapshot | None, now: Snapshot) -> bool:
+    """Whether a managed profile has a problem that it did not have a moment ago."""
+    if before is None:
+        return False
+    whole = {one.name for one in before.profiles if one.managed and one.problem is None}
+    return any(one.problem is not None and one.name in whole for one in now.profiles)
+
+
+def ended_since(snapshot: Snapshot, since: datetime, now: datetime) -> bool:
+    """Whether a session that stands in the credentials file has ended between two moments, and no agent saw to it."""
+    ends = (
+        one.session.expires
+        for one in snapshot.profiles
+        if one.managed and one.delivery is Delivery.CREDENTIALS_FILE and one.session is not None
+    )
+    return not snapshot.agent and any(end is not None and since < end <= now for end in ends)

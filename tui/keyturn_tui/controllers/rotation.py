@@ -16,12 +16,12 @@ from keyturn.model.text import safe
 from keyturn.operations.rotation.client import TIMEOUT
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
-from keyturn_tui.actions import waiting_words
 from keyturn_tui.controllers.profiles import Cancelled, ProfileController
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.dialogs.base import told
 from keyturn_tui.dialogs.confirm import ConfirmScreen, DeletionScreen
 from keyturn_tui.rendering.key_deletion import KeyToDelete, lost_key, old_key, other_key
+from keyturn_tui.rendering.profile_cells import waiting_words
 from keyturn_tui.rendering.rotation_steps import Phase, RotationView, stop_words
 from keyturn_tui.state import AppState
 
@@ -47,7 +47,7 @@ class RotationController:
         self._draw: Callable[[], None] | None = None
         self._goes_on = self._begins = False
         self._declined = ""
-        self.view = RotationView(profile, also=sharing(state, profile))
+        self.view = RotationView(profile, also=state.sharing(profile))
         self.said = ("", "text")
         """What is to be said under the steps, and its role."""
 
@@ -256,13 +256,6 @@ class RotationController:
         self.view = replace(self.view, **changes)
         if self._draw is not None:
             self._draw()
-
-
-def sharing(state: AppState, profile: Profile) -> tuple[str, ...]:
-    """The other profiles whose sessions come from the same key."""
-    profiles = state.snapshot.profiles if state.snapshot else ()
-    source = profile.source or profile.name
-    return tuple(one.name for one in profiles if one.source == source and one.name != profile.name)
 
 
 def in_keys(hint: str, name: str) -> str:

@@ -10,6 +10,7 @@ from textual.content import Content
 
 from keyturn_tui.controllers.rotation import RotationController
 from keyturn_tui.dialogs.base import Dialog, key_line, paragraph
+from keyturn_tui.dialogs.confirm import ConfirmScreen
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.rotation_steps import Phase, keys_of, lines_of, title_of
 from keyturn_tui.state import AppState
@@ -83,3 +84,14 @@ class RotationScreen(Dialog[None]):
     def _tick(self) -> None:
         if self._rotation.view.phase is Phase.WAIT:
             self._show()
+
+
+def leaving(state: AppState) -> ConfirmScreen:
+    """The question before leaving while a rotation's step is in flight."""
+    names = ", ".join(sorted(state.rotating))
+    lines = [
+        f"A step of the rotation of {names} is under way.",
+        "",
+        "Leaving waits for it, for ten seconds at most. However it ends, a key that works is kept, and R goes on with the rotation next time.",
+    ]
+    return ConfirmScreen(state, "Leave in the middle of a step?", lines, "leave", keep="Stay")

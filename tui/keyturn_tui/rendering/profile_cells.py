@@ -8,7 +8,7 @@ from datetime import datetime
 
 from rich.cells import cell_len, set_cell_size
 
-from keyturn.model.labels import REACHED_WORDS
+from keyturn.model.labels import REACHED_WORDS, WAITING_WORDS
 from keyturn.model.profile import (
     Failure,
     Kind,
@@ -163,6 +163,11 @@ def rotation_words(profile: Profile, glyphs: Glyphs) -> Span:  # noqa: PLR0911  
             return "unknown", "muted"
         case _:
             return rotation.state.value, "muted"
+
+
+def waiting_words(waits: str) -> str:
+    """What a rotation that waits would do next: `verify`."""
+    return WAITING_WORDS.get(waits, waits)
 
 
 def renew_words(renew: Renew | None) -> str:

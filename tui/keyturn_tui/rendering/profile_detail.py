@@ -22,8 +22,15 @@ from keyturn.model.profile import (
 )
 from keyturn.model.text import countdown, masked_key_id, safe, span
 from keyturn.profiles.filter import Query
-from keyturn_tui.actions import unmanageable, waiting_words
-from keyturn_tui.rendering.profile_cells import Line, View, left_text, rotation_words, state_glyph
+from keyturn_tui.actions import unmanageable
+from keyturn_tui.rendering.profile_cells import (
+    Line,
+    View,
+    left_text,
+    rotation_words,
+    state_glyph,
+    waiting_words,
+)
 from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
 from keyturn_tui.state import AppState
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from keyturn.model.profile import Profile
+from keyturn.model.profile import Profile, Snapshot
 from keyturn.model.text import ASCII, Glyphs, masked_key_id, safe
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
-from keyturn_tui.rendering.profile_cells import Line, Span, fit, rotation_words
+from keyturn_tui.rendering.profile_cells import Line, Span, fit, rotation_words, waiting_words
 from keyturn_tui.rendering.profile_detail import policy_words, wrapped
 
 #: From this width on each step has what it does and how it stands side by side.
@@ -253,6 +253,18 @@ def stop_words(view: RotationView) -> str:
     if view.phase is not Phase.REST:
         return f"If you stop here: {view.old} works and is in use; a new key that is made is kept. R goes on."
     return f"Start makes a new key, proves that it works, stores it, and switches {view.old} off. It is not deleted before you say so. Nothing has changed yet."
+
+
+def waiting_line(snapshot: Snapshot) -> str:
+    """What is said at the start of rotations that wait; empty where none does."""
+    waiting = [one for one in snapshot.profiles if one.rotation.waits is not None]
+    if not waiting:
+        return ""
+    first = waiting[0]
+    others = len({one.key.key_id if one.key else one.name for one in waiting}) - 1
+    more = f", and {others} more" if others else ""
+    words = waiting_words(first.rotation.waits or "")
+    return f"The rotation of the key of {safe(first.name, 60)} waits: {words}{more}. R goes on with it."
 
 
 def also_words(view: RotationView) -> str:

@@ -9,8 +9,7 @@ from keyturn_tui.actions import BY_ID, Action, label_of, method_of, refusal
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.rotation import RotationController
 from keyturn_tui.controllers.ui import Ui
-from keyturn_tui.dialogs.confirm import ConfirmScreen
-from keyturn_tui.dialogs.rotation import RotationScreen
+from keyturn_tui.dialogs.rotation import RotationScreen, leaving
 from keyturn_tui.messages import ActionPressed
 from keyturn_tui.rendering.profile_rows import Entry, Row
 from keyturn_tui.screens.help import HelpScreen
@@ -168,14 +167,3 @@ class ActionScreen(Screen[None]):
                 self.app.exit()
 
         self.app.push_screen(leaving(self.state), leave)
-
-
-def leaving(state: AppState) -> ConfirmScreen:
-    """The question before leaving while a rotation's step is in flight."""
-    names = ", ".join(sorted(state.rotating))
-    lines = [
-        f"A step of the rotation of {names} is under way.",
-        "",
-        "Leaving waits for it, for ten seconds at most. However it ends, a key that works is kept, and R goes on with the rotation next time.",
-    ]
-    return ConfirmScreen(state, "Leave in the middle of a step?", lines, "leave", keep="Stay")

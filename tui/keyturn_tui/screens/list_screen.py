@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.widgets.cursor_guard import CursorGuard, Key
 
 
@@ -26,52 +25,55 @@ class ScrollableList(Protocol):
         """To the bottom."""
 
 
-class ListKeys(ActionScreen):
-    """Has one list that the moving keys are about."""
+class _ListScreen(Protocol):
+    """A screen that :class:`ListKeys` is mixed into."""
 
     @property
-    def walked(self) -> ScrollableList:
-        """The list."""
-        raise NotImplementedError  # each screen names its own; Textual's screens cannot be abstract classes
+    def row_list(self) -> ScrollableList: ...
+    def moved(self, by: int) -> None: ...
 
-    def gone(self) -> Key | None:
-        """See `Slip`; whoever asks tells the person."""
-        gone = self.walked.guard.gone()
-        self.walked.guard.moved()
+
+class ListKeys:
+    """Mixin for an `ActionScreen` with one list, `row_list`."""
+
+    def gone(self: _ListScreen) -> Key | None:
+        """See `CursorGuard`; whoever asks tells the person."""
+        gone = self.row_list.guard.gone()
+        self.row_list.guard.moved()
         return gone
 
-    def moved(self, by: int) -> None:
+    def moved(self: _ListScreen, by: int) -> None:
         """One row, by a key or the other."""
-        self.walked.move(by)
+        self.row_list.move(by)
 
-    def do_list_down(self) -> None:
+    def do_list_down(self: _ListScreen) -> None:
         """`j`."""
         self.moved(1)
 
-    def do_list_up(self) -> None:
+    def do_list_up(self: _ListScreen) -> None:
         """`k`."""
         self.moved(-1)
 
-    def do_list_first(self) -> None:
+    def do_list_first(self: _ListScreen) -> None:
         """`g`."""
-        self.walked.move_first()
+        self.row_list.move_first()
 
-    def do_list_last(self) -> None:
+    def do_list_last(self: _ListScreen) -> None:
         """`G`."""
-        self.walked.move_last()
+        self.row_list.move_last()
 
-    def do_list_half_down(self) -> None:
+    def do_list_half_down(self: _ListScreen) -> None:
         """ctrl+d."""
-        self.walked.move_page(0.5)
+        self.row_list.move_page(0.5)
 
-    def do_list_half_up(self) -> None:
+    def do_list_half_up(self: _ListScreen) -> None:
         """ctrl+u."""
-        self.walked.move_page(-0.5)
+        self.row_list.move_page(-0.5)
 
-    def do_list_page_down(self) -> None:
+    def do_list_page_down(self: _ListScreen) -> None:
         """PgDn."""
-        self.walked.move_page(1)
+        self.row_list.move_page(1)
 
-    def do_list_page_up(self) -> None:
+    def do_list_page_up(self: _ListScreen) -> None:
         """PgUp."""
-        self.walked.move_page(-1)
+        self.row_list.move_page(-1)

@@ -13,17 +13,19 @@ from textual.content import Content
 from textual.widgets import Input
 
 from keyturn.model.text import safe
-from keyturn.profiles.filter import Query, parse
+from keyturn.profiles.filter import parse
 from keyturn_tui.actions import bindings, offers, steady
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.messages import RowChosen, RowOpened
-from keyturn_tui.rendering.layout import GUTTER, TOO_SMALL, DetailPlace, Frame, columns_for, frame_for
+from keyturn_tui.rendering.layout import GUTTER, TOO_SMALL, DetailPlace, columns_for, frame_for
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.profile_detail import nothing_lines, two_lines
 from keyturn_tui.rendering.profile_rows import Counts, Entry, Row, Sort, arrange, count, deadlines, sift
 from keyturn_tui.rendering.timeline_rows import session_rows
+from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.screens.detail import DetailScreen
+from keyturn_tui.screens.list_screen import ListKeys
 from keyturn_tui.screens.time_window import TimeWindow
 from keyturn_tui.screens.timeline import TimelineScreen
 from keyturn_tui.state import AppState
@@ -37,119 +39,7 @@ from keyturn_tui.widgets.styled_lines import StyledLines
 from keyturn_tui.widgets.timeline_strip import TimelineStrip
 
 
-class BrowsingScreen(TimeWindow):
-    """Has a list, a detail pane and a filter field; the main screen says what they show."""
-
-    _frame: Frame = frame_for(80, 24)
-    _query: Query = parse("")
-
-    def _sift(self) -> None:
-        """Show the rows that pass the filter."""
-
-    def on_row_opened(self, message: RowOpened) -> None:
-        """A second click."""
-        message.stop()
-        self.do_open()
-
-    def on_input_changed(self, message: Input.Changed) -> None:
-        """Each key in the filter field."""
-        message.stop()
-        self._query = parse(message.value)
-        self._sift()
-
-    def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Enter in the filter field: back to the list, filtered."""
-        message.stop()
-        self._list.keep_row()
-        self._close_filter()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """In the filter field `/` is a character."""
-        if action == "run" and parameters == ("filter",):
-            return self.focused is None or self.focused.id != "filter"
-        return True
-
-    def moved(self, by: int) -> None:
-        """A line of a long detail, where that has the focus."""
-        if self._detail.has_focus:
-            self._detail.scroll_lines(by)
-        else:
-            super().moved(by)
-
-    @property
-    def walked(self) -> ProfileList:
-        """The profiles."""
-        return self._list
-
-    def do_pane_next(self) -> None:
-        """Tab: the list, or the detail where it is a pane."""
-        if self._detail.has_focus or self._frame.detail is not DetailPlace.RIGHT:
-            self._list.focus()
-        else:
-            self._detail.focus()
-
-    def do_pane_list(self) -> None:
-        """`1`."""
-        self._list.focus()
-
-    def do_pane_detail(self) -> None:
-        """`2`: the pane, or the screen that stands for it."""
-        if self._frame.detail is DetailPlace.RIGHT:
-            self._detail.focus()
-        else:
-            self.do_open()
-
-    def do_filter(self) -> None:
-        """`/`. At once, not at the next idle moment: what is typed right after it must not be taken for actions."""
-        self.add_class("-filtering")
-        self.query_one("#filter-row").display = True
-        self.set_focus(self.query_one("#filter", PlainField))
-
-    def do_back(self) -> None:
-        """Esc: out of the filter field, out of the pane, out of a refresh of all, out of the filter; in that order."""
-        field = self.query_one("#filter", PlainField)
-        if self.focused is field:
-            field.value = ""
-            self._close_filter()
-        elif self._detail.has_focus:
-            self._list.focus()
-        elif self.controller.stop_rest():
-            self.ui.say("What has begun is finished; the rest is left out.")
-        elif self._query:
-            field.value = ""
-
-    def do_open(self) -> None:
-        """Enter."""
-        if self.focused is self.query_one("#filter", PlainField) or self.chosen is None:
-            return
-        self.app.push_screen(DetailScreen(self.state, self.controller, self.ui, self.chosen))
-
-    def do_timeline(self) -> None:
-        """`t`."""
-        self.app.push_screen(TimelineScreen(self.state, self.controller, self.ui))
-
-    def window_moved(self) -> None:
-        """A key of the strip, where there is one."""
-        if self._frame.strip:
-            self.draw_chart()
-        else:
-            self.ui.say("t opens the timeline, where this key works.")
-
-    @property
-    def _list(self) -> ProfileList:
-        return self.query_one("#list", ProfileList)
-
-    @property
-    def _detail(self) -> DetailPane:
-        return self.query_one("#detail", DetailPane)
-
-    def _close_filter(self) -> None:
-        self.remove_class("-filtering")
-        self.query_one("#filter-row").display = False
-        self.set_focus(self._list)
-
-
-class MainScreen(BrowsingScreen):
+class MainScreen(TimeWindow, ListKeys, ActionScreen):
     """Holds filter and order; everything else is read from the desk."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings()
@@ -213,7 +103,7 @@ class MainScreen(BrowsingScreen):
     @property
     def chosen(self) -> Row | None:
         """The row under the cursor."""
-        return self._list.row
+        return self.row_list.row
 
     def show_message(self, text: str, role: str) -> None:
         """On the message line."""
@@ -247,7 +137,7 @@ class MainScreen(BrowsingScreen):
         moved_back = view.now < self._last_tick
         self._last_tick = view.now
         self.query_one(Header).tick(view.now)
-        self._list.tick(view.now)
+        self.row_list.tick(view.now)
         if moved_back or (passed and self._depends_on_states()):
             self.redraw()
             return
@@ -261,6 +151,95 @@ class MainScreen(BrowsingScreen):
         message.stop()
         self._describe(message.row)
 
+    def on_row_opened(self, message: RowOpened) -> None:
+        """A second click."""
+        message.stop()
+        self.do_open()
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        """Each key in the filter field."""
+        message.stop()
+        self._query = parse(message.value)
+        self._sift()
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Enter in the filter field: back to the list, filtered."""
+        message.stop()
+        self.row_list.keep_row()
+        self._close_filter()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In the filter field `/` is a character."""
+        if action == "run" and parameters == ("filter",):
+            return self.focused is None or self.focused.id != "filter"
+        return True
+
+    @property
+    def row_list(self) -> ProfileList:
+        """The profiles."""
+        return self.query_one("#list", ProfileList)
+
+    def moved(self, by: int) -> None:
+        """A line of a long detail, where that has the focus."""
+        if self._detail.has_focus:
+            self._detail.scroll_lines(by)
+        else:
+            super().moved(by)
+
+    def do_pane_next(self) -> None:
+        """Tab: the list, or the detail where it is a pane."""
+        if self._detail.has_focus or self._frame.detail is not DetailPlace.RIGHT:
+            self.row_list.focus()
+        else:
+            self._detail.focus()
+
+    def do_pane_list(self) -> None:
+        """`1`."""
+        self.row_list.focus()
+
+    def do_pane_detail(self) -> None:
+        """`2`: the pane, or the screen that stands for it."""
+        if self._frame.detail is DetailPlace.RIGHT:
+            self._detail.focus()
+        else:
+            self.do_open()
+
+    def do_filter(self) -> None:
+        """`/`. At once, not at the next idle moment: what is typed right after it must not be taken for actions."""
+        self.add_class("-filtering")
+        self.query_one("#filter-row").display = True
+        self.set_focus(self.query_one("#filter", PlainField))
+
+    def do_back(self) -> None:
+        """Esc: out of the filter field, out of the pane, out of a refresh of all, out of the filter; in that order."""
+        field = self.query_one("#filter", PlainField)
+        if self.focused is field:
+            field.value = ""
+            self._close_filter()
+        elif self._detail.has_focus:
+            self.row_list.focus()
+        elif self.controller.stop_rest():
+            self.ui.say("What has begun is finished; the rest is left out.")
+        elif self._query:
+            field.value = ""
+
+    def do_open(self) -> None:
+        """Enter."""
+        if self.focused is self.query_one("#filter", PlainField) or self.chosen is None:
+            return
+        self.app.push_screen(DetailScreen(self.state, self.controller, self.ui, self.chosen))
+
+    def do_timeline(self) -> None:
+        """`t`."""
+        self.app.push_screen(TimelineScreen(self.state, self.controller, self.ui))
+
+    def window_moved(self) -> None:
+        """A key of the strip, where there is one."""
+        if self._frame.strip:
+            self.draw_chart()
+        else:
+            self.ui.say("t opens the timeline, where this key works.")
+
     def do_sort(self) -> None:
         """`s`."""
         self._sort = self._sort.following()
@@ -273,15 +252,24 @@ class MainScreen(BrowsingScreen):
 
     def choose(self, name: str) -> None:
         """Put the cursor on a profile; a filter that hides it is cleared."""
-        if not any(isinstance(row, Entry) and row.profile.name == name for row in self._list.rows):
+        if not any(isinstance(row, Entry) and row.profile.name == name for row in self.row_list.rows):
             self._query = parse("")
             self.query_one("#filter", PlainField).value = ""
             self._sift()
-        self._list.choose(name)
+        self.row_list.choose(name)
+
+    @property
+    def _detail(self) -> DetailPane:
+        return self.query_one("#detail", DetailPane)
 
     @property
     def _strip(self) -> TimelineStrip:
         return self.query_one("#strip", TimelineStrip)
+
+    def _close_filter(self) -> None:
+        self.remove_class("-filtering")
+        self.query_one("#filter-row").display = False
+        self.set_focus(self.row_list)
 
     def _pass_deadlines(self, now: datetime) -> bool:
         """Take off the heap what lies behind `now`; True if that was anything."""
@@ -315,7 +303,7 @@ class MainScreen(BrowsingScreen):
         width, height = self.app.size
         view = self.state.view()
         rows = sift(self._arranged, self._query, view, self._sort)
-        self._list.show(rows, view, columns_for(width, height), nothing_lines(self.state, self._query))
+        self.row_list.show(rows, view, columns_for(width, height), nothing_lines(self.state, self._query))
         self._head(rows)
 
     def _head(self, rows: tuple[Row, ...]) -> None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from keyturn.model.text import span
-from keyturn_tui.controllers.profiles import ProfileController
-from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.rendering.timeline_scale import FARTHEST, USUAL_SPAN, Window, window_at, zoomed
-from keyturn_tui.screens.list_screen import ListKeys
 from keyturn_tui.state import AppState
 
 
-class TimeWindow(ListKeys):
-    """Holds a span and how far from now it was scrolled, in eighths of the span."""
+class TimeWindow:
+    """Mixin for an `ActionScreen` with a chart: a span, and how far from now it was scrolled, in eighths of the span."""
 
-    def __init__(self, state: AppState, controller: ProfileController, ui: Ui) -> None:
-        super().__init__(state, controller, ui)
-        self._span = USUAL_SPAN
-        self._offset = 0
+    state: AppState
+    draw_chart: Callable[[], None]
+    """Shows the window as it is at this moment."""
+    _span: timedelta = USUAL_SPAN
+    _offset: int = 0
 
     @property
     def window(self) -> Window:
@@ -32,9 +31,6 @@ class TimeWindow(ListKeys):
         if self._span < timedelta(days=1) and not self._offset:
             return f"{span(self._span)}, {window.start:%H:%M} to {window.end:%H:%M} UTC"
         return f"{span(self._span)}, {window.start:%d %b %H:%M} to {window.end:%d %b %H:%M} UTC"
-
-    def draw_chart(self) -> None:
-        """Show the window as it is at this moment."""
 
     def window_moved(self) -> None:
         """A key moved the window."""

@@ -24,7 +24,9 @@ from keyturn_tui.rendering.timeline_rows import (
     time_axis,
     to_come,
 )
+from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.screens.detail import DetailScreen
+from keyturn_tui.screens.list_screen import ListKeys
 from keyturn_tui.screens.time_window import TimeWindow
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.footer import Footer
@@ -44,7 +46,7 @@ _HERE = (
 )
 
 
-class TimelineScreen(TimeWindow):
+class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
     """One lane per session and login, then one per long-term key; acts are about the lane under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(_HERE), Binding("z", "run('back')", show=False)]
@@ -78,7 +80,7 @@ class TimelineScreen(TimeWindow):
         self.set_class(self.state.terminal.ascii, "-ascii")
         self._fit()
         self._hold()
-        self._list.open_on(to_come(session_rows(self.state.catalog), self.state.now()))
+        self.row_list.open_on(to_come(session_rows(self.state.catalog), self.state.now()))
         self.call_after_refresh(self.redraw)
 
     def on_resize(self) -> None:
@@ -89,7 +91,7 @@ class TimelineScreen(TimeWindow):
     @property
     def chosen(self) -> Row | None:
         """The profile whose lane the cursor stands on, as the latest snapshot has it."""
-        row = self._list.row
+        row = self.row_list.row
         return row.entry if row is not None else None
 
     def show_message(self, text: str, role: str) -> None:
@@ -112,7 +114,7 @@ class TimelineScreen(TimeWindow):
 
     def draw_chart(self) -> None:
         """The lanes in view, the heading over them, and the keys that make sense."""
-        view, window, lanes = self.state.view(), self.window, self._list
+        view, window, lanes = self.state.view(), self.window, self.row_list
         lanes.draw(view, window)
         axis = (
             key_axis(self._keys, lanes.room) if lanes.keys_only else time_axis(window, lanes.room, view.now)
@@ -156,15 +158,11 @@ class TimelineScreen(TimeWindow):
 
     def do_pane_next(self) -> None:
         """Tab: from the sessions to the keys, and back."""
-        self._list.move_part()
+        self.row_list.move_part()
 
     @property
-    def walked(self) -> TimelineList:
+    def row_list(self) -> TimelineList:
         """The lanes."""
-        return self._list
-
-    @property
-    def _list(self) -> TimelineList:
         return self.query_one("#lanes", TimelineList)
 
     def _fit(self) -> None:
@@ -180,7 +178,7 @@ class TimelineScreen(TimeWindow):
         if self._backwards:
             sessions, keys = sessions[::-1], keys[::-1]
         self._keys = keys
-        self._list.hold(sessions, keys, self._hint())
+        self.row_list.hold(sessions, keys, self._hint())
 
     def _hint(self) -> tuple[Line, ...]:
         if self.state.snapshot is None:
