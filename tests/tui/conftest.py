@@ -65,7 +65,7 @@ class Driven:
         while quiet < 2:
             await self.pilot.pause()
             assert self.app.fault is None, self.app.fault  # an app that has ended answers nothing any more
-            busy = self.app.state.workers.waiting or self.app.keyboard.busy
+            busy = self.app.state.workers.pending or self.app.keyboard.busy
             quiet = 0 if busy else quiet + 1
             await asyncio.sleep(0)
 
@@ -102,7 +102,7 @@ class Driven:
 
     async def go(self, name: str) -> None:
         """Put the cursor on a profile."""
-        self.main.choose(name)
+        self.main.select_profile(name)
         await self.settle()
         assert self.chosen == name
 

@@ -27,13 +27,13 @@ async def test_the_cursor_keeps_its_profile_when_files_change(drive: Drive, keep
         await driven.go("terraform")
         keeper.drop("acme-sandbox")
         keeper.edit("ci-audit", account="999900001111")
-        await driven.app.look_if_changed()
+        await driven.app.reload_if_changed()
         await driven.settle()
         assert driven.chosen == "terraform"
         assert "acme-sandbox" not in driven.text
         assert "999900001111" in driven.text
         keeper.drop("terraform")
-        await driven.app.look_if_changed()
+        await driven.app.reload_if_changed()
         await driven.settle()
         assert driven.chosen in driven.shown
 
@@ -63,11 +63,11 @@ async def test_what_ends_while_the_app_is_open_is_withdrawn_once_where_no_agent_
     async with drive(keeper) as driven:
         await driven.settle()
         before = keeper.withdrawals
-        await driven.app.look_if_changed()
+        await driven.app.reload_if_changed()
         assert keeper.withdrawals == before, "ci-audit has 134 minutes left"
         keeper.move_clock(timedelta(minutes=135))
         for _ in range(3):
-            await driven.app.look_if_changed()
+            await driven.app.reload_if_changed()
         assert keeper.withdrawals == before + times
 
 
@@ -87,7 +87,7 @@ async def test_a_file_that_breaks_while_running_is_said_aloud(drive: Drive, keep
     async with drive(keeper) as driven:
         keeper.problems = (FileProblem("/home/jo/.aws/credentials", 2, "duplicate section"),)
         keeper.edit("personal", region="eu-west-1")
-        await driven.app.look_if_changed()
+        await driven.app.reload_if_changed()
         await driven.settle()
         assert [toast.message for toast in driven.app._notifications] == [
             "~/.aws/credentials:2: duplicate section"
@@ -152,16 +152,16 @@ async def test_a_long_message_is_read_whole(
     drive: Drive, keeper: MemoryService, size: tuple[int, int]
 ) -> None:
     async with drive(keeper, size) as driven:
-        driven.app.say(
+        driven.app.show_message(
             "adopt of x: " + "its reason is long " * 7 + "and what to do stands at the end", "error"
         )
         await driven.settle()
         text = " ".join(driven.text.split())
         assert "stands at the end" in text
-        driven.app.say("done", "text")
+        driven.app.show_message("done", "text")
         await driven.settle()
         assert driven.text.splitlines()[-2].split()[-1] == "done", "one row again"
-        driven.app.say("word " * 200, "error")
+        driven.app.show_message("word " * 200, "error")
         await driven.settle()
         assert sum("word word" in line for line in driven.text.splitlines()) == 3
 
@@ -179,7 +179,7 @@ async def test_what_is_broken_for_a_moment_only_is_never_shown_so(
             return found
 
         monkeypatch.setattr(keeper, "snapshot", told)
-        looking = asyncio.create_task(driven.app.look_if_changed())
+        looking = asyncio.create_task(driven.app.reload_if_changed())
         assert await asyncio.to_thread(taken.wait, 20)
         assert "not there yet" not in driven.text
         keeper.edit("ci-audit", problem=None)
@@ -187,6 +187,6 @@ async def test_what_is_broken_for_a_moment_only_is_never_shown_so(
         await driven.go("ci-audit")
         assert "not there yet" not in driven.text
         keeper.edit("ci-audit", problem="its line is gone")
-        await driven.app.look_if_changed()
+        await driven.app.reload_if_changed()
         await driven.settle()
         assert "its line is gone" in driven.text

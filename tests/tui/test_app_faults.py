@@ -12,7 +12,8 @@ import pytest
 from keyturn.model.errors import VaultError
 from keyturn.model.profile import VaultState
 from keyturn_tui.screens.main import MainScreen
-from keyturn_tui.timers import POLL
+from keyturn_tui.timers import POLL_INTERVAL
+from tests.tui.sample_profiles import believable
 from tests.tui.conftest import Drive, Driven
 from tests.tui.memory_service import PASSPHRASE, RECOVERY, MemoryService
 from tests.tui.sample_profiles import believable
@@ -150,9 +151,9 @@ async def test_where_it_looks_by_itself(drive: Drive, monkeypatch: pytest.Monkey
         if verb == "snapshot":
             monkeypatch.setattr(keeper, "has_changed", lambda: True)
         if verb == "withdraw_expired":
-            driven.app._withdrawn = driven.app.state.now() - timedelta(days=1)
-            monkeypatch.setattr("keyturn_tui.app.ended_since", lambda *_: True)
-        await driven.pilot.pause(POLL + 0.5)
+            driven.app._last_withdrawal = driven.app.state.now() - timedelta(days=1)
+            monkeypatch.setattr("keyturn_tui.app.has_expired_delivery", lambda *_: True)
+        await driven.pilot.pause(POLL_INTERVAL + 0.5)
         await driven.settle()
         assert "a fault of keyturn itself (UnicodeError)" in driven.message
         await still_works(driven, monkeypatch)

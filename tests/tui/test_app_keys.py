@@ -43,7 +43,7 @@ def test_no_key_that_terminals_mistake_for_another_is_bound() -> None:
 
 def test_help_and_palette_text_holds_no_markup() -> None:
     for action in ACTIONS:
-        assert not set("[]") & set(action.help + action.label + action.shown)
+        assert not set("[]") & set(action.help + action.label + action.key_label)
         assert len(action.help) <= 48, f"{action.id}: the help would be cut at 80 columns"
 
 

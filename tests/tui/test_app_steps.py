@@ -9,8 +9,8 @@ import pytest
 from keyturn.aws.api import LastUse
 from keyturn.model.profile import Profile
 from keyturn.operations.rotation.delete_key import DeletionFacts
-from keyturn_tui.actions import unrotatable
-from keyturn_tui.controllers.rotation import in_keys
+from keyturn_tui.actions import why_not_rotatable
+from keyturn_tui.controllers.rotation import hint_with_keys
 from keyturn_tui.dialogs.confirm import deletion_lines
 from keyturn_tui.rendering.key_deletion import old_key
 from keyturn_tui.rendering.profile_cells import Line
@@ -35,7 +35,7 @@ def plain(lines: list[Line]) -> str:
     ],
 )  # fmt: skip
 def test_hints_name_keys_of_the_dialog(hint: str, worded: str) -> None:
-    assert in_keys(hint, "ci") == worded
+    assert hint_with_keys(hint, "ci") == worded
 
 
 def test_the_facts_before_a_deletion() -> None:
@@ -71,5 +71,5 @@ def test_the_facts_before_a_deletion() -> None:
 )
 def test_r_says_why_it_can_do_nothing(name: str, why: str | None) -> None:
     profile: Profile = next(one for one in believable() if one.name == name)
-    said = unrotatable(profile)
+    said = why_not_rotatable(profile)
     assert said is None if why is None else why in (said or "")

@@ -148,7 +148,7 @@ async def test_tab_goes_from_the_sessions_to_the_keys_and_back(drive: Drive) -> 
     async with drive(MemoryService([*many(300, NOW), *believable()]), NARROW) as driven:
         await driven.press("t", "tab")
         assert lane(driven) == "ci-deploy"
-        row = timeline(driven).chosen
+        row = timeline(driven).selected_row
         assert isinstance(row, Entry)
         assert row.profile.key is not None
         assert "LONG-TERM KEY" in driven.text
@@ -310,7 +310,7 @@ async def test_the_cursor_keeps_its_lane_when_another_process_changes_the_files(
         session = believable()[1].session
         assert session is not None
         keeper.edit("terraform", session=replace(session, expires=NOW + timedelta(hours=3)))
-        await driven.app.look()
+        await driven.app.reload()
         await driven.settle()
         assert lane(driven) == "acme-dev-admin"
 
@@ -320,10 +320,10 @@ async def test_a_key_meant_for_a_row_that_is_gone_does_nothing(drive: Drive, scr
     keeper = MemoryService(believable())
     async with drive(keeper) as driven:
         await driven.press(screen, "j")
-        chosen = cast("ActionScreen", driven.app.screen).chosen
+        chosen = cast("ActionScreen", driven.app.screen).selected_row
         assert isinstance(chosen, Entry)
         keeper.drop(chosen.profile.name)
-        await driven.app.look()
+        await driven.app.reload()
         await driven.strike("r")
         assert f"{chosen.profile.name} is gone from here, and nothing was done" in driven.text
         assert not keeper.calls
@@ -336,11 +336,11 @@ async def test_an_action_of_the_palette_is_about_the_row_that_it_was_opened_on(d
     async with drive(keeper) as driven:
         await driven.press("g", "j")
         screen = cast("ActionScreen", driven.app.screen)
-        chosen = screen.chosen
+        chosen = screen.selected_row
         assert isinstance(chosen, Entry)
         await driven.press("colon")
         keeper.drop(chosen.profile.name)
-        await driven.app.look()
+        await driven.app.reload()
         await driven.type("refresh\r")
         assert f"{chosen.profile.name} is gone from here" in driven.text
         assert not keeper.calls

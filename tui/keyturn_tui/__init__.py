@@ -23,15 +23,15 @@ _REFUSED = (
     "TEXTUAL_SCREENSHOT_LOCATION",
     "TEXTUAL_SHOW_RETURN",
 )
-_BEFORE = {name: value for name, value in os.environ.items() if name.startswith("TEXTUAL")}
+_ORIGINAL = {name: value for name, value in os.environ.items() if name.startswith("TEXTUAL")}
 for _name in _REFUSED:
     os.environ.pop(_name, None)
 os.environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
 os.environ.setdefault("TEXTUAL_FPS", "15")
 
 
-def give_back_environment() -> None:
+def restore_environment() -> None:
     """Undo all of this, where no app is started: a program that is run from here has its own ideas of Textual."""
     for name in [name for name in os.environ if name.startswith("TEXTUAL")]:
         del os.environ[name]
-    os.environ.update(_BEFORE)
+    os.environ.update(_ORIGINAL)

@@ -33,7 +33,7 @@ class Action:
     id: str
     keys: tuple[str, ...]
     """Textual's names of the keys."""
-    shown: str
+    key_label: str
     """The keys as a person reads them."""
     label: str
     """For the footer and the palette; ends in `…` where something is asked before anything changes."""
@@ -190,14 +190,14 @@ ACTIONS: tuple[Action, ...] = (
 BY_ID = {action.id: action for action in ACTIONS}
 
 #: What the footer offers for every row; where there is less room, the last ones go.
-STEADY = tuple(
+FIXED_ACTIONS = tuple(
     BY_ID[id_] for id_ in ("session.refresh", "session.refresh_due", "open", "timeline", "filter", "sort")
 )
 
 
-def steady(view: View) -> tuple[Action, ...]:
+def fixed_actions(view: View) -> tuple[Action, ...]:
     """`STEADY`, but under --read-only without what that refuses."""
-    return tuple(action for action in STEADY if not (action.writes and view.read_only))
+    return tuple(action for action in FIXED_ACTIONS if not (action.writes and view.read_only))
 
 
 def bindings(ids: tuple[str, ...] = tuple(BY_ID)) -> list[BindingType]:
@@ -206,13 +206,13 @@ def bindings(ids: tuple[str, ...] = tuple(BY_ID)) -> list[BindingType]:
     What moves the focus to a field has priority: Textual then does it before it looks at the next key, which otherwise
     would still be taken for an action.
     """
-    chosen: list[BindingType] = []
+    result: list[BindingType] = []
     for action in (BY_ID[id_] for id_ in ids):
         keys = ",".join(action.keys)
-        first = action.id == "filter"
+        has_priority = action.id == "filter"
         run = f"run('{action.id}')"
-        chosen.append(Binding(keys, run, action.label, id=action.id, show=False, priority=first))
-    return chosen
+        result.append(Binding(keys, run, action.label, id=action.id, show=False, priority=has_priority))
+    return result
 
 
 def method_of(action_id: str) -> str:
@@ -220,12 +220,12 @@ def method_of(action_id: str) -> str:
     return "do_" + action_id.replace(".", "_")
 
 
-def allowed(action: Action, row: Row | None, view: View) -> bool:
+def is_available(action: Action, row: Row | None, view: View) -> bool:
     """Whether an action makes sense on this row now; what does not is greyed out and says why when pressed."""
-    return refusal(action, row, view) is None
+    return why_unavailable(action, row, view) is None
 
 
-def refusal(action: Action, row: Row | None, view: View) -> str | None:  # noqa: PLR0911  # one return for each row of the table
+def why_unavailable(action: Action, row: Row | None, view: View) -> str | None:  # noqa: PLR0911  # one return for each row of the table
     """Why an action is not on offer, as a sentence, or None if it is."""
     if action.writes and view.read_only:
         return "keyturn was started with --read-only"
@@ -245,8 +245,8 @@ def refusal(action: Action, row: Row | None, view: View) -> str | None:  # noqa:
     if action.id == "session.stop" and profile.session is None:
         return f"{profile.name} has no session"
     if action.id == "manage":
-        return unmanageable(profile)
-    return unrotatable(profile) if action.id == "key.rotate" else None
+        return why_not_adoptable(profile)
+    return why_not_rotatable(profile) if action.id == "key.rotate" else None
 
 
 def label_of(action: Action, row: Row | None) -> str:
@@ -261,23 +261,23 @@ def label_of(action: Action, row: Row | None) -> str:
     return action.label
 
 
-def offers(row: Row | None, view: View) -> tuple[Action, ...]:
+def row_actions(row: Row | None, view: View) -> tuple[Action, ...]:
     """What the footer offers for this row besides `STEADY`: at most two, the more urgent first."""
     if not isinstance(row, Entry) or view.read_only:
         return ()
     profile = row.profile
     state = state_of(profile, view.vault, view.now)
-    ids = ["key.rotate"] if wants_rotation(profile) else []
+    ids = ["key.rotate"] if needs_rotation(profile) else []
     if profile.mfa_serial and state in (State.EXPIRED, State.NONE, State.SOON):
         ids.append("login")
-    if unmanageable(profile) is None:
+    if why_not_adoptable(profile) is None:
         ids.append("manage")
     if profile.managed and profile.session is not None:
         ids.append("session.stop")
     return tuple(BY_ID[id_] for id_ in ids[:2])
 
 
-def unmanageable(profile: Profile) -> str | None:
+def why_not_adoptable(profile: Profile) -> str | None:
     """Why `m` can do nothing for a profile, as far as its kind tells (the keeper looks at the files too), else None."""
     if profile.managed:
         return None
@@ -285,8 +285,8 @@ def unmanageable(profile: Profile) -> str | None:
         return f"{profile.name} is broken; correct it in the files first"
     if profile.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
         return f"{profile.name} holds temporary keys only, which end by themselves"
-    by_whom = profile.chain or profile.credential_source
-    if profile.kind not in ADOPTABLE or (profile.kind is Kind.ROLE and not by_whom):
+    source = profile.chain or profile.credential_source
+    if profile.kind not in ADOPTABLE or (profile.kind is Kind.ROLE and not source):
         return f"{profile.name} holds no long-term secret in the files; r refreshes it as it is"
     try:
         process_line.check_name(profile.name)
@@ -295,7 +295,7 @@ def unmanageable(profile: Profile) -> str | None:
     return None
 
 
-def unrotatable(profile: Profile) -> str | None:
+def why_not_rotatable(profile: Profile) -> str | None:
     """Why `R` can do nothing for a profile, as far as its row tells (the keeper looks closer), else None."""
     if profile.rotation.waits is not None or (profile.managed and profile.kind is Kind.IAM_KEY):
         return None
@@ -306,7 +306,7 @@ def unrotatable(profile: Profile) -> str | None:
     return f"{profile.name} has no long-term key that keyturn keeps"
 
 
-def wants_rotation(profile: Profile) -> bool:
+def needs_rotation(profile: Profile) -> bool:
     """Whether its key is due or overdue, or its rotation waits, and `R` can do something about that."""
     states = (RotationState.DUE, RotationState.OVERDUE, RotationState.IN_PROGRESS)
-    return profile.rotation.state in states and unrotatable(profile) is None
+    return profile.rotation.state in states and why_not_rotatable(profile) is None

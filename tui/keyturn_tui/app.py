@@ -26,23 +26,23 @@ from keyturn_tui.command_palette import Commands, Palette
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.messages import Answer
 from keyturn_tui.rendering.profile_rows import Catalog, catalog
-from keyturn_tui.rendering.rotation_steps import waiting_line
+from keyturn_tui.rendering.rotation_steps import pending_rotation_line
 from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.screens.main import MainScreen
-from keyturn_tui.state import AppState, ended_since, newly_broken
-from keyturn_tui.terminal.capabilities import Options, Terminal, give_size, terminal_for
-from keyturn_tui.terminal.crash_report import SafeCrashApp, leave_lost_terminal
-from keyturn_tui.terminal.keys import Keyboard, read_escape_apart
-from keyturn_tui.terminal.output_filters import AsciiFilter, HarmlessFilter
+from keyturn_tui.state import AppState, has_expired_delivery, has_new_problem
+from keyturn_tui.terminal.capabilities import Options, Terminal, ensure_terminal_size, terminal_for
+from keyturn_tui.terminal.crash_report import SafeCrashApp, discard_lost_output
+from keyturn_tui.terminal.keys import Keyboard, install_escape_parser
+from keyturn_tui.terminal.output_filters import AsciiFilter, ControlFilter
 from keyturn_tui.timers import Ticker
 from keyturn_tui.workers import Queue, ServicePort, WorkerPool
 
 T = TypeVar("T")
 
 #: Seconds that another process takes between the files of one change, and much more.
-SETTLING = 0.5
+SETTLE_DELAY = 0.5
 #: Seconds that leaving waits for a change of files or vault that has begun.
-DRAIN = 10.0
+DRAIN_TIMEOUT = 10.0
 
 
 class KeyturnApp(SafeCrashApp, inherit_bindings=False):
@@ -64,10 +64,10 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
         self.controller = ProfileController(self.state, self)
         self.keyboard = Keyboard(self, super().on_event)
         self._ticker = Ticker(self)
-        self._withdrawn = self.state.now()
-        self._last_filters = [HarmlessFilter(), *([AsciiFilter()] if terminal.ascii else [])]
-        for own in theme.themes():
-            self.register_theme(own)
+        self._last_withdrawal = self.state.now()
+        self._last_filters = [ControlFilter(), *([AsciiFilter()] if terminal.ascii else [])]
+        for own_theme in theme.themes():
+            self.register_theme(own_theme)
         self.theme = theme.PLAIN if terminal.no_color else theme.THEME_NAMES[0]
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -84,7 +84,7 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Files are read in a worker once the first frame is painted; nothing else is touched."""
-        self.call_after_refresh(lambda: self.start(self._first_look()))
+        self.call_after_refresh(lambda: self.start(self._load_initial()))
         self._ticker.start()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGHUP, signal.SIGTERM):
@@ -93,79 +93,81 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
     async def on_event(self, event: events.Event) -> None:
         """What is typed goes through the keyboard, all else where Textual sends it."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
-            self.keyboard.take(event)
+            self.keyboard.handle(event)
         else:
             await super().on_event(event)
 
     def on_answer(self, message: Answer) -> None:
         """The one place where workers' results come in."""
-        self.state.workers.settle(message)
+        self.state.workers.resolve(message)
 
-    def _swap(self, snapshot: Snapshot, listed: Catalog) -> None:
+    def _set_snapshot(self, snapshot: Snapshot, listing: Catalog) -> None:
         """The one place where a snapshot is swapped."""
         before, self.state.snapshot = self.state.snapshot, snapshot
-        self.state.catalog = listed
-        known = {problem.path for problem in before.problems} if before else set()
+        self.state.catalog = listing
+        known_paths = {problem.path for problem in before.problems} if before else set()
         for problem in snapshot.problems:
-            if before is not None and problem.path not in known:
-                place = f"{self.state.shown(problem.path)}:{problem.line}"
-                self.notify(safe(f"{place}: {problem.reason}"), severity="error", markup=False)
+            if before is not None and problem.path not in known_paths:
+                location = f"{self.state.display_path(problem.path)}:{problem.line}"
+                self.notify(safe(f"{location}: {problem.reason}"), severity="error", markup=False)
         self.redraw()
 
-    async def look(self) -> None:
+    async def reload(self) -> None:
         """Take a snapshot, and wait until it is shown."""
         try:
-            snapshot, listed = await self.state.workers.ask(self._snapshot, Queue.LOOK)
-            if newly_broken(self.state.snapshot, snapshot):
+            snapshot, listing = await self.state.workers.run(self._snapshot, Queue.READ)
+            if has_new_problem(self.state.snapshot, snapshot):
                 # Another process may be between its two files, the definition and the line; a fault stays.
-                await asyncio.sleep(SETTLING)
-                snapshot, listed = await self.state.workers.ask(self._snapshot, Queue.LOOK)
+                await asyncio.sleep(SETTLE_DELAY)
+                snapshot, listing = await self.state.workers.run(self._snapshot, Queue.READ)
         except KeyturnError as error:
-            self.say(error.line(), "error")
+            self.show_message(error.line(), "error")
         else:
-            self._swap(snapshot, listed)
+            self._set_snapshot(snapshot, listing)
 
-    async def look_if_changed(self) -> None:
+    async def reload_if_changed(self) -> None:
         """The stat poll."""
-        if await self.state.workers.ask(self.state.service.has_changed, Queue.LOOK):
-            await self.look()
-        if self.state.snapshot is not None and ended_since(
-            self.state.snapshot, self._withdrawn, self.state.now()
+        if await self.state.workers.run(self.state.service.has_changed, Queue.READ):
+            await self.reload()
+        if self.state.snapshot is not None and has_expired_delivery(
+            self.state.snapshot, self._last_withdrawal, self.state.now()
         ):
-            await self._withdraw()
+            await self._withdraw_expired()
 
-    async def _withdraw(self) -> None:
+    async def _withdraw_expired(self) -> None:
         """What any start owes to processes that were killed, and what nobody else does while no agent runs. The list is
         on the screen first; leaving waits for it."""
-        self._withdrawn = self.state.now()
+        self._last_withdrawal = self.state.now()
         try:
-            if await self.state.workers.ask(self.state.service.withdraw_expired, Queue.ACT):
-                await self.look()
+            if await self.state.workers.run(self.state.service.withdraw_expired, Queue.WRITE):
+                await self.reload()
         except KeyturnError as error:
-            self.say(error.line(), "error")
+            self.show_message(error.line(), "error")
 
-    async def _first_look(self) -> None:
-        await self.look()
-        await self._withdraw()
+    async def _load_initial(self) -> None:
+        await self.reload()
+        await self._withdraw_expired()
         snapshot = self.state.snapshot
         if snapshot is not None and snapshot.sandbox is not None:
-            self.say(f"Sandbox. In another shell:  {snapshot.sandbox}", "key")
+            self.show_message(f"Sandbox. In another shell:  {snapshot.sandbox}", "key")
         elif snapshot is not None and not snapshot.recovery_key_seen:
-            self.say("Nobody has seen the vault's recovery key yet: keyturn vault recovery-key", "soon")
-        elif snapshot is not None and (line := waiting_line(snapshot)):
-            self.say(line, "due")
+            self.show_message(
+                "Nobody has seen the vault's recovery key yet: keyturn vault recovery-key", "soon"
+            )
+        elif snapshot is not None and (line := pending_rotation_line(snapshot)):
+            self.show_message(line, "due")
 
     def _snapshot(self) -> tuple[Snapshot, Catalog]:
         snapshot = self.state.service.snapshot()
         return snapshot, catalog(snapshot)
 
-    async def ask_person(self, screen: Screen[T]) -> T | None:
+    async def show_dialog(self, screen: Screen[T]) -> T | None:
         return await self.push_screen_wait(screen)
 
     def start(self, conversation: Coroutine[Any, Any, Any]) -> None:
-        self.run_worker(self._guarded(conversation))
+        self.run_worker(self._run_guarded(conversation))
 
-    def say(self, text: str, role: str = "text") -> None:
+    def show_message(self, text: str, role: str = "text") -> None:
         for screen in self._action_screens():
             screen.show_message(text, role)
 
@@ -180,48 +182,48 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
             if screen is self.screen_stack[-1]:
                 screen.tick()
 
-    def own_fault(self, what: str, error: Exception) -> None:
+    def report_bug(self, what: str, error: Exception) -> None:
         log.record_unexpected(error)
-        self.say(
+        self.show_message(
             f"{safe(what)}: a fault of keyturn itself ({type(error).__name__}); keyturn.log says where.",
             "error",
         )
 
-    async def _guarded(self, conversation: Coroutine[Any, Any, Any]) -> None:
+    async def _run_guarded(self, conversation: Coroutine[Any, Any, Any]) -> None:
         """No fault of one conversation ends the others with the app."""
         try:
             await conversation
         except Exception as error:  # noqa: BLE001  # the outermost boundary of what goes on beside the keyboard
             if self.is_running:  # else the screen that it would draw on is being taken down
-                self.own_fault("what goes on behind the screen", error)
+                self.report_bug("what goes on behind the screen", error)
 
     def open_palette(self) -> None:
         if not Palette.is_open(cast("App[object]", self)):
             self.push_screen(Palette(id="palette", placeholder="Find an action or a profile"))
 
     def next_theme(self) -> None:
-        names = theme.THEME_NAMES
+        theme_names = theme.THEME_NAMES
         if self.state.terminal.no_color:
-            self.say("NO_COLOR is set: the terminal's own two colours are used.", "soon")
+            self.show_message("NO_COLOR is set: the terminal's own two colours are used.", "soon")
             return
-        self.theme = names[(names.index(self.theme) + 1) % len(names)]
-        self.say(f"Theme {self.theme}.")
+        self.theme = theme_names[(theme_names.index(self.theme) + 1) % len(theme_names)]
+        self.show_message(f"Theme {self.theme}.")
 
     def action_quit_hint(self) -> None:
         """ctrl+c ends most programs; here one key too many should not end a refresh."""
-        self.say("Press q to leave.")
+        self.show_message("Press q to leave.")
 
     def run_action_id(self, action_id: str) -> None:
         """Run an action of the registry on the screen that has them."""
         screen = self.screen
         if isinstance(screen, ActionScreen):
-            screen.run_held(action_id)
+            screen.run_on_saved_row(action_id)
 
     def go_to(self, name: str) -> None:
         """Put the cursor on a profile."""
         for screen in self._action_screens():
             if isinstance(screen, MainScreen):
-                screen.choose(name)
+                screen.select_profile(name)
 
     def _action_screens(self) -> list[ActionScreen]:
         """Those that can be drawn; one that is being closed has lost its widgets already."""
@@ -246,7 +248,7 @@ def run(
         service = CredentialService.from_environ(environ)
     if sys.__stderr__ is None or not sys.__stderr__.isatty():
         raise UsageError("the app", "it draws on stderr, which is no terminal here", "Start it without 2>.")
-    give_size(sys.__stderr__.fileno())
+    ensure_terminal_size(sys.__stderr__.fileno())
     log.open_log(service.paths.state_dir)
     if not environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # Textual counts an empty one; no-color.org does not
@@ -254,16 +256,16 @@ def run(
         os.environ["TERM"] = (
             "linux"  # Textual takes its size for another at each look and never comes to an end
         )
-    read_escape_apart()
+    install_escape_parser()
     app = KeyturnApp(service, options, terminal_for(environ, options))
     app.run(mouse=options.mouse)
-    app.state.workers.drain(DRAIN)
+    app.state.workers.drain(DRAIN_TIMEOUT)
     with contextlib.suppress(OSError):
-        for what in app.state.workers.abandoned():
+        for what in app.state.workers.unanswered():
             sys.stderr.write(
                 f"keyturn: {safe(what)}: left before AWS answered. Nothing is lost; try it again.\n"
             )
         if app.fault is not None:
             sys.stderr.write(f"keyturn: {app.fault}\n")
-    leave_lost_terminal()
+    discard_lost_output()
     return app.return_code or 0

@@ -39,7 +39,7 @@ class Commands(Provider):
     """Actions of the registry and profiles of the latest snapshot."""
 
     @property
-    def _front(self) -> PaletteApp:
+    def _palette_app(self) -> PaletteApp:
         return cast("PaletteApp", self.app)
 
     async def discover(self) -> Hits:
@@ -57,33 +57,33 @@ class Commands(Provider):
                 yield Hit(
                     1 + score, _label(action), self._runs(action), text=action.label, help=_help(action)
                 )
-        for name in profile_hits(self._front.state, query):
-            shown = safe(name, 100)
+        for name in profile_hits(self._palette_app.state, query):
+            safe_name = safe(name, 100)
             yield Hit(
-                matcher.match(shown) / 2,
-                Content(f"Go to {shown}"),
-                partial(self._front.go_to, name),
-                text=shown,
+                matcher.match(safe_name) / 2,
+                Content(f"Go to {safe_name}"),
+                partial(self._palette_app.go_to, name),
+                text=safe_name,
             )
 
     def _runs(self, action: Action) -> Callable[[], None]:
-        return partial(self._front.run_action_id, action.id)
+        return partial(self._palette_app.run_action_id, action.id)
 
 
 def profile_hits(state: AppState, query: str) -> list[str]:
     """Names that hold the query, at most `LIMIT`."""
-    wanted = query.lower()
-    found: list[str] = []
+    needle = query.lower()
+    names: list[str] = []
     for entry in state.catalog.entries:
-        if wanted in entry.profile.name.lower():
-            found.append(entry.profile.name)
-            if len(found) == LIMIT:
+        if needle in entry.profile.name.lower():
+            names.append(entry.profile.name)
+            if len(names) == LIMIT:
                 break
-    return found
+    return names
 
 
 def _label(action: Action) -> Content:
-    return Content(f"{action.label}  ({action.shown.split()[0]})")
+    return Content(f"{action.label}  ({action.key_label.split()[0]})")
 
 
 def _help(action: Action) -> str:

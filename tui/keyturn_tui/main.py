@@ -22,29 +22,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run keyturn with the words after the program's name; returns the exit code (product.md, Verbs)."""
     words = list(sys.argv[1:] if argv is None else argv)
     if sys.platform == "win32":
-        _say("keyturn does not run on Windows yet; it does in WSL.")
+        _write_stderr("keyturn does not run on Windows yet; it does in WSL.")
         return _FAILED
     try:
         _open_standard_descriptors()
-        code = _answered_by_agent(words)
+        code = _try_agent(words)
         if code is None:
-            code = _front_end(words)
+            code = _run_front_end(words)
         _flush()
         return code
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        _abandon_stdout()
+        _discard_stdout()
         return _FAILED
     except Exception as error:  # noqa: BLE001 - the program's boundary: one line for a person, no traceback
         try:
             _flush()
         except OSError:
-            _abandon_stdout()
-        return _explained(error)
+            _discard_stdout()
+        return _report(error)
 
 
-def _answered_by_agent(words: list[str]) -> int | None:
+def _try_agent(words: list[str]) -> int | None:
     """The fast path: `credential-process NAME` with an agent running. None for everything else."""
     if words[:1] != ["credential-process"]:
         return None
@@ -55,18 +55,18 @@ def _answered_by_agent(words: list[str]) -> int | None:
     code = credential_process(words[1:], os.environ)
     if code is None and not any(word.startswith(_SECRET_BY_DESCRIPTOR) for word in words):
         # Some SDKs hand over a pipe that nobody writes to or closes; nothing we start may wait for it.
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
+        devnull = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(devnull, 0)
+        os.close(devnull)
     return code
 
 
-def _front_end(words: list[str]) -> int:
+def _run_front_end(words: list[str]) -> int:
     from keyturn.system.hardening import harden_process
 
     harden_process()
-    ours = words[: words.index("--")] if "--" in words else words
-    if "--sandbox" in ours:
+    own_words = words[: words.index("--")] if "--" in words else words
+    if "--sandbox" in own_words:
         words.remove("--sandbox")
         return _in_sandbox(words)
     return _run(words)
@@ -82,9 +82,9 @@ def _run(words: list[str]) -> int:
     options = _app_options(words)
     if options is None:
         from keyturn import cli
-        from keyturn_tui import give_back_environment
+        from keyturn_tui import restore_environment
 
-        give_back_environment()
+        restore_environment()
         return cli.main(words) or 0
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         from keyturn.model.errors import UsageError
@@ -101,28 +101,28 @@ def _app_options(words: Sequence[str]) -> Options | None:
         return None
     from keyturn_tui.terminal.capabilities import Options
 
-    read_only = plain = False
+    read_only = ascii_only = False
     mouse = True
-    text = ""
-    rest = iter(words)
-    for word in rest:
+    filter_text = ""
+    remaining = iter(words)
+    for word in remaining:
         match word.partition("="):
             case ("--read-only", "", ""):
                 read_only = True
             case ("--ascii", "", ""):
-                plain = True
+                ascii_only = True
             case ("--no-mouse", "", ""):
                 mouse = False
-            case ("--filter", "=", given):
-                text = given
+            case ("--filter", "=", value):
+                filter_text = value
             case ("--filter", "", ""):
-                following = next(rest, None)
-                if following is None:
+                next_word = next(remaining, None)
+                if next_word is None:
                     return None
-                text = following
+                filter_text = next_word
             case _:
                 return None
-    return Options(read_only=read_only, ascii=plain, mouse=mouse, filter=text)
+    return Options(read_only=read_only, ascii=ascii_only, mouse=mouse, filter=filter_text)
 
 
 def _in_sandbox(words: list[str]) -> int:
@@ -155,32 +155,32 @@ def _in_sandbox(words: list[str]) -> int:
         try:
             if not _PRINTS_AND_ENDS.intersection(words):
                 if sys.stderr.isatty():
-                    _say("Making a sandbox, a few seconds ...")
-                _unheard(lambda: furnish(sandbox, os.environ))
+                    _write_stderr("Making a sandbox, a few seconds ...")
+                _without_typeahead(lambda: furnish(sandbox, os.environ))
             return _run(words)
         finally:
             lock(Path(socket_path(os.environ)))
 
 
-def _unheard(act: Callable[[], None]) -> None:
+def _without_typeahead(callback: Callable[[], None]) -> None:
     """What is typed meanwhile is neither shown nor taken for what comes after: nothing is there yet to type to."""
     import termios
 
     if sys.stdin is None or not sys.stdin.isatty():
-        act()
+        callback()
         return
     terminal = sys.stdin.fileno()
-    before, quiet = termios.tcgetattr(terminal), termios.tcgetattr(terminal)
-    quiet[3] &= ~termios.ECHO
-    termios.tcsetattr(terminal, termios.TCSANOW, quiet)
+    original, no_echo = termios.tcgetattr(terminal), termios.tcgetattr(terminal)
+    no_echo[3] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSANOW, no_echo)
     try:
-        act()
+        callback()
     finally:
         termios.tcflush(terminal, termios.TCIFLUSH)
-        termios.tcsetattr(terminal, termios.TCSANOW, before)
+        termios.tcsetattr(terminal, termios.TCSANOW, original)
 
 
-def _explained(error: Exception) -> int:
+def _report(error: Exception) -> int:
     from pathlib import Path
 
     from keyturn.model.errors import KeyturnError
@@ -189,20 +189,20 @@ def _explained(error: Exception) -> int:
     from keyturn.system import log
 
     if isinstance(error, KeyturnError):
-        _say(f"keyturn: {error.line()}")
+        _write_stderr(f"keyturn: {error.line()}")
         return error.exit_code
     log.open_log(Path(state_folder(os.environ)))
     log.record_unexpected(error)
     if isinstance(error, OSError) and error.strerror:
-        _say(
+        _write_stderr(
             f"keyturn: the system refused: {safe(error.strerror)}. keyturn.log in the state folder says where."
         )
         return _FAILED
-    _say("keyturn: something unforeseen; keyturn.log in the state folder says where.")
+    _write_stderr("keyturn: something unforeseen; keyturn.log in the state folder says where.")
     return _FAILED
 
 
-def _say(line: str) -> None:
+def _write_stderr(line: str) -> None:
     text = f"{line}\n".encode(sys.getfilesystemencoding(), "backslashreplace")
     try:
         os.write(2, text)
@@ -229,8 +229,8 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
-def _abandon_stdout() -> None:
+def _discard_stdout() -> None:
     """Nobody reads any more; without this the interpreter says so at its end."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.close(null)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.close(devnull)

@@ -20,14 +20,14 @@ class Answer(Message, bubble=False):
 
 
 @dataclass
-class RowChosen(Message):
+class RowSelected(Message):
     """The cursor stands on another row, or on none."""
 
     row: Row | None
 
     def can_replace(self, message: Message) -> bool:
         """While a key is held only the last row counts."""
-        return isinstance(message, RowChosen)
+        return isinstance(message, RowSelected)
 
 
 @dataclass
@@ -53,9 +53,9 @@ class SecretTyped(Message):
 
 
 @dataclass
-class TimelineRowChosen(Message):
+class TimelineRowSelected(Message):
     """The cursor of the timeline was moved."""
 
     def can_replace(self, message: Message) -> bool:
         """While a key is held only the last lane counts."""
-        return isinstance(message, TimelineRowChosen)
+        return isinstance(message, TimelineRowSelected)

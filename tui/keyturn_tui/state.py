@@ -60,42 +60,44 @@ class AppState:
         profiles = self.snapshot.profiles if self.snapshot else ()
         return next((profile for profile in profiles if profile.name == name), None)
 
-    def sharing(self, profile: Profile) -> tuple[str, ...]:
+    def same_key_profiles(self, profile: Profile) -> tuple[str, ...]:
         """The other profiles whose sessions come from the same key."""
         profiles = self.snapshot.profiles if self.snapshot else ()
         source = profile.source or profile.name
-        return tuple(one.name for one in profiles if one.source == source and one.name != profile.name)
+        return tuple(
+            other.name for other in profiles if other.source == source and other.name != profile.name
+        )
 
-    def begin(self, name: str) -> None:
+    def mark_working(self, name: str) -> None:
         """An act on this profile starts."""
         self.working |= {name}
 
-    def end(self, name: str) -> None:
+    def mark_idle(self, name: str) -> None:
         """It is over, one way or the other."""
         self.working -= {name}
 
-    def failed(self, name: str, line: str) -> None:
+    def record_failure(self, name: str, line: str) -> None:
         """Keep why, for row and detail."""
         self.failures[name] = Failure(self.now(), line)
 
-    def shown(self, path: str) -> str:
+    def display_path(self, path: str) -> str:
         """A path as a person writes it."""
         return self.service.paths.shown(path)
 
 
-def newly_broken(before: Snapshot | None, now: Snapshot) -> bool:
+def has_new_problem(before: Snapshot | None, now: Snapshot) -> bool:
     """Whether a managed profile has a problem that it did not have a moment ago."""
     if before is None:
         return False
-    whole = {one.name for one in before.profiles if one.managed and one.problem is None}
-    return any(one.problem is not None and one.name in whole for one in now.profiles)
+    healthy = {other.name for other in before.profiles if other.managed and other.problem is None}
+    return any(other.problem is not None and other.name in healthy for other in now.profiles)
 
 
-def ended_since(snapshot: Snapshot, since: datetime, now: datetime) -> bool:
+def has_expired_delivery(snapshot: Snapshot, since: datetime, now: datetime) -> bool:
     """Whether a session that stands in the credentials file has ended between two moments, and no agent saw to it."""
     ends = (
-        one.session.expires
-        for one in snapshot.profiles
-        if one.managed and one.delivery is Delivery.CREDENTIALS_FILE and one.session is not None
+        other.session.expires
+        for other in snapshot.profiles
+        if other.managed and other.delivery is Delivery.CREDENTIALS_FILE and other.session is not None
     )
     return not snapshot.agent and any(end is not None and since < end <= now for end in ends)

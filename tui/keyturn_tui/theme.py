@@ -92,9 +92,9 @@ _PLAIN_STYLES = {"error": "bold", "expired": "underline", "removed": "bold", "du
 def variables_of(name: str) -> dict[str, str]:
     """The CSS variables of a theme: colours by state and role, and `style-ROLE` for each role's text style."""
     if name == PLAIN:
-        found = dict.fromkeys(_PALETTES["keyturn-dark"], "ansi_default")
+        variables = dict.fromkeys(_PALETTES["keyturn-dark"], "ansi_default")
         styles = {f"style-{role}": _PLAIN_STYLES.get(role, style) for role, (_, style) in ROLES.items()}
-        return {**found, **styles, "style-cursor": "reverse", "cursor-background": "ansi_default"}
+        return {**variables, **styles, "style-cursor": "reverse", "cursor-background": "ansi_default"}
     palette = _PALETTES[name]
     styles = {f"style-{role}": style for role, (_, style) in ROLES.items()}
     return {**palette, **styles, "style-cursor": "none", "cursor-background": palette["cursor"]}
@@ -106,35 +106,35 @@ def themes() -> list[Theme]:
 
 
 def _theme(name: str) -> Theme:
-    found = variables_of(name)
-    back = found["background"]
+    variables = variables_of(name)
+    background = variables["background"]
     widgets = {
-        "input-cursor-background": found["text-plain"],
-        "input-cursor-foreground": back,
-        "block-cursor-background": found["cursor-background"],
-        "block-cursor-foreground": found["text-plain"],
-        "block-cursor-text-style": found["style-cursor"],
-        "border-blurred": found["border"],
+        "input-cursor-background": variables["text-plain"],
+        "input-cursor-foreground": background,
+        "block-cursor-background": variables["cursor-background"],
+        "block-cursor-foreground": variables["text-plain"],
+        "block-cursor-text-style": variables["style-cursor"],
+        "border-blurred": variables["border"],
     }
     if name == PLAIN:
         # Textual's style sheet asks for what its own ANSI theme defines.
         widgets = {**BUILTIN_THEMES["ansi-dark"].variables, **widgets, "input-cursor-text-style": "reverse"}
     return Theme(
         name=name,
-        primary=found["state-working"],
-        secondary=found["state-key"],
-        warning=found["state-soon"],
-        error=found["state-expired"],
-        success=found["state-fresh"],
-        accent=found["state-key"],
-        foreground=found["text-plain"],
-        background=back,
-        surface=back,
-        panel=back,
-        boost=back,
+        primary=variables["state-working"],
+        secondary=variables["state-key"],
+        warning=variables["state-soon"],
+        error=variables["state-expired"],
+        success=variables["state-fresh"],
+        accent=variables["state-key"],
+        foreground=variables["text-plain"],
+        background=background,
+        surface=background,
+        panel=background,
+        boost=background,
         dark="light" not in name,
         ansi=name == PLAIN,
-        variables={**found, **widgets},
+        variables={**variables, **widgets},
     )
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import Enum
+from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, cast
 
 from keyturn.model.profile import Delivery, Plan, Refreshed, Snapshot
@@ -70,14 +70,14 @@ class ServicePort(Protocol):
 class Queue(Enum):
     """Which threads run a command; the value is how many there are."""
 
-    ASK = 8
+    AWS = 8
     """What may wait for AWS: as many at once as a refresh of all is allowed. It can be left at any moment: what AWS
     still answers is stored by the agent, or by nobody."""
-    ACT = 4
+    WRITE = 4
     """What changes files or vault; leaving waits for it."""
-    LOOK = 1
+    READ = 1
     """Snapshots and stat polls, one after another, so that an older one never overtakes a newer."""
-    PERSON = 2
+    DIALOG = 2
     """What a person waits for in a dialog: never behind eight hanging refreshes."""
 
 
@@ -90,45 +90,45 @@ class WorkerPool:
     def __init__(self, post: Callable[[Answer], bool]) -> None:
         self._post = post
         self._tickets = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[object]] = {}
-        self._about: dict[int, str] = {}
-        self._queues: dict[Queue, queue.SimpleQueue[tuple[int, Callable[[], object]]]] = {
-            lane: queue.SimpleQueue() for lane in Queue
+        self._pending: dict[int, asyncio.Future[object]] = {}
+        self._labels: dict[int, str] = {}
+        self._queues: dict[Queue, SimpleQueue[tuple[int, Callable[[], object]]]] = {
+            queue: SimpleQueue() for queue in Queue
         }
         self._threads: dict[Queue, int] = dict.fromkeys(Queue, 0)
         self._busy: dict[Queue, int] = dict.fromkeys(Queue, 0)
         self._lock = threading.Lock()
-        self._quiet = threading.Condition(self._lock)
+        self._idle = threading.Condition(self._lock)
 
-    async def ask(self, command: Callable[[], T], lane: Queue = Queue.ACT, about: str = "") -> T:
+    async def run(self, command: Callable[[], T], queue: Queue = Queue.WRITE, label: str = "") -> T:
         """Run a command in a thread of its lane; gives its result or raises its error. On the event loop only.
 
         :param about: what a person calls it, for :meth:`abandoned`.
         """
         ticket = next(self._tickets)
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._waiting[ticket] = future
-        if about:
-            self._about[ticket] = about
+        self._pending[ticket] = future
+        if label:
+            self._labels[ticket] = label
         with self._lock:
-            self._busy[lane] += 1
-            start = self._threads[lane] < min(lane.value, self._busy[lane])
-            self._threads[lane] += start
-            nth = self._threads[lane]
-        self._queues[lane].put((ticket, command))
+            self._busy[queue] += 1
+            start = self._threads[queue] < min(queue.value, self._busy[queue])
+            self._threads[queue] += start
+            nth = self._threads[queue]
+        self._queues[queue].put((ticket, command))
         if start:
-            name = f"keyturn-{lane.name.lower()}-{nth}"
-            threading.Thread(target=self._work, args=(lane,), name=name, daemon=True).start()
+            name = f"keyturn-{queue.name.lower()}-{nth}"
+            threading.Thread(target=self._work, args=(queue,), name=name, daemon=True).start()
         try:
             return cast("T", await future)
         finally:
-            self._waiting.pop(ticket, None)
+            self._pending.pop(ticket, None)
             if future.done() and not future.cancelled():
-                self._about.pop(ticket, None)
+                self._labels.pop(ticket, None)
 
-    def settle(self, answer: Answer) -> None:
+    def resolve(self, answer: Answer) -> None:
         """Hand an answer to whoever awaits it. On the event loop only."""
-        future = self._waiting.pop(answer.ticket, None)
+        future = self._pending.pop(answer.ticket, None)
         if future is None or future.done():
             return
         if answer.error is not None:
@@ -137,28 +137,28 @@ class WorkerPool:
             future.set_result(answer.result)
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """How many commands have not been answered yet."""
-        return len(self._waiting)
+        return len(self._pending)
 
-    def abandoned(self) -> tuple[str, ...]:
+    def unanswered(self) -> tuple[str, ...]:
         """What was asked and has not been answered: called after the screen is gone."""
-        return tuple(self._about.values())
+        return tuple(self._labels.values())
 
     def drain(self, seconds: float) -> bool:
         """Wait until nothing that changes files or vault is running, at most `seconds`: called after the screen is gone, so that a change of files
         that has begun ends in order. True if all is quiet."""
         end = time.monotonic() + seconds
-        with self._quiet:
-            while self._busy[Queue.ACT] or self._busy[Queue.PERSON]:
+        with self._idle:
+            while self._busy[Queue.WRITE] or self._busy[Queue.DIALOG]:
                 left = end - time.monotonic()
                 if left <= 0:
                     return False
-                self._quiet.wait(left)
+                self._idle.wait(left)
         return True
 
-    def _work(self, lane: Queue) -> None:
-        take = self._queues[lane].get
+    def _work(self, queue: Queue) -> None:
+        take = self._queues[queue].get
         while True:
             ticket, command = take()
             try:
@@ -166,9 +166,9 @@ class WorkerPool:
             except Exception as error:  # noqa: BLE001  # the worker boundary: every error goes to whoever asked
                 answer = Answer(ticket, error=error)
             finally:
-                with self._quiet:
-                    self._busy[lane] -= 1
-                    self._quiet.notify_all()
+                with self._idle:
+                    self._busy[queue] -= 1
+                    self._idle.notify_all()
             del command
             self._post(answer)
             del answer

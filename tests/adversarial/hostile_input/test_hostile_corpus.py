@@ -11,8 +11,8 @@ from rich.cells import cell_len
 
 from keyturn.model.text import cells, is_safe, safe
 from keyturn_tui.rendering.profile_cells import fit
-from keyturn_tui.rendering.profile_detail import wrapped
-from keyturn_tui.terminal.output_filters import defused
+from keyturn_tui.rendering.profile_detail import wrap
+from keyturn_tui.terminal.output_filters import neutralize
 from tests.adversarial.hostile_input.corpus import BY_KIND, MESSAGES, NAMES
 from tests.adversarial.hostile_input.harmless_output import foreign
 
@@ -37,7 +37,7 @@ def look_at(codes: Iterable[int]) -> None:
     """What `safe` lets through is harmless and has one width, for the table of the verbs and for Textual's layout."""
     for code in codes:
         text = f"a{chr(code)}"
-        shown, last = safe(text), defused(text)
+        shown, last = safe(text), neutralize(text)
         assert not foreign(shown), hex(code)
         assert not foreign(last), hex(code)
         assert cell_len(last) == cell_len(text), hex(code)
@@ -79,4 +79,4 @@ def test_a_cell_of_the_list_and_a_line_of_the_detail_keep_their_width() -> None:
         for width in (1, 2, 9, 20):
             assert cell_len(fit(text, width)) == width
             assert not foreign(fit(text, width))
-        assert all(cell_len(line) <= 20 for line in wrapped(text[:4000], 20)), ascii(text[:50])
+        assert all(cell_len(line) <= 20 for line in wrap(text[:4000], 20)), ascii(text[:50])

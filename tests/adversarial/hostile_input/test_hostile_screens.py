@@ -27,7 +27,7 @@ from keyturn_tui.screens.detail import DetailScreen
 from keyturn_tui.screens.help import HelpScreen
 from keyturn_tui.terminal.capabilities import Options
 from keyturn_tui.widgets.timeline_list import TimelineList
-from keyturn_tui.widgets.timeline_strip import LANES, TimelineStrip
+from keyturn_tui.widgets.timeline_strip import ROWS, TimelineStrip
 from tests.adversarial.hostile_input.corpus import MESSAGES, NAMES, spread
 from tests.adversarial.hostile_input.harmless_output import foreign
 from tests.adversarial.hostile_input.rows import PROBLEMS, PROFILES, hostile
@@ -112,7 +112,7 @@ async def dialogs(
                 await driven.settle()
                 looked.at(driven, ascii_only=ascii_only)
                 app.pop_screen()
-            app.say(text, "error")
+            app.show_message(text, "error")
             app.notify(safe(text), markup=False, timeout=0.05)
             await driven.settle()
             looked.at(driven, ascii_only=ascii_only)
@@ -222,13 +222,13 @@ async def strip(drive: Drive, texts: Sequence[str], record: Record) -> None:
     async with drive(keeper) as driven:
         shown = driven.main.query_one(TimelineStrip)
         seen: set[str] = set()
-        for _ in range(0, len(rows), LANES):
-            picked = [row.label for row in shown._picked]
+        for _ in range(0, len(rows), ROWS):
+            picked = [row.label for row in shown._visible]
             seen |= set(picked)
             text = looked.at(driven, ascii_only=False).rpartition("3 Timeline")[2]
             assert text.count(NOW_LINE[False]) == len(picked), "one in each lane"
             assert _columns_of_now(text, NOW_LINE[False]) == 1
-            keeper.move_clock(timedelta(minutes=LANES))
+            keeper.move_clock(timedelta(minutes=ROWS))
             driven.main.tick()
             await driven.settle()
     assert len(seen) == len(rows)
@@ -259,7 +259,7 @@ async def test_failures_and_new_problems_of_files(drive: Drive) -> None:
             looked.at(driven, ascii_only=False)
         keeper.problems = tuple(PROBLEMS)
         keeper.edit(rows[0].name, region="eu-west-1")
-        await driven.app.look_if_changed()
+        await driven.app.reload_if_changed()
         await driven.settle()
         assert driven.app._notifications
         looked.at(driven, ascii_only=False)

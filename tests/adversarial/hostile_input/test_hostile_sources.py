@@ -21,7 +21,7 @@ CLEANERS = {
     "safe",
     "fit",
     "line",
-    "defused",
+    "neutralize",
     "ascii_only",
     "dumps",
     "cells",
@@ -52,7 +52,7 @@ KNOWN = {
     ("prompts.py", "recovery_key.reveal()"): "an age identity is upper-case letters and digits",
     ("vault.py", "service.context.vault.recovery_key().reveal()"): "the same",
     ("vault.py", "recovery_key.reveal().encode() + b'\\n'"): "the same, to a descriptor that was asked for",
-    ("main.py", "text"): "encoded by `_say`, whose callers are checked",
+    ("main.py", "text"): "encoded by `_write_stderr`, whose callers are checked",
     ("exec.py", "environment.render(_change(unlocker, profile, min_left, mfa_code), language)"): "refuses what is not harmless",
     ("agent.py", "unit.systemd_unit(program)"): "the same, of the one word in it",
     ("agent.py", "unit.launchd_plist(program)"): "the same",
@@ -64,12 +64,12 @@ KNOWN = {
     ): "JSON, ASCII only, for IAM",
     (
         "rotation.py",
-        "title_of(self._rotation.view, self.room, self.state.terminal.glyphs)",
+        "dialog_title(self._rotation.view, self.text_width, self.state.terminal.glyphs)",
     ): "a name that has passed `fit`, and numbers",
     ("timeline_strip.py", "title"): "the same, from `window_words`",
     ("app.py", "app.fault"): "a type's and a file's name, by `crash_report`",
     ("command_palette.py", "action.label"): "the registry's",
-    ("command_palette.py", "action.shown.split()[0]"): "the registry's",
+    ("command_palette.py", "action.key_label.split()[0]"): "the registry's",
     ("styled_lines.py", "text"): "a segment that was made by `safe`, padded",
     ("review_changes.py", "more"): "a number in words",
     ("review_changes.py", "self._plan.action"): "`adopt` or `release`",
@@ -78,7 +78,7 @@ KNOWN = {
     ("profiles.py", "number"): "counted",
     ("vault.py", "b''"): "nothing, to see whether it can be written",
     ("main.py", "rule"): "a box line",
-    ("main.py", "order"): "the name of an order",
+    ("main.py", "order_text"): "the name of an order",
 }  # fmt: skip
 
 

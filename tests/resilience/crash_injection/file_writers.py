@@ -77,7 +77,7 @@ def writer(function: Callable[[Home], object]) -> Run:
         try:
             function(home)
         except Exception as error:  # noqa: BLE001  # the boundary of the console script
-            return main._explained(error)
+            return main._report(error)
         return 0
 
     return run

@@ -107,7 +107,7 @@ async def test_eight_acts_that_hang_leave_the_keyboard_and_the_way_out_free(stri
     async with started(stricken) as (driven, seen):
         stricken.suffer(SILENCE[0])
         for name in ("ci-audit", "ci-release", "acme-hub", "acme-batch", "ci-deploy"):
-            driven.main.choose(name)
+            driven.main.select_profile(name)
             await driven.strike("r")
         assert len(driven.app.state.working) == 5
         await driven.strike("/acme-hub")
@@ -118,7 +118,7 @@ async def test_eight_acts_that_hang_leave_the_keyboard_and_the_way_out_free(stri
         await driven.strike("\x1bq")
         assert driven.app.return_code == 0
         assert driven.app.state.workers.drain(0), "nothing that was only asked of AWS is waited for"
-        assert len(driven.app.state.workers.abandoned()) == 5
+        assert len(driven.app.state.workers.unanswered()) == 5
     judged(seen)
 
 

@@ -11,7 +11,7 @@ from keyturn.aws.api import LastUse
 from keyturn.model.errors import RotationHalted
 from keyturn.model.profile import Key, Profile
 from keyturn.operations.rotation.delete_key import DeletionFacts
-from keyturn_tui.rendering.key_deletion import lost_key, old_key, other_key, used_words
+from keyturn_tui.rendering.key_deletion import last_used_text, lost_key, old_key, other_key
 from tests.tui.sample_profiles import NOW
 
 KEY_ID, HELD_ID = "AKIAEXAMPLE00009ZLM", "AKIAEXAMPLE00004WQP"
@@ -66,8 +66,8 @@ def test_the_last_use_of_the_old_key_is_said(use: LastUse | None, words: str) ->
 
 def test_all_warnings_about_the_old_key_are_shown() -> None:
     against = ("it was used 2h ago", "it was deactivated an hour ago")
-    assert old_key(DeletionFacts.of(KEY_ID, None, against), Profile("ci"), NOW).against == against
-    assert old_key(DeletionFacts.of(KEY_ID, None, ()), Profile("ci"), NOW).against == ()
+    assert old_key(DeletionFacts.of(KEY_ID, None, against), Profile("ci"), NOW).warnings == against
+    assert old_key(DeletionFacts.of(KEY_ID, None, ()), Profile("ci"), NOW).warnings == ()
 
 
 # -- a key whose secret never arrived ---------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_all_warnings_about_the_old_key_are_shown() -> None:
 
 def test_a_key_without_a_secret_is_named_and_the_one_in_use_stays() -> None:
     key_to_delete = lost_key(KEY_ID, "AKIA…4WQP")
-    assert (key_to_delete.key_id, key_to_delete.against) == (KEY_ID, ())
+    assert (key_to_delete.key_id, key_to_delete.warnings) == (KEY_ID, ())
     assert key_to_delete.facts[0].startswith(f"{SHOWN} will be deleted")
     assert key_to_delete.facts[1].startswith("AKIA…4WQP stays")
 
@@ -130,7 +130,7 @@ def test_the_last_use_of_the_other_key_is_said(changes: dict[str, Any], words: s
 
 @pytest.mark.parametrize(("key_status", "warnings"), [("Active", 1), ("Inactive", 0), ("Expired", 0)])
 def test_only_an_active_key_is_warned_of(key_status: str, warnings: int) -> None:
-    against = other_key(status(key_at_aws(status=key_status)), NOW).against
+    against = other_key(status(key_at_aws(status=key_status)), NOW).warnings
     assert len(against) == warnings
     assert all("active" in warning for warning in against)
 
@@ -169,11 +169,11 @@ def test_a_refusal_names_the_rotation(refused: dict[str, Any]) -> None:
     ],
 )
 def test_a_use_is_so_many_whole_minutes_ago_and_at_least_one(ago: timedelta, words: str) -> None:
-    assert used_words(NOW - ago, "", NOW) == words
+    assert last_used_text(NOW - ago, "", NOW) == words
 
 
 def test_a_use_names_what_was_called_harmlessly_and_cut() -> None:
-    assert used_words(NOW - HOUR, "s3, eu-west-1", NOW) == "1h ago (s3, eu-west-1)"
-    assert used_words(NOW - HOUR, "\x1b", NOW) == "1h ago (\\x1b)"
-    assert used_words(NOW - HOUR, "b" * 81, NOW) == f"1h ago ({'b' * 79}…)"
-    assert used_words(NOW - HOUR, "b" * 80, NOW) == f"1h ago ({'b' * 80})"
+    assert last_used_text(NOW - HOUR, "s3, eu-west-1", NOW) == "1h ago (s3, eu-west-1)"
+    assert last_used_text(NOW - HOUR, "\x1b", NOW) == "1h ago (\\x1b)"
+    assert last_used_text(NOW - HOUR, "b" * 81, NOW) == f"1h ago ({'b' * 79}…)"
+    assert last_used_text(NOW - HOUR, "b" * 80, NOW) == f"1h ago ({'b' * 80})"

@@ -17,14 +17,14 @@ from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.rotation_steps import (
     Phase,
     RotationView,
-    also_words,
-    done_of,
-    keys_of,
-    lines_of,
-    rows_of,
+    available_keys,
+    dialog_lines,
+    dialog_title,
+    done_count,
+    shared_with_text,
+    state_summary,
     step_lines,
-    stop_words,
-    title_of,
+    step_rows,
 )
 from tests.tui.sample_profiles import NOW, believable
 
@@ -49,9 +49,9 @@ def at(step: Step, **more: Any) -> Progress:
     )
 
 
-def view(step: Step | None = None, phase: Phase = Phase.REST, **more: Any) -> RotationView:
+def view(step: Step | None = None, phase: Phase = Phase.IDLE, **more: Any) -> RotationView:
     progress = at(step) if step is not None else None
-    return replace(RotationView(DEPLOY, phase, progress, also=ALSO), **more)
+    return replace(RotationView(DEPLOY, phase, progress, shared_with=ALSO), **more)
 
 
 def waiting(waits: str) -> RotationView:
@@ -62,21 +62,21 @@ def waiting(waits: str) -> RotationView:
 EVERY = {
     "ready": view(),
     "refused": view(failed=True),
-    "full": view(failed=True, is_full=True),
-    "begins": view(phase=Phase.WORK),
+    "full": view(failed=True, slots_full=True),
+    "begins": view(phase=Phase.RUNNING),
     "intent": view(Step.INTENT),
     "lost": view(progress=at(Step.INTENT, orphans=(NEW,), is_halted=True)),
     "created": view(Step.CREATED),
-    "verifies": view(Step.CREATED, Phase.WORK, reached={Step.CREATED: NOW}),
-    "spreads": view(Step.CREATED, Phase.WAIT, until=NOW + timedelta(seconds=6)),
-    "stops": view(Step.CREATED, Phase.WORK, is_stopping=True),
+    "verifies": view(Step.CREATED, Phase.RUNNING, reached_at={Step.CREATED: NOW}),
+    "spreads": view(Step.CREATED, Phase.WAITING, until=NOW + timedelta(seconds=6)),
+    "stops": view(Step.CREATED, Phase.RUNNING, is_stopping=True),
     "refused later": view(Step.VERIFIED, failed=True),
     "stored": view(Step.STORED),
     "delivered": view(Step.DELIVERED),
     "off": view(progress=at(Step.DEACTIVATED, deletable_from=NOW + timedelta(hours=24))),
     "grace over": view(progress=at(Step.DEACTIVATED, deletable_from=NOW)),
     "done": view(Step.DONE),
-    "back": view(progress=at(Step.DELIVERED, is_undoing=True), phase=Phase.WORK),
+    "back": view(progress=at(Step.DELIVERED, is_undoing=True), phase=Phase.RUNNING),
     "back, later": view(progress=at(Step.VERIFIED, is_undoing=True)),
     "undone": view(progress=at(Step.UNDONE, is_undoing=True)),
     **{f"found {waits}": waiting(waits) for waits in ("created", "stored", "deactivated", "undoing")},
@@ -88,7 +88,7 @@ def plain(lines: list[Line]) -> str:
 
 
 def test_the_list_of_steps_in_the_middle_of_a_rotation() -> None:
-    text = plain(lines_of(EVERY["spreads"], NOW, 74, 20, UNICODE))
+    text = plain(dialog_lines(EVERY["spreads"], NOW, 74, 20, UNICODE))
     assert text == (
         "Account 444455556666. In use: key AKIA…4WQP, 94 days old. Policy: a new\n"
         "key every 90 days (▲ overdue 4d).\n"
@@ -106,7 +106,7 @@ def test_the_list_of_steps_in_the_middle_of_a_rotation() -> None:
         "\n"
         "Also used by: ci-deploy-mfa, ci-audit, terraform. They follow.\n"
     )
-    assert title_of(EVERY["spreads"], 74, UNICODE) == "Rotate access key: ci-deploy ── step 4 of 7"
+    assert dialog_title(EVERY["spreads"], 74, UNICODE) == "Rotate access key: ci-deploy ── step 4 of 7"
 
 
 @pytest.mark.parametrize(("name", "marks"), [
@@ -128,10 +128,10 @@ def test_no_line_is_wider_than_the_box_and_what_matters_most_stays(
 ) -> None:
     one = EVERY[name]
     for height in (19, 12, 9, 6):
-        lines = lines_of(one, NOW, width, height, glyphs)
+        lines = dialog_lines(one, NOW, width, height, glyphs)
         assert all(cell_len("".join(text for text, _ in line)) <= width for line in lines)
         text = " ".join(plain(lines).split())
-        assert text.find(" ".join(stop_words(one).split())) >= 0
+        assert text.find(" ".join(state_summary(one).split())) >= 0
         assert len(lines) <= height or height == 6
     if width == 74:
         assert "…" not in plain(step_lines(one, NOW, width, ASCII)).replace("AKIA…", "")
@@ -146,7 +146,7 @@ def test_no_line_is_wider_than_the_box_and_what_matters_most_stays(
     ],
 )  # fmt: skip
 def test_the_keys_of_each_state(name: str, keys: str) -> None:
-    assert " ".join(key for key, _ in keys_of(EVERY[name])) == keys
+    assert " ".join(key for key, _ in available_keys(EVERY[name])) == keys
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_the_keys_of_each_state(name: str, keys: str) -> None:
     ],
 )
 def test_what_stands_if_one_stops(name: str, words: str) -> None:
-    assert words in stop_words(EVERY[name])
+    assert words in state_summary(EVERY[name])
 
 
 # -- what is known where nobody has looked at AWS yet -----------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_the_key_in_the_vault_is_the_old_one_before_stored_and_the_new_one_after
     one = RotationView(profile)
     assert (one.step, one.old, one.new) == (step, old, new)
     assert one.is_undoing is (waits == "undoing")
-    assert one.has_begun is (waits is not None)
+    assert one.has_started is (waits is not None)
     assert not one.is_over
     assert one.orphans == ()
 
@@ -216,7 +216,7 @@ def test_after_an_act_its_progress_counts(step: Step, is_undoing: bool) -> None:
     )
     assert (one.step, one.is_undoing, one.orphans) == (step, is_undoing, (NEW,))
     assert one.is_over is (step in (Step.DONE, Step.UNDONE))
-    assert one.has_begun
+    assert one.has_started
     assert one.old == OLD_SHOWN
     assert one.new == ("the new key" if step is Step.INTENT else NEW_SHOWN)
     uses_new = step in (Step.STORED, Step.DELIVERED, Step.DEACTIVATED, Step.DONE)
@@ -224,10 +224,10 @@ def test_after_an_act_its_progress_counts(step: Step, is_undoing: bool) -> None:
 
 
 def test_a_confirmed_way_back_shows_at_once() -> None:
-    turned = view(Step.STORED, is_turning=True)
+    turned = view(Step.STORED, is_undo_starting=True)
     assert turned.is_undoing
-    assert len(rows_of(turned)) == 3
-    assert RotationView(DEPLOY, is_turning=True).has_begun
+    assert len(step_rows(turned)) == 3
+    assert RotationView(DEPLOY, is_undo_starting=True).has_started
 
 
 # -- rows -------------------------------------------------------------------------------------------------------------
@@ -245,11 +245,11 @@ def test_a_confirmed_way_back_shows_at_once() -> None:
 )  # fmt: skip
 def test_the_number_of_steps_that_are_done(step: Step | None, is_undoing: bool, done: int) -> None:
     progress = at(step, is_undoing=is_undoing) if step is not None else None
-    assert done_of(RotationView(DEPLOY, progress=progress)) == done
+    assert done_count(RotationView(DEPLOY, progress=progress)) == done
 
 
 def test_a_way_back_that_was_not_looked_at_has_no_step_done() -> None:
-    assert done_of(waiting("undoing")) == 0
+    assert done_count(waiting("undoing")) == 0
 
 
 FORWARD = [
@@ -262,7 +262,7 @@ BACK = [("Reactivate", Step.VERIFIED), ("Store", Step.VERIFIED), ("Delete", Step
 @pytest.mark.parametrize(("is_undoing", "rows"), [(False, FORWARD), (True, BACK)])
 def test_the_rows_of_both_ways(is_undoing: bool, rows: list[tuple[str, Step]]) -> None:
     one = view(progress=at(Step.STORED, is_undoing=is_undoing))
-    assert [(row.name, row.ends) for row in rows_of(one)] == rows
+    assert [(row.name, row.final_step) for row in step_rows(one)] == rows
 
 
 @pytest.mark.parametrize(
@@ -280,12 +280,12 @@ def test_the_rows_of_both_ways(is_undoing: bool, rows: list[tuple[str, Step]]) -
     ],
 )  # fmt: skip
 def test_the_rows_name_the_keys(one: RotationView, texts: dict[int, str]) -> None:
-    rows = rows_of(one)
-    assert {nth: rows[nth].what[: len(text)] for nth, text in texts.items()} == texts
+    rows = step_rows(one)
+    assert {nth: rows[nth].description[: len(text)] for nth, text in texts.items()} == texts
 
 
 def test_a_deleted_key_is_named_without_a_condition() -> None:
-    assert rows_of(view(Step.DONE))[6].what == f"old key {OLD_SHOWN}"
+    assert step_rows(view(Step.DONE))[6].description == f"old key {OLD_SHOWN}"
 
 
 # -- the title --------------------------------------------------------------------------------------------------------
@@ -303,8 +303,8 @@ def test_a_deleted_key_is_named_without_a_condition() -> None:
     ],
 )  # fmt: skip
 def test_the_title_says_which_key_and_how_far(name: str, title: str) -> None:
-    assert title_of(EVERY[name], 74, ASCII) == title
-    assert title_of(EVERY[name], 74, UNICODE) == title.replace("--", "──")
+    assert dialog_title(EVERY[name], 74, ASCII) == title
+    assert dialog_title(EVERY[name], 74, UNICODE) == title.replace("--", "──")
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_the_title_says_which_key_and_how_far(name: str, title: str) -> None:
 )
 def test_a_long_name_leaves_room_for_how_far_it_is(room: int, shown: str) -> None:
     one = replace(EVERY["stored"], profile=replace(DEPLOY, name="b" * 90))
-    assert title_of(one, room, UNICODE) == f"Rotate access key: {shown} ── step 5 of 7"
+    assert dialog_title(one, room, UNICODE) == f"Rotate access key: {shown} ── step 5 of 7"
 
 
 # -- lines ------------------------------------------------------------------------------------------------------------
@@ -349,26 +349,26 @@ LATER = "not before 24 h"
     [
         (view(), ["", "", "", "", "", "", LATER]),
         (view(failed=True), ["not done", "", "", "", "", "", LATER]),
-        (view(phase=Phase.WORK), ["at work"] * 3 + ["", "", "", LATER]),
+        (view(phase=Phase.RUNNING), ["at work"] * 3 + ["", "", "", LATER]),
         (view(Step.INTENT), ["done", "next", "", "", "", "", LATER]),
         (view(progress=at(Step.INTENT, orphans=(NEW,))), ["done", "its secret is lost", "", "", "", "", LATER]),
         (view(Step.CREATED), [*DONE_THREE, "next", "", "", LATER]),
         (view(Step.CREATED, failed=True), [*DONE_THREE, "not done", "", "", LATER]),
-        (view(Step.VERIFIED, reached=REACHED), ["14:03:40"] * 3 + ["14:03:50", "next", "", LATER]),
-        (view(Step.CREATED, Phase.WORK), [*DONE_THREE, "at work", "", "", LATER]),
-        (view(Step.CREATED, Phase.WORK, is_stopping=True), [*DONE_THREE, "stops after this", "", "", LATER]),
-        (view(Step.CREATED, Phase.WAIT, until=NOW + 6 * SECOND), [*DONE_THREE, "asks again in 6 s", "", "", LATER]),
-        (view(Step.CREATED, Phase.WAIT, until=NOW - SECOND), [*DONE_THREE, "asks again in 1 s", "", "", LATER]),
-        (view(Step.CREATED, Phase.WAIT), [*DONE_THREE, "asks again in 1 s", "", "", LATER]),
-        (view(Step.CREATED, Phase.WAIT, is_stopping=True), [*DONE_THREE, "asks again in 1 s", "", "", LATER]),
+        (view(Step.VERIFIED, reached_at=REACHED), ["14:03:40"] * 3 + ["14:03:50", "next", "", LATER]),
+        (view(Step.CREATED, Phase.RUNNING), [*DONE_THREE, "at work", "", "", LATER]),
+        (view(Step.CREATED, Phase.RUNNING, is_stopping=True), [*DONE_THREE, "stops after this", "", "", LATER]),
+        (view(Step.CREATED, Phase.WAITING, until=NOW + 6 * SECOND), [*DONE_THREE, "asks again in 6 s", "", "", LATER]),
+        (view(Step.CREATED, Phase.WAITING, until=NOW - SECOND), [*DONE_THREE, "asks again in 1 s", "", "", LATER]),
+        (view(Step.CREATED, Phase.WAITING), [*DONE_THREE, "asks again in 1 s", "", "", LATER]),
+        (view(Step.CREATED, Phase.WAITING, is_stopping=True), [*DONE_THREE, "asks again in 1 s", "", "", LATER]),
         (view(Step.DEACTIVATED), ["done"] * 6 + ["waits for you"]),
         (view(progress=at(Step.DEACTIVATED, deletable_from=NOW + 24 * HOUR)), ["done"] * 6 + ["from 15 Mar 14:05Z"]),
         (view(progress=at(Step.DEACTIVATED, deletable_from=NOW)), ["done"] * 6 + ["may be deleted now"]),
         (view(progress=at(Step.DEACTIVATED, deletable_from=NOW + SECOND)), ["done"] * 6 + ["from 14 Mar 14:05Z"]),
-        (view(progress=at(Step.DEACTIVATED), phase=Phase.WORK), ["done"] * 6 + ["at work"]),
+        (view(progress=at(Step.DEACTIVATED), phase=Phase.RUNNING), ["done"] * 6 + ["at work"]),
         (view(Step.DONE), ["done"] * 7),
         (view(progress=at(Step.VERIFIED, is_undoing=True)), ["done", "done", "next"]),
-        (view(progress=at(Step.STORED, is_undoing=True), phase=Phase.WORK), ["at work", "", ""]),
+        (view(progress=at(Step.STORED, is_undoing=True), phase=Phase.RUNNING), ["at work", "", ""]),
         (view(progress=at(Step.UNDONE)), ["", "", "", "", "", "", LATER]),
     ],
 )  # fmt: skip
@@ -418,9 +418,11 @@ def test_the_steps_are_numbered_from_one() -> None:
      (9, 0, 0, 7, 0), (8, 0, 0, 1, 0), (1, 0, 0, 1, 0)],
 )  # fmt: skip
 def test_as_much_is_shown_as_there_is_room_for(
-    height: int, *, head: int, gaps: int, steps: int, also: int
+    height: int, *, head: int, gaps: int, steps: int, shared_with: int
 ) -> None:
-    lines = [line.strip() for line in plain(lines_of(EVERY["spreads"], NOW, 74, height, UNICODE)).split("\n")]
+    lines = [
+        line.strip() for line in plain(dialog_lines(EVERY["spreads"], NOW, 74, height, UNICODE)).split("\n")
+    ]
     text = "\n".join(lines)
     assert ("Account" in text) is (head > 0)
     assert sum(not line for line in lines) == gaps
@@ -428,35 +430,35 @@ def test_as_much_is_shown_as_there_is_room_for(
         sum(any(f"{nth}  {name}" in line for nth, (name, _) in enumerate(FORWARD, 1)) for line in lines)
         == steps
     )
-    assert ("Also used by" in text) is (also > 0)
-    assert len(lines) == head + gaps + steps + also + 2
+    assert ("Also used by" in text) is (shared_with > 0)
+    assert len(lines) == head + gaps + steps + shared_with + 2
     assert "asks again in 6 s" in text, "the step that it is at is shown at any height"
 
 
 @pytest.mark.parametrize("name", ["ready", "refused"])
 def test_where_nothing_has_begun_the_key_is_shown_at_any_height(name: str) -> None:
-    lines = plain(lines_of(EVERY[name], NOW, 74, 1, UNICODE))
+    lines = plain(dialog_lines(EVERY[name], NOW, 74, 1, UNICODE))
     assert lines.startswith("Account 444455556666")
     assert "1  Check" not in lines
 
 
 def test_no_gap_is_left_where_nobody_else_uses_the_key() -> None:
-    alone = replace(EVERY["spreads"], also=())
-    assert plain(lines_of(alone, NOW, 74, 20, UNICODE)).count("\n\n") == 2
+    alone = replace(EVERY["spreads"], shared_with=())
+    assert plain(dialog_lines(alone, NOW, 74, 20, UNICODE)).count("\n\n") == 2
 
 
 def test_a_finished_rotation_shows_its_last_step_at_any_height() -> None:
-    assert "7  Delete" in plain(lines_of(EVERY["done"], NOW, 74, 1, UNICODE))
+    assert "7  Delete" in plain(dialog_lines(EVERY["done"], NOW, 74, 1, UNICODE))
 
 
 def test_after_drift_nothing_is_said_of_what_the_record_says() -> None:
-    lines = plain(lines_of(view(Step.STORED, is_amiss=True), NOW, 74, 30, UNICODE))
+    lines = plain(dialog_lines(view(Step.STORED, has_drift=True), NOW, 74, 30, UNICODE))
     assert "If you stop here" not in lines
     assert "5  Store" in lines
 
 
 def test_the_other_profiles_are_muted() -> None:
-    lines = lines_of(EVERY["stored"], NOW, 74, 30, UNICODE)
+    lines = dialog_lines(EVERY["stored"], NOW, 74, 30, UNICODE)
     assert {line[0][1] for line in lines if line and line[0][0].startswith("Also")} == {"muted"}
     assert {line[0][1] for line in lines if line and line[0][0].startswith(("If", "Account"))} == {"text"}
 
@@ -468,7 +470,7 @@ USER = "arn:aws:iam::444455556666:user/team/ci-user"
 
 def head(profile: Profile, **changes: Any) -> str:
     one = replace(RotationView(profile), **changes)
-    return " ".join(plain(lines_of(one, NOW, 200, 30, UNICODE)).partition("\n\n")[0].split())
+    return " ".join(plain(dialog_lines(one, NOW, 200, 30, UNICODE)).partition("\n\n")[0].split())
 
 
 def aged(days: int | None, state: RotationState, limit: int | None = 90) -> Profile:
@@ -522,24 +524,24 @@ def test_the_head_gives_no_status_while_a_rotation_waits() -> None:
         (("b" * 61,), f"Also used by: {'b' * 59}…. It follows."),
     ],
 )
-def test_the_other_profiles_that_use_the_key(also: tuple[str, ...], words: str) -> None:
-    assert also_words(RotationView(DEPLOY, also=also)) == words
-    assert also_words(view(Step.DONE)) == ""
+def test_the_other_profiles_that_use_the_key(shared_with: tuple[str, ...], words: str) -> None:
+    assert shared_with_text(RotationView(DEPLOY, shared_with=shared_with)) == words
+    assert shared_with_text(view(Step.DONE)) == ""
 
 
 @pytest.mark.parametrize("step", [step for step in Step if step is not Step.INTENT])
 def test_if_one_stops_the_key_in_use_is_named(step: Step) -> None:
     one = view(step)
-    assert f"{one.in_use} is in use" in stop_words(one)
-    assert "{" not in stop_words(one)
-    assert stop_words(one).startswith("If you stop here: ") is (step not in (Step.DONE, Step.UNDONE))
+    assert f"{one.in_use} is in use" in state_summary(one)
+    assert "{" not in state_summary(one)
+    assert state_summary(one).startswith("If you stop here: ") is (step not in (Step.DONE, Step.UNDONE))
 
 
 @pytest.mark.parametrize(
     ("one", "words"),
     [
         (view(), f"switches {OLD_SHOWN} off"),
-        (view(phase=Phase.WAIT), f"{OLD_SHOWN} works and is in use"),
+        (view(phase=Phase.WAITING), f"{OLD_SHOWN} works and is in use"),
         (view(Step.INTENT), f"{OLD_SHOWN} works and is in use"),
         (view(progress=at(Step.INTENT, orphans=(NEW, OLD))), f"{NEW_SHOWN}, {OLD_SHOWN} exists"),
         (view(progress=at(Step.STORED, is_undoing=True)), f"{OLD_SHOWN} and {NEW_SHOWN} may both exist"),
@@ -548,12 +550,12 @@ def test_if_one_stops_the_key_in_use_is_named(step: Step) -> None:
     ],
 )  # fmt: skip
 def test_what_there_is_if_one_stops(one: RotationView, words: str) -> None:
-    assert words in stop_words(one)
+    assert words in state_summary(one)
 
 
 def test_the_words_begin_with_a_capital() -> None:
     lost_new = replace(at(Step.DONE), new_id=None)
-    assert stop_words(view(progress=lost_new)).startswith("The new key is in use")
+    assert state_summary(view(progress=lost_new)).startswith("The new key is in use")
 
 
 # -- keys -------------------------------------------------------------------------------------------------------------
@@ -562,9 +564,9 @@ def test_the_words_begin_with_a_capital() -> None:
 @pytest.mark.parametrize(
     ("one", "keys"),
     [
-        (view(phase=Phase.WORK), {"Esc": "Stop safely"}),
-        (view(Step.CREATED, Phase.WAIT), {"Esc": "Stop safely"}),
-        (view(Step.DONE, Phase.WORK), {"Esc": "Stop safely"}),
+        (view(phase=Phase.RUNNING), {"Esc": "Stop safely"}),
+        (view(Step.CREATED, Phase.WAITING), {"Esc": "Stop safely"}),
+        (view(Step.DONE, Phase.RUNNING), {"Esc": "Stop safely"}),
         (view(), {"Enter": "Start", "Esc": "Close"}),
         (view(failed=True), {"Enter": "Try again", "Esc": "Close"}),
         (view(Step.CREATED), {"Enter": "Go on", "u": "Back to the old key…", "Esc": "Close"}),
@@ -575,20 +577,22 @@ def test_the_words_begin_with_a_capital() -> None:
     ],
 )  # fmt: skip
 def test_the_keys_and_their_words(one: RotationView, keys: dict[str, str]) -> None:
-    assert dict(keys_of(one)) == keys
+    assert dict(available_keys(one)) == keys
 
 
 def test_the_way_back_is_offered_at_every_step_that_has_a_new_key() -> None:
-    offered = {step for step in Step if any(key == "u" for key, _ in keys_of(view(step)))}
+    offered = {step for step in Step if any(key == "u" for key, _ in available_keys(view(step)))}
     assert offered == {Step.CREATED, Step.VERIFIED, Step.STORED, Step.DELIVERED, Step.DEACTIVATED}
 
 
 def test_the_old_key_can_be_deleted_only_once_it_is_deactivated() -> None:
-    offered = {step for step in Step if any(key == "D" for key, _ in keys_of(view(step)))}
+    offered = {step for step in Step if any(key == "D" for key, _ in available_keys(view(step)))}
     assert offered == {Step.DEACTIVATED}
 
 
 def test_leaving_twice_leaves_the_act_to_end() -> None:
-    (first,), (second,) = (keys_of(view(phase=Phase.WORK, is_stopping=stop)) for stop in (False, True))
+    (first,), (second,) = (
+        available_keys(view(phase=Phase.RUNNING, is_stopping=stop)) for stop in (False, True)
+    )
     assert first[0] == second[0] == "Esc"
     assert first[1] != second[1]

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn_tui.rendering.timeline_scale import (
-    FARTHEST,
+    MAX_SCROLL,
     SPANS,
     Edge,
     Interval,
     Window,
     age_bar,
-    lanes,
     now_cell,
+    timeline_rows,
     window_at,
-    zoomed,
+    zoom,
 )
 from tests.tui.sample_profiles import NOW
 
@@ -28,14 +28,14 @@ ENDS = st.none() | MOMENTS | NEAR
 LIVES = st.builds(Interval, st.text(max_size=8), ENDS, ENDS, ENDS)
 WIDTHS = st.integers(1, 300)
 MOMENT_OF_LOOKING = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-WINDOWS = st.builds(window_at, NEAR, st.sampled_from(SPANS), st.integers(-8 * FARTHEST, 8 * FARTHEST))
+WINDOWS = st.builds(window_at, NEAR, st.sampled_from(SPANS), st.integers(-8 * MAX_SCROLL, 8 * MAX_SCROLL))
 
 
 @given(st.lists(LIVES, max_size=12), WINDOWS, WIDTHS, NEAR)
 def test_a_bar_never_leaves_the_chart_and_never_ends_before_it_starts(
     lives: list[Interval], window: Window, width: int, now: datetime
 ) -> None:
-    for lane in lanes(lives, window, width, now):
+    for lane in timeline_rows(lives, window, width, now):
         if lane.bar is not None:
             first, last = lane.bar
             assert 0 <= first <= last < width
@@ -50,7 +50,7 @@ def test_lanes_are_in_the_order_in_which_they_end_and_none_is_lost(
     # Equal names would not tell which lane is whose.
     lives = [replace(life, name=f"{nth:02d}") for nth, life in enumerate(lives)]
     expires = {life.name: life.expires for life in lives}
-    names = [lane.name for lane in lanes(lives, window, width, now)]
+    names = [lane.name for lane in timeline_rows(lives, window, width, now)]
     ends = [expires[name] for name in names]
     known = [end for end in ends if end is not None]
     assert sorted(names) == sorted(expires)
@@ -62,7 +62,7 @@ def test_lanes_are_in_the_order_in_which_they_end_and_none_is_lost(
 def test_a_lane_says_truly_where_its_life_ends(
     life: Interval, window: Window, width: int, now: datetime
 ) -> None:
-    (lane,) = lanes([life], window, width, now)
+    (lane,) = timeline_rows([life], window, width, now)
     assert (lane.edge is Edge.UNKNOWN) is (life.expires is None)
     if life.expires is not None:
         assert (lane.edge is Edge.HERE) is (window.start <= life.expires < window.end)
@@ -72,7 +72,7 @@ def test_a_lane_says_truly_where_its_life_ends(
 
 @given(MOMENT_OF_LOOKING, st.sampled_from(SPANS), st.integers(-20, 20), WIDTHS)
 def test_zoom_keeps_now_on_screen(now: datetime, span: timedelta, by: int, width: int) -> None:
-    window = window_at(now, zoomed(span, by))
+    window = window_at(now, zoom(span, by))
     cell = now_cell(window, width, now)
     assert cell is not None
     assert 0 <= cell < width
@@ -93,8 +93,8 @@ def test_an_end_that_comes_later_never_stands_further_left(
     window: Window, width: int, one: datetime, other: datetime
 ) -> None:
     now = min(one, other)
-    (early,) = lanes([Interval("p", window.start, now)], window, width, now)
-    (late,) = lanes([Interval("p", window.start, max(one, other))], window, width, now)
+    (early,) = timeline_rows([Interval("p", window.start, now)], window, width, now)
+    (late,) = timeline_rows([Interval("p", window.start, max(one, other))], window, width, now)
     if early.bar is not None and late.bar is not None:
         assert early.bar[1] <= late.bar[1]
 

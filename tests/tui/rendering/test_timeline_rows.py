@@ -25,14 +25,14 @@ from keyturn_tui.rendering.profile_rows import Catalog, catalog
 from keyturn_tui.rendering.timeline_rows import (
     Room,
     TimelineEntry,
+    first_upcoming,
     key_axis,
     key_rows,
-    lane_line,
-    live,
     room_in,
+    row_line,
     session_rows,
     time_axis,
-    to_come,
+    upcoming,
 )
 from keyturn_tui.rendering.timeline_scale import Interval, Window
 
@@ -79,14 +79,14 @@ def drawn(
     profile: Profile,
     *,
     room: Room = ROOM,
-    chosen: bool = False,
+    selected: bool = False,
     window: Window = WINDOW,
     seen: View | None = None,
 ) -> Line:
     """Return the line of a profile's session, or of its key if it has no session."""
     catalogue = listed(profile)
     (row,) = session_rows(catalogue) if profile.session else key_rows(catalogue)
-    return lane_line(row, seen or view(profile), window, room, chosen=chosen)
+    return row_line(row, seen or view(profile), window, room, selected=selected)
 
 
 def lane_in(line: Line) -> str:
@@ -126,7 +126,7 @@ def test_sessions_are_in_the_order_of_their_ends_then_of_their_names() -> None:
     )  # fmt: skip
     assert [row.label for row in rows] == ["b", "a", "c", "d"]
     assert [row.key for row in rows] == [("session", label) for label in "bacd"]
-    assert rows[0].life == Interval("b", NOW - HOUR, NOW + HOUR)
+    assert rows[0].interval == Interval("b", NOW - HOUR, NOW + HOUR)
     assert rows[0].entry.profile.name == "b"
 
 
@@ -199,16 +199,16 @@ ROWS = session_rows(
 
 
 def test_the_first_row_to_come_ends_after_now() -> None:
-    assert to_come(ROWS, NOW) == 2
-    assert to_come(ROWS[:2], NOW) == 0
-    assert to_come(ROWS[4:], NOW) == 0
-    assert to_come(key_rows(listed(key("k", 1))), NOW) == 0
-    assert to_come((), NOW) == 0
+    assert first_upcoming(ROWS, NOW) == 2
+    assert first_upcoming(ROWS[:2], NOW) == 0
+    assert first_upcoming(ROWS[4:], NOW) == 0
+    assert first_upcoming(key_rows(listed(key("k", 1))), NOW) == 0
+    assert first_upcoming((), NOW) == 0
 
 
 @pytest.mark.parametrize(("most", "labels"), [(0, ""), (1, "c"), (2, "cd"), (9, "cd")])
 def test_live_rows_end_after_now_and_are_limited(most: int, labels: str) -> None:
-    assert "".join(row.label for row in live(ROWS, NOW, most)) == labels
+    assert "".join(row.label for row in upcoming(ROWS, NOW, most)) == labels
 
 
 # -- the left of a row ------------------------------------------------------------------------------------------------
@@ -269,12 +269,12 @@ def test_a_profile_with_an_act_in_flight_is_working(profile: Profile) -> None:
 
 
 def test_the_chosen_row_has_the_cursor_and_a_bright_name() -> None:
-    plain, chosen = (drawn(session("prod", HOUR), chosen=chosen) for chosen in (False, True))
+    plain, selected = (drawn(session("prod", HOUR), selected=selected) for selected in (False, True))
     assert plain[0][0][0] == " "
     assert plain[1] == ("prod        ", "text")
-    assert chosen[0][0][0] == "▸"
-    assert chosen[1] == ("prod        ", "title")
-    assert lane_line(session_rows(listed(session("prod", HOUR)))[0], view(), WINDOW, ROOM) == plain
+    assert selected[0][0][0] == "▸"
+    assert selected[1] == ("prod        ", "title")
+    assert row_line(session_rows(listed(session("prod", HOUR)))[0], view(), WINDOW, ROOM) == plain
 
 
 def test_a_hostile_name_is_written_out_and_cut() -> None:

@@ -7,22 +7,22 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keyturn_tui.rendering.timeline_scale import (
-    FARTHEST,
+    DEFAULT_SPAN,
+    MAX_SCROLL,
     SPANS,
-    USUAL_SPAN,
     AgeBar,
     Edge,
     Interval,
     TimelineRow,
     Window,
     age_bar,
-    by_end,
     cell_of,
-    lane_of,
-    lanes,
+    end_order,
     now_cell,
+    timeline_row,
+    timeline_rows,
     window_at,
-    zoomed,
+    zoom,
 )
 
 MICROSECOND, MINUTE, HOUR, DAY = (
@@ -57,8 +57,8 @@ def test_a_window_ends_before_the_next_one_begins() -> None:
 
 def test_the_spans_go_from_two_hours_to_thirty_days() -> None:
     assert SPANS == (2 * HOUR, 4 * HOUR, 8 * HOUR, 12 * HOUR, DAY, 3 * DAY, 7 * DAY, 30 * DAY)
-    assert USUAL_SPAN == 4 * HOUR
-    assert FARTHEST == 50
+    assert DEFAULT_SPAN == 4 * HOUR
+    assert MAX_SCROLL == 50
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_window_shows_now_unless_told_otherwise() -> None:
     [(4, 1, 8), (4, -1, 2), (4, 2, 12), (4, 0, 4), (2, -1, 2), (2, -9, 2), (12, 9, 720), (720, 1, 720)],
 )
 def test_zoom_goes_through_the_spans_and_stops_at_the_ends(hours: int, by: int, expected: int) -> None:
-    assert zoomed(hours * HOUR, by) == expected * HOUR
+    assert zoom(hours * HOUR, by) == expected * HOUR
 
 
 # -- cells ------------------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def test_a_session_is_a_bar_from_its_issue_to_its_end(
     issued: float | None, expires: float | None, edge: Edge, bar: tuple[int, int] | None
 ) -> None:
     life = Interval("p", after(issued), after(expires))
-    assert lane_of(life, FOUR_HOURS, WIDTH, START + 1.5 * HOUR) == TimelineRow("p", edge, bar)
+    assert timeline_row(life, FOUR_HOURS, WIDTH, START + 1.5 * HOUR) == TimelineRow("p", edge, bar)
 
 
 @pytest.mark.parametrize(
@@ -157,18 +157,18 @@ def test_a_renewal_is_marked_while_it_is_to_come_and_in_the_window(
     renews: float | None, cell: int | None
 ) -> None:
     life = Interval("p", START, after(9), after(renews))
-    assert lane_of(life, FOUR_HOURS, WIDTH, START + HOUR).renewal == cell
+    assert timeline_row(life, FOUR_HOURS, WIDTH, START + HOUR).renewal == cell
 
 
 def test_a_renewal_before_the_window_is_not_marked() -> None:
     life = Interval("p", START - 9 * HOUR, after(1), START - HOUR)
-    assert lane_of(life, FOUR_HOURS, WIDTH, START - 2 * HOUR).renewal is None
+    assert timeline_row(life, FOUR_HOURS, WIDTH, START - 2 * HOUR).renewal is None
 
 
 def test_lanes_are_in_the_order_of_their_ends_then_of_their_names_and_unknown_ends_last() -> None:
     lives = [Interval(name, START, after(end)) for name, end in [("d", None), ("c", 2), ("b", 1), ("a", 2)]]
-    assert [lane.name for lane in lanes(lives, FOUR_HOURS, WIDTH, NOW)] == ["b", "a", "c", "d"]
-    assert by_end(lives[0]) > by_end(Interval("z", None, datetime(9998, 12, 31, tzinfo=UTC)))
+    assert [lane.name for lane in timeline_rows(lives, FOUR_HOURS, WIDTH, NOW)] == ["b", "a", "c", "d"]
+    assert end_order(lives[0]) > end_order(Interval("z", None, datetime(9998, 12, 31, tzinfo=UTC)))
 
 
 # -- ages -------------------------------------------------------------------------------------------------------------

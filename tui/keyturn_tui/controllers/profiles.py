@@ -43,14 +43,14 @@ class ProfileController:
     def __init__(self, state: AppState, ui: Ui) -> None:
         self._state = state
         self._ui = ui
-        self._question = asyncio.Lock()
-        self._declined: set[str] = set()
-        self._rest_cancelled = False
+        self._dialog_lock = asyncio.Lock()
+        self._cancelled_topics: set[str] = set()
+        self._is_rest_cancelled = False
 
     async def refresh(self, name: str) -> None:
         """A new session for one profile."""
-        self._ask_again()
-        await self._on_profile(name, f"refresh of {name}", partial(self._refresh, name))
+        self._reset_cancelled()
+        await self._run_on_profile(name, f"refresh of {name}", partial(self._refresh, name))
 
     async def sign_in(self, profile: Profile) -> None:
         """The MFA code for a profile, asked for before it is missed; then a refresh with it."""
@@ -58,23 +58,25 @@ class ProfileController:
         if not profile.mfa_serial:
             await self.refresh(name)
             return
-        self._ask_again()
+        self._reset_cancelled()
         need = NeedsMfa(f"refresh of {name}", profile=name, serial=profile.mfa_serial)
-        await self._on_profile(name, f"refresh of {name}", partial(self._refresh, name, first=need))
+        await self._run_on_profile(
+            name, f"refresh of {name}", partial(self._refresh, name, initial_need=need)
+        )
 
     async def refresh_due(self) -> None:
         """New sessions for everything that is in use and due, sources side by side, one source's profiles in turn.
         What one question settles is not asked again; a question declined leaves out what would ask it again."""
         try:
-            names = await self._state.workers.ask(self._state.service.due_profiles, Queue.ASK)
+            names = await self._state.workers.run(self._state.service.due_profiles, Queue.AWS)
         except KeyturnError as error:
-            self._ui.say(error.line(), "error")
+            self._ui.show_message(error.line(), "error")
             return
         if not names:
-            self._ui.say("Nothing in use is due.")
+            self._ui.show_message("Nothing in use is due.")
             return
-        self._declined.clear()
-        self._rest_cancelled = False
+        self._cancelled_topics.clear()
+        self._is_rest_cancelled = False
         done: list[str] = []
         failed: list[str] = []
         by_source: dict[str, list[str]] = {}
@@ -82,27 +84,31 @@ class ProfileController:
             profile = self._state.profile(name)
             by_source.setdefault((profile.source if profile else None) or name, []).append(name)
 
-        async def one_source(group: list[str]) -> None:
-            for name in group:
-                if self._rest_cancelled:
+        async def refresh_source(source_names: list[str]) -> None:
+            for name in source_names:
+                if self._is_rest_cancelled:
                     return
-                self._ui.say(f"Refreshing {len(done) + len(failed) + 1} of {len(names)}… Esc stops the rest.")
-                good = await self._on_profile(name, f"refresh of {name}", partial(self._refresh, name))
-                (done if good else failed).append(name)
+                self._ui.show_message(
+                    f"Refreshing {len(done) + len(failed) + 1} of {len(names)}… Esc stops the rest."
+                )
+                succeeded = await self._run_on_profile(
+                    name, f"refresh of {name}", partial(self._refresh, name)
+                )
+                (done if succeeded else failed).append(name)
 
-        await asyncio.gather(*(one_source(group) for group in by_source.values()))
-        left = len(names) - len(done) - len(failed)
-        words = [
+        await asyncio.gather(*(refresh_source(source_names) for source_names in by_source.values()))
+        remaining = len(names) - len(done) - len(failed)
+        parts = [
             f"{len(done)} refreshed",
             f"{len(failed)} not" if failed else "",
-            f"{left} left out" if left else "",
+            f"{remaining} left out" if remaining else "",
         ]
-        self._ui.say(", ".join(word for word in words if word) + ".", "error" if failed else "good")
+        self._ui.show_message(", ".join(part for part in parts if part) + ".", "error" if failed else "good")
 
-    def stop_rest(self) -> bool:
+    def cancel_remaining(self) -> bool:
         """Esc: no further profile of a running refresh of all is begun. False if none runs."""
-        running = bool(self._state.working) and not self._rest_cancelled
-        self._rest_cancelled = True
+        running = bool(self._state.working) and not self._is_rest_cancelled
+        self._is_rest_cancelled = True
         return running
 
     async def stop(self, profile: Profile) -> None:
@@ -115,63 +121,63 @@ class ProfileController:
                 "What was delivered is withdrawn, and the session is forgotten.",
                 "To get one again, an MFA code is needed.",
             ]
-            if not await self._ui.ask_person(ConfirmScreen(self._state, "End session", question, "end it")):
-                self._ui.say("Kept.")
+            if not await self._ui.show_dialog(ConfirmScreen(self._state, "End session", question, "end it")):
+                self._ui.show_message("Kept.")
                 return
 
         async def run() -> str:
-            return await self._settled(partial(self._state.service.stop, name))
+            return await self._run_unlocked(partial(self._state.service.stop, name))
 
-        await self._on_profile(name, f"stop of {name}", run)
+        await self._run_on_profile(name, f"stop of {name}", run)
 
     async def lock(self) -> None:
         """Close the vault."""
-        await self._plain("lock", self._lock)
+        await self._run_general("lock", self._lock)
 
     async def pause(self) -> None:
         """Let the agent renew nothing by itself, or go on."""
-        await self._plain("renewal", self._pause)
+        await self._run_general("renewal", self._pause)
 
     async def manage(self, profile: Profile) -> None:
         """Adopt a native profile, release a managed one, after its review."""
         run = self._release if profile.managed else self._adopt
         verb = "release" if profile.managed else "adopt"
-        await self._plain(f"{verb} of {profile.name}", partial(run, profile.name))
+        await self._run_general(f"{verb} of {profile.name}", partial(run, profile.name))
 
-    async def done(self, command: Callable[[str | None], T], name: str) -> T:
+    async def run_rotation_step(self, command: Callable[[str | None], T], name: str) -> T:
         """Run a step of the rotation of a profile's key: with the vault made or opened and a code typed first where it
         needs that.
 
         :param command: takes the code, None while none is asked for.
         :raises Declined: the person closed one of these questions.
         """
-        self._ask_again(but_for=name)
+        self._reset_cancelled(except_for=name)
         try:
-            return await self._settled(partial(command, None), about=f"rotation of {name}")
+            return await self._run_unlocked(partial(command, None), label=f"rotation of {name}")
         except NeedsMfa as need:
             purpose = f"rotating the key of {name}"
-            screen = MfaScreen(self._state, need, command, lane=Queue.ACT, purpose=purpose)
-            return await self._mfa(screen, need)
+            screen = MfaScreen(self._state, need, command, queue=Queue.WRITE, purpose=purpose)
+            return await self._ask_mfa(screen, need)
 
-    def _ask_again(self, *, but_for: str = "") -> None:
+    def _reset_cancelled(self, *, except_for: str = "") -> None:
         """A new act of a person: what was declined before may be asked again, unless that act still runs.
 
         :param but_for: the profile that the new act is at work on already.
         """
-        if not self._state.working - {but_for}:
-            self._declined.clear()
+        if not self._state.working - {except_for}:
+            self._cancelled_topics.clear()
 
     async def _lock(self) -> str:
-        await self._state.workers.ask(self._state.service.lock, Queue.PERSON)
+        await self._state.workers.run(self._state.service.lock, Queue.DIALOG)
         return "The vault is locked. Listing goes on; the next refresh asks."
 
     async def _pause(self) -> str:
         paused = self._state.snapshot is None or not self._state.snapshot.paused
-        await self._state.workers.ask(partial(self._state.service.pause, paused=paused), Queue.PERSON)
+        await self._state.workers.run(partial(self._state.service.pause, paused=paused), Queue.DIALOG)
         return "Renewal is paused. p again lets it go on." if paused else "Renewal goes on."
 
-    async def _refresh(self, name: str, *, first: NeedsMfa | None = None) -> str:
-        need = first
+    async def _refresh(self, name: str, *, initial_need: NeedsMfa | None = None) -> str:
+        need = initial_need
         if need is not None and (
             self._state.snapshot is None or self._state.snapshot.vault is not VaultState.OPEN
         ):
@@ -179,24 +185,24 @@ class ProfileController:
         while True:
             try:
                 if need is not None:
-                    act = partial(self._state.service.refresh, name)
-                    screen: MfaScreen[Refreshed] = MfaScreen(self._state, need, act)
-                    return refreshed_words(await self._mfa(screen, need), self._state.now())
+                    operation = partial(self._state.service.refresh, name)
+                    screen: MfaScreen[Refreshed] = MfaScreen(self._state, need, operation)
+                    return refresh_message(await self._ask_mfa(screen, need), self._state.now())
                 command = partial(self._state.service.refresh, name)
-                done = await self._settled(command, Queue.ASK, f"refresh of {name}")
-                return refreshed_words(done, self._state.now())
-            except NeedsMfa as again:
-                need = again
+                done = await self._run_unlocked(command, Queue.AWS, f"refresh of {name}")
+                return refresh_message(done, self._state.now())
+            except NeedsMfa as next_need:
+                need = next_need
 
-    async def _mfa(self, screen: MfaScreen[T], need: NeedsMfa) -> T:
+    async def _ask_mfa(self, screen: MfaScreen[T], need: NeedsMfa) -> T:
         """Ask for a code and do the act with it; the dialog itself tries again after a wrong one."""
         serial = need.serial or need.profile
-        async with self._question:
-            if serial in self._declined:
+        async with self._dialog_lock:
+            if serial in self._cancelled_topics:
                 raise Cancelled
-            answer = await self._ui.ask_person(screen)
+            answer = await self._ui.show_dialog(screen)
             if answer is None:
-                self._declined.add(serial)
+                self._cancelled_topics.add(serial)
                 raise Cancelled
             if isinstance(answer, NeedsMfa):
                 raise KeyturnError(answer.what, "the code was not accepted", "Try again with the next one.")
@@ -204,56 +210,56 @@ class ProfileController:
                 raise answer
             return answer
 
-    async def _settled(self, command: Callable[[], T], lane: Queue = Queue.ACT, about: str = "") -> T:
+    async def _run_unlocked(self, command: Callable[[], T], queue: Queue = Queue.WRITE, label: str = "") -> T:
         """Run a command; where it needs the vault made or opened, see to that and run it again."""
         while True:
             try:
-                return await self._state.workers.ask(command, lane, about)
+                return await self._state.workers.run(command, queue, label)
             except NeedsVault:
-                await self._once("vault", self._new_vault)
+                await self._ask_once("vault", self._ask_create_vault)
             except NeedsUnlock as need:
-                await self._once("unlock", partial(self._unlock, about or need.what))
+                await self._ask_once("unlock", partial(self._unlock, label or need.what))
 
-    async def _once(self, topic: str, question: Callable[[], Any]) -> None:
+    async def _ask_once(self, topic: str, question: Callable[[], Any]) -> None:
         """One question at a time. Whoever waited while another's was answered runs its command again first."""
-        waited = self._question.locked()
-        async with self._question:
-            if waited and self._answered(topic):
+        had_to_wait = self._dialog_lock.locked()
+        async with self._dialog_lock:
+            if had_to_wait and self._is_satisfied(topic):
                 return
-            if topic in self._declined:
+            if topic in self._cancelled_topics:
                 raise Cancelled
             if not await question():
-                self._declined.add(topic)
+                self._cancelled_topics.add(topic)
                 raise Cancelled
-            await self._ui.look()
+            await self._ui.reload()
 
-    def _answered(self, topic: str) -> bool:
+    def _is_satisfied(self, topic: str) -> bool:
         state = self._state.snapshot.vault if self._state.snapshot else VaultState.ABSENT
         return state is VaultState.OPEN or (topic == "vault" and state is not VaultState.ABSENT)
 
-    async def _new_vault(self) -> bool:
-        made: bool | None = await self._ui.ask_person(CreateVaultScreen(self._state))
-        return made is True
+    async def _ask_create_vault(self) -> bool:
+        is_created: bool | None = await self._ui.show_dialog(CreateVaultScreen(self._state))
+        return is_created is True
 
     async def _unlock(self, what: str) -> bool:
         """By the keyring without a question where it can, else by what the person types."""
         if self._state.snapshot is not None and self._state.snapshot.vault is VaultState.CLOSED:
             try:
-                await self._state.workers.ask(self._state.service.unlock, Queue.PERSON)
+                await self._state.workers.run(self._state.service.unlock, Queue.DIALOG)
             except (VaultError, NeedsInteraction) as error:
-                self._ui.say(error.line(), "error")
+                self._ui.show_message(error.line(), "error")
             else:
                 return True
         service = self._state.service
 
-        def unlock(typed: Secret) -> bool:
-            if is_recovery_key(typed):
-                service.unlock(recovery_key=typed)
+        def unlock(entered: Secret) -> bool:
+            if is_recovery_key(entered):
+                service.unlock(recovery_key=entered)
             else:
-                service.unlock(passphrase=typed)
+                service.unlock(passphrase=entered)
             return True
 
-        answer: bool | Exception | None = await self._ui.ask_person(UnlockScreen(self._state, what, unlock))
+        answer: bool | Exception | None = await self._ui.show_dialog(UnlockScreen(self._state, what, unlock))
         if isinstance(answer, Exception):
             raise answer
         return answer is True
@@ -262,44 +268,46 @@ class ProfileController:
         service = self._state.service
         session_none, note = False, ""
         while True:
-            plan = await self._settled(partial(service.plan_adopt, (name,), session_none=session_none))
+            plan = await self._run_unlocked(partial(service.plan_adopt, (name,), session_none=session_none))
             replan = partial(service.plan_adopt, (name,))
-            plan = await self._reviewed(ReviewScreen(self._state, plan, replan=replan, note=note))
+            plan = await self._review(ReviewScreen(self._state, plan, replan=replan, note=note))
             session_none = plan.session_none
-            if plan.needs_vault and not self._answered("vault"):
-                await self._once("vault", self._new_vault)
+            if plan.needs_vault and not self._is_satisfied("vault"):
+                await self._ask_once("vault", self._ask_create_vault)
             try:
-                names = await self._settled(partial(service.adopt, plan))
+                names = await self._run_unlocked(partial(service.adopt, plan))
             except FileChanged:
                 note = "The files changed meanwhile. Nothing was written; this is the new plan."
                 continue
-            return f"adopted {_listed(names)}; take back with m, or: keyturn release {_listed(names[:1])}"
+            return f"adopted {_join_names(names)}; take back with m, or: keyturn release {_join_names(names[:1])}"
 
     async def _release(self, name: str) -> str:
         service = self._state.service
         note = ""
         while True:
-            plan = await self._settled(partial(service.plan_release, (name,)))
-            plan = await self._reviewed(ReviewScreen(self._state, plan, note=note))
+            plan = await self._run_unlocked(partial(service.plan_release, (name,)))
+            plan = await self._review(ReviewScreen(self._state, plan, note=note))
             try:
-                names = await self._release_proven(plan)
+                names = await self._release_confirmed(plan)
             except FileChanged:
                 note = "The files changed meanwhile. Nothing was written; this is the new plan."
                 continue
-            return f"released {_listed(names)}; AWS tools resolve it themselves again"
+            return f"released {_join_names(names)}; AWS tools resolve it themselves again"
 
-    async def _release_proven(self, plan: Plan) -> tuple[str, ...]:
+    async def _release_confirmed(self, plan: Plan) -> tuple[str, ...]:
         """A long-term secret leaves the vault only with the passphrase, or typed words where there is none."""
         release = self._state.service.release
         try:
-            return await self._state.workers.ask(partial(release, plan))
+            return await self._state.workers.run(partial(release, plan))
         except NeedsUnlock as need:
-            what = need.what or f"release of {_listed(plan.names)}"
-            names = await self._ui.ask_person(
-                UnlockScreen(self._state, what, lambda typed: release(plan, passphrase=typed), why=need.why)
+            what = need.what or f"release of {_join_names(plan.names)}"
+            names = await self._ui.show_dialog(
+                UnlockScreen(
+                    self._state, what, lambda entered: release(plan, passphrase=entered), why=need.why
+                )
             )
         except NeedsConfirmation as need:
-            names = await self._ui.ask_person(
+            names = await self._ui.show_dialog(
                 TypedConfirmScreen(self._state, need, lambda words: release(plan, words=words))
             )
         if names is None:
@@ -308,74 +316,74 @@ class ProfileController:
             raise names
         return names
 
-    async def _reviewed(self, screen: ReviewScreen) -> Plan:
-        answer: Review | None = await self._ui.ask_person(screen)
+    async def _review(self, screen: ReviewScreen) -> Plan:
+        answer: Review | None = await self._ui.show_dialog(screen)
         if answer is None:
             raise Cancelled
         return answer.plan
 
-    async def _on_profile(self, name: str, what: str, run: Callable[[], Any]) -> bool:
+    async def _run_on_profile(self, name: str, what: str, run: Callable[[], Any]) -> bool:
         """Run a conversation about one profile, marked as working meanwhile; its failure stays in the row."""
         if name in self._state.working:
             return False
-        self._state.begin(name)
+        self._state.mark_working(name)
         self._ui.redraw()
         try:
-            done = await self._tried(name, what, run)
+            done = await self._run_reporting(name, what, run)
         finally:
-            self._state.end(name)
+            self._state.mark_idle(name)
             self._ui.redraw()
-        await self._ui.look()
+        await self._ui.reload()
         return done
 
-    async def _tried(self, name: str, what: str, run: Callable[[], Any]) -> bool:
+    async def _run_reporting(self, name: str, what: str, run: Callable[[], Any]) -> bool:
         try:
-            words = await run()
+            message = await run()
         except Cancelled:
-            self._ui.say(f"{safe(what)}: cancelled, nothing changed.")
+            self._ui.show_message(f"{safe(what)}: cancelled, nothing changed.")
             return False
         except KeyturnError as error:
-            self._state.failed(name, error.line())
-            self._ui.say(error.line(), "error")
+            self._state.record_failure(name, error.line())
+            self._ui.show_message(error.line(), "error")
             return False
         except Exception as error:  # noqa: BLE001  # the boundary between a person's act and a fault of ours
-            self._state.failed(name, "a fault of keyturn itself; see the log")
-            self._ui.own_fault(what, error)
+            self._state.record_failure(name, "a fault of keyturn itself; see the log")
+            self._ui.report_bug(what, error)
             return False
         else:
             self._state.failures.pop(name, None)
-            self._ui.say(words, "good")
+            self._ui.show_message(message, "good")
             return True
 
-    async def _plain(self, what: str, run: Callable[[], Any]) -> None:
+    async def _run_general(self, what: str, run: Callable[[], Any]) -> None:
         """Run a conversation that is not about one row."""
-        self._declined.clear()
+        self._cancelled_topics.clear()
         try:
-            self._ui.say(await run(), "good")
+            self._ui.show_message(await run(), "good")
         except Cancelled:
-            self._ui.say(f"{safe(what)}: cancelled, nothing changed.")
+            self._ui.show_message(f"{safe(what)}: cancelled, nothing changed.")
         except KeyturnError as error:
-            self._ui.say(error.line(), "error")
+            self._ui.show_message(error.line(), "error")
         except Exception as error:  # noqa: BLE001  # the boundary between a person's act and a fault of ours
-            self._ui.own_fault(what, error)
-        await self._ui.look()
+            self._ui.report_bug(what, error)
+        await self._ui.reload()
 
 
-def is_recovery_key(typed: Secret) -> bool:
+def is_recovery_key(entered: Secret) -> bool:
     """Whether what was typed has the shape of an age identity: then it is the recovery key and no passphrase."""
-    return typed.reveal().strip().upper().startswith("AGE-SECRET-KEY-1")
+    return entered.reveal().strip().upper().startswith("AGE-SECRET-KEY-1")
 
 
-def refreshed_words(done: Refreshed, now: datetime) -> str:
+def refresh_message(done: Refreshed, now: datetime) -> str:
     """`refreshed ci-deploy (0.4 s), expires 14:46:12 UTC`."""
     session: Session = done.session
     note = f". {safe(done.note)}" if done.note else ""
     if session.expires is None:
         return f"refreshed {safe(done.profile)} ({done.seconds:.1f} s){note}"
-    day = "" if session.expires.date() == now.date() else f"{session.expires:%d %b} "
-    return f"refreshed {safe(done.profile)} ({done.seconds:.1f} s), expires {day}{session.expires:%H:%M:%S} UTC{note}"
+    date_text = "" if session.expires.date() == now.date() else f"{session.expires:%d %b} "
+    return f"refreshed {safe(done.profile)} ({done.seconds:.1f} s), expires {date_text}{session.expires:%H:%M:%S} UTC{note}"
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(safe(name, 60) for name in names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+def _join_names(names: tuple[str, ...]) -> str:
+    listed = ", ".join(safe(name, 60) for name in names[:3])
+    return listed if len(names) <= 3 else f"{listed} and {len(names) - 3} more"

@@ -18,11 +18,11 @@ from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
 from keyturn_tui.controllers.profiles import Cancelled, ProfileController
 from keyturn_tui.controllers.ui import Ui
-from keyturn_tui.dialogs.base import told
+from keyturn_tui.dialogs.base import error_text
 from keyturn_tui.dialogs.confirm import ConfirmScreen, DeletionScreen
 from keyturn_tui.rendering.key_deletion import KeyToDelete, lost_key, old_key, other_key
-from keyturn_tui.rendering.profile_cells import waiting_words
-from keyturn_tui.rendering.rotation_steps import Phase, RotationView, stop_words
+from keyturn_tui.rendering.profile_cells import next_step_text
+from keyturn_tui.rendering.rotation_steps import Phase, RotationView, state_summary
 from keyturn_tui.state import AppState
 
 T = TypeVar("T")
@@ -43,227 +43,232 @@ class RotationController:
         self._controller = controller
         self._ui = ui
         self._name = profile.name
-        self._stop = asyncio.Event()
+        self._stop_requested = asyncio.Event()
         self._draw: Callable[[], None] | None = None
-        self._goes_on = self._begins = False
-        self._declined = ""
-        self.view = RotationView(profile, also=state.sharing(profile))
-        self.said = ("", "text")
+        self._is_running = self._is_first_run = False
+        self._cancel_text = ""
+        self.view = RotationView(profile, shared_with=state.same_key_profiles(profile))
+        self.status = ("", "text")
         """What is to be said under the steps, and its role."""
 
-    def watch(self, draw: Callable[[], None]) -> None:
+    def attach(self, draw: Callable[[], None]) -> None:
         """A dialog shows it from now on.
 
         :param draw: called whenever something of it changes.
         """
         self._draw = draw
 
-    def leave(self) -> None:
+    def detach(self) -> None:
         """The dialog is closed; the message line says how it ends, if it has begun."""
         self._draw = None
-        if not self._goes_on:
-            self._tell()
+        if not self._is_running:
+            self._show_summary()
 
-    def go_on(self) -> None:
+    def advance(self) -> None:
         """Begin, or go on where it stopped."""
         rotation = self._state.service.rotation
-        self._begins = not self.view.has_begun
-        self._start(self._through(rotation.advance if self.view.has_begun else rotation.start))
+        self._is_first_run = not self.view.has_started
+        self._start(self._run_steps(rotation.advance if self.view.has_started else rotation.start))
 
-    def go_back(self) -> None:
+    def undo(self) -> None:
         """Back to the old key, once that is confirmed."""
-        self._start(self._back())
+        self._start(self._confirm_undo())
 
     def delete(self) -> None:
         """Delete the key that the stand offers, once its last characters are typed."""
-        self._begins = False
+        self._is_first_run = False
         self._start(self._delete())
 
     def stop(self) -> bool:
         """Begin no further act, and end a wait. False where nothing goes on, or that was said already."""
-        if not self._goes_on or self._stop.is_set():
+        if not self._is_running or self._stop_requested.is_set():
             return False
-        self._stop.set()
-        self._show(is_stopping=True)
+        self._stop_requested.set()
+        self._update_view(is_stopping=True)
         return True
 
     def _start(self, conversation: Coroutine[Any, Any, None]) -> None:
-        if self._goes_on or self._name in self._state.working:
+        if self._is_running or self._name in self._state.working:
             conversation.close()
-            self.said = ("Something else is at work on this profile; try again in a moment.", "soon")
-            self._show()
+            self.status = ("Something else is at work on this profile; try again in a moment.", "soon")
+            self._update_view()
             return
-        self._goes_on = True
+        self._is_running = True
         self._ui.start(self._run(conversation))
 
     async def _run(self, conversation: Coroutine[Any, Any, None]) -> None:
-        self._stop.clear()
-        self.said = ("", "text")
-        self._declined = "Stopped at the question; that step changed nothing."
-        self._state.begin(self._name)
+        self._stop_requested.clear()
+        self.status = ("", "text")
+        self._cancel_text = "Stopped at the question; that step changed nothing."
+        self._state.mark_working(self._name)
         self._ui.redraw()
         failure: Exception | None = None
         try:
             await conversation
         except Cancelled:
-            self.said = (self._declined, "soon")
+            self.status = (self._cancel_text, "soon")
         except Exception as error:  # noqa: BLE001  # the boundary between a person's act and a fault of ours
             failure = error
         finally:
-            self._state.end(self._name)
-            self._goes_on = False
-        await self._ui.look()
+            self._state.mark_idle(self._name)
+            self._is_running = False
+        await self._ui.reload()
         if failure is not None:
-            self._failed(failure)
+            self._show_failure(failure)
         self._ui.redraw()
-        self._show(phase=Phase.REST, until=None, is_stopping=False)
+        self._update_view(phase=Phase.IDLE, until=None, is_stopping=False)
         if self._draw is None:
-            self._tell()
+            self._show_summary()
 
-    async def _through(self, first: Callable[[str, str | None], Progress]) -> None:
+    async def _run_steps(self, first: Callable[[str, str | None], Progress]) -> None:
         """Act by act until it is over, a person decides, or one says stop."""
-        act, since = partial(first, self._name), self._state.now()
+        call, step_started = partial(first, self._name), self._state.now()
         while True:
             before = self.view.step
-            progress = await self._step(act)
-            self._seen(progress)
-            if progress.is_over or progress.is_halted or self._stop.is_set():
+            progress = await self._step(call)
+            self._show_progress(progress)
+            if progress.is_over or progress.is_halted or self._stop_requested.is_set():
                 return
             if progress.step is not before:
-                since = self._state.now()
+                step_started = self._state.now()
             if progress.wait:
-                if self._state.now() - since > timedelta(seconds=TIMEOUT):
-                    self.said = (f"{progress.note}. Go on later; nothing hurries.", "soon")
+                if self._state.now() - step_started > timedelta(seconds=TIMEOUT):
+                    self.status = (f"{progress.note}. Go on later; nothing hurries.", "soon")
                     return
-                if not await self._waited(progress):
+                if not await self._wait(progress):
                     return
-            act = partial(self._state.service.rotation.advance, self._name)
+            call = partial(self._state.service.rotation.advance, self._name)
 
-    async def _waited(self, progress: Progress) -> bool:
+    async def _wait(self, progress: Progress) -> bool:
         """Wait until AWS may be asked again. False if one says stop meanwhile."""
-        self._show(phase=Phase.WAIT, until=self._state.now() + timedelta(seconds=progress.wait))
+        self._update_view(phase=Phase.WAITING, until=self._state.now() + timedelta(seconds=progress.wait))
         try:
-            await asyncio.wait_for(self._stop.wait(), progress.wait)
+            await asyncio.wait_for(self._stop_requested.wait(), progress.wait)
         except TimeoutError:
             return True
         return False
 
-    async def _back(self) -> None:
+    async def _confirm_undo(self) -> None:
         view = self.view
         question = [
             f"Go back to {view.old}?",
             "",
             f"It is switched on if it is off, proven to work, and becomes the vault's key again. Then {view.new} is deleted at AWS.",
         ]
-        screen = ConfirmScreen(self._state, "Back to the old key", question, "go back", keep="Stay")
-        if await self._ui.ask_person(screen):
-            self._show(is_turning=True, reached={})
-            await self._through(self._state.service.rotation.undo)
+        screen = ConfirmScreen(self._state, "Back to the old key", question, "go back", keep_label="Stay")
+        if await self._ui.show_dialog(screen):
+            self._update_view(is_undo_starting=True, reached_at={})
+            await self._run_steps(self._state.service.rotation.undo)
 
     async def _delete(self) -> None:
         rotation, view = self._state.service.rotation, self.view
         if view.step is Step.DEACTIVATED:
             facts = await self._step(partial(rotation.deletion_facts, self._name))
-            last_four = await self._confirmed(old_key(facts, view.profile, self._state.now()))
-            self._seen(await self._step(lambda code: rotation.finish(self._name, last_four, code)))
+            last_four = await self._confirm_deletion(old_key(facts, view.profile, self._state.now()))
+            self._show_progress(await self._step(lambda code: rotation.finish(self._name, last_four, code)))
             return
         if view.orphans:
             key = lost_key(view.orphans[0], view.old)
         else:
             found = await self._step(partial(rotation.status, self._name))
             key = other_key(found, self._state.now())
-        last_four = await self._confirmed(key)
+        last_four = await self._confirm_deletion(key)
         done = await self._step(lambda code: rotation.delete_other_key(self._name, last_four, code))
-        self.said = (f"{done[:1].upper()}{done[1:]}. Enter begins anew.", "good")
-        await self._ui.look()
+        self.status = (f"{done[:1].upper()}{done[1:]}. Enter begins anew.", "good")
+        await self._ui.reload()
         profile = self._state.profile(self._name) or view.profile
-        self._show(progress=None, reached={}, profile=profile)
+        self._update_view(progress=None, reached_at={}, profile=profile)
 
-    async def _confirmed(self, key: KeyToDelete) -> str:
+    async def _confirm_deletion(self, key: KeyToDelete) -> str:
         """The key's last four characters.
 
         :raises Declined: the person keeps it.
         """
-        self._declined = "Kept: nothing was deleted."
-        if self._stop.is_set():
+        self._cancel_text = "Kept: nothing was deleted."
+        if self._stop_requested.is_set():
             raise Cancelled
-        self._show(phase=Phase.REST)
-        typed = await self._ui.ask_person(DeletionScreen(self._state, key))
-        if typed is None:
+        self._update_view(phase=Phase.IDLE)
+        last_four_typed = await self._ui.show_dialog(DeletionScreen(self._state, key))
+        if last_four_typed is None:
             raise Cancelled
-        return typed
+        return last_four_typed
 
     async def _step(self, command: Callable[[str | None], T]) -> T:
         """One act, during which leaving asks first."""
-        self._show(phase=Phase.WORK, until=None, failed=False, is_full=False, is_amiss=False)
+        self._update_view(phase=Phase.RUNNING, until=None, failed=False, slots_full=False, has_drift=False)
         self._state.rotating |= {self._name}
         try:
-            return await self._controller.done(command, self._name)
+            return await self._controller.run_rotation_step(command, self._name)
         finally:
             self._state.rotating -= {self._name}
 
-    def _seen(self, progress: Progress) -> None:
+    def _show_progress(self, progress: Progress) -> None:
         """What an act gave."""
-        self.said = (f"{progress.note}." if progress.note else "", "soon")
-        reached = dict(self.view.reached)
+        self.status = (f"{progress.note}." if progress.note else "", "soon")
+        reached_at = dict(self.view.reached_at)
         if progress.step is not self.view.step:
-            reached[progress.step] = self._state.now()
+            reached_at[progress.step] = self._state.now()
         if progress.step is Step.DEACTIVATED and not progress.is_undoing:
-            self.said = ("Done for now. The old key goes only when you say so: D here, or R later.", "good")
-        self._show(progress=progress, reached=reached, until=None, is_turning=False)
+            self.status = ("Done for now. The old key goes only when you say so: D here, or R later.", "good")
+        self._update_view(progress=progress, reached_at=reached_at, until=None, is_undo_starting=False)
 
-    def _failed(self, error: Exception) -> None:
+    def _show_failure(self, error: Exception) -> None:
         """Say why. What the latest snapshot says of the rotation counts, as the act may have come further than it told."""
-        view = replace(self.view, is_turning=False)
+        view = replace(self.view, is_undo_starting=False)
         profile = self._state.profile(self._name) or view.profile
-        known = view.progress
-        waits = known and not known.is_over and ("undoing" if known.is_undoing else str(known.step))
-        if profile.rotation.waits != (waits or None):
-            known, view = None, replace(view, profile=profile)
-        is_first = known is None and profile.rotation.waits is None and self._begins
-        is_full = isinstance(error, RotationHalted) and is_first
-        is_amiss = isinstance(error, RotationHalted) and not is_first
-        self.view = replace(view, progress=known, failed=True, is_full=is_full, is_amiss=is_amiss)
-        self.said = (self._worded(error), "error")
+        latest = view.progress
+        pending_step = (
+            latest and not latest.is_over and ("undoing" if latest.is_undoing else str(latest.step))
+        )
+        if profile.rotation.waits != (pending_step or None):
+            latest, view = None, replace(view, profile=profile)
+        is_first = latest is None and profile.rotation.waits is None and self._is_first_run
+        slots_full = isinstance(error, RotationHalted) and is_first
+        has_drift = isinstance(error, RotationHalted) and not is_first
+        self.view = replace(view, progress=latest, failed=True, slots_full=slots_full, has_drift=has_drift)
+        self.status = (self._error_text(error), "error")
 
-    def _worded(self, error: Exception) -> str:
+    def _error_text(self, error: Exception) -> str:
         if not isinstance(error, KeyturnError):
-            return told(error)
-        known = self.view.progress
-        if known is not None and error.hint == known.summary():
+            return error_text(error)
+        latest = self.view.progress
+        if latest is not None and error.hint == latest.summary():
             hint = ""  # the line above says it already
-        elif self.view.is_full:
+        elif self.view.slots_full:
             hint = "D looks at the other key."
         else:
-            hint = in_keys(error.hint, self._name)
+            hint = hint_with_keys(error.hint, self._name)
         return KeyturnError(error.what, error.why, hint).line()
 
-    def _tell(self) -> None:
+    def _show_summary(self) -> None:
         """On the message line, once nobody looks any more."""
-        waits = (self._state.profile(self._name) or self.view.profile).rotation.waits
+        pending_step = (self._state.profile(self._name) or self.view.profile).rotation.waits
         if self.view.failed:
-            self._ui.say(self.said[0], "error")
+            self._ui.show_message(self.status[0], "error")
         elif self.view.is_over:
-            self._ui.say(f"{safe(self._name, 60)}: {stop_words(self.view)}", "good")
-        elif waits is not None:
-            words = waiting_words(waits)
-            self._ui.say(
-                f"The rotation of the key of {safe(self._name, 60)} waits: {words}. R goes on with it.", "due"
+            self._ui.show_message(f"{safe(self._name, 60)}: {state_summary(self.view)}", "good")
+        elif pending_step is not None:
+            step_text = next_step_text(pending_step)
+            self._ui.show_message(
+                f"The rotation of the key of {safe(self._name, 60)} waits: {step_text}. R goes on with it.",
+                "due",
             )
 
-    def _show(self, **changes: Any) -> None:
+    def _update_view(self, **changes: Any) -> None:
         """Draw it as it is now."""
         self.view = replace(self.view, **changes)
         if self._draw is not None:
             self._draw()
 
 
-def in_keys(hint: str, name: str) -> str:
+def hint_with_keys(hint: str, name: str) -> str:
     """A hint that names a way of the verb `rotate`, with the dialog's key in its place."""
-    verb = rf"`?keyturn rotate {re.escape(name)}( --(?!policy)\w+)( --confirm \S+| [A-Z0-9]{{4}}\b)?`?"
-    worded = re.sub(verb, lambda found: _KEYS.get(found[1].strip(), found[0]), hint)
+    command_pattern = (
+        rf"`?keyturn rotate {re.escape(name)}( --(?!policy)\w+)( --confirm \S+| [A-Z0-9]{{4}}\b)?`?"
+    )
+    hint_text = re.sub(command_pattern, lambda found: _KEYS.get(found[1].strip(), found[0]), hint)
     return re.sub(
         r"\b([Rr])un: (Enter|u|D)\b",
         lambda found: f"{'P' if found[1] == 'R' else 'p'}ress {found[2]}",
-        worded,
+        hint_text,
     )

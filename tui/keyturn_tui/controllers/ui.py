@@ -13,11 +13,11 @@ T = TypeVar("T")
 class Ui(Protocol):
     """What a conversation needs of the app."""
 
-    async def ask_person(self, screen: Screen[T]) -> T | None:
+    async def show_dialog(self, screen: Screen[T]) -> T | None:
         """Show a dialog and wait for its answer; None where it was cancelled."""
         ...
 
-    def say(self, text: str, role: str = "text") -> None:
+    def show_message(self, text: str, role: str = "text") -> None:
         """Put a sentence on the message line."""
         ...
 
@@ -37,10 +37,10 @@ class Ui(Protocol):
         """What is being worked on, or what failed, is different now."""
         ...
 
-    async def look(self) -> None:
+    async def reload(self) -> None:
         """Take a new snapshot and show it."""
         ...
 
-    def own_fault(self, what: str, error: Exception) -> None:
+    def report_bug(self, what: str, error: Exception) -> None:
         """Record an error that is keyturn's own."""
         ...

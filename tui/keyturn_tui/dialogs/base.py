@@ -17,7 +17,7 @@ from keyturn.model.text import safe
 from keyturn.system import log
 from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
 from keyturn_tui.rendering.profile_cells import Line
-from keyturn_tui.rendering.profile_detail import wrapped
+from keyturn_tui.rendering.profile_detail import wrap
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.fields import PlainField
 from keyturn_tui.widgets.styled_lines import StyledLines
@@ -55,7 +55,7 @@ class Dialog(ModalScreen[T]):
         self._heading = title
         self._status: list[Line] = [()]
         #: Lines that there is room for in the body.
-        self.spare = 0
+        self.body_height = 0
 
     def compose(self) -> ComposeResult:
         """Body, whatever :meth:`parts` adds, status, keys."""
@@ -63,11 +63,11 @@ class Dialog(ModalScreen[T]):
         with Vertical(id="box", classes="framed") as box:
             box.border_title = Content(safe(self._heading, 60))
             yield StyledLines(id="body")
-            yield from self.parts()
+            yield from self.compose_fields()
             yield StyledLines(id="status")
             yield StyledLines(id="keys")
 
-    def parts(self) -> ComposeResult:
+    def compose_fields(self) -> ComposeResult:
         """Fields between body and status."""
         yield from ()
 
@@ -81,7 +81,7 @@ class Dialog(ModalScreen[T]):
         self.draw()
 
     @property
-    def room(self) -> int:
+    def text_width(self) -> int:
         """Cells for text."""
         return min(self.WIDTH, self.app.size.width) - _FRAME
 
@@ -95,17 +95,17 @@ class Dialog(ModalScreen[T]):
         self.set_class(self.is_too_small, "-small")
         box = self.query_one("#box")
         box.styles.width = min(self.WIDTH, self.app.size.width)
-        keys = [part for line in self.keys() for part in wrapped_keys(line, self.room)]
+        keys = [part for line in self.keys() for part in wrap_keys(line, self.text_width)]
         fields = [row for row in self.query(".field-row") if not row.has_class("hidden")]
-        inside = self.app.size.height - _BORDERS - len(fields) - len(keys)
-        status = self._status[: max(1, inside)]
-        spare = self.spare = inside - len(status)
+        free_height = self.app.size.height - _BORDERS - len(fields) - len(keys)
+        status = self._status[: max(1, free_height)]
+        body_height = self.body_height = free_height - len(status)
         body = list(self.body())
-        if len(body) > spare:
-            body = [*body[: max(0, spare - 1)], (("… a larger window shows all of it", "soon"),)][
-                : max(0, spare)
+        if len(body) > body_height:
+            body = [*body[: max(0, body_height - 1)], (("… a larger window shows all of it", "soon"),)][
+                : max(0, body_height)
             ]
-        gap: list[Line] = [()] if len(body) < spare else []
+        gap: list[Line] = [()] if len(body) < body_height else []
         self.query_one("#body", StyledLines).show(body)
         self.query_one("#status", StyledLines).show(status)
         self.query_one("#keys", StyledLines).show([*gap, *keys])
@@ -127,9 +127,9 @@ class Dialog(ModalScreen[T]):
         """What can be pressed."""
         return (key_line(("Esc", "Cancel")),)
 
-    def status(self, text: str, role: str = "text") -> None:
+    def set_status(self, text: str, role: str = "text") -> None:
         """Say something under the field."""
-        self._status = paragraph(text, self.room, role) if text else [()]
+        self._status = paragraph(text, self.text_width, role) if text else [()]
         self.draw()
 
     def action_cancel(self) -> None:
@@ -137,7 +137,7 @@ class Dialog(ModalScreen[T]):
         self.dismiss(None)
 
 
-def told(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """What a dialog says of an error; one that is keyturn's own is logged and named by its kind alone."""
     if isinstance(error, KeyturnError):
         return error.line()
@@ -153,42 +153,42 @@ def field_row(
     :param width: cells inside the brackets; fewer where the box is narrower.
     """
     field.styles.max_width = width
-    parts = (
+    widgets = (
         StyledLines([((label, "title"),)], classes="label", id=f"{row_id}-label" if row_id else None),
         StyledLines([(("[ ", "muted"),)], classes="bracket"),
         field,
         StyledLines([((" ]", "muted"),)], classes="bracket"),
     )
-    return Horizontal(*parts, classes=f"field-row {classes}", id=f"{row_id}-row" if row_id else None)
+    return Horizontal(*widgets, classes=f"field-row {classes}", id=f"{row_id}-row" if row_id else None)
 
 
-def paragraph(text: str, room: int, role: str = "text") -> list[Line]:
+def paragraph(text: str, width: int, role: str = "text") -> list[Line]:
     """A sentence, harmless, wrapped."""
-    return [((line, role),) for line in wrapped(text, room)]
+    return [((line, role),) for line in wrap(text, width)]
 
 
-def facts(pairs: Sequence[tuple[str, str]], room: int, label: int = 10) -> list[Line]:
+def fact_lines(pairs: Sequence[tuple[str, str]], width: int, label: int = 10) -> list[Line]:
     """Labelled values, wrapped under themselves."""
     lines: list[Line] = []
     for name, value in pairs:
-        for nth, line in enumerate(wrapped(value, room - label)):
-            lines.append(((f"{name if nth == 0 else '':<{label}}", "muted"), (line, "text")))
+        for index, line in enumerate(wrap(value, width - label)):
+            lines.append(((f"{name if index == 0 else '':<{label}}", "muted"), (line, "text")))
     return lines
 
 
-def wrapped_keys(line: Line, room: int) -> list[Line]:
+def wrap_keys(line: Line, width: int) -> list[Line]:
     """A line of :func:`key_line` in as many lines as it needs."""
     lines: list[Line] = []
     for start in range(0, len(line), 3):
-        one = line[start : start + 3]
-        if lines and cells_of((*lines[-1], *one)) <= room:
-            lines[-1] = (*lines[-1], *one)
+        key_part = line[start : start + 3]
+        if lines and line_width((*lines[-1], *key_part)) <= width:
+            lines[-1] = (*lines[-1], *key_part)
         else:
-            lines.append((("", "text"), *one[1:]) if len(one) == 3 else one)
+            lines.append((("", "text"), *key_part[1:]) if len(key_part) == 3 else key_part)
     return lines
 
 
-def cells_of(line: Line) -> int:
+def line_width(line: Line) -> int:
     """How wide a line is."""
     return sum(cell_len(text) for text, _ in line)
 

@@ -16,7 +16,7 @@ from keyturn.model.text import masked_key_id
 from keyturn_tui.dialogs.base import Dialog, field_row, key_line, paragraph
 from keyturn_tui.rendering.key_deletion import KeyToDelete
 from keyturn_tui.rendering.profile_cells import Line
-from keyturn_tui.rendering.profile_detail import wrapped
+from keyturn_tui.rendering.profile_detail import wrap
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.fields import PlainField
 from keyturn_tui.workers import Queue
@@ -31,20 +31,20 @@ class ConfirmScreen(Dialog[bool]):
     ]
 
     def __init__(
-        self, state: AppState, title: str, lines: Sequence[str], verb: str, *, keep: str = "Keep"
+        self, state: AppState, title: str, lines: Sequence[str], operation: str, *, keep_label: str = "Keep"
     ) -> None:
         super().__init__(state, title)
-        self._keep = keep
+        self._keep_label = keep_label
         self._lines = lines
-        self._verb = verb
+        self._operation = operation
 
     def body(self) -> Sequence[Line]:
         """The facts."""
-        return [line for text in self._lines for line in paragraph(text, self.room)]
+        return [line for text in self._lines for line in paragraph(text, self.text_width)]
 
     def keys(self) -> Sequence[Line]:
         """To change nothing is the default."""
-        return (key_line(("y", f"Yes, {self._verb}"), ("Esc", f"{self._keep} (default)")),)
+        return (key_line(("y", f"Yes, {self._operation}"), ("Esc", f"{self._keep_label} (default)")),)
 
     def action_yes(self) -> None:
         """Do it."""
@@ -57,20 +57,20 @@ T = TypeVar("T")
 class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
     """Shows what the keeper wants typed (`need.why`, `need.hint`) and runs `verb` with it."""
 
-    def __init__(self, state: AppState, need: NeedsConfirmation, verb: Callable[[str], T]) -> None:
+    def __init__(self, state: AppState, need: NeedsConfirmation, operation: Callable[[str], T]) -> None:
         super().__init__(state, "Type it to confirm")
         self._need = need
-        self._verb = verb
+        self._operation = operation
 
-    def parts(self) -> ComposeResult:
+    def compose_fields(self) -> ComposeResult:
         """The field."""
         yield field_row("Words", PlainField(id="words"), 48)
 
     def body(self) -> Sequence[Line]:
         """What will happen, and what to type."""
         need = self._need
-        lines = paragraph(f"{need.what}: {need.why}" if need.why else need.what, self.room)
-        return [*lines, *paragraph(need.hint, self.room, "title"), ()]
+        lines = paragraph(f"{need.what}: {need.why}" if need.why else need.what, self.text_width)
+        return [*lines, *paragraph(need.hint, self.text_width, "title"), ()]
 
     def keys(self) -> Sequence[Line]:
         """Enter confirms only with the right words."""
@@ -84,9 +84,9 @@ class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
     @work(exclusive=True)
     async def _confirm(self, words: str) -> None:
         try:
-            result = await self.state.workers.ask(partial(self._verb, words), Queue.PERSON)
+            result = await self.state.workers.run(partial(self._operation, words), Queue.DIALOG)
         except NeedsConfirmation:
-            self.status("Those are not the words.", "error")
+            self.set_status("Those are not the words.", "error")
         except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
             self.dismiss(error)
         else:
@@ -96,19 +96,19 @@ class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
 def deletion_lines(key: KeyToDelete, width: int, mark: str) -> list[Line]:
     """The facts, what speaks against it, and what to type."""
     lines = [line for fact in key.facts for line in paragraph(fact, width)]
-    if key.against:
+    if key.warnings:
         lines.append(())
-    lines += against_lines(key.against, width, mark)
+    lines += warning_lines(key.warnings, width, mark)
     return [*lines, (), *paragraph("Type the last four characters of the key to confirm:", width)]
 
 
-def against_lines(clauses: Sequence[str], width: int, mark: str) -> list[Line]:
+def warning_lines(warnings: Sequence[str], width: int, mark: str) -> list[Line]:
     """What should stop one, each clause as a marked sentence."""
     lines: list[Line] = []
-    for clause in clauses:
-        text = clause[:1].upper() + clause[1:].rstrip(".") + "."
-        for nth, line in enumerate(wrapped(text, width - 2)):
-            lines.append(((f"{mark if nth == 0 else ' '} {line}", "due"),))
+    for warning in warnings:
+        text = warning[:1].upper() + warning[1:].rstrip(".") + "."
+        for index, line in enumerate(wrap(text, width - 2)):
+            lines.append(((f"{mark if index == 0 else ' '} {line}", "due"),))
     return lines
 
 
@@ -121,18 +121,18 @@ class DeletionScreen(Dialog[str]):
         super().__init__(state, key.title)
         self._key = key
 
-    def parts(self) -> ComposeResult:
+    def compose_fields(self) -> ComposeResult:
         """The field."""
         yield field_row("Last four", PlainField(id="last-four", max_length=4), 5)
 
     def body(self) -> Sequence[Line]:
         """What decides it; in a small window what speaks against it is seen first."""
         mark = self.state.terminal.glyphs.due
-        lines = deletion_lines(self._key, self.room, mark)
-        if len(lines) <= self.spare:
+        lines = deletion_lines(self._key, self.text_width, mark)
+        if len(lines) <= self.body_height:
             return lines
-        clauses, facts = against_lines(self._key.against, self.room, mark), self._key.facts[0]
-        return [*clauses, *paragraph(facts, self.room)]
+        warnings, facts = warning_lines(self._key.warnings, self.text_width, mark), self._key.facts[0]
+        return [*warnings, *paragraph(facts, self.text_width)]
 
     def keys(self) -> Sequence[Line]:
         """Keeping it is the default."""
@@ -145,6 +145,6 @@ class DeletionScreen(Dialog[str]):
         if typed == self._key.key_id[-4:].upper():
             self.dismiss(self._key.key_id[-4:])
         elif not typed:
-            self.status("Nothing is deleted without them.", "soon")
+            self.set_status("Nothing is deleted without them.", "soon")
         else:
-            self.status(f"Those are not the last four of {masked_key_id(self._key.key_id)}.", "error")
+            self.set_status(f"Those are not the last four of {masked_key_id(self._key.key_id)}.", "error")

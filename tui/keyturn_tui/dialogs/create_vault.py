@@ -15,7 +15,7 @@ from textual.widgets import Input
 from keyturn.model.errors import UsageError
 from keyturn.model.secret import Secret
 from keyturn.vault import passphrase as passphrases
-from keyturn_tui.dialogs.base import Dialog, field_row, key_line, paragraph, told
+from keyturn_tui.dialogs.base import Dialog, error_text, field_row, key_line, paragraph
 from keyturn_tui.messages import SecretTyped
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.state import AppState
@@ -24,17 +24,17 @@ from keyturn_tui.widgets.styled_lines import StyledLines
 from keyturn_tui.workers import Queue
 
 #: How many of the recovery key's last characters are typed back.
-PROOF = 6
+PROOF_LENGTH = 6
 
 
 class Step(Enum):
     """Where the dialog stands."""
 
-    LOOKING = auto()
+    DETECT = auto()
     CHOOSE = auto()
-    FIRST = auto()
+    ENTER = auto()
     REPEAT = auto()
-    MAKING = auto()
+    CREATE = auto()
     RECOVERY = auto()
 
 
@@ -50,64 +50,66 @@ class CreateVaultScreen(Dialog[bool]):
 
     def __init__(self, state: AppState) -> None:
         super().__init__(state, "New vault")
-        self._step = Step.LOOKING
+        self._step = Step.DETECT
         self._keyring: str | None = None
-        self._first: Secret | None = None
+        self._first_entry: Secret | None = None
         self._recovery: Secret | None = None
 
-    def parts(self) -> ComposeResult:
+    def compose_fields(self) -> ComposeResult:
         """A field for the passphrase, and one for the proof."""
         yield field_row("Passphrase", SecretField(id="secret"), 48, row_id="secret", classes="hidden")
-        yield field_row(f"Last {PROOF}", PlainField(id="proof"), 12, row_id="proof", classes="hidden")
+        yield field_row(f"Last {PROOF_LENGTH}", PlainField(id="proof"), 12, row_id="proof", classes="hidden")
 
     def on_mount(self) -> None:
         """Look for a keyring first."""
         super().on_mount()
-        self._look()
+        self._detect_keyring()
 
     @work
-    async def _look(self) -> None:
+    async def _detect_keyring(self) -> None:
         try:
-            self._keyring = await self.state.workers.ask(self.state.service.keyring_backend, Queue.PERSON)
+            self._keyring = await self.state.workers.run(self.state.service.keyring_backend, Queue.DIALOG)
         except Exception as error:  # noqa: BLE001  # none that can be used; a passphrase always can
-            told(error)
+            error_text(error)
             self._keyring = None
-        if self._step is Step.LOOKING:
-            self._go(Step.CHOOSE if self._keyring else Step.FIRST)
+        if self._step is Step.DETECT:
+            self._set_step(Step.CHOOSE if self._keyring else Step.ENTER)
 
     def body(self) -> Sequence[Line]:
         """What this step is about."""
-        room = self.room
+        width = self.text_width
         intro = paragraph(
-            "keyturn keeps long-term keys in a vault: a file encrypted with age, on this machine.", room
+            "keyturn keeps long-term keys in a vault: a file encrypted with age, on this machine.", width
         )
         match self._step:
-            case Step.LOOKING:
-                return [*intro, (), *paragraph("Looking for a system keyring…", room, "working")]
+            case Step.DETECT:
+                return [*intro, (), *paragraph("Looking for a system keyring…", width, "working")]
             case Step.CHOOSE:
-                where = f"the system keyring ({self._keyring}); no question while logged in"
+                place = f"the system keyring ({self._keyring}); no question while logged in"
                 return [
                     *intro,
                     (),
-                    *paragraph("What shall open it?", room, "title"),
-                    ((f"  k  {where}", "text"),),
+                    *paragraph("What shall open it?", width, "title"),
+                    ((f"  k  {place}", "text"),),
                     (("  p  a passphrase, asked once until the vault is locked", "text"),),
                 ]
-            case Step.FIRST | Step.REPEAT | Step.MAKING:
-                words = "A passphrase opens it, asked once until it is locked. Several words are best."
-                none = "No system keyring can be used here. " if self._keyring is None else ""
-                return [*intro, (), *paragraph(none + words, room, "muted"), ()]
+            case Step.ENTER | Step.REPEAT | Step.CREATE:
+                explanation = "A passphrase opens it, asked once until it is locked. Several words are best."
+                no_keyring = "No system keyring can be used here. " if self._keyring is None else ""
+                return [*intro, (), *paragraph(no_keyring + explanation, width, "muted"), ()]
             case Step.RECOVERY:
                 key = self._recovery.reveal() if self._recovery else ""
                 return [
-                    *paragraph(key, room, "title"),
+                    *paragraph(key, width, "title"),
                     (),
                     *paragraph(
                         "The vault is made. This is its recovery key, the way in if all else is lost.",
-                        room,
+                        width,
                     ),
-                    *paragraph("Write it down or put it into a password manager, not on this machine.", room),
-                    *paragraph(f"To show that you have it, type its last {PROOF} characters.", room),
+                    *paragraph(
+                        "Write it down or put it into a password manager, not on this machine.", width
+                    ),
+                    *paragraph(f"To show that you have it, type its last {PROOF_LENGTH} characters.", width),
                     (),
                 ]
 
@@ -118,10 +120,10 @@ class CreateVaultScreen(Dialog[bool]):
                 return (key_line(("k", "Keyring"), ("p", "Passphrase"), ("Esc", "Cancel, make no vault")),)
             case Step.RECOVERY:
                 return (key_line(("Enter", "Done"), ("Esc", "Later (keyturn will remind you)")),)
-            case Step.FIRST | Step.REPEAT:
+            case Step.ENTER | Step.REPEAT:
                 return (key_line(("Enter", "Next"), ("Esc", "Cancel, make no vault")),)
             case _:
-                return (key_line(("Esc", "Cancel")) if self._step is Step.LOOKING else (),)
+                return (key_line(("Esc", "Cancel")) if self._step is Step.DETECT else (),)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """`k` and `p` are letters everywhere but in the choice."""
@@ -131,83 +133,83 @@ class CreateVaultScreen(Dialog[bool]):
 
     def action_keyring(self) -> None:
         """Slot `keyring`."""
-        self._make("keyring", None)
+        self._create("keyring", None)
 
     def action_passphrase(self) -> None:
         """Slot `passphrase`."""
-        self._go(Step.FIRST)
+        self._set_step(Step.ENTER)
 
     def action_cancel(self) -> None:
         """Esc: before there is a vault, nothing was done; after, it stays."""
-        if self._step is Step.MAKING:
+        if self._step is Step.CREATE:
             return
-        self._first = None
+        self._first_entry = None
         self.dismiss(True if self._step is Step.RECOVERY else None)
 
     def on_secret_typed(self, message: SecretTyped) -> None:
         """Enter in the passphrase field: once, and once again."""
         message.stop()
-        typed = self.query_one("#secret", SecretField).take()
-        if self._step is Step.FIRST:
-            self._begin(typed)
-        elif self._step is Step.REPEAT and typed == self._first:
-            self._first = None
-            self._make("passphrase", typed)
+        entered = self.query_one("#secret", SecretField).take()
+        if self._step is Step.ENTER:
+            self._check_passphrase(entered)
+        elif self._step is Step.REPEAT and entered == self._first_entry:
+            self._first_entry = None
+            self._create("passphrase", entered)
         elif self._step is Step.REPEAT:
-            self._first = None
-            self._go(Step.FIRST)
-            self.status("The two differ. Type it again from the start.", "error")
+            self._first_entry = None
+            self._set_step(Step.ENTER)
+            self.set_status("The two differ. Type it again from the start.", "error")
 
-    def _begin(self, typed: Secret) -> None:
+    def _check_passphrase(self, entered: Secret) -> None:
         try:
-            self._first = passphrases.check(typed)
+            self._first_entry = passphrases.check(entered)
         except UsageError as error:
-            self.status(f"{error.why.capitalize()}. {error.hint}.", "soon")
+            self.set_status(f"{error.why.capitalize()}. {error.hint}.", "soon")
         else:
-            self._go(Step.REPEAT)
+            self._set_step(Step.REPEAT)
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         """Enter in the proof field."""
         message.stop()
         key = self._recovery.reveal().upper() if self._recovery else ""
-        typed = message.value.strip().upper()
-        if len(typed) < PROOF or not key.endswith(typed):
-            self.status(f"Those are not its last {PROOF} characters.", "error")
+        entered = message.value.strip().upper()
+        if len(entered) < PROOF_LENGTH or not key.endswith(entered):
+            self.set_status(f"Those are not its last {PROOF_LENGTH} characters.", "error")
             return
         self._recovery = None
-        self._proven()
+        self._confirm_recovery_key()
 
     @work
-    async def _make(self, slot: str, passphrase: Secret | None) -> None:
-        self._go(Step.MAKING)
-        self.status("Making the vault…", "working")
+    async def _create(self, slot: str, passphrase: Secret | None) -> None:
+        self._set_step(Step.CREATE)
+        self.set_status("Making the vault…", "working")
         try:
-            make = partial(self.state.service.create_vault, slot, passphrase)
-            self._recovery = await self.state.workers.ask(make, Queue.PERSON)
+            create = partial(self.state.service.create_vault, slot, passphrase)
+            self._recovery = await self.state.workers.run(create, Queue.DIALOG)
         except Exception as error:  # noqa: BLE001  # the boundary of a dialog's act
-            self._go(Step.CHOOSE if self._keyring else Step.FIRST)
-            self.status(told(error), "error")
+            self._set_step(Step.CHOOSE if self._keyring else Step.ENTER)
+            self.set_status(error_text(error), "error")
         else:
-            self._go(Step.RECOVERY)
+            self._set_step(Step.RECOVERY)
 
     @work
-    async def _proven(self) -> None:
+    async def _confirm_recovery_key(self) -> None:
         try:
-            await self.state.workers.ask(self.state.service.confirm_recovery_key, Queue.PERSON)
+            await self.state.workers.run(self.state.service.confirm_recovery_key, Queue.DIALOG)
         except Exception as error:  # noqa: BLE001  # the vault is there all the same; keyturn will ask again
-            told(error)
+            error_text(error)
         self.dismiss(True)  # noqa: FBT003  # the dialog's result: there is a vault
 
-    def _go(self, step: Step) -> None:
+    def _set_step(self, step: Step) -> None:
         self._step = step
-        typing = step in (Step.FIRST, Step.REPEAT)
-        self.query_one("#secret-row").set_class(not typing, "hidden")
+        is_typing = step in (Step.ENTER, Step.REPEAT)
+        self.query_one("#secret-row").set_class(not is_typing, "hidden")
         self.query_one("#proof-row").set_class(step is not Step.RECOVERY, "hidden")
         label = "Once more" if step is Step.REPEAT else "Passphrase"
         self.query_one("#secret-label", StyledLines).show([((label, "title"),)])
-        self.status("")
+        self.set_status("")
         self.draw()
-        if typing:
+        if is_typing:
             self.set_focus(self.query_one("#secret"))
         elif step is Step.RECOVERY:
             self.set_focus(self.query_one("#proof"))

@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from keyturn.model.errors import NeedsMfa, WrongMfaCode
 from keyturn.model.profile import Profile
 from keyturn.model.text import span
-from keyturn_tui.dialogs.base import Dialog, facts, field_row, key_line
+from keyturn_tui.dialogs.base import Dialog, fact_lines, field_row, key_line
 from keyturn_tui.messages import CodeComplete
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.state import AppState, UsedCode
@@ -25,7 +25,7 @@ T = TypeVar("T")
 #: Seconds that a TOTP code is shown by a device (RFC 6238, as AWS uses it).
 WINDOW = 30
 #: After this many refused codes the dialog closes: AWS throttles, and somebody may be at the wrong device.
-TRIES = 3
+MAX_ATTEMPTS = 3
 
 
 def seconds_to_next(now: datetime) -> int:
@@ -33,12 +33,12 @@ def seconds_to_next(now: datetime) -> int:
     return WINDOW - int(now.timestamp()) % WINDOW
 
 
-def used_note(used: UsedCode | None, now: datetime) -> str:
+def used_code_note(used_code: UsedCode | None, now: datetime) -> str:
     """Whether the code that devices show now is used up, as a sentence, else empty."""
-    if used is None or int(used.at.timestamp()) // WINDOW != int(now.timestamp()) // WINDOW:
+    if used_code is None or int(used_code.at.timestamp()) // WINDOW != int(now.timestamp()) // WINDOW:
         return ""
-    ago = int((now - used.at).total_seconds())
-    return f"The last code was used {ago} s ago: wait for a new one ({seconds_to_next(now)} s)."
+    seconds_ago = int((now - used_code.at).total_seconds())
+    return f"The last code was used {seconds_ago} s ago: wait for a new one ({seconds_to_next(now)} s)."
 
 
 class MfaScreen(Dialog[T | Exception], Generic[T]):
@@ -55,19 +55,19 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         self,
         state: AppState,
         need: NeedsMfa,
-        act: Callable[[str], T],
+        operation: Callable[[str], T],
         *,
-        lane: Queue = Queue.ASK,
+        queue: Queue = Queue.AWS,
         purpose: str = "",
     ) -> None:
         super().__init__(state, f"MFA code for {need.profile}")
         self._need = need
-        self._act = act
-        self._lane = lane
-        self._for = purpose
-        self._tries = 0
+        self._operation = operation
+        self._queue = queue
+        self._purpose = purpose
+        self._attempts = 0
         self._busy = False
-        self._saying: Callable[[datetime], tuple[str, str]] = self._waiting
+        self._status_source: Callable[[datetime], tuple[str, str]] = self._idle_status
 
     def on_mount(self) -> None:
         """The wait counts down."""
@@ -75,7 +75,7 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         self._tick()
         self.set_interval(1.0, self._tick)
 
-    def parts(self) -> ComposeResult:
+    def compose_fields(self) -> ComposeResult:
         """The field."""
         yield field_row("Code", CodeField(id="code"), 7)
 
@@ -84,7 +84,7 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         name = self._need.profile
         profile = self.state.profile(name)
         pairs = [("Device", self._need.serial or (profile.mfa_serial if profile else "") or "unknown")]
-        pairs.append(("For", self._for or self._purpose(profile)))
+        pairs.append(("For", self._purpose or self._purpose_text(profile)))
         snapshot = self.state.snapshot
         same = [p for p in (snapshot.profiles if snapshot else ()) if p.mfa_serial == self._need.serial]
         others = len([p for p in same if p.name != name])
@@ -93,7 +93,7 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         if snapshot is not None and snapshot.sandbox:
             device = (self._need.serial or "").rpartition("/")[2] or "DEVICE"
             pairs.append(("Sandbox", f"{snapshot.sandbox}; python -m keyturn_sandbox totp {device}"))
-        return [*facts(pairs, self.room, 12), ()]
+        return [*fact_lines(pairs, self.text_width, 12), ()]
 
     def keys(self) -> Sequence[Line]:
         """No Enter is needed."""
@@ -105,70 +105,74 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         if self._busy:
             return
         code = self.query_one("#code", CodeField).take()
-        used = self.state.used_codes.get(self._need.serial)
-        if used is not None and used.code == code:
-            self._say(_used_already)
+        used_code = self.state.used_codes.get(self._need.serial)
+        if used_code is not None and used_code.code == code:
+            self._set_status_source(_reused_code_status)
             return
         self._busy = True
-        self._say(lambda _now: ("Asking AWS…", "working"))
+        self._set_status_source(lambda _now: ("Asking AWS…", "working"))
         self._send(code)
 
     @work
     async def _send(self, code: str) -> None:
         try:
-            done = await self.state.workers.ask(partial(self._act, code), self._lane, self._need.what)
+            result = await self.state.workers.run(
+                partial(self._operation, code), self._queue, self._need.what
+            )
         except WrongMfaCode:
-            self._refused()
+            self._handle_refusal()
         except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
             self.dismiss(error)
         else:
             self.state.used_codes[self._need.serial] = UsedCode(code, self.state.now())
-            self.dismiss(done)
+            self.dismiss(result)
         finally:
             self._busy = False
 
-    def _refused(self) -> None:
-        self._tries += 1
-        if self._tries >= TRIES:
-            why = f"{TRIES} codes were refused"
+    def _handle_refusal(self) -> None:
+        self._attempts += 1
+        if self._attempts >= MAX_ATTEMPTS:
+            reason = f"{MAX_ATTEMPTS} codes were refused"
             self.dismiss(
-                WrongMfaCode(self._need.what, why, "Check the device and its clock, then try again.")
+                WrongMfaCode(self._need.what, reason, "Check the device and its clock, then try again.")
             )
             return
-        at = self.state.now()
-        self._say(lambda now: _refused_words(at, now))
+        refused_at = self.state.now()
+        self._set_status_source(lambda now: _refused_status(refused_at, now))
 
-    def _say(self, saying: Callable[[datetime], tuple[str, str]]) -> None:
+    def _set_status_source(self, status_source: Callable[[datetime], tuple[str, str]]) -> None:
         """From now on this stands under the field, as it reads at each moment."""
-        self._saying = saying
+        self._status_source = status_source
         self._tick()
 
-    def _waiting(self, now: datetime) -> tuple[str, str]:
-        return used_note(self.state.used_codes.get(self._need.serial), now), "soon"
+    def _idle_status(self, now: datetime) -> tuple[str, str]:
+        return used_code_note(self.state.used_codes.get(self._need.serial), now), "soon"
 
     def _tick(self) -> None:
-        text, role = self._saying(self.state.now())
-        self.status(text, role)
+        text, role = self._status_source(self.state.now())
+        self.set_status(text, role)
 
-    def _purpose(self, profile: Profile | None) -> str:
+    def _purpose_text(self, profile: Profile | None) -> str:
         if profile is None:
             return "a new session"
-        length = profile.duration_seconds
+        duration = profile.duration_seconds
         from_key = not profile.chain and profile.kind.value == "iam-key"
-        hours = length or (12 * 3600 if from_key else 3600)
-        same = self.state.snapshot.profiles if self.state.snapshot else ()
-        others = sum(p.source == profile.name and p.name != profile.name and not p.mfa_serial for p in same)
-        who = f"{others} other profile{'s' if others > 1 else ''} may use" if others else ""
-        return f"a session of {span_of(hours)}" + (f", which {who}" if others else "")
+        seconds = duration or (12 * 3600 if from_key else 3600)
+        profiles = self.state.snapshot.profiles if self.state.snapshot else ()
+        others = sum(
+            p.source == profile.name and p.name != profile.name and not p.mfa_serial for p in profiles
+        )
+        shared_text = f"{others} other profile{'s' if others > 1 else ''} may use" if others else ""
+        return f"a session of {span_of(seconds)}" + (f", which {shared_text}" if others else "")
 
 
-def _used_already(now: datetime) -> tuple[str, str]:
+def _reused_code_status(now: datetime) -> tuple[str, str]:
     return f"That code was used already: wait for a new one ({seconds_to_next(now)} s).", "soon"
 
 
-def _refused_words(at: datetime, now: datetime) -> tuple[str, str]:
+def _refused_status(refused_at: datetime, now: datetime) -> tuple[str, str]:
     """For a code that was refused at `at`: how long until devices show another, or that they do by now."""
-    if int(at.timestamp()) // WINDOW == int(now.timestamp()) // WINDOW:
+    if int(refused_at.timestamp()) // WINDOW == int(now.timestamp()) // WINDOW:
         return f"Refused: wrong, old or used. The next code comes in {seconds_to_next(now)} s.", "error"
     return "Refused: wrong, old or used. There is a new code now.", "error"
 

@@ -15,11 +15,11 @@ from textual.screen import ModalScreen
 
 from keyturn.model.profile import Plan
 from keyturn.model.text import safe
-from keyturn_tui.dialogs.base import key_line, paragraph, told
+from keyturn_tui.dialogs.base import error_text, key_line, paragraph
 from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
 from keyturn_tui.rendering.profile_cells import Line
-from keyturn_tui.rendering.profile_detail import wrapped
-from keyturn_tui.screens.scrolling import moving_keys, scrolled
+from keyturn_tui.rendering.profile_detail import wrap
+from keyturn_tui.screens.scrolling import scroll_bindings, scroll_position
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.styled_lines import StyledLines
 
@@ -37,10 +37,13 @@ def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
     """A plan as lines: who comes along, warnings, the diff, and the secrets that move."""
     lines: list[Line] = []
     if plan.also:
-        who = ", ".join(safe(name, 60) for name in plan.also)
-        lines += [*paragraph(f"Comes along, as it depends on what is asked for: {who}", width, "soon"), ()]
+        names_text = ", ".join(safe(name, 60) for name in plan.also)
+        lines += [
+            *paragraph(f"Comes along, as it depends on what is asked for: {names_text}", width, "soon"),
+            (),
+        ]
     for warning in plan.warnings:
-        lines += _marked(mark, warning, width, "due")
+        lines += _marked_lines(mark, warning, width, "due")
     if plan.warnings:
         lines.append(())
     for diff in plan.diff:
@@ -48,20 +51,20 @@ def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
         if diff.sign == "@":
             lines += paragraph(diff.text, width, role)
         else:
-            lines += _marked(f"  {diff.sign}", diff.text, width, role)
+            lines += _marked_lines(f"  {diff.sign}", diff.text, width, role)
     if plan.secrets:
-        where = "Into the vault" if plan.action == "adopt" else "Out of the vault, into the file in clear"
-        lines += [(), ((where, "heading"),)]
+        heading = "Into the vault" if plan.action == "adopt" else "Out of the vault, into the file in clear"
+        lines += [(), ((heading, "heading"),)]
         for secret in plan.secrets:
-            lines += _marked("  +" if plan.action == "adopt" else "  -", secret, width, "text")
+            lines += _marked_lines("  +" if plan.action == "adopt" else "  -", secret, width, "text")
     return lines
 
 
-def _marked(mark: str, text: str, width: int, role: str) -> list[Line]:
+def _marked_lines(mark: str, text: str, width: int, role: str) -> list[Line]:
     indent = len(mark) + 1
     return [
-        ((f"{mark if nth == 0 else ' ' * len(mark)} {line}", role),)
-        for nth, line in enumerate(wrapped(text, width - indent))
+        ((f"{mark if index == 0 else ' ' * len(mark)} {line}", role),)
+        for index, line in enumerate(wrap(text, width - indent))
     ]
 
 
@@ -82,7 +85,7 @@ class ReviewScreen(ModalScreen[Review | None]):
         Binding("escape", "cancel", show=False),
         Binding("enter", "write", show=False),
         Binding("s", "deliver_other", show=False),
-        *moving_keys("scroll", 10, forward="pagedown,ctrl+d,space"),
+        *scroll_bindings("scroll", 10, forward="pagedown,ctrl+d,space"),
     ]
     DEFAULT_CSS = """
     ReviewScreen { background: $background; }
@@ -98,7 +101,7 @@ class ReviewScreen(ModalScreen[Review | None]):
         self._replan = replan
         self._note = note
         self._top = 0
-        self._planning = False
+        self._is_replanning = False
         self._lines: list[Line] = []
 
     def compose(self) -> ComposeResult:
@@ -126,32 +129,32 @@ class ReviewScreen(ModalScreen[Review | None]):
 
     def action_write(self) -> None:
         """Enter."""
-        if not self._planning and not frame_for(*self.app.size).too_small:
+        if not self._is_replanning and not frame_for(*self.app.size).too_small:
             self.dismiss(Review(self._plan))
 
     def action_deliver_other(self) -> None:
         """`s`: session or key."""
-        if self._replan is not None and not self._planning:
-            self._planning = True
-            self._plan_anew(self._replan)
+        if self._replan is not None and not self._is_replanning:
+            self._is_replanning = True
+            self._replan_delivery(self._replan)
 
     def action_scroll(self, by: int) -> None:
         """Scroll, stopping at the ends."""
         room = self.query_one("#text", StyledLines).size.height
-        self._top = scrolled(self._top, by, len(self._lines), room)
+        self._top = scroll_position(self._top, by, len(self._lines), room)
         self._paint()
 
     @work
-    async def _plan_anew(self, replan: Replan) -> None:
+    async def _replan_delivery(self, replan: Replan) -> None:
         try:
-            self._plan = await self._state.workers.ask(
+            self._plan = await self._state.workers.run(
                 partial(replan, session_none=not self._plan.session_none)
             )
             self._note = ""
         except Exception as error:  # noqa: BLE001  # the boundary of a dialog's act
-            self._note = told(error)
+            self._note = error_text(error)
         finally:
-            self._planning = False
+            self._is_replanning = False
         self._draw()
 
     def _draw(self) -> None:
@@ -166,18 +169,18 @@ class ReviewScreen(ModalScreen[Review | None]):
         text = self.query_one("#text", StyledLines)
         room = text.size.height
         text.show(self._lines[self._top : self._top + room])
-        below = len(self._lines) - self._top - room
+        lines_below = len(self._lines) - self._top - room
         if frame_for(*self.app.size).too_small:
             text.show([((TOO_SMALL, "soon"),)])
-        hint = f"{below} more lines below: j" if below > 0 else self._reassurance()
-        self.query_one("#status", StyledLines).show([((hint, "soon" if below > 0 else "muted"),)])
+        hint = f"{lines_below} more lines below: j" if lines_below > 0 else self._undo_hint()
+        self.query_one("#status", StyledLines).show([((hint, "soon" if lines_below > 0 else "muted"),)])
         keys = [("Enter", "Write"), ("Esc", "Cancel, nothing written")]
         if self._replan is not None:
-            now = "a session" if self._plan.session_none else "the key itself"
-            keys.insert(1, ("s", f"Deliver {now} instead"))
+            current = "a session" if self._plan.session_none else "the key itself"
+            keys.insert(1, ("s", f"Deliver {current} instead"))
         self.query_one("#keys", StyledLines).show([key_line(*keys)])
 
-    def _reassurance(self) -> str:
+    def _undo_hint(self) -> str:
         if self._plan.action == "adopt":
             return "All of it can be taken back: m again, or keyturn release."
         return "The file gets back what adopt took out of it."

@@ -12,9 +12,9 @@ from keyturn_tui.controllers.rotation import RotationController
 from keyturn_tui.dialogs.base import Dialog, key_line, paragraph
 from keyturn_tui.dialogs.confirm import ConfirmScreen
 from keyturn_tui.rendering.profile_cells import Line
-from keyturn_tui.rendering.rotation_steps import Phase, keys_of, lines_of, title_of
+from keyturn_tui.rendering.rotation_steps import Phase, available_keys, dialog_lines, dialog_title
 from keyturn_tui.state import AppState
-from keyturn_tui.terminal.output_filters import spelled
+from keyturn_tui.terminal.output_filters import expand_ellipsis
 
 
 class RotationScreen(Dialog[None]):
@@ -35,15 +35,15 @@ class RotationScreen(Dialog[None]):
     def on_mount(self) -> None:
         """A wait counts down."""
         super().on_mount()
-        self._rotation.watch(self._show)
+        self._rotation.attach(self._show)
         self.set_interval(1.0, self._tick)
 
     def draw(self) -> None:
         """The title tells how far it is."""
-        words, role = self._rotation.said
-        self._status = paragraph(words, self.room, role) if words else [()]
+        text, role = self._rotation.status
+        self._status = paragraph(text, self.text_width, role) if text else [()]
         super().draw()
-        title = title_of(self._rotation.view, self.room, self.state.terminal.glyphs)
+        title = dialog_title(self._rotation.view, self.text_width, self.state.terminal.glyphs)
         box = self.query_one("#box")
         if str(box.border_title) != title:
             box.border_title = Content(title)
@@ -51,30 +51,34 @@ class RotationScreen(Dialog[None]):
     def body(self) -> Sequence[Line]:
         """As much as there is room for."""
         glyphs = self.state.terminal.glyphs
-        return lines_of(self._rotation.view, self.state.now(), self.room, self.spare, glyphs)
+        return dialog_lines(self._rotation.view, self.state.now(), self.text_width, self.body_height, glyphs)
 
     def keys(self) -> Sequence[Line]:
         """Those that make sense now."""
         glyphs = self.state.terminal.glyphs
-        return (key_line(*((key, spelled(label, glyphs)) for key, label in keys_of(self._rotation.view))),)
+        return (
+            key_line(
+                *((key, expand_ellipsis(label, glyphs)) for key, label in available_keys(self._rotation.view))
+            ),
+        )
 
     def action_press(self, key: str) -> None:
         """A key does what stands beside it, or nothing."""
-        if key not in dict(keys_of(self._rotation.view)):
+        if key not in dict(available_keys(self._rotation.view)):
             return
         if key == "Enter" and self._rotation.view.is_over:
             self.action_cancel()
         elif key == "Enter":
-            self._rotation.go_on()
+            self._rotation.advance()
         elif key == "u":
-            self._rotation.go_back()
+            self._rotation.undo()
         else:
             self._rotation.delete()
 
     def action_cancel(self) -> None:
         """Esc."""
         if not self._rotation.stop():
-            self._rotation.leave()
+            self._rotation.detach()
             self.dismiss(None)
 
     def _show(self) -> None:
@@ -82,16 +86,16 @@ class RotationScreen(Dialog[None]):
             self.draw()
 
     def _tick(self) -> None:
-        if self._rotation.view.phase is Phase.WAIT:
+        if self._rotation.view.phase is Phase.WAITING:
             self._show()
 
 
-def leaving(state: AppState) -> ConfirmScreen:
+def quit_dialog(state: AppState) -> ConfirmScreen:
     """The question before leaving while a rotation's step is in flight."""
     names = ", ".join(sorted(state.rotating))
-    lines = [
+    question = [
         f"A step of the rotation of {names} is under way.",
         "",
         "Leaving waits for it, for ten seconds at most. However it ends, a key that works is kept, and R goes on with the rotation next time.",
     ]
-    return ConfirmScreen(state, "Leave in the middle of a step?", lines, "leave", keep="Stay")
+    return ConfirmScreen(state, "Leave in the middle of a step?", question, "leave", keep_label="Stay")

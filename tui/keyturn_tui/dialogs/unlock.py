@@ -31,24 +31,28 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
 
     WIDTH = 66
 
-    def __init__(self, state: AppState, what: str, verb: Callable[[Secret], T], *, why: str = "") -> None:
+    def __init__(
+        self, state: AppState, requester: str, operation: Callable[[Secret], T], *, why: str = ""
+    ) -> None:
         super().__init__(state, "Passphrase" if why else "Unlock the vault")
-        self._what = what
-        self._verb = verb
+        self._requester = requester
+        self._operation = operation
         self._why = why
         self._busy = False
 
-    def parts(self) -> ComposeResult:
+    def compose_fields(self) -> ComposeResult:
         """The field."""
         yield field_row("Passphrase", SecretField(id="secret"), 44)
 
     def body(self) -> Sequence[Line]:
         """What is locked, who asks, and what works without."""
-        lines = paragraph(f"Asked by: {self._what}", self.room)
+        lines = paragraph(f"Asked by: {self._requester}", self.text_width)
         if self._why:
-            return [*lines, *paragraph(self._why, self.room), ()]
-        words = "The vault holds your long-term keys and sign-ins and is locked. Listing works without it."
-        return [*lines, *paragraph(words, self.room, "muted"), ()]
+            return [*lines, *paragraph(self._why, self.text_width), ()]
+        explanation = (
+            "The vault holds your long-term keys and sign-ins and is locked. Listing works without it."
+        )
+        return [*lines, *paragraph(explanation, self.text_width, "muted"), ()]
 
     def keys(self) -> Sequence[Line]:
         """The recovery key goes into the same field."""
@@ -64,18 +68,18 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
             return
         secret = self.query_one("#secret", SecretField).take()
         if not secret:
-            self.status("Type the passphrase first.", "soon")
+            self.set_status("Type the passphrase first.", "soon")
             return
         self._busy = True
-        self.status("Opening… (slow on purpose, about a second)", "working")
-        self._open(secret)
+        self.set_status("Opening… (slow on purpose, about a second)", "working")
+        self._unlock(secret)
 
     @work
-    async def _open(self, secret: Secret) -> None:
+    async def _unlock(self, secret: Secret) -> None:
         try:
-            result = await self.state.workers.ask(partial(self._verb, secret), Queue.PERSON)
+            result = await self.state.workers.run(partial(self._operation, secret), Queue.DIALOG)
         except WrongPassphrase:
-            self.status("That does not open it. Try again; nothing is counted.", "error")
+            self.set_status("That does not open it. Try again; nothing is counted.", "error")
         except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
             self.dismiss(error)
         else:

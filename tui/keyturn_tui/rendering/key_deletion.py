@@ -22,7 +22,7 @@ class KeyToDelete:
     key_id: str
     title: str
     facts: tuple[str, ...]
-    against: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     """What speaks against it, each as a clause."""
 
 
@@ -34,60 +34,64 @@ def old_key(facts: DeletionFacts, profile: Profile, now: datetime) -> KeyToDelet
     elif use.at is None:
         used = "never, as far as AWS tells"
     else:
-        used = used_words(use.at, ", ".join(part for part in (use.service, use.region) if part), now)
+        used = last_used_text(use.at, ", ".join(part for part in (use.service, use.region) if part), now)
     key = profile.key
-    of = f" of user {key.user.rpartition('/')[2]}" if key and key.user else f" of {profile.name}"
-    said = (
-        f"{masked_key_id(facts.old_id)}{safe(of, 80)} will be deleted at AWS.",
+    owner = f" of user {key.user.rpartition('/')[2]}" if key and key.user else f" of {profile.name}"
+    facts_text = (
+        f"{masked_key_id(facts.old_id)}{safe(owner, 80)} will be deleted at AWS.",
         f"This cannot be undone. Last used: {used}.",
     )
-    return KeyToDelete(facts.old_id, "Delete old access key?", said, facts.warnings)
+    return KeyToDelete(facts.old_id, "Delete old access key?", facts_text, facts.warnings)
 
 
 def lost_key(key_id: str, old: str) -> KeyToDelete:
     """A key that was made, and whose secret never arrived."""
-    said = (
+    facts_text = (
         f"{masked_key_id(key_id)} will be deleted at AWS. Its secret never arrived here.",
         f"{old} stays as it is, and in use. This cannot be undone.",
     )
-    return KeyToDelete(key_id, "Delete the key that was lost?", said)
+    return KeyToDelete(key_id, "Delete the key that was lost?", facts_text)
 
 
-def other_key(found: Mapping[str, Any], now: datetime) -> KeyToDelete:
+def other_key(report: Mapping[str, Any], now: datetime) -> KeyToDelete:
     """The key that takes the slot which a rotation needs.
 
     :param found: what `keyturn.operations.rotation.client.RotationClient.status` gave.
     :raises RotationHalted: keyturn holds both, or the other may still be in use.
     """
-    others = [key for key in found["keys"] if key["held"] is None]
+    others = [key for key in report["keys"] if key["held"] is None]
     if not others:
         raise RotationHalted(
-            f"rotation of {found['profile']}",
+            f"rotation of {report['profile']}",
             "both keys of the user are kept here",
             "Release one of them first",
         )
     key = others[0]
     if key["busy"]:
         raise RotationHalted(
-            f"rotation of {found['profile']}",
+            f"rotation of {report['profile']}",
             f"of the other key, {masked_key_id(key['key_id'])}: {key['busy']}",
             "Find what has it and switch it off at AWS; then R can delete it",
         )
     last, by = from_iso(key["last_used"]), key["last_used_by"] or ""
     used = (
-        used_words(last, by, now) if last else "never, as far as AWS tells" if key["known"] else "not known"
+        last_used_text(last, by, now)
+        if last
+        else "never, as far as AWS tells"
+        if key["known"]
+        else "not known"
     )
     days = key["age_days"]
-    said = (
+    facts_text = (
         f"{masked_key_id(key['key_id'])} takes the slot that a new key needs: {key['status'].lower()}, {days} day{'' if days == 1 else 's'} old, and not kept here.",
         f"Deleting it at AWS cannot be undone. Last used: {used}.",
     )
     is_active = key["status"] == "Active"
-    against = ("it is active, though idle: whatever has it stops working",) if is_active else ()
-    return KeyToDelete(key["key_id"], "Delete the other access key?", said, against)
+    warnings = ("it is active, though idle: whatever has it stops working",) if is_active else ()
+    return KeyToDelete(key["key_id"], "Delete the other access key?", facts_text, warnings)
 
 
-def used_words(at: datetime, by: str, now: datetime) -> str:
+def last_used_text(at: datetime, by: str, now: datetime) -> str:
     """`2h ago (s3, eu-west-1)`."""
-    length = span(max(_MINUTE, (now - at) // _MINUTE * _MINUTE))
-    return f"{length} ago" + (f" ({safe(by, 80)})" if by else "")
+    age = span(max(_MINUTE, (now - at) // _MINUTE * _MINUTE))
+    return f"{age} ago" + (f" ({safe(by, 80)})" if by else "")

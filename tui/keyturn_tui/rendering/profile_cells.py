@@ -95,7 +95,7 @@ def state_glyph(profile: Profile, view: View) -> Span:
     if profile.name in view.working:
         return glyphs.working, "working"
     state = state_of(profile, view.vault, view.now)
-    if end_unknown(profile, state):
+    if has_unknown_expiry(profile, state):
         return glyphs.unknown, "unknown"
     sign = {
         State.FRESH: glyphs.fresh,
@@ -114,7 +114,7 @@ def left_text(profile: Profile, view: View) -> str:
     if profile.name in view.working:
         return "working"
     state = state_of(profile, view.vault, view.now)
-    if end_unknown(profile, state):
+    if has_unknown_expiry(profile, state):
         return "unknown"
     match state:
         case State.FRESH | State.SOON:
@@ -131,20 +131,20 @@ def rotation_cell(profile: Profile, view: View) -> Span:
     """ROTATION: a rotation that waits first, then a failure, else a key's status against its policy, else when keyturn
     renews the session."""
     if profile.rotation.waits is not None:
-        return rotation_words(profile, view.glyphs)
+        return rotation_text(profile, view.glyphs)
     failure = view.failure(profile)
     if failure is not None:
         return f"{view.glyphs.broken} failed {failure.at:%H:%M}", "error"
     if profile.problem is not None:
         return "-", "muted"
     if profile.rotation.state is not RotationState.NOT_APPLICABLE:
-        return rotation_words(profile, view.glyphs)
+        return rotation_text(profile, view.glyphs)
     if not profile.managed:
         return "native", "muted"
-    return renew_words(profile.renew), "text"
+    return renew_text(profile.renew), "text"
 
 
-def rotation_words(profile: Profile, glyphs: Glyphs) -> Span:  # noqa: PLR0911  # one return for each row of the table
+def rotation_text(profile: Profile, glyphs: Glyphs) -> Span:  # noqa: PLR0911  # one return for each row of the table
     """A key's rotation status: `ok, due 78d`, `▲ due 19d`, `▲ overdue 4d`, `new sealed`, `off`, `unknown`."""
     rotation = profile.rotation
     age, limit = rotation.age_days, rotation.limit_days
@@ -165,17 +165,17 @@ def rotation_words(profile: Profile, glyphs: Glyphs) -> Span:  # noqa: PLR0911  
             return rotation.state.value, "muted"
 
 
-def waiting_words(waits: str) -> str:
+def next_step_text(waits: str) -> str:
     """What a rotation that waits would do next: `verify`."""
     return WAITING_WORDS.get(waits, waits)
 
 
-def renew_words(renew: Renew | None) -> str:
+def renew_text(renew: Renew | None) -> str:
     """`auto`, `on demand` or `off`; auto is the default."""
     return (renew or Renew.AUTO).value.replace("-", " ")
 
 
-def state_words(profile: Profile, view: View) -> str:
+def state_terms(profile: Profile, view: View) -> str:
     """Every word that `state:` in a filter may name for this row."""
     words = [state_of(profile, view.vault, view.now).value, profile.rotation.state.value]
     words.append("managed" if profile.managed else "native")
@@ -188,6 +188,6 @@ def state_words(profile: Profile, view: View) -> str:
     return " ".join(words)
 
 
-def end_unknown(profile: Profile, state: State) -> bool:
+def has_unknown_expiry(profile: Profile, state: State) -> bool:
     """Temporary keys whose end nobody knows: fresh by the model, but a person must not take that for a promise."""
     return state is State.FRESH and (profile.session is None or profile.session.expires is None)

@@ -22,14 +22,14 @@ from keyturn.model.profile import (
 )
 from keyturn.model.text import countdown, masked_key_id, safe, span
 from keyturn.profiles.filter import Query
-from keyturn_tui.actions import unmanageable
+from keyturn_tui.actions import why_not_adoptable
 from keyturn_tui.rendering.profile_cells import (
     Line,
     View,
     left_text,
-    rotation_words,
+    next_step_text,
+    rotation_text,
     state_glyph,
-    waiting_words,
 )
 from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
 from keyturn_tui.state import AppState
@@ -37,7 +37,7 @@ from keyturn_tui.state import AppState
 #: Cells of the label column.
 LABEL = 10
 
-KIND_WORDS = {
+KIND_LABELS = {
     Kind.IAM_KEY: "IAM user with an access key",
     Kind.ROLE: "assumed role",
     Kind.SSO_ROLE: "SSO role",
@@ -60,7 +60,7 @@ class Description:
     values: tuple[Line, ...]
 
 
-def wrapped(text: str, width: int) -> list[str]:
+def wrap(text: str, width: int) -> list[str]:
     """`text`, harmless, in lines of at most `width` cells; broken at spaces where there are some, else anywhere."""
     width = max(4, width)
     lines, line = [], ""
@@ -85,7 +85,9 @@ def _pieces(text: str, width: int) -> Iterator[str]:
         yield piece
 
 
-def describe(profile: Profile, view: View, width: int, *, shown: Callable[[str], str] = str) -> Description:
+def describe(
+    profile: Profile, view: View, width: int, *, display_path: Callable[[str], str] = str
+) -> Description:
     """Everything about a profile but its secret.
 
     :param width: cells of both columns together.
@@ -94,21 +96,21 @@ def describe(profile: Profile, view: View, width: int, *, shown: Callable[[str],
     room = max(8, width - LABEL)
     labels: list[Line] = []
     values: list[Line] = []
-    for label, value in _facts(profile, view, room, shown):
+    for label, value in _facts(profile, view, room, display_path):
         for nth, line in enumerate(value):
             labels.append(((label if nth == 0 else "", "muted"),))
             values.append(line)
-    title = ((wrapped(profile.name, width)[0], "title"),)
+    title = ((wrap(profile.name, width)[0], "title"),)
     return Description(title, tuple(labels), tuple(values))
 
 
 def _facts(
-    profile: Profile, view: View, room: int, shown: Callable[[str], str]
+    profile: Profile, view: View, room: int, display_path: Callable[[str], str]
 ) -> Iterator[tuple[str, list[Line]]]:
     def text(words: str, role: str = "text") -> list[Line]:
-        return [((line, role),) for line in wrapped(words, room)]
+        return [((line, role),) for line in wrap(words, room)]
 
-    if len(wrapped(profile.name, room + LABEL)) > 1:
+    if len(wrap(profile.name, room + LABEL)) > 1:
         yield "Name", text(profile.name)
     yield "State", _state(profile, view, room)
     if profile.problem is not None:
@@ -117,18 +119,18 @@ def _facts(
     if failure is not None:
         yield "Failed", text(f"{failure.at:%H:%M:%S} UTC  {failure.line}", "error")
     yield "", [()]
-    yield "Type", text(KIND_WORDS[profile.kind] + (", with MFA" if profile.mfa_serial else ""))
+    yield "Type", text(KIND_LABELS[profile.kind] + (", with MFA" if profile.mfa_serial else ""))
     yield from _identity(profile, text)
     yield "", [()]
     yield from _key(profile, view, text)
     yield "Managed", _managed(profile, view, text)
-    yield "Delivered", text(delivery_words(profile))
+    yield "Delivered", text(delivery_text(profile))
     if profile.managed and not profile.delivers_key:
-        yield "Renewal", text(renewal_words(profile, view))
+        yield "Renewal", text(renewal_text(profile, view))
     if profile.origin is not None:
-        yield "Defined", text(f"{shown(profile.origin.file)}:{profile.origin.line}")
+        yield "Defined", text(f"{display_path(profile.origin.file)}:{profile.origin.line}")
     if profile.last_use is not None:
-        yield "Asked for", text(f"{_ago(view.now - profile.last_use)} ago")
+        yield "Asked for", text(f"{_age_text(view.now - profile.last_use)} ago")
 
 
 def _identity(profile: Profile, text: Callable[[str], list[Line]]) -> Iterator[tuple[str, list[Line]]]:
@@ -158,18 +160,18 @@ def _key(profile: Profile, view: View, text: Callable[..., list[Line]]) -> Itera
         return
     status = f", {key.status.lower()}" if key.status else ""
     yield "Key", text(f"{masked_key_id(key.key_id)}{status}")
-    words, role = rotation_words(profile, view.glyphs)
+    words, role = rotation_text(profile, view.glyphs)
     age = profile.rotation.age_days
     old = f"{age}d old, " if age is not None else ""
     yield "Rotation", [((f"{old}{words}", role),)]
-    yield "Policy", text(policy_words(profile))
+    yield "Policy", text(policy_text(profile))
     if profile.rotation.waits is not None:
-        yield "Waits", text(f"to {waiting_words(profile.rotation.waits)}; R goes on", "due")
+        yield "Waits", text(f"to {next_step_text(profile.rotation.waits)}; R goes on", "due")
     if key.slots_used is not None:
         yield "Slots", text(f"{key.slots_used} of 2 keys of this user exist")
     if key.last_used is not None:
         by = f" ({key.last_used_by})" if key.last_used_by else ""
-        yield "Last used", text(f"{_ago(view.now - key.last_used)} ago{by}")
+        yield "Last used", text(f"{_age_text(view.now - key.last_used)} ago{by}")
 
 
 def _managed(profile: Profile, view: View, text: Callable[..., list[Line]]) -> list[Line]:
@@ -177,16 +179,16 @@ def _managed(profile: Profile, view: View, text: Callable[..., list[Line]]) -> l
         return text("by keyturn")
     if profile.plaintext_key:
         return text(f"{view.glyphs.due} no: plaintext key, m adopts it", "due")
-    return text("no; m adopts it" if unmanageable(profile) is None else "no")
+    return text("no; m adopts it" if why_not_adoptable(profile) is None else "no")
 
 
-def policy_words(profile: Profile) -> str:
+def policy_text(profile: Profile) -> str:
     """How often the key is to be replaced."""
     days = profile.rotation.limit_days
     return f"a new key every {days} days" if days else "none: the key may grow old"
 
 
-def delivery_words(profile: Profile) -> str:
+def delivery_text(profile: Profile) -> str:
     """Where clients find this profile's credentials."""
     name = f" as {profile.deliver_as}" if profile.deliver_as else ""
     words = {
@@ -198,25 +200,25 @@ def delivery_words(profile: Profile) -> str:
     return f"the long-term key itself, {words}" if profile.delivers_key else words
 
 
-def renewal_words(profile: Profile, view: View) -> str:
+def renewal_text(profile: Profile, view: View) -> str:
     """When a session is renewed, and whether that needs a person."""
-    person = ", asks for a code" if profile.needs_person else ""
+    interaction = ", asks for a code" if profile.needs_person else ""
     if profile.renew is Renew.OFF:
         return "off"
     if profile.renew is Renew.ON_DEMAND:
-        return f"on demand{person}"
+        return f"on demand{interaction}"
     session = profile.session
     if session is not None and session.expires is not None and session.expires > view.now:
         margin = session.expires - due_at(session.issued, session.expires)
-        return f"auto at {span(margin)} left{person}"
-    return f"auto while in use{person}"
+        return f"auto at {span(margin)} left{interaction}"
+    return f"auto while in use{interaction}"
 
 
 def _state(profile: Profile, view: View, room: int) -> list[Line]:
     glyph, role = state_glyph(profile, view)
     words = state_sentence(profile, view)
     lines: list[Line] = []
-    for nth, line in enumerate(wrapped(words, room - 2)):
+    for nth, line in enumerate(wrap(words, room - 2)):
         lines.append(((f"{glyph if nth == 0 else ' '} {line}", role),))
     session = profile.session
     timed = state_of(profile, view.vault, view.now) in (State.FRESH, State.SOON, State.EXPIRED)
@@ -240,7 +242,7 @@ def state_sentence(profile: Profile, view: View) -> str:  # noqa: PLR0911  # one
         case State.FRESH:
             return "has temporary keys, their end is unknown"
         case State.EXPIRED if session is not None and session.expires is not None:
-            return f"expired {_ago(view.now - session.expires)} ago"
+            return f"expired {_age_text(view.now - session.expires)} ago"
         case State.NONE:
             return "none: no session yet" if profile.managed else "none: no session known"
         case State.LONG_TERM:
@@ -256,19 +258,19 @@ def _bar(session: Session, view: View) -> str:
         return "ends"
     cells = 12
     share = (session.expires - view.now) / (session.expires - session.issued)
-    full = round(cells * min(1.0, max(0.0, share)))
-    solid, rest = ("#", ".") if view.glyphs.fresh == "+" else ("█", "░")
-    return solid * full + rest * (cells - full)
+    filled = round(cells * min(1.0, max(0.0, share)))
+    filled_cell, empty_cell = ("#", ".") if view.glyphs.fresh == "+" else ("█", "░")
+    return filled_cell * filled + empty_cell * (cells - filled)
 
 
 def _end(session: Session, view: View) -> str:
     if session.expires is None:
         return ""
-    far = abs(session.expires - view.now) > timedelta(hours=20)
-    return f"{session.expires:%d %b %H:%M UTC}" if far else f"{session.expires:%H:%M:%S} UTC"
+    is_far = abs(session.expires - view.now) > timedelta(hours=20)
+    return f"{session.expires:%d %b %H:%M UTC}" if is_far else f"{session.expires:%H:%M:%S} UTC"
 
 
-def _ago(length: timedelta) -> str:
+def _age_text(length: timedelta) -> str:
     return (
         span(length)
         if length < timedelta(hours=1)
@@ -276,10 +278,12 @@ def _ago(length: timedelta) -> str:
     )
 
 
-def describe_file(problem: FileProblem, width: int, *, shown: Callable[[str], str] = str) -> Description:
+def describe_file(
+    problem: FileProblem, width: int, *, display_path: Callable[[str], str] = str
+) -> Description:
     """A file that cannot be read: where, why, and what that means."""
     room = max(8, width - LABEL)
-    place = shown(problem.path) + (f":{problem.line}" if problem.line else "")
+    place = display_path(problem.path) + (f":{problem.line}" if problem.line else "")
     facts = (
         ("File", place, "text"),
         ("Problem", problem.reason, "error"),
@@ -291,48 +295,48 @@ def describe_file(problem: FileProblem, width: int, *, shown: Callable[[str], st
     labels: list[Line] = []
     values: list[Line] = []
     for label, words, role in facts:
-        for nth, line in enumerate(wrapped(words, room)):
+        for nth, line in enumerate(wrap(words, room)):
             labels.append(((label if nth == 0 else "", "muted"),))
             values.append(((line, role),))
     return Description((("A file that cannot be read", "title"),), tuple(labels), tuple(values))
 
 
-def summary(profile: Profile, view: View) -> tuple[Line, Line]:
+def profile_summary(profile: Profile, view: View) -> tuple[Line, Line]:
     """The two lines under the list where there is no room for a pane."""
     glyph, role = state_glyph(profile, view)
     state = state_of(profile, view.vault, view.now).value
     left = left_text(profile, view)
-    counted = state in ("fresh", "soon") and profile.name not in view.working and left != "unknown"
-    head = f"{state} {left}" if counted else left
+    shows_state = state in ("fresh", "soon") and profile.name not in view.working and left != "unknown"
+    heading = f"{state} {left}" if shows_state else left
     parts = [f"{profile.role.rpartition('/')[2]}" if profile.role else ""]
     if profile.account:
         parts.append(f"@ {profile.account}" if profile.role else profile.account)
     key = profile.key.key_id if profile.key else profile.session.key_id if profile.session else ""
     facts = [masked_key_id(key) if key else "", " ".join(p for p in parts if p), profile.region or ""]
-    first: Line = ((f" {glyph} {head}  ", role), ("  ".join(safe(f) for f in facts if f), "text"))
+    first: Line = ((f" {glyph} {heading}  ", role), ("  ".join(safe(f) for f in facts if f), "text"))
     failure = view.failure(profile)
     if profile.problem is not None:
         return first, ((f" {safe(profile.problem)}", "error"),)
     if failure is not None:
         return first, ((f" {failure.at:%H:%M} {safe(failure.line)}", "error"),)
     if profile.managed:
-        words = f"delivered {safe(delivery_words(profile))}   renewal {renewal_words(profile, view)}"
+        words = f"delivered {safe(delivery_text(profile))}   renewal {renewal_text(profile, view)}"
     elif profile.plaintext_key:
         words = f"{view.glyphs.due} plaintext secret key in the file; m moves it to the vault"
     else:
-        adopts = "; m adopts it" if unmanageable(profile) is None else ""
+        adopts = "; m adopts it" if why_not_adoptable(profile) is None else ""
         words = f"native: AWS tools resolve it themselves{adopts}"
     return first, ((f" {words}", "due" if profile.plaintext_key else "muted"),)
 
 
-def nothing_lines(state: AppState, query: Query) -> tuple[Line, ...]:
+def empty_list_lines(state: AppState, query: Query) -> tuple[Line, ...]:
     """What is said where the list is empty."""
     paths = state.service.paths
     if state.snapshot is None:
         return ((("  Reading the AWS files…", "muted"),),)
     if query:
         return ((("  Nothing matches. Esc clears the filter.", "muted"),),)
-    files = [state.shown(str(path)) for path in (paths.aws_config, paths.aws_credentials)]
+    files = [state.display_path(str(path)) for path in (paths.aws_config, paths.aws_credentials)]
     return (
         ((f"  No profiles in {safe(files[0])}", "text"),),
         ((f"  or {safe(files[1])}.", "text"),),
@@ -345,11 +349,11 @@ def nothing_lines(state: AppState, query: Query) -> tuple[Line, ...]:
     )
 
 
-def two_lines(row: Row | None, state: AppState) -> tuple[Line, ...]:
+def summary_lines(row: Row | None, state: AppState) -> tuple[Line, ...]:
     """A row in two lines; none where no row is chosen."""
     if isinstance(row, Entry):
-        return summary(row.profile, state.view())
+        return profile_summary(row.profile, state.view())
     if isinstance(row, Problem):
-        place = f"{state.shown(row.problem.path)}:{row.problem.line}"
+        place = f"{state.display_path(row.problem.path)}:{row.problem.line}"
         return ((f" {safe(place)}", "error"),), ((f" {safe(row.problem.reason)}", "error"),)
     return ()

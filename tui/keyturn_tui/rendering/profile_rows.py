@@ -11,7 +11,7 @@ from keyturn.model.profile import FileProblem, Kind, Profile, Snapshot, State, d
 from keyturn.model.profile import RotationState as Rot
 from keyturn.model.text import safe
 from keyturn.profiles.filter import Query
-from keyturn_tui.rendering.profile_cells import TYPES, View, end_unknown, state_words
+from keyturn_tui.rendering.profile_cells import TYPES, View, has_unknown_expiry, state_terms
 
 
 class Sort(StrEnum):
@@ -24,7 +24,7 @@ class Sort(StrEnum):
     LEFT = "time left"
     NAME = "name"
 
-    def following(self) -> Sort:
+    def next_order(self) -> Sort:
         """The next one, round and round."""
         every = list(Sort)
         return every[(every.index(self) + 1) % len(every)]
@@ -71,8 +71,8 @@ class Problem:
 Row = Entry | Group | Problem
 
 #: The last group: sources with one profile each would double the list's length with headings.
-SINGLES = "one profile each"
-_SOURCE_WORDS = {
+STANDALONE = "one profile each"
+_SOURCE_LABELS = {
     Kind.IAM_KEY: "IAM user, access key",
     Kind.SSO_ROLE: "SSO",
     Kind.SAML_ROLE: "SAML",
@@ -101,7 +101,7 @@ def catalog(snapshot: Snapshot) -> Catalog:
         if source and len(profiles) > 1
     }
     ordered = sorted(snapshot.profiles, key=lambda p: _source_order(p, labels))
-    entries = tuple(_entry(p, labels.get(p.source or "", SINGLES)) for p in ordered)
+    entries = tuple(_entry(p, labels.get(p.source or "", STANDALONE)) for p in ordered)
     return Catalog(entries, tuple(Problem(problem) for problem in snapshot.problems))
 
 
@@ -113,7 +113,7 @@ def _source_order(profile: Profile, labels: dict[str, str]) -> tuple[bool, str, 
 
 
 def _group_label(source: str, profiles: list[Profile]) -> str:
-    words = next((_SOURCE_WORDS[p.kind] for p in profiles if p.kind in _SOURCE_WORDS), "")
+    words = next((_SOURCE_LABELS[p.kind] for p in profiles if p.kind in _SOURCE_LABELS), "")
     return f"{safe(source, 60)} ({words})" if words else safe(source, 60)
 
 
@@ -124,51 +124,53 @@ def _entry(profile: Profile, group: str) -> Entry:
     return Entry(profile, haystack, types, group)
 
 
-def arrange(listed: Catalog, view: View, sort: Sort, *, backwards: bool = False) -> tuple[Row, ...]:
+def sort_rows(listing: Catalog, view: View, sort: Sort, *, backwards: bool = False) -> tuple[Row, ...]:
     """Every row in the order asked for. Files with problems come first in any order; only `source` has groups."""
     if sort is Sort.SOURCE:
-        entries = list(listed.entries)
+        entries = list(listing.entries)
     elif sort is Sort.NAME:
-        entries = sorted(listed.entries, key=lambda e: e.profile.name.lower())
+        entries = sorted(listing.entries, key=lambda e: e.profile.name.lower())
     elif sort is Sort.LEFT:
         entries = sorted(
-            listed.entries, key=lambda e: (_seconds_left(e.profile, view), e.profile.name.lower())
+            listing.entries, key=lambda e: (_seconds_left(e.profile, view), e.profile.name.lower())
         )
     else:
-        entries = sorted(listed.entries, key=lambda e: (attention(e.profile, view), e.profile.name.lower()))
+        entries = sorted(
+            listing.entries, key=lambda e: (attention_rank(e.profile, view), e.profile.name.lower())
+        )
     if backwards:
         entries.reverse()
-    return (*listed.problems, *entries)
+    return (*listing.problems, *entries)
 
 
-def sift(rows: Iterable[Row], query: Query, view: View, sort: Sort) -> tuple[Row, ...]:
+def filter_rows(rows: Iterable[Row], query: Query, view: View, sort: Sort) -> tuple[Row, ...]:
     """The rows that pass the filter, with group rows where the order is by source. Problems of files always pass."""
-    chosen: list[Row] = []
+    shown: list[Row] = []
     group = None
     for row in rows:
         if isinstance(row, Entry):
-            if query and not passes(row, query, view):
+            if query and not matches(row, query, view):
                 continue
             if sort is Sort.SOURCE and row.group != group:
                 group = row.group
-                chosen.append(Group(group))
-        chosen.append(row)
-    if any(isinstance(row, Group) for row in chosen) and group == SINGLES and _only_group(chosen):
-        return tuple(row for row in chosen if not isinstance(row, Group))
-    return tuple(chosen)
+                shown.append(Group(group))
+        shown.append(row)
+    if any(isinstance(row, Group) for row in shown) and group == STANDALONE and _only_group(shown):
+        return tuple(row for row in shown if not isinstance(row, Group))
+    return tuple(shown)
 
 
 def _only_group(rows: list[Row]) -> bool:
     return sum(isinstance(row, Group) for row in rows) == 1
 
 
-def passes(entry: Entry, query: Query, view: View) -> bool:
+def matches(entry: Entry, query: Query, view: View) -> bool:
     """Whether one profile passes the filter at this moment."""
     return query.matches(
         entry.haystack,
         entry.types,
         entry.profile.account or "",
-        lambda: state_words(entry.profile, view),
+        lambda: state_terms(entry.profile, view),
     )
 
 
@@ -177,10 +179,10 @@ def rows_for(
 ) -> tuple[Row, ...]:
     """Snapshot, moment, filter and order to rows, in one call."""
     view = View(snapshot, now)
-    return sift(arrange(catalog(snapshot), view, sort, backwards=backwards), query, view, sort)
+    return filter_rows(sort_rows(catalog(snapshot), view, sort, backwards=backwards), query, view, sort)
 
 
-def attention(profile: Profile, view: View) -> int:
+def attention_rank(profile: Profile, view: View) -> int:
     """How far down `attention` lists a profile, 0 first."""
     state = state_of(profile, view.vault, view.now)
     rotation = profile.rotation.state
@@ -196,7 +198,7 @@ def attention(profile: Profile, view: View) -> int:
         state is State.LONG_TERM,
         state is State.FRESH,
     )
-    return next((rank for rank, true in enumerate(ranks) if true), len(ranks))
+    return next((rank for rank, applies in enumerate(ranks) if applies), len(ranks))
 
 
 def _seconds_left(profile: Profile, view: View) -> float:
@@ -225,7 +227,7 @@ def count(profiles: Iterable[Profile], view: View) -> Counts:
     total = overdue = 0
     for profile in profiles:
         state = state_of(profile, view.vault, view.now)
-        tally[State.LOCKED if end_unknown(profile, state) else state] += 1
+        tally[State.LOCKED if has_unknown_expiry(profile, state) else state] += 1
         overdue += profile.rotation.state is Rot.OVERDUE
         total += 1
     return Counts(
@@ -242,9 +244,9 @@ def count(profiles: Iterable[Profile], view: View) -> Counts:
 
 def deadlines(profiles: Iterable[Profile]) -> list[datetime]:
     """A heap (a sorted list is one) of the moments at which some profile changes its state by itself."""
-    moments = []
+    times = []
     for profile in profiles:
         session = profile.session
         if session is not None and session.expires is not None:
-            moments += [due_at(session.issued, session.expires), session.expires]
-    return sorted(moments)
+            times += [due_at(session.issued, session.expires), session.expires]
+    return sorted(times)

@@ -13,7 +13,7 @@ from keyturn.model.profile import Kind, Profile, RotationState, State, session_s
 from keyturn.model.text import ASCII, Glyphs, countdown
 from keyturn.profiles.renewal_policy import planned
 from keyturn_tui.rendering.layout import GUTTER
-from keyturn_tui.rendering.profile_cells import STATE_ROLES, Line, Span, View, fit, rotation_words
+from keyturn_tui.rendering.profile_cells import STATE_ROLES, Line, Span, View, fit, rotation_text
 from keyturn_tui.rendering.profile_rows import Catalog, Entry
 from keyturn_tui.rendering.timeline_scale import (
     Edge,
@@ -21,23 +21,23 @@ from keyturn_tui.rendering.timeline_scale import (
     TimelineRow,
     Window,
     age_bar,
-    by_end,
     cell_of,
-    lane_of,
+    end_order,
     now_cell,
+    timeline_row,
 )
 
 #: Cells of what is left, or of a key's status; what changes with time stands at the left, as in the list.
 _LEFT = 13
 #: Below this a chart says nothing any more, and the ends are written out.
-_LEAST = 58
+_MIN_CHART_WIDTH = 58
 _AXIS_STEPS = (
     *(timedelta(minutes=minutes) for minutes in (15, 30)),
     *(timedelta(hours=hours) for hours in (1, 2, 3, 6, 12)),
     *(timedelta(days=days) for days in (1, 2, 7)),
 )
 _MINUTE = timedelta(minutes=1)
-_DAWN = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class TimelineGlyphs:
     now: str
     renewal: str
     age: str
-    rest: str
+    remaining: str
 
 
 _UNICODE = TimelineGlyphs("━", "▌", "→", "←", "┃", "↻", "█", "░")
@@ -65,7 +65,7 @@ class TimelineEntry:
     entry: Entry
     label: str
     """From a file, so hostile until shown through `fit`."""
-    life: Interval | None
+    interval: Interval | None
     """None for a long-term key, which has an age and no end."""
     is_login: bool = False
     """A login, which a profile of the same label is not."""
@@ -73,7 +73,7 @@ class TimelineEntry:
     @property
     def key(self) -> tuple[str, str]:
         """What stays the same over snapshots."""
-        kind = "key" if self.life is None else "login" if self.is_login else "session"
+        kind = "key" if self.interval is None else "login" if self.is_login else "session"
         return kind, self.label
 
 
@@ -90,18 +90,18 @@ class Room:
 
 def room_in(width: int) -> Room:
     """The parts of a row of `width` cells."""
-    rest = max(0, width - GUTTER - _LEFT)
-    if width < _LEAST:
+    remaining = max(0, width - GUTTER - _LEFT)
+    if width < _MIN_CHART_WIDTH:
         end = 7
-        return Room(_LEFT, max(0, rest - end), 0, end)
-    name = min(28, max(12, rest // 3))
-    return Room(_LEFT, name, rest - name)
+        return Room(_LEFT, max(0, remaining - end), 0, end)
+    name = min(28, max(12, remaining // 3))
+    return Room(_LEFT, name, remaining - name)
 
 
-def session_rows(listed: Catalog) -> tuple[TimelineEntry, ...]:
+def session_rows(catalog: Catalog) -> tuple[TimelineEntry, ...]:
     """A lane for each session, and one for each login however many profiles hang on it; what ends first comes first."""
     rows: dict[tuple[str, str], tuple[Interval, TimelineEntry]] = {}
-    for entry in listed.entries:
+    for entry in catalog.entries:
         profile = entry.profile
         session = profile.session
         if session is None:
@@ -110,17 +110,17 @@ def session_rows(listed: Catalog) -> tuple[TimelineEntry, ...]:
         label = (
             f"login {(profile.source or profile.name).removeprefix('https://')}" if login else profile.name
         )
-        life = Interval(label, session.issued, session.expires)
+        interval = Interval(label, session.issued, session.expires)
         rows.setdefault(
-            ("login" if login else "session", label), (life, TimelineEntry(entry, label, life, login))
+            ("login" if login else "session", label), (interval, TimelineEntry(entry, label, interval, login))
         )
-    return tuple(row for _, row in sorted(rows.values(), key=lambda pair: by_end(pair[0])))
+    return tuple(row for _, row in sorted(rows.values(), key=lambda pair: end_order(pair[0])))
 
 
-def key_rows(listed: Catalog) -> tuple[TimelineEntry, ...]:
+def key_rows(catalog: Catalog) -> tuple[TimelineEntry, ...]:
     """A lane for each long-term key; first those whose rotation waits, then what is furthest past its policy, or nearest
     to it."""
-    rows = [TimelineEntry(entry, entry.profile.name, None) for entry in listed.entries if entry.profile.key]
+    rows = [TimelineEntry(entry, entry.profile.name, None) for entry in catalog.entries if entry.profile.key]
     return tuple(sorted(rows, key=lambda row: (_days_left(row.entry.profile), row.label)))
 
 
@@ -139,143 +139,145 @@ def _days_left(profile: Profile) -> float:
     return (rotation.limit_days - rotation.age_days) / rotation.limit_days
 
 
-def to_come(rows: Sequence[TimelineEntry], now: datetime) -> int:
+def first_upcoming(rows: Sequence[TimelineEntry], now: datetime) -> int:
     """The place of the first row whose end lies ahead, in rows sorted by end; 0 where there is none."""
-    return next((nth for nth, row in enumerate(rows) if _is_to_come(row, now)), 0)
+    return next((nth for nth, row in enumerate(rows) if _is_upcoming(row, now)), 0)
 
 
-def live(rows: Iterable[TimelineEntry], now: datetime, most: int) -> list[TimelineEntry]:
+def upcoming(rows: Iterable[TimelineEntry], now: datetime, max_count: int) -> list[TimelineEntry]:
     """The first rows whose ends lie ahead, at most so many."""
-    return list(islice((row for row in rows if _is_to_come(row, now)), most))
+    return list(islice((row for row in rows if _is_upcoming(row, now)), max_count))
 
 
-def _is_to_come(row: TimelineEntry, now: datetime) -> bool:
-    return row.life is not None and row.life.expires is not None and row.life.expires > now
+def _is_upcoming(row: TimelineEntry, now: datetime) -> bool:
+    return row.interval is not None and row.interval.expires is not None and row.interval.expires > now
 
 
-def lane_line(row: TimelineEntry, view: View, window: Window, room: Room, *, chosen: bool = False) -> Line:
+def row_line(row: TimelineEntry, view: View, window: Window, room: Room, *, selected: bool = False) -> Line:
     """One row: cursor, sign, what is left, whose it is, and its lane."""
-    sign, words = _sign(row, view), _words(row, view)
-    mark = view.glyphs.cursor if chosen else " "
-    head: list[Span] = [(f"{mark} {sign[0]} {fit(words, room.left - 1)} ", sign[1])]
-    head.append((fit(row.label, room.name - 1) + " ", "title" if chosen else "text"))
+    glyph, text = _glyph(row, view), _left_text(row, view)
+    cursor = view.glyphs.cursor if selected else " "
+    head: list[Span] = [(f"{cursor} {glyph[0]} {fit(text, room.left - 1)} ", glyph[1])]
+    head.append((fit(row.label, room.name - 1) + " ", "title" if selected else "text"))
     if not room.chart:
-        return *head, (fit(_end_words(row, view), room.end), "muted")
-    if row.life is None:
-        return *head, *_age(row.entry.profile, room.chart, sign[1], view)
-    renewed = view.snapshot.agent and not view.snapshot.paused
-    life = replace(row.life, renews=planned(row.entry.profile, view.now) if renewed else None)
-    return *head, *_lane(lane_of(life, window, room.chart, view.now), view, window, room.chart, sign[1])
+        return *head, (fit(_end_text(row, view), room.end), "muted")
+    if row.interval is None:
+        return *head, *_age_cells(row.entry.profile, room.chart, glyph[1], view)
+    is_renewed = view.snapshot.agent and not view.snapshot.paused
+    interval = replace(row.interval, renews=planned(row.entry.profile, view.now) if is_renewed else None)
+    return *head, *_bar_cells(
+        timeline_row(interval, window, room.chart, view.now), view, window, room.chart, glyph[1]
+    )
 
 
-def _sign(row: TimelineEntry, view: View) -> Span:
+def _glyph(row: TimelineEntry, view: View) -> Span:
     glyphs, profile = view.glyphs, row.entry.profile
     if profile.name in view.working:
         return glyphs.working, "working"
-    if row.life is None:
+    if row.interval is None:
         state = profile.rotation.state
         if state is RotationState.IN_PROGRESS:
             return glyphs.due, "due"
         due = state in (RotationState.DUE, RotationState.OVERDUE)
         return (glyphs.due, state.value) if due else (glyphs.long_term, "key")
-    if row.life.expires is None:
+    if row.interval.expires is None:
         return glyphs.unknown, "unknown"
     state_now = session_state(profile.session, view.now)
-    by_state = {State.FRESH: glyphs.fresh, State.SOON: glyphs.soon, State.EXPIRED: glyphs.expired}
-    return by_state.get(state_now, glyphs.none), STATE_ROLES[state_now]
+    glyph_by_state = {State.FRESH: glyphs.fresh, State.SOON: glyphs.soon, State.EXPIRED: glyphs.expired}
+    return glyph_by_state.get(state_now, glyphs.none), STATE_ROLES[state_now]
 
 
-def _words(row: TimelineEntry, view: View) -> str:
+def _left_text(row: TimelineEntry, view: View) -> str:
     """What is left, without seconds: all lanes in view may end within minutes, and each would be sent each second."""
     if row.entry.profile.name in view.working:
         return "working"
-    if row.life is None:
-        words, _ = rotation_words(row.entry.profile, view.glyphs)
-        return words.removeprefix(f"{view.glyphs.due} ")
-    if row.life.expires is None:
+    if row.interval is None:
+        text, _ = rotation_text(row.entry.profile, view.glyphs)
+        return text.removeprefix(f"{view.glyphs.due} ")
+    if row.interval.expires is None:
         return "unknown"
-    left = row.life.expires - view.now
+    left = row.interval.expires - view.now
     if left <= timedelta():
-        return f"expired {_coarse(-left)}".rstrip()
+        return f"expired {_coarse_text(-left)}".rstrip()
     if left < timedelta(minutes=10):
         return f"{left // _MINUTE}m" if left >= _MINUTE else "< 1m"
     return countdown(left)
 
 
-def _coarse(length: timedelta) -> str:
+def _coarse_text(length: timedelta) -> str:
     for unit, letter in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (_MINUTE, "m")):
         if length >= unit:
             return f"{length // unit}{letter}"
     return ""
 
 
-def _end_words(row: TimelineEntry, view: View) -> str:
-    if row.life is None:
+def _end_text(row: TimelineEntry, view: View) -> str:
+    if row.interval is None:
         age = row.entry.profile.rotation.age_days
         return "" if age is None else f"{age}d"
-    end = row.life.expires
+    end = row.interval.expires
     if end is None:
         return ""
     return f"{end:%d %b}" if abs(end - view.now) > timedelta(hours=20) else f"{end:%H:%M}"
 
 
-def _lane(lane: TimelineRow, view: View, window: Window, width: int, role: str) -> Line:
-    marks = _marks(view.glyphs)
+def _bar_cells(row_bar: TimelineRow, view: View, window: Window, width: int, role: str) -> Line:
+    bar_glyphs = _bar_glyphs(view.glyphs)
     cells: list[Span] = [(" ", "text")] * width
-    if lane.edge is Edge.UNKNOWN:
+    if row_bar.edge is Edge.UNKNOWN:
         cells = [(ch, "muted") for ch in fit("its end is not known", width)]
-    elif lane.edge is Edge.BEFORE:
-        cells[0] = (marks.before, role)
-    elif lane.edge is Edge.LATER:
-        cells[-1] = (marks.beyond, role)
-    if lane.bar is not None:
-        first, last = lane.bar
-        cells[first : last + 1] = [(marks.bar, role)] * (last + 1 - first)
-        if lane.renewal is not None:
-            cells[lane.renewal] = (marks.renewal, "working")
-        cells[last] = (marks.end if lane.edge is Edge.HERE else marks.beyond, role)
+    elif row_bar.edge is Edge.BEFORE:
+        cells[0] = (bar_glyphs.before, role)
+    elif row_bar.edge is Edge.LATER:
+        cells[-1] = (bar_glyphs.beyond, role)
+    if row_bar.bar is not None:
+        first, last = row_bar.bar
+        cells[first : last + 1] = [(bar_glyphs.bar, role)] * (last + 1 - first)
+        if row_bar.renewal is not None:
+            cells[row_bar.renewal] = (bar_glyphs.renewal, "working")
+        cells[last] = (bar_glyphs.end if row_bar.edge is Edge.HERE else bar_glyphs.beyond, role)
     now = now_cell(window, width, view.now)
-    if now is not None and lane.edge is not Edge.UNKNOWN:
-        cells[now] = (marks.now, "title")
+    if now is not None and row_bar.edge is not Edge.UNKNOWN:
+        cells[now] = (bar_glyphs.now, "title")
     return tuple(cells)
 
 
-def _age(profile: Profile, width: int, role: str, view: View) -> Line:
+def _age_cells(profile: Profile, width: int, role: str, view: View) -> Line:
     rotation = profile.rotation
-    marks = _marks(view.glyphs)
+    bar_glyphs = _bar_glyphs(view.glyphs)
     if rotation.age_days is None:
         return ((fit("its age is not known", width), "muted"),)
     if not rotation.limit_days:
         return ((fit(f"{rotation.age_days}d old, no policy", width), "muted"),)
     bar = age_bar(rotation.age_days, rotation.limit_days, width)
-    cells: list[Span] = [(marks.age, role)] * bar.filled
-    cells += [(marks.rest, "dim")] * (bar.limit - bar.filled) + [(" ", "text")] * width
-    cells[bar.limit] = (marks.now, "title")
+    cells: list[Span] = [(bar_glyphs.age, role)] * bar.filled
+    cells += [(bar_glyphs.remaining, "dim")] * (bar.limit - bar.filled) + [(" ", "text")] * width
+    cells[bar.limit] = (bar_glyphs.now, "title")
     if bar.beyond:
-        cells[width - 1] = (marks.beyond, role)
+        cells[width - 1] = (bar_glyphs.beyond, role)
     return tuple(cells[:width])
 
 
-def _marks(glyphs: Glyphs) -> TimelineGlyphs:
+def _bar_glyphs(glyphs: Glyphs) -> TimelineGlyphs:
     return _ASCII if glyphs is ASCII else _UNICODE
 
 
 def time_axis(window: Window, room: Room, now: datetime) -> Line:
     """The heading over the sessions: the hours, and where now is."""
     labels: list[tuple[int, str]] = []
-    at = now_cell(window, room.chart, now) if room.chart else None
-    if at is not None:
-        labels.append((at, "now"))
+    now_at = now_cell(window, room.chart, now) if room.chart else None
+    if now_at is not None:
+        labels.append((now_at, "now"))
     if room.chart:
         step = next((s for s in _AXIS_STEPS if s * room.chart // window.span >= 9), _AXIS_STEPS[-1])
-        moment = _DAWN - ((_DAWN - window.start) // step) * step
+        moment = _EPOCH - ((_EPOCH - window.start) // step) * step
         while moment < window.end:
-            days = step >= timedelta(days=1) or (moment - _DAWN) % timedelta(days=1) == timedelta()
+            days = step >= timedelta(days=1) or (moment - _EPOCH) % timedelta(days=1) == timedelta()
             labels.append(
                 (cell_of(moment, window, room.chart), f"{moment:%d %b}" if days else f"{moment:%H:%M}")
             )
             moment += step
-    return _axis("LEFT", "SESSION", "ENDS", labels, room)
+    return _axis_line("LEFT", "SESSION", "ENDS", labels, room)
 
 
 def key_axis(rows: Iterable[TimelineEntry], room: Room) -> Line:
@@ -288,10 +290,10 @@ def key_axis(rows: Iterable[TimelineEntry], room: Room) -> Line:
         for third in (3, 0, 1, 2):
             label = f"{100 * third // 3}%" if common is None else f"{common * third // 3}d"
             labels.append((limit * third // 3, label))
-    return _axis("POLICY", "LONG-TERM KEY", "AGE", labels, room)
+    return _axis_line("POLICY", "LONG-TERM KEY", "AGE", labels, room)
 
 
-def _axis(left: str, name: str, end: str, labels: Iterable[tuple[int, str]], room: Room) -> Line:
+def _axis_line(left: str, name: str, end: str, labels: Iterable[tuple[int, str]], room: Room) -> Line:
     head = " " * GUTTER + fit(left, room.left) + fit(name, room.name - 1) + " "
     if not room.chart:
         return ((head + fit(end, room.end), "heading"),)

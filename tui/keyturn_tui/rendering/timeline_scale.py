@@ -13,12 +13,12 @@ SPANS = (
     *(timedelta(hours=hours) for hours in (2, 4, 8, 12, 24)),
     *(timedelta(days=days) for days in (3, 7, 30)),
 )
-USUAL_SPAN = timedelta(hours=4)
+DEFAULT_SPAN = timedelta(hours=4)
 #: How many times its own span a window may lie away from now; a person who goes further has lost the way.
-FARTHEST = 50
+MAX_SCROLL = 50
 #: Windows' lengths beyond which a moment is no further away.
-_FAR = 100
-_DAWN = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_DISTANCE = 100
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: What ends at no known time is sorted behind what does.
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -92,11 +92,11 @@ def window_at(now: datetime, span: timedelta, offset: int = 0) -> Window:
     It moves by an eighth at a time, so that in between only the line of now moves.
     """
     step = span / 8
-    start = _DAWN + ((now - _DAWN) // step) * step
+    start = _EPOCH + ((now - _EPOCH) // step) * step
     return Window(start - 2 * step + offset * step, span)
 
 
-def zoomed(span: timedelta, by: int) -> timedelta:
+def zoom(span: timedelta, by: int) -> timedelta:
     """The span `by` places further in `SPANS`, stopping at its ends."""
     return SPANS[min(max(0, SPANS.index(span) + by), len(SPANS) - 1)]
 
@@ -104,8 +104,8 @@ def zoomed(span: timedelta, by: int) -> timedelta:
 def cell_of(moment: datetime, window: Window, width: int) -> int:
     """The cell in which a moment lies; below 0 or from `width` on where it is not in the window."""
     # Far away is far away: beyond some windows a product of times would leave what a time can hold.
-    away = min(max(moment - window.start, -window.span * _FAR), window.span * _FAR)
-    return away * width // window.span
+    offset_time = min(max(moment - window.start, -window.span * _MAX_DISTANCE), window.span * _MAX_DISTANCE)
+    return offset_time * width // window.span
 
 
 def now_cell(window: Window, width: int, now: datetime) -> int | None:
@@ -113,34 +113,36 @@ def now_cell(window: Window, width: int, now: datetime) -> int | None:
     return cell_of(now, window, width) if now in window else None
 
 
-def by_end(life: Interval) -> tuple[datetime, str]:
+def end_order(interval: Interval) -> tuple[datetime, str]:
     """What sorts lives: the one that ends first before the others, unknown ends last."""
-    return life.expires or _NEVER, life.name
+    return interval.expires or _NEVER, interval.name
 
 
-def lanes(lives: Iterable[Interval], window: Window, width: int, now: datetime) -> list[TimelineRow]:
+def timeline_rows(
+    intervals: Iterable[Interval], window: Window, width: int, now: datetime
+) -> list[TimelineRow]:
     """A lane for each life, in the order in which they end.
 
     :param width: cells of the chart, at least 1.
     """
-    return [lane_of(life, window, width, now) for life in sorted(lives, key=by_end)]
+    return [timeline_row(interval, window, width, now) for interval in sorted(intervals, key=end_order)]
 
 
-def lane_of(life: Interval, window: Window, width: int, now: datetime) -> TimelineRow:
+def timeline_row(interval: Interval, window: Window, width: int, now: datetime) -> TimelineRow:
     """The lane of one life. One whose start is not known begins at now; one that ends before its start, at its end."""
-    if life.expires is None:
-        return TimelineRow(life.name, Edge.UNKNOWN, None)
-    last = cell_of(life.expires, window, width)
-    first = min(cell_of(life.issued or now, window, width), last)
+    if interval.expires is None:
+        return TimelineRow(interval.name, Edge.UNKNOWN, None)
+    last = cell_of(interval.expires, window, width)
+    first = min(cell_of(interval.issued or now, window, width), last)
     if last < 0:
-        return TimelineRow(life.name, Edge.BEFORE, None)
+        return TimelineRow(interval.name, Edge.BEFORE, None)
     if first >= width:
-        return TimelineRow(life.name, Edge.LATER, None)
+        return TimelineRow(interval.name, Edge.LATER, None)
     renewal = None
-    if life.renews is not None and now < life.renews in window:
-        renewal = cell_of(life.renews, window, width)
+    if interval.renews is not None and now < interval.renews in window:
+        renewal = cell_of(interval.renews, window, width)
     edge = Edge.HERE if last < width else Edge.BEYOND
-    return TimelineRow(life.name, edge, (max(0, first), min(width - 1, last)), renewal)
+    return TimelineRow(interval.name, edge, (max(0, first), min(width - 1, last)), renewal)
 
 
 def age_bar(age_days: int, limit_days: int, width: int) -> AgeBar:

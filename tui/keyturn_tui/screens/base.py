@@ -5,11 +5,11 @@ from __future__ import annotations
 from textual.screen import Screen
 
 from keyturn.model.text import safe
-from keyturn_tui.actions import BY_ID, Action, label_of, method_of, refusal
+from keyturn_tui.actions import BY_ID, Action, label_of, method_of, why_unavailable
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.rotation import RotationController
 from keyturn_tui.controllers.ui import Ui
-from keyturn_tui.dialogs.rotation import RotationScreen, leaving
+from keyturn_tui.dialogs.rotation import RotationScreen, quit_dialog
 from keyturn_tui.messages import ActionPressed
 from keyturn_tui.rendering.profile_rows import Entry, Row
 from keyturn_tui.screens.help import HelpScreen
@@ -25,14 +25,14 @@ class ActionScreen(Screen[None]):
         self.state = state
         self.controller = controller
         self.ui = ui
-        self._held: Key | None = None
+        self._saved_row: Key | None = None
 
     @property
-    def chosen(self) -> Row | None:
+    def selected_row(self) -> Row | None:
         """The row that acts are about."""
         return None
 
-    def gone(self) -> Key | None:
+    def lost_row(self) -> Key | None:
         """The row that a key pressed now was meant for, where that is not there any more."""
         return None
 
@@ -53,39 +53,40 @@ class ActionScreen(Screen[None]):
     def action_run(self, action_id: str) -> None:
         """Run an action of the registry, or say why it is not on offer."""
         action = BY_ID[action_id]
-        gone = self.gone() if action.row and action.id != "open" else None
-        if gone is not None:
-            self._say_gone(action, gone)
+        lost_row = self.lost_row() if action.row and action.id != "open" else None
+        if lost_row is not None:
+            self._show_row_lost(action, lost_row)
             return
-        why = refusal(action, self.chosen, self.state.view())
-        if why is not None:
-            self.ui.say(f"{label_of(action, self.chosen).rstrip('…')}: {why}.", "soon")
+        reason = why_unavailable(action, self.selected_row, self.state.view())
+        if reason is not None:
+            self.ui.show_message(f"{label_of(action, self.selected_row).rstrip('…')}: {reason}.", "soon")
             return
         method = getattr(self, method_of(action_id), None)
         if method is None:
-            self.ui.say(
-                f"{label_of(action, self.chosen).rstrip('…')}: not on this screen; Esc goes back.", "soon"
+            self.ui.show_message(
+                f"{label_of(action, self.selected_row).rstrip('…')}: not on this screen; Esc goes back.",
+                "soon",
             )
             return
         method()
 
-    def hold(self) -> None:
+    def save_row(self) -> None:
         """What is opened now acts on the row that the cursor stands on now."""
-        self._held = self.chosen.key if self.chosen is not None else None
+        self._saved_row = self.selected_row.key if self.selected_row is not None else None
 
-    def run_held(self, action_id: str) -> None:
+    def run_on_saved_row(self, action_id: str) -> None:
         """Run an action that was chosen in what :meth:`hold` was called for."""
-        now = self.chosen.key if self.chosen is not None else None
+        current = self.selected_row.key if self.selected_row is not None else None
         action = BY_ID[action_id]
-        if action.row and self._held is not None and now != self._held:
-            self._say_gone(action, self._held)
+        if action.row and self._saved_row is not None and current != self._saved_row:
+            self._show_row_lost(action, self._saved_row)
             return
         self.action_run(action_id)
 
-    def _say_gone(self, action: Action, gone: Key) -> None:
+    def _show_row_lost(self, action: Action, lost_row: Key) -> None:
         label = label_of(action, None).rstrip("…")
-        self.ui.say(
-            f"{label}: {safe(gone[-1], 60)} is gone from here, and nothing was done. The cursor has moved on.",
+        self.ui.show_message(
+            f"{label}: {safe(lost_row[-1], 60)} is gone from here, and nothing was done. The cursor has moved on.",
             "soon",
         )
 
@@ -96,8 +97,8 @@ class ActionScreen(Screen[None]):
 
     def do_session_refresh(self) -> None:
         """`r`."""
-        if isinstance(self.chosen, Entry):
-            self.ui.start(self.controller.refresh(self.chosen.profile.name))
+        if isinstance(self.selected_row, Entry):
+            self.ui.start(self.controller.refresh(self.selected_row.profile.name))
 
     def do_session_refresh_due(self) -> None:
         """`a`."""
@@ -105,24 +106,24 @@ class ActionScreen(Screen[None]):
 
     def do_login(self) -> None:
         """`i`."""
-        if isinstance(self.chosen, Entry):
-            self.ui.start(self.controller.sign_in(self.chosen.profile))
+        if isinstance(self.selected_row, Entry):
+            self.ui.start(self.controller.sign_in(self.selected_row.profile))
 
     def do_manage(self) -> None:
         """`m`."""
-        if isinstance(self.chosen, Entry):
-            self.ui.start(self.controller.manage(self.chosen.profile))
+        if isinstance(self.selected_row, Entry):
+            self.ui.start(self.controller.manage(self.selected_row.profile))
 
     def do_key_rotate(self) -> None:
         """`R`."""
-        if isinstance(self.chosen, Entry):
-            rotation = RotationController(self.state, self.controller, self.ui, self.chosen.profile)
+        if isinstance(self.selected_row, Entry):
+            rotation = RotationController(self.state, self.controller, self.ui, self.selected_row.profile)
             self.app.push_screen(RotationScreen(self.state, rotation))
 
     def do_session_stop(self) -> None:
         """`x`."""
-        if isinstance(self.chosen, Entry):
-            self.ui.start(self.controller.stop(self.chosen.profile))
+        if isinstance(self.selected_row, Entry):
+            self.ui.start(self.controller.stop(self.selected_row.profile))
 
     def do_lock(self) -> None:
         """`L`."""
@@ -137,14 +138,14 @@ class ActionScreen(Screen[None]):
 
         def run(action_id: str | None) -> None:
             if action_id is not None:
-                self.run_held(action_id)
+                self.run_on_saved_row(action_id)
 
-        self.hold()
-        self.app.push_screen(HelpScreen(self.state, self.chosen), run)
+        self.save_row()
+        self.app.push_screen(HelpScreen(self.state, self.selected_row), run)
 
     def do_palette(self) -> None:
         """`:` and ctrl+p."""
-        self.hold()
+        self.save_row()
         self.ui.open_palette()
 
     def do_theme(self) -> None:
@@ -166,4 +167,4 @@ class ActionScreen(Screen[None]):
             if confirmed:
                 self.app.exit()
 
-        self.app.push_screen(leaving(self.state), leave)
+        self.app.push_screen(quit_dialog(self.state), leave)

@@ -7,28 +7,30 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from keyturn_tui.actions import BY_ID, bindings, unrotatable
+from keyturn_tui.actions import BY_ID, bindings, why_not_rotatable
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.rendering.profile_detail import LABEL, Description, describe, describe_file
 from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
 from keyturn_tui.screens.base import ActionScreen
-from keyturn_tui.screens.scrolling import moving_keys, scrolled
+from keyturn_tui.screens.scrolling import scroll_bindings, scroll_position
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.footer import Footer
 from keyturn_tui.widgets.status_line import StatusLine
 from keyturn_tui.widgets.styled_lines import StyledLines
 
-_OFFERED = ("session.refresh", "login", "manage", "key.rotate", "session.stop", "back")
+_FOOTER_IDS = ("session.refresh", "login", "manage", "key.rotate", "session.stop", "back")
 
 
 class DetailScreen(ActionScreen):
     """Follows its profile through snapshots; the same acts as in the list are one key away."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings((*_OFFERED, "session.refresh_due", "lock", "theme", "redraw", "palette", "help", "quit")),
+        *bindings(
+            (*_FOOTER_IDS, "session.refresh_due", "lock", "theme", "redraw", "palette", "help", "quit")
+        ),
         Binding("enter", "run('back')", show=False),
-        *moving_keys("scroll_by_lines", 10),
+        *scroll_bindings("scroll_by_lines", 10),
     ]
     DEFAULT_CSS = """
     DetailScreen #title { padding: 0 1; }
@@ -49,7 +51,7 @@ class DetailScreen(ActionScreen):
         yield Footer(id="footer")
 
     @property
-    def chosen(self) -> Row | None:
+    def selected_row(self) -> Row | None:
         """The same profile in the latest snapshot."""
         rows: list[Row] = [*self.state.catalog.entries, *self.state.catalog.problems]
         for row in rows:
@@ -67,24 +69,24 @@ class DetailScreen(ActionScreen):
 
     def redraw(self) -> None:
         """Describe it again."""
-        row = self.chosen
+        row = self.selected_row
         view = self.state.view()
         text = self.query_one("#text", StyledLines)
-        description = self._described(row)
+        description = self._describe_row(row)
         lines = [
             ((f"{label[0][0] if label else '':<{LABEL}}", "muted"), *value)
             for label, value in zip(description.labels, description.values, strict=True)
         ]
         self._lines = len(lines)
         room = max(1, text.content_size.height)
-        self._top = scrolled(self._top, 0, self._lines, room)
+        self._top = scroll_position(self._top, 0, self._lines, room)
         self.query_one("#title", StyledLines).show([description.title])
         text.show(lines[self._top : self._top + room])
-        on_offer = [BY_ID[id_] for id_ in _OFFERED] if isinstance(row, Entry) else [BY_ID["back"]]
-        if isinstance(row, Entry) and unrotatable(row.profile) is not None:
-            on_offer.remove(BY_ID["key.rotate"])
-        offered = [action for action in on_offer if not (action.writes and view.read_only)]
-        self.query_one("#footer", Footer).offer(offered, (), row, view)
+        actions = [BY_ID[id_] for id_ in _FOOTER_IDS] if isinstance(row, Entry) else [BY_ID["back"]]
+        if isinstance(row, Entry) and why_not_rotatable(row.profile) is not None:
+            actions.remove(BY_ID["key.rotate"])
+        available = [action for action in actions if not (action.writes and view.read_only)]
+        self.query_one("#footer", Footer).offer(available, (), row, view)
 
     def tick(self) -> None:
         """Countdowns."""
@@ -92,7 +94,7 @@ class DetailScreen(ActionScreen):
 
     def show_message(self, text: str, role: str) -> None:
         """On the message line."""
-        self.query_one("#message", StatusLine).say(text, role, self.state.now())
+        self.query_one("#message", StatusLine).show_message(text, role, self.state.now())
 
     def action_scroll_by_lines(self, by: int) -> None:
         """Scroll, stopping at the ends."""
@@ -103,10 +105,10 @@ class DetailScreen(ActionScreen):
         """Esc."""
         self.dismiss()
 
-    def _described(self, row: Row | None) -> Description:
+    def _describe_row(self, row: Row | None) -> Description:
         width = max(30, self.app.size.width - 2)
         if isinstance(row, Entry):
-            return describe(row.profile, self.state.view(), width, shown=self.state.shown)
+            return describe(row.profile, self.state.view(), width, display_path=self.state.display_path)
         if isinstance(row, Problem):
-            return describe_file(row.problem, width, shown=self.state.shown)
+            return describe_file(row.problem, width, display_path=self.state.display_path)
         return Description((("It is gone from the files.", "soon"),), (), ())

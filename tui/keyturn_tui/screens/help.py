@@ -16,24 +16,26 @@ from keyturn_tui.actions import ACTIONS, Action, Area, label_of
 from keyturn_tui.dialogs.base import key_line
 from keyturn_tui.rendering.profile_cells import Line, fit
 from keyturn_tui.rendering.profile_rows import Row
-from keyturn_tui.screens.scrolling import moving_keys, scrolled
+from keyturn_tui.screens.scrolling import scroll_bindings, scroll_position
 from keyturn_tui.state import AppState
-from keyturn_tui.terminal.output_filters import spelled
+from keyturn_tui.terminal.output_filters import expand_ellipsis
 from keyturn_tui.widgets.fields import PlainField
 from keyturn_tui.widgets.styled_lines import StyledLines
 
 
-def matching(text: str) -> tuple[Action, ...]:
+def filter_actions(text: str) -> tuple[Action, ...]:
     """The actions whose keys, label or help hold every word of `text`."""
-    words = text.lower().split()
+    terms = text.lower().split()
     return tuple(
         action
         for action in ACTIONS
-        if all(word in f"{action.shown} {action.label} {action.help} {action.area}".lower() for word in words)
+        if all(
+            term in f"{action.key_label} {action.label} {action.help} {action.area}".lower() for term in terms
+        )
     )
 
 
-def signs(glyphs: Glyphs) -> list[Line]:
+def glyph_legend(glyphs: Glyphs) -> list[Line]:
     """What the signs before a profile mean; no state is told by colour alone."""
     table = (
         (glyphs.fresh, "fresh", "the session lives"),
@@ -48,7 +50,7 @@ def signs(glyphs: Glyphs) -> list[Line]:
     )
     return [
         (("SIGNS", "heading"),),
-        *(((f"  {sign:<10}", role), (words, "muted")) for sign, role, words in table),
+        *(((f"  {sign:<10}", role), (meaning, "muted")) for sign, role, meaning in table),
     ]
 
 
@@ -59,7 +61,7 @@ class HelpScreen(ModalScreen[str | None]):
         Binding("escape,question_mark,q", "cancel", show=False),
         Binding("enter", "choose", show=False),
         Binding("slash", "filter", show=False),
-        *moving_keys("move"),
+        *scroll_bindings("move"),
     ]
     AUTO_FOCUS = ""
     DEFAULT_CSS = """
@@ -75,7 +77,7 @@ class HelpScreen(ModalScreen[str | None]):
         super().__init__()
         self._state = state
         self._row = row
-        self._shown: tuple[Action, ...] = ACTIONS
+        self._filtered: tuple[Action, ...] = ACTIONS
         self._cursor = 0
         self._top = 0
 
@@ -101,7 +103,7 @@ class HelpScreen(ModalScreen[str | None]):
     def on_input_changed(self, message: Input.Changed) -> None:
         """Narrow."""
         message.stop()
-        self._shown = matching(message.value)
+        self._filtered = filter_actions(message.value)
         self._cursor = self._top = 0
         self._draw()
 
@@ -125,27 +127,29 @@ class HelpScreen(ModalScreen[str | None]):
 
     def action_move(self, by: int) -> None:
         """Move the cursor."""
-        self._cursor = min(max(0, self._cursor + by), max(0, len(self._shown) - 1))
+        self._cursor = min(max(0, self._cursor + by), max(0, len(self._filtered) - 1))
         self._draw()
 
     def action_choose(self) -> None:
         """Enter."""
-        if self._shown:
-            self.dismiss(self._shown[self._cursor].id)
+        if self._filtered:
+            self.dismiss(self._filtered[self._cursor].id)
 
     def _draw(self) -> None:
         width = min(80, self.app.size.width) - 4
         room = max(3, self.app.size.height - 6)
         glyphs = self._state.terminal.glyphs
-        lines, at = self._table(width)
-        if self._cursor == len(self._shown) - 1:
-            at = len(lines) - 1  # so that the signs below the last action are seen too
-        self._top = scrolled(self._top, 0, len(lines), room, seen=0 if self._cursor == 0 else at)
+        lines, cursor_line = self._table(width)
+        if self._cursor == len(self._filtered) - 1:
+            cursor_line = len(lines) - 1  # so that the signs below the last action are seen too
+        self._top = scroll_position(
+            self._top, 0, len(lines), room, keep_visible=0 if self._cursor == 0 else cursor_line
+        )
         self.query_one("#list", StyledLines).show(lines[self._top : self._top + room])
         more = "   more below: j" if self._top + room < len(lines) else ""
         self.query_one("#keys", StyledLines).show(
             [
-                ((f"{spelled('…', glyphs)} means: asks before it changes anything.{more}", "muted"),),
+                ((f"{expand_ellipsis('…', glyphs)} means: asks before it changes anything.{more}", "muted"),),
                 key_line(("Enter", "Run it"), ("/", "Filter"), ("Esc", "Close")),
             ]
         )
@@ -153,30 +157,30 @@ class HelpScreen(ModalScreen[str | None]):
     def _table(self, width: int) -> tuple[list[Line], int]:
         """All lines, and which of them the cursor stands on."""
         lines: list[Line] = []
-        at = 0
+        cursor_line = 0
         glyphs = self._state.terminal.glyphs
         glyph = glyphs.cursor
         for area in Area:
-            actions = [action for action in self._shown if action.area is area]
+            actions = [action for action in self._filtered if action.area is area]
             if actions:
                 lines.append(((area.value.upper(), "heading"),))
             for action in actions:
-                chosen = action is self._shown[self._cursor]
-                if chosen:
-                    at = len(lines)
+                is_selected = action is self._filtered[self._cursor]
+                if is_selected:
+                    cursor_line = len(lines)
                 lines.append(
                     (
-                        (f"{glyph if chosen else ' '} ", "title"),
-                        (fit(action.shown, 10), "hotkey"),
+                        (f"{glyph if is_selected else ' '} ", "title"),
+                        (fit(action.key_label, 10), "hotkey"),
                         (
-                            fit(spelled(label_of(action, self._row), glyphs), 16),
-                            "title" if chosen else "text",
+                            fit(expand_ellipsis(label_of(action, self._row), glyphs), 16),
+                            "title" if is_selected else "text",
                         ),
                         (fit(action.help, width - 28), "muted"),
                     )
                 )
         if not lines:
             lines.append((("Nothing matches.", "muted"),))
-        if self._shown is ACTIONS:
-            lines += signs(glyphs)
-        return lines, at
+        if self._filtered is ACTIONS:
+            lines += glyph_legend(glyphs)
+        return lines, cursor_line

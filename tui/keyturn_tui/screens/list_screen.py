@@ -30,29 +30,29 @@ class _ListScreen(Protocol):
 
     @property
     def row_list(self) -> ScrollableList: ...
-    def moved(self, by: int) -> None: ...
+    def move_cursor(self, by: int) -> None: ...
 
 
 class ListKeys:
     """Mixin for an `ActionScreen` with one list, `row_list`."""
 
-    def gone(self: _ListScreen) -> Key | None:
+    def lost_row(self: _ListScreen) -> Key | None:
         """See `CursorGuard`; whoever asks tells the person."""
-        gone = self.row_list.guard.gone()
-        self.row_list.guard.moved()
-        return gone
+        lost_row = self.row_list.guard.lost_row()
+        self.row_list.guard.cursor_moved()
+        return lost_row
 
-    def moved(self: _ListScreen, by: int) -> None:
+    def move_cursor(self: _ListScreen, by: int) -> None:
         """One row, by a key or the other."""
         self.row_list.move(by)
 
     def do_list_down(self: _ListScreen) -> None:
         """`j`."""
-        self.moved(1)
+        self.move_cursor(1)
 
     def do_list_up(self: _ListScreen) -> None:
         """`k`."""
-        self.moved(-1)
+        self.move_cursor(-1)
 
     def do_list_first(self: _ListScreen) -> None:
         """`g`."""

@@ -14,14 +14,23 @@ from textual.widgets import Input
 
 from keyturn.model.text import safe
 from keyturn.profiles.filter import parse
-from keyturn_tui.actions import bindings, offers, steady
+from keyturn_tui.actions import bindings, fixed_actions, row_actions
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.ui import Ui
-from keyturn_tui.messages import RowChosen, RowOpened
+from keyturn_tui.messages import RowOpened, RowSelected
 from keyturn_tui.rendering.layout import GUTTER, TOO_SMALL, DetailPlace, columns_for, frame_for
 from keyturn_tui.rendering.profile_cells import Line
-from keyturn_tui.rendering.profile_detail import nothing_lines, two_lines
-from keyturn_tui.rendering.profile_rows import Counts, Entry, Row, Sort, arrange, count, deadlines, sift
+from keyturn_tui.rendering.profile_detail import empty_list_lines, summary_lines
+from keyturn_tui.rendering.profile_rows import (
+    Counts,
+    Entry,
+    Row,
+    Sort,
+    count,
+    deadlines,
+    filter_rows,
+    sort_rows,
+)
 from keyturn_tui.rendering.timeline_rows import session_rows
 from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.screens.detail import DetailScreen
@@ -65,11 +74,11 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         self._sort = Sort.SOURCE
         self._backwards = False
         self._query = parse(state.options.filter)
-        self._arranged: tuple[Row, ...] = ()
+        self._sorted_rows: tuple[Row, ...] = ()
         self._deadlines: list[datetime] = []
         self._last_tick = state.now()
         self._frame = frame_for(80, 24)
-        self._heading = ("", "")
+        self._border_text = ("", "")
 
     def compose(self) -> ComposeResult:
         """Everything there is at any size; the frame hides what has no room."""
@@ -78,8 +87,8 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         with Horizontal(id="body", classes="whole"):
             with Vertical(id="list-pane"):
                 yield StyledLines(id="titles")
-                yield ProfileList(self.state.view(), self.state.shown, id="list")
-            yield DetailPane(self.state.shown, id="detail")
+                yield ProfileList(self.state.view(), self.state.display_path, id="list")
+            yield DetailPane(self.state.display_path, id="detail")
         yield StyledLines(id="summary", classes="whole")
         yield TimelineStrip(id="strip", classes="whole")
         yield StatusLine(id="message")
@@ -93,34 +102,34 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         self.set_class(self.state.terminal.ascii, "-ascii")
         self.query_one("#filter", PlainField).value = self.state.options.filter
         self.query_one("#detail", DetailPane).border_title = Content("2 Detail")
-        self._fit()
+        self._apply_frame()
 
     def on_resize(self) -> None:
         """Another size, another arrangement."""
-        self._fit()
+        self._apply_frame()
         self.call_after_refresh(self.redraw)
 
     @property
-    def chosen(self) -> Row | None:
+    def selected_row(self) -> Row | None:
         """The row under the cursor."""
         return self.row_list.row
 
     def show_message(self, text: str, role: str) -> None:
         """On the message line."""
-        self.query_one("#message", StatusLine).say(text, role, self.state.now())
+        self.query_one("#message", StatusLine).show_message(text, role, self.state.now())
 
     def redraw(self) -> None:
         """Arrange everything anew; the cursor keeps its profile."""
         view = self.state.view()
-        self._arranged = arrange(self.state.catalog, view, self._sort, backwards=self._backwards)
+        self._sorted_rows = sort_rows(self.state.catalog, view, self._sort, backwards=self._backwards)
         self._deadlines = [
             m for m in deadlines(e.profile for e in self.state.catalog.entries) if m > view.now
         ]
-        self._sift()
-        self._count()
-        self._describe(self.chosen)
+        self._show_filtered()
+        self._update_counts()
+        self._update_detail(self.selected_row)
         if self._frame.strip:
-            self._strip.hold(session_rows(self.state.catalog))
+            self._strip.set_rows(session_rows(self.state.catalog))
         self.draw_chart()
 
     def draw_chart(self) -> None:
@@ -133,23 +142,23 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         """Repaint what reads differently now: the left cells of visible rows, the clock, the detail's countdown; the
         counts when some profile passes a deadline."""
         view = self.state.view()
-        passed = self._pass_deadlines(view.now)
-        moved_back = view.now < self._last_tick
+        has_passed = self._pop_passed_deadlines(view.now)
+        clock_went_back = view.now < self._last_tick
         self._last_tick = view.now
         self.query_one(Header).tick(view.now)
         self.row_list.tick(view.now)
-        if moved_back or (passed and self._depends_on_states()):
+        if clock_went_back or (has_passed and self._depends_on_states()):
             self.redraw()
             return
-        if passed:
-            self._count()
-        self._describe(self.chosen)
+        if has_passed:
+            self._update_counts()
+        self._update_detail(self.selected_row)
         self.draw_chart()
 
-    def on_row_chosen(self, message: RowChosen) -> None:
+    def on_row_selected(self, message: RowSelected) -> None:
         """The cursor moved."""
         message.stop()
-        self._describe(message.row)
+        self._update_detail(message.row)
 
     def on_row_opened(self, message: RowOpened) -> None:
         """A second click."""
@@ -160,12 +169,12 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         """Each key in the filter field."""
         message.stop()
         self._query = parse(message.value)
-        self._sift()
+        self._show_filtered()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         """Enter in the filter field: back to the list, filtered."""
         message.stop()
-        self.row_list.keep_row()
+        self.row_list.pin_row()
         self._close_filter()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -179,12 +188,12 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         """The profiles."""
         return self.query_one("#list", ProfileList)
 
-    def moved(self, by: int) -> None:
+    def move_cursor(self, by: int) -> None:
         """A line of a long detail, where that has the focus."""
         if self._detail.has_focus:
             self._detail.scroll_lines(by)
         else:
-            super().moved(by)
+            super().move_cursor(by)
 
     def do_pane_next(self) -> None:
         """Tab: the list, or the detail where it is a pane."""
@@ -218,31 +227,31 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
             self._close_filter()
         elif self._detail.has_focus:
             self.row_list.focus()
-        elif self.controller.stop_rest():
-            self.ui.say("What has begun is finished; the rest is left out.")
+        elif self.controller.cancel_remaining():
+            self.ui.show_message("What has begun is finished; the rest is left out.")
         elif self._query:
             field.value = ""
 
     def do_open(self) -> None:
         """Enter."""
-        if self.focused is self.query_one("#filter", PlainField) or self.chosen is None:
+        if self.focused is self.query_one("#filter", PlainField) or self.selected_row is None:
             return
-        self.app.push_screen(DetailScreen(self.state, self.controller, self.ui, self.chosen))
+        self.app.push_screen(DetailScreen(self.state, self.controller, self.ui, self.selected_row))
 
     def do_timeline(self) -> None:
         """`t`."""
         self.app.push_screen(TimelineScreen(self.state, self.controller, self.ui))
 
-    def window_moved(self) -> None:
+    def window_changed(self) -> None:
         """A key of the strip, where there is one."""
         if self._frame.strip:
             self.draw_chart()
         else:
-            self.ui.say("t opens the timeline, where this key works.")
+            self.ui.show_message("t opens the timeline, where this key works.")
 
     def do_sort(self) -> None:
         """`s`."""
-        self._sort = self._sort.following()
+        self._sort = self._sort.next_order()
         self.redraw()
 
     def do_sort_reverse(self) -> None:
@@ -250,13 +259,13 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         self._backwards = not self._backwards
         self.redraw()
 
-    def choose(self, name: str) -> None:
+    def select_profile(self, name: str) -> None:
         """Put the cursor on a profile; a filter that hides it is cleared."""
         if not any(isinstance(row, Entry) and row.profile.name == name for row in self.row_list.rows):
             self._query = parse("")
             self.query_one("#filter", PlainField).value = ""
-            self._sift()
-        self.row_list.choose(name)
+            self._show_filtered()
+        self.row_list.select_profile(name)
 
     @property
     def _detail(self) -> DetailPane:
@@ -271,7 +280,7 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         self.query_one("#filter-row").display = False
         self.set_focus(self.row_list)
 
-    def _pass_deadlines(self, now: datetime) -> bool:
+    def _pop_passed_deadlines(self, now: datetime) -> bool:
         """Take off the heap what lies behind `now`; True if that was anything."""
         before = len(self._deadlines)
         while self._deadlines and self._deadlines[0] <= now:
@@ -282,7 +291,7 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         """Whether the rows themselves, not just their cells, are others when some state changes."""
         return self._sort is Sort.ATTENTION or any(term.field == "state" for term in self._query.terms)
 
-    def _fit(self) -> None:
+    def _apply_frame(self) -> None:
         width, height = self.app.size
         frame = self._frame = frame_for(width, height)
         self.set_class(frame.too_small, "-small")
@@ -299,40 +308,40 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         columns = columns_for(width, height)
         return ((" " * GUTTER + "".join(f"{column.title:<{column.width}}" for column in columns), "heading"),)
 
-    def _sift(self) -> None:
+    def _show_filtered(self) -> None:
         width, height = self.app.size
         view = self.state.view()
-        rows = sift(self._arranged, self._query, view, self._sort)
-        self.row_list.show(rows, view, columns_for(width, height), nothing_lines(self.state, self._query))
-        self._head(rows)
+        rows = filter_rows(self._sorted_rows, self._query, view, self._sort)
+        self.row_list.show(rows, view, columns_for(width, height), empty_list_lines(self.state, self._query))
+        self._update_border_text(rows)
 
-    def _head(self, rows: tuple[Row, ...]) -> None:
+    def _update_border_text(self, rows: tuple[Row, ...]) -> None:
         """Title and foot of the list's border; assigned only when they differ, as that repaints the pane."""
         rule = "-" if self.state.terminal.ascii else "─"
-        order = f"{self._sort.value}, reversed" if self._backwards else self._sort.value
+        order_text = f"{self._sort.value}, reversed" if self._backwards else self._sort.value
         text = safe(self.query_one("#filter", PlainField).value, 30)
-        title = f"1 Profiles {rule} sort: {order}" + (f" {rule} /{text}" if self._query else "")
-        shown, total = sum(isinstance(row, Entry) for row in rows), len(self.state.catalog.entries)
-        foot = f"{shown} of {total}" if self._query else ""
-        if (title, foot) != self._heading:
+        title = f"1 Profiles {rule} sort: {order_text}" + (f" {rule} /{text}" if self._query else "")
+        shown_count, total = sum(isinstance(row, Entry) for row in rows), len(self.state.catalog.entries)
+        subtitle = f"{shown_count} of {total}" if self._query else ""
+        if (title, subtitle) != self._border_text:
             pane = self.query_one("#list-pane")
-            if title != self._heading[0]:
+            if title != self._border_text[0]:
                 pane.border_title = Content(title)
-            if foot != self._heading[1]:
-                pane.border_subtitle = Content(foot)
-            self._heading = (title, foot)
+            if subtitle != self._border_text[1]:
+                pane.border_subtitle = Content(subtitle)
+            self._border_text = (title, subtitle)
 
-    def _count(self) -> None:
+    def _update_counts(self) -> None:
         view = self.state.view()
         profiles = self.state.snapshot.profiles if self.state.snapshot else ()
         counts = count(profiles, view) if profiles else Counts()
-        folder = self.state.shown(str(self.state.service.paths.aws_config.parent))
+        folder = self.state.display_path(str(self.state.service.paths.aws_config.parent))
         self.query_one(Header).show(counts, view, safe(folder, 40))
 
-    def _describe(self, row: Row | None) -> None:
+    def _update_detail(self, row: Row | None) -> None:
         view = self.state.view()
         if self._frame.detail is DetailPlace.RIGHT:
             self._detail.show(row, view)
         elif self._frame.detail is DetailPlace.LINES:
-            self.query_one("#summary", StyledLines).show(two_lines(row, self.state))
-        self.query_one("#footer", Footer).offer(steady(view), offers(row, view), row, view)
+            self.query_one("#summary", StyledLines).show(summary_lines(row, self.state))
+        self.query_one("#footer", Footer).offer(fixed_actions(view), row_actions(row, view), row, view)

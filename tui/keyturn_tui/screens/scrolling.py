@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 _FAR = 1_000_000
 
 
-def moving_keys(action: str, page: int = 8, *, forward: str = "pagedown,ctrl+d") -> list[BindingType]:
+def scroll_bindings(action: str, page: int = 8, *, forward: str = "pagedown,ctrl+d") -> list[BindingType]:
     """Bindings of the list's own keys to `action(BY)`, BY in lines and negative for up.
 
     :param page: how far the page keys go.
@@ -25,12 +25,12 @@ def moving_keys(action: str, page: int = 8, *, forward: str = "pagedown,ctrl+d")
     return [Binding(keys, f"{action}({by})", show=False) for keys, by in by_keys.items()]
 
 
-def scrolled(top: int, by: int, lines: int, room: int, *, seen: int | None = None) -> int:
+def scroll_position(top: int, by: int, lines: int, room: int, *, keep_visible: int | None = None) -> int:
     """The first line to show after scrolling by `by`, stopping at the ends.
 
     :param seen: a line that must be among those shown.
     """
     top = min(max(0, top + by), max(0, lines - room))
-    if seen is not None:
-        top = min(max(top, seen - room + 1), seen)
+    if keep_visible is not None:
+        top = min(max(top, keep_visible - room + 1), keep_visible)
     return top

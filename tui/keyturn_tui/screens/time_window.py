@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from keyturn.model.text import span
-from keyturn_tui.rendering.timeline_scale import FARTHEST, USUAL_SPAN, Window, window_at, zoomed
+from keyturn_tui.rendering.timeline_scale import DEFAULT_SPAN, MAX_SCROLL, Window, window_at, zoom
 from keyturn_tui.state import AppState
 
 
@@ -16,7 +16,7 @@ class TimeWindow:
     state: AppState
     draw_chart: Callable[[], None]
     """Shows the window as it is at this moment."""
-    _span: timedelta = USUAL_SPAN
+    _span: timedelta = DEFAULT_SPAN
     _offset: int = 0
 
     @property
@@ -32,7 +32,7 @@ class TimeWindow:
             return f"{span(self._span)}, {window.start:%H:%M} to {window.end:%H:%M} UTC"
         return f"{span(self._span)}, {window.start:%d %b %H:%M} to {window.end:%d %b %H:%M} UTC"
 
-    def window_moved(self) -> None:
+    def window_changed(self) -> None:
         """A key moved the window."""
         self.draw_chart()
 
@@ -55,13 +55,13 @@ class TimeWindow:
     def do_timeline_now(self) -> None:
         """`.`."""
         self._offset = 0
-        self.window_moved()
+        self.window_changed()
 
     def _zoom(self, by: int) -> None:
-        self._span, self._offset = zoomed(self._span, by), 0
-        self.window_moved()
+        self._span, self._offset = zoom(self._span, by), 0
+        self.window_changed()
 
     def _scroll(self, by: int) -> None:
-        most = 8 * FARTHEST
-        self._offset = min(max(self._offset + by, -most), most)
-        self.window_moved()
+        limit = 8 * MAX_SCROLL
+        self._offset = min(max(self._offset + by, -limit), limit)
+        self.window_changed()

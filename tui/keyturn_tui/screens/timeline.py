@@ -9,20 +9,20 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 
-from keyturn_tui.actions import BY_ID, bindings, offers
+from keyturn_tui.actions import BY_ID, bindings, row_actions
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.ui import Ui
-from keyturn_tui.messages import TimelineRowChosen
+from keyturn_tui.messages import TimelineRowSelected
 from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.profile_rows import Row
 from keyturn_tui.rendering.timeline_rows import (
     TimelineEntry,
+    first_upcoming,
     key_axis,
     key_rows,
     session_rows,
     time_axis,
-    to_come,
 )
 from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.screens.detail import DetailScreen
@@ -35,11 +35,11 @@ from keyturn_tui.widgets.styled_lines import StyledLines
 from keyturn_tui.widgets.timeline_list import TimelineList
 
 #: What the footer offers; where there is less room, the last ones go.
-_OFFERED = ("back", "session.refresh", "timeline.zoom_in", "timeline.zoom_out", "timeline.later", "sort")
-_MOVING = ("down", "up", "first", "last", "half_down", "half_up", "page_down", "page_up")
-_HERE = (
-    *(f"list.{way}" for way in _MOVING),
-    *_OFFERED,
+_FOOTER_IDS = ("back", "session.refresh", "timeline.zoom_in", "timeline.zoom_out", "timeline.later", "sort")
+_LIST_KEYS = ("down", "up", "first", "last", "half_down", "half_up", "page_down", "page_up")
+_ACTION_IDS = (
+    *(f"list.{way}" for way in _LIST_KEYS),
+    *_FOOTER_IDS,
     *("timeline", "timeline.earlier", "timeline.now", "pane.next", "pane.list", "open", "sort.reverse"),
     *("session.refresh_due", "login", "manage", "key.rotate", "session.stop", "lock", "renewal.pause"),
     *("theme", "redraw", "palette", "help", "quit"),
@@ -49,7 +49,7 @@ _HERE = (
 class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
     """One lane per session and login, then one per long-term key; acts are about the lane under the cursor."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(_HERE), Binding("z", "run('back')", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(_ACTION_IDS), Binding("z", "run('back')", show=False)]
     DEFAULT_CSS = """
     TimelineScreen #pane { height: 1fr; border: round $state-working; border-title-color: $text-muted-own; }
     TimelineScreen.-ascii #pane { border: ascii $state-working; }
@@ -78,53 +78,55 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
     def on_mount(self) -> None:
         """Draw, with the cursor on what ends next."""
         self.set_class(self.state.terminal.ascii, "-ascii")
-        self._fit()
-        self._hold()
-        self.row_list.open_on(to_come(session_rows(self.state.catalog), self.state.now()))
+        self._apply_frame()
+        self._set_rows()
+        self.row_list.start_at(first_upcoming(session_rows(self.state.catalog), self.state.now()))
         self.call_after_refresh(self.redraw)
 
     def on_resize(self) -> None:
         """Another size, other cells."""
-        self._fit()
+        self._apply_frame()
         self.call_after_refresh(self.redraw)
 
     @property
-    def chosen(self) -> Row | None:
+    def selected_row(self) -> Row | None:
         """The profile whose lane the cursor stands on, as the latest snapshot has it."""
         row = self.row_list.row
         return row.entry if row is not None else None
 
     def show_message(self, text: str, role: str) -> None:
         """On the message line."""
-        self.query_one("#message", StatusLine).say(text, role, self.state.now())
+        self.query_one("#message", StatusLine).show_message(text, role, self.state.now())
 
     def redraw(self) -> None:
         """Sort anew; the cursor keeps its lane."""
-        self._hold()
+        self._set_rows()
         self.draw_chart()
 
     def tick(self) -> None:
         """Draw anew what reads differently; no other cell is sent."""
         self.draw_chart()
 
-    def on_timeline_row_chosen(self, message: TimelineRowChosen) -> None:
+    def on_timeline_row_selected(self, message: TimelineRowSelected) -> None:
         """The cursor moved."""
         message.stop()
         self.draw_chart()
 
     def draw_chart(self) -> None:
         """The lanes in view, the heading over them, and the keys that make sense."""
-        view, window, lanes = self.state.view(), self.window, self.row_list
-        lanes.draw(view, window)
+        view, window, timeline = self.state.view(), self.window, self.row_list
+        timeline.draw(view, window)
         axis = (
-            key_axis(self._keys, lanes.room) if lanes.keys_only else time_axis(window, lanes.room, view.now)
+            key_axis(self._keys, timeline.room)
+            if timeline.keys_only
+            else time_axis(window, timeline.room, view.now)
         )
         self.query_one("#axis", StyledLines).show([axis])
-        self._head()
-        row = self.chosen
-        steady = [BY_ID[id_] for id_ in _OFFERED if not (BY_ID[id_].writes and view.read_only)]
-        varying = offers(row, view) if self.app.size.width >= 60 else ()
-        self.query_one("#footer", Footer).offer(steady, varying, row, view)
+        self._update_title()
+        row = self.selected_row
+        fixed = [BY_ID[id_] for id_ in _FOOTER_IDS if not (BY_ID[id_].writes and view.read_only)]
+        dynamic = row_actions(row, view) if self.app.size.width >= 60 else ()
+        self.query_one("#footer", Footer).offer(fixed, dynamic, row, view)
 
     def do_timeline(self) -> None:
         """`t` opens it and closes it."""
@@ -132,8 +134,8 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
 
     def do_back(self) -> None:
         """Esc: out of a refresh of all, then out."""
-        if self.controller.stop_rest():
-            self.ui.say("What has begun is finished; the rest is left out.")
+        if self.controller.cancel_remaining():
+            self.ui.show_message("What has begun is finished; the rest is left out.")
         else:
             self.dismiss()
 
@@ -143,8 +145,8 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
 
     def do_open(self) -> None:
         """Enter."""
-        if self.chosen is not None:
-            self.app.push_screen(DetailScreen(self.state, self.controller, self.ui, self.chosen))
+        if self.selected_row is not None:
+            self.app.push_screen(DetailScreen(self.state, self.controller, self.ui, self.selected_row))
 
     def do_sort(self) -> None:
         """`s`: by what ends first, or by name."""
@@ -158,19 +160,19 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
 
     def do_pane_next(self) -> None:
         """Tab: from the sessions to the keys, and back."""
-        self.row_list.move_part()
+        self.row_list.switch_section()
 
     @property
     def row_list(self) -> TimelineList:
         """The lanes."""
         return self.query_one("#lanes", TimelineList)
 
-    def _fit(self) -> None:
+    def _apply_frame(self) -> None:
         frame = frame_for(*self.app.size)
         self.set_class(not frame.borders, "-bare")
         self.set_class(frame.too_small, "-small")
 
-    def _hold(self) -> None:
+    def _set_rows(self) -> None:
         sessions, keys = session_rows(self.state.catalog), key_rows(self.state.catalog)
         if self._by_name:
             sessions = tuple(sorted(sessions, key=lambda row: row.label.lower()))
@@ -178,9 +180,9 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
         if self._backwards:
             sessions, keys = sessions[::-1], keys[::-1]
         self._keys = keys
-        self.row_list.hold(sessions, keys, self._hint())
+        self.row_list.set_rows(sessions, keys, self._empty_hint())
 
-    def _hint(self) -> tuple[Line, ...]:
+    def _empty_hint(self) -> tuple[Line, ...]:
         if self.state.snapshot is None:
             return ((("  Reading the AWS files…", "muted"),),)
         return (
@@ -188,11 +190,11 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
             (("  Esc goes back to the list; r there fetches a session.", "muted"),),
         )
 
-    def _head(self) -> None:
+    def _update_title(self) -> None:
         """The border's title; assigned only when it differs, as that repaints the pane."""
         rule = "-" if self.state.terminal.ascii else "─"
-        order = ("name" if self._by_name else "ends first") + (", reversed" if self._backwards else "")
-        title = f"3 Timeline {rule} {self.window_words} {rule} sort: {order}"
+        order_text = ("name" if self._by_name else "ends first") + (", reversed" if self._backwards else "")
+        title = f"3 Timeline {rule} {self.window_words} {rule} sort: {order_text}"
         if title != self._title:
             self._title = title
             self.query_one("#pane").border_title = Content(title)

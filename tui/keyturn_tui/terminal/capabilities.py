@@ -41,11 +41,11 @@ def terminal_for(environ: Mapping[str, str], options: Options) -> Terminal:
     ASCII where asked for, on a terminal that is known for no more (`linux`, `dumb`), or where the locale is not UTF-8.
     `NO_COLOR` counts when it is not empty (no-color.org).
     """
-    plain = options.ascii or environ.get("TERM", "") in ("linux", "dumb") or not _utf8(environ)
+    is_ascii = options.ascii or environ.get("TERM", "") in ("linux", "dumb") or not _is_utf8(environ)
     ssh = bool(environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"))
     return Terminal(
-        glyphs=ASCII if plain else UNICODE,
-        ascii=plain,
+        glyphs=ASCII if is_ascii else UNICODE,
+        ascii=is_ascii,
         ssh=ssh,
         no_color=bool(environ.get("NO_COLOR")),
         mouse=options.mouse,
@@ -53,7 +53,7 @@ def terminal_for(environ: Mapping[str, str], options: Options) -> Terminal:
     )
 
 
-def give_size(descriptor: int) -> None:
+def ensure_terminal_size(descriptor: int) -> None:
     """Makes a terminal that does not know its size (0 x 0: a serial line, `script` without a terminal) 80x24; Textual
     draws without end on such a one."""
     columns, lines = os.get_terminal_size(descriptor)
@@ -61,7 +61,7 @@ def give_size(descriptor: int) -> None:
         termios.tcsetwinsize(descriptor, (24, 80))
 
 
-def _utf8(environ: Mapping[str, str]) -> bool:
+def _is_utf8(environ: Mapping[str, str]) -> bool:
     """Whether the locale says UTF-8: the first of LC_ALL, LC_CTYPE and LANG that is set decides, as in setlocale(3).
 
     `C` and no locale at all count as UTF-8 too, as Python's own UTF-8 mode does for `C` (PEP 540): many containers and

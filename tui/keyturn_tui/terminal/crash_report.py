@@ -25,7 +25,7 @@ class SafeCrashApp(App[None], inherit_bindings=False):
     def _handle_exception(self, error: Exception) -> None:
         cause = error.error if isinstance(error, WorkerFailed) else error
         log.record_unexpected(cause)
-        self.fault = _one_line(cause)
+        self.fault = _crash_line(cause)
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
@@ -43,20 +43,20 @@ class SafeCrashApp(App[None], inherit_bindings=False):
         """No pictures of a screen that shows account numbers and, once, a recovery key."""
 
 
-def leave_lost_terminal() -> None:
+def discard_lost_output() -> None:
     """Where the line was dropped, what is still to be written to it would make the interpreter's own end fail."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, stream.fileno())
-            os.close(null)
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, stream.fileno())
+            os.close(devnull)
 
 
-def _one_line(error: BaseException) -> str:
+def _crash_line(error: BaseException) -> str:
     """Type and place: the innermost frame of our own code, or the innermost at all. Never the message."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "keyturn" in Path(frame.filename).parts[-2]] or frames
-    place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
-    return f"a fault of its own, {type(error).__name__}{place}. keyturn.log in the state folder says more."
+    own_frames = [frame for frame in frames if "keyturn" in Path(frame.filename).parts[-2]] or frames
+    location = f" at {Path(own_frames[-1].filename).name}:{own_frames[-1].lineno}" if own_frames else ""
+    return f"a fault of its own, {type(error).__name__}{location}. keyturn.log in the state folder says more."

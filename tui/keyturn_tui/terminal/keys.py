@@ -15,12 +15,12 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 #: Longest wait for one part of the app to take note of a key; only a part that is going away takes so long.
-PATIENCE = 1.0
+TIMEOUT = 1.0
 
-Typed = events.Key | events.Paste
+TypedEvent = events.Key | events.Paste
 
 
-class _Typist(Protocol):
+class _KeyboardApp(Protocol):
     @property
     def screen(self) -> Screen[Any]: ...
     @property
@@ -37,10 +37,10 @@ class Keyboard:
     :param give: what Textual itself does with a key.
     """
 
-    def __init__(self, app: _Typist, give: Callable[[Typed], Awaitable[None]]) -> None:
+    def __init__(self, app: _KeyboardApp, forward: Callable[[TypedEvent], Awaitable[None]]) -> None:
         self._app = app
-        self._give = give
-        self._typed: deque[Typed] = deque()
+        self._forward = forward
+        self._pending: deque[TypedEvent] = deque()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -48,35 +48,35 @@ class Keyboard:
         """Whether a key has not had its effect yet."""
         return self._task is not None and not self._task.done()
 
-    def take(self, event: Typed) -> None:
+    def handle(self, event: TypedEvent) -> None:
         """A key was pressed. On the event loop only."""
-        self._typed.append(event)
+        self._pending.append(event)
         if not self.busy:
-            self._task = asyncio.get_running_loop().create_task(self._hand_out())
+            self._task = asyncio.get_running_loop().create_task(self._dispatch())
 
-    async def _hand_out(self) -> None:
-        while self._typed:
-            whom = self._app.focused or self._app.screen
-            await self._give(self._typed.popleft())
-            await self._take_effect(whom)
+    async def _dispatch(self) -> None:
+        while self._pending:
+            target = self._app.focused or self._app.screen
+            await self._forward(self._pending.popleft())
+            await self._wait_for_effect(target)
 
-    async def _take_effect(self, whom: Widget) -> None:
+    async def _wait_for_effect(self, target: Widget) -> None:
         """Until the key, the messages that it made on their way up, and the screen that it opened have been dealt with."""
-        await _dealt_with(whom)
-        for part in (*whom.ancestors_with_self, self._app):
-            await _dealt_with(part)
+        await _wait_until_idle(target)
+        for node in (*target.ancestors_with_self, self._app):
+            await _wait_until_idle(node)
         screen = None
         while screen is not self._app.screen:
             screen = self._app.screen
-            await _dealt_with(screen)
+            await _wait_until_idle(screen)
 
 
-async def _dealt_with(part: Any) -> None:
+async def _wait_until_idle(node: Any) -> None:
     """Wait until `part` has handled every message that it has by now."""
-    handled = asyncio.Event()
-    if part.call_later(handled.set):
+    idle = asyncio.Event()
+    if node.call_later(idle.set):
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(handled.wait(), PATIENCE)
+            await asyncio.wait_for(idle.wait(), TIMEOUT)
 
 
 class EscapeFirst(XTermParser):
@@ -88,6 +88,6 @@ class EscapeFirst(XTermParser):
         yield from super()._sequence_to_key_events(sequence)
 
 
-def read_escape_apart() -> None:
+def install_escape_parser() -> None:
     """Has Textual's driver, which names its parser in its module alone, use ours."""
     setattr(linux_driver, "XTermParser", EscapeFirst)  # noqa: B010  # a type may not be assigned to by its name

@@ -11,7 +11,7 @@ from textual.filter import LineFilter
 
 from keyturn.model.text import ASCII, Glyphs, is_safe
 
-_KNOWN = {
+_ASCII_EQUIVALENTS = {
     **dict.fromkeys("─━═▔▁▄▀", "-"),
     **dict.fromkeys("│┃║▎▌▊▐", "|"),
     **dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼", "+"),
@@ -27,7 +27,7 @@ _KNOWN = {
 }
 
 
-def spelled(text: str, glyphs: Glyphs) -> str:
+def expand_ellipsis(text: str, glyphs: Glyphs) -> str:
     """`text` with `...` for `…` where there is only ASCII and room for three cells; :func:`ascii_only` must keep to one."""
     return text.replace("…", "...") if glyphs is ASCII else text
 
@@ -36,10 +36,10 @@ def ascii_only(text: str) -> str:
     """`text` in as many cells, with a stand-in for every character that is not ASCII."""
     if text.isascii():
         return text
-    return "".join(ch if ch.isascii() else _KNOWN.get(ch, "?" * cell_len(ch)) for ch in text)
+    return "".join(ch if ch.isascii() else _ASCII_EQUIVALENTS.get(ch, "?" * cell_len(ch)) for ch in text)
 
 
-class HarmlessFilter(LineFilter):
+class ControlFilter(LineFilter):
     """For what Textual's own widgets show raw: text that was pasted into a field, or came by `--filter`.
 
     Our own lines are harmless before, with the foreign characters written out; here no cell may move.
@@ -51,20 +51,20 @@ class HarmlessFilter(LineFilter):
         return [
             segment
             if segment.control or (segment.text.isascii() and segment.text.isprintable())
-            else Segment(defused(segment.text), segment.style, segment.control)
+            else Segment(neutralize(segment.text), segment.style, segment.control)
             for segment in segments
         ]
 
 
 @lru_cache(4096)
-def defused(text: str) -> str:
+def neutralize(text: str) -> str:
     """`text` in as many cells, with nothing that a terminal could obey."""
     if is_safe(text):
         return text
-    shown = "".join(ch if is_safe(f"-{ch}") else "?" * cell_len(ch) for ch in text)
-    if not is_safe(shown):  # marks that pile up, or begin it
-        shown = "".join(ch for ch in shown if cell_len(ch))
-    return shown + " " * (cell_len(text) - cell_len(shown))
+    result = "".join(ch if is_safe(f"-{ch}") else "?" * cell_len(ch) for ch in text)
+    if not is_safe(result):  # marks that pile up, or begin it
+        result = "".join(ch for ch in result if cell_len(ch))
+    return result + " " * (cell_len(text) - cell_len(result))
 
 
 class AsciiFilter(LineFilter):

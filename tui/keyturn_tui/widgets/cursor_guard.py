@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 Key = tuple[str, str]
 #: Seconds in which a key that is pressed was meant for the row before: nobody has seen the other one yet.
-UNSEEN = 1.0
+REACTION_TIME = 1.0
 
 
 class CursorGuard:
@@ -18,18 +18,18 @@ class CursorGuard:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._gone: Key | None = None
-        self._at = 0.0
+        self._lost_row: Key | None = None
+        self._lost_at = 0.0
 
-    def swapped(self, before: Key | None, after: Key | None) -> None:
+    def rows_changed(self, before: Key | None, after: Key | None) -> None:
         """The rows were swapped; the cursor stood on one key and stands on the other."""
         if before is not None and before != after:
-            self._gone, self._at = before, self._clock()
+            self._lost_row, self._lost_at = before, self._clock()
 
-    def moved(self) -> None:
+    def cursor_moved(self) -> None:
         """A person moved the cursor, or was told."""
-        self._gone = None
+        self._lost_row = None
 
-    def gone(self) -> Key | None:
+    def lost_row(self) -> Key | None:
         """The row that the cursor stood on a moment ago; None where a person has had time to see the other."""
-        return self._gone if self._clock() - self._at < UNSEEN else None
+        return self._lost_row if self._clock() - self._lost_at < REACTION_TIME else None

@@ -23,9 +23,9 @@ class DetailPane(Vertical, can_focus=True):
     DetailPane #values { width: 1fr; height: 1fr; }
     """
 
-    def __init__(self, shown: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+    def __init__(self, display_path: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id)
-        self._shown = shown
+        self._display_path = display_path
         self._row: Row | None = None
         self._view: View | None = None
         self._top = 0
@@ -47,8 +47,8 @@ class DetailPane(Vertical, can_focus=True):
 
     def scroll_lines(self, by: int) -> None:
         """Scroll a description that is longer than the pane."""
-        room = self.query_one("#values", StyledLines).size.height
-        self._top = min(max(0, self._top + by), max(0, self._lines - room))
+        height = self.query_one("#values", StyledLines).size.height
+        self._top = min(max(0, self._top + by), max(0, self._lines - height))
         self._paint()
 
     def on_resize(self) -> None:
@@ -58,23 +58,26 @@ class DetailPane(Vertical, can_focus=True):
     def _paint(self) -> None:
         if self._view is None or not self.is_mounted:
             return
-        description = self._described(self._view)
+        description = self._describe_row(self._view)
         values = self.query_one("#values", StyledLines)
-        room = max(1, values.size.height)
+        height = max(1, values.size.height)
         self._lines = len(description.values)
-        labels_now = list(description.labels[self._top : self._top + room])
-        values_now = list(description.values[self._top : self._top + room])
-        if self._top + room < self._lines:
-            labels_now[-1], values_now[-1] = (("more", "muted"),), (("Enter shows all of it", "muted"),)
+        visible_labels = list(description.labels[self._top : self._top + height])
+        visible_values = list(description.values[self._top : self._top + height])
+        if self._top + height < self._lines:
+            visible_labels[-1], visible_values[-1] = (
+                (("more", "muted"),),
+                (("Enter shows all of it", "muted"),),
+            )
         self.query_one("#detail-title", StyledLines).show([description.title])
-        self.query_one("#labels", StyledLines).show(labels_now)
-        values.show(values_now)
+        self.query_one("#labels", StyledLines).show(visible_labels)
+        values.show(visible_values)
 
-    def _described(self, view: View) -> Description:
+    def _describe_row(self, view: View) -> Description:
         width = max(LABEL + 8, self.content_size.width)
         if isinstance(self._row, Entry):
-            return describe(self._row.profile, view, width, shown=self._shown)
+            return describe(self._row.profile, view, width, display_path=self._display_path)
         if isinstance(self._row, Problem):
-            return describe_file(self._row.problem, width, shown=self._shown)
-        nothing: tuple[Line, ...] = ()
-        return Description((("Nothing chosen", "muted"),), nothing, nothing)
+            return describe_file(self._row.problem, width, display_path=self._display_path)
+        empty: tuple[Line, ...] = ()
+        return Description((("Nothing chosen", "muted"),), empty, empty)

@@ -9,11 +9,11 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from keyturn_tui.actions import BY_ID, Action, label_of, refusal
+from keyturn_tui.actions import BY_ID, Action, label_of, why_unavailable
 from keyturn_tui.messages import ActionPressed
 from keyturn_tui.rendering.profile_cells import Line, Span, View
 from keyturn_tui.rendering.profile_rows import Row
-from keyturn_tui.terminal.output_filters import spelled
+from keyturn_tui.terminal.output_filters import expand_ellipsis
 from keyturn_tui.widgets.styled_lines import StyledLines
 
 #: A button's first cell, the cell after its last, and its action's id.
@@ -27,16 +27,19 @@ def button_line(actions: Sequence[Action], row: Row | None, view: View) -> tuple
     hits: list[Hit] = []
     x = 0
     for action in actions:
-        off = refusal(action, row, view) is not None
-        key, label = action.shown.split()[0], f" {spelled(label_of(action, row), view.glyphs)}"
-        spans += [(key, "dim" if off else "hotkey"), (f"{label}  ", "dim" if off else "text")]
+        is_unavailable = why_unavailable(action, row, view) is not None
+        key, label = action.key_label.split()[0], f" {expand_ellipsis(label_of(action, row), view.glyphs)}"
+        spans += [
+            (key, "dim" if is_unavailable else "hotkey"),
+            (f"{label}  ", "dim" if is_unavailable else "text"),
+        ]
         width = cell_len(key) + cell_len(label)
         hits.append((x, x + width, action.id))
         x += width + 2
     return tuple(spans), tuple(hits)
 
 
-def width_of(actions: Sequence[Action], row: Row | None, view: View) -> int:
+def buttons_width(actions: Sequence[Action], row: Row | None, view: View) -> int:
     """Cells that these buttons take."""
     return sum(cell_len(text) for text, _ in button_line(actions, row, view)[0])
 
@@ -66,20 +69,20 @@ class Buttons(StyledLines):
 
 
 #: Always there, at the right.
-LAST = (BY_ID["help"], BY_ID["quit"])
+ALWAYS_SHOWN = (BY_ID["help"], BY_ID["quit"])
 
 
-def fitting(
-    steady: Sequence[Action], varying: Sequence[Action], row: Row | None, view: View, width: int
+def fit_actions(
+    fixed: Sequence[Action], dynamic: Sequence[Action], row: Row | None, view: View, width: int
 ) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
     """As many of both as there is room for beside help and quit: the last steady ones go first."""
-    room = width - 1 - width_of(LAST, row, view)
-    chosen, also = list(steady), list(varying)
-    while chosen and width_of([*chosen, *also], row, view) > room:
-        chosen.pop()
-    while also and width_of(also, row, view) > room:
-        also.pop()
-    return tuple(chosen), tuple(also)
+    room = width - 1 - buttons_width(ALWAYS_SHOWN, row, view)
+    shown, shown_dynamic = list(fixed), list(dynamic)
+    while shown and buttons_width([*shown, *shown_dynamic], row, view) > room:
+        shown.pop()
+    while shown_dynamic and buttons_width(shown_dynamic, row, view) > room:
+        shown_dynamic.pop()
+    return tuple(shown), tuple(shown_dynamic)
 
 
 class Footer(Horizontal):
@@ -96,9 +99,9 @@ class Footer(Horizontal):
         yield Buttons(id="varying")
         yield Buttons(id="always")
 
-    def offer(self, steady: Sequence[Action], varying: Sequence[Action], row: Row | None, view: View) -> None:
+    def offer(self, fixed: Sequence[Action], dynamic: Sequence[Action], row: Row | None, view: View) -> None:
         """Show these actions, as they stand for this row."""
-        first, second = fitting(steady, varying, row, view, self.size.width or self.app.size.width)
+        first, second = fit_actions(fixed, dynamic, row, view, self.size.width or self.app.size.width)
         self.query_one("#steady", Buttons).offer(first, row, view)
         self.query_one("#varying", Buttons).offer(second, row, view)
-        self.query_one("#always", Buttons).offer(LAST, row, view)
+        self.query_one("#always", Buttons).offer(ALWAYS_SHOWN, row, view)

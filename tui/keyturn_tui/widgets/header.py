@@ -27,20 +27,20 @@ def header_spans(counts: Counts, view: View, folder: str, width: int) -> Line:
     first the gaps shrink, then the agent and the folder go, then the number of profiles, then a
     vault that needs nobody."""
     plural = "" if counts.total == 1 else "s"
-    head: list[Span] = [(folder, "muted"), (f"{counts.total} profile{plural}", "text")]
-    states, marks, vault = _states(counts, view, overdue=" overdue"), _marks(view), _VAULT[view.vault]
+    leading: list[Span] = [(folder, "muted"), (f"{counts.total} profile{plural}", "text")]
+    states, flags, vault = _state_counts(counts, view, overdue=" overdue"), _flags(view), _VAULT[view.vault]
     urgent = [(vault[0].removeprefix("vault "), vault[1])] if vault[1] != "muted" else []
     agent: list[Span] = [("agent", "muted")] if view.snapshot.agent and not view.snapshot.paused else []
     line: Line = ()
     for gap, parts in (
-        ("   ", [*head, *states, *marks, vault, *agent]),
-        ("  ", [*head, *states, *marks, vault, *agent]),
-        ("  ", [*head, *states, *marks, vault]),
-        ("  ", [*head[1:], *states, *marks, vault]),
-        ("  ", [*states, *marks, vault]),
-        ("  ", [*states, *marks, *urgent]),
-        (" ", [*states, *urgent, *marks]),
-        (" ", [*_states(counts, view, overdue=""), *urgent, *marks]),
+        ("   ", [*leading, *states, *flags, vault, *agent]),
+        ("  ", [*leading, *states, *flags, vault, *agent]),
+        ("  ", [*leading, *states, *flags, vault]),
+        ("  ", [*leading[1:], *states, *flags, vault]),
+        ("  ", [*states, *flags, vault]),
+        ("  ", [*states, *flags, *urgent]),
+        (" ", [*states, *urgent, *flags]),
+        (" ", [*_state_counts(counts, view, overdue=""), *urgent, *flags]),
     ):
         line = ((" keyturn", "title"), *((gap + text, role) for text, role in parts))
         if sum(cell_len(text) for text, _ in line) <= width:
@@ -48,7 +48,7 @@ def header_spans(counts: Counts, view: View, folder: str, width: int) -> Line:
     return line
 
 
-def _states(counts: Counts, view: View, *, overdue: str) -> list[Span]:
+def _state_counts(counts: Counts, view: View, *, overdue: str) -> list[Span]:
     glyphs = view.glyphs
     states = (
         (counts.fresh, glyphs.fresh, "fresh", ""),
@@ -62,18 +62,18 @@ def _states(counts: Counts, view: View, *, overdue: str) -> list[Span]:
     return [(f"{glyph} {number}{word}", role) for number, glyph, role, word in states if number]
 
 
-def _marks(view: View) -> list[Span]:
-    marks: list[Span] = []
-    files = len(view.snapshot.problems)
-    if files:
-        marks.append((f"{files} bad file{'s' if files > 1 else ''}", "error"))
+def _flags(view: View) -> list[Span]:
+    flags: list[Span] = []
+    bad_files = len(view.snapshot.problems)
+    if bad_files:
+        flags.append((f"{bad_files} bad file{'s' if bad_files > 1 else ''}", "error"))
     if view.read_only:
-        marks.append(("read-only", "soon"))
+        flags.append(("read-only", "soon"))
     if view.snapshot.paused:
-        marks.append(("paused", "soon"))
+        flags.append(("paused", "soon"))
     if view.snapshot.sandbox is not None:
-        marks.append(("sandbox", "key"))
-    return marks
+        flags.append(("sandbox", "key"))
+    return flags
 
 
 def clock_text(now: datetime, *, seconds: bool) -> str:
@@ -97,8 +97,8 @@ class Header(Horizontal):
 
     def show(self, counts: Counts, view: View, folder: str) -> None:
         """Show other counts."""
-        room = max(20, self.size.width - 14)
-        self.query_one("#counts", StyledLines).show([header_spans(counts, view, folder, room)])
+        width = max(20, self.size.width - 14)
+        self.query_one("#counts", StyledLines).show([header_spans(counts, view, folder, width)])
 
     def tick(self, now: datetime) -> None:
         """Show the time: with seconds on a wide terminal."""

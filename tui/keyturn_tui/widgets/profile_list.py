@@ -11,7 +11,7 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from keyturn_tui.messages import RowChosen, RowOpened
+from keyturn_tui.messages import RowOpened, RowSelected
 from keyturn_tui.rendering.layout import GUTTER, Column, Field
 from keyturn_tui.rendering.profile_cells import (
     TYPES,
@@ -25,13 +25,13 @@ from keyturn_tui.rendering.profile_cells import (
 )
 from keyturn_tui.rendering.profile_rows import Entry, Group, Problem, Row
 from keyturn_tui.widgets.cursor_guard import CursorGuard
-from keyturn_tui.widgets.styled_lines import InRoles, strip_of
+from keyturn_tui.widgets.styled_lines import RoleStyles, line_strip
 
 #: Strips kept; a few screens' worth.
 _CACHE_LIMIT = 512
 
 
-class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
+class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False):
     """Rows with a cursor. What changes with time stands at the left, so that a tick repaints a few cells only.
 
     `ScrollView` comes first: Textual takes a widget's default styles, scrolling among them, from its first base alone.
@@ -42,20 +42,20 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
     ProfileList { height: 1fr; scrollbar-size: 0 0; overflow-x: hidden; background: $background; }
     """
 
-    def __init__(self, view: View, shown: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+    def __init__(self, view: View, display_path: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id)
-        self._shown = shown
+        self._display_path = display_path
         self._view = view
         self._columns: tuple[Column, ...] = ()
         self._rows: tuple[Row, ...] = ()
         self._selectable: tuple[int, ...] = ()
         self._cursor = 0
-        self._wanted: tuple[str, str] | None = None
+        self._pinned_key: tuple[str, str] | None = None
         self.guard = CursorGuard()
-        self._nothing: tuple[Line, ...] = ()
+        self._placeholder: tuple[Line, ...] = ()
         self._strips: dict[tuple[int, bool, tuple[Span, str]], Strip] = {}
-        self._drawn: dict[int, tuple[Span, str]] = {}
-        self._on_screen: dict[int, Strip] = {}
+        self._left_cells: dict[int, tuple[Span, str]] = {}
+        self._visible_strips: dict[int, Strip] = {}
 
     @property
     def row(self) -> Row | None:
@@ -73,24 +73,29 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
         return self._cursor
 
     def show(
-        self, rows: Sequence[Row], view: View, columns: tuple[Column, ...], nothing: Sequence[Line]
+        self, rows: Sequence[Row], view: View, columns: tuple[Column, ...], placeholder: Sequence[Line]
     ) -> None:
         """Swap everything; the cursor stays on the row that was chosen last where that is listed, else near its place.
 
         :param nothing: what is written where there are no rows.
         """
-        before = self.row.key if self.row is not None else None
-        self._rows, self._view, self._columns, self._nothing = tuple(rows), view, columns, tuple(nothing)
+        previous = self.row.key if self.row is not None else None
+        self._rows, self._view, self._columns, self._placeholder = (
+            tuple(rows),
+            view,
+            columns,
+            tuple(placeholder),
+        )
         self._selectable = tuple(i for i, row in enumerate(self._rows) if not isinstance(row, Group))
-        self._cursor = self._index_of(self._wanted)
-        if self._wanted is None:
-            self.keep_row()
-        self.guard.swapped(before, self.row.key if self.row is not None else None)
-        self.forget_drawn()
+        self._cursor = self._index_of(self._pinned_key)
+        if self._pinned_key is None:
+            self.pin_row()
+        self.guard.rows_changed(previous, self.row.key if self.row is not None else None)
+        self.clear_cache()
         self._measure()
         self._bring_into_view()
         self._refresh_changed()
-        self.post_message(RowChosen(self.row))
+        self.post_message(RowSelected(self.row))
 
     def tick(self, now: datetime) -> None:
         """Repaint the left cells, of visible rows only, that read differently at `now`."""
@@ -98,29 +103,29 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
         top = self.scroll_offset.y
         regions = []
         for index in range(top, min(top + self.size.height, len(self._rows))):
-            drawn = self._drawn.get(index)
-            if drawn is not None and drawn != self._left(self._rows[index]):
-                width = GUTTER + max(len(drawn[1]), len(self._left(self._rows[index])[1]))
+            left_cell = self._left_cells.get(index)
+            if left_cell is not None and left_cell != self._left_cell(self._rows[index]):
+                width = GUTTER + max(len(left_cell[1]), len(self._left_cell(self._rows[index])[1]))
                 regions.append(Region(0, index - top, width, 1))
         if regions:
             self.refresh(*regions)
 
-    def forget_drawn(self) -> None:
+    def clear_cache(self) -> None:
         """Drop every cached line: rows, columns or colours are others now."""
         self._strips.clear()
-        self._drawn.clear()
+        self._left_cells.clear()
 
-    def keep_row(self) -> None:
+    def pin_row(self) -> None:
         """The row under the cursor is the one that was meant: the cursor comes back to it when a filter ends."""
-        self._wanted = self.row.key if self.row is not None else None
-        self.guard.moved()
+        self._pinned_key = self.row.key if self.row is not None else None
+        self.guard.cursor_moved()
 
     def move(self, by: int) -> None:
         """Move the cursor over rows that can be chosen, stopping at the ends."""
         if not self._selectable:
             return
-        place = self._place() + by
-        self._go(self._selectable[min(max(place, 0), len(self._selectable) - 1)])
+        position = self._position() + by
+        self._move_to(self._selectable[min(max(position, 0), len(self._selectable) - 1)])
 
     def move_page(self, share: float) -> None:
         """Move by a share of the visible height, negative for up."""
@@ -135,22 +140,22 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
         """To the last row."""
         self.move(len(self._rows))
 
-    def choose(self, name: str) -> None:
+    def select_profile(self, name: str) -> None:
         """Put the cursor on a profile, if it is listed."""
         for index in self._selectable:
             if self._rows[index].key == ("profile", name):
-                self._go(index)
+                self._move_to(index)
                 return
 
     def render_line(self, y: int) -> Strip:
         """Textual's line API."""
-        strip = self._on_screen[y] = self._strip_at(y)
+        strip = self._visible_strips[y] = self._strip_at(y)
         return strip
 
     def on_resize(self) -> None:
         """Strips are cut to the width."""
-        self.forget_drawn()
-        self._on_screen.clear()
+        self.clear_cache()
+        self._visible_strips.clear()
         self._measure()
         self._bring_into_view()
 
@@ -160,11 +165,11 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
         if index == self._cursor and self._selectable:
             self.post_message(RowOpened())
         elif index in self._selectable:
-            self._go(index)
+            self._move_to(index)
 
     def notify_style_update(self) -> None:
         """The theme changed."""
-        self.forget_drawn()
+        self.clear_cache()
         super().notify_style_update()
 
     def _measure(self) -> None:
@@ -175,30 +180,30 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
     def _refresh_changed(self) -> None:
         """Repaint the lines that read differently from what is on the screen, and no others."""
         height = self.size.height
-        changed = [y for y in range(height) if self._on_screen.get(y) != self._strip_at(y)]
-        if changed:
-            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+        changed_index = [y for y in range(height) if self._visible_strips.get(y) != self._strip_at(y)]
+        if changed_index:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed_index))
 
     def _strip_at(self, y: int) -> Strip:
         index = y + self.scroll_offset.y
         width = self.size.width
         if index >= len(self._rows):
-            if not self._rows and 0 < y <= len(self._nothing):
-                return strip_of(self._nothing[y - 1], width, self.style_of, self.rich_style)
+            if not self._rows and 0 < y <= len(self._placeholder):
+                return line_strip(self._placeholder[y - 1], width, self.style_of, self.rich_style)
             return Strip.blank(width, self.rich_style)
         row = self._rows[index]
-        left = self._left(row)
-        self._drawn[index] = left
-        chosen = index == self._cursor and bool(self._selectable)
-        key = (index, chosen, left)
+        left = self._left_cell(row)
+        self._left_cells[index] = left
+        selected = index == self._cursor and bool(self._selectable)
+        key = (index, selected, left)
         strip = self._strips.get(key)
         if strip is None or strip.cell_length != width:
             if len(self._strips) > _CACHE_LIMIT:
                 self._strips.clear()
-            strip = self._strips[key] = self._draw(row, left, width, chosen=chosen)
+            strip = self._strips[key] = self._row_strip(row, left, width, selected=selected)
         return strip
 
-    def _place(self) -> int:
+    def _position(self) -> int:
         try:
             return self._selectable.index(self._cursor)
         except ValueError:
@@ -211,19 +216,19 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
             if self._rows[index].key == key:
                 return index
         entries = [i for i in self._selectable if isinstance(self._rows[i], Entry)]
-        place = self._cursor if key is not None else 0
-        return min(entries or self._selectable, key=lambda index: abs(index - place))
+        position = self._cursor if key is not None else 0
+        return min(entries or self._selectable, key=lambda index: abs(index - position))
 
-    def _go(self, index: int) -> None:
+    def _move_to(self, index: int) -> None:
         if index == self._cursor:
             return
-        before, self._cursor = self._cursor, index
-        self.keep_row()
+        previous, self._cursor = self._cursor, index
+        self.pin_row()
         if not self._bring_into_view():
             top = self.scroll_offset.y
-            for changed in (before, index):
-                self.refresh(Region(0, changed - top, self.size.width, 1))
-        self.post_message(RowChosen(self.row))
+            for changed_index in (previous, index):
+                self.refresh(Region(0, changed_index - top, self.size.width, 1))
+        self.post_message(RowSelected(self.row))
 
     def _bring_into_view(self) -> bool:
         """Scroll so that the cursor is seen: by half a page at the edge, since each scroll repaints the whole list.
@@ -233,40 +238,42 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
         last = max(0, len(self._rows) - height)
         if height <= 0 or (top <= self._cursor < top + height and top <= last):
             return False
-        wanted = min(max(0, self._cursor - height // 2), last)
+        target_top = min(max(0, self._cursor - height // 2), last)
         if not self._selectable or self._cursor == self._selectable[0]:
-            wanted = 0  # so that a heading above the first row is seen too
+            target_top = 0  # so that a heading above the first row is seen too
         # Forced, since a list that fitted until now has no scroll bar yet, and would not move.
-        self.scroll_to(y=wanted, animate=False, immediate=True, force=True)
-        return wanted != top
+        self.scroll_to(y=target_top, animate=False, immediate=True, force=True)
+        return target_top != top
 
-    def _left(self, row: Row) -> tuple[Span, str]:
+    def _left_cell(self, row: Row) -> tuple[Span, str]:
         if isinstance(row, Entry):
             return state_glyph(row.profile, self._view), left_text(row.profile, self._view)
         if isinstance(row, Problem):
             return (self._view.glyphs.broken, "broken"), "file"
         return ("", ""), ""
 
-    def _draw(self, row: Row, left: tuple[Span, str], width: int, *, chosen: bool) -> Strip:
+    def _row_strip(self, row: Row, left: tuple[Span, str], width: int, *, selected: bool) -> Strip:
         if isinstance(row, Group):
             rule = "-" if self._view.glyphs.fresh == "+" else "─"
             label = f"{rule} {row.label} "
-            text = fit(label, min(width, max(0, width - 1)))
-            line: Line = ((text.rstrip() + " ", "muted"), (rule * width, "muted"))
-            return strip_of(line, width, self.style_of, self.rich_style)
-        (glyph, role), words = left
-        mark = self._view.glyphs.cursor if chosen else " "
+            heading = fit(label, min(width, max(0, width - 1)))
+            line: Line = ((heading.rstrip() + " ", "muted"), (rule * width, "muted"))
+            return line_strip(line, width, self.style_of, self.rich_style)
+        (glyph, role), text = left
+        mark = self._view.glyphs.cursor if selected else " "
         columns = self._columns
         first = columns[0].width
-        spans: list[Span] = [(f"{mark} {glyph} {fit(words, first)}", role)]
+        spans: list[Span] = [(f"{mark} {glyph} {fit(text, first)}", role)]
         if isinstance(row, Problem):
-            place = self._shown(row.problem.path) + (f":{row.problem.line}" if row.problem.line else "")
-            spans.append((fit(f"{place}  {row.problem.reason}", max(0, width - GUTTER - first)), "error"))
+            location = self._display_path(row.problem.path) + (
+                f":{row.problem.line}" if row.problem.line else ""
+            )
+            spans.append((fit(f"{location}  {row.problem.reason}", max(0, width - GUTTER - first)), "error"))
         else:
             spans += [self._cell(row, column) for column in columns[1:]]
-        style_of = self._chosen_style_of if chosen else self.style_of
+        style_of = self._selected_style_of if selected else self.style_of
         base = style_of("text")
-        return strip_of(tuple(spans), width, style_of, base)
+        return line_strip(tuple(spans), width, style_of, base)
 
     def _cell(self, row: Entry, column: Column) -> Span:
         profile = row.profile
@@ -282,11 +289,11 @@ class ProfileList(ScrollView, InRoles, can_focus=True, inherit_bindings=False):
             case Field.ACCOUNT:
                 return fit(profile.account or "-", room) + gap, "text"
             case _:
-                words, role = rotation_cell(profile, self._view)
-                return fit(words, room) + gap, role
+                text, role = rotation_cell(profile, self._view)
+                return fit(text, room) + gap, role
 
-    def _chosen_style_of(self, role: str) -> Style:
-        own, cursor = self.style_of(role), self.style_of("cursor")
-        return own + Style(
-            bgcolor=cursor.bgcolor, reverse=cursor.reverse, bold=True if role == "text" else own.bold
+    def _selected_style_of(self, role: str) -> Style:
+        style, cursor = self.style_of(role), self.style_of("cursor")
+        return style + Style(
+            bgcolor=cursor.bgcolor, reverse=cursor.reverse, bold=True if role == "text" else style.bold
         )

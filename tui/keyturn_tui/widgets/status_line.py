@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from keyturn_tui.rendering.profile_cells import Line, fit
-from keyturn_tui.rendering.profile_detail import wrapped
+from keyturn_tui.rendering.profile_detail import wrap
 from keyturn_tui.widgets.styled_lines import StyledLines
 
 #: Rows that a message may take where the terminal has so many.
-MOST = 3
-TALL = 20
+MAX_LINES = 3
+TALL_HEIGHT = 20
 
 
 class StatusLine(StyledLines):
@@ -18,11 +18,11 @@ class StatusLine(StyledLines):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id)
-        self._said: tuple[str, str, datetime] | None = None
+        self._message: tuple[str, str, datetime] | None = None
 
-    def say(self, text: str, role: str, now: datetime) -> None:
+    def show_message(self, text: str, role: str, now: datetime) -> None:
         """Replace what stands there."""
-        self._said = (text, role, now)
+        self._message = (text, role, now)
         self._paint()
 
     def on_resize(self) -> None:
@@ -30,17 +30,18 @@ class StatusLine(StyledLines):
         self._paint()
 
     def _paint(self) -> None:
-        if self._said is None:
+        if self._message is None:
             return
-        text, role, when = self._said
-        room = max(10, self.size.width - 12)
-        parts = wrapped(text, room)
-        most = MOST if self.app.size.height >= TALL else 1
-        if len(parts) > most:
-            parts = [*parts[: most - 1], fit(" ".join(parts[most - 1 :]), room).rstrip()]
+        text, role, at_time = self._message
+        width = max(10, self.size.width - 12)
+        parts = wrap(text, width)
+        max_lines = MAX_LINES if self.app.size.height >= TALL_HEIGHT else 1
+        if len(parts) > max_lines:
+            parts = [*parts[: max_lines - 1], fit(" ".join(parts[max_lines - 1 :]), width).rstrip()]
         self.styles.height = len(parts)
-        at = f" {when:%H:%M:%S}  "
+        prefix = f" {at_time:%H:%M:%S}  "
         lines: list[Line] = [
-            ((at if not nth else " " * len(at), "muted"), (part, role)) for nth, part in enumerate(parts)
+            ((prefix if not index else " " * len(prefix), "muted"), (part, role))
+            for index, part in enumerate(parts)
         ]
         self.show(lines)

@@ -17,7 +17,7 @@ from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.theme import role_class
 
 
-class InRoles(Widget):
+class RoleStyles(Widget):
     """A widget that draws in roles.
 
     The app holds the roles' styles: Textual works out a widget's own for each of them again whenever a screen comes to
@@ -26,22 +26,24 @@ class InRoles(Widget):
 
     def style_of(self, role: str) -> Style:
         """The style of a role in the current theme, on this widget's ground."""
-        known = self._of_roles
-        if role not in known:
-            known[role] = self.rich_style + self.app.get_component_styles(role_class(role)).partial_rich_style
-        return known[role]
+        styles = self._role_styles
+        if role not in styles:
+            styles[role] = (
+                self.rich_style + self.app.get_component_styles(role_class(role)).partial_rich_style
+            )
+        return styles[role]
 
     def notify_style_update(self) -> None:
         """The theme changed."""
-        self._of_roles.clear()
+        self._role_styles.clear()
         super().notify_style_update()
 
     @cached_property
-    def _of_roles(self) -> dict[str, Style]:
+    def _role_styles(self) -> dict[str, Style]:
         return {}
 
 
-def strip_of(line: Line, width: int, style_of: Callable[[str], Style], base: Style) -> Strip:
+def line_strip(line: Line, width: int, style_of: Callable[[str], Style], base: Style) -> Strip:
     """One line as segments, padded or cut to `width`. Each segment costs some forty bytes, so neighbours of one role become
     one, and the last one takes the padding."""
     merged: list[list[str]] = []
@@ -60,7 +62,7 @@ def strip_of(line: Line, width: int, style_of: Callable[[str], Style], base: Sty
     return strip.adjust_cell_length(width, base)
 
 
-class StyledLines(InRoles):
+class StyledLines(RoleStyles):
     """Lines of text in roles. Whatever the text holds, it is drawn as text: no markup is read, and control characters
     are written out."""
 
@@ -118,7 +120,7 @@ class StyledLines(InRoles):
         base = self.rich_style
         if y >= len(self._lines):
             return Strip.blank(self.size.width, base)
-        return strip_of(self._lines[y], self.size.width, self.style_of, base)
+        return line_strip(self._lines[y], self.size.width, self.style_of, base)
 
 
 def changed_width(before: Line, after: Line) -> int:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from textual import events
 
-from keyturn_tui.messages import TimelineRowChosen
+from keyturn_tui.messages import TimelineRowSelected
 from keyturn_tui.rendering.profile_cells import Line, View
-from keyturn_tui.rendering.timeline_rows import Room, TimelineEntry, key_axis, lane_line, room_in
+from keyturn_tui.rendering.timeline_rows import Room, TimelineEntry, key_axis, room_in, row_line
 from keyturn_tui.rendering.timeline_scale import Window
 from keyturn_tui.widgets.cursor_guard import CursorGuard
 from keyturn_tui.widgets.styled_lines import StyledLines
@@ -23,7 +23,7 @@ class TimelineList(StyledLines):
         super().__init__(id=id)
         self._sessions: tuple[TimelineEntry, ...] = ()
         self._keys: tuple[TimelineEntry, ...] = ()
-        self._hint: tuple[Line, ...] = ()
+        self._placeholder: tuple[Line, ...] = ()
         self._cursor = 0
         self._top = 0
         self.guard = CursorGuard()
@@ -44,33 +44,33 @@ class TimelineList(StyledLines):
         """Whether nothing but keys is in view, their heading scrolled away."""
         return bool(self._keys) and self._top > self._keys_at - 1
 
-    def hold(
-        self, sessions: Sequence[TimelineEntry], keys: Sequence[TimelineEntry], hint: Sequence[Line]
+    def set_rows(
+        self, sessions: Sequence[TimelineEntry], keys: Sequence[TimelineEntry], placeholder: Sequence[Line]
     ) -> None:
         """Take other rows; the cursor keeps its lane where that is still there, else its place.
 
         :param hint: what is written where there are no sessions.
         """
         key = self.row.key if self.row is not None else None
-        self._sessions, self._keys, self._hint = tuple(sessions), tuple(keys), tuple(hint)
-        kept = (nth for nth, row in enumerate(self._rows) if row.key == key)
-        self._cursor = next(kept, min(self._cursor, max(0, len(self._rows) - 1)))
-        self.guard.swapped(key, self.row.key if self.row is not None else None)
+        self._sessions, self._keys, self._placeholder = tuple(sessions), tuple(keys), tuple(placeholder)
+        same_row = (nth for nth, row in enumerate(self._rows) if row.key == key)
+        self._cursor = next(same_row, min(self._cursor, max(0, len(self._rows) - 1)))
+        self.guard.rows_changed(key, self.row.key if self.row is not None else None)
 
-    def open_on(self, nth: int) -> None:
+    def start_at(self, nth: int) -> None:
         """Begin with the cursor on a lane and a little of what is above it."""
         self._cursor, self._top = nth, max(0, nth - 3)
-        self.guard.moved()
+        self.guard.cursor_moved()
 
-    def choose(self, nth: int) -> None:
+    def move_to(self, nth: int) -> None:
         """Put the cursor on a lane, counted from 0, stopping at the ends."""
         self._cursor = min(max(nth, 0), max(0, len(self._rows) - 1))
-        self.guard.moved()
-        self.post_message(TimelineRowChosen())
+        self.guard.cursor_moved()
+        self.post_message(TimelineRowSelected())
 
     def move(self, by: int) -> None:
         """Move the cursor."""
-        self.choose(self._cursor + by)
+        self.move_to(self._cursor + by)
 
     def move_page(self, share: float) -> None:
         """Move by a share of the visible height, negative for up."""
@@ -79,32 +79,32 @@ class TimelineList(StyledLines):
 
     def move_first(self) -> None:
         """To the first lane."""
-        self.choose(0)
+        self.move_to(0)
 
     def move_last(self) -> None:
         """To the last one."""
-        self.choose(len(self._rows) - 1)
+        self.move_to(len(self._rows) - 1)
 
-    def move_part(self) -> None:
+    def switch_section(self) -> None:
         """From the sessions to the keys, or back."""
         on_session = self._cursor < len(self._sessions)
         if self._sessions and self._keys:
-            self.choose(len(self._sessions) if on_session else 0)
+            self.move_to(len(self._sessions) if on_session else 0)
 
     def draw(self, view: View, window: Window) -> None:
         """Show the lanes in view as they are at this moment."""
         height, room = self.size.height, self.room
         self._bring_into_view(height)
-        below = range(self._top, min(self._top + height, self._keys_at + len(self._keys)))
-        self.show([self._line_at(y, view, window, room) for y in below])
+        visible = range(self._top, min(self._top + height, self._keys_at + len(self._keys)))
+        self.show([self._line_at(y, view, window, room) for y in visible])
 
     def on_click(self, event: events.Click) -> None:
         """A click chooses."""
         y = event.y + self._top
         if y < len(self._sessions):
-            self.choose(y)
+            self.move_to(y)
         elif 0 <= y - self._keys_at < len(self._keys):
-            self.choose(len(self._sessions) + y - self._keys_at)
+            self.move_to(len(self._sessions) + y - self._keys_at)
 
     @property
     def _rows(self) -> tuple[TimelineEntry, ...]:
@@ -113,26 +113,26 @@ class TimelineList(StyledLines):
     @property
     def _keys_at(self) -> int:
         """The line of the first key: the sessions or the hint are above it, a gap and the heading."""
-        above = len(self._sessions) or len(self._hint)
+        above = len(self._sessions) or len(self._placeholder)
         return above + 2 if self._keys else above
 
     def _line_at(self, y: int, view: View, window: Window, room: Room) -> Line:
         if y >= self._keys_at:
             nth = len(self._sessions) + y - self._keys_at
-            return lane_line(self._rows[nth], view, window, room, chosen=nth == self._cursor)
+            return row_line(self._rows[nth], view, window, room, selected=nth == self._cursor)
         if y < len(self._sessions):
-            return lane_line(self._sessions[y], view, window, room, chosen=y == self._cursor)
-        if y < len(self._hint) and not self._sessions:
-            return self._hint[y]
+            return row_line(self._sessions[y], view, window, room, selected=y == self._cursor)
+        if y < len(self._placeholder) and not self._sessions:
+            return self._placeholder[y]
         return key_axis(self._keys, room) if y == self._keys_at - 1 else ()
 
     def _bring_into_view(self, height: int) -> None:
         """By half a page at the edge, since each scroll sends all lanes anew."""
         last = max(0, self._keys_at + len(self._keys) - height)
-        at = self._cursor
-        if at >= len(self._sessions):
-            at += self._keys_at - len(self._sessions)
-        if not (self._top <= at < self._top + height and self._top <= last):
-            self._top = min(max(0, at - height // 2), last)
+        line = self._cursor
+        if line >= len(self._sessions):
+            line += self._keys_at - len(self._sessions)
+        if not (self._top <= line < self._top + height and self._top <= last):
+            self._top = min(max(0, line - height // 2), last)
         if self._cursor == 0:
             self._top = 0  # so that a hint above the first lane is seen too

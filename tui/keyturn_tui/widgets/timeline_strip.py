@@ -10,19 +10,19 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from keyturn_tui.rendering.profile_cells import Line, View
-from keyturn_tui.rendering.timeline_rows import TimelineEntry, lane_line, live, room_in, time_axis
+from keyturn_tui.rendering.timeline_rows import TimelineEntry, room_in, row_line, time_axis, upcoming
 from keyturn_tui.rendering.timeline_scale import Window
 from keyturn_tui.widgets.styled_lines import StyledLines
 
 #: Lanes under the heading.
-LANES = 5
+ROWS = 5
 
 
 class TimelineStrip(Vertical):
     """The first few sessions and logins that are still to end; there is no cursor in it."""
 
     DEFAULT_CSS = f"""
-    TimelineStrip {{ height: {LANES + 3}; border: round $border; border-title-color: $text-muted-own;
+    TimelineStrip {{ height: {ROWS + 3}; border: round $border; border-title-color: $text-muted-own;
         border-subtitle-color: $text-muted-own; }}
     TimelineStrip StyledLines {{ height: 1fr; }}
     .-ascii TimelineStrip {{ border: ascii $border; }}
@@ -31,7 +31,7 @@ class TimelineStrip(Vertical):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id, classes=classes)
         self._rows: tuple[TimelineEntry, ...] = ()
-        self._picked: tuple[TimelineEntry, ...] = ()
+        self._visible: tuple[TimelineEntry, ...] = ()
         self._minute: datetime | None = None
         self._title = ""
 
@@ -39,7 +39,7 @@ class TimelineStrip(Vertical):
         """Heading and lanes in one."""
         yield StyledLines()
 
-    def hold(self, rows: Sequence[TimelineEntry]) -> None:
+    def set_rows(self, rows: Sequence[TimelineEntry]) -> None:
         """Take other sessions, in the order in which they end."""
         self._rows = tuple(rows)
         self._minute = None
@@ -51,11 +51,11 @@ class TimelineStrip(Vertical):
         """
         minute = view.now.replace(second=0, microsecond=0)
         if minute != self._minute:
-            self._minute, self._picked = minute, tuple(live(self._rows, view.now, LANES))
+            self._minute, self._visible = minute, tuple(upcoming(self._rows, view.now, ROWS))
         chart = self.query_one(StyledLines)
         room = room_in(chart.size.width)
         lines: list[Line] = [time_axis(window, room, view.now)]
-        lines += [lane_line(row, view, window, room) for row in self._picked]
+        lines += [row_line(row, view, window, room) for row in self._visible]
         if len(lines) == 1:
             lines.append((("    Nothing that is known to end.", "muted"),))
         chart.show(lines)

@@ -140,7 +140,7 @@ def rotate(cloud: Cloud) -> Callable[[Home], int]:
             ):
                 pass
         except Exception as error:  # noqa: BLE001  # the boundary of the console script
-            return main._explained(error)
+            return main._report(error)
         return 0
 
     return run
