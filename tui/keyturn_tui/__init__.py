@@ -1,15 +1,15 @@
 """The full-screen app.
 
-Textual reads several environment variables while it is imported, and this package's first line runs before that: what
-would log key presses, serve the app to a browser or hand it to a debugger is dropped, and what costs bytes over a
-slow line is switched off.
+This package changes the environment before Textual is imported, because Textual reads several variables at
+import time. Variables that log key presses, serve the app to a browser or attach a debugger are removed;
+smooth scrolling and a high frame rate are disabled, because they cost bandwidth over SSH.
 """
 
 from __future__ import annotations
 
 import os
 
-#: These would write typed passphrases to a file, or let another program see or drive the screen.
+#: Removed, because they write typed passphrases to a file or let another program see or drive the screen.
 _REFUSED = (
     "TEXTUAL",
     "TEXTUAL_DEBUG",
@@ -31,7 +31,8 @@ os.environ.setdefault("TEXTUAL_FPS", "15")
 
 
 def restore_environment() -> None:
-    """Undo all of this, where no app is started: a program that is run from here has its own ideas of Textual."""
+    """Restore the TEXTUAL* variables when no app is started, because a child process may use Textual
+    itself."""
     for name in [name for name in os.environ if name.startswith("TEXTUAL")]:
         del os.environ[name]
     os.environ.update(_ORIGINAL)

@@ -1,4 +1,4 @@
-"""Everything a person can do, once: this registry feeds the key bindings, the footer, the help and the palette."""
+"""Registry of all user actions. Key bindings, footer, help and command palette are generated from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
 
 
 class Area(StrEnum):
-    """The headings of the help."""
+    """Headings of the help screen."""
 
     MOVE = "Move"
     PROFILE = "Profile"
@@ -25,24 +25,24 @@ class Area(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing to do.
+    """One user action.
 
-    `id` names the method that does it: `session.refresh` is `do_session_refresh` of the main screen.
+    `id` determines the method that runs it: `session.refresh` calls `do_session_refresh` of the screen.
     """
 
     id: str
     keys: tuple[str, ...]
-    """Textual's names of the keys."""
+    """Key names as Textual writes them."""
     key_label: str
-    """The keys as a person reads them."""
+    """Keys as the help screen shows them; the first is shown in the footer."""
     label: str
-    """For the footer and the palette; ends in `…` where something is asked before anything changes."""
+    """Label in footer and palette. Ends in `…` if the action asks for confirmation first."""
     help: str
     area: Area
     writes: bool = False
-    """Fetches, stores or ends something; not offered under --read-only."""
+    """True if the action fetches, stores or ends something. Refused with --read-only."""
     row: bool = False
-    """Needs a profile under the cursor."""
+    """True if the action needs a selected profile."""
     palette: bool = True
 
 
@@ -189,22 +189,22 @@ ACTIONS: tuple[Action, ...] = (
 )
 BY_ID = {action.id: action for action in ACTIONS}
 
-#: What the footer offers for every row; where there is less room, the last ones go.
+#: Actions that the footer shows for every row; the last ones are dropped if there is not enough room.
 FIXED_ACTIONS = tuple(
     BY_ID[id_] for id_ in ("session.refresh", "session.refresh_due", "open", "timeline", "filter", "sort")
 )
 
 
 def fixed_actions(view: View) -> tuple[Action, ...]:
-    """`STEADY`, but under --read-only without what that refuses."""
+    """Return `FIXED_ACTIONS`, without those that --read-only refuses."""
     return tuple(action for action in FIXED_ACTIONS if not (action.writes and view.read_only))
 
 
 def bindings(ids: tuple[str, ...] = tuple(BY_ID)) -> list[BindingType]:
-    """Textual's bindings for these actions: each runs `run('ID')` of the screen that has them.
+    """Return Textual bindings that call `run('ID')` of the screen.
 
-    What moves the focus to a field has priority: Textual then does it before it looks at the next key, which otherwise
-    would still be taken for an action.
+    The binding of `filter` has priority, because it moves the focus: Textual then runs it before it handles
+    the next key, which would otherwise still be taken for an action.
     """
     result: list[BindingType] = []
     for action in (BY_ID[id_] for id_ in ids):
@@ -216,17 +216,17 @@ def bindings(ids: tuple[str, ...] = tuple(BY_ID)) -> list[BindingType]:
 
 
 def method_of(action_id: str) -> str:
-    """The name of the method that does an action."""
+    """Return the name of the method that runs an action."""
     return "do_" + action_id.replace(".", "_")
 
 
 def is_available(action: Action, row: Row | None, view: View) -> bool:
-    """Whether an action makes sense on this row now; what does not is greyed out and says why when pressed."""
+    """Return True if an action can run on this row now."""
     return why_unavailable(action, row, view) is None
 
 
 def why_unavailable(action: Action, row: Row | None, view: View) -> str | None:  # noqa: PLR0911  # one return for each row of the table
-    """Why an action is not on offer, as a sentence, or None if it is."""
+    """Return the reason that an action cannot run on this row, as a clause; None if it can."""
     if action.writes and view.read_only:
         return "keyturn was started with --read-only"
     if action.id == "lock" and view.vault in (VaultState.ABSENT, VaultState.LOCKED):
@@ -250,7 +250,8 @@ def why_unavailable(action: Action, row: Row | None, view: View) -> str | None: 
 
 
 def label_of(action: Action, row: Row | None) -> str:
-    """The label on this row: `m` is `Adopt…` or `Release…`, `i` is `MFA code`, `R` is `Go on…`, where that is what they do."""
+    """Return the label for this row. `m` is `Adopt…` or `Release…`, `i` may be `MFA code`, `R` resumes a
+    pending rotation."""
     if isinstance(row, Entry):
         if action.id == "manage":
             return "Release…" if row.profile.managed else "Adopt…"
@@ -262,7 +263,8 @@ def label_of(action: Action, row: Row | None) -> str:
 
 
 def row_actions(row: Row | None, view: View) -> tuple[Action, ...]:
-    """What the footer offers for this row besides `STEADY`: at most two, the more urgent first."""
+    """Return the actions that the footer shows for this row besides `FIXED_ACTIONS`: at most two, most urgent
+    first."""
     if not isinstance(row, Entry) or view.read_only:
         return ()
     profile = row.profile
@@ -278,7 +280,8 @@ def row_actions(row: Row | None, view: View) -> tuple[Action, ...]:
 
 
 def why_not_adoptable(profile: Profile) -> str | None:
-    """Why `m` can do nothing for a profile, as far as its kind tells (the keeper looks at the files too), else None."""
+    """Return the reason that a profile cannot be adopted, judged by its kind alone; None if it may be. The
+    service also checks the files."""
     if profile.managed:
         return None
     if profile.problem is not None:
@@ -296,7 +299,8 @@ def why_not_adoptable(profile: Profile) -> str | None:
 
 
 def why_not_rotatable(profile: Profile) -> str | None:
-    """Why `R` can do nothing for a profile, as far as its row tells (the keeper looks closer), else None."""
+    """Return the reason that a profile's key cannot be rotated, judged by its row alone; None if it may be.
+    The service checks more."""
     if profile.rotation.waits is not None or (profile.managed and profile.kind is Kind.IAM_KEY):
         return None
     if profile.plaintext_key:
@@ -307,6 +311,6 @@ def why_not_rotatable(profile: Profile) -> str | None:
 
 
 def needs_rotation(profile: Profile) -> bool:
-    """Whether its key is due or overdue, or its rotation waits, and `R` can do something about that."""
+    """Return True if the key is due or overdue, or its rotation is pending, and `R` can act on it."""
     states = (RotationState.DUE, RotationState.OVERDUE, RotationState.IN_PROGRESS)
     return profile.rotation.state in states and why_not_rotatable(profile) is None

@@ -1,4 +1,4 @@
-"""The app: screens over one keeper. It routes messages and keeps time; what acts do is in `acts`."""
+"""The Textual app. It routes worker results to screens, reloads the snapshot and drives the clock."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ from keyturn_tui.workers import Queue, ServicePort, WorkerPool
 
 T = TypeVar("T")
 
-#: Seconds that another process takes between the files of one change, and much more.
+#: Seconds before a snapshot with a new problem is taken again; another process writes its files within this
+#: time.
 SETTLE_DELAY = 0.5
-#: Seconds that leaving waits for a change of files or vault that has begun.
+#: Seconds to wait on exit for a running change of files or vault.
 DRAIN_TIMEOUT = 10.0
 
 
 class KeyturnApp(SafeCrashApp, inherit_bindings=False):
-    """Holds the desk and the screens, routes answers and keeps time."""
+    """Owns the state and the screens. Implements :class:`~keyturn_tui.controllers.ui.Ui`."""
 
     CSS = theme.APP_CSS
     COMPONENT_CLASSES: ClassVar[set[str]] = theme.ROLE_CLASSES
@@ -71,19 +72,19 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
         self.theme = theme.PLAIN if terminal.no_color else theme.THEME_NAMES[0]
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Our variables, so that the style sheet can be read before a theme of ours is set."""
+        """Return keyturn's theme variables, because the style sheet is parsed before the theme is set."""
         return theme.variables_of(theme.THEME_NAMES[0])
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Every line passes these on its way to the terminal."""
+        """Add the filters that every line passes on its way to the terminal."""
         return [*super().get_line_filters(), *self._last_filters]
 
     def get_default_screen(self) -> Screen[None]:
-        """The main screen lies at the bottom of the stack."""
+        """Return the screen at the bottom of the stack."""
         return MainScreen(self.state, self.controller, self)
 
     def on_mount(self) -> None:
-        """Files are read in a worker once the first frame is painted; nothing else is touched."""
+        """Load the files in a worker after the first frame is painted, so that start-up stays fast."""
         self.call_after_refresh(lambda: self.start(self._load_initial()))
         self._ticker.start()
         loop = asyncio.get_running_loop()
@@ -91,18 +92,19 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
             loop.add_signal_handler(number, self.exit, None, 128 + number)
 
     async def on_event(self, event: events.Event) -> None:
-        """What is typed goes through the keyboard, all else where Textual sends it."""
+        """Send key presses and pastes through :class:`~keyturn_tui.terminal.keys.Keyboard`; pass other events
+        to Textual."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             self.keyboard.handle(event)
         else:
             await super().on_event(event)
 
     def on_answer(self, message: Answer) -> None:
-        """The one place where workers' results come in."""
+        """Resolve the coroutine that awaits a worker's result."""
         self.state.workers.resolve(message)
 
     def _set_snapshot(self, snapshot: Snapshot, listing: Catalog) -> None:
-        """The one place where a snapshot is swapped."""
+        """Replace the snapshot. This is the only place that does."""
         before, self.state.snapshot = self.state.snapshot, snapshot
         self.state.catalog = listing
         known_paths = {problem.path for problem in before.problems} if before else set()
@@ -113,11 +115,11 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
         self.redraw()
 
     async def reload(self) -> None:
-        """Take a snapshot, and wait until it is shown."""
+        """Take a snapshot and show it."""
         try:
             snapshot, listing = await self.state.workers.run(self._snapshot, Queue.READ)
             if has_new_problem(self.state.snapshot, snapshot):
-                # Another process may be between its two files, the definition and the line; a fault stays.
+                # Another process may have written only one of two files; a real problem stays.
                 await asyncio.sleep(SETTLE_DELAY)
                 snapshot, listing = await self.state.workers.run(self._snapshot, Queue.READ)
         except KeyturnError as error:
@@ -126,7 +128,7 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
             self._set_snapshot(snapshot, listing)
 
     async def reload_if_changed(self) -> None:
-        """The stat poll."""
+        """Reload if a file changed, and withdraw sessions that expired since the last check."""
         if await self.state.workers.run(self.state.service.has_changed, Queue.READ):
             await self.reload()
         if self.state.snapshot is not None and has_expired_delivery(
@@ -135,8 +137,8 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
             await self._withdraw_expired()
 
     async def _withdraw_expired(self) -> None:
-        """What any start owes to processes that were killed, and what nobody else does while no agent runs. The list is
-        on the screen first; leaving waits for it."""
+        """Withdraw expired sessions from the credentials file, and recover what a killed process left.
+        Without an agent nothing else does it. The list is shown first; exit waits for this."""
         self._last_withdrawal = self.state.now()
         try:
             if await self.state.workers.run(self.state.service.withdraw_expired, Queue.WRITE):
@@ -176,8 +178,8 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
             screen.redraw()
 
     def tick(self) -> None:
-        """A second has passed. Only the screen that is on top shows it: what changes below a dialog would have all of the
-        terminal sent anew, each second."""
+        """Update the top screen once a second. Screens below a dialog are skipped, because Textual then
+        repaints everything."""
         for screen in self._action_screens()[-1:]:
             if screen is self.screen_stack[-1]:
                 screen.tick()
@@ -190,11 +192,11 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
         )
 
     async def _run_guarded(self, conversation: Coroutine[Any, Any, Any]) -> None:
-        """No fault of one conversation ends the others with the app."""
+        """Run a conversation, so that a bug in one does not end the app."""
         try:
             await conversation
-        except Exception as error:  # noqa: BLE001  # the outermost boundary of what goes on beside the keyboard
-            if self.is_running:  # else the screen that it would draw on is being taken down
+        except Exception as error:  # noqa: BLE001  # outermost boundary of background conversations
+            if self.is_running:  # otherwise the screen is being removed
                 self.report_bug("what goes on behind the screen", error)
 
     def open_palette(self) -> None:
@@ -210,23 +212,23 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
         self.show_message(f"Theme {self.theme}.")
 
     def action_quit_hint(self) -> None:
-        """ctrl+c ends most programs; here one key too many should not end a refresh."""
+        """Explain how to quit. Ctrl+C does not quit, because a stray one would interrupt a refresh."""
         self.show_message("Press q to leave.")
 
     def run_action_id(self, action_id: str) -> None:
-        """Run an action of the registry on the screen that has them."""
+        """Run an action of the registry on the current screen."""
         screen = self.screen
         if isinstance(screen, ActionScreen):
             screen.run_on_saved_row(action_id)
 
     def go_to(self, name: str) -> None:
-        """Put the cursor on a profile."""
+        """Move the cursor to a profile."""
         for screen in self._action_screens():
             if isinstance(screen, MainScreen):
                 screen.select_profile(name)
 
     def _action_screens(self) -> list[ActionScreen]:
-        """Those that can be drawn; one that is being closed has lost its widgets already."""
+        """Return the screens that can be drawn. A screen that is being closed has no widgets any more."""
         return [
             screen
             for screen in self.screen_stack
@@ -237,9 +239,9 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
 def run(
     options: Options, environ: Mapping[str, str] | None = None, service: ServicePort | None = None
 ) -> int:
-    """Run the app until it is left; gives the exit code.
+    """Run the app until the user quits, and return the exit code.
 
-    :param keeper: for tests and pictures; else the one that `environ` describes.
+    :param service: for tests and screenshots; by default the service that `environ` describes.
     """
     environ = dict(os.environ if environ is None else environ)
     if service is None:
@@ -251,10 +253,10 @@ def run(
     ensure_terminal_size(sys.__stderr__.fileno())
     log.open_log(service.paths.state_dir)
     if not environ.get("NO_COLOR"):
-        os.environ.pop("NO_COLOR", None)  # Textual counts an empty one; no-color.org does not
+        os.environ.pop("NO_COLOR", None)  # Textual honours an empty value; no-color.org does not
     if environ.get("TERM") == "dumb":
         os.environ["TERM"] = (
-            "linux"  # Textual takes its size for another at each look and never comes to an end
+            "linux"  # Textual loops for ever on a `dumb` terminal, because it misreads its size
         )
     install_escape_parser()
     app = KeyturnApp(service, options, terminal_for(environ, options))

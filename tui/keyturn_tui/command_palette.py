@@ -1,4 +1,4 @@
-"""What the command palette finds: actions first, profiles second, nothing of Textual's own."""
+"""Command palette: actions first, then profiles. Textual's own commands are left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keyturn.model.text import safe
 from keyturn_tui.actions import ACTIONS, Action
 from keyturn_tui.state import AppState
 
-#: Profiles shown at most; scoring is what costs time, so candidates are found by substring first.
+#: Maximum number of profiles shown. Candidates are found by substring first, because scoring is slow.
 LIMIT = 20
 
 
@@ -28,28 +28,27 @@ class PaletteApp(Protocol):
 
 
 class Palette(CommandPalette):
-    """Textual's own, whose cursor does not blink: that would send a kilobyte a second over the line."""
+    """Textual's palette with a cursor that does not blink, because blinking sends 1 kB/s."""
 
     def on_mount(self) -> None:
-        """Once its field is there."""
         self.query_one(Input).cursor_blink = False
 
 
 class Commands(Provider):
-    """Actions of the registry and profiles of the latest snapshot."""
+    """Finds actions of the registry and profiles of the latest snapshot."""
 
     @property
     def _palette_app(self) -> PaletteApp:
         return cast("PaletteApp", self.app)
 
     async def discover(self) -> Hits:
-        """Before anything is typed: all actions."""
+        """Yield all actions, before anything is typed."""
         for action in ACTIONS:
             if action.palette:
                 yield DiscoveryHit(_label(action), self._runs(action), text=action.label, help=_help(action))
 
     async def search(self, query: str) -> Hits:
-        """What matches."""
+        """Yield the actions and profiles that match."""
         matcher = self.matcher(query)
         for action in ACTIONS:
             score = matcher.match(f"{action.label} {action.help}")
@@ -71,7 +70,7 @@ class Commands(Provider):
 
 
 def profile_hits(state: AppState, query: str) -> list[str]:
-    """Names that hold the query, at most `LIMIT`."""
+    """Return the names that contain the query, at most `LIMIT`."""
     needle = query.lower()
     names: list[str] = []
     for entry in state.catalog.entries:
@@ -87,5 +86,6 @@ def _label(action: Action) -> Content:
 
 
 def _help(action: Action) -> str:
-    """Palette help is read as markup; ours comes from the registry and holds no bracket (tested)."""
+    """Return an action's help. The palette reads it as markup, so no help text contains a bracket
+    (tested)."""
     return action.help

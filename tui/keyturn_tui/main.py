@@ -1,4 +1,5 @@
-"""The console script: which front end runs. Standard library only, and little of it, until that is known."""
+"""Console script: choose and run a front end. Imports only parts of the standard library until the choice is
+made."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _SECRET_BY_DESCRIPTOR = ("--passphrase-fd", "--recovery-key-fd")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run keyturn with the words after the program's name; returns the exit code (product.md, Verbs)."""
+    """Run keyturn with the arguments after the program name and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if sys.platform == "win32":
         _write_stderr("keyturn does not run on Windows yet; it does in WSL.")
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard_stdout()
         return _FAILED
-    except Exception as error:  # noqa: BLE001 - the program's boundary: one line for a person, no traceback
+    except Exception as error:  # noqa: BLE001 - boundary of the program: one line for the user, no traceback
         try:
             _flush()
         except OSError:
@@ -45,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _try_agent(words: list[str]) -> int | None:
-    """The fast path: `credential-process NAME` with an agent running. None for everything else."""
+    """Answer `credential-process NAME` from a running agent (the fast path). Return None for anything
+    else."""
     if words[:1] != ["credential-process"]:
         return None
     from keyturn.agent.client import credential_process
@@ -54,7 +56,7 @@ def _try_agent(words: list[str]) -> int | None:
     disable_dumps()
     code = credential_process(words[1:], os.environ)
     if code is None and not any(word.startswith(_SECRET_BY_DESCRIPTOR) for word in words):
-        # Some SDKs hand over a pipe that nobody writes to or closes; nothing we start may wait for it.
+        # Some SDKs pass a pipe that is never written or closed; no child process may wait for it.
         devnull = os.open(os.devnull, os.O_RDONLY)
         os.dup2(devnull, 0)
         os.close(devnull)
@@ -96,7 +98,7 @@ def _run(words: list[str]) -> int:
 
 
 def _app_options(words: Sequence[str]) -> Options | None:
-    """The app's options, if `words` are nothing else; None if they belong to the command line."""
+    """Return the app's options if `words` holds nothing else, None if they belong to the command line."""
     if words and not words[0].startswith("-"):
         return None
     from keyturn_tui.terminal.capabilities import Options
@@ -126,7 +128,7 @@ def _app_options(words: Sequence[str]) -> Options | None:
 
 
 def _in_sandbox(words: list[str]) -> int:
-    """Run with an AWS, a home and an agent of its own, all gone afterwards, also at HUP and TERM."""
+    """Run with a sandboxed AWS, home and agent. All are removed afterwards, also on SIGHUP and SIGTERM."""
     import signal
     from pathlib import Path
 
@@ -137,7 +139,7 @@ def _in_sandbox(words: list[str]) -> int:
     from keyturn_sandbox.seed_managed import furnish
 
     if words[:1] == ["exec"]:
-        # The program would take this process's place, and the stand-in for AWS would be gone with it.
+        # exec replaces this process, which runs the AWS stand-in.
         raise UsageError(
             "--sandbox exec",
             "the sandbox ends with keyturn's own process",
@@ -163,7 +165,8 @@ def _in_sandbox(words: list[str]) -> int:
 
 
 def _without_typeahead(callback: Callable[[], None]) -> None:
-    """What is typed meanwhile is neither shown nor taken for what comes after: nothing is there yet to type to."""
+    """Run a callback with echo off and discard what is typed, because there is no prompt yet that could take
+    it."""
     import termios
 
     if sys.stdin is None or not sys.stdin.isatty():
@@ -211,16 +214,16 @@ def _write_stderr(line: str) -> None:
 
 
 def _open_standard_descriptors() -> None:
-    """Point the standard descriptors that we were started without to nowhere, or the next file or socket that is
-    opened takes their number and gets what is meant for the terminal."""
+    """Open missing standard descriptors on /dev/null. Otherwise the next file or socket would get number 0, 1
+    or 2 and receive what is meant for the terminal."""
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest free number is given out, and all below are taken.
+            # The kernel gives the lowest free number, and all below are taken.
             os.open(os.devnull, os.O_RDONLY if descriptor == 0 else os.O_WRONLY)
-            os.set_inheritable(descriptor, True)  # noqa: FBT003 - it takes no keyword
-            stream = open(descriptor, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - for the process's life
+            os.set_inheritable(descriptor, True)  # noqa: FBT003 - a positional-only parameter
+            stream = open(descriptor, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the process ends
             setattr(sys, name, stream)
 
 
@@ -230,7 +233,8 @@ def _flush() -> None:
 
 
 def _discard_stdout() -> None:
-    """Nobody reads any more; without this the interpreter says so at its end."""
+    """Redirect stdout to /dev/null, because the reader is gone and the interpreter would report that on
+    exit."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 1)
     os.close(devnull)

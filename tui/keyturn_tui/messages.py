@@ -1,4 +1,5 @@
-"""What travels between workers, screens and the app. A message that a later one makes pointless is replaced by it."""
+"""Messages between workers, screens and the app. A newer message replaces an older one that it makes
+obsolete."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from keyturn_tui.rendering.profile_rows import Row
 
 @dataclass
 class Answer(Message, bubble=False):
-    """A worker is done: with a result, or with an error."""
+    """Result or error of a worker's command."""
 
     ticket: int
     result: Any = None
@@ -21,41 +22,42 @@ class Answer(Message, bubble=False):
 
 @dataclass
 class RowSelected(Message):
-    """The cursor stands on another row, or on none."""
+    """The cursor moved to another row, or there is no row."""
 
     row: Row | None
 
     def can_replace(self, message: Message) -> bool:
-        """While a key is held only the last row counts."""
+        """Return True for the same type, because only the last row counts while a key is held."""
         return isinstance(message, RowSelected)
 
 
 @dataclass
 class RowOpened(Message):
-    """A row was clicked when the cursor stood on it already."""
+    """The selected row was clicked again."""
 
 
 @dataclass
 class ActionPressed(Message):
-    """An action was clicked in the footer, or chosen in help or palette."""
+    """An action was clicked in the footer."""
 
     action_id: str
 
 
 @dataclass
 class CodeComplete(Message):
-    """The sixth digit of an MFA code was typed."""
+    """The sixth digit of an MFA code was entered."""
 
 
 @dataclass
 class SecretTyped(Message):
-    """Enter in a secret field; the secret itself stays in the field until it is taken."""
+    """Enter was pressed in a secret field. The secret stays in the field until :meth:`SecretField.take` is
+    called."""
 
 
 @dataclass
 class TimelineRowSelected(Message):
-    """The cursor of the timeline was moved."""
+    """The cursor of the timeline moved."""
 
     def can_replace(self, message: Message) -> bool:
-        """While a key is held only the last lane counts."""
+        """Return True for the same type, because only the last row counts while a key is held."""
         return isinstance(message, TimelineRowSelected)

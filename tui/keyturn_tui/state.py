@@ -1,4 +1,4 @@
-"""What lies on the desk: the keeper, the latest snapshot, and what is being worked on. Screens read it; acts change it."""
+"""Shared state: service, latest snapshot, running operations. Screens read it, controllers change it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keyturn_tui.workers import ServicePort, WorkerPool
 
 @dataclass(frozen=True, slots=True)
 class UsedCode:
-    """An MFA code that AWS has accepted; it works once only."""
+    """An MFA code that AWS accepted. It works only once."""
 
     code: str
     at: datetime
@@ -22,7 +22,7 @@ class UsedCode:
 
 @dataclass(slots=True)
 class AppState:
-    """Changed on the event loop only."""
+    """State of the app. Change it on the event loop only."""
 
     service: ServicePort
     workers: WorkerPool
@@ -33,18 +33,18 @@ class AppState:
     catalog: Catalog = field(default_factory=lambda: Catalog((), ()))
     working: frozenset[str] = frozenset()
     rotating: frozenset[str] = frozenset()
-    """Names whose key's rotation has a step in flight."""
+    """Profiles whose key rotation has a running step."""
     failures: dict[str, Failure] = field(default_factory=dict)
-    """What went wrong here, by profile, until something goes right."""
+    """Failures in this app by profile, until an operation on that profile succeeds."""
     used_codes: dict[str, UsedCode] = field(default_factory=dict)
-    """The last code that each MFA device gave, by its serial."""
+    """The last accepted code of each MFA device, by serial."""
 
     def now(self) -> datetime:
-        """The keeper's moment: the sandbox may have moved its clock."""
+        """Return the service's time, because the sandbox may have moved its clock."""
         return self.service.now()
 
     def view(self) -> View:
-        """All that decides how profiles look, at this moment."""
+        """Return everything that determines how profiles look now."""
         snapshot = self.snapshot or Snapshot(0, ())
         return View(
             snapshot,
@@ -56,12 +56,12 @@ class AppState:
         )
 
     def profile(self, name: str) -> Profile | None:
-        """A profile of the latest snapshot by its name."""
+        """Return a profile of the latest snapshot by name."""
         profiles = self.snapshot.profiles if self.snapshot else ()
         return next((profile for profile in profiles if profile.name == name), None)
 
     def same_key_profiles(self, profile: Profile) -> tuple[str, ...]:
-        """The other profiles whose sessions come from the same key."""
+        """Return the other profiles whose sessions are made from the same key."""
         profiles = self.snapshot.profiles if self.snapshot else ()
         source = profile.source or profile.name
         return tuple(
@@ -69,24 +69,23 @@ class AppState:
         )
 
     def mark_working(self, name: str) -> None:
-        """An act on this profile starts."""
+        """Mark a profile as having a running operation."""
         self.working |= {name}
 
     def mark_idle(self, name: str) -> None:
-        """It is over, one way or the other."""
         self.working -= {name}
 
     def record_failure(self, name: str, line: str) -> None:
-        """Keep why, for row and detail."""
+        """Record a failure, which row and details show."""
         self.failures[name] = Failure(self.now(), line)
 
     def display_path(self, path: str) -> str:
-        """A path as a person writes it."""
+        """Return a path in its short form (`~/…`)."""
         return self.service.paths.shown(path)
 
 
 def has_new_problem(before: Snapshot | None, now: Snapshot) -> bool:
-    """Whether a managed profile has a problem that it did not have a moment ago."""
+    """Return True if a managed profile has a problem that the previous snapshot did not have."""
     if before is None:
         return False
     healthy = {other.name for other in before.profiles if other.managed and other.problem is None}
@@ -94,7 +93,8 @@ def has_new_problem(before: Snapshot | None, now: Snapshot) -> bool:
 
 
 def has_expired_delivery(snapshot: Snapshot, since: datetime, now: datetime) -> bool:
-    """Whether a session that stands in the credentials file has ended between two moments, and no agent saw to it."""
+    """Return True if a session in the credentials file expired between two times and no agent is running to
+    withdraw it."""
     ends = (
         other.session.expires
         for other in snapshot.profiles

@@ -1,10 +1,11 @@
-"""Colours and their meaning: four themes, one for no colour at all, and the roles that text is given."""
+"""Four colour themes, one without colour, and the roles of text."""
 
 from __future__ import annotations
 
 from textual.theme import BUILTIN_THEMES, Theme
 
-#: Each role, as (theme variable of its colour, text style). The style tells roles apart where there is no colour.
+#: Each role: theme variable of its colour, and text style. The style distinguishes roles where there is no
+#: colour.
 ROLES: dict[str, tuple[str, str]] = {
     "text": ("text-plain", "none"),
     "muted": ("text-muted-own", "none"),
@@ -27,7 +28,7 @@ ROLES: dict[str, tuple[str, str]] = {
     "removed": ("state-expired", "none"),
 }
 
-#: Palettes: the foregrounds of all four themes keep a contrast of 4.5 to their background and cursor (tested).
+#: Palettes. Foregrounds have a contrast of at least 4.5 to background and cursor (tested).
 _PALETTES: dict[str, dict[str, str]] = {
     "keyturn-dark": {
         "background": "#101418",
@@ -85,12 +86,12 @@ _PALETTES: dict[str, dict[str, str]] = {
 THEME_NAMES = tuple(_PALETTES)
 PLAIN = "keyturn-plain"
 
-#: Where NO_COLOR is set: the terminal's own two colours, and styles for what colour would have said.
+#: Text styles for NO_COLOR, which uses the terminal's two default colours.
 _PLAIN_STYLES = {"error": "bold", "expired": "underline", "removed": "bold", "due": "bold", "key": "none"}
 
 
 def variables_of(name: str) -> dict[str, str]:
-    """The CSS variables of a theme: colours by state and role, and `style-ROLE` for each role's text style."""
+    """Return a theme's CSS variables: colours by role, and `style-ROLE` for each role's text style."""
     if name == PLAIN:
         variables = dict.fromkeys(_PALETTES["keyturn-dark"], "ansi_default")
         styles = {f"style-{role}": _PLAIN_STYLES.get(role, style) for role, (_, style) in ROLES.items()}
@@ -101,7 +102,7 @@ def variables_of(name: str) -> dict[str, str]:
 
 
 def themes() -> list[Theme]:
-    """All themes of keyturn."""
+    """Return all themes of keyturn."""
     return [_theme(name) for name in (*THEME_NAMES, PLAIN)]
 
 
@@ -117,7 +118,7 @@ def _theme(name: str) -> Theme:
         "border-blurred": variables["border"],
     }
     if name == PLAIN:
-        # Textual's style sheet asks for what its own ANSI theme defines.
+        # Textual's style sheet needs variables that only its own ANSI theme defines.
         widgets = {**BUILTIN_THEMES["ansi-dark"].variables, **widgets, "input-cursor-text-style": "reverse"}
     return Theme(
         name=name,
@@ -139,7 +140,7 @@ def _theme(name: str) -> Theme:
 
 
 def role_class(role: str) -> str:
-    """The component class of a role."""
+    """Return the component class of a role."""
     return f"role--{role}"
 
 

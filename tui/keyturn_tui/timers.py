@@ -1,4 +1,4 @@
-"""When the app looks at the clock and at the files."""
+"""Timers for the clock and for polling the files."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Protocol
 
 from textual.timer import Timer
 
-#: Seconds between looks at the files.
+#: Seconds between polls of the files.
 POLL_INTERVAL = 2.0
-#: Seconds between ticks while another window has the keyboard.
+#: Seconds between ticks while the terminal does not have the focus.
 BLURRED_INTERVAL = 5.0
 
 
 def seconds_until_tick(now: datetime, *, focused: bool) -> float:
-    """Until just after the next whole second of the wall clock, so that countdowns turn when the clock does; to the
-    next whole five seconds while nobody looks."""
+    """Return the seconds until just after the next full second, so that countdowns change with the clock;
+    without focus, until the next multiple of `BLURRED_INTERVAL`."""
     step = 1.0 if focused else BLURRED_INTERVAL
     elapsed = (now.second + now.microsecond / 1_000_000) % step
     return step - elapsed + 0.005
@@ -35,14 +35,14 @@ class _TickingApp(Protocol):
 
 
 class Ticker:
-    """One timer for the second, set anew each time as clocks drift and machines sleep, and one for the files."""
+    """A timer for the second, set again each time because clocks drift and machines sleep, and a timer for
+    the files."""
 
     def __init__(self, app: _TickingApp) -> None:
         self._app = app
         self._is_polling = False
 
     def start(self) -> None:
-        """Begin."""
         self._schedule()
         self._app.set_interval(POLL_INTERVAL, self._poll)
 

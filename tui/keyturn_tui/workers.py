@@ -1,7 +1,7 @@
-"""Between the screen and the keeper: commands run in a bounded number of threads, which only post messages.
+"""Threads between screens and service. Commands run in a bounded number of threads, which only post messages.
 
-A conversation awaits :meth:`Bridge.ask`; the thread that runs the command posts one `Answer`; the app's one handler of
-that message gives it to :meth:`Bridge.settle`, which wakes the conversation. No thread touches a widget.
+A coroutine awaits :meth:`WorkerPool.run`; the thread posts one `Answer`; the app passes it to
+:meth:`WorkerPool.resolve`, which resumes the coroutine. No thread touches a widget.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ T = TypeVar("T")
 
 
 class RotationPort(Protocol):
-    """What the app asks of rotations: `keyturn.operations.rotation.client.RotationClient`, or the one in memory."""
+    """Rotation methods that the app uses. Implemented by
+    `keyturn.operations.rotation.client.RotationClient`."""
 
     def start(self, name: str, code: str | None = None) -> Progress: ...
     def advance(self, name: str, code: str | None = None) -> Progress: ...
@@ -39,7 +40,8 @@ class RotationPort(Protocol):
 
 
 class ServicePort(Protocol):
-    """What the app asks of the keeper: `keyturn.service.CredentialService`, or the honest one in memory that tests use."""
+    """Service methods that the app uses. Implemented by `keyturn.service.CredentialService`, and in memory by
+    the tests."""
 
     @property
     def paths(self) -> Paths: ...
@@ -68,23 +70,23 @@ class ServicePort(Protocol):
 
 
 class Queue(Enum):
-    """Which threads run a command; the value is how many there are."""
+    """Thread groups; the value is the maximum number of threads."""
 
     AWS = 8
-    """What may wait for AWS: as many at once as a refresh of all is allowed. It can be left at any moment: what AWS
-    still answers is stored by the agent, or by nobody."""
+    """Commands that may wait for AWS; as many as a refresh of all may run. Exit does not wait for them,
+    because a late answer is stored by the agent or discarded."""
     WRITE = 4
-    """What changes files or vault; leaving waits for it."""
+    """Commands that change files or vault; exit waits for them."""
     READ = 1
-    """Snapshots and stat polls, one after another, so that an older one never overtakes a newer."""
+    """Snapshots and stat polls. One at a time, so that an older one never replaces a newer."""
     DIALOG = 2
-    """What a person waits for in a dialog: never behind eight hanging refreshes."""
+    """Commands that a dialog waits for; they are not queued behind slow refreshes."""
 
 
 class WorkerPool:
-    """Runs commands in daemon threads that start when first needed.
+    """Runs commands in daemon threads, which are started when needed.
 
-    :param post: delivers an answer to the event loop from any thread; False where nobody listens any more.
+    :param post: posts an answer to the event loop from any thread; returns False if the app has ended.
     """
 
     def __init__(self, post: Callable[[Answer], bool]) -> None:
@@ -101,9 +103,9 @@ class WorkerPool:
         self._idle = threading.Condition(self._lock)
 
     async def run(self, command: Callable[[], T], queue: Queue = Queue.WRITE, label: str = "") -> T:
-        """Run a command in a thread of its lane; gives its result or raises its error. On the event loop only.
+        """Run a command in a thread and return its result or raise its error. Call on the event loop only.
 
-        :param about: what a person calls it, for :meth:`abandoned`.
+        :param label: name of the operation, for :meth:`unanswered`.
         """
         ticket = next(self._tickets)
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
@@ -127,7 +129,7 @@ class WorkerPool:
                 self._labels.pop(ticket, None)
 
     def resolve(self, answer: Answer) -> None:
-        """Hand an answer to whoever awaits it. On the event loop only."""
+        """Resume the coroutine that awaits an answer. Call on the event loop only."""
         future = self._pending.pop(answer.ticket, None)
         if future is None or future.done():
             return
@@ -138,16 +140,16 @@ class WorkerPool:
 
     @property
     def pending(self) -> int:
-        """How many commands have not been answered yet."""
+        """Number of commands without an answer."""
         return len(self._pending)
 
     def unanswered(self) -> tuple[str, ...]:
-        """What was asked and has not been answered: called after the screen is gone."""
+        """Return the labels of commands without an answer, after the app ended."""
         return tuple(self._labels.values())
 
     def drain(self, seconds: float) -> bool:
-        """Wait until nothing that changes files or vault is running, at most `seconds`: called after the screen is gone, so that a change of files
-        that has begun ends in order. True if all is quiet."""
+        """Wait until no command changes files or vault, so that a running change completes. Called after the
+        app ended. Return False after `seconds`."""
         end = time.monotonic() + seconds
         with self._idle:
             while self._busy[Queue.WRITE] or self._busy[Queue.DIALOG]:
@@ -163,7 +165,7 @@ class WorkerPool:
             ticket, command = take()
             try:
                 answer = Answer(ticket, result=command())
-            except Exception as error:  # noqa: BLE001  # the worker boundary: every error goes to whoever asked
+            except Exception as error:  # noqa: BLE001  # worker boundary: every error goes to the awaiting coroutine
                 answer = Answer(ticket, error=error)
             finally:
                 with self._idle:

@@ -1,4 +1,4 @@
-"""What each act is as a conversation: run it, ask the person for what is missing, run it again."""
+"""Operations on profiles as conversations: run, ask the user for what is missing, run again."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ from keyturn_tui.workers import Queue
 T = TypeVar("T")
 
 
-class Cancelled(Exception):  # a person's answer, not an error
-    """The person closed a dialog: the act ends without a word of blame."""
+class Cancelled(Exception):  # the user's choice, not an error
+    """The user closed a dialog."""
 
 
 class ProfileController:
-    """The acts of the main screen. Each runs on the event loop and keeps it free: the work is done by the bridge."""
+    """Runs the operations of the main screen. Each is a coroutine on the event loop; blocking work runs in
+    `WorkerPool`."""
 
     def __init__(self, state: AppState, ui: Ui) -> None:
         self._state = state
@@ -48,12 +49,12 @@ class ProfileController:
         self._is_rest_cancelled = False
 
     async def refresh(self, name: str) -> None:
-        """A new session for one profile."""
+        """Refresh one profile."""
         self._reset_cancelled()
         await self._run_on_profile(name, f"refresh of {name}", partial(self._refresh, name))
 
     async def sign_in(self, profile: Profile) -> None:
-        """The MFA code for a profile, asked for before it is missed; then a refresh with it."""
+        """Ask for the MFA code of a profile first, then refresh it."""
         name = profile.name
         if not profile.mfa_serial:
             await self.refresh(name)
@@ -65,8 +66,9 @@ class ProfileController:
         )
 
     async def refresh_due(self) -> None:
-        """New sessions for everything that is in use and due, sources side by side, one source's profiles in turn.
-        What one question settles is not asked again; a question declined leaves out what would ask it again."""
+        """Refresh all profiles that are in use and due: sources concurrently, profiles of one source in
+        sequence. An answer is reused for the other profiles; if the user cancels a dialog, the profiles
+        that need it are skipped."""
         try:
             names = await self._state.workers.run(self._state.service.due_profiles, Queue.AWS)
         except KeyturnError as error:
@@ -106,13 +108,13 @@ class ProfileController:
         self._ui.show_message(", ".join(part for part in parts if part) + ".", "error" if failed else "good")
 
     def cancel_remaining(self) -> bool:
-        """Esc: no further profile of a running refresh of all is begun. False if none runs."""
+        """Start no further profile of a running :meth:`refresh_due`. Return False if none is running."""
         running = bool(self._state.working) and not self._is_rest_cancelled
         self._is_rest_cancelled = True
         return running
 
     async def stop(self, profile: Profile) -> None:
-        """End a session; asks first where a person would be needed to get it back."""
+        """End a session. Asks first if getting it back needs an MFA code or sign-in."""
         name = profile.name
         if profile.needs_person or profile.mfa_serial:
             question = [
@@ -131,25 +133,24 @@ class ProfileController:
         await self._run_on_profile(name, f"stop of {name}", run)
 
     async def lock(self) -> None:
-        """Close the vault."""
+        """Lock the vault."""
         await self._run_general("lock", self._lock)
 
     async def pause(self) -> None:
-        """Let the agent renew nothing by itself, or go on."""
+        """Pause or resume auto-renewal."""
         await self._run_general("renewal", self._pause)
 
     async def manage(self, profile: Profile) -> None:
-        """Adopt a native profile, release a managed one, after its review."""
+        """Adopt a native profile or release a managed one, after the user reviewed the changes."""
         run = self._release if profile.managed else self._adopt
         verb = "release" if profile.managed else "adopt"
         await self._run_general(f"{verb} of {profile.name}", partial(run, profile.name))
 
     async def run_rotation_step(self, command: Callable[[str | None], T], name: str) -> T:
-        """Run a step of the rotation of a profile's key: with the vault made or opened and a code typed first where it
-        needs that.
+        """Run one rotation step; create or unlock the vault and ask for an MFA code first if needed.
 
-        :param command: takes the code, None while none is asked for.
-        :raises Declined: the person closed one of these questions.
+        :param command: takes the MFA code, or None if none is needed.
+        :raises Cancelled: if the user closed a dialog.
         """
         self._reset_cancelled(except_for=name)
         try:
@@ -160,9 +161,9 @@ class ProfileController:
             return await self._ask_mfa(screen, need)
 
     def _reset_cancelled(self, *, except_for: str = "") -> None:
-        """A new act of a person: what was declined before may be asked again, unless that act still runs.
+        """Allow cancelled dialogs to be shown again, unless another operation still runs.
 
-        :param but_for: the profile that the new act is at work on already.
+        :param except_for: the profile that the new operation already works on.
         """
         if not self._state.working - {except_for}:
             self._cancelled_topics.clear()
@@ -181,7 +182,7 @@ class ProfileController:
         if need is not None and (
             self._state.snapshot is None or self._state.snapshot.vault is not VaultState.OPEN
         ):
-            need = None  # the vault is asked for first, as a code would be stale after it
+            need = None  # unlock first, because an MFA code would be stale afterwards
         while True:
             try:
                 if need is not None:
@@ -195,7 +196,7 @@ class ProfileController:
                 need = next_need
 
     async def _ask_mfa(self, screen: MfaScreen[T], need: NeedsMfa) -> T:
-        """Ask for a code and do the act with it; the dialog itself tries again after a wrong one."""
+        """Ask for an MFA code and run the operation with it. The dialog itself retries after a wrong code."""
         serial = need.serial or need.profile
         async with self._dialog_lock:
             if serial in self._cancelled_topics:
@@ -211,7 +212,7 @@ class ProfileController:
             return answer
 
     async def _run_unlocked(self, command: Callable[[], T], queue: Queue = Queue.WRITE, label: str = "") -> T:
-        """Run a command; where it needs the vault made or opened, see to that and run it again."""
+        """Run a command; create or unlock the vault if needed and run it again."""
         while True:
             try:
                 return await self._state.workers.run(command, queue, label)
@@ -221,7 +222,8 @@ class ProfileController:
                 await self._ask_once("unlock", partial(self._unlock, label or need.what))
 
     async def _ask_once(self, topic: str, question: Callable[[], Any]) -> None:
-        """One question at a time. Whoever waited while another's was answered runs its command again first."""
+        """Show one dialog at a time. A caller that waited for another caller's dialog runs its command again
+        first."""
         had_to_wait = self._dialog_lock.locked()
         async with self._dialog_lock:
             if had_to_wait and self._is_satisfied(topic):
@@ -242,7 +244,7 @@ class ProfileController:
         return is_created is True
 
     async def _unlock(self, what: str) -> bool:
-        """By the keyring without a question where it can, else by what the person types."""
+        """Unlock with the system keyring if possible, otherwise ask for the passphrase or recovery key."""
         if self._state.snapshot is not None and self._state.snapshot.vault is VaultState.CLOSED:
             try:
                 await self._state.workers.run(self._state.service.unlock, Queue.DIALOG)
@@ -295,7 +297,8 @@ class ProfileController:
             return f"released {_join_names(names)}; AWS tools resolve it themselves again"
 
     async def _release_confirmed(self, plan: Plan) -> tuple[str, ...]:
-        """A long-term secret leaves the vault only with the passphrase, or typed words where there is none."""
+        """Release with the passphrase, or with typed words if there is none, because a long-term secret
+        leaves the vault."""
         release = self._state.service.release
         try:
             return await self._state.workers.run(partial(release, plan))
@@ -323,7 +326,7 @@ class ProfileController:
         return answer.plan
 
     async def _run_on_profile(self, name: str, what: str, run: Callable[[], Any]) -> bool:
-        """Run a conversation about one profile, marked as working meanwhile; its failure stays in the row."""
+        """Run an operation on one profile and mark it as working. A failure stays in its row."""
         if name in self._state.working:
             return False
         self._state.mark_working(name)
@@ -346,7 +349,7 @@ class ProfileController:
             self._state.record_failure(name, error.line())
             self._ui.show_message(error.line(), "error")
             return False
-        except Exception as error:  # noqa: BLE001  # the boundary between a person's act and a fault of ours
+        except Exception as error:  # noqa: BLE001  # boundary between a user's action and a bug
             self._state.record_failure(name, "a fault of keyturn itself; see the log")
             self._ui.report_bug(what, error)
             return False
@@ -356,7 +359,7 @@ class ProfileController:
             return True
 
     async def _run_general(self, what: str, run: Callable[[], Any]) -> None:
-        """Run a conversation that is not about one row."""
+        """Run an operation that is not about one row."""
         self._cancelled_topics.clear()
         try:
             self._ui.show_message(await run(), "good")
@@ -364,18 +367,18 @@ class ProfileController:
             self._ui.show_message(f"{safe(what)}: cancelled, nothing changed.")
         except KeyturnError as error:
             self._ui.show_message(error.line(), "error")
-        except Exception as error:  # noqa: BLE001  # the boundary between a person's act and a fault of ours
+        except Exception as error:  # noqa: BLE001  # boundary between a user's action and a bug
             self._ui.report_bug(what, error)
         await self._ui.reload()
 
 
 def is_recovery_key(entered: Secret) -> bool:
-    """Whether what was typed has the shape of an age identity: then it is the recovery key and no passphrase."""
+    """Return True if the input has the form of an age identity, that is, of the recovery key."""
     return entered.reveal().strip().upper().startswith("AGE-SECRET-KEY-1")
 
 
 def refresh_message(done: Refreshed, now: datetime) -> str:
-    """`refreshed ci-deploy (0.4 s), expires 14:46:12 UTC`."""
+    """Return for example `refreshed ci-deploy (0.4 s), expires 14:46:12 UTC`."""
     session: Session = done.session
     note = f". {safe(done.note)}" if done.note else ""
     if session.expires is None:

@@ -1,4 +1,5 @@
-"""One rotation as a conversation: act by act, with AWS's waits and a person's decisions in between."""
+"""One key rotation as a conversation: step by step, with the waits that AWS needs and the user's
+decisions."""
 
 from __future__ import annotations
 
@@ -26,17 +27,17 @@ from keyturn_tui.rendering.rotation_steps import Phase, RotationView, state_summ
 from keyturn_tui.state import AppState
 
 T = TypeVar("T")
-#: An act of rotations, once it knows whose: takes the MFA code.
+#: A rotation command with its profile bound; takes the MFA code.
 RotationCall = Callable[[str | None], Progress]
 
-#: The verb's ways in hints, as the keys of the dialog.
+#: Options of `keyturn rotate` in hints, and the keys of the dialog that do the same.
 _KEYS = {
     "--resume": "Enter", "--undo": "u", "--finish": "D", "--drop": "D", "--status": "D",
 }  # fmt: skip
 
 
 class RotationController:
-    """Holds where one rotation stands. It outlives its dialog where that is left while a step is in flight."""
+    """State of one rotation. It outlives its dialog if the user closes that while a step is running."""
 
     def __init__(self, state: AppState, controller: ProfileController, ui: Ui, profile: Profile) -> None:
         self._state = state
@@ -49,38 +50,39 @@ class RotationController:
         self._cancel_text = ""
         self.view = RotationView(profile, shared_with=state.same_key_profiles(profile))
         self.status = ("", "text")
-        """What is to be said under the steps, and its role."""
+        """Text under the steps, and its role."""
 
     def attach(self, draw: Callable[[], None]) -> None:
-        """A dialog shows it from now on.
+        """Report changes to a dialog.
 
-        :param draw: called whenever something of it changes.
+        :param draw: called after every change.
         """
         self._draw = draw
 
     def detach(self) -> None:
-        """The dialog is closed; the message line says how it ends, if it has begun."""
+        """Stop reporting to the dialog; the status line reports the result if a step is running."""
         self._draw = None
         if not self._is_running:
             self._show_summary()
 
     def advance(self) -> None:
-        """Begin, or go on where it stopped."""
+        """Start the rotation, or resume it."""
         rotation = self._state.service.rotation
         self._is_first_run = not self.view.has_started
         self._start(self._run_steps(rotation.advance if self.view.has_started else rotation.start))
 
     def undo(self) -> None:
-        """Back to the old key, once that is confirmed."""
+        """Ask for confirmation, then go back to the old key."""
         self._start(self._confirm_undo())
 
     def delete(self) -> None:
-        """Delete the key that the stand offers, once its last characters are typed."""
+        """Delete the key that this state offers, after its last four characters are typed."""
         self._is_first_run = False
         self._start(self._delete())
 
     def stop(self) -> bool:
-        """Begin no further act, and end a wait. False where nothing goes on, or that was said already."""
+        """Start no further step and end a wait. Return False if nothing runs or stop was already
+        requested."""
         if not self._is_running or self._stop_requested.is_set():
             return False
         self._stop_requested.set()
@@ -107,7 +109,7 @@ class RotationController:
             await conversation
         except Cancelled:
             self.status = (self._cancel_text, "soon")
-        except Exception as error:  # noqa: BLE001  # the boundary between a person's act and a fault of ours
+        except Exception as error:  # noqa: BLE001  # boundary between a user's action and a bug
             failure = error
         finally:
             self._state.mark_idle(self._name)
@@ -121,7 +123,7 @@ class RotationController:
             self._show_summary()
 
     async def _run_steps(self, first: Callable[[str, str | None], Progress]) -> None:
-        """Act by act until it is over, a person decides, or one says stop."""
+        """Run steps until the rotation is finished, needs a decision, or is stopped."""
         call, step_started = partial(first, self._name), self._state.now()
         while True:
             before = self.view.step
@@ -140,7 +142,7 @@ class RotationController:
             call = partial(self._state.service.rotation.advance, self._name)
 
     async def _wait(self, progress: Progress) -> bool:
-        """Wait until AWS may be asked again. False if one says stop meanwhile."""
+        """Wait until AWS may be asked again. Return False if stopped."""
         self._update_view(phase=Phase.WAITING, until=self._state.now() + timedelta(seconds=progress.wait))
         try:
             await asyncio.wait_for(self._stop_requested.wait(), progress.wait)
@@ -180,9 +182,9 @@ class RotationController:
         self._update_view(progress=None, reached_at={}, profile=profile)
 
     async def _confirm_deletion(self, key: KeyToDelete) -> str:
-        """The key's last four characters.
+        """Return the key's last four characters.
 
-        :raises Declined: the person keeps it.
+        :raises Cancelled: if the user keeps the key.
         """
         self._cancel_text = "Kept: nothing was deleted."
         if self._stop_requested.is_set():
@@ -194,7 +196,7 @@ class RotationController:
         return last_four_typed
 
     async def _step(self, command: Callable[[str | None], T]) -> T:
-        """One act, during which leaving asks first."""
+        """Run one step. While it runs, quitting asks for confirmation."""
         self._update_view(phase=Phase.RUNNING, until=None, failed=False, slots_full=False, has_drift=False)
         self._state.rotating |= {self._name}
         try:
@@ -203,7 +205,7 @@ class RotationController:
             self._state.rotating -= {self._name}
 
     def _show_progress(self, progress: Progress) -> None:
-        """What an act gave."""
+        """Take over the result of a step."""
         self.status = (f"{progress.note}." if progress.note else "", "soon")
         reached_at = dict(self.view.reached_at)
         if progress.step is not self.view.step:
@@ -213,7 +215,8 @@ class RotationController:
         self._update_view(progress=progress, reached_at=reached_at, until=None, is_undo_starting=False)
 
     def _show_failure(self, error: Exception) -> None:
-        """Say why. What the latest snapshot says of the rotation counts, as the act may have come further than it told."""
+        """Show an error. The latest snapshot counts more than the last result, because the step may have got
+        further than it reported."""
         view = replace(self.view, is_undo_starting=False)
         profile = self._state.profile(self._name) or view.profile
         latest = view.progress
@@ -233,7 +236,7 @@ class RotationController:
             return error_text(error)
         latest = self.view.progress
         if latest is not None and error.hint == latest.summary():
-            hint = ""  # the line above says it already
+            hint = ""  # the summary above already says it
         elif self.view.slots_full:
             hint = "D looks at the other key."
         else:
@@ -241,7 +244,7 @@ class RotationController:
         return KeyturnError(error.what, error.why, hint).line()
 
     def _show_summary(self) -> None:
-        """On the message line, once nobody looks any more."""
+        """Show the result on the status line after the dialog was closed."""
         pending_step = (self._state.profile(self._name) or self.view.profile).rotation.waits
         if self.view.failed:
             self._ui.show_message(self.status[0], "error")
@@ -255,14 +258,14 @@ class RotationController:
             )
 
     def _update_view(self, **changes: Any) -> None:
-        """Draw it as it is now."""
+        """Change the view and redraw."""
         self.view = replace(self.view, **changes)
         if self._draw is not None:
             self._draw()
 
 
 def hint_with_keys(hint: str, name: str) -> str:
-    """A hint that names a way of the verb `rotate`, with the dialog's key in its place."""
+    """Replace `keyturn rotate` commands in a hint with the dialog's keys."""
     command_pattern = (
         rf"`?keyturn rotate {re.escape(name)}( --(?!policy)\w+)( --confirm \S+| [A-Z0-9]{{4}}\b)?`?"
     )

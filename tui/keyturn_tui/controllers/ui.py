@@ -1,4 +1,4 @@
-"""What a conversation needs of the app: nothing more of it is known to `acts` and the screens."""
+"""The interface of the app that controllers and screens use."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ T = TypeVar("T")
 
 
 class Ui(Protocol):
-    """What a conversation needs of the app."""
+    """Methods that controllers and screens call; :class:`keyturn_tui.app.KeyturnApp` implements them."""
 
     async def show_dialog(self, screen: Screen[T]) -> T | None:
-        """Show a dialog and wait for its answer; None where it was cancelled."""
+        """Show a dialog and return its result; None if it was cancelled."""
         ...
 
     def show_message(self, text: str, role: str = "text") -> None:
-        """Put a sentence on the message line."""
+        """Show a text on the status line of every screen."""
         ...
 
     def start(self, conversation: Coroutine[Any, Any, Any]) -> None:
-        """Begin a conversation beside whatever else goes on."""
+        """Run a conversation in the background."""
         ...
 
     def open_palette(self) -> None:
@@ -30,11 +30,11 @@ class Ui(Protocol):
         ...
 
     def next_theme(self) -> None:
-        """Change the colours."""
+        """Switch to the next theme."""
         ...
 
     def redraw(self) -> None:
-        """What is being worked on, or what failed, is different now."""
+        """Redraw the screens after the state changed."""
         ...
 
     async def reload(self) -> None:
@@ -42,5 +42,8 @@ class Ui(Protocol):
         ...
 
     def report_bug(self, what: str, error: Exception) -> None:
-        """Record an error that is keyturn's own."""
+        """Log an unexpected error of keyturn and show that it happened.
+
+        :param what: the operation that failed.
+        """
         ...

@@ -1,4 +1,4 @@
-"""What all dialogs share: a box with a title, text, at most one field, a status line and the keys."""
+"""Base of the dialogs: a box with a title, text, fields, a status line and keys."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from keyturn_tui.widgets.styled_lines import StyledLines
 
 T = TypeVar("T")
 
-#: Cells between the box's border and its text, both sides, and the border itself.
+#: Columns taken by border and padding, and rows taken by the border.
 _FRAME = 4
 _BORDERS = 2
 
 
 class Dialog(ModalScreen[T]):
-    """A box over the main screen. Esc closes it with None: nothing has happened then."""
+    """A box over the current screen. Esc closes it with None, and nothing has changed then."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", show=False)]
     AUTO_FOCUS = ""
@@ -54,11 +54,11 @@ class Dialog(ModalScreen[T]):
         self.state = state
         self._heading = title
         self._status: list[Line] = [()]
-        #: Lines that there is room for in the body.
+        #: Lines available for the body.
         self.body_height = 0
 
     def compose(self) -> ComposeResult:
-        """Body, whatever :meth:`parts` adds, status, keys."""
+        """Yield body, the fields of :meth:`compose_fields`, status and keys."""
         yield StyledLines([((TOO_SMALL, "soon"),)], id="too-small")
         with Vertical(id="box", classes="framed") as box:
             box.border_title = Content(safe(self._heading, 60))
@@ -68,30 +68,30 @@ class Dialog(ModalScreen[T]):
             yield StyledLines(id="keys")
 
     def compose_fields(self) -> ComposeResult:
-        """Fields between body and status."""
+        """Yield the fields between body and status."""
         yield from ()
 
     def on_mount(self) -> None:
-        """Draw at the size of this terminal."""
         self.set_class(self.state.terminal.ascii, "-ascii")
         self.draw()
 
     def on_resize(self) -> None:
-        """Wrap anew."""
         self.draw()
 
     @property
     def text_width(self) -> int:
-        """Cells for text."""
+        """Width of the text, in cells."""
         return min(self.WIDTH, self.app.size.width) - _FRAME
 
     @property
     def is_too_small(self) -> bool:
-        """Whether this terminal has no room for a dialog: it asks for more then, and only Esc works."""
+        """True if the terminal is too small for a dialog. It then shows only a request to enlarge it, and
+        only Esc works."""
         return frame_for(*self.app.size).too_small
 
     def draw(self) -> None:
-        """Size the box and fill its text; where there is not room for all, fields, status and keys go first."""
+        """Resize the box and fill it. If not everything fits, the body is cut before fields, status and
+        keys."""
         self.set_class(self.is_too_small, "-small")
         box = self.query_one("#box")
         box.styles.width = min(self.WIDTH, self.app.size.width)
@@ -115,30 +115,29 @@ class Dialog(ModalScreen[T]):
             self.set_focus(fields[0].query_one(PlainField))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Nothing is done that cannot be seen."""
+        """Allow only Esc while the dialog is not visible."""
         del parameters
         return action == "cancel" or not self.is_too_small
 
     def body(self) -> Sequence[Line]:
-        """The text at the top."""
+        """Return the text at the top."""
         return ()
 
     def keys(self) -> Sequence[Line]:
-        """What can be pressed."""
+        """Return the lines with the available keys."""
         return (key_line(("Esc", "Cancel")),)
 
     def set_status(self, text: str, role: str = "text") -> None:
-        """Say something under the field."""
+        """Show a text under the field."""
         self._status = paragraph(text, self.text_width, role) if text else [()]
         self.draw()
 
     def action_cancel(self) -> None:
-        """Esc."""
         self.dismiss(None)
 
 
 def error_text(error: Exception) -> str:
-    """What a dialog says of an error; one that is keyturn's own is logged and named by its kind alone."""
+    """Return the text for an error. A bug of keyturn is logged, and only its type is shown."""
     if isinstance(error, KeyturnError):
         return error.line()
     log.record_unexpected(error)
@@ -148,9 +147,9 @@ def error_text(error: Exception) -> str:
 def field_row(
     label: str, field: PlainField, width: int, *, row_id: str = "", classes: str = ""
 ) -> Horizontal:
-    """A label and a field in brackets, so that the field is seen where there is no colour.
+    """Return a label and a field in brackets; the brackets mark the field where there is no colour.
 
-    :param width: cells inside the brackets; fewer where the box is narrower.
+    :param width: maximum width inside the brackets, in cells.
     """
     field.styles.max_width = width
     widgets = (
@@ -163,12 +162,12 @@ def field_row(
 
 
 def paragraph(text: str, width: int, role: str = "text") -> list[Line]:
-    """A sentence, harmless, wrapped."""
+    """Return a text, made safe and wrapped."""
     return [((line, role),) for line in wrap(text, width)]
 
 
 def fact_lines(pairs: Sequence[tuple[str, str]], width: int, label: int = 10) -> list[Line]:
-    """Labelled values, wrapped under themselves."""
+    """Return labelled values; a wrapped value is indented under itself."""
     lines: list[Line] = []
     for name, value in pairs:
         for index, line in enumerate(wrap(value, width - label)):
@@ -177,7 +176,7 @@ def fact_lines(pairs: Sequence[tuple[str, str]], width: int, label: int = 10) ->
 
 
 def wrap_keys(line: Line, width: int) -> list[Line]:
-    """A line of :func:`key_line` in as many lines as it needs."""
+    """Wrap a line of :func:`key_line`."""
     lines: list[Line] = []
     for start in range(0, len(line), 3):
         key_part = line[start : start + 3]
@@ -189,12 +188,12 @@ def wrap_keys(line: Line, width: int) -> list[Line]:
 
 
 def line_width(line: Line) -> int:
-    """How wide a line is."""
+    """Return the width of a line in cells."""
     return sum(cell_len(text) for text, _ in line)
 
 
 def key_line(*keys: tuple[str, str]) -> Line:
-    """`Enter Write   Esc Cancel`."""
+    """Return for example `Enter Write   Esc Cancel`."""
     spans: list[tuple[str, str]] = []
     for key, label in keys:
         spans += [("   " if spans else "", "text"), (key, "hotkey"), (f" {label}", "text")]

@@ -1,4 +1,4 @@
-"""A yes-or-no question about something that can be had back, but not for nothing."""
+"""Confirmation dialogs: yes or no, typed words, and the last four characters of an access key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from keyturn_tui.workers import Queue
 
 
 class ConfirmScreen(Dialog[bool]):
-    """`y` does it. Enter does nothing, so that a second Enter never confirms by accident."""
+    """Yes-or-no question. `y` confirms; Enter does nothing, so that a second Enter never confirms by
+    accident."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "yes", show=False),
@@ -39,15 +40,12 @@ class ConfirmScreen(Dialog[bool]):
         self._operation = operation
 
     def body(self) -> Sequence[Line]:
-        """The facts."""
         return [line for text in self._lines for line in paragraph(text, self.text_width)]
 
     def keys(self) -> Sequence[Line]:
-        """To change nothing is the default."""
         return (key_line(("y", f"Yes, {self._operation}"), ("Esc", f"{self._keep_label} (default)")),)
 
     def action_yes(self) -> None:
-        """Do it."""
         self.dismiss(True)  # noqa: FBT003  # the dialog's result
 
 
@@ -55,7 +53,8 @@ T = TypeVar("T")
 
 
 class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
-    """Shows what the keeper wants typed (`need.why`, `need.hint`) and runs `verb` with it."""
+    """Asks for the words that the service requires (`need.why`, `need.hint`) and runs `operation` with
+    them."""
 
     def __init__(self, state: AppState, need: NeedsConfirmation, operation: Callable[[str], T]) -> None:
         super().__init__(state, "Type it to confirm")
@@ -63,21 +62,18 @@ class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
         self._operation = operation
 
     def compose_fields(self) -> ComposeResult:
-        """The field."""
         yield field_row("Words", PlainField(id="words"), 48)
 
     def body(self) -> Sequence[Line]:
-        """What will happen, and what to type."""
+        """Return the consequence and the words to type."""
         need = self._need
         lines = paragraph(f"{need.what}: {need.why}" if need.why else need.what, self.text_width)
         return [*lines, *paragraph(need.hint, self.text_width, "title"), ()]
 
     def keys(self) -> Sequence[Line]:
-        """Enter confirms only with the right words."""
         return (key_line(("Enter", "Confirm"), ("Esc", "Cancel (default)")),)
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Enter."""
         message.stop()
         self._confirm(message.value.strip())
 
@@ -87,14 +83,14 @@ class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
             result = await self.state.workers.run(partial(self._operation, words), Queue.DIALOG)
         except NeedsConfirmation:
             self.set_status("Those are not the words.", "error")
-        except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
+        except Exception as error:  # noqa: BLE001  # passed to the caller, which handles it at its own boundary
             self.dismiss(error)
         else:
             self.dismiss(result)
 
 
 def deletion_lines(key: KeyToDelete, width: int, mark: str) -> list[Line]:
-    """The facts, what speaks against it, and what to type."""
+    """Return the facts, the warnings and the instruction to type the last four characters."""
     lines = [line for fact in key.facts for line in paragraph(fact, width)]
     if key.warnings:
         lines.append(())
@@ -103,7 +99,7 @@ def deletion_lines(key: KeyToDelete, width: int, mark: str) -> list[Line]:
 
 
 def warning_lines(warnings: Sequence[str], width: int, mark: str) -> list[Line]:
-    """What should stop one, each clause as a marked sentence."""
+    """Return each warning as a sentence with a mark."""
     lines: list[Line] = []
     for warning in warnings:
         text = warning[:1].upper() + warning[1:].rstrip(".") + "."
@@ -113,7 +109,8 @@ def warning_lines(warnings: Sequence[str], width: int, mark: str) -> list[Line]:
 
 
 class DeletionScreen(Dialog[str]):
-    """Closes with the last four characters once they fit; with None where the key is kept, which is the default."""
+    """Closes with the last four characters of the key if they match, or with None if the key is kept (the
+    default)."""
 
     WIDTH = 70
 
@@ -122,11 +119,10 @@ class DeletionScreen(Dialog[str]):
         self._key = key
 
     def compose_fields(self) -> ComposeResult:
-        """The field."""
         yield field_row("Last four", PlainField(id="last-four", max_length=4), 5)
 
     def body(self) -> Sequence[Line]:
-        """What decides it; in a small window what speaks against it is seen first."""
+        """Return the facts. In a small window the warnings come first."""
         mark = self.state.terminal.glyphs.due
         lines = deletion_lines(self._key, self.text_width, mark)
         if len(lines) <= self.body_height:
@@ -135,11 +131,9 @@ class DeletionScreen(Dialog[str]):
         return [*warnings, *paragraph(facts, self.text_width)]
 
     def keys(self) -> Sequence[Line]:
-        """Keeping it is the default."""
         return (key_line(("Esc", "Keep it (default)"), ("Enter", "Delete")),)
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Enter."""
         message.stop()
         typed = message.value.strip().upper()
         if typed == self._key.key_id[-4:].upper():

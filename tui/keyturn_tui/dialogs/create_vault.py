@@ -1,4 +1,4 @@
-"""The first act that stores something makes the vault: a slot, the recovery key, and proof that it was kept."""
+"""Dialog that creates the vault: choose a slot, show the recovery key, verify that the user saved it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from keyturn_tui.widgets.fields import PlainField, SecretField
 from keyturn_tui.widgets.styled_lines import StyledLines
 from keyturn_tui.workers import Queue
 
-#: How many of the recovery key's last characters are typed back.
+#: Number of characters of the recovery key that the user types back.
 PROOF_LENGTH = 6
 
 
 class Step(Enum):
-    """Where the dialog stands."""
+    """Steps of the dialog."""
 
     DETECT = auto()
     CHOOSE = auto()
@@ -39,7 +39,7 @@ class Step(Enum):
 
 
 class CreateVaultScreen(Dialog[bool]):
-    """Closes with True once there is a vault; Esc before that leaves everything as it was."""
+    """Closes with True after the vault was created. Esc before that changes nothing."""
 
     WIDTH = 80
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,12 +56,11 @@ class CreateVaultScreen(Dialog[bool]):
         self._recovery: Secret | None = None
 
     def compose_fields(self) -> ComposeResult:
-        """A field for the passphrase, and one for the proof."""
+        """Yield the passphrase field and the field for the last characters of the recovery key."""
         yield field_row("Passphrase", SecretField(id="secret"), 48, row_id="secret", classes="hidden")
         yield field_row(f"Last {PROOF_LENGTH}", PlainField(id="proof"), 12, row_id="proof", classes="hidden")
 
     def on_mount(self) -> None:
-        """Look for a keyring first."""
         super().on_mount()
         self._detect_keyring()
 
@@ -69,14 +68,13 @@ class CreateVaultScreen(Dialog[bool]):
     async def _detect_keyring(self) -> None:
         try:
             self._keyring = await self.state.workers.run(self.state.service.keyring_backend, Queue.DIALOG)
-        except Exception as error:  # noqa: BLE001  # none that can be used; a passphrase always can
+        except Exception as error:  # noqa: BLE001  # no usable keyring; a passphrase always works
             error_text(error)
             self._keyring = None
         if self._step is Step.DETECT:
             self._set_step(Step.CHOOSE if self._keyring else Step.ENTER)
 
     def body(self) -> Sequence[Line]:
-        """What this step is about."""
         width = self.text_width
         intro = paragraph(
             "keyturn keeps long-term keys in a vault: a file encrypted with age, on this machine.", width
@@ -114,7 +112,6 @@ class CreateVaultScreen(Dialog[bool]):
                 ]
 
     def keys(self) -> Sequence[Line]:
-        """What can be pressed in this step."""
         match self._step:
             case Step.CHOOSE:
                 return (key_line(("k", "Keyring"), ("p", "Passphrase"), ("Esc", "Cancel, make no vault")),)
@@ -126,28 +123,26 @@ class CreateVaultScreen(Dialog[bool]):
                 return (key_line(("Esc", "Cancel")) if self._step is Step.DETECT else (),)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """`k` and `p` are letters everywhere but in the choice."""
+        """Treat `k` and `p` as text, except in the choice of a slot."""
         if action in ("keyring", "passphrase") and self._step is not Step.CHOOSE:
             return False
         return super().check_action(action, parameters)
 
     def action_keyring(self) -> None:
-        """Slot `keyring`."""
         self._create("keyring", None)
 
     def action_passphrase(self) -> None:
-        """Slot `passphrase`."""
         self._set_step(Step.ENTER)
 
     def action_cancel(self) -> None:
-        """Esc: before there is a vault, nothing was done; after, it stays."""
+        """Close the dialog. A vault that was already created stays."""
         if self._step is Step.CREATE:
             return
         self._first_entry = None
         self.dismiss(True if self._step is Step.RECOVERY else None)
 
     def on_secret_typed(self, message: SecretTyped) -> None:
-        """Enter in the passphrase field: once, and once again."""
+        """Take the passphrase, then its repetition."""
         message.stop()
         entered = self.query_one("#secret", SecretField).take()
         if self._step is Step.ENTER:
@@ -169,7 +164,7 @@ class CreateVaultScreen(Dialog[bool]):
             self._set_step(Step.REPEAT)
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Enter in the proof field."""
+        """Check the last characters of the recovery key."""
         message.stop()
         key = self._recovery.reveal().upper() if self._recovery else ""
         entered = message.value.strip().upper()
@@ -186,7 +181,7 @@ class CreateVaultScreen(Dialog[bool]):
         try:
             create = partial(self.state.service.create_vault, slot, passphrase)
             self._recovery = await self.state.workers.run(create, Queue.DIALOG)
-        except Exception as error:  # noqa: BLE001  # the boundary of a dialog's act
+        except Exception as error:  # noqa: BLE001  # boundary of the dialog's operation
             self._set_step(Step.CHOOSE if self._keyring else Step.ENTER)
             self.set_status(error_text(error), "error")
         else:
@@ -196,9 +191,9 @@ class CreateVaultScreen(Dialog[bool]):
     async def _confirm_recovery_key(self) -> None:
         try:
             await self.state.workers.run(self.state.service.confirm_recovery_key, Queue.DIALOG)
-        except Exception as error:  # noqa: BLE001  # the vault is there all the same; keyturn will ask again
+        except Exception as error:  # noqa: BLE001  # the vault exists; keyturn asks for the recovery key again later
             error_text(error)
-        self.dismiss(True)  # noqa: FBT003  # the dialog's result: there is a vault
+        self.dismiss(True)  # noqa: FBT003  # the dialog's result: the vault exists
 
     def _set_step(self, step: Step) -> None:
         self._step = step

@@ -1,4 +1,4 @@
-"""Six digits from an MFA device: sent on the sixth, and a used code is not sent twice."""
+"""Dialog for a six-digit MFA code. It is sent after the sixth digit; a used code is not sent again."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from keyturn_tui.workers import Queue
 
 T = TypeVar("T")
 
-#: Seconds that a TOTP code is shown by a device (RFC 6238, as AWS uses it).
+#: Lifetime of a TOTP code in seconds (RFC 6238, as AWS uses it).
 WINDOW = 30
-#: After this many refused codes the dialog closes: AWS throttles, and somebody may be at the wrong device.
+#: Refused codes until the dialog closes, because AWS throttles and the device may be the wrong one.
 MAX_ATTEMPTS = 3
 
 
 def seconds_to_next(now: datetime) -> int:
-    """Seconds until devices show another code."""
+    """Return the seconds until the device shows the next code."""
     return WINDOW - int(now.timestamp()) % WINDOW
 
 
 def used_code_note(used_code: UsedCode | None, now: datetime) -> str:
-    """Whether the code that devices show now is used up, as a sentence, else empty."""
+    """Return a note if the code that the device shows now was already used, else an empty string."""
     if used_code is None or int(used_code.at.timestamp()) // WINDOW != int(now.timestamp()) // WINDOW:
         return ""
     seconds_ago = int((now - used_code.at).total_seconds())
@@ -42,11 +42,12 @@ def used_code_note(used_code: UsedCode | None, now: datetime) -> str:
 
 
 class MfaScreen(Dialog[T | Exception], Generic[T]):
-    """Asks for a code and does an act with it. Closes with what that gave, with the error that ended it, or with None.
+    """Asks for a code and runs an operation with it. Closes with the result, the error that ended it, or
+    None.
 
-    :param act: takes the code; a refresh of the profile is what it usually does.
-    :param lane: where the act runs.
-    :param purpose: what the code is for, where that is no session of the profile.
+    :param operation: takes the code.
+    :param queue: where the operation runs.
+    :param purpose: use of the code, if it is not for a session of the profile.
     """
 
     WIDTH = 66
@@ -70,17 +71,16 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         self._status_source: Callable[[datetime], tuple[str, str]] = self._idle_status
 
     def on_mount(self) -> None:
-        """The wait counts down."""
+        """Count down while the user waits for the next code."""
         super().on_mount()
         self._tick()
         self.set_interval(1.0, self._tick)
 
     def compose_fields(self) -> ComposeResult:
-        """The field."""
         yield field_row("Code", CodeField(id="code"), 7)
 
     def body(self) -> Sequence[Line]:
-        """Which device, and what for."""
+        """Return the device and the purpose."""
         name = self._need.profile
         profile = self.state.profile(name)
         pairs = [("Device", self._need.serial or (profile.mfa_serial if profile else "") or "unknown")]
@@ -96,11 +96,10 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         return [*fact_lines(pairs, self.text_width, 12), ()]
 
     def keys(self) -> Sequence[Line]:
-        """No Enter is needed."""
         return (key_line(("0-9", "Type the six digits; sent on the sixth"), ("Esc", "Cancel")),)
 
     def on_code_complete(self, message: CodeComplete) -> None:
-        """The sixth digit."""
+        """Send the code after the sixth digit."""
         message.stop()
         if self._busy:
             return
@@ -121,7 +120,7 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
             )
         except WrongMfaCode:
             self._handle_refusal()
-        except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
+        except Exception as error:  # noqa: BLE001  # passed to the caller, which handles it at its own boundary
             self.dismiss(error)
         else:
             self.state.used_codes[self._need.serial] = UsedCode(code, self.state.now())
@@ -141,7 +140,7 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         self._set_status_source(lambda now: _refused_status(refused_at, now))
 
     def _set_status_source(self, status_source: Callable[[datetime], tuple[str, str]]) -> None:
-        """From now on this stands under the field, as it reads at each moment."""
+        """Show a status that is computed again every second."""
         self._status_source = status_source
         self._tick()
 
@@ -171,12 +170,12 @@ def _reused_code_status(now: datetime) -> tuple[str, str]:
 
 
 def _refused_status(refused_at: datetime, now: datetime) -> tuple[str, str]:
-    """For a code that was refused at `at`: how long until devices show another, or that they do by now."""
+    """Return the status after a code was refused, with the seconds until the next code."""
     if int(refused_at.timestamp()) // WINDOW == int(now.timestamp()) // WINDOW:
         return f"Refused: wrong, old or used. The next code comes in {seconds_to_next(now)} s.", "error"
     return "Refused: wrong, old or used. There is a new code now.", "error"
 
 
 def span_of(seconds: int) -> str:
-    """A length in words."""
+    """Return a duration as text."""
     return span(timedelta(seconds=seconds))

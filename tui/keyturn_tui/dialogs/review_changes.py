@@ -1,4 +1,4 @@
-"""What adopt or release would change, before anything is written."""
+"""Review of the changes that adopt or release will write."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SIGN_ROLES = {"+": "added", "-": "removed", "@": "heading", " ": "muted"}
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The plan that was seen and confirmed."""
+    """The plan that the user confirmed."""
 
     plan: Plan
 
 
 def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
-    """A plan as lines: who comes along, warnings, the diff, and the secrets that move."""
+    """Return a plan as lines: included profiles, warnings, the diff, and the secrets that move."""
     lines: list[Line] = []
     if plan.also:
         names_text = ", ".join(safe(name, 60) for name in plan.also)
@@ -69,16 +69,17 @@ def _marked_lines(mark: str, text: str, width: int, role: str) -> list[Line]:
 
 
 class Replan(Protocol):
-    """Plans the same adoption anew."""
+    """Plans the same adoption with another value of `session_none`."""
 
     def __call__(self, *, session_none: bool) -> Plan: ...
 
 
 class ReviewScreen(ModalScreen[Review | None]):
-    """Enter writes what is shown, Esc writes nothing. `s` plans anew with the key itself delivered, where that can be.
+    """Enter writes the changes shown, Esc nothing. `s` switches between delivering a session and the key
+    itself.
 
-    :param replan: plans again for a value of `session_none`; None where that is no choice.
-    :param note: why it is shown again.
+    :param replan: plans again for a value of `session_none`; None if there is no such choice.
+    :param note: reason that the review is shown again.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -105,7 +106,6 @@ class ReviewScreen(ModalScreen[Review | None]):
         self._lines: list[Line] = []
 
     def compose(self) -> ComposeResult:
-        """One box with everything."""
         with Vertical(id="box", classes="framed") as box:
             names = ", ".join(safe(name, 60) for name in self._plan.names[:2])
             more = f" and {len(self._plan.names) - 2} more" if len(self._plan.names) > 2 else ""
@@ -115,31 +115,28 @@ class ReviewScreen(ModalScreen[Review | None]):
             yield StyledLines(id="keys")
 
     def on_mount(self) -> None:
-        """Nothing has the focus: every key is a command here."""
+        """Draw without a focused field, because every key is a command here."""
         self.set_class(self._state.terminal.ascii, "-ascii")
         self._draw()
 
     def on_resize(self) -> None:
-        """Wrap anew."""
         self._draw()
 
     def action_cancel(self) -> None:
-        """Esc."""
         self.dismiss(None)
 
     def action_write(self) -> None:
-        """Enter."""
+        """Confirm the plan."""
         if not self._is_replanning and not frame_for(*self.app.size).too_small:
             self.dismiss(Review(self._plan))
 
     def action_deliver_other(self) -> None:
-        """`s`: session or key."""
+        """Switch between delivering a session and the key itself."""
         if self._replan is not None and not self._is_replanning:
             self._is_replanning = True
             self._replan_delivery(self._replan)
 
     def action_scroll(self, by: int) -> None:
-        """Scroll, stopping at the ends."""
         room = self.query_one("#text", StyledLines).size.height
         self._top = scroll_position(self._top, by, len(self._lines), room)
         self._paint()
@@ -151,7 +148,7 @@ class ReviewScreen(ModalScreen[Review | None]):
                 partial(replan, session_none=not self._plan.session_none)
             )
             self._note = ""
-        except Exception as error:  # noqa: BLE001  # the boundary of a dialog's act
+        except Exception as error:  # noqa: BLE001  # boundary of the dialog's operation
             self._note = error_text(error)
         finally:
             self._is_replanning = False

@@ -1,4 +1,4 @@
-"""A key replaced step by step: what was done, what AWS is waited for, and what stands if one stops here."""
+"""Dialog of a key rotation: steps done, the current wait, and the state of the keys if it stops now."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from keyturn_tui.terminal.output_filters import expand_ellipsis
 
 
 class RotationScreen(Dialog[None]):
-    """Shows a `Turning` and hands it the keys. Nothing happens before Enter; Esc stops after the step in flight, and a
-    second one leaves that step to end by itself."""
+    """Shows a `RotationController` and passes keys to it. Nothing happens before Enter. Esc stops after the
+    running step; a second Esc closes the dialog and lets that step finish in the background."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "press('Enter')", show=False),
@@ -33,13 +33,13 @@ class RotationScreen(Dialog[None]):
         self._rotation = rotation
 
     def on_mount(self) -> None:
-        """A wait counts down."""
+        """Redraw every second while waiting for AWS."""
         super().on_mount()
         self._rotation.attach(self._show)
         self.set_interval(1.0, self._tick)
 
     def draw(self) -> None:
-        """The title tells how far it is."""
+        """Draw, with the progress in the title."""
         text, role = self._rotation.status
         self._status = paragraph(text, self.text_width, role) if text else [()]
         super().draw()
@@ -49,12 +49,10 @@ class RotationScreen(Dialog[None]):
             box.border_title = Content(title)
 
     def body(self) -> Sequence[Line]:
-        """As much as there is room for."""
         glyphs = self.state.terminal.glyphs
         return dialog_lines(self._rotation.view, self.state.now(), self.text_width, self.body_height, glyphs)
 
     def keys(self) -> Sequence[Line]:
-        """Those that make sense now."""
         glyphs = self.state.terminal.glyphs
         return (
             key_line(
@@ -63,7 +61,7 @@ class RotationScreen(Dialog[None]):
         )
 
     def action_press(self, key: str) -> None:
-        """A key does what stands beside it, or nothing."""
+        """Run the command of a key, if the dialog shows that key."""
         if key not in dict(available_keys(self._rotation.view)):
             return
         if key == "Enter" and self._rotation.view.is_over:
@@ -76,7 +74,7 @@ class RotationScreen(Dialog[None]):
             self._rotation.delete()
 
     def action_cancel(self) -> None:
-        """Esc."""
+        """Stop the rotation; close the dialog if there is nothing to stop."""
         if not self._rotation.stop():
             self._rotation.detach()
             self.dismiss(None)
@@ -91,7 +89,7 @@ class RotationScreen(Dialog[None]):
 
 
 def quit_dialog(state: AppState) -> ConfirmScreen:
-    """The question before leaving while a rotation's step is in flight."""
+    """Return the question that `q` asks while a rotation step is running."""
     names = ", ".join(sorted(state.rotating))
     question = [
         f"A step of the rotation of {names} is under way.",

@@ -1,4 +1,4 @@
-"""One passphrase field: opens the vault, or proves who asks before a long-term secret leaves it."""
+"""Passphrase dialog: unlocks the vault, or authenticates the user before a long-term secret leaves it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ T = TypeVar("T")
 
 
 class UnlockScreen(Dialog[T | Exception], Generic[T]):
-    """Runs `verb` with what was typed. A wrong passphrase counts nothing down and locks nobody out.
+    """Runs an operation with the passphrase. Wrong passphrases are not counted and lock nothing.
 
-    :param what: who asked, as a clause ("refresh of ci-deploy").
-    :param verb: the keeper's command; its result is the dialog's. An error other than a wrong passphrase is too.
-    :param why: one more sentence on why it is asked.
+    :param requester: the operation that needs the vault, as a noun phrase ("refresh of ci-deploy").
+    :param operation: its result is the dialog's result, as is an error other than a wrong passphrase.
+    :param why: reason that the passphrase is needed although the vault is unlocked.
     """
 
     WIDTH = 66
@@ -41,11 +41,9 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
         self._busy = False
 
     def compose_fields(self) -> ComposeResult:
-        """The field."""
         yield field_row("Passphrase", SecretField(id="secret"), 44)
 
     def body(self) -> Sequence[Line]:
-        """What is locked, who asks, and what works without."""
         lines = paragraph(f"Asked by: {self._requester}", self.text_width)
         if self._why:
             return [*lines, *paragraph(self._why, self.text_width), ()]
@@ -55,14 +53,13 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
         return [*lines, *paragraph(explanation, self.text_width, "muted"), ()]
 
     def keys(self) -> Sequence[Line]:
-        """The recovery key goes into the same field."""
+        """Return the keys, and a note that the field also takes the recovery key."""
         return (
             (("The recovery key (AGE-SECRET-KEY-1…) works here too.", "muted"),),
             key_line(("Enter", "Unlock" if not self._why else "Go on"), ("Esc", "Cancel")),
         )
 
     def on_secret_typed(self, message: SecretTyped) -> None:
-        """Enter."""
         message.stop()
         if self._busy:
             return
@@ -80,7 +77,7 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
             result = await self.state.workers.run(partial(self._operation, secret), Queue.DIALOG)
         except WrongPassphrase:
             self.set_status("That does not open it. Try again; nothing is counted.", "error")
-        except Exception as error:  # noqa: BLE001  # whoever asked decides, at the boundary of its act
+        except Exception as error:  # noqa: BLE001  # passed to the caller, which handles it at its own boundary
             self.dismiss(error)
         else:
             self.dismiss(result)

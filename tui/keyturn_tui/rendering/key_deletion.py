@@ -1,4 +1,4 @@
-"""What is said of a key before it is deleted: the facts, and what speaks against it. Pure."""
+"""Facts and warnings about an access key that is to be deleted. Pure."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class KeyToDelete:
-    """A key that may go, and the facts."""
+    """An access key, with the text that the user sees before deleting it."""
 
     key_id: str
     title: str
     facts: tuple[str, ...]
     warnings: tuple[str, ...] = ()
-    """What speaks against it, each as a clause."""
+    """Reasons against the deletion, each as a clause."""
 
 
 def old_key(facts: DeletionFacts, profile: Profile, now: datetime) -> KeyToDelete:
-    """The old key of a rotation that has only this left."""
+    """Describe the old key of a rotation whose only remaining step is to delete it."""
     use = facts.last_use
     if use is None:
         used = "not known"
@@ -45,7 +45,7 @@ def old_key(facts: DeletionFacts, profile: Profile, now: datetime) -> KeyToDelet
 
 
 def lost_key(key_id: str, old: str) -> KeyToDelete:
-    """A key that was made, and whose secret never arrived."""
+    """Describe a new key whose secret was lost."""
     facts_text = (
         f"{masked_key_id(key_id)} will be deleted at AWS. Its secret never arrived here.",
         f"{old} stays as it is, and in use. This cannot be undone.",
@@ -54,10 +54,10 @@ def lost_key(key_id: str, old: str) -> KeyToDelete:
 
 
 def other_key(report: Mapping[str, Any], now: datetime) -> KeyToDelete:
-    """The key that takes the slot which a rotation needs.
+    """Describe the key that occupies the slot needed for a new key.
 
-    :param found: what `keyturn.operations.rotation.client.RotationClient.status` gave.
-    :raises RotationHalted: keyturn holds both, or the other may still be in use.
+    :param report: result of `keyturn.operations.rotation.client.RotationClient.status`.
+    :raises RotationHalted: if keyturn has both keys, or the other key may still be in use.
     """
     others = [key for key in report["keys"] if key["held"] is None]
     if not others:
@@ -92,6 +92,6 @@ def other_key(report: Mapping[str, Any], now: datetime) -> KeyToDelete:
 
 
 def last_used_text(at: datetime, by: str, now: datetime) -> str:
-    """`2h ago (s3, eu-west-1)`."""
+    """Return for example `2h ago (s3, eu-west-1)`."""
     age = span(max(_MINUTE, (now - at) // _MINUTE * _MINUTE))
     return f"{age} ago" + (f" ({safe(by, 80)})" if by else "")

@@ -1,4 +1,4 @@
-"""Where everything goes: pure functions of the terminal's size (ui.md, breakpoints)."""
+"""Layout of the main screen as pure functions of the terminal's size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Field(StrEnum):
-    """What a column shows."""
+    """Columns of the profile list."""
 
     LEFT = "left"
     PROFILE = "profile"
@@ -17,19 +17,19 @@ class Field(StrEnum):
 
 
 class DetailPlace(StrEnum):
-    """Where the chosen profile is described."""
+    """Place of the selected profile's details."""
 
     RIGHT = "right"
     """A pane beside the list."""
     LINES = "lines"
-    """Two lines under the list; Enter opens the whole."""
+    """Two lines under the list; Enter opens all details."""
     SCREEN = "screen"
     """Only on the screen that Enter opens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the list; `width` in cells, the gap to the next column included."""
+    """A column of the profile list. `width` is in cells and includes the gap to the next column."""
 
     field: Field
     title: str
@@ -38,23 +38,24 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The main screen's parts at one size."""
+    """Parts of the main screen at one size."""
 
     list_width: int
-    """Cells of the list pane, its border included."""
+    """Width of the list pane in cells, including its border."""
     detail: DetailPlace
     detail_width: int
-    """Cells of the right pane, its border included; 0 without one."""
+    """Width of the right pane in cells, including its border; 0 if there is none."""
     borders: bool
     header: bool
     too_small: bool
-    """Nothing but one line that asks for more room."""
+    """True if only a request to enlarge the window fits."""
     strip: bool = False
-    """What ends first is charted under list and detail; else the timeline has a screen of its own only."""
+    """True if a timeline strip is shown under list and details; otherwise `t` opens the timeline on its own
+    screen."""
 
     @property
     def inner_width(self) -> int:
-        """Cells of a list row."""
+        """Width of a list row in cells."""
         return self.list_width - (2 if self.borders else 0)
 
 
@@ -70,7 +71,7 @@ TOO_SMALL = f"Make the window larger ({MIN_WIDTH}x{MIN_HEIGHT})"
 
 
 def frame_for(width: int, height: int) -> Frame:
-    """The parts of the main screen in a terminal of `width` x `height` cells."""
+    """Return the parts of the main screen for a terminal of `width` x `height` cells."""
     if width < MIN_WIDTH or height < MIN_HEIGHT:
         return Frame(width, DetailPlace.SCREEN, 0, borders=False, header=False, too_small=True)
     if width < 60 or height < 14:
@@ -87,7 +88,7 @@ def frame_for(width: int, height: int) -> Frame:
 
 
 def columns_for(width: int, height: int = 24) -> tuple[Column, ...]:
-    """The list's columns, in order, in a terminal of `width` x `height` cells. PROFILE takes what the others leave."""
+    """Return the list's columns in order. PROFILE takes the width that the others leave."""
     frame = frame_for(width, height)
     after = [Column(Field.ROTATION, "ROTATION", _ROTATION)]
     if width < 60 or height < 14:

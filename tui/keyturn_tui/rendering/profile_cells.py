@@ -1,4 +1,4 @@
-"""The words in a row's cells, and the role that colours each: pure over a profile and the moment."""
+"""Texts and colour roles of a row's cells. Pure over a profile and the time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from keyturn.model.profile import (
 )
 from keyturn.model.text import UNICODE, Glyphs, countdown, safe
 
-#: A piece of a line: its text, and the role (a name of `theme.ROLES`) that colours it.
+#: A piece of a line: its text, and its colour role (a key of `theme.ROLES`).
 Span = tuple[str, str]
 Line = tuple[Span, ...]
 
@@ -51,14 +51,14 @@ STATE_ROLES = {
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that decides how a profile looks besides the profile itself."""
+    """Everything besides the profile itself that determines how it looks."""
 
     snapshot: Snapshot
     now: datetime
     working: AbstractSet[str] = frozenset()
-    """Names with an act in flight."""
+    """Names of profiles with a running operation."""
     failures: tuple[tuple[str, Failure], ...] = ()
-    """What went wrong since the snapshot, by name."""
+    """Failures since the snapshot, by profile name."""
     glyphs: Glyphs = UNICODE
     read_only: bool = False
 
@@ -67,11 +67,11 @@ class View:
         return self.snapshot.vault
 
     def at(self, now: datetime) -> View:
-        """The same view at another moment."""
+        """Return the same view at another time."""
         return replace(self, now=now)
 
     def failure(self, profile: Profile) -> Failure | None:
-        """The last thing that went wrong for a profile, if nothing has gone right since."""
+        """Return the last failure of a profile, unless something succeeded since."""
         for name, failure in self.failures:
             if name == profile.name:
                 return failure
@@ -79,7 +79,7 @@ class View:
 
 
 def fit(text: str, width: int) -> str:
-    """`text` in exactly `width` cells: made harmless, cut with `…`, padded."""
+    """Return `text` in exactly `width` cells: made safe, cut with `…`, padded."""
     if width <= 0:
         return ""
     shown = safe(text, limit=4 * width + 8)
@@ -90,7 +90,7 @@ def fit(text: str, width: int) -> str:
 
 
 def state_glyph(profile: Profile, view: View) -> Span:
-    """The one-cell sign of a profile's state and its role."""
+    """Return the one-cell glyph of a profile's state, and its role."""
     glyphs = view.glyphs
     if profile.name in view.working:
         return glyphs.working, "working"
@@ -110,7 +110,7 @@ def state_glyph(profile: Profile, view: View) -> Span:
 
 
 def left_text(profile: Profile, view: View) -> str:
-    """LEFT: the time left, or the word for why there is none. At most nine cells."""
+    """Return the text of LEFT: the time left, or the state if there is none. At most nine cells."""
     if profile.name in view.working:
         return "working"
     state = state_of(profile, view.vault, view.now)
@@ -128,8 +128,8 @@ def left_text(profile: Profile, view: View) -> str:
 
 
 def rotation_cell(profile: Profile, view: View) -> Span:
-    """ROTATION: a rotation that waits first, then a failure, else a key's status against its policy, else when keyturn
-    renews the session."""
+    """Return the text of ROTATION: a pending rotation, else a failure, else the key's age against its policy,
+    else the renewal mode of the session."""
     if profile.rotation.waits is not None:
         return rotation_text(profile, view.glyphs)
     failure = view.failure(profile)
@@ -145,7 +145,8 @@ def rotation_cell(profile: Profile, view: View) -> Span:
 
 
 def rotation_text(profile: Profile, glyphs: Glyphs) -> Span:  # noqa: PLR0911  # one return for each row of the table
-    """A key's rotation status: `ok, due 78d`, `▲ due 19d`, `▲ overdue 4d`, `new sealed`, `off`, `unknown`."""
+    """Return a key's rotation status, for example `ok, due 78d`, `▲ due 19d`, `▲ overdue 4d`, `off` or
+    `unknown`."""
     rotation = profile.rotation
     age, limit = rotation.age_days, rotation.limit_days
     match rotation.state:
@@ -166,17 +167,17 @@ def rotation_text(profile: Profile, glyphs: Glyphs) -> Span:  # noqa: PLR0911  #
 
 
 def next_step_text(waits: str) -> str:
-    """What a rotation that waits would do next: `verify`."""
+    """Return the next step of a pending rotation, for example `verify`."""
     return WAITING_WORDS.get(waits, waits)
 
 
 def renew_text(renew: Renew | None) -> str:
-    """`auto`, `on demand` or `off`; auto is the default."""
+    """Return `auto`, `on demand` or `off`. The default is auto."""
     return (renew or Renew.AUTO).value.replace("-", " ")
 
 
 def state_terms(profile: Profile, view: View) -> str:
-    """Every word that `state:` in a filter may name for this row."""
+    """Return every word that `state:` in a filter matches for this row."""
     words = [state_of(profile, view.vault, view.now).value, profile.rotation.state.value]
     words.append("managed" if profile.managed else "native")
     if profile.name in view.working:
@@ -189,5 +190,6 @@ def state_terms(profile: Profile, view: View) -> str:
 
 
 def has_unknown_expiry(profile: Profile, state: State) -> bool:
-    """Temporary keys whose end nobody knows: fresh by the model, but a person must not take that for a promise."""
+    """Return True if a profile has temporary keys without a known expiry. They count as fresh, but are not
+    shown as such."""
     return state is State.FRESH and (profile.session is None or profile.session.expires is None)

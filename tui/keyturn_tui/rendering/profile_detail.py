@@ -1,4 +1,4 @@
-"""A profile in full, as lines: what the detail pane, the two lines under the list and the detail screen show."""
+"""Text of a profile's details, for the detail pane, the two lines under the list and the detail screen."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from keyturn_tui.rendering.profile_cells import (
 from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
 from keyturn_tui.state import AppState
 
-#: Cells of the label column.
+#: Width of the label column in cells.
 LABEL = 10
 
 KIND_LABELS = {
@@ -53,7 +53,7 @@ KIND_LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Lines in two columns, so that the values can be repainted without their labels."""
+    """Lines in two columns, so that values can be repainted without their labels."""
 
     title: Line
     labels: tuple[Line, ...]
@@ -61,7 +61,8 @@ class Description:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """`text`, harmless, in lines of at most `width` cells; broken at spaces where there are some, else anywhere."""
+    """Return `text`, made safe, in lines of at most `width` cells. Breaks at spaces, and inside a word that
+    is too long."""
     width = max(4, width)
     lines, line = [], ""
     for word in _pieces(safe(text), width):
@@ -88,10 +89,10 @@ def _pieces(text: str, width: int) -> Iterator[str]:
 def describe(
     profile: Profile, view: View, width: int, *, display_path: Callable[[str], str] = str
 ) -> Description:
-    """Everything about a profile but its secret.
+    """Return all facts about a profile except its secret.
 
-    :param width: cells of both columns together.
-    :param shown: turns a path into the form that a person writes (`~/…`).
+    :param width: width of both columns in cells.
+    :param display_path: shortens a path (`~/…`).
     """
     room = max(8, width - LABEL)
     labels: list[Line] = []
@@ -183,13 +184,13 @@ def _managed(profile: Profile, view: View, text: Callable[..., list[Line]]) -> l
 
 
 def policy_text(profile: Profile) -> str:
-    """How often the key is to be replaced."""
+    """Return how often the key must be rotated."""
     days = profile.rotation.limit_days
     return f"a new key every {days} days" if days else "none: the key may grow old"
 
 
 def delivery_text(profile: Profile) -> str:
-    """Where clients find this profile's credentials."""
+    """Return where clients find this profile's credentials."""
     name = f" as {profile.deliver_as}" if profile.deliver_as else ""
     words = {
         Delivery.CREDENTIAL_PROCESS: "by credential_process",
@@ -201,7 +202,7 @@ def delivery_text(profile: Profile) -> str:
 
 
 def renewal_text(profile: Profile, view: View) -> str:
-    """When a session is renewed, and whether that needs a person."""
+    """Return when the session is renewed, and whether that needs the user."""
     interaction = ", asks for a code" if profile.needs_person else ""
     if profile.renew is Renew.OFF:
         return "off"
@@ -225,12 +226,12 @@ def _state(profile: Profile, view: View, room: int) -> list[Line]:
     if timed and session is not None and session.expires is not None:
         lines.append(((_bar(session, view), role), (f" {_end(session, view)}", "text")))
     elif len(lines) == 1:
-        lines.append(())  # the facts below keep their places while the cursor moves
+        lines.append(())  # keep the facts below in place while the cursor moves
     return lines
 
 
 def state_sentence(profile: Profile, view: View) -> str:  # noqa: PLR0911  # one return for each row of the table
-    """The state in words: `fresh, 41m left of 1h`."""
+    """Return the state as text, for example `fresh, 41m left of 1h`."""
     if profile.name in view.working:
         return "working"
     state = state_of(profile, view.vault, view.now)
@@ -281,7 +282,7 @@ def _age_text(length: timedelta) -> str:
 def describe_file(
     problem: FileProblem, width: int, *, display_path: Callable[[str], str] = str
 ) -> Description:
-    """A file that cannot be read: where, why, and what that means."""
+    """Describe a file that cannot be read: place, reason and consequence."""
     room = max(8, width - LABEL)
     place = display_path(problem.path) + (f":{problem.line}" if problem.line else "")
     facts = (
@@ -302,7 +303,7 @@ def describe_file(
 
 
 def profile_summary(profile: Profile, view: View) -> tuple[Line, Line]:
-    """The two lines under the list where there is no room for a pane."""
+    """Return the two lines under the list, for terminals without a detail pane."""
     glyph, role = state_glyph(profile, view)
     state = state_of(profile, view.vault, view.now).value
     left = left_text(profile, view)
@@ -330,7 +331,7 @@ def profile_summary(profile: Profile, view: View) -> tuple[Line, Line]:
 
 
 def empty_list_lines(state: AppState, query: Query) -> tuple[Line, ...]:
-    """What is said where the list is empty."""
+    """Return the text of an empty list."""
     paths = state.service.paths
     if state.snapshot is None:
         return ((("  Reading the AWS files…", "muted"),),)
@@ -350,7 +351,7 @@ def empty_list_lines(state: AppState, query: Query) -> tuple[Line, ...]:
 
 
 def summary_lines(row: Row | None, state: AppState) -> tuple[Line, ...]:
-    """A row in two lines; none where no row is chosen."""
+    """Return a row in two lines, or no lines if no row is selected."""
     if isinstance(row, Entry):
         return profile_summary(row.profile, state.view())
     if isinstance(row, Problem):

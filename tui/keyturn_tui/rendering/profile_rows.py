@@ -1,4 +1,4 @@
-"""The rows of the list: pure over a snapshot, the moment, a filter and an order."""
+"""Rows of the profile list. Pure over a snapshot, the time, a filter and a sort order."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from keyturn_tui.rendering.profile_cells import TYPES, View, has_unknown_expiry,
 
 
 class Sort(StrEnum):
-    """The orders of the list, in the order in which `s` goes through them."""
+    """Sort orders of the list, in the order in which `s` switches them."""
 
     SOURCE = "source"
-    """Grouped by what expires and is refreshed together."""
+    """Grouped by the source whose sessions are refreshed together."""
     ATTENTION = "attention"
-    """What wants a person first."""
+    """Profiles that need the user first."""
     LEFT = "time left"
     NAME = "name"
 
     def next_order(self) -> Sort:
-        """The next one, round and round."""
+        """Return the next order; the first after the last."""
         every = list(Sort)
         return every[(every.index(self) + 1) % len(every)]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A profile, with what a filter looks at worked out once per snapshot."""
+    """A profile with its filter text, computed once per snapshot."""
 
     profile: Profile
     haystack: str
     types: str
     group: str
-    """The label of its group row."""
+    """Label of its group row."""
 
     @property
     def key(self) -> tuple[str, str]:
-        """What stays the same over snapshots."""
+        """Identity of the row across snapshots."""
         return "profile", self.profile.name
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A heading: the source that the rows under it share."""
+    """A heading: the source of the rows under it."""
 
     label: str
 
@@ -59,7 +59,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file that cannot be read, as a row of its own at the top."""
+    """A file that cannot be read, shown as a row at the top."""
 
     problem: FileProblem
 
@@ -70,7 +70,8 @@ class Problem:
 
 Row = Entry | Group | Problem
 
-#: The last group: sources with one profile each would double the list's length with headings.
+#: Label of the last group. Sources with a single profile share it, because headings would double the list's
+#: length.
 STANDALONE = "one profile each"
 _SOURCE_LABELS = {
     Kind.IAM_KEY: "IAM user, access key",
@@ -84,14 +85,14 @@ _SOURCE_LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """A snapshot made ready for listing; `entries` are in source order."""
+    """A snapshot prepared for listing; `entries` are in source order."""
 
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...]
 
 
 def catalog(snapshot: Snapshot) -> Catalog:
-    """Work out once what every filter and order will ask for again and again."""
+    """Compute what filters and sort orders need, once per snapshot."""
     by_source: dict[str, list[Profile]] = {}
     for profile in snapshot.profiles:
         by_source.setdefault(profile.source or "", []).append(profile)
@@ -125,7 +126,7 @@ def _entry(profile: Profile, group: str) -> Entry:
 
 
 def sort_rows(listing: Catalog, view: View, sort: Sort, *, backwards: bool = False) -> tuple[Row, ...]:
-    """Every row in the order asked for. Files with problems come first in any order; only `source` has groups."""
+    """Return all rows in sort order. Files with problems come first; only `SOURCE` has groups."""
     if sort is Sort.SOURCE:
         entries = list(listing.entries)
     elif sort is Sort.NAME:
@@ -144,7 +145,8 @@ def sort_rows(listing: Catalog, view: View, sort: Sort, *, backwards: bool = Fal
 
 
 def filter_rows(rows: Iterable[Row], query: Query, view: View, sort: Sort) -> tuple[Row, ...]:
-    """The rows that pass the filter, with group rows where the order is by source. Problems of files always pass."""
+    """Return the rows that match the filter, with group rows if sorted by source. Files with problems always
+    match."""
     shown: list[Row] = []
     group = None
     for row in rows:
@@ -165,7 +167,7 @@ def _only_group(rows: list[Row]) -> bool:
 
 
 def matches(entry: Entry, query: Query, view: View) -> bool:
-    """Whether one profile passes the filter at this moment."""
+    """Return True if a profile matches the filter now."""
     return query.matches(
         entry.haystack,
         entry.types,
@@ -177,13 +179,13 @@ def matches(entry: Entry, query: Query, view: View) -> bool:
 def rows_for(
     snapshot: Snapshot, now: datetime, query: Query, sort: Sort, *, backwards: bool = False
 ) -> tuple[Row, ...]:
-    """Snapshot, moment, filter and order to rows, in one call."""
+    """Return the rows for a snapshot in one call."""
     view = View(snapshot, now)
     return filter_rows(sort_rows(catalog(snapshot), view, sort, backwards=backwards), query, view, sort)
 
 
 def attention_rank(profile: Profile, view: View) -> int:
-    """How far down `attention` lists a profile, 0 first."""
+    """Return the rank of a profile in the order `ATTENTION`; 0 comes first."""
     state = state_of(profile, view.vault, view.now)
     rotation = profile.rotation.state
     ranks = (
@@ -209,7 +211,7 @@ def _seconds_left(profile: Profile, view: View) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the header says at a glance."""
+    """Counts in the header."""
 
     total: int = 0
     fresh: int = 0
@@ -222,7 +224,8 @@ class Counts:
 
 
 def count(profiles: Iterable[Profile], view: View) -> Counts:
-    """Profiles by state at this moment; `unknown` holds the locked ones and those whose end is unknown, `overdue` counts keys past their policy."""
+    """Count profiles by state. `unknown` includes locked profiles and those without a known expiry; `overdue`
+    counts keys past their policy."""
     tally = dict.fromkeys(State, 0)
     total = overdue = 0
     for profile in profiles:
@@ -243,7 +246,7 @@ def count(profiles: Iterable[Profile], view: View) -> Counts:
 
 
 def deadlines(profiles: Iterable[Profile]) -> list[datetime]:
-    """A heap (a sorted list is one) of the moments at which some profile changes its state by itself."""
+    """Return the times at which a profile's state changes by itself, as a heap (a sorted list is one)."""
     times = []
     for profile in profiles:
         session = profile.session

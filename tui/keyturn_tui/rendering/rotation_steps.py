@@ -1,4 +1,4 @@
-"""How a rotation reads: its steps, what stands if it stops there, and the keys that make sense. Pure."""
+"""Text of the rotation dialog: steps, state of the keys if it stops now, available keys. Pure."""
 
 from __future__ import annotations
 
@@ -14,54 +14,55 @@ from keyturn.operations.rotation.record import Step
 from keyturn_tui.rendering.profile_cells import Line, Span, fit, next_step_text, rotation_text
 from keyturn_tui.rendering.profile_detail import policy_text, wrap
 
-#: From this width on each step has what it does and how it stands side by side.
+#: Minimum width for description and note side by side.
 WIDE = 62
-#: Cells of mark, number and name, and of how a step stands.
+#: Width of mark, number and name, and width of the note.
 _HEAD_WIDTH, _NOTE_WIDTH = 16, 20
-#: Names of other profiles that are written out.
+#: Maximum number of other profiles listed by name.
 _MAX_NAMED = 3
 
 
 class Phase(StrEnum):
-    """What goes on at this moment."""
+    """Activity of a rotation."""
 
     IDLE = "rest"
-    """Nothing, until a key is pressed."""
+    """Nothing runs; the user presses a key."""
     RUNNING = "work"
-    """An act is in flight."""
+    """A step is running."""
     WAITING = "wait"
-    """AWS spreads something, and is asked again soon."""
+    """AWS has not propagated a change yet and will be asked again."""
 
 
 @dataclass(frozen=True, slots=True)
 class RotationView:
-    """Where a rotation stands, as far as it was seen."""
+    """Known state of a rotation."""
 
     profile: Profile
-    """As the latest snapshot has it."""
+    """The profile in the latest snapshot."""
     phase: Phase = Phase.IDLE
     progress: Progress | None = None
-    """What the last act gave; None where only the snapshot was read."""
+    """Result of the last step; None if only the snapshot is known."""
     until: datetime | None = None
-    """When a wait is over."""
+    """End of the current wait."""
     reached_at: Mapping[Step, datetime] = field(default_factory=dict)
-    """When each step was reached, as far as somebody watched."""
+    """Time at which each step was reached in this dialog."""
     failed: bool = False
-    """The last act raised."""
+    """The last step raised an error."""
     is_undo_starting: bool = False
-    """The way back was begun, and its first act has not answered yet."""
+    """An undo was started and its first step has not returned yet."""
     slots_full: bool = False
-    """Both of the user's key slots are used."""
+    """Both access key slots of the user are in use."""
     has_drift: bool = False
-    """Somebody else changed the keys at AWS, so that what was reached does not tell how they stand."""
+    """The keys at AWS were changed outside keyturn, so the reached step does not describe them."""
     is_stopping: bool = False
-    """No further act is begun."""
+    """No further step will be started."""
     shared_with: tuple[str, ...] = ()
-    """Other profiles that rest on the key."""
+    """Other profiles that use the key."""
 
     @property
     def step(self) -> Step | None:
-        """The step that was reached; None where no rotation waits, or where one on its way back was not looked at."""
+        """The last completed step; None without a pending rotation, or for an undo whose progress is
+        unknown."""
         if self.progress is not None:
             return self.progress.step
         waits = self.profile.rotation.waits
@@ -89,7 +90,7 @@ class RotationView:
 
     @property
     def old(self) -> str:
-        """The old key, masked, or in words where nobody has looked yet."""
+        """The old key, masked, or `the old key` if its id is unknown."""
         if self.progress is not None:
             return masked_key_id(self.progress.old_id)
         key = self.profile.key
@@ -98,7 +99,7 @@ class RotationView:
 
     @property
     def new(self) -> str:
-        """The new key, likewise."""
+        """The new key, masked, or `the new key` if its id is unknown."""
         if self.progress is not None:
             return masked_key_id(self.progress.new_id) if self.progress.new_id else "the new key"
         key = self.profile.key
@@ -107,7 +108,7 @@ class RotationView:
 
     @property
     def in_use(self) -> str:
-        """The one of the two that sessions come from."""
+        """The key that sessions are made from."""
         step = self.step
         if step is not None and step is not Step.UNDONE and step.is_past(Step.STORED):
             return self.new
@@ -116,7 +117,7 @@ class RotationView:
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """One step of the list, and the record's step that it ends with."""
+    """A row of the step list, and the recorded step that completes it."""
 
     name: str
     description: str
@@ -125,7 +126,7 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True)
 class StepGlyphs:
-    """One character for how a step stands."""
+    """One character for each status of a step."""
 
     done: str
     current: str
@@ -137,7 +138,7 @@ class StepGlyphs:
 _UNICODE = StepGlyphs("✓", "▸", "↻", "…", "✗")
 _ASCII = StepGlyphs("+", ">", "~", ":", "X")
 
-#: How many steps of the way on are done once a record's step is reached.
+#: Number of completed rows by recorded step, for a rotation that is not undone.
 _DONE = {
     Step.INTENT: 1, Step.CREATED: 3, Step.VERIFIED: 4, Step.STORED: 4, Step.DELIVERED: 5, Step.DEACTIVATED: 6,
     Step.DONE: 7,
@@ -156,7 +157,7 @@ _SUMMARIES = {
 
 
 def step_rows(view: RotationView) -> tuple[StepRow, ...]:
-    """The steps of the way on, or of the way back."""
+    """Return the steps of the rotation, or of its undo."""
     old, new = view.old, view.new
     if view.is_undoing:
         return (
@@ -186,7 +187,7 @@ def step_rows(view: RotationView) -> tuple[StepRow, ...]:
 
 
 def done_count(view: RotationView) -> int:
-    """How many of the rows are done."""
+    """Return the number of completed rows."""
     step = view.step
     if not view.is_undoing:
         return _DONE.get(step, 0) if step is not None else 0
@@ -196,7 +197,7 @@ def done_count(view: RotationView) -> int:
 
 
 def dialog_title(view: RotationView, room: int, glyphs: Glyphs) -> str:
-    """The dialog's title: which key, and how far."""
+    """Return the dialog's title with profile and progress."""
     rule = "--" if glyphs is ASCII else "──"
     count = len(step_rows(view))
     description = "Back to the old key" if view.is_undoing else "Rotate access key"
@@ -208,9 +209,9 @@ def dialog_title(view: RotationView, room: int, glyphs: Glyphs) -> str:
 
 
 def dialog_lines(view: RotationView, now: datetime, width: int, height: int, glyphs: Glyphs) -> list[Line]:
-    """As much as there is room for: who, the steps, what stands, who else uses the key.
+    """Return as much as fits: owner, steps, summary, other profiles.
 
-    :param height: lines that there is room for; what matters least goes first.
+    :param height: available lines; the least important part is dropped first.
     """
     header, steps = _header(view, width, glyphs), step_lines(view, now, width, glyphs)
     summary = [] if view.has_drift else _text_lines(state_summary(view), width)
@@ -229,7 +230,7 @@ def dialog_lines(view: RotationView, now: datetime, width: int, height: int, gly
 
 
 def step_lines(view: RotationView, now: datetime, width: int, glyphs: Glyphs) -> list[Line]:
-    """One line for each step."""
+    """Return one line for each step."""
     marks = _ASCII if glyphs is ASCII else _UNICODE
     done, lines = done_count(view), []
     for index, row in enumerate(step_rows(view)):
@@ -245,7 +246,7 @@ def step_lines(view: RotationView, now: datetime, width: int, glyphs: Glyphs) ->
 
 
 def state_summary(view: RotationView) -> str:
-    """What there is if nobody goes on: as an assurance, and for whoever wonders what to press."""
+    """Return the state of the keys if the rotation stops now."""
     if view.orphans:
         lost_keys = ", ".join(masked_key_id(key) for key in view.orphans)
         return f"If you stop here: {view.old} works and is in use. {lost_keys} exists at AWS, and its secret never arrived: nobody can use it."
@@ -262,7 +263,7 @@ def state_summary(view: RotationView) -> str:
 
 
 def pending_rotation_line(snapshot: Snapshot) -> str:
-    """What is said at the start of rotations that wait; empty where none does."""
+    """Return the message at start-up about pending rotations; empty if there are none."""
     pending = [profile for profile in snapshot.profiles if profile.rotation.waits is not None]
     if not pending:
         return ""
@@ -276,7 +277,7 @@ def pending_rotation_line(snapshot: Snapshot) -> str:
 
 
 def shared_with_text(view: RotationView) -> str:
-    """Who else uses the key."""
+    """Return the other profiles that use the key."""
     if not view.shared_with or view.is_over:
         return ""
     names = ", ".join(safe(name, 60) for name in view.shared_with[:_MAX_NAMED])
@@ -285,7 +286,7 @@ def shared_with_text(view: RotationView) -> str:
 
 
 def available_keys(view: RotationView) -> tuple[tuple[str, str], ...]:  # noqa: PLR0911  # one return for each row of the table
-    """What can be pressed, the likeliest first; nothing else does anything."""
+    """Return the available keys with their labels, most likely first."""
     close = ("Esc", "Close")
     if view.phase is not Phase.IDLE:
         return (("Esc", "Leave it to end by itself" if view.is_stopping else "Stop safely"),)
@@ -307,7 +308,7 @@ def available_keys(view: RotationView) -> tuple[tuple[str, str], ...]:  # noqa: 
 
 
 def _header(view: RotationView, width: int, glyphs: Glyphs) -> list[Line]:
-    """Whose key it is, how old, and by what policy."""
+    """Return the key's owner, age and policy."""
     profile, key = view.profile, view.profile.key
     is_active_key = key is not None and masked_key_id(key.key_id) == view.in_use
     user = f"IAM user {safe(key.user.rpartition('/')[2], 60)}, " if key and key.user else ""
@@ -322,7 +323,7 @@ def _header(view: RotationView, width: int, glyphs: Glyphs) -> list[Line]:
 
 
 def _key_text(which: str, key: str) -> str:
-    """`old key AKIA…4WQP`, or `the old key` where its id is not known."""
+    """Return for example `old key AKIA…4WQP`, or `the old key` if its id is unknown."""
     return key if key.startswith("the ") else f"{which} key {key}".lstrip()
 
 
@@ -335,7 +336,7 @@ def _current_mark(view: RotationView, marks: StepGlyphs) -> Span:
 
 
 def _row_note(view: RotationView, row: StepRow, index: int, done: int, now: datetime) -> str:
-    """How one step stands, for the right-hand column."""
+    """Return the right-hand column of a step."""
     if index < done:
         reached = view.reached_at.get(row.final_step)
         return f"{reached:%H:%M:%S}" if reached is not None else "done"
@@ -353,7 +354,7 @@ def _row_note(view: RotationView, row: StepRow, index: int, done: int, now: date
 
 
 def _current_rows(view: RotationView) -> range:
-    """The steps that the rotation stands at. The first act checks, creates and seals in one go, and tells no more than
+    """Return the indices of the current steps. The first command checks, creates and seals, and reports only
     its end."""
     done = done_count(view)
     is_first = view.phase is Phase.RUNNING and not view.has_started
@@ -361,12 +362,12 @@ def _current_rows(view: RotationView) -> range:
 
 
 def _has_current_row(view: RotationView) -> bool:
-    """Whether there is a step that the rotation stands at."""
+    """Return True if there is a current step."""
     return not view.is_over and (view.has_started or view.failed or view.phase is not Phase.IDLE)
 
 
 def _deletable_text(view: RotationView, now: datetime) -> str:
-    """When the old key may be deleted."""
+    """Return the time from which the old key may be deleted."""
     deletable_from = view.progress.deletable_from if view.progress else None
     if deletable_from is None:
         return "waits for you" if view.step is Step.DEACTIVATED else "not before 24 h"

@@ -1,4 +1,5 @@
-"""The timeline's rows and how each is drawn: pure over a catalog, a view, a window and the room there is."""
+"""Rows of the timeline and their drawing. Pure over a catalog, a view, a time window and the available
+room."""
 
 from __future__ import annotations
 
@@ -27,9 +28,10 @@ from keyturn_tui.rendering.timeline_scale import (
     timeline_row,
 )
 
-#: Cells of what is left, or of a key's status; what changes with time stands at the left, as in the list.
+#: Width of the time left or the key's status. It is at the left, as in the list, because it changes most
+#: often.
 _LEFT = 13
-#: Below this a chart says nothing any more, and the ends are written out.
+#: Minimum terminal width for a chart; below it, expiry times are written out.
 _MIN_CHART_WIDTH = 58
 _AXIS_STEPS = (
     *(timedelta(minutes=minutes) for minutes in (15, 30)),
@@ -42,7 +44,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class TimelineGlyphs:
-    """One character for each thing that a lane is made of."""
+    """Characters that a row's chart is made of."""
 
     bar: str
     end: str
@@ -60,36 +62,36 @@ _ASCII = TimelineGlyphs("=", "]", ">", "<", "|", "r", "#", ".")
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """A lane with the profile that acts on it are about."""
+    """A row of the timeline, with the profile that actions on it apply to."""
 
     entry: Entry
     label: str
-    """From a file, so hostile until shown through `fit`."""
+    """Untrusted text from a file; show it through :func:`fit` only."""
     interval: Interval | None
-    """None for a long-term key, which has an age and no end."""
+    """None for a long-term key, which has an age but no expiry."""
     is_login: bool = False
-    """A login, which a profile of the same label is not."""
+    """True for a sign-in; a profile may have the same label."""
 
     @property
     def key(self) -> tuple[str, str]:
-        """What stays the same over snapshots."""
+        """Identity of the row across snapshots."""
         kind = "key" if self.interval is None else "login" if self.is_login else "session"
         return kind, self.label
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Cells of a row's parts, gaps included; GUTTER comes first."""
+    """Widths of a row's parts in cells, including gaps. The gutter comes first."""
 
     left: int
     name: int
     chart: int
-    """0 where the ends are written out instead."""
+    """0 if expiry times are written out instead."""
     end: int = 0
 
 
 def room_in(width: int) -> Room:
-    """The parts of a row of `width` cells."""
+    """Return the widths for a row of `width` cells."""
     remaining = max(0, width - GUTTER - _LEFT)
     if width < _MIN_CHART_WIDTH:
         end = 7
@@ -99,7 +101,8 @@ def room_in(width: int) -> Room:
 
 
 def session_rows(catalog: Catalog) -> tuple[TimelineEntry, ...]:
-    """A lane for each session, and one for each login however many profiles hang on it; what ends first comes first."""
+    """Return a row for each session and one for each sign-in, however many profiles use it; earliest expiry
+    first."""
     rows: dict[tuple[str, str], tuple[Interval, TimelineEntry]] = {}
     for entry in catalog.entries:
         profile = entry.profile
@@ -118,14 +121,15 @@ def session_rows(catalog: Catalog) -> tuple[TimelineEntry, ...]:
 
 
 def key_rows(catalog: Catalog) -> tuple[TimelineEntry, ...]:
-    """A lane for each long-term key; first those whose rotation waits, then what is furthest past its policy, or nearest
-    to it."""
+    """Return a row for each long-term key: pending rotations first, then by the share of the policy that is
+    left."""
     rows = [TimelineEntry(entry, entry.profile.name, None) for entry in catalog.entries if entry.profile.key]
     return tuple(sorted(rows, key=lambda row: (_days_left(row.entry.profile), row.label)))
 
 
 def _is_login(profile: Profile) -> bool:
-    """What the files know of it is the sign-in alone: an Identity Center token, or one of `aws login`."""
+    """Return True if the files hold only the sign-in: an Identity Center token, or a session of `aws
+    login`."""
     session = profile.session
     return session is not None and (not session.key_id or profile.kind is Kind.CONSOLE_LOGIN)
 
@@ -140,12 +144,13 @@ def _days_left(profile: Profile) -> float:
 
 
 def first_upcoming(rows: Sequence[TimelineEntry], now: datetime) -> int:
-    """The place of the first row whose end lies ahead, in rows sorted by end; 0 where there is none."""
+    """Return the index of the first row that has not expired, in rows sorted by expiry; 0 if there is
+    none."""
     return next((nth for nth, row in enumerate(rows) if _is_upcoming(row, now)), 0)
 
 
 def upcoming(rows: Iterable[TimelineEntry], now: datetime, max_count: int) -> list[TimelineEntry]:
-    """The first rows whose ends lie ahead, at most so many."""
+    """Return the first rows that have not expired, at most `max_count`."""
     return list(islice((row for row in rows if _is_upcoming(row, now)), max_count))
 
 
@@ -154,7 +159,7 @@ def _is_upcoming(row: TimelineEntry, now: datetime) -> bool:
 
 
 def row_line(row: TimelineEntry, view: View, window: Window, room: Room, *, selected: bool = False) -> Line:
-    """One row: cursor, sign, what is left, whose it is, and its lane."""
+    """Return one row: cursor, glyph, time left, label and chart."""
     glyph, text = _glyph(row, view), _left_text(row, view)
     cursor = view.glyphs.cursor if selected else " "
     head: list[Span] = [(f"{cursor} {glyph[0]} {fit(text, room.left - 1)} ", glyph[1])]
@@ -188,7 +193,7 @@ def _glyph(row: TimelineEntry, view: View) -> Span:
 
 
 def _left_text(row: TimelineEntry, view: View) -> str:
-    """What is left, without seconds: all lanes in view may end within minutes, and each would be sent each second."""
+    """Return the time left without seconds, because many visible rows may change every second."""
     if row.entry.profile.name in view.working:
         return "working"
     if row.interval is None:
@@ -263,7 +268,7 @@ def _bar_glyphs(glyphs: Glyphs) -> TimelineGlyphs:
 
 
 def time_axis(window: Window, room: Room, now: datetime) -> Line:
-    """The heading over the sessions: the hours, and where now is."""
+    """Return the heading of the sessions: times of day, and the current time."""
     labels: list[tuple[int, str]] = []
     now_at = now_cell(window, room.chart, now) if room.chart else None
     if now_at is not None:
@@ -281,7 +286,7 @@ def time_axis(window: Window, room: Room, now: datetime) -> Line:
 
 
 def key_axis(rows: Iterable[TimelineEntry], room: Room) -> Line:
-    """The heading over the keys: days where all have one policy, else shares of each one's own."""
+    """Return the heading of the keys: days if all have the same policy, else percentages."""
     limits = {row.entry.profile.rotation.limit_days for row in rows} - {None}
     labels: list[tuple[int, str]] = []
     if room.chart and limits:

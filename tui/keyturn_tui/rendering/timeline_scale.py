@@ -1,4 +1,4 @@
-"""Lives of sessions and ages of keys as cells of a chart: pure functions of a window, a width and the moment."""
+"""Sessions and key ages as cells of a chart. Pure over a time window, a width and the time."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-#: The spans that `+` and `-` go through, the shortest first. In one hour now would move on every 49 seconds at 120 columns,
-#: and with it every lane: more bytes than an idle screen may send.
+#: Spans of `+` and `-`, shortest first. Two hours is the minimum: with one hour at 120 columns, now would
+#: move every 49 seconds and shift every row, which exceeds the byte budget of an idle screen.
 SPANS = (
     *(timedelta(hours=hours) for hours in (2, 4, 8, 12, 24)),
     *(timedelta(days=days) for days in (3, 7, 30)),
 )
 DEFAULT_SPAN = timedelta(hours=4)
-#: How many times its own span a window may lie away from now; a person who goes further has lost the way.
+#: Maximum distance of a window from now, in window lengths.
 MAX_SCROLL = 50
-#: Windows' lengths beyond which a moment is no further away.
+#: Distance in window lengths at which cell positions are clamped.
 _MAX_DISTANCE = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: What ends at no known time is sorted behind what does.
+#: Sorts unknown expiries last.
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of time; its end is not part of it."""
+    """A half-open time range: `end` is not included."""
 
     start: datetime
     span: timedelta
@@ -40,56 +40,56 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """One session or login."""
+    """A session or sign-in."""
 
     name: str
     issued: datetime | None
     expires: datetime | None
     renews: datetime | None = None
-    """When the agent means to renew it; None if it does not."""
+    """Planned renewal by the agent; None if there is none."""
 
 
 class Edge(StrEnum):
-    """Where a life ends."""
+    """Position of an interval's end."""
 
     HERE = "here"
     BEYOND = "beyond"
-    """Behind the window, the bar goes on to its last cell."""
+    """After the window; the bar reaches the last cell."""
     BEFORE = "before"
-    """All of it lies before the window."""
+    """The whole interval is before the window."""
     LATER = "later"
-    """All of it lies behind the window."""
+    """The whole interval is after the window."""
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineRow:
-    """One life in cells, counted from 0 at the window's start."""
+    """An interval in cells; cell 0 is the window's start."""
 
     name: str
     edge: Edge
     bar: tuple[int, int] | None
-    """First and last cell, both of the bar; None where none of it is in the window."""
+    """First and last cell, both inclusive; None if the interval is outside the window."""
     renewal: int | None = None
-    """Cell of the planned renewal, where that is still to come and in the window."""
+    """Cell of the planned renewal, if it is ahead and in the window."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgeBar:
-    """A key's age against its policy, in cells."""
+    """A key's age compared with its policy, in cells."""
 
     filled: int
-    """Cells of its age, at most the width."""
+    """Cells of the age, at most the width."""
     limit: int
-    """Cell of the policy's end; what is past it is overdue."""
+    """Cell of the policy's end; cells after it are overdue."""
     beyond: bool
-    """It is older than the chart can show."""
+    """True if the age exceeds the chart."""
 
 
 def window_at(now: datetime, span: timedelta, offset: int = 0) -> Window:
-    """The window of `span` in which `now` stands in the second quarter; `offset` eighths later.
+    """Return the window of length `span` with `now` in its second quarter, shifted by `offset` eighths.
 
-    It moves by an eighth at a time, so that in between only the line of now moves.
+    The window moves in steps of an eighth, so that between two steps only the line of now moves.
     """
     step = span / 8
     start = _EPOCH + ((now - _EPOCH) // step) * step
@@ -97,39 +97,40 @@ def window_at(now: datetime, span: timedelta, offset: int = 0) -> Window:
 
 
 def zoom(span: timedelta, by: int) -> timedelta:
-    """The span `by` places further in `SPANS`, stopping at its ends."""
+    """Return the span `by` places further in `SPANS`, clamped."""
     return SPANS[min(max(0, SPANS.index(span) + by), len(SPANS) - 1)]
 
 
 def cell_of(moment: datetime, window: Window, width: int) -> int:
-    """The cell in which a moment lies; below 0 or from `width` on where it is not in the window."""
-    # Far away is far away: beyond some windows a product of times would leave what a time can hold.
+    """Return the cell of a time; negative or >= `width` if it is outside the window."""
+    # Clamped, because the product of large durations exceeds the range of timedelta.
     offset_time = min(max(moment - window.start, -window.span * _MAX_DISTANCE), window.span * _MAX_DISTANCE)
     return offset_time * width // window.span
 
 
 def now_cell(window: Window, width: int, now: datetime) -> int | None:
-    """The cell of the line of now, None where it is out of sight."""
+    """Return the cell of now, or None if it is outside the window."""
     return cell_of(now, window, width) if now in window else None
 
 
 def end_order(interval: Interval) -> tuple[datetime, str]:
-    """What sorts lives: the one that ends first before the others, unknown ends last."""
+    """Return the sort key of an interval: by expiry, unknown expiry last."""
     return interval.expires or _NEVER, interval.name
 
 
 def timeline_rows(
     intervals: Iterable[Interval], window: Window, width: int, now: datetime
 ) -> list[TimelineRow]:
-    """A lane for each life, in the order in which they end.
+    """Return the rows of intervals, sorted by expiry.
 
-    :param width: cells of the chart, at least 1.
+    :param width: width of the chart in cells, at least 1.
     """
     return [timeline_row(interval, window, width, now) for interval in sorted(intervals, key=end_order)]
 
 
 def timeline_row(interval: Interval, window: Window, width: int, now: datetime) -> TimelineRow:
-    """The lane of one life. One whose start is not known begins at now; one that ends before its start, at its end."""
+    """Return the row of one interval. An unknown start counts as now, and a start after the end as the
+    end."""
     if interval.expires is None:
         return TimelineRow(interval.name, Edge.UNKNOWN, None)
     last = cell_of(interval.expires, window, width)
@@ -146,11 +147,12 @@ def timeline_row(interval: Interval, window: Window, width: int, now: datetime) 
 
 
 def age_bar(age_days: int, limit_days: int, width: int) -> AgeBar:
-    """A key's age on a scale that is its own policy: the limit stands at the same cell for each key.
+    """Return a key's age on a scale relative to its policy, so that the limit is at the same cell for every
+    key.
 
-    A key short of its limit stays left of it, an overdue one goes at least one cell past it.
+    A key within its policy stays left of the limit; an overdue key passes it by at least one cell.
 
-    :param width: cells of the chart, at least 3.
+    :param width: width of the chart in cells, at least 3.
     """
     limit = width - 1 - max(1, width // 10)
     filled = age_days * limit // limit_days

@@ -1,1 +1,1 @@
-"""One screen per file."""
+"""Full screens, one per module, and the mixins that they share."""

@@ -1,4 +1,4 @@
-"""A screen on which the registry's actions run."""
+"""Base of the screens that run actions of the registry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keyturn_tui.widgets.cursor_guard import Key
 
 
 class ActionScreen(Screen[None]):
-    """Dispatches `run('ID')` to `do_ID`, and holds the acts on a profile that more than one screen offers."""
+    """Dispatches `run('ID')` to the method `do_ID`, and implements the actions that several screens offer."""
 
     def __init__(self, state: AppState, controller: ProfileController, ui: Ui) -> None:
         super().__init__()
@@ -29,29 +29,29 @@ class ActionScreen(Screen[None]):
 
     @property
     def selected_row(self) -> Row | None:
-        """The row that acts are about."""
+        """The row that actions apply to."""
         return None
 
     def lost_row(self) -> Key | None:
-        """The row that a key pressed now was meant for, where that is not there any more."""
+        """Return the row that a key pressed now was meant for, if a reload has just removed it."""
         return None
 
     def redraw(self) -> None:
-        """Something on the desk changed."""
+        """Redraw after the state changed."""
 
     def tick(self) -> None:
-        """A second has passed."""
+        """Update countdowns and clock, once a second."""
 
     def on_screen_resume(self) -> None:
-        """What lay over this one is gone: the clock has gone on meanwhile."""
+        """Update at once when the dialog above is closed, because time has passed."""
         if self.is_mounted:
             self.tick()
 
     def show_message(self, text: str, role: str) -> None:
-        """Show a sentence, if this screen has a message line."""
+        """Show a text on the status line, if this screen has one."""
 
     def action_run(self, action_id: str) -> None:
-        """Run an action of the registry, or say why it is not on offer."""
+        """Run an action, or show the reason that it is unavailable."""
         action = BY_ID[action_id]
         lost_row = self.lost_row() if action.row and action.id != "open" else None
         if lost_row is not None:
@@ -71,11 +71,12 @@ class ActionScreen(Screen[None]):
         method()
 
     def save_row(self) -> None:
-        """What is opened now acts on the row that the cursor stands on now."""
+        """Remember the selected row for a help screen or palette that opens now."""
         self._saved_row = self.selected_row.key if self.selected_row is not None else None
 
     def run_on_saved_row(self, action_id: str) -> None:
-        """Run an action that was chosen in what :meth:`hold` was called for."""
+        """Run an action that was chosen in a help screen or palette, if the cursor is still on the saved
+        row."""
         current = self.selected_row.key if self.selected_row is not None else None
         action = BY_ID[action_id]
         if action.row and self._saved_row is not None and current != self._saved_row:
@@ -91,51 +92,41 @@ class ActionScreen(Screen[None]):
         )
 
     def on_action_pressed(self, message: ActionPressed) -> None:
-        """Clicked in the footer."""
+        """Run an action that was clicked in the footer."""
         message.stop()
         self.action_run(message.action_id)
 
     def do_session_refresh(self) -> None:
-        """`r`."""
         if isinstance(self.selected_row, Entry):
             self.ui.start(self.controller.refresh(self.selected_row.profile.name))
 
     def do_session_refresh_due(self) -> None:
-        """`a`."""
         self.ui.start(self.controller.refresh_due())
 
     def do_login(self) -> None:
-        """`i`."""
         if isinstance(self.selected_row, Entry):
             self.ui.start(self.controller.sign_in(self.selected_row.profile))
 
     def do_manage(self) -> None:
-        """`m`."""
         if isinstance(self.selected_row, Entry):
             self.ui.start(self.controller.manage(self.selected_row.profile))
 
     def do_key_rotate(self) -> None:
-        """`R`."""
         if isinstance(self.selected_row, Entry):
             rotation = RotationController(self.state, self.controller, self.ui, self.selected_row.profile)
             self.app.push_screen(RotationScreen(self.state, rotation))
 
     def do_session_stop(self) -> None:
-        """`x`."""
         if isinstance(self.selected_row, Entry):
             self.ui.start(self.controller.stop(self.selected_row.profile))
 
     def do_lock(self) -> None:
-        """`L`."""
         self.ui.start(self.controller.lock())
 
     def do_renewal_pause(self) -> None:
-        """`p`."""
         self.ui.start(self.controller.pause())
 
     def do_help(self) -> None:
-        """`?`."""
-
         def run(action_id: str | None) -> None:
             if action_id is not None:
                 self.run_on_saved_row(action_id)
@@ -144,21 +135,19 @@ class ActionScreen(Screen[None]):
         self.app.push_screen(HelpScreen(self.state, self.selected_row), run)
 
     def do_palette(self) -> None:
-        """`:` and ctrl+p."""
         self.save_row()
         self.ui.open_palette()
 
     def do_theme(self) -> None:
-        """`T`."""
         self.ui.next_theme()
 
     def do_redraw(self) -> None:
-        """ctrl+l: whatever another program wrote over the screen goes."""
+        """Repaint the whole terminal, because another program may have written over it."""
         self.refresh(layout=True)
         self.redraw()
 
     def do_quit(self) -> None:
-        """`q`: asks only while a step of a rotation is in flight."""
+        """Quit; asks for confirmation while a rotation step is running."""
         if not self.state.rotating:
             self.app.exit()
             return

@@ -1,4 +1,4 @@
-"""One row in full, on the whole screen."""
+"""Details of one row on the whole screen."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FOOTER_IDS = ("session.refresh", "login", "manage", "key.rotate", "session.stop
 
 
 class DetailScreen(ActionScreen):
-    """Follows its profile through snapshots; the same acts as in the list are one key away."""
+    """Follows its profile across snapshots and offers the actions of the list."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(
@@ -44,7 +44,6 @@ class DetailScreen(ActionScreen):
         self._lines = 0
 
     def compose(self) -> ComposeResult:
-        """Title, text, message, keys."""
         yield StyledLines(id="title")
         yield StyledLines(id="text")
         yield StatusLine(id="message")
@@ -60,15 +59,12 @@ class DetailScreen(ActionScreen):
         return None
 
     def on_mount(self) -> None:
-        """Draw."""
         self.call_after_refresh(self.redraw)
 
     def on_resize(self) -> None:
-        """Wrap anew."""
         self.call_after_refresh(self.redraw)
 
     def redraw(self) -> None:
-        """Describe it again."""
         row = self.selected_row
         view = self.state.view()
         text = self.query_one("#text", StyledLines)
@@ -89,20 +85,16 @@ class DetailScreen(ActionScreen):
         self.query_one("#footer", Footer).offer(available, (), row, view)
 
     def tick(self) -> None:
-        """Countdowns."""
         self.redraw()
 
     def show_message(self, text: str, role: str) -> None:
-        """On the message line."""
         self.query_one("#message", StatusLine).show_message(text, role, self.state.now())
 
     def action_scroll_by_lines(self, by: int) -> None:
-        """Scroll, stopping at the ends."""
         self._top = max(0, self._top + by)
         self.redraw()
 
     def do_back(self) -> None:
-        """Esc."""
         self.dismiss()
 
     def _describe_row(self, row: Row | None) -> Description:

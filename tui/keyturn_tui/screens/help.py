@@ -1,4 +1,4 @@
-"""Every key, from the registry: `/` narrows, Enter runs."""
+"""Help screen, generated from the action registry: `/` filters, Enter runs the selected action."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from keyturn_tui.widgets.styled_lines import StyledLines
 
 
 def filter_actions(text: str) -> tuple[Action, ...]:
-    """The actions whose keys, label or help hold every word of `text`."""
+    """Return the actions whose keys, label, help or area contain every word of `text`."""
     terms = text.lower().split()
     return tuple(
         action
@@ -36,7 +36,7 @@ def filter_actions(text: str) -> tuple[Action, ...]:
 
 
 def glyph_legend(glyphs: Glyphs) -> list[Line]:
-    """What the signs before a profile mean; no state is told by colour alone."""
+    """Return the legend of the state glyphs, because no state is shown by colour alone."""
     table = (
         (glyphs.fresh, "fresh", "the session lives"),
         (glyphs.soon, "soon", "it ends soon, and is due to be renewed"),
@@ -55,7 +55,7 @@ def glyph_legend(glyphs: Glyphs) -> list[Line]:
 
 
 class HelpScreen(ModalScreen[str | None]):
-    """Closes with the id of the chosen action, or with None."""
+    """Closes with the id of the selected action, or with None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q", "cancel", show=False),
@@ -82,7 +82,6 @@ class HelpScreen(ModalScreen[str | None]):
         self._top = 0
 
     def compose(self) -> ComposeResult:
-        """Filter, list, keys."""
         with Vertical(id="box", classes="framed") as box:
             box.border_title = Content("Keys")
             with Horizontal(id="filter-row"):
@@ -92,28 +91,25 @@ class HelpScreen(ModalScreen[str | None]):
             yield StyledLines(id="keys")
 
     def on_mount(self) -> None:
-        """Draw."""
         self.set_class(self._state.terminal.ascii, "-ascii")
         self._draw()
 
     def on_resize(self) -> None:
-        """As many lines as there is room for."""
         self._draw()
 
     def on_input_changed(self, message: Input.Changed) -> None:
-        """Narrow."""
         message.stop()
         self._filtered = filter_actions(message.value)
         self._cursor = self._top = 0
         self._draw()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Enter in the filter runs the first match, or the one that was moved to."""
+        """Run the first match, or the selected one."""
         message.stop()
         self.action_choose()
 
     def action_cancel(self) -> None:
-        """Esc: out of the filter, then out."""
+        """Leave the filter, or close the screen."""
         field = self.query_one("#filter", PlainField)
         if field.has_focus:
             field.value = ""
@@ -122,16 +118,13 @@ class HelpScreen(ModalScreen[str | None]):
             self.dismiss(None)
 
     def action_filter(self) -> None:
-        """`/`."""
         self.query_one("#filter", PlainField).focus()
 
     def action_move(self, by: int) -> None:
-        """Move the cursor."""
         self._cursor = min(max(0, self._cursor + by), max(0, len(self._filtered) - 1))
         self._draw()
 
     def action_choose(self) -> None:
-        """Enter."""
         if self._filtered:
             self.dismiss(self._filtered[self._cursor].id)
 
@@ -141,7 +134,7 @@ class HelpScreen(ModalScreen[str | None]):
         glyphs = self._state.terminal.glyphs
         lines, cursor_line = self._table(width)
         if self._cursor == len(self._filtered) - 1:
-            cursor_line = len(lines) - 1  # so that the signs below the last action are seen too
+            cursor_line = len(lines) - 1  # so that the legend below the last action is visible
         self._top = scroll_position(
             self._top, 0, len(lines), room, keep_visible=0 if self._cursor == 0 else cursor_line
         )
@@ -155,7 +148,7 @@ class HelpScreen(ModalScreen[str | None]):
         )
 
     def _table(self, width: int) -> tuple[list[Line], int]:
-        """All lines, and which of them the cursor stands on."""
+        """Return all lines, and the index of the line with the cursor."""
         lines: list[Line] = []
         cursor_line = 0
         glyphs = self._state.terminal.glyphs

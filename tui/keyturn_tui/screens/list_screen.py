@@ -1,4 +1,4 @@
-"""The keys that move a cursor up and down a list, for every screen that has one."""
+"""Keys that move the cursor of a list."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from keyturn_tui.widgets.cursor_guard import CursorGuard, Key
 
 
 class ScrollableList(Protocol):
-    """A list with a cursor that stops at both ends."""
+    """A list whose cursor stops at both ends."""
 
     guard: CursorGuard
 
     def move(self, by: int) -> None:
-        """Rows, negative for up."""
+        """Move by rows; negative is up."""
 
     def move_page(self, share: float) -> None:
-        """A share of what is in view, negative for up."""
+        """Move by a fraction of the visible rows; negative is up."""
 
     def move_first(self) -> None:
-        """To the top."""
+        """Move to the first row."""
 
     def move_last(self) -> None:
-        """To the bottom."""
+        """Move to the last row."""
 
 
 class _ListScreen(Protocol):
-    """A screen that :class:`ListKeys` is mixed into."""
+    """Members that :class:`ListKeys` needs."""
 
     @property
     def row_list(self) -> ScrollableList: ...
@@ -37,43 +37,36 @@ class ListKeys:
     """Mixin for an `ActionScreen` with one list, `row_list`."""
 
     def lost_row(self: _ListScreen) -> Key | None:
-        """See `CursorGuard`; whoever asks tells the person."""
+        """Return the row that the pressed key was meant for, if it was just removed; see
+        :class:`CursorGuard`."""
         lost_row = self.row_list.guard.lost_row()
         self.row_list.guard.cursor_moved()
         return lost_row
 
     def move_cursor(self: _ListScreen, by: int) -> None:
-        """One row, by a key or the other."""
+        """Move by rows; negative is up."""
         self.row_list.move(by)
 
     def do_list_down(self: _ListScreen) -> None:
-        """`j`."""
         self.move_cursor(1)
 
     def do_list_up(self: _ListScreen) -> None:
-        """`k`."""
         self.move_cursor(-1)
 
     def do_list_first(self: _ListScreen) -> None:
-        """`g`."""
         self.row_list.move_first()
 
     def do_list_last(self: _ListScreen) -> None:
-        """`G`."""
         self.row_list.move_last()
 
     def do_list_half_down(self: _ListScreen) -> None:
-        """ctrl+d."""
         self.row_list.move_page(0.5)
 
     def do_list_half_up(self: _ListScreen) -> None:
-        """ctrl+u."""
         self.row_list.move_page(-0.5)
 
     def do_list_page_down(self: _ListScreen) -> None:
-        """PgDn."""
         self.row_list.move_page(1)
 
     def do_list_page_up(self: _ListScreen) -> None:
-        """PgUp."""
         self.row_list.move_page(-1)

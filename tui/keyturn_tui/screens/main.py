@@ -1,4 +1,4 @@
-"""The main screen: the list, and the chosen profile beside or under it."""
+"""The main screen: profile list, details, timeline strip and filter."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from keyturn_tui.widgets.timeline_strip import TimelineStrip
 
 
 class MainScreen(TimeWindow, ListKeys, ActionScreen):
-    """Holds filter and order; everything else is read from the desk."""
+    """Keeps filter and sort order; everything else comes from `AppState`."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings()
     AUTO_FOCUS = "#list"
@@ -81,7 +81,7 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         self._border_text = ("", "")
 
     def compose(self) -> ComposeResult:
-        """Everything there is at any size; the frame hides what has no room."""
+        """Yield all parts; :meth:`_apply_frame` hides those that do not fit."""
         yield StyledLines(id="too-small")
         yield Header(classes="whole")
         with Horizontal(id="body", classes="whole"):
@@ -98,14 +98,12 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         yield Footer(id="footer")
 
     def on_mount(self) -> None:
-        """Fit the terminal and say what is coming."""
         self.set_class(self.state.terminal.ascii, "-ascii")
         self.query_one("#filter", PlainField).value = self.state.options.filter
         self.query_one("#detail", DetailPane).border_title = Content("2 Detail")
         self._apply_frame()
 
     def on_resize(self) -> None:
-        """Another size, another arrangement."""
         self._apply_frame()
         self.call_after_refresh(self.redraw)
 
@@ -115,11 +113,10 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         return self.row_list.row
 
     def show_message(self, text: str, role: str) -> None:
-        """On the message line."""
         self.query_one("#message", StatusLine).show_message(text, role, self.state.now())
 
     def redraw(self) -> None:
-        """Arrange everything anew; the cursor keeps its profile."""
+        """Rebuild the rows. The cursor stays on its profile."""
         view = self.state.view()
         self._sorted_rows = sort_rows(self.state.catalog, view, self._sort, backwards=self._backwards)
         self._deadlines = [
@@ -133,14 +130,14 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         self.draw_chart()
 
     def draw_chart(self) -> None:
-        """The strip, where there is room for it."""
+        """Draw the timeline strip, if there is room for it."""
         if self._frame.strip:
             rule = "-" if self.state.terminal.ascii else "─"
             self._strip.draw(self.state.view(), self.window, f"3 Timeline {rule} {self.window_words}")
 
     def tick(self) -> None:
-        """Repaint what reads differently now: the left cells of visible rows, the clock, the detail's countdown; the
-        counts when some profile passes a deadline."""
+        """Repaint what changed: left cells of visible rows, clock and countdowns; counts if a profile's state
+        changed."""
         view = self.state.view()
         has_passed = self._pop_passed_deadlines(view.now)
         clock_went_back = view.now < self._last_tick
@@ -156,71 +153,69 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         self.draw_chart()
 
     def on_row_selected(self, message: RowSelected) -> None:
-        """The cursor moved."""
         message.stop()
         self._update_detail(message.row)
 
     def on_row_opened(self, message: RowOpened) -> None:
-        """A second click."""
+        """Open a row that was clicked twice."""
         message.stop()
         self.do_open()
 
     def on_input_changed(self, message: Input.Changed) -> None:
-        """Each key in the filter field."""
         message.stop()
         self._query = parse(message.value)
         self._show_filtered()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Enter in the filter field: back to the list, filtered."""
+        """Return to the filtered list."""
         message.stop()
         self.row_list.pin_row()
         self._close_filter()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """In the filter field `/` is a character."""
+        """Treat `/` as text in the filter field."""
         if action == "run" and parameters == ("filter",):
             return self.focused is None or self.focused.id != "filter"
         return True
 
     @property
     def row_list(self) -> ProfileList:
-        """The profiles."""
+        """The profile list."""
         return self.query_one("#list", ProfileList)
 
     def move_cursor(self, by: int) -> None:
-        """A line of a long detail, where that has the focus."""
+        """Scroll the detail pane if it has the focus, else move the cursor."""
         if self._detail.has_focus:
             self._detail.scroll_lines(by)
         else:
             super().move_cursor(by)
 
     def do_pane_next(self) -> None:
-        """Tab: the list, or the detail where it is a pane."""
+        """Move the focus between list and detail pane."""
         if self._detail.has_focus or self._frame.detail is not DetailPlace.RIGHT:
             self.row_list.focus()
         else:
             self._detail.focus()
 
     def do_pane_list(self) -> None:
-        """`1`."""
         self.row_list.focus()
 
     def do_pane_detail(self) -> None:
-        """`2`: the pane, or the screen that stands for it."""
+        """Focus the detail pane, or open the detail screen if there is no pane."""
         if self._frame.detail is DetailPlace.RIGHT:
             self._detail.focus()
         else:
             self.do_open()
 
     def do_filter(self) -> None:
-        """`/`. At once, not at the next idle moment: what is typed right after it must not be taken for actions."""
+        """Focus the filter field at once, so that the keys typed next are not taken for actions."""
         self.add_class("-filtering")
         self.query_one("#filter-row").display = True
         self.set_focus(self.query_one("#filter", PlainField))
 
     def do_back(self) -> None:
-        """Esc: out of the filter field, out of the pane, out of a refresh of all, out of the filter; in that order."""
+        """Leave the filter field, the detail pane, a running refresh of all, or the filter; the first that
+        applies."""
         field = self.query_one("#filter", PlainField)
         if self.focused is field:
             field.value = ""
@@ -233,34 +228,30 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
             field.value = ""
 
     def do_open(self) -> None:
-        """Enter."""
         if self.focused is self.query_one("#filter", PlainField) or self.selected_row is None:
             return
         self.app.push_screen(DetailScreen(self.state, self.controller, self.ui, self.selected_row))
 
     def do_timeline(self) -> None:
-        """`t`."""
         self.app.push_screen(TimelineScreen(self.state, self.controller, self.ui))
 
     def window_changed(self) -> None:
-        """A key of the strip, where there is one."""
+        """Redraw the strip, or explain that the key needs the timeline."""
         if self._frame.strip:
             self.draw_chart()
         else:
             self.ui.show_message("t opens the timeline, where this key works.")
 
     def do_sort(self) -> None:
-        """`s`."""
         self._sort = self._sort.next_order()
         self.redraw()
 
     def do_sort_reverse(self) -> None:
-        """`S`."""
         self._backwards = not self._backwards
         self.redraw()
 
     def select_profile(self, name: str) -> None:
-        """Put the cursor on a profile; a filter that hides it is cleared."""
+        """Move the cursor to a profile; clears a filter that hides it."""
         if not any(isinstance(row, Entry) and row.profile.name == name for row in self.row_list.rows):
             self._query = parse("")
             self.query_one("#filter", PlainField).value = ""
@@ -281,14 +272,14 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         self.set_focus(self.row_list)
 
     def _pop_passed_deadlines(self, now: datetime) -> bool:
-        """Take off the heap what lies behind `now`; True if that was anything."""
+        """Remove deadlines up to `now` from the heap. Return True if there were any."""
         before = len(self._deadlines)
         while self._deadlines and self._deadlines[0] <= now:
             heappop(self._deadlines)
         return len(self._deadlines) < before
 
     def _depends_on_states(self) -> bool:
-        """Whether the rows themselves, not just their cells, are others when some state changes."""
+        """Return True if a change of state can add, remove or reorder rows."""
         return self._sort is Sort.ATTENTION or any(term.field == "state" for term in self._query.terms)
 
     def _apply_frame(self) -> None:
@@ -316,7 +307,7 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         self._update_border_text(rows)
 
     def _update_border_text(self, rows: tuple[Row, ...]) -> None:
-        """Title and foot of the list's border; assigned only when they differ, as that repaints the pane."""
+        """Update the border's title and subtitle only if they changed, because that repaints the pane."""
         rule = "-" if self.state.terminal.ascii else "─"
         order_text = f"{self._sort.value}, reversed" if self._backwards else self._sort.value
         text = safe(self.query_one("#filter", PlainField).value, 30)

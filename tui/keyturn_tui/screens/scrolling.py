@@ -1,18 +1,18 @@
-"""Moving up and down in what is longer than the screen: one set of keys, one rule for the ends."""
+"""Scrolling of text that is longer than the screen."""
 
 from __future__ import annotations
 
 from textual.binding import Binding, BindingType
 
-#: As far as to either end of anything.
+#: More lines than any text has.
 _FAR = 1_000_000
 
 
 def scroll_bindings(action: str, page: int = 8, *, forward: str = "pagedown,ctrl+d") -> list[BindingType]:
-    """Bindings of the list's own keys to `action(BY)`, BY in lines and negative for up.
+    """Return bindings of the scroll keys to `action(BY)`; BY is in lines, negative is up.
 
-    :param page: how far the page keys go.
-    :param forward: the keys that go a page forward.
+    :param page: lines of a page.
+    :param forward: keys that scroll down by a page.
     """
     by_keys = {
         "j,down": 1,
@@ -26,9 +26,9 @@ def scroll_bindings(action: str, page: int = 8, *, forward: str = "pagedown,ctrl
 
 
 def scroll_position(top: int, by: int, lines: int, room: int, *, keep_visible: int | None = None) -> int:
-    """The first line to show after scrolling by `by`, stopping at the ends.
+    """Return the first line to show after scrolling by `by`, clamped to both ends.
 
-    :param seen: a line that must be among those shown.
+    :param keep_visible: a line that must stay visible.
     """
     top = min(max(0, top + by), max(0, lines - room))
     if keep_visible is not None:

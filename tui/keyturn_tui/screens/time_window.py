@@ -1,4 +1,4 @@
-"""What screens with a chart of time have in common: the window, and the keys that move it."""
+"""Keys that move the time window of a chart."""
 
 from __future__ import annotations
 
@@ -11,49 +11,47 @@ from keyturn_tui.state import AppState
 
 
 class TimeWindow:
-    """Mixin for an `ActionScreen` with a chart: a span, and how far from now it was scrolled, in eighths of the span."""
+    """Mixin for an `ActionScreen` with a chart: the window's span, and its distance from now in eighths of
+    the span."""
 
     state: AppState
     draw_chart: Callable[[], None]
-    """Shows the window as it is at this moment."""
+    """Draws the chart for the current window."""
     _span: timedelta = DEFAULT_SPAN
     _offset: int = 0
 
     @property
     def window(self) -> Window:
-        """What the chart shows at this moment; unless it was scrolled it follows the clock."""
+        """The visible time range. It follows the clock unless it was scrolled."""
         return window_at(self.state.now(), self._span, self._offset)
 
     @property
     def window_words(self) -> str:
-        """The window for a person: `4h, 13:00 to 17:00 UTC`."""
+        """The window as text, for example `4h, 13:00 to 17:00 UTC`."""
         window = self.window
         if self._span < timedelta(days=1) and not self._offset:
             return f"{span(self._span)}, {window.start:%H:%M} to {window.end:%H:%M} UTC"
         return f"{span(self._span)}, {window.start:%d %b %H:%M} to {window.end:%d %b %H:%M} UTC"
 
     def window_changed(self) -> None:
-        """A key moved the window."""
+        """Redraw after a key changed the window."""
         self.draw_chart()
 
     def do_timeline_zoom_in(self) -> None:
-        """`+`: half the time, and back to now."""
+        """Select the next shorter span and return to now."""
         self._zoom(-1)
 
     def do_timeline_zoom_out(self) -> None:
-        """`-`."""
+        """Select the next longer span and return to now."""
         self._zoom(1)
 
     def do_timeline_earlier(self) -> None:
-        """`h`."""
         self._scroll(-2)
 
     def do_timeline_later(self) -> None:
-        """`l`."""
         self._scroll(2)
 
     def do_timeline_now(self) -> None:
-        """`.`."""
         self._offset = 0
         self.window_changed()
 

@@ -1,4 +1,4 @@
-"""When each session and login ends, and how old each key is, on the whole screen."""
+"""Timeline of session expiries and key ages on the whole screen."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from keyturn_tui.widgets.status_line import StatusLine
 from keyturn_tui.widgets.styled_lines import StyledLines
 from keyturn_tui.widgets.timeline_list import TimelineList
 
-#: What the footer offers; where there is less room, the last ones go.
+#: Actions of the footer; the last ones are dropped if there is not enough room.
 _FOOTER_IDS = ("back", "session.refresh", "timeline.zoom_in", "timeline.zoom_out", "timeline.later", "sort")
 _LIST_KEYS = ("down", "up", "first", "last", "half_down", "half_up", "page_down", "page_up")
 _ACTION_IDS = (
@@ -47,7 +47,8 @@ _ACTION_IDS = (
 
 
 class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
-    """One lane per session and login, then one per long-term key; acts are about the lane under the cursor."""
+    """One row per session and sign-in, then one per long-term key. Actions apply to the selected row's
+    profile."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(_ACTION_IDS), Binding("z", "run('back')", show=False)]
     DEFAULT_CSS = """
@@ -67,7 +68,7 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
         self._title = ""
 
     def compose(self) -> ComposeResult:
-        """The heading stays while the lanes under it scroll."""
+        """Yield a heading that stays while the rows under it scroll."""
         yield StyledLines([((TOO_SMALL, "soon"),)], id="too-small")
         with Vertical(id="pane"):
             yield StyledLines(id="axis")
@@ -76,7 +77,7 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
         yield Footer(id="footer")
 
     def on_mount(self) -> None:
-        """Draw, with the cursor on what ends next."""
+        """Place the cursor on the next expiry."""
         self.set_class(self.state.terminal.ascii, "-ascii")
         self._apply_frame()
         self._set_rows()
@@ -84,36 +85,32 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
         self.call_after_refresh(self.redraw)
 
     def on_resize(self) -> None:
-        """Another size, other cells."""
         self._apply_frame()
         self.call_after_refresh(self.redraw)
 
     @property
     def selected_row(self) -> Row | None:
-        """The profile whose lane the cursor stands on, as the latest snapshot has it."""
+        """The profile of the selected row in the latest snapshot."""
         row = self.row_list.row
         return row.entry if row is not None else None
 
     def show_message(self, text: str, role: str) -> None:
-        """On the message line."""
         self.query_one("#message", StatusLine).show_message(text, role, self.state.now())
 
     def redraw(self) -> None:
-        """Sort anew; the cursor keeps its lane."""
         self._set_rows()
         self.draw_chart()
 
     def tick(self) -> None:
-        """Draw anew what reads differently; no other cell is sent."""
+        """Redraw; only changed cells are sent."""
         self.draw_chart()
 
     def on_timeline_row_selected(self, message: TimelineRowSelected) -> None:
-        """The cursor moved."""
         message.stop()
         self.draw_chart()
 
     def draw_chart(self) -> None:
-        """The lanes in view, the heading over them, and the keys that make sense."""
+        """Draw the visible rows, the heading and the footer."""
         view, window, timeline = self.state.view(), self.window, self.row_list
         timeline.draw(view, window)
         axis = (
@@ -129,42 +126,39 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
         self.query_one("#footer", Footer).offer(fixed, dynamic, row, view)
 
     def do_timeline(self) -> None:
-        """`t` opens it and closes it."""
+        """Close the timeline, because `t` toggles it."""
         self.do_back()
 
     def do_back(self) -> None:
-        """Esc: out of a refresh of all, then out."""
+        """Stop a running refresh of all, or close the timeline."""
         if self.controller.cancel_remaining():
             self.ui.show_message("What has begun is finished; the rest is left out.")
         else:
             self.dismiss()
 
     def do_pane_list(self) -> None:
-        """`1`."""
         self.dismiss()
 
     def do_open(self) -> None:
-        """Enter."""
         if self.selected_row is not None:
             self.app.push_screen(DetailScreen(self.state, self.controller, self.ui, self.selected_row))
 
     def do_sort(self) -> None:
-        """`s`: by what ends first, or by name."""
+        """Toggle between expiry and name."""
         self._by_name = not self._by_name
         self.redraw()
 
     def do_sort_reverse(self) -> None:
-        """`S`."""
         self._backwards = not self._backwards
         self.redraw()
 
     def do_pane_next(self) -> None:
-        """Tab: from the sessions to the keys, and back."""
+        """Move the cursor between sessions and keys."""
         self.row_list.switch_section()
 
     @property
     def row_list(self) -> TimelineList:
-        """The lanes."""
+        """The list of timeline rows."""
         return self.query_one("#lanes", TimelineList)
 
     def _apply_frame(self) -> None:
@@ -191,7 +185,7 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
         )
 
     def _update_title(self) -> None:
-        """The border's title; assigned only when it differs, as that repaints the pane."""
+        """Update the border's title only if it changed, because that repaints the pane."""
         rule = "-" if self.state.terminal.ascii else "─"
         order_text = ("name" if self._by_name else "ends first") + (", reversed" if self._backwards else "")
         title = f"3 Timeline {rule} {self.window_words} {rule} sort: {order_text}"

@@ -1,4 +1,4 @@
-"""What kind of terminal this is, decided once from the environment and the options."""
+"""Capabilities of the terminal, determined once from the environment and the options."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from keyturn.model.text import ASCII, UNICODE, Glyphs
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the app was started."""
+    """Command line options of the app."""
 
     read_only: bool = False
-    """No act that writes or fetches is offered."""
+    """Refuse actions that write or fetch."""
     ascii: bool = False
     mouse: bool = True
     filter: str = ""
-    """The filter that the list starts with."""
+    """Initial filter of the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Terminal:
     no_color: bool
     mouse: bool
     animation: bool
-    """Whether anything may move by itself; off over SSH."""
+    """Allow animations; off over SSH."""
 
 
 def terminal_for(environ: Mapping[str, str], options: Options) -> Terminal:
-    """The terminal that `environ` describes.
+    """Return the terminal that `environ` describes.
 
-    ASCII where asked for, on a terminal that is known for no more (`linux`, `dumb`), or where the locale is not UTF-8.
-    `NO_COLOR` counts when it is not empty (no-color.org).
+    ASCII is used if requested, on terminals without Unicode (`linux`, `dumb`), or if the locale is not UTF-8.
+    `NO_COLOR` counts if it is not empty (no-color.org).
     """
     is_ascii = options.ascii or environ.get("TERM", "") in ("linux", "dumb") or not _is_utf8(environ)
     ssh = bool(environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"))
@@ -54,18 +54,19 @@ def terminal_for(environ: Mapping[str, str], options: Options) -> Terminal:
 
 
 def ensure_terminal_size(descriptor: int) -> None:
-    """Makes a terminal that does not know its size (0 x 0: a serial line, `script` without a terminal) 80x24; Textual
-    draws without end on such a one."""
+    """Set the size to 80x24 on a terminal that reports 0 x 0 (a serial line, `script` without a terminal),
+    because Textual draws without end on such a terminal."""
     columns, lines = os.get_terminal_size(descriptor)
     if columns <= 0 or lines <= 0:
         termios.tcsetwinsize(descriptor, (24, 80))
 
 
 def _is_utf8(environ: Mapping[str, str]) -> bool:
-    """Whether the locale says UTF-8: the first of LC_ALL, LC_CTYPE and LANG that is set decides, as in setlocale(3).
+    """Return True if the locale is UTF-8. The first of LC_ALL, LC_CTYPE and LANG that is set decides, as in
+    setlocale(3).
 
-    `C` and no locale at all count as UTF-8 too, as Python's own UTF-8 mode does for `C` (PEP 540): many containers and
-    SSH sessions set none, while their terminal shows UTF-8.
+    `C` and an unset locale count as UTF-8, as in Python's UTF-8 mode (PEP 540), because many containers and
+    SSH sessions set none although their terminal shows UTF-8.
     """
     for name in ("LC_ALL", "LC_CTYPE", "LANG"):
         value = environ.get(name, "")

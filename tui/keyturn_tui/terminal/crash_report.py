@@ -1,4 +1,4 @@
-"""What replaces Textual's ways of telling too much: its crash report, its screenshots, its clipboard of secrets."""
+"""Replacements for the parts of Textual that can leak secrets: crash report and screenshots."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from keyturn.system import log
 
 
 class SafeCrashApp(App[None], inherit_bindings=False):
-    """An app that ends after a fault of its own with one line, and never writes the screen to a file.
+    """An app that reports a crash in one line and never writes the screen to a file.
 
-    Textual's handler prints a traceback with every local variable of every frame, secrets among them.
+    Textual's own handler prints a traceback with all local variables, which include secrets.
     """
 
     fault: str | None = None
-    """What is said after a crash; None if there was none."""
+    """Message printed after a crash; None if there was none."""
 
     def _handle_exception(self, error: Exception) -> None:
         cause = error.error if isinstance(error, WorkerFailed) else error
@@ -32,7 +32,7 @@ class SafeCrashApp(App[None], inherit_bindings=False):
         self._close_messages_no_wait()
 
     def panic(self, *renderables: object) -> None:
-        """Textual prints these after the end; ours is one line, said by `run`."""
+        """Discard Textual's report; `run` prints one line instead."""
         del renderables
         self._close_messages_no_wait()
 
@@ -40,11 +40,12 @@ class SafeCrashApp(App[None], inherit_bindings=False):
         self._exit_renderables.clear()
 
     def action_screenshot(self, filename: str | None = None, path: str | None = None) -> None:
-        """No pictures of a screen that shows account numbers and, once, a recovery key."""
+        """Do nothing, because the screen shows account numbers and, once, the recovery key."""
 
 
 def discard_lost_output() -> None:
-    """Where the line was dropped, what is still to be written to it would make the interpreter's own end fail."""
+    """Redirect output to /dev/null if the terminal is gone, because the interpreter flushes it on exit and
+    would fail."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -55,7 +56,7 @@ def discard_lost_output() -> None:
 
 
 def _crash_line(error: BaseException) -> str:
-    """Type and place: the innermost frame of our own code, or the innermost at all. Never the message."""
+    """Return the type of an error and the innermost frame of keyturn, but never its message."""
     frames = traceback.extract_tb(error.__traceback__)
     own_frames = [frame for frame in frames if "keyturn" in Path(frame.filename).parts[-2]] or frames
     location = f" at {Path(own_frames[-1].filename).name}:{own_frames[-1].lineno}" if own_frames else ""

@@ -1,4 +1,4 @@
-"""Keys in the order in which they were typed, each seen by whoever the one before it left in charge."""
+"""Keyboard input, delivered in the order in which it was typed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from textual.drivers import linux_driver
 from textual.screen import Screen
 from textual.widget import Widget
 
-#: Longest wait for one part of the app to take note of a key; only a part that is going away takes so long.
+#: Maximum seconds to wait until one widget has handled a key; only a widget that is being removed takes this
+#: long.
 TIMEOUT = 1.0
 
 TypedEvent = events.Key | events.Paste
@@ -29,12 +30,12 @@ class _KeyboardApp(Protocol):
 
 
 class Keyboard:
-    """Hands out one key at a time.
+    """Delivers one key at a time.
 
-    Textual forwards a key to whatever has the focus at that instant, while the key before may still be about to open a
-    dialog or to move the focus: of what is typed in a burst, a part would go astray, or be taken for commands.
+    Textual forwards a key to the widget that has the focus at that moment, although the previous key may be
+    about to open a dialog or move the focus. Keys of a fast burst would then be lost or taken for commands.
 
-    :param give: what Textual itself does with a key.
+    :param forward: Textual's own handling of a key.
     """
 
     def __init__(self, app: _KeyboardApp, forward: Callable[[TypedEvent], Awaitable[None]]) -> None:
@@ -45,11 +46,11 @@ class Keyboard:
 
     @property
     def busy(self) -> bool:
-        """Whether a key has not had its effect yet."""
+        """True while a key is still being handled."""
         return self._task is not None and not self._task.done()
 
     def handle(self, event: TypedEvent) -> None:
-        """A key was pressed. On the event loop only."""
+        """Queue a key press or paste. Call on the event loop only."""
         self._pending.append(event)
         if not self.busy:
             self._task = asyncio.get_running_loop().create_task(self._dispatch())
@@ -61,7 +62,7 @@ class Keyboard:
             await self._wait_for_effect(target)
 
     async def _wait_for_effect(self, target: Widget) -> None:
-        """Until the key, the messages that it made on their way up, and the screen that it opened have been dealt with."""
+        """Wait until the key, the messages that it caused and the screen that it opened have been handled."""
         await _wait_until_idle(target)
         for node in (*target.ancestors_with_self, self._app):
             await _wait_until_idle(node)
@@ -72,7 +73,7 @@ class Keyboard:
 
 
 async def _wait_until_idle(node: Any) -> None:
-    """Wait until `part` has handled every message that it has by now."""
+    """Wait until `node` has handled all messages in its queue."""
     idle = asyncio.Event()
     if node.call_later(idle.set):
         with contextlib.suppress(TimeoutError):
@@ -80,14 +81,15 @@ async def _wait_until_idle(node: Any) -> None:
 
 
 class EscapeFirst(XTermParser):
-    """Esc and a key that arrive together are two keys: nothing of ours is bound to Alt, which looks the same."""
+    """Parses Esc followed immediately by a key as two keys, because keyturn binds nothing to Alt, which sends
+    the same bytes."""
 
-    def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:  # noqa: FBT001, FBT002  # Textual's own signature
+    def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:  # noqa: FBT001, FBT002  # Textual's signature
         if alt:
             yield events.Key("escape", "\x1b")
         yield from super()._sequence_to_key_events(sequence)
 
 
 def install_escape_parser() -> None:
-    """Has Textual's driver, which names its parser in its module alone, use ours."""
-    setattr(linux_driver, "XTermParser", EscapeFirst)  # noqa: B010  # a type may not be assigned to by its name
+    """Make Textual's driver use :class:`EscapeFirst`. The driver looks its parser up in its own module."""
+    setattr(linux_driver, "XTermParser", EscapeFirst)  # noqa: B010  # mypy rejects an assignment to a type's name

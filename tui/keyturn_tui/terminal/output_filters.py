@@ -1,4 +1,5 @@
-"""The last thing that every line passes: nothing for the terminal to obey, and ASCII only where it shows no more."""
+"""Filters that every line passes before it reaches the terminal: no control characters, and ASCII only if
+needed."""
 
 from __future__ import annotations
 
@@ -28,25 +29,26 @@ _ASCII_EQUIVALENTS = {
 
 
 def expand_ellipsis(text: str, glyphs: Glyphs) -> str:
-    """`text` with `...` for `…` where there is only ASCII and room for three cells; :func:`ascii_only` must keep to one."""
+    """Replace `…` with `...` on an ASCII terminal. :func:`ascii_only` cannot, because it must keep the
+    width."""
     return text.replace("…", "...") if glyphs is ASCII else text
 
 
 def ascii_only(text: str) -> str:
-    """`text` in as many cells, with a stand-in for every character that is not ASCII."""
+    """Replace every character that is not ASCII with a stand-in of the same width."""
     if text.isascii():
         return text
     return "".join(ch if ch.isascii() else _ASCII_EQUIVALENTS.get(ch, "?" * cell_len(ch)) for ch in text)
 
 
 class ControlFilter(LineFilter):
-    """For what Textual's own widgets show raw: text that was pasted into a field, or came by `--filter`.
+    """Cleans text that Textual's own widgets show raw: pasted text, or the value of `--filter`.
 
-    Our own lines are harmless before, with the foreign characters written out; here no cell may move.
+    keyturn's own lines are already safe, with foreign characters escaped; here the width must not change.
     """
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The same segments; what could harm shows as `?`, or not at all where it takes no cell."""
+        """Replace unsafe characters with `?`; drop those of zero width."""
         del background
         return [
             segment
@@ -58,20 +60,19 @@ class ControlFilter(LineFilter):
 
 @lru_cache(4096)
 def neutralize(text: str) -> str:
-    """`text` in as many cells, with nothing that a terminal could obey."""
+    """Return `text` in the same number of cells without anything that controls the terminal."""
     if is_safe(text):
         return text
     result = "".join(ch if is_safe(f"-{ch}") else "?" * cell_len(ch) for ch in text)
-    if not is_safe(result):  # marks that pile up, or begin it
+    if not is_safe(result):  # combining characters that accumulate, or that start the text
         result = "".join(ch for ch in result if cell_len(ch))
     return result + " " * (cell_len(text) - cell_len(result))
 
 
 class AsciiFilter(LineFilter):
-    """Textual applies it to every line of every widget, its own borders and toasts included."""
+    """Replaces characters that are not ASCII in all widgets, including Textual's borders and toasts."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The same segments in ASCII."""
         del background
         return [
             segment

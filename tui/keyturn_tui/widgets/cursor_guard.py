@@ -1,4 +1,5 @@
-"""Whether a cursor has come to stand on another row by itself, since the one that it stood on is gone."""
+"""Guard against acting on the wrong row. If a reload removes the selected row, the cursor moves to a
+neighbour; keys pressed within one second are rejected, because the user aimed at the removed row."""
 
 from __future__ import annotations
 
@@ -6,14 +7,14 @@ import time
 from collections.abc import Callable
 
 Key = tuple[str, str]
-#: Seconds in which a key that is pressed was meant for the row before: nobody has seen the other one yet.
+#: Seconds after a row was removed in which a key was still meant for it.
 REACTION_TIME = 1.0
 
 
 class CursorGuard:
-    """What one list remembers of its cursor.
+    """Tracks the cursor of one list.
 
-    :param clock: seconds that never go back.
+    :param clock: monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -22,14 +23,14 @@ class CursorGuard:
         self._lost_at = 0.0
 
     def rows_changed(self, before: Key | None, after: Key | None) -> None:
-        """The rows were swapped; the cursor stood on one key and stands on the other."""
+        """Record that a reload moved the cursor from one row to another."""
         if before is not None and before != after:
             self._lost_row, self._lost_at = before, self._clock()
 
     def cursor_moved(self) -> None:
-        """A person moved the cursor, or was told."""
+        """Record that the user moved the cursor or was told about the removed row."""
         self._lost_row = None
 
     def lost_row(self) -> Key | None:
-        """The row that the cursor stood on a moment ago; None where a person has had time to see the other."""
+        """Return the row that was removed less than `REACTION_TIME` ago, else None."""
         return self._lost_row if self._clock() - self._lost_at < REACTION_TIME else None

@@ -1,4 +1,5 @@
-"""The chosen row in full: labels and values side by side, so that moving the cursor repaints values only."""
+"""Details of the selected row. Labels and values are separate, so that moving the cursor repaints values
+only."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from keyturn_tui.widgets.styled_lines import StyledLines
 
 
 class DetailPane(Vertical, can_focus=True):
-    """A row described. Longer descriptions than fit scroll by :meth:`scroll_lines` while the pane has the focus."""
+    """Shows one row. While it has the focus, :meth:`scroll_lines` scrolls text that is too long."""
 
     DEFAULT_CSS = """
     DetailPane { background: $background; }
@@ -23,7 +24,7 @@ class DetailPane(Vertical, can_focus=True):
     DetailPane #values { width: 1fr; height: 1fr; }
     """
 
-    def __init__(self, display_path: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+    def __init__(self, display_path: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self._display_path = display_path
         self._row: Row | None = None
@@ -32,27 +33,25 @@ class DetailPane(Vertical, can_focus=True):
         self._lines = 0
 
     def compose(self) -> ComposeResult:
-        """A title over two columns."""
         yield StyledLines(id="detail-title")
         with Horizontal():
             yield StyledLines(id="labels")
             yield StyledLines(id="values")
 
     def show(self, row: Row | None, view: View) -> None:
-        """Describe a row, from its top if it is another one than before."""
+        """Show a row; scrolls to the top if it is another row than before."""
         if row is None or self._row is None or row.key != self._row.key:
             self._top = 0
         self._row, self._view = row, view
         self._paint()
 
     def scroll_lines(self, by: int) -> None:
-        """Scroll a description that is longer than the pane."""
+        """Scroll by lines, clamped to both ends."""
         height = self.query_one("#values", StyledLines).size.height
         self._top = min(max(0, self._top + by), max(0, self._lines - height))
         self._paint()
 
     def on_resize(self) -> None:
-        """Wrap anew."""
         self._paint()
 
     def _paint(self) -> None:

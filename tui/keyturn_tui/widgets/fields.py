@@ -1,4 +1,4 @@
-"""Fields to type in: plain, secret, and six digits."""
+"""Input fields: plain text, secret, and six digits."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from keyturn_tui.messages import CodeComplete, SecretTyped
 
 
 class PlainField(Input):
-    """One line of text without a blinking cursor (which would send bytes for ever)."""
+    """A line of text. The cursor does not blink, because that sends bytes without end."""
 
     DEFAULT_CSS = """
     PlainField { height: 1; border: none; padding: 0; background: $background; color: $text-plain; }
     PlainField:focus { border: none; background-tint: transparent 0%; }
     """
 
-    def __init__(self, *, id: str | None = None, password: bool = False, max_length: int = 0) -> None:  # noqa: A002  # Textual's own name
+    def __init__(self, *, id: str | None = None, password: bool = False, max_length: int = 0) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id, password=password, max_length=max_length, compact=True, select_on_focus=False)
         self.cursor_blink = False
 
 
 class SecretField(PlainField):
-    """Shows dots. The value leaves by :meth:`take` only: never in a message, never to a clipboard."""
+    """Shows dots. The value leaves only by :meth:`take`: never in a message, never to the clipboard."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id, password=True, max_length=1024)
 
     def take(self) -> Secret:
-        """Hand the value over and forget it, in one step."""
+        """Return the value and clear the field."""
         secret = Secret(self.value)
         self.clear()
         return secret
 
     async def action_submit(self) -> None:
-        """Enter: say so, without the value."""
+        """Post :class:`SecretTyped`, which does not contain the value."""
         self.post_message(SecretTyped())
 
     def action_copy(self) -> None:
-        """A secret is not copied out of its field."""
+        """Do nothing, because a secret must not reach the clipboard."""
 
     def action_cut(self) -> None:
-        """A secret is not copied out of its field."""
+        """Do nothing, because a secret must not reach the clipboard."""
 
     def _watch_value(self, value: str) -> None:
         with self.prevent(Input.Changed):
@@ -50,19 +50,18 @@ class SecretField(PlainField):
 
 
 class CodeField(PlainField):
-    """Six digits; anything else is not taken in. The sixth sends."""
+    """Accepts digits only; the sixth posts :class:`CodeComplete`."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id, max_length=6)
 
     def take(self) -> str:
-        """Hand the code over and empty the field."""
+        """Return the code and clear the field."""
         code = self.value
         self.clear()
         return code
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
-        """Digits only."""
         del key
         return character is not None and character.isascii() and character.isdigit()
 
@@ -81,6 +80,6 @@ class CodeField(PlainField):
         self.cursor_position = len(digits)
 
     def watch_value(self, value: str) -> None:
-        """The sixth digit was typed or pasted."""
+        """Post :class:`CodeComplete` after the sixth digit was typed or pasted."""
         if len(value) == 6:
             self.post_message(CodeComplete())

@@ -1,4 +1,4 @@
-"""Keys with their labels in a row; each is also a button for the mouse."""
+"""Footer: keys with their labels, which are also buttons for the mouse."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from keyturn_tui.rendering.profile_rows import Row
 from keyturn_tui.terminal.output_filters import expand_ellipsis
 from keyturn_tui.widgets.styled_lines import StyledLines
 
-#: A button's first cell, the cell after its last, and its action's id.
+#: First cell of a button, cell after its last, and id of its action.
 Hit = tuple[int, int, str]
 
 
 def button_line(actions: Sequence[Action], row: Row | None, view: View) -> tuple[Line, tuple[Hit, ...]]:
-    """The buttons side by side, two cells after each, and the cells that a click can hit. What is not on offer for
-    this row is dim."""
+    """Return the buttons as a line, and the cells that a click can hit. Unavailable actions are dim."""
     spans: list[Span] = []
     hits: list[Hit] = []
     x = 0
@@ -40,21 +39,21 @@ def button_line(actions: Sequence[Action], row: Row | None, view: View) -> tuple
 
 
 def buttons_width(actions: Sequence[Action], row: Row | None, view: View) -> int:
-    """Cells that these buttons take."""
+    """Return the width of these buttons in cells."""
     return sum(cell_len(text) for text, _ in button_line(actions, row, view)[0])
 
 
 class Buttons(StyledLines):
-    """A part of the footer; parts that change are apart from those that do not, so that they repaint alone."""
+    """A part of the footer. Parts that change are separate widgets, so that only they repaint."""
 
     DEFAULT_CSS = "Buttons { width: auto; }"
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self._hits: tuple[Hit, ...] = ()
 
     def offer(self, actions: Sequence[Action], row: Row | None, view: View) -> None:
-        """Show these actions, as they stand for this row."""
+        """Show these actions for a row."""
         line, self._hits = button_line(actions, row, view)
         resized = sum(cell_len(text) for text, _ in line) != self.size.width
         self.show([line])
@@ -62,20 +61,20 @@ class Buttons(StyledLines):
             self.refresh(layout=True)
 
     def on_click(self, event: events.Click) -> None:
-        """Press what was clicked."""
         for start, end, action_id in self._hits:
             if start <= event.x < end:
                 self.post_message(ActionPressed(action_id))
 
 
-#: Always there, at the right.
+#: Always shown, at the right.
 ALWAYS_SHOWN = (BY_ID["help"], BY_ID["quit"])
 
 
 def fit_actions(
     fixed: Sequence[Action], dynamic: Sequence[Action], row: Row | None, view: View, width: int
 ) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
-    """As many of both as there is room for beside help and quit: the last steady ones go first."""
+    """Return the actions of both kinds that fit beside help and quit; the last fixed ones are dropped
+    first."""
     room = width - 1 - buttons_width(ALWAYS_SHOWN, row, view)
     shown, shown_dynamic = list(fixed), list(dynamic)
     while shown and buttons_width([*shown, *shown_dynamic], row, view) > room:
@@ -86,7 +85,7 @@ def fit_actions(
 
 
 class Footer(Horizontal):
-    """Steady keys at the left, then what this row offers, help and quit at the right."""
+    """Fixed actions at the left, then the row's actions, then help and quit at the right."""
 
     DEFAULT_CSS = """
     Footer { height: 1; padding: 0 0 0 1; }
@@ -94,13 +93,14 @@ class Footer(Horizontal):
     """
 
     def compose(self) -> ComposeResult:
-        """Three parts; the middle one takes the gap, so that no other moves when it changes."""
+        """Yield three parts. The middle one takes the free width, so that the others do not move when it
+        changes."""
         yield Buttons(id="steady")
         yield Buttons(id="varying")
         yield Buttons(id="always")
 
     def offer(self, fixed: Sequence[Action], dynamic: Sequence[Action], row: Row | None, view: View) -> None:
-        """Show these actions, as they stand for this row."""
+        """Show these actions for a row."""
         first, second = fit_actions(fixed, dynamic, row, view, self.size.width or self.app.size.width)
         self.query_one("#steady", Buttons).offer(first, row, view)
         self.query_one("#varying", Buttons).offer(second, row, view)

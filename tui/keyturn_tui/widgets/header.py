@@ -1,4 +1,4 @@
-"""The first line: is anything wrong, and what time is it."""
+"""The first line: counts by state, vault, and the time."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _VAULT = {
 
 
 def header_spans(counts: Counts, view: View, folder: str, width: int) -> Line:
-    """Counts by state, the vault, and what is special about this run. What is zero is left out; where there is no room,
-    first the gaps shrink, then the agent and the folder go, then the number of profiles, then a
-    vault that needs nobody."""
+    """Return counts by state, vault state and flags. Zero counts are left out. If the line is too long, gaps
+    shrink first, then agent and folder, the number of profiles, and a vault state that needs no action are
+    dropped."""
     plural = "" if counts.total == 1 else "s"
     leading: list[Span] = [(folder, "muted"), (f"{counts.total} profile{plural}", "text")]
     states, flags, vault = _state_counts(counts, view, overdue=" overdue"), _flags(view), _VAULT[view.vault]
@@ -77,12 +77,13 @@ def _flags(view: View) -> list[Span]:
 
 
 def clock_text(now: datetime, *, seconds: bool) -> str:
-    """`14:05:10 UTC`, or `14:05 UTC` where bytes or cells are short."""
+    """Return `14:05:10 UTC`, or `14:05 UTC` to save bytes and cells."""
     return f"{now:%H:%M:%S} UTC" if seconds else f"{now:%H:%M} UTC"
 
 
 class Header(Horizontal):
-    """Counts at the left; the clock at the right is a widget of its own, so that its seconds repaint alone."""
+    """Counts at the left, clock at the right. The clock is a separate widget, so that its seconds repaint
+    alone."""
 
     DEFAULT_CSS = """
     Header { height: 1; }
@@ -91,16 +92,14 @@ class Header(Horizontal):
     """
 
     def compose(self) -> ComposeResult:
-        """Counts and clock."""
         yield StyledLines(id="counts")
         yield StyledLines(id="clock")
 
     def show(self, counts: Counts, view: View, folder: str) -> None:
-        """Show other counts."""
         width = max(20, self.size.width - 14)
         self.query_one("#counts", StyledLines).show([header_spans(counts, view, folder, width)])
 
     def tick(self, now: datetime) -> None:
-        """Show the time: with seconds on a wide terminal."""
+        """Show the time, with seconds on a wide terminal."""
         text = clock_text(now, seconds=self.size.width >= 100)
         self.query_one("#clock", StyledLines).show([((f"{text:>12}", "muted"),)])

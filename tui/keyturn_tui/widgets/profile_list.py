@@ -1,4 +1,4 @@
-"""The list of profiles: drawn line by line, so that five thousand rows cost what thirty do."""
+"""The profile list. It is drawn line by line, so that 5,000 rows cost as much as 30."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from keyturn_tui.rendering.profile_rows import Entry, Group, Problem, Row
 from keyturn_tui.widgets.cursor_guard import CursorGuard
 from keyturn_tui.widgets.styled_lines import RoleStyles, line_strip
 
-#: Strips kept; a few screens' worth.
+#: Maximum number of cached strips, a few screens' worth.
 _CACHE_LIMIT = 512
 
 
 class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False):
-    """Rows with a cursor. What changes with time stands at the left, so that a tick repaints a few cells only.
+    """Rows with a cursor. Cells that change with time are at the left, so that a tick repaints few cells.
 
-    `ScrollView` comes first: Textual takes a widget's default styles, scrolling among them, from its first base alone.
+    `ScrollView` is the first base, because Textual takes a widget's default styles from its first base only.
     """
 
     ALLOW_SELECT = False
@@ -42,7 +42,7 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
     ProfileList { height: 1fr; scrollbar-size: 0 0; overflow-x: hidden; background: $background; }
     """
 
-    def __init__(self, view: View, display_path: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+    def __init__(self, view: View, display_path: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self._display_path = display_path
         self._view = view
@@ -64,7 +64,7 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """All rows, shown or scrolled away."""
+        """All rows, including those scrolled out of view."""
         return self._rows
 
     @property
@@ -75,9 +75,9 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
     def show(
         self, rows: Sequence[Row], view: View, columns: tuple[Column, ...], placeholder: Sequence[Line]
     ) -> None:
-        """Swap everything; the cursor stays on the row that was chosen last where that is listed, else near its place.
+        """Replace all rows. The cursor stays on the pinned row if that is listed, else near its position.
 
-        :param nothing: what is written where there are no rows.
+        :param placeholder: text if there are no rows.
         """
         previous = self.row.key if self.row is not None else None
         self._rows, self._view, self._columns, self._placeholder = (
@@ -98,7 +98,7 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
         self.post_message(RowSelected(self.row))
 
     def tick(self, now: datetime) -> None:
-        """Repaint the left cells, of visible rows only, that read differently at `now`."""
+        """Repaint the left cells of visible rows that changed."""
         self._view = self._view.at(now)
         top = self.scroll_offset.y
         regions = []
@@ -111,56 +111,53 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
             self.refresh(*regions)
 
     def clear_cache(self) -> None:
-        """Drop every cached line: rows, columns or colours are others now."""
+        """Clear cached strips after rows, columns or colours changed."""
         self._strips.clear()
         self._left_cells.clear()
 
     def pin_row(self) -> None:
-        """The row under the cursor is the one that was meant: the cursor comes back to it when a filter ends."""
+        """Pin the selected row: the cursor returns to it when a filter is cleared."""
         self._pinned_key = self.row.key if self.row is not None else None
         self.guard.cursor_moved()
 
     def move(self, by: int) -> None:
-        """Move the cursor over rows that can be chosen, stopping at the ends."""
+        """Move the cursor over selectable rows, clamped to both ends."""
         if not self._selectable:
             return
         position = self._position() + by
         self._move_to(self._selectable[min(max(position, 0), len(self._selectable) - 1)])
 
     def move_page(self, share: float) -> None:
-        """Move by a share of the visible height, negative for up."""
+        """Move by a fraction of the visible rows; negative is up."""
         step = max(1, int(abs(share) * self.size.height))
         self.move(step if share > 0 else -step)
 
     def move_first(self) -> None:
-        """To the first row."""
         self.move(-len(self._rows))
 
     def move_last(self) -> None:
-        """To the last row."""
         self.move(len(self._rows))
 
     def select_profile(self, name: str) -> None:
-        """Put the cursor on a profile, if it is listed."""
+        """Move the cursor to a profile, if it is listed."""
         for index in self._selectable:
             if self._rows[index].key == ("profile", name):
                 self._move_to(index)
                 return
 
     def render_line(self, y: int) -> Strip:
-        """Textual's line API."""
         strip = self._visible_strips[y] = self._strip_at(y)
         return strip
 
     def on_resize(self) -> None:
-        """Strips are cut to the width."""
+        """Clear the cache, because strips have the old width."""
         self.clear_cache()
         self._visible_strips.clear()
         self._measure()
         self._bring_into_view()
 
     def on_click(self, event: events.Click) -> None:
-        """A click chooses; a click on the chosen row opens it."""
+        """Select the clicked row, or open it if it is already selected."""
         index = event.y + self.scroll_offset.y
         if index == self._cursor and self._selectable:
             self.post_message(RowOpened())
@@ -168,7 +165,6 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
             self._move_to(index)
 
     def notify_style_update(self) -> None:
-        """The theme changed."""
         self.clear_cache()
         super().notify_style_update()
 
@@ -178,7 +174,7 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
             self.virtual_size = size
 
     def _refresh_changed(self) -> None:
-        """Repaint the lines that read differently from what is on the screen, and no others."""
+        """Repaint the visible lines that changed."""
         height = self.size.height
         changed_index = [y for y in range(height) if self._visible_strips.get(y) != self._strip_at(y)]
         if changed_index:
@@ -231,8 +227,8 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
         self.post_message(RowSelected(self.row))
 
     def _bring_into_view(self) -> bool:
-        """Scroll so that the cursor is seen: by half a page at the edge, since each scroll repaints the whole list.
-        True if that scrolled."""
+        """Scroll so that the cursor is visible: by half a page at the edge, because each scroll repaints the
+        whole list. Return True if it scrolled."""
         height = self.size.height
         top = self.scroll_offset.y
         last = max(0, len(self._rows) - height)
@@ -240,8 +236,8 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
             return False
         target_top = min(max(0, self._cursor - height // 2), last)
         if not self._selectable or self._cursor == self._selectable[0]:
-            target_top = 0  # so that a heading above the first row is seen too
-        # Forced, since a list that fitted until now has no scroll bar yet, and would not move.
+            target_top = 0  # so that a heading above the first row is visible
+        # Forced, because a list that fitted until now has no scroll bar yet and would not move.
         self.scroll_to(y=target_top, animate=False, immediate=True, force=True)
         return target_top != top
 

@@ -1,4 +1,4 @@
-"""The line that says what was just done, or why it was not; two or three where that does not fit."""
+"""Status line: the last message, on up to three lines."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from keyturn_tui.rendering.profile_cells import Line, fit
 from keyturn_tui.rendering.profile_detail import wrap
 from keyturn_tui.widgets.styled_lines import StyledLines
 
-#: Rows that a message may take where the terminal has so many.
+#: Maximum number of lines, on terminals of at least this height.
 MAX_LINES = 3
 TALL_HEIGHT = 20
 
 
 class StatusLine(StyledLines):
-    """The last thing worth saying, with the time it was said."""
+    """The last message with its time."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self._message: tuple[str, str, datetime] | None = None
 
     def show_message(self, text: str, role: str, now: datetime) -> None:
-        """Replace what stands there."""
+        """Replace the message."""
         self._message = (text, role, now)
         self._paint()
 
     def on_resize(self) -> None:
-        """Cut anew."""
         self._paint()
 
     def _paint(self) -> None:

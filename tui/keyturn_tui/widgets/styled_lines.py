@@ -1,4 +1,4 @@
-"""Lines of coloured text that repaint only what changed, and can hold nothing but text."""
+"""Lines of styled text. They repaint only what changed and never interpret markup."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from keyturn_tui.theme import role_class
 class RoleStyles(Widget):
     """A widget that draws in roles.
 
-    The app holds the roles' styles: Textual works out a widget's own for each of them again whenever a screen comes to
-    the front, which with twenty roles and twenty widgets keeps the keyboard waiting.
+    The styles of the roles belong to the app, because Textual recomputes a widget's own component styles
+    whenever its screen comes to the front, which is slow with twenty roles and twenty widgets.
     """
 
     def style_of(self, role: str) -> Style:
-        """The style of a role in the current theme, on this widget's ground."""
+        """Return the style of a role in the current theme, on this widget's background."""
         styles = self._role_styles
         if role not in styles:
             styles[role] = (
@@ -34,7 +34,6 @@ class RoleStyles(Widget):
         return styles[role]
 
     def notify_style_update(self) -> None:
-        """The theme changed."""
         self._role_styles.clear()
         super().notify_style_update()
 
@@ -44,8 +43,8 @@ class RoleStyles(Widget):
 
 
 def line_strip(line: Line, width: int, style_of: Callable[[str], Style], base: Style) -> Strip:
-    """One line as segments, padded or cut to `width`. Each segment costs some forty bytes, so neighbours of one role become
-    one, and the last one takes the padding."""
+    """Return a line as a strip, padded or cut to `width`. Neighbours of one role are merged and the last one
+    takes the padding, because each segment costs about forty bytes."""
     merged: list[list[str]] = []
     for text, role in line:
         if merged and merged[-1][1] == role:
@@ -63,8 +62,7 @@ def line_strip(line: Line, width: int, style_of: Callable[[str], Style], base: S
 
 
 class StyledLines(RoleStyles):
-    """Lines of text in roles. Whatever the text holds, it is drawn as text: no markup is read, and control characters
-    are written out."""
+    """Lines of text in roles. Text is never read as markup, and control characters are escaped."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = "StyledLines { height: 1; }"
@@ -73,7 +71,7 @@ class StyledLines(RoleStyles):
         self,
         lines: Sequence[Line] = (),
         *,
-        id: str | None = None,  # noqa: A002  # Textual's own name
+        id: str | None = None,  # noqa: A002  # Textual's name
         classes: str | None = None,
     ) -> None:
         super().__init__(id=id, classes=classes)
@@ -81,16 +79,15 @@ class StyledLines(RoleStyles):
 
     @property
     def lines(self) -> tuple[Line, ...]:
-        """What is shown."""
         return self._lines
 
     @property
     def plain(self) -> str:
-        """What is shown, without roles."""
+        """The text without roles."""
         return "\n".join(safe("".join(text for text, _ in line)) for line in self._lines)
 
     def show(self, lines: Sequence[Line]) -> None:
-        """Show other lines; only cells that differ are drawn again."""
+        """Replace the lines; only cells that differ are repainted."""
         old, self._lines = self._lines, tuple(lines)
         if len(old) != len(self._lines) and self.styles.height is not None and self.styles.height.is_auto:
             self.refresh(layout=True)
@@ -105,18 +102,15 @@ class StyledLines(RoleStyles):
             self.refresh(*regions)
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
-        """The widest line."""
         del viewport
         widest = max((sum(cell_len(safe(text)) for text, _ in line) for line in self._lines), default=0)
         return min(widest, container.width)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """One row for each line."""
         del container, viewport, width
         return len(self._lines)
 
     def render_line(self, y: int) -> Strip:
-        """Textual's line API."""
         base = self.rich_style
         if y >= len(self._lines):
             return Strip.blank(self.size.width, base)
@@ -124,7 +118,8 @@ class StyledLines(RoleStyles):
 
 
 def changed_width(before: Line, after: Line) -> int:
-    """Cells from the left up to the last one that differs. (A repaint always starts at the widget's left edge.)"""
+    """Return the number of cells from the left up to the last that differs. A repaint always starts at the
+    left edge."""
     old, new = _cells(before), _cells(after)
     width = max(len(old), len(new))
     old += [(" ", "")] * (width - len(old))

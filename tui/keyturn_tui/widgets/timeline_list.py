@@ -1,4 +1,4 @@
-"""Lanes with a cursor, scrolled by half a page; only the ones in view are worked out, only cells that differ are sent."""
+"""List of timeline rows with a cursor. Only visible rows are computed, and only changed cells are sent."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from keyturn_tui.widgets.styled_lines import StyledLines
 
 
 class TimelineList(StyledLines):
-    """Sessions, then the keys under a heading of their own, each part with a hint where it has no lane."""
+    """Sessions, then keys under their own heading; a part without rows shows a hint."""
 
     DEFAULT_CSS = "TimelineList { height: 1fr; }"
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self._sessions: tuple[TimelineEntry, ...] = ()
         self._keys: tuple[TimelineEntry, ...] = ()
@@ -30,26 +30,26 @@ class TimelineList(StyledLines):
 
     @property
     def row(self) -> TimelineEntry | None:
-        """The lane under the cursor."""
+        """The row under the cursor."""
         rows = self._rows
         return rows[self._cursor] if self._cursor < len(rows) else None
 
     @property
     def room(self) -> Room:
-        """The parts of a row at this size."""
+        """Widths of the row's parts at this size."""
         return room_in(self.size.width)
 
     @property
     def keys_only(self) -> bool:
-        """Whether nothing but keys is in view, their heading scrolled away."""
+        """True if only keys are visible and their heading is scrolled out of view."""
         return bool(self._keys) and self._top > self._keys_at - 1
 
     def set_rows(
         self, sessions: Sequence[TimelineEntry], keys: Sequence[TimelineEntry], placeholder: Sequence[Line]
     ) -> None:
-        """Take other rows; the cursor keeps its lane where that is still there, else its place.
+        """Replace the rows. The cursor stays on its row if that is still listed, else at its position.
 
-        :param hint: what is written where there are no sessions.
+        :param placeholder: text if there are no sessions.
         """
         key = self.row.key if self.row is not None else None
         self._sessions, self._keys, self._placeholder = tuple(sessions), tuple(keys), tuple(placeholder)
@@ -58,48 +58,46 @@ class TimelineList(StyledLines):
         self.guard.rows_changed(key, self.row.key if self.row is not None else None)
 
     def start_at(self, nth: int) -> None:
-        """Begin with the cursor on a lane and a little of what is above it."""
+        """Put the cursor on a row, and show a few rows above it."""
         self._cursor, self._top = nth, max(0, nth - 3)
         self.guard.cursor_moved()
 
     def move_to(self, nth: int) -> None:
-        """Put the cursor on a lane, counted from 0, stopping at the ends."""
+        """Move the cursor to a row, counted from 0, clamped to both ends."""
         self._cursor = min(max(nth, 0), max(0, len(self._rows) - 1))
         self.guard.cursor_moved()
         self.post_message(TimelineRowSelected())
 
     def move(self, by: int) -> None:
-        """Move the cursor."""
+        """Move by rows; negative is up."""
         self.move_to(self._cursor + by)
 
     def move_page(self, share: float) -> None:
-        """Move by a share of the visible height, negative for up."""
+        """Move by a fraction of the visible rows; negative is up."""
         step = max(1, int(abs(share) * self.size.height))
         self.move(step if share > 0 else -step)
 
     def move_first(self) -> None:
-        """To the first lane."""
         self.move_to(0)
 
     def move_last(self) -> None:
-        """To the last one."""
         self.move_to(len(self._rows) - 1)
 
     def switch_section(self) -> None:
-        """From the sessions to the keys, or back."""
+        """Move the cursor from the sessions to the keys, or back."""
         on_session = self._cursor < len(self._sessions)
         if self._sessions and self._keys:
             self.move_to(len(self._sessions) if on_session else 0)
 
     def draw(self, view: View, window: Window) -> None:
-        """Show the lanes in view as they are at this moment."""
+        """Draw the visible rows."""
         height, room = self.size.height, self.room
         self._bring_into_view(height)
         visible = range(self._top, min(self._top + height, self._keys_at + len(self._keys)))
         self.show([self._line_at(y, view, window, room) for y in visible])
 
     def on_click(self, event: events.Click) -> None:
-        """A click chooses."""
+        """Select the clicked row."""
         y = event.y + self._top
         if y < len(self._sessions):
             self.move_to(y)
@@ -112,7 +110,7 @@ class TimelineList(StyledLines):
 
     @property
     def _keys_at(self) -> int:
-        """The line of the first key: the sessions or the hint are above it, a gap and the heading."""
+        """Line of the first key. Above it are the sessions or the hint, an empty line and the heading."""
         above = len(self._sessions) or len(self._placeholder)
         return above + 2 if self._keys else above
 
@@ -127,7 +125,7 @@ class TimelineList(StyledLines):
         return key_axis(self._keys, room) if y == self._keys_at - 1 else ()
 
     def _bring_into_view(self, height: int) -> None:
-        """By half a page at the edge, since each scroll sends all lanes anew."""
+        """Scroll by half a page at the edge, because each scroll sends all rows again."""
         last = max(0, self._keys_at + len(self._keys) - height)
         line = self._cursor
         if line >= len(self._sessions):
@@ -135,4 +133,4 @@ class TimelineList(StyledLines):
         if not (self._top <= line < self._top + height and self._top <= last):
             self._top = min(max(0, line - height // 2), last)
         if self._cursor == 0:
-            self._top = 0  # so that a hint above the first lane is seen too
+            self._top = 0  # so that a hint above the first row is visible

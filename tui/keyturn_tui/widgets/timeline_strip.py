@@ -1,4 +1,4 @@
-"""The timeline's strip under list and detail: what ends first."""
+"""Timeline strip under list and details: the next sessions to expire."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from keyturn_tui.rendering.timeline_rows import TimelineEntry, room_in, row_line
 from keyturn_tui.rendering.timeline_scale import Window
 from keyturn_tui.widgets.styled_lines import StyledLines
 
-#: Lanes under the heading.
+#: Rows under the heading.
 ROWS = 5
 
 
 class TimelineStrip(Vertical):
-    """The first few sessions and logins that are still to end; there is no cursor in it."""
+    """The first sessions and sign-ins to expire. It has no cursor."""
 
     DEFAULT_CSS = f"""
     TimelineStrip {{ height: {ROWS + 3}; border: round $border; border-title-color: $text-muted-own;
@@ -28,7 +28,7 @@ class TimelineStrip(Vertical):
     .-ascii TimelineStrip {{ border: ascii $border; }}
     """
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002  # Textual's own name
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id, classes=classes)
         self._rows: tuple[TimelineEntry, ...] = ()
         self._visible: tuple[TimelineEntry, ...] = ()
@@ -36,18 +36,18 @@ class TimelineStrip(Vertical):
         self._title = ""
 
     def compose(self) -> ComposeResult:
-        """Heading and lanes in one."""
         yield StyledLines()
 
     def set_rows(self, rows: Sequence[TimelineEntry]) -> None:
-        """Take other sessions, in the order in which they end."""
+        """Replace the rows, which are sorted by expiry."""
         self._rows = tuple(rows)
         self._minute = None
 
     def draw(self, view: View, window: Window, title: str) -> None:
-        """Show them as they are at this moment; no cell that stays the same is sent.
+        """Draw the rows; unchanged cells are not sent.
 
-        What has ended goes with the minute: of five thousand sessions one ends every few seconds, and moves all lanes up.
+        Expired rows are removed once a minute, because with 5,000 sessions one expires every few seconds and
+        moves all rows.
         """
         minute = view.now.replace(second=0, microsecond=0)
         if minute != self._minute:
