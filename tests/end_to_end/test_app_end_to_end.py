@@ -24,11 +24,11 @@ def found(screen: Terminal, name: str) -> None:
 
 
 def vault_made(screen: Terminal) -> None:
-    """Goes through the New vault screen with a passphrase."""
-    screen.shows("New vault", "Passphrase")
+    """Goes through the Create vault screen with a passphrase."""
+    screen.shows("Create vault", "Passphrase")
     screen.type(PASSPHRASE)
     screen.press("Enter")
-    screen.shows("Once more")
+    screen.shows("Repeat")
     screen.type(PASSPHRASE)
     screen.press("Enter")
     text = screen.shows("AGE-SECRET-KEY-1")

@@ -56,20 +56,20 @@ async def test_m_where_it_can_do_nothing_says_why_and_is_not_in_the_footer(drive
         assert "Adopt" not in driven.text
         assert "m adopts it" not in driven.text
         await driven.press("m")
-        assert "holds temporary keys only" in driven.message
+        assert "has only temporary credentials" in driven.message
 
 
 async def test_an_act_on_the_row_of_a_broken_file_says_what_that_row_is(drive: Drive) -> None:
     problem = FileProblem("/home/jo/.aws/config", 17, "no section header")
     async with drive(MemoryService(believable(), problems=[problem])) as driven:
         await driven.press("g", "r")
-        assert "this row is a file that AWS tools refuse; mend it, or choose a profile" in driven.message
+        assert "this row is a file that AWS tools reject; fix it, or select a profile" in driven.message
 
 
 async def test_help_says_what_the_signs_mean(drive: Drive) -> None:
     async with drive(MemoryService(believable()), NARROW) as driven:
         await driven.press("question_mark", "G")
-        for sign, words in (("●", "the session lives"), ("◐", "ends soon"), ("✗", "cannot work as defined")):
+        for sign, words in (("●", "session valid"), ("◐", "expires soon"), ("✗", "invalid configuration")):
             assert any(
                 line.strip("│ ").startswith(sign) and words in line for line in driven.text.splitlines()
             )
@@ -80,7 +80,7 @@ async def test_ascii_spells_the_sign_for_a_question_out(drive: Drive) -> None:
         await driven.go("ci-deploy")
         assert "m Release..." in driven.text.splitlines()[-1]
         await driven.press("question_mark")
-        assert "... means: asks before it changes anything." in driven.text
+        assert "... means that keyturn asks before it changes anything." in driven.text
         assert driven.text.isascii()
 
 

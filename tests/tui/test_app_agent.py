@@ -18,7 +18,7 @@ def header(driven: Driven) -> str:
 async def test_the_header_says_that_an_agent_renews(drive: Drive) -> None:
     keeper = MemoryService(believable())
     async with drive(keeper, WIDE) as driven:
-        assert "vault open agent" in " ".join(header(driven).split())
+        assert "vault unlocked agent" in " ".join(header(driven).split())
         await driven.press("L")
         assert "agent" not in header(driven)
 
@@ -30,11 +30,11 @@ async def test_p_pauses_renewal_and_the_header_says_so(drive: Drive, size: tuple
         await driven.press("p")
         assert keeper.named("pause") == [True]
         assert "paused" in header(driven)
-        assert "Renewal is paused" in driven.message
+        assert "Auto-renewal paused" in driven.message
         await driven.press("p")
         assert keeper.named("pause") == [True, False]
         assert "paused" not in header(driven)
-        assert "goes on" in driven.message
+        assert "Auto-renewal resumed" in driven.message
 
 
 async def test_without_an_agent_there_is_nothing_to_pause(drive: Drive) -> None:
@@ -42,7 +42,7 @@ async def test_without_an_agent_there_is_nothing_to_pause(drive: Drive) -> None:
     async with drive(keeper) as driven:
         await driven.press("p")
         assert keeper.named("pause") == []
-        assert "no agent runs" in driven.message
+        assert "no agent is running" in driven.message
 
 
 async def test_read_only_pauses_nothing(drive: Drive) -> None:

@@ -78,9 +78,9 @@ async def test_an_unreadable_file_is_a_row_with_its_line_and_reason(
     problem = FileProblem("/home/jo/.aws/config", 17, "no section header before 'regoin = eu-west-1'")
     async with drive(MemoryService(believable(), problems=[problem]), size) as driven:
         assert "~/.aws/config:17  no section header" in driven.text
-        assert "1 bad file" in driven.text
+        assert "1 invalid file" in driven.text
         await driven.press("g", "enter")
-        assert "keyturn writes" in driven.text
+        assert "keyturn does not write to it" in driven.text
 
 
 async def test_a_file_that_breaks_while_running_is_said_aloud(drive: Drive, keeper: MemoryService) -> None:

@@ -46,7 +46,7 @@ async def test_first_refresh_makes_the_vault_by_passphrase_and_goes_on(
         await driven.press("enter")
         await driven.type("something else")
         await driven.press("enter")
-        assert "The two differ" in driven.text
+        assert "Passphrases don't match" in driven.text
         for _ in range(2):
             await driven.type(PASSPHRASE)
             await driven.press("enter")
@@ -61,7 +61,7 @@ async def test_first_refresh_makes_the_vault_by_passphrase_and_goes_on(
         assert keeper.named("confirm_recovery_key") == [""]
         assert keeper.refreshed == ["terraform", "terraform"], "the refresh was repeated"
         assert "refreshed terraform" in driven.message
-        assert "vault open" in driven.text or size == NARROW
+        assert "vault unlocked" in driven.text or size == NARROW
 
 
 async def test_a_working_keyring_is_offered_first(drive: Drive) -> None:
@@ -69,7 +69,7 @@ async def test_a_working_keyring_is_offered_first(drive: Drive) -> None:
     async with drive(keeper) as driven:
         await driven.go("terraform")
         await driven.press("r")
-        assert "k  the system keyring (Secret Service)" in driven.text
+        assert "k  System keyring (Secret Service)" in driven.text
         await driven.press("k")
         assert keeper.named("new_vault") == ["keyring"]
         await driven.press("escape")
@@ -95,12 +95,12 @@ async def test_a_locked_vault_asks_once_and_the_refresh_goes_on(drive: Drive, si
         await driven.go("terraform")
         await driven.press("r")
         assert isinstance(driven.app.screen, UnlockScreen)
-        assert "Asked by: refresh of terraform" in driven.text
+        assert "Needed for: refresh of terraform" in driven.text
         await driven.press("enter")
-        assert "Type the passphrase first." in driven.text
+        assert "Enter the passphrase." in driven.text
         await driven.type("wrong")
         await driven.press("enter")
-        assert "That does not open it" in driven.text
+        assert "Wrong passphrase" in driven.text
         assert driven.app.screen.query_one(SecretField).value == "", (
             "the field was emptied as it was handed over"
         )
@@ -170,7 +170,7 @@ async def test_declining_the_question_asks_nobody_else(drive: Drive) -> None:
     async with drive(keeper) as driven:
         await driven.press("a", "escape")
         assert on_main(driven)
-        assert "0 refreshed, 3 not" in driven.message
+        assert "0 refreshed, 3 failed" in driven.message
 
 
 @BOTH
@@ -207,7 +207,7 @@ async def test_a_wrong_code_is_one_line_and_after_three_it_ends(drive: Drive) ->
         for _ in range(2):
             await driven.type("999999")
             assert isinstance(driven.app.screen, MfaScreen)
-            assert "Refused: wrong, old or used. The next code comes in 20 s." in driven.text
+            assert "Code refused (wrong, expired or used). Next code in 20 s." in driven.text
         await driven.type("999999")
         assert on_main(driven)
         assert "3 codes were refused" in driven.message
@@ -222,10 +222,10 @@ async def test_a_used_code_is_not_sent_again(drive: Drive) -> None:
         await driven.type("111111")
         keeper.move_clock(timedelta(seconds=4))
         await driven.press("i")
-        assert "The last code was used 4 s ago: wait for a new one (16 s)." in driven.text
+        assert "The last code was used 4 s ago. Wait for the next one (16 s)." in driven.text
         sent = len(keeper.named("refresh"))
         await driven.type("111111")
-        assert "That code was used already" in driven.text
+        assert "This code was already used" in driven.text
         assert len(keeper.named("refresh")) == sent
         await driven.type("222222")
         assert on_main(driven)
@@ -294,7 +294,7 @@ async def test_a_file_changed_meanwhile_is_reviewed_again(drive: Drive) -> None:
         await driven.go("personal")
         await driven.press("m", "enter")
         assert isinstance(driven.app.screen, ReviewScreen)
-        assert "The files changed meanwhile. Nothing was written" in driven.text
+        assert "The files changed in the meantime. Nothing was written" in driven.text
         await driven.press("enter")
         assert "adopted personal" in driven.message
 
@@ -310,7 +310,7 @@ async def test_release_wants_the_passphrase_where_a_key_leaves(drive: Drive, siz
         assert "long-term keys leave the vault" in driven.text
         await driven.type("wrong")
         await driven.press("enter")
-        assert "That does not open it" in driven.text
+        assert "Wrong passphrase" in driven.text
         await driven.type(PASSPHRASE)
         await driven.press("enter")
         assert on_main(driven)
@@ -325,7 +325,7 @@ async def test_release_wants_typed_words_where_there_is_only_a_keyring(drive: Dr
         assert "Type: release ci-deploy" in driven.text
         await driven.type("yes")
         await driven.press("enter")
-        assert "Those are not the words." in driven.text
+        assert "The text does not match." in driven.text
         await driven.press(*["backspace"] * 3)
         await driven.type("release ci-deploy")
         await driven.press("enter")
@@ -345,7 +345,7 @@ def test_a_plan_says_who_comes_along() -> None:
         "adopt", ("ci", "audit"), ("audit",), (DiffLine("+", "x = 1"),), (), (), needs_vault=False, digest=""
     )
     text = "\n".join("".join(words for words, _ in line) for line in review_lines(plan, 76, "▲"))
-    assert "Comes along, as it depends on what is asked for: audit" in text
+    assert "Also included (linked by source_profile): audit" in text
 
 
 async def test_a_long_review_scrolls_and_says_that_there_is_more(drive: Drive) -> None:
@@ -355,7 +355,7 @@ async def test_a_long_review_scrolls_and_says_that_there_is_more(drive: Drive) -
     async with drive(keeper, NARROW) as driven:
         driven.app.push_screen(ReviewScreen(driven.app.state, plan))
         await driven.settle()
-        assert "more lines below: j" in driven.text
+        assert "more lines below (j)" in driven.text
         await driven.press("G")
         assert "line 99" in driven.text
         assert "more lines below" not in driven.text

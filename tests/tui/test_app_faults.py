@@ -53,7 +53,7 @@ async def test_where_the_keyring_is_looked_for_and_the_vault_made(
         await driven.press("r")
         for _ in range(2):
             await driven.press(*"three small words", "enter")
-        assert "A fault of keyturn itself (UnicodeError)" in " ".join(driven.text.split())
+        assert "Internal error (UnicodeError)" in " ".join(driven.text.split())
         assert CANARY not in driven.text
         await driven.press("escape")
         await still_works(driven, monkeypatch)
@@ -86,7 +86,7 @@ async def test_where_the_vault_is_opened(drive: Drive, monkeypatch: pytest.Monke
         await driven.go("ci-deploy")
         await driven.press("r")
         await driven.type(f"{PASSPHRASE}\r")
-        assert "a fault of keyturn itself (UnicodeError)" in driven.message
+        assert "internal error (UnicodeError)" in driven.message
         await still_works(driven, monkeypatch)
         await driven.go("ci-deploy")
         await driven.press("r")
@@ -106,21 +106,28 @@ async def test_where_a_code_is_sent(drive: Drive, monkeypatch: pytest.MonkeyPatc
         await driven.go("ci-deploy-mfa")
         await driven.press("r")
         await driven.type("111111")
-        assert "a fault of keyturn itself (UnicodeError)" in driven.message
+        assert "internal error (UnicodeError)" in driven.message
         await still_works(driven, monkeypatch)
 
 
-@pytest.mark.parametrize("verb", ["plan_adopt", "adopt", "lock", "stop", "refresh", "due"])
+@pytest.mark.parametrize("verb", ["plan_adopt", "adopt", "lock", "stop", "refresh", "due_profiles"])
 async def test_where_an_act_runs(drive: Drive, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     keeper = MemoryService(believable(), vault=VaultState.OPEN)
     monkeypatch.setattr(keeper, verb, burst)
     async with drive(keeper) as driven:
         await driven.go("personal" if "adopt" in verb else "terraform")
-        key = {"plan_adopt": "m", "adopt": "m", "lock": "L", "stop": "x", "refresh": "r", "due": "a"}[verb]
+        key = {
+            "plan_adopt": "m",
+            "adopt": "m",
+            "lock": "L",
+            "stop": "x",
+            "refresh": "r",
+            "due_profiles": "a",
+        }[verb]
         await driven.press(key)
         if not isinstance(driven.app.screen, MainScreen):
             await driven.press("enter" if verb == "adopt" else "y")
-        assert "fault of keyturn itself" in driven.message
+        assert "internal error" in driven.message
         await still_works(driven, monkeypatch)
 
 
@@ -138,12 +145,12 @@ async def test_where_another_plan_is_made_in_the_review(
         await driven.go("personal")
         await driven.press("m")
         await driven.press("s")
-        assert "A fault of keyturn itself (UnicodeError)" in driven.text
+        assert "Internal error (UnicodeError)" in driven.text
         await driven.press("escape")
         await still_works(driven, monkeypatch)
 
 
-@pytest.mark.parametrize("verb", ["snapshot", "changed", "withdraw_expired"])
+@pytest.mark.parametrize("verb", ["snapshot", "has_changed", "withdraw_expired"])
 async def test_where_it_looks_by_itself(drive: Drive, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     keeper = MemoryService(believable(), vault=VaultState.OPEN)
     async with drive(keeper) as driven:
@@ -155,5 +162,5 @@ async def test_where_it_looks_by_itself(drive: Drive, monkeypatch: pytest.Monkey
             monkeypatch.setattr("keyturn_tui.app.has_expired_delivery", lambda *_: True)
         await driven.pilot.pause(POLL_INTERVAL + 0.5)
         await driven.settle()
-        assert "a fault of keyturn itself (UnicodeError)" in driven.message
+        assert "internal error (UnicodeError)" in driven.message
         await still_works(driven, monkeypatch)

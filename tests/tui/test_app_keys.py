@@ -119,7 +119,7 @@ async def test_escape_in_the_filter_clears_it(drive: Drive, keeper: MemoryServic
         await driven.press("slash")
         await driven.type("zzz")
         assert driven.shown == []
-        assert "Nothing matches. Esc clears the filter." in driven.text
+        assert "No matches. Esc clears the filter." in driven.text
         await driven.press("escape")
         assert len(driven.shown) == 12
 
@@ -188,7 +188,7 @@ async def test_refresh_due_refreshes_what_is_in_use_and_due(drive: Drive, keeper
         assert sorted(keeper.refreshed) == ["acme-prod-readonly", "ci-deploy-mfa", "terraform"]
         assert "3 refreshed." in driven.message
         await driven.press("a")
-        assert "Nothing in use is due." in driven.message
+        assert "No profile in use is due for a refresh." in driven.message
 
 
 @BOTH
@@ -204,7 +204,7 @@ async def test_enter_opens_all_of_it_and_escape_comes_back(
             "AKIA…4WQP, active",
             "94d old, ▲ overdue 4d",
             "444455556666",
-            "1 of 2 keys",
+            "1 of 2 access keys",
         ):
             assert fact in driven.text
         await driven.press("r")
@@ -264,24 +264,24 @@ async def test_stop_asks_where_an_mfa_code_would_be_needed(drive: Drive, keeper:
     async with drive(keeper) as driven:
         await driven.go("ci-deploy-mfa")
         await driven.press("x")
-        assert "To get one again, an MFA code is needed." in driven.text
+        assert "A new session needs an MFA code." in driven.text
         await driven.press("enter", "enter")
         assert keeper.named("stop") == [], "Enter twice ends nothing"
         await driven.press("escape")
-        assert "Kept." in driven.message
+        assert "Session kept." in driven.message
         await driven.press("x", "y")
         assert keeper.named("stop") == ["ci-deploy-mfa"]
 
 
 async def test_lock(drive: Drive, keeper: MemoryService) -> None:
     async with drive(keeper) as driven:
-        assert "vault open" in driven.text
+        assert "vault unlocked" in driven.text
         await driven.press("L")
         assert keeper.vault is VaultState.LOCKED
         assert "vault locked" in driven.text
         assert "ci-deploy" in driven.text, "listing goes on"
         await driven.press("L")
-        assert "locked already" in driven.message
+        assert "already locked" in driven.message
 
 
 @BOTH
@@ -293,7 +293,7 @@ async def test_help_is_the_registry_and_runs_what_is_chosen(
         assert isinstance(driven.app.screen, HelpScreen)
         await driven.press("slash")
         await driven.type("reverse")
-        assert "turn the order round" in driven.text
+        assert "reverse the sort order" in driven.text
         await driven.press("enter")
         assert "sort: source, reversed" in driven.text
         await driven.press("question_mark", "escape")
@@ -342,7 +342,7 @@ async def test_redraw_and_quit(drive: Drive, keeper: MemoryService) -> None:
         await driven.press("ctrl+l")
         assert "acme-dev-admin" in driven.text
         await driven.press("ctrl+c")
-        assert "Press q to leave." in driven.message
+        assert "Press q to quit." in driven.message
         await driven.pilot.press("q")
         assert driven.app.return_code == 0
 

@@ -63,7 +63,7 @@ def test_a_fault_of_its_own_is_one_line_without_values(tmp_path: Path) -> None:
         assert child.wait() == 1
         seen = child.output
     tail = seen.rpartition(b"\x1b[?1049l")[2].decode()
-    assert "keyturn: a fault of its own, ValueError at" in tail
+    assert "keyturn: Internal error: ValueError at" in tail
     assert b"canary" not in seen
     assert b"Traceback" not in seen
     log = (tmp_path / "keyturn" / "state" / "keyturn.log").read_text()

@@ -80,10 +80,10 @@ async def test_a_key_is_replaced_and_the_old_one_deleted_later(drive: Drive, kee
         assert rotating.done == ["begin", "on", "on", *THROUGH[1:]], "tried again until AWS knew the new key"
         assert "step 7 of 7" in driven.text
         assert driven.text.count("✓") == 6
-        assert "If you stop here: AKIA…NEW2 is in use; AKIA…4WQP is switched off" in seen(driven)
+        assert "If you stop here: AKIA…NEW2 is in use; AKIA…4WQP is inactive" in seen(driven)
         await driven.type("\x1b")
         assert on_main(driven)
-        assert "waits: delete the old key. R goes on with it." in seen(driven)
+        assert "is pending (next: delete the old key). Press R to resume." in seen(driven)
 
         keeper.move_clock(timedelta(hours=25))
         await driven.type("RD")
@@ -92,17 +92,17 @@ async def test_a_key_is_replaced_and_the_old_one_deleted_later(drive: Drive, kee
         assert "Last used: 24h ago (s3, eu-west-1)." in seen(driven)
         assert "▲ It was used after the new key was made" in seen(driven)
         await driven.type("NEW2\r")
-        assert "Those are not the last four of AKIA…4WQP." in seen(driven)
+        assert "These are not the last four characters of AKIA…4WQP." in seen(driven)
         driven.app.screen.query_one("#last-four", PlainField).clear()
         await driven.type("\r")
-        assert "Nothing is deleted without them." in seen(driven)
+        assert "Type the last four characters to delete the key." in seen(driven)
         assert "finish" not in rotating.done
         await driven.type("4wqp\r")
         await until(driven, "AKIA…NEW2 is in use, AKIA…4WQP is deleted.")
         await driven.type("\r")
         assert on_main(driven)
         assert "AKIA…4WQP is deleted" in seen(driven)
-        assert "waits:" not in driven.text
+        assert "is pending" not in driven.text
 
 
 async def test_it_stops_after_the_step_in_flight_goes_on_later_and_goes_back(
@@ -113,9 +113,9 @@ async def test_it_stops_after_the_step_in_flight_goes_on_later_and_goes_back(
     async with drive(keeper, NARROW) as driven:
         await driven.go("ci-deploy")
         await driven.type("R\r")
-        await until(driven, "asks again in 600 s")
+        await until(driven, "retry in 600 s")
         await driven.type("\x1b")
-        await until(driven, "Enter Go on")
+        await until(driven, "Enter Continue")
         assert rotating.done == ["begin", "on"], "Esc ended the wait"
 
         rotating.gate = threading.Event()
@@ -131,10 +131,10 @@ async def test_it_stops_after_the_step_in_flight_goes_on_later_and_goes_back(
         assert on_main(driven), "a second Esc leaves the step to itself"
         await driven.strike("q")
         assert isinstance(driven.app.screen, ConfirmScreen)
-        assert "A step of the rotation of ci-deploy is under way." in seen(driven)
+        assert "A rotation step of ci-deploy is running." in seen(driven)
         await driven.strike("\x1b")
         rotating.gate.set()
-        await until(driven, "The rotation of the key of ci-deploy waits: deliver. R goes on with it.")
+        await until(driven, "Rotation of ci-deploy is pending (next: deliver). Press R to resume.")
         assert rotating.done == ["begin", "on", "on", "on"]
 
         await driven.type("tg\t")
@@ -148,7 +148,7 @@ async def test_it_stops_after_the_step_in_flight_goes_on_later_and_goes_back(
         assert "back" not in rotating.done, "Enter confirms nothing"
         await driven.type("uy")
         await until(driven, "AKIA…4WQP is in use, as before.")
-        assert "Back to the old key: ci-deploy" in driven.text
+        assert "Undo rotation: ci-deploy" in driven.text
         await driven.type("\r\x1b")
         assert "▲ overdue 4d" in driven.text
         await driven.strike("q")
@@ -170,26 +170,26 @@ async def test_what_goes_wrong_stays_in_the_dialog_and_enter_tries_again(
         await until(driven, "rotating the key of ci-deploy")
         assert isinstance(driven.app.screen, MfaScreen), "the vault first, then the code"
         await driven.type("\x1b")
-        assert "Stopped at the question" in seen(driven)
+        assert "Cancelled. This step changed nothing." in seen(driven)
         rotating.other_slot = Key("AKIAEXAMPLE0000IDLE", status="Inactive")
         await driven.type("\r")
         await until(driven, "Type the six digits")
         await driven.type("999999")
-        assert "Refused" in driven.text
+        assert "Code refused" in driven.text
         await driven.type("111111")
-        assert "both key slots of the user are used. D looks at the other key." in seen(driven)
+        assert "both key slots of the user are used. Press D to see the other key." in seen(driven)
 
         await driven.type("D")
-        await until(driven, "AKIA…IDLE takes the slot that a new key needs: inactive, 40 days old")
+        await until(driven, "AKIA…IDLE occupies the slot that a new key needs: inactive, 40 days old")
         await driven.type("IDLE\r")
         await until(driven, "Deleted AKIA…IDLE")
 
         rotating.loses_reply = True
         await driven.type("\r")
-        await until(driven, "D Delete that key…")
-        assert "AKIA…NEW2 exists at AWS, and its secret never arrived" in seen(driven)
+        await until(driven, "D Delete the lost key…")
+        assert "AKIA…NEW2 exists at AWS, but its secret was lost" in seen(driven)
         await driven.type("D\x1b")
-        await until(driven, "Kept: nothing was deleted.")
+        await until(driven, "Key kept. Nothing was deleted.")
         assert rotating.done.count("drop") == 1
         await driven.type(f"D{NEW[-4:]}\r")
         await until(driven, "Deleted AKIA…NEW2")
@@ -202,7 +202,7 @@ async def test_what_goes_wrong_stays_in_the_dialog_and_enter_tries_again(
         assert "✗ 1 Check" in seen(driven)
         rotating.raises.append(UnicodeError("canary"))
         await driven.type("\r")
-        assert "A fault of keyturn itself (UnicodeError)" in seen(driven)
+        assert "Internal error (UnicodeError)" in seen(driven)
         assert "canary" not in driven.text
         await driven.type("\r")
         await until(driven, "Done for now")
@@ -218,7 +218,7 @@ async def test_what_somebody_else_did_at_aws_is_said_in_the_place_of_what_was_re
         await driven.type("/ci-deploy\rR")
         rotating.spreads, rotating.wait = 1, 30.0
         await driven.type("\r")
-        await until(driven, "asks again in")
+        await until(driven, "retry in")
         await driven.type("\x1b")
         await until(driven, "If you stop here")
         rotating.wait = 0.0
@@ -239,8 +239,8 @@ async def test_r_says_why_not_and_at_the_start_one_line_says_what_waits(
 ) -> None:
     keeper.rotation.start("ci-deploy")
     async with drive(keeper, WIDE) as driven:
-        assert "The rotation of the key of ci-deploy waits: verify. R goes on with it." in driven.message
-        for name, why in (("personal", "adopt it first: m"), ("ci-audit", "rotate the key of ci-deploy")):
+        assert "Rotation of ci-deploy is pending (next: verify). Press R to resume." in driven.message
+        for name, why in (("personal", "adopt it first (m)"), ("ci-audit", "rotate the key of ci-deploy")):
             await driven.go(name)
             await driven.type("R")
             assert on_main(driven)
@@ -248,11 +248,11 @@ async def test_r_says_why_not_and_at_the_start_one_line_says_what_waits(
         await driven.go("legacy-import")
         assert "R Rotate" not in driven.text, "a key that is due, but in clear"
         await driven.go("ci-deploy")
-        assert "Waits     to verify; R goes on" in driven.text
-        assert "Policy    a new key every 90 days" in driven.text
-        assert "R Go on…" in driven.text.splitlines()[-1]
+        assert "Pending   verify; R resumes" in driven.text
+        assert "Policy    rotate every 90 days" in driven.text
+        assert "R Resume…" in driven.text.splitlines()[-1]
         await driven.type("\rR")
-        assert "Enter Go on u Back to the old key… Esc Close" in seen(driven), "from the detail too"
+        assert "Enter Continue u Undo… Esc Close" in seen(driven), "from the detail too"
 
 
 @pytest.mark.parametrize(("size", "ascii_only"), [((40, 10), True), ((60, 14), False)])
@@ -280,9 +280,9 @@ async def test_no_dialog_of_a_rotation_overflows(
         fits("Enter Try again", "iam:ListAccessKeys: no answer")
         await driven.type("\r")
         await until(driven, "Done for now")
-        fits("D Delete the old key", "u Back")
+        fits("D Delete the old key", "u Undo")
         await driven.type("u")
-        fits("y Yes, go back")
+        fits("y Yes, undo it")
         await driven.type("\x1bD")
         await until(driven, "Last four")
         fits("Enter Delete", "It was used after")

@@ -86,7 +86,7 @@ def test_rows_are_grouped_by_what_expires_together() -> None:
         "ci-deploy (IAM user, access key)",
     ]
     assert shown[6] == "ci-deploy", "the key's own profile comes first in its group"
-    assert shown[shown.index("one profile each") + 1 :] == ["backup", "legacy-import", "old-vpn", "personal"]
+    assert shown[shown.index("Standalone") + 1 :] == ["backup", "legacy-import", "old-vpn", "personal"]
 
 
 def test_a_group_without_rows_has_no_heading() -> None:

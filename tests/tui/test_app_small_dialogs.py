@@ -122,14 +122,14 @@ async def test_the_wait_for_the_next_code_counts_down(drive: Drive) -> None:
         await driven.go("ci-deploy-mfa")
         await driven.press("i")
         await driven.type("999999")
-        assert "The next code comes in 20 s" in driven.text
+        assert "Next code in 20 s" in driven.text
         keeper.move_clock(timedelta(seconds=7))
         dialog = driven.app.screen
         assert isinstance(dialog, MfaScreen)
         dialog._tick()
         await driven.settle()
-        assert "The next code comes in 13 s" in driven.text
+        assert "Next code in 13 s" in driven.text
         keeper.move_clock(timedelta(seconds=14))
         dialog._tick()
         await driven.settle()
-        assert "There is a new code now" in driven.text
+        assert "A new code is ready" in driven.text

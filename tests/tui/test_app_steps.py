@@ -52,10 +52,9 @@ def test_the_facts_before_a_deletion() -> None:
         "Type the last four characters of the key to confirm:"
     )
     assert (
-        "never, as far as AWS tells"
-        in old_key(DeletionFacts.of(OLD, LastUse(None), ()), DEPLOY, NOW).facts[1]
+        "never, according to AWS" in old_key(DeletionFacts.of(OLD, LastUse(None), ()), DEPLOY, NOW).facts[1]
     )
-    assert "Last used: not known" in old_key(DeletionFacts.of(OLD, None, ()), DEPLOY, NOW).facts[1]
+    assert "Last used: unknown" in old_key(DeletionFacts.of(OLD, None, ()), DEPLOY, NOW).facts[1]
 
 
 @pytest.mark.parametrize(
@@ -64,9 +63,9 @@ def test_the_facts_before_a_deletion() -> None:
         ("ci-deploy", None),
         ("ci-deploy-mfa", None),
         ("ci-audit", "rotate the key of ci-deploy"),
-        ("personal", "adopt it first: m"),
-        ("acme-dev-admin", "no long-term key"),
-        ("backup", "no long-term key"),
+        ("personal", "adopt it first (m)"),
+        ("acme-dev-admin", "no access key managed by keyturn"),
+        ("backup", "no access key managed by keyturn"),
     ],
 )
 def test_r_says_why_it_can_do_nothing(name: str, why: str | None) -> None:

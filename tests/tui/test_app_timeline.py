@@ -171,8 +171,8 @@ async def test_the_heading_of_the_keys_stays_when_nothing_but_keys_is_in_view(dr
 async def test_where_nothing_is_to_be_drawn_it_says_what_to_do(drive: Drive) -> None:
     async with drive(MemoryService([Profile("new", kind=Kind.SSO_ROLE)]), NARROW) as driven:
         await driven.press("t")
-        assert "No session and no login yet." in driven.text
-        assert "Esc goes back to the list; r there fetches a session." in driven.text
+        assert "No sessions or sign-ins yet." in driven.text
+        assert "Press Esc for the list, then r to get a session." in driven.text
         await driven.press("j", "tab", "r", "enter")
         assert isinstance(driven.app.screen, TimelineScreen)
 
@@ -281,7 +281,7 @@ async def test_the_strip_stands_where_there_is_room_and_shows_what_ends_first(dr
     async with drive(MemoryService(many(300, NOW)), (120, 33)) as driven:
         assert "3 Timeline" not in driven.text
         await driven.press("plus")
-        assert "t opens the timeline" in driven.message
+        assert "works in the timeline (t)" in driven.message
 
 
 async def test_the_strip_drops_what_has_ended(drive: Drive) -> None:
@@ -299,7 +299,7 @@ async def test_an_action_of_another_screen_says_so(drive: Drive) -> None:
         await driven.press("t")
         driven.app.run_action_id("filter")
         await driven.settle()
-        assert "Filter: not on this screen; Esc goes back." in driven.text
+        assert "Filter: not available on this screen; Esc goes back." in driven.text
 
 
 async def test_the_cursor_keeps_its_lane_when_another_process_changes_the_files(drive: Drive) -> None:
@@ -325,7 +325,7 @@ async def test_a_key_meant_for_a_row_that_is_gone_does_nothing(drive: Drive, scr
         keeper.drop(chosen.profile.name)
         await driven.app.reload()
         await driven.strike("r")
-        assert f"{chosen.profile.name} is gone from here, and nothing was done" in driven.text
+        assert f"{chosen.profile.name} is no longer listed, so nothing was done" in driven.text
         assert not keeper.calls
         await driven.press("r")
         assert len(keeper.calls) == 1, "told once, the person means the other one"
@@ -342,7 +342,7 @@ async def test_an_action_of_the_palette_is_about_the_row_that_it_was_opened_on(d
         keeper.drop(chosen.profile.name)
         await driven.app.reload()
         await driven.type("refresh\r")
-        assert f"{chosen.profile.name} is gone from here" in driven.text
+        assert f"{chosen.profile.name} is no longer listed" in driven.text
         assert not keeper.calls
 
 

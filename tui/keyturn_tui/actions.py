@@ -63,22 +63,28 @@ ACTIONS: tuple[Action, ...] = (
     Action("list.half_up", ("ctrl+u",), "ctrl+u", "Half page up", "half a page up", Area.MOVE, palette=False),
     Action("list.page_down", ("pagedown",), "PgDn", "Page down", "a page down", Area.MOVE, palette=False),
     Action("list.page_up", ("pageup",), "PgUp", "Page up", "a page up", Area.MOVE, palette=False),
-    Action("pane.next", ("tab",), "Tab", "Next pane", "to the other pane", Area.MOVE, palette=False),
-    Action("pane.list", ("1",), "1", "Profiles", "to the list", Area.MOVE, palette=False),
-    Action("pane.detail", ("2",), "2", "Detail", "to the detail", Area.MOVE, palette=False),
-    Action(
-        "timeline", ("t", "3"), "t 3", "Timeline", "when each session ends, and each key's age", Area.MOVE
-    ),
+    Action("pane.next", ("tab",), "Tab", "Next pane", "switch to the other pane", Area.MOVE, palette=False),
+    Action("pane.list", ("1",), "1", "Profiles", "go to the list", Area.MOVE, palette=False),
+    Action("pane.detail", ("2",), "2", "Details", "go to the details", Area.MOVE, palette=False),
+    Action("timeline", ("t", "3"), "t 3", "Timeline", "session expiry and key age", Area.MOVE),
     Action(
         "timeline.zoom_in",
         ("plus", "equals_sign"),
         "+",
         "Zoom in",
-        "timeline: less time, in more detail",
+        "timeline: shorter time span",
         Area.MOVE,
         palette=False,
     ),
-    Action("timeline.zoom_out", ("minus",), "-", "Zoom out", "timeline: more time", Area.MOVE, palette=False),
+    Action(
+        "timeline.zoom_out",
+        ("minus",),
+        "-",
+        "Zoom out",
+        "timeline: longer time span",
+        Area.MOVE,
+        palette=False,
+    ),
     Action(
         "timeline.earlier", ("h", "left"), "h ←", "Earlier", "timeline: earlier", Area.MOVE, palette=False
     ),
@@ -92,7 +98,7 @@ ACTIONS: tuple[Action, ...] = (
         ("escape",),
         "Esc",
         "Back",
-        "back; stops a refresh of all; clears the filter",
+        "go back; stop a refresh of all; clear the filter",
         Area.MOVE,
         palette=False,
     ),
@@ -101,7 +107,7 @@ ACTIONS: tuple[Action, ...] = (
         ("r",),
         "r",
         "Refresh",
-        "a new session for this profile",
+        "get a new session for this profile",
         Area.PROFILE,
         writes=True,
         row=True,
@@ -111,7 +117,7 @@ ACTIONS: tuple[Action, ...] = (
         ("a",),
         "a",
         "Refresh due",
-        "new sessions for all that are in use and due",
+        "refresh all profiles that are in use and due",
         Area.PROFILE,
         writes=True,
     ),
@@ -120,7 +126,7 @@ ACTIONS: tuple[Action, ...] = (
         ("i",),
         "i",
         "Sign in",
-        "MFA code or sign-in for this row's source",
+        "sign in, or enter the MFA code, for this profile",
         Area.PROFILE,
         writes=True,
         row=True,
@@ -130,7 +136,7 @@ ACTIONS: tuple[Action, ...] = (
         ("m",),
         "m",
         "Manage…",
-        "adopt a native profile, release a managed one",
+        "adopt a native profile or release a managed one",
         Area.PROFILE,
         writes=True,
         row=True,
@@ -140,7 +146,7 @@ ACTIONS: tuple[Action, ...] = (
         ("R",),
         "R",
         "Rotate…",
-        "a new key in the old one's place, step by step",
+        "replace the access key, step by step",
         Area.PROFILE,
         writes=True,
         row=True,
@@ -150,7 +156,7 @@ ACTIONS: tuple[Action, ...] = (
         ("x",),
         "x",
         "Stop",
-        "end the session and withdraw what was delivered",
+        "end the session and remove delivered credentials",
         Area.PROFILE,
         writes=True,
         row=True,
@@ -160,32 +166,38 @@ ACTIONS: tuple[Action, ...] = (
         ("enter",),
         "Enter",
         "Open",
-        "everything about this profile",
+        "show all details of this profile",
         Area.PROFILE,
         row=True,
         palette=False,
     ),
-    Action("sort", ("s",), "s", "Sort", "source, attention, time left, name", Area.APP),
-    Action("sort.reverse", ("S",), "S", "Reverse", "turn the order round", Area.APP),
+    Action("sort", ("s",), "s", "Sort", "sort by source, attention, time left or name", Area.APP),
+    Action("sort.reverse", ("S",), "S", "Reverse", "reverse the sort order", Area.APP),
     Action(
-        "lock", ("L",), "L", "Lock vault", "listing goes on; the next refresh asks", Area.APP, writes=True
+        "lock",
+        ("L",),
+        "L",
+        "Lock vault",
+        "you can still browse; the next refresh asks",
+        Area.APP,
+        writes=True,
     ),
     Action(
-        "renewal.pause", ("p",), "p", "Pause renewal", "pause renewal, or let it go on", Area.APP, writes=True
+        "renewal.pause", ("p",), "p", "Pause renewal", "pause or resume auto-renewal", Area.APP, writes=True
     ),
-    Action("theme", ("T",), "T", "Theme", "dark, light, and both for the colour-blind", Area.APP),
-    Action("redraw", ("ctrl+l",), "ctrl+l", "Redraw", "draw the screen anew", Area.APP, palette=False),
+    Action("theme", ("T",), "T", "Theme", "switch theme: dark, light, colour-blind variants", Area.APP),
+    Action("redraw", ("ctrl+l",), "ctrl+l", "Redraw", "redraw the screen", Area.APP, palette=False),
     Action(
         "palette",
         ("ctrl+p", "colon"),
         ": ctrl+p",
         "Commands",
-        "find any of these by name",
+        "find an action or a profile",
         Area.APP,
         palette=False,
     ),
-    Action("help", ("question_mark",), "?", "Help", "this list", Area.APP),
-    Action("quit", ("q",), "q", "Quit", "leave keyturn; sessions stay delivered", Area.APP),
+    Action("help", ("question_mark",), "?", "Help", "show this list", Area.APP),
+    Action("quit", ("q",), "q", "Quit", "quit; delivered credentials stay in place", Area.APP),
 )
 BY_ID = {action.id: action for action in ACTIONS}
 
@@ -230,18 +242,18 @@ def why_unavailable(action: Action, row: Row | None, view: View) -> str | None: 
     if action.writes and view.read_only:
         return "keyturn was started with --read-only"
     if action.id == "lock" and view.vault in (VaultState.ABSENT, VaultState.LOCKED):
-        return "there is no vault yet" if view.vault is VaultState.ABSENT else "the vault is locked already"
+        return "there is no vault yet" if view.vault is VaultState.ABSENT else "the vault is already locked"
     if action.id == "renewal.pause" and not view.snapshot.agent:
-        return "no agent runs, so nothing is renewed by itself"
+        return "no agent is running, so auto-renewal is off"
     if not action.row or action.id == "open":
         return None
     if isinstance(row, Problem):
-        return "this row is a file that AWS tools refuse; mend it, or choose a profile"
+        return "this row is a file that AWS tools reject; fix it, or select a profile"
     if not isinstance(row, Entry):
-        return "choose a profile first"
+        return "select a profile first"
     profile = row.profile
     if profile.name in view.working:
-        return f"{profile.name} is being worked on"
+        return f"another operation on {profile.name} is running"
     if action.id == "session.stop" and profile.session is None:
         return f"{profile.name} has no session"
     if action.id == "manage":
@@ -258,7 +270,7 @@ def label_of(action: Action, row: Row | None) -> str:
         if action.id == "login" and row.profile.mfa_serial:
             return "MFA code"
         if action.id == "key.rotate" and row.profile.rotation.waits is not None:
-            return "Go on…"
+            return "Resume…"
     return action.label
 
 
@@ -285,16 +297,16 @@ def why_not_adoptable(profile: Profile) -> str | None:
     if profile.managed:
         return None
     if profile.problem is not None:
-        return f"{profile.name} is broken; correct it in the files first"
+        return f"{profile.name} is broken; fix it in the files first"
     if profile.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
-        return f"{profile.name} holds temporary keys only, which end by themselves"
+        return f"{profile.name} has only temporary credentials, which expire"
     source = profile.chain or profile.credential_source
     if profile.kind not in ADOPTABLE or (profile.kind is Kind.ROLE and not source):
-        return f"{profile.name} holds no long-term secret in the files; r refreshes it as it is"
+        return f"{profile.name} has no long-term secret in the files; r refreshes it"
     try:
         process_line.check_name(profile.name)
     except KeyturnError as error:
-        return f"{profile.name}: {error.why}; give it another name in the files"
+        return f"{profile.name}: {error.why}; rename it in the files"
     return None
 
 
@@ -304,10 +316,10 @@ def why_not_rotatable(profile: Profile) -> str | None:
     if profile.rotation.waits is not None or (profile.managed and profile.kind is Kind.IAM_KEY):
         return None
     if profile.plaintext_key:
-        return f"the key of {profile.name} stands in the files in clear; adopt it first: m"
+        return f"{profile.name} has a plaintext key in the files; adopt it first (m)"
     if profile.kind is Kind.ROLE and profile.source and not profile.credential_source:
-        return f"{profile.name} has no key of its own; rotate the key of {profile.source}"
-    return f"{profile.name} has no long-term key that keyturn keeps"
+        return f"{profile.name} has no access key; rotate the key of {profile.source}"
+    return f"{profile.name} has no access key managed by keyturn"
 
 
 def needs_rotation(profile: Profile) -> bool:

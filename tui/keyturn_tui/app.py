@@ -151,10 +151,10 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
         await self._withdraw_expired()
         snapshot = self.state.snapshot
         if snapshot is not None and snapshot.sandbox is not None:
-            self.show_message(f"Sandbox. In another shell:  {snapshot.sandbox}", "key")
+            self.show_message(f"Sandbox. In another shell, run:  {snapshot.sandbox}", "key")
         elif snapshot is not None and not snapshot.recovery_key_seen:
             self.show_message(
-                "Nobody has seen the vault's recovery key yet: keyturn vault recovery-key", "soon"
+                "The vault's recovery key is not saved yet. Run: keyturn vault recovery-key", "soon"
             )
         elif snapshot is not None and (line := pending_rotation_line(snapshot)):
             self.show_message(line, "due")
@@ -187,7 +187,7 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
     def report_bug(self, what: str, error: Exception) -> None:
         log.record_unexpected(error)
         self.show_message(
-            f"{safe(what)}: a fault of keyturn itself ({type(error).__name__}); keyturn.log says where.",
+            f"{safe(what)}: internal error ({type(error).__name__}). See keyturn.log.",
             "error",
         )
 
@@ -197,7 +197,7 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
             await conversation
         except Exception as error:  # noqa: BLE001  # outermost boundary of background conversations
             if self.is_running:  # otherwise the screen is being removed
-                self.report_bug("what goes on behind the screen", error)
+                self.report_bug("background task", error)
 
     def open_palette(self) -> None:
         if not Palette.is_open(cast("App[object]", self)):
@@ -206,14 +206,14 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
     def next_theme(self) -> None:
         theme_names = theme.THEME_NAMES
         if self.state.terminal.no_color:
-            self.show_message("NO_COLOR is set: the terminal's own two colours are used.", "soon")
+            self.show_message("Themes are off because NO_COLOR is set.", "soon")
             return
         self.theme = theme_names[(theme_names.index(self.theme) + 1) % len(theme_names)]
-        self.show_message(f"Theme {self.theme}.")
+        self.show_message(f"Theme: {self.theme}")
 
     def action_quit_hint(self) -> None:
         """Explain how to quit. Ctrl+C does not quit, because a stray one would interrupt a refresh."""
-        self.show_message("Press q to leave.")
+        self.show_message("Press q to quit.")
 
     def run_action_id(self, action_id: str) -> None:
         """Run an action of the registry on the current screen."""
@@ -249,7 +249,7 @@ def run(
 
         service = CredentialService.from_environ(environ)
     if sys.__stderr__ is None or not sys.__stderr__.isatty():
-        raise UsageError("the app", "it draws on stderr, which is no terminal here", "Start it without 2>.")
+        raise UsageError("Could not start the app", "stderr is not a terminal", "Run it without 2>")
     ensure_terminal_size(sys.__stderr__.fileno())
     log.open_log(service.paths.state_dir)
     if not environ.get("NO_COLOR"):
@@ -265,7 +265,7 @@ def run(
     with contextlib.suppress(OSError):
         for what in app.state.workers.unanswered():
             sys.stderr.write(
-                f"keyturn: {safe(what)}: left before AWS answered. Nothing is lost; try it again.\n"
+                f"keyturn: {safe(what)}: quit before AWS answered. Nothing is lost; run it again.\n"
             )
         if app.fault is not None:
             sys.stderr.write(f"keyturn: {app.fault}\n")

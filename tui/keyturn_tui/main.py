@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run keyturn with the arguments after the program name and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if sys.platform == "win32":
-        _write_stderr("keyturn does not run on Windows yet; it does in WSL.")
+        _write_stderr("keyturn does not run on Windows yet. Use WSL.")
         return _FAILED
     try:
         _open_standard_descriptors()
@@ -91,7 +91,11 @@ def _run(words: list[str]) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         from keyturn.model.errors import UsageError
 
-        raise UsageError("the app", "it needs a terminal", "keyturn --help lists the verbs, which need none.")
+        raise UsageError(
+            "Could not start the app",
+            "stdin or stdout is not a terminal",
+            "For other commands, run: keyturn --help",
+        )
     from keyturn_tui.app import run
 
     return run(options) or 0
@@ -142,8 +146,8 @@ def _in_sandbox(words: list[str]) -> int:
         # exec replaces this process, which runs the AWS stand-in.
         raise UsageError(
             "--sandbox exec",
-            "the sandbox ends with keyturn's own process",
-            "Start keyturn --sandbox, then join it",
+            "the sandbox ends when exec replaces the process of keyturn",
+            "Start keyturn --sandbox, then run the command that it shows in another shell",
         )
 
     def end(number: int, _frame: FrameType | None) -> None:
@@ -157,7 +161,7 @@ def _in_sandbox(words: list[str]) -> int:
         try:
             if not _PRINTS_AND_ENDS.intersection(words):
                 if sys.stderr.isatty():
-                    _write_stderr("Making a sandbox, a few seconds ...")
+                    _write_stderr("Creating a sandbox (takes a few seconds) ...")
                 _without_typeahead(lambda: furnish(sandbox, os.environ))
             return _run(words)
         finally:
@@ -197,11 +201,9 @@ def _report(error: Exception) -> int:
     log.open_log(Path(state_folder(os.environ)))
     log.record_unexpected(error)
     if isinstance(error, OSError) and error.strerror:
-        _write_stderr(
-            f"keyturn: the system refused: {safe(error.strerror)}. keyturn.log in the state folder says where."
-        )
+        _write_stderr(f"keyturn: System error: {safe(error.strerror)}. See keyturn.log in the state folder.")
         return _FAILED
-    _write_stderr("keyturn: something unforeseen; keyturn.log in the state folder says where.")
+    _write_stderr("keyturn: Internal error. See keyturn.log in the state folder.")
     return _FAILED
 
 

@@ -114,7 +114,7 @@ def _with_codes(at: Watched) -> None:
     at.screen.press("r")
     at.step("six digits")
     at.types("000000")
-    at.step("Refused")
+    at.step("Code refused")
     at.screen.type_unseen(at.one.code("alice"))
     at.step("refreshed acme-alice")
     at.finds("prod-admin")
@@ -126,7 +126,7 @@ def _with_codes(at: Watched) -> None:
 def _timeline(at: Watched) -> None:
     """All lives and ages, the shown span changed and moved, and in the narrow form that has no chart."""
     at.screen.press("t")
-    at.step("3 Timeline", "sort: ends first", "prod-admin")
+    at.step("3 Timeline", "sort: expiry", "prod-admin")
     for key, seen in (
         ("-", "8h, "),
         ("l", "3 Timeline"),
@@ -137,7 +137,7 @@ def _timeline(at: Watched) -> None:
         at.screen.press(key)
         at.step(seen)
     at.screen.resize(50, 20)
-    at.step("ENDS", "prod-admin", "acme-alice")
+    at.step("EXPIRES", "prod-admin", "acme-alice")
     at.screen.resize(*at.size)
     at.step("3 Timeline", "sort: name")
     at.screen.press("Enter")
@@ -166,21 +166,21 @@ def _asked_for_it(at: Watched, wrong: str) -> None:
     """The passphrase, of which a wrong one is typed first."""
     at.step("assphrase")
     at.types(at.one.new_secret(wrong))
-    at.step("does not open")
+    at.step("Wrong passphrase")
     at.types(at.one.passphrase)
 
 
 def _vault_made(at: Watched) -> None:
-    """Goes through the New vault screen, too short a passphrase and one that differs included."""
-    at.step("New vault", "Passphrase")
+    """Goes through the Create vault screen, too short a passphrase and one that differs included."""
+    at.step("Create vault", "Passphrase")
     at.types("short")
     at.step("Too short")
     at.types(at.one.passphrase)
-    at.step("Once more")
+    at.step("Repeat")
     at.types(at.one.new_secret("one that differs"))
-    at.step("The two differ")
+    at.step("Passphrases don't match")
     at.types(at.one.passphrase)
-    at.step("Once more")
+    at.step("Repeat")
     at.types(at.one.passphrase)
     at.shows_recovery_key = True
     text = re.sub(r"[\s│┃▌▐]+", "", at.screen.shows("AGE-SECRET-KEY-1"))

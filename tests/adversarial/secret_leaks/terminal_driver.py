@@ -173,7 +173,7 @@ def wrong_on_screen(bench: Bench, walked: Walked) -> list[str]:
     kept = _RECOVERY.findall(as_read(walked.after.encode()).decode())
     wrong += ["a recovery key afterwards"] * len(kept)
     lines = _lines(walked.after)
-    if len(lines) == 2 and lines[0].endswith("left before AWS answered. Nothing is lost; try it again."):
+    if len(lines) == 2 and lines[0].endswith("quit before AWS answered. Nothing is lost; run it again."):
         lines = lines[1:]  # said of what was under way, beside the fault that ended the app
     if not walked.is_given_back:
         wrong.append(f"the terminal is not given back: {walked.stream[-300:]!r}")

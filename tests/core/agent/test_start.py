@@ -157,7 +157,7 @@ def test_a_process_of_ours_is_closed_before_a_verb_runs(run: Run) -> None:
 def test_the_app_without_a_terminal_says_so(run: Run) -> None:
     done = run("return 0")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("keyturn: the app: it needs a terminal.")
+    assert done.stderr.startswith("keyturn: Could not start the app: stdin or stdout is not a terminal.")
 
 
 def test_windows_is_refused_in_one_line(
@@ -232,5 +232,5 @@ def test_a_sandbox_is_not_left_behind_by_a_program_that_takes_its_place(
         env={**environ, "TMPDIR": str(folder)}, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "the sandbox ends with keyturn's own process" in done.stderr
+    assert "the sandbox ends when exec replaces the process of keyturn" in done.stderr
     assert list(folder.iterdir()) == []

@@ -52,8 +52,8 @@ def test_a_long_name_of_a_profile_is_cut(length: int, shown: str) -> None:
 @pytest.mark.parametrize(
     ("use", "words"),
     [
-        (None, "Last used: not known."),
-        (LastUse(None), "Last used: never, as far as AWS tells."),
+        (None, "Last used: unknown."),
+        (LastUse(None), "Last used: never, according to AWS."),
         (LastUse(NOW - 2 * HOUR, "s3", "eu-west-1"), "Last used: 2h ago (s3, eu-west-1)."),
         (LastUse(NOW - 2 * HOUR, "iam"), "Last used: 2h ago (iam)."),
         (LastUse(NOW - 2 * HOUR, None, "eu-west-1"), "Last used: 2h ago (eu-west-1)."),
@@ -77,7 +77,7 @@ def test_a_key_without_a_secret_is_named_and_the_one_in_use_stays() -> None:
     key_to_delete = lost_key(KEY_ID, "AKIA…4WQP")
     assert (key_to_delete.key_id, key_to_delete.warnings) == (KEY_ID, ())
     assert key_to_delete.facts[0].startswith(f"{SHOWN} will be deleted")
-    assert key_to_delete.facts[1].startswith("AKIA…4WQP stays")
+    assert key_to_delete.facts[1].startswith("AKIA…4WQP is not affected and stays in use")
 
 
 # -- the key in the other slot ----------------------------------------------------------------------------------------
@@ -118,8 +118,8 @@ def test_the_other_key_is_named_with_its_status_and_age(changes: dict[str, Any],
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"known": True}, "Last used: never, as far as AWS tells."),
-        ({"known": False}, "Last used: not known."),
+        ({"known": True}, "Last used: never, according to AWS."),
+        ({"known": False}, "Last used: unknown."),
         ({"last_used": "2026-01-13T14:05:10Z", "last_used_by": "s3, eu-west-1"}, "Last used: 60d ago (s3, eu-west-1)."),
         ({"last_used": "2026-01-13T14:05:10Z"}, "Last used: 60d ago."),
     ],
@@ -136,7 +136,7 @@ def test_only_an_active_key_is_warned_of(key_status: str, warnings: int) -> None
 
 
 def test_no_key_is_offered_if_keyturn_holds_both() -> None:
-    with pytest.raises(RotationHalted, match="kept here"):
+    with pytest.raises(RotationHalted, match="manages both keys"):
         other_key(status(HELD, key_at_aws(held="previous")), NOW)
 
 

@@ -90,21 +90,21 @@ def plain(lines: list[Line]) -> str:
 def test_the_list_of_steps_in_the_middle_of_a_rotation() -> None:
     text = plain(dialog_lines(EVERY["spreads"], NOW, 74, 20, UNICODE))
     assert text == (
-        "Account 444455556666. In use: key AKIA…4WQP, 94 days old. Policy: a new\n"
-        "key every 90 days (▲ overdue 4d).\n"
+        "Account 444455556666. In use: key AKIA…4WQP, 94 days old. Policy: rotate\n"
+        "every 90 days (▲ overdue 4d).\n"
         "\n"
-        "✓ 1  Check      the user, its keys, room for another  done\n"
+        "✓ 1  Check      user, keys, free key slot             done\n"
         "✓ 2  Create     new key AKIA…9ZLM                     done\n"
-        "✓ 3  Seal       new key in the journal, read back     done\n"
-        "… 4  Verify     AWS answers to it, three in a row     asks again in 6 s\n"
-        "  5  Store      becomes the vault's, old one kept\n"
+        "✓ 3  Save       new key encrypted in the journal      done\n"
+        "… 4  Verify     AWS accepts it three times in a row   retry in 6 s\n"
+        "  5  Store      new key in the vault, old key kept\n"
         "  6  Deactivate old key AKIA…4WQP (reversible)\n"
-        "  7  Delete     old key AKIA…4WQP, once you confirm   not before 24 h\n"
+        "  7  Delete     old key AKIA…4WQP, after you confirm  after 24 h earliest\n"
         "\n"
         "If you stop here: AKIA…4WQP and AKIA…9ZLM exist, AKIA…4WQP is in use.\n"
-        "Nothing is lost; R goes on, or back.\n"
+        "Nothing is lost; R resumes or undoes it.\n"
         "\n"
-        "Also used by: ci-deploy-mfa, ci-audit, terraform. They follow.\n"
+        "Also used by: ci-deploy-mfa, ci-audit, terraform (switch automatically).\n"
     )
     assert dialog_title(EVERY["spreads"], 74, UNICODE) == "Rotate access key: ci-deploy ── step 4 of 7"
 
@@ -152,10 +152,10 @@ def test_the_keys_of_each_state(name: str, keys: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("begins", "AKIA…4WQP works and is in use; a new key that is made is kept. R goes on."),
-        ("lost", "AKIA…9ZLM exists at AWS, and its secret never arrived: nobody can use it."),
+        ("begins", "AKIA…4WQP works and is in use; a new key, once created, is kept. R resumes."),
+        ("lost", "AKIA…9ZLM exists at AWS, but its secret was lost: nobody can use it."),
         ("stored", "AKIA…9ZLM is in use"),
-        ("off", "AKIA…9ZLM is in use; AKIA…4WQP is switched off, and can be switched on again."),
+        ("off", "AKIA…9ZLM is in use; AKIA…4WQP is inactive and can be reactivated."),
         ("done", "AKIA…9ZLM is in use, AKIA…4WQP is deleted."),
         ("undone", "AKIA…4WQP is in use, as before."),
         ("found created", "AKIA…4WQP and the new key exist"),
@@ -253,7 +253,7 @@ def test_a_way_back_that_was_not_looked_at_has_no_step_done() -> None:
 
 
 FORWARD = [
-    ("Check", Step.CREATED), ("Create", Step.CREATED), ("Seal", Step.CREATED), ("Verify", Step.VERIFIED),
+    ("Check", Step.CREATED), ("Create", Step.CREATED), ("Save", Step.CREATED), ("Verify", Step.VERIFIED),
     ("Store", Step.DELIVERED), ("Deactivate", Step.DEACTIVATED), ("Delete", Step.DONE),
 ]  # fmt: skip
 BACK = [("Reactivate", Step.VERIFIED), ("Store", Step.VERIFIED), ("Delete", Step.UNDONE)]
@@ -268,14 +268,14 @@ def test_the_rows_of_both_ways(is_undoing: bool, rows: list[tuple[str, Step]]) -
 @pytest.mark.parametrize(
     ("one", "texts"),
     [
-        (view(), {1: "a new key at AWS", 5: f"old key {OLD_SHOWN} (reversible)", 6: f"old key {OLD_SHOWN}, once"}),
+        (view(), {1: "a new key at AWS", 5: f"old key {OLD_SHOWN} (reversible)", 6: f"old key {OLD_SHOWN}, after"}),
         (view(Step.INTENT), {1: "the new key"}),
         (view(progress=at(Step.INTENT, orphans=(NEW, OLD))), {1: f"new key {NEW_SHOWN}"}),
         (view(Step.DELIVERED), {1: f"new key {NEW_SHOWN}", 5: f"old key {OLD_SHOWN} (reversible)"}),
-        (view(Step.DEACTIVATED), {5: f"old key {OLD_SHOWN} is off", 6: f"old key {OLD_SHOWN}, once"}),
-        (view(Step.DONE), {5: f"old key {OLD_SHOWN} is off"}),
+        (view(Step.DEACTIVATED), {5: f"old key {OLD_SHOWN} is inactive", 6: f"old key {OLD_SHOWN}, after"}),
+        (view(Step.DONE), {5: f"old key {OLD_SHOWN} is inactive"}),
         (waiting("stored"), {1: "a new key at AWS", 5: "the old key (reversible)"}),
-        (waiting("undoing"), {0: "the old key, until", 2: "the new key, which"}),
+        (waiting("undoing"), {0: "the old key, until", 2: "the new key, no longer used"}),
         (view(progress=at(Step.STORED, is_undoing=True)), {0: f"old key {OLD_SHOWN}", 2: f"new key {NEW_SHOWN}"}),
     ],
 )  # fmt: skip
@@ -296,10 +296,10 @@ def test_a_deleted_key_is_named_without_a_condition() -> None:
     [
         ("ready", "Rotate access key: ci-deploy"), ("begins", "Rotate access key: ci-deploy"),
         ("intent", "Rotate access key: ci-deploy -- step 2 of 7"),
-        ("off", "Rotate access key: ci-deploy -- step 7 of 7"), ("done", "Rotate access key: ci-deploy -- over"),
-        ("back", "Back to the old key: ci-deploy -- step 1 of 3"),
-        ("back, later", "Back to the old key: ci-deploy -- step 3 of 3"),
-        ("undone", "Back to the old key: ci-deploy -- over"), ("found undoing", "Back to the old key: ci-deploy -- step 1 of 3"),
+        ("off", "Rotate access key: ci-deploy -- step 7 of 7"), ("done", "Rotate access key: ci-deploy -- done"),
+        ("back", "Undo rotation: ci-deploy -- step 1 of 3"),
+        ("back, later", "Undo rotation: ci-deploy -- step 3 of 3"),
+        ("undone", "Undo rotation: ci-deploy -- done"), ("found undoing", "Undo rotation: ci-deploy -- step 1 of 3"),
     ],
 )  # fmt: skip
 def test_the_title_says_which_key_and_how_far(name: str, title: str) -> None:
@@ -341,34 +341,34 @@ def notes(one: RotationView, width: int = 74) -> list[str]:
 
 REACHED = {Step.CREATED: NOW - 90 * SECOND, Step.VERIFIED: NOW - 80 * SECOND}
 DONE_THREE = ["done"] * 3
-LATER = "not before 24 h"
+LATER = "after 24 h earliest"
 
 
 @pytest.mark.parametrize(
     ("one", "expected"),
     [
         (view(), ["", "", "", "", "", "", LATER]),
-        (view(failed=True), ["not done", "", "", "", "", "", LATER]),
-        (view(phase=Phase.RUNNING), ["at work"] * 3 + ["", "", "", LATER]),
+        (view(failed=True), ["failed", "", "", "", "", "", LATER]),
+        (view(phase=Phase.RUNNING), ["running"] * 3 + ["", "", "", LATER]),
         (view(Step.INTENT), ["done", "next", "", "", "", "", LATER]),
-        (view(progress=at(Step.INTENT, orphans=(NEW,))), ["done", "its secret is lost", "", "", "", "", LATER]),
+        (view(progress=at(Step.INTENT, orphans=(NEW,))), ["done", "secret lost", "", "", "", "", LATER]),
         (view(Step.CREATED), [*DONE_THREE, "next", "", "", LATER]),
-        (view(Step.CREATED, failed=True), [*DONE_THREE, "not done", "", "", LATER]),
+        (view(Step.CREATED, failed=True), [*DONE_THREE, "failed", "", "", LATER]),
         (view(Step.VERIFIED, reached_at=REACHED), ["14:03:40"] * 3 + ["14:03:50", "next", "", LATER]),
-        (view(Step.CREATED, Phase.RUNNING), [*DONE_THREE, "at work", "", "", LATER]),
+        (view(Step.CREATED, Phase.RUNNING), [*DONE_THREE, "running", "", "", LATER]),
         (view(Step.CREATED, Phase.RUNNING, is_stopping=True), [*DONE_THREE, "stops after this", "", "", LATER]),
-        (view(Step.CREATED, Phase.WAITING, until=NOW + 6 * SECOND), [*DONE_THREE, "asks again in 6 s", "", "", LATER]),
-        (view(Step.CREATED, Phase.WAITING, until=NOW - SECOND), [*DONE_THREE, "asks again in 1 s", "", "", LATER]),
-        (view(Step.CREATED, Phase.WAITING), [*DONE_THREE, "asks again in 1 s", "", "", LATER]),
-        (view(Step.CREATED, Phase.WAITING, is_stopping=True), [*DONE_THREE, "asks again in 1 s", "", "", LATER]),
-        (view(Step.DEACTIVATED), ["done"] * 6 + ["waits for you"]),
+        (view(Step.CREATED, Phase.WAITING, until=NOW + 6 * SECOND), [*DONE_THREE, "retry in 6 s", "", "", LATER]),
+        (view(Step.CREATED, Phase.WAITING, until=NOW - SECOND), [*DONE_THREE, "retry in 1 s", "", "", LATER]),
+        (view(Step.CREATED, Phase.WAITING), [*DONE_THREE, "retry in 1 s", "", "", LATER]),
+        (view(Step.CREATED, Phase.WAITING, is_stopping=True), [*DONE_THREE, "retry in 1 s", "", "", LATER]),
+        (view(Step.DEACTIVATED), ["done"] * 6 + ["needs confirmation"]),
         (view(progress=at(Step.DEACTIVATED, deletable_from=NOW + 24 * HOUR)), ["done"] * 6 + ["from 15 Mar 14:05Z"]),
-        (view(progress=at(Step.DEACTIVATED, deletable_from=NOW)), ["done"] * 6 + ["may be deleted now"]),
+        (view(progress=at(Step.DEACTIVATED, deletable_from=NOW)), ["done"] * 6 + ["can be deleted now"]),
         (view(progress=at(Step.DEACTIVATED, deletable_from=NOW + SECOND)), ["done"] * 6 + ["from 14 Mar 14:05Z"]),
-        (view(progress=at(Step.DEACTIVATED), phase=Phase.RUNNING), ["done"] * 6 + ["at work"]),
+        (view(progress=at(Step.DEACTIVATED), phase=Phase.RUNNING), ["done"] * 6 + ["running"]),
         (view(Step.DONE), ["done"] * 7),
         (view(progress=at(Step.VERIFIED, is_undoing=True)), ["done", "done", "next"]),
-        (view(progress=at(Step.STORED, is_undoing=True), phase=Phase.RUNNING), ["at work", "", ""]),
+        (view(progress=at(Step.STORED, is_undoing=True), phase=Phase.RUNNING), ["running", "", ""]),
         (view(progress=at(Step.UNDONE)), ["", "", "", "", "", "", LATER]),
     ],
 )  # fmt: skip
@@ -388,7 +388,7 @@ def test_a_narrow_step_has_its_note_or_else_its_text(width: int) -> None:
     assert {tuple(cell_len(text) for text, _ in line) for line in lines} == {(2, 14, width - 16)}
     if width == 36:
         assert [line[2][0].strip() for line in lines] == [
-            "14:05:10", "14:05:10", "14:05:10", "at work", "becomes the vault's…", "old key AKIA…4WQP (…", "not before 24 h",
+            "14:05:10", "14:05:10", "14:05:10", "running", "new key in the vaul…", "old key AKIA…4WQP (…", "after 24 h earliest",
         ]  # fmt: skip
 
 
@@ -413,7 +413,7 @@ def test_the_steps_are_numbered_from_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("height", "head", "gaps", "steps", "also"),
+    ("height", "head", "gaps", "steps", "shared_with"),
     [(20, 2, 4, 7, 1), (16, 2, 4, 7, 1), (15, 2, 0, 7, 1), (12, 2, 0, 7, 1), (11, 2, 0, 7, 0), (10, 0, 0, 7, 0),
      (9, 0, 0, 7, 0), (8, 0, 0, 1, 0), (1, 0, 0, 1, 0)],
 )  # fmt: skip
@@ -432,7 +432,7 @@ def test_as_much_is_shown_as_there_is_room_for(
     )
     assert ("Also used by" in text) is (shared_with > 0)
     assert len(lines) == head + gaps + steps + shared_with + 2
-    assert "asks again in 6 s" in text, "the step that it is at is shown at any height"
+    assert "retry in 6 s" in text, "the step that it is at is shown at any height"
 
 
 @pytest.mark.parametrize("name", ["ready", "refused"])
@@ -480,16 +480,16 @@ def aged(days: int | None, state: RotationState, limit: int | None = 90) -> Prof
 @pytest.mark.parametrize(
     ("profile", "words"),
     [
-        (aged(94, RotationState.OVERDUE), f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}, 94 days old. Policy: a new key every 90 days (▲ overdue 4d)."),
-        (aged(1, RotationState.OK), f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}, 1 day old. Policy: a new key every 90 days (ok, due 89d)."),
-        (aged(0, RotationState.OK), f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}, 0 days old. Policy: a new key every 90 days (ok, due 90d)."),
-        (aged(None, RotationState.UNKNOWN), f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}. Policy: a new key every 90 days (unknown)."),
-        (replace(aged(2, RotationState.OFF, None), account=None), f"IAM user ci-user, account not known yet. In use: key {OLD_SHOWN}, 2 days old. Policy: none: the key may grow old (off)."),
-        (replace(aged(2, RotationState.OK), key=Key(OLD)), f"Account 444455556666. In use: key {OLD_SHOWN}, 2 days old. Policy: a new key every 90 days (ok, due 88d)."),
-        (replace(aged(2, RotationState.OK), key=Key(OLD, user="b" * 60)), f"IAM user {'b' * 60}, account 444455556666. In use: key {OLD_SHOWN}, 2 days old. Policy: a new key every 90 days (ok, due 88d)."),
-        (replace(aged(2, RotationState.OK), key=Key(OLD, user="b" * 61)), f"IAM user {'b' * 59}…, account 444455556666. In use: key {OLD_SHOWN}, 2 days old. Policy: a new key every 90 days (ok, due 88d)."),
-        (replace(aged(2, RotationState.OK), key=None), "Account 444455556666. In use: the old key. Policy: a new key every 90 days."),
-        (replace(aged(2, RotationState.OK), key=Key(OLD, user="a/\x1b")), f"IAM user \\x1b, account 444455556666. In use: key {OLD_SHOWN}, 2 days old. Policy: a new key every 90 days (ok, due 88d)."),
+        (aged(94, RotationState.OVERDUE), f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}, 94 days old. Policy: rotate every 90 days (▲ overdue 4d)."),
+        (aged(1, RotationState.OK), f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}, 1 day old. Policy: rotate every 90 days (ok, due 89d)."),
+        (aged(0, RotationState.OK), f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}, 0 days old. Policy: rotate every 90 days (ok, due 90d)."),
+        (aged(None, RotationState.UNKNOWN), f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}. Policy: rotate every 90 days (unknown)."),
+        (replace(aged(2, RotationState.OFF, None), account=None), f"IAM user ci-user, account unknown. In use: key {OLD_SHOWN}, 2 days old. Policy: none (off)."),
+        (replace(aged(2, RotationState.OK), key=Key(OLD)), f"Account 444455556666. In use: key {OLD_SHOWN}, 2 days old. Policy: rotate every 90 days (ok, due 88d)."),
+        (replace(aged(2, RotationState.OK), key=Key(OLD, user="b" * 60)), f"IAM user {'b' * 60}, account 444455556666. In use: key {OLD_SHOWN}, 2 days old. Policy: rotate every 90 days (ok, due 88d)."),
+        (replace(aged(2, RotationState.OK), key=Key(OLD, user="b" * 61)), f"IAM user {'b' * 59}…, account 444455556666. In use: key {OLD_SHOWN}, 2 days old. Policy: rotate every 90 days (ok, due 88d)."),
+        (replace(aged(2, RotationState.OK), key=None), "Account 444455556666. In use: the old key. Policy: rotate every 90 days."),
+        (replace(aged(2, RotationState.OK), key=Key(OLD, user="a/\x1b")), f"IAM user \\x1b, account 444455556666. In use: key {OLD_SHOWN}, 2 days old. Policy: rotate every 90 days (ok, due 88d)."),
     ],
 )  # fmt: skip
 def test_the_head_says_whose_key_it_is_and_how_old(profile: Profile, words: str) -> None:
@@ -499,29 +499,35 @@ def test_the_head_says_whose_key_it_is_and_how_old(profile: Profile, words: str)
 def test_the_head_gives_the_age_of_no_other_key_than_the_one_in_use() -> None:
     # The snapshot still has the old key while the vault has the new one already.
     text = head(aged(94, RotationState.OVERDUE), progress=at(Step.STORED))
-    assert f"In use: key {NEW_SHOWN}. Policy: a new key every 90 days." in text
+    assert f"In use: key {NEW_SHOWN}. Policy: rotate every 90 days." in text
 
 
 def test_the_head_gives_no_status_while_a_rotation_waits() -> None:
     rotation = Rotation(RotationState.IN_PROGRESS, 94, 90, waits="created")
     text = head(replace(DEPLOY, rotation=rotation))
-    assert "94 days old. Policy: a new key every 90 days." in text
+    assert "94 days old. Policy: rotate every 90 days." in text
 
 
 # -- words ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("also", "words"),
+    ("shared_with", "words"),
     [
         ((), ""),
-        (("one",), "Also used by: one. It follows."),
-        (("one", "two"), "Also used by: one, two. They follow."),
-        (("one", "two", "three"), "Also used by: one, two, three. They follow."),
-        (("one", "two", "three", "four"), "Also used by: one, two, three and 1 more. They follow."),
-        (("one", "two", "three", "four", "five"), "Also used by: one, two, three and 2 more. They follow."),
-        (("\x1b",), "Also used by: \\x1b. It follows."),
-        (("b" * 61,), f"Also used by: {'b' * 59}…. It follows."),
+        (("one",), "Also used by: one (switches automatically)."),
+        (("one", "two"), "Also used by: one, two (switch automatically)."),
+        (("one", "two", "three"), "Also used by: one, two, three (switch automatically)."),
+        (
+            ("one", "two", "three", "four"),
+            "Also used by: one, two, three and 1 more (switch automatically).",
+        ),
+        (
+            ("one", "two", "three", "four", "five"),
+            "Also used by: one, two, three and 2 more (switch automatically).",
+        ),
+        (("\x1b",), "Also used by: \\x1b (switches automatically)."),
+        (("b" * 61,), f"Also used by: {'b' * 59}… (switches automatically)."),
     ],
 )
 def test_the_other_profiles_that_use_the_key(shared_with: tuple[str, ...], words: str) -> None:
@@ -540,13 +546,13 @@ def test_if_one_stops_the_key_in_use_is_named(step: Step) -> None:
 @pytest.mark.parametrize(
     ("one", "words"),
     [
-        (view(), f"switches {OLD_SHOWN} off"),
+        (view(), f"deactivates {OLD_SHOWN}"),
         (view(phase=Phase.WAITING), f"{OLD_SHOWN} works and is in use"),
         (view(Step.INTENT), f"{OLD_SHOWN} works and is in use"),
         (view(progress=at(Step.INTENT, orphans=(NEW, OLD))), f"{NEW_SHOWN}, {OLD_SHOWN} exists"),
         (view(progress=at(Step.STORED, is_undoing=True)), f"{OLD_SHOWN} and {NEW_SHOWN} may both exist"),
         (view(progress=at(Step.UNDONE, is_undoing=True)), f"{OLD_SHOWN} is in use, as before"),
-        (replace(KEYLESS, progress=None), "switches the old key off"),
+        (replace(KEYLESS, progress=None), "deactivates the old key"),
     ],
 )  # fmt: skip
 def test_what_there_is_if_one_stops(one: RotationView, words: str) -> None:
@@ -569,9 +575,9 @@ def test_the_words_begin_with_a_capital() -> None:
         (view(Step.DONE, Phase.RUNNING), {"Esc": "Stop safely"}),
         (view(), {"Enter": "Start", "Esc": "Close"}),
         (view(failed=True), {"Enter": "Try again", "Esc": "Close"}),
-        (view(Step.CREATED), {"Enter": "Go on", "u": "Back to the old key…", "Esc": "Close"}),
-        (view(Step.CREATED, failed=True), {"Enter": "Try again", "u": "Back to the old key…", "Esc": "Close"}),
-        (view(progress=at(Step.INTENT, orphans=(NEW,), is_undoing=True)), {"D": "Delete that key…", "Enter": "Look again", "Esc": "Close"}),
+        (view(Step.CREATED), {"Enter": "Continue", "u": "Undo…", "Esc": "Close"}),
+        (view(Step.CREATED, failed=True), {"Enter": "Try again", "u": "Undo…", "Esc": "Close"}),
+        (view(progress=at(Step.INTENT, orphans=(NEW,), is_undoing=True)), {"D": "Delete the lost key…", "Enter": "Check again", "Esc": "Close"}),
         (view(Step.DONE), {"Enter": "Close"}),
         (view(progress=at(Step.UNDONE, is_undoing=True)), {"Enter": "Close"}),
     ],

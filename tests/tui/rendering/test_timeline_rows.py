@@ -251,7 +251,7 @@ def test_a_session_says_what_is_left_without_seconds(
         (key("k", 9), "■", "ok, due 81d", "key"),
         (key("k", 94), "▲", "overdue 4d", "overdue"),
         (replace(key("k", 80), rotation=Rotation(RotationState.DUE, 80, 90)), "▲", "due 10d", "due"),
-        (key("k", 94, waits="deactivated"), "▲", "old key off", "due"),
+        (key("k", 94, waits="deactivated"), "▲", "deactivated", "due"),
         (key("k", 94, None), "■", "off", "key"),
         (key("k", None), "■", "unknown", "key"),
     ],
@@ -342,7 +342,7 @@ def test_now_is_not_drawn_where_it_is_out_of_the_window() -> None:
 def test_an_unknown_end_is_said_and_has_no_line_of_now() -> None:
     line = drawn(session("p", None))
     assert len(line) == 42
-    assert "not known" in lane_in(line)
+    assert "unknown" in lane_in(line)
     assert "┃" not in lane_in(line)
     assert {role for _, role in line[2:]} == {"muted"}
 
@@ -392,7 +392,7 @@ def test_the_age_of_a_key_is_drawn_against_its_policy(age: int, bar: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("profile", "words"), [(key("k", None), "not known"), (key("k", 94, None), "94d old, no policy")]
+    ("profile", "words"), [(key("k", None), "age unknown"), (key("k", 94, None), "94d old, no policy")]
 )
 def test_an_age_without_a_scale_is_written_out(profile: Profile, words: str) -> None:
     ((text, role),) = drawn(profile)[2:]
@@ -475,7 +475,7 @@ def test_the_axis_of_another_time_has_no_now() -> None:
 
 
 def test_without_a_chart_the_heading_names_the_ends() -> None:
-    assert time_axis(WINDOW, NARROW, NOW) == (("    LEFT         SESSION     ENDS   ", "heading"),)
+    assert time_axis(WINDOW, NARROW, NOW) == (("    LEFT         SESSION     EXPIRES", "heading"),)
     assert key_axis((), NARROW) == (("    POLICY       LONG-TERM … AGE    ", "heading"),)
 
 

@@ -75,7 +75,7 @@ class ProfileController:
             self._ui.show_message(error.line(), "error")
             return
         if not names:
-            self._ui.show_message("Nothing in use is due.")
+            self._ui.show_message("No profile in use is due for a refresh.")
             return
         self._cancelled_topics.clear()
         self._is_rest_cancelled = False
@@ -91,7 +91,7 @@ class ProfileController:
                 if self._is_rest_cancelled:
                     return
                 self._ui.show_message(
-                    f"Refreshing {len(done) + len(failed) + 1} of {len(names)}… Esc stops the rest."
+                    f"Refreshing {len(done) + len(failed) + 1} of {len(names)}… Esc skips the rest."
                 )
                 succeeded = await self._run_on_profile(
                     name, f"refresh of {name}", partial(self._refresh, name)
@@ -102,8 +102,8 @@ class ProfileController:
         remaining = len(names) - len(done) - len(failed)
         parts = [
             f"{len(done)} refreshed",
-            f"{len(failed)} not" if failed else "",
-            f"{remaining} left out" if remaining else "",
+            f"{len(failed)} failed" if failed else "",
+            f"{remaining} skipped" if remaining else "",
         ]
         self._ui.show_message(", ".join(part for part in parts if part) + ".", "error" if failed else "good")
 
@@ -120,11 +120,11 @@ class ProfileController:
             question = [
                 f"End the session of {name}?",
                 "",
-                "What was delivered is withdrawn, and the session is forgotten.",
-                "To get one again, an MFA code is needed.",
+                "Delivered credentials are removed and the session is deleted.",
+                "A new session needs an MFA code.",
             ]
             if not await self._ui.show_dialog(ConfirmScreen(self._state, "End session", question, "end it")):
-                self._ui.show_message("Kept.")
+                self._ui.show_message("Session kept.")
                 return
 
         async def run() -> str:
@@ -170,12 +170,12 @@ class ProfileController:
 
     async def _lock(self) -> str:
         await self._state.workers.run(self._state.service.lock, Queue.DIALOG)
-        return "The vault is locked. Listing goes on; the next refresh asks."
+        return "Vault locked. You can still browse; the next refresh asks for the passphrase."
 
     async def _pause(self) -> str:
         paused = self._state.snapshot is None or not self._state.snapshot.paused
         await self._state.workers.run(partial(self._state.service.pause, paused=paused), Queue.DIALOG)
-        return "Renewal is paused. p again lets it go on." if paused else "Renewal goes on."
+        return "Auto-renewal paused. Press p to resume." if paused else "Auto-renewal resumed."
 
     async def _refresh(self, name: str, *, initial_need: NeedsMfa | None = None) -> str:
         need = initial_need
@@ -206,7 +206,9 @@ class ProfileController:
                 self._cancelled_topics.add(serial)
                 raise Cancelled
             if isinstance(answer, NeedsMfa):
-                raise KeyturnError(answer.what, "the code was not accepted", "Try again with the next one.")
+                raise KeyturnError(
+                    answer.what, "AWS did not accept the MFA code", "Try again with the next code."
+                )
             if isinstance(answer, Exception):
                 raise answer
             return answer
@@ -279,9 +281,9 @@ class ProfileController:
             try:
                 names = await self._run_unlocked(partial(service.adopt, plan))
             except FileChanged:
-                note = "The files changed meanwhile. Nothing was written; this is the new plan."
+                note = "The files changed in the meantime. Nothing was written; this is the updated plan."
                 continue
-            return f"adopted {_join_names(names)}; take back with m, or: keyturn release {_join_names(names[:1])}"
+            return f"adopted {_join_names(names)}; to undo, press m or run: keyturn release {_join_names(names[:1])}"
 
     async def _release(self, name: str) -> str:
         service = self._state.service
@@ -292,9 +294,9 @@ class ProfileController:
             try:
                 names = await self._release_confirmed(plan)
             except FileChanged:
-                note = "The files changed meanwhile. Nothing was written; this is the new plan."
+                note = "The files changed in the meantime. Nothing was written; this is the updated plan."
                 continue
-            return f"released {_join_names(names)}; AWS tools resolve it themselves again"
+            return f"released {_join_names(names)}; the AWS CLI and SDKs resolve it again"
 
     async def _release_confirmed(self, plan: Plan) -> tuple[str, ...]:
         """Release with the passphrase, or with typed words if there is none, because a long-term secret
@@ -350,7 +352,7 @@ class ProfileController:
             self._ui.show_message(error.line(), "error")
             return False
         except Exception as error:  # noqa: BLE001  # boundary between a user's action and a bug
-            self._state.record_failure(name, "a fault of keyturn itself; see the log")
+            self._state.record_failure(name, "internal error; see keyturn.log")
             self._ui.report_bug(what, error)
             return False
         else:

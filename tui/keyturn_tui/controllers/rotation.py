@@ -92,7 +92,7 @@ class RotationController:
     def _start(self, conversation: Coroutine[Any, Any, None]) -> None:
         if self._is_running or self._name in self._state.working:
             conversation.close()
-            self.status = ("Something else is at work on this profile; try again in a moment.", "soon")
+            self.status = ("Another operation on this profile is running. Try again in a moment.", "soon")
             self._update_view()
             return
         self._is_running = True
@@ -101,7 +101,7 @@ class RotationController:
     async def _run(self, conversation: Coroutine[Any, Any, None]) -> None:
         self._stop_requested.clear()
         self.status = ("", "text")
-        self._cancel_text = "Stopped at the question; that step changed nothing."
+        self._cancel_text = "Cancelled. This step changed nothing."
         self._state.mark_working(self._name)
         self._ui.redraw()
         failure: Exception | None = None
@@ -135,7 +135,7 @@ class RotationController:
                 step_started = self._state.now()
             if progress.wait:
                 if self._state.now() - step_started > timedelta(seconds=TIMEOUT):
-                    self.status = (f"{progress.note}. Go on later; nothing hurries.", "soon")
+                    self.status = (f"{progress.note}. You can resume it later.", "soon")
                     return
                 if not await self._wait(progress):
                     return
@@ -153,11 +153,11 @@ class RotationController:
     async def _confirm_undo(self) -> None:
         view = self.view
         question = [
-            f"Go back to {view.old}?",
+            f"Undo the rotation and go back to {view.old}?",
             "",
-            f"It is switched on if it is off, proven to work, and becomes the vault's key again. Then {view.new} is deleted at AWS.",
+            f"It is reactivated if needed, verified, and stored as the current key. Then {view.new} is deleted at AWS.",
         ]
-        screen = ConfirmScreen(self._state, "Back to the old key", question, "go back", keep_label="Stay")
+        screen = ConfirmScreen(self._state, "Undo rotation", question, "undo it", keep_label="Cancel")
         if await self._ui.show_dialog(screen):
             self._update_view(is_undo_starting=True, reached_at={})
             await self._run_steps(self._state.service.rotation.undo)
@@ -176,7 +176,7 @@ class RotationController:
             key = other_key(found, self._state.now())
         last_four = await self._confirm_deletion(key)
         done = await self._step(lambda code: rotation.delete_other_key(self._name, last_four, code))
-        self.status = (f"{done[:1].upper()}{done[1:]}. Enter begins anew.", "good")
+        self.status = (f"{done[:1].upper()}{done[1:]}. Press Enter to start again.", "good")
         await self._ui.reload()
         profile = self._state.profile(self._name) or view.profile
         self._update_view(progress=None, reached_at={}, profile=profile)
@@ -186,7 +186,7 @@ class RotationController:
 
         :raises Cancelled: if the user keeps the key.
         """
-        self._cancel_text = "Kept: nothing was deleted."
+        self._cancel_text = "Key kept. Nothing was deleted."
         if self._stop_requested.is_set():
             raise Cancelled
         self._update_view(phase=Phase.IDLE)
@@ -211,7 +211,10 @@ class RotationController:
         if progress.step is not self.view.step:
             reached_at[progress.step] = self._state.now()
         if progress.step is Step.DEACTIVATED and not progress.is_undoing:
-            self.status = ("Done for now. The old key goes only when you say so: D here, or R later.", "good")
+            self.status = (
+                "Done for now. The old key is deleted only after you confirm: D here, or R later.",
+                "good",
+            )
         self._update_view(progress=progress, reached_at=reached_at, until=None, is_undo_starting=False)
 
     def _show_failure(self, error: Exception) -> None:
@@ -238,7 +241,7 @@ class RotationController:
         if latest is not None and error.hint == latest.summary():
             hint = ""  # the summary above already says it
         elif self.view.slots_full:
-            hint = "D looks at the other key."
+            hint = "Press D to see the other key."
         else:
             hint = hint_with_keys(error.hint, self._name)
         return KeyturnError(error.what, error.why, hint).line()
@@ -253,7 +256,7 @@ class RotationController:
         elif pending_step is not None:
             step_text = next_step_text(pending_step)
             self._ui.show_message(
-                f"The rotation of the key of {safe(self._name, 60)} waits: {step_text}. R goes on with it.",
+                f"Rotation of {safe(self._name, 60)} is pending (next: {step_text}). Press R to resume.",
                 "due",
             )
 

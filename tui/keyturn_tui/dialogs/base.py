@@ -102,7 +102,7 @@ class Dialog(ModalScreen[T]):
         body_height = self.body_height = free_height - len(status)
         body = list(self.body())
         if len(body) > body_height:
-            body = [*body[: max(0, body_height - 1)], (("… a larger window shows all of it", "soon"),)][
+            body = [*body[: max(0, body_height - 1)], (("… enlarge the window to see more", "soon"),)][
                 : max(0, body_height)
             ]
         gap: list[Line] = [()] if len(body) < body_height else []
@@ -141,7 +141,7 @@ def error_text(error: Exception) -> str:
     if isinstance(error, KeyturnError):
         return error.line()
     log.record_unexpected(error)
-    return f"A fault of keyturn itself ({type(error).__name__}); keyturn.log says where."
+    return f"Internal error ({type(error).__name__}). See keyturn.log."
 
 
 def field_row(

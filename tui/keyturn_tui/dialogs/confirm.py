@@ -57,12 +57,12 @@ class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
     them."""
 
     def __init__(self, state: AppState, need: NeedsConfirmation, operation: Callable[[str], T]) -> None:
-        super().__init__(state, "Type it to confirm")
+        super().__init__(state, "Confirm by typing")
         self._need = need
         self._operation = operation
 
     def compose_fields(self) -> ComposeResult:
-        yield field_row("Words", PlainField(id="words"), 48)
+        yield field_row("Text", PlainField(id="words"), 48)
 
     def body(self) -> Sequence[Line]:
         """Return the consequence and the words to type."""
@@ -82,7 +82,7 @@ class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
         try:
             result = await self.state.workers.run(partial(self._operation, words), Queue.DIALOG)
         except NeedsConfirmation:
-            self.set_status("Those are not the words.", "error")
+            self.set_status("The text does not match.", "error")
         except Exception as error:  # noqa: BLE001  # passed to the caller, which handles it at its own boundary
             self.dismiss(error)
         else:
@@ -139,6 +139,8 @@ class DeletionScreen(Dialog[str]):
         if typed == self._key.key_id[-4:].upper():
             self.dismiss(self._key.key_id[-4:])
         elif not typed:
-            self.set_status("Nothing is deleted without them.", "soon")
+            self.set_status("Type the last four characters to delete the key.", "soon")
         else:
-            self.set_status(f"Those are not the last four of {masked_key_id(self._key.key_id)}.", "error")
+            self.set_status(
+                f"These are not the last four characters of {masked_key_id(self._key.key_id)}.", "error"
+            )

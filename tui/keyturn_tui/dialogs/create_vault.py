@@ -49,7 +49,7 @@ class CreateVaultScreen(Dialog[bool]):
     DEFAULT_CSS = "CreateVaultScreen .hidden { display: none; }"
 
     def __init__(self, state: AppState) -> None:
-        super().__init__(state, "New vault")
+        super().__init__(state, "Create vault")
         self._step = Step.DETECT
         self._keyring: str | None = None
         self._first_entry: Secret | None = None
@@ -77,23 +77,23 @@ class CreateVaultScreen(Dialog[bool]):
     def body(self) -> Sequence[Line]:
         width = self.text_width
         intro = paragraph(
-            "keyturn keeps long-term keys in a vault: a file encrypted with age, on this machine.", width
+            "keyturn stores long-term keys in a vault, an age-encrypted file on this machine.", width
         )
         match self._step:
             case Step.DETECT:
                 return [*intro, (), *paragraph("Looking for a system keyring…", width, "working")]
             case Step.CHOOSE:
-                place = f"the system keyring ({self._keyring}); no question while logged in"
+                place = f"System keyring ({self._keyring}); no prompt while logged in"
                 return [
                     *intro,
                     (),
-                    *paragraph("What shall open it?", width, "title"),
+                    *paragraph("How do you want to unlock it?", width, "title"),
                     ((f"  k  {place}", "text"),),
-                    (("  p  a passphrase, asked once until the vault is locked", "text"),),
+                    (("  p  Passphrase; asked for once, until the vault is locked", "text"),),
                 ]
             case Step.ENTER | Step.REPEAT | Step.CREATE:
-                explanation = "A passphrase opens it, asked once until it is locked. Several words are best."
-                no_keyring = "No system keyring can be used here. " if self._keyring is None else ""
+                explanation = "A passphrase unlocks it, asked for once until it is locked. Use several words."
+                no_keyring = "No system keyring is available. " if self._keyring is None else ""
                 return [*intro, (), *paragraph(no_keyring + explanation, width, "muted"), ()]
             case Step.RECOVERY:
                 key = self._recovery.reveal() if self._recovery else ""
@@ -101,24 +101,26 @@ class CreateVaultScreen(Dialog[bool]):
                     *paragraph(key, width, "title"),
                     (),
                     *paragraph(
-                        "The vault is made. This is its recovery key, the way in if all else is lost.",
+                        "Vault created. This is its recovery key, which unlocks it if all else is lost.",
                         width,
                     ),
                     *paragraph(
-                        "Write it down or put it into a password manager, not on this machine.", width
+                        "Write it down or store it in a password manager, not on this machine.", width
                     ),
-                    *paragraph(f"To show that you have it, type its last {PROOF_LENGTH} characters.", width),
+                    *paragraph(
+                        f"To confirm that you saved it, type its last {PROOF_LENGTH} characters.", width
+                    ),
                     (),
                 ]
 
     def keys(self) -> Sequence[Line]:
         match self._step:
             case Step.CHOOSE:
-                return (key_line(("k", "Keyring"), ("p", "Passphrase"), ("Esc", "Cancel, make no vault")),)
+                return (key_line(("k", "Keyring"), ("p", "Passphrase"), ("Esc", "Cancel, create no vault")),)
             case Step.RECOVERY:
                 return (key_line(("Enter", "Done"), ("Esc", "Later (keyturn will remind you)")),)
             case Step.ENTER | Step.REPEAT:
-                return (key_line(("Enter", "Next"), ("Esc", "Cancel, make no vault")),)
+                return (key_line(("Enter", "Next"), ("Esc", "Cancel, create no vault")),)
             case _:
                 return (key_line(("Esc", "Cancel")) if self._step is Step.DETECT else (),)
 
@@ -153,7 +155,7 @@ class CreateVaultScreen(Dialog[bool]):
         elif self._step is Step.REPEAT:
             self._first_entry = None
             self._set_step(Step.ENTER)
-            self.set_status("The two differ. Type it again from the start.", "error")
+            self.set_status("Passphrases don't match. Try again.", "error")
 
     def _check_passphrase(self, entered: Secret) -> None:
         try:
@@ -169,7 +171,7 @@ class CreateVaultScreen(Dialog[bool]):
         key = self._recovery.reveal().upper() if self._recovery else ""
         entered = message.value.strip().upper()
         if len(entered) < PROOF_LENGTH or not key.endswith(entered):
-            self.set_status(f"Those are not its last {PROOF_LENGTH} characters.", "error")
+            self.set_status(f"These are not its last {PROOF_LENGTH} characters.", "error")
             return
         self._recovery = None
         self._confirm_recovery_key()
@@ -177,7 +179,7 @@ class CreateVaultScreen(Dialog[bool]):
     @work
     async def _create(self, slot: str, passphrase: Secret | None) -> None:
         self._set_step(Step.CREATE)
-        self.set_status("Making the vault…", "working")
+        self.set_status("Creating the vault…", "working")
         try:
             create = partial(self.state.service.create_vault, slot, passphrase)
             self._recovery = await self.state.workers.run(create, Queue.DIALOG)
@@ -200,7 +202,7 @@ class CreateVaultScreen(Dialog[bool]):
         is_typing = step in (Step.ENTER, Step.REPEAT)
         self.query_one("#secret-row").set_class(not is_typing, "hidden")
         self.query_one("#proof-row").set_class(step is not Step.RECOVERY, "hidden")
-        label = "Once more" if step is Step.REPEAT else "Passphrase"
+        label = "Repeat" if step is Step.REPEAT else "Passphrase"
         self.query_one("#secret-label", StyledLines).show([((label, "title"),)])
         self.set_status("")
         self.draw()

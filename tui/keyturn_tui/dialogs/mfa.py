@@ -38,7 +38,7 @@ def used_code_note(used_code: UsedCode | None, now: datetime) -> str:
     if used_code is None or int(used_code.at.timestamp()) // WINDOW != int(now.timestamp()) // WINDOW:
         return ""
     seconds_ago = int((now - used_code.at).total_seconds())
-    return f"The last code was used {seconds_ago} s ago: wait for a new one ({seconds_to_next(now)} s)."
+    return f"The last code was used {seconds_ago} s ago. Wait for the next one ({seconds_to_next(now)} s)."
 
 
 class MfaScreen(Dialog[T | Exception], Generic[T]):
@@ -96,7 +96,7 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         return [*fact_lines(pairs, self.text_width, 12), ()]
 
     def keys(self) -> Sequence[Line]:
-        return (key_line(("0-9", "Type the six digits; sent on the sixth"), ("Esc", "Cancel")),)
+        return (key_line(("0-9", "Type the six digits (sent automatically)"), ("Esc", "Cancel")),)
 
     def on_code_complete(self, message: CodeComplete) -> None:
         """Send the code after the sixth digit."""
@@ -109,7 +109,7 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
             self._set_status_source(_reused_code_status)
             return
         self._busy = True
-        self._set_status_source(lambda _now: ("Asking AWS…", "working"))
+        self._set_status_source(lambda _now: ("Waiting for AWS…", "working"))
         self._send(code)
 
     @work
@@ -161,19 +161,19 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         others = sum(
             p.source == profile.name and p.name != profile.name and not p.mfa_serial for p in profiles
         )
-        shared_text = f"{others} other profile{'s' if others > 1 else ''} may use" if others else ""
-        return f"a session of {span_of(seconds)}" + (f", which {shared_text}" if others else "")
+        shared_text = f"{others} other profile{'s' if others > 1 else ''}" if others else ""
+        return f"a {span_of(seconds)} session" + (f", shared with {shared_text}" if others else "")
 
 
 def _reused_code_status(now: datetime) -> tuple[str, str]:
-    return f"That code was used already: wait for a new one ({seconds_to_next(now)} s).", "soon"
+    return f"This code was already used. Wait for the next one ({seconds_to_next(now)} s).", "soon"
 
 
 def _refused_status(refused_at: datetime, now: datetime) -> tuple[str, str]:
     """Return the status after a code was refused, with the seconds until the next code."""
     if int(refused_at.timestamp()) // WINDOW == int(now.timestamp()) // WINDOW:
-        return f"Refused: wrong, old or used. The next code comes in {seconds_to_next(now)} s.", "error"
-    return "Refused: wrong, old or used. There is a new code now.", "error"
+        return f"Code refused (wrong, expired or used). Next code in {seconds_to_next(now)} s.", "error"
+    return "Code refused (wrong, expired or used). A new code is ready.", "error"
 
 
 def span_of(seconds: int) -> str:

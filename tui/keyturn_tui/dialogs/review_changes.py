@@ -39,7 +39,7 @@ def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
     if plan.also:
         names_text = ", ".join(safe(name, 60) for name in plan.also)
         lines += [
-            *paragraph(f"Comes along, as it depends on what is asked for: {names_text}", width, "soon"),
+            *paragraph(f"Also included (linked by source_profile): {names_text}", width, "soon"),
             (),
         ]
     for warning in plan.warnings:
@@ -53,7 +53,11 @@ def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
         else:
             lines += _marked_lines(f"  {diff.sign}", diff.text, width, role)
     if plan.secrets:
-        heading = "Into the vault" if plan.action == "adopt" else "Out of the vault, into the file in clear"
+        heading = (
+            "Moved into the vault"
+            if plan.action == "adopt"
+            else "Moved out of the vault, into the file as plaintext"
+        )
         lines += [(), ((heading, "heading"),)]
         for secret in plan.secrets:
             lines += _marked_lines("  +" if plan.action == "adopt" else "  -", secret, width, "text")
@@ -169,9 +173,9 @@ class ReviewScreen(ModalScreen[Review | None]):
         lines_below = len(self._lines) - self._top - room
         if frame_for(*self.app.size).too_small:
             text.show([((TOO_SMALL, "soon"),)])
-        hint = f"{lines_below} more lines below: j" if lines_below > 0 else self._undo_hint()
+        hint = f"{lines_below} more lines below (j)" if lines_below > 0 else self._undo_hint()
         self.query_one("#status", StyledLines).show([((hint, "soon" if lines_below > 0 else "muted"),)])
-        keys = [("Enter", "Write"), ("Esc", "Cancel, nothing written")]
+        keys = [("Enter", "Write"), ("Esc", "Cancel, write nothing")]
         if self._replan is not None:
             current = "a session" if self._plan.session_none else "the key itself"
             keys.insert(1, ("s", f"Deliver {current} instead"))
@@ -179,5 +183,5 @@ class ReviewScreen(ModalScreen[Review | None]):
 
     def _undo_hint(self) -> str:
         if self._plan.action == "adopt":
-            return "All of it can be taken back: m again, or keyturn release."
-        return "The file gets back what adopt took out of it."
+            return "To undo it later, press m or run keyturn release."
+        return "The file gets back what adopt removed from it."

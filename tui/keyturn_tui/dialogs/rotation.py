@@ -92,8 +92,8 @@ def quit_dialog(state: AppState) -> ConfirmScreen:
     """Return the question that `q` asks while a rotation step is running."""
     names = ", ".join(sorted(state.rotating))
     question = [
-        f"A step of the rotation of {names} is under way.",
+        f"A rotation step of {names} is running.",
         "",
-        "Leaving waits for it, for ten seconds at most. However it ends, a key that works is kept, and R goes on with the rotation next time.",
+        "keyturn waits for it, at most 10 seconds. In any case a working key is kept, and R resumes the rotation next time.",
     ]
-    return ConfirmScreen(state, "Leave in the middle of a step?", question, "leave", keep_label="Stay")
+    return ConfirmScreen(state, "Quit during a rotation step?", question, "quit", keep_label="Stay")

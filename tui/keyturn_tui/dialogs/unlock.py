@@ -44,19 +44,17 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
         yield field_row("Passphrase", SecretField(id="secret"), 44)
 
     def body(self) -> Sequence[Line]:
-        lines = paragraph(f"Asked by: {self._requester}", self.text_width)
+        lines = paragraph(f"Needed for: {self._requester}", self.text_width)
         if self._why:
             return [*lines, *paragraph(self._why, self.text_width), ()]
-        explanation = (
-            "The vault holds your long-term keys and sign-ins and is locked. Listing works without it."
-        )
+        explanation = "The vault with your long-term keys and sign-ins is locked. You can browse without it."
         return [*lines, *paragraph(explanation, self.text_width, "muted"), ()]
 
     def keys(self) -> Sequence[Line]:
         """Return the keys, and a note that the field also takes the recovery key."""
         return (
-            (("The recovery key (AGE-SECRET-KEY-1…) works here too.", "muted"),),
-            key_line(("Enter", "Unlock" if not self._why else "Go on"), ("Esc", "Cancel")),
+            (("You can also enter the recovery key (AGE-SECRET-KEY-1…).", "muted"),),
+            key_line(("Enter", "Unlock" if not self._why else "Continue"), ("Esc", "Cancel")),
         )
 
     def on_secret_typed(self, message: SecretTyped) -> None:
@@ -65,10 +63,10 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
             return
         secret = self.query_one("#secret", SecretField).take()
         if not secret:
-            self.set_status("Type the passphrase first.", "soon")
+            self.set_status("Enter the passphrase.", "soon")
             return
         self._busy = True
-        self.set_status("Opening… (slow on purpose, about a second)", "working")
+        self.set_status("Unlocking… (takes about a second by design)", "working")
         self._unlock(secret)
 
     @work
@@ -76,7 +74,7 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
         try:
             result = await self.state.workers.run(partial(self._operation, secret), Queue.DIALOG)
         except WrongPassphrase:
-            self.set_status("That does not open it. Try again; nothing is counted.", "error")
+            self.set_status("Wrong passphrase. Try again; attempts are not limited.", "error")
         except Exception as error:  # noqa: BLE001  # passed to the caller, which handles it at its own boundary
             self.dismiss(error)
         else:

@@ -30,9 +30,9 @@ def old_key(facts: DeletionFacts, profile: Profile, now: datetime) -> KeyToDelet
     """Describe the old key of a rotation whose only remaining step is to delete it."""
     use = facts.last_use
     if use is None:
-        used = "not known"
+        used = "unknown"
     elif use.at is None:
-        used = "never, as far as AWS tells"
+        used = "never, according to AWS"
     else:
         used = last_used_text(use.at, ", ".join(part for part in (use.service, use.region) if part), now)
     key = profile.key
@@ -47,10 +47,10 @@ def old_key(facts: DeletionFacts, profile: Profile, now: datetime) -> KeyToDelet
 def lost_key(key_id: str, old: str) -> KeyToDelete:
     """Describe a new key whose secret was lost."""
     facts_text = (
-        f"{masked_key_id(key_id)} will be deleted at AWS. Its secret never arrived here.",
-        f"{old} stays as it is, and in use. This cannot be undone.",
+        f"{masked_key_id(key_id)} will be deleted at AWS. Its secret was lost.",
+        f"{old} is not affected and stays in use. This cannot be undone.",
     )
-    return KeyToDelete(key_id, "Delete the key that was lost?", facts_text)
+    return KeyToDelete(key_id, "Delete the lost access key?", facts_text)
 
 
 def other_key(report: Mapping[str, Any], now: datetime) -> KeyToDelete:
@@ -63,31 +63,25 @@ def other_key(report: Mapping[str, Any], now: datetime) -> KeyToDelete:
     if not others:
         raise RotationHalted(
             f"rotation of {report['profile']}",
-            "both keys of the user are kept here",
+            "keyturn manages both keys of the user",
             "Release one of them first",
         )
     key = others[0]
     if key["busy"]:
         raise RotationHalted(
             f"rotation of {report['profile']}",
-            f"of the other key, {masked_key_id(key['key_id'])}: {key['busy']}",
-            "Find what has it and switch it off at AWS; then R can delete it",
+            f"the other key {masked_key_id(key['key_id'])}: {key['busy']}",
+            "Find what uses it and deactivate it at AWS; then R can delete it",
         )
     last, by = from_iso(key["last_used"]), key["last_used_by"] or ""
-    used = (
-        last_used_text(last, by, now)
-        if last
-        else "never, as far as AWS tells"
-        if key["known"]
-        else "not known"
-    )
+    used = last_used_text(last, by, now) if last else "never, according to AWS" if key["known"] else "unknown"
     days = key["age_days"]
     facts_text = (
-        f"{masked_key_id(key['key_id'])} takes the slot that a new key needs: {key['status'].lower()}, {days} day{'' if days == 1 else 's'} old, and not kept here.",
+        f"{masked_key_id(key['key_id'])} occupies the slot that a new key needs: {key['status'].lower()}, {days} day{'' if days == 1 else 's'} old, not managed by keyturn.",
         f"Deleting it at AWS cannot be undone. Last used: {used}.",
     )
     is_active = key["status"] == "Active"
-    warnings = ("it is active, though idle: whatever has it stops working",) if is_active else ()
+    warnings = ("it is active but idle: anything that still uses it stops working",) if is_active else ()
     return KeyToDelete(key["key_id"], "Delete the other access key?", facts_text, warnings)
 
 

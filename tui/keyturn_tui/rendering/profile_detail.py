@@ -44,9 +44,9 @@ KIND_LABELS = {
     Kind.SAML_ROLE: "SAML role",
     Kind.WEB_IDENTITY: "web identity role",
     Kind.CONSOLE_LOGIN: "console login (aws login)",
-    Kind.PROCESS: "foreign credential_process",
-    Kind.MFA_SESSION: "MFA session, temporary keys",
-    Kind.STATIC_SESSION: "temporary keys from a file",
+    Kind.PROCESS: "external credential_process",
+    Kind.MFA_SESSION: "MFA session, temporary credentials",
+    Kind.STATIC_SESSION: "temporary credentials in a file",
     Kind.UNKNOWN: "unknown",
 }
 
@@ -131,7 +131,7 @@ def _facts(
     if profile.origin is not None:
         yield "Defined", text(f"{display_path(profile.origin.file)}:{profile.origin.line}")
     if profile.last_use is not None:
-        yield "Asked for", text(f"{_age_text(view.now - profile.last_use)} ago")
+        yield "Requested", text(f"{_age_text(view.now - profile.last_use)} ago")
 
 
 def _identity(profile: Profile, text: Callable[[str], list[Line]]) -> Iterator[tuple[str, list[Line]]]:
@@ -144,7 +144,7 @@ def _identity(profile: Profile, text: Callable[[str], list[Line]]) -> Iterator[t
     if profile.session is not None and profile.session.arn:
         yield "Identity", text(profile.session.arn)
     if profile.chain:
-        yield "By way of", text(" > ".join(profile.chain))
+        yield "Source", text(" > ".join(profile.chain))
     elif profile.source and profile.source != profile.name:
         yield "Source", text(profile.source)
     if profile.mfa_serial:
@@ -167,9 +167,9 @@ def _key(profile: Profile, view: View, text: Callable[..., list[Line]]) -> Itera
     yield "Rotation", [((f"{old}{words}", role),)]
     yield "Policy", text(policy_text(profile))
     if profile.rotation.waits is not None:
-        yield "Waits", text(f"to {next_step_text(profile.rotation.waits)}; R goes on", "due")
+        yield "Pending", text(f"{next_step_text(profile.rotation.waits)}; R resumes", "due")
     if key.slots_used is not None:
-        yield "Slots", text(f"{key.slots_used} of 2 keys of this user exist")
+        yield "Slots", text(f"{key.slots_used} of 2 access keys of this user in use")
     if key.last_used is not None:
         by = f" ({key.last_used_by})" if key.last_used_by else ""
         yield "Last used", text(f"{_age_text(view.now - key.last_used)} ago{by}")
@@ -186,24 +186,24 @@ def _managed(profile: Profile, view: View, text: Callable[..., list[Line]]) -> l
 def policy_text(profile: Profile) -> str:
     """Return how often the key must be rotated."""
     days = profile.rotation.limit_days
-    return f"a new key every {days} days" if days else "none: the key may grow old"
+    return f"rotate every {days} days" if days else "none"
 
 
 def delivery_text(profile: Profile) -> str:
     """Return where clients find this profile's credentials."""
     name = f" as {profile.deliver_as}" if profile.deliver_as else ""
     words = {
-        Delivery.CREDENTIAL_PROCESS: "by credential_process",
+        Delivery.CREDENTIAL_PROCESS: "via credential_process",
         Delivery.CREDENTIALS_FILE: f"in the credentials file{name}",
         Delivery.NOWHERE: "nowhere",
-        Delivery.NATIVE: "as its own files say",
+        Delivery.NATIVE: "resolved by the AWS CLI and SDKs",
     }[profile.delivery]
-    return f"the long-term key itself, {words}" if profile.delivers_key else words
+    return f"the long-term key, {words}" if profile.delivers_key else words
 
 
 def renewal_text(profile: Profile, view: View) -> str:
     """Return when the session is renewed, and whether that needs the user."""
-    interaction = ", asks for a code" if profile.needs_person else ""
+    interaction = ", needs an MFA code" if profile.needs_person else ""
     if profile.renew is Renew.OFF:
         return "off"
     if profile.renew is Renew.ON_DEMAND:
@@ -241,22 +241,22 @@ def state_sentence(profile: Profile, view: View) -> str:  # noqa: PLR0911  # one
             of = f" of {span(session.expires - session.issued)}" if session.issued else ""
             return f"{state.value}, {countdown(session.expires - view.now)} left{of}"
         case State.FRESH:
-            return "has temporary keys, their end is unknown"
+            return "temporary credentials, expiry unknown"
         case State.EXPIRED if session is not None and session.expires is not None:
             return f"expired {_age_text(view.now - session.expires)} ago"
         case State.NONE:
             return "none: no session yet" if profile.managed else "none: no session known"
         case State.LONG_TERM:
-            return "a long-term key, it does not expire"
+            return "long-term key, does not expire"
         case State.LOCKED:
-            return "locked: a refresh needs the vault"
+            return "locked: unlock the vault to refresh"
         case _:
-            return "broken: it cannot work as defined"
+            return "broken: invalid configuration"
 
 
 def _bar(session: Session, view: View) -> str:
     if session.issued is None or session.expires is None or session.expires <= session.issued:
-        return "ends"
+        return "expires"
     cells = 12
     share = (session.expires - view.now) / (session.expires - session.issued)
     filled = round(cells * min(1.0, max(0.0, share)))
@@ -289,9 +289,9 @@ def describe_file(
         ("File", place, "text"),
         ("Problem", problem.reason, "error"),
         ("", "", "text"),
-        ("Meaning", "AWS tools refuse this file as it stands. keyturn writes nothing to it.", "text"),
+        ("Effect", "The AWS CLI and SDKs reject this file. keyturn does not write to it.", "text"),
         ("", "", "text"),
-        ("To do", "Mend that line in an editor; keyturn reads the file again by itself.", "text"),
+        ("Fix", "Correct this line in an editor. keyturn reloads the file automatically.", "text"),
     )
     labels: list[Line] = []
     values: list[Line] = []
@@ -299,7 +299,7 @@ def describe_file(
         for nth, line in enumerate(wrap(words, room)):
             labels.append(((label if nth == 0 else "", "muted"),))
             values.append(((line, role),))
-    return Description((("A file that cannot be read", "title"),), tuple(labels), tuple(values))
+    return Description((("Unreadable file", "title"),), tuple(labels), tuple(values))
 
 
 def profile_summary(profile: Profile, view: View) -> tuple[Line, Line]:
@@ -323,10 +323,10 @@ def profile_summary(profile: Profile, view: View) -> tuple[Line, Line]:
     if profile.managed:
         words = f"delivered {safe(delivery_text(profile))}   renewal {renewal_text(profile, view)}"
     elif profile.plaintext_key:
-        words = f"{view.glyphs.due} plaintext secret key in the file; m moves it to the vault"
+        words = f"{view.glyphs.due} plaintext key in the file; m moves it to the vault"
     else:
         adopts = "; m adopts it" if why_not_adoptable(profile) is None else ""
-        words = f"native: AWS tools resolve it themselves{adopts}"
+        words = f"native: resolved by the AWS CLI and SDKs{adopts}"
     return first, ((f" {words}", "due" if profile.plaintext_key else "muted"),)
 
 
@@ -334,9 +334,9 @@ def empty_list_lines(state: AppState, query: Query) -> tuple[Line, ...]:
     """Return the text of an empty list."""
     paths = state.service.paths
     if state.snapshot is None:
-        return ((("  Reading the AWS files…", "muted"),),)
+        return ((("  Reading AWS config files…", "muted"),),)
     if query:
-        return ((("  Nothing matches. Esc clears the filter.", "muted"),),)
+        return ((("  No matches. Esc clears the filter.", "muted"),),)
     files = [state.display_path(str(path)) for path in (paths.aws_config, paths.aws_credentials)]
     return (
         ((f"  No profiles in {safe(files[0])}", "text"),),
@@ -344,9 +344,9 @@ def empty_list_lines(state: AppState, query: Query) -> tuple[Line, ...]:
         (),
         (("  aws configure sso   adds one for Identity Center", "muted"),),
         (("  aws configure       adds one with an access key", "muted"),),
-        (("  keyturn --sandbox   tries keyturn with made-up ones", "muted"),),
+        (("  keyturn --sandbox   starts keyturn with sample profiles", "muted"),),
         (),
-        (("  The files are read again as soon as they change.", "muted"),),
+        (("  keyturn reloads the files when they change.", "muted"),),
     )
 
 

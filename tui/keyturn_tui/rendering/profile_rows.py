@@ -72,7 +72,7 @@ Row = Entry | Group | Problem
 
 #: Label of the last group. Sources with a single profile share it, because headings would double the list's
 #: length.
-STANDALONE = "one profile each"
+STANDALONE = "Standalone"
 _SOURCE_LABELS = {
     Kind.IAM_KEY: "IAM user, access key",
     Kind.SSO_ROLE: "SSO",

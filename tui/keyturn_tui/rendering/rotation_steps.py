@@ -143,14 +143,14 @@ _DONE = {
     Step.INTENT: 1, Step.CREATED: 3, Step.VERIFIED: 4, Step.STORED: 4, Step.DELIVERED: 5, Step.DEACTIVATED: 6,
     Step.DONE: 7,
 }  # fmt: skip
-_RESUME_OR_UNDO = "Nothing is lost; R goes on, or back."
+_RESUME_OR_UNDO = "Nothing is lost; R resumes or undoes it."
 _SUMMARIES = {
-    Step.INTENT: "{old} works and is in use. Whether a new key was made is not known yet; R looks for it.",
+    Step.INTENT: "{old} works and is in use. A new key may exist at AWS; R checks for it.",
     Step.CREATED: "{old} and {new} exist, {old} is in use. " + _RESUME_OR_UNDO,
     Step.VERIFIED: "{old} and {new} work, {old} is in use. " + _RESUME_OR_UNDO,
     Step.STORED: "{old} and {new} work, {new} is in use. " + _RESUME_OR_UNDO,
     Step.DELIVERED: "{old} and {new} work, {new} is in use. " + _RESUME_OR_UNDO,
-    Step.DEACTIVATED: "{new} is in use; {old} is switched off, and can be switched on again.",
+    Step.DEACTIVATED: "{new} is in use; {old} is inactive and can be reactivated.",
     Step.DONE: "{new} is in use, {old} is deleted.",
     Step.UNDONE: "{old} is in use, as before.",
 }
@@ -161,27 +161,27 @@ def step_rows(view: RotationView) -> tuple[StepRow, ...]:
     old, new = view.old, view.new
     if view.is_undoing:
         return (
-            StepRow("Reactivate", f"{_key_text('old', old)}, until it answers", Step.VERIFIED),
-            StepRow("Store", "it becomes the vault's key again", Step.VERIFIED),
-            StepRow("Delete", f"{_key_text('new', new)}, which nothing uses", Step.UNDONE),
+            StepRow("Reactivate", f"{_key_text('old', old)}, until it works", Step.VERIFIED),
+            StepRow("Store", "old key as current key in the vault", Step.VERIFIED),
+            StepRow("Delete", f"{_key_text('new', new)}, no longer used", Step.UNDONE),
         )
     created_key = masked_key_id(view.orphans[0]) if view.orphans else new
     is_off = _DONE.get(view.step or Step.INTENT, 0) >= _DONE[Step.DEACTIVATED]
     return (
-        StepRow("Check", "the user, its keys, room for another", Step.CREATED),
+        StepRow("Check", "user, keys, free key slot", Step.CREATED),
         StepRow(
             "Create", _key_text("new", created_key) if view.progress else "a new key at AWS", Step.CREATED
         ),
-        StepRow("Seal", "new key in the journal, read back", Step.CREATED),
-        StepRow("Verify", "AWS answers to it, three in a row", Step.VERIFIED),
-        StepRow("Store", "becomes the vault's, old one kept", Step.DELIVERED),
+        StepRow("Save", "new key encrypted in the journal", Step.CREATED),
+        StepRow("Verify", "AWS accepts it three times in a row", Step.VERIFIED),
+        StepRow("Store", "new key in the vault, old key kept", Step.DELIVERED),
         StepRow(
             "Deactivate",
-            f"{_key_text('old', old)} {'is off' if is_off else '(reversible)'}",
+            f"{_key_text('old', old)} {'is inactive' if is_off else '(reversible)'}",
             Step.DEACTIVATED,
         ),
         StepRow(
-            "Delete", f"{_key_text('old', old)}{'' if view.is_over else ', once you confirm'}", Step.DONE
+            "Delete", f"{_key_text('old', old)}{'' if view.is_over else ', after you confirm'}", Step.DONE
         ),
     )
 
@@ -200,10 +200,10 @@ def dialog_title(view: RotationView, room: int, glyphs: Glyphs) -> str:
     """Return the dialog's title with profile and progress."""
     rule = "--" if glyphs is ASCII else "──"
     count = len(step_rows(view))
-    description = "Back to the old key" if view.is_undoing else "Rotate access key"
+    description = "Undo rotation" if view.is_undoing else "Rotate access key"
     progress_text = f" {rule} step {min(done_count(view) + 1, count)} of {count}" if view.has_started else ""
     if view.is_over:
-        progress_text = f" {rule} over"
+        progress_text = f" {rule} done"
     name_width = max(8, room - len(description) - len(progress_text) - 4)
     return f"{description}: {fit(view.profile.name, name_width).rstrip()}{progress_text}"
 
@@ -249,17 +249,19 @@ def state_summary(view: RotationView) -> str:
     """Return the state of the keys if the rotation stops now."""
     if view.orphans:
         lost_keys = ", ".join(masked_key_id(key) for key in view.orphans)
-        return f"If you stop here: {view.old} works and is in use. {lost_keys} exists at AWS, and its secret never arrived: nobody can use it."
+        return f"If you stop here: {view.old} works and is in use. {lost_keys} exists at AWS, but its secret was lost: nobody can use it."
     if view.is_over:
         text = _SUMMARIES[view.step or Step.UNDONE].format(old=view.old, new=view.new)
         return text[0].upper() + text[1:]
     if view.is_undoing:
-        return f"If you stop here: {view.old} and {view.new} may both exist. Nothing is lost; R goes on back."
+        return f"If you stop here: {view.old} and {view.new} may both exist. Nothing is lost; R resumes the undo."
     if view.step is not None:
         return "If you stop here: " + _SUMMARIES[view.step].format(old=view.old, new=view.new)
     if view.phase is not Phase.IDLE:
-        return f"If you stop here: {view.old} works and is in use; a new key that is made is kept. R goes on."
-    return f"Start makes a new key, proves that it works, stores it, and switches {view.old} off. It is not deleted before you say so. Nothing has changed yet."
+        return (
+            f"If you stop here: {view.old} works and is in use; a new key, once created, is kept. R resumes."
+        )
+    return f"Start creates a new key, verifies it, stores it, and deactivates {view.old}, which is deleted only after you confirm. Nothing has changed yet."
 
 
 def pending_rotation_line(snapshot: Snapshot) -> str:
@@ -271,9 +273,7 @@ def pending_rotation_line(snapshot: Snapshot) -> str:
     others = len({profile.key.key_id if profile.key else profile.name for profile in pending}) - 1
     more = f", and {others} more" if others else ""
     text = next_step_text(first_profile.rotation.waits or "")
-    return (
-        f"The rotation of the key of {safe(first_profile.name, 60)} waits: {text}{more}. R goes on with it."
-    )
+    return f"Rotation of {safe(first_profile.name, 60)} is pending (next: {text}){more}. Press R to resume."
 
 
 def shared_with_text(view: RotationView) -> str:
@@ -282,29 +282,29 @@ def shared_with_text(view: RotationView) -> str:
         return ""
     names = ", ".join(safe(name, 60) for name in view.shared_with[:_MAX_NAMED])
     more = f" and {len(view.shared_with) - _MAX_NAMED} more" if len(view.shared_with) > _MAX_NAMED else ""
-    return f"Also used by: {names}{more}. {'They follow' if len(view.shared_with) > 1 else 'It follows'}."
+    return f"Also used by: {names}{more} ({'switch' if len(view.shared_with) > 1 else 'switches'} automatically)."
 
 
 def available_keys(view: RotationView) -> tuple[tuple[str, str], ...]:  # noqa: PLR0911  # one return for each row of the table
     """Return the available keys with their labels, most likely first."""
     close = ("Esc", "Close")
     if view.phase is not Phase.IDLE:
-        return (("Esc", "Leave it to end by itself" if view.is_stopping else "Stop safely"),)
+        return (("Esc", "Finish in the background" if view.is_stopping else "Stop safely"),)
     if view.is_over:
         return (("Enter", "Close"),)
     if view.orphans:
-        return ("D", "Delete that key…"), ("Enter", "Look again"), close
+        return ("D", "Delete the lost key…"), ("Enter", "Check again"), close
     if view.is_undoing:
-        return ("Enter", "Go on back"), close
+        return ("Enter", "Resume undo"), close
     if view.step is None:
         retry = ("Enter", "Try again" if view.failed else "Start")
-        return (("D", "Look at the other key…"), retry, close) if view.slots_full else (retry, close)
+        return (("D", "Show the other key…"), retry, close) if view.slots_full else (retry, close)
     if view.step is Step.INTENT:
-        return ("Enter", "Look for the new key"), close
-    undo = ("u", "Back to the old key…")
+        return ("Enter", "Check for the new key"), close
+    undo = ("u", "Undo…")
     if view.step is Step.DEACTIVATED:
-        return ("D", "Delete the old key…"), undo, ("Enter", "Look again"), close
-    return ("Enter", "Try again" if view.failed else "Go on"), undo, close
+        return ("D", "Delete the old key…"), undo, ("Enter", "Check again"), close
+    return ("Enter", "Try again" if view.failed else "Continue"), undo, close
 
 
 def _header(view: RotationView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -312,7 +312,7 @@ def _header(view: RotationView, width: int, glyphs: Glyphs) -> list[Line]:
     profile, key = view.profile, view.profile.key
     is_active_key = key is not None and masked_key_id(key.key_id) == view.in_use
     user = f"IAM user {safe(key.user.rpartition('/')[2], 60)}, " if key and key.user else ""
-    owner = f"{user}account {profile.account or 'not known yet'}."
+    owner = f"{user}account {profile.account or 'unknown'}."
     age = profile.rotation.age_days if is_active_key else None
     old = f", {age} day{'' if age == 1 else 's'} old" if age is not None else ""
     which = f" In use: {_key_text('', view.in_use)}{old}."
@@ -342,14 +342,14 @@ def _row_note(view: RotationView, row: StepRow, index: int, done: int, now: date
         return f"{reached:%H:%M:%S}" if reached is not None else "done"
     if index in _current_rows(view) and view.phase is not Phase.IDLE:
         left = max(1, round((view.until - now).total_seconds())) if view.until else 1
-        running_text = "stops after this" if view.is_stopping else "at work"
-        return running_text if view.phase is Phase.RUNNING else f"asks again in {left} s"
+        running_text = "stops after this" if view.is_stopping else "running"
+        return running_text if view.phase is Phase.RUNNING else f"retry in {left} s"
     if row.final_step is Step.DONE:
         return _deletable_text(view, now)
     if index == done and view.orphans:
-        return "its secret is lost"
+        return "secret lost"
     if index == done and view.failed:
-        return "not done"
+        return "failed"
     return "next" if index == done and _has_current_row(view) else ""
 
 
@@ -370,8 +370,8 @@ def _deletable_text(view: RotationView, now: datetime) -> str:
     """Return the time from which the old key may be deleted."""
     deletable_from = view.progress.deletable_from if view.progress else None
     if deletable_from is None:
-        return "waits for you" if view.step is Step.DEACTIVATED else "not before 24 h"
-    return f"from {deletable_from:%d %b %H:%M}Z" if deletable_from > now else "may be deleted now"
+        return "needs confirmation" if view.step is Step.DEACTIVATED else "after 24 h earliest"
+    return f"from {deletable_from:%d %b %H:%M}Z" if deletable_from > now else "can be deleted now"
 
 
 def _step_line(index: int, row: StepRow, mark: Span, row_note: str, width: int) -> Line:

@@ -230,7 +230,7 @@ def _bar_cells(row_bar: TimelineRow, view: View, window: Window, width: int, rol
     bar_glyphs = _bar_glyphs(view.glyphs)
     cells: list[Span] = [(" ", "text")] * width
     if row_bar.edge is Edge.UNKNOWN:
-        cells = [(ch, "muted") for ch in fit("its end is not known", width)]
+        cells = [(ch, "muted") for ch in fit("expiry unknown", width)]
     elif row_bar.edge is Edge.BEFORE:
         cells[0] = (bar_glyphs.before, role)
     elif row_bar.edge is Edge.LATER:
@@ -251,7 +251,7 @@ def _age_cells(profile: Profile, width: int, role: str, view: View) -> Line:
     rotation = profile.rotation
     bar_glyphs = _bar_glyphs(view.glyphs)
     if rotation.age_days is None:
-        return ((fit("its age is not known", width), "muted"),)
+        return ((fit("age unknown", width), "muted"),)
     if not rotation.limit_days:
         return ((fit(f"{rotation.age_days}d old, no policy", width), "muted"),)
     bar = age_bar(rotation.age_days, rotation.limit_days, width)
@@ -282,7 +282,7 @@ def time_axis(window: Window, room: Room, now: datetime) -> Line:
                 (cell_of(moment, window, room.chart), f"{moment:%d %b}" if days else f"{moment:%H:%M}")
             )
             moment += step
-    return _axis_line("LEFT", "SESSION", "ENDS", labels, room)
+    return _axis_line("LEFT", "SESSION", "EXPIRES", labels, room)
 
 
 def key_axis(rows: Iterable[TimelineEntry], room: Room) -> Line:

@@ -64,7 +64,7 @@ class ActionScreen(Screen[None]):
         method = getattr(self, method_of(action_id), None)
         if method is None:
             self.ui.show_message(
-                f"{label_of(action, self.selected_row).rstrip('…')}: not on this screen; Esc goes back.",
+                f"{label_of(action, self.selected_row).rstrip('…')}: not available on this screen; Esc goes back.",
                 "soon",
             )
             return
@@ -87,7 +87,7 @@ class ActionScreen(Screen[None]):
     def _show_row_lost(self, action: Action, lost_row: Key) -> None:
         label = label_of(action, None).rstrip("…")
         self.ui.show_message(
-            f"{label}: {safe(lost_row[-1], 60)} is gone from here, and nothing was done. The cursor has moved on.",
+            f"{label}: {safe(lost_row[-1], 60)} is no longer listed, so nothing was done. The cursor moved.",
             "soon",
         )
 

@@ -103,4 +103,4 @@ class DetailScreen(ActionScreen):
             return describe(row.profile, self.state.view(), width, display_path=self.state.display_path)
         if isinstance(row, Problem):
             return describe_file(row.problem, width, display_path=self.state.display_path)
-        return Description((("It is gone from the files.", "soon"),), (), ())
+        return Description((("This profile is no longer in the files.", "soon"),), (), ())

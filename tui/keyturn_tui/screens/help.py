@@ -38,18 +38,18 @@ def filter_actions(text: str) -> tuple[Action, ...]:
 def glyph_legend(glyphs: Glyphs) -> list[Line]:
     """Return the legend of the state glyphs, because no state is shown by colour alone."""
     table = (
-        (glyphs.fresh, "fresh", "the session lives"),
-        (glyphs.soon, "soon", "it ends soon, and is due to be renewed"),
-        (glyphs.expired, "expired", "it has ended"),
-        (glyphs.none, "muted", "none was ever fetched, or none is known"),
-        (glyphs.long_term, "key", "a long-term key: it has an age, and no end"),
-        (glyphs.due, "due", "key due for rotation, or a secret in clear"),
-        (glyphs.working, "working", "AWS is being asked"),
-        (glyphs.unknown, "unknown", "locked, or its end is not known"),
-        (glyphs.broken, "broken", "it cannot work as defined, or the last try failed"),
+        (glyphs.fresh, "fresh", "session valid"),
+        (glyphs.soon, "soon", "session expires soon, due for renewal"),
+        (glyphs.expired, "expired", "session expired"),
+        (glyphs.none, "muted", "no session yet, or none known"),
+        (glyphs.long_term, "key", "long-term key, no expiry"),
+        (glyphs.due, "due", "key due for rotation, or plaintext key"),
+        (glyphs.working, "working", "operation running"),
+        (glyphs.unknown, "unknown", "locked, or expiry unknown"),
+        (glyphs.broken, "broken", "invalid configuration, or last attempt failed"),
     )
     return [
-        (("SIGNS", "heading"),),
+        (("SYMBOLS", "heading"),),
         *(((f"  {sign:<10}", role), (meaning, "muted")) for sign, role, meaning in table),
     ]
 
@@ -139,11 +139,16 @@ class HelpScreen(ModalScreen[str | None]):
             self._top, 0, len(lines), room, keep_visible=0 if self._cursor == 0 else cursor_line
         )
         self.query_one("#list", StyledLines).show(lines[self._top : self._top + room])
-        more = "   more below: j" if self._top + room < len(lines) else ""
+        more = "   More: j" if self._top + room < len(lines) else ""
         self.query_one("#keys", StyledLines).show(
             [
-                ((f"{expand_ellipsis('…', glyphs)} means: asks before it changes anything.{more}", "muted"),),
-                key_line(("Enter", "Run it"), ("/", "Filter"), ("Esc", "Close")),
+                (
+                    (
+                        f"{expand_ellipsis('…', glyphs)} means that keyturn asks before it changes anything.{more}",
+                        "muted",
+                    ),
+                ),
+                key_line(("Enter", "Run"), ("/", "Filter"), ("Esc", "Close")),
             ]
         )
 
@@ -173,7 +178,7 @@ class HelpScreen(ModalScreen[str | None]):
                     )
                 )
         if not lines:
-            lines.append((("Nothing matches.", "muted"),))
+            lines.append((("No matches.", "muted"),))
         if self._filtered is ACTIONS:
             lines += glyph_legend(glyphs)
         return lines, cursor_line

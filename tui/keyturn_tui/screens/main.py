@@ -100,7 +100,7 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
     def on_mount(self) -> None:
         self.set_class(self.state.terminal.ascii, "-ascii")
         self.query_one("#filter", PlainField).value = self.state.options.filter
-        self.query_one("#detail", DetailPane).border_title = Content("2 Detail")
+        self.query_one("#detail", DetailPane).border_title = Content("2 Details")
         self._apply_frame()
 
     def on_resize(self) -> None:
@@ -223,7 +223,7 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         elif self._detail.has_focus:
             self.row_list.focus()
         elif self.controller.cancel_remaining():
-            self.ui.show_message("What has begun is finished; the rest is left out.")
+            self.ui.show_message("Skipping the rest; running refreshes finish.")
         elif self._query:
             field.value = ""
 
@@ -240,7 +240,7 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         if self._frame.strip:
             self.draw_chart()
         else:
-            self.ui.show_message("t opens the timeline, where this key works.")
+            self.ui.show_message("This key works in the timeline (t).")
 
     def do_sort(self) -> None:
         self._sort = self._sort.next_order()

@@ -132,7 +132,7 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
     def do_back(self) -> None:
         """Stop a running refresh of all, or close the timeline."""
         if self.controller.cancel_remaining():
-            self.ui.show_message("What has begun is finished; the rest is left out.")
+            self.ui.show_message("Skipping the rest; running refreshes finish.")
         else:
             self.dismiss()
 
@@ -178,16 +178,16 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
 
     def _empty_hint(self) -> tuple[Line, ...]:
         if self.state.snapshot is None:
-            return ((("  Reading the AWS files…", "muted"),),)
+            return ((("  Reading AWS config files…", "muted"),),)
         return (
-            (("  No session and no login yet.", "text"),),
-            (("  Esc goes back to the list; r there fetches a session.", "muted"),),
+            (("  No sessions or sign-ins yet.", "text"),),
+            (("  Press Esc for the list, then r to get a session.", "muted"),),
         )
 
     def _update_title(self) -> None:
         """Update the border's title only if it changed, because that repaints the pane."""
         rule = "-" if self.state.terminal.ascii else "─"
-        order_text = ("name" if self._by_name else "ends first") + (", reversed" if self._backwards else "")
+        order_text = ("name" if self._by_name else "expiry") + (", reversed" if self._backwards else "")
         title = f"3 Timeline {rule} {self.window_words} {rule} sort: {order_text}"
         if title != self._title:
             self._title = title

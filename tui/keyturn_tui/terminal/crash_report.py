@@ -60,4 +60,4 @@ def _crash_line(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own_frames = [frame for frame in frames if "keyturn" in Path(frame.filename).parts[-2]] or frames
     location = f" at {Path(own_frames[-1].filename).name}:{own_frames[-1].lineno}" if own_frames else ""
-    return f"a fault of its own, {type(error).__name__}{location}. keyturn.log in the state folder says more."
+    return f"Internal error: {type(error).__name__}{location}. See keyturn.log in the state folder."

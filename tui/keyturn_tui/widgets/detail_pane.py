@@ -66,7 +66,7 @@ class DetailPane(Vertical, can_focus=True):
         if self._top + height < self._lines:
             visible_labels[-1], visible_values[-1] = (
                 (("more", "muted"),),
-                (("Enter shows all of it", "muted"),),
+                (("Enter shows everything", "muted"),),
             )
         self.query_one("#detail-title", StyledLines).show([description.title])
         self.query_one("#labels", StyledLines).show(visible_labels)
@@ -79,4 +79,4 @@ class DetailPane(Vertical, can_focus=True):
         if isinstance(self._row, Problem):
             return describe_file(self._row.problem, width, display_path=self._display_path)
         empty: tuple[Line, ...] = ()
-        return Description((("Nothing chosen", "muted"),), empty, empty)
+        return Description((("No profile selected", "muted"),), empty, empty)

@@ -16,8 +16,8 @@ from keyturn_tui.widgets.styled_lines import StyledLines
 _VAULT = {
     VaultState.ABSENT: ("no vault yet", "muted"),
     VaultState.LOCKED: ("vault locked", "soon"),
-    VaultState.CLOSED: ("vault closed", "muted"),
-    VaultState.OPEN: ("vault open", "muted"),
+    VaultState.CLOSED: ("vault auto-unlocks", "muted"),
+    VaultState.OPEN: ("vault unlocked", "muted"),
     VaultState.BROKEN: ("vault unreadable", "error"),
 }
 
@@ -66,7 +66,7 @@ def _flags(view: View) -> list[Span]:
     flags: list[Span] = []
     bad_files = len(view.snapshot.problems)
     if bad_files:
-        flags.append((f"{bad_files} bad file{'s' if bad_files > 1 else ''}", "error"))
+        flags.append((f"{bad_files} invalid file{'s' if bad_files > 1 else ''}", "error"))
     if view.read_only:
         flags.append(("read-only", "soon"))
     if view.snapshot.paused:

@@ -57,9 +57,9 @@ class TimelineStrip(Vertical):
         lines: list[Line] = [time_axis(window, room, view.now)]
         lines += [row_line(row, view, window, room) for row in self._visible]
         if len(lines) == 1:
-            lines.append((("    Nothing that is known to end.", "muted"),))
+            lines.append((("    No sessions with a known expiry.", "muted"),))
         chart.show(lines)
         if title != self._title:
             self._title = title
             self.border_title = Content(title)
-            self.border_subtitle = Content("t opens it, + - zoom")
+            self.border_subtitle = Content("t open, + - zoom")
