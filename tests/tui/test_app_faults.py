@@ -13,7 +13,6 @@ from keyturn.model.errors import VaultError
 from keyturn.model.profile import VaultState
 from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.timers import POLL_INTERVAL
-from tests.tui.sample_profiles import believable
 from tests.tui.conftest import Drive, Driven
 from tests.tui.memory_service import PASSPHRASE, RECOVERY, MemoryService
 from tests.tui.sample_profiles import believable
