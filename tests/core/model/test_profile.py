@@ -1,0 +1,195 @@
+"""When a session is due, what state a row is in, how old a key is, what is in use. Tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+import pytest
+
+from keyturn.model.profile import (
+    DEFAULT_ROTATION_DAYS,
+    Delivery,
+    Key,
+    Kind,
+    Profile,
+    Renew,
+    Rotate,
+    Rotation,
+    RotationState,
+    Session,
+    State,
+    VaultState,
+    due_at,
+    in_use,
+    rotation_of,
+    session_state,
+    state_of,
+)
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
+
+#: Life of a session, how long before its end it is due: 20 minutes or a tenth, a third of a short one.
+MARGINS = [
+    (15 * MINUTE, 5 * MINUTE),
+    (30 * MINUTE, 10 * MINUTE),
+    (59 * MINUTE, 59 * MINUTE / 3),
+    (HOUR, 20 * MINUTE),
+    (200 * MINUTE, 20 * MINUTE),
+    (210 * MINUTE, 21 * MINUTE),
+    (12 * HOUR, 72 * MINUTE),
+    (36 * HOUR, 216 * MINUTE),
+]
+
+
+@pytest.mark.parametrize(("life", "margin"), MARGINS, ids=str)
+def test_a_session_is_due_before_its_end(life: timedelta, margin: timedelta) -> None:
+    assert due_at(NOW, NOW + life) == NOW + life - margin
+
+
+@pytest.mark.parametrize("issued", [None, NOW, NOW + HOUR], ids=["unknown", "its end", "after its end"])
+def test_without_a_start_that_can_be_the_usual_margin_counts(issued: datetime | None) -> None:
+    assert due_at(issued, NOW) == NOW - 20 * MINUTE
+
+
+def test_a_session_that_ends_in_the_year_one_has_a_moment_when_it_was_due() -> None:
+    first = datetime.min.replace(tzinfo=UTC)
+    assert due_at(None, first) == first
+    assert due_at(None, first + MINUTE) == first
+    assert due_at(None, first + HOUR) == first + 40 * MINUTE
+
+
+def session(left: timedelta | None, life: timedelta = HOUR) -> Session:
+    ends = None if left is None else NOW + left
+    return Session("ASIA", None if ends is None else ends - life, ends)
+
+
+#: Session, its state.
+STATES = [
+    (None, State.NONE),
+    (session(None), State.FRESH),
+    (session(HOUR), State.FRESH),
+    (session(20 * MINUTE + SECOND), State.FRESH),
+    (session(20 * MINUTE), State.SOON),
+    (session(SECOND), State.SOON),
+    (session(timedelta(0)), State.EXPIRED),
+    (session(-SECOND), State.EXPIRED),
+]
+
+
+@pytest.mark.parametrize(("one", "state"), STATES, ids=range(len(STATES)))
+def test_the_state_of_a_session(one: Session | None, state: State) -> None:
+    assert session_state(one, NOW) is state
+
+
+MANAGED = Profile("ci", managed=True)
+#: Row, the state while the vault is locked, and while it is open.
+ROWS = [
+    (Profile("ci"), State.NONE, State.NONE),
+    (replace(Profile("ci"), session=session(-HOUR)), State.EXPIRED, State.EXPIRED),
+    (MANAGED, State.LOCKED, State.NONE),
+    (replace(MANAGED, session=session(-HOUR)), State.LOCKED, State.EXPIRED),
+    (replace(MANAGED, session=session(MINUTE)), State.SOON, State.SOON),
+    (replace(MANAGED, session=session(HOUR)), State.FRESH, State.FRESH),
+    (replace(MANAGED, session=session(None)), State.FRESH, State.FRESH),
+    (replace(MANAGED, delivers_key=True), State.LONG_TERM, State.LONG_TERM),
+    (Profile("ci", plaintext_key=True, session=session(-HOUR)), State.LONG_TERM, State.LONG_TERM),
+    (replace(MANAGED, problem="x", session=session(HOUR)), State.BROKEN, State.BROKEN),
+    (replace(MANAGED, problem="x", delivers_key=True), State.BROKEN, State.BROKEN),
+]
+
+
+@pytest.mark.parametrize(("row", "locked", "opened"), ROWS, ids=range(len(ROWS)))
+def test_the_state_of_a_row(row: Profile, locked: State, opened: State) -> None:
+    for vault in (VaultState.LOCKED, VaultState.BROKEN):
+        assert state_of(row, vault, NOW) is locked
+    for vault in (VaultState.OPEN, VaultState.CLOSED, VaultState.ABSENT):
+        assert state_of(row, vault, NOW) is opened
+
+
+def aged(days: float) -> Key:
+    return Key("AKIA", created=NOW - days * DAY, last_used=NOW - HOUR)
+
+
+#: Age in days, limit, state, age and limit that are shown.
+AGES = [
+    (0, 90, RotationState.OK, 0, 90),
+    (67.9, 90, RotationState.OK, 67, 90),
+    (68, 90, RotationState.DUE, 68, 90),
+    (3, 4, RotationState.DUE, 3, 4),
+    (2, 4, RotationState.OK, 2, 4),
+    (89.9, 90, RotationState.DUE, 89, 90),
+    (90, 90, RotationState.OVERDUE, 90, 90),
+    (400, 90, RotationState.OVERDUE, 400, 90),
+    (-1, 90, RotationState.OK, 0, 90),
+    (400, 0, RotationState.OFF, 400, None),
+    (400, None, RotationState.OFF, 400, None),
+]
+
+
+@pytest.mark.parametrize(("days", "limit", "state", "age", "shown"), AGES, ids=range(len(AGES)))
+def test_a_key_is_due_from_three_quarters_of_its_policy_on(
+    days: float, limit: int | None, state: RotationState, age: int, shown: int | None
+) -> None:
+    assert rotation_of(aged(days), limit, NOW) == Rotation(state, age, shown, NOW - HOUR, None)
+
+
+def test_the_age_of_a_key_that_iam_was_not_asked_about_is_unknown() -> None:
+    assert rotation_of(Key("AKIA"), 90, NOW) == Rotation(RotationState.UNKNOWN, None, 90)
+    assert rotation_of(Key("AKIA"), 0, NOW).state is RotationState.OFF
+
+
+def test_where_there_is_no_key_there_is_no_rotation_unless_one_waits() -> None:
+    assert rotation_of(None, 90, NOW) == Rotation(RotationState.NOT_APPLICABLE)
+    assert rotation_of(None, 90, NOW, waits="stored") == Rotation(RotationState.IN_PROGRESS, waits="stored")
+
+
+def test_a_rotation_that_waits_comes_before_every_age() -> None:
+    for key, limit in ((aged(400), 90), (aged(400), 0), (Key("AKIA"), 90)):
+        found = rotation_of(key, limit, NOW, waits="stored")
+        assert (found.state, found.waits) == (RotationState.IN_PROGRESS, "stored")
+
+
+#: Row, whether it is in use.
+USES = [
+    (Profile("ci"), False),
+    (Profile("ci", session=session(HOUR)), False),
+    (Profile("ci", delivery=Delivery.CREDENTIALS_FILE), False),
+    (Profile("ci", delivery=Delivery.CREDENTIALS_FILE, session=session(HOUR)), True),
+    (Profile("ci", delivery=Delivery.CREDENTIALS_FILE, last_use=NOW), True),
+    (Profile("ci", delivery=Delivery.CREDENTIAL_PROCESS, session=session(HOUR)), False),
+    (Profile("ci", last_use=NOW), True),
+    (Profile("ci", last_use=NOW - DAY + SECOND), True),
+    (Profile("ci", last_use=NOW - DAY), False),
+]
+
+
+@pytest.mark.parametrize(("row", "used"), USES, ids=range(len(USES)))
+def test_in_use_is_what_is_delivered_or_was_asked_for_within_a_day(row: Profile, used: bool) -> None:
+    assert in_use(row, NOW) is used
+
+
+#: The words of `list --json`, `vault status` and `profiles.toml`, which scripts and files rely on.
+WORDS: list[tuple[type[StrEnum], str]] = [
+    (
+        Kind,
+        "iam-key role sso-role saml-role web-identity console-login process mfa-session static-session unknown",
+    ),
+    (State, "fresh soon expired none long-term broken locked"),
+    (Delivery, "credential-process credentials-file nowhere native"),
+    (RotationState, "ok due overdue in-progress off unknown n/a"),
+    (Renew, "auto on-demand off"),
+    (Rotate, "ask auto"),
+    (VaultState, "absent locked closed open broken"),
+]
+
+
+@pytest.mark.parametrize(("words", "documented"), WORDS, ids=[words.__name__ for words, _ in WORDS])
+def test_words_are_those_that_are_documented(words: type[StrEnum], documented: str) -> None:
+    assert [str(word) for word in words] == documented.split()
+
+
+def test_a_key_has_ninety_days_by_default() -> None:
+    assert DEFAULT_ROTATION_DAYS == 90
