@@ -1,0 +1,66 @@
+"""Records what the outside sees of keyturn: files, output, sockets, loaded packages. Two recordings of one checkout are equal
+byte for byte, so that a change of structure can be shown to change nothing else.
+
+    python -m tests.golden.record FOLDER
+
+records the checkout that the interpreter has keyturn from, whichever this file lies in.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.golden import acts, damaged, holdings, refusals, wire
+from tests.golden.book import Book
+from tests.golden.home import Home
+from tests.golden.masks import Masks
+
+
+def main(words: list[str]) -> int:
+    """Record into the folder that is named, whose golden files are replaced; give the exit code."""
+    if len(words) != 1:
+        sys.stderr.write("usage: python -m tests.golden.record FOLDER\n")
+        return 2
+    folder = Path(words[0])
+    began = time.monotonic()
+    with Home() as home, ThreadPoolExecutor(1) as beside:
+        book = Book(home)
+        aside = beside.submit(_aside, book, home.twin("new"))
+        acts.looks(book, "looks-new.txt", all_=True)
+        identity = acts.found_vault(book)
+        acts.furnish(book)
+        holdings.keep(book, "home-furnished", identity)
+        refusals.open_(book)
+        acts.rotate(book)
+        wire.keep(book)
+        refusals.locked(book)
+        aside.result()
+        damaged.keep(book)
+        acts.end(book, identity)
+        literals = home.literals()
+    for old in folder.glob("*"):
+        if old.is_dir():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
+    book.write(folder, Masks(home.start, literals))
+    sys.stdout.write(f"{len(book.pages)} files in {time.monotonic() - began:.0f} s\n")
+    return 0
+
+
+def _aside(book: Book, twin: Mapping[str, str | None]) -> None:
+    """Record what has nothing to do with the furnished home.
+
+    :param twin: the variables of a copy from before there was a vault.
+    """
+    refusals.without_vault(book, twin)
+    acts.helps(book)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
