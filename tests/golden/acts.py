@@ -6,9 +6,10 @@ import json
 import sys
 from functools import partial
 
-from tests.golden import holdings, loaded
+from tests.golden import holdings
 from tests.golden.book import Book, told
 from tests.golden.home import Home
+from tests.golden.loaded import Loads
 
 VERBS = (
     "list", "show", "adopt", "release", "refresh", "stop", "deliver", "credential-process", "exec", "env", "set",
@@ -145,6 +146,7 @@ def furnish(book: Book) -> None:
     done = book.home.run("exec", "ci-release", "--endpoint", "--", sys.executable, "-c", _ASKS)
     book.add("acts.txt", told(("exec", "ci-release", "--endpoint", "--", "(a program that asks it)"), done))
     looks(book, "looks-furnished.txt", all_=True)
+    loads = Loads(book)
     for title, words in (
         ("--version", ("--version",)), ("list", ("list",)), ("list --json", ("list", "--json")),
         ("credential-process, agent running", ("credential-process", "ci-release")),
@@ -154,8 +156,7 @@ def furnish(book: Book) -> None:
         ("set", ("set", "ci-deploy")), ("--help", ("--help",)), ("env", ("env", "ci-release")),
         ("exec", ("exec", "ci-release", "--", "/bin/true")), ("app without a terminal", ()),
     ):  # fmt: skip
-        book.home.act_now()
-        loaded.keep(book, title, words)
+        loads.keep(title, words)
 
 
 def rotate(book: Book) -> None:

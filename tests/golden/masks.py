@@ -33,7 +33,10 @@ _SHAPES = (
     (re.compile(r"\bkill -9 \d+\b"), "kill -9 PID"),
     (re.compile(r"\(\d+\.\d s\)"), "(SECONDS s)"),
     (re.compile(r'("seconds": ?)\d+(?:\.\d+)?(?:e-?\d+)?'), r"\1SECONDS"),
+    (re.compile(r"(its session has )[\w ]+( left)"), r"\1TIME\2"),
     (re.compile(r"\b(\d+m) \d\ds\b"), r"\1 SECONDS"),
+    # Their libraries choose the cost by what the machine does in a second.
+    (re.compile(r"^-> scrypt \d+$", re.MULTILINE), "-> scrypt COST"),
     (re.compile(r"\b(used|made) \d+s ago\b"), r"\1 SECONDS ago"),
     (re.compile(r"('Content-Length', ')\d+"), r"\1SIZE"),
     (re.compile(r'("size": )\d+'), r"\1SIZE"),
