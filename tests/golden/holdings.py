@@ -13,6 +13,7 @@ import pyrage
 
 from tests.golden.book import Book
 from tests.golden.home import PASSPHRASES
+from tests.golden.passphrase_age import opened
 
 _HEX = re.compile(r"[0-9a-f]{24,}")
 _LOCKS = {"lock", ".lock", "agent.lock"}
@@ -38,7 +39,7 @@ def keep(book: Book, page: str, identity: str) -> None:
         ):
             continue
         if name == "data/vault/identity.age":
-            plain = pyrage.passphrase.decrypt(path.read_bytes(), PASSPHRASES["passphrase"])
+            plain = opened(path.read_bytes(), PASSPHRASES["passphrase"])
         elif path.suffix == ".age":
             if path.parent.name == "history":
                 continue
