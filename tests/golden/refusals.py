@@ -128,7 +128,7 @@ def open_(book: Book) -> None:
     book.home.tool("skew", "+20m")
     book.run(page, "refresh", "ci-release", note="AWS's clock is 20 minutes off")
     book.home.tool("fault", "--clear")
-    act("show", "ci-release")
+    book.look(page, "show", "ci-release")
     act("refresh", "ci-release")
 
 
