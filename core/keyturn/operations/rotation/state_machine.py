@@ -19,6 +19,9 @@ SETTLE_TIME = timedelta(seconds=60)
 PROPAGATION_TIME = timedelta(seconds=120)
 #: The two clocks, AWS's and this machine's, may differ by so much before signatures fail.
 CLOCKS = timedelta(minutes=15)
+#: Statuses that UpdateAccessKey can set and undo. AWS lists further ones (`Expired`), and does not document that a key
+#: in such a state can be reactivated.
+REVERSIBLE_STATUSES = ("Active", "Inactive")
 
 
 class NextStep(StrEnum):
@@ -131,7 +134,7 @@ def _back(record: Record, seen: ObservedKeys) -> NextStep:
     """Back to the old key: it works, then it is the vault's, and only then the new one goes."""
     old = seen.listed.get(record.old.access_key_id)
     new = seen.listed.get(record.new.access_key_id) if record.new else None
-    if old is None or old.status not in _DEACTIVATED:
+    if old is None or old.status not in REVERSIBLE_STATUSES:
         return NextStep.LOST_OLD
     # AWS may go on listing as active, and answering to, what was switched off a minute ago: that is no proof.
     may_be_off = Step.DELIVERED in record.at and not record.is_reactivated
@@ -144,10 +147,6 @@ def _back(record: Record, seen: ObservedKeys) -> NextStep:
     if not vault_has_old(record, seen):
         return NextStep.STORE_OLD
     return NextStep.DEACTIVATE_NEW if new.status == "Active" else NextStep.DELETE_NEW
-
-
-#: AWS knows further words by now (`Expired`); of a key in such a state nobody knows whether it can be switched on.
-_DEACTIVATED = ("Active", "Inactive")
 
 
 def _back_alone(record: Record, seen: ObservedKeys) -> NextStep:
