@@ -59,7 +59,8 @@ def _of_old(record: Record, old: str | None, seen: ObservedKeys) -> KeyDrift | N
         return None
     if old != "Active" and not record.step.is_past(Step.DEACTIVATED):
         hint = f"Go on with {_new(record)}: {again} --resume; or back, which switches it on again: {again} --undo"
-        return KeyDrift(f"{name} is {old.lower()} at AWS, by somebody else's doing{used}", hint)
+        # The cause is unknown: this may be our own UpdateAccessKey, if the process ended before it wrote the step.
+        return KeyDrift(f"{name} is already {old.lower()} at AWS{used}", hint)
     off_since = record.at.get(Step.DEACTIVATED)
     is_on_again = off_since is not None and seen.now - off_since > PROPAGATION_TIME and old == "Active"
     if record.step is Step.DEACTIVATED and is_on_again:

@@ -40,7 +40,7 @@ class NextStep(StrEnum):
     DELIVER = "deliver"
     DEACTIVATE = "deactivate"
     NOTE_OFF = "note-off"
-    """Somebody switched the old key off already."""
+    """The old key is inactive at AWS, and the record does not say so yet."""
     DELETE = "delete"
     """The old key, once a person says so."""
     CLOSE = "close"

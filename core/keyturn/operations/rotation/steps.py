@@ -176,9 +176,10 @@ class RotationSteps:
         return progress_of(done)
 
     def record_deactivated(self) -> Progress:
-        """Notes that somebody switched the old key off."""
+        """Record that AWS already lists the old key as inactive: someone deactivated it, or our process ended between
+        UpdateAccessKey and the record."""
         return self._reached(
-            Step.DEACTIVATED, f"{masked_key_id(self.record.old.access_key_id)} was switched off by somebody"
+            Step.DEACTIVATED, f"{masked_key_id(self.record.old.access_key_id)} is already inactive"
         )
 
     def restamp(self) -> Progress:

@@ -151,7 +151,7 @@ def test_an_old_key_that_is_not_active_before_it_was_deactivated_leads_on_or_bac
     step: Step, status: str, new: str | None
 ) -> None:
     found = find_drift(record_at(step, age=YOUNG), observed(status, new))
-    expect(found, OLD_SHOWN, f"is {status.lower()} at AWS", {RESUME, UNDO})
+    expect(found, OLD_SHOWN, f"is already {status.lower()} at AWS", {RESUME, UNDO})
     assert found is not None
     assert NEW_SHOWN in found.hint
     assert ("the vault uses it" in found.why) is (step in BEFORE_STORED)

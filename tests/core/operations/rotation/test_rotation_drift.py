@@ -79,7 +79,7 @@ def test_an_old_key_that_somebody_took_before_the_new_one_was_stored_is_gone_on_
         assert "is gone at AWS, and the vault uses it. Go on with" in told(home)
     else:
         somebody(home, switches=progress.old_id)
-        assert "is inactive at AWS, by somebody else's doing, and the vault uses it. Go on with" in told(home)
+        assert "is already inactive at AWS, and the vault uses it. Go on with" in told(home)
     assert resumed(home) is (Step.DONE if how == "deleted" else Step.DEACTIVATED)
     assert home.service.context.key(PROFILE).access_key_id == progress.new_id
 
