@@ -62,7 +62,7 @@ def measured(folder: Path, keys: int) -> tuple[list[float], list[float]]:
         )
         record_store.start(desk, record)
         new = Credentials(f"AKIA{secrets.token_hex(8).upper()}", Secret(secrets.token_urlsafe(30)))
-        keeping = create_key.NewKeyRecorder(desk, replace(record, listed=(old.access_key_id,)))
+        keeping = create_key.NewKeyRecorder(desk, replace(record, initial_key_ids=(old.access_key_id,)))
         began = time.perf_counter()
         keeping.save(CreatedKey(new, desk.clock()))
         kept.append(1000 * (time.perf_counter() - began))

@@ -26,7 +26,7 @@ from keyturn.model.profile import Key, rotation_of
 from keyturn.model.text import masked_key_id
 from keyturn.operations.rotation.delete_key import DeletionFacts
 from keyturn.operations.rotation.progress import Progress
-from keyturn.operations.rotation.record import GRACE, Step
+from keyturn.operations.rotation.record import GRACE_PERIOD, Step
 
 if TYPE_CHECKING:
     from tests.tui.memory_service import MemoryService
@@ -211,12 +211,12 @@ class MemoryRotation:
         )  # fmt: skip
 
     def _deletable_from(self, turn: Turn) -> datetime | None:
-        return turn.off_since + GRACE if turn.off_since and turn.step is Step.DEACTIVATED else None
+        return turn.off_since + GRACE_PERIOD if turn.off_since and turn.step is Step.DEACTIVATED else None
 
     def _note(self, name: str) -> None:
         """Have the snapshot show it, as the index does."""
         turn = self._turns[name]
-        is_new = turn.step.is_past(Step.STORED) and turn.step is not Step.UNDONE
+        is_new = turn.step.is_at_least(Step.STORED) and turn.step is not Step.UNDONE
         key = turn.new if turn.new is not None and is_new else turn.old
         waits = None if turn.step.is_last else "undoing" if turn.is_undoing else str(turn.step)
         now = self._keeper.now()

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from keyturn.agent import client, install, shutdown
-from keyturn.agent import install as unit
 from keyturn.agent.listener import private_folder
 from keyturn.cli.options import as_json, credential_service, opens_vault
 from keyturn.cli.output import emit, say, warn
@@ -33,7 +32,7 @@ def start(unlocker: VaultUnlocker) -> None:
         return
     if unlocker.has_given_secret or service.context.vault.state() is not VaultState.CLOSED:
         if service.context.vault.state() is VaultState.ABSENT:
-            unlocker.find_vault()
+            unlocker.create_missing_vault()
         else:
             unlocker.unlock()
     else:
@@ -56,7 +55,7 @@ def status(*, json_: bool) -> None:
     """Whether an agent runs, and since when; which keys are past their policy."""
     service = credential_service()
     try:
-        found = client.call(service.paths.socket, {"op": "status"})
+        answer = client.call(service.paths.socket, {"op": "status"})
     except AgentHangs:
         raise
     except AgentUnavailable as error:
@@ -69,11 +68,11 @@ def status(*, json_: bool) -> None:
     if json_:
         overdue = [row.name for row in rows if row.rotation.state is RotationState.OVERDUE and row.managed]
         waiting = {row.name: row.rotation.waits for row in rows if row.rotation.waits}
-        emit({"running": True, **found, "overdue": overdue, "waiting": waiting})
+        emit({"running": True, **answer, "overdue": overdue, "waiting": waiting})
     else:
-        paused = "; renewal is paused" if found.get("paused") else ""
+        paused = "; renewal is paused" if answer.get("paused") else ""
         say(
-            f"Running, process {found['pid']}, keyturn {found['version']}; unlocked since {found['open_since']}{paused}."
+            f"Running, process {answer['pid']}, keyturn {answer['version']}; unlocked since {answer['open_since']}{paused}."
         )
         for line in key_notices(rows):
             say(line)
@@ -103,7 +102,7 @@ def unit_(*, launchd: bool) -> None:
     systemctl --user enable --now keyturn
     """
     program = credential_service().context.program()
-    click.echo(unit.launchd_plist(program) if launchd else unit.systemd_unit(program), nl=False)
+    click.echo(install.launchd_plist(program) if launchd else install.systemd_unit(program), nl=False)
 
 
 @agent.command("ssh-config")
@@ -122,8 +121,8 @@ def ssh_config(*, host: str, at: str) -> None:
     """
     service = credential_service()
     names = service.context.read().config.forward
-    near = forward_path(service.context.environ)
-    private_folder(Path(near).parent)  # ssh would take whatever socket somebody else puts there
-    click.echo(install.lines(host, near, at, names), nl=False)
+    local_socket = forward_path(service.context.environ)
+    private_folder(Path(local_socket).parent)  # ssh would take whatever socket somebody else puts there
+    click.echo(install.lines(host, local_socket, at, names), nl=False)
     if not names:
         warn("no profile is forwarded yet: name some in `forward` of config.toml")

@@ -11,14 +11,14 @@ from keyturn.cli.main import keyturn
 
 def markdown() -> str:
     """A block with one line a verb: how it is called, and what it does."""
-    lines = [f"{usage:<{width}}  {summary}" for usage, summary, width in _aligned()]
+    lines = [f"{usage:<{width}}  {summary}" for usage, summary, width in _aligned_verbs()]
     return "\n".join(["```text", *lines, "```"]) + "\n"
 
 
-def _aligned() -> Iterator[tuple[str, str, int]]:
-    found = list(_verbs(keyturn, "keyturn"))
-    width = min(max(len(usage) for usage, _ in found), 58)
-    for usage, summary in found:
+def _aligned_verbs() -> Iterator[tuple[str, str, int]]:
+    verbs = list(_verbs(keyturn, "keyturn"))
+    width = min(max(len(usage) for usage, _ in verbs), 58)
+    for usage, summary in verbs:
         yield usage, summary, width
 
 

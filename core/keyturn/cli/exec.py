@@ -26,7 +26,7 @@ from keyturn.service import CredentialService
 from keyturn.system.hardening import restore_core_limit
 
 #: Tells a prompt, or a script, whose session it has.
-MARK = "KEYTURN_PROFILE"
+PROFILE_VARIABLE = "KEYTURN_PROFILE"
 _MIN_LEFT = click.option(
     "--min-left", metavar="TIME", help="Renew it first unless it lives so long: 45m, 1h30m."
 )
@@ -72,11 +72,11 @@ def exec_(
     program = command or (os.environ.get("SHELL") or "/bin/sh",)
     if not as_endpoint:
         change = _change(unlocker, profile, min_left, mfa_code)
-        _exec_program(program, {**environment.apply(change, os.environ), MARK: profile})
-    require_effect(unlocker.service, profile)
+        _exec_program(program, {**environment.apply(change, os.environ), PROFILE_VARIABLE: profile})
+    require_endpoint_precedence(unlocker.service, profile)
     first = _document(unlocker, profile, min_left, mfa_code)
-    with environment_for(unlocker.service, profile, first, in_file=not token_env) as environ:
-        _exec_program(program, {**environ, MARK: profile})
+    with endpoint_environment(unlocker.service, profile, first, in_file=not token_env) as environ:
+        _exec_program(program, {**environ, PROFILE_VARIABLE: profile})
 
 
 @click.command("env")
@@ -99,9 +99,11 @@ def env(
 
 
 def _document(unlocker: VaultUnlocker, profile: str, min_left: str | None, mfa_code: str | None) -> Secret:
-    least = timedelta(seconds=seconds_of(min_left, "--min-left")) if min_left is not None else None
+    min_lifetime = timedelta(seconds=seconds_of(min_left, "--min-left")) if min_left is not None else None
     return Secret(
-        unlocker.run_with_code(lambda code: unlocker.service.get_credentials(profile, least, code), mfa_code)
+        unlocker.run_with_code(
+            lambda code: unlocker.service.get_credentials(profile, min_lifetime, code), mfa_code
+        )
     )
 
 
@@ -137,14 +139,14 @@ def _exec_program(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn
         ) from None
 
 
-VERBS = (exec_, env)
+COMMANDS = (exec_, env)
 
 
 #: The profile that AWS clients take where none is named.
 _DEFAULT = "default"
 
 
-def require_effect(service: CredentialService, profile: str) -> None:
+def require_endpoint_precedence(service: CredentialService, profile: str) -> None:
     """Makes sure that a program would act as `profile` by its endpoint, and as nobody else.
 
     :raises UsageError: the profile gives no temporary credentials, or the shared files hold others that every AWS client
@@ -154,7 +156,7 @@ def require_effect(service: CredentialService, profile: str) -> None:
     if profile in rows and rows[profile].delivers_key:
         raise http.only_temporary(profile)
     delivered = next((row.name for row in rows.values() if row.deliver_as == _DEFAULT), None)
-    if delivered is None and not _check_precedence(rows.get(_DEFAULT), profile):
+    if delivered is None and not _has_default_credentials(rows.get(_DEFAULT), profile):
         return
     why = f"AWS clients take the credentials of [{_DEFAULT}] in the shared files before they ask an endpoint"
     raise UsageError(f"endpoint for {profile}", why, _advice(service, rows.get(_DEFAULT), delivered))
@@ -166,18 +168,18 @@ def _advice(service: CredentialService, default: Profile | None, delivered: str 
     :param delivered: the profile whose session is delivered there.
     """
     if delivered is not None:
-        mend = f"run: keyturn deliver {delivered} --to credential-process"
+        advice = f"run: keyturn deliver {delivered} --to credential-process"
     else:
         file = service.paths.shown(default.origin.file) if default and default.origin else "the shared files"
         first = f"run keyturn release {_DEFAULT}, then " if default and default.managed else ""
-        mend = (
+        advice = (
             f"{first}rename [{_DEFAULT}] in {file}, say to [own] ([profile own] in the config file), "
             "and set AWS_PROFILE=own in your shell, which CMD does not get"
         )
-    return f"Leave out --endpoint, or {mend}"
+    return f"Leave out --endpoint, or {advice}"
 
 
-def _check_precedence(default: Profile | None, profile: str) -> bool:
+def _has_default_credentials(default: Profile | None, profile: str) -> bool:
     if default is None or (default.kind is Kind.UNKNOWN and default.problem is None):
         return False
     # Its line asks keyturn for the same.
@@ -185,7 +187,7 @@ def _check_precedence(default: Profile | None, profile: str) -> bool:
 
 
 @contextmanager
-def environment_for(
+def endpoint_environment(
     service: CredentialService, profile: str, first: Secret, *, in_file: bool
 ) -> Iterator[dict[str, str]]:
     """The environment in which a program finds an endpoint for `profile`; see :func:`keyturn.delivery.endpoint.launcher.start_endpoint`.
@@ -195,7 +197,7 @@ def environment_for(
     """
     uses_caller_credentials = service.uses_caller_credentials(profile)
     region = service.region(profile)
-    opened = launcher.start_endpoint(
+    opening = launcher.start_endpoint(
         service.paths,
         os.environ,
         profile,
@@ -203,12 +205,12 @@ def environment_for(
         uses_caller_credentials=uses_caller_credentials,
         in_file=in_file,
     )
-    with opened as found:
+    with opening as address:
         change = environment.endpoint(
-            found.url,
+            address.url,
             region,
-            token=found.token,
-            token_file=found.token_file,
+            token=address.token,
+            token_file=address.token_file,
         )
         proxies = environment.without_proxy(os.environ, http.HOST)
         others = environment.without_bearer_tokens(os.environ)

@@ -6,7 +6,7 @@ import click
 
 from keyturn import __version__
 from keyturn.cli import agent, profiles, rotate, sessions, vault
-from keyturn.cli import exec as handing
+from keyturn.cli import exec as exec_
 
 EPILOG = """\b
 Without a verb the full-screen app starts. It takes these options:
@@ -38,12 +38,12 @@ def keyturn(context: click.Context) -> None:
         raise click.UsageError("a verb is missing, or an option of the app is not known", context)
 
 
-for verb in (
-    *profiles.VERBS,
-    *sessions.VERBS,
-    *handing.VERBS,
-    *rotate.VERBS,
+for command in (
+    *profiles.COMMANDS,
+    *sessions.COMMANDS,
+    *exec_.COMMANDS,
+    *rotate.COMMANDS,
     vault.vault,
     agent.agent,
 ):
-    keyturn.add_command(verb)
+    keyturn.add_command(command)

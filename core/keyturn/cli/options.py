@@ -12,18 +12,18 @@ import click
 from keyturn.cli.prompts import VaultUnlocker
 from keyturn.service import CredentialService
 
-Verb = TypeVar("Verb", bound=Callable[..., Any])
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def credential_service() -> CredentialService:
     """The keeper of this process's environment; takes expired deliveries away first (architecture: after a crash)."""
-    found = CredentialService.from_environ(os.environ)
-    found.withdraw_expired()
-    return found
+    service = CredentialService.from_environ(os.environ)
+    service.withdraw_expired()
+    return service
 
 
-def opens_vault(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a verb `--passphrase-fd` and `--recovery-key-fd`, and the :class:`Opening` made of them as its first
+def opens_vault(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command `--passphrase-fd` and `--recovery-key-fd`, and the :class:`Opening` made of them as its first
     argument."""
 
     @click.option(
@@ -32,18 +32,18 @@ def opens_vault(verb: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--recovery-key-fd", type=int, metavar="N", help="Open the vault by the recovery key on descriptor N."
     )
-    @wraps(verb)
+    @wraps(command)
     def wrapped(*args: Any, passphrase_fd: int | None, recovery_key_fd: int | None, **options: Any) -> Any:
-        return verb(VaultUnlocker(credential_service(), passphrase_fd, recovery_key_fd), *args, **options)
+        return command(VaultUnlocker(credential_service(), passphrase_fd, recovery_key_fd), *args, **options)
 
     return wrapped
 
 
-def as_json(verb: Verb) -> Verb:
+def as_json(command: Command) -> Command:
     """`--json`."""
-    return click.option("--json", "json_", is_flag=True, help="Print JSON.")(verb)
+    return click.option("--json", "json_", is_flag=True, help="Print JSON.")(command)
 
 
-def yes(verb: Verb) -> Verb:
+def yes(command: Command) -> Command:
     """`--yes`."""
-    return click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")(verb)
+    return click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")(command)

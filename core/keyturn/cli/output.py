@@ -14,7 +14,7 @@ from keyturn.model.text import cells, safe
 #: The version of every `--json` output.
 VERSION = 1
 #: Of a cell of a table, in characters; `--json` has it whole.
-WIDEST = 72
+MAX_CELL_WIDTH = 72
 
 
 def say(text: str) -> None:
@@ -34,20 +34,20 @@ def emit(table: dict[str, Any]) -> None:
 
 def columns(rows: Sequence[Sequence[str]]) -> None:
     """Rows as a table with two spaces between; the first row is the heading. A column is as wide as its widest cell."""
-    clean = [[safe(text, limit=WIDEST) for text in given] for given in rows]
-    widths = [max(cells(row[at]) for row in clean) for at in range(len(clean[0]))]
+    clean = [[safe(text, limit=MAX_CELL_WIDTH) for text in texts] for texts in rows]
+    widths = [max(cells(row[column]) for row in clean) for column in range(len(clean[0]))]
     for row in clean:
         padded = (cell + " " * (width - cells(cell)) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(padded).rstrip())
 
 
-def for_each(names: Iterable[str], act: Callable[[str], None]) -> int:
+def for_each(names: Iterable[str], action: Callable[[str], None]) -> int:
     """Does `act` for every name, prints the errors, and gives the exit code: 1 if any failed, else 4 if any needs a
     person, else 0. A single name's own code stands."""
     codes = []
     for name in names:
         try:
-            act(name)
+            action(name)
         except KeyturnError as error:
             warn(error.line())
             codes.append(error.exit_code)

@@ -29,38 +29,38 @@ from keyturn.profiles.status import row_table
 def list_(*, json_: bool, text: str) -> None:
     """List all profiles: kind, time left, account, rotation. Opens no vault and asks nobody."""
     service = credential_service()
-    found, now = service.snapshot(), service.now()
+    snapshot, now = service.snapshot(), service.now()
     query = parse(text)
-    rows = [row for row in found.profiles if query.shows(row, found.vault, now)]
+    rows = [row for row in snapshot.profiles if query.shows(row, snapshot.vault, now)]
     if json_:
-        emit({"profiles": [row_table(row, found.vault, now) for row in rows]})
+        emit({"profiles": [row_table(row, snapshot.vault, now) for row in rows]})
     else:
-        _table(rows, found.vault, now)
-        for line in key_notices(found.profiles):
+        _table(rows, snapshot.vault, now)
+        for line in key_notices(snapshot.profiles):
             warn(line)
-    for problem in found.problems:
+    for problem in snapshot.problems:
         line = f"line {problem.line}: " if problem.line else ""
         is_own = problem.path == str(service.paths.config_file)
-        cost = (
+        effect = (
             "The defaults count until it is corrected"
             if is_own
             else "Its profiles are not listed; correct it"
         )
-        warn(f"{problem.path}: {line}{problem.reason}. {cost}")
+        warn(f"{problem.path}: {line}{problem.reason}. {effect}")
 
 
 def key_notices(rows: Iterable[Profile]) -> tuple[str, ...]:
     """What there is to say of long-term keys: rotations that wait, and keys past their policy; a line each."""
-    waiting = [row for row in rows if row.rotation.waits]
+    pending = [row for row in rows if row.rotation.waits]
     overdue = [row.name for row in rows if row.rotation.state is RotationState.OVERDUE and row.managed]
     lines = [
         f"{row.name}: a rotation of its key {rotation_words(row.rotation)}. Run: keyturn rotate {row.name} --status"
-        for row in waiting
+        for row in pending
     ]
     if overdue:
-        told = "the key is" if len(overdue) == 1 else "the keys are"
+        subject = "the key is" if len(overdue) == 1 else "the keys are"
         lines.append(
-            f"{', '.join(overdue)}: {told} past the rotation policy. Run: keyturn rotate {overdue[0]}"
+            f"{', '.join(overdue)}: {subject} past the rotation policy. Run: keyturn rotate {overdue[0]}"
         )
     return tuple(lines)
 
@@ -99,16 +99,16 @@ def _left(row: Profile, now: datetime) -> str:
 def show(*, profile: str, json_: bool) -> None:
     """Show one profile in full. Never a secret."""
     service = credential_service()
-    found, now = service.snapshot(), service.now()
-    for row in found.profiles:
+    snapshot, now = service.snapshot(), service.now()
+    for row in snapshot.profiles:
         if row.name == profile:
             break
     else:
         raise NotFound(f"profile {profile}", "there is none by that name", "Run: keyturn list")
     if json_:
-        emit({"profile": row_table(row, found.vault, now)})
+        emit({"profile": row_table(row, snapshot.vault, now)})
         return
-    for label, value in _lines(row, found.vault, now):
+    for label, value in _lines(row, snapshot.vault, now):
         if value:
             click.echo(f"{label:<12}{safe(value)}")
 
@@ -116,7 +116,9 @@ def show(*, profile: str, json_: bool) -> None:
 def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, str | None]]:
     session, key = row.session, row.key
     state = state_of(row, vault, now)
-    ends = f", {_left(row, now)} left, until {iso(session.expires)}" if session and session.expires else ""
+    time_left = (
+        f", {_left(row, now)} left, until {iso(session.expires)}" if session and session.expires else ""
+    )
     account = f"{row.account} (derived from the key id)" if row.account_derived else row.account
     lines: list[tuple[str, str | None]] = [
         ("Profile", row.name),
@@ -124,7 +126,7 @@ def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, st
         ("Kind", KIND_WORDS[row.kind]),
         (
             "State",
-            f"{state}{ends if state is not State.EXPIRED else f', since {iso(session.expires if session else None)}'}",
+            f"{state}{time_left if state is not State.EXPIRED else f', since {iso(session.expires if session else None)}'}",
         ),
         ("Problem", row.problem),
         ("Account", account),
@@ -178,7 +180,7 @@ def _delivery(row: Profile) -> str:
 
 
 #: In place of a serial number: ask IAM which devices there are.
-CHOOSE = "choose"
+CHOOSE_DEVICE = "choose"
 RISK = (
     "session=none hands the long-term key itself to every client that asks: it does not expire, and anything that gets it "
     "can keep it"
@@ -213,24 +215,24 @@ def set_(
     rotate             ask, or auto: the agent replaces a key that is past its policy, and deletes none
     """
     service = unlocker.service
-    wanted = settings.parsed(key_values)
-    if wanted.get("mfa_serial") == CHOOSE:
-        wanted["mfa_serial"] = _choose_device(unlocker, profile)
-    if wanted.get("policy"):
-        wanted["policy"] = _absolute_policy(wanted["policy"])
-    if wanted.get("session") == "none":
+    changes = settings.parsed(key_values)
+    if changes.get("mfa_serial") == CHOOSE_DEVICE:
+        changes["mfa_serial"] = _choose_device(unlocker, profile)
+    if changes.get("policy"):
+        changes["policy"] = _absolute_policy(changes["policy"])
+    if changes.get("session") == "none":
         warn(f"{RISK}.")
         confirm(f"Hand out the key of {profile}", yes=yes)
-    done = service.set(profile, wanted) if wanted else None
+    result = service.set(profile, changes) if changes else None
     table = service.settings(profile)
     if json_:
-        keys, ended = (list(done.keys), list(done.ended)) if done else ([], [])
+        keys, ended = (list(result.keys), list(result.ended)) if result else ([], [])
         emit({"profile": profile, "settings": table, "changed": keys, "ended": ended})
-    elif done is None:
+    elif result is None:
         for key, value in table.items():
-            click.echo(f"{key:<18}{safe(_shown(value))}")
+            click.echo(f"{key:<18}{safe(_value_text(value))}")
     else:
-        _print_changes(profile, done.keys, done.ended, table)
+        _print_changes(profile, result.keys, result.ended, table)
 
 
 def _print_changes(
@@ -239,14 +241,14 @@ def _print_changes(
     if not keys:
         say(f"{profile}: nothing to change")
     for key in keys:
-        say(f"{profile}: {key} = {_shown(table[key])}")
+        say(f"{profile}: {key} = {_value_text(table[key])}")
     if ended:
         say(
             f"ended, since they rested on what was set before: {', '.join(ended)}. Run: keyturn refresh {' '.join(ended)}"
         )
 
 
-def _shown(value: object) -> str:
+def _value_text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}={text}" for key, text in value.items()) or "-"
     if isinstance(value, list):
@@ -284,4 +286,4 @@ def _choose_device(unlocker: VaultUnlocker, profile: str) -> str:
     return devices[int(answer) - 1]
 
 
-VERBS = (list_, show, set_)
+COMMANDS = (list_, show, set_)

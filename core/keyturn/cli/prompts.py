@@ -35,12 +35,12 @@ from keyturn.model.text import safe
 from keyturn.service import CredentialService
 from keyturn.vault import passphrase as passphrases
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 #: Nobody needs a longer passphrase, and a wrong descriptor may be an endless one.
-LONGEST = 4096
+MAX_SECRET_LENGTH = 4096
 TRIES = 3
 #: Beyond this a question is cut, before its mark and what can be answered; the plan above it is whole.
-LONGEST_QUESTION = 400
+MAX_QUESTION_LENGTH = 400
 
 
 def on_terminal() -> bool:
@@ -55,8 +55,8 @@ def from_descriptor(number: int, what: str) -> Secret:
     """
     try:
         data = b""
-        while len(data) < LONGEST and b"\n" not in data:
-            part = os.read(number, LONGEST)
+        while len(data) < MAX_SECRET_LENGTH and b"\n" not in data:
+            part = os.read(number, MAX_SECRET_LENGTH)
             if not part:
                 break
             data += part
@@ -74,14 +74,14 @@ def ask_secret(prompt: str) -> Secret:
     """A secret typed on the terminal, not shown."""
     text = f"{safe(prompt)}: "
     try:
-        with _hidden_after_a_pause(text):
+        with _hide_after_resume(text):
             return Secret(getpass.getpass(text, stream=None))
     except EOFError:
         raise click.exceptions.Abort from None
 
 
 @contextmanager
-def _hidden_after_a_pause(prompt: str) -> Iterator[None]:
+def _hide_after_resume(prompt: str) -> Iterator[None]:
     """Has what is typed stay hidden after Ctrl+Z and `fg`: the shell gives the terminal back with its own echo."""
 
     def hide(_number: int, _frame: FrameType | None) -> None:
@@ -121,7 +121,7 @@ def confirm(question: str, *, yes: bool) -> None:
         raise NeedsConfirmation(
             question, "there is no terminal to confirm it on", "To have it done unasked, add --yes"
         )
-    if ask_line(f"{safe(question, LONGEST_QUESTION)}? [y/N]").lower() not in ("y", "yes"):
+    if ask_line(f"{safe(question, MAX_QUESTION_LENGTH)}? [y/N]").lower() not in ("y", "yes"):
         click.echo("Nothing was changed.", err=True)
         raise click.exceptions.Exit(1)
 
@@ -170,7 +170,7 @@ class VaultUnlocker:
             return
         if not on_terminal():
             raise NeedsUnlock(*LOCKED)
-        self._unlock_typed()
+        self._unlock_by_prompt()
 
     def unlock_by_keyring(self) -> None:
         """Opens the vault by the system keyring, or, where that does not open it, by the passphrase if it has one and
@@ -184,20 +184,20 @@ class VaultUnlocker:
             if not on_terminal() or "passphrase" not in self.service.context.vault.slots():
                 raise
             click.echo(f"keyturn: {error.line()}", err=True)
-            self._unlock_typed()
+            self._unlock_by_prompt()
 
-    def _unlock_typed(self) -> None:
-        for left in range(TRIES - 1, -1, -1):
+    def _unlock_by_prompt(self) -> None:
+        for tries_left in range(TRIES - 1, -1, -1):
             try:
                 self.service.unlock(ask_secret("Passphrase of the keyturn vault"))
             except WrongPassphrase as error:
-                if not left:
+                if not tries_left:
                     raise
                 click.echo(f"keyturn: {error.line()}", err=True)
             else:
                 return
 
-    def find_vault(self) -> None:
+    def create_missing_vault(self) -> None:
         """Makes the vault that is not there yet, with a person at the terminal.
 
         :raises NeedsVault: nobody can be asked.
@@ -211,36 +211,36 @@ class VaultUnlocker:
         backend = self.service.keyring_backend()
         if backend is not None:
             click.echo(f"A vault is needed first. {safe(backend)} can guard it.", err=True)
-            new_vault(self.service, "keyring", None)
+            create_vault(self.service, "keyring", None)
             return
         click.echo(
             "A vault is needed first. A passphrase will guard it (there is no system keyring to use).",
             err=True,
         )
-        new_vault(self.service, "passphrase", ask_twice())
+        create_vault(self.service, "passphrase", ask_new_passphrase())
 
-    def run(self, act: Callable[[], Answer]) -> Answer:
+    def run(self, action: Callable[[], T]) -> T:
         """Does an act; where it needs the vault, opens or makes it and does the act again."""
         try:
-            return act()
+            return action()
         except NeedsVault:
-            self.find_vault()
+            self.create_missing_vault()
         except NeedsUnlock:
             self.unlock()
-        return act()
+        return action()
 
-    def run_with_code(self, act: Callable[[str | None], Answer], code: str | None) -> Answer:
+    def run_with_code(self, action: Callable[[str | None], T], code: str | None) -> T:
         """As :meth:`done`, for an act that may need an MFA code: asks for one on the terminal if none was given."""
         try:
-            return self.run(lambda: act(code))
+            return self.run(lambda: action(code))
         except NeedsMfa as error:
             if code is not None or not on_terminal():
                 raise
-            typed = ask_line(f"MFA code of {error.serial} for {error.profile}")
-        return self.run(lambda: act(typed))
+            typed_code = ask_line(f"MFA code of {error.serial} for {error.profile}")
+        return self.run(lambda: action(typed_code))
 
 
-def ask_twice() -> Secret:
+def ask_new_passphrase() -> Secret:
     """A new passphrase, typed twice.
 
     :raises UsageError: the two differ, or it is too short.
@@ -251,7 +251,7 @@ def ask_twice() -> Secret:
     return first
 
 
-def new_vault(
+def create_vault(
     service: CredentialService, slot: str, passphrase: Secret | None, *, anew: bool = False
 ) -> None:
     """Makes a vault, shows the recovery key on the terminal and has its last characters typed back."""

@@ -57,29 +57,29 @@ _UNDO_STEPS = {
 @as_json
 @yes
 @opens_vault
-def rotate(unlocker: VaultUnlocker, *, profile: str, json_: bool, **words: Any) -> int | None:
+def rotate(unlocker: VaultUnlocker, *, profile: str, json_: bool, **options: Any) -> int | None:
     """Replace a long-term key by a new one and switch the old one off. Deletes nothing.
 
     Each step is on disk before the next: whatever interrupts it, a key that works is in the vault, and --resume or --undo
     goes on from there. --finish deletes the old key, 24 hours later or when told so by its last four characters.
     """
-    ways = [way for way in ("status", "resume", "undo", "finish", "policy") if words[way]]
-    ways += ["drop"] if words["drop"] is not None else []
-    if len(ways) > 1:
-        raise UsageError("rotate", f"--{ways[0]} and --{ways[1]} do not go together", "Name one")
-    way = ways[0] if ways else None
-    if words["word"] is not None and way != "finish":
+    modes = [mode for mode in ("status", "resume", "undo", "finish", "policy") if options[mode]]
+    modes += ["drop"] if options["drop"] is not None else []
+    if len(modes) > 1:
+        raise UsageError("rotate", f"--{modes[0]} and --{modes[1]} do not go together", "Name one")
+    mode = modes[0] if modes else None
+    if options["word"] is not None and mode != "finish":
         raise UsageError("rotate", "--confirm goes with --finish", "Leave it out")
-    turn = _RotateCommand(unlocker, profile, words["mfa_code"], json_, words["yes"])
-    if way == "drop":
-        return turn.drop(words["drop"])
-    if way == "policy":
-        return turn.policy()
-    if way == "status":
-        return turn.status()
-    if way == "finish":
-        return turn.finish(words["word"])
-    return {"resume": turn.resume, "undo": turn.undo, None: turn.rotate}[way]()
+    command = _RotateCommand(unlocker, profile, options["mfa_code"], json_, options["yes"])
+    if mode == "drop":
+        return command.drop(options["drop"])
+    if mode == "policy":
+        return command.policy()
+    if mode == "status":
+        return command.status()
+    if mode == "finish":
+        return command.finish(options["word"])
+    return {"resume": command.resume, "undo": command.undo, None: command.rotate}[mode]()
 
 
 @dataclass
@@ -94,51 +94,54 @@ class _RotateCommand:
 
     def rotate(self) -> int:
         row = self._row()
-        self._rotating.check(self.name)
-        told = rotation_words(row.rotation)
+        self._rotation.check(self.name)
+        rotation_text = rotation_words(row.rotation)
         key = masked_key_id(row.key.key_id) if row.key else "its key"
-        confirm(f"Replace {key} of {self.name} ({told}) by a new key, and switch it off", yes=self.yes)
+        confirm(
+            f"Replace {key} of {self.name} ({rotation_text}) by a new key, and switch it off", yes=self.yes
+        )
         return self._run_to_end(
-            self._asked(self._rotating.start), self._rotating.advance, wants=Step.DEACTIVATED
+            self._run_with_code(self._rotation.start), self._rotation.advance, wanted_step=Step.DEACTIVATED
         )
 
     def resume(self) -> int:
-        return self._run_to_end(self._asked(self._rotating.advance), self._rotating.advance)
+        return self._run_to_end(self._run_with_code(self._rotation.advance), self._rotation.advance)
 
     def undo(self) -> int:
         confirm(f"Go back to the old key of {self.name}; the new one is deleted", yes=self.yes)
-        return self._run_to_end(self._asked(self._rotating.undo), self._rotating.advance)
+        return self._run_to_end(self._run_with_code(self._rotation.undo), self._rotation.advance)
 
-    def finish(self, word: str | None) -> int:
-        if word is None and on_terminal() and not self.json_:
+    def finish(self, last_four: str | None) -> int:
+        if last_four is None and on_terminal() and not self.json_:
             facts = self.unlocker.run_with_code(
-                lambda code: self._rotating.deletion_facts(self.name, code), self._run_step()
+                lambda code: self._rotation.deletion_facts(self.name, code), self._take_code()
             )
             _print_deletion_facts(facts)
-            word = ask_line("Type the last four characters of the key to delete it, or Enter to keep it")
-            if not word:
+            last_four = ask_line("Type the last four characters of the key to delete it, or Enter to keep it")
+            if not last_four:
                 say("Nothing was deleted.")
                 return 1
         return self._run_to_end(
-            self._asked(lambda name, code: self._rotating.finish(name, word, code)), self._rotating.advance
+            self._run_with_code(lambda name, code: self._rotation.finish(name, last_four, code)),
+            self._rotation.advance,
         )
 
     def drop(self, last_four: str) -> int:
         say(
             self.unlocker.run_with_code(
-                lambda code: self._rotating.delete_other_key(self.name, last_four, code), self._run_step()
+                lambda code: self._rotation.delete_other_key(self.name, last_four, code), self._take_code()
             )
         )
         return 0
 
     def status(self) -> int:
-        found = self.unlocker.run_with_code(
-            lambda code: self._rotating.status(self.name, code), self._run_step()
+        table = self.unlocker.run_with_code(
+            lambda code: self._rotation.status(self.name, code), self._take_code()
         )
         if self.json_:
-            emit(found)
+            emit(table)
         else:
-            _say_status(found)
+            _say_status(table)
         return 0
 
     def policy(self) -> int:
@@ -148,7 +151,7 @@ class _RotateCommand:
         return 0
 
     @property
-    def _rotating(self) -> RotationClient:
+    def _rotation(self) -> RotationClient:
         return self.unlocker.service.rotation
 
     def _row(self) -> Profile:
@@ -157,15 +160,19 @@ class _RotateCommand:
                 return row
         raise NotFound(f"profile {self.name}", "there is none by that name", "Run: keyturn list")
 
-    def _asked(self, act: Callable[[str, str | None], Progress]) -> Progress:
-        return self.unlocker.run_with_code(lambda code: act(self.name, code), self._run_step())
+    def _run_with_code(self, action: Callable[[str, str | None], Progress]) -> Progress:
+        return self.unlocker.run_with_code(lambda code: action(self.name, code), self._take_code())
 
-    def _run_step(self) -> str | None:
+    def _take_code(self) -> str | None:
         code, self.code = self.code, None
         return code
 
     def _run_to_end(
-        self, first: Progress, act: Callable[[str, str | None], Progress], *, wants: Step | None = None
+        self,
+        first: Progress,
+        action: Callable[[str, str | None], Progress],
+        *,
+        wanted_step: Step | None = None,
     ) -> int:
         """Go on to the end, or to where a person decides.
 
@@ -173,37 +180,37 @@ class _RotateCommand:
         :raises RotationHalted: there is a key whose secret never arrived; what was asked for has not come about.
         :raises KeyturnError: AWS made no key.
         """
-        shown: Step | None = None
+        shown_step: Step | None = None
         progress = first
-        for progress in self._rotating.run_to_end(first, lambda: self._advance(act)):
-            self._say_step(progress, is_new=progress.step is not shown)
-            shown = progress.step
+        for progress in self._rotation.run_to_end(first, lambda: self._advance(action)):
+            self._say_step(progress, is_new=progress.step is not shown_step)
+            shown_step = progress.step
         if self.json_:
             emit({"rotation": to_table(progress), "stands": progress.summary()})
         if progress.orphans:
             why = "a new key was made, and AWS's answer with its secret was lost"
             raise RotationHalted(f"rotation of {self.name}", why, progress.summary())
-        if wants and progress.step is Step.UNDONE:
+        if wanted_step and progress.step is Step.UNDONE:
             hint = f"{progress.summary()}. Try again: keyturn rotate {self.name}"
             raise KeyturnError(f"rotation of {self.name}", "AWS made no new key, or it is gone", hint)
         if not self.json_:
             say(progress.summary())
         return 0
 
-    def _advance(self, act: Callable[[str, str | None], Progress]) -> Progress:
+    def _advance(self, action: Callable[[str, str | None], Progress]) -> Progress:
         """One more act; whoever cannot go on for want of an open vault hears that a rotation waits."""
         try:
-            return self._asked(act)
+            return self._run_with_code(action)
         except (AgentUnavailable, NeedsUnlock) as error:
             error.hint = f"{error.hint.rstrip('.')}. The rotation waits, and nothing is lost; then: keyturn rotate {self.name} --resume"
             raise
 
     def _say_step(self, progress: Progress, *, is_new: bool) -> None:
-        done = _UNDO_STEPS if progress.is_undoing else _FORWARD_STEPS
-        if not self.json_ and is_new and progress.step in done:
-            is_old = progress.is_undoing or progress.step.is_past(Step.DEACTIVATED)
-            key = progress.old_id if is_old else progress.new_id
-            say(f"{progress.step} {masked_key_id(key or '')}: {done[progress.step]}")
+        texts = _UNDO_STEPS if progress.is_undoing else _FORWARD_STEPS
+        if not self.json_ and is_new and progress.step in texts:
+            is_old_key = progress.is_undoing or progress.step.is_at_least(Step.DEACTIVATED)
+            key = progress.old_id if is_old_key else progress.new_id
+            say(f"{progress.step} {masked_key_id(key or '')}: {texts[progress.step]}")
         if progress.note and not progress.wait:
             warn(progress.note)
         elif progress.note and not self.json_:
@@ -212,29 +219,31 @@ class _RotateCommand:
 
 def _print_deletion_facts(facts: DeletionFacts) -> None:
     use = facts.last_use
-    at = "never" if use is None or use.at is None else f"{use.at:%Y-%m-%d %H:%M} UTC"
-    where = ", ".join(each for each in (use.service, use.region) if each) if use else ""
+    used_at = "never" if use is None or use.at is None else f"{use.at:%Y-%m-%d %H:%M} UTC"
+    where = ", ".join(warning for warning in (use.service, use.region) if warning) if use else ""
     say(f"{facts.old_id} will be deleted at AWS. This cannot be undone.")
     say(
-        f"Last used, as far as AWS tells: {at if use is not None else 'unknown'}{f' ({where})' if where else ''}"
+        f"Last used, as far as AWS tells: {used_at if use is not None else 'unknown'}{f' ({where})' if where else ''}"
     )
-    for each in facts.warnings:
-        say(f"! {each}")
+    for warning in facts.warnings:
+        say(f"! {warning}")
 
 
-def _say_status(found: Mapping[str, Any]) -> None:
-    say(f"{found['user']}")
+def _say_status(table: Mapping[str, Any]) -> None:
+    say(f"{table['user']}")
     rows = [("KEY", "STATUS", "AGE", "LAST USED", "HERE")]
-    for key in found["keys"]:
-        used = key["last_used"] or ("never" if key["known"] else "unknown")
-        by = f" ({key['last_used_by']})" if key["last_used_by"] else ""
-        rows.append((key["key_id"], key["status"], f"{key['age_days']}d", used + by, key["held"] or "no"))
+    for key in table["keys"]:
+        last_used = key["last_used"] or ("never" if key["known"] else "unknown")
+        service = f" ({key['last_used_by']})" if key["last_used_by"] else ""
+        rows.append(
+            (key["key_id"], key["status"], f"{key['age_days']}d", last_used + service, key["held"] or "no")
+        )
     columns(rows)
-    for key_id in found["gone"]:
+    for key_id in table["gone"]:
         say(f"{key_id} is held here, and AWS does not list it")
-    if found["used_by"]:
-        say(f"Used by: {', '.join(found['used_by'])}")
-    rotation = found["rotation"]
+    if table["used_by"]:
+        say(f"Used by: {', '.join(table['used_by'])}")
+    rotation = table["rotation"]
     if rotation is not None:
         progress = from_table(Progress, rotation)
         say(f"A rotation waits at step {progress.step}. {progress.summary()}")
@@ -242,4 +251,4 @@ def _say_status(found: Mapping[str, Any]) -> None:
             warn(progress.note)
 
 
-VERBS = (rotate,)
+COMMANDS = (rotate,)

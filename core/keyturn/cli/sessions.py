@@ -42,66 +42,66 @@ def adopt(
     The change is shown first. Profiles that name an adopted one as source come along.
     """
     service = unlocker.service
-    names, refused = profiles, 0
+    names, refused_count = profiles, 0
     if all_:
-        names, refused = _all_adoptable(service)
+        names, refused_count = _all_adoptable(service)
         if not names:
             say("Nothing to adopt.")
-            return min(refused, 1)
+            return min(refused_count, 1)
     if not names:
         raise UsageError("adopt", "no profile is named", "Name some, or use --all")
     plan = service.plan_adopt(names, session_none=session_none)
-    _show(plan)
+    _print_plan(plan)
     if only_plan:
-        return min(refused, 1)
+        return min(refused_count, 1)
     confirm(f"Adopt {', '.join(plan.names)}", yes=yes)
     for name in unlocker.run(lambda: service.adopt(plan)):
         say(f"adopted {name}")
-    return min(refused, 1)
+    return min(refused_count, 1)
 
 
 def _all_adoptable(service: CredentialService) -> tuple[tuple[str, ...], int]:
     """Every profile that can be adopted, and how many others look like it; these are named with the reason."""
-    found = service.snapshot()
-    for problem in found.problems:
+    snapshot = service.snapshot()
+    for problem in snapshot.problems:
         warn(f"{problem.path}: line {problem.line}: {problem.reason}. Its profiles are left out")
-    names, refused = [], 0
-    for row in found.profiles:
-        if not _adoptable(row):
+    names, refused_count = [], 0
+    for row in snapshot.profiles:
+        if not _is_adoptable(row):
             continue
         try:
             service.check_adopt(row.name)
         except KeyturnError as error:
             warn(error.line())
-            refused += 1
+            refused_count += 1
         else:
             names.append(row.name)
-    return tuple(names), refused
+    return tuple(names), refused_count
 
 
-def _adoptable(row: Any) -> bool:
-    own = row.kind is Kind.IAM_KEY or (row.kind is Kind.ROLE and (row.chain or row.credential_source))
-    return bool(own) and not row.managed and row.problem is None
+def _is_adoptable(row: Any) -> bool:
+    has_source = row.kind is Kind.IAM_KEY or (row.kind is Kind.ROLE and (row.chain or row.credential_source))
+    return bool(has_source) and not row.managed and row.problem is None
 
 
-def _show(plan: Plan) -> None:
+def _print_plan(plan: Plan) -> None:
     """The change, on stderr where a person looks, so that stdout stays for results."""
 
-    def line(text: str) -> None:
+    def print_line(text: str) -> None:
         from keyturn.model.text import safe
 
         click.echo(safe(text), err=True)
 
-    for each_ in plan.diff:
-        line(each_.text if each_.sign == "@" else f"  {each_.sign} {each_.text}")
+    for change in plan.diff:
+        print_line(change.text if change.sign == "@" else f"  {change.sign} {change.text}")
     for secret in plan.secrets:
-        line(f"vault {'+' if plan.action == 'adopt' else '-'} {secret}")
+        print_line(f"vault {'+' if plan.action == 'adopt' else '-'} {secret}")
     for name in plan.also:
-        line(f"along with it: {name}")
+        print_line(f"along with it: {name}")
     for warning in plan.warnings:
-        line(f"note: {warning}")
+        print_line(f"note: {warning}")
     if plan.action == "adopt" and plan.secrets and not plan.session_none:
-        line("note: --session-none would hand out the key itself, for IAM calls without MFA. A risk")
+        print_line("note: --session-none would hand out the key itself, for IAM calls without MFA. A risk")
 
 
 @click.command()
@@ -136,7 +136,7 @@ def release(
     if not names:
         raise UsageError("release", "no managed profile is named", "Name some, or use --all")
     plan = unlocker.run(lambda: service.plan_release(names))
-    _show(plan)
+    _print_plan(plan)
     if only_plan:
         return
     confirm(f"Release {', '.join(plan.names)}", yes=yes)
@@ -174,11 +174,11 @@ def refresh(
     results: list[dict[str, Any]] = []
     codes = [mfa_code] if mfa_code else []
 
-    def one(name: str) -> None:
+    def refresh_one(name: str) -> None:
         code = codes[0] if codes else None
         is_needed = code is not None and service.needs_code(name)
         try:
-            done = unlocker.run_with_code(lambda code: service.refresh(name, code), code)
+            refreshed = unlocker.run_with_code(lambda code: service.refresh(name, code), code)
         except KeyturnError as error:
             results.append(
                 {"profile": name, "ok": False, "error": error.line(), "exit_code": error.exit_code}
@@ -188,11 +188,11 @@ def refresh(
             # AWS takes a code once: the next profile that needs one must ask for another.
             if is_needed:
                 codes.clear()
-        results.append(_refreshed_table(done))
+        results.append(_refreshed_table(refreshed))
         if not json_:
-            _say_refreshed(done, service.now())
+            _say_refreshed(refreshed, service.now())
 
-    code = for_each(names, one)
+    code = for_each(names, refresh_one)
     if json_:
         emit({"results": results})
     elif not names:
@@ -200,22 +200,22 @@ def refresh(
     return code
 
 
-def _refreshed_table(done: Refreshed) -> dict[str, Any]:
-    session = done.session
+def _refreshed_table(refreshed: Refreshed) -> dict[str, Any]:
+    session = refreshed.session
     return {
-        "profile": done.profile, "ok": True, "key_id": session.key_id, "issued": iso(session.issued),
-        "expires": iso(session.expires), "arn": session.arn, "delivery": str(done.delivered), "note": done.note or None,
+        "profile": refreshed.profile, "ok": True, "key_id": session.key_id, "issued": iso(session.issued),
+        "expires": iso(session.expires), "arn": session.arn, "delivery": str(refreshed.delivered), "note": refreshed.note or None,
     }  # fmt: skip
 
 
-def _say_refreshed(done: Refreshed, now: Any) -> None:
-    session = done.session
+def _say_refreshed(refreshed: Refreshed, now: Any) -> None:
+    session = refreshed.session
     until = (
         f", {countdown(session.expires - now)} left, until {iso(session.expires)}" if session.expires else ""
     )
-    say(f"refreshed {done.profile}: {masked_key_id(session.key_id)}{until} ({done.seconds:.1f} s)")
-    if done.note:
-        say(f"  {done.note}")
+    say(f"refreshed {refreshed.profile}: {masked_key_id(session.key_id)}{until} ({refreshed.seconds:.1f} s)")
+    if refreshed.note:
+        say(f"  {refreshed.note}")
 
 
 @click.command()
@@ -256,4 +256,4 @@ def credential_process(unlocker: VaultUnlocker, *, profile: str) -> None:
     click.echo(document)
 
 
-VERBS = (adopt, release, refresh, stop, deliver, credential_process)
+COMMANDS = (adopt, release, refresh, stop, deliver, credential_process)

@@ -13,11 +13,11 @@ from keyturn.cli.options import as_json, credential_service, opens_vault, yes
 from keyturn.cli.output import emit, say, warn
 from keyturn.cli.prompts import (
     VaultUnlocker,
+    ask_new_passphrase,
     ask_secret,
-    ask_twice,
     confirm,
+    create_vault,
     from_descriptor,
-    new_vault,
     on_terminal,
 )
 from keyturn.model.errors import (
@@ -30,7 +30,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
-from keyturn.operations import vault as keeping
+from keyturn.operations import vault as vault_operations
 from keyturn.service import CredentialService
 from keyturn.system.files import create_file, os_error_text
 from keyturn.vault import passphrase as passphrases
@@ -54,43 +54,43 @@ def init(*, slot: str | None, passphrase_fd: int | None, recovery_out_fd: int | 
     service = credential_service()
     if service.context.vault.state() is not VaultState.ABSENT:
         raise VaultExists("vault init", "there is a vault already", "See: keyturn vault status")
-    lost = None if anew else keeping.missing_error(service.context)
-    if lost is not None:
-        raise lost
-    chosen = slot or (
+    error = None if anew else vault_operations.missing_error(service.context)
+    if error is not None:
+        raise error
+    chosen_slot = slot or (
         "passphrase" if passphrase_fd is not None or service.keyring_backend() is None else "keyring"
     )
     passphrase = None
-    if chosen == "passphrase":
+    if chosen_slot == "passphrase":
         if passphrase_fd is not None:
             passphrase = passphrases.check(from_descriptor(passphrase_fd, "passphrase"))
         elif on_terminal():
-            passphrase = ask_twice()
+            passphrase = ask_new_passphrase()
         else:
             raise NeedsInteraction(
                 "vault init", "there is no terminal to type a passphrase on", "Give it by --passphrase-fd N"
             )
     if recovery_out_fd is None and on_terminal():
-        new_vault(service, chosen, passphrase, anew=anew)
+        create_vault(service, chosen_slot, passphrase, anew=anew)
     else:
-        _init_quietly(service, chosen, passphrase, recovery_out_fd, anew=anew)
-    say(f"The vault is made and open; the {chosen} opens it.")
+        _init_without_prompt(service, chosen_slot, passphrase, recovery_out_fd, anew=anew)
+    say(f"The vault is made and open; the {chosen_slot} opens it.")
 
 
-def _init_quietly(
-    service: CredentialService, slot: str, passphrase: Secret | None, out: int | None, *, anew: bool
+def _init_without_prompt(
+    service: CredentialService, slot: str, passphrase: Secret | None, out_fd: int | None, *, anew: bool
 ) -> None:
-    if out is not None:
-        _writable(out)
+    if out_fd is not None:
+        _require_writable(out_fd)
     recovery_key = service.create_vault(slot, passphrase, anew=anew)
-    if out is None:
+    if out_fd is None:
         warn("the recovery key was not shown to anybody. See it by: keyturn vault recovery-key")
         return
-    os.write(out, recovery_key.reveal().encode() + b"\n")
+    os.write(out_fd, recovery_key.reveal().encode() + b"\n")
     service.confirm_recovery_key()
 
 
-def _writable(descriptor: int) -> None:
+def _require_writable(descriptor: int) -> None:
     try:
         os.write(descriptor, b"")
     except OSError as error:
@@ -130,32 +130,34 @@ def lock() -> None:
 def status(*, json_: bool) -> None:
     """Whether there is a vault, what opens it, and whether it is open."""
     service = credential_service()
-    found = service.snapshot()
-    if found.vault in (VaultState.LOCKED, VaultState.CLOSED):
+    snapshot = service.snapshot()
+    if snapshot.vault in (VaultState.LOCKED, VaultState.CLOSED):
         client.require_responsive(service.paths.socket)
-    slots = service.context.vault.slots() if found.vault not in (VaultState.ABSENT, VaultState.BROKEN) else ()
+    slots = (
+        service.context.vault.slots() if snapshot.vault not in (VaultState.ABSENT, VaultState.BROKEN) else ()
+    )
     if json_:
         emit(
             {
-                "state": str(found.vault), "slots": list(slots), "agent": found.agent,
-                "recovery_key_seen": found.recovery_key_seen, "folder": str(service.paths.vault_dir),
+                "state": str(snapshot.vault), "slots": list(slots), "agent": snapshot.agent,
+                "recovery_key_seen": snapshot.recovery_key_seen, "folder": str(service.paths.vault_dir),
             }
         )  # fmt: skip
         return
-    words = {
+    state_texts = {
         VaultState.ABSENT: "There is no vault yet. It is made when the first secret is stored, or by: keyturn vault init",
         VaultState.LOCKED: "Locked. Your passphrase opens it: keyturn vault unlock",
         VaultState.CLOSED: "Closed. The system keyring opens it when it is needed.",
         VaultState.OPEN: "Open, held by the agent.",
         VaultState.BROKEN: "It cannot be read. Nothing is written over it.",
     }
-    say(words[found.vault])
+    say(state_texts[snapshot.vault])
     fault = service.vault_fault()
     if fault is not None:
         say(fault.line())
     if slots:
         say(f"Opened by: {', '.join(slots)}, and the recovery key.")
-    if not found.recovery_key_seen:
+    if not snapshot.recovery_key_seen:
         say("Nobody has been shown the recovery key. See it by: keyturn vault recovery-key")
 
 
@@ -205,7 +207,7 @@ def _new_passphrase(descriptor: int | None) -> Secret:
         raise NeedsInteraction(
             "the new passphrase", "there is no terminal to type it on", "Give it by --new-passphrase-fd N"
         )
-    return ask_twice()
+    return ask_new_passphrase()
 
 
 def _open_here(unlocker: VaultUnlocker) -> CredentialService:
@@ -217,12 +219,12 @@ def _open_here(unlocker: VaultUnlocker) -> CredentialService:
     elif state is VaultState.CLOSED and unlocker.passphrase_fd is None:
         service.unlock_here()
     elif state is not VaultState.ABSENT:
-        given = unlocker.passphrase("Passphrase of the keyturn vault")
-        if given is None:
+        given_passphrase = unlocker.passphrase("Passphrase of the keyturn vault")
+        if given_passphrase is None:
             raise NeedsUnlock(
                 "the vault", "its passphrase is needed for this", "Give it by --passphrase-fd N"
             )
-        service.unlock_here(given)
+        service.unlock_here(given_passphrase)
     service.context.require_open()
     return service
 
@@ -259,9 +261,9 @@ def _say_all(lines: Iterable[str]) -> None:
 @opens_vault
 def export(unlocker: VaultUnlocker, *, file: Path, new_passphrase_fd: int | None, yes: bool) -> None:
     """Write the vault and the managed profiles to FILE, sealed by a passphrase of its own (any age program opens it)."""
-    taken = ChangeRefused("vault export", f"{file} exists", "Name another file")
+    exists_error = ChangeRefused("vault export", f"{file} exists", "Name another file")
     if os.path.lexists(file):
-        raise taken
+        raise exists_error
     if not file.absolute().parent.is_dir():
         raise UsageError("vault export", f"{file.parent} is no folder", "Make it first, or name another file")
     service = _open_here(unlocker)
@@ -273,7 +275,7 @@ def export(unlocker: VaultUnlocker, *, file: Path, new_passphrase_fd: int | None
         try:
             create_file(file.absolute(), sealed)
         except FileExistsError:
-            raise taken from None
+            raise exists_error from None
     service.context.log_success("vault", "export", f"to {file}")
     say(f"Exported to {file}.")
     for row in service.snapshot().profiles:
@@ -296,20 +298,20 @@ def export(unlocker: VaultUnlocker, *, file: Path, new_passphrase_fd: int | None
 def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_fd: int | None) -> None:
     """Make this machine's vault from an export, and define the managed profiles that are not here yet. A vault that is here already must be the same; its keys stay as they are."""
     service = credential_service()
-    absent = service.context.vault.state() is VaultState.ABSENT
+    is_absent = service.context.vault.state() is VaultState.ABSENT
     exported = _read_export(file)
     if passphrase_fd is not None:
-        old = from_descriptor(passphrase_fd, "passphrase of the export")
+        export_passphrase = from_descriptor(passphrase_fd, "passphrase of the export")
     elif on_terminal():
-        old = ask_secret("Passphrase of the export")
+        export_passphrase = ask_secret("Passphrase of the export")
     else:
         raise NeedsInteraction(
             "vault import", "there is no terminal", "Give the export's passphrase by --passphrase-fd N"
         )
-    new = _new_passphrase(new_passphrase_fd) if slot == "passphrase" and absent else None
-    told = service.import_vault(exported, old, slot, new)
-    say("The vault is made." if absent else "The vault was here already; its keys are as they were.")
-    _say_all(told)
+    new_passphrase = _new_passphrase(new_passphrase_fd) if slot == "passphrase" and is_absent else None
+    lines = service.import_vault(exported, export_passphrase, slot, new_passphrase)
+    say("The vault is made." if is_absent else "The vault was here already; its keys are as they were.")
+    _say_all(lines)
 
 
 def _read_export(file: Path) -> bytes:

@@ -242,7 +242,7 @@ def adopt(
         taken = _removed_settings(inventory, work, context.paths)
         for name in work.resumed:
             require_all_in_vault(name, context.vault.key(removed_entry(name)), taken.pop(name))
-        previous_key.forget_ended(context, list(work.definitions))
+        previous_key.forget_finished_rotations(context, list(work.definitions))
         _store_in_vault(context, work, taken)
         managed_profiles.change(context.paths.profiles_file, lambda table: table.update(work.definitions))
         _write_files(context, inventory, work)

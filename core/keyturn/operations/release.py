@@ -185,7 +185,7 @@ def _require_no_rotation(context: Context, name: str) -> None:
 
     :raises RotationHalted: a rotation of the key waits.
     """
-    record = observe.waiting(context, name)
+    record = observe.pending_record(context, name)
     if record is not None:
         why = f"a rotation of its key waits at step {record.step}"
         raise RotationHalted(f"release {name}", why, progress_of(record).summary())
@@ -408,4 +408,4 @@ def _remove_from_vault(context: Context, sections: Sections) -> None:
     context.index.change(note)
     # Last of all: as long as the vault knows what was taken, a release that was interrupted can be done again.
     context.vault.change_keys(edit)
-    previous_key.forget_ended(context, list(sections))
+    previous_key.forget_finished_rotations(context, list(sections))

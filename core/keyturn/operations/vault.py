@@ -108,8 +108,8 @@ def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | 
         _open_by_recovery_key(context, recovery_key)
     restored = vault.restore_newest_good()
     aside = journal_of(context).set_aside()
-    again = previous_key.reinstate(context) if restored is not None else ()
-    previous_key.record_present_key(context)
+    again = previous_key.restore_rotated_keys(context) if restored is not None else ()
+    previous_key.index_vault_keys(context)
     _remember(context)
     told = ("The newest state of the keys was sound.",) if restored is None else _messages(context, restored)
     if again:

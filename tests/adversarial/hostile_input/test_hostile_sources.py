@@ -54,9 +54,9 @@ KNOWN = {
     ("vault.py", "recovery_key.reveal().encode() + b'\\n'"): "the same, to a descriptor that was asked for",
     ("main.py", "text"): "encoded by `_write_stderr`, whose callers are checked",
     ("exec.py", "environment.render(_change(unlocker, profile, min_left, mfa_code), language)"): "refuses what is not harmless",
-    ("agent.py", "unit.systemd_unit(program)"): "the same, of the one word in it",
-    ("agent.py", "unit.launchd_plist(program)"): "the same",
-    ("agent.py", "install.lines(host, near, at, names)"): "refuses what is not harmless, and makes names so",
+    ("agent.py", "install.systemd_unit(program)"): "the same, of the one word in it",
+    ("agent.py", "install.launchd_plist(program)"): "the same",
+    ("agent.py", "install.lines(host, local_socket, at, names)"): "refuses what is not harmless, and makes names so",
     ("timeline.py", "self.window_words"): "times and lengths",
     (
         "rotate.py",

@@ -129,7 +129,7 @@ class RotationController:
             before = self.view.step
             progress = await self._step(call)
             self._show_progress(progress)
-            if progress.is_over or progress.is_halted or self._stop_requested.is_set():
+            if progress.is_finished or progress.is_halted or self._stop_requested.is_set():
                 return
             if progress.step is not before:
                 step_started = self._state.now()
@@ -224,7 +224,7 @@ class RotationController:
         profile = self._state.profile(self._name) or view.profile
         latest = view.progress
         pending_step = (
-            latest and not latest.is_over and ("undoing" if latest.is_undoing else str(latest.step))
+            latest and not latest.is_finished and ("undoing" if latest.is_undoing else str(latest.step))
         )
         if profile.rotation.waits != (pending_step or None):
             latest, view = None, replace(view, profile=profile)

@@ -82,7 +82,7 @@ class RotationView:
 
     @property
     def is_over(self) -> bool:
-        return self.progress is not None and self.progress.is_over
+        return self.progress is not None and self.progress.is_finished
 
     @property
     def orphans(self) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ class RotationView:
         if self.progress is not None:
             return masked_key_id(self.progress.old_id)
         key = self.profile.key
-        is_old = self.step is None or not self.step.is_past(Step.STORED)
+        is_old = self.step is None or not self.step.is_at_least(Step.STORED)
         return masked_key_id(key.key_id) if key and is_old and not self.is_undoing else "the old key"
 
     @property
@@ -103,14 +103,14 @@ class RotationView:
         if self.progress is not None:
             return masked_key_id(self.progress.new_id) if self.progress.new_id else "the new key"
         key = self.profile.key
-        is_new = self.step is not None and self.step.is_past(Step.STORED)
+        is_new = self.step is not None and self.step.is_at_least(Step.STORED)
         return masked_key_id(key.key_id) if key and is_new else "the new key"
 
     @property
     def in_use(self) -> str:
         """The key that sessions are made from."""
         step = self.step
-        if step is not None and step is not Step.UNDONE and step.is_past(Step.STORED):
+        if step is not None and step is not Step.UNDONE and step.is_at_least(Step.STORED):
             return self.new
         return self.old
 
@@ -191,7 +191,7 @@ def done_count(view: RotationView) -> int:
     step = view.step
     if not view.is_undoing:
         return _DONE.get(step, 0) if step is not None else 0
-    if step is None or (step.is_past(Step.STORED) and step is not Step.UNDONE):
+    if step is None or (step.is_at_least(Step.STORED) and step is not Step.UNDONE):
         return 0
     return 3 if step is Step.UNDONE else 2
 

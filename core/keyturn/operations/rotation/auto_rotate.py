@@ -22,7 +22,7 @@ from keyturn.profiles.inventory import Inventory
 from keyturn.storage.managed_profiles import ManagedProfile
 
 #: After something went wrong, which is on record with the profile.
-PAUSE = timedelta(hours=1)
+RETRY_PAUSE = timedelta(hours=1)
 
 
 @dataclass
@@ -30,62 +30,68 @@ class AutoRotation:
     """What one agent remembers of its tries. Used by one thread at a time."""
 
     context: Context
-    last_checked: dict[str, datetime] = field(default_factory=dict)
-    failed: dict[str, datetime] = field(default_factory=dict)
+    last_checks: dict[str, datetime] = field(default_factory=dict)
+    last_failures: dict[str, datetime] = field(default_factory=dict)
     """When the last try for a profile went wrong."""
 
-    def run(self, may_go_on: Callable[[], bool] = lambda: True) -> None:
+    def run(self, may_continue: Callable[[], bool] = lambda: True) -> None:
         """Looks after every key once."""
-        if not may_go_on():
+        if not may_continue():
             return
         with contextlib.suppress(VaultError):  # whoever needs the journal is told
             record_store.sync_index(self.context)
-        key_metadata.refresh_due_key_metadata(self.context, self.last_checked)
+        key_metadata.refresh_due_key_metadata(self.context, self.last_checks)
         inventory = self.context.read()
-        wanted = [one for one in inventory.definitions.values() if one.rotate is Rotate.AUTO and one.key]
-        if not wanted:
+        profiles = [
+            profile
+            for profile in inventory.definitions.values()
+            if profile.rotate is Rotate.AUTO and profile.key
+        ]
+        if not profiles:
             return
         try:
-            known = {entry: record for record in records(self.context) for entry in record.entries}
+            records_by_entry = {entry: record for record in records(self.context) for entry in record.entries}
         except VaultError:
             return  # nobody knows what waits
-        for one in wanted:
-            if may_go_on() and not self._has_paused(one.name):
-                self._run(inventory, one, known.get(one.key or ""))
+        for profile in profiles:
+            if may_continue() and not self._is_paused(profile.name):
+                self._run_profile(inventory, profile, records_by_entry.get(profile.key or ""))
 
-    def _has_paused(self, name: str) -> bool:
-        since = self.context.clock() - self.failed.get(
+    def _is_paused(self, name: str) -> bool:
+        elapsed = self.context.clock() - self.last_failures.get(
             name, datetime.min.replace(tzinfo=self.context.clock().tzinfo)
         )
-        return timedelta(0) <= since < PAUSE
+        return timedelta(0) <= elapsed < RETRY_PAUSE
 
-    def _run(self, inventory: Inventory, one: ManagedProfile, record: Record | None) -> None:
+    def _run_profile(self, inventory: Inventory, profile: ManagedProfile, record: Record | None) -> None:
         try:
             if record is not None and not record.step.is_last:
                 if (
-                    record.profile == one.name
+                    record.profile == profile.name
                     and not record.is_undoing
                     and record.step is not Step.DEACTIVATED
                 ):
-                    self._note(one.name, runner.advance(self.context, one.name, None).is_halted)
-            elif self._is_overdue(inventory, one) and not _was_taken_back(record, inventory, one):
-                create_key.start(self.context, one.name, None)
+                    self._pause_if_halted(
+                        profile.name, runner.advance(self.context, profile.name, None).is_halted
+                    )
+            elif self._is_overdue(inventory, profile) and not _was_undone(record, inventory, profile):
+                create_key.start(self.context, profile.name, None)
         except KeyturnError:
-            self.failed[one.name] = self.context.clock()
+            self.last_failures[profile.name] = self.context.clock()
 
-    def _note(self, name: str, halted: object) -> None:
+    def _pause_if_halted(self, name: str, is_halted: object) -> None:
         """What waits for a person is not tried again and again."""
-        if halted:
-            self.failed[name] = self.context.clock()
+        if is_halted:
+            self.last_failures[name] = self.context.clock()
 
     @staticmethod
-    def _is_overdue(inventory: Inventory, one: ManagedProfile) -> bool:
-        return inventory.row(one.name).rotation.state is RotationState.OVERDUE
+    def _is_overdue(inventory: Inventory, profile: ManagedProfile) -> bool:
+        return inventory.row(profile.name).rotation.state is RotationState.OVERDUE
 
 
-def _was_taken_back(record: Record | None, inventory: Inventory, one: ManagedProfile) -> bool:
+def _was_undone(record: Record | None, inventory: Inventory, profile: ManagedProfile) -> bool:
     """Whether a person went back to the very key that is in use: what was undone is not begun again by itself."""
-    key = inventory.index.keys.get(one.key or "")
+    key = inventory.index.keys.get(profile.key or "")
     return (
         record is not None
         and record.step is Step.UNDONE

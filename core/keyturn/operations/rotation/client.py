@@ -70,15 +70,15 @@ class RotationClient:
         :raises RotationHalted: if AWS does not know a key everywhere within :data:`TIMEOUT`.
         :raises KeyturnError: what a step raises.
         """
-        progress, since = first, self._clock()
+        progress, step_started = first, self._clock()
         yield progress
-        while not (progress.is_over or progress.is_halted):
+        while not (progress.is_finished or progress.is_halted):
             if progress.wait:
-                if (self._clock() - since).total_seconds() > TIMEOUT:
+                if (self._clock() - step_started).total_seconds() > TIMEOUT:
                     raise RotationHalted(f"rotation of {progress.profile}", progress.note, progress.summary())
                 sleep(progress.wait)
-            before = progress
+            previous = progress
             progress = step()
-            if progress.step is not before.step:
-                since = self._clock()
+            if progress.step is not previous.step:
+                step_started = self._clock()
             yield progress

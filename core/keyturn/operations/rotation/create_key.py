@@ -33,30 +33,30 @@ from keyturn.operations.rotation.observe import (
     fallback_note,
     identity_of,
     keys_in_vault,
-    listed_keys,
-    lock,
+    list_keys,
+    pending_record,
     record_of_user,
     rotation_halted,
-    waiting,
+    user_lock,
 )
 from keyturn.operations.rotation.progress import Progress, progress_of
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.signer import UNKNOWN_KEY, KeySigner
-from keyturn.operations.rotation.status import described, recent_use_reason, reported_use
+from keyturn.operations.rotation.signer import UNKNOWN_KEY_CODES, KeySigner
+from keyturn.operations.rotation.status import key_text, recent_use_reason, reported_use
 from keyturn.profiles.inventory import Inventory
 
 #: A record takes a few hundred bytes; a disk with less than this is about to be full.
 MIN_FREE_BYTES = 1 << 20
 #: Refusals after which there is no new key for certain; of any other answer that is not known.
-CERTAIN_ERRORS = UNKNOWN_KEY | {
+REJECTION_CODES = UNKNOWN_KEY_CODES | {
     "AccessDenied", "LimitExceeded", "NoSuchEntity", "ValidationError", "SignatureDoesNotMatch", "ExpiredToken",
     "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestExpired", "OptInRequired",
     "IncompleteSignature", "MissingAuthenticationToken", "InvalidAction",
 }  # fmt: skip
 #: How often, and at what distance in seconds, the deletion of a key that could not be kept is tried.
-TRIES, PAUSE = 11, 2.0
+DELETE_TRIES, DELETE_PAUSE = 11, 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_POLICY = "`keyturn rotate {} --policy` prints what the user must be allowed to do"
+_POLICY_HINT = "`keyturn rotate {} --policy` prints what the user must be allowed to do"
 
 
 @operation("rotate-begin")
@@ -72,28 +72,28 @@ def start(context: Context, name: str, code: str | None = None) -> Progress:
     inventory = context.read()
     inventory.require_definitions()
     entry = entry_of(inventory, name)
-    _require_no_pending_rotation(waiting(context, name), name)
+    _require_no_pending_rotation(pending_record(context, name), name)
     key = context.key(entry)
     _require_no_key_copies(inventory, key, name)
     key_signer = KeySigner(context, name, code)
     identity = identity_of(key_signer, key, name)
-    with context.log_failure(name, "rotate"), lock(context, identity.arn):
+    with context.log_failure(name, "rotate"), user_lock(context, identity.arn):
         _require_no_pending_rotation(record_of_user(context, identity.arn), name)
         record = Record(
             nonce=secrets.token_hex(8), profile=name, entries=(), user=identity.arn, old=key, step=Step.INTENT,
-            began=context.clock(),
+            started=context.clock(),
         )  # fmt: skip
-        listed = _listed(key_signer, record)
-        _require_slot(context, record, listed, key_signer)
-        _require_disk(context, record)
+        listed = _list_keys(key_signer, record)
+        _require_free_slot(context, record, listed, key_signer)
+        _require_disk_space(context, record)
         with context.state_lock():
-            entries = _entries_still(context, name, key)
-            record = replace(record, listed=tuple(listed), entries=entries)
+            entries = _reread_entries(context, name, key)
+            record = replace(record, initial_key_ids=tuple(listed), entries=entries)
             record_store.start(context, record)
         return _create(context, record, key_signer)
 
 
-def _entries_still(context: Context, name: str, key: Credentials) -> tuple[str, ...]:
+def _reread_entries(context: Context, name: str, key: Credentials) -> tuple[str, ...]:
     """The vault's names of the key, looked at anew: AWS was asked in between, and a release does not wait for that.
 
     :raises FileChanged: the profile has another key by now, or none.
@@ -107,15 +107,17 @@ def _entries_still(context: Context, name: str, key: Credentials) -> tuple[str, 
             f"rotation of {name}", "its key was changed or given back meanwhile", f"See: keyturn show {name}"
         )
     return tuple(
-        each for each, held in keys_in_vault(context).items() if held.access_key_id == key.access_key_id
+        entry
+        for entry, stored_key in keys_in_vault(context).items()
+        if stored_key.access_key_id == key.access_key_id
     )
 
 
 def _require_no_pending_rotation(record: Record | None, name: str) -> None:
     if record is None or record.step.is_last:
         return
-    told = progress_of(record).summary()
-    raise RotationHalted(f"rotation of {name}", f"one of its key waits at step {record.step}", told)
+    summary = progress_of(record).summary()
+    raise RotationHalted(f"rotation of {name}", f"one of its key waits at step {record.step}", summary)
 
 
 def _require_no_key_copies(inventory: Inventory, key: Credentials, name: str) -> None:
@@ -129,21 +131,21 @@ def _require_no_key_copies(inventory: Inventory, key: Credentials, name: str) ->
         raise KeyturnError(f"rotation of {name}", why, f"Adopt it first: keyturn adopt {copies[0]}")
 
 
-def _listed(key_signer: KeySigner, record: Record) -> dict[str, ListedKey]:
+def _list_keys(key_signer: KeySigner, record: Record) -> dict[str, ListedKey]:
     try:
-        return listed_keys(key_signer, record.user_name, (record.old,))
-    except AwsRefused as refused:
-        raise _named(refused, record.profile, "iam:ListAccessKeys") from None
+        return list_keys(key_signer, record.user_name, (record.old,))
+    except AwsRefused as refusal:
+        raise _with_permission_hint(refusal, record.profile, "iam:ListAccessKeys") from None
 
 
-def _named(refused: AwsRefused, name: str, permission: str) -> AwsRefused:
+def _with_permission_hint(refusal: AwsRefused, name: str, permission: str) -> AwsRefused:
     """A refusal that says which permission is missing."""
-    if refused.code == "AccessDenied" and not isinstance(refused, WrongMfaCode):
-        refused.hint = f"{permission} is not allowed to this user here. " + _POLICY.format(name)
-    return refused
+    if refusal.code == "AccessDenied" and not isinstance(refusal, WrongMfaCode):
+        refusal.hint = f"{permission} is not allowed to this user here. " + _POLICY_HINT.format(name)
+    return refusal
 
 
-def _require_slot(
+def _require_free_slot(
     context: Context, record: Record, listed: dict[str, ListedKey], key_signer: KeySigner
 ) -> None:
     """Makes sure that AWS has room for a new key.
@@ -155,22 +157,22 @@ def _require_slot(
         return
     now, name, other = context.clock(), record.profile, others[0]
     uses = {key_id: reported_use(key_signer, (record.old,), key_id) for key_id in listed}
-    told = "; ".join(
-        f"{masked_key_id(key.key_id)} ({described(key, uses[key.key_id], now)})" for key in listed.values()
+    key_texts = "; ".join(
+        f"{masked_key_id(key.key_id)} ({key_text(key, uses[key.key_id], now)})" for key in listed.values()
     )
-    held = {key.access_key_id: each for each, key in keys_in_vault(context).items()}
+    entries_by_id = {key.access_key_id: entry_name for entry_name, key in keys_in_vault(context).items()}
     why = recent_use_reason(other, uses[other.key_id], now)
-    if other.key_id in held:
-        back = held[other.key_id]
-        hint = f"keyturn holds both; give one back, then delete it at AWS: keyturn release {back}"
+    if other.key_id in entries_by_id:
+        entry = entries_by_id[other.key_id]
+        hint = f"keyturn holds both; give one back, then delete it at AWS: keyturn release {entry}"
     elif why:
         hint = f"Of {masked_key_id(other.key_id)}: {why}. Find what has it and switch it off at AWS, then delete it"
     else:
         hint = f"{masked_key_id(other.key_id)} is idle; to delete it: keyturn rotate {name} --drop {other.key_id[-4:]}"
-    raise rotation_halted(record, f"both key slots of the user are used: {told}", hint)
+    raise rotation_halted(record, f"both key slots of the user are used: {key_texts}", hint)
 
 
-def _require_disk(context: Context, record: Record) -> None:
+def _require_disk_space(context: Context, record: Record) -> None:
     """Makes sure that a new key can be kept.
 
     :raises KeyturnError: the disk is about to be full.
@@ -191,17 +193,17 @@ class NewKeyRecorder:
     created: list[CreatedKey] = field(default_factory=list)
     error: list[BaseException] = field(default_factory=list)
 
-    def save(self, made: CreatedKey) -> None:
-        record = replace(self.record, new=made.key, created=made.created)
-        record = record.reached(Step.CREATED, self.context.clock())
-        self.created.append(made)
+    def save(self, new_key: CreatedKey) -> None:
+        record = replace(self.record, new=new_key.key, created=new_key.created)
+        record = record.with_step(Step.CREATED, self.context.clock())
+        self.created.append(new_key)
         try:
-            record_store.seal(self.context, record, Step.INTENT)
+            record_store.write_record(self.context, record, Step.INTENT)
         except Exception as error:  # noqa: BLE001 - whatever it is, the key must be deleted at AWS again
             self.error.append(error)
             # Where nobody waits for the answer any more, this line is all that tells of it.
             self.context.log_success(
-                record.profile, "rotate", f"{made.key.access_key_id} was made and could not be kept"
+                record.profile, "rotate", f"{new_key.key.access_key_id} was made and could not be kept"
             )
         else:
             self.saved.append(record)
@@ -210,27 +212,27 @@ class NewKeyRecorder:
 @contextmanager
 def block_signals() -> Iterator[None]:
     """Signals that end a process wait meanwhile: in this thread, and in those that it starts."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
 def _create(context: Context, record: Record, key_signer: KeySigner) -> Progress:
     recorder = NewKeyRecorder(context, record)
 
-    def act(aws: Aws, signer: Credentials) -> CreatedKey:
+    def call(aws: Aws, signer: Credentials) -> CreatedKey:
         with context.unsaved_secret_lock, block_signals():
             return aws.create_access_key(signer, record.user_name, recorder.save)
 
     try:
-        key_signer.by((record.old,), act)
+        key_signer.call((record.old,), call)
     except AwsError as error:
-        return _not_created(context, record, error)
+        return _handle_create_error(context, record, error)
     except KeyturnError:
         # A code is needed: nothing was asked for.
-        record_store.save_step(context, record.reached(Step.UNDONE, context.clock()), Step.INTENT)
+        record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
         raise
     if recorder.error:
         _delete_unsaved_key(context, record, recorder.created[0], key_signer, recorder.error[0])
@@ -241,67 +243,69 @@ def _create(context: Context, record: Record, key_signer: KeySigner) -> Progress
     return progress_of(recorder.saved[0], note=fallback_note(context, record))
 
 
-def _not_created(context: Context, record: Record, error: AwsError) -> Progress:
+def _handle_create_error(context: Context, record: Record, error: AwsError) -> Progress:
     """What a call that brought no key means.
 
     :raises AwsError: there is none for certain; the rotation is over.
     """
     # A line that breaks may break after the request: TLS, for one, does not tell.
-    is_open = (
-        error.code not in CERTAIN_ERRORS if isinstance(error, AwsRefused) else isinstance(error, Unreachable)
+    is_unknown = (
+        error.code not in REJECTION_CODES if isinstance(error, AwsRefused) else isinstance(error, Unreachable)
     )
-    if is_open:
+    if is_unknown:
         return progress_of(record, wait=5.0, note=f"{error.what}: {error.why}")
-    record_store.save_step(context, record.reached(Step.UNDONE, context.clock()), Step.INTENT)
+    record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
     if isinstance(error, AwsRefused) and error.code == "LimitExceeded":
         why = "both key slots of the user are used by now: somebody else made a key meanwhile"
         raise rotation_halted(record, why, f"See: keyturn rotate {record.profile} --status") from None
     if isinstance(error, AwsRefused):
-        raise _named(error, record.profile, "iam:CreateAccessKey") from None
+        raise _with_permission_hint(error, record.profile, "iam:CreateAccessKey") from None
     raise error
 
 
 def _delete_unsaved_key(
-    context: Context, record: Record, made: CreatedKey, key_signer: KeySigner, cause: BaseException
+    context: Context, record: Record, new_key: CreatedKey, key_signer: KeySigner, cause: BaseException
 ) -> None:
     """Deletes a key that could not be kept, which nobody has used.
 
     :raises KeyturnError: always: what happened, and which keys exist.
     """
     what = f"rotation of {record.profile}"
-    new, old = (masked_key_id(key.access_key_id) for key in (made.key, record.old))
+    new, old = (masked_key_id(key.access_key_id) for key in (new_key.key, record.old))
     why = cause.why if isinstance(cause, KeyturnError) else type(cause).__name__
     try:
-        _deleted(context, record, made, key_signer)
+        _delete_with_retries(context, record, new_key, key_signer)
     except KeyturnError as error:
-        told = f"the new key {made.key.access_key_id} was made and could not be kept ({why}), nor deleted ({error.why})"
+        message = f"the new key {new_key.key.access_key_id} was made and could not be kept ({why}), nor deleted ({error.why})"
         hint = f"{old} works and is in use. Delete {new} at AWS; its secret is lost"
-        raise RotationHalted(what, told, hint) from None
+        raise RotationHalted(what, message, hint) from None
     with contextlib.suppress(VaultError):  # else the intent stays; the next look finds no key that came of it
-        record_store.save_step(context, record.reached(Step.UNDONE, context.clock()), Step.INTENT)
-    told = f"the new key could not be kept ({why}), so it was deleted at AWS again"
+        record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
+    message = f"the new key could not be kept ({why}), so it was deleted at AWS again"
     raise KeyturnError(
-        what, told, f"{old} works and is in use, as before. See to the disk, then try again"
+        what, message, f"{old} works and is in use, as before. See to the disk, then try again"
     ) from None
 
 
-def _deleted(context: Context, record: Record, made: CreatedKey, key_signer: KeySigner) -> None:
+def _delete_with_retries(
+    context: Context, record: Record, new_key: CreatedKey, key_signer: KeySigner
+) -> None:
     """Deletes a key that was made a moment ago, which IAM may not know everywhere yet, and whose secret is nowhere.
 
     :raises KeyturnError: what the last try met.
     """
 
-    def act(aws: Aws, signer: Credentials) -> None:
-        aws.delete_access_key(signer, record.user_name, made.key.access_key_id)
+    def call(aws: Aws, signer: Credentials) -> None:
+        aws.delete_access_key(signer, record.user_name, new_key.key.access_key_id)
 
-    until = time.monotonic() + TRIES * PAUSE
-    for left in reversed(range(TRIES)):
+    deadline = time.monotonic() + DELETE_TRIES * DELETE_PAUSE
+    for tries_left in reversed(range(DELETE_TRIES)):
         try:
-            key_signer.by((record.old, made.key), act)
+            key_signer.call((record.old, new_key.key), call)
         except AwsError as error:
             is_denied = isinstance(error, AwsRefused) and error.code == "AccessDenied"
-            if is_denied or not left or time.monotonic() > until:
+            if is_denied or not tries_left or time.monotonic() > deadline:
                 raise
         else:
             return
-        context.sleep(PAUSE)
+        context.sleep(DELETE_PAUSE)

@@ -18,20 +18,20 @@ from keyturn.operations.rotation.observe import (
     entry_of,
     identity_of,
     keys_in_vault,
+    list_keys,
     list_keys_and_vault,
-    listed_keys,
-    lock,
-    record_of,
+    pending_record,
     record_of_user,
+    require_pending_record,
     rotation_halted,
     signers,
-    waiting,
+    user_lock,
 )
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.runner import advance, observe, retry
+from keyturn.operations.rotation.runner import advance, observe, reload_record
 from keyturn.operations.rotation.signer import KeySigner
-from keyturn.operations.rotation.state_machine import NextStep, next_move, orphans
+from keyturn.operations.rotation.state_machine import NextStep, next_step, orphans
 from keyturn.operations.rotation.status import last_use_text, recent_use_reason, use_of
 from keyturn.operations.rotation.steps import RotationSteps, ignore_access_denied
 
@@ -72,41 +72,41 @@ def deletion_facts(context: Context, name: str, code: str | None = None) -> Dele
     :raises NotFound: no rotation waits.
     :raises RotationHalted: it has not come so far.
     """
-    record = record_of(context, name)
-    _require_last(record)
+    record = require_pending_record(context, name)
+    _require_deletion_step(record)
     key_signer = KeySigner(context, record.profile, code)
     observe(context, record, key_signer)
     return _deletion_facts(context, record, key_signer)
 
 
-def _require_last(record: Record) -> None:
+def _require_deletion_step(record: Record) -> None:
     """Makes sure that a rotation has only the deletion left.
 
     :raises RotationHalted: it has not come so far.
     """
     if record.step is not Step.DEACTIVATED or record.is_undoing:
-        way = "--undo" if record.is_undoing else "--resume"
+        option = "--undo" if record.is_undoing else "--resume"
         why = f"it is at step {record.step}{' on the way back' if record.is_undoing else ''}; the old key is deleted last"
-        raise rotation_halted(record, why, f"Go on first: keyturn rotate {record.profile} {way}")
+        raise rotation_halted(record, why, f"Go on first: keyturn rotate {record.profile} {option}")
 
 
 def _deletion_facts(context: Context, record: Record, key_signer: KeySigner) -> DeletionFacts:
     old_id, now = record.old.access_key_id, context.clock()
     use: LastUse | None = None
-    against = []
+    warnings = []
     try:
         use = use_of(key_signer, signers(record, now), old_id)
     except AwsError as error:
-        against.append(f"AWS does not tell when it was last used ({error.why})")
-    stored = record.at.get(Step.STORED, record.began)
-    if use is not None and use.at is not None and use.at > stored:
-        against.append(
+        warnings.append(f"AWS does not tell when it was last used ({error.why})")
+    stored_at = record.step_times.get(Step.STORED, record.started)
+    if use is not None and use.at is not None and use.at > stored_at:
+        warnings.append(
             f"it was used {last_use_text(use, now)}, after the new key took its place: something still has it"
         )
-    until = record.deletable_from()
-    if until is not None and now < until:
-        against.append(f"its time of grace ends in {span(until - now)}, at {iso(until)}")
-    return DeletionFacts.of(old_id, use, tuple(against))
+    deletable_from = record.deletable_from()
+    if deletable_from is not None and now < deletable_from:
+        warnings.append(f"its time of grace ends in {span(deletable_from - now)}, at {iso(deletable_from)}")
+    return DeletionFacts.of(old_id, use, tuple(warnings))
 
 
 @operation("rotate-finish")
@@ -117,30 +117,30 @@ def finish(context: Context, name: str, last_four: str | None, code: str | None 
     :raises RotationHalted: something speaks against it, and the characters were not given.
     :raises NeedsConfirmation: nothing does, and they were not given.
     """
-    record = record_of(context, name)
+    record = require_pending_record(context, name)
     key_signer = KeySigner(context, record.profile, code)
-    _require_last(record)
-    if next_move(record, observe(context, record, key_signer)) is NextStep.CLOSE:
+    _require_deletion_step(record)
+    if next_step(record, observe(context, record, key_signer)) is NextStep.CLOSE:
         return advance(context, name, None)  # somebody deleted it already
     facts = _deletion_facts(context, record, key_signer)
-    _require_word(f"deletion of {masked_key_id(facts.old_id)}", name, facts, last_four)
-    with context.log_failure(name, "rotate"), lock(context, record.user):
-        record = retry(context, record)
-        if next_move(record, observe(context, record, key_signer)) not in (NextStep.DELETE, NextStep.CLOSE):
+    _require_confirmation(f"deletion of {masked_key_id(facts.old_id)}", name, facts, last_four)
+    with context.log_failure(name, "rotate"), user_lock(context, record.user):
+        record = reload_record(context, record)
+        if next_step(record, observe(context, record, key_signer)) not in (NextStep.DELETE, NextStep.CLOSE):
             why = f"{masked_key_id(facts.old_id)} is not switched off any more"
             raise rotation_halted(record, why, f"Switch it off first: keyturn rotate {name} --resume")
         return RotationSteps(context, record, key_signer).delete_old()
 
 
-def _require_word(what: str, name: str, facts: DeletionFacts, last_four: str | None) -> None:
+def _require_confirmation(what: str, name: str, facts: DeletionFacts, last_four: str | None) -> None:
     if last_four is not None and last_four == facts.old_id[-4:]:
         return
     if last_four is not None:
         hint = f"Look at it again: keyturn rotate {name} --status"
         raise NeedsConfirmation(what, f"{last_four} are not its last four characters", hint)
-    told = f"To delete it all the same: keyturn rotate {name} --finish --confirm {facts.old_id[-4:]}"
+    command_hint = f"To delete it all the same: keyturn rotate {name} --finish --confirm {facts.old_id[-4:]}"
     if facts.warnings:
-        raise RotationHalted(what, "; ".join(facts.warnings), told)
+        raise RotationHalted(what, "; ".join(facts.warnings), command_hint)
     raise NeedsConfirmation(
         what, "it cannot be undone", f"Run: keyturn rotate {name} --finish --confirm {facts.old_id[-4:]}"
     )
@@ -156,60 +156,60 @@ def delete_other_key(context: Context, name: str, last_four: str, code: str | No
     :raises RotationHalted: keyturn holds it, or it is not idle for certain.
     """
     context.require_open()
-    record, key_signer = waiting(context, name), KeySigner(context, name, code)
+    record, key_signer = pending_record(context, name), KeySigner(context, name, code)
     key = record.old if record is not None else context.key(entry_of(context.read(), name))
-    if record is None and (told := _forgotten_unknown(context, key_signer, name, last_four)):
-        return told
+    if record is None and (message := _forget_unknown_key(context, key_signer, name, last_four)):
+        return message
     user = record.user if record is not None else identity_of(key_signer, key, name).arn
-    with context.log_failure(name, "rotate"), lock(context, user):
+    with context.log_failure(name, "rotate"), user_lock(context, user):
         record = record_of_user(context, user)
         keys = (key,) if record is None or record.step.is_last else signers(record, context.clock())
-        listed = listed_keys(key_signer, user.rpartition("/")[2], keys)
+        listed = list_keys(key_signer, user.rpartition("/")[2], keys)
         if record is None or record.step.is_last:
-            told = previous_key.forget_rotation(context, last_four, listed)
-            if told:
-                context.log_success(name, "rotate", told)
-                return told
-        target = _target(name, listed, last_four)
+            message = previous_key.forget_deleted_key(context, last_four, listed)
+            if message:
+                context.log_success(name, "rotate", message)
+                return message
+        target = _find_key(name, listed, last_four)
         _require_not_in_vault(context, record, target)
         if record is not None and not record.step.is_last:
             _require_orphan(context, record, target, key_signer)
         else:
             _require_idle(context, target, key_signer, keys)
         _delete(key_signer, user, target, keys)
-        previous_key.forget(context, target.key_id)
+        previous_key.forget_previous_key(context, target.key_id)
         if record is not None and record.step is Step.INTENT:
             RotationSteps(context, record, key_signer).give_up()
-    told = f"deleted {masked_key_id(target.key_id)}, which keyturn did not hold"
-    context.log_success(name, "rotate", told)
-    return told
+    message = f"deleted {masked_key_id(target.key_id)}, which keyturn did not hold"
+    context.log_success(name, "rotate", message)
+    return message
 
 
-def _forgotten_unknown(context: Context, key_signer: KeySigner, name: str, last_four: str) -> str | None:
+def _forget_unknown_key(context: Context, key_signer: KeySigner, name: str, last_four: str) -> str | None:
     """Forgets the key that is kept beside the one in use, where AWS knows neither; gives what was done, if anything."""
     entry = entry_of(context.read(), name)
-    key, kept = context.key(entry), previous_key.previous_key(context, entry)
-    if kept is None or kept.access_key_id[-4:] != last_four:
+    key, previous = context.key(entry), previous_key.previous_key(context, entry)
+    if previous is None or previous.access_key_id[-4:] != last_four:
         return None
-    if previous_key.is_known(key_signer, key) or previous_key.is_known(key_signer, kept):
+    if previous_key.is_known_to_aws(key_signer, key) or previous_key.is_known_to_aws(key_signer, previous):
         return None
-    previous_key.forget(context, kept.access_key_id)
-    told = f"AWS does not know {masked_key_id(kept.access_key_id)}; the vault has forgotten it"
-    context.log_success(name, "rotate", told)
-    return told
+    previous_key.forget_previous_key(context, previous.access_key_id)
+    message = f"AWS does not know {masked_key_id(previous.access_key_id)}; the vault has forgotten it"
+    context.log_success(name, "rotate", message)
+    return message
 
 
-def _target(name: str, listed: dict[str, ListedKey], last_four: str) -> ListedKey:
-    found = [key for key in listed.values() if key.key_id[-4:] == last_four]
-    if len(last_four) != 4 or not found:
+def _find_key(name: str, listed: dict[str, ListedKey], last_four: str) -> ListedKey:
+    matches = [key for key in listed.values() if key.key_id[-4:] == last_four]
+    if len(last_four) != 4 or not matches:
         raise NotFound(
             f"key of {name}",
             f"the user has none that ends in {last_four}",
             f"See: keyturn rotate {name} --status",
         )
-    if len(found) > 1:
+    if len(matches) > 1:
         raise RotationHalted(f"key of {name}", "both keys end so", "Delete the one that nothing uses at AWS")
-    return found[0]
+    return matches[0]
 
 
 def _require_not_in_vault(context: Context, record: Record | None, target: ListedKey) -> None:
@@ -219,16 +219,18 @@ def _require_not_in_vault(context: Context, record: Record | None, target: Liste
         raise RotationHalted(
             what, f"the vault holds it, for {', '.join(entries)}", "Rotate that, or release it"
         )
-    mine = (record.old, record.new) if record is not None and not record.step.is_last else ()
-    if record is not None and target.key_id in {key.access_key_id for key in mine if key is not None}:
-        told = f"To delete the old key: keyturn rotate {record.profile} --finish; to go back: --undo"
-        raise RotationHalted(what, "it belongs to the rotation that waits", told)
+    rotation_keys = (record.old, record.new) if record is not None and not record.step.is_last else ()
+    if record is not None and target.key_id in {
+        key.access_key_id for key in rotation_keys if key is not None
+    }:
+        hint = f"To delete the old key: keyturn rotate {record.profile} --finish; to go back: --undo"
+        raise RotationHalted(what, "it belongs to the rotation that waits", hint)
 
 
 def _require_orphan(context: Context, record: Record, target: ListedKey, key_signer: KeySigner) -> None:
     """Makes sure that a key came of the rotation; whoever else made one at the same moment has used it, or will."""
-    seen = list_keys_and_vault(context, record, key_signer)
-    if target.key_id not in {each.key_id for each in orphans(record, seen)}:
+    observed = list_keys_and_vault(context, record, key_signer)
+    if target.key_id not in {each.key_id for each in orphans(record, observed)}:
         why = f"{masked_key_id(target.key_id)} was there before the rotation that waits"
         raise rotation_halted(record, why, f"End that first: keyturn rotate {record.profile} --status")
     use = use_of(key_signer, signers(record, context.clock()), target.key_id)
@@ -252,11 +254,11 @@ def _delete(key_signer: KeySigner, user: str, target: ListedKey, keys: tuple[Cre
     name = user.rpartition("/")[2]
     if target.status == "Active":
         with ignore_access_denied():
-            key_signer.by(
+            key_signer.call(
                 keys, lambda aws, signer: aws.set_access_key_status(signer, name, target.key_id, "Inactive")
             )
     try:
-        key_signer.by(keys, lambda aws, signer: aws.delete_access_key(signer, name, target.key_id))
+        key_signer.call(keys, lambda aws, signer: aws.delete_access_key(signer, name, target.key_id))
     except KeyturnError as error:
         error.hint = (
             f"{masked_key_id(target.key_id)} may be switched off already, and not deleted. {error.hint}"

@@ -26,18 +26,23 @@ def self_rotation(partition: str = "aws", path: str = "/", *, with_mfa: bool = F
     :param with_mfa: only with a session that an MFA code was given for.
     """
     # A user below a path has it in the ARN; the variable holds the bare name.
-    own = f"arn:{partition}:iam::*:user{path}${{aws:username}}"
-    keys: dict[str, Any] = {
+    own_user = f"arn:{partition}:iam::*:user{path}${{aws:username}}"
+    key_statement: dict[str, Any] = {
         "Sid": "RotateOwnKeys",
         "Effect": "Allow",
         "Action": list(ACTIONS),
-        "Resource": own,
+        "Resource": own_user,
     }
-    statements = [keys]
+    statements = [key_statement]
     if with_mfa:
-        keys["Condition"] = {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+        key_statement["Condition"] = {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
         statements.append(
-            {"Sid": "SeeOwnMfaDevices", "Effect": "Allow", "Action": ["iam:ListMFADevices"], "Resource": own}
+            {
+                "Sid": "SeeOwnMfaDevices",
+                "Effect": "Allow",
+                "Action": ["iam:ListMFADevices"],
+                "Resource": own_user,
+            }
         )
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
 
@@ -46,6 +51,6 @@ def user_arn_parts(arn: str) -> tuple[str, str]:
     """The partition and the path of a user's ARN (`arn:aws:iam::123456789012:user/team/jo`: `aws` and `/team/`)."""
     parts = arn.split(":", 5)
     partition = parts[1] if len(parts) == 6 and parts[1] else "aws"
-    _, _, below = parts[-1].partition("user/")
-    path, _, _ = below.rpartition("/")
+    _, _, resource = parts[-1].partition("user/")
+    path, _, _ = resource.rpartition("/")
     return partition, f"/{path}/" if path else "/"

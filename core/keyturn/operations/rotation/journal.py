@@ -29,18 +29,18 @@ KIND = "rotation"
 FOLDER = "rotation"
 SUFFIX = ".age"
 #: A record holds two keys and a few dates.
-LIMIT = 64 * 1024
+MAX_BYTES = 64 * 1024
 _SAFE = re.compile(r"[a-z0-9_+=,.@-]{1,64}", re.ASCII)
 _ARN = re.compile(r"arn:[a-z-]+:iam::(\d{12}):user/(?:.*/)?([^/]+)", re.ASCII)
 
-Record = dict[str, Any]
+RecordTable = dict[str, Any]
 
 
-def name_of(user: str) -> str:
+def record_name(user: str) -> str:
     """The record's name for an IAM user's ARN: account and user, as far as these make a file name."""
-    found = _ARN.fullmatch(user)
-    if found is not None and _SAFE.fullmatch(found[2].lower()):
-        return f"{found[1]}-{found[2].lower()}"
+    match = _ARN.fullmatch(user)
+    if match is not None and _SAFE.fullmatch(match[2].lower()):
+        return f"{match[1]}-{match[2].lower()}"
     return hashlib.sha256(user.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
@@ -51,8 +51,8 @@ class Journal:
     :param refuge: a folder on another file system, for a record that the vault's own refuses to take.
     """
 
-    def __init__(self, vault: Vault, refuge: Path) -> None:
-        self.fallback_dir = refuge
+    def __init__(self, vault: Vault, fallback_dir: Path) -> None:
+        self.fallback_dir = fallback_dir
         self._vault = vault
         self._folder = vault.folder / FOLDER
 
@@ -62,13 +62,13 @@ class Journal:
         :raises VaultError: a folder cannot be read, so that nobody knows which there are.
         """
         found = set()
-        for folder, prefix in ((self._folder, ""), (self.fallback_dir, _FALLBACK_NOTE)):
-            for name in _listed(folder):
+        for folder, prefix in ((self._folder, ""), (self.fallback_dir, _FALLBACK_PREFIX)):
+            for name in _file_names(folder):
                 if name.startswith(prefix) and name.endswith(SUFFIX):
                     found.add(name.removeprefix(prefix).removesuffix(SUFFIX))
         return tuple(sorted(name for name in found if not name.startswith(".") and ".damaged-" not in name))
 
-    def read(self, name: str) -> Record | None:
+    def read(self, name: str) -> RecordTable | None:
         """A record; None if there is none. Where it lies in the refuge too, the later one.
 
         :raises VaultCorrupt: the only one there is cannot be read.
@@ -78,7 +78,7 @@ class Journal:
         found = self._latest(name)
         return None if found is None else found[1]
 
-    def write(self, name: str, change: Callable[[Record | None], Record]) -> None:
+    def write(self, name: str, change: Callable[[RecordTable | None], RecordTable]) -> None:
         """Puts what `change` makes of the record in its place: sealed, on disk, read back and opened before it returns.
 
         :param change: gets the record as it is. What it raises ends the writing, and nothing is written.
@@ -156,7 +156,7 @@ class Journal:
                 put(self._path(name), self._vault.seal(_encode(*found)))
                 discard(self._fallback_path(name))
 
-    def place(self, name: str) -> Path:
+    def path_of(self, name: str) -> Path:
         """The file of a record."""
         return self._fallback_path(name) if self.is_in_fallback(name) else self._path(name)
 
@@ -164,33 +164,33 @@ class Journal:
         """Whether a record lies where it may be gone after a restart of the machine."""
         return self._fallback_path(name).exists()
 
-    def _latest(self, name: str) -> tuple[int, Record] | None:
-        found, damage = [], None
+    def _latest(self, name: str) -> tuple[int, RecordTable] | None:
+        readable, damage = [], None
         for path in (self._path(name), self._fallback_path(name)):
             try:
-                sealed = read_regular(path, LIMIT)
+                sealed = read_regular(path, MAX_BYTES)
                 if sealed is not None:
-                    found.append(_decode(self._vault.open(sealed), path.name))
+                    readable.append(_decode(self._vault.open(sealed), path.name))
             except VaultNewer:
                 raise
             except VaultCorrupt as error:
                 damage = VaultCorrupt(f"{FOLDER}/{path.name}", error.why, _HINT)
-        if not found and damage is not None:
+        if not readable and damage is not None:
             raise damage
-        return max(found, key=lambda each: each[0], default=None)
+        return max(readable, key=lambda each: each[0], default=None)
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}{SUFFIX}"
 
     def _fallback_path(self, name: str) -> Path:
-        return self.fallback_dir / f"{_FALLBACK_NOTE}{name}{SUFFIX}"
+        return self.fallback_dir / f"{_FALLBACK_PREFIX}{name}{SUFFIX}"
 
 
-_FALLBACK_NOTE = "rotation-"
+_FALLBACK_PREFIX = "rotation-"
 _HINT = "Nothing was written over. Run: keyturn vault restore, which puts it aside, then look: keyturn rotate PROFILE --status"
 
 
-def _listed(folder: Path) -> list[str]:
+def _file_names(folder: Path) -> list[str]:
     try:
         return [path.name for path in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
@@ -200,13 +200,15 @@ def _listed(folder: Path) -> list[str]:
         raise VaultError("reading the rotation journal", why, "Fix its permissions, then try again") from None
 
 
-def expecting(nonce: str, step: str, record: Mapping[str, Any]) -> Callable[[Record | None], Record]:
+def expect_step(
+    nonce: str, step: str, record: Mapping[str, Any]
+) -> Callable[[RecordTable | None], RecordTable]:
     """A change to `record` of the rotation that `nonce` names, while it is at `step`.
 
     The change raises `FileChanged` where it has gone on, or another rotation is there by now.
     """
 
-    def change(before: Record | None) -> Record:
+    def change(before: RecordTable | None) -> RecordTable:
         if before is None or before.get("nonce") != nonce or before.get("step") != step:
             raise FileChanged(
                 "the rotation", "another process has gone on with it", "See: keyturn rotate PROFILE --status"
@@ -216,12 +218,12 @@ def expecting(nonce: str, step: str, record: Mapping[str, Any]) -> Callable[[Rec
     return change
 
 
-def _encode(serial: int, record: Record) -> bytes:
+def _encode(serial: int, record: RecordTable) -> bytes:
     content = {"version": VERSION, "kind": KIND, "serial": serial, "record": record}
     return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def _decode(plain: bytes, what: str) -> tuple[int, Record]:
+def _decode(plain: bytes, what: str) -> tuple[int, RecordTable]:
     try:
         content = json.loads(plain)
     except (ValueError, RecursionError):

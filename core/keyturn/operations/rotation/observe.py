@@ -23,14 +23,14 @@ from keyturn.model.errors import (
 from keyturn.model.profile import Credentials, Kind
 from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context, credentials_in, key_entry
-from keyturn.operations.rotation.journal import Journal, name_of
-from keyturn.operations.rotation.record import Record, Step, of_table
-from keyturn.operations.rotation.signer import UNKNOWN_KEY, KeySigner
+from keyturn.operations.rotation.journal import Journal, record_name
+from keyturn.operations.rotation.record import Record, Step, record_from_table
+from keyturn.operations.rotation.signer import UNKNOWN_KEY_CODES, KeySigner
 from keyturn.operations.rotation.state_machine import PROPAGATION_TIME, ObservedKeys
 from keyturn.profiles.inventory import Inventory
 
 #: Another process that rotates is at it for longer than anybody wants to wait.
-LOCK_SECONDS = 2.0
+LOCK_TIMEOUT = 2.0
 
 
 def journal_of(context: Context) -> Journal:
@@ -46,53 +46,53 @@ def records(context: Context) -> Iterator[Record]:
     journal = journal_of(context)
     for name in journal.names():
         try:
-            found = journal.read(name)
+            table = journal.read(name)
         except (VaultCorrupt, VaultNewer):
             continue  # whoever needs that very record reads it by its user, and is told
-        if found is not None:
-            yield decoded(found, name)
+        if table is not None:
+            yield decode_record(table, name)
 
 
-def decoded(found: Mapping[str, Any], name: str) -> Record:
+def decode_record(table: Mapping[str, Any], name: str) -> Record:
     """A record as the journal holds it.
 
     :raises VaultCorrupt: it is none.
     """
     try:
-        return of_table(found)
+        return record_from_table(table)
     except ValueError as error:
         raise VaultCorrupt(f"rotation/{name}.age", str(error), "Nothing was written over") from None
 
 
-def record_of(context: Context, name: str) -> Record:
+def require_pending_record(context: Context, name: str) -> Record:
     """The rotation of a profile's key that waits to be gone on with.
 
     :raises NotFound: there is none.
     """
-    found = waiting(context, name)
-    if found is None:
+    record = pending_record(context, name)
+    if record is None:
         raise NotFound(f"rotation of {name}", "none waits", f"Begin one: keyturn rotate {name}")
-    return found
+    return record
 
 
-def waiting(context: Context, name: str) -> Record | None:
+def pending_record(context: Context, name: str) -> Record | None:
     """The rotation of a profile's key that is not over; None if there is none."""
     entry = _entry(context.read(), name) or name
-    for one in records(context):
-        if entry in one.entries and not one.step.is_last:
-            return reconcile_with_vault(context, one)
-    _require_read(context, entry)
+    for record in records(context):
+        if entry in record.entries and not record.step.is_last:
+            return reconcile_with_vault(context, record)
+    _require_readable(context, entry)
     return None
 
 
-def _require_read(context: Context, entry: str) -> None:
+def _require_readable(context: Context, entry: str) -> None:
     """Makes sure that no record of an entry's key is there and cannot be read.
 
     :raises VaultCorrupt: or `VaultNewer`: there is.
     """
-    journal, known = journal_of(context), context.index.load().rotations
+    journal, summaries = journal_of(context), context.index.load().rotations
     for name in journal.names():
-        if name not in known or entry in known[name].entries:
+        if name not in summaries or entry in summaries[name].entries:
             with contextlib.suppress(NeedsUnlock):
                 journal.read(name)
 
@@ -108,7 +108,7 @@ def reconcile_with_vault(context: Context, record: Record) -> Record:
             now = context.clock()
             created = context.index.load().keys.get(name)
             new = replace(record, new=credentials_in(entry), created=created.created if created else None)
-            return new.reached(Step.CREATED, now).reached(Step.STORED, now)
+            return new.with_step(Step.CREATED, now).with_step(Step.STORED, now)
     return record
 
 
@@ -117,25 +117,25 @@ def record_of_user(context: Context, user: str) -> Record | None:
 
     :raises VaultCorrupt: its record cannot be read, so that nobody knows what it holds.
     """
-    found = journal_of(context).read(name_of(user))
-    return None if found is None else decoded(found, name_of(user))
+    table = journal_of(context).read(record_name(user))
+    return None if table is None else decode_record(table, record_name(user))
 
 
 def fallback_note(context: Context, record: Record) -> str:
     """What to say where the only copy of a new key lies in a folder that a restart of the machine empties."""
     journal = journal_of(context)
-    if not journal.is_in_fallback(name_of(record.user)):
+    if not journal.is_in_fallback(record_name(record.user)):
         return ""
     return f"the vault's disk refused the new key, so it is sealed in {journal.fallback_dir}, which a restart empties: see to the disk"
 
 
-def lock(context: Context, user: str) -> AbstractContextManager[None]:
+def user_lock(context: Context, user: str) -> AbstractContextManager[None]:
     """Held for as long as one step of a user's rotation takes, in all processes of this person.
 
     :raises FileBusy: another process is at it.
     """
     return context.source_lock(
-        "rotation-" + hashlib.sha256(user.encode("utf-8", "surrogateescape")).hexdigest()[:24], LOCK_SECONDS
+        "rotation-" + hashlib.sha256(user.encode("utf-8", "surrogateescape")).hexdigest()[:24], LOCK_TIMEOUT
     )
 
 
@@ -150,10 +150,10 @@ def entry_of(inventory: Inventory, name: str) -> str:
     if entry is not None:
         return entry
     if row.managed:
-        rests = row.source if row.source and not row.credential_source else None
+        source = row.source if row.source and not row.credential_source else None
         hint = (
-            f"Rotate the key that it rests on: keyturn rotate {rests}"
-            if rests
+            f"Rotate the key that it rests on: keyturn rotate {source}"
+            if source
             else f"See: keyturn show {name}"
         )
         raise KeyturnError(what, "it has no long-term key of its own", hint)
@@ -167,8 +167,8 @@ def entry_of(inventory: Inventory, name: str) -> str:
 
 
 def _entry(inventory: Inventory, name: str) -> str | None:
-    one = inventory.definitions.get(name)
-    return one.key if one is not None else None
+    profile = inventory.definitions.get(name)
+    return profile.key if profile is not None else None
 
 
 def copies_of(inventory: Inventory, key: Credentials) -> list[str]:
@@ -183,11 +183,11 @@ def copies_of(inventory: Inventory, key: Credentials) -> list[str]:
 def keys_in_vault(context: Context) -> dict[str, Credentials]:
     """Every long-term key in the vault, by the name of its entry; opens the vault's file once."""
     prefix = key_entry("")
-    found: dict[str, Credentials] = {}
+    keys: dict[str, Credentials] = {}
     for name, entry in context.vault.keys().items():
         if name.startswith(prefix):
-            found[name.removeprefix(prefix)] = credentials_in(entry)
-    return found
+            keys[name.removeprefix(prefix)] = credentials_in(entry)
+    return keys
 
 
 def signers(record: Record, now: datetime) -> tuple[Credentials, ...]:
@@ -195,11 +195,11 @@ def signers(record: Record, now: datetime) -> tuple[Credentials, ...]:
     what tells whether something still has it. Only where the new one must be gone is it asked again."""
     if record.new is None:
         return (record.old,)
-    if not record.step.is_past(Step.STORED):
+    if not record.step.is_at_least(Step.STORED):
         return (record.old, record.new)
-    is_settled = now - record.at.get(Step.CREATED, record.began) > PROPAGATION_TIME
-    pair = (record.new, record.old) if record.is_undoing or is_settled else (record.new,)
-    return tuple(key for key in pair if key.secret_access_key)
+    is_propagated = now - record.step_times.get(Step.CREATED, record.started) > PROPAGATION_TIME
+    candidates = (record.new, record.old) if record.is_undoing or is_propagated else (record.new,)
+    return tuple(key for key in candidates if key.secret_access_key)
 
 
 def list_keys_and_vault(context: Context, record: Record, key_signer: KeySigner) -> ObservedKeys:
@@ -208,16 +208,16 @@ def list_keys_and_vault(context: Context, record: Record, key_signer: KeySigner)
     :raises NeedsMfa: AWS lists the keys only with a code.
     :raises AwsError: AWS said no, or nothing.
     """
-    listed = listed_keys(key_signer, record.user_name, signers(record, context.clock()))
-    held = {name: key.access_key_id for name, key in keys_in_vault(context).items()}
-    wanted = frozenset(one.key for one in context.read().definitions.values() if one.key)
-    return ObservedKeys(listed, held, wanted, context.clock())
+    listed = list_keys(key_signer, record.user_name, signers(record, context.clock()))
+    in_vault = {name: key.access_key_id for name, key in keys_in_vault(context).items()}
+    used_entries = frozenset(profile.key for profile in context.read().definitions.values() if profile.key)
+    return ObservedKeys(listed, in_vault, used_entries, context.clock())
 
 
-def listed_keys(key_signer: KeySigner, user_name: str, keys: tuple[Credentials, ...]) -> dict[str, ListedKey]:
+def list_keys(key_signer: KeySigner, user_name: str, keys: tuple[Credentials, ...]) -> dict[str, ListedKey]:
     """The user's keys at AWS, by id."""
-    found = key_signer.by(keys, lambda aws, signer: aws.list_access_keys(signer, user_name))
-    return {key.key_id: key for key in found}
+    listed = key_signer.call(keys, lambda aws, signer: aws.list_access_keys(signer, user_name))
+    return {key.key_id: key for key in listed}
 
 
 def identity_of(key_signer: KeySigner, key: Credentials, name: str) -> Identity:
@@ -228,12 +228,12 @@ def identity_of(key_signer: KeySigner, key: Credentials, name: str) -> Identity:
     what = f"rotation of {name}"
     try:
         identity = key_signer.aws().get_caller_identity(key)
-    except AwsRefused as refused:
-        if refused.code not in UNKNOWN_KEY:
+    except AwsRefused as refusal:
+        if refusal.code not in UNKNOWN_KEY_CODES:
             raise
         why = f"AWS does not know {masked_key_id(key.access_key_id)} any more: it is inactive or deleted, or was rotated elsewhere"
         hint = f"Put the present key in: keyturn release {name}, correct it, keyturn adopt {name}"
-        if _has_spare(key_signer.context, key):
+        if _has_previous_key(key_signer.context, key):
             hint = f"The vault keeps the user's other key; to go back to it: keyturn rotate {name} --undo"
         raise KeyturnError(what, why, hint) from None
     if ":user/" not in identity.arn:
@@ -248,7 +248,7 @@ def identity_of(key_signer: KeySigner, key: Credentials, name: str) -> Identity:
     return identity
 
 
-def _has_spare(context: Context, key: Credentials) -> bool:
+def _has_previous_key(context: Context, key: Credentials) -> bool:
     return any(
         name.startswith(key_entry("")) and entry.get("key_id") == key.access_key_id and "previous" in entry
         for name, entry in context.vault.keys().items()

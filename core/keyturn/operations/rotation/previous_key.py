@@ -12,27 +12,27 @@ from keyturn.model.errors import AwsRefused, ChangeRefused, NotFound, RotationHa
 from keyturn.model.profile import Credentials, Key
 from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context, credentials_in, key_entry
-from keyturn.operations.rotation.journal import name_of
+from keyturn.operations.rotation.journal import record_name
 from keyturn.operations.rotation.observe import (
     entry_of,
     identity_of,
     journal_of,
     keys_in_vault,
-    listed_keys,
-    lock,
+    list_keys,
     records,
+    user_lock,
 )
 from keyturn.operations.rotation.progress import Progress, progress_of
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.signer import UNKNOWN_KEY, KeySigner
+from keyturn.operations.rotation.signer import UNKNOWN_KEY_CODES, KeySigner
 from keyturn.operations.rotation.steps import RotationSteps
 from keyturn.storage.index import Index
 
 
 def previous_key(context: Context, entry: str) -> Credentials | None:
     """The other key that an entry of the vault keeps; None if it keeps none."""
-    found = context.vault.key(key_entry(entry))
-    previous = found.get("previous") if found is not None else None
+    stored = context.vault.key(key_entry(entry))
+    previous = stored.get("previous") if stored is not None else None
     return credentials_in(previous) if isinstance(previous, dict) else None
 
 
@@ -41,14 +41,14 @@ def require_no_previous_key(context: Context, entry: str, name: str) -> None:
 
     :raises Protected: there is such a key, and no rotation waits that would settle it.
     """
-    kept = previous_key(context, entry)
-    if kept is None:
+    previous = previous_key(context, entry)
+    if previous is None:
         return
-    other = masked_key_id(kept.access_key_id)
+    other = masked_key_id(previous.access_key_id)
     why = f"the vault keeps {other} of the same user beside its key, of a rotation whose record is not here, and it would be lost"
     hint = (
         f"Where only {other} works, go back to it: keyturn rotate {name} --undo; "
-        f"else delete it: keyturn rotate {name} --drop {kept.access_key_id[-4:]}"
+        f"else delete it: keyturn rotate {name} --drop {previous.access_key_id[-4:]}"
     )
     raise ChangeRefused(f"release {name}", why, hint)
 
@@ -61,57 +61,63 @@ def restore_previous_key(context: Context, name: str, code: str | None) -> Progr
     """
     context.require_open()
     entry = entry_of(context.read(), name)
-    key, other = context.key(entry), previous_key(context, entry)
-    if other is None:
+    key, previous = context.key(entry), previous_key(context, entry)
+    if previous is None:
         raise NotFound(f"rotation of {name}", "none waits", f"Begin one: keyturn rotate {name}")
     key_signer = KeySigner(context, name, code)
-    in_use, beside = (masked_key_id(each.access_key_id) for each in (key, other))
-    what, again = f"rotation of {name}", f"keyturn rotate {name}"
-    if is_known(key_signer, key):
+    current_id, previous_id = (masked_key_id(each.access_key_id) for each in (key, previous))
+    what, command = f"rotation of {name}", f"keyturn rotate {name}"
+    if is_known_to_aws(key_signer, key):
         why, last_four = (
-            f"{in_use} works and is in use, and no record tells of a rotation",
-            other.access_key_id[-4:],
+            f"{current_id} works and is in use, and no record tells of a rotation",
+            previous.access_key_id[-4:],
         )
-        raise RotationHalted(what, why, f"To delete {beside}: {again} --drop {last_four}")
-    if not is_known(key_signer, other):
+        raise RotationHalted(what, why, f"To delete {previous_id}: {command} --drop {last_four}")
+    if not is_known_to_aws(key_signer, previous):
         hint = (
-            f"Have one of them switched on in the console, then: {again} --undo. If both are deleted for good, have "
-            f"{beside} forgotten: {again} --drop {other.access_key_id[-4:]}"
+            f"Have one of them switched on in the console, then: {command} --undo. If both are deleted for good, have "
+            f"{previous_id} forgotten: {command} --drop {previous.access_key_id[-4:]}"
         )
-        raise RotationHalted(what, f"AWS takes neither {in_use} nor {beside}", hint)
-    user = identity_of(key_signer, other, name).arn
+        raise RotationHalted(what, f"AWS takes neither {current_id} nor {previous_id}", hint)
+    user = identity_of(key_signer, previous, name).arn
     record = Record(
-        nonce="", profile=name, entries=(entry,), user=user, old=other, new=key, step=Step.STORED, began=context.clock()
+        nonce="", profile=name, entries=(entry,), user=user, old=previous, new=key, step=Step.STORED, started=context.clock()
     )  # fmt: skip
-    with context.log_failure(name, "rotate"), lock(context, user):
+    with context.log_failure(name, "rotate"), user_lock(context, user):
         steps = RotationSteps(context, record, key_signer)
-        refused = steps.is_accepted_by_aws(other)
-        if refused is not None:
+        error = steps.verification_error(previous)
+        if error is not None:
             raise RotationHalted(
-                what, f"{beside} does not answer each time ({refused.why})", f"Again: {again} --undo"
+                what, f"{previous_id} does not answer each time ({error.why})", f"Again: {command} --undo"
             )
         steps.restore_old()
-        if key.access_key_id not in listed_keys(key_signer, record.user_name, (other,)):
-            forget(context, key.access_key_id)
-    told = f"{in_use} is not known to AWS any more; {beside} is the vault's key again"
-    context.log_success(name, "rotate", told)
-    return replace(progress_of(record.reached(Step.UNDONE, context.clock())), is_undoing=True, note=told)
+        if key.access_key_id not in list_keys(key_signer, record.user_name, (previous,)):
+            forget_previous_key(context, key.access_key_id)
+    message = f"{current_id} is not known to AWS any more; {previous_id} is the vault's key again"
+    context.log_success(name, "rotate", message)
+    return replace(progress_of(record.with_step(Step.UNDONE, context.clock())), is_undoing=True, note=message)
 
 
-def forget_rotation(context: Context, last_four: str, listed: Mapping[str, ListedKey]) -> str | None:
+def forget_deleted_key(context: Context, last_four: str, listed: Mapping[str, ListedKey]) -> str | None:
     """Forgets a key that is kept beside another and that AWS does not list any more; gives what was done, if anything.
 
     :param last_four: its last four characters.
     """
     for name in keys_in_vault(context):
-        kept = previous_key(context, name)
-        if kept is not None and kept.access_key_id[-4:] == last_four and kept.access_key_id not in listed:
-            forget(context, kept.access_key_id)
-            return f"{masked_key_id(kept.access_key_id)} is not at AWS any more; the vault has forgotten it"
+        previous = previous_key(context, name)
+        if (
+            previous is not None
+            and previous.access_key_id[-4:] == last_four
+            and previous.access_key_id not in listed
+        ):
+            forget_previous_key(context, previous.access_key_id)
+            return (
+                f"{masked_key_id(previous.access_key_id)} is not at AWS any more; the vault has forgotten it"
+            )
     return None
 
 
-def forget(context: Context, key_id: str) -> None:
+def forget_previous_key(context: Context, key_id: str) -> None:
     """Takes a key that is deleted at AWS out of the entries that keep it beside another."""
 
     def edit(entries: dict[str, Any]) -> None:
@@ -127,40 +133,40 @@ def forget(context: Context, key_id: str) -> None:
     )
 
 
-def is_known(key_signer: KeySigner, key: Credentials) -> bool:
+def is_known_to_aws(key_signer: KeySigner, key: Credentials) -> bool:
     """Whether AWS answers to a key."""
     try:
         key_signer.aws().get_caller_identity(key)
-    except AwsRefused as refused:
-        if refused.code not in UNKNOWN_KEY:
+    except AwsRefused as refusal:
+        if refusal.code not in UNKNOWN_KEY_CODES:
             raise
         return False
     return True
 
 
-def reinstate(context: Context) -> tuple[str, ...]:
+def restore_rotated_keys(context: Context) -> tuple[str, ...]:
     """Puts the key that each rotation has come to wherever a profile looks for it and an older state of the vault has
     another, or none: those are switched off or deleted at AWS by now.
 
     :returns: the profiles' entries concerned.
     """
-    looked_for = {one.key for one in context.read().definitions.values()}
-    wanted = {
+    used_entries = {one.key for one in context.read().definitions.values()}
+    current_keys = {
         key_entry(name): key
         for record in records(context)
-        if (key := _present_key(record)) is not None
+        if (key := _current_key(record)) is not None
         for name in record.entries
-        if name in looked_for
+        if name in used_entries
     }
     changed: list[str] = []
 
     def edit(entries: dict[str, Any]) -> None:
-        for name, key in wanted.items():
+        for name, key in current_keys.items():
             if entries.get(name, {}).get("key_id") != key.access_key_id:
                 entries[name] = {"key_id": key.access_key_id, "secret": key.secret_access_key.reveal()}
                 changed.append(name.removeprefix(key_entry("")))
 
-    if wanted:
+    if current_keys:
         generation = context.vault.change_keys(edit)
         context.update_index(
             lambda index: replace(index, vault_generation=max(index.vault_generation, generation))
@@ -168,29 +174,29 @@ def reinstate(context: Context) -> tuple[str, ...]:
     return tuple(changed)
 
 
-def _present_key(record: Record) -> Credentials | None:
+def _current_key(record: Record) -> Credentials | None:
     """The key that clients are to be served with by what the record says; None where it does not tell."""
-    if record.step is Step.UNDONE or not record.step.is_past(Step.STORED):
+    if record.step is Step.UNDONE or not record.step.is_at_least(Step.STORED):
         return record.old if record.old.secret_access_key else None
     return record.new
 
 
-def record_present_key(context: Context) -> None:
+def index_vault_keys(context: Context) -> None:
     """Has the index tell of the keys that the vault holds: an older state may have others, of which nothing else is known."""
-    held = keys_in_vault(context)
+    in_vault = keys_in_vault(context)
 
     def edit(index: Index) -> None:
-        for entry, key in held.items():
-            known = index.keys.get(entry)
-            if known is None or known.key_id != key.access_key_id:
+        for entry, key in in_vault.items():
+            indexed = index.keys.get(entry)
+            if indexed is None or indexed.key_id != key.access_key_id:
                 index.keys[entry] = Key(key.access_key_id)
 
     context.update_index(edit)
 
 
-def forget_ended(context: Context, names: list[str]) -> None:
+def forget_finished_rotations(context: Context, names: list[str]) -> None:
     """Drops the records of rotations that are over, for names whose keys leave the vault or come into it: what is under the
     same name from now on is another key."""
     for record in list(records(context)):
         if record.step.is_last and set(record.entries) & set(names):
-            journal_of(context).remove(name_of(record.user))
+            journal_of(context).remove(record_name(record.user))

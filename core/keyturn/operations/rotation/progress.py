@@ -35,7 +35,7 @@ class Progress:
     """What somebody else did to the keys at AWS, and what to do about it."""
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether there is nothing to be done at all."""
         return self.step.is_last
 
@@ -43,27 +43,27 @@ class Progress:
         """Which keys there are and what to do, as a sentence for whoever stops here."""
         old = masked_key_id(self.old_id)
         new = masked_key_id(self.new_id) if self.new_id else "a new key"
-        again = f"keyturn rotate {self.profile}"
+        command = f"keyturn rotate {self.profile}"
         if self.drift:
             return self.drift
         if self.orphans:
-            lost = ", ".join(masked_key_id(key) for key in self.orphans)
+            orphan_ids = ", ".join(masked_key_id(key) for key in self.orphans)
             return (
-                f"{old} works and is in use. {lost} exists at AWS, and its secret is nowhere here; "
-                f"to delete it: {again} --drop {self.orphans[0][-4:]}"
+                f"{old} works and is in use. {orphan_ids} exists at AWS, and its secret is nowhere here; "
+                f"to delete it: {command} --drop {self.orphans[0][-4:]}"
             )
-        if self.is_undoing and not self.is_over:
-            return f"{old} and {new} may both exist; nothing is lost. Go on back: {again} --undo"
-        return _SUMMARIES[self.step].format(old=old, new=new, again=again)
+        if self.is_undoing and not self.is_finished:
+            return f"{old} and {new} may both exist; nothing is lost. Go on back: {command} --undo"
+        return _SUMMARIES[self.step].format(old=old, new=new, again=command)
 
 
-_BOTH = "nothing is lost. Go on: {again} --resume, or back: {again} --undo"
+_NEXT_COMMANDS = "nothing is lost. Go on: {again} --resume, or back: {again} --undo"
 _SUMMARIES = {
     Step.INTENT: "{old} works and is in use. Whether {new} was made is not known yet; look: {again} --resume",
-    Step.CREATED: "{old} and {new} exist, {old} is in use; " + _BOTH,
-    Step.VERIFIED: "{old} and {new} work, {old} is in use; " + _BOTH,
-    Step.STORED: "{old} and {new} work, {new} is in use; " + _BOTH,
-    Step.DELIVERED: "{old} and {new} work, {new} is in use; " + _BOTH,
+    Step.CREATED: "{old} and {new} exist, {old} is in use; " + _NEXT_COMMANDS,
+    Step.VERIFIED: "{old} and {new} work, {old} is in use; " + _NEXT_COMMANDS,
+    Step.STORED: "{old} and {new} work, {new} is in use; " + _NEXT_COMMANDS,
+    Step.DELIVERED: "{old} and {new} work, {new} is in use; " + _NEXT_COMMANDS,
     Step.DEACTIVATED: (
         "{new} is in use, {old} is switched off and can be switched on again: {again} --undo; to delete it: {again} --finish"
     ),
@@ -72,7 +72,7 @@ _SUMMARIES = {
 }
 
 
-def progress_of(record: Record, **more: Any) -> Progress:
+def progress_of(record: Record, **fields: Any) -> Progress:
     """The progress of a record."""
     return Progress(
         profile=record.profile,
@@ -82,5 +82,5 @@ def progress_of(record: Record, **more: Any) -> Progress:
         new_id=record.new.access_key_id if record.new else None,
         is_undoing=record.is_undoing,
         deletable_from=record.deletable_from(),
-        **more,
+        **fields,
     )

@@ -13,7 +13,7 @@ from keyturn.model.secret import Secret
 from keyturn.model.text import from_iso, iso
 
 #: How long the old key stays, switched off, before it may be deleted.
-GRACE = timedelta(hours=24)
+GRACE_PERIOD = timedelta(hours=24)
 
 
 class Step(StrEnum):
@@ -40,7 +40,7 @@ class Step(StrEnum):
     def is_last(self) -> bool:
         return self in (Step.DONE, Step.UNDONE)
 
-    def is_past(self, other: Step) -> bool:
+    def is_at_least(self, other: Step) -> bool:
         """Whether it comes after `other`, or is it."""
         order = list(Step)
         return order.index(self) >= order.index(other)
@@ -60,16 +60,16 @@ class Record:
     """The user's ARN."""
     old: Credentials
     step: Step
-    began: datetime
+    started: datetime
     new: Credentials | None = None
     created: datetime | None = None
     """When AWS made the new key, by its own clock."""
-    listed: tuple[str, ...] = ()
+    initial_key_ids: tuple[str, ...] = ()
     """The ids of all keys that the user had at the beginning."""
     is_undoing: bool = False
     is_reactivated: bool = False
     """The old key was switched on again, after it may have been switched off."""
-    at: Mapping[Step, datetime] = field(default_factory=dict)
+    step_times: Mapping[Step, datetime] = field(default_factory=dict)
     """When each step was reached."""
 
     @property
@@ -77,70 +77,74 @@ class Record:
         """What IAM's calls name the user by: the last part of its ARN."""
         return self.user.rpartition("/")[2]
 
-    def reached(self, step: Step, now: datetime) -> Record:
+    def with_step(self, step: Step, now: datetime) -> Record:
         """The record once `step` is reached at `now`."""
-        return replace(self, step=step, at={**self.at, step: now})
+        return replace(self, step=step, step_times={**self.step_times, step: now})
 
     def deletable_from(self) -> datetime | None:
         """When the old key's time of grace is over; None while it is not switched off."""
-        since = self.at.get(Step.DEACTIVATED)
-        return since + GRACE if since is not None and self.step is Step.DEACTIVATED else None
+        deactivated_at = self.step_times.get(Step.DEACTIVATED)
+        return (
+            deactivated_at + GRACE_PERIOD
+            if deactivated_at is not None and self.step is Step.DEACTIVATED
+            else None
+        )
 
-    def without_old(self) -> Record:
+    def without_old_secret(self) -> Record:
         """The record once the old key is gone, and its secret with it."""
         return replace(self, old=Credentials(self.old.access_key_id, Secret("")))
 
 
-def table(record: Record) -> dict[str, Any]:
+def record_table(record: Record) -> dict[str, Any]:
     """The record as JSON, secrets in clear: to be sealed, and for nothing else."""
     return {
         "nonce": record.nonce,
         "profile": record.profile,
         "entries": list(record.entries),
         "user": record.user,
-        "old": _pair(record.old),
-        "new": _pair(record.new) if record.new else None,
+        "old": _key_table(record.old),
+        "new": _key_table(record.new) if record.new else None,
         "step": str(record.step),
-        "began": iso(record.began),
+        "began": iso(record.started),
         "created": iso(record.created),
-        "listed": list(record.listed),
+        "listed": list(record.initial_key_ids),
         "undoing": record.is_undoing,
         "reactivated": record.is_reactivated,
-        "at": {str(step): moment.isoformat() for step, moment in record.at.items()},
+        "at": {str(step): moment.isoformat() for step, moment in record.step_times.items()},
     }
 
 
-def of_table(found: Mapping[str, Any]) -> Record:
+def record_from_table(table: Mapping[str, Any]) -> Record:
     """The record that :func:`table` gave.
 
     :raises ValueError: it is none; the message holds nothing of it.
     """
     try:
-        began = from_iso(found["began"])
-        if began is None:
+        started = from_iso(table["began"])
+        if started is None:
             raise ValueError
         return Record(
-            nonce=str(found["nonce"]),
-            profile=str(found["profile"]),
-            entries=tuple(str(name) for name in found["entries"]),
-            user=str(found["user"]),
-            old=_credentials(found["old"]),
-            new=_credentials(found["new"]) if found["new"] else None,
-            step=Step(found["step"]),
-            began=began,
-            created=from_iso(found["created"]),
-            listed=tuple(str(key) for key in found["listed"]),
-            is_undoing=bool(found["undoing"]),
-            is_reactivated=bool(found["reactivated"]),
-            at={Step(step): datetime.fromisoformat(moment) for step, moment in found["at"].items()},
+            nonce=str(table["nonce"]),
+            profile=str(table["profile"]),
+            entries=tuple(str(name) for name in table["entries"]),
+            user=str(table["user"]),
+            old=_credentials(table["old"]),
+            new=_credentials(table["new"]) if table["new"] else None,
+            step=Step(table["step"]),
+            started=started,
+            created=from_iso(table["created"]),
+            initial_key_ids=tuple(str(key) for key in table["listed"]),
+            is_undoing=bool(table["undoing"]),
+            is_reactivated=bool(table["reactivated"]),
+            step_times={Step(step): datetime.fromisoformat(moment) for step, moment in table["at"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError("no record of a rotation") from None
 
 
-def _pair(key: Credentials) -> dict[str, str]:
+def _key_table(key: Credentials) -> dict[str, str]:
     return {"key_id": key.access_key_id, "secret": key.secret_access_key.reveal()}
 
 
-def _credentials(found: Mapping[str, Any]) -> Credentials:
-    return Credentials(str(found["key_id"]), Secret(str(found["secret"])))
+def _credentials(table: Mapping[str, Any]) -> Credentials:
+    return Credentials(str(table["key_id"]), Secret(str(table["secret"])))

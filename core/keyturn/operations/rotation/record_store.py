@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from keyturn.operations.context import Context
-from keyturn.operations.rotation.journal import expecting, name_of
+from keyturn.operations.rotation.journal import expect_step, record_name
 from keyturn.operations.rotation.observe import journal_of, records
-from keyturn.operations.rotation.record import Record, Step, table
+from keyturn.operations.rotation.record import Record, Step, record_table
 from keyturn.storage.index import Index, RotationSummary
 
 
@@ -14,23 +14,25 @@ def start(context: Context, record: Record) -> None:
 
     :raises VaultError: the disk refuses; nothing has begun.
     """
-    journal_of(context).write(name_of(record.user), lambda _: table(record))
+    journal_of(context).write(record_name(record.user), lambda _: record_table(record))
     update_index(context, record)
 
 
-def seal(context: Context, record: Record, before: Step) -> None:
+def write_record(context: Context, record: Record, previous_step: Step) -> None:
     """Writes how far the rotation is, and nothing else before that is on disk.
 
     :param before: the step that the journal has still.
     :raises FileChanged: it has another, or another rotation of the user has taken its place.
     :raises VaultError: the disk refuses; the record before stands.
     """
-    journal_of(context).write(name_of(record.user), expecting(record.nonce, str(before), table(record)))
+    journal_of(context).write(
+        record_name(record.user), expect_step(record.nonce, str(previous_step), record_table(record))
+    )
 
 
-def save_step(context: Context, record: Record, before: Step) -> Record:
+def save_step(context: Context, record: Record, previous_step: Step) -> Record:
     """:func:`seal`, and the index beside it; gives the record back."""
-    seal(context, record, before)
+    write_record(context, record, previous_step)
     update_index(context, record)
     return record
 
@@ -40,23 +42,25 @@ def sync_index(context: Context) -> None:
     journal = journal_of(context)
     for name in journal.names():
         journal.move_from_fallback(name)
-    known = context.index.load().rotations  # first: a rotation that begins meanwhile is found in the journal
-    found = list(records(context))
-    waiting = {name_of(record.user): record for record in found if not record.step.is_last}
-    unread = set(journal.names()) - {name_of(record.user) for record in found}
-    for name in known:
-        if name not in waiting and name not in unread:
-            context.update_index(lambda index, name=name: _drop(index, name))  # type: ignore[misc]
-    for name, record in waiting.items():
+    indexed = (
+        context.index.load().rotations
+    )  # first: a rotation that begins meanwhile is found in the journal
+    readable = list(records(context))
+    pending = {record_name(record.user): record for record in readable if not record.step.is_last}
+    unreadable = set(journal.names()) - {record_name(record.user) for record in readable}
+    for name in indexed:
+        if name not in pending and name not in unreadable:
+            context.update_index(lambda index, name=name: _remove_summary(index, name))  # type: ignore[misc]
+    for name, record in pending.items():
         if (
-            name not in known
-            or known[name].step != record.step
-            or known[name].is_undoing != record.is_undoing
+            name not in indexed
+            or indexed[name].step != record.step
+            or indexed[name].is_undoing != record.is_undoing
         ):
             update_index(context, record)
 
 
-def _drop(index: Index, name: str) -> None:
+def _remove_summary(index: Index, name: str) -> None:
     index.rotations.pop(name, None)
 
 
@@ -65,16 +69,16 @@ def update_index(context: Context, record: Record) -> None:
 
     def edit(index: Index) -> None:
         if record.step.is_last:
-            index.rotations.pop(name_of(record.user), None)
+            index.rotations.pop(record_name(record.user), None)
             return
-        index.rotations[name_of(record.user)] = RotationSummary(
+        index.rotations[record_name(record.user)] = RotationSummary(
             profile=record.profile,
             entries=record.entries,
             old_id=record.old.access_key_id,
             new_id=record.new.access_key_id if record.new else None,
             step=str(record.step),
             is_undoing=record.is_undoing,
-            began=record.began,
+            began=record.started,
             deletable_from=record.deletable_from(),
         )
 

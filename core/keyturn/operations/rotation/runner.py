@@ -12,22 +12,22 @@ from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store
 from keyturn.operations.rotation.drift import KeyDrift, find_drift
-from keyturn.operations.rotation.journal import name_of
+from keyturn.operations.rotation.journal import record_name
 from keyturn.operations.rotation.observe import (
     journal_of,
     list_keys_and_vault,
-    lock,
+    pending_record,
     reconcile_with_vault,
-    record_of,
     record_of_user,
+    require_pending_record,
     rotation_halted,
-    waiting,
+    user_lock,
 )
 from keyturn.operations.rotation.previous_key import restore_previous_key
 from keyturn.operations.rotation.progress import Progress, progress_of
 from keyturn.operations.rotation.record import Record
-from keyturn.operations.rotation.signer import UNKNOWN_KEY, KeySigner
-from keyturn.operations.rotation.state_machine import NextStep, ObservedKeys, next_move, orphans
+from keyturn.operations.rotation.signer import UNKNOWN_KEY_CODES, KeySigner
+from keyturn.operations.rotation.state_machine import NextStep, ObservedKeys, next_step, orphans
 from keyturn.operations.rotation.steps import FIRST_WAIT, LONGEST_WAIT, RotationSteps
 
 
@@ -39,7 +39,7 @@ def advance(context: Context, name: str, code: str | None = None) -> Progress:
     :raises NeedsMfa: a policy asks for a code; nothing has changed.
     :raises KeyturnError: what the act raised; the record says how far it is.
     """
-    return _advance_once(context, record_of(context, name), code)
+    return _advance_once(context, require_pending_record(context, name), code)
 
 
 @operation("rotate-undo")
@@ -48,39 +48,39 @@ def undo(context: Context, name: str, code: str | None = None) -> Progress:
 
     :raises NotFound: there is none; what is done cannot be undone.
     """
-    record = waiting(context, name)
+    record = pending_record(context, name)
     if record is None:
         return restore_previous_key(context, name, code)
     if not record.is_undoing:
-        with lock(context, record.user):
-            record = retry(context, record)
-            turned = replace(record, is_undoing=True)
-            seen = observe(context, record, KeySigner(context, record.profile, code))
-            if next_move(turned, seen) is NextStep.LOST_OLD:
-                raise _no_way_back(record)
-            record, code = record_store.save_step(context, turned, record.step), None
+        with user_lock(context, record.user):
+            record = reload_record(context, record)
+            undoing = replace(record, is_undoing=True)
+            observed = observe(context, record, KeySigner(context, record.profile, code))
+            if next_step(undoing, observed) is NextStep.OLD_UNUSABLE:
+                raise _undo_impossible(record)
+            record, code = record_store.save_step(context, undoing, record.step), None
     return _advance_once(context, record, code)
 
 
-def retry(context: Context, record: Record) -> Record:
+def reload_record(context: Context, record: Record) -> Record:
     """The record as it is now that the lock is held.
 
     :raises RotationHalted: another process has brought it to its end.
     """
-    now = record_of_user(context, record.user)
-    if now is None or now.nonce != record.nonce or now.step.is_last:
+    current = record_of_user(context, record.user)
+    if current is None or current.nonce != record.nonce or current.step.is_last:
         raise rotation_halted(
             record, "another process has ended it meanwhile", f"See: keyturn rotate {record.profile} --status"
         )
-    caught = reconcile_with_vault(context, now)
-    return now if caught is now else record_store.save_step(context, caught, now.step)
+    reconciled = reconcile_with_vault(context, current)
+    return current if reconciled is current else record_store.save_step(context, reconciled, current.step)
 
 
 def _advance_once(context: Context, record: Record, code: str | None) -> Progress:
     context.require_open()
     key_signer = KeySigner(context, record.profile, code)
-    with context.log_failure(record.profile, "rotate"), lock(context, record.user):
-        record = retry(context, record)
+    with context.log_failure(record.profile, "rotate"), user_lock(context, record.user):
+        record = reload_record(context, record)
         progress = _perform(context, record, key_signer)
         context.clear_failure(record.profile, "rotate", "rotation")
         return progress
@@ -92,17 +92,20 @@ def observe(context: Context, record: Record, key_signer: KeySigner) -> Observed
     :raises RotationHalted: AWS knows neither key any more.
     :raises AwsRefused: AWS knows neither yet.
     """
-    with _with_notes(record):
+    with _with_summary_hint(record):
         try:
             return list_keys_and_vault(context, record, key_signer)
         except AwsRefused as error:
-            if error.code not in UNKNOWN_KEY or RotationSteps(context, record, key_signer).is_young():
+            if (
+                error.code not in UNKNOWN_KEY_CODES
+                or RotationSteps(context, record, key_signer).is_propagating()
+            ):
                 raise
-            raise _no_key_left(context, record) from None
+            raise _no_working_key(context, record) from None
 
 
 @contextmanager
-def _with_notes(record: Record, found: KeyDrift | None = None) -> Iterator[None]:
+def _with_summary_hint(record: Record, drift: KeyDrift | None = None) -> Iterator[None]:
     """Has whatever goes wrong say which keys there are and what to do.
 
     :param found: what is amiss at AWS.
@@ -112,64 +115,64 @@ def _with_notes(record: Record, found: KeyDrift | None = None) -> Iterator[None]
     except (NeedsInteraction, RotationHalted):
         raise
     except KeyturnError as error:
-        error.hint = str(found) if found else progress_of(record).summary()
+        error.hint = str(drift) if drift else progress_of(record).summary()
         raise
 
 
 def _perform(context: Context, record: Record, key_signer: KeySigner) -> Progress:
     steps = RotationSteps(context, record, key_signer)
     try:
-        seen = observe(context, record, key_signer)
+        observed = observe(context, record, key_signer)
     except AwsRefused as error:
-        if error.code not in UNKNOWN_KEY:
+        if error.code not in UNKNOWN_KEY_CODES:
             raise
-        return steps.check_later(error)
-    with _with_notes(record, find_drift(record, seen)):
-        return _choose_step(record, seen, replace(steps, listed=seen.listed))
+        return steps.wait_for_propagation(error)
+    with _with_summary_hint(record, find_drift(record, observed)):
+        return _verify_and_perform(record, observed, replace(steps, listed=observed.listed))
 
 
-def _choose_step(record: Record, seen: ObservedKeys, steps: RotationSteps) -> Progress:
+def _verify_and_perform(record: Record, observed: ObservedKeys, steps: RotationSteps) -> Progress:
     """What the plan's move gives."""
-    move = next_move(record, seen)
-    if move is NextStep.VERIFY_OLD:
-        refused = steps.is_accepted_by_aws(record.old)
-        if refused is not None:
+    step = next_step(record, observed)
+    if step is NextStep.VERIFY_OLD:
+        error = steps.verification_error(record.old)
+        if error is not None:
             return progress_of(
-                record, wait=LONGEST_WAIT, note=f"the old key does not answer yet ({refused.why})"
+                record, wait=LONGEST_WAIT, note=f"the old key does not answer yet ({error.why})"
             )
-        move = next_move(record, replace(seen, old_answers=True))
-    return _finished(record, seen, move, steps)
+        step = next_step(record, replace(observed, is_old_accepted=True))
+    return _perform_step(record, observed, step, steps)
 
 
-def _finished(record: Record, seen: ObservedKeys, move: NextStep, steps: RotationSteps) -> Progress:
-    match move:
+def _perform_step(record: Record, observed: ObservedKeys, step: NextStep, steps: RotationSteps) -> Progress:
+    match step:
         case NextStep.WAIT:
             return progress_of(
                 record, wait=5 * FIRST_WAIT, note="AWS may still show a key that was made unanswered"
             )
         case NextStep.ORPHAN:
             return progress_of(
-                record, is_halted=True, orphans=tuple(key.key_id for key in orphans(record, seen))
+                record, is_halted=True, orphans=tuple(key.key_id for key in orphans(record, observed))
             )
         case NextStep.DELETE | NextStep.NOTHING:
             return progress_of(record, is_halted=True)
-        case NextStep.LOST_NEW:
-            return _without_new(record, seen, steps)
-        case NextStep.NEW_OFF if (found := find_drift(record, seen)) is not None:
-            raise rotation_halted(record, found.why, found.hint)
-        case NextStep.LOST_OLD:
-            raise _no_way_back(steps.forward_again())
+        case NextStep.NEW_DELETED:
+            return _undo_without_new(record, observed, steps)
+        case NextStep.NEW_INACTIVE if (drift := find_drift(record, observed)) is not None:
+            raise rotation_halted(record, drift.why, drift.hint)
+        case NextStep.OLD_UNUSABLE:
+            raise _undo_impossible(steps.cancel_undo())
         case _:
-            return _PERFORM[move](steps)
+            return _ACTIONS[step](steps)
 
 
-_PERFORM: dict[NextStep, Callable[[RotationSteps], Progress]] = {
+_ACTIONS: dict[NextStep, Callable[[RotationSteps], Progress]] = {
     NextStep.VERIFY: RotationSteps.verify,
     NextStep.STORE: RotationSteps.store,
     NextStep.DELIVER: RotationSteps.deliver,
     NextStep.DEACTIVATE: RotationSteps.deactivate,
-    NextStep.NOTE_OFF: RotationSteps.record_deactivated,
-    NextStep.RESTAMP: RotationSteps.restamp,
+    NextStep.RECORD_DEACTIVATED: RotationSteps.record_deactivated,
+    NextStep.RESTART_WAIT: RotationSteps.restart_wait,
     NextStep.CLOSE: RotationSteps.close,
     NextStep.GIVE_UP: RotationSteps.give_up,
     NextStep.REACTIVATE: RotationSteps.reactivate,
@@ -179,19 +182,19 @@ _PERFORM: dict[NextStep, Callable[[RotationSteps], Progress]] = {
 }
 
 
-def _no_way_back(record: Record) -> RotationHalted:
+def _undo_impossible(record: Record) -> RotationHalted:
     old = masked_key_id(record.old.access_key_id)
     why = f"{old} is gone at AWS, or in a state that it cannot be switched on from, so it cannot be gone back to"
     return rotation_halted(record, why, f"Go on with the new key: keyturn rotate {record.profile} --resume")
 
 
-def _no_key_left(context: Context, record: Record) -> RotationHalted:
+def _no_working_key(context: Context, record: Record) -> RotationHalted:
     """AWS knows none of the keys that could sign."""
     keys = " nor ".join(
         masked_key_id(key.access_key_id) for key in (record.new, record.old) if key is not None
     )
     why = f"AWS takes neither {keys}: somebody deleted the one in use, or switched it off"
-    file = journal_of(context).place(name_of(record.user))
+    file = journal_of(context).path_of(record_name(record.user))
     hint = (
         f"Have one of them switched on in the console, then run: keyturn rotate {record.profile} --resume, or --undo. "
         f"If both are deleted for good, nothing is left to rotate: move {file} away, which ends it"
@@ -199,17 +202,17 @@ def _no_key_left(context: Context, record: Record) -> RotationHalted:
     return rotation_halted(record, why, hint)
 
 
-def _without_new(record: Record, seen: ObservedKeys, steps: RotationSteps) -> Progress:
+def _undo_without_new(record: Record, observed: ObservedKeys, steps: RotationSteps) -> Progress:
     """Somebody deleted the new key at AWS: the old one is gone back to, as far as that works.
 
     :raises RotationHalted: the old one is switched off, so that no key is left that could switch it on.
     """
     new, old = (masked_key_id(key.access_key_id) for key in (record.new, record.old) if key is not None)
-    present = seen.listed.get(record.old.access_key_id)
-    if present is None or present.status != "Active":
-        why = f"{new} was deleted at AWS, and {old} is {present.status.lower() if present else 'deleted too'}"
+    old_key = observed.listed.get(record.old.access_key_id)
+    if old_key is None or old_key.status != "Active":
+        why = f"{new} was deleted at AWS, and {old} is {old_key.status.lower() if old_key else 'deleted too'}"
         hint = f"Have {old} switched on in the console, then run: keyturn rotate {record.profile} --undo"
         raise rotation_halted(record, why, hint)
     # Somebody took it back at AWS, as good as by --undo.
-    undone = replace(steps, record=steps.stored_old()).turn_back().give_up()
+    undone = replace(steps, record=steps.revert_to_old()).as_undo().give_up()
     return replace(undone, note=f"{new} was deleted at AWS by somebody; {old} is in use again")

@@ -12,10 +12,10 @@ from keyturn.model.profile import Credentials, Kind
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 #: What AWS says of a key that it does not know, not yet, or no more.
-UNKNOWN_KEY = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"})
+UNKNOWN_KEY_CODES = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"})
 
 
 @dataclass
@@ -28,14 +28,14 @@ class KeySigner:
     context: Context
     profile: str
     code: str | None = None
-    _session: list[Credentials] = field(default_factory=list)
+    _mfa_sessions: list[Credentials] = field(default_factory=list)
 
     def aws(self) -> Aws:
         """The profile's view of AWS, with a time of its own for each call."""
         native = self.context.read().natives.get(self.profile)
         return self.context.aws(self.profile, native.region if native else None)
 
-    def by(self, keys: Sequence[Credentials], act: Callable[[Aws, Credentials], Answer]) -> Answer:
+    def call(self, keys: Sequence[Credentials], action: Callable[[Aws, Credentials], T]) -> T:
         """Does `act` with the first of `keys` that AWS knows, or with an MFA session where that key alone is denied.
 
         :raises NeedsMfa: a code is needed for that.
@@ -44,36 +44,36 @@ class KeySigner:
         error: AwsRefused | None = None
         for key in keys:
             try:
-                return self._signed(key, act)
-            except AwsRefused as refused:
-                if refused.code not in UNKNOWN_KEY:
+                return self._call_signed(key, action)
+            except AwsRefused as refusal:
+                if refusal.code not in UNKNOWN_KEY_CODES:
                     raise
-                error = error or refused
+                error = error or refusal
         if error is None:
             raise ValueError("a call needs a key")
         raise error
 
-    def _signed(self, key: Credentials, act: Callable[[Aws, Credentials], Answer]) -> Answer:
+    def _call_signed(self, key: Credentials, action: Callable[[Aws, Credentials], T]) -> T:
         try:
-            return act(self.aws(), key)
-        except AwsRefused as refused:
-            if refused.code != "AccessDenied":
+            return action(self.aws(), key)
+        except AwsRefused as refusal:
+            if refusal.code != "AccessDenied":
                 raise
             session = self._mfa_session()
             if session is None:
                 raise
-        return act(self.aws(), session)
+        return action(self.aws(), session)
 
     def _mfa_session(self) -> Credentials | None:
         """A session that a code was given for; None where the profile has no device."""
-        if not self._session:
+        if not self._mfa_sessions:
             inventory = self.context.read()
-            one = inventory.definitions.get(self.profile)
-            if one is None or one.kind is not Kind.IAM_KEY or one.mfa_serial is None:
+            managed = inventory.definitions.get(self.profile)
+            if managed is None or managed.kind is not Kind.IAM_KEY or managed.mfa_serial is None:
                 return None
             code, self.code = self.code, None
             fetched = session_cache.refresher(self.context, inventory).fetch(
                 self.profile, code, only_if_due=code is None
             )
-            self._session.append(fetched.issued.credentials)
-        return self._session[0]
+            self._mfa_sessions.append(fetched.issued.credentials)
+        return self._mfa_sessions[0]

@@ -20,9 +20,9 @@ from keyturn.operations.rotation.observe import (
     fallback_note,
     identity_of,
     keys_in_vault,
-    listed_keys,
+    list_keys,
+    pending_record,
     signers,
-    waiting,
 )
 from keyturn.operations.rotation.progress import progress_of
 from keyturn.operations.rotation.record import Step
@@ -45,47 +45,53 @@ def status(context: Context, name: str, code: str | None = None) -> dict[str, An
     """
     context.require_open()
     record_store.sync_index(context)
-    record, key_signer = waiting(context, name), KeySigner(context, name, code)
-    seen: ObservedKeys | None = None
+    record, key_signer = pending_record(context, name), KeySigner(context, name, code)
+    observed: ObservedKeys | None = None
     if record is not None:
-        keys, user, seen = signers(record, context.clock()), record.user, observe(context, record, key_signer)
-        listed = seen.listed
+        keys, user, observed = (
+            signers(record, context.clock()),
+            record.user,
+            observe(context, record, key_signer),
+        )
+        listed = observed.listed
     else:
         keys = (context.key(entry_of(context.read(), name)),)
         user = identity_of(key_signer, keys[0], name).arn
-        listed = listed_keys(key_signer, user.rpartition("/")[2], keys)
-    held = _held(context)
+        listed = list_keys(key_signer, user.rpartition("/")[2], keys)
+    holders = _holders(context)
     if record is not None:
         for key in signers(record, context.clock()):
-            held.setdefault(key.access_key_id, "journal")
+            holders.setdefault(key.access_key_id, "journal")
     now = context.clock()
     table: list[dict[str, Any]] = []
-    for each in listed.values():
-        use = reported_use(key_signer, keys, each.key_id)
+    for listed_key in listed.values():
+        use = reported_use(key_signer, keys, listed_key.key_id)
         table.append(
             {
-                "key_id": each.key_id, "status": each.status, "created": iso(each.created),
-                "age_days": max(0, (now - each.created).days), "last_used": iso(use.at) if use else None,
+                "key_id": listed_key.key_id, "status": listed_key.status, "created": iso(listed_key.created),
+                "age_days": max(0, (now - listed_key.created).days), "last_used": iso(use.at) if use else None,
                 "last_used_by": ", ".join(part for part in (use.service, use.region) if part) or None if use else None,
-                "known": use is not None, "held": held.get(each.key_id), "busy": recent_use_reason(each, use, now) or None,
+                "known": use is not None, "held": holders.get(listed_key.key_id), "busy": recent_use_reason(listed_key, use, now) or None,
             }
         )  # fmt: skip
     rotation = None
-    if record is not None and seen is not None:
-        lost = tuple(key.key_id for key in orphans(record, seen)) if record.step is Step.INTENT else ()
-        told = str(find_drift(record, seen) or "")
-        rotation = to_table(
-            progress_of(record, orphans=lost, note=fallback_note(context, record), drift=told)
+    if record is not None and observed is not None:
+        orphan_ids = (
+            tuple(key.key_id for key in orphans(record, observed)) if record.step is Step.INTENT else ()
         )
-    mine = {key.access_key_id for key in keys}
-    gone = [key_id for key_id in mine if key_id not in listed]
+        drift = str(find_drift(record, observed) or "")
+        rotation = to_table(
+            progress_of(record, orphans=orphan_ids, note=fallback_note(context, record), drift=drift)
+        )
+    own_ids = {key.access_key_id for key in keys}
+    missing = [key_id for key_id in own_ids if key_id not in listed]
     return {
         "profile": name,
         "user": user,
         "keys": table,
-        "gone": gone,
+        "gone": missing,
         "rotation": rotation,
-        "used_by": used_by(context, mine),
+        "used_by": used_by(context, own_ids),
     }
 
 
@@ -95,24 +101,25 @@ def used_by(context: Context, key_ids: set[str]) -> list[str]:
     inventory = context.read()
     return [
         name
-        for name, one in inventory.definitions.items()
-        if one.key in entries or source_of(one, inventory.natives, inventory.definitions)[0] in entries
+        for name, profile in inventory.definitions.items()
+        if profile.key in entries
+        or source_of(profile, inventory.natives, inventory.definitions)[0] in entries
     ]
 
 
-def _held(context: Context) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _holders(context: Context) -> dict[str, str]:
+    holders: dict[str, str] = {}
     for name, entry in context.vault.keys().items():
         previous = entry.get("previous")
         if name.startswith(key_entry("")) and isinstance(previous, dict):
-            found.setdefault(str(previous.get("key_id")), "previous")
+            holders.setdefault(str(previous.get("key_id")), "previous")
     for key in keys_in_vault(context).values():
-        found[key.access_key_id] = "current"
-    return found
+        holders[key.access_key_id] = "current"
+    return holders
 
 
 #: AWS tells of a key's use up to hours late, so an active key is idle for certain only after this long.
-IDLE = timedelta(days=30)
+IDLE_TIME = timedelta(days=30)
 
 
 def use_of(key_signer: KeySigner, keys: Sequence[Credentials], key_id: str) -> LastUse:
@@ -120,7 +127,7 @@ def use_of(key_signer: KeySigner, keys: Sequence[Credentials], key_id: str) -> L
 
     :raises AwsError: AWS does not tell.
     """
-    return key_signer.by(keys, lambda aws, signer: aws.access_key_last_used(signer, key_id))
+    return key_signer.call(keys, lambda aws, signer: aws.access_key_last_used(signer, key_id))
 
 
 def reported_use(key_signer: KeySigner, keys: Sequence[Credentials], key_id: str) -> LastUse | None:
@@ -133,7 +140,7 @@ def reported_use(key_signer: KeySigner, keys: Sequence[Credentials], key_id: str
 
 def last_use_text(use: LastUse, now: datetime) -> str:
     """`2h ago (s3, eu-west-1)`."""
-    where = ", ".join(each for each in (use.service, use.region) if each)
+    where = ", ".join(part for part in (use.service, use.region) if part)
     return f"{span(now - (use.at or now))} ago" + (f" ({where})" if where else "")
 
 
@@ -144,14 +151,16 @@ def recent_use_reason(key: ListedKey, use: LastUse | None, now: datetime) -> str
     if use is None:
         return "it is active, and AWS does not tell when it was last used"
     idle = now - (use.at or key.created)
-    if idle >= IDLE:
+    if idle >= IDLE_TIME:
         return ""
     if use.at is not None:
         return f"it is active, and it was used {last_use_text(use, now)}"
     return f"it is active, and it was made {span(idle)} ago and may not have been used yet"
 
 
-def described(key: ListedKey, use: LastUse | None, now: datetime) -> str:
+def key_text(key: ListedKey, use: LastUse | None, now: datetime) -> str:
     """`active, 94 days old, used 2h ago (s3, eu-west-1)`."""
-    when = "use not known" if use is None else f"used {last_use_text(use, now)}" if use.at else "never used"
-    return f"{key.status.lower()}, {max(0, (now - key.created).days)} days old, {when}"
+    use_text = (
+        "use not known" if use is None else f"used {last_use_text(use, now)}" if use.at else "never used"
+    )
+    return f"{key.status.lower()}, {max(0, (now - key.created).days)} days old, {use_text}"

@@ -18,15 +18,15 @@ from keyturn.operations.rotation import record_store
 from keyturn.operations.rotation.observe import copies_of, rotation_halted
 from keyturn.operations.rotation.progress import Progress, progress_of
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.signer import UNKNOWN_KEY, KeySigner
-from keyturn.operations.rotation.state_machine import PROPAGATION_TIME, wanted_of
+from keyturn.operations.rotation.signer import UNKNOWN_KEY_CODES, KeySigner
+from keyturn.operations.rotation.state_machine import PROPAGATION_TIME, required_entries
 from keyturn.profiles.status import source_of
 from keyturn.storage.index import Index
 
 #: So many answers in a row before a key is relied on: while IAM spreads it, answers flap (aws-facts 5).
-IN_A_ROW = 3
+VERIFY_CALLS = 3
 #: Seconds between them; answers of one moment may come from one place.
-PAUSE = 1.0
+VERIFY_PAUSE = 1.0
 #: Seconds before a key that is not known everywhere yet is tried again, at first and at most.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 8.0
 
@@ -43,20 +43,20 @@ class RotationSteps:
 
     def verify(self) -> Progress:
         """Has AWS answer to the new key, three times in a row."""
-        refused = self.is_accepted_by_aws(self._new())
-        if refused is not None:
-            return self.check_later(refused)
-        return self._reached(Step.VERIFIED, "it answers")
+        error = self.verification_error(self._new())
+        if error is not None:
+            return self.wait_for_propagation(error)
+        return self._save_step(Step.VERIFIED, "it answers")
 
-    def is_accepted_by_aws(self, key: Credentials) -> AwsError | None:
+    def verification_error(self, key: Credentials) -> AwsError | None:
         """None once AWS answered three times in a row that `key` is the user's; else why not.
 
         :raises RotationHalted: it is somebody else's.
         :raises ClockSkew: or `Unreachable`: that says nothing about the key.
         """
-        for turn in range(IN_A_ROW):
-            if turn:
-                self.context.sleep(PAUSE)
+        for attempt in range(VERIFY_CALLS):
+            if attempt:
+                self.context.sleep(VERIFY_PAUSE)
             try:
                 identity = self.key_signer.aws().get_caller_identity(key)
             except (ClockSkew, Unreachable):
@@ -72,17 +72,17 @@ class RotationSteps:
 
     def store(self) -> Progress:
         """Makes the new key the vault's, wherever the old one was; the old one is kept beside it."""
-        self._put(self.record.old, self._new())
+        self._replace_key(self.record.old, self._new())
         mfa_sessions.transfer_mfa_sessions(
             self.context, self.record.old.access_key_id, self._new().access_key_id
         )
-        return self._reached(Step.STORED, "it is the vault's key now")
+        return self._save_step(Step.STORED, "it is the vault's key now")
 
     def deliver(self) -> Progress:
         """Brings what stands in the credentials file onto the new key, as far as no person is needed for that."""
-        left = [note for name in self._dependants() if (note := self._renewed(name))]
-        done = self._reached(Step.DELIVERED, "what rests on it is delivered")
-        return replace(done, note="; ".join(left))
+        failures = [note for name in self._delivered_profiles() if (note := self._renew(name))]
+        progress = self._save_step(Step.DELIVERED, "what rests on it is delivered")
+        return replace(progress, note="; ".join(failures))
 
     def deactivate(self) -> Progress:
         """Switches the old key off, signed by the new one: that proves it for IAM too."""
@@ -90,21 +90,19 @@ class RotationSteps:
         copies = copies_of(self.context.read(), self.record.old)
         if copies:
             why = f"{old} stands in clear in the shared files by now, for {', '.join(copies)}, and would stop working there"
-            again = f"keyturn rotate {self.record.profile}"
-            hint = (
-                f"Adopt it: keyturn adopt {copies[0]}, then go on: {again} --resume; or back: {again} --undo"
-            )
+            command = f"keyturn rotate {self.record.profile}"
+            hint = f"Adopt it: keyturn adopt {copies[0]}, then go on: {command} --resume; or back: {command} --undo"
             raise rotation_halted(self.record, why, hint)
         try:
             self._set_status(self.record.old, "Inactive", (self._new(),))
         except AwsRefused as error:
-            if self.is_young() and (error.code in UNKNOWN_KEY or error.code == "AccessDenied"):
-                return self.check_later(error)
+            if self.is_propagating() and (error.code in UNKNOWN_KEY_CODES or error.code == "AccessDenied"):
+                return self.wait_for_propagation(error)
             if error.code != "AccessDenied":
                 raise
             why = f"the new key is in use, and iam:UpdateAccessKey is not allowed to switch {old} off"
             return progress_of(self.record, is_halted=True, note=f"{why}: {error.why}")
-        return self._reached(Step.DEACTIVATED, f"{old} is switched off")
+        return self._save_step(Step.DEACTIVATED, f"{old} is switched off")
 
     def delete_old(self) -> Progress:
         """Deletes the old key; a person has said so."""
@@ -112,18 +110,21 @@ class RotationSteps:
         try:
             return self.close()
         except KeyturnError as error:
-            old, again = masked_key_id(self.record.old.access_key_id), f"keyturn rotate {self.record.profile}"
-            error.hint = f"{old} is deleted at AWS all the same. Make room or fix the permissions, then end it: {again} --resume"
+            old, command = (
+                masked_key_id(self.record.old.access_key_id),
+                f"keyturn rotate {self.record.profile}",
+            )
+            error.hint = f"{old} is deleted at AWS all the same. Make room or fix the permissions, then end it: {command} --resume"
             raise
 
     def close(self) -> Progress:
         """Ends a rotation whose old key is gone: its secret goes too, from the journal and from the vault."""
-        self._forget_previous()
-        done = self._step(self.record.without_old(), Step.DONE)
+        self._remove_previous()
+        record = self._save(self.record.without_old_secret(), Step.DONE)
         self.context.log_success(
             self.record.profile, "rotate", f"done, {masked_key_id(self.record.old.access_key_id)} is deleted"
         )
-        return progress_of(done)
+        return progress_of(record)
 
     def reactivate(self) -> Progress:
         """Switches the old key on again."""
@@ -134,25 +135,25 @@ class RotationSteps:
             "rotate",
             f"{masked_key_id(self.record.old.access_key_id)} is switched on again",
         )
-        again = replace(self.record, is_reactivated=True)
-        return progress_of(record_store.save_step(self.context, again, self.record.step), wait=FIRST_WAIT)
+        record = replace(self.record, is_reactivated=True)
+        return progress_of(record_store.save_step(self.context, record, self.record.step), wait=FIRST_WAIT)
 
     def store_old(self) -> Progress:
         """Makes the old key the vault's again."""
-        return progress_of(self.stored_old())
+        return progress_of(self.revert_to_old())
 
     def restore_old(self) -> None:
         """Makes the old key the vault's again, and writes no record."""
-        self._put(self._new(), self.record.old)
+        self._replace_key(self._new(), self.record.old)
         mfa_sessions.transfer_mfa_sessions(
             self.context, self._new().access_key_id, self.record.old.access_key_id
         )
 
-    def stored_old(self) -> Record:
+    def revert_to_old(self) -> Record:
         """The same; the record as it is then."""
         if self.record.new is not None:
             self.restore_old()
-        return self._step(self.record, Step.VERIFIED)
+        return self._save(self.record, Step.VERIFIED)
 
     def deactivate_new(self) -> Progress:
         """Switches the new key off and deletes it; AWS may go on listing it as active for a while."""
@@ -162,7 +163,7 @@ class RotationSteps:
 
     def delete_new(self) -> Progress:
         """Deletes the new key, which nothing uses any more."""
-        if not self._delete(self._new(), (self.record.old,)) and self.is_young():
+        if not self._delete(self._new(), (self.record.old,)) and self.is_propagating():
             return progress_of(
                 self.record, wait=FIRST_WAIT, note="AWS does not know the new key everywhere yet"
             )
@@ -170,28 +171,28 @@ class RotationSteps:
 
     def give_up(self) -> Progress:
         """Ends a rotation after which the old key is the only one again."""
-        self._forget_previous()
-        done = self._step(self.record, Step.UNDONE)
+        self._remove_previous()
+        record = self._save(self.record, Step.UNDONE)
         self.context.log_success(self.record.profile, "rotate", "undone")
-        return progress_of(done)
+        return progress_of(record)
 
     def record_deactivated(self) -> Progress:
         """Record that AWS already lists the old key as inactive: someone deactivated it, or our process ended between
         UpdateAccessKey and the record."""
-        return self._reached(
+        return self._save_step(
             Step.DEACTIVATED, f"{masked_key_id(self.record.old.access_key_id)} is already inactive"
         )
 
-    def restamp(self) -> Progress:
+    def restart_wait(self) -> Progress:
         """Begins to wait anew, by a clock that was set back."""
-        again = replace(self.record, began=self.context.clock())
-        return progress_of(record_store.save_step(self.context, again, self.record.step), wait=FIRST_WAIT)
+        record = replace(self.record, started=self.context.clock())
+        return progress_of(record_store.save_step(self.context, record, self.record.step), wait=FIRST_WAIT)
 
-    def turn_back(self) -> RotationSteps:
+    def as_undo(self) -> RotationSteps:
         """The moves of the way back."""
         return replace(self, record=replace(self.record, is_undoing=True))
 
-    def forward_again(self) -> Record:
+    def cancel_undo(self) -> Record:
         """Turns an undoing round: what it would go back to is gone."""
         return record_store.save_step(
             self.context, replace(self.record, is_undoing=False, is_reactivated=False), self.record.step
@@ -208,26 +209,26 @@ class RotationSteps:
             )
         return self.record.new
 
-    def _reached(self, step: Step, told: str) -> Progress:
-        done = self._step(self.record, step)
+    def _save_step(self, step: Step, text: str) -> Progress:
+        record = self._save(self.record, step)
         self.context.log_success(
-            self.record.profile, "rotate", f"{step} {masked_key_id(self._new().access_key_id)}: {told}"
+            self.record.profile, "rotate", f"{step} {masked_key_id(self._new().access_key_id)}: {text}"
         )
-        return progress_of(done, is_halted=step is Step.DEACTIVATED)
+        return progress_of(record, is_halted=step is Step.DEACTIVATED)
 
-    def _step(self, record: Record, step: Step) -> Record:
+    def _save(self, record: Record, step: Step) -> Record:
         return record_store.save_step(
-            self.context, record.reached(step, self.context.clock()), self.record.step
+            self.context, record.with_step(step, self.context.clock()), self.record.step
         )
 
     def _age(self) -> timedelta:
-        return self.context.clock() - self.record.at.get(Step.CREATED, self.record.began)
+        return self.context.clock() - self.record.step_times.get(Step.CREATED, self.record.started)
 
-    def is_young(self) -> bool:
+    def is_propagating(self) -> bool:
         """Whether AWS may not know the new key everywhere yet."""
         return self._age() < PROPAGATION_TIME
 
-    def check_later(self, error: AwsError) -> Progress:
+    def wait_for_propagation(self, error: AwsError) -> Progress:
         """The progress where AWS has yet to spread the new key."""
         wait = min(LONGEST_WAIT, max(FIRST_WAIT, self._age().total_seconds() / 4))
         return progress_of(
@@ -235,79 +236,88 @@ class RotationSteps:
         )
 
     def _set_status(self, key: Credentials, status: str, signers: tuple[Credentials, ...]) -> None:
-        def act(aws: Aws, signer: Credentials) -> None:
+        def call(aws: Aws, signer: Credentials) -> None:
             aws.set_access_key_status(signer, self.record.user_name, key.access_key_id, status)
 
-        self.key_signer.by(signers, act)
+        self.key_signer.call(signers, call)
 
     def _delete(self, key: Credentials, signers: tuple[Credentials, ...]) -> bool:
         """Deletes a key at AWS; False where AWS says that there is none."""
 
-        def act(aws: Aws, signer: Credentials) -> None:
+        def call(aws: Aws, signer: Credentials) -> None:
             aws.delete_access_key(signer, self.record.user_name, key.access_key_id)
 
         try:
-            self.key_signer.by(signers, act)
+            self.key_signer.call(signers, call)
         except AwsRefused as error:
             if error.code != "NoSuchEntity":
                 raise
             return False
         return True
 
-    def _put(self, before: Credentials, now: Credentials) -> None:
+    def _replace_key(self, old_key: Credentials, new_key: Credentials) -> None:
         """Puts one key in the place of the other in every entry of the vault that holds it, and reads that back.
 
         :raises KeyturnError: the vault refuses, or gives back something else.
         """
-        new = {"key_id": now.access_key_id, "secret": now.secret_access_key.reveal()}
-        new["previous"] = {"key_id": before.access_key_id, "secret": before.secret_access_key.reveal()}  # type: ignore[assignment]
+        new_entry = {"key_id": new_key.access_key_id, "secret": new_key.secret_access_key.reveal()}
+        new_entry["previous"] = {
+            "key_id": old_key.access_key_id,
+            "secret": old_key.secret_access_key.reveal(),
+        }  # type: ignore[assignment]
         changed: list[str] = []
 
         def edit(entries: dict[str, Any]) -> None:
             stale = [
                 name
                 for name, entry in entries.items()
-                if name.startswith(key_entry("")) and entry.get("key_id") == before.access_key_id
+                if name.startswith(key_entry("")) and entry.get("key_id") == old_key.access_key_id
             ]
             # An older state of the vault may have another key there by now, or none: both of the user's are known here.
-            stale += [name for name in wanted if entries.get(name, {}).get("key_id") != now.access_key_id]
+            stale += [
+                name for name in required if entries.get(name, {}).get("key_id") != new_key.access_key_id
+            ]
             for name in dict.fromkeys(stale):
-                entries[name] = dict(new)
+                entries[name] = dict(new_entry)
                 changed.append(name)
 
         with self.context.state_lock():
-            wanted = self._wanted()
+            required = self._required_entries()
             generation = self.context.vault.change_keys(edit)
-            if any(self.context.vault.key(name) != new for name in changed):
+            if any(self.context.vault.key(name) != new_entry for name in changed):
                 raise KeyturnError(
                     f"rotation of {self.record.profile}", "the vault did not give back the key that was put in",
                     "Run: keyturn vault status",
                 )  # fmt: skip
             prefix = len(key_entry(""))
             self.context.update_index(
-                lambda index: _note_keys(
-                    index, [name[prefix:] for name in changed], self.record.user, self._facts(now), generation
+                lambda index: _set_index_keys(
+                    index,
+                    [name[prefix:] for name in changed],
+                    self.record.user,
+                    self._id_and_created(new_key),
+                    generation,
                 )
             )
 
-    def _facts(self, key: Credentials) -> tuple[str, datetime | None]:
+    def _id_and_created(self, key: Credentials) -> tuple[str, datetime | None]:
         """A key's id, and when it was made, as far as that is known."""
         if self.record.new is not None and key.access_key_id == self.record.new.access_key_id:
             return key.access_key_id, self.record.created
         listed = self.listed.get(key.access_key_id)
         return key.access_key_id, listed.created if listed else None
 
-    def _wanted(self) -> list[str]:
+    def _required_entries(self) -> list[str]:
         """The entries that must hold the key."""
-        looked_for = {one.key for one in self.context.read().definitions.values()}
-        return [key_entry(name) for name in wanted_of(self.record, looked_for)]
+        used_entries = {profile.key for profile in self.context.read().definitions.values()}
+        return [key_entry(name) for name in required_entries(self.record, used_entries)]
 
-    def _forget_previous(self) -> None:
+    def _remove_previous(self) -> None:
         """Takes the other key's secret out of the entries of this one."""
 
         def edit(entries: dict[str, Any]) -> None:
             for name, entry in entries.items():
-                if name.startswith(key_entry("")) and entry.get("key_id") in self._ids():
+                if name.startswith(key_entry("")) and entry.get("key_id") in self._key_ids():
                     entry.pop("previous", None)
 
         with self.context.state_lock():
@@ -316,21 +326,21 @@ class RotationSteps:
             lambda index: replace(index, vault_generation=max(index.vault_generation, generation))
         )
 
-    def _ids(self) -> set[str]:
+    def _key_ids(self) -> set[str]:
         return {key.access_key_id for key in (self.record.old, self.record.new) if key is not None}
 
-    def _dependants(self) -> list[str]:
+    def _delivered_profiles(self) -> list[str]:
         """Profiles that rest on the key and whose session stands in the credentials file."""
         inventory = self.context.read()
         return [
             name
-            for name, one in inventory.definitions.items()
-            if one.delivery is Delivery.CREDENTIALS_FILE
+            for name, profile in inventory.definitions.items()
+            if profile.delivery is Delivery.CREDENTIALS_FILE
             and inventory.index.of(name).delivered is not None
-            and source_of(one, inventory.natives, inventory.definitions)[0] in self.record.entries
+            and source_of(profile, inventory.natives, inventory.definitions)[0] in self.record.entries
         ]
 
-    def _renewed(self, name: str) -> str:
+    def _renew(self, name: str) -> str:
         """Delivers a profile anew; why not, where that does not work: what stands there is valid until it ends."""
         try:
             refresh.renew(self.context, name)
@@ -349,7 +359,7 @@ def ignore_access_denied() -> Iterator[None]:
             raise
 
 
-def _note_keys(
+def _set_index_keys(
     index: Index, names: list[str], user: str, facts: tuple[str, datetime | None], generation: int
 ) -> Index:
     key_id, created = facts

@@ -193,12 +193,12 @@ def verdict(home: Home, cloud: Cloud) -> Iterator[str]:
             keeper.rotation.delete_other_key(PROFILE, last.orphans[0][-4:])
             last = None
             break
-        if last.is_halted or last.is_over:
+        if last.is_halted or last.is_finished:
             break
     if not works(cloud, keeper):
         yield "no key that works is on disk after the resume"
     told = keeper.rotation.status(PROFILE)["keys"]
     if {key["key_id"] for key in told if key["held"]} != {key.key_id for key in cloud.user.keys}:
         yield f"a key is left that nobody holds: {told}"
-    if last is not None and not last.is_over and last.step is not Step.DEACTIVATED:
+    if last is not None and not last.is_finished and last.step is not Step.DEACTIVATED:
         yield f"it came to a halt at {last.step}: {last.summary()}"

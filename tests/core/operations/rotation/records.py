@@ -49,13 +49,13 @@ def record_at(
         user="arn:aws:iam::444455556666:user/team/ci",
         old=OLD_KEY,
         step=step,
-        began=began,
+        started=began,
         new=None if step is Step.INTENT else NEW_KEY,
         created=None if step is Step.INTENT else began,
-        listed=(OLD,),
+        initial_key_ids=(OLD,),
         is_undoing=is_undoing,
         is_reactivated=is_reactivated,
-        at=dict.fromkeys(way[: way.index(step) + 1], began),
+        step_times=dict.fromkeys(way[: way.index(step) + 1], began),
     )
 
 
@@ -75,7 +75,7 @@ def observed(
         for key_id, status in statuses.items()
         if status is not None
     }
-    return ObservedKeys(listed, in_vault, frozenset(wanted), at, old_answers=old_answers)
+    return ObservedKeys(listed, in_vault, frozenset(wanted), at, is_old_accepted=old_answers)
 
 
 def listing(seen: ObservedKeys, *keys: ListedKey) -> ObservedKeys:

@@ -11,7 +11,7 @@ import pytest
 
 from keyturn.operations.rotation.drift import KeyDrift, find_drift
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.state_machine import NextStep, ObservedKeys, next_move
+from keyturn.operations.rotation.state_machine import NextStep, ObservedKeys, next_step
 from tests.core.operations.rotation.records import (
     FINISHED,
     HOLDS_NEW,
@@ -163,7 +163,7 @@ def test_an_old_key_that_is_not_active_before_it_was_deactivated_leads_on_or_bac
 def test_an_old_key_is_switched_on_again_if_aws_lists_it_as_active_two_minutes_after_its_deactivation(
     since: timedelta, is_drift: bool
 ) -> None:
-    record = record_at(Step.DELIVERED, age=2 * HOUR).reached(Step.DEACTIVATED, NOW - since)
+    record = record_at(Step.DELIVERED, age=2 * HOUR).with_step(Step.DEACTIVATED, NOW - since)
     found = find_drift(record, observed("Active", "Active"))
     assert (found is not None) is is_drift
     if is_drift:
@@ -171,12 +171,14 @@ def test_an_old_key_is_switched_on_again_if_aws_lists_it_as_active_two_minutes_a
 
 
 def test_an_active_old_key_is_no_drift_if_the_time_of_its_deactivation_is_unknown() -> None:
-    assert find_drift(replace(record_at(Step.DEACTIVATED), at={}), observed("Active", "Active")) is None
+    assert (
+        find_drift(replace(record_at(Step.DEACTIVATED), step_times={}), observed("Active", "Active")) is None
+    )
 
 
 @pytest.mark.parametrize("step", OPEN[:4])
 def test_an_old_key_that_was_deactivated_in_an_earlier_attempt_is_expected_to_be_active(step: Step) -> None:
-    record = replace(record_at(step), at={**record_at(step).at, Step.DEACTIVATED: NOW - HOUR})
+    record = replace(record_at(step), step_times={**record_at(step).step_times, Step.DEACTIVATED: NOW - HOUR})
     assert find_drift(record, observed("Active", "Active")) is None
 
 
@@ -185,13 +187,13 @@ def test_an_old_key_that_was_deactivated_in_an_earlier_attempt_is_expected_to_be
 
 @pytest.mark.parametrize(
     ("changed", "move"),
-    [(observed(new=None), NextStep.LOST_NEW), (observed(new="Inactive"), NextStep.NEW_OFF)],
+    [(observed(new=None), NextStep.NEW_DELETED), (observed(new="Inactive"), NextStep.NEW_INACTIVE)],
     ids=["deleted", "inactive"],
 )
 def test_a_step_that_stops_for_the_new_key_has_drift_to_show(changed: ObservedKeys, move: NextStep) -> None:
     for step in OPEN:
         record = record_at(step)
-        assert next_move(record, changed) is move
+        assert next_step(record, changed) is move
         assert find_drift(record, changed) is not None
 
 
@@ -199,7 +201,7 @@ def test_a_step_that_stops_for_the_new_key_has_drift_to_show(changed: ObservedKe
 def test_a_way_back_that_is_lost_has_drift_to_show(in_vault: Mapping[str, str]) -> None:
     record: Record = record_at(Step.STORED, is_undoing=True)
     seen = observed(None, "Active", in_vault=in_vault)
-    assert next_move(record, seen) is NextStep.LOST_OLD
+    assert next_step(record, seen) is NextStep.OLD_UNUSABLE
     expect(find_drift(record, seen), OLD_SHOWN, "gone", {RESUME})
 
 

@@ -76,7 +76,7 @@ def test_drift_is_said_instead_of_what_the_record_says(changes: dict[str, Any]) 
 
 @pytest.mark.parametrize("step", list(Step))
 def test_a_rotation_is_over_once_it_is_done_or_undone(step: Step) -> None:
-    assert at(step).is_over is (step in (Step.DONE, Step.UNDONE))
+    assert at(step).is_finished is (step in (Step.DONE, Step.UNDONE))
 
 
 def test_progress_begins_with_nothing_to_wait_for_and_nothing_wrong() -> None:

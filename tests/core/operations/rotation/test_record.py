@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from keyturn.model.secret import Secret
-from keyturn.operations.rotation.record import Record, Step, of_table, table
+from keyturn.operations.rotation.record import Record, Step, record_from_table, record_table
 from tests.core.operations.rotation.records import ENTRIES, HOUR, NEW, NOW, OLD, OPEN, SECOND, record_at
 
 ORDER = (Step.INTENT, *OPEN, Step.DONE, Step.UNDONE)
@@ -34,7 +34,7 @@ IN_MEMORY = replace(
     record_at(Step.VERIFIED),
     created=NOW - HOUR + 2 * SECOND,
     is_undoing=True,
-    at={Step.INTENT: NOW - HOUR, Step.VERIFIED: NOW},
+    step_times={Step.INTENT: NOW - HOUR, Step.VERIFIED: NOW},
 )
 
 
@@ -54,38 +54,40 @@ def test_only_done_and_undone_end_a_rotation(step: Step) -> None:
 
 @pytest.mark.parametrize("place", range(len(ORDER)))
 def test_a_step_is_past_itself_and_all_before_it(place: int) -> None:
-    assert [ORDER[place].is_past(other) for other in ORDER] == [True] * (place + 1) + [False] * (7 - place)
+    assert [ORDER[place].is_at_least(other) for other in ORDER] == [True] * (place + 1) + [False] * (
+        7 - place
+    )
 
 
 @pytest.mark.parametrize("step", ORDER)
 def test_a_reached_step_is_recorded_with_its_time_and_the_earlier_ones_stay(step: Step) -> None:
-    before = replace(record_at(Step.CREATED), at={Step.CREATED: NOW - HOUR})
-    after = before.reached(step, NOW)
-    assert after == replace(before, step=step, at={Step.CREATED: NOW - HOUR, step: NOW})
-    assert before.at == {Step.CREATED: NOW - HOUR}, "a record is never changed"
+    before = replace(record_at(Step.CREATED), step_times={Step.CREATED: NOW - HOUR})
+    after = before.with_step(step, NOW)
+    assert after == replace(before, step=step, step_times={Step.CREATED: NOW - HOUR, step: NOW})
+    assert before.step_times == {Step.CREATED: NOW - HOUR}, "a record is never changed"
 
 
 # -- the old key ------------------------------------------------------------------------------------------------------
 
 
 def test_the_old_key_may_be_deleted_24_hours_after_it_was_deactivated() -> None:
-    record = record_at(Step.DELIVERED).reached(Step.DEACTIVATED, NOW)
+    record = record_at(Step.DELIVERED).with_step(Step.DEACTIVATED, NOW)
     assert record.deletable_from() == NOW + timedelta(hours=24)
 
 
 @pytest.mark.parametrize("step", [step for step in ORDER if step is not Step.DEACTIVATED])
 def test_the_old_key_has_no_time_of_deletion_unless_it_is_deactivated_now(step: Step) -> None:
-    record = replace(record_at(step), at={Step.DEACTIVATED: NOW})
+    record = replace(record_at(step), step_times={Step.DEACTIVATED: NOW})
     assert record.deletable_from() is None
 
 
 def test_the_old_key_has_no_time_of_deletion_if_that_of_its_deactivation_is_unknown() -> None:
-    assert replace(record_at(Step.DEACTIVATED), at={}).deletable_from() is None
+    assert replace(record_at(Step.DEACTIVATED), step_times={}).deletable_from() is None
 
 
 def test_a_record_without_the_old_key_keeps_its_id_and_not_its_secret() -> None:
     record = record_at(Step.DEACTIVATED)
-    without = record.without_old()
+    without = record.without_old_secret()
     assert (without.old.access_key_id, without.old.secret_access_key.reveal()) == (OLD, "")
     assert replace(without, old=record.old) == record
 
@@ -106,11 +108,11 @@ def test_the_user_name_is_the_last_part_of_the_arn(arn: str, name: str) -> None:
 
 
 def test_a_record_is_written_in_the_form_of_every_version() -> None:
-    assert table(IN_MEMORY) == ON_DISK
+    assert record_table(IN_MEMORY) == ON_DISK
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
-    assert contents(of_table(json.loads(json.dumps(ON_DISK)))) == contents(IN_MEMORY)
+    assert contents(record_from_table(json.loads(json.dumps(ON_DISK)))) == contents(IN_MEMORY)
 
 
 @pytest.mark.parametrize("step", ORDER)
@@ -120,12 +122,17 @@ def test_a_record_of_every_step_is_read_as_it_was_written(
     step: Step, is_undoing: bool, is_reactivated: bool
 ) -> None:
     record = record_at(step, is_undoing=is_undoing, is_reactivated=is_reactivated)
-    assert contents(of_table(json.loads(json.dumps(table(record))))) == contents(record)
+    assert contents(record_from_table(json.loads(json.dumps(record_table(record))))) == contents(record)
 
 
 def test_a_new_record_goes_forward_and_has_reached_nothing() -> None:
     record = Record("nonce", "ci", ENTRIES, "arn", record_at(Step.INTENT).old, Step.INTENT, NOW)
-    assert (record.new, record.created, record.listed, dict(record.at)) == (None, None, (), {})
+    assert (record.new, record.created, record.initial_key_ids, dict(record.step_times)) == (
+        None,
+        None,
+        (),
+        {},
+    )
     assert not record.is_undoing
     assert not record.is_reactivated
 
@@ -133,7 +140,7 @@ def test_a_new_record_goes_forward_and_has_reached_nothing() -> None:
 @pytest.mark.parametrize("missing", ON_DISK)
 def test_a_record_that_lacks_a_field_is_refused(missing: str) -> None:
     with pytest.raises(ValueError, match="no record of a rotation"):
-        of_table({name: value for name, value in ON_DISK.items() if name != missing})
+        record_from_table({name: value for name, value in ON_DISK.items() if name != missing})
 
 
 @pytest.mark.parametrize(
@@ -160,11 +167,11 @@ def test_a_record_that_lacks_a_field_is_refused(missing: str) -> None:
 )
 def test_a_record_that_is_broken_is_refused_without_its_contents(broken: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no record of a rotation") as caught:
-        of_table({**ON_DISK, **broken})
+        record_from_table({**ON_DISK, **broken})
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 
 
 def test_the_secrets_of_a_record_do_not_show() -> None:
     assert "secret of" not in repr(IN_MEMORY)
-    assert isinstance(of_table(ON_DISK).old.secret_access_key, Secret)
+    assert isinstance(record_from_table(ON_DISK).old.secret_access_key, Secret)

@@ -9,7 +9,7 @@ import pytest
 from keyturn.model.errors import KeyturnError, RotationHalted
 from keyturn.model.json_codec import from_table
 from keyturn.operations.rotation import previous_key
-from keyturn.operations.rotation.observe import journal_of, waiting
+from keyturn.operations.rotation.observe import journal_of, pending_record
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
@@ -48,7 +48,7 @@ def test_a_new_key_that_somebody_switched_off_is_said_at_once_and_gone_back_from
     progress = until(home, step)
     home.time.sleep(SETTLED.total_seconds())
     somebody(home, switches=progress.new_id or "")
-    used = ", and the vault uses it" if step.is_past(Step.STORED) else ""
+    used = ", and the vault uses it" if step.is_at_least(Step.STORED) else ""
     assert f"is inactive at AWS, by somebody else's doing{used}. Go back to" in told(home)
     before = len(home.line.asked)
     with pytest.raises(RotationHalted, match="inactive at AWS, by somebody else's doing"):
@@ -116,7 +116,7 @@ def test_where_aws_knows_neither_key_every_way_says_so_and_how_it_ends(home: Hom
             way(PROFILE)
         assert "If both are deleted for good" in error.value.hint
     (record,) = journal_of(home.service.context).names()
-    file = journal_of(home.service.context).place(record)
+    file = journal_of(home.service.context).path_of(record)
     assert f"move {file} away" in error.value.hint
     file.rename(file.with_name("away"))
     with pytest.raises(KeyturnError, match="does not know AKIA…") as gone:
@@ -130,7 +130,7 @@ def test_where_aws_knows_neither_key_every_way_says_so_and_how_it_ends(home: Hom
     with pytest.raises(KeyturnError, match="does not know AKIA…") as gone:
         rotating.status(PROFILE)
     assert "keyturn release" in gone.value.hint
-    assert waiting(home.service.context, PROFILE) is None
+    assert pending_record(home.service.context, PROFILE) is None
     assert previous_key.previous_key(home.service.context, PROFILE) is None
 
 

@@ -76,7 +76,7 @@ def test_a_key_kept_beside_one_that_aws_knows_no_more_is_gone_back_to(home: Home
         home.service.rotation.status(PROFILE)
     assert "--undo" in error.value.hint
     done = home.service.rotation.undo(PROFILE)
-    assert (done.step, done.is_over) == (Step.UNDONE, True)
+    assert (done.step, done.is_finished) == (Step.UNDONE, True)
     assert home.service.context.key(PROFILE).access_key_id == progress.old_id
     kept = previous_key.previous_key(home.service.context, PROFILE)
     assert (kept is not None) is is_listed, "what AWS may switch on again is kept"
@@ -128,7 +128,7 @@ def test_a_record_that_fell_back_to_the_intent_is_caught_up_by_what_the_vault_ho
 
     def written(self: Journal, name: str, change: object) -> None:
         real(self, name, change)  # type: ignore[arg-type]  # passed through
-        intent.append(self.place(name).read_bytes())
+        intent.append(self.path_of(name).read_bytes())
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Journal, "write", written)

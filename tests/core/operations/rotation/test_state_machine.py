@@ -15,11 +15,11 @@ from keyturn.operations.rotation.state_machine import (
     NextStep,
     ObservedKeys,
     is_gone,
-    next_move,
+    next_step,
     orphans,
+    required_entries,
     vault_has_new,
     vault_has_old,
-    wanted_of,
 )
 from tests.core.operations.rotation.records import (
     ENTRIES,
@@ -66,12 +66,12 @@ def status(seen: ObservedKeys, key_id: str) -> str | None:
 
 
 def test_a_finished_rotation_has_no_next_step() -> None:
-    assert {next_move(record, seen) for record, seen in situations(*FINISHED)} == {NextStep.NOTHING}
+    assert {next_step(record, seen) for record, seen in situations(*FINISHED)} == {NextStep.NOTHING}
 
 
 def test_an_unfinished_rotation_always_has_a_next_step() -> None:
     assert NextStep.NOTHING not in {
-        next_move(record, seen) for record, seen in situations(Step.INTENT, *OPEN)
+        next_step(record, seen) for record, seen in situations(Step.INTENT, *OPEN)
     }
 
 
@@ -86,7 +86,7 @@ def test_an_unfinished_rotation_always_has_a_next_step() -> None:
         (60 * SECOND - MICROSECOND, NextStep.WAIT),
         (60 * SECOND, NextStep.GIVE_UP),
         (HOUR, NextStep.GIVE_UP),
-        (-MICROSECOND, NextStep.RESTAMP),
+        (-MICROSECOND, NextStep.RESTART_WAIT),
     ],
     ids=["at once", "just under a minute", "a minute", "an hour", "the clock was set back"],
 )
@@ -94,7 +94,7 @@ def test_a_rotation_without_a_new_key_ends_after_a_minute(
     age: timedelta, move: NextStep, is_undoing: bool
 ) -> None:
     record = record_at(Step.INTENT, age=age, is_undoing=is_undoing)
-    assert next_move(record, observed(new=None, in_vault=HOLDS_OLD)) is move
+    assert next_step(record, observed(new=None, in_vault=HOLDS_OLD)) is move
 
 
 @pytest.mark.parametrize("is_undoing", BOOLEANS)
@@ -103,8 +103,8 @@ def test_a_key_without_a_secret_is_reported_at_any_age_of_the_rotation(
     age: timedelta, is_undoing: bool
 ) -> None:
     record = record_at(Step.INTENT, age=age, is_undoing=is_undoing)
-    seen = listing(observed(new=None, in_vault=HOLDS_OLD), ListedKey(OTHER, "Active", record.began))
-    assert next_move(record, seen) is NextStep.ORPHAN
+    seen = listing(observed(new=None, in_vault=HOLDS_OLD), ListedKey(OTHER, "Active", record.started))
+    assert next_step(record, seen) is NextStep.ORPHAN
 
 
 # -- keys whose secret nobody has -------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def test_an_unknown_key_is_an_orphan_if_it_was_created_since_the_rotation_began(
     created: timedelta, key_status: str, is_orphan: bool
 ) -> None:
     record = record_at(Step.INTENT)
-    unknown = ListedKey(OTHER, key_status, record.began + created)
+    unknown = ListedKey(OTHER, key_status, record.started + created)
     seen = listing(observed(new=None, in_vault=HOLDS_OLD), unknown)
     assert orphans(record, seen) == ((unknown,) if is_orphan else ())
 
@@ -134,9 +134,9 @@ def test_an_unknown_key_is_an_orphan_if_it_was_created_since_the_rotation_began(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda record, seen: (replace(record, listed=(OLD, OTHER)), seen),
+        lambda record, seen: (replace(record, initial_key_ids=(OLD, OTHER)), seen),
         lambda record, seen: (record, replace(seen, in_vault={**HOLDS_OLD, "elsewhere": OTHER})),
-        lambda record, seen: (record, replace(seen, known=frozenset({OTHER}))),
+        lambda record, seen: (record, replace(seen, known_ids=frozenset({OTHER}))),
         lambda record, seen: (replace(record, old=replace(record.old, access_key_id=OTHER)), seen),
         lambda record, seen: (
             replace(record, new=replace(record_at(Step.CREATED).old, access_key_id=OTHER)),
@@ -173,8 +173,8 @@ FORWARD = [
     (Step.DEACTIVATED, "any", HOLDS_NEITHER, NextStep.STORE),
     # The old key is deactivated first and deleted last.
     (Step.DELIVERED, "Active", HOLDS_NEW, NextStep.DEACTIVATE),
-    (Step.DELIVERED, "Inactive", HOLDS_NEW, NextStep.NOTE_OFF),
-    (Step.DELIVERED, "Expired", HOLDS_NEW, NextStep.NOTE_OFF),
+    (Step.DELIVERED, "Inactive", HOLDS_NEW, NextStep.RECORD_DEACTIVATED),
+    (Step.DELIVERED, "Expired", HOLDS_NEW, NextStep.RECORD_DEACTIVATED),
     (Step.DELIVERED, None, HOLDS_NEW, NextStep.CLOSE),
     (Step.DEACTIVATED, "Active", HOLDS_NEW, NextStep.DEACTIVATE),
     (Step.DEACTIVATED, "Inactive", HOLDS_NEW, NextStep.DELETE),
@@ -197,7 +197,7 @@ def test_the_next_step_forward(
     record = record_at(step, age=age)
     for status_of_old in STATUSES if old == "any" else (old,):
         for vault in VAULTS if isinstance(in_vault, str) else (in_vault,):
-            assert next_move(record, observed(status_of_old, new, in_vault=vault)) is move
+            assert next_step(record, observed(status_of_old, new, in_vault=vault)) is move
 
 
 @pytest.mark.parametrize(
@@ -207,25 +207,25 @@ def test_the_next_step_forward(
 )  # fmt: skip
 def test_the_old_key_is_not_touched_if_the_record_names_no_new_one(step: Step, move: NextStep) -> None:
     record = replace(record_at(step), new=None)
-    assert next_move(record, observed(new=None)) is move
+    assert next_step(record, observed(new=None)) is move
 
 
 def test_a_new_key_that_somebody_deleted_stops_every_step_forward() -> None:
     lost = {
-        next_move(record, seen)
+        next_step(record, seen)
         for record, seen in situations(*OPEN, undoing=(False,))
-        if record.began == NOW - SETTLED and NEW not in seen.listed
+        if record.started == NOW - SETTLED and NEW not in seen.listed
     }
-    assert lost == {NextStep.LOST_NEW}
+    assert lost == {NextStep.NEW_DELETED}
 
 
 def test_a_new_key_that_somebody_switched_off_stops_every_step_forward() -> None:
     off = {
-        next_move(record, seen)
+        next_step(record, seen)
         for record, seen in situations(*OPEN, undoing=(False,))
         if status(seen, NEW) in ("Inactive", "Expired")
     }
-    assert off == {NextStep.NEW_OFF}
+    assert off == {NextStep.NEW_INACTIVE}
 
 
 # -- back -------------------------------------------------------------------------------------------------------------
@@ -248,10 +248,10 @@ def test_a_new_key_that_somebody_switched_off_stops_every_step_forward() -> None
         ("Active", "Active", HOLDS_OLD, True, NextStep.DEACTIVATE_NEW),
         ("Active", "Inactive", HOLDS_OLD, True, NextStep.DELETE_NEW),
         ("Active", "Expired", HOLDS_OLD, True, NextStep.DELETE_NEW),
-        (None, "Active", HOLDS_NEW, False, NextStep.LOST_OLD),
-        (None, None, HOLDS_NEW, False, NextStep.LOST_OLD),
-        ("Expired", "Active", HOLDS_NEW, False, NextStep.LOST_OLD),
-        ("Expired", "Active", HOLDS_OLD, True, NextStep.LOST_OLD),
+        (None, "Active", HOLDS_NEW, False, NextStep.OLD_UNUSABLE),
+        (None, None, HOLDS_NEW, False, NextStep.OLD_UNUSABLE),
+        ("Expired", "Active", HOLDS_NEW, False, NextStep.OLD_UNUSABLE),
+        ("Expired", "Active", HOLDS_OLD, True, NextStep.OLD_UNUSABLE),
     ],
 )
 def test_the_next_step_back(
@@ -264,7 +264,7 @@ def test_the_next_step_back(
     move: NextStep,
 ) -> None:
     record = record_at(step, is_undoing=True, is_reactivated=True)
-    assert next_move(record, observed(old, new, in_vault=in_vault, old_answers=old_answers)) is move
+    assert next_step(record, observed(old, new, in_vault=in_vault, old_answers=old_answers)) is move
 
 
 @pytest.mark.parametrize(
@@ -283,13 +283,13 @@ def test_an_old_key_that_may_have_been_deactivated_is_reactivated_although_aws_l
     step: Step, is_reactivated: bool, move: NextStep
 ) -> None:
     record = record_at(step, is_undoing=True, is_reactivated=is_reactivated)
-    assert next_move(record, observed("Active", "Active")) is move
+    assert next_step(record, observed("Active", "Active")) is move
 
 
 def test_an_observation_does_not_say_that_the_old_key_answers_unless_aws_was_asked() -> None:
     record = record_at(Step.STORED, is_undoing=True)
     seen = ObservedKeys(observed().listed, HOLDS_OLD, frozenset(ENTRIES), NOW)
-    assert next_move(record, seen) is NextStep.VERIFY_OLD
+    assert next_step(record, seen) is NextStep.VERIFY_OLD
 
 
 @pytest.mark.parametrize(
@@ -308,12 +308,12 @@ def test_the_way_back_ends_without_a_new_key_once_aws_would_list_it(
     age: timedelta, in_vault: Mapping[str, str], old_answers: bool, move: NextStep
 ) -> None:
     record = record_at(Step.CREATED, age=age, is_undoing=True)
-    assert next_move(record, observed("Active", None, in_vault=in_vault, old_answers=old_answers)) is move
+    assert next_step(record, observed("Active", None, in_vault=in_vault, old_answers=old_answers)) is move
 
 
 def test_the_way_back_ends_without_a_new_key_if_the_record_names_none() -> None:
     record = replace(record_at(Step.CREATED, age=YOUNG, is_undoing=True), new=None)
-    assert next_move(record, observed("Active", None, in_vault=HOLDS_OLD)) is NextStep.GIVE_UP
+    assert next_step(record, observed("Active", None, in_vault=HOLDS_OLD)) is NextStep.GIVE_UP
 
 
 # -- promises that hold in every situation ----------------------------------------------------------------------------
@@ -321,41 +321,41 @@ def test_the_way_back_ends_without_a_new_key_if_the_record_names_none() -> None:
 
 def test_the_old_key_is_touched_only_if_the_new_one_is_in_the_vault_and_may_work() -> None:
     for record, seen in situations(*OPEN):
-        if next_move(record, seen) in (
+        if next_step(record, seen) in (
             NextStep.DEACTIVATE,
             NextStep.DELETE,
             NextStep.CLOSE,
-            NextStep.NOTE_OFF,
+            NextStep.RECORD_DEACTIVATED,
         ):
             assert not record.is_undoing
             assert seen.in_vault == HOLDS_NEW
             assert record.step in (Step.DELIVERED, Step.DEACTIVATED)
-            assert status(seen, NEW) == "Active" or record.began == NOW - YOUNG
+            assert status(seen, NEW) == "Active" or record.started == NOW - YOUNG
 
 
 def test_the_old_key_is_deleted_only_after_it_was_deactivated() -> None:
     for record, seen in situations(*OPEN):
-        if next_move(record, seen) is NextStep.DELETE:
+        if next_step(record, seen) is NextStep.DELETE:
             assert record.step is Step.DEACTIVATED
             assert status(seen, OLD) in ("Inactive", "Expired")
 
 
 def test_the_new_key_is_removed_only_after_the_old_one_answers_and_is_back_in_the_vault() -> None:
     for record, seen in situations(*OPEN):
-        if next_move(record, seen) in (NextStep.DEACTIVATE_NEW, NextStep.DELETE_NEW):
+        if next_step(record, seen) in (NextStep.DEACTIVATE_NEW, NextStep.DELETE_NEW):
             assert record.is_undoing
             assert status(seen, OLD) == "Active"
-            assert seen.old_answers
+            assert seen.is_old_accepted
             assert seen.in_vault == HOLDS_OLD
 
 
 def test_a_rotation_ends_as_undone_only_if_the_vault_holds_the_old_key_and_the_new_one_is_gone() -> None:
     for record, seen in situations(*OPEN):
-        if next_move(record, seen) is NextStep.GIVE_UP:
+        if next_step(record, seen) is NextStep.GIVE_UP:
             assert status(seen, OLD) == "Active"
             assert seen.in_vault == HOLDS_OLD
             assert NEW not in seen.listed
-            assert record.began == NOW - SETTLED
+            assert record.started == NOW - SETTLED
 
 
 # -- what the decisions rest on ---------------------------------------------------------------------------------------
@@ -374,14 +374,14 @@ def test_a_rotation_ends_as_undone_only_if_the_vault_holds_the_old_key_and_the_n
 def test_a_key_is_gone_if_aws_does_not_list_it_two_minutes_after_it_was_created(
     age: timedelta, is_listed: bool, expected: bool
 ) -> None:
-    record = replace(record_at(Step.CREATED, age=age), began=NOW - 2 * HOUR)
+    record = replace(record_at(Step.CREATED, age=age), started=NOW - 2 * HOUR)
     assert is_gone(NEW, record, observed(new="Inactive" if is_listed else None)) is expected
 
 
 def test_the_age_of_a_key_counts_from_the_beginning_if_its_creation_is_not_recorded() -> None:
     record = record_at(Step.CREATED, age=120 * SECOND)
-    assert not is_gone(NEW, replace(record, at={}), observed(new=None))
-    assert is_gone(NEW, replace(record, at={}, began=NOW - SETTLED), observed(new=None))
+    assert not is_gone(NEW, replace(record, step_times={}), observed(new=None))
+    assert is_gone(NEW, replace(record, step_times={}, started=NOW - SETTLED), observed(new=None))
 
 
 ONE_ENTRY = frozenset({"ci"})
@@ -440,4 +440,4 @@ def test_without_a_new_key_the_vault_holds_the_old_one_alone() -> None:
 def test_the_wanted_entries_are_those_of_the_record_that_a_profile_looks_for(
     looked_for: set[str | None], expected: tuple[str, ...]
 ) -> None:
-    assert wanted_of(record_at(Step.STORED), looked_for) == expected
+    assert required_entries(record_at(Step.STORED), looked_for) == expected
