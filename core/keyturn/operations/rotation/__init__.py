@@ -1,1 +1,1 @@
-"""Rotation of long-term access keys: state machine, record, journal, AWS calls and recovery."""
+"""Rotation of access keys: state machine, record, journal, AWS calls and recovery."""

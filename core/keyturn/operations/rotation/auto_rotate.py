@@ -1,7 +1,8 @@
-"""Keys looked after by the agent: what is known of them, and the rotation of those whose owner wants none of the work.
+"""Automatic rotation in the agent: updates key metadata, and rotates the overdue keys of profiles with
+`rotate=auto`.
 
-It never deletes a key, never goes on with what a person took back, and makes one step at each look, so that renewing
-sessions does not wait for IAM.
+It never deletes a key and never retries a rotation that the user undid. Each run performs one step per key,
+so that session renewal does not wait for IAM.
 """
 
 from __future__ import annotations
@@ -21,24 +22,27 @@ from keyturn.operations.rotation.record import Record, Step
 from keyturn.profiles.inventory import Inventory
 from keyturn.storage.managed_profiles import ManagedProfile
 
-#: After something went wrong, which is on record with the profile.
+#: Pause for a profile after a failure, which is recorded with the profile.
 RETRY_PAUSE = timedelta(hours=1)
 
 
 @dataclass
 class AutoRotation:
-    """What one agent remembers of its tries. Used by one thread at a time."""
+    """Automatic rotation of one agent, with the times of its last attempts. Used by one thread at a time."""
 
     context: Context
     last_checks: dict[str, datetime] = field(default_factory=dict)
     last_failures: dict[str, datetime] = field(default_factory=dict)
-    """When the last try for a profile went wrong."""
+    """Time of the last failure, by profile."""
 
     def run(self, may_continue: Callable[[], bool] = lambda: True) -> None:
-        """Looks after every key once."""
+        """Check every key once.
+
+        :param may_continue: returns False once the agent must stop.
+        """
         if not may_continue():
             return
-        with contextlib.suppress(VaultError):  # whoever needs the journal is told
+        with contextlib.suppress(VaultError):  # operations that need the journal report it
             record_store.sync_index(self.context)
         key_metadata.refresh_due_key_metadata(self.context, self.last_checks)
         inventory = self.context.read()
@@ -52,7 +56,7 @@ class AutoRotation:
         try:
             records_by_entry = {entry: record for record in records(self.context) for entry in record.entries}
         except VaultError:
-            return  # nobody knows what waits
+            return  # the pending rotations are unknown
         for profile in profiles:
             if may_continue() and not self._is_paused(profile.name):
                 self._run_profile(inventory, profile, records_by_entry.get(profile.key or ""))
@@ -80,7 +84,7 @@ class AutoRotation:
             self.last_failures[profile.name] = self.context.clock()
 
     def _pause_if_halted(self, name: str, is_halted: object) -> None:
-        """What waits for a person is not tried again and again."""
+        """Pause a rotation that waits for a decision of the user."""
         if is_halted:
             self.last_failures[name] = self.context.clock()
 
@@ -90,7 +94,8 @@ class AutoRotation:
 
 
 def _was_undone(record: Record | None, inventory: Inventory, profile: ManagedProfile) -> bool:
-    """Whether a person went back to the very key that is in use: what was undone is not begun again by itself."""
+    """Return True if the user undid the rotation of the key that is in use. It is not rotated automatically
+    again."""
     key = inventory.index.keys.get(profile.key or "")
     return (
         record is not None

@@ -1,4 +1,4 @@
-"""Rotation as front ends drive it: act by act, with the waits in between."""
+"""Client of the rotation operations for front ends: one step per call, with the waits between the steps."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.routing import OperationRouter
 from keyturn.system.clock import Clock
 
-#: Seconds that a new key may take until AWS knows it everywhere, before the rotation waits for a person instead.
+#: Seconds that the propagation of a new key may take before the rotation stops and waits for the user.
 TIMEOUT = 150.0
 
 
 class RotationClient:
     """The operations of a rotation, run where the vault is open.
 
-    :param check: raises the reason why a profile's key cannot be rotated, before anybody is asked for a passphrase.
+    :param check: raises the reason why a profile's key cannot be rotated. Called before a passphrase is asked
+        for.
     """
 
     def __init__(self, router: OperationRouter, clock: Clock, check: Callable[[str], object]) -> None:
@@ -29,7 +30,7 @@ class RotationClient:
         self.check = check
 
     def start(self, name: str, code: str | None = None) -> Progress:
-        """See :func:`keyturn.operations.rotation.create_key.start`; :meth:`advance` does the rest."""
+        """See :func:`keyturn.operations.rotation.create_key.start`. :meth:`advance` performs the other steps."""
         self.check(name)
         return self._router.run(create_key.start, name, code)
 
@@ -38,7 +39,8 @@ class RotationClient:
         return self._router.run(runner.advance, name, code)
 
     def undo(self, name: str, code: str | None = None) -> Progress:
-        """See :func:`keyturn.operations.rotation.runner.undo`: the first step back; :meth:`advance` does the others."""
+        """See :func:`keyturn.operations.rotation.runner.undo`: the first step of the undo. :meth:`advance`
+        performs the others."""
         return self._router.run(runner.undo, name, code)
 
     def deletion_facts(self, name: str, code: str | None = None) -> DeletionFacts:
@@ -63,12 +65,13 @@ class RotationClient:
         step: Callable[[], Progress],
         sleep: Callable[[float], None] = time.sleep,
     ) -> Iterator[Progress]:
-        """Yield `first` and the progress after each further step, until the rotation is over or a person must decide.
+        """Yield `first` and the progress after each further step, until the rotation is finished or the user
+        must decide.
 
-        :param step: takes one more step.
+        :param step: performs the next step.
         :param sleep: waits for a number of seconds.
-        :raises RotationHalted: if AWS does not know a key everywhere within :data:`TIMEOUT`.
-        :raises KeyturnError: what a step raises.
+        :raises RotationHalted: if AWS does not accept a key everywhere within :data:`TIMEOUT`.
+        :raises KeyturnError: if a step raises it.
         """
         progress, step_started = first, self._clock()
         yield progress

@@ -1,4 +1,4 @@
-"""The beginning of a rotation: what must hold before it, the new key, and the record of it as the very next operation."""
+"""Start a rotation: check the preconditions, create the new key, and record it immediately."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ from keyturn.operations.rotation.signer import UNKNOWN_KEY_CODES, KeySigner
 from keyturn.operations.rotation.status import key_text, recent_use_reason, reported_use
 from keyturn.profiles.inventory import Inventory
 
-#: A record takes a few hundred bytes; a disk with less than this is about to be full.
+#: A record takes a few hundred bytes. A disk with less free space than this is nearly full.
 MIN_FREE_BYTES = 1 << 20
-#: Refusals after which there is no new key for certain; of any other answer that is not known.
+#: Errors of CreateAccessKey after which no new key exists for certain. After any other error that is unknown.
 REJECTION_CODES = UNKNOWN_KEY_CODES | {
     "AccessDenied", "LimitExceeded", "NoSuchEntity", "ValidationError", "SignatureDoesNotMatch", "ExpiredToken",
     "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestExpired", "OptInRequired",
     "IncompleteSignature", "MissingAuthenticationToken", "InvalidAction",
 }  # fmt: skip
-#: How often, and at what distance in seconds, the deletion of a key that could not be kept is tried.
+#: Number of attempts to delete a key that could not be stored, and seconds between them.
 DELETE_TRIES, DELETE_PAUSE = 11, 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLICY_HINT = "`keyturn rotate {} --policy` prints what the user must be allowed to do"
@@ -61,12 +61,12 @@ _POLICY_HINT = "`keyturn rotate {} --policy` prints what the user must be allowe
 
 @operation("rotate-begin")
 def start(context: Context, name: str, code: str | None = None) -> Progress:
-    """Makes a new key for the user behind a profile, once everything is in order for it.
+    """Check all preconditions, and create a new key for the IAM user of a profile.
 
-    :raises NotFound: there is no such profile.
-    :raises NeedsMfa: a policy asks for a code; nothing has changed.
-    :raises RotationHalted: a rotation waits already, or both key slots are used.
-    :raises KeyturnError: the reason why it cannot be; nothing has changed.
+    :raises NotFound: if there is no such profile.
+    :raises NeedsMfa: if a policy requires an MFA code. Nothing has changed.
+    :raises RotationHalted: if a rotation is pending, or both access key slots are used.
+    :raises KeyturnError: if another precondition fails. Nothing has changed.
     """
     context.require_open()
     inventory = context.read()
@@ -94,9 +94,10 @@ def start(context: Context, name: str, code: str | None = None) -> Progress:
 
 
 def _reread_entries(context: Context, name: str, key: Credentials) -> tuple[str, ...]:
-    """The vault's names of the key, looked at anew: AWS was asked in between, and a release does not wait for that.
+    """Return the vault entries of the key, read again, because a release may have changed them during the AWS
+    calls.
 
-    :raises FileChanged: the profile has another key by now, or none.
+    :raises FileChanged: if the profile has another key now, or none.
     """
     try:
         is_same = context.key(entry_of(context.read(), name)).access_key_id == key.access_key_id
@@ -121,9 +122,10 @@ def _require_no_pending_rotation(record: Record | None, name: str) -> None:
 
 
 def _require_no_key_copies(inventory: Inventory, key: Credentials, name: str) -> None:
-    """Whoever reads a copy of the key from a shared file would be left without one once it is switched off.
+    """Require that no shared file holds a copy of the key, because clients that use the copy fail once the
+    key is deactivated.
 
-    :raises KeyturnError: there is such a copy.
+    :raises KeyturnError: if there is a copy.
     """
     copies = copies_of(inventory, key)
     if copies:
@@ -139,7 +141,7 @@ def _list_keys(key_signer: KeySigner, record: Record) -> dict[str, ListedKey]:
 
 
 def _with_permission_hint(refusal: AwsRefused, name: str, permission: str) -> AwsRefused:
-    """A refusal that says which permission is missing."""
+    """Add the missing permission to the hint of an `AccessDenied` error."""
     if refusal.code == "AccessDenied" and not isinstance(refusal, WrongMfaCode):
         refusal.hint = f"{permission} is not allowed to this user here. " + _POLICY_HINT.format(name)
     return refusal
@@ -148,9 +150,10 @@ def _with_permission_hint(refusal: AwsRefused, name: str, permission: str) -> Aw
 def _require_free_slot(
     context: Context, record: Record, listed: dict[str, ListedKey], key_signer: KeySigner
 ) -> None:
-    """Makes sure that AWS has room for a new key.
+    """Require a free access key slot at AWS.
 
-    :raises RotationHalted: both slots are used; the line shows both, and what to do if one is idle for certain.
+    :raises RotationHalted: if both slots are used. The error describes both keys, and names the command that
+        deletes an idle one.
     """
     others = [key for key in listed.values() if key.key_id != record.old.access_key_id]
     if not others:
@@ -173,9 +176,9 @@ def _require_free_slot(
 
 
 def _require_disk_space(context: Context, record: Record) -> None:
-    """Makes sure that a new key can be kept.
+    """Require enough disk space to store a new key.
 
-    :raises KeyturnError: the disk is about to be full.
+    :raises KeyturnError: if the disk is nearly full.
     """
     free = os.statvfs(context.vault.folder)
     if free.f_bavail * free.f_frsize < MIN_FREE_BYTES:
@@ -185,7 +188,7 @@ def _require_disk_space(context: Context, record: Record) -> None:
 
 @dataclass
 class NewKeyRecorder:
-    """Writes the new key down, in the thread that got it."""
+    """Records the new key in the thread that received it."""
 
     context: Context
     record: Record
@@ -201,7 +204,7 @@ class NewKeyRecorder:
             record_store.write_record(self.context, record, Step.INTENT)
         except Exception as error:  # noqa: BLE001 - whatever it is, the key must be deleted at AWS again
             self.error.append(error)
-            # Where nobody waits for the answer any more, this line is all that tells of it.
+            # The caller may have timed out. Then this line is the only report.
             self.context.log_success(
                 record.profile, "rotate", f"{new_key.key.access_key_id} was made and could not be kept"
             )
@@ -211,7 +214,7 @@ class NewKeyRecorder:
 
 @contextmanager
 def block_signals() -> Iterator[None]:
-    """Signals that end a process wait meanwhile: in this thread, and in those that it starts."""
+    """Block the signals that end a process, in this thread and in threads that it starts."""
     previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
@@ -231,7 +234,7 @@ def _create(context: Context, record: Record, key_signer: KeySigner) -> Progress
     except AwsError as error:
         return _handle_create_error(context, record, error)
     except KeyturnError:
-        # A code is needed: nothing was asked for.
+        # An MFA code is needed: no key was requested.
         record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
         raise
     if recorder.error:
@@ -244,11 +247,11 @@ def _create(context: Context, record: Record, key_signer: KeySigner) -> Progress
 
 
 def _handle_create_error(context: Context, record: Record, error: AwsError) -> Progress:
-    """What a call that brought no key means.
+    """Return the progress after a CreateAccessKey call that returned no key.
 
-    :raises AwsError: there is none for certain; the rotation is over.
+    :raises AwsError: if no key exists for certain. The rotation is ended.
     """
-    # A line that breaks may break after the request: TLS, for one, does not tell.
+    # The connection may break after the request was sent. TLS errors do not tell.
     is_unknown = (
         error.code not in REJECTION_CODES if isinstance(error, AwsRefused) else isinstance(error, Unreachable)
     )
@@ -266,9 +269,9 @@ def _handle_create_error(context: Context, record: Record, error: AwsError) -> P
 def _delete_unsaved_key(
     context: Context, record: Record, new_key: CreatedKey, key_signer: KeySigner, cause: BaseException
 ) -> None:
-    """Deletes a key that could not be kept, which nobody has used.
+    """Delete a new key that could not be stored and was never used.
 
-    :raises KeyturnError: always: what happened, and which keys exist.
+    :raises KeyturnError: always: says what happened, and which keys exist.
     """
     what = f"rotation of {record.profile}"
     new, old = (masked_key_id(key.access_key_id) for key in (new_key.key, record.old))
@@ -279,7 +282,7 @@ def _delete_unsaved_key(
         message = f"the new key {new_key.key.access_key_id} was made and could not be kept ({why}), nor deleted ({error.why})"
         hint = f"{old} works and is in use. Delete {new} at AWS; its secret is lost"
         raise RotationHalted(what, message, hint) from None
-    with contextlib.suppress(VaultError):  # else the intent stays; the next look finds no key that came of it
+    with contextlib.suppress(VaultError):  # else the intent stays, and the next resume finds no new key
         record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
     message = f"the new key could not be kept ({why}), so it was deleted at AWS again"
     raise KeyturnError(
@@ -290,9 +293,10 @@ def _delete_unsaved_key(
 def _delete_with_retries(
     context: Context, record: Record, new_key: CreatedKey, key_signer: KeySigner
 ) -> None:
-    """Deletes a key that was made a moment ago, which IAM may not know everywhere yet, and whose secret is nowhere.
+    """Delete a key that was just created. IAM may not know it everywhere yet, and its secret is stored
+    nowhere.
 
-    :raises KeyturnError: what the last try met.
+    :raises KeyturnError: if the last attempt fails.
     """
 
     def call(aws: Aws, signer: Credentials) -> None:

@@ -1,4 +1,4 @@
-"""The end of a rotation, and of keys that are in its way: what is deleted at AWS, and on whose word."""
+"""Delete keys at AWS: the old key at the end of a rotation, and other keys of the user that block one."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from keyturn.operations.rotation.steps import RotationSteps, ignore_access_denie
 
 @dataclass(frozen=True, slots=True)
 class DeletionFacts:
-    """What decides whether the old key may be deleted."""
+    """Facts for the decision to delete the old key."""
 
     old_id: str
     warnings: tuple[str, ...] = field(metadata=stored("against"))
     """Reasons not to delete it now, each a clause."""
     is_use_known: bool = field(metadata=stored("told"))
-    """AWS reported the last use, or that there was none."""
+    """AWS reported the last use, or that the key was never used."""
     used: datetime | None
-    """None for a key that was never used."""
+    """Time of the last use, or None if the key was never used."""
     service: str | None
     region: str | None
 
@@ -61,16 +61,16 @@ class DeletionFacts:
 
     @property
     def last_use(self) -> LastUse | None:
-        """The last use as AWS reports it; None if it does not."""
+        """Return the last use as AWS reports it, or None if AWS does not report it."""
         return LastUse(self.used, self.service, self.region) if self.is_use_known else None
 
 
 @operation("rotate-ending")
 def deletion_facts(context: Context, name: str, code: str | None = None) -> DeletionFacts:
-    """The facts about the old key of a rotation that has only the deletion left.
+    """Return the facts about the old key of a rotation whose only step left is the deletion.
 
-    :raises NotFound: no rotation waits.
-    :raises RotationHalted: it has not come so far.
+    :raises NotFound: if no rotation is pending.
+    :raises RotationHalted: if other steps are left.
     """
     record = require_pending_record(context, name)
     _require_deletion_step(record)
@@ -80,9 +80,9 @@ def deletion_facts(context: Context, name: str, code: str | None = None) -> Dele
 
 
 def _require_deletion_step(record: Record) -> None:
-    """Makes sure that a rotation has only the deletion left.
+    """Require that the deletion is the only step left.
 
-    :raises RotationHalted: it has not come so far.
+    :raises RotationHalted: if other steps are left.
     """
     if record.step is not Step.DEACTIVATED or record.is_undoing:
         option = "--undo" if record.is_undoing else "--resume"
@@ -111,17 +111,17 @@ def _deletion_facts(context: Context, record: Record, key_signer: KeySigner) -> 
 
 @operation("rotate-finish")
 def finish(context: Context, name: str, last_four: str | None, code: str | None = None) -> Progress:
-    """Deletes the old key of a rotation.
+    """Delete the old key of a rotation.
 
-    :param last_four: the old key's last four characters, as a person typed them.
-    :raises RotationHalted: something speaks against it, and the characters were not given.
-    :raises NeedsConfirmation: nothing does, and they were not given.
+    :param last_four: the old key's last four characters, as the user typed them.
+    :raises RotationHalted: if there are warnings, and the characters were not given.
+    :raises NeedsConfirmation: if there are no warnings, and the characters were not given or are wrong.
     """
     record = require_pending_record(context, name)
     key_signer = KeySigner(context, record.profile, code)
     _require_deletion_step(record)
     if next_step(record, observe(context, record, key_signer)) is NextStep.CLOSE:
-        return advance(context, name, None)  # somebody deleted it already
+        return advance(context, name, None)  # the old key is deleted already
     facts = _deletion_facts(context, record, key_signer)
     _require_confirmation(f"deletion of {masked_key_id(facts.old_id)}", name, facts, last_four)
     with context.log_failure(name, "rotate"), user_lock(context, record.user):
@@ -148,12 +148,12 @@ def _require_confirmation(what: str, name: str, facts: DeletionFacts, last_four:
 
 @operation("rotate-drop")
 def delete_other_key(context: Context, name: str, last_four: str, code: str | None = None) -> str:
-    """Deletes a key of the user that keyturn does not hold: one whose secret never arrived, or an idle one that takes
-    the slot a rotation needs.
+    """Delete a key of the user that keyturn does not hold: a key whose secret never arrived, or an idle key
+    in the slot that a rotation needs.
 
-    :param last_four: its last four characters.
-    :raises NotFound: the user has no such key.
-    :raises RotationHalted: keyturn holds it, or it is not idle for certain.
+    :param last_four: the key's last four characters.
+    :raises NotFound: if the user has no such key.
+    :raises RotationHalted: if keyturn holds the key, or it is not idle for certain.
     """
     context.require_open()
     record, key_signer = pending_record(context, name), KeySigner(context, name, code)
@@ -186,7 +186,8 @@ def delete_other_key(context: Context, name: str, last_four: str, code: str | No
 
 
 def _forget_unknown_key(context: Context, key_signer: KeySigner, name: str, last_four: str) -> str | None:
-    """Forgets the key that is kept beside the one in use, where AWS knows neither; gives what was done, if anything."""
+    """Remove the `previous` key from the vault if AWS knows neither it nor the key in use. Return what was
+    done, or None."""
     entry = entry_of(context.read(), name)
     key, previous = context.key(entry), previous_key.previous_key(context, entry)
     if previous is None or previous.access_key_id[-4:] != last_four:
@@ -228,7 +229,8 @@ def _require_not_in_vault(context: Context, record: Record | None, target: Liste
 
 
 def _require_orphan(context: Context, record: Record, target: ListedKey, key_signer: KeySigner) -> None:
-    """Makes sure that a key came of the rotation; whoever else made one at the same moment has used it, or will."""
+    """Require that the key comes from the pending rotation. A key that another process created at the same
+    moment has been used, or will be."""
     observed = list_keys_and_vault(context, record, key_signer)
     if target.key_id not in {each.key_id for each in orphans(record, observed)}:
         why = f"{masked_key_id(target.key_id)} was there before the rotation that waits"

@@ -1,4 +1,4 @@
-"""What somebody else did at AWS to the keys of a rotation, and what to do about it. Pure."""
+"""Compare the rotation record with AWS's list of keys, and say what to do about a difference. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keyturn.operations.rotation.state_machine import PROPAGATION_TIME, Observed
 
 @dataclass(frozen=True, slots=True)
 class KeyDrift:
-    """Why the record alone does not tell how the keys stand."""
+    """A difference between the rotation record and AWS's list of keys, with the commands that resolve it."""
 
     why: str
     hint: str
@@ -21,9 +21,9 @@ class KeyDrift:
 
 
 def find_drift(record: Record, observed: ObservedKeys) -> KeyDrift | None:
-    """What AWS's list has that the record does not account for; None where the two agree.
+    """Return the first difference between AWS's list and the record, or None if they agree.
 
-    What AWS may only not have spread yet is nothing amiss.
+    A difference that AWS's eventual consistency explains is not drift.
     """
     if record.new is None or record.step.is_last:
         return None
@@ -76,7 +76,7 @@ def _old_key_drift(record: Record, old: str | None, observed: ObservedKeys) -> K
 
 
 def _status(observed: ObservedKeys, key_id: str) -> str | None:
-    """A key's status in AWS's list; None where it is not in it."""
+    """Return the status of a key in AWS's list, or None if it is not listed."""
     listed = observed.listed.get(key_id)
     return None if listed is None else listed.status
 

@@ -1,6 +1,6 @@
-"""The IAM policy that lets a user rotate a key of their own, and nothing more. Pure.
+"""The IAM policy that lets a user rotate their own access keys, and nothing else. Pure.
 
-After AWS's own example of a policy for managing one's own keys (IAM User Guide,
+Based on AWS's example policy for managing one's own keys (IAM User Guide,
 reference_policies_examples_aws_my-sec-creds-self-manage), with `iam:GetAccessKeyLastUsed` added.
 """
 
@@ -19,13 +19,13 @@ ACTIONS = (
 
 
 def self_rotation(partition: str = "aws", path: str = "/", *, with_mfa: bool = False) -> str:
-    """The policy as JSON, indented.
+    """Return the policy as indented JSON.
 
     :param partition: `aws`, `aws-cn` or `aws-us-gov`.
-    :param path: the user's path in IAM, which is part of its ARN.
-    :param with_mfa: only with a session that an MFA code was given for.
+    :param path: the user's IAM path, which is part of its ARN.
+    :param with_mfa: allow the actions only in a session with MFA.
     """
-    # A user below a path has it in the ARN; the variable holds the bare name.
+    # The ARN of a user includes its path. `aws:username` is the name alone.
     own_user = f"arn:{partition}:iam::*:user{path}${{aws:username}}"
     key_statement: dict[str, Any] = {
         "Sid": "RotateOwnKeys",
@@ -48,7 +48,8 @@ def self_rotation(partition: str = "aws", path: str = "/", *, with_mfa: bool = F
 
 
 def user_arn_parts(arn: str) -> tuple[str, str]:
-    """The partition and the path of a user's ARN (`arn:aws:iam::123456789012:user/team/jo`: `aws` and `/team/`)."""
+    """Return the partition and the path of a user's ARN (`arn:aws:iam::123456789012:user/team/jo`: `aws` and
+    `/team/`)."""
     parts = arn.split(":", 5)
     partition = parts[1] if len(parts) == 6 and parts[1] else "aws"
     _, _, resource = parts[-1].partition("user/")

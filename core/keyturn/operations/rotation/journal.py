@@ -1,4 +1,5 @@
-"""The rotation journal: one sealed record per IAM user, on disk and read back before the next act at AWS."""
+"""The rotation journal: one encrypted record per IAM user, written to disk and read back before the next AWS
+call."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ VERSION = 1
 KIND = "rotation"
 FOLDER = "rotation"
 SUFFIX = ".age"
-#: A record holds two keys and a few dates.
+#: Size limit of a record, which holds two keys and a few dates.
 MAX_BYTES = 64 * 1024
 _SAFE = re.compile(r"[a-z0-9_+=,.@-]{1,64}", re.ASCII)
 _ARN = re.compile(r"arn:[a-z-]+:iam::(\d{12}):user/(?:.*/)?([^/]+)", re.ASCII)
@@ -37,7 +38,8 @@ RecordTable = dict[str, Any]
 
 
 def record_name(user: str) -> str:
-    """The record's name for an IAM user's ARN: account and user, as far as these make a file name."""
+    """Return the file name of a user's record without the suffix: account and user name of the ARN, or a hash
+    if they are not safe in a file name."""
     match = _ARN.fullmatch(user)
     if match is not None and _SAFE.fullmatch(match[2].lower()):
         return f"{match[1]}-{match[2].lower()}"
@@ -45,10 +47,11 @@ def record_name(user: str) -> str:
 
 
 class Journal:
-    """The records of one vault. Writing needs no identity but for the reading back; thread-safe.
+    """The rotation records of one vault. Thread-safe. Writing needs the identity only to read the record
+    back.
 
-    :param vault: what seals and opens.
-    :param refuge: a folder on another file system, for a record that the vault's own refuses to take.
+    :param vault: encrypts and decrypts the records.
+    :param fallback_dir: a folder on another file system, for records that the vault's disk refuses.
     """
 
     def __init__(self, vault: Vault, fallback_dir: Path) -> None:
@@ -57,9 +60,9 @@ class Journal:
         self._folder = vault.folder / FOLDER
 
     def names(self) -> tuple[str, ...]:
-        """The records there are, sorted. Opens none, and needs no identity.
+        """Return the sorted names of all records. Decrypts none, and needs no identity.
 
-        :raises VaultError: a folder cannot be read, so that nobody knows which there are.
+        :raises VaultError: if a folder cannot be read, so that the records are unknown.
         """
         found = set()
         for folder, prefix in ((self._folder, ""), (self.fallback_dir, _FALLBACK_PREFIX)):
@@ -69,20 +72,23 @@ class Journal:
         return tuple(sorted(name for name in found if not name.startswith(".") and ".damaged-" not in name))
 
     def read(self, name: str) -> RecordTable | None:
-        """A record; None if there is none. Where it lies in the refuge too, the later one.
+        """Return a record, or None if there is none. If there is a copy in the fallback folder too, return
+        the later one.
 
-        :raises VaultCorrupt: the only one there is cannot be read.
-        :raises VaultNewer: a later keyturn wrote it.
-        :raises NeedsUnlock: the vault is closed.
+        :raises VaultCorrupt: if the only copy is unreadable.
+        :raises VaultNewer: if a later version of keyturn wrote it.
+        :raises NeedsUnlock: if the vault is closed.
         """
         found = self._latest(name)
         return None if found is None else found[1]
 
     def write(self, name: str, change: Callable[[RecordTable | None], RecordTable]) -> None:
-        """Puts what `change` makes of the record in its place: sealed, on disk, read back and opened before it returns.
+        """Replace a record with the result of `change`. It is encrypted, on disk, read back and decrypted
+        before this returns.
 
-        :param change: gets the record as it is. What it raises ends the writing, and nothing is written.
-        :raises VaultError: neither the vault's folder nor the refuge took it; what was there is still there.
+        :param change: receives the current record. If it raises, nothing is written.
+        :raises VaultError: if neither the vault's folder nor the fallback folder takes it. The current record
+            is unchanged.
         """
         with contextlib.ExitStack() as stack:
             is_locked = self._lock(stack)
@@ -101,7 +107,7 @@ class Journal:
             discard(self._fallback_path(name))
 
     def _lock(self, stack: contextlib.ExitStack) -> bool:
-        """Holds the journal until `stack` ends; False where the disk does not even allow that."""
+        """Lock the journal until `stack` closes. Return False if the disk refuses even the lock file."""
         try:
             make_private(self._folder)
             with translate_os_errors("the rotation journal"):
@@ -113,7 +119,7 @@ class Journal:
         return True
 
     def set_aside(self) -> tuple[str, ...]:
-        """Moves records that cannot be read out of the way, beside their place; gives their names."""
+        """Move unreadable records aside in the same folder, and return their names."""
         moved = []
         for name in self.names():
             try:
@@ -128,13 +134,16 @@ class Journal:
         return tuple(moved)
 
     def remove(self, name: str) -> None:
-        """Forgets a record."""
+        """Delete a record."""
         for path in (self._path(name), self._fallback_path(name)):
             with translate_os_errors("the rotation journal"):
                 path.unlink(missing_ok=True)
 
     def _write_to_fallback(self, name: str, sealed: bytes) -> None:
-        """Keeps a record where another disk has room; lets the first refusal stand if that fails too."""
+        """Write a record to the fallback folder.
+
+        :raises VaultError: if that fails too.
+        """
         try:
             check_private(self.fallback_dir)
             put(self._fallback_path(name), sealed)
@@ -145,7 +154,7 @@ class Journal:
             ) from error  # fmt: skip
 
     def move_from_fallback(self, name: str) -> None:
-        """Puts a record that lies in the refuge where it belongs, once that takes it again."""
+        """Move a record from the fallback folder to the vault's folder, if that is writable again."""
         if not self.is_in_fallback(name):
             return
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError, VaultError):
@@ -157,11 +166,11 @@ class Journal:
                 discard(self._fallback_path(name))
 
     def path_of(self, name: str) -> Path:
-        """The file of a record."""
+        """Return the file of a record."""
         return self._fallback_path(name) if self.is_in_fallback(name) else self._path(name)
 
     def is_in_fallback(self, name: str) -> bool:
-        """Whether a record lies where it may be gone after a restart of the machine."""
+        """Return True if a record is in the fallback folder, which a restart of the machine may empty."""
         return self._fallback_path(name).exists()
 
     def _latest(self, name: str) -> tuple[int, RecordTable] | None:
@@ -203,9 +212,9 @@ def _file_names(folder: Path) -> list[str]:
 def expect_step(
     nonce: str, step: str, record: Mapping[str, Any]
 ) -> Callable[[RecordTable | None], RecordTable]:
-    """A change to `record` of the rotation that `nonce` names, while it is at `step`.
+    """Return a change to `record` that applies only if the journal holds the rotation `nonce` at `step`.
 
-    The change raises `FileChanged` where it has gone on, or another rotation is there by now.
+    The change raises `FileChanged` if the rotation is at another step, or another rotation has replaced it.
     """
 
     def change(before: RecordTable | None) -> RecordTable:

@@ -1,4 +1,4 @@
-"""What a rotation looks at before it acts: the vault's keys, the journal, the user's keys at AWS."""
+"""Read the state that a rotation depends on: the vault's keys, the journal, and the user's keys at AWS."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ from keyturn.operations.rotation.signer import UNKNOWN_KEY_CODES, KeySigner
 from keyturn.operations.rotation.state_machine import PROPAGATION_TIME, ObservedKeys
 from keyturn.profiles.inventory import Inventory
 
-#: Another process that rotates is at it for longer than anybody wants to wait.
+#: Seconds to wait for another process that rotates the same key. It may take much longer.
 LOCK_TIMEOUT = 2.0
 
 
 def journal_of(context: Context) -> Journal:
-    """The rotation journal of this person's vault."""
+    """Return the rotation journal of this user's vault."""
     return Journal(context.vault, context.paths.socket.parent)
 
 
 def records(context: Context) -> Iterator[Record]:
-    """All records that can be read.
+    """Yield all readable records.
 
-    :raises NeedsUnlock: the vault is closed.
+    :raises NeedsUnlock: if the vault is closed.
     """
     journal = journal_of(context)
     for name in journal.names():
         try:
             table = journal.read(name)
         except (VaultCorrupt, VaultNewer):
-            continue  # whoever needs that very record reads it by its user, and is told
+            continue  # reading that record by its user reports the error
         if table is not None:
             yield decode_record(table, name)
 
 
 def decode_record(table: Mapping[str, Any], name: str) -> Record:
-    """A record as the journal holds it.
+    """Return a record from its table in the journal.
 
-    :raises VaultCorrupt: it is none.
+    :raises VaultCorrupt: if the table is not a record.
     """
     try:
         return record_from_table(table)
@@ -65,9 +65,9 @@ def decode_record(table: Mapping[str, Any], name: str) -> Record:
 
 
 def require_pending_record(context: Context, name: str) -> Record:
-    """The rotation of a profile's key that waits to be gone on with.
+    """Return the pending rotation of a profile's key.
 
-    :raises NotFound: there is none.
+    :raises NotFound: if there is none.
     """
     record = pending_record(context, name)
     if record is None:
@@ -76,7 +76,7 @@ def require_pending_record(context: Context, name: str) -> Record:
 
 
 def pending_record(context: Context, name: str) -> Record | None:
-    """The rotation of a profile's key that is not over; None if there is none."""
+    """Return the pending rotation of a profile's key, or None."""
     entry = _entry(context.read(), name) or name
     for record in records(context):
         if entry in record.entries and not record.step.is_last:
@@ -86,9 +86,9 @@ def pending_record(context: Context, name: str) -> Record | None:
 
 
 def _require_readable(context: Context, entry: str) -> None:
-    """Makes sure that no record of an entry's key is there and cannot be read.
+    """Require that the journal holds no unreadable record of an entry's key.
 
-    :raises VaultCorrupt: or `VaultNewer`: there is.
+    :raises VaultCorrupt: or `VaultNewer`: if it does.
     """
     journal, summaries = journal_of(context), context.index.load().rotations
     for name in journal.names():
@@ -98,7 +98,8 @@ def _require_readable(context: Context, entry: str) -> None:
 
 
 def reconcile_with_vault(context: Context, record: Record) -> Record:
-    """The record, or what it would say if its later states were not lost: the vault's entry tells of the new key."""
+    """Return the record, or the later record that the vault implies if later states were lost: an entry with
+    the old key as `previous` holds the new key."""
     if record.step is not Step.INTENT:
         return record
     for name in record.entries:
@@ -113,16 +114,17 @@ def reconcile_with_vault(context: Context, record: Record) -> Record:
 
 
 def record_of_user(context: Context, user: str) -> Record | None:
-    """The last rotation of a user's key, over or not.
+    """Return the last rotation of a user's key, pending or finished.
 
-    :raises VaultCorrupt: its record cannot be read, so that nobody knows what it holds.
+    :raises VaultCorrupt: if its record is unreadable, so that its content is unknown.
     """
     table = journal_of(context).read(record_name(user))
     return None if table is None else decode_record(table, record_name(user))
 
 
 def fallback_note(context: Context, record: Record) -> str:
-    """What to say where the only copy of a new key lies in a folder that a restart of the machine empties."""
+    """Return a warning if the only copy of a new key is in a folder that a restart empties, else an empty
+    string."""
     journal = journal_of(context)
     if not journal.is_in_fallback(record_name(record.user)):
         return ""
@@ -130,9 +132,9 @@ def fallback_note(context: Context, record: Record) -> str:
 
 
 def user_lock(context: Context, user: str) -> AbstractContextManager[None]:
-    """Held for as long as one step of a user's rotation takes, in all processes of this person.
+    """Return the lock for one step of a user's rotation. It excludes all processes of this system user.
 
-    :raises FileBusy: another process is at it.
+    :raises FileBusy: if another process holds it.
     """
     return context.source_lock(
         "rotation-" + hashlib.sha256(user.encode("utf-8", "surrogateescape")).hexdigest()[:24], LOCK_TIMEOUT
@@ -140,10 +142,10 @@ def user_lock(context: Context, user: str) -> AbstractContextManager[None]:
 
 
 def entry_of(inventory: Inventory, name: str) -> str:
-    """The vault's name of the long-term key that rotating a profile would replace.
+    """Return the vault entry of the access key that a rotation of the profile would replace.
 
-    :raises NotFound: there is no such profile.
-    :raises KeyturnError: it has no key of its own here, with what to do.
+    :raises NotFound: if there is no such profile.
+    :raises KeyturnError: if the profile has no access key of its own in the vault. The hint says what to do.
     """
     row, what = inventory.row(name), f"rotation of {name}"
     entry = _entry(inventory, name)
@@ -172,7 +174,7 @@ def _entry(inventory: Inventory, name: str) -> str | None:
 
 
 def copies_of(inventory: Inventory, key: Credentials) -> list[str]:
-    """The native profiles whose key in clear in the shared files is this one."""
+    """Return the native profiles that hold this key as a plaintext key in the shared files."""
     return [
         row.name
         for row in inventory.natives.values()
@@ -181,7 +183,7 @@ def copies_of(inventory: Inventory, key: Credentials) -> list[str]:
 
 
 def keys_in_vault(context: Context) -> dict[str, Credentials]:
-    """Every long-term key in the vault, by the name of its entry; opens the vault's file once."""
+    """Return all access keys in the vault by entry name. Reads the vault's file once."""
     prefix = key_entry("")
     keys: dict[str, Credentials] = {}
     for name, entry in context.vault.keys().items():
@@ -191,8 +193,12 @@ def keys_in_vault(context: Context) -> dict[str, Credentials]:
 
 
 def signers(record: Record, now: datetime) -> tuple[Credentials, ...]:
-    """The user's keys, the one first that is in use. The old one is left in peace once the new one is stored: its use is
-    what tells whether something still has it. Only where the new one must be gone is it asked again."""
+    """Return the keys that may sign calls about the user, the one in use first.
+
+    From the step `stored` on, the old key signs nothing, because its last use at AWS must show the use by
+    others. The exceptions are an undo, and a new key that AWS should know by now: there the old key is the
+    fallback.
+    """
     if record.new is None:
         return (record.old,)
     if not record.step.is_at_least(Step.STORED):
@@ -203,10 +209,10 @@ def signers(record: Record, now: datetime) -> tuple[Credentials, ...]:
 
 
 def list_keys_and_vault(context: Context, record: Record, key_signer: KeySigner) -> ObservedKeys:
-    """What there is now, at AWS and in the vault.
+    """Return the user's keys at AWS and the keys in the vault.
 
-    :raises NeedsMfa: AWS lists the keys only with a code.
-    :raises AwsError: AWS said no, or nothing.
+    :raises NeedsMfa: if AWS lists the keys only with an MFA code.
+    :raises AwsError: if AWS refuses or does not respond.
     """
     listed = list_keys(key_signer, record.user_name, signers(record, context.clock()))
     in_vault = {name: key.access_key_id for name, key in keys_in_vault(context).items()}
@@ -215,15 +221,15 @@ def list_keys_and_vault(context: Context, record: Record, key_signer: KeySigner)
 
 
 def list_keys(key_signer: KeySigner, user_name: str, keys: tuple[Credentials, ...]) -> dict[str, ListedKey]:
-    """The user's keys at AWS, by id."""
+    """Return the user's keys at AWS, by key id."""
     listed = key_signer.call(keys, lambda aws, signer: aws.list_access_keys(signer, user_name))
     return {key.key_id: key for key in listed}
 
 
 def identity_of(key_signer: KeySigner, key: Credentials, name: str) -> Identity:
-    """Whose key it is.
+    """Return the identity that a key belongs to.
 
-    :raises KeyturnError: not an IAM user's, or one that AWS does not know any more.
+    :raises KeyturnError: if it is not an IAM user's, or AWS does not know the key any more.
     """
     what = f"rotation of {name}"
     try:
@@ -256,5 +262,5 @@ def _has_previous_key(context: Context, key: Credentials) -> bool:
 
 
 def rotation_halted(record: Record, why: str, hint: str) -> RotationHalted:
-    """A rotation that stops here."""
+    """Return the error for a rotation that waits for the user."""
     return RotationHalted(f"rotation of {record.profile}", why, hint)

@@ -1,5 +1,6 @@
-"""The other key of a user that the vault keeps beside the one in use, where no record tells of their rotation any more:
-the record was lost, or the vault came from another machine."""
+"""Recover a previous key without a rotation record. During a rotation the vault stores the old key as
+`previous` beside the new one. If the record is lost (another machine, damaged journal), these functions find,
+restore or delete it."""
 
 from __future__ import annotations
 
@@ -30,16 +31,16 @@ from keyturn.storage.index import Index
 
 
 def previous_key(context: Context, entry: str) -> Credentials | None:
-    """The other key that an entry of the vault keeps; None if it keeps none."""
+    """Return the `previous` key of a vault entry, or None."""
     stored = context.vault.key(key_entry(entry))
     previous = stored.get("previous") if stored is not None else None
     return credentials_in(previous) if isinstance(previous, dict) else None
 
 
 def require_no_previous_key(context: Context, entry: str, name: str) -> None:
-    """Keeps the vault's only copy of a key from going with the key that is given back.
+    """Require that a vault entry has no `previous` key, because a release would lose the only copy of it.
 
-    :raises Protected: there is such a key, and no rotation waits that would settle it.
+    :raises ChangeRefused: if it has one.
     """
     previous = previous_key(context, entry)
     if previous is None:
@@ -54,10 +55,10 @@ def require_no_previous_key(context: Context, entry: str, name: str) -> None:
 
 
 def restore_previous_key(context: Context, name: str, code: str | None) -> Progress:
-    """Puts the other key in the place of the one in use, which AWS does not know any more.
+    """Replace the key in use, which AWS does not know any more, with the `previous` key.
 
-    :raises NotFound: the vault keeps no other.
-    :raises RotationHalted: the one in use works, or the other does not.
+    :raises NotFound: if the vault entry has no `previous` key.
+    :raises RotationHalted: if the key in use works, or the previous one does not.
     """
     context.require_open()
     entry = entry_of(context.read(), name)
@@ -99,9 +100,9 @@ def restore_previous_key(context: Context, name: str, code: str | None) -> Progr
 
 
 def forget_deleted_key(context: Context, last_four: str, listed: Mapping[str, ListedKey]) -> str | None:
-    """Forgets a key that is kept beside another and that AWS does not list any more; gives what was done, if anything.
+    """Remove a `previous` key that AWS does not list any more from the vault. Return what was done, or None.
 
-    :param last_four: its last four characters.
+    :param last_four: the key's last four characters.
     """
     for name in keys_in_vault(context):
         previous = previous_key(context, name)
@@ -118,7 +119,7 @@ def forget_deleted_key(context: Context, last_four: str, listed: Mapping[str, Li
 
 
 def forget_previous_key(context: Context, key_id: str) -> None:
-    """Takes a key that is deleted at AWS out of the entries that keep it beside another."""
+    """Remove a key that is deleted at AWS from the vault entries that hold it as `previous`."""
 
     def edit(entries: dict[str, Any]) -> None:
         for name, entry in entries.items():
@@ -134,7 +135,7 @@ def forget_previous_key(context: Context, key_id: str) -> None:
 
 
 def is_known_to_aws(key_signer: KeySigner, key: Credentials) -> bool:
-    """Whether AWS answers to a key."""
+    """Return True if AWS accepts a key."""
     try:
         key_signer.aws().get_caller_identity(key)
     except AwsRefused as refusal:
@@ -145,10 +146,10 @@ def is_known_to_aws(key_signer: KeySigner, key: Credentials) -> bool:
 
 
 def restore_rotated_keys(context: Context) -> tuple[str, ...]:
-    """Puts the key that each rotation has come to wherever a profile looks for it and an older state of the vault has
-    another, or none: those are switched off or deleted at AWS by now.
+    """Write the current key of each rotation to the entries that a profile uses, after an older vault was
+    restored. The keys of the older vault are inactive or deleted at AWS.
 
-    :returns: the profiles' entries concerned.
+    :returns: the changed entries.
     """
     used_entries = {one.key for one in context.read().definitions.values()}
     current_keys = {
@@ -175,14 +176,15 @@ def restore_rotated_keys(context: Context) -> tuple[str, ...]:
 
 
 def _current_key(record: Record) -> Credentials | None:
-    """The key that clients are to be served with by what the record says; None where it does not tell."""
+    """Return the key that clients must get according to the record, or None if the record does not hold it."""
     if record.step is Step.UNDONE or not record.step.is_at_least(Step.STORED):
         return record.old if record.old.secret_access_key else None
     return record.new
 
 
 def index_vault_keys(context: Context) -> None:
-    """Has the index tell of the keys that the vault holds: an older state may have others, of which nothing else is known."""
+    """Write the ids of the vault's keys to the index. A restored vault may hold other keys, of which only the
+    id is known."""
     in_vault = keys_in_vault(context)
 
     def edit(index: Index) -> None:
@@ -195,8 +197,8 @@ def index_vault_keys(context: Context) -> None:
 
 
 def forget_finished_rotations(context: Context, names: list[str]) -> None:
-    """Drops the records of rotations that are over, for names whose keys leave the vault or come into it: what is under the
-    same name from now on is another key."""
+    """Delete the records of finished rotations for entries that are removed or added, because the same entry
+    name holds another key afterwards."""
     for record in list(records(context)):
         if record.step.is_last and set(record.entries) & set(names):
             journal_of(context).remove(record_name(record.user))

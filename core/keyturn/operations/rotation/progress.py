@@ -1,4 +1,4 @@
-"""How far a rotation is, for a front end: no secret, and the words for who asks what happens now."""
+"""Progress of a rotation as front ends show it, without secrets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keyturn.operations.rotation.record import Record, Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """A rotation after one act."""
+    """State of a rotation after one step."""
 
     profile: str
     user: str
@@ -22,25 +22,25 @@ class Progress:
     step: Step
     is_undoing: bool = field(default=False, metadata=stored("undoing"))
     wait: float = 0.0
-    """Seconds to wait before the next act; AWS has not spread something yet."""
+    """Seconds to wait before the next step, because AWS has not propagated a change yet."""
     is_halted: bool = field(default=False, metadata=stored("halted"))
-    """Nothing more is done until a person decides."""
+    """The rotation waits for a decision of the user."""
     note: str = ""
-    """One more sentence, of what was just seen."""
+    """An additional remark on the last step."""
     orphans: tuple[str, ...] = ()
-    """Ids of keys at AWS whose secret nobody here holds."""
+    """Ids of keys at AWS whose secret keyturn does not hold."""
     deletable_from: datetime | None = None
-    """When the old key's time of grace is over."""
+    """End of the old key's grace period."""
     drift: str = field(default="", metadata=stored("amiss"))
-    """What somebody else did to the keys at AWS, and what to do about it."""
+    """Difference between AWS's list of keys and the record, with the commands that resolve it."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether there is nothing to be done at all."""
+        """Return True if no step is left."""
         return self.step.is_last
 
     def summary(self) -> str:
-        """Which keys there are and what to do, as a sentence for whoever stops here."""
+        """Return a sentence that says which keys exist and which command comes next."""
         old = masked_key_id(self.old_id)
         new = masked_key_id(self.new_id) if self.new_id else "a new key"
         command = f"keyturn rotate {self.profile}"
@@ -73,7 +73,7 @@ _SUMMARIES = {
 
 
 def progress_of(record: Record, **fields: Any) -> Progress:
-    """The progress of a record."""
+    """Return the progress of a record."""
     return Progress(
         profile=record.profile,
         user=record.user,

@@ -1,4 +1,4 @@
-"""What the rotation journal holds of one IAM user's rotation."""
+"""The rotation record: the state of one IAM user's rotation, as the journal stores it."""
 
 from __future__ import annotations
 
@@ -12,77 +12,80 @@ from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.model.text import from_iso, iso
 
-#: How long the old key stays, switched off, before it may be deleted.
+#: Time between the deactivation of the old key and its deletion.
 GRACE_PERIOD = timedelta(hours=24)
 
 
 class Step(StrEnum):
-    """How far a rotation has come: each is on disk before the next act."""
+    """The last step that a rotation has completed. It is on disk before the next call to AWS."""
 
     INTENT = "intent"
-    """A new key is about to be asked for; whether there is one is not known."""
+    """CreateAccessKey is about to be called. It is unknown if a new key exists."""
     CREATED = "created"
     """The new key's secret is in the journal."""
     VERIFIED = "verified"
-    """AWS answered to the new key, three times in a row."""
+    """AWS has accepted the new key three times in a row."""
     STORED = "stored"
-    """The new key is the vault's, the old one is kept beside it."""
+    """The vault uses the new key and keeps the old one as `previous`."""
     DELIVERED = "delivered"
-    """What stands in the credentials file comes from the new key."""
+    """Sessions in the credentials file come from the new key."""
     DEACTIVATED = "deactivated"
-    """The old key is switched off at AWS; it can be switched on again."""
+    """The old key is inactive at AWS. It can be reactivated."""
     DONE = "done"
     """The old key is deleted."""
     UNDONE = "undone"
-    """The old key is the only one again."""
+    """The old key is the only key again."""
 
     @property
     def is_last(self) -> bool:
+        """Return True if the rotation is finished."""
         return self in (Step.DONE, Step.UNDONE)
 
     def is_at_least(self, other: Step) -> bool:
-        """Whether it comes after `other`, or is it."""
+        """Return True if this step is `other` or comes after it."""
         order = list(Step)
         return order.index(self) >= order.index(other)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One rotation of one IAM user's key. Its secrets show as `***`."""
+    """One rotation of one IAM user's key. Secrets are shown as `***`."""
 
     nonce: str
-    """Told apart by it: a late answer of AWS's belongs to the rotation that asked, and to no other."""
+    """Identifies the rotation, so that a late response of AWS is not recorded in another rotation of the
+    user."""
     profile: str
-    """The profile that it was asked for; its region and its MFA device count."""
+    """The profile that was named. Its region and MFA device are used."""
     entries: tuple[str, ...]
-    """The vault's keys that are the old one, by name."""
+    """The vault's key entries that hold the old key."""
     user: str
-    """The user's ARN."""
+    """ARN of the IAM user."""
     old: Credentials
     step: Step
     started: datetime
+    """Start of the rotation, UTC."""
     new: Credentials | None = None
     created: datetime | None = None
-    """When AWS made the new key, by its own clock."""
+    """Creation time of the new key, by AWS's clock."""
     initial_key_ids: tuple[str, ...] = ()
-    """The ids of all keys that the user had at the beginning."""
+    """Ids of all keys that the user had when the rotation started."""
     is_undoing: bool = False
     is_reactivated: bool = False
-    """The old key was switched on again, after it may have been switched off."""
+    """The old key was reactivated after it may have been deactivated."""
     step_times: Mapping[Step, datetime] = field(default_factory=dict)
-    """When each step was reached."""
+    """Completion time of each step, UTC."""
 
     @property
     def user_name(self) -> str:
-        """What IAM's calls name the user by: the last part of its ARN."""
+        """Return the user name for IAM calls: the last part of the ARN."""
         return self.user.rpartition("/")[2]
 
     def with_step(self, step: Step, now: datetime) -> Record:
-        """The record once `step` is reached at `now`."""
+        """Return the record with `step` completed at `now`."""
         return replace(self, step=step, step_times={**self.step_times, step: now})
 
     def deletable_from(self) -> datetime | None:
-        """When the old key's time of grace is over; None while it is not switched off."""
+        """Return the end of the old key's grace period, or None if the key is not deactivated."""
         deactivated_at = self.step_times.get(Step.DEACTIVATED)
         return (
             deactivated_at + GRACE_PERIOD
@@ -91,12 +94,12 @@ class Record:
         )
 
     def without_old_secret(self) -> Record:
-        """The record once the old key is gone, and its secret with it."""
+        """Return the record without the secret of the old key, which is deleted."""
         return replace(self, old=Credentials(self.old.access_key_id, Secret("")))
 
 
 def record_table(record: Record) -> dict[str, Any]:
-    """The record as JSON, secrets in clear: to be sealed, and for nothing else."""
+    """Return the record as a JSON table with plaintext secrets. Only for encryption."""
     return {
         "nonce": record.nonce,
         "profile": record.profile,
@@ -115,9 +118,9 @@ def record_table(record: Record) -> dict[str, Any]:
 
 
 def record_from_table(table: Mapping[str, Any]) -> Record:
-    """The record that :func:`table` gave.
+    """Return the record that :func:`record_table` stored.
 
-    :raises ValueError: it is none; the message holds nothing of it.
+    :raises ValueError: if the table is not a record. The message holds none of its values.
     """
     try:
         started = from_iso(table["began"])

@@ -1,4 +1,5 @@
-"""Writing a rotation down: in the journal, where it is sealed, and in the index, where it shows without unlocking."""
+"""Write rotation records: encrypted in the journal, and summarised in the index, which is readable without
+unlocking."""
 
 from __future__ import annotations
 
@@ -10,20 +11,19 @@ from keyturn.storage.index import Index, RotationSummary
 
 
 def start(context: Context, record: Record) -> None:
-    """Writes the first record of a rotation, in the place of the last one that is over.
+    """Write the first record of a rotation. It replaces the finished record of the same user.
 
-    :raises VaultError: the disk refuses; nothing has begun.
+    :raises VaultError: if the disk refuses it. The rotation has not started.
     """
     journal_of(context).write(record_name(record.user), lambda _: record_table(record))
     update_index(context, record)
 
 
 def write_record(context: Context, record: Record, previous_step: Step) -> None:
-    """Writes how far the rotation is, and nothing else before that is on disk.
+    """Write the record to the journal, if the journal still has `previous_step` of the same rotation.
 
-    :param before: the step that the journal has still.
-    :raises FileChanged: it has another, or another rotation of the user has taken its place.
-    :raises VaultError: the disk refuses; the record before stands.
+    :raises FileChanged: if the journal has another step or another rotation of the user.
+    :raises VaultError: if the disk refuses it. The previous record is unchanged.
     """
     journal_of(context).write(
         record_name(record.user), expect_step(record.nonce, str(previous_step), record_table(record))
@@ -31,20 +31,21 @@ def write_record(context: Context, record: Record, previous_step: Step) -> None:
 
 
 def save_step(context: Context, record: Record, previous_step: Step) -> Record:
-    """:func:`seal`, and the index beside it; gives the record back."""
+    """Write the record to the journal (:func:`write_record`) and to the index, and return it."""
     write_record(context, record, previous_step)
     update_index(context, record)
     return record
 
 
 def sync_index(context: Context) -> None:
-    """Notes of every rotation what the journal says of it: an index may have been lost, or a process killed in between."""
+    """Update the index from the journal, because the index may be lost, or a process may have ended between
+    the two writes."""
     journal = journal_of(context)
     for name in journal.names():
         journal.move_from_fallback(name)
     indexed = (
         context.index.load().rotations
-    )  # first: a rotation that begins meanwhile is found in the journal
+    )  # before the journal: a rotation that starts in between is then found in the journal
     readable = list(records(context))
     pending = {record_name(record.user): record for record in readable if not record.step.is_last}
     unreadable = set(journal.names()) - {record_name(record.user) for record in readable}
@@ -65,7 +66,7 @@ def _remove_summary(index: Index, name: str) -> None:
 
 
 def update_index(context: Context, record: Record) -> None:
-    """Notes in the index what can be told without unlocking; the journal is what counts."""
+    """Write the summary of a rotation to the index. The journal is authoritative."""
 
     def edit(index: Index) -> None:
         if record.step.is_last:

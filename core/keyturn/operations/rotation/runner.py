@@ -1,4 +1,4 @@
-"""A rotation gone on with, undone, finished: one act each time, chosen by the plan."""
+"""Continue or undo a rotation: one step per call, chosen by the state machine."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from keyturn.operations.rotation.steps import FIRST_WAIT, LONGEST_WAIT, Rotation
 
 @operation("rotate-step")
 def advance(context: Context, name: str, code: str | None = None) -> Progress:
-    """Brings the rotation of a profile's key on by one act; an undoing one goes on back.
+    """Perform the next step of a profile's rotation, in the direction that it has (forward or undo).
 
-    :raises NotFound: there is none to go on with.
-    :raises NeedsMfa: a policy asks for a code; nothing has changed.
-    :raises KeyturnError: what the act raised; the record says how far it is.
+    :raises NotFound: if no rotation is pending.
+    :raises NeedsMfa: if a policy requires an MFA code. Nothing has changed.
+    :raises KeyturnError: if the step fails. The record says how far the rotation is.
     """
     return _advance_once(context, require_pending_record(context, name), code)
 
 
 @operation("rotate-undo")
 def undo(context: Context, name: str, code: str | None = None) -> Progress:
-    """Turns a rotation round, and makes the first act of the way back; :func:`advance` makes the others.
+    """Reverse a rotation and perform the first step of the undo. :func:`advance` performs the others.
 
-    :raises NotFound: there is none; what is done cannot be undone.
+    :raises NotFound: if no rotation is pending. A finished rotation cannot be undone.
     """
     record = pending_record(context, name)
     if record is None:
@@ -63,9 +63,9 @@ def undo(context: Context, name: str, code: str | None = None) -> Progress:
 
 
 def reload_record(context: Context, record: Record) -> Record:
-    """The record as it is now that the lock is held.
+    """Return the current record, now that the lock is held.
 
-    :raises RotationHalted: another process has brought it to its end.
+    :raises RotationHalted: if another process has finished the rotation.
     """
     current = record_of_user(context, record.user)
     if current is None or current.nonce != record.nonce or current.step.is_last:
@@ -87,10 +87,10 @@ def _advance_once(context: Context, record: Record, code: str | None) -> Progres
 
 
 def observe(context: Context, record: Record, key_signer: KeySigner) -> ObservedKeys:
-    """:func:`look` for a rotation that waits.
+    """Call :func:`~keyturn.operations.rotation.observe.list_keys_and_vault` for a pending rotation.
 
-    :raises RotationHalted: AWS knows neither key any more.
-    :raises AwsRefused: AWS knows neither yet.
+    :raises RotationHalted: if AWS accepts neither key any more.
+    :raises AwsRefused: if AWS accepts neither key yet.
     """
     with _with_summary_hint(record):
         try:
@@ -106,10 +106,7 @@ def observe(context: Context, record: Record, key_signer: KeySigner) -> Observed
 
 @contextmanager
 def _with_summary_hint(record: Record, drift: KeyDrift | None = None) -> Iterator[None]:
-    """Has whatever goes wrong say which keys there are and what to do.
-
-    :param found: what is amiss at AWS.
-    """
+    """Replace the hint of every error with the drift, or with the keys that exist and the next command."""
     try:
         yield
     except (NeedsInteraction, RotationHalted):
@@ -132,7 +129,7 @@ def _perform(context: Context, record: Record, key_signer: KeySigner) -> Progres
 
 
 def _verify_and_perform(record: Record, observed: ObservedKeys, steps: RotationSteps) -> Progress:
-    """What the plan's move gives."""
+    """Perform the step that the state machine chooses, after a verification of the old key if that is needed."""
     step = next_step(record, observed)
     if step is NextStep.VERIFY_OLD:
         error = steps.verification_error(record.old)
@@ -189,7 +186,7 @@ def _undo_impossible(record: Record) -> RotationHalted:
 
 
 def _no_working_key(context: Context, record: Record) -> RotationHalted:
-    """AWS knows none of the keys that could sign."""
+    """Return the error for AWS accepting none of the keys that could sign."""
     keys = " nor ".join(
         masked_key_id(key.access_key_id) for key in (record.new, record.old) if key is not None
     )
@@ -203,9 +200,10 @@ def _no_working_key(context: Context, record: Record) -> RotationHalted:
 
 
 def _undo_without_new(record: Record, observed: ObservedKeys, steps: RotationSteps) -> Progress:
-    """Somebody deleted the new key at AWS: the old one is gone back to, as far as that works.
+    """Return to the old key after the new one was deleted at AWS.
 
-    :raises RotationHalted: the old one is switched off, so that no key is left that could switch it on.
+    :raises RotationHalted: if the old key is not active, because then no key is left that could reactivate
+        it.
     """
     new, old = (masked_key_id(key.access_key_id) for key in (record.new, record.old) if key is not None)
     old_key = observed.listed.get(record.old.access_key_id)
@@ -213,6 +211,6 @@ def _undo_without_new(record: Record, observed: ObservedKeys, steps: RotationSte
         why = f"{new} was deleted at AWS, and {old} is {old_key.status.lower() if old_key else 'deleted too'}"
         hint = f"Have {old} switched on in the console, then run: keyturn rotate {record.profile} --undo"
         raise rotation_halted(record, why, hint)
-    # Somebody took it back at AWS, as good as by --undo.
+    # The deletion at AWS has the same effect as --undo.
     undone = replace(steps, record=steps.revert_to_old()).as_undo().give_up()
     return replace(undone, note=f"{new} was deleted at AWS by somebody; {old} is in use again")

@@ -1,4 +1,5 @@
-"""Who signs the calls of a rotation: the user's own key, or, where a policy asks for MFA, a session of the same user."""
+"""Sign the AWS calls of a rotation with the user's own key or, if a policy requires MFA, with an MFA session
+of the user."""
 
 from __future__ import annotations
 
@@ -14,15 +15,15 @@ from keyturn.operations.credentials import session_cache
 
 T = TypeVar("T")
 
-#: What AWS says of a key that it does not know, not yet, or no more.
+#: Error codes of AWS for an access key that does not exist, is inactive, or is not known everywhere yet.
 UNKNOWN_KEY_CODES = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"})
 
 
 @dataclass
 class KeySigner:
-    """Calls about one user, in the region and by the endpoints of one profile.
+    """Signs calls about one IAM user, with the region and endpoints of one profile.
 
-    :param code: an MFA code that a person typed, used at the first call that a policy denies without one.
+    :param code: an MFA code, used for the first call that a policy denies without MFA.
     """
 
     context: Context
@@ -31,15 +32,16 @@ class KeySigner:
     _mfa_sessions: list[Credentials] = field(default_factory=list)
 
     def aws(self) -> Aws:
-        """The profile's view of AWS, with a time of its own for each call."""
+        """Return the profile's AWS client. Each call has a timeout of its own."""
         native = self.context.read().natives.get(self.profile)
         return self.context.aws(self.profile, native.region if native else None)
 
     def call(self, keys: Sequence[Credentials], action: Callable[[Aws, Credentials], T]) -> T:
-        """Does `act` with the first of `keys` that AWS knows, or with an MFA session where that key alone is denied.
+        """Call `action` with the first of `keys` that AWS knows, or with an MFA session if AWS denies the key
+        alone.
 
-        :raises NeedsMfa: a code is needed for that.
-        :raises AwsRefused: AWS knows none of the keys, or denies the act.
+        :raises NeedsMfa: if an MFA code is needed.
+        :raises AwsRefused: if AWS knows none of the keys, or denies the action.
         """
         error: AwsRefused | None = None
         for key in keys:
@@ -65,7 +67,7 @@ class KeySigner:
         return action(self.aws(), session)
 
     def _mfa_session(self) -> Credentials | None:
-        """A session that a code was given for; None where the profile has no device."""
+        """Return an MFA session of the user, or None if the profile has no MFA device."""
         if not self._mfa_sessions:
             inventory = self.context.read()
             managed = inventory.definitions.get(self.profile)

@@ -1,6 +1,6 @@
-"""What a rotation does next: a function of its record and of what was just seen. Pure.
+"""Choose the next step of a rotation from its record and the observed keys. Pure.
 
-Resume, undo, the verbs and the wizard all ask here, so that they cannot differ.
+Resume, undo, the commands and the wizard all call :func:`next_step`, so they cannot disagree.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from enum import StrEnum
 from keyturn.aws.api import ListedKey
 from keyturn.operations.rotation.record import Record, Step
 
-#: A key whose making went unanswered may show in ListAccessKeys this late.
+#: ListAccessKeys may list a new key this late after a CreateAccessKey call that got no response.
 LATE_LISTING_TIME = timedelta(seconds=60)
-#: IAM may not know a new key everywhere for about a minute (aws-facts 5); until then a refusal of it proves nothing.
+#: A new key may not be known everywhere in IAM for about a minute (aws-facts 5). Until this time has passed,
+#: a refusal of the key proves nothing.
 PROPAGATION_TIME = timedelta(seconds=120)
-#: The two clocks, AWS's and this machine's, may differ by so much before signatures fail.
+#: Allowed difference between AWS's clock and this machine's. Signatures fail beyond it.
 MAX_CLOCK_SKEW = timedelta(minutes=15)
-#: Statuses that UpdateAccessKey can set and undo. AWS lists further ones (`Expired`), and does not document that a key
-#: in such a state can be reactivated.
+#: Statuses that UpdateAccessKey can set and undo. AWS lists others (`Expired`), and does not document that a key
+#: with one of those can be reactivated.
 REVERSIBLE_STATUSES = ("Active", "Inactive")
 
 
 class NextStep(StrEnum):
-    """An act that brings a rotation on by one step."""
+    """The next step of a rotation."""
 
     WAIT = "wait"
-    """Nothing can be told yet."""
+    """The observation is not conclusive yet."""
     RESTART_WAIT = "restart-wait"
-    """The clock was set back: waiting begins anew."""
+    """The clock was set back: the wait starts again."""
     GIVE_UP = "give-up"
-    """No new key was made: the record ends as undone."""
+    """No new key was created: end the record as undone."""
     ORPHAN = "orphan"
-    """There is a key whose secret never arrived; only a person can say that it may go."""
+    """AWS lists a key whose secret never arrived. Only the user can decide to delete it."""
     VERIFY = "verify"
     STORE = "store"
     DELIVER = "deliver"
@@ -42,42 +43,43 @@ class NextStep(StrEnum):
     RECORD_DEACTIVATED = "record-deactivated"
     """The old key is inactive at AWS, and the record does not say so yet."""
     DELETE = "delete"
-    """The old key, once a person says so."""
+    """Delete the old key after the user confirms it."""
     CLOSE = "close"
-    """All is as it shall be: the record ends as done."""
+    """The old key is deleted: end the record as done."""
     REACTIVATE = "reactivate"
     VERIFY_OLD = "verify-old"
     STORE_OLD = "store-old"
     DEACTIVATE_NEW = "deactivate-new"
     DELETE_NEW = "delete-new"
     OLD_UNUSABLE = "old-unusable"
-    """The old key is gone at AWS, so it cannot be gone back to."""
+    """The old key is deleted at AWS or cannot be reactivated, so the rotation cannot be undone."""
     NEW_DELETED = "new-deleted"
-    """The new key is gone at AWS: somebody deleted it."""
+    """The new key was deleted at AWS, not by keyturn."""
     NEW_INACTIVE = "new-inactive"
-    """Somebody switched the new key off at AWS, and may have had a reason."""
+    """The new key was deactivated at AWS, not by keyturn, possibly for a reason."""
     NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedKeys:
-    """What was found a moment ago."""
+    """The user's keys at AWS and in the vault, observed just now."""
 
     listed: Mapping[str, ListedKey]
-    """The user's keys at AWS, by id."""
+    """The user's keys at AWS, by key id."""
     in_vault: Mapping[str, str]
-    """The id of the key under each name in the vault."""
+    """The key id of each key entry of the vault."""
     used_entries: frozenset[str]
-    """The names under which a managed profile looks for its key."""
+    """The key entries that managed profiles use."""
     now: datetime
     is_old_accepted: bool = False
-    """AWS just answered to the old key, three times in a row."""
+    """AWS has just accepted the old key three times in a row."""
     known_ids: frozenset[str] = field(default_factory=frozenset)
-    """Further key ids that somebody here knows."""
+    """Further key ids that keyturn knows."""
 
 
 def orphans(record: Record, observed: ObservedKeys) -> tuple[ListedKey, ...]:
-    """Keys that appeared since the rotation began, and whose secret nobody here holds."""
+    """Return the listed keys that were created since the rotation started and whose secret keyturn does not
+    hold."""
     own_ids = {
         record.old.access_key_id,
         *record.initial_key_ids,
@@ -94,7 +96,7 @@ def orphans(record: Record, observed: ObservedKeys) -> tuple[ListedKey, ...]:
 
 
 def next_step(record: Record, observed: ObservedKeys) -> NextStep:
-    """The one move that is right for what the record says and what was seen."""
+    """Return the step that follows from the record and the observation."""
     if record.step.is_last:
         return NextStep.NOTHING
     if record.step is Step.INTENT:
@@ -118,7 +120,7 @@ def _forward_step(record: Record, observed: ObservedKeys) -> NextStep:
     if record.step in _STEP_AFTER:
         return _STEP_AFTER[record.step]
     if not vault_has_new(record, observed):
-        # The vault went back to an older state, or the step was noted before it was made.
+        # The vault was restored to an older state, or the step was recorded before it was performed.
         return NextStep.STORE
     if record.step is Step.STORED:
         return NextStep.DELIVER
@@ -126,7 +128,7 @@ def _forward_step(record: Record, observed: ObservedKeys) -> NextStep:
 
 
 def _old_key_step(record: Record, old: ListedKey | None) -> NextStep:
-    """What becomes of the old key, once the new one is in use."""
+    """Return the step for the old key once the new key is in use."""
     if old is None:
         return NextStep.CLOSE
     if old.status == "Active":
@@ -138,12 +140,14 @@ _STEP_AFTER = {Step.CREATED: NextStep.VERIFY, Step.VERIFIED: NextStep.STORE}
 
 
 def _undo_step(record: Record, observed: ObservedKeys) -> NextStep:
-    """Back to the old key: it works, then it is the vault's, and only then the new one goes."""
+    """Return the next step of an undo: the old key works, then the vault uses it, then the new key is
+    deleted."""
     old = observed.listed.get(record.old.access_key_id)
     new = observed.listed.get(record.new.access_key_id) if record.new else None
     if old is None or old.status not in REVERSIBLE_STATUSES:
         return NextStep.OLD_UNUSABLE
-    # AWS may go on listing as active, and answering to, what was switched off a minute ago: that is no proof.
+    # AWS may list a key as active and accept it for a minute after its deactivation, so neither proves that
+    # it is active.
     may_be_off = Step.DELIVERED in record.step_times and not record.is_reactivated
     if old.status != "Active" or may_be_off:
         return NextStep.REACTIVATE
@@ -157,14 +161,16 @@ def _undo_step(record: Record, observed: ObservedKeys) -> NextStep:
 
 
 def _undo_step_without_new(record: Record, observed: ObservedKeys) -> NextStep:
-    """Back to the old key where AWS does not list the new one; one that is young may only not show yet."""
+    """Return the next step of an undo if AWS does not list the new key. A young key may only not be listed
+    yet."""
     if record.new is not None and not is_gone(record.new.access_key_id, record, observed):
         return NextStep.WAIT
     return NextStep.GIVE_UP if vault_has_old(record, observed) else NextStep.STORE_OLD
 
 
 def is_gone(key_id: str, record: Record, observed: ObservedKeys) -> bool:
-    """Whether a key that was made is no more; one that was made just now may not show yet."""
+    """Return True if a created key no longer exists. A key created within :data:`PROPAGATION_TIME` may not be
+    listed yet."""
     if key_id in observed.listed:
         return False
     created = record.step_times.get(Step.CREATED, record.started)
@@ -176,7 +182,7 @@ def _is_inactive(key: ListedKey | None) -> bool:
 
 
 def vault_has_new(record: Record, observed: ObservedKeys) -> bool:
-    """Whether the new key is in the vault wherever the old one was and a profile looks for it."""
+    """Return True if the vault holds the new key in every required entry and the old key in none."""
     if record.new is None or record.old.access_key_id in observed.in_vault.values():
         return False
     return all(
@@ -186,7 +192,7 @@ def vault_has_new(record: Record, observed: ObservedKeys) -> bool:
 
 
 def vault_has_old(record: Record, observed: ObservedKeys) -> bool:
-    """Whether the new key is nowhere in the vault, and the old one wherever it was and a profile looks for it."""
+    """Return True if the vault holds the old key in every required entry and the new key in none."""
     if record.new is not None and record.new.access_key_id in observed.in_vault.values():
         return False
     return all(
@@ -196,6 +202,6 @@ def vault_has_old(record: Record, observed: ObservedKeys) -> bool:
 
 
 def required_entries(record: Record, used_entries: Collection[str | None]) -> tuple[str, ...]:
-    """The entries of the vault that must hold the key: those that a profile looks for; all, where none does any more,
-    since a key that is nowhere is lost."""
+    """Return the vault entries that must hold the key: those that a profile uses, or all if no profile uses
+    any, because a key in no entry is lost."""
     return tuple(name for name in record.entries if name in used_entries) or record.entries

@@ -1,4 +1,5 @@
-"""How a user's keys stand: every one that exists at AWS, every one that keyturn holds, and who depends on them."""
+"""Status of a user's access keys: the keys at AWS, the keys that keyturn holds, and the profiles that use
+them."""
 
 from __future__ import annotations
 
@@ -34,14 +35,16 @@ from keyturn.profiles.status import source_of
 
 @operation("rotate-status")
 def status(context: Context, name: str, code: str | None = None) -> dict[str, Any]:
-    """As `rotate --status --json` prints it: `user`, `keys` at AWS and here, `rotation` if one waits, `used_by`.
+    """Return the object that `rotate --status --json` prints: `user`, `keys` at AWS and here, `rotation` if
+    one is pending, `used_by`.
 
-    Each key has `key_id, status, created, age_days, last_used, last_used_by, known` (whether AWS told of its use),
-    `held` (`current`, `previous`, `journal` or null), and `busy`: why it may still be in use, or null.
+    Each key has `key_id, status, created, age_days, last_used, last_used_by, known` (true if AWS reported the
+    last use), `held` (`current`, `previous`, `journal` or null), and `busy`: the reason why it may still be
+    in use, or null.
 
-    :raises NotFound: there is no such profile.
-    :raises NeedsMfa: AWS lists the keys only with a code.
-    :raises RotationHalted: AWS knows neither key of a rotation that waits.
+    :raises NotFound: if there is no such profile.
+    :raises NeedsMfa: if AWS lists the keys only with an MFA code.
+    :raises RotationHalted: if AWS accepts neither key of a pending rotation.
     """
     context.require_open()
     record_store.sync_index(context)
@@ -96,7 +99,7 @@ def status(context: Context, name: str, code: str | None = None) -> dict[str, An
 
 
 def used_by(context: Context, key_ids: set[str]) -> list[str]:
-    """The profiles whose sessions come from one of these keys."""
+    """Return the profiles whose sessions come from one of these keys."""
     entries = {name for name, key in keys_in_vault(context).items() if key.access_key_id in key_ids}
     inventory = context.read()
     return [
@@ -108,6 +111,7 @@ def used_by(context: Context, key_ids: set[str]) -> list[str]:
 
 
 def _holders(context: Context) -> dict[str, str]:
+    """Return where the vault holds each key id: `current` or `previous`."""
     holders: dict[str, str] = {}
     for name, entry in context.vault.keys().items():
         previous = entry.get("previous")
@@ -118,20 +122,20 @@ def _holders(context: Context) -> dict[str, str]:
     return holders
 
 
-#: AWS tells of a key's use up to hours late, so an active key is idle for certain only after this long.
+#: AWS reports the last use up to hours late, so an active key is only idle for certain after this time.
 IDLE_TIME = timedelta(days=30)
 
 
 def use_of(key_signer: KeySigner, keys: Sequence[Credentials], key_id: str) -> LastUse:
-    """A key's last use, asked for with the first of `keys` that AWS knows.
+    """Return the last use of a key, requested with the first of `keys` that AWS knows.
 
-    :raises AwsError: AWS does not tell.
+    :raises AwsError: if AWS does not report it.
     """
     return key_signer.call(keys, lambda aws, signer: aws.access_key_last_used(signer, key_id))
 
 
 def reported_use(key_signer: KeySigner, keys: Sequence[Credentials], key_id: str) -> LastUse | None:
-    """The same; None where AWS does not tell."""
+    """Return the last use of a key like :func:`use_of`, or None if AWS does not report it."""
     try:
         return use_of(key_signer, keys, key_id)
     except KeyturnError:
@@ -139,13 +143,14 @@ def reported_use(key_signer: KeySigner, keys: Sequence[Credentials], key_id: str
 
 
 def last_use_text(use: LastUse, now: datetime) -> str:
-    """`2h ago (s3, eu-west-1)`."""
+    """Return the last use as text, like `2h ago (s3, eu-west-1)`."""
     where = ", ".join(part for part in (use.service, use.region) if part)
     return f"{span(now - (use.at or now))} ago" + (f" ({where})" if where else "")
 
 
 def recent_use_reason(key: ListedKey, use: LastUse | None, now: datetime) -> str:
-    """Why a key may still be in use, as a clause; empty where it is idle for certain."""
+    """Return the reason why a key may still be in use, as a clause, or an empty string if it is idle for
+    certain."""
     if key.status != "Active":
         return ""
     if use is None:
@@ -159,7 +164,7 @@ def recent_use_reason(key: ListedKey, use: LastUse | None, now: datetime) -> str
 
 
 def key_text(key: ListedKey, use: LastUse | None, now: datetime) -> str:
-    """`active, 94 days old, used 2h ago (s3, eu-west-1)`."""
+    """Return a key as text, like `active, 94 days old, used 2h ago (s3, eu-west-1)`."""
     use_text = (
         "use not known" if use is None else f"used {last_use_text(use, now)}" if use.at else "never used"
     )

@@ -1,4 +1,4 @@
-"""The moves of a rotation after its new key is in the journal, each written down before the next."""
+"""Steps of a rotation after its new key is in the journal. Each step is recorded before the next one."""
 
 from __future__ import annotations
 
@@ -23,36 +23,37 @@ from keyturn.operations.rotation.state_machine import PROPAGATION_TIME, required
 from keyturn.profiles.status import source_of
 from keyturn.storage.index import Index
 
-#: So many answers in a row before a key is relied on: while IAM spreads it, answers flap (aws-facts 5).
+#: Successful calls in a row before a key is relied on, because results vary while IAM propagates a key
+#: (aws-facts 5).
 VERIFY_CALLS = 3
-#: Seconds between them; answers of one moment may come from one place.
+#: Seconds between these calls, because calls at the same moment may reach the same server.
 VERIFY_PAUSE = 1.0
-#: Seconds before a key that is not known everywhere yet is tried again, at first and at most.
+#: First and longest wait in seconds before a key that is not known everywhere is tried again.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 8.0
 
 
 @dataclass(frozen=True)
 class RotationSteps:
-    """The acts on one record."""
+    """The steps of one rotation record."""
 
     context: Context
     record: Record
     key_signer: KeySigner
     listed: Mapping[str, ListedKey] = field(default_factory=dict)
-    """The user's keys as AWS listed them a moment ago, by id."""
+    """The user's keys as AWS has just listed them, by key id."""
 
     def verify(self) -> Progress:
-        """Has AWS answer to the new key, three times in a row."""
+        """Verify the new key with three calls in a row."""
         error = self.verification_error(self._new())
         if error is not None:
             return self.wait_for_propagation(error)
         return self._save_step(Step.VERIFIED, "it answers")
 
     def verification_error(self, key: Credentials) -> AwsError | None:
-        """None once AWS answered three times in a row that `key` is the user's; else why not.
+        """Return None if AWS accepts `key` as the user's three times in a row, else the error.
 
-        :raises RotationHalted: it is somebody else's.
-        :raises ClockSkew: or `Unreachable`: that says nothing about the key.
+        :raises RotationHalted: if the key belongs to another identity.
+        :raises ClockSkew: or `Unreachable`: neither says anything about the key.
         """
         for attempt in range(VERIFY_CALLS):
             if attempt:
@@ -71,7 +72,7 @@ class RotationSteps:
         return None
 
     def store(self) -> Progress:
-        """Makes the new key the vault's, wherever the old one was; the old one is kept beside it."""
+        """Replace the old key with the new one in every vault entry, and keep the old one as `previous`."""
         self._replace_key(self.record.old, self._new())
         mfa_sessions.transfer_mfa_sessions(
             self.context, self.record.old.access_key_id, self._new().access_key_id
@@ -79,13 +80,14 @@ class RotationSteps:
         return self._save_step(Step.STORED, "it is the vault's key now")
 
     def deliver(self) -> Progress:
-        """Brings what stands in the credentials file onto the new key, as far as no person is needed for that."""
+        """Renew the sessions in the credentials file from the new key, where that needs no user."""
         failures = [note for name in self._delivered_profiles() if (note := self._renew(name))]
         progress = self._save_step(Step.DELIVERED, "what rests on it is delivered")
         return replace(progress, note="; ".join(failures))
 
     def deactivate(self) -> Progress:
-        """Switches the old key off, signed by the new one: that proves it for IAM too."""
+        """Deactivate the old key. The call is signed with the new one, which proves that it works for IAM
+        too."""
         old = masked_key_id(self.record.old.access_key_id)
         copies = copies_of(self.context.read(), self.record.old)
         if copies:
@@ -105,7 +107,7 @@ class RotationSteps:
         return self._save_step(Step.DEACTIVATED, f"{old} is switched off")
 
     def delete_old(self) -> Progress:
-        """Deletes the old key; a person has said so."""
+        """Delete the old key. The user has confirmed it."""
         self._delete(self.record.old, (self._new(),))
         try:
             return self.close()
@@ -118,7 +120,7 @@ class RotationSteps:
             raise
 
     def close(self) -> Progress:
-        """Ends a rotation whose old key is gone: its secret goes too, from the journal and from the vault."""
+        """End a rotation whose old key is deleted, and remove its secret from the journal and the vault."""
         self._remove_previous()
         record = self._save(self.record.without_old_secret(), Step.DONE)
         self.context.log_success(
@@ -127,7 +129,7 @@ class RotationSteps:
         return progress_of(record)
 
     def reactivate(self) -> Progress:
-        """Switches the old key on again."""
+        """Reactivate the old key."""
         signers = tuple(key for key in (self.record.new, self.record.old) if key is not None)
         self._set_status(self.record.old, "Active", signers)
         self.context.log_success(
@@ -139,30 +141,30 @@ class RotationSteps:
         return progress_of(record_store.save_step(self.context, record, self.record.step), wait=FIRST_WAIT)
 
     def store_old(self) -> Progress:
-        """Makes the old key the vault's again."""
+        """Replace the new key with the old one in the vault."""
         return progress_of(self.revert_to_old())
 
     def restore_old(self) -> None:
-        """Makes the old key the vault's again, and writes no record."""
+        """Replace the new key with the old one in the vault, and write no record."""
         self._replace_key(self._new(), self.record.old)
         mfa_sessions.transfer_mfa_sessions(
             self.context, self._new().access_key_id, self.record.old.access_key_id
         )
 
     def revert_to_old(self) -> Record:
-        """The same; the record as it is then."""
+        """Replace the new key with the old one in the vault, and return the updated record."""
         if self.record.new is not None:
             self.restore_old()
         return self._save(self.record, Step.VERIFIED)
 
     def deactivate_new(self) -> Progress:
-        """Switches the new key off and deletes it; AWS may go on listing it as active for a while."""
+        """Deactivate the new key and delete it. AWS may list it as active for a while."""
         with ignore_access_denied():
             self._set_status(self._new(), "Inactive", (self.record.old,))
         return self.delete_new()
 
     def delete_new(self) -> Progress:
-        """Deletes the new key, which nothing uses any more."""
+        """Delete the new key, which is not used any more."""
         if not self._delete(self._new(), (self.record.old,)) and self.is_propagating():
             return progress_of(
                 self.record, wait=FIRST_WAIT, note="AWS does not know the new key everywhere yet"
@@ -170,7 +172,7 @@ class RotationSteps:
         return self.give_up()
 
     def give_up(self) -> Progress:
-        """Ends a rotation after which the old key is the only one again."""
+        """End a rotation after which the old key is the only one again."""
         self._remove_previous()
         record = self._save(self.record, Step.UNDONE)
         self.context.log_success(self.record.profile, "rotate", "undone")
@@ -184,16 +186,16 @@ class RotationSteps:
         )
 
     def restart_wait(self) -> Progress:
-        """Begins to wait anew, by a clock that was set back."""
+        """Start the wait again after the clock was set back."""
         record = replace(self.record, started=self.context.clock())
         return progress_of(record_store.save_step(self.context, record, self.record.step), wait=FIRST_WAIT)
 
     def as_undo(self) -> RotationSteps:
-        """The moves of the way back."""
+        """Return the same steps for an undo."""
         return replace(self, record=replace(self.record, is_undoing=True))
 
     def cancel_undo(self) -> Record:
-        """Turns an undoing round: what it would go back to is gone."""
+        """Cancel an undo that cannot succeed, because the old key is unusable. Return the updated record."""
         return record_store.save_step(
             self.context, replace(self.record, is_undoing=False, is_reactivated=False), self.record.step
         )
@@ -225,11 +227,11 @@ class RotationSteps:
         return self.context.clock() - self.record.step_times.get(Step.CREATED, self.record.started)
 
     def is_propagating(self) -> bool:
-        """Whether AWS may not know the new key everywhere yet."""
+        """Return True while AWS may not know the new key everywhere."""
         return self._age() < PROPAGATION_TIME
 
     def wait_for_propagation(self, error: AwsError) -> Progress:
-        """The progress where AWS has yet to spread the new key."""
+        """Return the progress of a rotation that waits until AWS knows the new key everywhere."""
         wait = min(LONGEST_WAIT, max(FIRST_WAIT, self._age().total_seconds() / 4))
         return progress_of(
             self.record, wait=wait, note=f"AWS does not know the new key everywhere yet ({error.why})"
@@ -242,7 +244,7 @@ class RotationSteps:
         self.key_signer.call(signers, call)
 
     def _delete(self, key: Credentials, signers: tuple[Credentials, ...]) -> bool:
-        """Deletes a key at AWS; False where AWS says that there is none."""
+        """Delete a key at AWS. Return False if AWS says that it does not exist."""
 
         def call(aws: Aws, signer: Credentials) -> None:
             aws.delete_access_key(signer, self.record.user_name, key.access_key_id)
@@ -256,9 +258,9 @@ class RotationSteps:
         return True
 
     def _replace_key(self, old_key: Credentials, new_key: Credentials) -> None:
-        """Puts one key in the place of the other in every entry of the vault that holds it, and reads that back.
+        """Replace `old_key` with `new_key` in every vault entry that holds it, and read the entries back.
 
-        :raises KeyturnError: the vault refuses, or gives back something else.
+        :raises KeyturnError: if the vault refuses, or returns another value.
         """
         new_entry = {"key_id": new_key.access_key_id, "secret": new_key.secret_access_key.reveal()}
         new_entry["previous"] = {
@@ -273,7 +275,8 @@ class RotationSteps:
                 for name, entry in entries.items()
                 if name.startswith(key_entry("")) and entry.get("key_id") == old_key.access_key_id
             ]
-            # An older state of the vault may have another key there by now, or none: both of the user's are known here.
+            # A restored vault may hold another key or none in these entries. Both keys of the user are known
+            # here.
             stale += [
                 name for name in required if entries.get(name, {}).get("key_id") != new_key.access_key_id
             ]
@@ -301,19 +304,19 @@ class RotationSteps:
             )
 
     def _id_and_created(self, key: Credentials) -> tuple[str, datetime | None]:
-        """A key's id, and when it was made, as far as that is known."""
+        """Return a key's id and its creation time, or None if that is unknown."""
         if self.record.new is not None and key.access_key_id == self.record.new.access_key_id:
             return key.access_key_id, self.record.created
         listed = self.listed.get(key.access_key_id)
         return key.access_key_id, listed.created if listed else None
 
     def _required_entries(self) -> list[str]:
-        """The entries that must hold the key."""
+        """Return the vault entries that must hold the key."""
         used_entries = {profile.key for profile in self.context.read().definitions.values()}
         return [key_entry(name) for name in required_entries(self.record, used_entries)]
 
     def _remove_previous(self) -> None:
-        """Takes the other key's secret out of the entries of this one."""
+        """Remove the `previous` key from the vault entries of this rotation."""
 
         def edit(entries: dict[str, Any]) -> None:
             for name, entry in entries.items():
@@ -330,7 +333,7 @@ class RotationSteps:
         return {key.access_key_id for key in (self.record.old, self.record.new) if key is not None}
 
     def _delivered_profiles(self) -> list[str]:
-        """Profiles that rest on the key and whose session stands in the credentials file."""
+        """Return the profiles that use the key and whose session is in the credentials file."""
         inventory = self.context.read()
         return [
             name
@@ -341,7 +344,8 @@ class RotationSteps:
         ]
 
     def _renew(self, name: str) -> str:
-        """Delivers a profile anew; why not, where that does not work: what stands there is valid until it ends."""
+        """Renew a profile's session. Return why that failed, or an empty string. The old session stays valid
+        until it expires."""
         try:
             refresh.renew(self.context, name)
         except KeyturnError as error:
@@ -351,7 +355,7 @@ class RotationSteps:
 
 @contextlib.contextmanager
 def ignore_access_denied() -> Iterator[None]:
-    """Goes on to the deletion of a key where it cannot be switched off first: not allowed, or not known yet."""
+    """Ignore a failed deactivation before a deletion: it is not permitted, or the key is not known yet."""
     try:
         yield
     except AwsRefused as error:
