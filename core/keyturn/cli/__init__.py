@@ -1,4 +1,4 @@
-"""The command line: one module per group of verbs. Importing it pulls in no boto3, keyring or textual."""
+"""The command line: one module per group of commands. Importing it loads no boto3, keyring or textual."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs one verb.
+    """Run one command.
 
-    :param argv: the words after the program's name.
+    :param argv: the arguments after the program's name.
     :returns: the exit code.
-    :raises KeyturnError: for the console script to print as one line.
+    :raises KeyturnError: if the command fails. The console script prints it as one line.
     """
     import click
 

@@ -1,4 +1,4 @@
-"""keyturn agent: start, stop, status."""
+"""The `keyturn agent` commands."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def ssh_config(*, host: str, at: str) -> None:
     service = credential_service()
     names = service.context.read().config.forward
     local_socket = forward_path(service.context.environ)
-    private_folder(Path(local_socket).parent)  # ssh would take whatever socket somebody else puts there
+    private_folder(Path(local_socket).parent)  # ssh would use any socket that another user puts there
     click.echo(install.lines(host, local_socket, at, names), nl=False)
     if not names:
         warn("no profile is forwarded yet: name some in `forward` of config.toml")

@@ -1,4 +1,4 @@
-"""The verbs as the README lists them, made from the command line itself: `python -m keyturn.cli.docs`."""
+"""The command list of the README, generated from the command line: `python -m keyturn.cli.docs`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keyturn.cli.main import keyturn
 
 
 def markdown() -> str:
-    """A block with one line a verb: how it is called, and what it does."""
+    """Return a Markdown block with one line per command: its usage and its summary."""
     lines = [f"{usage:<{width}}  {summary}" for usage, summary, width in _aligned_verbs()]
     return "\n".join(["```text", *lines, "```"]) + "\n"
 
@@ -23,7 +23,7 @@ def _aligned_verbs() -> Iterator[tuple[str, str, int]]:
 
 
 def _verbs(group: click.Group, path: str) -> Iterator[tuple[str, str]]:
-    """Every verb below a group, in the order of its help."""
+    """Yield the usage and summary of every command below a group, in the order of its help."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from _verbs(command, f"{path} {name}")

@@ -1,4 +1,4 @@
-"""Verbs that hand a session to one program: exec, env."""
+"""Commands that give a session to one program: exec, env."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from keyturn.profiles.settings import seconds_of
 from keyturn.service import CredentialService
 from keyturn.system.hardening import restore_core_limit
 
-#: Tells a prompt, or a script, whose session it has.
+#: Environment variable that names the profile of the session, for prompts and scripts.
 PROFILE_VARIABLE = "KEYTURN_PROFILE"
 _MIN_LEFT = click.option(
     "--min-left", metavar="TIME", help="Renew it first unless it lives so long: 45m, 1h30m."
@@ -115,20 +115,21 @@ def _change(unlocker: VaultUnlocker, profile: str, min_left: str | None, mfa_cod
 
 
 def _exec_program(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn:
-    """This process goes on as another program: its signals and its exit status are that program's own.
+    """Replace this process with another program, which keeps the process id, signals and exit status.
 
-    :raises NotFound: there is no such program.
-    :raises Protected: it may not be run.
+    :raises NotFound: if there is no such program.
+    :raises UsageError: if an argument holds a NUL character.
+    :raises ChangeRefused: if the program cannot be executed.
     """
     sys.stdout.flush()
-    # Ignored by Python, and a program would inherit that; what they were before, Python does not tell. All other signals
-    # are as this process was started with them.
+    # Python ignores these two signals, and the program would inherit that. Python does not keep their former
+    # handlers. All other signals are as this process inherited them.
     for ignored in ("SIGPIPE", "SIGXFSZ"):
         signal.signal(getattr(signal, ignored), signal.SIG_DFL)
     what = f"exec of {command[0]}"
     try:
         with restore_core_limit():
-            os.execvpe(command[0], command, environ)  # noqa: S606  # what the person asked for, without a shell
+            os.execvpe(command[0], command, environ)  # noqa: S606  # the user's own command, without a shell
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(what, "there is no such program", "Name one that is in PATH, or by its path") from None
     except ValueError:
@@ -142,15 +143,15 @@ def _exec_program(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn
 COMMANDS = (exec_, env)
 
 
-#: The profile that AWS clients take where none is named.
+#: The profile that AWS clients use if none is named.
 _DEFAULT = "default"
 
 
 def require_endpoint_precedence(service: CredentialService, profile: str) -> None:
-    """Makes sure that a program would act as `profile` by its endpoint, and as nobody else.
+    """Require that a program with an endpoint gets the credentials of `profile`, and of no other profile.
 
-    :raises UsageError: the profile gives no temporary credentials, or the shared files hold others that every AWS client
-        takes before it looks for an endpoint.
+    :raises UsageError: if the profile gives no temporary credentials, or the shared files hold credentials
+        that AWS clients use before they look for an endpoint.
     """
     rows = {row.name: row for row in service.snapshot().profiles}
     if profile in rows and rows[profile].delivers_key:
@@ -163,9 +164,9 @@ def require_endpoint_precedence(service: CredentialService, profile: str) -> Non
 
 
 def _advice(service: CredentialService, default: Profile | None, delivered: str | None) -> str:
-    """What to do about a profile `default` with credentials.
+    """Return the hint for a profile `default` that has credentials.
 
-    :param delivered: the profile whose session is delivered there.
+    :param delivered: the profile whose session is delivered to `default`.
     """
     if delivered is not None:
         advice = f"run: keyturn deliver {delivered} --to credential-process"
@@ -182,7 +183,7 @@ def _advice(service: CredentialService, default: Profile | None, delivered: str 
 def _has_default_credentials(default: Profile | None, profile: str) -> bool:
     if default is None or (default.kind is Kind.UNKNOWN and default.problem is None):
         return False
-    # Its line asks keyturn for the same.
+    # The credential_process of `default` gets its credentials from keyturn for the same profile.
     return not (profile == _DEFAULT and default.delivery is Delivery.CREDENTIAL_PROCESS)
 
 
@@ -190,10 +191,11 @@ def _has_default_credentials(default: Profile | None, profile: str) -> bool:
 def endpoint_environment(
     service: CredentialService, profile: str, first: Secret, *, in_file: bool
 ) -> Iterator[dict[str, str]]:
-    """The environment in which a program finds an endpoint for `profile`; see :func:`keyturn.delivery.endpoint.launcher.start_endpoint`.
+    """Yield an environment with an endpoint for `profile`. See
+    :func:`keyturn.delivery.endpoint.launcher.start_endpoint`.
 
-    :param first: a document of its credentials.
-    :param in_file: whether the endpoint's token is in a file, or in the environment itself.
+    :param first: the first credential document of the endpoint.
+    :param in_file: pass the endpoint's token in a file instead of the environment.
     """
     uses_caller_credentials = service.uses_caller_credentials(profile)
     region = service.region(profile)

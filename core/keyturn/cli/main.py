@@ -1,4 +1,4 @@
-"""The root of the command line: all verbs, and the words of `--help`."""
+"""The root command, with all subcommands and the text of `--help`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that several verbs share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def credential_service() -> CredentialService:
-    """The keeper of this process's environment; takes expired deliveries away first (architecture: after a crash)."""
+    """Return the service for this process's environment, after removing expired sessions that a crash left in
+    the shared files."""
     service = CredentialService.from_environ(os.environ)
     service.withdraw_expired()
     return service
 
 
 def opens_vault(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command `--passphrase-fd` and `--recovery-key-fd`, and the :class:`Opening` made of them as its first
-    argument."""
+    """Add `--passphrase-fd` and `--recovery-key-fd` to a command, and pass it a
+    :class:`~keyturn.cli.prompts.VaultUnlocker` as its first argument.
+    """
 
     @click.option(
         "--passphrase-fd", type=int, metavar="N", help="Read the vault's passphrase from descriptor N."
@@ -40,10 +42,10 @@ def opens_vault(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def as_json(command: Command) -> Command:
-    """`--json`."""
+    """Add `--json` to a command."""
     return click.option("--json", "json_", is_flag=True, help="Print JSON.")(command)
 
 
 def yes(command: Command) -> Command:
-    """`--yes`."""
+    """Add `--yes` to a command."""
     return click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")(command)

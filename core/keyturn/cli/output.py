@@ -1,4 +1,4 @@
-"""What a verb prints: lines made harmless, JSON, tables, and the choice of exit code for several names."""
+"""Output of the commands: escaped lines, JSON, tables, and the exit code for several names."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ import click
 from keyturn.model.errors import KeyturnError
 from keyturn.model.text import cells, safe
 
-#: The version of every `--json` output.
+#: Version of every `--json` output.
 VERSION = 1
-#: Of a cell of a table, in characters; `--json` has it whole.
+#: Maximum width of a table cell in characters. `--json` does not truncate.
 MAX_CELL_WIDTH = 72
 
 
 def say(text: str) -> None:
-    """One line on stdout."""
+    """Print one line to stdout."""
     click.echo(safe(text))
 
 
 def warn(text: str) -> None:
-    """One line on stderr, under the program's name."""
+    """Print one line to stderr, prefixed with the program's name."""
     click.echo(f"keyturn: {safe(text)}", err=True)
 
 
 def emit(table: dict[str, Any]) -> None:
-    """An object as JSON on stdout, with its version; ASCII only, so that no string of it reaches a terminal raw."""
+    """Print an object as JSON to stdout, with its version. ASCII only, so that no string reaches the terminal
+    unescaped."""
     click.echo(json.dumps({"version": VERSION, **table}, indent=2, ensure_ascii=True))
 
 
 def columns(rows: Sequence[Sequence[str]]) -> None:
-    """Rows as a table with two spaces between; the first row is the heading. A column is as wide as its widest cell."""
+    """Print rows as a table with two spaces between the columns. The first row is the heading."""
     clean = [[safe(text, limit=MAX_CELL_WIDTH) for text in texts] for texts in rows]
     widths = [max(cells(row[column]) for row in clean) for column in range(len(clean[0]))]
     for row in clean:
@@ -42,8 +43,11 @@ def columns(rows: Sequence[Sequence[str]]) -> None:
 
 
 def for_each(names: Iterable[str], action: Callable[[str], None]) -> int:
-    """Does `act` for every name, prints the errors, and gives the exit code: 1 if any failed, else 4 if any needs a
-    person, else 0. A single name's own code stands."""
+    """Call `action` for every name, print the errors, and return the exit code.
+
+    For one name it is the code of its error or 0. For several it is 1 if any failed, else 4 if any needs
+    interaction, else 0.
+    """
     codes = []
     for name in names:
         try:

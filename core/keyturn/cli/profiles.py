@@ -1,4 +1,4 @@
-"""Verbs that look: list, show."""
+"""Commands that show profiles and change their settings: list, show, set."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def list_(*, json_: bool, text: str) -> None:
 
 
 def key_notices(rows: Iterable[Profile]) -> tuple[str, ...]:
-    """What there is to say of long-term keys: rotations that wait, and keys past their policy; a line each."""
+    """Return one line for each pending rotation, and one for all keys that are past their rotation policy."""
     pending = [row for row in rows if row.rotation.waits]
     overdue = [row.name for row in rows if row.rotation.state is RotationState.OVERDUE and row.managed]
     lines = [
@@ -165,7 +165,7 @@ def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, st
 
 
 def _last_use(key: Key) -> str | None:
-    """As AWS tells it, up to hours late; nothing where it was not asked or does not tell."""
+    """Return the last use as AWS reports it, up to hours late, or None if it is unknown."""
     if key.last_used is None:
         return None
     return f"{iso(key.last_used)}{f' ({key.last_used_by})' if key.last_used_by else ''}, as far as AWS tells"
@@ -179,7 +179,7 @@ def _delivery(row: Profile) -> str:
     return str(row.delivery)
 
 
-#: In place of a serial number: ask IAM which devices there are.
+#: Value of `mfa_serial` that lists the devices from IAM.
 CHOOSE_DEVICE = "choose"
 RISK = (
     "session=none hands the long-term key itself to every client that asks: it does not expire, and anything that gets it "
@@ -257,7 +257,7 @@ def _value_text(value: object) -> str:
 
 
 def _absolute_policy(policy: str) -> str:
-    """A policy's file by its absolute path: whoever reads it later works in another folder."""
+    """Return a policy with its file as an absolute path, because the agent reads it from another directory."""
     if policy.lstrip().startswith("{"):
         return policy
     path = os.path.expanduser(policy.removeprefix("file://"))  # noqa: PTH111  # Path.expanduser raises for no such user
@@ -265,10 +265,11 @@ def _absolute_policy(policy: str) -> str:
 
 
 def _choose_device(unlocker: VaultUnlocker, profile: str) -> str:
-    """The MFA device that the person wants, of those that IAM knows.
+    """Return the MFA device that the user selects from those that IAM lists.
 
-    :raises NotFound: there is none.
-    :raises NeedsPerson: there are several, and no terminal to choose on.
+    :raises NotFound: if IAM lists none.
+    :raises NeedsInteraction: if there are several, and there is no terminal.
+    :raises UsageError: if the answer is not one of the numbers.
     """
     devices = unlocker.run(lambda: unlocker.service.mfa_devices(profile))
     what, hint = f"MFA device of {profile}", f"Name one: keyturn set {profile} mfa_serial=SERIAL"

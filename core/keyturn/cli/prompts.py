@@ -1,4 +1,5 @@
-"""Asking a person: passphrases, codes and confirmations, on the terminal or by a file descriptor. Never on stdin data."""
+"""Prompts for passphrases, codes and confirmations, on the terminal or through a file descriptor. Stdin is
+read only if it is a terminal."""
 
 from __future__ import annotations
 
@@ -36,22 +37,22 @@ from keyturn.service import CredentialService
 from keyturn.vault import passphrase as passphrases
 
 T = TypeVar("T")
-#: Nobody needs a longer passphrase, and a wrong descriptor may be an endless one.
+#: Length limit of a secret in bytes, because a wrong descriptor may be endless.
 MAX_SECRET_LENGTH = 4096
 TRIES = 3
-#: Beyond this a question is cut, before its mark and what can be answered; the plan above it is whole.
+#: Length limit of a question in characters. The plan printed above it is complete.
 MAX_QUESTION_LENGTH = 400
 
 
 def on_terminal() -> bool:
-    """Whether somebody can be asked."""
+    """Return True if the user can be prompted."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty()
 
 
 def from_descriptor(number: int, what: str) -> Secret:
-    """A secret from an open file descriptor: its first line, without the line end.
+    """Return the first line of an open file descriptor as a secret.
 
-    :raises UsageError: the descriptor is not open, empty, or gives no text.
+    :raises UsageError: if the descriptor is not open, is empty, or holds no text.
     """
     try:
         data = b""
@@ -71,7 +72,7 @@ def from_descriptor(number: int, what: str) -> Secret:
 
 
 def ask_secret(prompt: str) -> Secret:
-    """A secret typed on the terminal, not shown."""
+    """Prompt for a secret on the terminal, without echo."""
     text = f"{safe(prompt)}: "
     try:
         with _hide_after_resume(text):
@@ -82,7 +83,7 @@ def ask_secret(prompt: str) -> Secret:
 
 @contextmanager
 def _hide_after_resume(prompt: str) -> Iterator[None]:
-    """Has what is typed stay hidden after Ctrl+Z and `fg`: the shell gives the terminal back with its own echo."""
+    """Turn echo off again after Ctrl+Z and `fg`, because the shell restores its own terminal mode."""
 
     def hide(_number: int, _frame: FrameType | None) -> None:
         with (
@@ -102,7 +103,7 @@ def _hide_after_resume(prompt: str) -> Iterator[None]:
 
 
 def ask_line(prompt: str) -> str:
-    """A line typed on the terminal; the prompt goes to stderr."""
+    """Prompt for a line on the terminal. The prompt goes to stderr."""
     click.echo(f"{safe(prompt)}: ", nl=False, err=True)
     line = sys.stdin.readline()
     if not line:
@@ -111,9 +112,9 @@ def ask_line(prompt: str) -> str:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Asks before a change.
+    """Ask for confirmation of a change.
 
-    :raises NeedsConfirmation: there is no terminal, and no `--yes`.
+    :raises NeedsConfirmation: if there is no terminal and no `--yes`.
     """
     if yes:
         return
@@ -128,7 +129,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 @dataclass
 class VaultUnlocker:
-    """How a verb may open the vault: by what it was given, else by asking on the terminal, else not at all."""
+    """Unlocks the vault for a command: with the given descriptor, else with a prompt."""
 
     service: CredentialService
     passphrase_fd: int | None = None
@@ -141,7 +142,10 @@ class VaultUnlocker:
         return self.passphrase_fd is not None or self.recovery_key_fd is not None
 
     def passphrase(self, why: str) -> Secret | None:
-        """The vault's passphrase: as given, else typed; None where nobody can be asked."""
+        """Return the vault's passphrase from the descriptor or a prompt, or None if there is no terminal.
+
+        :param why: the text of the prompt.
+        """
         if self._passphrase is None:
             if self.passphrase_fd is not None:
                 self._passphrase = from_descriptor(self.passphrase_fd, "passphrase")
@@ -150,16 +154,16 @@ class VaultUnlocker:
         return self._passphrase
 
     def recovery_key(self) -> Secret:
-        """The recovery key on the descriptor that was given, which can be read once."""
+        """Return the recovery key from the given descriptor, which can be read only once."""
         if self._recovery_key is None:
             self._recovery_key = from_descriptor(self.recovery_key_fd or 0, "recovery key")
         return self._recovery_key
 
     def unlock(self) -> None:
-        """Opens the vault.
+        """Unlock the vault.
 
-        :raises NeedsUnlock: nobody can be asked.
-        :raises AgentHangs: one is there that does nothing; then nobody is asked either.
+        :raises NeedsUnlock: if there is no descriptor and no terminal.
+        :raises AgentHangs: if an agent runs and does not respond. Then nothing is prompted for.
         """
         client.require_responsive(self.service.paths.socket)
         if self.recovery_key_fd is not None:
@@ -173,10 +177,9 @@ class VaultUnlocker:
         self._unlock_by_prompt()
 
     def unlock_by_keyring(self) -> None:
-        """Opens the vault by the system keyring, or, where that does not open it, by the passphrase if it has one and
-        somebody can be asked.
+        """Unlock the vault with the system keyring, or with a prompt for the passphrase if the keyring fails.
 
-        :raises KeyturnError: the keyring's own refusal, where nobody can be asked.
+        :raises KeyturnError: if the keyring fails and there is no terminal or no passphrase slot.
         """
         try:
             self.service.unlock()
@@ -198,9 +201,9 @@ class VaultUnlocker:
                 return
 
     def create_missing_vault(self) -> None:
-        """Makes the vault that is not there yet, with a person at the terminal.
+        """Create the vault, with prompts on the terminal.
 
-        :raises NeedsVault: nobody can be asked.
+        :raises NeedsVault: if there is no terminal.
         """
         if not on_terminal():
             raise NeedsVault(
@@ -220,7 +223,7 @@ class VaultUnlocker:
         create_vault(self.service, "passphrase", ask_new_passphrase())
 
     def run(self, action: Callable[[], T]) -> T:
-        """Does an act; where it needs the vault, opens or makes it and does the act again."""
+        """Call `action`. If it needs the vault, unlock or create it, and call `action` again."""
         try:
             return action()
         except NeedsVault:
@@ -230,7 +233,7 @@ class VaultUnlocker:
         return action()
 
     def run_with_code(self, action: Callable[[str | None], T], code: str | None) -> T:
-        """As :meth:`done`, for an act that may need an MFA code: asks for one on the terminal if none was given."""
+        """Call `action` like :meth:`run`, and prompt for an MFA code if one is needed and none was given."""
         try:
             return self.run(lambda: action(code))
         except NeedsMfa as error:
@@ -241,9 +244,9 @@ class VaultUnlocker:
 
 
 def ask_new_passphrase() -> Secret:
-    """A new passphrase, typed twice.
+    """Prompt for a new passphrase twice.
 
-    :raises UsageError: the two differ, or it is too short.
+    :raises UsageError: if the two differ, or the passphrase is too short.
     """
     first = passphrases.check(ask_secret("New passphrase"))
     if ask_secret("The same once more") != first:
@@ -254,7 +257,7 @@ def ask_new_passphrase() -> Secret:
 def create_vault(
     service: CredentialService, slot: str, passphrase: Secret | None, *, anew: bool = False
 ) -> None:
-    """Makes a vault, shows the recovery key on the terminal and has its last characters typed back."""
+    """Create a vault, show the recovery key on the terminal, and have its last characters typed."""
     recovery_key = service.create_vault(slot, passphrase, anew=anew)
     click.echo(
         "The recovery key opens the vault if all else is lost. Write it down, off this machine:", err=True

@@ -1,4 +1,4 @@
-"""The verb that replaces a long-term key: rotate."""
+"""The command that rotates an access key: rotate."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def rotate(unlocker: VaultUnlocker, *, profile: str, json_: bool, **options: Any
 
 @dataclass
 class _RotateCommand:
-    """One call of the verb."""
+    """One call of `keyturn rotate`."""
 
     unlocker: VaultUnlocker
     name: str
@@ -164,6 +164,7 @@ class _RotateCommand:
         return self.unlocker.run_with_code(lambda code: action(self.name, code), self._take_code())
 
     def _take_code(self) -> str | None:
+        """Return the given MFA code the first time, then None, because AWS accepts a code once."""
         code, self.code = self.code, None
         return code
 
@@ -174,11 +175,11 @@ class _RotateCommand:
         *,
         wanted_step: Step | None = None,
     ) -> int:
-        """Go on to the end, or to where a person decides.
+        """Perform steps until the rotation is finished or the user must decide.
 
-        :param wants: the step that was asked for.
-        :raises RotationHalted: there is a key whose secret never arrived; what was asked for has not come about.
-        :raises KeyturnError: AWS made no key.
+        :param wanted_step: the step that the command must reach.
+        :raises RotationHalted: if there is a key whose secret never arrived.
+        :raises KeyturnError: if AWS created no key.
         """
         shown_step: Step | None = None
         progress = first
@@ -198,7 +199,7 @@ class _RotateCommand:
         return 0
 
     def _advance(self, action: Callable[[str, str | None], Progress]) -> Progress:
-        """One more act; whoever cannot go on for want of an open vault hears that a rotation waits."""
+        """Perform one step. If the vault cannot be unlocked, add to the error that the rotation is pending."""
         try:
             return self._run_with_code(action)
         except (AgentUnavailable, NeedsUnlock) as error:

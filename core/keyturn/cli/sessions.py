@@ -1,4 +1,4 @@
-"""Verbs that act on profiles: adopt, release, refresh, stop, deliver, credential-process."""
+"""Commands that adopt and release profiles, and make and deliver sessions."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def adopt(
 
 
 def _all_adoptable(service: CredentialService) -> tuple[tuple[str, ...], int]:
-    """Every profile that can be adopted, and how many others look like it; these are named with the reason."""
+    """Return every profile that can be adopted, and the number of those that are refused. Prints the reason
+    of each refusal."""
     snapshot = service.snapshot()
     for problem in snapshot.problems:
         warn(f"{problem.path}: line {problem.line}: {problem.reason}. Its profiles are left out")
@@ -85,7 +86,7 @@ def _is_adoptable(row: Any) -> bool:
 
 
 def _print_plan(plan: Plan) -> None:
-    """The change, on stderr where a person looks, so that stdout stays for results."""
+    """Print a change to stderr, because stdout is for results."""
 
     def print_line(text: str) -> None:
         from keyturn.model.text import safe
@@ -185,7 +186,7 @@ def refresh(
             )
             raise
         finally:
-            # AWS takes a code once: the next profile that needs one must ask for another.
+            # AWS accepts a code once: the next profile that needs one must prompt for another.
             if is_needed:
                 codes.clear()
         results.append(_refreshed_table(refreshed))

@@ -1,4 +1,4 @@
-"""keyturn vault: make it, open it, close it, and keep the ways into it."""
+"""The `keyturn vault` commands: create, unlock and lock the vault, and manage what unlocks it."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def _new_passphrase(descriptor: int | None) -> Secret:
 
 
 def _open_here(unlocker: VaultUnlocker) -> CredentialService:
-    """The vault open in this very process, which the agent's being open is not enough for."""
+    """Unlock the vault in this process, because the agent's unlocked vault is not enough for these commands."""
     service = unlocker.service
     state = service.context.vault.state()
     if unlocker.recovery_key_fd is not None:
@@ -315,7 +315,8 @@ def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_
 
 
 def _read_export(file: Path) -> bytes:
-    """The bytes of an export, of which none is longer than what the vault would take. A pipe could block for ever."""
+    """Return the bytes of an export, at most one more than the size limit. Pipes are refused, because they
+    could block forever."""
     what = f"reading {file}"
     if not file.is_file():
         raise UsageError(what, "it is no regular file", "Name the file that `keyturn vault export` wrote")
