@@ -25,10 +25,10 @@ def main(argv: Sequence[str]) -> int:
         return 130
     except click.exceptions.NoArgsIsHelpError as error:
         path = error.ctx.command_path if error.ctx else "keyturn"
-        what = path.removeprefix("keyturn").strip() or "usage"
-        raise UsageError(what, "a verb is missing", f"See: {path} --help") from None
+        what = path.removeprefix("keyturn").strip() or "Usage error"
+        raise UsageError(what, "a command is missing", f"Run: {path} --help") from None
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "keyturn"
-        what = path.removeprefix("keyturn").strip() or "usage"
-        raise UsageError(what, error.format_message(), f"See: {path} --help") from None
+        what = path.removeprefix("keyturn").strip() or "Usage error"
+        raise UsageError(what, error.format_message(), f"Run: {path} --help") from None
     return result if isinstance(result, int) else 0

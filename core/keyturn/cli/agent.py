@@ -19,7 +19,7 @@ from keyturn.storage.socket_paths import FORWARDED, forward_path
 
 @click.group()
 def agent() -> None:
-    """The process that holds the open vault, so that it is unlocked once."""
+    """Manage the agent, which holds the unlocked vault and renews sessions."""
 
 
 @agent.command()
@@ -28,7 +28,7 @@ def start(unlocker: VaultUnlocker) -> None:
     """Unlock the vault and start the agent, if none is running."""
     service = unlocker.service
     if service.snapshot().agent:
-        say("The agent is running.")
+        say("Agent is running.")
         return
     if unlocker.has_given_secret or service.context.vault.state() is not VaultState.CLOSED:
         if service.context.vault.state() is VaultState.ABSENT:
@@ -38,21 +38,23 @@ def start(unlocker: VaultUnlocker) -> None:
     else:
         service.unlock()
     if not service.snapshot().agent:
-        raise AgentUnavailable("start of the agent", "none answers", "keyturn works without one, more slowly")
-    say("The agent is running; the vault is open until it is locked, for 12 h at most.")
+        raise AgentUnavailable(
+            "Could not start the agent", "it does not respond", "keyturn works without it, but more slowly"
+        )
+    say("Agent is running. The vault stays unlocked for up to 12 h.")
 
 
 @agent.command()
 def stop() -> None:
-    """Stop the agent; the vault is locked then."""
+    """Stop the agent and lock the vault."""
     stopped = shutdown.lock(credential_service().paths.socket)
-    say("The agent has ended, the vault is locked." if stopped else "No agent was running.")
+    say("Agent stopped, vault locked." if stopped else "Agent is not running.")
 
 
 @agent.command()
 @as_json
 def status(*, json_: bool) -> None:
-    """Whether an agent runs, and since when; which keys are past their policy."""
+    """Show the agent's state, and keys that are past their rotation policy."""
     service = credential_service()
     try:
         answer = client.call(service.paths.socket, {"op": "status"})
@@ -62,7 +64,7 @@ def status(*, json_: bool) -> None:
         if json_:
             emit({"running": False})
         else:
-            say(f"No agent: {error.why}.")
+            say(f"Agent is not running: {error.why}.")
         return
     rows = service.snapshot().profiles
     if json_:
@@ -70,9 +72,9 @@ def status(*, json_: bool) -> None:
         waiting = {row.name: row.rotation.waits for row in rows if row.rotation.waits}
         emit({"running": True, **answer, "overdue": overdue, "waiting": waiting})
     else:
-        paused = "; renewal is paused" if answer.get("paused") else ""
+        paused = ". Auto-renewal is paused" if answer.get("paused") else ""
         say(
-            f"Running, process {answer['pid']}, keyturn {answer['version']}; unlocked since {answer['open_since']}{paused}."
+            f"Running (pid {answer['pid']}, keyturn {answer['version']}), unlocked since {answer['open_since']}{paused}."
         )
         for line in key_notices(rows):
             say(line)
@@ -80,22 +82,24 @@ def status(*, json_: bool) -> None:
 
 @agent.command()
 def pause() -> None:
-    """Renew nothing by itself until `agent resume`, or until the agent ends; clients that ask still get what is due."""
+    """Pause auto-renewal until `agent resume` or the agent stops. Requests of clients still renew."""
     credential_service().pause(paused=True)
-    say("Renewal is paused; keyturn agent resume ends that.")
+    say("Auto-renewal paused. To resume it: keyturn agent resume")
 
 
 @agent.command()
 def resume() -> None:
-    """Go on renewing what is in use and due."""
+    """Resume auto-renewal of sessions that are in use."""
     credential_service().pause(paused=False)
-    say("Renewal goes on.")
+    say("Auto-renewal resumed.")
 
 
 @agent.command("unit")
-@click.option("--launchd", is_flag=True, help="For macOS: a property list for ~/Library/LaunchAgents.")
+@click.option(
+    "--launchd", is_flag=True, help="Print a property list for ~/Library/LaunchAgents (macOS) instead."
+)
 def unit_(*, launchd: bool) -> None:
-    """Print a systemd user unit that starts the agent at login, by the system keyring. Nothing is installed.
+    """Print a systemd user unit that starts the agent at login with the system keyring. Installs nothing.
 
     \b
     keyturn agent unit > ~/.config/systemd/user/keyturn.service
@@ -111,10 +115,10 @@ def unit_(*, launchd: bool) -> None:
     "--at",
     metavar="PATH",
     default=FORWARDED,
-    help="The socket's path on HOST, which KEYTURN_FORWARDED names there; else one in /tmp that keyturn finds.",
+    help="Path of the socket on HOST, set there as KEYTURN_FORWARDED. Default: a path in /tmp that keyturn finds.",
 )
 def ssh_config(*, host: str, at: str) -> None:
-    """Print lines for ~/.ssh/config by which keyturn on HOST gets temporary credentials from here. Nothing is installed.
+    """Print ~/.ssh/config lines that forward temporary credentials to keyturn on HOST. Installs nothing.
 
     \b
     keyturn agent ssh-config build-box >> ~/.ssh/config
@@ -125,4 +129,4 @@ def ssh_config(*, host: str, at: str) -> None:
     private_folder(Path(local_socket).parent)  # ssh would use any socket that another user puts there
     click.echo(install.lines(host, local_socket, at, names), nl=False)
     if not names:
-        warn("no profile is forwarded yet: name some in `forward` of config.toml")
+        warn("No profile is forwarded yet. Set `forward` in config.toml.")

@@ -28,9 +28,9 @@ from keyturn.system.hardening import restore_core_limit
 #: Environment variable that names the profile of the session, for prompts and scripts.
 PROFILE_VARIABLE = "KEYTURN_PROFILE"
 _MIN_LEFT = click.option(
-    "--min-left", metavar="TIME", help="Renew it first unless it lives so long: 45m, 1h30m."
+    "--min-left", metavar="TIME", help="Renew the session if it expires earlier: 45m, 1h30m."
 )
-_CODE = click.option("--mfa-code", metavar="CODE", help="The six digits that the MFA device shows now.")
+_CODE = click.option("--mfa-code", metavar="CODE", help="Current six-digit code of the MFA device.")
 
 
 @click.command("exec")
@@ -42,12 +42,12 @@ _CODE = click.option("--mfa-code", metavar="CODE", help="The six digits that the
     "--endpoint",
     "as_endpoint",
     is_flag=True,
-    help="Renew it for as long as CMD runs: CMD gets no keys, but an address on this machine to ask for them.",
+    help="Renew the session while CMD runs. CMD gets a loopback address for credentials instead of keys.",
 )
 @click.option(
     "--token-env",
     is_flag=True,
-    help="With --endpoint, for AWS SDKs from before 2024: its token in the environment, not in a file.",
+    help="With --endpoint, for AWS SDKs before 2024: pass its token in the environment, not in a file.",
 )
 @opens_vault
 def exec_(
@@ -62,13 +62,13 @@ def exec_(
 ) -> None:
     """Run a command, or a shell, with a session of PROFILE in its environment.
 
-    Whatever else AWS clients would take from the environment is removed. The session is not renewed while CMD runs,
-    unless with --endpoint.
+    Other AWS credentials and settings are removed from the environment. The session is not renewed while CMD runs,
+    except with --endpoint.
     """
     if token_env and not as_endpoint:
-        raise UsageError("exec", "--token-env goes with --endpoint only", "Add --endpoint")
+        raise UsageError("Invalid option --token-env", "it requires --endpoint", "Add --endpoint")
     if command and not command[0]:
-        raise UsageError("exec", "the command is empty", "Name a program after --, or nothing for a shell")
+        raise UsageError("Invalid command", "it is empty", "Give a program after --, or nothing for a shell")
     program = command or (os.environ.get("SHELL") or "/bin/sh",)
     if not as_endpoint:
         change = _change(unlocker, profile, min_left, mfa_code)
@@ -82,7 +82,9 @@ def exec_(
 @click.command("env")
 @click.argument("profile")
 @click.option(
-    "--shell", type=click.Choice([str(shell) for shell in Shell]), help="For which; else the one in SHELL."
+    "--shell",
+    type=click.Choice([str(shell) for shell in Shell]),
+    help="Shell syntax. Default: the shell in SHELL.",
 )
 @_MIN_LEFT
 @_CODE
@@ -90,7 +92,7 @@ def exec_(
 def env(
     unlocker: VaultUnlocker, *, profile: str, shell: str | None, min_left: str | None, mfa_code: str | None
 ) -> None:
-    """Print what sets a session of PROFILE in a shell: eval "$(keyturn env PROFILE)"."""
+    """Print shell commands that export a session of PROFILE: eval "$(keyturn env PROFILE)"."""
     language = Shell(shell) if shell else environment.shell_from_path(os.environ.get("SHELL", ""))
     lines = environment.render(_change(unlocker, profile, min_left, mfa_code), language)
     if sys.stdout.isatty():
@@ -126,18 +128,16 @@ def _exec_program(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn
     # handlers. All other signals are as this process inherited them.
     for ignored in ("SIGPIPE", "SIGXFSZ"):
         signal.signal(getattr(signal, ignored), signal.SIG_DFL)
-    what = f"exec of {command[0]}"
+    what = f"Could not run {command[0]}"
     try:
         with restore_core_limit():
             os.execvpe(command[0], command, environ)  # noqa: S606  # the user's own command, without a shell
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(what, "there is no such program", "Name one that is in PATH, or by its path") from None
+        raise NotFound(what, "program not found", "Give a program in PATH, or its path") from None
     except ValueError:
-        raise UsageError(what, "a word of it holds a NUL character", "Leave it out") from None
+        raise UsageError(what, "an argument contains a NUL character", "Remove it") from None
     except OSError as error:
-        raise ChangeRefused(
-            what, str(error.strerror), "Make it executable, or name another program"
-        ) from None
+        raise ChangeRefused(what, str(error.strerror), "Make it executable, or run another program") from None
 
 
 COMMANDS = (exec_, env)
@@ -159,8 +159,10 @@ def require_endpoint_precedence(service: CredentialService, profile: str) -> Non
     delivered = next((row.name for row in rows.values() if row.deliver_as == _DEFAULT), None)
     if delivered is None and not _has_default_credentials(rows.get(_DEFAULT), profile):
         return
-    why = f"AWS clients take the credentials of [{_DEFAULT}] in the shared files before they ask an endpoint"
-    raise UsageError(f"endpoint for {profile}", why, _advice(service, rows.get(_DEFAULT), delivered))
+    why = f"AWS clients use the credentials of [{_DEFAULT}] in the shared files before an endpoint"
+    raise UsageError(
+        f"Could not start an endpoint for {profile}", why, _advice(service, rows.get(_DEFAULT), delivered)
+    )
 
 
 def _advice(service: CredentialService, default: Profile | None, delivered: str | None) -> str:
@@ -174,10 +176,10 @@ def _advice(service: CredentialService, default: Profile | None, delivered: str 
         file = service.paths.shown(default.origin.file) if default and default.origin else "the shared files"
         first = f"run keyturn release {_DEFAULT}, then " if default and default.managed else ""
         advice = (
-            f"{first}rename [{_DEFAULT}] in {file}, say to [own] ([profile own] in the config file), "
-            "and set AWS_PROFILE=own in your shell, which CMD does not get"
+            f"{first}rename [{_DEFAULT}] in {file}, for example to [own] ([profile own] in the config file), "
+            "and set AWS_PROFILE=own in your shell (CMD does not get it)"
         )
-    return f"Leave out --endpoint, or {advice}"
+    return f"Remove --endpoint, or {advice}"
 
 
 def _has_default_credentials(default: Profile | None, profile: str) -> bool:

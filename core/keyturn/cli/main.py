@@ -9,19 +9,19 @@ from keyturn.cli import agent, profiles, rotate, sessions, vault
 from keyturn.cli import exec as exec_
 
 EPILOG = """\b
-Without a verb the full-screen app starts. It takes these options:
-  --read-only   look, and change nothing
-  --ascii       no box lines or symbols beyond ASCII
-  --no-mouse    leave the mouse to the terminal
+Without a command, keyturn starts the full-screen app. Its options:
+  --read-only   change nothing
+  --ascii       use ASCII characters only
+  --no-mouse    do not capture the mouse
   --filter TEXT start with this filter
 
 \b
---sandbox, with the app or any verb, runs on an embedded stand-in for AWS,
-with profiles, keys and a vault of its own, all gone at the end.
+--sandbox, with the app or any command, runs against an embedded AWS stand-in
+with its own profiles, keys and vault, which are deleted at the end.
 
 \b
-Exit codes: 0 done, 1 failed, 2 usage, 3 nothing by that name,
-4 needs a person, 5 refused to protect data.
+Exit codes: 0 success, 1 failure, 2 usage, 3 not found,
+4 needs interaction, 5 refused to protect data.
 """
 
 
@@ -33,9 +33,9 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 nothing by that name,
 @click.version_option(__version__, "--version", "-V", message="keyturn %(version)s")
 @click.pass_context
 def keyturn(context: click.Context) -> None:
-    """Keeps your AWS credentials: long-term keys in a vault, fresh sessions where AWS clients look for them."""
+    """Keep AWS long-term keys in a vault, and deliver fresh sessions to AWS clients."""
     if context.invoked_subcommand is None:
-        raise click.UsageError("a verb is missing, or an option of the app is not known", context)
+        raise click.UsageError("unknown option, or a command is missing", context)
 
 
 for command in (

@@ -29,10 +29,13 @@ def opens_vault(command: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @click.option(
-        "--passphrase-fd", type=int, metavar="N", help="Read the vault's passphrase from descriptor N."
+        "--passphrase-fd", type=int, metavar="N", help="Read the vault's passphrase from file descriptor N."
     )
     @click.option(
-        "--recovery-key-fd", type=int, metavar="N", help="Open the vault by the recovery key on descriptor N."
+        "--recovery-key-fd",
+        type=int,
+        metavar="N",
+        help="Unlock the vault with the recovery key from file descriptor N.",
     )
     @wraps(command)
     def wrapped(*args: Any, passphrase_fd: int | None, recovery_key_fd: int | None, **options: Any) -> Any:
@@ -48,4 +51,4 @@ def as_json(command: Command) -> Command:
 
 def yes(command: Command) -> Command:
     """Add `--yes` to a command."""
-    return click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")(command)
+    return click.option("--yes", "-y", is_flag=True, help="Skip the confirmation.")(command)

@@ -24,10 +24,10 @@ from keyturn.profiles.status import row_table
 @click.command("list")
 @as_json
 @click.option(
-    "--filter", "text", metavar="TEXT", default="", help="Only these: words, type: state: acct:, !not."
+    "--filter", "text", metavar="TEXT", default="", help="Show only matches: words, type: state: acct:, !not."
 )
 def list_(*, json_: bool, text: str) -> None:
-    """List all profiles: kind, time left, account, rotation. Opens no vault and asks nobody."""
+    """List all profiles: kind, time left, account, rotation. Never unlocks or prompts."""
     service = credential_service()
     snapshot, now = service.snapshot(), service.now()
     query = parse(text)
@@ -42,9 +42,9 @@ def list_(*, json_: bool, text: str) -> None:
         line = f"line {problem.line}: " if problem.line else ""
         is_own = problem.path == str(service.paths.config_file)
         effect = (
-            "The defaults count until it is corrected"
+            "The defaults apply until it is corrected"
             if is_own
-            else "Its profiles are not listed; correct it"
+            else "Its profiles are not listed until it is corrected"
         )
         warn(f"{problem.path}: {line}{problem.reason}. {effect}")
 
@@ -54,7 +54,7 @@ def key_notices(rows: Iterable[Profile]) -> tuple[str, ...]:
     pending = [row for row in rows if row.rotation.waits]
     overdue = [row.name for row in rows if row.rotation.state is RotationState.OVERDUE and row.managed]
     lines = [
-        f"{row.name}: a rotation of its key {rotation_words(row.rotation)}. Run: keyturn rotate {row.name} --status"
+        f"{row.name}: rotation {rotation_words(row.rotation)}. Run: keyturn rotate {row.name} --status"
         for row in pending
     ]
     if overdue:
@@ -104,7 +104,7 @@ def show(*, profile: str, json_: bool) -> None:
         if row.name == profile:
             break
     else:
-        raise NotFound(f"profile {profile}", "there is none by that name", "Run: keyturn list")
+        raise NotFound(f"Profile not found: {profile}", "", "Run: keyturn list")
     if json_:
         emit({"profile": row_table(row, snapshot.vault, now)})
         return
@@ -122,7 +122,7 @@ def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, st
     account = f"{row.account} (derived from the key id)" if row.account_derived else row.account
     lines: list[tuple[str, str | None]] = [
         ("Profile", row.name),
-        ("Managed", "by keyturn" if row.managed else "no: AWS tools resolve it themselves"),
+        ("Managed", "by keyturn" if row.managed else "no: resolved by the AWS CLI and SDKs"),
         ("Kind", KIND_WORDS[row.kind]),
         (
             "State",
@@ -149,10 +149,10 @@ def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, st
         lines += [
             (
                 "Key",
-                f"{key.key_id}{f', {key.status}' if key.status else ''}{', in clear in the shared files' if row.plaintext_key else ''}",
+                f"{key.key_id}{f', {key.status}' if key.status else ''}{', plaintext in the shared files' if row.plaintext_key else ''}",
             ),
             ("Key user", key.user),
-            ("Key made", iso(key.created)),
+            ("Key created", iso(key.created)),
             ("Key slots", f"{key.slots_used} of 2 used" if key.slots_used else None),
             ("Key used", _last_use(key)),
             ("Rotation", rotation_words(row.rotation)),
@@ -168,12 +168,12 @@ def _last_use(key: Key) -> str | None:
     """Return the last use as AWS reports it, up to hours late, or None if it is unknown."""
     if key.last_used is None:
         return None
-    return f"{iso(key.last_used)}{f' ({key.last_used_by})' if key.last_used_by else ''}, as far as AWS tells"
+    return f"{iso(key.last_used)}{f' ({key.last_used_by})' if key.last_used_by else ''}, as reported by AWS"
 
 
 def _delivery(row: Profile) -> str:
     if row.delivers_key:
-        return f"{row.delivery}: the long-term key itself, without an end. A risk"
+        return f"{row.delivery}: the long-term key itself, which does not expire. A risk"
     if row.delivery is Delivery.CREDENTIALS_FILE:
         return f"credentials file, as [{row.deliver_as or row.name}]"
     return str(row.delivery)
@@ -182,7 +182,7 @@ def _delivery(row: Profile) -> str:
 #: Value of `mfa_serial` that lists the devices from IAM.
 CHOOSE_DEVICE = "choose"
 RISK = (
-    "session=none hands the long-term key itself to every client that asks: it does not expire, and anything that gets it "
+    "session=none delivers the long-term key itself to every client: it does not expire, and any client that gets it "
     "can keep it"
 )
 
@@ -196,23 +196,23 @@ RISK = (
 def set_(
     unlocker: VaultUnlocker, *, profile: str, key_values: tuple[str, ...], yes: bool, json_: bool
 ) -> None:
-    """Change settings of a profile: region, renew, duration, tags, policy, session ...; KEY= takes one away.
+    """Change settings of a profile: region, renew, duration, tags, policy, session ...; KEY= unsets one.
 
-    Without KEY=VALUE it prints them all. Sessions that rested on what was set before are ended.
+    Without KEY=VALUE, print all settings. Sessions made with the old settings are ended.
 
     \b
-    region             of the shared files; of native profiles too
+    region             in the shared files; also for native profiles
     renew              auto, on-demand, off
     duration           900 to 43200 s for a role, to 129600 for a user; or 45m, 1h30m
-    session            temporary, or none: the long-term key itself. A risk.
-    mfa_serial         ARN or number of the MFA device; choose: ask IAM for them
+    session            temporary, or none: deliver the long-term key itself. A risk.
+    mfa_serial         ARN or serial number of the MFA device; choose: select from IAM's list
     external_id, role_session_name, source_identity
-    tags               session tags, as team=ops,stage=prod
-    transitive_tags    those of them that go along a chain of roles: team,stage
-    policy             session policy: JSON, or a file that holds it
-    policy_arns        managed session policies, with commas between
+    tags               session tags: team=ops,stage=prod
+    transitive_tags    keys of tags that pass along a role chain: team,stage
+    policy             session policy: JSON or a file
+    policy_arns        managed session policies, comma-separated
     rotation_days      90 by default; 0 for no policy
-    rotate             ask, or auto: the agent replaces a key that is past its policy, and deletes none
+    rotate             ask, or auto: the agent rotates a key that is past its policy, and deletes none
     """
     service = unlocker.service
     changes = settings.parsed(key_values)
@@ -222,7 +222,7 @@ def set_(
         changes["policy"] = _absolute_policy(changes["policy"])
     if changes.get("session") == "none":
         warn(f"{RISK}.")
-        confirm(f"Hand out the key of {profile}", yes=yes)
+        confirm(f"Deliver the long-term key of {profile}", yes=yes)
     result = service.set(profile, changes) if changes else None
     table = service.settings(profile)
     if json_:
@@ -239,12 +239,12 @@ def _print_changes(
     profile: str, keys: tuple[str, ...], ended: tuple[str, ...], table: dict[str, object]
 ) -> None:
     if not keys:
-        say(f"{profile}: nothing to change")
+        say(f"{profile}: no change")
     for key in keys:
         say(f"{profile}: {key} = {_value_text(table[key])}")
     if ended:
         say(
-            f"ended, since they rested on what was set before: {', '.join(ended)}. Run: keyturn refresh {' '.join(ended)}"
+            f"Ended sessions made with the old settings: {', '.join(ended)}. Run: keyturn refresh {' '.join(ended)}"
         )
 
 
@@ -272,18 +272,21 @@ def _choose_device(unlocker: VaultUnlocker, profile: str) -> str:
     :raises UsageError: if the answer is not one of the numbers.
     """
     devices = unlocker.run(lambda: unlocker.service.mfa_devices(profile))
-    what, hint = f"MFA device of {profile}", f"Name one: keyturn set {profile} mfa_serial=SERIAL"
+    what, hint = (
+        f"Could not choose an MFA device of {profile}",
+        f"Set one: keyturn set {profile} mfa_serial=SERIAL",
+    )
     if not devices:
-        raise NotFound(what, "IAM knows none that shows codes", "Add one in the console, then try again")
+        raise NotFound(what, "IAM lists no device that shows codes", "Add one in the console, then try again")
     if len(devices) == 1:
         return devices[0]
     if not on_terminal():
-        raise NeedsInteraction(what, f"there are {len(devices)}: {', '.join(devices)}", hint)
+        raise NeedsInteraction(what, f"IAM lists {len(devices)}: {', '.join(devices)}", hint)
     for number, serial in enumerate(devices, 1):
         click.echo(f"  {number}  {safe(serial)}", err=True)
-    answer = ask_line(f"Which one, 1 to {len(devices)}")
+    answer = ask_line(f"MFA device (1 to {len(devices)})")
     if not answer.isascii() or not answer.isdigit() or not 1 <= int(answer) <= len(devices):
-        raise UsageError(what, "that is none of them", hint)
+        raise UsageError(what, "invalid number", hint)
     return devices[int(answer) - 1]
 
 

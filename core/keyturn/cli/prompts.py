@@ -64,10 +64,10 @@ def from_descriptor(number: int, what: str) -> Secret:
         text = data.split(b"\n", 1)[0].removesuffix(b"\r").decode("utf-8")
     except (OSError, UnicodeDecodeError):
         raise UsageError(
-            what, f"file descriptor {number} gives no text", "Open it, for example: 3<file"
+            what, f"file descriptor {number} is not open or not text", "Open it, for example: 3<file"
         ) from None
     if not text:
-        raise UsageError(what, f"file descriptor {number} is empty", "Write the secret into it, on one line")
+        raise UsageError(what, f"file descriptor {number} is empty", "Write the secret to it, on one line")
     return Secret(text)
 
 
@@ -120,7 +120,7 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not on_terminal():
         raise NeedsConfirmation(
-            question, "there is no terminal to confirm it on", "To have it done unasked, add --yes"
+            question, "there is no terminal for the confirmation", "Use --yes to skip the confirmation"
         )
     if ask_line(f"{safe(question, MAX_QUESTION_LENGTH)}? [y/N]").lower() not in ("y", "yes"):
         click.echo("Nothing was changed.", err=True)
@@ -148,7 +148,7 @@ class VaultUnlocker:
         """
         if self._passphrase is None:
             if self.passphrase_fd is not None:
-                self._passphrase = from_descriptor(self.passphrase_fd, "passphrase")
+                self._passphrase = from_descriptor(self.passphrase_fd, "Could not read the passphrase")
             elif on_terminal():
                 self._passphrase = ask_secret(why)
         return self._passphrase
@@ -156,7 +156,7 @@ class VaultUnlocker:
     def recovery_key(self) -> Secret:
         """Return the recovery key from the given descriptor, which can be read only once."""
         if self._recovery_key is None:
-            self._recovery_key = from_descriptor(self.recovery_key_fd or 0, "recovery key")
+            self._recovery_key = from_descriptor(self.recovery_key_fd or 0, "Could not read the recovery key")
         return self._recovery_key
 
     def unlock(self) -> None:
@@ -207,17 +207,17 @@ class VaultUnlocker:
         """
         if not on_terminal():
             raise NeedsVault(
-                "the vault",
-                "there is none yet",
+                "Vault not found",
+                "",
                 "Run: keyturn vault init --slot keyring, or --slot passphrase",
             )
         backend = self.service.keyring_backend()
         if backend is not None:
-            click.echo(f"A vault is needed first. {safe(backend)} can guard it.", err=True)
+            click.echo(f"keyturn creates a vault first. {safe(backend)} unlocks it.", err=True)
             create_vault(self.service, "keyring", None)
             return
         click.echo(
-            "A vault is needed first. A passphrase will guard it (there is no system keyring to use).",
+            "keyturn creates a vault first. A passphrase unlocks it, because no system keyring is available.",
             err=True,
         )
         create_vault(self.service, "passphrase", ask_new_passphrase())
@@ -249,8 +249,8 @@ def ask_new_passphrase() -> Secret:
     :raises UsageError: if the two differ, or the passphrase is too short.
     """
     first = passphrases.check(ask_secret("New passphrase"))
-    if ask_secret("The same once more") != first:
-        raise UsageError("passphrase", "the two differ; nothing was made", "Try again")
+    if ask_secret("Repeat passphrase") != first:
+        raise UsageError("Passphrases don't match", "nothing was changed", "Try again")
     return first
 
 
@@ -260,12 +260,13 @@ def create_vault(
     """Create a vault, show the recovery key on the terminal, and have its last characters typed."""
     recovery_key = service.create_vault(slot, passphrase, anew=anew)
     click.echo(
-        "The recovery key opens the vault if all else is lost. Write it down, off this machine:", err=True
+        "The recovery key unlocks the vault if all else is lost. Write it down, and keep it off this machine:",
+        err=True,
     )
     click.echo(f"\n  {recovery_key.reveal()}\n", err=True)
     for _ in range(TRIES):
         if ask_line("Type its last six characters").upper() == recovery_key.reveal()[-6:].upper():
             service.confirm_recovery_key()
-            click.echo("Noted. Anybody with this key can open the vault: clear the screen.", err=True)
+            click.echo("Confirmed. Anyone with this key can unlock the vault: clear the screen.", err=True)
             return
-    click.echo("That is not what it ends in. See it again by: keyturn vault recovery-key", err=True)
+    click.echo("These are not its last characters. To show it again: keyturn vault recovery-key", err=True)

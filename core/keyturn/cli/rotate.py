@@ -30,46 +30,48 @@ from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
 
 _FORWARD_STEPS = {
-    Step.CREATED: "the new key is sealed in the rotation journal",
-    Step.VERIFIED: "AWS answers to it, three times in a row",
-    Step.STORED: "it is the vault's key now, the old one is kept",
-    Step.DELIVERED: "what rests on it is delivered",
-    Step.DEACTIVATED: "the old key is switched off; it can be switched on again",
+    Step.CREATED: "the new key is encrypted in the rotation journal",
+    Step.VERIFIED: "AWS accepted it three times in a row",
+    Step.STORED: "the vault uses it, and keeps the old key",
+    Step.DELIVERED: "sessions in the credentials file are renewed",
+    Step.DEACTIVATED: "the old key is deactivated; it can be reactivated",
     Step.DONE: "the old key is deleted",
     Step.UNDONE: "the old key is the only one again",
 }
 _UNDO_STEPS = {
-    Step.VERIFIED: "the old key answers, and is the vault's again",
+    Step.VERIFIED: "AWS accepts the old key, and the vault uses it again",
     Step.UNDONE: "the old key is the only one again",
 }
 
 
 @click.command()
 @click.argument("profile")
-@click.option("--status", is_flag=True, help="Every key of the user at AWS and here, and what waits.")
-@click.option("--resume", is_flag=True, help="Go on with a rotation that was interrupted.")
-@click.option("--undo", is_flag=True, help="Go back to the old key, as long as it is not deleted.")
-@click.option("--finish", is_flag=True, help="Delete the old key, once its time of grace is over.")
-@click.option("--policy", is_flag=True, help="Print the IAM policy that a user needs for this.")
-@click.option("--drop", metavar="LAST4", help="Delete a key of the user that keyturn does not hold.")
-@click.option("--confirm", "word", metavar="LAST4", help="With --finish: the old key's last four characters.")
-@click.option("--mfa-code", metavar="CODE", help="The six digits that the MFA device shows now.")
+@click.option("--status", is_flag=True, help="Show the user's keys at AWS and here, and a pending rotation.")
+@click.option("--resume", is_flag=True, help="Resume a pending rotation.")
+@click.option("--undo", is_flag=True, help="Undo the rotation, as long as the old key is not deleted.")
+@click.option("--finish", is_flag=True, help="Delete the old key after its grace period.")
+@click.option("--policy", is_flag=True, help="Print the IAM policy that the user needs.")
+@click.option("--drop", metavar="LAST4", help="Delete a key of the user that keyturn does not manage.")
+@click.option(
+    "--confirm", "word", metavar="LAST4", help="With --finish: last four characters of the old key."
+)
+@click.option("--mfa-code", metavar="CODE", help="Current six-digit code of the MFA device.")
 @as_json
 @yes
 @opens_vault
 def rotate(unlocker: VaultUnlocker, *, profile: str, json_: bool, **options: Any) -> int | None:
-    """Replace a long-term key by a new one and switch the old one off. Deletes nothing.
+    """Replace a long-term key with a new one and deactivate the old one. Deletes nothing.
 
-    Each step is on disk before the next: whatever interrupts it, a key that works is in the vault, and --resume or --undo
-    goes on from there. --finish deletes the old key, 24 hours later or when told so by its last four characters.
+    Each step is on disk before the next. After an interruption a working key is in the vault, and --resume or --undo
+    continues from there. --finish deletes the old key after 24 hours, or earlier if its last four characters confirm it.
     """
     modes = [mode for mode in ("status", "resume", "undo", "finish", "policy") if options[mode]]
     modes += ["drop"] if options["drop"] is not None else []
     if len(modes) > 1:
-        raise UsageError("rotate", f"--{modes[0]} and --{modes[1]} do not go together", "Name one")
+        raise UsageError("Invalid options", f"--{modes[0]} and --{modes[1]} exclude each other", "Use one")
     mode = modes[0] if modes else None
     if options["word"] is not None and mode != "finish":
-        raise UsageError("rotate", "--confirm goes with --finish", "Leave it out")
+        raise UsageError("Invalid option --confirm", "it requires --finish", "Remove it, or add --finish")
     command = _RotateCommand(unlocker, profile, options["mfa_code"], json_, options["yes"])
     if mode == "drop":
         return command.drop(options["drop"])
@@ -98,7 +100,7 @@ class _RotateCommand:
         rotation_text = rotation_words(row.rotation)
         key = masked_key_id(row.key.key_id) if row.key else "its key"
         confirm(
-            f"Replace {key} of {self.name} ({rotation_text}) by a new key, and switch it off", yes=self.yes
+            f"Replace {key} of {self.name} ({rotation_text}) with a new key, and deactivate it", yes=self.yes
         )
         return self._run_to_end(
             self._run_with_code(self._rotation.start), self._rotation.advance, wanted_step=Step.DEACTIVATED
@@ -108,7 +110,7 @@ class _RotateCommand:
         return self._run_to_end(self._run_with_code(self._rotation.advance), self._rotation.advance)
 
     def undo(self) -> int:
-        confirm(f"Go back to the old key of {self.name}; the new one is deleted", yes=self.yes)
+        confirm(f"Return to the old key of {self.name} and delete the new one", yes=self.yes)
         return self._run_to_end(self._run_with_code(self._rotation.undo), self._rotation.advance)
 
     def finish(self, last_four: str | None) -> int:
@@ -117,7 +119,9 @@ class _RotateCommand:
                 lambda code: self._rotation.deletion_facts(self.name, code), self._take_code()
             )
             _print_deletion_facts(facts)
-            last_four = ask_line("Type the last four characters of the key to delete it, or Enter to keep it")
+            last_four = ask_line(
+                "Type the last four characters of the key to delete it, or press Enter to keep it"
+            )
             if not last_four:
                 say("Nothing was deleted.")
                 return 1
@@ -158,7 +162,7 @@ class _RotateCommand:
         for row in self.unlocker.service.snapshot().profiles:
             if row.name == self.name:
                 return row
-        raise NotFound(f"profile {self.name}", "there is none by that name", "Run: keyturn list")
+        raise NotFound(f"Profile not found: {self.name}", "", "Run: keyturn list")
 
     def _run_with_code(self, action: Callable[[str, str | None], Progress]) -> Progress:
         return self.unlocker.run_with_code(lambda code: action(self.name, code), self._take_code())
@@ -189,11 +193,13 @@ class _RotateCommand:
         if self.json_:
             emit({"rotation": to_table(progress), "stands": progress.summary()})
         if progress.orphans:
-            why = "a new key was made, and AWS's answer with its secret was lost"
-            raise RotationHalted(f"rotation of {self.name}", why, progress.summary())
+            why = "a new key was created, but AWS's response with its secret was lost"
+            raise RotationHalted(f"Rotation of {self.name} stopped", why, progress.summary())
         if wanted_step and progress.step is Step.UNDONE:
             hint = f"{progress.summary()}. Try again: keyturn rotate {self.name}"
-            raise KeyturnError(f"rotation of {self.name}", "AWS made no new key, or it is gone", hint)
+            raise KeyturnError(
+                f"Could not rotate {self.name}", "AWS created no new key, or it was deleted", hint
+            )
         if not self.json_:
             say(progress.summary())
         return 0
@@ -203,7 +209,7 @@ class _RotateCommand:
         try:
             return self._run_with_code(action)
         except (AgentUnavailable, NeedsUnlock) as error:
-            error.hint = f"{error.hint.rstrip('.')}. The rotation waits, and nothing is lost; then: keyturn rotate {self.name} --resume"
+            error.hint = f"{error.hint.rstrip('.')}. The rotation is pending, and nothing is lost; then run: keyturn rotate {self.name} --resume"
             raise
 
     def _say_step(self, progress: Progress, *, is_new: bool) -> None:
@@ -215,7 +221,7 @@ class _RotateCommand:
         if progress.note and not progress.wait:
             warn(progress.note)
         elif progress.note and not self.json_:
-            say(f"  {progress.note}; trying again in {progress.wait:.0f} s")
+            say(f"  {progress.note}; retrying in {progress.wait:.0f} s")
 
 
 def _print_deletion_facts(facts: DeletionFacts) -> None:
@@ -224,7 +230,7 @@ def _print_deletion_facts(facts: DeletionFacts) -> None:
     where = ", ".join(warning for warning in (use.service, use.region) if warning) if use else ""
     say(f"{facts.old_id} will be deleted at AWS. This cannot be undone.")
     say(
-        f"Last used, as far as AWS tells: {used_at if use is not None else 'unknown'}{f' ({where})' if where else ''}"
+        f"Last used, as reported by AWS: {used_at if use is not None else 'unknown'}{f' ({where})' if where else ''}"
     )
     for warning in facts.warnings:
         say(f"! {warning}")
@@ -241,13 +247,13 @@ def _say_status(table: Mapping[str, Any]) -> None:
         )
     columns(rows)
     for key_id in table["gone"]:
-        say(f"{key_id} is held here, and AWS does not list it")
+        say(f"{key_id} is stored here, but AWS does not list it")
     if table["used_by"]:
         say(f"Used by: {', '.join(table['used_by'])}")
     rotation = table["rotation"]
     if rotation is not None:
         progress = from_table(Progress, rotation)
-        say(f"A rotation waits at step {progress.step}. {progress.summary()}")
+        say(f"Rotation is pending at step {progress.step}. {progress.summary()}")
         if progress.note:
             warn(progress.note)
 

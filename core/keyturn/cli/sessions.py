@@ -24,8 +24,10 @@ _ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
 @click.option(
     "--all", "all_", is_flag=True, help="Every profile that holds a long-term key or assumes a role."
 )
-@click.option("--session-none", is_flag=True, help="Hand out the long-term key itself, no session. A risk.")
-@click.option("--plan", "only_plan", is_flag=True, help="Show the change and stop.")
+@click.option(
+    "--session-none", is_flag=True, help="Deliver the long-term key itself instead of sessions. A risk."
+)
+@click.option("--plan", "only_plan", is_flag=True, help="Show the change, and write nothing.")
 @yes
 @opens_vault
 def adopt(
@@ -37,9 +39,9 @@ def adopt(
     only_plan: bool,
     yes: bool,
 ) -> int:
-    """Make native profiles managed: their secrets move to the vault, credential_process takes their place.
+    """Move the secrets of native profiles to the vault, and replace them with credential_process.
 
-    The change is shown first. Profiles that name an adopted one as source come along.
+    The change is shown first. Profiles with an adopted profile as source_profile are also included.
     """
     service = unlocker.service
     names, refused_count = profiles, 0
@@ -49,7 +51,7 @@ def adopt(
             say("Nothing to adopt.")
             return min(refused_count, 1)
     if not names:
-        raise UsageError("adopt", "no profile is named", "Name some, or use --all")
+        raise UsageError("Missing profile", "adopt needs at least one", "Give profiles, or use --all")
     plan = service.plan_adopt(names, session_none=session_none)
     _print_plan(plan)
     if only_plan:
@@ -65,7 +67,7 @@ def _all_adoptable(service: CredentialService) -> tuple[tuple[str, ...], int]:
     of each refusal."""
     snapshot = service.snapshot()
     for problem in snapshot.problems:
-        warn(f"{problem.path}: line {problem.line}: {problem.reason}. Its profiles are left out")
+        warn(f"{problem.path}: line {problem.line}: {problem.reason}. Its profiles are skipped")
     names, refused_count = [], 0
     for row in snapshot.profiles:
         if not _is_adoptable(row):
@@ -98,19 +100,19 @@ def _print_plan(plan: Plan) -> None:
     for secret in plan.secrets:
         print_line(f"vault {'+' if plan.action == 'adopt' else '-'} {secret}")
     for name in plan.also:
-        print_line(f"along with it: {name}")
+        print_line(f"also included: {name}")
     for warning in plan.warnings:
         print_line(f"note: {warning}")
     if plan.action == "adopt" and plan.secrets and not plan.session_none:
-        print_line("note: --session-none would hand out the key itself, for IAM calls without MFA. A risk")
+        print_line("note: --session-none would deliver the key itself, for IAM calls without MFA. A risk")
 
 
 @click.command()
 @click.argument("profiles", nargs=-1)
 @click.option("--all", "all_", is_flag=True, help="Every managed profile.")
-@click.option("--plan", "only_plan", is_flag=True, help="Show the change and stop.")
+@click.option("--plan", "only_plan", is_flag=True, help="Show the change, and write nothing.")
 @click.option(
-    "--confirm", "words", metavar="TEXT", help="The words asked for where there is only a keyring slot."
+    "--confirm", "words", metavar="TEXT", help="The confirmation text, if the vault has only a keyring slot."
 )
 @yes
 @opens_vault
@@ -123,9 +125,9 @@ def release(
     words: str | None,
     yes: bool,
 ) -> None:
-    """Give back what adopt took, to the same place.
+    """Move settings and secrets of managed profiles back to where adopt found them.
 
-    Where a secret goes back in clear, the vault's passphrase is asked for, or typed words where there is only a keyring.
+    Plaintext secrets require the vault's passphrase, or a typed confirmation if the vault has only a keyring slot.
     """
     service = unlocker.service
     names = profiles
@@ -135,7 +137,9 @@ def release(
             say("Nothing to release.")
             return
     if not names:
-        raise UsageError("release", "no managed profile is named", "Name some, or use --all")
+        raise UsageError(
+            "Missing profile", "release needs at least one", "Give managed profiles, or use --all"
+        )
     plan = unlocker.run(lambda: service.plan_release(names))
     _print_plan(plan)
     if only_plan:
@@ -145,10 +149,10 @@ def release(
     if plan.secrets and unlocker.recovery_key_fd is not None:
         recovery_key = unlocker.recovery_key()
     elif plan.secrets and "passphrase" in service.context.vault.slots():
-        passphrase = unlocker.passphrase("A secret leaves the vault in clear. Passphrase of the vault")
+        passphrase = unlocker.passphrase("A secret leaves the vault in plaintext. Passphrase of the vault")
     elif plan.secrets and words is None and on_terminal():
         click.echo(
-            "A secret leaves the vault in clear. To confirm, type the words in the brackets.", err=True
+            "A secret leaves the vault in plaintext. To confirm, type the text in the brackets.", err=True
         )
         words = ask_line(f"[release {' '.join(plan.names)}]")
     for name in service.release(plan, passphrase, words, recovery_key=recovery_key):
@@ -157,20 +161,20 @@ def release(
 
 @click.command()
 @click.argument("profiles", nargs=-1)
-@click.option("--due", is_flag=True, help="All that are in use and due.")
-@click.option("--mfa-code", metavar="CODE", help="The six digits that the MFA device shows now.")
+@click.option("--due", is_flag=True, help="All profiles that are in use and due.")
+@click.option("--mfa-code", metavar="CODE", help="Current six-digit code of the MFA device.")
 @as_json
 @opens_vault
 def refresh(
     unlocker: VaultUnlocker, *, profiles: tuple[str, ...], due: bool, mfa_code: str | None, json_: bool
 ) -> int:
-    """Get a new session, and deliver it. Without a name: AWS_PROFILE."""
+    """Get a new session, and deliver it. Default profile: AWS_PROFILE."""
     service = unlocker.service
     names = profiles or ((service.due_profiles()) if due else ())
     if not names and not due:
         current = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
         if not current:
-            raise UsageError("refresh", "no profile is named and AWS_PROFILE is not set", "Name one")
+            raise UsageError("Missing profile", "AWS_PROFILE is not set", "Give a profile")
         names = (current,)
     results: list[dict[str, Any]] = []
     codes = [mfa_code] if mfa_code else []
@@ -197,7 +201,7 @@ def refresh(
     if json_:
         emit({"results": results})
     elif not names:
-        say("Nothing is due.")
+        say("No session is due.")
     return code
 
 
@@ -223,7 +227,7 @@ def _say_refreshed(refreshed: Refreshed, now: Any) -> None:
 @click.argument("profile")
 @opens_vault
 def stop(unlocker: VaultUnlocker, *, profile: str) -> None:
-    """End a session: withdraw what was delivered, and forget it."""
+    """End a session: remove delivered credentials and delete it."""
     say(unlocker.run(lambda: unlocker.service.stop(profile)))
 
 
@@ -235,12 +239,12 @@ def stop(unlocker: VaultUnlocker, *, profile: str) -> None:
         [str(Delivery.CREDENTIAL_PROCESS), str(Delivery.CREDENTIALS_FILE), str(Delivery.NOWHERE)]
     ),
     required=True,
-    help="Where AWS clients shall find it.",
+    help="Where AWS clients find the session.",
 )
-@click.option("--as", "as_name", metavar="NAME", help="Under this section of the credentials file.")
+@click.option("--as", "as_name", metavar="NAME", help="Section of the credentials file.")
 @opens_vault
 def deliver(unlocker: VaultUnlocker, *, profile: str, to: str, as_name: str | None) -> None:
-    """Choose where a managed profile's sessions go: credential_process, or the credentials file as temporary keys."""
+    """Set where a managed profile's sessions are delivered: credential_process or the credentials file."""
     say(unlocker.run(lambda: unlocker.service.deliver(profile, Delivery(to), as_name)))
 
 
@@ -248,12 +252,12 @@ def deliver(unlocker: VaultUnlocker, *, profile: str, to: str, as_name: str | No
 @click.argument("profile")
 @opens_vault
 def credential_process(unlocker: VaultUnlocker, *, profile: str) -> None:
-    """Print the JSON that AWS clients ask for. Never prompts."""
+    """Print the credential_process JSON for AWS clients. Never prompts."""
     if unlocker.has_given_secret:
         unlocker.unlock()
     document = unlocker.service.credential_process(profile)
     if sys.stdout.isatty():
-        warn("these are credentials in clear; they stay in this terminal's scrollback.")
+        warn("These are plaintext credentials. They stay in this terminal's scrollback.")
     click.echo(document)
 
 

@@ -35,7 +35,7 @@ def test_the_keyring_opens_the_vault_without_a_question_and_a_release_wants_word
         said = done.stdout
         assert "== made" in said, done.stderr
         assert "== adopted" in said, done.stderr
-        assert "The system keyring opens it when it is needed" in said
+        assert "The system keyring unlocks it when needed" in said
         assert "== refreshed without a question" in said, done.stderr
         assert "== release without words: 4" in said
         assert "== released" in said, done.stderr

@@ -161,7 +161,7 @@ def test_an_export_opens_on_a_second_home_and_works_there_at_once(
     second.does("vault", "unlock", fds={"--passphrase-fd": "second home"})
     assert json.loads(second.does("credential-process", "personal"))["AccessKeyId"].startswith("ASIA")
     over = second.does("vault", "import", str(export), fds={"--passphrase-fd": "for the road"})
-    assert over == "The vault was here already; its keys are as they were.\n"
+    assert over == "The vault already existed; its keys are not changed.\n"
     second.leaves()
     shown = second.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": "second home"})
     assert shown == person.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": PASSPHRASE})

@@ -24,8 +24,8 @@ def test_the_key_itself_for_iam_without_mfa_and_back_again(person: Person) -> No
 
     asked = person.keyturn("set", "ci-deploy", "session=none")
     assert asked.returncode == 4
-    assert "hands the long-term key itself to every client" in asked.stderr
-    assert "add --yes" in asked.stderr
+    assert "delivers the long-term key itself to every client" in asked.stderr
+    assert "Use --yes" in asked.stderr
     assert person.row("ci-deploy")["state"] == "fresh"
 
     person.does("set", "ci-deploy", "session=none", "--yes")
@@ -76,7 +76,7 @@ def test_settings_in_json_in_words_and_refused_on_one_line(person: Person) -> No
 
 
 RISK = (
-    "keyturn: session=none hands the long-term key itself to every client that asks: it does not expire, and anything that "
+    "keyturn: session=none delivers the long-term key itself to every client: it does not expire, and any client that "
     "gets it can keep it.\n"
 )
 

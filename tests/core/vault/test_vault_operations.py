@@ -159,7 +159,7 @@ def test_a_header_without_end_is_refused_at_once(home: Home) -> None:
 @pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir])
 def test_an_export_that_is_no_file_is_refused_at_once(tmp_path: Path, plant: Callable[[Path], None]) -> None:
     plant(tmp_path / "export.age")
-    with pytest.raises(UsageError, match="no regular file"):
+    with pytest.raises(UsageError, match="not a regular file"):
         verbs._read_export(tmp_path / "export.age")
 
 

@@ -78,7 +78,9 @@ class RotationClient:
         while not (progress.is_finished or progress.is_halted):
             if progress.wait:
                 if (self._clock() - step_started).total_seconds() > TIMEOUT:
-                    raise RotationHalted(f"rotation of {progress.profile}", progress.note, progress.summary())
+                    raise RotationHalted(
+                        f"Rotation of {progress.profile} stopped", progress.note, progress.summary()
+                    )
                 sleep(progress.wait)
             previous = progress
             progress = step()

@@ -56,7 +56,7 @@ REJECTION_CODES = UNKNOWN_KEY_CODES | {
 #: Number of attempts to delete a key that could not be stored, and seconds between them.
 DELETE_TRIES, DELETE_PAUSE = 11, 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_POLICY_HINT = "`keyturn rotate {} --policy` prints what the user must be allowed to do"
+_POLICY_HINT = "To print the required IAM policy: keyturn rotate {} --policy"
 
 
 @operation("rotate-begin")
@@ -105,7 +105,9 @@ def _reread_entries(context: Context, name: str, key: Credentials) -> tuple[str,
         is_same = False
     if not is_same:
         raise FileChanged(
-            f"rotation of {name}", "its key was changed or given back meanwhile", f"See: keyturn show {name}"
+            f"Rotation of {name} stopped",
+            "its key was changed or released in between",
+            f"Run: keyturn show {name}",
         )
     return tuple(
         entry
@@ -118,7 +120,7 @@ def _require_no_pending_rotation(record: Record | None, name: str) -> None:
     if record is None or record.step.is_last:
         return
     summary = progress_of(record).summary()
-    raise RotationHalted(f"rotation of {name}", f"one of its key waits at step {record.step}", summary)
+    raise RotationHalted(f"Rotation of {name} is pending", f"step {record.step}", summary)
 
 
 def _require_no_key_copies(inventory: Inventory, key: Credentials, name: str) -> None:
@@ -129,8 +131,8 @@ def _require_no_key_copies(inventory: Inventory, key: Credentials, name: str) ->
     """
     copies = copies_of(inventory, key)
     if copies:
-        why = f"the same key stands in clear in the shared files, for {', '.join(copies)}, and would stop working there"
-        raise KeyturnError(f"rotation of {name}", why, f"Adopt it first: keyturn adopt {copies[0]}")
+        why = f"the same key is a plaintext key in the shared files, for {', '.join(copies)}, and would stop working there"
+        raise KeyturnError(f"Could not rotate {name}", why, f"Adopt it first: keyturn adopt {copies[0]}")
 
 
 def _list_keys(key_signer: KeySigner, record: Record) -> dict[str, ListedKey]:
@@ -143,7 +145,7 @@ def _list_keys(key_signer: KeySigner, record: Record) -> dict[str, ListedKey]:
 def _with_permission_hint(refusal: AwsRefused, name: str, permission: str) -> AwsRefused:
     """Add the missing permission to the hint of an `AccessDenied` error."""
     if refusal.code == "AccessDenied" and not isinstance(refusal, WrongMfaCode):
-        refusal.hint = f"{permission} is not allowed to this user here. " + _POLICY_HINT.format(name)
+        refusal.hint = f"{permission} is not allowed for the user. " + _POLICY_HINT.format(name)
     return refusal
 
 
@@ -167,12 +169,12 @@ def _require_free_slot(
     why = recent_use_reason(other, uses[other.key_id], now)
     if other.key_id in entries_by_id:
         entry = entries_by_id[other.key_id]
-        hint = f"keyturn holds both; give one back, then delete it at AWS: keyturn release {entry}"
+        hint = f"keyturn manages both. Release one, then delete it at AWS: keyturn release {entry}"
     elif why:
-        hint = f"Of {masked_key_id(other.key_id)}: {why}. Find what has it and switch it off at AWS, then delete it"
+        hint = f"{masked_key_id(other.key_id)} may be in use: {why}. Find what uses it, deactivate it at AWS, then delete it"
     else:
         hint = f"{masked_key_id(other.key_id)} is idle; to delete it: keyturn rotate {name} --drop {other.key_id[-4:]}"
-    raise rotation_halted(record, f"both key slots of the user are used: {key_texts}", hint)
+    raise rotation_halted(record, f"both access key slots of the user are in use: {key_texts}", hint)
 
 
 def _require_disk_space(context: Context, record: Record) -> None:
@@ -182,8 +184,8 @@ def _require_disk_space(context: Context, record: Record) -> None:
     """
     free = os.statvfs(context.vault.folder)
     if free.f_bavail * free.f_frsize < MIN_FREE_BYTES:
-        why = f"there is less than 1 MiB left for {context.vault.folder}, and a new key must be kept at once"
-        raise KeyturnError(f"rotation of {record.profile}", why, "Make room, then try again")
+        why = f"less than 1 MiB is left for {context.vault.folder}, and a new key must be stored immediately"
+        raise KeyturnError(f"Rotation of {record.profile} stopped", why, "Free disk space, then try again")
 
 
 @dataclass
@@ -206,7 +208,7 @@ class NewKeyRecorder:
             self.error.append(error)
             # The caller may have timed out. Then this line is the only report.
             self.context.log_success(
-                record.profile, "rotate", f"{new_key.key.access_key_id} was made and could not be kept"
+                record.profile, "rotate", f"{new_key.key.access_key_id} was created but could not be stored"
             )
         else:
             self.saved.append(record)
@@ -259,8 +261,8 @@ def _handle_create_error(context: Context, record: Record, error: AwsError) -> P
         return progress_of(record, wait=5.0, note=f"{error.what}: {error.why}")
     record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
     if isinstance(error, AwsRefused) and error.code == "LimitExceeded":
-        why = "both key slots of the user are used by now: somebody else made a key meanwhile"
-        raise rotation_halted(record, why, f"See: keyturn rotate {record.profile} --status") from None
+        why = "both access key slots of the user are in use: another key was created in between"
+        raise rotation_halted(record, why, f"Run: keyturn rotate {record.profile} --status") from None
     if isinstance(error, AwsRefused):
         raise _with_permission_hint(error, record.profile, "iam:CreateAccessKey") from None
     raise error
@@ -273,20 +275,20 @@ def _delete_unsaved_key(
 
     :raises KeyturnError: always: says what happened, and which keys exist.
     """
-    what = f"rotation of {record.profile}"
+    what = f"Rotation of {record.profile} stopped"
     new, old = (masked_key_id(key.access_key_id) for key in (new_key.key, record.old))
     why = cause.why if isinstance(cause, KeyturnError) else type(cause).__name__
     try:
         _delete_with_retries(context, record, new_key, key_signer)
     except KeyturnError as error:
-        message = f"the new key {new_key.key.access_key_id} was made and could not be kept ({why}), nor deleted ({error.why})"
+        message = f"the new key {new_key.key.access_key_id} could neither be stored ({why}) nor deleted ({error.why})"
         hint = f"{old} works and is in use. Delete {new} at AWS; its secret is lost"
         raise RotationHalted(what, message, hint) from None
     with contextlib.suppress(VaultError):  # else the intent stays, and the next resume finds no new key
         record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
-    message = f"the new key could not be kept ({why}), so it was deleted at AWS again"
+    message = f"the new key could not be stored ({why}), so it was deleted at AWS"
     raise KeyturnError(
-        what, message, f"{old} works and is in use, as before. See to the disk, then try again"
+        what, message, f"{old} works and is in use, as before. Fix the disk, then try again"
     ) from None
 
 

@@ -86,8 +86,8 @@ def _require_deletion_step(record: Record) -> None:
     """
     if record.step is not Step.DEACTIVATED or record.is_undoing:
         option = "--undo" if record.is_undoing else "--resume"
-        why = f"it is at step {record.step}{' on the way back' if record.is_undoing else ''}; the old key is deleted last"
-        raise rotation_halted(record, why, f"Go on first: keyturn rotate {record.profile} {option}")
+        why = f"it is at step {record.step}{' of the undo' if record.is_undoing else ''}; the old key is deleted last"
+        raise rotation_halted(record, why, f"Continue first: keyturn rotate {record.profile} {option}")
 
 
 def _deletion_facts(context: Context, record: Record, key_signer: KeySigner) -> DeletionFacts:
@@ -97,15 +97,15 @@ def _deletion_facts(context: Context, record: Record, key_signer: KeySigner) -> 
     try:
         use = use_of(key_signer, signers(record, now), old_id)
     except AwsError as error:
-        warnings.append(f"AWS does not tell when it was last used ({error.why})")
+        warnings.append(f"AWS does not report its last use ({error.why})")
     stored_at = record.step_times.get(Step.STORED, record.started)
     if use is not None and use.at is not None and use.at > stored_at:
         warnings.append(
-            f"it was used {last_use_text(use, now)}, after the new key took its place: something still has it"
+            f"it was used {last_use_text(use, now)}, after the new key replaced it: something still uses it"
         )
     deletable_from = record.deletable_from()
     if deletable_from is not None and now < deletable_from:
-        warnings.append(f"its time of grace ends in {span(deletable_from - now)}, at {iso(deletable_from)}")
+        warnings.append(f"its grace period ends in {span(deletable_from - now)}, at {iso(deletable_from)}")
     return DeletionFacts.of(old_id, use, tuple(warnings))
 
 
@@ -123,12 +123,12 @@ def finish(context: Context, name: str, last_four: str | None, code: str | None 
     if next_step(record, observe(context, record, key_signer)) is NextStep.CLOSE:
         return advance(context, name, None)  # the old key is deleted already
     facts = _deletion_facts(context, record, key_signer)
-    _require_confirmation(f"deletion of {masked_key_id(facts.old_id)}", name, facts, last_four)
+    _require_confirmation(f"Could not delete {masked_key_id(facts.old_id)}", name, facts, last_four)
     with context.log_failure(name, "rotate"), user_lock(context, record.user):
         record = reload_record(context, record)
         if next_step(record, observe(context, record, key_signer)) not in (NextStep.DELETE, NextStep.CLOSE):
-            why = f"{masked_key_id(facts.old_id)} is not switched off any more"
-            raise rotation_halted(record, why, f"Switch it off first: keyturn rotate {name} --resume")
+            why = f"{masked_key_id(facts.old_id)} is not inactive any more"
+            raise rotation_halted(record, why, f"Deactivate it first: keyturn rotate {name} --resume")
         return RotationSteps(context, record, key_signer).delete_old()
 
 
@@ -136,9 +136,9 @@ def _require_confirmation(what: str, name: str, facts: DeletionFacts, last_four:
     if last_four is not None and last_four == facts.old_id[-4:]:
         return
     if last_four is not None:
-        hint = f"Look at it again: keyturn rotate {name} --status"
+        hint = f"Check the key: keyturn rotate {name} --status"
         raise NeedsConfirmation(what, f"{last_four} are not its last four characters", hint)
-    command_hint = f"To delete it all the same: keyturn rotate {name} --finish --confirm {facts.old_id[-4:]}"
+    command_hint = f"To delete it anyway: keyturn rotate {name} --finish --confirm {facts.old_id[-4:]}"
     if facts.warnings:
         raise RotationHalted(what, "; ".join(facts.warnings), command_hint)
     raise NeedsConfirmation(
@@ -195,7 +195,7 @@ def _forget_unknown_key(context: Context, key_signer: KeySigner, name: str, last
     if previous_key.is_known_to_aws(key_signer, key) or previous_key.is_known_to_aws(key_signer, previous):
         return None
     previous_key.forget_previous_key(context, previous.access_key_id)
-    message = f"AWS does not know {masked_key_id(previous.access_key_id)}; the vault has forgotten it"
+    message = f"AWS does not accept {masked_key_id(previous.access_key_id)}; removed it from the vault"
     context.log_success(name, "rotate", message)
     return message
 
@@ -204,28 +204,32 @@ def _find_key(name: str, listed: dict[str, ListedKey], last_four: str) -> Listed
     matches = [key for key in listed.values() if key.key_id[-4:] == last_four]
     if len(last_four) != 4 or not matches:
         raise NotFound(
-            f"key of {name}",
-            f"the user has none that ends in {last_four}",
-            f"See: keyturn rotate {name} --status",
+            f"Access key of {name} not found",
+            f"the user has no key that ends in {last_four}",
+            f"Run: keyturn rotate {name} --status",
         )
     if len(matches) > 1:
-        raise RotationHalted(f"key of {name}", "both keys end so", "Delete the one that nothing uses at AWS")
+        raise RotationHalted(
+            f"Could not delete a key of {name}",
+            "both keys end in these characters",
+            "Delete the unused key at AWS",
+        )
     return matches[0]
 
 
 def _require_not_in_vault(context: Context, record: Record | None, target: ListedKey) -> None:
-    what = f"deletion of {masked_key_id(target.key_id)}"
+    what = f"Could not delete {masked_key_id(target.key_id)}"
     entries = [entry for entry, key in keys_in_vault(context).items() if key.access_key_id == target.key_id]
     if entries:
         raise RotationHalted(
-            what, f"the vault holds it, for {', '.join(entries)}", "Rotate that, or release it"
+            what, f"the vault holds it, for {', '.join(entries)}", "Rotate it, or release it first"
         )
     rotation_keys = (record.old, record.new) if record is not None and not record.step.is_last else ()
     if record is not None and target.key_id in {
         key.access_key_id for key in rotation_keys if key is not None
     }:
-        hint = f"To delete the old key: keyturn rotate {record.profile} --finish; to go back: --undo"
-        raise RotationHalted(what, "it belongs to the rotation that waits", hint)
+        hint = f"To delete the old key: keyturn rotate {record.profile} --finish; to undo: --undo"
+        raise RotationHalted(what, "it belongs to the pending rotation", hint)
 
 
 def _require_orphan(context: Context, record: Record, target: ListedKey, key_signer: KeySigner) -> None:
@@ -233,12 +237,12 @@ def _require_orphan(context: Context, record: Record, target: ListedKey, key_sig
     moment has been used, or will be."""
     observed = list_keys_and_vault(context, record, key_signer)
     if target.key_id not in {each.key_id for each in orphans(record, observed)}:
-        why = f"{masked_key_id(target.key_id)} was there before the rotation that waits"
-        raise rotation_halted(record, why, f"End that first: keyturn rotate {record.profile} --status")
+        why = f"{masked_key_id(target.key_id)} existed before the pending rotation"
+        raise rotation_halted(record, why, f"Finish that first: keyturn rotate {record.profile} --status")
     use = use_of(key_signer, signers(record, context.clock()), target.key_id)
     if use.at is not None:
-        why = f"somebody has used {masked_key_id(target.key_id)} ({iso(use.at)}), so it is not the one whose secret was lost"
-        raise rotation_halted(record, why, "Find out who made it; if nobody needs it, delete it at AWS")
+        why = f"{masked_key_id(target.key_id)} was used ({iso(use.at)}), so it is not the key whose secret was lost"
+        raise rotation_halted(record, why, "Find out who created it; if it is not needed, delete it at AWS")
 
 
 def _require_idle(
@@ -248,8 +252,8 @@ def _require_idle(
         return
     why = recent_use_reason(target, use_of(key_signer, keys, target.key_id), context.clock())
     if why:
-        hint = "Find what has it, switch it off at AWS, and delete it once nothing misses it"
-        raise RotationHalted(f"deletion of {masked_key_id(target.key_id)}", why, hint)
+        hint = "Find what uses it, deactivate it at AWS, and delete it once nothing needs it"
+        raise RotationHalted(f"Could not delete {masked_key_id(target.key_id)}", why, hint)
 
 
 def _delete(key_signer: KeySigner, user: str, target: ListedKey, keys: tuple[Credentials, ...]) -> None:
@@ -262,7 +266,5 @@ def _delete(key_signer: KeySigner, user: str, target: ListedKey, keys: tuple[Cre
     try:
         key_signer.call(keys, lambda aws, signer: aws.delete_access_key(signer, name, target.key_id))
     except KeyturnError as error:
-        error.hint = (
-            f"{masked_key_id(target.key_id)} may be switched off already, and not deleted. {error.hint}"
-        )
+        error.hint = f"{masked_key_id(target.key_id)} may be deactivated, but is not deleted. {error.hint}"
         raise

@@ -42,13 +42,13 @@ def _new_key_drift(
         if record.new is None or not is_gone(record.new.access_key_id, record, observed):
             return None
         if old == "Active":
-            hint = f"Go back to {_old_id(record)}, which works: {command} --resume"
+            hint = f"To return to {_old_id(record)}, which works: {command} --resume"
         else:
-            hint = f"Have {_old_id(record)} switched on at AWS, then go back to it: {command} --undo"
-        return KeyDrift(f"{new_id} was deleted at AWS by somebody{vault_use}", hint)
+            hint = f"Reactivate {_old_id(record)} at AWS, then return to it: {command} --undo"
+        return KeyDrift(f"{new_id} was deleted at AWS, outside keyturn{vault_use}", hint)
     if new != "Active":
-        hint = f"Go back to {_old_id(record)}: {command} --undo; or have {new_id} switched on there, then: {command} --resume"
-        return KeyDrift(f"{new_id} is {new.lower()} at AWS, by somebody else's doing{vault_use}", hint)
+        hint = f"To return to {_old_id(record)}: {command} --undo; or reactivate {new_id} at AWS, then run: {command} --resume"
+        return KeyDrift(f"{new_id} is {new.lower()} at AWS, changed outside keyturn{vault_use}", hint)
     return None
 
 
@@ -57,12 +57,13 @@ def _old_key_drift(record: Record, old: str | None, observed: ObservedKeys) -> K
     vault_use = "" if record.step.is_at_least(Step.STORED) else ", and the vault uses it"
     if old is None:
         return KeyDrift(
-            f"{old_id} is gone at AWS{vault_use}", f"Go on with {_new_id(record)}: {command} --resume"
+            f"{old_id} is deleted at AWS{vault_use}",
+            f"To continue with {_new_id(record)}: {command} --resume",
         )
     if record.is_undoing:
         return None
     if old != "Active" and not record.step.is_at_least(Step.DEACTIVATED):
-        hint = f"Go on with {_new_id(record)}: {command} --resume; or back, which switches it on again: {command} --undo"
+        hint = f"To continue with {_new_id(record)}: {command} --resume; to reactivate it and undo: {command} --undo"
         # The cause is unknown: this may be our own UpdateAccessKey, if the process ended before it wrote the step.
         return KeyDrift(f"{old_id} is already {old.lower()} at AWS{vault_use}", hint)
     deactivated_at = record.step_times.get(Step.DEACTIVATED)
@@ -70,8 +71,8 @@ def _old_key_drift(record: Record, old: str | None, observed: ObservedKeys) -> K
         deactivated_at is not None and observed.now - deactivated_at > PROPAGATION_TIME and old == "Active"
     )
     if record.step is Step.DEACTIVATED and is_reactivated:
-        hint = f"Switch it off: {command} --resume; or go back to it: {command} --undo"
-        return KeyDrift(f"{old_id} was switched on again at AWS by somebody", hint)
+        hint = f"To deactivate it: {command} --resume; to return to it: {command} --undo"
+        return KeyDrift(f"{old_id} was reactivated at AWS, outside keyturn", hint)
     return None
 
 

@@ -96,10 +96,12 @@ class Journal:
             plain = _encode(serial + 1, change(before))
             sealed = self._vault.seal(plain)
             if self._vault.open(sealed) != plain:
-                raise VaultError("writing the rotation journal", "what was sealed does not open again")
+                raise VaultError(
+                    "Could not write the rotation journal", "the encrypted record does not decrypt"
+                )
             try:
                 if not is_locked:
-                    raise VaultError("writing the rotation journal", "its folder cannot be written to")
+                    raise VaultError("Could not write the rotation journal", "its folder is not writable")
                 put(self._path(name), sealed)
             except (OSError, VaultError):
                 self._write_to_fallback(name, sealed)
@@ -149,8 +151,8 @@ class Journal:
             put(self._fallback_path(name), sealed)
         except (OSError, VaultError) as error:
             raise VaultError(
-                "writing the rotation journal", f"neither {self._folder} nor {self.fallback_dir} takes it",
-                "Make room or fix the permissions, then try again",
+                "Could not write the rotation journal", f"neither {self._folder} nor {self.fallback_dir} is writable",
+                "Free disk space or fix the permissions, then try again",
             ) from error  # fmt: skip
 
     def move_from_fallback(self, name: str) -> None:
@@ -183,7 +185,7 @@ class Journal:
             except VaultNewer:
                 raise
             except VaultCorrupt as error:
-                damage = VaultCorrupt(f"{FOLDER}/{path.name}", error.why, _HINT)
+                damage = VaultCorrupt(f"Unreadable record {FOLDER}/{path.name}", error.why, _HINT)
         if not readable and damage is not None:
             raise damage
         return max(readable, key=lambda each: each[0], default=None)
@@ -196,7 +198,7 @@ class Journal:
 
 
 _FALLBACK_PREFIX = "rotation-"
-_HINT = "Nothing was written over. Run: keyturn vault restore, which puts it aside, then look: keyturn rotate PROFILE --status"
+_HINT = "Nothing was overwritten. To move it aside: keyturn vault restore; then check: keyturn rotate PROFILE --status"
 
 
 def _file_names(folder: Path) -> list[str]:
@@ -205,8 +207,10 @@ def _file_names(folder: Path) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        why = f"{folder} cannot be read ({error.strerror}), so nobody knows whether a rotation waits"
-        raise VaultError("reading the rotation journal", why, "Fix its permissions, then try again") from None
+        why = f"{folder} cannot be read ({error.strerror}), so pending rotations are unknown"
+        raise VaultError(
+            "Could not read the rotation journal", why, "Fix its permissions, then try again"
+        ) from None
 
 
 def expect_step(
@@ -220,7 +224,7 @@ def expect_step(
     def change(before: RecordTable | None) -> RecordTable:
         if before is None or before.get("nonce") != nonce or before.get("step") != step:
             raise FileChanged(
-                "the rotation", "another process has gone on with it", "See: keyturn rotate PROFILE --status"
+                "Rotation stopped", "another process has continued it", "Run: keyturn rotate PROFILE --status"
             )
         return dict(record)
 
@@ -240,10 +244,10 @@ def _decode(plain: bytes, what: str) -> tuple[int, RecordTable]:
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is int and version > VERSION:
         raise VaultNewer(
-            what, f"its version is {version}, and this keyturn knows {VERSION}", "Upgrade keyturn"
+            what, f"its version is {version}, but this keyturn supports {VERSION}", "Upgrade keyturn"
         )
     match content:
         case {"version": 1, "kind": "rotation", "serial": int(serial), "record": dict(record)}:
             return serial, record
         case _:
-            raise VaultCorrupt(what, "it opens, but holds no record of a rotation", _HINT)
+            raise VaultCorrupt(what, "it decrypts, but is not a rotation record", _HINT)

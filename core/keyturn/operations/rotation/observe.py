@@ -61,7 +61,9 @@ def decode_record(table: Mapping[str, Any], name: str) -> Record:
     try:
         return record_from_table(table)
     except ValueError as error:
-        raise VaultCorrupt(f"rotation/{name}.age", str(error), "Nothing was written over") from None
+        raise VaultCorrupt(
+            f"Invalid record rotation/{name}.age", str(error), "Nothing was overwritten"
+        ) from None
 
 
 def require_pending_record(context: Context, name: str) -> Record:
@@ -71,7 +73,7 @@ def require_pending_record(context: Context, name: str) -> Record:
     """
     record = pending_record(context, name)
     if record is None:
-        raise NotFound(f"rotation of {name}", "none waits", f"Begin one: keyturn rotate {name}")
+        raise NotFound(f"No pending rotation of {name}", "", f"To start one: keyturn rotate {name}")
     return record
 
 
@@ -128,7 +130,7 @@ def fallback_note(context: Context, record: Record) -> str:
     journal = journal_of(context)
     if not journal.is_in_fallback(record_name(record.user)):
         return ""
-    return f"the vault's disk refused the new key, so it is sealed in {journal.fallback_dir}, which a restart empties: see to the disk"
+    return f"the vault's disk refused the new key, so it is encrypted in {journal.fallback_dir}, which a restart empties: fix the disk first"
 
 
 def user_lock(context: Context, user: str) -> AbstractContextManager[None]:
@@ -147,25 +149,21 @@ def entry_of(inventory: Inventory, name: str) -> str:
     :raises NotFound: if there is no such profile.
     :raises KeyturnError: if the profile has no access key of its own in the vault. The hint says what to do.
     """
-    row, what = inventory.row(name), f"rotation of {name}"
+    row, what = inventory.row(name), f"Could not rotate {name}"
     entry = _entry(inventory, name)
     if entry is not None:
         return entry
     if row.managed:
         source = row.source if row.source and not row.credential_source else None
-        hint = (
-            f"Rotate the key that it rests on: keyturn rotate {source}"
-            if source
-            else f"See: keyturn show {name}"
-        )
-        raise KeyturnError(what, "it has no long-term key of its own", hint)
+        hint = f"Rotate its source: keyturn rotate {source}" if source else f"Run: keyturn show {name}"
+        raise KeyturnError(what, "it has no access key of its own", hint)
     if row.plaintext_key:
-        why = "its key stands in the shared files in clear, where a new one could get lost"
+        why = "its key is a plaintext key in the shared files, where a new one could get lost"
         raise KeyturnError(what, why, f"Adopt it first: keyturn adopt {name}")
     inventory.require_definitions()
     if row.kind is Kind.ROLE and row.source:
-        raise KeyturnError(what, "it has no long-term key of its own", f"Rotate the key of {row.source}")
-    raise KeyturnError(what, "there is no long-term key that keyturn keeps for it", "See: keyturn list")
+        raise KeyturnError(what, "it has no access key of its own", f"Rotate its source, {row.source}")
+    raise KeyturnError(what, "the vault has no access key for it", "Run: keyturn list")
 
 
 def _entry(inventory: Inventory, name: str) -> str | None:
@@ -231,24 +229,24 @@ def identity_of(key_signer: KeySigner, key: Credentials, name: str) -> Identity:
 
     :raises KeyturnError: if it is not an IAM user's, or AWS does not know the key any more.
     """
-    what = f"rotation of {name}"
+    what = f"Could not rotate {name}"
     try:
         identity = key_signer.aws().get_caller_identity(key)
     except AwsRefused as refusal:
         if refusal.code not in UNKNOWN_KEY_CODES:
             raise
-        why = f"AWS does not know {masked_key_id(key.access_key_id)} any more: it is inactive or deleted, or was rotated elsewhere"
-        hint = f"Put the present key in: keyturn release {name}, correct it, keyturn adopt {name}"
+        why = f"AWS does not accept {masked_key_id(key.access_key_id)} any more: it is inactive or deleted, or was rotated elsewhere"
+        hint = f"To store the current key: keyturn release {name}, correct the file, keyturn adopt {name}"
         if _has_previous_key(key_signer.context, key):
-            hint = f"The vault keeps the user's other key; to go back to it: keyturn rotate {name} --undo"
+            hint = f"The vault holds the previous key. To return to it: keyturn rotate {name} --undo"
         raise KeyturnError(what, why, hint) from None
     if ":user/" not in identity.arn:
         root = identity.arn.endswith(":root")
-        why = "it is the root user's key" if root else f"{identity.arn} is no IAM user"
+        why = "it belongs to the root user" if root else f"{identity.arn} is not an IAM user"
         hint = (
-            "Delete root's keys in the console; nothing should use them"
+            "Delete the root user's access keys in the console; nothing should use them"
             if root
-            else "Only an IAM user's key can be rotated"
+            else "Only access keys of IAM users can be rotated"
         )
         raise KeyturnError(what, why, hint)
     return identity
@@ -263,4 +261,4 @@ def _has_previous_key(context: Context, key: Credentials) -> bool:
 
 def rotation_halted(record: Record, why: str, hint: str) -> RotationHalted:
     """Return the error for a rotation that waits for the user."""
-    return RotationHalted(f"rotation of {record.profile}", why, hint)
+    return RotationHalted(f"Rotation of {record.profile} stopped", why, hint)

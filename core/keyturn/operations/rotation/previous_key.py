@@ -46,12 +46,12 @@ def require_no_previous_key(context: Context, entry: str, name: str) -> None:
     if previous is None:
         return
     other = masked_key_id(previous.access_key_id)
-    why = f"the vault keeps {other} of the same user beside its key, of a rotation whose record is not here, and it would be lost"
+    why = f"the vault also holds {other} of the same user, from a rotation without a record, and it would be lost"
     hint = (
-        f"Where only {other} works, go back to it: keyturn rotate {name} --undo; "
+        f"If only {other} works, return to it: keyturn rotate {name} --undo; "
         f"else delete it: keyturn rotate {name} --drop {previous.access_key_id[-4:]}"
     )
-    raise ChangeRefused(f"release {name}", why, hint)
+    raise ChangeRefused(f"Could not release {name}", why, hint)
 
 
 def restore_previous_key(context: Context, name: str, code: str | None) -> Progress:
@@ -64,22 +64,22 @@ def restore_previous_key(context: Context, name: str, code: str | None) -> Progr
     entry = entry_of(context.read(), name)
     key, previous = context.key(entry), previous_key(context, entry)
     if previous is None:
-        raise NotFound(f"rotation of {name}", "none waits", f"Begin one: keyturn rotate {name}")
+        raise NotFound(f"No pending rotation of {name}", "", f"To start one: keyturn rotate {name}")
     key_signer = KeySigner(context, name, code)
     current_id, previous_id = (masked_key_id(each.access_key_id) for each in (key, previous))
-    what, command = f"rotation of {name}", f"keyturn rotate {name}"
+    what, command = f"Could not undo the rotation of {name}", f"keyturn rotate {name}"
     if is_known_to_aws(key_signer, key):
         why, last_four = (
-            f"{current_id} works and is in use, and no record tells of a rotation",
+            f"{current_id} works and is in use, and there is no rotation record",
             previous.access_key_id[-4:],
         )
         raise RotationHalted(what, why, f"To delete {previous_id}: {command} --drop {last_four}")
     if not is_known_to_aws(key_signer, previous):
         hint = (
-            f"Have one of them switched on in the console, then: {command} --undo. If both are deleted for good, have "
-            f"{previous_id} forgotten: {command} --drop {previous.access_key_id[-4:]}"
+            f"Reactivate one of them in the console, then run: {command} --undo. If both are deleted, remove "
+            f"{previous_id} from the vault: {command} --drop {previous.access_key_id[-4:]}"
         )
-        raise RotationHalted(what, f"AWS takes neither {current_id} nor {previous_id}", hint)
+        raise RotationHalted(what, f"AWS accepts neither {current_id} nor {previous_id}", hint)
     user = identity_of(key_signer, previous, name).arn
     record = Record(
         nonce="", profile=name, entries=(entry,), user=user, old=previous, new=key, step=Step.STORED, started=context.clock()
@@ -89,12 +89,14 @@ def restore_previous_key(context: Context, name: str, code: str | None) -> Progr
         error = steps.verification_error(previous)
         if error is not None:
             raise RotationHalted(
-                what, f"{previous_id} does not answer each time ({error.why})", f"Again: {command} --undo"
+                what,
+                f"AWS does not accept {previous_id} every time ({error.why})",
+                f"Try again: {command} --undo",
             )
         steps.restore_old()
         if key.access_key_id not in list_keys(key_signer, record.user_name, (previous,)):
             forget_previous_key(context, key.access_key_id)
-    message = f"{current_id} is not known to AWS any more; {previous_id} is the vault's key again"
+    message = f"AWS does not accept {current_id} any more; the vault uses {previous_id} again"
     context.log_success(name, "rotate", message)
     return replace(progress_of(record.with_step(Step.UNDONE, context.clock())), is_undoing=True, note=message)
 
@@ -112,9 +114,7 @@ def forget_deleted_key(context: Context, last_four: str, listed: Mapping[str, Li
             and previous.access_key_id not in listed
         ):
             forget_previous_key(context, previous.access_key_id)
-            return (
-                f"{masked_key_id(previous.access_key_id)} is not at AWS any more; the vault has forgotten it"
-            )
+            return f"{masked_key_id(previous.access_key_id)} is deleted at AWS; removed it from the vault"
     return None
 
 

@@ -49,23 +49,23 @@ class Progress:
         if self.orphans:
             orphan_ids = ", ".join(masked_key_id(key) for key in self.orphans)
             return (
-                f"{old} works and is in use. {orphan_ids} exists at AWS, and its secret is nowhere here; "
-                f"to delete it: {command} --drop {self.orphans[0][-4:]}"
+                f"{old} works and is in use. {orphan_ids} exists at AWS, but its secret is lost. "
+                f"To delete it: {command} --drop {self.orphans[0][-4:]}"
             )
         if self.is_undoing and not self.is_finished:
-            return f"{old} and {new} may both exist; nothing is lost. Go on back: {command} --undo"
+            return f"{old} and {new} may both exist; nothing is lost. To continue the undo:  {command} --undo"
         return _SUMMARIES[self.step].format(old=old, new=new, again=command)
 
 
-_NEXT_COMMANDS = "nothing is lost. Go on: {again} --resume, or back: {again} --undo"
+_NEXT_COMMANDS = "nothing is lost. To continue: {again} --resume; to undo: {again} --undo"
 _SUMMARIES = {
-    Step.INTENT: "{old} works and is in use. Whether {new} was made is not known yet; look: {again} --resume",
+    Step.INTENT: "{old} works and is in use. It is unknown if {new} was created. To check: {again} --resume",
     Step.CREATED: "{old} and {new} exist, {old} is in use; " + _NEXT_COMMANDS,
     Step.VERIFIED: "{old} and {new} work, {old} is in use; " + _NEXT_COMMANDS,
     Step.STORED: "{old} and {new} work, {new} is in use; " + _NEXT_COMMANDS,
     Step.DELIVERED: "{old} and {new} work, {new} is in use; " + _NEXT_COMMANDS,
     Step.DEACTIVATED: (
-        "{new} is in use, {old} is switched off and can be switched on again: {again} --undo; to delete it: {again} --finish"
+        "{new} is in use, {old} is deactivated. To reactivate it: {again} --undo; to delete it: {again} --finish"
     ),
     Step.DONE: "{new} is in use, {old} is deleted",
     Step.UNDONE: "{old} is in use, as before",

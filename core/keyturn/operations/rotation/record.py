@@ -142,7 +142,7 @@ def record_from_table(table: Mapping[str, Any]) -> Record:
             step_times={Step(step): datetime.fromisoformat(moment) for step, moment in table["at"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise ValueError("no record of a rotation") from None
+        raise ValueError("not a rotation record") from None
 
 
 def _key_table(key: Credentials) -> dict[str, str]:

@@ -70,7 +70,7 @@ def reload_record(context: Context, record: Record) -> Record:
     current = record_of_user(context, record.user)
     if current is None or current.nonce != record.nonce or current.step.is_last:
         raise rotation_halted(
-            record, "another process has ended it meanwhile", f"See: keyturn rotate {record.profile} --status"
+            record, "another process has finished it", f"Run: keyturn rotate {record.profile} --status"
         )
     reconciled = reconcile_with_vault(context, current)
     return current if reconciled is current else record_store.save_step(context, reconciled, current.step)
@@ -82,7 +82,7 @@ def _advance_once(context: Context, record: Record, code: str | None) -> Progres
     with context.log_failure(record.profile, "rotate"), user_lock(context, record.user):
         record = reload_record(context, record)
         progress = _perform(context, record, key_signer)
-        context.clear_failure(record.profile, "rotate", "rotation")
+        context.clear_failure(record.profile, "rotate", "rotation", "Rotation")
         return progress
 
 
@@ -135,7 +135,7 @@ def _verify_and_perform(record: Record, observed: ObservedKeys, steps: RotationS
         error = steps.verification_error(record.old)
         if error is not None:
             return progress_of(
-                record, wait=LONGEST_WAIT, note=f"the old key does not answer yet ({error.why})"
+                record, wait=LONGEST_WAIT, note=f"AWS does not accept the old key yet ({error.why})"
             )
         step = next_step(record, replace(observed, is_old_accepted=True))
     return _perform_step(record, observed, step, steps)
@@ -144,9 +144,7 @@ def _verify_and_perform(record: Record, observed: ObservedKeys, steps: RotationS
 def _perform_step(record: Record, observed: ObservedKeys, step: NextStep, steps: RotationSteps) -> Progress:
     match step:
         case NextStep.WAIT:
-            return progress_of(
-                record, wait=5 * FIRST_WAIT, note="AWS may still show a key that was made unanswered"
-            )
+            return progress_of(record, wait=5 * FIRST_WAIT, note="a new key may still appear in AWS's list")
         case NextStep.ORPHAN:
             return progress_of(
                 record, is_halted=True, orphans=tuple(key.key_id for key in orphans(record, observed))
@@ -181,8 +179,10 @@ _ACTIONS: dict[NextStep, Callable[[RotationSteps], Progress]] = {
 
 def _undo_impossible(record: Record) -> RotationHalted:
     old = masked_key_id(record.old.access_key_id)
-    why = f"{old} is gone at AWS, or in a state that it cannot be switched on from, so it cannot be gone back to"
-    return rotation_halted(record, why, f"Go on with the new key: keyturn rotate {record.profile} --resume")
+    why = f"{old} is deleted at AWS or cannot be reactivated, so the rotation cannot be undone"
+    return rotation_halted(
+        record, why, f"To continue with the new key: keyturn rotate {record.profile} --resume"
+    )
 
 
 def _no_working_key(context: Context, record: Record) -> RotationHalted:
@@ -190,11 +190,11 @@ def _no_working_key(context: Context, record: Record) -> RotationHalted:
     keys = " nor ".join(
         masked_key_id(key.access_key_id) for key in (record.new, record.old) if key is not None
     )
-    why = f"AWS takes neither {keys}: somebody deleted the one in use, or switched it off"
+    why = f"AWS accepts neither {keys}: the key in use was deleted or deactivated"
     file = journal_of(context).path_of(record_name(record.user))
     hint = (
-        f"Have one of them switched on in the console, then run: keyturn rotate {record.profile} --resume, or --undo. "
-        f"If both are deleted for good, nothing is left to rotate: move {file} away, which ends it"
+        f"Reactivate one of them in the console, then run: keyturn rotate {record.profile} --resume, or --undo. "
+        f"If both are deleted, move {file} away to end the rotation"
     )
     return rotation_halted(record, why, hint)
 
@@ -209,8 +209,8 @@ def _undo_without_new(record: Record, observed: ObservedKeys, steps: RotationSte
     old_key = observed.listed.get(record.old.access_key_id)
     if old_key is None or old_key.status != "Active":
         why = f"{new} was deleted at AWS, and {old} is {old_key.status.lower() if old_key else 'deleted too'}"
-        hint = f"Have {old} switched on in the console, then run: keyturn rotate {record.profile} --undo"
+        hint = f"Reactivate {old} in the console, then run: keyturn rotate {record.profile} --undo"
         raise rotation_halted(record, why, hint)
     # The deletion at AWS has the same effect as --undo.
     undone = replace(steps, record=steps.revert_to_old()).as_undo().give_up()
-    return replace(undone, note=f"{new} was deleted at AWS by somebody; {old} is in use again")
+    return replace(undone, note=f"{new} was deleted at AWS, outside keyturn; {old} is in use again")

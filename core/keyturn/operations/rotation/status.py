@@ -154,18 +154,18 @@ def recent_use_reason(key: ListedKey, use: LastUse | None, now: datetime) -> str
     if key.status != "Active":
         return ""
     if use is None:
-        return "it is active, and AWS does not tell when it was last used"
+        return "it is active, and AWS does not report its last use"
     idle = now - (use.at or key.created)
     if idle >= IDLE_TIME:
         return ""
     if use.at is not None:
-        return f"it is active, and it was used {last_use_text(use, now)}"
-    return f"it is active, and it was made {span(idle)} ago and may not have been used yet"
+        return f"it is active, and was used {last_use_text(use, now)}"
+    return f"it is active, was created {span(idle)} ago, and may not have been used yet"
 
 
 def key_text(key: ListedKey, use: LastUse | None, now: datetime) -> str:
     """Return a key as text, like `active, 94 days old, used 2h ago (s3, eu-west-1)`."""
     use_text = (
-        "use not known" if use is None else f"used {last_use_text(use, now)}" if use.at else "never used"
+        "last use unknown" if use is None else f"used {last_use_text(use, now)}" if use.at else "never used"
     )
     return f"{key.status.lower()}, {max(0, (now - key.created).days)} days old, {use_text}"

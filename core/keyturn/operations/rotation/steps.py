@@ -47,7 +47,7 @@ class RotationSteps:
         error = self.verification_error(self._new())
         if error is not None:
             return self.wait_for_propagation(error)
-        return self._save_step(Step.VERIFIED, "it answers")
+        return self._save_step(Step.VERIFIED, "AWS accepts it")
 
     def verification_error(self, key: Credentials) -> AwsError | None:
         """Return None if AWS accepts `key` as the user's three times in a row, else the error.
@@ -66,7 +66,7 @@ class RotationSteps:
                 return error
             if identity.arn != self.record.user:
                 why = (
-                    f"{masked_key_id(key.access_key_id)} answers as {identity.arn}, not as {self.record.user}"
+                    f"{masked_key_id(key.access_key_id)} belongs to {identity.arn}, not to {self.record.user}"
                 )
                 raise rotation_halted(self.record, why, progress_of(self.record).summary())
         return None
@@ -77,12 +77,12 @@ class RotationSteps:
         mfa_sessions.transfer_mfa_sessions(
             self.context, self.record.old.access_key_id, self._new().access_key_id
         )
-        return self._save_step(Step.STORED, "it is the vault's key now")
+        return self._save_step(Step.STORED, "the vault uses it")
 
     def deliver(self) -> Progress:
         """Renew the sessions in the credentials file from the new key, where that needs no user."""
         failures = [note for name in self._delivered_profiles() if (note := self._renew(name))]
-        progress = self._save_step(Step.DELIVERED, "what rests on it is delivered")
+        progress = self._save_step(Step.DELIVERED, "sessions in the credentials file are renewed")
         return replace(progress, note="; ".join(failures))
 
     def deactivate(self) -> Progress:
@@ -91,9 +91,9 @@ class RotationSteps:
         old = masked_key_id(self.record.old.access_key_id)
         copies = copies_of(self.context.read(), self.record.old)
         if copies:
-            why = f"{old} stands in clear in the shared files by now, for {', '.join(copies)}, and would stop working there"
+            why = f"{old} is a plaintext key in the shared files now, for {', '.join(copies)}, and would stop working there"
             command = f"keyturn rotate {self.record.profile}"
-            hint = f"Adopt it: keyturn adopt {copies[0]}, then go on: {command} --resume; or back: {command} --undo"
+            hint = f"Adopt it: keyturn adopt {copies[0]}; then continue: {command} --resume; or undo: {command} --undo"
             raise rotation_halted(self.record, why, hint)
         try:
             self._set_status(self.record.old, "Inactive", (self._new(),))
@@ -102,9 +102,9 @@ class RotationSteps:
                 return self.wait_for_propagation(error)
             if error.code != "AccessDenied":
                 raise
-            why = f"the new key is in use, and iam:UpdateAccessKey is not allowed to switch {old} off"
+            why = f"the new key is in use, but iam:UpdateAccessKey is denied, so {old} stays active"
             return progress_of(self.record, is_halted=True, note=f"{why}: {error.why}")
-        return self._save_step(Step.DEACTIVATED, f"{old} is switched off")
+        return self._save_step(Step.DEACTIVATED, f"{old} is deactivated")
 
     def delete_old(self) -> Progress:
         """Delete the old key. The user has confirmed it."""
@@ -116,7 +116,7 @@ class RotationSteps:
                 masked_key_id(self.record.old.access_key_id),
                 f"keyturn rotate {self.record.profile}",
             )
-            error.hint = f"{old} is deleted at AWS all the same. Make room or fix the permissions, then end it: {command} --resume"
+            error.hint = f"{old} is deleted at AWS. Free disk space or fix the permissions, then run: {command} --resume"
             raise
 
     def close(self) -> Progress:
@@ -135,7 +135,7 @@ class RotationSteps:
         self.context.log_success(
             self.record.profile,
             "rotate",
-            f"{masked_key_id(self.record.old.access_key_id)} is switched on again",
+            f"{masked_key_id(self.record.old.access_key_id)} is reactivated",
         )
         record = replace(self.record, is_reactivated=True)
         return progress_of(record_store.save_step(self.context, record, self.record.step), wait=FIRST_WAIT)
@@ -166,9 +166,7 @@ class RotationSteps:
     def delete_new(self) -> Progress:
         """Delete the new key, which is not used any more."""
         if not self._delete(self._new(), (self.record.old,)) and self.is_propagating():
-            return progress_of(
-                self.record, wait=FIRST_WAIT, note="AWS does not know the new key everywhere yet"
-            )
+            return progress_of(self.record, wait=FIRST_WAIT, note="AWS has not propagated the new key yet")
         return self.give_up()
 
     def give_up(self) -> Progress:
@@ -206,8 +204,8 @@ class RotationSteps:
         if self.record.new is None:
             raise rotation_halted(
                 self.record,
-                "its record names no new key",
-                f"See: keyturn rotate {self.record.profile} --status",
+                "the record has no new key",
+                f"Run: keyturn rotate {self.record.profile} --status",
             )
         return self.record.new
 
@@ -234,7 +232,7 @@ class RotationSteps:
         """Return the progress of a rotation that waits until AWS knows the new key everywhere."""
         wait = min(LONGEST_WAIT, max(FIRST_WAIT, self._age().total_seconds() / 4))
         return progress_of(
-            self.record, wait=wait, note=f"AWS does not know the new key everywhere yet ({error.why})"
+            self.record, wait=wait, note=f"AWS has not propagated the new key yet ({error.why})"
         )
 
     def _set_status(self, key: Credentials, status: str, signers: tuple[Credentials, ...]) -> None:
@@ -289,7 +287,7 @@ class RotationSteps:
             generation = self.context.vault.change_keys(edit)
             if any(self.context.vault.key(name) != new_entry for name in changed):
                 raise KeyturnError(
-                    f"rotation of {self.record.profile}", "the vault did not give back the key that was put in",
+                    f"Rotation of {self.record.profile} stopped", "the vault did not return the key that was written",
                     "Run: keyturn vault status",
                 )  # fmt: skip
             prefix = len(key_entry(""))
@@ -349,7 +347,7 @@ class RotationSteps:
         try:
             refresh.renew(self.context, name)
         except KeyturnError as error:
-            return f"{name} keeps its old session until that ends: {error.why}"
+            return f"{name} keeps its old session until it expires: {error.why}"
         return ""
 
 

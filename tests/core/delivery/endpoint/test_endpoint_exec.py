@@ -150,13 +150,13 @@ def test_a_key_typed_on_the_terminal_reaches_the_program_only(person: Person, nu
 @pytest.mark.parametrize(
     ("words", "code", "why"),
     [
-        (("ci-release", "--endpoint", "--", "no-such-program-at-all"), 3, "there is no such program"),
+        (("ci-release", "--endpoint", "--", "no-such-program-at-all"), 3, "program not found"),
         (("ci-release", "--endpoint", "--", "/etc/passwd"), 5, "Permission denied"),
         (("nobody", "--endpoint", "--", "true"), 3, "there is none by that name"),
         (("personal", "--endpoint", "--", "true"), 1, "keyturn adopt personal"),
         (("ci-release", "--endpoint", "--min-left", "9h", "--", "true"), 2, "9h were asked for"),
         (("prod-admin", "--endpoint", "--", "true"), 4, "it needs an MFA code"),
-        (("ci-release", "--token-env", "--", "true"), 2, "goes with --endpoint only"),
+        (("ci-release", "--token-env", "--", "true"), 2, "it requires --endpoint"),
     ],
 )
 def test_what_cannot_be_run_is_one_line_and_leaves_nothing(
@@ -278,7 +278,7 @@ def test_where_other_credentials_would_win_the_program_is_not_started(person: Pe
     finally:
         person.does("deliver", "ci-audit", "--to", "credential-process")
     assert done.returncode == 2
-    assert "take the credentials of [default] in the shared files before they ask an endpoint" in done.stderr
+    assert "use the credentials of [default] in the shared files before an endpoint" in done.stderr
     assert done.stderr.endswith("or run: keyturn deliver ci-audit --to credential-process\n")
 
 
@@ -290,7 +290,7 @@ def test_with_a_default_of_the_persons_own_it_is_said_how_to_keep_it(person: Per
     finally:
         person.credentials.write_text(before)
     assert done.returncode == 2
-    assert "rename [default] in ~/.aws/credentials, say to [own]" in done.stderr
+    assert "rename [default] in ~/.aws/credentials, for example to [own]" in done.stderr
     assert "set AWS_PROFILE=own in your shell" in done.stderr
 
 

@@ -92,7 +92,7 @@ def test_nor_what_was_taken_back_before_there_was_a_key_or_at_aws(home: Home, by
         home.state.set_status(home.user.keys[0], "Active")
         home.state.delete_key(home.user, home.user.keys[1])
         home.time.now += timedelta(minutes=5)
-        assert "was deleted at AWS by somebody" in home.service.rotation.advance(PROFILE).note
+        assert "was deleted at AWS, outside keyturn" in home.service.rotation.advance(PROFILE).note
     assert step(home) is None
     (left,) = home.user.keys
     assert left.status == "Active"

@@ -138,7 +138,7 @@ def test_before_and_after_stored_the_reason_differs_in_nothing_but_the_use_in_th
 @pytest.mark.parametrize("step", OPEN)
 def test_a_deleted_old_key_leads_on_with_the_new_one(step: Step, is_undoing: bool) -> None:
     found = find_drift(record_at(step, is_undoing=is_undoing), observed(None, "Active"))
-    expect(found, OLD_SHOWN, "is gone at AWS", {RESUME})
+    expect(found, OLD_SHOWN, "is deleted at AWS", {RESUME})
     assert found is not None
     assert NEW_SHOWN in found.hint
     assert ("the vault uses it" in found.why) is (step in BEFORE_STORED)
@@ -160,14 +160,14 @@ def test_an_old_key_that_is_not_active_before_it_was_deactivated_leads_on_or_bac
 @pytest.mark.parametrize(
     ("since", "is_drift"), [(timedelta(), False), (YOUNG, False), (SETTLED, True), (HOUR, True)]
 )
-def test_an_old_key_is_switched_on_again_if_aws_lists_it_as_active_two_minutes_after_its_deactivation(
+def test_an_old_key_is_reactivated_if_aws_lists_it_as_active_two_minutes_after_its_deactivation(
     since: timedelta, is_drift: bool
 ) -> None:
     record = record_at(Step.DELIVERED, age=2 * HOUR).with_step(Step.DEACTIVATED, NOW - since)
     found = find_drift(record, observed("Active", "Active"))
     assert (found is not None) is is_drift
     if is_drift:
-        expect(found, OLD_SHOWN, "was switched on again at AWS", {RESUME, UNDO})
+        expect(found, OLD_SHOWN, "was reactivated at AWS", {RESUME, UNDO})
 
 
 def test_an_active_old_key_is_no_drift_if_the_time_of_its_deactivation_is_unknown() -> None:
@@ -202,7 +202,7 @@ def test_a_way_back_that_is_lost_has_drift_to_show(in_vault: Mapping[str, str]) 
     record: Record = record_at(Step.STORED, is_undoing=True)
     seen = observed(None, "Active", in_vault=in_vault)
     assert next_step(record, seen) is NextStep.OLD_UNUSABLE
-    expect(find_drift(record, seen), OLD_SHOWN, "gone", {RESUME})
+    expect(find_drift(record, seen), OLD_SHOWN, "is deleted at AWS", {RESUME})
 
 
 def test_drift_reads_as_the_reason_and_then_the_hint() -> None:

@@ -139,7 +139,7 @@ def test_a_new_record_goes_forward_and_has_reached_nothing() -> None:
 
 @pytest.mark.parametrize("missing", ON_DISK)
 def test_a_record_that_lacks_a_field_is_refused(missing: str) -> None:
-    with pytest.raises(ValueError, match="no record of a rotation"):
+    with pytest.raises(ValueError, match="not a rotation record"):
         record_from_table({name: value for name, value in ON_DISK.items() if name != missing})
 
 
@@ -166,7 +166,7 @@ def test_a_record_that_lacks_a_field_is_refused(missing: str) -> None:
     ids=str,
 )
 def test_a_record_that_is_broken_is_refused_without_its_contents(broken: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="no record of a rotation") as caught:
+    with pytest.raises(ValueError, match="not a rotation record") as caught:
         record_from_table({**ON_DISK, **broken})
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__

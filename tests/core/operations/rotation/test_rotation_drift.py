@@ -49,9 +49,9 @@ def test_a_new_key_that_somebody_switched_off_is_said_at_once_and_gone_back_from
     home.time.sleep(SETTLED.total_seconds())
     somebody(home, switches=progress.new_id or "")
     used = ", and the vault uses it" if step.is_at_least(Step.STORED) else ""
-    assert f"is inactive at AWS, by somebody else's doing{used}. Go back to" in told(home)
+    assert f"is inactive at AWS, changed outside keyturn{used}. To return to" in told(home)
     before = len(home.line.asked)
-    with pytest.raises(RotationHalted, match="inactive at AWS, by somebody else's doing"):
+    with pytest.raises(RotationHalted, match="inactive at AWS, changed outside keyturn"):
         home.service.rotation.advance(PROFILE)
     assert {action for action, _ in home.line.asked[before:]} == {"ListAccessKeys"}, "nothing else is tried"
     assert back(home).step is Step.UNDONE
@@ -76,20 +76,20 @@ def test_an_old_key_that_somebody_took_before_the_new_one_was_stored_is_gone_on_
     home.time.sleep(SETTLED.total_seconds())
     if how == "deleted":
         somebody(home, deletes=progress.old_id)
-        assert "is gone at AWS, and the vault uses it. Go on with" in told(home)
+        assert "is deleted at AWS, and the vault uses it. To continue with" in told(home)
     else:
         somebody(home, switches=progress.old_id)
-        assert "is already inactive at AWS, and the vault uses it. Go on with" in told(home)
+        assert "is already inactive at AWS, and the vault uses it. To continue with" in told(home)
     assert resumed(home) is (Step.DONE if how == "deleted" else Step.DEACTIVATED)
     assert home.service.context.key(PROFILE).access_key_id == progress.new_id
 
 
 def test_an_old_key_that_somebody_switched_on_again_is_named(home: Home) -> None:
     progress = until(home, Step.DEACTIVATED)
-    assert "was switched on again" not in told(home)
+    assert "was reactivated" not in told(home)
     home.time.sleep(SETTLED.total_seconds())
     somebody(home, switches=progress.old_id, to="Active")
-    assert "was switched on again at AWS by somebody. Switch it off" in told(home)
+    assert "was reactivated at AWS, outside keyturn. To deactivate it" in told(home)
     assert resumed(home) is Step.DEACTIVATED
     assert statuses(home)[progress.old_id] == "Inactive"
 
@@ -97,7 +97,7 @@ def test_an_old_key_that_somebody_switched_on_again_is_named(home: Home) -> None
 def test_an_old_key_that_somebody_deleted_needs_no_word_to_end_with(home: Home) -> None:
     progress = until(home, Step.DEACTIVATED)
     somebody(home, deletes=progress.old_id)
-    assert "is gone at AWS. Go on with" in told(home)
+    assert "is deleted at AWS. To continue with" in told(home)
     assert home.service.rotation.finish(PROFILE, None).step is Step.DONE
     assert list(statuses(home)) == [progress.new_id]
 
@@ -112,22 +112,22 @@ def test_where_aws_knows_neither_key_every_way_says_so_and_how_it_ends(home: Hom
         rotating.status, rotating.advance, rotating.undo, rotating.deletion_facts,
         lambda name: rotating.finish(name, progress.old_id[-4:]),
     ):  # fmt: skip
-        with pytest.raises(RotationHalted, match="AWS takes neither") as error:
+        with pytest.raises(RotationHalted, match="AWS accepts neither") as error:
             way(PROFILE)
-        assert "If both are deleted for good" in error.value.hint
+        assert "If both are deleted" in error.value.hint
     (record,) = journal_of(home.service.context).names()
     file = journal_of(home.service.context).path_of(record)
     assert f"move {file} away" in error.value.hint
     file.rename(file.with_name("away"))
-    with pytest.raises(KeyturnError, match="does not know AKIA…") as gone:
+    with pytest.raises(KeyturnError, match="does not accept AKIA…") as gone:
         rotating.status(PROFILE)
     assert not home.service.context.index.load().rotations, "the list does not say any more that one waits"
     assert "--undo" in gone.value.hint
-    with pytest.raises(RotationHalted, match="AWS takes neither") as error:
+    with pytest.raises(RotationHalted, match="AWS accepts neither") as error:
         rotating.undo(PROFILE)
-    assert f"forgotten: keyturn rotate {PROFILE} --drop {progress.old_id[-4:]}" in error.value.hint
-    assert "has forgotten it" in rotating.delete_other_key(PROFILE, progress.old_id[-4:])
-    with pytest.raises(KeyturnError, match="does not know AKIA…") as gone:
+    assert f"from the vault: keyturn rotate {PROFILE} --drop {progress.old_id[-4:]}" in error.value.hint
+    assert "removed it from the vault" in rotating.delete_other_key(PROFILE, progress.old_id[-4:])
+    with pytest.raises(KeyturnError, match="does not accept AKIA…") as gone:
         rotating.status(PROFILE)
     assert "keyturn release" in gone.value.hint
     assert pending_record(home.service.context, PROFILE) is None

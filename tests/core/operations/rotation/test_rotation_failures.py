@@ -67,7 +67,7 @@ def test_a_new_key_that_the_disk_refuses_is_kept_elsewhere_or_deleted_again(home
         home.on_write = lambda _: ""
         assert home.service.rotation.advance(PROFILE).step is Step.VERIFIED
         return
-    with home.working(), pytest.raises(KeyturnError, match="deleted at AWS again") as error:
+    with home.working(), pytest.raises(KeyturnError, match="so it was deleted at AWS") as error:
         home.service.rotation.start(PROFILE)
     assert "works and is in use" in error.value.line()
     assert list(statuses(home)) == [home.service.context.key(PROFILE).access_key_id]
@@ -86,7 +86,7 @@ def test_a_new_key_that_iam_does_not_know_yet_is_deleted_once_it_does(home: Home
     home.on_write = lambda _: "refuse" if home.line.asked[-1][0] == "CreateAccessKey" else ""
     home.line.next = on("DeleteAccessKey", Trouble.UNSENT)
     home.state.propagation, home.state.flapping = timedelta(seconds=5), timedelta(seconds=5)
-    with home.working(), pytest.raises(KeyturnError, match="deleted at AWS again"):
+    with home.working(), pytest.raises(KeyturnError, match="so it was deleted at AWS"):
         home.service.rotation.start(PROFILE)
     assert list(statuses(home)) == [home.service.context.key(PROFILE).access_key_id]
 
@@ -95,7 +95,7 @@ def test_a_new_key_that_never_answers_leaves_the_old_one_in_use(home: Home) -> N
     first = home.service.rotation.start(PROFILE)
     home.line.next = on("GetCallerIdentity", Trouble.DENIED, 1000)
     rotating = home.service.rotation
-    with pytest.raises(RotationHalted, match="does not know the new key") as error:
+    with pytest.raises(RotationHalted, match="has not propagated the new key") as error:
         list(rotating.run_to_end(first, lambda: rotating.advance(PROFILE), home.time.sleep))
     assert "--undo" in error.value.hint
     assert home.service.context.key(PROFILE).access_key_id == first.old_id
@@ -133,7 +133,7 @@ def test_the_old_key_is_not_deleted_in_its_time_of_grace_or_when_it_was_used_sin
     home: Home,
 ) -> None:
     progress = until(home, Step.DEACTIVATED)
-    with pytest.raises(RotationHalted, match="time of grace ends in"):
+    with pytest.raises(RotationHalted, match="grace period ends in"):
         home.service.rotation.finish(PROFILE, None)
     home.time.now += timedelta(hours=25)
     with pytest.raises(KeyturnError, match="cannot be undone") as wanted:
@@ -150,7 +150,7 @@ def test_no_key_is_asked_for_that_a_full_disk_could_not_keep(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(create_key, "MIN_FREE_BYTES", 1 << 62)
-    with pytest.raises(KeyturnError, match="less than 1 MiB left"):
+    with pytest.raises(KeyturnError, match="less than 1 MiB is left"):
         home.service.rotation.start(PROFILE)
     assert len(statuses(home)) == 1
     monkeypatch.undo()
@@ -160,23 +160,34 @@ def test_no_key_is_asked_for_that_a_full_disk_could_not_keep(
 def test_both_slots_used_names_both_and_drops_the_idle_one_only(home: Home) -> None:
     other = home.state.add_key(home.user, age=timedelta(days=3))
     home.user.keys[0].record_use(LastUse(home.time.now - timedelta(hours=2), "s3", "eu-west-1"))
-    with pytest.raises(RotationHalted, match="both key slots of the user are used") as error:
+    with pytest.raises(RotationHalted, match="both access key slots of the user are in use") as error:
         home.service.rotation.start(PROFILE)
     assert "94 days old, used 2h ago (s3, eu-west-1)" in error.value.why
     assert "3 days old, never used" in error.value.why
-    assert "may not have been used yet. Find what has it and switch it off" in error.value.hint
+    assert "may not have been used yet. Find what uses it, deactivate it" in error.value.hint
     with pytest.raises(RotationHalted, match="may not have been used yet"):
         home.service.rotation.delete_other_key(PROFILE, other.key_id[-4:])
     with pytest.raises(NotFound):
         home.service.rotation.delete_other_key(PROFILE, "ZZZZ")
     home.state.set_status(other, "Inactive")
-    with pytest.raises(RotationHalted, match="both key slots of the user are used") as error:
+    with pytest.raises(RotationHalted, match="both access key slots of the user are in use") as error:
         home.service.rotation.start(PROFILE)
     assert f"--drop {other.key_id[-4:]}" in error.value.hint
     home.service.rotation.delete_other_key(PROFILE, other.key_id[-4:])
     assert len(statuses(home)) == 1
     with pytest.raises(RotationHalted, match="the vault holds it"):
         home.service.rotation.delete_other_key(PROFILE, next(iter(statuses(home)))[-4:])
+
+
+def test_the_failure_of_a_refused_rotation_is_cleared_by_the_next_step_that_succeeds(home: Home) -> None:
+    other = home.state.add_key(home.user, age=timedelta(days=3))
+    with pytest.raises(RotationHalted):
+        home.service.rotation.start(PROFILE)
+    assert home.service.context.profile_state(PROFILE).failure is not None
+    home.user.keys.remove(other)
+    home.service.rotation.start(PROFILE)
+    home.service.rotation.advance(PROFILE)
+    assert home.service.context.profile_state(PROFILE).failure is None
 
 
 @pytest.mark.parametrize("seconds", [0, 7, 20, 41, 60])
@@ -196,7 +207,7 @@ def test_a_rotation_that_waits_shows_without_unlocking_and_says_so_when_begun_ag
     row = next(row for row in home.service.snapshot().profiles if row.name == PROFILE)
     assert row.rotation.state is RotationState.IN_PROGRESS
     assert row.rotation.waits == "verified"
-    with pytest.raises(RotationHalted, match="waits at step verified") as error:
+    with pytest.raises(RotationHalted, match="is pending: step verified") as error:
         home.service.rotation.start(PROFILE)
     assert progress.new_id is not None
     assert "--resume" in error.value.hint
@@ -228,7 +239,7 @@ def test_two_machines_at_once_make_one_key(home: Home) -> None:
         return Trouble.NONE
 
     home.line.next = meanwhile
-    with pytest.raises(RotationHalted, match="somebody else made a key meanwhile"):
+    with pytest.raises(RotationHalted, match="another key was created in between"):
         home.service.rotation.start(PROFILE)
     assert not home.service.context.index.load().rotations
 
@@ -295,7 +306,7 @@ def test_a_record_that_cannot_be_read_is_put_aside_by_a_restore(home: Home) -> N
     told = home.service.restore_vault(recovery_key=home.recovery_key)
     assert "was put aside" in " ".join(told)
     home.restart()
-    with pytest.raises(RotationHalted, match="both key slots"):
+    with pytest.raises(RotationHalted, match="both access key slots"):
         home.service.rotation.start(PROFILE)
 
 
@@ -304,7 +315,7 @@ def test_an_orphan_that_somebody_uses_is_not_dropped(home: Home) -> None:
     home.service.rotation.start(PROFILE)
     other = home.user.keys[1]
     other.record_use(LastUse(home.time.now, "s3", "eu-west-1"))
-    with pytest.raises(RotationHalted, match="somebody has used"):
+    with pytest.raises(RotationHalted, match="was used"):
         home.service.rotation.delete_other_key(PROFILE, other.key_id[-4:])
 
 

@@ -40,7 +40,7 @@ def hurried(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_rotation_that_made_no_key_fails(home: Home) -> None:
     home.line.next = on("CreateAccessKey", Trouble.UNSENT)
-    with pytest.raises(KeyturnError, match="AWS made no new key") as error:
+    with pytest.raises(KeyturnError, match="AWS created no new key") as error:
         turn(home).rotate()
     assert error.value.exit_code == 1
     assert "in use, as before" in error.value.hint
@@ -51,7 +51,7 @@ def test_the_way_back_tells_of_the_old_key(home: Home, capsys: pytest.CaptureFix
     assert turn(home).undo() == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        f"verified AKIA…{old[-4:]}: the old key answers, and is the vault's again",
+        f"verified AKIA…{old[-4:]}: AWS accepts the old key, and the vault uses it again",
         f"undone AKIA…{old[-4:]}: the old key is the only one again",
         f"AKIA…{old[-4:]} is in use, as before",
     ]
@@ -65,7 +65,7 @@ def test_what_was_just_seen_is_said_whatever_the_step(home: Home, capsys: pytest
 
     with home.working():
         assert turn(home).rotate() == 0
-    assert "which a restart empties: see to the disk" in capsys.readouterr().err
+    assert "which a restart empties: fix the disk first" in capsys.readouterr().err
 
 
 def test_an_agent_that_ends_amid_a_rotation_leaves_a_line_that_says_how_to_go_on(home: Home) -> None:
@@ -74,7 +74,7 @@ def test_an_agent_that_ends_amid_a_rotation_leaves_a_line_that_says_how_to_go_on
 
     with pytest.raises(AgentUnavailable) as error:
         turn(home)._run_to_end(home.service.rotation.start(PROFILE), gone)
-    assert error.value.hint.endswith(f"then: keyturn rotate {PROFILE} --resume")
+    assert error.value.hint.endswith(f"then run: keyturn rotate {PROFILE} --resume")
 
 
 def test_a_key_that_was_lost_is_named_by_the_status_too(

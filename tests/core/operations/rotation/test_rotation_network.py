@@ -58,7 +58,7 @@ def tried(bench: Bench, kind: str) -> str:
         told = str(progress.step)
     except KeyturnError as error:
         told = error.line()
-        assert "CreateAccessKey" in told or "rotation of" in told
+        assert "CreateAccessKey" in told or "Rotation of" in told
     finally:
         bench.sandbox.faults.clear()
     assert len(user.keys) <= 2

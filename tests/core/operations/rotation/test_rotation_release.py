@@ -24,7 +24,7 @@ def test_no_key_is_made_for_what_was_given_back_while_aws_was_asked(home: Home) 
         return Trouble.NONE
 
     home.line.next = meanwhile
-    with pytest.raises(FileChanged, match="changed or given back meanwhile"):
+    with pytest.raises(FileChanged, match="changed or released in between"):
         home.service.rotation.start(PROFILE)
     assert "CreateAccessKey" not in [action for action, _ in home.line.asked]
     assert list(statuses(home).values()) == ["Active"]
@@ -51,7 +51,7 @@ def test_a_copy_of_the_old_key_that_appears_meanwhile_is_not_switched_off_under_
     credentials.write_text(
         f"[copy]\naws_access_key_id = {old['key_id']}\naws_secret_access_key = {old['secret']}\n"
     )
-    with pytest.raises(RotationHalted, match="in clear in the shared files by now, for copy") as error:
+    with pytest.raises(RotationHalted, match="a plaintext key in the shared files now, for copy") as error:
         home.service.rotation.advance(PROFILE)
     assert "keyturn adopt copy" in error.value.hint
     assert set(statuses(home).values()) == {"Active"}

@@ -38,7 +38,7 @@ def test_a_rotation_that_is_stopped_shows_goes_on_and_is_finished(person: Person
 
     done = person.keyturn("rotate", NAME)
     assert (done.returncode, len(user.keys)) == (4, 1), done.stderr
-    assert "add --yes" in done.stderr
+    assert "Use --yes" in done.stderr
 
     told = person.does("rotate", NAME, "--yes")
     assert [line.split()[0] for line in told.splitlines()[:5]] == [
@@ -56,11 +56,11 @@ def test_a_rotation_that_is_stopped_shows_goes_on_and_is_finished(person: Person
     words = {"--passphrase-fd": PASSPHRASE, "--new-passphrase-fd": "for the journey"}
     exported = person.keyturn("vault", "export", str(tmp_path / "export.age"), "--yes", fds=words)
     assert exported.returncode == 0
-    assert f"{NAME}: a rotation of its key waits, and the journal is not in the export" in exported.stderr
+    assert f"{NAME}: a rotation is pending, and the export does not include its journal" in exported.stderr
 
     early = person.keyturn("rotate", NAME, "--finish")
     assert early.returncode == 5
-    assert "time of grace ends in" in early.stderr
+    assert "grace period ends in" in early.stderr
     person.sandbox.move_clock(25 * 3600)
     person.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
     wanted = person.keyturn("rotate", NAME, "--finish")
@@ -81,7 +81,7 @@ def test_a_key_whose_answer_was_lost_is_one_line_and_goes_on_ones_word(person: P
     (lost,) = [key["key_id"] for key in status(person)["keys"] if key["key_id"] != kept["key_id"]]
     assert done.returncode == 5
     line = done.stderr.splitlines()[-1]
-    assert line.startswith(f"keyturn: rotation of {NAME}: a new key was made")
+    assert line.startswith(f"keyturn: Rotation of {NAME} stopped: a new key was created")
     assert line.endswith(f"to delete it: keyturn rotate {NAME} --drop {lost[-4:]}")
     person.does("rotate", NAME, "--drop", lost[-4:])
     assert [key["key_id"] for key in status(person)["keys"]] == [kept["key_id"]]
@@ -124,17 +124,17 @@ def test_a_policy_that_asks_for_mfa_is_met_by_one_code_for_the_whole_rotation(pe
     [
         (("rotate", "personal"), 1, "Adopt it first: keyturn adopt personal"),
         (("rotate", "ci-audit"), 1, "ci-deploy"),
-        (("rotate", "nobody"), 3, "there is none by that name"),
-        (("rotate", NAME, "--resume"), 3, "Begin one"),
-        (("rotate", NAME, "--drop", "ABCD"), 3, "the user has none that ends in ABCD"),
-        (("rotate", NAME, "--confirm", "ABCD"), 2, "--confirm goes with --finish"),
-        (("rotate", NAME, "--status", "--drop", "ABCD"), 2, "do not go together"),
+        (("rotate", "nobody"), 3, "Profile not found: nobody"),
+        (("rotate", NAME, "--resume"), 3, "To start one"),
+        (("rotate", NAME, "--drop", "ABCD"), 3, "the user has no key that ends in ABCD"),
+        (("rotate", NAME, "--confirm", "ABCD"), 2, "Invalid option --confirm: it requires --finish"),
+        (("rotate", NAME, "--status", "--drop", "ABCD"), 2, "exclude each other"),
         (
             ("rotate", NAME, "--undo", "--finish", "--confirm", "ABCD"),
             2,
-            "--undo and --finish do not go together",
+            "--undo and --finish exclude each other",
         ),
-        (("rotate", NAME, "--resume", "--undo"), 2, "--resume and --undo do not go together"),
+        (("rotate", NAME, "--resume", "--undo"), 2, "--resume and --undo exclude each other"),
     ],
 )
 def test_what_cannot_be_is_one_line(person: Person, words: tuple[str, ...], code: int, line: str) -> None:
