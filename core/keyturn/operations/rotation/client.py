@@ -49,7 +49,7 @@ class RotationClient:
 
     def finish(self, name: str, last_four: str | None, code: str | None = None) -> Progress:
         """See :func:`keyturn.operations.rotation.delete_key.finish`."""
-        return self._router.run(delete_key.finish, name, last_four, code)
+        return self._router.run(delete_key.finish, name, code, last_four)
 
     def delete_other_key(self, name: str, last_four: str, code: str | None = None) -> str:
         """See :func:`keyturn.operations.rotation.delete_key.delete_other_key`."""

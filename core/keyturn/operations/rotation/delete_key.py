@@ -110,7 +110,7 @@ def _deletion_facts(context: Context, record: Record, key_signer: KeySigner) -> 
 
 
 @operation("rotate-finish")
-def finish(context: Context, name: str, last_four: str | None, code: str | None = None) -> Progress:
+def finish(context: Context, name: str, code: str | None = None, last_four: str | None = None) -> Progress:
     """Delete the old key of a rotation.
 
     :param last_four: the old key's last four characters, as the user typed them.
