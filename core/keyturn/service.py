@@ -347,7 +347,7 @@ class CredentialService:
 
     def adopt(self, plan: Plan) -> tuple[str, ...]:
         """See :func:`keyturn.operations.adopt.adopt`."""
-        asked = [name for name in plan.names if name not in plan.also]
+        asked = [name for name in plan.names if name not in plan.dependants]
         return self._router.run(adopt.adopt, asked, plan.digest, session_none=plan.session_none)
 
     def plan_release(self, names: Sequence[str]) -> Plan:

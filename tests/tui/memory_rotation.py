@@ -221,4 +221,6 @@ class MemoryRotation:
         waits = None if turn.step.is_last else "undoing" if turn.is_undoing else str(turn.step)
         now = self._keeper.now()
         profile = self._keeper._profile(name)
-        self._keeper._replace(replace(profile, key=key, rotation=rotation_of(key, 90, now, waits=waits)))
+        self._keeper._replace(
+            replace(profile, key=key, rotation=rotation_of(key, 90, now, pending_step=waits))
+        )

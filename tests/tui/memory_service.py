@@ -239,7 +239,7 @@ class MemoryService:
         return Plan(
             action="adopt",
             names=(*names, *also),
-            also=also,
+            dependants=also,
             diff=diff,
             secrets=secrets,
             warnings=(warning,),

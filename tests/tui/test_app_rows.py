@@ -168,10 +168,10 @@ def test_working_shows_while_an_act_is_in_flight() -> None:
         ({"rotation": Rotation(RotationState.OK, 12, 90)}, "ok, due 78d"),
         ({"rotation": Rotation(RotationState.DUE, 71, 90)}, "▲ due 19d"),
         ({"rotation": Rotation(RotationState.OVERDUE, 94, 90)}, "▲ overdue 4d"),
-        ({"rotation": Rotation(RotationState.IN_PROGRESS, 94, 90, waits="created")}, "new created"),
+        ({"rotation": Rotation(RotationState.IN_PROGRESS, 94, 90, pending_step="created")}, "new created"),
         (
             {
-                "rotation": Rotation(RotationState.IN_PROGRESS, 94, 90, waits="stored"),
+                "rotation": Rotation(RotationState.IN_PROGRESS, 94, 90, pending_step="stored"),
                 "failure": Failure(NOW, "no"),
             },
             "new stored",

@@ -269,7 +269,7 @@ def label_of(action: Action, row: Row | None) -> str:
             return "Release…" if row.profile.managed else "Adopt…"
         if action.id == "login" and row.profile.mfa_serial:
             return "MFA code"
-        if action.id == "key.rotate" and row.profile.rotation.waits is not None:
+        if action.id == "key.rotate" and row.profile.rotation.pending_step is not None:
             return "Resume…"
     return action.label
 
@@ -313,7 +313,7 @@ def why_not_adoptable(profile: Profile) -> str | None:
 def why_not_rotatable(profile: Profile) -> str | None:
     """Return the reason that a profile's key cannot be rotated, judged by its row alone; None if it may be.
     The service checks more."""
-    if profile.rotation.waits is not None or (profile.managed and profile.kind is Kind.IAM_KEY):
+    if profile.rotation.pending_step is not None or (profile.managed and profile.kind is Kind.IAM_KEY):
         return None
     if profile.plaintext_key:
         return f"{profile.name} has a plaintext key in the files; adopt it first (m)"

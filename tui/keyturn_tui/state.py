@@ -81,7 +81,7 @@ class AppState:
 
     def display_path(self, path: str) -> str:
         """Return a path in its short form (`~/…`)."""
-        return self.service.paths.shown(path)
+        return self.service.paths.display(path)
 
 
 def has_new_problem(before: Snapshot | None, now: Snapshot) -> bool:

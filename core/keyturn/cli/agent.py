@@ -69,7 +69,7 @@ def status(*, json_: bool) -> None:
     rows = service.snapshot().profiles
     if json_:
         overdue = [row.name for row in rows if row.rotation.state is RotationState.OVERDUE and row.managed]
-        waiting = {row.name: row.rotation.waits for row in rows if row.rotation.waits}
+        waiting = {row.name: row.rotation.pending_step for row in rows if row.rotation.pending_step}
         emit({"running": True, **answer, "overdue": overdue, "waiting": waiting})
     else:
         paused = ". Auto-renewal is paused" if answer.get("paused") else ""

@@ -173,7 +173,9 @@ def _advice(service: CredentialService, default: Profile | None, delivered: str 
     if delivered is not None:
         advice = f"run: keyturn deliver {delivered} --to credential-process"
     else:
-        file = service.paths.shown(default.origin.file) if default and default.origin else "the shared files"
+        file = (
+            service.paths.display(default.origin.file) if default and default.origin else "the shared files"
+        )
         first = f"run keyturn release {_DEFAULT}, then " if default and default.managed else ""
         advice = (
             f"{first}rename [{_DEFAULT}] in {file}, for example to [own] ([profile own] in the config file), "

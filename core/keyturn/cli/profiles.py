@@ -51,7 +51,7 @@ def list_(*, json_: bool, text: str) -> None:
 
 def key_notices(rows: Iterable[Profile]) -> tuple[str, ...]:
     """Return one line for each pending rotation, and one for all keys that are past their rotation policy."""
-    pending = [row for row in rows if row.rotation.waits]
+    pending = [row for row in rows if row.rotation.pending_step]
     overdue = [row.name for row in rows if row.rotation.state is RotationState.OVERDUE and row.managed]
     lines = [
         f"{row.name}: rotation {rotation_words(row.rotation)}. Run: keyturn rotate {row.name} --status"

@@ -99,7 +99,7 @@ def _print_plan(plan: Plan) -> None:
         print_line(change.text if change.sign == "@" else f"  {change.sign} {change.text}")
     for secret in plan.secrets:
         print_line(f"vault {'+' if plan.action == 'adopt' else '-'} {secret}")
-    for name in plan.also:
+    for name in plan.dependants:
         print_line(f"also included: {name}")
     for warning in plan.warnings:
         print_line(f"note: {warning}")

@@ -299,7 +299,7 @@ def export(unlocker: VaultUnlocker, *, file: Path, new_passphrase_fd: int | None
     service.context.log_success("vault", "export", f"to {file}")
     say(f"Exported to {file}.")
     for row in service.snapshot().profiles:
-        if row.rotation.waits is not None:
+        if row.rotation.pending_step is not None:
             warn(
                 f"{row.name}: a rotation is pending, and the export does not include its journal. Finish it, then export again: "
                 f"keyturn rotate {row.name} --status"

@@ -56,8 +56,8 @@ def rotation_words(rotation: Rotation) -> str:
     `waits: verify`, or `-` for a profile without a key.
     """
     age, limit = rotation.age_days, rotation.limit_days
-    if rotation.waits is not None:
-        return f"waits: {WAITING_WORDS.get(rotation.waits, rotation.waits)}"
+    if rotation.pending_step is not None:
+        return f"waits: {WAITING_WORDS.get(rotation.pending_step, rotation.pending_step)}"
     if rotation.state is RotationState.NOT_APPLICABLE:
         return "-"
     if age is None or limit is None:

@@ -157,7 +157,7 @@ class Rotation:
     age_days: int | None = None
     limit_days: int | None = None
     last_used: datetime | None = None
-    waits: str | None = None
+    pending_step: str | None = None
     """Step at which a rotation is paused; None if there is no rotation."""
 
 
@@ -284,7 +284,7 @@ class Plan:
     """`adopt` or `release`."""
     names: tuple[str, ...]
     """All affected profiles, dependants included."""
-    also: tuple[str, ...]
+    dependants: tuple[str, ...] = field(metadata=stored("also"))
     """The dependants among `names`, which were not requested."""
     diff: tuple[DiffLine, ...] = field(metadata=stored(row=True))
     secrets: tuple[str, ...]
@@ -348,17 +348,21 @@ def state_of(profile: Profile, vault: VaultState, now: datetime) -> State:
 
 
 def rotation_of(
-    key: Key | None, limit_days: int | None, now: datetime, *, waits: str | None = None
+    key: Key | None, limit_days: int | None, now: datetime, *, pending_step: str | None = None
 ) -> Rotation:
     """Return a key's rotation status at `now`.
 
     :param limit_days: the policy in days; None or 0 disables it.
-    :param waits: step at which an unfinished rotation of this key is paused.
+    :param pending_step: step at which an unfinished rotation of this key is paused.
     """
     if key is None:
-        return Rotation() if waits is None else Rotation(RotationState.IN_PROGRESS, waits=waits)
+        return (
+            Rotation()
+            if pending_step is None
+            else Rotation(RotationState.IN_PROGRESS, pending_step=pending_step)
+        )
     age = None if key.created is None else max(0, (now - key.created).days)
-    if waits is not None:
+    if pending_step is not None:
         state = RotationState.IN_PROGRESS
     elif not limit_days:
         state = RotationState.OFF
@@ -370,7 +374,7 @@ def rotation_of(
         state = RotationState.DUE
     else:
         state = RotationState.OK
-    return Rotation(state, age, limit_days or None, key.last_used, waits)
+    return Rotation(state, age, limit_days or None, key.last_used, pending_step)
 
 
 def in_use(profile: Profile, now: datetime) -> bool:

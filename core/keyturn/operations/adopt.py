@@ -44,7 +44,7 @@ class AdoptionPlan:
     keys: Mapping[str, Mapping[str, str]]
     """Vault entries to be made, by profile; secrets in clear."""
     edits: Mapping[FileKind, tuple[SectionEdit, ...]]
-    also: tuple[str, ...]
+    dependants: tuple[str, ...]
     resumed: frozenset[str]
     """Whose adoption was interrupted: the vault and the definitions have them already, only the files do not."""
 
@@ -66,7 +66,7 @@ def plan(
     for kind in FileKind:
         before = inventory.document(kind)
         after = adopt_edits.remove_settings(_or_empty(before, kind, paths), work.edits.get(kind, ()))
-        heading = paths.shown(path_of(paths, kind))
+        heading = paths.display(path_of(paths, kind))
         lines += diff.diff(heading, before.data if before else None, after)
         copies += adopt_warnings.find_key_copies(after, heading, work.keys)
     warnings = adopt_warnings.warnings(inventory, work.definitions, work.keys, session_none=session_none)
@@ -76,7 +76,7 @@ def plan(
     return Plan(
         action="adopt",
         names=tuple(work.definitions),
-        also=work.also,
+        dependants=work.dependants,
         diff=tuple(lines),
         secrets=secrets,
         warnings=(*copies, *warnings),
@@ -263,7 +263,7 @@ def _drop_from_vault(table: dict[str, ManagedProfile], work: AdoptionPlan) -> No
 def _refuse_refused_files(inventory: Inventory, work: AdoptionPlan, paths: Paths) -> None:
     for problem in inventory.shared.problems:
         if any(str(path_of(paths, kind)) == problem.path for kind in work.edits):
-            what, why = f"writing {paths.shown(problem.path)}", f"line {problem.line}: {problem.reason}"
+            what, why = f"writing {paths.display(problem.path)}", f"line {problem.line}: {problem.reason}"
             raise UnparsableFile(what, why, "Correct the file first", path=problem.path, lineno=problem.line)
 
 

@@ -165,7 +165,11 @@ def write_session(context: Context, asked: Inventory, name: str, fetched: Fetche
     present = inventory.shared.credentials
     ours = _is_ours(present, before) if before and before.section == section and present else set()
     ours |= set(before.key_ids) if before else set()
-    made = before.made if before and before.section == section else not (present and present.section(section))
+    made = (
+        before.created_section
+        if before and before.section == section
+        else not (present and present.section(section))
+    )
     region = inventory.natives[name].region if one.deliver_as and name in inventory.natives else None
     note = DeliveryRecord(
         str(context.paths.aws_credentials), section, (credentials.access_key_id, *sorted(ours)),
@@ -220,7 +224,11 @@ def withdraw(context: Context, name: str) -> bool:
 
     def change(document: Document) -> bytes:
         return credentials_file.withdraw(
-            document, note.section, _is_ours(document, note), is_created=note.made, region=note.region
+            document,
+            note.section,
+            _is_ours(document, note),
+            is_created=note.created_section,
+            region=note.region,
         )
 
     if os.path.exists(note.path):  # noqa: PTH110  # Path.exists raises for a path that can be none

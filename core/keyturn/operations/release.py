@@ -58,7 +58,7 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
     sections = _sections(context, inventory, names)
     lines: list[DiffLine] = []
     for path, before, after in _outcome(context, inventory, sections):
-        lines += diff.diff(context.paths.shown(path), before, after)
+        lines += diff.diff(context.paths.display(path), before, after)
     secrets = []
     for name in sections:
         key = context.vault.key(key_entry(name))
@@ -67,7 +67,7 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
     return Plan(
         action="release",
         names=tuple(sections),
-        also=(),
+        dependants=(),
         diff=tuple(lines),
         secrets=tuple(secrets),
         warnings=_warnings(inventory, sections),
@@ -337,7 +337,7 @@ def _rollback_on_error(context: Context, sections: Sections) -> Iterator[dict[Pa
             path for path, kind in files if not _undo_edit(context, path, kind, given.get(path), secrets)
         ]
         if standing:
-            shown = " and ".join(context.paths.shown(path) for path in standing)
+            shown = " and ".join(context.paths.display(path) for path in standing)
             error.why += f"; what was given back to {shown} before that is still there, in clear"
             error.hint = "See to the cause, then release it again"
         raise

@@ -39,7 +39,7 @@ def _log_once(context: Context, file: Path, told: str) -> None:
     """Records what a start found, if that is not recorded yet: what stays is found at every start."""
     if not any(act.event == "recover" and act.result == safe(told) for act in context.activity.read()):
         context.activity.add(
-            ActivityEntry(context.clock(), context.paths.shown(file), "recover", told, ok=False)
+            ActivityEntry(context.clock(), context.paths.display(file), "recover", told, ok=False)
         )
 
 

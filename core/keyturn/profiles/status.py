@@ -46,8 +46,8 @@ class View:
 
     def served_until(self, serial: str, key_id: str | None) -> datetime | None:
         """Until when the last code of a device serves for the user of a key; None where it does not any more."""
-        held = self.index.devices.get(serial, MfaDeviceState()).held.get(key_id or "")
-        return held.until if held is not None and held.until - self.now > MFA_SESSION_MIN_LEFT else None
+        held = self.index.devices.get(serial, MfaDeviceState()).sessions.get(key_id or "")
+        return held.expires if held is not None and held.expires - self.now > MFA_SESSION_MIN_LEFT else None
 
 
 def rows(view: View) -> tuple[Profile, ...]:
@@ -108,7 +108,9 @@ def _managed(one: ManagedProfile, view: View) -> Profile:
         delivery=one.delivery,
         deliver_as=one.deliver_as,
         renew=one.renew,
-        rotation=rotation_of(own_key, one.rotation_days, view.now, waits=_rotation_waits(one, view.index)),
+        rotation=rotation_of(
+            own_key, one.rotation_days, view.now, pending_step=_rotation_waits(one, view.index)
+        ),
         mfa_serial=one.mfa_serial,
         chain=chain,
         credential_source=caller_credential_source(one.name, view.natives, view.definitions),
@@ -351,7 +353,7 @@ def row_table(row: Profile, vault: VaultState, now: datetime) -> dict[str, Any]:
             "age_days": rotation.age_days,
             "limit_days": rotation.limit_days,
             "last_used": iso(rotation.last_used),
-            "waits": rotation.waits,
+            "waits": rotation.pending_step,
         },
         "problem": row.problem,
         "origin": {"file": row.origin.file, "line": row.origin.line} if row.origin else None,

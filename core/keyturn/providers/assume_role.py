@@ -45,7 +45,7 @@ class AssumeRoleParams:
     """JSON text, read from its file already."""
     policy_arns: tuple[str, ...] = ()
 
-    def parts(self) -> list[object]:
+    def fingerprint_parts(self) -> list[object]:
         """All that a session rests on besides who signs for it, for a digest."""
         found: list[object] = ["role", self.role_arn, self.external_id, self.mfa_serial, self.session_name]
         more = [sorted(self.tags.items()), sorted(self.transitive_tags), self.source_identity, self.policy]
@@ -247,10 +247,10 @@ class AssumeRoleProvider:
     def fingerprint(self, path: tuple[str, ...]) -> list[object]:
         """See :meth:`keyturn.providers.base.CredentialProvider.fingerprint`."""
         if self.params.credential_source:
-            return [*self.params.parts(), None]
+            return [*self.params.fingerprint_parts(), None]
         key = self._source_key()
         signer = key.access_key_id if key else self.sessions.fingerprint(self._source(), path)
-        return [*self.params.parts(), signer]
+        return [*self.params.fingerprint_parts(), signer]
 
     def retrieve(self, request: SessionRequest) -> tuple[IssuedCredentials, str]:
         """See :meth:`keyturn.providers.base.CredentialProvider.retrieve`."""

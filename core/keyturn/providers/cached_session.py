@@ -17,7 +17,7 @@ class FetchedSession:
     """A session and how it came about."""
 
     issued: IssuedCredentials
-    at: datetime
+    requested_at: datetime
     """When AWS was asked: the session's start."""
     obtained: datetime
     """When AWS had answered."""
@@ -31,7 +31,7 @@ class FetchedSession:
 
     def facts(self) -> Session:
         credentials = self.issued.credentials
-        return Session(credentials.access_key_id, self.at, credentials.expires, self.issued.arn)
+        return Session(credentials.access_key_id, self.requested_at, credentials.expires, self.issued.arn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def encode(fetched: FetchedSession) -> dict[str, Any]:
         "key_id": credentials.access_key_id,
         "secret": credentials.secret_access_key.reveal(),
         "token": token.reveal() if token else None,
-        "issued": fetched.at.isoformat(),
+        "issued": fetched.requested_at.isoformat(),
         "got": fetched.obtained.isoformat(),
         "expires": iso(credentials.expires),
         "arn": fetched.issued.arn,

@@ -31,7 +31,7 @@ class DeliveryRecord:
     key_ids: tuple[str, ...]
     """Key ids that the section may contain: one, or two during a write."""
     expires: datetime | None
-    made: bool = False
+    created_section: bool = field(default=False, metadata=stored("made"))
     """keyturn created the section, so it is removed with the credentials."""
     region: str | None = None
     """Region that keyturn wrote to a section that it created."""
@@ -55,16 +55,16 @@ class ProfileState:
 class MfaSessionRef:
     """Reference to a user's MFA session in the vault's cache."""
 
-    session: str
-    """Its key id."""
-    until: datetime
+    key_id: str = field(metadata=stored("session"))
+    """Access key id of the session."""
+    expires: datetime = field(metadata=stored("until"))
 
 
 @dataclass(frozen=True, slots=True)
 class MfaDeviceState:
     """Known facts about one MFA device."""
 
-    held: dict[str, MfaSessionRef] = field(default_factory=dict)
+    sessions: dict[str, MfaSessionRef] = field(default_factory=dict, metadata=stored("held"))
     """Sessions by the id of the long-term key of the user that owns the device. Cached sessions that are
     not listed here are invalid.
     """
@@ -84,7 +84,7 @@ class RotationSummary:
     step: str
     """Step in the rotation record (:class:`keyturn.operations.rotation.record.Step`)."""
     is_undoing: bool = field(metadata=stored("undoing"))
-    began: datetime
+    started: datetime = field(metadata=stored("began"))
     deletable_from: datetime | None
     """End of the grace period of the old key."""
 
@@ -182,8 +182,8 @@ def _profile(entry: dict[str, Any]) -> ProfileState:
 
 def _device(entry: dict[str, Any]) -> MfaDeviceState:
     """Return a device's state, without sessions whose expiry cannot be read."""
-    held = {key: session for key, session in entry["held"].items() if from_iso(session["until"])}
-    return from_table(MfaDeviceState, {**entry, "held": dict(sorted(held.items()))})
+    sessions = {key: session for key, session in entry["held"].items() if from_iso(session["until"])}
+    return from_table(MfaDeviceState, {**entry, "held": dict(sorted(sessions.items()))})
 
 
 def _encode(index: Index) -> bytes:

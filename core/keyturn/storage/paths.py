@@ -68,7 +68,7 @@ class Paths:
         """Return the credentials file and the config file of AWS tools."""
         return (self.aws_credentials, self.aws_config)
 
-    def shown(self, path: Path | str) -> str:
+    def display(self, path: Path | str) -> str:
         """Return `path` for display, with `~` for the home folder."""
         try:
             return str(Path("~") / Path(path).relative_to(self.home))

@@ -55,7 +55,7 @@ def view(step: Step | None = None, phase: Phase = Phase.IDLE, **more: Any) -> Ro
 
 
 def waiting(waits: str) -> RotationView:
-    rotation = Rotation(RotationState.IN_PROGRESS, 94, 90, waits=waits)
+    rotation = Rotation(RotationState.IN_PROGRESS, 94, 90, pending_step=waits)
     return RotationView(replace(DEPLOY, rotation=rotation))
 
 
@@ -190,7 +190,7 @@ KEYLESS = RotationView(replace(DEPLOY, key=None))
 def test_the_key_in_the_vault_is_the_old_one_before_stored_and_the_new_one_after(
     waits: str | None, step: Step | None, old: str, new: str
 ) -> None:
-    profile = replace(DEPLOY, rotation=Rotation(RotationState.IN_PROGRESS, 94, 90, waits=waits))
+    profile = replace(DEPLOY, rotation=Rotation(RotationState.IN_PROGRESS, 94, 90, pending_step=waits))
     one = RotationView(profile)
     assert (one.step, one.old, one.new) == (step, old, new)
     assert one.is_undoing is (waits == "undoing")
@@ -202,7 +202,7 @@ def test_the_key_in_the_vault_is_the_old_one_before_stored_and_the_new_one_after
 def test_keys_have_names_in_words_if_no_id_is_known() -> None:
     assert (KEYLESS.old, KEYLESS.new, KEYLESS.in_use) == ("the old key", "the new key", "the old key")
     stored = RotationView(
-        replace(KEYLESS.profile, rotation=Rotation(RotationState.IN_PROGRESS, waits="stored"))
+        replace(KEYLESS.profile, rotation=Rotation(RotationState.IN_PROGRESS, pending_step="stored"))
     )
     assert (stored.old, stored.new, stored.in_use) == ("the old key", "the new key", "the new key")
 
@@ -212,7 +212,8 @@ def test_keys_have_names_in_words_if_no_id_is_known() -> None:
 def test_after_an_act_its_progress_counts(step: Step, is_undoing: bool) -> None:
     progress = at(step, is_undoing=is_undoing, orphans=(NEW,))
     one = RotationView(
-        replace(DEPLOY, rotation=Rotation(RotationState.IN_PROGRESS, waits="undoing")), progress=progress
+        replace(DEPLOY, rotation=Rotation(RotationState.IN_PROGRESS, pending_step="undoing")),
+        progress=progress,
     )
     assert (one.step, one.is_undoing, one.orphans) == (step, is_undoing, (NEW,))
     assert one.is_over is (step in (Step.DONE, Step.UNDONE))
@@ -503,7 +504,7 @@ def test_the_head_gives_the_age_of_no_other_key_than_the_one_in_use() -> None:
 
 
 def test_the_head_gives_no_status_while_a_rotation_waits() -> None:
-    rotation = Rotation(RotationState.IN_PROGRESS, 94, 90, waits="created")
+    rotation = Rotation(RotationState.IN_PROGRESS, 94, 90, pending_step="created")
     text = head(replace(DEPLOY, rotation=rotation))
     assert "94 days old. Policy: rotate every 90 days." in text
 

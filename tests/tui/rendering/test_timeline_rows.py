@@ -59,7 +59,7 @@ def key(name: str, age: int | None, limit: int | None = 90, waits: str | None = 
         state = RotationState.UNKNOWN
     else:
         state = RotationState.OVERDUE if age >= limit else RotationState.OK
-    rotation = Rotation(state, age, limit, waits=waits)
+    rotation = Rotation(state, age, limit, pending_step=waits)
     return Profile(name, kind=Kind.IAM_KEY, key=Key("AKIAEXAMPLE00004WQP"), rotation=rotation)
 
 

@@ -226,9 +226,9 @@ class RotationController:
         pending_step = (
             latest and not latest.is_finished and ("undoing" if latest.is_undoing else str(latest.step))
         )
-        if profile.rotation.waits != (pending_step or None):
+        if profile.rotation.pending_step != (pending_step or None):
             latest, view = None, replace(view, profile=profile)
-        is_first = latest is None and profile.rotation.waits is None and self._is_first_run
+        is_first = latest is None and profile.rotation.pending_step is None and self._is_first_run
         slots_full = isinstance(error, RotationHalted) and is_first
         has_drift = isinstance(error, RotationHalted) and not is_first
         self.view = replace(view, progress=latest, failed=True, slots_full=slots_full, has_drift=has_drift)
@@ -248,7 +248,7 @@ class RotationController:
 
     def _show_summary(self) -> None:
         """Show the result on the status line after the dialog was closed."""
-        pending_step = (self._state.profile(self._name) or self.view.profile).rotation.waits
+        pending_step = (self._state.profile(self._name) or self.view.profile).rotation.pending_step
         if self.view.failed:
             self._ui.show_message(self.status[0], "error")
         elif self.view.is_over:

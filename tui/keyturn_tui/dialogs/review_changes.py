@@ -36,8 +36,8 @@ class Review:
 def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
     """Return a plan as lines: included profiles, warnings, the diff, and the secrets that move."""
     lines: list[Line] = []
-    if plan.also:
-        names_text = ", ".join(safe(name, 60) for name in plan.also)
+    if plan.dependants:
+        names_text = ", ".join(safe(name, 60) for name in plan.dependants)
         lines += [
             *paragraph(f"Also included (linked by source_profile): {names_text}", width, "soon"),
             (),

@@ -130,7 +130,7 @@ def left_text(profile: Profile, view: View) -> str:
 def rotation_cell(profile: Profile, view: View) -> Span:
     """Return the text of ROTATION: a pending rotation, else a failure, else the key's age against its policy,
     else the renewal mode of the session."""
-    if profile.rotation.waits is not None:
+    if profile.rotation.pending_step is not None:
         return rotation_text(profile, view.glyphs)
     failure = view.failure(profile)
     if failure is not None:
@@ -158,8 +158,8 @@ def rotation_text(profile: Profile, glyphs: Glyphs) -> Span:  # noqa: PLR0911  #
             return f"{glyphs.due} overdue {age - limit}d", "overdue"
         case RotationState.DUE | RotationState.OVERDUE:
             return f"{glyphs.due} {rotation.state.value}", rotation.state.value
-        case RotationState.IN_PROGRESS if rotation.waits is not None:
-            return REACHED_WORDS.get(rotation.waits, rotation.waits), "due"
+        case RotationState.IN_PROGRESS if rotation.pending_step is not None:
+            return REACHED_WORDS.get(rotation.pending_step, rotation.pending_step), "due"
         case RotationState.UNKNOWN:
             return "unknown", "muted"
         case _:
@@ -184,7 +184,7 @@ def state_terms(profile: Profile, view: View) -> str:
         words.append("working")
     if view.failure(profile) is not None:
         words.append("failed")
-    if profile.rotation.waits is not None:
+    if profile.rotation.pending_step is not None:
         words.append("waits")
     return " ".join(words)
 

@@ -166,8 +166,8 @@ def _key(profile: Profile, view: View, text: Callable[..., list[Line]]) -> Itera
     old = f"{age}d old, " if age is not None else ""
     yield "Rotation", [((f"{old}{words}", role),)]
     yield "Policy", text(policy_text(profile))
-    if profile.rotation.waits is not None:
-        yield "Pending", text(f"{next_step_text(profile.rotation.waits)}; R resumes", "due")
+    if profile.rotation.pending_step is not None:
+        yield "Pending", text(f"{next_step_text(profile.rotation.pending_step)}; R resumes", "due")
     if key.slots_used is not None:
         yield "Slots", text(f"{key.slots_used} of 2 access keys of this user in use")
     if key.last_used is not None:

@@ -65,7 +65,7 @@ class RotationView:
         unknown."""
         if self.progress is not None:
             return self.progress.step
-        waits = self.profile.rotation.waits
+        waits = self.profile.rotation.pending_step
         return Step(waits) if waits is not None and waits != "undoing" else None
 
     @property
@@ -74,7 +74,7 @@ class RotationView:
             return True
         if self.progress is not None:
             return self.progress.is_undoing
-        return self.profile.rotation.waits == "undoing"
+        return self.profile.rotation.pending_step == "undoing"
 
     @property
     def has_started(self) -> bool:
@@ -266,13 +266,13 @@ def state_summary(view: RotationView) -> str:
 
 def pending_rotation_line(snapshot: Snapshot) -> str:
     """Return the message at start-up about pending rotations; empty if there are none."""
-    pending = [profile for profile in snapshot.profiles if profile.rotation.waits is not None]
+    pending = [profile for profile in snapshot.profiles if profile.rotation.pending_step is not None]
     if not pending:
         return ""
     first_profile = pending[0]
     others = len({profile.key.key_id if profile.key else profile.name for profile in pending}) - 1
     more = f", and {others} more" if others else ""
-    text = next_step_text(first_profile.rotation.waits or "")
+    text = next_step_text(first_profile.rotation.pending_step or "")
     return f"Rotation of {safe(first_profile.name, 60)} is pending (next: {text}){more}. Press R to resume."
 
 
@@ -317,7 +317,7 @@ def _header(view: RotationView, width: int, glyphs: Glyphs) -> list[Line]:
     old = f", {age} day{'' if age == 1 else 's'} old" if age is not None else ""
     which = f" In use: {_key_text('', view.in_use)}{old}."
     text, _ = rotation_text(profile, glyphs)
-    status = f" ({text})" if is_active_key and profile.rotation.waits is None else ""
+    status = f" ({text})" if is_active_key and profile.rotation.pending_step is None else ""
     policy_sentence = f" Policy: {policy_text(profile)}{status}."
     return _text_lines(owner[0].upper() + owner[1:] + which + policy_sentence, width)
 

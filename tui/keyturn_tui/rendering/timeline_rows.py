@@ -136,7 +136,7 @@ def _is_login(profile: Profile) -> bool:
 
 def _days_left(profile: Profile) -> float:
     rotation = profile.rotation
-    if rotation.waits is not None:
+    if rotation.pending_step is not None:
         return float("-inf")
     if rotation.age_days is None or not rotation.limit_days:
         return float("inf")

@@ -109,8 +109,8 @@ def _learn(
 def _require_life(name: str, cached: FetchedSession, min_left: timedelta) -> None:
     """Makes sure that a new session would do for a while, by how long the last one was given."""
     expires = cached.issued.credentials.expires
-    if expires is not None and expires - cached.at - RECORD_USE_EVERY < min_left:
-        raise _too_short(name, min_left, expires - cached.at)
+    if expires is not None and expires - cached.requested_at - RECORD_USE_EVERY < min_left:
+        raise _too_short(name, min_left, expires - cached.requested_at)
 
 
 def _is_long_enough(one: FetchedSession, min_left: timedelta | None, now: datetime) -> bool:

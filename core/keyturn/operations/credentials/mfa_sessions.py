@@ -45,7 +45,7 @@ class VaultMfaSessionStore:
         over = (
             credentials.expires is None or credentials.expires - self.context.clock() < MFA_SESSION_MIN_LEFT
         )
-        return None if over or credentials.access_key_id != known.session else found
+        return None if over or credentials.access_key_id != known.key_id else found
 
     def put(self, device: MfaDevice, fetched: FetchedSession) -> None:
         """See :meth:`DeviceStore.hold`."""
@@ -61,14 +61,14 @@ class VaultMfaSessionStore:
             known = self._known(index, device)
             if _stops(index, device) != _stops(self.inventory.index, device):
                 return
-            if known is not None and known.until > new.until and self.get(device) is not None:
+            if known is not None and known.expires > new.expires and self.get(device) is not None:
                 return
             self.context.vault.change_sessions(lambda sessions: _put(sessions, index, device, fetched))
             self.context.index.change(lambda index: _note(index, device, new, self.context.clock()))
 
     @staticmethod
     def _known(index: Index, device: MfaDevice) -> MfaSessionRef | None:
-        return index.devices.get(device.serial, MfaDeviceState()).held.get(device.key.access_key_id)
+        return index.devices.get(device.serial, MfaDeviceState()).sessions.get(device.key.access_key_id)
 
 
 def forget(context: Context, serial: str) -> None:
@@ -84,14 +84,16 @@ def forget(context: Context, serial: str) -> None:
 def forget_key(index: Index, key_id: str) -> None:
     """Ends what a key that leaves the vault was asked for."""
     for serial, one in list(index.devices.items()):
-        held = {key: each for key, each in one.held.items() if key != key_id}
-        index.devices[serial] = replace(one, held=held)
+        held = {key: each for key, each in one.sessions.items() if key != key_id}
+        index.devices[serial] = replace(one, sessions=held)
 
 
 def transfer_mfa_sessions(context: Context, old_id: str, new_id: str) -> None:
     """Lets the sessions that a key's codes were good for serve the key that takes its place: they are its user's."""
     index = context.index.load()
-    moved = {serial: each.held[old_id] for serial, each in index.devices.items() if old_id in each.held}
+    moved = {
+        serial: each.sessions[old_id] for serial, each in index.devices.items() if old_id in each.sessions
+    }
     if not moved:
         return
 
@@ -104,9 +106,9 @@ def transfer_mfa_sessions(context: Context, old_id: str, new_id: str) -> None:
     def note(index: Index) -> None:
         for serial in moved:
             one = index.devices.get(serial, MfaDeviceState())
-            if old_id in one.held:
-                held = {key: each for key, each in one.held.items() if key != old_id}
-                index.devices[serial] = replace(one, held={**held, new_id: one.held[old_id]})
+            if old_id in one.sessions:
+                held = {key: each for key, each in one.sessions.items() if key != old_id}
+                index.devices[serial] = replace(one, sessions={**held, new_id: one.sessions[old_id]})
 
     with context.state_lock():
         context.vault.change_sessions(edit)
@@ -131,9 +133,9 @@ def _stops(index: Index, device: MfaDevice) -> int:
 def _put(sessions: dict[str, Any], index: Index, device: MfaDevice, fetched: FetchedSession) -> None:
     """Puts one in, and takes out what the index does not name."""
     named = {
-        f"{_PREFIX}{key}\0{serial}": each.session
+        f"{_PREFIX}{key}\0{serial}": each.key_id
         for serial, one in index.devices.items()
-        for key, each in one.held.items()
+        for key, each in one.sessions.items()
     }
     for name in [name for name in sessions if name.startswith(_PREFIX)]:
         if named.get(name) != sessions[name].get("key_id"):
@@ -144,7 +146,7 @@ def _put(sessions: dict[str, Any], index: Index, device: MfaDevice, fetched: Fet
 def _note(index: Index, device: MfaDevice, new: MfaSessionRef, now: datetime) -> None:
     for serial, one in list(index.devices.items()):
         index.devices[serial] = replace(
-            one, held={key: each for key, each in one.held.items() if each.until > now}
+            one, sessions={key: each for key, each in one.sessions.items() if each.expires > now}
         )
     one = index.devices.get(device.serial, MfaDeviceState())
-    index.devices[device.serial] = replace(one, held={**one.held, device.key.access_key_id: new})
+    index.devices[device.serial] = replace(one, sessions={**one.sessions, device.key.access_key_id: new})

@@ -79,7 +79,7 @@ def update_index(context: Context, record: Record) -> None:
             new_id=record.new.access_key_id if record.new else None,
             step=str(record.step),
             is_undoing=record.is_undoing,
-            began=record.started,
+            started=record.started,
             deletable_from=record.deletable_from(),
         )
 

@@ -107,7 +107,7 @@ def test_an_index_that_was_lost_is_filled_again(home: Home) -> None:
     home.service.paths.index_file.unlink()
     look(home, 2)
     (row,) = [row for row in home.service.snapshot().profiles if row.name == PROFILE]
-    assert (row.rotation.waits, row.rotation.state) == ("stored", RotationState.IN_PROGRESS)
+    assert (row.rotation.pending_step, row.rotation.state) == ("stored", RotationState.IN_PROGRESS)
     assert row.key is not None
     assert row.key.created is not None
 

@@ -206,7 +206,7 @@ def test_a_rotation_that_waits_shows_without_unlocking_and_says_so_when_begun_ag
     progress = until(home, Step.VERIFIED)
     row = next(row for row in home.service.snapshot().profiles if row.name == PROFILE)
     assert row.rotation.state is RotationState.IN_PROGRESS
-    assert row.rotation.waits == "verified"
+    assert row.rotation.pending_step == "verified"
     with pytest.raises(RotationHalted, match="is pending: step verified") as error:
         home.service.rotation.start(PROFILE)
     assert progress.new_id is not None
