@@ -93,9 +93,9 @@ class CredentialService:
             expected_recipient=lambda: index.load().vault_recipient,
         )
         history = History(paths.history_dir, vault.seal, clock)
-        seen: dict[str, tuple[str, ...]] = {}
+        known_sections: dict[str, tuple[str, ...]] = {}
         files = SharedFiles(
-            paths.locks_dir, keep=history.keep, known_sections=lambda path: seen.get(str(path), ())
+            paths.locks_dir, keep=history.keep, known_sections=lambda path: known_sections.get(str(path), ())
         )
         context = Context(
             paths=paths,
@@ -109,7 +109,7 @@ class CredentialService:
             program=lambda: keyturn_program(environ),
             resolved_provider=resolved_provider,
             serves_others=serves_others,
-            known_sections=seen,
+            known_sections=known_sections,
         )
         return cls(context, use_agent=use_agent)
 
@@ -143,8 +143,8 @@ class CredentialService:
 
     def has_changed(self) -> bool:
         """Whether a file that :meth:`snapshot` reads has changed since, by its status alone, or the agent has."""
-        seen = self._last_agent
-        return (seen is not None and self._router.agent() != seen) or inventory.stamp(
+        last_agent = self._last_agent
+        return (last_agent is not None and self._router.agent() != last_agent) or inventory.stamp(
             self.paths
         ) != self._last_stamp
 
@@ -269,10 +269,10 @@ class CredentialService:
         """
         client.call(self.paths.socket, {"op": "pause" if paused else "resume"})
 
-    def get_forwarded_credentials(self, name: str, least_seconds: int | None = None) -> str:
+    def get_forwarded_credentials(self, name: str, min_left_seconds: int | None = None) -> str:
         """See :func:`keyturn.operations.credentials.forward.get_forwarded_credentials`."""
-        least = None if least_seconds is None else timedelta(seconds=least_seconds)
-        return forward.get_forwarded_credentials(self.context, name, least)
+        min_left = None if min_left_seconds is None else timedelta(seconds=min_left_seconds)
+        return forward.get_forwarded_credentials(self.context, name, min_left)
 
     def wait_until_secrets_saved(self) -> None:
         """See :meth:`keyturn.operations.context.Context.wait_until_secrets_saved`."""
@@ -307,9 +307,9 @@ class CredentialService:
             return deliver.deliver(self.context, name, to, as_name)
         return self._router.run(deliver.deliver, name, to, as_name)
 
-    def set(self, name: str, wanted: Mapping[str, str]) -> configure.Changed:
+    def set(self, name: str, values: Mapping[str, str]) -> configure.Changed:
         """See :func:`keyturn.operations.configure.change`; needs no vault."""
-        return configure.change(self.context, name, wanted)
+        return configure.change(self.context, name, values)
 
     def region(self, name: str) -> str | None:
         """The region that the files here give a profile; None too where they do not know it."""
@@ -330,8 +330,8 @@ class CredentialService:
 
     def stop(self, name: str) -> str:
         """See :func:`keyturn.operations.deliver.stop`."""
-        done = self._router.try_run(deliver.stop, name)
-        return deliver.stop(self.context, name) if done is None else done
+        message = self._router.try_run(deliver.stop, name)
+        return deliver.stop(self.context, name) if message is None else message
 
     def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
         """See :func:`keyturn.operations.adopt.plan`."""
@@ -347,8 +347,8 @@ class CredentialService:
 
     def adopt(self, plan: Plan) -> tuple[str, ...]:
         """See :func:`keyturn.operations.adopt.adopt`."""
-        asked = [name for name in plan.names if name not in plan.dependants]
-        return self._router.run(adopt.adopt, asked, plan.digest, session_none=plan.session_none)
+        requested = [name for name in plan.names if name not in plan.dependants]
+        return self._router.run(adopt.adopt, requested, plan.digest, session_none=plan.session_none)
 
     def plan_release(self, names: Sequence[str]) -> Plan:
         """See :func:`keyturn.operations.release.plan`."""
@@ -374,21 +374,23 @@ class CredentialService:
 
     def credential_process(self, name: str) -> str:
         """See :func:`keyturn.operations.credentials.refresh.document`."""
-        found = self._router.from_forwarded_socket(name, None, also_native=True)
-        if found is not None:
-            return found
+        document = self._router.from_forwarded_socket(name, None, also_native=True)
+        if document is not None:
+            return document
         return document_cache.document(self.context, name, lambda: self._router.run(refresh.document, name))
 
     def get_credentials(
         self, name: str, min_left: timedelta | None = None, mfa_code: str | None = None
     ) -> str:
         """See :func:`keyturn.operations.credentials.get_credentials.get_credentials`."""
-        seconds = None if min_left is None else int(min_left.total_seconds())
-        found = (
-            self._router.from_forwarded_socket(name, seconds, also_native=False) if mfa_code is None else None
+        min_left_seconds = None if min_left is None else int(min_left.total_seconds())
+        document = (
+            self._router.from_forwarded_socket(name, min_left_seconds, also_native=False)
+            if mfa_code is None
+            else None
         )
-        if found is not None:
-            return found
+        if document is not None:
+            return document
         return self._router.run(get_credentials.get_credentials, name, min_left, mfa_code)
 
     def run_operation(self, op: str, args: Mapping[str, object]) -> object:

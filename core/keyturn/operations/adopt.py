@@ -60,23 +60,25 @@ def plan(
     :raises NotFound: a name is no profile.
     :raises KeyturnError: a profile cannot be adopted, with the reason.
     """
-    work = work_out_plan(inventory, program, names, session_none=session_none)
+    adoption = build_plan(inventory, program, names, session_none=session_none)
     lines: list[DiffLine] = []
     copies: list[str] = []
     for kind in FileKind:
         before = inventory.document(kind)
-        after = adopt_edits.remove_settings(_or_empty(before, kind, paths), work.edits.get(kind, ()))
+        after = adopt_edits.remove_settings(_or_empty(before, kind, paths), adoption.edits.get(kind, ()))
         heading = paths.display(path_of(paths, kind))
         lines += diff.diff(heading, before.data if before else None, after)
-        copies += adopt_warnings.find_key_copies(after, heading, work.keys)
-    warnings = adopt_warnings.warnings(inventory, work.definitions, work.keys, session_none=session_none)
+        copies += adopt_warnings.find_key_copies(after, heading, adoption.keys)
+    warnings = adopt_warnings.warnings(
+        inventory, adoption.definitions, adoption.keys, session_none=session_none
+    )
     secrets = tuple(
-        f"{name}: secret access key of {masked_key_id(key['key_id'])}" for name, key in work.keys.items()
+        f"{name}: secret access key of {masked_key_id(key['key_id'])}" for name, key in adoption.keys.items()
     )
     return Plan(
         action="adopt",
-        names=tuple(work.definitions),
-        dependants=work.dependants,
+        names=tuple(adoption.definitions),
+        dependants=adoption.dependants,
         diff=tuple(lines),
         secrets=secrets,
         warnings=(*copies, *warnings),
@@ -86,30 +88,30 @@ def plan(
     )
 
 
-def work_out_plan(
+def build_plan(
     inventory: Inventory, program: str, names: Sequence[str], *, session_none: bool
 ) -> AdoptionPlan:
     """The definitions, vault entries and edits that adopting `names` takes, dependants included."""
-    wanted = list(dict.fromkeys(names))
-    for name in wanted:
+    requested = list(dict.fromkeys(names))
+    for name in requested:
         _require_adoptable(inventory.row(name), inventory)
-    also = [
+    implied = [
         name
-        for root in wanted
+        for root in requested
         for name in dependants(inventory.shared, root)
-        if name not in wanted and inventory.natives[name].kind in ADOPTABLE and not inventory.natives[name].problem
+        if name not in requested and inventory.natives[name].kind in ADOPTABLE and not inventory.natives[name].problem
         and (name not in inventory.definitions or is_unfinished(inventory, name))
     ]  # fmt: skip
-    also = list(dict.fromkeys(also))
-    resumed = frozenset(name for name in (*wanted, *also) if name in inventory.definitions)
+    implied = list(dict.fromkeys(implied))
+    resumed = frozenset(name for name in (*requested, *implied) if name in inventory.definitions)
     definitions: dict[str, ManagedProfile] = {}
     keys: dict[str, Mapping[str, str]] = {}
     edits: dict[FileKind, list[SectionEdit]] = {}
-    for name in (*wanted, *also):
+    for name in (*requested, *implied):
         if name in resumed:
             definitions[name] = inventory.definitions[name]
         else:
-            settings, key = inventory.settings(name), _key_of_profile(inventory, name)
+            settings, key = inventory.settings(name), _plaintext_key(inventory, name)
             if key is not None:
                 keys[name] = key
             definitions[name] = _definition(
@@ -118,7 +120,7 @@ def work_out_plan(
         for kind, edit in _edits(inventory, name, process_line.format_line(program, name)):
             edits.setdefault(kind, []).append(edit)
     return AdoptionPlan(
-        definitions, keys, {kind: tuple(each) for kind, each in edits.items()}, tuple(also), resumed
+        definitions, keys, {kind: tuple(group) for kind, group in edits.items()}, tuple(implied), resumed
     )
 
 
@@ -150,7 +152,7 @@ def _require_adoptable(row: Profile, inventory: Inventory) -> None:
         why = f"a profile of kind {row.kind} holds no long-term secret in the shared files"
         hint = f"Refresh it as it is: keyturn refresh {row.name}"
         raise KeyturnError(what, why, "Give it credentials first" if row.kind is Kind.UNKNOWN else hint)
-    if row.kind is Kind.IAM_KEY and _key_of_profile(inventory, row.name) is None:
+    if row.kind is Kind.IAM_KEY and _plaintext_key(inventory, row.name) is None:
         why = "its key is not an IAM user's long-term key (AKIA…, without a session token in either file)"
         raise KeyturnError(what, why, "keyturn keeps AWS keys only; correct the profile if it is one")
     for kind in FileKind:
@@ -169,12 +171,16 @@ _CREDENTIAL_KEYS = (
 )
 
 
-def _key_of_profile(inventory: Inventory, name: str) -> Mapping[str, str] | None:
+def _plaintext_key(inventory: Inventory, name: str) -> Mapping[str, str] | None:
     """The long-term key that stands in clear for a profile, as a vault entry."""
-    found = static_credentials(inventory, name)
-    if found is None or found.session_token is not None or not is_long_term(found.access_key_id):
+    credentials = static_credentials(inventory, name)
+    if (
+        credentials is None
+        or credentials.session_token is not None
+        or not is_long_term(credentials.access_key_id)
+    ):
         return None
-    return {"key_id": found.access_key_id, "secret": found.secret_access_key.reveal()}
+    return {"key_id": credentials.access_key_id, "secret": credentials.secret_access_key.reveal()}
 
 
 def _definition(
@@ -208,17 +214,17 @@ def _definition(
 
 def _edits(inventory: Inventory, name: str, line: str) -> list[tuple[FileKind, SectionEdit]]:
     """One profile's edits: its credential settings leave every file, our line goes into the config file."""
-    found: list[tuple[FileKind, SectionEdit]] = []
-    home = process_line_file(inventory)
+    edits: list[tuple[FileKind, SectionEdit]] = []
+    line_file = process_line_file(inventory)
     items = credential_items(inventory.shared, name)
     for kind in FileKind:
         section = own_section(inventory.document(kind), kind, name)
-        take = tuple(item.key for item in items if item.kind is kind)
-        ours = line if kind is home else None
-        if not take and ours is None:
+        keys = tuple(item.key for item in items if item.kind is kind)
+        own_line = line if kind is line_file else None
+        if not keys and own_line is None:
             continue
-        found.append((kind, SectionEdit(section or header_for(kind, name), take, ours)))
-    return found
+        edits.append((kind, SectionEdit(section or header_for(kind, name), keys, own_line)))
+    return edits
 
 
 @operation("adopt")
@@ -237,91 +243,95 @@ def adopt(
         if inventory.digest() != digest:
             why = "the files changed since the change was shown"
             raise FileChanged("adopt", why, "Look at it again, then confirm")
-        work = work_out_plan(inventory, context.program(), names, session_none=session_none)
-        _refuse_refused_files(inventory, work, context.paths)
-        taken = _removed_settings(inventory, work, context.paths)
-        for name in work.resumed:
-            require_all_in_vault(name, context.vault.key(removed_entry(name)), taken.pop(name))
-        previous_key.forget_finished_rotations(context, list(work.definitions))
-        _store_in_vault(context, work, taken)
-        managed_profiles.change(context.paths.profiles_file, lambda table: table.update(work.definitions))
-        _write_files(context, inventory, work)
-    for name in work.definitions:
+        adoption = build_plan(inventory, context.program(), names, session_none=session_none)
+        _require_parsable_files(inventory, adoption, context.paths)
+        removed = _removed_settings(inventory, adoption, context.paths)
+        for name in adoption.resumed:
+            require_all_in_vault(name, context.vault.key(removed_entry(name)), removed.pop(name))
+        previous_key.forget_ended(context, list(adoption.definitions))
+        _store_in_vault(context, adoption, removed)
+        managed_profiles.change(
+            context.paths.profiles_file, lambda definitions: definitions.update(adoption.definitions)
+        )
+        _write_files(context, inventory, adoption)
+    for name in adoption.definitions:
         context.log_success(name, "adopt", "its settings moved to keyturn")
     key_metadata.refresh_key_metadata(
-        context, context.read(), [(one, None) for one in work.definitions.values()]
+        context, context.read(), [(definition, None) for definition in adoption.definitions.values()]
     )
-    return tuple(work.definitions)
+    return tuple(adoption.definitions)
 
 
-def _drop_from_vault(table: dict[str, ManagedProfile], work: AdoptionPlan) -> None:
-    for name in work.definitions:
-        if name not in work.resumed:
-            table.pop(name, None)
+def _remove_definitions(definitions: dict[str, ManagedProfile], adoption: AdoptionPlan) -> None:
+    for name in adoption.definitions:
+        if name not in adoption.resumed:
+            definitions.pop(name, None)
 
 
-def _refuse_refused_files(inventory: Inventory, work: AdoptionPlan, paths: Paths) -> None:
+def _require_parsable_files(inventory: Inventory, adoption: AdoptionPlan, paths: Paths) -> None:
     for problem in inventory.shared.problems:
-        if any(str(path_of(paths, kind)) == problem.path for kind in work.edits):
+        if any(str(path_of(paths, kind)) == problem.path for kind in adoption.edits):
             what, why = f"writing {paths.display(problem.path)}", f"line {problem.line}: {problem.reason}"
             raise UnparsableFile(what, why, "Correct the file first", path=problem.path, lineno=problem.line)
 
 
 def _removed_settings(
-    inventory: Inventory, work: AdoptionPlan, paths: Paths
+    inventory: Inventory, adoption: AdoptionPlan, paths: Paths
 ) -> dict[str, list[dict[str, Any]]]:
     """What is taken out, by profile, as the vault keeps it."""
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in work.definitions}
-    for kind, edits in work.edits.items():
+    removed: dict[str, list[dict[str, Any]]] = {name: [] for name in adoption.definitions}
+    for kind, edits in adoption.edits.items():
         document = _or_empty(inventory.document(kind), kind, paths)
         for edit in edits:
             (settings,) = adopt_edits.capture_removed(document, str(path_of(paths, kind)), kind, (edit,))
-            owner = next(name for name in found if _belongs_to(inventory, kind, name, edit.section))
+            owner = next(name for name in removed if _belongs_to(inventory, kind, name, edit.section))
             file_made = inventory.document(kind) is None and document.data == b""
-            found[owner].append(to_table(replace(settings, file_made=file_made)))
+            removed[owner].append(to_table(replace(settings, file_made=file_made)))
             document = adopt_edits.reparse_if_changed(
                 adopt_edits.remove_settings(document, (edit,)), document
             )
-    return found
+    return removed
 
 
 def _belongs_to(inventory: Inventory, kind: FileKind, name: str, section: str) -> bool:
     return section == (own_section(inventory.document(kind), kind, name) or header_for(kind, name))
 
 
-def _store_in_vault(context: Context, work: AdoptionPlan, taken: Mapping[str, list[dict[str, Any]]]) -> None:
+def _store_in_vault(
+    context: Context, adoption: AdoptionPlan, removed: Mapping[str, list[dict[str, Any]]]
+) -> None:
     """Puts keys and taken lines into the vault, and reads them back."""
 
     def edit(entries: dict[str, Any]) -> None:
-        for name, key in work.keys.items():
+        for name, key in adoption.keys.items():
             entries[key_entry(name)] = dict(key)
-        for name, sections in taken.items():
-            entries[removed_entry(name)] = {"sections": sections, "key": dict(work.keys.get(name, {}))}
+        for name, sections in removed.items():
+            entries[removed_entry(name)] = {"sections": sections, "key": dict(adoption.keys.get(name, {}))}
 
     generation = context.vault.change_keys(edit)
-    for name, key in work.keys.items():
+    for name, key in adoption.keys.items():
         if context.vault.key(key_entry(name)) != dict(key):
             raise KeyturnError(
                 "adopt", "the vault did not give back what was put in", "Run: keyturn vault status"
             )
 
-    def note(index: Index) -> Index:
-        for name, key in work.keys.items():
+    def update_index(index: Index) -> Index:
+        for name, key in adoption.keys.items():
             index.keys[name] = Key(key["key_id"])
         return replace(index, vault_generation=generation)
 
-    context.index.change(note)
+    context.index.change(update_index)
 
 
-def _write_files(context: Context, inventory: Inventory, work: AdoptionPlan) -> None:
+def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan) -> None:
     """Edits the shared files and has botocore resolve the result; if either fails, all are put back as they were.
 
     Where somebody else has changed a file meanwhile so that it cannot be put back, the profiles stay managed: that way
     they can be released.
     """
-    done: list[tuple[FileKind, bytes | None, bytes]] = []
+    written: list[tuple[FileKind, bytes | None, bytes]] = []
     try:
-        for kind, edits in work.edits.items():
+        for kind, edits in adoption.edits.items():
             before = inventory.document(kind)
 
             def change(
@@ -329,29 +339,31 @@ def _write_files(context: Context, inventory: Inventory, work: AdoptionPlan) -> 
                 edits: tuple[SectionEdit, ...] = edits,
                 before: Document | None = before,
             ) -> bytes:
-                _refuse_other_values(before, document, edits)
+                _require_planned_values(before, document, edits)
                 return adopt_edits.remove_settings(document, edits)
 
             edit = context.files.edit(path_of(context.paths, kind), change, kind=kind)
-            done.append((kind, edit.before, edit.after))
-        _verify(context, work)
+            written.append((kind, edit.before, edit.after))
+        _verify(context, adoption)
     except KeyturnError as error:
         if isinstance(error, WriteNotConfirmed):
-            done.append((kind, error.before, error.after))
+            written.append((kind, error.before, error.after))
         with contextlib.suppress(FileChanged):
-            _roll_back(context, done)
-            managed_profiles.change(context.paths.profiles_file, lambda table: _drop_from_vault(table, work))
+            _roll_back(context, written)
+            managed_profiles.change(
+                context.paths.profiles_file, lambda definitions: _remove_definitions(definitions, adoption)
+            )
         raise
 
 
-def _refuse_other_values(before: Document | None, now: Document, edits: tuple[SectionEdit, ...]) -> None:
+def _require_planned_values(before: Document | None, now: Document, edits: tuple[SectionEdit, ...]) -> None:
     """Makes sure that what is taken out of a file is what was put into the vault.
 
     :raises FileChanged: somebody changed one of the settings meanwhile.
     """
     for edit in edits:
-        planned, present = (_settings_in(document, edit) for document in (before, now))
-        if present and present != planned:
+        planned, current = (_settings_in(document, edit) for document in (before, now))
+        if current and current != planned:
             why = f"[{edit.section}] of {now.path} changed while it was being adopted"
             raise FileChanged("adopt", why, "Look at it again, then confirm")
 
@@ -361,8 +373,8 @@ def _settings_in(document: Document | None, edit: SectionEdit) -> dict[str, str]
     return {item.key: item.value for item in section.items if item.key in edit.take} if section else {}
 
 
-def _roll_back(context: Context, done: list[tuple[FileKind, bytes | None, bytes]]) -> None:
-    for kind, before, after in reversed(done):
+def _roll_back(context: Context, written: list[tuple[FileKind, bytes | None, bytes]]) -> None:
+    for kind, before, after in reversed(written):
         path = path_of(context.paths, kind)
         if before is None:
             context.files.remove(path, expect=after)
@@ -370,11 +382,11 @@ def _roll_back(context: Context, done: list[tuple[FileKind, bytes | None, bytes]
             context.files.edit(path, lambda _, before=before: before, kind=kind, expect=after)  # type: ignore[misc]  # a default argument binds the loop's value
 
 
-def _verify(context: Context, work: AdoptionPlan) -> None:
+def _verify(context: Context, adoption: AdoptionPlan) -> None:
     """Resolves each adopted profile with botocore itself: our line must win."""
     if context.read().shared.problems:
         return
-    for name in work.definitions:
+    for name in adoption.definitions:
         method, line = context.resolved_provider(name)
         if method != "custom-process" or not process_line.is_keyturn_process_line(line, name):
             why = f"AWS tools would still take its credentials from {method}"
@@ -389,35 +401,37 @@ def _or_empty(document: Document | None, kind: FileKind, paths: Paths) -> Docume
 
 def is_unfinished(inventory: Inventory, name: str) -> bool:
     """Whether the shared files still make of a managed profile what its definition says, so that they win over us."""
-    one, native = inventory.definitions.get(name), inventory.natives.get(name)
-    if one is None or native is None or native.problem:
+    definition, native = inventory.definitions.get(name), inventory.natives.get(name)
+    if definition is None or native is None or native.problem:
         return False
-    return one.delivery is Delivery.CREDENTIAL_PROCESS and native.kind is one.kind
+    return definition.delivery is Delivery.CREDENTIAL_PROCESS and native.kind is definition.kind
 
 
 def require_all_in_vault(
-    name: str, entry: Mapping[str, Any] | None, taken: Sequence[Mapping[str, Any]]
+    name: str, entry: Mapping[str, Any] | None, removed: Sequence[Mapping[str, Any]]
 ) -> None:
     """Makes sure that all that leaves the files now is in the vault.
 
     :param entry: what the vault took from the profile.
-    :param taken: what is to be taken out now, section by section.
+    :param removed: what is to be taken out now, section by section.
     :raises KeyturnError: the vault knows nothing of it, or something else.
     """
     what = f"adopt of {name}"
     if entry is None:
         raise KeyturnError(what, "keyturn manages it already", f"See: keyturn show {name}")
-    kept = {(each["path"], each["section"]): dict(map(tuple, each["items"])) for each in entry["sections"]}
-    for section in taken:
-        known = kept.get((section["path"], section["section"]), {})
-        other = [
+    vaulted = {
+        (group["path"], group["section"]): dict(map(tuple, group["items"])) for group in entry["sections"]
+    }
+    for section in removed:
+        values = vaulted.get((section["path"], section["section"]), {})
+        conflicts = [
             key
             for key, value in section["items"]
-            if known.get(key) != value and not (key == LINE_KEY and is_keyturn_process_line(value, name))
+            if values.get(key) != value and not (key == LINE_KEY and is_keyturn_process_line(value, name))
         ]
-        if other:
+        if conflicts:
             raise ChangeRefused(
                 what,
-                f"keyturn manages it already, and {', '.join(other)} of [{section['section']}] is not what it took",
+                f"keyturn manages it already, and {', '.join(conflicts)} of [{section['section']}] is not what it took",
                 "Move what was put there since to another profile",
             )

@@ -77,7 +77,7 @@ def remove_settings(document: Document, edits: Sequence[SectionEdit]) -> bytes:
     """
     for edit in edits:
         if edit.line is None:
-            document = reparse_if_changed(_bare(document, edit), document)
+            document = reparse_if_changed(_without_settings(document, edit), document)
             continue
         document = reparse_if_changed(_with_line(document, edit, edit.line), document)
         rest = tuple(key for key in edit.take if key != LINE_KEY)
@@ -89,26 +89,28 @@ def capture_removed(
     document: Document, path: str, kind: FileKind, edits: Sequence[SectionEdit]
 ) -> tuple[RemovedSettings, ...]:
     """What :func:`take_out` takes, section by section, to be kept before the file is written."""
-    found = []
+    removed = []
     for edit in edits:
         section = document.section(edit.section)
-        bare = reparse_if_changed(_bare(document, edit), document)
+        remaining = reparse_if_changed(_without_settings(document, edit), document)
         if section is None:
             lead = credentials_file.section_separator(document) if edit.line is not None else ""
             end = document.newline
-            found.append(RemovedSettings(path, kind, edit.section, None, f"[{edit.section}]", end, lead, ()))
+            removed.append(
+                RemovedSettings(path, kind, edit.section, None, f"[{edit.section}]", end, lead, ())
+            )
             continue
-        left = bare.section(edit.section)
-        core, tail = core_and_tail(left.text(bare)) if left else (b"", b"")
+        rest = remaining.section(edit.section)
+        core, tail = core_and_tail(rest.text(remaining)) if rest else (b"", b"")
         items = tuple((item.key, item.value) for item in section.items if item.key in edit.take)
         before = section.text(document).decode("utf-8")
-        found.append(
+        removed.append(
             RemovedSettings(path, kind, edit.section, before, core.decode(), tail.decode(), "", items)
         )
-    return tuple(found)
+    return tuple(removed)
 
 
-def _bare(document: Document, edit: SectionEdit) -> bytes:
+def _without_settings(document: Document, edit: SectionEdit) -> bytes:
     if document.section(edit.section) is None:
         return document.data
     return remove_items(document, edit.section, edit.take)
@@ -118,10 +120,10 @@ def _with_line(document: Document, edit: SectionEdit, line: str) -> bytes:
     """The file with our line, at the place of the first setting that is taken out."""
     section = document.section(edit.section)
     if section is None:
-        made = f"{credentials_file.section_separator(document)}[{edit.section}]{document.newline}".encode()
-        return set_items(reparse_if_changed(document.data + made, document), edit.section, {LINE_KEY: line})
-    first = next((item.key for item in section.items if item.key in edit.take), None)
-    return set_items(document, edit.section, {LINE_KEY: line}, before_key=first)
+        header = f"{credentials_file.section_separator(document)}[{edit.section}]{document.newline}".encode()
+        return set_items(reparse_if_changed(document.data + header, document), edit.section, {LINE_KEY: line})
+    first_key = next((item.key for item in section.items if item.key in edit.take), None)
+    return set_items(document, edit.section, {LINE_KEY: line}, before_key=first_key)
 
 
 def restore(
@@ -129,17 +131,19 @@ def restore(
     settings: RemovedSettings,
     *,
     profile: str,
-    ours: Collection[str],
-    swap: Mapping[str, str],
+    own_key_ids: Collection[str],
+    replacements: Mapping[str, str],
 ) -> bytes:
     """The file with one section as it was before adoption.
 
     Byte for byte if the section is as adopt left it; else the settings go back into the section, whatever it holds now.
 
-    :param ours: key ids of temporary keys that a delivery put into the section, to be taken out with our line.
-    :param swap: values to put in the place of what was taken, by old value: the current key after a rotation.
+    :param own_key_ids: key ids of temporary keys that a delivery put into the section, to be taken out with our line.
+    :param replacements: values to put in the place of what was taken, by old value: the current key after a rotation.
     """
-    document = reparse_if_changed(without_process_line(document, settings.section, profile, ours), document)
+    document = reparse_if_changed(
+        without_process_line(document, settings.section, profile, own_key_ids), document
+    )
     section = document.section(settings.section)
     if section is not None:
         core, tail = core_and_tail(section.text(document))
@@ -150,67 +154,71 @@ def restore(
                 and tail == document.newline.encode()
             ):
                 tail = b""  # the file's last line had no end, and got one when our line was put after it
-            return _restored(document, settings, tail, swap)
+            return _restore_section(document, settings, tail, replacements)
     if settings.before is None:
         return document.data
-    items = {key: _swapped(value, swap) for key, value in settings.items}
-    _refuse_foreign(document, settings.section, items)
+    items = {key: _apply_replacements(value, replacements) for key, value in settings.items}
+    _require_no_foreign_values(document, settings.section, items)
     return restore_items(document, settings.section, items)
 
 
-def _refuse_foreign(document: Document, section: str, items: Mapping[str, str]) -> None:
+def _require_no_foreign_values(document: Document, section: str, items: Mapping[str, str]) -> None:
     """Keeps what somebody else put into the section since: a key of theirs must not be written over by ours.
 
     :raises Protected: a setting to be given back is there with another value.
     """
-    present = document.section(section)
-    values = {item.key: item.value for item in present.items} if present else {}
-    other = [key for key, value in items.items() if values.get(key, value) != value]
-    if other:
+    current = document.section(section)
+    values = {item.key: item.value for item in current.items} if current else {}
+    conflicts = [key for key, value in items.items() if values.get(key, value) != value]
+    if conflicts:
         raise ChangeRefused(
             f"release into [{section}] of {document.path}",
-            f"{', '.join(other)} stands there with a value that keyturn does not know",
+            f"{', '.join(conflicts)} stands there with a value that keyturn does not know",
             "Move what was put there since to another profile, then release",
         )
 
 
-def _restored(document: Document, settings: RemovedSettings, tail: bytes, swap: Mapping[str, str]) -> bytes:
+def _restore_section(
+    document: Document, settings: RemovedSettings, tail: bytes, replacements: Mapping[str, str]
+) -> bytes:
     if settings.before is None:
         rest = tail[len(settings.bare_tail) :] if tail.startswith(settings.bare_tail.encode()) else b""
-        marked = replace_section(document, settings.section, rest or None)
-        return _without_lead(document, marked, settings)
-    core, tail_before = core_and_tail(_swapped(settings.before, swap).encode())
+        remainder = replace_section(document, settings.section, rest or None)
+        return _without_lead(document, remainder, settings)
+    core, tail_before = core_and_tail(_apply_replacements(settings.before, replacements).encode())
     return replace_section(
         document, settings.section, core + (tail_before if tail == settings.bare_tail.encode() else tail)
     )
 
 
-def _without_lead(document: Document, removed: bytes, settings: RemovedSettings) -> bytes:
+def _without_lead(document: Document, data: bytes, settings: RemovedSettings) -> bytes:
     """`removed`, the file without the section that adopt made, also without what adopt put before its header."""
     section = document.section(settings.section)
     if section is None or not settings.lead:
-        return removed
+        return data
     start, lead = section.start, settings.lead.encode()
-    if removed[:start].endswith(lead):
-        return removed[: start - len(lead)] + removed[start:]
-    return removed
+    if data[:start].endswith(lead):
+        return data[: start - len(lead)] + data[start:]
+    return data
 
 
-def _swapped(text: str, swap: Mapping[str, str]) -> str:
-    for old, new in swap.items():
+def _apply_replacements(text: str, replacements: Mapping[str, str]) -> str:
+    for old, new in replacements.items():
         text = text.replace(old, new)
     return text
 
 
-def without_process_line(document: Document, section: str, profile: str, ours: Collection[str]) -> bytes:
+def without_process_line(
+    document: Document, section: str, profile: str, own_key_ids: Collection[str]
+) -> bytes:
     """The file without our `credential_process` line and without the temporary keys that we delivered there."""
-    present = document.section(section)
-    if present is None:
+    current = document.section(section)
+    if current is None:
         return document.data
-    values = {item.key: item.value for item in present.items}
+    values = {item.key: item.value for item in current.items}
     data = document.data
     if is_keyturn_process_line(values.get(LINE_KEY, ""), profile):
         data = remove_items(document, section, (LINE_KEY,))
-    if ours:
-        data = credentials_file.withdraw(reparse_if_changed(data, document), section, ours)
+    if own_key_ids:
+        data = credentials_file.withdraw(reparse_if_changed(data, document), section, own_key_ids)
     return data

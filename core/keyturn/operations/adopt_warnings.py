@@ -14,11 +14,11 @@ Keys = Mapping[str, Mapping[str, str]]
 """The keys that go into the vault, by profile; secrets in clear."""
 
 
-def find_key_copies(after: bytes, shown: str, keys: Keys) -> list[str]:
+def find_key_copies(after: bytes, file: str, keys: Keys) -> list[str]:
     """A sentence for every line of a file that still holds a secret after the adoption: in a comment, a nested block."""
     lines = diff.raw_lines(after)
     return [
-        f"{shown}, line {number}: a copy of {name}'s secret key stays there in clear; remove it by hand"
+        f"{file}, line {number}: a copy of {name}'s secret key stays there in clear; remove it by hand"
         for name, key in keys.items()
         for number, line in enumerate(lines, 1)
         if key["secret"] in line
@@ -29,33 +29,37 @@ def warnings(
     inventory: Inventory, definitions: ManagedProfiles, keys: Keys, *, session_none: bool
 ) -> tuple[str, ...]:
     """What adopting brings with it that nobody may expect."""
-    found = []
-    users = [one for one in definitions.values() if one.kind is Kind.IAM_KEY]
+    messages = []
+    users = [definition for definition in definitions.values() if definition.kind is Kind.IAM_KEY]
     if users and session_none:
-        found.append(
+        messages.append(
             "The long-term key itself is handed to every client that asks: anything can keep it for good"
         )
-    for one in users:
+    for definition in users:
         if session_none:
             continue
-        if one.mfa_serial:
-            found.append(f"{one.name}: a session needs an MFA code, once per 12 h unless it says otherwise")
+        if definition.mfa_serial:
+            messages.append(
+                f"{definition.name}: a session needs an MFA code, once per 12 h unless it says otherwise"
+            )
         else:
-            found.append(
-                f"{one.name}: its sessions cannot call IAM (AWS allows that with MFA only), nor most of STS"
+            messages.append(
+                f"{definition.name}: its sessions cannot call IAM (AWS allows that with MFA only), nor most of STS"
             )
-    for one in definitions.values():
-        if one.credential_source:
-            found.append(
-                f"{one.name}: {one.credential_source} of whoever asks signs for it; its sessions are kept nowhere"
+    for definition in definitions.values():
+        if definition.credential_source:
+            messages.append(
+                f"{definition.name}: {definition.credential_source} of whoever asks signs for it; its sessions are kept nowhere"
             )
-        chained = one.kind is Kind.ROLE and one.source_profile not in keys and not one.key
-        if chained and (one.duration_seconds or 0) > CHAINED_LONGEST:
-            found.append(
-                f"{one.name}: assumed from another role, so AWS allows one hour, not {one.duration_seconds} s"
+        chained = (
+            definition.kind is Kind.ROLE and definition.source_profile not in keys and not definition.key
+        )
+        if chained and (definition.duration_seconds or 0) > CHAINED_LONGEST:
+            messages.append(
+                f"{definition.name}: assumed from another role, so AWS allows one hour, not {definition.duration_seconds} s"
             )
-    found += [
+    messages += [
         f"{problem.path}, line {problem.line}: AWS tools refuse this file; it is left as it is"
         for problem in inventory.shared.problems
     ]
-    return tuple(found)
+    return tuple(messages)

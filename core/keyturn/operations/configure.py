@@ -30,30 +30,30 @@ class Changed:
     """Profiles whose sessions rested on what was, and were ended."""
 
 
-def change(context: Context, name: str, wanted: Mapping[str, str]) -> Changed:
+def change(context: Context, name: str, values: Mapping[str, str]) -> Changed:
     """Changes settings of a profile; needs no open vault and asks nobody.
 
-    :param wanted: as :func:`keyturn.profiles.settings.parsed` gave it. `region` stands in the shared files, of any profile.
+    :param values: as :func:`keyturn.profiles.settings.parsed` gave it. `region` stands in the shared files, of any profile.
     :raises NotFound: there is no such profile, or keyturn does not manage it.
     :raises UsageError: a value is none; nothing has changed.
     """
     inventory = context.read()
     inventory.row(name)
-    region = settings.check_region(wanted["region"]) if settings.REGION in wanted else None
-    others = {key: value for key, value in wanted.items() if key != settings.REGION}
+    region = settings.check_region(values["region"]) if settings.REGION in values else None
+    other_values = {key: value for key, value in values.items() if key != settings.REGION}
     keys: list[str] = []
     ended: tuple[str, ...] = ()
-    if others:
+    if other_values:
         old = deliver.managed_profile(inventory, name)
-        new = settings.applied(old, others)
+        new = settings.applied(old, other_values)
         _check_role(new)
-        keys = [key for key in others if settings.table(old)[key] != settings.table(new)[key]]
+        keys = [key for key in other_values if settings.table(old)[key] != settings.table(new)[key]]
     with context.log_failure(name, "set"):
-        if others:
+        if other_values:
             with context.state_lock():
-                _define(context, old, new)
+                _write_definition(context, old, new)
                 if not new.same_source(old):
-                    ended = _end(context, (name, *dependent_sessions(inventory, name)))
+                    ended = _end_sessions(context, (name, *dependent_sessions(inventory, name)))
         if region is not None and _set_region(context, name, region):
             keys.append(settings.REGION)
         if keys:
@@ -61,23 +61,23 @@ def change(context: Context, name: str, wanted: Mapping[str, str]) -> Changed:
     return Changed(tuple(keys), ended)
 
 
-def _check_role(one: ManagedProfile) -> None:
+def _check_role(definition: ManagedProfile) -> None:
     """Read the policy file of a managed role and check its AssumeRole parameters.
 
     :raises KeyturnError: if AWS would refuse them, or the file cannot be read.
     """
-    params = assume_role.managed_role_params(one)
+    params = assume_role.managed_role_params(definition)
     if params is not None:
         assume_role.check(params)
 
 
-def _define(context: Context, old: ManagedProfile, new: ManagedProfile) -> None:
+def _write_definition(context: Context, old: ManagedProfile, new: ManagedProfile) -> None:
     name = new.name
 
-    def edit(table: dict[str, ManagedProfile]) -> None:
-        if table.get(name) != old:
+    def edit(definitions: dict[str, ManagedProfile]) -> None:
+        if definitions.get(name) != old:
             raise FileChanged(f"set {name}", "its definition changed meanwhile", "Look again, then retry")
-        table[name] = new
+        definitions[name] = new
 
     managed_profiles.change(context.paths.profiles_file, edit)
     if new.duration_seconds != old.duration_seconds:
@@ -87,13 +87,13 @@ def _define(context: Context, old: ManagedProfile, new: ManagedProfile) -> None:
 def dependent_sessions(inventory: Inventory, name: str) -> tuple[str, ...]:
     """The managed profiles whose sessions are made from another one's."""
     return tuple(
-        one.name
-        for one in inventory.definitions.values()
-        if name in status.source_of(one, inventory.natives, inventory.definitions)[1]
+        definition.name
+        for definition in inventory.definitions.values()
+        if name in status.source_of(definition, inventory.natives, inventory.definitions)[1]
     )
 
 
-def _end(context: Context, names: tuple[str, ...]) -> tuple[str, ...]:
+def _end_sessions(context: Context, names: tuple[str, ...]) -> tuple[str, ...]:
     """Withdraws and forgets the sessions of profiles; the caller holds :meth:`Desk.exclusive`."""
     now = context.clock()
     ended = [
@@ -109,11 +109,11 @@ def _end(context: Context, names: tuple[str, ...]) -> tuple[str, ...]:
     if context.vault.state() is VaultState.OPEN:
         context.vault.change_sessions(forget)
 
-    def note(index: Index) -> None:
+    def update_index(index: Index) -> None:
         for name in names:
             index.update(name, session=None, stopped=now)
 
-    context.index.change(note)
+    context.index.change(update_index)
     return tuple(ended)
 
 
@@ -121,28 +121,28 @@ def _set_region(context: Context, name: str, region: str) -> bool:
     """Puts a region into the profile's section, or takes it out of both files; True if that changed a file."""
     inventory = context.read()
     # The credentials file's word counts where both files have one (aws-facts 2.1); a new one goes into the config.
-    holders = [kind for kind in FileKind if _holds_region(inventory.document(kind), kind, name)]
-    if region and not holders:
-        holders = [FileKind.CONFIG]
-    done = False
-    for kind in holders:
+    kinds = [kind for kind in FileKind if _has_region(inventory.document(kind), kind, name)]
+    if region and not kinds:
+        kinds = [FileKind.CONFIG]
+    is_changed = False
+    for kind in kinds:
         document = inventory.document(kind)
         target = own_section(document, kind, name) or header_for(kind, name)
 
-        def edit(found: Document, target: str = target) -> bytes:
+        def edit(current: Document, target: str = target) -> bytes:
             return (
-                set_items(found, target, {"region": region})
+                set_items(current, target, {"region": region})
                 if region
-                else remove_items(found, target, ("region",))
+                else remove_items(current, target, ("region",))
             )
 
         if document is None or edit(document) != document.data:
             context.files.edit(path_of(context.paths, kind), edit, kind=kind)
-            done = True
-    return done
+            is_changed = True
+    return is_changed
 
 
-def _holds_region(document: Document | None, kind: FileKind, name: str) -> bool:
+def _has_region(document: Document | None, kind: FileKind, name: str) -> bool:
     header = own_section(document, kind, name)
     section = document.section(header) if document is not None and header is not None else None
     return section is not None and any(item.key == "region" for item in section.items)
@@ -156,8 +156,8 @@ def mfa_devices(context: Context, name: str) -> tuple[str, ...]:
     :raises NeedsUnlock: the vault is closed.
     """
     inventory = context.read()
-    one = deliver.managed_profile(inventory, name)
-    entry, _, problem = status.source_of(one, inventory.natives, inventory.definitions)
+    definition = deliver.managed_profile(inventory, name)
+    entry, _, problem = status.source_of(definition, inventory.natives, inventory.definitions)
     if (
         problem
         or entry is None
@@ -172,8 +172,8 @@ def mfa_devices(context: Context, name: str) -> tuple[str, ...]:
     arn = aws.get_caller_identity(key).arn
     user = arn.rpartition("/")[2] if ":user/" in arn else None
     try:
-        found = aws.list_mfa_devices(key, user)
+        serials = aws.list_mfa_devices(key, user)
     except KeyturnError as error:
         error.hint = f"Name the device yourself: keyturn set {name} mfa_serial=SERIAL"
         raise
-    return tuple(serial for serial in found if sts_limits.shows_codes(serial))
+    return tuple(serial for serial in serials if sts_limits.shows_codes(serial))

@@ -20,7 +20,7 @@ from keyturn.profiles import inventory
 from keyturn.storage.activity import ActivityEntry, ActivityLog
 from keyturn.storage.index import Index, IndexFile, ProfileState
 from keyturn.storage.paths import Paths
-from keyturn.system import files as ownfile
+from keyturn.system import files
 from keyturn.system.clock import Clock
 from keyturn.system.file_fingerprint import CachedDocument
 from keyturn.vault.vault import Vault
@@ -72,11 +72,11 @@ class Context:
 
     def read(self) -> inventory.Inventory:
         """Reads everything anew."""
-        found = inventory.read(self.paths, self.environ, self.clock())
-        for document in (found.shared.config, found.shared.credentials):
+        result = inventory.read(self.paths, self.environ, self.clock())
+        for document in (result.shared.config, result.shared.credentials):
             if document is not None:
                 self.known_sections[document.path] = tuple(section.name for section in document.sections)
-        return found
+        return result
 
     def require_open(self) -> None:
         """Makes sure that the vault is there and open in this process.
@@ -91,28 +91,28 @@ class Context:
     def source_lock(self, name: str, seconds: float = SOURCE_LOCK_SECONDS) -> AbstractContextManager[None]:
         """Holds one source for as long as AWS is asked for it, in all processes of this person."""
         path = self.paths.locks_dir / name
-        return ownfile.hold_lock(path, what="waiting for another refresh", seconds=max(0.0, seconds))
+        return files.hold_lock(path, what="waiting for another refresh", seconds=max(0.0, seconds))
 
     def state_lock(self) -> AbstractContextManager[None]:
         """Holds everything that keyturn changes together: definitions, deliveries, adopt, release. Look again at what
         was read before, once it is held. Not reentrant; AWS is not asked under it."""
         path = self.paths.locks_dir / "acts"
-        return ownfile.hold_lock(path, what="waiting for another change", seconds=STATE_LOCK_SECONDS)
+        return files.hold_lock(path, what="waiting for another change", seconds=STATE_LOCK_SECONDS)
 
     def key(self, entry: str) -> Credentials:
         """The long-term key of a vault entry.
 
         :raises NotFound: the vault holds none by that name.
         """
-        found = self.vault.key(key_entry(entry))
-        if found is None:
+        record = self.vault.key(key_entry(entry))
+        if record is None:
             why = "the vault holds none by that name"
             raise NotFound(
                 f"key of {entry}",
                 why,
                 "profiles.toml asks for it: correct `key` there, or put the vault back that has it",
             )
-        return credentials_in(found)
+        return credentials_in(record)
 
     def update_index(self, edit: Callable[[Index], Index | None]) -> None:
         """Writes into the index where that is possible; what is only noted must not keep anybody from credentials."""
@@ -130,9 +130,9 @@ class Context:
     def record_failure(self, profile: str, event: str, error: KeyturnError) -> None:
         """Keeps a failure with the profile, and writes it into the activity log unless it is there already."""
         failure = Failure(self.clock(), redacted(error.line()))
-        before = self.profile_state(profile).failure
+        previous = self.profile_state(profile).failure
         self.update_index(lambda index: index.update(profile, failure=failure))
-        if before is None or before.line != failure.line:
+        if previous is None or previous.line != failure.line:
             self.activity.add(ActivityEntry(failure.at, profile, event, failure.line, ok=False))
 
     @contextmanager
@@ -151,10 +151,10 @@ class Context:
             self.record_failure(profile, event, error)
             raise
 
-    def clear_failure(self, profile: str, *deeds: str) -> None:
+    def clear_failure(self, profile: str, *events: str) -> None:
         """Forgets the failure of a profile if it was of one of these acts, which has gone well by now."""
         failure = self.profile_state(profile).failure
-        if failure is not None and any(f"{deed} of {profile}" in failure.line for deed in deeds):
+        if failure is not None and any(f"{event} of {profile}" in failure.line for event in events):
             self.update_index(lambda index: index.update(profile, failure=None))
 
     def wait_until_secrets_saved(self) -> None:
@@ -163,9 +163,9 @@ class Context:
             self.unsaved_secret_lock.release()
 
     @staticmethod
-    def run_in_background(act: Callable[[], None], wait: float) -> None:
+    def run_in_background(task: Callable[[], None], wait: float) -> None:
         """Does `act` in a thread of its own and waits for it for `wait` seconds at most."""
-        thread = threading.Thread(target=act, daemon=True)
+        thread = threading.Thread(target=task, daemon=True)
         thread.start()
         if wait:
             thread.join(wait)

@@ -55,14 +55,14 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
         new = managed_profiles.with_delivery(old, to, as_name)
         if new.deliver_as:
             credentials_file.check_name(new.deliver_as)
-            _refuse_taken(inventory, new)
-        session = _session_for(context, inventory, new) if to is Delivery.CREDENTIALS_FILE else None
+            _require_free_section(inventory, new)
+        session = _fetch_session(context, inventory, new) if to is Delivery.CREDENTIALS_FILE else None
         with context.state_lock():
             if session is not None:
                 session_cache.require_unchanged(context, inventory, name, session)
             _change_delivery(context, inventory, new, session)
         context.log_success(name, "deliver", f"to {to}" + (f" as {as_name}" if as_name else ""))
-    return _sentence(name, new)
+    return _delivery_message(name, new)
 
 
 def _change_delivery(
@@ -72,12 +72,12 @@ def _change_delivery(
     name = new.name
     old = inventory.definitions[name]
 
-    def edit(table: dict[str, ManagedProfile]) -> None:
-        if table.get(name) != old:
+    def edit(definitions: dict[str, ManagedProfile]) -> None:
+        if definitions.get(name) != old:
             raise FileChanged(
                 f"delivery of {name}", "its definition changed meanwhile", "Look again, then retry"
             )
-        table[name] = new
+        definitions[name] = new
 
     if (old.delivery, old.deliver_as) != (new.delivery, new.deliver_as):
         withdraw(context, name)
@@ -89,33 +89,35 @@ def _change_delivery(
     except WriteNotConfirmed:
         raise  # the file is as the new definition says
     except KeyturnError:
-        managed_profiles.change(context.paths.profiles_file, lambda table: table.__setitem__(name, old))
+        managed_profiles.change(
+            context.paths.profiles_file, lambda definitions: definitions.__setitem__(name, old)
+        )
         raise
 
 
-def _refuse_taken(inventory: Inventory, one: ManagedProfile) -> None:
+def _require_free_section(inventory: Inventory, definition: ManagedProfile) -> None:
     """Keeps a delivery under another name out of profiles that have credentials of their own."""
-    section = one.deliver_as or one.name
-    what = f"delivery of {one.name} as {section}"
+    section = definition.deliver_as or definition.name
+    what = f"delivery of {definition.name} as {section}"
     if section in inventory.definitions:
         raise ChangeRefused(what, "keyturn manages a profile by that name", "Choose another name")
     others = [
-        each
-        for each in inventory.definitions.values()
-        if each.deliver_as == section and each.name != one.name
+        other
+        for other in inventory.definitions.values()
+        if other.deliver_as == section and other.name != definition.name
     ]
     if others:
         raise ChangeRefused(what, f"{others[0].name} is delivered there", "Choose another name")
-    found = [item for item in credential_items(inventory.shared, section) if item.kind is FileKind.CONFIG]
-    if found:
-        why = f"that profile has credentials of its own ({found[0].key})"
+    items = [item for item in credential_items(inventory.shared, section) if item.kind is FileKind.CONFIG]
+    if items:
+        why = f"that profile has credentials of its own ({items[0].key})"
         raise ChangeRefused(what, why, "Choose another name")
 
 
-def _sentence(name: str, one: ManagedProfile) -> str:
-    if one.delivery is Delivery.CREDENTIALS_FILE:
-        return f"{name}: its session stands in [{one.deliver_as or name}] of the credentials file until it expires"
-    if one.delivery is Delivery.CREDENTIAL_PROCESS:
+def _delivery_message(name: str, definition: ManagedProfile) -> str:
+    if definition.delivery is Delivery.CREDENTIALS_FILE:
+        return f"{name}: its session stands in [{definition.deliver_as or name}] of the credentials file until it expires"
+    if definition.delivery is Delivery.CREDENTIAL_PROCESS:
         return f"{name}: AWS clients ask keyturn for it by credential_process"
     return f"{name}: delivered nowhere; keyturn goes on renewing it on demand"
 
@@ -127,72 +129,74 @@ def managed_profile(inventory: Inventory, name: str) -> ManagedProfile:
     :raises Protected: what is managed cannot be read.
     """
     inventory.require_definitions()
-    found = inventory.definitions.get(name)
-    if found is None:
+    definition = inventory.definitions.get(name)
+    if definition is None:
         inventory.row(name)
         what, why = f"managed profile {name}", "keyturn does not manage it"
         raise NotFound(what, why, f"Adopt it first: keyturn adopt {name}")
-    return found
+    return definition
 
 
-def _session_for(context: Context, inventory: Inventory, one: ManagedProfile) -> FetchedSession:
-    if not status.caller_credential_source(one.name, inventory.natives, inventory.definitions):
+def _fetch_session(context: Context, inventory: Inventory, definition: ManagedProfile) -> FetchedSession:
+    if not status.caller_credential_source(definition.name, inventory.natives, inventory.definitions):
         context.require_open()
-    if one.delivers_key:
+    if definition.delivers_key:
         why = "it delivers the long-term key itself, which never goes into a file in clear"
-        raise KeyturnError(f"delivery of {one.name}", why, "Use --to credential-process")
-    return session_cache.fetch(context, inventory, one.name)
+        raise KeyturnError(f"delivery of {definition.name}", why, "Use --to credential-process")
+    return session_cache.fetch(context, inventory, definition.name)
 
 
-def write_session(context: Context, asked: Inventory, name: str, fetched: FetchedSession) -> None:
+def write_session(context: Context, initial: Inventory, name: str, fetched: FetchedSession) -> None:
     """Writes a session into the credentials file, in place of the one before, and notes it for withdrawal.
 
     Nothing is written for a profile that is no more delivered there. The caller holds :meth:`Desk.exclusive`.
 
-    :param asked: what was read before the session was asked for.
+    :param initial: what was read before the session was asked for.
     :raises Protected: the section holds somebody else's credentials, or what is managed cannot be read.
     :raises FileChanged: the session is of what the profile was before, or was stopped meanwhile.
     """
     inventory = context.read()
     inventory.require_definitions()
-    one = inventory.definitions.get(name)
-    if one is None or one.delivery is not Delivery.CREDENTIALS_FILE:
+    definition = inventory.definitions.get(name)
+    if definition is None or definition.delivery is not Delivery.CREDENTIALS_FILE:
         return
-    session_cache.require_unchanged(context, asked, name, fetched)
+    session_cache.require_unchanged(context, initial, name, fetched)
     credentials = fetched.issued.credentials
-    section = one.deliver_as or name
-    before = current_delivery(inventory, one)
-    present = inventory.shared.credentials
-    ours = _is_ours(present, before) if before and before.section == section and present else set()
-    ours |= set(before.key_ids) if before else set()
-    made = (
-        before.created_section
-        if before and before.section == section
-        else not (present and present.section(section))
+    section = definition.deliver_as or name
+    previous = current_delivery(inventory, definition)
+    document = inventory.shared.credentials
+    own_key_ids = (
+        _own_key_ids(document, previous) if previous and previous.section == section and document else set()
     )
-    region = inventory.natives[name].region if one.deliver_as and name in inventory.natives else None
-    note = DeliveryRecord(
-        str(context.paths.aws_credentials), section, (credentials.access_key_id, *sorted(ours)),
-        credentials.expires, made, region if made else None,
+    own_key_ids |= set(previous.key_ids) if previous else set()
+    created = (
+        previous.created_section
+        if previous and previous.section == section
+        else not (document and document.section(section))
+    )
+    region = inventory.natives[name].region if definition.deliver_as and name in inventory.natives else None
+    record = DeliveryRecord(
+        str(context.paths.aws_credentials), section, (credentials.access_key_id, *sorted(own_key_ids)),
+        credentials.expires, created, region if created else None,
     )  # fmt: skip
-    context.index.change(lambda index: index.update(name, delivered=note))
+    context.index.change(lambda index: index.update(name, delivered=record))
 
     def change(document: Document) -> bytes:
-        return credentials_file.put_section(document, section, credentials, ours, region)
+        return credentials_file.put_section(document, section, credentials, own_key_ids, region)
 
     # Whatever happens now, all key ids that may stand there stay noted as ours.
     context.files.edit(context.paths.aws_credentials, change, kind=FileKind.CREDENTIALS)
-    only = replace(note, key_ids=(credentials.access_key_id,))
-    context.update_index(lambda index: index.update(name, delivered=only))
+    final = replace(record, key_ids=(credentials.access_key_id,))
+    context.update_index(lambda index: index.update(name, delivered=final))
 
 
-def current_delivery(inventory: Inventory, one: ManagedProfile) -> DeliveryRecord | None:
+def current_delivery(inventory: Inventory, definition: ManagedProfile) -> DeliveryRecord | None:
     """What was delivered into the credentials file for a profile: as noted, else, if the index was lost, what stands in
     its section with the marks that only a delivery of ours leaves."""
-    note = inventory.index.of(one.name).delivered
-    if note is not None or one.delivery is not Delivery.CREDENTIALS_FILE:
-        return note
-    name, document = one.deliver_as or one.name, inventory.shared.credentials
+    record = inventory.index.of(definition.name).delivered
+    if record is not None or definition.delivery is not Delivery.CREDENTIALS_FILE:
+        return record
+    name, document = definition.deliver_as or definition.name, inventory.shared.credentials
     section = document.section(name) if document else None
     values = {item.key: item.value for item in section.items} if section else {}
     key_id = values.get("aws_access_key_id", "")
@@ -202,13 +206,13 @@ def current_delivery(inventory: Inventory, one: ManagedProfile) -> DeliveryRecor
     return DeliveryRecord(inventory.shared.credentials_path, name, (key_id,), expires)
 
 
-def _is_ours(document: Document, note: DeliveryRecord) -> set[str]:
+def _own_key_ids(document: Document, record: DeliveryRecord) -> set[str]:
     """The key ids that keyturn itself may have put where it delivered to. An earlier one is there again after another
     program wrote back what it had read before."""
-    section = document.section(note.section)
+    section = document.section(record.section)
     values = {item.key: item.value for item in section.items} if section else {}
-    again = {values["aws_access_key_id"]} if credentials_file.looks_delivered(values) else set()
-    return {*note.key_ids, *again}
+    restored = {values["aws_access_key_id"]} if credentials_file.looks_delivered(values) else set()
+    return {*record.key_ids, *restored}
 
 
 def withdraw(context: Context, name: str) -> bool:
@@ -217,22 +221,26 @@ def withdraw(context: Context, name: str) -> bool:
     The caller holds :meth:`Desk.exclusive`.
     """
     inventory = context.read()
-    one = inventory.definitions.get(name)
-    note = current_delivery(inventory, one) if one is not None else inventory.index.of(name).delivered
-    if note is None:
+    definition = inventory.definitions.get(name)
+    record = (
+        current_delivery(inventory, definition)
+        if definition is not None
+        else inventory.index.of(name).delivered
+    )
+    if record is None:
         return False
 
     def change(document: Document) -> bytes:
         return credentials_file.withdraw(
             document,
-            note.section,
-            _is_ours(document, note),
-            is_created=note.created_section,
-            region=note.region,
+            record.section,
+            _own_key_ids(document, record),
+            is_created=record.created_section,
+            region=record.region,
         )
 
-    if os.path.exists(note.path):  # noqa: PTH110  # Path.exists raises for a path that can be none
-        context.files.edit(Path(note.path), change, kind=FileKind.CREDENTIALS)
+    if os.path.exists(record.path):  # noqa: PTH110  # Path.exists raises for a path that can be none
+        context.files.edit(Path(record.path), change, kind=FileKind.CREDENTIALS)
     context.update_index(lambda index: index.update(name, delivered=None))
     return True
 
@@ -241,32 +249,34 @@ def withdraw_all(context: Context) -> tuple[str, ...]:
     """Withdraws every delivered session, ended or not; needs no identity. Their profiles stay what they are, and the
     sessions stay in the vault. Returns the profiles concerned."""
     inventory = context.read()
-    noted = {name for name, state in inventory.index.profiles.items() if state.delivered}
-    noted |= {
-        name for name, one in inventory.definitions.items() if current_delivery(inventory, one) is not None
+    names = {name for name, state in inventory.index.profiles.items() if state.delivered}
+    names |= {
+        name
+        for name, definition in inventory.definitions.items()
+        if current_delivery(inventory, definition) is not None
     }
-    return _withdrawn(context, sorted(noted), "the agent ended")
+    return _withdraw_each(context, sorted(names), "the agent ended")
 
 
 def withdraw_expired(context: Context) -> tuple[str, ...]:
     """Withdraws every delivered session that has ended; needs no identity. Returns the profiles concerned."""
     now = context.clock()
     index = context.index.load()
-    noted = {name for name, state in index.profiles.items() if state.delivered}
-    if not noted and not context.paths.profiles_file.exists():
+    names = {name for name, state in index.profiles.items() if state.delivered}
+    if not names and not context.paths.profiles_file.exists():
         return ()
     inventory = context.read()
-    ended = [name for name in noted if _has_ended(inventory.index.of(name).delivered, now)]
-    ended += [
+    expired = [name for name in names if _has_expired(inventory.index.of(name).delivered, now)]
+    expired += [
         name
-        for name, one in inventory.definitions.items()
-        if name not in noted and _has_ended(current_delivery(inventory, one), now)
+        for name, definition in inventory.definitions.items()
+        if name not in names and _has_expired(current_delivery(inventory, definition), now)
     ]
-    return _withdrawn(context, ended, "expired")
+    return _withdraw_each(context, expired, "expired")
 
 
-def _withdrawn(context: Context, names: Sequence[str], why: str) -> tuple[str, ...]:
-    done = []
+def _withdraw_each(context: Context, names: Sequence[str], reason: str) -> tuple[str, ...]:
+    withdrawn = []
     for name in names:
         try:
             with context.state_lock():
@@ -274,13 +284,13 @@ def _withdrawn(context: Context, names: Sequence[str], why: str) -> tuple[str, .
         except KeyturnError as error:
             context.record_failure(name, "withdraw", error)
             continue
-        context.log_success(name, "withdraw", why)
-        done.append(name)
-    return tuple(done)
+        context.log_success(name, "withdraw", reason)
+        withdrawn.append(name)
+    return tuple(withdrawn)
 
 
-def _has_ended(note: DeliveryRecord | None, now: datetime) -> bool:
-    return note is not None and note.expires is not None and note.expires <= now
+def _has_expired(record: DeliveryRecord | None, now: datetime) -> bool:
+    return record is not None and record.expires is not None and record.expires <= now
 
 
 @operation("stop")
@@ -297,44 +307,48 @@ def stop(context: Context, name: str) -> str:
         now = context.clock()
         with context.state_lock():
             withdrawn = withdraw(context, name)
-            had = context.profile_state(name).session is not None
+            had_session = context.profile_state(name).session is not None
             if context.vault.state() is VaultState.OPEN:
                 context.vault.change_sessions(lambda sessions: sessions.pop(name, None))
             # Where nobody can tell which devices it asks, all are stopped.
-            ended = (
+            serials = (
                 mfa_sessions.serials_of(inventory, name)
                 if inventory.managed_profiles_error is None
                 else inventory.index.devices
             )
-            for serial in ended:
+            for serial in serials:
                 mfa_sessions.forget(context, serial)
 
             def edit(index: Index) -> None:
                 index.update(name, session=None, delivered=None, last_use=None, stopped=now)
 
             context.index.change(edit)
-        if had or withdrawn:
+        if had_session or withdrawn:
             context.log_success(name, "stop", "withdrawn and forgotten" if withdrawn else "forgotten")
-    if not had and not withdrawn:
+    if not had_session and not withdrawn:
         return f"{name}: there was no session"
     return f"{name}: session forgotten" + (", withdrawn from the credentials file" if withdrawn else "")
 
 
-def write_process_line(context: Context, one: ManagedProfile) -> None:
+def write_process_line(context: Context, definition: ManagedProfile) -> None:
     """Puts our `credential_process` line where this definition wants it, and takes it away where it does not."""
     inventory = context.read()
-    wanted = process_line.format_line(context.program(), one.name) if needs_process_line(one) else None
-    home = process_line_file(inventory)
+    expected_line = (
+        process_line.format_line(context.program(), definition.name)
+        if needs_process_line(definition)
+        else None
+    )
+    line_file = process_line_file(inventory)
     for kind in FileKind:
         document = inventory.document(kind)
-        line = wanted if kind is home else None
-        section = own_section(document, kind, one.name)
+        line = expected_line if kind is line_file else None
+        section = own_section(document, kind, definition.name)
         if line is None and (document is None or section is None):
             continue
-        target = section or header_for(kind, one.name)
+        target = section or header_for(kind, definition.name)
 
-        def change(found: Document, target: str = target, line: str | None = line) -> bytes:
-            return _with_line(found, target, one.name, line)
+        def change(current: Document, target: str = target, line: str | None = line) -> bytes:
+            return _with_line(current, target, definition.name, line)
 
         if document is None or change(document) != document.data:
             context.files.edit(path_of(context.paths, kind), change, kind=kind)

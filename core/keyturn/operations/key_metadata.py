@@ -23,7 +23,7 @@ WAIT_SECONDS = 4.0
 def refresh_key_metadata(
     context: Context,
     inventory: Inventory,
-    wanted: list[tuple[ManagedProfile, Credentials | None]],
+    profiles: list[tuple[ManagedProfile, Credentials | None]],
     *,
     wait: float = WAIT_SECONDS,
 ) -> None:
@@ -32,47 +32,47 @@ def refresh_key_metadata(
     It runs beside what came before: a refusal is no failure of that, and a silent IAM keeps nobody waiting for longer
     than `wait` seconds. What is not known stays unknown.
 
-    :param wanted: definitions, each with a session of the same user, which may carry the MFA that IAM insists on.
+    :param profiles: definitions, each with a session of the same user, which may carry the MFA that IAM insists on.
     """
     now = context.clock()
     due = [
-        (one, session)
-        for one, session in wanted
-        if one.key and _is_due(inventory.index.keys.get(one.key), now)
+        (definition, session)
+        for definition, session in profiles
+        if definition.key and _is_due(inventory.index.keys.get(definition.key), now)
     ]
     if not due:
         return
 
-    def act() -> None:
+    def task() -> None:
         for definition, session in due:
-            _refresh(context, definition, inventory, session, now)
+            _refresh_key(context, definition, inventory, session, now)
 
-    context.run_in_background(act, wait)
+    context.run_in_background(task, wait)
 
 
-def refresh_due_key_metadata(context: Context, tried: dict[str, datetime]) -> None:
+def refresh_due_key_metadata(context: Context, attempts: dict[str, datetime]) -> None:
     """Brings the index up to date on every key that keyturn holds, for a thread with nothing better to do.
 
-    :param tried: when each key was asked for last, by this process: what IAM refuses is not asked again at once.
+    :param attempts: when each key was asked for last, by this process: what IAM refuses is not asked again at once.
     """
     now = context.clock()
     inventory = context.read()
-    for one in inventory.definitions.values():
-        if one.key is None or not _is_due(inventory.index.keys.get(one.key), now):
+    for definition in inventory.definitions.values():
+        if definition.key is None or not _is_due(inventory.index.keys.get(definition.key), now):
             continue
-        known = inventory.index.keys.get(one.key)
-        which = f"{one.key} {known.key_id if known else ''}"
-        if which in tried and timedelta(0) <= now - tried[which] < REFRESH_EVERY:
+        key = inventory.index.keys.get(definition.key)
+        attempt = f"{definition.key} {key.key_id if key else ''}"
+        if attempt in attempts and timedelta(0) <= now - attempts[attempt] < REFRESH_EVERY:
             continue
-        tried[which] = now
-        _refresh(context, one, inventory, None, now)
+        attempts[attempt] = now
+        _refresh_key(context, definition, inventory, None, now)
 
 
-def _is_due(known: Key | None, now: datetime) -> bool:
-    return known is None or known.checked is None or now - known.checked >= REFRESH_EVERY
+def _is_due(key: Key | None, now: datetime) -> bool:
+    return key is None or key.checked is None or now - key.checked >= REFRESH_EVERY
 
 
-def _refresh(
+def _refresh_key(
     context: Context,
     definition: ManagedProfile,
     inventory: Inventory,
@@ -80,45 +80,45 @@ def _refresh(
     now: datetime,
 ) -> None:
     entry = definition.key or definition.name
-    known = inventory.index.keys.get(entry)
+    previous = inventory.index.keys.get(entry)
     try:
         key = context.key(entry)
     except KeyturnError:
         return
-    facts = known if known and known.key_id == key.access_key_id else Key(key.access_key_id)
+    metadata = previous if previous and previous.key_id == key.access_key_id else Key(key.access_key_id)
     native = inventory.natives.get(definition.name)
     try:
         aws = context.aws(definition.name, native.region if native else None, short_timeouts=True)
-        facts = replace(facts, user=facts.user or aws.get_caller_identity(key).arn)
-        listed = _listed(aws, key, session, facts.user or "")
+        metadata = replace(metadata, user=metadata.user or aws.get_caller_identity(key).arn)
+        listed_keys = _list_keys(aws, key, session, metadata.user or "")
     except KeyturnError:
-        listed = None
-    if listed is not None:
-        mine = next((one for one in listed if one.key_id == key.access_key_id), None)
-        facts = replace(
-            facts,
-            created=mine.created if mine else None,
-            status=mine.status if mine else None,
-            slots_used=len(listed),
+        listed_keys = None
+    if listed_keys is not None:
+        own_key = next((listed for listed in listed_keys if listed.key_id == key.access_key_id), None)
+        metadata = replace(
+            metadata,
+            created=own_key.created if own_key else None,
+            status=own_key.status if own_key else None,
+            slots_used=len(listed_keys),
         )
 
-        facts = _with_last_use(aws, facts, key, session)
+        metadata = _with_last_use(aws, metadata, key, session)
 
     # An index that was lost is filled again; what was given back meanwhile stays away.
-    is_managed = any(one.key == entry for one in context.read().definitions.values())
+    is_managed = any(listed.key == entry for listed in context.read().definitions.values())
 
     def edit(index: Index) -> None:
-        present = index.keys.get(entry)
-        is_it = is_managed if present is None else present.key_id == facts.key_id
-        if is_it:
+        current = index.keys.get(entry)
+        is_same = is_managed if current is None else current.key_id == metadata.key_id
+        if is_same:
             index.keys[entry] = replace(
-                facts, checked=now if listed is not None or session is not None else None
+                metadata, checked=now if listed_keys is not None or session is not None else None
             )
 
     context.update_index(edit)
 
 
-def _with_last_use(aws: Aws, facts: Key, key: Credentials, session: Credentials | None) -> Key:
+def _with_last_use(aws: Aws, metadata: Key, key: Credentials, session: Credentials | None) -> Key:
     """The facts with what AWS tells of the key's last use, where it tells."""
     signers = (key,) if session is None or session.session_token is None else (key, session)
     for signer in signers:
@@ -126,12 +126,12 @@ def _with_last_use(aws: Aws, facts: Key, key: Credentials, session: Credentials 
             use = aws.access_key_last_used(signer, key.access_key_id)
         except KeyturnError:
             continue
-        by = ", ".join(each for each in (use.service, use.region) if each)
-        return replace(facts, last_used=use.at, last_used_by=by or None)
-    return facts
+        user = ", ".join(part for part in (use.service, use.region) if part)
+        return replace(metadata, last_used=use.at, last_used_by=user or None)
+    return metadata
 
 
-def _listed(
+def _list_keys(
     aws: Aws, key: Credentials, session: Credentials | None, arn: str
 ) -> tuple[ListedKey, ...] | None:
     """ListAccessKeys with the key itself, else with a session of the same user, which must name it (IAM API reference)."""

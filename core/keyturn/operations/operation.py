@@ -40,8 +40,8 @@ class Operation(Generic[P, R]):
         """Return the arguments of a call as JSON."""
         bound = self._signature.bind(None, *args, **kwargs)
         bound.apply_defaults()
-        _context, *given = bound.arguments.items()
-        return {self._keys.get(name, name): _argument_to_json(value) for name, value in given}
+        _context, *named = bound.arguments.items()
+        return {self._keys.get(name, name): _argument_to_json(value) for name, value in named}
 
     def run(self, context: Context, arguments: Mapping[str, Any]) -> object:
         """Run the operation with JSON arguments and return its result as JSON. Keys that it does not know are ignored.
@@ -50,13 +50,13 @@ class Operation(Generic[P, R]):
         :raises KeyturnError: what the operation raises.
         """
         _context, *parameters = self._signature.parameters.values()
-        given: dict[str, Any] = {}
-        for one in parameters:
-            key = self._keys.get(one.name, one.name)
-            if key in arguments or one.default is inspect.Parameter.empty:
-                value = arguments[key] if one.default is inspect.Parameter.empty else arguments.get(key)
-                given[one.name] = _argument_from_json(self._hints[one.name], value)
-        return self._result_to_json(self._function(context, **given))  # type: ignore[call-arg]  # bound by name
+        keywords: dict[str, Any] = {}
+        for parameter in parameters:
+            key = self._keys.get(parameter.name, parameter.name)
+            if key in arguments or parameter.default is inspect.Parameter.empty:
+                value = arguments[key] if parameter.default is inspect.Parameter.empty else arguments.get(key)
+                keywords[parameter.name] = _argument_from_json(self._hints[parameter.name], value)
+        return self._result_to_json(self._function(context, **keywords))  # type: ignore[call-arg]  # bound by name
 
     def result_from_json(self, value: Any) -> R:
         """Return the result that another process sent as JSON."""
@@ -100,7 +100,7 @@ def _argument_to_json(value: object) -> object:
 
 def _argument_from_json(hint: Any, value: Any) -> Any:
     """Return an argument of the type `hint`; text and numbers are converted, as the wire has always allowed."""
-    options = [one for one in get_args(hint) if one is not type(None)]
+    options = [option for option in get_args(hint) if option is not type(None)]
     if type(None) in get_args(hint):
         return None if value is None else _argument_from_json(options[0], value)
     if options:

@@ -33,7 +33,6 @@ from keyturn.operations.credentials import mfa_sessions
 from keyturn.operations.deliver import current_delivery, managed_profile, withdraw
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import observe, previous_key
-from keyturn.operations.rotation import previous_key as spare
 from keyturn.operations.rotation.progress import progress_of
 from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import own_section
@@ -55,9 +54,9 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
     :raises NeedsUnlock: the vault is closed; it holds what is to be given back.
     """
     inventory = context.read()
-    sections = _sections(context, inventory, names)
+    sections = _removed_sections(context, inventory, names)
     lines: list[DiffLine] = []
-    for path, before, after in _outcome(context, inventory, sections):
+    for path, before, after in _file_changes(context, inventory, sections):
         lines += diff.diff(context.paths.display(path), before, after)
     secrets = []
     for name in sections:
@@ -77,18 +76,18 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
 
 
 def _warnings(inventory: Inventory, sections: Sections) -> tuple[str, ...]:
-    leaning = [
-        one.name
-        for one in inventory.definitions.values()
-        if one.source_profile in sections and one.name not in sections
+    dependants = [
+        definition.name
+        for definition in inventory.definitions.values()
+        if definition.source_profile in sections and definition.name not in sections
     ]
-    renamed = {name: _renamed(inventory, name) for name in sections}
+    new_names = {name: _new_name(inventory, name) for name in sections}
     return (
-        *(f"{name} stays managed and takes its sessions from what is released" for name in leaning),
+        *(f"{name} stays managed and takes its sessions from what is released" for name in dependants),
         *(
-            f"{name} is called {new} in the files by now, and is given back there"
-            for name, new in renamed.items()
-            if new
+            f"{name} is called {new_name} in the files by now, and is given back there"
+            for name, new_name in new_names.items()
+            if new_name
         ),
     )
 
@@ -118,21 +117,24 @@ def release(
         if inventory.digest() != digest:
             why = "the files changed since the change was shown"
             raise FileChanged("release", why, "Look at it again, then confirm")
-        sections = _sections(context, inventory, names)
+        sections = _removed_sections(context, inventory, names)
         if any(context.vault.key(key_entry(name)) for name in sections):
             confirm(context, tuple(sections), passphrase, recovery_key, words)
-        _outcome(context, inventory, sections)
+        _file_changes(context, inventory, sections)
         for name in sections:
             withdraw(context, name)
         try:
-            with _rollback_on_error(context, sections) as given:
+            with _rollback_on_error(context, sections) as edits:
                 for path, kind in _files(sections):
                     try:
-                        given[path] = _write(context, inventory, sections, path, kind)
+                        edits[path] = _write(context, inventory, sections, path, kind)
                     except WriteNotConfirmed as error:
-                        given[path] = Edit(error.before, error.after)
+                        edits[path] = Edit(error.before, error.after)
                         raise
-                managed_profiles.change(context.paths.profiles_file, lambda table: _drop(table, sections))
+                managed_profiles.change(
+                    context.paths.profiles_file,
+                    lambda definitions: _remove_definitions(definitions, sections),
+                )
         except KeyturnError as error:
             for name in sections:
                 context.record_failure(name, "release", error)
@@ -160,24 +162,24 @@ def confirm(
             raise NeedsUnlock("release", why, "Type it, or give it by --passphrase-fd N")
         Vault(context.paths.vault_dir).unlock(passphrase=passphrase)
         return
-    wanted = "release " + " ".join(names)
-    if words != wanted:
+    expected = "release " + " ".join(names)
+    if words != expected:
         why = "a secret leaves the vault in clear, which wants its own words"
-        raise NeedsConfirmation("release", why, f"Type, or give by --confirm: {wanted}")
+        raise NeedsConfirmation("release", why, f"Type, or give by --confirm: {expected}")
 
 
-def _sections(context: Context, inventory: Inventory, names: Sequence[str]) -> Sections:
-    found: dict[str, tuple[RemovedSettings, ...]] = {}
+def _removed_sections(context: Context, inventory: Inventory, names: Sequence[str]) -> Sections:
+    sections: dict[str, tuple[RemovedSettings, ...]] = {}
     for name in dict.fromkeys(names):
         _require_no_rotation(context, name)
         entry = context.vault.key(removed_entry(name))
         if entry is None:
             managed_profile(inventory, name)
             _require_no_line(inventory, name)
-        found[name] = (
+        sections[name] = (
             tuple(from_table(RemovedSettings, table) for table in entry["sections"]) if entry else ()
         )
-    return found
+    return sections
 
 
 def _require_no_rotation(context: Context, name: str) -> None:
@@ -189,8 +191,10 @@ def _require_no_rotation(context: Context, name: str) -> None:
     if record is not None:
         why = f"a rotation of its key waits at step {record.step}"
         raise RotationHalted(f"release {name}", why, progress_of(record).summary())
-    one = context.read().definitions.get(name)
-    spare.require_no_previous_key(context, one.key if one is not None and one.key else name, name)
+    definition = context.read().definitions.get(name)
+    previous_key.require_no_previous_key(
+        context, definition.key if definition is not None and definition.key else name, name
+    )
 
 
 def _require_no_line(inventory: Inventory, name: str) -> None:
@@ -201,19 +205,19 @@ def _require_no_line(inventory: Inventory, name: str) -> None:
     """
     for other, settings in inventory.shared.full_config.get("profiles", {}).items():
         if is_keyturn_process_line(str(settings.get(LINE_KEY, "")), name):
-            where = inventory.shared.origin(other, LINE_KEY)
-            place = f"line {where.line} of {where.file}" if where else "its credential_process line"
+            origin = inventory.shared.origin(other, LINE_KEY)
+            location = f"line {origin.line} of {origin.file}" if origin else "its credential_process line"
             raise ChangeRefused(
                 f"release {name}",
                 "the vault does not hold what adopt took from it, so there is nothing to give back",
-                f"Take out {place} by hand, then release it again; a key for it has to be made anew",
+                f"Take out {location} by hand, then release it again; a key for it has to be made anew",
             )
 
 
 def _files(sections: Sections) -> tuple[tuple[Path, FileKind], ...]:
     """The files to be written: config last, so that a key is readable before the line that asked keyturn goes."""
-    found = {(Path(settings.path), settings.kind) for each in sections.values() for settings in each}
-    return tuple(sorted(found, key=lambda file: file[1] is FileKind.CONFIG))
+    files = {(Path(settings.path), settings.kind) for group in sections.values() for settings in group}
+    return tuple(sorted(files, key=lambda file: file[1] is FileKind.CONFIG))
 
 
 def _document(inventory: Inventory, kind: FileKind, path: Path) -> Document:
@@ -237,21 +241,23 @@ def _released_document(
     document: Document, context: Context, inventory: Inventory, sections: Sections, path: Path
 ) -> bytes:
     """The file with everything given back that was taken from it, the latest first."""
-    for name, each in reversed(list(sections.items())):
-        swap = _swap(context, name)
+    for name, group in reversed(list(sections.items())):
+        replacements = _key_replacements(context, name)
         definition = inventory.definitions.get(name)
-        note = current_delivery(inventory, definition) if definition else inventory.index.of(name).delivered
-        ours = note.key_ids if note else ()
-        present = own_section(document, document.kind, name)
-        renamed = _renamed(inventory, name)
-        for settings in reversed(each):
+        record = current_delivery(inventory, definition) if definition else inventory.index.of(name).delivered
+        own_key_ids = record.key_ids if record else ()
+        current_section = own_section(document, document.kind, name)
+        new_name = _new_name(inventory, name)
+        for settings in reversed(group):
             if Path(settings.path) != path:
                 continue
-            place = _current_line(document, settings, renamed)
-            data = adopt_edits.restore(document, place, profile=name, ours=ours, swap=swap)
+            current = _current_line(document, settings, new_name)
+            data = adopt_edits.restore(
+                document, current, profile=name, own_key_ids=own_key_ids, replacements=replacements
+            )
             document = adopt_edits.reparse_if_changed(data, document)
-        if present and not any(Path(settings.path) == path for settings in each):
-            data = adopt_edits.without_process_line(document, present, name, ours)
+        if current_section and not any(Path(settings.path) == path for settings in group):
+            data = adopt_edits.without_process_line(document, current_section, name, own_key_ids)
             document = adopt_edits.reparse_if_changed(data, document)
         for section in [section.name for section in document.sections]:
             document = adopt_edits.reparse_if_changed(
@@ -260,17 +266,17 @@ def _released_document(
     return document.data
 
 
-def _renamed(inventory: Inventory, name: str) -> str | None:
+def _new_name(inventory: Inventory, name: str) -> str | None:
     """The name that somebody gave to a managed profile in the shared files, as its line tells: it still asks for `name`.
     None where it has its name, or where several profiles have the line."""
     settings = inventory.shared.full_config.get("profiles", {})
-    found = [
+    names = [
         other
-        for other, each in settings.items()
-        if is_keyturn_process_line(str(each.get(LINE_KEY, "")), name) and other != name
+        for other, values in settings.items()
+        if is_keyturn_process_line(str(values.get(LINE_KEY, "")), name) and other != name
     ]
     return (
-        found[0] if len(found) == 1 and not is_keyturn_process_line(_line_of(settings, name), name) else None
+        names[0] if len(names) == 1 and not is_keyturn_process_line(_line_of(settings, name), name) else None
     )
 
 
@@ -278,28 +284,28 @@ def _line_of(settings: Mapping[str, Mapping[str, object]], name: str) -> str:
     return str(settings.get(name, {}).get(LINE_KEY, ""))
 
 
-def _current_line(document: Document, settings: RemovedSettings, renamed: str | None) -> RemovedSettings:
+def _current_line(document: Document, settings: RemovedSettings, new_name: str | None) -> RemovedSettings:
     """`taken`, under the name that its section has now."""
-    if renamed is None or document.section(settings.section) is not None:
+    if new_name is None or document.section(settings.section) is not None:
         return settings
-    section = own_section(document, settings.kind, renamed) or header_for(settings.kind, renamed)
+    section = own_section(document, settings.kind, new_name) or header_for(settings.kind, new_name)
     return replace(settings, section=section)
 
 
-def _outcome(
+def _file_changes(
     context: Context, inventory: Inventory, sections: Sections
 ) -> tuple[tuple[Path, bytes, bytes], ...]:
     """Each file that is written, before and after.
 
     :raises Protected: a key that leaves the vault would be in none of the files then.
     """
-    found = []
+    changes = []
     for path, kind in _files(sections):
         before = _document(inventory, kind, path)
-        found.append((path, before.data, _released_document(before, context, inventory, sections, path)))
-    written = {path for path, _, _ in found}
+        changes.append((path, before.data, _released_document(before, context, inventory, sections, path)))
+    written = {path for path, _, _ in changes}
     documents = [document for kind in FileKind if (document := inventory.document(kind)) is not None]
-    texts = [after for _, _, after in found]
+    texts = [after for _, _, after in changes]
     texts += [document.data for document in documents if Path(document.path) not in written]
     for name in sections:
         key = context.vault.key(key_entry(name))
@@ -311,10 +317,10 @@ def _outcome(
                 f"the vault does not hold where {masked_key_id(key['key_id'])} was taken from, so it would be lost",
                 "It stays in the vault; `keyturn vault export FILE` makes a copy",
             )
-    return tuple(found)
+    return tuple(changes)
 
 
-def _swap(context: Context, name: str) -> dict[str, str]:
+def _key_replacements(context: Context, name: str) -> dict[str, str]:
     """The current key in the place of the one that was taken, after a rotation."""
     entry, current = context.vault.key(removed_entry(name)), context.vault.key(key_entry(name))
     old = entry.get("key") if entry else None
@@ -328,17 +334,17 @@ def _rollback_on_error(context: Context, sections: Sections) -> Iterator[dict[Pa
     """Puts back what was written if not everything could be, and says where that is not possible because somebody else
     has written the file since. Gives the table to note each edit in."""
     secrets = [key["secret"].encode() for name in sections if (key := context.vault.key(key_entry(name)))]
-    given: dict[Path, Edit] = {}
+    edits: dict[Path, Edit] = {}
     try:
-        yield given
+        yield edits
     except KeyturnError as error:
         files = reversed(_files(sections))
-        standing = [
-            path for path, kind in files if not _undo_edit(context, path, kind, given.get(path), secrets)
+        not_undone = [
+            path for path, kind in files if not _undo_edit(context, path, kind, edits.get(path), secrets)
         ]
-        if standing:
-            shown = " and ".join(context.paths.display(path) for path in standing)
-            error.why += f"; what was given back to {shown} before that is still there, in clear"
+        if not_undone:
+            places = " and ".join(context.paths.display(path) for path in not_undone)
+            error.why += f"; what was given back to {places} before that is still there, in clear"
             error.hint = "See to the cause, then release it again"
         raise
 
@@ -365,22 +371,22 @@ def _write(context: Context, inventory: Inventory, sections: Sections, path: Pat
         return _released_document(document, context, inventory, sections, path)
 
     edit = context.files.edit(path, change, kind=kind)
-    made = any(
-        settings.file_made for each in sections.values() for settings in each if Path(settings.path) == path
+    created = any(
+        settings.file_made for group in sections.values() for settings in group if Path(settings.path) == path
     )
-    if made and edit.after == b"":
+    if created and edit.after == b"":
         context.files.remove(path, expect=edit.after)
     return edit
 
 
-def _drop(table: dict[str, managed_profiles.ManagedProfile], sections: Sections) -> None:
+def _remove_definitions(definitions: dict[str, managed_profiles.ManagedProfile], sections: Sections) -> None:
     for name in sections:
-        table.pop(name, None)
+        definitions.pop(name, None)
 
 
 def _remove_from_vault(context: Context, sections: Sections) -> None:
     """Forgets what was given back, its sessions too; hands on who made a file that others still have lines in."""
-    made = {settings.path for each in sections.values() for settings in each if settings.file_made}
+    created = {settings.path for group in sections.values() for settings in group if settings.file_made}
 
     def edit(entries: dict[str, Any]) -> None:
         for name in sections:
@@ -388,9 +394,9 @@ def _remove_from_vault(context: Context, sections: Sections) -> None:
             entries.pop(key_entry(name), None)
         for entry in entries.values():
             for table in entry.get("sections", ()) if isinstance(entry, dict) else ():
-                if table["path"] in made:
+                if table["path"] in created:
                     table["file_made"] = True
-                    made.discard(table["path"])
+                    created.discard(table["path"])
 
     def forget(sessions: dict[str, Any]) -> None:
         for name in sections:
@@ -398,14 +404,14 @@ def _remove_from_vault(context: Context, sections: Sections) -> None:
 
     context.vault.change_sessions(forget)
 
-    def note(index: Index) -> None:
+    def update_index(index: Index) -> None:
         for name in sections:
             index.profiles.pop(name, None)
             key = index.keys.pop(name, None)
             if key is not None:
                 mfa_sessions.forget_key(index, key.key_id)
 
-    context.index.change(note)
+    context.index.change(update_index)
     # Last of all: as long as the vault knows what was taken, a release that was interrupted can be done again.
     context.vault.change_keys(edit)
     previous_key.forget_finished_rotations(context, list(sections))

@@ -33,8 +33,10 @@ class OperationRouter:
     :param unlock: opens the vault without a person, or raises.
     """
 
-    def __init__(self, desk: Callable[[], Context], *, use_agent: bool, unlock: Callable[[], None]) -> None:
-        self._get_context = desk
+    def __init__(
+        self, get_context: Callable[[], Context], *, use_agent: bool, unlock: Callable[[], None]
+    ) -> None:
+        self._get_context = get_context
         self._use_agent = use_agent
         self._unlock = unlock
 
@@ -97,7 +99,9 @@ class OperationRouter:
             status.caller_credential_source(name, inventory.natives, inventory.definitions)
         )
 
-    def from_forwarded_socket(self, name: str, least_seconds: int | None, *, also_native: bool) -> str | None:
+    def from_forwarded_socket(
+        self, name: str, min_left_seconds: int | None, *, also_native: bool
+    ) -> str | None:
         """What a socket that SSH carries here gives for a profile that is not managed here; None where it gives none.
 
         :param also_native: nothing else could give credentials of a native profile either.
@@ -110,7 +114,7 @@ class OperationRouter:
         if name in inventory.definitions or inventory.managed_profiles_error is not None:
             return None
         try:
-            return client.get_forwarded_credentials(socket, name, least_seconds)
+            return client.get_forwarded_credentials(socket, name, min_left_seconds)
         except (NotFound, AgentUnavailable):
             if name in inventory.natives and not also_native and not _has_own_process_line(inventory, name):
                 return None

@@ -47,10 +47,10 @@ def dispatch(context: Context, name: str, arguments: Mapping[str, Any]) -> objec
         raise UsageError(
             f"act {name}", "this keyturn knows none by that name", "Run: keyturn agent stop, then try again"
         )
-    mine = shared_files(context)
-    if arguments.get("files", mine) != mine:
+    own_files = shared_files(context)
+    if arguments.get("files", own_files) != own_files:
         raise KeyturnError(
-            "the agent", f"it was started for the AWS files {mine[0]} and {mine[1]}",
+            "the agent", f"it was started for the AWS files {own_files[0]} and {own_files[1]}",
             "Run: keyturn agent stop, then try again in this shell",
         )  # fmt: skip
     try:

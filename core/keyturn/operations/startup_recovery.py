@@ -35,19 +35,21 @@ def recover(context: Context) -> tuple[str, ...]:
     return deliver.withdraw_expired(context)
 
 
-def _log_once(context: Context, file: Path, told: str) -> None:
+def _log_once(context: Context, file: Path, message: str) -> None:
     """Records what a start found, if that is not recorded yet: what stays is found at every start."""
-    if not any(act.event == "recover" and act.result == safe(told) for act in context.activity.read()):
+    if not any(
+        entry.event == "recover" and entry.result == safe(message) for entry in context.activity.read()
+    ):
         context.activity.add(
-            ActivityEntry(context.clock(), context.paths.display(file), "recover", told, ok=False)
+            ActivityEntry(context.clock(), context.paths.display(file), "recover", message, ok=False)
         )
 
 
-Tell = Callable[[Path, str], None]
+Report = Callable[[Path, str], None]
 """Gets the shared file that a version belongs to, and what became of it."""
 
 
-def clear_versions(files: Iterable[Path], history: History, now: float, tell: Tell) -> None:
+def clear_versions(files: Iterable[Path], history: History, now: float, report: Report) -> None:
     """Removes what is left beside `files`, once it is in one of them or in the history. Never fails.
 
     What could not be kept stays where it is, and `tell` is told.
@@ -57,43 +59,43 @@ def clear_versions(files: Iterable[Path], history: History, now: float, tell: Te
     folders: dict[Path, list[Path]] = {}
     for file in files:
         folders.setdefault(Path(os.path.realpath(file)).parent, []).append(file)
-    for folder, beside in sorted(folders.items()):
+    for folder, originals in sorted(folders.items()):
         for path in temp_files.find_abandoned(folder, temp_files.SHARED_FILE, stat.S_ISREG, now):
             try:
-                _clear(path, beside, history, tell)
+                _clear_version(path, originals, history, report)
             except (OSError, KeyturnError) as error:
                 why = error.line() if isinstance(error, KeyturnError) else error.strerror or "no reason given"
-                tell(beside[0], f"a version of it that a killed write left stays as {path}: {why}")
+                report(originals[0], f"a version of it that a killed write left stays as {path}: {why}")
 
 
-def _clear(path: Path, beside: list[Path], history: History, tell: Tell) -> None:
+def _clear_version(path: Path, originals: list[Path], history: History, report: Report) -> None:
     version = open_version(path)
     try:
         if version.data is None or is_being_written(version.descriptor):
             return
-        if version.data and not _is_known(version.data, beside, history):
-            of = _belongs_to(version, beside)
-            history.keep(of, version.data, "left by a killed write")
+        if version.data and not _is_preserved(version.data, originals, history):
+            owner = _probable_owner(version, originals)
+            history.keep(owner, version.data, "left by a killed write")
             digest = hashlib.sha256(version.data).hexdigest()[:12]
-            told = f"a version of it that a killed write left, perhaps another program's, is in the history as {digest}"
-            tell(of, told)
+            message = f"a version of it that a killed write left, perhaps another program's, is in the history as {digest}"
+            report(owner, message)
     finally:
         version.close()
     path.unlink(missing_ok=True)
 
 
-def _is_known(data: bytes, beside: list[Path], history: History) -> bool:
-    return any(_bytes(file) == data for file in beside) or history.holds(data)
+def _is_preserved(data: bytes, originals: list[Path], history: History) -> bool:
+    return any(_read_bytes(file) == data for file in originals) or history.holds(data)
 
 
-def _bytes(file: Path) -> bytes | None:
+def _read_bytes(file: Path) -> bytes | None:
     """The bytes of a file as it is, through its links; None where there is none."""
     version = open_version(Path(os.path.realpath(file)))
     version.close()
     return version.data
 
 
-def _belongs_to(version: Version, beside: list[Path]) -> Path:
+def _probable_owner(version: Version, originals: list[Path]) -> Path:
     """The file whose version it is, as far as that shows: the one that most of its lines are in."""
     lines = set((version.data or b"").splitlines())
-    return max(beside, key=lambda file: len(lines & set((_bytes(file) or b"").splitlines())))
+    return max(originals, key=lambda file: len(lines & set((_read_bytes(file) or b"").splitlines())))

@@ -33,12 +33,12 @@ def create(context: Context, slot: str, passphrase: Secret | None, *, anew: bool
     :raises VaultExists: there is one, readable or not.
     :raises VaultCorrupt: there was one, and it is gone.
     """
-    lost = None if anew else missing_error(context)
-    if lost is not None:
-        raise lost
-    _forget_another(context)
+    error = None if anew else missing_error(context)
+    if error is not None:
+        raise error
+    _forget_previous_vault(context)
     recovery_key = context.vault.create(slot, passphrase)
-    _remember(context)
+    _record_vault(context)
     return recovery_key
 
 
@@ -57,18 +57,18 @@ def missing_error(context: Context) -> VaultCorrupt | None:
     """What to say of a vault that is gone while managed profiles need its keys; None where that is not so."""
     if context.vault.state() is not VaultState.ABSENT:
         return None
-    needing = [one.name for one in context.read().definitions.values() if one.key]
-    if not needing:
+    names = [definition.name for definition in context.read().definitions.values() if definition.key]
+    if not names:
         return None
     return VaultCorrupt(
         "the vault",
-        f"it is gone from {context.paths.vault_dir}, and {_counted(needing)} its keys",
+        f"it is gone from {context.paths.vault_dir}, and {_who_needs(names)} its keys",
         "Put the folder back from a backup, or run: keyturn vault import FILE. To begin without them: keyturn vault init --anew",
     )
 
 
-def _counted(needing: Sequence[str]) -> str:
-    return f"{needing[0]} needs" if len(needing) == 1 else f"{len(needing)} managed profiles need"
+def _who_needs(names: Sequence[str]) -> str:
+    return f"{names[0]} needs" if len(names) == 1 else f"{len(names)} managed profiles need"
 
 
 def open_vault(context: Context, passphrase: Secret | None, recovery_key: Secret | None) -> None:
@@ -83,8 +83,8 @@ def open_vault(context: Context, passphrase: Secret | None, recovery_key: Secret
         # Another vault than the last one here, opened by its own secret: the last one's number says nothing of it.
         context.update_index(lambda index: replace(index, vault_generation=0, vault_recipient=recipient))
     generation = context.vault.generation()
-    known = context.index.load()
-    if known.vault_recipient != recipient or known.vault_generation < generation:
+    stored = context.index.load()
+    if stored.vault_recipient != recipient or stored.vault_generation < generation:
         context.update_index(
             lambda index: replace(
                 index, vault_recipient=recipient, vault_generation=max(index.vault_generation, generation)
@@ -105,31 +105,35 @@ def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | 
     if recovery_key is None:
         vault.unlock(passphrase=passphrase)
     else:
-        _open_by_recovery_key(context, recovery_key)
+        _open_with_recovery_key(context, recovery_key)
     restored = vault.restore_newest_good()
-    aside = journal_of(context).set_aside()
-    again = previous_key.restore_rotated_keys(context) if restored is not None else ()
-    previous_key.index_vault_keys(context)
-    _remember(context)
-    told = ("The newest state of the keys was sound.",) if restored is None else _messages(context, restored)
-    if again:
-        told += (f"Put in again from the rotation journal: the key of {', '.join(again)}.",)
-    if aside:
-        told += (
-            f"The rotation journal of {', '.join(aside)} cannot be read and was put aside. Look at the user's keys: keyturn rotate PROFILE --status",
+    unreadable = journal_of(context).set_aside()
+    reinstated = previous_key.reinstate(context) if restored is not None else ()
+    previous_key.record_present_key(context)
+    _record_vault(context)
+    messages = (
+        ("The newest state of the keys was sound.",)
+        if restored is None
+        else _restore_messages(context, restored)
+    )
+    if reinstated:
+        messages += (f"Put in again from the rotation journal: the key of {', '.join(reinstated)}.",)
+    if unreadable:
+        messages += (
+            f"The rotation journal of {', '.join(unreadable)} cannot be read and was put aside. Look at the user's keys: keyturn rotate PROFILE --status",
         )
     record_store.sync_index(context)
     if not vault.slots():
-        told += (
+        messages += (
             "Only the recovery key opens the vault now. Set a passphrase by: keyturn vault reset-passphrase",
         )
     elif before is None or vault.slots() != before:
-        told += (f"The vault is opened by: {', '.join(vault.slots())}, and the recovery key.",)
+        messages += (f"The vault is opened by: {', '.join(vault.slots())}, and the recovery key.",)
     vault.forget()
-    return told
+    return messages
 
 
-def _open_by_recovery_key(context: Context, recovery_key: Secret) -> None:
+def _open_with_recovery_key(context: Context, recovery_key: Secret) -> None:
     """Opens the vault, mending `recipient.txt` where that is what is wrong. A later keyturn's is left alone."""
     if context.vault.state() is not VaultState.BROKEN:
         try:
@@ -141,33 +145,43 @@ def _open_by_recovery_key(context: Context, recovery_key: Secret) -> None:
     context.vault.restore_recipient_file(recovery_key)
 
 
-def _messages(context: Context, restored: Restored) -> tuple[str, ...]:
-    lost = restored.newest - restored.origin
-    changes = "the last change" if lost < 1 else "1 change" if lost == 1 else f"{lost} changes"
-    told = [
+def _restore_messages(context: Context, restored: Restored) -> tuple[str, ...]:
+    lost_generations = restored.newest - restored.origin
+    loss = (
+        "the last change"
+        if lost_generations < 1
+        else "1 change"
+        if lost_generations == 1
+        else f"{lost_generations} changes"
+    )
+    messages = [
         f"Restored what {restored.file} holds, generation {restored.origin}; it is now {restored.generation}."
     ]
     if restored.aside is not None:
-        told.append(f"The damaged file is kept as {restored.aside}.")
-    if lost > 0 or restored.aside is not None:
-        told.append(f"Lost: {changes} of the keys made after that, as far as this machine knows.")
-    missing = _without_key(context)
+        messages.append(f"The damaged file is kept as {restored.aside}.")
+    if lost_generations > 0 or restored.aside is not None:
+        messages.append(f"Lost: {loss} of the keys made after that, as far as this machine knows.")
+    missing = _profiles_without_key(context)
     if missing:
-        told.append(
+        messages.append(
             f"Not in the vault any more: the key of {', '.join(missing)}. What the shared files were before it was adopted"
             f" may be sealed in {context.paths.history_dir}: age -d -i RECOVERY-KEY-FILE FILE. Else make a new key at AWS."
         )
-    return tuple(told)
+    return tuple(messages)
 
 
-def _without_key(context: Context) -> list[str]:
+def _profiles_without_key(context: Context) -> list[str]:
     """Managed profiles whose long-term key the vault does not hold."""
     try:
-        managed = managed_profiles.load(context.paths.profiles_file)
+        definitions = managed_profiles.load(context.paths.profiles_file)
     except KeyturnError:
         return []
-    held = set(context.vault.key_names())
-    return sorted(name for name, one in managed.items() if one.key and key_entry(one.key) not in held)
+    entries = set(context.vault.key_names())
+    return sorted(
+        name
+        for name, definition in definitions.items()
+        if definition.key and key_entry(definition.key) not in entries
+    )
 
 
 def export_vault(context: Context, passphrase: Secret) -> bytes:
@@ -197,30 +211,30 @@ def import_vault(
         managed_profiles.load(context.paths.profiles_file)
         try:
             if context.vault.state() is VaultState.ABSENT:
-                _forget_another(context)
-                context.vault.import_export(_require_no_pending_rotation(context, export), slot, passphrase)
+                _forget_previous_vault(context)
+                context.vault.import_export(_with_local_paths(context, export), slot, passphrase)
             else:
-                _open_same(context, export)
-            _remember(context)
+                _open_existing(context, export)
+            _record_vault(context)
             context.update_index(lambda index: replace(index, recovery_key_seen=True))
-            return _take_over(context, export.definitions)
+            return _merge_definitions(context, export.definitions)
         finally:
             context.vault.forget()
 
 
-def _open_same(context: Context, export: Export) -> None:
+def _open_existing(context: Context, export: Export) -> None:
     """Opens the vault that is here, which the export must be of."""
     try:
-        same = context.vault.recipient() == export.identity.recipient
+        is_same = context.vault.recipient() == export.identity.recipient
     except VaultError:
-        same = False
-    if not same:
+        is_same = False
+    if not is_same:
         why = "there is a vault already, and the export is not of it"
         raise VaultExists("vault import", why, "Nothing was changed. See: keyturn vault status")
     context.vault.unlock(recovery_key=export.identity.reveal())
 
 
-def _require_no_pending_rotation(context: Context, export: Export) -> Export:
+def _with_local_paths(context: Context, export: Export) -> Export:
     """Has what adopt took on the first home go back, on release, to the shared files of this one, and nowhere else."""
     entries = copy.deepcopy(export.keys.entries)
     # An export that is none of ours may hold anything; release looks again.
@@ -232,49 +246,51 @@ def _require_no_pending_rotation(context: Context, export: Export) -> Export:
     return export
 
 
-def _take_over(context: Context, carried: str | None) -> tuple[str, ...]:
+def _merge_definitions(context: Context, content: str | None) -> tuple[str, ...]:
     """Adds the definitions of an export. One that is here already stays as it is."""
-    if carried is None:
+    if content is None:
         return ()
     try:
-        table = managed_profiles.decode(carried.encode("utf-8", "replace"), "the export's profiles.toml")
+        imported = managed_profiles.decode(content.encode("utf-8", "replace"), "the export's profiles.toml")
     except KeyturnError as error:
         return (f"The keys are here, the definitions are not: {error.line()}",)
     added: list[str] = []
-    kept: list[str] = []
+    different: list[str] = []
 
-    def edit(here: dict[str, ManagedProfile]) -> None:
-        for name, one in table.items():
-            if name not in here:
-                here[name] = one
+    def edit(definitions: dict[str, ManagedProfile]) -> None:
+        for name, definition in imported.items():
+            if name not in definitions:
+                definitions[name] = definition
                 added.append(name)
-            elif here[name] != one:
-                kept.append(name)
+            elif definitions[name] != definition:
+                different.append(name)
 
-    if table:
+    if imported:
         managed_profiles.change(context.paths.profiles_file, edit)
-    told = [f"Managed here too: {', '.join(added)}."] if added else []
-    if kept:
-        told.append(f"Defined here already, in another way, and left so: {', '.join(kept)}.")
-    missing = [name for name in _without_key(context) if name in added]
+    messages = [f"Managed here too: {', '.join(added)}."] if added else []
+    if different:
+        messages.append(f"Defined here already, in another way, and left so: {', '.join(different)}.")
+    missing = [name for name in _profiles_without_key(context) if name in added]
     if missing:
-        told.append(f"The vault here does not hold the key of {', '.join(missing)}.")
-    return (*told, *_undelivered(context, added))
+        messages.append(f"The vault here does not hold the key of {', '.join(missing)}.")
+    return (*messages, *_delivery_messages(context, added))
 
 
-def _undelivered(context: Context, added: Sequence[str]) -> Iterator[str]:
+def _delivery_messages(context: Context, added: Sequence[str]) -> Iterator[str]:
     """Why AWS clients of this home do not find what was taken over, and what to do."""
     problems = {row.name: row.problem for row in context.read().rows() if row.name in added and row.problem}
-    unnamed = [name for name, problem in problems.items() if problem == status.process_line_missing(name)]
-    if unnamed:
+    without_line = [
+        name for name, problem in problems.items() if problem == status.process_line_missing(name)
+    ]
+    if without_line:
         run = "keyturn deliver NAME --to credential-process"
-        yield f"AWS clients here do not ask keyturn for {', '.join(unnamed)} yet. For each, run: {run}"
+        yield f"AWS clients here do not ask keyturn for {', '.join(without_line)} yet. For each, run: {run}"
     for name, problem in problems.items():
-        if name not in unnamed:
+        if name not in without_line:
             yield f"{name}: {problem}."
 
 
-def _forget_another(context: Context) -> None:
+def _forget_previous_vault(context: Context) -> None:
     """Where there is no vault, what is remembered of one that was there before does not hold for the next."""
     if context.vault.state() is VaultState.ABSENT:
         context.index.change(
@@ -282,7 +298,7 @@ def _forget_another(context: Context) -> None:
         )
 
 
-def _remember(context: Context) -> None:
+def _record_vault(context: Context) -> None:
     """Notes the generation and the recipient of the vault that is open in this process."""
     generation, recipient = context.vault.generation(), context.vault.recipient()
     context.index.change(lambda index: replace(index, vault_generation=generation, vault_recipient=recipient))

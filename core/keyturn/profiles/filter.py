@@ -44,14 +44,14 @@ class Query:
         for term in self.terms:
             match term.field:
                 case "type":
-                    found = term.value in kinds
+                    is_match = term.value in kinds
                 case "acct":
-                    found = term.value in account
+                    is_match = term.value in account
                 case "state":
-                    found = any(word.startswith(term.value) for word in states().split())
+                    is_match = any(word.startswith(term.value) for word in states().split())
                 case _:
-                    found = term.value in text or term.value in states().split()
-            if found == term.negated:
+                    is_match = term.value in text or term.value in states().split()
+            if is_match == term.negated:
                 return False
         return True
 
@@ -69,8 +69,8 @@ def parse(text: str) -> Query:
     for word in text.lower().split():
         negated = word.startswith("!")
         rest = word[1:] if negated else word
-        head, colon, value = rest.partition(":")
-        field, rest = (head, value) if colon and head in FIELDS else ("", rest)
+        name, colon, value = rest.partition(":")
+        field, rest = (name, value) if colon and name in FIELDS else ("", rest)
         if rest:
             terms.append(Term(field, rest, negated))
     return Query(tuple(terms))

@@ -11,7 +11,7 @@ from keyturn.awsconfig.document import Document, FileKind
 from keyturn.awsconfig.native_profiles import SharedConfig, native_profiles, read_files
 from keyturn.model.errors import KeyturnError, NotFound, UnparsableFile
 from keyturn.model.profile import FileProblem, Profile
-from keyturn.profiles import status as listing
+from keyturn.profiles import status
 from keyturn.storage import config, managed_profiles
 from keyturn.storage.config import Config
 from keyturn.storage.index import Index, IndexFile
@@ -51,7 +51,7 @@ class Inventory:
     def rows(self) -> tuple[Profile, ...]:
         """All profiles, managed and native."""
         settings = self.shared.full_config.get("profiles", {})
-        view = listing.View(
+        view = status.View(
             self.natives,
             self.definitions,
             self.index,
@@ -60,22 +60,22 @@ class Inventory:
             self.files_whole,
             self.config.code_command,
         )
-        return listing.rows(view)
+        return status.rows(view)
 
     def row(self, name: str) -> Profile:
         """One profile.
 
         :raises NotFound: there is none by that name.
         """
-        for each in self.rows():
-            if each.name == name:
-                return each
+        for row in self.rows():
+            if row.name == name:
+                return row
         raise NotFound(f"profile {name}", "there is none by that name", "Run: keyturn list")
 
     def settings(self, name: str) -> Mapping[str, object]:
         """What both shared files say of a profile, as botocore merges them."""
-        found: Mapping[str, object] = self.shared.full_config.get("profiles", {}).get(name, {})
-        return found
+        values: Mapping[str, object] = self.shared.full_config.get("profiles", {}).get(name, {})
+        return values
 
     def document(self, kind: FileKind) -> Document | None:
         """A shared file as it was read; None if it is absent or refused by AWS tools."""
@@ -96,27 +96,29 @@ def read(paths: Paths, environ: Mapping[str, str], now: datetime) -> Inventory:
     shared = read_files(paths.aws_config, paths.aws_credentials)
     natives = {row.name: row for row in native_profiles(shared, environ, now)}
     problems = list(shared.problems)
-    unreadable = None
+    profiles_error = None
     try:
         definitions: Mapping[str, ManagedProfile] = managed_profiles.load(paths.profiles_file)
     except (KeyturnError, OSError) as caught:
         error = caught if isinstance(caught, KeyturnError) else KeyturnError("profiles.toml", str(caught))
         line = error.lineno if isinstance(error, UnparsableFile) else 0
         problems.append(FileProblem(str(paths.profiles_file), line, error.why))
-        definitions, unreadable = {}, error
-    chosen, fault = Config(), None
+        definitions, profiles_error = {}, error
+    preferences, config_error = Config(), None
     try:
-        chosen = config.load(paths.config_file)
+        preferences = config.load(paths.config_file)
     except (KeyturnError, OSError) as caught:
-        fault = caught.why if isinstance(caught, KeyturnError) else str(caught)
-        problems.append(FileProblem(str(paths.config_file), 0, fault))
+        config_error = caught.why if isinstance(caught, KeyturnError) else str(caught)
+        problems.append(FileProblem(str(paths.config_file), 0, config_error))
     index = IndexFile(paths.index_file).load()
-    return Inventory(shared, natives, definitions, index, tuple(problems), now, chosen, fault, unreadable)
+    return Inventory(
+        shared, natives, definitions, index, tuple(problems), now, preferences, config_error, profiles_error
+    )
 
 
 def stamp(paths: Paths) -> tuple[object, ...]:
     """What changes when one of the files read here changes, or an agent comes or goes: inode, size and time of each."""
-    found: list[object] = []
+    parts: list[object] = []
     for path in (
         paths.aws_config,
         paths.aws_credentials,
@@ -126,8 +128,8 @@ def stamp(paths: Paths) -> tuple[object, ...]:
         paths.socket,
     ):
         try:
-            status = path.stat()
-            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+            stat = path.stat()
+            parts.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
         except OSError:
-            found.append(None)
-    return tuple(found)
+            parts.append(None)
+    return tuple(parts)

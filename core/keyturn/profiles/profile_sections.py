@@ -24,7 +24,7 @@ def process_line_file(inventory: Inventory) -> FileKind:
     :raises UnsafeFile: it cannot be read, so that nobody knows whether the line is there already.
     """
     path = inventory.shared.config_path
-    problem = next((each for each in inventory.shared.problems if each.path == path), None)
+    problem = next((problem for problem in inventory.shared.problems if problem.path == path), None)
     if problem is not None and problem.unreadable:
         raise UnsafeFile(f"reading {path}", problem.reason, "Make it readable to you, then try again")
     return FileKind.CONFIG if problem is None else FileKind.CREDENTIALS

@@ -27,25 +27,25 @@ class RetryState:
     """When to try again, aware UTC; None where only a person can go on."""
 
 
-def due(rows: Iterable[Profile], setbacks: Mapping[str, RetryState], now: datetime) -> tuple[str, ...]:
+def due(rows: Iterable[Profile], retries: Mapping[str, RetryState], now: datetime) -> tuple[str, ...]:
     """The profiles whose sessions are renewed at `now`, the one that ends first before the others.
 
     A session that was stopped, or never fetched, is none to renew. Nothing is remembered but setbacks, so a clock that
     jumps, or a machine that slept, changes the answer at the next look and nothing else.
     """
-    found = [
+    candidates = [
         (row.session.expires, row.name)
         for row in rows
         if row.session is not None and row.session.expires is not None
-        if (begins := planned(row, now)) is not None and begins <= now
-        if _may_be_tried(row.session, setbacks.get(row.name), now)
+        if (renew_at := planned(row, now)) is not None and renew_at <= now
+        if _may_be_tried(row.session, retries.get(row.name), now)
     ]
-    return tuple(name for _, name in sorted(found))
+    return tuple(name for _, name in sorted(candidates))
 
 
-def failed(session: Session, before: RetryState | None, now: datetime, *, needs_person: bool) -> RetryState:
+def failed(session: Session, previous: RetryState | None, now: datetime, *, needs_person: bool) -> RetryState:
     """A setback more."""
-    failures = before.failures + 1 if before is not None and before.of == session else 1
+    failures = previous.failures + 1 if previous is not None and previous.of == session else 1
     pause = min(FIRST_PAUSE * 2 ** min(failures - 1, 10), LONGEST_PAUSE)
     return RetryState(session, failures, None if needs_person else now + pause)
 
@@ -71,10 +71,10 @@ def planned(row: Profile, now: datetime) -> datetime | None:
     return due_from + min(jitter(row.name, session), (session.expires - due_from) / 4)
 
 
-def _may_be_tried(session: Session, setback: RetryState | None, now: datetime) -> bool:
-    if setback is None or setback.of != session:
+def _may_be_tried(session: Session, retry: RetryState | None, now: datetime) -> bool:
+    if retry is None or retry.of != session:
         return True
-    if setback.again is None:
+    if retry.again is None:
         return False
     # Further away than any pause is only what a clock noted that has been set back since.
-    return now >= setback.again or setback.again - now > LONGEST_PAUSE
+    return now >= retry.again or retry.again - now > LONGEST_PAUSE

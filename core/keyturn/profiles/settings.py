@@ -18,59 +18,61 @@ from keyturn.storage.managed_profiles import ManagedProfile
 
 REGION = "region"
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-_LENGTH = re.compile(r"(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s?)?", re.ASCII)
+_DURATION = re.compile(r"(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s?)?", re.ASCII)
 
 
-def parsed(words: Sequence[str]) -> dict[str, str]:
+def parsed(arguments: Sequence[str]) -> dict[str, str]:
     """`KEY=VALUE` words as a table.
 
     :raises UsageError: one is no such thing, names no setting, or the same one twice.
     """
-    found: dict[str, str] = {}
-    for word in words:
-        key, sign, value = word.partition("=")
+    values: dict[str, str] = {}
+    for argument in arguments:
+        key, separator, value = argument.partition("=")
         key = _ALIASES.get(key, key)
-        if not sign:
-            raise UsageError("set", f"{word} is not KEY=VALUE", "Write KEY= to take a setting away")
+        if not separator:
+            raise UsageError("set", f"{argument} is not KEY=VALUE", "Write KEY= to take a setting away")
         if key != REGION and key not in _SETTERS:
             raise UsageError(
                 "set", f"there is no setting {key}", f"There are {', '.join((REGION, *_SETTERS))}"
             )
-        if key in found:
+        if key in values:
             raise UsageError("set", f"{key} is there twice", "Name it once")
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
-def applied(one: ManagedProfile, wanted: Mapping[str, str]) -> ManagedProfile:
+def applied(definition: ManagedProfile, values: Mapping[str, str]) -> ManagedProfile:
     """The definition with settings changed, checked as a whole.
 
-    :param wanted: as :func:`parsed` gave it; `region` is no part of a definition and is passed over.
+    :param values: as :func:`parsed` gave it; `region` is no part of a definition and is passed over.
     :raises UsageError: a value is none, or does not go with the rest.
     """
-    for key, value in wanted.items():
+    for key, value in values.items():
         if key == REGION:
             continue
-        if value and key in _ROLES_ONLY and one.kind is not Kind.ROLE:
+        if value and key in _ROLES_ONLY and definition.kind is not Kind.ROLE:
             raise UsageError(
-                f"set {one.name} {key}", f"it goes with a role only, this is {one.kind}", "Leave it out"
+                f"set {definition.name} {key}",
+                f"it goes with a role only, this is {definition.kind}",
+                "Leave it out",
             )
-        one = _SETTERS[key](one, value)
-    _check(one)
-    return one
+        definition = _SETTERS[key](definition, value)
+    _check(definition)
+    return definition
 
 
-def _check(one: ManagedProfile) -> None:
-    sts_limits.transitive(one.transitive_tags, one.tags)
-    if one.kind is Kind.ROLE:
-        for_role(one.duration_seconds, chained=False)
+def _check(definition: ManagedProfile) -> None:
+    sts_limits.transitive(definition.transitive_tags, definition.tags)
+    if definition.kind is Kind.ROLE:
+        for_role(definition.duration_seconds, chained=False)
     else:
-        for_session_token(one.duration_seconds)
-    if one.delivers_key and one.delivery is Delivery.CREDENTIALS_FILE:
+        for_session_token(definition.duration_seconds)
+    if definition.delivers_key and definition.delivery is Delivery.CREDENTIALS_FILE:
         raise UsageError(
-            f"set {one.name} session",
+            f"set {definition.name} session",
             "it is delivered into the credentials file, and its key never goes there in clear",
-            f"Run first: keyturn deliver {one.name} --to credential-process",
+            f"Run first: keyturn deliver {definition.name} --to credential-process",
         )
 
 
@@ -84,22 +86,22 @@ def check_region(value: str) -> str:
     return value
 
 
-def table(one: ManagedProfile) -> dict[str, Any]:
+def table(definition: ManagedProfile) -> dict[str, Any]:
     """All settings as `set --json` prints them; null where the default counts."""
     return {
-        "renew": str(one.renew),
-        "duration_seconds": one.duration_seconds,
-        "session": "none" if one.delivers_key else "temporary",
-        "mfa_serial": one.mfa_serial,
-        "external_id": one.external_id,
-        "role_session_name": one.role_session_name,
-        "source_identity": one.source_identity,
-        "tags": dict(one.tags),
-        "transitive_tags": list(one.transitive_tags),
-        "policy": one.policy,
-        "policy_arns": list(one.policy_arns),
-        "rotation_days": one.rotation_days,
-        "rotate": str(one.rotate),
+        "renew": str(definition.renew),
+        "duration_seconds": definition.duration_seconds,
+        "session": "none" if definition.delivers_key else "temporary",
+        "mfa_serial": definition.mfa_serial,
+        "external_id": definition.external_id,
+        "role_session_name": definition.role_session_name,
+        "source_identity": definition.source_identity,
+        "tags": dict(definition.tags),
+        "transitive_tags": list(definition.transitive_tags),
+        "policy": definition.policy,
+        "policy_arns": list(definition.policy_arns),
+        "rotation_days": definition.rotation_days,
+        "rotate": str(definition.rotate),
     }
 
 
@@ -109,83 +111,83 @@ def seconds_of(text: str, what: str = "duration_seconds") -> int:
     :param what: whose length it is, for the error.
     :raises UsageError: it is none of these.
     """
-    found = _LENGTH.fullmatch(text)
-    if found is None or not text:
+    match = _DURATION.fullmatch(text)
+    if match is None or not text:
         raise UsageError(what, f"{text} is no length of time", "Write seconds, or 45m, 1h30m, 12h")
-    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
 
 
-def _renew(one: ManagedProfile, value: str) -> ManagedProfile:
+def _renew(definition: ManagedProfile, value: str) -> ManagedProfile:
     if value and value not in list(Renew):
         raise UsageError("renew", f"{value} is none", f"There are {', '.join(Renew)}")
-    return replace(one, renew=Renew(value) if value else Renew.AUTO)
+    return replace(definition, renew=Renew(value) if value else Renew.AUTO)
 
 
-def _duration(one: ManagedProfile, value: str) -> ManagedProfile:
-    return replace(one, duration_seconds=seconds_of(value) if value else None)
+def _duration(definition: ManagedProfile, value: str) -> ManagedProfile:
+    return replace(definition, duration_seconds=seconds_of(value) if value else None)
 
 
-def _session(one: ManagedProfile, value: str) -> ManagedProfile:
+def _session(definition: ManagedProfile, value: str) -> ManagedProfile:
     if value not in ("", "none", "temporary"):
         raise UsageError("session", f"{value} is none", "There are temporary (the default) and none")
-    if value == "none" and (one.kind is not Kind.IAM_KEY or one.key is None):
+    if value == "none" and (definition.kind is not Kind.IAM_KEY or definition.key is None):
         raise UsageError(
-            "session", f"only an IAM user's key can be handed out, this is {one.kind}", "Leave it"
+            "session", f"only an IAM user's key can be handed out, this is {definition.kind}", "Leave it"
         )
-    return replace(one, delivers_key=value == "none")
+    return replace(definition, delivers_key=value == "none")
 
 
-def _rotation_days(one: ManagedProfile, value: str) -> ManagedProfile:
+def _rotation_days(definition: ManagedProfile, value: str) -> ManagedProfile:
     if value and not (value.isascii() and value.isdigit() and int(value) <= 3650):
         raise UsageError("rotation_days", f"{value} is no number of days", "Write 90, or 0 for no policy")
-    return replace(one, rotation_days=int(value) if value else DEFAULT_ROTATION_DAYS)
+    return replace(definition, rotation_days=int(value) if value else DEFAULT_ROTATION_DAYS)
 
 
-def _rotate(one: ManagedProfile, value: str) -> ManagedProfile:
+def _rotate(definition: ManagedProfile, value: str) -> ManagedProfile:
     if value and value not in list(Rotate):
         raise UsageError("rotate", f"{value} is none", f"There are {', '.join(Rotate)}")
-    if value == Rotate.AUTO and one.key is None:
+    if value == Rotate.AUTO and definition.key is None:
         raise UsageError(
-            "rotate", f"{one.name} has no key of its own", "Set it on the profile that holds the key"
+            "rotate", f"{definition.name} has no key of its own", "Set it on the profile that holds the key"
         )
-    return replace(one, rotate=Rotate(value) if value else Rotate.ASK)
+    return replace(definition, rotate=Rotate(value) if value else Rotate.ASK)
 
 
-def _tags(one: ManagedProfile, value: str) -> ManagedProfile:
+def _tags(definition: ManagedProfile, value: str) -> ManagedProfile:
     """`team=ops,stage=prod`: AWS takes a comma neither in a key nor in a value."""
-    found: dict[str, str] = {}
+    tags: dict[str, str] = {}
     for part in value.split(",") if value else ():
-        key, sign, text = part.partition("=")
-        if not sign:
+        key, separator, text = part.partition("=")
+        if not separator:
             raise UsageError("tags", f"{part} is not KEY=VALUE", "Write tags=team=ops,stage=prod")
-        if key in found:
+        if key in tags:
             raise UsageError("tags", f"{key} is there twice", "Name it once")
-        found[key] = text
-    return replace(one, tags=sts_limits.tags(found))
+        tags[key] = text
+    return replace(definition, tags=sts_limits.tags(tags))
 
 
-def _transitive_tags(one: ManagedProfile, value: str) -> ManagedProfile:
-    return replace(one, transitive_tags=_words(value))
+def _transitive_tags(definition: ManagedProfile, value: str) -> ManagedProfile:
+    return replace(definition, transitive_tags=_words(value))
 
 
-def _policy(one: ManagedProfile, value: str) -> ManagedProfile:
-    return replace(one, policy=value or None)
+def _policy(definition: ManagedProfile, value: str) -> ManagedProfile:
+    return replace(definition, policy=value or None)
 
 
-def _policy_arns(one: ManagedProfile, value: str) -> ManagedProfile:
+def _policy_arns(definition: ManagedProfile, value: str) -> ManagedProfile:
     arns = tuple(sts_limits.policy_arns(_words(value)))
-    return replace(one, policy_arns=arns)
+    return replace(definition, policy_arns=arns)
 
 
 def _words(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def _text(setting: str) -> Callable[[ManagedProfile, str], ManagedProfile]:
-    def set_text(one: ManagedProfile, value: str) -> ManagedProfile:
+def _text_setter(setting: str) -> Callable[[ManagedProfile, str], ManagedProfile]:
+    def set_text(definition: ManagedProfile, value: str) -> ManagedProfile:
         changed: dict[str, Any] = {setting: sts_limits.TEXTS[setting](value) if value else None}
-        return replace(one, **changed)
+        return replace(definition, **changed)
 
     return set_text
 
@@ -198,10 +200,10 @@ _SETTERS: Mapping[str, Callable[[ManagedProfile, str], ManagedProfile]] = {
     "renew": _renew,
     "duration_seconds": _duration,
     "session": _session,
-    "mfa_serial": _text("mfa_serial"),
-    "external_id": _text("external_id"),
-    "role_session_name": _text("role_session_name"),
-    "source_identity": _text("source_identity"),
+    "mfa_serial": _text_setter("mfa_serial"),
+    "external_id": _text_setter("external_id"),
+    "role_session_name": _text_setter("role_session_name"),
+    "source_identity": _text_setter("source_identity"),
     "tags": _tags,
     "transitive_tags": _transitive_tags,
     "policy": _policy,

@@ -14,9 +14,9 @@ def static_credentials(inventory: Inventory, name: str) -> Credentials | None:
 
     The credentials file comes before `credential_process`, the config file after it (aws-facts 2.1).
     """
-    found = in_file(inventory, name, FileKind.CREDENTIALS)
-    if found is not None:
-        return found
+    credentials = in_file(inventory, name, FileKind.CREDENTIALS)
+    if credentials is not None:
+        return credentials
     if any(inventory.settings(name).get(setting) for setting in ("credential_process", "login_session")):
         return None
     return in_file(inventory, name, FileKind.CONFIG)

@@ -46,18 +46,26 @@ class View:
 
     def served_until(self, serial: str, key_id: str | None) -> datetime | None:
         """Until when the last code of a device serves for the user of a key; None where it does not any more."""
-        held = self.index.devices.get(serial, MfaDeviceState()).sessions.get(key_id or "")
-        return held.expires if held is not None and held.expires - self.now > MFA_SESSION_MIN_LEFT else None
+        session = self.index.devices.get(serial, MfaDeviceState()).sessions.get(key_id or "")
+        return (
+            session.expires
+            if session is not None and session.expires - self.now > MFA_SESSION_MIN_LEFT
+            else None
+        )
 
 
 def rows(view: View) -> tuple[Profile, ...]:
     """All profiles: in the order of the files first, then managed ones that stand in no file."""
-    found = []
+    result = []
     for name, native in view.natives.items():
         definition = view.definitions.get(name)
-        found.append(_native(native, view) if definition is None else _managed(definition, view))
-    found += [_managed(one, view) for name, one in view.definitions.items() if name not in view.natives]
-    return tuple(found)
+        result.append(_native(native, view) if definition is None else _managed(definition, view))
+    result += [
+        _managed(definition, view)
+        for name, definition in view.definitions.items()
+        if name not in view.natives
+    ]
+    return tuple(result)
 
 
 def _native(row: Profile, view: View) -> Profile:
@@ -65,7 +73,7 @@ def _native(row: Profile, view: View) -> Profile:
     session = state.session if state.session is not None else row.session
     rotation = rotation_of(row.key, DEFAULT_ROTATION_DAYS, view.now)
     serials = {name: view.settings.get(name, {}).get("mfa_serial") for name in (row.name, *row.chain)}
-    typed = [
+    without_code = [
         name
         for name, serial in serials.items()
         if serial
@@ -81,78 +89,85 @@ def _native(row: Profile, view: View) -> Profile:
         rotation=rotation,
         last_use=state.last_use,
         failure=state.failure,
-        needs_person=row.needs_person and bool(typed),
+        needs_person=row.needs_person and bool(without_code),
     )
 
 
-def _managed(one: ManagedProfile, view: View) -> Profile:
-    native = view.natives.get(one.name)
-    state = view.index.of(one.name)
-    key = view.index.keys.get(one.key) if one.key else None
-    own_key = key if one.kind is Kind.IAM_KEY else None
-    source, chain, problem = source_of(one, view.natives, view.definitions)
+def _managed(definition: ManagedProfile, view: View) -> Profile:
+    native = view.natives.get(definition.name)
+    state = view.index.of(definition.name)
+    key = view.index.keys.get(definition.key) if definition.key else None
+    own_key = key if definition.kind is Kind.IAM_KEY else None
+    source, chain, problem = source_of(definition, view.natives, view.definitions)
     if problem is None and view.files_whole:
-        problem = delivery_problem(one, native, view.settings, state)
-    account, derived = _account(one, key)
+        problem = delivery_problem(definition, native, view.settings, state)
+    account, derived = _account(definition, key)
     return Profile(
-        name=one.name,
+        name=definition.name,
         managed=True,
-        kind=one.kind,
+        kind=definition.kind,
         source=source,
         account=account,
         account_derived=derived,
-        role=one.role_arn,
+        role=definition.role_arn,
         region=native.region if native else None,
         key=own_key,
         session=state.session,
-        delivery=one.delivery,
-        deliver_as=one.deliver_as,
-        renew=one.renew,
+        delivery=definition.delivery,
+        deliver_as=definition.deliver_as,
+        renew=definition.renew,
         rotation=rotation_of(
-            own_key, one.rotation_days, view.now, pending_step=_rotation_waits(one, view.index)
+            own_key, definition.rotation_days, view.now, pending_step=_pending_step(definition, view.index)
         ),
-        mfa_serial=one.mfa_serial,
+        mfa_serial=definition.mfa_serial,
         chain=chain,
-        credential_source=caller_credential_source(one.name, view.natives, view.definitions),
-        role_settings=role_settings(one),
-        duration_seconds=state.accepted_seconds or one.duration_seconds,
-        delivers_key=one.delivers_key,
+        credential_source=caller_credential_source(definition.name, view.natives, view.definitions),
+        role_settings=role_settings(definition),
+        duration_seconds=state.accepted_seconds or definition.duration_seconds,
+        delivers_key=definition.delivers_key,
         last_use=state.last_use,
         problem=problem,
         failure=state.failure,
-        needs_person=_needs_code(one, chain, view),
+        needs_person=_needs_code(definition, chain, view),
         origin=native.origin if native else None,
     )
 
 
-def _rotation_waits(one: ManagedProfile, index: Index) -> str | None:
+def _pending_step(definition: ManagedProfile, index: Index) -> str | None:
     """Where a rotation of a profile's key stands, if one waits to be gone on with."""
-    for known in index.rotations.values():
-        if one.key in known.entries:
-            return "undoing" if known.is_undoing else known.step
+    for rotation in index.rotations.values():
+        if definition.key in rotation.entries:
+            return "undoing" if rotation.is_undoing else rotation.step
     return None
 
 
-def _needs_code(one: ManagedProfile, chain: tuple[str, ...], view: View) -> bool:
-    if one.delivers_key:
+def _needs_code(definition: ManagedProfile, chain: tuple[str, ...], view: View) -> bool:
+    if definition.delivers_key:
         return False
-    hops = [view.definitions[name] for name in chain if name in view.definitions]
-    asked = [one, *(hop for hop in hops if hop.kind is Kind.ROLE)]
-    return any(hop.mfa_serial and not _has_code(hop, hop.mfa_serial, view) for hop in asked)
+    sources = [view.definitions[name] for name in chain if name in view.definitions]
+    profiles = [definition, *(profile for profile in sources if profile.kind is Kind.ROLE)]
+    return any(
+        profile.mfa_serial and not _has_code(profile, profile.mfa_serial, view) for profile in profiles
+    )
 
 
-def _has_code(hop: ManagedProfile, serial: str, view: View) -> bool:
+def _has_code(definition: ManagedProfile, serial: str, view: View) -> bool:
     """Whether no person is needed for a device: a program shows its codes, or its last one still serves."""
-    if view.code_command(hop.name, serial):
+    if view.code_command(definition.name, serial):
         return True
-    until = view.served_until(serial, _key_id(hop.name if hop.key else hop.source_profile, view))
-    if hop.kind is Kind.ROLE:
+    expires = view.served_until(
+        serial, _key_id(definition.name if definition.key else definition.source_profile, view)
+    )
+    if definition.kind is Kind.ROLE:
         # A longer life than AWS allows for a role that is assumed from a session takes a code of its own.
-        state = view.index.of(hop.name)
-        return until is not None and (state.accepted_seconds or hop.duration_seconds or 0) <= CHAINED_LONGEST
-    session = view.index.of(hop.name).session
-    return until is not None and (
-        session is None or (session.expires is not None and until > session.expires)
+        state = view.index.of(definition.name)
+        return (
+            expires is not None
+            and (state.accepted_seconds or definition.duration_seconds or 0) <= CHAINED_LONGEST
+        )
+    session = view.index.of(definition.name).session
+    return expires is not None and (
+        session is None or (session.expires is not None and expires > session.expires)
     )
 
 
@@ -171,48 +186,48 @@ def _text(settings: Mapping[str, object], name: str) -> str | None:
 
 
 def source_of(
-    one: ManagedProfile, natives: Mapping[str, Profile], definitions: ManagedProfiles
+    definition: ManagedProfile, natives: Mapping[str, Profile], definitions: ManagedProfiles
 ) -> tuple[str | None, tuple[str, ...], str | None]:
     """What a managed profile's sessions come from: the source's label, the profiles passed on the way, a problem."""
-    passed: list[str] = []
-    current = one
+    path: list[str] = []
+    current = definition
     while True:
         name = current.source_profile
         if current.credential_source and name is None:
-            return current.credential_source, tuple(passed), None
-        if current.key and (current.kind is Kind.IAM_KEY or name in (None, current.name) or passed):
-            return current.key, tuple(passed), None
+            return current.credential_source, tuple(path), None
+        if current.key and (current.kind is Kind.IAM_KEY or name in (None, current.name) or path):
+            return current.key, tuple(path), None
         if name is None:
             return (
                 None,
-                tuple(passed),
+                tuple(path),
                 "its definition names no key, no source profile and no credential source",
             )
-        if name in passed or name == one.name:
-            return None, tuple(passed), f"its chain of source profiles returns to {name}"
-        passed.append(name)
+        if name in path or name == definition.name:
+            return None, tuple(path), f"its chain of source profiles returns to {name}"
+        path.append(name)
         if name in definitions:
             current = definitions[name]
             continue
         native = natives.get(name)
         problem = _source_problem(name, native)
         if native is None or problem is not None:
-            return None, tuple(passed), problem
-        return native.source or name, (*passed, *native.chain), None
+            return None, tuple(path), problem
+        return native.source or name, (*path, *native.chain), None
 
 
 def caller_credential_source(
     name: str, natives: Mapping[str, Profile], definitions: ManagedProfiles
 ) -> str | None:
     """The credential source that the chain of a profile ends in; None where it ends in a profile's own credentials."""
-    passed: set[str] = set()
-    while name not in passed:
-        passed.add(name)
-        one, native = definitions.get(name), natives.get(name)
-        if one is not None:
-            if one.credential_source or one.source_profile is None or one.key:
-                return one.credential_source
-            name = one.source_profile
+    visited: set[str] = set()
+    while name not in visited:
+        visited.add(name)
+        definition, native = definitions.get(name), natives.get(name)
+        if definition is not None:
+            if definition.credential_source or definition.source_profile is None or definition.key:
+                return definition.credential_source
+            name = definition.source_profile
             continue
         if native is None or native.credential_source or not native.chain:
             return native.credential_source if native else None
@@ -220,21 +235,21 @@ def caller_credential_source(
     return None
 
 
-def role_settings(one: ManagedProfile) -> tuple[tuple[str, str], ...]:
+def role_settings(definition: ManagedProfile) -> tuple[tuple[str, str], ...]:
     """What a managed role asks of AssumeRole besides the role, in the order and the words of its definition."""
     tags = ", ".join(
-        f"{key}={value}{' (transitive)' if key in one.transitive_tags else ''}"
-        for key, value in one.tags.items()
+        f"{key}={value}{' (transitive)' if key in definition.transitive_tags else ''}"
+        for key, value in definition.tags.items()
     )
-    found = [
-        ("external_id", one.external_id),
-        ("role_session_name", one.role_session_name),
-        ("source_identity", one.source_identity),
+    values = [
+        ("external_id", definition.external_id),
+        ("role_session_name", definition.role_session_name),
+        ("source_identity", definition.source_identity),
         ("tags", tags),
-        ("policy", one.policy),
-        ("policy_arns", ", ".join(one.policy_arns)),
+        ("policy", definition.policy),
+        ("policy_arns", ", ".join(definition.policy_arns)),
     ]
-    return tuple((setting, value) for setting, value in found if value)
+    return tuple((setting, value) for setting, value in values if value)
 
 
 def _source_problem(name: str, native: Profile | None) -> str | None:
@@ -246,30 +261,32 @@ def _source_problem(name: str, native: Profile | None) -> str | None:
 
 
 def delivery_problem(
-    one: ManagedProfile, native: Profile | None, settings: Settings, state: ProfileState
+    definition: ManagedProfile, native: Profile | None, settings: Settings, state: ProfileState
 ) -> str | None:
     """Why AWS clients would not find what keyturn delivers for this profile, and what to do; None if they do."""
     if native is not None and native.plaintext_key:
-        where = f"{native.origin.file}, line {native.origin.line}" if native.origin else "the shared files"
+        location = f"{native.origin.file}, line {native.origin.line}" if native.origin else "the shared files"
         return (
-            f"a key in clear ({where}) hides what keyturn delivers; "
+            f"a key in clear ({location}) hides what keyturn delivers; "
             "move it to a profile of its own, or remove it if it is not needed"
         )
-    if needs_process_line(one) and native is not None and _defined_again(native, state):
-        where = f" ({native.origin.file}, line {native.origin.line})" if native.origin else ""
+    if needs_process_line(definition) and native is not None and _defined_again(native, state):
+        location = f" ({native.origin.file}, line {native.origin.line})" if native.origin else ""
         return (
-            f"the shared files define it as {native.kind} again{where}, which hides what keyturn delivers; "
-            f"to keep that: keyturn release {one.name}, then keyturn adopt {one.name} if it shall be managed"
+            f"the shared files define it as {native.kind} again{location}, which hides what keyturn delivers; "
+            f"to keep that: keyturn release {definition.name}, then keyturn adopt {definition.name} if it shall be managed"
         )
-    if needs_process_line(one) and not _has_process_line(settings.get(one.name, {}), one.name):
-        others = [name for name, found in settings.items() if _has_process_line(found, one.name)]
+    if needs_process_line(definition) and not _has_process_line(
+        settings.get(definition.name, {}), definition.name
+    ):
+        others = [name for name, values in settings.items() if _has_process_line(values, definition.name)]
         if others:
             return (
-                f"its credential_process line stands under {others[0]}; rename that back to {one.name}, "
-                f"or give it back to where it is: keyturn release {one.name}"
+                f"its credential_process line stands under {others[0]}; rename that back to {definition.name}, "
+                f"or give it back to where it is: keyturn release {definition.name}"
             )
-        return process_line_missing(one.name)
-    return _session_problem(one, settings, state.delivered)
+        return process_line_missing(definition.name)
+    return _session_problem(definition, settings, state.delivered)
 
 
 def process_line_missing(name: str) -> str:
@@ -283,18 +300,20 @@ def _defined_again(native: Profile, state: ProfileState) -> bool:
     return native.kind not in (Kind.PROCESS, Kind.UNKNOWN) and state.delivered is None
 
 
-def _session_problem(one: ManagedProfile, settings: Settings, delivered: DeliveryRecord | None) -> str | None:
+def _session_problem(
+    definition: ManagedProfile, settings: Settings, delivered: DeliveryRecord | None
+) -> str | None:
     """Whether the session delivered to the credentials file still stands there."""
-    if one.delivery is not Delivery.CREDENTIALS_FILE or delivered is None:
+    if definition.delivery is not Delivery.CREDENTIALS_FILE or delivered is None:
         return None
     if settings.get(delivered.section, {}).get("aws_access_key_id") in delivered.key_ids:
         return None
-    again = f"keyturn deliver {one.name} --to credentials-file"
-    if one.deliver_as:
-        again += f" --as {one.deliver_as}"
+    command = f"keyturn deliver {definition.name} --to credentials-file"
+    if definition.deliver_as:
+        command += f" --as {definition.deliver_as}"
     return (
         f"its session is gone from [{delivered.section}] of the credentials file, "
-        f"which another program has written; run: {again}"
+        f"which another program has written; run: {command}"
     )
 
 
@@ -303,16 +322,16 @@ def _has_process_line(settings: Mapping[str, object], name: str) -> bool:
     return isinstance(line, str) and is_keyturn_process_line(line, name)
 
 
-def needs_process_line(one: ManagedProfile) -> bool:
+def needs_process_line(definition: ManagedProfile) -> bool:
     """Whether the profile's own section holds our `credential_process` line."""
-    if one.delivery is Delivery.CREDENTIALS_FILE:
-        return one.deliver_as is not None
-    return one.delivery is Delivery.CREDENTIAL_PROCESS
+    if definition.delivery is Delivery.CREDENTIALS_FILE:
+        return definition.deliver_as is not None
+    return definition.delivery is Delivery.CREDENTIAL_PROCESS
 
 
-def _account(one: ManagedProfile, key: Key | None) -> tuple[str | None, bool]:
-    if one.role_arn:
-        return account_in(one.role_arn), False
+def _account(definition: ManagedProfile, key: Key | None) -> tuple[str | None, bool]:
+    if definition.role_arn:
+        return account_in(definition.role_arn), False
     if key is None:
         return None, False
     if key.user:
@@ -329,10 +348,10 @@ def account_in(arn: str) -> str | None:
 def row_table(row: Profile, vault: VaultState, now: datetime) -> dict[str, Any]:
     """One profile as `list --json` prints it (product.md); null where unknown, never a secret."""
     session, rotation = row.session, row.rotation
-    own = row.key.key_id if row.key else None
-    key_id = (session.key_id if session else None) or own
+    own_key_id = row.key.key_id if row.key else None
+    key_id = (session.key_id if session else None) or own_key_id
     if row.delivers_key or row.plaintext_key:
-        key_id = own or key_id
+        key_id = own_key_id or key_id
     return {
         "name": row.name,
         "managed": row.managed,

@@ -22,7 +22,7 @@ from keyturn.providers.sts_limits import CHAINED_LONGEST, ROLE_DEFAULT, for_role
 from keyturn.storage.managed_profiles import ManagedProfile
 
 #: A role that is denied so soon after a code was given is not denied for the age of the code.
-RECENT = timedelta(minutes=10)
+RECENT_CODE = timedelta(minutes=10)
 _EXPIRED_SESSION_ERRORS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"})
 
 
@@ -47,9 +47,14 @@ class AssumeRoleParams:
 
     def fingerprint_parts(self) -> list[object]:
         """All that a session rests on besides who signs for it, for a digest."""
-        found: list[object] = ["role", self.role_arn, self.external_id, self.mfa_serial, self.session_name]
-        more = [sorted(self.tags.items()), sorted(self.transitive_tags), self.source_identity, self.policy]
-        return [*found, *more, list(self.policy_arns), self.credential_source]
+        role: list[object] = ["role", self.role_arn, self.external_id, self.mfa_serial, self.session_name]
+        policies = [
+            sorted(self.tags.items()),
+            sorted(self.transitive_tags),
+            self.source_identity,
+            self.policy,
+        ]
+        return [*role, *policies, list(self.policy_arns), self.credential_source]
 
 
 def check(params: AssumeRoleParams) -> None:
@@ -74,7 +79,7 @@ def check(params: AssumeRoleParams) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Assumed:
+class AssumedRole:
     """What AssumeRole brought."""
 
     issued: IssuedCredentials
@@ -84,9 +89,9 @@ class Assumed:
 _NOT_ALLOWED_IN_NAMES = re.compile(r"[^\w+=,.@-]", re.ASCII)
 
 
-def session_name(wanted: str | None, profile: str) -> str:
+def session_name(configured: str | None, profile: str) -> str:
     """RoleSessionName: the definition's, else made of the profile's name within AWS's pattern `[\\w+=,.@-]{2,64}`."""
-    name = wanted or "keyturn-" + _NOT_ALLOWED_IN_NAMES.sub("-", profile)
+    name = configured or "keyturn-" + _NOT_ALLOWED_IN_NAMES.sub("-", profile)
     return name[:64]
 
 
@@ -99,7 +104,7 @@ def assume(
     chained: bool,
     accepted_seconds: int | None = None,
     on_shorter: Callable[[int], None] = lambda _: None,
-) -> Assumed:
+) -> AssumedRole:
     """Assumes the role of `hop` with `signer`.
 
     A refusal of the duration for the role's own maximum is tried once more with one hour.
@@ -131,7 +136,7 @@ def assume(
         policy_arns=params.policy_arns,
     )
     try:
-        return Assumed(aws.assume_role(signer, request), note)
+        return AssumedRole(aws.assume_role(signer, request), note)
     except AwsRefused as error:
         if (
             error.code != "ValidationError"
@@ -140,25 +145,25 @@ def assume(
         ):
             raise
     on_shorter(CHAINED_LONGEST)
-    refused = f"AWS refused {span(timedelta(seconds=seconds))} for this role"
+    refusal = f"AWS refused {span(timedelta(seconds=seconds))} for this role"
     try:
         issued = aws.assume_role(signer, replace(request, duration_seconds=CHAINED_LONGEST))
     except WrongMfaCode:
         raise NeedsMfa(
             f"session for {params.profile}",
-            f"{refused} and took the code; it will be asked for one hour from now on",
+            f"{refusal} and took the code; it will be asked for one hour from now on",
             f"Wait for the next code, then run: keyturn refresh {params.profile}",
             profile=params.profile,
             serial=params.mfa_serial or "",
         ) from None
-    return Assumed(issued, f"{refused} and gave one hour")
+    return AssumedRole(issued, f"{refusal} and gave one hour")
 
 
 #: Nothing near this is a policy that AWS takes; a wrong path may lead to an endless file.
-LONGEST_FILE = 65_536
+MAX_POLICY_FILE_BYTES = 65_536
 
 
-def text_of(value: str, profile: str) -> str:
+def policy_text(value: str, profile: str) -> str:
     """The policy itself.
 
     :raises ProfileBroken: the file cannot be read.
@@ -173,9 +178,9 @@ def text_of(value: str, profile: str) -> str:
         if not path.is_file():
             raise ProfileBroken(what, f"{value} is no file", hint)
         with path.open("rb") as file:
-            data = file.read(LONGEST_FILE + 1)
-        if len(data) > LONGEST_FILE:
-            raise ProfileBroken(what, f"{value} is longer than {LONGEST_FILE} bytes", hint)
+            data = file.read(MAX_POLICY_FILE_BYTES + 1)
+        if len(data) > MAX_POLICY_FILE_BYTES:
+            raise ProfileBroken(what, f"{value} is longer than {MAX_POLICY_FILE_BYTES} bytes", hint)
         return data.decode("utf-8")
     except OSError as error:
         raise ProfileBroken(what, f"{value}: {error.strerror or error}", hint) from None
@@ -183,26 +188,26 @@ def text_of(value: str, profile: str) -> str:
         raise ProfileBroken(what, f"{value} is no UTF-8 text", hint) from None
 
 
-def managed_role_params(one: ManagedProfile) -> AssumeRoleParams | None:
+def managed_role_params(definition: ManagedProfile) -> AssumeRoleParams | None:
     """Return the AssumeRole parameters of a managed profile, None if it assumes no role.
 
     :raises ProfileBroken: if its policy is a file that cannot be read.
     """
-    if one.role_arn is None:
+    if definition.role_arn is None:
         return None
     return AssumeRoleParams(
-        profile=one.name,
-        role_arn=one.role_arn,
-        external_id=one.external_id,
-        mfa_serial=one.mfa_serial,
-        session_name=one.role_session_name,
-        duration_seconds=one.duration_seconds,
-        credential_source=one.credential_source,
-        tags=one.tags,
-        transitive_tags=one.transitive_tags,
-        source_identity=one.source_identity,
-        policy=text_of(one.policy, one.name) if one.policy else None,
-        policy_arns=one.policy_arns,
+        profile=definition.name,
+        role_arn=definition.role_arn,
+        external_id=definition.external_id,
+        mfa_serial=definition.mfa_serial,
+        session_name=definition.role_session_name,
+        duration_seconds=definition.duration_seconds,
+        credential_source=definition.credential_source,
+        tags=definition.tags,
+        transitive_tags=definition.transitive_tags,
+        source_identity=definition.source_identity,
+        policy=policy_text(definition.policy, definition.name) if definition.policy else None,
+        policy_arns=definition.policy_arns,
     )
 
 
@@ -280,7 +285,7 @@ class AssumeRoleProvider:
 
     def _assume(
         self, params: AssumeRoleParams, signer: Credentials, request: SessionRequest, code: str | None
-    ) -> Assumed:
+    ) -> AssumedRole:
         return assume(
             self.sources.aws(self.name, request),
             signer,
@@ -291,7 +296,7 @@ class AssumeRoleProvider:
             on_shorter=lambda seconds: self.sources.record_accepted_duration(self.name, seconds),
         )
 
-    def _assume_with_mfa_session(self, device: MfaDevice, request: SessionRequest) -> Assumed | None:
+    def _assume_with_mfa_session(self, device: MfaDevice, request: SessionRequest) -> AssumedRole | None:
         """Assume the role with the MFA session of its user, so that one code serves all roles of that user.
 
         Return None if a code must go to AssumeRole itself: for more than the hour that AWS gives to a chained session
@@ -300,18 +305,18 @@ class AssumeRoleProvider:
         sources, params, clock = self.sources, self.params, self.sources.clock
         without_code = replace(params, mfa_serial=None)
         seconds = sources.accepted.get(self.name) or params.duration_seconds or ROLE_DEFAULT
-        wants_more = seconds > CHAINED_LONGEST
+        exceeds_chained_limit = seconds > CHAINED_LONGEST
         stored = None if request.code else sources.devices.get(device)
-        if stored is not None and not (wants_more and self._is_valid()):
+        if stored is not None and not (exceeds_chained_limit and self._is_valid()):
             try:
                 return self._assume(without_code, stored.issued.credentials, request, None)
             except AwsRefused as error:
                 # AWS may deny it because the code is too old for this role; a new code tells.
-                too_old = error.code == "AccessDenied" and clock() - stored.obtained > RECENT
+                too_old = error.code == "AccessDenied" and clock() - stored.obtained > RECENT_CODE
                 if not too_old and error.code not in _EXPIRED_SESSION_ERRORS:
                     raise
         has_code = self._has_code(device.serial, request)
-        if wants_more or not has_code or sources.codes.refuses_session_tokens(device.serial):
+        if exceeds_chained_limit or not has_code or sources.codes.refuses_session_tokens(device.serial):
             return None
         session = self._new_mfa_session(device, request)
         return self._assume(without_code, session.issued.credentials, request, None)
@@ -322,7 +327,7 @@ class AssumeRoleProvider:
         :raises NeedsMfa: if AWS gives that user none; the next code goes to the role itself.
         """
         sources, profile, clock = self.sources, self.params.profile, self.sources.clock
-        began = clock()
+        started = clock()
         source = sources.definitions.get(self._source())
 
         def call(code: str | None) -> IssuedCredentials:
@@ -335,9 +340,9 @@ class AssumeRoleProvider:
 
         with self.sessions.lock(f"\0{device.key.access_key_id}\0{device.serial}", request):
             stored = sources.devices.get(device)
-            if stored is not None and stored.obtained > began:
+            if stored is not None and stored.obtained > started:
                 return stored
-            at = clock()
+            requested_at = clock()
             try:
                 issued = sources.with_code(profile, device.serial, request, call)
             except WrongMfaCode:
@@ -351,7 +356,7 @@ class AssumeRoleProvider:
                 raise NeedsMfa(
                     f"session for {profile}", why, hint, profile=profile, serial=device.serial
                 ) from None
-            session = FetchedSession(issued, at, clock(), "")
+            session = FetchedSession(issued, requested_at, clock(), "")
             sources.devices.put(device, session)
             return session
 

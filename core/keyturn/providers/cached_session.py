@@ -88,7 +88,7 @@ def encode(fetched: FetchedSession) -> dict[str, Any]:
 def decode(entry: dict[str, Any]) -> tuple[IssuedCredentials, datetime, datetime, str] | None:
     """What :func:`encode` made: session, asked at, had at, what it was made from. None for an entry that lacks a part."""
     try:
-        at, got = from_iso(entry["issued"]), from_iso(entry["got"])
+        requested_at, obtained = from_iso(entry["issued"]), from_iso(entry["got"])
         token = entry.get("token")
         credentials = Credentials(
             entry["key_id"],
@@ -96,7 +96,11 @@ def decode(entry: dict[str, Any]) -> tuple[IssuedCredentials, datetime, datetime
             Secret(token) if token else None,
             from_iso(entry["expires"]),
         )
-        made_from = str(entry["made_from"])
+        fingerprint = str(entry["made_from"])
     except (KeyError, TypeError):
         return None
-    return (IssuedCredentials(credentials, entry.get("arn")), at, got, made_from) if at and got else None
+    return (
+        (IssuedCredentials(credentials, entry.get("arn")), requested_at, obtained, fingerprint)
+        if requested_at and obtained
+        else None
+    )

@@ -18,9 +18,9 @@ from keyturn.storage.config import Command
 
 #: A YubiKey may want to be touched.
 SECONDS = 10.0
-_MOST = 4096
+_MAX_BYTES = 4096
 #: How often it is looked whether the program has ended, where its pipes do not tell.
-_LOOK = 0.02
+_POLL_SECONDS = 0.02
 _CODE = re.compile(rb"([0-9]{6})\s*")
 #: Six digits or more, in groups too.
 _DIGITS = re.compile(r"\d(?:[^\w\n]?\d){5,}")
@@ -44,10 +44,10 @@ def run(command: Command, serial: str, environ: Mapping[str, str], seconds: floa
         raise CommandFailed(
             f"mfa_command {name}", "it is no absolute path and no bare name", "Correct config.toml"
         )
-    words = [name, *(word.replace("{serial}", serial) for word in command[1:])]
+    argv = [name, *(argument.replace("{serial}", serial) for argument in command[1:])]
     try:
         process = subprocess.Popen(  # noqa: S603  # the person's own program, named in a file that only they can write
-            words,
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -62,22 +62,22 @@ def run(command: Command, serial: str, environ: Mapping[str, str], seconds: floa
         ) from None
     with process:
         try:
-            said, told = _read_output(process, seconds)
+            stdout, stderr = _read_output(process, seconds)
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-    if told is None:
+    if stderr is None:
         raise CommandFailed(f"mfa_command {name}", f"it took longer than {seconds:.0f} s", "Try again")
     if process.returncode != 0:
         raise CommandFailed(
-            f"mfa_command {name}", f"it ended with {process.returncode}{_last(told)}", "Correct it"
+            f"mfa_command {name}", f"it ended with {process.returncode}{_last_line(stderr)}", "Correct it"
         )
-    found = _CODE.fullmatch(said)
-    if found is None:
+    match = _CODE.fullmatch(stdout)
+    if match is None:
         raise CommandFailed(
             f"mfa_command {name}", "it printed something else than six digits", "Correct config.toml"
         )
-    return found.group(1).decode("ascii")
+    return match.group(1).decode("ascii")
 
 
 def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
@@ -90,41 +90,41 @@ def _read_output(process: subprocess.Popen[bytes], seconds: float) -> tuple[byte
     in time. A child that it leaves behind may keep the pipes open: nobody waits for that."""
     assert process.stdout is not None  # noqa: S101  # both are pipes, asked for above
     assert process.stderr is not None  # noqa: S101  # see above
-    heard: dict[IO[bytes], bytes] = {process.stdout: b"", process.stderr: b""}
-    for pipe in heard:
+    output: dict[IO[bytes], bytes] = {process.stdout: b"", process.stderr: b""}
+    for pipe in output:
         os.set_blocking(pipe.fileno(), False)
-    end = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
-        for pipe in heard:
+        for pipe in output:
             selector.register(pipe, selectors.EVENT_READ, pipe)
         while True:
-            ended = process.poll() is not None
+            has_exited = process.poll() is not None
             for key in list(selector.get_map().values()):
-                if not _read(key.data, heard):
+                if not _read(key.data, output):
                     selector.unregister(key.data)
-            if ended:
-                return heard[process.stdout], heard[process.stderr]
-            left = end - time.monotonic()
+            if has_exited:
+                return output[process.stdout], output[process.stderr]
+            left = deadline - time.monotonic()
             if left <= 0:
                 return b"", None
             if selector.get_map():
-                selector.select(min(left, _LOOK))
+                selector.select(min(left, _POLL_SECONDS))
             else:
-                time.sleep(min(left, _LOOK))
+                time.sleep(min(left, _POLL_SECONDS))
 
 
-def _read(pipe: IO[bytes], heard: dict[IO[bytes], bytes]) -> bool:
+def _read(pipe: IO[bytes], output: dict[IO[bytes], bytes]) -> bool:
     """Takes what a pipe holds now, one portion of it; False once it has ended."""
     try:
-        part = os.read(pipe.fileno(), _MOST)
+        chunk = os.read(pipe.fileno(), _MAX_BYTES)
     except BlockingIOError:
         return True
-    heard[pipe] = (heard[pipe] + part)[: _MOST + 1]
-    return part != b""
+    output[pipe] = (output[pipe] + chunk)[: _MAX_BYTES + 1]
+    return chunk != b""
 
 
-def _last(told: bytes | None) -> str:
+def _last_line(stderr: bytes | None) -> str:
     """The last line that a program complained with; what might be a code or a secret is masked."""
-    lines = (told or b"").decode("utf-8", "replace").split("\n")
+    lines = (stderr or b"").decode("utf-8", "replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f": {redacted(_DIGITS.sub('******', last))[:120]}" if last else ""

@@ -43,28 +43,30 @@ class Refresher:
         :param only_if_due: return the cached session while it is fresh.
         :raises NeedsMfa: if a source needs a code and none is left.
         """
-        began = self.sources.clock()
+        started = self.sources.clock()
         request = SessionRequest(OneTimeCode(code), (name,), is_on_demand=only_if_due)
         with self.lock(name, request):
             cached = self.cached(name)
-            if cached is not None and self._is_fresh(cached) and (only_if_due or cached.obtained > began):
+            if cached is not None and self._is_fresh(cached) and (only_if_due or cached.obtained > started):
                 return replace(cached, asked_aws=False)
             return self._retrieve(name, request)
 
     @contextmanager
     def lock(self, name: str, request: SessionRequest) -> Iterator[None]:
         """Hold the lock of a source. The wait for it does not count against the time that AWS has."""
-        began = time.monotonic()
+        started = time.monotonic()
         with self.source_lock(source_lock_name(name), request.deadline.left(EXTENDED_SECONDS)):
-            request.deadline.add_time(time.monotonic() - began, "waiting for another refresh")
+            request.deadline.add_time(time.monotonic() - started, "waiting for another refresh")
             yield
 
     def cached(self, name: str) -> FetchedSession | None:
         """Return the cached session of a profile, expired or not, if the profile is still what it was made from."""
         if self.sources.caller_credential_source(name):
             return None
-        found = self.store.get(name)
-        return found if found is not None and found.source_fingerprint == self.fingerprint(name) else None
+        session = self.store.get(name)
+        return (
+            session if session is not None and session.source_fingerprint == self.fingerprint(name) else None
+        )
 
     def fingerprint(self, name: str, path: tuple[str, ...] = ()) -> str:
         """Return a digest of what a session of a profile depends on: its key, and each role and source of its chain.
@@ -94,9 +96,9 @@ class Refresher:
     def _retrieve(self, name: str, request: SessionRequest) -> FetchedSession:
         """Get a session from the provider and store it, unless its expiry is unknown, because it may end at any time."""
         fingerprint = self.fingerprint(name)
-        at = self.sources.clock()
+        requested_at = self.sources.clock()
         issued, note = provider_for(name, self.sources, self).retrieve(request)
-        fetched = FetchedSession(issued, at, self.sources.clock(), fingerprint, note)
+        fetched = FetchedSession(issued, requested_at, self.sources.clock(), fingerprint, note)
         expires = issued.credentials.expires
         if expires is not None and expires <= fetched.obtained:
             why = f"what was given for it ended at {expires:%d %b %H:%M:%S} UTC already"

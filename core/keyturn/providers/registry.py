@@ -13,5 +13,5 @@ PROVIDERS: tuple[type[CredentialProvider], ...] = (SessionTokenProvider, AssumeR
 
 def provider_for(name: str, sources: Sources, sessions: SourceSessions) -> CredentialProvider:
     """Return the provider of a profile's sessions."""
-    found = (provider.of(name, sources, sessions) for provider in PROVIDERS)
-    return next(one for one in found if one is not None)
+    providers = (provider.of(name, sources, sessions) for provider in PROVIDERS)
+    return next(provider for provider in providers if provider is not None)

@@ -57,7 +57,7 @@ class SessionTokenProvider:
         stored = devices.get(device) if request.is_on_demand and not request.code else None
         if stored is not None and session_state(stored.facts(), clock()) is State.FRESH:
             return stored.issued, ""
-        at = clock()
+        requested_at = clock()
         issued = self.sources.with_code(name, serial, request, call)
-        devices.put(device, FetchedSession(issued, at, clock(), ""))
+        devices.put(device, FetchedSession(issued, requested_at, clock(), ""))
         return issued, ""

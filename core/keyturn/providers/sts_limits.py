@@ -20,35 +20,35 @@ CHAINED_LONGEST = 3_600
 MFA_SESSION_MIN_LEFT = timedelta(minutes=2)
 
 
-def for_session_token(wanted: int | None) -> int:
+def for_session_token(seconds: int | None) -> int:
     """Seconds to ask of GetSessionToken: 12 h unless the definition says otherwise.
 
     :raises UsageError: outside of 900 to 129600.
     """
-    return _within(wanted, SESSION_TOKEN_DEFAULT, SESSION_TOKEN_LONGEST, "a session of an IAM user")
+    return _check_seconds(seconds, SESSION_TOKEN_DEFAULT, SESSION_TOKEN_LONGEST, "a session of an IAM user")
 
 
-def for_role(wanted: int | None, *, chained: bool) -> tuple[int, str]:
+def for_role(configured: int | None, *, chained: bool) -> tuple[int, str]:
     """Seconds to ask of AssumeRole, and a sentence where a fixed rule shortened them.
 
     :param chained: the signer is itself a role's session or another temporary credential: AWS then allows one hour.
     :raises UsageError: outside of 900 to 43200.
     """
-    seconds = _within(wanted, ROLE_DEFAULT, ROLE_LONGEST, "a role's session")
+    seconds = _check_seconds(configured, ROLE_DEFAULT, ROLE_LONGEST, "a role's session")
     if chained and seconds > CHAINED_LONGEST:
         return CHAINED_LONGEST, "AWS allows one hour at most for a role that is assumed from another session"
     return seconds, ""
 
 
-def _within(wanted: int | None, default: int, longest: int, what: str) -> int:
-    if wanted is None:
+def _check_seconds(seconds: int | None, default: int, longest: int, what: str) -> int:
+    if seconds is None:
         return default
-    if not SHORTEST <= wanted <= longest:
-        why = f"{wanted} s is not between {SHORTEST} and {longest} s, which AWS allows for {what}"
+    if not SHORTEST <= seconds <= longest:
+        why = f"{seconds} s is not between {SHORTEST} and {longest} s, which AWS allows for {what}"
         raise UsageError(
             "duration_seconds", why, f"Run: keyturn set PROFILE duration={SHORTEST}, or as much as fits"
         )
-    return wanted
+    return seconds
 
 
 MOST_TAGS, LONGEST_TAG_KEY, LONGEST_TAG_VALUE = 50, 128, 256
@@ -64,14 +64,14 @@ _ROLE_ARN = re.compile(r"arn:aws[\w-]*:iam::\d{12}:role/[\x21-\x7e]+", re.ASCII)
 
 def role_arn(text: str) -> str:
     """A role's ARN, of any partition."""
-    return _matching(
+    return _check_text(
         "role_arn", text, _ROLE_ARN, (20, 2048), "It looks like arn:aws:iam::123456789012:role/NAME"
     )
 
 
 def session_name(text: str) -> str:
     """`RoleSessionName`."""
-    return _matching(
+    return _check_text(
         "role_session_name", text, _NAME, (2, 64), "Letters, digits and _ + = , . @ - are allowed"
     )
 
@@ -82,13 +82,15 @@ def source_identity(text: str) -> str:
         raise UsageError(
             "source_identity", f"{text} begins with aws:, which AWS keeps to itself", "Change it"
         )
-    return _matching("source_identity", text, _NAME, (2, 64), "Letters, digits and _ + = , . @ - are allowed")
+    return _check_text(
+        "source_identity", text, _NAME, (2, 64), "Letters, digits and _ + = , . @ - are allowed"
+    )
 
 
 def external_id(text: str) -> str:
     """`ExternalId`."""
     allowed = "Letters, digits and _ + = , . @ : / - are allowed"
-    return _matching("external_id", text, _EXTERNAL_ID, (2, 1224), allowed)
+    return _check_text("external_id", text, _EXTERNAL_ID, (2, 1224), allowed)
 
 
 def serial(text: str) -> str:
@@ -103,7 +105,7 @@ def serial(text: str) -> str:
             "Name another device",
         )
     allowed = "It is an ARN such as arn:aws:iam::123456789012:mfa/NAME, or the number on the device"
-    return _matching("mfa_serial", text, _SERIAL, (9, 256), allowed)
+    return _check_text("mfa_serial", text, _SERIAL, (9, 256), allowed)
 
 
 def shows_codes(serial: str) -> bool:
@@ -111,36 +113,36 @@ def shows_codes(serial: str) -> bool:
     return ":mfa/" in serial or not serial.startswith("arn:")
 
 
-def tags(found: Mapping[str, str]) -> Mapping[str, str]:
+def tags(values: Mapping[str, str]) -> Mapping[str, str]:
     """Session tags: at most 50, each key once whatever its case."""
-    if len(found) > MOST_TAGS:
-        raise UsageError("tags", f"there are {len(found)}, AWS allows {MOST_TAGS}", "Take some away")
-    seen: dict[str, str] = {}
-    for key, value in found.items():
-        twin = seen.setdefault(key.lower(), key)
-        if twin != key:
+    if len(values) > MOST_TAGS:
+        raise UsageError("tags", f"there are {len(values)}, AWS allows {MOST_TAGS}", "Take some away")
+    names: dict[str, str] = {}
+    for key, value in values.items():
+        other = names.setdefault(key.lower(), key)
+        if other != key:
             raise UsageError(
-                "tags", f"{twin} and {key} are one key for AWS, which ignores case", "Take one away"
+                "tags", f"{other} and {key} are one key for AWS, which ignores case", "Take one away"
             )
         if key.lower().startswith("aws:"):
             raise UsageError("tags", f"{key} begins with aws:, which AWS keeps to itself", "Rename it")
         allowed = "Letters, digits, spaces and _ . : / = + - @ are allowed"
         _tag_text(f"tag {key}" if key else "tag without a key", key, (1, LONGEST_TAG_KEY), allowed)
         _tag_text(f"value of tag {key}", value, (0, LONGEST_TAG_VALUE), allowed)
-    return found
+    return values
 
 
 def _tag_text(what: str, text: str, lengths: tuple[int, int], hint: str) -> None:
     """`[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]`: letters, separators and numbers of any script, and a few marks."""
     _check_length(what, text, lengths, hint)
-    for each in text:
-        if unicodedata.category(each)[0] not in "LZN" and each not in "_.:/=+-@":
-            raise UsageError(what, f"AWS does not take {each!r}", hint)
+    for char in text:
+        if unicodedata.category(char)[0] not in "LZN" and char not in "_.:/=+-@":
+            raise UsageError(what, f"AWS does not take {char!r}", hint)
 
 
-def transitive(keys: Sequence[str], among: Mapping[str, str]) -> Sequence[str]:
+def transitive(keys: Sequence[str], tags: Mapping[str, str]) -> Sequence[str]:
     """Tags that go on to the next role of a chain; each must be set."""
-    missing = [key for key in keys if key not in among]
+    missing = [key for key in keys if key not in tags]
     if missing:
         raise UsageError(
             "transitive_tags",
@@ -155,15 +157,17 @@ def policy(text: str) -> str:
     if len(text) > LONGEST_POLICY:
         why = f"it has {len(text)} characters, AWS allows {LONGEST_POLICY}"
         raise UsageError("policy", why, "Shorten it, or use policy_arns")
-    odd = next((each for each in text if not _POLICY.fullmatch(each)), None)
-    if odd is not None:
-        raise UsageError("policy", f"U+{ord(odd):04X} is in it, AWS takes none beyond U+00FF", "Take it out")
+    invalid = next((char for char in text if not _POLICY.fullmatch(char)), None)
+    if invalid is not None:
+        raise UsageError(
+            "policy", f"U+{ord(invalid):04X} is in it, AWS takes none beyond U+00FF", "Take it out"
+        )
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "too deep"
         raise UsageError("policy", f"it is no JSON ({where})", "Correct it") from None
-    if not isinstance(found, dict) or not found.get("Statement"):
+    if not isinstance(document, dict) or not document.get("Statement"):
         raise UsageError("policy", "it has no Statement", "Correct it: it is an IAM policy document")
     return text
 
@@ -178,7 +182,7 @@ def policy_arns(arns: Sequence[str]) -> Sequence[str]:
         raise UsageError("policy_arns", "one of them is there twice", "Take it away")
     for arn in arns:
         hint = "It looks like arn:aws:iam::123456789012:policy/NAME"
-        _matching(f"policy {arn}", arn, _POLICY_ARN, (20, 2048), hint)
+        _check_text(f"policy {arn}", arn, _POLICY_ARN, (20, 2048), hint)
     return arns
 
 
@@ -199,22 +203,22 @@ TEXTS: Mapping[str, Callable[[str], str]] = {
 }
 
 
-def _matching(what: str, text: str, pattern: re.Pattern[str], lengths: tuple[int, int], hint: str) -> str:
+def _check_text(what: str, text: str, pattern: re.Pattern[str], lengths: tuple[int, int], hint: str) -> str:
     _check_length(what, text, lengths, hint)
     if not pattern.fullmatch(text):
-        raise UsageError(what, f"AWS does not take {_odd(text, pattern)}", hint)
+        raise UsageError(what, f"AWS does not take {_invalid_part(text, pattern)}", hint)
     return text
 
 
 def _check_length(what: str, text: str, lengths: tuple[int, int], hint: str) -> None:
-    least, most = lengths
-    if not least <= len(text) <= most:
+    minimum, maximum = lengths
+    if not minimum <= len(text) <= maximum:
         length = "empty" if not text else f"{len(text)} characters long"
-        raise UsageError(what, f"it is {length}, AWS takes {least} to {most}", hint)
+        raise UsageError(what, f"it is {length}, AWS takes {minimum} to {maximum}", hint)
 
 
-def _odd(text: str, pattern: re.Pattern[str]) -> str:
+def _invalid_part(text: str, pattern: re.Pattern[str]) -> str:
     """The first character that is to blame, or the whole text where its shape is."""
     if pattern in (_POLICY_ARN, _ROLE_ARN):
         return text
-    return next((repr(each) for each in text if not pattern.fullmatch(each)), text)
+    return next((repr(char) for char in text if not pattern.fullmatch(char)), text)

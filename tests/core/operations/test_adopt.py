@@ -48,7 +48,7 @@ def adopted(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[RemovedS
 
 def released(data: bytes, taken: RemovedSettings) -> bytes:
     document = parse(data, "file", FileKind.CREDENTIALS)
-    return adopt_edits.restore(document, taken, profile=taken.section, ours=(), swap={})
+    return adopt_edits.restore(document, taken, profile=taken.section, own_key_ids=(), replacements={})
 
 
 def test_the_keys_leave_and_the_line_comes_and_comments_stay() -> None:
@@ -86,7 +86,7 @@ def test_after_a_rotation_the_current_key_goes_back() -> None:
         "AKIAIOSFODNN7EXAMPLE": "AKIANEWNEWNEWNEWNEWN",
         "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY": "n" * 40,
     }
-    back = adopt_edits.restore(document, taken, profile="ci", ours=(), swap=swap)
+    back = adopt_edits.restore(document, taken, profile="ci", own_key_ids=(), replacements=swap)
     for old, new in swap.items():
         assert old.encode() not in back
         assert new.encode() in back
@@ -98,7 +98,9 @@ def test_release_finds_its_own_delivered_keys_and_takes_them_away() -> None:
     document = parse(after, "file", FileKind.CREDENTIALS)
     delivered = credentials_file.put_section(document, "ci", session, ())
     document = parse(delivered, "file", FileKind.CREDENTIALS)
-    back = adopt_edits.restore(document, taken, profile="ci", ours=("ASIAIOSFODNN7EXAMPLE",), swap={})
+    back = adopt_edits.restore(
+        document, taken, profile="ci", own_key_ids=("ASIAIOSFODNN7EXAMPLE",), replacements={}
+    )
     assert back == CREDENTIALS
 
 

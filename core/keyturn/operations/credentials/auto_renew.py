@@ -27,9 +27,9 @@ class AutoRenewal:
 
     def run(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
         """Renews what is due, then looks after the keys; gives the profiles that got a new session."""
-        done = self.renew_due(may_go_on)
+        renewed = self.renew_due(may_go_on)
         self.keys.run(may_go_on)
-        return done
+        return renewed
 
     def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
         """Renews what is due and delivers it again; gives the profiles that got a new session.
@@ -37,24 +37,24 @@ class AutoRenewal:
         What fails is recorded with its profile, and tried again after a pause, or not at all where a person is needed.
         """
         rows = {row.name: row for row in self.context.read().rows()}
-        self.retries = {name: one for name, one in self.retries.items() if name in rows}
-        done = []
+        self.retries = {name: retry for name, retry in self.retries.items() if name in rows}
+        renewed = []
         for name in renewal_policy.due(rows.values(), self.retries, self.context.clock()):
             if not may_go_on():
                 break
             session = rows[name].session
             if session is not None and self._renew(name, session):
-                done.append(name)
-        return tuple(done)
+                renewed.append(name)
+        return tuple(renewed)
 
     def _renew(self, name: str, session: Session) -> bool:
         try:
             refresh.renew(self.context, name)
         except KeyturnError as error:
             needs_person = isinstance(error, NeedsInteraction)
-            before = self.retries.get(name)
+            previous = self.retries.get(name)
             self.retries[name] = renewal_policy.failed(
-                session, before, self.context.clock(), needs_person=needs_person
+                session, previous, self.context.clock(), needs_person=needs_person
             )
             return False
         self.retries.pop(name, None)

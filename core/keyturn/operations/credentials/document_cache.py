@@ -29,46 +29,49 @@ def document(context: Context, name: str, make: Callable[[], str]) -> str:
     """
     if not context.serves_others:
         return make()
-    kept = context.documents.get(name)
-    if kept is not None and context.vault.is_unlocked and kept.is_valid(context.clock()):
-        return kept.document.reveal()
+    cached = context.documents.get(name)
+    if cached is not None and context.vault.is_unlocked and cached.is_valid(context.clock()):
+        return cached.document.reveal()
     context.documents.pop(name, None)
-    made, fingerprint = context.clock(), FileFingerprint.of(_files(context))
+    created, fingerprint = context.clock(), FileFingerprint.of(_files(context))
     text = make()
     if fingerprint.is_reliable():
         # What fails here fails the next caller in its own words; this one has an answer.
         with contextlib.suppress(KeyturnError, OSError):
-            _store(context, name, Secret(text), made, fingerprint)
+            _store(context, name, Secret(text), created, fingerprint)
     return text
 
 
-def _store(context: Context, name: str, text: Secret, made: datetime, fingerprint: FileFingerprint) -> None:
-    found = _valid_until(context, name)
-    if found is not None:
-        until, policies = found
+def _store(
+    context: Context, name: str, text: Secret, created: datetime, fingerprint: FileFingerprint
+) -> None:
+    validity = _valid_until(context, name)
+    if validity is not None:
+        valid_until, policies = validity
         # They were read a moment ago: one that has not changed since well before that was read as it is.
         fingerprint = fingerprint.with_paths(policies)
         if fingerprint.is_reliable() and fingerprint.is_unchanged():
-            context.documents[name] = CachedDocument(text, made, until, fingerprint)
+            context.documents[name] = CachedDocument(text, created, valid_until, fingerprint)
 
 
 def _valid_until(context: Context, name: str) -> tuple[datetime, tuple[str, ...]] | None:
     """Until when what was just made is the document to give, and the policy files that it rests on; None for one that is
     not fresh, or is to be made anew each time."""
     inventory = context.read()
-    definition, asked = inventory.definitions.get(name), inventory.index.of(name).last_use
-    if definition is None or asked is None:
+    definition, last_use = inventory.definitions.get(name), inventory.index.of(name).last_use
+    if definition is None or last_use is None:
         return None
-    until = asked + RECORD_USE_EVERY
+    valid_until = last_use + RECORD_USE_EVERY
     if not definition.delivers_key:
         cached = session_cache.refresher(context, inventory).cached(name)
         if cached is None or session_state(cached.facts(), context.clock()) is not State.FRESH:
             return None
         session = cached.facts()
         if session.expires is not None:
-            until = min(until, due_at(session.issued, session.expires))
-    texts = (one.policy for one in inventory.definitions.values() if one.policy)
-    return until, tuple(os.path.expanduser(text) for text in texts if not text.lstrip().startswith("{"))  # noqa: PTH111 - as it is read
+            valid_until = min(valid_until, due_at(session.issued, session.expires))
+    policies = (definition.policy for definition in inventory.definitions.values() if definition.policy)
+    files = (policy for policy in policies if not policy.lstrip().startswith("{"))
+    return valid_until, tuple(os.path.expanduser(file) for file in files)  # noqa: PTH111  # as assume_role reads it
 
 
 def _files(context: Context) -> tuple[str, ...]:

@@ -57,9 +57,9 @@ def credential_document(
             return credential_process.document(context.key(definition.key or name), account)
         refresh.require_refreshable(row)
         refresh.record_use(context, name, inventory)
-        found = _find_session(context, inventory, name, min_left, code, is_remote=is_remote)
-        _require_length(name, found, min_left, context.clock())
-        return credential_process.document(found.issued.credentials, account)
+        fetched = _find_session(context, inventory, name, min_left, code, is_remote=is_remote)
+        _require_min_left(name, fetched, min_left, context.clock())
+        return credential_process.document(fetched.issued.credentials, account)
 
 
 def _find_session(
@@ -78,7 +78,7 @@ def _find_session(
     if cached is not None and code is None and _is_long_enough(cached, min_left, now):
         return cached
     if is_remote and cached is not None and min_left is not None:
-        _require_life(name, cached, min_left)
+        _require_lifetime(name, cached, min_left)
     fallback = cached if cached is not None and refresh.is_valid(cached.issued.credentials, now) else None
     if definition is not None and definition.renew is Renew.OFF and code is None:
         if fallback is not None:
@@ -92,11 +92,11 @@ def _find_session(
         if fallback is None or min_left is not None or code is not None:
             raise
         return fallback
-    _learn(context, inventory, definition, fetched)
+    _record_refresh(context, inventory, definition, fetched)
     return fetched
 
 
-def _learn(
+def _record_refresh(
     context: Context, inventory: Inventory, definition: ManagedProfile | None, fetched: FetchedSession
 ) -> None:
     if fetched.asked_aws and definition is not None:
@@ -106,21 +106,21 @@ def _learn(
         context.log_success(definition.name, "refresh", "for a program")
 
 
-def _require_life(name: str, cached: FetchedSession, min_left: timedelta) -> None:
+def _require_lifetime(name: str, cached: FetchedSession, min_left: timedelta) -> None:
     """Makes sure that a new session would do for a while, by how long the last one was given."""
     expires = cached.issued.credentials.expires
     if expires is not None and expires - cached.requested_at - RECORD_USE_EVERY < min_left:
         raise _too_short(name, min_left, expires - cached.requested_at)
 
 
-def _is_long_enough(one: FetchedSession, min_left: timedelta | None, now: datetime) -> bool:
+def _is_long_enough(fetched: FetchedSession, min_left: timedelta | None, now: datetime) -> bool:
     if min_left is None:
-        return session_state(one.facts(), now) is State.FRESH
-    return one.issued.credentials.expires is None or one.issued.credentials.expires - now >= min_left
+        return session_state(fetched.facts(), now) is State.FRESH
+    return fetched.issued.credentials.expires is None or fetched.issued.credentials.expires - now >= min_left
 
 
-def _require_length(name: str, one: FetchedSession, min_left: timedelta | None, now: datetime) -> None:
-    expires = one.issued.credentials.expires
+def _require_min_left(name: str, fetched: FetchedSession, min_left: timedelta | None, now: datetime) -> None:
+    expires = fetched.issued.credentials.expires
     if min_left is None or expires is None or expires - now >= min_left:
         return
     raise _too_short(name, min_left, expires - now)

@@ -51,72 +51,74 @@ class CommandMfaCodes:
         """
         if self.fault is not None:
             file = self.context.paths.config_file
-            raise self._needs(
+            raise self._needs_code(
                 profile, serial, f"{file} is not used, so no mfa_command is asked: {self.fault}"
             )
         command = self.config.code_command(profile, serial)
-        began = time.monotonic()
-        patience = deadline.left(MAX_SECONDS) - mfa_command.SECONDS
-        with self.context.source_lock("mfa-" + _digest(serial), patience):
+        started = time.monotonic()
+        timeout = deadline.left(MAX_SECONDS) - mfa_command.SECONDS
+        with self.context.source_lock("mfa-" + _digest(serial), timeout):
             self._limit_refusals(profile, serial, command)
-            left = patience - (time.monotonic() - began)
+            left = timeout - (time.monotonic() - started)
             if not self._wait_for_unused_code(serial, left):
                 why = "the code that its device shows was used already, and the next comes too late"
-                raise self._needs(profile, serial, why)
+                raise self._needs_code(profile, serial, why)
             try:
-                found = mfa_command.run(command, serial, self.context.environ)
+                code = mfa_command.run(command, serial, self.context.environ)
             except mfa_command.CommandFailed as error:
-                raise self._needs(profile, serial, f"{error.what}: {error.why}") from None
-            self._note(serial, lambda one: one | {"step": self._step()})
-        deadline.add_time(time.monotonic() - began, "waiting for an MFA code")
-        return found
+                raise self._needs_code(profile, serial, f"{error.what}: {error.why}") from None
+            self._update_device(serial, lambda state: state | {"step": self._current_step()})
+        deadline.add_time(time.monotonic() - started, "waiting for an MFA code")
+        return code
 
     def used(self, serial: str) -> None:
         """Notes that the code which the device shows now has been used, whatever AWS makes of it."""
         with contextlib.suppress(KeyturnError):
-            self._note(serial, lambda one: one | {"step": self._step()})
+            self._update_device(serial, lambda state: state | {"step": self._current_step()})
 
     def refused(self, profile: str, serial: str) -> None:
         """Notes that AWS refused a code of the device."""
         command = self.config.code_command(profile, serial)
 
-        def count(one: dict[str, Any]) -> dict[str, Any]:
-            before = one.get("refused", 0) if one.get("command") == _digest(*command) else 0
-            return one | {"refused": before + 1, "command": _digest(*command)}
+        def count(state: dict[str, Any]) -> dict[str, Any]:
+            previous = state.get("refused", 0) if state.get("command") == _digest(*command) else 0
+            return state | {"refused": previous + 1, "command": _digest(*command)}
 
         with contextlib.suppress(KeyturnError):
-            self._note(serial, count)
+            self._update_device(serial, count)
 
     def accepted(self, serial: str) -> None:
         """Notes that AWS took a code of the device: the count of refusals begins anew."""
-        if self._known(serial).get("refused"):
+        if self._device_state(serial).get("refused"):
             with contextlib.suppress(KeyturnError):
-                self._note(serial, lambda one: one | {"refused": 0})
+                self._update_device(serial, lambda state: state | {"refused": 0})
 
     def refuses_session_tokens(self, serial: str) -> bool:
         """Whether AWS refuses to give the user of a device a session for its codes."""
-        since = self._known(serial).get("alone")
+        since = self._device_state(serial).get("alone")
         return isinstance(since, int) and abs(self.context.clock().timestamp() - since) < ALONE
 
     def record_session_token_refusal(self, serial: str) -> None:
         """Notes that it does."""
         with contextlib.suppress(KeyturnError):
-            self._note(serial, lambda one: one | {"alone": int(self.context.clock().timestamp())})
+            self._update_device(
+                serial, lambda state: state | {"alone": int(self.context.clock().timestamp())}
+            )
 
     def _limit_refusals(self, profile: str, serial: str, command: Command) -> None:
-        known = self._known(serial)
-        if known.get("refused", 0) >= MOST_REFUSED and known.get("command") == _digest(*command):
+        state = self._device_state(serial)
+        if state.get("refused", 0) >= MOST_REFUSED and state.get("command") == _digest(*command):
             why = f"AWS refused the last {MOST_REFUSED} codes of mfa_command {command[0]}, so it is asked no more"
-            raise self._needs(profile, serial, why)
+            raise self._needs_code(profile, serial, why)
 
     @staticmethod
-    def _needs(profile: str, serial: str, why: str) -> NeedsMfa:
+    def _needs_code(profile: str, serial: str, why: str) -> NeedsMfa:
         hint = f"Type a code: keyturn refresh {profile}"
         return NeedsMfa(f"session for {profile}", why, hint, profile=profile, serial=serial)
 
     def _wait_for_unused_code(self, serial: str, seconds: float) -> bool:
         """Waits until the device shows another code than the one that was used; False if that takes too long."""
-        used = self._known(serial).get("step", -1)
+        used = self._device_state(serial).get("step", -1)
         now = self.context.clock().timestamp()
         # A step that lies ahead was noted by a clock that has been set back since.
         if used != now // STEP:
@@ -127,16 +129,16 @@ class CommandMfaCodes:
         self.sleep(pause)
         return True
 
-    def _step(self) -> int:
+    def _current_step(self) -> int:
         return int(self.context.clock().timestamp() // STEP)
 
-    def _known(self, serial: str) -> dict[str, Any]:
+    def _device_state(self, serial: str) -> dict[str, Any]:
         try:
             return _decode(files.read(self.context.paths.mfa_file)).get(serial, {})
         except OSError:
             return {}
 
-    def _note(self, serial: str, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    def _update_device(self, serial: str, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         def on_bytes(old: bytes | None) -> bytes:
             table = _decode(old)
             table[serial] = edit(table.get(serial, {}))
@@ -149,14 +151,14 @@ class CommandMfaCodes:
 def _decode(content: bytes | None) -> dict[str, dict[str, Any]]:
     """The devices by serial; none for what is not ours: it is a memory of minutes, and may be lost."""
     try:
-        found = json.loads(content or b"{}").get("devices", {})
+        devices = json.loads(content or b"{}").get("devices", {})
         return {
             str(serial): {
-                key: one[key]
+                key: state[key]
                 for key in ("step", "refused", "command", "alone")
-                if isinstance(one.get(key), int | str)
+                if isinstance(state.get(key), int | str)
             }
-            for serial, one in found.items()
+            for serial, state in devices.items()
         }
     except (ValueError, AttributeError, RecursionError):
         return {}

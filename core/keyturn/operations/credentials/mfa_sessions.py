@@ -35,17 +35,17 @@ class VaultMfaSessionStore:
 
     def get(self, device: MfaDevice) -> FetchedSession | None:
         """See :meth:`DeviceStore.held`."""
-        known = self._known(self.context.index.load(), device)
-        entry = self.context.vault.session(_name(device)) if known else None
+        ref = self._session_ref(self.context.index.load(), device)
+        entry = self.context.vault.session(_name(device)) if ref else None
         decoded = cached_session.decode(entry) if entry else None
-        if known is None or decoded is None:
+        if ref is None or decoded is None:
             return None
-        found = FetchedSession(*decoded)
-        credentials = found.issued.credentials
-        over = (
+        fetched = FetchedSession(*decoded)
+        credentials = fetched.issued.credentials
+        is_expired = (
             credentials.expires is None or credentials.expires - self.context.clock() < MFA_SESSION_MIN_LEFT
         )
-        return None if over or credentials.access_key_id != known.key_id else found
+        return None if is_expired or credentials.access_key_id != ref.key_id else fetched
 
     def put(self, device: MfaDevice, fetched: FetchedSession) -> None:
         """See :meth:`DeviceStore.hold`."""
@@ -58,95 +58,95 @@ class VaultMfaSessionStore:
             self.context.state_lock(),
         ):  # else the next role asks for a code
             index = self.context.index.load()
-            known = self._known(index, device)
-            if _stops(index, device) != _stops(self.inventory.index, device):
+            previous = self._session_ref(index, device)
+            if _stop_count(index, device) != _stop_count(self.inventory.index, device):
                 return
-            if known is not None and known.expires > new.expires and self.get(device) is not None:
+            if previous is not None and previous.expires > new.expires and self.get(device) is not None:
                 return
-            self.context.vault.change_sessions(lambda sessions: _put(sessions, index, device, fetched))
-            self.context.index.change(lambda index: _note(index, device, new, self.context.clock()))
+            self.context.vault.change_sessions(lambda sessions: _store(sessions, index, device, fetched))
+            self.context.index.change(lambda index: _record(index, device, new, self.context.clock()))
 
     @staticmethod
-    def _known(index: Index, device: MfaDevice) -> MfaSessionRef | None:
+    def _session_ref(index: Index, device: MfaDevice) -> MfaSessionRef | None:
         return index.devices.get(device.serial, MfaDeviceState()).sessions.get(device.key.access_key_id)
 
 
 def forget(context: Context, serial: str) -> None:
     """Ends what a device's codes were good for; needs no open vault."""
 
-    def note(index: Index) -> None:
-        one = index.devices.get(serial, MfaDeviceState())
-        index.devices[serial] = MfaDeviceState({}, one.stops + 1)
+    def update_index(index: Index) -> None:
+        state = index.devices.get(serial, MfaDeviceState())
+        index.devices[serial] = MfaDeviceState({}, state.stops + 1)
 
-    context.index.change(note)
+    context.index.change(update_index)
 
 
 def forget_key(index: Index, key_id: str) -> None:
     """Ends what a key that leaves the vault was asked for."""
-    for serial, one in list(index.devices.items()):
-        held = {key: each for key, each in one.sessions.items() if key != key_id}
-        index.devices[serial] = replace(one, sessions=held)
+    for serial, state in list(index.devices.items()):
+        sessions = {key: ref for key, ref in state.sessions.items() if key != key_id}
+        index.devices[serial] = replace(state, sessions=sessions)
 
 
 def transfer_mfa_sessions(context: Context, old_id: str, new_id: str) -> None:
     """Lets the sessions that a key's codes were good for serve the key that takes its place: they are its user's."""
     index = context.index.load()
-    moved = {
-        serial: each.sessions[old_id] for serial, each in index.devices.items() if old_id in each.sessions
+    refs = {
+        serial: state.sessions[old_id] for serial, state in index.devices.items() if old_id in state.sessions
     }
-    if not moved:
+    if not refs:
         return
 
     def edit(sessions: dict[str, Any]) -> None:
-        for serial in moved:
-            found = sessions.pop(f"{_PREFIX}{old_id}\0{serial}", None)
-            if found is not None:
-                sessions[f"{_PREFIX}{new_id}\0{serial}"] = found
+        for serial in refs:
+            session = sessions.pop(f"{_PREFIX}{old_id}\0{serial}", None)
+            if session is not None:
+                sessions[f"{_PREFIX}{new_id}\0{serial}"] = session
 
-    def note(index: Index) -> None:
-        for serial in moved:
-            one = index.devices.get(serial, MfaDeviceState())
-            if old_id in one.sessions:
-                held = {key: each for key, each in one.sessions.items() if key != old_id}
-                index.devices[serial] = replace(one, sessions={**held, new_id: one.sessions[old_id]})
+    def update_index(index: Index) -> None:
+        for serial in refs:
+            state = index.devices.get(serial, MfaDeviceState())
+            if old_id in state.sessions:
+                rest = {key: state for key, state in state.sessions.items() if key != old_id}
+                index.devices[serial] = replace(state, sessions={**rest, new_id: state.sessions[old_id]})
 
     with context.state_lock():
         context.vault.change_sessions(edit)
-        context.update_index(note)
+        context.update_index(update_index)
 
 
 def serials_of(inventory: Inventory, name: str) -> tuple[str, ...]:
     """The devices whose codes a profile asks for itself."""
     definition = inventory.definitions.get(name)
-    found = definition.mfa_serial if definition else inventory.settings(name).get("mfa_serial")
-    return (str(found),) if found else ()
+    serial = definition.mfa_serial if definition else inventory.settings(name).get("mfa_serial")
+    return (str(serial),) if serial else ()
 
 
 def _name(device: MfaDevice) -> str:
     return f"{_PREFIX}{device.key.access_key_id}\0{device.serial}"
 
 
-def _stops(index: Index, device: MfaDevice) -> int:
+def _stop_count(index: Index, device: MfaDevice) -> int:
     return index.devices.get(device.serial, MfaDeviceState()).stops
 
 
-def _put(sessions: dict[str, Any], index: Index, device: MfaDevice, fetched: FetchedSession) -> None:
+def _store(sessions: dict[str, Any], index: Index, device: MfaDevice, fetched: FetchedSession) -> None:
     """Puts one in, and takes out what the index does not name."""
-    named = {
-        f"{_PREFIX}{key}\0{serial}": each.key_id
-        for serial, one in index.devices.items()
-        for key, each in one.sessions.items()
+    listed = {
+        f"{_PREFIX}{key}\0{serial}": ref.key_id
+        for serial, state in index.devices.items()
+        for key, ref in state.sessions.items()
     }
     for name in [name for name in sessions if name.startswith(_PREFIX)]:
-        if named.get(name) != sessions[name].get("key_id"):
+        if listed.get(name) != sessions[name].get("key_id"):
             del sessions[name]
     sessions[_name(device)] = cached_session.encode(fetched)
 
 
-def _note(index: Index, device: MfaDevice, new: MfaSessionRef, now: datetime) -> None:
-    for serial, one in list(index.devices.items()):
+def _record(index: Index, device: MfaDevice, new: MfaSessionRef, now: datetime) -> None:
+    for serial, state in list(index.devices.items()):
         index.devices[serial] = replace(
-            one, sessions={key: each for key, each in one.sessions.items() if each.expires > now}
+            state, sessions={key: ref for key, ref in state.sessions.items() if ref.expires > now}
         )
-    one = index.devices.get(device.serial, MfaDeviceState())
-    index.devices[device.serial] = replace(one, sessions={**one.sessions, device.key.access_key_id: new})
+    state = index.devices.get(device.serial, MfaDeviceState())
+    index.devices[device.serial] = replace(state, sessions={**state.sessions, device.key.access_key_id: new})

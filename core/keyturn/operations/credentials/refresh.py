@@ -45,26 +45,26 @@ def _refresh(context: Context, inventory: Inventory, name: str, code: str | None
     require_refreshable(row)
     if not row.credential_source:
         context.require_open()
-    begun = time.monotonic()
+    started = time.monotonic()
     fetched = session_cache.refresher(context, inventory).fetch(name, code)
-    delivered = _delivered(context, inventory, name, fetched)
+    delivery = _deliver_session(context, inventory, name, fetched)
     if fetched.not_stored is not None:
         raise fetched.not_stored
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - started
     session = fetched.facts()
     context.log_success(
         name, "refresh", f"until {session.expires:%H:%M:%S} UTC" if session.expires else "done"
     )
     note = fetched.note
-    if row.credential_source and delivered is not Delivery.CREDENTIALS_FILE:
+    if row.credential_source and delivery is not Delivery.CREDENTIALS_FILE:
         note = (
             f"kept nowhere: it rests on {row.credential_source} of whoever asks, and is made anew each time"
         )
-    elif delivered is Delivery.NATIVE:
+    elif delivery is Delivery.NATIVE:
         note = "kept in keyturn's cache only, its files are as they were; adopt it to have it delivered"
-    elif known := context.profile_state(name).accepted_seconds:
-        note = note or f"AWS allows {span(timedelta(seconds=known))} at most for this role"
-    return Refreshed(profile=name, session=session, seconds=seconds, delivered=delivered, note=note)
+    elif accepted_seconds := context.profile_state(name).accepted_seconds:
+        note = note or f"AWS allows {span(timedelta(seconds=accepted_seconds))} at most for this role"
+    return Refreshed(profile=name, session=session, seconds=seconds, delivered=delivery, note=note)
 
 
 def renew(context: Context, name: str) -> None:
@@ -77,7 +77,7 @@ def renew(context: Context, name: str) -> None:
         inventory.require_definitions()
         context.require_open()
         fetched = session_cache.refresher(context, inventory).fetch(name, only_if_due=True)
-        _delivered(context, inventory, name, fetched)
+        _deliver_session(context, inventory, name, fetched)
         if fetched.not_stored is not None:
             raise fetched.not_stored
         if fetched.asked_aws:
@@ -92,7 +92,7 @@ def require_known_profile(context: Context, name: str) -> None:
     require_refreshable(context.read().row(name))
 
 
-def _delivered(context: Context, inventory: Inventory, name: str, fetched: FetchedSession) -> Delivery:
+def _deliver_session(context: Context, inventory: Inventory, name: str, fetched: FetchedSession) -> Delivery:
     """Puts a fetched session where its profile wants it, and learns about its key."""
     definition = inventory.definitions.get(name)
     if definition is None:
@@ -141,7 +141,7 @@ def _document(context: Context, inventory: Inventory, name: str) -> str:
     definition = inventory.definitions.get(name)
     if definition is None:
         why = "keyturn does not manage one by that name"
-        raise NotFound(f"managed profile {name}", why, _next_step(inventory, name))
+        raise NotFound(f"managed profile {name}", why, _hint(inventory, name))
     row = inventory.row(name)
     if not row.credential_source:
         context.require_open()
@@ -156,7 +156,7 @@ def _document(context: Context, inventory: Inventory, name: str) -> str:
     return credential_process.document(cached.issued.credentials, account)
 
 
-def _next_step(inventory: Inventory, name: str) -> str:
+def _hint(inventory: Inventory, name: str) -> str:
     native = inventory.natives.get(name)
     if native is None:
         return "Run: keyturn list"

@@ -88,8 +88,8 @@ class VaultSessionStore:
         decoded = cached_session.decode(entry) if entry else None
         if decoded is None:
             return None
-        found = FetchedSession(*decoded)
-        return None if _is_stopped(found.obtained, self._context.profile_state(name).stopped) else found
+        fetched = FetchedSession(*decoded)
+        return None if _is_stopped(fetched.obtained, self._context.profile_state(name).stopped) else fetched
 
     def put(self, name: str, fetched: FetchedSession) -> None:
         entry = cached_session.encode(fetched)
@@ -97,18 +97,18 @@ class VaultSessionStore:
             require_unchanged(self._context, self._inventory, name, fetched)
             self._context.vault.change_sessions(lambda sessions: sessions.__setitem__(name, entry))
 
-            def note(index: Index) -> None:
+            def update_index(index: Index) -> None:
                 # The mark of a stop stays, for a delivery that still waits. One that lies ahead was made by a clock that
                 # has been set back since.
                 stopped = index.of(name).stopped
                 stopped = None if _is_stopped(fetched.obtained, stopped) else stopped
                 index.update(name, session=fetched.facts(), failure=None, stopped=stopped)
 
-            self._context.update_index(note)
+            self._context.update_index(update_index)
 
 
-def _is_stopped(got: datetime, stopped: datetime | None) -> bool:
-    return stopped is not None and got <= stopped
+def _is_stopped(obtained: datetime, stopped: datetime | None) -> bool:
+    return stopped is not None and obtained <= stopped
 
 
 def require_unchanged(context: Context, before: Inventory, name: str, fetched: FetchedSession) -> None:
@@ -118,13 +118,13 @@ def require_unchanged(context: Context, before: Inventory, name: str, fetched: F
     :param before: what was read before AWS was asked.
     :raises FileChanged: the profile, or one that its session is made from, is not what it was, or it was stopped.
     """
-    now = context.read()
-    old, new = before.definitions.get(name), now.definitions.get(name)
+    current = context.read()
+    old, new = before.definitions.get(name), current.definitions.get(name)
     if (old or new) and not (old and old.same_source(new)):
         raise _changed_meanwhile(name, "its definition changed while AWS was asked")
-    if new and refresher(context, now).fingerprint(name) != fetched.source_fingerprint:
+    if new and refresher(context, current).fingerprint(name) != fetched.source_fingerprint:
         raise _changed_meanwhile(name, "what it is made from changed while AWS was asked")
-    stopped = now.index.of(name).stopped
+    stopped = current.index.of(name).stopped
     if stopped is not None and stopped != before.index.of(name).stopped:
         raise _changed_meanwhile(name, "it was stopped while AWS was asked")
 
