@@ -307,7 +307,7 @@ class CredentialService:
             return deliver.deliver(self.context, name, to, as_name)
         return self._router.run(deliver.deliver, name, to, as_name)
 
-    def set(self, name: str, values: Mapping[str, str]) -> configure.Changed:
+    def set(self, name: str, values: Mapping[str, str]) -> configure.SettingsChange:
         """See :func:`keyturn.operations.configure.change`; needs no vault."""
         return configure.change(self.context, name, values)
 

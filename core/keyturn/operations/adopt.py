@@ -132,7 +132,7 @@ def check(inventory: Inventory, program: str, name: str) -> None:
     _require_adoptable(inventory.row(name), inventory)
     for kind, edit in _edits(inventory, name, process_line.format_line(program, name)):
         document = inventory.document(kind)
-        if document is not None and edit.take:
+        if document is not None and edit.remove:
             adopt_edits.remove_settings(document, (edit,))
 
 
@@ -370,7 +370,7 @@ def _require_planned_values(before: Document | None, now: Document, edits: tuple
 
 def _settings_in(document: Document | None, edit: SectionEdit) -> dict[str, str]:
     section = document.section(edit.section) if document is not None else None
-    return {item.key: item.value for item in section.items if item.key in edit.take} if section else {}
+    return {item.key: item.value for item in section.items if item.key in edit.remove} if section else {}
 
 
 def _roll_back(context: Context, written: list[tuple[FileKind, bytes | None, bytes]]) -> None:

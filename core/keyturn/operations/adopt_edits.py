@@ -53,7 +53,7 @@ class SectionEdit:
     """One section's part of an adoption."""
 
     section: str
-    take: tuple[str, ...]
+    remove: tuple[str, ...]
     """Settings to take out."""
     line: str | None
     """The value of `credential_process` to put in, None for none."""
@@ -80,7 +80,7 @@ def remove_settings(document: Document, edits: Sequence[SectionEdit]) -> bytes:
             document = reparse_if_changed(_without_settings(document, edit), document)
             continue
         document = reparse_if_changed(_with_line(document, edit, edit.line), document)
-        rest = tuple(key for key in edit.take if key != LINE_KEY)
+        rest = tuple(key for key in edit.remove if key != LINE_KEY)
         document = reparse_if_changed(remove_items(document, edit.section, rest), document)
     return document.data
 
@@ -102,7 +102,7 @@ def capture_removed(
             continue
         rest = remaining.section(edit.section)
         core, tail = core_and_tail(rest.text(remaining)) if rest else (b"", b"")
-        items = tuple((item.key, item.value) for item in section.items if item.key in edit.take)
+        items = tuple((item.key, item.value) for item in section.items if item.key in edit.remove)
         before = section.text(document).decode("utf-8")
         removed.append(
             RemovedSettings(path, kind, edit.section, before, core.decode(), tail.decode(), "", items)
@@ -113,7 +113,7 @@ def capture_removed(
 def _without_settings(document: Document, edit: SectionEdit) -> bytes:
     if document.section(edit.section) is None:
         return document.data
-    return remove_items(document, edit.section, edit.take)
+    return remove_items(document, edit.section, edit.remove)
 
 
 def _with_line(document: Document, edit: SectionEdit, line: str) -> bytes:
@@ -122,7 +122,7 @@ def _with_line(document: Document, edit: SectionEdit, line: str) -> bytes:
     if section is None:
         header = f"{credentials_file.section_separator(document)}[{edit.section}]{document.newline}".encode()
         return set_items(reparse_if_changed(document.data + header, document), edit.section, {LINE_KEY: line})
-    first_key = next((item.key for item in section.items if item.key in edit.take), None)
+    first_key = next((item.key for item in section.items if item.key in edit.remove), None)
     return set_items(document, edit.section, {LINE_KEY: line}, before_key=first_key)
 
 

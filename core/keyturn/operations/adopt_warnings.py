@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from keyturn.awsconfig import diff
 from keyturn.model.profile import Kind
 from keyturn.profiles.inventory import Inventory
-from keyturn.providers.sts_limits import CHAINED_LONGEST
+from keyturn.providers.sts_limits import CHAINED_MAX
 from keyturn.storage.managed_profiles import ManagedProfiles
 
 Keys = Mapping[str, Mapping[str, str]]
@@ -54,7 +54,7 @@ def warnings(
         chained = (
             definition.kind is Kind.ROLE and definition.source_profile not in keys and not definition.key
         )
-        if chained and (definition.duration_seconds or 0) > CHAINED_LONGEST:
+        if chained and (definition.duration_seconds or 0) > CHAINED_MAX:
             messages.append(
                 f"{definition.name}: assumed from another role, so AWS allows one hour, not {definition.duration_seconds} s"
             )

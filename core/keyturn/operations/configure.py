@@ -21,7 +21,7 @@ from keyturn.storage.managed_profiles import ManagedProfile
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class SettingsChange:
     """What a change of settings came to."""
 
     keys: tuple[str, ...]
@@ -30,10 +30,10 @@ class Changed:
     """Profiles whose sessions rested on what was, and were ended."""
 
 
-def change(context: Context, name: str, values: Mapping[str, str]) -> Changed:
+def change(context: Context, name: str, values: Mapping[str, str]) -> SettingsChange:
     """Changes settings of a profile; needs no open vault and asks nobody.
 
-    :param values: as :func:`keyturn.profiles.settings.parsed` gave it. `region` stands in the shared files, of any profile.
+    :param values: as :func:`keyturn.profiles.settings.parse` gave it. `region` stands in the shared files, of any profile.
     :raises NotFound: there is no such profile, or keyturn does not manage it.
     :raises UsageError: a value is none; nothing has changed.
     """
@@ -45,7 +45,7 @@ def change(context: Context, name: str, values: Mapping[str, str]) -> Changed:
     ended: tuple[str, ...] = ()
     if other_values:
         old = deliver.managed_profile(inventory, name)
-        new = settings.applied(old, other_values)
+        new = settings.apply(old, other_values)
         _check_role(new)
         keys = [key for key in other_values if settings.table(old)[key] != settings.table(new)[key]]
     with context.log_failure(name, "set"):
@@ -58,7 +58,7 @@ def change(context: Context, name: str, values: Mapping[str, str]) -> Changed:
             keys.append(settings.REGION)
         if keys:
             context.log_success(name, "set", ", ".join(keys))
-    return Changed(tuple(keys), ended)
+    return SettingsChange(tuple(keys), ended)
 
 
 def _check_role(definition: ManagedProfile) -> None:

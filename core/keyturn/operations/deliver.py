@@ -143,7 +143,7 @@ def _fetch_session(context: Context, inventory: Inventory, definition: ManagedPr
     if definition.delivers_key:
         why = "it delivers the long-term key itself, which never goes into a file in clear"
         raise KeyturnError(f"delivery of {definition.name}", why, "Use --to credential-process")
-    return session_cache.fetch(context, inventory, definition.name)
+    return session_cache.get_session(context, inventory, definition.name)
 
 
 def write_session(context: Context, initial: Inventory, name: str, fetched: FetchedSession) -> None:

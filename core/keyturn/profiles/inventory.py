@@ -37,7 +37,7 @@ class Inventory:
     """Why `profiles.toml` cannot be read; the definitions are then unknown, not none."""
 
     @property
-    def files_whole(self) -> bool:
+    def files_readable(self) -> bool:
         return not self.shared.problems
 
     def require_definitions(self) -> None:
@@ -57,7 +57,7 @@ class Inventory:
             self.index,
             settings,
             self.now,
-            self.files_whole,
+            self.files_readable,
             self.config.code_command,
         )
         return status.rows(view)

@@ -13,17 +13,17 @@ from keyturn.model.profile import Profile, Renew, Session, due_at, in_use
 JITTER = timedelta(seconds=60)
 #: After a failure; twice as long after each further one, up to `LONGEST_PAUSE`.
 FIRST_PAUSE = timedelta(seconds=30)
-LONGEST_PAUSE = timedelta(minutes=15)
+MAX_PAUSE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryState:
     """What became of the last tries to renew one session."""
 
-    of: Session
+    session: Session
     """The session that was to be renewed; for another one this says nothing."""
     failures: int
-    again: datetime | None
+    retry_at: datetime | None
     """When to try again, aware UTC; None where only a person can go on."""
 
 
@@ -37,16 +37,18 @@ def due(rows: Iterable[Profile], retries: Mapping[str, RetryState], now: datetim
         (row.session.expires, row.name)
         for row in rows
         if row.session is not None and row.session.expires is not None
-        if (renew_at := planned(row, now)) is not None and renew_at <= now
+        if (renew_at := renewal_time(row, now)) is not None and renew_at <= now
         if _may_be_tried(row.session, retries.get(row.name), now)
     ]
     return tuple(name for _, name in sorted(candidates))
 
 
-def failed(session: Session, previous: RetryState | None, now: datetime, *, needs_person: bool) -> RetryState:
+def after_failure(
+    session: Session, previous: RetryState | None, now: datetime, *, needs_person: bool
+) -> RetryState:
     """A setback more."""
-    failures = previous.failures + 1 if previous is not None and previous.of == session else 1
-    pause = min(FIRST_PAUSE * 2 ** min(failures - 1, 10), LONGEST_PAUSE)
+    failures = previous.failures + 1 if previous is not None and previous.session == session else 1
+    pause = min(FIRST_PAUSE * 2 ** min(failures - 1, 10), MAX_PAUSE)
     return RetryState(session, failures, None if needs_person else now + pause)
 
 
@@ -56,7 +58,7 @@ def jitter(name: str, session: Session) -> timedelta:
     return JITTER * (int.from_bytes(digest[:4], "big") / 2**32)
 
 
-def planned(row: Profile, now: datetime) -> datetime | None:
+def renewal_time(row: Profile, now: datetime) -> datetime | None:
     """From when on the agent renews this session by itself, aware UTC; may lie in the past. None where it does not:
     the profile is not in use at `now`, wants a person, or is not to be renewed."""
     session = row.session
@@ -72,9 +74,9 @@ def planned(row: Profile, now: datetime) -> datetime | None:
 
 
 def _may_be_tried(session: Session, retry: RetryState | None, now: datetime) -> bool:
-    if retry is None or retry.of != session:
+    if retry is None or retry.session != session:
         return True
-    if retry.again is None:
+    if retry.retry_at is None:
         return False
     # Further away than any pause is only what a clock noted that has been set back since.
-    return now >= retry.again or retry.again - now > LONGEST_PAUSE
+    return now >= retry.retry_at or retry.retry_at - now > MAX_PAUSE

@@ -21,7 +21,7 @@ _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _DURATION = re.compile(r"(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s?)?", re.ASCII)
 
 
-def parsed(arguments: Sequence[str]) -> dict[str, str]:
+def parse(arguments: Sequence[str]) -> dict[str, str]:
     """`KEY=VALUE` words as a table.
 
     :raises UsageError: one is no such thing, names no setting, or the same one twice.
@@ -42,7 +42,7 @@ def parsed(arguments: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def applied(definition: ManagedProfile, values: Mapping[str, str]) -> ManagedProfile:
+def apply(definition: ManagedProfile, values: Mapping[str, str]) -> ManagedProfile:
     """The definition with settings changed, checked as a whole.
 
     :param values: as :func:`parsed` gave it; `region` is no part of a definition and is passed over.
@@ -63,7 +63,7 @@ def applied(definition: ManagedProfile, values: Mapping[str, str]) -> ManagedPro
 
 
 def _check(definition: ManagedProfile) -> None:
-    sts_limits.transitive(definition.transitive_tags, definition.tags)
+    sts_limits.transitive_tags(definition.transitive_tags, definition.tags)
     if definition.kind is Kind.ROLE:
         for_role(definition.duration_seconds, chained=False)
     else:
@@ -186,7 +186,7 @@ def _words(value: str) -> tuple[str, ...]:
 
 def _text_setter(setting: str) -> Callable[[ManagedProfile, str], ManagedProfile]:
     def set_text(definition: ManagedProfile, value: str) -> ManagedProfile:
-        changed: dict[str, Any] = {setting: sts_limits.TEXTS[setting](value) if value else None}
+        changed: dict[str, Any] = {setting: sts_limits.TEXT_CHECKS[setting](value) if value else None}
         return replace(definition, **changed)
 
     return set_text

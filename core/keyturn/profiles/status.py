@@ -20,7 +20,7 @@ from keyturn.model.profile import (
     state_of,
 )
 from keyturn.model.text import iso
-from keyturn.providers.sts_limits import CHAINED_LONGEST, MFA_SESSION_MIN_LEFT
+from keyturn.providers.sts_limits import CHAINED_MAX, MFA_SESSION_MIN_LEFT
 from keyturn.storage.index import DeliveryRecord, Index, MfaDeviceState, ProfileState
 from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
 
@@ -39,12 +39,12 @@ class View:
     settings: Settings
     """What both files say of each profile."""
     now: datetime
-    files_whole: bool = True
+    files_readable: bool = True
     """False while a shared file cannot be read, so that nobody is told that a line is gone."""
     code_command: Callable[[str, str], Collection[str]] = lambda profile, serial: ()  # noqa: ARG005  # none, by default
     """The program that shows the codes of an MFA device for a profile; empty where a person must type them."""
 
-    def served_until(self, serial: str, key_id: str | None) -> datetime | None:
+    def mfa_session_expiry(self, serial: str, key_id: str | None) -> datetime | None:
         """Until when the last code of a device serves for the user of a key; None where it does not any more."""
         session = self.index.devices.get(serial, MfaDeviceState()).sessions.get(key_id or "")
         return (
@@ -78,7 +78,7 @@ def _native(row: Profile, view: View) -> Profile:
         for name, serial in serials.items()
         if serial
         and not view.code_command(name, str(serial))
-        and view.served_until(
+        and view.mfa_session_expiry(
             str(serial), _key_id(_text(view.settings.get(name, {}), "source_profile"), view)
         )
         is None
@@ -99,7 +99,7 @@ def _managed(definition: ManagedProfile, view: View) -> Profile:
     key = view.index.keys.get(definition.key) if definition.key else None
     own_key = key if definition.kind is Kind.IAM_KEY else None
     source, chain, problem = source_of(definition, view.natives, view.definitions)
-    if problem is None and view.files_whole:
+    if problem is None and view.files_readable:
         problem = delivery_problem(definition, native, view.settings, state)
     account, derived = _account(definition, key)
     return Profile(
@@ -155,7 +155,7 @@ def _has_code(definition: ManagedProfile, serial: str, view: View) -> bool:
     """Whether no person is needed for a device: a program shows its codes, or its last one still serves."""
     if view.code_command(definition.name, serial):
         return True
-    expires = view.served_until(
+    expires = view.mfa_session_expiry(
         serial, _key_id(definition.name if definition.key else definition.source_profile, view)
     )
     if definition.kind is Kind.ROLE:
@@ -163,7 +163,7 @@ def _has_code(definition: ManagedProfile, serial: str, view: View) -> bool:
         state = view.index.of(definition.name)
         return (
             expires is not None
-            and (state.accepted_seconds or definition.duration_seconds or 0) <= CHAINED_LONGEST
+            and (state.accepted_seconds or definition.duration_seconds or 0) <= CHAINED_MAX
         )
     session = view.index.of(definition.name).session
     return expires is not None and (

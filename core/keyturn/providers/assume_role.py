@@ -18,7 +18,7 @@ from keyturn.providers import sts_limits
 from keyturn.providers.base import SessionRequest, Sources, SourceSessions
 from keyturn.providers.cached_session import FetchedSession, MfaDevice
 from keyturn.providers.mfa_codes import require_code
-from keyturn.providers.sts_limits import CHAINED_LONGEST, ROLE_DEFAULT, for_role, for_session_token
+from keyturn.providers.sts_limits import CHAINED_MAX, ROLE_DEFAULT, for_role, for_session_token
 from keyturn.storage.managed_profiles import ManagedProfile
 
 #: A role that is denied so soon after a code was given is not denied for the age of the code.
@@ -71,11 +71,11 @@ def check(params: AssumeRoleParams) -> None:
         ("source_identity", params.source_identity),
     ):
         if value is not None:
-            sts_limits.TEXTS[setting](value)
-    sts_limits.transitive(params.transitive_tags, sts_limits.tags(params.tags))
+            sts_limits.TEXT_CHECKS[setting](value)
+    sts_limits.transitive_tags(params.transitive_tags, sts_limits.tags(params.tags))
     if params.policy is not None:
         sts_limits.policy(params.policy)
-    sts_limits.together(params.policy, sts_limits.policy_arns(params.policy_arns))
+    sts_limits.check_policy_size(params.policy, sts_limits.policy_arns(params.policy_arns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +138,12 @@ def assume(
     try:
         return AssumedRole(aws.assume_role(signer, request), note)
     except AwsRefused as error:
-        if (
-            error.code != "ValidationError"
-            or "DurationSeconds" not in error.why
-            or seconds <= CHAINED_LONGEST
-        ):
+        if error.code != "ValidationError" or "DurationSeconds" not in error.why or seconds <= CHAINED_MAX:
             raise
-    on_shorter(CHAINED_LONGEST)
+    on_shorter(CHAINED_MAX)
     refusal = f"AWS refused {span(timedelta(seconds=seconds))} for this role"
     try:
-        issued = aws.assume_role(signer, replace(request, duration_seconds=CHAINED_LONGEST))
+        issued = aws.assume_role(signer, replace(request, duration_seconds=CHAINED_MAX))
     except WrongMfaCode:
         raise NeedsMfa(
             f"session for {params.profile}",
@@ -305,7 +301,7 @@ class AssumeRoleProvider:
         sources, params, clock = self.sources, self.params, self.sources.clock
         without_code = replace(params, mfa_serial=None)
         seconds = sources.accepted.get(self.name) or params.duration_seconds or ROLE_DEFAULT
-        exceeds_chained_limit = seconds > CHAINED_LONGEST
+        exceeds_chained_limit = seconds > CHAINED_MAX
         stored = None if request.code else sources.devices.get(device)
         if stored is not None and not (exceeds_chained_limit and self._is_valid()):
             try:

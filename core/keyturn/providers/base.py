@@ -25,11 +25,11 @@ class MfaCodeSource(Protocol):
 
     def code(self, profile: str, serial: str, deadline: Deadline) -> str: ...
 
-    def used(self, serial: str) -> None: ...
+    def record_use(self, serial: str) -> None: ...
 
-    def refused(self, profile: str, serial: str) -> None: ...
+    def record_refusal(self, profile: str, serial: str) -> None: ...
 
-    def accepted(self, serial: str) -> None: ...
+    def record_acceptance(self, serial: str) -> None: ...
 
     def refuses_session_tokens(self, serial: str) -> bool: ...
 
@@ -125,19 +125,19 @@ class Sources:
             return call(None)
         code = request.code.take()
         if code is not None:
-            self.codes.used(serial)
+            self.codes.record_use(serial)
         elif self.codes.has_command(profile, serial):
             code = self.codes.code(profile, serial, request.deadline)
         try:
             result = call(code)
         except WrongMfaCode:
-            self.codes.refused(profile, serial)
+            self.codes.record_refusal(profile, serial)
             raise
         except NoResponse as error:
             why = f"{error.what}: {error.why}; the code may be used up"
             hint = f"Wait for the next code, then run: keyturn refresh {profile}"
             raise NeedsMfa(f"session for {profile}", why, hint, profile=profile, serial=serial) from None
-        self.codes.accepted(serial)
+        self.codes.record_acceptance(serial)
         return result
 
 

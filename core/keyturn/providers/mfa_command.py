@@ -17,7 +17,7 @@ from keyturn.model.redaction import redacted
 from keyturn.storage.config import Command
 
 #: A YubiKey may want to be touched.
-SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 _MAX_BYTES = 4096
 #: How often it is looked whether the program has ended, where its pipes do not tell.
 _POLL_SECONDS = 0.02
@@ -30,7 +30,7 @@ class CommandFailed(KeyturnError):
     """The command gave no code; `why` names it and says what it did instead."""
 
 
-def run(command: Command, serial: str, environ: Mapping[str, str], seconds: float = SECONDS) -> str:
+def run(command: Command, serial: str, environ: Mapping[str, str], seconds: float = TIMEOUT_SECONDS) -> str:
     """The code that `command` prints for a device.
 
     :raises CommandFailed: it does not start, fails, takes longer than `seconds`, or prints anything but six digits.
@@ -51,7 +51,7 @@ def run(command: Command, serial: str, environ: Mapping[str, str], seconds: floa
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=scrubbed(environ),
+            env=without_credentials(environ),
             cwd="/",
             start_new_session=True,
         )
@@ -80,7 +80,7 @@ def run(command: Command, serial: str, environ: Mapping[str, str], seconds: floa
     return match.group(1).decode("ascii")
 
 
-def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
+def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment without credentials, and without what is between keyturn and its own processes."""
     return {name: value for name, value in environ.items() if not name.startswith(("AWS_", "KEYTURN_"))}
 

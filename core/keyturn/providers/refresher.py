@@ -21,7 +21,7 @@ from keyturn.providers.cached_session import FetchedSession, SessionStore
 from keyturn.providers.registry import provider_for
 
 #: botocore refuses a chain that returns to itself; this bounds one that is merely absurd.
-DEEPEST = 32
+MAX_CHAIN = 32
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Refresher:
 
         :param path: the profiles that lead here.
         """
-        if name in path or len(path) > DEEPEST:
+        if name in path or len(path) > MAX_CHAIN:
             return "endless"
         parts = provider_for(name, self.sources, self).fingerprint((*path, name))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -83,7 +83,7 @@ class Refresher:
 
         :raises ProfileBroken: if the chain of sources returns to itself.
         """
-        if source in request.path or len(request.path) > DEEPEST:
+        if source in request.path or len(request.path) > MAX_CHAIN:
             raise ProfileBroken(
                 f"profile {request.path[0]}", f"its chain of sources returns to {source}", "Correct it"
             )

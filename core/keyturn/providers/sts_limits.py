@@ -10,12 +10,12 @@ from datetime import timedelta
 
 from keyturn.model.errors import UsageError
 
-SHORTEST = 900
+MIN_SECONDS = 900
 SESSION_TOKEN_DEFAULT = 43_200
-SESSION_TOKEN_LONGEST = 129_600
+SESSION_TOKEN_MAX = 129_600
 ROLE_DEFAULT = 3_600
-ROLE_LONGEST = 43_200
-CHAINED_LONGEST = 3_600
+ROLE_MAX = 43_200
+CHAINED_MAX = 3_600
 #: Shorter than this a user's MFA session is not worth asking for a role with.
 MFA_SESSION_MIN_LEFT = timedelta(minutes=2)
 
@@ -25,7 +25,7 @@ def for_session_token(seconds: int | None) -> int:
 
     :raises UsageError: outside of 900 to 129600.
     """
-    return _check_seconds(seconds, SESSION_TOKEN_DEFAULT, SESSION_TOKEN_LONGEST, "a session of an IAM user")
+    return _check_seconds(seconds, SESSION_TOKEN_DEFAULT, SESSION_TOKEN_MAX, "a session of an IAM user")
 
 
 def for_role(configured: int | None, *, chained: bool) -> tuple[int, str]:
@@ -34,25 +34,25 @@ def for_role(configured: int | None, *, chained: bool) -> tuple[int, str]:
     :param chained: the signer is itself a role's session or another temporary credential: AWS then allows one hour.
     :raises UsageError: outside of 900 to 43200.
     """
-    seconds = _check_seconds(configured, ROLE_DEFAULT, ROLE_LONGEST, "a role's session")
-    if chained and seconds > CHAINED_LONGEST:
-        return CHAINED_LONGEST, "AWS allows one hour at most for a role that is assumed from another session"
+    seconds = _check_seconds(configured, ROLE_DEFAULT, ROLE_MAX, "a role's session")
+    if chained and seconds > CHAINED_MAX:
+        return CHAINED_MAX, "AWS allows one hour at most for a role that is assumed from another session"
     return seconds, ""
 
 
 def _check_seconds(seconds: int | None, default: int, longest: int, what: str) -> int:
     if seconds is None:
         return default
-    if not SHORTEST <= seconds <= longest:
-        why = f"{seconds} s is not between {SHORTEST} and {longest} s, which AWS allows for {what}"
+    if not MIN_SECONDS <= seconds <= longest:
+        why = f"{seconds} s is not between {MIN_SECONDS} and {longest} s, which AWS allows for {what}"
         raise UsageError(
-            "duration_seconds", why, f"Run: keyturn set PROFILE duration={SHORTEST}, or as much as fits"
+            "duration_seconds", why, f"Run: keyturn set PROFILE duration={MIN_SECONDS}, or as much as fits"
         )
     return seconds
 
 
-MOST_TAGS, LONGEST_TAG_KEY, LONGEST_TAG_VALUE = 50, 128, 256
-MOST_POLICY_ARNS, LONGEST_POLICY = 10, 2048
+MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 128, 256
+MAX_POLICY_ARNS, MAX_POLICY = 10, 2048
 
 _NAME = re.compile(r"[\w+=,.@-]*", re.ASCII)
 _EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]*", re.ASCII)
@@ -115,8 +115,8 @@ def shows_codes(serial: str) -> bool:
 
 def tags(values: Mapping[str, str]) -> Mapping[str, str]:
     """Session tags: at most 50, each key once whatever its case."""
-    if len(values) > MOST_TAGS:
-        raise UsageError("tags", f"there are {len(values)}, AWS allows {MOST_TAGS}", "Take some away")
+    if len(values) > MAX_TAGS:
+        raise UsageError("tags", f"there are {len(values)}, AWS allows {MAX_TAGS}", "Take some away")
     names: dict[str, str] = {}
     for key, value in values.items():
         other = names.setdefault(key.lower(), key)
@@ -127,8 +127,8 @@ def tags(values: Mapping[str, str]) -> Mapping[str, str]:
         if key.lower().startswith("aws:"):
             raise UsageError("tags", f"{key} begins with aws:, which AWS keeps to itself", "Rename it")
         allowed = "Letters, digits, spaces and _ . : / = + - @ are allowed"
-        _tag_text(f"tag {key}" if key else "tag without a key", key, (1, LONGEST_TAG_KEY), allowed)
-        _tag_text(f"value of tag {key}", value, (0, LONGEST_TAG_VALUE), allowed)
+        _tag_text(f"tag {key}" if key else "tag without a key", key, (1, MAX_TAG_KEY), allowed)
+        _tag_text(f"value of tag {key}", value, (0, MAX_TAG_VALUE), allowed)
     return values
 
 
@@ -140,7 +140,7 @@ def _tag_text(what: str, text: str, lengths: tuple[int, int], hint: str) -> None
             raise UsageError(what, f"AWS does not take {char!r}", hint)
 
 
-def transitive(keys: Sequence[str], tags: Mapping[str, str]) -> Sequence[str]:
+def transitive_tags(keys: Sequence[str], tags: Mapping[str, str]) -> Sequence[str]:
     """Tags that go on to the next role of a chain; each must be set."""
     missing = [key for key in keys if key not in tags]
     if missing:
@@ -154,8 +154,8 @@ def transitive(keys: Sequence[str], tags: Mapping[str, str]) -> Sequence[str]:
 
 def policy(text: str) -> str:
     """An inline session policy, as JSON text."""
-    if len(text) > LONGEST_POLICY:
-        why = f"it has {len(text)} characters, AWS allows {LONGEST_POLICY}"
+    if len(text) > MAX_POLICY:
+        why = f"it has {len(text)} characters, AWS allows {MAX_POLICY}"
         raise UsageError("policy", why, "Shorten it, or use policy_arns")
     invalid = next((char for char in text if not _POLICY.fullmatch(char)), None)
     if invalid is not None:
@@ -174,9 +174,9 @@ def policy(text: str) -> str:
 
 def policy_arns(arns: Sequence[str]) -> Sequence[str]:
     """Managed policies that narrow the session."""
-    if len(arns) > MOST_POLICY_ARNS:
+    if len(arns) > MAX_POLICY_ARNS:
         raise UsageError(
-            "policy_arns", f"there are {len(arns)}, AWS allows {MOST_POLICY_ARNS}", "Take some away"
+            "policy_arns", f"there are {len(arns)}, AWS allows {MAX_POLICY_ARNS}", "Take some away"
         )
     if len(set(arns)) != len(arns):
         raise UsageError("policy_arns", "one of them is there twice", "Take it away")
@@ -186,16 +186,16 @@ def policy_arns(arns: Sequence[str]) -> Sequence[str]:
     return arns
 
 
-def together(inline: str | None, arns: Sequence[str]) -> None:
+def check_policy_size(inline: str | None, arns: Sequence[str]) -> None:
     """Both kinds of session policy share 2,048 characters of plain text."""
     length = len(inline or "") + sum(len(arn) for arn in arns)
-    if length > LONGEST_POLICY:
-        why = f"together they have {length} characters, AWS allows {LONGEST_POLICY}"
+    if length > MAX_POLICY:
+        why = f"together they have {length} characters, AWS allows {MAX_POLICY}"
         raise UsageError("policy and policy_arns", why, "Shorten them")
 
 
 #: The settings that are one text, and what checks each.
-TEXTS: Mapping[str, Callable[[str], str]] = {
+TEXT_CHECKS: Mapping[str, Callable[[str], str]] = {
     "external_id": external_id,
     "mfa_serial": serial,
     "role_session_name": session_name,

@@ -113,9 +113,9 @@ def test_tags_of_any_script_spaces_and_empty_values_pass() -> None:
 
 
 def test_a_transitive_tag_must_be_set() -> None:
-    assert sts_limits.transitive(("team",), {"team": "ops"}) == ("team",)
+    assert sts_limits.transitive_tags(("team",), {"team": "ops"}) == ("team",)
     with pytest.raises(UsageError, match="stage is none of the tags"):
-        sts_limits.transitive(("stage",), {"team": "ops"})
+        sts_limits.transitive_tags(("stage",), {"team": "ops"})
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_both_kinds_of_session_policy_share_one_limit() -> None:
     inline = '{"Statement": "' + "x" * 2000 + '"}'
     sts_limits.policy(inline)
     with pytest.raises(UsageError, match="AWS allows 2048"):
-        sts_limits.together(inline, [ARN])
+        sts_limits.check_policy_size(inline, [ARN])
 
 
 def test_a_definition_is_checked_as_a_whole() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from keyturn.model.errors import NeedsMfa, UnparsableFile, UnsafeFile, WrongMfaCode
 from keyturn.operations.credentials import mfa_code_command
-from keyturn.providers.mfa_command import CommandFailed, run, scrubbed
+from keyturn.providers.mfa_command import CommandFailed, run, without_credentials
 from keyturn.storage import config
 from tests.core.operations.conftest import Bench
 from tests.end_to_end.person import Person
@@ -125,7 +125,7 @@ def test_it_gets_no_credential_of_the_environment(program: Callable[[str], str])
         "AWS_PROFILE": "p",
         "KEYTURN_HOME": "k",
     }
-    assert scrubbed(environ) == {"PATH": "/bin", "HOME": "/x"}
+    assert without_credentials(environ) == {"PATH": "/bin", "HOME": "/x"}
     told = program('[ -z "$(env | grep ^AWS_)" ] && [ "$(pwd)" = / ] && ! read line && echo 123456')
     assert run((told,), ALICE, {**os.environ, "AWS_SECRET_ACCESS_KEY": "s"}) == "123456"
 

@@ -40,7 +40,7 @@ HUB = "arn:aws:iam::111122223333:role/Hub"
 
 
 def changed(one: ManagedProfile, *words: str) -> ManagedProfile:
-    return settings.applied(one, settings.parsed(words))
+    return settings.apply(one, settings.parse(words))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_role_is_asked_for_with_all_that_was_set_and_each_change_makes_a_new_s
         ("external_id=acme:1",),
     ):
         if words:
-            done = bench.service.set("acme-hub", settings.parsed(words))
+            done = bench.service.set("acme-hub", settings.parse(words))
             assert done.ended[0] == "acme-hub"
             row = next(row for row in bench.service.snapshot().profiles if row.name == "acme-hub")
             assert state_of(row, VaultState.OPEN, bench.service.now()) is State.NONE

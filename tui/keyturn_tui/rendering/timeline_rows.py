@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from keyturn.model.profile import Kind, Profile, RotationState, State, session_state
 from keyturn.model.text import ASCII, Glyphs, countdown
-from keyturn.profiles.renewal_policy import planned
+from keyturn.profiles.renewal_policy import renewal_time
 from keyturn_tui.rendering.layout import GUTTER
 from keyturn_tui.rendering.profile_cells import STATE_ROLES, Line, Span, View, fit, rotation_text
 from keyturn_tui.rendering.profile_rows import Catalog, Entry
@@ -169,7 +169,7 @@ def row_line(row: TimelineEntry, view: View, window: Window, room: Room, *, sele
     if row.interval is None:
         return *head, *_age_cells(row.entry.profile, room.chart, glyph[1], view)
     is_renewed = view.snapshot.agent and not view.snapshot.paused
-    interval = replace(row.interval, renews=planned(row.entry.profile, view.now) if is_renewed else None)
+    interval = replace(row.interval, renews=renewal_time(row.entry.profile, view.now) if is_renewed else None)
     return *head, *_bar_cells(
         timeline_row(interval, window, room.chart, view.now), view, window, room.chart, glyph[1]
     )

@@ -53,7 +53,7 @@ class AutoRenewal:
         except KeyturnError as error:
             needs_person = isinstance(error, NeedsInteraction)
             previous = self.retries.get(name)
-            self.retries[name] = renewal_policy.failed(
+            self.retries[name] = renewal_policy.after_failure(
                 session, previous, self.context.clock(), needs_person=needs_person
             )
             return False

@@ -22,11 +22,11 @@ from keyturn.storage.config import Command, Config
 from keyturn.system import files
 
 #: How long a device shows one code (RFC 6238, as AWS's virtual devices have it).
-STEP = 30
+CODE_SECONDS = 30
 #: So many refused codes of one device, and the command is asked no more until a code that a person types is taken.
-MOST_REFUSED = 3
+MAX_REFUSALS = 3
 #: Seconds that a refusal of AWS to give a user a session is believed: a policy may change.
-ALONE = 12 * 3600
+NO_SESSION_TOKEN_SECONDS = 12 * 3600
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class CommandMfaCodes:
 
     context: Context
     config: Config
-    fault: str | None = None
+    config_error: str | None = None
     """Why the preferences cannot be read; what they name is then unknown, not none."""
     sleep: Callable[[float], None] = time.sleep
 
     def has_command(self, profile: str, serial: str) -> bool:
         """Whether a program shows the codes of a device, so that no person has to, as far as that is known."""
-        return self.fault is not None or bool(self.config.code_command(profile, serial))
+        return self.config_error is not None or bool(self.config.code_command(profile, serial))
 
     def code(self, profile: str, serial: str, deadline: Deadline) -> str:
         """A code of `serial` that was not used before; waits for the next one where this one was.
@@ -49,14 +49,14 @@ class CommandMfaCodes:
         :param deadline: is credited with the time that this takes.
         :raises NeedsMfa: no code is to be had from the command: a person must type one.
         """
-        if self.fault is not None:
+        if self.config_error is not None:
             file = self.context.paths.config_file
             raise self._needs_code(
-                profile, serial, f"{file} is not used, so no mfa_command is asked: {self.fault}"
+                profile, serial, f"{file} is not used, so no mfa_command is asked: {self.config_error}"
             )
         command = self.config.code_command(profile, serial)
         started = time.monotonic()
-        timeout = deadline.left(MAX_SECONDS) - mfa_command.SECONDS
+        timeout = deadline.left(MAX_SECONDS) - mfa_command.TIMEOUT_SECONDS
         with self.context.source_lock("mfa-" + _digest(serial), timeout):
             self._limit_refusals(profile, serial, command)
             left = timeout - (time.monotonic() - started)
@@ -71,12 +71,12 @@ class CommandMfaCodes:
         deadline.add_time(time.monotonic() - started, "waiting for an MFA code")
         return code
 
-    def used(self, serial: str) -> None:
+    def record_use(self, serial: str) -> None:
         """Notes that the code which the device shows now has been used, whatever AWS makes of it."""
         with contextlib.suppress(KeyturnError):
             self._update_device(serial, lambda state: state | {"step": self._current_step()})
 
-    def refused(self, profile: str, serial: str) -> None:
+    def record_refusal(self, profile: str, serial: str) -> None:
         """Notes that AWS refused a code of the device."""
         command = self.config.code_command(profile, serial)
 
@@ -87,7 +87,7 @@ class CommandMfaCodes:
         with contextlib.suppress(KeyturnError):
             self._update_device(serial, count)
 
-    def accepted(self, serial: str) -> None:
+    def record_acceptance(self, serial: str) -> None:
         """Notes that AWS took a code of the device: the count of refusals begins anew."""
         if self._device_state(serial).get("refused"):
             with contextlib.suppress(KeyturnError):
@@ -96,7 +96,10 @@ class CommandMfaCodes:
     def refuses_session_tokens(self, serial: str) -> bool:
         """Whether AWS refuses to give the user of a device a session for its codes."""
         since = self._device_state(serial).get("alone")
-        return isinstance(since, int) and abs(self.context.clock().timestamp() - since) < ALONE
+        return (
+            isinstance(since, int)
+            and abs(self.context.clock().timestamp() - since) < NO_SESSION_TOKEN_SECONDS
+        )
 
     def record_session_token_refusal(self, serial: str) -> None:
         """Notes that it does."""
@@ -107,8 +110,8 @@ class CommandMfaCodes:
 
     def _limit_refusals(self, profile: str, serial: str, command: Command) -> None:
         state = self._device_state(serial)
-        if state.get("refused", 0) >= MOST_REFUSED and state.get("command") == _digest(*command):
-            why = f"AWS refused the last {MOST_REFUSED} codes of mfa_command {command[0]}, so it is asked no more"
+        if state.get("refused", 0) >= MAX_REFUSALS and state.get("command") == _digest(*command):
+            why = f"AWS refused the last {MAX_REFUSALS} codes of mfa_command {command[0]}, so it is asked no more"
             raise self._needs_code(profile, serial, why)
 
     @staticmethod
@@ -121,16 +124,16 @@ class CommandMfaCodes:
         used = self._device_state(serial).get("step", -1)
         now = self.context.clock().timestamp()
         # A step that lies ahead was noted by a clock that has been set back since.
-        if used != now // STEP:
+        if used != now // CODE_SECONDS:
             return True
-        pause = (used + 1) * STEP - now + 0.2
+        pause = (used + 1) * CODE_SECONDS - now + 0.2
         if pause > seconds:
             return False
         self.sleep(pause)
         return True
 
     def _current_step(self) -> int:
-        return int(self.context.clock().timestamp() // STEP)
+        return int(self.context.clock().timestamp() // CODE_SECONDS)
 
     def _device_state(self, serial: str) -> dict[str, Any]:
         try:

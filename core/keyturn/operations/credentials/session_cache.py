@@ -20,7 +20,7 @@ from keyturn.storage.config import Config
 from keyturn.storage.index import Index
 
 
-def fetch(context: Context, inventory: Inventory, name: str) -> FetchedSession:
+def get_session(context: Context, inventory: Inventory, name: str) -> FetchedSession:
     """A session of a profile, from the cache while it is fresh; delivered nowhere."""
     return refresher(context, inventory).fetch(name, only_if_due=True)
 
@@ -48,9 +48,9 @@ def refresher(context: Context, inventory: Inventory, *, has_commands: bool = Tr
         factory=context.aws,
         clock=context.clock,
         accepted=accepted,
-        record_accepted_duration=lambda name, seconds: remember(context, name, seconds),
+        record_accepted_duration=lambda name, seconds: record_accepted_duration(context, name, seconds),
         devices=VaultMfaSessionStore(context, inventory),
-        codes=codes if has_commands else replace(codes, config=Config(), fault=None),
+        codes=codes if has_commands else replace(codes, config=Config(), config_error=None),
     )
     return Refresher(sources, VaultSessionStore(context, inventory), context.source_lock)
 
@@ -67,7 +67,7 @@ def require_own_environment(context: Context, inventory: Inventory, name: str) -
         raise AgentUnavailable("the agent", why, f"Run: keyturn refresh {name}")
 
 
-def remember(context: Context, name: str, seconds: int) -> None:
+def record_accepted_duration(context: Context, name: str, seconds: int) -> None:
     """Notes the duration that AWS accepts for a role."""
     context.update_index(lambda index: index.update(name, accepted_seconds=seconds))
 

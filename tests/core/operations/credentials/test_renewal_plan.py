@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from keyturn.model.profile import Delivery, Kind, Profile, Renew, Session, due_at
 from keyturn.profiles import renewal_policy
-from keyturn.profiles.renewal_policy import FIRST_PAUSE, JITTER, LONGEST_PAUSE, RetryState
+from keyturn.profiles.renewal_policy import FIRST_PAUSE, JITTER, MAX_PAUSE, RetryState
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -55,7 +55,7 @@ def test_what_nobody_uses_wants_or_can_renew_unasked_is_left(other: dict[str, An
 )
 def test_what_is_planned_is_what_is_done(life: timedelta, left: timedelta) -> None:
     session = row(left, life)
-    planned = renewal_policy.planned(session, NOW)
+    planned = renewal_policy.renewal_time(session, NOW)
     assert planned is not None
     assert (due(session) == ("ci",)) is (planned <= NOW)
 
@@ -100,12 +100,12 @@ def test_pauses_double_up_to_a_quarter_of_an_hour_and_a_person_ends_them() -> No
     assert one.session is not None
     setback, pauses = None, []
     for _ in range(9):
-        setback = renewal_policy.failed(one.session, setback, NOW, needs_person=False)
-        assert setback.again is not None
-        pauses.append(setback.again - NOW)
+        setback = renewal_policy.after_failure(one.session, setback, NOW, needs_person=False)
+        assert setback.retry_at is not None
+        pauses.append(setback.retry_at - NOW)
     assert pauses[:4] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE, 8 * FIRST_PAUSE]
-    assert pauses[-1] == LONGEST_PAUSE
-    stopped = renewal_policy.failed(one.session, setback, NOW, needs_person=True)
+    assert pauses[-1] == MAX_PAUSE
+    stopped = renewal_policy.after_failure(one.session, setback, NOW, needs_person=True)
     for later in (timedelta(0), HOUR, timedelta(days=30)):
         assert due(one, setbacks={"ci": stopped}, now=NOW + later) == ()
 
@@ -113,7 +113,7 @@ def test_pauses_double_up_to_a_quarter_of_an_hour_and_a_person_ends_them() -> No
 def test_a_setback_of_another_session_is_none_of_this() -> None:
     one = row(timedelta(minutes=10))
     assert one.session is not None
-    stopped = renewal_policy.failed(one.session, None, NOW, needs_person=True)
+    stopped = renewal_policy.after_failure(one.session, None, NOW, needs_person=True)
     fresh_one = row(timedelta(minutes=9))
     assert due(fresh_one, setbacks={"ci": stopped}) == ("ci",)
 
@@ -122,6 +122,6 @@ def test_a_clock_that_is_set_back_does_not_put_a_try_off_for_longer_than_any_pau
     one = row(timedelta(minutes=10))
     assert one.session is not None
     later = NOW + timedelta(days=3)
-    setback = renewal_policy.failed(one.session, None, later, needs_person=False)
+    setback = renewal_policy.after_failure(one.session, None, later, needs_person=False)
     assert due(one, setbacks={"ci": setback}) == ("ci",)
     assert due(one, setbacks={"ci": setback}, now=later) == ()
