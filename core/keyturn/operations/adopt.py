@@ -1,7 +1,8 @@
-"""Adopt: make native profiles managed. Planned and shown first, then the vault, then our definitions, then the files.
+"""Adopt: move the credentials of native profiles to keyturn. The plan is shown first; then the vault,
+`profiles.toml` and the shared files are written in this order.
 
-In that order a crash at any point leaves each profile either as it was or managed: the secret is in the vault before
-any file loses it, and the files are the last to change.
+A crash at any point leaves each profile either native or managed, because a secret is in the vault before any
+file loses it and the shared files change last.
 """
 
 from __future__ import annotations
@@ -38,15 +39,18 @@ ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
 
 @dataclass(frozen=True)
 class AdoptionPlan:
-    """An adoption worked out on one reading."""
+    """Changes of an adoption, computed from one inventory."""
 
     definitions: Mapping[str, ManagedProfile]
     keys: Mapping[str, Mapping[str, str]]
-    """Vault entries to be made, by profile; secrets in clear."""
+    """New vault entries by profile. They hold plaintext secrets."""
     edits: Mapping[FileKind, tuple[SectionEdit, ...]]
     dependants: tuple[str, ...]
+    """Profiles that were not requested but are adopted too, because a requested one is their source."""
     resumed: frozenset[str]
-    """Whose adoption was interrupted: the vault and the definitions have them already, only the files do not."""
+    """Profiles whose adoption was interrupted: they are in the vault and in `profiles.toml`, but their
+    settings are still in the shared files.
+    """
 
     def __repr__(self) -> str:
         return f"Adoption({sorted(self.definitions)})"
@@ -55,10 +59,10 @@ class AdoptionPlan:
 def plan(
     inventory: Inventory, paths: Paths, program: str, names: Sequence[str], *, session_none: bool = False
 ) -> Plan:
-    """What adopting `names` would change, for a person to see; reads nothing more and writes nothing.
+    """Return the changes that adopting `names` would make. Nothing is written.
 
-    :raises NotFound: a name is no profile.
-    :raises KeyturnError: a profile cannot be adopted, with the reason.
+    :raises NotFound: if a profile does not exist.
+    :raises KeyturnError: if a profile cannot be adopted.
     """
     adoption = build_plan(inventory, program, names, session_none=session_none)
     lines: list[DiffLine] = []
@@ -91,7 +95,7 @@ def plan(
 def build_plan(
     inventory: Inventory, program: str, names: Sequence[str], *, session_none: bool
 ) -> AdoptionPlan:
-    """The definitions, vault entries and edits that adopting `names` takes, dependants included."""
+    """Return the definitions, vault entries and file edits for adopting `names` and their dependants."""
     requested = list(dict.fromkeys(names))
     for name in requested:
         _require_adoptable(inventory.row(name), inventory)
@@ -125,9 +129,9 @@ def build_plan(
 
 
 def check(inventory: Inventory, program: str, name: str) -> None:
-    """Whether a profile can be adopted by itself.
+    """Check that a profile can be adopted by itself.
 
-    :raises KeyturnError: the reason why not.
+    :raises KeyturnError: if it cannot.
     """
     _require_adoptable(inventory.row(name), inventory)
     for kind, edit in _edits(inventory, name, process_line.format_line(program, name)):
@@ -172,7 +176,7 @@ _CREDENTIAL_KEYS = (
 
 
 def _plaintext_key(inventory: Inventory, name: str) -> Mapping[str, str] | None:
-    """The long-term key that stands in clear for a profile, as a vault entry."""
+    """Return the profile's plaintext access key as a vault entry, or None if it has no long-term key."""
     credentials = static_credentials(inventory, name)
     if (
         credentials is None
@@ -213,7 +217,9 @@ def _definition(
 
 
 def _edits(inventory: Inventory, name: str, line: str) -> list[tuple[FileKind, SectionEdit]]:
-    """One profile's edits: its credential settings leave every file, our line goes into the config file."""
+    """Return one profile's edits: its credential settings are removed from both files, and the process line
+    is added.
+    """
     edits: list[tuple[FileKind, SectionEdit]] = []
     line_file = process_line_file(inventory)
     items = credential_items(inventory.shared, name)
@@ -231,11 +237,11 @@ def _edits(inventory: Inventory, name: str, line: str) -> list[tuple[FileKind, S
 def adopt(
     context: Context, names: Sequence[str], digest: str, *, session_none: bool = False
 ) -> tuple[str, ...]:
-    """Carries out what :func:`plan` showed.
+    """Execute what :func:`plan` returned.
 
-    :param digest: of the plan; another state of the files is refused.
-    :raises FileChanged: the files are no longer as they were shown; nothing has changed.
-    :raises Protected: a file cannot be written safely; everything is put back as it was.
+    :param digest: the plan's digest.
+    :raises FileChanged: if the files have changed since the plan; nothing has changed then.
+    :raises ChangeRefused: if a file cannot be written safely; all files are restored.
     """
     with context.state_lock():
         inventory = context.read()
@@ -278,7 +284,7 @@ def _require_parsable_files(inventory: Inventory, adoption: AdoptionPlan, paths:
 def _removed_settings(
     inventory: Inventory, adoption: AdoptionPlan, paths: Paths
 ) -> dict[str, list[dict[str, Any]]]:
-    """What is taken out, by profile, as the vault keeps it."""
+    """Return the settings to be removed by profile, in the form of vault entries."""
     removed: dict[str, list[dict[str, Any]]] = {name: [] for name in adoption.definitions}
     for kind, edits in adoption.edits.items():
         document = _or_empty(inventory.document(kind), kind, paths)
@@ -300,7 +306,7 @@ def _belongs_to(inventory: Inventory, kind: FileKind, name: str, section: str) -
 def _store_in_vault(
     context: Context, adoption: AdoptionPlan, removed: Mapping[str, list[dict[str, Any]]]
 ) -> None:
-    """Puts keys and taken lines into the vault, and reads them back."""
+    """Store keys and removed settings in the vault, and read the keys back."""
 
     def edit(entries: dict[str, Any]) -> None:
         for name, key in adoption.keys.items():
@@ -324,10 +330,10 @@ def _store_in_vault(
 
 
 def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan) -> None:
-    """Edits the shared files and has botocore resolve the result; if either fails, all are put back as they were.
+    """Edit the shared files and check that botocore resolves the result. If either fails, restore all files.
 
-    Where somebody else has changed a file meanwhile so that it cannot be put back, the profiles stay managed: that way
-    they can be released.
+    If another program changed a file in between, so that it cannot be restored, the profiles stay managed,
+    because they can be released then.
     """
     written: list[tuple[FileKind, bytes | None, bytes]] = []
     try:
@@ -357,9 +363,9 @@ def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan)
 
 
 def _require_planned_values(before: Document | None, now: Document, edits: tuple[SectionEdit, ...]) -> None:
-    """Makes sure that what is taken out of a file is what was put into the vault.
+    """Check that the settings to be removed are the ones that were stored in the vault.
 
-    :raises FileChanged: somebody changed one of the settings meanwhile.
+    :raises FileChanged: if one of them has changed.
     """
     for edit in edits:
         planned, current = (_settings_in(document, edit) for document in (before, now))
@@ -379,11 +385,11 @@ def _roll_back(context: Context, written: list[tuple[FileKind, bytes | None, byt
         if before is None:
             context.files.remove(path, expect=after)
         else:
-            context.files.edit(path, lambda _, before=before: before, kind=kind, expect=after)  # type: ignore[misc]  # a default argument binds the loop's value
+            context.files.edit(path, lambda _, before=before: before, kind=kind, expect=after)  # type: ignore[misc]  # a default argument binds the loop variable
 
 
 def _verify(context: Context, adoption: AdoptionPlan) -> None:
-    """Resolves each adopted profile with botocore itself: our line must win."""
+    """Resolve each adopted profile with botocore, which must find keyturn's process line."""
     if context.read().shared.problems:
         return
     for name in adoption.definitions:
@@ -400,7 +406,9 @@ def _or_empty(document: Document | None, kind: FileKind, paths: Paths) -> Docume
 
 
 def is_unfinished(inventory: Inventory, name: str) -> bool:
-    """Whether the shared files still make of a managed profile what its definition says, so that they win over us."""
+    """Return True if the shared files still hold the credentials of a managed profile, which then take
+    precedence over keyturn.
+    """
     definition, native = inventory.definitions.get(name), inventory.natives.get(name)
     if definition is None or native is None or native.problem:
         return False
@@ -410,11 +418,11 @@ def is_unfinished(inventory: Inventory, name: str) -> bool:
 def require_all_in_vault(
     name: str, entry: Mapping[str, Any] | None, removed: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Makes sure that all that leaves the files now is in the vault.
+    """Check that the vault holds all settings that are about to be removed.
 
-    :param entry: what the vault took from the profile.
-    :param removed: what is to be taken out now, section by section.
-    :raises KeyturnError: the vault knows nothing of it, or something else.
+    :param entry: the vault's removed settings of the profile.
+    :param removed: the settings to be removed now, by section.
+    :raises KeyturnError: if the vault has no entry, or another value.
     """
     what = f"adopt of {name}"
     if entry is None:

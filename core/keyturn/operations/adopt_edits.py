@@ -1,7 +1,9 @@
-"""Adopt and release, planned: which lines leave the shared files, which take their place, and how to put them back.
+"""File edits of adopt and release: which lines are removed from the shared files, what replaces them, and how
+they are restored.
 
-Pure: takes what was read, gives the new bytes. A section is handled as its *core* (header and lines) and its *tail*
-(the line end and blank lines after it), because the tail is shared with whatever comes next.
+All functions are pure: they take documents and return bytes. A section consists of its *core* (header and
+lines) and its *tail* (the line end and blank lines after it), because the tail is shared with the following
+section.
 """
 
 from __future__ import annotations
@@ -27,22 +29,24 @@ LINE_KEY = "credential_process"
 
 @dataclass(frozen=True, slots=True)
 class RemovedSettings:
-    """What adopt took out of one section of one file, enough to put it back byte for byte. Holds secrets."""
+    """Settings that adopt removed from one section of one file, with all that is needed to restore them byte
+    for byte. Holds secrets.
+    """
 
     path: str
     kind: FileKind
     section: str
     before: str | None
-    """Core and tail before, None where adopt made the section."""
+    """Core and tail before adoption; None if adopt created the section."""
     bare_core: str
-    """The core that was left, without our own line."""
+    """Core after adoption, without the process line."""
     bare_tail: str
     lead: str
-    """What adopt put before the header of a section that it made."""
+    """Text that adopt inserted before the header of a section that it created."""
     items: tuple[tuple[str, str], ...]
-    """The settings taken out, for a section that somebody changed since."""
+    """The removed settings, for restoring them to a section that has changed since."""
     file_made: bool = False
-    """There was no such file before adopt."""
+    """True if adopt created the file."""
 
     def __repr__(self) -> str:
         return f"Taken({self.path!r}, {self.section!r})"
@@ -50,30 +54,33 @@ class RemovedSettings:
 
 @dataclass(frozen=True, slots=True)
 class SectionEdit:
-    """One section's part of an adoption."""
+    """An adoption's edit of one section."""
 
     section: str
     remove: tuple[str, ...]
-    """Settings to take out."""
+    """Settings to remove."""
     line: str | None
-    """The value of `credential_process` to put in, None for none."""
+    """New value of `credential_process`, or None."""
 
 
 def reparse_if_changed(data: bytes, document: Document) -> Document:
-    """The next state of the same file; read anew only if it is another one, which takes long where the file is."""
+    """Return the document for new content of the same file. It is parsed only if it has changed, because
+    parsing a long file takes long.
+    """
     return document if data == document.data else parse(data, document.path, document.kind)
 
 
 def core_and_tail(text: bytes) -> tuple[bytes, bytes]:
-    """A section's text, cut before the line end of its last line that is not blank."""
+    """Split a section's text before the line end of its last line that is not blank."""
     core = text.rstrip(b" \t\r\n")
     return core, text[len(core) :]
 
 
 def remove_settings(document: Document, edits: Sequence[SectionEdit]) -> bytes:
-    """The file after adoption; applying it twice changes nothing.
+    """Return the file after adoption. The edit is idempotent.
 
-    :raises Protected: a section is ambiguous, or a setting stands in `[DEFAULT]`, where it counts for every profile.
+    :raises ChangeRefused: if a section is ambiguous, or a setting is in `[DEFAULT]`, which applies to every
+        profile.
     """
     for edit in edits:
         if edit.line is None:
@@ -88,7 +95,7 @@ def remove_settings(document: Document, edits: Sequence[SectionEdit]) -> bytes:
 def capture_removed(
     document: Document, path: str, kind: FileKind, edits: Sequence[SectionEdit]
 ) -> tuple[RemovedSettings, ...]:
-    """What :func:`take_out` takes, section by section, to be kept before the file is written."""
+    """Return what :func:`remove_settings` removes, by section, to be stored before the file is written."""
     removed = []
     for edit in edits:
         section = document.section(edit.section)
@@ -117,7 +124,7 @@ def _without_settings(document: Document, edit: SectionEdit) -> bytes:
 
 
 def _with_line(document: Document, edit: SectionEdit, line: str) -> bytes:
-    """The file with our line, at the place of the first setting that is taken out."""
+    """Return the file with the process line in place of the first removed setting."""
     section = document.section(edit.section)
     if section is None:
         header = f"{credentials_file.section_separator(document)}[{edit.section}]{document.newline}".encode()
@@ -134,12 +141,14 @@ def restore(
     own_key_ids: Collection[str],
     replacements: Mapping[str, str],
 ) -> bytes:
-    """The file with one section as it was before adoption.
+    """Return the file with one section restored to its state before adoption.
 
-    Byte for byte if the section is as adopt left it; else the settings go back into the section, whatever it holds now.
+    The result is identical byte for byte if the section is unchanged since the adoption. Otherwise the
+    settings are inserted into the section as it is now.
 
-    :param own_key_ids: key ids of temporary keys that a delivery put into the section, to be taken out with our line.
-    :param replacements: values to put in the place of what was taken, by old value: the current key after a rotation.
+    :param own_key_ids: access key ids that a delivery wrote to the section. They are removed with the process
+        line.
+    :param replacements: new values by old value: the current access key after a rotation.
     """
     document = reparse_if_changed(
         without_process_line(document, settings.section, profile, own_key_ids), document
@@ -153,7 +162,7 @@ def restore(
                 and not settings.bare_tail
                 and tail == document.newline.encode()
             ):
-                tail = b""  # the file's last line had no end, and got one when our line was put after it
+                tail = b""  # the last line had no line end until adopt appended its line
             return _restore_section(document, settings, tail, replacements)
     if settings.before is None:
         return document.data
@@ -163,9 +172,9 @@ def restore(
 
 
 def _require_no_foreign_values(document: Document, section: str, items: Mapping[str, str]) -> None:
-    """Keeps what somebody else put into the section since: a key of theirs must not be written over by ours.
+    """Check that restoring does not overwrite a value that another program or the user has set since.
 
-    :raises Protected: a setting to be given back is there with another value.
+    :raises ChangeRefused: if a setting is present with another value.
     """
     current = document.section(section)
     values = {item.key: item.value for item in current.items} if current else {}
@@ -192,7 +201,9 @@ def _restore_section(
 
 
 def _without_lead(document: Document, data: bytes, settings: RemovedSettings) -> bytes:
-    """`removed`, the file without the section that adopt made, also without what adopt put before its header."""
+    """Return `data`, the file without the section that adopt created, also without the text that adopt
+    inserted before its header.
+    """
     section = document.section(settings.section)
     if section is None or not settings.lead:
         return data
@@ -211,7 +222,9 @@ def _apply_replacements(text: str, replacements: Mapping[str, str]) -> str:
 def without_process_line(
     document: Document, section: str, profile: str, own_key_ids: Collection[str]
 ) -> bytes:
-    """The file without our `credential_process` line and without the temporary keys that we delivered there."""
+    """Return the file without keyturn's process line and without delivered temporary credentials in the
+    section.
+    """
     current = document.section(section)
     if current is None:
         return document.data

@@ -1,4 +1,4 @@
-"""What a person should know before an adoption, beside the change itself."""
+"""Warnings that are shown before an adoption."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from keyturn.providers.sts_limits import CHAINED_MAX
 from keyturn.storage.managed_profiles import ManagedProfiles
 
 Keys = Mapping[str, Mapping[str, str]]
-"""The keys that go into the vault, by profile; secrets in clear."""
+"""New vault entries by profile. They hold plaintext secrets."""
 
 
 def find_key_copies(after: bytes, file: str, keys: Keys) -> list[str]:
-    """A sentence for every line of a file that still holds a secret after the adoption: in a comment, a nested block."""
+    """Return a warning for each line of a file that still contains a secret key after the adoption, for
+    example in a comment or a nested block.
+    """
     lines = diff.raw_lines(after)
     return [
         f"{file}, line {number}: a copy of {name}'s secret key stays there in clear; remove it by hand"
@@ -28,7 +30,7 @@ def find_key_copies(after: bytes, file: str, keys: Keys) -> list[str]:
 def warnings(
     inventory: Inventory, definitions: ManagedProfiles, keys: Keys, *, session_none: bool
 ) -> tuple[str, ...]:
-    """What adopting brings with it that nobody may expect."""
+    """Return warnings about side effects of an adoption."""
     messages = []
     users = [definition for definition in definitions.values() if definition.kind is Kind.IAM_KEY]
     if users and session_none:

@@ -1,4 +1,4 @@
-"""Set: change what a managed profile's definition says, and end the sessions that rested on what it said before."""
+"""Settings: change a managed profile's definition and end the sessions that depended on the old one."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ from keyturn.storage.managed_profiles import ManagedProfile
 
 @dataclass(frozen=True, slots=True)
 class SettingsChange:
-    """What a change of settings came to."""
+    """Result of a change of settings."""
 
     keys: tuple[str, ...]
-    """The settings that are other than before."""
+    """Settings whose value changed."""
     ended: tuple[str, ...]
-    """Profiles whose sessions rested on what was, and were ended."""
+    """Profiles whose sessions were ended because they depended on the old definition."""
 
 
 def change(context: Context, name: str, values: Mapping[str, str]) -> SettingsChange:
-    """Changes settings of a profile; needs no open vault and asks nobody.
+    """Change settings of a profile. It needs neither the vault nor AWS.
 
-    :param values: as :func:`keyturn.profiles.settings.parse` gave it. `region` stands in the shared files, of any profile.
-    :raises NotFound: there is no such profile, or keyturn does not manage it.
-    :raises UsageError: a value is none; nothing has changed.
+    :param values: as :func:`keyturn.profiles.settings.parse` returned them. `region` is written to the shared
+        files and is valid for any profile.
+    :raises NotFound: if there is no such profile, or it is not managed by keyturn.
+    :raises UsageError: if a value is invalid; nothing has changed.
     """
     inventory = context.read()
     inventory.row(name)
@@ -85,7 +86,7 @@ def _write_definition(context: Context, old: ManagedProfile, new: ManagedProfile
 
 
 def dependent_sessions(inventory: Inventory, name: str) -> tuple[str, ...]:
-    """The managed profiles whose sessions are made from another one's."""
+    """Return the managed profiles whose sessions are made from another profile's session."""
     return tuple(
         definition.name
         for definition in inventory.definitions.values()
@@ -94,7 +95,7 @@ def dependent_sessions(inventory: Inventory, name: str) -> tuple[str, ...]:
 
 
 def _end_sessions(context: Context, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Withdraws and forgets the sessions of profiles; the caller holds :meth:`Desk.exclusive`."""
+    """Withdraw and delete the sessions of profiles. The caller holds :meth:`Context.state_lock`."""
     now = context.clock()
     ended = [
         name
@@ -118,9 +119,12 @@ def _end_sessions(context: Context, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _set_region(context: Context, name: str, region: str) -> bool:
-    """Puts a region into the profile's section, or takes it out of both files; True if that changed a file."""
+    """Write a region to the profile's section, or remove it from both files. Return True if a file
+    changed.
+    """
     inventory = context.read()
-    # The credentials file's word counts where both files have one (aws-facts 2.1); a new one goes into the config.
+    # The credentials file takes precedence if both have a region (aws-facts 2.1); a new one goes into the
+    # config file.
     kinds = [kind for kind in FileKind if _has_region(inventory.document(kind), kind, name)]
     if region and not kinds:
         kinds = [FileKind.CONFIG]
@@ -150,10 +154,11 @@ def _has_region(document: Document | None, kind: FileKind, name: str) -> bool:
 
 @operation("mfa-devices")
 def mfa_devices(context: Context, name: str) -> tuple[str, ...]:
-    """The MFA devices of a managed profile's IAM user that show codes, by serial number; security keys show none.
+    """Return the serial numbers of the MFA devices of a managed profile's IAM user. Security keys are left
+    out, because they show no codes.
 
-    :raises NotFound: keyturn holds no key for the profile.
-    :raises NeedsUnlock: the vault is closed.
+    :raises NotFound: if the profile's sessions do not come from a key in the vault.
+    :raises NeedsUnlock: if the vault is locked.
     """
     inventory = context.read()
     definition = deliver.managed_profile(inventory, name)

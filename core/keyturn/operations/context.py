@@ -1,4 +1,7 @@
-"""What every act needs at hand, made once per process."""
+"""Shared dependencies of all operations. One instance per process.
+
+Locks, failure records and index updates that every operation uses are here too.
+"""
 
 from __future__ import annotations
 
@@ -25,24 +28,26 @@ from keyturn.system.clock import Clock
 from keyturn.system.file_fingerprint import CachedDocument
 from keyturn.vault.vault import Vault
 
-#: A source may be asked for this long by another process before the wait ends; Go kills a credential_process at 60 s.
+#: Longest wait for another process that calls AWS for the same source. The AWS SDK for Go kills a
+#: credential_process after 60 s.
 SOURCE_LOCK_SECONDS = 45.0
-#: Adopt and release of many profiles write several files, each after a stable read.
+#: Longest wait for the state lock. Adopt and release of many profiles write several files, each after a
+#: stable read.
 STATE_LOCK_SECONDS = 30.0
 
-#: A key that is being made has its answer by then, or is asked for no more.
+#: Longest wait for a secret to be saved. A CreateKey call has returned or timed out within this time.
 SECRETS_SAVED_SECONDS = 45.0
 
-#: An act by the name it has in the activity log, as a person calls it.
+#: Events whose name in an error line differs from their name in the activity log.
 _EVENT_NAMES = {"credential-process": "credentials"}
 
 
 @dataclass(frozen=True)
 class Context:
-    """Places, clock, vault, shared files, index, AWS.
+    """Paths, clock, vault, shared files, index and AWS client of one process.
 
-    Locks are taken in this order: a source (:meth:`lock`), the acts (:meth:`exclusive`), the vault, a shared file. AWS is
-    asked under a source's lock only.
+    Locks are taken in this order: source (:meth:`source_lock`), state (:meth:`state_lock`), vault, shared
+    file. AWS is called under a source lock only.
     """
 
     paths: Paths
@@ -54,24 +59,28 @@ class Context:
     activity: ActivityLog
     aws: AwsFactory
     program: Callable[[], str]
-    """The `keyturn` that a credential_process line shall call, as an absolute path."""
+    """Returns the absolute path of the `keyturn` program for `credential_process` lines."""
     resolved_provider: Callable[[str], tuple[str, str]]
-    """Which of botocore's providers answers for a profile, and the line where it is a process."""
+    """Returns the botocore provider that resolves a profile, and the command if it is a process."""
     serves_others: bool = False
-    """This process is the agent: its environment is not that of whoever asks."""
+    """True in the agent, whose environment is not that of its callers."""
     known_sections: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Sections of each shared file when this process last read it, so that the writer knows a truncated file."""
+    """Section names of each shared file when this process last read it. The writer uses them to detect a
+    truncated file.
+    """
 
     unsaved_secret_lock: threading.RLock = field(default_factory=threading.RLock)
-    """Held while a secret may be in this process's memory alone: the process must not be ended meanwhile."""
+    """Held from the moment AWS returns a new access key until it is on disk. Shutdown waits for it
+    (:meth:`wait_until_secrets_saved`), because killing the process would lose the only copy of the secret.
+    """
 
     sleep: Callable[[float], None] = time.sleep
-    """Waits for so many seconds."""
+    """Waits for a number of seconds."""
     documents: dict[str, CachedDocument] = field(default_factory=dict)
-    """Documents that this process made, by profile (:mod:`keyturn.operations.credentials.document_cache`)."""
+    """Cached credential documents by profile (:mod:`keyturn.operations.credentials.document_cache`)."""
 
     def read(self) -> inventory.Inventory:
-        """Reads everything anew."""
+        """Read all files and return the inventory."""
         result = inventory.read(self.paths, self.environ, self.clock())
         for document in (result.shared.config, result.shared.credentials):
             if document is not None:
@@ -79,30 +88,34 @@ class Context:
         return result
 
     def require_open(self) -> None:
-        """Makes sure that the vault is there and open in this process.
+        """Check that the vault exists and is open in this process.
 
-        :raises NeedsVault: there is none yet.
-        :raises NeedsUnlock: it is closed.
-        :raises VaultCorrupt: it cannot be read.
+        :raises NeedsVault: if there is no vault.
+        :raises NeedsUnlock: if it is locked.
+        :raises VaultCorrupt: if it cannot be read.
         """
         if self.vault.state() is not VaultState.OPEN:
             self.vault.generation()
 
     def source_lock(self, name: str, seconds: float = SOURCE_LOCK_SECONDS) -> AbstractContextManager[None]:
-        """Holds one source for as long as AWS is asked for it, in all processes of this person."""
+        """Hold the lock of one source across all processes of this user while AWS is called."""
         path = self.paths.locks_dir / name
         return files.hold_lock(path, what="waiting for another refresh", seconds=max(0.0, seconds))
 
     def state_lock(self) -> AbstractContextManager[None]:
-        """Holds everything that keyturn changes together: definitions, deliveries, adopt, release. Look again at what
-        was read before, once it is held. Not reentrant; AWS is not asked under it."""
+        """Hold the lock on everything that keyturn changes together: managed profiles, deliveries, adopt,
+        release.
+
+        Read state again after the lock is acquired. The lock is not reentrant, and AWS must not be called
+        under it.
+        """
         path = self.paths.locks_dir / "acts"
         return files.hold_lock(path, what="waiting for another change", seconds=STATE_LOCK_SECONDS)
 
     def key(self, entry: str) -> Credentials:
-        """The long-term key of a vault entry.
+        """Return the access key of a vault entry.
 
-        :raises NotFound: the vault holds none by that name.
+        :raises NotFound: if the vault has no such entry.
         """
         record = self.vault.key(key_entry(entry))
         if record is None:
@@ -115,20 +128,24 @@ class Context:
         return credentials_in(record)
 
     def update_index(self, edit: Callable[[Index], Index | None]) -> None:
-        """Writes into the index where that is possible; what is only noted must not keep anybody from credentials."""
+        """Edit the index and ignore failures, because a missing note must not prevent access to
+        credentials.
+        """
         with contextlib.suppress(OSError, KeyturnError):
             self.index.change(edit)
 
     def profile_state(self, name: str) -> ProfileState:
-        """What the index holds of a profile at this moment."""
+        """Return what the index holds of a profile now."""
         return self.index.load().of(name)
 
     def log_success(self, profile: str, event: str, result: str) -> None:
-        """Writes an act that went well into the activity log."""
+        """Add a successful event to the activity log."""
         self.activity.add(ActivityEntry(self.clock(), profile, event, result, ok=True))
 
     def record_failure(self, profile: str, event: str, error: KeyturnError) -> None:
-        """Keeps a failure with the profile, and writes it into the activity log unless it is there already."""
+        """Store a failure with the profile. Add it to the activity log unless it repeats the previous
+        failure.
+        """
         failure = Failure(self.clock(), redacted(error.line()))
         previous = self.profile_state(profile).failure
         self.update_index(lambda index: index.update(profile, failure=failure))
@@ -137,8 +154,12 @@ class Context:
 
     @contextmanager
     def log_failure(self, profile: str, event: str) -> Iterator[None]:
-        """Records a failure of the act inside, and lets it go on up. What only waits for a person is no failure, and
-        neither is an order in words that mean nothing."""
+        """Record an error that the body raises, and raise it again.
+
+        Requests for interaction, unknown names and invalid arguments are raised but not recorded, because the
+        profile did not fail. A usage error during a refresh is recorded, because it comes from the profile's
+        settings.
+        """
         try:
             yield
         except KeyturnError as error:
@@ -152,19 +173,19 @@ class Context:
             raise
 
     def clear_failure(self, profile: str, *events: str) -> None:
-        """Forgets the failure of a profile if it was of one of these acts, which has gone well by now."""
+        """Delete the failure of a profile if one of `events` caused it."""
         failure = self.profile_state(profile).failure
         if failure is not None and any(f"{event} of {profile}" in failure.line for event in events):
             self.update_index(lambda index: index.update(profile, failure=None))
 
     def wait_until_secrets_saved(self) -> None:
-        """Waits until no secret is in this process's memory alone, for as long as AWS may take at most."""
+        """Wait until :attr:`unsaved_secret_lock` is free, for at most `SECRETS_SAVED_SECONDS`."""
         if self.unsaved_secret_lock.acquire(timeout=SECRETS_SAVED_SECONDS):
             self.unsaved_secret_lock.release()
 
     @staticmethod
     def run_in_background(task: Callable[[], None], wait: float) -> None:
-        """Does `act` in a thread of its own and waits for it for `wait` seconds at most."""
+        """Run `task` in a daemon thread and wait for it for at most `wait` seconds."""
         thread = threading.Thread(target=task, daemon=True)
         thread.start()
         if wait:
@@ -172,15 +193,15 @@ class Context:
 
 
 def credentials_in(entry: Mapping[str, Any]) -> Credentials:
-    """The long-term key of a vault entry."""
+    """Return the access key that a vault entry holds."""
     return Credentials(entry["key_id"], Secret(entry["secret"]))
 
 
 def key_entry(name: str) -> str:
-    """The vault's name of a long-term key."""
+    """Return the name of a vault entry that holds an access key."""
     return f"key/{name}"
 
 
 def removed_entry(name: str) -> str:
-    """The vault's name of what adopt took out for a profile."""
+    """Return the name of a vault entry that holds what adopt removed from the shared files."""
     return f"taken/{name}"

@@ -1,4 +1,4 @@
-"""Deliver and stop: where a managed profile's session goes, and how it is taken away again."""
+"""Deliver and stop: put a managed profile's session where clients find it, and withdraw it."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from keyturn.storage.managed_profiles import ManagedProfile
 
 @operation("deliver", as_name="as")
 def deliver(context: Context, name: str, to: Delivery, as_name: str | None = None) -> str:
-    """Sends a managed profile's sessions elsewhere from now on; returns what was done, as a sentence.
+    """Change the delivery of a managed profile and return a message about it.
 
-    :param as_name: the credentials file's section, where it shall differ from the name.
-    :raises NotFound: keyturn does not manage the profile.
-    :raises NeedsMfa: a session must be fetched for the credentials file first; nothing has changed.
-    :raises Protected: `as_name` is another profile's.
+    :param as_name: section of the credentials file, if it differs from the profile's name.
+    :raises NotFound: if the profile is not managed by keyturn.
+    :raises NeedsMfa: if a session must be fetched for the credentials file first; nothing has changed.
+    :raises ChangeRefused: if `as_name` belongs to another profile.
     """
     inventory = context.read()
     if to is Delivery.CREDENTIALS_FILE:
@@ -68,7 +68,9 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
 def _change_delivery(
     context: Context, inventory: Inventory, new: ManagedProfile, session: FetchedSession | None
 ) -> None:
-    """Takes away the old delivery and makes the new one; the definition comes first, for a crash in between."""
+    """Replace the old delivery with the new one. The definition is written first, so that a crash in between
+    leaves it consistent.
+    """
     name = new.name
     old = inventory.definitions[name]
 
@@ -87,7 +89,7 @@ def _change_delivery(
             write_session(context, inventory, name, session)
         write_process_line(context, new)
     except WriteNotConfirmed:
-        raise  # the file is as the new definition says
+        raise  # the file matches the new definition
     except KeyturnError:
         managed_profiles.change(
             context.paths.profiles_file, lambda definitions: definitions.__setitem__(name, old)
@@ -96,7 +98,7 @@ def _change_delivery(
 
 
 def _require_free_section(inventory: Inventory, definition: ManagedProfile) -> None:
-    """Keeps a delivery under another name out of profiles that have credentials of their own."""
+    """Refuse to deliver into the section of a profile that has its own credentials."""
     section = definition.deliver_as or definition.name
     what = f"delivery of {definition.name} as {section}"
     if section in inventory.definitions:
@@ -123,10 +125,10 @@ def _delivery_message(name: str, definition: ManagedProfile) -> str:
 
 
 def managed_profile(inventory: Inventory, name: str) -> ManagedProfile:
-    """The definition of a managed profile.
+    """Return the definition of a managed profile.
 
-    :raises NotFound: keyturn does not manage one by that name.
-    :raises Protected: what is managed cannot be read.
+    :raises NotFound: if the profile does not exist or is not managed by keyturn.
+    :raises ChangeRefused: if `profiles.toml` cannot be read.
     """
     inventory.require_definitions()
     definition = inventory.definitions.get(name)
@@ -147,13 +149,15 @@ def _fetch_session(context: Context, inventory: Inventory, definition: ManagedPr
 
 
 def write_session(context: Context, initial: Inventory, name: str, fetched: FetchedSession) -> None:
-    """Writes a session into the credentials file, in place of the one before, and notes it for withdrawal.
+    """Write a session to the credentials file, replace the previous one, and record it for withdrawal.
 
-    Nothing is written for a profile that is no more delivered there. The caller holds :meth:`Desk.exclusive`.
+    Nothing is written if the profile is no longer delivered there. The caller holds
+    :meth:`Context.state_lock`.
 
-    :param initial: what was read before the session was asked for.
-    :raises Protected: the section holds somebody else's credentials, or what is managed cannot be read.
-    :raises FileChanged: the session is of what the profile was before, or was stopped meanwhile.
+    :param initial: the inventory before the session was requested.
+    :raises ChangeRefused: if the section holds foreign credentials, or `profiles.toml` cannot be read.
+    :raises FileChanged: if the profile's definition changed or it was stopped after the session was
+        requested.
     """
     inventory = context.read()
     inventory.require_definitions()
@@ -184,15 +188,16 @@ def write_session(context: Context, initial: Inventory, name: str, fetched: Fetc
     def change(document: Document) -> bytes:
         return credentials_file.put_section(document, section, credentials, own_key_ids, region)
 
-    # Whatever happens now, all key ids that may stand there stay noted as ours.
+    # Until this edit is confirmed, both the old and the new key id stay recorded as keyturn's.
     context.files.edit(context.paths.aws_credentials, change, kind=FileKind.CREDENTIALS)
     final = replace(record, key_ids=(credentials.access_key_id,))
     context.update_index(lambda index: index.update(name, delivered=final))
 
 
 def current_delivery(inventory: Inventory, definition: ManagedProfile) -> DeliveryRecord | None:
-    """What was delivered into the credentials file for a profile: as noted, else, if the index was lost, what stands in
-    its section with the marks that only a delivery of ours leaves."""
+    """Return what was delivered to the credentials file for a profile. If the index was lost, recognize a
+    delivery by the marks in its section.
+    """
     record = inventory.index.of(definition.name).delivered
     if record is not None or definition.delivery is not Delivery.CREDENTIALS_FILE:
         return record
@@ -207,8 +212,9 @@ def current_delivery(inventory: Inventory, definition: ManagedProfile) -> Delive
 
 
 def _own_key_ids(document: Document, record: DeliveryRecord) -> set[str]:
-    """The key ids that keyturn itself may have put where it delivered to. An earlier one is there again after another
-    program wrote back what it had read before."""
+    """Return the key ids that keyturn may have written to the section. An earlier one reappears if another
+    program writes back an old copy of the file.
+    """
     section = document.section(record.section)
     values = {item.key: item.value for item in section.items} if section else {}
     restored = {values["aws_access_key_id"]} if credentials_file.looks_delivered(values) else set()
@@ -216,9 +222,9 @@ def _own_key_ids(document: Document, record: DeliveryRecord) -> set[str]:
 
 
 def withdraw(context: Context, name: str) -> bool:
-    """Takes what was delivered for `name` out of the credentials file; True if something stood there.
+    """Remove the delivered session of `name` from the credentials file. Return True if there was one.
 
-    The caller holds :meth:`Desk.exclusive`.
+    The caller holds :meth:`Context.state_lock`.
     """
     inventory = context.read()
     definition = inventory.definitions.get(name)
@@ -239,15 +245,17 @@ def withdraw(context: Context, name: str) -> bool:
             region=record.region,
         )
 
-    if os.path.exists(record.path):  # noqa: PTH110  # Path.exists raises for a path that can be none
+    if os.path.exists(record.path):  # noqa: PTH110  # Path.exists raises for an invalid path
         context.files.edit(Path(record.path), change, kind=FileKind.CREDENTIALS)
     context.update_index(lambda index: index.update(name, delivered=None))
     return True
 
 
 def withdraw_all(context: Context) -> tuple[str, ...]:
-    """Withdraws every delivered session, ended or not; needs no identity. Their profiles stay what they are, and the
-    sessions stay in the vault. Returns the profiles concerned."""
+    """Withdraw every delivered session, expired or not, and return the profiles concerned.
+
+    It needs no open vault. The delivery settings and the cached sessions are kept.
+    """
     inventory = context.read()
     names = {name for name, state in inventory.index.profiles.items() if state.delivered}
     names |= {
@@ -259,7 +267,9 @@ def withdraw_all(context: Context) -> tuple[str, ...]:
 
 
 def withdraw_expired(context: Context) -> tuple[str, ...]:
-    """Withdraws every delivered session that has ended; needs no identity. Returns the profiles concerned."""
+    """Withdraw every delivered session that has expired, and return the profiles concerned. It needs no open
+    vault.
+    """
     now = context.clock()
     index = context.index.load()
     names = {name for name, state in index.profiles.items() if state.delivered}
@@ -295,11 +305,11 @@ def _has_expired(record: DeliveryRecord | None, now: datetime) -> bool:
 
 @operation("stop")
 def stop(context: Context, name: str) -> str:
-    """Ends a session: withdraws what was delivered and forgets what is cached. AWS itself cannot be told.
+    """End a session: withdraw it and delete it from the cache. AWS cannot revoke it.
 
-    It needs no open vault: where that is closed, what is sealed in it is marked as over.
+    It needs no open vault: if the vault is locked, the cached session is marked as stopped.
 
-    :raises NotFound: there is no such profile.
+    :raises NotFound: if there is no such profile.
     """
     with context.log_failure(name, "stop"):
         inventory = context.read()
@@ -310,7 +320,7 @@ def stop(context: Context, name: str) -> str:
             had_session = context.profile_state(name).session is not None
             if context.vault.state() is VaultState.OPEN:
                 context.vault.change_sessions(lambda sessions: sessions.pop(name, None))
-            # Where nobody can tell which devices it asks, all are stopped.
+            # If profiles.toml is unreadable, the profile's MFA device is unknown, so all devices are stopped.
             serials = (
                 mfa_sessions.serials_of(inventory, name)
                 if inventory.managed_profiles_error is None
@@ -331,7 +341,7 @@ def stop(context: Context, name: str) -> str:
 
 
 def write_process_line(context: Context, definition: ManagedProfile) -> None:
-    """Puts our `credential_process` line where this definition wants it, and takes it away where it does not."""
+    """Write the `credential_process` line where the definition requires it, and remove it elsewhere."""
     inventory = context.read()
     expected_line = (
         process_line.format_line(context.program(), definition.name)

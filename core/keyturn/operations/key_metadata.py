@@ -1,4 +1,4 @@
-"""What IAM tells of a long-term key: its user, age, status, and how many of the two slots are taken."""
+"""IAM metadata of access keys: user, age, status, last use and number of keys of the user."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from keyturn.profiles.inventory import Inventory
 from keyturn.storage.index import Index
 from keyturn.storage.managed_profiles import ManagedProfile
 
-#: A key's facts are asked for again after this long, at the next refresh.
+#: Metadata older than this is requested again at the next refresh.
 REFRESH_EVERY = timedelta(hours=1)
-#: How long an act waits for facts that are nice to have.
+#: Longest time that an operation waits for metadata.
 WAIT_SECONDS = 4.0
 
 
@@ -27,12 +27,13 @@ def refresh_key_metadata(
     *,
     wait: float = WAIT_SECONDS,
 ) -> None:
-    """Brings the index up to date on the long-term keys of profiles, as far as IAM lets it look.
+    """Update the index entries of the profiles' access keys, as far as IAM permits.
 
-    It runs beside what came before: a refusal is no failure of that, and a silent IAM keeps nobody waiting for longer
-    than `wait` seconds. What is not known stays unknown.
+    It runs in the background and waits for at most `wait` seconds. Failures are ignored, because the caller's
+    operation has succeeded already.
 
-    :param profiles: definitions, each with a session of the same user, which may carry the MFA that IAM insists on.
+    :param profiles: definitions, each with a session of the same user, which may carry the MFA that a policy
+        requires.
     """
     now = context.clock()
     due = [
@@ -51,9 +52,10 @@ def refresh_key_metadata(
 
 
 def refresh_due_key_metadata(context: Context, attempts: dict[str, datetime]) -> None:
-    """Brings the index up to date on every key that keyturn holds, for a thread with nothing better to do.
+    """Update the index entries of all access keys in the vault whose metadata is older than `REFRESH_EVERY`.
 
-    :param attempts: when each key was asked for last, by this process: what IAM refuses is not asked again at once.
+    :param attempts: time of the last attempt by key, kept by the caller, so that a denied request is not
+        repeated at once.
     """
     now = context.clock()
     inventory = context.read()
@@ -104,7 +106,7 @@ def _refresh_key(
 
         metadata = _with_last_use(aws, metadata, key, session)
 
-    # An index that was lost is filled again; what was given back meanwhile stays away.
+    # A lost index is filled again, but a key released in between is not added.
     is_managed = any(listed.key == entry for listed in context.read().definitions.values())
 
     def edit(index: Index) -> None:
@@ -119,7 +121,7 @@ def _refresh_key(
 
 
 def _with_last_use(aws: Aws, metadata: Key, key: Credentials, session: Credentials | None) -> Key:
-    """The facts with what AWS tells of the key's last use, where it tells."""
+    """Return the metadata with the key's last use, if AWS returns it."""
     signers = (key,) if session is None or session.session_token is None else (key, session)
     for signer in signers:
         try:
@@ -134,7 +136,11 @@ def _with_last_use(aws: Aws, metadata: Key, key: Credentials, session: Credentia
 def _list_keys(
     aws: Aws, key: Credentials, session: Credentials | None, arn: str
 ) -> tuple[ListedKey, ...] | None:
-    """ListAccessKeys with the key itself, else with a session of the same user, which must name it (IAM API reference)."""
+    """Return the user's access keys, or None if IAM denies it.
+
+    The call is signed with the key itself, or else with a session of the same user, which must pass the user
+    name (IAM API reference, ListAccessKeys).
+    """
     user = arn.rpartition("/")[2] if ":user/" in arn else None
     try:
         return aws.list_access_keys(key, user)

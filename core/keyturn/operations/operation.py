@@ -1,4 +1,6 @@
-"""An operation: a use case with a name, whose arguments and result are JSON, so that the agent can run it for another process."""
+"""Operations: use cases with a name, whose arguments and result are JSON, so that the agent can run them for
+another process.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,11 @@ R = TypeVar("R")
 
 
 class Operation(Generic[P, R]):
-    """A function of a context and typed arguments that can also be called with JSON.
+    """Function of a context and typed arguments that can also be called with JSON.
 
     :param name: its name on the wire.
     :param function: the use case; its first parameter is the context.
-    :param keys: the JSON key of each parameter that is called differently on the wire.
+    :param keys: the JSON key of each parameter whose name on the wire differs.
     """
 
     def __init__(
@@ -44,10 +46,11 @@ class Operation(Generic[P, R]):
         return {self._keys.get(name, name): _argument_to_json(value) for name, value in named}
 
     def run(self, context: Context, arguments: Mapping[str, Any]) -> object:
-        """Run the operation with JSON arguments and return its result as JSON. Keys that it does not know are ignored.
+        """Run the operation with JSON arguments and return its result as JSON. Unknown keys are ignored.
 
-        :raises KeyError: or TypeError, ValueError, OverflowError: if an argument is missing or of the wrong type.
-        :raises KeyturnError: what the operation raises.
+        :raises KeyError: or TypeError, ValueError, OverflowError: if an argument is missing or has the wrong
+            type.
+        :raises KeyturnError: if the operation fails.
         """
         _context, *parameters = self._signature.parameters.values()
         keywords: dict[str, Any] = {}
@@ -80,7 +83,9 @@ class Operation(Generic[P, R]):
 
 
 def operation(name: str, **keys: str) -> Callable[[Callable[Concatenate[Context, P], R]], Operation[P, R]]:
-    """Make a function an operation that is called `name` on the wire; `keys` renames parameters there."""
+    """Return a decorator that makes a function an operation. `name` is its name on the wire, `keys` renames
+    parameters there.
+    """
 
     def decorate(function: Callable[Concatenate[Context, P], R]) -> Operation[P, R]:
         return Operation(name, function, keys)
@@ -99,7 +104,9 @@ def _argument_to_json(value: object) -> object:
 
 
 def _argument_from_json(hint: Any, value: Any) -> Any:
-    """Return an argument of the type `hint`; text and numbers are converted, as the wire has always allowed."""
+    """Convert an argument to the type `hint`. Text and numbers are converted too, because the wire format has
+    always allowed it.
+    """
     options = [option for option in get_args(hint) if option is not type(None)]
     if type(None) in get_args(hint):
         return None if value is None else _argument_from_json(options[0], value)

@@ -1,4 +1,6 @@
-"""Release: give back what adopt took, to the same place. The secret leaves the vault only once the files hold it."""
+"""Release: restore the settings that adopt removed. A secret is deleted from the vault only after the files
+hold it.
+"""
 
 from __future__ import annotations
 
@@ -41,17 +43,17 @@ from keyturn.storage.index import Index
 from keyturn.vault.vault import Vault
 
 Sections = Mapping[str, tuple[RemovedSettings, ...]]
-"""What to put back, by profile."""
+"""Settings to restore, by profile."""
 
 
 @operation("plan-release")
 def plan(context: Context, names: Sequence[str]) -> Plan:
-    """What releasing `names` would change.
+    """Return the changes that releasing `names` would make.
 
-    A profile whose definition was lost can be given back as long as the vault holds what was taken from it.
+    A profile whose definition was lost can be released as long as the vault holds its removed settings.
 
-    :raises NotFound: a name is not managed.
-    :raises NeedsUnlock: the vault is closed; it holds what is to be given back.
+    :raises NotFound: if a profile is not managed by keyturn.
+    :raises NeedsUnlock: if the vault is locked, because it holds the settings to restore.
     """
     inventory = context.read()
     sections = _removed_sections(context, inventory, names)
@@ -102,15 +104,16 @@ def release(
     recovery_key: Secret | None = None,
     words: str | None = None,
 ) -> tuple[str, ...]:
-    """Carries out what :func:`plan` showed.
+    """Execute what :func:`plan` returned.
 
-    :param passphrase: of the vault, wanted where a secret leaves it and the vault has a passphrase slot.
-    :param recovery_key: does in its place.
-    :param words: `release NAME...`, wanted instead where there is only a keyring slot.
-    :raises FileChanged: the files are no longer as they were shown.
-    :raises NeedsUnlock: the passphrase is wanted.
-    :raises WrongPassphrase: it is not this vault's.
-    :raises NeedsConfirmation: the words are wanted; the hint has them.
+    :param passphrase: the vault's passphrase; required if a secret leaves the vault and the vault has a
+        passphrase slot.
+    :param recovery_key: accepted in place of the passphrase.
+    :param words: `release NAME...`; required instead if there is only a keyring slot.
+    :raises FileChanged: if the files have changed since the plan.
+    :raises NeedsUnlock: if the passphrase is required.
+    :raises WrongPassphrase: if it is not this vault's.
+    :raises NeedsConfirmation: if the words are required; the hint contains them.
     """
     with context.state_lock():
         inventory = context.read()
@@ -152,7 +155,7 @@ def confirm(
     recovery_key: Secret | None,
     words: str | None,
 ) -> None:
-    """Makes sure that a person wants a secret to leave the vault in clear (safety, requirement 11)."""
+    """Check that the user confirmed writing a plaintext secret to the files (safety, requirement 11)."""
     if recovery_key is not None:
         Vault(context.paths.vault_dir).unlock(recovery_key=recovery_key)
         return
@@ -183,9 +186,9 @@ def _removed_sections(context: Context, inventory: Inventory, names: Sequence[st
 
 
 def _require_no_rotation(context: Context, name: str) -> None:
-    """Keeps a key from being given back while it is not settled which one it is.
+    """Check that no rotation is in progress, because it is undecided which of the two keys would be restored.
 
-    :raises RotationHalted: a rotation of the key waits.
+    :raises RotationHalted: if a rotation of the key is unfinished.
     """
     record = observe.pending_record(context, name)
     if record is not None:
@@ -198,10 +201,10 @@ def _require_no_rotation(context: Context, name: str) -> None:
 
 
 def _require_no_line(inventory: Inventory, name: str) -> None:
-    """Where the vault has nothing to give back, as after going back to an older state of it, a line of ours that still
-    asks for the profile would lead nowhere once its definition is gone.
+    """Check that no process line would remain for a profile whose removed settings are missing from the
+    vault, for example after restoring an older generation.
 
-    :raises Protected: there is such a line.
+    :raises ChangeRefused: if there is such a line.
     """
     for other, settings in inventory.shared.full_config.get("profiles", {}).items():
         if is_keyturn_process_line(str(settings.get(LINE_KEY, "")), name):
@@ -215,7 +218,9 @@ def _require_no_line(inventory: Inventory, name: str) -> None:
 
 
 def _files(sections: Sections) -> tuple[tuple[Path, FileKind], ...]:
-    """The files to be written: config last, so that a key is readable before the line that asked keyturn goes."""
+    """Return the files to write. The config file is last, so that the key is readable before the process line
+    is removed.
+    """
     files = {(Path(settings.path), settings.kind) for group in sections.values() for settings in group}
     return tuple(sorted(files, key=lambda file: file[1] is FileKind.CONFIG))
 
@@ -240,7 +245,7 @@ def _document(inventory: Inventory, kind: FileKind, path: Path) -> Document:
 def _released_document(
     document: Document, context: Context, inventory: Inventory, sections: Sections, path: Path
 ) -> bytes:
-    """The file with everything given back that was taken from it, the latest first."""
+    """Return the file with all settings restored, in reverse order of their removal."""
     for name, group in reversed(list(sections.items())):
         replacements = _key_replacements(context, name)
         definition = inventory.definitions.get(name)
@@ -267,8 +272,11 @@ def _released_document(
 
 
 def _new_name(inventory: Inventory, name: str) -> str | None:
-    """The name that somebody gave to a managed profile in the shared files, as its line tells: it still asks for `name`.
-    None where it has its name, or where several profiles have the line."""
+    """Return the name that the user gave to a managed profile in the shared files, recognized by its process
+    line.
+
+    Return None if the profile was not renamed, or several profiles have its line.
+    """
     settings = inventory.shared.full_config.get("profiles", {})
     names = [
         other
@@ -285,7 +293,7 @@ def _line_of(settings: Mapping[str, Mapping[str, object]], name: str) -> str:
 
 
 def _current_line(document: Document, settings: RemovedSettings, new_name: str | None) -> RemovedSettings:
-    """`taken`, under the name that its section has now."""
+    """Return the settings with the current name of their section."""
     if new_name is None or document.section(settings.section) is not None:
         return settings
     section = own_section(document, settings.kind, new_name) or header_for(settings.kind, new_name)
@@ -295,9 +303,9 @@ def _current_line(document: Document, settings: RemovedSettings, new_name: str |
 def _file_changes(
     context: Context, inventory: Inventory, sections: Sections
 ) -> tuple[tuple[Path, bytes, bytes], ...]:
-    """Each file that is written, before and after.
+    """Return path, old and new content of each file to write.
 
-    :raises Protected: a key that leaves the vault would be in none of the files then.
+    :raises ChangeRefused: if a key would be in none of the files after it leaves the vault.
     """
     changes = []
     for path, kind in _files(sections):
@@ -321,7 +329,7 @@ def _file_changes(
 
 
 def _key_replacements(context: Context, name: str) -> dict[str, str]:
-    """The current key in the place of the one that was taken, after a rotation."""
+    """Return the current key by the values of the removed one, if the key was rotated."""
     entry, current = context.vault.key(removed_entry(name)), context.vault.key(key_entry(name))
     old = entry.get("key") if entry else None
     if not old or not current or old == current:
@@ -331,8 +339,10 @@ def _key_replacements(context: Context, name: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _rollback_on_error(context: Context, sections: Sections) -> Iterator[dict[Path, Edit]]:
-    """Puts back what was written if not everything could be, and says where that is not possible because somebody else
-    has written the file since. Gives the table to note each edit in."""
+    """Undo all edits if one fails, and report files that cannot be restored because they have changed since.
+
+    Yields the table in which the caller records each edit.
+    """
     secrets = [key["secret"].encode() for name in sections if (key := context.vault.key(key_entry(name)))]
     edits: dict[Path, Edit] = {}
     try:
@@ -352,7 +362,9 @@ def _rollback_on_error(context: Context, sections: Sections) -> Iterator[dict[Pa
 def _undo_edit(
     context: Context, path: Path, kind: FileKind, edit: Edit | None, secrets: Sequence[bytes]
 ) -> bool:
-    """Undoes an edit; False where it stands. One that failed may have been made and only not been confirmed."""
+    """Undo an edit and return True, or return False if it remains. An edit that failed may have been written
+    without confirmation.
+    """
     try:
         now = context.files.read(path)
         if edit is None:
@@ -385,7 +397,9 @@ def _remove_definitions(definitions: dict[str, managed_profiles.ManagedProfile],
 
 
 def _remove_from_vault(context: Context, sections: Sections) -> None:
-    """Forgets what was given back, its sessions too; hands on who made a file that others still have lines in."""
+    """Delete the restored settings, keys and sessions from the vault. If another profile still has lines in a
+    file that adopt created, mark that profile as the file's creator.
+    """
     created = {settings.path for group in sections.values() for settings in group if settings.file_made}
 
     def edit(entries: dict[str, Any]) -> None:
@@ -412,6 +426,6 @@ def _remove_from_vault(context: Context, sections: Sections) -> None:
                 mfa_sessions.forget_key(index, key.key_id)
 
     context.index.change(update_index)
-    # Last of all: as long as the vault knows what was taken, a release that was interrupted can be done again.
+    # This is last, because an interrupted release can be repeated as long as the vault holds the settings.
     context.vault.change_keys(edit)
     previous_key.forget_finished_rotations(context, list(sections))

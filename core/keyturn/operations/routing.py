@@ -1,4 +1,6 @@
-"""Where an act is done: in this process, by the agent that holds the vault open, or on the machine that SSH comes from."""
+"""Routing of operations: to this process, to the agent that holds the vault open, or to the host of a
+forwarded socket.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,9 @@ from keyturn.operations.operation import Operation
 from keyturn.profiles import status
 from keyturn.profiles.inventory import Inventory
 
-#: An agent that is there answers in a fraction of a millisecond.
+#: Timeout of a status request. A running agent answers in a fraction of a millisecond.
 STATUS_SECONDS = 0.5
-#: An act may wait for AWS, and for another process that is asking AWS.
+#: Timeout of an operation, which may wait for AWS and for another process that calls AWS.
 OPERATION_SECONDS = 110.0
 
 P = ParamSpec("P")
@@ -26,11 +28,11 @@ R = TypeVar("R")
 
 
 class OperationRouter:
-    """Has acts done for one process.
+    """Runs operations for one process.
 
-    :param desk: gives the desk of this process.
-    :param use_agent: whether others may be asked; the agent itself says no.
-    :param unlock: opens the vault without a person, or raises.
+    :param get_context: returns the context of this process.
+    :param use_agent: False in the agent itself, which must not call another one.
+    :param unlock: opens the vault without interaction, or raises.
     """
 
     def __init__(
@@ -45,14 +47,15 @@ class OperationRouter:
         return self._get_context()
 
     def agent(self) -> Agent | None:
-        """The agent that answers, if one may be asked."""
+        """Return the agent that answers, or None if there is none or `use_agent` is False."""
         socket = self._context.paths.socket
         if not self._use_agent or not socket.exists():
             return None
         return client.find_agent(socket, STATUS_SECONDS)
 
     def run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run an operation where the identity is; the system keyring opens the vault if that needs no person.
+        """Run an operation where the vault is open. If none is, open the vault with the system keyring if
+        that needs no interaction.
 
         :raises NeedsVault: or NeedsUnlock, VaultCorrupt: if no process can run it now.
         """
@@ -70,7 +73,7 @@ class OperationRouter:
         return operation.result_from_json(result)
 
     def try_run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
-        """Run an operation where the identity is; return None if no process has the vault open."""
+        """Run an operation where the vault is open. Return None if no process has it open."""
         result = self._try_run(operation, operation.arguments(*args, **kwargs))
         return None if result is None else operation.result_from_json(result)
 
@@ -84,7 +87,7 @@ class OperationRouter:
             except AgentHangs:
                 raise
             except AgentUnavailable:
-                # A slow agent may still be at it, and running the operation a second time could undo the first.
+                # A slow agent may still run it, and a second run could undo the first.
                 if self.agent() is not None:
                     raise
         return None
@@ -93,7 +96,11 @@ class OperationRouter:
         return rpc.dispatch(self._context, operation.name, arguments)
 
     def uses_caller_credentials(self, name: object) -> bool:
-        """Whether a profile's credentials are those of whoever asks: then no vault and no agent is asked for them."""
+        """Return True if the profile's chain ends in a `credential_source` (environment, EC2 or ECS role).
+
+        Such sessions belong to the calling process, so they are resolved locally: neither the vault nor the
+        agent is used.
+        """
         inventory = self._context.read()
         return isinstance(name, str) and bool(
             status.caller_credential_source(name, inventory.natives, inventory.definitions)
@@ -102,10 +109,12 @@ class OperationRouter:
     def from_forwarded_socket(
         self, name: str, min_left_seconds: int | None, *, also_native: bool
     ) -> str | None:
-        """What a socket that SSH carries here gives for a profile that is not managed here; None where it gives none.
+        """Return the credential document of a profile from the socket that SSH forwards, for a profile that
+        is not managed here. Return None if the socket is not used.
 
-        :param also_native: nothing else could give credentials of a native profile either.
-        :raises NotFound: or another error of the far machine, where nothing here knows the profile.
+        :param also_native: use the socket for native profiles too, because the caller has no other source for
+            them.
+        :raises NotFound: or another error of the remote host, if the profile is unknown here.
         """
         socket = self._context.paths.forwarded
         if not self._use_agent or not client.has_forwarded_socket(str(socket)):
@@ -122,6 +131,8 @@ class OperationRouter:
 
 
 def _has_own_process_line(inventory: Inventory, name: str) -> bool:
-    """Whether a native profile's own line asks keyturn, so that nothing else could give its credentials."""
+    """Return True if a native profile's own `credential_process` calls keyturn, so that no other source has
+    its credentials.
+    """
     line = inventory.settings(name).get("credential_process")
     return isinstance(line, str) and is_keyturn_process_line(line, name)

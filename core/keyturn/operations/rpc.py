@@ -1,4 +1,4 @@
-"""The registry of operations, and running one by name with JSON arguments."""
+"""Registry of operations, and their dispatch by name with JSON arguments."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ OPERATIONS: Mapping[str, Operation[..., Any]] = {
 def dispatch(context: Context, name: str, arguments: Mapping[str, Any]) -> object:
     """Run an operation in this process.
 
-    :param arguments: its arguments, and under `files` the shared files that the caller means.
-    :raises UsageError: if there is no such operation, or an argument is missing or of the wrong type.
-    :raises KeyturnError: what the operation raises; or if the caller means other files than this process.
+    :param arguments: its arguments; `files` holds the paths of the caller's shared files.
+    :raises UsageError: if there is no such operation, or an argument is missing or has the wrong type.
+    :raises KeyturnError: if the operation fails, or the caller uses other shared files than this process.
     """
     operation = OPERATIONS.get(name)
     if operation is None:

@@ -1,4 +1,4 @@
-"""What every start of keyturn owes to processes that were killed. Needs no vault."""
+"""Recovery at startup from processes that were killed. It needs no vault."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from keyturn.system.clock import system_clock
 
 
 def recover(context: Context) -> tuple[str, ...]:
-    """Takes temporary files of killed processes and the token files of killed endpoints away, and delivered sessions that
-    have ended out of the credentials file.
+    """Delete temporary files of killed processes and token files of killed endpoints. Withdraw expired
+    sessions from the credentials file.
 
     :returns: the profiles whose sessions were withdrawn.
     """
@@ -36,7 +36,9 @@ def recover(context: Context) -> tuple[str, ...]:
 
 
 def _log_once(context: Context, file: Path, message: str) -> None:
-    """Records what a start found, if that is not recorded yet: what stays is found at every start."""
+    """Add a recovery event to the activity log if it is not there yet, because a file that remains is found
+    at every start.
+    """
     if not any(
         entry.event == "recover" and entry.result == safe(message) for entry in context.activity.read()
     ):
@@ -46,15 +48,16 @@ def _log_once(context: Context, file: Path, message: str) -> None:
 
 
 Report = Callable[[Path, str], None]
-"""Gets the shared file that a version belongs to, and what became of it."""
+"""Callback that receives the shared file a version belongs to, and a message."""
 
 
 def clear_versions(files: Iterable[Path], history: History, now: float, report: Report) -> None:
-    """Removes what is left beside `files`, once it is in one of them or in the history. Never fails.
+    """Delete leftover versions beside `files`, once their content is in one of them or in the history. Never
+    raises.
 
-    What could not be kept stays where it is, and `tell` is told.
+    A version that cannot be saved is left in place and reported.
 
-    :param now: seconds since the epoch, as the file system counts them.
+    :param now: seconds since the epoch, in the file system's clock.
     """
     folders: dict[Path, list[Path]] = {}
     for file in files:
@@ -89,13 +92,13 @@ def _is_preserved(data: bytes, originals: list[Path], history: History) -> bool:
 
 
 def _read_bytes(file: Path) -> bytes | None:
-    """The bytes of a file as it is, through its links; None where there is none."""
+    """Return the content of a file, links resolved; None if it does not exist."""
     version = open_version(Path(os.path.realpath(file)))
     version.close()
     return version.data
 
 
 def _probable_owner(version: Version, originals: list[Path]) -> Path:
-    """The file whose version it is, as far as that shows: the one that most of its lines are in."""
+    """Return the shared file that contains most of the version's lines."""
     lines = set((version.data or b"").splitlines())
     return max(originals, key=lambda file: len(lines & set((_read_bytes(file) or b"").splitlines())))

@@ -1,4 +1,6 @@
-"""The vault's beginning, opening, mending and moving, with what the index and the definitions must know of it."""
+"""Create, open, restore, export and import the vault, and keep the index and the managed profiles consistent
+with it.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,13 @@ from keyturn.vault.restore import Restored
 
 
 def create(context: Context, slot: str, passphrase: Secret | None, *, anew: bool = False) -> Secret:
-    """Makes the vault and leaves it open in this process.
+    """Create the vault and leave it open in this process.
 
     :param slot: `keyring` or `passphrase`.
-    :param anew: even if managed profiles need the keys of one that was here before.
+    :param anew: create it even if managed profiles need the keys of a vault that is missing.
     :returns: the recovery key, to be shown once.
-    :raises VaultExists: there is one, readable or not.
-    :raises VaultCorrupt: there was one, and it is gone.
+    :raises VaultExists: if there is a vault, readable or not.
+    :raises VaultCorrupt: if a vault that managed profiles need is missing.
     """
     error = None if anew else missing_error(context)
     if error is not None:
@@ -43,7 +45,7 @@ def create(context: Context, slot: str, passphrase: Secret | None, *, anew: bool
 
 
 def locked_error(context: Context, state: VaultState) -> KeyturnError:
-    """What to say where an act needs the vault open and it is not."""
+    """Return the error for an operation that needs the vault open."""
     if state is VaultState.ABSENT:
         hint = "Run: keyturn vault init, or press r or m in the app"
         return missing_error(context) or NeedsVault("the vault", "there is none yet", hint)
@@ -54,7 +56,9 @@ def locked_error(context: Context, state: VaultState) -> KeyturnError:
 
 
 def missing_error(context: Context) -> VaultCorrupt | None:
-    """What to say of a vault that is gone while managed profiles need its keys; None where that is not so."""
+    """Return the error for a missing vault whose keys managed profiles need, or None if that is not the
+    case.
+    """
     if context.vault.state() is not VaultState.ABSENT:
         return None
     names = [definition.name for definition in context.read().definitions.values() if definition.key]
@@ -72,15 +76,16 @@ def _who_needs(names: Sequence[str]) -> str:
 
 
 def open_vault(context: Context, passphrase: Secret | None, recovery_key: Secret | None) -> None:
-    """Opens the vault in this process: by what is given, else by the system keyring. What it seals to and how far it has come is remembered.
+    """Open the vault in this process with the passphrase, the recovery key or the system keyring, and record
+    its recipient and generation in the index.
 
-    :raises WrongPassphrase: it is not this vault's.
-    :raises KeyturnError: the keyring is locked, denied or absent, or the vault is unreadable.
+    :raises WrongPassphrase: if the passphrase or key is not this vault's.
+    :raises KeyturnError: if the keyring is locked, denied or absent, or the vault is unreadable.
     """
     context.vault.unlock(passphrase=passphrase, recovery_key=recovery_key)
     recipient = context.vault.recipient()
     if context.index.load().vault_recipient not in ("", recipient):
-        # Another vault than the last one here, opened by its own secret: the last one's number says nothing of it.
+        # This is another vault than the recorded one, so the recorded generation does not apply to it.
         context.update_index(lambda index: replace(index, vault_generation=0, vault_recipient=recipient))
     generation = context.vault.generation()
     stored = context.index.load()
@@ -95,10 +100,10 @@ def open_vault(context: Context, passphrase: Secret | None, recovery_key: Secret
 
 
 def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | None) -> tuple[str, ...]:
-    """Goes back to the newest state of a damaged vault that can be read, and closes it.
+    """Restore the newest readable generation of a damaged vault and lock the vault.
 
-    :returns: what was done and what is lost, in lines for a person.
-    :raises VaultCorrupt: nothing is left that can be read.
+    :returns: messages about what was restored and what is lost.
+    :raises VaultCorrupt: if no generation is readable.
     """
     vault = context.vault
     before = vault.slots() if vault.state() is not VaultState.BROKEN else None
@@ -134,7 +139,9 @@ def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | 
 
 
 def _open_with_recovery_key(context: Context, recovery_key: Secret) -> None:
-    """Opens the vault, mending `recipient.txt` where that is what is wrong. A later keyturn's is left alone."""
+    """Open the vault with the recovery key, and repair `recipient.txt` if it is damaged. A file of a later
+    version is not changed.
+    """
     if context.vault.state() is not VaultState.BROKEN:
         try:
             context.vault.unlock(recovery_key=recovery_key)
@@ -171,7 +178,7 @@ def _restore_messages(context: Context, restored: Restored) -> tuple[str, ...]:
 
 
 def _profiles_without_key(context: Context) -> list[str]:
-    """Managed profiles whose long-term key the vault does not hold."""
+    """Return the managed profiles whose access key is not in the vault."""
     try:
         definitions = managed_profiles.load(context.paths.profiles_file)
     except KeyturnError:
@@ -185,9 +192,9 @@ def _profiles_without_key(context: Context) -> list[str]:
 
 
 def export_vault(context: Context, passphrase: Secret) -> bytes:
-    """Everything that a second home needs, sealed by `passphrase`: identity, keys, and `profiles.toml`.
+    """Return the identity, the keys and `profiles.toml`, encrypted with `passphrase`.
 
-    :raises KeyturnError: the vault is closed, or `profiles.toml` cannot be read.
+    :raises KeyturnError: if the vault is locked, or `profiles.toml` cannot be read.
     """
     with files.os_error_text("reading the definitions"):
         content = files.read(context.paths.profiles_file)
@@ -198,13 +205,16 @@ def export_vault(context: Context, passphrase: Secret) -> bytes:
 def import_vault(
     context: Context, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None
 ) -> tuple[str, ...]:
-    """Makes the vault from an export, takes over the definitions that are not here yet, and closes it. Where the vault
-    is here already, as after an import that was interrupted, only the definitions are taken over.
+    """Create the vault from an export, add managed profiles that are missing here, and lock it.
 
-    :returns: what was taken over and what was not, in lines for a person.
-    :raises VaultExists: there is another vault, or one that cannot be read.
-    :raises KeyturnError: the export, the slot or the definitions are off, or another act holds the lock: nothing is made
-        then. If the disk refuses later, the vault is there, and the import can be done again.
+    If the vault exists already, for instance after an interrupted import, only the managed profiles are
+    added.
+
+    :returns: messages about what was imported and what was not.
+    :raises VaultExists: if there is another vault, or one that cannot be read.
+    :raises KeyturnError: if the export, the slot or `profiles.toml` is invalid, or another operation holds
+        the lock; nothing is created then. If a write fails later, the vault exists and the import can be
+        repeated.
     """
     export = read_export(exported, export_passphrase)
     with context.state_lock():
@@ -223,7 +233,7 @@ def import_vault(
 
 
 def _open_existing(context: Context, export: Export) -> None:
-    """Opens the vault that is here, which the export must be of."""
+    """Open the vault on this machine, which must be the exported one."""
     try:
         is_same = context.vault.recipient() == export.identity.recipient
     except VaultError:
@@ -235,9 +245,11 @@ def _open_existing(context: Context, export: Export) -> None:
 
 
 def _with_local_paths(context: Context, export: Export) -> Export:
-    """Has what adopt took on the first home go back, on release, to the shared files of this one, and nowhere else."""
+    """Return the export with the paths of removed settings replaced by those of this machine, because release
+    writes to them.
+    """
     entries = copy.deepcopy(export.keys.entries)
-    # An export that is none of ours may hold anything; release looks again.
+    # A manipulated export may hold anything here; release validates the entries.
     with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
         for entry in entries.values():
             for table in entry.get("sections", ()) if isinstance(entry, dict) else ():
@@ -247,7 +259,7 @@ def _with_local_paths(context: Context, export: Export) -> Export:
 
 
 def _merge_definitions(context: Context, content: str | None) -> tuple[str, ...]:
-    """Adds the definitions of an export. One that is here already stays as it is."""
+    """Add the managed profiles of an export. Existing ones are not changed."""
     if content is None:
         return ()
     try:
@@ -277,7 +289,9 @@ def _merge_definitions(context: Context, content: str | None) -> tuple[str, ...]
 
 
 def _delivery_messages(context: Context, added: Sequence[str]) -> Iterator[str]:
-    """Why AWS clients of this home do not find what was taken over, and what to do."""
+    """Return messages about imported profiles that AWS clients on this machine do not resolve yet, with the
+    next step.
+    """
     problems = {row.name: row.problem for row in context.read().rows() if row.name in added and row.problem}
     without_line = [
         name for name, problem in problems.items() if problem == status.process_line_missing(name)
@@ -291,7 +305,9 @@ def _delivery_messages(context: Context, added: Sequence[str]) -> Iterator[str]:
 
 
 def _forget_previous_vault(context: Context) -> None:
-    """Where there is no vault, what is remembered of one that was there before does not hold for the next."""
+    """Delete what the index recorded of an earlier vault if there is no vault, because it does not apply to
+    the next one.
+    """
     if context.vault.state() is VaultState.ABSENT:
         context.index.change(
             lambda index: replace(index, vault_generation=0, vault_recipient="", recovery_key_seen=False)
@@ -299,6 +315,6 @@ def _forget_previous_vault(context: Context) -> None:
 
 
 def _record_vault(context: Context) -> None:
-    """Notes the generation and the recipient of the vault that is open in this process."""
+    """Record the generation and recipient of the open vault in the index."""
     generation, recipient = context.vault.generation(), context.vault.recipient()
     context.index.change(lambda index: replace(index, vault_generation=generation, vault_recipient=recipient))

@@ -1,4 +1,4 @@
-"""Which profiles a filter shows: `type:sso state:expired acct:4444 !prod text`. Pure."""
+"""Filter of the profile list: `type:sso state:expired acct:4444 !prod text`. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from datetime import datetime
 from keyturn.model.labels import KIND_WORDS
 from keyturn.model.profile import Profile, VaultState, state_of
 
-#: Words before a colon that mean something; any other colon is part of the text.
+#: Field names before a colon. Any other colon is part of the text.
 FIELDS = ("type", "state", "acct")
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One word of a filter."""
+    """One term of a filter."""
 
     field: str
-    """One of `FIELDS`, or empty for text anywhere."""
+    """One of `FIELDS`, or empty for a plain word."""
     value: str
     """Lower case."""
     negated: bool
@@ -26,7 +26,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed filter: every term must hold."""
+    """A parsed filter. Every term must match."""
 
     terms: tuple[Term, ...]
 
@@ -34,12 +34,12 @@ class Query:
         return bool(self.terms)
 
     def matches(self, text: str, kinds: str, account: str, states: Callable[[], str]) -> bool:
-        """Whether a row passes, from what was worked out of it before.
+        """Return True if a row matches, given its precomputed texts.
 
-        :param text: everything a plain word is looked for in, lower case.
-        :param kinds: the row's kind in all its words, lower case.
-        :param states: gives the row's state words, which a plain word finds when it is one of them; called only where
-            it must be, as it depends on the clock.
+        :param text: text that plain words are searched in, lower case.
+        :param kinds: names of the row's kind, lower case.
+        :param states: returns the row's state words, which a plain word may equal. It is called only if
+            needed, because it depends on the clock.
         """
         for term in self.terms:
             match term.field:
@@ -56,15 +56,16 @@ class Query:
         return True
 
     def shows(self, row: Profile, vault: VaultState, now: datetime) -> bool:
-        """Whether a profile passes."""
+        """Return True if a profile matches."""
         return self.matches(
             haystack(row), types(row), row.account or "", lambda: state_words(row, vault, now)
         )
 
 
 def parse(text: str) -> Query:
-    """The query that `text` spells. Words are split at spaces; a term still without a value (`state:`) is ignored, so
-    that a list does not flicker while somebody types."""
+    """Parse a filter. Terms are separated by spaces. A term without a value (`state:`) is ignored, so that
+    the list does not flicker while the user types.
+    """
     terms = []
     for word in text.lower().split():
         negated = word.startswith("!")
@@ -77,18 +78,18 @@ def parse(text: str) -> Query:
 
 
 def haystack(row: Profile) -> str:
-    """All of a row that a plain word is looked for in, lower case."""
+    """Return the text of a row that plain words are searched in, lower case."""
     parts = (row.name, row.source, row.account, row.role, row.region, row.mfa_serial)
     return "\n".join(part for part in parts if part).lower()
 
 
 def types(row: Profile) -> str:
-    """A row's kind in all its words, lower case."""
+    """Return all names of a row's kind, lower case."""
     return f"{row.kind} {KIND_WORDS[row.kind]}".lower()
 
 
 def state_words(row: Profile, vault: VaultState, now: datetime) -> str:
-    """Every word that `state:` may name for a row."""
+    """Return every word that `state:` matches for a row."""
     managed = "managed" if row.managed else "native"
     failed = "failed" if row.failure else ""
     return f"{state_of(row, vault, now)} {row.rotation.state} {managed} {failed}"

@@ -1,4 +1,6 @@
-"""Everything that keyturn knows without unlocking anything, read at one moment."""
+"""Inventory: both shared files, managed profiles, index and config, read at one moment without unlocking the
+vault.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from keyturn.storage.paths import Paths
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The shared files, the definitions and the index, and the rows they make."""
+    """Contents of all files, and the profiles that result from them."""
 
     shared: SharedConfig
     natives: Mapping[str, Profile]
@@ -30,26 +32,26 @@ class Inventory:
     problems: tuple[FileProblem, ...]
     now: datetime
     config: Config = field(default_factory=Config)
-    """The defaults where `config.toml` cannot be read, which is then a problem."""
+    """Defaults if `config.toml` cannot be read, which is also reported as a problem."""
     config_error: str | None = None
-    """Why `config.toml` cannot be read."""
+    """Error from reading `config.toml`."""
     managed_profiles_error: KeyturnError | None = None
-    """Why `profiles.toml` cannot be read; the definitions are then unknown, not none."""
+    """Error from reading `profiles.toml`. The definitions are unknown then, and empty here."""
 
     @property
     def files_readable(self) -> bool:
         return not self.shared.problems
 
     def require_definitions(self) -> None:
-        """Stops an act that rests on what is managed while that cannot be read.
+        """Check that `profiles.toml` is readable.
 
-        :raises Protected: with the file, the line and the reason.
+        :raises KeyturnError: with the file, the line and the reason, if it is not.
         """
         if self.managed_profiles_error is not None:
             raise self.managed_profiles_error
 
     def rows(self) -> tuple[Profile, ...]:
-        """All profiles, managed and native."""
+        """Return all profiles, managed and native."""
         settings = self.shared.full_config.get("profiles", {})
         view = status.View(
             self.natives,
@@ -63,9 +65,9 @@ class Inventory:
         return status.rows(view)
 
     def row(self, name: str) -> Profile:
-        """One profile.
+        """Return one profile.
 
-        :raises NotFound: there is none by that name.
+        :raises NotFound: if it does not exist.
         """
         for row in self.rows():
             if row.name == name:
@@ -73,16 +75,16 @@ class Inventory:
         raise NotFound(f"profile {name}", "there is none by that name", "Run: keyturn list")
 
     def settings(self, name: str) -> Mapping[str, object]:
-        """What both shared files say of a profile, as botocore merges them."""
+        """Return the settings of a profile in both shared files, merged as botocore does."""
         values: Mapping[str, object] = self.shared.full_config.get("profiles", {}).get(name, {})
         return values
 
     def document(self, kind: FileKind) -> Document | None:
-        """A shared file as it was read; None if it is absent or refused by AWS tools."""
+        """Return a shared file, or None if it is absent or AWS tools reject it."""
         return self.shared.config if kind is FileKind.CONFIG else self.shared.credentials
 
     def digest(self) -> str:
-        """Of all that a plan is made on: both shared files and the definitions."""
+        """Return a digest of everything that a plan depends on: both shared files and the definitions."""
         sha = hashlib.sha256()
         for document in (self.shared.config, self.shared.credentials):
             data = document.data if document is not None else b"\0"
@@ -92,7 +94,9 @@ class Inventory:
 
 
 def read(paths: Paths, environ: Mapping[str, str], now: datetime) -> Inventory:
-    """Reads the two shared files, `profiles.toml` and the index; what cannot be read becomes a problem."""
+    """Read the shared files, `profiles.toml`, `config.toml` and the index. A file that cannot be read is
+    reported as a problem.
+    """
     shared = read_files(paths.aws_config, paths.aws_credentials)
     natives = {row.name: row for row in native_profiles(shared, environ, now)}
     problems = list(shared.problems)
@@ -117,7 +121,9 @@ def read(paths: Paths, environ: Mapping[str, str], now: datetime) -> Inventory:
 
 
 def stamp(paths: Paths) -> tuple[object, ...]:
-    """What changes when one of the files read here changes, or an agent comes or goes: inode, size and time of each."""
+    """Return inode, size and modification time of all files that :func:`read` reads, and of the agent's
+    socket, to detect changes.
+    """
     parts: list[object] = []
     for path in (
         paths.aws_config,

@@ -1,4 +1,4 @@
-"""Which sections and which files belong to a profile."""
+"""Sections and files of a profile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keyturn.storage.paths import Paths
 
 
 def own_section(document: Document | None, kind: FileKind, profile: str) -> str | None:
-    """The section of a file that belongs to a profile, as its header spells it."""
+    """Return the name of a profile's section in a file, as its header spells it."""
     for section in document.sections if document else ():
         if profile_of(kind, section.name) == profile:
             return section.name
@@ -19,9 +19,10 @@ def own_section(document: Document | None, kind: FileKind, profile: str) -> str 
 
 
 def process_line_file(inventory: Inventory) -> FileKind:
-    """The file that takes `credential_process` lines: the config file, unless AWS tools refuse it as it stands.
+    """Return the file for `credential_process` lines: the config file, or the credentials file if AWS tools
+    reject the config file.
 
-    :raises UnsafeFile: it cannot be read, so that nobody knows whether the line is there already.
+    :raises UnsafeFile: if the config file is unreadable, so that it is unknown if it contains the line.
     """
     path = inventory.shared.config_path
     problem = next((problem for problem in inventory.shared.problems if problem.path == path), None)
@@ -31,5 +32,5 @@ def process_line_file(inventory: Inventory) -> FileKind:
 
 
 def path_of(paths: Paths, kind: FileKind) -> Path:
-    """Where a kind of shared file lives."""
+    """Return the path of a shared file."""
     return paths.aws_config if kind is FileKind.CONFIG else paths.aws_credentials

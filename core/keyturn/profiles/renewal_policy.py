@@ -1,4 +1,4 @@
-"""Which sessions are renewed now, and when one that could not be is tried again. Pure."""
+"""Schedule of automatic renewals and their retries. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from datetime import datetime, timedelta
 
 from keyturn.model.profile import Profile, Renew, Session, due_at, in_use
 
-#: Sessions that were made together are not renewed together.
+#: Spreads the renewals of sessions that were created together.
 JITTER = timedelta(seconds=60)
-#: After a failure; twice as long after each further one, up to `LONGEST_PAUSE`.
+#: Pause after the first failure. It doubles with each further one, up to `MAX_PAUSE`.
 FIRST_PAUSE = timedelta(seconds=30)
 MAX_PAUSE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryState:
-    """What became of the last tries to renew one session."""
+    """Result of the last attempts to renew one session."""
 
     session: Session
-    """The session that was to be renewed; for another one this says nothing."""
+    """The session to be renewed. The state does not apply to any other one."""
     failures: int
     retry_at: datetime | None
-    """When to try again, aware UTC; None where only a person can go on."""
+    """Time of the next attempt, aware UTC; None if it needs interaction."""
 
 
 def due(rows: Iterable[Profile], retries: Mapping[str, RetryState], now: datetime) -> tuple[str, ...]:
-    """The profiles whose sessions are renewed at `now`, the one that ends first before the others.
+    """Return the profiles whose sessions should be renewed at `now`, earliest expiry first.
 
-    A session that was stopped, or never fetched, is none to renew. Nothing is remembered but setbacks, so a clock that
-    jumps, or a machine that slept, changes the answer at the next look and nothing else.
+    A session that was stopped or never fetched is not renewed. The result depends on `now` and the retries
+    only, so a clock change or a sleep of the machine needs no special handling.
     """
     candidates = [
         (row.session.expires, row.name)
@@ -46,21 +46,24 @@ def due(rows: Iterable[Profile], retries: Mapping[str, RetryState], now: datetim
 def after_failure(
     session: Session, previous: RetryState | None, now: datetime, *, needs_person: bool
 ) -> RetryState:
-    """A setback more."""
+    """Return the retry state after one more failure."""
     failures = previous.failures + 1 if previous is not None and previous.session == session else 1
     pause = min(FIRST_PAUSE * 2 ** min(failures - 1, 10), MAX_PAUSE)
     return RetryState(session, failures, None if needs_person else now + pause)
 
 
 def jitter(name: str, session: Session) -> timedelta:
-    """Up to `JITTER`, another for each session and the same at each look."""
+    """Return a delay of up to `JITTER`, which is constant for a session and differs between sessions."""
     digest = hashlib.sha256(f"{name}\0{session.expires}".encode("utf-8", "surrogateescape")).digest()
     return JITTER * (int.from_bytes(digest[:4], "big") / 2**32)
 
 
 def renewal_time(row: Profile, now: datetime) -> datetime | None:
-    """From when on the agent renews this session by itself, aware UTC; may lie in the past. None where it does not:
-    the profile is not in use at `now`, wants a person, or is not to be renewed."""
+    """Return the time from which the agent renews this session, aware UTC; may be in the past.
+
+    Return None if it does not: the profile is not in use at `now`, needs interaction, or is not renewed
+    automatically.
+    """
     session = row.session
     if session is None or session.expires is None:
         return None
@@ -68,7 +71,8 @@ def renewal_time(row: Profile, now: datetime) -> datetime | None:
         return None
     if row.renew is not Renew.AUTO or not in_use(row, now):
         return None
-    # A short session has less than a minute between due and over: the jitter takes a part of what is left, at most.
+    # A short session may expire within a minute after it is due, so the jitter is at most a quarter of that
+    # time.
     due_from = due_at(session.issued, session.expires)
     return due_from + min(jitter(row.name, session), (session.expires - due_from) / 4)
 
@@ -78,5 +82,5 @@ def _may_be_tried(session: Session, retry: RetryState | None, now: datetime) -> 
         return True
     if retry.retry_at is None:
         return False
-    # Further away than any pause is only what a clock noted that has been set back since.
+    # A time further away than any pause was recorded before the clock was set back.
     return now >= retry.retry_at or retry.retry_at - now > MAX_PAUSE

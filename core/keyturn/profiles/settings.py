@@ -1,6 +1,6 @@
-"""What `keyturn set PROFILE KEY=VALUE` understands: each setting of a managed profile, read from one text and checked. Pure.
+"""Settings of `keyturn set PROFILE KEY=VALUE`: parsing and validation. Pure functions.
 
-An empty value takes a setting away, so that the default counts again.
+An empty value unsets a setting, so that its default applies.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _DURATION = re.compile(r"(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s?)?", re.ASC
 
 
 def parse(arguments: Sequence[str]) -> dict[str, str]:
-    """`KEY=VALUE` words as a table.
+    """Return `KEY=VALUE` arguments as a table.
 
-    :raises UsageError: one is no such thing, names no setting, or the same one twice.
+    :raises UsageError: if one has no `=`, names no setting, or is repeated.
     """
     values: dict[str, str] = {}
     for argument in arguments:
@@ -43,10 +43,11 @@ def parse(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def apply(definition: ManagedProfile, values: Mapping[str, str]) -> ManagedProfile:
-    """The definition with settings changed, checked as a whole.
+    """Return the definition with changed settings, validated as a whole.
 
-    :param values: as :func:`parsed` gave it; `region` is no part of a definition and is passed over.
-    :raises UsageError: a value is none, or does not go with the rest.
+    :param values: as :func:`parse` returned them; `region` is ignored, because it is not part of a
+        definition.
+    :raises UsageError: if a value is invalid or conflicts with another setting.
     """
     for key, value in values.items():
         if key == REGION:
@@ -77,9 +78,9 @@ def _check(definition: ManagedProfile) -> None:
 
 
 def check_region(value: str) -> str:
-    """A region, or nothing; its shape only, since AWS opens new ones.
+    """Return a region or an empty text. Only the form is checked, because AWS adds regions.
 
-    :raises UsageError: it can be none.
+    :raises UsageError: if it is malformed.
     """
     if value and not _REGION.fullmatch(value):
         raise UsageError("region", f"{value} can be none", "It looks like eu-west-1")
@@ -87,7 +88,7 @@ def check_region(value: str) -> str:
 
 
 def table(definition: ManagedProfile) -> dict[str, Any]:
-    """All settings as `set --json` prints them; null where the default counts."""
+    """Return all settings as `set --json` prints them; null if the default applies."""
     return {
         "renew": str(definition.renew),
         "duration_seconds": definition.duration_seconds,
@@ -106,10 +107,10 @@ def table(definition: ManagedProfile) -> dict[str, Any]:
 
 
 def seconds_of(text: str, what: str = "duration_seconds") -> int:
-    """`900`, `45m`, `1h30m`, `12h` as seconds.
+    """Return a duration such as `900`, `45m`, `1h30m` or `12h` in seconds.
 
-    :param what: whose length it is, for the error.
-    :raises UsageError: it is none of these.
+    :param what: name of the duration in the error.
+    :raises UsageError: if it is malformed.
     """
     match = _DURATION.fullmatch(text)
     if match is None or not text:
@@ -155,7 +156,7 @@ def _rotate(definition: ManagedProfile, value: str) -> ManagedProfile:
 
 
 def _tags(definition: ManagedProfile, value: str) -> ManagedProfile:
-    """`team=ops,stage=prod`: AWS takes a comma neither in a key nor in a value."""
+    """Parse `team=ops,stage=prod`. AWS allows a comma neither in a tag's key nor in its value."""
     tags: dict[str, str] = {}
     for part in value.split(",") if value else ():
         key, separator, text = part.partition("=")

@@ -1,4 +1,6 @@
-"""The static credentials of a native profile, taken as botocore takes them: from one file, never paired across both."""
+"""Static credentials of native profiles, resolved as botocore does: key id and secret come from the same
+file.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,10 @@ from keyturn.profiles.profile_sections import own_section
 
 
 def static_credentials(inventory: Inventory, name: str) -> Credentials | None:
-    """The keys in clear that AWS tools use for a profile as a source; None if they take something else.
+    """Return the plaintext keys that AWS tools use for a source profile, or None if they use another source.
 
-    The credentials file comes before `credential_process`, the config file after it (aws-facts 2.1).
+    The credentials file takes precedence over `credential_process`, and that over the config file (aws-facts
+    2.1).
     """
     credentials = in_file(inventory, name, FileKind.CREDENTIALS)
     if credentials is not None:
@@ -23,7 +26,7 @@ def static_credentials(inventory: Inventory, name: str) -> Credentials | None:
 
 
 def in_file(inventory: Inventory, name: str, kind: FileKind) -> Credentials | None:
-    """The keys in clear that one file holds for a profile."""
+    """Return the plaintext keys of a profile in one file."""
     document = inventory.document(kind)
     header = own_section(document, kind, name)
     section = document.section(header) if document is not None and header is not None else None

@@ -1,4 +1,4 @@
-"""The rows that front ends draw: native profiles, definitions and the index put together. Pure."""
+"""Rows of the profile list: native profiles, definitions and index combined. Pure functions."""
 
 from __future__ import annotations
 
@@ -24,28 +24,31 @@ from keyturn.providers.sts_limits import CHAINED_MAX, MFA_SESSION_MIN_LEFT
 from keyturn.storage.index import DeliveryRecord, Index, MfaDeviceState, ProfileState
 from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
 
-#: Settings of every profile by name, as botocore merges both files.
+#: Settings by profile, merged from both files as botocore does.
 Settings = Mapping[str, Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that the rows are made from, read at one moment."""
+    """Input of the rows, read at one moment."""
 
     natives: Mapping[str, Profile]
-    """The profiles that the shared files define, by name, in file order."""
+    """Profiles of the shared files by name, in file order."""
     definitions: ManagedProfiles
     index: Index
     settings: Settings
-    """What both files say of each profile."""
+    """Settings of each profile in both shared files."""
     now: datetime
     files_readable: bool = True
-    """False while a shared file cannot be read, so that nobody is told that a line is gone."""
+    """False if a shared file cannot be read. Missing process lines are not reported then."""
     code_command: Callable[[str, str], Collection[str]] = lambda profile, serial: ()  # noqa: ARG005  # none, by default
-    """The program that shows the codes of an MFA device for a profile; empty where a person must type them."""
+    """Returns the command that shows MFA codes for a profile and a serial; empty if a person must type them.
+    """
 
     def mfa_session_expiry(self, serial: str, key_id: str | None) -> datetime | None:
-        """Until when the last code of a device serves for the user of a key; None where it does not any more."""
+        """Return the expiry of a user's MFA session, or None if there is none that lasts for
+        `MFA_SESSION_MIN_LEFT`.
+        """
         session = self.index.devices.get(serial, MfaDeviceState()).sessions.get(key_id or "")
         return (
             session.expires
@@ -55,7 +58,9 @@ class View:
 
 
 def rows(view: View) -> tuple[Profile, ...]:
-    """All profiles: in the order of the files first, then managed ones that stand in no file."""
+    """Return all profiles: first those of the shared files in file order, then managed ones that are in no
+    file.
+    """
     result = []
     for name, native in view.natives.items():
         definition = view.definitions.get(name)
@@ -134,7 +139,7 @@ def _managed(definition: ManagedProfile, view: View) -> Profile:
 
 
 def _pending_step(definition: ManagedProfile, index: Index) -> str | None:
-    """Where a rotation of a profile's key stands, if one waits to be gone on with."""
+    """Return the step at which a rotation of the profile's key is paused, or None."""
     for rotation in index.rotations.values():
         if definition.key in rotation.entries:
             return "undoing" if rotation.is_undoing else rotation.step
@@ -152,14 +157,16 @@ def _needs_code(definition: ManagedProfile, chain: tuple[str, ...], view: View) 
 
 
 def _has_code(definition: ManagedProfile, serial: str, view: View) -> bool:
-    """Whether no person is needed for a device: a program shows its codes, or its last one still serves."""
+    """Return True if no code must be typed for a device: a command shows its codes, or its user has an MFA
+    session.
+    """
     if view.code_command(definition.name, serial):
         return True
     expires = view.mfa_session_expiry(
         serial, _key_id(definition.name if definition.key else definition.source_profile, view)
     )
     if definition.kind is Kind.ROLE:
-        # A longer life than AWS allows for a role that is assumed from a session takes a code of its own.
+        # A longer duration than AWS allows for role chaining requires a code for AssumeRole itself.
         state = view.index.of(definition.name)
         return (
             expires is not None
@@ -172,7 +179,7 @@ def _has_code(definition: ManagedProfile, serial: str, view: View) -> bool:
 
 
 def _key_id(source: str | None, view: View) -> str | None:
-    """The id of the long-term key that a profile holds."""
+    """Return the id of a profile's access key."""
     definition, native = view.definitions.get(source or ""), view.natives.get(source or "")
     if definition is not None:
         key = view.index.keys.get(definition.key) if definition.key else None
@@ -188,7 +195,9 @@ def _text(settings: Mapping[str, object], name: str) -> str | None:
 def source_of(
     definition: ManagedProfile, natives: Mapping[str, Profile], definitions: ManagedProfiles
 ) -> tuple[str | None, tuple[str, ...], str | None]:
-    """What a managed profile's sessions come from: the source's label, the profiles passed on the way, a problem."""
+    """Return the source of a managed profile's sessions: its name, the profiles on the way, and a problem or
+    None.
+    """
     path: list[str] = []
     current = definition
     while True:
@@ -219,7 +228,9 @@ def source_of(
 def caller_credential_source(
     name: str, natives: Mapping[str, Profile], definitions: ManagedProfiles
 ) -> str | None:
-    """The credential source that the chain of a profile ends in; None where it ends in a profile's own credentials."""
+    """Return the `credential_source` at the end of a profile's chain, or None if the chain ends in the
+    profile's own credentials.
+    """
     visited: set[str] = set()
     while name not in visited:
         visited.add(name)
@@ -236,7 +247,7 @@ def caller_credential_source(
 
 
 def role_settings(definition: ManagedProfile) -> tuple[tuple[str, str], ...]:
-    """What a managed role asks of AssumeRole besides the role, in the order and the words of its definition."""
+    """Return the AssumeRole settings of a managed role in the order and with the names of its definition."""
     tags = ", ".join(
         f"{key}={value}{' (transitive)' if key in definition.transitive_tags else ''}"
         for key, value in definition.tags.items()
@@ -263,7 +274,9 @@ def _source_problem(name: str, native: Profile | None) -> str | None:
 def delivery_problem(
     definition: ManagedProfile, native: Profile | None, settings: Settings, state: ProfileState
 ) -> str | None:
-    """Why AWS clients would not find what keyturn delivers for this profile, and what to do; None if they do."""
+    """Return the reason why AWS clients do not find what keyturn delivers for this profile, with the next
+    step, or None.
+    """
     if native is not None and native.plaintext_key:
         location = f"{native.origin.file}, line {native.origin.line}" if native.origin else "the shared files"
         return (
@@ -290,20 +303,21 @@ def delivery_problem(
 
 
 def process_line_missing(name: str) -> str:
-    """What is said of a profile whose `credential_process` line stands nowhere."""
+    """Return the problem of a profile that has no `credential_process` line."""
     return f"its credential_process line is not in the shared config; run: keyturn deliver {name} --to credential-process"
 
 
 def _defined_again(native: Profile, state: ProfileState) -> bool:
-    """Whether a profile that keyturn manages has a kind of its own in the shared files, as one has after another program
-    wrote back what it had read before."""
+    """Return True if the shared files hold credentials of a managed profile again, for example after another
+    program wrote back an old copy.
+    """
     return native.kind not in (Kind.PROCESS, Kind.UNKNOWN) and state.delivered is None
 
 
 def _session_problem(
     definition: ManagedProfile, settings: Settings, delivered: DeliveryRecord | None
 ) -> str | None:
-    """Whether the session delivered to the credentials file still stands there."""
+    """Return a problem if the delivered session is no longer in the credentials file."""
     if definition.delivery is not Delivery.CREDENTIALS_FILE or delivered is None:
         return None
     if settings.get(delivered.section, {}).get("aws_access_key_id") in delivered.key_ids:
@@ -323,7 +337,7 @@ def _has_process_line(settings: Mapping[str, object], name: str) -> bool:
 
 
 def needs_process_line(definition: ManagedProfile) -> bool:
-    """Whether the profile's own section holds our `credential_process` line."""
+    """Return True if the profile's own section must contain keyturn's `credential_process` line."""
     if definition.delivery is Delivery.CREDENTIALS_FILE:
         return definition.deliver_as is not None
     return definition.delivery is Delivery.CREDENTIAL_PROCESS
@@ -340,13 +354,13 @@ def _account(definition: ManagedProfile, key: Key | None) -> tuple[str | None, b
 
 
 def account_in(arn: str) -> str | None:
-    """The account of an ARN (`arn:partition:service:region:account:resource`)."""
+    """Return the account of an ARN (`arn:partition:service:region:account:resource`)."""
     parts = arn.split(":", 5)
     return parts[4] if len(parts) == 6 and parts[4].isdigit() else None
 
 
 def row_table(row: Profile, vault: VaultState, now: datetime) -> dict[str, Any]:
-    """One profile as `list --json` prints it (product.md); null where unknown, never a secret."""
+    """Return a profile as `list --json` prints it; null if unknown, never a secret."""
     session, rotation = row.session, row.rotation
     own_key_id = row.key.key_id if row.key else None
     key_id = (session.key_id if session else None) or own_key_id

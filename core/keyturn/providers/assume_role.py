@@ -21,14 +21,14 @@ from keyturn.providers.mfa_codes import require_code
 from keyturn.providers.sts_limits import CHAINED_MAX, ROLE_DEFAULT, for_role, for_session_token
 from keyturn.storage.managed_profiles import ManagedProfile
 
-#: A role that is denied so soon after a code was given is not denied for the age of the code.
+#: A role denied within this time after a code was accepted is not denied because of the code's age.
 RECENT_CODE = timedelta(minutes=10)
 _EXPIRED_SESSION_ERRORS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"})
 
 
 @dataclass(frozen=True, slots=True)
 class AssumeRoleParams:
-    """One role on the way, as a definition or a native profile describes it."""
+    """Parameters of one AssumeRole call, from a definition or a native profile."""
 
     profile: str
     role_arn: str
@@ -37,16 +37,16 @@ class AssumeRoleParams:
     session_name: str | None = None
     duration_seconds: int | None = None
     credential_source: str | None = None
-    """Where the signing credentials come from instead of a source profile."""
+    """Source of the signing credentials in place of a source profile."""
     tags: Mapping[str, str] = field(default_factory=dict)
     transitive_tags: tuple[str, ...] = ()
     source_identity: str | None = None
     policy: str | None = None
-    """JSON text, read from its file already."""
+    """JSON text; a policy file has been read already."""
     policy_arns: tuple[str, ...] = ()
 
     def fingerprint_parts(self) -> list[object]:
-        """All that a session rests on besides who signs for it, for a digest."""
+        """Return everything that a session depends on except its signer, for a digest."""
         role: list[object] = ["role", self.role_arn, self.external_id, self.mfa_serial, self.session_name]
         policies = [
             sorted(self.tags.items()),
@@ -58,7 +58,7 @@ class AssumeRoleParams:
 
 
 def check(params: AssumeRoleParams) -> None:
-    """Refuses what AWS is sure to refuse, before anything is sent.
+    """Check the parameters against AWS's rules, before a request is sent.
 
     :raises UsageError: with the setting and the reason.
     """
@@ -80,7 +80,7 @@ def check(params: AssumeRoleParams) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AssumedRole:
-    """What AssumeRole brought."""
+    """Result of AssumeRole."""
 
     issued: IssuedCredentials
     note: str = ""
@@ -90,7 +90,9 @@ _NOT_ALLOWED_IN_NAMES = re.compile(r"[^\w+=,.@-]", re.ASCII)
 
 
 def session_name(configured: str | None, profile: str) -> str:
-    """RoleSessionName: the definition's, else made of the profile's name within AWS's pattern `[\\w+=,.@-]{2,64}`."""
+    """Return the RoleSessionName: the configured one, or one made from the profile's name that matches
+    `[\\w+=,.@-]{2,64}`.
+    """
     name = configured or "keyturn-" + _NOT_ALLOWED_IN_NAMES.sub("-", profile)
     return name[:64]
 
@@ -105,16 +107,17 @@ def assume(
     accepted_seconds: int | None = None,
     on_shorter: Callable[[int], None] = lambda _: None,
 ) -> AssumedRole:
-    """Assumes the role of `hop` with `signer`.
+    """Assume a role with the credentials of `signer`.
 
-    A refusal of the duration for the role's own maximum is tried once more with one hour.
+    If AWS refuses the duration because it exceeds the role's maximum, the call is repeated once with one
+    hour.
 
-    :param code: the current code of `hop.mfa_serial`, where it has one.
-    :param chained: `signer` is temporary.
-    :param accepted_seconds: what AWS accepted for this profile before.
-    :param on_shorter: gets the duration that is asked for from now on, once AWS refused the one wanted.
-    :raises NeedsMfa: a code is needed and none was given, or the refused call has used it up.
-    :raises UsageError: the definition asks for what AWS never grants; nothing was sent.
+    :param code: the current code of `params.mfa_serial`, if that is set.
+    :param chained: True if `signer` is temporary.
+    :param accepted_seconds: the duration that AWS accepted for this profile before.
+    :param on_shorter: called with the new duration if AWS refused the requested one.
+    :raises NeedsMfa: if a code is required and missing, or the refused call has used it up.
+    :raises UsageError: if the parameters violate AWS's rules; nothing was sent.
     """
     check(params)
     seconds, note = for_role(params.duration_seconds, chained=chained)
@@ -155,18 +158,18 @@ def assume(
     return AssumedRole(issued, f"{refusal} and gave one hour")
 
 
-#: Nothing near this is a policy that AWS takes; a wrong path may lead to an endless file.
+#: Far beyond any policy that AWS accepts. A wrong path may name an endless file.
 MAX_POLICY_FILE_BYTES = 65_536
 
 
 def policy_text(value: str, profile: str) -> str:
-    """The policy itself.
+    """Return the policy as text, read from a file if `value` is a path.
 
-    :raises ProfileBroken: the file cannot be read.
+    :raises ProfileBroken: if the file cannot be read.
     """
     if value.lstrip().startswith("{"):
         return value
-    path = Path(os.path.expanduser(value))  # noqa: PTH111  # Path.expanduser raises where there is no home
+    path = Path(os.path.expanduser(value))  # noqa: PTH111  # Path.expanduser raises if there is no home directory
     what, hint = f"policy of {profile}", f"Correct it: keyturn set {profile} policy=FILE"
     if not path.is_absolute():
         raise ProfileBroken(what, f"{value} is neither JSON nor an absolute path", hint)
@@ -208,7 +211,9 @@ def managed_role_params(definition: ManagedProfile) -> AssumeRoleParams | None:
 
 
 def native_role_params(name: str, settings: Mapping[str, object]) -> AssumeRoleParams | None:
-    """Return the AssumeRole parameters of a native profile, None if its settings name no role and no source."""
+    """Return the AssumeRole parameters of a native profile, or None if its settings name no role or no
+    source.
+    """
 
     def text(key: str) -> str | None:
         value = settings.get(key)
@@ -295,8 +300,8 @@ class AssumeRoleProvider:
     def _assume_with_mfa_session(self, device: MfaDevice, request: SessionRequest) -> AssumedRole | None:
         """Assume the role with the MFA session of its user, so that one code serves all roles of that user.
 
-        Return None if a code must go to AssumeRole itself: for more than the hour that AWS gives to a chained session
-        (aws-facts 4), or if there is no MFA session and none can be had.
+        Return None if AssumeRole needs the code itself: for a duration above the one hour of role chaining
+        (aws-facts 4), or if no MFA session can be obtained.
         """
         sources, params, clock = self.sources, self.params, self.sources.clock
         without_code = replace(params, mfa_serial=None)
@@ -307,7 +312,7 @@ class AssumeRoleProvider:
             try:
                 return self._assume(without_code, stored.issued.credentials, request, None)
             except AwsRefused as error:
-                # AWS may deny it because the code is too old for this role; a new code tells.
+                # AWS may deny it because the MFA session is too old for this role; a new code decides.
                 too_old = error.code == "AccessDenied" and clock() - stored.obtained > RECENT_CODE
                 if not too_old and error.code not in _EXPIRED_SESSION_ERRORS:
                     raise
@@ -373,7 +378,9 @@ class AssumeRoleProvider:
         return source
 
     def _source_key(self) -> Credentials | None:
-        """Return the static credentials of the profile that signs for the role, None if it has a session instead."""
+        """Return the static credentials of the profile that signs for the role, or None if it has a session
+        instead.
+        """
         source = self._source()
         definition = self.sources.definitions.get(source)
         if definition is not None:

@@ -1,4 +1,4 @@
-"""The protocol of credential providers, and what they are given: the profiles and AWS of one refresh."""
+"""Protocol of credential providers, and their input: profiles, keys and AWS client of one refresh."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class MfaCodeSource(Protocol):
-    """Where MFA codes come from if no person types them, and what AWS answered to them."""
+    """Source of MFA codes that are not typed, and record of AWS's responses to them."""
 
     def has_command(self, profile: str, serial: str) -> bool: ...
 
@@ -37,7 +37,7 @@ class MfaCodeSource(Protocol):
 
 
 class OneTimeCode:
-    """The MFA code that a refresh was given. It can be taken once, because AWS accepts it once."""
+    """MFA code of a refresh. It can be taken once, because AWS accepts it once."""
 
     def __init__(self, code: str | None) -> None:
         self._code = code
@@ -57,7 +57,7 @@ class SessionRequest:
     code: OneTimeCode
     path: tuple[str, ...]
     is_on_demand: bool
-    """A session that is still fresh is good enough."""
+    """True if a cached session that is fresh is sufficient."""
     deadline: Deadline = field(default_factory=Deadline)
 
     def of_source(self, name: str) -> SessionRequest:
@@ -66,7 +66,7 @@ class SessionRequest:
 
 
 class SourceSessions(Protocol):
-    """Sessions of other profiles, and locks: what a provider needs of the refresher."""
+    """Sessions of other profiles, and locks, provided by the refresher."""
 
     def cached(self, name: str) -> FetchedSession | None:
         """Return the cached session of a profile, expired or not."""
@@ -110,16 +110,17 @@ class Sources:
     codes: MfaCodeSource
 
     def aws(self, name: str, request: SessionRequest) -> Aws:
-        """Return AWS as the profile `name` reaches it, within the time limit of the request."""
+        """Return the AWS client for a profile, with the time limit of the request."""
         native = self.natives.get(name)
         return self.factory(name, native.region if native else None, deadline=request.deadline)
 
     def with_code(
         self, profile: str, serial: str | None, request: SessionRequest, call: Callable[[str | None], T]
     ) -> T:
-        """Make a call with a code of an MFA device, if there is a device, and record what AWS answered to the code.
+        """Make a call with a code of an MFA device, if there is a device, and record AWS's response to the
+        code.
 
-        :raises NeedsMfa: if no answer came, because the code may be used up then.
+        :raises NeedsMfa: if there was no response, because the code may be used up.
         """
         if serial is None:
             return call(None)
@@ -142,20 +143,23 @@ class Sources:
 
 
 class CredentialProvider(Protocol):
-    """One way to get a session for one profile. It asks AWS; the refresher locks, caches and stores."""
+    """One way to get a session for a profile. A provider calls AWS; the refresher locks, caches and
+    stores.
+    """
 
     @classmethod
     def of(cls, name: str, sources: Sources, sessions: SourceSessions) -> Self | None:
-        """Return the provider of a profile, or None if the profile's sessions come in another way."""
+        """Return the provider of a profile, or None if it does not apply to this profile."""
 
     def fingerprint(self, path: tuple[str, ...]) -> list[object]:
-        """Return everything that a session depends on, as JSON values; a cached one is used only while it is the same.
+        """Return everything that a session depends on, as JSON values. A cached session is valid only while
+        they are unchanged.
 
-        :param path: the profiles of the chain that leads here, this one last.
+        :param path: the profiles of the chain, this one last.
         """
 
     def retrieve(self, request: SessionRequest) -> tuple[IssuedCredentials, str]:
-        """Get a session from AWS; return it and a note for the person, if there is something to say.
+        """Get a session from AWS. Return it and a note for the user, which may be empty.
 
-        :raises NeedsMfa: if a code is needed and none is left.
+        :raises NeedsMfa: if a code is required and none is left.
         """

@@ -1,4 +1,4 @@
-"""The cached sessions as the vault keeps them."""
+"""Cached sessions, their stored form, and the protocols of their stores."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from keyturn.model.text import from_iso, iso
 
 @dataclass(frozen=True, slots=True)
 class FetchedSession:
-    """A session and how it came about."""
+    """A session and its origin."""
 
     issued: IssuedCredentials
     requested_at: datetime
-    """When AWS was asked: the session's start."""
+    """Time of the request to AWS, used as the session's start."""
     obtained: datetime
-    """When AWS had answered."""
+    """Time of AWS's response."""
     source_fingerprint: str
-    """A digest of key, role and everything else that it rests on; see :meth:`Refresher.binding`."""
+    """Digest of everything that the session depends on; see
+    :meth:`keyturn.providers.refresher.Refresher.fingerprint`.
+    """
     note: str = ""
     not_stored: Exception | None = None
-    """Why it could not be put into the vault's cache."""
+    """Error from storing it in the vault's cache."""
     asked_aws: bool = True
-    """False where it came from the cache, or from another process while this one waited."""
+    """False if it came from the cache, or from another process during the wait for the lock."""
 
     def facts(self) -> Session:
         credentials = self.issued.credentials
@@ -36,41 +38,41 @@ class FetchedSession:
 
 @dataclass(frozen=True, slots=True)
 class MfaDevice:
-    """A user, by a long-term key, and the MFA device that vouches for it."""
+    """An MFA device and the access key of its user."""
 
     key: Credentials
     serial: str
 
 
 class MfaSessionStore(Protocol):
-    """Where the sessions are kept that a device's codes were given for."""
+    """Store of MFA sessions by user and device."""
 
     def get(self, device: MfaDevice) -> FetchedSession | None:
-        """A session of the user with MFA that is good for a while yet, unless a person ended it."""
+        """Return the MFA session of a user if it is valid for a while and was not stopped."""
         ...
 
     def put(self, device: MfaDevice, fetched: FetchedSession) -> None:
-        """Keeps one in the place of the last; that it cannot be kept is no error."""
+        """Store a session in place of the previous one. Failures are ignored."""
         ...
 
 
 class SessionStore(Protocol):
-    """Where fetched sessions are kept."""
+    """Store of sessions by profile."""
 
     def get(self, name: str) -> FetchedSession | None:
-        """The cached session of a profile, expired or not; None where there is none."""
+        """Return the cached session of a profile, expired or not, or None."""
         ...
 
     def put(self, name: str, fetched: FetchedSession) -> None:
-        """Keeps a session.
+        """Store a session.
 
-        :raises FileChanged: the profile is not what it was when the session was asked for.
+        :raises FileChanged: if the profile has changed since the session was requested.
         """
         ...
 
 
 def encode(fetched: FetchedSession) -> dict[str, Any]:
-    """The vault's entry for a session; holds the secrets in clear, to be sealed at once."""
+    """Return the vault entry of a session. It holds plaintext secrets and must be encrypted at once."""
     credentials = fetched.issued.credentials
     token = credentials.session_token
     return {
@@ -86,7 +88,9 @@ def encode(fetched: FetchedSession) -> dict[str, Any]:
 
 
 def decode(entry: dict[str, Any]) -> tuple[IssuedCredentials, datetime, datetime, str] | None:
-    """What :func:`encode` made: session, asked at, had at, what it was made from. None for an entry that lacks a part."""
+    """Return session, request time, response time and fingerprint of an entry of :func:`encode`, or None if a
+    part is missing.
+    """
     try:
         requested_at, obtained = from_iso(entry["issued"]), from_iso(entry["got"])
         token = entry.get("token")

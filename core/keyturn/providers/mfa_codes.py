@@ -1,4 +1,4 @@
-"""MFA codes: six digits, each used once."""
+"""MFA codes: validation of their form."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _CODE = re.compile(r"[0-9]{6}")
 
 
 def require_code(profile: str, serial: str, code: str | None) -> str:
-    """`code`, checked for its shape.
+    """Return `code` if it has the form of an MFA code.
 
-    :raises NeedsMfa: there is none.
-    :raises UsageError: it is not six digits; AWS would refuse it, and count it as a failed try.
+    :raises NeedsMfa: if it is missing.
+    :raises UsageError: if it is not six digits, because AWS would count it as a failed attempt.
     """
     if not code:
         raise NeedsMfa(

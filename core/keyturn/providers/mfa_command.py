@@ -1,4 +1,6 @@
-"""Running the person's own program that shows an MFA code: without a shell, without secrets, for a few seconds."""
+"""Execution of the user's `mfa_command`: without a shell, without credentials in its environment, and with a
+time limit.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +18,25 @@ from keyturn.model.errors import KeyturnError
 from keyturn.model.redaction import redacted
 from keyturn.storage.config import Command
 
-#: A YubiKey may want to be touched.
+#: Time for the user to touch a YubiKey.
 TIMEOUT_SECONDS = 10.0
 _MAX_BYTES = 4096
-#: How often it is looked whether the program has ended, where its pipes do not tell.
+#: Interval of the check for the program's exit, which its pipes may not show.
 _POLL_SECONDS = 0.02
 _CODE = re.compile(rb"([0-9]{6})\s*")
-#: Six digits or more, in groups too.
+#: Six digits or more, also in groups.
 _DIGITS = re.compile(r"\d(?:[^\w\n]?\d){5,}")
 
 
 class CommandFailed(KeyturnError):
-    """The command gave no code; `why` names it and says what it did instead."""
+    """The command yielded no code. `what` names the command, `why` the reason."""
 
 
 def run(command: Command, serial: str, environ: Mapping[str, str], seconds: float = TIMEOUT_SECONDS) -> str:
-    """The code that `command` prints for a device.
+    """Return the code that `command` prints for a device.
 
-    :raises CommandFailed: it does not start, fails, takes longer than `seconds`, or prints anything but six digits.
+    :raises CommandFailed: if it does not start, fails, takes longer than `seconds`, or prints anything but
+        six digits.
     """
     name = command[0]
     if serial.startswith("-"):
@@ -46,7 +49,7 @@ def run(command: Command, serial: str, environ: Mapping[str, str], seconds: floa
         )
     argv = [name, *(argument.replace("{serial}", serial) for argument in command[1:])]
     try:
-        process = subprocess.Popen(  # noqa: S603  # the person's own program, named in a file that only they can write
+        process = subprocess.Popen(  # noqa: S603  # the user's own program, from a file that only the user can write
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -81,14 +84,17 @@ def run(command: Command, serial: str, environ: Mapping[str, str], seconds: floa
 
 
 def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without credentials, and without what is between keyturn and its own processes."""
+    """Return the environment without AWS credentials and without keyturn's internal variables."""
     return {name: value for name, value in environ.items() if not name.startswith(("AWS_", "KEYTURN_"))}
 
 
 def _read_output(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bytes | None]:
-    """What a process writes to its two pipes until it ends, the first few kilobytes; the second is None if it did not end
-    in time. A child that it leaves behind may keep the pipes open: nobody waits for that."""
-    assert process.stdout is not None  # noqa: S101  # both are pipes, asked for above
+    """Return the start of a process's stdout and stderr until it exits; stderr is None if it did not exit in
+    time.
+
+    Pipes that a child process keeps open are not waited for.
+    """
+    assert process.stdout is not None  # noqa: S101  # both are pipes, requested above
     assert process.stderr is not None  # noqa: S101  # see above
     output: dict[IO[bytes], bytes] = {process.stdout: b"", process.stderr: b""}
     for pipe in output:
@@ -114,7 +120,7 @@ def _read_output(process: subprocess.Popen[bytes], seconds: float) -> tuple[byte
 
 
 def _read(pipe: IO[bytes], output: dict[IO[bytes], bytes]) -> bool:
-    """Takes what a pipe holds now, one portion of it; False once it has ended."""
+    """Read one chunk of a pipe into `output`. Return False at its end."""
     try:
         chunk = os.read(pipe.fileno(), _MAX_BYTES)
     except BlockingIOError:
@@ -124,7 +130,7 @@ def _read(pipe: IO[bytes], output: dict[IO[bytes], bytes]) -> bool:
 
 
 def _last_line(stderr: bytes | None) -> str:
-    """The last line that a program complained with; what might be a code or a secret is masked."""
+    """Return the last line of stderr, with possible codes and secrets masked."""
     lines = (stderr or b"").decode("utf-8", "replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f": {redacted(_DIGITS.sub('******', last))[:120]}" if last else ""

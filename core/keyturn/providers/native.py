@@ -13,7 +13,7 @@ from keyturn.providers.base import SessionRequest, Sources, SourceSessions
 
 @dataclass(frozen=True)
 class NativeProvider:
-    """Sessions of a profile that keyturn does not manage, of whatever kind AWS tools know."""
+    """Sessions of a native profile, of any kind that botocore resolves."""
 
     name: str
     sources: Sources
@@ -32,7 +32,7 @@ class NativeProvider:
         """See :meth:`keyturn.providers.base.CredentialProvider.retrieve`.
 
         :raises NotFound: if there is no such profile.
-        :raises ProfileBroken: if it defines no credentials, or none that can work.
+        :raises ProfileBroken: if it defines no credentials, or invalid ones.
         """
         native = self.sources.natives.get(self.name)
         if native is None:

@@ -1,7 +1,8 @@
-"""Refresh of a profile's session: lock, look again, ask the provider, store. It knows no kind of profile.
+"""Refresh of a profile's session: lock, check the cache again, call the provider, store. Independent of the
+kind of profile.
 
-Every source is locked across processes while AWS is asked for it, and its cache is looked at again once the lock is held,
-so that many callers cause one call. No vault lock and no file lock is held meanwhile.
+A source is locked across processes while AWS is called for it, and its cache is checked again under the lock,
+so that many callers cause one call. No vault lock and no file lock is held during the call.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from keyturn.providers.base import OneTimeCode, SessionRequest, Sources
 from keyturn.providers.cached_session import FetchedSession, SessionStore
 from keyturn.providers.registry import provider_for
 
-#: botocore refuses a chain that returns to itself; this bounds one that is merely absurd.
+#: Longest chain of source profiles. botocore rejects cycles but not length.
 MAX_CHAIN = 32
 
 
 @dataclass(frozen=True)
 class Refresher:
-    """Gets sessions of profiles as they are defined at one moment.
+    """Gets sessions of profiles, for one inventory.
 
-    :param store: the cache of sessions.
-    :param source_lock: an exclusive lock across processes, by name and the seconds to wait for it at most.
+    :param store: the session cache.
+    :param source_lock: returns an exclusive lock across processes, by name and maximum wait in seconds.
     """
 
     sources: Sources
@@ -39,9 +40,9 @@ class Refresher:
     def fetch(self, name: str, code: str | None = None, *, only_if_due: bool = False) -> FetchedSession:
         """Return a new session of a profile.
 
-        :param code: an MFA code, used once, at the first source that asks for one.
-        :param only_if_due: return the cached session while it is fresh.
-        :raises NeedsMfa: if a source needs a code and none is left.
+        :param code: an MFA code, used once, for the first source that requires one.
+        :param only_if_due: return the cached session if it is fresh.
+        :raises NeedsMfa: if a source requires a code and none is left.
         """
         started = self.sources.clock()
         request = SessionRequest(OneTimeCode(code), (name,), is_on_demand=only_if_due)
@@ -53,14 +54,16 @@ class Refresher:
 
     @contextmanager
     def lock(self, name: str, request: SessionRequest) -> Iterator[None]:
-        """Hold the lock of a source. The wait for it does not count against the time that AWS has."""
+        """Hold the lock of a source. The wait for it does not count against the time limit of the AWS
+        calls.
+        """
         started = time.monotonic()
         with self.source_lock(source_lock_name(name), request.deadline.left(EXTENDED_SECONDS)):
             request.deadline.add_time(time.monotonic() - started, "waiting for another refresh")
             yield
 
     def cached(self, name: str) -> FetchedSession | None:
-        """Return the cached session of a profile, expired or not, if the profile is still what it was made from."""
+        """Return the cached session of a profile, expired or not, if its fingerprint still matches."""
         if self.sources.caller_credential_source(name):
             return None
         session = self.store.get(name)
@@ -69,9 +72,10 @@ class Refresher:
         )
 
     def fingerprint(self, name: str, path: tuple[str, ...] = ()) -> str:
-        """Return a digest of what a session of a profile depends on: its key, and each role and source of its chain.
+        """Return a digest of everything that a session of a profile depends on: its key, and each role and
+        source of its chain.
 
-        :param path: the profiles that lead here.
+        :param path: the profiles before this one in the chain.
         """
         if name in path or len(path) > MAX_CHAIN:
             return "endless"
@@ -94,7 +98,9 @@ class Refresher:
             return self._retrieve(source, request.of_source(source)).issued.credentials
 
     def _retrieve(self, name: str, request: SessionRequest) -> FetchedSession:
-        """Get a session from the provider and store it, unless its expiry is unknown, because it may end at any time."""
+        """Get a session from the provider and store it. One without an expiry is not stored, because it may
+        end at any time.
+        """
         fingerprint = self.fingerprint(name)
         requested_at = self.sources.clock()
         issued, note = provider_for(name, self.sources, self).retrieve(request)

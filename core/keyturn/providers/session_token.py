@@ -16,7 +16,7 @@ from keyturn.storage.managed_profiles import ManagedProfile
 
 @dataclass(frozen=True)
 class SessionTokenProvider:
-    """Sessions of the IAM user whose key a managed profile has in the vault."""
+    """Sessions of the IAM user whose access key is in the vault."""
 
     definition: ManagedProfile
     sources: Sources
@@ -38,7 +38,7 @@ class SessionTokenProvider:
     def retrieve(self, request: SessionRequest) -> tuple[IssuedCredentials, str]:
         """See :meth:`keyturn.providers.base.CredentialProvider.retrieve`.
 
-        A stored MFA session of the user is good enough if the request is on demand and has no code of its own.
+        A stored MFA session of the user is returned if the request is on demand and has no code of its own.
         """
         name, serial = self.definition.name, self.definition.mfa_serial
         key, clock, devices = self.sources.key(self._key_entry), self.sources.clock, self.sources.devices

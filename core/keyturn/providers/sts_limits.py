@@ -1,4 +1,6 @@
-"""How long a session may live: AWS's fixed limits, checked before the call (STS API reference, aws-facts 4)."""
+"""STS limits: durations, names, tags and policies, checked before a request is sent (STS API reference,
+aws-facts 4).
+"""
 
 from __future__ import annotations
 
@@ -16,23 +18,23 @@ SESSION_TOKEN_MAX = 129_600
 ROLE_DEFAULT = 3_600
 ROLE_MAX = 43_200
 CHAINED_MAX = 3_600
-#: Shorter than this a user's MFA session is not worth asking for a role with.
+#: Shortest remaining validity of an MFA session that is used to assume a role.
 MFA_SESSION_MIN_LEFT = timedelta(minutes=2)
 
 
 def for_session_token(seconds: int | None) -> int:
-    """Seconds to ask of GetSessionToken: 12 h unless the definition says otherwise.
+    """Return the duration for GetSessionToken in seconds, 12 h by default.
 
-    :raises UsageError: outside of 900 to 129600.
+    :raises UsageError: if it is outside 900 to 129600.
     """
     return _check_seconds(seconds, SESSION_TOKEN_DEFAULT, SESSION_TOKEN_MAX, "a session of an IAM user")
 
 
 def for_role(configured: int | None, *, chained: bool) -> tuple[int, str]:
-    """Seconds to ask of AssumeRole, and a sentence where a fixed rule shortened them.
+    """Return the duration for AssumeRole in seconds, and a note if AWS's rules shorten it.
 
-    :param chained: the signer is itself a role's session or another temporary credential: AWS then allows one hour.
-    :raises UsageError: outside of 900 to 43200.
+    :param chained: True if the signer is a temporary session, because AWS then allows one hour.
+    :raises UsageError: if it is outside 900 to 43200.
     """
     seconds = _check_seconds(configured, ROLE_DEFAULT, ROLE_MAX, "a role's session")
     if chained and seconds > CHAINED_MAX:
@@ -63,21 +65,21 @@ _ROLE_ARN = re.compile(r"arn:aws[\w-]*:iam::\d{12}:role/[\x21-\x7e]+", re.ASCII)
 
 
 def role_arn(text: str) -> str:
-    """A role's ARN, of any partition."""
+    """Check a role's ARN, of any partition."""
     return _check_text(
         "role_arn", text, _ROLE_ARN, (20, 2048), "It looks like arn:aws:iam::123456789012:role/NAME"
     )
 
 
 def session_name(text: str) -> str:
-    """`RoleSessionName`."""
+    """Check a `RoleSessionName`."""
     return _check_text(
         "role_session_name", text, _NAME, (2, 64), "Letters, digits and _ + = , . @ - are allowed"
     )
 
 
 def source_identity(text: str) -> str:
-    """`SourceIdentity`; `aws:` in front is AWS's own."""
+    """Check a `SourceIdentity`. The prefix `aws:` is reserved by AWS."""
     if text.startswith("aws:"):
         raise UsageError(
             "source_identity", f"{text} begins with aws:, which AWS keeps to itself", "Change it"
@@ -88,15 +90,15 @@ def source_identity(text: str) -> str:
 
 
 def external_id(text: str) -> str:
-    """`ExternalId`."""
+    """Check an `ExternalId`."""
     allowed = "Letters, digits and _ + = , . @ : / - are allowed"
     return _check_text("external_id", text, _EXTERNAL_ID, (2, 1224), allowed)
 
 
 def serial(text: str) -> str:
-    """The serial number, or ARN, of an MFA device that shows codes.
+    """Check the serial number or ARN of an MFA device that shows codes.
 
-    :raises UsageError: no such thing; a security key (`:u2f/`) signs and shows no code.
+    :raises UsageError: if it is malformed, or a security key (`:u2f/`), which shows no codes.
     """
     if ":u2f/" in text:
         raise UsageError(
@@ -109,12 +111,14 @@ def serial(text: str) -> str:
 
 
 def shows_codes(serial: str) -> bool:
-    """Whether an MFA device is one that a code can be typed of: a virtual one, or a token with a bare number."""
+    """Return True if an MFA device shows codes: a virtual device, or a hardware token, whose serial is no
+    ARN.
+    """
     return ":mfa/" in serial or not serial.startswith("arn:")
 
 
 def tags(values: Mapping[str, str]) -> Mapping[str, str]:
-    """Session tags: at most 50, each key once whatever its case."""
+    """Check session tags: at most 50, keys unique regardless of case."""
     if len(values) > MAX_TAGS:
         raise UsageError("tags", f"there are {len(values)}, AWS allows {MAX_TAGS}", "Take some away")
     names: dict[str, str] = {}
@@ -133,7 +137,9 @@ def tags(values: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _tag_text(what: str, text: str, lengths: tuple[int, int], hint: str) -> None:
-    """`[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]`: letters, separators and numbers of any script, and a few marks."""
+    """Check against `[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]`: letters, separators and numbers of any script, and some
+    punctuation.
+    """
     _check_length(what, text, lengths, hint)
     for char in text:
         if unicodedata.category(char)[0] not in "LZN" and char not in "_.:/=+-@":
@@ -141,7 +147,7 @@ def _tag_text(what: str, text: str, lengths: tuple[int, int], hint: str) -> None
 
 
 def transitive_tags(keys: Sequence[str], tags: Mapping[str, str]) -> Sequence[str]:
-    """Tags that go on to the next role of a chain; each must be set."""
+    """Check the keys of transitive tags, which are passed on in role chaining. Each must be a session tag."""
     missing = [key for key in keys if key not in tags]
     if missing:
         raise UsageError(
@@ -153,7 +159,7 @@ def transitive_tags(keys: Sequence[str], tags: Mapping[str, str]) -> Sequence[st
 
 
 def policy(text: str) -> str:
-    """An inline session policy, as JSON text."""
+    """Check an inline session policy (JSON text)."""
     if len(text) > MAX_POLICY:
         why = f"it has {len(text)} characters, AWS allows {MAX_POLICY}"
         raise UsageError("policy", why, "Shorten it, or use policy_arns")
@@ -173,7 +179,7 @@ def policy(text: str) -> str:
 
 
 def policy_arns(arns: Sequence[str]) -> Sequence[str]:
-    """Managed policies that narrow the session."""
+    """Check the ARNs of managed session policies."""
     if len(arns) > MAX_POLICY_ARNS:
         raise UsageError(
             "policy_arns", f"there are {len(arns)}, AWS allows {MAX_POLICY_ARNS}", "Take some away"
@@ -187,14 +193,14 @@ def policy_arns(arns: Sequence[str]) -> Sequence[str]:
 
 
 def check_policy_size(inline: str | None, arns: Sequence[str]) -> None:
-    """Both kinds of session policy share 2,048 characters of plain text."""
+    """Check the total size: inline and managed session policies share 2,048 characters."""
     length = len(inline or "") + sum(len(arn) for arn in arns)
     if length > MAX_POLICY:
         why = f"together they have {length} characters, AWS allows {MAX_POLICY}"
         raise UsageError("policy and policy_arns", why, "Shorten them")
 
 
-#: The settings that are one text, and what checks each.
+#: Check functions of plain text settings.
 TEXT_CHECKS: Mapping[str, Callable[[str], str]] = {
     "external_id": external_id,
     "mfa_serial": serial,
@@ -218,7 +224,7 @@ def _check_length(what: str, text: str, lengths: tuple[int, int], hint: str) -> 
 
 
 def _invalid_part(text: str, pattern: re.Pattern[str]) -> str:
-    """The first character that is to blame, or the whole text where its shape is."""
+    """Return the first invalid character, or the whole text if its form is invalid."""
     if pattern in (_POLICY_ARN, _ROLE_ARN):
         return text
     return next((repr(char) for char in text if not pattern.fullmatch(char)), text)

@@ -1,4 +1,4 @@
-"""Renewal: the agent gets new sessions for what is due, before anybody has to wait for them, and looks after the keys."""
+"""Auto-renewal: the agent renews sessions before they expire, and then rotates or checks keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keyturn.profiles.renewal_policy import RetryState
 
 @dataclass
 class AutoRenewal:
-    """What one agent remembers of its tries. Used by one thread at a time."""
+    """Retry state of one agent. Used by one thread at a time."""
 
     context: Context
     retries: dict[str, RetryState] = field(default_factory=dict)
@@ -26,15 +26,16 @@ class AutoRenewal:
         self.keys = AutoRotation(self.context)
 
     def run(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
-        """Renews what is due, then looks after the keys; gives the profiles that got a new session."""
+        """Renew due sessions, then process the keys. Return the profiles that got a new session."""
         renewed = self.renew_due(may_go_on)
         self.keys.run(may_go_on)
         return renewed
 
     def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
-        """Renews what is due and delivers it again; gives the profiles that got a new session.
+        """Renew and deliver due sessions. Return the profiles that got a new session.
 
-        What fails is recorded with its profile, and tried again after a pause, or not at all where a person is needed.
+        A failure is recorded with its profile. It is retried after a pause, or not at all if it needs
+        interaction.
         """
         rows = {row.name: row for row in self.context.read().rows()}
         self.retries = {name: retry for name, retry in self.retries.items() if name in rows}

@@ -1,8 +1,8 @@
-"""Documents that were made a moment ago, for as long as nothing that they rest on has changed.
+"""Cache of credential documents, valid while the files that they depend on are unchanged.
 
-Making one reads and classifies every profile, and opens two age files; an agent that is asked again and again would do
-so each time. A document rests on files and the clock alone: while every such file has the status that it had before the
-document was made, making it again would give the same.
+Building a document classifies every profile and decrypts two age files, which is too slow for an agent that
+is called repeatedly. A document depends on files and the clock only, so it is valid while the stat values of
+these files are the same.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from keyturn.vault.vault import STATE_FILES
 
 
 def document(context: Context, name: str, make: Callable[[], str]) -> str:
-    """What `make` gives for a profile, or gave. Only the agent keeps it: other processes ask once and end.
+    """Return the credential document of a profile, cached if possible. Only the agent caches documents,
+    because other processes need one only once.
 
-    :param make: :func:`keyturn.operations.credentials.refresh.document`, wherever it is done; its errors come through.
+    :param make: builds the document; its errors are raised.
     """
     if not context.serves_others:
         return make()
@@ -36,7 +37,7 @@ def document(context: Context, name: str, make: Callable[[], str]) -> str:
     created, fingerprint = context.clock(), FileFingerprint.of(_files(context))
     text = make()
     if fingerprint.is_reliable():
-        # What fails here fails the next caller in its own words; this one has an answer.
+        # The document is valid even if it cannot be cached; the next call will raise the error itself.
         with contextlib.suppress(KeyturnError, OSError):
             _store(context, name, Secret(text), created, fingerprint)
     return text
@@ -48,15 +49,17 @@ def _store(
     validity = _valid_until(context, name)
     if validity is not None:
         valid_until, policies = validity
-        # They were read a moment ago: one that has not changed since well before that was read as it is.
+        # The policies were read just before. If their last change is older than that, the content that was
+        # read is current.
         fingerprint = fingerprint.with_paths(policies)
         if fingerprint.is_reliable() and fingerprint.is_unchanged():
             context.documents[name] = CachedDocument(text, created, valid_until, fingerprint)
 
 
 def _valid_until(context: Context, name: str) -> tuple[datetime, tuple[str, ...]] | None:
-    """Until when what was just made is the document to give, and the policy files that it rests on; None for one that is
-    not fresh, or is to be made anew each time."""
+    """Return the time until which a new document is valid, and the paths of the policy files that it depends
+    on. Return None if the session is not fresh, or must not be cached.
+    """
     inventory = context.read()
     definition, last_use = inventory.definitions.get(name), inventory.index.of(name).last_use
     if definition is None or last_use is None:
@@ -75,7 +78,7 @@ def _valid_until(context: Context, name: str) -> tuple[datetime, tuple[str, ...]
 
 
 def _files(context: Context) -> tuple[str, ...]:
-    """Every file that a document rests on, but for session policies."""
+    """Return all files that a document depends on, except session policies."""
     paths = context.paths
     own = (
         paths.aws_config,

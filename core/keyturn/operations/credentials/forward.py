@@ -1,4 +1,6 @@
-"""What the far end of an SSH line may have: temporary credentials of the profiles that `config.toml` names, nothing else."""
+"""Credentials for the remote end of a forwarded socket: temporary credentials of the profiles in `forward` of
+`config.toml`.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,13 @@ from keyturn.storage import config
 
 
 def get_forwarded_credentials(context: Context, name: str, min_left: timedelta | None = None) -> str:
-    """The credential_process document of a profile, for another machine.
+    """Return the credential document of a profile for another machine.
 
-    :param min_left: it must live so long at min_left.
-    :raises NotFound: it is not named in `config.toml`, whether there is such a profile or not.
-    :raises Protected: it is, and has nothing that may leave this machine.
-    :raises NeedsPerson: somebody at this machine must renew it first; the far end is never asked for anything.
+    :param min_left: the session must be valid for at least this time.
+    :raises NotFound: if the profile is not in `forward`, no matter if it exists.
+    :raises ChangeRefused: if its credentials must not leave this machine.
+    :raises NeedsInteraction: if a person at this machine must renew it first. The remote user is never
+        prompted.
     """
     _require_named(context, name)
     _require_temporary(context.read(), name)
@@ -35,7 +38,9 @@ def get_forwarded_credentials(context: Context, name: str, min_left: timedelta |
 
 
 def _require_named(context: Context, name: str) -> None:
-    """Before anything else is read, so that what is not named costs next to nothing."""
+    """Check that the profile is in `forward`. This runs first, because a request for another profile should
+    cost little.
+    """
     try:
         names = config.load(context.paths.config_file).forward
     except (KeyturnError, OSError):

@@ -1,4 +1,4 @@
-"""Handing a session to one program: the credentials of any profile, native ones too, with so much time left."""
+"""Credentials for one program: a session of any profile, managed or native, with a minimum time left."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from keyturn.storage.managed_profiles import ManagedProfile
 def get_credentials(
     context: Context, name: str, min_left: timedelta | None = None, code: str | None = None
 ) -> str:
-    """Return the credential document of a profile, managed or native; nothing is delivered anywhere.
+    """Return the credential document of a profile, managed or native. Nothing is delivered elsewhere.
 
-    :param min_left: the session must live at min_left that long. Without it, a fresh session is enough, and a valid one
-        where no new one can be had.
-    :param code: an MFA code, for a new session.
+    :param min_left: minimum time left. Without it a fresh session is returned, or a valid one if it cannot be
+        renewed.
+    :param code: an MFA code for a new session.
     :raises NotFound: if there is no such profile.
-    :raises UsageError: if no session of this profile lives as long as `min_left`.
+    :raises UsageError: if no session of this profile lasts as long as `min_left`.
     :raises NeedsInteraction: if a person must renew it first.
     """
     return credential_document(context, name, min_left, code, is_remote=False)
@@ -37,10 +37,10 @@ def get_credentials(
 def credential_document(
     context: Context, name: str, min_left: timedelta | None, code: str | None, *, is_remote: bool
 ) -> str:
-    """Return what :func:`get_credentials` does.
+    """Return the document for :func:`get_credentials` or a forwarded socket.
 
-    :param is_remote: another machine asks, so none of the person's commands is run for it, and it cannot make keyturn
-        call AWS again and again.
+    :param is_remote: the caller is another machine. No `mfa_command` is run for it, and it cannot make
+        keyturn call AWS repeatedly.
     """
     inventory = context.read()
     session_cache.require_own_environment(context, inventory, name)
@@ -107,7 +107,7 @@ def _record_refresh(
 
 
 def _require_lifetime(name: str, cached: FetchedSession, min_left: timedelta) -> None:
-    """Makes sure that a new session would do for a while, by how long the last one was given."""
+    """Check that a new session would last for `min_left`, judged by the lifetime of the cached one."""
     expires = cached.issued.credentials.expires
     if expires is not None and expires - cached.requested_at - RECORD_USE_EVERY < min_left:
         raise _too_short(name, min_left, expires - cached.requested_at)

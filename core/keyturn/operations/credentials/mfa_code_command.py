@@ -1,7 +1,7 @@
-"""MFA codes from the person's `mfa_command`: each used once, and never asked for in a storm.
+"""MFA codes from the user's `mfa_command`. Each code is used once, and repeated refusals stop the command.
 
-AWS takes a code once, and a device shows the same one for 30 seconds. What was used, and how often AWS refused, is noted
-by device for all processes, so that a client which asks again and again cannot have the user locked out.
+AWS accepts a code once, and a device shows the same one for 30 seconds. Used codes and refusals are stored by
+device for all processes, because a client that retries in a loop could otherwise lock the user out.
 """
 
 from __future__ import annotations
@@ -21,33 +21,36 @@ from keyturn.providers import mfa_command
 from keyturn.storage.config import Command, Config
 from keyturn.system import files
 
-#: How long a device shows one code (RFC 6238, as AWS's virtual devices have it).
+#: Seconds for which a device shows one code (RFC 6238; AWS virtual MFA devices).
 CODE_SECONDS = 30
-#: So many refused codes of one device, and the command is asked no more until a code that a person types is taken.
+#: After this many refused codes of one device the command is not run until AWS accepts a typed code.
 MAX_REFUSALS = 3
-#: Seconds that a refusal of AWS to give a user a session is believed: a policy may change.
+#: Seconds after which GetSessionToken is tried again for a user whom AWS denied it, because a policy may
+#: change.
 NO_SESSION_TOKEN_SECONDS = 12 * 3600
 
 
 @dataclass(frozen=True)
 class CommandMfaCodes:
-    """The commands of one person's preferences, and what became of their codes."""
+    """MFA commands of `config.toml`, and the results of their codes."""
 
     context: Context
     config: Config
     config_error: str | None = None
-    """Why the preferences cannot be read; what they name is then unknown, not none."""
+    """Error from reading `config.toml`. The commands are unknown then."""
     sleep: Callable[[float], None] = time.sleep
 
     def has_command(self, profile: str, serial: str) -> bool:
-        """Whether a program shows the codes of a device, so that no person has to, as far as that is known."""
+        """Return True if a command shows the codes of a device, or if that is unknown because `config.toml`
+        is unreadable.
+        """
         return self.config_error is not None or bool(self.config.code_command(profile, serial))
 
     def code(self, profile: str, serial: str, deadline: Deadline) -> str:
-        """A code of `serial` that was not used before; waits for the next one where this one was.
+        """Return an unused code of a device. Wait for the next one if the current one has been used.
 
-        :param deadline: is credited with the time that this takes.
-        :raises NeedsMfa: no code is to be had from the command: a person must type one.
+        :param deadline: is extended by the time that this takes.
+        :raises NeedsMfa: if the command yields no code, so that a person must type one.
         """
         if self.config_error is not None:
             file = self.context.paths.config_file
@@ -72,12 +75,12 @@ class CommandMfaCodes:
         return code
 
     def record_use(self, serial: str) -> None:
-        """Notes that the code which the device shows now has been used, whatever AWS makes of it."""
+        """Record that the code which the device shows now was used, whatever AWS answers."""
         with contextlib.suppress(KeyturnError):
             self._update_device(serial, lambda state: state | {"step": self._current_step()})
 
     def record_refusal(self, profile: str, serial: str) -> None:
-        """Notes that AWS refused a code of the device."""
+        """Record that AWS refused a code of the device."""
         command = self.config.code_command(profile, serial)
 
         def count(state: dict[str, Any]) -> dict[str, Any]:
@@ -88,13 +91,13 @@ class CommandMfaCodes:
             self._update_device(serial, count)
 
     def record_acceptance(self, serial: str) -> None:
-        """Notes that AWS took a code of the device: the count of refusals begins anew."""
+        """Reset the count of refusals, because AWS accepted a code of the device."""
         if self._device_state(serial).get("refused"):
             with contextlib.suppress(KeyturnError):
                 self._update_device(serial, lambda state: state | {"refused": 0})
 
     def refuses_session_tokens(self, serial: str) -> bool:
-        """Whether AWS refuses to give the user of a device a session for its codes."""
+        """Return True if AWS denied GetSessionToken to the device's user within the last 12 hours."""
         since = self._device_state(serial).get("alone")
         return (
             isinstance(since, int)
@@ -102,7 +105,7 @@ class CommandMfaCodes:
         )
 
     def record_session_token_refusal(self, serial: str) -> None:
-        """Notes that it does."""
+        """Record that AWS denied GetSessionToken to the device's user."""
         with contextlib.suppress(KeyturnError):
             self._update_device(
                 serial, lambda state: state | {"alone": int(self.context.clock().timestamp())}
@@ -120,10 +123,10 @@ class CommandMfaCodes:
         return NeedsMfa(f"session for {profile}", why, hint, profile=profile, serial=serial)
 
     def _wait_for_unused_code(self, serial: str, seconds: float) -> bool:
-        """Waits until the device shows another code than the one that was used; False if that takes too long."""
+        """Wait until the device shows an unused code. Return False if that takes longer than `seconds`."""
         used = self._device_state(serial).get("step", -1)
         now = self.context.clock().timestamp()
-        # A step that lies ahead was noted by a clock that has been set back since.
+        # A step in the future was recorded before the clock was set back.
         if used != now // CODE_SECONDS:
             return True
         pause = (used + 1) * CODE_SECONDS - now + 0.2
@@ -152,7 +155,9 @@ class CommandMfaCodes:
 
 
 def _decode(content: bytes | None) -> dict[str, dict[str, Any]]:
-    """The devices by serial; none for what is not ours: it is a memory of minutes, and may be lost."""
+    """Return the state of each device by serial, empty for malformed content, because it may be lost without
+    harm.
+    """
     try:
         devices = json.loads(content or b"{}").get("devices", {})
         return {

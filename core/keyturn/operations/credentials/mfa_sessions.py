@@ -1,7 +1,7 @@
-"""The MFA sessions of users: one code of a device, and for hours no role behind the same user asks for another.
+"""MFA sessions of IAM users: one MFA code serves all roles behind the same user for hours.
 
-They lie in the vault's cache beside the sessions of profiles, under names that no profile can have. One counts only while
-the index names it, which can be changed while the vault is locked.
+They are stored in the vault's session cache under names that no profile can have. One is valid only while the
+index lists it, because the index can be changed while the vault is locked.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from keyturn.providers.cached_session import FetchedSession, MfaDevice
 from keyturn.providers.sts_limits import MFA_SESSION_MIN_LEFT
 from keyturn.storage.index import Index, MfaDeviceState, MfaSessionRef
 
-#: No name of a section or a profile holds a NUL.
+#: No section or profile name contains a NUL.
 _PREFIX = "\0mfa\0"
 
 
 @dataclass(frozen=True)
 class VaultMfaSessionStore:
-    """Where the refresher finds and keeps them; see :class:`keyturn.providers.cached_session.MfaSessionStore`.
+    """MFA sessions in the vault; see :class:`keyturn.providers.cached_session.MfaSessionStore`.
 
-    :param reading: what was read before AWS is asked.
+    :param inventory: the inventory from before AWS is called.
     """
 
     context: Context
     inventory: Inventory
 
     def get(self, device: MfaDevice) -> FetchedSession | None:
-        """See :meth:`DeviceStore.held`."""
+        """See :meth:`keyturn.providers.cached_session.MfaSessionStore.get`."""
         ref = self._session_ref(self.context.index.load(), device)
         entry = self.context.vault.session(_name(device)) if ref else None
         decoded = cached_session.decode(entry) if entry else None
@@ -48,7 +48,7 @@ class VaultMfaSessionStore:
         return None if is_expired or credentials.access_key_id != ref.key_id else fetched
 
     def put(self, device: MfaDevice, fetched: FetchedSession) -> None:
-        """See :meth:`DeviceStore.hold`."""
+        """See :meth:`keyturn.providers.cached_session.MfaSessionStore.put`."""
         credentials = fetched.issued.credentials
         if credentials.expires is None:
             return
@@ -56,7 +56,7 @@ class VaultMfaSessionStore:
         with (
             contextlib.suppress(KeyturnError, OSError),
             self.context.state_lock(),
-        ):  # else the next role asks for a code
+        ):  # if storing fails, the next role requires a code
             index = self.context.index.load()
             previous = self._session_ref(index, device)
             if _stop_count(index, device) != _stop_count(self.inventory.index, device):
@@ -72,7 +72,7 @@ class VaultMfaSessionStore:
 
 
 def forget(context: Context, serial: str) -> None:
-    """Ends what a device's codes were good for; needs no open vault."""
+    """End all MFA sessions of a device. It needs no open vault."""
 
     def update_index(index: Index) -> None:
         state = index.devices.get(serial, MfaDeviceState())
@@ -82,14 +82,16 @@ def forget(context: Context, serial: str) -> None:
 
 
 def forget_key(index: Index, key_id: str) -> None:
-    """Ends what a key that leaves the vault was asked for."""
+    """End the MFA sessions of a key that leaves the vault."""
     for serial, state in list(index.devices.items()):
         sessions = {key: ref for key, ref in state.sessions.items() if key != key_id}
         index.devices[serial] = replace(state, sessions=sessions)
 
 
 def transfer_mfa_sessions(context: Context, old_id: str, new_id: str) -> None:
-    """Lets the sessions that a key's codes were good for serve the key that takes its place: they are its user's."""
+    """Assign the MFA sessions of an old key to the key that replaces it, because both belong to the same
+    user.
+    """
     index = context.index.load()
     refs = {
         serial: state.sessions[old_id] for serial, state in index.devices.items() if old_id in state.sessions
@@ -116,7 +118,7 @@ def transfer_mfa_sessions(context: Context, old_id: str, new_id: str) -> None:
 
 
 def serials_of(inventory: Inventory, name: str) -> tuple[str, ...]:
-    """The devices whose codes a profile asks for itself."""
+    """Return the serials of the MFA devices that a profile itself requires, at most one."""
     definition = inventory.definitions.get(name)
     serial = definition.mfa_serial if definition else inventory.settings(name).get("mfa_serial")
     return (str(serial),) if serial else ()
@@ -131,7 +133,7 @@ def _stop_count(index: Index, device: MfaDevice) -> int:
 
 
 def _store(sessions: dict[str, Any], index: Index, device: MfaDevice, fetched: FetchedSession) -> None:
-    """Puts one in, and takes out what the index does not name."""
+    """Store a session and delete those that the index does not list."""
     listed = {
         f"{_PREFIX}{key}\0{serial}": ref.key_id
         for serial, state in index.devices.items()

@@ -1,4 +1,4 @@
-"""Refresh: a new session for one profile, sealed, noted and delivered."""
+"""Refresh: get a new session for one profile, store and deliver it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from keyturn.profiles.inventory import Inventory
 from keyturn.providers.cached_session import FetchedSession
 from keyturn.storage.managed_profiles import ManagedProfile
 
-#: A session with less left than this is not handed out: a client could not use it any more.
+#: Sessions with less time left are not returned, because a client could not use them.
 MIN_LEFT = timedelta(seconds=60)
-#: How often "asked for" is written down again; every request would be a write.
+#: Shortest interval between two records of use, because otherwise every request would write the index.
 RECORD_USE_EVERY = timedelta(minutes=5)
 
 
 @operation("refresh")
 def refresh(context: Context, name: str, code: str | None = None) -> Refreshed:
-    """Gets a new session for `name` and delivers it.
+    """Get a new session for a profile and deliver it.
 
-    :raises NotFound: there is no such profile.
-    :raises NeedsMfa: a code is needed; nothing has changed.
-    :raises KeyturnError: the profile has nothing that could be refreshed, or AWS said no; what was delivered stays.
+    :raises NotFound: if there is no such profile.
+    :raises NeedsMfa: if a code is required; nothing has changed.
+    :raises KeyturnError: if the profile cannot be refreshed, or AWS refused; a delivered session stays.
     """
     inventory = context.read()
     session_cache.require_own_environment(context, inventory, name)
@@ -68,9 +68,9 @@ def _refresh(context: Context, inventory: Inventory, name: str, code: str | None
 
 
 def renew(context: Context, name: str) -> None:
-    """Gets a new session for a managed profile, unless another process just did, and delivers it.
+    """Renew and deliver the session of a managed profile, unless another process just did.
 
-    :raises KeyturnError: as :func:`refresh`; what was delivered stays until it ends.
+    :raises KeyturnError: as :func:`refresh`; a delivered session stays until it expires.
     """
     inventory = context.read()
     with context.log_failure(name, "refresh"):
@@ -85,15 +85,15 @@ def renew(context: Context, name: str) -> None:
 
 
 def require_known_profile(context: Context, name: str) -> None:
-    """Says why there is nothing to refresh for `name`, before anybody is asked for a passphrase.
+    """Check that a profile exists and can be refreshed, before anyone is asked for a passphrase.
 
-    :raises KeyturnError: the reason; nothing is raised for a profile that can be refreshed.
+    :raises KeyturnError: if it cannot.
     """
     require_refreshable(context.read().row(name))
 
 
 def _deliver_session(context: Context, inventory: Inventory, name: str, fetched: FetchedSession) -> Delivery:
-    """Puts a fetched session where its profile wants it, and learns about its key."""
+    """Deliver a session as its profile requires, and update its key's metadata."""
     definition = inventory.definitions.get(name)
     if definition is None:
         return Delivery.NATIVE
@@ -105,7 +105,10 @@ def _deliver_session(context: Context, inventory: Inventory, name: str, fetched:
 
 
 def require_refreshable(row: Profile) -> None:
-    """Says why there is nothing to refresh, for the kinds where that is so."""
+    """Check that a profile has sessions that can be refreshed.
+
+    :raises KeyturnError: if it has none.
+    """
     what = f"refresh of {row.name}"
     if row.problem and not row.managed:
         raise KeyturnError(what, row.problem, "Correct the profile in the shared files")
@@ -123,12 +126,12 @@ def require_refreshable(row: Profile) -> None:
 
 @operation("document")
 def document(context: Context, name: str) -> str:
-    """The credential_process document for a managed profile; asks AWS only when what is cached is due.
+    """Return the credential document of a managed profile. AWS is called only if the cached session is due.
 
-    What is still valid is handed out where it cannot be renewed now.
+    A valid session is returned if it cannot be renewed now.
 
-    :raises NotFound: keyturn does not manage such a profile.
-    :raises NeedsPerson: only a person can renew it, and nothing valid is left.
+    :raises NotFound: if the profile is not managed by keyturn.
+    :raises NeedsInteraction: if only a person can renew it, and no valid session is left.
     """
     inventory = context.read()
     session_cache.require_own_environment(context, inventory, name)
@@ -168,7 +171,7 @@ def _hint(inventory: Inventory, name: str) -> str:
 def _document_after_renewal(
     context: Context, inventory: Inventory, definition: ManagedProfile, cached: FetchedSession | None
 ) -> FetchedSession:
-    """A new session, or the one that is still valid where none can be had now, whatever keeps it from being had."""
+    """Return a new session, or the cached one if it is valid and cannot be renewed now for any reason."""
     name = definition.name
     valid = cached is not None and is_valid(cached.issued.credentials, context.clock())
     if definition.renew is Renew.OFF:
@@ -178,7 +181,7 @@ def _document_after_renewal(
     try:
         fetched = session_cache.refresher(context, inventory).fetch(name, only_if_due=True)
     except FileChanged:
-        # What is cached is of what the profile was before, or was stopped.
+        # The cached session belongs to the old definition, or was stopped.
         raise
     except (KeyturnError, OSError) as error:
         if cached is None or not valid:
@@ -195,12 +198,12 @@ def _document_after_renewal(
 
 
 def is_valid(credentials: Credentials, now: datetime) -> bool:
-    """Whether a client could still use them."""
+    """Return True if a client can still use the credentials."""
     return credentials.expires is None or credentials.expires - now > MIN_LEFT
 
 
 def record_use(context: Context, name: str, inventory: Inventory) -> None:
-    """Notes that a profile is in use, but not again and again."""
+    """Record that a profile is in use, at most once per `RECORD_USE_EVERY`."""
     now, state = context.clock(), inventory.index.of(name)
     if state.last_use is None or now - state.last_use > RECORD_USE_EVERY:
         context.update_index(lambda index: index.update(name, last_use=now))

@@ -1,4 +1,4 @@
-"""Fetching sessions: the refresher set up with what one process has at hand, and its results kept."""
+"""Session cache in the vault, and the refresher that uses it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from keyturn.storage.index import Index
 
 
 def get_session(context: Context, inventory: Inventory, name: str) -> FetchedSession:
-    """A session of a profile, from the cache while it is fresh; delivered nowhere."""
+    """Return a session of a profile, cached if it is fresh. It is not delivered."""
     return refresher(context, inventory).fetch(name, only_if_due=True)
 
 
 def refresher(context: Context, inventory: Inventory, *, has_commands: bool = True) -> Refresher:
-    """The refresher for one reading of files and definitions.
+    """Return the refresher for one inventory.
 
-    :param has_commands: whether the person's programs may be asked for MFA codes.
+    :param has_commands: False if no `mfa_command` may be run.
     """
     codes = CommandMfaCodes(context, inventory.config, inventory.config_error)
     accepted = {
@@ -56,9 +56,10 @@ def refresher(context: Context, inventory: Inventory, *, has_commands: bool = Tr
 
 
 def require_own_environment(context: Context, inventory: Inventory, name: str) -> None:
-    """Keeps the agent from answering with what its own environment, or its own machine's role, happens to be.
+    """Refuse in the agent if the profile uses the caller's credentials, because the agent would use its own
+    environment or its own machine's role.
 
-    :raises AgentUnavailable: whoever asks must do it in a process of their own.
+    :raises AgentUnavailable: the caller must run the operation in its own process.
     """
     if context.serves_others and status.caller_credential_source(
         name, inventory.natives, inventory.definitions
@@ -68,15 +69,15 @@ def require_own_environment(context: Context, inventory: Inventory, name: str) -
 
 
 def record_accepted_duration(context: Context, name: str, seconds: int) -> None:
-    """Notes the duration that AWS accepts for a role."""
+    """Record the duration that AWS accepts for a role."""
     context.update_index(lambda index: index.update(name, accepted_seconds=seconds))
 
 
 class VaultSessionStore:
-    """The session cache of the vault, as the refresher sees it.
+    """Session cache of the vault for the refresher.
 
-    A session is kept only if its profile still is what it was when it was asked for: a release or an adoption meanwhile
-    must not get a session of what was before.
+    A session is stored only if its profile is unchanged since the request, because a profile released or
+    adopted in between must not get a session of its old definition.
     """
 
     def __init__(self, context: Context, inventory: Inventory) -> None:
@@ -98,8 +99,8 @@ class VaultSessionStore:
             self._context.vault.change_sessions(lambda sessions: sessions.__setitem__(name, entry))
 
             def update_index(index: Index) -> None:
-                # The mark of a stop stays, for a delivery that still waits. One that lies ahead was made by a clock that
-                # has been set back since.
+                # Keep the time of a stop for a delivery that is still pending. A time in the future was
+                # recorded before the clock was set back.
                 stopped = index.of(name).stopped
                 stopped = None if _is_stopped(fetched.obtained, stopped) else stopped
                 index.update(name, session=fetched.facts(), failure=None, stopped=stopped)
@@ -108,15 +109,16 @@ class VaultSessionStore:
 
 
 def _is_stopped(obtained: datetime, stopped: datetime | None) -> bool:
+    """Return True if a session was obtained before its profile was stopped."""
     return stopped is not None and obtained <= stopped
 
 
 def require_unchanged(context: Context, before: Inventory, name: str, fetched: FetchedSession) -> None:
-    """Makes sure that a session is still wanted which was asked for a while ago. The caller holds
-    :meth:`Desk.exclusive` until it has put the session where it belongs.
+    """Check that a profile is unchanged since its session was requested. The caller holds
+    :meth:`Context.state_lock` until it has stored the session.
 
-    :param before: what was read before AWS was asked.
-    :raises FileChanged: the profile, or one that its session is made from, is not what it was, or it was stopped.
+    :param before: the inventory from before AWS was called.
+    :raises FileChanged: if the profile or one of its sources has changed, or it was stopped.
     """
     current = context.read()
     old, new = before.definitions.get(name), current.definitions.get(name)
