@@ -1,7 +1,7 @@
-"""The one object that front ends hold: what is known, and every act on it.
+"""Facade of the core: state and operations for the command line, the app and the agent.
 
-Reading never unlocks and never asks AWS. An act that needs the vault's identity runs in the process that holds it: in
-the agent where one answers, else here.
+Reading state never unlocks the vault and never calls AWS. An operation that needs the vault's identity runs
+in the process that holds it: the agent if one answers, otherwise this process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from keyturn.operations.credentials.auto_renew import AutoRenewal
 from keyturn.operations.rotation import observe
 from keyturn.operations.rotation.client import RotationClient
 from keyturn.operations.routing import OperationRouter
-from keyturn.profiles import inventory, settings
+from keyturn.profiles import settings
+from keyturn.profiles.inventory import stamp
 from keyturn.storage.activity import ActivityLog
 from keyturn.storage.history import History
 from keyturn.storage.index import Index, IndexFile
@@ -50,10 +51,10 @@ from keyturn.vault.vault import Vault
 
 
 class CredentialService:
-    """Reads what there is, and has things done.
+    """State of all profiles, and the operations on them.
 
-    :param desk: places, clock, vault, files and AWS of this process.
-    :param use_agent: whether an agent may be asked and started; the agent itself says no.
+    :param context: paths, clock, vault, files and AWS client of this process.
+    :param use_agent: True if the agent may be called and started; False in the agent itself.
     """
 
     def __init__(self, context: Context, *, use_agent: bool = True) -> None:
@@ -79,9 +80,10 @@ class CredentialService:
         serves_others: bool = False,
         aws: AwsFactory | None = None,
     ) -> CredentialService:
-        """The keeper of the person that `environ` belongs to; reads no file yet.
+        """Return the service for the environment `environ`. No file is read yet.
 
-        :param serves_others: this is the agent.
+        :param serves_others: True in the agent.
+        :param aws: replaces the AWS client, for tests.
         """
         paths = paths_for(environ)
         clock = clock_for(environ)
@@ -113,43 +115,49 @@ class CredentialService:
         )
         return cls(context, use_agent=use_agent)
 
-    # -- what is known --------------------------------------------------------------------------------------------
+    # State. Nothing here unlocks the vault or calls AWS.
 
     def now(self) -> datetime:
-        """The moment, aware, UTC."""
+        """Return the current time, aware UTC."""
         return self.clock()
 
     def index(self) -> Index:
-        """What is known without unlocking, as the index file has it now."""
+        """Return the current content of the index."""
         return self.context.index.load()
 
     def snapshot(self) -> Snapshot:
-        """Everything that a front end draws; reads the shared files, `profiles.toml` and the index."""
-        self._last_stamp = inventory.stamp(self.paths)
-        found = self.context.read()
+        """Return everything that the user interfaces show, read from the shared files, `profiles.toml`,
+        `config.toml` and the index.
+        """
+        self._last_stamp = stamp(self.paths)
+        inventory = self.context.read()
         state, agent = self._vault_state()
         self._last_agent = agent
         sandbox = self.context.environ.get("KEYTURN_SANDBOX")
         return Snapshot(
             generation=next(self._generations),
-            profiles=found.rows(),
-            problems=found.problems,
+            profiles=inventory.rows(),
+            problems=inventory.problems,
             vault=state,
             agent=agent is not None,
             paused=agent is not None and agent.paused,
-            recovery_key_seen=found.index.recovery_key_seen or state is VaultState.ABSENT,
+            recovery_key_seen=inventory.index.recovery_key_seen or state is VaultState.ABSENT,
             sandbox=f". {sandbox}/env" if sandbox else None,
         )
 
     def has_changed(self) -> bool:
-        """Whether a file that :meth:`snapshot` reads has changed since, by its status alone, or the agent has."""
+        """Return True if the agent, or the stat values of a file, have changed since the last
+        :meth:`snapshot`.
+        """
         last_agent = self._last_agent
-        return (last_agent is not None and self._router.agent() != last_agent) or inventory.stamp(
+        return (last_agent is not None and self._router.agent() != last_agent) or stamp(
             self.paths
         ) != self._last_stamp
 
     def due_profiles(self) -> tuple[str, ...]:
-        """Managed profiles in use whose session is due or over and that no person is needed for."""
+        """Return the managed profiles in use whose session is due or expired and can be renewed without
+        interaction.
+        """
         inventory = self.context.read()
         state, _ = self._vault_state()
         return tuple(row.name for row in inventory.rows() if self._is_due(row, state))
@@ -164,186 +172,96 @@ class CredentialService:
         return state_of(row, vault, self.clock()) in (State.SOON, State.EXPIRED, State.NONE)
 
     def _vault_state(self) -> tuple[VaultState, Agent | None]:
-        """What the vault can do now, and the agent that holds it open."""
+        """Return the vault's state, and the agent that holds it open or None."""
         state = self.context.vault.state()
         agent = self._router.agent() if state in (VaultState.LOCKED, VaultState.CLOSED) else None
         return (state, None) if agent is None else (VaultState.OPEN, agent)
 
-    # -- the vault ------------------------------------------------------------------------------------------------
+    def needs_code(self, name: str) -> bool:
+        """Return True if a refresh of `name` requires a typed MFA code."""
+        return any(row.name == name and row.needs_person for row in self.context.read().rows())
 
-    def keyring_backend(self) -> str | None:
-        """The name of a system keyring that can be trusted and works; up to 3 s. None where there is none."""
-        try:
-            return SystemKeyring(self.context.environ).backend()
-        except KeyturnError:
-            return None
+    def region(self, name: str) -> str | None:
+        """Return the region of a profile in the shared files, or None."""
+        return next((row.region for row in self.context.read().rows() if row.name == name), None)
 
-    def create_vault(self, slot: str, passphrase: Secret | None = None, *, anew: bool = False) -> Secret:
-        """Makes the vault and leaves it open.
+    def settings(self, name: str) -> dict[str, object]:
+        """Return all settings of a profile that :meth:`set` can change; only the region for a native one.
 
-        :param slot: `keyring` or `passphrase`.
-        :param anew: even if managed profiles need the keys of one that was here before.
-        :returns: the recovery key, to be shown once.
-        :raises VaultExists: there is one, readable or not.
+        :raises NotFound: if there is no such profile.
         """
-        recovery_key = vault.create(self.context, slot, passphrase, anew=anew)
-        self._move_identity_to_agent(recovery_key=recovery_key)
-        return recovery_key
+        inventory = self.context.read()
+        row, definition = inventory.row(name), inventory.definitions.get(name)
+        return {settings.REGION: row.region, **(settings.table(definition) if definition else {})}
 
-    def export_vault(self, passphrase: Secret) -> bytes:
-        """See :func:`keyturn.operations.vault.export_vault`. Needs the vault open in this process."""
-        return vault.export_vault(self.context, passphrase)
+    def uses_caller_credentials(self, name: str) -> bool:
+        """See :meth:`keyturn.operations.routing.OperationRouter.uses_caller_credentials`."""
+        return self._router.uses_caller_credentials(name)
 
-    def import_vault(
-        self, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None = None
-    ) -> tuple[str, ...]:
-        """See :func:`keyturn.operations.vault.import_vault`."""
-        return vault.import_vault(self.context, exported, export_passphrase, slot, passphrase)
-
-    def vault_fault(self) -> KeyturnError | None:
-        """What is wrong with the vault's files, as far as that shows without opening it."""
-        try:
-            self.context.vault.check()
-        except NeedsVault:
-            return None
-        except KeyturnError as error:
-            return error
-        return None
-
-    def confirm_recovery_key(self) -> None:
-        """Notes that a person has the recovery key."""
-        self.context.index.change(lambda index: replace(index, recovery_key_seen=True))
-
-    def unlock(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
-        """Opens the vault: in an agent, or in this process where none can be started.
-
-        Without an argument the system keyring opens it.
-
-        :raises WrongPassphrase: it is not this vault's.
-        :raises AgentHangs: one is there that does nothing.
-        :raises KeyturnError: the keyring is locked, denied or absent, or the vault is unreadable.
-        """
-        if self._use_agent:
-            try:
-                client.start(
-                    self.paths, self.context.environ, passphrase=passphrase, recovery_key=recovery_key
-                )
-            except AgentHangs:
-                raise
-            except AgentUnavailable:
-                pass
-            else:
-                return
-        self.unlock_here(passphrase, recovery_key)
-
-    def unlock_here(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
-        """Opens the vault in this process; errors as of :meth:`unlock`."""
-        vault.open_vault(self.context, passphrase, recovery_key)
-
-    def restore_vault(
-        self, passphrase: Secret | None = None, recovery_key: Secret | None = None
-    ) -> tuple[str, ...]:
-        """See :func:`keyturn.operations.vault.restore`; the agent ends first."""
-        shutdown.lock(self.paths.socket)
-        return vault.restore(self.context, passphrase, recovery_key)
-
-    def lock(self) -> None:
-        """Ends the agent, and with it the identity; forgets it here too."""
-        shutdown.lock(self.paths.socket)
-        self.context.vault.forget()
-
-    def _move_identity_to_agent(self, *, recovery_key: Secret) -> None:
-        """Lets an agent hold the identity; where none can be started this process goes on holding it."""
-        if not self._use_agent:
-            return
-        try:
-            client.start(self.paths, self.context.environ, recovery_key=recovery_key)
-        except KeyturnError:
-            return
-        self.context.vault.forget()
-
-    def pause(self, *, paused: bool) -> None:
-        """Has the agent renew nothing by itself, or go on renewing.
-
-        :raises AgentUnavailable: none runs, so nothing is renewed anyway.
-        """
-        client.call(self.paths.socket, {"op": "pause" if paused else "resume"})
-
-    def get_forwarded_credentials(self, name: str, min_left_seconds: int | None = None) -> str:
-        """See :func:`keyturn.operations.credentials.forward.get_forwarded_credentials`."""
-        min_left = None if min_left_seconds is None else timedelta(seconds=min_left_seconds)
-        return forward.get_forwarded_credentials(self.context, name, min_left)
-
-    def wait_until_secrets_saved(self) -> None:
-        """See :meth:`keyturn.operations.context.Context.wait_until_secrets_saved`."""
-        self.context.wait_until_secrets_saved()
-
-    def withdraw_delivered(self) -> tuple[str, ...]:
-        """See :func:`keyturn.operations.deliver.withdraw_all`."""
-        return deliver.withdraw_all(self.context)
-
-    def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
-        """See :meth:`keyturn.operations.credentials.auto_renew.AutoRenewal.run`."""
-        return self._auto_renewal.run(may_go_on)
-
-    # -- acts -----------------------------------------------------------------------------------------------------
-
-    def withdraw_expired(self) -> tuple[str, ...]:
-        """See :func:`keyturn.operations.startup_recovery.recover`."""
-        return startup_recovery.recover(self.context)
+    # Sessions.
 
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
         """See :func:`keyturn.operations.credentials.refresh.refresh`."""
         refresh.require_known_profile(self.context, name)
         return self._router.run(refresh.refresh, name, mfa_code)
 
-    def needs_code(self, name: str) -> bool:
-        """Whether a refresh of `name` takes an MFA code, which AWS then takes once."""
-        return any(row.name == name and row.needs_person for row in self.context.read().rows())
+    def credential_process(self, name: str) -> str:
+        """See :func:`keyturn.operations.credentials.refresh.document`."""
+        document = self._router.from_forwarded_socket(name, None, also_native=True)
+        if document is not None:
+            return document
+        return document_cache.document(self.context, name, lambda: self._router.run(refresh.document, name))
+
+    def get_credentials(
+        self, name: str, min_left: timedelta | None = None, mfa_code: str | None = None
+    ) -> str:
+        """See :func:`keyturn.operations.credentials.get_credentials.get_credentials`."""
+        min_left_seconds = None if min_left is None else int(min_left.total_seconds())
+        document = (
+            self._router.from_forwarded_socket(name, min_left_seconds, also_native=False)
+            if mfa_code is None
+            else None
+        )
+        if document is not None:
+            return document
+        return self._router.run(get_credentials.get_credentials, name, min_left, mfa_code)
+
+    def get_forwarded_credentials(self, name: str, min_left_seconds: int | None = None) -> str:
+        """See :func:`keyturn.operations.credentials.forward.get_forwarded_credentials`."""
+        min_left = None if min_left_seconds is None else timedelta(seconds=min_left_seconds)
+        return forward.get_forwarded_credentials(self.context, name, min_left)
 
     def deliver(self, name: str, to: Delivery, as_name: str | None = None) -> str:
-        """See :func:`keyturn.operations.deliver.deliver`. Only a session for the credentials file needs the vault."""
+        """See :func:`keyturn.operations.deliver.deliver`. The vault is needed for delivery to the credentials
+        file only.
+        """
         if to is not Delivery.CREDENTIALS_FILE:
             return deliver.deliver(self.context, name, to, as_name)
         return self._router.run(deliver.deliver, name, to, as_name)
-
-    def set(self, name: str, values: Mapping[str, str]) -> configure.SettingsChange:
-        """See :func:`keyturn.operations.configure.change`; needs no vault."""
-        return configure.change(self.context, name, values)
-
-    def region(self, name: str) -> str | None:
-        """The region that the files here give a profile; None too where they do not know it."""
-        return next((row.region for row in self.context.read().rows() if row.name == name), None)
-
-    def settings(self, name: str) -> dict[str, object]:
-        """All settings of a profile that :meth:`set` changes; of a native one only its region.
-
-        :raises NotFound: there is no such profile.
-        """
-        inventory = self.context.read()
-        row, definition = inventory.row(name), inventory.definitions.get(name)
-        return {settings.REGION: row.region, **(settings.table(definition) if definition else {})}
-
-    def mfa_devices(self, name: str) -> tuple[str, ...]:
-        """See :func:`keyturn.operations.configure.mfa_devices`."""
-        return self._router.run(configure.mfa_devices, name)
 
     def stop(self, name: str) -> str:
         """See :func:`keyturn.operations.deliver.stop`."""
         message = self._router.try_run(deliver.stop, name)
         return deliver.stop(self.context, name) if message is None else message
 
+    # Profiles.
+
+    def set(self, name: str, values: Mapping[str, str]) -> configure.SettingsChange:
+        """See :func:`keyturn.operations.configure.change`. It needs no vault."""
+        return configure.change(self.context, name, values)
+
+    def mfa_devices(self, name: str) -> tuple[str, ...]:
+        """See :func:`keyturn.operations.configure.mfa_devices`."""
+        return self._router.run(configure.mfa_devices, name)
+
+    def check_adopt(self, name: str) -> None:
+        """See :func:`keyturn.operations.adopt.check`."""
+        adopt.check(self.context.read(), self.context.program(), name)
+
     def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
         """See :func:`keyturn.operations.adopt.plan`."""
         line_program = self.context.program()
         return adopt.plan(self.context.read(), self.paths, line_program, names, session_none=session_none)
-
-    def check_adopt(self, name: str) -> None:
-        """Whether a profile can be adopted.
-
-        :raises KeyturnError: the reason why not.
-        """
-        adopt.check(self.context.read(), self.context.program(), name)
 
     def adopt(self, plan: Plan) -> tuple[str, ...]:
         """See :func:`keyturn.operations.adopt.adopt`."""
@@ -368,31 +286,127 @@ class CredentialService:
             passphrase=passphrase, recovery_key=recovery_key, words=words,
         )  # fmt: skip
 
-    def uses_caller_credentials(self, name: str) -> bool:
-        """See :meth:`keyturn.operations.routing.OperationRouter.uses_caller_credentials`."""
-        return self._router.uses_caller_credentials(name)
+    # The vault.
 
-    def credential_process(self, name: str) -> str:
-        """See :func:`keyturn.operations.credentials.refresh.document`."""
-        document = self._router.from_forwarded_socket(name, None, also_native=True)
-        if document is not None:
-            return document
-        return document_cache.document(self.context, name, lambda: self._router.run(refresh.document, name))
+    def create_vault(self, slot: str, passphrase: Secret | None = None, *, anew: bool = False) -> Secret:
+        """Create the vault and leave it open.
 
-    def get_credentials(
-        self, name: str, min_left: timedelta | None = None, mfa_code: str | None = None
-    ) -> str:
-        """See :func:`keyturn.operations.credentials.get_credentials.get_credentials`."""
-        min_left_seconds = None if min_left is None else int(min_left.total_seconds())
-        document = (
-            self._router.from_forwarded_socket(name, min_left_seconds, also_native=False)
-            if mfa_code is None
-            else None
-        )
-        if document is not None:
-            return document
-        return self._router.run(get_credentials.get_credentials, name, min_left, mfa_code)
+        :param slot: `keyring` or `passphrase`.
+        :param anew: create it even if managed profiles need the keys of a vault that is missing.
+        :returns: the recovery key, to be shown once.
+        :raises VaultExists: if there is a vault, readable or not.
+        :raises VaultCorrupt: if a vault that managed profiles need is missing.
+        """
+        recovery_key = vault.create(self.context, slot, passphrase, anew=anew)
+        self._move_identity_to_agent(recovery_key=recovery_key)
+        return recovery_key
+
+    def _move_identity_to_agent(self, *, recovery_key: Secret) -> None:
+        """Start an agent that holds the identity. If none can be started, this process keeps it."""
+        if not self._use_agent:
+            return
+        try:
+            client.start(self.paths, self.context.environ, recovery_key=recovery_key)
+        except KeyturnError:
+            return
+        self.context.vault.forget()
+
+    def confirm_recovery_key(self) -> None:
+        """Record that the user has saved the recovery key."""
+        self.context.index.change(lambda index: replace(index, recovery_key_seen=True))
+
+    def unlock(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
+        """Open the vault in the agent, or in this process if no agent can be started.
+
+        Without arguments the system keyring opens it.
+
+        :raises WrongPassphrase: if the passphrase or key is not this vault's.
+        :raises AgentHangs: if the agent exists but does not respond.
+        :raises KeyturnError: if the keyring is locked, denied or absent, or the vault is unreadable.
+        """
+        if self._use_agent:
+            try:
+                client.start(
+                    self.paths, self.context.environ, passphrase=passphrase, recovery_key=recovery_key
+                )
+            except AgentHangs:
+                raise
+            except AgentUnavailable:
+                pass
+            else:
+                return
+        self.unlock_here(passphrase, recovery_key)
+
+    def unlock_here(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
+        """Open the vault in this process; errors as :meth:`unlock`."""
+        vault.open_vault(self.context, passphrase, recovery_key)
+
+    def lock(self) -> None:
+        """Stop the agent and forget the identity in this process too."""
+        shutdown.lock(self.paths.socket)
+        self.context.vault.forget()
+
+    def keyring_backend(self) -> str | None:
+        """Return the name of the trusted system keyring, or None if there is none that works. Takes up to 3
+        s.
+        """
+        try:
+            return SystemKeyring(self.context.environ).backend()
+        except KeyturnError:
+            return None
+
+    def vault_error(self) -> KeyturnError | None:
+        """Return the error of the vault's files as far as it shows while locked, or None."""
+        try:
+            self.context.vault.check()
+        except NeedsVault:
+            return None
+        except KeyturnError as error:
+            return error
+        return None
+
+    def restore_vault(
+        self, passphrase: Secret | None = None, recovery_key: Secret | None = None
+    ) -> tuple[str, ...]:
+        """Stop the agent and restore the vault; see :func:`keyturn.operations.vault.restore`."""
+        shutdown.lock(self.paths.socket)
+        return vault.restore(self.context, passphrase, recovery_key)
+
+    def export_vault(self, passphrase: Secret) -> bytes:
+        """See :func:`keyturn.operations.vault.export_vault`. The vault must be open in this process."""
+        return vault.export_vault(self.context, passphrase)
+
+    def import_vault(
+        self, exported: bytes, export_passphrase: Secret, slot: str, passphrase: Secret | None = None
+    ) -> tuple[str, ...]:
+        """See :func:`keyturn.operations.vault.import_vault`."""
+        return vault.import_vault(self.context, exported, export_passphrase, slot, passphrase)
+
+    # The agent.
 
     def run_operation(self, op: str, args: Mapping[str, object]) -> object:
-        """Does an act in this process, which holds the identity."""
+        """Run an operation in this process, which holds the identity."""
         return rpc.dispatch(self.context, op, args)
+
+    def pause(self, *, paused: bool) -> None:
+        """Pause or resume automatic renewal in the agent.
+
+        :raises AgentUnavailable: if no agent runs; then nothing is renewed anyway.
+        """
+        client.call(self.paths.socket, {"op": "pause" if paused else "resume"})
+
+    def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
+        """See :meth:`keyturn.operations.credentials.auto_renew.AutoRenewal.run`."""
+        return self._auto_renewal.run(may_go_on)
+
+    def withdraw_delivered(self) -> tuple[str, ...]:
+        """See :func:`keyturn.operations.deliver.withdraw_all`."""
+        return deliver.withdraw_all(self.context)
+
+    def withdraw_expired(self) -> tuple[str, ...]:
+        """See :func:`keyturn.operations.startup_recovery.recover`."""
+        return startup_recovery.recover(self.context)
+
+    def wait_until_secrets_saved(self) -> None:
+        """See :meth:`keyturn.operations.context.Context.wait_until_secrets_saved`."""
+        self.context.wait_until_secrets_saved()

@@ -47,7 +47,7 @@ def test_nothing_is_sealed_to_a_recipient_that_somebody_put_in_place_of_ours(hom
         keeper.context.vault.seal(b"a credentials file with a key in clear")
     with pytest.raises(VaultCorrupt, match="another identity"):
         keeper.unlock_here(Secret(PASSPHRASE))
-    fault = keeper.vault_fault()
+    fault = keeper.vault_error()
     assert isinstance(fault, VaultCorrupt)
     assert "--recovery-key-fd" in fault.hint
 
@@ -58,7 +58,7 @@ def test_the_recovery_key_brings_our_recipient_back_as_the_error_says(home: Home
     assert "sound" in told[0]
     vault = home.keeper().context.vault
     assert vault.recipient() == age.identity_from(home.recovery_key).recipient != theirs
-    assert home.keeper().vault_fault() is None
+    assert home.keeper().vault_error() is None
     home.keeper().unlock_here(Secret(PASSPHRASE))
 
 
@@ -129,7 +129,7 @@ def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(
         patch.setattr(recipient_file, "FORMAT", 2)
         (home.vault / recipient_file.FILE).write_bytes(current.encode())
     before = contents(home.vault)
-    assert isinstance(home.keeper().vault_fault(), VaultNewer)
+    assert isinstance(home.keeper().vault_error(), VaultNewer)
     acts: tuple[Callable[[CredentialService], object], ...] = (
         lambda keeper: keeper.restore_vault(recovery_key=home.recovery_key),
         lambda keeper: keeper.restore_vault(Secret(PASSPHRASE)),
