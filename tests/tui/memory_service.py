@@ -305,7 +305,7 @@ class MemoryService:
         try:
             return self._profiles[name]
         except KeyError:
-            raise NotFound(f"profile {name}", "there is none by that name") from None
+            raise NotFound(f"Profile not found: {name}") from None
 
     def _note(self, what: str, argument: object) -> None:
         with self._lock:

@@ -53,7 +53,7 @@ class AdoptionPlan:
     """
 
     def __repr__(self) -> str:
-        return f"Adoption({sorted(self.definitions)})"
+        return f"AdoptionPlan({sorted(self.definitions)})"
 
 
 def plan(
@@ -141,29 +141,31 @@ def check(inventory: Inventory, program: str, name: str) -> None:
 
 
 def _require_adoptable(row: Profile, inventory: Inventory) -> None:
-    what = f"adopt of {row.name}"
+    what = f"Could not adopt {row.name}"
     if row.managed:
         if not is_unfinished(inventory, row.name):
-            raise KeyturnError(what, "keyturn manages it already")
+            raise KeyturnError(what, "it is already managed by keyturn")
         row = inventory.natives[row.name]
     if row.problem:
         raise KeyturnError(what, row.problem, "Correct the profile in the shared files first")
     if row.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
         raise KeyturnError(
-            what, "it holds temporary keys only, which end by themselves", "Adopt what they come from"
+            what, "it holds temporary keys only, which expire", "Adopt the profile that they were made from"
         )
     if row.kind not in ADOPTABLE:
-        why = f"a profile of kind {row.kind} holds no long-term secret in the shared files"
-        hint = f"Refresh it as it is: keyturn refresh {row.name}"
-        raise KeyturnError(what, why, "Give it credentials first" if row.kind is Kind.UNKNOWN else hint)
+        why = f"a profile of type {row.kind} has no long-term secret in the shared files"
+        hint = f"Refresh it without adopting: keyturn refresh {row.name}"
+        raise KeyturnError(what, why, "Add credentials to it first" if row.kind is Kind.UNKNOWN else hint)
     if row.kind is Kind.IAM_KEY and _plaintext_key(inventory, row.name) is None:
-        why = "its key is not an IAM user's long-term key (AKIA…, without a session token in either file)"
-        raise KeyturnError(what, why, "keyturn keeps AWS keys only; correct the profile if it is one")
+        why = (
+            "its key is not the long-term key of an IAM user (AKIA…, without a session token in either file)"
+        )
+        raise KeyturnError(what, why, "keyturn stores AWS keys only; correct the profile if it has one")
     for kind in FileKind:
         document = inventory.document(kind)
         if document is not None and any(key in document.defaults for key in _CREDENTIAL_KEYS):
-            why = f"[DEFAULT] of {document.path} gives credentials to every profile of the file"
-            raise ChangeRefused(what, why, "Move them into a profile of their own first")
+            why = f"[DEFAULT] of {document.path} sets credentials for every profile of the file"
+            raise ChangeRefused(what, why, "Move them to a profile of their own first")
 
 
 _CREDENTIAL_KEYS = (
@@ -247,8 +249,8 @@ def adopt(
         inventory = context.read()
         inventory.require_definitions()
         if inventory.digest() != digest:
-            why = "the files changed since the change was shown"
-            raise FileChanged("adopt", why, "Look at it again, then confirm")
+            why = "the files have changed since the plan was shown"
+            raise FileChanged("Could not adopt", why, "Review the plan again, then confirm")
         adoption = build_plan(inventory, context.program(), names, session_none=session_none)
         _require_parsable_files(inventory, adoption, context.paths)
         removed = _removed_settings(inventory, adoption, context.paths)
@@ -261,7 +263,7 @@ def adopt(
         )
         _write_files(context, inventory, adoption)
     for name in adoption.definitions:
-        context.log_success(name, "adopt", "its settings moved to keyturn")
+        context.log_success(name, "adopt", "settings moved to keyturn")
     key_metadata.refresh_key_metadata(
         context, context.read(), [(definition, None) for definition in adoption.definitions.values()]
     )
@@ -277,7 +279,10 @@ def _remove_definitions(definitions: dict[str, ManagedProfile], adoption: Adopti
 def _require_parsable_files(inventory: Inventory, adoption: AdoptionPlan, paths: Paths) -> None:
     for problem in inventory.shared.problems:
         if any(str(path_of(paths, kind)) == problem.path for kind in adoption.edits):
-            what, why = f"writing {paths.display(problem.path)}", f"line {problem.line}: {problem.reason}"
+            what, why = (
+                f"Could not write {paths.display(problem.path)}",
+                f"line {problem.line}: {problem.reason}",
+            )
             raise UnparsableFile(what, why, "Correct the file first", path=problem.path, lineno=problem.line)
 
 
@@ -318,7 +323,9 @@ def _store_in_vault(
     for name, key in adoption.keys.items():
         if context.vault.key(key_entry(name)) != dict(key):
             raise KeyturnError(
-                "adopt", "the vault did not give back what was put in", "Run: keyturn vault status"
+                "Could not adopt",
+                "the vault returned another key than the one stored",
+                "Run: keyturn vault status",
             )
 
     def update_index(index: Index) -> Index:
@@ -370,8 +377,8 @@ def _require_planned_values(before: Document | None, now: Document, edits: tuple
     for edit in edits:
         planned, current = (_settings_in(document, edit) for document in (before, now))
         if current and current != planned:
-            why = f"[{edit.section}] of {now.path} changed while it was being adopted"
-            raise FileChanged("adopt", why, "Look at it again, then confirm")
+            why = f"[{edit.section}] of {now.path} changed during the adoption"
+            raise FileChanged("Could not adopt", why, "Review the plan again, then confirm")
 
 
 def _settings_in(document: Document | None, edit: SectionEdit) -> dict[str, str]:
@@ -395,9 +402,11 @@ def _verify(context: Context, adoption: AdoptionPlan) -> None:
     for name in adoption.definitions:
         method, line = context.resolved_provider(name)
         if method != "custom-process" or not process_line.is_keyturn_process_line(line, name):
-            why = f"AWS tools would still take its credentials from {method}"
+            why = f"AWS tools would still get its credentials from {method}"
             raise ChangeRefused(
-                f"adopt of {name}", why, f"Run: keyturn show {name}, and keyturn release {name} to go back"
+                f"Could not adopt {name}",
+                why,
+                f"Run: keyturn show {name}, and keyturn release {name} to undo",
             )
 
 
@@ -424,9 +433,9 @@ def require_all_in_vault(
     :param removed: the settings to be removed now, by section.
     :raises KeyturnError: if the vault has no entry, or another value.
     """
-    what = f"adopt of {name}"
+    what = f"Could not adopt {name}"
     if entry is None:
-        raise KeyturnError(what, "keyturn manages it already", f"See: keyturn show {name}")
+        raise KeyturnError(what, "it is already managed by keyturn", f"See: keyturn show {name}")
     vaulted = {
         (group["path"], group["section"]): dict(map(tuple, group["items"])) for group in entry["sections"]
     }
@@ -440,6 +449,6 @@ def require_all_in_vault(
         if conflicts:
             raise ChangeRefused(
                 what,
-                f"keyturn manages it already, and {', '.join(conflicts)} of [{section['section']}] is not what it took",
-                "Move what was put there since to another profile",
+                f"keyturn manages it already, and {', '.join(conflicts)} of [{section['section']}] differs from what was adopted",
+                "Move the settings added since to another profile",
             )

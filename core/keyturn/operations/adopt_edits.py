@@ -49,7 +49,7 @@ class RemovedSettings:
     """True if adopt created the file."""
 
     def __repr__(self) -> str:
-        return f"Taken({self.path!r}, {self.section!r})"
+        return f"RemovedSettings({self.path!r}, {self.section!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +181,9 @@ def _require_no_foreign_values(document: Document, section: str, items: Mapping[
     conflicts = [key for key, value in items.items() if values.get(key, value) != value]
     if conflicts:
         raise ChangeRefused(
-            f"release into [{section}] of {document.path}",
-            f"{', '.join(conflicts)} stands there with a value that keyturn does not know",
-            "Move what was put there since to another profile, then release",
+            f"Could not release into [{section}] of {document.path}",
+            f"{', '.join(conflicts)} has a value there that keyturn did not write",
+            "Move the settings added since to another profile, then release",
         )
 
 

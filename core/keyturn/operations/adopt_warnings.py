@@ -20,7 +20,7 @@ def find_key_copies(after: bytes, file: str, keys: Keys) -> list[str]:
     """
     lines = diff.raw_lines(after)
     return [
-        f"{file}, line {number}: a copy of {name}'s secret key stays there in clear; remove it by hand"
+        f"{file}, line {number}: a plaintext copy of {name}'s secret key stays there; remove it manually"
         for name, key in keys.items()
         for number, line in enumerate(lines, 1)
         if key["secret"] in line
@@ -34,34 +34,30 @@ def warnings(
     messages = []
     users = [definition for definition in definitions.values() if definition.kind is Kind.IAM_KEY]
     if users and session_none:
-        messages.append(
-            "The long-term key itself is handed to every client that asks: anything can keep it for good"
-        )
+        messages.append("Every client that asks gets the long-term key itself and can store it")
     for definition in users:
         if session_none:
             continue
         if definition.mfa_serial:
-            messages.append(
-                f"{definition.name}: a session needs an MFA code, once per 12 h unless it says otherwise"
-            )
+            messages.append(f"{definition.name}: a session needs an MFA code, by default every 12 h")
         else:
             messages.append(
-                f"{definition.name}: its sessions cannot call IAM (AWS allows that with MFA only), nor most of STS"
+                f"{definition.name}: its sessions cannot call IAM (AWS requires MFA for that), nor most of STS"
             )
     for definition in definitions.values():
         if definition.credential_source:
             messages.append(
-                f"{definition.name}: {definition.credential_source} of whoever asks signs for it; its sessions are kept nowhere"
+                f"{definition.name}: uses the caller's {definition.credential_source} credentials; its sessions are not cached"
             )
         chained = (
             definition.kind is Kind.ROLE and definition.source_profile not in keys and not definition.key
         )
         if chained and (definition.duration_seconds or 0) > CHAINED_MAX:
             messages.append(
-                f"{definition.name}: assumed from another role, so AWS allows one hour, not {definition.duration_seconds} s"
+                f"{definition.name}: role chaining, so AWS allows 1 h instead of {definition.duration_seconds} s"
             )
     messages += [
-        f"{problem.path}, line {problem.line}: AWS tools refuse this file; it is left as it is"
+        f"{problem.path}, line {problem.line}: AWS tools reject this file; it is not changed"
         for problem in inventory.shared.problems
     ]
     return tuple(messages)

@@ -77,7 +77,11 @@ def _write_definition(context: Context, old: ManagedProfile, new: ManagedProfile
 
     def edit(definitions: dict[str, ManagedProfile]) -> None:
         if definitions.get(name) != old:
-            raise FileChanged(f"set {name}", "its definition changed meanwhile", "Look again, then retry")
+            raise FileChanged(
+                f"Could not set {name}",
+                "its definition has changed in the meantime",
+                "Check it, then try again",
+            )
         definitions[name] = new
 
     managed_profiles.change(context.paths.profiles_file, edit)
@@ -168,8 +172,12 @@ def mfa_devices(context: Context, name: str) -> tuple[str, ...]:
         or entry is None
         or status.caller_credential_source(name, inventory.natives, inventory.definitions)
     ):
-        why = problem or "its sessions do not come from a key that keyturn holds"
-        raise NotFound(f"MFA devices of {name}", why, f"Name one: keyturn set {name} mfa_serial=SERIAL")
+        why = problem or "its sessions do not come from an access key in the vault"
+        raise NotFound(
+            f"Could not list the MFA devices of {name}",
+            why,
+            f"Set it manually: keyturn set {name} mfa_serial=SERIAL",
+        )
     context.require_open()
     key = context.key(entry)
     native = inventory.natives.get(entry)
@@ -179,6 +187,6 @@ def mfa_devices(context: Context, name: str) -> tuple[str, ...]:
     try:
         serials = aws.list_mfa_devices(key, user)
     except KeyturnError as error:
-        error.hint = f"Name the device yourself: keyturn set {name} mfa_serial=SERIAL"
+        error.hint = f"Set the device manually: keyturn set {name} mfa_serial=SERIAL"
         raise
     return tuple(serial for serial in serials if sts_limits.shows_codes(serial))

@@ -38,8 +38,8 @@ STATE_LOCK_SECONDS = 30.0
 #: Longest wait for a secret to be saved. A CreateKey call has returned or timed out within this time.
 SECRETS_SAVED_SECONDS = 45.0
 
-#: Events whose name in an error line differs from their name in the activity log.
-_EVENT_NAMES = {"credential-process": "credentials"}
+#: Verbs in error lines, for events of the activity log that are not verbs.
+_EVENT_VERBS = {"credential-process": "get credentials of", "hand out": "get credentials of"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Context:
     def source_lock(self, name: str, seconds: float = SOURCE_LOCK_SECONDS) -> AbstractContextManager[None]:
         """Hold the lock of one source across all processes of this user while AWS is called."""
         path = self.paths.locks_dir / name
-        return files.hold_lock(path, what="waiting for another refresh", seconds=max(0.0, seconds))
+        return files.hold_lock(path, what="Could not get the refresh lock", seconds=max(0.0, seconds))
 
     def state_lock(self) -> AbstractContextManager[None]:
         """Hold the lock on everything that keyturn changes together: managed profiles, deliveries, adopt,
@@ -110,7 +110,7 @@ class Context:
         under it.
         """
         path = self.paths.locks_dir / "acts"
-        return files.hold_lock(path, what="waiting for another change", seconds=STATE_LOCK_SECONDS)
+        return files.hold_lock(path, what="Could not get the state lock", seconds=STATE_LOCK_SECONDS)
 
     def key(self, entry: str) -> Credentials:
         """Return the access key of a vault entry.
@@ -119,11 +119,11 @@ class Context:
         """
         record = self.vault.key(key_entry(entry))
         if record is None:
-            why = "the vault holds none by that name"
+            why = "the vault has no such entry"
             raise NotFound(
-                f"key of {entry}",
+                f"Access key not found: {entry}",
                 why,
-                "profiles.toml asks for it: correct `key` there, or put the vault back that has it",
+                "Correct `key` in profiles.toml, or restore the vault that contains it",
             )
         return credentials_in(record)
 
@@ -163,8 +163,8 @@ class Context:
         try:
             yield
         except KeyturnError as error:
-            if isinstance(error, AwsError) and not error.what.endswith(f" of {profile}"):
-                error.what = f"{_EVENT_NAMES.get(event, event)} of {profile}: {error.what}"
+            if isinstance(error, AwsError) and not error.what.endswith(f" {profile}"):
+                error.what = f"Could not {_EVENT_VERBS.get(event, event)} {profile}: {error.what}"
             if isinstance(error, (NeedsInteraction, WrongMfaCode, NotFound)):
                 raise
             if isinstance(error, UsageError) and event != "refresh":
@@ -175,7 +175,10 @@ class Context:
     def clear_failure(self, profile: str, *events: str) -> None:
         """Delete the failure of a profile if one of `events` caused it."""
         failure = self.profile_state(profile).failure
-        if failure is not None and any(f"{event} of {profile}" in failure.line for event in events):
+        if failure is not None and any(
+            f"{event} of {profile}" in failure.line or f"Could not {event} {profile}" in failure.line
+            for event in events
+        ):
             self.update_index(lambda index: index.update(profile, failure=None))
 
     def wait_until_secrets_saved(self) -> None:

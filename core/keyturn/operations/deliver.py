@@ -51,7 +51,7 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
     with context.log_failure(name, "deliver"):
         old = managed_profile(inventory, name)
         if to is Delivery.NATIVE or (as_name and to is not Delivery.CREDENTIALS_FILE):
-            raise UsageError(f"delivery of {name}", "--as goes with --to credentials-file only")
+            raise UsageError(f"Could not deliver {name}", "--as requires --to credentials-file")
         new = managed_profiles.with_delivery(old, to, as_name)
         if new.deliver_as:
             credentials_file.check_name(new.deliver_as)
@@ -77,7 +77,9 @@ def _change_delivery(
     def edit(definitions: dict[str, ManagedProfile]) -> None:
         if definitions.get(name) != old:
             raise FileChanged(
-                f"delivery of {name}", "its definition changed meanwhile", "Look again, then retry"
+                f"Could not deliver {name}",
+                "its definition has changed in the meantime",
+                "Check it, then try again",
             )
         definitions[name] = new
 
@@ -100,9 +102,9 @@ def _change_delivery(
 def _require_free_section(inventory: Inventory, definition: ManagedProfile) -> None:
     """Refuse to deliver into the section of a profile that has its own credentials."""
     section = definition.deliver_as or definition.name
-    what = f"delivery of {definition.name} as {section}"
+    what = f"Could not deliver {definition.name} as {section}"
     if section in inventory.definitions:
-        raise ChangeRefused(what, "keyturn manages a profile by that name", "Choose another name")
+        raise ChangeRefused(what, "a profile with this name is managed by keyturn", "Choose another name")
     others = [
         other
         for other in inventory.definitions.values()
@@ -112,16 +114,18 @@ def _require_free_section(inventory: Inventory, definition: ManagedProfile) -> N
         raise ChangeRefused(what, f"{others[0].name} is delivered there", "Choose another name")
     items = [item for item in credential_items(inventory.shared, section) if item.kind is FileKind.CONFIG]
     if items:
-        why = f"that profile has credentials of its own ({items[0].key})"
+        why = f"that profile has its own credentials ({items[0].key})"
         raise ChangeRefused(what, why, "Choose another name")
 
 
 def _delivery_message(name: str, definition: ManagedProfile) -> str:
     if definition.delivery is Delivery.CREDENTIALS_FILE:
-        return f"{name}: its session stands in [{definition.deliver_as or name}] of the credentials file until it expires"
+        return (
+            f"{name}: written to [{definition.deliver_as or name}] of the credentials file until it expires"
+        )
     if definition.delivery is Delivery.CREDENTIAL_PROCESS:
-        return f"{name}: AWS clients ask keyturn for it by credential_process"
-    return f"{name}: delivered nowhere; keyturn goes on renewing it on demand"
+        return f"{name}: resolved by AWS clients through credential_process"
+    return f"{name}: not delivered; keyturn refreshes it on demand"
 
 
 def managed_profile(inventory: Inventory, name: str) -> ManagedProfile:
@@ -134,8 +138,7 @@ def managed_profile(inventory: Inventory, name: str) -> ManagedProfile:
     definition = inventory.definitions.get(name)
     if definition is None:
         inventory.row(name)
-        what, why = f"managed profile {name}", "keyturn does not manage it"
-        raise NotFound(what, why, f"Adopt it first: keyturn adopt {name}")
+        raise NotFound(f"{name} is not managed by keyturn", "", f"Adopt it first: keyturn adopt {name}")
     return definition
 
 
@@ -143,8 +146,8 @@ def _fetch_session(context: Context, inventory: Inventory, definition: ManagedPr
     if not status.caller_credential_source(definition.name, inventory.natives, inventory.definitions):
         context.require_open()
     if definition.delivers_key:
-        why = "it delivers the long-term key itself, which never goes into a file in clear"
-        raise KeyturnError(f"delivery of {definition.name}", why, "Use --to credential-process")
+        why = "it delivers its long-term key, which is never written to a file in plaintext"
+        raise KeyturnError(f"Could not deliver {definition.name}", why, "Use --to credential-process")
     return session_cache.get_session(context, inventory, definition.name)
 
 
@@ -263,7 +266,7 @@ def withdraw_all(context: Context) -> tuple[str, ...]:
         for name, definition in inventory.definitions.items()
         if current_delivery(inventory, definition) is not None
     }
-    return _withdraw_each(context, sorted(names), "the agent ended")
+    return _withdraw_each(context, sorted(names), "the agent stopped")
 
 
 def withdraw_expired(context: Context) -> tuple[str, ...]:
@@ -334,10 +337,10 @@ def stop(context: Context, name: str) -> str:
 
             context.index.change(edit)
         if had_session or withdrawn:
-            context.log_success(name, "stop", "withdrawn and forgotten" if withdrawn else "forgotten")
+            context.log_success(name, "stop", "withdrawn and deleted" if withdrawn else "deleted")
     if not had_session and not withdrawn:
-        return f"{name}: there was no session"
-    return f"{name}: session forgotten" + (", withdrawn from the credentials file" if withdrawn else "")
+        return f"{name}: no session"
+    return f"{name}: session deleted" + (", withdrawn from the credentials file" if withdrawn else "")
 
 
 def write_process_line(context: Context, definition: ManagedProfile) -> None:

@@ -64,7 +64,9 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
     for name in sections:
         key = context.vault.key(key_entry(name))
         if key:
-            secrets.append(f"{name}: secret access key of {masked_key_id(key['key_id'])} goes back in clear")
+            secrets.append(
+                f"{name}: secret access key of {masked_key_id(key['key_id'])} returns to the file in plaintext"
+            )
     return Plan(
         action="release",
         names=tuple(sections),
@@ -85,9 +87,9 @@ def _warnings(inventory: Inventory, sections: Sections) -> tuple[str, ...]:
     ]
     new_names = {name: _new_name(inventory, name) for name in sections}
     return (
-        *(f"{name} stays managed and takes its sessions from what is released" for name in dependants),
+        *(f"{name} stays managed and gets its sessions from a released profile" for name in dependants),
         *(
-            f"{name} is called {new_name} in the files by now, and is given back there"
+            f"{name} was renamed to {new_name} in the files and is released there"
             for name, new_name in new_names.items()
             if new_name
         ),
@@ -118,8 +120,8 @@ def release(
     with context.state_lock():
         inventory = context.read()
         if inventory.digest() != digest:
-            why = "the files changed since the change was shown"
-            raise FileChanged("release", why, "Look at it again, then confirm")
+            why = "the files have changed since the plan was shown"
+            raise FileChanged("Could not release", why, "Review the plan again, then confirm")
         sections = _removed_sections(context, inventory, names)
         if any(context.vault.key(key_entry(name)) for name in sections):
             confirm(context, tuple(sections), passphrase, recovery_key, words)
@@ -144,7 +146,7 @@ def release(
             raise
         _remove_from_vault(context, sections)
     for name in sections:
-        context.log_success(name, "release", "its settings are back in the shared files")
+        context.log_success(name, "release", "settings restored to the shared files")
     return tuple(sections)
 
 
@@ -161,14 +163,14 @@ def confirm(
         return
     if "passphrase" in context.vault.slots():
         if passphrase is None:
-            why = "a secret leaves the vault in clear, which takes the vault's passphrase"
-            raise NeedsUnlock("release", why, "Type it, or give it by --passphrase-fd N")
+            why = "a secret leaves the vault in plaintext, which requires the vault's passphrase"
+            raise NeedsUnlock("Could not release", why, "Type it, or use --passphrase-fd N")
         Vault(context.paths.vault_dir).unlock(passphrase=passphrase)
         return
     expected = "release " + " ".join(names)
     if words != expected:
-        why = "a secret leaves the vault in clear, which wants its own words"
-        raise NeedsConfirmation("release", why, f"Type, or give by --confirm: {expected}")
+        why = "a secret leaves the vault in plaintext, which requires confirmation"
+        raise NeedsConfirmation("Could not release", why, f"Type, or pass with --confirm: {expected}")
 
 
 def _removed_sections(context: Context, inventory: Inventory, names: Sequence[str]) -> Sections:
@@ -192,8 +194,8 @@ def _require_no_rotation(context: Context, name: str) -> None:
     """
     record = observe.pending_record(context, name)
     if record is not None:
-        why = f"a rotation of its key waits at step {record.step}"
-        raise RotationHalted(f"release {name}", why, progress_of(record).summary())
+        why = f"a rotation of its key is pending at step {record.step}"
+        raise RotationHalted(f"Could not release {name}", why, progress_of(record).summary())
     definition = context.read().definitions.get(name)
     previous_key.require_no_previous_key(
         context, definition.key if definition is not None and definition.key else name, name
@@ -211,9 +213,9 @@ def _require_no_line(inventory: Inventory, name: str) -> None:
             origin = inventory.shared.origin(other, LINE_KEY)
             location = f"line {origin.line} of {origin.file}" if origin else "its credential_process line"
             raise ChangeRefused(
-                f"release {name}",
-                "the vault does not hold what adopt took from it, so there is nothing to give back",
-                f"Take out {location} by hand, then release it again; a key for it has to be made anew",
+                f"Could not release {name}",
+                "the vault does not contain its original settings",
+                f"Remove {location} manually, then release it again; it will need a new access key",
             )
 
 
@@ -230,13 +232,13 @@ def _document(inventory: Inventory, kind: FileKind, path: Path) -> Document:
         if problem.path == str(path):
             why = f"line {problem.line}: {problem.reason}"
             raise UnparsableFile(
-                f"writing {path}", why, "Correct the file first", path=str(path), lineno=problem.line
+                f"Could not write {path}", why, "Correct the file first", path=str(path), lineno=problem.line
             )
     present = inventory.shared.path_of(kind)
     if present != str(path):
         raise ChangeRefused(
-            "release", f"it was taken from {path}, and AWS tools now read {present}",
-            "Set HOME, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE as they were when it was adopted",
+            "Could not release", f"the settings belong to {path}, but AWS tools now read {present}",
+            "Set HOME, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE to the values at the time of the adoption",
         )  # fmt: skip
     document = inventory.document(kind)
     return document if document is not None else parse(b"", str(path), kind)
@@ -321,9 +323,9 @@ def _file_changes(
             any(key[part].encode() in text for text in texts) for part in ("key_id", "secret")
         ):
             raise ChangeRefused(
-                f"release {name}",
-                f"the vault does not hold where {masked_key_id(key['key_id'])} was taken from, so it would be lost",
-                "It stays in the vault; `keyturn vault export FILE` makes a copy",
+                f"Could not release {name}",
+                f"the original place of {masked_key_id(key['key_id'])} is unknown, so the key would be lost",
+                "It stays in the vault. To back it up, run: keyturn vault export FILE",
             )
     return tuple(changes)
 
@@ -354,8 +356,8 @@ def _rollback_on_error(context: Context, sections: Sections) -> Iterator[dict[Pa
         ]
         if not_undone:
             places = " and ".join(context.paths.display(path) for path in not_undone)
-            error.why += f"; what was given back to {places} before that is still there, in clear"
-            error.hint = "See to the cause, then release it again"
+            error.why += f"; the plaintext secrets restored to {places} before that are still there"
+            error.hint = "Fix the cause, then release it again"
         raise
 
 

@@ -45,12 +45,14 @@ def dispatch(context: Context, name: str, arguments: Mapping[str, Any]) -> objec
     operation = OPERATIONS.get(name)
     if operation is None:
         raise UsageError(
-            f"act {name}", "this keyturn knows none by that name", "Run: keyturn agent stop, then try again"
+            f"Unknown operation: {name}",
+            "this keyturn is of another version",
+            "Run: keyturn agent stop, then try again",
         )
     own_files = shared_files(context)
     if arguments.get("files", own_files) != own_files:
         raise KeyturnError(
-            "the agent", f"it was started for the AWS files {own_files[0]} and {own_files[1]}",
+            "The agent uses other files", f"it was started for the AWS files {own_files[0]} and {own_files[1]}",
             "Run: keyturn agent stop, then try again in this shell",
         )  # fmt: skip
     try:
@@ -58,7 +60,7 @@ def dispatch(context: Context, name: str, arguments: Mapping[str, Any]) -> objec
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, KeyturnError):
             raise
-        raise UsageError(f"act {name}", f"its arguments are off ({type(error).__name__})") from None
+        raise UsageError(f"Could not run {name}", f"invalid arguments ({type(error).__name__})") from None
 
 
 def shared_files(context: Context) -> list[str]:

@@ -67,8 +67,11 @@ def clear_versions(files: Iterable[Path], history: History, now: float, report: 
             try:
                 _clear_version(path, originals, history, report)
             except (OSError, KeyturnError) as error:
-                why = error.line() if isinstance(error, KeyturnError) else error.strerror or "no reason given"
-                report(originals[0], f"a version of it that a killed write left stays as {path}: {why}")
+                why = error.line() if isinstance(error, KeyturnError) else error.strerror or "unknown reason"
+                report(
+                    originals[0],
+                    f"an interrupted write left {path}, which could not be saved to the history: {why}",
+                )
 
 
 def _clear_version(path: Path, originals: list[Path], history: History, report: Report) -> None:
@@ -78,9 +81,9 @@ def _clear_version(path: Path, originals: list[Path], history: History, report: 
             return
         if version.data and not _is_preserved(version.data, originals, history):
             owner = _probable_owner(version, originals)
-            history.keep(owner, version.data, "left by a killed write")
+            history.keep(owner, version.data, "left by an interrupted write")
             digest = hashlib.sha256(version.data).hexdigest()[:12]
-            message = f"a version of it that a killed write left, perhaps another program's, is in the history as {digest}"
+            message = f"an interrupted write left a version, perhaps another program's; saved to the history as {digest}"
             report(owner, message)
     finally:
         version.close()

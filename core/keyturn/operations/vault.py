@@ -48,10 +48,10 @@ def locked_error(context: Context, state: VaultState) -> KeyturnError:
     """Return the error for an operation that needs the vault open."""
     if state is VaultState.ABSENT:
         hint = "Run: keyturn vault init, or press r or m in the app"
-        return missing_error(context) or NeedsVault("the vault", "there is none yet", hint)
+        return missing_error(context) or NeedsVault("No vault yet", "", hint)
     if state is VaultState.BROKEN:
-        hint = "Nothing was written over it. Run: keyturn vault status"
-        return VaultCorrupt("the vault", "it cannot be read", hint)
+        hint = "Nothing was overwritten. Run: keyturn vault status"
+        return VaultCorrupt("Vault is unreadable", "", hint)
     return NeedsUnlock(*LOCKED)
 
 
@@ -65,9 +65,9 @@ def missing_error(context: Context) -> VaultCorrupt | None:
     if not names:
         return None
     return VaultCorrupt(
-        "the vault",
-        f"it is gone from {context.paths.vault_dir}, and {_who_needs(names)} its keys",
-        "Put the folder back from a backup, or run: keyturn vault import FILE. To begin without them: keyturn vault init --anew",
+        "Vault is missing",
+        f"{context.paths.vault_dir} does not exist, and {_who_needs(names)} its keys",
+        "Restore the folder from a backup, or run: keyturn vault import FILE. To start without these keys: keyturn vault init --anew",
     )
 
 
@@ -117,23 +117,23 @@ def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | 
     previous_key.record_present_key(context)
     _record_vault(context)
     messages = (
-        ("The newest state of the keys was sound.",)
+        ("The newest generation of the keys is intact.",)
         if restored is None
         else _restore_messages(context, restored)
     )
     if reinstated:
-        messages += (f"Put in again from the rotation journal: the key of {', '.join(reinstated)}.",)
+        messages += (f"Restored from the rotation journal: the key of {', '.join(reinstated)}.",)
     if unreadable:
         messages += (
-            f"The rotation journal of {', '.join(unreadable)} cannot be read and was put aside. Look at the user's keys: keyturn rotate PROFILE --status",
+            f"The rotation journal of {', '.join(unreadable)} is unreadable and was set aside. Check the user's keys: keyturn rotate PROFILE --status",
         )
     record_store.sync_index(context)
     if not vault.slots():
         messages += (
-            "Only the recovery key opens the vault now. Set a passphrase by: keyturn vault reset-passphrase",
+            "Only the recovery key opens the vault now. To set a passphrase, run: keyturn vault reset-passphrase",
         )
     elif before is None or vault.slots() != before:
-        messages += (f"The vault is opened by: {', '.join(vault.slots())}, and the recovery key.",)
+        messages += (f"The vault can be unlocked with: {', '.join(vault.slots())}, recovery key.",)
     vault.forget()
     return messages
 
@@ -162,17 +162,17 @@ def _restore_messages(context: Context, restored: Restored) -> tuple[str, ...]:
         else f"{lost_generations} changes"
     )
     messages = [
-        f"Restored what {restored.file} holds, generation {restored.origin}; it is now {restored.generation}."
+        f"Restored generation {restored.origin} from {restored.file}; it is now generation {restored.generation}."
     ]
     if restored.aside is not None:
-        messages.append(f"The damaged file is kept as {restored.aside}.")
+        messages.append(f"The damaged file was saved as {restored.aside}.")
     if lost_generations > 0 or restored.aside is not None:
-        messages.append(f"Lost: {loss} of the keys made after that, as far as this machine knows.")
+        messages.append(f"Lost: {loss} to the keys after that generation, as far as this machine knows.")
     missing = _profiles_without_key(context)
     if missing:
         messages.append(
-            f"Not in the vault any more: the key of {', '.join(missing)}. What the shared files were before it was adopted"
-            f" may be sealed in {context.paths.history_dir}: age -d -i RECOVERY-KEY-FILE FILE. Else make a new key at AWS."
+            f"Missing from the vault: the key of {', '.join(missing)}. The shared files before the adoption"
+            f" may be in {context.paths.history_dir}, encrypted; to decrypt, run: age -d -i RECOVERY-KEY-FILE FILE. Otherwise create a new key in AWS."
         )
     return tuple(messages)
 
@@ -196,7 +196,7 @@ def export_vault(context: Context, passphrase: Secret) -> bytes:
 
     :raises KeyturnError: if the vault is locked, or `profiles.toml` cannot be read.
     """
-    with files.os_error_text("reading the definitions"):
+    with files.os_error_text("Could not read profiles.toml"):
         content = files.read(context.paths.profiles_file)
     managed_profiles.decode(content, str(context.paths.profiles_file))
     return context.vault.export(passphrase, None if content is None else content.decode("utf-8"))
@@ -239,8 +239,8 @@ def _open_existing(context: Context, export: Export) -> None:
     except VaultError:
         is_same = False
     if not is_same:
-        why = "there is a vault already, and the export is not of it"
-        raise VaultExists("vault import", why, "Nothing was changed. See: keyturn vault status")
+        why = "there is another vault already"
+        raise VaultExists("Could not import the vault", why, "Nothing was changed. See: keyturn vault status")
     context.vault.unlock(recovery_key=export.identity.reveal())
 
 
@@ -265,7 +265,7 @@ def _merge_definitions(context: Context, content: str | None) -> tuple[str, ...]
     try:
         imported = managed_profiles.decode(content.encode("utf-8", "replace"), "the export's profiles.toml")
     except KeyturnError as error:
-        return (f"The keys are here, the definitions are not: {error.line()}",)
+        return (f"The keys were imported, the managed profiles were not: {error.line()}",)
     added: list[str] = []
     different: list[str] = []
 
@@ -279,12 +279,14 @@ def _merge_definitions(context: Context, content: str | None) -> tuple[str, ...]
 
     if imported:
         managed_profiles.change(context.paths.profiles_file, edit)
-    messages = [f"Managed here too: {', '.join(added)}."] if added else []
+    messages = [f"Imported managed profiles: {', '.join(added)}."] if added else []
     if different:
-        messages.append(f"Defined here already, in another way, and left so: {', '.join(different)}.")
+        messages.append(
+            f"Not imported, because they are already defined differently: {', '.join(different)}."
+        )
     missing = [name for name in _profiles_without_key(context) if name in added]
     if missing:
-        messages.append(f"The vault here does not hold the key of {', '.join(missing)}.")
+        messages.append(f"Missing from the vault: the key of {', '.join(missing)}.")
     return (*messages, *_delivery_messages(context, added))
 
 
@@ -298,7 +300,7 @@ def _delivery_messages(context: Context, added: Sequence[str]) -> Iterator[str]:
     ]
     if without_line:
         run = "keyturn deliver NAME --to credential-process"
-        yield f"AWS clients here do not ask keyturn for {', '.join(without_line)} yet. For each, run: {run}"
+        yield f"AWS clients here do not resolve {', '.join(without_line)} yet. For each, run: {run}"
     for name, problem in problems.items():
         if name not in without_line:
             yield f"{name}: {problem}."

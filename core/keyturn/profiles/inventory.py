@@ -72,7 +72,7 @@ class Inventory:
         for row in self.rows():
             if row.name == name:
                 return row
-        raise NotFound(f"profile {name}", "there is none by that name", "Run: keyturn list")
+        raise NotFound(f"Profile not found: {name}", "", "Run: keyturn list")
 
     def settings(self, name: str) -> Mapping[str, object]:
         """Return the settings of a profile in both shared files, merged as botocore does."""

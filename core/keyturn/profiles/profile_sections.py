@@ -27,7 +27,7 @@ def process_line_file(inventory: Inventory) -> FileKind:
     path = inventory.shared.config_path
     problem = next((problem for problem in inventory.shared.problems if problem.path == path), None)
     if problem is not None and problem.unreadable:
-        raise UnsafeFile(f"reading {path}", problem.reason, "Make it readable to you, then try again")
+        raise UnsafeFile(f"Could not read {path}", problem.reason, "Correct its permissions, then try again")
     return FileKind.CONFIG if problem is None else FileKind.CREDENTIALS
 
 

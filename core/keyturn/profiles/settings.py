@@ -31,13 +31,13 @@ def parse(arguments: Sequence[str]) -> dict[str, str]:
         key, separator, value = argument.partition("=")
         key = _ALIASES.get(key, key)
         if not separator:
-            raise UsageError("set", f"{argument} is not KEY=VALUE", "Write KEY= to take a setting away")
-        if key != REGION and key not in _SETTERS:
             raise UsageError(
-                "set", f"there is no setting {key}", f"There are {', '.join((REGION, *_SETTERS))}"
+                f"Invalid setting: {argument}", "it is not KEY=VALUE", "To unset a setting, use KEY="
             )
+        if key != REGION and key not in _SETTERS:
+            raise UsageError(f"Unknown setting: {key}", "", f"Valid: {', '.join((REGION, *_SETTERS))}")
         if key in values:
-            raise UsageError("set", f"{key} is there twice", "Name it once")
+            raise UsageError(f"Repeated setting: {key}", "", "Set it once")
         values[key] = value
     return values
 
@@ -54,9 +54,9 @@ def apply(definition: ManagedProfile, values: Mapping[str, str]) -> ManagedProfi
             continue
         if value and key in _ROLES_ONLY and definition.kind is not Kind.ROLE:
             raise UsageError(
-                f"set {definition.name} {key}",
-                f"it goes with a role only, this is {definition.kind}",
-                "Leave it out",
+                f"Could not set {key} of {definition.name}",
+                f"it is valid for roles only, this is {definition.kind}",
+                "Remove it",
             )
         definition = _SETTERS[key](definition, value)
     _check(definition)
@@ -71,8 +71,8 @@ def _check(definition: ManagedProfile) -> None:
         for_session_token(definition.duration_seconds)
     if definition.delivers_key and definition.delivery is Delivery.CREDENTIALS_FILE:
         raise UsageError(
-            f"set {definition.name} session",
-            "it is delivered into the credentials file, and its key never goes there in clear",
+            f"Could not set session of {definition.name}",
+            "it is delivered to the credentials file, to which a long-term key is never written",
             f"Run first: keyturn deliver {definition.name} --to credential-process",
         )
 
@@ -83,7 +83,7 @@ def check_region(value: str) -> str:
     :raises UsageError: if it is malformed.
     """
     if value and not _REGION.fullmatch(value):
-        raise UsageError("region", f"{value} can be none", "It looks like eu-west-1")
+        raise UsageError("Invalid region", f"{value} is not a region", "A region looks like eu-west-1")
     return value
 
 
@@ -114,14 +114,16 @@ def seconds_of(text: str, what: str = "duration_seconds") -> int:
     """
     match = _DURATION.fullmatch(text)
     if match is None or not text:
-        raise UsageError(what, f"{text} is no length of time", "Write seconds, or 45m, 1h30m, 12h")
+        raise UsageError(
+            f"Invalid {what}", f"{text} is not a duration", "Use seconds, or a form such as 45m, 1h30m, 12h"
+        )
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
 
 
 def _renew(definition: ManagedProfile, value: str) -> ManagedProfile:
     if value and value not in list(Renew):
-        raise UsageError("renew", f"{value} is none", f"There are {', '.join(Renew)}")
+        raise UsageError(f"Invalid value for renew: {value}", "", f"Valid: {', '.join(Renew)}")
     return replace(definition, renew=Renew(value) if value else Renew.AUTO)
 
 
@@ -131,26 +133,32 @@ def _duration(definition: ManagedProfile, value: str) -> ManagedProfile:
 
 def _session(definition: ManagedProfile, value: str) -> ManagedProfile:
     if value not in ("", "none", "temporary"):
-        raise UsageError("session", f"{value} is none", "There are temporary (the default) and none")
+        raise UsageError(f"Invalid value for session: {value}", "", "Valid: temporary (default), none")
     if value == "none" and (definition.kind is not Kind.IAM_KEY or definition.key is None):
         raise UsageError(
-            "session", f"only an IAM user's key can be handed out, this is {definition.kind}", "Leave it"
+            "Invalid value for session: none",
+            f"only an IAM user's key can be delivered, this is {definition.kind}",
+            "Use temporary",
         )
     return replace(definition, delivers_key=value == "none")
 
 
 def _rotation_days(definition: ManagedProfile, value: str) -> ManagedProfile:
     if value and not (value.isascii() and value.isdigit() and int(value) <= 3650):
-        raise UsageError("rotation_days", f"{value} is no number of days", "Write 90, or 0 for no policy")
+        raise UsageError(
+            f"Invalid value for rotation_days: {value}", "", "Use a number such as 90, or 0 for no policy"
+        )
     return replace(definition, rotation_days=int(value) if value else DEFAULT_ROTATION_DAYS)
 
 
 def _rotate(definition: ManagedProfile, value: str) -> ManagedProfile:
     if value and value not in list(Rotate):
-        raise UsageError("rotate", f"{value} is none", f"There are {', '.join(Rotate)}")
+        raise UsageError(f"Invalid value for rotate: {value}", "", f"Valid: {', '.join(Rotate)}")
     if value == Rotate.AUTO and definition.key is None:
         raise UsageError(
-            "rotate", f"{definition.name} has no key of its own", "Set it on the profile that holds the key"
+            "Invalid value for rotate: auto",
+            f"{definition.name} has no access key of its own",
+            "Set it on the profile that holds the key",
         )
     return replace(definition, rotate=Rotate(value) if value else Rotate.ASK)
 
@@ -161,9 +169,11 @@ def _tags(definition: ManagedProfile, value: str) -> ManagedProfile:
     for part in value.split(",") if value else ():
         key, separator, text = part.partition("=")
         if not separator:
-            raise UsageError("tags", f"{part} is not KEY=VALUE", "Write tags=team=ops,stage=prod")
+            raise UsageError(
+                f"Invalid tag: {part}", "it is not KEY=VALUE", "Use a form such as tags=team=ops,stage=prod"
+            )
         if key in tags:
-            raise UsageError("tags", f"{key} is there twice", "Name it once")
+            raise UsageError(f"Repeated tag: {key}", "", "Set it once")
         tags[key] = text
     return replace(definition, tags=sts_limits.tags(tags))
 

@@ -210,10 +210,10 @@ def source_of(
             return (
                 None,
                 tuple(path),
-                "its definition names no key, no source profile and no credential source",
+                "its definition has no key, no source profile and no credential source",
             )
         if name in path or name == definition.name:
-            return None, tuple(path), f"its chain of source profiles returns to {name}"
+            return None, tuple(path), f"its source profiles form a cycle at {name}"
         path.append(name)
         if name in definitions:
             current = definitions[name]
@@ -267,7 +267,7 @@ def _source_problem(name: str, native: Profile | None) -> str | None:
     if native is None:
         return f"its source profile {name} does not exist"
     if native.problem:
-        return f"its source profile {name} is broken: {native.problem}"
+        return f"its source profile {name} is invalid: {native.problem}"
     return f"its source profile {name} has no credentials" if native.kind is Kind.UNKNOWN else None
 
 
@@ -280,14 +280,14 @@ def delivery_problem(
     if native is not None and native.plaintext_key:
         location = f"{native.origin.file}, line {native.origin.line}" if native.origin else "the shared files"
         return (
-            f"a key in clear ({location}) hides what keyturn delivers; "
-            "move it to a profile of its own, or remove it if it is not needed"
+            f"a plaintext key ({location}) takes precedence over keyturn; "
+            "move it to another profile, or remove it"
         )
     if needs_process_line(definition) and native is not None and _defined_again(native, state):
         location = f" ({native.origin.file}, line {native.origin.line})" if native.origin else ""
         return (
-            f"the shared files define it as {native.kind} again{location}, which hides what keyturn delivers; "
-            f"to keep that: keyturn release {definition.name}, then keyturn adopt {definition.name} if it shall be managed"
+            f"the shared files define it as {native.kind} again{location}, which takes precedence over keyturn; "
+            f"to keep that, run: keyturn release {definition.name}, then keyturn adopt {definition.name} to manage it again"
         )
     if needs_process_line(definition) and not _has_process_line(
         settings.get(definition.name, {}), definition.name
@@ -295,8 +295,8 @@ def delivery_problem(
         others = [name for name, values in settings.items() if _has_process_line(values, definition.name)]
         if others:
             return (
-                f"its credential_process line stands under {others[0]}; rename that back to {definition.name}, "
-                f"or give it back to where it is: keyturn release {definition.name}"
+                f"its credential_process line is in profile {others[0]}; rename that to {definition.name}, "
+                f"or run: keyturn release {definition.name}"
             )
         return process_line_missing(definition.name)
     return _session_problem(definition, settings, state.delivered)
@@ -304,7 +304,7 @@ def delivery_problem(
 
 def process_line_missing(name: str) -> str:
     """Return the problem of a profile that has no `credential_process` line."""
-    return f"its credential_process line is not in the shared config; run: keyturn deliver {name} --to credential-process"
+    return f"its credential_process line is missing from the config file; run: keyturn deliver {name} --to credential-process"
 
 
 def _defined_again(native: Profile, state: ProfileState) -> bool:
@@ -326,8 +326,8 @@ def _session_problem(
     if definition.deliver_as:
         command += f" --as {definition.deliver_as}"
     return (
-        f"its session is gone from [{delivered.section}] of the credentials file, "
-        f"which another program has written; run: {command}"
+        f"another program removed its session from [{delivered.section}] of the credentials file; "
+        f"run: {command}"
     )
 
 

@@ -149,13 +149,13 @@ def assume(
         issued = aws.assume_role(signer, replace(request, duration_seconds=CHAINED_MAX))
     except WrongMfaCode:
         raise NeedsMfa(
-            f"session for {params.profile}",
-            f"{refusal} and took the code; it will be asked for one hour from now on",
+            f"Could not refresh {params.profile}",
+            f"{refusal} and used up the code; one hour will be requested from now on",
             f"Wait for the next code, then run: keyturn refresh {params.profile}",
             profile=params.profile,
             serial=params.mfa_serial or "",
         ) from None
-    return AssumedRole(issued, f"{refusal} and gave one hour")
+    return AssumedRole(issued, f"{refusal}, so it lasts one hour")
 
 
 #: Far beyond any policy that AWS accepts. A wrong path may name an endless file.
@@ -170,12 +170,12 @@ def policy_text(value: str, profile: str) -> str:
     if value.lstrip().startswith("{"):
         return value
     path = Path(os.path.expanduser(value))  # noqa: PTH111  # Path.expanduser raises if there is no home directory
-    what, hint = f"policy of {profile}", f"Correct it: keyturn set {profile} policy=FILE"
+    what, hint = f"Policy of {profile} is invalid", f"Run: keyturn set {profile} policy=FILE"
     if not path.is_absolute():
         raise ProfileBroken(what, f"{value} is neither JSON nor an absolute path", hint)
     try:
         if not path.is_file():
-            raise ProfileBroken(what, f"{value} is no file", hint)
+            raise ProfileBroken(what, f"{value} is not a file", hint)
         with path.open("rb") as file:
             data = file.read(MAX_POLICY_FILE_BYTES + 1)
         if len(data) > MAX_POLICY_FILE_BYTES:
@@ -184,7 +184,7 @@ def policy_text(value: str, profile: str) -> str:
     except OSError as error:
         raise ProfileBroken(what, f"{value}: {error.strerror or error}", hint) from None
     except UnicodeDecodeError:
-        raise ProfileBroken(what, f"{value} is no UTF-8 text", hint) from None
+        raise ProfileBroken(what, f"{value} is not UTF-8 text", hint) from None
 
 
 def managed_role_params(definition: ManagedProfile) -> AssumeRoleParams | None:
@@ -352,10 +352,10 @@ class AssumeRoleProvider:
                 if error.code != "AccessDenied":
                     raise
                 sources.codes.record_session_token_refusal(device.serial)
-                why = f"AWS gives its user no session for a code ({error.why}), and took the code"
+                why = f"AWS denied its user a session with MFA ({error.why}) and used up the code"
                 hint = f"Wait for the next code, then run: keyturn refresh {profile}"
                 raise NeedsMfa(
-                    f"session for {profile}", why, hint, profile=profile, serial=device.serial
+                    f"Could not refresh {profile}", why, hint, profile=profile, serial=device.serial
                 ) from None
             session = FetchedSession(issued, requested_at, clock(), "")
             sources.devices.put(device, session)
@@ -374,7 +374,9 @@ class AssumeRoleProvider:
         else:
             source = native.chain[0] if native and native.chain else None
         if source is None:
-            raise ProfileBroken(f"profile {self.name}", "it names no source profile", "Add source_profile")
+            raise ProfileBroken(
+                f"Profile {self.name} is invalid", "it has no source profile", "Add source_profile"
+            )
         return source
 
     def _source_key(self) -> Credentials | None:

@@ -137,7 +137,9 @@ class Sources:
         except NoResponse as error:
             why = f"{error.what}: {error.why}; the code may be used up"
             hint = f"Wait for the next code, then run: keyturn refresh {profile}"
-            raise NeedsMfa(f"session for {profile}", why, hint, profile=profile, serial=serial) from None
+            raise NeedsMfa(
+                f"Could not refresh {profile}", why, hint, profile=profile, serial=serial
+            ) from None
         self.codes.record_acceptance(serial)
         return result
 

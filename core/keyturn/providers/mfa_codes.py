@@ -17,12 +17,14 @@ def require_code(profile: str, serial: str, code: str | None) -> str:
     """
     if not code:
         raise NeedsMfa(
-            f"session for {profile}",
-            f"it needs an MFA code of {serial}",
-            f"Run: keyturn refresh {profile}, which asks for it, or add --mfa-code CODE",
+            f"Could not refresh {profile}",
+            f"an MFA code of {serial} is required",
+            f"Run: keyturn refresh {profile}, and type the code or add --mfa-code CODE",
             profile=profile,
             serial=serial,
         )
     if not _CODE.fullmatch(code):
-        raise UsageError("MFA code", "it is not six digits", "Type the six digits that the device shows")
+        raise UsageError(
+            "Invalid MFA code", "it is not six digits", "Type the six digits that the device shows"
+        )
     return code

@@ -41,11 +41,13 @@ def run(command: Command, serial: str, environ: Mapping[str, str], seconds: floa
     name = command[0]
     if serial.startswith("-"):
         raise CommandFailed(
-            f"mfa_command {name}", f"the serial {serial} would be an option to it", "Correct it"
+            f"mfa_command {name}", f"the serial {serial} looks like an option", "Correct mfa_serial"
         )
     if "/" in name and not name.startswith("/"):
         raise CommandFailed(
-            f"mfa_command {name}", "it is no absolute path and no bare name", "Correct config.toml"
+            f"mfa_command {name}",
+            "it is neither an absolute path nor a name without slashes",
+            "Correct config.toml",
         )
     argv = [name, *(argument.replace("{serial}", serial) for argument in command[1:])]
     try:
@@ -61,7 +63,7 @@ def run(command: Command, serial: str, environ: Mapping[str, str], seconds: floa
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise CommandFailed(
-            f"mfa_command {name}", f"it does not start: {why}", "Correct config.toml"
+            f"mfa_command {name}", f"it could not be started: {why}", "Correct config.toml"
         ) from None
     with process:
         try:
@@ -73,13 +75,13 @@ def run(command: Command, serial: str, environ: Mapping[str, str], seconds: floa
         raise CommandFailed(f"mfa_command {name}", f"it took longer than {seconds:.0f} s", "Try again")
     if process.returncode != 0:
         raise CommandFailed(
-            f"mfa_command {name}", f"it ended with {process.returncode}{_last_line(stderr)}", "Correct it"
+            f"mfa_command {name}",
+            f"it exited with {process.returncode}{_last_line(stderr)}",
+            "Correct the command",
         )
     match = _CODE.fullmatch(stdout)
     if match is None:
-        raise CommandFailed(
-            f"mfa_command {name}", "it printed something else than six digits", "Correct config.toml"
-        )
+        raise CommandFailed(f"mfa_command {name}", "it did not print six digits", "Correct config.toml")
     return match.group(1).decode("ascii")
 
 

@@ -36,11 +36,13 @@ class NativeProvider:
         """
         native = self.sources.natives.get(self.name)
         if native is None:
-            raise NotFound(f"profile {self.name}", "there is none by that name", "Run: keyturn list")
+            raise NotFound(f"Profile not found: {self.name}", "", "Run: keyturn list")
         if native.problem:
-            raise ProfileBroken(f"profile {self.name}", native.problem, "Correct it in the shared files")
+            raise ProfileBroken(
+                f"Profile {self.name} is invalid", native.problem, "Correct it in the shared files"
+            )
         if native.kind is Kind.UNKNOWN:
             raise ProfileBroken(
-                f"profile {self.name}", "it defines no credentials of its own", "Give it some first"
+                f"Profile {self.name} is invalid", "it has no credentials", "Add credentials to it first"
             )
         return IssuedCredentials(self.sources.aws(self.name, request).native_credentials(self.name)), ""

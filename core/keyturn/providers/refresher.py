@@ -89,7 +89,9 @@ class Refresher:
         """
         if source in request.path or len(request.path) > MAX_CHAIN:
             raise ProfileBroken(
-                f"profile {request.path[0]}", f"its chain of sources returns to {source}", "Correct it"
+                f"Profile {request.path[0]} is invalid",
+                f"its source profiles form a cycle at {source}",
+                "Correct source_profile",
             )
         with self.lock(source, request):
             cached = self.cached(source)
@@ -107,8 +109,8 @@ class Refresher:
         fetched = FetchedSession(issued, requested_at, self.sources.clock(), fingerprint, note)
         expires = issued.credentials.expires
         if expires is not None and expires <= fetched.obtained:
-            why = f"what was given for it ended at {expires:%d %b %H:%M:%S} UTC already"
-            raise AwsError(f"session of {name}", why, "Look at this machine's clock, then try again")
+            why = f"the new session expired at {expires:%d %b %H:%M:%S} UTC"
+            raise AwsError(f"Could not refresh {name}", why, "Check this machine's clock, then try again")
         if expires is not None and not self.sources.caller_credential_source(name):
             try:
                 self.store.put(name, fetched)

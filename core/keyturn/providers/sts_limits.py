@@ -38,7 +38,7 @@ def for_role(configured: int | None, *, chained: bool) -> tuple[int, str]:
     """
     seconds = _check_seconds(configured, ROLE_DEFAULT, ROLE_MAX, "a role's session")
     if chained and seconds > CHAINED_MAX:
-        return CHAINED_MAX, "AWS allows one hour at most for a role that is assumed from another session"
+        return CHAINED_MAX, "AWS allows at most one hour for role chaining"
     return seconds, ""
 
 
@@ -47,9 +47,7 @@ def _check_seconds(seconds: int | None, default: int, longest: int, what: str) -
         return default
     if not MIN_SECONDS <= seconds <= longest:
         why = f"{seconds} s is not between {MIN_SECONDS} and {longest} s, which AWS allows for {what}"
-        raise UsageError(
-            "duration_seconds", why, f"Run: keyturn set PROFILE duration={MIN_SECONDS}, or as much as fits"
-        )
+        raise UsageError("Invalid duration_seconds", why, "Run: keyturn set PROFILE duration=SECONDS")
     return seconds
 
 
@@ -82,7 +80,9 @@ def source_identity(text: str) -> str:
     """Check a `SourceIdentity`. The prefix `aws:` is reserved by AWS."""
     if text.startswith("aws:"):
         raise UsageError(
-            "source_identity", f"{text} begins with aws:, which AWS keeps to itself", "Change it"
+            "Invalid source_identity",
+            f"{text} begins with aws:, which is reserved by AWS",
+            "Remove the prefix",
         )
     return _check_text(
         "source_identity", text, _NAME, (2, 64), "Letters, digits and _ + = , . @ - are allowed"
@@ -102,9 +102,9 @@ def serial(text: str) -> str:
     """
     if ":u2f/" in text:
         raise UsageError(
-            "mfa_serial",
-            "a security key or passkey shows no code, which AWS's API asks for",
-            "Name another device",
+            "Invalid mfa_serial",
+            "a security key or passkey shows no codes, which the AWS API requires",
+            "Use a device that shows codes",
         )
     allowed = "It is an ARN such as arn:aws:iam::123456789012:mfa/NAME, or the number on the device"
     return _check_text("mfa_serial", text, _SERIAL, (9, 256), allowed)
@@ -120,18 +120,20 @@ def shows_codes(serial: str) -> bool:
 def tags(values: Mapping[str, str]) -> Mapping[str, str]:
     """Check session tags: at most 50, keys unique regardless of case."""
     if len(values) > MAX_TAGS:
-        raise UsageError("tags", f"there are {len(values)}, AWS allows {MAX_TAGS}", "Take some away")
+        raise UsageError("Too many tags", f"there are {len(values)}, AWS allows {MAX_TAGS}", "Remove some")
     names: dict[str, str] = {}
     for key, value in values.items():
         other = names.setdefault(key.lower(), key)
         if other != key:
             raise UsageError(
-                "tags", f"{other} and {key} are one key for AWS, which ignores case", "Take one away"
+                "Repeated tag",
+                f"{other} and {key} are the same key for AWS, which ignores case",
+                "Remove one",
             )
         if key.lower().startswith("aws:"):
-            raise UsageError("tags", f"{key} begins with aws:, which AWS keeps to itself", "Rename it")
+            raise UsageError("Invalid tag", f"{key} begins with aws:, which is reserved by AWS", "Rename it")
         allowed = "Letters, digits, spaces and _ . : / = + - @ are allowed"
-        _tag_text(f"tag {key}" if key else "tag without a key", key, (1, MAX_TAG_KEY), allowed)
+        _tag_text(f"tag {key}" if key else "tag key", key, (1, MAX_TAG_KEY), allowed)
         _tag_text(f"value of tag {key}", value, (0, MAX_TAG_VALUE), allowed)
     return values
 
@@ -143,7 +145,7 @@ def _tag_text(what: str, text: str, lengths: tuple[int, int], hint: str) -> None
     _check_length(what, text, lengths, hint)
     for char in text:
         if unicodedata.category(char)[0] not in "LZN" and char not in "_.:/=+-@":
-            raise UsageError(what, f"AWS does not take {char!r}", hint)
+            raise UsageError(f"Invalid {what}", f"AWS does not allow {char!r}", hint)
 
 
 def transitive_tags(keys: Sequence[str], tags: Mapping[str, str]) -> Sequence[str]:
@@ -151,9 +153,9 @@ def transitive_tags(keys: Sequence[str], tags: Mapping[str, str]) -> Sequence[st
     missing = [key for key in keys if key not in tags]
     if missing:
         raise UsageError(
-            "transitive_tags",
-            f"{missing[0]} is none of the tags",
-            "Set that tag too, or take it away from both: tags= transitive_tags=",
+            "Invalid transitive_tags",
+            f"{missing[0]} is not one of the tags",
+            "Set that tag too, or unset both: tags= transitive_tags=",
         )
     return keys
 
@@ -162,19 +164,25 @@ def policy(text: str) -> str:
     """Check an inline session policy (JSON text)."""
     if len(text) > MAX_POLICY:
         why = f"it has {len(text)} characters, AWS allows {MAX_POLICY}"
-        raise UsageError("policy", why, "Shorten it, or use policy_arns")
+        raise UsageError("Invalid policy", why, "Shorten it, or use policy_arns")
     invalid = next((char for char in text if not _POLICY.fullmatch(char)), None)
     if invalid is not None:
         raise UsageError(
-            "policy", f"U+{ord(invalid):04X} is in it, AWS takes none beyond U+00FF", "Take it out"
+            "Invalid policy",
+            f"it contains U+{ord(invalid):04X}, and AWS allows no character above U+00FF",
+            "Remove it",
         )
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "too deep"
-        raise UsageError("policy", f"it is no JSON ({where})", "Correct it") from None
+        where = (
+            f"line {error.lineno}: {error.msg}"
+            if isinstance(error, json.JSONDecodeError)
+            else "nested too deeply"
+        )
+        raise UsageError("Invalid policy", f"it is not JSON ({where})", "Correct it") from None
     if not isinstance(document, dict) or not document.get("Statement"):
-        raise UsageError("policy", "it has no Statement", "Correct it: it is an IAM policy document")
+        raise UsageError("Invalid policy", "it has no Statement", "Correct it: it is an IAM policy document")
     return text
 
 
@@ -182,10 +190,10 @@ def policy_arns(arns: Sequence[str]) -> Sequence[str]:
     """Check the ARNs of managed session policies."""
     if len(arns) > MAX_POLICY_ARNS:
         raise UsageError(
-            "policy_arns", f"there are {len(arns)}, AWS allows {MAX_POLICY_ARNS}", "Take some away"
+            "Too many policy_arns", f"there are {len(arns)}, AWS allows {MAX_POLICY_ARNS}", "Remove some"
         )
     if len(set(arns)) != len(arns):
-        raise UsageError("policy_arns", "one of them is there twice", "Take it away")
+        raise UsageError("Invalid policy_arns", "an ARN is repeated", "Remove it")
     for arn in arns:
         hint = "It looks like arn:aws:iam::123456789012:policy/NAME"
         _check_text(f"policy {arn}", arn, _POLICY_ARN, (20, 2048), hint)
@@ -197,7 +205,7 @@ def check_policy_size(inline: str | None, arns: Sequence[str]) -> None:
     length = len(inline or "") + sum(len(arn) for arn in arns)
     if length > MAX_POLICY:
         why = f"together they have {length} characters, AWS allows {MAX_POLICY}"
-        raise UsageError("policy and policy_arns", why, "Shorten them")
+        raise UsageError("Invalid policy and policy_arns", why, "Shorten them")
 
 
 #: Check functions of plain text settings.
@@ -212,7 +220,7 @@ TEXT_CHECKS: Mapping[str, Callable[[str], str]] = {
 def _check_text(what: str, text: str, pattern: re.Pattern[str], lengths: tuple[int, int], hint: str) -> str:
     _check_length(what, text, lengths, hint)
     if not pattern.fullmatch(text):
-        raise UsageError(what, f"AWS does not take {_invalid_part(text, pattern)}", hint)
+        raise UsageError(f"Invalid {what}", f"AWS does not allow {_invalid_part(text, pattern)}", hint)
     return text
 
 
@@ -220,7 +228,7 @@ def _check_length(what: str, text: str, lengths: tuple[int, int], hint: str) -> 
     minimum, maximum = lengths
     if not minimum <= len(text) <= maximum:
         length = "empty" if not text else f"{len(text)} characters long"
-        raise UsageError(what, f"it is {length}, AWS takes {minimum} to {maximum}", hint)
+        raise UsageError(f"Invalid {what}", f"it is {length}, AWS allows {minimum} to {maximum}", hint)
 
 
 def _invalid_part(text: str, pattern: re.Pattern[str]) -> str:

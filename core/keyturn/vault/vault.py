@@ -411,4 +411,4 @@ class Vault:
 
 
 def _no_vault() -> NeedsVault:
-    return NeedsVault("No vault found", "", "Run: keyturn vault init --slot keyring (or --slot passphrase)")
+    return NeedsVault("No vault yet", "", "Run: keyturn vault init --slot keyring (or --slot passphrase)")

@@ -96,7 +96,7 @@ def working_day(at: Watched) -> None:
     _locked(at)
     at.finds("personal")
     at.screen.press("x")
-    at.step("session forgotten")
+    at.step("session deleted")
     at.screen.press("m")
     at.step("review")
     at.screen.press("Enter")

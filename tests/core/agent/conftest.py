@@ -83,7 +83,7 @@ class FakeService:
         if name == "mfa":
             raise NeedsMfa("prod", "it wants a code", "Run keyturn refresh.", profile="mfa", serial="arn:x")
         if name not in self.documents:
-            raise NotFound(f"profile {name}", "there is none by that name")
+            raise NotFound(f"Profile not found: {name}")
         return self.documents[name]
 
 

@@ -207,7 +207,7 @@ def _named_not_written_over_and_brought_back(somebody: Person) -> None:
     assert keys.read_bytes() == damaged
     told = somebody.does("vault", "restore", fds={"--passphrase-fd": PASSPHRASE})
     assert "Restored" in told
-    assert "Not in the vault any more: the key of gov-ops" in told
+    assert "Missing from the vault: the key of gov-ops" in told
     assert damaged in [path.read_bytes() for path in keys.parent.iterdir() if path.is_file()]
     somebody.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
     somebody.does("refresh", "personal")

@@ -33,8 +33,8 @@ def test_what_was_adopted_at_home_is_delivered_and_released_in_the_second(
     keeper = second_home(bench, second)
     told = keeper.import_vault(bench.service.export_vault(JOURNEY), JOURNEY, "passphrase", Secret("second"))
     assert told == (
-        "Managed here too: personal.",
-        "AWS clients here do not ask keyturn for personal yet. For each, run: keyturn deliver NAME --to credential-process",
+        "Imported managed profiles: personal.",
+        "AWS clients here do not resolve personal yet. For each, run: keyturn deliver NAME --to credential-process",
     )
     keeper.unlock_here(passphrase=Secret("second"))
 
@@ -60,9 +60,9 @@ def test_a_profile_of_that_name_that_is_there_already_is_told_and_left_as_it_is(
     keeper = second_home(bench, tmp_path / "second")
     exported = bench.service.export_vault(JOURNEY)
     told = keeper.import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    assert told[0] == "Managed here too: personal."
+    assert told[0] == "Imported managed profiles: personal."
     assert told[1].startswith(
-        f"personal: a key in clear ({credentials}, line 1) hides what keyturn delivers; "
+        f"personal: a plaintext key ({credentials}, line 1) takes precedence over keyturn; "
     )
     assert len(told) == 2
     assert credentials.read_text() == here

@@ -106,9 +106,7 @@ def test_a_release_that_cannot_be_taken_back_says_where_the_secret_is_in_clear(
         adopted.credentials.write_bytes(adopted.credentials.read_bytes() + b"\n[theirs]\nregion = x\n")
 
     _second_file_busy(adopted, monkeypatch, others_write)
-    with pytest.raises(
-        FileBusy, match=r"given back to ~/\.aws/credentials before that is still there, in clear"
-    ):
+    with pytest.raises(FileBusy, match=r"restored to ~/\.aws/credentials before that are still there"):
         adopted.service.release(plan, PASSPHRASE)
     assert b"[theirs]" in adopted.credentials.read_bytes()
     (act,) = (act for act in adopted.service.context.activity.read() if act.event == "release")

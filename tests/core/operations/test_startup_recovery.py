@@ -127,7 +127,7 @@ def test_a_save_of_another_program_that_a_killed_write_had_in_hand_is_kept(
     assert SAVED in _kept(bench)
     (act,) = (act for act in bench.service.context.activity.read() if act.event == "recover")
     assert act.profile.endswith("credentials")
-    assert "in the history" in act.result
+    assert "saved to the history" in act.result
 
 
 def test_what_the_history_or_the_file_has_already_goes_without_a_word(bench: Bench) -> None:

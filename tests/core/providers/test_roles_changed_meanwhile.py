@@ -72,7 +72,7 @@ def test_a_refresh_under_way_brings_nothing_back_that_was_ended_meanwhile(
     bench.service.deliver("acme-hub", Delivery.CREDENTIALS_FILE)
     assert "ASIA" in bench.section("acme-hub")
     moment(bench, monkeypatch, act(bench))
-    with pytest.raises(FileChanged, match=r"while AWS was asked\. Run: keyturn refresh acme-hub"):
+    with pytest.raises(FileChanged, match=r"during the request to AWS\. Run: keyturn refresh acme-hub"):
         bench.service.refresh("acme-hub")
     assert "ASIA" not in bench.section("acme-hub")
     assert "acme-hub" not in bench.another().context.vault.session_names()
@@ -89,7 +89,7 @@ def test_a_client_is_not_served_the_session_that_was_ended_while_it_waited(
     bench.sandbox.move_clock(50 * 60)
     asked = bench.calls("AssumeRole")
     while_aws_is_asked(bench, monkeypatch, stop(bench))
-    with pytest.raises(FileChanged, match="it was stopped while AWS was asked"):
+    with pytest.raises(FileChanged, match="it was stopped during the request to AWS"):
         bench.service.credential_process("acme-hub")
     assert bench.calls("AssumeRole") == asked + 1
 
@@ -100,7 +100,7 @@ def test_a_delivery_that_begins_beside_a_stop_leaves_the_old_one_as_it_was(
     bench.adopt("acme-build")
     before = bench.files(), bench.service.paths.profiles_file.read_bytes()
     while_aws_is_asked(bench, monkeypatch, stop(bench))
-    with pytest.raises(FileChanged, match="it was stopped while AWS was asked"):
+    with pytest.raises(FileChanged, match="it was stopped during the request to AWS"):
         bench.service.deliver("acme-hub", Delivery.CREDENTIALS_FILE)
     assert (bench.files(), bench.service.paths.profiles_file.read_bytes()) == before
 

@@ -36,11 +36,11 @@ def test_a_key_put_beside_our_line_is_named_with_its_place_and_what_is_said_help
     problem = row(bench, "ci-deploy").problem
     assert problem is not None
     line = bench.credentials.read_text().split("\n").index("[ci-deploy]") + 1
-    assert f"a key in clear ({bench.credentials}, line {line}) hides" in problem
-    assert "move it to a profile of its own, or remove it" in problem
+    assert f"a plaintext key ({bench.credentials}, line {line}) takes precedence" in problem
+    assert "move it to another profile, or remove it" in problem
     with pytest.raises(ChangeRefused, match="to another profile, then release"):
         bench.release("ci-deploy")
-    # What both lines say: to a profile of its own.
+    # What both lines say: to another profile.
     bench.credentials.write_bytes(adopted[1] + OWN.replace("[ci-deploy]", "[mine]").encode())
     assert row(bench, "ci-deploy").problem is None
     assert row(bench, "mine").plaintext_key
@@ -58,9 +58,9 @@ def test_a_profile_renamed_by_hand_is_said_and_given_back_where_it_is_now(bench:
         )
     problem = row(bench, "ci-deploy").problem
     assert problem is not None
-    assert "its credential_process line stands under deployer" in problem
+    assert "its credential_process line is in profile deployer" in problem
     plan = bench.service.plan_release(["ci-deploy"])
-    assert "ci-deploy is called deployer in the files by now, and is given back there" in plan.warnings
+    assert "ci-deploy was renamed to deployer in the files and is released there" in plan.warnings
     bench.release("ci-deploy")
     assert "credential_process" not in values(bench, FileKind.CONFIG, "profile deployer")
     assert values(bench, FileKind.CREDENTIALS, "deployer") == key

@@ -62,12 +62,12 @@ def test_what_a_foreign_process_complains_with_is_told_and_kept_without_its_secr
 
 def test_a_failure_is_kept_without_a_secret_wherever_its_words_come_from(bench: Bench) -> None:
     desk = bench.service.context
-    desk.record_failure("ci-deploy", "refresh", AwsError("refresh of ci-deploy", f"token={CANARY}"))
+    desk.record_failure("ci-deploy", "refresh", AwsError("Could not refresh ci-deploy", f"token={CANARY}"))
     desk.activity.add(ActivityEntry(desk.clock(), "ci-deploy", "refresh", f"token={CANARY}", ok=False))
     assert kept(bench) == []
     failure = desk.profile_state("ci-deploy").failure
     assert failure is not None
-    assert failure.line == "refresh of ci-deploy: token=***"
+    assert failure.line == "Could not refresh ci-deploy: token=***"
     assert [act.result for act in desk.activity.read()][-1] == "token=***"
 
 
@@ -85,4 +85,4 @@ def test_a_failure_is_kept_without_a_secret_wherever_its_words_come_from(bench: 
 def test_what_an_mfa_command_complains_with_shows_no_code_and_no_seed(says: str, told: str) -> None:
     with pytest.raises(mfa_command.CommandFailed) as caught:
         mfa_command.run(("sh", "-c", f"echo '{says}' >&2; exit 1"), "GAHT12345678", {"PATH": "/usr/bin:/bin"})
-    assert caught.value.why == f"it ended with 1: {told}"
+    assert caught.value.why == f"it exited with 1: {told}"

@@ -41,35 +41,35 @@ def test_what_aws_takes_passes(rule: Callable[[str], object], value: str) -> Non
 
 
 BAD: list[tuple[Callable[[str], object], str, str]] = [
-    (sts_limits.session_name, "j", "1 characters long, AWS takes 2 to 64"),
-    (sts_limits.session_name, "a" * 65, "65 characters long, AWS takes 2 to 64"),
-    (sts_limits.session_name, "jo smith", "AWS does not take ' '"),
-    (sts_limits.session_name, "jo:x", "AWS does not take ':'"),
-    (sts_limits.session_name, "joé", "AWS does not take 'é'"),
+    (sts_limits.session_name, "j", "1 characters long, AWS allows 2 to 64"),
+    (sts_limits.session_name, "a" * 65, "65 characters long, AWS allows 2 to 64"),
+    (sts_limits.session_name, "jo smith", "AWS does not allow ' '"),
+    (sts_limits.session_name, "jo:x", "AWS does not allow ':'"),
+    (sts_limits.session_name, "joé", "AWS does not allow 'é'"),
     (sts_limits.source_identity, "aws:jo", "begins with aws:"),
-    (sts_limits.source_identity, "", "it is empty, AWS takes 2 to 64"),
-    (sts_limits.external_id, "x", "1 characters long, AWS takes 2 to 1224"),
+    (sts_limits.source_identity, "", "it is empty, AWS allows 2 to 64"),
+    (sts_limits.external_id, "x", "1 characters long, AWS allows 2 to 1224"),
     (sts_limits.external_id, "x" * 1225, "1225 characters long"),
-    (sts_limits.external_id, "a b", "AWS does not take ' '"),
-    (sts_limits.serial, "12345678", "8 characters long, AWS takes 9 to 256"),
+    (sts_limits.external_id, "a b", "AWS does not allow ' '"),
+    (sts_limits.serial, "12345678", "8 characters long, AWS allows 9 to 256"),
     (
         sts_limits.serial,
         "arn:aws:iam::111122223333:u2f/user/alice/key",
         "a security key or passkey shows no code",
     ),
-    (sts_limits.serial, "GAHT 2345678", "AWS does not take ' '"),
-    (sts_limits.role_arn, "arn:aws:iam::1111:role/Hub/x", "AWS does not take arn:aws:iam::1111:role/Hub/x"),
+    (sts_limits.serial, "GAHT 2345678", "AWS does not allow ' '"),
+    (sts_limits.role_arn, "arn:aws:iam::1111:role/Hub/x", "AWS does not allow arn:aws:iam::1111:role/Hub/x"),
     (
         sts_limits.role_arn,
         "arn:aws:iam::111122223333:user/jo",
-        "AWS does not take arn:aws:iam::111122223333:user/jo",
+        "AWS does not allow arn:aws:iam::111122223333:user/jo",
     ),
-    (sts_limits.policy, "{", "it is no JSON (line 1"),
+    (sts_limits.policy, "{", "it is not JSON (line 1"),
     (sts_limits.policy, "[]", "it has no Statement"),
     (sts_limits.policy, '{"Version": "2012-10-17"}', "it has no Statement"),
-    (sts_limits.policy, '{"Statement": "€"}', "U+20AC is in it"),
+    (sts_limits.policy, '{"Statement": "€"}', "it contains U+20AC"),
     (sts_limits.policy, '{"Statement": "' + "x" * 2048 + '"}', "2065 characters, AWS allows 2048"),
-    (sts_limits.policy, "[" * 2000, "it is no JSON"),
+    (sts_limits.policy, "[" * 2000, "it is not JSON"),
 ]
 
 
@@ -86,15 +86,15 @@ def test_what_aws_refuses_is_refused_on_one_line(rule: Callable[[str], object], 
     ("tags", "why"),
     [
         ({f"k{n}": "v" for n in range(51)}, "there are 51, AWS allows 50"),
-        ({"Team": "a", "team": "b"}, "Team and team are one key"),
+        ({"Team": "a", "team": "b"}, "Team and team are the same key"),
         ({"aws:x": "a"}, "aws:x begins with aws:"),
         ({"AWS:x": "a"}, "AWS:x begins with aws:"),
-        ({"": "a"}, "tag without a key: it is empty"),
-        ({"k" * 129: "a"}, "129 characters long, AWS takes 1 to 128"),
-        ({"k": "v" * 257}, "257 characters long, AWS takes 0 to 256"),
-        ({"k": "a\tb"}, "AWS does not take '\\t'"),
-        ({"k,": "a"}, "AWS does not take ','"),
-        ({"k": "a;b"}, "AWS does not take ';'"),
+        ({"": "a"}, "Invalid tag key: it is empty"),
+        ({"k" * 129: "a"}, "129 characters long, AWS allows 1 to 128"),
+        ({"k": "v" * 257}, "257 characters long, AWS allows 0 to 256"),
+        ({"k": "a\tb"}, "AWS does not allow '\\t'"),
+        ({"k,": "a"}, "AWS does not allow ','"),
+        ({"k": "a;b"}, "AWS does not allow ';'"),
     ],
 )
 def test_session_tags_have_awss_limits(tags: dict[str, str], why: str) -> None:
@@ -114,7 +114,7 @@ def test_tags_of_any_script_spaces_and_empty_values_pass() -> None:
 
 def test_a_transitive_tag_must_be_set() -> None:
     assert sts_limits.transitive_tags(("team",), {"team": "ops"}) == ("team",)
-    with pytest.raises(UsageError, match="stage is none of the tags"):
+    with pytest.raises(UsageError, match="stage is not one of the tags"):
         sts_limits.transitive_tags(("stage",), {"team": "ops"})
 
 
@@ -122,8 +122,8 @@ def test_a_transitive_tag_must_be_set() -> None:
     ("arns", "why"),
     [
         ([f"{ARN}{n}" for n in range(11)], "there are 11, AWS allows 10"),
-        ([ARN, ARN], "twice"),
-        (["arn:aws:iam::111122223333:role/x"], "AWS does not take arn:aws:iam::111122223333:role/x"),
+        ([ARN, ARN], "repeated"),
+        (["arn:aws:iam::111122223333:role/x"], "AWS does not allow arn:aws:iam::111122223333:role/x"),
     ],
 )
 def test_managed_session_policies_have_awss_limits(arns: list[str], why: str) -> None:

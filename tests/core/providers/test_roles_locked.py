@@ -110,7 +110,7 @@ def test_a_broken_vault_is_called_broken(locked: Bench) -> None:
     environ = {**locked.sandbox.environ, "PATH": os.environ["PATH"]}
     done = run(environ, "credential-process", "ci-release")
     assert done.returncode == 1
-    assert done.stderr.startswith(b"keyturn: the vault: it cannot be read.")
+    assert done.stderr.startswith(b"keyturn: Vault is unreadable.")
 
 
 def test_a_start_that_owes_something_goes_the_long_way(bench: Bench) -> None:

@@ -59,19 +59,19 @@ def test_the_code_is_what_it_prints_and_the_serial_takes_its_place_as_one_word(
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ("echo 12345", "it printed something else than six digits"),
-        ("echo 1234567", "it printed something else than six digits"),
-        ("echo 'code: 123456'", "it printed something else than six digits"),
-        ("echo 123456; echo 123456", "it printed something else than six digits"),
-        ("printf '１２３４５６'", "it printed something else than six digits"),
-        ("exit 0", "it printed something else than six digits"),
-        ("head -c 9000000 /dev/zero", "it printed something else than six digits"),
-        ("echo 123456; exit 3", "it ended with 3"),
-        ("echo no key found >&2; exit 2", "it ended with 2: no key found"),
-        ("echo seed 987654321 >&2; exit 2", "it ended with 2: seed ******"),
-        ("kill -9 $$", "it ended with -9"),
+        ("echo 12345", "it did not print six digits"),
+        ("echo 1234567", "it did not print six digits"),
+        ("echo 'code: 123456'", "it did not print six digits"),
+        ("echo 123456; echo 123456", "it did not print six digits"),
+        ("printf '１２３４５６'", "it did not print six digits"),
+        ("exit 0", "it did not print six digits"),
+        ("head -c 9000000 /dev/zero", "it did not print six digits"),
+        ("echo 123456; exit 3", "it exited with 3"),
+        ("echo no key found >&2; exit 2", "it exited with 2: no key found"),
+        ("echo seed 987654321 >&2; exit 2", "it exited with 2: seed ******"),
+        ("kill -9 $$", "it exited with -9"),
         ("sleep 60", "it took longer than 1 s"),
-        ("sleep 60 & exit 0", "it printed something else than six digits"),
+        ("sleep 60 & exit 0", "it did not print six digits"),
         ("exec >&- 2>&-; sleep 60", "it took longer than 1 s"),
     ],
 )
@@ -113,7 +113,7 @@ def test_what_does_not_start_is_named(words: tuple[str, ...]) -> None:
 
 
 def test_a_serial_never_becomes_an_option() -> None:
-    with pytest.raises(CommandFailed, match="would be an option"):
+    with pytest.raises(CommandFailed, match="looks like an option"):
         run(("printf", "{serial}"), "-v123456789", {"PATH": os.environ["PATH"]})
 
 
@@ -264,7 +264,7 @@ def test_a_command_that_fails_leaves_it_to_a_person_and_names_itself(
     choose(bench.service.paths.config_dir, f"mfa_command = '{path}'\n")
     with pytest.raises(NeedsMfa) as caught:
         bench.service.credential_process("prod-admin")
-    expected = f"session for prod-admin: mfa_command {path}: it ended with 1: no such account. Type a code: keyturn refresh prod-admin"
+    expected = f"Could not refresh prod-admin: mfa_command {path}: it exited with 1: no such account. Type a code: keyturn refresh prod-admin"
     assert caught.value.line() == expected
     assert bench.calls("AssumeRole") == 0
     bench.service.refresh("prod-admin", bench.sandbox.totp("alice"))
@@ -295,7 +295,7 @@ def test_preferences_that_cannot_be_read_are_named_where_a_code_is_missed_and_st
     bench.service.credential_process("ci-deploy")
     with pytest.raises(NeedsMfa) as caught:
         bench.service.credential_process("acme-alice")
-    assert f"{path} is not used, so no mfa_command is asked: Invalid value" in caught.value.line()
+    assert f"mfa_command is unknown, because {path} is invalid: Invalid value" in caught.value.line()
     bench.service.refresh("acme-alice", bench.sandbox.totp("alice"))
 
 

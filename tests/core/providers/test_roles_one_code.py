@@ -196,7 +196,7 @@ def test_the_agent_renews_by_it_and_stops_where_it_ends(alice: Bench) -> None:
 def test_where_aws_gives_the_user_no_session_the_codes_go_to_the_roles(alice: Bench) -> None:
     keeper = alice.service
     alice.sandbox.faults.refuse("GetSessionToken", "AccessDenied", "an explicit deny", status=403)
-    with pytest.raises(NeedsMfa, match="gives its user no session for a code"):
+    with pytest.raises(NeedsMfa, match="AWS denied its user a session with MFA"):
         keeper.refresh("ops", code(alice))
     for name in ("ops", "billing"):
         with pytest.raises(NeedsMfa):

@@ -76,27 +76,27 @@ def test_a_setting_is_read_from_one_text(words: tuple[str, ...], setting: str, v
 @pytest.mark.parametrize(
     ("one", "words", "why"),
     [
-        (ROLE, ("tags",), "tags is not KEY=VALUE"),
-        (ROLE, ("colour=red",), "there is no setting colour"),
-        (ROLE, ("role_arn=x",), "there is no setting role_arn"),
-        (ROLE, ("renew=off", "renew=auto"), "renew is there twice"),
-        (ROLE, ("duration=1h", "duration_seconds=900"), "duration_seconds is there twice"),
-        (ROLE, ("renew=sometimes",), "renew: sometimes is none"),
-        (ROLE, ("duration=soon",), "soon is no length of time"),
-        (ROLE, ("duration=-900",), "-900 is no length of time"),
+        (ROLE, ("tags",), "Invalid setting: tags: it is not KEY=VALUE"),
+        (ROLE, ("colour=red",), "Unknown setting: colour"),
+        (ROLE, ("role_arn=x",), "Unknown setting: role_arn"),
+        (ROLE, ("renew=off", "renew=auto"), "Repeated setting: renew"),
+        (ROLE, ("duration=1h", "duration_seconds=900"), "Repeated setting: duration_seconds"),
+        (ROLE, ("renew=sometimes",), "Invalid value for renew: sometimes"),
+        (ROLE, ("duration=soon",), "soon is not a duration"),
+        (ROLE, ("duration=-900",), "-900 is not a duration"),
         (ROLE, ("duration=899",), "899 s is not between 900 and 43200 s"),
         (ROLE, ("duration=13h",), "46800 s is not between 900 and 43200 s"),
         (USER, ("duration=37h",), "133200 s is not between 900 and 129600 s"),
-        (ROLE, ("tags=team",), "team is not KEY=VALUE"),
-        (ROLE, ("tags=team=a,team=b",), "team is there twice"),
-        (ROLE, ("transitive_tags=team",), "team is none of the tags"),
-        (ROLE, ("session=none",), "only an IAM user's key can be handed out"),
-        (USER, ("session=maybe",), "maybe is none"),
-        (USER, ("tags=a=b",), "it goes with a role only"),
-        (USER, ("source_identity=jo",), "it goes with a role only"),
-        (USER, ("mfa_serial=arn:aws:iam::111122223333:u2f/user/jo/k",), "shows no code"),
-        (USER, ("rotation_days=often",), "often is no number of days"),
-        (USER, ("rotation_days=٣",), "is no number of days"),
+        (ROLE, ("tags=team",), "Invalid tag: team: it is not KEY=VALUE"),
+        (ROLE, ("tags=team=a,team=b",), "Repeated tag: team"),
+        (ROLE, ("transitive_tags=team",), "team is not one of the tags"),
+        (ROLE, ("session=none",), "only an IAM user's key can be delivered"),
+        (USER, ("session=maybe",), "Invalid value for session: maybe"),
+        (USER, ("tags=a=b",), "it is valid for roles only"),
+        (USER, ("source_identity=jo",), "it is valid for roles only"),
+        (USER, ("mfa_serial=arn:aws:iam::111122223333:u2f/user/jo/k",), "shows no codes"),
+        (USER, ("rotation_days=often",), "Invalid value for rotation_days: often"),
+        (USER, ("rotation_days=٣",), "Invalid value for rotation_days"),
     ],
 )
 def test_what_is_no_value_is_refused_on_one_line(
@@ -194,7 +194,7 @@ def test_a_changed_policy_file_makes_a_new_session(
     assert json.loads(bench.service.credential_process("acme-hub"))["AccessKeyId"] != first
     assert bodies[-1]["Policy"] == POLICY.replace("s3:*", "s3:GetObject")
     file.unlink()
-    with pytest.raises(ProfileBroken, match="is no file"):
+    with pytest.raises(ProfileBroken, match="is not a file"):
         bench.service.credential_process("acme-hub")
 
 
@@ -239,7 +239,7 @@ def test_a_session_of_none_delivers_the_key_itself_and_the_way_back(bench: Bench
     assert not {"SessionToken", "Expiration"} & set(document)
     row = next(row for row in bench.service.snapshot().profiles if row.name == "ci-deploy")
     assert state_of(row, VaultState.OPEN, bench.service.now()) is State.LONG_TERM
-    with pytest.raises(KeyturnError, match="never goes into a file in clear"):
+    with pytest.raises(KeyturnError, match="never written to a file in plaintext"):
         bench.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
     bench.service.set("ci-deploy", {"session": ""})
     assert json.loads(bench.service.credential_process("ci-deploy"))["AccessKeyId"].startswith("ASIA")
@@ -248,7 +248,7 @@ def test_a_session_of_none_delivers_the_key_itself_and_the_way_back(bench: Bench
 def test_a_key_is_not_handed_out_into_a_file_by_the_back_door(bench: Bench) -> None:
     bench.adopt("ci-deploy")
     bench.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
-    with pytest.raises(UsageError, match="never goes there in clear"):
+    with pytest.raises(UsageError, match="a long-term key is never written"):
         bench.service.set("ci-deploy", {"session": "none"})
 
 
@@ -269,14 +269,14 @@ def test_a_region_goes_where_aws_tools_read_it_and_is_taken_away_again(bench: Be
     bench.service.set("ci-deploy", {"region": "eu-central-1"})
     bench.service.set("contractor", {"region": "us-east-1"})
     assert bench.files()[1] == before[1]
-    with pytest.raises(UsageError, match="can be none"):
+    with pytest.raises(UsageError, match="is not a region"):
         bench.service.set("ci-deploy", {"region": "eu west"})
 
 
 def test_only_what_is_managed_has_settings(bench: Bench) -> None:
     with pytest.raises(NotFound, match="keyturn adopt ci-deploy"):
         bench.service.set("ci-deploy", {"renew": "off"})
-    with pytest.raises(NotFound, match="none by that name"):
+    with pytest.raises(NotFound, match="Profile not found: nobody"):
         bench.service.set("nobody", {"region": "eu-west-1"})
 
 

@@ -134,7 +134,7 @@ def test_the_environment_of_whoever_asks_signs_and_no_other(shared: Person) -> N
     assert shared.row("by-environment")["state"] == "none"
     refreshed = shared.run(str(BIN / "keyturn"), "refresh", "by-environment", extra=environment(one))
     assert refreshed.returncode == 0, refreshed.stderr
-    assert "kept nowhere" in refreshed.stdout
+    assert "not cached" in refreshed.stdout
     assert shared.row("by-environment")["state"] == "none"
     assert shared.row("by-environment")["source"] == "Environment"
     shared.releases("--all")
@@ -237,9 +237,9 @@ def test_a_process_that_serves_others_never_answers_with_its_own_environment(
     at_home.sandbox.calls.clear()
     for ask in (agent.credential_process, agent.refresh):
         for name in ("by-environment", "next-hop"):
-            with pytest.raises(AgentUnavailable, match="from whoever asks"):
+            with pytest.raises(AgentUnavailable, match="uses the caller's credentials"):
                 ask(name)
-    with pytest.raises(AgentUnavailable, match="from whoever asks"):
+    with pytest.raises(AgentUnavailable, match="uses the caller's credentials"):
         agent.deliver("next-hop", Delivery.CREDENTIALS_FILE)
     assert at_home.calls("AssumeRole") == 0
     assert at_home.service.context.profile_state("by-environment").failure is None

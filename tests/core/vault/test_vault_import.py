@@ -36,13 +36,13 @@ def second(home: Home, tmp_path: Path) -> Home:
 
 def undelivered(names: str) -> str:
     """What an import says of profiles whose line is not in the shared files of that home."""
-    return f"AWS clients here do not ask keyturn for {names} yet. For each, run: keyturn deliver NAME --to credential-process"
+    return f"AWS clients here do not resolve {names} yet. For each, run: keyturn deliver NAME --to credential-process"
 
 
 def test_a_second_home_has_the_keys_and_the_definitions(home: Home, second: Home) -> None:
     exported = home.opened().export_vault(JOURNEY)
     told = second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    assert told == ("Managed here too: ci, prod.", undelivered("ci, prod"))
+    assert told == ("Imported managed profiles: ci, prod.", undelivered("ci, prod"))
     assert managed_profiles.load(second.profiles) == managed_profiles.load(home.profiles)
     second.keeper().unlock_here(Secret("second"))
     assert second.opened().context.vault.key("key/ci") == KEY
@@ -59,8 +59,8 @@ def test_a_definition_that_is_here_already_stays_and_is_named(home: Home, second
     exported = home.opened().export_vault(JOURNEY)
     told = second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
     assert told == (
-        "Managed here too: ci.",
-        "Defined here already, in another way, and left so: prod.",
+        "Imported managed profiles: ci.",
+        "Not imported, because they are already defined differently: prod.",
         undelivered("ci"),
     )
     table = managed_profiles.load(second.profiles)
@@ -91,7 +91,7 @@ def test_an_import_over_another_vault_changes_nothing(home: Home, second: Home) 
     second.settle()
     before, index = contents(second.vault), second.keeper().context.index.load()
     second.profiles.write_bytes(b"version = 1\n")
-    with pytest.raises(VaultExists, match="not of it"):
+    with pytest.raises(VaultExists, match="another vault"):
         second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("x"))
     assert contents(second.vault) == before
     assert second.keeper().context.index.load() == index
@@ -104,12 +104,12 @@ def test_an_import_over_the_same_vault_brings_definitions_and_no_keys(home: Home
     before, index = contents(home.vault), home.opened().context.index.load()
     home.profiles.write_bytes(PROFILES.split(b"[profiles.prod]")[0])
     told = home.keeper().import_vault(exported, JOURNEY, "passphrase", None)
-    assert told == ("Managed here too: prod.", undelivered("prod"))
+    assert told == ("Imported managed profiles: prod.", undelivered("prod"))
     assert contents(home.vault) == before
     assert home.keeper().context.index.load() == replace(index, recovery_key_seen=True)
     home.profiles.unlink()
     told = home.keeper().import_vault(exported, JOURNEY, "passphrase", None)
-    assert told[1:] == ("The vault here does not hold the key of ci.", undelivered("ci, prod"))
+    assert told[1:] == ("Missing from the vault: the key of ci.", undelivered("ci, prod"))
 
 
 def test_an_import_beside_another_act_makes_nothing(
@@ -140,7 +140,7 @@ def test_an_import_that_the_disk_ended_half_way_can_be_done_again(
         with pytest.raises(KeyturnError, match="No space left on device"):
             second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
     told = second.keeper().import_vault(exported, JOURNEY, "passphrase", None)
-    assert told == ("Managed here too: ci, prod.", undelivered("ci, prod"))
+    assert told == ("Imported managed profiles: ci, prod.", undelivered("ci, prod"))
     assert managed_profiles.load(second.profiles) == managed_profiles.load(home.profiles)
     second.keeper().unlock_here(Secret("second"))
     assert second.opened().context.vault.key("key/ci") == KEY
@@ -183,7 +183,7 @@ def test_definitions_in_an_export_that_are_none_are_said_and_the_keys_are_there(
             identity, Document(documents.KEYS, 1, {"key/ci": KEY}), carried, JOURNEY
         )
         told = second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-        assert "the definitions are not" in told[0]
+        assert "the managed profiles were not" in told[0]
         assert not second.profiles.exists()
         assert second.opened().context.vault.key("key/ci") == KEY
 

@@ -57,7 +57,7 @@ def problem(house: House, name: str) -> str | None:
 def help_oneself(house: House, said: str | None) -> None:
     """Does what a problem says to do, as it stands there."""
     assert said is not None
-    match = re.search(r"(?:run|keep that): keyturn ([^,]*)", said)
+    match = re.search(r"run: keyturn ([^,]*)", said)
     assert match is not None, said
     confirmed = ["--yes"] if match[1].startswith("release") else []
     keyturn(house, *match[1].split(), "--passphrase-fd", "0", *confirmed)
@@ -88,7 +88,7 @@ def test_a_session_that_somebody_overwrote_is_told_and_delivered_again(
     path.write_bytes(theirs(first, path.read_bytes()))
     said = problem(person, "ci-deploy")
     assert said is not None
-    assert "gone from [ci-deploy] of the credentials file, which another program has written" in said
+    assert "another program removed its session from [ci-deploy] of the credentials file" in said
     help_oneself(person, said)
     assert problem(person, "ci-deploy") is None
     assert credentials(person, "ci-deploy")["aws_access_key_id"].startswith("ASIA")
@@ -112,7 +112,7 @@ def test_a_line_that_somebody_overwrote_is_told_and_put_there_again(person: Hous
     path.write_bytes(b"".join(lines))
     said = problem(person, "ci-deploy")
     assert said is not None
-    assert "its credential_process line is not in the shared config" in said
+    assert "its credential_process line is missing from the config file" in said
     help_oneself(person, said)
     assert problem(person, "ci-deploy") is None
 

@@ -33,7 +33,7 @@ def get_forwarded_credentials(context: Context, name: str, min_left: timedelta |
         raise NeedsInteraction(error.what, error.why, hint) from None
     credentials, _ = credential_process.parse(document)
     if credentials.session_token is None or credentials.expires is None:
-        raise _stored_locally(name, "its credentials have no end")
+        raise _stored_locally(name, "its credentials do not expire")
     return document
 
 
@@ -44,24 +44,24 @@ def _require_named(context: Context, name: str) -> None:
     try:
         names = config.load(context.paths.config_file).forward
     except (KeyturnError, OSError):
-        why = "config.toml of the machine that forwards cannot be used"
-        raise ChangeRefused(
-            f"forwarding of {name}", why, "There, keyturn list says what is wrong with it"
-        ) from None
+        why = "config.toml of the forwarding machine is invalid"
+        raise ChangeRefused(f"Could not forward {name}", why, "See the problem there: keyturn list") from None
     if name not in names:
-        hint = "On the machine that forwards, name it in `forward` of config.toml"
-        raise NotFound(f"profile {name}", "it is not forwarded to here", hint)
+        hint = "Add it to `forward` in config.toml of the forwarding machine"
+        raise NotFound(f"Profile not found: {name}", "it is not forwarded to this machine", hint)
 
 
 def _require_temporary(inventory: Inventory, name: str) -> None:
     definition = inventory.definitions.get(name)
     if definition is not None and definition.delivers_key:
-        raise _stored_locally(name, "it hands out its long-term key")
+        raise _stored_locally(name, "it delivers its long-term key")
     if status.caller_credential_source(name, inventory.natives, inventory.definitions):
-        raise _stored_locally(name, "it takes its credentials from whoever asks")
+        raise _stored_locally(name, "it uses the caller's credentials")
 
 
 def _stored_locally(name: str, why: str) -> KeyturnError:
     return ChangeRefused(
-        f"forwarding of {name}", f"{why}, which never leaves its machine", "Use a role behind it instead"
+        f"Could not forward {name}",
+        f"{why}, which must not leave the forwarding machine",
+        "Forward a role that uses it as its source profile",
     )

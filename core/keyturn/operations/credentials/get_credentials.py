@@ -83,7 +83,9 @@ def _find_session(
     if definition is not None and definition.renew is Renew.OFF and code is None:
         if fallback is not None:
             return fallback
-        raise NeedsInteraction(f"session for {name}", "its renewal is off", f"Run: keyturn refresh {name}")
+        raise NeedsInteraction(
+            f"Could not get credentials of {name}", "its renewal is off", f"Run: keyturn refresh {name}"
+        )
     try:
         fetched = refresher.fetch(name, code, only_if_due=min_left is None and code is None)
     except FileChanged:
@@ -127,5 +129,9 @@ def _require_min_left(name: str, fetched: FetchedSession, min_left: timedelta | 
 
 
 def _too_short(name: str, min_left: timedelta, left: timedelta) -> UsageError:
-    why = f"its session has {span(left)} left, and {span(min_left)} were asked for"
-    return UsageError(f"session for {name}", why, f"Ask for less, or see: keyturn set {name} duration=...")
+    why = f"its session has {span(left)} left, {span(min_left)} were requested"
+    return UsageError(
+        f"Could not get credentials of {name}",
+        why,
+        f"Request less, or run: keyturn set {name} duration=DURATION",
+    )

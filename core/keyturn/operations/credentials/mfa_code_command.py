@@ -55,7 +55,7 @@ class CommandMfaCodes:
         if self.config_error is not None:
             file = self.context.paths.config_file
             raise self._needs_code(
-                profile, serial, f"{file} is not used, so no mfa_command is asked: {self.config_error}"
+                profile, serial, f"mfa_command is unknown, because {file} is invalid: {self.config_error}"
             )
         command = self.config.code_command(profile, serial)
         started = time.monotonic()
@@ -64,7 +64,7 @@ class CommandMfaCodes:
             self._limit_refusals(profile, serial, command)
             left = timeout - (time.monotonic() - started)
             if not self._wait_for_unused_code(serial, left):
-                why = "the code that its device shows was used already, and the next comes too late"
+                why = "the current MFA code was already used, and the next one comes too late"
                 raise self._needs_code(profile, serial, why)
             try:
                 code = mfa_command.run(command, serial, self.context.environ)
@@ -114,13 +114,13 @@ class CommandMfaCodes:
     def _limit_refusals(self, profile: str, serial: str, command: Command) -> None:
         state = self._device_state(serial)
         if state.get("refused", 0) >= MAX_REFUSALS and state.get("command") == _digest(*command):
-            why = f"AWS refused the last {MAX_REFUSALS} codes of mfa_command {command[0]}, so it is asked no more"
+            why = f"AWS refused the last {MAX_REFUSALS} codes of mfa_command {command[0]}, so it is not run again"
             raise self._needs_code(profile, serial, why)
 
     @staticmethod
     def _needs_code(profile: str, serial: str, why: str) -> NeedsMfa:
         hint = f"Type a code: keyturn refresh {profile}"
-        return NeedsMfa(f"session for {profile}", why, hint, profile=profile, serial=serial)
+        return NeedsMfa(f"Could not refresh {profile}", why, hint, profile=profile, serial=serial)
 
     def _wait_for_unused_code(self, serial: str, seconds: float) -> bool:
         """Wait until the device shows an unused code. Return False if that takes longer than `seconds`."""
@@ -151,7 +151,7 @@ class CommandMfaCodes:
             return json.dumps({"version": 1, "devices": table}, indent=1).encode()
 
         path = self.context.paths.mfa_file
-        files.change(path, on_bytes, what=f"writing {path}")
+        files.change(path, on_bytes, what=f"Could not write {path}")
 
 
 def _decode(content: bytes | None) -> dict[str, dict[str, Any]]:

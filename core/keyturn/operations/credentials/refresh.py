@@ -57,13 +57,11 @@ def _refresh(context: Context, inventory: Inventory, name: str, code: str | None
     )
     note = fetched.note
     if row.credential_source and delivery is not Delivery.CREDENTIALS_FILE:
-        note = (
-            f"kept nowhere: it rests on {row.credential_source} of whoever asks, and is made anew each time"
-        )
+        note = f"not cached: uses the caller's {row.credential_source} credentials"
     elif delivery is Delivery.NATIVE:
-        note = "kept in keyturn's cache only, its files are as they were; adopt it to have it delivered"
+        note = "cached by keyturn only; adopt the profile to have its sessions delivered"
     elif accepted_seconds := context.profile_state(name).accepted_seconds:
-        note = note or f"AWS allows {span(timedelta(seconds=accepted_seconds))} at most for this role"
+        note = note or f"AWS allows at most {span(timedelta(seconds=accepted_seconds))} for this role"
     return Refreshed(profile=name, session=session, seconds=seconds, delivered=delivery, note=note)
 
 
@@ -81,7 +79,7 @@ def renew(context: Context, name: str) -> None:
         if fetched.not_stored is not None:
             raise fetched.not_stored
         if fetched.asked_aws:
-            context.log_success(name, "refresh", "by itself")
+            context.log_success(name, "refresh", "automatic")
 
 
 def require_known_profile(context: Context, name: str) -> None:
@@ -109,19 +107,19 @@ def require_refreshable(row: Profile) -> None:
 
     :raises KeyturnError: if it has none.
     """
-    what = f"refresh of {row.name}"
+    what = f"Could not refresh {row.name}"
     if row.problem and not row.managed:
         raise KeyturnError(what, row.problem, "Correct the profile in the shared files")
     if row.delivers_key:
-        raise KeyturnError(what, "it delivers the long-term key itself, which does not expire")
+        raise KeyturnError(what, "it delivers its long-term key, which does not expire")
     if row.managed:
         return
     if row.plaintext_key:
-        why = "it is a long-term key in clear, which does not expire"
-        raise KeyturnError(what, why, f"Adopt it, then it gets sessions: keyturn adopt {row.name}")
+        why = "it is a plaintext long-term key, which does not expire"
+        raise KeyturnError(what, why, f"Adopt it to get sessions: keyturn adopt {row.name}")
     if row.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
-        why = "its temporary keys were put into the file by another tool"
-        raise KeyturnError(what, why, "Run that tool again, or define the profile by a role or a key")
+        why = "its temporary keys were written by another tool"
+        raise KeyturnError(what, why, "Run that tool again, or configure a role or a key instead")
 
 
 @operation("document")
@@ -143,8 +141,8 @@ def _document(context: Context, inventory: Inventory, name: str) -> str:
     inventory.require_definitions()
     definition = inventory.definitions.get(name)
     if definition is None:
-        why = "keyturn does not manage one by that name"
-        raise NotFound(f"managed profile {name}", why, _hint(inventory, name))
+        inventory.row(name)
+        raise NotFound(f"{name} is not managed by keyturn", "", _hint(inventory, name))
     row = inventory.row(name)
     if not row.credential_source:
         context.require_open()
@@ -164,7 +162,7 @@ def _hint(inventory: Inventory, name: str) -> str:
     if native is None:
         return "Run: keyturn list"
     if is_keyturn_process_line(str(inventory.settings(name).get("credential_process", "")), name):
-        return f"If the vault still holds it, this gives it back to the files: keyturn release {name}"
+        return f"To restore its settings from the vault, run: keyturn release {name}"
     return f"Run: keyturn adopt {name}"
 
 
@@ -177,7 +175,9 @@ def _document_after_renewal(
     if definition.renew is Renew.OFF:
         if cached is not None and valid:
             return cached
-        raise NeedsInteraction(f"session for {name}", "its renewal is off", f"Run: keyturn refresh {name}")
+        raise NeedsInteraction(
+            f"Could not get credentials of {name}", "its renewal is off", f"Run: keyturn refresh {name}"
+        )
     try:
         fetched = session_cache.refresher(context, inventory).fetch(name, only_if_due=True)
     except FileChanged:

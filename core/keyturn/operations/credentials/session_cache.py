@@ -64,8 +64,8 @@ def require_own_environment(context: Context, inventory: Inventory, name: str) -
     if context.serves_others and status.caller_credential_source(
         name, inventory.natives, inventory.definitions
     ):
-        why = f"{name} takes its credentials from whoever asks"
-        raise AgentUnavailable("the agent", why, f"Run: keyturn refresh {name}")
+        why = f"{name} uses the caller's credentials"
+        raise AgentUnavailable("The agent cannot do this", why, f"Run: keyturn refresh {name}")
 
 
 def record_accepted_duration(context: Context, name: str, seconds: int) -> None:
@@ -123,13 +123,13 @@ def require_unchanged(context: Context, before: Inventory, name: str, fetched: F
     current = context.read()
     old, new = before.definitions.get(name), current.definitions.get(name)
     if (old or new) and not (old and old.same_source(new)):
-        raise _changed_meanwhile(name, "its definition changed while AWS was asked")
+        raise _changed_meanwhile(name, "its definition changed during the request to AWS")
     if new and refresher(context, current).fingerprint(name) != fetched.source_fingerprint:
-        raise _changed_meanwhile(name, "what it is made from changed while AWS was asked")
+        raise _changed_meanwhile(name, "its source changed during the request to AWS")
     stopped = current.index.of(name).stopped
     if stopped is not None and stopped != before.index.of(name).stopped:
-        raise _changed_meanwhile(name, "it was stopped while AWS was asked")
+        raise _changed_meanwhile(name, "it was stopped during the request to AWS")
 
 
 def _changed_meanwhile(name: str, why: str) -> FileChanged:
-    return FileChanged(f"refresh of {name}", why, f"Run: keyturn refresh {name}")
+    return FileChanged(f"Could not refresh {name}", why, f"Run: keyturn refresh {name}")

@@ -152,11 +152,11 @@ def test_a_key_typed_on_the_terminal_reaches_the_program_only(person: Person, nu
     [
         (("ci-release", "--endpoint", "--", "no-such-program-at-all"), 3, "program not found"),
         (("ci-release", "--endpoint", "--", "/etc/passwd"), 5, "Permission denied"),
-        (("nobody", "--endpoint", "--", "true"), 3, "there is none by that name"),
+        (("nobody", "--endpoint", "--", "true"), 3, "Profile not found: nobody"),
         (("personal", "--endpoint", "--", "true"), 1, "keyturn adopt personal"),
-        (("ci-release", "--endpoint", "--min-left", "9h", "--", "true"), 2, "9h were asked for"),
-        (("prod-admin", "--endpoint", "--", "true"), 4, "it needs an MFA code"),
-        (("ci-release", "--token-env", "--", "true"), 2, "it requires --endpoint"),
+        (("ci-release", "--endpoint", "--min-left", "9h", "--", "true"), 2, "9h were requested"),
+        (("prod-admin", "--endpoint", "--", "true"), 4, "is required"),
+        (("ci-release", "--token-env", "--", "true"), 2, "goes with --endpoint only"),
     ],
 )
 def test_what_cannot_be_run_is_one_line_and_leaves_nothing(

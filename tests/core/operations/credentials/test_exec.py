@@ -173,12 +173,12 @@ def test_without_a_program_it_is_the_persons_shell(person: Person) -> None:
     [
         (("ci-release", "--", "no-such-program-at-all"), 3, "program not found"),
         (("ci-release", "--", "/etc/passwd"), 5, "Permission denied"),
-        (("ci-release", "--", ""), 2, "Invalid command: it is empty"),
-        (("nobody", "--", "true"), 3, "there is none by that name"),
+        (("ci-release", "--", ""), 2, "exec: the command is empty"),
+        (("nobody", "--", "true"), 3, "Profile not found: nobody"),
         (("personal", "--", "true"), 1, "keyturn adopt personal"),
-        (("ci-release", "--min-left", "9h", "--", "true"), 2, "9h were asked for"),
-        (("ci-release", "--min-left", "soon", "--", "true"), 2, "--min-left: soon is no length of time"),
-        (("prod-admin", "--", "true"), 4, "it needs an MFA code"),
+        (("ci-release", "--min-left", "9h", "--", "true"), 2, "9h were requested"),
+        (("ci-release", "--min-left", "soon", "--", "true"), 2, "--min-left: soon is not a duration"),
+        (("prod-admin", "--", "true"), 4, "is required"),
     ],
 )
 def test_what_cannot_be_run_is_one_line(person: Person, words: tuple[str, ...], code: int, why: str) -> None:

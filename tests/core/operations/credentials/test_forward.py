@@ -44,7 +44,7 @@ def test_never_a_long_term_key(near: Bench) -> None:
     named(near, "ci-deploy", "personal", "gov-ops")
     assert json.loads(near.service.get_forwarded_credentials("ci-deploy"))["SessionToken"]
     near.service.set("ci-deploy", {"session": "none"})
-    with pytest.raises(ChangeRefused, match="its long-term key, which never leaves its machine"):
+    with pytest.raises(ChangeRefused, match="its long-term key, which must not leave"):
         near.service.get_forwarded_credentials("ci-deploy")
     for native in ("personal", "gov-ops"):
         with pytest.raises(KeyturnError):
@@ -55,7 +55,7 @@ def test_never_the_machines_own_credentials(near: Bench) -> None:
     set_up(near.sandbox)
     named(near, "by-environment", "next-hop")
     for name in ("by-environment", "next-hop"):
-        with pytest.raises(ChangeRefused, match="from whoever asks, which never leaves its machine"):
+        with pytest.raises(ChangeRefused, match="the caller's credentials, which must not leave"):
             near.service.get_forwarded_credentials(name)
 
 
@@ -74,11 +74,11 @@ def test_nothing_while_the_preferences_cannot_be_believed(near: Bench) -> None:
     named(near, "ci-release")
     file = near.service.paths.config_file
     file.chmod(0o666)
-    with pytest.raises(ChangeRefused, match=r"config\.toml of the machine that forwards cannot be used"):
+    with pytest.raises(ChangeRefused, match=r"config\.toml of the forwarding machine is invalid"):
         near.service.get_forwarded_credentials("ci-release")
     file.chmod(0o600)
     file.write_text("forward = 'ci-release'\n")
-    with pytest.raises(ChangeRefused, match=r"config\.toml of the machine that forwards cannot be used"):
+    with pytest.raises(ChangeRefused, match=r"config\.toml of the forwarding machine is invalid"):
         near.service.get_forwarded_credentials("ci-release")
 
 

@@ -135,10 +135,10 @@ def test_an_aws_client_at_the_far_end_asks_by_credential_process(far: Far, near:
 @pytest.mark.parametrize(
     ("name", "code", "why"),
     [
-        ("ci-audit", 3, "it is not forwarded to here"),
-        ("no-such-profile", 3, "it is not forwarded to here"),
-        ("nothing-like-it", 3, "there is none by that name"),
-        ("personal", 5, "it hands out its long-term key, which never leaves its machine"),
+        ("ci-audit", 3, "it is not forwarded to this machine"),
+        ("no-such-profile", 3, "it is not forwarded to this machine"),
+        ("nothing-like-it", 3, "Profile not found: nothing-like-it"),
+        ("personal", 5, "it delivers its long-term key, which must not leave the forwarding machine"),
         ("prod-admin", 4, "On the machine that forwards it, run: keyturn refresh prod-admin"),
     ],
 )

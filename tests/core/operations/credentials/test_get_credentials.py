@@ -36,7 +36,7 @@ def test_one_session_serves_until_it_has_less_left_than_asked_for(bench: Bench) 
 
 def test_more_than_aws_gives_is_refused_with_both_lengths(bench: Bench) -> None:
     bench.adopt("ci-deploy")
-    with pytest.raises(UsageError, match=r"has (1h|59m \d+s) left, and 2h were asked for"):
+    with pytest.raises(UsageError, match=r"has (1h|59m \d+s) left, 2h were requested"):
         bench.service.get_credentials("ci-release", 2 * HOUR)
 
 

@@ -262,7 +262,7 @@ def test_after_its_end_too_a_vault_gone_back_gets_the_new_key_again(home: Home) 
     for number in ("keys.age", "keys.1.age"):
         (vault.folder / number).write_bytes(b"damage")
     told = home.service.restore_vault(recovery_key=home.recovery_key)
-    assert f"Put in again from the rotation journal: the key of {PROFILE}." in told
+    assert f"Restored from the rotation journal: the key of {PROFILE}." in told
     home.restart()
     assert home.service.context.key(PROFILE).access_key_id == progress.new_id
 
@@ -304,7 +304,7 @@ def test_a_record_that_cannot_be_read_is_put_aside_by_a_restore(home: Home) -> N
         home.service.rotation.start(PROFILE)
     assert "keyturn vault restore" in error.value.hint
     told = home.service.restore_vault(recovery_key=home.recovery_key)
-    assert "was put aside" in " ".join(told)
+    assert "was set aside" in " ".join(told)
     home.restart()
     with pytest.raises(RotationHalted, match="both access key slots"):
         home.service.rotation.start(PROFILE)
