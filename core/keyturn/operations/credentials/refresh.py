@@ -158,9 +158,6 @@ def _document(context: Context, inventory: Inventory, name: str) -> str:
 
 
 def _hint(inventory: Inventory, name: str) -> str:
-    native = inventory.natives.get(name)
-    if native is None:
-        return "Run: keyturn list"
     if is_keyturn_process_line(str(inventory.settings(name).get("credential_process", "")), name):
         return f"To restore its settings from the vault, run: keyturn release {name}"
     return f"Run: keyturn adopt {name}"
