@@ -305,7 +305,7 @@ class ProfileController:
         try:
             return await self._state.workers.run(partial(release, plan))
         except NeedsUnlock as need:
-            what = need.what or f"release of {_join_names(plan.names)}"
+            what = f"release of {_join_names(plan.names)}"
             names = await self._ui.show_dialog(
                 UnlockScreen(
                     self._state, what, lambda entered: release(plan, passphrase=entered), why=need.why
