@@ -436,11 +436,11 @@ def require_all_in_vault(
     what = f"Could not adopt {name}"
     if entry is None:
         raise KeyturnError(what, "it is already managed by keyturn", f"See: keyturn show {name}")
-    vaulted = {
+    stored_values = {
         (group["path"], group["section"]): dict(map(tuple, group["items"])) for group in entry["sections"]
     }
     for section in removed:
-        values = vaulted.get((section["path"], section["section"]), {})
+        values = stored_values.get((section["path"], section["section"]), {})
         conflicts = [
             key
             for key, value in section["items"]

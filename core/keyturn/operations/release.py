@@ -234,10 +234,10 @@ def _document(inventory: Inventory, kind: FileKind, path: Path) -> Document:
             raise UnparsableFile(
                 f"Could not write {path}", why, "Correct the file first", path=str(path), lineno=problem.line
             )
-    present = inventory.shared.path_of(kind)
-    if present != str(path):
+    current_path = inventory.shared.path_of(kind)
+    if current_path != str(path):
         raise ChangeRefused(
-            "Could not release", f"the settings belong to {path}, but AWS tools now read {present}",
+            "Could not release", f"the settings belong to {path}, but AWS tools now read {current_path}",
             "Set HOME, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE to the values at the time of the adoption",
         )  # fmt: skip
     document = inventory.document(kind)

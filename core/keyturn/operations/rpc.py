@@ -13,8 +13,8 @@ from keyturn.operations.operation import Operation
 from keyturn.operations.rotation import create_key, delete_key, runner, status
 
 OPERATIONS: Mapping[str, Operation[..., Any]] = {
-    one.name: one
-    for one in (
+    item.name: item
+    for item in (
         refresh.refresh,
         refresh.document,
         get_credentials.get_credentials,

@@ -283,7 +283,7 @@ def delivery_problem(
             f"a plaintext key ({location}) takes precedence over keyturn; "
             "move it to another profile, or remove it"
         )
-    if needs_process_line(definition) and native is not None and _defined_again(native, state):
+    if needs_process_line(definition) and native is not None and _has_own_credentials(native, state):
         location = f" ({native.origin.file}, line {native.origin.line})" if native.origin else ""
         return (
             f"the shared files define it as {native.kind} again{location}, which takes precedence over keyturn; "
@@ -307,7 +307,7 @@ def process_line_missing(name: str) -> str:
     return f"its credential_process line is missing from the config file; run: keyturn deliver {name} --to credential-process"
 
 
-def _defined_again(native: Profile, state: ProfileState) -> bool:
+def _has_own_credentials(native: Profile, state: ProfileState) -> bool:
     """Return True if the shared files hold credentials of a managed profile again, for example after another
     program wrote back an old copy.
     """
