@@ -143,13 +143,15 @@ def test_the_age_of_a_key_that_iam_was_not_asked_about_is_unknown() -> None:
 
 def test_where_there_is_no_key_there_is_no_rotation_unless_one_waits() -> None:
     assert rotation_of(None, 90, NOW) == Rotation(RotationState.NOT_APPLICABLE)
-    assert rotation_of(None, 90, NOW, waits="stored") == Rotation(RotationState.IN_PROGRESS, waits="stored")
+    assert rotation_of(None, 90, NOW, pending_step="stored") == Rotation(
+        RotationState.IN_PROGRESS, pending_step="stored"
+    )
 
 
 def test_a_rotation_that_waits_comes_before_every_age() -> None:
     for key, limit in ((aged(400), 90), (aged(400), 0), (Key("AKIA"), 90)):
-        found = rotation_of(key, limit, NOW, waits="stored")
-        assert (found.state, found.waits) == (RotationState.IN_PROGRESS, "stored")
+        found = rotation_of(key, limit, NOW, pending_step="stored")
+        assert (found.state, found.pending_step) == (RotationState.IN_PROGRESS, "stored")
 
 
 #: Row, whether it is in use.

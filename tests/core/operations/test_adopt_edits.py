@@ -132,11 +132,11 @@ def test_release_gives_back_every_byte(text: str, take: tuple[str, ...]) -> None
     one = taken(text, edit(take))
     adopted = document(remove_settings(document(text), (edit(take),)).decode())
     if "aws_access_key_id" in adopted.data.decode():
-        assert restore(adopted, one, profile="ci", ours=(), swap={}).decode() == text
+        assert restore(adopted, one, profile="ci", own_key_ids=(), replacements={}).decode() == text
         return
-    assert restore(adopted, one, profile="ci", ours=(), swap={}).decode() == text
+    assert restore(adopted, one, profile="ci", own_key_ids=(), replacements={}).decode() == text
     with_session = document(credentials_file.put_section(adopted, "ci", SESSION, ()).decode())
-    assert restore(with_session, one, profile="ci", ours={"ASIANEW"}, swap={}).decode() == text
+    assert restore(with_session, one, profile="ci", own_key_ids={"ASIANEW"}, replacements={}).decode() == text
 
 
 BEFORE = f"[ci]\n{ID}{SECRET}a = 1\n\n[z]\nk = 1\n"
@@ -157,7 +157,7 @@ CHANGED: list[tuple[str, str, str]] = [
 
 @pytest.mark.parametrize(("now", "after"), [case[1:] for case in CHANGED], ids=[case[0] for case in CHANGED])
 def test_release_keeps_what_somebody_changed_since(now: str, after: str) -> None:
-    found = restore(document(now), taken(BEFORE, edit()), profile="ci", ours=(), swap={})
+    found = restore(document(now), taken(BEFORE, edit()), profile="ci", own_key_ids=(), replacements={})
     assert found.decode() == after
 
 
@@ -173,14 +173,18 @@ def test_release_keeps_what_somebody_changed_since(now: str, after: str) -> None
 def test_a_last_line_that_had_no_end_gets_one_only_for_what_somebody_put_after_it(
     now: str, after: str
 ) -> None:
-    found = restore(document(now), taken("[ci]\na = 1", edit(())), profile="ci", ours=(), swap={})
+    found = restore(
+        document(now), taken("[ci]\na = 1", edit(())), profile="ci", own_key_ids=(), replacements={}
+    )
     assert found.decode() == after
 
 
 @pytest.mark.parametrize("text", ["aws_access_key_id = AKIAELSE\n", "aws_secret_access_key = other\n"])
 def test_a_key_of_somebody_elses_is_not_written_over(text: str) -> None:
     with pytest.raises(ChangeRefused) as caught:
-        restore(document(f"[ci]\n{text}"), taken(BEFORE, edit()), profile="ci", ours=(), swap={})
+        restore(
+            document(f"[ci]\n{text}"), taken(BEFORE, edit()), profile="ci", own_key_ids=(), replacements={}
+        )
     assert text.split(" ", maxsplit=1)[0] in caught.value.why
 
 
@@ -194,7 +198,7 @@ def test_a_key_of_somebody_elses_is_not_written_over(text: str) -> None:
     ids=["somebody's setting stays", "it is gone already", "a section after it"],
 )
 def test_of_a_section_that_adopt_made_only_what_is_somebodys_stays(now: str, after: str) -> None:
-    found = restore(document(now), taken("[y]\n", edit(())), profile="ci", ours=(), swap={})
+    found = restore(document(now), taken("[y]\n", edit(())), profile="ci", own_key_ids=(), replacements={})
     assert found.decode() == after
 
 
@@ -208,7 +212,7 @@ def test_of_a_section_that_adopt_made_only_what_is_somebodys_stays(now: str, aft
     ids=["as it was", "blank lines of somebody's", "somebody took the blank line away"],
 )
 def test_of_a_section_at_the_end_of_a_file_without_a_last_line_end(now: str, after: str) -> None:
-    found = restore(document(now), taken("[y]", edit(())), profile="ci", ours=(), swap={})
+    found = restore(document(now), taken("[y]", edit(())), profile="ci", own_key_ids=(), replacements={})
     assert found.decode() == after
 
 
@@ -225,7 +229,7 @@ def test_of_a_section_at_the_end_of_a_file_without_a_last_line_end(now: str, aft
 )
 def test_the_current_key_goes_back_after_a_rotation(now: str, after: str) -> None:
     swap = {"AKIAOLD": "AKIANEW", "s0": "s9"}
-    found = restore(document(now), taken(BEFORE, edit()), profile="ci", ours=(), swap=swap)
+    found = restore(document(now), taken(BEFORE, edit()), profile="ci", own_key_ids=(), replacements=swap)
     assert found.decode() == after
 
 

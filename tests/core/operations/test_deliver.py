@@ -131,7 +131,7 @@ def test_a_delivered_session_is_noted_with_its_one_key_and_its_end(managed: Benc
     assert noted.key_ids == (session_of(managed),)
     assert noted.path == str(managed.credentials)
     assert noted.expires == row(managed).session.expires  # type: ignore[union-attr]  # it was delivered
-    assert noted.made, "the section was not there before"
+    assert noted.created_section, "the section was not there before"
     assert noted.region is None, "the profile's own section has its region"
 
 
@@ -141,7 +141,7 @@ def test_another_name_gets_the_profiles_region_along_and_loses_it_with_the_sessi
     assert "region = eu-central-1" in managed.section("short")
     noted = note(managed)
     assert noted is not None
-    assert (noted.made, noted.region) == (True, "eu-central-1")
+    assert (noted.created_section, noted.region) == (True, "eu-central-1")
     managed.service.deliver("ci-release", PROCESS)
     assert managed.files() == before
 
@@ -154,7 +154,7 @@ def test_a_section_that_was_there_keeps_its_own_region(managed: Bench) -> None:
     assert "eu-central-1" not in managed.section("short")
     noted = note(managed)
     assert noted is not None
-    assert (noted.made, noted.region) == (False, None)
+    assert (noted.created_section, noted.region) == (False, None)
     managed.service.deliver("ci-release", PROCESS)
     assert managed.credentials.read_text() == text
 
@@ -165,7 +165,7 @@ def test_a_renewed_delivery_remembers_that_it_made_the_section(managed: Bench) -
     managed.service.refresh("ci-release")
     noted = note(managed)
     assert noted is not None
-    assert (noted.made, noted.region) == (True, "eu-central-1")
+    assert (noted.created_section, noted.region) == (True, "eu-central-1")
     managed.service.deliver("ci-release", PROCESS)
     assert managed.files() == before
 
@@ -255,14 +255,14 @@ def test_a_write_that_the_disk_does_not_confirm_is_not_undone(
 def test_a_definition_that_changed_while_aws_was_asked_is_not_written_over(
     managed: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = session_cache.fetch
+    real = session_cache.get_session
 
     def meanwhile(*args: object) -> FetchedSession:
         found = real(*args)  # type: ignore[arg-type]  # as given
         define(managed, "ci-release", renew=Renew.OFF)
         return found
 
-    monkeypatch.setattr(session_cache, "fetch", meanwhile)
+    monkeypatch.setattr(session_cache, "get_session", meanwhile)
     with pytest.raises(ChangeRefused):
         managed.service.deliver("ci-release", FILE)
     assert (definition(managed).delivery, str(definition(managed).renew)) == (PROCESS, "off")
@@ -271,7 +271,7 @@ def test_a_definition_that_changed_while_aws_was_asked_is_not_written_over(
 def test_a_session_is_not_put_where_the_profile_is_no_more_delivered(managed: Bench) -> None:
     desk = managed.service.context
     reading = desk.read()
-    fetched = session_cache.fetch(desk, reading, "ci-release")
+    fetched = session_cache.get_session(desk, reading, "ci-release")
     before = managed.files()
     for name in ("ci-release", "gone"):
         deliver.write_session(desk, reading, name, fetched)
@@ -365,7 +365,7 @@ def test_an_agent_that_ends_withdraws_all_that_is_delivered_noted_or_not(managed
     assert managed.service.withdraw_delivered() == ("ci-audit", "ci-release")
     assert "ASIA" not in managed.section("ci-audit") + managed.section("ci-release")
     assert set(events(managed, "withdraw")) == {
-        (name, "the agent ended") for name in ("ci-audit", "ci-release")
+        (name, "the agent stopped") for name in ("ci-audit", "ci-release")
     }
     assert session_of(managed) is not None, "the session itself stays"
     assert managed.service.withdraw_delivered() == ()
@@ -453,7 +453,7 @@ def test_a_session_that_is_stopped_is_withdrawn_and_forgotten(managed: Bench, to
     assert found.stopped is not None
     assert "ASIA" not in managed.section("ci-release")
     assert managed.service.context.vault.session("ci-release") is None
-    result = "withdrawn and forgotten" if to is FILE else "forgotten"
+    result = "withdrawn and deleted" if to is FILE else "deleted"
     assert events(managed, "stop") == [("ci-release", result)]
 
 
@@ -467,7 +467,7 @@ def test_a_session_whose_note_is_lost_is_withdrawn_by_stop(managed: Bench) -> No
     managed.service.deliver("ci-release", FILE)
     managed.service.paths.index_file.unlink()
     assert "withdrawn" in managed.service.stop("ci-release")
-    assert events(managed, "stop") == [("ci-release", "withdrawn and forgotten")]
+    assert events(managed, "stop") == [("ci-release", "withdrawn and deleted")]
 
 
 def test_only_a_profile_that_is_there_can_be_stopped(managed: Bench) -> None:

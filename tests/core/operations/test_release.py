@@ -111,7 +111,7 @@ def test_a_release_that_cannot_be_taken_back_says_where_the_secret_is_in_clear(
     assert b"[theirs]" in adopted.credentials.read_bytes()
     (act,) = (act for act in adopted.service.context.activity.read() if act.event == "release")
     assert "~/.aws/credentials" in act.result
-    assert "in clear" in act.result
+    assert "plaintext secrets" in act.result
 
 
 def _second_file_busy(

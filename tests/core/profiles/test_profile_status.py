@@ -228,8 +228,8 @@ def test_a_line_that_is_gone_is_a_problem() -> None:
 
 
 def test_while_a_file_cannot_be_read_nobody_is_told_that_a_line_is_gone() -> None:
-    assert row("ci", view(user(), settings={}, files_whole=False)).problem is None
-    assert row("ops", view(role(source_profile="gone"), files_whole=False)).problem is not None
+    assert row("ci", view(user(), settings={}, files_readable=False)).problem is None
+    assert row("ops", view(role(source_profile="gone"), files_readable=False)).problem is not None
 
 
 #: Name, definition, key, account, whether it was only derived.
@@ -278,7 +278,7 @@ def test_a_rotation_under_way_shows_at_every_profile_of_its_key(
 ) -> None:
     index = Index(keys={"ci": Key(KEY_ID, created=NOW)}, rotations=rotations)
     found = row("ci", view(user(), index=index)).rotation
-    assert found.waits == waits
+    assert found.pending_step == waits
     assert (found.state is RotationState.IN_PROGRESS) is (waits is not None)
 
 
@@ -479,7 +479,7 @@ DELIVERIES: list[
     ("a section without the line", user(), native("ci"), {"ci": {"region": "x"}}, None, ("keyturn deliver ci --to credential-process",)),
     ("another program's line", user(), PROCESS, {"ci": {"credential_process": "tool ci"}}, None, ("keyturn deliver ci --to credential-process",)),
     ("a line that is a nested block", user(), native("ci"), {"ci": {"credential_process": {"a": "b"}}}, None, ("keyturn deliver ci --to",)),
-    ("its line under another name", user(), None, {"new": {"credential_process": LINE.format("ci")}}, None, ("under new", "keyturn release ci")),
+    ("its line under another name", user(), None, {"new": {"credential_process": LINE.format("ci")}}, None, ("in profile new", "keyturn release ci")),
     ("another's line elsewhere", user(), None, {"new": {"credential_process": LINE.format("new")}}, None, ("keyturn deliver ci --to",)),
     ("a key in clear", user(), CLEAR, OURS, None, ("config, line 3",)),
     ("a key in clear, nowhere to be found", user(), replace(CLEAR, origin=None), OURS, None, ("the shared files",)),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keyturn.model.profile import Delivery, Kind, Profile, Renew, Session, due_at
-from keyturn.profiles.renewal_policy import LONGEST_PAUSE, RetryState, due, failed, jitter, planned
+from keyturn.profiles.renewal_policy import MAX_PAUSE, RetryState, after_failure, due, jitter, renewal_time
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -36,7 +36,7 @@ LEFT: list[dict[str, Any]] = [
 @pytest.mark.parametrize("change", LEFT, ids=lambda change: next(iter(change)))
 def test_what_is_not_renewed_by_itself_has_no_plan(change: dict[str, Any]) -> None:
     one = replace(ROW, **change)
-    assert planned(one, NOW) is None
+    assert renewal_time(one, NOW) is None
     assert due([one], {}, NOW) == ()
 
 
@@ -46,7 +46,7 @@ def test_a_delivered_session_is_in_use_though_nobody_asked() -> None:
 
 def test_it_is_renewed_from_the_planned_moment_on() -> None:
     long = replace(ROW, session=Session("ASIA", NOW, NOW + 12 * HOUR))
-    begins = planned(long, NOW)
+    begins = renewal_time(long, NOW)
     assert begins is not None
     assert due([replace(long, last_use=begins)], {}, begins) == ("ci",)
     assert due([replace(long, last_use=begins)], {}, begins - timedelta(microseconds=1)) == ()
@@ -54,12 +54,12 @@ def test_it_is_renewed_from_the_planned_moment_on() -> None:
 
 def test_the_plan_is_the_due_moment_and_the_jitter() -> None:
     long = Session("ASIA", NOW, NOW + 12 * HOUR)
-    assert planned(replace(ROW, session=long), NOW) == due_at(NOW, NOW + 12 * HOUR) + jitter("ci", long)
+    assert renewal_time(replace(ROW, session=long), NOW) == due_at(NOW, NOW + 12 * HOUR) + jitter("ci", long)
 
 
 def test_of_a_very_short_session_the_jitter_takes_a_quarter_of_what_is_left_at_most() -> None:
     short = Session("ASIA", NOW, NOW + 30 * SECOND)
-    begins = [planned(replace(ROW, name=f"p{number}", session=short), NOW) for number in range(20)]
+    begins = [renewal_time(replace(ROW, name=f"p{number}", session=short), NOW) for number in range(20)]
     assert max(one for one in begins if one is not None) == NOW + 22.5 * SECOND
     assert all(one is not None and one >= NOW + 20 * SECOND for one in begins)
 
@@ -89,8 +89,8 @@ TRIES = [
     (timedelta(0), True),
     (-SECOND, True),
     (SECOND, False),
-    (LONGEST_PAUSE, False),
-    (LONGEST_PAUSE + SECOND, True),
+    (MAX_PAUSE, False),
+    (MAX_PAUSE + SECOND, True),
     (None, False),
 ]
 
@@ -100,7 +100,7 @@ def test_a_session_is_tried_again_after_its_pause(wait: timedelta | None, tried:
     setback = RetryState(SESSION, 1, None if wait is None else NOW + wait)
     assert due([ROW], {"ci": setback}, NOW) == (("ci",) if tried else ())
     assert due([ROW], {"other": setback}, NOW) == ("ci",)
-    assert due([ROW], {"ci": replace(setback, of=replace(SESSION, key_id="OTHER"))}, NOW) == ("ci",)
+    assert due([ROW], {"ci": replace(setback, session=replace(SESSION, key_id="OTHER"))}, NOW) == ("ci",)
 
 
 #: Failures before, the pause after one more: 30 s, then twice that, up to 15 minutes.
@@ -111,10 +111,12 @@ PAUSES = [(0, 30), (1, 60), (2, 120), (3, 240), (4, 480), (5, 900), (6, 900), (1
 def test_pauses_double_from_half_a_minute_to_a_quarter_of_an_hour(failures: int, seconds: int) -> None:
     before = RetryState(SESSION, failures, NOW) if failures else None
     after = RetryState(SESSION, failures + 1, NOW + seconds * SECOND)
-    assert failed(SESSION, before, NOW, needs_person=False) == after
-    assert failed(SESSION, before, NOW, needs_person=True) == replace(after, again=None)
+    assert after_failure(SESSION, before, NOW, needs_person=False) == after
+    assert after_failure(SESSION, before, NOW, needs_person=True) == replace(after, retry_at=None)
 
 
 def test_failures_of_another_session_do_not_count() -> None:
     before = RetryState(replace(SESSION, key_id="OTHER"), 5, NOW)
-    assert failed(SESSION, before, NOW, needs_person=False) == RetryState(SESSION, 1, NOW + 30 * SECOND)
+    assert after_failure(SESSION, before, NOW, needs_person=False) == RetryState(
+        SESSION, 1, NOW + 30 * SECOND
+    )

@@ -9,7 +9,7 @@ import pytest
 
 from keyturn.model.errors import UsageError
 from keyturn.model.profile import Delivery, Kind, Renew, Rotate
-from keyturn.profiles.settings import applied, check_region, parsed, seconds_of, table
+from keyturn.profiles.settings import apply, check_region, parse, seconds_of, table
 from keyturn.storage.managed_profiles import ManagedProfile
 
 USER = ManagedProfile("ci", Kind.IAM_KEY, key="ci")
@@ -20,8 +20,8 @@ SERIAL = "arn:aws:iam::111122223333:mfa/alice"
 
 def test_words_become_a_table_with_the_long_names() -> None:
     words = ["duration=1h", "region=", "tags=a=b,c=d"]
-    assert parsed(words) == {"duration_seconds": "1h", "region": "", "tags": "a=b,c=d"}
-    assert parsed([]) == {}
+    assert parse(words) == {"duration_seconds": "1h", "region": "", "tags": "a=b,c=d"}
+    assert parse([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -33,12 +33,12 @@ def test_words_become_a_table_with_the_long_names() -> None:
 )  # fmt: skip
 def test_words_that_name_no_setting_or_one_twice_are_refused(words: list[str]) -> None:
     with pytest.raises(UsageError):
-        parsed(words)
+        parse(words)
 
 
 def test_an_unknown_setting_is_answered_with_all_that_there_are() -> None:
     with pytest.raises(UsageError) as caught:
-        parsed(["colour=red"])
+        parse(["colour=red"])
     assert all(name in caught.value.line() for name in ("region", *table(USER)))
 
 
@@ -91,7 +91,7 @@ VALUES: list[tuple[ManagedProfile, str, str, dict[str, Any]]] = [
 def test_a_setting_changes_its_field_and_nothing_else(
     one: ManagedProfile, key: str, value: str, changes: dict[str, Any]
 ) -> None:
-    assert applied(one, {key: value}) == replace(one, **changes)
+    assert apply(one, {key: value}) == replace(one, **changes)
 
 
 #: Definition, settings that are refused together.
@@ -142,19 +142,19 @@ def test_what_is_no_value_or_does_not_go_with_the_rest_is_refused(
     one: ManagedProfile, wanted: dict[str, str]
 ) -> None:
     with pytest.raises(UsageError):
-        applied(one, wanted)
+        apply(one, wanted)
 
 
 def test_settings_are_checked_as_a_whole_once_all_are_changed() -> None:
-    found = applied(ROLE, {"transitive_tags": "team", "tags": "team=ops"})
+    found = apply(ROLE, {"transitive_tags": "team", "tags": "team=ops"})
     assert (found.transitive_tags, found.tags) == (("team",), {"team": "ops"})
-    after_region = applied(ROLE, {"region": "x", "renew": "off"})
+    after_region = apply(ROLE, {"region": "x", "renew": "off"})
     assert after_region.renew is Renew.OFF, "region is passed over, not the end"
 
 
 def test_a_key_that_is_handed_out_is_not_for_the_credentials_file_and_says_what_to_run() -> None:
     with pytest.raises(UsageError) as caught:
-        applied(replace(USER, delivery=Delivery.CREDENTIALS_FILE), {"session": "none"})
+        apply(replace(USER, delivery=Delivery.CREDENTIALS_FILE), {"session": "none"})
     assert "keyturn deliver ci --to credential-process" in caught.value.hint
 
 
@@ -187,10 +187,10 @@ def test_a_length_of_time_is_read(text: str, seconds: int) -> None:
 def test_what_is_no_length_of_time_is_refused_with_its_name(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         seconds_of(text)
-    assert caught.value.what == "duration_seconds"
+    assert caught.value.what == "Invalid duration_seconds"
     with pytest.raises(UsageError) as caught:
         seconds_of(text, "--min-left")
-    assert caught.value.what == "--min-left"
+    assert caught.value.what == "Invalid --min-left"
 
 
 def test_all_settings_are_told_by_their_names() -> None:

@@ -31,10 +31,10 @@ from keyturn.model.errors import (
 from keyturn.model.profile import Credentials, Kind, Profile
 from keyturn.model.secret import Secret
 from keyturn.providers import refresher as refreshing
-from keyturn.providers.assume_role import RECENT
+from keyturn.providers.assume_role import RECENT_CODE
 from keyturn.providers.base import Sources
 from keyturn.providers.cached_session import FetchedSession, MfaDevice
-from keyturn.providers.refresher import DEEPEST, Refresher, source_lock_name
+from keyturn.providers.refresher import MAX_CHAIN, Refresher, source_lock_name
 from keyturn.storage.managed_profiles import ManagedProfile
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -214,13 +214,13 @@ class CodeSource:
         assert deadline.left() > 0
         return self.commands[profile, serial].popleft()
 
-    def used(self, serial: str) -> None:
+    def record_use(self, serial: str) -> None:
         self.marks.append(("used", serial))
 
-    def refused(self, profile: str, serial: str) -> None:
+    def record_refusal(self, profile: str, serial: str) -> None:
         self.marks.append(("refused", profile, serial))
 
-    def accepted(self, serial: str) -> None:
+    def record_acceptance(self, serial: str) -> None:
         self.marks.append(("accepted", serial))
 
     def refuses_session_tokens(self, serial: str) -> bool:
@@ -375,7 +375,7 @@ def test_what_another_process_got_while_this_one_waited_is_new_enough(
 def test_a_session_tells_when_it_was_asked_for_and_when_it_came(home: Home) -> None:
     home.user("ci")
     found = home.refresh("ci")
-    assert (found.at, found.obtained) == (START, START + ANSWER_TIME)
+    assert (found.requested_at, found.obtained) == (START, START + ANSWER_TIME)
     assert found.facts().issued == START
 
 
@@ -474,11 +474,11 @@ def chain(home: Home, roles: int) -> str:
 
 
 def test_a_chain_that_is_absurdly_deep_is_bounded(home: Home) -> None:
-    deepest = chain(home, DEEPEST)
+    deepest = chain(home, MAX_CHAIN)
     before = home.refresher().fingerprint(deepest)
     home.settings["r0"] = {"changed": "yes"}
     assert home.refresher().fingerprint(deepest) != before
-    deeper = chain(home, DEEPEST + 1)
+    deeper = chain(home, MAX_CHAIN + 1)
     before = home.refresher().fingerprint(deeper)
     home.settings["r0"] = {"changed": "again"}
     assert home.refresher().fingerprint(deeper) == before
@@ -516,7 +516,7 @@ def test_a_session_that_has_ended_when_it_comes_is_an_error_and_not_kept(
     home.user("ci")
     home.aws.born_dead = life
     if is_over:
-        with pytest.raises(AwsError, match="session of ci"):
+        with pytest.raises(AwsError, match="Could not refresh ci"):
             home.refresh("ci")
     else:
         home.refresh("ci")
@@ -607,7 +607,7 @@ def test_a_user_with_a_device_takes_the_typed_code_and_notes_what_became_of_it(h
     assert (home.aws.calls[0].serial, home.aws.calls[0].code) == (SERIAL, CODE)
     assert home.codes.marks == [("used", SERIAL), ("accepted", SERIAL)]
     held = home.devices.kept["AKIACIXXXXXXXXXXXXXX", SERIAL]
-    assert (held.issued, held.at, held.obtained) == (found.issued, START, START + ANSWER_TIME)
+    assert (held.issued, held.requested_at, held.obtained) == (found.issued, START, START + ANSWER_TIME)
 
 
 def test_a_user_with_a_device_and_no_code_needs_a_person(home: Home) -> None:
@@ -763,18 +763,18 @@ def test_a_circle_of_roles_is_broken_and_aws_is_not_asked(home: Home) -> None:
     home.role("a", "b")
     home.role("b", "c")
     home.role("c", "b")
-    with pytest.raises(ProfileBroken, match=r"profile a.*returns to b"):
+    with pytest.raises(ProfileBroken, match=r"Profile a is invalid.*cycle at b"):
         home.refresh("a")
     assert home.aws.calls == []
 
 
 def test_a_chain_that_is_absurdly_deep_is_broken_and_one_that_is_less_so_is_walked(home: Home) -> None:
-    home.refresh(chain(home, DEEPEST))
-    assert home.aws.count("AssumeRole") == DEEPEST
+    home.refresh(chain(home, MAX_CHAIN))
+    assert home.aws.count("AssumeRole") == MAX_CHAIN
     home.aws.calls.clear()
     home.sessions.kept.clear()
     with pytest.raises(ProfileBroken):
-        home.refresh(chain(home, DEEPEST + 1))
+        home.refresh(chain(home, MAX_CHAIN + 1))
     assert home.aws.calls == []
 
 
@@ -977,9 +977,9 @@ def denied(code: str = "AccessDenied") -> AwsRefused:
     ("age", "code", "needs_person"),
     [
         (MINUTE, "AccessDenied", False),
-        (RECENT - ANSWER_TIME * 2, "AccessDenied", False),
-        (RECENT + MINUTE, "AccessDenied", True),
-        (RECENT + MINUTE, "ValidationError", False),
+        (RECENT_CODE - ANSWER_TIME * 2, "AccessDenied", False),
+        (RECENT_CODE + MINUTE, "AccessDenied", True),
+        (RECENT_CODE + MINUTE, "ValidationError", False),
         (MINUTE, "ExpiredToken", True),
         (MINUTE, "ExpiredTokenException", True),
         (MINUTE, "InvalidClientTokenId", True),
@@ -1000,7 +1000,7 @@ def test_a_role_denied_to_an_old_code_or_an_ended_session_takes_a_new_code(
 def test_a_role_denied_to_an_old_code_takes_the_programs_next_one(home: Home) -> None:
     staff(home, "a")
     home.refresh("a", CODE)
-    home.clock.move(RECENT + MINUTE)
+    home.clock.move(RECENT_CODE + MINUTE)
     home.aws.fail("AssumeRole", denied())
     home.codes.commands["a", SERIAL] = deque([NEXT_CODE])
     home.refresh("a")

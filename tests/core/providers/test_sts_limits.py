@@ -157,12 +157,12 @@ def test_policies_have_2048_characters_at_most_each_and_together() -> None:
     with pytest.raises(UsageError):
         sts_limits.policy(inline(2049))
     arn = POLICY.format("aws")
-    sts_limits.together(inline(2048 - len(arn)), [arn])
-    sts_limits.together(None, [arn])
-    sts_limits.together(inline(2048), [])
+    sts_limits.check_policy_size(inline(2048 - len(arn)), [arn])
+    sts_limits.check_policy_size(None, [arn])
+    sts_limits.check_policy_size(inline(2048), [])
     for text, arns in ((inline(2049 - len(arn)), [arn]), (None, [arn] * 100)):
         with pytest.raises(UsageError):
-            sts_limits.together(text, arns)
+            sts_limits.check_policy_size(text, arns)
 
 
 def test_fifty_tags_pass_and_a_key_counts_once_whatever_its_case() -> None:
@@ -175,6 +175,6 @@ def test_fifty_tags_pass_and_a_key_counts_once_whatever_its_case() -> None:
 
 
 def test_every_missing_transitive_tag_is_refused() -> None:
-    assert sts_limits.transitive((), {}) == ()
-    with pytest.raises(UsageError, match="b is none"):
-        sts_limits.transitive(("a", "b"), {"a": "1"})
+    assert sts_limits.transitive_tags((), {}) == ()
+    with pytest.raises(UsageError, match="b is not one"):
+        sts_limits.transitive_tags(("a", "b"), {"a": "1"})
