@@ -215,7 +215,7 @@ def set_(
     rotate             ask, or auto: the agent rotates a key that is past its policy, and deletes none
     """
     service = unlocker.service
-    changes = settings.parsed(key_values)
+    changes = settings.parse(key_values)
     if changes.get("mfa_serial") == CHOOSE_DEVICE:
         changes["mfa_serial"] = _choose_device(unlocker, profile)
     if changes.get("policy"):

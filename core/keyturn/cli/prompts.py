@@ -207,7 +207,7 @@ class VaultUnlocker:
         """
         if not on_terminal():
             raise NeedsVault(
-                "Vault not found",
+                "No vault yet",
                 "",
                 "Run: keyturn vault init --slot keyring, or --slot passphrase",
             )

@@ -113,7 +113,7 @@ def unlock(unlocker: VaultUnlocker) -> None:
     service = unlocker.service
     state = service.snapshot().vault
     if state is VaultState.ABSENT:
-        raise NeedsVault("Vault not found", "", "Run: keyturn vault init")
+        raise NeedsVault("No vault yet", "", "Run: keyturn vault init")
     if state is VaultState.OPEN and not unlocker.has_given_secret:
         say("Vault is unlocked.")
         return
@@ -160,7 +160,7 @@ def status(*, json_: bool) -> None:
         VaultState.BROKEN: "Unreadable. keyturn does not overwrite it.",
     }
     say(state_texts[snapshot.vault])
-    fault = service.vault_fault()
+    fault = service.vault_error()
     if fault is not None:
         say(fault.line())
     if slots:

@@ -256,7 +256,7 @@ def adopt(
         removed = _removed_settings(inventory, adoption, context.paths)
         for name in adoption.resumed:
             require_all_in_vault(name, context.vault.key(removed_entry(name)), removed.pop(name))
-        previous_key.forget_ended(context, list(adoption.definitions))
+        previous_key.forget_finished_rotations(context, list(adoption.definitions))
         _store_in_vault(context, adoption, removed)
         managed_profiles.change(
             context.paths.profiles_file, lambda definitions: definitions.update(adoption.definitions)

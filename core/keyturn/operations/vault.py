@@ -113,8 +113,8 @@ def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | 
         _open_with_recovery_key(context, recovery_key)
     restored = vault.restore_newest_good()
     unreadable = journal_of(context).set_aside()
-    reinstated = previous_key.reinstate(context) if restored is not None else ()
-    previous_key.record_present_key(context)
+    reinstated = previous_key.restore_rotated_keys(context) if restored is not None else ()
+    previous_key.index_vault_keys(context)
     _record_vault(context)
     messages = (
         ("The newest generation of the keys is intact.",)

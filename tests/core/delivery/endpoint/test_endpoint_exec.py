@@ -156,7 +156,7 @@ def test_a_key_typed_on_the_terminal_reaches_the_program_only(person: Person, nu
         (("personal", "--endpoint", "--", "true"), 1, "keyturn adopt personal"),
         (("ci-release", "--endpoint", "--min-left", "9h", "--", "true"), 2, "9h were requested"),
         (("prod-admin", "--endpoint", "--", "true"), 4, "is required"),
-        (("ci-release", "--token-env", "--", "true"), 2, "goes with --endpoint only"),
+        (("ci-release", "--token-env", "--", "true"), 2, "it requires --endpoint"),
     ],
 )
 def test_what_cannot_be_run_is_one_line_and_leaves_nothing(

@@ -132,13 +132,13 @@ def test_while_a_new_session_does_not_come_the_last_one_is_given_as_long_as_it_i
 
 
 def test_what_was_refused_since_is_not_given_from_memory() -> None:
-    answers: list[str | KeyturnError] = [document(), KeyturnError("the vault", "it is locked")]
+    answers: list[str | KeyturnError] = [document(), KeyturnError("Vault is locked")]
     stuck = threading.Event()
 
     def hand() -> str:
         if not answers:
             stuck.wait(3)
-            raise KeyturnError("the vault", "it is locked")
+            raise KeyturnError("Vault is locked")
         answer = answers.pop(0)
         if isinstance(answer, KeyturnError):
             raise answer
@@ -146,8 +146,8 @@ def test_what_was_refused_since_is_not_given_from_memory() -> None:
 
     with serving(hand) as (port, right):
         assert b"200 OK" in says(port, right)
-        assert b"it is locked" in says(port, right)
-        assert b"it is locked" in says(port, right)
+        assert b"Vault is locked" in says(port, right)
+        assert b"Vault is locked" in says(port, right)
 
 
 def test_an_error_is_told_in_one_line_and_a_fault_of_our_own_without_a_word_of_it() -> None:

@@ -173,7 +173,7 @@ def test_without_a_program_it_is_the_persons_shell(person: Person) -> None:
     [
         (("ci-release", "--", "no-such-program-at-all"), 3, "program not found"),
         (("ci-release", "--", "/etc/passwd"), 5, "Permission denied"),
-        (("ci-release", "--", ""), 2, "exec: the command is empty"),
+        (("ci-release", "--", ""), 2, "Invalid command: it is empty"),
         (("nobody", "--", "true"), 3, "Profile not found: nobody"),
         (("personal", "--", "true"), 1, "keyturn adopt personal"),
         (("ci-release", "--min-left", "9h", "--", "true"), 2, "9h were requested"),
