@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keyturn.awsconfig.diff import diff, masked_lines, raw_lines
+from keyturn.awsconfig.diff import anchors, diff, masked_lines, raw_lines
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 TOKEN = "aB3" * 40
@@ -39,6 +39,9 @@ MASKED: list[tuple[str, str, list[str]]] = [
     ("an empty one", "aws_secret_access_key =", ["aws_secret_access_key =***"]),
     ("of several lines", "aws_secret_access_key = x\n  y\n\tz\nk = 1", ["aws_secret_access_key = ***", "  ***", "\t***", "k = 1"]),
     ("of lines with a comment between", "aws_secret_access_key =\n# c\n  y\nk = 1", ["aws_secret_access_key =***", "# c", "  ***", "k = 1"]),
+    ("of lines with another comment between", "aws_secret_access_key =\n; c\n  y\nk = 1", ["aws_secret_access_key =***", "; c", "  ***", "k = 1"]),
+    ("followed by blanks", "aws_secret_access_key = x\n   \nk = 1", ["aws_secret_access_key = ***", "   ", "k = 1"]),
+    ("a comment before an indented line", "# c\n  k = v", ["# c", "  k = v"]),
     ("followed by the next setting and its block", "aws_secret_access_key = x\ns3 =\n  k = v", ["aws_secret_access_key = ***", "s3 =", "  k = v"]),
     ("a block that holds none", "s3 =\n  k = v", ["s3 =", "  k = v"]),
     ("another setting's name in it", "my_aws_secret_access_key_id = x", ["my_aws_secret_access_key_id = x"]),
@@ -101,3 +104,27 @@ def test_a_change_is_shown_with_its_section(
     before: bytes | None, after: bytes | None, lines: list[str]
 ) -> None:
     assert shown(before, after) == (["@file", *lines] if lines else [])
+
+
+#: Old lines, new lines, the pairs that hold a diff together.
+ANCHORS: list[tuple[str, str, list[tuple[int, int]]]] = [
+    ("", "", []),
+    ("abc", "", []),
+    ("abc", "xyz", []),
+    ("abc", "abc", [(0, 0), (1, 1), (2, 2)]),
+    ("abc", "xaybzc", [(0, 1), (1, 3), (2, 5)]),
+    ("aab", "ab", [(2, 1)]),
+    ("ab", "aab", [(1, 2)]),
+    ("aa", "aa", []),
+    ("abcd", "dabc", [(0, 1), (1, 2), (2, 3)]),
+    ("dabc", "abcd", [(1, 0), (2, 1), (3, 2)]),
+    ("abcdef", "fabxcde", [(0, 1), (1, 2), (2, 4), (3, 5), (4, 6)]),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "pairs"), ANCHORS)
+def test_a_diff_is_held_by_the_longest_run_of_lines_that_are_there_once(
+    old: str, new: str, pairs: list[tuple[int, int]]
+) -> None:
+    lines = [[("", letter) for letter in text] for text in (old, new)]
+    assert anchors(*lines) == pairs
