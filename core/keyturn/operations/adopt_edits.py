@@ -203,14 +203,20 @@ def _restore_section(
 def _without_lead(document: Document, data: bytes, settings: RemovedSettings) -> bytes:
     """Return `data`, the file without the section that adopt created, also without the text that adopt
     inserted before its header.
+
+    That text is a blank line, after a line end if the file had none at its end. A line end stays where a line
+    follows, because the user may have removed the blank line, and two lines must never become one.
     """
     section = document.section(settings.section)
     if section is None or not settings.lead:
         return data
-    start, lead = section.start, settings.lead.encode()
-    if data[:start].endswith(lead):
-        return data[: start - len(lead)] + data[start:]
-    return data
+    before, rest = data[: section.start], data[section.start :]
+    lead = settings.lead.encode()
+    if not before.endswith(lead):
+        return data
+    kept = before[: len(before) - len(lead)]
+    joins = kept and rest and not kept.endswith((b"\n", b"\r")) and not rest.startswith((b"\n", b"\r"))
+    return kept + (document.newline.encode() if joins else b"") + rest
 
 
 def _apply_replacements(text: str, replacements: Mapping[str, str]) -> str:

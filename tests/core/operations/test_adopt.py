@@ -255,3 +255,27 @@ def test_a_key_that_somebody_put_there_since_is_not_written_over() -> None:
     newer = after.replace(b"[ci]\n", b"[ci]\naws_access_key_id = AKIANEW\naws_secret_access_key = new\n")
     with pytest.raises(ChangeRefused):
         released(newer, taken)
+
+
+SECTION = '[ci]\ncredential_process = "/opt/keyturn/bin/keyturn" credential-process ci\n'
+
+
+@pytest.mark.parametrize(
+    ("original", "changed", "released_as"),
+    [
+        ("[b]\nk = 1\n", "[b]\nk = 1\n\n" + SECTION, "[b]\nk = 1\n"),
+        ("[b]\nk = 1", "[b]\nk = 1\n\n" + SECTION, "[b]\nk = 1"),
+        ("[b]\nk = 1\n", "[b]\nk = 1\n" + SECTION + "[new]\nk = 2\n", "[b]\nk = 1\n[new]\nk = 2\n"),
+        ("[b]\nk = 1\n", "[b]\nk = 1\n\n" + SECTION + "[new]\nk = 2\n", "[b]\nk = 1\n[new]\nk = 2\n"),
+        ("[b]\nk = 1", "[b]\nk = 1\n\n" + SECTION + "[new]\nk = 2\n", "[b]\nk = 1\n[new]\nk = 2\n"),
+        ("[b]\nk = 1", "[b]\nk = 1\n" + SECTION + "[new]\nk = 2\n", "[b]\nk = 1\n[new]\nk = 2\n"),
+        ("[b]\r\nk = 1\r\n", "[b]\r\nk = 1\r\n" + SECTION + "[new]\r\n", "[b]\r\nk = 1\r\n[new]\r\n"),
+    ],
+)
+def test_release_of_a_section_that_adopt_made_never_joins_two_lines(
+    original: str, changed: str, released_as: str
+) -> None:
+    """Whoever removes the blank line above the section, or puts another section below it, keeps every line."""
+    edit = SectionEdit("ci", (), process_line.format_line(PROGRAM, "ci"))
+    _, (settings,) = adopted(original.encode(), [edit])
+    assert released(changed.encode(), settings).decode() == released_as
