@@ -129,3 +129,27 @@ def test_every_path_in_the_list_of_quick_tests_exists() -> None:
     lines = (ROOT / ".ci" / "quick-tests").read_text("utf-8").splitlines()
     paths = [line.removeprefix("!") for line in lines if line and not line.startswith("#")]
     assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+
+
+#: A docstring that opens with one of these is a riddle: the reader learns its subject last.
+OPENERS = {"What", "Whatever", "Whether", "How", "Where", "Who", "Whoever", "Which", "When", "If"}
+
+
+def _docstrings(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and text of every docstring in a file."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                yield getattr(node, "lineno", 1), text
+
+
+def test_no_docstring_of_the_sources_opens_with_a_question_word() -> None:
+    found = [
+        f"{file.relative_to(ROOT)}:{line}: {text.splitlines()[0]}"
+        for source in SOURCES
+        for file in source.rglob("*.py")
+        for line, text in _docstrings(file)
+        if text.split()[0].strip(",.:") in OPENERS
+    ]
+    assert not found, "\n".join(found)

@@ -24,7 +24,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What may be sent to the terminal."""
+    """Capabilities of the terminal that decide what is sent to it."""
 
     glyphs: Glyphs
     ascii: bool
