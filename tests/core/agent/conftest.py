@@ -1,4 +1,4 @@
-"""A keeper that obeys the agent's contract, and an agent around it."""
+"""A service that obeys the agent's contract, and an agent around it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DOCUMENT = json.dumps({"Version": 1, "AccessKeyId": "ASIAEXAMPLE", "SecretAccess
 
 @dataclass
 class FakeService:
-    """Knows the profile `prod`, and acts that do what their name says."""
+    """Service with the profile `prod` and operations that do as their names say."""
 
     documents: dict[str, str] = field(default_factory=lambda: {"prod": DOCUMENT})
     results: dict[str, object] = field(default_factory=dict)
@@ -38,14 +38,14 @@ class FakeService:
     waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     tended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     renewing: threading.Event | None = None
-    """What renewals wait for, as for an AWS that does not answer."""
+    """Renewals wait for this event, as they would for an AWS that does not answer."""
     far_answer: str = TEMPORARY
     slow: threading.Event | None = None
-    """What forwarded requests wait for."""
+    """Forwarded requests wait for this event."""
     renewed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def wait_until_secrets_saved(self) -> None:
-        """Nothing is under way that must not be cut off."""
+        """Return at once: nothing is unsaved."""
 
     def withdraw_delivered(self) -> object:
         return ()
@@ -97,7 +97,7 @@ class Agent:
     thread: threading.Thread
     reported: list[BaseException]
     time: list[datetime]
-    """One element: what its clock shows."""
+    """One element: the time that the agent's clock shows."""
 
     def move_clock(self, by: timedelta) -> None:
         self.time[0] += by
@@ -117,7 +117,7 @@ Serve = Callable[..., Agent]
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A private folder with a path short enough for a socket."""
+    """Return a private folder with a path short enough for a socket."""
     path = Path(tempfile.mkdtemp(prefix="kt-"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
@@ -125,7 +125,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def serve(folder: Path) -> Iterator[Serve]:
-    """Start an agent; the words are the limits that differ from the usual ones."""
+    """Start an agent; keyword arguments are the limits that differ from the defaults."""
     started: list[Agent] = []
 
     def start(limits: Limits | None = None, renewing: threading.Event | None = None) -> Agent:
@@ -158,7 +158,7 @@ Miss = Callable[[str], None]
 
 @pytest.fixture
 def miss() -> Miss:
-    """Skip for what this machine lacks; where everything has been promised to be there, fail."""
+    """Return a function that skips the test for a missing program; it fails if `KEYTURN_REQUIRE_ALL` is 1."""
 
     def skip_or_fail(reason: str) -> None:
         if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":

@@ -1,6 +1,7 @@
-"""An agent's program with a keeper that is opened by the passphrase `correct horse` or by no secret at all.
+"""Agent program with a service that opens with the passphrase `correct horse` or without any secret.
 
-It runs from the installed keyturn, or from a copy beside it where the installed one is out of an ordinary user's reach.
+It runs from the installed keyturn, or from a copy beside it where an ordinary user cannot reach the installed
+one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 class Keeper:
     def wait_until_secrets_saved(self) -> None:
-        """Nothing is under way that must not be cut off."""
+        """Return at once: nothing is unsaved."""
 
     def withdraw_delivered(self) -> object:
         return ()

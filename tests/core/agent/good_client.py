@@ -1,6 +1,6 @@
-"""A client in a process of its own that asks for a document again and again: `good_client.py SOCKET PROFILE`.
+"""Client process that requests a document in a loop: `good_client.py SOCKET PROFILE`.
 
-Goes on until its standard input ends, then prints what it saw as JSON.
+It runs until its standard input ends, then prints its observations as JSON.
 """
 # ruff: noqa: T201 - a program, and this is its answer
 

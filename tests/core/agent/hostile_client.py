@@ -1,4 +1,4 @@
-"""What a broken or hostile program of one's own sends to the agent, and a good client that asks meanwhile."""
+"""Messages of a broken or hostile program of the same user to the agent, and a good client beside it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from keyturn.operations.rpc import OPERATIONS
 
-#: Values of every type, and such as break naive readers. None names a profile that is there.
+#: Values of every type, and some that break naive readers. None names an existing profile.
 ODD: tuple[object, ...] = (
     None, True, False, 0, -1, 1e308, 10**400, 2**63, "", "nobody", "../../etc/x", "/etc/passwd", "\0", "a\0b", "\n", "%s%n",
     "\u202e\x1b[2J", "\ud800", "-", "--all", "x" * 500, [], [[]], ["nobody"], [None, 1], [["nobody"]], {}, {"a": {}},
@@ -35,7 +35,7 @@ _WHOLE = (
 
 
 def requests(random_: random.Random) -> Iterator[bytes]:
-    """Without an end; none of them locks the agent."""
+    """Yield requests without end; none of them locks the agent."""
     ways = (_mutated, _odd_act, _odd_request, _noise, _deep, _torn, _many_lines)
     while True:
         one = random_.choice(ways)(random_)
@@ -83,7 +83,7 @@ def _deep(random_: random.Random) -> bytes:
 
 
 def _torn(random_: random.Random) -> bytes:
-    """Without an end of the line, at times amid a character."""
+    """Yield requests without an end of line, some of them cut inside a character."""
     line = random_.choice(_WHOLE).replace(b"nobody", "näḃ😀y".encode())
     return line[: random_.randrange(1, len(line) - 1)]
 
@@ -93,7 +93,7 @@ def _many_lines(random_: random.Random) -> bytes:
 
 
 def sent(path: Path, request: bytes) -> bytes:
-    """What the agent says to `request`, after which the client has nothing more to say; empty if it hung up."""
+    """Return the agent's reply to a client that sends only `request`; empty if the agent hung up."""
     with socket.socket(socket.AF_UNIX) as one:
         one.settimeout(30)
         one.connect(str(path))
@@ -115,8 +115,8 @@ def _connected(path: Path) -> socket.socket:
 
 @contextmanager
 def bad_company(path: Path, held: int) -> Iterator[None]:
-    """Meanwhile `held` connections are kept open half-said, some clients read nothing of what they asked for, and some say
-    their request one byte at a time. What the agent drops comes back."""
+    """Keep `held` connections open in mid-request. Some clients never read their reply, and some send their
+    request byte by byte. Connections that the agent drops are opened again."""
     over = threading.Event()
     threads = [
         threading.Thread(target=act, args=(path, over, held))
@@ -167,18 +167,18 @@ def _speak_slowly(path: Path, over: threading.Event, _held: int) -> None:
 
 @dataclass
 class GoodClient:
-    """What a client saw that asked for a document all the while, in a process of its own."""
+    """Observations of a client process that requested a document throughout."""
 
     taken: list[float] = field(default_factory=list)
-    """Seconds, of each answer."""
+    """Seconds, for each reply."""
     documents: list[str] = field(default_factory=list)
-    """The different ones."""
+    """The distinct documents."""
     failed: list[str] = field(default_factory=list)
 
 
 @contextmanager
 def good_client(path: Path, profile: str) -> Iterator[GoodClient]:
-    """Asks for the document of `profile` again and again meanwhile; what it saw is known afterwards."""
+    """Request the document of `profile` in a loop during the block; the observations are complete then."""
     seen = GoodClient()
     words = [sys.executable, str(Path(__file__).with_name("good_client.py")), str(path), profile]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

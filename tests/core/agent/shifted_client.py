@@ -1,7 +1,7 @@
-"""boto3 and the AWS CLI whose botocore lives by the sandbox's clock. Signatures keep the machine's time.
+"""boto3 and the AWS CLI with a botocore whose clock is the sandbox's. Signatures keep the machine's time.
 
-python shifted_client.py boto PROFILE     signs once for each line on standard input, and says by what
-python shifted_client.py cli WORDS...     the AWS CLI
+python shifted_client.py boto PROFILE     signs once for each line on standard input, and prints the time left
+python shifted_client.py cli WORDS...     runs the AWS CLI
 """
 # ruff: noqa: T201
 
@@ -34,7 +34,8 @@ class Moved(dt.datetime):
 
 
 def shift() -> None:
-    """Only what botocore holds expiries against; the rest of the process keeps the machine's time."""
+    """Shift only the clock that botocore compares expiries with; the rest of the process keeps the machine's
+    time."""
     moved = types.ModuleType("datetime")
     moved.__dict__.update(vars(dt), datetime=Moved)
     vars(credentials)["datetime"] = moved

@@ -1,4 +1,4 @@
-"""A day of AWS clients that get their sessions by `credential_process`: how often they ask, and what they are handed."""
+"""A day of AWS clients that use `credential_process`: how often they ask, and the sessions that they get."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from pathlib import Path
 from tests.end_to_end.person import BIN, Person
 
 PROGRAM = Path(__file__).with_name("shifted_client.py")
-#: A session of an hour, and a profile that hands it on through a program that counts.
+#: A one-hour session, and a profile that passes it on through a program that counts its runs.
 ROLE, COUNTED = "ci-release", "counted"
-#: Below this botocore asks again at every signing; keyturn keeps a margin of some minutes.
+#: Below this remaining time, botocore asks again at every signing; keyturn keeps a margin of some minutes.
 BOTOCORE_ASKS_AT = 15 * 60
 HANDED_AT_LEAST = 16 * 60
 
 
 @dataclass
 class Signings:
-    """What was seen; seconds."""
+    """Measurements; times in seconds."""
 
     signed: int = 0
     asked: int = 0
-    """How often the program of the `credential_process` line was started."""
+    """Number of starts of the `credential_process` program."""
     handed: list[float] = field(default_factory=list)
-    """What each session that the program printed had left then."""
+    """Time left of each session when the program printed it."""
     left: list[float] = field(default_factory=list)
-    """What the session had left that a signing used, as the client knows it."""
+    """Time left of the session that each signing used, as the client knows it."""
 
 
 class Counting:
-    """A profile of a person's whose program writes down what it prints."""
+    """Native profile whose program records its output."""
 
     def __init__(self, person: Person) -> None:
         self.person = person
@@ -47,7 +47,7 @@ class Counting:
         self.read = 0
 
     def note(self, seen: Signings) -> None:
-        """Takes in what was printed since the last time."""
+        """Read the records written since the last call."""
         lines = self.log.read_text().splitlines()
         for line in lines[self.read :]:
             ends = datetime.fromisoformat(json.loads(line)["Expiration"])
@@ -57,7 +57,7 @@ class Counting:
 
 
 def in_one_process(counting: Counting, signings: int, hours: float) -> Signings:
-    """boto3 signs so many times in one process, while that many hours pass."""
+    """Let boto3 sign `count` times in one process while `hours` hours pass."""
     person, seen = counting.person, Signings()
     client = subprocess.Popen(
         [sys.executable, str(PROGRAM), "boto", COUNTED],
@@ -85,7 +85,7 @@ def in_one_process(counting: Counting, signings: int, hours: float) -> Signings:
 
 
 def in_many_processes(counting: Counting, signings: int, hours: float) -> Signings:
-    """The AWS CLI runs so many commands one after the other, while that many hours pass."""
+    """Run the AWS CLI `count` times, one after the other, while `hours` hours pass."""
     person, seen = counting.person, Signings()
     for _ in range(signings):
         done = person.run(
@@ -100,7 +100,7 @@ def in_many_processes(counting: Counting, signings: int, hours: float) -> Signin
 
 
 def of_role(person: Person) -> None:
-    """Gives a person a vault and the role, and an agent that has been asked for it."""
+    """Give the user a vault and the role, and an agent that has served it once."""
     person.makes_vault()
     person.does("adopt", "ci-deploy", "--yes")
     person.does("credential-process", ROLE)

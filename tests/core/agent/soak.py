@@ -1,4 +1,4 @@
-"""An agent asked without a pause, by several clients at once: what it answers, and what is left in it afterwards."""
+"""An agent under constant requests from several clients: its replies, and its resources afterwards."""
 
 from __future__ import annotations
 
@@ -13,39 +13,41 @@ from keyturn.agent import client
 from keyturn.model.errors import KeyturnError, NotFound
 
 CLIENTS = 4
-#: Three standard ones, lock, socket, and what wakes the loop.
+#: Three standard descriptors, the lock, the socket, and the loop's wake-up descriptors.
 _AT_REST = 8
 
 
 @dataclass
 class Soaked:
-    """What a soak showed."""
+    """Result of a soak run."""
 
     requests: int
     errors: int
-    """Answers that were not the one expected."""
+    """Replies that differ from the expected one."""
     documents: int
-    """Different documents that were given for one profile, at most."""
+    """Highest number of different documents returned for one profile."""
     before: int
-    """KiB resident, once it was warm."""
+    """Resident memory in KiB, after warm-up."""
     after: int
     descriptors: int | None
-    """How many more are open than before; None where the system does not show another's."""
+    """Open descriptors added during the run; None if the system does not show another process's descriptors.
+    """
 
     @property
     def growth(self) -> float:
-        """In percent."""
+        """Growth of the resident memory, in percent."""
         return 100 * (self.after - self.before) / self.before
 
 
 def resident(pid: int) -> int:
-    """KiB."""
+    """Return the resident memory of a process in KiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 def descriptors(pid: int) -> int | None:
-    """How many a process has open; None where that may not be seen: an agent is closed even to its own user."""
+    """Return the number of open descriptors of a process, or None if not visible: an agent is closed even to
+    its own user."""
     try:
         return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - names only
     except PermissionError:
@@ -53,7 +55,7 @@ def descriptors(pid: int) -> int | None:
 
 
 class _Client:
-    """Asks for what clients ask for: mostly documents, now and then the status, a name that is not there, or a plan."""
+    """Client with the usual mix of requests: documents, and some status requests, unknown names and plans."""
 
     def __init__(self, socket: Path, names: tuple[str, ...]) -> None:
         self.socket = socket
@@ -87,8 +89,9 @@ class _Client:
 
 
 def soak(socket: Path, names: tuple[str, ...], requests: int) -> Soaked:
-    """Asks the agent at `socket` so many times for sessions of `names`, after a fifth as many requests, 1,000 at least,
-    that do not count: its threads come one by one, and each makes the allocator take more."""
+    """Send `count` requests for sessions of `names` to the agent at `socket`. Before that, send a fifth as
+    many, at least 1,000, as a warm-up that does not count, because each new thread makes the allocator take
+    more memory."""
     pid = int(client.call(socket, {"op": "status"})["pid"])
     _together(socket, names, max(1000, requests // 5))
     open_before = _calm(pid, _AT_REST)
@@ -116,7 +119,7 @@ def _together(socket: Path, names: tuple[str, ...], requests: int) -> list[_Clie
 
 
 def _calm(pid: int, most: int) -> int | None:
-    """How many descriptors are open once the last answer has been let go: `most`, or the fewest of some seconds."""
+    """Return the number of open descriptors after the last reply: `most`, or the minimum of some seconds."""
     end = time.monotonic() + 3
     fewest = descriptors(pid)
     while fewest is not None and fewest > most and time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""A person from whose environment agents are started, each a process of its own."""
+"""A user from whose environment agents are started, each in its own process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PASSPHRASE = Secret("correct horse")
 
 
 class Starter:
-    """A person's environment, from which agents are started."""
+    """A user's environment, from which agents are started."""
 
     def __init__(self, folder: Path) -> None:
         self.environ = {
@@ -61,7 +61,7 @@ class Starter:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether nothing is left of a process but, at most, an entry that its parent has not read."""
+    """Return True if a process has ended, even if its parent has not read its exit status yet."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

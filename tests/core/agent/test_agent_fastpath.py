@@ -1,4 +1,5 @@
-"""`credential-process` with an agent: the document, one line of error, or the long way; and little is imported."""
+"""`credential-process` with an agent: the document, one error line, or the full path; few modules are
+imported."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ def environ(folder: Path) -> dict[str, str]:
 
 
 def run(environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[bytes]:
-    """The console script's own function, in a bare interpreter; the modules it loaded are the last line on stderr."""
+    """Run the console script's function in a bare interpreter; the last line on stderr lists the loaded
+    modules."""
     program = (
         "import sys\n"
         "before = set(sys.modules)\n"
@@ -126,7 +128,7 @@ def test_a_busy_agent_sends_it_the_long_way(serve: Serve, environ: dict[str, str
 
 @pytest.fixture
 def impostor(folder: Path) -> Iterator[socket.socket]:
-    """Something of this user's that listens where the agent should."""
+    """A program of this user that listens at the agent's address."""
     (folder / "run").mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(folder / "run" / "agent.sock"))

@@ -1,4 +1,4 @@
-"""The agent's second socket: what is not answered there, and that its far end keeps nobody at this one waiting."""
+"""The agent's second socket: its refusals, and a remote host that keeps no local client waiting."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_what_somebody_else_put_in_its_place_is_neither_asked_nor_spoken_of(
 
 
 def test_a_far_end_whose_own_line_asks_keyturn_is_not_led_to_a_vault(serve: Serve, folder: Path) -> None:
-    """Where nothing is managed and the near end gives nothing, a question for a new vault would help nobody."""
+    """If nothing is managed and the local side gives nothing, a prompt for a new vault would not help."""
     config = folder / "config"
     config.write_text("[profile there]\ncredential_process = /usr/bin/keyturn credential-process there\n")
     environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "k"), "AWS_CONFIG_FILE": str(config)}

@@ -1,4 +1,5 @@
-"""An agent whose process is there and does nothing: said soon, with its process, and gone by the verb that the hint names."""
+"""An agent whose process exists but does not respond: reported soon with its PID, and stopped by the command
+in the hint."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def stopped(starter: Starter) -> int:
-    """The process of an agent that somebody has stopped."""
+    """PID of an agent stopped by SIGSTOP."""
     starter.start()
     pid = starter.pid()
     os.kill(pid, signal.SIGSTOP)

@@ -1,4 +1,5 @@
-"""Whatever its own user's programs send it, the agent answers in words, goes on, and a good client gets its document."""
+"""The agent answers any input of its user's programs with a typed error, keeps running, and a good client
+gets its document."""
 
 from __future__ import annotations
 
@@ -17,9 +18,9 @@ from tests.core.agent.signed_requests import ROLE, of_role
 from tests.end_to_end.person import Person
 
 Record = Callable[[str, object], None]
-#: Seconds, for a machine that is busy with other tests; alone it is a tenth of it, see the figure.
+#: Seconds, for a machine that is busy with other tests; an idle one needs a tenth (see the recorded figure).
 WORST = 3.0
-#: Acts that do nothing to a profile that is there without a further argument, which is then odd.
+#: Operations that do nothing to an existing profile without a further argument, which is then malformed.
 TAKES_MORE = ("hand", "deliver", "adopt", "release")
 
 
@@ -35,7 +36,8 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
 
 
 def outside(person: Person) -> dict[str, bytes | None]:
-    """What an act with hostile words could have written: the person's files, and the names beside them."""
+    """Return the files that an operation with hostile arguments could have written: the user's files, and
+    names beside them."""
     home, folder = person.sandbox.home, person.sandbox.folder
     found: dict[str, bytes | None] = {
         str(path): path.read_bytes() if path.is_file() else None for path in sorted(home.rglob("*"))
@@ -46,7 +48,7 @@ def outside(person: Person) -> dict[str, bytes | None]:
 
 
 def understood(answer: bytes) -> str:
-    """The type of the error that one answer carries, `result` or `nothing`; fails for anything that is none of these."""
+    """Return the error type that a reply carries, or `result` or `nothing`; fail for any other reply."""
     if not answer:
         return "nothing"
     assert answer.count(b"\n") == 1
@@ -61,7 +63,7 @@ def understood(answer: bytes) -> str:
 
 
 def written(person: Person) -> str:
-    """All that keyturn writes down in clear."""
+    """Return everything that keyturn writes in plaintext."""
     state = person.sandbox.folder / "keyturn" / "state"
     return "".join(path.read_text() for path in sorted(state.glob("*.log*")) + sorted(state.glob("*.jsonl")))
 

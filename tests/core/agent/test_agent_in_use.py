@@ -1,4 +1,4 @@
-"""The agent in use: AWS clients that sign without a pause ask it seldom, and many requests leave nothing behind in it."""
+"""AWS clients that sign constantly ask the agent rarely, and many requests leave no residue in it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.core.agent.soak import soak
 from tests.end_to_end.person import Person
 
 Record = Callable[[str, object], None]
-#: A session of an hour, of which botocore uses three quarters.
+#: A one-hour session, of which botocore uses three quarters.
 ASKED_EVERY_SECONDS = 3600 - BOTOCORE_ASKS_AT
 
 
-# An agent lives for twelve hours, and all hours of one run are its.
+# An agent lives for twelve hours, which one run covers completely.
 @pytest.fixture(scope="module")
 def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
-    """A person whose role is asked for by way of a program that counts."""
+    """A user whose role is requested through a program that counts its runs."""
     with Sandbox(tmp_path_factory.mktemp("used")) as sandbox:
         person = Person(sandbox)
         try:
@@ -84,6 +84,6 @@ def test_requests_without_a_pause_leave_nothing_behind(
     assert seen.errors == 0
     assert seen.documents == 1
     assert seen.growth < 5
-    if os.geteuid() == 0:  # nobody else sees them
+    if os.geteuid() == 0:  # only root may count them
         assert seen.descriptors == 0
     record_property(f"agent: growth in % in {requests} requests", f"{seen.growth:.2f}")

@@ -1,4 +1,5 @@
-"""The agent killed at any moment: the next one opens the same vault, and nothing that has ended is given out or left behind."""
+"""The agent is killed at any moment: the next one opens the same vault, and no ended session is returned or
+left behind."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ _AN_HOUR_AND_MORE = 3700
 
 
 class Killing:
-    """A person whose agent is killed again and again."""
+    """A user whose agent is killed repeatedly."""
 
     def __init__(self, person: Person) -> None:
         self.person = person
@@ -50,10 +51,11 @@ class Killing:
         return int(client.call(self.person.socket, {"op": "status"})["pid"])
 
     def killed(self, pid: int, after: float, act: Callable[[], object]) -> None:
-        """Kills `pid` so many seconds after `act` has begun, which may end in an answer or in an error in words."""
+        """Kill `pid` after a delay in seconds from the start of `act`, which may return or raise a typed
+        error."""
 
         def kill() -> None:
-            time.sleep(after)  # the moment is what is tried, not something to wait for
+            time.sleep(after)  # the moment is the subject of the test, not a wait
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -69,7 +71,7 @@ class Killing:
         self.kills += 1
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
-    # -- what is under way when it is killed
+    # -- operations under way at the kill
 
     def amid_requests(self, moment: float) -> None:
         def ask() -> None:
@@ -103,14 +105,14 @@ class Killing:
         end = time.monotonic() + 10
         while not (found := self._agents()) and time.monotonic() < end:
             time.sleep(0.005)
-        time.sleep(after)  # the moment is what is tried
+        time.sleep(after)  # the moment is the subject of the test
         for pid in self._agents() or found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.kills += bool(found)
 
     def _agents(self) -> list[int]:
-        """Processes of this person's agent; its program is told by its words, its person by its environment."""
+        """Return the processes of this user's agent, identified by their arguments and environment."""
         mark = f"KEYTURN_SANDBOX={self.person.sandbox.folder}".encode()
         found = []
         for entry in Path("/proc").iterdir():
@@ -123,7 +125,7 @@ class Killing:
                     found.append(int(entry.name))
         return found
 
-    # -- what must hold afterwards
+    # -- invariants after the kill
 
     def check(self) -> None:
         with pytest.raises(AgentUnavailable):
@@ -134,14 +136,15 @@ class Killing:
         left = datetime.fromisoformat(document["Expiration"]) - self.person.sandbox.now()
         assert left.total_seconds() >= HANDED_AT_LEAST
         self.person.sandbox.move_clock(_AN_HOUR_AND_MORE)
-        # Before the agent tends to it, and as if it could not.
+        # Before the agent's periodic task runs, and as if it could not run.
         os.kill(pid := self.pid(), signal.SIGKILL)
         assert awaited(pid)
         self.next_process()
         self.start()
 
     def next_process(self) -> None:
-        """Another process of keyturn begins, without a vault; afterwards nothing that has ended is left in the file."""
+        """Start another keyturn process without a vault; assert that no ended session is left in the file
+        afterwards."""
         keeper = CredentialService.from_environ(self.person.environ, use_agent=False)
         keeper.withdraw_expired()
         text = self.person.credentials.read_text()

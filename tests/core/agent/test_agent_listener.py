@@ -1,4 +1,4 @@
-"""An agent takes its place only in a folder of its user's, and only one does."""
+"""An agent listens only in a folder of its own user, and only one agent does."""
 
 from __future__ import annotations
 

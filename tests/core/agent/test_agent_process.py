@@ -1,4 +1,4 @@
-"""The agent's process: who starts it, what it keeps of its starter, and that it is gone after a lock."""
+"""The agent's process: its starter, the environment that it keeps, and its end after a lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes over the socket arrives as what it was, and a secret does not go."""
+"""Messages on the socket arrive unchanged, and a secret is never sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from keyturn.model.secret import Secret
 from keyturn.providers.mfa_command import CommandFailed
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, KeyturnError)]
-#: The names that agents and clients of every version use. A class may be renamed; its line here keeps the string.
+#: The wire names that agents and clients of every version use. A class may be renamed; its line here keeps
+#: the string.
 WIRE_NAMES: dict[type[KeyturnError], str] = {
     errors.KeyturnError: "KeyturnError",
     errors.UsageError: "UsageError",
@@ -152,7 +153,7 @@ def test_an_error_arrives_as_what_it_was(kind: type[KeyturnError], what: str, wh
     for name, value in vars(error).items():
         if name not in ("what", "why", "hint") and isinstance(
             value, str | int
-        ):  # bytes may hold secrets and stay behind
+        ):  # bytes may hold secrets, so they are not sent
             setattr(error, name, 7 if isinstance(value, int) else "arn:aws:iam::1:mfa/a")
     line = protocol.error_line(error)
     assert wire.document_in(line) is None

@@ -1,4 +1,4 @@
-"""What an agent answers, to whom it does not, what a client can take of it, and when it ends."""
+"""The agent's replies, the clients that it refuses, the limits for a client, and its end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def is_dropped(sock: socket.socket) -> bool:
 
 
 def in_thread(agent: Agent, act: str) -> tuple[threading.Thread, list[object]]:
-    """Ask for an act that waits, and come back when the keeper has begun it."""
+    """Request an operation that blocks, and return after the service has started it."""
     answers: list[object] = []
 
     def ask() -> None:

@@ -1,4 +1,4 @@
-"""Other users get nothing from the agent, and other processes of the same user do not see into it."""
+"""Other users get nothing from the agent, and other processes of the same user cannot inspect it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ print(" ".join(seen))
 
 
 class Person:
-    """An ordinary user with a Python and a copy of keyturn within reach."""
+    """An ordinary user with a reachable Python and copy of keyturn."""
 
     def __init__(self, folder: Path, python: str, prefix: list[str]) -> None:
         self.folder = folder
@@ -98,8 +98,8 @@ class Person:
 
 
 def ordinary_python() -> str | None:
-    """A Python, 3.11 or later, that an ordinary user can run."""
-    # One that only its starter may enter runs once: what it starts by the same path is refused.
+    """Return a Python, 3.11 or later, that an ordinary user can run."""
+    # A Python that only its starter may enter runs once: a child started by the same path is refused.
     twice = "import subprocess, sys; sys.exit(sys.version_info < (3, 11) or subprocess.call([sys.executable, '-V']))"
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         check = [*as_ordinary(), python, "-I", "-c", twice]

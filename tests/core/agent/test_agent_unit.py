@@ -1,4 +1,4 @@
-"""What `keyturn agent unit` prints calls this keyturn, whatever its path, and asks for nothing else."""
+"""`keyturn agent unit` prints a unit that runs this keyturn from any path and needs nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keyturn.model.errors import UsageError
 
 
 def _words(line: str) -> list[str]:
-    """As systemd.service(5) has it for a double-quoted first word."""
+    """Parse a double-quoted first word as systemd.service(5) defines it."""
     quoted, _, rest = line[1:].rpartition('" ')
     program = quoted.replace("$$", "$").replace("%%", "%").replace('\\"', '"').replace("\\\\", "\\")
     return [program, *rest.split()]

@@ -1,4 +1,4 @@
-"""The console script: the right front end, one line for an error, and nothing else on the terminal."""
+"""The console script: the right front end, one error line, and nothing else on the terminal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def run(environ: dict[str, str]) -> Run:
-    """Run the console script with a command line that does `act` instead of verbs."""
+    """Run the console script with a command line that runs `act` instead of verbs."""
 
     def run_with(
         act: str, *words: str, line: str = '"$@"', text: str = ""
