@@ -1,4 +1,4 @@
-"""Generated shared files, and botocore as the judge of what they say."""
+"""Generated shared files, and botocore as the reference reader."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _line(rng: random.Random, tidy: float) -> str:
 
 
 def _tidy_file(rng: random.Random) -> list[str]:
-    """A file such as people have: mostly right, so that much of it is accepted."""
+    """Return a realistic file: mostly valid, so that most of it is accepted."""
     lines = [] if rng.random() < 0.7 else ["# my file", ""]
     headers = {rng.choice(_HEADERS[:8]).format(rng.choice(_NAMES)) for _ in range(rng.randint(1, 6))}
     if rng.random() < 0.15:
@@ -90,7 +90,7 @@ def _tidy_file(rng: random.Random) -> list[str]:
 
 
 def make_file(seed: int) -> bytes:
-    """The shared file number `seed`: always the same for the same number."""
+    """Return the shared file number `seed`: the same number always gives the same file."""
     rng = random.Random(seed)  # noqa: S311  # test material
     if rng.random() < 0.65:
         lines = _tidy_file(rng)
@@ -116,13 +116,13 @@ def make_file(seed: int) -> bytes:
 
 @pytest.fixture(scope="session")
 def ini_file() -> Files:
-    """Gives the generated file of a number."""
+    """Return the function that generates the file of a number."""
     return make_file
 
 
 @pytest.fixture(scope="session")
 def botocore_reads(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], Verdict]:
-    """What botocore says of one file's bytes: ("read", its settings by section) or ("refused", None)."""
+    """Return botocore's reading of one file's bytes: ("read", settings by section) or ("refused", None)."""
     from botocore.configloader import raw_config_parse
     from botocore.exceptions import ConfigParseError
 
@@ -140,7 +140,7 @@ def botocore_reads(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes]
 
 @pytest.fixture
 def full_config(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], dict[str, Any]]:
-    """botocore's own `Session.full_config` over two files."""
+    """Return botocore's own `Session.full_config` over two files."""
     from botocore.session import Session
 
     def read(config: Path, credentials: Path) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def full_config(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], dict[
 
 
 class Hours:
-    """A pace in which waiting costs nothing: a sleep moves its clocks, and lets a test act in that moment."""
+    """Timing without real waits: a sleep advances its clocks and runs a test's callback."""
 
     def __init__(self) -> None:
         self.moved = 0.0
@@ -189,7 +189,7 @@ def kept() -> list[bytes]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A private folder for the shared files."""
+    """Return a private folder for the shared files."""
     aws = tmp_path / "home" / ".aws"
     aws.mkdir(mode=0o700, parents=True)
     return aws

@@ -1,4 +1,4 @@
-"""Generated shared files: our reading is botocore's, and an edit leaves every other byte as it was.
+"""Generated shared files: keyturn reads them as botocore does, and an edit keeps every other byte.
 
 The ordinary run takes a sample; `pytest -m campaign tests/core/awsconfig` takes 10,000 files.
 """
@@ -74,7 +74,7 @@ def test_both_files_together_are_botocores_full_config(
 
 
 def kept_lines(before: bytes, after: bytes, touched: range) -> bool:
-    """Whether `after` is `before` with nothing changed outside the lines `touched` (indexes)."""
+    """Return True if `after` equals `before` outside the lines `touched` (indexes)."""
     lines = before.splitlines(keepends=True)
     head, tail = b"".join(lines[: touched.start]), b"".join(lines[touched.stop :])
     return after.startswith(head) and after.endswith(tail) and len(after) >= len(head) + len(tail)

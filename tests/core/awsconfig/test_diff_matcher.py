@@ -1,4 +1,4 @@
-"""Which lines two versions share: right for any lines, and soon for very many."""
+"""Lines that two versions share: correct for any lines, and fast for very many."""
 
 from __future__ import annotations
 

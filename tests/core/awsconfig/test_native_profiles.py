@@ -1,4 +1,5 @@
-"""The rows of native profiles: kinds, keys, sessions and their ends, accounts, places; what adopt would take."""
+"""Native profile rows: kinds, keys, sessions and their expiry, accounts, locations, and the settings that
+adopt would take."""
 
 from __future__ import annotations
 

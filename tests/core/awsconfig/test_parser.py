@@ -1,4 +1,4 @@
-"""The table of aws-facts 1.1, row by row, against botocore; lines, edits and what is refused."""
+"""The table of aws-facts 1.1, row by row, against botocore; lines, edits and refusals."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_what_every_sdk_reads_is_written(value: str, botocore_reads: Judge) -> N
     assert botocore_reads(after)[1] == {"profile a": {"k": value}}
 
 
-#: Name, before, what is set, after.
+#: Name, contents before, the setting, contents after.
 EDITS = [
     ("value in place", b"[s]\n  k   :  old\t\nl=1\n", {"k": "new"}, b"[s]\n  k   :  new\nl=1\n"),
     ("no spaces stay no spaces", b"[s]\nk=old\n", {"k": "new"}, b"[s]\nk=new\n"),

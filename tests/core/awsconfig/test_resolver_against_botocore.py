@@ -1,4 +1,5 @@
-"""Generated profiles, resolved by botocore's own providers and by us: the same provider, the same refusals."""
+"""Generated profiles, resolved by botocore's own providers and by keyturn: the same provider, the same
+refusals."""
 
 from __future__ import annotations
 
@@ -77,7 +78,7 @@ def make(seed: int) -> tuple[str, str]:
 
 
 def asked(name: str) -> tuple[str | None, Exception | None]:
-    """The method by which botocore gets credentials for a profile, or why it does not."""
+    """Return botocore's method for a profile's credentials, or its reason for refusing."""
     session = Session(profile=name)
     try:
         credentials = create_credential_resolver(session).load_credentials()
@@ -152,7 +153,7 @@ def write(machine: tuple[Path, Path], config: str, credentials: str = "") -> dic
     return {row.name: row for row in rows}
 
 
-#: Name, config file, profile asked for, a part of botocore's own words.
+#: Name, config file, requested profile, a part of botocore's own message.
 PROBLEMS: list[tuple[str, str, str, str]] = [
     (
         "both sources",

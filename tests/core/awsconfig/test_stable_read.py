@@ -1,4 +1,4 @@
-"""Whether somebody has a file open for writing: known, or said to be unknown, never guessed."""
+"""Detection of writers that have a file open: a definite answer or "unknown", never a guess."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_writer_is_seen_before_it_writes(tmp_path: Path, ask: Reading) -> None
 
 
 def test_on_a_file_system_that_is_not_known_nobody_can_tell(ask: Reading) -> None:
-    """One that has no read leases of its own says nothing about writers by refusing one."""
+    """A file system without read leases does not indicate writers by refusing one."""
     assert ask(Path("/proc/self/status")) is None
 
 
@@ -55,7 +55,7 @@ NETWORK = (0x6969, 0x517B, 0xFF534D42, 0xFE534D42, 0x65735546, 0x01021997, 0x00C
 def test_a_refused_lease_on_a_network_file_system_stops_no_edit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """There the kernel refuses with the same number when the server gave no delegation."""
+    """On a network file system the kernel refuses with the same number if the server gave no delegation."""
     real = fcntl.fcntl
 
     def no_delegation(descriptor: int, command: int, argument: Any = 0) -> Any:
@@ -74,7 +74,7 @@ def test_a_refused_lease_on_a_network_file_system_stops_no_edit(
 
 
 def test_the_file_system_is_told_as_the_system_tells_it(tmp_path: Path) -> None:
-    """By the same call of a program of the system's own."""
+    """A system program makes the same call and prints its result for comparison."""
     path = tmp_path / "config"
     path.write_bytes(OLD)
     descriptor = os.open(path, os.O_RDONLY)

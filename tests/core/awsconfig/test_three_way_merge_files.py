@@ -1,4 +1,4 @@
-"""Two edits of one file, joined; and whether an edit is still there."""
+"""Merge of two edits of one file, and the check that an edit is still there."""
 
 from __future__ import annotations
 

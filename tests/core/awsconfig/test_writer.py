@@ -1,4 +1,4 @@
-"""The writer: where it writes, with which rights, and what it refuses."""
+"""The writer: its target, the file modes, and its refusals."""
 
 from __future__ import annotations
 
@@ -324,7 +324,7 @@ THEIRS = b"[theirs]\nregion = eu-west-1\n"
 
 
 def saved(path: Path, data: bytes = THEIRS) -> None:
-    """As an editor saves: a new file takes the name."""
+    """Save as an editor does: a new file takes the name."""
     new = path.with_name("new")
     new.write_bytes(data)
     new.replace(path)
@@ -345,7 +345,7 @@ def test_remove_leaves_what_an_editor_saved_while_the_old_version_was_kept(
 def test_remove_keeps_what_was_saved_even_where_the_name_is_taken_again(
     files: SharedFiles, folder: Path, kept: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One save right before the name is taken away, another right after."""
+    """One save happens right before the name is removed, another right after."""
     path, later = folder / "config", b"[later]\n"
     path.write_bytes(NEW)
     real = Path.rename

@@ -1,4 +1,4 @@
-"""Any call of the operating system may fail, once or from then on: the file is the old one or the new one."""
+"""Any system call may fail, once or permanently: the file is the old one or the new one."""
 
 from __future__ import annotations
 

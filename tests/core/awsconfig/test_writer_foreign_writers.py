@@ -1,4 +1,4 @@
-"""The writer beside other writers: unfinished files are waited for, nobody's edit is lost, locks are shared."""
+"""The writer beside other writers: it waits for unfinished files, loses no edit, and shares the lock."""
 
 from __future__ import annotations
 
@@ -102,7 +102,8 @@ def write_into_old(
     when: bytes = NEW,
     then: Callable[[], object] = lambda: None,
 ) -> None:
-    """Lets somebody open the file just before ours takes its place, and write `theirs` into it just after."""
+    """Let another program open the file just before the writer replaces it, and write `theirs` into it just
+    after."""
     keep, held_open = files.keep, ExitStack()
     opened: list[BinaryIO] = []
 
@@ -275,7 +276,7 @@ def test_a_writer_without_end_is_an_error_not_a_loop(files: SharedFiles, folder:
 
 
 def test_a_busy_writer_that_ends_is_outlasted(files: SharedFiles, folder: Path, hours: Any) -> None:
-    """More than ten times somebody puts back what he had read before."""
+    """Another program restores its older version more than ten times."""
     path = folder / "config"
     path.write_bytes(OLD)
     left = iter(range(60))

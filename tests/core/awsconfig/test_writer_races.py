@@ -1,4 +1,4 @@
-"""A writer of a shared file that is killed while it works; at which call is tried in `tests/resilience/crash_injection`."""
+"""A writer of a shared file killed while it works. `tests/resilience/crash_injection` tries every call."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def test_a_killed_writer_leaves_the_old_or_the_new_file(tmp_path: Path, folder: Path) -> None:
-    """Killed at moments spread over an edit."""
+    """The kills are spread over the duration of an edit."""
     path = folder / "config"
     path.write_bytes(OLD)
     for number in range(12):
