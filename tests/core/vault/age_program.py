@@ -1,4 +1,4 @@
-"""The independent `age` program, with a person who types at its terminal."""
+"""The independent `age` program, with a user who types at its terminal."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tests.support.needs import needs
 
 
 def typing(passphrase: str, *arguments: str) -> bytes:
-    """Runs `age ARGUMENTS` on a terminal of its own, types the passphrase whenever it asks, and gives all it showed.
+    """Run `age ARGUMENTS` on its own terminal, type the passphrase at each prompt, and return its output.
 
-    It must end well.
+    The program must exit with status 0.
     """
     age = needs("age")
     pid, terminal = pty.fork()

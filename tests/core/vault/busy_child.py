@@ -1,4 +1,5 @@
-"""The child of `keyturn.vault.passphrase` on a machine that the library measures too short, a few times or each time."""
+"""The child of `keyturn.vault.passphrase` on a machine that the library measures too short, a few times or
+each time."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ _SAYS = "Excessive work parameter for passphrase.\nDecryption would take around 
 
 
 def child_main() -> None:
-    """As the real one; `LD_LIBRARY_PATH`, the one variable that reaches it, tells how often it is refused."""
+    """Run the real child; `LD_LIBRARY_PATH`, which alone reaches it, holds the number of refusals."""
     left = [int(os.environ["LD_LIBRARY_PATH"])]
     decrypt = pyrage.passphrase.decrypt
 

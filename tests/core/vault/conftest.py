@@ -1,4 +1,4 @@
-"""A keyring in memory, a vault that it holds, and one vault with a passphrase, sealed once per run."""
+"""A keyring in memory, a vault that uses it, and one vault with a passphrase, sealed once per run."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ class MemoryKeyring:
 
 @dataclass
 class Sample:
-    """A vault in `folder` with one key, `deploy`, and the way into it."""
+    """A vault in `folder` with one key, `deploy`, and the secret that opens it."""
 
     folder: Path
     recovery_key: Secret
     keyring: MemoryKeyring | None = None
 
     def opened(self) -> Vault:
-        """The vault, opened by its recovery key."""
+        """Return the vault, opened with its recovery key."""
         vault = Vault(self.folder, self.keyring)
         vault.unlock(recovery_key=self.recovery_key)
         return vault
 
     def copy(self, folder: Path) -> Sample:
-        """The same vault in another folder."""
+        """Copy the vault to another folder."""
         shutil.copytree(self.folder, folder)
         return Sample(folder, self.recovery_key, self.keyring)
 
 
 def fill(vault: Vault) -> None:
-    """Puts the sample's contents in: two generations of keys and a session."""
+    """Store the sample's contents: two generations of keys and a session."""
     vault.change_keys(lambda entries: entries.update(deploy={"secret": SECRET}))
     vault.change_sessions(lambda entries: entries.update(prod={"token": "session token"}))
 
@@ -79,7 +79,7 @@ def keyring() -> MemoryKeyring:
 
 @pytest.fixture
 def sample(tmp_path: Path, keyring: MemoryKeyring) -> Sample:
-    """A vault with a keyring slot. No scrypt."""
+    """A vault with a keyring slot, without scrypt."""
     vault = Vault(tmp_path / "data" / "vault", keyring)
     recovery_key = vault.create("keyring")
     fill(vault)
@@ -88,7 +88,7 @@ def sample(tmp_path: Path, keyring: MemoryKeyring) -> Sample:
 
 @pytest.fixture(scope="session")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    """A vault with a passphrase slot by age's own scrypt, sealed once per run; never changed."""
+    """A vault with a passphrase slot with age's own scrypt, sealed once per run; never changed."""
     vault = Vault(tmp_path_factory.mktemp("sealed") / "vault")
     recovery_key = vault.create("passphrase", Secret(PASSPHRASE))
     fill(vault)
@@ -97,7 +97,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 @pytest.fixture
 def guarded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sample:
-    """A vault with a passphrase slot that opens in a moment; so does every passphrase set in the same test."""
+    """A vault with a passphrase slot that opens immediately, like every passphrase set in that test."""
     monkeypatch.setattr(passphrase, "seal", weak_age.seal)
     vault = Vault(tmp_path / "guarded" / "vault")
     recovery_key = vault.create("passphrase", Secret(PASSPHRASE))

@@ -1,6 +1,6 @@
-"""Uses the real system keyring, in a session that a test has made for it.
+"""Program that uses the real system keyring, in a session made by a test.
 
-`python desktop_keyring.py CASE FOLDER` prints what came out, one JSON document.
+`python desktop_keyring.py CASE FOLDER` prints the result as one JSON document.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _unlock(folder: Path) -> object:
 
 
 def _lock(folder: Path) -> object:
-    """Locks the default collection, as a person does by their desktop."""
+    """Lock the default collection, as a user does on the desktop."""
     del folder
     import secretstorage
 
@@ -57,7 +57,7 @@ def _lock(folder: Path) -> object:
 
 
 def _items(folder: Path) -> object:
-    """The labels of all that the default collection holds."""
+    """Return the labels of all items in the default collection."""
     del folder
     import secretstorage
 
@@ -66,14 +66,14 @@ def _items(folder: Path) -> object:
 
 
 def _second(folder: Path) -> object:
-    """Makes another vault beside the first."""
+    """Make another vault beside the first."""
     vault = Vault(folder.with_name("second"), SystemKeyring())
     vault.create("keyring")
     return vault.state()
 
 
 def _kill(folder: Path) -> object:
-    """Kills the daemon, as a crash or an update of the desktop does."""
+    """Kill the daemon, as a crash or an update of the desktop does."""
     del folder
     import os
     import signal
@@ -93,7 +93,7 @@ def _kill(folder: Path) -> object:
 
 
 def _entries() -> Any:
-    """The vault's entries, each with its connection open until the process ends."""
+    """Return the vault's entries, each with its connection open until the process ends."""
     import secretstorage
 
     bus = secretstorage.dbus_init()
@@ -101,7 +101,7 @@ def _entries() -> Any:
 
 
 def _delete_entry(folder: Path) -> object:
-    """Deletes the vault's entry, as a person does by their desktop's key program."""
+    """Delete the vault's entry, as a user does with the desktop's key program."""
     del folder
     for item in _entries():
         item.delete()
@@ -109,7 +109,7 @@ def _delete_entry(folder: Path) -> object:
 
 
 def _alter_entry(folder: Path) -> object:
-    """Writes something else into the vault's entry."""
+    """Replace the contents of the vault's entry."""
     del folder
     for item in _entries():
         item.set_secret(b"\xff\x00 not what it was")
@@ -117,7 +117,7 @@ def _alter_entry(folder: Path) -> object:
 
 
 def _delete_collection(folder: Path) -> object:
-    """Deletes the whole keyring."""
+    """Delete the whole keyring."""
     del folder
     import secretstorage
 
@@ -142,7 +142,7 @@ CASES: dict[str, Callable[[Path], object]] = {
 
 
 def main() -> None:
-    """One line per case of the command line."""
+    """Run one case of the command line."""
     cases, folder = sys.argv[1].split(","), Path(sys.argv[2])
     for case in cases:
         outcome: dict[str, Any]

@@ -1,4 +1,4 @@
-"""A login of a person with gnome-keyring, for the script `desktop_keyring.py`."""
+"""A desktop login with gnome-keyring, for the script `desktop_keyring.py`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).with_name("desktop_keyring.py")
 
 
 def bare(**variables: str) -> dict[str, str]:
-    """An environment without a session bus."""
+    """Return an environment without a session bus."""
     return {"PATH": os.environ["PATH"], "HOME": variables.pop("HOME", "/nonexistent"), **variables}
 
 
@@ -31,7 +31,8 @@ class Desktop:
         (folder / "home").mkdir()
 
     def session(self, cases: str, unlocked_by: str | None = None) -> list[dict[str, Any]]:
-        """What the script printed for `cases`, in a session whose keyring was unlocked by that password, if any."""
+        """Return the output of the script for `cases`, in a session whose keyring was unlocked with
+        `password`, if any."""
         unlock = (
             f'printf %s "$1" | {self.daemon} --unlock --components=secrets >/dev/null; '
             if unlocked_by

@@ -1,7 +1,7 @@
-"""A Secret Service of our own on a session bus of its own: honest, but for one fault at one of the calls it is asked.
+"""A Secret Service on its own session bus: honest, except for one fault at one of its calls.
 
-It speaks the Secret Service protocol (https://specifications.freedesktop.org/secret-service/) as far as a client of one
-default collection needs it, with sessions in clear.
+It speaks the Secret Service protocol (https://specifications.freedesktop.org/secret-service/) as far as a
+client of one default collection needs it, with plaintext sessions.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _UNSUPPORTED = "org.freedesktop.DBus.Error.NotSupported"
 _BUS = """<busconfig><type>session</type><listen>unix:path={path}</listen><policy context="default">
 <allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/>{more}</policy></busconfig>"""
 
-#: What may go wrong at a call; `dismiss` and `prompt` only where the protocol has a prompt, elsewhere they deny.
+#: Faults of a call; `dismiss` and `prompt` need a prompt in the protocol, at other calls they deny.
 FAULTS = ("deny", "gone", "garbage", "die", "dismiss")
 HANGS = ("hang", "prompt")
 
 
 @contextmanager
 def bus(folder: Path, more: str = "") -> Iterator[str]:
-    """A session bus that starts no services; gives its address.
+    """Start a session bus that starts no services; yield its address.
 
     :param more: further rules of its policy.
     """
@@ -55,8 +55,8 @@ def bus(folder: Path, more: str = "") -> Iterator[str]:
 class FakeSecretService:
     """The service.
 
-    :param fault: one of `FAULTS` or `HANGS`, done at the `number`th call, counted from 1.
-    :param spoil: what a client gets in the place of each secret.
+    :param fault: one of `FAULTS` or `HANGS`, injected at the `number`th call, counted from 1.
+    :param spoil: sent to a client in place of each secret.
     """
 
     address: str
@@ -70,7 +70,7 @@ class FakeSecretService:
 
     @contextmanager
     def running(self) -> Iterator[FakeSecretService]:
-        """Serves until the end of the block, in a thread."""
+        """Serve in a thread until the end of the block."""
         self._jeepney: Any = import_module("jeepney")
         connection = import_module("jeepney.io.blocking").open_dbus_connection(bus=self.address)
         owned = connection.send_and_get_reply(self._jeepney.DBus().RequestName(NAME))
@@ -85,7 +85,7 @@ class FakeSecretService:
             thread.join()
 
     def reset(self, fault: str = "", number: int = 0) -> None:
-        """Begins to count anew, with another fault."""
+        """Restart the count of calls, with another fault."""
         self.calls.clear()
         self.fault, self.number = fault, number
 
@@ -103,7 +103,7 @@ class FakeSecretService:
             connection.close()
 
     def _answer(self, connection: Any, message: Any) -> bool:
-        """Answers one call; whether the service lives on."""
+        """Answer one call; return True if the service continues."""
         fields, names = message.header.fields, self._jeepney.HeaderFields
         member, path = fields[names.member], fields.get(names.path, "")
         body = tuple(message.body)

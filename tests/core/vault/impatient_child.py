@@ -1,4 +1,4 @@
-"""The child of `keyturn.vault.passphrase` with a tenth of a second for its work."""
+"""The child of `keyturn.vault.passphrase` with a time limit of 0.1 s."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from keyturn.vault import passphrase
 
 
 def child_main() -> None:
-    """As the real one, but for the limit."""
+    """Run the real child with that limit."""
     passphrase.SECONDS = 0.1
     passphrase.child_main()

@@ -1,5 +1,5 @@
-"""What every `KeyringPort` promises, as plain functions: run on the one in memory by pytest, and on the real one by
-`desktop_keyring.py` inside a session of its own."""
+"""The contract of every `KeyringPort`, as plain functions: pytest runs them on the keyring in memory, and
+`desktop_keyring.py` on the real one inside its own session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A child that tells what it may do, and then tries to take more memory than that."""
+"""A child that reports its limits, and then tries to exceed the memory limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MEMORY = 512 * 1024 * 1024
 
 
 def child_main() -> None:
-    """Answers with its dumpable flag, its core limit, and whether it got a gigabyte."""
+    """Reply with the dumpable flag, the core limit, and True if a gigabyte was allocated."""
     child_process.read_request()
     child_process.limit(20, MEMORY)
     try:

@@ -1,4 +1,5 @@
-"""gnome-keyring that goes away, loses or changes what it was given: said as it is, and the vault stays as it was."""
+"""gnome-keyring that disappears, loses or changes its entry: reported correctly, and the vault stays
+unchanged."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ def test_a_keyring_that_is_gone_is_absent_and_nothing_is_made_on_it(desktop: Des
 def test_a_daemon_that_was_killed_is_locked_or_absent_and_opens_again_at_the_next_login(
     desktop: Desktop,
 ) -> None:
-    """The bus starts another daemon at the next question, and that one is locked."""
+    """The bus starts another daemon at the next request, and that one is locked."""
     create, _, unlock, second = desktop.session("create,kill,unlock,second", PASSWORD)
     assert create == {"value": "open"}
     for refused in (unlock, second):

@@ -1,5 +1,5 @@
-"""A Secret Service that refuses, hangs, lies or is gone in the middle: a typed error with the next step, in time, and
-nothing half made."""
+"""A Secret Service that refuses, hangs, lies or disappears: a typed error with the next step, in time, and no
+partial result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPS: dict[str, Op] = {
     "set": lambda port: port.set(ENTRY, VALUE),
     "delete": lambda port: port.delete(ENTRY),
 }
-#: The imports of a child on a busy machine, beside its own 3 s.
+#: The imports of a child on a busy machine, added to its own 3 s.
 SECONDS = 20.0
 
 
@@ -41,7 +41,7 @@ def environ(address: str) -> dict[str, str]:
 
 
 def _asked(service: FakeSecretService, op: str) -> tuple[VaultError | None, object]:
-    """What came of `op`: one error of ours, or a value."""
+    """Return the outcome of `op`: a keyturn error or a value."""
     start = time.monotonic()
     error, value = _outcome(lambda: OPS[op](SystemKeyring(environ(service.address))))
     assert time.monotonic() - start < SECONDS
@@ -61,7 +61,7 @@ def _outcome(act: Callable[[], object]) -> tuple[VaultError | None, object]:
 
 
 def _one(address: str, op: str, fault: str, number: int) -> bool:
-    """One operation with one fault; whether the fault was met at all."""
+    """Run one operation with one fault; return True if the fault occurred."""
     service = FakeSecretService(address)
     with service.running():
         if op != "set":
@@ -77,7 +77,7 @@ def _one(address: str, op: str, fault: str, number: int) -> bool:
 
 
 def _walk(address: str, op: str, fault: str, every: int, start: int = 1) -> int:
-    """Every `every`th call of an operation; how many runs that took."""
+    """Inject the fault at every `every`th call of an operation; return the number of runs."""
     number, runs = start, 0
     while _one(address, op, fault, number):
         number += every
@@ -86,7 +86,7 @@ def _walk(address: str, op: str, fault: str, every: int, start: int = 1) -> int:
 
 
 def test_the_fake_keeps_what_it_is_given(address: str) -> None:
-    """The control: without a fault all goes well."""
+    """Control: without a fault, all operations succeed."""
     service = FakeSecretService(address)
     with service.running():
         for op in ("set", "get", "delete"):
@@ -182,7 +182,7 @@ def test_no_service_and_no_bus_are_absent(address: str, tmp_path: Path) -> None:
             assert caught.value.hint
 
 
-# What the vault makes of it.
+# The vault's errors.
 
 SPOILED: dict[str, Callable[[bytes], bytes]] = {
     "another's": lambda _: age.Identity.generate().reveal().reveal().encode(),
@@ -225,7 +225,7 @@ def test_no_vault_is_made_on_a_service_that_gives_back_something_else(
 
 
 def _making(address: str, folder: Path, fault: str, number: int) -> bool:
-    """A vault made while the service fails: whole, or not there; whether the fault was met."""
+    """Create a vault while the service fails: it is complete or absent; return True if the fault occurred."""
     service = FakeSecretService(address, fault, number)
     vault = Vault(folder / f"{fault}-{number}" / "vault", SystemKeyring(environ(address)))
     with service.running():

@@ -1,4 +1,4 @@
-"""Plain age: another implementation opens what keyturn seals, and seals what keyturn opens."""
+"""Plain age: another implementation opens files that keyturn seals, and keyturn opens its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the vault promises to whoever stores something in it."""
+"""The vault's contract with the code that stores secrets in it."""
 
 from __future__ import annotations
 

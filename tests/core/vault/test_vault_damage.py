@@ -1,4 +1,4 @@
-"""Damage, swaps and old copies: noticed, typed, never written over, and mended by doctor."""
+"""Damage, swaps and old copies: detected, typed, never overwritten, and repaired by doctor."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ USES: dict[str, tuple[Use, ...]] = {
 
 
 def _variants(data: bytes) -> Iterator[bytes]:
-    """Every single flipped bit, and every truncation."""
+    """Yield every single flipped bit, and every truncation."""
     for bit in range(len(data) * 8):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
@@ -70,7 +70,7 @@ def _refuses_all(sample: Sample, file: str, variants: list[bytes]) -> None:
 
 @pytest.mark.parametrize("file", USES)
 def test_a_flipped_bit_or_truncation_is_vault_corrupt(guarded: Sample, file: str) -> None:
-    """A sample: every 37th, so that all bits and all parts of a file are met."""
+    """The sample is every 37th variant, so that all bits and all parts of a file are covered."""
     variants = list(_variants((guarded.folder / file).read_bytes()))
     _refuses_all(guarded, file, variants[::37])
 
@@ -197,7 +197,7 @@ def test_the_keyring_s_entry_must_be_the_identity_of_the_recipient(sample: Sampl
 
 
 def _tamper(path: Path, old: str, new: str) -> None:
-    """As somebody would who knows the format: the check line fits."""
+    """Change the file with knowledge of the format: the check line fits."""
     from keyturn.vault import recipient_file
 
     current = recipient_file.parse(path.read_bytes())

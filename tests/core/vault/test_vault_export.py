@@ -1,4 +1,4 @@
-"""An export is written where nothing is, and over nothing that came there meanwhile."""
+"""An export is written only to an unused name, and never over a file that appeared since the check."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Export = Callable[[Path], Exception | None]
 
 @pytest.fixture
 def meanwhile() -> list[Callable[[], None]]:
-    """What somebody does while the passphrase of the export is typed."""
+    """Run `act` while the passphrase of the export is typed."""
     return []
 
 
@@ -113,7 +113,7 @@ def _no_links(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_links")
 def test_a_file_system_without_hard_links_takes_an_export_too(tmp_path: Path) -> None:
-    """Such as that of a memory stick, on which it is carried."""
+    """A memory stick, on which an export is carried, has such a file system."""
     file = tmp_path / "export.age"
     files.create_file(file, b"sealed")
     assert file.read_bytes() == b"sealed"

@@ -1,4 +1,4 @@
-"""A second home: an import brings the keys and the definitions, or nothing, and can be done again."""
+"""A second home: an import brings the keys and the definitions, or nothing, and can be repeated."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def second(home: Home, tmp_path: Path) -> Home:
 
 
 def undelivered(names: str) -> str:
-    """What an import says of profiles whose line is not in the shared files of that home."""
+    """Return the import says of profiles whose line is not in the shared files of that home."""
     return f"AWS clients here do not resolve {names} yet. For each, run: keyturn deliver NAME --to credential-process"
 
 

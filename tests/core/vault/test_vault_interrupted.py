@@ -1,4 +1,4 @@
-"""Killed, or refused by the system, at any call while it writes: the old state or the new one, whole, and on with it."""
+"""A write killed, or refused by the system, at any call: the old state or the new one, complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from keyturn.vault import recipient_file, slots
 from keyturn.vault.vault import Vault
 from tests.core.vault.conftest import SECRET, MemoryKeyring, Sample
 
-#: The calls by which anything on disk changes, or is prepared to.
+#: The calls that change anything on disk, or prepare to.
 CALLS = ("open", "write", "fsync", "fchmod", "replace", "rename", "unlink", "mkdir")
 
 
@@ -34,7 +34,7 @@ def _change_sessions(vault: Vault) -> None:
 
 
 def _both_or_none(folder: Path, sample: Sample) -> None:
-    """What is there opens, and holds what was there before; the next write works and leaves nothing behind."""
+    """Check that the vault opens with its former contents, and the next write leaves no temporary file."""
     vault = Vault(folder)
     vault.unlock(recovery_key=sample.recovery_key)
     assert vault.key("deploy") == {"secret": SECRET}
@@ -47,7 +47,7 @@ def _both_or_none(folder: Path, sample: Sample) -> None:
 
 @dataclass
 class Interruption:
-    """Does `act` in place of the `number`th call, and of all later ones if `lasting`."""
+    """Runs `act` in place of the `number`th call, and of all later ones if `lasting`."""
 
     number: int
     act: Callable[[], None]
@@ -77,7 +77,7 @@ def _kill() -> None:
 
 
 def _killed(number: int, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether a child that does `act` was killed at its `number`th call; False if it has fewer."""
+    """Return True if a child that runs `act` was killed at its `number`th call; False if it has fewer."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -128,7 +128,7 @@ def test_killed_at_any_call_while_it_is_made_leaves_no_vault_or_a_whole_one(
 
 
 def _hint_of(act: Callable[[Vault], None], vault: Vault) -> str | None:
-    """The next step that the error names, None if there was no error. Another exception is a failure."""
+    """Return the hint of the error, None if there was no error. Another exception is a failure."""
     try:
         act(vault)
     except VaultError as error:
@@ -139,7 +139,7 @@ def _hint_of(act: Callable[[Vault], None], vault: Vault) -> str | None:
 def test_killed_at_any_call_while_the_passphrase_changes_leaves_one_that_opens(
     guarded: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Told by the label, which knows the file that is there; the scrypt of both was not interrupted."""
+    """The recipient file identifies the present key file; the scrypt of both was not interrupted."""
     vault = guarded.opened()
     number = 1
     killed = True
@@ -204,7 +204,7 @@ def test_a_disk_that_lies_is_noticed_before_anything_is_replaced(
 def test_what_is_renamed_is_on_disk_first_and_the_folder_after(
     sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The power-loss model: a rename before the fsync of its contents could bring an empty file to life."""
+    """Power-loss model: a rename before the fsync of the contents could leave an empty file."""
     vault = sample.opened()
     synced: set[int] = set()
     steps: list[str] = []

@@ -1,5 +1,5 @@
-"""Files of a vault cut, stuck together, swapped among each other, mixed with another vault's and brought back from
-before: noticed, or without effect; never another exception, never another vault's contents, never written over."""
+"""Vault files that are cut, joined, swapped, mixed with another vault's and restored from backups: detected
+or harmless; never another exception, never another vault's contents, never overwritten."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JOURNEY = Secret("for the journey")
 
 
 def _open_here(op: bytes, passphrase: Secret, data: bytes, what: str) -> tuple[bytes, bytes]:
-    """What the child does, without a child: for files that cost next to no work."""
+    """Do the child's work without a child, for files that cost almost no work."""
     del what
     assert op == unseal._OPEN
     try:
@@ -42,7 +42,7 @@ def without_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def vaults(tmp_path: Path) -> tuple[Sample, Sample]:
-    """Two vaults of one shape, with different contents, identities and passphrases."""
+    """Two vaults of the same structure, with different contents, identities and passphrases."""
     made = []
     for name in ("ours", "theirs"):
         vault = Vault(tmp_path / name / "vault", MemoryKeyring())
@@ -63,8 +63,8 @@ def _ways_in(whose: str, sample: Sample) -> Iterator[Callable[[Vault], None]]:
 
 
 def _noticed(folder: Path, unlock: Callable[[Vault], None], whose: str) -> int:
-    """1 if the vault in `folder` is refused; 0 if it opens and holds what `whose` vault holds. Nothing else may be, and
-    what is refused is not written to."""
+    """Return 1 if the vault in `folder` is refused; 0 if it opens with the contents of the vault `whose`.
+    Fail for any other result, or if a refused vault is written to."""
     before = _contents(folder)
     vault = Vault(folder)
     try:
@@ -100,7 +100,7 @@ def test_files_of_two_vaults_mixed_open_as_one_or_not_at_all(
 
 
 def _glued(data: bytes) -> Iterator[bytes]:
-    """Bytes before, behind and in between."""
+    """Yield the file with bytes before it, after it and inside it."""
     for more in (b"\0", b"\n", b"A" * 16, bytes(65536), data):
         yield data + more
         yield more + data
@@ -123,7 +123,7 @@ def test_bytes_added_taken_out_or_turned_round_are_noticed(vaults: tuple[Sample,
 
 
 def _parts(data: bytes) -> tuple[bytes, list[bytes], bytes, bytes]:
-    """An age file's first line, its stanzas, its last header line, and its payload."""
+    """Split an age file into its first line, its stanzas, its last header line, and its payload."""
     head, _, rest = data.partition(b"\n--- ")
     mac, _, body = rest.partition(b"\n")
     version, *stanzas = head.split(b"\n-> ")
@@ -135,7 +135,7 @@ def _joined(version: bytes, stanzas: list[bytes], mac: bytes, body: bytes) -> by
 
 
 def test_stanzas_and_payloads_of_other_files_do_not_fit(vaults: tuple[Sample, Sample]) -> None:
-    """Each file has a key of its own; its header is under a MAC by that key."""
+    """Each file has its own file key, whose MAC protects the header."""
     ours, theirs = vaults
     path = ours.folder / "keys.age"
     version, stanzas, mac, body = _parts(path.read_bytes())
@@ -194,7 +194,7 @@ def test_generations_swapped_or_rolled_back_are_noticed_and_brought_in_order(
             assert again.restore_newest_good() is None
 
 
-# The export, and the older generations, bit by bit.
+# The export and the older generations, bit by bit.
 
 
 def _variants(data: bytes) -> list[bytes]:
@@ -220,7 +220,7 @@ def _all_exports_refused(sample: Sample, folder: Path, every: int) -> int:
 
 
 def test_a_flipped_or_cut_export_makes_nothing(vaults: tuple[Sample, Sample], tmp_path: Path) -> None:
-    """Where the flip is in the header's key, age cannot tell it from a wrong passphrase; both make nothing."""
+    """If the flip is in the header's key, age reports a wrong passphrase; neither error creates anything."""
     _all_exports_refused(vaults[0], tmp_path, 41)
 
 
@@ -235,7 +235,8 @@ def test_every_flipped_or_cut_export_makes_nothing(
 
 
 def _all_generations_passed_over(sample: Sample, every: int) -> int:
-    """`keys.age` is gone and `keys.1.age` damaged in some way: what comes back is the one before, not garbage."""
+    """Check that restore skips a damaged `keys.1.age` when `keys.age` is missing, and uses the generation
+    before."""
     sample.opened().change_keys(lambda entries: entries.update(more={}))
     (sample.folder / "keys.age").unlink()
     path = sample.folder / "keys.1.age"

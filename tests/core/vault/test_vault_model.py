@@ -1,5 +1,5 @@
-"""The vault against a dictionary: whatever is put in, replaced, taken out, locked, killed, damaged and restored, in any
-order, it holds what the dictionary holds."""
+"""The vault against a dictionary: after any sequence of put, replace, delete, lock, kill, damage and restore,
+both hold the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from keyturn.vault import key_file
 from keyturn.vault.vault import Vault
 from tests.core.vault.conftest import MemoryKeyring
 
-#: A process is killed before one of these, as `test_vault_interrupted` does.
+#: A process is killed before one of these calls, as in `test_vault_interrupted`.
 CALLS = ("open", "write", "fsync", "replace", "unlink")
 NAMES = st.sampled_from(["key/ci", "key/prod", "taken/ci", "key/\u202e", "key/a\nb", ""])
 VALUES = st.dictionaries(st.sampled_from(["key_id", "secret", "ü"]), st.text(max_size=8), max_size=3)
@@ -30,7 +30,7 @@ Entries = dict[str, Any]
 
 
 class VaultMachine(RuleBasedStateMachine):
-    """The vault in a folder, and what it must hold."""
+    """The vault in a folder, and its expected contents."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,12 +53,12 @@ class VaultMachine(RuleBasedStateMachine):
         shutil.rmtree(self.home, ignore_errors=True)
 
     def _another(self) -> Vault:
-        """As another process sees it, with what the index remembers."""
+        """Return the vault as another process sees it, with the index's memory of it."""
         known = self.known
         return Vault(self.home / "vault", self.keyring, expected_generation=lambda: known)
 
     def _may_change(self) -> bool:
-        """Says, in the words of the promise, why nothing can be changed now."""
+        """Return the reason, in the contract's terms, why nothing can be changed now."""
         if not self.open:
             with pytest.raises(NeedsUnlock):
                 self.vault.change_keys(lambda entries: entries.clear())
@@ -88,7 +88,7 @@ class VaultMachine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 9))
     def remove(self, which: int) -> None:
-        """Takes out one that is there; the last one, too."""
+        """Remove an existing entry; it may be the last."""
         if self._may_change() and self.keys:
             name = sorted(self.keys)[which % len(self.keys)]
             self.vault.change_keys(lambda entries: entries.pop(name, None))
@@ -126,7 +126,7 @@ class VaultMachine(RuleBasedStateMachine):
         if generation > self.known:
             self._changed(new)
         else:
-            # What was killed may have left a second copy of the present generation among the older ones.
+            # A killed write may have left a second copy of the present generation among the older ones.
             self.past = self._on_disk()
 
     def _on_disk(self) -> list[Entries]:
@@ -138,7 +138,7 @@ class VaultMachine(RuleBasedStateMachine):
 
     @rule(cut=st.integers(0, 60), more=st.integers(0, 3))
     def damage(self, cut: int, more: int) -> None:
-        """Takes a byte out of the present generation; after some changes, so that there are others to go back to."""
+        """Remove a byte from the present generation, after some changes, so that older ones exist."""
         if not self.open:
             self.unlock(by_keyring=True)
         for number in range(more):
@@ -154,7 +154,7 @@ class VaultMachine(RuleBasedStateMachine):
 
     @rule()
     def roll_back(self) -> None:
-        """Somebody puts an old copy in the place of the present one, and then thinks better of it."""
+        """Put an old copy in place of the present one, then revert that."""
         folder = self.home / "vault"
         if self.damaged or not self.open or not key_file.path(folder, 2).exists():
             return
@@ -201,12 +201,12 @@ class VaultMachine(RuleBasedStateMachine):
 
 
 def _memory() -> str | None:
-    """A folder in memory where there is one: what is killed here is a process, not the machine."""
+    """Return a folder in memory if possible, because only processes are killed here, not the machine."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # a folder of its own is made in it
 
 
 def _killed(number: int, act: Callable[[], object]) -> None:
-    """Does `act` in a child that is killed before its `number`th call, if it has so many."""
+    """Run `act` in a child that is killed before its `number`th call, if it makes that many."""
     pid = os.fork()
     if pid == 0:
         code = 1

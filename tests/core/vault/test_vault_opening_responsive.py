@@ -1,4 +1,4 @@
-"""While a passphrase is being opened, which takes seconds by intent, everything else in the process goes on."""
+"""Opening a passphrase takes seconds by design; the rest of the process continues."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ VECTOR = Path(__file__).with_name("vectors") / "format-1"
 
 
 async def _longest_gap(act: Callable[[], None]) -> tuple[float, float]:
-    """The longest time that this loop stood still while `act` ran in a thread, and how long that ran, in seconds."""
+    """Return the longest pause of this loop while `act` ran in a thread, and the duration of `act`, in
+    seconds."""
     working = asyncio.create_task(asyncio.to_thread(act))
     start = last = time.monotonic()
     longest = 0.0
@@ -58,7 +59,7 @@ async def test_the_app_s_loop_ticks_on_too(sealed: Sample) -> None:
 
 
 async def test_the_library_in_this_process_would_freeze_it(sealed: Sample) -> None:
-    """The control: what the child is for."""
+    """Control: shows the reason for the child."""
     data = (sealed.folder / "identity.age").read_bytes()
     longest, whole = await _longest_gap(lambda: _decrypt(data))
     assert longest > whole / 2
@@ -69,7 +70,7 @@ def _decrypt(data: bytes) -> None:
 
 
 class _OpeningService:
-    """A keeper whose one act opens the vault by its passphrase, as a release does in the agent."""
+    """A service whose only operation opens the vault with its passphrase, as a release does in the agent."""
 
     def __init__(self, opens: Callable[[], None]) -> None:
         self._opens = opens
@@ -84,7 +85,7 @@ class _OpeningService:
         return DOCUMENT
 
     def wait_until_secrets_saved(self) -> None:
-        """Nothing is under way that must not be cut off."""
+        """Return at once: nothing is unsaved."""
 
     def withdraw_delivered(self) -> object:
         return ()
@@ -146,7 +147,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, round(time.monoton
 def test_the_dearest_file_that_is_let_through_costs_bounded_time_and_memory(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """A work factor of 20 is the most that is let past the header's check; a busy machine ends it at its limit."""
+    """The header's check accepts a work factor of 20 at most; a busy machine ends it at its time limit."""
     sealed = (VECTOR / "vault" / "identity.age").read_bytes()
     dear = tmp_path / "identity.age"
     dear.write_bytes(sealed.replace(b" 19\n", b" 20\n", 1))

@@ -1,4 +1,5 @@
-"""What a vault is known by, what its loss costs, and how it moves to a second home: through the keeper, as the verbs do."""
+"""The vault's identification, the effect of its loss, and its move to a second home, through the service as
+the verbs do it."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 def _replace_recipient(home: Home) -> str:
-    """As somebody who knows the format would, so that what is sealed next is sealed to them."""
+    """Replace the recipient with knowledge of the format, so that later files get another identity."""
     current = recipient_file.read(home.vault)
     assert current is not None
     theirs = age.Identity.generate().recipient
@@ -37,7 +38,7 @@ def _replace_recipient(home: Home) -> str:
     return theirs
 
 
-# What it is known by.
+# Identification of the vault.
 
 
 def test_nothing_is_sealed_to_a_recipient_that_somebody_put_in_place_of_ours(home: Home) -> None:
@@ -87,11 +88,11 @@ def test_an_old_copy_of_the_keys_is_noticed_by_the_index(home: Home) -> None:
         home.opened()
 
 
-# What its loss costs.
+# Effects of a loss.
 
 
 def test_restoring_says_what_was_brought_back_and_what_is_lost(home: Home) -> None:
-    """The key of `ci` was put in by the last change, and that is what is damaged."""
+    """The last change stored the key of `ci`, and that generation is damaged."""
     keys = home.vault / "keys.age"
     keys.write_bytes(keys.read_bytes()[:-1])
     with pytest.raises(VaultCorrupt, match="keyturn vault restore"):
@@ -142,11 +143,12 @@ def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(
     assert contents(home.vault) == before
 
 
-# What a hostile file may cost.
+# Limits for a hostile file.
 
 
 def test_a_header_without_end_is_refused_at_once(home: Home) -> None:
-    """The library's time would grow with the square of its length, with the interpreter lock held."""
+    """The library's time would grow with the square of the header's length, while it holds the interpreter
+    lock."""
     whole = (home.vault / "keys.age").read_bytes()
     long = whole.replace(b"\n---", b"\n-> x-grease " + b"A" * 8_000_000 + b"\n\n---", 1)
     (home.vault / "keys.age").write_bytes(long)
@@ -171,7 +173,7 @@ def test_an_export_without_end_is_read_up_to_its_limit(
     assert len(verbs._read_export(tmp_path / "export.age")) == 1001
 
 
-# A keyring that does not open what it should.
+# A keyring that does not open the vault.
 
 
 def test_where_the_keyring_does_not_open_it_the_passphrase_is_asked_for(

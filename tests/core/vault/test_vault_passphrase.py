@@ -1,4 +1,4 @@
-"""The passphrase slot: age's own scrypt, in a child, behind a look at the header."""
+"""The passphrase slot: age's own scrypt, in a child, after a check of the header."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_hostile_file_in_the_vault_is_refused_at_once(guarded: Sample) -> None
 
 
 def test_the_child_is_killed_at_its_limit(monkeypatch: pytest.MonkeyPatch, sealed: Sample) -> None:
-    """Opening takes longer than the time that the child is given here."""
+    """Opening takes longer than the child's limit in this test."""
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
     monkeypatch.setattr(unseal, "__name__", "impatient_child")
     data = (sealed.folder / "identity.age").read_bytes()
@@ -153,7 +153,8 @@ def test_the_passphrase_is_in_no_argument_and_no_environment(
 def test_composed_and_decomposed_are_the_same_passphrase(
     guarded: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sealed composed; a file that another program sealed decomposed opens too, by the text as it was typed."""
+    """The passphrase is sealed composed; a file that another program sealed decomposed opens too, with the
+    text as typed."""
     decomposed = "cafe\u0301"
     vault = guarded.opened()
     vault.set_passphrase(Secret(decomposed))
@@ -165,7 +166,7 @@ def test_composed_and_decomposed_are_the_same_passphrase(
 
 
 def test_the_age_program_opens_the_slot_by_the_passphrase(sealed: Sample) -> None:
-    """`age -d` asks on the terminal, so it gets one."""
+    """`age -d` prompts on the terminal, so the test gives it one."""
     shown = typing(PASSPHRASE, "-d", str(sealed.folder / "identity.age"))
     assert sealed.recovery_key.reveal().encode() in shown
 

@@ -1,4 +1,4 @@
-"""No way of showing, copying or failing gives a secret away."""
+"""Display, copies and failures never reveal a secret."""
 
 from __future__ import annotations
 

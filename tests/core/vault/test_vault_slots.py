@@ -1,4 +1,4 @@
-"""Slots: added, taken away, never the last; and which keyring is trusted with one."""
+"""Slots: added, removed, never the last; and the keyrings that are trusted with one."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_an_open_keyring_without_the_entry_is_absent_and_not_a_wrong_passphrase(
 
 
 class _ForOneConnection(MemoryKeyring):
-    """Keeps what it is given for as long as the connection that gave it, as a service that dies right after does."""
+    """Keeps an entry only as long as the connection that stored it, like a service that dies right after."""
 
     def set(self, entry: str, secret: Secret) -> None:
         super().set(entry, secret)
@@ -163,7 +163,7 @@ def test_a_moved_folder_finds_its_entry(sample: Sample, tmp_path: Path) -> None:
     Vault(moved, sample.keyring).unlock()
 
 
-# Which keyring is trusted.
+# Trusted keyrings.
 
 
 def test_without_a_session_bus_it_is_absent() -> None:
@@ -190,7 +190,8 @@ Path({loaded!r}).touch()
 
 @pytest.fixture
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a backend that stores in clear and announces itself to `keyring` with the highest priority."""
+    """A folder with a backend that stores in plaintext and announces itself to `keyring` with the highest
+    priority."""
     source = HOSTILE.format(target=str(tmp_path / "in-clear"), loaded=str(tmp_path / "loaded"))
     (tmp_path / "plainfile.py").write_text(source)
     (tmp_path / "plainfile-1.dist-info").mkdir()
@@ -205,7 +206,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_automatic_choice_of_the_library_would_store_in_clear(hostile: Path) -> None:
-    """The control: without a bus, `keyring` itself takes the plaintext backend."""
+    """Control: without a bus, `keyring` itself chooses the plaintext backend."""
     code = "import sys, keyring; sys.path.append(sys.argv[1]); keyring.set_password('s', 'u', 'canary')"
     subprocess.run([sys.executable, "-c", code, hostile], env=bare(HOME=str(hostile)), check=True)
     assert (hostile / "in-clear").read_text() == "canary"
@@ -247,7 +248,7 @@ def test_a_backend_that_is_not_on_the_list_is_absent_and_never_loaded(
 
 
 class _Fake:
-    """A backend in memory with one thing wrong."""
+    """A backend in memory with one defect."""
 
     def __init__(self, fault: str) -> None:
         self.fault = fault
@@ -296,7 +297,8 @@ def test_the_probe_leaves_nothing_and_every_operation_works(monkeypatch: pytest.
 
 @contextmanager
 def _bus(path: Path, *, greets: bool) -> Iterator[dict[str, str]]:
-    """The environment of a session bus that lets in whoever comes, if it `greets`, and then says nothing."""
+    """Start a session bus that accepts every client if it `greets`, and then stays silent; yield its
+    environment."""
 
     def serve() -> None:
         with contextlib.suppress(OSError):
@@ -333,7 +335,7 @@ def test_a_bus_that_does_not_greet_is_absent(tmp_path: Path) -> None:
         SystemKeyring(environ).backend()
 
 
-# The real one, in a session of its own.
+# The real backend, in its own session.
 
 
 @pytest.fixture

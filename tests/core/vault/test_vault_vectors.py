@@ -1,7 +1,7 @@
-"""Vaults are kept for ever: what an earlier keyturn wrote is opened by this one and by the independent `age` program.
+"""Vaults are kept forever: this keyturn and the independent `age` program open the files of earlier versions.
 
-`vectors/FORMAT` holds a vault, its recovery key and its export; the identity was made for tests alone. A released format
-is never made again, and never taken away.
+`vectors/FORMAT` holds a vault, its recovery key and its export; the identity was made for tests alone. A
+released format is never made again, and never removed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def test_the_format_of_today_is_kept() -> None:
 
 @pytest.fixture(params=FORMATS)
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A copy of one of them, private as a vault is."""
+    """Return a copy of a vector, private as a vault is."""
     folder = Path(shutil.copytree(VECTORS / request.param, tmp_path / "kept", symlinks=True))
     (folder / "vault").chmod(0o700)
     return folder
@@ -95,7 +95,7 @@ def test_its_export_is_taken(kept: Path) -> None:
 
 @pytest.mark.campaign
 def test_what_the_age_program_sealed_by_a_passphrase_opens(tmp_path: Path) -> None:
-    """And so does an export that a person opened, edited and sealed again."""
+    """So does an export that a user opened, edited and sealed again."""
     plain, sealed = tmp_path / "plain", tmp_path / "sealed.age"
     plain.write_bytes(b"sealed by age")
     typing(PASSPHRASE.reveal(), "-p", "-o", str(sealed), str(plain))

@@ -1,4 +1,4 @@
-"""A person's own folders with a vault in them, and a second home of theirs."""
+"""A user's own folders with a vault in them, and a second home."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ JOURNEY = Secret("for the journey")
 
 
 class Home:
-    """A person's own folders, and a keeper of them in this process. No agent, and no work for a passphrase."""
+    """A user's own folders, and a service in this process. No agent, and no scrypt work."""
 
     def __init__(self, folder: Path) -> None:
         self.environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "keyturn"), "PATH": ""}
         self.recovery_key = Secret("")
 
     def keeper(self) -> CredentialService:
-        """As another process would have it."""
+        """Return the service as another process would have it."""
         return CredentialService.from_environ(self.environ, use_agent=False)
 
     def opened(self) -> CredentialService:
@@ -50,7 +50,7 @@ class Home:
         return self.keeper().paths.profiles_file
 
     def settle(self) -> Home:
-        """Makes the vault, with a key, and defines two profiles."""
+        """Create the vault with a key, and define two profiles."""
         keeper = self.keeper()
         self.recovery_key = keeper.create_vault("passphrase", Secret(PASSPHRASE))
         keeper.context.vault.change_keys(lambda entries: entries.update({"key/ci": dict(KEY)}))

@@ -1,6 +1,6 @@
-"""An age file sealed by a passphrase with next to no work, written from the format's specification.
+"""An age file sealed with a passphrase and almost no work, written from the format's specification.
 
-For tests that are about what happens around a passphrase and not about scrypt; pyrage opens it in a moment.
+For tests of the code around a passphrase, not of scrypt; pyrage opens it immediately.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ FACTOR = 1
 
 
 def seal(data: bytes, passphrase: Secret, what: str) -> bytes:
-    """As `keyturn.vault.passphrase.seal`, which refuses an empty passphrase and composes it. At most 64 KiB."""
+    """Seal like `keyturn.vault.passphrase.seal`, which refuses an empty passphrase and composes it. At most
+    64 KiB."""
     del what
     text = unseal._forms(passphrase)[0].reveal().encode()
     file_key, salt, nonce = os.urandom(16), os.urandom(16), os.urandom(16)
@@ -39,13 +40,13 @@ def _b64(data: bytes) -> str:
 
 
 def _hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
-    """HKDF-SHA256 of 32 bytes."""
+    """Return 32 bytes of HKDF-SHA256."""
     return hmac.digest(hmac.digest(salt or bytes(32), key, "sha256"), info + b"\1", "sha256")
 
 
 def lighten(folder: Path, recovery_key: Secret, passphrase: Secret) -> None:
-    """Seals the identity of the vault in `folder` anew by the same passphrase, so that the real program opens it in a
-    moment. For tests that open one vault many times and are about something else than that."""
+    """Reseal the identity of the vault in `folder` with the same passphrase and little work, so that the real
+    program opens it immediately. For tests that open one vault many times and do not test scrypt."""
     current = recipient_file.read(folder)
     assert current is not None
     sealed = seal(recovery_key.reveal().encode() + b"\n", passphrase, slots.IDENTITY_FILE)

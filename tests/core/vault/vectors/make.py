@@ -1,6 +1,6 @@
-"""Makes the vault and the export that stand beside this file for ever: `python make.py FOLDER PASSPHRASE`.
+"""Program that made the vault and the export beside this file: `python make.py FOLDER PASSPHRASE`.
 
-It was run once for each format that was ever released; what it made is never made again. The identity is for tests alone.
+It was run once for each released format; its output is never made again. The identity is for tests alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from keyturn.vault.vault import Vault
 
 
 def main() -> None:
-    """A vault with a passphrase, three generations and a session, its recovery key, and its export."""
+    """Make a vault with a passphrase, three generations and a session, its recovery key, and its export."""
     folder, passphrase = Path(sys.argv[1]), Secret(sys.argv[2])
     vault = Vault(folder / "vault")
     recovery_key = vault.create("passphrase", passphrase)
