@@ -1,4 +1,4 @@
-"""What a container or an EC2 instance offers on the network, on loopback."""
+"""The credential services of a container and of an EC2 instance, on loopback."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TOKEN = "imds-token"
 
 @contextmanager
 def serving(session: Session) -> Iterator[str]:
-    """A server that gives `session` as the container's (`/container`) and as the instance's (IMDSv2, at its own paths);
-    gives its address."""
+    """Serve `session` as the container's (`/container`) and as the instance's (IMDSv2, at its own paths);
+    yield the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
@@ -41,7 +41,7 @@ def serving(session: Session) -> Iterator[str]:
             self.wfile.write(data)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's own name
-            """Says nothing."""
+            """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,5 @@
-"""A change or a stop beside a refresh: what AWS was asked for before it is neither kept, delivered nor handed out."""
+"""A change or a stop during a refresh: the session requested before it is neither cached, delivered nor
+returned."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ def stop(bench: Bench) -> Act:
 
 
 def while_aws_is_asked(bench: Bench, _patch: pytest.MonkeyPatch, act: Act) -> None:
-    """Has `act` done once, while AWS is asked for a role."""
+    """Run `act` once, during the AWS call for a role."""
     real, left = bench.service.context.aws, [act]
 
     def slow(*args: Any, **options: Any) -> Any:
@@ -49,7 +50,7 @@ def while_aws_is_asked(bench: Bench, _patch: pytest.MonkeyPatch, act: Act) -> No
 
 
 def once_it_is_cached(_bench: Bench, patch: pytest.MonkeyPatch, act: Act) -> None:
-    """Has `act` done by somebody who waited for the lock that caching the session has just let go."""
+    """Run `act` as a process that waited for the lock which the caching of the session has just released."""
     real, left = VaultSessionStore.put, [act]
 
     def put(self: VaultSessionStore, name: str, fetched: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a person changed by hand in the shared files beside keyturn: said as it is, with a way out that works."""
+"""Manual edits of the shared files beside keyturn: reported correctly, with a way out that works."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def values(bench: Bench, kind: FileKind, section: str) -> dict[str, str]:
 
 
 def put_own_key(bench: Bench) -> None:
-    """As `aws configure` would: a key into the section that adopt left."""
+    """Put a key into the section that adopt left, as `aws configure` does."""
     text = bench.credentials.read_text()
     bench.credentials.write_text(text.replace("[ci-deploy]\n", OWN.lstrip("\n"), 1))
 

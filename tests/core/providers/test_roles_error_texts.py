@@ -1,4 +1,4 @@
-"""What AWS or a foreign program says of a failure is told, and neither told nor kept with a secret in it."""
+"""Failures reported by AWS or by another program: printed, and never printed or stored with a secret."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CANARY = "CANARYsecret"
 
 
 def kept(bench: Bench) -> list[Path]:
-    """The files of keyturn that hold the canary."""
+    """Return keyturn's files that hold the canary."""
     folder = bench.service.paths.profiles_file.parent
     places = {path for root in (folder, bench.sandbox.home) for path in root.rglob("*") if path.is_file()}
     shared = bench.sandbox.home / ".aws"

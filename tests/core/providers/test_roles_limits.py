@@ -1,4 +1,5 @@
-"""What AWS is sure to refuse is refused before the call, on one line that names the setting and the limit."""
+"""Requests that AWS would certainly refuse fail before the call, on one line that names the setting and the
+limit."""
 
 from __future__ import annotations
 

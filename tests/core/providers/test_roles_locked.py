@@ -1,4 +1,4 @@
-"""A locked vault, asked by a client that nobody watches: one line at once, in the words of the long way, and only where
+"""A locked vault with a non-interactive client: one line at once, as the full path prints it, and only where
 that would say so too."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.core.operations.conftest import Bench
 
 @pytest.fixture
 def locked(bench: Bench) -> Bench:
-    """A managed user and its roles, one used, and the vault locked."""
+    """A managed user and its roles, one of them used, and the vault locked."""
     bench.adopt("ci-deploy", "acme-alice")
     bench.service.credential_process("ci-release")
     bench.service.lock()

@@ -1,4 +1,5 @@
-"""A code is sent once, and a reply that gets lost is not taken for a refusal; who waited for another is not late."""
+"""An MFA code is sent once, a lost reply is not taken for a refusal, and waiting for another request is not a
+timeout."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ KEY = Credentials("AKIAIOSFODNN7EXAMPLE", Secret("wJalrXUtnFEMI/K7MDENG/bPxRfiCY
 
 @pytest.fixture
 def taken(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The codes that arrive at an AWS whose replies get lost."""
+    """Return the codes that arrive at an AWS whose replies get lost."""
     codes: list[str] = []
 
     class Losing(http.server.BaseHTTPRequestHandler):
@@ -84,7 +85,7 @@ def test_who_waited_for_another_refresh_still_asks_aws(bench: Bench, monkeypatch
     bench.adopt("ci-deploy")
     ahead = 0.0
     really = time.monotonic
-    # Whoever holds the lock lets go after longer than an act may take.
+    # The holder of the lock releases it after longer than an operation may take.
     monkeypatch.setattr(time, "monotonic", lambda: really() + ahead)
     monkeypatch.setattr(Deadline.__init__, "__defaults__", (time.monotonic,))
     held = bench.service.context.source_lock(source_lock_name("ci-deploy"))

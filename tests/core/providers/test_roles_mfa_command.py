@@ -1,4 +1,5 @@
-"""`mfa_command`: a program of the person's own that shows the code; one line if it does not, and never a storm."""
+"""`mfa_command`: the user's own program that prints the code; one error line if it fails, and never repeated
+runs."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ TOTP = "import sys; from pathlib import Path; from keyturn_sandbox.sandbox impor
 
 @pytest.fixture
 def program(tmp_path: Path) -> Callable[[str], str]:
-    """Makes a shell script and gives its path."""
+    """Return a function that writes a shell script and returns its path."""
 
     def make(body: str) -> str:
         path = tmp_path / f"codes-{len(list(tmp_path.iterdir()))}"

@@ -1,4 +1,4 @@
-"""One MFA code serves everything behind the same user: every role, renewals for hours, until a person ends it."""
+"""One MFA code serves all profiles of a user: every role, and renewals for hours, until the user ends it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ region = eu-west-1
 
 @pytest.fixture
 def alice(bench: Bench) -> Bench:
-    """Alice's key in the vault, and three roles behind it that want MFA."""
+    """Alice's key in the vault, and three roles of hers that require MFA."""
     trust = {
         "Effect": "Allow",
         "Principal": {"AWS": f"arn:aws:iam::{DEV}:root"},
@@ -106,7 +106,7 @@ def test_the_users_own_code_serves_the_roles(alice: Bench) -> None:
 
 
 def test_a_code_that_has_become_too_old_for_a_role_is_asked_for_anew(alice: Bench) -> None:
-    """The role's trust policy wants `aws:MultiFactorAuthAge` below an hour."""
+    """The role's trust policy requires `aws:MultiFactorAuthAge` below an hour."""
     keeper = alice.service
     keeper.refresh("prod-admin", code(alice))
     alice.sandbox.move_clock(HOUR + 60)

@@ -1,4 +1,4 @@
-"""`set`: what a person may change of a managed profile, and what it does to the sessions that are there."""
+"""`set`: the settings of a managed profile that a user may change, and the effect on existing sessions."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ ROLE = ManagedProfile("hub", Kind.ROLE, role_arn="arn:aws:iam::111122223333:role
 
 
 def assumed(bench: Bench) -> Mapping[str, str]:
-    """What AssumeRole was last asked with."""
+    """Return the parameters of the last AssumeRole."""
     return [call for call in bench.sandbox.calls if call.action == "AssumeRole"][-1].params
 
 
 def trusting(bench: Bench, arn: str) -> None:
-    """Has a role's trust policy allow tags and a source identity to be passed, too."""
+    """Make a role's trust policy allow tags and a source identity, too."""
     found = bench.sandbox.state.role(arn)
     assert found is not None
     actions = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
@@ -166,7 +166,7 @@ def test_a_change_by_hand_in_the_definitions_makes_a_new_session_too(bench: Benc
 
 @pytest.fixture
 def bodies(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """What goes over the wire to STS, which the sandbox does not tell of policies."""
+    """Return the request bodies sent to STS, because the sandbox does not report policies."""
     found: list[dict[str, str]] = []
     really = service.Service._run
 

@@ -1,5 +1,5 @@
-"""`credential_source`: a role that is assumed with whatever the one who asks has, and nobody else's identity ever. By the
-real AWS CLI and boto3, with an agent up; the sample of it is in one process."""
+"""`credential_source`: a role assumed with the caller's own credentials, never with another caller's
+identity. Uses the real AWS CLI and boto3 with an agent up; the sampled cases run in one process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ region = eu-west-1
 
 
 def set_up(sandbox: Sandbox) -> None:
-    """Roles by credential source, and who may assume them."""
+    """Create roles by credential source, and the principals that may assume them."""
     state, path = sandbox.state, sandbox.home / ".aws" / "config"
     arn = f"arn:aws:iam::{ACCOUNT}:root"
     trust = [{"Effect": "Allow", "Principal": {"AWS": arn}, "Action": "sts:AssumeRole"}]
@@ -60,7 +60,7 @@ def set_up(sandbox: Sandbox) -> None:
 
 @pytest.fixture
 def shared(person: Person) -> Person:
-    """Somebody at a shell with roles by credential source."""
+    """A user at a shell with roles by credential source."""
     set_up(person.sandbox)
     return person
 
@@ -77,7 +77,7 @@ def environment(key: AccessKey) -> dict[str, str]:
 
 
 def machine_variables(address: str) -> dict[str, dict[str, str]]:
-    """What leads a client to the machine's credentials, by profile."""
+    """Return the variables that lead a client to the machine's credentials, by profile."""
     return {
         "by-container": {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{address}/container",

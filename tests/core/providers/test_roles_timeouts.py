@@ -1,4 +1,5 @@
-"""A person's own settings reach AWS as botocore reads them, an act has one end, and a clock that is off is told by size."""
+"""A user's own settings reach AWS as botocore reads them, an operation has one deadline, and clock skew is
+reported by size."""
 
 from __future__ import annotations
 
@@ -70,7 +71,7 @@ _OURS = (
 
 
 def facts(client: Any) -> dict[str, Any]:
-    """All that a client's way to AWS depends on."""
+    """Return all settings that affect a client's connection to AWS."""
     config, http = client.meta.config, client._endpoint.http_session
     return {
         "endpoint": client.meta.endpoint_url,
@@ -84,7 +85,7 @@ def facts(client: Any) -> dict[str, Any]:
     }
 
 
-#: Reads each service's model once for all cases; it is most of the cost of a client.
+#: Reads each service's model once for all cases, because that is most of the cost of a client.
 LOADER = Loader()
 FACTORY = BotoClientFactory()
 
@@ -116,7 +117,7 @@ def test_a_profiles_way_to_aws_is_botocores_own(
     session: Any = boto3.Session(botocore_session=plain)
     theirs = facts(session.client(service, aws_access_key_id=KEY.access_key_id, aws_secret_access_key="x"))
     if not any(word in settings or word in variables for word in _OURS):
-        # What a person left open is ours, so that no client of a credential_process waits for minutes.
+        # Unset values are keyturn's, because no client of a credential_process should wait for minutes.
         assert ours.pop("connect") == CONNECT_SECONDS
         assert ours.pop("retries")["total_max_attempts"] == MAX_ATTEMPTS
         theirs = {name: value for name, value in theirs.items() if name in ours}

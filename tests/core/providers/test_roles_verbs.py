@@ -1,4 +1,4 @@
-"""A person at a shell: settings, the key itself, and several MFA devices, with the real AWS CLI as the client."""
+"""A user at a shell: settings, the key itself, and several MFA devices, with the real AWS CLI as client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person whose programs have endpoints, in a sandbox of their own."""
+"""Users whose programs have endpoints, each in its own sandbox."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["newly_founded"]
 
 @pytest.fixture(scope="module")
 def person(newly_founded: Person) -> Person:
-    """Somebody whose `ci` profiles are managed."""
+    """A user whose `ci` profiles are managed."""
     newly_founded.does("adopt", "ci-deploy", "--yes")
     return newly_founded
 
 
 @pytest.fixture
 def program(person: Person) -> Iterator[Program]:
-    """One that runs by `exec ci-release --endpoint`."""
+    """A program that runs under `exec ci-release --endpoint`."""
     with started(person) as running:
         yield running
 
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """Of a process without anything yet."""
+    """Return the environment of a process that has no variables yet."""
     return {"HOME": str(tmp_path), "KEYTURN_HOME": str(tmp_path / "k")}

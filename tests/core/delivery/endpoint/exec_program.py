@@ -1,4 +1,5 @@
-"""A program that the real `keyturn exec --endpoint` started, and what others can try on its endpoint."""
+"""A program started by the real `keyturn exec --endpoint`, and requests that other processes send to its
+endpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 
 from tests.end_to_end.person import BIN, Person
 
-#: Says what it was given, then does nothing until its standard input ends.
+#: Prints its environment, then waits until its standard input ends.
 SHOW = "import json, os, sys; print(json.dumps(dict(os.environ)), flush=True); sys.stdin.read()"
 Record = Callable[[str, object], None]
 
@@ -51,7 +52,7 @@ class Program:
     def request(
         self, *fields: str, line: str = "", host: str | None = None, token: str | None = None
     ) -> bytes:
-        """The right request, but for what is given; an empty host or token is left out."""
+        """Return the right request with the given parts replaced; an empty host or token is left out."""
         host = f"127.0.0.1:{self.port}" if host is None else host
         token = self.token if token is None else token
         lines = [
@@ -63,20 +64,20 @@ class Program:
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def says(self, raw: bytes, address: str = "127.0.0.1") -> bytes:
-        """What the endpoint answers to some bytes; nothing where it hangs up."""
+        """Return the endpoint's reply to raw bytes; empty if it hangs up."""
         with socket.create_connection((address, self.port), timeout=20) as one:
             with suppress(OSError):
                 one.sendall(raw)
             return heard(one)
 
     def key_id(self) -> str:
-        """Of the credentials that the right request gets."""
+        """Return the key ID of the credentials that the right request gets."""
         answer = self.says(self.request())
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer
         return str(json.loads(answer.partition(b"\r\n\r\n")[2])["AccessKeyId"])
 
     def is_there(self) -> bool:
-        """Whether anybody listens."""
+        """Return True if anything listens on the port."""
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
         except ConnectionRefusedError:
@@ -84,7 +85,7 @@ class Program:
         return True
 
     def is_left_alone(self) -> bool:
-        """Whether endpoint and token file are gone, within two seconds."""
+        """Return True if endpoint and token file are gone within two seconds."""
         end = time.monotonic() + 2
         while time.monotonic() < end:
             if not self.is_there() and not left_in(self.token_file.parent):
@@ -93,7 +94,7 @@ class Program:
         return False
 
     def server(self) -> int:
-        """The endpoint's process. Only root sees which it is."""
+        """Return the endpoint's process. Only root can identify it."""
         inode = next(
             line.split()[9] for line in tables() if line.split()[1].endswith(f":{self.port:04X}") and line.split()[3] == "0A"
         )  # fmt: skip
@@ -113,7 +114,7 @@ def heard(one: socket.socket) -> bytes:
 
 
 def tables() -> list[str]:
-    """The lines of the kernel's tables of TCP connections."""
+    """Return the lines of the kernel's tables of TCP connections."""
     return [line for name in ("tcp", "tcp6") for line in _lines(Path("/proc/net") / name)]
 
 
@@ -122,13 +123,13 @@ def _lines(path: Path) -> list[str]:
 
 
 def left_in(folder: Path) -> list[str]:
-    """The token files that are there."""
+    """Return the token files in a folder."""
     return sorted(path.name for path in folder.glob("endpoint-*"))
 
 
 @contextmanager
 def started(person: Person, *options: str, profile: str = "ci-release", **extra: str) -> Iterator[Program]:
-    """A program with an endpoint, until the end of the block."""
+    """Run a program with an endpoint until the end of the block."""
     process = subprocess.Popen(
         [str(BIN / "keyturn"), "exec", profile, "--endpoint", *options, "--", sys.executable, "-c", SHOW],
         env={**person.environ, **extra}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -141,7 +142,7 @@ def started(person: Person, *options: str, profile: str = "ci-release", **extra:
             process.kill()
 
 
-#: Run by anybody: sends the same request again and again, and prints all answers.
+#: Run by any user: sends the same request repeatedly, and prints all replies.
 _OTHER = """
 import json, socket, sys
 port, raw, count = int(sys.argv[1]), sys.argv[2].encode("latin-1").decode("unicode_escape").encode("latin-1"), int(sys.argv[3])
@@ -161,7 +162,7 @@ print(json.dumps(answers))
 
 
 def answers_to(target: Program, *python: str, count: int) -> list[str]:
-    """What an interpreter, of whoever runs it, gets for `count` right requests."""
+    """Return the replies that an interpreter, run as any user, gets for `count` right requests."""
     raw = target.request().decode("latin-1").encode("unicode_escape").decode("ascii")
     done = subprocess.run(
         [*python, "-I", "-c", _OTHER, str(target.port), raw, str(count)],

@@ -1,4 +1,4 @@
-"""No request but the program's own gets a credential from a real endpoint, whoever sends it and however."""
+"""A real endpoint gives credentials only for its program's own request, whoever sends another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.core.delivery.endpoint.exec_program import Program, Record, answers_t
 from tests.core.delivery.endpoint.test_endpoint_requests import WRONG
 from tests.end_to_end.person import Person
 
-#: Of whatever holds a credential.
+#: Words of any text that holds a credential.
 LOOT = (b"ASIA", b"AKIA", b"SecretAccessKey", b"200 OK")
 _HOLDERS = {b"/aBcD-x_9": "path", b"t0ken-Of-32": "token", b"4711": "port"}
 
@@ -37,7 +37,7 @@ def got_nothing(answer: bytes) -> bool:
 
 
 def aimed(raw: bytes, target: Program) -> bytes:
-    """A request of the judge's table, with the real port, path and token in it."""
+    """Return a request of the table of judgements, with the real port, path and token in it."""
     real = {"path": target.path, "token": target.token, "port": str(target.port)}
     for holder, name in _HOLDERS.items():
         raw = raw.replace(holder, real[name].encode())
@@ -45,7 +45,7 @@ def aimed(raw: bytes, target: Program) -> bytes:
 
 
 def guesses(token: str) -> Iterator[str]:
-    """Wrong tokens near the right one, and some that are none."""
+    """Return wrong tokens near the right one, and some that are not tokens at all."""
     yield from (
         "",
         " ",
@@ -100,10 +100,10 @@ def requests(target: Program) -> Iterator[bytes]:
 
 
 def spoilt(target: Program, count: int) -> Iterator[bytes]:
-    """The right request with something in it cut out, doubled or changed."""
+    """Yield the right request with one part cut out, doubled or changed."""
     dice = random.Random(7)  # noqa: S311  # the same each time
     right = target.request("User-Agent: x")
-    # Whatever follows is not the right request: the token, the path and the host are inside of what is spoilt.
+    # Every such request is wrong, because the changed part is within the path, the host and the token.
     start, end = right.index(target.path.encode()), right.index(target.token.encode()) + len(target.token)
     for _ in range(count):
         at = dice.randrange(start, end)
@@ -119,13 +119,13 @@ def spoilt(target: Program, count: int) -> Iterator[bytes]:
 
 
 def is_still_right(raw: bytes, target: Program) -> bool:
-    """Whether a spoilt request means the same after all (a letter's case in a name, a space around a value)."""
+    """Return True if the endpoint accepts the request (a name in another case, spaces around a value)."""
     door = EndpointAddress(target.port, Secret(target.path), Secret(target.token))
     return judge(raw, door) is RequestStatus.OK
 
 
 def said(target: Program, raw: bytes) -> bytes:
-    """What comes back; an unfinished head is given up by us, as it would be by the endpoint after five seconds."""
+    """Return the reply; the client ends an unfinished head, as the endpoint would after five seconds."""
     with socket.create_connection(("127.0.0.1", target.port), timeout=20) as one:
         with suppress(OSError):
             one.sendall(raw)
@@ -157,7 +157,7 @@ def test_a_connection_is_answered_once(target: Program) -> None:
 
 
 def test_a_refusal_takes_no_longer_for_what_is_nearly_right(target: Program) -> None:
-    """No more than the noise of this machine: by the medians, less than a fifth of a millisecond and a quarter."""
+    """The difference is within this machine's noise: the medians differ by less than 0.2 ms and a quarter."""
     near, far = target.request(token=target.token[:-1] + "*"), target.request(token="*" * 43)
     times: dict[bytes, list[float]] = {near: [], far: []}
     for _ in range(300):

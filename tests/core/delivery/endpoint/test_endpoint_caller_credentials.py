@@ -1,4 +1,4 @@
-"""An endpoint for a role of whoever asks: what it keeps in memory is given for as long as nothing else was decided."""
+"""An endpoint for a role of the caller: its cached sessions are valid until the configuration changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["bench"]
 
 @pytest.fixture
 def handing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> ServiceCredentialSource:
-    """Of an endpoint whose program has a user's key in its environment."""
+    """Return the credential source of an endpoint whose program has a user's key in its environment."""
     set_up(bench.sandbox)
     for variable, value in environment(user_key(bench.sandbox, "one")).items():
         monkeypatch.setenv(variable, value)
@@ -26,7 +26,7 @@ def handing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> ServiceCredentialS
 
 
 def change_role(bench: Bench) -> None:
-    """To one that the user may not assume."""
+    """Point the profile to a role that the user may not assume."""
     text = bench.config.read_text()
     bench.config.write_text(text.replace(f"{ACCOUNT}:role/Shared", f"{ACCOUNT}:role/Machine"))
 

@@ -1,5 +1,5 @@
-"""`keyturn exec --endpoint`: the program is the process itself, its credentials come by the endpoint, and nothing of that
-is left after it."""
+"""`keyturn exec --endpoint`: the program replaces the process, gets its credentials from the endpoint, and
+leaves no trace."""
 
 from __future__ import annotations
 
@@ -202,14 +202,15 @@ def test_with_too_few_descriptors_for_an_endpoint_the_program_is_not_started(per
 
 
 def command_lines() -> Iterator[bytes]:
-    """Of every process that is there."""
+    """Return the command line of every process."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             yield path.read_bytes()
 
 
 def endpoints(person: Person) -> list[str]:
-    """The endpoint processes of a person's sandbox. Only root sees whose they are; others learn of none."""
+    """Return the endpoint processes of a user's sandbox. Only root can identify them; other users get an
+    empty result."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):
@@ -225,7 +226,7 @@ def endpoints(person: Person) -> list[str]:
 def test_killed_before_it_becomes_the_program_it_leaves_no_endpoint_and_no_file(
     person: Person, moment: int
 ) -> None:
-    """Twelve moments on the way, which takes about half a second."""
+    """Twelve moments of the start, which takes about half a second."""
     process = subprocess.Popen(
         [str(BIN / "keyturn"), "exec", "ci-release", "--endpoint", "--", "sleep", "60"],
         env=person.environ, stderr=subprocess.DEVNULL,

@@ -1,4 +1,5 @@
-"""Whatever others do at the door, the program's own client is answered, and the endpoint stays as small as it was."""
+"""Under a flood of connections, the program's own client is served, and the endpoint stays as small as
+before."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ MOST = 0.1
 
 
 def asked(program: Program, count: int) -> float:
-    """How long one answer takes, by the median of `count`; each is a right one."""
+    """Return the median time of `count` replies, each of which is right."""
     raw, times = program.request(), []
     for _ in range(count):
         began = time.perf_counter()
@@ -33,7 +34,7 @@ def asked(program: Program, count: int) -> float:
 
 @contextmanager
 def silent(program: Program, count: int) -> Iterator[None]:
-    """Connections on which nothing is said, or half of something."""
+    """Open connections that send nothing or half a request."""
     with ExitStack() as stack:
         for number in range(count):
             one = stack.enter_context(socket.create_connection(("127.0.0.1", program.port), timeout=20))
@@ -44,7 +45,7 @@ def silent(program: Program, count: int) -> Iterator[None]:
 
 @contextmanager
 def dripping(program: Program, count: int) -> Iterator[None]:
-    """Connections that say a letter now and then, and begin anew when they are dropped."""
+    """Open connections that send a byte now and then, and reconnect after they are dropped."""
     done = threading.Event()
 
     def drip() -> None:
@@ -88,7 +89,7 @@ def test_who_is_too_slow_is_dropped_after_five_seconds_in_all(program: Program) 
 
 
 def size(pid: int) -> tuple[int, int]:
-    """Descriptors and threads."""
+    """Return the numbers of descriptors and threads."""
     return len(os.listdir(f"/proc/{pid}/fd")), len(list(Path(f"/proc/{pid}/task").iterdir()))  # noqa: PTH208
 
 

@@ -1,4 +1,4 @@
-"""The parts of an endpoint's process: its loop, who connects, the program that it is for."""
+"""The parts of an endpoint's process: its loop, the peer check, the program that it serves."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def document(end: datetime = NOW + timedelta(hours=1)) -> str:
 
 
 class Solid:
-    """Stands until it is told not to."""
+    """A server that runs until it is stopped."""
 
     def __init__(self) -> None:
         self.is_whole = True
@@ -60,7 +60,7 @@ def serving(
     first: str | None = None,
     ground: Callable[[], Fingerprint] = Solid,
 ) -> Iterator[tuple[int, bytes]]:
-    """A server in this process: its port, and the right request."""
+    """Serve in this process; yield the port and the right request."""
     listener = listen()
     door = EndpointAddress(listener.getsockname()[1], Secret("/p"), Secret("t0ken"))
     server = EndpointServer(
@@ -108,7 +108,7 @@ def test_all_who_ask_while_a_session_is_fetched_get_that_one() -> None:
 
 
 def test_while_a_new_session_does_not_come_the_last_one_is_given_as_long_as_it_is_good() -> None:
-    """As when AWS does not answer: SDKs wait one or two seconds, getting a session may take twenty."""
+    """AWS may not answer: SDKs wait one or two seconds, but making a session may take twenty."""
     now, go, asked = [NOW], threading.Event(), threading.Event()
 
     def hand() -> str:
@@ -203,7 +203,7 @@ def test_a_request_may_come_in_parts() -> None:
         assert b"200 OK" in heard(one)
 
 
-# -- who connects
+# -- the peer check
 
 
 @contextmanager
@@ -239,7 +239,7 @@ def test_a_listener_on_the_callers_port_is_not_taken_for_the_caller() -> None:
             assert tcp_peer.by_netlink(other.getsockname(), ends[1]) is None
 
 
-# -- the program it is for
+# -- the program that it serves
 
 
 def test_the_end_of_a_process_is_seen_at_once_and_none_is_watched_that_is_gone() -> None:
@@ -293,7 +293,7 @@ def test_of_whoever_asks_a_session_is_kept_while_it_is_fresh(bench: Bench) -> No
     handed: list[str] = []
 
     class Asker:
-        """A keeper whose profile rests on the asker, with the real sessions of another."""
+        """A service whose profile uses caller credentials, with the real sessions of another profile."""
 
         now = staticmethod(bench.service.now)
         snapshot = staticmethod(bench.service.snapshot)

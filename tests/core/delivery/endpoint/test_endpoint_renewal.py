@@ -1,4 +1,4 @@
-"""A program that runs for long goes on signing, with sessions that last a quarter of an hour."""
+"""A long-running program continues to sign with sessions of 15 minutes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.core.delivery.endpoint.exec_program import Record, started
 from tests.end_to_end.person import BIN, Person
 
-#: botocore's now, by which it judges an expiry, is the sandbox's; signatures keep the real time.
+#: botocore's `now`, used for expiries, is the sandbox's clock; signatures keep the real time.
 _SITECUSTOMIZE = """
 import datetime, os, pathlib, types
 import botocore.credentials
@@ -33,7 +33,7 @@ moved.__dict__.update(vars(datetime), datetime=Moved)
 botocore.credentials.datetime = moved
 """
 
-#: One client for all its life: signs once for each line that it reads.
+#: One client for its whole life: signs once for each line that it reads.
 _CLIENT = """
 import boto3, sys
 client = boto3.client("sts")
@@ -45,7 +45,7 @@ MINUTE = 60
 
 
 class Client:
-    """boto3 at work."""
+    """A program that signs with boto3."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -71,7 +71,7 @@ def client(person: Person, folder: Path) -> Iterator[Client]:
 
 @pytest.fixture
 def brief(person: Person) -> None:
-    """Sessions of 15 minutes."""
+    """Profiles with sessions of 15 minutes."""
     person.does("set", "ci-release", "duration=15m")
 
 
@@ -103,7 +103,7 @@ def test_boto3_signs_across_two_renewals_and_aws_is_asked_for_no_more(
 
 @pytest.mark.usefixtures("brief")
 def test_nothing_expired_is_given_and_the_reason_is_told(person: Person) -> None:
-    """While AWS is out of reach: the session as long as it is valid, then one line."""
+    """While AWS is unreachable, the session is served until it expires; then the error is one line."""
     with started(person) as program:
         first = program.key_id()
         person.sandbox.faults.reset("*", times=None)

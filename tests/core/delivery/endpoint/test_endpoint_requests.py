@@ -1,4 +1,4 @@
-"""Who gets credentials over HTTP: exactly the right request, and no other, whatever its bytes."""
+"""Credentials over HTTP: given for exactly the right request, refused for all other bytes."""
 
 from __future__ import annotations
 
