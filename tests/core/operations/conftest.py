@@ -1,4 +1,4 @@
-"""A keeper of its own sandbox, in this process, with a vault that costs no scrypt."""
+"""A service with its own sandbox, in this process, with a vault that costs no scrypt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PASSPHRASE = Secret("three small words")
 
 @dataclass
 class Bench:
-    """A sandbox, the keeper in this process, and what opens its vault."""
+    """A sandbox, the service in this process, and its vault's secret."""
 
     sandbox: Sandbox
     service: CredentialService
@@ -44,13 +44,13 @@ class Bench:
         self.service.release(self.service.plan_release(names), PASSPHRASE)
 
     def another(self) -> CredentialService:
-        """A second process of the same person, as far as files and locks can tell."""
+        """Return a second process of the same user, as far as files and locks can show."""
         keeper = CredentialService.from_environ(self.sandbox.environ, use_agent=False)
         keeper.unlock_here(recovery_key=self.recovery_key)
         return keeper
 
     def section(self, name: str) -> str:
-        """A section of the credentials file, empty if there is none."""
+        """Return a section of the credentials file, empty if it does not exist."""
         _, found, rest = self.credentials.read_text().partition(f"[{name}]\n")
         return rest.split("\n[")[0] if found else ""
 

@@ -1,4 +1,4 @@
-"""Adopt and release as functions of bytes: whatever is taken out goes back to the same place."""
+"""Adopt and release as functions of bytes: removed settings return to the same place."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def edit_of(name: str, section: str) -> SectionEdit:
 
 
 def adopted(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[RemovedSettings]]:
-    """The file after adopting one section after the other, and what was taken for each."""
+    """Adopt one section after the other; return the file, and the settings removed for each."""
     document = parse(data, "file", FileKind.CREDENTIALS)
     found = []
     for edit in edits:
@@ -126,7 +126,7 @@ BODY_LINE = st.sampled_from(
 
 @st.composite
 def files(draw: st.DrawFn) -> tuple[bytes, list[str]]:
-    """A credentials file with some profiles that hold keys, and the names of those."""
+    """Draw a credentials file with some profiles that hold keys, and their names."""
     count = draw(st.integers(1, 4))
     names = [f"p{number}" for number in range(count)]
     lines: list[str] = draw(st.lists(st.sampled_from(("# top", "")), max_size=2))

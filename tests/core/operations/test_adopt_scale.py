@@ -1,4 +1,4 @@
-"""Acts among thousands of profiles: how often a file is read must not depend on how much is in it."""
+"""Operations on thousands of profiles: the number of file reads must not depend on the number of profiles."""
 
 from __future__ import annotations
 

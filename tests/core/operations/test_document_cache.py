@@ -1,4 +1,4 @@
-"""The agent gives a document again without making it again, and never one that making it again would not give."""
+"""The agent returns a cached document, but never one that differs from a newly made one."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ POLICY = json.dumps(
 
 @pytest.fixture
 def agent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> CredentialService:
-    """The keeper of an agent, to which any file counts as settled; two profiles have been asked for."""
+    """The service of an agent that treats any file as settled; two profiles have been requested."""
     monkeypatch.setattr(file_fingerprint, "TIMESTAMP_STEP", timedelta(0))
-    # What is learned about keys is written by then, not in a thread of its own some time later.
+    # Key metadata is written by then, not in a background thread some time later.
     monkeypatch.setattr(Context, "run_in_background", staticmethod(lambda act, wait: act()))  # noqa: ARG005
     bench.adopt(USER)
     keeper = CredentialService.from_environ(bench.sandbox.environ, use_agent=False, serves_others=True)
@@ -88,7 +88,7 @@ def test_a_file_that_changed_just_now_is_read_again_each_time(
 
 
 def overwritten(path: Path, old: str, new: str) -> None:
-    """In place, with the same length and the same time of its last change, as a careless script would."""
+    """Overwrite in place, with the same length and mtime, as a careless script would."""
     assert len(old) == len(new)
     assert old in path.read_text()
     before = path.stat()
@@ -118,7 +118,7 @@ CHANGES: dict[str, Callable[[Bench], object]] = {
     "the clock set back": lambda bench: bench.sandbox.move_clock(-3600),
     "released": lambda bench: bench.release(USER, ROLE, "ci-audit"),
 }
-#: What a change means nothing to.
+#: Changes to these files do not affect a document.
 SAME = {
     ("its source stopped", ROLE),
     ("another duration", ROLE),
@@ -201,5 +201,5 @@ def test_requests_that_go_well_or_fail_leave_no_object_behind(agent: CredentialS
 
     asked()
     before = asked()
-    # One for each would be two hundred; what Python and pytest keep by the way is some fifty.
+    # One block per request would be two hundred; Python and pytest allocate some fifty by themselves.
     assert asked() - before < 150

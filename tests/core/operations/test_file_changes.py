@@ -1,4 +1,4 @@
-"""What a front end that is left open must notice: an agent that came, went, or was killed."""
+"""Events that an open front end must notice: an agent that was started, stopped or killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A vault that is gone while managed profiles need it: said, not replaced by an empty one unasked, and found again."""
+"""A missing vault that managed profiles need: reported, never replaced with an empty one unasked, and found
+again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An operation gives its arguments and results as JSON and takes them back, as the wire has always had them."""
+"""An operation gives its arguments and results as JSON and takes them back in the format of the wire."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def attempt(
     secret: Secret | None = None,
     is_sure: bool = False,
 ) -> tuple[str, ...]:
-    """Return what it was given."""
+    """Return the argument."""
     given = (name, to, names, as_name, min_left, secret.reveal() if secret else None, is_sure)
     return tuple(repr(one) for one in given)
 

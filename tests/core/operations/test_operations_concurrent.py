@@ -1,4 +1,5 @@
-"""Acts beside each other, and beside other programs: nothing is lost, written over or handed to the wrong one."""
+"""Operations beside each other and beside other programs: nothing is lost, overwritten or given to the wrong
+caller."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ NEW_KEY = "aws_access_key_id = AKIANEWNEWNEWNEWNEW2\naws_secret_access_key = " +
 
 
 def identity(bench: Bench, profile: str) -> str:
-    """Who boto3 says it is, with the credentials that a document or the files give."""
+    """Return the ARN that boto3 gets with the credentials of a document or of the files."""
     import boto3
 
     document = json.loads(bench.service.credential_process(profile))
@@ -34,7 +35,7 @@ def identity(bench: Bench, profile: str) -> str:
 
 
 def with_new_key(text: str, name: str) -> str:
-    """The credentials file, with another key in one section."""
+    """Return the credentials file with another key in one section."""
     before, header, rest = text.partition(f"[{name}]\n")
     after = rest.split("\n", 2)[2]
     return before + header + NEW_KEY + after

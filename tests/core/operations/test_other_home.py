@@ -1,4 +1,4 @@
-"""A vault carried to a second home works there at once, and gives back there what was adopted on the first."""
+"""A vault moved to a second home works there at once, and gives back the settings adopted in the first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JOURNEY = Secret("for the journey")
 
 
 def second_home(bench: Bench, second: Path) -> CredentialService:
-    """The same person's keyturn in another home."""
+    """The same user's keyturn in another home."""
     environ = {
         name: value
         for name, value in bench.sandbox.environ.items()

@@ -1,4 +1,4 @@
-"""A release gives back everything or nothing, and no key leaves the vault for nowhere."""
+"""A release gives back everything or nothing, and no key leaves the vault without a new place."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _key(bench: Bench) -> dict[str, str]:
 
 
 def test_a_key_that_release_would_write_nowhere_stays_in_the_vault(adopted: Bench) -> None:
-    """The vault has the key, and no record of where it was taken from."""
+    """The vault has the key, but no record of the file that it was adopted from."""
     shown = adopted.service.plan_release([NAME])
     adopted.config.write_bytes(b"")
     key, files = _key(adopted), adopted.files()
@@ -46,7 +46,7 @@ def test_a_key_that_release_would_write_nowhere_stays_in_the_vault(adopted: Benc
 
 
 def test_a_key_put_in_later_is_not_lost_by_giving_back_lines_without_one(adopted: Bench) -> None:
-    """What was taken is known, but the key in it is another one and nothing says so."""
+    """The removed settings are known, but hold another key, and nothing says so."""
     key = {"key_id": "AKIAIOSFODNN7EXAMPLE", "secret": "a-later-key-that-no-file-holds"}
 
     def edit(entries: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ def test_a_release_whose_definition_cannot_be_dropped_takes_back_what_it_gave(
 def test_a_release_that_cannot_be_taken_back_says_where_the_secret_is_in_clear(
     adopted: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody wrote to the first file after it had been given its key, so it is not written over."""
+    """Another program wrote to the first file after its key was restored, so the file is not overwritten."""
     plan = adopted.service.plan_release([NAME])
 
     def others_write() -> None:

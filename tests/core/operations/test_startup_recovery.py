@@ -1,4 +1,4 @@
-"""A start takes away what killed writers of keyturn left, and nothing that is a person's."""
+"""A start removes the remains of killed keyturn writers, and never a file of the user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keyturn.service import CredentialService
 from keyturn.system import temp_files
 from tests.core.operations.conftest import Bench
 
-#: Above the highest number that Linux gives to a process.
+#: Above the highest process ID of Linux.
 NOBODY = 4194305
 ADRIFT = f".keyturn-{NOBODY}-0123456789abcdef.tmp"
 SAVED = b"[dev]\naws_access_key_id = AKIAOTHERSNEWKEY0000\naws_secret_access_key = of-another-program\n"
@@ -26,7 +26,7 @@ def _an_hour_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temp_files, "MIN_AGE_SECONDS", -1.0)
 
 
-#: Of other programs: none has the name that a writer of ours gives, to the letter.
+#: Files of other programs: none matches a name of keyturn's writers exactly.
 THEIRS = (
     f".budget.{NOBODY}.12.tmp",
     f".notes.{NOBODY}.0123abcd.tmp",
@@ -37,7 +37,7 @@ THEIRS = (
 
 
 def test_a_persons_files_stay_in_the_folder_of_a_shared_file_and_in_our_own(tmp_path: Path) -> None:
-    """Where the shared file is in the home folder, all that the person has is beside it."""
+    """If the shared file is in the home folder, all the user's files are beside it."""
     environ = {
         "HOME": str(tmp_path),
         "KEYTURN_HOME": str(tmp_path / "kt"),
@@ -52,7 +52,7 @@ def test_a_persons_files_stay_in_the_folder_of_a_shared_file_and_in_our_own(tmp_
         (folder / f".thesis.{NOBODY}.1.new").mkdir()
         (folder / f".thesis.{NOBODY}.0123abcd.new").mkdir()
         (folder / f".thesis.{NOBODY}.0123abcd.new" / "chapter").write_text("mine")
-    # Names of our own files are ours in our own folders only.
+    # Names of keyturn's files have that meaning in its own folders only.
     (tmp_path / f".index.json.{NOBODY}.0123abcd.tmp").write_text("mine")
     (tmp_path / f".vault.{NOBODY}.0123abcd.new").mkdir()
     before = sorted(tmp_path.rglob("*"))
@@ -102,7 +102,7 @@ def test_what_our_own_writers_left_goes(tmp_path: Path) -> None:
 def test_a_save_of_another_program_that_a_killed_write_had_in_hand_is_kept(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed between the two exchanges of names that give a third writer its place back."""
+    """The process was killed between the two exchanges of names that restore a third writer's file."""
     pid = os.fork()
     if not pid:
 
@@ -154,7 +154,7 @@ def test_without_a_vault_to_seal_it_for_it_stays_and_is_named_once(bench: Bench)
 
 
 def test_what_is_young_stays_however_old_its_bytes_are(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version that gave way has the time of its own last change, and on a shared folder a writer may be elsewhere."""
+    """A displaced version keeps its own mtime, and the writer in a shared folder may be on another host."""
     monkeypatch.setattr(temp_files, "MIN_AGE_SECONDS", 60.0)
     left = bench.credentials.with_name(ADRIFT)
     left.write_bytes(SAVED)
@@ -164,7 +164,7 @@ def test_what_is_young_stays_however_old_its_bytes_are(bench: Bench, monkeypatch
 
 
 def test_a_number_that_another_program_has_now_keeps_nothing() -> None:
-    """A process that began after a file was written did not write it."""
+    """A process that started after a file was written did not write it."""
     assert temp_files.is_in_use(os.getpid(), time.time())
     assert not temp_files.is_in_use(os.getpid(), time.time() - 10 * 365 * 86400)
     assert not temp_files.is_in_use(NOBODY, time.time())

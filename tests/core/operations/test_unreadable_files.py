@@ -1,4 +1,4 @@
-"""What cannot be read is not taken for empty, and what was written without a word from the disk not for unwritten."""
+"""Unreadable files are not taken for empty, and an unconfirmed write is not taken for no write."""
 
 from __future__ import annotations
 

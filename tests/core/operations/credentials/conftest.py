@@ -1,4 +1,4 @@
-"""A keeper in this process, and a person at a shell, each with a sandbox of their own."""
+"""A service in this process, and a user at a shell, each with its own sandbox."""
 
 from __future__ import annotations
 

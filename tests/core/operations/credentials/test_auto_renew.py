@@ -1,4 +1,4 @@
-"""The agent's renewal with a real keeper on the sandbox, under a moved clock."""
+"""The agent's auto-renewal with a real service on the sandbox, under a shifted clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The agent's own end: at TERM, at HUP, by force, and what the next keyturn finds."""
+"""The agent's own end: on TERM, on HUP, on KILL, and the state that the next keyturn process finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `keyturn env` prints, evaluated by the real shells: every value arrives as it is, and nothing is obeyed."""
+"""The output of `keyturn env`, evaluated by real shells: values arrive unchanged, and none is executed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAFE = st.text(
 
 
 def evaluated(shell: str, change: Change, before: dict[str, str], folder: Path) -> dict[str, str]:
-    """The environment of a program that `shell` starts after the lines."""
+    """Return the environment of a program that `shell` starts after these lines."""
     program, *options = POSIX[shell]
     out = folder / "environ"
     lines = render(change, Shell(shell)) + f"env -0 > '{out}'\n"
@@ -82,7 +82,7 @@ set -qU AWS_REGION; or echo it is gone for good
 
 
 def test_fish_keeps_what_it_has_for_all_its_sessions_and_says_so(tmp_path: Path) -> None:
-    """With a home of its own, since without configuration fish has no universal variables."""
+    """The home is its own, because fish has no universal variables without configuration."""
     lines, out = tmp_path / "lines", tmp_path / "environ"
     lines.write_text(render({"AWS_PROFILE": None, "AWS_REGION": "here", "AWS_ROLE_ARN": None}, Shell.FISH))
     done = subprocess.run(
@@ -100,7 +100,8 @@ def test_fish_keeps_what_it_has_for_all_its_sessions_and_says_so(tmp_path: Path)
 @given(SAFE)
 @settings(max_examples=300)
 def test_powershell_ends_the_value_where_we_do(value: str) -> None:
-    """By its grammar (about_Quoting_Rules): in single quotes only a quote means anything, and two are one."""
+    """By PowerShell's grammar (about_Quoting_Rules), only a quote is special inside single quotes, and two
+    make one."""
     try:
         line = render({"X": value}, Shell.POWERSHELL)
     except UsageError:

@@ -1,4 +1,5 @@
-"""`keyturn exec`: the program is the process itself, with one session and nothing of anybody else in its environment."""
+"""`keyturn exec`: the program replaces the process, with one session and no other credentials in its
+environment."""
 
 from __future__ import annotations
 

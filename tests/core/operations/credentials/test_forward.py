@@ -1,4 +1,4 @@
-"""What may be forwarded, and what may not, whatever is asked for."""
+"""Requests that may be forwarded, and all others, which are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The near agent used from another machine, over a real OpenSSH server and with the lines that keyturn prints."""
+"""The local agent used from another machine, over a real OpenSSH server and with the lines that keyturn
+prints."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ WHO = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
 
 
 class Far:
-    """Another machine: a home of its own at the far end of a line, with keyturn and nothing else in it."""
+    """Remote host: its own home behind an ssh connection, with keyturn and nothing else in it."""
 
     def __init__(self, line: Line, person: Person, folder: Path) -> None:
         self.socket = folder / "forwarded.sock"
@@ -53,7 +54,7 @@ class Far:
         self._ssh = [needs("ssh"), "-F", str(self._config), *line.options()]
 
     def login(self) -> subprocess.Popen[bytes]:
-        """A line that stands until it is ended."""
+        """Connect and keep the connection until it is ended."""
         opened = subprocess.Popen(
             [*self._ssh, "-o", "ExitOnForwardFailure=yes", "-N", "far"], stderr=subprocess.PIPE
         )
@@ -65,7 +66,7 @@ class Far:
         return opened
 
     def runs(self, *words: str, **extra: str) -> subprocess.CompletedProcess[str]:
-        """A command at the far end, by a login without any forwarding of its own."""
+        """Run a command on the remote host, with a login that forwards nothing."""
         named = " ".join(f"{key}={shlex.quote(value)}" for key, value in {**self.environ, **extra}.items())
         command = f"exec env -i {named} {shlex.join(words)} </dev/null"
         login = [*self._ssh, "-o", "ClearAllForwardings=yes", "-q", "far", command]
@@ -77,7 +78,7 @@ class Far:
 
 @pytest.fixture(scope="module")
 def near(person: Person) -> Person:
-    """Profiles of several kinds, of which some are forwarded."""
+    """The local user, with profiles of several kinds, some of them forwarded."""
     person.does("adopt", "ci-deploy", "acme-alice", "--yes")
     person.does("adopt", "personal", "--session-none", "--yes")
     named = ["ci-release", "ci-deploy", "personal", "prod-admin", "nothing-like-it"]
@@ -96,7 +97,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
 
 @pytest.fixture
 def far(line: Line, near: Person, tmp_path: Path) -> Iterator[Far]:
-    """The far end while a line stands."""
+    """The remote host while a connection is up."""
     made = Far(line, near, tmp_path)
     login = made.login()
     try:
@@ -169,7 +170,7 @@ def test_a_line_that_dropped_is_no_obstacle_after_keyturn_ran(
         assert time.monotonic() < end
         time.sleep(0.1)
     assert "nothing listens on the forwarded socket" in done.stderr
-    while far.socket.exists():  # one that is a moment old may be about to listen
+    while far.socket.exists():  # a new socket may be about to listen
         assert time.monotonic() < end
         far.keyturn("credential-process", "ci-release")
         time.sleep(0.5)

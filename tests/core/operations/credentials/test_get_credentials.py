@@ -1,4 +1,4 @@
-"""A session for one program: of managed and of native profiles, with as much time left as was asked for."""
+"""A session for one program: of managed and of native profiles, with at least the requested time left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is renewed when, as a function of rows, setbacks and the moment."""
+"""Renewal times as a function of rows, retry states and the present time."""
 
 from __future__ import annotations
 

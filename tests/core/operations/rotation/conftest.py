@@ -1,4 +1,4 @@
-"""A person at a shell, with a sandbox and an open vault, for a whole module; and one in this process, for each test."""
+"""A user at a shell with a sandbox and an open vault, per module; and one in this process, per test."""
 
 from __future__ import annotations
 

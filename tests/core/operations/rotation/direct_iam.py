@@ -1,5 +1,5 @@
-"""AWS without the wire: the sandbox's own STS and IAM, asked in this process. It refuses whatever the sandbox refuses but
-for a wrong signature, and it can fail at any call, before or after the call's effect."""
+"""AWS without the wire: the sandbox's own STS and IAM, called in this process. It refuses as the sandbox
+does, except for wrong signatures, and can fail at any call, before or after the call's effect."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from keyturn_sandbox.verified_call import Caller, VerifiedCall
 
 
 class Crash(BaseException):
-    """The process is gone at this point."""
+    """The process ends at this point."""
 
 
 class Trouble(Enum):
-    """What may happen to one call."""
+    """Faults that can affect one call."""
 
     NONE = ""
     UNSENT = "unsent"
@@ -45,7 +45,7 @@ class Trouble(Enum):
 
 @dataclass
 class Line:
-    """The way to one world, and the trouble on it."""
+    """Connection to one sandbox, with the faults on it."""
 
     state: SandboxState
     next: Callable[[str], Trouble] = lambda _action: Trouble.NONE
@@ -54,9 +54,9 @@ class Line:
     served: set[str] = field(default_factory=set)
     """Keys that clients were served with at some time."""
     unheard: int = 0
-    """Keys that were made, and whose making was not heard of."""
+    """Keys whose CreateAccessKey reply was lost."""
     hasty: list[str] = field(default_factory=list)
-    """Keys that were switched off or deleted while no other had answered three times in a row just before."""
+    """Keys deactivated or deleted before another key had answered three times in a row."""
     _answers: dict[str, int] = field(default_factory=dict)
 
     def __call__(
@@ -101,8 +101,8 @@ class Line:
         return result
 
     def _watch(self, action: str, signer: Credentials, params: Mapping[str, str]) -> None:
-        """Notes a key's end that comes before another has proven itself. Of keys that keyturn never served anybody with,
-        an end is no haste."""
+        """Record the end of a key if it comes before another key is proved. Keys that keyturn never served
+        are exempt."""
         is_end = action == "DeleteAccessKey" or params.get("Status") == "Inactive"
         target = params.get("AccessKeyId", "")
         if not is_end or target not in self.served:
@@ -127,7 +127,7 @@ class Line:
 
 @dataclass
 class Direct:
-    """The port of one profile."""
+    """The AWS port of one profile."""
 
     line: Line
 
@@ -164,7 +164,7 @@ class Direct:
     def delete_access_key(self, signer: Credentials, user_name: str, key_id: str) -> None:
         self.line.perform(iam, "DeleteAccessKey", signer, {"UserName": user_name, "AccessKeyId": key_id})
 
-    # A rotation by a key alone asks for none of what follows: whatever asks all the same fails its test at once.
+    # Rotation needs none of the following calls, so any of them fails its test at once.
 
     def get_session_token(
         self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None

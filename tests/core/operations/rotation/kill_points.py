@@ -1,4 +1,4 @@
-"""A rotation in a process of its own that is killed at a system call, while AWS lives on in this one."""
+"""A rotation in its own process, killed at a system call, while AWS continues in this process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ _SIZE = struct.Struct(">I")
 
 @dataclass
 class Cloud:
-    """The AWS of one run: a user with the key that the home holds. It answers over a socket, one call a connection."""
+    """The AWS of one run: a user with the key that the home holds. It answers over a socket, one call per
+    connection."""
 
     path: str
     now: datetime = NOW
@@ -50,7 +51,7 @@ class Cloud:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def anew(self) -> None:
-        """Another world, with the first key alone in it."""
+        """Start again with a new sandbox that holds only the first key."""
         self.now = NOW
         self.state = SandboxState(self._moment, IdGenerator(fixed=False))
         self.user = self.state.add_user("123456789012", PROFILE, age=timedelta(days=100))
@@ -82,7 +83,7 @@ class Cloud:
 
 
 def _plain(found: Any) -> Any:
-    """Without `Secret`, which no pickle takes."""
+    """Return the value without `Secret`, which pickle refuses."""
     if isinstance(found, Secret):
         return {"secret": found.reveal()}
     if isinstance(found, dict):
@@ -110,7 +111,7 @@ def _take(connection: socket.socket) -> Any:
 
 @dataclass
 class Wire(Line):
-    """The way to a :class:`Cloud` in another process."""
+    """Connection to a :class:`Cloud` in another process."""
 
     path: str = ""
 
@@ -126,7 +127,7 @@ class Wire(Line):
 
 
 def rotate(cloud: Cloud) -> Callable[[Home], int]:
-    """The rotation up to its last step, at the boundary of the console script."""
+    """Run the rotation to its last step, at the boundary of the console script."""
 
     def run(home: Home) -> int:
         keeper = CredentialService.from_environ(home.environ)
@@ -147,7 +148,7 @@ def rotate(cloud: Cloud) -> Callable[[Home], int]:
 
 
 def next_start(home: Home, cloud: Cloud, later: timedelta) -> CredentialService:
-    """A process that comes after, so much later."""
+    """Start a later process, after `later` has passed."""
     keeper = CredentialService.from_environ(home.environ, use_agent=False, aws=Line(cloud.state))
     cloud.now = NOW + later
     keeper = CredentialService(
@@ -158,7 +159,7 @@ def next_start(home: Home, cloud: Cloud, later: timedelta) -> CredentialService:
 
 
 def works(cloud: Cloud, keeper: CredentialService) -> set[str]:
-    """The ids of keys on disk that AWS takes in truth."""
+    """Return the IDs of the keys on disk that AWS accepts."""
     on_disk = {
         entry["key_id"]: entry["secret"]
         for name, entry in keeper.context.vault.keys().items()
@@ -176,7 +177,7 @@ def works(cloud: Cloud, keeper: CredentialService) -> set[str]:
 
 
 def verdict(home: Home, cloud: Cloud) -> Iterator[str]:
-    """What is wrong after a rotation that was killed; nothing, if all is as promised."""
+    """Return the broken promises after a killed rotation; empty if there are none."""
     keeper = next_start(home, cloud, timedelta(minutes=5))
     if not works(cloud, keeper):
         yield "no key that works is on disk"

@@ -1,4 +1,4 @@
-"""One person with one adopted key, and an AWS in the same process."""
+"""A user with one adopted key, and an AWS in the same process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PROFILE = "ci-deploy"
 
 @dataclass
 class Time:
-    """The one clock of this machine and of AWS."""
+    """The single clock of this machine and of AWS."""
 
     now: datetime = BEGAN
 
@@ -47,12 +47,13 @@ class Time:
 
 @dataclass
 class Home:
-    """A keeper whose process can be killed and started again."""
+    """A service whose process can be killed and started again."""
 
     folder: Path
     time: Time = field(default_factory=Time)
     on_write: Callable[[str], str] = lambda _name: ""
-    """Asked before each write of the journal: `crash-before`, `crash-after`, `refuse`, `refuse-all`, or nothing."""
+    """Called before each write of the journal; returns `crash-before`, `crash-after`, `refuse`, `refuse-all`,
+    or nothing."""
 
     def __post_init__(self) -> None:
         self.state = SandboxState(self.time, IdGenerator(fixed=False))
@@ -96,19 +97,18 @@ class Home:
         return self.line
 
     def restart(self) -> None:
-        """A new process after this one was killed."""
+        """Start a new process after this one was killed."""
         self.service = self.another()
 
     def another(self) -> CredentialService:
-        """A second process of the same person, as far as files and locks can tell."""
+        """Return a second process of the same user, as far as files and locks can show."""
         found = self._keeper()
         found.unlock_here(recovery_key=self.recovery_key)
         return found
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """While the keeper acts: writes of the journal may fail. A crash is followed by a new
-        process."""
+        """Run the service with a journal whose writes may fail. A crash is followed by a new process."""
         put = files.put
 
         def faulty(path: Path, content: bytes) -> None:
@@ -131,7 +131,7 @@ class Home:
         self.line.served.add(self.service.context.key(PROFILE).access_key_id)
 
     def on_disk(self) -> dict[str, Secret]:
-        """Every key whose secret can be read again after all memory is gone."""
+        """Return every key whose secret can be read after all memory is lost."""
         fresh = self.another()
         found = {}
         for name, entry in fresh.context.vault.keys().items():
@@ -144,7 +144,7 @@ class Home:
         return found
 
     def working_keys(self) -> set[str]:
-        """The ids of keys on disk that AWS takes in truth, whatever has spread."""
+        """Return the IDs of the keys on disk that AWS accepts, regardless of propagation."""
         on_disk = self.on_disk()
         return {
             key.key_id
@@ -155,7 +155,7 @@ class Home:
 
 @dataclass
 class Abroad(Home):
-    """The same person, whose AWS is a server that `AWS_ENDPOINT_URL` names.
+    """The same user, whose AWS is a server named by `AWS_ENDPOINT_URL`.
 
     :param first: the key at that AWS.
     """

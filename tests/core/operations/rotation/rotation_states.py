@@ -1,4 +1,4 @@
-"""A rotation brought to a point, and what AWS has then."""
+"""Rotations in a given state, and the state of AWS then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.core.operations.rotation.rotation_home import PROFILE, Home
 
 
 def on(action: str, trouble: Trouble, times: int = 1) -> Callable[[str], Trouble]:
-    """Trouble at the next so many calls of one action."""
+    """Inject a fault into the next `count` calls of one action."""
     left = [times]
 
     def next_(asked: str) -> Trouble:
@@ -29,14 +29,14 @@ def through(home: Home) -> Iterator[Progress]:
 
 
 def back(home: Home) -> Progress:
-    """The rotation that waits taken back to its end."""
+    """Undo the halted rotation to its end."""
     rotating = home.service.rotation
     *_, last = rotating.run_to_end(rotating.undo(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep)
     return last
 
 
 def until(home: Home, step: Step) -> Progress:
-    """A rotation brought to a step and left there."""
+    """Run a rotation to a step and leave it there."""
     for progress in through(home):
         if progress.step is step:
             return progress

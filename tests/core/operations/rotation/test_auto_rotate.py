@@ -1,4 +1,4 @@
-"""What the agent does for keys by itself, and what it never does."""
+"""Automatic rotation by the agent, and its limits."""
 
 from __future__ import annotations
 

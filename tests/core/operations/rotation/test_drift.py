@@ -44,7 +44,7 @@ def expect(found: KeyDrift | None, subject: str, words: str, followed_by: set[st
     assert commands(found.hint) == followed_by
 
 
-# -- no drift ---------------------------------------------------------------------------------------------------------
+# -- no drift ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_undoing", [False, True])
@@ -81,7 +81,7 @@ def test_on_the_way_back_only_the_old_key_counts(step: Step) -> None:
         assert find_drift(record, observed(old, new)) is None
 
 
-# -- the new key ------------------------------------------------------------------------------------------------------
+# -- the new key ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", OPEN)
@@ -131,7 +131,7 @@ def test_before_and_after_stored_the_reason_differs_in_nothing_but_the_use_in_th
     assert long == f"{short}, and the vault uses it"
 
 
-# -- the old key ------------------------------------------------------------------------------------------------------
+# -- the old key ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_undoing", [False, True])
@@ -182,7 +182,7 @@ def test_an_old_key_that_was_deactivated_in_an_earlier_attempt_is_expected_to_be
     assert find_drift(record, observed("Active", "Active")) is None
 
 
-# -- drift and the next step agree ------------------------------------------------------------------------------------
+# -- drift and the next step agree ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The IAM policy for the rotation of one's own key."""
+"""The IAM policy for the rotation of a user's own key."""
 
 from __future__ import annotations
 

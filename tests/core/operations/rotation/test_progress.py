@@ -1,4 +1,4 @@
-"""The progress of a rotation: what it says to a person, and its JSON form."""
+"""The progress of a rotation: its texts and its JSON form."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_progress_begins_with_nothing_to_wait_for_and_nothing_wrong() -> None:
     assert not plain.is_halted
 
 
-# -- of a record ------------------------------------------------------------------------------------------------------
+# -- of a record ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", OPEN)
@@ -116,7 +116,7 @@ def test_the_progress_of_a_record_takes_what_else_was_seen() -> None:
     assert progress_of(record, **seen) == replace(progress_of(record), **seen)
 
 
-# -- on the wire ------------------------------------------------------------------------------------------------------
+# -- on the wire ---------------------------------------------------------------------------------------------
 
 FULL = at(
     Step.DEACTIVATED,

@@ -44,7 +44,7 @@ def contents(record: Record) -> tuple[object, ...]:
     return *keys, replace(record, old=record_at(Step.INTENT).old, new=None)
 
 
-# -- steps ------------------------------------------------------------------------------------------------------------
+# -- steps ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", ORDER)
@@ -67,7 +67,7 @@ def test_a_reached_step_is_recorded_with_its_time_and_the_earlier_ones_stay(step
     assert before.step_times == {Step.CREATED: NOW - HOUR}, "a record is never changed"
 
 
-# -- the old key ------------------------------------------------------------------------------------------------------
+# -- the old key ---------------------------------------------------------------------------------------------
 
 
 def test_the_old_key_may_be_deleted_24_hours_after_it_was_deactivated() -> None:
@@ -104,7 +104,7 @@ def test_the_user_name_is_the_last_part_of_the_arn(arn: str, name: str) -> None:
     assert replace(record_at(Step.INTENT), user=arn).user_name == name
 
 
-# -- on disk ----------------------------------------------------------------------------------------------------------
+# -- on disk -------------------------------------------------------------------------------------------------
 
 
 def test_a_record_is_written_in_the_form_of_every_version() -> None:

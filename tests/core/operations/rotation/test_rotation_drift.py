@@ -1,4 +1,5 @@
-"""Somebody else changes the keys at AWS amid a rotation: no word that is said then is untrue, and each leads on."""
+"""Another user changes the keys at AWS during a rotation: every message is true, and each leads to the next
+step."""
 
 from __future__ import annotations
 
@@ -15,12 +16,12 @@ from keyturn.operations.rotation.record import Step
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
 from tests.core.operations.rotation.rotation_states import back, statuses, through, until
 
-#: After this long whatever was changed at AWS is known everywhere.
+#: After this long, every change at AWS has propagated.
 SETTLED = timedelta(minutes=5)
 
 
 def somebody(home: Home, *, switches: str = "", to: str = "Inactive", deletes: str = "") -> None:
-    """Somebody else's doing, in the console."""
+    """Change keys as another user does in the console."""
     for key in list(home.user.keys):
         if key.key_id == switches:
             home.state.set_status(key, to)
@@ -29,7 +30,7 @@ def somebody(home: Home, *, switches: str = "", to: str = "Inactive", deletes: s
 
 
 def told(home: Home) -> str:
-    """What `--status` says of the rotation."""
+    """Return what `--status` prints about the rotation."""
     return from_table(Progress, home.service.rotation.status(PROFILE)["rotation"]).summary()
 
 
@@ -142,5 +143,5 @@ def test_nothing_is_amiss_in_a_rotation_that_nobody_disturbs(home: Home) -> None
             try:
                 rotation = home.service.rotation.status(PROFILE)["rotation"]
             except KeyturnError:
-                continue  # AWS knows the new key not everywhere yet
+                continue  # the new key has not propagated everywhere yet
             assert not rotation["amiss"], progress.step

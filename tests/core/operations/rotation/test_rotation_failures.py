@@ -1,4 +1,4 @@
-"""What becomes of a rotation when a step goes wrong: the failure table of access-key rotation, row by row."""
+"""Failed steps of a rotation: the failure table of access-key rotation, row by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rotation is killed at every system call it makes, and gone on with: a key that works is on disk, none is forgotten."""
+"""A rotation killed at every system call and resumed: a working key is on disk, and no key is forgotten."""
 
 from __future__ import annotations
 

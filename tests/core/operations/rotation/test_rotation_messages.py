@@ -1,4 +1,4 @@
-"""What the verb says of a rotation, and with what exit status it ends."""
+"""The rotate verb's messages and exit status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.core.operations.rotation.rotation_states import on, until
 
 
 def turn(home: Home) -> _RotateCommand:
-    """The verb for one profile, all questions answered."""
+    """Run the verb for one profile, with all questions answered."""
 
     def run_with_code(act: Any, code: str | None) -> Any:
         return act(code)
@@ -29,7 +29,7 @@ def turn(home: Home) -> _RotateCommand:
 
 @pytest.fixture(autouse=True)
 def hurried(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits take no time."""
+    """Make waits take no time."""
     through = type(home.service.rotation).run_to_end
     monkeypatch.setattr(
         type(home.service.rotation),

@@ -1,4 +1,5 @@
-"""The making of a key over a bad line, by the real client: it is kept, or named, or was never made."""
+"""CreateAccessKey over an unreliable network, with the real client: the new key is kept, or reported, or was
+never created."""
 
 from __future__ import annotations
 
@@ -22,12 +23,12 @@ Record = Callable[[str, object], None]
 
 
 def held(bench: Bench) -> set[str]:
-    """The ids of all keys whose secret is on disk."""
+    """Return the IDs of all keys whose secret is on disk."""
     return {key["key_id"] for key in bench.service.rotation.status(NAME)["keys"] if key["held"]}
 
 
 def settled(bench: Bench, user: User) -> list[str]:
-    """Goes on until the rotation is over; gives the keys that had to be dropped by their name."""
+    """Continue until the rotation is done; return the keys that had to be deleted by ID."""
     rotating, dropped = bench.service.rotation, []
     for _ in range(12):
         try:
@@ -47,7 +48,7 @@ def settled(bench: Bench, user: User) -> list[str]:
 
 
 def tried(bench: Bench, kind: str) -> str:
-    """One rotation over a line that has this fault at the making of the key: what became of the key."""
+    """Run a rotation over a network with this fault at CreateAccessKey; return the outcome of the key."""
     first: Credentials = bench.service.context.key(NAME)
     found = bench.sandbox.state.key(first.access_key_id)
     assert found is not None

@@ -1,4 +1,4 @@
-"""A key that is given back, or whose profile goes, amid its rotation."""
+"""A key that is released, or whose profile is removed, during its rotation."""
 
 from __future__ import annotations
 

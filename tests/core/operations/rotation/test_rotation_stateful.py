@@ -1,4 +1,4 @@
-"""Whatever happens at whatever point: a key that works is on disk, and no key at AWS is forgotten."""
+"""Faults at any point: a working key is on disk, and no key at AWS is forgotten."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ Record = Callable[[str, object], None]
 
 
 def _at_one_of(most: int, what: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
-    """Mostly quiet: one mishap, at one of the first so many places, or none."""
+    """Draw mostly no fault: one fault at one of the first places, or none."""
     one = st.builds(lambda at, each: [""] * at + [each], st.integers(0, most - 1), what)
     return st.one_of(st.just([]), st.just([]), one)
 
 
-#: What befalls the calls of one act, in order; then all is quiet.
+#: Faults of the calls of one operation, in order; later calls succeed.
 TROUBLES = _at_one_of(6, st.sampled_from([str(trouble) for trouble in Trouble if trouble]))
-#: The same of the writes of the journal.
+#: The same for the writes of the journal.
 WRITES = _at_one_of(3, st.sampled_from(["crash-before", "crash-after", "refuse", "refuse-all"]))
-#: On memory where there is some: the campaign makes some hundred thousand small files.
+#: In memory if possible, because the campaign makes some hundred thousand small files.
 _FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a folder of our own is made in it
 
 
 class RotationMachine(RuleBasedStateMachine):
-    """A person, a machine and an AWS that let each other down."""
+    """A user, a machine and an AWS that fail one another."""
 
     tally: ClassVar[Counter[str]] = Counter()
 
@@ -57,7 +57,7 @@ class RotationMachine(RuleBasedStateMachine):
         finally:
             shutil.rmtree(self.folder)
 
-    # -- what people do, and what befalls them
+    # -- actions and faults
 
     @rule(troubles=TROUBLES, writes=WRITES)
     def begin(self, troubles: list[str], writes: list[str]) -> None:
@@ -111,7 +111,7 @@ class RotationMachine(RuleBasedStateMachine):
 
     @contextlib.contextmanager
     def _in(self, troubles: list[str], writes: list[str]) -> Iterator[None]:
-        """One act amid trouble; an error is how it may end."""
+        """Run one operation under faults; it may end with an error."""
         trouble, write = iter(troubles), iter(writes)
         everywhere = "refuse-all" in writes
 
@@ -139,7 +139,7 @@ class RotationMachine(RuleBasedStateMachine):
             self.home.line.next = lambda _action: Trouble.NONE
             self.home.on_write = lambda _place: ""
 
-    # -- what is promised
+    # -- invariants
 
     @invariant()
     def a_key_that_works_is_on_disk(self) -> None:
@@ -147,7 +147,7 @@ class RotationMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_vaults_key_can_be_gone_back_to(self) -> None:
-        """What clients are served with is a key at AWS, switched on or about to be."""
+        """Check that the key served to clients exists at AWS and is active or about to be."""
         current = self.home.service.context.key(PROFILE).access_key_id
         assert current in {key.key_id for key in self.home.user.keys}
 
@@ -162,7 +162,8 @@ class RotationMachine(RuleBasedStateMachine):
         assert not self.home.line.hasty
 
     def _at_the_end(self) -> None:
-        """With all trouble over, the rotation comes to an end by itself or by one word, and no key is left unknown."""
+        """Check that the rotation ends by itself or by one command after all faults, and leaves no unknown
+        key."""
         home = self.home
         home.state.propagation = home.state.flapping = timedelta(0)
         home.time.now += timedelta(minutes=10)
@@ -187,7 +188,7 @@ class RotationMachine(RuleBasedStateMachine):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", range(4))
 def test_no_run_of_mishaps_loses_a_key(part: int, record_property: Record) -> None:
-    """Each part draws other lives, the same at each run."""
+    """Each part draws other examples, the same in each run."""
     RotationMachine.tally.clear()
     run_state_machine_as_test(
         seed(part)(type(f"Part{part}", (RotationMachine,), {})),

@@ -1,4 +1,4 @@
-"""A rotation from its beginning to its end, against the sandbox."""
+"""A rotation from start to end, against the sandbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records that are lost, cannot be read, or lie behind: nothing is taken for settled that is not."""
+"""Records that are lost, unreadable or out of date: none is taken for a finished rotation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def record_file(home: Home) -> Path:
 
 @contextmanager
 def unreadable(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
-    """A folder that the system lets nobody list, which root could all the same."""
+    """A folder that the system lets nobody list, although root could."""
     real = Path.iterdir
 
     def refusing(path: Path) -> Iterator[Path]:
@@ -66,7 +66,7 @@ def test_a_key_that_only_a_lost_record_knew_is_not_given_up_by_a_release(home: H
 
 @pytest.mark.parametrize("is_listed", [True, False])
 def test_a_key_kept_beside_one_that_aws_knows_no_more_is_gone_back_to(home: Home, is_listed: bool) -> None:
-    """As on a second machine, where the rotation was never heard of, once the first one has undone it."""
+    """The record is on a second machine that never heard that the first one undid the rotation."""
     progress = until(home, Step.STORED)
     record_file(home).unlink()
     new = next(key for key in home.user.keys if key.key_id == progress.new_id)

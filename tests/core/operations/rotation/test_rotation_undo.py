@@ -1,4 +1,4 @@
-"""The way back to the old key, and what somebody else did to either key meanwhile."""
+"""Undo to the old key, and changes that another user made to either key."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_new_key_deleted_by_somebody_while_the_old_one_is_off_is_said(home: 
 
 @pytest.mark.parametrize("looks", range(6))
 def test_an_undo_waits_until_iam_knows_the_key_that_it_deletes(home: Home, looks: int) -> None:
-    """Each look finds it there or not, in another order."""
+    """Successive reads find the key or not, in another order."""
     home.state.flapping = timedelta(seconds=60)
     first = home.service.rotation.start(PROFILE)
     for _ in range(looks):

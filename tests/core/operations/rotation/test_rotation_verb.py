@@ -1,4 +1,4 @@
-"""The verb, as a person types it: real processes, an agent, and AWS tools that go on working."""
+"""The rotate verb as a user types it: real processes, an agent, and AWS tools that continue to work."""
 
 from __future__ import annotations
 

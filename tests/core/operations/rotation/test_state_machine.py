@@ -62,7 +62,7 @@ def status(seen: ObservedKeys, key_id: str) -> str | None:
     return seen.listed[key_id].status if key_id in seen.listed else None
 
 
-# -- no step is left --------------------------------------------------------------------------------------------------
+# -- no step is left -----------------------------------------------------------------------------------------
 
 
 def test_a_finished_rotation_has_no_next_step() -> None:
@@ -75,7 +75,7 @@ def test_an_unfinished_rotation_always_has_a_next_step() -> None:
     }
 
 
-# -- CreateAccessKey was not answered ---------------------------------------------------------------------------------
+# -- CreateAccessKey was not answered ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_undoing", BOOLEANS)
@@ -107,7 +107,7 @@ def test_a_key_without_a_secret_is_reported_at_any_age_of_the_rotation(
     assert next_step(record, seen) is NextStep.ORPHAN
 
 
-# -- keys whose secret nobody has -------------------------------------------------------------------------------------
+# -- keys whose secret nobody has ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_key_that_is_accounted_for_is_no_orphan(
     assert orphans(*change(record, seen)) == ()
 
 
-# -- forward ----------------------------------------------------------------------------------------------------------
+# -- forward -------------------------------------------------------------------------------------------------
 
 FORWARD = [
     # The new key is proved and stored before anything happens to the old one.
@@ -228,7 +228,7 @@ def test_a_new_key_that_somebody_switched_off_stops_every_step_forward() -> None
     assert off == {NextStep.NEW_INACTIVE}
 
 
-# -- back -------------------------------------------------------------------------------------------------------------
+# -- back ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", OPEN)
@@ -316,7 +316,7 @@ def test_the_way_back_ends_without_a_new_key_if_the_record_names_none() -> None:
     assert next_step(record, observed("Active", None, in_vault=HOLDS_OLD)) is NextStep.GIVE_UP
 
 
-# -- promises that hold in every situation ----------------------------------------------------------------------------
+# -- promises that hold in every situation -------------------------------------------------------------------
 
 
 def test_the_old_key_is_touched_only_if_the_new_one_is_in_the_vault_and_may_work() -> None:
@@ -358,7 +358,7 @@ def test_a_rotation_ends_as_undone_only_if_the_vault_holds_the_old_key_and_the_n
             assert record.started == NOW - SETTLED
 
 
-# -- what the decisions rest on ---------------------------------------------------------------------------------------
+# -- inputs of the decisions
 
 
 @pytest.mark.parametrize(
