@@ -1,4 +1,4 @@
-"""A secret that is typed stays hidden, also after Ctrl+Z and `fg`: a shell gives its terminal back with echo."""
+"""A typed secret is hidden, even after Ctrl+Z and `fg`, because a shell restores its terminal with echo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs over a real Secret Service: gnome-keyring on a session bus of its own."""
+"""The verbs over a real Secret Service: gnome-keyring on its own session bus."""
 
 from __future__ import annotations
 

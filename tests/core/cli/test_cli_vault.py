@@ -1,4 +1,4 @@
-"""The vault's verbs, as scripts and people call them."""
+"""The vault's verbs, as scripts and users run them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.end_to_end.person import PASSPHRASE, Person
 
 @pytest.fixture(scope="module")
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    """Somebody without AWS files, with a vault that holds one key, and its recovery key in `recovery`."""
+    """A user without AWS files, with a vault that holds one key, and its recovery key in `recovery`."""
     with Sandbox(tmp_path_factory.mktemp("vaults")) as sandbox:
         somebody = Person(sandbox)
         somebody.makes_vault()
@@ -31,7 +31,8 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
 
 @pytest.fixture(scope="module")
 def recovery_key(person: Person) -> str:
-    """As the vault's own scrypt gave it; from then on the same passphrase opens the vault without that work."""
+    """Return the recovery key, made with the vault's own scrypt; later the same passphrase opens the vault
+    without that work."""
     key = person.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": PASSPHRASE}).strip()
     weak_age.lighten(Path(str(status(person)["folder"])), Secret(key), Secret(PASSPHRASE))
     return key

@@ -1,4 +1,4 @@
-"""Dataclasses become JSON tables and come back the same; what is not of the right type is refused."""
+"""Dataclasses become JSON tables and come back unchanged; a value of the wrong type is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words from outside lose their secrets, and keep what says what failed."""
+"""External texts lose their secrets, and keep the reason of the failure."""
 
 from __future__ import annotations
 

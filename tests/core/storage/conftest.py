@@ -1,4 +1,4 @@
-"""Fixtures of the agent and the vault that tests of keyturn's own files need too."""
+"""Fixtures of the agent and the vault that the storage tests need too."""
 
 from __future__ import annotations
 

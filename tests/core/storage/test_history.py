@@ -1,4 +1,5 @@
-"""Pre-images of the shared files: sealed without unlocking, listed in clear, kept as long as promised."""
+"""Pre-images of the shared files: sealed without unlocking, listed without unlocking, kept as long as
+promised."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ CONFIG = Path("/home/me/.aws/config")
 
 
 class MovableClock:
-    """A clock that stands until it is moved."""
+    """A clock that moves only when told to."""
 
     def __init__(self) -> None:
         self.now = START
@@ -38,7 +39,7 @@ def clock() -> MovableClock:
 
 @pytest.fixture
 def history(sample: Sample, tmp_path: Path, clock: MovableClock) -> History:
-    """Sealing by a vault that is locked."""
+    """The history, sealed by a locked vault."""
     return History(tmp_path / "state" / "history", Vault(sample.folder).seal, clock)
 
 
@@ -150,7 +151,7 @@ def test_a_damaged_copy_is_corrupt_and_a_missing_one_not_found(history: History,
 
 
 def _index(**wrong: object) -> bytes:
-    """An index with one entry, sound but for what is `wrong`."""
+    """Return an index with one entry, valid except for `wrong`."""
     entry: dict[str, object] = {
         "number": 1,
         "at": START.isoformat(),
@@ -229,7 +230,7 @@ def test_threads_that_keep_at_once_lose_nothing(history: History) -> None:
 
 
 def test_a_recipient_that_was_replaced_does_not_outlive_the_next_unlock(sample: Sample) -> None:
-    """What seals without the identity trusts `recipient.txt`; who unlocks finds out."""
+    """Sealing without the identity trusts `recipient.txt`; unlocking detects a wrong one."""
     vault = Vault(sample.folder)
     assert vault.recipient() == sample.opened().recipient()
     (sample.folder / "recipient.txt").write_text("age1" + "q" * 58 + "\n")

@@ -1,4 +1,4 @@
-"""A closed process is closed, and an agent's environment holds nothing of a shell's credentials."""
+"""A hardened process is closed to others, and an agent's environment holds no credentials of a shell."""
 
 from __future__ import annotations
 

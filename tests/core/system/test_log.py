@@ -1,4 +1,4 @@
-"""The log says where something went wrong, and not with which values."""
+"""The log contains the place of an error, and never the values."""
 
 from __future__ import annotations
 

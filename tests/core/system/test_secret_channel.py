@@ -1,4 +1,4 @@
-"""A secret goes to a program that was just started only when it has closed itself, and to nobody who speaks for it."""
+"""A secret goes to a newly started program only after it has hardened itself, and to no impostor."""
 
 from __future__ import annotations
 
