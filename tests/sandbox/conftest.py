@@ -20,21 +20,21 @@ CONNECTED = 24
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """An empty sandbox; tests put in what they need, under account ids of their own."""
+    """An empty sandbox; tests add their own users under their own account IDs."""
     with Sandbox(tmp_path_factory.mktemp("sandbox"), seed=False) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox with its seed, as a person meets it."""
+    """A sandbox with its seed, as a user finds it."""
     with Sandbox(tmp_path_factory.mktemp("seeded")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def boto() -> boto3.Session:
-    """A boto3 that reads nothing of the machine's own and loads its models once."""
+    """A boto3 that reads none of the machine's own settings and loads its models once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_CONFIG_FILE", "/dev/null")
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
@@ -44,12 +44,12 @@ def boto() -> boto3.Session:
 
 @pytest.fixture(scope="module")
 def client(sandbox: Sandbox, boto: boto3.Session) -> Callable[..., Any]:
-    """`client("sts", key_or_session)`: a boto3 client that signs with it and does not retry."""
+    """Return `client("sts", key_or_session)`: a boto3 client that signs with it and does not retry."""
 
     made: dict[tuple[str, str, str, str | None, str], Any] = {}
 
     def make(*key: Any) -> Any:
-        """The client for `key`; those that were used longest ago let go of their connections."""
+        """Return the client for `key`; the least recently used ones close their connections."""
         made[key] = made.pop(key, None) or new(*key)
         for old in list(made.values())[:-CONNECTED]:
             old.close()
@@ -81,8 +81,8 @@ def client(sandbox: Sandbox, boto: boto3.Session) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def refused() -> Callable[..., str]:
-    """`refused("Code", status, call, **parameters)`: the text with which AWS's client says that the call was refused,
-    after checking code and status, and that the answer had a request id."""
+    """Return `refused("Code", status, call, **parameters)`: it checks code, status and request ID of a
+    refused call, and returns the message."""
 
     def check(code: str, status: int, call: Callable[..., Any], **parameters: Any) -> str:
         with pytest.raises(ClientError) as caught:
@@ -97,7 +97,7 @@ def refused() -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def aws() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`aws(sandbox, "sts", "get-caller-identity")`: the real AWS CLI, in the sandbox's environment."""
+    """Return `aws(sandbox, "sts", "get-caller-identity")`: the real AWS CLI, in the sandbox's environment."""
 
     def run(sandbox: Sandbox, *words: str) -> subprocess.CompletedProcess[str]:
         environ = dict(sandbox.environ)

@@ -1,4 +1,4 @@
-"""The facts about how STS says no, one row each, in their own words: exact texts, codes and statuses, MFA, time, regions."""
+"""Facts about refusals of STS, one row each: exact messages, codes and statuses, MFA, time, regions."""
 
 from __future__ import annotations
 

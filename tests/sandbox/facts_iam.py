@@ -1,4 +1,4 @@
-"""The facts about keys and their rotation, one row each, in their own words."""
+"""Facts about access keys and their rotation, one row each."""
 
 from __future__ import annotations
 

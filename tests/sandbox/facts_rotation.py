@@ -1,4 +1,4 @@
-"""The facts about rotating a key, one row each, in their own words: the procedure, its traps, and the policy for it."""
+"""Facts about rotating a key, one row each: the procedure, its traps, and its policy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NO_MFA = "with an explicit deny in an identity-based policy"
 
 
 def self_rotation(path: str = "") -> tuple[Statement, ...]:
-    """The minimal policy, to the letter."""
+    """Return the minimal policy, verbatim."""
     return (
         {
             "Sid": "AllowManageOwnAccessKeys",

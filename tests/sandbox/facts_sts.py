@@ -1,4 +1,4 @@
-"""The facts about STS, one row each, in their own words: which credentials may call what, for how long, within which limits."""
+"""Facts about STS, one row each: the credentials that each action accepts, durations, and limits."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ MFA: dict[str, Any] = {"SerialNumber": f"arn:aws:iam::{NOBODY}:mfa/x", "TokenCod
 PATTERN = "Member must satisfy regular expression pattern"
 SHORT, LONG = "Member must have length greater than", "Member must have length less than"
 
-#: The fact, the parameter, what does not fit, and AWS's words for why.
+#: The fact, the parameter, an invalid value, and AWS's reason.
 LIMITS: tuple[tuple[str, str, Any, str], ...] = (
     (r"RoleSessionName `[\w+=,.@-]{2,64}`: a slash", "RoleSessionName", "a/b", PATTERN),
     (r"RoleSessionName `[\w+=,.@-]{2,64}`: a blank", "RoleSessionName", "a b", PATTERN),
@@ -230,7 +230,7 @@ LIMITS: tuple[tuple[str, str, Any, str], ...] = (
         "Member must have value less than",
     ),
 )
-#: The longest and shortest that do fit.
+#: The longest and shortest valid values.
 FITTING: tuple[dict[str, Any], ...] = (
     {"RoleSessionName": "a1"},
     {"RoleSessionName": "A_z+=,.@-" * 7},

@@ -1,4 +1,4 @@
-"""What a fact is asked with: new people in a sandbox, real AWS clients, and AWS's own way of saying no."""
+"""Tools to verify a fact: new users in a sandbox, real AWS clients, and AWS's own refusals."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class No:
 
 @dataclass(slots=True)
 class Bench:
-    """A sandbox to ask; every user it makes has an account of its own unless one is given."""
+    """A sandbox under test; every user has its own account unless one is given."""
 
     sandbox: Sandbox
     client: Callable[..., Any]
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
     def user(self, *policies: Statement, **more: Any) -> User:
-        """A user with one key and, if any are given, with these identity policies."""
+        """Create a user with one key and, if any are given, with these identity policies."""
         number = next(self._numbers)
         account = more.pop("account", f"6{number:011d}")
         name = more.pop("name", f"user-{number}")
@@ -48,7 +48,7 @@ class Bench:
         return self.user(name="")
 
     def role(self, trusted: User | Role, *, actions: object = "sts:*", **more: Any) -> Role:
-        """A role in the account of `trusted` which names it."""
+        """Create a role in the account of `trusted` whose trust policy names it."""
         conditions = more.pop("conditions", {})
         account = more.pop("account", trusted.account)
         trust = {
@@ -72,12 +72,12 @@ class Bench:
         return signer
 
     def session(self, who: User, **more: Any) -> dict[str, str]:
-        """Credentials of GetSessionToken."""
+        """Return credentials of GetSessionToken."""
         credentials: dict[str, str] = self.sts(who).get_session_token(**more)["Credentials"]
         return credentials
 
     def taken(self, who: Any, role: Role, **more: Any) -> dict[str, str]:
-        """Credentials of AssumeRole."""
+        """Return credentials of AssumeRole."""
         return self.assume(who, role, **more)["Credentials"]  # type: ignore[no-any-return]  # the stubs end here
 
     def assume(self, who: Any, role: Role, **more: Any) -> dict[str, Any]:
@@ -85,12 +85,12 @@ class Bench:
         return answer
 
     def federated(self, who: User, **more: Any) -> dict[str, str]:
-        """Credentials of GetFederationToken."""
+        """Return credentials of GetFederationToken."""
         credentials: dict[str, str] = self.sts(who).get_federation_token(Name="guest", **more)["Credentials"]
         return credentials
 
     def mfa(self, user: User) -> dict[str, str]:
-        """Serial number and a code that nobody has used, of a device that `user` has or gets."""
+        """Return the serial number and an unused code of a device that `user` has or gets."""
         if not user.devices:
             self.sandbox.add_device(user, f"{user.name or 'root'}-{user.account}")
         self.sandbox.move_clock(30)
@@ -98,13 +98,13 @@ class Bench:
         return {"SerialNumber": serial, "TokenCode": self.sandbox.totp(serial)}
 
     def life(self, answer: Mapping[str, Any]) -> int:
-        """How long the credentials of an answer live, to the next ten seconds."""
+        """Return the lifetime of the credentials of a response, rounded to ten seconds."""
         expires: datetime = answer["Credentials"]["Expiration"]
         return round((expires - self.sandbox.now()).total_seconds() / 10) * 10
 
 
 def no(call: Callable[..., Any], *given: Any, **parameters: Any) -> No:
-    """How `call` is refused; its answer must have the shape of AWS's."""
+    """Return the refusal of `call`; its response must have the structure of AWS's."""
     try:
         call(*given, **parameters)
     except ClientError as error:
@@ -118,21 +118,21 @@ def no(call: Callable[..., Any], *given: Any, **parameters: Any) -> No:
 
 
 def invalid(call: Callable[..., Any], **parameters: Any) -> bool:
-    """Whether a call is refused as one with an unknown token is."""
+    """Return True if a call is refused as one with an unknown token is."""
     return no(call, **parameters) == No(
         "InvalidClientTokenId", 403, "The security token included in the request is invalid."
     )
 
 
 def denied(call: Callable[..., Any], **parameters: Any) -> str:
-    """The text of an AccessDenied."""
+    """Return the message of an AccessDenied."""
     found = no(call, **parameters)
     assert (found.code, found.status) == ("AccessDenied", 403)
     return found.message
 
 
 def unfit(call: Callable[..., Any], **parameters: Any) -> str:
-    """The text of a ValidationError."""
+    """Return the message of a ValidationError."""
     found = no(call, **parameters)
     assert (found.code, found.status) == ("ValidationError", 400)
     return found.message
@@ -144,7 +144,7 @@ def gone(key_id: str) -> No:
 
 @contextmanager
 def spreading(b: Bench, *, propagation: int = 0, flapping: int = 0) -> Iterator[None]:
-    """Changes made meanwhile take their time."""
+    """Delay the propagation of changes during the block."""
     state = b.sandbox.state
     state.propagation, state.flapping = timedelta(seconds=propagation), timedelta(seconds=flapping)
     try:
@@ -159,13 +159,13 @@ def document(statements: Sequence[Statement]) -> str:
 
 @dataclass(slots=True)
 class Facts:
-    """A table of facts: the words of the fact, and what asks for it."""
+    """A table of facts: the text of the fact, and the function that verifies it."""
 
     section: str
     rows: dict[str, Callable[[Bench], None]] = field(default_factory=dict)
 
     def __call__(self, words: str) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
-        """Enter the decorated function under `words`."""
+        """Register the decorated function under `words`."""
 
         def enter(ask: Callable[[Bench], None]) -> Callable[[Bench], None]:
             row = f"{self.section}: {words}"

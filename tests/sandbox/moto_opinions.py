@@ -1,7 +1,7 @@
-"""The same small world twice, ours and moto's, and the questions that both can answer honestly.
+"""The same small AWS account twice, keyturn's and moto's, and the questions that both can answer honestly.
 
-moto evaluates actions but neither resources nor most conditions, and knows nothing of MFA, durations, expiry, inactive
-keys or the age of a signature; about those it is not asked.
+moto evaluates actions but neither resources nor most conditions, and does not implement MFA, durations,
+expiry, inactive keys or the age of a signature; it is not asked about those.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from keyturn_sandbox import Sandbox
 
 ACCOUNT = "123456789012"
 ALL: dict[str, object] = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-#: Users and the statements of their one policy.
+#: Users and the statements of their only policy.
 USERS: Mapping[str, list[dict[str, object]]] = {
     "agreed": [ALL],
     "keeper": [ALL],
@@ -50,7 +50,7 @@ ROLES: Mapping[str, dict[str, object]] = {
 
 @dataclass(slots=True)
 class Opinion:
-    """One side: keys of the users, and clients to ask with."""
+    """One side: keys of the users, and their clients."""
 
     boto: boto3.Session
     url: str
@@ -69,7 +69,7 @@ class Opinion:
         )
 
     def session(self) -> dict[str, str]:
-        """Credentials of the role that `agreed` may assume."""
+        """Return credentials of the role that `agreed` may assume."""
         credentials: dict[str, str] = self.client("sts").assume_role(**call("Agreed"))["Credentials"]
         return credentials
 
@@ -79,7 +79,7 @@ def call(role: str, **more: str) -> dict[str, str]:
 
 
 def furnish_moto(admin: Opinion) -> None:
-    """Make the world in moto, before it asks for permissions."""
+    """Create the account in moto, before it checks permissions."""
     iam = admin.client("iam")
     for name, statements in USERS.items():
         iam.create_user(UserName=name)
@@ -93,7 +93,7 @@ def furnish_moto(admin: Opinion) -> None:
 
 
 def furnish_ours(sandbox: Sandbox, one: Opinion) -> None:
-    """Make the same world in the sandbox."""
+    """Create the same account in the sandbox."""
     for name, statements in USERS.items():
         key = sandbox.state.add_key(sandbox.state.add_user(ACCOUNT, name, policies=statements))
         one.keys[name] = {"AccessKeyId": key.key_id, "SecretAccessKey": key.secret.reveal()}
@@ -102,7 +102,7 @@ def furnish_ours(sandbox: Sandbox, one: Opinion) -> None:
 
 
 def refusal(call: Callable[..., Any], **parameters: Any) -> tuple[str, int]:
-    """Code and HTTP status of a refusal; ("none", 200) if there was none."""
+    """Return code and HTTP status of a refusal; ("none", 200) if there was none."""
     try:
         call(**parameters)
     except ClientError as error:
@@ -111,11 +111,12 @@ def refusal(call: Callable[..., Any], **parameters: Any) -> tuple[str, int]:
 
 
 def shape(value: Any) -> Any:
-    """The structure of an answer without its values."""
+    """Return the structure of a response without its values."""
     if isinstance(value, dict):
         return {name: shape(part) for name, part in value.items() if name not in UNTOLD}
     return [shape(part) for part in value] if isinstance(value, list) else type(value).__name__
 
 
-#: Told by AWS and by us, or by moto alone: IsTruncated always, tags and the packed size only where there are some.
+#: Sent by AWS and the sandbox, or by moto alone: IsTruncated always, tags and packed size only if there are
+#: any.
 UNTOLD = {"ResponseMetadata", "IsTruncated", "Tags", "PackedPolicySize"}

@@ -1,4 +1,4 @@
-"""The stand-in held to the facts about AWS, row by row, by real AWS clients over HTTP."""
+"""The sandbox against the facts about AWS, row by row, by real AWS clients over HTTP."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def bench(sandbox: Sandbox, client: Callable[..., Any]) -> Bench:
 
 @pytest.fixture(scope="module")
 def held() -> set[str]:
-    """The facts that held so far."""
+    """The facts verified so far."""
     return set()
 
 

@@ -1,4 +1,4 @@
-"""Bad days on order: what each kind of fault does to a real client, and that it does so as often as ordered."""
+"""Injected faults: the effect of each kind on a real client, and the requested number of times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from keyturn_sandbox import Sandbox, User, wire
 from keyturn_sandbox.faults import INBOX, KINDS, leave_order, skew_of
 
 ACCOUNT = "510000000001"
-#: What botocore makes of each kind; a code and status where it reads an AWS error.
+#: botocore's exception for each kind; a code and status if it reads an AWS error.
 AS_CODE = {
     "error": ("InternalFailure", 500),
     "throttle": ("Throttling", 400),
@@ -58,7 +58,7 @@ AS_ERROR: dict[str, tuple[type[Exception], ...]] = {
     "nan-date": (ResponseParserError, ValueError),
     "garbage-date": (ResponseParserError, ValueError),
 }
-#: botocore takes these for good answers: what is in them is for the caller to doubt.
+#: botocore accepts these as good responses: the caller must check the contents.
 AS_ANSWER: dict[str, Callable[[dict[str, Any]], bool]] = {
     "slow": lambda answer: "Credentials" in answer,
     "drip": lambda answer: "Credentials" in answer,
@@ -81,7 +81,7 @@ def user(sandbox: Sandbox) -> User:
 
 @pytest.fixture
 def hurried(sandbox: Sandbox, user: User, boto: boto3.Session) -> Iterator[Any]:
-    """An STS client that waits half a second for a read."""
+    """An STS client with a read timeout of half a second."""
     yield boto.client(
         "sts",
         region_name="eu-west-1",
@@ -306,7 +306,7 @@ def test_a_call_that_is_never_answered_holds_up_no_other_and_ends_with_the_sandb
 
 
 def verb(sandbox: Sandbox, *words: str) -> tuple[int, str]:
-    """`python -m keyturn_sandbox ...` in a shell that joined."""
+    """Run `python -m keyturn_sandbox ...` in a shell that joined."""
     done = subprocess.run(
         [sys.executable, "-m", "keyturn_sandbox", *words],
         env={**os.environ, "KEYTURN_SANDBOX": str(sandbox.folder)},

@@ -1,4 +1,4 @@
-"""The folder and the process: private, gone at the end, cleared up after a kill, and joined by a shell."""
+"""The folder and the process: private, removed at the end, cleaned up after a kill, and joined by a shell."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_a_fixed_sandbox_is_the_same_each_time(tmp_path: Path) -> None:
 
 @pytest.fixture
 def temporary(tmp_path: Path) -> Path:
-    """A temporary folder of the programs' own, so that nobody else's sandbox is near."""
+    """A temporary folder for the programs alone, so that no other sandbox is near."""
     folder = tmp_path / "tmp"
     folder.mkdir()
     return folder

@@ -1,4 +1,4 @@
-"""Hostile clients: whatever they send is answered or dropped, and everybody else is served on."""
+"""Hostile clients: all input is answered or dropped, and other clients are still served."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from keyturn_sandbox import AccessKey, Sandbox
 from keyturn_sandbox.server import BODY_LIMIT
 
 SEED = "hostile clients"
-#: Calls that would be done as they stand, before one or more of their parameters turn into nonsense.
+#: Calls that would succeed, before one or more of their parameters are replaced with nonsense.
 ACTIONS = (
     ("sts", "GetCallerIdentity", ""),
     ("sts", "GetSessionToken", "DurationSeconds=900"),
@@ -108,12 +108,12 @@ def key(sandbox: Sandbox) -> AccessKey:
 
 @pytest.fixture
 def served(key: AccessKey, client: Callable[..., Any]) -> Callable[[], bool]:
-    """Whether an ordinary client is served."""
+    """Return True if an ordinary client is served."""
     return lambda: bool(client("sts", key).get_caller_identity())
 
 
 def answer(sandbox: Sandbox, request: bytes) -> bytes:
-    """All that comes back for `request` on a connection of its own."""
+    """Return the full reply to `request` on its own connection."""
     with closing(socket.create_connection(("127.0.0.1", sandbox.port), 10)) as connection:
         connection.settimeout(10)
         connection.sendall(request)
@@ -125,7 +125,7 @@ def answer(sandbox: Sandbox, request: bytes) -> bytes:
 
 
 def signed(sandbox: Sandbox, key: AccessKey, service: str, body: str) -> bytes:
-    """A request with a good signature over whatever `body` is."""
+    """Return a request with a valid signature over any `body`."""
     data = body.encode("utf-8", "surrogatepass")
     request = AWSRequest(
         "POST",
@@ -215,7 +215,7 @@ def test_a_body_longer_than_any_call_is_refused_unread(sandbox: Sandbox, served:
 def test_a_request_that_never_ends_is_given_up(
     sandbox: Sandbox, served: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Byte by byte, each in time: what counts is the whole request's time."""
+    """Each byte arrives in time, but the limit applies to the whole request."""
     monkeypatch.setattr("keyturn_sandbox.server.REQUEST_SECONDS", 0.5)
     head = f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{sandbox.port}\r\nContent-Length: 100000\r\n\r\n"
     began = time.monotonic()

@@ -15,7 +15,7 @@ ACCOUNT = "400000000001"
 
 @pytest.fixture
 def user(sandbox: Sandbox, request: pytest.FixtureRequest) -> User:
-    """A user with one key, of its own for each test."""
+    """A user with one key, new for each test."""
     user = sandbox.state.add_user(ACCOUNT, request.node.name[:60], path="/dev/", age=timedelta(days=200))
     sandbox.state.add_key(user, age=timedelta(days=100))
     return user

@@ -1,4 +1,4 @@
-"""A second opinion: what moto can answer, with authorisation on, it answers as we do."""
+"""A second opinion: for requests that moto can answer, with authorization on, the sandbox answers alike."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ UNKNOWN = "AKIAIOSFODNN7EXAMPLE"
 
 @pytest.fixture(scope="module")
 def moto(boto: boto3.Session) -> Iterator[Opinion]:
-    """moto's server on loopback; its world is made before authorisation is turned on."""
+    """moto's server on loopback; its account is created before authorization is turned on."""
     server = subprocess.Popen(
         [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", "0"],
         stdout=subprocess.DEVNULL,
@@ -240,7 +240,7 @@ def test_both_agree_on(question: str, moto: Opinion, ours: Opinion, agreed: set[
 
 
 def test_refusals_differ_from_consent(ours: Opinion) -> None:
-    """The table asks for both, so that agreement is not the agreement of two who never say no."""
+    """The table has grants and refusals, so that two servers that never refuse do not count as agreement."""
     answers = {
         question: ask(ours) for question, ask in QUESTIONS.items() if ask.__name__ in ("ask", "<lambda>")
     }
@@ -289,7 +289,7 @@ def test_a_rotation_by_our_own_client_goes_the_same_way_with_both(
 
 
 class Real(Time):
-    """The clock that both servers have; what waits for a key to spread need not wait here."""
+    """The clock that both servers use; waits for a key to propagate are unnecessary here."""
 
     def __call__(self) -> datetime:
         return system_clock()

@@ -1,4 +1,4 @@
-"""Regions that need activation, partitions, several MFA devices, and who may call what."""
+"""Regions that need activation, partitions, several MFA devices, and call permissions."""
 
 from __future__ import annotations
 

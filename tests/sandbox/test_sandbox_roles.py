@@ -1,4 +1,4 @@
-"""AssumeRole: who may, for how long, and in which words it is refused."""
+"""AssumeRole: permissions, durations, and the messages of its refusals."""
 
 from __future__ import annotations
 

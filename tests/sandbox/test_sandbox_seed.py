@@ -1,4 +1,4 @@
-"""The seed: what a person finds in the sandbox, through the real AWS CLI and botocore."""
+"""The seed as a user finds it in the sandbox, through the real AWS CLI and botocore."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP side: loopback only, closed to browsers, bounded; ordered faults; the record of calls."""
+"""The HTTP side: loopback only, closed to browsers, bounded; injected faults; the log of calls."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sts(sandbox: Sandbox, key: AccessKey, client: Callable[..., Any]) -> Iterato
 
 
 def status(sandbox: Sandbox, method: str = "POST", path: str = "/", **headers: str) -> int:
-    """The HTTP status of a bare request; 0 if the connection was closed instead."""
+    """Return the HTTP status of a bare request; 0 if the connection was closed instead."""
     with closing(http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=5)) as connection:
         connection.putrequest(method, path, skip_host=True)
         fields = {"Host": f"127.0.0.1:{sandbox.port}", "Content-Length": str(len(ASK))} | {

@@ -38,7 +38,7 @@ def sts(user: User, client: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def fresh_code(sandbox: Sandbox, device: MfaDevice) -> Callable[[], str]:
-    """A code that nobody has used."""
+    """Return an unused code."""
 
     def code() -> str:
         sandbox.move_clock(30)
@@ -48,7 +48,7 @@ def fresh_code(sandbox: Sandbox, device: MfaDevice) -> Callable[[], str]:
 
 
 def life(sandbox: Sandbox, answer: dict[str, Any]) -> int:
-    """How long the credentials of an answer live, to the next ten seconds."""
+    """Return the lifetime of the credentials of a response, rounded to ten seconds."""
     expires: datetime = answer["Credentials"]["Expiration"]
     return round((expires - sandbox.now()).total_seconds() / 10) * 10
 

@@ -1,4 +1,4 @@
-"""Who is let in: signatures, their age and scope, and the state of the credentials that made them."""
+"""Authentication: signatures, their age and scope, and the state of the signing credentials."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def key(sandbox: Sandbox, user: User) -> AccessKey:
 def signed(
     sandbox: Sandbox, key: AccessKey, body: bytes = ASK, *, service: str = "sts", region: str = "eu-west-1"
 ) -> dict[str, str]:
-    """The headers of a request signed by botocore."""
+    """Return the headers of a request signed by botocore."""
     request = AWSRequest("POST", sandbox.url + "/", data=body)
     credentials = Credentials(key.key_id, key.secret.reveal())
     botocore.auth.SigV4Auth(credentials, service, region).add_auth(request)
@@ -50,7 +50,7 @@ def signed(
 def send(
     sandbox: Sandbox, headers: Mapping[str, str], body: bytes = ASK, path: str = "/"
 ) -> tuple[int, str, str]:
-    """Status, error code and message of the answer."""
+    """Return status, error code and message of the response."""
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=5)
     connection.request("POST", path, body, dict(headers))
     response = connection.getresponse()

@@ -1,4 +1,5 @@
-"""Session tags, source identity and session policies: their limits, what they need, and how they go through a chain."""
+"""Session tags, source identity and session policies: their limits, permissions, and their way through a role
+chain."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def role(sandbox: Sandbox, user: User) -> Role:
 
 @pytest.fixture(scope="module")
 def take(sts: Any, role: Role) -> Callable[..., dict[str, Any]]:
-    """AssumeRole of the role that lets everything in."""
+    """Call AssumeRole for a role that trusts everything."""
 
     def call(**more: Any) -> dict[str, Any]:
         answer: dict[str, Any] = sts.assume_role(RoleArn=role.arn, RoleSessionName="s1", **more)
@@ -186,7 +187,7 @@ def test_a_source_identity_sticks_and_cannot_be_changed(
 
 
 def digest(number: int) -> str:
-    """64 characters that cannot be packed much."""
+    """Return 64 characters that cannot be packed much."""
     return hashlib.sha256(str(number).encode()).hexdigest()
 
 
