@@ -1,4 +1,5 @@
-"""What all tests share: helpers of this folder are imported as `tests.NAME`, from the top of the repository."""
+"""Shared fixtures of all tests: modules of this folder are imported as `tests.NAME`, from the top of the
+repository."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-# The same examples each time, so that a change is what makes a test fail; HYPOTHESIS_PROFILE=wild looks for new ones.
+# The same examples each time, so that only a change makes a test fail; HYPOTHESIS_PROFILE=wild draws new
+# ones.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("wild", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
@@ -31,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The figures that campaigns hand over by `record_property`, under one heading, whichever worker saw them."""
+    """Print the figures that campaigns report by `record_property`, under one heading, from all workers."""
     figures = [
         f"{name}: {value}"
         for report in terminalreporter.getreports("passed")
@@ -45,7 +47,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def unignored() -> Iterator[None]:
-    """Nothing is ignored that a program would inherit: whoever started the tests in the background has them ignore INT and
+    """Reset ignored signals that programs would inherit, because a shell's background job ignores INT and
     QUIT."""
     ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
     changed = [number for number in ignored if number not in (signal.SIGPIPE, signal.SIGXFSZ)]

@@ -1,4 +1,5 @@
-"""What importing brings along, asked of a fresh interpreter: the twin of the import contracts in pyproject.toml."""
+"""Modules loaded by an import, checked in a fresh interpreter: the dynamic twin of the import contracts in
+pyproject.toml."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ SCREEN = {"textual", "rich"}
 
 
 def loaded(statement: str) -> set[str]:
-    """The top-level modules that are there after `statement`."""
+    """Return the top-level modules that are loaded after `statement`."""
     code = f"{statement}\nimport sys\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     return {name.partition(".")[0] for name in done.stdout.split()}

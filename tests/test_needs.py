@@ -1,4 +1,4 @@
-"""A missing program skips a test by name, and fails it where all are meant to be there."""
+"""A missing program skips a test by name, and fails it where all programs are required."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README says what the code says."""
+"""The README matches the code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_verbs_are_those_of_the_command_line() -> None:
-    """To mend it, put what `python -m keyturn.cli.docs` prints between the two marks."""
+    """To repair it, put the output of `python -m keyturn.cli.docs` between the two marks."""
     between = README.split("<!-- verbs -->\n")[1].split("<!-- /verbs -->")[0]
     assert between == markdown()
 

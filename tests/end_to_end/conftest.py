@@ -1,4 +1,4 @@
-"""A person with a vault, in a sandbox of their own."""
+"""A user with a vault, in their own sandbox."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.end_to_end.person import Person
 
 @pytest.fixture
 def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    """Somebody with the seeded files and no vault yet."""
+    """A user with the seeded files and no vault yet."""
     with Sandbox(tmp_path_factory.mktemp("newcomer")) as sandbox:
         person = Person(sandbox)
         try:
@@ -23,7 +23,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
 
 @pytest.fixture(scope="module")
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    """Somebody with the seeded files and an open vault, for a whole module."""
+    """A user with the seeded files and an open vault, for a whole module."""
     with Sandbox(tmp_path_factory.mktemp("person")) as sandbox:
         somebody = Person(sandbox)
         somebody.makes_vault()

@@ -1,4 +1,4 @@
-"""A person at a shell: runs the real `keyturn`, the real AWS CLI and boto3 against a sandbox."""
+"""A user at a shell: runs the real `keyturn`, the real AWS CLI and boto3 against a sandbox."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECONDS = 60
 
 @dataclass
 class Person:
-    """Whoever uses keyturn in the tests."""
+    """The keyturn user in the tests."""
 
     sandbox: Sandbox
     environ: dict[str, str] = field(init=False)
@@ -39,19 +39,19 @@ class Person:
 
     @property
     def socket(self) -> Path:
-        """The agent's."""
+        """The agent's socket."""
         return Path(socket_path(self.environ))
 
     def files(self) -> tuple[bytes | None, ...]:
-        """Both shared files as they are."""
+        """Return both shared files."""
         return tuple(path.read_bytes() if path.exists() else None for path in (self.config, self.credentials))
 
     def run(
         self, *words: str, fds: Mapping[str, str] | None = None, extra: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Any program, without a terminal.
+        """Run any program, without a terminal.
 
-        :param fds: options that take a file descriptor, with what is to be read from it.
+        :param fds: options that take a file descriptor, with the text to read from it.
         """
         opened: list[int] = []
         command = list(words)
@@ -77,11 +77,11 @@ class Person:
                 os.close(descriptor)
 
     def keyturn(self, *words: str, fds: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """`keyturn WORDS`."""
+        """Run `keyturn WORDS`."""
         return self.run(str(BIN / "keyturn"), *words, fds=fds)
 
     def does(self, *words: str, fds: Mapping[str, str] | None = None) -> str:
-        """`keyturn WORDS`, which must succeed; gives its stdout."""
+        """Run `keyturn WORDS`, which must succeed, and return its stdout."""
         done = self.keyturn(*words, fds=fds)
         assert done.returncode == 0, (words, done.returncode, done.stdout, done.stderr)
         return done.stdout
@@ -93,13 +93,13 @@ class Person:
         return self.does("release", *words, "--yes", fds={"--passphrase-fd": PASSPHRASE})
 
     def row(self, name: str) -> dict[str, Any]:
-        """One profile of `list --json`."""
+        """Return one profile of `list --json`."""
         rows = json.loads(self.does("list", "--json"))["profiles"]
         found: dict[str, Any] = next(row for row in rows if row["name"] == name)
         return found
 
     def aws_identity(self, profile: str) -> str:
-        """The ARN that the real AWS CLI says it is."""
+        """Return the ARN that the real AWS CLI gets."""
         done = self.run(
             str(BIN / "aws"), "sts", "get-caller-identity", "--profile", profile, "--output", "json"
         )
@@ -107,7 +107,7 @@ class Person:
         return str(json.loads(done.stdout)["Arn"])
 
     def boto_identity(self, profile: str) -> str:
-        """The ARN that boto3 says it is."""
+        """Return the ARN that boto3 gets."""
         code = (
             "import boto3, sys; "
             "print(boto3.Session(profile_name=sys.argv[1]).client('sts').get_caller_identity()['Arn'])"
@@ -117,5 +117,5 @@ class Person:
         return done.stdout.strip()
 
     def leaves(self) -> None:
-        """Ends the agent."""
+        """Stop the agent."""
         self.keyturn("agent", "stop")

@@ -1,4 +1,4 @@
-"""A real OpenSSH server on loopback, and the words that lead to it."""
+"""A real OpenSSH server on loopback, and the client's arguments for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PrintLastLog no
 
 
 class Line:
-    """An SSH server of our own, and the words that lead to it."""
+    """An SSH server of the tests, and the client's arguments for it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,16 +57,16 @@ class Line:
                 time.sleep(0.05)
 
     def ssh(self, command: str) -> str:
-        """A shell line that runs `command` over the line, in a terminal."""
+        """Return a shell line that runs `command` on the server, in a terminal."""
         return f"{self.ssh_words()} '{command}'"
 
     def ssh_words(self) -> str:
-        """The beginning of such a line."""
+        """Return the first words of an ssh command."""
         options = " ".join(self.options())
         return f"{needs('ssh')} -tt -q -F /dev/null {options} {getpass.getuser()}@127.0.0.1"
 
     def options(self) -> list[str]:
-        """What leads a client to this server."""
+        """Return the options that lead a client to this server."""
         named = {
             "Port": self.port,
             "IdentityFile": self.folder / "user_key",
@@ -78,6 +78,6 @@ class Line:
         return [word for name, value in named.items() for word in ("-o", f"{name}={value}")]
 
     def end(self) -> None:
-        """No server any more."""
+        """Stop the server."""
         self._server.terminate()
         self._server.wait()

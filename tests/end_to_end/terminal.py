@@ -1,4 +1,4 @@
-"""A real terminal: tmux runs the app, keys go in, the screen comes out."""
+"""A real terminal: tmux runs the app, receives keys, and returns the screen."""
 
 from __future__ import annotations
 
@@ -17,69 +17,69 @@ SECONDS = 30.0
 
 
 class Terminal:
-    """One tmux session of its own server; each start has a server of its own, since one that was told to end goes on for
-    a moment and takes the next start with it."""
+    """One tmux session of its own server; each start has its own server, because a server told to end lives
+    for a moment and would take the next start with it."""
 
     def __init__(self, name: str, environ: Mapping[str, str], width: int, height: int) -> None:
         self._name = name
         self._starts = 0
         self._environ = {**environ, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
-        # What a test runner says of its own terminal, the app would believe of this one.
+        # The app would take the test runner's terminal variables for those of this terminal.
         for variable in ("TMUX", "COLUMNS", "LINES"):
             self._environ.pop(variable, None)
         self._size = ("-x", str(width), "-y", str(height))
 
     def start(self, *words: str) -> None:
-        """Starts `keyturn WORDS`; when it ends, its exit code stays on the screen."""
+        """Start `keyturn WORDS`; after it ends, its exit code stays on the screen."""
         self.start_line(" ".join((str(BIN / "keyturn"), *words)))
 
     def start_line(self, line: str) -> None:
-        """Starts a line of the shell; when it ends, its exit code stays on the screen."""
+        """Start a line of the shell; after it ends, its exit code stays on the screen."""
         self._starts += 1
         script = f"{line}; echo ended with $?; exec sleep 600"
         self._do("new-session", "-d", "-s", "main", *self._size, "sh", "-c", script)
 
     def press(self, *keys: str) -> None:
-        """Presses keys by tmux's names (`Enter`, `Escape`, `C-u`) or single characters."""
+        """Press keys by tmux's names (`Enter`, `Escape`, `C-u`) or single characters."""
         self._do("send-keys", "-t", "main", *keys)
 
     def type(self, text: str) -> None:
-        """Types text as it is."""
+        """Type text literally."""
         self._do("send-keys", "-t", "main", "-l", "--", text)
 
     def type_unseen(self, text: str) -> None:
-        """Types what must stand on no command line, tmux's own included."""
-        with tempfile.NamedTemporaryFile("w", prefix="keys-", dir="/dev/shm") as file:  # ours alone
+        """Type text that must not be on any command line, including tmux's own."""
+        with tempfile.NamedTemporaryFile("w", prefix="keys-", dir="/dev/shm") as file:  # for this user alone
             file.write(f"send-keys -t main -l -- {shlex.quote(text)}\n")
             file.flush()
             self._do("source-file", file.name)
 
     def resize(self, width: int, height: int) -> None:
-        """Gives it another size."""
+        """Resize the terminal."""
         self._do("resize-window", "-t", "main", "-x", str(width), "-y", str(height))
 
     def screen(self) -> str:
-        """What is on the screen, as text."""
+        """Return the text on the screen."""
         return self._do("capture-pane", "-p", "-t", "main")
 
     def scrollback(self) -> str:
-        """The screen and what has left it at the top, with colours as the terminal would be sent them."""
+        """Return the screen and its scrollback, with colours as the terminal receives them."""
         return self._do("capture-pane", "-p", "-e", "-S", "-", "-t", "main")
 
     def records(self, file: Path) -> None:
-        """Has every byte that comes from now on written to `file` too."""
+        """Write every later byte to `file` too."""
         self._do("pipe-pane", "-t", "main", "-o", f"exec cat > {shlex.quote(str(file))}")
 
     def shows(self, *parts: str) -> str:
-        """Waits until all `parts` are on the screen, and gives it."""
+        """Wait until all `parts` are on the screen, and return it."""
         return self.until(lambda screen: all(part in screen for part in parts), f"{parts} to come")
 
     def hides(self, part: str) -> str:
-        """Waits until `part` is no more on the screen."""
+        """Wait until `part` is not on the screen any more."""
         return self.until(lambda screen: part not in screen, f"{part!r} to go")
 
     def until(self, holds: Callable[[str], bool], what: str) -> str:
-        """Waits for a screen for which `holds` says yes."""
+        """Wait for a screen for which `holds` returns True."""
         end = time.monotonic() + SECONDS
         while True:
             screen = self.screen()
@@ -90,11 +90,11 @@ class Terminal:
             time.sleep(0.05)
 
     def line(self, part: str) -> str:
-        """The first line with `part` on it."""
+        """Return the first line that contains `part`."""
         return next(line for line in self.screen().splitlines() if part in line)
 
     def end(self) -> None:
-        """Ends tmux and what runs in it."""
+        """Stop tmux and its programs."""
         self._tmux("kill-server")
 
     def _tmux(self, *words: str) -> subprocess.CompletedProcess[str]:

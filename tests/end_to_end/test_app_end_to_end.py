@@ -1,4 +1,4 @@
-"""The app as a person drives it: 80x24, keyboard only, in tmux."""
+"""The app as a user drives it: 80x24, keyboard only, in tmux."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PASSPHRASE = "three small words"
 
 
 def found(screen: Terminal, name: str) -> None:
-    """Puts the cursor on one profile by the filter."""
+    """Put the cursor on one profile with the filter."""
     screen.press("/")
     screen.type(name)
     screen.press("Enter")
@@ -24,7 +24,7 @@ def found(screen: Terminal, name: str) -> None:
 
 
 def vault_made(screen: Terminal) -> None:
-    """Goes through the Create vault screen with a passphrase."""
+    """Complete the Create vault screen with a passphrase."""
     screen.shows("Create vault", "Passphrase")
     screen.type(PASSPHRASE)
     screen.press("Enter")

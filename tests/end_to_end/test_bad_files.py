@@ -1,4 +1,5 @@
-"""Files that AWS tools refuse, and files that change under our hands: nothing is written to them, the rest works."""
+"""Files that AWS tools refuse, and files that change during use: they are not written to, everything else
+works."""
 
 from __future__ import annotations
 

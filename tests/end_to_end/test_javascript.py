@@ -1,4 +1,5 @@
-"""The AWS SDK for JavaScript gets its credentials wherever keyturn delivers them. Run by `.ci/run matrix javascript`."""
+"""The AWS SDK for JavaScript gets its credentials from every delivery of keyturn. Run by `.ci/run matrix
+javascript`."""
 
 from __future__ import annotations
 
@@ -17,14 +18,14 @@ pytestmark = pytest.mark.campaign
 
 @pytest.fixture(scope="module")
 def adopter(person: Person) -> Person:
-    """Somebody who has adopted a role, and Node.js with the SDK installed."""
+    """A user who has adopted a role, and Node.js with the SDK installed."""
     person.environ["NODE_PATH"] = os.environ["KEYTURN_NODE_PATH"]
     person.does("adopt", "ci-deploy", "--yes")
     return person
 
 
 def identity(person: Person, *words: str, **variables: str) -> str:
-    """The ARN that the SDK prints when `words` start it."""
+    """Return the ARN that the SDK prints when started by `words`."""
     done = person.run(*words, "node", SCRIPT, extra=variables)
     assert done.returncode == 0, (done.stdout, done.stderr)
     return done.stdout.strip()

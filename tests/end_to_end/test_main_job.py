@@ -1,4 +1,4 @@
-"""The main job, end to end: adopt, refresh, deliver, release, with the real AWS CLI and boto3 as the clients."""
+"""The main job: adopt, refresh, deliver, release, with the real AWS CLI and boto3 as clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Over SSH: a real OpenSSH server on loopback, a real client in an 80x24 terminal, and a line that drops."""
+"""Over SSH: a real OpenSSH server on loopback, a real client in an 80x24 terminal, and a connection that
+drops."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ SECONDS = 30.0
 
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[Line]:
-    """For one test."""
+    """An SSH server for one test."""
     needs("sshd")
     made = Line(tmp_path)
     try:
@@ -33,7 +34,7 @@ def line(tmp_path: Path) -> Iterator[Line]:
 
 
 def processes(word: str) -> list[int]:
-    """Processes whose environment names `word`."""
+    """Return the processes whose environment contains `word`."""
     return [int(entry.parent.name) for entry in Path("/proc").glob("[0-9]*/environ") if _holds(entry, word)]
 
 
@@ -99,7 +100,7 @@ def test_the_agent_goes_on_when_the_line_that_started_it_drops(line: Line, newco
 
 
 def _client(line: Line) -> int:
-    """The process of our one SSH client."""
+    """Return the process of the only SSH client."""
     (found_,) = [
         int(entry.parent.name)
         for entry in Path("/proc").glob("[0-9]*/cmdline")
@@ -109,7 +110,7 @@ def _client(line: Line) -> int:
 
 
 def _nothing_is_left(own: Path) -> None:
-    """No process and no file."""
+    """Assert that no process and no file is left."""
     end = time.monotonic() + SECONDS
     while left := (processes(own.name), list(own.iterdir())):
         if left == ([], []):
