@@ -27,11 +27,11 @@ from tests.benchmarks.echo import echo
 from tests.benchmarks.interleaved import in_turn, quarters, ratio, share
 from tests.core.agent.signed_requests import (
     ROLE,
-    Counting,
-    in_many_processes,
-    in_one_process,
+    CountingProfile,
     minutes,
-    of_role,
+    set_up_role,
+    sign_in_many_processes,
+    sign_in_one_process,
 )
 from tests.core.agent.soak import soak
 from tests.end_to_end.person import BIN, Person
@@ -149,19 +149,24 @@ def by_keyring(rounds: int, report: Report) -> None:
 
 
 def signings(person: Person, count: int, report: Report) -> None:
-    counting = Counting(person)
-    still = in_one_process(counting, count, 0)
+    counting = CountingProfile(person)
+    still = sign_in_one_process(counting, count, 0)
     report.line(
-        f"{count} signings, one process", f"asked {still.asked} time(s)", good=still.asked == 1, target="1"
+        f"{count} signings, one process", f"asked {still.runs} time(s)", good=still.runs == 1, target="1"
     )
     for name, seen in (
-        (f"{count} signings in 5 h, one process", in_one_process(counting, count, 5)),
-        (f"{count // 10} commands of the AWS CLI in 4 h", in_many_processes(counting, count // 10, 4)),
+        (f"{count} signings in 5 h, one process", sign_in_one_process(counting, count, 5)),
+        (f"{count // 10} commands of the AWS CLI in 4 h", sign_in_many_processes(counting, count // 10, 4)),
     ):
-        figure = f"asked {seen.asked} times; at least {minutes(min(seen.handed))} left when handed over"
-        report.line(name, figure, good=min(seen.handed) >= 960, target="16 min")
-        if seen.left:
-            report.line("", f"at least {minutes(min(seen.left))} left when used (botocore asks again at 15)")
+        figure = (
+            f"asked {seen.runs} times; at least {minutes(min(seen.seconds_at_output))} left when handed over"
+        )
+        report.line(name, figure, good=min(seen.seconds_at_output) >= 960, target="16 min")
+        if seen.seconds_at_signing:
+            report.line(
+                "",
+                f"at least {minutes(min(seen.seconds_at_signing))} left when used (botocore asks again at 15)",
+            )
 
 
 def main() -> int:
@@ -173,7 +178,7 @@ def main() -> int:
     with Sandbox() as sandbox:
         person = Person(sandbox)
         try:
-            of_role(person)
+            set_up_role(person)
             warm(person, wanted.rounds, report)
             round_trips(person, wanted.trips, report)
             seen = soak(person.socket, (ROLE, "ci-deploy"), wanted.requests)

@@ -30,14 +30,14 @@ PrintLastLog no
 """
 
 
-class Line:
+class SshServer:
     """An SSH server of the tests, and the client's arguments for it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in ("host_key", "user_key"):
-            made = [needs("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
-            subprocess.run(made, check=True)
+            command = [needs("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+            subprocess.run(command, check=True)
         (folder / "authorized_keys").write_text((folder / "user_key.pub").read_text())
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

@@ -37,38 +37,38 @@ class Terminal:
         """Start a line of the shell; after it ends, its exit code stays on the screen."""
         self._starts += 1
         script = f"{line}; echo ended with $?; exec sleep 600"
-        self._do("new-session", "-d", "-s", "main", *self._size, "sh", "-c", script)
+        self._run_start("new-session", "-d", "-s", "main", *self._size, "sh", "-c", script)
 
     def press(self, *keys: str) -> None:
         """Press keys by tmux's names (`Enter`, `Escape`, `C-u`) or single characters."""
-        self._do("send-keys", "-t", "main", *keys)
+        self._run_start("send-keys", "-t", "main", *keys)
 
     def type(self, text: str) -> None:
         """Type text literally."""
-        self._do("send-keys", "-t", "main", "-l", "--", text)
+        self._run_start("send-keys", "-t", "main", "-l", "--", text)
 
     def type_unseen(self, text: str) -> None:
         """Type text that must not be on any command line, including tmux's own."""
         with tempfile.NamedTemporaryFile("w", prefix="keys-", dir="/dev/shm") as file:  # for this user alone
             file.write(f"send-keys -t main -l -- {shlex.quote(text)}\n")
             file.flush()
-            self._do("source-file", file.name)
+            self._run_start("source-file", file.name)
 
     def resize(self, width: int, height: int) -> None:
         """Resize the terminal."""
-        self._do("resize-window", "-t", "main", "-x", str(width), "-y", str(height))
+        self._run_start("resize-window", "-t", "main", "-x", str(width), "-y", str(height))
 
     def screen(self) -> str:
         """Return the text on the screen."""
-        return self._do("capture-pane", "-p", "-t", "main")
+        return self._run_start("capture-pane", "-p", "-t", "main")
 
     def scrollback(self) -> str:
         """Return the screen and its scrollback, with colours as the terminal receives them."""
-        return self._do("capture-pane", "-p", "-e", "-S", "-", "-t", "main")
+        return self._run_start("capture-pane", "-p", "-e", "-S", "-", "-t", "main")
 
     def records(self, file: Path) -> None:
         """Write every later byte to `file` too."""
-        self._do("pipe-pane", "-t", "main", "-o", f"exec cat > {shlex.quote(str(file))}")
+        self._run_start("pipe-pane", "-t", "main", "-o", f"exec cat > {shlex.quote(str(file))}")
 
     def shows(self, *parts: str) -> str:
         """Wait until all `parts` are on the screen, and return it."""
@@ -103,7 +103,7 @@ class Terminal:
             [*server, *words], env=self._environ, capture_output=True, text=True, check=False
         )
 
-    def _do(self, *words: str) -> str:
+    def _run_start(self, *words: str) -> str:
         done = self._tmux(*words)
         assert done.returncode == 0, (words, done.stderr)
         return done.stdout

@@ -12,7 +12,7 @@ from tests.end_to_end.terminal import Terminal, terminal
 PASSPHRASE = "three small words"
 
 
-def found(screen: Terminal, name: str) -> None:
+def select_profile(screen: Terminal, name: str) -> None:
     """Put the cursor on one profile with the filter."""
     screen.press("/")
     screen.type(name)
@@ -23,7 +23,7 @@ def found(screen: Terminal, name: str) -> None:
     )
 
 
-def vault_made(screen: Terminal) -> None:
+def create_vault(screen: Terminal) -> None:
     """Complete the Create vault screen with a passphrase."""
     screen.shows("Create vault", "Passphrase")
     screen.type(PASSPHRASE)
@@ -51,12 +51,12 @@ def test_with_no_vault_before_it_starts_adopts_refreshes_and_quits(newcomer: Per
         screen.shows("Profiles", "Quit")
         if config == "unparsable":
             screen.shows("config:2")
-        found(screen, "personal")
+        select_profile(screen, "personal")
         assert "■ key" in screen.line("▸")
         screen.press("m")
         screen.shows("review", "aws_secret_access_key = ***")
         screen.press("Enter")
-        vault_made(screen)
+        create_vault(screen)
         screen.shows("adopted")
         screen.press("r")
         screen.shows("refreshed personal", "11h")
@@ -79,7 +79,7 @@ def test_in_the_sandbox_the_expired_profile_lives_again_with_one_key() -> None:
     }
     with terminal(f"kt-sandbox-{os.getpid()}", environ, "--sandbox") as screen:
         screen.shows("sandbox", "ci-audit")
-        found(screen, "ci-audit")
+        select_profile(screen, "ci-audit")
         assert "expired" in screen.line("▸")
         screen.press("r")
         screen.until(

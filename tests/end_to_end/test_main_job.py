@@ -109,12 +109,12 @@ def test_one_code_for_two_profiles_of_one_verb_is_sent_once(person: Person) -> N
     before = len(person.sandbox.calls)
     code = person.sandbox.totp("alice")
     done = person.keyturn("refresh", "prod-admin", "acme-alice", "--mfa-code", code)
-    told = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     calls = [call for call in person.sandbox.calls[before:] if call.action == "GetSessionToken"]
-    assert len(calls) == 1, told
+    assert len(calls) == 1, output
     assert not calls[0].error
     assert done.returncode == 4, "the user's own session takes a code of its own, and is asked for it"
-    assert "refused the MFA code" not in told
+    assert "refused the MFA code" not in output
     person.releases("--all")
 
 

@@ -14,23 +14,23 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.person import BIN, PASSPHRASE, Person
-from tests.end_to_end.ssh_line import Line
+from tests.end_to_end.ssh_line import SshServer
 from tests.end_to_end.terminal import Terminal
-from tests.end_to_end.test_app_end_to_end import found
+from tests.end_to_end.test_app_end_to_end import select_profile
 from tests.support.needs import needs
 
 SECONDS = 30.0
 
 
 @pytest.fixture
-def line(tmp_path: Path) -> Iterator[Line]:
+def server(tmp_path: Path) -> Iterator[SshServer]:
     """An SSH server for one test."""
     needs("sshd")
-    made = Line(tmp_path)
+    ssh_server = SshServer(tmp_path)
     try:
-        yield made
+        yield ssh_server
     finally:
-        made.end()
+        ssh_server.end()
 
 
 def processes(word: str) -> list[int]:
@@ -45,40 +45,40 @@ def _holds(path: Path, word: str) -> bool:
         return False
 
 
-def test_the_main_job_over_ssh_and_a_line_that_drops(line: Line, tmp_path: Path) -> None:
+def test_the_main_job_over_ssh_and_a_line_that_drops(server: SshServer, tmp_path: Path) -> None:
     own = Path(tempfile.mkdtemp(prefix="kt-ssh-"))
     keyturn = f"env TMPDIR={own} LANG=C.UTF-8 KEYTURN_TEST_MARK={own.name} {BIN / 'keyturn'} --sandbox"
     screen = Terminal(f"kt-ssh-{os.getpid()}", {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, 80, 24)
     try:
-        screen.start_line(line.ssh(keyturn))
+        screen.start_line(server.ssh(keyturn))
         screen.shows("sandbox", "ci-audit")
-        found(screen, "ci-audit")
+        select_profile(screen, "ci-audit")
         screen.press("r")
         screen.shows("refreshed ci-audit")
         screen.press("Escape")
-        found(screen, "personal")
+        select_profile(screen, "personal")
         screen.press("m")
         screen.shows("review", "aws_secret_access_key = ***")
         screen.press("Enter")
         screen.shows("adopted")
         screen.press("q")
         screen.shows("ended with 0")
-        _nothing_is_left(own)
+        _assert_clean(own)
         screen.end()
 
-        screen.start_line(line.ssh(keyturn))
+        screen.start_line(server.ssh(keyturn))
         screen.shows("sandbox", "ci-audit")
         assert processes(own.name)
-        os.kill(_client(line), signal.SIGKILL)
+        os.kill(_client(server), signal.SIGKILL)
         screen.shows("ended with")
-        _nothing_is_left(own)
+        _assert_clean(own)
     finally:
         screen.end()
         own.rmdir()
 
 
 @pytest.mark.campaign
-def test_the_agent_goes_on_when_the_line_that_started_it_drops(line: Line, newcomer: Person) -> None:
+def test_the_agent_goes_on_when_the_line_that_started_it_drops(server: SshServer, newcomer: Person) -> None:
     newcomer.makes_vault()
     newcomer.does("adopt", "ci-deploy", "--yes")
     newcomer.does("vault", "lock")
@@ -86,12 +86,12 @@ def test_the_agent_goes_on_when_the_line_that_started_it_drops(line: Line, newco
     unlock = f"env -i {named} {BIN / 'keyturn'} vault unlock; echo unlocked; sleep 600"
     screen = Terminal(f"kt-ssh-agent-{os.getpid()}", {"PATH": os.environ["PATH"], "HOME": "/"}, 80, 24)
     try:
-        screen.start_line(f"{line.ssh_words()} {shlex.quote(unlock)}")
+        screen.start_line(f"{server.ssh_words()} {shlex.quote(unlock)}")
         screen.shows("assphrase")
         screen.type_unseen(PASSPHRASE)
         screen.press("Enter")
         screen.shows("unlocked")
-        os.kill(_client(line), signal.SIGKILL)
+        os.kill(_client(server), signal.SIGKILL)
         screen.shows("ended with")
     finally:
         screen.end()
@@ -99,7 +99,7 @@ def test_the_agent_goes_on_when_the_line_that_started_it_drops(line: Line, newco
     assert newcomer.aws_identity("ci-release").endswith("ci-release")
 
 
-def _client(line: Line) -> int:
+def _client(line: SshServer) -> int:
     """Return the process of the only SSH client."""
     (found_,) = [
         int(entry.parent.name)
@@ -109,7 +109,7 @@ def _client(line: Line) -> int:
     return found_
 
 
-def _nothing_is_left(own: Path) -> None:
+def _assert_clean(own: Path) -> None:
     """Assert that no process and no file is left."""
     end = time.monotonic() + SECONDS
     while left := (processes(own.name), list(own.iterdir())):

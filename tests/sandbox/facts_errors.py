@@ -13,7 +13,17 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.sandbox.iam_bench import ALL, Bench, Facts, No, denied, document, invalid, no, unfit
+from tests.sandbox.iam_bench import (
+    ALL,
+    Bench,
+    ErrorReply,
+    Facts,
+    denied_message,
+    document,
+    error_of,
+    is_invalid_token,
+    validation_message,
+)
 
 facts = Facts("4, errors")
 
@@ -22,8 +32,8 @@ WRONG_DEVICE = (
     "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid "
     "and associated with this user."
 )
-EXPIRED = No("ExpiredToken", 403, "The security token included in the request is expired")
-ASKED = "Action=GetSessionToken&Version=2011-06-15&DurationSeconds=1"
+EXPIRED = ErrorReply("ExpiredToken", 403, "The security token included in the request is expired")
+SIGNED_AT = "Action=GetSessionToken&Version=2011-06-15&DurationSeconds=1"
 
 
 @facts("the XML of an error: ErrorResponse, Error, Type, Code, Message, RequestId")
@@ -33,15 +43,15 @@ def _(b: Bench) -> None:
         "POST",
         f"{b.sandbox.url}/",
         headers={"Content-Type": "application/x-www-form-urlencoded"},
-        data=ASKED,
+        data=SIGNED_AT,
     )
     SigV4Auth(Credentials(key.key_id, key.secret.reveal()), "sts", "eu-west-1").add_auth(request)
     prepared = request.prepare()
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    body = ASKED.encode()
-    asked = urllib.request.Request(prepared.url, body, dict(prepared.headers))  # noqa: S310  # loopback
+    body = SIGNED_AT.encode()
+    http_request = urllib.request.Request(prepared.url, body, dict(prepared.headers))  # noqa: S310  # loopback
     try:
-        opener.open(asked, timeout=5)
+        opener.open(http_request, timeout=5)
     except HTTPError as error:
         answer = error
     assert answer.code == 400
@@ -60,7 +70,7 @@ def _(b: Bench) -> None:
     user = b.user()
     call = {"RoleArn": b.role(user).arn, "RoleSessionName": "fact", "DurationSeconds": 3601}
     words = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
-    assert unfit(b.sts(user).assume_role, **call) == words
+    assert validation_message(b.sts(user).assume_role, **call) == words
 
 
 @facts("ValidationError: ... exceeds the 1 hour session limit for roles assumed by role chaining.")
@@ -71,7 +81,7 @@ def _(b: Bench) -> None:
     words = (
         "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."
     )
-    assert unfit(b.sts(b.session(user)).assume_role, **call) == words
+    assert validation_message(b.sts(b.session(user)).assume_role, **call) == words
 
 
 @facts("AccessDenied: MultiFactorAuthentication failed with invalid MFA one time pass code. (wrong)")
@@ -79,9 +89,9 @@ def _(b: Bench) -> None:
     user = b.user()
     pair = b.mfa(user)
     wrong = pair | {"TokenCode": f"{(int(pair['TokenCode']) + 1) % 1_000_000:06d}"}
-    assert denied(b.sts(user).get_session_token, **wrong) == WRONG_CODE
+    assert denied_message(b.sts(user).get_session_token, **wrong) == WRONG_CODE
     call = {"RoleArn": b.role(user).arn, "RoleSessionName": "fact"}
-    assert denied(b.sts(user).assume_role, **call, **wrong) == WRONG_CODE
+    assert denied_message(b.sts(user).assume_role, **call, **wrong) == WRONG_CODE
     assert b.session(user, **pair)
 
 
@@ -95,7 +105,7 @@ def _(b: Bench) -> None:
         if taken:
             assert sts.get_session_token(**pair)
         else:
-            assert denied(sts.get_session_token, **pair) == WRONG_CODE
+            assert denied_message(sts.get_session_token, **pair) == WRONG_CODE
 
 
 @facts("... invalid MFA one time pass code (of the next window): one ahead is taken, two are not")
@@ -108,7 +118,7 @@ def _(b: Bench) -> None:
         if taken:
             assert sts.get_session_token(**pair)
         else:
-            assert denied(sts.get_session_token, **pair) == WRONG_CODE
+            assert denied_message(sts.get_session_token, **pair) == WRONG_CODE
         b.sandbox.move_clock(30 * (windows + 3))
 
 
@@ -118,9 +128,9 @@ def _(b: Bench) -> None:
     role = b.role(user)
     pair = b.mfa(user)
     assert b.session(user, **pair)
-    assert denied(b.sts(user).get_session_token, **pair) == WRONG_CODE
+    assert denied_message(b.sts(user).get_session_token, **pair) == WRONG_CODE
     call = {"RoleArn": role.arn, "RoleSessionName": "fact"}
-    assert denied(b.sts(user).assume_role, **call, **pair) == WRONG_CODE
+    assert denied_message(b.sts(user).assume_role, **call, **pair) == WRONG_CODE
     assert b.assume(user, role, **b.mfa(user))
 
 
@@ -132,8 +142,8 @@ def _(b: Bench) -> None:
     words = "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code."
     for name in pair:
         half = {name: pair[name]}
-        assert denied(b.sts(user).get_session_token, **half) == words
-        assert denied(b.sts(user).assume_role, **call, **half) == words
+        assert denied_message(b.sts(user).get_session_token, **half) == words
+        assert denied_message(b.sts(user).assume_role, **call, **half) == words
 
 
 @facts("... invalid MFA serial: nobody's, somebody else's, a security key's")
@@ -141,28 +151,29 @@ def _(b: Bench) -> None:
     user, other = b.user(), b.user()
     theirs = b.mfa(other)
     passkey = b.sandbox.state.add_security_key(user, "key")
-    assert denied(b.sts(user).get_session_token, **theirs) == WRONG_DEVICE
+    assert denied_message(b.sts(user).get_session_token, **theirs) == WRONG_DEVICE
     assert (
-        denied(b.sts(user).get_session_token, SerialNumber="GAHT12345678", TokenCode="123456") == WRONG_DEVICE
+        denied_message(b.sts(user).get_session_token, SerialNumber="GAHT12345678", TokenCode="123456")
+        == WRONG_DEVICE
     )
     code = {"SerialNumber": passkey.serial, "TokenCode": "123456"}
-    assert denied(b.sts(user).get_session_token, **code) == WRONG_CODE
+    assert denied_message(b.sts(user).get_session_token, **code) == WRONG_CODE
 
 
 @facts("a role session has no MFA device to prove with")
 def _(b: Bench) -> None:
     user = b.user()
     role = b.role(user)
-    sts = b.sts(b.taken(user, role))
+    sts = b.sts(b.assume_role(user, role))
     call = {"RoleArn": b.role(role).arn, "RoleSessionName": "fact"}
-    assert denied(sts.assume_role, **call, **b.mfa(user)) == WRONG_DEVICE
+    assert denied_message(sts.assume_role, **call, **b.mfa(user)) == WRONG_DEVICE
 
 
 @facts("InvalidClientTokenId: The security token included in the request is invalid. (bad key id)")
 def _(b: Bench) -> None:
     for key_id in ("AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE", "nonsense"):
-        who = {"AccessKeyId": key_id, "SecretAccessKey": "x", "SessionToken": "x"}
-        assert invalid(b.sts(who).get_caller_identity)
+        key = {"AccessKeyId": key_id, "SecretAccessKey": "x", "SessionToken": "x"}
+        assert is_invalid_token(b.sts(key).get_caller_identity)
 
 
 @facts("InvalidClientTokenId: deleted")
@@ -171,15 +182,15 @@ def _(b: Bench) -> None:
     sts = b.sts(user)
     assert sts.get_caller_identity()
     b.sandbox.state.delete_key(user, user.keys[0])
-    assert invalid(sts.get_caller_identity)
+    assert is_invalid_token(sts.get_caller_identity)
 
 
 @facts("InvalidClientTokenId: inactive")
 def _(b: Bench) -> None:
     user = b.user()
     b.sandbox.state.set_status(user.keys[0], "Inactive")
-    assert invalid(b.sts(user).get_caller_identity)
-    assert invalid(b.iam(user).get_user)
+    assert is_invalid_token(b.sts(user).get_caller_identity)
+    assert is_invalid_token(b.iam(user).get_user)
     b.sandbox.state.set_status(user.keys[0], "Active")
     assert b.sts(user).get_caller_identity()
 
@@ -191,15 +202,17 @@ def _(b: Bench) -> None:
         user = b.user(partition=partition)
         for region in regions.values():
             sts = b.sts(user, region)
-            assert sts.get_caller_identity() if region == own else invalid(sts.get_caller_identity)
+            assert sts.get_caller_identity() if region == own else is_invalid_token(sts.get_caller_identity)
 
 
 @facts("InvalidClientTokenId: missing session token for ASIA key")
 def _(b: Bench) -> None:
     session = b.session(b.user())
     without = {name: session[name] for name in ("AccessKeyId", "SecretAccessKey")}
-    assert invalid(b.sts(without).get_caller_identity)
-    assert invalid(b.sts(session | {"SessionToken": session["SessionToken"] + "x"}).get_caller_identity)
+    assert is_invalid_token(b.sts(without).get_caller_identity)
+    assert is_invalid_token(
+        b.sts(session | {"SessionToken": session["SessionToken"] + "x"}).get_caller_identity
+    )
 
 
 @facts("InvalidClientTokenId: opt-in region with a global-endpoint token")
@@ -207,7 +220,7 @@ def _(b: Bench) -> None:
     user = b.user()
     b.sandbox.state.activated.add((user.account, "me-south-1"))
     session = b.sts(user, "us-east-1").get_session_token()["Credentials"]
-    assert invalid(b.sts(session, "me-south-1").get_caller_identity)
+    assert is_invalid_token(b.sts(session, "me-south-1").get_caller_identity)
     assert b.sts(session, "eu-west-1").get_caller_identity()
 
 
@@ -217,14 +230,14 @@ def _(b: Bench) -> None:
     role = b.role(user, iam_admin=True)
     made: tuple[Callable[[], dict[str, str]], ...] = (
         lambda: b.session(user, DurationSeconds=900, **b.mfa(user)),
-        lambda: b.taken(user, role, DurationSeconds=900),
+        lambda: b.assume_role(user, role, DurationSeconds=900),
     )
     for make in made:
-        who = make()
-        assert b.sts(who).get_caller_identity()
+        signer = make()
+        assert b.sts(signer).get_caller_identity()
         b.sandbox.move_clock(901)
-        assert no(b.sts(who).get_caller_identity) == EXPIRED
-        assert no(b.iam(who).list_access_keys, UserName=user.name) == EXPIRED
+        assert error_of(b.sts(signer).get_caller_identity) == EXPIRED
+        assert error_of(b.iam(signer).list_access_keys, UserName=user.name) == EXPIRED
 
 
 @facts("SignatureDoesNotMatch: Signature expired: T is now earlier than U (V - 15 min.) for skew > 15 min")
@@ -242,7 +255,7 @@ def _(b: Bench) -> None:
             if not words:
                 assert sts.get_caller_identity()
                 continue
-            found = no(sts.get_caller_identity)
+            found = error_of(sts.get_caller_identity)
         finally:
             b.sandbox.faults.skew(0)
         assert (found.code, found.status) == ("SignatureDoesNotMatch", 403)
@@ -263,21 +276,21 @@ def _(b: Bench) -> None:
     b.sandbox.faults.skew(600)
     try:
         answer = b.sts(user).get_caller_identity()
-        told = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     finally:
         b.sandbox.faults.skew(0)
     right = parsedate_to_datetime(
         b.sts(user).get_caller_identity()["ResponseMetadata"]["HTTPHeaders"]["date"]
     )
-    assert 590 < (told - right).total_seconds() < 630
+    assert 590 < (date - right).total_seconds() < 630
 
 
 @facts("SignatureDoesNotMatch without `Signature expired` = wrong secret")
 def _(b: Bench) -> None:
     user = b.user()
-    who = {"AccessKeyId": user.keys[0].key_id, "SecretAccessKey": "wrong"}
-    for service in (b.sts(who).get_caller_identity, b.iam(who).get_user):
-        found = no(service)
+    key = {"AccessKeyId": user.keys[0].key_id, "SecretAccessKey": "wrong"}
+    for service in (b.sts(key).get_caller_identity, b.iam(key).get_user):
+        found = error_of(service)
         assert (found.code, found.status) == ("SignatureDoesNotMatch", 403)
         assert found.message.startswith(
             "The request signature we calculated does not match the signature you"
@@ -295,7 +308,7 @@ def _(b: Bench) -> None:
         (sts.assume_role, {"RoleArn": role.arn, "RoleSessionName": "fact"}),
     )
     for call, more in calls:
-        found = no(call, **more)
+        found = error_of(call, **more)
         assert (found.code, found.status) == ("RegionDisabledException", 403)
         assert found.message.startswith(f"STS is not activated in this region for account:{user.account}. ")
     b.sandbox.state.activated.add((user.account, "ap-east-1"))
@@ -311,16 +324,16 @@ def _(b: Bench) -> None:
             (b.sts(user).assume_role, call),
             (b.sts(user).get_federation_token, {"Name": "ab"}),
         ):
-            found = no(asked, **more, Policy=policy)
+            found = error_of(asked, **more, Policy=policy)
             assert (found.code, found.status) == ("MalformedPolicyDocument", 400)
     many = [{"Key": f"k{n}-{n * 7919 % 1009}", "Value": str(pow(7, n + 90))[:60]} for n in range(50)]
-    found = no(b.sts(user).assume_role, **call, Tags=many)
+    found = error_of(b.sts(user).assume_role, **call, Tags=many)
     assert (found.code, found.status) == ("PackedPolicyTooLarge", 400)
 
 
 @facts("GetSessionToken with temp creds: Cannot call GetSessionToken with session credentials")
 def _(b: Bench) -> None:
-    words = denied(b.sts(b.session(b.user())).get_session_token)
+    words = denied_message(b.sts(b.session(b.user())).get_session_token)
     assert words == "Cannot call GetSessionToken with session credentials"
 
 
@@ -332,9 +345,9 @@ def _(b: Bench) -> None:
         sts = b.sts(user, region)
         assert sts.get_caller_identity()["Arn"].split(":")[1] == partition
         call = {"RoleArn": role.arn.replace(partition, "aws", 1), "RoleSessionName": "fact"}
-        assert denied(sts.assume_role, **call)
-        told = sts.assume_role(RoleArn=role.arn, RoleSessionName="fact")["AssumedRoleUser"]["Arn"]
-        assert told.startswith(f"arn:{partition}:sts::")
+        assert denied_message(sts.assume_role, **call)
+        arn = sts.assume_role(RoleArn=role.arn, RoleSessionName="fact")["AssumedRoleUser"]["Arn"]
+        assert arn.startswith(f"arn:{partition}:sts::")
 
 
 @facts("an ExternalId that is asked for must be given, in its case")
@@ -343,7 +356,7 @@ def _(b: Bench) -> None:
     role = b.role(user, conditions={"StringEquals": {"sts:ExternalId": "Acme/7"}})
     call = {"RoleArn": role.arn, "RoleSessionName": "fact"}
     for wrong in ({}, {"ExternalId": "acme/7"}, {"ExternalId": "Acme/77"}):
-        assert denied(b.sts(user).assume_role, **call, **wrong).startswith(
+        assert denied_message(b.sts(user).assume_role, **call, **wrong).startswith(
             f"User: {user.arn} is not authorized"
         )
     assert b.assume(user, role, ExternalId="Acme/7")
@@ -362,7 +375,7 @@ def _(b: Bench) -> None:
         found = []
         for role in (strict, lax, young):
             try:
-                found.append(bool(b.taken(who, role)))
+                found.append(bool(b.assume_role(who, role)))
             except b.sts(user).exceptions.ClientError:
                 found.append(False)
         return found

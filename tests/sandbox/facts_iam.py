@@ -9,11 +9,22 @@ from datetime import timedelta
 from typing import Any
 
 from keyturn_sandbox import User
-from tests.sandbox.iam_bench import ALL, Bench, Facts, No, denied, gone, invalid, no, spreading, unfit
+from tests.sandbox.iam_bench import (
+    ALL,
+    Bench,
+    ErrorReply,
+    Facts,
+    denied_message,
+    error_of,
+    is_invalid_token,
+    missing_message,
+    slow_propagation,
+    validation_message,
+)
 
 facts = Facts("5")
 
-QUOTA = No("LimitExceeded", 409, "Cannot exceed quota for AccessKeysPerUser: 2")
+QUOTA = ErrorReply("LimitExceeded", 409, "Cannot exceed quota for AccessKeysPerUser: 2")
 NEEDS_NAME = "Must specify userName when calling with non-User credentials"
 
 
@@ -21,7 +32,7 @@ NEEDS_NAME = "Must specify userName when calling with non-User credentials"
 def _(b: Bench) -> None:
     iam = b.iam(b.user())
     assert iam.create_access_key()
-    assert no(iam.create_access_key) == QUOTA
+    assert error_of(iam.create_access_key) == QUOTA
 
 
 @facts("inactive keys count")
@@ -30,7 +41,7 @@ def _(b: Bench) -> None:
     iam = b.iam(user)
     new = iam.create_access_key()["AccessKey"]["AccessKeyId"]
     iam.update_access_key(AccessKeyId=new, Status="Inactive")
-    assert no(iam.create_access_key) == QUOTA
+    assert error_of(iam.create_access_key) == QUOTA
     iam.delete_access_key(AccessKeyId=new)
     assert iam.create_access_key()
 
@@ -39,11 +50,11 @@ def _(b: Bench) -> None:
 def _(b: Bench) -> None:
     user = b.user()
     iam = b.iam(user)
-    made = iam.create_access_key()["AccessKey"]
-    assert made["UserName"] == user.name
+    new_key = iam.create_access_key()["AccessKey"]
+    assert new_key["UserName"] == user.name
     assert len(iam.list_access_keys()["AccessKeyMetadata"]) == 2
-    assert iam.update_access_key(AccessKeyId=made["AccessKeyId"], Status="Inactive")
-    assert iam.delete_access_key(AccessKeyId=made["AccessKeyId"])
+    assert iam.update_access_key(AccessKeyId=new_key["AccessKeyId"], Status="Inactive")
+    assert iam.delete_access_key(AccessKeyId=new_key["AccessKeyId"])
     assert len(user.keys) == 1
 
 
@@ -52,8 +63,8 @@ def _(b: Bench) -> None:
     user = b.user(iam_admin=True)
     key = user.keys[0].key_id
     role = b.role(user, iam_admin=True)
-    for who in (b.session(user, **b.mfa(user)), b.taken(user, role)):
-        iam = b.iam(who)
+    for signer in (b.session(user, **b.mfa(user)), b.assume_role(user, role)):
+        iam = b.iam(signer)
         calls: tuple[tuple[Any, dict[str, str]], ...] = (
             (iam.create_access_key, {}),
             (iam.list_access_keys, {}),
@@ -61,7 +72,7 @@ def _(b: Bench) -> None:
             (iam.delete_access_key, {"AccessKeyId": key}),
         )
         for call, more in calls:
-            assert unfit(call, **more) == NEEDS_NAME
+            assert validation_message(call, **more) == NEEDS_NAME
         assert iam.list_access_keys(UserName=user.name)["AccessKeyMetadata"]
         assert iam.update_access_key(AccessKeyId=key, Status="Active", UserName=user.name)
 
@@ -78,12 +89,12 @@ def _(b: Bench) -> None:
 def _(b: Bench) -> None:
     user = b.user()
     iam = b.iam(user)
-    made = iam.create_access_key()["AccessKey"]
-    assert len(made["SecretAccessKey"]) == 40
+    new_key = iam.create_access_key()["AccessKey"]
+    assert len(new_key["SecretAccessKey"]) == 40
     listed = iam.list_access_keys()["AccessKeyMetadata"]
-    assert all(set(one) == {"UserName", "AccessKeyId", "Status", "CreateDate"} for one in listed)
-    assert listed[1]["CreateDate"] == made["CreateDate"]
-    assert made["SecretAccessKey"] not in repr(listed)
+    assert all(set(item) == {"UserName", "AccessKeyId", "Status", "CreateDate"} for item in listed)
+    assert listed[1]["CreateDate"] == new_key["CreateDate"]
+    assert new_key["SecretAccessKey"] not in repr(listed)
 
 
 @facts("Status enum now Active/Inactive/Expired (handle a third value)")
@@ -91,10 +102,12 @@ def _(b: Bench) -> None:
     user = b.user()
     other = b.sandbox.state.add_key(user, status="Expired")
     iam = b.iam(user)
-    assert [one["Status"] for one in iam.list_access_keys()["AccessKeyMetadata"]] == ["Active", "Expired"]
-    assert invalid(b.sts(other).get_caller_identity)
-    assert "enum value set" in unfit(iam.update_access_key, AccessKeyId=user.keys[0].key_id, Status="Expired")
-    assert unfit(iam.update_access_key, AccessKeyId=other.key_id, Status="Active")
+    assert [item["Status"] for item in iam.list_access_keys()["AccessKeyMetadata"]] == ["Active", "Expired"]
+    assert is_invalid_token(b.sts(other).get_caller_identity)
+    assert "enum value set" in validation_message(
+        iam.update_access_key, AccessKeyId=user.keys[0].key_id, Status="Expired"
+    )
+    assert validation_message(iam.update_access_key, AccessKeyId=other.key_id, Status="Active")
     assert iam.delete_access_key(AccessKeyId=other.key_id)
 
 
@@ -102,15 +115,15 @@ def _(b: Bench) -> None:
 def _(b: Bench) -> None:
     user = b.user()
     iam = b.iam(user)
-    made = iam.create_access_key()["AccessKey"]["AccessKeyId"]
-    assert iam.get_access_key_last_used(AccessKeyId=made)["AccessKeyLastUsed"] == {
+    new_key = iam.create_access_key()["AccessKey"]["AccessKeyId"]
+    assert iam.get_access_key_last_used(AccessKeyId=new_key)["AccessKeyLastUsed"] == {
         "ServiceName": "N/A",
         "Region": "N/A",
     }
     b.sts(user, "eu-north-1").get_caller_identity()
-    told = iam.get_access_key_last_used(AccessKeyId=user.keys[0].key_id)
-    assert told["UserName"] == user.name
-    assert "LastUsedDate" in told["AccessKeyLastUsed"]
+    last_used = iam.get_access_key_last_used(AccessKeyId=user.keys[0].key_id)
+    assert last_used["UserName"] == user.name
+    assert "LastUsedDate" in last_used["AccessKeyLastUsed"]
 
 
 @facts("GetAccessKeyLastUsed: reporting lags (up to hours; treat as hint)")
@@ -149,13 +162,13 @@ def _(b: Bench) -> None:
         ("get_access_key_last_used", {"AccessKeyId": key}),
         ("update_access_key", {"UserName": user.name, "AccessKeyId": key, "Status": "Active"}),
     ):
-        assert invalid(getattr(plain, name), **more)
+        assert is_invalid_token(getattr(plain, name), **more)
         assert getattr(proven, name)(**more)
 
 
 @facts("GetFederationToken creds can never call IAM")
 def _(b: Bench) -> None:
-    assert invalid(b.iam(b.federated(b.user(ALL), PolicyArns=[ADMIN])).get_user)
+    assert is_invalid_token(b.iam(b.federated(b.user(ALL), PolicyArns=[ADMIN])).get_user)
 
 
 ADMIN = {"arn": "arn:aws:iam::aws:policy/AdministratorAccess"}
@@ -164,9 +177,9 @@ ADMIN = {"arn": "arn:aws:iam::aws:policy/AdministratorAccess"}
 @facts("During propagation answers may flap between success and InvalidClientTokenId, then settle")
 def _(b: Bench) -> None:
     user = b.user()
-    with spreading(b, propagation=10, flapping=15):
-        made = b.iam(user).create_access_key()["AccessKey"]
-    sts = b.sts(made)
+    with slow_propagation(b, propagation=10, flapping=15):
+        new_key = b.iam(user).create_access_key()["AccessKey"]
+    sts = b.sts(new_key)
 
     def known() -> bool:
         try:
@@ -176,9 +189,9 @@ def _(b: Bench) -> None:
 
     assert [known() for _ in range(4)] == [False] * 4
     b.sandbox.move_clock(12)
-    seen = [known() for _ in range(16)]
-    assert 3 <= sum(seen) <= 13
-    assert seen[:2] == [False, True]
+    statuses = [known() for _ in range(16)]
+    assert 3 <= sum(statuses) <= 13
+    assert statuses[:2] == [False, True]
     b.sandbox.move_clock(15)
     assert all(known() for _ in range(8))
 
@@ -188,7 +201,7 @@ def _(b: Bench) -> None:
     user = b.user()
     second = b.sandbox.state.add_key(user)
     for change in ("Inactive", "deleted"):
-        with spreading(b, propagation=10, flapping=10):
+        with slow_propagation(b, propagation=10, flapping=10):
             if change == "Inactive":
                 b.iam(user).update_access_key(AccessKeyId=second.key_id, Status="Inactive")
             else:
@@ -197,7 +210,7 @@ def _(b: Bench) -> None:
                 b.iam(user).delete_access_key(AccessKeyId=second.key_id)
         assert b.sts(second).get_caller_identity()
         b.sandbox.move_clock(21)
-        assert invalid(b.sts(second).get_caller_identity)
+        assert is_invalid_token(b.sts(second).get_caller_identity)
 
 
 @facts("eventually consistent: a listing may miss a new key and show a deleted one")
@@ -208,16 +221,16 @@ def _(b: Bench) -> None:
     def listed() -> int:
         return len(iam.list_access_keys()["AccessKeyMetadata"])
 
-    with spreading(b, flapping=20):
-        made = iam.create_access_key()["AccessKey"]["AccessKeyId"]
+    with slow_propagation(b, flapping=20):
+        new_key = iam.create_access_key()["AccessKey"]["AccessKeyId"]
     assert {listed() for _ in range(12)} == {1, 2}
-    assert no(iam.create_access_key) == QUOTA
+    assert error_of(iam.create_access_key) == QUOTA
     b.sandbox.move_clock(21)
     assert listed() == 2
-    with spreading(b, flapping=20):
-        iam.delete_access_key(AccessKeyId=made)
+    with slow_propagation(b, flapping=20):
+        iam.delete_access_key(AccessKeyId=new_key)
     assert {listed() for _ in range(12)} == {1, 2}
-    assert no(iam.delete_access_key, AccessKeyId=made) == gone(made)
+    assert error_of(iam.delete_access_key, AccessKeyId=new_key) == missing_message(new_key)
     b.sandbox.move_clock(21)
     assert listed() == 1
 
@@ -227,15 +240,15 @@ def _(b: Bench) -> None:
     user = b.user()
     role = b.role(user)
     trust = role.trust
-    with spreading(b, propagation=10, flapping=10):
+    with slow_propagation(b, propagation=10, flapping=10):
         b.sandbox.state.set_policies(user, [])
         b.sandbox.state.set_trust(role, [])
     call = {"RoleArn": role.arn, "RoleSessionName": "fact"}
     assert b.iam(user).get_user()
     assert b.assume(user, role)
     b.sandbox.move_clock(21)
-    assert denied(b.iam(user).get_user)
-    assert denied(b.sts(user).assume_role, **call)
+    assert denied_message(b.iam(user).get_user)
+    assert denied_message(b.sts(user).assume_role, **call)
     b.sandbox.state.set_trust(role, trust)
     assert b.assume(user, role)
 
@@ -245,12 +258,12 @@ def _(b: Bench) -> None:
     user = b.user()
     key = b.sandbox.state.add_security_key(user, "yubi")
     token = b.sandbox.add_hardware_device(user, f"GAHT{user.account[-8:]}")
-    listed = [one["SerialNumber"] for one in b.iam(user).list_mfa_devices()["MFADevices"]]
+    listed = [item["SerialNumber"] for item in b.iam(user).list_mfa_devices()["MFADevices"]]
     assert listed == [key.serial, token.serial]
     assert re.match(r"arn:aws:iam::\d{12}:u2f/", key.serial)
     assert re.fullmatch(r"GAHT\d{8}", token.serial)
     sts = b.sts(user)
-    assert denied(sts.get_session_token, SerialNumber=key.serial, TokenCode="000000")
+    assert denied_message(sts.get_session_token, SerialNumber=key.serial, TokenCode="000000")
     assert sts.get_session_token(SerialNumber=token.serial, TokenCode=b.sandbox.totp(token.serial))
 
 
@@ -276,8 +289,8 @@ def _(b: Bench) -> None:
     assert rest["AccessKeyMetadata"][0]["AccessKeyId"] == second.key_id
     pages = iam.get_paginator("list_access_keys").paginate(PaginationConfig={"PageSize": 1})
     assert len(list(pages)) == 2
-    assert unfit(iam.list_access_keys, Marker="bm9uc2Vuc2U=")
-    assert unfit(iam.list_mfa_devices, Marker=first["Marker"])
+    assert validation_message(iam.list_access_keys, Marker="bm9uc2Vuc2U=")
+    assert validation_message(iam.list_mfa_devices, Marker=first["Marker"])
 
 
 @facts("preflight: root and roles are told from users by GetCallerIdentity")
@@ -287,7 +300,7 @@ def _(b: Bench) -> None:
     assert ":user/" in b.sts(user).get_caller_identity()["Arn"]
     assert b.sts(root).get_caller_identity()["Arn"] == f"arn:aws:iam::{root.account}:root"
     role = b.role(user, path="/deep/path/")
-    assert b.sts(b.taken(user, role)).get_caller_identity()["Arn"] == (
+    assert b.sts(b.assume_role(user, role)).get_caller_identity()["Arn"] == (
         f"arn:aws:sts::{user.account}:assumed-role/{role.name}/fact"
     )
 
@@ -296,8 +309,8 @@ def _(b: Bench) -> None:
 def _(b: Bench) -> None:
     user = b.user()
     role = b.role(user)
-    made = b.iam(user).create_access_key()["AccessKey"]["AccessKeyId"]
-    for prefix, key_id in (("AKIA", made), ("ASIA", b.session(user)["AccessKeyId"])):
+    new_key = b.iam(user).create_access_key()["AccessKey"]["AccessKeyId"]
+    for prefix, key_id in (("AKIA", new_key), ("ASIA", b.session(user)["AccessKeyId"])):
         assert re.fullmatch(prefix + "[A-Z2-7]{16}", key_id)
         head = int.from_bytes(base64.b32decode(key_id[4:20])[:6], "big")
         assert format((head & 0x7FFFFFFFFF80) >> 7, "012d") == user.account

@@ -8,7 +8,16 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
-from tests.sandbox.iam_bench import Bench, Facts, Statement, denied, gone, invalid, no, spreading
+from tests.sandbox.iam_bench import (
+    Bench,
+    Facts,
+    Statement,
+    denied_message,
+    error_of,
+    is_invalid_token,
+    missing_message,
+    slow_propagation,
+)
 
 facts = Facts("5, rotation")
 
@@ -51,11 +60,11 @@ def self_rotation(path: str = "") -> tuple[Statement, ...]:
 def _(b: Bench) -> None:
     user = b.user()
     old = user.keys[0].key_id
-    made = b.iam(user).create_access_key()["AccessKey"]
-    assert b.sts(made).get_caller_identity()["Arn"] == user.arn
-    iam = b.iam(made)
+    new_key = b.iam(user).create_access_key()["AccessKey"]
+    assert b.sts(new_key).get_caller_identity()["Arn"] == user.arn
+    iam = b.iam(new_key)
     iam.update_access_key(AccessKeyId=old, Status="Inactive", UserName=user.name)
-    assert invalid(
+    assert is_invalid_token(
         b.sts({"AccessKeyId": old, "SecretAccessKey": user.keys[0].secret.reveal()}).get_caller_identity
     )
     for _ in range(2):
@@ -64,15 +73,15 @@ def _(b: Bench) -> None:
     iam.update_access_key(AccessKeyId=old, Status="Inactive")
     iam.delete_access_key(AccessKeyId=old)
     for call, more in ((iam.delete_access_key, {}), (iam.update_access_key, {"Status": "Active"})):
-        assert no(call, AccessKeyId=old, **more) == gone(old)
-    assert no(iam.get_access_key_last_used, AccessKeyId=old) == gone(old)
+        assert error_of(call, AccessKeyId=old, **more) == missing_message(old)
+    assert error_of(iam.get_access_key_last_used, AccessKeyId=old) == missing_message(old)
 
 
 @facts("UpdateAccessKey to the status that a key has changes nothing, and spreads nothing")
 def _(b: Bench) -> None:
     user = b.user()
     key = user.keys[0].key_id
-    with spreading(b, propagation=10, flapping=10):
+    with slow_propagation(b, propagation=10, flapping=10):
         for _ in range(3):
             assert b.iam(user).update_access_key(AccessKeyId=key, Status="Active")
     assert b.sts(user).get_caller_identity()
@@ -108,7 +117,7 @@ def _(b: Bench) -> None:
     iam = b.iam(user)
     iam.delete_access_key(AccessKeyId=user.keys[0].key_id)
     assert user.keys == []
-    assert invalid(iam.list_access_keys)
+    assert is_invalid_token(iam.list_access_keys)
 
 
 @facts("minimal self-rotation policy: with this Deny, steps 2, 5, 7 need GetSessionToken+MFA creds")
@@ -126,12 +135,12 @@ def _(b: Bench) -> None:
         (bare.update_access_key, {"AccessKeyId": key, "Status": "Inactive"}),
         (bare.delete_access_key, {"AccessKeyId": key}),
     ):
-        assert denied(call, **more).endswith(NO_MFA)
+        assert denied_message(call, **more).endswith(NO_MFA)
     iam = b.iam(b.session(user, **pair))
-    made = iam.create_access_key(UserName=user.name)["AccessKey"]["AccessKeyId"]
+    new_key = iam.create_access_key(UserName=user.name)["AccessKey"]["AccessKeyId"]
     assert iam.update_access_key(UserName=user.name, AccessKeyId=key, Status="Inactive")
     assert iam.delete_access_key(UserName=user.name, AccessKeyId=key)
-    assert [one.key_id for one in user.keys] == [made]
+    assert [one.key_id for one in user.keys] == [new_key]
 
 
 @facts("minimal self-rotation policy: the Deny holds for roles too, until MFA is given with the call")
@@ -139,8 +148,8 @@ def _(b: Bench) -> None:
     user = b.user(*self_rotation(), {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"})
     role = b.role(user)
     call = {"RoleArn": role.arn, "RoleSessionName": "fact"}
-    assert denied(b.sts(user).assume_role, **call)
-    assert denied(b.sts(b.session(user)).assume_role, **call)
+    assert denied_message(b.sts(user).assume_role, **call)
+    assert denied_message(b.sts(b.session(user)).assume_role, **call)
     assert b.assume(user, role, **b.mfa(user))
 
 
@@ -150,7 +159,7 @@ def _(b: Bench) -> None:
     other = b.user(account=user.account)
     iam = b.iam(b.session(user, **b.mfa(user)))
     for name in (other.name, "nobody", f"{user.name}x"):
-        words = denied(iam.create_access_key, UserName=name)
+        words = denied_message(iam.create_access_key, UserName=name)
         assert words.endswith("because no identity-based policy allows the iam:CreateAccessKey action")
 
 
@@ -162,7 +171,7 @@ def _(b: Bench) -> None:
         if works:
             assert iam.create_access_key(UserName=user.name)
         else:
-            assert denied(iam.create_access_key, UserName=user.name)
+            assert denied_message(iam.create_access_key, UserName=user.name)
 
 
 @facts("a permission may ask how long ago MFA was given: aws:MultiFactorAuthAge in an identity policy")
@@ -174,8 +183,8 @@ def _(b: Bench) -> None:
         "Condition": {"NumericLessThan": {"aws:MultiFactorAuthAge": "300"}},
     }
     user = b.user(young)
-    assert denied(b.iam(user).get_user)
+    assert denied_message(b.iam(user).get_user)
     iam = b.iam(b.session(user, **b.mfa(user)))
     assert iam.get_user()
     b.sandbox.move_clock(301)
-    assert denied(iam.get_user)
+    assert denied_message(iam.get_user)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.sandbox.iam_bench import ALL, Bench, Facts, denied, document, invalid, no, unfit
+from tests.sandbox.iam_bench import (
+    ALL,
+    Bench,
+    Facts,
+    denied_message,
+    document,
+    error_of,
+    is_invalid_token,
+    validation_message,
+)
 
 facts = Facts("4")
 
@@ -17,19 +26,19 @@ NOBODY = "111111111111"
 def _(b: Bench) -> None:
     user = b.user(ALL)
     words = "Cannot call GetSessionToken with session credentials"
-    for who in (b.session(user), b.taken(user, b.role(user)), b.federated(user)):
-        assert denied(b.sts(who).get_session_token) == words
+    for signer in (b.session(user), b.assume_role(user, b.role(user)), b.federated(user)):
+        assert denied_message(b.sts(signer).get_session_token) == words
     assert b.session(user)["AccessKeyId"].startswith("ASIA")
 
 
 @facts("GetSessionToken | 900-129600 (43200)")
 def _(b: Bench) -> None:
     sts = b.sts(b.user())
-    assert b.life(sts.get_session_token()) == 43200
+    assert b.lifetime(sts.get_session_token()) == 43200
     for seconds in (900, 129600):
-        assert b.life(sts.get_session_token(DurationSeconds=seconds)) == seconds
+        assert b.lifetime(sts.get_session_token(DurationSeconds=seconds)) == seconds
     for seconds in (899, 129601, 0, -1):
-        assert "at 'durationSeconds'" in unfit(sts.get_session_token, DurationSeconds=seconds)
+        assert "at 'durationSeconds'" in validation_message(sts.get_session_token, DurationSeconds=seconds)
 
 
 @facts("GetSessionToken | root max 3600")
@@ -37,13 +46,13 @@ def _(b: Bench) -> None:
     sts = b.sts(b.root())
     for asked, given in ((None, 3600), (900, 900), (3600, 3600), (3601, 3600), (129600, 3600)):
         more = {} if asked is None else {"DurationSeconds": asked}
-        assert b.life(sts.get_session_token(**more)) == given
+        assert b.lifetime(sts.get_session_token(**more)) == given
 
 
 @facts("GetSessionToken | no IAM unless MFA was given")
 def _(b: Bench) -> None:
     user = b.user()
-    assert invalid(b.iam(b.session(user)).get_user)
+    assert is_invalid_token(b.iam(b.session(user)).get_user)
     assert b.iam(b.session(user, **b.mfa(user))).get_user()["User"]["Arn"] == user.arn
 
 
@@ -53,28 +62,28 @@ def _(b: Bench) -> None:
     sts = b.sts(b.session(user))
     assert sts.get_caller_identity()["Arn"] == user.arn
     assert sts.assume_role(RoleArn=b.role(user).arn, RoleSessionName="fact")
-    assert denied(sts.get_federation_token, Name="guest")
-    assert denied(sts.get_access_key_info, AccessKeyId=user.keys[0].key_id)
+    assert denied_message(sts.get_federation_token, Name="guest")
+    assert denied_message(sts.get_access_key_info, AccessKeyId=user.keys[0].key_id)
 
 
 @facts("GetFederationToken | long-term only")
 def _(b: Bench) -> None:
     user = b.user(ALL)
     words = "Cannot call GetFederationToken with session credentials"
-    for who in (b.session(user), b.taken(user, b.role(user)), b.federated(user)):
-        assert denied(b.sts(who).get_federation_token, Name="guest") == words
+    for signer in (b.session(user), b.assume_role(user, b.role(user)), b.federated(user)):
+        assert denied_message(b.sts(signer).get_federation_token, Name="guest") == words
 
 
 @facts("GetFederationToken | 900-129600 (43200); root 3600")
 def _(b: Bench) -> None:
     sts, root = b.sts(b.user(ALL)), b.sts(b.root())
-    assert b.life(sts.get_federation_token(Name="guest")) == 43200
+    assert b.lifetime(sts.get_federation_token(Name="guest")) == 43200
     for seconds in (900, 129600):
-        assert b.life(sts.get_federation_token(Name="guest", DurationSeconds=seconds)) == seconds
+        assert b.lifetime(sts.get_federation_token(Name="guest", DurationSeconds=seconds)) == seconds
     for seconds in (899, 129601):
-        assert unfit(sts.get_federation_token, Name="guest", DurationSeconds=seconds)
-    assert b.life(root.get_federation_token(Name="guest")) == 3600
-    assert b.life(root.get_federation_token(Name="guest", DurationSeconds=7200)) == 3600
+        assert validation_message(sts.get_federation_token, Name="guest", DurationSeconds=seconds)
+    assert b.lifetime(root.get_federation_token(Name="guest")) == 3600
+    assert b.lifetime(root.get_federation_token(Name="guest", DurationSeconds=7200)) == 3600
 
 
 @facts("GetFederationToken | no IAM, no STS but GetCallerIdentity")
@@ -83,35 +92,35 @@ def _(b: Bench) -> None:
     guest = b.federated(user, Policy=document([ALL]))
     arn = f"arn:aws:sts::{user.account}:federated-user/guest"
     assert b.sts(guest).get_caller_identity()["Arn"] == arn
-    assert invalid(b.iam(guest).list_access_keys, UserName=user.name)
-    assert denied(b.sts(guest).assume_role, RoleArn=b.role(user).arn, RoleSessionName="fact")
-    assert denied(b.sts(guest).get_access_key_info, AccessKeyId=user.keys[0].key_id)
+    assert is_invalid_token(b.iam(guest).list_access_keys, UserName=user.name)
+    assert denied_message(b.sts(guest).assume_role, RoleArn=b.role(user).arn, RoleSessionName="fact")
+    assert denied_message(b.sts(guest).get_access_key_info, AccessKeyId=user.keys[0].key_id)
 
 
 @facts("AssumeRole | any but root: Roles may not be assumed by root accounts.")
 def _(b: Bench) -> None:
     root = b.root()
     role = b.role(root)
-    for who in (root, b.session(root)):
-        words = denied(b.sts(who).assume_role, RoleArn=role.arn, RoleSessionName="fact")
+    for signer in (root, b.session(root)):
+        words = denied_message(b.sts(signer).assume_role, RoleArn=role.arn, RoleSessionName="fact")
         assert words == "Roles may not be assumed by root accounts."
     user = b.user()
     first = b.role(user)
     assert b.assume(user, first)
     assert b.assume(b.session(user), first)
-    assert b.assume(b.taken(user, first), b.role(first))
+    assert b.assume(b.assume_role(user, first), b.role(first))
 
 
 @facts("AssumeRole | 900-43200 (3600)")
 def _(b: Bench) -> None:
     user = b.user()
     role = b.role(user, max_session=43200)
-    assert b.life(b.assume(user, role)) == 3600
+    assert b.lifetime(b.assume(user, role)) == 3600
     for seconds in (900, 43200):
-        assert b.life(b.assume(user, role, DurationSeconds=seconds)) == seconds
+        assert b.lifetime(b.assume(user, role, DurationSeconds=seconds)) == seconds
     for seconds in (899, 43201):
         call = {"RoleArn": role.arn, "RoleSessionName": "fact", "DurationSeconds": seconds}
-        assert "at 'durationSeconds'" in unfit(b.sts(user).assume_role, **call)
+        assert "at 'durationSeconds'" in validation_message(b.sts(user).assume_role, **call)
 
 
 @facts("AssumeRole | <= role MaxSessionDuration (1-12 h)")
@@ -121,7 +130,7 @@ def _(b: Bench) -> None:
         role = b.role(user, max_session=most)
         assert b.assume(user, role, DurationSeconds=most)
         call = {"RoleArn": role.arn, "RoleSessionName": "fact", "DurationSeconds": most + 1}
-        assert unfit(b.sts(user).assume_role, **call) == TOO_LONG
+        assert validation_message(b.sts(user).assume_role, **call) == TOO_LONG
 
 
 @facts("AssumeRole | chained: max 3600")
@@ -129,18 +138,18 @@ def _(b: Bench) -> None:
     user = b.user()
     first = b.role(user, max_session=43200)
     second = b.role(first, max_session=43200)
-    chained = b.sts(b.taken(user, first))
+    chained = b.sts(b.assume_role(user, first))
     call = {"RoleArn": second.arn, "RoleSessionName": "fact"}
-    assert unfit(chained.assume_role, **call, DurationSeconds=3601) == CHAINED
-    assert b.life(chained.assume_role(**call, DurationSeconds=3600)) == 3600
+    assert validation_message(chained.assume_role, **call, DurationSeconds=3601) == CHAINED
+    assert b.lifetime(chained.assume_role(**call, DurationSeconds=3600)) == 3600
 
 
 @facts("AssumeRole | no GetFederationToken/GetSessionToken")
 def _(b: Bench) -> None:
     user = b.user()
-    sts = b.sts(b.taken(user, b.role(user, policies=(ALL,))))
-    assert denied(sts.get_session_token)
-    assert denied(sts.get_federation_token, Name="guest")
+    sts = b.sts(b.assume_role(user, b.role(user, policies=(ALL,))))
+    assert denied_message(sts.get_session_token)
+    assert denied_message(sts.get_federation_token, Name="guest")
 
 
 @facts("GetCallerIdentity | any, no permission needed, cannot be denied")
@@ -151,7 +160,7 @@ def _(b: Bench) -> None:
     assert b.sts(user).get_caller_identity()["Arn"] == user.arn
     assert b.sts(b.session(user)).get_caller_identity()["Arn"] == user.arn
     b.sandbox.state.set_policies(user, [ALL])
-    narrowed = b.taken(user, role, Policy=document([deny]))
+    narrowed = b.assume_role(user, role, Policy=document([deny]))
     assert b.sts(narrowed).get_caller_identity()["Arn"].endswith(f":assumed-role/{role.name}/fact")
     assert b.sts(b.root()).get_caller_identity()["Arn"].endswith(":root")
 
@@ -173,15 +182,15 @@ def _(b: Bench) -> None:
     role = b.role(user, max_session=43200)
     sts = b.sts(b.session(user, **b.mfa(user)))
     call = {"RoleArn": role.arn, "RoleSessionName": "fact"}
-    assert unfit(sts.assume_role, **call, DurationSeconds=3601) == CHAINED
-    assert b.life(sts.assume_role(**call)) == 3600
+    assert validation_message(sts.assume_role, **call, DurationSeconds=3601) == CHAINED
+    assert b.lifetime(sts.assume_role(**call)) == 3600
 
 
 @facts("to get > 1 h call AssumeRole directly with long-term keys + SerialNumber/TokenCode")
 def _(b: Bench) -> None:
     user = b.user()
     role = b.role(user, max_session=43200, conditions={"Bool": {"aws:MultiFactorAuthPresent": "true"}})
-    assert b.life(b.assume(user, role, DurationSeconds=43200, **b.mfa(user))) == 43200
+    assert b.lifetime(b.assume(user, role, DurationSeconds=43200, **b.mfa(user))) == 43200
 
 
 ROLE: dict[str, Any] = {"RoleArn": f"arn:aws:iam::{NOBODY}:role/Any", "RoleSessionName": "fact"}
@@ -248,7 +257,7 @@ FITTING: tuple[dict[str, Any], ...] = (
 def _limit(name: str, value: object, words: str) -> Any:
     def ask(b: Bench) -> None:
         pair = MFA if name in MFA else {}
-        assert words in unfit(b.sts(b.user()).assume_role, **{**ROLE, **pair, name: value})
+        assert words in validation_message(b.sts(b.user()).assume_role, **{**ROLE, **pair, name: value})
 
     return ask
 
@@ -270,14 +279,14 @@ def _(b: Bench) -> None:
 def _(b: Bench) -> None:
     sts = b.sts(b.user(ALL))
     for name in ("a", "a" * 33, "a b", "a/b"):
-        assert "at 'name'" in unfit(sts.get_federation_token, Name=name)
+        assert "at 'name'" in validation_message(sts.get_federation_token, Name=name)
     assert sts.get_federation_token(Name="a" * 32)
 
 
 @facts("Session tokens are not bounded to a small size: opaque up to several KiB")
 def _(b: Bench) -> None:
     user = b.user()
-    credentials = b.taken(user, b.role(user), MinimumSessionTokenSize=4096)
+    credentials = b.assume_role(user, b.role(user), MinimumSessionTokenSize=4096)
     assert len(credentials["SessionToken"]) >= 4096
     assert b.sts(credentials).get_caller_identity()
     lengths = {len(b.session(user)["SessionToken"]) for _ in range(8)}
@@ -297,5 +306,5 @@ def _(b: Bench) -> None:
             endpoint_url=b.sandbox.url,
             config=Config(signature_version=UNSIGNED, retries={"total_max_attempts": 1}, proxies={}),
         )
-        found = no(bare.get_caller_identity)
+        found = error_of(bare.get_caller_identity)
         assert (found.code, found.status) == ("MissingAuthenticationToken", 403)

@@ -19,7 +19,7 @@ ALL: Statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 
 
 @dataclass(frozen=True, slots=True)
-class No:
+class ErrorReply:
     """A refusal."""
 
     code: str
@@ -61,11 +61,11 @@ class Bench:
             account, f"Role{next(self._numbers)}", [trust], partition=trusted.partition, **more
         )
 
-    def sts(self, who: Any, region: str = "eu-west-1") -> Any:
-        return self.client("sts", self._signer(who), region=region)
+    def sts(self, signer: Any, region: str = "eu-west-1") -> Any:
+        return self.client("sts", self._signer(signer), region=region)
 
-    def iam(self, who: Any) -> Any:
-        return self.client("iam", self._signer(who))
+    def iam(self, signer: Any) -> Any:
+        return self.client("iam", self._signer(signer))
 
     def _signer(self, who: Any) -> AccessKey | Session | Mapping[str, str]:
         signer: AccessKey | Session | Mapping[str, str] = who.keys[0] if isinstance(who, User) else who
@@ -76,7 +76,7 @@ class Bench:
         credentials: dict[str, str] = self.sts(who).get_session_token(**more)["Credentials"]
         return credentials
 
-    def taken(self, who: Any, role: Role, **more: Any) -> dict[str, str]:
+    def assume_role(self, who: Any, role: Role, **more: Any) -> dict[str, str]:
         """Return credentials of AssumeRole."""
         return self.assume(who, role, **more)["Credentials"]  # type: ignore[no-any-return]  # the stubs end here
 
@@ -97,13 +97,13 @@ class Bench:
         serial = user.devices[0].serial
         return {"SerialNumber": serial, "TokenCode": self.sandbox.totp(serial)}
 
-    def life(self, answer: Mapping[str, Any]) -> int:
+    def lifetime(self, answer: Mapping[str, Any]) -> int:
         """Return the lifetime of the credentials of a response, rounded to ten seconds."""
         expires: datetime = answer["Credentials"]["Expiration"]
         return round((expires - self.sandbox.now()).total_seconds() / 10) * 10
 
 
-def no(call: Callable[..., Any], *given: Any, **parameters: Any) -> No:
+def error_of(call: Callable[..., Any], *given: Any, **parameters: Any) -> ErrorReply:
     """Return the refusal of `call`; its response must have the structure of AWS's."""
     try:
         call(*given, **parameters)
@@ -111,39 +111,39 @@ def no(call: Callable[..., Any], *given: Any, **parameters: Any) -> No:
         answer = error.response
         assert len(answer["ResponseMetadata"]["RequestId"]) == 36
         assert answer["Error"].get("Type") == "Sender"
-        return No(
+        return ErrorReply(
             answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Message"]
         )
     raise AssertionError("it was not refused")
 
 
-def invalid(call: Callable[..., Any], **parameters: Any) -> bool:
+def is_invalid_token(call: Callable[..., Any], **parameters: Any) -> bool:
     """Return True if a call is refused as one with an unknown token is."""
-    return no(call, **parameters) == No(
+    return error_of(call, **parameters) == ErrorReply(
         "InvalidClientTokenId", 403, "The security token included in the request is invalid."
     )
 
 
-def denied(call: Callable[..., Any], **parameters: Any) -> str:
+def denied_message(call: Callable[..., Any], **parameters: Any) -> str:
     """Return the message of an AccessDenied."""
-    found = no(call, **parameters)
+    found = error_of(call, **parameters)
     assert (found.code, found.status) == ("AccessDenied", 403)
     return found.message
 
 
-def unfit(call: Callable[..., Any], **parameters: Any) -> str:
+def validation_message(call: Callable[..., Any], **parameters: Any) -> str:
     """Return the message of a ValidationError."""
-    found = no(call, **parameters)
+    found = error_of(call, **parameters)
     assert (found.code, found.status) == ("ValidationError", 400)
     return found.message
 
 
-def gone(key_id: str) -> No:
-    return No("NoSuchEntity", 404, f"The Access Key with id {key_id} cannot be found.")
+def missing_message(key_id: str) -> ErrorReply:
+    return ErrorReply("NoSuchEntity", 404, f"The Access Key with id {key_id} cannot be found.")
 
 
 @contextmanager
-def spreading(b: Bench, *, propagation: int = 0, flapping: int = 0) -> Iterator[None]:
+def slow_propagation(b: Bench, *, propagation: int = 0, flapping: int = 0) -> Iterator[None]:
     """Delay the propagation of changes during the block."""
     state = b.sandbox.state
     state.propagation, state.flapping = timedelta(seconds=propagation), timedelta(seconds=flapping)

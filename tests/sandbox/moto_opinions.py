@@ -49,15 +49,15 @@ ROLES: Mapping[str, dict[str, object]] = {
 
 
 @dataclass(slots=True)
-class Opinion:
+class Backend:
     """One side: keys of the users, and their clients."""
 
     boto: boto3.Session
     url: str
     keys: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def client(self, service: str, who: str | Mapping[str, str] = "agreed") -> Any:
-        key = self.keys[who] if isinstance(who, str) else who
+    def client(self, service: str, signer: str | Mapping[str, str] = "agreed") -> Any:
+        key = self.keys[signer] if isinstance(signer, str) else signer
         return self.boto.client(
             service,  # type: ignore[call-overload]  # the stubs know services by literal names only
             region_name="us-east-1",
@@ -78,7 +78,7 @@ def call(role: str, **more: str) -> dict[str, str]:
     return {"RoleArn": arn("role", role), "RoleSessionName": "s1", **more}
 
 
-def furnish_moto(admin: Opinion) -> None:
+def create_in_moto(admin: Backend) -> None:
     """Create the account in moto, before it checks permissions."""
     iam = admin.client("iam")
     for name, statements in USERS.items():
@@ -92,7 +92,7 @@ def furnish_moto(admin: Opinion) -> None:
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
 
 
-def furnish_ours(sandbox: Sandbox, one: Opinion) -> None:
+def create_in_sandbox(sandbox: Sandbox, one: Backend) -> None:
     """Create the same account in the sandbox."""
     for name, statements in USERS.items():
         key = sandbox.state.add_key(sandbox.state.add_user(ACCOUNT, name, policies=statements))
@@ -113,10 +113,10 @@ def refusal(call: Callable[..., Any], **parameters: Any) -> tuple[str, int]:
 def shape(value: Any) -> Any:
     """Return the structure of a response without its values."""
     if isinstance(value, dict):
-        return {name: shape(part) for name, part in value.items() if name not in UNTOLD}
+        return {name: shape(part) for name, part in value.items() if name not in OPTIONAL_FIELDS}
     return [shape(part) for part in value] if isinstance(value, list) else type(value).__name__
 
 
 #: Sent by AWS and the sandbox, or by moto alone: IsTruncated always, tags and packed size only if there are
 #: any.
-UNTOLD = {"ResponseMetadata", "IsTruncated", "Tags", "PackedPolicySize"}
+OPTIONAL_FIELDS = {"ResponseMetadata", "IsTruncated", "Tags", "PackedPolicySize"}

@@ -24,23 +24,23 @@ def bench(sandbox: Sandbox, client: Callable[..., Any]) -> Bench:
 
 
 @pytest.fixture(scope="module")
-def held() -> set[str]:
+def verified() -> set[str]:
     """The facts verified so far."""
     return set()
 
 
 @pytest.mark.parametrize("fact", TABLE)
-def test_fact(fact: str, bench: Bench, held: set[str]) -> None:
+def test_fact(fact: str, bench: Bench, verified: set[str]) -> None:
     bench.sandbox.faults.clear()
     TABLE[fact](bench)
-    held.add(fact)
+    verified.add(fact)
 
 
 def test_the_whole_table_was_asked(
-    held: set[str], request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+    verified: set[str], request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> None:
-    asked = sum(item.name.startswith("test_fact[") for item in request.session.items)
-    if asked < len(TABLE):
+    count = sum(item.name.startswith("test_fact[") for item in request.session.items)
+    if count < len(TABLE):
         pytest.skip("only a part of the table was chosen")
-    record_property("sandbox: facts held", len(held))
-    assert held == set(TABLE)
+    record_property("sandbox: facts held", len(verified))
+    assert verified == set(TABLE)

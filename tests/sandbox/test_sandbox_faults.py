@@ -31,7 +31,7 @@ AS_CODE = {
     "throttle-429": ("TooManyRequestsException", 429),
     "throttle-503": ("ServiceUnavailable", 503),
 }
-UNREAD = (ClientError, ResponseParserError, KeyError)
+UNCHECKED = (ClientError, ResponseParserError, KeyError)
 NO_ANSWER = (boto_errors.HTTPClientError, boto_errors.ConnectionError)
 AS_ERROR: dict[str, tuple[type[Exception], ...]] = {
     "time-out": (boto_errors.ReadTimeoutError,),
@@ -41,20 +41,20 @@ AS_ERROR: dict[str, tuple[type[Exception], ...]] = {
     "reset-in-answer": (*NO_ANSWER, boto_errors.ResponseStreamingError),
     "tls": NO_ANSWER,
     "not-http": NO_ANSWER,
-    "truncated": (*NO_ANSWER, *UNREAD),
-    "empty": UNREAD,
-    "wrong-xml": UNREAD,
-    "proxy-200": UNREAD,
-    "proxy-403": UNREAD,
-    "proxy-407": UNREAD,
-    "proxy-502": UNREAD,
-    "answer-502": UNREAD,
-    "portal-302": UNREAD,
-    "portal-511": UNREAD,
-    "huge-page": UNREAD,
-    "short": UNREAD,
-    "not-xml": UNREAD,
-    "json": UNREAD,
+    "truncated": (*NO_ANSWER, *UNCHECKED),
+    "empty": UNCHECKED,
+    "wrong-xml": UNCHECKED,
+    "proxy-200": UNCHECKED,
+    "proxy-403": UNCHECKED,
+    "proxy-407": UNCHECKED,
+    "proxy-502": UNCHECKED,
+    "answer-502": UNCHECKED,
+    "portal-302": UNCHECKED,
+    "portal-511": UNCHECKED,
+    "huge-page": UNCHECKED,
+    "short": UNCHECKED,
+    "not-xml": UNCHECKED,
+    "json": UNCHECKED,
     "nan-date": (ResponseParserError, ValueError),
     "garbage-date": (ResponseParserError, ValueError),
 }
@@ -80,7 +80,7 @@ def user(sandbox: Sandbox) -> User:
 
 
 @pytest.fixture
-def hurried(sandbox: Sandbox, user: User, boto: boto3.Session) -> Iterator[Any]:
+def impatient_sts(sandbox: Sandbox, user: User, boto: boto3.Session) -> Iterator[Any]:
     """An STS client with a read timeout of half a second."""
     yield boto.client(
         "sts",
@@ -98,33 +98,33 @@ def test_every_kind_has_its_expectation_here() -> None:
 
 
 @pytest.mark.parametrize("kind", AS_CODE)
-def test_an_error_answer_arrives_with_its_code(sandbox: Sandbox, hurried: Any, kind: str) -> None:
+def test_an_error_answer_arrives_with_its_code(sandbox: Sandbox, impatient_sts: Any, kind: str) -> None:
     sandbox.faults.order("GetSessionToken", kind)
     with pytest.raises(ClientError) as caught:
-        hurried.get_session_token()
+        impatient_sts.get_session_token()
     answer = caught.value.response
     assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == AS_CODE[kind]
-    assert hurried.get_session_token()
+    assert impatient_sts.get_session_token()
 
 
 @pytest.mark.parametrize("kind", AS_ERROR)
-def test_what_is_no_answer_is_an_error_of_the_client(sandbox: Sandbox, hurried: Any, kind: str) -> None:
+def test_what_is_no_answer_is_an_error_of_the_client(sandbox: Sandbox, impatient_sts: Any, kind: str) -> None:
     sandbox.faults.order("GetSessionToken", kind)
     sandbox.calls.clear()
     with pytest.raises(AS_ERROR[kind]):
-        hurried.get_session_token()
+        impatient_sts.get_session_token()
     assert [call.error for call in sandbox.calls] == [kind]
-    assert hurried.get_session_token()
+    assert impatient_sts.get_session_token()
 
 
 @pytest.mark.parametrize("kind", AS_ANSWER)
 def test_what_looks_like_an_answer_gets_through_to_the_caller(
-    sandbox: Sandbox, hurried: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, impatient_sts: Any, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keyturn_sandbox.server.DRIP_SECONDS", 0.0002)
     sandbox.faults.order("GetSessionToken", kind, seconds=0.2)
-    assert AS_ANSWER[kind](hurried.get_session_token())
-    assert "Credentials" in hurried.get_session_token()
+    assert AS_ANSWER[kind](impatient_sts.get_session_token())
+    assert "Credentials" in impatient_sts.get_session_token()
 
 
 def test_a_drip_outlasts_every_single_read() -> None:
@@ -145,7 +145,7 @@ def test_a_network_fault_comes_before_any_deed_and_an_answers_fault_after_it(
         user = sandbox.state.add_user(ACCOUNT, f"deed-{kind}")
         iam = client("iam", sandbox.state.add_key(user))
         sandbox.faults.order("CreateAccessKey", kind)
-        with pytest.raises((*NO_ANSWER, *UNREAD)):
+        with pytest.raises((*NO_ANSWER, *UNCHECKED)):
             iam.create_access_key()
         assert len(iam.list_access_keys()["AccessKeyMetadata"]) == made, kind
 
@@ -159,7 +159,7 @@ def test_a_network_fault_asks_for_no_signature_and_a_services_does(
     assert sandbox.faults.waiting() == {"GetCallerIdentity": 1}
     sandbox.faults.clear()
     sandbox.faults.order("GetCallerIdentity", "proxy-200")
-    with pytest.raises(UNREAD):
+    with pytest.raises(UNCHECKED):
         client("sts", stranger).get_caller_identity()
     assert sandbox.faults.waiting() == {}
 
@@ -181,23 +181,23 @@ def test_orders_are_for_so_many_calls_or_until_cleared(
     sts = client("sts", user.keys[0])
     sandbox.faults.order("GetCallerIdentity", "error", times=2)
     sandbox.faults.order("GetCallerIdentity", "throttle", times=None)
-    seen = []
+    codes = []
     for _ in range(5):
         with pytest.raises(ClientError) as caught:
             sts.get_caller_identity()
-        seen.append(caught.value.response["Error"]["Code"])
-    assert seen == ["InternalFailure"] * 2 + ["Throttling"] * 3
+        codes.append(caught.value.response["Error"]["Code"])
+    assert codes == ["InternalFailure"] * 2 + ["Throttling"] * 3
     assert sandbox.faults.waiting() == {"GetCallerIdentity": None}
     assert sts.get_session_token()
     sandbox.faults.clear()
     assert sts.get_caller_identity()
     sandbox.faults.order("*", "error")
     for call in (sts.get_session_token, sts.get_caller_identity):
-        with pytest.raises(ClientError) if call == sts.get_session_token else _fine():
+        with pytest.raises(ClientError) if call == sts.get_session_token else _has_identity():
             call()
 
 
-class _fine:  # noqa: N801  # reads as the words it stands for
+class _has_identity:  # noqa: N801  # reads as the words it stands for
     def __enter__(self) -> None: ...
 
     def __exit__(self, *_error: object) -> None: ...
@@ -231,8 +231,8 @@ def test_a_skewed_clock_is_told_by_the_refusal_and_by_the_date(
     assert error["Error"]["Code"] == "SignatureDoesNotMatch"
     words = "Signature expired: " if minutes > 0 else "Signature not yet current: "
     assert error["Error"]["Message"].startswith(words)
-    told = error["ResponseMetadata"]["HTTPHeaders"]["date"]
-    there = time.mktime(time.strptime(told, "%a, %d %b %Y %H:%M:%S GMT")) - time.timezone
+    date = error["ResponseMetadata"]["HTTPHeaders"]["date"]
+    there = time.mktime(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT")) - time.timezone
     assert abs(there - time.time() - minutes * 60) < 5
     assert sts.get_caller_identity()
 
@@ -305,7 +305,7 @@ def test_a_call_that_is_never_answered_holds_up_no_other_and_ends_with_the_sandb
     assert len(ended) == 1
 
 
-def verb(sandbox: Sandbox, *words: str) -> tuple[int, str]:
+def run_verb(sandbox: Sandbox, *words: str) -> tuple[int, str]:
     """Run `python -m keyturn_sandbox ...` in a shell that joined."""
     done = subprocess.run(
         [sys.executable, "-m", "keyturn_sandbox", *words],
@@ -321,19 +321,19 @@ def test_a_person_plays_bad_days_by_a_verb(
     sandbox: Sandbox, user: User, client: Callable[..., Any], refused: Callable[..., str]
 ) -> None:
     sts = client("sts", user.keys[0])
-    told = verb(sandbox, "fault", "GetCallerIdentity", "throttle-429", "--times", "2")
-    assert told == (0, "throttle-429: the next 2 calls of GetCallerIdentity")
+    result = run_verb(sandbox, "fault", "GetCallerIdentity", "throttle-429", "--times", "2")
+    assert result == (0, "throttle-429: the next 2 calls of GetCallerIdentity")
     assert sandbox.faults.waiting() == {"GetCallerIdentity": 2}
     for _ in range(2):
         refused("TooManyRequestsException", 429, sts.get_caller_identity)
     assert sts.get_caller_identity()
-    assert verb(sandbox, "fault", "*", "error", "--times", "0")[0] == 0
+    assert run_verb(sandbox, "fault", "*", "error", "--times", "0")[0] == 0
     for _ in range(3):
         refused("InternalFailure", 500, sts.get_session_token)
-    assert verb(sandbox, "skew", "+20m") == (0, "AWS's clock is +1200 s from this machine's")
+    assert run_verb(sandbox, "skew", "+20m") == (0, "AWS's clock is +1200 s from this machine's")
     assert skew_of(sandbox.folder) == 1200
     refused("SignatureDoesNotMatch", 403, sts.get_session_token)
-    assert verb(sandbox, "fault", "--clear")[0] == 0
+    assert run_verb(sandbox, "fault", "--clear")[0] == 0
     assert sts.get_session_token()
     assert sts.get_caller_identity()
 
@@ -345,9 +345,9 @@ def test_a_verb_that_makes_no_sense_says_so(sandbox: Sandbox) -> None:
         (("fault", "AssumeRole", "error", "--times", "-1"), "from 0 to 1000"),
         (("skew", "soon"), "not a duration"),
     ):
-        code, told = verb(sandbox, *words)
+        code, output = run_verb(sandbox, *words)
         assert code == 2
-        assert part in told
+        assert part in output
 
 
 def test_orders_that_cannot_be_read_are_dropped(

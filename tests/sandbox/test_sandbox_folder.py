@@ -136,13 +136,13 @@ def test_keyturn_in_the_sandbox_lives_by_its_clock(tmp_path: Path) -> None:
 
 
 def test_a_fixed_sandbox_is_the_same_each_time(tmp_path: Path) -> None:
-    seen = []
+    runs = []
     for number in range(2):
         with Sandbox(tmp_path / str(number), fixed=True) as sandbox:
             credentials = (sandbox.home / ".aws" / "credentials").read_text()
-            seen.append((credentials, f"{sandbox.now():%Y-%m-%d %H:%M}"))
-    assert seen[0] == seen[1]
-    assert seen[0][1] == "2026-11-23 14:05"
+            runs.append((credentials, f"{sandbox.now():%Y-%m-%d %H:%M}"))
+    assert runs[0] == runs[1]
+    assert runs[0][1] == "2026-11-23 14:05"
 
 
 @pytest.fixture

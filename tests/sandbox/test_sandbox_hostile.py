@@ -112,7 +112,7 @@ def served(key: AccessKey, client: Callable[..., Any]) -> Callable[[], bool]:
     return lambda: bool(client("sts", key).get_caller_identity())
 
 
-def answer(sandbox: Sandbox, request: bytes) -> bytes:
+def send(sandbox: Sandbox, request: bytes) -> bytes:
     """Return the full reply to `request` on its own connection."""
     with closing(socket.create_connection(("127.0.0.1", sandbox.port), 10)) as connection:
         connection.settimeout(10)
@@ -124,7 +124,7 @@ def answer(sandbox: Sandbox, request: bytes) -> bytes:
         return found
 
 
-def signed(sandbox: Sandbox, key: AccessKey, service: str, body: str) -> bytes:
+def signed_request(sandbox: Sandbox, key: AccessKey, service: str, body: str) -> bytes:
     """Return a request with a valid signature over any `body`."""
     data = body.encode("utf-8", "surrogatepass")
     request = AWSRequest(
@@ -143,16 +143,16 @@ def test_every_signed_nonsense_gets_an_answer(
     sandbox: Sandbox, key: AccessKey, served: Callable[[], bool]
 ) -> None:
     chance = random.Random(SEED)  # noqa: S311  # the same nonsense at each run
-    seen = set()
+    statuses = set()
     for number in range(700):
         service, action, good = ACTIONS[number % len(ACTIONS)]
         pairs = [f"{chance.choice(NAMES)}={chance.choice(VALUES)}" for _ in range(number % 5)]
         body = "&".join([f"Action={action}", f"Version={VERSIONS[service]}", good, *pairs])
-        status = answer(sandbox, signed(sandbox, key, service, body)).partition(b"\r\n")[0]
+        status = send(sandbox, signed_request(sandbox, key, service, body)).partition(b"\r\n")[0]
         assert status.startswith(b"HTTP/1.1 "), body
-        seen.add(int(status.split()[1]))
+        statuses.add(int(status.split()[1]))
         assert int(status.split()[1]) in (200, 400, 403, 404, 409, 501), body
-    assert {200, 400} <= seen
+    assert {200, 400} <= statuses
     assert served()
 
 
@@ -173,7 +173,7 @@ def test_a_signature_that_is_none_is_refused(sandbox: Sandbox, authorization: st
         f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{sandbox.port}\r\nConnection: close\r\nX-Amz-Date: 20200101T000000Z\r\n"
         f"Authorization: {authorization}\r\nContent-Length: 0\r\n\r\n"
     )
-    status = int(answer(sandbox, request.encode()).split()[1])
+    status = int(send(sandbox, request.encode()).split()[1])
     assert status in (400, 403)
 
 
@@ -196,7 +196,7 @@ def test_what_is_no_request_is_dropped_or_refused(
     sandbox: Sandbox, served: Callable[[], bool], request_bytes: bytes
 ) -> None:
     try:
-        found = answer(sandbox, request_bytes)
+        found = send(sandbox, request_bytes)
     except ConnectionError:
         found = b""
     assert b" 200 " not in found.partition(b"\r\n")[0]

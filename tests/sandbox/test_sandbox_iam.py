@@ -41,16 +41,16 @@ def test_get_user_tells_who_one_is(sandbox: Sandbox, user: User, iam: Any) -> No
 def test_a_key_is_made_listed_switched_off_and_deleted(
     sandbox: Sandbox, user: User, iam: Any, client: Callable[..., Any]
 ) -> None:
-    made = iam.create_access_key()["AccessKey"]
-    assert (made["UserName"], made["Status"]) == (user.name, "Active")
-    assert client("sts", made).get_caller_identity()["Arn"] == user.arn
+    new_key = iam.create_access_key()["AccessKey"]
+    assert (new_key["UserName"], new_key["Status"]) == (user.name, "Active")
+    assert client("sts", new_key).get_caller_identity()["Arn"] == user.arn
     listed = iam.list_access_keys()["AccessKeyMetadata"]
-    assert [one["AccessKeyId"] for one in listed] == [user.keys[0].key_id, made["AccessKeyId"]]
-    assert [(sandbox.now() - one["CreateDate"]).days for one in listed] == [100, 0]
-    assert not any("SecretAccessKey" in one for one in listed)
-    iam.update_access_key(AccessKeyId=made["AccessKeyId"], Status="Inactive", UserName=user.name)
+    assert [key["AccessKeyId"] for key in listed] == [user.keys[0].key_id, new_key["AccessKeyId"]]
+    assert [(sandbox.now() - key["CreateDate"]).days for key in listed] == [100, 0]
+    assert not any("SecretAccessKey" in key for key in listed)
+    iam.update_access_key(AccessKeyId=new_key["AccessKeyId"], Status="Inactive", UserName=user.name)
     assert iam.list_access_keys()["AccessKeyMetadata"][1]["Status"] == "Inactive"
-    iam.delete_access_key(AccessKeyId=made["AccessKeyId"])
+    iam.delete_access_key(AccessKeyId=new_key["AccessKeyId"])
     assert len(iam.list_access_keys(UserName=user.name)["AccessKeyMetadata"]) == 1
 
 
@@ -117,12 +117,12 @@ def test_a_role_must_name_the_user(
 
 
 def test_last_use_is_told_per_key(sandbox: Sandbox, user: User, iam: Any, client: Callable[..., Any]) -> None:
-    made = iam.create_access_key()["AccessKey"]
-    never = iam.get_access_key_last_used(AccessKeyId=made["AccessKeyId"])
+    new_key = iam.create_access_key()["AccessKey"]
+    never = iam.get_access_key_last_used(AccessKeyId=new_key["AccessKeyId"])
     assert never["UserName"] == user.name
     assert never["AccessKeyLastUsed"] == {"ServiceName": "N/A", "Region": "N/A"}
-    client("sts", made, region="ap-south-1").get_caller_identity()
-    used = iam.get_access_key_last_used(AccessKeyId=made["AccessKeyId"])["AccessKeyLastUsed"]
+    client("sts", new_key, region="ap-south-1").get_caller_identity()
+    used = iam.get_access_key_last_used(AccessKeyId=new_key["AccessKeyId"])["AccessKeyLastUsed"]
     assert (used["ServiceName"], used["Region"]) == ("sts", "ap-south-1")
     assert (sandbox.now() - used["LastUsedDate"]).total_seconds() < 60
 

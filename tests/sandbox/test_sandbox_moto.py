@@ -21,14 +21,14 @@ from keyturn.model.secret import Secret
 from keyturn.operations.rotation.record import Step
 from keyturn.system.clock import system_clock
 from keyturn_sandbox import Sandbox
-from tests.core.operations.rotation.rotation_home import PROFILE, Abroad, Time
+from tests.core.operations.rotation.rotation_home import PROFILE, RemoteAwsHome, SharedClock
 from tests.sandbox.moto_opinions import (
     EXTERNAL_ID,
-    Opinion,
+    Backend,
     arn,
     call,
-    furnish_moto,
-    furnish_ours,
+    create_in_moto,
+    create_in_sandbox,
     refusal,
     shape,
 )
@@ -37,7 +37,7 @@ UNKNOWN = "AKIAIOSFODNN7EXAMPLE"
 
 
 @pytest.fixture(scope="module")
-def moto(boto: boto3.Session) -> Iterator[Opinion]:
+def moto(boto: boto3.Session) -> Iterator[Backend]:
     """moto's server on loopback; its account is created before authorization is turned on."""
     server = subprocess.Popen(
         [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", "0"],
@@ -55,14 +55,16 @@ def moto(boto: boto3.Session) -> Iterator[Opinion]:
                 break
         assert url, "moto did not start"
         threading.Thread(target=server.stderr.read, daemon=True).start()
-        one = Opinion(boto, url, {"agreed": {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "SecretAccessKey": "x"}})
-        furnish_moto(one)
+        backend = Backend(
+            boto, url, {"agreed": {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "SecretAccessKey": "x"}}
+        )
+        create_in_moto(backend)
         reset = Request(  # noqa: S310  # a loopback address
             f"{url}/moto-api/reset-auth", data=b"0", headers={"Content-Type": "text/plain"}, method="POST"
         )
         with urlopen(reset) as answer:  # noqa: S310  # the same
             assert answer.status == 200
-        yield one
+        yield backend
     finally:
         server.terminate()
         server.wait()
@@ -70,18 +72,18 @@ def moto(boto: boto3.Session) -> Iterator[Opinion]:
 
 
 @pytest.fixture(scope="module")
-def ours(sandbox: Sandbox, boto: boto3.Session) -> Opinion:
-    one = Opinion(boto, sandbox.url)
-    furnish_ours(sandbox, one)
-    return one
+def ours(sandbox: Sandbox, boto: boto3.Session) -> Backend:
+    backend = Backend(boto, sandbox.url)
+    create_in_sandbox(sandbox, backend)
+    return backend
 
 
-def who_signed(one: Opinion) -> Any:
+def signer_identity(one: Backend) -> Any:
     answer = one.client("sts").get_caller_identity()
     return shape(answer), answer["Account"], answer["Arn"]
 
 
-def who_a_role_session_is(one: Opinion) -> Any:
+def role_session_identity(one: Backend) -> Any:
     answer = one.client("sts").assume_role(**call("Agreed"))
     credentials = answer["Credentials"]
     identity = one.client("sts", credentials).get_caller_identity()
@@ -94,11 +96,11 @@ def who_a_role_session_is(one: Opinion) -> Any:
     )
 
 
-def keys_from_making_to_deleting(one: Opinion) -> Any:
+def key_lifecycle(one: Backend) -> Any:
     iam = one.client("iam", "keeper")
     own = one.keys["keeper"]["AccessKeyId"]
-    made = iam.create_access_key(UserName="keeper")
-    key_id = made["AccessKey"]["AccessKeyId"]
+    new_key = iam.create_access_key(UserName="keeper")
+    key_id = new_key["AccessKey"]["AccessKeyId"]
     listed = iam.list_access_keys()
     assert {key["AccessKeyId"] for key in listed["AccessKeyMetadata"]} == {own, key_id}
     used = iam.get_access_key_last_used(AccessKeyId=own)
@@ -106,14 +108,14 @@ def keys_from_making_to_deleting(one: Opinion) -> Any:
     with pytest.raises(ClientError) as caught:
         iam.create_access_key()
     quota = caught.value.response
-    fresh = one.client("sts", made["AccessKey"])
+    fresh = one.client("sts", new_key["AccessKey"])
     works = fresh.get_caller_identity()["Arn"]
     iam.update_access_key(AccessKeyId=key_id, Status="Inactive")
     iam.update_access_key(AccessKeyId=key_id, Status="Inactive")
     statuses = sorted(key["Status"] for key in iam.list_access_keys()["AccessKeyMetadata"])
     iam.delete_access_key(UserName="keeper", AccessKeyId=key_id)
     return (
-        [shape(answer) for answer in (made, listed, used)],
+        [shape(answer) for answer in (new_key, listed, used)],
         (never["ServiceName"], never["Region"], "LastUsedDate" in never),
         (quota["Error"]["Code"], quota["Error"]["Message"], quota["ResponseMetadata"]["HTTPStatusCode"]),
         works,
@@ -124,14 +126,14 @@ def keys_from_making_to_deleting(one: Opinion) -> Any:
     )
 
 
-def a_key_that_deletes_itself(one: Opinion) -> Any:
-    made = one.client("iam", "keeper").create_access_key()["AccessKey"]
-    own = one.client("iam", made)
-    own.delete_access_key(AccessKeyId=made["AccessKeyId"], UserName="keeper")
-    return refusal(own.list_access_keys), refusal(one.client("sts", made).get_caller_identity)
+def a_key_that_deletes_itself(one: Backend) -> Any:
+    new_key = one.client("iam", "keeper").create_access_key()["AccessKey"]
+    own = one.client("iam", new_key)
+    own.delete_access_key(AccessKeyId=new_key["AccessKeyId"], UserName="keeper")
+    return refusal(own.list_access_keys), refusal(one.client("sts", new_key).get_caller_identity)
 
 
-def a_key_that_deletes_the_one_before(one: Opinion) -> Any:
+def a_key_that_deletes_the_one_before(one: Backend) -> Any:
     iam = one.client("iam", "other")
     old = one.keys["other"]
     new = iam.create_access_key()["AccessKey"]
@@ -142,14 +144,14 @@ def a_key_that_deletes_the_one_before(one: Opinion) -> Any:
     )
 
 
-def who_a_user_is(one: Opinion) -> Any:
+def user_identity(one: Backend) -> Any:
     answers = [one.client("iam").get_user(UserName=name)["User"] for name in ("agreed", "bare")]
     return [(shape(user), user["Arn"], user["UserName"]) for user in answers]
 
 
-def signed(change: dict[str, str], who: str = "agreed") -> Callable[[Opinion], Any]:
-    def ask(one: Opinion) -> Any:
-        key = one.keys[who] | change
+def signed(change: dict[str, str], signer: str = "agreed") -> Callable[[Backend], Any]:
+    def ask(one: Backend) -> Any:
+        key = one.keys[signer] | change
         return refusal(one.client("sts", key).get_caller_identity), refusal(
             one.client("iam", key).list_access_keys
         )
@@ -157,27 +159,27 @@ def signed(change: dict[str, str], who: str = "agreed") -> Callable[[Opinion], A
     return ask
 
 
-def role_signed(change: dict[str, str]) -> Callable[[Opinion], Any]:
+def role_signed(change: dict[str, str]) -> Callable[[Backend], Any]:
     return lambda one: refusal(one.client("sts", one.session() | change).get_caller_identity)
 
 
-def iam(who: str, method: str, **parameters: str) -> Callable[[Opinion], Any]:
-    return lambda one: refusal(getattr(one.client("iam", who), method), **parameters)
+def iam(signer: str, method: str, **parameters: str) -> Callable[[Backend], Any]:
+    return lambda one: refusal(getattr(one.client("iam", signer), method), **parameters)
 
 
-def assume(role: str, **more: str) -> Callable[[Opinion], Any]:
+def assume(role: str, **more: str) -> Callable[[Backend], Any]:
     return lambda one: refusal(one.client("sts").assume_role, **call(role, **more))
 
 
-def as_role(method: str, **parameters: str) -> Callable[[Opinion], Any]:
+def as_role(method: str, **parameters: str) -> Callable[[Backend], Any]:
     return lambda one: refusal(getattr(one.client("iam", one.session()), method), **parameters)
 
 
-QUESTIONS: dict[str, Callable[[Opinion], Any]] = {
-    "who signed": who_signed,
-    "who a role session is": who_a_role_session_is,
-    "who a user is": who_a_user_is,
-    "a key from its making to its deletion": keys_from_making_to_deleting,
+QUESTIONS: dict[str, Callable[[Backend], Any]] = {
+    "who signed": signer_identity,
+    "who a role session is": role_session_identity,
+    "who a user is": user_identity,
+    "a key from its making to its deletion": key_lifecycle,
     "a key that deletes itself": a_key_that_deletes_itself,
     "a key that deletes the one before it": a_key_that_deletes_the_one_before,
     "a wrong secret": signed({"SecretAccessKey": "wrong"}),
@@ -226,36 +228,36 @@ QUESTIONS: dict[str, Callable[[Opinion], Any]] = {
 
 
 @pytest.fixture(scope="module")
-def agreed() -> set[str]:
+def agreements() -> set[str]:
     """The questions that both answered alike so far."""
     return set()
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_both_agree_on(question: str, moto: Opinion, ours: Opinion, agreed: set[str]) -> None:
+def test_both_agree_on(question: str, moto: Backend, ours: Backend, agreements: set[str]) -> None:
     ask = QUESTIONS[question]
     theirs, own = ask(moto), ask(ours)
     assert own == theirs
-    agreed.add(question)
+    agreements.add(question)
 
 
-def test_refusals_differ_from_consent(ours: Opinion) -> None:
+def test_refusals_differ_from_consent(ours: Backend) -> None:
     """The table has grants and refusals, so that two servers that never refuse do not count as agreement."""
     answers = {
         question: ask(ours) for question, ask in QUESTIONS.items() if ask.__name__ in ("ask", "<lambda>")
     }
-    told = {str(answer) for answer in answers.values()}
-    assert {"('none', 200)", "('AccessDenied', 403)", "('NoSuchEntity', 404)"} <= told
+    texts = {str(answer) for answer in answers.values()}
+    assert {"('none', 200)", "('AccessDenied', 403)", "('NoSuchEntity', 404)"} <= texts
 
 
 def test_the_whole_table_was_asked(
-    agreed: set[str], request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+    agreements: set[str], request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> None:
-    asked = sum(item.name.startswith("test_both_agree_on[") for item in request.session.items)
-    if asked < len(QUESTIONS):
+    count = sum(item.name.startswith("test_both_agree_on[") for item in request.session.items)
+    if count < len(QUESTIONS):
         pytest.skip("only a part of the table was chosen")
-    record_property("sandbox: questions agreed with moto", len(agreed))
-    assert agreed == set(QUESTIONS)
+    record_property("sandbox: questions agreed with moto", len(agreements))
+    assert agreements == set(QUESTIONS)
     assert arn("user", "agreed").endswith(":user/agreed")
 
 
@@ -263,12 +265,14 @@ def test_the_whole_table_was_asked(
 def test_a_rotation_by_our_own_client_goes_the_same_way_with_both(
     whose: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one: Opinion = request.getfixturevalue(whose)
-    made = one.client("iam", "keeper").create_access_key()["AccessKey"]
-    one.client("iam", made).delete_access_key(AccessKeyId=one.keys["keeper"]["AccessKeyId"])
+    one: Backend = request.getfixturevalue(whose)
+    new_key = one.client("iam", "keeper").create_access_key()["AccessKey"]
+    one.client("iam", new_key).delete_access_key(AccessKeyId=one.keys["keeper"]["AccessKeyId"])
     monkeypatch.setenv("AWS_ENDPOINT_URL", one.url)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    home = Abroad(tmp_path, Real(), first=Credentials(made["AccessKeyId"], Secret(made["SecretAccessKey"])))
+    home = RemoteAwsHome(
+        tmp_path, RealClock(), first=Credentials(new_key["AccessKeyId"], Secret(new_key["SecretAccessKey"]))
+    )
     try:
         rotating = home.service.rotation
         steps = [
@@ -276,10 +280,10 @@ def test_a_rotation_by_our_own_client_goes_the_same_way_with_both(
             for each in rotating.run_to_end(rotating.start(PROFILE), lambda: rotating.advance(PROFILE))
         ]
         assert steps[-1] is Step.DEACTIVATED
-        done = rotating.finish(PROFILE, made["AccessKeyId"][-4:])
+        done = rotating.finish(PROFILE, new_key["AccessKeyId"][-4:])
         assert done.step is Step.DONE
-        told = rotating.status(PROFILE)
-        assert [key["key_id"] for key in told["keys"]] == [done.new_id]
+        status = rotating.status(PROFILE)
+        assert [key["key_id"] for key in status["keys"]] == [done.new_id]
     finally:
         new = home.service.context.key(PROFILE)
         one.keys["keeper"] = {
@@ -288,7 +292,7 @@ def test_a_rotation_by_our_own_client_goes_the_same_way_with_both(
         }
 
 
-class Real(Time):
+class RealClock(SharedClock):
     """The clock that both servers use; waits for a key to propagate are unnecessary here."""
 
     def __call__(self) -> datetime:

@@ -28,7 +28,7 @@ def user(sandbox: Sandbox) -> User:
 
 
 @pytest.fixture(autouse=True)
-def _as_before(sandbox: Sandbox) -> Iterator[None]:
+def _restored_regions(sandbox: Sandbox) -> Iterator[None]:
     yield
     sandbox.state.activated.clear()
     sandbox.state.deactivated.clear()
@@ -98,13 +98,13 @@ def test_a_partition_has_its_own_arns_and_knows_no_foreign_key(
     }
     role = sandbox.state.add_role(account, "Kim", [trust], partition=partition)
     sts = client("sts", key, region=region)
-    told = sts.assume_role(RoleArn=role.arn, RoleSessionName="kim")
-    assert told["AssumedRoleUser"]["Arn"] == f"arn:{partition}:sts::{account}:assumed-role/Kim/kim"
+    role_session = sts.assume_role(RoleArn=role.arn, RoleSessionName="kim")
+    assert role_session["AssumedRoleUser"]["Arn"] == f"arn:{partition}:sts::{account}:assumed-role/Kim/kim"
     federated = sts.get_federation_token(Name="guest")
     assert federated["FederatedUser"]["Arn"] == f"arn:{partition}:sts::{account}:federated-user/guest"
-    for who in (key, told["Credentials"], sts.get_session_token()["Credentials"]):
-        assert client("sts", who, region=region).get_caller_identity()["Account"] == account
-        elsewhere = client("sts", who, region=foreign)
+    for signer in (key, role_session["Credentials"], sts.get_session_token()["Credentials"]):
+        assert client("sts", signer, region=region).get_caller_identity()["Account"] == account
+        elsewhere = client("sts", signer, region=foreign)
         assert refused("InvalidClientTokenId", 403, elsewhere.get_caller_identity) == INVALID
 
 
@@ -144,7 +144,7 @@ def test_a_code_of_one_device_is_none_of_anothers(
     assert sts.get_session_token(SerialNumber=first.serial, TokenCode=code)
 
 
-def life(sandbox: Sandbox, answer: Any) -> int:
+def lifetime(sandbox: Sandbox, answer: Any) -> int:
     expires: datetime = answer["Credentials"]["Expiration"]
     return round((expires - sandbox.now()).total_seconds() / 10) * 10
 
@@ -155,7 +155,7 @@ def test_a_federated_user_has_what_both_policies_allow(
     sts = client("sts", user.keys[0])
     policy = json.dumps({"Version": "2012-10-17", "Statement": [ALL]})
     answer = sts.get_federation_token(Name="guest", Policy=policy, Tags=[{"Key": "team", "Value": "x"}])
-    assert life(sandbox, answer) == 43200
+    assert lifetime(sandbox, answer) == 43200
     assert answer["FederatedUser"]["FederatedUserId"] == f"{ACCOUNT}:guest"
     assert 0 < answer["PackedPolicySize"] <= 100
     guest = client("sts", answer["Credentials"])
@@ -182,8 +182,8 @@ def test_federation_asks_for_a_permission_and_roots_lasts_an_hour(
     assert "sts:GetFederationToken on resource: arn:aws:sts::320000000001:federated-user/guest" in text
     root = sandbox.state.add_user("320000000002", "")
     sts = client("sts", sandbox.state.add_key(root))
-    assert life(sandbox, sts.get_federation_token(Name="guest")) == 3600
-    assert life(sandbox, sts.get_federation_token(Name="guest", DurationSeconds=43200)) == 3600
+    assert lifetime(sandbox, sts.get_federation_token(Name="guest")) == 3600
+    assert lifetime(sandbox, sts.get_federation_token(Name="guest", DurationSeconds=43200)) == 3600
 
 
 def test_a_keys_account_is_told_whatever_becomes_of_the_key(

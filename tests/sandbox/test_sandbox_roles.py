@@ -28,17 +28,17 @@ def sts(user: User, client: Callable[..., Any]) -> Any:
     return client("sts", user.keys[0])
 
 
-def trusting(
+def trust_policy(
     principal: str, action: object = "sts:AssumeRole", **conditions: object
 ) -> list[dict[str, object]]:
     return [{"Effect": "Allow", "Principal": {"AWS": principal}, "Action": action, "Condition": conditions}]
 
 
-def denied(arn: str, role: str, action: str = "sts:AssumeRole") -> str:
+def denied_message(arn: str, role: str, action: str = "sts:AssumeRole") -> str:
     return f"User: {arn} is not authorized to perform: {action} on resource: {role}"
 
 
-def seconds_given(sandbox: Sandbox, answer: Any) -> int:
+def lifetime(sandbox: Sandbox, answer: Any) -> int:
     expires: datetime = answer["Credentials"]["Expiration"]
     return round((expires - sandbox.now()).total_seconds() / 10) * 10
 
@@ -46,11 +46,11 @@ def seconds_given(sandbox: Sandbox, answer: Any) -> int:
 def test_a_role_that_names_the_user_can_be_assumed(
     sandbox: Sandbox, user: User, sts: Any, client: Callable[..., Any]
 ) -> None:
-    role = sandbox.state.add_role(HOME, "Named", trusting(user.arn), path="/app/")
+    role = sandbox.state.add_role(HOME, "Named", trust_policy(user.arn), path="/app/")
     answer = sts.assume_role(RoleArn=role.arn, RoleSessionName="carol@work")
     arn = f"arn:aws:sts::{HOME}:assumed-role/Named/carol@work"
     assert answer["AssumedRoleUser"] == {"Arn": arn, "AssumedRoleId": f"{role.role_id}:carol@work"}
-    assert seconds_given(sandbox, answer) == 3600
+    assert lifetime(sandbox, answer) == 3600
     identity = client("sts", answer["Credentials"]).get_caller_identity()
     assert (identity["Arn"], identity["Account"]) == (arn, HOME)
     assert identity["UserId"] == f"{role.role_id}:carol@work"
@@ -60,10 +60,10 @@ def test_another_account_asks_for_a_permission_too(
     sandbox: Sandbox, user: User, client: Callable[..., Any], refused: Callable[..., str], sts: Any
 ) -> None:
     for number, principal in enumerate((f"arn:aws:iam::{HOME}:root", user.arn)):
-        role = sandbox.state.add_role(AWAY, f"Away{number}", trusting(principal))
+        role = sandbox.state.add_role(AWAY, f"Away{number}", trust_policy(principal))
         assert sts.assume_role(RoleArn=role.arn, RoleSessionName="s1")
         other = sandbox.state.add_user(HOME, f"no-permission-{number}")
-        role.trust = tuple(trusting(other.arn if number else principal))
+        role.trust = tuple(trust_policy(other.arn if number else principal))
         text = refused(
             "AccessDenied",
             403,
@@ -71,39 +71,41 @@ def test_another_account_asks_for_a_permission_too(
             RoleArn=role.arn,
             RoleSessionName="s1",
         )
-        assert text == denied(other.arn, role.arn)
+        assert text == denied_message(other.arn, role.arn)
 
 
 def test_in_one_account_trusting_the_account_leaves_it_to_permissions(
     sandbox: Sandbox, sts: Any, user: User, client: Callable[..., Any], refused: Callable[..., str]
 ) -> None:
-    role = sandbox.state.add_role(HOME, "ByAccount", trusting(HOME))
-    asked = {"RoleArn": role.arn, "RoleSessionName": "s1"}
-    assert refused("AccessDenied", 403, sts.assume_role, **asked) == denied(user.arn, role.arn)
+    role = sandbox.state.add_role(HOME, "ByAccount", trust_policy(HOME))
+    params = {"RoleArn": role.arn, "RoleSessionName": "s1"}
+    assert refused("AccessDenied", 403, sts.assume_role, **params) == denied_message(user.arn, role.arn)
     allowed = sandbox.state.add_user(HOME, "allowed", may_assume=(role.arn,))
-    assert client("sts", sandbox.state.add_key(allowed)).assume_role(**asked)
+    assert client("sts", sandbox.state.add_key(allowed)).assume_role(**params)
 
 
 def test_an_unknown_role_and_one_in_the_wrong_case_are_refused_alike(
     sandbox: Sandbox, sts: Any, user: User, refused: Callable[..., str]
 ) -> None:
-    sandbox.state.add_role(HOME, "CaseCounts", trusting(user.arn))
+    sandbox.state.add_role(HOME, "CaseCounts", trust_policy(user.arn))
     for name in ("casecounts", "NoSuchRole"):
         arn = f"arn:aws:iam::{HOME}:role/{name}"
         text = refused("AccessDenied", 403, sts.assume_role, RoleArn=arn, RoleSessionName="s1")
-        assert text == denied(user.arn, arn)
+        assert text == denied_message(user.arn, arn)
 
 
 def test_the_external_id_must_be_there_and_right(
     sandbox: Sandbox, sts: Any, user: User, refused: Callable[..., str]
 ) -> None:
     role = sandbox.state.add_role(
-        AWAY, "External", trusting(HOME, StringEquals={"sts:ExternalId": "a/b:c-1"})
+        AWAY, "External", trust_policy(HOME, StringEquals={"sts:ExternalId": "a/b:c-1"})
     )
-    asked = {"RoleArn": role.arn, "RoleSessionName": "s1"}
+    params = {"RoleArn": role.arn, "RoleSessionName": "s1"}
     for wrong in ({}, {"ExternalId": "a/b:c-2"}, {"ExternalId": "A/B:C-1"}):
-        assert refused("AccessDenied", 403, sts.assume_role, **asked, **wrong) == denied(user.arn, role.arn)
-    assert sts.assume_role(**asked, ExternalId="a/b:c-1")
+        assert refused("AccessDenied", 403, sts.assume_role, **params, **wrong) == denied_message(
+            user.arn, role.arn
+        )
+    assert sts.assume_role(**params, ExternalId="a/b:c-1")
 
 
 def test_a_role_may_ask_for_mfa_and_for_how_long_ago(
@@ -116,29 +118,29 @@ def test_a_role_may_ask_for_mfa_and_for_how_long_ago(
     role = sandbox.state.add_role(
         AWAY,
         "WithMfa",
-        trusting(
+        trust_policy(
             HOME,
             Bool={"aws:MultiFactorAuthPresent": "true"},
             NumericLessThan={"aws:MultiFactorAuthAge": "600"},
         ),
     )
-    asked = {"RoleArn": role.arn, "RoleSessionName": "s1"}
+    params = {"RoleArn": role.arn, "RoleSessionName": "s1"}
     mfa = {"SerialNumber": user.devices[0].serial}
-    assert refused("AccessDenied", 403, sts.assume_role, **asked) == denied(user.arn, role.arn)
+    assert refused("AccessDenied", 403, sts.assume_role, **params) == denied_message(user.arn, role.arn)
     code = sandbox.totp("carol")
-    assert sts.assume_role(**asked, **mfa, TokenCode=code)
-    assert refused("AccessDenied", 403, sts.assume_role, **asked, **mfa, TokenCode=code) == (
+    assert sts.assume_role(**params, **mfa, TokenCode=code)
+    assert refused("AccessDenied", 403, sts.assume_role, **params, **mfa, TokenCode=code) == (
         "MultiFactorAuthentication failed with invalid MFA one time pass code."
     )
     sandbox.move_clock(30)
     session = sts.get_session_token(**mfa, TokenCode=sandbox.totp("carol"))["Credentials"]
-    assert client("sts", session).assume_role(**asked)
+    assert client("sts", session).assume_role(**params)
     sandbox.move_clock(600)
-    assert refused("AccessDenied", 403, client("sts", session).assume_role, **asked) == denied(
+    assert refused("AccessDenied", 403, client("sts", session).assume_role, **params) == denied_message(
         user.arn, role.arn
     )
     without = sts.get_session_token()["Credentials"]
-    refused("AccessDenied", 403, client("sts", without).assume_role, **asked)
+    refused("AccessDenied", 403, client("sts", without).assume_role, **params)
 
 
 def test_role_credentials_carry_no_mfa_on(
@@ -148,9 +150,9 @@ def test_role_credentials_carry_no_mfa_on(
     client: Callable[..., Any],
     refused: Callable[..., str],
 ) -> None:
-    first = sandbox.state.add_role(HOME, "FirstHop", trusting(user.arn))
+    first = sandbox.state.add_role(HOME, "FirstHop", trust_policy(user.arn))
     second = sandbox.state.add_role(
-        HOME, "SecondHop", trusting(first.arn, Bool={"aws:MultiFactorAuthPresent": "true"})
+        HOME, "SecondHop", trust_policy(first.arn, Bool={"aws:MultiFactorAuthPresent": "true"})
     )
     sandbox.move_clock(30)
     hop = sts.assume_role(
@@ -166,23 +168,23 @@ def test_role_credentials_carry_no_mfa_on(
         RoleArn=second.arn,
         RoleSessionName="s2",
     )
-    assert text == denied(hop["AssumedRoleUser"]["Arn"], second.arn)
+    assert text == denied_message(hop["AssumedRoleUser"]["Arn"], second.arn)
 
 
 @pytest.mark.parametrize(("most", "asked"), [(3600, 900), (7200, 7200), (43200, 43200)])
 def test_a_role_session_lives_as_long_as_asked_within_the_roles_maximum(
     sandbox: Sandbox, user: User, sts: Any, most: int, asked: int
 ) -> None:
-    role = sandbox.state.add_role(HOME, f"Max{most}", trusting(user.arn), max_session=most)
+    role = sandbox.state.add_role(HOME, f"Max{most}", trust_policy(user.arn), max_session=most)
     answer = sts.assume_role(RoleArn=role.arn, RoleSessionName="s1", DurationSeconds=asked)
-    assert seconds_given(sandbox, answer) == asked
+    assert lifetime(sandbox, answer) == asked
 
 
 @pytest.mark.parametrize("most", [3600, 7200])
 def test_a_role_session_beyond_the_roles_maximum_is_refused(
     sandbox: Sandbox, user: User, sts: Any, refused: Callable[..., str], most: int
 ) -> None:
-    role = sandbox.state.add_role(HOME, f"Max{most}", trusting(user.arn), max_session=most)
+    role = sandbox.state.add_role(HOME, f"Max{most}", trust_policy(user.arn), max_session=most)
     call = {"RoleArn": role.arn, "RoleSessionName": "s1", "DurationSeconds": most + 1}
     assert refused("ValidationError", 400, sts.assume_role, **call) == TOO_LONG
 
@@ -190,7 +192,7 @@ def test_a_role_session_beyond_the_roles_maximum_is_refused(
 def test_a_refused_length_has_used_up_its_code(
     sandbox: Sandbox, user: User, sts: Any, refused: Callable[..., str]
 ) -> None:
-    role = sandbox.state.add_role(HOME, "ShortWithMfa", trusting(user.arn))
+    role = sandbox.state.add_role(HOME, "ShortWithMfa", trust_policy(user.arn))
     sandbox.move_clock(30)
     call = {
         "RoleArn": role.arn,
@@ -205,15 +207,15 @@ def test_a_refused_length_has_used_up_its_code(
 def test_temporary_credentials_assume_for_an_hour_at_most(
     sandbox: Sandbox, user: User, sts: Any, client: Callable[..., Any], refused: Callable[..., str]
 ) -> None:
-    first = sandbox.state.add_role(HOME, "Link1", trusting(user.arn), max_session=43200)
-    second = sandbox.state.add_role(HOME, "Link2", trusting(first.arn), max_session=43200)
+    first = sandbox.state.add_role(HOME, "Link1", trust_policy(user.arn), max_session=43200)
+    second = sandbox.state.add_role(HOME, "Link2", trust_policy(first.arn), max_session=43200)
     role_session = sts.assume_role(RoleArn=first.arn, RoleSessionName="s1")["Credentials"]
     user_session = sts.get_session_token()["Credentials"]
     for credentials, role in ((role_session, second), (user_session, first)):
         chained = client("sts", credentials)
         call = {"RoleArn": role.arn, "RoleSessionName": "s2"}
         assert refused("ValidationError", 400, chained.assume_role, **call, DurationSeconds=3601) == CHAINED
-        assert seconds_given(sandbox, chained.assume_role(**call, DurationSeconds=3600)) == 3600
+        assert lifetime(sandbox, chained.assume_role(**call, DurationSeconds=3600)) == 3600
 
 
 def test_a_chain_of_three_across_accounts(
@@ -224,7 +226,9 @@ def test_a_chain_of_three_across_accounts(
     for number, account in enumerate((HOME, AWAY, "300000000003")):
         following = f"arn:aws:iam::*:role/Chain{number + 1}"
         roles.append(
-            sandbox.state.add_role(account, f"Chain{number}", trusting(principal), may_assume=(following,))
+            sandbox.state.add_role(
+                account, f"Chain{number}", trust_policy(principal), may_assume=(following,)
+            )
         )
         principal = roles[-1].arn
     for role in roles:
@@ -237,7 +241,7 @@ def test_a_chain_of_three_across_accounts(
 def test_a_deleted_roles_sessions_are_unknown(
     sandbox: Sandbox, user: User, sts: Any, client: Callable[..., Any], refused: Callable[..., str]
 ) -> None:
-    role = sandbox.state.add_role(HOME, "Gone", trusting(user.arn))
+    role = sandbox.state.add_role(HOME, "Gone", trust_policy(user.arn))
     session = client("sts", sts.assume_role(RoleArn=role.arn, RoleSessionName="s1")["Credentials"])
     assert session.get_caller_identity()
     sandbox.state.remove_role(role)
@@ -248,7 +252,7 @@ def test_root_assumes_no_role(
     sandbox: Sandbox, client: Callable[..., Any], refused: Callable[..., str]
 ) -> None:
     root = sandbox.state.add_user("300000000004", "")
-    role = sandbox.state.add_role("300000000004", "Any", trusting(root.arn))
+    role = sandbox.state.add_role("300000000004", "Any", trust_policy(root.arn))
     sts = client("sts", sandbox.state.add_key(root))
     session = client("sts", sts.get_session_token()["Credentials"])
     for caller in (sts, session):
@@ -311,19 +315,19 @@ def test_parameters_that_do_not_fit_are_named(
 def test_tags_and_source_identity_are_permissions_of_their_own(
     sandbox: Sandbox, user: User, sts: Any, refused: Callable[..., str]
 ) -> None:
-    role = sandbox.state.add_role(HOME, "Tagged", trusting(user.arn))
-    asked = {"RoleArn": role.arn, "RoleSessionName": "s1"}
+    role = sandbox.state.add_role(HOME, "Tagged", trust_policy(user.arn))
+    params = {"RoleArn": role.arn, "RoleSessionName": "s1"}
     more = {"Tags": [{"Key": "team", "Value": "ops"}], "SourceIdentity": "carol"}
-    text = refused("AccessDenied", 403, sts.assume_role, **asked, **more)
-    assert text == denied(user.arn, role.arn, "sts:TagSession")
-    role.trust = tuple(trusting(user.arn, ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]))
-    assert sts.assume_role(**asked, **more)["SourceIdentity"] == "carol"
+    text = refused("AccessDenied", 403, sts.assume_role, **params, **more)
+    assert text == denied_message(user.arn, role.arn, "sts:TagSession")
+    role.trust = tuple(trust_policy(user.arn, ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]))
+    assert sts.assume_role(**params, **more)["SourceIdentity"] == "carol"
 
 
 def test_a_session_before_its_end_works_and_after_it_does_not(
     sandbox: Sandbox, user: User, client: Callable[..., Any], refused: Callable[..., str], sts: Any
 ) -> None:
-    role = sandbox.state.add_role(HOME, "Ends", trusting(user.arn))
+    role = sandbox.state.add_role(HOME, "Ends", trust_policy(user.arn))
     session = client(
         "sts", sts.assume_role(RoleArn=role.arn, RoleSessionName="s1", DurationSeconds=900)["Credentials"]
     )

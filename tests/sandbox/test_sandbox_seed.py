@@ -22,7 +22,7 @@ PROFILES = {
 
 
 @pytest.fixture(autouse=True)
-def as_in_the_sandbox(seeded: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_sandbox(seeded: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in seeded.environ.items():
         monkeypatch.setenv(name, value)
 
@@ -129,7 +129,7 @@ def test_sso_logins_are_cached_as_the_cli_caches_them(seeded: Sandbox) -> None:
         logins[content["startUrl"]] = datetime.fromisoformat(content["expiresAt"]) > datetime.now(UTC)
     assert logins == {"https://acme-corp.awsapps.com/start": True, "https://globex.awsapps.com/start": False}
     cached = [json.loads(file.read_text()) for file in (seeded.home / ".aws" / "cli" / "cache").iterdir()]
-    (role,) = (one["Credentials"] for one in cached if one.get("ProviderType") == "sso")
+    (role,) = (login["Credentials"] for login in cached if login.get("ProviderType") == "sso")
     assert set(role) == {
         "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration", "AccountId",
     }  # fmt: skip

@@ -113,12 +113,12 @@ def test_a_body_must_have_a_length_within_reason(sandbox: Sandbox) -> None:
 
 def test_more_connections_than_served_are_closed_and_the_rest_goes_on(sandbox: Sandbox, sts: Any) -> None:
     assert sts.get_caller_identity()
-    held = [socket.create_connection(("127.0.0.1", sandbox.port), 5) for _ in range(CONNECTIONS + 8)]
+    connections = [socket.create_connection(("127.0.0.1", sandbox.port), 5) for _ in range(CONNECTIONS + 8)]
     closed = 0
-    for connection in held[CONNECTIONS:]:
+    for connection in connections[CONNECTIONS:]:
         connection.settimeout(5)
         closed += connection.recv(1) == b""
-    for connection in held:
+    for connection in connections:
         connection.close()
     assert closed == 8
     deadline = time.monotonic() + 10

@@ -47,7 +47,7 @@ def fresh_code(sandbox: Sandbox, device: MfaDevice) -> Callable[[], str]:
     return code
 
 
-def life(sandbox: Sandbox, answer: dict[str, Any]) -> int:
+def lifetime(sandbox: Sandbox, answer: dict[str, Any]) -> int:
     """Return the lifetime of the credentials of a response, rounded to ten seconds."""
     expires: datetime = answer["Credentials"]["Expiration"]
     return round((expires - sandbox.now()).total_seconds() / 10) * 10
@@ -65,7 +65,7 @@ def test_a_session_lives_12_hours_or_15_minutes_to_36_hours(
     sandbox: Sandbox, sts: Any, asked: int | None, given: int
 ) -> None:
     answer = sts.get_session_token(**({} if asked is None else {"DurationSeconds": asked}))
-    assert life(sandbox, answer) == given
+    assert lifetime(sandbox, answer) == given
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_root_gets_an_hour_at_most(sandbox: Sandbox, client: Callable[..., Any])
     root = sandbox.state.add_user("200000000002", "")
     sts = client("sts", sandbox.state.add_key(root))
     assert sts.get_caller_identity()["Arn"] == "arn:aws:iam::200000000002:root"
-    assert life(sandbox, sts.get_session_token()) == 3600
-    assert life(sandbox, sts.get_session_token(DurationSeconds=43200)) == 3600
-    assert life(sandbox, sts.get_session_token(DurationSeconds=900)) == 900
+    assert lifetime(sandbox, sts.get_session_token()) == 3600
+    assert lifetime(sandbox, sts.get_session_token(DurationSeconds=43200)) == 3600
+    assert lifetime(sandbox, sts.get_session_token(DurationSeconds=900)) == 900
 
 
 def test_session_credentials_get_no_session(

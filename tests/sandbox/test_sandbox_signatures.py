@@ -37,7 +37,7 @@ def key(sandbox: Sandbox, user: User) -> AccessKey:
     return sandbox.state.add_key(user)
 
 
-def signed(
+def signed_headers(
     sandbox: Sandbox, key: AccessKey, body: bytes = ASK, *, service: str = "sts", region: str = "eu-west-1"
 ) -> dict[str, str]:
     """Return the headers of a request signed by botocore."""
@@ -61,7 +61,7 @@ def send(
 
 
 def test_a_good_signature_is_let_in(sandbox: Sandbox, key: AccessKey) -> None:
-    assert send(sandbox, signed(sandbox, key))[0] == 200
+    assert send(sandbox, signed_headers(sandbox, key))[0] == 200
 
 
 def test_an_unsigned_request_is_told_so(sandbox: Sandbox) -> None:
@@ -76,7 +76,7 @@ def test_a_wrong_secret_does_not_match(
 
 
 def test_every_signed_byte_counts(sandbox: Sandbox, key: AccessKey) -> None:
-    headers = signed(sandbox, key)
+    headers = signed_headers(sandbox, key)
     refusal = (403, "SignatureDoesNotMatch", MISMATCH)
     assert send(sandbox, headers, ASK + b"&X=1") == refusal
     assert send(sandbox, headers, path="/?X=1") == refusal
@@ -88,7 +88,7 @@ def test_every_signed_byte_counts(sandbox: Sandbox, key: AccessKey) -> None:
 
 
 def test_the_host_and_every_amz_header_must_be_signed(sandbox: Sandbox, key: AccessKey) -> None:
-    headers = signed(sandbox, key)
+    headers = signed_headers(sandbox, key)
     unsigned_host = headers | {"Authorization": headers["Authorization"].replace("host;", "")}
     assert send(sandbox, unsigned_host)[2] == (
         "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."
@@ -131,12 +131,12 @@ def test_a_misshapen_authorization_is_explained(
 
 
 def test_the_scope_must_fit_service_and_region(sandbox: Sandbox, key: AccessKey) -> None:
-    headers = signed(sandbox, key, service="iam")
+    headers = signed_headers(sandbox, key, service="iam")
     assert send(sandbox, headers)[1:] == (
         "SignatureDoesNotMatch",
         "Credential should be scoped to correct service: 'sts'. ",
     )
-    headers = signed(sandbox, key, region="moon-base-1")
+    headers = signed_headers(sandbox, key, region="moon-base-1")
     assert send(sandbox, headers)[1:] == (
         "SignatureDoesNotMatch",
         "Credential should be scoped to a valid region. ",
@@ -152,7 +152,7 @@ def test_a_signature_lasts_15_minutes_of_real_time_either_way(
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: then)
     sandbox.move_clock(86400)
     try:
-        status, code, message = send(sandbox, signed(sandbox, key))
+        status, code, message = send(sandbox, signed_headers(sandbox, key))
     finally:
         sandbox.move_clock(-86400)
     if let_in:
@@ -254,8 +254,8 @@ def test_a_new_key_takes_its_time_and_flaps_before_it_settles(
     sts = client("sts", key)
     assert refused("InvalidClientTokenId", 403, sts.get_caller_identity) == INVALID
     sandbox.move_clock(11)
-    told = [key.visible_status(sandbox.now()) for _ in range(12)]
-    assert set(told) == {"Absent", "Active"}
+    statuses = [key.visible_status(sandbox.now()) for _ in range(12)]
+    assert set(statuses) == {"Absent", "Active"}
     sandbox.move_clock(10)
     assert all(sts.get_caller_identity() for _ in range(3))
     sandbox.move_clock(-21)

@@ -23,7 +23,7 @@ from keyturn.storage.socket_paths import forward_path
 from tests.adversarial.hostile_input.corpus import as_argument, as_text
 from tests.adversarial.hostile_input.harmless_output import foreign
 from tests.adversarial.hostile_input.verbs import Verbs
-from tests.core.delivery.endpoint.exec_program import SHOW, Program, heard
+from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, read_reply
 
 BIN = Path(sys.executable).parent
 ROLE = "\n[profile {0}]\nrole_arn = arn:aws:iam::123456789012:role/Deploy\nsource_profile = ci\nregion = eu-west-1\n"
@@ -48,7 +48,17 @@ def raw_of(text: str) -> bytes:
 @contextmanager
 def program(machine: Verbs) -> Iterator[Program]:
     """One that runs by `exec role --endpoint`."""
-    words = (str(BIN / "keyturn"), "exec", "role", "--endpoint", "--", sys.executable, "-I", "-c", SHOW)
+    words = (
+        str(BIN / "keyturn"),
+        "exec",
+        "role",
+        "--endpoint",
+        "--",
+        sys.executable,
+        "-I",
+        "-c",
+        PRINT_ENVIRON,
+    )
     with subprocess.Popen(
         words, env=machine.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -70,7 +80,7 @@ def requests(machine: Verbs, texts: tuple[str, ...]) -> None:
         )  # fmt: skip
         for text in texts:
             for hole in holes:
-                answer = target.says(hole.replace(b"HOLE", raw_of(text)))
+                answer = target.send(hole.replace(b"HOLE", raw_of(text)))
                 machine.outputs += 1
                 machine.check(
                     wrong=answer not in (*refusals, b""), what=f"{text[:50]!a} got {answer[:200]!r}"
@@ -127,7 +137,7 @@ def far_questions(machine: Verbs, texts: tuple[str, ...]) -> None:
                 far.connect(forward_path(machine.environ))
                 with suppress(OSError):
                     far.sendall(line + b"\n")
-                answer = heard(far)
+                answer = read_reply(far)
             machine.outputs += 1
             machine.foreign += foreign(answer)
             machine.check(wrong=not _is_refusal(answer), what=f"{text[:50]!a} got {answer[:200]!r}")

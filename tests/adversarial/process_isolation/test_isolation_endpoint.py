@@ -13,7 +13,7 @@ import pytest
 from tests.adversarial.process_isolation.conftest import PASSPHRASE, Record
 from tests.adversarial.process_isolation.ordinary import ALICE, Installation, User, become
 from tests.adversarial.process_isolation.test_isolation_processes import attacked
-from tests.core.delivery.endpoint.exec_program import SHOW, Program, answers_to
+from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, replies_to
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def owned(installation: Installation, ground: Path) -> Iterator[tuple[User, Prog
             done = alice.keyturn(*words, fds={"--passphrase-fd": PASSPHRASE})
             assert done.returncode == 0, done.stderr
         process = subprocess.Popen(
-            [*become(alice.uid), installation.keyturn, "exec", "ci-release", "--endpoint", "--", installation.python, "-c", SHOW],
+            [*become(alice.uid), installation.keyturn, "exec", "ci-release", "--endpoint", "--", installation.python, "-c", PRINT_ENVIRON],
             env=alice.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/",
         )  # fmt: skip
         with process:
@@ -56,7 +56,7 @@ def owned(installation: Installation, ground: Path) -> Iterator[tuple[User, Prog
 
 def is_served(owned: tuple[User, Program]) -> bool:
     user, program = owned
-    (answer,) = answers_to(program, *become(user.uid), user.installation.python, count=1)
+    (answer,) = replies_to(program, *become(user.uid), user.installation.python, count=1)
     return "200 OK" in answer and "ASIA" in answer
 
 
@@ -82,7 +82,7 @@ def test_its_right_request_gets_another_user_no_byte(
     owned: tuple[User, Program], stranger: User, who: str
 ) -> None:
     before = become(stranger.uid) if who == "another user" else []
-    assert answers_to(owned[1], *before, stranger.installation.python, count=50) == [""] * 50
+    assert replies_to(owned[1], *before, stranger.installation.python, count=50) == [""] * 50
     assert is_served(owned)
 
 

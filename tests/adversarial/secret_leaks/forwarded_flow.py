@@ -22,7 +22,7 @@ from keyturn.service import CredentialService
 from keyturn.storage.paths import paths_for
 from keyturn.storage.socket_paths import forward_path
 from tests.adversarial.secret_leaks.verb_flow import Flow, without_lent
-from tests.core.delivery.endpoint.exec_program import SHOW, Program, heard
+from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, read_reply
 from tests.end_to_end.person import BIN
 
 #: Named in `config.toml`: one that is given, one that has a long-term key to give and nothing else, one that is none.
@@ -41,17 +41,17 @@ def by_endpoint(one: Flow, *options: str, locks: bool = False) -> None:
         one.search.add("the endpoint's path", program.path)
         told = "\0".join(f"{name}={value}" for name, value in program.environ.items()).encode()
         one.hits += one.search.look("the program's environment", without_lent(told))
-        good = program.says(program.request())
+        good = program.send(program.request())
         document = json.loads(good.partition(b"\r\n\r\n")[2])
         lent = _names(one, document["SecretAccessKey"], document["Token"])
         one.hits += one.search.look("the endpoint's answer", good, but=lent)
         for number, raw in enumerate(_wrong(one, program)):
-            answer = program.says(raw)
+            answer = program.send(raw)
             assert answer.startswith(b"HTTP/1.1 40"), answer
             one.hits += one.search.look(f"refusal {number}", answer)
         if locks:
             one.does("vault", "lock")
-            answer = program.says(program.request())
+            answer = program.send(program.request())
             assert answer.startswith(b"HTTP/1.1 503 "), answer
             one.hits += one.search.look("the endpoint's answer while all is locked", answer)
             one.does("vault", "unlock", fds={"--passphrase-fd": one.passphrase})
@@ -61,7 +61,7 @@ def by_endpoint(one: Flow, *options: str, locks: bool = False) -> None:
 
 @contextmanager
 def _program(one: Flow, *options: str) -> Iterator[Program]:
-    words = ("exec", "ci-release", "--endpoint", *options, "--", sys.executable, "-I", "-c", SHOW)
+    words = ("exec", "ci-release", "--endpoint", *options, "--", sys.executable, "-I", "-c", PRINT_ENVIRON)
     with (
         (one.sandbox.folder / "program.err").open("wb") as err,
         subprocess.Popen(
@@ -113,7 +113,7 @@ class Line:
         with socket.socket(socket.AF_UNIX) as far:
             far.connect(str(self.path))
             far.sendall(raw)
-            found: dict[str, Any] = json.loads(heard(far))
+            found: dict[str, Any] = json.loads(read_reply(far))
         return found
 
 
@@ -125,7 +125,7 @@ def _carried(near: str) -> Iterator[Line]:
             with socket.socket(socket.AF_UNIX) as agent:
                 agent.connect(near)
                 agent.sendall(asked)
-                answer = heard(agent)
+                answer = read_reply(agent)
             line.asked.append(asked)
             line.answered.append(answer)
             self.wfile.write(answer)

@@ -33,16 +33,16 @@ class FakeService:
     documents: dict[str, str] = field(default_factory=lambda: {"prod": DOCUMENT})
     results: dict[str, object] = field(default_factory=dict)
     errors: dict[str, Exception] = field(default_factory=dict)
-    asked: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    calls: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
-    waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    tended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    renewing: threading.Event | None = None
+    blocked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    withdrawals: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    renew_gate: threading.Event | None = None
     """Renewals wait for this event, as they would for an AWS that does not answer."""
-    far_answer: str = TEMPORARY
-    slow: threading.Event | None = None
+    forwarded_document: str = TEMPORARY
+    forward_gate: threading.Event | None = None
     """Forwarded requests wait for this event."""
-    renewed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    renewals: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def wait_until_secrets_saved(self) -> None:
         """Return at once: nothing is unsaved."""
@@ -51,29 +51,29 @@ class FakeService:
         return ()
 
     def renew_due(self, may_go_on: object) -> object:  # noqa: ARG002  # a part of the port
-        self.renewed.release()
-        if self.renewing is not None:
-            self.renewing.wait(30)
+        self.renewals.release()
+        if self.renew_gate is not None:
+            self.renew_gate.wait(30)
         return ()
 
     def get_forwarded_credentials(self, name: str, least_seconds: int | None) -> str:
-        self.asked.append(("forwarded", {"name": name, "least": least_seconds}))
-        if self.slow is not None:
-            self.waiting.release()
-            self.slow.wait(30)
+        self.calls.append(("forwarded", {"name": name, "least": least_seconds}))
+        if self.forward_gate is not None:
+            self.blocked.release()
+            self.forward_gate.wait(30)
         self.credential_process(name)
-        return self.far_answer
+        return self.forwarded_document
 
     def withdraw_expired(self) -> object:
-        self.tended.release()
+        self.withdrawals.release()
         if "withdraw" in self.errors:
             raise self.errors["withdraw"]
         return ()
 
     def run_operation(self, op: str, args: Mapping[str, object]) -> object:
-        self.asked.append((op, args))
+        self.calls.append((op, args))
         if op == "wait":
-            self.waiting.release()
+            self.blocked.release()
             self.gate.wait(30)
         if op in self.errors:
             raise self.errors[op]
@@ -92,10 +92,10 @@ class Agent:
     """An agent that serves in a thread."""
 
     path: Path
-    keeper: FakeService
+    service: FakeService
     server: AgentServer
     thread: threading.Thread
-    reported: list[BaseException]
+    errors: list[BaseException]
     time: list[datetime]
     """One element: the time that the agent's clock shows."""
 
@@ -103,7 +103,7 @@ class Agent:
         self.time[0] += by
 
     @property
-    def far(self) -> Path:
+    def forward_socket(self) -> Path:
         """The socket for forwarding."""
         return self.path.with_name("forward.sock")
 
@@ -132,22 +132,22 @@ def serve(folder: Path) -> Iterator[Serve]:
         path = folder / "run" / "agent.sock"
         listener = acquire(path, lambda _path: False, 1)
         assert listener is not None
-        keeper = FakeService(renewing=renewing)
+        service = FakeService(renew_gate=renewing)
         reported: list[BaseException] = []
         time = [datetime(2026, 11, 23, 12, tzinfo=UTC)]
         forward = add_listener(listener, path.with_name("forward.sock"))
         server = AgentServer(
-            keeper, listener, forward=forward, clock=lambda: time[0], limits=limits, report=reported.append
+            service, listener, forward=forward, clock=lambda: time[0], limits=limits, report=reported.append
         )
         thread = threading.Thread(target=server.serve, daemon=True)
         thread.start()
-        agent = Agent(path, keeper, server, thread, reported, time)
+        agent = Agent(path, service, server, thread, reported, time)
         started.append(agent)
         return agent
 
     yield start
     for agent in started:
-        agent.keeper.gate.set()
+        agent.service.gate.set()
         agent.server.stop()
         assert agent.has_ended()
         agent.server.close()

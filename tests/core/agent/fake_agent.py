@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from keyturn.model.secret import Secret
 
 
-class Keeper:
+class FakeService:
     def wait_until_secrets_saved(self) -> None:
         """Return at once: nothing is unsaved."""
 
@@ -60,7 +60,7 @@ class Keeper:
 
 def open_service(
     environ: Mapping[str, str], passphrase: Secret | None, recovery_key: Secret | None
-) -> Keeper:
+) -> FakeService:
     from keyturn.model.errors import WrongPassphrase
 
     if "KEYTURN_TEST_SLOW" in environ:
@@ -72,7 +72,7 @@ def open_service(
         raise WrongPassphrase("the vault", "the passphrase does not open it")
     if recovery_key is not None and recovery_key.reveal() != "AGE-SECRET-KEY-1TEST":
         raise WrongPassphrase("the vault", "the recovery key does not open it")
-    return Keeper()
+    return FakeService()
 
 
 if __name__ == "__main__":

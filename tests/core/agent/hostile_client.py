@@ -17,7 +17,7 @@ from pathlib import Path
 from keyturn.operations.rpc import OPERATIONS
 
 #: Values of every type, and some that break naive readers. None names an existing profile.
-ODD: tuple[object, ...] = (
+ODD_VALUES: tuple[object, ...] = (
     None, True, False, 0, -1, 1e308, 10**400, 2**63, "", "nobody", "../../etc/x", "/etc/passwd", "\0", "a\0b", "\n", "%s%n",
     "\u202e\x1b[2J", "\ud800", "-", "--all", "x" * 500, [], [[]], ["nobody"], [None, 1], [["nobody"]], {}, {"a": {}},
     {"names": []}, "NaN", ["../x"] * 50,
@@ -36,11 +36,11 @@ _WHOLE = (
 
 def requests(random_: random.Random) -> Iterator[bytes]:
     """Yield requests without end; none of them locks the agent."""
-    ways = (_mutated, _odd_act, _odd_request, _noise, _deep, _torn, _many_lines)
+    ways = (_mutated, _odd_operation, _odd_request, _noise, _deep, _cut, _many_lines)
     while True:
-        one = random_.choice(ways)(random_)
-        if b"lock" not in one:
-            yield one
+        raw = random_.choice(ways)(random_)
+        if b"lock" not in raw:
+            yield raw
 
 
 def _mutated(random_: random.Random) -> bytes:
@@ -58,8 +58,8 @@ def _mutated(random_: random.Random) -> bytes:
     return bytes(line) + b"\n"
 
 
-def _odd_act(random_: random.Random) -> bytes:
-    args = {field: random_.choice(ODD) for field in random_.sample(FIELDS, random_.randint(0, 5))}
+def _odd_operation(random_: random.Random) -> bytes:
+    args = {field: random_.choice(ODD_VALUES) for field in random_.sample(FIELDS, random_.randint(0, 5))}
     act = random_.choice((*OPERATIONS, *OPERATIONS, "unheard of", ""))
     return json.dumps({"v": 1, "op": "run", "act": act, "args": args}).encode() + b"\n"
 
@@ -67,7 +67,7 @@ def _odd_act(random_: random.Random) -> bytes:
 def _odd_request(random_: random.Random) -> bytes:
     record = {"v": 1, "op": random_.choice(("status", "run", "credential-process"))}
     for part in random_.sample(("v", "op", "act", "args", "profile", "more"), random_.randint(1, 4)):
-        record[part] = random_.choice(ODD)  # type: ignore[assignment]  # that is the point
+        record[part] = random_.choice(ODD_VALUES)  # type: ignore[assignment]  # that is the point
     return json.dumps(record).encode() + b"\n"
 
 
@@ -82,7 +82,7 @@ def _deep(random_: random.Random) -> bytes:
     return b'{"v":1,"op":"run","act":"refresh","args":{"name":' + deep + b"}}\n"
 
 
-def _torn(random_: random.Random) -> bytes:
+def _cut(random_: random.Random) -> bytes:
     """Yield requests without an end of line, some of them cut inside a character."""
     line = random_.choice(_WHOLE).replace(b"nobody", "näḃ😀y".encode())
     return line[: random_.randrange(1, len(line) - 1)]
@@ -92,35 +92,35 @@ def _many_lines(random_: random.Random) -> bytes:
     return random_.choice((b"\n", b"\r\n", *_WHOLE)) * random_.randint(2, 10)
 
 
-def sent(path: Path, request: bytes) -> bytes:
+def send(path: Path, request: bytes) -> bytes:
     """Return the agent's reply to a client that sends only `request`; empty if the agent hung up."""
-    with socket.socket(socket.AF_UNIX) as one:
-        one.settimeout(30)
-        one.connect(str(path))
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(30)
+        sock.connect(str(path))
         answer = b""
         with contextlib.suppress(ConnectionError, BrokenPipeError):
-            one.sendall(request)
-            one.shutdown(socket.SHUT_WR)
-            while part := one.recv(65536):
+            sock.sendall(request)
+            sock.shutdown(socket.SHUT_WR)
+            while part := sock.recv(65536):
                 answer += part
         return answer
 
 
 def _connected(path: Path) -> socket.socket:
-    one = socket.socket(socket.AF_UNIX)
-    one.settimeout(30)
-    one.connect(str(path))
-    return one
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(30)
+    sock.connect(str(path))
+    return sock
 
 
 @contextmanager
-def bad_company(path: Path, held: int) -> Iterator[None]:
+def hostile_clients(path: Path, count: int) -> Iterator[None]:
     """Keep `held` connections open in mid-request. Some clients never read their reply, and some send their
     request byte by byte. Connections that the agent drops are opened again."""
     over = threading.Event()
     threads = [
-        threading.Thread(target=act, args=(path, over, held))
-        for act in (_hold, _read_nothing, _speak_slowly, _speak_slowly)
+        threading.Thread(target=act, args=(path, over, count))
+        for act in (_hold_open, _read_nothing, _speak_slowly, _speak_slowly)
     ]
     for thread in threads:
         thread.start()
@@ -132,16 +132,16 @@ def bad_company(path: Path, held: int) -> Iterator[None]:
             thread.join()
 
 
-def _hold(path: Path, over: threading.Event, held: int) -> None:
+def _hold_open(path: Path, over: threading.Event, count: int) -> None:
     while not over.is_set():
         many: list[socket.socket] = []
         with contextlib.suppress(OSError):
-            for _ in range(held):
+            for _ in range(count):
                 many.append(_connected(path))
                 many[-1].sendall(b'{"v":1,')
         over.wait(2)
-        for one in many:
-            one.close()
+        for sock in many:
+            sock.close()
 
 
 def _read_nothing(path: Path, over: threading.Event, _held: int) -> None:
@@ -152,24 +152,24 @@ def _read_nothing(path: Path, over: threading.Event, _held: int) -> None:
                 many.append(_connected(path))
                 many[-1].sendall(_WHOLE[3])
         over.wait(1)
-        for one in many:
-            one.close()
+        for sock in many:
+            sock.close()
 
 
 def _speak_slowly(path: Path, over: threading.Event, _held: int) -> None:
     while not over.is_set():
-        with contextlib.suppress(OSError), _connected(path) as one:
+        with contextlib.suppress(OSError), _connected(path) as sock:
             for byte in _WHOLE[1]:
-                one.sendall(bytes([byte]))
+                sock.sendall(bytes([byte]))
                 if over.wait(0.05):
                     break
 
 
 @dataclass
-class GoodClient:
+class ClientStats:
     """Observations of a client process that requested a document throughout."""
 
-    taken: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     """Seconds, for each reply."""
     documents: list[str] = field(default_factory=list)
     """The distinct documents."""
@@ -177,16 +177,16 @@ class GoodClient:
 
 
 @contextmanager
-def good_client(path: Path, profile: str) -> Iterator[GoodClient]:
+def good_client(path: Path, profile: str) -> Iterator[ClientStats]:
     """Request the document of `profile` in a loop during the block; the observations are complete then."""
-    seen = GoodClient()
+    stats = ClientStats()
     words = [sys.executable, str(Path(__file__).with_name("good_client.py")), str(path), profile]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         try:
-            yield seen
+            yield stats
         finally:
             printed, _ = process.communicate()
     for name, value in json.loads(printed).items():
-        setattr(seen, name, value)
+        setattr(stats, name, value)

@@ -26,9 +26,9 @@ def offset() -> dt.timedelta:
         return dt.timedelta()
 
 
-class Moved(dt.datetime):
+class ShiftedDatetime(dt.datetime):
     @classmethod
-    def now(cls, tz: dt.tzinfo | None = None) -> Moved:
+    def now(cls, tz: dt.tzinfo | None = None) -> ShiftedDatetime:
         found = dt.datetime.now(tz) + offset()
         return cls.fromtimestamp(found.timestamp(), tz)
 
@@ -37,7 +37,7 @@ def shift() -> None:
     """Shift only the clock that botocore compares expiries with; the rest of the process keeps the machine's
     time."""
     moved = types.ModuleType("datetime")
-    moved.__dict__.update(vars(dt), datetime=Moved)
+    moved.__dict__.update(vars(dt), datetime=ShiftedDatetime)
     vars(credentials)["datetime"] = moved
 
 
@@ -48,9 +48,9 @@ def sign(profile: str) -> None:
     client = session.client("sts")
     for _ in sys.stdin:
         client.get_caller_identity()
-        held = session.get_credentials()
-        assert isinstance(held, credentials.RefreshableCredentials)
-        left = vars(held)["_expiry_time"] - Moved.now(dt.UTC)
+        current = session.get_credentials()
+        assert isinstance(current, credentials.RefreshableCredentials)
+        left = vars(current)["_expiry_time"] - ShiftedDatetime.now(dt.UTC)
         print(json.dumps({"left": left.total_seconds()}), flush=True)
 
 

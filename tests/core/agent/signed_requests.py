@@ -15,24 +15,24 @@ PROGRAM = Path(__file__).with_name("shifted_client.py")
 #: A one-hour session, and a profile that passes it on through a program that counts its runs.
 ROLE, COUNTED = "ci-release", "counted"
 #: Below this remaining time, botocore asks again at every signing; keyturn keeps a margin of some minutes.
-BOTOCORE_ASKS_AT = 15 * 60
-HANDED_AT_LEAST = 16 * 60
+BOTOCORE_REFRESHES_AT = 15 * 60
+MIN_SECONDS_AT_OUTPUT = 16 * 60
 
 
 @dataclass
-class Signings:
+class SigningStats:
     """Measurements; times in seconds."""
 
     signed: int = 0
-    asked: int = 0
+    runs: int = 0
     """Number of starts of the `credential_process` program."""
-    handed: list[float] = field(default_factory=list)
+    seconds_at_output: list[float] = field(default_factory=list)
     """Time left of each session when the program printed it."""
-    left: list[float] = field(default_factory=list)
+    seconds_at_signing: list[float] = field(default_factory=list)
     """Time left of the session that each signing used, as the client knows it."""
 
 
-class Counting:
+class CountingProfile:
     """Native profile whose program records its output."""
 
     def __init__(self, person: Person) -> None:
@@ -46,19 +46,19 @@ class Counting:
             file.write(f"\n[profile {COUNTED}]\nregion = eu-west-1\ncredential_process = {program} {ROLE}\n")
         self.read = 0
 
-    def note(self, seen: Signings) -> None:
+    def read_log(self, seen: SigningStats) -> None:
         """Read the records written since the last call."""
         lines = self.log.read_text().splitlines()
         for line in lines[self.read :]:
             ends = datetime.fromisoformat(json.loads(line)["Expiration"])
-            seen.handed.append((ends - self.person.sandbox.now()).total_seconds())
-        seen.asked += len(lines) - self.read
+            seen.seconds_at_output.append((ends - self.person.sandbox.now()).total_seconds())
+        seen.runs += len(lines) - self.read
         self.read = len(lines)
 
 
-def in_one_process(counting: Counting, signings: int, hours: float) -> Signings:
+def sign_in_one_process(counting: CountingProfile, signings: int, hours: float) -> SigningStats:
     """Let boto3 sign `count` times in one process while `hours` hours pass."""
-    person, seen = counting.person, Signings()
+    person, stats = counting.person, SigningStats()
     client = subprocess.Popen(
         [sys.executable, str(PROGRAM), "boto", COUNTED],
         env=person.environ,
@@ -74,32 +74,32 @@ def in_one_process(counting: Counting, signings: int, hours: float) -> Signings:
             client.stdin.flush()
             line = client.stdout.readline()
             assert line, "the client ended"
-            seen.left.append(json.loads(line)["left"])
-            seen.signed += 1
-            counting.note(seen)
+            stats.seconds_at_signing.append(json.loads(line)["left"])
+            stats.signed += 1
+            counting.read_log(stats)
             if hours:
                 person.sandbox.move_clock(hours * 3600 / signings)
         client.stdin.close()
     assert client.returncode == 0
-    return seen
+    return stats
 
 
-def in_many_processes(counting: Counting, signings: int, hours: float) -> Signings:
+def sign_in_many_processes(counting: CountingProfile, signings: int, hours: float) -> SigningStats:
     """Run the AWS CLI `count` times, one after the other, while `hours` hours pass."""
-    person, seen = counting.person, Signings()
+    person, stats = counting.person, SigningStats()
     for _ in range(signings):
         done = person.run(
             sys.executable, str(PROGRAM), "cli", "sts", "get-caller-identity", "--profile", COUNTED
         )
         assert done.returncode == 0, done.stderr
         assert "assumed-role/ReleaseManager" in done.stdout
-        seen.signed += 1
-        counting.note(seen)
+        stats.signed += 1
+        counting.read_log(stats)
         person.sandbox.move_clock(hours * 3600 / signings)
-    return seen
+    return stats
 
 
-def of_role(person: Person) -> None:
+def set_up_role(person: Person) -> None:
     """Give the user a vault and the role, and an agent that has served it once."""
     person.makes_vault()
     person.does("adopt", "ci-deploy", "--yes")

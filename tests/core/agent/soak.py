@@ -14,11 +14,11 @@ from keyturn.model.errors import KeyturnError, NotFound
 
 CLIENTS = 4
 #: Three standard descriptors, the lock, the socket, and the loop's wake-up descriptors.
-_AT_REST = 8
+_IDLE_DESCRIPTORS = 8
 
 
 @dataclass
-class Soaked:
+class SoakResult:
     """Result of a soak run."""
 
     requests: int
@@ -39,13 +39,13 @@ class Soaked:
         return 100 * (self.after - self.before) / self.before
 
 
-def resident(pid: int) -> int:
+def resident_kib(pid: int) -> int:
     """Return the resident memory of a process in KiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
-def descriptors(pid: int) -> int | None:
+def count_descriptors(pid: int) -> int | None:
     """Return the number of open descriptors of a process, or None if not visible: an agent is closed even to
     its own user."""
     try:
@@ -63,14 +63,14 @@ class _Client:
         self.errors = 0
         self.documents: dict[str, set[str]] = {name: set() for name in names}
 
-    def asks(self, count: int) -> None:
+    def run(self, count: int) -> None:
         for number in range(count):
             try:
-                self.errors += not self._asked(number)
+                self.errors += not self._request(number)
             except (KeyturnError, OSError):
                 self.errors += 1
 
-    def _asked(self, number: int) -> bool:
+    def _request(self, number: int) -> bool:
         if number % 100 == 99:
             plan = client.run(self.socket, "plan-release", {"names": [self.names[0]]})
             return bool(plan["digest"])
@@ -88,29 +88,29 @@ class _Client:
         return "SessionToken" in json.loads(document)
 
 
-def soak(socket: Path, names: tuple[str, ...], requests: int) -> Soaked:
+def soak(socket: Path, names: tuple[str, ...], requests: int) -> SoakResult:
     """Send `count` requests for sessions of `names` to the agent at `socket`. Before that, send a fifth as
     many, at least 1,000, as a warm-up that does not count, because each new thread makes the allocator take
     more memory."""
     pid = int(client.call(socket, {"op": "status"})["pid"])
-    _together(socket, names, max(1000, requests // 5))
-    open_before = _calm(pid, _AT_REST)
-    before = resident(pid)
-    clients = _together(socket, names, requests)
-    open_after = _calm(pid, open_before or _AT_REST)
-    return Soaked(
+    _run_clients(socket, names, max(1000, requests // 5))
+    open_before = _idle_descriptors(pid, _IDLE_DESCRIPTORS)
+    before = resident_kib(pid)
+    clients = _run_clients(socket, names, requests)
+    open_after = _idle_descriptors(pid, open_before or _IDLE_DESCRIPTORS)
+    return SoakResult(
         requests=requests // CLIENTS * CLIENTS,
-        errors=sum(one.errors for one in clients),
-        documents=max(len(set().union(*(one.documents[name] for one in clients))) for name in names),
+        errors=sum(each.errors for each in clients),
+        documents=max(len(set().union(*(each.documents[name] for each in clients))) for name in names),
         before=before,
-        after=resident(pid),
+        after=resident_kib(pid),
         descriptors=None if open_before is None or open_after is None else open_after - open_before,
     )
 
 
-def _together(socket: Path, names: tuple[str, ...], requests: int) -> list[_Client]:
+def _run_clients(socket: Path, names: tuple[str, ...], requests: int) -> list[_Client]:
     clients = [_Client(socket, names) for _ in range(CLIENTS)]
-    threads = [threading.Thread(target=one.asks, args=(requests // CLIENTS,)) for one in clients]
+    threads = [threading.Thread(target=client.run, args=(requests // CLIENTS,)) for client in clients]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -118,11 +118,11 @@ def _together(socket: Path, names: tuple[str, ...], requests: int) -> list[_Clie
     return clients
 
 
-def _calm(pid: int, most: int) -> int | None:
+def _idle_descriptors(pid: int, most: int) -> int | None:
     """Return the number of open descriptors after the last reply: `most`, or the minimum of some seconds."""
     end = time.monotonic() + 3
-    fewest = descriptors(pid)
+    fewest = count_descriptors(pid)
     while fewest is not None and fewest > most and time.monotonic() < end:
         time.sleep(0.02)
-        fewest = min(fewest, descriptors(pid) or fewest)
+        fewest = min(fewest, count_descriptors(pid) or fewest)
     return fewest

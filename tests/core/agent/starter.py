@@ -69,7 +69,7 @@ def is_gone(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] in ("Z", "X")
 
 
-def awaited(pid: int) -> bool:
+def wait_for_end(pid: int) -> bool:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         if is_gone(pid):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KEYTURN = Path(sys.executable).with_name("keyturn")
 HEAVY = {"boto3", "botocore", "click", "keyring", "pyrage", "textual", "rich", "platformdirs"}
-SPARED = HEAVY | {
+NOT_IMPORTED = HEAVY | {
     "json",
     "socket",
     "pathlib",
@@ -62,14 +62,14 @@ def run(environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[byt
     )
 
 
-def loaded(done: subprocess.CompletedProcess[bytes]) -> set[str]:
+def loaded_modules(done: subprocess.CompletedProcess[bytes]) -> set[str]:
     return set(done.stderr.decode().splitlines()[-1].split())
 
 
 def test_it_prints_the_document_and_a_newline(serve: Serve, environ: dict[str, str]) -> None:
     agent = serve()
     done = run(environ, "credential-process", "prod")
-    assert done.stdout == agent.keeper.documents["prod"].encode() + b"\n"
+    assert done.stdout == agent.service.documents["prod"].encode() + b"\n"
     assert done.returncode == 0
     assert done.stderr.startswith(b"\n")
 
@@ -78,7 +78,7 @@ def test_it_imports_the_barest_of_the_standard_library(serve: Serve, environ: di
     serve()
     done = run(environ, "credential-process", "prod")
     assert done.returncode == 0
-    assert not loaded(done) & SPARED
+    assert not loaded_modules(done) & NOT_IMPORTED
 
 
 def test_an_error_is_one_line_its_exit_code_and_no_output(serve: Serve, environ: dict[str, str]) -> None:
@@ -87,7 +87,7 @@ def test_an_error_is_one_line_its_exit_code_and_no_output(serve: Serve, environ:
     assert done.stdout == b""
     assert done.returncode == 4
     assert done.stderr.splitlines()[0] == b"keyturn: prod: it wants a code. Run keyturn refresh."
-    assert not loaded(done) & HEAVY
+    assert not loaded_modules(done) & HEAVY
 
 
 @pytest.mark.parametrize("name", ["é\u202e", 'a"b\\', "-x", " ", "a b"])
@@ -95,7 +95,7 @@ def test_any_name_reaches_the_agent(
     serve: Serve, environ: dict[str, str], name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     agent = serve()
-    agent.keeper.documents[name] = '{"Version": 1}'
+    agent.service.documents[name] = '{"Version": 1}'
     assert client.credential_process(["--", name], environ) == 0
     assert capfd.readouterr().out == '{"Version": 1}\n'
 
@@ -120,9 +120,9 @@ def test_a_busy_agent_sends_it_the_long_way(serve: Serve, environ: dict[str, str
     agent = serve(Limits(operations=1))
     busy = threading.Thread(target=lambda: client.run(agent.path, "wait", {}, 30))
     busy.start()
-    assert agent.keeper.waiting.acquire(timeout=10)
+    assert agent.service.blocked.acquire(timeout=10)
     assert client.credential_process(["prod"], environ) is None
-    agent.keeper.gate.set()
+    agent.service.gate.set()
     busy.join()
 
 
@@ -137,7 +137,7 @@ def impostor(folder: Path) -> Iterator[socket.socket]:
         yield sock
 
 
-def answering(impostor: socket.socket, answer: bytes) -> threading.Thread:
+def impostor_reply(impostor: socket.socket, answer: bytes) -> threading.Thread:
     def once() -> None:
         connection, _ = impostor.accept()
         with connection:
@@ -163,7 +163,7 @@ def answering(impostor: socket.socket, answer: bytes) -> threading.Thread:
 def test_an_answer_that_is_none_prints_nothing_and_goes_the_long_way(
     impostor: socket.socket, environ: dict[str, str], answer: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    thread = answering(impostor, answer)
+    thread = impostor_reply(impostor, answer)
     assert client.credential_process(["prod"], environ) is None
     thread.join()
     assert capfd.readouterr() == ("", "")

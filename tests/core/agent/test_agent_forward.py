@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.core.agent.conftest import Agent, Serve
 
 
-def asked(path: Path, line: bytes) -> dict[str, object]:
+def request(path: Path, line: bytes) -> dict[str, object]:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(10)
         sock.connect(str(path))
@@ -48,14 +48,14 @@ def asked(path: Path, line: bytes) -> dict[str, object]:
 
 def test_a_document_is_asked_for_as_at_home(serve: Serve) -> None:
     agent = serve()
-    assert client.get_forwarded_credentials(agent.far, "prod", None) == TEMPORARY
-    assert client.get_forwarded_credentials(agent.far, "prod", 1800) == TEMPORARY
-    assert agent.keeper.asked == [
+    assert client.get_forwarded_credentials(agent.forward_socket, "prod", None) == TEMPORARY
+    assert client.get_forwarded_credentials(agent.forward_socket, "prod", 1800) == TEMPORARY
+    assert agent.service.calls == [
         ("forwarded", {"name": "prod", "least": None}),
         ("forwarded", {"name": "prod", "least": 1800}),
     ]
     with pytest.raises(NotFound):
-        client.get_forwarded_credentials(agent.far, "nobody", None)
+        client.get_forwarded_credentials(agent.forward_socket, "nobody", None)
 
 
 @pytest.mark.parametrize(
@@ -75,56 +75,59 @@ def test_a_document_is_asked_for_as_at_home(serve: Serve) -> None:
 )
 def test_nothing_else_is_done_over_it(serve: Serve, line: dict[str, object]) -> None:
     agent = serve()
-    answer = asked(agent.far, json.dumps({"v": 1, **line}).encode() + b"\n")
+    answer = request(agent.forward_socket, json.dumps({"v": 1, **line}).encode() + b"\n")
     assert answer["ok"] is False
-    assert agent.keeper.asked == []
+    assert agent.service.calls == []
     assert client.is_answering(agent.path)
-    status = asked(agent.path, wire.STATUS_REQUEST)["result"]
+    status = request(agent.path, wire.STATUS_REQUEST)["result"]
     assert isinstance(status, dict)
     assert status["paused"] is False
 
 
 def test_its_status_is_the_version_alone(serve: Serve) -> None:
-    assert asked(serve().far, wire.STATUS_REQUEST) == {"ok": True, "result": {"version": __version__}}
+    assert request(serve().forward_socket, wire.STATUS_REQUEST) == {
+        "ok": True,
+        "result": {"version": __version__},
+    }
 
 
 def test_it_is_closed_to_others_and_goes_with_the_agent(serve: Serve) -> None:
     agent = serve()
-    assert stat.S_IMODE(agent.far.stat().st_mode) == 0o600
+    assert stat.S_IMODE(agent.forward_socket.stat().st_mode) == 0o600
     agent.server.stop()
     assert agent.has_ended()
-    assert not agent.far.exists()
+    assert not agent.forward_socket.exists()
     with pytest.raises(AgentUnavailable):
-        client.get_forwarded_credentials(agent.far, "prod", None)
+        client.get_forwarded_credentials(agent.forward_socket, "prod", None)
 
 
 def test_what_a_killed_agent_left_gives_way(serve: Serve, folder: Path) -> None:
     (folder / "run").mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(folder / "run" / "forward.sock"))
-    assert client.get_forwarded_credentials(serve().far, "prod", None) == TEMPORARY
+    assert client.get_forwarded_credentials(serve().forward_socket, "prod", None) == TEMPORARY
 
 
 def test_the_far_end_keeps_nobody_at_home_waiting(serve: Serve) -> None:
     agent = serve(limits=Limits(remote=3, connections=4, operations=4))
-    held = []
+    connections = []
     for _ in range(12):
         sock = socket.socket(socket.AF_UNIX)
-        sock.connect(str(agent.far))
+        sock.connect(str(agent.forward_socket))
         sock.sendall(b'{"v":1,')
-        held.append(sock)
+        connections.append(sock)
     assert client.document(agent.path, "prod") == DOCUMENT
-    for sock in held:
+    for sock in connections:
         sock.close()
 
-    agent.keeper.slow = threading.Event()
+    agent.service.forward_gate = threading.Event()
     waiting = [_in_thread(agent) for _ in range(3)]
     for _ in waiting:
-        assert agent.keeper.waiting.acquire(timeout=10)
+        assert agent.service.blocked.acquire(timeout=10)
     with pytest.raises(AgentUnavailable, match="busy"):
-        client.get_forwarded_credentials(agent.far, "prod", None)
+        client.get_forwarded_credentials(agent.forward_socket, "prod", None)
     assert client.document(agent.path, "prod") == DOCUMENT
-    agent.keeper.slow.set()
+    agent.service.forward_gate.set()
     for thread in waiting:
         thread.join(10)
 
@@ -135,15 +138,15 @@ def test_who_floods_it_waits_outside_and_is_not_sent_away(serve: Serve) -> None:
     flood = [_in_thread(agent) for _ in range(4)]
     for thread in flood:
         thread.join(10)
-    assert len(agent.keeper.asked) == 4
+    assert len(agent.service.calls) == 4
     assert time.monotonic() - began > 0.3
 
 
 def test_nobody_at_home_waits_with_them(serve: Serve) -> None:
     agent = serve(limits=Limits(remote_pause=3600))
-    assert client.get_forwarded_credentials(agent.far, "prod", None) == TEMPORARY
+    assert client.get_forwarded_credentials(agent.forward_socket, "prod", None) == TEMPORARY
     with socket.socket(socket.AF_UNIX) as outside:
-        outside.connect(str(agent.far))
+        outside.connect(str(agent.forward_socket))
         outside.sendall(wire.document_request("prod"))
         for _ in range(20):
             assert client.document(agent.path, "prod") == DOCUMENT
@@ -153,7 +156,9 @@ def test_nobody_at_home_waits_with_them(serve: Serve) -> None:
 
 
 def _in_thread(agent: Agent) -> threading.Thread:
-    thread = threading.Thread(target=client.get_forwarded_credentials, args=(agent.far, "prod", None))
+    thread = threading.Thread(
+        target=client.get_forwarded_credentials, args=(agent.forward_socket, "prod", None)
+    )
     thread.start()
     return thread
 
@@ -168,7 +173,7 @@ def test_only_a_folder_in_which_nobody_else_can_put_a_socket_is_believed(
     shared = folder / "shared"
     shared.mkdir()
     far = shared / "far.sock"
-    os.link(agent.far, far)
+    os.link(agent.forward_socket, far)
     shared.chmod(mode)
     if works:
         assert client.get_forwarded_credentials(far, "prod", None) == TEMPORARY
@@ -189,23 +194,23 @@ def _pipe(far: Path, _agent: Path) -> None:
     os.mkfifo(far, 0o600)
 
 
-def _others(far: Path, agent: Path) -> None:
+def _open_to_others(far: Path, agent: Path) -> None:
     os.link(agent, far)
 
 
-@pytest.mark.parametrize("squat", [_file, _link, _pipe, _others])
+@pytest.mark.parametrize("squat", [_file, _link, _pipe, _open_to_others])
 def test_what_somebody_else_put_in_its_place_is_neither_asked_nor_spoken_of(
     serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch, squat: Callable[[Path, Path], None]
 ) -> None:
     agent, far = serve(), folder / "keyturn-forwarded-me.sock"
-    squat(far, agent.far)
+    squat(far, agent.forward_socket)
     environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "k"), "KEYTURN_FORWARDED": str(far)}
-    if squat is _others:
+    if squat is _open_to_others:
         monkeypatch.setattr(os, "geteuid", lambda: far.stat().st_uid + 1)
     assert client.credential_process(["prod"], environ) is None, "the long way"
     with pytest.raises(NeedsVault):
         CredentialService.from_environ(environ).get_credentials("prod")
-    assert agent.keeper.asked == []
+    assert agent.service.calls == []
 
 
 def test_a_far_end_whose_own_line_asks_keyturn_is_not_led_to_a_vault(serve: Serve, folder: Path) -> None:
@@ -213,8 +218,8 @@ def test_a_far_end_whose_own_line_asks_keyturn_is_not_led_to_a_vault(serve: Serv
     config = folder / "config"
     config.write_text("[profile there]\ncredential_process = /usr/bin/keyturn credential-process there\n")
     environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "k"), "AWS_CONFIG_FILE": str(config)}
-    keeper = CredentialService.from_environ({**environ, "KEYTURN_FORWARDED": str(serve().far)})
-    for ask in (keeper.get_credentials, keeper.credential_process):
+    service = CredentialService.from_environ({**environ, "KEYTURN_FORWARDED": str(serve().forward_socket)})
+    for ask in (service.get_credentials, service.credential_process):
         with pytest.raises(NotFound):
             ask("there")
 
@@ -255,9 +260,9 @@ def test_a_request_at_home_takes_no_length_from_a_stranger(serve: Serve) -> None
 )
 def test_what_the_near_end_says_is_believed_only_if_it_is_valid_credentials(serve: Serve, lie: str) -> None:
     agent = serve()
-    agent.keeper.far_answer = lie
+    agent.service.forwarded_document = lie
     with pytest.raises(AgentUnavailable, match="no temporary credentials that are valid now"):
-        client.get_forwarded_credentials(agent.far, "prod", None)
+        client.get_forwarded_credentials(agent.forward_socket, "prod", None)
 
 
 @pytest.mark.parametrize("account", [["1"], 5, None, {"x": 1}])
@@ -266,11 +271,12 @@ def test_beside_the_credentials_nothing_is_taken_over_that_clients_could_stumble
 ) -> None:
     agent = serve()
     document = json.loads(TEMPORARY)
-    agent.keeper.far_answer = json.dumps({**document, "AccountId": account, "Other": "x"})
-    assert json.loads(client.get_forwarded_credentials(agent.far, "prod", None)) == document
-    agent.keeper.far_answer = json.dumps({**document, "AccountId": "111122223333"})
+    agent.service.forwarded_document = json.dumps({**document, "AccountId": account, "Other": "x"})
+    assert json.loads(client.get_forwarded_credentials(agent.forward_socket, "prod", None)) == document
+    agent.service.forwarded_document = json.dumps({**document, "AccountId": "111122223333"})
     assert (
-        json.loads(client.get_forwarded_credentials(agent.far, "prod", None))["AccountId"] == "111122223333"
+        json.loads(client.get_forwarded_credentials(agent.forward_socket, "prod", None))["AccountId"]
+        == "111122223333"
     )
 
 
@@ -283,7 +289,7 @@ def test_the_near_end_does_not_choose_the_exit_code_of_the_far_one() -> None:
 
 def test_nobody_at_the_far_end_is_asked_whatever_the_near_end_says(serve: Serve) -> None:
     with pytest.raises(NeedsInteraction) as caught:
-        client.get_forwarded_credentials(serve().far, "mfa", None)
+        client.get_forwarded_credentials(serve().forward_socket, "mfa", None)
     assert type(caught.value) is NeedsInteraction
 
 
@@ -312,11 +318,11 @@ def test_where_no_more_connections_are_taken_nobody_is_told_that_all_is_locked(
         silent.bind(str(full))
         full.chmod(0o600)
         silent.listen(0)
-        held = [socket.socket(socket.AF_UNIX) for _ in range(4)]
-        for one in held:
-            one.setblocking(False)
-            one.connect_ex(str(full))
+        connections = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+        for connection in connections:
+            connection.setblocking(False)
+            connection.connect_ex(str(full))
         with pytest.raises(AgentUnresponsive):
             client.connect(str(full), 5)
-        for one in held:
-            one.close()
+        for connection in connections:
+            connection.close()

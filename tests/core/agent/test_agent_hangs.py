@@ -13,17 +13,17 @@ import pytest
 from keyturn.agent import client, shutdown
 from keyturn.agent.listener import acquire
 from keyturn.model.errors import AgentHangs
-from tests.core.agent.starter import Starter, awaited
+from tests.core.agent.starter import Starter, wait_for_end
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (client, shutdown):
         monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.4)
 
 
 @pytest.fixture
-def stopped(starter: Starter) -> int:
+def stopped_pid(starter: Starter) -> int:
     """PID of an agent stopped by SIGSTOP."""
     starter.start()
     pid = starter.pid()
@@ -31,32 +31,36 @@ def stopped(starter: Starter) -> int:
     return pid
 
 
-def test_an_act_says_soon_which_process_hangs(starter: Starter, stopped: int) -> None:
+def test_an_act_says_soon_which_process_hangs(starter: Starter, stopped_pid: int) -> None:
     began = time.monotonic()
-    with pytest.raises(AgentHangs, match=rf"process {stopped} .* keyturn agent stop && keyturn vault unlock"):
+    with pytest.raises(
+        AgentHangs, match=rf"process {stopped_pid} .* keyturn agent stop && keyturn vault unlock"
+    ):
         client.run(starter.socket, "refresh", {}, 110)
     assert time.monotonic() - began < 30
 
 
-def test_the_fast_path_says_so_too(starter: Starter, stopped: int, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_fast_path_says_so_too(
+    starter: Starter, stopped_pid: int, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert client.credential_process(["prod"], starter.environ) == 1
     out, err = capfd.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert f"process {stopped} is stopped or hangs. Run: keyturn agent stop" in err
+    assert f"process {stopped_pid} is stopped or hangs. Run: keyturn agent stop" in err
 
 
 def test_locking_ends_it_all_the_same_and_the_next_one_takes_its_place(
-    starter: Starter, stopped: int
+    starter: Starter, stopped_pid: int
 ) -> None:
     assert shutdown.lock(starter.socket)
-    assert awaited(stopped)
+    assert wait_for_end(stopped_pid)
     starter.start()
-    assert starter.pid() != stopped
+    assert starter.pid() != stopped_pid
 
 
-def test_nobody_takes_its_place_while_it_lives(starter: Starter, stopped: int) -> None:
-    del stopped
+def test_nobody_takes_its_place_while_it_lives(starter: Starter, stopped_pid: int) -> None:
+    del stopped_pid
     with pytest.raises(AgentHangs, match="keyturn agent stop"):
         acquire(starter.socket, lambda path: client.is_answering(path, 0.1), 0.3)
 
@@ -67,8 +71,8 @@ def test_an_act_that_takes_its_time_is_waited_for(starter: Starter) -> None:
 
 
 def test_what_wakes_up_in_time_answers(
-    starter: Starter, stopped: int, monkeypatch: pytest.MonkeyPatch
+    starter: Starter, stopped_pid: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "HEARTBEAT_SECONDS", 5.0)
-    threading.Timer(0.5, os.kill, (stopped, signal.SIGCONT)).start()
+    threading.Timer(0.5, os.kill, (stopped_pid, signal.SIGCONT)).start()
     assert client.run(starter.socket, "refresh", {}, 110)["did"] == "refresh"

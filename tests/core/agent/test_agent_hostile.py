@@ -13,15 +13,15 @@ import pytest
 from keyturn.agent import client
 from keyturn.model import errors
 from keyturn_sandbox import Sandbox
-from tests.core.agent.hostile_client import ODD, bad_company, good_client, requests, sent
-from tests.core.agent.signed_requests import ROLE, of_role
+from tests.core.agent.hostile_client import ODD_VALUES, good_client, hostile_clients, requests, send
+from tests.core.agent.signed_requests import ROLE, set_up_role
 from tests.end_to_end.person import Person
 
 Record = Callable[[str, object], None]
 #: Seconds, for a machine that is busy with other tests; an idle one needs a tenth (see the recorded figure).
-WORST = 3.0
+MAX_SECONDS = 3.0
 #: Operations that do nothing to an existing profile without a further argument, which is then malformed.
-TAKES_MORE = ("hand", "deliver", "adopt", "release")
+NEED_ARGUMENTS = ("hand", "deliver", "adopt", "release")
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +29,13 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     with Sandbox(tmp_path_factory.mktemp("attacked")) as sandbox:
         somebody = Person(sandbox)
         try:
-            of_role(somebody)
+            set_up_role(somebody)
             yield somebody
         finally:
             somebody.leaves()
 
 
-def outside(person: Person) -> dict[str, bytes | None]:
+def writable_files(person: Person) -> dict[str, bytes | None]:
     """Return the files that an operation with hostile arguments could have written: the user's files, and
     names beside them."""
     home, folder = person.sandbox.home, person.sandbox.folder
@@ -47,22 +47,22 @@ def outside(person: Person) -> dict[str, bytes | None]:
     return found
 
 
-def understood(answer: bytes) -> str:
+def reply_type(answer: bytes) -> str:
     """Return the error type that a reply carries, or `result` or `nothing`; fail for any other reply."""
     if not answer:
         return "nothing"
     assert answer.count(b"\n") == 1
     assert answer.endswith(b"\n")
-    said = json.loads(answer)
-    if said["ok"]:
+    reply = json.loads(answer)
+    if reply["ok"]:
         return "result"
-    kind: str = said["error"]["type"]
+    kind: str = reply["error"]["type"]
     assert issubclass(getattr(errors, kind), errors.KeyturnError)
-    assert "unforeseen" not in said["error"]["line"], said
+    assert "unforeseen" not in reply["error"]["line"], reply
     return kind
 
 
-def written(person: Person) -> str:
+def plaintext_files(person: Person) -> str:
     """Return everything that keyturn writes in plaintext."""
     state = person.sandbox.folder / "keyturn" / "state"
     return "".join(path.read_text() for path in sorted(state.glob("*.log*")) + sorted(state.glob("*.jsonl")))
@@ -74,32 +74,32 @@ def test_random_and_mutated_requests_beside_bad_company(
     person: Person, size: int, record_property: Record
 ) -> None:
     pid = client.call(person.socket, {"op": "status"})["pid"]
-    before = outside(person)
-    seen: dict[str, int] = {}
+    before = writable_files(person)
+    counts: dict[str, int] = {}
     total = 0
-    with bad_company(person.socket, 300), good_client(person.socket, ROLE) as good:
+    with hostile_clients(person.socket, 300), good_client(person.socket, ROLE) as good:
         for request in requests(random.Random(size)):  # noqa: S311 - the same each time
             if total >= size:
                 break
-            kind = understood(sent(person.socket, request))
-            seen[kind] = seen.get(kind, 0) + 1
+            kind = reply_type(send(person.socket, request))
+            counts[kind] = counts.get(kind, 0) + 1
             total += len(request)
     assert client.call(person.socket, {"op": "status"})["pid"] == pid
-    assert outside(person) == before
+    assert writable_files(person) == before
     assert good.failed == []
     assert len(good.documents) == 1
-    assert max(good.taken) < WORST
-    said = written(person)
-    assert "Traceback" not in said
-    assert "unforeseen" not in said
-    assert "unexpected error" not in said
+    assert max(good.seconds) < MAX_SECONDS
+    text = plaintext_files(person)
+    assert "Traceback" not in text
+    assert "unforeseen" not in text
+    assert "unexpected error" not in text
     for word in json.loads(good.documents.pop()).values():
-        assert not isinstance(word, str) or len(word) < 30 or word not in said
-    assert {"result", "nothing", "UsageError", "AgentUnavailable"} <= set(seen)
-    within = sum(taken <= 0.1 for taken in good.taken)
+        assert not isinstance(word, str) or len(word) < 30 or word not in text
+    assert {"result", "nothing", "UsageError", "AgentUnavailable"} <= set(counts)
+    within = sum(taken <= 0.1 for taken in good.seconds)
     record_property(
-        f"agent: {total} hostile bytes in {sum(seen.values())} requests, a good client meanwhile",
-        f"{len(good.taken)} answers, worst {1000 * max(good.taken):.0f} ms, {within} within 100 ms",
+        f"agent: {total} hostile bytes in {sum(counts.values())} requests, a good client meanwhile",
+        f"{len(good.seconds)} answers, worst {1000 * max(good.seconds):.0f} ms, {within} within 100 ms",
     )
 
 
@@ -108,13 +108,13 @@ def test_random_and_mutated_requests_beside_bad_company(
     ["refresh", "document", "hand", "deliver", "stop", "adopt", "plan-release", "release", "mfa-devices"],
 )
 def test_each_act_refuses_arguments_of_any_type_in_words(person: Person, act: str) -> None:
-    before = outside(person)
-    for value in ODD:
+    before = writable_files(person)
+    for value in ODD_VALUES:
         of_all = dict.fromkeys(("name", "names", "digest", "to", "code"), value)
         known = {"name": ROLE, "names": [ROLE], "digest": value, "to": value, "least_seconds": value}
-        for args in (of_all, {**of_all, "files": value}, known if act in TAKES_MORE else {}):
+        for args in (of_all, {**of_all, "files": value}, known if act in NEED_ARGUMENTS else {}):
             line = json.dumps({"v": 1, "op": "run", "act": act, "args": args}).encode() + b"\n"
-            understood(sent(person.socket, line))
-    assert outside(person) == before
-    assert "unforeseen" not in written(person)
-    assert "unexpected error" not in written(person)
+            reply_type(send(person.socket, line))
+    assert writable_files(person) == before
+    assert "unforeseen" not in plaintext_files(person)
+    assert "unexpected error" not in plaintext_files(person)

@@ -23,20 +23,20 @@ from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
 from keyturn.storage.paths import paths_for
 from keyturn_sandbox import Sandbox
-from tests.core.agent.signed_requests import HANDED_AT_LEAST, ROLE, of_role
-from tests.core.agent.starter import awaited
+from tests.core.agent.signed_requests import MIN_SECONDS_AT_OUTPUT, ROLE, set_up_role
+from tests.core.agent.starter import wait_for_end
 from tests.end_to_end.person import PASSPHRASE, Person
 
 Record = Callable[[str, object], None]
-_AN_HOUR_AND_MORE = 3700
+_OVER_AN_HOUR = 3700
 
 
-class Killing:
+class KillRun:
     """A user whose agent is killed repeatedly."""
 
     def __init__(self, person: Person) -> None:
         self.person = person
-        of_role(person)
+        set_up_role(person)
         shown = person.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": PASSPHRASE})
         self.recovery_key = Secret(shown.strip())
         self.kills = 0
@@ -50,7 +50,7 @@ class Killing:
     def pid(self) -> int:
         return int(client.call(self.person.socket, {"op": "status"})["pid"])
 
-    def killed(self, pid: int, after: float, act: Callable[[], object]) -> None:
+    def kill_during(self, pid: int, after: float, act: Callable[[], object]) -> None:
         """Kill `pid` after a delay in seconds from the start of `act`, which may return or raise a typed
         error."""
 
@@ -67,41 +67,41 @@ class Killing:
         except KeyturnError as error:
             outcome = type(error).__name__
         thread.join()
-        assert awaited(pid)
+        assert wait_for_end(pid)
         self.kills += 1
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
     # -- operations under way at the kill
 
-    def amid_requests(self, moment: float) -> None:
+    def kill_during_requests(self, moment: float) -> None:
         def ask() -> None:
             while True:
                 client.document(self.person.socket, ROLE)
 
-        self.killed(self.pid(), 0.05 * moment, ask)
+        self.kill_during(self.pid(), 0.05 * moment, ask)
 
-    def amid_renewing(self, moment: float) -> None:
+    def kill_during_renewal(self, moment: float) -> None:
         self.person.sandbox.move_clock(45 * 60)
-        self.killed(self.pid(), 0.8 * moment, lambda: client.document(self.person.socket, ROLE))
+        self.kill_during(self.pid(), 0.8 * moment, lambda: client.document(self.person.socket, ROLE))
 
-    def amid_delivering(self, moment: float) -> None:
+    def kill_during_delivery(self, moment: float) -> None:
         args = {"name": ROLE, "to": "credentials-file", "as": None}
-        self.killed(self.pid(), 0.8 * moment, lambda: client.run(self.person.socket, "deliver", args))
+        self.kill_during(self.pid(), 0.8 * moment, lambda: client.run(self.person.socket, "deliver", args))
 
-    def amid_ending(self, moment: float) -> None:
+    def kill_during_shutdown(self, moment: float) -> None:
         pid = self.pid()
         client.run(self.person.socket, "deliver", {"name": ROLE, "to": "credentials-file", "as": None})
-        self.killed(pid, 0.3 * moment, lambda: os.kill(pid, signal.SIGTERM))
+        self.kill_during(pid, 0.3 * moment, lambda: os.kill(pid, signal.SIGTERM))
 
-    def amid_starting(self, moment: float) -> None:
+    def kill_during_start(self, moment: float) -> None:
         shutdown.lock(self.person.socket)
-        began = threading.Thread(target=self._kill_the_next, args=(0.5 * moment,))
+        began = threading.Thread(target=self._kill_next_agent, args=(0.5 * moment,))
         began.start()
         with contextlib.suppress(KeyturnError):
             self.start()
         began.join()
 
-    def _kill_the_next(self, after: float) -> None:
+    def _kill_next_agent(self, after: float) -> None:
         end = time.monotonic() + 10
         while not (found := self._agents()) and time.monotonic() < end:
             time.sleep(0.005)
@@ -130,23 +130,23 @@ class Killing:
     def check(self) -> None:
         with pytest.raises(AgentUnavailable):
             client.document(self.person.socket, ROLE)
-        self.next_process()
+        self.start_other_process()
         self.start()
         document = json.loads(client.document(self.person.socket, ROLE))
         left = datetime.fromisoformat(document["Expiration"]) - self.person.sandbox.now()
-        assert left.total_seconds() >= HANDED_AT_LEAST
-        self.person.sandbox.move_clock(_AN_HOUR_AND_MORE)
+        assert left.total_seconds() >= MIN_SECONDS_AT_OUTPUT
+        self.person.sandbox.move_clock(_OVER_AN_HOUR)
         # Before the agent's periodic task runs, and as if it could not run.
         os.kill(pid := self.pid(), signal.SIGKILL)
-        assert awaited(pid)
-        self.next_process()
+        assert wait_for_end(pid)
+        self.start_other_process()
         self.start()
 
-    def next_process(self) -> None:
+    def start_other_process(self) -> None:
         """Start another keyturn process without a vault; assert that no ended session is left in the file
         afterwards."""
-        keeper = CredentialService.from_environ(self.person.environ, use_agent=False)
-        keeper.withdraw_expired()
+        service = CredentialService.from_environ(self.person.environ, use_agent=False)
+        service.withdraw_expired()
         text = self.person.credentials.read_text()
         section = re.search(rf"^\[{ROLE}\]\n((?:(?!\[).*\n?)*)", text, re.MULTILINE)
         if section is not None and "aws_session_token" in section[1]:
@@ -159,11 +159,11 @@ MOMENTS = ("amid_requests", "amid_renewing", "amid_delivering", "amid_ending", "
 
 
 @pytest.fixture(scope="module")
-def killing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killing]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillRun]:
     with Sandbox(tmp_path_factory.mktemp("killed")) as sandbox:
         person = Person(sandbox)
         try:
-            yield Killing(person)
+            yield KillRun(person)
         finally:
             person.leaves()
 
@@ -172,18 +172,18 @@ def killing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killing]:
 @pytest.mark.parametrize("way", MOMENTS)
 @pytest.mark.timeout(600)
 def test_a_killed_agent_loses_nothing_and_leaves_nothing_that_has_ended(
-    killing: Killing, way: str, rounds: int, record_property: Record
+    run: KillRun, way: str, rounds: int, record_property: Record
 ) -> None:
     if way == "amid_starting" and os.geteuid() != 0:
         pytest.skip("an agent that starts is closed to others, and to its own user")
     random_ = random.Random(f"{way} {rounds}")  # noqa: S311 - the same moments each time
-    killing.outcomes.clear()
-    before = killing.kills
+    run.outcomes.clear()
+    before = run.kills
     for _ in range(rounds):
-        getattr(killing, way)(random_.random())
-        killing.check()
-    assert killing.kills - before == rounds
+        getattr(run, way)(random_.random())
+        run.check()
+    assert run.kills - before == rounds
     record_property(
         f"agent: killed {way.replace('_', ' ')}, and what its caller got",
-        f"{killing.kills - before} times, {killing.outcomes}",
+        f"{run.kills - before} times, {run.outcomes}",
     )

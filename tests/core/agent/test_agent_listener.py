@@ -20,7 +20,7 @@ def nobody_answers(_path: Path) -> bool:
     return False
 
 
-def claimed(path: Path) -> listener.Listener:
+def acquired(path: Path) -> listener.Listener:
     taken = listener.acquire(path, nobody_answers, 0)
     assert taken is not None
     return taken
@@ -29,7 +29,7 @@ def claimed(path: Path) -> listener.Listener:
 def test_folder_and_socket_are_private_whatever_the_umask(folder: Path) -> None:
     before = os.umask(0)
     try:
-        taken = claimed(folder / "deep" / "run" / "agent.sock")
+        taken = acquired(folder / "deep" / "run" / "agent.sock")
     finally:
         os.umask(before)
     assert stat.S_IMODE(taken.path.parent.stat().st_mode) == 0o700
@@ -41,7 +41,7 @@ def test_a_stale_socket_is_replaced(folder: Path) -> None:
     path = folder / "agent.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    taken = claimed(path)
+    taken = acquired(path)
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(path))
     taken.close()
@@ -109,25 +109,25 @@ def test_of_two_at_once_one_serves_and_the_other_learns_so(folder: Path) -> None
         thread.start()
     for thread in threads:
         thread.join()
-    (winner,) = [one for one in taken if one is not None]
+    (winner,) = [each for each in taken if each is not None]
     assert len(taken) == 2
     winner.close()
 
 
 def test_a_place_whose_holder_does_not_answer_is_an_error(folder: Path) -> None:
-    taken = claimed(folder / "agent.sock")
+    taken = acquired(folder / "agent.sock")
     with pytest.raises(AgentUnavailable):
         listener.acquire(folder / "agent.sock", nobody_answers, 0)
     taken.close()
 
 
 def test_a_place_that_was_given_up_can_be_taken_again(folder: Path) -> None:
-    claimed(folder / "agent.sock").close()
-    claimed(folder / "agent.sock").close()
+    acquired(folder / "agent.sock").close()
+    acquired(folder / "agent.sock").close()
 
 
 def test_a_withdrawn_place_is_still_taken(folder: Path) -> None:
-    taken = claimed(folder / "agent.sock")
+    taken = acquired(folder / "agent.sock")
     taken.withdraw()
     assert not taken.path.exists()
     with pytest.raises(AgentUnavailable):

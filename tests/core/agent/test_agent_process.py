@@ -14,7 +14,7 @@ import pytest
 from keyturn.agent import client, launcher, shutdown
 from keyturn.model.errors import AgentUnavailable, KeyturnError, UsageError, WrongPassphrase
 from keyturn.model.secret import Secret
-from tests.core.agent.starter import COMMAND, PASSPHRASE, Starter, awaited
+from tests.core.agent.starter import COMMAND, PASSPHRASE, Starter, wait_for_end
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_one_that_does_not_open_the_vault_in_time_is_ended(starter: Starter) -> 
     starter.environ["KEYTURN_TEST_SLOW"] = str(pid_file)
     with pytest.raises(AgentUnavailable, match="did not open the vault"):
         starter.start(timeout=2)
-    assert awaited(int(pid_file.read_text()))
+    assert wait_for_end(int(pid_file.read_text()))
 
 
 def test_what_opens_nothing_is_refused(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_two_starts_at_once_end_with_one_agent(starter: Starter) -> None:
     assert failures == []
     pid = starter.pid()
     assert shutdown.lock(starter.socket)
-    assert awaited(pid)
+    assert wait_for_end(pid)
     assert not client.is_answering(starter.socket)
 
 
@@ -116,7 +116,7 @@ def test_a_stale_socket_does_not_keep_it_from_starting(starter: Starter) -> None
     starter.start()
     pid = starter.pid()
     os.kill(pid, signal.SIGKILL)
-    assert awaited(pid)
+    assert wait_for_end(pid)
     assert starter.socket.is_socket()
     with pytest.raises(AgentUnavailable):
         client.document(starter.socket, "prod")
@@ -128,7 +128,7 @@ def test_after_lock_no_process_is_left_and_the_next_start_works(starter: Starter
     starter.start()
     pid = starter.pid()
     assert shutdown.lock(starter.socket)
-    assert awaited(pid)
+    assert wait_for_end(pid)
     assert not starter.socket.exists()
     assert not shutdown.lock(starter.socket)
     starter.start()
@@ -140,7 +140,7 @@ def test_a_signal_ends_it_in_order(starter: Starter, number: signal.Signals) -> 
     starter.start()
     pid = starter.pid()
     os.kill(pid, number)
-    assert awaited(pid)
+    assert wait_for_end(pid)
     assert not starter.socket.exists()
 
 

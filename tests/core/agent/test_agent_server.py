@@ -39,7 +39,7 @@ def is_dropped(sock: socket.socket) -> bool:
         return True
 
 
-def in_thread(agent: Agent, act: str) -> tuple[threading.Thread, list[object]]:
+def request_in_thread(agent: Agent, act: str) -> tuple[threading.Thread, list[object]]:
     """Request an operation that blocks, and return after the service has started it."""
     answers: list[object] = []
 
@@ -51,7 +51,7 @@ def in_thread(agent: Agent, act: str) -> tuple[threading.Thread, list[object]]:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    assert agent.keeper.waiting.acquire(timeout=10)
+    assert agent.service.blocked.acquire(timeout=10)
     return thread, answers
 
 
@@ -69,13 +69,13 @@ def test_status_tells_who_it_is_and_since_when(serve: Serve) -> None:
 
 def test_the_document_arrives_byte_for_byte(serve: Serve) -> None:
     agent = serve()
-    assert client.document(agent.path, "prod") == agent.keeper.documents["prod"]
+    assert client.document(agent.path, "prod") == agent.service.documents["prod"]
 
 
 def test_an_act_reaches_the_keeper_and_moves_the_generation(serve: Serve) -> None:
     agent = serve()
     assert client.run(agent.path, "refresh", {"name": "prod"}) == {"did": "refresh"}
-    assert agent.keeper.asked == [("refresh", {"name": "prod"})]
+    assert agent.service.calls == [("refresh", {"name": "prod"})]
     assert client.call(agent.path, {"op": "status"})["generation"] == 1
 
 
@@ -91,26 +91,26 @@ def test_an_error_of_the_keeper_arrives_as_what_it_is(serve: Serve) -> None:
 @pytest.mark.parametrize("result", [Secret("canary"), {"a": "AGE-SECRET-KEY-1CANARY"}, object(), {1, 2}])
 def test_what_must_not_go_over_the_socket_is_an_error_without_its_value(serve: Serve, result: object) -> None:
     agent = serve()
-    agent.keeper.results["leak"] = result
+    agent.service.results["leak"] = result
     with pytest.raises(KeyturnError) as caught:
         client.run(agent.path, "leak", {})
     assert "canary" not in caught.value.line().lower()
-    assert len(agent.reported) == 1
+    assert len(agent.errors) == 1
 
 
 def test_an_error_that_nobody_foresaw_is_reported_and_its_message_is_not_shown(serve: Serve) -> None:
     agent = serve()
-    agent.keeper.errors["burst"] = RuntimeError("canary")
+    agent.service.errors["burst"] = RuntimeError("canary")
     with pytest.raises(KeyturnError) as caught:
         client.run(agent.path, "burst", {})
     assert "canary" not in caught.value.line()
-    assert [type(error) for error in agent.reported] == [RuntimeError]
+    assert [type(error) for error in agent.errors] == [RuntimeError]
     assert client.is_answering(agent.path)
 
 
 def test_a_broken_document_is_an_error(serve: Serve) -> None:
     agent = serve()
-    agent.keeper.documents["torn"] = '{"Version": 1,\n'
+    agent.service.documents["torn"] = '{"Version": 1,\n'
     with pytest.raises(KeyturnError):
         client.document(agent.path, "torn")
 
@@ -134,7 +134,7 @@ def test_garbage_costs_only_its_own_connection(serve: Serve) -> None:
             except OSError:
                 continue
     assert client.document(agent.path, "prod")
-    assert agent.reported == []
+    assert agent.errors == []
 
 
 def test_a_request_without_an_end_is_cut_at_the_limit(serve: Serve) -> None:
@@ -161,8 +161,8 @@ def test_unfinished_requests_together_hold_no_more_than_the_limit(serve: Serve) 
             except OSError:
                 continue
         assert client.is_answering(agent.path)
-        held = sum(len(caller.received) for caller in list(agent.server._callers.values()))
-        assert held <= 300_000
+        total = sum(len(caller.received) for caller in list(agent.server._callers.values()))
+        assert total <= 300_000
 
 
 def test_half_open_connections_never_shut_out_a_good_client(serve: Serve) -> None:
@@ -182,7 +182,7 @@ def test_a_client_that_is_too_slow_is_dropped(serve: Serve) -> None:
 
 def test_a_client_that_takes_no_answer_holds_nobody_up(serve: Serve) -> None:
     agent = serve(Limits(operations=1, request_seconds=0.05, tick=0.01))
-    agent.keeper.results["much"] = "x" * (4 << 20)
+    agent.service.results["much"] = "x" * (4 << 20)
     with connected(agent.path) as sock:
         sock.sendall(b'{"v":1,"op":"run","act":"much","args":{}}\n')
         deadline = time.monotonic() + 10
@@ -198,11 +198,11 @@ def test_a_client_that_takes_no_answer_holds_nobody_up(serve: Serve) -> None:
 
 def test_beyond_the_bound_a_client_is_told_to_do_without(serve: Serve) -> None:
     agent = serve(Limits(operations=1))
-    thread, answers = in_thread(agent, "wait")
+    thread, answers = request_in_thread(agent, "wait")
     with pytest.raises(AgentUnavailable):
         client.document(agent.path, "prod")
     assert client.is_answering(agent.path)
-    agent.keeper.gate.set()
+    agent.service.gate.set()
     thread.join()
     assert answers == [{"did": "wait"}]
 
@@ -218,7 +218,7 @@ def test_fifty_clients_at_once_are_all_served(serve: Serve) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers == [agent.keeper.documents["prod"]] * 50
+    assert answers == [agent.service.documents["prod"]] * 50
 
 
 def test_it_serves_until_twelve_hours_have_passed_on_the_wall_clock(serve: Serve) -> None:
@@ -272,11 +272,11 @@ def test_whoever_locks_stays_connected_until_all_is_over(serve: Serve) -> None:
 
 def test_an_act_under_way_at_lock_ends_in_order(serve: Serve) -> None:
     agent = serve(Limits(shutdown_seconds=30))
-    thread, answers = in_thread(agent, "wait")
+    thread, answers = request_in_thread(agent, "wait")
     with connected(agent.path) as sock:
         sock.sendall(b'{"v":1,"op":"lock"}\n')
         assert sock.recv(4096)
-        agent.keeper.gate.set()
+        agent.service.gate.set()
         assert agent.has_ended()
     thread.join()
     assert answers == [{"did": "wait"}]
@@ -284,10 +284,10 @@ def test_an_act_under_way_at_lock_ends_in_order(serve: Serve) -> None:
 
 def test_an_act_that_does_not_end_does_not_keep_it_from_ending(serve: Serve) -> None:
     agent = serve(Limits(shutdown_seconds=0.05))
-    thread, _ = in_thread(agent, "wait")
+    thread, _ = request_in_thread(agent, "wait")
     agent.server.stop()
     assert agent.has_ended()
-    agent.keeper.gate.set()
+    agent.service.gate.set()
     thread.join()
 
 
@@ -308,41 +308,41 @@ def test_an_agent_out_of_reach_leaves_the_socket_of_its_successor_alone(serve: S
 
 def test_deliveries_that_have_ended_are_looked_for_again_and_again_whatever_goes_wrong(serve: Serve) -> None:
     agent = serve(limits=Limits(tick=0.01, periodic=0.01))
-    agent.keeper.errors["withdraw"] = RuntimeError("no")
+    agent.service.errors["withdraw"] = RuntimeError("no")
     for _ in range(3):
-        assert agent.keeper.tended.acquire(timeout=10)
+        assert agent.service.withdrawals.acquire(timeout=10)
     assert client.is_answering(agent.path)
-    assert agent.reported
+    assert agent.errors
 
 
 def test_paused_it_renews_nothing_until_it_is_resumed_and_goes_on_withdrawing(serve: Serve) -> None:
     agent = serve(limits=Limits(tick=0.01, periodic=0.02))
     assert client.find_agent(agent.path) == protocol.Agent(os.getpid(), paused=False)
-    assert agent.keeper.renewed.acquire(timeout=10)
+    assert agent.service.renewals.acquire(timeout=10)
     client.call(agent.path, {"op": "pause"})
     assert client.find_agent(agent.path) == protocol.Agent(os.getpid(), paused=True)
-    for counted in (agent.keeper.tended, agent.keeper.renewed):
+    for counted in (agent.service.withdrawals, agent.service.renewals):
         while counted.acquire(blocking=False):
             pass
     for _ in range(5):
-        assert agent.keeper.tended.acquire(timeout=10)
+        assert agent.service.withdrawals.acquire(timeout=10)
     rounds = 0
-    while agent.keeper.renewed.acquire(blocking=False):
+    while agent.service.renewals.acquire(blocking=False):
         rounds += 1
     assert rounds <= 1, "a round that had begun may end"
     client.call(agent.path, {"op": "resume"})
     for _ in range(3):
-        assert agent.keeper.renewed.acquire(timeout=10)
+        assert agent.service.renewals.acquire(timeout=10)
 
 
 def test_what_has_ended_is_withdrawn_while_renewals_hang(serve: Serve) -> None:
     hanging = threading.Event()
     agent = serve(limits=Limits(tick=0.01, periodic=0.02), renewing=hanging)
-    assert agent.keeper.renewed.acquire(timeout=10)
-    while agent.keeper.tended.acquire(blocking=False):
+    assert agent.service.renewals.acquire(timeout=10)
+    while agent.service.withdrawals.acquire(blocking=False):
         pass
     for _ in range(5):
-        assert agent.keeper.tended.acquire(timeout=10)
-    assert not agent.keeper.renewed.acquire(blocking=False), "one at a time"
+        assert agent.service.withdrawals.acquire(timeout=10)
+    assert not agent.service.renewals.acquire(blocking=False), "one at a time"
     hanging.set()
-    assert agent.keeper.renewed.acquire(timeout=10)
+    assert agent.service.renewals.acquire(timeout=10)

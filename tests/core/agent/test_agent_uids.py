@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.core.agent.conftest import Miss, Serve
 
 ORDINARY = 65534
-ASK = """
+REQUEST_SCRIPT = """
 import json, socket, sys
 sock = socket.socket(socket.AF_UNIX)
 sock.settimeout(10)
@@ -34,7 +34,7 @@ except OSError as error:
     answer = b""
 print(json.dumps(answer.decode()))
 """
-LOOK = """
+INSPECT_SCRIPT = """
 import os, sys
 seen = []
 for name in ("environ", "mem", "maps", "fd"):
@@ -48,7 +48,7 @@ print(" ".join(seen))
 """
 
 
-class Person:
+class OrdinaryUser:
     """An ordinary user with a reachable Python and copy of keyturn."""
 
     def __init__(self, folder: Path, python: str, prefix: list[str]) -> None:
@@ -102,7 +102,7 @@ def ordinary_python() -> str | None:
     # A Python that only its starter may enter runs once: a child started by the same path is refused.
     twice = "import subprocess, sys; sys.exit(sys.version_info < (3, 11) or subprocess.call([sys.executable, '-V']))"
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        check = [*as_ordinary(), python, "-I", "-c", twice]
+        check = [*run_as_ordinary(), python, "-I", "-c", twice]
         try:
             if subprocess.run(check, capture_output=True, check=False, cwd="/").returncode == 0:
                 return python
@@ -111,14 +111,14 @@ def ordinary_python() -> str | None:
     return None
 
 
-def as_ordinary() -> list[str]:
+def run_as_ordinary() -> list[str]:
     if os.geteuid() != 0:
         return []
     return ["setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups"]
 
 
 @pytest.fixture
-def person(miss: Miss) -> Iterator[Person]:
+def person(miss: Miss) -> Iterator[OrdinaryUser]:
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         miss("setpriv is not installed")
     python = ordinary_python()
@@ -131,25 +131,25 @@ def person(miss: Miss) -> Iterator[Person]:
         Path(keyturn.__file__).parent, folder / "keyturn", ignore=shutil.ignore_patterns("__pycache__")
     )
     shutil.copy(Path(__file__).with_name("fake_agent.py"), folder)
-    one = Person(folder, python, as_ordinary())
-    one.home.mkdir(mode=0o700)
+    user = OrdinaryUser(folder, python, run_as_ordinary())
+    user.home.mkdir(mode=0o700)
     if os.geteuid() == 0:
-        os.chown(one.home, ORDINARY, ORDINARY)
-    yield one
+        os.chown(user.home, ORDINARY, ORDINARY)
+    yield user
     shutil.rmtree(folder)
 
 
 @pytest.fixture
-def agent_of_person(person: Person) -> Iterator[int]:
+def agent_of_person(person: OrdinaryUser) -> Iterator[int]:
     yield person.start_agent()
     person.stop_agent()
 
 
-def test_the_same_user_cannot_look_into_the_agent(person: Person, agent_of_person: int) -> None:
-    assert person.run("-I", "-c", LOOK, str(agent_of_person)).split() == []
+def test_the_same_user_cannot_look_into_the_agent(person: OrdinaryUser, agent_of_person: int) -> None:
+    assert person.run("-I", "-c", INSPECT_SCRIPT, str(agent_of_person)).split() == []
 
 
-def test_the_same_user_can_look_into_a_process_that_is_not_closed(person: Person) -> None:
+def test_the_same_user_can_look_into_a_process_that_is_not_closed(person: OrdinaryUser) -> None:
     open_one = subprocess.Popen(
         [*person.prefix, person.python, "-I", "-c", "print(flush=True); input()"],
         stdin=subprocess.PIPE,
@@ -159,13 +159,13 @@ def test_the_same_user_can_look_into_a_process_that_is_not_closed(person: Person
     with open_one:
         assert open_one.stdout is not None
         open_one.stdout.readline()
-        assert "environ" in person.run("-I", "-c", LOOK, str(open_one.pid)).split()
+        assert "environ" in person.run("-I", "-c", INSPECT_SCRIPT, str(open_one.pid)).split()
         open_one.communicate(b"\n")
 
 
-def test_its_own_user_is_answered(person: Person, agent_of_person: int) -> None:
+def test_its_own_user_is_answered(person: OrdinaryUser, agent_of_person: int) -> None:
     assert agent_of_person
-    assert "AccessKeyId" in person.run("-I", "-c", ASK, str(person.socket))
+    assert "AccessKeyId" in person.run("-I", "-c", REQUEST_SCRIPT, str(person.socket))
 
 
 def needs_two_users(miss: Miss) -> None:
@@ -173,17 +173,20 @@ def needs_two_users(miss: Miss) -> None:
         miss("only root can be two users")
 
 
-def test_root_is_another_user_too(person: Person, agent_of_person: int, miss: Miss) -> None:
+def test_root_is_another_user_too(person: OrdinaryUser, agent_of_person: int, miss: Miss) -> None:
     needs_two_users(miss)
     assert agent_of_person
     done = subprocess.run(
-        [sys.executable, "-I", "-c", ASK, str(person.socket)], capture_output=True, text=True, check=True
+        [sys.executable, "-I", "-c", REQUEST_SCRIPT, str(person.socket)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert json.loads(done.stdout) == ""
 
 
 def test_a_client_sends_nothing_to_the_agent_of_somebody_else(
-    person: Person, agent_of_person: int, miss: Miss
+    person: OrdinaryUser, agent_of_person: int, miss: Miss
 ) -> None:
     needs_two_users(miss)
     assert agent_of_person
@@ -191,18 +194,18 @@ def test_a_client_sends_nothing_to_the_agent_of_somebody_else(
         client.document(person.socket, "prod")
 
 
-def test_another_user_does_not_reach_the_socket(serve: Serve, person: Person, miss: Miss) -> None:
+def test_another_user_does_not_reach_the_socket(serve: Serve, person: OrdinaryUser, miss: Miss) -> None:
     needs_two_users(miss)
     agent = serve()
-    assert json.loads(person.run("-I", "-c", ASK, str(agent.path))) == ""
+    assert json.loads(person.run("-I", "-c", REQUEST_SCRIPT, str(agent.path))) == ""
 
 
 def test_another_user_who_reaches_the_socket_gets_nothing(
-    serve: Serve, folder: Path, person: Person, miss: Miss
+    serve: Serve, folder: Path, person: OrdinaryUser, miss: Miss
 ) -> None:
     needs_two_users(miss)
     agent = serve()
     for path, mode in ((folder, 0o755), (agent.path.parent, 0o755), (agent.path, 0o666)):
         path.chmod(mode)
-    assert json.loads(person.run("-I", "-c", ASK, str(agent.path))) == ""
-    assert agent.keeper.asked == []
+    assert json.loads(person.run("-I", "-c", REQUEST_SCRIPT, str(agent.path))) == ""
+    assert agent.service.calls == []

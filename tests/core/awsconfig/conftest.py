@@ -60,7 +60,7 @@ def _line(rng: random.Random, tidy: float) -> str:
     return rng.choice(["nothing", "= no key", ": no key", "[]", "[", "]", "\ufeff", "[DEFAULT]"])
 
 
-def _tidy_file(rng: random.Random) -> list[str]:
+def _realistic_file(rng: random.Random) -> list[str]:
     """Return a realistic file: mostly valid, so that most of it is accepted."""
     lines = [] if rng.random() < 0.7 else ["# my file", ""]
     headers = {rng.choice(_HEADERS[:8]).format(rng.choice(_NAMES)) for _ in range(rng.randint(1, 6))}
@@ -93,7 +93,7 @@ def make_file(seed: int) -> bytes:
     """Return the shared file number `seed`: the same number always gives the same file."""
     rng = random.Random(seed)  # noqa: S311  # test material
     if rng.random() < 0.65:
-        lines = _tidy_file(rng)
+        lines = _realistic_file(rng)
         if rng.random() < 0.15:
             lines.insert(rng.randint(0, len(lines)), _line(rng, 0.3))
     else:
@@ -154,35 +154,35 @@ def full_config(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], dict[
     return read
 
 
-class Hours:
+class FakeTiming:
     """Timing without real waits: a sleep advances its clocks and runs a test's callback."""
 
     def __init__(self) -> None:
-        self.moved = 0.0
-        self.slept: list[float] = []
-        self.during: Callable[[float], None] = lambda _: None
+        self.elapsed = 0.0
+        self.sleeps: list[float] = []
+        self.on_sleep: Callable[[float], None] = lambda _: None
 
     def sleep(self, seconds: float) -> None:
-        self.moved += seconds
-        self.slept.append(seconds)
-        self.during(seconds)
+        self.elapsed += seconds
+        self.sleeps.append(seconds)
+        self.on_sleep(seconds)
 
-    def pace(self) -> Timing:
+    def timing(self) -> Timing:
         return Timing(
-            wall=lambda: time.time() + self.moved,
-            elapsed=lambda: self.moved,
+            wall=lambda: time.time() + self.elapsed,
+            elapsed=lambda: self.elapsed,
             sleep=self.sleep,
             jitter=lambda: 0.5,
         )
 
 
 @pytest.fixture
-def hours() -> Hours:
-    return Hours()
+def timing() -> FakeTiming:
+    return FakeTiming()
 
 
 @pytest.fixture
-def kept() -> list[bytes]:
+def pre_images() -> list[bytes]:
     """The pre-images that the writer handed over."""
     return []
 
@@ -196,5 +196,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def files(tmp_path: Path, hours: Hours, kept: list[bytes]) -> SharedFiles:
-    return SharedFiles(tmp_path / "locks", keep=lambda _, data: kept.append(data), timing=hours.pace())
+def files(tmp_path: Path, timing: FakeTiming, pre_images: list[bytes]) -> SharedFiles:
+    return SharedFiles(
+        tmp_path / "locks", keep=lambda _, data: pre_images.append(data), timing=timing.timing()
+    )

@@ -73,7 +73,7 @@ def test_both_files_together_are_botocores_full_config(
     assert compared > count * 0.1
 
 
-def kept_lines(before: bytes, after: bytes, touched: range) -> bool:
+def other_lines_unchanged(before: bytes, after: bytes, touched: range) -> bool:
     """Return True if `after` equals `before` outside the lines `touched` (indexes)."""
     lines = before.splitlines(keepends=True)
     head, tail = b"".join(lines[: touched.start]), b"".join(lines[touched.stop :])
@@ -111,7 +111,7 @@ def test_an_edit_leaves_every_byte_outside_the_touched_lines(
         edits += 1
         item = here.item(key) if here else None
         if item is not None:
-            assert kept_lines(data, after, range(item.line - 1, item.line_end)), f"file {number}"
+            assert other_lines_unchanged(data, after, range(item.line - 1, item.line_end)), f"file {number}"
         else:
             at = len(data) if here is None else (here.items[-1].line_end if here.items else here.line)
             lines = data.splitlines(keepends=True)
@@ -145,7 +145,7 @@ def test_a_removal_leaves_every_byte_outside_the_touched_lines(count: int, ini_f
                 refused += 1
                 continue
             removals += 1
-            assert kept_lines(data, after, range(item.line - 1, item.line_end)), f"file {number}"
+            assert other_lines_unchanged(data, after, range(item.line - 1, item.line_end)), f"file {number}"
             again = parse(after)
             gone = dict(raw_settings(document)[section.name])
             del gone[item.key]

@@ -13,7 +13,7 @@ from keyturn.awsconfig.diff import Matcher, anchors, diff
 LINES = st.lists(st.sampled_from(["", "[a]", "[b]", "region = x", "[c]", "key = y", "role = z"]), max_size=30)
 
 
-def lined(texts: list[str]) -> list[tuple[object, str]]:
+def join_matches(texts: list[str]) -> list[tuple[object, str]]:
     return [(text, text) for text in texts]
 
 
@@ -22,18 +22,20 @@ def lined(texts: list[str]) -> list[tuple[object, str]]:
 def test_the_codes_turn_one_version_into_the_other(old: list[str], new: list[str]) -> None:
     made: list[tuple[object, str]] = []
     at = 0
-    for tag, one, two, there, end in Matcher(None, lined(old), lined(new), autojunk=False).get_opcodes():
-        assert one == at
+    for tag, code, two, there, end in Matcher(
+        None, join_matches(old), join_matches(new), autojunk=False
+    ).get_opcodes():
+        assert code == at
         at = two
-        made += lined(old)[one:two] if tag == "equal" else lined(new)[there:end]
+        made += join_matches(old)[code:two] if tag == "equal" else join_matches(new)[there:end]
     assert at == len(old)
-    assert made == lined(new)
+    assert made == join_matches(new)
 
 
 @given(LINES, LINES)
 @settings(max_examples=200)
 def test_anchors_are_in_the_order_of_both_and_single_in_each(old: list[str], new: list[str]) -> None:
-    found = anchors(lined(old), lined(new))
+    found = anchors(join_matches(old), join_matches(new))
     assert found == sorted(set(found))
     assert [there for _, there in found] == sorted({there for _, there in found})
     for at, there in found:

@@ -207,11 +207,11 @@ def test_every_value_knows_its_file_and_line(machine: Machine) -> None:
 
 def test_a_refused_file_is_a_problem_and_the_other_one_counts(machine: Machine) -> None:
     shared = machine.write("[profile a]\nrole_arn = r\nnonsense\n", f"[b]\n{KEYS}")
-    assert [(one.path, one.line) for one in shared.problems] == [(str(machine.config), 3)]
+    assert [(problem.path, problem.line) for problem in shared.problems] == [(str(machine.config), 3)]
     assert shared.config is None
     assert [row.name for row in native_profiles(shared, machine.environ, NOW)] == ["b"]
     shared = machine.write(f"[profile a]\n{KEYS}", "x = 1\n")
-    assert [(one.path, one.line) for one in shared.problems] == [(str(machine.credentials), 1)]
+    assert [(problem.path, problem.line) for problem in shared.problems] == [(str(machine.credentials), 1)]
     assert list(shared.full_config["profiles"]) == ["a"]
 
 
@@ -233,7 +233,7 @@ def test_what_aws_tools_pass_over_is_a_warning_with_its_line(machine: Machine) -
         "[DEFAULT]\nregion = x\n[a]\n",
     )
     assert shared.problems == ()
-    assert [(Path(one.path).name, one.line) for one in shared.warnings] == [
+    assert [(Path(problem.path).name, problem.line) for problem in shared.warnings] == [
         ("config", 1), ("config", 3), ("config", 4), ("config", 5), ("config", 6), ("config", 12), ("config", 11),
         ("credentials", 1),
     ]  # fmt: skip
@@ -390,6 +390,6 @@ def test_a_file_that_may_not_be_read_is_a_problem_where_botocore_is_silent(
 
     monkeypatch.setattr(os, "open", denied)
     shared = machine.write()
-    assert [(one.path, one.line) for one in shared.problems] == [(str(machine.config), 0)]
+    assert [(problem.path, problem.line) for problem in shared.problems] == [(str(machine.config), 0)]
     assert "Permission denied" in shared.problems[0].reason
     assert list(shared.profiles) == ["a"]

@@ -77,7 +77,7 @@ def make(seed: int) -> tuple[str, str]:
     return texts[FileKind.CONFIG] + session, texts[FileKind.CREDENTIALS]
 
 
-def asked(name: str) -> tuple[str | None, Exception | None]:
+def ask_botocore(name: str) -> tuple[str | None, Exception | None]:
     """Return botocore's method for a profile's credentials, or its reason for refusing."""
     session = Session(profile=name)
     try:
@@ -123,15 +123,15 @@ def agree(row: Profile, method: str | None, error: Exception | None) -> bool:
 @pytest.mark.parametrize("count", [60, pytest.param(1500, marks=pytest.mark.campaign)])
 def test_our_way_to_credentials_is_botocores(count: int, machine: tuple[Path, Path]) -> None:
     config, credentials = machine
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for number in range(count):
         for path, text in zip(machine, make(number), strict=True):
             path.write_text(text)
         rows = native_profiles(read_files(config, credentials), {"HOME": str(config.parent)}, system_clock())
         for row in rows:
-            method, error = asked(row.name)
+            method, error = ask_botocore(row.name)
             word = type(error).__name__ if error else str(method)
-            seen[word] = seen.get(word, 0) + 1
+            counts[word] = counts.get(word, 0) + 1
             assert agree(row, method, error), (number, row.name, row.kind, row.problem, method, error)
             if isinstance(error, exceptions.InfiniteLoopConfigError | exceptions.PartialCredentialsError):
                 assert row.problem is not None
@@ -143,7 +143,7 @@ def test_our_way_to_credentials_is_botocores(count: int, machine: tuple[Path, Pa
         "InvalidConfigError",
         "InfiniteLoopConfigError",
         "None",
-    } <= set(seen)
+    } <= set(counts)
 
 
 def write(machine: tuple[Path, Path], config: str, credentials: str = "") -> dict[str, Profile]:
@@ -230,7 +230,7 @@ def test_a_problem_is_told_in_botocores_words(
     machine: tuple[Path, Path], config: str, name: str, words: str
 ) -> None:
     rows = write(machine, config)
-    _, error = asked(name)
+    _, error = ask_botocore(name)
     assert words in str(error)
     assert words in (rows[name].problem or "")
 

@@ -82,5 +82,5 @@ def test_the_file_system_is_told_as_the_system_tells_it(tmp_path: Path) -> None:
         found = stable_read._file_system(descriptor)
     finally:
         os.close(descriptor)
-    told = subprocess.run(["stat", "-f", "-c", "%t", path], capture_output=True, text=True, check=True)
-    assert found == int(told.stdout, 16)
+    done = subprocess.run(["stat", "-f", "-c", "%t", path], capture_output=True, text=True, check=True)
+    assert found == int(done.stdout, 16)

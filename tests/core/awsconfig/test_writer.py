@@ -38,31 +38,33 @@ def edit(files: SharedFiles, path: Path, kind: FileKind = FileKind.CONFIG) -> wr
 
 
 def test_an_edit_gives_both_versions_and_keeps_the_old_one(
-    files: SharedFiles, folder: Path, kept: list[bytes]
+    files: SharedFiles, folder: Path, pre_images: list[bytes]
 ) -> None:
     path = folder / "config"
     path.write_bytes(OLD)
     done = edit(files, path)
     assert (done.before, done.after) == (OLD, NEW)
     assert path.read_bytes() == NEW
-    assert kept == [OLD]
+    assert pre_images == [OLD]
     assert "eu-west" not in repr(done)
     assert temporary(folder) == []
 
 
 def test_an_edit_that_changes_nothing_writes_nothing(
-    files: SharedFiles, folder: Path, kept: list[bytes]
+    files: SharedFiles, folder: Path, pre_images: list[bytes]
 ) -> None:
     path = folder / "config"
     path.write_bytes(NEW)
     before = path.stat()
     assert edit(files, path).after == NEW
     assert path.stat() == before
-    assert kept == []
+    assert pre_images == []
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_what_we_make_is_private(files: SharedFiles, tmp_path: Path, umask: int, kept: list[bytes]) -> None:
+def test_what_we_make_is_private(
+    files: SharedFiles, tmp_path: Path, umask: int, pre_images: list[bytes]
+) -> None:
     old = os.umask(umask)
     try:
         path = tmp_path / "new" / "home" / ".aws" / "credentials"
@@ -70,9 +72,9 @@ def test_what_we_make_is_private(files: SharedFiles, tmp_path: Path, umask: int,
     finally:
         os.umask(old)
     assert mode(path) == 0o600
-    assert [mode(one) for one in (path.parent, path.parent.parent)] == [0o700, 0o700]
+    assert [mode(entry) for entry in (path.parent, path.parent.parent)] == [0o700, 0o700]
     assert parse(path.read_bytes()).section("profile a")
-    assert kept == []
+    assert pre_images == []
 
 
 @pytest.mark.parametrize(
@@ -309,7 +311,9 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(
     assert (folder / "config").read_bytes() == OLD
 
 
-def test_remove_takes_only_what_is_as_we_left_it(files: SharedFiles, folder: Path, kept: list[bytes]) -> None:
+def test_remove_takes_only_what_is_as_we_left_it(
+    files: SharedFiles, folder: Path, pre_images: list[bytes]
+) -> None:
     path = folder / "config"
     path.write_bytes(NEW)
     with pytest.raises(FileChanged):
@@ -317,13 +321,13 @@ def test_remove_takes_only_what_is_as_we_left_it(files: SharedFiles, folder: Pat
     assert path.read_bytes() == NEW
     files.remove(path, expect=NEW)
     assert not path.exists()
-    assert kept == [NEW]
+    assert pre_images == [NEW]
 
 
 THEIRS = b"[theirs]\nregion = eu-west-1\n"
 
 
-def saved(path: Path, data: bytes = THEIRS) -> None:
+def save(path: Path, data: bytes = THEIRS) -> None:
     """Save as an editor does: a new file takes the name."""
     new = path.with_name("new")
     new.write_bytes(data)
@@ -331,19 +335,19 @@ def saved(path: Path, data: bytes = THEIRS) -> None:
 
 
 def test_remove_leaves_what_an_editor_saved_while_the_old_version_was_kept(
-    tmp_path: Path, folder: Path, hours: Any
+    tmp_path: Path, folder: Path, timing: Any
 ) -> None:
     path = folder / "config"
     path.write_bytes(NEW)
-    files = SharedFiles(tmp_path / "locks", keep=lambda *_: saved(path), timing=hours.pace())
+    files = SharedFiles(tmp_path / "locks", keep=lambda *_: save(path), timing=timing.timing())
     with pytest.raises(FileChanged):
         files.remove(path, expect=NEW)
     assert path.read_bytes() == THEIRS
-    assert [one.name for one in folder.iterdir()] == ["config"]
+    assert [entry.name for entry in folder.iterdir()] == ["config"]
 
 
 def test_remove_keeps_what_was_saved_even_where_the_name_is_taken_again(
-    files: SharedFiles, folder: Path, kept: list[bytes], monkeypatch: pytest.MonkeyPatch
+    files: SharedFiles, folder: Path, pre_images: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One save happens right before the name is removed, another right after."""
     path, later = folder / "config", b"[later]\n"
@@ -351,17 +355,17 @@ def test_remove_keeps_what_was_saved_even_where_the_name_is_taken_again(
     real = Path.rename
 
     def between(self: Path, target: Path) -> Path:
-        saved(path)
+        save(path)
         moved = real(self, target)
-        saved(path, later)
+        save(path, later)
         return moved
 
     monkeypatch.setattr(Path, "rename", between)
     with pytest.raises(FileChanged):
         files.remove(path, expect=NEW)
     assert path.read_bytes() == later
-    assert kept == [NEW, THEIRS]
-    assert [one.name for one in folder.iterdir()] == ["config"]
+    assert pre_images == [NEW, THEIRS]
+    assert [entry.name for entry in folder.iterdir()] == ["config"]
 
 
 def test_reading_for_display(files: SharedFiles, folder: Path) -> None:

@@ -75,9 +75,9 @@ class Faults:
 @pytest.mark.parametrize("present", [True, False])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES])
 def test_a_failing_call_leaves_the_old_or_the_new_bytes(
-    tmp_path: Path, hours: Any, code: int, present: bool, lasting: bool
+    tmp_path: Path, timing: Any, code: int, present: bool, lasting: bool
 ) -> None:
-    made = b"[profile a]\ncredential_process = " + LINE["credential_process"].encode() + b"\n"
+    created = b"[profile a]\ncredential_process = " + LINE["credential_process"].encode() + b"\n"
     failures = 0
     for first in range(1, 200):
         folder = tmp_path / str(first)
@@ -85,7 +85,7 @@ def test_a_failing_call_leaves_the_old_or_the_new_bytes(
         path = folder / "config"
         if present:
             path.write_bytes(OLD)
-        files = SharedFiles(tmp_path / "locks", keep=lambda *_: None, timing=hours.pace())
+        files = SharedFiles(tmp_path / "locks", keep=lambda *_: None, timing=timing.timing())
         failed: KeyturnError | None = None
         with pytest.MonkeyPatch.context() as patch:
             faults = Faults(patch, code, first, lasting=lasting)
@@ -94,7 +94,7 @@ def test_a_failing_call_leaves_the_old_or_the_new_bytes(
             except KeyturnError as error:
                 failed = error
         after = path.read_bytes() if path.exists() else None
-        old, new = (OLD, NEW) if present else (None, made)
+        old, new = (OLD, NEW) if present else (None, created)
         assert after in (old, new), first
         if failed is None:
             assert after == new, first

@@ -27,21 +27,21 @@ def test_a_passphrase_is_hidden_again_after_a_pause() -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(sys.executable, [sys.executable, "-c", PROGRAM])  # noqa: S606  # our own program
-    seen = b""
-    while not seen.endswith(b"Passphrase: "):
-        seen += os.read(terminal, 1024)
+    output = b""
+    while not output.endswith(b"Passphrase: "):
+        output += os.read(terminal, 1024)
     _until(False, terminal)
     state = termios.tcgetattr(terminal)
     state[3] |= termios.ECHO
     termios.tcsetattr(terminal, termios.TCSANOW, state)
     os.kill(pid, signal.SIGCONT)
     _until(False, terminal)
-    seen = os.read(terminal, 1024)
-    assert seen.endswith(b"Passphrase: "), "it asks again"
+    output = os.read(terminal, 1024)
+    assert output.endswith(b"Passphrase: "), "it asks again"
     os.write(terminal, b"three small words\n")
-    seen = b""
-    while b"17" not in seen:
-        seen += os.read(terminal, 1024)
-    assert b"small" not in seen
+    output = b""
+    while b"17" not in output:
+        output += os.read(terminal, 1024)
+    assert b"small" not in output
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     os.close(terminal)

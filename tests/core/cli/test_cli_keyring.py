@@ -32,12 +32,12 @@ def test_the_keyring_opens_the_vault_without_a_question_and_a_release_wants_word
         person.environ["XDG_RUNTIME_DIR"] = str(runtime)
         person.environ.pop("DISPLAY", None)
         done = person.run(bus, "--", "sh", "-c", SCRIPT)
-        said = done.stdout
-        assert "== made" in said, done.stderr
-        assert "== adopted" in said, done.stderr
-        assert "The system keyring unlocks it when needed" in said
-        assert "== refreshed without a question" in said, done.stderr
-        assert "== release without words: 4" in said
-        assert "== released" in said, done.stderr
+        output = done.stdout
+        assert "== made" in output, done.stderr
+        assert "== adopted" in output, done.stderr
+        assert "The system keyring unlocks it when needed" in output
+        assert "== refreshed without a question" in output, done.stderr
+        assert "== release without words: 4" in output
+        assert "== released" in output, done.stderr
         assert "release personal" in done.stderr
         assert person.files() == before

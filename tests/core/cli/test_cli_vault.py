@@ -34,7 +34,7 @@ def recovery_key(person: Person) -> str:
     """Return the recovery key, made with the vault's own scrypt; later the same passphrase opens the vault
     without that work."""
     key = person.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": PASSPHRASE}).strip()
-    weak_age.lighten(Path(str(status(person)["folder"])), Secret(key), Secret(PASSPHRASE))
+    weak_age.weaken(Path(str(status(person)["folder"])), Secret(key), Secret(PASSPHRASE))
     return key
 
 
@@ -158,7 +158,7 @@ def test_an_export_opens_on_a_second_home_and_works_there_at_once(
         fds={"--passphrase-fd": "for the road", "--new-passphrase-fd": "second home"},
     )
     assert status(second)["state"] == "locked"
-    weak_age.lighten(Path(str(status(second)["folder"])), Secret(recovery_key), Secret("second home"))
+    weak_age.weaken(Path(str(status(second)["folder"])), Secret(recovery_key), Secret("second home"))
     second.does("vault", "unlock", fds={"--passphrase-fd": "second home"})
     assert json.loads(second.does("credential-process", "personal"))["AccessKeyId"].startswith("ASIA")
     over = second.does("vault", "import", str(export), fds={"--passphrase-fd": "for the road"})
@@ -181,7 +181,7 @@ def test_the_recovery_key_is_written_to_a_descriptor_and_a_damaged_vault_is_brou
         key = (tmp_path / "key").read_text().strip()
         assert key.startswith("AGE-SECRET-KEY-1")
         assert status(somebody)["recovery_key_seen"] is True
-        weak_age.lighten(Path(str(status(somebody)["folder"])), Secret(key), Secret(PASSPHRASE))
+        weak_age.weaken(Path(str(status(somebody)["folder"])), Secret(key), Secret(PASSPHRASE))
         _named_not_written_over_and_brought_back(somebody)
         somebody.leaves()
 
@@ -206,9 +206,9 @@ def _named_not_written_over_and_brought_back(somebody: Person) -> None:
     assert refused.returncode == 1
     assert "keyturn vault restore" in refused.stderr
     assert keys.read_bytes() == damaged
-    told = somebody.does("vault", "restore", fds={"--passphrase-fd": PASSPHRASE})
-    assert "Restored" in told
-    assert "Missing from the vault: the key of gov-ops" in told
+    output = somebody.does("vault", "restore", fds={"--passphrase-fd": PASSPHRASE})
+    assert "Restored" in output
+    assert "Missing from the vault: the key of gov-ops" in output
     assert damaged in [path.read_bytes() for path in keys.parent.iterdir() if path.is_file()]
     somebody.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
     somebody.does("refresh", "personal")

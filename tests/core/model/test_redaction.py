@@ -89,9 +89,9 @@ def test_a_key_or_token_goes_wherever_it_stands(kind: str) -> None:
         "hex": lambda: chosen.randbytes(20).hex(),
     }
     left = [
-        one
-        for one in (makes[kind]() for _ in range(3000))
-        if redacted(f"it said {one} there") != "it said *** there"
+        secret
+        for secret in (makes[kind]() for _ in range(3000))
+        if redacted(f"it said {secret} there") != "it said *** there"
     ]
     assert left == []
 

@@ -45,9 +45,9 @@ class Bench:
 
     def another(self) -> CredentialService:
         """Return a second process of the same user, as far as files and locks can show."""
-        keeper = CredentialService.from_environ(self.sandbox.environ, use_agent=False)
-        keeper.unlock_here(recovery_key=self.recovery_key)
-        return keeper
+        service = CredentialService.from_environ(self.sandbox.environ, use_agent=False)
+        service.unlock_here(recovery_key=self.recovery_key)
+        return service
 
     def section(self, name: str) -> str:
         """Return a section of the credentials file, empty if it does not exist."""
@@ -66,5 +66,5 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
             monkeypatch.delenv(name)
         for name, value in sandbox.environ.items():
             monkeypatch.setenv(name, value)
-        keeper = CredentialService.from_environ(sandbox.environ, use_agent=False)
-        yield Bench(sandbox, keeper, keeper.create_vault("passphrase", PASSPHRASE))
+        service = CredentialService.from_environ(sandbox.environ, use_agent=False)
+        yield Bench(sandbox, service, service.create_vault("passphrase", PASSPHRASE))

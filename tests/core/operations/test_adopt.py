@@ -35,7 +35,7 @@ def edit_of(name: str, section: str) -> SectionEdit:
     return SectionEdit(section, KEYS, process_line.format_line(PROGRAM, name))
 
 
-def adopted(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[RemovedSettings]]:
+def adopt_all(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[RemovedSettings]]:
     """Adopt one section after the other; return the file, and the settings removed for each."""
     document = parse(data, "file", FileKind.CREDENTIALS)
     found = []
@@ -46,13 +46,13 @@ def adopted(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[RemovedS
     return document.data, found
 
 
-def released(data: bytes, taken: RemovedSettings) -> bytes:
+def release_all(data: bytes, taken: RemovedSettings) -> bytes:
     document = parse(data, "file", FileKind.CREDENTIALS)
     return adopt_edits.restore(document, taken, profile=taken.section, own_key_ids=(), replacements={})
 
 
 def test_the_keys_leave_and_the_line_comes_and_comments_stay() -> None:
-    after, _ = adopted(CREDENTIALS, [edit_of("ci", "ci")])
+    after, _ = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
     assert after == (
         b'# mine\n[ci]\ncredential_process = "/opt/keyturn/bin/keyturn" credential-process ci\n'
         b"# the secret\n\n[other]\nregion = eu-west-1\n"
@@ -60,15 +60,15 @@ def test_the_keys_leave_and_the_line_comes_and_comments_stay() -> None:
 
 
 def test_adopting_twice_changes_nothing_more() -> None:
-    once, _ = adopted(CREDENTIALS, [edit_of("ci", "ci")])
-    twice, _ = adopted(once, [edit_of("ci", "ci")])
+    once, _ = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
+    twice, _ = adopt_all(once, [edit_of("ci", "ci")])
     assert twice == once
 
 
 def test_a_section_that_somebody_changed_gets_its_settings_back_and_keeps_the_change() -> None:
-    after, (taken,) = adopted(CREDENTIALS, [edit_of("ci", "ci")])
+    after, (taken,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
     changed = after.replace(b"# the secret\n", b"# the secret\nregion = us-east-1\n")
-    back = released(changed, taken)
+    back = release_all(changed, taken)
     section = parse(back, "file", FileKind.CREDENTIALS).section("ci")
     assert section is not None
     values = {item.key: item.value for item in section.items}
@@ -80,7 +80,7 @@ def test_a_section_that_somebody_changed_gets_its_settings_back_and_keeps_the_ch
 
 
 def test_after_a_rotation_the_current_key_goes_back() -> None:
-    after, (taken,) = adopted(CREDENTIALS, [edit_of("ci", "ci")])
+    after, (taken,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
     document = parse(after, "file", FileKind.CREDENTIALS)
     swap = {
         "AKIAIOSFODNN7EXAMPLE": "AKIANEWNEWNEWNEWNEWN",
@@ -93,7 +93,7 @@ def test_after_a_rotation_the_current_key_goes_back() -> None:
 
 
 def test_release_finds_its_own_delivered_keys_and_takes_them_away() -> None:
-    after, (taken,) = adopted(CREDENTIALS, [edit_of("ci", "ci")])
+    after, (taken,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
     session = Credentials("ASIAIOSFODNN7EXAMPLE", Secret("s" * 40), Secret("t" * 300))
     document = parse(after, "file", FileKind.CREDENTIALS)
     delivered = credentials_file.put_section(document, "ci", session, ())
@@ -105,7 +105,7 @@ def test_release_finds_its_own_delivered_keys_and_takes_them_away() -> None:
 
 
 def test_what_adopt_took_shows_no_secret() -> None:
-    _, (taken,) = adopted(CREDENTIALS, [edit_of("ci", "ci")])
+    _, (taken,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
     assert "wJalr" not in repr(taken)
 
 
@@ -161,15 +161,15 @@ def test_released_in_any_order_the_file_is_byte_for_byte_as_it_was(
     adopt = data.draw(st.permutations(names))
     keyless = data.draw(st.booleans())
     edits = [SectionEdit(name, () if keyless else KEYS, edit_of(name, name).line) for name in adopt]
-    current, taken = adopted(original, edits)
+    current, taken = adopt_all(original, edits)
     for name in names:
         section = parse(current, "file", FileKind.CREDENTIALS).section(name)
         assert section is not None
         assert (section.item("aws_secret_access_key") is None) is not keyless
         assert section.item("credential_process") is not None
-    by_name = {one.section: one for one in taken}
+    by_name = {removed.section: removed for removed in taken}
     for name in data.draw(st.permutations(names)):
-        current = released(current, by_name[name])
+        current = release_all(current, by_name[name])
     assert current == original
 
 
@@ -179,16 +179,16 @@ def test_released_in_any_order_the_file_is_byte_for_byte_as_it_was(
 @pytest.mark.parametrize("order", list(itertools.permutations(("a", "b", "c"))))
 def test_sections_that_adopt_made_are_gone_again(original: bytes, order: tuple[str, ...]) -> None:
     edits = [SectionEdit(name, (), process_line.format_line(PROGRAM, name)) for name in ("a", "b", "c")]
-    current, taken = adopted(original, edits)
+    current, taken = adopt_all(original, edits)
     assert [section.name for section in parse(current).sections][-3:] == ["a", "b", "c"]
-    by_name = {one.section: one for one in taken}
+    by_name = {removed.section: removed for removed in taken}
     for name in order:
-        current = released(current, by_name[name])
+        current = release_all(current, by_name[name])
     assert current == original
 
 
 def test_a_diff_names_the_file_and_masks_every_secret() -> None:
-    after, _ = adopted(CREDENTIALS, [edit_of("ci", "ci")])
+    after, _ = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
     shown = diff.diff("~/.aws/credentials", CREDENTIALS, after)
     text = "\n".join(f"{line.sign} {line.text}" for line in shown)
     assert "wJalr" not in text
@@ -251,10 +251,10 @@ def test_no_line_shows_a_secret(line: str) -> None:
 
 
 def test_a_key_that_somebody_put_there_since_is_not_written_over() -> None:
-    after, (taken,) = adopted(CREDENTIALS, [edit_of("ci", "ci")])
+    after, (taken,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
     newer = after.replace(b"[ci]\n", b"[ci]\naws_access_key_id = AKIANEW\naws_secret_access_key = new\n")
     with pytest.raises(ChangeRefused):
-        released(newer, taken)
+        release_all(newer, taken)
 
 
 SECTION = '[ci]\ncredential_process = "/opt/keyturn/bin/keyturn" credential-process ci\n'
@@ -278,4 +278,4 @@ def test_release_of_a_section_that_adopt_made_never_joins_two_lines(
     """Whoever removes the blank line above the section, or puts another section below it, keeps every line."""
     edit = SectionEdit("ci", (), process_line.format_line(PROGRAM, "ci"))
     _, (settings,) = adopted(original.encode(), [edit])
-    assert released(changed.encode(), settings).decode() == released_as
+    assert release_all(changed.encode(), settings).decode() == released_as

@@ -10,7 +10,7 @@ from keyturn.awsconfig.parser import parse
 from tests.core.operations.conftest import Bench
 
 
-def _parses_of_a_release(bench: Bench, monkeypatch: pytest.MonkeyPatch, more: int) -> int:
+def _count_parses(bench: Bench, monkeypatch: pytest.MonkeyPatch, more: int) -> int:
     config = bench.config
     others = b"".join(b"\n[profile more-%d]\nregion = eu-west-1\n" % number for number in range(more))
     config.write_bytes(config.read_bytes() + others)
@@ -31,4 +31,4 @@ def _parses_of_a_release(bench: Bench, monkeypatch: pytest.MonkeyPatch, more: in
 def test_a_release_reads_a_file_anew_a_few_times_however_many_profiles_it_has(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
-    assert _parses_of_a_release(bench, monkeypatch, more) < 20
+    assert _count_parses(bench, monkeypatch, more) < 20

@@ -35,7 +35,7 @@ def definition(bench: Bench, name: str = "ci-release") -> ManagedProfile:
 
 
 def row(bench: Bench, name: str = "ci-release") -> Profile:
-    return next(one for one in bench.service.snapshot().profiles if one.name == name)
+    return next(each for each in bench.service.snapshot().profiles if each.name == name)
 
 
 def note(bench: Bench, name: str = "ci-release") -> DeliveryRecord | None:
@@ -71,16 +71,16 @@ def define(bench: Bench, name: str, **changes: object) -> None:
 
 
 def test_what_was_done_is_said_with_the_section(managed: Bench) -> None:
-    said = {
+    messages = {
         (to, as_name): managed.service.deliver("ci-release", to, as_name)
         for to, as_name in ((FILE, None), (FILE, "short"), (PROCESS, None), (NOWHERE, None))
     }
-    assert all(text.startswith("ci-release") for text in said.values())
-    assert "[ci-release]" in said[FILE, None]
-    assert "[short]" in said[FILE, "short"]
-    assert "credential_process" in said[PROCESS, None]
-    assert "nowhere" in said[NOWHERE, None]
-    assert len(set(said.values())) == 4
+    assert all(text.startswith("ci-release") for text in messages.values())
+    assert "[ci-release]" in messages[FILE, None]
+    assert "[short]" in messages[FILE, "short"]
+    assert "credential_process" in messages[PROCESS, None]
+    assert "nowhere" in messages[NOWHERE, None]
+    assert len(set(messages.values())) == 4
 
 
 def test_what_was_done_is_in_the_activity_log(managed: Bench) -> None:
@@ -289,7 +289,7 @@ def test_a_line_that_is_gone_comes_back(managed: Bench) -> None:
 
 
 def test_a_line_in_the_file_that_is_not_its_home_is_taken_away(managed: Bench) -> None:
-    line = next(one for one in managed.config.read_text().splitlines() if one.endswith("process ci-release"))
+    line = next(row for row in managed.config.read_text().splitlines() if row.endswith("process ci-release"))
     managed.credentials.write_text(f"{managed.credentials.read_text()}\n[ci-release]\n{line}\nregion = x\n")
     managed.service.deliver("ci-release", PROCESS)
     assert own_line(managed)
@@ -445,9 +445,9 @@ def test_an_earlier_session_of_ours_that_is_there_again_is_written_over(managed:
 def test_a_session_that_is_stopped_is_withdrawn_and_forgotten(managed: Bench, to: Delivery) -> None:
     managed.service.deliver("ci-release", to)
     json.loads(managed.service.credential_process("ci-release"))
-    said = managed.service.stop("ci-release")
-    assert said.startswith("ci-release")
-    assert ("withdrawn" in said) is (to is FILE)
+    messages = managed.service.stop("ci-release")
+    assert messages.startswith("ci-release")
+    assert ("withdrawn" in messages) is (to is FILE)
     found = managed.service.index().of("ci-release")
     assert (found.session, found.delivered, found.last_use) == (None, None, None)
     assert found.stopped is not None
@@ -458,8 +458,8 @@ def test_a_session_that_is_stopped_is_withdrawn_and_forgotten(managed: Bench, to
 
 
 def test_without_a_session_there_is_nothing_to_stop(managed: Bench) -> None:
-    said = managed.service.stop("ci-audit")
-    assert "no session" in said
+    messages = managed.service.stop("ci-audit")
+    assert "no session" in messages
     assert events(managed, "stop") == []
 
 

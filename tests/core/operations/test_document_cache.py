@@ -34,11 +34,11 @@ def agent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> CredentialService:
     # Key metadata is written by then, not in a background thread some time later.
     monkeypatch.setattr(Context, "run_in_background", staticmethod(lambda act, wait: act()))  # noqa: ARG005
     bench.adopt(USER)
-    keeper = CredentialService.from_environ(bench.sandbox.environ, use_agent=False, serves_others=True)
-    keeper.unlock_here(recovery_key=bench.recovery_key)
+    service = CredentialService.from_environ(bench.sandbox.environ, use_agent=False, serves_others=True)
+    service.unlock_here(recovery_key=bench.recovery_key)
     for name in (ROLE, USER) * 2:
-        keeper.credential_process(name)
-    return keeper
+        service.credential_process(name)
+    return service
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_file_that_changed_just_now_is_read_again_each_time(
         readings.clear()
 
 
-def overwritten(path: Path, old: str, new: str) -> None:
+def overwrite(path: Path, old: str, new: str) -> None:
     """Overwrite in place, with the same length and mtime, as a careless script would."""
     assert len(old) == len(new)
     assert old in path.read_text()
@@ -110,7 +110,7 @@ CHANGES: dict[str, Callable[[Bench], object]] = {
     "definitions broken": lambda bench: bench.service.paths.profiles_file.write_text("{"),
     "definitions closed": lambda bench: bench.service.paths.profiles_file.unlink(),
     "index gone": lambda bench: bench.service.paths.index_file.unlink(),
-    "role edited in place": lambda bench: overwritten(
+    "role edited in place": lambda bench: overwrite(
         bench.service.paths.profiles_file, "role/ReleaseManager", "role/ReleaseManagex"
     ),
     "due": lambda bench: bench.sandbox.move_clock(41 * 60),
@@ -119,7 +119,7 @@ CHANGES: dict[str, Callable[[Bench], object]] = {
     "released": lambda bench: bench.release(USER, ROLE, "ci-audit"),
 }
 #: Changes to these files do not affect a document.
-SAME = {
+UNRELATED_CHANGES = {
     ("its source stopped", ROLE),
     ("another duration", ROLE),
     ("another duration", USER),
@@ -156,7 +156,7 @@ def test_after_each_change_it_gives_what_a_new_process_gives(
             found = outcome(agent, name)
             assert found == outcome(new, name), (change, name)
             same |= {(change, name)} if found == document else set()
-    assert same == SAME
+    assert same == UNRELATED_CHANGES
 
 
 def test_a_policy_file_counts_among_what_it_rests_on(
@@ -168,7 +168,7 @@ def test_a_policy_file_counts_among_what_it_rests_on(
     first = [outcome(agent, ROLE) for _ in range(3)]
     assert agent.context.documents[ROLE]
     assert len(set(first)) == 1
-    overwritten(policy, "s3:Get*", "s3:Put*")
+    overwrite(policy, "s3:Get*", "s3:Put*")
     assert outcome(agent, ROLE) != first[0]
 
 
@@ -184,9 +184,9 @@ def test_that_a_profile_is_in_use_is_noted_all_the_same(bench: Bench, agent: Cre
     for _ in range(12):
         bench.sandbox.move_clock(60)
         agent.credential_process(ROLE)
-    asked = agent.context.profile_state(ROLE).last_use
-    assert asked is not None
-    assert agent.now() - asked <= timedelta(minutes=6)
+    last_use = agent.context.profile_state(ROLE).last_use
+    assert last_use is not None
+    assert agent.now() - last_use <= timedelta(minutes=6)
 
 
 @pytest.mark.campaign

@@ -13,20 +13,20 @@ from tests.core.operations.conftest import Bench
 
 
 def test_an_agent_that_comes_goes_or_is_killed_changes_what_is_shown(bench: Bench) -> None:
-    keeper = CredentialService.from_environ(bench.sandbox.environ)
-    assert keeper.snapshot().vault is VaultState.LOCKED
-    assert not keeper.has_changed()
+    service = CredentialService.from_environ(bench.sandbox.environ)
+    assert service.snapshot().vault is VaultState.LOCKED
+    assert not service.has_changed()
     for end in ("lock", "kill"):
-        client.start(keeper.paths, bench.sandbox.environ, recovery_key=bench.recovery_key)
-        assert keeper.has_changed()
-        assert keeper.snapshot().vault is VaultState.OPEN
-        assert not keeper.has_changed()
+        client.start(service.paths, bench.sandbox.environ, recovery_key=bench.recovery_key)
+        assert service.has_changed()
+        assert service.snapshot().vault is VaultState.OPEN
+        assert not service.has_changed()
         if end == "lock":
-            shutdown.lock(keeper.paths.socket)
+            shutdown.lock(service.paths.socket)
         else:
-            os.kill(client.call(keeper.paths.socket, {"op": "status"})["pid"], signal.SIGKILL)
+            os.kill(client.call(service.paths.socket, {"op": "status"})["pid"], signal.SIGKILL)
             deadline = time.monotonic() + 10
-            while not keeper.has_changed():
+            while not service.has_changed():
                 assert time.monotonic() < deadline
-        assert keeper.has_changed()
-        assert keeper.snapshot().vault is VaultState.LOCKED
+        assert service.has_changed()
+        assert service.snapshot().vault is VaultState.LOCKED

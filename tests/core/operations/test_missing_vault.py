@@ -14,7 +14,7 @@ from keyturn.model.secret import Secret
 from tests.core.operations.conftest import PASSPHRASE, Bench
 
 
-def _put(name: str, entries: dict[str, Any]) -> None:
+def _store_key(name: str, entries: dict[str, Any]) -> None:
     entries[name] = {}
 
 
@@ -37,7 +37,7 @@ def test_a_vault_that_is_gone_is_not_replaced_unasked_and_opens_again_when_it_is
 
     bench.service.create_vault("passphrase", Secret("another, for now"), anew=True)
     for name in ("key/a", "key/b", "key/c"):
-        bench.service.context.vault.change_keys(partial(_put, name))
+        bench.service.context.vault.change_keys(partial(_store_key, name))
     bench.service.unlock_here(Secret("another, for now"))
     bench.service.context.vault.forget()
     folder.rename(folder.with_name("other"))

@@ -34,7 +34,7 @@ def identity(bench: Bench, profile: str) -> str:
     return str(session.client("sts").get_caller_identity()["Arn"])
 
 
-def with_new_key(text: str, name: str) -> str:
+def replace_key(text: str, name: str) -> str:
     """Return the credentials file with another key in one section."""
     before, header, rest = text.partition(f"[{name}]\n")
     after = rest.split("\n", 2)[2]
@@ -48,7 +48,7 @@ def test_a_key_that_changes_while_it_is_adopted_is_not_lost(
 
     def meanwhile(*args: Any) -> None:
         sealed(*args)
-        bench.credentials.write_text(with_new_key(bench.credentials.read_text(), "personal"))
+        bench.credentials.write_text(replace_key(bench.credentials.read_text(), "personal"))
 
     monkeypatch.setattr(adopt, "_store_in_vault", meanwhile)
     with pytest.raises(FileChanged):
@@ -96,8 +96,8 @@ def test_a_refresh_under_way_does_not_deliver_to_a_profile_released_meanwhile(be
     real = bench.service.context.aws
 
     def slow(*args: Any, **options: Any) -> Any:
-        made = real(*args, **options)
-        assume = made.assume_role
+        client = real(*args, **options)
+        assume = client.assume_role
 
         def meanwhile(*inner: Any) -> Any:
             other = bench.another()
@@ -106,8 +106,8 @@ def test_a_refresh_under_way_does_not_deliver_to_a_profile_released_meanwhile(be
             )
             return assume(*inner)
 
-        object.__setattr__(made, "assume_role", meanwhile)
-        return made
+        object.__setattr__(client, "assume_role", meanwhile)
+        return client
 
     bench.service.context = replace(bench.service.context, aws=slow)
     with pytest.raises(FileChanged):

@@ -30,19 +30,19 @@ def test_what_was_adopted_at_home_is_delivered_and_released_in_the_second(
     before = bench.section("personal")
     bench.adopt("personal")
     second = tmp_path / "second"
-    keeper = second_home(bench, second)
-    told = keeper.import_vault(bench.service.export_vault(JOURNEY), JOURNEY, "passphrase", Secret("second"))
-    assert told == (
+    service = second_home(bench, second)
+    notes = service.import_vault(bench.service.export_vault(JOURNEY), JOURNEY, "passphrase", Secret("second"))
+    assert notes == (
         "Imported managed profiles: personal.",
         "AWS clients here do not resolve personal yet. For each, run: keyturn deliver NAME --to credential-process",
     )
-    keeper.unlock_here(passphrase=Secret("second"))
+    service.unlock_here(passphrase=Secret("second"))
 
-    keeper.deliver("personal", Delivery.CREDENTIAL_PROCESS)
+    service.deliver("personal", Delivery.CREDENTIAL_PROCESS)
     assert "credential_process" in (second / ".aws" / "config").read_text()
-    assert json.loads(keeper.credential_process("personal"))["AccessKeyId"].startswith("ASIA")
+    assert json.loads(service.credential_process("personal"))["AccessKeyId"].startswith("ASIA")
 
-    keeper.release(keeper.plan_release(["personal"]), Secret("second"))
+    service.release(service.plan_release(["personal"]), Secret("second"))
     assert "credential_process" not in (second / ".aws" / "config").read_text()
     given = (second / ".aws" / "credentials").read_text()
     assert given.splitlines() == ["[personal]", *(line for line in before.splitlines() if "=" in line)]
@@ -57,12 +57,12 @@ def test_a_profile_of_that_name_that_is_there_already_is_told_and_left_as_it_is(
     credentials.parent.mkdir(parents=True)
     here = "[personal]\naws_access_key_id = AKIAOTHEROTHEROTHER0\naws_secret_access_key = of-this-home\n"
     credentials.write_text(here)
-    keeper = second_home(bench, tmp_path / "second")
+    service = second_home(bench, tmp_path / "second")
     exported = bench.service.export_vault(JOURNEY)
-    told = keeper.import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    assert told[0] == "Imported managed profiles: personal."
-    assert told[1].startswith(
+    notes = service.import_vault(exported, JOURNEY, "passphrase", Secret("second"))
+    assert notes[0] == "Imported managed profiles: personal."
+    assert notes[1].startswith(
         f"personal: a plaintext key ({credentials}, line 1) takes precedence over keyturn; "
     )
-    assert len(told) == 2
+    assert len(notes) == 2
     assert credentials.read_text() == here

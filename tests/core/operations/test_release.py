@@ -18,7 +18,7 @@ NAME = "personal"
 
 
 @pytest.fixture
-def adopted(bench: Bench) -> Bench:
+def adopted_bench(bench: Bench) -> Bench:
     bench.adopt(NAME)
     return bench
 
@@ -29,23 +29,23 @@ def _key(bench: Bench) -> dict[str, str]:
     return dict(found)
 
 
-def test_a_key_that_release_would_write_nowhere_stays_in_the_vault(adopted: Bench) -> None:
+def test_a_key_that_release_would_write_nowhere_stays_in_the_vault(adopted_bench: Bench) -> None:
     """The vault has the key, but no record of the file that it was adopted from."""
-    shown = adopted.service.plan_release([NAME])
-    adopted.config.write_bytes(b"")
-    key, files = _key(adopted), adopted.files()
-    adopted.service.context.vault.change_keys(lambda entries: entries.pop(f"taken/{NAME}") and None)
+    shown = adopted_bench.service.plan_release([NAME])
+    adopted_bench.config.write_bytes(b"")
+    key, files = _key(adopted_bench), adopted_bench.files()
+    adopted_bench.service.context.vault.change_keys(lambda entries: entries.pop(f"taken/{NAME}") and None)
     with pytest.raises(ChangeRefused, match="would be lost"):
-        adopted.service.plan_release([NAME])
-    plan = replace(shown, digest=adopted.service.context.read().digest())
+        adopted_bench.service.plan_release([NAME])
+    plan = replace(shown, digest=adopted_bench.service.context.read().digest())
     with pytest.raises(ChangeRefused, match="would be lost"):
-        adopted.service.release(plan, PASSPHRASE)
-    assert _key(adopted) == key
-    assert adopted.files() == files
-    assert adopted.service.context.read().row(NAME).managed
+        adopted_bench.service.release(plan, PASSPHRASE)
+    assert _key(adopted_bench) == key
+    assert adopted_bench.files() == files
+    assert adopted_bench.service.context.read().row(NAME).managed
 
 
-def test_a_key_put_in_later_is_not_lost_by_giving_back_lines_without_one(adopted: Bench) -> None:
+def test_a_key_put_in_later_is_not_lost_by_giving_back_lines_without_one(adopted_bench: Bench) -> None:
     """The removed settings are known, but hold another key, and nothing says so."""
     key = {"key_id": "AKIAIOSFODNN7EXAMPLE", "secret": "a-later-key-that-no-file-holds"}
 
@@ -53,36 +53,36 @@ def test_a_key_put_in_later_is_not_lost_by_giving_back_lines_without_one(adopted
         entries[f"key/{NAME}"] = key
         entries[f"taken/{NAME}"]["key"] = {}
 
-    adopted.service.context.vault.change_keys(edit)
+    adopted_bench.service.context.vault.change_keys(edit)
     with pytest.raises(ChangeRefused, match="would be lost"):
-        adopted.service.plan_release([NAME])
-    assert _key(adopted) == key
+        adopted_bench.service.plan_release([NAME])
+    assert _key(adopted_bench) == key
 
 
 def test_a_release_that_fails_half_way_takes_back_what_it_gave(
-    adopted: Bench, monkeypatch: pytest.MonkeyPatch
+    adopted_bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, key = adopted.files(), _key(adopted)
-    plan = adopted.service.plan_release([NAME])
-    _second_file_busy(adopted, monkeypatch)
+    before, key = adopted_bench.files(), _key(adopted_bench)
+    plan = adopted_bench.service.plan_release([NAME])
+    _make_second_file_busy(adopted_bench, monkeypatch)
     with pytest.raises(FileBusy, match="another program keeps changing it"):
-        adopted.service.release(plan, PASSPHRASE)
-    assert adopted.files() == before
-    assert key["secret"].encode() not in b"".join(adopted.files())
-    assert _key(adopted) == key
-    assert adopted.service.context.read().row(NAME).managed
-    (act,) = (act for act in adopted.service.context.activity.read() if act.event == "release")
+        adopted_bench.service.release(plan, PASSPHRASE)
+    assert adopted_bench.files() == before
+    assert key["secret"].encode() not in b"".join(adopted_bench.files())
+    assert _key(adopted_bench) == key
+    assert adopted_bench.service.context.read().row(NAME).managed
+    (act,) = (act for act in adopted_bench.service.context.activity.read() if act.event == "release")
     assert not act.ok
     monkeypatch.undo()
-    adopted.release(NAME)
-    assert key["secret"].encode() in b"".join(adopted.files())
+    adopted_bench.release(NAME)
+    assert key["secret"].encode() in b"".join(adopted_bench.files())
 
 
 def test_a_release_whose_definition_cannot_be_dropped_takes_back_what_it_gave(
-    adopted: Bench, monkeypatch: pytest.MonkeyPatch
+    adopted_bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = adopted.files()
-    plan = adopted.service.plan_release([NAME])
+    before = adopted_bench.files()
+    plan = adopted_bench.service.plan_release([NAME])
     real = ownfile.replace
 
     def full(path: Path, content: bytes) -> None:
@@ -92,29 +92,31 @@ def test_a_release_whose_definition_cannot_be_dropped_takes_back_what_it_gave(
 
     monkeypatch.setattr(ownfile, "replace", full)
     with pytest.raises(Exception, match="No space left on device"):
-        adopted.service.release(plan, PASSPHRASE)
-    assert adopted.files() == before
+        adopted_bench.service.release(plan, PASSPHRASE)
+    assert adopted_bench.files() == before
 
 
 def test_a_release_that_cannot_be_taken_back_says_where_the_secret_is_in_clear(
-    adopted: Bench, monkeypatch: pytest.MonkeyPatch
+    adopted_bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another program wrote to the first file after its key was restored, so the file is not overwritten."""
-    plan = adopted.service.plan_release([NAME])
+    plan = adopted_bench.service.plan_release([NAME])
 
     def others_write() -> None:
-        adopted.credentials.write_bytes(adopted.credentials.read_bytes() + b"\n[theirs]\nregion = x\n")
+        adopted_bench.credentials.write_bytes(
+            adopted_bench.credentials.read_bytes() + b"\n[theirs]\nregion = x\n"
+        )
 
-    _second_file_busy(adopted, monkeypatch, others_write)
+    _make_second_file_busy(adopted_bench, monkeypatch, others_write)
     with pytest.raises(FileBusy, match=r"restored to ~/\.aws/credentials before that are still there"):
-        adopted.service.release(plan, PASSPHRASE)
-    assert b"[theirs]" in adopted.credentials.read_bytes()
-    (act,) = (act for act in adopted.service.context.activity.read() if act.event == "release")
+        adopted_bench.service.release(plan, PASSPHRASE)
+    assert b"[theirs]" in adopted_bench.credentials.read_bytes()
+    (act,) = (act for act in adopted_bench.service.context.activity.read() if act.event == "release")
     assert "~/.aws/credentials" in act.result
     assert "plaintext secrets" in act.result
 
 
-def _second_file_busy(
+def _make_second_file_busy(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, before: Callable[[], None] = lambda: None
 ) -> None:
     real = bench.service.context.files.edit

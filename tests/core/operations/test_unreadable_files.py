@@ -17,13 +17,13 @@ from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.system import files
 from tests.core.operations.conftest import Bench
 
-ACTS: dict[str, Callable[[Bench], object]] = {
+OPERATIONS: dict[str, Callable[[Bench], object]] = {
     "adopt": lambda bench: bench.adopt("personal"),
     "deliver": lambda bench: bench.service.deliver("ci-deploy", Delivery.CREDENTIAL_PROCESS),
 }
 
 
-@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("act", OPERATIONS)
 def test_a_config_file_that_cannot_be_read_is_not_taken_for_one_without_our_line(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, act: str
 ) -> None:
@@ -39,7 +39,7 @@ def test_a_config_file_that_cannot_be_read_is_not_taken_for_one_without_our_line
 
     monkeypatch.setattr(loader, "read_regular", refused)
     with pytest.raises(UnsafeFile, match="cannot be read: Input/output error"):
-        ACTS[act](bench)
+        OPERATIONS[act](bench)
     monkeypatch.undo()
     assert bench.files() == before
     assert bench.service.settings("ci-deploy")["session"] == "temporary"
@@ -58,21 +58,21 @@ def test_definitions_that_cannot_be_read_once_are_not_taken_for_none(
         return real(path)
 
     monkeypatch.setattr(managed_profiles, "load", refused)
-    told = 0
+    count = 0
     while reads[0] >= refused_at:
         refused_at, reads[0] = refused_at + 1, 0
         try:
             bench.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
         except KeyturnError:
-            told += 1
+            count += 1
         else:
             assert "aws_session_token" in bench.section("ci-deploy")
-        seen = reads[0]
+        reader = reads[0]
         with monkeypatch.context() as quiet:
             quiet.setattr(managed_profiles, "load", real)
             bench.service.deliver("ci-deploy", Delivery.NOWHERE)
-        reads[0] = seen
-    assert told > 2
+        reads[0] = reader
+    assert count > 2
 
 
 @pytest.mark.parametrize("nth", [1, 2])

@@ -65,14 +65,14 @@ def view(
     **more: Any,
 ) -> View:
     """A view of some natives and definitions, each of which has its line unless `settings` says what is there."""
-    natives = {one.name: one for one in parts if isinstance(one, Profile)}
-    definitions = {one.name: one for one in parts if isinstance(one, ManagedProfile)}
+    natives = {profile.name: profile for profile in parts if isinstance(profile, Profile)}
+    definitions = {profile.name: profile for profile in parts if isinstance(profile, ManagedProfile)}
     lines = {name: {"credential_process": LINE.format(name)} for name in definitions}
     return View(natives, definitions, index or Index(), lines if settings is None else settings, NOW, **more)
 
 
 def row(name: str, shown: View) -> Profile:
-    return next(one for one in status.rows(shown) if one.name == name)
+    return next(profile for profile in status.rows(shown) if profile.name == name)
 
 
 # The list
@@ -80,7 +80,7 @@ def row(name: str, shown: View) -> Profile:
 
 def test_rows_are_in_the_order_of_the_files_and_managed_ones_without_a_section_follow() -> None:
     shown = view(native("z"), native("ci"), native("a"), user("new"), user("ci"), user("also"))
-    found = [(one.name, one.managed) for one in status.rows(shown)]
+    found = [(profile.name, profile.managed) for profile in status.rows(shown)]
     assert found == [("z", False), ("ci", True), ("a", False), ("new", True), ("also", True)]
 
 
@@ -180,12 +180,12 @@ def test_a_managed_role_is_shown_by_definition_file_and_index() -> None:
     known = ProfileState(
         session=SESSION, last_use=NOW - HOUR, failure=Failure(NOW, "x"), accepted_seconds=3600
     )
-    one = role(
+    profile = role(
         deliver_as="short", delivery=Delivery.CREDENTIALS_FILE, renew=Renew.OFF, duration_seconds=7200,
         mfa_serial=SERIAL, external_id="x1",
     )  # fmt: skip
     shown = view(
-        native("ops", region="eu-west-1", origin=Origin("config", 9)), user(), one,
+        native("ops", region="eu-west-1", origin=Origin("config", 9)), user(), profile,
         index=Index(profiles={"ops": known}, keys={"ci": Key(KEY_ID)}),
     )  # fmt: skip
     assert row("ops", shown) == Profile(
@@ -200,8 +200,8 @@ def test_a_managed_role_is_shown_by_definition_file_and_index() -> None:
 
 def test_a_managed_user_is_shown_with_its_key_and_its_own_policy() -> None:
     key = Key(KEY_ID, created=NOW - 30 * DAY, last_used=NOW - DAY)
-    one = user(key="entry", rotation_days=30, delivers_key=True, mfa_serial=SERIAL, duration_seconds=900)
-    found = row("ci", view(one, index=Index(keys={"entry": key})))
+    profile = user(key="entry", rotation_days=30, delivers_key=True, mfa_serial=SERIAL, duration_seconds=900)
+    found = row("ci", view(profile, index=Index(keys={"entry": key})))
     assert (found.key, found.source, found.chain, found.role) == (key, "entry", (), None)
     assert found.rotation == Rotation(RotationState.OVERDUE, 30, 30, NOW - DAY, None)
     assert (found.region, found.origin, found.session, found.duration_seconds) == (None, None, None, 900)
@@ -210,8 +210,8 @@ def test_a_managed_user_is_shown_with_its_key_and_its_own_policy() -> None:
 
 
 def test_a_role_beside_its_key_shows_no_rotation_of_its_own() -> None:
-    one = role("both", key="entry", source_profile="both")
-    found = row("both", view(one, index=Index(keys={"entry": Key(KEY_ID, created=NOW - 400 * DAY)})))
+    profile = role("both", key="entry", source_profile="both")
+    found = row("both", view(profile, index=Index(keys={"entry": Key(KEY_ID, created=NOW - 400 * DAY)})))
     assert (found.key, found.rotation.state) == (None, RotationState.NOT_APPLICABLE)
 
 
@@ -411,7 +411,9 @@ def test_a_managed_roles_source_is_found_through_its_chain(
     chain: tuple[str, ...],
     problem: str | None,
 ) -> None:
-    found = row("ops", view(*(parts if any(one.name == "ops" for one in parts) else (*parts, role()))))
+    found = row(
+        "ops", view(*(parts if any(profile.name == "ops" for profile in parts) else (*parts, role())))
+    )
     assert (found.source, found.chain) == (source, chain)
     assert found.problem is None if problem is None else problem in (found.problem or "")
 
@@ -440,16 +442,16 @@ def test_the_credential_source_is_what_the_chain_ends_in(
 ) -> None:
     shown = view(*parts)
     assert status.caller_credential_source("ops", shown.natives, shown.definitions) == source
-    if any(isinstance(one, ManagedProfile) and one.name == "ops" for one in parts):
+    if any(isinstance(profile, ManagedProfile) and profile.name == "ops" for profile in parts):
         assert row("ops", shown).credential_source == source
 
 
 def test_what_a_role_asks_besides_stands_in_the_order_and_words_of_its_definition() -> None:
-    one = role(
+    profile = role(
         policy_arns=("arn:1", "arn:2"), policy="{}", tags={"team": "ops", "stage": "prod"},
         transitive_tags=("team",), source_identity="jo", role_session_name="me", external_id="x",
     )  # fmt: skip
-    assert status.role_settings(one) == (
+    assert status.role_settings(profile) == (
         ("external_id", "x"),
         ("role_session_name", "me"),
         ("source_identity", "jo"),
@@ -525,8 +527,8 @@ def test_a_delivery_under_its_own_name_is_redone_without_another() -> None:
 
 
 def test_a_key_that_is_nowhere_to_be_found_is_given_no_line() -> None:
-    for one in (replace(CLEAR, origin=None), native("ci", kind=Kind.ROLE, origin=None)):
-        problem = status.delivery_problem(user(), one, OURS, ProfileState()) or ""
+    for profile in (replace(CLEAR, origin=None), native("ci", kind=Kind.ROLE, origin=None)):
+        problem = status.delivery_problem(user(), profile, OURS, ProfileState()) or ""
         assert "line 3" not in problem
         assert "None" not in problem
 
@@ -561,12 +563,12 @@ def test_an_object_of_list_json_is_null_where_nothing_is_known() -> None:
 
 
 def test_an_object_of_list_json_has_all_that_is_known() -> None:
-    one = Profile(
+    profile = Profile(
         "ops", managed=True, kind=Kind.ROLE, source="ci", account="1", account_derived=True, role=ROLE,
         region="eu-west-1", session=SESSION, delivery=Delivery.NOWHERE, renew=Renew.AUTO,
         rotation=Rotation(RotationState.DUE, 70, 90, NOW - DAY, "stored"), problem="x", origin=Origin("config", 7),
     )  # fmt: skip
-    table = status.row_table(one, VaultState.OPEN, NOW)
+    table = status.row_table(profile, VaultState.OPEN, NOW)
     assert table == {
         "name": "ops", "managed": True, "kind": "role", "source": "ci", "account": "1",
         "account_derived": True, "role": ROLE, "region": "eu-west-1", "key_id": "ASIAEXAMPLE00000001",
@@ -600,5 +602,5 @@ KEY_IDS: list[tuple[Session | None, Key | None, dict[str, bool], str | None]] = 
 def test_the_key_id_is_that_of_what_is_delivered(
     session: Session | None, key: Key | None, more: dict[str, bool], shown: str | None
 ) -> None:
-    one = replace(Profile("ci", session=session, key=key), **more)  # type: ignore[arg-type]  # flags by name
-    assert status.row_table(one, VaultState.OPEN, NOW)["key_id"] == shown
+    profile = replace(Profile("ci", session=session, key=key), **more)  # type: ignore[arg-type]  # flags by name
+    assert status.row_table(profile, VaultState.OPEN, NOW)["key_id"] == shown

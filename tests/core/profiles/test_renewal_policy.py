@@ -35,9 +35,9 @@ LEFT: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("change", LEFT, ids=lambda change: next(iter(change)))
 def test_what_is_not_renewed_by_itself_has_no_plan(change: dict[str, Any]) -> None:
-    one = replace(ROW, **change)
-    assert renewal_time(one, NOW) is None
-    assert due([one], {}, NOW) == ()
+    row = replace(ROW, **change)
+    assert renewal_time(row, NOW) is None
+    assert due([row], {}, NOW) == ()
 
 
 def test_a_delivered_session_is_in_use_though_nobody_asked() -> None:
@@ -60,8 +60,8 @@ def test_the_plan_is_the_due_moment_and_the_jitter() -> None:
 def test_of_a_very_short_session_the_jitter_takes_a_quarter_of_what_is_left_at_most() -> None:
     short = Session("ASIA", NOW, NOW + 30 * SECOND)
     begins = [renewal_time(replace(ROW, name=f"p{number}", session=short), NOW) for number in range(20)]
-    assert max(one for one in begins if one is not None) == NOW + 22.5 * SECOND
-    assert all(one is not None and one >= NOW + 20 * SECOND for one in begins)
+    assert max(row for row in begins if row is not None) == NOW + 22.5 * SECOND
+    assert all(row is not None and row >= NOW + 20 * SECOND for row in begins)
 
 
 def test_the_jitter_spreads_over_a_minute_and_no_more() -> None:

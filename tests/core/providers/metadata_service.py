@@ -16,7 +16,7 @@ TOKEN = "imds-token"
 
 
 @contextmanager
-def serving(session: Session) -> Iterator[str]:
+def serve_credentials(session: Session) -> Iterator[str]:
     """Serve `session` as the container's (`/container`) and as the instance's (IMDSv2, at its own paths);
     yield the address."""
 

@@ -606,8 +606,8 @@ def test_a_user_with_a_device_takes_the_typed_code_and_notes_what_became_of_it(h
     found = home.refresh("ci", CODE)
     assert (home.aws.calls[0].serial, home.aws.calls[0].code) == (SERIAL, CODE)
     assert home.codes.marks == [("used", SERIAL), ("accepted", SERIAL)]
-    held = home.devices.kept["AKIACIXXXXXXXXXXXXXX", SERIAL]
-    assert (held.issued, held.requested_at, held.obtained) == (found.issued, START, START + ANSWER_TIME)
+    session = home.devices.kept["AKIACIXXXXXXXXXXXXXX", SERIAL]
+    assert (session.issued, session.requested_at, session.obtained) == (found.issued, START, START + ANSWER_TIME)
 
 
 def test_a_user_with_a_device_and_no_code_needs_a_person(home: Home) -> None:

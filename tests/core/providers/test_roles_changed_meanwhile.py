@@ -14,28 +14,28 @@ from keyturn.model.profile import Delivery
 from keyturn.operations.credentials.session_cache import VaultSessionStore
 from tests.core.operations.conftest import Bench
 
-Act = Callable[[], object]
+Change = Callable[[], object]
 
 
-def set_itself(bench: Bench) -> Act:
+def set_itself(bench: Bench) -> Change:
     return lambda: bench.another().set("acme-hub", {"source_identity": "jo"})
 
 
-def set_below(bench: Bench) -> Act:
+def set_below(bench: Bench) -> Change:
     return lambda: bench.another().set("acme-build", {"mfa_serial": "GAHT12345678"})
 
 
-def stop(bench: Bench) -> Act:
+def stop(bench: Bench) -> Change:
     return lambda: bench.another().stop("acme-hub")
 
 
-def while_aws_is_asked(bench: Bench, _patch: pytest.MonkeyPatch, act: Act) -> None:
+def run_during_aws_call(bench: Bench, _patch: pytest.MonkeyPatch, act: Change) -> None:
     """Run `act` once, during the AWS call for a role."""
     real, left = bench.service.context.aws, [act]
 
     def slow(*args: Any, **options: Any) -> Any:
-        made = real(*args, **options)
-        assume = made.assume_role
+        client = real(*args, **options)
+        assume = client.assume_role
 
         def meanwhile(*inner: Any) -> Any:
             answer = assume(*inner)
@@ -43,13 +43,13 @@ def while_aws_is_asked(bench: Bench, _patch: pytest.MonkeyPatch, act: Act) -> No
                 left.pop()()
             return answer
 
-        object.__setattr__(made, "assume_role", meanwhile)
-        return made
+        object.__setattr__(client, "assume_role", meanwhile)
+        return client
 
     bench.service.context = replace(bench.service.context, aws=slow)
 
 
-def once_it_is_cached(_bench: Bench, patch: pytest.MonkeyPatch, act: Act) -> None:
+def run_after_caching(_bench: Bench, patch: pytest.MonkeyPatch, act: Change) -> None:
     """Run `act` as a process that waited for the lock which the caching of the session has just released."""
     real, left = VaultSessionStore.put, [act]
 
@@ -61,13 +61,13 @@ def once_it_is_cached(_bench: Bench, patch: pytest.MonkeyPatch, act: Act) -> Non
     patch.setattr(VaultSessionStore, "put", put)
 
 
-@pytest.mark.parametrize("moment", [while_aws_is_asked, once_it_is_cached])
+@pytest.mark.parametrize("moment", [run_during_aws_call, run_after_caching])
 @pytest.mark.parametrize("act", [set_itself, set_below, stop])
 def test_a_refresh_under_way_brings_nothing_back_that_was_ended_meanwhile(
     bench: Bench,
     monkeypatch: pytest.MonkeyPatch,
-    act: Callable[[Bench], Act],
-    moment: Callable[[Bench, pytest.MonkeyPatch, Act], None],
+    act: Callable[[Bench], Change],
+    moment: Callable[[Bench, pytest.MonkeyPatch, Change], None],
 ) -> None:
     bench.adopt("acme-build")
     bench.service.deliver("acme-hub", Delivery.CREDENTIALS_FILE)
@@ -88,11 +88,11 @@ def test_a_client_is_not_served_the_session_that_was_ended_while_it_waited(
     bench.adopt("acme-build")
     bench.service.refresh("acme-hub")
     bench.sandbox.move_clock(50 * 60)
-    asked = bench.calls("AssumeRole")
-    while_aws_is_asked(bench, monkeypatch, stop(bench))
+    count = bench.calls("AssumeRole")
+    run_during_aws_call(bench, monkeypatch, stop(bench))
     with pytest.raises(FileChanged, match="it was stopped during the request to AWS"):
         bench.service.credential_process("acme-hub")
-    assert bench.calls("AssumeRole") == asked + 1
+    assert bench.calls("AssumeRole") == count + 1
 
 
 def test_a_delivery_that_begins_beside_a_stop_leaves_the_old_one_as_it_was(
@@ -100,7 +100,7 @@ def test_a_delivery_that_begins_beside_a_stop_leaves_the_old_one_as_it_was(
 ) -> None:
     bench.adopt("acme-build")
     before = bench.files(), bench.service.paths.profiles_file.read_bytes()
-    while_aws_is_asked(bench, monkeypatch, stop(bench))
+    run_during_aws_call(bench, monkeypatch, stop(bench))
     with pytest.raises(FileChanged, match="it was stopped during the request to AWS"):
         bench.service.deliver("acme-hub", Delivery.CREDENTIALS_FILE)
     assert (bench.files(), bench.service.paths.profiles_file.read_bytes()) == before

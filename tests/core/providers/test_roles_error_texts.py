@@ -15,7 +15,7 @@ from tests.core.operations.conftest import Bench
 CANARY = "CANARYsecret"
 
 
-def kept(bench: Bench) -> list[Path]:
+def files_with_canary(bench: Bench) -> list[Path]:
     """Return keyturn's files that hold the canary."""
     folder = bench.service.paths.profiles_file.parent
     places = {path for root in (folder, bench.sandbox.home) for path in root.rglob("*") if path.is_file()}
@@ -57,14 +57,14 @@ def test_what_a_foreign_process_complains_with_is_told_and_kept_without_its_secr
     failure = bench.service.context.profile_state("leaky").failure
     assert failure is not None
     assert "SecretAccessKey=***" in failure.line
-    assert kept(bench) == []
+    assert files_with_canary(bench) == []
 
 
 def test_a_failure_is_kept_without_a_secret_wherever_its_words_come_from(bench: Bench) -> None:
     desk = bench.service.context
     desk.record_failure("ci-deploy", "refresh", AwsError("Could not refresh ci-deploy", f"token={CANARY}"))
     desk.activity.add(ActivityEntry(desk.clock(), "ci-deploy", "refresh", f"token={CANARY}", ok=False))
-    assert kept(bench) == []
+    assert files_with_canary(bench) == []
     failure = desk.profile_state("ci-deploy").failure
     assert failure is not None
     assert failure.line == "Could not refresh ci-deploy: token=***"

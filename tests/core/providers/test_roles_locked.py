@@ -14,12 +14,12 @@ from keyturn.model.errors import NeedsUnlock
 from keyturn.model.profile import Delivery
 from keyturn.service import CredentialService
 from keyturn.storage.paths import paths_for
-from tests.core.agent.test_agent_fastpath import SPARED, run
+from tests.core.agent.test_agent_fastpath import NOT_IMPORTED, run
 from tests.core.operations.conftest import Bench
 
 
 @pytest.fixture
-def locked(bench: Bench) -> Bench:
+def locked_bench(bench: Bench) -> Bench:
     """A managed user and its roles, one of them used, and the vault locked."""
     bench.adopt("ci-deploy", "acme-alice")
     bench.service.credential_process("ci-release")
@@ -27,19 +27,21 @@ def locked(bench: Bench) -> Bench:
     return bench
 
 
-def test_it_is_the_line_of_the_long_way_and_little_is_imported(locked: Bench) -> None:
-    keeper = CredentialService.from_environ(locked.sandbox.environ)
+def test_it_is_the_line_of_the_long_way_and_little_is_imported(locked_bench: Bench) -> None:
+    service = CredentialService.from_environ(locked_bench.sandbox.environ)
     with pytest.raises(NeedsUnlock) as long_way:
-        keeper.credential_process("ci-release")
-    done = run({**locked.sandbox.environ, "PATH": os.environ["PATH"]}, "credential-process", "ci-release")
+        service.credential_process("ci-release")
+    done = run(
+        {**locked_bench.sandbox.environ, "PATH": os.environ["PATH"]}, "credential-process", "ci-release"
+    )
     line, modules = done.stderr.decode().rstrip().rsplit("\n", 1)
     assert (done.returncode, done.stdout) == (long_way.value.exit_code, b"")
     assert line.strip() == f"keyturn: {long_way.value.line()}"
-    assert not SPARED & set(modules.split())
+    assert not NOT_IMPORTED & set(modules.split())
 
 
-def test_it_is_so_for_each_managed_profile_and_for_no_other_name(locked: Bench) -> None:
-    environ = locked.sandbox.environ
+def test_it_is_so_for_each_managed_profile_and_for_no_other_name(locked_bench: Bench) -> None:
+    environ = locked_bench.sandbox.environ
     for profile in ("ci-deploy", "ci-release", "ci-audit", "acme-alice", "prod-admin"):
         assert is_locked(environ, profile)
         with pytest.raises(NeedsUnlock):
@@ -52,7 +54,7 @@ def _write(path: Path, old: bytes, new: bytes) -> None:
     path.write_bytes(path.read_bytes().replace(old, new))
 
 
-SPOILED: dict[str, Callable[[Bench], object]] = {
+CORRUPTIONS: dict[str, Callable[[Bench], object]] = {
     "the keyring may open it": lambda bench: _write(
         bench.service.paths.vault_dir / "recipient.txt", b"# slots passphrase", b"# slots keyring passphrase"
     ),
@@ -88,16 +90,16 @@ SPOILED: dict[str, Callable[[Bench], object]] = {
 }
 
 
-def test_what_is_not_plain_to_see_goes_the_long_way(locked: Bench) -> None:
-    folder = locked.sandbox.folder
+def test_what_is_not_plain_to_see_goes_the_long_way(locked_bench: Bench) -> None:
+    folder = locked_bench.sandbox.folder
     whole = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    for case, spoil in SPOILED.items():
-        assert is_locked(locked.sandbox.environ, "ci-release"), f"before: {case}"
-        spoil(locked)
-        assert not is_locked(locked.sandbox.environ, "ci-release"), case
-        away = locked.sandbox.home / "away"
+    for case, spoil in CORRUPTIONS.items():
+        assert is_locked(locked_bench.sandbox.environ, "ci-release"), f"before: {case}"
+        spoil(locked_bench)
+        assert not is_locked(locked_bench.sandbox.environ, "ci-release"), case
+        away = locked_bench.sandbox.home / "away"
         if away.exists():
-            away.rename(locked.service.paths.vault_dir)
+            away.rename(locked_bench.service.paths.vault_dir)
         for path in folder.rglob("*"):
             if path.is_file() and path not in whole:
                 path.unlink()
@@ -105,9 +107,9 @@ def test_what_is_not_plain_to_see_goes_the_long_way(locked: Bench) -> None:
             path.write_bytes(data)
 
 
-def test_a_broken_vault_is_called_broken(locked: Bench) -> None:
-    SPOILED["keys that are none"](locked)
-    environ = {**locked.sandbox.environ, "PATH": os.environ["PATH"]}
+def test_a_broken_vault_is_called_broken(locked_bench: Bench) -> None:
+    CORRUPTIONS["keys that are none"](locked_bench)
+    environ = {**locked_bench.sandbox.environ, "PATH": os.environ["PATH"]}
     done = run(environ, "credential-process", "ci-release")
     assert done.returncode == 1
     assert done.stderr.startswith(b"keyturn: Vault is unreadable.")

@@ -24,7 +24,7 @@ KEY = Credentials("AKIAIOSFODNN7EXAMPLE", Secret("wJalrXUtnFEMI/K7MDENG/bPxRfiCY
 
 
 @pytest.fixture
-def taken(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def received_codes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Return the codes that arrive at an AWS whose replies get lost."""
     codes: list[str] = []
 
@@ -48,22 +48,22 @@ def taken(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("attempts", ["", "5"])
 def test_a_code_whose_reply_is_lost_is_sent_once_and_counts_as_no_refusal(
-    bench: Bench, taken: list[str], monkeypatch: pytest.MonkeyPatch, attempts: str
+    bench: Bench, received_codes: list[str], monkeypatch: pytest.MonkeyPatch, attempts: str
 ) -> None:
     if attempts:
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", attempts)
     code = bench.sandbox.totp("alice")
     with pytest.raises(NeedsMfa, match=r"the code may be used up\. Wait for the next code") as caught:
         bench.service.refresh("acme-alice", code)
-    assert taken == [code]
+    assert received_codes == [code]
     assert "closed the connection" in caught.value.line()
     assert '"refused"' not in bench.service.paths.mfa_file.read_text()
 
 
-def test_what_takes_no_code_is_tried_again(taken: list[str]) -> None:
+def test_what_takes_no_code_is_tried_again(received_codes: list[str]) -> None:
     with pytest.raises(NoResponse):
         BotoClientFactory()(None, "us-east-1").get_caller_identity(KEY)
-    assert len(taken) == 2
+    assert len(received_codes) == 2
 
 
 def test_an_act_that_has_no_time_left_says_what_took_it_and_does_not_blame_the_network() -> None:
@@ -88,13 +88,13 @@ def test_who_waited_for_another_refresh_still_asks_aws(bench: Bench, monkeypatch
     # The holder of the lock releases it after longer than an operation may take.
     monkeypatch.setattr(time, "monotonic", lambda: really() + ahead)
     monkeypatch.setattr(Deadline.__init__, "__defaults__", (time.monotonic,))
-    held = bench.service.context.source_lock(source_lock_name("ci-deploy"))
-    held.__enter__()
+    lock = bench.service.context.source_lock(source_lock_name("ci-deploy"))
+    lock.__enter__()
 
     def let_go() -> None:
         nonlocal ahead
         ahead = DEFAULT_SECONDS + 1
-        held.__exit__(None, None, None)
+        lock.__exit__(None, None, None)
 
     timer = threading.Timer(1, let_go)
     timer.start()

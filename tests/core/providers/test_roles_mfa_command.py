@@ -52,8 +52,8 @@ def sandbox_command(folder: Path) -> str:
 def test_the_code_is_what_it_prints_and_the_serial_takes_its_place_as_one_word(
     program: Callable[[str], str],
 ) -> None:
-    told = program('[ "$#" = 2 ] && [ "$1" = --device ] && [ "$2" = \'a b;$(x)\' ] && echo 123456')
-    assert run((told, "--device", "{serial}"), "a b;$(x)", {"PATH": os.environ["PATH"]}) == "123456"
+    command = program('[ "$#" = 2 ] && [ "$1" = --device ] && [ "$2" = \'a b;$(x)\' ] && echo 123456')
+    assert run((command, "--device", "{serial}"), "a b;$(x)", {"PATH": os.environ["PATH"]}) == "123456"
     assert run(("printf", "654321"), ALICE, {"PATH": os.environ["PATH"]}) == "654321"
 
 
@@ -127,8 +127,8 @@ def test_it_gets_no_credential_of_the_environment(program: Callable[[str], str])
         "KEYTURN_HOME": "k",
     }
     assert without_credentials(environ) == {"PATH": "/bin", "HOME": "/x"}
-    told = program('[ -z "$(env | grep ^AWS_)" ] && [ "$(pwd)" = / ] && ! read line && echo 123456')
-    assert run((told,), ALICE, {**os.environ, "AWS_SECRET_ACCESS_KEY": "s"}) == "123456"
+    command = program('[ -z "$(env | grep ^AWS_)" ] && [ "$(pwd)" = / ] && ! read line && echo 123456')
+    assert run((command,), ALICE, {**os.environ, "AWS_SECRET_ACCESS_KEY": "s"}) == "123456"
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def alice(bench: Bench) -> Bench:
 
 
 def row(keeper: CredentialService, name: str) -> Profile:
-    return next(one for one in keeper.snapshot().profiles if one.name == name)
+    return next(each for each in keeper.snapshot().profiles if each.name == name)
 
 
 def code(bench: Bench) -> str:
@@ -60,39 +60,39 @@ def code(bench: Bench) -> str:
     return bench.sandbox.totp("alice")
 
 
-def life(bench: Bench, name: str) -> timedelta:
+def session_lifetime(bench: Bench, name: str) -> timedelta:
     session = row(bench.service, name).session
     assert session is not None
     assert session.expires is not None
     return session.expires - bench.service.now()
 
 
-def asked(bench: Bench) -> tuple[int, int]:
+def sts_calls(bench: Bench) -> tuple[int, int]:
     return bench.calls("GetSessionToken"), bench.calls("AssumeRole")
 
 
 def test_one_code_serves_every_role_and_the_user_for_hours(alice: Bench) -> None:
-    keeper = alice.service
-    assert all(row(keeper, name).needs_person for name in ("acme-alice", "prod-admin", *ROLES))
+    service = alice.service
+    assert all(row(service, name).needs_person for name in ("acme-alice", "prod-admin", *ROLES))
     with pytest.raises(NeedsMfa):
-        keeper.refresh("ops")
-    keeper.refresh("ops", code(alice))
-    assert asked(alice) == (1, 1)
-    assert not any(row(keeper, name).needs_person for name in ("acme-alice", "prod-admin", *ROLES))
-    keeper.refresh("billing")
-    keeper.refresh("prod-admin")
-    assert json.loads(keeper.credential_process("long"))["SessionToken"]
-    assert asked(alice) == (1, 4)
-    assert json.loads(keeper.credential_process("acme-alice"))["SessionToken"]
-    assert asked(alice) == (1, 4), "the user's own session is the one that the code was given for"
+        service.refresh("ops")
+    service.refresh("ops", code(alice))
+    assert sts_calls(alice) == (1, 1)
+    assert not any(row(service, name).needs_person for name in ("acme-alice", "prod-admin", *ROLES))
+    service.refresh("billing")
+    service.refresh("prod-admin")
+    assert json.loads(service.credential_process("long"))["SessionToken"]
+    assert sts_calls(alice) == (1, 4)
+    assert json.loads(service.credential_process("acme-alice"))["SessionToken"]
+    assert sts_calls(alice) == (1, 4), "the user's own session is the one that the code was given for"
     for _ in range(11):
         alice.sandbox.move_clock(HOUR)
-        keeper.refresh("ops")
-        assert life(alice, "ops") > timedelta(minutes=59)
+        service.refresh("ops")
+        assert session_lifetime(alice, "ops") > timedelta(minutes=59)
     alice.sandbox.move_clock(HOUR)
-    assert row(keeper, "ops").needs_person
+    assert row(service, "ops").needs_person
     with pytest.raises(NeedsMfa):
-        keeper.refresh("ops")
+        service.refresh("ops")
     refused = [call for call in alice.sandbox.calls if call.error]
     assert not [call for call in refused if call.action in ("AssumeRole", "GetSessionToken")]
 
@@ -100,21 +100,21 @@ def test_one_code_serves_every_role_and_the_user_for_hours(alice: Bench) -> None
 def test_the_users_own_code_serves_the_roles(alice: Bench) -> None:
     alice.service.refresh("acme-alice", code(alice))
     alice.service.refresh("ops")
-    assert asked(alice) == (1, 1)
+    assert sts_calls(alice) == (1, 1)
     with pytest.raises(NeedsMfa):
         alice.service.refresh("acme-alice")
 
 
 def test_a_code_that_has_become_too_old_for_a_role_is_asked_for_anew(alice: Bench) -> None:
     """The role's trust policy requires `aws:MultiFactorAuthAge` below an hour."""
-    keeper = alice.service
-    keeper.refresh("prod-admin", code(alice))
+    service = alice.service
+    service.refresh("prod-admin", code(alice))
     alice.sandbox.move_clock(HOUR + 60)
     with pytest.raises(NeedsMfa):
-        keeper.refresh("prod-admin")
-    keeper.refresh("ops")
-    keeper.refresh("prod-admin", code(alice))
-    assert life(alice, "prod-admin") > timedelta(minutes=59)
+        service.refresh("prod-admin")
+    service.refresh("ops")
+    service.refresh("prod-admin", code(alice))
+    assert session_lifetime(alice, "prod-admin") > timedelta(minutes=59)
 
 
 def test_a_role_that_nobody_may_assume_says_so_after_a_code(alice: Bench) -> None:
@@ -133,38 +133,38 @@ def test_a_role_that_nobody_may_assume_says_so_after_a_code(alice: Bench) -> Non
 
 
 def test_a_longer_session_than_an_hour_takes_a_code_of_its_own(alice: Bench) -> None:
-    keeper = alice.service
-    keeper.set("long", {"duration_seconds": "4h"})
-    keeper.refresh("long", code(alice))
-    assert asked(alice) == (0, 1)
-    assert life(alice, "long") > timedelta(hours=3, minutes=59)
+    service = alice.service
+    service.set("long", {"duration_seconds": "4h"})
+    service.refresh("long", code(alice))
+    assert sts_calls(alice) == (0, 1)
+    assert session_lifetime(alice, "long") > timedelta(hours=3, minutes=59)
     with pytest.raises(NeedsMfa):
-        keeper.refresh("ops")
-    keeper.refresh("ops", code(alice))
-    assert row(keeper, "long").needs_person, "an hour must not take the place of four"
+        service.refresh("ops")
+    service.refresh("ops", code(alice))
+    assert row(service, "long").needs_person, "an hour must not take the place of four"
     with pytest.raises(NeedsMfa):
-        keeper.refresh("long")
+        service.refresh("long")
     alice.sandbox.move_clock(4 * HOUR + 60)
-    assert json.loads(keeper.credential_process("long"))["SessionToken"], "an hour is better than nothing"
-    assert timedelta(minutes=59) < life(alice, "long") <= timedelta(hours=1)
+    assert json.loads(service.credential_process("long"))["SessionToken"], "an hour is better than nothing"
+    assert timedelta(minutes=59) < session_lifetime(alice, "long") <= timedelta(hours=1)
 
 
 @pytest.mark.parametrize("is_open", [True, False])
 def test_a_person_ends_it_with_the_session(alice: Bench, *, is_open: bool) -> None:
-    keeper = alice.service
-    keeper.refresh("ops", code(alice))
-    keeper.refresh("billing")
+    service = alice.service
+    service.refresh("ops", code(alice))
+    service.refresh("billing")
     if not is_open:
-        keeper.lock()
-    keeper.stop("ops")
-    assert row(keeper, "billing").needs_person
+        service.lock()
+    service.stop("ops")
+    assert row(service, "billing").needs_person
     if not is_open:
-        keeper.unlock_here(recovery_key=alice.recovery_key)
+        service.unlock_here(recovery_key=alice.recovery_key)
     for name in ("ops", "billing"):
         with pytest.raises(NeedsMfa):
-            keeper.refresh(name)
-    keeper.refresh("billing", code(alice))
-    keeper.refresh("ops")
+            service.refresh(name)
+    service.refresh("billing", code(alice))
+    service.refresh("ops")
 
 
 def test_it_goes_with_the_key(alice: Bench) -> None:
@@ -177,32 +177,32 @@ def test_it_goes_with_the_key(alice: Bench) -> None:
 
 
 def test_the_agent_renews_by_it_and_stops_where_it_ends(alice: Bench) -> None:
-    keeper = alice.service
-    keeper.refresh("ops", code(alice))
-    keeper.credential_process("ops")
+    service = alice.service
+    service.refresh("ops", code(alice))
+    service.credential_process("ops")
     renewed = 0
     for _ in range(11 * 12):
         alice.sandbox.move_clock(HOUR / 12)
-        renewed += len(keeper.renew_due())
-        assert life(alice, "ops") >= timedelta(minutes=14)
-    assert asked(alice) == (1, 1 + renewed)
+        renewed += len(service.renew_due())
+        assert session_lifetime(alice, "ops") >= timedelta(minutes=14)
+    assert sts_calls(alice) == (1, 1 + renewed)
     assert 11 <= renewed <= 18
     alice.sandbox.move_clock(HOUR)
-    assert keeper.renew_due() == ()
-    assert row(keeper, "ops").needs_person
-    assert asked(alice) == (1, 1 + renewed)
+    assert service.renew_due() == ()
+    assert row(service, "ops").needs_person
+    assert sts_calls(alice) == (1, 1 + renewed)
 
 
 def test_where_aws_gives_the_user_no_session_the_codes_go_to_the_roles(alice: Bench) -> None:
-    keeper = alice.service
+    service = alice.service
     alice.sandbox.faults.refuse("GetSessionToken", "AccessDenied", "an explicit deny", status=403)
     with pytest.raises(NeedsMfa, match="AWS denied its user a session with MFA"):
-        keeper.refresh("ops", code(alice))
+        service.refresh("ops", code(alice))
     for name in ("ops", "billing"):
         with pytest.raises(NeedsMfa):
-            keeper.refresh(name)
-        keeper.refresh(name, code(alice))
-    assert asked(alice) == (1, 2)
+            service.refresh(name)
+        service.refresh(name, code(alice))
+    assert sts_calls(alice) == (1, 2)
 
 
 def test_many_at_once_on_cold_profiles_use_one_code(alice: Bench) -> None:
@@ -217,7 +217,7 @@ def test_many_at_once_on_cold_profiles_use_one_code(alice: Bench) -> None:
     with ThreadPoolExecutor(10) as pool:
         found = list(pool.map(get, range(20)))
     assert len(set(found)) == 2
-    assert asked(alice) == (1, 2)
+    assert sts_calls(alice) == (1, 2)
 
 
 def test_a_cache_that_cannot_be_written_costs_a_code_and_nothing_else(
@@ -258,21 +258,21 @@ def test_a_stop_while_the_code_is_on_its_way_ends_what_it_brings(alice: Bench) -
 
 @pytest.mark.parametrize("after", ["clock", "index", "release", "setting"])
 def test_a_stop_holds_whatever_happens_before_the_vault_is_open_again(alice: Bench, after: str) -> None:
-    keeper = alice.service
-    keeper.refresh("ops", code(alice))
-    keeper.lock()
+    service = alice.service
+    service.refresh("ops", code(alice))
+    service.lock()
     if after == "clock":
         alice.sandbox.move_clock(-120)
-    keeper.stop("ops")
+    service.stop("ops")
     if after == "index":
-        keeper.paths.index_file.unlink()
+        service.paths.index_file.unlink()
     if after == "setting":
-        keeper.set("ops", {"mfa_serial": ""})
-    keeper.unlock_here(recovery_key=alice.recovery_key)
+        service.set("ops", {"mfa_serial": ""})
+    service.unlock_here(recovery_key=alice.recovery_key)
     if after == "release":
         alice.release("ops")
     with pytest.raises(NeedsMfa):
-        keeper.refresh("billing")
+        service.refresh("billing")
 
 
 def test_another_setting_of_one_role_costs_the_others_no_code(alice: Bench) -> None:
@@ -283,12 +283,12 @@ def test_another_setting_of_one_role_costs_the_others_no_code(alice: Bench) -> N
 
 
 def test_a_shorter_one_does_not_take_the_place_of_a_longer(alice: Bench) -> None:
-    keeper = alice.service
-    keeper.refresh("ops", code(alice))
-    keeper.set("acme-alice", {"duration_seconds": "15m"})
-    keeper.refresh("acme-alice", code(alice))
+    service = alice.service
+    service.refresh("ops", code(alice))
+    service.set("acme-alice", {"duration_seconds": "15m"})
+    service.refresh("acme-alice", code(alice))
     alice.sandbox.move_clock(HOUR)
-    keeper.refresh("ops")
+    service.refresh("ops")
 
 
 def test_a_session_that_aws_takes_for_ended_is_a_question_again(alice: Bench) -> None:

@@ -23,12 +23,12 @@ USER = ManagedProfile("ci", Kind.IAM_KEY, key="ci")
 ROLE = ManagedProfile("hub", Kind.ROLE, role_arn="arn:aws:iam::111122223333:role/Hub", source_profile="ci")
 
 
-def assumed(bench: Bench) -> Mapping[str, str]:
+def last_assume_role(bench: Bench) -> Mapping[str, str]:
     """Return the parameters of the last AssumeRole."""
     return [call for call in bench.sandbox.calls if call.action == "AssumeRole"][-1].params
 
 
-def trusting(bench: Bench, arn: str) -> None:
+def widen_trust_policy(bench: Bench, arn: str) -> None:
     """Make a role's trust policy allow tags and a source identity, too."""
     found = bench.sandbox.state.role(arn)
     assert found is not None
@@ -109,21 +109,21 @@ def test_what_is_no_value_is_refused_on_one_line(
 
 
 def test_every_setting_survives_the_file(tmp_path: Path) -> None:
-    one = changed(
+    role = changed(
         ROLE, "tags=team=ops,stage=prod", "transitive_tags=team,stage", "source_identity=jo", f"policy={POLICY}",
         "policy_arns=arn:aws:iam::aws:policy/ReadOnlyAccess", "external_id=a:b", "duration=2h", "renew=on-demand",
     )  # fmt: skip
     path = tmp_path / "profiles.toml"
-    path.write_bytes(managed_profiles.encode({"hub": one}))
-    assert managed_profiles.load(path) == {"hub": one}
+    path.write_bytes(managed_profiles.encode({"hub": role}))
+    assert managed_profiles.load(path) == {"hub": role}
     for setting in ("tags", "policy", "source_identity", "external_id", "transitive_tags", "policy_arns"):
-        assert not changed(one, *{"transitive_tags=", f"{setting}="}).same_source(one), setting
+        assert not changed(role, *{"transitive_tags=", f"{setting}="}).same_source(role), setting
 
 
 def test_a_role_is_asked_for_with_all_that_was_set_and_each_change_makes_a_new_session(bench: Bench) -> None:
     bench.adopt("acme-build")
-    trusting(bench, HUB)
-    seen = []
+    widen_trust_policy(bench, HUB)
+    values = []
     for words in (
         (),
         ("source_identity=build",),
@@ -142,20 +142,20 @@ def test_a_role_is_asked_for_with_all_that_was_set_and_each_change_makes_a_new_s
         assert bench.calls("AssumeRole") == before + 1
         assert json.loads(bench.service.credential_process("acme-hub")) == document
         assert bench.calls("AssumeRole") == before + 1
-        seen.append(document["AccessKeyId"])
-    assert len(set(seen)) == len(seen)
-    asked = assumed(bench)
-    assert asked["SourceIdentity"] == "build"
-    assert asked["RoleSessionName"] == "nightly"
-    assert asked["ExternalId"] == "acme:1"
-    assert asked["TransitiveTagKeys.member.1"] == "team"
-    found = {asked[f"Tags.member.{n}.Key"]: asked[f"Tags.member.{n}.Value"] for n in (1, 2)}
+        values.append(document["AccessKeyId"])
+    assert len(set(values)) == len(values)
+    params = last_assume_role(bench)
+    assert params["SourceIdentity"] == "build"
+    assert params["RoleSessionName"] == "nightly"
+    assert params["ExternalId"] == "acme:1"
+    assert params["TransitiveTagKeys.member.1"] == "team"
+    found = {params[f"Tags.member.{n}.Key"]: params[f"Tags.member.{n}.Value"] for n in (1, 2)}
     assert found == {"team": "ops", "stage": "prod"}
 
 
 def test_a_change_by_hand_in_the_definitions_makes_a_new_session_too(bench: Bench) -> None:
     bench.adopt("acme-build")
-    trusting(bench, HUB)
+    widen_trust_policy(bench, HUB)
     first = json.loads(bench.service.credential_process("acme-hub"))["AccessKeyId"]
     path = bench.service.paths.profiles_file
     path.write_text(
@@ -165,7 +165,7 @@ def test_a_change_by_hand_in_the_definitions_makes_a_new_session_too(bench: Benc
 
 
 @pytest.fixture
-def bodies(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+def sts_bodies(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     """Return the request bodies sent to STS, because the sandbox does not report policies."""
     found: list[dict[str, str]] = []
     really = service.Service._run
@@ -182,17 +182,17 @@ def bodies(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
 
 
 def test_a_changed_policy_file_makes_a_new_session(
-    bench: Bench, tmp_path: Path, bodies: list[dict[str, str]]
+    bench: Bench, tmp_path: Path, sts_bodies: list[dict[str, str]]
 ) -> None:
     bench.adopt("acme-build")
     file = tmp_path / "policy.json"
     file.write_text(POLICY)
     bench.service.set("acme-hub", {"policy": str(file)})
     first = json.loads(bench.service.credential_process("acme-hub"))["AccessKeyId"]
-    assert bodies[-1]["Policy"] == POLICY
+    assert sts_bodies[-1]["Policy"] == POLICY
     file.write_text(POLICY.replace("s3:*", "s3:GetObject"))
     assert json.loads(bench.service.credential_process("acme-hub"))["AccessKeyId"] != first
-    assert bodies[-1]["Policy"] == POLICY.replace("s3:*", "s3:GetObject")
+    assert sts_bodies[-1]["Policy"] == POLICY.replace("s3:*", "s3:GetObject")
     file.unlink()
     with pytest.raises(ProfileBroken, match="is not a file"):
         bench.service.credential_process("acme-hub")

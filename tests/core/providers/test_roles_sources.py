@@ -16,7 +16,7 @@ from keyturn.service import CredentialService
 from keyturn_sandbox import Sandbox
 from keyturn_sandbox.policy.principals import AccessKey
 from tests.core.operations.conftest import Bench
-from tests.core.providers.metadata_service import serving
+from tests.core.providers.metadata_service import serve_credentials
 from tests.end_to_end.person import BIN, Person
 
 ACCOUNT = "111122223333"
@@ -72,7 +72,7 @@ def user_key(sandbox: Sandbox, name: str) -> AccessKey:
     return user.keys[0] if user.keys else state.add_key(user)
 
 
-def environment(key: AccessKey) -> dict[str, str]:
+def key_environment(key: AccessKey) -> dict[str, str]:
     return {"AWS_ACCESS_KEY_ID": key.key_id, "AWS_SECRET_ACCESS_KEY": key.secret.reveal()}
 
 
@@ -109,13 +109,13 @@ def test_the_environment_of_whoever_asks_signs_and_no_other(shared: Person) -> N
     one, other = user_key(shared.sandbox, "one"), user_key(shared.sandbox, "other")
     expected = f"arn:aws:sts::{ACCOUNT}:assumed-role/Shared/shared"
     for key in (one, other, one):
-        done = identity(shared, "by-environment", environment(key))
+        done = identity(shared, "by-environment", key_environment(key))
         assert json.loads(done.stdout)["Arn"] == expected, done.stderr
         assert signer_of_last_assume(shared) == key.key_id
     boto = shared.run(
         sys.executable, "-c",
         "import boto3; print(boto3.Session(profile_name='next-hop').client('sts').get_caller_identity()['Arn'])",
-        extra=environment(other),
+        extra=key_environment(other),
     )  # fmt: skip
     assert boto.stdout.strip() == f"arn:aws:sts::{ACCOUNT}:assumed-role/Next/keyturn-next-hop", boto.stderr
     without = shared.keyturn("credential-process", "by-environment")
@@ -132,7 +132,7 @@ def test_the_environment_of_whoever_asks_signs_and_no_other(shared: Person) -> N
     assert partial.stderr.count("\n") == 1
     assert "AWS_SECRET_ACCESS_KEY" in partial.stderr
     assert shared.row("by-environment")["state"] == "none"
-    refreshed = shared.run(str(BIN / "keyturn"), "refresh", "by-environment", extra=environment(one))
+    refreshed = shared.run(str(BIN / "keyturn"), "refresh", "by-environment", extra=key_environment(one))
     assert refreshed.returncode == 0, refreshed.stderr
     assert "not cached" in refreshed.stdout
     assert shared.row("by-environment")["state"] == "none"
@@ -148,7 +148,7 @@ def test_a_native_profile_takes_the_askers_environment_too(shared: Person) -> No
     for name in ("one", "other"):
         key = user_key(shared.sandbox, name)
         done = shared.run(
-            str(BIN / "keyturn"), "refresh", "by-environment", "next-hop", extra=environment(key)
+            str(BIN / "keyturn"), "refresh", "by-environment", "next-hop", extra=key_environment(key)
         )
         assert done.returncode == 0, done.stderr
         signers = [call.key_id for call in shared.sandbox.calls if call.action == "AssumeRole"]
@@ -166,7 +166,7 @@ def test_a_container_and_an_instance_sign_through_botocores_own_providers(
     session = shared.sandbox.state.add_session(machine, timedelta(hours=6), name="machine")
     if managed:
         shared.does("adopt", "by-container", "by-instance", "--yes")
-    with serving(session) as address:
+    with serve_credentials(session) as address:
         container = {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{address}/container",
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": "Bearer abc",
@@ -192,7 +192,7 @@ def test_a_container_and_an_instance_sign_through_botocores_own_providers(
 
 
 @pytest.fixture
-def at_home(bench: Bench) -> Bench:
+def in_process(bench: Bench) -> Bench:
     """The same in one process."""
     set_up(bench.sandbox)
     return bench
@@ -200,65 +200,65 @@ def at_home(bench: Bench) -> Bench:
 
 @pytest.mark.parametrize("managed", [False, True])
 def test_two_environments_never_share_a_session(
-    at_home: Bench, monkeypatch: pytest.MonkeyPatch, managed: bool
+    in_process: Bench, monkeypatch: pytest.MonkeyPatch, managed: bool
 ) -> None:
     if managed:
-        at_home.adopt("by-environment")
-        assert at_home.service.context.read().definitions["next-hop"].source_profile == "by-environment"
-    seen = []
+        in_process.adopt("by-environment")
+        assert in_process.service.context.read().definitions["next-hop"].source_profile == "by-environment"
+    key_ids = []
     for name in ("one", "other", "one"):
-        for variable, value in environment(user_key(at_home.sandbox, name)).items():
+        for variable, value in key_environment(user_key(in_process.sandbox, name)).items():
             monkeypatch.setenv(variable, value)
-        at_home.sandbox.calls.clear()
+        in_process.sandbox.calls.clear()
         if managed:
-            seen.append(json.loads(at_home.service.credential_process("next-hop"))["AccessKeyId"])
+            key_ids.append(json.loads(in_process.service.credential_process("next-hop"))["AccessKeyId"])
         else:
-            seen.append(at_home.service.refresh("next-hop").session.key_id)
-        assert at_home.sandbox.calls[0].key_id == user_key(at_home.sandbox, name).key_id
-        assert at_home.calls("AssumeRole") == 2
-        assert at_home.service.context.vault.session("by-environment") is None, "it is kept nowhere"
-        assert at_home.service.context.vault.session("next-hop") is None, "nor is what rests on it"
-    assert len(set(seen)) == 3
-    for variable in environment(user_key(at_home.sandbox, "one")):
+            key_ids.append(in_process.service.refresh("next-hop").session.key_id)
+        assert in_process.sandbox.calls[0].key_id == user_key(in_process.sandbox, name).key_id
+        assert in_process.calls("AssumeRole") == 2
+        assert in_process.service.context.vault.session("by-environment") is None, "it is kept nowhere"
+        assert in_process.service.context.vault.session("next-hop") is None, "nor is what rests on it"
+    assert len(set(key_ids)) == 3
+    for variable in key_environment(user_key(in_process.sandbox, "one")):
         monkeypatch.delenv(variable)
     with pytest.raises(ProfileBroken, match="AWS_ACCESS_KEY_ID is not set"):
-        at_home.service.refresh("next-hop")
-    assert "next-hop" not in at_home.service.due_profiles()
+        in_process.service.refresh("next-hop")
+    assert "next-hop" not in in_process.service.due_profiles()
 
 
 def test_a_process_that_serves_others_never_answers_with_its_own_environment(
-    at_home: Bench, monkeypatch: pytest.MonkeyPatch
+    in_process: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_home.adopt("by-environment")
-    for variable, value in environment(user_key(at_home.sandbox, "one")).items():
+    in_process.adopt("by-environment")
+    for variable, value in key_environment(user_key(in_process.sandbox, "one")).items():
         monkeypatch.setenv(variable, value)
-    agent = CredentialService.from_environ(at_home.sandbox.environ, use_agent=False, serves_others=True)
-    agent.unlock_here(recovery_key=at_home.recovery_key)
-    at_home.sandbox.calls.clear()
+    agent = CredentialService.from_environ(in_process.sandbox.environ, use_agent=False, serves_others=True)
+    agent.unlock_here(recovery_key=in_process.recovery_key)
+    in_process.sandbox.calls.clear()
     for ask in (agent.credential_process, agent.refresh):
         for name in ("by-environment", "next-hop"):
             with pytest.raises(AgentUnavailable, match="uses the caller's credentials"):
                 ask(name)
     with pytest.raises(AgentUnavailable, match="uses the caller's credentials"):
         agent.deliver("next-hop", Delivery.CREDENTIALS_FILE)
-    assert at_home.calls("AssumeRole") == 0
-    assert at_home.service.context.profile_state("by-environment").failure is None
-    assert json.loads(at_home.service.credential_process("next-hop"))["SessionToken"]
+    assert in_process.calls("AssumeRole") == 0
+    assert in_process.service.context.profile_state("by-environment").failure is None
+    assert json.loads(in_process.service.credential_process("next-hop"))["SessionToken"]
 
 
 @pytest.mark.parametrize("profile", ["by-container", "by-instance"])
 def test_a_machine_signs_by_botocores_own_provider(
-    at_home: Bench, monkeypatch: pytest.MonkeyPatch, profile: str
+    in_process: Bench, monkeypatch: pytest.MonkeyPatch, profile: str
 ) -> None:
-    at_home.adopt(profile)
-    machine = at_home.sandbox.state.role(f"arn:aws:iam::{ACCOUNT}:role/Machine")
+    in_process.adopt(profile)
+    machine = in_process.sandbox.state.role(f"arn:aws:iam::{ACCOUNT}:role/Machine")
     assert machine is not None
-    session = at_home.sandbox.state.add_session(machine, timedelta(hours=6), name="machine")
+    session = in_process.sandbox.state.add_session(machine, timedelta(hours=6), name="machine")
     with pytest.raises(ProfileBroken, match="credential_source"):
-        at_home.service.credential_process(profile)
-    with serving(session) as address:
+        in_process.service.credential_process(profile)
+    with serve_credentials(session) as address:
         for variable, value in machine_variables(address)[profile].items():
             monkeypatch.setenv(variable, value)
-        assert json.loads(at_home.service.credential_process(profile))["SessionToken"]
-    (call,) = [call for call in at_home.sandbox.calls if call.action == "AssumeRole"]
+        assert json.loads(in_process.service.credential_process(profile))["SessionToken"]
+    (call,) = [call for call in in_process.sandbox.calls if call.action == "AssumeRole"]
     assert call.key_id == session.key_id

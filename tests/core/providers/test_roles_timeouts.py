@@ -60,7 +60,7 @@ CASES: list[tuple[str, Mapping[str, str]]] = [
     ("region = eu-west-1", {"AWS_DEFAULTS_MODE": "in-region"}),
 ]  # fmt: skip
 SERVICES = "\n[services local]\nsts =\n  endpoint_url = http://127.0.0.1:5\niam =\n  endpoint_url = http://127.0.0.1:4\n"
-_OURS = (
+_OWN_SETTINGS = (
     "AWS_MAX_ATTEMPTS",
     "max_attempts",
     "AWS_RETRY_MODE",
@@ -116,7 +116,7 @@ def test_a_profiles_way_to_aws_is_botocores_own(
     plain.register_component("data_loader", LOADER)
     session: Any = boto3.Session(botocore_session=plain)
     theirs = facts(session.client(service, aws_access_key_id=KEY.access_key_id, aws_secret_access_key="x"))
-    if not any(word in settings or word in variables for word in _OURS):
+    if not any(word in settings or word in variables for word in _OWN_SETTINGS):
         # Unset values are keyturn's, because no client of a credential_process should wait for minutes.
         assert ours.pop("connect") == CONNECT_SECONDS
         assert ours.pop("retries")["total_max_attempts"] == MAX_ATTEMPTS
@@ -130,26 +130,26 @@ def test_a_profiles_way_to_aws_is_botocores_own(
 
 def test_what_the_person_set_in_the_environment_reaches_the_agent() -> None:
     names = {name for _, variables in CASES for name in variables}
-    kept = agent_environment(dict.fromkeys(names, "/x"), Path("/"))
-    assert names <= set(kept)
+    environ = agent_environment(dict.fromkeys(names, "/x"), Path("/"))
+    assert names <= set(environ)
 
 
 def test_an_end_counts_for_all_that_an_act_asks() -> None:
     moments = iter([100.0, 104.0, 119.0, 121.0, 121.0, 121.0, 200.0])
-    one = Deadline(lambda: next(moments))
-    assert one.left() == 16
-    assert one.left() == 1
-    assert one.left() == -1
-    assert one.left(deadline.EXTENDED_SECONDS) == 19
-    one.add_time(10)
-    assert one.left() == 9
-    assert one.left() == -70
+    limit = Deadline(lambda: next(moments))
+    assert limit.left() == 16
+    assert limit.left() == 1
+    assert limit.left() == -1
+    assert limit.left(deadline.EXTENDED_SECONDS) == 19
+    limit.add_time(10)
+    assert limit.left() == 9
+    assert limit.left() == -70
 
 
 def test_credit_never_passes_what_a_client_waits_for() -> None:
-    one = Deadline(lambda: 0.0)
-    one.add_time(1000)
-    assert one.left() == one.left(1000) == deadline.MAX_SECONDS < 50
+    limit = Deadline(lambda: 0.0)
+    limit.add_time(1000)
+    assert limit.left() == limit.left(1000) == deadline.MAX_SECONDS < 50
 
 
 def test_an_act_past_its_end_is_not_begun_and_one_that_hangs_is_left_behind() -> None:

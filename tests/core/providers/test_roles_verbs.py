@@ -22,10 +22,10 @@ def test_the_key_itself_for_iam_without_mfa_and_back_again(person: Person) -> No
     refused = person.run(*listing)
     assert refused.returncode != 0, "a session without MFA cannot call IAM"
 
-    asked = person.keyturn("set", "ci-deploy", "session=none")
-    assert asked.returncode == 4
-    assert "delivers the long-term key itself to every client" in asked.stderr
-    assert "Use --yes" in asked.stderr
+    done = person.keyturn("set", "ci-deploy", "session=none")
+    assert done.returncode == 4
+    assert "delivers the long-term key itself to every client" in done.stderr
+    assert "Use --yes" in done.stderr
     assert person.row("ci-deploy")["state"] == "fresh"
 
     person.does("set", "ci-deploy", "session=none", "--yes")
@@ -89,9 +89,9 @@ def test_of_several_mfa_devices_a_person_names_one(person: Person) -> None:
     assert alice is not None
     second = person.sandbox.add_device(alice, "alice-phone")
     person.does("adopt", "acme-alice", "--yes")
-    asked = person.keyturn("set", "acme-alice", "mfa_serial=choose")
-    assert asked.returncode == 4
-    assert "there are 2: arn:aws:iam::111122223333:mfa/alice, " in one_line(asked.stderr)
+    done = person.keyturn("set", "acme-alice", "mfa_serial=choose")
+    assert done.returncode == 4
+    assert "there are 2: arn:aws:iam::111122223333:mfa/alice, " in one_line(done.stderr)
     person.does("set", "acme-alice", f"mfa_serial={second.serial}")
     person.does("refresh", "acme-alice", "--mfa-code", person.sandbox.totp("alice-phone"))
     assert person.aws_identity("acme-alice") == "arn:aws:iam::111122223333:user/alice"

@@ -49,7 +49,7 @@ def test_what_is_kept_without_unlocking_is_read_with_it(history: History, sample
     (entry,) = history.list()
     assert (entry.number, entry.at, entry.path, entry.who) == (1, START, str(CREDENTIALS), "adopt ci-deploy")
     assert entry.size == len(data)
-    assert history.read(entry, sample.opened()) == data
+    assert history.read(entry, sample.open_vault()) == data
     with pytest.raises(NeedsUnlock):
         history.read(entry, Vault(sample.folder))
 
@@ -101,7 +101,7 @@ def test_the_last_fifty_are_kept_and_copies_nobody_names_go(
     numbers = [entry.number for entry in history.list()]
     assert numbers == [*range(60, 10, -1), 1]
     assert len(list(history.folder.glob("*.age"))) == 51
-    assert history.read(history.list()[-1], sample.opened()) == b"0"
+    assert history.read(history.list()[-1], sample.open_vault()) == b"0"
 
 
 def test_one_a_day_is_kept_for_thirty_days() -> None:
@@ -113,9 +113,9 @@ def test_one_a_day_is_kept_for_thirty_days() -> None:
     ]
     now = START + timedelta(days=40)
     many = [entry(1000 + number, now) for number in range(50)]
-    kept = select_retained((*days, *many), now)
-    assert [each.number for each in kept[:-50]] == [2 * day for day in range(11, 40)]
-    assert list(kept[-50:]) == many
+    retained = select_retained((*days, *many), now)
+    assert [each.number for each in retained[:-50]] == [2 * day for day in range(11, 40)]
+    assert list(retained[-50:]) == many
 
 
 def test_a_clock_that_went_back_costs_nothing(history: History, clock: MovableClock) -> None:
@@ -141,13 +141,13 @@ def test_a_damaged_copy_is_corrupt_and_a_missing_one_not_found(history: History,
     whole = copy.read_bytes()
     copy.write_bytes(whole[:-1])
     with pytest.raises(VaultCorrupt):
-        history.read(second, sample.opened())
+        history.read(second, sample.open_vault())
     copy.write_bytes((history.folder / f"{first.digest}.age").read_bytes())
     with pytest.raises(VaultCorrupt, match="does not match its digest"):
-        history.read(second, sample.opened())
+        history.read(second, sample.open_vault())
     copy.unlink()
     with pytest.raises(NotFound):
-        history.read(second, sample.opened())
+        history.read(second, sample.open_vault())
 
 
 def _index(**wrong: object) -> bytes:
@@ -232,7 +232,7 @@ def test_threads_that_keep_at_once_lose_nothing(history: History) -> None:
 def test_a_recipient_that_was_replaced_does_not_outlive_the_next_unlock(sample: Sample) -> None:
     """Sealing without the identity trusts `recipient.txt`; unlocking detects a wrong one."""
     vault = Vault(sample.folder)
-    assert vault.recipient() == sample.opened().recipient()
+    assert vault.recipient() == sample.open_vault().recipient()
     (sample.folder / "recipient.txt").write_text("age1" + "q" * 58 + "\n")
     with pytest.raises(VaultCorrupt):
         vault.seal(b"x")

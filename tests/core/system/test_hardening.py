@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.system.hardening import agent_environment
 
-LOOK_AT_ONESELF = """
+INSPECT_SELF = """
 import faulthandler, os, resource, sys
 from keyturn.system import hardening
 faulthandler.enable()
@@ -29,7 +29,7 @@ print(oct(os.umask(0)))
 @pytest.mark.parametrize(("name", "umask"), [("harden_process", "0o22"), ("harden_agent", "0o77")])
 def test_a_closed_process_is_not_dumpable_and_leaves_no_core(name: str, umask: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-I", "-c", LOOK_AT_ONESELF, name],
+        [sys.executable, "-I", "-c", INSPECT_SELF, name],
         capture_output=True,
         text=True,
         check=True,

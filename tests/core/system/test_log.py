@@ -41,7 +41,7 @@ def test_a_terminal_obeys_nothing_of_it() -> None:
     assert log.redacted("a\x1b]0;x\x07\nb") == "a\\x1b]0;x\\x07\\x0ab"
 
 
-def burst() -> BaseException:
+def raise_error() -> BaseException:
     try:
         canary = "canary"
         raise RuntimeError(canary)
@@ -50,13 +50,13 @@ def burst() -> BaseException:
 
 
 def test_an_exception_is_its_type_and_its_places() -> None:
-    line = log.describe_traceback(burst())
+    line = log.describe_traceback(raise_error())
     assert line.startswith("builtins.RuntimeError at system/test_log.py:")
     assert "canary" not in line
-    assert "canary" in "".join(traceback.format_exception(burst()))
+    assert "canary" in "".join(traceback.format_exception(raise_error()))
 
 
-def emitted(folder: Path, message: str, error: BaseException | None = None) -> str:
+def log_lines(folder: Path, message: str, error: BaseException | None = None) -> str:
     handler = log.RedactedFile(folder)
     exc_info = (type(error), error, error.__traceback__) if error else None
     handler.handle(logging.LogRecord("keyturn", logging.ERROR, "", 0, message, None, exc_info))
@@ -64,7 +64,7 @@ def emitted(folder: Path, message: str, error: BaseException | None = None) -> s
 
 
 def test_an_entry_is_one_line_in_a_private_file(tmp_path: Path) -> None:
-    text = emitted(tmp_path / "state", "a\nb", burst())
+    text = log_lines(tmp_path / "state", "a\nb", raise_error())
     assert text.count("\n") == 1
     assert "RuntimeError" in text
     assert "canary" not in text
@@ -74,7 +74,7 @@ def test_an_entry_is_one_line_in_a_private_file(tmp_path: Path) -> None:
 def test_past_a_mebibyte_it_goes_on_in_a_new_file(tmp_path: Path) -> None:
     log_file = tmp_path / "keyturn.log"
     log_file.write_bytes(b"x" * (1 << 20))
-    emitted(tmp_path, "new")
+    log_lines(tmp_path, "new")
     assert (tmp_path / "keyturn.log.1").stat().st_size == 1 << 20
     assert log_file.read_text().endswith("new\n")
 

@@ -13,7 +13,7 @@ import pytest
 
 from keyturn.system import secret_channel
 
-COME_IN = """
+CONNECT_SCRIPT = """
 import ctypes, os, sys
 from keyturn.system import prctl, secret_channel
 prctl.disable_dumps()
@@ -31,7 +31,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def started(theirs: socket.socket, program: str) -> subprocess.Popen[bytes]:
+def start_child(theirs: socket.socket, program: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-I", "-c", program], stdin=theirs.fileno(), stderr=subprocess.PIPE
     )
@@ -39,7 +39,7 @@ def started(theirs: socket.socket, program: str) -> subprocess.Popen[bytes]:
 
 def test_a_program_that_closed_itself_hears_and_answers(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = ends
-    with started(theirs, COME_IN) as process:
+    with start_child(theirs, CONNECT_SCRIPT) as process:
         theirs.close()
         channel = secret_channel.accept(ours, process.pid)
         assert channel is not None
@@ -52,7 +52,7 @@ def test_a_program_that_closed_itself_hears_and_answers(ends: tuple[socket.socke
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which process sent a message")
 def test_somebody_else_who_took_its_end_is_not_met(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = ends
-    with started(theirs, "input()") as process:
+    with start_child(theirs, "input()") as process:
         stolen, given = socket.socketpair()
         with stolen, given:
             socket.send_fds(theirs, [b"."], [given.fileno()])
@@ -66,7 +66,7 @@ def test_a_program_that_ends_or_says_something_else_is_not_met(
     ends: tuple[socket.socket, socket.socket], program: str
 ) -> None:
     ours, theirs = ends
-    with started(theirs, program) as process:
+    with start_child(theirs, program) as process:
         theirs.close()
         assert secret_channel.accept(ours, process.pid) is None
 

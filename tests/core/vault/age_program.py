@@ -8,7 +8,7 @@ import pty
 from tests.support.needs import needs
 
 
-def typing(passphrase: str, *arguments: str) -> bytes:
+def run_age(passphrase: str, *arguments: str) -> bytes:
     """Run `age ARGUMENTS` on its own terminal, type the passphrase at each prompt, and return its output.
 
     The program must exit with status 0.
@@ -17,7 +17,7 @@ def typing(passphrase: str, *arguments: str) -> bytes:
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(age, [age, *arguments])  # noqa: S606  # the real program, on a terminal
-    seen, answered = b"", 0
+    output, answered = b"", 0
     with os.fdopen(terminal, "r+b", buffering=0) as screen:
         while True:
             try:
@@ -26,10 +26,10 @@ def typing(passphrase: str, *arguments: str) -> bytes:
                 break
             if not part:
                 break
-            seen += part
-            asked = seen.count(b"nter passphrase") + seen.count(b"onfirm passphrase")
-            while answered < asked:
+            output += part
+            prompts = output.count(b"nter passphrase") + output.count(b"onfirm passphrase")
+            while answered < prompts:
                 screen.write(passphrase.encode() + b"\n")
                 answered += 1
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, seen
-    return seen
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, output
+    return output

@@ -9,7 +9,7 @@ import pyrage
 
 from keyturn.vault import passphrase as unseal
 
-_SAYS = "Excessive work parameter for passphrase.\nDecryption would take around 20 seconds."
+_LIBRARY_ERROR = "Excessive work parameter for passphrase.\nDecryption would take around 20 seconds."
 
 
 def child_main() -> None:
@@ -20,7 +20,7 @@ def child_main() -> None:
     def busy(data: bytes, passphrase: str) -> bytes:
         if left[0]:
             left[0] -= 1
-            raise pyrage.DecryptError(_SAYS)
+            raise pyrage.DecryptError(_LIBRARY_ERROR)
         opened: bytes = decrypt(data, passphrase)
         return opened
 

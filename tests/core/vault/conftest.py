@@ -54,7 +54,7 @@ class Sample:
     recovery_key: Secret
     keyring: MemoryKeyring | None = None
 
-    def opened(self) -> Vault:
+    def open_vault(self) -> Vault:
         """Return the vault, opened with its recovery key."""
         vault = Vault(self.folder, self.keyring)
         vault.unlock(recovery_key=self.recovery_key)

@@ -65,7 +65,7 @@ def _items(folder: Path) -> object:
         return sorted(item.get_label() for item in secretstorage.Collection(bus).get_all_items())
 
 
-def _second(folder: Path) -> object:
+def _create_second(folder: Path) -> object:
     """Make another vault beside the first."""
     vault = Vault(folder.with_name("second"), SystemKeyring())
     vault.create("keyring")
@@ -83,8 +83,8 @@ def _kill(folder: Path) -> object:
 
     jeepney: Any = import_module("jeepney")
     with closing(secretstorage.dbus_init()) as bus:
-        asked = jeepney.DBus().GetConnectionUnixProcessID("org.freedesktop.secrets")
-        (pid,) = bus.send_and_get_reply(asked).body
+        message = jeepney.DBus().GetConnectionUnixProcessID("org.freedesktop.secrets")
+        (pid,) = bus.send_and_get_reply(message).body
         os.kill(pid, signal.SIGKILL)
         owner = jeepney.DBus().NameHasOwner("org.freedesktop.secrets")
         while bus.send_and_get_reply(owner).body[0]:
@@ -133,7 +133,7 @@ CASES: dict[str, Callable[[Path], object]] = {
     "unlock": _unlock,
     "lock": _lock,
     "items": _items,
-    "second": _second,
+    "second": _create_second,
     "kill": _kill,
     "delete-entry": _delete_entry,
     "alter-entry": _alter_entry,

@@ -15,7 +15,7 @@ from tests.support.needs import needs
 SCRIPT = Path(__file__).with_name("desktop_keyring.py")
 
 
-def bare(**variables: str) -> dict[str, str]:
+def busless_environ(**variables: str) -> dict[str, str]:
     """Return an environment without a session bus."""
     return {"PATH": os.environ["PATH"], "HOME": variables.pop("HOME", "/nonexistent"), **variables}
 
@@ -41,7 +41,7 @@ class Desktop:
         inner = f'{unlock}exec "$2" "$3" "$4" "$5"'
         vault = str(self.folder / "data" / "vault")
         arguments = [unlocked_by or "", sys.executable, str(SCRIPT), cases, vault]
-        environ = bare(HOME=str(self.folder / "home"), XDG_RUNTIME_DIR=str(self.folder / "run"))
+        environ = busless_environ(HOME=str(self.folder / "home"), XDG_RUNTIME_DIR=str(self.folder / "run"))
         with subprocess.Popen(
             [self.dbus, "--", "sh", "-c", inner, "sh", *arguments],
             env=environ,

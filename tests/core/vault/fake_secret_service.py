@@ -69,7 +69,7 @@ class FakeSecretService:
     calls: list[str] = field(default_factory=list)
 
     @contextmanager
-    def running(self) -> Iterator[FakeSecretService]:
+    def serve(self) -> Iterator[FakeSecretService]:
         """Serve in a thread until the end of the block."""
         self._jeepney: Any = import_module("jeepney")
         connection = import_module("jeepney.io.blocking").open_dbus_connection(bus=self.address)
@@ -169,9 +169,9 @@ class FakeSecretService:
         attributes = dict(properties[f"{_PREFIX}Item.Attributes"][1])
         for at in [at for at in self.items if self._has(at, attributes)]:
             del self.items[at]
-        made = f"{_ITEM}{len(self.calls)}"
-        self.items[made] = (attributes, bytes(secret))
-        return made
+        path = f"{_ITEM}{len(self.calls)}"
+        self.items[path] = (attributes, bytes(secret))
+        return path
 
     def _has(self, path: str, wanted: dict[str, str]) -> bool:
         return wanted.items() <= self.items[path][0].items()

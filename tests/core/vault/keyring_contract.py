@@ -20,7 +20,7 @@ def it_gives_back_what_was_stored(port: KeyringPort) -> None:
     assert port.get("entry") == Secret(IDENTITY)
 
 
-def the_later_of_two_counts(port: KeyringPort) -> None:
+def it_keeps_the_later_value(port: KeyringPort) -> None:
     port.set("entry", Secret("first"))
     port.set("entry", Secret("second"))
     assert port.get("entry") == Secret("second")
@@ -36,7 +36,7 @@ def it_keeps_entries_apart(port: KeyringPort) -> None:
     assert (port.get("age1one.0"), port.get("age1one.00")) == (None, Secret("two"))
 
 
-def an_absent_entry_is_none_and_deletes_in_peace(port: KeyringPort) -> None:
+def an_absent_entry_is_none_and_can_be_deleted(port: KeyringPort) -> None:
     assert port.get("never stored") is None
     port.delete("never stored")
 
@@ -50,8 +50,8 @@ def it_keeps_any_text(port: KeyringPort) -> None:
 CONTRACT: tuple[Callable[[KeyringPort], None], ...] = (
     it_has_a_name,
     it_gives_back_what_was_stored,
-    the_later_of_two_counts,
+    it_keeps_the_later_value,
     it_keeps_entries_apart,
-    an_absent_entry_is_none_and_deletes_in_peace,
+    an_absent_entry_is_none_and_can_be_deleted,
     it_keeps_any_text,
 )

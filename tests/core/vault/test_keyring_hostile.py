@@ -40,7 +40,7 @@ def environ(address: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "DBUS_SESSION_BUS_ADDRESS": address}
 
 
-def _asked(service: FakeSecretService, op: str) -> tuple[VaultError | None, object]:
+def _run_op(service: FakeSecretService, op: str) -> tuple[VaultError | None, object]:
     """Return the outcome of `op`: a keyturn error or a value."""
     start = time.monotonic()
     error, value = _outcome(lambda: OPS[op](SystemKeyring(environ(service.address))))
@@ -60,26 +60,26 @@ def _outcome(act: Callable[[], object]) -> tuple[VaultError | None, object]:
     return caught, None
 
 
-def _one(address: str, op: str, fault: str, number: int) -> bool:
+def _run_with_fault(address: str, op: str, fault: str, number: int) -> bool:
     """Run one operation with one fault; return True if the fault occurred."""
     service = FakeSecretService(address)
-    with service.running():
+    with service.serve():
         if op != "set":
             SystemKeyring(environ(address)).set(ENTRY, VALUE)
         service.reset(fault, number)
-        error, value = _asked(service, op)
+        error, value = _run_op(service, op)
         if error is None:
             assert op != "get" or value == VALUE
-            held = [secret for _, secret in service.items.values()]
-            assert op != "set" or held == [VALUE.reveal().encode()]
-            assert op != "delete" or held == []
+            stored = [secret for _, secret in service.items.values()]
+            assert op != "set" or stored == [VALUE.reveal().encode()]
+            assert op != "delete" or stored == []
         return len(service.calls) >= number
 
 
-def _walk(address: str, op: str, fault: str, every: int, start: int = 1) -> int:
+def _run_every_fault(address: str, op: str, fault: str, every: int, start: int = 1) -> int:
     """Inject the fault at every `every`th call of an operation; return the number of runs."""
     number, runs = start, 0
-    while _one(address, op, fault, number):
+    while _run_with_fault(address, op, fault, number):
         number += every
         runs += 1
     return runs
@@ -88,11 +88,11 @@ def _walk(address: str, op: str, fault: str, every: int, start: int = 1) -> int:
 def test_the_fake_keeps_what_it_is_given(address: str) -> None:
     """Control: without a fault, all operations succeed."""
     service = FakeSecretService(address)
-    with service.running():
+    with service.serve():
         for op in ("set", "get", "delete"):
-            assert _asked(service, op)[0] is None
+            assert _run_op(service, op)[0] is None
         assert service.items == {}
-        assert _asked(service, "get") == (None, None)
+        assert _run_op(service, "get") == (None, None)
         assert {call.split()[0] for call in service.calls} >= {
             "CreateItem",
             "GetSecret",
@@ -106,7 +106,7 @@ def test_the_fake_keeps_what_it_is_given(address: str) -> None:
 def test_a_service_that_fails_in_the_middle_is_one_typed_error(
     address: str, op: str, fault: str, start: int
 ) -> None:
-    _one(address, op, fault, start)
+    _run_with_fault(address, op, fault, start)
 
 
 @pytest.mark.campaign
@@ -115,7 +115,7 @@ def test_a_service_that_fails_in_the_middle_is_one_typed_error(
 def test_a_service_that_fails_at_any_call_is_one_typed_error(
     address: str, fault: str, record_property: Callable[[str, object], None]
 ) -> None:
-    runs = sum(_walk(address, op, fault, 1) for op in OPS)
+    runs = sum(_run_every_fault(address, op, fault, 1) for op in OPS)
     assert runs > 40
     record_property(f"vault: Secret Service faults ({fault})", runs)
 
@@ -123,25 +123,25 @@ def test_a_service_that_fails_at_any_call_is_one_typed_error(
 def test_a_service_that_refuses_is_denied_and_one_that_is_gone_is_absent(address: str) -> None:
     for fault, kind in (("deny", KeyringDenied), ("die", KeyringAbsent)):
         service = FakeSecretService(address)
-        with service.running():
+        with service.serve():
             SystemKeyring(environ(address)).set(ENTRY, VALUE)
             service.reset(fault, len(_calls_of_get(service)))
-            assert type(_asked(service, "get")[0]) is kind
+            assert type(_run_op(service, "get")[0]) is kind
 
 
 def _calls_of_get(service: FakeSecretService) -> list[str]:
     service.reset()
-    assert _asked(service, "get") == (None, VALUE)
+    assert _run_op(service, "get") == (None, VALUE)
     return list(service.calls)
 
 
 def test_a_dismissed_prompt_is_denied_and_one_that_nobody_sees_ends(address: str) -> None:
     for fault, kind in (("dismiss", KeyringDenied), ("prompt", KeyringAbsent)):
         service = FakeSecretService(address)
-        with service.running():
-            assert _asked(service, "set")[0] is None
+        with service.serve():
+            assert _run_op(service, "set")[0] is None
             service.reset(fault, service.calls.index("CreateItem") + 1)
-            assert type(_asked(service, "set")[0]) is kind
+            assert type(_run_op(service, "set")[0]) is kind
 
 
 @pytest.mark.campaign
@@ -150,28 +150,31 @@ def test_a_dismissed_prompt_is_denied_and_one_that_nobody_sees_ends(address: str
 def test_a_service_that_hangs_at_any_call_ends(
     address: str, fault: str, record_property: Callable[[str, object], None]
 ) -> None:
-    runs = sum(_walk(address, op, fault, 5, start) for op, start in (("get", 1), ("set", 2), ("delete", 3)))
+    runs = sum(
+        _run_every_fault(address, op, fault, 5, start)
+        for op, start in (("get", 1), ("set", 2), ("delete", 3))
+    )
     record_property(f"vault: Secret Service faults ({fault})", runs)
 
 
 def test_a_locked_keyring_and_a_locked_entry_are_locked_and_not_absent(address: str) -> None:
     service = FakeSecretService(address)
-    with service.running():
+    with service.serve():
         SystemKeyring(environ(address)).set(ENTRY, VALUE)
         service.locked = True
         for op in OPS:
-            assert type(_asked(service, op)[0]) is KeyringLocked
+            assert type(_run_op(service, op)[0]) is KeyringLocked
         service.locked, service.locked_items = False, True
         for op in ("get", "delete"):
-            assert type(_asked(service, op)[0]) is KeyringLocked
+            assert type(_run_op(service, op)[0]) is KeyringLocked
 
 
 def test_a_bus_that_forbids_it_is_denied(tmp_path: Path) -> None:
     with bus(tmp_path, f'<deny send_destination="{"org.freedesktop.secrets"}"/>') as closed:
         service = FakeSecretService(closed)
-        with service.running():
+        with service.serve():
             for op in OPS:
-                assert type(_asked(service, op)[0]) is KeyringDenied
+                assert type(_run_op(service, op)[0]) is KeyringDenied
 
 
 def test_no_service_and_no_bus_are_absent(address: str, tmp_path: Path) -> None:
@@ -184,7 +187,7 @@ def test_no_service_and_no_bus_are_absent(address: str, tmp_path: Path) -> None:
 
 # The vault's errors.
 
-SPOILED: dict[str, Callable[[bytes], bytes]] = {
+WRONG_SECRETS: dict[str, Callable[[bytes], bytes]] = {
     "another's": lambda _: age.Identity.generate().reveal().reveal().encode(),
     "cut off": lambda secret: secret[:-1],
     "empty": lambda _: b"",
@@ -196,11 +199,11 @@ SPOILED: dict[str, Callable[[bytes], bytes]] = {
 
 def test_a_spoiled_entry_opens_nothing_and_is_corrupt(address: str, tmp_path: Path) -> None:
     service = FakeSecretService(address)
-    with service.running():
+    with service.serve():
         vault = Vault(tmp_path / "vault", SystemKeyring(environ(address)))
         recovery_key = vault.create("keyring")
         vault.forget()
-        for spoil in SPOILED.values():
+        for spoil in WRONG_SECRETS.values():
             service.spoil = spoil
             with pytest.raises(VaultCorrupt) as caught:
                 vault.unlock()
@@ -215,8 +218,8 @@ def test_a_spoiled_entry_opens_nothing_and_is_corrupt(address: str, tmp_path: Pa
 def test_no_vault_is_made_on_a_service_that_gives_back_something_else(
     address: str, tmp_path: Path, case: str
 ) -> None:
-    service = FakeSecretService(address, spoil=SPOILED[case])
-    with service.running():
+    service = FakeSecretService(address, spoil=WRONG_SECRETS[case])
+    with service.serve():
         vault = Vault(tmp_path / "new" / "vault", SystemKeyring(environ(address)))
         with pytest.raises(VaultError):
             vault.create("keyring")
@@ -224,11 +227,11 @@ def test_no_vault_is_made_on_a_service_that_gives_back_something_else(
         assert list((tmp_path / "new").iterdir()) == []
 
 
-def _making(address: str, folder: Path, fault: str, number: int) -> bool:
+def _create_with_fault(address: str, folder: Path, fault: str, number: int) -> bool:
     """Create a vault while the service fails: it is complete or absent; return True if the fault occurred."""
     service = FakeSecretService(address, fault, number)
     vault = Vault(folder / f"{fault}-{number}" / "vault", SystemKeyring(environ(address)))
-    with service.running():
+    with service.serve():
         error, recovery_key = _outcome(lambda: vault.create("keyring"))
         met = len(service.calls) >= number
     if error is not None:
@@ -236,7 +239,7 @@ def _making(address: str, folder: Path, fault: str, number: int) -> bool:
         assert [path.name for path in vault.folder.parent.glob("*")] == []
         return met
     again = FakeSecretService(address, items=service.items)
-    with again.running():
+    with again.serve():
         opened = Vault(vault.folder, SystemKeyring(environ(address)))
         opened.unlock()
         assert opened.recovery_key() == recovery_key
@@ -247,7 +250,7 @@ def _making(address: str, folder: Path, fault: str, number: int) -> bool:
 def test_a_vault_over_a_service_that_fails_is_whole_or_not_there(
     address: str, tmp_path: Path, fault: str, number: int
 ) -> None:
-    assert _making(address, tmp_path, fault, number)
+    assert _create_with_fault(address, tmp_path, fault, number)
 
 
 @pytest.mark.campaign
@@ -257,7 +260,7 @@ def test_a_vault_over_a_service_that_fails_at_any_call_is_whole_or_not_there(
     address: str, tmp_path: Path, fault: str, record_property: Callable[[str, object], None]
 ) -> None:
     number = 1
-    while _making(address, tmp_path, fault, number):
+    while _create_with_fault(address, tmp_path, fault, number):
         number += 1
     assert number > 40
     record_property(f"vault: made over a failing keyring ({fault})", number - 1)

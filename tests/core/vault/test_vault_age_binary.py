@@ -31,7 +31,7 @@ def test_age_seals_to_the_vault_by_its_recipients_file(sample: Sample) -> None:
     age = needs("age")
     command = [age, "-R", str(sample.folder / "recipient.txt")]
     done = subprocess.run(command, input=b"from age", capture_output=True, check=True)
-    assert sample.opened().open(done.stdout) == b"from age"
+    assert sample.open_vault().open(done.stdout) == b"from age"
 
 
 def test_age_opens_what_was_sealed_without_the_identity(sample: Sample, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_importing_the_vault_loads_neither_pyrage_nor_keyring() -> None:
 def test_state_is_told_by_files_alone(sample: Sample, tmp_path: Path) -> None:
     assert Vault(tmp_path / "nothing").state() is VaultState.ABSENT
     assert Vault(sample.folder).state() is VaultState.CLOSED
-    vault = sample.opened()
+    vault = sample.open_vault()
     assert vault.state() is VaultState.OPEN
     vault.forget()
     assert vault.state() is VaultState.CLOSED
@@ -84,19 +84,19 @@ def test_what_was_stored_is_read_by_another_process_of_the_same_person(sample: S
     ],
 )
 def test_any_name_and_value_comes_back_as_it_was(sample: Sample, name: str) -> None:
-    sample.opened().change_keys(lambda entries: entries.update({name: {"value": name}}))
-    assert sample.opened().key(name) == {"value": name}
+    sample.open_vault().change_keys(lambda entries: entries.update({name: {"value": name}}))
+    assert sample.open_vault().key(name) == {"value": name}
 
 
 def test_a_generation_is_counted_per_change_and_not_without_one(sample: Sample) -> None:
-    vault = sample.opened()
+    vault = sample.open_vault()
     assert vault.generation() == 2
     assert vault.change_keys(lambda entries: entries.update(other={})) == 3
     assert vault.change_keys(lambda entries: entries.update(other={})) == 3
 
 
 def test_a_change_that_fails_writes_nothing(sample: Sample) -> None:
-    vault = sample.opened()
+    vault = sample.open_vault()
     before = (sample.folder / "keys.age").read_bytes()
 
     def fails(entries: dict[str, Any]) -> None:
@@ -111,16 +111,16 @@ def test_a_change_that_fails_writes_nothing(sample: Sample) -> None:
 @pytest.mark.parametrize("entry", [{"secret": Secret("x")}, "text", {"x": float("nan")}])
 def test_only_json_objects_are_stored(sample: Sample, entry: object) -> None:
     with pytest.raises((TypeError, ValueError)):
-        sample.opened().change_keys(lambda entries: entries.update(deploy=entry))
-    assert sample.opened().key("deploy") == {"secret": SECRET}
+        sample.open_vault().change_keys(lambda entries: entries.update(deploy=entry))
+    assert sample.open_vault().key("deploy") == {"secret": SECRET}
 
 
 def test_ten_generations_are_kept(sample: Sample) -> None:
-    vault = sample.opened()
+    vault = sample.open_vault()
     for number in range(15):
         vault.change_keys(lambda entries, number=number: entries.update(count={"n": number}))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-    kept = sorted(path.name for path in sample.folder.glob("keys*.age"))
-    assert kept == ["keys.1.age", *[f"keys.{n}.age" for n in range(2, 10)], "keys.age"]
+    names = sorted(path.name for path in sample.folder.glob("keys*.age"))
+    assert names == ["keys.1.age", *[f"keys.{n}.age" for n in range(2, 10)], "keys.age"]
     oldest = age.identity_from(sample.recovery_key).open(
         (sample.folder / "keys.9.age").read_bytes(), "keys.9.age"
     )
@@ -147,7 +147,7 @@ def test_files_are_private_whatever_the_umask(tmp_path: Path, keyring: MemoryKey
 def test_a_folder_that_others_may_write_into_is_not_written_to(sample: Sample) -> None:
     sample.folder.chmod(0o777)
     with pytest.raises(UnsafeFile, match="chmod 700"):
-        sample.opened().change_keys(lambda entries: entries.clear())
+        sample.open_vault().change_keys(lambda entries: entries.clear())
 
 
 def test_without_a_vault_each_act_says_so(tmp_path: Path) -> None:
@@ -163,11 +163,11 @@ def test_a_locked_vault_says_so_but_seals(sample: Sample) -> None:
     for act in (vault.key_names, vault.session_names, vault.recovery_key, lambda: vault.open(b"x")):
         with pytest.raises(NeedsUnlock, match="keyturn vault unlock"):
             act()
-    assert sample.opened().open(vault.seal(b"pre-image")) == b"pre-image"
+    assert sample.open_vault().open(vault.seal(b"pre-image")) == b"pre-image"
 
 
 def test_forgetting_drops_the_identity(sample: Sample) -> None:
-    vault = sample.opened()
+    vault = sample.open_vault()
     vault.forget()
     with pytest.raises(NeedsUnlock):
         vault.key("deploy")
@@ -278,7 +278,7 @@ def test_a_later_format_is_refused_without_writing(sample: Sample) -> None:
     identity = age.identity_from(sample.recovery_key)
     later = age.seal(b'{"version":2,"kind":"keys","what":"ever"}', identity.recipient)
     (sample.folder / "keys.age").write_bytes(later)
-    vault = sample.opened()
+    vault = sample.open_vault()
     for act in (
         vault.key_names,
         lambda: vault.change_keys(lambda entries: entries.clear()),
@@ -297,13 +297,13 @@ def test_a_later_label_is_refused_without_writing(sample: Sample, monkeypatch: p
         later = current.encode()
     (sample.folder / "recipient.txt").write_bytes(later)
     with pytest.raises(VaultNewer, match="Upgrade"):
-        sample.opened()
+        sample.open_vault()
     assert Vault(sample.folder).state() is VaultState.BROKEN
     assert (sample.folder / "recipient.txt").read_bytes() == later
 
 
 def test_threads_that_change_it_at_once_lose_nothing(sample: Sample) -> None:
-    vault = sample.opened()
+    vault = sample.open_vault()
 
     def add(worker: int) -> None:
         for number in range(5):
@@ -339,6 +339,6 @@ def test_two_processes_that_write_at_once_lose_nothing(sample: Sample) -> None:
         writer.stdin.write(sample.recovery_key.reveal() + "\n")
         writer.stdin.close()
     assert [writer.wait(60) for writer in writers] == [0, 0]
-    vault = sample.opened()
+    vault = sample.open_vault()
     assert len(vault.key_names()) == 51
     assert vault.generation() == 52

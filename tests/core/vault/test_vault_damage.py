@@ -20,15 +20,15 @@ Use = Callable[[Sample], object]
 
 
 def _unlock(sample: Sample) -> object:
-    return sample.opened()
+    return sample.open_vault()
 
 
 def _read_key(sample: Sample) -> object:
-    return sample.opened().key("deploy")
+    return sample.open_vault().key("deploy")
 
 
 def _change_key(sample: Sample) -> object:
-    return sample.opened().change_keys(lambda entries: entries.clear())
+    return sample.open_vault().change_keys(lambda entries: entries.clear())
 
 
 def _unlock_by_passphrase(sample: Sample) -> object:
@@ -91,7 +91,7 @@ def _survives_all(sample: Sample, variants: list[bytes]) -> None:
     path = sample.folder / "sessions.age"
     for variant in variants:
         path.write_bytes(variant)
-        assert sample.opened().session("prod") is None
+        assert sample.open_vault().session("prod") is None
 
 
 def test_a_damaged_session_cache_counts_as_empty(sample: Sample) -> None:
@@ -112,8 +112,8 @@ def test_every_damage_of_the_session_cache_counts_as_empty(
 
 def test_a_damaged_session_cache_is_moved_aside_at_the_next_write(sample: Sample) -> None:
     (sample.folder / "sessions.age").write_bytes(b"damaged")
-    sample.opened().change_sessions(lambda entries: entries.update(new={"n": 1}))
-    assert sample.opened().session_names() == ("new",)
+    sample.open_vault().change_sessions(lambda entries: entries.update(new={"n": 1}))
+    assert sample.open_vault().session_names() == ("new",)
     assert (sample.folder / "sessions.damaged-1.age").read_bytes() == b"damaged"
 
 
@@ -121,7 +121,7 @@ def test_a_damaged_session_cache_is_moved_aside_at_the_next_write(sample: Sample
 def test_a_file_in_the_place_of_another_is_noticed(sample: Sample, other: str) -> None:
     shutil.copy(sample.folder / other, sample.folder / "keys.age")
     with pytest.raises(VaultCorrupt):
-        sample.opened().key_names()
+        sample.open_vault().key_names()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_well_sealed_file_that_holds_no_document_is_corrupt(sample: Sample, do
     recipient = age.identity_from(sample.recovery_key).recipient
     (sample.folder / "keys.age").write_bytes(age.seal(document, recipient))
     with pytest.raises(VaultCorrupt) as caught:
-        sample.opened().key_names()
+        sample.open_vault().key_names()
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
 
@@ -180,7 +180,7 @@ def test_a_replaced_recipient_is_noticed_by_every_way_to_unlock(sample: Sample, 
         old = Vault(tampered.folder).recipient()
         _tamper(path, old, age.Identity.generate().recipient)
         with pytest.raises(VaultCorrupt, match="another identity"):
-            tampered.opened()
+            tampered.open_vault()
     with pytest.raises(VaultCorrupt, match="another identity"):
         Vault(guarded.folder).unlock(passphrase=Secret(PASSPHRASE))
 
@@ -209,7 +209,7 @@ def _tamper(path: Path, old: str, new: str) -> None:
 
 def test_an_old_copy_is_noticed_by_a_caller_who_knows_better(sample: Sample) -> None:
     old = (sample.folder / "keys.age").read_bytes()
-    known = sample.opened().change_keys(lambda entries: entries.update(new={}))
+    known = sample.open_vault().change_keys(lambda entries: entries.update(new={}))
     (sample.folder / "keys.age").write_bytes(old)
     vault = Vault(sample.folder, expected_generation=lambda: known)
     vault.unlock(recovery_key=sample.recovery_key)
@@ -221,7 +221,7 @@ def test_an_old_copy_is_noticed_by_a_caller_who_knows_better(sample: Sample) -> 
 
 
 def test_an_old_copy_is_noticed_by_a_process_that_saw_the_newer(sample: Sample) -> None:
-    vault = sample.opened()
+    vault = sample.open_vault()
     old = (sample.folder / "keys.age").read_bytes()
     vault.change_keys(lambda entries: entries.update(new={}))
     (sample.folder / "keys.age").write_bytes(old)
@@ -231,13 +231,13 @@ def test_an_old_copy_is_noticed_by_a_process_that_saw_the_newer(sample: Sample) 
 
 def test_a_sound_vault_is_left_alone_by_restoring(sample: Sample) -> None:
     before = (sample.folder / "keys.age").read_bytes()
-    assert sample.opened().restore_newest_good() is None
+    assert sample.open_vault().restore_newest_good() is None
     assert (sample.folder / "keys.age").read_bytes() == before
 
 
 @pytest.mark.parametrize("bad", [(), ("keys.1.age",), ("keys.1.age", "keys.2.age")])
 def test_restoring_brings_the_newest_good_generation_back(sample: Sample, bad: tuple[str, ...]) -> None:
-    vault = sample.opened()
+    vault = sample.open_vault()
     for number in range(3):
         vault.change_keys(lambda entries, number=number: entries.update(count={"n": number}))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
     for name in ("keys.age", *bad):
@@ -268,7 +268,7 @@ def test_restoring_with_nothing_readable_writes_nothing(sample: Sample) -> None:
         path.write_bytes(b"damaged")
     before = sorted(path.name for path in sample.folder.iterdir())
     with pytest.raises(VaultCorrupt, match="backup"):
-        sample.opened().restore_newest_good()
+        sample.open_vault().restore_newest_good()
     assert sorted(path.name for path in sample.folder.iterdir()) == before
 
 

@@ -25,23 +25,25 @@ Export = Callable[[Path], Exception | None]
 
 
 @pytest.fixture
-def meanwhile() -> list[Callable[[], None]]:
+def during_prompt() -> list[Callable[[], None]]:
     """Run `act` while the passphrase of the export is typed."""
     return []
 
 
 @pytest.fixture
-def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: list[Callable[[], None]]) -> Export:
+def export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, during_prompt: list[Callable[[], None]]
+) -> Export:
     monkeypatch.setattr(passphrase, "seal", weak_age.seal)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "kt"))
-    keeper = CredentialService.from_environ(os.environ, use_agent=False)
-    keeper.create_vault("passphrase", Secret(PASSPHRASE))
+    service = CredentialService.from_environ(os.environ, use_agent=False)
+    service.create_vault("passphrase", Secret(PASSPHRASE))
 
     def typed(_: int | None) -> Secret:
-        for act in meanwhile:
+        for act in during_prompt:
             act()
         return Secret("for the journey")
 
@@ -68,26 +70,26 @@ def test_an_export_is_private_and_leaves_nothing_beside_it(export: Export, tmp_p
     assert file.read_bytes().startswith(b"age-encryption.org/")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert file.stat().st_nlink == 1
-    assert [one.name for one in file.parent.iterdir()] == ["export.age"]
+    assert [path.name for path in file.parent.iterdir()] == ["export.age"]
 
 
 def test_a_file_that_came_there_meanwhile_stays(
-    export: Export, tmp_path: Path, meanwhile: list[Callable[[], None]]
+    export: Export, tmp_path: Path, during_prompt: list[Callable[[], None]]
 ) -> None:
     file = tmp_path / "export.age"
 
     def save() -> None:
         file.write_text("another's only backup")
 
-    meanwhile.append(save)
+    during_prompt.append(save)
     assert isinstance(export(file), ChangeRefused)
     assert file.read_text() == "another's only backup"
-    assert [one.name for one in tmp_path.glob(".export*")] == []
+    assert [path.name for path in tmp_path.glob(".export*")] == []
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 def test_a_link_that_leads_nowhere_is_not_written_over(
-    export: Export, tmp_path: Path, meanwhile: list[Callable[[], None]], when: str
+    export: Export, tmp_path: Path, during_prompt: list[Callable[[], None]], when: str
 ) -> None:
     file = tmp_path / "export.age"
 
@@ -97,7 +99,7 @@ def test_a_link_that_leads_nowhere_is_not_written_over(
     if when == "before":
         link()
     else:
-        meanwhile.append(link)
+        during_prompt.append(link)
     assert isinstance(export(file), ChangeRefused)
     assert file.is_symlink()
     assert not (tmp_path / "nowhere").exists()
@@ -120,7 +122,7 @@ def test_a_file_system_without_hard_links_takes_an_export_too(tmp_path: Path) ->
     with pytest.raises(FileExistsError):
         files.create_file(file, b"another")
     assert file.read_bytes() == b"sealed"
-    assert [one.name for one in tmp_path.iterdir()] == ["export.age"]
+    assert [path.name for path in tmp_path.iterdir()] == ["export.age"]
 
 
 @pytest.mark.usefixtures("_no_links")

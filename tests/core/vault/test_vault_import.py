@@ -24,7 +24,7 @@ from tests.core.vault.vault_user import JOURNEY, KEY, PROFILES, Home, contents
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setattr(passphrase, "seal", weak_age.seal)
-    return Home(tmp_path / "home").settle()
+    return Home(tmp_path / "home").set_up()
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ def undelivered(names: str) -> str:
 
 
 def test_a_second_home_has_the_keys_and_the_definitions(home: Home, second: Home) -> None:
-    exported = home.opened().export_vault(JOURNEY)
-    told = second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    assert told == ("Imported managed profiles: ci, prod.", undelivered("ci, prod"))
+    exported = home.unlocked_service().export_vault(JOURNEY)
+    notes = second.new_service().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
+    assert notes == ("Imported managed profiles: ci, prod.", undelivered("ci, prod"))
     assert managed_profiles.load(second.profiles) == managed_profiles.load(home.profiles)
-    second.keeper().unlock_here(Secret("second"))
-    assert second.opened().context.vault.key("key/ci") == KEY
-    rows = {row.name: row for row in second.keeper().snapshot().profiles}
+    second.new_service().unlock_here(Secret("second"))
+    assert second.unlocked_service().context.vault.key("key/ci") == KEY
+    rows = {row.name: row for row in second.new_service().snapshot().profiles}
     assert rows["ci"].managed
     assert rows["prod"].managed
 
@@ -56,9 +56,9 @@ def test_a_definition_that_is_here_already_stays_and_is_named(home: Home, second
     second.profiles.write_bytes(
         PROFILES.replace(b"role/prod", b"role/mine").replace(b"profiles.ci", b"profiles.cd")
     )
-    exported = home.opened().export_vault(JOURNEY)
-    told = second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    assert told == (
+    exported = home.unlocked_service().export_vault(JOURNEY)
+    notes = second.new_service().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
+    assert notes == (
         "Imported managed profiles: ci.",
         "Not imported, because they are already defined differently: prod.",
         undelivered("ci"),
@@ -71,63 +71,63 @@ def test_a_definition_that_is_here_already_stays_and_is_named(home: Home, second
 def test_nothing_is_imported_beside_definitions_that_cannot_be_read(home: Home, second: Home) -> None:
     second.profiles.parent.mkdir(parents=True)
     second.profiles.write_bytes(b"[[[")
-    exported = home.opened().export_vault(JOURNEY)
+    exported = home.unlocked_service().export_vault(JOURNEY)
     with pytest.raises(UnparsableFile):
-        second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    assert second.keeper().context.vault.state() is VaultState.ABSENT
+        second.new_service().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
+    assert second.new_service().context.vault.state() is VaultState.ABSENT
     assert second.profiles.read_bytes() == b"[[["
 
 
 def test_an_export_from_before_definitions_were_in_it_is_taken(home: Home, second: Home) -> None:
     identity = age.identity_from(home.recovery_key)
     exported = create.write_export(identity, Document(documents.KEYS, 7, {"key/ci": KEY}), None, JOURNEY)
-    assert second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second")) == ()
+    assert second.new_service().import_vault(exported, JOURNEY, "passphrase", Secret("second")) == ()
     assert not second.profiles.exists()
-    assert second.opened().context.vault.generation() == 7
+    assert second.unlocked_service().context.vault.generation() == 7
 
 
 def test_an_import_over_another_vault_changes_nothing(home: Home, second: Home) -> None:
-    exported = home.opened().export_vault(JOURNEY)
-    second.settle()
-    before, index = contents(second.vault), second.keeper().context.index.load()
+    exported = home.unlocked_service().export_vault(JOURNEY)
+    second.set_up()
+    before, index = contents(second.vault), second.new_service().context.index.load()
     second.profiles.write_bytes(b"version = 1\n")
     with pytest.raises(VaultExists, match="another vault"):
-        second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("x"))
+        second.new_service().import_vault(exported, JOURNEY, "passphrase", Secret("x"))
     assert contents(second.vault) == before
-    assert second.keeper().context.index.load() == index
+    assert second.new_service().context.index.load() == index
     assert second.profiles.read_bytes() == b"version = 1\n"
 
 
 def test_an_import_over_the_same_vault_brings_definitions_and_no_keys(home: Home) -> None:
-    exported = home.opened().export_vault(JOURNEY)
-    home.opened().context.vault.change_keys(lambda entries: entries.pop("key/ci") and None)
-    before, index = contents(home.vault), home.opened().context.index.load()
+    exported = home.unlocked_service().export_vault(JOURNEY)
+    home.unlocked_service().context.vault.change_keys(lambda entries: entries.pop("key/ci") and None)
+    before, index = contents(home.vault), home.unlocked_service().context.index.load()
     home.profiles.write_bytes(PROFILES.split(b"[profiles.prod]")[0])
-    told = home.keeper().import_vault(exported, JOURNEY, "passphrase", None)
-    assert told == ("Imported managed profiles: prod.", undelivered("prod"))
+    notes = home.new_service().import_vault(exported, JOURNEY, "passphrase", None)
+    assert notes == ("Imported managed profiles: prod.", undelivered("prod"))
     assert contents(home.vault) == before
-    assert home.keeper().context.index.load() == replace(index, recovery_key_seen=True)
+    assert home.new_service().context.index.load() == replace(index, recovery_key_seen=True)
     home.profiles.unlink()
-    told = home.keeper().import_vault(exported, JOURNEY, "passphrase", None)
-    assert told[1:] == ("Missing from the vault: the key of ci.", undelivered("ci, prod"))
+    notes = home.new_service().import_vault(exported, JOURNEY, "passphrase", None)
+    assert notes[1:] == ("Missing from the vault: the key of ci.", undelivered("ci, prod"))
 
 
 def test_an_import_beside_another_act_makes_nothing(
     home: Home, second: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exported = home.opened().export_vault(JOURNEY)
+    exported = home.unlocked_service().export_vault(JOURNEY)
     monkeypatch.setattr(context, "STATE_LOCK_SECONDS", 0.0)
-    with second.keeper().context.state_lock(), pytest.raises(FileBusy):
-        second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
+    with second.new_service().context.state_lock(), pytest.raises(FileBusy):
+        second.new_service().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
     assert not second.vault.exists()
-    assert second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
+    assert second.new_service().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
 
 
 @pytest.mark.parametrize("refused", ["profiles.toml", "index.json"])
 def test_an_import_that_the_disk_ended_half_way_can_be_done_again(
     home: Home, second: Home, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
-    exported = home.opened().export_vault(JOURNEY)
+    exported = home.unlocked_service().export_vault(JOURNEY)
     real = files.replace
 
     def full(path: Path, content: bytes) -> None:
@@ -138,12 +138,12 @@ def test_an_import_that_the_disk_ended_half_way_can_be_done_again(
     with monkeypatch.context() as patch:
         patch.setattr(files, "replace", full)
         with pytest.raises(KeyturnError, match="No space left on device"):
-            second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    told = second.keeper().import_vault(exported, JOURNEY, "passphrase", None)
-    assert told == ("Imported managed profiles: ci, prod.", undelivered("ci, prod"))
+            second.new_service().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
+    notes = second.new_service().import_vault(exported, JOURNEY, "passphrase", None)
+    assert notes == ("Imported managed profiles: ci, prod.", undelivered("ci, prod"))
     assert managed_profiles.load(second.profiles) == managed_profiles.load(home.profiles)
-    second.keeper().unlock_here(Secret("second"))
-    assert second.opened().context.vault.key("key/ci") == KEY
+    second.new_service().unlock_here(Secret("second"))
+    assert second.unlocked_service().context.vault.key("key/ci") == KEY
 
 
 _IDENTITY = "AGE-SECRET-KEY-1"
@@ -167,9 +167,9 @@ def test_a_hostile_export_is_one_error_and_leaves_nothing(home: Home, second: Ho
     plain = HOSTILE_EXPORTS[case].replace(b'"ID"', f'"{home.recovery_key.reveal()}"'.encode())
     exported = weak_age.seal(plain, JOURNEY, "")
     with pytest.raises(VaultCorrupt) as caught:
-        second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
+        second.new_service().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
     assert "vault export" in caught.value.hint
-    assert second.keeper().context.vault.state() is VaultState.ABSENT
+    assert second.new_service().context.vault.state() is VaultState.ABSENT
     assert not second.vault.exists()
 
 
@@ -178,25 +178,25 @@ def test_definitions_in_an_export_that_are_none_are_said_and_the_keys_are_there(
 ) -> None:
     identity = age.identity_from(home.recovery_key)
     for carried in ("[[[", "version = 99\n", "\ud800", 'version = 1\n[profiles.x]\nkind = "sso-role"\n'):
-        shutil.rmtree(second.keeper().paths.home, ignore_errors=True)
+        shutil.rmtree(second.new_service().paths.home, ignore_errors=True)
         exported = create.write_export(
             identity, Document(documents.KEYS, 1, {"key/ci": KEY}), carried, JOURNEY
         )
-        told = second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-        assert "the managed profiles were not" in told[0]
+        notes = second.new_service().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
+        assert "the managed profiles were not" in notes[0]
         assert not second.profiles.exists()
-        assert second.opened().context.vault.key("key/ci") == KEY
+        assert second.unlocked_service().context.vault.key("key/ci") == KEY
 
 
 def test_a_later_export_is_refused_without_making_anything(second: Home) -> None:
     exported = weak_age.seal(b'{"version":2,"kind":"export","new":"ways"}', JOURNEY, "")
     with pytest.raises(VaultNewer, match="Upgrade"):
-        second.keeper().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
+        second.new_service().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
     assert not second.vault.exists()
 
 
 def test_an_export_waits_for_definitions_that_can_be_read(home: Home) -> None:
-    keeper = home.opened()
+    service = home.unlocked_service()
     home.profiles.write_bytes(b"\xff")
     with pytest.raises(KeyturnError):
-        keeper.export_vault(JOURNEY)
+        service.export_vault(JOURNEY)

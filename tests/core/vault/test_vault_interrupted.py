@@ -33,7 +33,7 @@ def _change_sessions(vault: Vault) -> None:
     vault.change_sessions(lambda entries: entries.update(new={"n": 1}))
 
 
-def _both_or_none(folder: Path, sample: Sample) -> None:
+def _check_vault(folder: Path, sample: Sample) -> None:
     """Check that the vault opens with its former contents, and the next write leaves no temporary file."""
     vault = Vault(folder)
     vault.unlock(recovery_key=sample.recovery_key)
@@ -55,7 +55,7 @@ class Interruption:
     calls: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
 
     @contextmanager
-    def placed(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def installed(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         with monkeypatch.context() as patch:
             for name in CALLS:
                 patch.setattr(os, name, self._counted(name, getattr(os, name)))
@@ -76,13 +76,13 @@ def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _killed(number: int, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> bool:
+def _was_killed(number: int, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> bool:
     """Return True if a child that runs `act` was killed at its `number`th call; False if it has fewer."""
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            with Interruption(number, _kill).placed(monkeypatch):
+            with Interruption(number, _kill).installed(monkeypatch):
                 act()
             code = 0
         finally:
@@ -101,9 +101,9 @@ def test_killed_at_any_call_leaves_the_old_or_the_new(
         number = 1
         while True:
             copy = sample.copy(tmp_path / f"{act.__name__}-{number}")
-            vault = copy.opened()
-            killed = _killed(number, lambda act=act, vault=vault: act(vault), monkeypatch)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-            _both_or_none(copy.folder, sample)
+            vault = copy.open_vault()
+            killed = _was_killed(number, lambda act=act, vault=vault: act(vault), monkeypatch)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            _check_vault(copy.folder, sample)
             if not killed:
                 break
             number += 1
@@ -118,7 +118,7 @@ def test_killed_at_any_call_while_it_is_made_leaves_no_vault_or_a_whole_one(
     while killed:
         folder = tmp_path / str(number) / "vault"
         vault = Vault(folder, keyring)
-        killed = _killed(number, lambda vault=vault: vault.create("keyring"), monkeypatch)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        killed = _was_killed(number, lambda vault=vault: vault.create("keyring"), monkeypatch)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         if Vault(folder).state() is VaultState.ABSENT:
             vault.create("keyring")
         assert Vault(folder).state() is VaultState.CLOSED
@@ -140,13 +140,13 @@ def test_killed_at_any_call_while_the_passphrase_changes_leaves_one_that_opens(
     guarded: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The recipient file identifies the present key file; the scrypt of both was not interrupted."""
-    vault = guarded.opened()
+    vault = guarded.open_vault()
     number = 1
     killed = True
     while killed:
         copy = guarded.copy(tmp_path / str(number))
-        vault = copy.opened()
-        killed = _killed(number, lambda vault=vault: vault.set_passphrase(Secret("new")), monkeypatch)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        vault = copy.open_vault()
+        killed = _was_killed(number, lambda vault=vault: vault.set_passphrase(Secret("new")), monkeypatch)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         current = recipient_file.read(copy.folder)
         assert current is not None
         slots.read_sealed_identity(copy.folder, current)
@@ -171,12 +171,12 @@ def test_a_refusal_of_the_system_is_one_error_and_keeps_the_old(
         while True:
             number += 1
             copy = sample.copy(tmp_path / f"{act.__name__}-{number}")
-            vault = copy.opened()
+            vault = copy.open_vault()
             refusal = Interruption(number, refuse, lasting)
-            with refusal.placed(monkeypatch):
+            with refusal.installed(monkeypatch):
                 hint = _hint_of(act, vault)
             assert hint != ""
-            _both_or_none(copy.folder, sample)
+            _check_vault(copy.folder, sample)
             if len(refusal.calls) < number:
                 break
         assert number > 8
@@ -185,8 +185,8 @@ def test_a_refusal_of_the_system_is_one_error_and_keeps_the_old(
 def test_short_writes_are_completed(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     monkeypatch.setattr(os, "write", lambda handle, data: real(handle, data[:7]))
-    _change_keys(sample.opened())
-    assert sample.opened().key_names() == ("deploy", "new")
+    _change_keys(sample.open_vault())
+    assert sample.open_vault().key_names() == ("deploy", "new")
 
 
 def test_a_disk_that_lies_is_noticed_before_anything_is_replaced(
@@ -197,7 +197,7 @@ def test_a_disk_that_lies_is_noticed_before_anything_is_replaced(
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda handle, data: real(handle, bytes(len(data))))
         with pytest.raises(VaultError, match="returned other bytes"):
-            _change_keys(sample.opened())
+            _change_keys(sample.open_vault())
     assert (sample.folder / "keys.age").read_bytes() == before
 
 
@@ -205,7 +205,7 @@ def test_what_is_renamed_is_on_disk_first_and_the_folder_after(
     sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Power-loss model: a rename before the fsync of the contents could leave an empty file."""
-    vault = sample.opened()
+    vault = sample.open_vault()
     synced: set[int] = set()
     steps: list[str] = []
     fsync, replace = os.fsync, os.replace

@@ -35,7 +35,7 @@ def _open_here(op: bytes, passphrase: Secret, data: bytes, what: str) -> tuple[b
 
 
 @pytest.fixture(autouse=True)
-def without_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unseal, "seal", weak_age.seal)
     monkeypatch.setattr(unseal, "_ask", _open_here)
 
@@ -43,26 +43,26 @@ def without_work(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def vaults(tmp_path: Path) -> tuple[Sample, Sample]:
     """Two vaults of the same structure, with different contents, identities and passphrases."""
-    made = []
+    homes = []
     for name in ("ours", "theirs"):
         vault = Vault(tmp_path / name / "vault", MemoryKeyring())
         key = vault.create("passphrase", Secret(f"{PASSPHRASE} {name}"))
         fill(vault)
         vault.change_keys(lambda entries, name=name: entries.update(whose={"name": name}))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-        made.append(Sample(vault.folder, key))
-    return made[0], made[1]
+        homes.append(Sample(vault.folder, key))
+    return homes[0], homes[1]
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "lock"}
 
 
-def _ways_in(whose: str, sample: Sample) -> Iterator[Callable[[Vault], None]]:
+def _unlock_functions(whose: str, sample: Sample) -> Iterator[Callable[[Vault], None]]:
     yield lambda vault: vault.unlock(recovery_key=sample.recovery_key)
     yield lambda vault: vault.unlock(passphrase=Secret(f"{PASSPHRASE} {whose}"))
 
 
-def _noticed(folder: Path, unlock: Callable[[Vault], None], whose: str) -> int:
+def _count_refusal(folder: Path, unlock: Callable[[Vault], None], whose: str) -> int:
     """Return 1 if the vault in `folder` is refused; 0 if it opens with the contents of the vault `whose`.
     Fail for any other result, or if a refused vault is written to."""
     before = _contents(folder)
@@ -86,20 +86,20 @@ def test_files_of_two_vaults_mixed_open_as_one_or_not_at_all(
     noticed, runs = 0, 0
     for mask in itertools.product((False, True), repeat=len(FILES)):
         for whose, sample in (("ours", ours), ("theirs", theirs)):
-            for unlock in _ways_in(whose, sample):
+            for unlock in _unlock_functions(whose, sample):
                 folder = tmp_path / f"mixed-{runs}"
                 shutil.copytree(ours.folder, folder)
                 for file, foreign in zip(FILES, mask, strict=True):
                     if foreign:
                         shutil.copy(theirs.folder / file, folder / file)
-                noticed += _noticed(folder, unlock, whose)
+                noticed += _count_refusal(folder, unlock, whose)
                 runs += 1
     assert runs == 128
     assert 128 > noticed > 64
     record_property("vault: two vaults mixed", runs)
 
 
-def _glued(data: bytes) -> Iterator[bytes]:
+def _with_extra_bytes(data: bytes) -> Iterator[bytes]:
     """Yield the file with bytes before it, after it and inside it."""
     for more in (b"\0", b"\n", b"A" * 16, bytes(65536), data):
         yield data + more
@@ -115,10 +115,10 @@ def test_bytes_added_taken_out_or_turned_round_are_noticed(vaults: tuple[Sample,
     ours, _ = vaults
     path = ours.folder / file
     whole = path.read_bytes()
-    for variant in _glued(whole):
+    for variant in _with_extra_bytes(whole):
         path.write_bytes(variant)
-        for unlock in (list(_ways_in("ours", ours))[file == "identity.age"],):
-            assert _noticed(ours.folder, unlock, "ours") == 1, variant[:80]
+        for unlock in (list(_unlock_functions("ours", ours))[file == "identity.age"],):
+            assert _count_refusal(ours.folder, unlock, "ours") == 1, variant[:80]
     path.write_bytes(whole)
 
 
@@ -158,7 +158,7 @@ def test_stanzas_and_payloads_of_other_files_do_not_fit(vaults: tuple[Sample, Sa
     for variant in variants:
         path.write_bytes(variant)
         with pytest.raises(VaultCorrupt):
-            ours.opened().key_names()
+            ours.open_vault().key_names()
         assert path.read_bytes() == variant
 
 
@@ -166,7 +166,7 @@ def test_generations_swapped_or_rolled_back_are_noticed_and_brought_in_order(
     vaults: tuple[Sample, Sample], tmp_path: Path
 ) -> None:
     ours, _ = vaults
-    vault = ours.opened()
+    vault = ours.open_vault()
     for number in range(4):
         vault.change_keys(lambda entries, number=number: entries.update(count={"n": number}))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
     known = vault.generation()
@@ -206,9 +206,9 @@ def _variants(data: bytes) -> list[bytes]:
     return flips + [data[:length] for length in range(len(data))]
 
 
-def _all_exports_refused(sample: Sample, folder: Path, every: int) -> int:
+def _check_exports_refused(sample: Sample, folder: Path, every: int) -> int:
     identity = age.identity_from(sample.recovery_key)
-    exported = create.write_export(identity, sample.opened()._keys(), "version = 1\n", JOURNEY)
+    exported = create.write_export(identity, sample.open_vault()._keys(), "version = 1\n", JOURNEY)
     copy = Vault(folder / "copy" / "vault")
     variants = _variants(exported)[::every]
     for variant in variants:
@@ -221,7 +221,7 @@ def _all_exports_refused(sample: Sample, folder: Path, every: int) -> int:
 
 def test_a_flipped_or_cut_export_makes_nothing(vaults: tuple[Sample, Sample], tmp_path: Path) -> None:
     """If the flip is in the header's key, age reports a wrong passphrase; neither error creates anything."""
-    _all_exports_refused(vaults[0], tmp_path, 41)
+    _check_exports_refused(vaults[0], tmp_path, 41)
 
 
 @pytest.mark.campaign
@@ -229,15 +229,15 @@ def test_a_flipped_or_cut_export_makes_nothing(vaults: tuple[Sample, Sample], tm
 def test_every_flipped_or_cut_export_makes_nothing(
     vaults: tuple[Sample, Sample], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    runs = _all_exports_refused(vaults[0], tmp_path, 1)
+    runs = _check_exports_refused(vaults[0], tmp_path, 1)
     record_property("vault: flips and truncations", runs)
     record_property("vault: noticed", runs)
 
 
-def _all_generations_passed_over(sample: Sample, every: int) -> int:
+def _check_damaged_generations_are_skipped(sample: Sample, every: int) -> int:
     """Check that restore skips a damaged `keys.1.age` when `keys.age` is missing, and uses the generation
     before."""
-    sample.opened().change_keys(lambda entries: entries.update(more={}))
+    sample.open_vault().change_keys(lambda entries: entries.update(more={}))
     (sample.folder / "keys.age").unlink()
     path = sample.folder / "keys.1.age"
     variants = _variants(path.read_bytes())[::every]
@@ -249,14 +249,14 @@ def _all_generations_passed_over(sample: Sample, every: int) -> int:
             "keys.3.age",
         ]
         assert path.read_bytes() == variant
-    restored = sample.opened().restore_newest_good()
+    restored = sample.open_vault().restore_newest_good()
     assert restored is not None
     assert restored.file == "keys.2.age"
     return len(variants)
 
 
 def test_a_damaged_older_generation_is_passed_over(vaults: tuple[Sample, Sample]) -> None:
-    _all_generations_passed_over(vaults[0], 41)
+    _check_damaged_generations_are_skipped(vaults[0], 41)
 
 
 @pytest.mark.campaign
@@ -264,6 +264,6 @@ def test_a_damaged_older_generation_is_passed_over(vaults: tuple[Sample, Sample]
 def test_every_damaged_older_generation_is_passed_over(
     vaults: tuple[Sample, Sample], record_property: Callable[[str, object], None]
 ) -> None:
-    runs = _all_generations_passed_over(vaults[0], 1)
+    runs = _check_damaged_generations_are_skipped(vaults[0], 1)
     record_property("vault: flips and truncations", runs)
     record_property("vault: noticed", runs)

@@ -34,11 +34,11 @@ class VaultMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.home = Path(tempfile.mkdtemp(prefix="keyturn-model-", dir=_memory()))
+        self.home = Path(tempfile.mkdtemp(prefix="keyturn-model-", dir=_memory_folder()))
         self.keyring = MemoryKeyring()
         self.keys: Entries = {}
         self.sessions: Entries = {}
-        self.past: list[Entries] = [{}]
+        self.old_copies: list[Entries] = [{}]
         """The contents of each generation on disk, the present one last."""
         self.known = 1
         self.damaged = False
@@ -46,18 +46,18 @@ class VaultMachine(RuleBasedStateMachine):
 
     @initialize()
     def make(self) -> None:
-        self.vault = self._another()
+        self.vault = self._other_process()
         self.recovery_key: Secret = self.vault.create("keyring")
 
     def teardown(self) -> None:
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def _another(self) -> Vault:
+    def _other_process(self) -> Vault:
         """Return the vault as another process sees it, with the index's memory of it."""
         known = self.known
         return Vault(self.home / "vault", self.keyring, expected_generation=lambda: known)
 
-    def _may_change(self) -> bool:
+    def _why_unchangeable(self) -> bool:
         """Return the reason, in the contract's terms, why nothing can be changed now."""
         if not self.open:
             with pytest.raises(NeedsUnlock):
@@ -76,20 +76,20 @@ class VaultMachine(RuleBasedStateMachine):
 
     def _changed(self, entries: Entries) -> None:
         if entries != self.keys:
-            self.past = [*self.past, entries][-key_file.GENERATIONS :]
+            self.old_copies = [*self.old_copies, entries][-key_file.GENERATIONS :]
             self.known += 1
         self.keys = entries
 
     @rule(name=NAMES, value=VALUES)
     def put(self, name: str, value: Entries) -> None:
-        if self._may_change():
+        if self._why_unchangeable():
             self.vault.change_keys(lambda entries: entries.update({name: value}))
             self._changed({**self.keys, name: value})
 
     @rule(which=st.integers(0, 9))
     def remove(self, which: int) -> None:
         """Remove an existing entry; it may be the last."""
-        if self._may_change() and self.keys:
+        if self._why_unchangeable() and self.keys:
             name = sorted(self.keys)[which % len(self.keys)]
             self.vault.change_keys(lambda entries: entries.pop(name, None))
             self._changed({key: value for key, value in self.keys.items() if key != name})
@@ -107,17 +107,17 @@ class VaultMachine(RuleBasedStateMachine):
 
     @rule(by_keyring=st.booleans())
     def unlock(self, *, by_keyring: bool) -> None:
-        self.vault = self._another()
+        self.vault = self._other_process()
         self.vault.unlock(recovery_key=None if by_keyring else self.recovery_key)
         self.open = True
 
     @rule(name=NAMES, value=VALUES, number=st.integers(1, 25))
-    def be_killed_while_putting(self, name: str, value: Entries, number: int) -> None:
-        if not self._may_change():
+    def kill_during_put(self, name: str, value: Entries, number: int) -> None:
+        if not self._why_unchangeable():
             return
         new = {**self.keys, name: value}
-        _killed(number, lambda: self.vault.change_keys(lambda entries: entries.update({name: value})))
-        self.vault = self._another()
+        _run_killed(number, lambda: self.vault.change_keys(lambda entries: entries.update({name: value})))
+        self.vault = self._other_process()
         self.vault.unlock(recovery_key=self.recovery_key)
         names = {found: self.vault.key(found) for found in self.vault.key_names()}
         assert names in (self.keys, new)
@@ -127,7 +127,7 @@ class VaultMachine(RuleBasedStateMachine):
             self._changed(new)
         else:
             # A killed write may have left a second copy of the present generation among the older ones.
-            self.past = self._on_disk()
+            self.old_copies = self._on_disk()
 
     def _on_disk(self) -> list[Entries]:
         from keyturn.vault import age
@@ -148,7 +148,7 @@ class VaultMachine(RuleBasedStateMachine):
             whole = path.read_bytes()
             path.write_bytes(whole[:cut] + whole[cut + 1 :])
             self.damaged = True
-            self.past = self.past[:-1]
+            self.old_copies = self.old_copies[:-1]
         if more % 2:
             self.restore()
 
@@ -160,7 +160,7 @@ class VaultMachine(RuleBasedStateMachine):
             return
         whole = (folder / "keys.age").read_bytes()
         shutil.copy(key_file.path(folder, 2), folder / "keys.age")
-        self.vault = self._another()
+        self.vault = self._other_process()
         self.vault.unlock(recovery_key=self.recovery_key)
         with pytest.raises(VaultCorrupt, match="old copy"):
             self.vault.key_names()
@@ -173,18 +173,18 @@ class VaultMachine(RuleBasedStateMachine):
         if not self.damaged:
             assert self.vault.restore_newest_good() is None
             return
-        if not self.past:
+        if not self.old_copies:
             with pytest.raises(VaultCorrupt):
                 self.vault.restore_newest_good()
             return
-        self.vault = self._another()
+        self.vault = self._other_process()
         self.vault.unlock(recovery_key=self.recovery_key)
         restored = self.vault.restore_newest_good()
         assert restored is not None
         assert restored.generation == self.known + 1
-        self.keys = self.past[-1]
+        self.keys = self.old_copies[-1]
         self.known = restored.generation
-        self.past = self._on_disk()
+        self.old_copies = self._on_disk()
         self.damaged = False
 
     @invariant()
@@ -200,12 +200,12 @@ class VaultMachine(RuleBasedStateMachine):
         assert self.vault.generation() == self.known
 
 
-def _memory() -> str | None:
+def _memory_folder() -> str | None:
     """Return a folder in memory if possible, because only processes are killed here, not the machine."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # a folder of its own is made in it
 
 
-def _killed(number: int, act: Callable[[], object]) -> None:
+def _run_killed(number: int, act: Callable[[], object]) -> None:
     """Run `act` in a child that is killed before its `number`th call, if it makes that many."""
     pid = os.fork()
     if pid == 0:

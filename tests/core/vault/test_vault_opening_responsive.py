@@ -43,18 +43,18 @@ async def _longest_gap(act: Callable[[], None]) -> tuple[float, float]:
     return longest, time.monotonic() - start
 
 
-def _opens(sealed: Sample) -> Callable[[], None]:
+def _unlock(sealed: Sample) -> Callable[[], None]:
     return lambda: Vault(sealed.folder).unlock(passphrase=Secret(PASSPHRASE))
 
 
 async def test_an_event_loop_ticks_on_while_a_passphrase_is_opened(sealed: Sample) -> None:
-    longest, whole = await _longest_gap(_opens(sealed))
+    longest, whole = await _longest_gap(_unlock(sealed))
     assert longest < whole / 2
 
 
 async def test_the_app_s_loop_ticks_on_too(sealed: Sample) -> None:
     async with App[None]().run_test():
-        longest, whole = await _longest_gap(_opens(sealed))
+        longest, whole = await _longest_gap(_unlock(sealed))
     assert longest < whole / 2
 
 
@@ -69,15 +69,15 @@ def _decrypt(data: bytes) -> None:
     pyrage.passphrase.decrypt(data, PASSPHRASE)
 
 
-class _OpeningService:
+class _UnlockService:
     """A service whose only operation opens the vault with its passphrase, as a release does in the agent."""
 
     def __init__(self, opens: Callable[[], None]) -> None:
-        self._opens = opens
+        self._unlock = opens
 
     def run_operation(self, op: str, args: Mapping[str, object]) -> object:
         del op, args
-        self._opens()
+        self._unlock()
         return True
 
     def credential_process(self, name: str) -> str:
@@ -104,7 +104,7 @@ def test_an_agent_answers_others_while_it_opens_a_passphrase(sealed: Sample) -> 
     folder = Path(tempfile.mkdtemp(prefix="kt-"))
     listener = acquire(folder / "run" / "agent.sock", lambda _path: False, 1)
     assert listener is not None
-    server = AgentServer(_OpeningService(_opens(sealed)), listener)
+    server = AgentServer(_UnlockService(_unlock(sealed)), listener)
     serving = threading.Thread(target=server.serve)
     serving.start()
     path, waits = folder / "run" / "agent.sock", []
@@ -113,9 +113,9 @@ def test_an_agent_answers_others_while_it_opens_a_passphrase(sealed: Sample) -> 
     release.start()
     try:
         while release.is_alive():
-            asked = time.monotonic()
+            began = time.monotonic()
             assert client.document(path, "prod") == DOCUMENT
-            waits.append(time.monotonic() - asked)
+            waits.append(time.monotonic() - began)
             time.sleep(TICK)
         assert max(waits) < (time.monotonic() - start) / 2
         assert len(waits) > 10
@@ -127,7 +127,7 @@ def test_an_agent_answers_others_while_it_opens_a_passphrase(sealed: Sample) -> 
         shutil.rmtree(folder)
 
 
-_DEAREST = """
+_MAX_WORK_FACTOR = """
 import resource, sys, time
 from pathlib import Path
 from keyturn.model.errors import VaultError
@@ -152,7 +152,9 @@ def test_the_dearest_file_that_is_let_through_costs_bounded_time_and_memory(
     dear = tmp_path / "identity.age"
     dear.write_bytes(sealed.replace(b" 19\n", b" 20\n", 1))
     assert dear.read_bytes() != sealed
-    done = subprocess.run([sys.executable, "-c", _DEAREST, dear], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _MAX_WORK_FACTOR, dear], capture_output=True, text=True, check=True
+    )
     error, peak, seconds = done.stdout.split()
     assert error in ("WrongPassphrase", "VaultError")
     assert int(peak) * 1024 < passphrase.MEMORY

@@ -25,7 +25,7 @@ from tests.core.vault.vault_user import Home, contents
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setattr(passphrase, "seal", weak_age.seal)
-    return Home(tmp_path / "home").settle()
+    return Home(tmp_path / "home").set_up()
 
 
 def _replace_recipient(home: Home) -> str:
@@ -43,49 +43,51 @@ def _replace_recipient(home: Home) -> str:
 
 def test_nothing_is_sealed_to_a_recipient_that_somebody_put_in_place_of_ours(home: Home) -> None:
     _replace_recipient(home)
-    keeper = home.keeper()
+    service = home.new_service()
     with pytest.raises(VaultCorrupt, match="another identity"):
-        keeper.context.vault.seal(b"a credentials file with a key in clear")
+        service.context.vault.seal(b"a credentials file with a key in clear")
     with pytest.raises(VaultCorrupt, match="another identity"):
-        keeper.unlock_here(Secret(PASSPHRASE))
-    fault = keeper.vault_error()
+        service.unlock_here(Secret(PASSPHRASE))
+    fault = service.vault_error()
     assert isinstance(fault, VaultCorrupt)
     assert "--recovery-key-fd" in fault.hint
 
 
 def test_the_recovery_key_brings_our_recipient_back_as_the_error_says(home: Home) -> None:
     theirs = _replace_recipient(home)
-    told = home.keeper().restore_vault(recovery_key=home.recovery_key)
-    assert "intact" in told[0]
-    vault = home.keeper().context.vault
+    notes = home.new_service().restore_vault(recovery_key=home.recovery_key)
+    assert "intact" in notes[0]
+    vault = home.new_service().context.vault
     assert vault.recipient() == age.identity_from(home.recovery_key).recipient != theirs
-    assert home.keeper().vault_error() is None
-    home.keeper().unlock_here(Secret(PASSPHRASE))
+    assert home.new_service().vault_error() is None
+    home.new_service().unlock_here(Secret(PASSPHRASE))
 
 
 def test_a_vault_from_before_this_was_remembered_is_remembered_once_it_was_open(home: Home) -> None:
-    index = home.keeper().context.index
+    index = home.new_service().context.index
     index.path.unlink()
-    home.keeper().unlock_here(Secret(PASSPHRASE))
+    home.new_service().unlock_here(Secret(PASSPHRASE))
     assert index.load().vault_recipient == age.identity_from(home.recovery_key).recipient
 
 
 def test_what_is_remembered_of_a_vault_that_was_removed_is_nothing_to_the_next(home: Home) -> None:
     for _ in range(5):
-        home.opened().context.vault.change_keys(lambda entries: entries.update(more={"n": len(entries)}))
+        home.unlocked_service().context.vault.change_keys(
+            lambda entries: entries.update(more={"n": len(entries)})
+        )
     shutil.rmtree(home.vault)
-    home.recovery_key = home.keeper().create_vault("passphrase", Secret("another"), anew=True)
-    assert home.opened().context.vault.generation() == 1
-    home.keeper().unlock_here(Secret("another"))
+    home.recovery_key = home.new_service().create_vault("passphrase", Secret("another"), anew=True)
+    assert home.unlocked_service().context.vault.generation() == 1
+    home.new_service().unlock_here(Secret("another"))
 
 
 def test_an_old_copy_of_the_keys_is_noticed_by_the_index(home: Home) -> None:
     old = (home.vault / "keys.age").read_bytes()
-    home.opened().context.vault.change_keys(lambda entries: entries.update(new={}))
-    home.opened()
+    home.unlocked_service().context.vault.change_keys(lambda entries: entries.update(new={}))
+    home.unlocked_service()
     (home.vault / "keys.age").write_bytes(old)
     with pytest.raises(VaultCorrupt, match="old copy"):
-        home.opened()
+        home.unlocked_service()
 
 
 # Effects of a loss.
@@ -96,29 +98,29 @@ def test_restoring_says_what_was_brought_back_and_what_is_lost(home: Home) -> No
     keys = home.vault / "keys.age"
     keys.write_bytes(keys.read_bytes()[:-1])
     with pytest.raises(VaultCorrupt, match="keyturn vault restore"):
-        home.opened()
-    told = " ".join(home.keeper().restore_vault(Secret(PASSPHRASE)))
-    assert "Restored generation 1 from" in told
-    assert "keys.damaged-1.age" in told
-    assert "Lost: 1 change" in told
-    assert "the key of ci" in told
-    assert home.opened().context.vault.generation() == 3
+        home.unlocked_service()
+    notes = " ".join(home.new_service().restore_vault(Secret(PASSPHRASE)))
+    assert "Restored generation 1 from" in notes
+    assert "keys.damaged-1.age" in notes
+    assert "Lost: 1 change" in notes
+    assert "the key of ci" in notes
+    assert home.unlocked_service().context.vault.generation() == 3
 
 
 def test_restoring_by_the_recovery_key_keeps_the_slots_that_are_whole(home: Home) -> None:
     (home.vault / "keys.age").unlink()
     before = (home.vault / recipient_file.FILE).read_bytes()
-    home.keeper().restore_vault(recovery_key=home.recovery_key)
+    home.new_service().restore_vault(recovery_key=home.recovery_key)
     assert (home.vault / recipient_file.FILE).read_bytes() == before
-    home.keeper().unlock_here(Secret(PASSPHRASE))
+    home.new_service().unlock_here(Secret(PASSPHRASE))
 
 
 def test_restoring_without_the_passphrase_s_file_says_that_only_the_recovery_key_is_left(home: Home) -> None:
     (home.vault / "identity.age").write_bytes(b"damaged")
-    told = home.keeper().restore_vault(recovery_key=home.recovery_key)
-    assert "reset-passphrase" in told[-1]
-    home.keeper().context.vault.reset_passphrase(home.recovery_key, Secret("new"))
-    home.keeper().unlock_here(Secret("new"))
+    notes = home.new_service().restore_vault(recovery_key=home.recovery_key)
+    assert "reset-passphrase" in notes[-1]
+    home.new_service().context.vault.reset_passphrase(home.recovery_key, Secret("new"))
+    home.new_service().unlock_here(Secret("new"))
 
 
 def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(
@@ -130,7 +132,7 @@ def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(
         patch.setattr(recipient_file, "FORMAT", 2)
         (home.vault / recipient_file.FILE).write_bytes(current.encode())
     before = contents(home.vault)
-    assert isinstance(home.keeper().vault_error(), VaultNewer)
+    assert isinstance(home.new_service().vault_error(), VaultNewer)
     acts: tuple[Callable[[CredentialService], object], ...] = (
         lambda keeper: keeper.restore_vault(recovery_key=home.recovery_key),
         lambda keeper: keeper.restore_vault(Secret(PASSPHRASE)),
@@ -139,7 +141,7 @@ def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(
     )
     for act in acts:
         with pytest.raises(VaultNewer, match="Upgrade"):
-            act(home.keeper())
+            act(home.new_service())
     assert contents(home.vault) == before
 
 
@@ -153,9 +155,9 @@ def test_a_header_without_end_is_refused_at_once(home: Home) -> None:
     long = whole.replace(b"\n---", b"\n-> x-grease " + b"A" * 8_000_000 + b"\n\n---", 1)
     (home.vault / "keys.age").write_bytes(long)
     with pytest.raises(VaultCorrupt):
-        home.opened()
+        home.unlocked_service()
     with pytest.raises(VaultError):
-        home.keeper().restore_vault(Secret("wrong"))
+        home.new_service().restore_vault(Secret("wrong"))
 
 
 @pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir])
@@ -182,12 +184,12 @@ def test_where_the_keyring_does_not_open_it_the_passphrase_is_asked_for(
     current = recipient_file.read(home.vault)
     assert current is not None
     slots.write_recipient_file(home.vault, current, slots=recipient_file.SLOTS)
-    keeper = home.keeper()
-    assert keeper.context.vault.state() is VaultState.CLOSED
+    service = home.new_service()
+    assert service.context.vault.state() is VaultState.CLOSED
     with pytest.raises(KeyringAbsent):
-        prompts.VaultUnlocker(keeper).unlock_by_keyring()
+        prompts.VaultUnlocker(service).unlock_by_keyring()
     monkeypatch.setattr(prompts, "on_terminal", lambda: True)
     monkeypatch.setattr(prompts, "ask_secret", lambda _prompt: Secret(PASSPHRASE))
-    prompts.VaultUnlocker(keeper).unlock_by_keyring()
-    assert keeper.context.vault.state() is VaultState.OPEN
+    prompts.VaultUnlocker(service).unlock_by_keyring()
+    assert service.context.vault.state() is VaultState.OPEN
     assert "System keyring" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from keyturn.system import child_process
 from keyturn.vault import passphrase as unseal
 from keyturn.vault.create import read_export
 from keyturn.vault.vault import Vault
-from tests.core.vault.age_program import typing
+from tests.core.vault.age_program import run_age
 from tests.core.vault.conftest import PASSPHRASE, SECRET, Sample
 
 _SALT = b"A" * 22
@@ -121,8 +121,8 @@ def test_a_machine_that_stays_busy_is_neither_damage_nor_a_wrong_passphrase(
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS has neither the flag nor the limit")
 def test_the_child_is_closed_to_others_and_held_to_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
-    told = json.loads(child_process.run("telling_child", b"", 20, {}))
-    assert told == {"dumpable": 0, "core": 0, "got": False}
+    report = json.loads(child_process.run("telling_child", b"", 20, {}))
+    assert report == {"dumpable": 0, "core": 0, "got": False}
 
 
 def test_a_child_that_dies_is_no_wrong_passphrase(monkeypatch: pytest.MonkeyPatch, sealed: Sample) -> None:
@@ -156,7 +156,7 @@ def test_composed_and_decomposed_are_the_same_passphrase(
     """The passphrase is sealed composed; a file that another program sealed decomposed opens too, with the
     text as typed."""
     decomposed = "cafe\u0301"
-    vault = guarded.opened()
+    vault = guarded.open_vault()
     vault.set_passphrase(Secret(decomposed))
     Vault(guarded.folder).unlock(passphrase=Secret(unicodedata.normalize("NFC", decomposed)))
     with monkeypatch.context() as patch:
@@ -167,7 +167,7 @@ def test_composed_and_decomposed_are_the_same_passphrase(
 
 def test_the_age_program_opens_the_slot_by_the_passphrase(sealed: Sample) -> None:
     """`age -d` prompts on the terminal, so the test gives it one."""
-    shown = typing(PASSPHRASE, "-d", str(sealed.folder / "identity.age"))
+    shown = run_age(PASSPHRASE, "-d", str(sealed.folder / "identity.age"))
     assert sealed.recovery_key.reveal().encode() in shown
 
 
@@ -195,7 +195,7 @@ def test_another_recovery_key_sets_none(guarded: Sample) -> None:
 
 
 def test_an_export_becomes_the_same_vault_elsewhere(guarded: Sample, tmp_path: Path) -> None:
-    exported = guarded.opened().export(Secret("for the journey"))
+    exported = guarded.open_vault().export(Secret("for the journey"))
     assert SECRET.encode() not in exported
     copy = Vault(tmp_path / "second" / "vault")
     with pytest.raises(WrongPassphrase):

@@ -21,7 +21,7 @@ def _canaries(sample: Sample) -> tuple[str, ...]:
 
 
 def test_an_open_vault_shows_nothing(sample: Sample) -> None:
-    vault = sample.opened()
+    vault = sample.open_vault()
     identity = age.identity_from(sample.recovery_key)
     document = documents.Document(
         documents.KEYS, 1, {"deploy": {"secret": SECRET}}, sample.recovery_key.reveal()
@@ -41,7 +41,7 @@ def test_an_identity_cannot_be_copied_or_pickled(sample: Sample, copied: object)
 
 def test_an_open_vault_cannot_be_pickled(sample: Sample) -> None:
     with pytest.raises(TypeError):
-        pickle.dumps(sample.opened())
+        pickle.dumps(sample.open_vault())
 
 
 def test_nothing_on_disk_is_in_clear(sample: Sample) -> None:
@@ -71,10 +71,10 @@ def test_an_error_over_an_opened_document_carries_none_of_it(sample: Sample, pla
     identity = age.identity_from(sample.recovery_key)
     (sample.folder / "keys.age").write_bytes(age.seal(data, identity.recipient))
     with pytest.raises(VaultCorrupt) as caught:
-        sample.opened().key("deploy")
+        sample.open_vault().key("deploy")
     for error in _chain(caught.value):
-        told = f"{error!r} {error} {error.args} {vars(error)} {''.join(traceback.format_exception(error))}"
-        assert SECRET not in told
+        text = f"{error!r} {error} {error.args} {vars(error)} {''.join(traceback.format_exception(error))}"
+        assert SECRET not in text
 
 
 def test_a_mistyped_recovery_key_is_not_repeated(sample: Sample) -> None:

@@ -29,7 +29,7 @@ from keyturn.vault.create import read_export
 from keyturn.vault.keyring import KeyringPort, SystemKeyring
 from keyturn.vault.vault import Vault
 from tests.core.vault.conftest import PASSPHRASE, MemoryKeyring, Sample
-from tests.core.vault.desktop_session import Desktop, bare
+from tests.core.vault.desktop_session import Desktop, busless_environ
 from tests.core.vault.keyring_contract import CONTRACT
 
 
@@ -75,8 +75,8 @@ def test_a_slot_that_was_taken_away_does_not_open_it(guarded: Sample, keyring: M
 @pytest.mark.parametrize("slot", ["keyring", "passphrase", "other"])
 def test_the_last_slot_and_unknown_ones_stay(sample: Sample, slot: str) -> None:
     with pytest.raises(UsageError):
-        sample.opened().remove_slot(slot)
-    assert sample.opened().slots() == ("keyring",)
+        sample.open_vault().remove_slot(slot)
+    assert sample.open_vault().slots() == ("keyring",)
 
 
 def test_slots_are_changed_only_by_who_holds_the_identity(guarded: Sample, keyring: MemoryKeyring) -> None:
@@ -119,7 +119,7 @@ def test_an_open_keyring_without_the_entry_is_absent_and_not_a_wrong_passphrase(
         Vault(sample.folder).unlock()
 
 
-class _ForOneConnection(MemoryKeyring):
+class _PerConnectionKeyring(MemoryKeyring):
     """Keeps an entry only as long as the connection that stored it, like a service that dies right after."""
 
     def set(self, entry: str, secret: Secret) -> None:
@@ -131,7 +131,7 @@ class _ForOneConnection(MemoryKeyring):
 def test_nothing_rests_on_a_keyring_that_keeps_an_entry_for_one_connection(
     guarded: Sample, tmp_path: Path
 ) -> None:
-    keyring = _ForOneConnection()
+    keyring = _PerConnectionKeyring()
     with pytest.raises(KeyringDenied, match="returned another value"):
         Vault(tmp_path / "new" / "vault", keyring).create("keyring")
     assert list((tmp_path / "new").iterdir()) == []
@@ -168,7 +168,7 @@ def test_a_moved_folder_finds_its_entry(sample: Sample, tmp_path: Path) -> None:
 
 def test_without_a_session_bus_it_is_absent() -> None:
     with pytest.raises(KeyringAbsent) as caught:
-        SystemKeyring(bare()).backend()
+        SystemKeyring(busless_environ()).backend()
     assert caught.value.hint
 
 
@@ -208,7 +208,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_automatic_choice_of_the_library_would_store_in_clear(hostile: Path) -> None:
     """Control: without a bus, `keyring` itself chooses the plaintext backend."""
     code = "import sys, keyring; sys.path.append(sys.argv[1]); keyring.set_password('s', 'u', 'canary')"
-    subprocess.run([sys.executable, "-c", code, hostile], env=bare(HOME=str(hostile)), check=True)
+    subprocess.run([sys.executable, "-c", code, hostile], env=busless_environ(HOME=str(hostile)), check=True)
     assert (hostile / "in-clear").read_text() == "canary"
 
 
@@ -231,7 +231,7 @@ def test_the_automatic_choice_of_the_library_would_store_in_clear(hostile: Path)
 def test_a_backend_that_is_not_on_the_list_is_absent_and_never_loaded(
     hostile: Path, configured: str, by: str
 ) -> None:
-    environ = bare(HOME=str(hostile))
+    environ = busless_environ(HOME=str(hostile))
     if by == "variable":
         environ["PYTHON_KEYRING_BACKEND"] = configured
     else:
@@ -247,7 +247,7 @@ def test_a_backend_that_is_not_on_the_list_is_absent_and_never_loaded(
     assert not vault.folder.exists()
 
 
-class _Fake:
+class _FaultyBackend:
     """A backend in memory with one defect."""
 
     def __init__(self, fault: str) -> None:
@@ -269,7 +269,7 @@ class _Fake:
 
 @pytest.mark.parametrize("fault", ["truncates", "forgets", "keeps"])
 def test_a_backend_that_fails_the_probe_is_not_trusted(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = _Fake(fault)
+    fake = _FaultyBackend(fault)
     monkeypatch.delenv("PYTHON_KEYRING_BACKEND", raising=False)
     monkeypatch.setattr(keyring_child, "_LINUX", ("fake",))
     monkeypatch.setattr(keyring_child, "_MAC", ("fake",))
@@ -281,7 +281,7 @@ def test_a_backend_that_fails_the_probe_is_not_trusted(fault: str, monkeypatch: 
 
 
 def test_the_probe_leaves_nothing_and_every_operation_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = _Fake("none")
+    fake = _FaultyBackend("none")
     monkeypatch.delenv("PYTHON_KEYRING_BACKEND", raising=False)
     monkeypatch.setattr(keyring_child, "_LINUX", ("fake",))
     monkeypatch.setattr(keyring_child, "_MAC", ("fake",))
@@ -315,7 +315,7 @@ def _bus(path: Path, *, greets: bool) -> Iterator[dict[str, str]]:
         server.listen()
         thread = threading.Thread(target=serve)
         thread.start()
-        yield bare(DBUS_SESSION_BUS_ADDRESS=f"unix:path={path}")
+        yield busless_environ(DBUS_SESSION_BUS_ADDRESS=f"unix:path={path}")
     thread.join()
 
 

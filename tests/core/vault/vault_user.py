@@ -32,31 +32,31 @@ class Home:
         self.environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "keyturn"), "PATH": ""}
         self.recovery_key = Secret("")
 
-    def keeper(self) -> CredentialService:
+    def new_service(self) -> CredentialService:
         """Return the service as another process would have it."""
         return CredentialService.from_environ(self.environ, use_agent=False)
 
-    def opened(self) -> CredentialService:
-        keeper = self.keeper()
-        keeper.unlock_here(recovery_key=self.recovery_key)
-        return keeper
+    def unlocked_service(self) -> CredentialService:
+        service = self.new_service()
+        service.unlock_here(recovery_key=self.recovery_key)
+        return service
 
     @property
     def vault(self) -> Path:
-        return self.keeper().paths.vault_dir
+        return self.new_service().paths.vault_dir
 
     @property
     def profiles(self) -> Path:
-        return self.keeper().paths.profiles_file
+        return self.new_service().paths.profiles_file
 
-    def settle(self) -> Home:
+    def set_up(self) -> Home:
         """Create the vault with a key, and define two profiles."""
-        keeper = self.keeper()
-        self.recovery_key = keeper.create_vault("passphrase", Secret(PASSPHRASE))
-        keeper.context.vault.change_keys(lambda entries: entries.update({"key/ci": dict(KEY)}))
+        service = self.new_service()
+        self.recovery_key = service.create_vault("passphrase", Secret(PASSPHRASE))
+        service.context.vault.change_keys(lambda entries: entries.update({"key/ci": dict(KEY)}))
         self.profiles.parent.mkdir(parents=True)
         self.profiles.write_bytes(PROFILES)
-        self.opened()
+        self.unlocked_service()
         return self
 
 

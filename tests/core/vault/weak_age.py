@@ -44,7 +44,7 @@ def _hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
     return hmac.digest(hmac.digest(salt or bytes(32), key, "sha256"), info + b"\1", "sha256")
 
 
-def lighten(folder: Path, recovery_key: Secret, passphrase: Secret) -> None:
+def weaken(folder: Path, recovery_key: Secret, passphrase: Secret) -> None:
     """Reseal the identity of the vault in `folder` with the same passphrase and little work, so that the real
     program opens it immediately. For tests that open one vault many times and do not test scrypt."""
     current = recipient_file.read(folder)

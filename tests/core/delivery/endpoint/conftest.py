@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.delivery.endpoint.exec_program import Program, started
+from tests.core.delivery.endpoint.exec_program import Program, start_program
 from tests.end_to_end.conftest import person as newly_founded
 from tests.end_to_end.person import Person
 
@@ -24,7 +24,7 @@ def person(newly_founded: Person) -> Person:
 @pytest.fixture
 def program(person: Person) -> Iterator[Program]:
     """A program that runs under `exec ci-release --endpoint`."""
-    with started(person) as running:
+    with start_program(person) as running:
         yield running
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from tests.end_to_end.person import BIN, Person
 
 #: Prints its environment, then waits until its standard input ends.
-SHOW = "import json, os, sys; print(json.dumps(dict(os.environ)), flush=True); sys.stdin.read()"
+PRINT_ENVIRON = "import json, os, sys; print(json.dumps(dict(os.environ)), flush=True); sys.stdin.read()"
 Record = Callable[[str, object], None]
 
 
@@ -63,20 +63,20 @@ class Program:
         ]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
-    def says(self, raw: bytes, address: str = "127.0.0.1") -> bytes:
+    def send(self, raw: bytes, address: str = "127.0.0.1") -> bytes:
         """Return the endpoint's reply to raw bytes; empty if it hangs up."""
-        with socket.create_connection((address, self.port), timeout=20) as one:
+        with socket.create_connection((address, self.port), timeout=20) as sock:
             with suppress(OSError):
-                one.sendall(raw)
-            return heard(one)
+                sock.sendall(raw)
+            return read_reply(sock)
 
     def key_id(self) -> str:
         """Return the key ID of the credentials that the right request gets."""
-        answer = self.says(self.request())
+        answer = self.send(self.request())
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer
         return str(json.loads(answer.partition(b"\r\n\r\n")[2])["AccessKeyId"])
 
-    def is_there(self) -> bool:
+    def is_listening(self) -> bool:
         """Return True if anything listens on the port."""
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
@@ -84,11 +84,11 @@ class Program:
             return False
         return True
 
-    def is_left_alone(self) -> bool:
+    def is_cleaned_up(self) -> bool:
         """Return True if endpoint and token file are gone within two seconds."""
         end = time.monotonic() + 2
         while time.monotonic() < end:
-            if not self.is_there() and not left_in(self.token_file.parent):
+            if not self.is_listening() and not token_files(self.token_file.parent):
                 return True
             time.sleep(0.01)
         return False
@@ -96,16 +96,16 @@ class Program:
     def server(self) -> int:
         """Return the endpoint's process. Only root can identify it."""
         inode = next(
-            line.split()[9] for line in tables() if line.split()[1].endswith(f":{self.port:04X}") and line.split()[3] == "0A"
+            line.split()[9] for line in tcp_tables() if line.split()[1].endswith(f":{self.port:04X}") and line.split()[3] == "0A"
         )  # fmt: skip
         for folder in Path("/proc").glob("[0-9]*/fd"):
             with suppress(OSError):
-                if any(os.readlink(one) == f"socket:[{inode}]" for one in folder.iterdir()):  # noqa: PTH115  # no file
+                if any(os.readlink(entry) == f"socket:[{inode}]" for entry in folder.iterdir()):  # noqa: PTH115  # no file
                     return int(folder.parent.name)
         raise AssertionError("nobody holds the port")
 
 
-def heard(one: socket.socket) -> bytes:
+def read_reply(one: socket.socket) -> bytes:
     got = b""
     with suppress(OSError):
         while part := one.recv(65536):
@@ -113,7 +113,7 @@ def heard(one: socket.socket) -> bytes:
     return got
 
 
-def tables() -> list[str]:
+def tcp_tables() -> list[str]:
     """Return the lines of the kernel's tables of TCP connections."""
     return [line for name in ("tcp", "tcp6") for line in _lines(Path("/proc/net") / name)]
 
@@ -122,16 +122,18 @@ def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines()[1:] if path.exists() else []
 
 
-def left_in(folder: Path) -> list[str]:
+def token_files(folder: Path) -> list[str]:
     """Return the token files in a folder."""
     return sorted(path.name for path in folder.glob("endpoint-*"))
 
 
 @contextmanager
-def started(person: Person, *options: str, profile: str = "ci-release", **extra: str) -> Iterator[Program]:
+def start_program(
+    person: Person, *options: str, profile: str = "ci-release", **extra: str
+) -> Iterator[Program]:
     """Run a program with an endpoint until the end of the block."""
     process = subprocess.Popen(
-        [str(BIN / "keyturn"), "exec", profile, "--endpoint", *options, "--", sys.executable, "-c", SHOW],
+        [str(BIN / "keyturn"), "exec", profile, "--endpoint", *options, "--", sys.executable, "-c", PRINT_ENVIRON],
         env={**person.environ, **extra}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     with process:
@@ -161,7 +163,7 @@ print(json.dumps(answers))
 """
 
 
-def answers_to(target: Program, *python: str, count: int) -> list[str]:
+def replies_to(target: Program, *python: str, count: int) -> list[str]:
     """Return the replies that an interpreter, run as any user, gets for `count` right requests."""
     raw = target.request().decode("latin-1").encode("unicode_escape").decode("ascii")
     done = subprocess.run(

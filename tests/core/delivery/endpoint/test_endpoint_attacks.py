@@ -15,28 +15,35 @@ from keyturn.delivery.endpoint.http import EndpointAddress, RequestStatus, judge
 from keyturn.model.secret import Secret
 from tests.adversarial.process_isolation.conftest import skip_or_fail
 from tests.adversarial.process_isolation.ordinary import BOB, become, common_python
-from tests.core.delivery.endpoint.exec_program import Program, Record, answers_to, heard, started, tables
+from tests.core.delivery.endpoint.exec_program import (
+    Program,
+    Record,
+    read_reply,
+    replies_to,
+    start_program,
+    tcp_tables,
+)
 from tests.core.delivery.endpoint.test_endpoint_requests import WRONG
 from tests.end_to_end.person import Person
 
 #: Words of any text that holds a credential.
-LOOT = (b"ASIA", b"AKIA", b"SecretAccessKey", b"200 OK")
+CREDENTIAL_WORDS = (b"ASIA", b"AKIA", b"SecretAccessKey", b"200 OK")
 _HOLDERS = {b"/aBcD-x_9": "path", b"t0ken-Of-32": "token", b"4711": "port"}
 
 
 @pytest.fixture(scope="module")
 def target(person: Person) -> Iterator[Program]:
-    with started(person) as program:
+    with start_program(person) as program:
         assert program.key_id()
         yield program
         assert program.key_id(), "it still serves"
 
 
-def got_nothing(answer: bytes) -> bool:
-    return not any(word in answer for word in LOOT)
+def has_no_credential(answer: bytes) -> bool:
+    return not any(word in answer for word in CREDENTIAL_WORDS)
 
 
-def aimed(raw: bytes, target: Program) -> bytes:
+def fill_in(raw: bytes, target: Program) -> bytes:
     """Return a request of the table of judgements, with the real port, path and token in it."""
     real = {"path": target.path, "token": target.token, "port": str(target.port)}
     for holder, name in _HOLDERS.items():
@@ -44,7 +51,7 @@ def aimed(raw: bytes, target: Program) -> bytes:
     return raw
 
 
-def guesses(token: str) -> Iterator[str]:
+def wrong_tokens(token: str) -> Iterator[str]:
     """Return wrong tokens near the right one, and some that are not tokens at all."""
     yield from (
         "",
@@ -64,8 +71,8 @@ def guesses(token: str) -> Iterator[str]:
 
 def requests(target: Program) -> Iterator[bytes]:
     for _, lines in WRONG.values():
-        yield aimed(b"\r\n".join([*lines, b"", b""]), target)
-    for token in guesses(target.token):
+        yield fill_in(b"\r\n".join([*lines, b"", b""]), target)
+    for token in wrong_tokens(target.token):
         yield (
             target.request(token=token)
             if token.strip()
@@ -99,7 +106,7 @@ def requests(target: Program) -> Iterator[bytes]:
     yield b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
-def spoilt(target: Program, count: int) -> Iterator[bytes]:
+def damaged_requests(target: Program, count: int) -> Iterator[bytes]:
     """Yield the right request with one part cut out, doubled or changed."""
     dice = random.Random(7)  # noqa: S311  # the same each time
     right = target.request("User-Agent: x")
@@ -118,40 +125,40 @@ def spoilt(target: Program, count: int) -> Iterator[bytes]:
         )
 
 
-def is_still_right(raw: bytes, target: Program) -> bool:
+def is_accepted(raw: bytes, target: Program) -> bool:
     """Return True if the endpoint accepts the request (a name in another case, spaces around a value)."""
     door = EndpointAddress(target.port, Secret(target.path), Secret(target.token))
     return judge(raw, door) is RequestStatus.OK
 
 
-def said(target: Program, raw: bytes) -> bytes:
+def send(target: Program, raw: bytes) -> bytes:
     """Return the reply; the client ends an unfinished head, as the endpoint would after five seconds."""
-    with socket.create_connection(("127.0.0.1", target.port), timeout=20) as one:
+    with socket.create_connection(("127.0.0.1", target.port), timeout=20) as sock:
         with suppress(OSError):
-            one.sendall(raw)
-            one.shutdown(socket.SHUT_WR)
-        return heard(one)
+            sock.sendall(raw)
+            sock.shutdown(socket.SHUT_WR)
+        return read_reply(sock)
 
 
 def test_of_all_wrong_requests_none_gets_a_credential(target: Program, record_property: Record) -> None:
     tried = 0
-    assert b"200 OK" in said(target, target.request())
-    for raw in (*requests(target), *spoilt(target, 1000)):
-        if is_still_right(raw, target):
+    assert b"200 OK" in send(target, target.request())
+    for raw in (*requests(target), *damaged_requests(target, 1000)):
+        if is_accepted(raw, target):
             continue
-        assert got_nothing(said(target, raw)), raw
+        assert has_no_credential(send(target, raw)), raw
         tried += 1
     assert tried > 1100
     record_property("endpoint: wrong requests without a credential", f"{tried} of {tried}")
 
 
 def test_a_connection_is_answered_once(target: Program) -> None:
-    with socket.create_connection(("127.0.0.1", target.port), timeout=20) as one:
-        one.sendall(target.request("Connection: keep-alive"))
-        first = heard(one)
+    with socket.create_connection(("127.0.0.1", target.port), timeout=20) as sock:
+        sock.sendall(target.request("Connection: keep-alive"))
+        first = read_reply(sock)
         with suppress(OSError):
-            one.sendall(target.request())
-        assert heard(one) == b""
+            sock.sendall(target.request())
+        assert read_reply(sock) == b""
     assert first.count(b"HTTP/1.1 200 OK") == 1
     assert b"Connection: close\r\n" in first
 
@@ -163,20 +170,20 @@ def test_a_refusal_takes_no_longer_for_what_is_nearly_right(target: Program) -> 
     for _ in range(300):
         for raw in (near, far):
             began = time.perf_counter()
-            target.says(raw)
+            target.send(raw)
             times[raw].append(time.perf_counter() - began)
     medians = [sorted(found)[len(found) // 2] for found in times.values()]
     assert abs(medians[0] - medians[1]) < 0.0002 + max(medians) / 4
 
 
 def test_it_listens_on_loopback_only(target: Program) -> None:
-    listeners = [line.split()[1] for line in tables() if line.split()[3] == "0A"]
-    assert [one for one in listeners if one.endswith(f":{target.port:04X}")] == [
+    listeners = [line.split()[1] for line in tcp_tables() if line.split()[3] == "0A"]
+    assert [sock for sock in listeners if sock.endswith(f":{target.port:04X}")] == [
         f"0100007F:{target.port:04X}"
     ]
     for address in ("127.0.0.2", "::1"):
         with pytest.raises(OSError, match=r"refused|assign"):
-            target.says(target.request(), address)
+            target.send(target.request(), address)
 
 
 def test_another_user_gets_no_byte_even_with_the_right_request(
@@ -187,8 +194,8 @@ def test_another_user_gets_no_byte_even_with_the_right_request(
     python = common_python()
     if python is None:
         skip_or_fail("no Python of this version that an ordinary user can run")
-    mine = answers_to(target, python or "", count=3)
+    mine = replies_to(target, python or "", count=3)
     assert all("ASIA" in answer for answer in mine), "the request itself is right"
-    theirs = answers_to(target, *become(BOB), python or "", count=200)
+    theirs = replies_to(target, *become(BOB), python or "", count=200)
     assert theirs == [""] * 200
     record_property("endpoint: right requests of another user without an answer", f"{len(theirs)} of 200")

@@ -9,16 +9,16 @@ import pytest
 from keyturn.delivery.endpoint.credential_source import ServiceCredentialSource
 from keyturn.model.errors import KeyturnError
 from tests.core.operations.conftest import Bench, bench
-from tests.core.providers.test_roles_sources import ACCOUNT, environment, set_up, user_key
+from tests.core.providers.test_roles_sources import ACCOUNT, key_environment, set_up, user_key
 
 __all__ = ["bench"]
 
 
 @pytest.fixture
-def handing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> ServiceCredentialSource:
+def source(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> ServiceCredentialSource:
     """Return the credential source of an endpoint whose program has a user's key in its environment."""
     set_up(bench.sandbox)
-    for variable, value in environment(user_key(bench.sandbox, "one")).items():
+    for variable, value in key_environment(user_key(bench.sandbox, "one")).items():
         monkeypatch.setenv(variable, value)
     return ServiceCredentialSource(
         bench.service, "by-environment", bench.service.get_credentials("by-environment")
@@ -32,19 +32,19 @@ def change_role(bench: Bench) -> None:
 
 
 def test_once_its_settings_say_another_role_it_gives_no_session_of_the_old_one(
-    bench: Bench, handing: ServiceCredentialSource
+    bench: Bench, source: ServiceCredentialSource
 ) -> None:
-    assert handing.get_credentials() == handing.get_credentials()
+    assert source.get_credentials() == source.get_credentials()
     assert bench.calls("AssumeRole") == 1
     change_role(bench)
     for minutes in (0, 10):
         bench.sandbox.move_clock(minutes * 60)
         with pytest.raises(KeyturnError, match="AssumeRole"):
-            handing.get_credentials()
+            source.get_credentials()
 
 
 def test_what_was_on_its_way_when_they_changed_is_not_kept(
-    bench: Bench, handing: ServiceCredentialSource, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, source: ServiceCredentialSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.sandbox.move_clock(11 * 60)
     hand = bench.service.get_credentials
@@ -55,6 +55,6 @@ def test_what_was_on_its_way_when_they_changed_is_not_kept(
         return document
 
     monkeypatch.setattr(bench.service, "get_credentials", hand_late)
-    assert json.loads(handing.get_credentials())["SessionToken"]
+    assert json.loads(source.get_credentials())["SessionToken"]
     with pytest.raises(KeyturnError, match="AssumeRole"):
-        handing.get_credentials()
+        source.get_credentials()

@@ -24,7 +24,7 @@ from keyturn.model.errors import KeyturnError
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
 from keyturn.storage.paths import paths_for
-from tests.core.delivery.endpoint.exec_program import Program, left_in, started
+from tests.core.delivery.endpoint.exec_program import Program, start_program, token_files
 from tests.end_to_end.person import BIN, PASSPHRASE, Person
 
 IDENTITY = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
@@ -53,7 +53,7 @@ def test_boto3_and_the_aws_cli_are_who_the_profile_is(person: Person, options: t
 
 def test_the_program_has_an_address_and_no_credential(person: Person) -> None:
     others = dict.fromkeys((*CONFLICTING, *KEYS), "other")
-    with started(person, **others) as program:
+    with start_program(person, **others) as program:
         environ = program.environ
         assert set(environ) & {*CONFLICTING, *KEYS} == {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -66,20 +66,20 @@ def test_the_program_has_an_address_and_no_credential(person: Person) -> None:
         assert environ["KEYTURN_PROFILE"] == "ci-release"
         assert program.token_file.stat().st_mode & 0o777 == 0o600
         assert program.token_file.parent.stat().st_mode & 0o777 == 0o700
-        answer = json.loads(program.says(program.request()).partition(b"\r\n\r\n")[2])
+        answer = json.loads(program.send(program.request()).partition(b"\r\n\r\n")[2])
         assert set(answer) == {"AccessKeyId", "SecretAccessKey", "Token", "Expiration", "AccountId"}
-        told = "\n".join(environ.values())
-        assert answer["SecretAccessKey"] not in told
-        assert answer["Token"] not in told
-        assert program.token not in told
+        text = "\n".join(environ.values())
+        assert answer["SecretAccessKey"] not in text
+        assert answer["Token"] not in text
+        assert program.token not in text
 
 
 def test_with_the_token_in_the_environment_there_is_no_file(person: Person) -> None:
-    with started(person, "--token-env") as program:
+    with start_program(person, "--token-env") as program:
         assert "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE" not in program.environ
         assert len(program.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"]) == 43
         assert program.key_id().startswith("ASIA")
-        assert left_in(run_folder(person)) == []
+        assert token_files(run_folder(person)) == []
 
 
 @pytest.mark.parametrize("code", [0, 7])
@@ -94,22 +94,22 @@ def test_a_signal_ends_the_program_and_nothing_is_left(
     person: Person, program: Program, number: signal.Signals
 ) -> None:
     assert program.key_id()
-    assert len(left_in(run_folder(person))) == 1
+    assert len(token_files(run_folder(person))) == 1
     os.kill(program.process.pid, number)
     assert program.process.wait(20) == -number
-    assert program.is_left_alone()
+    assert program.is_cleaned_up()
 
 
 def test_it_ends_with_a_program_that_nobody_has_reaped(program: Program) -> None:
     program.process.send_signal(signal.SIGKILL)
-    assert program.is_left_alone()
+    assert program.is_cleaned_up()
 
 
 def test_it_goes_on_while_the_program_is_stopped_or_becomes_another(person: Person) -> None:
     code = (
         "import os, sys; sys.stdin.readline(); os.execv(sys.executable, [sys.executable, '-c', sys.argv[1]])"
     )
-    with started(person) as program:
+    with start_program(person) as program:
         program.process.send_signal(signal.SIGSTOP)
         assert program.key_id()
         program.process.send_signal(signal.SIGCONT)
@@ -143,7 +143,7 @@ def test_a_key_typed_on_the_terminal_reaches_the_program_only(person: Person, nu
         assert process.stdout.readline() == "on\n"
         os.killpg(process.pid, number)
         time.sleep(0.2)
-        assert len(left_in(run_folder(person))) == 1
+        assert len(token_files(run_folder(person))) == 1
         process.kill()
 
 
@@ -167,7 +167,7 @@ def test_what_cannot_be_run_is_one_line_and_leaves_nothing(
     assert done.stdout == ""
     assert why in done.stderr
     assert done.stderr.count("\n") == 1
-    assert left_in(run_folder(person)) == []
+    assert token_files(run_folder(person)) == []
 
 
 SUBREAPER = (
@@ -235,18 +235,18 @@ def test_killed_before_it_becomes_the_program_it_leaves_no_endpoint_and_no_file(
     process.kill()
     process.wait()
     end = time.monotonic() + 5
-    while (left_in(run_folder(person)) or endpoints(person)) and time.monotonic() < end:
+    while (token_files(run_folder(person)) or endpoints(person)) and time.monotonic() < end:
         time.sleep(0.02)
-    assert left_in(run_folder(person)) == []
+    assert token_files(run_folder(person)) == []
     assert endpoints(person) == []
 
 
 def test_neither_path_nor_token_is_in_an_argument_or_a_file_of_keyturns_but_one(
     person: Person, program: Program
 ) -> None:
-    program.says(program.request(token="x"))
-    program.says(program.request())
-    program.says(b"\xff" * 100 + b"\r\n\r\n")
+    program.send(program.request(token="x"))
+    program.send(program.request())
+    program.send(b"\xff" * 100 + b"\r\n\r\n")
     secrets = (program.token.encode(), program.path.encode())
     words = b"".join(command_lines())
     assert b"keyturn.delivery.endpoint" in words
@@ -263,10 +263,10 @@ def test_a_long_term_key_is_not_for_an_endpoint(person: Person) -> None:
     assert done.returncode == 2
     assert "an endpoint serves only temporary credentials" in done.stderr
     person.does("set", "acme-build", "session=temporary", "--yes")
-    with started(person, profile="acme-build") as program:
+    with start_program(person, profile="acme-build") as program:
         assert program.key_id()
         person.does("set", "acme-build", "session=none", "--yes")
-        answer = program.says(program.request())
+        answer = program.send(program.request())
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"only temporary credentials" in answer
         assert b"AKIA" not in answer
@@ -296,10 +296,10 @@ def test_with_a_default_of_the_persons_own_it_is_said_how_to_keep_it(person: Per
 
 
 def test_a_default_that_is_managed_is_released_before_it_is_renamed(person: Person) -> None:
-    keeper = CredentialService.from_environ(person.environ)
-    default = next(row for row in keeper.snapshot().profiles if row.name == "default")
-    told = serving._advice(keeper, replace(default, managed=True), None)
-    assert "or run keyturn release default, then rename [default]" in told
+    service = CredentialService.from_environ(person.environ)
+    default = next(row for row in service.snapshot().profiles if row.name == "default")
+    advice = serving._advice(service, replace(default, managed=True), None)
+    assert "or run keyturn release default, then rename [default]" in advice
 
 
 def test_once_the_vault_is_locked_the_endpoint_says_so_and_serves_again_when_it_is_open(
@@ -307,7 +307,7 @@ def test_once_the_vault_is_locked_the_endpoint_says_so_and_serves_again_when_it_
 ) -> None:
     before = program.key_id()
     person.does("vault", "lock")
-    answer = program.says(program.request())
+    answer = program.send(program.request())
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"keyturn vault unlock" in answer
     assert b"ASIA" not in answer
@@ -328,8 +328,8 @@ def test_a_role_of_whoever_asks_has_the_environment_that_asked(person: Person) -
         "AWS_SESSION_TOKEN": session["SessionToken"],
     }
     calls = len(person.sandbox.calls)
-    with started(person, profile="here", **key) as program:
+    with start_program(person, profile="here", **key) as program:
         assert {program.key_id() for _ in range(5)} == {program.key_id()}
         assert not set(program.environ) & set(KEYS)
-    asked = [call.action for call in person.sandbox.calls[calls:]]
-    assert asked.count("AssumeRole") == 1
+    actions = [call.action for call in person.sandbox.calls[calls:]]
+    assert actions.count("AssumeRole") == 1

@@ -18,41 +18,41 @@ from tests.adversarial.process_isolation.conftest import skip_or_fail
 from tests.core.delivery.endpoint.exec_program import Program, Record
 
 #: Seconds, of the median.
-MOST = 0.1
+MAX_SECONDS = 0.1
 
 
-def asked(program: Program, count: int) -> float:
+def median_seconds(program: Program, count: int) -> float:
     """Return the median time of `count` replies, each of which is right."""
     raw, times = program.request(), []
     for _ in range(count):
         began = time.perf_counter()
-        answer = program.says(raw)
+        answer = program.send(raw)
         times.append(time.perf_counter() - began)
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     return median(times)
 
 
 @contextmanager
-def silent(program: Program, count: int) -> Iterator[None]:
+def silent_connections(program: Program, count: int) -> Iterator[None]:
     """Open connections that send nothing or half a request."""
     with ExitStack() as stack:
         for number in range(count):
-            one = stack.enter_context(socket.create_connection(("127.0.0.1", program.port), timeout=20))
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", program.port), timeout=20))
             with suppress(OSError):
-                one.sendall(program.request()[: number % 40])
+                sock.sendall(program.request()[: number % 40])
         yield
 
 
 @contextmanager
-def dripping(program: Program, count: int) -> Iterator[None]:
+def slow_connections(program: Program, count: int) -> Iterator[None]:
     """Open connections that send a byte now and then, and reconnect after they are dropped."""
     done = threading.Event()
 
     def drip() -> None:
         while not done.is_set():
-            with suppress(OSError), socket.create_connection(("127.0.0.1", program.port), timeout=20) as one:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", program.port), timeout=20) as sock:
                 while not done.wait(0.02):
-                    one.sendall(b"G")
+                    sock.sendall(b"G")
 
     threads = [threading.Thread(target=drip) for _ in range(count)]
     for thread in threads:
@@ -68,22 +68,22 @@ def dripping(program: Program, count: int) -> Iterator[None]:
 def test_those_who_say_nothing_or_half_of_it_keep_nobody_waiting(
     program: Program, record_property: Record
 ) -> None:
-    with silent(program, 200), dripping(program, 20):
-        found = asked(program, 50)
+    with silent_connections(program, 200), slow_connections(program, 20):
+        found = median_seconds(program, 50)
     record_property(
         "endpoint: median answer in ms beside 200 silent and 20 slow clients", round(found * 1000, 1)
     )
-    assert found < MOST
+    assert found < MAX_SECONDS
 
 
 def test_who_is_too_slow_is_dropped_after_five_seconds_in_all(program: Program) -> None:
     began = time.monotonic()
-    with socket.create_connection(("127.0.0.1", program.port), timeout=20) as one, suppress(OSError):
+    with socket.create_connection(("127.0.0.1", program.port), timeout=20) as sock, suppress(OSError):
         while time.monotonic() - began < 15:
-            one.sendall(b"G")
-            one.settimeout(0.2)
+            sock.sendall(b"G")
+            sock.settimeout(0.2)
             with suppress(TimeoutError):
-                if not one.recv(1):
+                if not sock.recv(1):
                     break
     assert 4.5 < time.monotonic() - began < 8
 
@@ -96,14 +96,14 @@ def size(pid: int) -> tuple[int, int]:
 def flooded(program: Program, count: int, record: Record) -> None:
     if os.geteuid() != 0:
         skip_or_fail("only root sees the descriptors of a closed process")
-    asked(program, 3)
+    median_seconds(program, 3)
     pid = program.server()
     before = size(pid)
-    with silent(program, 30), dripping(program, 5):
-        found = asked(program, count)
+    with silent_connections(program, 30), slow_connections(program, 5):
+        found = median_seconds(program, count)
     wrong = program.request(token="x")
     for _ in range(count // 4):
-        assert b" 403 " in program.says(wrong)
+        assert b" 403 " in program.send(wrong)
     end = time.monotonic() + 10
     while size(pid) > before and time.monotonic() < end:
         time.sleep(0.05)
@@ -112,7 +112,7 @@ def flooded(program: Program, count: int, record: Record) -> None:
         f"endpoint: median answer in ms, {count} requests beside half-open and slow ones",
         round(found * 1000, 1),
     )
-    assert found < MOST
+    assert found < MAX_SECONDS
 
 
 def test_hundreds_of_requests_leave_it_as_it_was(program: Program, record_property: Record) -> None:

@@ -27,7 +27,7 @@ from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.system import process_watch, tcp_peer
 from keyturn.system.file_fingerprint import Fingerprint
-from tests.core.delivery.endpoint.exec_program import heard
+from tests.core.delivery.endpoint.exec_program import read_reply
 from tests.core.operations.conftest import Bench, bench
 
 __all__ = ["bench"]
@@ -39,48 +39,48 @@ def document(end: datetime = NOW + timedelta(hours=1)) -> str:
     return credential_process.document(Credentials("ASIAX", Secret("s"), Secret("t"), end), None)
 
 
-class Solid:
+class FakeFingerprint:
     """A server that runs until it is stopped."""
 
     def __init__(self) -> None:
-        self.is_whole = True
+        self.unchanged = True
 
     def is_unchanged(self) -> bool:
-        return self.is_whole
+        return self.unchanged
 
 
 @contextmanager
-def serving(
-    hand: Callable[[], str],
+def serve(
+    get_credentials: Callable[[], str],
     limits: Limits | None = None,
     *,
-    lets_in: bool = True,
+    is_ours: bool = True,
     clock: Callable[[], datetime] = lambda: NOW,
     report: Callable[[BaseException], None] = lambda _error: None,
     first: str | None = None,
-    ground: Callable[[], Fingerprint] = Solid,
+    fingerprint: Callable[[], Fingerprint] = FakeFingerprint,
 ) -> Iterator[tuple[int, bytes]]:
     """Serve in this process; yield the port and the right request."""
     listener = listen()
-    door = EndpointAddress(listener.getsockname()[1], Secret("/p"), Secret("t0ken"))
+    address = EndpointAddress(listener.getsockname()[1], Secret("/p"), Secret("t0ken"))
     server = EndpointServer(
-        listener, door, "ci", hand, is_ours=lambda _sock: lets_in, clock=clock, fingerprint=ground, first=first or document(), limits=limits, report=report
+        listener, address, "ci", get_credentials, is_ours=lambda _sock: is_ours, clock=clock, fingerprint=fingerprint, first=first or document(), limits=limits, report=report
     )  # fmt: skip
     thread = threading.Thread(target=server.serve)
     thread.start()
     try:
-        right = f"GET /p HTTP/1.1\r\nHost: 127.0.0.1:{door.port}\r\nAuthorization: t0ken\r\n\r\n"
-        yield door.port, right.encode()
+        right = f"GET /p HTTP/1.1\r\nHost: 127.0.0.1:{address.port}\r\nAuthorization: t0ken\r\n\r\n"
+        yield address.port, right.encode()
     finally:
         server.stop()
         thread.join(10)
         assert not thread.is_alive()
 
 
-def says(port: int, raw: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as one:
-        one.sendall(raw)
-        return heard(one)
+def send(port: int, raw: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(raw)
+        return read_reply(sock)
 
 
 def test_all_who_ask_while_a_session_is_fetched_get_that_one() -> None:
@@ -92,14 +92,14 @@ def test_all_who_ask_while_a_session_is_fetched_get_that_one() -> None:
         assert go.wait(10)
         return document()
 
-    with serving(slow) as (port, right):
+    with serve(slow) as (port, right):
         answers: list[bytes] = []
-        threads = [threading.Thread(target=lambda: answers.append(says(port, right))) for _ in range(20)]
+        threads = [threading.Thread(target=lambda: answers.append(send(port, right))) for _ in range(20)]
         for thread in threads:
             thread.start()
         assert begun.wait(10)
         time.sleep(0.3)
-        assert b" 403 " in says(port, b"GET / HTTP/1.1\r\n\r\n"), "the others are answered meanwhile"
+        assert b" 403 " in send(port, b"GET / HTTP/1.1\r\n\r\n"), "the others are answered meanwhile"
         go.set()
         for thread in threads:
             thread.join(10)
@@ -117,17 +117,17 @@ def test_while_a_new_session_does_not_come_the_last_one_is_given_as_long_as_it_i
         asked.set()
         return document()
 
-    with serving(hand, clock=lambda: now[0]) as (port, right):
-        first = says(port, right)
+    with serve(hand, clock=lambda: now[0]) as (port, right):
+        first = send(port, right)
         began = time.monotonic()
         for _ in range(2):
-            assert says(port, right) == first
+            assert send(port, right) == first
         assert time.monotonic() - began < 3
         now[0] += timedelta(minutes=59, seconds=30)
-        with socket.create_connection(("127.0.0.1", port), timeout=1.5) as one:
-            one.sendall(right)
+        with socket.create_connection(("127.0.0.1", port), timeout=1.5) as sock:
+            sock.sendall(right)
             with pytest.raises(TimeoutError):
-                one.recv(1)
+                sock.recv(1)
         go.set()
 
 
@@ -144,10 +144,10 @@ def test_what_was_refused_since_is_not_given_from_memory() -> None:
             raise answer
         return answer
 
-    with serving(hand) as (port, right):
-        assert b"200 OK" in says(port, right)
-        assert b"Vault is locked" in says(port, right)
-        assert b"Vault is locked" in says(port, right)
+    with serve(hand) as (port, right):
+        assert b"200 OK" in send(port, right)
+        assert b"Vault is locked" in send(port, right)
+        assert b"Vault is locked" in send(port, right)
 
 
 def test_an_error_is_told_in_one_line_and_a_fault_of_our_own_without_a_word_of_it() -> None:
@@ -159,48 +159,48 @@ def test_an_error_is_told_in_one_line_and_a_fault_of_our_own_without_a_word_of_i
     def breaks() -> str:
         raise ZeroDivisionError("s3cret")
 
-    with serving(fails) as (port, right):
-        assert b'"keyturn: refresh of ci: AWS is away. Try again"' in says(port, right)
-    with serving(breaks, report=faults.append) as (port, right):
-        answer = says(port, right)
+    with serve(fails) as (port, right):
+        assert b'"keyturn: refresh of ci: AWS is away. Try again"' in send(port, right)
+    with serve(breaks, report=faults.append) as (port, right):
+        answer = send(port, right)
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"s3cret" not in answer
     assert [type(fault) for fault in faults] == [ZeroDivisionError]
 
 
 def test_what_has_ended_is_not_given() -> None:
-    with serving(lambda: document(NOW)) as (port, right):
-        assert says(port, right).startswith(b"HTTP/1.1 503 ")
+    with serve(lambda: document(NOW)) as (port, right):
+        assert send(port, right).startswith(b"HTTP/1.1 503 ")
 
 
 def test_who_may_not_speak_hears_nothing() -> None:
     with (
-        serving(document, lets_in=False) as (port, _right),
-        socket.create_connection(("127.0.0.1", port)) as one,
+        serve(document, is_ours=False) as (port, _right),
+        socket.create_connection(("127.0.0.1", port)) as sock,
     ):
-        assert heard(one) == b""
+        assert read_reply(sock) == b""
 
 
 def test_one_more_than_the_limit_costs_the_oldest_that_has_not_spoken() -> None:
-    with serving(document, Limits(connections=3)) as (port, right):
+    with serve(document, Limits(connections=3)) as (port, right):
         silent = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(3)]
         time.sleep(0.1)
-        assert b"200 OK" in says(port, right)
-        assert heard(silent[0]) == b""
+        assert b"200 OK" in send(port, right)
+        assert read_reply(silent[0]) == b""
         silent[1].sendall(right)
-        assert b"200 OK" in heard(silent[1])
-        for one in silent:
-            one.close()
+        assert b"200 OK" in read_reply(silent[1])
+        for sock in silent:
+            sock.close()
 
 
 def test_a_request_may_come_in_parts() -> None:
     with (
-        serving(document) as (port, right),
-        socket.create_connection(("127.0.0.1", port), timeout=10) as one,
+        serve(document) as (port, right),
+        socket.create_connection(("127.0.0.1", port), timeout=10) as sock,
     ):
         for part in range(len(right)):
-            one.sendall(right[part : part + 1])
-        assert b"200 OK" in heard(one)
+            sock.sendall(right[part : part + 1])
+        assert b"200 OK" in read_reply(sock)
 
 
 # -- the peer check
@@ -340,7 +340,7 @@ def test_no_proxy_is_asked_for_this_machine(before: dict[str, str], after: dict[
 
 
 def test_the_last_session_is_given_to_nobody_once_something_has_changed() -> None:
-    ground, go = Solid(), threading.Event()
+    ground, go = FakeFingerprint(), threading.Event()
     hands = iter([document(), ""])
 
     def slow() -> str:
@@ -350,11 +350,11 @@ def test_the_last_session_is_given_to_nobody_once_something_has_changed() -> Non
             raise KeyturnError("session", "it was stopped")
         return text
 
-    with serving(slow, Limits(answer_seconds=0.1), ground=lambda: ground) as (port, right):
-        assert b" 200 " in says(port, right)
-        ground.is_whole = False
+    with serve(slow, Limits(answer_seconds=0.1), fingerprint=lambda: ground) as (port, right):
+        assert b" 200 " in send(port, right)
+        ground.unchanged = False
         answers: list[bytes] = []
-        asking = threading.Thread(target=lambda: answers.append(says(port, right)))
+        asking = threading.Thread(target=lambda: answers.append(send(port, right)))
         asking.start()
         asking.join(0.5)
         assert answers == [], "it waits for what is true now"

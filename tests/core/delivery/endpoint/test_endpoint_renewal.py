@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.delivery.endpoint.exec_program import Record, started
+from tests.core.delivery.endpoint.exec_program import Record, start_program
 from tests.end_to_end.person import BIN, Person
 
 #: botocore's `now`, used for expiries, is the sandbox's clock; signatures keep the real time.
@@ -50,7 +50,7 @@ class Client:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def signs(self) -> str:
+    def sign(self) -> str:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("\n")
@@ -70,12 +70,12 @@ def client(person: Person, folder: Path) -> Iterator[Client]:
 
 
 @pytest.fixture
-def brief(person: Person) -> None:
+def short_sessions(person: Person) -> None:
     """Profiles with sessions of 15 minutes."""
     person.does("set", "ci-release", "duration=15m")
 
 
-@pytest.mark.usefixtures("brief")
+@pytest.mark.usefixtures("short_sessions")
 def test_boto3_signs_across_two_renewals_and_aws_is_asked_for_no_more(
     person: Person, tmp_path: Path, record_property: Record
 ) -> None:
@@ -87,7 +87,7 @@ def test_boto3_signs_across_two_renewals_and_aws_is_asked_for_no_more(
             if part:
                 sandbox.move_clock(11 * MINUTE)
             for _ in range(5):
-                assert boto.signs() == ARN
+                assert boto.sign() == ARN
                 signed += 1
     calls = sandbox.calls[before:]
     assert [call.error for call in calls] == [None] * len(calls)
@@ -101,33 +101,33 @@ def test_boto3_signs_across_two_renewals_and_aws_is_asked_for_no_more(
     )
 
 
-@pytest.mark.usefixtures("brief")
+@pytest.mark.usefixtures("short_sessions")
 def test_nothing_expired_is_given_and_the_reason_is_told(person: Person) -> None:
     """While AWS is unreachable, the session is served until it expires; then the error is one line."""
-    with started(person) as program:
+    with start_program(person) as program:
         first = program.key_id()
         person.sandbox.faults.reset("*", times=None)
         person.sandbox.move_clock(12 * MINUTE)
         assert program.key_id() == first, "it is due, and still valid"
         person.sandbox.move_clock(4 * MINUTE)
-        answer = program.says(program.request())
+        answer = program.send(program.request())
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"ASIA" not in answer
         assert b"keyturn: " in answer
         person.sandbox.faults.clear()
 
 
-@pytest.mark.usefixtures("brief")
+@pytest.mark.usefixtures("short_sessions")
 def test_while_aws_does_not_answer_a_valid_session_is_given_before_an_sdk_gives_up(
     person: Person, tmp_path: Path
 ) -> None:
     person.does("refresh", "ci-release")
     with client(person, tmp_path) as boto:
-        assert boto.signs() == ARN
+        assert boto.sign() == ARN
         person.sandbox.move_clock(12 * MINUTE)
         person.sandbox.faults.order("AssumeRole", "time-out", times=None)
         began = time.monotonic()
-        assert [boto.signs() for _ in range(3)] == [ARN] * 3
+        assert [boto.sign() for _ in range(3)] == [ARN] * 3
         assert time.monotonic() - began < 6
     person.sandbox.faults.clear()
 
@@ -135,10 +135,10 @@ def test_while_aws_does_not_answer_a_valid_session_is_given_before_an_sdk_gives_
 def test_where_a_person_is_needed_the_program_goes_on_once_somebody_was_there(person: Person) -> None:
     person.does("adopt", "acme-alice", "--yes")
     person.does("refresh", "prod-admin", "--mfa-code", person.sandbox.totp("alice"))
-    with started(person, profile="prod-admin") as program:
+    with start_program(person, profile="prod-admin") as program:
         first = program.key_id()
         person.sandbox.move_clock(61 * MINUTE)
-        answer = program.says(program.request())
+        answer = program.send(program.request())
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"MFA code" in answer
         person.does("refresh", "prod-admin", "--mfa-code", person.sandbox.totp("alice"))

@@ -17,7 +17,7 @@ from keyturn.model.errors import KeyturnError, UsageError
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 
-DOOR = EndpointAddress(4711, Secret("/aBcD-x_9"), Secret("t0ken-Of-32"))
+ADDRESS = EndpointAddress(4711, Secret("/aBcD-x_9"), Secret("t0ken-Of-32"))
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 LINE, HOST, TOKEN = b"GET /aBcD-x_9 HTTP/1.1", b"Host: 127.0.0.1:4711", b"Authorization: t0ken-Of-32"
 SDK = (b"User-Agent: Boto3/1.44", b"Accept: application/json", b"Accept-Encoding: gzip", b"Content-Length: 0")
@@ -109,22 +109,22 @@ WRONG: dict[str, tuple[int, tuple[bytes, ...]]] = {
 
 @pytest.mark.parametrize("lines", RIGHT.values(), ids=RIGHT)
 def test_the_right_request_is_answered(lines: tuple[bytes, ...]) -> None:
-    assert judge(request(*lines), DOOR) is RequestStatus.OK
+    assert judge(request(*lines), ADDRESS) is RequestStatus.OK
 
 
 @pytest.mark.parametrize(("status", "lines"), WRONG.values(), ids=WRONG)
 def test_any_other_is_refused(status: int, lines: tuple[bytes, ...]) -> None:
-    assert judge(request(*lines), DOOR) == status
+    assert judge(request(*lines), ADDRESS) == status
 
 
 @pytest.mark.parametrize("behind", [b"x", request(LINE, HOST, TOKEN), b"\r\n"])
 def test_what_brings_more_than_its_head_is_refused(behind: bytes) -> None:
-    assert judge(request(LINE, HOST, TOKEN) + behind, DOOR) is RequestStatus.MALFORMED
+    assert judge(request(LINE, HOST, TOKEN) + behind, ADDRESS) is RequestStatus.MALFORMED
 
 
 @pytest.mark.parametrize("length", range(len(request(LINE, HOST, TOKEN))))
 def test_a_part_of_the_right_request_is_refused(length: int) -> None:
-    assert judge(request(LINE, HOST, TOKEN)[:length], DOOR) is RequestStatus.MALFORMED
+    assert judge(request(LINE, HOST, TOKEN)[:length], ADDRESS) is RequestStatus.MALFORMED
 
 
 PIECES = st.sampled_from(
@@ -138,7 +138,7 @@ def test_no_heap_of_pieces_is_answered_that_is_not_the_right_request(
     pieces: list[bytes], between: bytes
 ) -> None:
     raw = between.join(pieces) + b"\r\n\r\n"
-    if judge(raw, DOOR) is RequestStatus.OK:
+    if judge(raw, ADDRESS) is RequestStatus.OK:
         lines = raw.split(b"\r\n")
         assert lines[0] == LINE
         assert sum(line.lower().startswith(b"host:") for line in lines) == 1
@@ -152,7 +152,7 @@ def test_no_heap_of_pieces_is_answered_that_is_not_the_right_request(
 def test_no_changed_byte_passes_but_those_that_mean_the_same(at: int, change: int) -> None:
     right = request(LINE, HOST, TOKEN)
     raw = right[:at] + bytes([right[at] ^ change]) + right[at + 1 :]
-    if judge(raw, DOOR) is RequestStatus.OK:
+    if judge(raw, ADDRESS) is RequestStatus.OK:
         before, after = right[at : at + 1], raw[at : at + 1]
         assert before.lower() == after.lower() or (before == b" " and after == b"\t")
 
@@ -160,7 +160,7 @@ def test_no_changed_byte_passes_but_those_that_mean_the_same(at: int, change: in
 def test_a_head_made_to_take_long_takes_no_time() -> None:
     began = time.perf_counter()
     for filler in (b" ", b"\t", b":", b"\r\n", b"A:\r\n", b"a"):
-        judge((LINE + b"\r\nX:" + filler * 9000)[:8000] + b"\0\r\n\r\n", DOOR)
+        judge((LINE + b"\r\nX:" + filler * 9000)[:8000] + b"\0\r\n\r\n", ADDRESS)
     assert time.perf_counter() - began < 0.5
 
 
@@ -204,8 +204,8 @@ def test_a_long_term_key_an_unknown_end_and_what_has_ended_are_not_given() -> No
 
 
 def test_a_door_shows_neither_path_nor_token() -> None:
-    assert "aBcD" not in repr(DOOR)
-    assert "t0ken" not in repr(DOOR)
+    assert "aBcD" not in repr(ADDRESS)
+    assert "t0ken" not in repr(ADDRESS)
 
 
 def test_a_failure_is_one_harmless_line() -> None:

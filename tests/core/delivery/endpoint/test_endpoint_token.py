@@ -15,7 +15,7 @@ from keyturn.delivery.endpoint.token_file import TokenFile
 from keyturn.model.errors import UnsafeFile
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
-from tests.core.delivery.endpoint.exec_program import left_in
+from tests.core.delivery.endpoint.exec_program import token_files
 
 
 def test_the_token_is_in_a_file_of_this_users_alone_until_it_is_removed(environ: dict[str, str]) -> None:
@@ -23,7 +23,7 @@ def test_the_token_is_in_a_file_of_this_users_alone_until_it_is_removed(environ:
     assert file.path.read_text() == "t0ken"
     assert file.path.stat().st_mode & 0o777 == 0o600
     file.remove()
-    assert left_in(file.path.parent) == []
+    assert token_files(file.path.parent) == []
 
 
 def test_it_lies_in_the_state_folder_which_outlives_a_login(tmp_path: Path) -> None:

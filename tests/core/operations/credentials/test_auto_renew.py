@@ -12,7 +12,7 @@ HOUR = 3600.0
 
 
 @pytest.fixture
-def renewing(bench: Bench) -> AutoRenewal:
+def renewal(bench: Bench) -> AutoRenewal:
     bench.adopt("ci-deploy")
     return AutoRenewal(bench.service.context)
 
@@ -22,24 +22,24 @@ def state(bench: Bench, name: str) -> State:
     return session_state(row.session, bench.service.now())
 
 
-def test_what_clients_ask_for_is_renewed_before_they_would_wait(bench: Bench, renewing: AutoRenewal) -> None:
+def test_what_clients_ask_for_is_renewed_before_they_would_wait(bench: Bench, renewal: AutoRenewal) -> None:
     bench.service.credential_process("ci-release")
-    assert renewing.renew_due() == ()
+    assert renewal.renew_due() == ()
     for _ in range(5):
         bench.sandbox.move_clock(42 * 60)
-        assert renewing.renew_due() == ("ci-release",)
+        assert renewal.renew_due() == ("ci-release",)
         assert state(bench, "ci-release") is State.FRESH
-        assert renewing.renew_due() == ()
+        assert renewal.renew_due() == ()
     calls = bench.calls("AssumeRole")
     bench.service.credential_process("ci-release")
     assert bench.calls("AssumeRole") == calls == 6
 
 
-def test_what_is_delivered_is_renewed_in_place(bench: Bench, renewing: AutoRenewal) -> None:
+def test_what_is_delivered_is_renewed_in_place(bench: Bench, renewal: AutoRenewal) -> None:
     bench.service.deliver("ci-release", Delivery.CREDENTIALS_FILE)
     before = bench.section("ci-release")
     bench.sandbox.move_clock(42 * 60)
-    assert renewing.renew_due() == ("ci-release",)
+    assert renewal.renew_due() == ("ci-release",)
     after = bench.section("ci-release")
     assert after != before
     assert [line.split("=")[0] for line in after.splitlines()] == [
@@ -48,23 +48,23 @@ def test_what_is_delivered_is_renewed_in_place(bench: Bench, renewing: AutoRenew
 
 
 def test_what_cannot_be_renewed_is_tried_again_after_a_pause_and_withdrawn_when_it_ends(
-    bench: Bench, renewing: AutoRenewal
+    bench: Bench, renewal: AutoRenewal
 ) -> None:
     bench.service.deliver("ci-release", Delivery.CREDENTIALS_FILE)
     bench.sandbox.move_clock(45 * 60)
     bench.sandbox.faults.throttle("AssumeRole", times=None)
     calls = bench.calls("AssumeRole")
-    assert renewing.renew_due() == ()
+    assert renewal.renew_due() == ()
     tried = bench.calls("AssumeRole")
     assert tried > calls
-    assert renewing.renew_due() == ()
+    assert renewal.renew_due() == ()
     assert bench.calls("AssumeRole") == tried, "not again at once"
     assert bench.section("ci-release"), "what is still valid stays"
     bench.sandbox.move_clock(16 * 60)
     bench.service.withdraw_expired()
     assert not bench.section("ci-release")
     bench.sandbox.faults.clear()
-    assert renewing.renew_due() == ("ci-release",)
+    assert renewal.renew_due() == ("ci-release",)
     assert bench.section("ci-release"), "delivered again as soon as it can be had"
 
 
@@ -84,32 +84,30 @@ def test_it_stops_at_the_first_thing_that_needs_a_person(bench: Bench) -> None:
     assert len(bench.sandbox.calls) == calls
 
 
-def test_a_session_that_was_stopped_stays_stopped(bench: Bench, renewing: AutoRenewal) -> None:
+def test_a_session_that_was_stopped_stays_stopped(bench: Bench, renewal: AutoRenewal) -> None:
     bench.service.credential_process("ci-release")
     bench.service.stop("ci-release")
     bench.sandbox.move_clock(50 * 60)
-    assert renewing.renew_due() == ()
+    assert renewal.renew_due() == ()
     assert state(bench, "ci-release") is State.NONE
 
 
-def test_a_clock_that_jumps_renews_what_is_due_then(bench: Bench, renewing: AutoRenewal) -> None:
+def test_a_clock_that_jumps_renews_what_is_due_then(bench: Bench, renewal: AutoRenewal) -> None:
     bench.service.credential_process("ci-release")
     bench.sandbox.move_clock(-6 * HOUR)
-    assert renewing.renew_due() == ()
+    assert renewal.renew_due() == ()
     bench.sandbox.move_clock(6 * HOUR + 9 * HOUR)
-    assert renewing.renew_due() == ("ci-release",)
+    assert renewal.renew_due() == ("ci-release",)
     assert state(bench, "ci-release") is State.FRESH
 
 
-def test_what_another_process_just_renewed_is_not_asked_for_again(
-    bench: Bench, renewing: AutoRenewal
-) -> None:
+def test_what_another_process_just_renewed_is_not_asked_for_again(bench: Bench, renewal: AutoRenewal) -> None:
     bench.service.credential_process("ci-release")
     bench.sandbox.move_clock(45 * 60)
     other = bench.another()
     other.refresh("ci-release")
     calls = bench.calls("AssumeRole")
-    assert renewing.renew_due() == ()
+    assert renewal.renew_due() == ()
     assert bench.calls("AssumeRole") == calls
 
 

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.core.agent.starter import awaited
+from tests.core.agent.starter import wait_for_end
 from tests.end_to_end.person import Person
 
 
@@ -26,7 +26,7 @@ def test_an_agent_that_is_told_to_go_withdraws_what_it_delivered(
     assert delivered(newcomer)
     pid = json.loads(newcomer.does("agent", "status", "--json"))["pid"]
     os.kill(pid, number)
-    assert awaited(pid)
+    assert wait_for_end(pid)
     assert not delivered(newcomer)
     assert not newcomer.row("ci-release")["problem"]
 
@@ -37,7 +37,7 @@ def test_after_a_kill_the_next_keyturn_withdraws_what_has_ended_and_no_more(newc
     newcomer.does("deliver", "ci-release", "--to", "credentials-file")
     pid = json.loads(newcomer.does("agent", "status", "--json"))["pid"]
     os.kill(pid, signal.SIGKILL)
-    assert awaited(pid)
+    assert wait_for_end(pid)
     newcomer.does("list")
     assert delivered(newcomer)
     newcomer.sandbox.move_clock(2 * 3600)

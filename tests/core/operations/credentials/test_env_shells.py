@@ -28,7 +28,7 @@ SAFE = st.text(
 )
 
 
-def evaluated(shell: str, change: Change, before: dict[str, str], folder: Path) -> dict[str, str]:
+def evaluate(shell: str, change: Change, before: dict[str, str], folder: Path) -> dict[str, str]:
     """Return the environment of a program that `shell` starts after these lines."""
     program, *options = POSIX[shell]
     out = folder / "environ"
@@ -57,7 +57,7 @@ def test_every_hostile_text_arrives_as_it_is_or_is_refused(shell: str, tmp_path:
             continue
         fit[f"KT_{number}"] = text
     assert len(fit) > 300
-    found = evaluated(shell, fit, {}, tmp_path)
+    found = evaluate(shell, fit, {}, tmp_path)
     assert {name: found.get(name) for name in fit} == fit
     assert [
         path.name for path in tmp_path.iterdir() if path.name not in (".config", ".local", ".cache")
@@ -67,7 +67,7 @@ def test_every_hostile_text_arrives_as_it_is_or_is_refused(shell: str, tmp_path:
 @pytest.mark.parametrize("shell", POSIX)
 def test_what_conflicts_is_gone_and_what_is_not_named_stays(shell: str, tmp_path: Path) -> None:
     before = dict.fromkeys((*environment.CONFLICTING, "AWS_CONFIG_FILE"), "before")
-    found = evaluated(shell, dict.fromkeys(environment.CONFLICTING), before, tmp_path)
+    found = evaluate(shell, dict.fromkeys(environment.CONFLICTING), before, tmp_path)
     assert {name for name in found if name.startswith("AWS_")} == {"AWS_CONFIG_FILE"}
 
 

@@ -17,16 +17,18 @@ import pytest
 
 from tests.end_to_end.person import BIN, Person
 
-SHOW = "import json, os; print(json.dumps(dict(os.environ)))"
+PRINT_ENVIRON = "import json, os; print(json.dumps(dict(os.environ)))"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _adopted(person: Person) -> None:
+def _adopted_profiles(person: Person) -> None:
     person.does("adopt", "ci-deploy", "--yes")
 
 
-def shown(person: Person, *words: str, **extra: str) -> dict[str, str]:
-    done = person.run(str(BIN / "keyturn"), "exec", *words, "--", sys.executable, "-c", SHOW, extra=extra)
+def printed_environ(person: Person, *words: str, **extra: str) -> dict[str, str]:
+    done = person.run(
+        str(BIN / "keyturn"), "exec", *words, "--", sys.executable, "-c", PRINT_ENVIRON, extra=extra
+    )
     assert done.returncode == 0, done.stderr
     found: dict[str, str] = json.loads(done.stdout)
     return found
@@ -38,7 +40,7 @@ def test_the_program_has_the_session_and_nothing_that_would_win_over_it(person: 
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/", "AWS_ACCESS_KEY_ID": "AKIAOTHER", "AWS_REGION": "xx-south-1",
         "AWS_BEARER_TOKEN_BEDROCK": "x", "AWS_BEARER_TOKEN_ANOTHER_ONE": "x",
     }  # fmt: skip
-    found = shown(person, "ci-release", **others)
+    found = printed_environ(person, "ci-release", **others)
     assert found["AWS_ACCESS_KEY_ID"].startswith("ASIA")
     assert found["AWS_SESSION_TOKEN"]
     assert found["AWS_REGION"] == found["AWS_DEFAULT_REGION"] == str(person.row("ci-release")["region"])
@@ -86,7 +88,7 @@ def test_no_signal_is_ignored_that_a_shell_would_not_ignore(person: Person) -> N
     assert int(found.split()[1], 16) == 0
 
 
-STARTED = """
+MARK_STARTED = """
 import json, resource, signal, sys
 print(json.dumps([
     resource.getrlimit(resource.RLIMIT_CORE),
@@ -106,7 +108,7 @@ def test_the_program_has_the_limits_and_signals_that_keyturn_was_started_with(pe
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     done = subprocess.run(
-        [str(BIN / "keyturn"), "exec", "ci-release", "--", sys.executable, "-c", STARTED],
+        [str(BIN / "keyturn"), "exec", "ci-release", "--", sys.executable, "-c", MARK_STARTED],
         env=person.environ, capture_output=True, text=True, check=False, timeout=60, preexec_fn=before,
     )  # fmt: skip
     assert json.loads(done.stdout) == [[soft, hard], [signal.SIGUSR1], True], done.stderr
@@ -115,7 +117,7 @@ def test_the_program_has_the_limits_and_signals_that_keyturn_was_started_with(pe
 def test_what_textual_would_read_is_the_programs_own_again(person: Person) -> None:
     own = {"TEXTUAL_LOG": "log", "TEXTUAL_FPS": "7", "TEXTUAL_OF_ANOTHER_VERSION": "x"}
     before = {**person.environ, **own}
-    found = shown(person, "ci-release", **own)
+    found = printed_environ(person, "ci-release", **own)
     of_textual = [
         {name: value for name, value in environ.items() if name.startswith("TEXTUAL")}
         for environ in (found, before)

@@ -17,79 +17,79 @@ __all__ = ["bench"]
 
 
 @pytest.fixture
-def near(bench: Bench) -> Bench:
+def local(bench: Bench) -> Bench:
     bench.adopt("ci-deploy", "acme-alice")
     return bench
 
 
-def named(bench: Bench, *names: str) -> None:
+def set_forwarded(bench: Bench, *names: str) -> None:
     choose(bench.service.paths.config_dir, f"forward = {json.dumps(names)}\n")
 
 
-def test_only_what_is_named_and_from_the_moment_it_is(near: Bench) -> None:
+def test_only_what_is_named_and_from_the_moment_it_is(local: Bench) -> None:
     with pytest.raises(NotFound) as unnamed:
-        near.service.get_forwarded_credentials("ci-release")
+        local.service.get_forwarded_credentials("ci-release")
     with pytest.raises(NotFound) as unknown:
-        near.service.get_forwarded_credentials("nothing-like-it")
+        local.service.get_forwarded_credentials("nothing-like-it")
     assert unnamed.value.why == unknown.value.why, "the far end does not learn which profiles there are"
-    named(near, "ci-release")
-    assert json.loads(near.service.get_forwarded_credentials("ci-release"))["SessionToken"]
-    assert json.loads(near.service.get_forwarded_credentials("ci-release", 1800))["Expiration"]
-    named(near, "ci-audit")
+    set_forwarded(local, "ci-release")
+    assert json.loads(local.service.get_forwarded_credentials("ci-release"))["SessionToken"]
+    assert json.loads(local.service.get_forwarded_credentials("ci-release", 1800))["Expiration"]
+    set_forwarded(local, "ci-audit")
     with pytest.raises(NotFound):
-        near.service.get_forwarded_credentials("ci-release")
+        local.service.get_forwarded_credentials("ci-release")
 
 
-def test_never_a_long_term_key(near: Bench) -> None:
-    named(near, "ci-deploy", "personal", "gov-ops")
-    assert json.loads(near.service.get_forwarded_credentials("ci-deploy"))["SessionToken"]
-    near.service.set("ci-deploy", {"session": "none"})
+def test_never_a_long_term_key(local: Bench) -> None:
+    set_forwarded(local, "ci-deploy", "personal", "gov-ops")
+    assert json.loads(local.service.get_forwarded_credentials("ci-deploy"))["SessionToken"]
+    local.service.set("ci-deploy", {"session": "none"})
     with pytest.raises(ChangeRefused, match="its long-term key, which must not leave"):
-        near.service.get_forwarded_credentials("ci-deploy")
+        local.service.get_forwarded_credentials("ci-deploy")
     for native in ("personal", "gov-ops"):
         with pytest.raises(KeyturnError):
-            near.service.get_forwarded_credentials(native)
+            local.service.get_forwarded_credentials(native)
 
 
-def test_never_the_machines_own_credentials(near: Bench) -> None:
-    set_up(near.sandbox)
-    named(near, "by-environment", "next-hop")
+def test_never_the_machines_own_credentials(local: Bench) -> None:
+    set_up(local.sandbox)
+    set_forwarded(local, "by-environment", "next-hop")
     for name in ("by-environment", "next-hop"):
         with pytest.raises(ChangeRefused, match="the caller's credentials, which must not leave"):
-            near.service.get_forwarded_credentials(name)
+            local.service.get_forwarded_credentials(name)
 
 
-def test_the_far_end_is_told_where_a_person_is_needed_and_asked_for_nothing(near: Bench) -> None:
-    named(near, "prod-admin")
+def test_the_far_end_is_told_where_a_person_is_needed_and_asked_for_nothing(local: Bench) -> None:
+    set_forwarded(local, "prod-admin")
     with pytest.raises(
         NeedsInteraction, match=r"On the machine that forwards it, run: keyturn refresh prod-admin"
     ) as caught:
-        near.service.get_forwarded_credentials("prod-admin")
+        local.service.get_forwarded_credentials("prod-admin")
     assert type(caught.value) is NeedsInteraction, "a code would be asked for at the far end"
-    near.service.refresh("prod-admin", near.sandbox.totp("alice"))
-    assert json.loads(near.service.get_forwarded_credentials("prod-admin"))["SessionToken"]
+    local.service.refresh("prod-admin", local.sandbox.totp("alice"))
+    assert json.loads(local.service.get_forwarded_credentials("prod-admin"))["SessionToken"]
 
 
-def test_nothing_while_the_preferences_cannot_be_believed(near: Bench) -> None:
-    named(near, "ci-release")
-    file = near.service.paths.config_file
+def test_nothing_while_the_preferences_cannot_be_believed(local: Bench) -> None:
+    set_forwarded(local, "ci-release")
+    file = local.service.paths.config_file
     file.chmod(0o666)
     with pytest.raises(ChangeRefused, match=r"config\.toml of the forwarding machine is invalid"):
-        near.service.get_forwarded_credentials("ci-release")
+        local.service.get_forwarded_credentials("ci-release")
     file.chmod(0o600)
     file.write_text("forward = 'ci-release'\n")
     with pytest.raises(ChangeRefused, match=r"config\.toml of the forwarding machine is invalid"):
-        near.service.get_forwarded_credentials("ci-release")
+        local.service.get_forwarded_credentials("ci-release")
 
 
-def test_nothing_expired_and_nothing_shorter_than_asked(near: Bench) -> None:
-    named(near, "ci-release")
-    near.service.get_forwarded_credentials("ci-release")
-    near.sandbox.move_clock(50 * 60)
-    expires = json.loads(near.service.get_forwarded_credentials("ci-release"))["Expiration"]
-    assert expires > (near.service.now() + timedelta(minutes=40)).strftime("%Y-%m-%dT%H:%M:%SZ")
+def test_nothing_expired_and_nothing_shorter_than_asked(local: Bench) -> None:
+    set_forwarded(local, "ci-release")
+    local.service.get_forwarded_credentials("ci-release")
+    local.sandbox.move_clock(50 * 60)
+    expires = json.loads(local.service.get_forwarded_credentials("ci-release"))["Expiration"]
+    assert expires > (local.service.now() + timedelta(minutes=40)).strftime("%Y-%m-%dT%H:%M:%SZ")
     with pytest.raises(UsageError):
-        near.service.get_forwarded_credentials("ci-release", 30 * 3600)
+        local.service.get_forwarded_credentials("ci-release", 30 * 3600)
 
 
 @pytest.mark.parametrize("host", ["", "-oProxyCommand=x", "a b", "a\nHost b", 'a"b', "a\x1b[0m", "#x"])
@@ -119,26 +119,26 @@ def test_a_profiles_name_cannot_write_a_line_of_its_own() -> None:
     ]
 
 
-def test_the_far_end_runs_no_program_and_uses_up_no_code(near: Bench) -> None:
-    command = sandbox_command(near.sandbox.folder)
-    choose(near.service.paths.config_dir, f'forward = ["prod-admin", "acme-alice"]\n{command}')
+def test_the_far_end_runs_no_program_and_uses_up_no_code(local: Bench) -> None:
+    command = sandbox_command(local.sandbox.folder)
+    choose(local.service.paths.config_dir, f'forward = ["prod-admin", "acme-alice"]\n{command}')
     for name in ("prod-admin", "acme-alice"):
         with pytest.raises(NeedsInteraction):
-            near.service.get_forwarded_credentials(name)
-    assert near.calls("AssumeRole") + near.calls("GetSessionToken") == 0
-    assert json.loads(near.service.credential_process("prod-admin"))["SessionToken"]
+            local.service.get_forwarded_credentials(name)
+    assert local.calls("AssumeRole") + local.calls("GetSessionToken") == 0
+    assert json.loads(local.service.credential_process("prod-admin"))["SessionToken"]
 
 
-def test_the_far_end_cannot_have_aws_asked_again_and_again(near: Bench) -> None:
-    named(near, "ci-release")
-    near.service.get_forwarded_credentials("ci-release")
-    calls = near.calls("AssumeRole")
+def test_the_far_end_cannot_have_aws_asked_again_and_again(local: Bench) -> None:
+    set_forwarded(local, "ci-release")
+    local.service.get_forwarded_credentials("ci-release")
+    calls = local.calls("AssumeRole")
     for least in (129_600, 3600):
         for _ in range(3):
             with pytest.raises(UsageError):
-                near.service.get_forwarded_credentials("ci-release", least)
-    assert near.calls("AssumeRole") == calls
-    near.sandbox.move_clock(15 * 60)
+                local.service.get_forwarded_credentials("ci-release", least)
+    assert local.calls("AssumeRole") == calls
+    local.sandbox.move_clock(15 * 60)
     for _ in range(5):
-        near.service.get_forwarded_credentials("ci-release", 3000)
-    assert near.calls("AssumeRole") == calls + 1
+        local.service.get_forwarded_credentials("ci-release", 3000)
+    assert local.calls("AssumeRole") == calls + 1

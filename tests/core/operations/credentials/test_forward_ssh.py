@@ -19,19 +19,19 @@ from keyturn.storage.paths import paths_for
 from keyturn.storage.socket_paths import forward_path
 from tests.end_to_end.conftest import person
 from tests.end_to_end.person import BIN, Person
-from tests.end_to_end.ssh_line import Line
+from tests.end_to_end.ssh_line import SshServer
 from tests.support.needs import needs
 
 __all__ = ["person"]
 SECONDS = 60.0
 RELEASE = "arn:aws:sts::444455556666:assumed-role/ReleaseManager/ci-release"
-WHO = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
+IDENTITY_SCRIPT = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
 
 
-class Far:
+class RemoteHost:
     """Remote host: its own home behind an ssh connection, with keyturn and nothing else in it."""
 
-    def __init__(self, line: Line, person: Person, folder: Path) -> None:
+    def __init__(self, line: SshServer, person: Person, folder: Path) -> None:
         self.socket = folder / "forwarded.sock"
         self.home = folder / "home"
         self.home.mkdir()
@@ -65,7 +65,7 @@ class Far:
             time.sleep(0.02)
         return opened
 
-    def runs(self, *words: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run a command on the remote host, with a login that forwards nothing."""
         named = " ".join(f"{key}={shlex.quote(value)}" for key, value in {**self.environ, **extra}.items())
         command = f"exec env -i {named} {shlex.join(words)} </dev/null"
@@ -73,11 +73,11 @@ class Far:
         return subprocess.run(login, capture_output=True, text=True, check=False, timeout=SECONDS)
 
     def keyturn(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.runs(str(BIN / "keyturn"), *words)
+        return self.run(str(BIN / "keyturn"), *words)
 
 
 @pytest.fixture(scope="module")
-def near(person: Person) -> Person:
+def local(person: Person) -> Person:
     """The local user, with profiles of several kinds, some of them forwarded."""
     person.does("adopt", "ci-deploy", "acme-alice", "--yes")
     person.does("adopt", "personal", "--session-none", "--yes")
@@ -88,48 +88,48 @@ def near(person: Person) -> Person:
 
 
 @pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     needs("sshd")
-    made = Line(tmp_path_factory.mktemp("line"))
-    yield made
-    made.end()
+    ssh_server = SshServer(tmp_path_factory.mktemp("line"))
+    yield ssh_server
+    ssh_server.end()
 
 
 @pytest.fixture
-def far(line: Line, near: Person, tmp_path: Path) -> Iterator[Far]:
+def remote(server: SshServer, local: Person, tmp_path: Path) -> Iterator[RemoteHost]:
     """The remote host while a connection is up."""
-    made = Far(line, near, tmp_path)
-    login = made.login()
+    host = RemoteHost(server, local, tmp_path)
+    login = host.login()
     try:
-        yield made
+        yield host
     finally:
         login.terminate()
         login.communicate()
 
 
-def test_a_program_at_the_far_end_signs_with_what_is_forwarded(far: Far) -> None:
-    done = far.keyturn("exec", "ci-release", "--", sys.executable, "-c", WHO)
+def test_a_program_at_the_far_end_signs_with_what_is_forwarded(remote: RemoteHost) -> None:
+    done = remote.keyturn("exec", "ci-release", "--", sys.executable, "-c", IDENTITY_SCRIPT)
     assert done.stdout.strip() == RELEASE, done.stderr
-    assert far.keyturn("env", "ci-release", "--shell", "json").returncode == 0
-    assert list(far.home.rglob("*vault*")) == []
+    assert remote.keyturn("env", "ci-release", "--shell", "json").returncode == 0
+    assert list(remote.home.rglob("*vault*")) == []
 
 
-def test_an_endpoint_at_the_far_end_is_fed_by_the_line(far: Far) -> None:
-    done = far.keyturn("exec", "ci-release", "--endpoint", "--", sys.executable, "-c", WHO)
+def test_an_endpoint_at_the_far_end_is_fed_by_the_line(remote: RemoteHost) -> None:
+    done = remote.keyturn("exec", "ci-release", "--endpoint", "--", sys.executable, "-c", IDENTITY_SCRIPT)
     assert done.stdout.strip() == RELEASE, done.stderr
 
 
-def test_an_aws_client_at_the_far_end_asks_by_credential_process(far: Far, near: Person) -> None:
-    done = far.keyturn("credential-process", "ci-release")
+def test_an_aws_client_at_the_far_end_asks_by_credential_process(remote: RemoteHost, local: Person) -> None:
+    done = remote.keyturn("credential-process", "ci-release")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["SessionToken"]
-    assert document == json.loads(near.does("credential-process", "ci-release")), "one session for both"
-    config = far.home / "config"
+    assert document == json.loads(local.does("credential-process", "ci-release")), "one session for both"
+    config = remote.home / "config"
     config.write_text(
         f"[profile there]\nregion = eu-west-1\ncredential_process = {BIN / 'keyturn'} credential-process ci-release\n"
     )
-    done = far.runs(str(BIN / "aws"), "sts", "get-caller-identity", "--profile", "there", AWS_CONFIG_FILE=str(config))  # fmt: skip
+    done = remote.run(str(BIN / "aws"), "sts", "get-caller-identity", "--profile", "there", AWS_CONFIG_FILE=str(config))  # fmt: skip
     assert json.loads(done.stdout)["Arn"] == RELEASE
 
 
@@ -143,25 +143,27 @@ def test_an_aws_client_at_the_far_end_asks_by_credential_process(far: Far, near:
         ("prod-admin", 4, "On the machine that forwards it, run: keyturn refresh prod-admin"),
     ],
 )
-def test_what_is_refused_is_one_line_and_no_question(far: Far, name: str, code: int, why: str) -> None:
+def test_what_is_refused_is_one_line_and_no_question(
+    remote: RemoteHost, name: str, code: int, why: str
+) -> None:
     for words in (("credential-process", name), ("exec", name, "--", "env"), ("env", name, "--shell", "sh")):
-        done = far.keyturn(*words)
+        done = remote.keyturn(*words)
         assert (done.returncode, done.stdout) == (code, ""), done.stderr
         assert why in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_min_left_holds_over_the_line(far: Far) -> None:
-    left = far.keyturn("exec", "ci-release", "--min-left", "30m", "--", "true")
+def test_min_left_holds_over_the_line(remote: RemoteHost) -> None:
+    left = remote.keyturn("exec", "ci-release", "--min-left", "30m", "--", "true")
     assert left.returncode == 0, left.stderr
-    assert far.keyturn("exec", "ci-release", "--min-left", "30h", "--", "true").returncode == 2
+    assert remote.keyturn("exec", "ci-release", "--min-left", "30h", "--", "true").returncode == 2
 
 
 @pytest.mark.campaign
 def test_a_line_that_dropped_is_no_obstacle_after_keyturn_ran(
-    line: Line, near: Person, tmp_path: Path
+    server: SshServer, local: Person, tmp_path: Path
 ) -> None:
-    far = Far(line, near, tmp_path)
+    far = RemoteHost(server, local, tmp_path)
     login = far.login()
     login.kill()
     login.communicate()
@@ -182,21 +184,21 @@ def test_a_line_that_dropped_is_no_obstacle_after_keyturn_ran(
         again.communicate()
 
 
-def test_the_default_path_is_what_the_far_end_looks_at(near: Person, tmp_path: Path) -> None:
+def test_the_default_path_is_what_the_far_end_looks_at(local: Person, tmp_path: Path) -> None:
     config = tmp_path / "ssh_config"
-    config.write_text(near.does("agent", "ssh-config", "box*"))
+    config.write_text(local.does("agent", "ssh-config", "box*"))
     shown = subprocess.run(
         [needs("ssh"), "-F", str(config), "-G", "-l", getpass.getuser(), "box1"],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     bare = {"HOME": str(tmp_path)}
     far = paths_for(bare).forwarded
-    assert f"remoteforward {far} {forward_path(near.environ)}" in shown
+    assert f"remoteforward {far} {forward_path(local.environ)}" in shown
     assert far.is_relative_to(os.sep)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
-def test_another_user_gets_nothing_from_either_end(far: Far, near: Person) -> None:
+def test_another_user_gets_nothing_from_either_end(remote: RemoteHost, local: Person) -> None:
     code = (
         "import socket, sys\n"
         "s = socket.socket(socket.AF_UNIX)\n"
@@ -207,7 +209,7 @@ def test_another_user_gets_nothing_from_either_end(far: Far, near: Person) -> No
         "except OSError as error:\n"
         "    print(type(error).__name__)\n"
     )
-    for path in (far.socket, Path(forward_path(near.environ))):
+    for path in (remote.socket, Path(forward_path(local.environ))):
         outcome = subprocess.run(
             [needs("setpriv"), "--reuid", "65534", "--regid", "65534", "--clear-groups",
              "/usr/bin/python3", "-c", code, str(path)],

@@ -73,16 +73,16 @@ def test_what_ends_first_is_renewed_first() -> None:
 def test_nothing_is_renewed_before_it_is_due_nor_a_minute_after_nor_too_late(
     life: timedelta, passed: timedelta, name: str
 ) -> None:
-    one = row(life - passed, life, name=name)
-    assert one.session is not None
-    assert one.session.expires is not None
-    begins = due_at(one.session.issued, one.session.expires)
-    found = bool(due(one))
+    profile = row(life - passed, life, name=name)
+    assert profile.session is not None
+    assert profile.session.expires is not None
+    begins = due_at(profile.session.issued, profile.session.expires)
+    found = bool(due(profile))
     if begins > NOW:
         assert not found
     if begins + JITTER < NOW:
         assert found
-    if begins + (one.session.expires - begins) / 4 < NOW:
+    if begins + (profile.session.expires - begins) / 4 < NOW:
         assert found, "there is always most of the margin left to try again in"
 
 
@@ -96,32 +96,32 @@ def test_sessions_of_one_moment_are_not_all_renewed_at_one_moment() -> None:
 
 
 def test_pauses_double_up_to_a_quarter_of_an_hour_and_a_person_ends_them() -> None:
-    one = row(timedelta(minutes=10))
-    assert one.session is not None
+    profile = row(timedelta(minutes=10))
+    assert profile.session is not None
     setback, pauses = None, []
     for _ in range(9):
-        setback = renewal_policy.after_failure(one.session, setback, NOW, needs_person=False)
+        setback = renewal_policy.after_failure(profile.session, setback, NOW, needs_person=False)
         assert setback.retry_at is not None
         pauses.append(setback.retry_at - NOW)
     assert pauses[:4] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE, 8 * FIRST_PAUSE]
     assert pauses[-1] == MAX_PAUSE
-    stopped = renewal_policy.after_failure(one.session, setback, NOW, needs_person=True)
+    stopped = renewal_policy.after_failure(profile.session, setback, NOW, needs_person=True)
     for later in (timedelta(0), HOUR, timedelta(days=30)):
-        assert due(one, setbacks={"ci": stopped}, now=NOW + later) == ()
+        assert due(profile, setbacks={"ci": stopped}, now=NOW + later) == ()
 
 
 def test_a_setback_of_another_session_is_none_of_this() -> None:
-    one = row(timedelta(minutes=10))
-    assert one.session is not None
-    stopped = renewal_policy.after_failure(one.session, None, NOW, needs_person=True)
+    profile = row(timedelta(minutes=10))
+    assert profile.session is not None
+    stopped = renewal_policy.after_failure(profile.session, None, NOW, needs_person=True)
     fresh_one = row(timedelta(minutes=9))
     assert due(fresh_one, setbacks={"ci": stopped}) == ("ci",)
 
 
 def test_a_clock_that_is_set_back_does_not_put_a_try_off_for_longer_than_any_pause() -> None:
-    one = row(timedelta(minutes=10))
-    assert one.session is not None
+    profile = row(timedelta(minutes=10))
+    assert profile.session is not None
     later = NOW + timedelta(days=3)
-    setback = renewal_policy.after_failure(one.session, None, later, needs_person=False)
-    assert due(one, setbacks={"ci": setback}) == ("ci",)
-    assert due(one, setbacks={"ci": setback}, now=later) == ()
+    setback = renewal_policy.after_failure(profile.session, None, later, needs_person=False)
+    assert due(profile, setbacks={"ci": setback}) == ("ci",)
+    assert due(profile, setbacks={"ci": setback}, now=later) == ()

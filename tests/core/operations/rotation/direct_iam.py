@@ -24,7 +24,7 @@ class Crash(BaseException):
     """The process ends at this point."""
 
 
-class Trouble(Enum):
+class Fault(Enum):
     """Faults that can affect one call."""
 
     NONE = ""
@@ -32,7 +32,7 @@ class Trouble(Enum):
     LOST_REPLY = "lost reply"
     THROTTLED = "throttled"
     DENIED = "denied"
-    BROKEN = "an error of AWS's own, after the effect"
+    AWS_ERROR = "an error of AWS's own, after the effect"
     CRASH_BEFORE = "crash before"
     CRASH_AFTER = "crash after"
 
@@ -40,24 +40,24 @@ class Trouble(Enum):
         return self.value
 
     def __bool__(self) -> bool:
-        return self is not Trouble.NONE
+        return self is not Fault.NONE
 
 
 @dataclass
-class Line:
+class FaultyAws:
     """Connection to one sandbox, with the faults on it."""
 
     state: SandboxState
-    next: Callable[[str], Trouble] = lambda _action: Trouble.NONE
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    next_fault: Callable[[str], Fault] = lambda _action: Fault.NONE
+    calls: list[tuple[str, str]] = field(default_factory=list)
     """Action and signing key of each call that arrived."""
     served: set[str] = field(default_factory=set)
     """Keys that clients were served with at some time."""
-    unheard: int = 0
+    lost_replies: int = 0
     """Keys whose CreateAccessKey reply was lost."""
-    hasty: list[str] = field(default_factory=list)
+    premature_ends: list[str] = field(default_factory=list)
     """Keys deactivated or deleted before another key had answered three times in a row."""
-    _answers: dict[str, int] = field(default_factory=dict)
+    _proofs: dict[str, int] = field(default_factory=dict)
 
     def __call__(
         self,
@@ -68,50 +68,50 @@ class Line:
         short_timeouts: bool = False,
     ) -> Aws:
         del profile, region, deadline, short_timeouts
-        return Direct(self)
+        return DirectIam(self)
 
-    def perform(self, api: Any, action: str, signer: Credentials, params: Mapping[str, str]) -> Any:
+    def call(self, api: Any, action: str, signer: Credentials, params: Mapping[str, str]) -> Any:
         what = f"{api.__name__.rpartition('.')[2]}:{action}"
-        trouble = self.next(action)
-        if trouble is Trouble.CRASH_BEFORE:
+        trouble = self.next_fault(action)
+        if trouble is Fault.CRASH_BEFORE:
             raise Crash(what)
-        self._watch(action, signer, params)
-        if trouble is Trouble.UNSENT:
+        self._record_premature_end(action, signer, params)
+        if trouble is Fault.UNSENT:
             raise Unreachable(what, "the network is down", "Try again")
-        if trouble in (Trouble.THROTTLED, Trouble.DENIED):
-            code = "Throttling" if trouble is Trouble.THROTTLED else "AccessDenied"
+        if trouble in (Fault.THROTTLED, Fault.DENIED):
+            code = "Throttling" if trouble is Fault.THROTTLED else "AccessDenied"
             raise AwsRefused(what, code, "", code=code)
         try:
-            result = self._done(api, action, signer, params)
+            result = self._dispatch(api, action, signer, params)
         except Refusal as error:
             if action == "GetCallerIdentity":
-                self._answers[signer.access_key_id] = 0
+                self._proofs[signer.access_key_id] = 0
             answer = {"Error": {"Code": error.code, "Message": error.message}}
             raise error_from_response(what, answer, self.state.now()) from None
         if action == "CreateAccessKey" and trouble:
-            self.unheard += 1
+            self.lost_replies += 1
         if action == "GetCallerIdentity" and not trouble:
-            self._answers[signer.access_key_id] = self._answers.get(signer.access_key_id, 0) + 1
-        if trouble is Trouble.CRASH_AFTER:
+            self._proofs[signer.access_key_id] = self._proofs.get(signer.access_key_id, 0) + 1
+        if trouble is Fault.CRASH_AFTER:
             raise Crash(what)
-        if trouble is Trouble.LOST_REPLY:
+        if trouble is Fault.LOST_REPLY:
             raise NoResponse(what, "the connection broke", "Try again")
-        if trouble is Trouble.BROKEN:
+        if trouble is Fault.AWS_ERROR:
             raise AwsRefused(what, "InternalFailure", "", code="InternalFailure")
         return result
 
-    def _watch(self, action: str, signer: Credentials, params: Mapping[str, str]) -> None:
+    def _record_premature_end(self, action: str, signer: Credentials, params: Mapping[str, str]) -> None:
         """Record the end of a key if it comes before another key is proved. Keys that keyturn never served
         are exempt."""
         is_end = action == "DeleteAccessKey" or params.get("Status") == "Inactive"
         target = params.get("AccessKeyId", "")
         if not is_end or target not in self.served:
             return
-        if self._answers.get(signer.access_key_id, 0) < 3:
-            self.hasty.append(target)
+        if self._proofs.get(signer.access_key_id, 0) < 3:
+            self.premature_ends.append(target)
 
-    def _done(self, api: Any, action: str, signer: Credentials, params: Mapping[str, str]) -> Any:
-        self.asked.append((action, signer.access_key_id))
+    def _dispatch(self, api: Any, action: str, signer: Credentials, params: Mapping[str, str]) -> Any:
+        self.calls.append((action, signer.access_key_id))
         with self.state.lock:
             now = self.state.now()
             owned = self.state.key(signer.access_key_id)
@@ -126,24 +126,24 @@ class Line:
 
 
 @dataclass
-class Direct:
+class DirectIam:
     """The AWS port of one profile."""
 
-    line: Line
+    aws: FaultyAws
 
     def get_caller_identity(self, signer: Credentials) -> Identity:
-        found = self.line.perform(sts, "GetCallerIdentity", signer, {})
+        found = self.aws.call(sts, "GetCallerIdentity", signer, {})
         return Identity(found["Arn"], found["Account"], found["UserId"])
 
     def list_access_keys(self, signer: Credentials, user_name: str | None) -> tuple[ListedKey, ...]:
-        found = self.line.perform(iam, "ListAccessKeys", signer, {"UserName": user_name or ""})
+        found = self.aws.call(iam, "ListAccessKeys", signer, {"UserName": user_name or ""})
         return tuple(
-            ListedKey(one["AccessKeyId"], one["Status"], one["CreateDate"])
-            for one in found["AccessKeyMetadata"]
+            ListedKey(key["AccessKeyId"], key["Status"], key["CreateDate"])
+            for key in found["AccessKeyMetadata"]
         )
 
     def access_key_last_used(self, signer: Credentials, key_id: str) -> LastUse:
-        found = self.line.perform(iam, "GetAccessKeyLastUsed", signer, {"AccessKeyId": key_id})[
+        found = self.aws.call(iam, "GetAccessKeyLastUsed", signer, {"AccessKeyId": key_id})[
             "AccessKeyLastUsed"
         ]
         return LastUse(found["LastUsedDate"], found["ServiceName"], found["Region"])
@@ -151,18 +151,18 @@ class Direct:
     def create_access_key(
         self, signer: Credentials, user_name: str, keep: Callable[[CreatedKey], None]
     ) -> CreatedKey:
-        found = self.line.perform(iam, "CreateAccessKey", signer, {"UserName": user_name})["AccessKey"]
+        found = self.aws.call(iam, "CreateAccessKey", signer, {"UserName": user_name})["AccessKey"]
         secret = Secret(found["SecretAccessKey"].reveal())
-        made = CreatedKey(Credentials(found["AccessKeyId"], secret), found["CreateDate"])
-        keep(made)
-        return made
+        created = CreatedKey(Credentials(found["AccessKeyId"], secret), found["CreateDate"])
+        keep(created)
+        return created
 
     def set_access_key_status(self, signer: Credentials, user_name: str, key_id: str, status: str) -> None:
         params = {"UserName": user_name, "AccessKeyId": key_id, "Status": status}
-        self.line.perform(iam, "UpdateAccessKey", signer, params)
+        self.aws.call(iam, "UpdateAccessKey", signer, params)
 
     def delete_access_key(self, signer: Credentials, user_name: str, key_id: str) -> None:
-        self.line.perform(iam, "DeleteAccessKey", signer, {"UserName": user_name, "AccessKeyId": key_id})
+        self.aws.call(iam, "DeleteAccessKey", signer, {"UserName": user_name, "AccessKeyId": key_id})
 
     # Rotation needs none of the following calls, so any of them fails its test at once.
 

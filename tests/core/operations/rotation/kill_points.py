@@ -25,7 +25,7 @@ from keyturn_sandbox.policy.principals import AccessKey, User
 from keyturn_sandbox.services import iam, sts
 from keyturn_sandbox.state import SandboxState
 from keyturn_tui import main
-from tests.core.operations.rotation.direct_iam import Line
+from tests.core.operations.rotation.direct_iam import FaultyAws
 from tests.resilience.crash_injection.crash_home import KEY_ID, NOW, SECRET, Home
 
 PROFILE = "dev"
@@ -44,13 +44,13 @@ class Cloud:
     user: User = field(init=False)
 
     def __post_init__(self) -> None:
-        self.anew()
+        self.reset()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.path)
         self._listener.listen()
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def anew(self) -> None:
+    def reset(self) -> None:
         """Start again with a new sandbox that holds only the first key."""
         self.now = NOW
         self.state = SandboxState(self._moment, IdGenerator(fixed=False))
@@ -71,15 +71,15 @@ class Cloud:
                     self._answer(connection)
 
     def _answer(self, connection: socket.socket) -> None:
-        api, action, key_id, secret, params = _take(connection)
+        api, action, key_id, secret, params = _receive(connection)
         signer = Credentials(key_id, Secret(secret))
         try:
-            found = Line(self.state)._done(_APIS[api], action, signer, params)
+            found = FaultyAws(self.state)._dispatch(_APIS[api], action, signer, params)
         except Refusal as refused:
             answer: Any = (False, (refused.code, refused.message, refused.status))
         else:
             answer = (True, _plain(found))
-        _give(connection, answer)
+        _send(connection, answer)
 
 
 def _plain(found: Any) -> Any:
@@ -99,28 +99,28 @@ def _secret(found: Any) -> Any:
     return [_secret(each) for each in found] if isinstance(found, list) else found
 
 
-def _give(connection: socket.socket, what: Any) -> None:
+def _send(connection: socket.socket, what: Any) -> None:
     data = pickle.dumps(what)
     connection.sendall(_SIZE.pack(len(data)) + data)
 
 
-def _take(connection: socket.socket) -> Any:
+def _receive(connection: socket.socket) -> Any:
     (size,) = _SIZE.unpack(connection.recv(_SIZE.size, socket.MSG_WAITALL))
     return pickle.loads(connection.recv(size, socket.MSG_WAITALL))  # noqa: S301  # from this very process
 
 
 @dataclass
-class Wire(Line):
+class CloudClient(FaultyAws):
     """Connection to a :class:`Cloud` in another process."""
 
     path: str = ""
 
-    def _done(self, api: Any, action: str, signer: Credentials, params: Any) -> Any:
+    def _dispatch(self, api: Any, action: str, signer: Credentials, params: Any) -> Any:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(self.path)
             name = api.__name__.rpartition(".")[2]
-            _give(connection, (name, action, signer.access_key_id, signer.secret_access_key.reveal(), params))
-            is_done, answer = _take(connection)
+            _send(connection, (name, action, signer.access_key_id, signer.secret_access_key.reveal(), params))
+            is_done, answer = _receive(connection)
         if not is_done:
             raise Refusal(*answer)
         return _secret(answer)
@@ -130,12 +130,12 @@ def rotate(cloud: Cloud) -> Callable[[Home], int]:
     """Run the rotation to its last step, at the boundary of the console script."""
 
     def run(home: Home) -> int:
-        keeper = CredentialService.from_environ(home.environ)
-        wire = Wire(cloud.state, path=cloud.path)
-        keeper = CredentialService(replace(keeper.context, aws=wire, sleep=lambda _: None), use_agent=False)
+        service = CredentialService.from_environ(home.environ)
+        wire = CloudClient(cloud.state, path=cloud.path)
+        service = CredentialService(replace(service.context, aws=wire, sleep=lambda _: None), use_agent=False)
         try:
-            keeper.unlock_here(recovery_key=home.recovery_key)
-            rotating = keeper.rotation
+            service.unlock_here(recovery_key=home.recovery_key)
+            rotating = service.rotation
             for _ in rotating.run_to_end(
                 rotating.start(PROFILE), lambda: rotating.advance(PROFILE), lambda _: None
             ):
@@ -149,16 +149,16 @@ def rotate(cloud: Cloud) -> Callable[[Home], int]:
 
 def next_start(home: Home, cloud: Cloud, later: timedelta) -> CredentialService:
     """Start a later process, after `later` has passed."""
-    keeper = CredentialService.from_environ(home.environ, use_agent=False, aws=Line(cloud.state))
+    service = CredentialService.from_environ(home.environ, use_agent=False, aws=FaultyAws(cloud.state))
     cloud.now = NOW + later
-    keeper = CredentialService(
-        replace(keeper.context, clock=lambda: NOW + later, sleep=lambda _: None), use_agent=False
+    service = CredentialService(
+        replace(service.context, clock=lambda: NOW + later, sleep=lambda _: None), use_agent=False
     )
-    keeper.unlock_here(recovery_key=home.recovery_key)
-    return keeper
+    service.unlock_here(recovery_key=home.recovery_key)
+    return service
 
 
-def works(cloud: Cloud, keeper: CredentialService) -> set[str]:
+def working_keys(cloud: Cloud, keeper: CredentialService) -> set[str]:
     """Return the IDs of the keys on disk that AWS accepts."""
     on_disk = {
         entry["key_id"]: entry["secret"]
@@ -176,30 +176,30 @@ def works(cloud: Cloud, keeper: CredentialService) -> set[str]:
     }
 
 
-def verdict(home: Home, cloud: Cloud) -> Iterator[str]:
+def broken_promises(home: Home, cloud: Cloud) -> Iterator[str]:
     """Return the broken promises after a killed rotation; empty if there are none."""
-    keeper = next_start(home, cloud, timedelta(minutes=5))
-    if not works(cloud, keeper):
+    service = next_start(home, cloud, timedelta(minutes=5))
+    if not working_keys(cloud, service):
         yield "no key that works is on disk"
     last = None
     for _ in range(20):
         try:
-            last = keeper.rotation.advance(PROFILE)
+            last = service.rotation.advance(PROFILE)
         except KeyturnError as error:
             if error.exit_code == 3:
                 break
             yield f"resume: {error.line()}"
             break
         if last.orphans:
-            keeper.rotation.delete_other_key(PROFILE, last.orphans[0][-4:])
+            service.rotation.delete_other_key(PROFILE, last.orphans[0][-4:])
             last = None
             break
         if last.is_halted or last.is_finished:
             break
-    if not works(cloud, keeper):
+    if not working_keys(cloud, service):
         yield "no key that works is on disk after the resume"
-    told = keeper.rotation.status(PROFILE)["keys"]
-    if {key["key_id"] for key in told if key["held"]} != {key.key_id for key in cloud.user.keys}:
-        yield f"a key is left that nobody holds: {told}"
+    keys = service.rotation.status(PROFILE)["keys"]
+    if {key["key_id"] for key in keys if key["held"]} != {key.key_id for key in cloud.user.keys}:
+        yield f"a key is left that nobody holds: {keys}"
     if last is not None and not last.is_finished and last.step is not Step.DEACTIVATED:
         yield f"it came to a halt at {last.step}: {last.summary()}"

@@ -25,18 +25,18 @@ from keyturn.vault import files, passphrase
 from keyturn_sandbox.id_generator import IdGenerator
 from keyturn_sandbox.policy.principals import User
 from keyturn_sandbox.state import SandboxState
-from tests.core.operations.rotation.direct_iam import Crash, Line
+from tests.core.operations.rotation.direct_iam import Crash, FaultyAws
 from tests.core.vault import weak_age
 
-BEGAN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PROFILE = "ci-deploy"
 
 
 @dataclass
-class Time:
+class SharedClock:
     """The single clock of this machine and of AWS."""
 
-    now: datetime = BEGAN
+    now: datetime = START
 
     def __call__(self) -> datetime:
         return self.now
@@ -50,7 +50,7 @@ class Home:
     """A service whose process can be killed and started again."""
 
     folder: Path
-    time: Time = field(default_factory=Time)
+    time: SharedClock = field(default_factory=SharedClock)
     on_write: Callable[[str], str] = lambda _name: ""
     """Called before each write of the journal; returns `crash-before`, `crash-after`, `refuse`, `refuse-all`,
     or nothing."""
@@ -59,10 +59,10 @@ class Home:
         self.state = SandboxState(self.time, IdGenerator(fixed=False))
         self.user: User = self.state.add_user("444455556666", PROFILE, age=timedelta(days=94))
         first = self.state.add_key(self.user, age=timedelta(days=94))
-        self.line = Line(self.state)
-        self._furnish(Credentials(first.key_id, first.secret))
+        self.line = FaultyAws(self.state)
+        self._create_user(Credentials(first.key_id, first.secret))
 
-    def _furnish(self, first: Credentials) -> None:
+    def _create_user(self, first: Credentials) -> None:
         self._environ = {
             "HOME": str(self.folder),
             "KEYTURN_HOME": str(self.folder / "keyturn"),
@@ -70,7 +70,7 @@ class Home:
         }
         (self.folder / "run").mkdir(mode=0o700)
         with mock.patch.object(passphrase, "seal", weak_age.seal):
-            self.service = self._keeper()
+            self.service = self._new_service()
             self.recovery_key = self.service.create_vault("passphrase", Secret("three small words"))
         self.service.paths.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         pair = {"key_id": first.access_key_id, "secret": first.secret_access_key.reveal()}
@@ -78,8 +78,10 @@ class Home:
             lambda entries: entries.update({key_entry(PROFILE): pair})
         )
         self.line.served.add(first.access_key_id)
-        one = ManagedProfile(PROFILE, Kind.IAM_KEY, key=PROFILE)
-        managed_profiles.change(self.service.paths.profiles_file, lambda table: table.update({PROFILE: one}))
+        definition = ManagedProfile(PROFILE, Kind.IAM_KEY, key=PROFILE)
+        managed_profiles.change(
+            self.service.paths.profiles_file, lambda table: table.update({PROFILE: definition})
+        )
 
         def note(index: Index) -> Index:
             index.keys[PROFILE] = Key(first.access_key_id)
@@ -87,7 +89,7 @@ class Home:
 
         self.service.context.index.change(note)
 
-    def _keeper(self) -> CredentialService:
+    def _new_service(self) -> CredentialService:
         found = CredentialService.from_environ(self._environ, use_agent=False, aws=self._aws())
         return CredentialService(
             replace(found.context, clock=self.time, sleep=self.time.sleep), use_agent=False
@@ -98,23 +100,23 @@ class Home:
 
     def restart(self) -> None:
         """Start a new process after this one was killed."""
-        self.service = self.another()
+        self.service = self.other_process()
 
-    def another(self) -> CredentialService:
+    def other_process(self) -> CredentialService:
         """Return a second process of the same user, as far as files and locks can show."""
-        found = self._keeper()
+        found = self._new_service()
         found.unlock_here(recovery_key=self.recovery_key)
         return found
 
     @contextlib.contextmanager
-    def working(self) -> Iterator[None]:
+    def run_service(self) -> Iterator[None]:
         """Run the service with a journal whose writes may fail. A crash is followed by a new process."""
         put = files.put
 
         def faulty(path: Path, content: bytes) -> None:
             order = self.on_write("refuge" if path.name.startswith("rotation-") else "journal")
             if order:
-                self.line.unheard += self.line.asked[-1][0] == "CreateAccessKey"
+                self.line.lost_replies += self.line.calls[-1][0] == "CreateAccessKey"
             if order == "crash-before":
                 raise Crash(path.name)
             if order == "refuse":
@@ -130,9 +132,9 @@ class Home:
                 self.restart()
         self.line.served.add(self.service.context.key(PROFILE).access_key_id)
 
-    def on_disk(self) -> dict[str, Secret]:
+    def keys_on_disk(self) -> dict[str, Secret]:
         """Return every key whose secret can be read after all memory is lost."""
-        fresh = self.another()
+        fresh = self.other_process()
         found = {}
         for name, entry in fresh.context.vault.keys().items():
             if name.startswith(key_entry("")):
@@ -145,7 +147,7 @@ class Home:
 
     def working_keys(self) -> set[str]:
         """Return the IDs of the keys on disk that AWS accepts, regardless of propagation."""
-        on_disk = self.on_disk()
+        on_disk = self.keys_on_disk()
         return {
             key.key_id
             for key in self.user.keys
@@ -154,7 +156,7 @@ class Home:
 
 
 @dataclass
-class Abroad(Home):
+class RemoteAwsHome(Home):
     """The same user, whose AWS is a server named by `AWS_ENDPOINT_URL`.
 
     :param first: the key at that AWS.
@@ -162,9 +164,9 @@ class Abroad(Home):
 
     first: Credentials = field(default_factory=lambda: Credentials("", Secret("")))
 
-    def _furnish(self, first: Credentials) -> None:
+    def _create_user(self, first: Credentials) -> None:
         del first
-        super()._furnish(self.first)
+        super()._create_user(self.first)
 
     def _aws(self) -> AwsFactory:
         return BotoClientFactory()

@@ -200,9 +200,9 @@ def test_a_step_that_stops_for_the_new_key_has_drift_to_show(changed: ObservedKe
 @pytest.mark.parametrize("in_vault", [HOLDS_OLD, HOLDS_NEW])
 def test_a_way_back_that_is_lost_has_drift_to_show(in_vault: Mapping[str, str]) -> None:
     record: Record = record_at(Step.STORED, is_undoing=True)
-    seen = observed(None, "Active", in_vault=in_vault)
-    assert next_step(record, seen) is NextStep.OLD_UNUSABLE
-    expect(find_drift(record, seen), OLD_SHOWN, "is deleted at AWS", {RESUME})
+    keys = observed(None, "Active", in_vault=in_vault)
+    assert next_step(record, keys) is NextStep.OLD_UNUSABLE
+    expect(find_drift(record, keys), OLD_SHOWN, "is deleted at AWS", {RESUME})
 
 
 def test_drift_reads_as_the_reason_and_then_the_hint() -> None:

@@ -14,13 +14,13 @@ from keyturn.operations.rotation.observe import journal_of, pending_record
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
-from tests.core.operations.rotation.rotation_states import back, statuses, through, until
+from tests.core.operations.rotation.rotation_states import run_rotation, run_until, statuses, undo_rotation
 
 #: After this long, every change at AWS has propagated.
-SETTLED = timedelta(minutes=5)
+PROPAGATED = timedelta(minutes=5)
 
 
-def somebody(home: Home, *, switches: str = "", to: str = "Inactive", deletes: str = "") -> None:
+def change_in_console(home: Home, *, switches: str = "", to: str = "Inactive", deletes: str = "") -> None:
     """Change keys as another user does in the console."""
     for key in list(home.user.keys):
         if key.key_id == switches:
@@ -29,12 +29,12 @@ def somebody(home: Home, *, switches: str = "", to: str = "Inactive", deletes: s
             home.state.delete_key(home.user, key)
 
 
-def told(home: Home) -> str:
+def status_text(home: Home) -> str:
     """Return what `--status` prints about the rotation."""
     return from_table(Progress, home.service.rotation.status(PROFILE)["rotation"]).summary()
 
 
-def resumed(home: Home) -> Step:
+def resume(home: Home) -> Step:
     rotating = home.service.rotation
     *_, last = rotating.run_to_end(
         rotating.advance(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep
@@ -46,68 +46,68 @@ def resumed(home: Home) -> Step:
 def test_a_new_key_that_somebody_switched_off_is_said_at_once_and_gone_back_from(
     home: Home, step: Step
 ) -> None:
-    progress = until(home, step)
-    home.time.sleep(SETTLED.total_seconds())
-    somebody(home, switches=progress.new_id or "")
+    progress = run_until(home, step)
+    home.time.sleep(PROPAGATED.total_seconds())
+    change_in_console(home, switches=progress.new_id or "")
     used = ", and the vault uses it" if step.is_at_least(Step.STORED) else ""
-    assert f"is inactive at AWS, changed outside keyturn{used}. To return to" in told(home)
-    before = len(home.line.asked)
+    assert f"is inactive at AWS, changed outside keyturn{used}. To return to" in status_text(home)
+    before = len(home.line.calls)
     with pytest.raises(RotationHalted, match="inactive at AWS, changed outside keyturn"):
         home.service.rotation.advance(PROFILE)
-    assert {action for action, _ in home.line.asked[before:]} == {"ListAccessKeys"}, "nothing else is tried"
-    assert back(home).step is Step.UNDONE
+    assert {action for action, _ in home.line.calls[before:]} == {"ListAccessKeys"}, "nothing else is tried"
+    assert undo_rotation(home).step is Step.UNDONE
     assert statuses(home) == {progress.old_id: "Active"}
 
 
 def test_a_new_key_that_is_switched_on_again_is_gone_on_with(home: Home) -> None:
-    progress = until(home, Step.STORED)
-    home.time.sleep(SETTLED.total_seconds())
-    somebody(home, switches=progress.new_id or "")
+    progress = run_until(home, Step.STORED)
+    home.time.sleep(PROPAGATED.total_seconds())
+    change_in_console(home, switches=progress.new_id or "")
     with pytest.raises(RotationHalted):
         home.service.rotation.advance(PROFILE)
-    somebody(home, switches=progress.new_id or "", to="Active")
-    assert resumed(home) is Step.DEACTIVATED
+    change_in_console(home, switches=progress.new_id or "", to="Active")
+    assert resume(home) is Step.DEACTIVATED
 
 
 @pytest.mark.parametrize("how", ["switched off", "deleted"])
 def test_an_old_key_that_somebody_took_before_the_new_one_was_stored_is_gone_on_from(
     home: Home, how: str
 ) -> None:
-    progress = until(home, Step.CREATED)
-    home.time.sleep(SETTLED.total_seconds())
+    progress = run_until(home, Step.CREATED)
+    home.time.sleep(PROPAGATED.total_seconds())
     if how == "deleted":
-        somebody(home, deletes=progress.old_id)
-        assert "is deleted at AWS, and the vault uses it. To continue with" in told(home)
+        change_in_console(home, deletes=progress.old_id)
+        assert "is deleted at AWS, and the vault uses it. To continue with" in status_text(home)
     else:
-        somebody(home, switches=progress.old_id)
-        assert "is already inactive at AWS, and the vault uses it. To continue with" in told(home)
-    assert resumed(home) is (Step.DONE if how == "deleted" else Step.DEACTIVATED)
+        change_in_console(home, switches=progress.old_id)
+        assert "is already inactive at AWS, and the vault uses it. To continue with" in status_text(home)
+    assert resume(home) is (Step.DONE if how == "deleted" else Step.DEACTIVATED)
     assert home.service.context.key(PROFILE).access_key_id == progress.new_id
 
 
 def test_an_old_key_that_somebody_switched_on_again_is_named(home: Home) -> None:
-    progress = until(home, Step.DEACTIVATED)
-    assert "was reactivated" not in told(home)
-    home.time.sleep(SETTLED.total_seconds())
-    somebody(home, switches=progress.old_id, to="Active")
-    assert "was reactivated at AWS, outside keyturn. To deactivate it" in told(home)
-    assert resumed(home) is Step.DEACTIVATED
+    progress = run_until(home, Step.DEACTIVATED)
+    assert "was reactivated" not in status_text(home)
+    home.time.sleep(PROPAGATED.total_seconds())
+    change_in_console(home, switches=progress.old_id, to="Active")
+    assert "was reactivated at AWS, outside keyturn. To deactivate it" in status_text(home)
+    assert resume(home) is Step.DEACTIVATED
     assert statuses(home)[progress.old_id] == "Inactive"
 
 
 def test_an_old_key_that_somebody_deleted_needs_no_word_to_end_with(home: Home) -> None:
-    progress = until(home, Step.DEACTIVATED)
-    somebody(home, deletes=progress.old_id)
-    assert "is deleted at AWS. To continue with" in told(home)
+    progress = run_until(home, Step.DEACTIVATED)
+    change_in_console(home, deletes=progress.old_id)
+    assert "is deleted at AWS. To continue with" in status_text(home)
     assert home.service.rotation.finish(PROFILE, None).step is Step.DONE
     assert list(statuses(home)) == [progress.new_id]
 
 
 def test_where_aws_knows_neither_key_every_way_says_so_and_how_it_ends(home: Home) -> None:
-    progress = until(home, Step.DEACTIVATED)
-    home.time.sleep(SETTLED.total_seconds())
-    somebody(home, deletes=progress.old_id)
-    somebody(home, deletes=progress.new_id or "")
+    progress = run_until(home, Step.DEACTIVATED)
+    home.time.sleep(PROPAGATED.total_seconds())
+    change_in_console(home, deletes=progress.old_id)
+    change_in_console(home, deletes=progress.new_id or "")
     rotating = home.service.rotation
     for way in (
         rotating.status, rotating.advance, rotating.undo, rotating.deletion_facts,
@@ -137,7 +137,7 @@ def test_where_aws_knows_neither_key_every_way_says_so_and_how_it_ends(home: Hom
 
 def test_nothing_is_amiss_in_a_rotation_that_nobody_disturbs(home: Home) -> None:
     home.state.propagation, home.state.flapping = timedelta(seconds=20), timedelta(seconds=20)
-    for progress in through(home):
+    for progress in run_rotation(home):
         if progress.new_id is not None:
             home.time.sleep(1)
             try:

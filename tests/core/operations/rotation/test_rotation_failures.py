@@ -15,35 +15,35 @@ from keyturn.operations.rotation import create_key
 from keyturn.operations.rotation.observe import records
 from keyturn.operations.rotation.record import Step
 from keyturn_sandbox.policy.principals import LastUse
-from tests.core.operations.rotation.direct_iam import Crash, Trouble
-from tests.core.operations.rotation.rotation_home import BEGAN, PROFILE, Home
-from tests.core.operations.rotation.rotation_states import on, statuses, through, until
+from tests.core.operations.rotation.direct_iam import Crash, Fault
+from tests.core.operations.rotation.rotation_home import PROFILE, START, Home
+from tests.core.operations.rotation.rotation_states import fault_at, run_rotation, run_until, statuses
 
 
-@pytest.mark.parametrize("trouble", [Trouble.LOST_REPLY, Trouble.BROKEN])
-def test_a_key_whose_answer_was_lost_is_found_and_dropped_on_ones_word(home: Home, trouble: Trouble) -> None:
-    home.line.next = on("CreateAccessKey", trouble)
-    *_, last = through(home)
-    (orphan,) = set(statuses(home)) - set(home.on_disk())
+@pytest.mark.parametrize("trouble", [Fault.LOST_REPLY, Fault.AWS_ERROR])
+def test_a_key_whose_answer_was_lost_is_found_and_dropped_on_ones_word(home: Home, trouble: Fault) -> None:
+    home.line.next_fault = fault_at("CreateAccessKey", trouble)
+    *_, last = run_rotation(home)
+    (orphan,) = set(statuses(home)) - set(home.keys_on_disk())
     assert last.orphans == (orphan,)
     assert f"--drop {orphan[-4:]}" in last.summary()
     assert home.service.context.key(PROFILE).access_key_id == last.old_id
     home.service.rotation.delete_other_key(PROFILE, orphan[-4:])
     assert list(statuses(home)) == [last.old_id]
-    assert until(home, Step.DEACTIVATED)
+    assert run_until(home, Step.DEACTIVATED)
 
 
 def test_a_call_that_did_not_go_through_is_looked_after_for_a_minute_and_no_longer(home: Home) -> None:
-    home.line.next = on("CreateAccessKey", Trouble.UNSENT)
-    *_, last = through(home)
+    home.line.next_fault = fault_at("CreateAccessKey", Fault.UNSENT)
+    *_, last = run_rotation(home)
     assert last.step is Step.UNDONE
-    assert timedelta(seconds=60) <= home.time.now - BEGAN < timedelta(seconds=90)
+    assert timedelta(seconds=60) <= home.time.now - START < timedelta(seconds=90)
     assert len(statuses(home)) == 1
     assert not home.service.context.index.load().rotations
 
 
 def test_a_clock_that_is_set_back_makes_nobody_wait_for_days(home: Home) -> None:
-    home.line.next = on("CreateAccessKey", Trouble.UNSENT)
+    home.line.next_fault = fault_at("CreateAccessKey", Fault.UNSENT)
     home.service.rotation.start(PROFILE)
     home.time.now -= timedelta(days=2)
     rotating = home.service.rotation
@@ -56,44 +56,44 @@ def test_a_clock_that_is_set_back_makes_nobody_wait_for_days(home: Home) -> None
 @pytest.mark.parametrize("refused", ["journal", "both"])
 def test_a_new_key_that_the_disk_refuses_is_kept_elsewhere_or_deleted_again(home: Home, refused: str) -> None:
     def on_write(place: str) -> str:
-        is_late = home.line.asked[-1][0] == "CreateAccessKey"
+        is_late = home.line.calls[-1][0] == "CreateAccessKey"
         return "refuse" if is_late and (refused == "both" or place == "journal") else ""
 
     home.on_write = on_write
     if refused == "journal":
-        with home.working():
+        with home.run_service():
             progress = home.service.rotation.start(PROFILE)
-        assert progress.new_id in home.on_disk()
+        assert progress.new_id in home.keys_on_disk()
         home.on_write = lambda _: ""
         assert home.service.rotation.advance(PROFILE).step is Step.VERIFIED
         return
-    with home.working(), pytest.raises(KeyturnError, match="so it was deleted at AWS") as error:
+    with home.run_service(), pytest.raises(KeyturnError, match="so it was deleted at AWS") as error:
         home.service.rotation.start(PROFILE)
     assert "works and is in use" in error.value.line()
     assert list(statuses(home)) == [home.service.context.key(PROFILE).access_key_id]
 
 
 def test_a_new_key_that_neither_disk_nor_aws_takes_back_is_named(home: Home) -> None:
-    home.on_write = lambda _: "refuse" if home.line.asked[-1][0] == "CreateAccessKey" else ""
-    home.line.next = on("DeleteAccessKey", Trouble.THROTTLED, 99)
-    with home.working(), pytest.raises(RotationHalted) as error:
+    home.on_write = lambda _: "refuse" if home.line.calls[-1][0] == "CreateAccessKey" else ""
+    home.line.next_fault = fault_at("DeleteAccessKey", Fault.THROTTLED, 99)
+    with home.run_service(), pytest.raises(RotationHalted) as error:
         home.service.rotation.start(PROFILE)
     (lost,) = set(statuses(home)) - {home.service.context.key(PROFILE).access_key_id}
     assert lost in error.value.line()
 
 
 def test_a_new_key_that_iam_does_not_know_yet_is_deleted_once_it_does(home: Home) -> None:
-    home.on_write = lambda _: "refuse" if home.line.asked[-1][0] == "CreateAccessKey" else ""
-    home.line.next = on("DeleteAccessKey", Trouble.UNSENT)
+    home.on_write = lambda _: "refuse" if home.line.calls[-1][0] == "CreateAccessKey" else ""
+    home.line.next_fault = fault_at("DeleteAccessKey", Fault.UNSENT)
     home.state.propagation, home.state.flapping = timedelta(seconds=5), timedelta(seconds=5)
-    with home.working(), pytest.raises(KeyturnError, match="so it was deleted at AWS"):
+    with home.run_service(), pytest.raises(KeyturnError, match="so it was deleted at AWS"):
         home.service.rotation.start(PROFILE)
     assert list(statuses(home)) == [home.service.context.key(PROFILE).access_key_id]
 
 
 def test_a_new_key_that_never_answers_leaves_the_old_one_in_use(home: Home) -> None:
     first = home.service.rotation.start(PROFILE)
-    home.line.next = on("GetCallerIdentity", Trouble.DENIED, 1000)
+    home.line.next_fault = fault_at("GetCallerIdentity", Fault.DENIED, 1000)
     rotating = home.service.rotation
     with pytest.raises(RotationHalted, match="has not propagated the new key") as error:
         list(rotating.run_to_end(first, lambda: rotating.advance(PROFILE), home.time.sleep))
@@ -104,7 +104,7 @@ def test_a_new_key_that_never_answers_leaves_the_old_one_in_use(home: Home) -> N
 def test_a_store_that_fails_leaves_both_keys_and_is_gone_on_with(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    progress = until(home, Step.VERIFIED)
+    progress = run_until(home, Step.VERIFIED)
     with monkeypatch.context() as broken:
         broken.setattr("keyturn.vault.key_file.stage", _refuse)
         with pytest.raises(KeyturnError) as error:
@@ -119,9 +119,9 @@ def _refuse(*_: object) -> Path:
 
 
 def test_without_leave_to_switch_off_the_new_key_is_in_use_and_the_old_one_named(home: Home) -> None:
-    progress = until(home, Step.DELIVERED)
+    progress = run_until(home, Step.DELIVERED)
     home.time.now += timedelta(minutes=5)
-    home.line.next = on("UpdateAccessKey", Trouble.DENIED)
+    home.line.next_fault = fault_at("UpdateAccessKey", Fault.DENIED)
     halted = home.service.rotation.advance(PROFILE)
     assert halted.is_halted
     assert "iam:UpdateAccessKey" in halted.note
@@ -132,7 +132,7 @@ def test_without_leave_to_switch_off_the_new_key_is_in_use_and_the_old_one_named
 def test_the_old_key_is_not_deleted_in_its_time_of_grace_or_when_it_was_used_since_unless_told_so(
     home: Home,
 ) -> None:
-    progress = until(home, Step.DEACTIVATED)
+    progress = run_until(home, Step.DEACTIVATED)
     with pytest.raises(RotationHalted, match="grace period ends in"):
         home.service.rotation.finish(PROFILE, None)
     home.time.now += timedelta(hours=25)
@@ -196,14 +196,14 @@ def test_the_old_key_is_untouched_until_the_new_one_answered_three_times_in_a_ro
 ) -> None:
     home.state.propagation = timedelta(seconds=seconds / 2)
     home.state.flapping = timedelta(seconds=seconds / 2)
-    *_, last = through(home)
+    *_, last = run_rotation(home)
     assert last.step is Step.DEACTIVATED
-    assert not home.line.hasty
+    assert not home.line.premature_ends
     assert home.time.now - home.user.keys[1].created >= timedelta(seconds=seconds / 2)
 
 
 def test_a_rotation_that_waits_shows_without_unlocking_and_says_so_when_begun_again(home: Home) -> None:
-    progress = until(home, Step.VERIFIED)
+    progress = run_until(home, Step.VERIFIED)
     row = next(row for row in home.service.snapshot().profiles if row.name == PROFILE)
     assert row.rotation.state is RotationState.IN_PROGRESS
     assert row.rotation.pending_step == "verified"
@@ -214,38 +214,38 @@ def test_a_rotation_that_waits_shows_without_unlocking_and_says_so_when_begun_ag
 
 
 def test_two_at_once_make_one_key(home: Home) -> None:
-    second = home.another()
+    second = home.other_process()
 
-    def meanwhile(action: str) -> Trouble:
+    def meanwhile(action: str) -> Fault:
         if action == "CreateAccessKey" and not tried:
             tried.append(True)
             with pytest.raises(KeyturnError) as error:
                 second.rotation.start(PROFILE)
-            said.append(error.value)
-        return Trouble.NONE
+            errors.append(error.value)
+        return Fault.NONE
 
     tried: list[bool] = []
-    said: list[KeyturnError] = []
-    home.line.next = meanwhile
+    errors: list[KeyturnError] = []
+    home.line.next_fault = meanwhile
     assert home.service.rotation.start(PROFILE).step is Step.CREATED
     assert len(statuses(home)) == 2
-    assert said[0].exit_code == 5
+    assert errors[0].exit_code == 5
 
 
 def test_two_machines_at_once_make_one_key(home: Home) -> None:
-    def meanwhile(action: str) -> Trouble:
+    def meanwhile(action: str) -> Fault:
         if action == "CreateAccessKey" and len(home.user.keys) == 1:
             home.state.add_key(home.user)
-        return Trouble.NONE
+        return Fault.NONE
 
-    home.line.next = meanwhile
+    home.line.next_fault = meanwhile
     with pytest.raises(RotationHalted, match="another key was created in between"):
         home.service.rotation.start(PROFILE)
     assert not home.service.context.index.load().rotations
 
 
 def test_a_vault_gone_back_to_an_older_state_gets_the_new_key_again(home: Home) -> None:
-    progress = until(home, Step.DEACTIVATED)
+    progress = run_until(home, Step.DEACTIVATED)
     vault = home.service.context.vault
     (vault.folder / "keys.age").write_bytes(b"damage")
     vault.restore_newest_good()
@@ -255,41 +255,41 @@ def test_a_vault_gone_back_to_an_older_state_gets_the_new_key_again(home: Home) 
 
 
 def test_after_its_end_too_a_vault_gone_back_gets_the_new_key_again(home: Home) -> None:
-    progress = until(home, Step.DEACTIVATED)
+    progress = run_until(home, Step.DEACTIVATED)
     home.time.now += timedelta(hours=25)
     home.service.rotation.finish(PROFILE, progress.old_id[-4:])
     vault = home.service.context.vault
     for number in ("keys.age", "keys.1.age"):
         (vault.folder / number).write_bytes(b"damage")
-    told = home.service.restore_vault(recovery_key=home.recovery_key)
-    assert f"Restored from the rotation journal: the key of {PROFILE}." in told
+    notes = home.service.restore_vault(recovery_key=home.recovery_key)
+    assert f"Restored from the rotation journal: the key of {PROFILE}." in notes
     home.restart()
     assert home.service.context.key(PROFILE).access_key_id == progress.new_id
 
 
 def test_a_key_is_not_given_back_amid_its_rotation(home: Home) -> None:
     for step in (Step.STORED, Step.DELIVERED, Step.DEACTIVATED):
-        until(home, step) if step is Step.STORED else home.service.rotation.advance(PROFILE)
+        run_until(home, step) if step is Step.STORED else home.service.rotation.advance(PROFILE)
         with pytest.raises(RotationHalted, match=f"waits at step {step}"):
             home.service.plan_release([PROFILE])
 
 
 def test_an_entry_that_a_restored_vault_has_lost_is_put_in_by_the_store(home: Home) -> None:
-    progress = until(home, Step.VERIFIED)
+    progress = run_until(home, Step.VERIFIED)
     home.service.context.vault.change_keys(lambda entries: entries.pop(f"key/{PROFILE}"))
     assert home.service.rotation.advance(PROFILE).step is Step.STORED
     assert home.service.context.key(PROFILE).access_key_id == progress.new_id
 
 
 def test_an_old_key_that_an_administrator_switched_off_needs_no_leave_to_switch(home: Home) -> None:
-    until(home, Step.DELIVERED)
+    run_until(home, Step.DELIVERED)
     home.state.set_status(home.user.keys[0], "Inactive")
-    home.line.next = on("UpdateAccessKey", Trouble.DENIED, 9)
+    home.line.next_fault = fault_at("UpdateAccessKey", Fault.DENIED, 9)
     assert home.service.rotation.advance(PROFILE).step is Step.DEACTIVATED
 
 
 def test_a_lost_index_is_made_again_from_the_journal(home: Home) -> None:
-    progress = until(home, Step.STORED)
+    progress = run_until(home, Step.STORED)
     home.service.paths.index_file.unlink()
     home.restart()
     (known,) = home.service.context.index.load().rotations.values()
@@ -297,21 +297,21 @@ def test_a_lost_index_is_made_again_from_the_journal(home: Home) -> None:
 
 
 def test_a_record_that_cannot_be_read_is_put_aside_by_a_restore(home: Home) -> None:
-    until(home, Step.VERIFIED)
+    run_until(home, Step.VERIFIED)
     (record,) = (home.service.context.vault.folder / "rotation").glob("*.age")
     record.write_bytes(b"damage")
     with pytest.raises(VaultCorrupt) as error:
         home.service.rotation.start(PROFILE)
     assert "keyturn vault restore" in error.value.hint
-    told = home.service.restore_vault(recovery_key=home.recovery_key)
-    assert "was set aside" in " ".join(told)
+    notes = home.service.restore_vault(recovery_key=home.recovery_key)
+    assert "was set aside" in " ".join(notes)
     home.restart()
     with pytest.raises(RotationHalted, match="both access key slots"):
         home.service.rotation.start(PROFILE)
 
 
 def test_an_orphan_that_somebody_uses_is_not_dropped(home: Home) -> None:
-    home.line.next = on("CreateAccessKey", Trouble.LOST_REPLY)
+    home.line.next_fault = fault_at("CreateAccessKey", Fault.LOST_REPLY)
     home.service.rotation.start(PROFILE)
     other = home.user.keys[1]
     other.record_use(LastUse(home.time.now, "s3", "eu-west-1"))
@@ -322,24 +322,24 @@ def test_an_orphan_that_somebody_uses_is_not_dropped(home: Home) -> None:
 def test_the_agent_does_not_end_while_a_new_secret_is_in_its_memory_alone(home: Home) -> None:
     ended: list[Step | None] = []
 
-    def meanwhile(action: str) -> Trouble:
+    def meanwhile(action: str) -> Fault:
         if action == "CreateAccessKey":
             waiter.start()
             time.sleep(0.2)
-        return Trouble.NONE
+        return Fault.NONE
 
     def end() -> None:
         home.service.wait_until_secrets_saved()
         ended.append(next((record.step for record in records(home.service.context)), None))
 
     waiter = threading.Thread(target=end)
-    home.line.next = meanwhile
+    home.line.next_fault = meanwhile
     home.service.rotation.start(PROFILE)
     waiter.join()
     assert ended == [Step.CREATED]
 
 
 def test_a_crash_is_not_caught_on_its_way(home: Home) -> None:
-    home.line.next = on("CreateAccessKey", Trouble.CRASH_AFTER)
+    home.line.next_fault = fault_at("CreateAccessKey", Fault.CRASH_AFTER)
     with pytest.raises(Crash):
         home.service.rotation.start(PROFILE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.operations.rotation.kill_points import Cloud, rotate, verdict
+from tests.core.operations.rotation.kill_points import Cloud, broken_promises, rotate
 from tests.resilience.crash_injection import strace_runs
 from tests.resilience.crash_injection.conftest import home
 from tests.resilience.crash_injection.crash_home import Home
@@ -37,11 +37,11 @@ def _kill(
     faults = []
     calls = chosen(points)
     for call in calls:
-        cloud.anew()
+        cloud.reset()
         home.back_to("adopted")
         outcome = strace_runs.inject(run, home, call, KILL)
         where = f"killed at {call.name} {call.number} ({call.line:.120})"
-        faults += [f"{where}: {fault}" for fault in verdict(home, cloud)]
+        faults += [f"{where}: {fault}" for fault in broken_promises(home, cloud)]
         complaint = outcome.complaint()
         faults += [f"{where}: {complaint}"] if complaint else []
     return len(calls), faults

@@ -12,12 +12,12 @@ from keyturn.cli.rotate import _RotateCommand
 from keyturn.model.errors import AgentUnavailable, KeyturnError
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
-from tests.core.operations.rotation.direct_iam import Trouble
+from tests.core.operations.rotation.direct_iam import Fault
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
-from tests.core.operations.rotation.rotation_states import on, until
+from tests.core.operations.rotation.rotation_states import fault_at, run_until
 
 
-def turn(home: Home) -> _RotateCommand:
+def rotate(home: Home) -> _RotateCommand:
     """Run the verb for one profile, with all questions answered."""
 
     def run_with_code(act: Any, code: str | None) -> Any:
@@ -28,7 +28,7 @@ def turn(home: Home) -> _RotateCommand:
 
 
 @pytest.fixture(autouse=True)
-def hurried(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_waits(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make waits take no time."""
     through = type(home.service.rotation).run_to_end
     monkeypatch.setattr(
@@ -39,16 +39,16 @@ def hurried(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_rotation_that_made_no_key_fails(home: Home) -> None:
-    home.line.next = on("CreateAccessKey", Trouble.UNSENT)
+    home.line.next_fault = fault_at("CreateAccessKey", Fault.UNSENT)
     with pytest.raises(KeyturnError, match="AWS created no new key") as error:
-        turn(home).rotate()
+        rotate(home).rotate()
     assert error.value.exit_code == 1
     assert "in use, as before" in error.value.hint
 
 
 def test_the_way_back_tells_of_the_old_key(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    old = until(home, Step.DEACTIVATED).old_id
-    assert turn(home).undo() == 0
+    old = run_until(home, Step.DEACTIVATED).old_id
+    assert rotate(home).undo() == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         f"verified AKIA…{old[-4:]}: AWS accepts the old key, and the vault uses it again",
@@ -61,10 +61,10 @@ def test_what_was_just_seen_is_said_whatever_the_step(home: Home, capsys: pytest
     home.on_write = lambda place: "refuse" if place == "journal" and made() else ""
 
     def made() -> bool:
-        return home.line.asked[-1][0] == "CreateAccessKey"
+        return home.line.calls[-1][0] == "CreateAccessKey"
 
-    with home.working():
-        assert turn(home).rotate() == 0
+    with home.run_service():
+        assert rotate(home).rotate() == 0
     assert "which a restart empties: fix the disk first" in capsys.readouterr().err
 
 
@@ -73,16 +73,16 @@ def test_an_agent_that_ends_amid_a_rotation_leaves_a_line_that_says_how_to_go_on
         raise AgentUnavailable("the agent", "it ended", "Run: keyturn vault unlock")
 
     with pytest.raises(AgentUnavailable) as error:
-        turn(home)._run_to_end(home.service.rotation.start(PROFILE), gone)
+        rotate(home)._run_to_end(home.service.rotation.start(PROFILE), gone)
     assert error.value.hint.endswith(f"then run: keyturn rotate {PROFILE} --resume")
 
 
 def test_a_key_that_was_lost_is_named_by_the_status_too(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    home.line.next = on("CreateAccessKey", Trouble.LOST_REPLY)
+    home.line.next_fault = fault_at("CreateAccessKey", Fault.LOST_REPLY)
     with pytest.raises(KeyturnError):
-        turn(home).rotate()
-    turn(home).status()
+        rotate(home).rotate()
+    rotate(home).status()
     lost = home.user.keys[1].key_id
     assert f"--drop {lost[-4:]}" in capsys.readouterr().out.splitlines()[-1]

@@ -22,12 +22,12 @@ NAME = "personal"
 Record = Callable[[str, object], None]
 
 
-def held(bench: Bench) -> set[str]:
+def keys_on_disk(bench: Bench) -> set[str]:
     """Return the IDs of all keys whose secret is on disk."""
     return {key["key_id"] for key in bench.service.rotation.status(NAME)["keys"] if key["held"]}
 
 
-def settled(bench: Bench, user: User) -> list[str]:
+def finish(bench: Bench, user: User) -> list[str]:
     """Continue until the rotation is done; return the keys that had to be deleted by ID."""
     rotating, dropped = bench.service.rotation, []
     for _ in range(12):
@@ -42,12 +42,12 @@ def settled(bench: Bench, user: User) -> list[str]:
             rotating.finish(NAME, progress.old_id[-4:])
         elif progress.wait:
             bench.sandbox.move_clock(61)
-    assert {key.key_id for key in user.keys} == held(bench)
-    assert bench.service.context.key(NAME).access_key_id in held(bench)
+    assert {key.key_id for key in user.keys} == keys_on_disk(bench)
+    assert bench.service.context.key(NAME).access_key_id in keys_on_disk(bench)
     return dropped
 
 
-def tried(bench: Bench, kind: str) -> str:
+def try_rotation(bench: Bench, kind: str) -> str:
     """Run a rotation over a network with this fault at CreateAccessKey; return the outcome of the key."""
     first: Credentials = bench.service.context.key(NAME)
     found = bench.sandbox.state.key(first.access_key_id)
@@ -56,25 +56,25 @@ def tried(bench: Bench, kind: str) -> str:
     bench.sandbox.faults.order("CreateAccessKey", kind)
     try:
         progress = bench.service.rotation.start(NAME)
-        told = str(progress.step)
+        text = str(progress.step)
     except KeyturnError as error:
-        told = error.line()
-        assert "CreateAccessKey" in told or "Rotation of" in told
+        text = error.line()
+        assert "CreateAccessKey" in text or "Rotation of" in text
     finally:
         bench.sandbox.faults.clear()
     assert len(user.keys) <= 2
-    made = bench.calls("CreateAccessKey")
-    dropped = settled(bench, user)
-    assert bench.calls("CreateAccessKey") == made
+    created = bench.calls("CreateAccessKey")
+    dropped = finish(bench, user)
+    assert bench.calls("CreateAccessKey") == created
     return "dropped" if dropped else "kept" if bench.service.context.key(NAME) != first else "none"
 
 
 @pytest.mark.timeout(240)
 def test_a_few_faults_of_the_line(bench: Bench) -> None:
     bench.adopt(NAME)
-    assert tried(bench, "answer-lost") == "dropped"
-    assert tried(bench, "missing") == "dropped"
-    assert tried(bench, "throttle") == "none"
+    assert try_rotation(bench, "answer-lost") == "dropped"
+    assert try_rotation(bench, "missing") == "dropped"
+    assert try_rotation(bench, "throttle") == "none"
     assert bench.calls("CreateAccessKey") == 3
 
 
@@ -83,8 +83,8 @@ def test_a_few_faults_of_the_line(bench: Bench) -> None:
 def test_every_fault_of_the_line(bench: Bench, record_property: Record) -> None:
     bench.adopt(NAME)
     began = time.monotonic()
-    outcomes = [tried(bench, kind) for kind in KINDS]
-    told = ", ".join(f"{outcomes.count(each)} {each}" for each in ("kept", "dropped", "none"))
-    record_property("rotation: faults of the line at the making of a key", f"{len(outcomes)}: {told}")
+    outcomes = [try_rotation(bench, kind) for kind in KINDS]
+    text = ", ".join(f"{outcomes.count(each)} {each}" for each in ("kept", "dropped", "none"))
+    record_property("rotation: faults of the line at the making of a key", f"{len(outcomes)}: {text}")
     record_property("rotation: seconds for all of them", round(time.monotonic() - began))
     assert outcomes.count("dropped") > 10

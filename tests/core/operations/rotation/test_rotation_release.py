@@ -7,33 +7,33 @@ import pytest
 from keyturn.model.errors import FileChanged, RotationHalted
 from keyturn.operations.rotation.record import Step
 from keyturn.storage import managed_profiles
-from tests.core.operations.rotation.direct_iam import Trouble
+from tests.core.operations.rotation.direct_iam import Fault
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
-from tests.core.operations.rotation.rotation_states import statuses, until
+from tests.core.operations.rotation.rotation_states import run_until, statuses
 
 
-def without_profile(home: Home) -> None:
+def delete_profile(home: Home) -> None:
     managed_profiles.change(home.service.paths.profiles_file, lambda table: table.clear())
 
 
 def test_no_key_is_made_for_what_was_given_back_while_aws_was_asked(home: Home) -> None:
-    def meanwhile(action: str) -> Trouble:
+    def meanwhile(action: str) -> Fault:
         if action == "ListAccessKeys":
-            without_profile(home)
+            delete_profile(home)
             home.service.context.vault.change_keys(lambda entries: entries.pop(f"key/{PROFILE}", None))
-        return Trouble.NONE
+        return Fault.NONE
 
-    home.line.next = meanwhile
+    home.line.next_fault = meanwhile
     with pytest.raises(FileChanged, match="changed or released in between"):
         home.service.rotation.start(PROFILE)
-    assert "CreateAccessKey" not in [action for action, _ in home.line.asked]
+    assert "CreateAccessKey" not in [action for action, _ in home.line.calls]
     assert list(statuses(home).values()) == ["Active"]
     assert not home.service.context.index.load().rotations
 
 
 def test_what_no_profile_looks_for_any_more_is_in_the_vault_all_the_same(home: Home) -> None:
-    progress = until(home, Step.VERIFIED)
-    without_profile(home)
+    progress = run_until(home, Step.VERIFIED)
+    delete_profile(home)
     rotating = home.service.rotation
     while not (after := rotating.advance(PROFILE)).is_halted:
         pass
@@ -42,7 +42,7 @@ def test_what_no_profile_looks_for_any_more_is_in_the_vault_all_the_same(home: H
 
 
 def test_a_copy_of_the_old_key_that_appears_meanwhile_is_not_switched_off_under_its_user(home: Home) -> None:
-    progress = until(home, Step.DELIVERED)
+    progress = run_until(home, Step.DELIVERED)
     entry = home.service.context.vault.key(f"key/{PROFILE}")
     assert entry is not None
     old = entry["previous"]

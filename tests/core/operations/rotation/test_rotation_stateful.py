@@ -19,24 +19,24 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from keyturn.model.errors import KeyturnError
 from keyturn.operations.rotation.record import Step
-from tests.core.operations.rotation.direct_iam import Trouble
+from tests.core.operations.rotation.direct_iam import Fault
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
 
 Record = Callable[[str, object], None]
 
 
-def _at_one_of(most: int, what: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
+def _fault_at_one_of(most: int, what: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
     """Draw mostly no fault: one fault at one of the first places, or none."""
-    one = st.builds(lambda at, each: [""] * at + [each], st.integers(0, most - 1), what)
-    return st.one_of(st.just([]), st.just([]), one)
+    fault = st.builds(lambda at, each: [""] * at + [each], st.integers(0, most - 1), what)
+    return st.one_of(st.just([]), st.just([]), fault)
 
 
 #: Faults of the calls of one operation, in order; later calls succeed.
-TROUBLES = _at_one_of(6, st.sampled_from([str(trouble) for trouble in Trouble if trouble]))
+CALL_FAULTS = _fault_at_one_of(6, st.sampled_from([str(trouble) for trouble in Fault if trouble]))
 #: The same for the writes of the journal.
-WRITES = _at_one_of(3, st.sampled_from(["crash-before", "crash-after", "refuse", "refuse-all"]))
+WRITE_FAULTS = _fault_at_one_of(3, st.sampled_from(["crash-before", "crash-after", "refuse", "refuse-all"]))
 #: In memory if possible, because the campaign makes some hundred thousand small files.
-_FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a folder of our own is made in it
+_TEMP_FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a folder of our own is made in it
 
 
 class RotationMachine(RuleBasedStateMachine):
@@ -46,71 +46,71 @@ class RotationMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="keyturn-rotation-", dir=_FAST))
+        self.folder = Path(tempfile.mkdtemp(prefix="keyturn-rotation-", dir=_TEMP_FOLDER))
         self.home = Home(self.folder)
         self.reported: set[str] = set()
 
     def teardown(self) -> None:
         self.tally["lives"] += 1
         try:
-            self._at_the_end()
+            self._check_end()
         finally:
             shutil.rmtree(self.folder)
 
     # -- actions and faults
 
-    @rule(troubles=TROUBLES, writes=WRITES)
-    def begin(self, troubles: list[str], writes: list[str]) -> None:
-        with self._in(troubles, writes):
+    @rule(troubles=CALL_FAULTS, writes=WRITE_FAULTS)
+    def start(self, troubles: list[str], writes: list[str]) -> None:
+        with self._run_with_faults(troubles, writes):
             self.home.service.rotation.start(PROFILE)
 
     @rule()
-    def rotate_quietly(self) -> None:
-        with self._in([], []):
+    def rotate_without_faults(self) -> None:
+        with self._run_with_faults([], []):
             rotating = self.home.service.rotation
             for _ in rotating.run_to_end(
                 rotating.start(PROFILE), lambda: rotating.advance(PROFILE), self.home.time.sleep
             ):
                 pass
 
-    @rule(troubles=TROUBLES, writes=WRITES)
-    def go_on(self, troubles: list[str], writes: list[str]) -> None:
-        with self._in(troubles, writes):
+    @rule(troubles=CALL_FAULTS, writes=WRITE_FAULTS)
+    def resume(self, troubles: list[str], writes: list[str]) -> None:
+        with self._run_with_faults(troubles, writes):
             self.home.service.rotation.advance(PROFILE)
 
-    @rule(troubles=TROUBLES, writes=WRITES)
-    def go_back(self, troubles: list[str], writes: list[str]) -> None:
-        with self._in(troubles, writes):
+    @rule(troubles=CALL_FAULTS, writes=WRITE_FAULTS)
+    def undo(self, troubles: list[str], writes: list[str]) -> None:
+        with self._run_with_faults(troubles, writes):
             self.home.service.rotation.undo(PROFILE)
 
-    @rule(troubles=TROUBLES, writes=WRITES)
+    @rule(troubles=CALL_FAULTS, writes=WRITE_FAULTS)
     def finish(self, troubles: list[str], writes: list[str]) -> None:
-        with self._in(troubles, writes):
+        with self._run_with_faults(troubles, writes):
             facts = self.home.service.rotation.deletion_facts(PROFILE)
             self.home.service.rotation.finish(PROFILE, facts.old_id[-4:])
 
-    @rule(troubles=TROUBLES, writes=WRITES)
-    def drop_an_orphan(self, troubles: list[str], writes: list[str]) -> None:
-        with self._in(troubles, writes):
+    @rule(troubles=CALL_FAULTS, writes=WRITE_FAULTS)
+    def delete_unknown_key(self, troubles: list[str], writes: list[str]) -> None:
+        with self._run_with_faults(troubles, writes):
             progress = self.home.service.rotation.advance(PROFILE)
             if progress.orphans:
                 self.home.service.rotation.delete_other_key(PROFILE, progress.orphans[0][-4:])
 
     @rule()
-    def the_machine_starts_again(self) -> None:
+    def restart_machine(self) -> None:
         self.home.restart()
 
     @rule(seconds=st.sampled_from([1, 30, 70, 300, 90_000]))
-    def time_passes(self, seconds: int) -> None:
+    def advance_time(self, seconds: int) -> None:
         self.home.time.now += timedelta(seconds=seconds)
 
     @rule(propagation=st.integers(0, 60), flapping=st.integers(0, 60))
-    def aws_becomes_slow(self, propagation: int, flapping: int) -> None:
+    def slow_down_aws(self, propagation: int, flapping: int) -> None:
         self.home.state.propagation = timedelta(seconds=propagation)
         self.home.state.flapping = timedelta(seconds=flapping)
 
     @contextlib.contextmanager
-    def _in(self, troubles: list[str], writes: list[str]) -> Iterator[None]:
+    def _run_with_faults(self, troubles: list[str], writes: list[str]) -> Iterator[None]:
         """Run one operation under faults; it may end with an error."""
         trouble, write = iter(troubles), iter(writes)
         everywhere = "refuse-all" in writes
@@ -122,46 +122,46 @@ class RotationMachine(RuleBasedStateMachine):
                 return "refuse"
             return "" if order == "refuse" and place == "refuge" else order
 
-        def on_call(_action: str) -> Trouble:
-            found = Trouble(next(trouble, ""))
+        def on_call(_action: str) -> Fault:
+            found = Fault(next(trouble, ""))
             self.tally["calls that failed"] += bool(found)
             return found
 
         self.tally["acts"] += 1
-        self.home.line.next = on_call
+        self.home.line.next_fault = on_call
         self.home.on_write = on_write
         try:
-            with self.home.working():
+            with self.home.run_service():
                 yield
         except KeyturnError as error:
             self.reported |= {key.key_id for key in self.home.user.keys if key.key_id in error.line()}
         finally:
-            self.home.line.next = lambda _action: Trouble.NONE
+            self.home.line.next_fault = lambda _action: Fault.NONE
             self.home.on_write = lambda _place: ""
 
     # -- invariants
 
     @invariant()
-    def a_key_that_works_is_on_disk(self) -> None:
+    def a_working_key_is_on_disk(self) -> None:
         assert self.home.working_keys()
 
     @invariant()
-    def the_vaults_key_can_be_gone_back_to(self) -> None:
+    def the_vaults_key_exists_at_aws(self) -> None:
         """Check that the key served to clients exists at AWS and is active or about to be."""
         current = self.home.service.context.key(PROFILE).access_key_id
         assert current in {key.key_id for key in self.home.user.keys}
 
     @invariant()
-    def a_key_is_lost_from_sight_only_with_its_answer(self) -> None:
-        known = self.home.on_disk()
+    def a_key_is_unknown_only_if_its_reply_was_lost(self) -> None:
+        known = self.home.keys_on_disk()
         orphans = [key for key in self.home.user.keys if key.key_id not in known]
-        assert len(orphans) <= self.home.line.unheard
+        assert len(orphans) <= self.home.line.lost_replies
 
     @invariant()
-    def no_key_is_switched_off_before_the_other_answered_three_times(self) -> None:
-        assert not self.home.line.hasty
+    def no_key_is_deactivated_before_the_other_is_proved(self) -> None:
+        assert not self.home.line.premature_ends
 
-    def _at_the_end(self) -> None:
+    def _check_end(self) -> None:
         """Check that the rotation ends by itself or by one command after all faults, and leaves no unknown
         key."""
         home = self.home
@@ -169,7 +169,7 @@ class RotationMachine(RuleBasedStateMachine):
         home.time.now += timedelta(minutes=10)
         home.restart()
         for _ in range(20):
-            with contextlib.suppress(KeyturnError), home.working():
+            with contextlib.suppress(KeyturnError), home.run_service():
                 progress = home.service.rotation.advance(PROFILE)
                 home.time.sleep(progress.wait)
                 if progress.orphans:
@@ -177,9 +177,9 @@ class RotationMachine(RuleBasedStateMachine):
                 if progress.is_halted and progress.step is Step.DEACTIVATED:
                     home.service.rotation.finish(PROFILE, progress.old_id[-4:])
         assert not home.service.context.index.load().rotations
-        told = home.service.rotation.status(PROFILE)["keys"]
-        assert {key["key_id"] for key in told} == {key.key_id for key in home.user.keys}
-        unknown = {key["key_id"] for key in told if key["held"] is None}
+        keys = home.service.rotation.status(PROFILE)["keys"]
+        assert {key["key_id"] for key in keys} == {key.key_id for key in home.user.keys}
+        unknown = {key["key_id"] for key in keys if key["held"] is None}
         assert unknown <= self.reported
         assert home.working_keys()
 
@@ -196,8 +196,8 @@ def test_no_run_of_mishaps_loses_a_key(part: int, record_property: Record) -> No
             max_examples=500, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
-    told = ", ".join(f"{count} {what}" for what, count in RotationMachine.tally.items())
-    record_property(f"rotation: part {part + 1} of 4", told)
+    text = ", ".join(f"{count} {what}" for what, count in RotationMachine.tally.items())
+    record_property(f"rotation: part {part + 1} of 4", text)
     assert RotationMachine.tally["lives"] >= 500
 
 

@@ -8,7 +8,7 @@ from tests.core.operations.conftest import Bench, bench
 __all__ = ["bench"]
 
 
-def _through(bench: Bench, name: str) -> list[Step]:
+def _run_rotation(bench: Bench, name: str) -> list[Step]:
     rotating = bench.service.rotation
     return [
         each.step
@@ -19,7 +19,7 @@ def _through(bench: Bench, name: str) -> list[Step]:
 def test_a_rotation_goes_through_all_its_steps(bench: Bench) -> None:
     bench.adopt("personal")
     old = bench.service.context.key("personal")
-    steps = _through(bench, "personal")
+    steps = _run_rotation(bench, "personal")
     assert steps == [Step.CREATED, Step.VERIFIED, Step.STORED, Step.DELIVERED, Step.DEACTIVATED]
     new = bench.service.context.key("personal")
     assert new.access_key_id != old.access_key_id
@@ -37,7 +37,7 @@ def test_a_rotation_goes_through_all_its_steps(bench: Bench) -> None:
 
 def test_a_key_that_was_rotated_is_given_back_with_its_journal_emptied(bench: Bench) -> None:
     bench.adopt("personal")
-    _through(bench, "personal")
+    _run_rotation(bench, "personal")
     bench.sandbox.move_clock(25 * 3600)
     old = bench.service.rotation.status("personal")["rotation"]["old_id"]
     bench.service.rotation.finish("personal", old[-4:])

@@ -23,7 +23,7 @@ from keyturn.operations.rotation.journal import Journal
 from keyturn.operations.rotation.observe import journal_of
 from keyturn.operations.rotation.record import Step
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
-from tests.core.operations.rotation.rotation_states import statuses, until
+from tests.core.operations.rotation.rotation_states import run_until, statuses
 
 
 def record_file(home: Home) -> Path:
@@ -47,7 +47,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
 
 
 def test_a_key_that_only_a_lost_record_knew_is_not_given_up_by_a_release(home: Home) -> None:
-    progress = until(home, Step.STORED)
+    progress = run_until(home, Step.STORED)
     record_file(home).unlink()
     with pytest.raises(
         ChangeRefused, match=f"also holds AKIA…{progress.old_id[-4:]} of the same user"
@@ -67,7 +67,7 @@ def test_a_key_that_only_a_lost_record_knew_is_not_given_up_by_a_release(home: H
 @pytest.mark.parametrize("is_listed", [True, False])
 def test_a_key_kept_beside_one_that_aws_knows_no_more_is_gone_back_to(home: Home, is_listed: bool) -> None:
     """The record is on a second machine that never heard that the first one undid the rotation."""
-    progress = until(home, Step.STORED)
+    progress = run_until(home, Step.STORED)
     record_file(home).unlink()
     new = next(key for key in home.user.keys if key.key_id == progress.new_id)
     if is_listed:
@@ -80,25 +80,25 @@ def test_a_key_kept_beside_one_that_aws_knows_no_more_is_gone_back_to(home: Home
     done = home.service.rotation.undo(PROFILE)
     assert (done.step, done.is_finished) == (Step.UNDONE, True)
     assert home.service.context.key(PROFILE).access_key_id == progress.old_id
-    kept = previous_key.previous_key(home.service.context, PROFILE)
-    assert (kept is not None) is is_listed, "what AWS may switch on again is kept"
+    previous = previous_key.previous_key(home.service.context, PROFILE)
+    assert (previous is not None) is is_listed, "what AWS may switch on again is kept"
     with pytest.raises(NotFound if not is_listed else RotationHalted):
         home.service.rotation.undo(PROFILE)
 
 
 def test_a_key_that_aws_does_not_list_any_more_is_forgotten_on_ones_word(home: Home) -> None:
-    progress = until(home, Step.STORED)
+    progress = run_until(home, Step.STORED)
     record_file(home).unlink()
     home.state.delete_key(home.user, next(key for key in home.user.keys if key.key_id == progress.old_id))
-    told = home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
-    assert "is deleted at AWS; removed it from the vault" in told
+    note = home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
+    assert "is deleted at AWS; removed it from the vault" in note
     assert previous_key.previous_key(home.service.context, PROFILE) is None
 
 
 def test_a_journal_that_cannot_be_listed_is_not_taken_for_an_empty_one(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    until(home, Step.STORED)
+    run_until(home, Step.STORED)
     with unreadable(monkeypatch, home.service.context.vault.folder / "rotation"):
         for act in (home.service.rotation.advance, home.service.rotation.undo, home.service.rotation.status):
             with pytest.raises(VaultError, match="pending rotations are unknown"):
@@ -112,7 +112,7 @@ def test_a_journal_that_cannot_be_listed_is_not_taken_for_an_empty_one(
 
 
 def test_a_record_that_cannot_be_read_stands_in_the_way_of_its_own_key_alone(home: Home) -> None:
-    until(home, Step.STORED)
+    run_until(home, Step.STORED)
     record_file(home).write_bytes(record_file(home).read_bytes()[:100])
     for act in (home.service.rotation.advance, home.service.rotation.undo, home.service.rotation.status):
         with pytest.raises(VaultCorrupt, match="rotation"):
@@ -134,12 +134,12 @@ def test_a_record_that_fell_back_to_the_intent_is_caught_up_by_what_the_vault_ho
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Journal, "write", written)
-        progress = until(home, step)
+        progress = run_until(home, step)
     record_file(home).write_bytes(intent[0])
     home.restart()
     rotating = home.service.rotation
-    told = rotating.status(PROFILE)["rotation"]
-    assert (told["step"], told["new_id"]) == ("stored", progress.new_id)
+    rotation = rotating.status(PROFILE)["rotation"]
+    assert (rotation["step"], rotation["new_id"]) == ("stored", progress.new_id)
     *_, last = rotating.run_to_end(
         rotating.advance(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep
     )
@@ -149,7 +149,7 @@ def test_a_record_that_fell_back_to_the_intent_is_caught_up_by_what_the_vault_ho
 
 
 def test_a_record_in_the_refuge_comes_home_once_it_can(home: Home) -> None:
-    until(home, Step.STORED)
+    run_until(home, Step.STORED)
     journal = journal_of(home.service.context)
     (name,) = journal.names()
     away = journal.fallback_dir / f"rotation-{name}.age"
@@ -161,10 +161,10 @@ def test_a_record_in_the_refuge_comes_home_once_it_can(home: Home) -> None:
 
 
 def test_a_deletion_whose_end_the_disk_refuses_says_that_the_key_is_gone(home: Home) -> None:
-    progress = until(home, Step.DEACTIVATED)
+    progress = run_until(home, Step.DEACTIVATED)
     home.time.now += timedelta(hours=25)
-    home.on_write = lambda _: "refuse" if home.line.asked[-1][0] == "DeleteAccessKey" else ""
-    with home.working(), pytest.raises(KeyturnError) as error:
+    home.on_write = lambda _: "refuse" if home.line.calls[-1][0] == "DeleteAccessKey" else ""
+    with home.run_service(), pytest.raises(KeyturnError) as error:
         home.service.rotation.finish(PROFILE, progress.old_id[-4:])
     assert f"AKIA…{progress.old_id[-4:]} is deleted at AWS" in error.value.hint
     home.on_write = lambda _: ""
@@ -176,7 +176,7 @@ def test_after_a_restore_of_a_whole_old_vault_the_list_tells_of_the_key_that_it_
 ) -> None:
     folder = home.service.context.vault.folder
     shutil.copytree(folder, tmp_path / "backup")
-    progress = until(home, Step.DEACTIVATED)
+    progress = run_until(home, Step.DEACTIVATED)
     shutil.rmtree(folder)
     shutil.copytree(tmp_path / "backup", folder)
     home.service.restore_vault(recovery_key=home.recovery_key)

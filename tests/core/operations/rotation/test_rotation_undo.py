@@ -10,17 +10,17 @@ from keyturn.model.errors import RotationHalted
 from keyturn.model.profile import RotationState
 from keyturn.operations.rotation.record import Step
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
-from tests.core.operations.rotation.rotation_states import back, statuses, until
+from tests.core.operations.rotation.rotation_states import run_until, statuses, undo_rotation
 
 
 def test_undo_after_the_old_key_was_switched_off_switches_it_on_before_the_new_one_goes(home: Home) -> None:
-    progress = until(home, Step.DEACTIVATED)
-    home.line.asked.clear()
-    last = back(home)
+    progress = run_until(home, Step.DEACTIVATED)
+    home.line.calls.clear()
+    last = undo_rotation(home)
     assert last.step is Step.UNDONE
     assert statuses(home) == {progress.old_id: "Active"}
     assert home.service.context.key(PROFILE).access_key_id == progress.old_id
-    acts = [action for action, _ in home.line.asked if action not in ("ListAccessKeys", "GetCallerIdentity")]
+    acts = [action for action, _ in home.line.calls if action not in ("ListAccessKeys", "GetCallerIdentity")]
     assert acts == ["UpdateAccessKey", "UpdateAccessKey", "DeleteAccessKey"]
 
 
@@ -29,24 +29,24 @@ def test_an_undo_right_after_the_making_does_not_take_a_key_for_gone_that_does_n
 ) -> None:
     home.state.propagation = timedelta(seconds=20)
     first = home.service.rotation.start(PROFILE)
-    last = back(home)
+    last = undo_rotation(home)
     assert last.step is Step.UNDONE
     home.time.now += timedelta(minutes=1)
     assert list(statuses(home)) == [first.old_id]
 
 
 def test_an_undo_does_not_trust_what_aws_lists_right_after_the_switching_off(home: Home) -> None:
-    progress = until(home, Step.DELIVERED)
+    progress = run_until(home, Step.DELIVERED)
     home.time.now += timedelta(minutes=10)
     home.state.propagation = timedelta(seconds=60)
     home.service.rotation.advance(PROFILE)
-    last = back(home)
+    last = undo_rotation(home)
     assert last.step is Step.UNDONE
     assert statuses(home) == {progress.old_id: "Active"}
 
 
 def test_the_old_key_deleted_by_somebody_leaves_no_way_back_and_a_way_on(home: Home) -> None:
-    progress = until(home, Step.DEACTIVATED)
+    progress = run_until(home, Step.DEACTIVATED)
     home.state.delete_key(home.user, home.user.keys[0])
     with pytest.raises(RotationHalted, match="the rotation cannot be undone") as error:
         home.service.rotation.undo(PROFILE)
@@ -56,14 +56,14 @@ def test_the_old_key_deleted_by_somebody_leaves_no_way_back_and_a_way_on(home: H
 
 
 def test_the_new_key_deleted_by_somebody_while_the_old_one_is_off_is_said(home: Home) -> None:
-    until(home, Step.DEACTIVATED)
+    run_until(home, Step.DEACTIVATED)
     home.state.delete_key(home.user, home.user.keys[1])
     home.time.now += timedelta(minutes=5)
     with pytest.raises(RotationHalted, match="AWS accepts neither") as error:
         home.service.rotation.advance(PROFILE)
     assert "in the console" in error.value.hint
     home.state.set_status(home.user.keys[0], "Active")
-    last = back(home)
+    last = undo_rotation(home)
     assert last.step is Step.UNDONE
     assert home.service.context.key(PROFILE).access_key_id == last.old_id
 
@@ -75,12 +75,12 @@ def test_an_undo_waits_until_iam_knows_the_key_that_it_deletes(home: Home, looks
     first = home.service.rotation.start(PROFILE)
     for _ in range(looks):
         home.service.rotation.status(PROFILE)
-    assert back(home).step is Step.UNDONE
+    assert undo_rotation(home).step is Step.UNDONE
     assert statuses(home) == {first.old_id: "Active"}
 
 
 def test_after_an_undo_the_old_key_is_as_old_and_as_overdue_as_before(home: Home) -> None:
-    until(home, Step.DEACTIVATED)
-    back(home)
+    run_until(home, Step.DEACTIVATED)
+    undo_rotation(home)
     (row,) = [row for row in home.service.snapshot().profiles if row.name == PROFILE]
     assert (row.rotation.state, row.rotation.age_days) == (RotationState.OVERDUE, 94)

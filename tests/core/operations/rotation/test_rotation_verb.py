@@ -28,7 +28,7 @@ def status(person: Person, name: str = NAME) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def adopted(person: Person) -> None:
+def key_user(person: Person) -> None:
     person.does("adopt", NAME, "acme-alice", "--yes")
 
 
@@ -40,11 +40,11 @@ def test_a_rotation_that_is_stopped_shows_goes_on_and_is_finished(person: Person
     assert (done.returncode, len(user.keys)) == (4, 1), done.stderr
     assert "Use --yes" in done.stderr
 
-    told = person.does("rotate", NAME, "--yes")
-    assert [line.split()[0] for line in told.splitlines()[:5]] == [
+    output = person.does("rotate", NAME, "--yes")
+    assert [line.split()[0] for line in output.splitlines()[:5]] == [
         "created", "verified", "stored", "delivered", "deactivated"
     ]  # fmt: skip
-    assert "--finish" in told.splitlines()[-1]
+    assert "--finish" in output.splitlines()[-1]
     assert [key.status for key in user.keys] == ["Inactive", "Active"]
     assert person.aws_identity(NAME) == user.arn
     assert person.row(NAME)["rotation"]["waits"] == "deactivated"
@@ -67,8 +67,8 @@ def test_a_rotation_that_is_stopped_shows_goes_on_and_is_finished(person: Person
     assert wanted.returncode == 4
     wrong = person.keyturn("rotate", NAME, "--finish", "--confirm", "0000")
     assert wrong.returncode == 4
-    told = person.does("rotate", NAME, "--finish", "--confirm", user.keys[0].key_id[-4:])
-    assert "is deleted" in told.splitlines()[-1]
+    output = person.does("rotate", NAME, "--finish", "--confirm", user.keys[0].key_id[-4:])
+    assert "is deleted" in output.splitlines()[-1]
     assert len(user.keys) == 1
     assert person.row(NAME)["rotation"]["state"] == "ok"
 
@@ -92,8 +92,8 @@ def test_a_key_whose_answer_was_lost_is_one_line_and_goes_on_ones_word(person: P
 def test_undo_brings_the_old_key_back(person: Person) -> None:
     before = status(person)["keys"]
     person.does("rotate", NAME, "--yes", "--json")
-    told = person.does("rotate", NAME, "--undo", "--yes")
-    assert "in use, as before" in told.splitlines()[-1]
+    output = person.does("rotate", NAME, "--undo", "--yes")
+    assert "in use, as before" in output.splitlines()[-1]
     assert [key["key_id"] for key in status(person)["keys"]] == [before[0]["key_id"]]
     assert person.boto_identity(NAME)
     nothing = person.keyturn("rotate", NAME, "--undo", "--yes")
@@ -108,12 +108,12 @@ def test_a_policy_that_asks_for_mfa_is_met_by_one_code_for_the_whole_rotation(pe
     assert found is not None
     user = found[0]
     user.iam_needs_mfa = True
-    asked = person.keyturn("rotate", "acme-alice", "--yes")
-    assert asked.returncode == 4, (asked.stdout, asked.stderr)
-    assert "MFA" in asked.stderr
+    done = person.keyturn("rotate", "acme-alice", "--yes")
+    assert done.returncode == 4, (done.stdout, done.stderr)
+    assert "MFA" in done.stderr
     sandbox.move_clock(timedelta(seconds=31).total_seconds())
-    told = person.does("rotate", "acme-alice", "--yes", "--mfa-code", sandbox.totp("alice"))
-    assert "deactivated" in told
+    output = person.does("rotate", "acme-alice", "--yes", "--mfa-code", sandbox.totp("alice"))
+    assert "deactivated" in output
     assert [key.status for key in user.keys] == ["Inactive", "Active"]
     text = person.does("rotate", "acme-alice", "--policy")
     assert "aws:MultiFactorAuthPresent" in text

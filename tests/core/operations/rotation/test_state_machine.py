@@ -66,12 +66,12 @@ def status(seen: ObservedKeys, key_id: str) -> str | None:
 
 
 def test_a_finished_rotation_has_no_next_step() -> None:
-    assert {next_step(record, seen) for record, seen in situations(*FINISHED)} == {NextStep.NOTHING}
+    assert {next_step(record, keys) for record, keys in situations(*FINISHED)} == {NextStep.NOTHING}
 
 
 def test_an_unfinished_rotation_always_has_a_next_step() -> None:
     assert NextStep.NOTHING not in {
-        next_step(record, seen) for record, seen in situations(Step.INTENT, *OPEN)
+        next_step(record, keys) for record, keys in situations(Step.INTENT, *OPEN)
     }
 
 
@@ -103,8 +103,8 @@ def test_a_key_without_a_secret_is_reported_at_any_age_of_the_rotation(
     age: timedelta, is_undoing: bool
 ) -> None:
     record = record_at(Step.INTENT, age=age, is_undoing=is_undoing)
-    seen = listing(observed(new=None, in_vault=HOLDS_OLD), ListedKey(OTHER, "Active", record.started))
-    assert next_step(record, seen) is NextStep.ORPHAN
+    keys = listing(observed(new=None, in_vault=HOLDS_OLD), ListedKey(OTHER, "Active", record.started))
+    assert next_step(record, keys) is NextStep.ORPHAN
 
 
 # -- keys whose secret nobody has ----------------------------------------------------------------------------
@@ -127,8 +127,8 @@ def test_an_unknown_key_is_an_orphan_if_it_was_created_since_the_rotation_began(
 ) -> None:
     record = record_at(Step.INTENT)
     unknown = ListedKey(OTHER, key_status, record.started + created)
-    seen = listing(observed(new=None, in_vault=HOLDS_OLD), unknown)
-    assert orphans(record, seen) == ((unknown,) if is_orphan else ())
+    keys = listing(observed(new=None, in_vault=HOLDS_OLD), unknown)
+    assert orphans(record, keys) == ((unknown,) if is_orphan else ())
 
 
 @pytest.mark.parametrize(
@@ -212,18 +212,18 @@ def test_the_old_key_is_not_touched_if_the_record_names_no_new_one(step: Step, m
 
 def test_a_new_key_that_somebody_deleted_stops_every_step_forward() -> None:
     lost = {
-        next_step(record, seen)
-        for record, seen in situations(*OPEN, undoing=(False,))
-        if record.started == NOW - SETTLED and NEW not in seen.listed
+        next_step(record, keys)
+        for record, keys in situations(*OPEN, undoing=(False,))
+        if record.started == NOW - SETTLED and NEW not in keys.listed
     }
     assert lost == {NextStep.NEW_DELETED}
 
 
 def test_a_new_key_that_somebody_switched_off_stops_every_step_forward() -> None:
     off = {
-        next_step(record, seen)
-        for record, seen in situations(*OPEN, undoing=(False,))
-        if status(seen, NEW) in ("Inactive", "Expired")
+        next_step(record, keys)
+        for record, keys in situations(*OPEN, undoing=(False,))
+        if status(keys, NEW) in ("Inactive", "Expired")
     }
     assert off == {NextStep.NEW_INACTIVE}
 
@@ -288,8 +288,8 @@ def test_an_old_key_that_may_have_been_deactivated_is_reactivated_although_aws_l
 
 def test_an_observation_does_not_say_that_the_old_key_answers_unless_aws_was_asked() -> None:
     record = record_at(Step.STORED, is_undoing=True)
-    seen = ObservedKeys(observed().listed, HOLDS_OLD, frozenset(ENTRIES), NOW)
-    assert next_step(record, seen) is NextStep.VERIFY_OLD
+    keys = ObservedKeys(observed().listed, HOLDS_OLD, frozenset(ENTRIES), NOW)
+    assert next_step(record, keys) is NextStep.VERIFY_OLD
 
 
 @pytest.mark.parametrize(
@@ -320,41 +320,41 @@ def test_the_way_back_ends_without_a_new_key_if_the_record_names_none() -> None:
 
 
 def test_the_old_key_is_touched_only_if_the_new_one_is_in_the_vault_and_may_work() -> None:
-    for record, seen in situations(*OPEN):
-        if next_step(record, seen) in (
+    for record, keys in situations(*OPEN):
+        if next_step(record, keys) in (
             NextStep.DEACTIVATE,
             NextStep.DELETE,
             NextStep.CLOSE,
             NextStep.RECORD_DEACTIVATED,
         ):
             assert not record.is_undoing
-            assert seen.in_vault == HOLDS_NEW
+            assert keys.in_vault == HOLDS_NEW
             assert record.step in (Step.DELIVERED, Step.DEACTIVATED)
-            assert status(seen, NEW) == "Active" or record.started == NOW - YOUNG
+            assert status(keys, NEW) == "Active" or record.started == NOW - YOUNG
 
 
 def test_the_old_key_is_deleted_only_after_it_was_deactivated() -> None:
-    for record, seen in situations(*OPEN):
-        if next_step(record, seen) is NextStep.DELETE:
+    for record, keys in situations(*OPEN):
+        if next_step(record, keys) is NextStep.DELETE:
             assert record.step is Step.DEACTIVATED
-            assert status(seen, OLD) in ("Inactive", "Expired")
+            assert status(keys, OLD) in ("Inactive", "Expired")
 
 
 def test_the_new_key_is_removed_only_after_the_old_one_answers_and_is_back_in_the_vault() -> None:
-    for record, seen in situations(*OPEN):
-        if next_step(record, seen) in (NextStep.DEACTIVATE_NEW, NextStep.DELETE_NEW):
+    for record, keys in situations(*OPEN):
+        if next_step(record, keys) in (NextStep.DEACTIVATE_NEW, NextStep.DELETE_NEW):
             assert record.is_undoing
-            assert status(seen, OLD) == "Active"
-            assert seen.is_old_accepted
-            assert seen.in_vault == HOLDS_OLD
+            assert status(keys, OLD) == "Active"
+            assert keys.is_old_accepted
+            assert keys.in_vault == HOLDS_OLD
 
 
 def test_a_rotation_ends_as_undone_only_if_the_vault_holds_the_old_key_and_the_new_one_is_gone() -> None:
-    for record, seen in situations(*OPEN):
-        if next_step(record, seen) is NextStep.GIVE_UP:
-            assert status(seen, OLD) == "Active"
-            assert seen.in_vault == HOLDS_OLD
-            assert NEW not in seen.listed
+    for record, keys in situations(*OPEN):
+        if next_step(record, keys) is NextStep.GIVE_UP:
+            assert status(keys, OLD) == "Active"
+            assert keys.in_vault == HOLDS_OLD
+            assert NEW not in keys.listed
             assert record.started == NOW - SETTLED
 
 
@@ -415,8 +415,8 @@ ONE_ENTRY = frozenset({"ci"})
 def test_the_vault_holds_a_key_if_it_is_in_every_wanted_entry_and_the_other_key_in_none(
     in_vault: Mapping[str, str], wanted: frozenset[str], new: bool, old: bool
 ) -> None:
-    record, seen = record_at(Step.STORED), observed(in_vault=in_vault, wanted=wanted)
-    assert (vault_has_new(record, seen), vault_has_old(record, seen)) == (new, old)
+    record, keys = record_at(Step.STORED), observed(in_vault=in_vault, wanted=wanted)
+    assert (vault_has_new(record, keys), vault_has_old(record, keys)) == (new, old)
 
 
 def test_without_a_new_key_the_vault_holds_the_old_one_alone() -> None:
