@@ -197,7 +197,7 @@ def test_release_of_a_secret_takes_the_passphrase(person: Person) -> None:
 
 
 def test_verbs_say_what_there_is_nothing_to_do_for(person: Person) -> None:
-    for words, code, said in (
+    for words, code, message in (
         (("refresh", "nobody"), 3, "none by that name"),
         (("refresh", "ci-deploy"), 1, "keyturn adopt ci-deploy"),
         (("refresh", "contractor"), 1, "another tool"),
@@ -214,4 +214,4 @@ def test_verbs_say_what_there_is_nothing_to_do_for(person: Person) -> None:
         assert done.returncode == code, (words, done.stdout, done.stderr)
         last = done.stderr.splitlines()[-1]
         assert last.startswith("keyturn: "), done.stderr
-        assert said in last, (words, done.stderr)
+        assert message in last, (words, done.stderr)

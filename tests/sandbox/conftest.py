@@ -69,12 +69,14 @@ def client(sandbox: Sandbox, boto: boto3.Session) -> Callable[..., Any]:
         )
 
     def client_for(
-        service: str, who: AccessKey | Session | Mapping[str, str], *, region: str = "eu-west-1"
+        service: str, signer: AccessKey | Session | Mapping[str, str], *, region: str = "eu-west-1"
     ) -> Any:
-        if isinstance(who, Mapping):
-            return make(service, who["AccessKeyId"], who["SecretAccessKey"], who.get("SessionToken"), region)
-        token = who.token.reveal() if isinstance(who, Session) else None
-        return make(service, who.key_id, who.secret.reveal(), token, region)
+        if isinstance(signer, Mapping):
+            return make(
+                service, signer["AccessKeyId"], signer["SecretAccessKey"], signer.get("SessionToken"), region
+            )
+        token = signer.token.reveal() if isinstance(signer, Session) else None
+        return make(service, signer.key_id, signer.secret.reveal(), token, region)
 
     return client_for
 
@@ -85,9 +87,9 @@ def refused() -> Callable[..., str]:
     refused call, and returns the message."""
 
     def check(code: str, status: int, call: Callable[..., Any], **parameters: Any) -> str:
-        with pytest.raises(ClientError) as caught:
+        with pytest.raises(ClientError) as excinfo:
             call(**parameters)
-        answer = caught.value.response
+        answer = excinfo.value.response
         assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
         assert len(answer["ResponseMetadata"]["RequestId"]) == 36
         return answer["Error"]["Message"]

@@ -320,11 +320,11 @@ def _(b: Bench) -> None:
     user = b.user(ALL)
     call = {"RoleArn": b.role(user).arn, "RoleSessionName": "fact"}
     for policy in ("{", "{}", document([{"Effect": "Allow"}])):
-        for asked, more in (
+        for requested, more in (
             (b.sts(user).assume_role, call),
             (b.sts(user).get_federation_token, {"Name": "ab"}),
         ):
-            found = error_of(asked, **more, Policy=policy)
+            found = error_of(requested, **more, Policy=policy)
             assert (found.code, found.status) == ("MalformedPolicyDocument", 400)
     many = [{"Key": f"k{n}-{n * 7919 % 1009}", "Value": str(pow(7, n + 90))[:60]} for n in range(50)]
     found = error_of(b.sts(user).assume_role, **call, Tags=many)
@@ -371,11 +371,11 @@ def _(b: Bench) -> None:
     young = b.role(user, conditions={"NumericLessThan": {age: "300"}})
     plain, proven = b.session(user), b.session(user, **b.mfa(user))
 
-    def lets_in(who: Any) -> list[bool]:
+    def lets_in(signer: Any) -> list[bool]:
         found = []
         for role in (strict, lax, young):
             try:
-                found.append(bool(b.assume_role(who, role)))
+                found.append(bool(b.assume_role(signer, role)))
             except b.sts(user).exceptions.ClientError:
                 found.append(False)
         return found

@@ -91,7 +91,7 @@ def _(b: Bench) -> None:
     "botocore retries by itself: a lost reply to CreateAccessKey asks again; total_max_attempts 1 does not"
 )
 def _(b: Bench) -> None:
-    for config, asked in ((Config(), 2), (Config(retries={"total_max_attempts": 1}), 1)):
+    for config, requested in ((Config(), 2), (Config(retries={"total_max_attempts": 1}), 1)):
         user = b.user()
         key = user.keys[0]
         iam = boto3.client(
@@ -106,7 +106,7 @@ def _(b: Bench) -> None:
         b.sandbox.calls.clear()
         with suppress(BotoCoreError, iam.exceptions.ClientError):
             iam.create_access_key()
-        assert [call.action for call in b.sandbox.calls] == ["CreateAccessKey"] * asked
+        assert [call.action for call in b.sandbox.calls] == ["CreateAccessKey"] * requested
         assert len(user.keys) == 2
         assert len(b.iam(user).list_access_keys()["AccessKeyMetadata"]) == 2
 

@@ -44,8 +44,8 @@ def _(b: Bench) -> None:
 @facts("GetSessionToken | root max 3600")
 def _(b: Bench) -> None:
     sts = b.sts(b.root())
-    for asked, given in ((None, 3600), (900, 900), (3600, 3600), (3601, 3600), (129600, 3600)):
-        more = {} if asked is None else {"DurationSeconds": asked}
+    for requested, given in ((None, 3600), (900, 900), (3600, 3600), (3601, 3600), (129600, 3600)):
+        more = {} if requested is None else {"DurationSeconds": requested}
         assert b.lifetime(sts.get_session_token(**more)) == given
 
 

@@ -67,26 +67,32 @@ class Bench:
     def iam(self, signer: Any) -> Any:
         return self.client("iam", self._signer(signer))
 
-    def _signer(self, who: Any) -> AccessKey | Session | Mapping[str, str]:
-        signer: AccessKey | Session | Mapping[str, str] = who.keys[0] if isinstance(who, User) else who
+    def _signer(self, principal: Any) -> AccessKey | Session | Mapping[str, str]:
+        signer: AccessKey | Session | Mapping[str, str] = (
+            principal.keys[0] if isinstance(principal, User) else principal
+        )
         return signer
 
-    def session(self, who: User, **more: Any) -> dict[str, str]:
+    def session(self, signer: User, **more: Any) -> dict[str, str]:
         """Return credentials of GetSessionToken."""
-        credentials: dict[str, str] = self.sts(who).get_session_token(**more)["Credentials"]
+        credentials: dict[str, str] = self.sts(signer).get_session_token(**more)["Credentials"]
         return credentials
 
-    def assume_role(self, who: Any, role: Role, **more: Any) -> dict[str, str]:
+    def assume_role(self, signer: Any, role: Role, **more: Any) -> dict[str, str]:
         """Return credentials of AssumeRole."""
-        return self.assume(who, role, **more)["Credentials"]  # type: ignore[no-any-return]  # the stubs end here
+        return self.assume(signer, role, **more)["Credentials"]  # type: ignore[no-any-return]  # the stubs end here
 
-    def assume(self, who: Any, role: Role, **more: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self.sts(who).assume_role(RoleArn=role.arn, RoleSessionName="fact", **more)
+    def assume(self, signer: Any, role: Role, **more: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self.sts(signer).assume_role(
+            RoleArn=role.arn, RoleSessionName="fact", **more
+        )
         return answer
 
-    def federated(self, who: User, **more: Any) -> dict[str, str]:
+    def federated(self, signer: User, **more: Any) -> dict[str, str]:
         """Return credentials of GetFederationToken."""
-        credentials: dict[str, str] = self.sts(who).get_federation_token(Name="guest", **more)["Credentials"]
+        credentials: dict[str, str] = self.sts(signer).get_federation_token(Name="guest", **more)[
+            "Credentials"
+        ]
         return credentials
 
     def mfa(self, user: User) -> dict[str, str]:

@@ -100,9 +100,9 @@ def test_every_kind_has_its_expectation_here() -> None:
 @pytest.mark.parametrize("kind", AS_CODE)
 def test_an_error_answer_arrives_with_its_code(sandbox: Sandbox, impatient_sts: Any, kind: str) -> None:
     sandbox.faults.order("GetSessionToken", kind)
-    with pytest.raises(ClientError) as caught:
+    with pytest.raises(ClientError) as excinfo:
         impatient_sts.get_session_token()
-    answer = caught.value.response
+    answer = excinfo.value.response
     assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == AS_CODE[kind]
     assert impatient_sts.get_session_token()
 
@@ -183,9 +183,9 @@ def test_orders_are_for_so_many_calls_or_until_cleared(
     sandbox.faults.order("GetCallerIdentity", "throttle", times=None)
     codes = []
     for _ in range(5):
-        with pytest.raises(ClientError) as caught:
+        with pytest.raises(ClientError) as excinfo:
             sts.get_caller_identity()
-        codes.append(caught.value.response["Error"]["Code"])
+        codes.append(excinfo.value.response["Error"]["Code"])
     assert codes == ["InternalFailure"] * 2 + ["Throttling"] * 3
     assert sandbox.faults.waiting() == {"GetCallerIdentity": None}
     assert sts.get_session_token()
@@ -223,11 +223,11 @@ def test_a_skewed_clock_is_told_by_the_refusal_and_by_the_date(
     sts = client("sts", user.keys[0])
     sandbox.faults.skew(minutes * 60)
     try:
-        with pytest.raises(ClientError) as caught:
+        with pytest.raises(ClientError) as excinfo:
             sts.get_caller_identity()
     finally:
         sandbox.faults.clear()
-    error = caught.value.response
+    error = excinfo.value.response
     assert error["Error"]["Code"] == "SignatureDoesNotMatch"
     words = "Signature expired: " if minutes > 0 else "Signature not yet current: "
     assert error["Error"]["Message"].startswith(words)

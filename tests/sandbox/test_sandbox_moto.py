@@ -78,15 +78,15 @@ def ours(sandbox: Sandbox, boto: boto3.Session) -> Backend:
     return backend
 
 
-def signer_identity(one: Backend) -> Any:
-    answer = one.client("sts").get_caller_identity()
+def signer_identity(backend: Backend) -> Any:
+    answer = backend.client("sts").get_caller_identity()
     return shape(answer), answer["Account"], answer["Arn"]
 
 
-def role_session_identity(one: Backend) -> Any:
-    answer = one.client("sts").assume_role(**call("Agreed"))
+def role_session_identity(backend: Backend) -> Any:
+    answer = backend.client("sts").assume_role(**call("Agreed"))
     credentials = answer["Credentials"]
-    identity = one.client("sts", credentials).get_caller_identity()
+    identity = backend.client("sts", credentials).get_caller_identity()
     lengths = len(credentials["AccessKeyId"]), len(credentials["SecretAccessKey"])
     return (
         shape(answer),
@@ -96,19 +96,19 @@ def role_session_identity(one: Backend) -> Any:
     )
 
 
-def key_lifecycle(one: Backend) -> Any:
-    iam = one.client("iam", "keeper")
-    own = one.keys["keeper"]["AccessKeyId"]
+def key_lifecycle(backend: Backend) -> Any:
+    iam = backend.client("iam", "keeper")
+    own = backend.keys["keeper"]["AccessKeyId"]
     new_key = iam.create_access_key(UserName="keeper")
     key_id = new_key["AccessKey"]["AccessKeyId"]
     listed = iam.list_access_keys()
     assert {key["AccessKeyId"] for key in listed["AccessKeyMetadata"]} == {own, key_id}
     used = iam.get_access_key_last_used(AccessKeyId=own)
     never = iam.get_access_key_last_used(AccessKeyId=key_id)["AccessKeyLastUsed"]
-    with pytest.raises(ClientError) as caught:
+    with pytest.raises(ClientError) as excinfo:
         iam.create_access_key()
-    quota = caught.value.response
-    fresh = one.client("sts", new_key["AccessKey"])
+    quota = excinfo.value.response
+    fresh = backend.client("sts", new_key["AccessKey"])
     works = fresh.get_caller_identity()["Arn"]
     iam.update_access_key(AccessKeyId=key_id, Status="Inactive")
     iam.update_access_key(AccessKeyId=key_id, Status="Inactive")
@@ -126,53 +126,53 @@ def key_lifecycle(one: Backend) -> Any:
     )
 
 
-def a_key_that_deletes_itself(one: Backend) -> Any:
-    new_key = one.client("iam", "keeper").create_access_key()["AccessKey"]
-    own = one.client("iam", new_key)
+def a_key_that_deletes_itself(backend: Backend) -> Any:
+    new_key = backend.client("iam", "keeper").create_access_key()["AccessKey"]
+    own = backend.client("iam", new_key)
     own.delete_access_key(AccessKeyId=new_key["AccessKeyId"], UserName="keeper")
-    return refusal(own.list_access_keys), refusal(one.client("sts", new_key).get_caller_identity)
+    return refusal(own.list_access_keys), refusal(backend.client("sts", new_key).get_caller_identity)
 
 
-def a_key_that_deletes_the_one_before(one: Backend) -> Any:
-    iam = one.client("iam", "other")
-    old = one.keys["other"]
+def a_key_that_deletes_the_one_before(backend: Backend) -> Any:
+    iam = backend.client("iam", "other")
+    old = backend.keys["other"]
     new = iam.create_access_key()["AccessKey"]
-    one.client("iam", new).delete_access_key(AccessKeyId=old["AccessKeyId"])
-    one.keys["other"] = new
-    return refusal(one.client("sts", old).get_caller_identity), refusal(
-        one.client("sts", new).get_caller_identity
+    backend.client("iam", new).delete_access_key(AccessKeyId=old["AccessKeyId"])
+    backend.keys["other"] = new
+    return refusal(backend.client("sts", old).get_caller_identity), refusal(
+        backend.client("sts", new).get_caller_identity
     )
 
 
-def user_identity(one: Backend) -> Any:
-    answers = [one.client("iam").get_user(UserName=name)["User"] for name in ("agreed", "bare")]
+def user_identity(backend: Backend) -> Any:
+    answers = [backend.client("iam").get_user(UserName=name)["User"] for name in ("agreed", "bare")]
     return [(shape(user), user["Arn"], user["UserName"]) for user in answers]
 
 
 def signed(change: dict[str, str], signer: str = "agreed") -> Callable[[Backend], Any]:
-    def ask(one: Backend) -> Any:
-        key = one.keys[signer] | change
-        return refusal(one.client("sts", key).get_caller_identity), refusal(
-            one.client("iam", key).list_access_keys
+    def ask(backend: Backend) -> Any:
+        key = backend.keys[signer] | change
+        return refusal(backend.client("sts", key).get_caller_identity), refusal(
+            backend.client("iam", key).list_access_keys
         )
 
     return ask
 
 
 def role_signed(change: dict[str, str]) -> Callable[[Backend], Any]:
-    return lambda one: refusal(one.client("sts", one.session() | change).get_caller_identity)
+    return lambda backend: refusal(backend.client("sts", backend.session() | change).get_caller_identity)
 
 
 def iam(signer: str, method: str, **parameters: str) -> Callable[[Backend], Any]:
-    return lambda one: refusal(getattr(one.client("iam", signer), method), **parameters)
+    return lambda backend: refusal(getattr(backend.client("iam", signer), method), **parameters)
 
 
 def assume(role: str, **more: str) -> Callable[[Backend], Any]:
-    return lambda one: refusal(one.client("sts").assume_role, **call(role, **more))
+    return lambda backend: refusal(backend.client("sts").assume_role, **call(role, **more))
 
 
 def as_role(method: str, **parameters: str) -> Callable[[Backend], Any]:
-    return lambda one: refusal(getattr(one.client("iam", one.session()), method), **parameters)
+    return lambda backend: refusal(getattr(backend.client("iam", backend.session()), method), **parameters)
 
 
 QUESTIONS: dict[str, Callable[[Backend], Any]] = {
@@ -261,32 +261,32 @@ def test_the_whole_table_was_asked(
     assert arn("user", "agreed").endswith(":user/agreed")
 
 
-@pytest.mark.parametrize("whose", ["moto", "ours"])
+@pytest.mark.parametrize("fixture", ["moto", "ours"])
 def test_a_rotation_by_our_own_client_goes_the_same_way_with_both(
-    whose: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fixture: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one: Backend = request.getfixturevalue(whose)
-    new_key = one.client("iam", "keeper").create_access_key()["AccessKey"]
-    one.client("iam", new_key).delete_access_key(AccessKeyId=one.keys["keeper"]["AccessKeyId"])
-    monkeypatch.setenv("AWS_ENDPOINT_URL", one.url)
+    backend: Backend = request.getfixturevalue(fixture)
+    new_key = backend.client("iam", "keeper").create_access_key()["AccessKey"]
+    backend.client("iam", new_key).delete_access_key(AccessKeyId=backend.keys["keeper"]["AccessKeyId"])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", backend.url)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     home = RemoteAwsHome(
         tmp_path, RealClock(), first=Credentials(new_key["AccessKeyId"], Secret(new_key["SecretAccessKey"]))
     )
     try:
-        rotating = home.service.rotation
+        rotation = home.service.rotation
         steps = [
             each.step
-            for each in rotating.run_to_end(rotating.start(PROFILE), lambda: rotating.advance(PROFILE))
+            for each in rotation.run_to_end(rotation.start(PROFILE), lambda: rotation.advance(PROFILE))
         ]
         assert steps[-1] is Step.DEACTIVATED
-        done = rotating.finish(PROFILE, new_key["AccessKeyId"][-4:])
+        done = rotation.finish(PROFILE, new_key["AccessKeyId"][-4:])
         assert done.step is Step.DONE
-        status = rotating.status(PROFILE)
+        status = rotation.status(PROFILE)
         assert [key["key_id"] for key in status["keys"]] == [done.new_id]
     finally:
         new = home.service.context.key(PROFILE)
-        one.keys["keeper"] = {
+        backend.keys["keeper"] = {
             "AccessKeyId": new.access_key_id,
             "SecretAccessKey": new.secret_access_key.reveal(),
         }

@@ -171,13 +171,13 @@ def test_role_credentials_carry_no_mfa_on(
     assert text == denied_message(hop["AssumedRoleUser"]["Arn"], second.arn)
 
 
-@pytest.mark.parametrize(("most", "asked"), [(3600, 900), (7200, 7200), (43200, 43200)])
+@pytest.mark.parametrize(("most", "requested"), [(3600, 900), (7200, 7200), (43200, 43200)])
 def test_a_role_session_lives_as_long_as_asked_within_the_roles_maximum(
-    sandbox: Sandbox, user: User, sts: Any, most: int, asked: int
+    sandbox: Sandbox, user: User, sts: Any, most: int, requested: int
 ) -> None:
     role = sandbox.state.add_role(HOME, f"Max{most}", trust_policy(user.arn), max_session=most)
-    answer = sts.assume_role(RoleArn=role.arn, RoleSessionName="s1", DurationSeconds=asked)
-    assert lifetime(sandbox, answer) == asked
+    answer = sts.assume_role(RoleArn=role.arn, RoleSessionName="s1", DurationSeconds=requested)
+    assert lifetime(sandbox, answer) == requested
 
 
 @pytest.mark.parametrize("most", [3600, 7200])

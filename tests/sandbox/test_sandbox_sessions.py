@@ -60,23 +60,23 @@ def test_a_session_is_usable_and_is_its_user(sts: Any, user: User, client: Calla
     assert (identity["Arn"], identity["UserId"]) == (user.arn, user.user_id)
 
 
-@pytest.mark.parametrize(("asked", "given"), [(None, 43200), (900, 900), (129600, 129600)])
+@pytest.mark.parametrize(("requested", "given"), [(None, 43200), (900, 900), (129600, 129600)])
 def test_a_session_lives_12_hours_or_15_minutes_to_36_hours(
-    sandbox: Sandbox, sts: Any, asked: int | None, given: int
+    sandbox: Sandbox, sts: Any, requested: int | None, given: int
 ) -> None:
-    answer = sts.get_session_token(**({} if asked is None else {"DurationSeconds": asked}))
+    answer = sts.get_session_token(**({} if requested is None else {"DurationSeconds": requested}))
     assert lifetime(sandbox, answer) == given
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("requested", "words"),
     [(899, "value greater than or equal to 900"), (129601, "value less than or equal to 129600")],
 )
 def test_a_session_outside_these_limits_is_refused(
-    sts: Any, refused: Callable[..., str], asked: int, words: str
+    sts: Any, refused: Callable[..., str], requested: int, words: str
 ) -> None:
-    assert refused("ValidationError", 400, sts.get_session_token, DurationSeconds=asked) == (
-        f"1 validation error detected: Value '{asked}' at 'durationSeconds' failed to satisfy constraint: "
+    assert refused("ValidationError", 400, sts.get_session_token, DurationSeconds=requested) == (
+        f"1 validation error detected: Value '{requested}' at 'durationSeconds' failed to satisfy constraint: "
         f"Member must have {words}"
     )
 

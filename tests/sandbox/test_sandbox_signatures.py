@@ -243,7 +243,7 @@ def test_users_and_roles_live_in_any_partition(sandbox: Sandbox, client: Callabl
     assert isinstance(role, Role)
 
 
-def test_a_new_key_takes_its_time_and_flaps_before_it_settles(
+def test_a_new_key_takes_its_time_and_flaps_before_it_is_stable(
     sandbox: Sandbox, user: User, client: Callable[..., Any], refused: Callable[..., str]
 ) -> None:
     sandbox.state.propagation, sandbox.state.flapping = timedelta(seconds=10), timedelta(seconds=10)

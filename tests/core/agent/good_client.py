@@ -16,18 +16,18 @@ from keyturn.agent import client
 
 
 def main(path: Path, profile: str) -> None:
-    taken: list[float] = []
+    acquired: list[float] = []
     documents: set[str] = set()
     failed: list[str] = []
     print("ready", flush=True)
     while not select.select([sys.stdin], [], [], 0.01)[0]:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             documents.add(client.document(path, profile))
         except Exception as error:  # noqa: BLE001 - shown by the test
             failed.append(repr(error))
-        taken.append(time.perf_counter() - begun)
-    print(json.dumps({"taken": taken, "documents": sorted(documents), "failed": failed}))
+        acquired.append(time.perf_counter() - started)
+    print(json.dumps({"taken": acquired, "documents": sorted(documents), "failed": failed}))
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ def _mutated(random_: random.Random) -> bytes:
 
 def _odd_operation(random_: random.Random) -> bytes:
     args = {field: random_.choice(ODD_VALUES) for field in random_.sample(FIELDS, random_.randint(0, 5))}
-    act = random_.choice((*OPERATIONS, *OPERATIONS, "unheard of", ""))
-    return json.dumps({"v": 1, "op": "run", "act": act, "args": args}).encode() + b"\n"
+    operation = random_.choice((*OPERATIONS, *OPERATIONS, "unheard of", ""))
+    return json.dumps({"v": 1, "op": "run", "act": operation, "args": args}).encode() + b"\n"
 
 
 def _odd_request(random_: random.Random) -> bytes:
@@ -119,8 +119,8 @@ def hostile_clients(path: Path, count: int) -> Iterator[None]:
     request byte by byte. Connections that the agent drops are opened again."""
     over = threading.Event()
     threads = [
-        threading.Thread(target=act, args=(path, over, count))
-        for act in (_hold_open, _read_nothing, _speak_slowly, _speak_slowly)
+        threading.Thread(target=operation, args=(path, over, count))
+        for operation in (_hold_open, _read_nothing, _speak_slowly, _speak_slowly)
     ]
     for thread in threads:
         thread.start()

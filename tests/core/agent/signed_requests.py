@@ -46,13 +46,13 @@ class CountingProfile:
             file.write(f"\n[profile {COUNTED}]\nregion = eu-west-1\ncredential_process = {program} {ROLE}\n")
         self.read = 0
 
-    def read_log(self, seen: SigningStats) -> None:
+    def read_log(self, keys: SigningStats) -> None:
         """Read the records written since the last call."""
         lines = self.log.read_text().splitlines()
         for line in lines[self.read :]:
             ends = datetime.fromisoformat(json.loads(line)["Expiration"])
-            seen.seconds_at_output.append((ends - self.person.sandbox.now()).total_seconds())
-        seen.runs += len(lines) - self.read
+            keys.seconds_at_output.append((ends - self.person.sandbox.now()).total_seconds())
+        keys.runs += len(lines) - self.read
         self.read = len(lines)
 
 

@@ -108,7 +108,7 @@ def test_what_a_killed_agent_left_gives_way(serve: Serve, folder: Path) -> None:
     assert client.get_forwarded_credentials(serve().forward_socket, "prod", None) == TEMPORARY
 
 
-def test_the_far_end_keeps_nobody_at_home_waiting(serve: Serve) -> None:
+def test_the_remote_host_keeps_nobody_at_home_waiting(serve: Serve) -> None:
     agent = serve(limits=Limits(remote=3, connections=4, operations=4))
     connections = []
     for _ in range(12):
@@ -213,7 +213,7 @@ def test_what_somebody_else_put_in_its_place_is_neither_asked_nor_spoken_of(
     assert agent.service.calls == []
 
 
-def test_a_far_end_whose_own_line_asks_keyturn_is_not_led_to_a_vault(serve: Serve, folder: Path) -> None:
+def test_a_remote_host_whose_own_line_asks_keyturn_is_not_led_to_a_vault(serve: Serve, folder: Path) -> None:
     """If nothing is managed and the local side gives nothing, a prompt for a new vault would not help."""
     config = folder / "config"
     config.write_text("[profile there]\ncredential_process = /usr/bin/keyturn credential-process there\n")
@@ -258,7 +258,7 @@ def test_a_request_at_home_takes_no_length_from_a_stranger(serve: Serve) -> None
         '{"Version":1,"AccessKeyId":"A","SecretAccessKey":"s","SessionToken":"t"}',
     ],
 )
-def test_what_the_near_end_says_is_believed_only_if_it_is_valid_credentials(serve: Serve, lie: str) -> None:
+def test_what_the_local_side_says_is_believed_only_if_it_is_valid_credentials(serve: Serve, lie: str) -> None:
     agent = serve()
     agent.service.forwarded_document = lie
     with pytest.raises(AgentUnavailable, match="no temporary credentials that are valid now"):
@@ -280,20 +280,20 @@ def test_beside_the_credentials_nothing_is_taken_over_that_clients_could_stumble
     )
 
 
-def test_the_near_end_does_not_choose_the_exit_code_of_the_far_one() -> None:
+def test_the_local_side_does_not_choose_the_exit_code_of_the_remote_one() -> None:
     line = json.dumps({"ok": False, "error": {"type": "OfALaterVersion", "exit": 77, "what": "x"}}).encode()
-    with pytest.raises(KeyturnError) as caught:
+    with pytest.raises(KeyturnError) as excinfo:
         temporary_document(line)
-    assert caught.value.exit_code == 1
+    assert excinfo.value.exit_code == 1
 
 
-def test_nobody_at_the_far_end_is_asked_whatever_the_near_end_says(serve: Serve) -> None:
-    with pytest.raises(NeedsInteraction) as caught:
+def test_nobody_at_the_remote_host_is_asked_whatever_the_local_side_says(serve: Serve) -> None:
+    with pytest.raises(NeedsInteraction) as excinfo:
         client.get_forwarded_credentials(serve().forward_socket, "mfa", None)
-    assert type(caught.value) is NeedsInteraction
+    assert type(excinfo.value) is NeedsInteraction
 
 
-def test_a_stopped_agent_does_not_keep_the_far_end_for_longer_than_the_near_one(
+def test_a_stopped_agent_does_not_keep_the_remote_host_for_longer_than_the_local_one(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = serve()

@@ -31,7 +31,7 @@ def stopped_pid(starter: Starter) -> int:
     return pid
 
 
-def test_an_act_says_soon_which_process_hangs(starter: Starter, stopped_pid: int) -> None:
+def test_an_operation_says_soon_which_process_hangs(starter: Starter, stopped_pid: int) -> None:
     began = time.monotonic()
     with pytest.raises(
         AgentHangs, match=rf"process {stopped_pid} .* keyturn agent stop && keyturn vault unlock"
@@ -65,7 +65,7 @@ def test_nobody_takes_its_place_while_it_lives(starter: Starter, stopped_pid: in
         acquire(starter.socket, lambda path: client.is_answering(path, 0.1), 0.3)
 
 
-def test_an_act_that_takes_its_time_is_waited_for(starter: Starter) -> None:
+def test_an_operation_that_takes_its_time_is_waited_for(starter: Starter) -> None:
     starter.start()
     assert client.run(starter.socket, "slow", {"seconds": 2.0}, 110)["did"] == "slow"
 

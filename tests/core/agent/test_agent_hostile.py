@@ -27,12 +27,12 @@ NEED_ARGUMENTS = ("hand", "deliver", "adopt", "release")
 @pytest.fixture(scope="module")
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     with Sandbox(tmp_path_factory.mktemp("attacked")) as sandbox:
-        somebody = Person(sandbox)
+        user = Person(sandbox)
         try:
-            set_up_role(somebody)
-            yield somebody
+            set_up_role(user)
+            yield user
         finally:
-            somebody.leaves()
+            user.leaves()
 
 
 def writable_files(person: Person) -> dict[str, bytes | None]:
@@ -96,7 +96,7 @@ def test_random_and_mutated_requests_beside_bad_company(
     for word in json.loads(good.documents.pop()).values():
         assert not isinstance(word, str) or len(word) < 30 or word not in text
     assert {"result", "nothing", "UsageError", "AgentUnavailable"} <= set(counts)
-    within = sum(taken <= 0.1 for taken in good.seconds)
+    within = sum(acquired <= 0.1 for acquired in good.seconds)
     record_property(
         f"agent: {total} hostile bytes in {sum(counts.values())} requests, a good client meanwhile",
         f"{len(good.seconds)} answers, worst {1000 * max(good.seconds):.0f} ms, {within} within 100 ms",
@@ -104,16 +104,16 @@ def test_random_and_mutated_requests_beside_bad_company(
 
 
 @pytest.mark.parametrize(
-    "act",
+    "operation",
     ["refresh", "document", "hand", "deliver", "stop", "adopt", "plan-release", "release", "mfa-devices"],
 )
-def test_each_act_refuses_arguments_of_any_type_in_words(person: Person, act: str) -> None:
+def test_each_operation_refuses_arguments_of_any_type_in_words(person: Person, operation: str) -> None:
     before = writable_files(person)
     for value in ODD_VALUES:
         of_all = dict.fromkeys(("name", "names", "digest", "to", "code"), value)
         known = {"name": ROLE, "names": [ROLE], "digest": value, "to": value, "least_seconds": value}
-        for args in (of_all, {**of_all, "files": value}, known if act in NEED_ARGUMENTS else {}):
-            line = json.dumps({"v": 1, "op": "run", "act": act, "args": args}).encode() + b"\n"
+        for args in (of_all, {**of_all, "files": value}, known if operation in NEED_ARGUMENTS else {}):
+            line = json.dumps({"v": 1, "op": "run", "act": operation, "args": args}).encode() + b"\n"
             reply_type(send(person.socket, line))
     assert writable_files(person) == before
     assert "unforeseen" not in plaintext_files(person)

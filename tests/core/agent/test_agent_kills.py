@@ -37,8 +37,8 @@ class KillRun:
     def __init__(self, person: Person) -> None:
         self.person = person
         set_up_role(person)
-        shown = person.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": PASSPHRASE})
-        self.recovery_key = Secret(shown.strip())
+        output = person.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": PASSPHRASE})
+        self.recovery_key = Secret(output.strip())
         self.kills = 0
         self.outcomes: dict[str, int] = {}
 
@@ -50,7 +50,7 @@ class KillRun:
     def pid(self) -> int:
         return int(client.call(self.person.socket, {"op": "status"})["pid"])
 
-    def kill_during(self, pid: int, after: float, act: Callable[[], object]) -> None:
+    def kill_during(self, pid: int, after: float, operation: Callable[[], object]) -> None:
         """Kill `pid` after a delay in seconds from the start of `act`, which may return or raise a typed
         error."""
 
@@ -62,7 +62,7 @@ class KillRun:
         thread = threading.Thread(target=kill)
         thread.start()
         try:
-            act()
+            operation()
             outcome = "answered"
         except KeyturnError as error:
             outcome = type(error).__name__

@@ -81,9 +81,9 @@ def test_a_folder_that_cannot_be_written_is_named_with_a_way_out(
     def refuse(*_words: object, **_more: object) -> NoReturn:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    for act, path in (("open", folder / "agent.sock"), ("mkdir", folder / "run" / "agent.sock")):
+    for operation, path in (("open", folder / "agent.sock"), ("mkdir", folder / "run" / "agent.sock")):
         with monkeypatch.context() as system:
-            system.setattr(os, act, refuse)
+            system.setattr(os, operation, refuse)
             with pytest.raises(UnsafeFile, match=f"{path.parent}.*: Read-only file system. .*KEYTURN_HOME"):
                 listener.acquire(path, nobody_answers, 0)
 
@@ -97,20 +97,20 @@ def test_what_is_no_socket_is_not_removed(folder: Path) -> None:
 
 def test_of_two_at_once_one_serves_and_the_other_learns_so(folder: Path) -> None:
     path = folder / "agent.sock"
-    taken: list[listener.Listener | None] = []
+    acquired: list[listener.Listener | None] = []
     both = threading.Barrier(2)
 
     def start() -> None:
         both.wait()
-        taken.append(listener.acquire(path, lambda path: path.is_socket(), 10))
+        acquired.append(listener.acquire(path, lambda path: path.is_socket(), 10))
 
     threads = [threading.Thread(target=start) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    (winner,) = [each for each in taken if each is not None]
-    assert len(taken) == 2
+    (winner,) = [each for each in acquired if each is not None]
+    assert len(acquired) == 2
     winner.close()
 
 

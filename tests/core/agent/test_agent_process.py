@@ -42,9 +42,9 @@ def test_a_passphrase_of_any_characters_arrives(starter: Starter) -> None:
 
 def test_what_nobody_foresaw_is_an_error_without_its_message(starter: Starter) -> None:
     starter.environ["KEYTURN_TEST_BURST"] = "1"
-    with pytest.raises(KeyturnError) as caught:
+    with pytest.raises(KeyturnError) as excinfo:
         starter.start()
-    assert "canary" not in caught.value.line()
+    assert "canary" not in excinfo.value.line()
     log = (starter.paths.state_dir / "keyturn.log").read_text()
     assert "RuntimeError" in log
     assert "canary" not in log

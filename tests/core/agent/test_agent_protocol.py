@@ -85,7 +85,7 @@ def test_a_name_that_is_no_unicode_is_one_line_of_ascii() -> None:
 
 
 @given(names, st.dictionaries(texts, values, max_size=4))
-def test_an_act_arrives_with_its_arguments(act: str, args: dict[str, Any]) -> None:
+def test_an_operation_arrives_with_its_arguments(act: str, args: dict[str, Any]) -> None:
     line = protocol.request_line("run", act=act, args=args)
     assert line.count(b"\n") == 1
     assert protocol.parse_request(line) == Request("run", act=act, args=args)
@@ -157,11 +157,11 @@ def test_an_error_arrives_as_what_it_was(kind: type[KeyturnError], what: str, wh
             setattr(error, name, 7 if isinstance(value, int) else "arn:aws:iam::1:mfa/a")
     line = protocol.error_line(error)
     assert wire.document_in(line) is None
-    with pytest.raises(KeyturnError) as caught:
+    with pytest.raises(KeyturnError) as excinfo:
         protocol.parse_answer(line)
-    assert type(caught.value) is kind
-    assert vars(caught.value) == vars(error)
-    assert caught.value.exit_code == error.exit_code
+    assert type(excinfo.value) is kind
+    assert vars(excinfo.value) == vars(error)
+    assert excinfo.value.exit_code == error.exit_code
     assert json.loads(line)["error"]["line"] == error.line()
 
 

@@ -39,13 +39,13 @@ def is_dropped(sock: socket.socket) -> bool:
         return True
 
 
-def request_in_thread(agent: Agent, act: str) -> tuple[threading.Thread, list[object]]:
+def request_in_thread(agent: Agent, operation: str) -> tuple[threading.Thread, list[object]]:
     """Request an operation that blocks, and return after the service has started it."""
     answers: list[object] = []
 
     def ask() -> None:
         try:
-            answers.append(client.run(agent.path, act, {}, 30))
+            answers.append(client.run(agent.path, operation, {}, 30))
         except KeyturnError as error:
             answers.append(error)
 
@@ -72,18 +72,18 @@ def test_the_document_arrives_byte_for_byte(serve: Serve) -> None:
     assert client.document(agent.path, "prod") == agent.service.documents["prod"]
 
 
-def test_an_act_reaches_the_keeper_and_moves_the_generation(serve: Serve) -> None:
+def test_an_operation_reaches_the_service_and_moves_the_generation(serve: Serve) -> None:
     agent = serve()
     assert client.run(agent.path, "refresh", {"name": "prod"}) == {"did": "refresh"}
     assert agent.service.calls == [("refresh", {"name": "prod"})]
     assert client.call(agent.path, {"op": "status"})["generation"] == 1
 
 
-def test_an_error_of_the_keeper_arrives_as_what_it_is(serve: Serve) -> None:
+def test_an_error_of_the_service_arrives_as_what_it_is(serve: Serve) -> None:
     agent = serve()
-    with pytest.raises(NeedsMfa) as caught:
+    with pytest.raises(NeedsMfa) as excinfo:
         client.document(agent.path, "mfa")
-    assert (caught.value.profile, caught.value.serial, caught.value.exit_code) == ("mfa", "arn:x", 4)
+    assert (excinfo.value.profile, excinfo.value.serial, excinfo.value.exit_code) == ("mfa", "arn:x", 4)
     with pytest.raises(NotFound):
         client.document(agent.path, "nobody")
 
@@ -92,18 +92,18 @@ def test_an_error_of_the_keeper_arrives_as_what_it_is(serve: Serve) -> None:
 def test_what_must_not_go_over_the_socket_is_an_error_without_its_value(serve: Serve, result: object) -> None:
     agent = serve()
     agent.service.results["leak"] = result
-    with pytest.raises(KeyturnError) as caught:
+    with pytest.raises(KeyturnError) as excinfo:
         client.run(agent.path, "leak", {})
-    assert "canary" not in caught.value.line().lower()
+    assert "canary" not in excinfo.value.line().lower()
     assert len(agent.errors) == 1
 
 
 def test_an_error_that_nobody_foresaw_is_reported_and_its_message_is_not_shown(serve: Serve) -> None:
     agent = serve()
     agent.service.errors["burst"] = RuntimeError("canary")
-    with pytest.raises(KeyturnError) as caught:
+    with pytest.raises(KeyturnError) as excinfo:
         client.run(agent.path, "burst", {})
-    assert "canary" not in caught.value.line()
+    assert "canary" not in excinfo.value.line()
     assert [type(error) for error in agent.errors] == [RuntimeError]
     assert client.is_answering(agent.path)
 
@@ -270,7 +270,7 @@ def test_whoever_locks_stays_connected_until_all_is_over(serve: Serve) -> None:
         assert is_dropped(sock)
 
 
-def test_an_act_under_way_at_lock_ends_in_order(serve: Serve) -> None:
+def test_an_operation_under_way_at_lock_ends_in_order(serve: Serve) -> None:
     agent = serve(Limits(shutdown_seconds=30))
     thread, answers = request_in_thread(agent, "wait")
     with connected(agent.path) as sock:
@@ -282,7 +282,7 @@ def test_an_act_under_way_at_lock_ends_in_order(serve: Serve) -> None:
     assert answers == [{"did": "wait"}]
 
 
-def test_an_act_that_does_not_end_does_not_keep_it_from_ending(serve: Serve) -> None:
+def test_an_operation_that_does_not_end_does_not_keep_it_from_ending(serve: Serve) -> None:
     agent = serve(Limits(shutdown_seconds=0.05))
     thread, _ = request_in_thread(agent, "wait")
     agent.server.stop()

@@ -40,9 +40,9 @@ def run(environ: dict[str, str]) -> Run:
     """Run the console script with a command line that runs `act` instead of verbs."""
 
     def run_with(
-        act: str, *words: str, line: str = '"$@"', text: str = ""
+        operation: str, *words: str, line: str = '"$@"', text: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        program = [sys.executable, "-I", "-c", PRELUDE.format(act=act), *words]
+        program = [sys.executable, "-I", "-c", PRELUDE.format(act=operation), *words]
         return subprocess.run(
             ["sh", "-c", line, "sh", *program],
             env=environ,
@@ -117,9 +117,9 @@ def test_an_interrupt_is_130_and_silent(run: Run) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-@pytest.mark.parametrize("act", ["print('x' * 1_000_000)", "print('x')"])
-def test_a_reader_that_has_gone_is_silent(run: Run, act: str) -> None:
-    done = run(f"{act}; return 0", "list", line='("$@"; echo $? >&2) | true')
+@pytest.mark.parametrize("operation", ["print('x' * 1_000_000)", "print('x')"])
+def test_a_reader_that_has_gone_is_silent(run: Run, operation: str) -> None:
+    done = run(f"{operation}; return 0", "list", line='("$@"; echo $? >&2) | true')
     assert done.stderr in ("1\n", "0\n")
 
 
@@ -131,8 +131,10 @@ def test_a_full_disk_behind_stdout_is_one_line(run: Run) -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams_do_no_harm(run: Run, tmp_path: Path, closed: str) -> None:
-    act = f"open({str(tmp_path / 'made')!r}, 'w').write('file'); print('out'); sys.stdin.read(); return 7"
-    done = run(act, "list", line=f'"$@" {closed}')
+    operation = (
+        f"open({str(tmp_path / 'made')!r}, 'w').write('file'); print('out'); sys.stdin.read(); return 7"
+    )
+    done = run(operation, "list", line=f'"$@" {closed}')
     assert done.returncode == 7
     assert (tmp_path / "made").read_text() == "file"
     assert done.stderr == ""
@@ -175,8 +177,8 @@ def test_in_the_sandbox_a_verb_sees_its_environment_and_leaves_nothing(
     run: Run, environ: dict[str, str], words: tuple[str, ...]
 ) -> None:
     environ["AWS_ACCESS_KEY_ID"] = "AKIACANARY"
-    act = "print(os.environ['KEYTURN_SANDBOX'], os.environ.get('AWS_ACCESS_KEY_ID'), words); return 0"
-    done = run(act, *words)
+    operation = "print(os.environ['KEYTURN_SANDBOX'], os.environ.get('AWS_ACCESS_KEY_ID'), words); return 0"
+    done = run(operation, *words)
     assert (done.returncode, done.stderr) == (0, "")
     folder, key, rest = done.stdout.split(" ", 2)
     assert key == "None"
@@ -186,9 +188,9 @@ def test_in_the_sandbox_a_verb_sees_its_environment_and_leaves_nothing(
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, pytest.param(signal.SIGTERM, marks=pytest.mark.campaign)])
 def test_a_sandbox_is_gone_at_hangup_and_termination(environ: dict[str, str], number: signal.Signals) -> None:
-    act = "print(os.environ['KEYTURN_SANDBOX'], flush=True); import time; time.sleep(60)"
+    operation = "print(os.environ['KEYTURN_SANDBOX'], flush=True); import time; time.sleep(60)"
     process = subprocess.Popen(
-        [sys.executable, "-I", "-c", PRELUDE.format(act=act), "--sandbox", "list"],
+        [sys.executable, "-I", "-c", PRELUDE.format(act=operation), "--sandbox", "list"],
         env=environ,
         stdout=subprocess.PIPE,
         text=True,
@@ -204,7 +206,7 @@ def test_a_sandbox_is_gone_at_hangup_and_termination(environ: dict[str, str], nu
 
 def test_the_agent_of_a_sandbox_ends_with_it(run: Run) -> None:
     agent = Path(__file__).with_name("fake_agent.py")
-    act = (
+    operation = (
         (
             "from keyturn.agent import client, launcher; from keyturn.storage.paths import paths_for; p = paths_for(os.environ);"
             f"launcher.start_agent(p, os.environ, command=(sys.executable, '-I', {str(agent)!r}));"
@@ -213,7 +215,7 @@ def test_the_agent_of_a_sandbox_ends_with_it(run: Run) -> None:
         .replace("{{", "{")
         .replace("}}", "}")
     )
-    done = run(act, "--sandbox", "list")
+    done = run(operation, "--sandbox", "list")
     assert (done.returncode, done.stderr) == (0, "")
     stat = Path(f"/proc/{done.stdout.strip()}/stat")
     deadline = time.monotonic() + 10

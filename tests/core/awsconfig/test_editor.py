@@ -159,10 +159,10 @@ REFUSALS: list[tuple[str, bytes, Callable[[bytes, str], bytes]]] = [
 def test_what_would_be_misread_is_refused_with_the_name_of_the_file(
     path: str, before: bytes, edit: Callable[[bytes, str], bytes]
 ) -> None:
-    with pytest.raises(ChangeRefused) as caught:
+    with pytest.raises(ChangeRefused) as excinfo:
         edit(before, path)
-    assert (path or "the file") in caught.value.line()
-    assert ("the file" in caught.value.line()) is not bool(path)
+    assert (path or "the file") in excinfo.value.line()
+    assert ("the file" in excinfo.value.line()) is not bool(path)
 
 
 def test_a_refused_removal_names_the_keys_that_default_gives() -> None:

@@ -90,17 +90,17 @@ def test_a_file_is_read_or_refused_as_botocore_does(data: bytes, line: int, boto
     if not line:
         assert raw_settings(parse(data)) == settings
         return
-    with pytest.raises(UnparsableFile) as caught:
+    with pytest.raises(UnparsableFile) as excinfo:
         parse(data, "~/.aws/config")
-    assert (caught.value.path, caught.value.lineno) == ("~/.aws/config", line)
-    assert f"~/.aws/config, line {line}: " in caught.value.line()
+    assert (excinfo.value.path, excinfo.value.lineno) == ("~/.aws/config", line)
+    assert f"~/.aws/config, line {line}: " in excinfo.value.line()
 
 
 def test_an_error_shows_no_value() -> None:
     for data in (b"[a]\nwJalrXUtnFEMI\n", b"wJalrXUtnFEMI = 1\n", b"[a]\ns3 =\n  wJalrXUtnFEMI\n"):
-        with pytest.raises(UnparsableFile) as caught:
+        with pytest.raises(UnparsableFile) as excinfo:
             parse(data)
-        assert "wJalrXUtnFEMI" not in caught.value.line()
+        assert "wJalrXUtnFEMI" not in excinfo.value.line()
 
 
 def test_no_repr_shows_a_value() -> None:
@@ -200,9 +200,9 @@ def test_portable_names() -> None:
 )  # fmt: skip
 def test_what_some_sdk_would_misread_is_refused_without_showing_it(key: str, value: str) -> None:
     secret = value + "wJalrXUtnFEMI" if not value.endswith(" ") else value
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         set_items(parse(b"[profile a]\n"), "profile a", {key: secret})
-    assert "wJalr" not in caught.value.line()
+    assert "wJalr" not in excinfo.value.line()
 
 
 @pytest.mark.parametrize(

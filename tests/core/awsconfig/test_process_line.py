@@ -38,13 +38,13 @@ def test_the_line_is_read_as_the_same_words(program: str, profile: str, expected
 
 @pytest.mark.parametrize("mark", [*"\"\\$`'\n\r#;", "\x1b", "\u202e"])
 def test_a_name_that_some_client_would_read_otherwise_is_refused(mark: str) -> None:
-    for act in (
+    for operation in (
         lambda: format_line("/k", f"a{mark}b"),
         lambda: format_line(f"/a{mark}b", "ci"),
         lambda: check_name(mark),
     ):
         with pytest.raises(UsageError):
-            act()
+            operation()
 
 
 #: Line, profile, whether it is ours for that profile.

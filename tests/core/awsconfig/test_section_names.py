@@ -89,30 +89,30 @@ SAME: list[tuple[FileKind, bytes, str, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "data", "header", "others"), SAME, ids=range(len(SAME)))
+@pytest.mark.parametrize(("kind", "data", "header", "other_headers"), SAME, ids=range(len(SAME)))
 def test_sections_that_name_the_same_are_rivals(
-    kind: FileKind, data: bytes, header: str, others: list[str]
+    kind: FileKind, data: bytes, header: str, other_headers: list[str]
 ) -> None:
     document = parse(data, "config", kind)
     found = same_name_sections(document, header)
     assert isinstance(found, tuple)
-    assert [section.name for section in found] == others
-    if not others:
+    assert [section.name for section in found] == other_headers
+    if not other_headers:
         require_unique_name(document, header)
         return
-    with pytest.raises(ChangeRefused) as caught:
+    with pytest.raises(ChangeRefused) as excinfo:
         require_unique_name(document, header)
-    assert all(f"[{other}]" in caught.value.why for other in others)
-    assert f"line {found[0].line}" in caught.value.why
+    assert all(f"[{other}]" in excinfo.value.why for other in other_headers)
+    assert f"line {found[0].line}" in excinfo.value.why
 
 
 def test_all_rivals_are_named_with_their_lines() -> None:
     document = parse(b'[profile a]\n[profile "a"]\n[profile  a]\n')
     with pytest.raises(
         ChangeRefused, match=r"\[profile \"a\"\] on line 2, \[profile  a\] on line 3"
-    ) as caught:
+    ) as excinfo:
         require_unique_name(document, "profile a")
-    assert "the file" in caught.value.what
+    assert "the file" in excinfo.value.what
     with pytest.raises(ChangeRefused, match="/x/config"):
         require_unique_name(parse(document.data, "/x/config"), "profile a")
 
@@ -171,10 +171,10 @@ def test_a_name_that_no_header_of_the_credentials_file_carries_is_refused(name: 
 
 @pytest.mark.parametrize("header", ["", "DEFAULT"])
 def test_an_empty_header_and_default_are_no_profiles_header(header: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         check_header(header)
-    assert (header or "empty") in caught.value.why
-    assert ("empty" in caught.value.why) is not bool(header)
+    assert (header or "empty") in excinfo.value.why
+    assert ("empty" in excinfo.value.why) is not bool(header)
 
 
 #: Name, whether every AWS SDK reads it the same way.

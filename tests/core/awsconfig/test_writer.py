@@ -152,7 +152,7 @@ def _writable_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "why"),
+    ("make", "reason"),
     [
         (_loop, "loop"),
         (os.mkfifo, "a pipe"),
@@ -164,11 +164,11 @@ def _writable_folder(path: Path) -> None:
     ],
 )
 def test_what_is_not_safe_to_write_is_refused(
-    files: SharedFiles, folder: Path, make: Callable[[Path], None], why: str
+    files: SharedFiles, folder: Path, make: Callable[[Path], None], reason: str
 ) -> None:
     path = folder / "config"
     make(path)
-    with pytest.raises(UnsafeFile, match=why):
+    with pytest.raises(UnsafeFile, match=reason):
         edit(files, path)
     assert temporary(folder) == []
 
@@ -194,10 +194,10 @@ def test_a_file_or_folder_of_another_user_is_refused(files: SharedFiles, folder:
 def test_a_file_that_aws_tools_refuse_is_not_written_to(files: SharedFiles, folder: Path) -> None:
     path = folder / "config"
     path.write_bytes(OLD + OLD)
-    with pytest.raises(UnparsableFile) as caught:
+    with pytest.raises(UnparsableFile) as excinfo:
         edit(files, path)
-    assert caught.value.lineno == 5
-    assert caught.value.path == str(path)
+    assert excinfo.value.lineno == 5
+    assert excinfo.value.path == str(path)
     assert path.read_bytes() == OLD + OLD
 
 

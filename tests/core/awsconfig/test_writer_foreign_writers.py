@@ -107,20 +107,20 @@ def write_into_old(
 ) -> None:
     """Let another program open the file just before the writer replaces it, and write `theirs` into it just
     after."""
-    keep, held_open = files.keep, ExitStack()
+    keep, connections = files.keep, ExitStack()
     opened: list[BinaryIO] = []
 
-    def open_first(where: Path, data: bytes) -> None:
-        keep(where, data)
+    def open_first(place: Path, data: bytes) -> None:
+        keep(place, data)
         if not opened:
-            opened.append(held_open.enter_context(path.open("r+b")))
+            opened.append(connections.enter_context(path.open("r+b")))
 
     def write(_: float) -> None:
         if opened and (not path.exists() or path.read_bytes() == when):
             hours.on_sleep = lambda _: None
             opened[0].truncate(0)
             opened[0].write(theirs)
-            held_open.close()
+            connections.close()
             then()
 
     files.keep = open_first

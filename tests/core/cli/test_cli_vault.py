@@ -20,13 +20,13 @@ from tests.end_to_end.person import PASSPHRASE, Person
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     """A user without AWS files, with a vault that holds one key, and its recovery key in `recovery`."""
     with Sandbox(tmp_path_factory.mktemp("vaults")) as sandbox:
-        somebody = Person(sandbox)
-        somebody.makes_vault()
-        somebody.does("adopt", "personal", "--yes")
+        user = Person(sandbox)
+        user.makes_vault()
+        user.does("adopt", "personal", "--yes")
         try:
-            yield somebody
+            yield user
         finally:
-            somebody.leaves()
+            user.leaves()
 
 
 @pytest.fixture(scope="module")
@@ -45,31 +45,31 @@ def status(person: Person) -> dict[str, object]:
 
 def test_without_a_vault_every_verb_that_needs_one_says_which_verb_makes_it(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "sandbox") as sandbox:
-        somebody = Person(sandbox)
+        user = Person(sandbox)
         for words in (
             ("adopt", "personal", "--yes"),
             ("vault", "unlock"),
             ("vault", "recovery-key", "--yes"),
         ):
-            done = somebody.keyturn(*words)
+            done = user.keyturn(*words)
             assert (done.returncode, done.stdout) == (4, ""), words
             assert "vault init" in done.stderr.splitlines()[-1]
-        assert status(somebody)["state"] == "absent"
-        refused = somebody.keyturn("vault", "init", "--slot", "passphrase")
+        assert status(user)["state"] == "absent"
+        refused = user.keyturn("vault", "init", "--slot", "passphrase")
         assert refused.returncode == 4
         assert "--passphrase-fd" in refused.stderr
-        assert status(somebody)["state"] == "absent"
+        assert status(user)["state"] == "absent"
 
 
 def test_a_passphrase_that_is_soon_guessed_guards_nothing(tmp_path: Path) -> None:
     with Sandbox(tmp_path, seed=False) as sandbox:
-        somebody = Person(sandbox)
-        done = somebody.keyturn("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": "p4ssw0r"})
+        user = Person(sandbox)
+        done = user.keyturn("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": "p4ssw0r"})
         assert done.returncode == 2
         assert done.stderr == (
             "keyturn: New passphrase: too short (7 characters). Use at least 8; several words are best\n"
         )
-        assert status(somebody)["state"] == "absent"
+        assert status(user)["state"] == "absent"
 
 
 def test_a_second_vault_is_not_made(person: Person) -> None:
@@ -172,18 +172,18 @@ def test_the_recovery_key_is_written_to_a_descriptor_and_a_damaged_vault_is_brou
     tmp_path: Path,
 ) -> None:
     with Sandbox(tmp_path / "sandbox") as sandbox:
-        somebody = Person(sandbox)
-        done = somebody.run(
+        user = Person(sandbox)
+        done = user.run(
             "sh", "-c", f'keyturn vault init --slot passphrase --recovery-out-fd 9 "$@" 9>{tmp_path}/key', "sh",
             fds={"--passphrase-fd": PASSPHRASE},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         key = (tmp_path / "key").read_text().strip()
         assert key.startswith("AGE-SECRET-KEY-1")
-        assert status(somebody)["recovery_key_seen"] is True
-        weak_age.weaken(Path(str(status(somebody)["folder"])), Secret(key), Secret(PASSPHRASE))
-        _named_not_written_over_and_brought_back(somebody)
-        somebody.leaves()
+        assert status(user)["recovery_key_seen"] is True
+        weak_age.weaken(Path(str(status(user)["folder"])), Secret(key), Secret(PASSPHRASE))
+        _named_not_written_over_and_brought_back(user)
+        user.leaves()
 
 
 def test_secrets_are_not_taken_from_a_descriptor_that_is_closed_or_empty(person: Person) -> None:
@@ -194,21 +194,21 @@ def test_secrets_are_not_taken_from_a_descriptor_that_is_closed_or_empty(person:
     assert empty.returncode == 2
 
 
-def _named_not_written_over_and_brought_back(somebody: Person) -> None:
-    somebody.does("adopt", "personal", "--yes")
-    somebody.does("adopt", "gov-ops", "--yes")
-    somebody.does("vault", "lock")
-    keys = Path(str(status(somebody)["folder"])) / "keys.age"
+def _named_not_written_over_and_brought_back(user: Person) -> None:
+    user.does("adopt", "personal", "--yes")
+    user.does("adopt", "gov-ops", "--yes")
+    user.does("vault", "lock")
+    keys = Path(str(status(user)["folder"])) / "keys.age"
     damaged = bytearray(keys.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     keys.write_bytes(damaged)
-    refused = somebody.keyturn("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
+    refused = user.keyturn("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
     assert refused.returncode == 1
     assert "keyturn vault restore" in refused.stderr
     assert keys.read_bytes() == damaged
-    output = somebody.does("vault", "restore", fds={"--passphrase-fd": PASSPHRASE})
+    output = user.does("vault", "restore", fds={"--passphrase-fd": PASSPHRASE})
     assert "Restored" in output
     assert "Missing from the vault: the key of gov-ops" in output
     assert damaged in [path.read_bytes() for path in keys.parent.iterdir() if path.is_file()]
-    somebody.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
-    somebody.does("refresh", "personal")
+    user.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
+    user.does("refresh", "personal")

@@ -70,10 +70,10 @@ FOREIGN = [
 
 @pytest.mark.parametrize("text", FOREIGN)
 def test_somebody_elses_credentials_are_not_written_over(text: str) -> None:
-    with pytest.raises(ChangeRefused) as caught:
+    with pytest.raises(ChangeRefused) as excinfo:
         credentials_file.put_section(document(f"[ci]\n{text}"), "ci", SESSION, {"ASIAOLD"})
-    assert "--as" in caught.value.hint
-    assert text.split(" ", maxsplit=1)[0] in caught.value.why
+    assert "--as" in excinfo.value.hint
+    assert text.split(" ", maxsplit=1)[0] in excinfo.value.why
 
 
 def test_a_region_goes_into_a_new_section_only_where_there_is_one() -> None:

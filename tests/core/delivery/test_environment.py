@@ -130,8 +130,8 @@ def test_what_goes_does_not_end_what_comes() -> None:
 
 def test_the_bearer_tokens_of_all_services_go() -> None:
     names = ("AWS_BEARER_TOKEN_BEDROCK", "AWS_BEARER_TOKEN_X_1")
-    others = ("AWS_BEARER_TOKEN_", "AWS_BEARER_TOKEN_x", "XAWS_BEARER_TOKEN_X", "AWS_PROFILE")
-    assert without_bearer_tokens(dict.fromkeys((*names, *others), "x")) == dict.fromkeys(names)
+    other_names = ("AWS_BEARER_TOKEN_", "AWS_BEARER_TOKEN_x", "XAWS_BEARER_TOKEN_X", "AWS_PROFILE")
+    assert without_bearer_tokens(dict.fromkeys((*names, *other_names), "x")) == dict.fromkeys(names)
 
 
 def test_the_shells_are_those_that_are_documented() -> None:

@@ -40,15 +40,15 @@ def adopt_all(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[Remove
     document = parse(data, "file", FileKind.CREDENTIALS)
     found = []
     for edit in edits:
-        (taken,) = adopt_edits.capture_removed(document, "file", FileKind.CREDENTIALS, (edit,))
-        found.append(from_table(RemovedSettings, to_table(taken)))
+        (removed,) = adopt_edits.capture_removed(document, "file", FileKind.CREDENTIALS, (edit,))
+        found.append(from_table(RemovedSettings, to_table(removed)))
         document = adopt_edits.reparse_if_changed(adopt_edits.remove_settings(document, (edit,)), document)
     return document.data, found
 
 
-def release_all(data: bytes, taken: RemovedSettings) -> bytes:
+def release_all(data: bytes, removed: RemovedSettings) -> bytes:
     document = parse(data, "file", FileKind.CREDENTIALS)
-    return adopt_edits.restore(document, taken, profile=taken.section, own_key_ids=(), replacements={})
+    return adopt_edits.restore(document, removed, profile=removed.section, own_key_ids=(), replacements={})
 
 
 def test_the_keys_leave_and_the_line_comes_and_comments_stay() -> None:
@@ -66,9 +66,9 @@ def test_adopting_twice_changes_nothing_more() -> None:
 
 
 def test_a_section_that_somebody_changed_gets_its_settings_back_and_keeps_the_change() -> None:
-    after, (taken,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
+    after, (removed,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
     changed = after.replace(b"# the secret\n", b"# the secret\nregion = us-east-1\n")
-    back = release_all(changed, taken)
+    back = release_all(changed, removed)
     section = parse(back, "file", FileKind.CREDENTIALS).section("ci")
     assert section is not None
     values = {item.key: item.value for item in section.items}
@@ -80,33 +80,33 @@ def test_a_section_that_somebody_changed_gets_its_settings_back_and_keeps_the_ch
 
 
 def test_after_a_rotation_the_current_key_goes_back() -> None:
-    after, (taken,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
+    after, (removed,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
     document = parse(after, "file", FileKind.CREDENTIALS)
     swap = {
         "AKIAIOSFODNN7EXAMPLE": "AKIANEWNEWNEWNEWNEWN",
         "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY": "n" * 40,
     }
-    back = adopt_edits.restore(document, taken, profile="ci", own_key_ids=(), replacements=swap)
+    back = adopt_edits.restore(document, removed, profile="ci", own_key_ids=(), replacements=swap)
     for old, new in swap.items():
         assert old.encode() not in back
         assert new.encode() in back
 
 
 def test_release_finds_its_own_delivered_keys_and_takes_them_away() -> None:
-    after, (taken,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
+    after, (removed,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
     session = Credentials("ASIAIOSFODNN7EXAMPLE", Secret("s" * 40), Secret("t" * 300))
     document = parse(after, "file", FileKind.CREDENTIALS)
     delivered = credentials_file.put_section(document, "ci", session, ())
     document = parse(delivered, "file", FileKind.CREDENTIALS)
     back = adopt_edits.restore(
-        document, taken, profile="ci", own_key_ids=("ASIAIOSFODNN7EXAMPLE",), replacements={}
+        document, removed, profile="ci", own_key_ids=("ASIAIOSFODNN7EXAMPLE",), replacements={}
     )
     assert back == CREDENTIALS
 
 
 def test_what_adopt_took_shows_no_secret() -> None:
-    _, (taken,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
-    assert "wJalr" not in repr(taken)
+    _, (removed,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
+    assert "wJalr" not in repr(removed)
 
 
 SECRET = st.text("ABCDEFabcdef0123456789/+", min_size=40, max_size=40)
@@ -251,10 +251,10 @@ def test_no_line_shows_a_secret(line: str) -> None:
 
 
 def test_a_key_that_somebody_put_there_since_is_not_written_over() -> None:
-    after, (taken,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
+    after, (removed,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
     newer = after.replace(b"[ci]\n", b"[ci]\naws_access_key_id = AKIANEW\naws_secret_access_key = new\n")
     with pytest.raises(ChangeRefused):
-        release_all(newer, taken)
+        release_all(newer, removed)
 
 
 SECTION = '[ci]\ncredential_process = "/opt/keyturn/bin/keyturn" credential-process ci\n'

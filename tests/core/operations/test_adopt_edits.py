@@ -181,11 +181,11 @@ def test_a_last_line_that_had_no_end_gets_one_only_for_what_somebody_put_after_i
 
 @pytest.mark.parametrize("text", ["aws_access_key_id = AKIAELSE\n", "aws_secret_access_key = other\n"])
 def test_a_key_of_somebody_elses_is_not_written_over(text: str) -> None:
-    with pytest.raises(ChangeRefused) as caught:
+    with pytest.raises(ChangeRefused) as excinfo:
         restore(
             document(f"[ci]\n{text}"), taken(BEFORE, edit()), profile="ci", own_key_ids=(), replacements={}
         )
-    assert text.split(" ", maxsplit=1)[0] in caught.value.why
+    assert text.split(" ", maxsplit=1)[0] in excinfo.value.why
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from tests.core.operations.conftest import Bench
 
 def _count_parses(bench: Bench, monkeypatch: pytest.MonkeyPatch, more: int) -> int:
     config = bench.config
-    others = b"".join(b"\n[profile more-%d]\nregion = eu-west-1\n" % number for number in range(more))
-    config.write_bytes(config.read_bytes() + others)
+    other_profiles = b"".join(b"\n[profile more-%d]\nregion = eu-west-1\n" % number for number in range(more))
+    config.write_bytes(config.read_bytes() + other_profiles)
     bench.adopt("ci-deploy")
     calls = []
 

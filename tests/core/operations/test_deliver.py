@@ -55,7 +55,11 @@ def session_of(bench: Bench, name: str = "ci-release") -> str | None:
 
 
 def events(bench: Bench, event: str) -> list[tuple[str, str]]:
-    return [(act.profile, act.result) for act in bench.service.context.activity.read() if act.event == event]
+    return [
+        (operation.profile, operation.result)
+        for operation in bench.service.context.activity.read()
+        if operation.event == event
+    ]
 
 
 def define(bench: Bench, name: str, **changes: object) -> None:
@@ -176,14 +180,14 @@ def test_a_name_that_is_no_other_is_the_profiles_own(managed: Bench) -> None:
     assert row(managed).problem is None
 
 
-def refused(bench: Bench, kind: type[KeyturnError], act: Callable[[], object]) -> KeyturnError:
+def refused(bench: Bench, kind: type[KeyturnError], operation: Callable[[], object]) -> KeyturnError:
     """What `act` raises; nothing may have changed meanwhile."""
     files, definitions = bench.files(), bench.service.context.read().definitions
-    with pytest.raises(kind) as caught:
-        act()
+    with pytest.raises(kind) as excinfo:
+        operation()
     assert bench.files() == files
     assert bench.service.context.read().definitions == definitions
-    return caught.value
+    return excinfo.value
 
 
 @pytest.mark.parametrize(
@@ -257,12 +261,12 @@ def test_a_definition_that_changed_while_aws_was_asked_is_not_written_over(
 ) -> None:
     real = session_cache.get_session
 
-    def meanwhile(*args: object) -> FetchedSession:
+    def interfere(*args: object) -> FetchedSession:
         found = real(*args)  # type: ignore[arg-type]  # as given
         define(managed, "ci-release", renew=Renew.OFF)
         return found
 
-    monkeypatch.setattr(session_cache, "get_session", meanwhile)
+    monkeypatch.setattr(session_cache, "get_session", interfere)
     with pytest.raises(ChangeRefused):
         managed.service.deliver("ci-release", FILE)
     assert (definition(managed).delivery, str(definition(managed).renew)) == (PROCESS, "off")

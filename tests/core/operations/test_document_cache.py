@@ -32,7 +32,7 @@ def agent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> CredentialService:
     """The service of an agent that treats any file as settled; two profiles have been requested."""
     monkeypatch.setattr(file_fingerprint, "TIMESTAMP_STEP", timedelta(0))
     # Key metadata is written by then, not in a background thread some time later.
-    monkeypatch.setattr(Context, "run_in_background", staticmethod(lambda act, wait: act()))  # noqa: ARG005
+    monkeypatch.setattr(Context, "run_in_background", staticmethod(lambda operation, wait: operation()))  # noqa: ARG005
     bench.adopt(USER)
     service = CredentialService.from_environ(bench.sandbox.environ, use_agent=False, serves_others=True)
     service.unlock_here(recovery_key=bench.recovery_key)
@@ -55,9 +55,9 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     return found
 
 
-def outcome(keeper: CredentialService, name: str) -> str:
+def outcome(service: CredentialService, name: str) -> str:
     try:
-        return keeper.credential_process(name)
+        return service.credential_process(name)
     except KeyturnError as error:
         return f"{type(error).__name__}: {error.line()}"
 
@@ -141,7 +141,7 @@ def test_after_each_change_it_gives_what_a_new_process_gives(
     for folder in folders:
         shutil.copytree(folder, tmp_path / folder.name)
     same: set[tuple[str, str]] = set()
-    for change, act in CHANGES.items():
+    for change, operation in CHANGES.items():
         for folder in folders:
             shutil.rmtree(folder)
             shutil.copytree(tmp_path / folder.name, folder)
@@ -151,7 +151,7 @@ def test_after_each_change_it_gives_what_a_new_process_gives(
         assert {name: agent.credential_process(name) for name in before} == before
         assert not readings, "they were not kept"
         new = bench.another()
-        act(bench)
+        operation(bench)
         for name, document in before.items():
             found = outcome(agent, name)
             assert found == outcome(new, name), (change, name)
@@ -191,7 +191,7 @@ def test_that_a_profile_is_in_use_is_noted_all_the_same(bench: Bench, agent: Cre
 
 @pytest.mark.campaign
 def test_requests_that_go_well_or_fail_leave_no_object_behind(agent: CredentialService) -> None:
-    def asked() -> int:
+    def action() -> int:
         for _ in range(100):
             agent.context.documents.clear()
             outcome(agent, ROLE)
@@ -199,7 +199,7 @@ def test_requests_that_go_well_or_fail_leave_no_object_behind(agent: CredentialS
         gc.collect()
         return sys.getallocatedblocks()
 
-    asked()
-    before = asked()
+    action()
+    before = action()
     # One block per request would be two hundred; Python and pytest allocate some fifty by themselves.
-    assert asked() - before < 150
+    assert action() - before < 150

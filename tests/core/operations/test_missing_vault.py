@@ -25,14 +25,14 @@ def test_a_vault_that_is_gone_is_not_replaced_unasked_and_opens_again_when_it_is
     away = folder.with_name("away")
     folder.rename(away)
 
-    for act in (
+    for operation in (
         lambda: bench.service.credential_process("ci-deploy"),
         lambda: bench.service.create_vault("passphrase", Secret("another, for nothing")),
     ):
         with pytest.raises(
             VaultCorrupt, match=r"does not exist, and ci-deploy needs its keys.*vault import FILE"
         ):
-            act()
+            operation()
     assert not folder.exists()
 
     bench.service.create_vault("passphrase", Secret("another, for now"), anew=True)

@@ -46,11 +46,11 @@ def test_a_key_that_changes_while_it_is_adopted_is_not_lost(
 ) -> None:
     sealed = adopt._store_in_vault
 
-    def meanwhile(*args: Any) -> None:
+    def interfere(*args: Any) -> None:
         sealed(*args)
         bench.credentials.write_text(replace_key(bench.credentials.read_text(), "personal"))
 
-    monkeypatch.setattr(adopt, "_store_in_vault", meanwhile)
+    monkeypatch.setattr(adopt, "_store_in_vault", interfere)
     with pytest.raises(FileChanged):
         bench.adopt("personal")
     assert NEW_KEY in bench.credentials.read_text()
@@ -76,14 +76,14 @@ def test_release_and_adopt_at_once_wait_for_each_other(bench: Bench, monkeypatch
     other = bench.another()
     monkeypatch.setattr("keyturn.operations.context.STATE_LOCK_SECONDS", 0.1)
 
-    def meanwhile(*args: Any) -> None:
+    def interfere(*args: Any) -> None:
         try:
             other.adopt(other.plan_adopt(["personal"]))
         except KeyturnError as error:
             refused.append(error)
         emptied(*args)
 
-    monkeypatch.setattr(release, "_remove_from_vault", meanwhile)
+    monkeypatch.setattr(release, "_remove_from_vault", interfere)
     bench.release("personal")
     assert [type(error) for error in refused] == [FileBusy]
     assert "aws_secret_access_key" in bench.section("personal")
@@ -99,14 +99,14 @@ def test_a_refresh_under_way_does_not_deliver_to_a_profile_released_meanwhile(be
         client = real(*args, **options)
         assume = client.assume_role
 
-        def meanwhile(*inner: Any) -> Any:
+        def interfere(*inner: Any) -> Any:
             other = bench.another()
             other.release(
                 other.plan_release(["ci-deploy", "ci-release", "ci-audit"]), recovery_key=bench.recovery_key
             )
             return assume(*inner)
 
-        object.__setattr__(client, "assume_role", meanwhile)
+        object.__setattr__(client, "assume_role", interfere)
         return client
 
     bench.service.context = replace(bench.service.context, aws=slow)
@@ -119,9 +119,9 @@ def test_a_refresh_under_way_does_not_deliver_to_a_profile_released_meanwhile(be
 def test_many_refreshes_of_a_delivered_profile_leave_one_session_and_can_go_on(bench: Bench) -> None:
     bench.adopt("ci-deploy")
     bench.service.deliver("ci-release", Delivery.CREDENTIALS_FILE)
-    others = [bench.another() for _ in range(6)]
+    processes = [bench.another() for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda keeper: keeper.refresh("ci-release"), others))
+        list(pool.map(lambda service: service.refresh("ci-release"), processes))
     bench.service.refresh("ci-release")
     assert bench.section("ci-release").count("aws_access_key_id") == 1
     bench.sandbox.move_clock(3700)
@@ -132,9 +132,9 @@ def test_many_refreshes_of_a_delivered_profile_leave_one_session_and_can_go_on(b
 def test_many_callers_of_a_cold_profile_cause_one_call(bench: Bench) -> None:
     bench.adopt("ci-deploy")
     bench.sandbox.calls.clear()
-    others = [bench.another() for _ in range(8)]
+    processes = [bench.another() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        documents = list(pool.map(lambda keeper: keeper.credential_process("ci-release"), others))
+        documents = list(pool.map(lambda service: service.credential_process("ci-release"), processes))
     assert len(set(documents)) == 1
     assert bench.calls("AssumeRole") == 1
 
@@ -187,7 +187,7 @@ def test_keys_that_are_not_an_iam_users_are_not_adopted(bench: Bench) -> None:
     assert bench.files() == before
 
 
-def test_a_session_of_what_a_profile_was_before_is_not_handed_out(bench: Bench) -> None:
+def test_a_session_of_what_a_profile_was_before_is_not_returned(bench: Bench) -> None:
     bench.adopt("acme-build")
     first = identity(bench, "acme-hub")
     assert "role/Hub" in first.replace("assumed-role", "role")
@@ -196,7 +196,7 @@ def test_a_session_of_what_a_profile_was_before_is_not_handed_out(bench: Bench) 
     assert "assumed-role/Batch" in identity(bench, "acme-hub")
 
 
-def test_what_is_still_valid_is_handed_out_when_it_cannot_be_renewed(bench: Bench) -> None:
+def test_what_is_still_valid_is_returned_when_it_cannot_be_renewed(bench: Bench) -> None:
     bench.adopt("ci-deploy")
     document = bench.service.credential_process("ci-release")
     bench.sandbox.move_clock(50 * 60)
@@ -225,13 +225,13 @@ def test_stop_and_nowhere_need_no_open_vault(bench: Bench) -> None:
 def test_definitions_that_cannot_be_read_are_not_none(bench: Bench) -> None:
     bench.adopt("personal")
     bench.service.paths.profiles_file.write_text("version = 1\nprofiles = []\n")
-    for act in (
+    for operation in (
         lambda: bench.service.credential_process("personal"),
         lambda: bench.service.refresh("personal"),
         lambda: bench.service.deliver("personal", Delivery.NOWHERE),
     ):
         with pytest.raises(ChangeRefused, match="profiles"):
-            act()
+            operation()
     assert any(problem.path.endswith("profiles.toml") for problem in bench.service.snapshot().problems)
 
 

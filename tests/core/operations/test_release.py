@@ -71,8 +71,12 @@ def test_a_release_that_fails_half_way_takes_back_what_it_gave(
     assert key["secret"].encode() not in b"".join(adopted_bench.files())
     assert _key(adopted_bench) == key
     assert adopted_bench.service.context.read().row(NAME).managed
-    (act,) = (act for act in adopted_bench.service.context.activity.read() if act.event == "release")
-    assert not act.ok
+    (operation,) = (
+        operation
+        for operation in adopted_bench.service.context.activity.read()
+        if operation.event == "release"
+    )
+    assert not operation.ok
     monkeypatch.undo()
     adopted_bench.release(NAME)
     assert key["secret"].encode() in b"".join(adopted_bench.files())
@@ -111,9 +115,9 @@ def test_a_release_that_cannot_be_taken_back_says_where_the_secret_is_in_clear(
     with pytest.raises(FileBusy, match=r"restored to ~/\.aws/credentials before that are still there"):
         adopted_bench.service.release(plan, PASSPHRASE)
     assert b"[theirs]" in adopted_bench.credentials.read_bytes()
-    (act,) = (act for act in adopted_bench.service.context.activity.read() if act.event == "release")
-    assert "~/.aws/credentials" in act.result
-    assert "plaintext secrets" in act.result
+    (operation,) = (operation for operation in adopted_bench.service.context.activity.read() if operation.event == "release")
+    assert "~/.aws/credentials" in operation.result
+    assert "plaintext secrets" in operation.result
 
 
 def _make_second_file_busy(

@@ -125,9 +125,9 @@ def test_a_save_of_another_program_that_a_killed_write_had_in_hand_is_kept(
     bench.service.withdraw_expired()
     assert not left.exists()
     assert SAVED_NAMES in _remaining_files(bench)
-    (act,) = (act for act in bench.service.context.activity.read() if act.event == "recover")
-    assert act.profile.endswith("credentials")
-    assert "saved to the history" in act.result
+    (operation,) = (operation for operation in bench.service.context.activity.read() if operation.event == "recover")
+    assert operation.profile.endswith("credentials")
+    assert "saved to the history" in operation.result
 
 
 def test_what_the_history_or_the_file_has_already_goes_without_a_word(bench: Bench) -> None:
@@ -139,7 +139,7 @@ def test_what_the_history_or_the_file_has_already_goes_without_a_word(bench: Ben
     bench.service.withdraw_expired()
     assert list(bench.config.parent.glob(".keyturn-*")) == []
     assert _remaining_files(bench) == before
-    assert "recover" not in {act.event for act in bench.service.context.activity.read()}
+    assert "recover" not in {operation.event for operation in bench.service.context.activity.read()}
 
 
 def test_without_a_vault_to_seal_it_for_it_stays_and_is_named_once(bench: Bench) -> None:
@@ -149,8 +149,10 @@ def test_without_a_vault_to_seal_it_for_it_stays_and_is_named_once(bench: Bench)
     for _ in range(2):
         CredentialService.from_environ(bench.sandbox.environ, use_agent=False).withdraw_expired()
     assert left.read_bytes() == SAVED_NAMES
-    (act,) = (act for act in bench.service.context.activity.read() if act.event == "recover")
-    assert TEMP_NAME in act.result
+    (operation,) = (
+        operation for operation in bench.service.context.activity.read() if operation.event == "recover"
+    )
+    assert TEMP_NAME in operation.result
 
 
 def test_what_is_young_stays_however_old_its_bytes_are(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

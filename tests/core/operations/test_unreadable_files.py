@@ -23,9 +23,9 @@ OPERATIONS: dict[str, Callable[[Bench], object]] = {
 }
 
 
-@pytest.mark.parametrize("act", OPERATIONS)
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_config_file_that_cannot_be_read_is_not_taken_for_one_without_our_line(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, act: str
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
     bench.adopt("ci-deploy")
     bench.service.deliver("ci-deploy", Delivery.NOWHERE)
@@ -39,7 +39,7 @@ def test_a_config_file_that_cannot_be_read_is_not_taken_for_one_without_our_line
 
     monkeypatch.setattr(loader, "read_regular", refused)
     with pytest.raises(UnsafeFile, match="cannot be read: Input/output error"):
-        OPERATIONS[act](bench)
+        OPERATIONS[operation](bench)
     monkeypatch.undo()
     assert bench.files() == before
     assert bench.service.settings("ci-deploy")["session"] == "temporary"
@@ -113,8 +113,8 @@ def test_a_release_whose_file_the_disk_does_not_confirm_takes_the_secret_back(
         real(folder)
 
     monkeypatch.setattr("keyturn.awsconfig.writer.sync_dir", refused)
-    with pytest.raises(WriteNotConfirmed) as caught:
+    with pytest.raises(WriteNotConfirmed) as excinfo:
         bench.release("personal")
-    assert "in clear" not in caught.value.line()
+    assert "in clear" not in excinfo.value.line()
     assert bench.files() == before
     assert bench.service.credential_process("personal")

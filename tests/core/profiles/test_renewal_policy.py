@@ -95,10 +95,10 @@ TRIES = [
 ]
 
 
-@pytest.mark.parametrize(("wait", "tried"), TRIES, ids=str)
-def test_a_session_is_tried_again_after_its_pause(wait: timedelta | None, tried: bool) -> None:
+@pytest.mark.parametrize(("wait", "is_due"), TRIES, ids=str)
+def test_a_session_is_tried_again_after_its_pause(wait: timedelta | None, is_due: bool) -> None:
     setback = RetryState(SESSION, 1, None if wait is None else NOW + wait)
-    assert due([ROW], {"ci": setback}, NOW) == (("ci",) if tried else ())
+    assert due([ROW], {"ci": setback}, NOW) == (("ci",) if is_due else ())
     assert due([ROW], {"other": setback}, NOW) == ("ci",)
     assert due([ROW], {"ci": replace(setback, session=replace(SESSION, key_id="OTHER"))}, NOW) == ("ci",)
 

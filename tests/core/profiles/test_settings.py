@@ -37,9 +37,9 @@ def test_words_that_name_no_setting_or_one_twice_are_refused(words: list[str]) -
 
 
 def test_an_unknown_setting_is_answered_with_all_that_there_are() -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         parse(["colour=red"])
-    assert all(name in caught.value.line() for name in ("region", *table(USER)))
+    assert all(name in excinfo.value.line() for name in ("region", *table(USER)))
 
 
 #: Definition, setting, value, the field and what it becomes.
@@ -152,10 +152,10 @@ def test_settings_are_checked_as_a_whole_once_all_are_changed() -> None:
     assert after_region.renew is Renew.OFF, "region is passed over, not the end"
 
 
-def test_a_key_that_is_handed_out_is_not_for_the_credentials_file_and_says_what_to_run() -> None:
-    with pytest.raises(UsageError) as caught:
+def test_a_key_that_is_returned_is_not_for_the_credentials_file_and_says_what_to_run() -> None:
+    with pytest.raises(UsageError) as excinfo:
         apply(replace(USER, delivery=Delivery.CREDENTIALS_FILE), {"session": "none"})
-    assert "keyturn deliver ci --to credential-process" in caught.value.hint
+    assert "keyturn deliver ci --to credential-process" in excinfo.value.hint
 
 
 @pytest.mark.parametrize("value", ["", "eu-west-1", "us-gov-west-1", "x", "a" * 63])
@@ -185,12 +185,12 @@ def test_a_length_of_time_is_read(text: str, seconds: int) -> None:
     "text", ["", "h", "1d", "1.5h", "-1", "30m1h", "1h 30m", " 900", "12345h", "٣h", "900\n"]
 )
 def test_what_is_no_length_of_time_is_refused_with_its_name(text: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         seconds_of(text)
-    assert caught.value.what == "Invalid duration_seconds"
-    with pytest.raises(UsageError) as caught:
+    assert excinfo.value.what == "Invalid duration_seconds"
+    with pytest.raises(UsageError) as excinfo:
         seconds_of(text, "--min-left")
-    assert caught.value.what == "Invalid --min-left"
+    assert excinfo.value.what == "Invalid --min-left"
 
 
 def test_all_settings_are_told_by_their_names() -> None:

@@ -326,17 +326,17 @@ def test_a_client_gets_the_cached_session_while_it_is_fresh(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    ("passed", "asked"),
+    ("passed", "requested"),
     [(timedelta(0), 1), (timedelta(minutes=39), 1), (timedelta(minutes=41), 2), (timedelta(hours=2), 2)],
 )
 def test_a_client_gets_a_new_session_once_the_cached_one_is_due(
-    home: Home, passed: timedelta, asked: int
+    home: Home, passed: timedelta, requested: int
 ) -> None:
     home.user("ci", duration_seconds=3600)
     home.need("ci")
     home.clock.move(passed)
     home.need("ci")
-    assert home.aws.count("GetSessionToken") == asked
+    assert home.aws.count("GetSessionToken") == requested
 
 
 def other_process(home: Home, name: str, *, got: timedelta, left: timedelta = HOUR) -> FetchedSession:
@@ -347,7 +347,7 @@ def other_process(home: Home, name: str, *, got: timedelta, left: timedelta = HO
 
 
 @pytest.mark.parametrize(
-    ("got", "left", "asked"),
+    ("got", "left", "requested"),
     [
         (MINUTE, HOUR, 0),
         (timedelta(0), HOUR, 1),
@@ -362,14 +362,14 @@ def other_process(home: Home, name: str, *, got: timedelta, left: timedelta = HO
     ],
 )
 def test_what_another_process_got_while_this_one_waited_is_new_enough(
-    home: Home, got: timedelta, left: timedelta, asked: int
+    home: Home, got: timedelta, left: timedelta, requested: int
 ) -> None:
     home.user("ci")
     theirs = other_process(home, "ci", got=got, left=left)
     home.meanwhile = lambda _: home.sessions.kept.__setitem__("ci", theirs)
     found = home.refresh("ci")
-    assert home.aws.count("GetSessionToken") == asked
-    assert found.asked_aws is bool(asked)
+    assert home.aws.count("GetSessionToken") == requested
+    assert found.asked_aws is bool(requested)
 
 
 def test_a_session_tells_when_it_was_asked_for_and_when_it_came(home: Home) -> None:
@@ -612,9 +612,9 @@ def test_a_user_with_a_device_takes_the_typed_code_and_notes_what_became_of_it(h
 
 def test_a_user_with_a_device_and_no_code_needs_a_person(home: Home) -> None:
     home.user("ci", mfa_serial=SERIAL)
-    with pytest.raises(NeedsMfa) as caught:
+    with pytest.raises(NeedsMfa) as excinfo:
         home.refresh("ci")
-    assert (caught.value.profile, caught.value.serial) == ("ci", SERIAL)
+    assert (excinfo.value.profile, excinfo.value.serial) == ("ci", SERIAL)
     assert home.aws.calls == []
 
 
@@ -640,9 +640,9 @@ def test_a_code_that_aws_refuses_is_noted_and_told(home: Home) -> None:
 def test_a_lost_answer_may_have_used_the_code_up(home: Home) -> None:
     home.user("ci", mfa_serial=SERIAL)
     home.aws.fail("GetSessionToken", NoResponse("GetSessionToken", "the line went dead"))
-    with pytest.raises(NeedsMfa, match="the line went dead") as caught:
+    with pytest.raises(NeedsMfa, match="the line went dead") as excinfo:
         home.refresh("ci", CODE)
-    assert (caught.value.profile, caught.value.serial) == ("ci", SERIAL)
+    assert (excinfo.value.profile, excinfo.value.serial) == ("ci", SERIAL)
     assert home.codes.marks == [("used", SERIAL)]
 
 
@@ -914,9 +914,9 @@ def test_a_long_session_that_is_valid_yet_is_not_replaced_by_an_hour(home: Home)
 
 def test_without_a_code_and_without_a_session_a_role_needs_a_person(home: Home) -> None:
     staff(home, "a")
-    with pytest.raises(NeedsMfa) as caught:
+    with pytest.raises(NeedsMfa) as excinfo:
         home.refresh("a")
-    assert (caught.value.profile, caught.value.serial) == ("a", SERIAL)
+    assert (excinfo.value.profile, excinfo.value.serial) == ("a", SERIAL)
     assert home.aws.calls == []
 
 
@@ -944,9 +944,9 @@ def test_a_device_whose_user_gets_no_sessions_gives_its_codes_to_the_role(home: 
 def test_a_user_who_is_given_no_session_is_remembered_and_the_code_is_gone(home: Home) -> None:
     staff(home, "a")
     home.aws.fail("GetSessionToken", AwsRefused("GetSessionToken", "an explicit deny", code="AccessDenied"))
-    with pytest.raises(NeedsMfa, match="an explicit deny") as caught:
+    with pytest.raises(NeedsMfa, match="an explicit deny") as excinfo:
         home.refresh("a", CODE)
-    assert (caught.value.profile, caught.value.serial) == ("a", SERIAL)
+    assert (excinfo.value.profile, excinfo.value.serial) == ("a", SERIAL)
     assert home.codes.alone == {SERIAL}
     home.refresh("a", NEXT_CODE)
     assert signers(home)[-1] == ("AssumeRole", "AKIA", NEXT_CODE)
@@ -1007,9 +1007,9 @@ def test_a_role_denied_to_an_old_code_takes_the_programs_next_one(home: Home) ->
     assert signers(home)[-2:] == [("GetSessionToken", "AKIA", NEXT_CODE), ("AssumeRole", "ASIA", None)]
 
 
-@pytest.mark.parametrize(("got", "asked"), [(MINUTE, 0), (timedelta(0), 1), (-MINUTE, 1)])
+@pytest.mark.parametrize(("got", "requested"), [(MINUTE, 0), (timedelta(0), 1), (-MINUTE, 1)])
 def test_the_session_of_a_code_that_another_process_got_meanwhile_serves_this_one(
-    home: Home, got: timedelta, asked: int
+    home: Home, got: timedelta, requested: int
 ) -> None:
     staff(home, "a")
     at = home.clock() + got
@@ -1018,23 +1018,23 @@ def test_the_session_of_a_code_that_another_process_got_meanwhile_serves_this_on
     )
     device = source_lock_name("a")
 
-    def meanwhile(name: str) -> None:
+    def interfere(name: str) -> None:
         if name != device:
             home.devices.kept["AKIACIXXXXXXXXXXXXXX", SERIAL] = theirs
 
-    home.meanwhile = meanwhile
+    home.meanwhile = interfere
     home.refresh("a", CODE)
-    assert home.aws.count("GetSessionToken") == asked
-    assert (home.aws.calls[-1].signer == "ASIATHEIRS") is not bool(asked)
+    assert home.aws.count("GetSessionToken") == requested
+    assert (home.aws.calls[-1].signer == "ASIATHEIRS") is not bool(requested)
 
 
 def test_a_code_is_taken_once_by_the_first_hop_that_asks(home: Home) -> None:
     home.native("sso")
     home.role("mid", "sso", mfa_serial=SERIAL)
     home.role("far", "mid", mfa_serial=OTHER_SERIAL)
-    with pytest.raises(NeedsMfa) as caught:
+    with pytest.raises(NeedsMfa) as excinfo:
         home.refresh("far", CODE)
-    assert caught.value.serial == OTHER_SERIAL
+    assert excinfo.value.serial == OTHER_SERIAL
     assert [call.code for call in home.aws.calls] == [None, CODE]
 
 
@@ -1080,7 +1080,7 @@ def test_each_source_has_a_lock_of_its_own(home: Home) -> None:
     assert len(set(names)) == 2, "the device has one too"
 
 
-def test_a_lock_is_waited_for_as_long_as_an_act_may_take(home: Home) -> None:
+def test_a_lock_is_waited_for_as_long_as_an_operation_may_take(home: Home) -> None:
     home.user("ci")
     home.refresh("ci")
     (waited,) = [seconds for _, seconds in home.locked]
@@ -1114,7 +1114,7 @@ def test_waiting_for_another_refresh_leaves_aws_its_own_time(
     assert "10 s" in deadline.elapsed()
 
 
-def test_one_act_has_one_end_however_many_hops_it_takes(home: Home) -> None:
+def test_one_operation_has_one_end_however_many_hops_it_takes(home: Home) -> None:
     home.native("sso")
     home.role("ops", "sso")
     home.refresh("ops")

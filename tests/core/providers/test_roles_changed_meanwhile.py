@@ -29,29 +29,29 @@ def stop(bench: Bench) -> Change:
     return lambda: bench.another().stop("acme-hub")
 
 
-def run_during_aws_call(bench: Bench, _patch: pytest.MonkeyPatch, act: Change) -> None:
+def run_during_aws_call(bench: Bench, _patch: pytest.MonkeyPatch, operation: Change) -> None:
     """Run `act` once, during the AWS call for a role."""
-    real, left = bench.service.context.aws, [act]
+    real, left = bench.service.context.aws, [operation]
 
     def slow(*args: Any, **options: Any) -> Any:
         client = real(*args, **options)
         assume = client.assume_role
 
-        def meanwhile(*inner: Any) -> Any:
+        def interfere(*inner: Any) -> Any:
             answer = assume(*inner)
             if left:
                 left.pop()()
             return answer
 
-        object.__setattr__(client, "assume_role", meanwhile)
+        object.__setattr__(client, "assume_role", interfere)
         return client
 
     bench.service.context = replace(bench.service.context, aws=slow)
 
 
-def run_after_caching(_bench: Bench, patch: pytest.MonkeyPatch, act: Change) -> None:
+def run_after_caching(_bench: Bench, patch: pytest.MonkeyPatch, operation: Change) -> None:
     """Run `act` as a process that waited for the lock which the caching of the session has just released."""
-    real, left = VaultSessionStore.put, [act]
+    real, left = VaultSessionStore.put, [operation]
 
     def put(self: VaultSessionStore, name: str, fetched: Any) -> None:
         real(self, name, fetched)
@@ -62,17 +62,17 @@ def run_after_caching(_bench: Bench, patch: pytest.MonkeyPatch, act: Change) -> 
 
 
 @pytest.mark.parametrize("moment", [run_during_aws_call, run_after_caching])
-@pytest.mark.parametrize("act", [set_itself, set_below, stop])
+@pytest.mark.parametrize("operation", [set_itself, set_below, stop])
 def test_a_refresh_under_way_brings_nothing_back_that_was_ended_meanwhile(
     bench: Bench,
     monkeypatch: pytest.MonkeyPatch,
-    act: Callable[[Bench], Change],
+    operation: Callable[[Bench], Change],
     moment: Callable[[Bench, pytest.MonkeyPatch, Change], None],
 ) -> None:
     bench.adopt("acme-build")
     bench.service.deliver("acme-hub", Delivery.CREDENTIALS_FILE)
     assert "ASIA" in bench.section("acme-hub")
-    moment(bench, monkeypatch, act(bench))
+    moment(bench, monkeypatch, operation(bench))
     with pytest.raises(FileChanged, match=r"during the request to AWS\. Run: keyturn refresh acme-hub"):
         bench.service.refresh("acme-hub")
     assert "ASIA" not in bench.section("acme-hub")

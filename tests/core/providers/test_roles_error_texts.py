@@ -33,12 +33,12 @@ def test_a_canonical_string_that_aws_quotes_is_told_without_the_token() -> None:
         f"The Canonical String for this request should have been\n'POST\n/\n\nhost:sts\nx-amz-security-token:{CANARY}\n'"
     )
 
-    def act() -> None:
+    def operation() -> None:
         raise ClientError({"Error": {"Code": "SignatureDoesNotMatch", "Message": message}}, "AssumeRole")
 
-    with pytest.raises(AwsRefused) as caught:
-        translate_errors("sts:AssumeRole", act)
-    line = caught.value.line()
+    with pytest.raises(AwsRefused) as excinfo:
+        translate_errors("sts:AssumeRole", operation)
+    line = excinfo.value.line()
     assert CANARY not in line
     assert "SignatureDoesNotMatch: The request signature we calculated does not match" in line
 
@@ -51,9 +51,9 @@ def test_what_a_foreign_process_complains_with_is_told_and_kept_without_its_secr
     program.chmod(0o755)
     with bench.config.open("a") as file:
         file.write(f"\n[profile leaky]\ncredential_process = {program}\nregion = us-east-1\n")
-    with pytest.raises(KeyturnError) as caught:
+    with pytest.raises(KeyturnError) as excinfo:
         bench.service.refresh("leaky")
-    assert "no route, SecretAccessKey=***" in caught.value.line()
+    assert "no route, SecretAccessKey=***" in excinfo.value.line()
     failure = bench.service.context.profile_state("leaky").failure
     assert failure is not None
     assert "SecretAccessKey=***" in failure.line
@@ -68,11 +68,11 @@ def test_a_failure_is_kept_without_a_secret_wherever_its_words_come_from(bench: 
     failure = desk.profile_state("ci-deploy").failure
     assert failure is not None
     assert failure.line == "Could not refresh ci-deploy: token=***"
-    assert [act.result for act in desk.activity.read()][-1] == "token=***"
+    assert [operation.result for operation in desk.activity.read()][-1] == "token=***"
 
 
 @pytest.mark.parametrize(
-    ("says", "told"),
+    ("says", "text"),
     [
         ("code 123 456 refused", "code ****** refused"),
         ("code 123-456 refused", "code ****** refused"),
@@ -82,7 +82,7 @@ def test_a_failure_is_kept_without_a_secret_wherever_its_words_come_from(bench: 
         ("no device 12345", "no device 12345"),
     ],
 )
-def test_what_an_mfa_command_complains_with_shows_no_code_and_no_seed(says: str, told: str) -> None:
-    with pytest.raises(mfa_command.CommandFailed) as caught:
+def test_what_an_mfa_command_complains_with_shows_no_code_and_no_seed(says: str, text: str) -> None:
+    with pytest.raises(mfa_command.CommandFailed) as excinfo:
         mfa_command.run(("sh", "-c", f"echo '{says}' >&2; exit 1"), "GAHT12345678", {"PATH": "/usr/bin:/bin"})
-    assert caught.value.why == f"it exited with 1: {told}"
+    assert excinfo.value.why == f"it exited with 1: {text}"

@@ -74,17 +74,19 @@ BAD: list[tuple[Callable[[str], object], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "value", "why"), BAD)
-def test_what_aws_refuses_is_refused_on_one_line(rule: Callable[[str], object], value: str, why: str) -> None:
-    with pytest.raises(UsageError) as caught:
+@pytest.mark.parametrize(("rule", "value", "reason"), BAD)
+def test_what_aws_refuses_is_refused_on_one_line(
+    rule: Callable[[str], object], value: str, reason: str
+) -> None:
+    with pytest.raises(UsageError) as excinfo:
         rule(value)
-    assert why in caught.value.line()
-    assert "\n" not in caught.value.line()
-    assert caught.value.hint
+    assert reason in excinfo.value.line()
+    assert "\n" not in excinfo.value.line()
+    assert excinfo.value.hint
 
 
 @pytest.mark.parametrize(
-    ("tags", "why"),
+    ("tags", "reason"),
     [
         ({f"k{n}": "v" for n in range(51)}, "there are 51, AWS allows 50"),
         ({"Team": "a", "team": "b"}, "Team and team are the same key"),
@@ -98,10 +100,10 @@ def test_what_aws_refuses_is_refused_on_one_line(rule: Callable[[str], object], 
         ({"k": "a;b"}, "AWS does not allow ';'"),
     ],
 )
-def test_session_tags_have_awss_limits(tags: dict[str, str], why: str) -> None:
-    with pytest.raises(UsageError) as caught:
+def test_session_tags_have_awss_limits(tags: dict[str, str], reason: str) -> None:
+    with pytest.raises(UsageError) as excinfo:
         sts_limits.tags(tags)
-    assert why in f"{caught.value.what}: {caught.value.why}"
+    assert reason in f"{excinfo.value.what}: {excinfo.value.why}"
 
 
 def test_tags_of_any_script_spaces_and_empty_values_pass() -> None:
@@ -120,15 +122,15 @@ def test_a_transitive_tag_must_be_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arns", "why"),
+    ("arns", "reason"),
     [
         ([f"{ARN}{n}" for n in range(11)], "there are 11, AWS allows 10"),
         ([ARN, ARN], "repeated"),
         (["arn:aws:iam::111122223333:role/x"], "AWS does not allow arn:aws:iam::111122223333:role/x"),
     ],
 )
-def test_managed_session_policies_have_awss_limits(arns: list[str], why: str) -> None:
-    with pytest.raises(UsageError, match=why):
+def test_managed_session_policies_have_awss_limits(arns: list[str], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
         sts_limits.policy_arns(arns)
 
 

@@ -137,16 +137,16 @@ def test_a_start_that_owes_something_goes_the_long_way(bench: Bench) -> None:
     ],
 )
 def test_it_looks_where_everybody_else_does(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    looked: list[str] = []
+    lookups: list[str] = []
 
     def look(path: str) -> bytes:
-        looked.append(path)
+        lookups.append(path)
         return b""
 
     monkeypatch.setattr("keyturn.agent.fast_lock_check._read", look)
     is_locked(environ, "x")
     places = paths_for(environ)
-    assert set(map(Path, looked)) == {
+    assert set(map(Path, lookups)) == {
         places.vault_dir / "recipient.txt",
         places.profiles_file,
         places.aws_config,

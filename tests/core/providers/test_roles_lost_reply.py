@@ -53,10 +53,10 @@ def test_a_code_whose_reply_is_lost_is_sent_once_and_counts_as_no_refusal(
     if attempts:
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", attempts)
     code = bench.sandbox.totp("alice")
-    with pytest.raises(NeedsMfa, match=r"the code may be used up\. Wait for the next code") as caught:
+    with pytest.raises(NeedsMfa, match=r"the code may be used up\. Wait for the next code") as excinfo:
         bench.service.refresh("acme-alice", code)
     assert received_codes == [code]
-    assert "closed the connection" in caught.value.line()
+    assert "closed the connection" in excinfo.value.line()
     assert '"refused"' not in bench.service.paths.mfa_file.read_text()
 
 
@@ -66,19 +66,19 @@ def test_what_takes_no_code_is_tried_again(received_codes: list[str]) -> None:
     assert len(received_codes) == 2
 
 
-def test_an_act_that_has_no_time_left_says_what_took_it_and_does_not_blame_the_network() -> None:
+def test_an_operation_that_has_no_time_left_says_what_took_it_and_does_not_blame_the_network() -> None:
     now = [0.0]
     deadline = Deadline(lambda: now[0])
     deadline.add_time(0.5, "waiting for an MFA code")
     deadline.add_time(44, "waiting for another refresh")
     now[0] = 46
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(Unreachable) as excinfo:
         BotoClientFactory()(None, "us-east-1", deadline=deadline).get_caller_identity(KEY)
     expected = (
         "time limit of 20 s exceeded before the request was sent, after 44 s of waiting for another refresh. "
         "Try again"
     )
-    assert caught.value.line() == f"sts:GetCallerIdentity: {expected}"
+    assert excinfo.value.line() == f"sts:GetCallerIdentity: {expected}"
 
 
 def test_who_waited_for_another_refresh_still_asks_aws(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_the_code_is_what_it_prints_and_the_serial_takes_its_place_as_one_word(
 
 
 @pytest.mark.parametrize(
-    ("body", "why"),
+    ("body", "reason"),
     [
         ("echo 12345", "it did not print six digits"),
         ("echo 1234567", "it did not print six digits"),
@@ -76,14 +76,16 @@ def test_the_code_is_what_it_prints_and_the_serial_takes_its_place_as_one_word(
         ("exec >&- 2>&-; sleep 60", "it took longer than 1 s"),
     ],
 )
-def test_what_prints_no_code_is_named_on_one_line(program: Callable[[str], str], body: str, why: str) -> None:
+def test_what_prints_no_code_is_named_on_one_line(
+    program: Callable[[str], str], body: str, reason: str
+) -> None:
     path = program(body)
     started = time.monotonic()
-    with pytest.raises(CommandFailed) as caught:
+    with pytest.raises(CommandFailed) as excinfo:
         run((path,), ALICE, {"PATH": os.environ["PATH"]}, 1.0)
     assert time.monotonic() - started < 20
-    assert caught.value.line().startswith(f"mfa_command {path}: {why}")
-    assert "\n" not in caught.value.line()
+    assert excinfo.value.line().startswith(f"mfa_command {path}: {reason}")
+    assert "\n" not in excinfo.value.line()
 
 
 @pytest.mark.parametrize("pipes", ["", ">/dev/null", "2>/dev/null"])
@@ -167,7 +169,7 @@ def test_a_command_from_a_file_that_others_may_write_is_not_run(tmp_path: Path, 
 
 @pytest.mark.parametrize("linked", [False, True])
 @pytest.mark.parametrize(
-    ("owner", "mode", "why"),
+    ("owner", "mode", "reason"),
     [
         (0, 0o777, "others can write to its folder"),
         (0, 0o1777, "others can write to its folder"),
@@ -177,7 +179,7 @@ def test_a_command_from_a_file_that_others_may_write_is_not_run(tmp_path: Path, 
 )
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_command_from_a_folder_where_others_may_put_a_file_is_not_run(
-    tmp_path: Path, owner: int, mode: int, why: str, *, linked: bool
+    tmp_path: Path, owner: int, mode: int, reason: str, *, linked: bool
 ) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
@@ -187,7 +189,7 @@ def test_a_command_from_a_folder_where_others_may_put_a_file_is_not_run(
     if linked:
         path = tmp_path / "link"
         path.symlink_to(folder / "config.toml")
-    with pytest.raises(UnsafeFile, match=why):
+    with pytest.raises(UnsafeFile, match=reason):
         config.load(path)
 
 
@@ -242,9 +244,9 @@ def test_a_storm_of_wrong_codes_ends_after_three(
     choose(bench.service.paths.config_dir, f"mfa_command = '{program('echo 000000')}'\n")
     lines = []
     for _ in range(8):
-        with pytest.raises((WrongMfaCode, NeedsMfa)) as caught:
+        with pytest.raises((WrongMfaCode, NeedsMfa)) as excinfo:
             bench.service.credential_process("acme-alice")
-        lines.append(caught.value)
+        lines.append(excinfo.value)
     assert bench.calls("GetSessionToken") == 3
     assert [type(line) for line in lines] == [WrongMfaCode] * 3 + [NeedsMfa] * 5
     assert "AWS refused the last 3 codes of mfa_command" in lines[-1].line()
@@ -263,10 +265,10 @@ def test_a_command_that_fails_leaves_it_to_a_person_and_names_itself(
     bench.adopt("acme-alice")
     path = program("echo no such account >&2; exit 1")
     choose(bench.service.paths.config_dir, f"mfa_command = '{path}'\n")
-    with pytest.raises(NeedsMfa) as caught:
+    with pytest.raises(NeedsMfa) as excinfo:
         bench.service.credential_process("prod-admin")
     expected = f"Could not refresh prod-admin: mfa_command {path}: it exited with 1: no such account. Type a code: keyturn refresh prod-admin"
-    assert caught.value.line() == expected
+    assert excinfo.value.line() == expected
     assert bench.calls("AssumeRole") == 0
     bench.service.refresh("prod-admin", bench.sandbox.totp("alice"))
 
@@ -294,9 +296,9 @@ def test_preferences_that_cannot_be_read_are_named_where_a_code_is_missed_and_st
     path = choose(bench.service.paths.config_dir, "mfa_command = [")
     assert [problem.path for problem in bench.service.snapshot().problems] == [str(path)]
     bench.service.credential_process("ci-deploy")
-    with pytest.raises(NeedsMfa) as caught:
+    with pytest.raises(NeedsMfa) as excinfo:
         bench.service.credential_process("acme-alice")
-    assert f"mfa_command is unknown, because {path} is invalid: Invalid value" in caught.value.line()
+    assert f"mfa_command is unknown, because {path} is invalid: Invalid value" in excinfo.value.line()
     bench.service.refresh("acme-alice", bench.sandbox.totp("alice"))
 
 

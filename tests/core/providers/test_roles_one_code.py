@@ -51,8 +51,8 @@ def alice(bench: Bench) -> Bench:
     return bench
 
 
-def row(keeper: CredentialService, name: str) -> Profile:
-    return next(each for each in keeper.snapshot().profiles if each.name == name)
+def row(service: CredentialService, name: str) -> Profile:
+    return next(each for each in service.snapshot().profiles if each.name == name)
 
 
 def code(bench: Bench) -> str:

@@ -74,7 +74,7 @@ def test_a_setting_is_read_from_one_text(words: tuple[str, ...], setting: str, v
 
 
 @pytest.mark.parametrize(
-    ("one", "words", "why"),
+    ("one", "words", "reason"),
     [
         (ROLE, ("tags",), "Invalid setting: tags: it is not KEY=VALUE"),
         (ROLE, ("colour=red",), "Unknown setting: colour"),
@@ -100,12 +100,12 @@ def test_a_setting_is_read_from_one_text(words: tuple[str, ...], setting: str, v
     ],
 )
 def test_what_is_no_value_is_refused_on_one_line(
-    one: ManagedProfile, words: tuple[str, ...], why: str
+    one: ManagedProfile, words: tuple[str, ...], reason: str
 ) -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         changed(one, *words)
-    assert why in caught.value.line()
-    assert "\n" not in caught.value.line()
+    assert reason in excinfo.value.line()
+    assert "\n" not in excinfo.value.line()
 
 
 def test_every_setting_survives_the_file(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_session_of_none_delivers_the_key_itself_and_the_way_back(bench: Bench
     assert json.loads(bench.service.credential_process("ci-deploy"))["AccessKeyId"].startswith("ASIA")
 
 
-def test_a_key_is_not_handed_out_into_a_file_by_the_back_door(bench: Bench) -> None:
+def test_a_key_is_not_written_to_a_file_by_another_path(bench: Bench) -> None:
     bench.adopt("ci-deploy")
     bench.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
     with pytest.raises(UsageError, match="a long-term key is never written"):
@@ -301,18 +301,18 @@ def test_a_session_policy_narrows_what_the_session_may_do(bench: Bench) -> None:
     bench.adopt("acme-build")
     assert bench.service.credential_process("acme-spoke")
     bench.service.set("acme-hub", {"policy": POLICY})
-    with pytest.raises(AwsRefused, match="not authorized to perform: sts:AssumeRole") as caught:
+    with pytest.raises(AwsRefused, match="not authorized to perform: sts:AssumeRole") as excinfo:
         bench.service.credential_process("acme-spoke")
-    assert caught.value.code == "AccessDenied"
+    assert excinfo.value.code == "AccessDenied"
 
 
 def test_a_region_that_is_not_activated_is_one_line_with_the_way_out(bench: Bench) -> None:
     bench.adopt("ci-deploy")
     bench.service.set("ci-deploy", {"region": "af-south-1"})
-    with pytest.raises(AwsRefused) as caught:
+    with pytest.raises(AwsRefused) as excinfo:
         bench.service.refresh("ci-deploy")
-    assert caught.value.code == "RegionDisabledException"
-    line = caught.value.line()
+    assert excinfo.value.code == "RegionDisabledException"
+    line = excinfo.value.line()
     assert "STS is not activated in this region" in line
     assert "keyturn set PROFILE region=REGION" in line
     assert len(line) < 250

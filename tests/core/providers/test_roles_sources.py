@@ -143,7 +143,7 @@ def test_the_environment_of_whoever_asks_signs_and_no_other(shared: Person) -> N
 
 @pytest.mark.campaign
 @pytest.mark.timeout(300)
-def test_a_native_profile_takes_the_askers_environment_too(shared: Person) -> None:
+def test_a_native_profile_takes_the_callers_environment_too(shared: Person) -> None:
     shared.does("vault", "unlock", fds={"--passphrase-fd": "correct horse battery staple"})
     for name in ("one", "other"):
         key = user_key(shared.sandbox, name)
@@ -179,14 +179,14 @@ def test_a_container_and_an_instance_sign_through_botocores_own_providers(
             if managed:
                 found = identity(shared, profile, extra)
                 assert json.loads(found.stdout)["Arn"].endswith(f"assumed-role/Shared/keyturn-{profile}")
-    for profile, why in (
+    for profile, reason in (
         ("by-container", "are not set"),
         ("by-instance", "no instance metadata service answers"),
     ):
         none = shared.keyturn("refresh", profile)
         assert none.returncode == 1
         assert none.stderr.count("\n") == 1
-        assert why in none.stderr
+        assert reason in none.stderr
     if managed:
         shared.releases("--all")
 

@@ -134,7 +134,7 @@ def test_what_the_person_set_in_the_environment_reaches_the_agent() -> None:
     assert names <= set(environ)
 
 
-def test_an_end_counts_for_all_that_an_act_asks() -> None:
+def test_an_end_counts_for_all_that_an_operation_asks() -> None:
     moments = iter([100.0, 104.0, 119.0, 121.0, 121.0, 121.0, 200.0])
     limit = Deadline(lambda: next(moments))
     assert limit.left() == 16
@@ -152,7 +152,7 @@ def test_credit_never_passes_what_a_client_waits_for() -> None:
     assert limit.left() == limit.left(1000) == deadline.MAX_SECONDS < 50
 
 
-def test_an_act_past_its_end_is_not_begun_and_one_that_hangs_is_left_behind() -> None:
+def test_an_operation_past_its_end_is_not_begun_and_one_that_hangs_is_left_behind() -> None:
     begun = []
     with pytest.raises(DeadlineExceeded):
         run_with_timeout(0, lambda: begun.append(1))
@@ -173,11 +173,11 @@ def test_a_chain_of_silent_hops_has_one_end(bench: Bench, monkeypatch: pytest.Mo
     bench.sandbox.faults.order("AssumeRole", kind, times=None)
     calls = bench.calls("AssumeRole")
     started = time.monotonic()
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(Unreachable) as excinfo:
         bench.service.credential_process("acme-spoke-logs")
     assert time.monotonic() - started < 15, "one try alone may take 12 s, three hops with two tries 72 s"
-    assert "no response from AWS within 2 s" in caught.value.line()
-    assert "\n" not in caught.value.line()
+    assert "no response from AWS within 2 s" in excinfo.value.line()
+    assert "\n" not in excinfo.value.line()
     assert bench.calls("AssumeRole") - calls <= MAX_ATTEMPTS
     bench.sandbox.faults.clear()
 
@@ -202,9 +202,9 @@ def test_a_clock_that_is_off_is_told_with_its_size_and_asked_once(
     bench.adopt("ci-deploy")
     bench.sandbox.faults.skew(minutes * 60)
     calls = bench.calls("GetSessionToken")
-    with pytest.raises(ClockSkew) as caught:
+    with pytest.raises(ClockSkew) as excinfo:
         bench.service.refresh("ci-deploy")
-    assert f"the system clock is {words} AWS" in caught.value.line()
+    assert f"the system clock is {words} AWS" in excinfo.value.line()
     assert bench.calls("GetSessionToken") == calls + 1
     bench.sandbox.faults.clear()
 
@@ -213,9 +213,9 @@ def test_a_code_that_fails_for_the_clock_says_so(bench: Bench) -> None:
     bench.adopt("acme-alice")
     code = bench.sandbox.totp("alice")
     bench.sandbox.faults.skew(6 * 60)
-    with pytest.raises(WrongMfaCode) as caught:
+    with pytest.raises(WrongMfaCode) as excinfo:
         bench.service.refresh("acme-alice", code)
-    assert "the system clock is 6 min behind AWS" in caught.value.line()
+    assert "the system clock is 6 min behind AWS" in excinfo.value.line()
     bench.sandbox.faults.clear()
 
 

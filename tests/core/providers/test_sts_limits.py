@@ -31,13 +31,13 @@ def test_a_length_is_asked_for_if_aws_allows_it(
         (lambda: sts_limits.for_session_token(wanted), user),
         (lambda: sts_limits.for_role(wanted, chained=False)[0], role),
     ]
-    for rule, asked in rules:
-        if asked is not None:
-            assert rule() == asked
+    for rule, requested in rules:
+        if requested is not None:
+            assert rule() == requested
             continue
-        with pytest.raises(UsageError) as caught:
+        with pytest.raises(UsageError) as excinfo:
             rule()
-        assert str(wanted) in caught.value.why
+        assert str(wanted) in excinfo.value.why
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_a_text_has_the_length_that_aws_takes(rule: Callable[[str], object], siz
     if takes:
         assert rule("x" * size) == "x" * size
         return
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         rule("x" * size)
-    assert str(size) in caught.value.why
+    assert str(size) in excinfo.value.why
 
 
 #: Rule, a text with each character that it takes beside letters and digits.
@@ -104,9 +104,9 @@ MARKS: list[tuple[Callable[[str], object], str]] = [
 def test_a_text_has_the_characters_that_aws_takes(rule: Callable[[str], object], marks: str) -> None:
     rule("aZ09" * 3 + marks)
     for odd in set(" !\"#$%&'()*:;/<>?[\\]^`{|}~\n\x00é٣") - set(marks):
-        with pytest.raises(UsageError) as caught:
+        with pytest.raises(UsageError) as excinfo:
             rule("aZ09" * 3 + odd)
-        assert repr(odd) in caught.value.why
+        assert repr(odd) in excinfo.value.why
 
 
 ROLE = "arn:aws:iam::111122223333:role/{}"

@@ -48,16 +48,16 @@ def _run_op(service: FakeSecretService, op: str) -> tuple[VaultError | None, obj
     return error, value
 
 
-def _outcome(act: Callable[[], object]) -> tuple[VaultError | None, object]:
-    caught: VaultError
+def _outcome(operation: Callable[[], object]) -> tuple[VaultError | None, object]:
+    excinfo: VaultError
     try:
-        return None, act()
+        return None, operation()
     except (KeyringAbsent, KeyringDenied, KeyringLocked, VaultCorrupt) as error:
-        caught = error
-    assert caught.hint
-    assert caught.line().isprintable()
-    assert VALUE.reveal() not in caught.line()
-    return caught, None
+        excinfo = error
+    assert excinfo.hint
+    assert excinfo.line().isprintable()
+    assert VALUE.reveal() not in excinfo.line()
+    return excinfo, None
 
 
 def _run_with_fault(address: str, op: str, fault: str, number: int) -> bool:
@@ -180,9 +180,9 @@ def test_a_bus_that_forbids_it_is_denied(tmp_path: Path) -> None:
 def test_no_service_and_no_bus_are_absent(address: str, tmp_path: Path) -> None:
     for leading in (address, f"unix:path={tmp_path / 'none'}", "garbage", "tcp:host=127.0.0.1,port=1"):
         for op in ("get", "set"):
-            with pytest.raises(KeyringAbsent) as caught:
+            with pytest.raises(KeyringAbsent) as excinfo:
                 OPS[op](SystemKeyring(environ(leading)))
-            assert caught.value.hint
+            assert excinfo.value.hint
 
 
 # The vault's errors.
@@ -205,11 +205,11 @@ def test_a_spoiled_entry_opens_nothing_and_is_corrupt(address: str, tmp_path: Pa
         vault.forget()
         for spoil in WRONG_SECRETS.values():
             service.spoil = spoil
-            with pytest.raises(VaultCorrupt) as caught:
+            with pytest.raises(VaultCorrupt) as excinfo:
                 vault.unlock()
-            assert caught.value.line().isprintable()
-            assert caught.value.hint
-            assert recovery_key.reveal() not in caught.value.line()
+            assert excinfo.value.line().isprintable()
+            assert excinfo.value.hint
+            assert recovery_key.reveal() not in excinfo.value.line()
         service.spoil = bytes
         vault.unlock()
 

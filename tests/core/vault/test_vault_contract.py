@@ -150,19 +150,25 @@ def test_a_folder_that_others_may_write_into_is_not_written_to(sample: Sample) -
         sample.open_vault().change_keys(lambda entries: entries.clear())
 
 
-def test_without_a_vault_each_act_says_so(tmp_path: Path) -> None:
+def test_without_a_vault_each_operation_says_so(tmp_path: Path) -> None:
     vault = Vault(tmp_path / "vault")
-    for act in (vault.slots, vault.key_names, vault.unlock, vault.recovery_key, lambda: vault.seal(b"x")):
+    for operation in (
+        vault.slots,
+        vault.key_names,
+        vault.unlock,
+        vault.recovery_key,
+        lambda: vault.seal(b"x"),
+    ):
         with pytest.raises(NeedsVault, match="keyturn vault init"):
-            act()
+            operation()
     assert not vault.folder.exists()
 
 
 def test_a_locked_vault_says_so_but_seals(sample: Sample) -> None:
     vault = Vault(sample.folder)
-    for act in (vault.key_names, vault.session_names, vault.recovery_key, lambda: vault.open(b"x")):
+    for operation in (vault.key_names, vault.session_names, vault.recovery_key, lambda: vault.open(b"x")):
         with pytest.raises(NeedsUnlock, match="keyturn vault unlock"):
-            act()
+            operation()
     assert sample.open_vault().open(vault.seal(b"pre-image")) == b"pre-image"
 
 
@@ -279,13 +285,13 @@ def test_a_later_format_is_refused_without_writing(sample: Sample) -> None:
     later = age.seal(b'{"version":2,"kind":"keys","what":"ever"}', identity.recipient)
     (sample.folder / "keys.age").write_bytes(later)
     vault = sample.open_vault()
-    for act in (
+    for operation in (
         vault.key_names,
         lambda: vault.change_keys(lambda entries: entries.clear()),
         vault.restore_newest_good,
     ):
         with pytest.raises(VaultNewer, match="Upgrade"):
-            act()
+            operation()
     assert (sample.folder / "keys.age").read_bytes() == later
 
 

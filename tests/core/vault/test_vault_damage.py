@@ -60,9 +60,9 @@ def _refuses_all(sample: Sample, file: str, variants: list[bytes]) -> None:
     for variant in variants:
         path.write_bytes(variant)
         for use in USES[file]:
-            with pytest.raises(VaultCorrupt) as caught:
+            with pytest.raises(VaultCorrupt) as excinfo:
                 use(sample)
-            assert caught.value.hint
+            assert excinfo.value.hint
         assert path.read_bytes() == variant
     path.write_bytes(whole)
     assert _read_key(sample) == {"secret": SECRET}
@@ -144,10 +144,10 @@ def test_a_file_in_the_place_of_another_is_noticed(sample: Sample, other: str) -
 def test_a_well_sealed_file_that_holds_no_document_is_corrupt(sample: Sample, document: bytes) -> None:
     recipient = age.identity_from(sample.recovery_key).recipient
     (sample.folder / "keys.age").write_bytes(age.seal(document, recipient))
-    with pytest.raises(VaultCorrupt) as caught:
+    with pytest.raises(VaultCorrupt) as excinfo:
         sample.open_vault().key_names()
-    assert caught.value.__cause__ is None
-    assert caught.value.__context__ is None
+    assert excinfo.value.__cause__ is None
+    assert excinfo.value.__context__ is None
 
 
 def _directory(path: Path) -> None:

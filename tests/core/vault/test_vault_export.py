@@ -43,8 +43,8 @@ def export(
     service.create_vault("passphrase", Secret(PASSPHRASE))
 
     def typed(_: int | None) -> Secret:
-        for act in during_prompt:
-            act()
+        for operation in during_prompt:
+            operation()
         return Secret("for the journey")
 
     monkeypatch.setattr(vault, "_new_passphrase", typed)

@@ -112,7 +112,7 @@ def test_an_import_over_the_same_vault_brings_definitions_and_no_keys(home: Home
     assert notes[1:] == ("Missing from the vault: the key of ci.", undelivered("ci, prod"))
 
 
-def test_an_import_beside_another_act_makes_nothing(
+def test_an_import_beside_another_operation_makes_nothing(
     home: Home, second: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exported = home.unlocked_service().export_vault(JOURNEY)
@@ -166,9 +166,9 @@ HOSTILE_EXPORTS = {
 def test_a_hostile_export_is_one_error_and_leaves_nothing(home: Home, second: Home, case: str) -> None:
     plain = HOSTILE_EXPORTS[case].replace(b'"ID"', f'"{home.recovery_key.reveal()}"'.encode())
     exported = weak_age.seal(plain, JOURNEY, "")
-    with pytest.raises(VaultCorrupt) as caught:
+    with pytest.raises(VaultCorrupt) as excinfo:
         second.new_service().import_vault(exported, JOURNEY, "passphrase", Secret("second"))
-    assert "vault export" in caught.value.hint
+    assert "vault export" in excinfo.value.hint
     assert second.new_service().context.vault.state() is VaultState.ABSENT
     assert not second.vault.exists()
 

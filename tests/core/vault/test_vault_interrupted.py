@@ -76,14 +76,14 @@ def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _was_killed(number: int, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> bool:
+def _was_killed(number: int, operation: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> bool:
     """Return True if a child that runs `act` was killed at its `number`th call; False if it has fewer."""
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
             with Interruption(number, _kill).installed(monkeypatch):
-                act()
+                operation()
             code = 0
         finally:
             os._exit(code)
@@ -97,12 +97,12 @@ def _was_killed(number: int, act: Callable[[], None], monkeypatch: pytest.Monkey
 def test_killed_at_any_call_leaves_the_old_or_the_new(
     sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for act in (_change_keys, _change_sessions):
+    for op in (_change_keys, _change_sessions):
         number = 1
         while True:
-            copy = sample.copy(tmp_path / f"{act.__name__}-{number}")
+            copy = sample.copy(tmp_path / f"{op.__name__}-{number}")
             vault = copy.open_vault()
-            killed = _was_killed(number, lambda act=act, vault=vault: act(vault), monkeypatch)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            killed = _was_killed(number, lambda op=op, vault=vault: op(vault), monkeypatch)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             _check_vault(copy.folder, sample)
             if not killed:
                 break
@@ -127,10 +127,10 @@ def test_killed_at_any_call_while_it_is_made_leaves_no_vault_or_a_whole_one(
     assert number > 10
 
 
-def _hint_of(act: Callable[[Vault], None], vault: Vault) -> str | None:
+def _hint_of(operation: Callable[[Vault], None], vault: Vault) -> str | None:
     """Return the hint of the error, None if there was no error. Another exception is a failure."""
     try:
-        act(vault)
+        operation(vault)
     except VaultError as error:
         return error.hint
     return None
@@ -166,15 +166,15 @@ def test_a_refusal_of_the_system_is_one_error_and_keeps_the_old(
     def refuse() -> None:
         raise OSError(code, os.strerror(code))
 
-    for act in (_change_keys, _change_sessions):
+    for operation in (_change_keys, _change_sessions):
         number = 0
         while True:
             number += 1
-            copy = sample.copy(tmp_path / f"{act.__name__}-{number}")
+            copy = sample.copy(tmp_path / f"{operation.__name__}-{number}")
             vault = copy.open_vault()
             refusal = Interruption(number, refuse, lasting)
             with refusal.installed(monkeypatch):
-                hint = _hint_of(act, vault)
+                hint = _hint_of(operation, vault)
             assert hint != ""
             _check_vault(copy.folder, sample)
             if len(refusal.calls) < number:

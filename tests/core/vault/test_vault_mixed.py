@@ -57,25 +57,25 @@ def _contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "lock"}
 
 
-def _unlock_functions(whose: str, sample: Sample) -> Iterator[Callable[[Vault], None]]:
+def _unlock_functions(owner: str, sample: Sample) -> Iterator[Callable[[Vault], None]]:
     yield lambda vault: vault.unlock(recovery_key=sample.recovery_key)
-    yield lambda vault: vault.unlock(passphrase=Secret(f"{PASSPHRASE} {whose}"))
+    yield lambda vault: vault.unlock(passphrase=Secret(f"{PASSPHRASE} {owner}"))
 
 
-def _count_refusal(folder: Path, unlock: Callable[[Vault], None], whose: str) -> int:
+def _count_refusal(folder: Path, unlock: Callable[[Vault], None], owner: str) -> int:
     """Return 1 if the vault in `folder` is refused; 0 if it opens with the contents of the vault `whose`.
     Fail for any other result, or if a refused vault is written to."""
     before = _contents(folder)
     vault = Vault(folder)
     try:
         unlock(vault)
-        assert vault.key("whose") in ({"name": whose}, None)
+        assert vault.key("whose") in ({"name": owner}, None)
         assert vault.session("prod") in ({"token": "session token"}, None)
-        vault.change_keys(lambda entries: entries.update(on={"whose": whose}))
+        vault.change_keys(lambda entries: entries.update(on={"whose": owner}))
     except (VaultCorrupt, WrongPassphrase):
         assert _contents(folder) == before
         return 1
-    assert vault.key("on") == {"whose": whose}
+    assert vault.key("on") == {"whose": owner}
     return 0
 
 
@@ -85,14 +85,14 @@ def test_files_of_two_vaults_mixed_open_as_one_or_not_at_all(
     ours, theirs = vaults
     noticed, runs = 0, 0
     for mask in itertools.product((False, True), repeat=len(FILES)):
-        for whose, sample in (("ours", ours), ("theirs", theirs)):
-            for unlock in _unlock_functions(whose, sample):
+        for owner, sample in (("ours", ours), ("theirs", theirs)):
+            for unlock in _unlock_functions(owner, sample):
                 folder = tmp_path / f"mixed-{runs}"
                 shutil.copytree(ours.folder, folder)
                 for file, foreign in zip(FILES, mask, strict=True):
                     if foreign:
                         shutil.copy(theirs.folder / file, folder / file)
-                noticed += _count_refusal(folder, unlock, whose)
+                noticed += _count_refusal(folder, unlock, owner)
                 runs += 1
     assert runs == 128
     assert 128 > noticed > 64

@@ -205,7 +205,7 @@ def _memory_folder() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # a folder of its own is made in it
 
 
-def _run_killed(number: int, act: Callable[[], object]) -> None:
+def _run_killed(number: int, operation: Callable[[], object]) -> None:
     """Run `act` in a child that is killed before its `number`th call, if it makes that many."""
     pid = os.fork()
     if pid == 0:
@@ -214,7 +214,7 @@ def _run_killed(number: int, act: Callable[[], object]) -> None:
             left = iter(range(number - 1))
             for name in CALLS:
                 setattr(os, name, _counted(getattr(os, name), left))
-            act()
+            operation()
             code = 0
         finally:
             os._exit(code)

@@ -29,10 +29,10 @@ DOCUMENT = "{}"
 VECTOR = Path(__file__).with_name("vectors") / "format-1"
 
 
-async def _longest_gap(act: Callable[[], None]) -> tuple[float, float]:
+async def _longest_gap(operation: Callable[[], None]) -> tuple[float, float]:
     """Return the longest pause of this loop while `act` ran in a thread, and the duration of `act`, in
     seconds."""
-    working = asyncio.create_task(asyncio.to_thread(act))
+    working = asyncio.create_task(asyncio.to_thread(operation))
     start = last = time.monotonic()
     longest = 0.0
     while not working.done():

@@ -133,15 +133,15 @@ def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(
         (home.vault / recipient_file.FILE).write_bytes(current.encode())
     before = contents(home.vault)
     assert isinstance(home.new_service().vault_error(), VaultNewer)
-    acts: tuple[Callable[[CredentialService], object], ...] = (
-        lambda keeper: keeper.restore_vault(recovery_key=home.recovery_key),
-        lambda keeper: keeper.restore_vault(Secret(PASSPHRASE)),
-        lambda keeper: keeper.unlock_here(recovery_key=home.recovery_key),
-        lambda keeper: keeper.context.vault.seal(b"x"),
+    operations: tuple[Callable[[CredentialService], object], ...] = (
+        lambda service: service.restore_vault(recovery_key=home.recovery_key),
+        lambda service: service.restore_vault(Secret(PASSPHRASE)),
+        lambda service: service.unlock_here(recovery_key=home.recovery_key),
+        lambda service: service.context.vault.seal(b"x"),
     )
-    for act in acts:
+    for operation in operations:
         with pytest.raises(VaultNewer, match="Upgrade"):
-            act(home.new_service())
+            operation(home.new_service())
     assert contents(home.vault) == before
 
 

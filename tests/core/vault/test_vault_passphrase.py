@@ -55,9 +55,9 @@ def test_the_right_passphrase_opens(sealed: Sample) -> None:
 
 @pytest.mark.parametrize("wrong", [PASSPHRASE + " ", PASSPHRASE.upper()])
 def test_a_wrong_one_does_not(guarded: Sample, wrong: str) -> None:
-    with pytest.raises(WrongPassphrase) as caught:
+    with pytest.raises(WrongPassphrase) as excinfo:
         Vault(guarded.folder).unlock(passphrase=Secret(wrong))
-    assert wrong not in repr(caught.value)
+    assert wrong not in repr(excinfo.value)
 
 
 @pytest.mark.parametrize("typed", ["", "\udcff"])
@@ -90,9 +90,9 @@ def test_the_child_is_killed_at_its_limit(monkeypatch: pytest.MonkeyPatch, seale
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
     monkeypatch.setattr(unseal, "__name__", "impatient_child")
     data = (sealed.folder / "identity.age").read_bytes()
-    with pytest.raises(VaultError, match="no answer within") as caught:
+    with pytest.raises(VaultError, match="no answer within") as excinfo:
         unseal.unseal(data, Secret(PASSPHRASE), "identity.age")
-    assert not isinstance(caught.value, WrongPassphrase)
+    assert not isinstance(excinfo.value, WrongPassphrase)
 
 
 @pytest.mark.parametrize("refusals", [1, 150])
@@ -113,9 +113,9 @@ def test_a_machine_that_stays_busy_is_neither_damage_nor_a_wrong_passphrase(
     monkeypatch.setattr(unseal, "__name__", "busy_child")
     monkeypatch.setattr(child_process, "library_paths", lambda: {"LD_LIBRARY_PATH": "100000"})
     data = (guarded.folder / "identity.age").read_bytes()
-    with pytest.raises(VaultError, match="too busy") as caught:
+    with pytest.raises(VaultError, match="too busy") as excinfo:
         unseal.unseal(data, Secret(PASSPHRASE), "identity.age")
-    assert type(caught.value) is VaultError
+    assert type(excinfo.value) is VaultError
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS has neither the flag nor the limit")

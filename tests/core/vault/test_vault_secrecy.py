@@ -70,9 +70,9 @@ def test_an_error_over_an_opened_document_carries_none_of_it(sample: Sample, pla
     data = plain.encode("utf-8", "surrogateescape")
     identity = age.identity_from(sample.recovery_key)
     (sample.folder / "keys.age").write_bytes(age.seal(data, identity.recipient))
-    with pytest.raises(VaultCorrupt) as caught:
+    with pytest.raises(VaultCorrupt) as excinfo:
         sample.open_vault().key("deploy")
-    for error in _chain(caught.value):
+    for error in _chain(excinfo.value):
         text = f"{error!r} {error} {error.args} {vars(error)} {''.join(traceback.format_exception(error))}"
         assert SECRET not in text
 
@@ -80,9 +80,9 @@ def test_an_error_over_an_opened_document_carries_none_of_it(sample: Sample, pla
 def test_a_mistyped_recovery_key_is_not_repeated(sample: Sample) -> None:
     right = sample.recovery_key.reveal()
     typed = right[:-1] + ("P" if right.endswith("Q") else "Q")
-    with pytest.raises(KeyturnError) as caught:
+    with pytest.raises(KeyturnError) as excinfo:
         age.identity_from(Secret(typed))
-    for error in _chain(caught.value):
+    for error in _chain(excinfo.value):
         assert typed[20:40] not in f"{error!r} {error} {error.args}"
 
 

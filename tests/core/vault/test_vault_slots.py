@@ -81,13 +81,13 @@ def test_the_last_slot_and_unknown_ones_stay(sample: Sample, slot: str) -> None:
 
 def test_slots_are_changed_only_by_who_holds_the_identity(guarded: Sample, keyring: MemoryKeyring) -> None:
     vault = Vault(guarded.folder, keyring)
-    for act in (
+    for operation in (
         vault.add_keyring,
         lambda: vault.remove_slot("passphrase"),
         lambda: vault.set_passphrase(Secret("x")),
     ):
         with pytest.raises(NeedsUnlock):
-            act()
+            operation()
 
 
 def test_an_entry_that_cannot_be_deleted_keeps_its_slot(guarded: Sample, keyring: MemoryKeyring) -> None:
@@ -112,9 +112,9 @@ def test_what_the_keyring_says_is_passed_on(sample: Sample, error: type[VaultErr
 
 
 def test_an_open_keyring_without_the_entry_is_absent_and_not_a_wrong_passphrase(sample: Sample) -> None:
-    with pytest.raises(KeyringAbsent, match="no entry for this vault") as caught:
+    with pytest.raises(KeyringAbsent, match="no entry for this vault") as excinfo:
         Vault(sample.folder, MemoryKeyring()).unlock()
-    assert not isinstance(caught.value, WrongPassphrase)
+    assert not isinstance(excinfo.value, WrongPassphrase)
     with pytest.raises(KeyringAbsent):
         Vault(sample.folder).unlock()
 
@@ -167,9 +167,9 @@ def test_a_moved_folder_finds_its_entry(sample: Sample, tmp_path: Path) -> None:
 
 
 def test_without_a_session_bus_it_is_absent() -> None:
-    with pytest.raises(KeyringAbsent) as caught:
+    with pytest.raises(KeyringAbsent) as excinfo:
         SystemKeyring(busless_environ()).backend()
-    assert caught.value.hint
+    assert excinfo.value.hint
 
 
 HOSTILE = """
@@ -239,9 +239,9 @@ def test_a_backend_that_is_not_on_the_list_is_absent_and_never_loaded(
         config = f"[backend]\ndefault-keyring={configured}\nkeyring-path={hostile}\n"
         (hostile / ".config" / "python_keyring" / "keyringrc.cfg").write_text(config)
     vault = Vault(hostile / "data" / "vault", SystemKeyring(environ))
-    with pytest.raises(KeyringAbsent) as caught:
+    with pytest.raises(KeyringAbsent) as excinfo:
         vault.create("keyring")
-    assert caught.value.line().isprintable()
+    assert excinfo.value.line().isprintable()
     assert not (hostile / "loaded").exists()
     assert not (hostile / "in-clear").exists()
     assert not vault.folder.exists()
@@ -274,9 +274,9 @@ def test_a_backend_that_fails_the_probe_is_not_trusted(fault: str, monkeypatch: 
     monkeypatch.setattr(keyring_child, "_LINUX", ("fake",))
     monkeypatch.setattr(keyring_child, "_MAC", ("fake",))
     monkeypatch.setitem(keyring_child.ALLOWED, "fake", ("fake", lambda: fake))
-    with pytest.raises(keyring_child.Refusal) as caught:
+    with pytest.raises(keyring_child.Refusal) as excinfo:
         keyring_child.perform({"op": "set", "entry": "e", "value": "identity"})
-    assert caught.value.kind == "denied"
+    assert excinfo.value.kind == "denied"
     assert "identity" not in fake.entries.values()
 
 

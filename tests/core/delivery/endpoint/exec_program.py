@@ -105,10 +105,10 @@ class Program:
         raise AssertionError("nobody holds the port")
 
 
-def read_reply(one: socket.socket) -> bytes:
+def read_reply(sock: socket.socket) -> bytes:
     got = b""
     with suppress(OSError):
-        while part := one.recv(65536):
+        while part := sock.recv(65536):
             got += part
     return got
 

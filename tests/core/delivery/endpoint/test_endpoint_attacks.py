@@ -141,15 +141,15 @@ def send(target: Program, raw: bytes) -> bytes:
 
 
 def test_of_all_wrong_requests_none_gets_a_credential(target: Program, record_property: Record) -> None:
-    tried = 0
+    attempts = 0
     assert b"200 OK" in send(target, target.request())
     for raw in (*requests(target), *damaged_requests(target, 1000)):
         if is_accepted(raw, target):
             continue
         assert has_no_credential(send(target, raw)), raw
-        tried += 1
-    assert tried > 1100
-    record_property("endpoint: wrong requests without a credential", f"{tried} of {tried}")
+        attempts += 1
+    assert attempts > 1100
+    record_property("endpoint: wrong requests without a credential", f"{attempts} of {attempts}")
 
 
 def test_a_connection_is_answered_once(target: Program) -> None:

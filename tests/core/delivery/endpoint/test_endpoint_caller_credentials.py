@@ -47,14 +47,14 @@ def test_what_was_on_its_way_when_they_changed_is_not_kept(
     bench: Bench, source: ServiceCredentialSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.sandbox.move_clock(11 * 60)
-    hand = bench.service.get_credentials
+    get_document = bench.service.get_credentials
 
-    def hand_late(name: str) -> str:
-        document = hand(name)
+    def get_late(name: str) -> str:
+        document = get_document(name)
         change_role(bench)
         return document
 
-    monkeypatch.setattr(bench.service, "get_credentials", hand_late)
+    monkeypatch.setattr(bench.service, "get_credentials", get_late)
     assert json.loads(source.get_credentials())["SessionToken"]
     with pytest.raises(KeyturnError, match="AssumeRole"):
         source.get_credentials()

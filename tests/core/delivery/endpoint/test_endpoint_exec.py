@@ -52,8 +52,8 @@ def test_boto3_and_the_aws_cli_are_who_the_profile_is(person: Person, options: t
 
 
 def test_the_program_has_an_address_and_no_credential(person: Person) -> None:
-    others = dict.fromkeys((*CONFLICTING, *KEYS), "other")
-    with start_program(person, **others) as program:
+    other_variables = dict.fromkeys((*CONFLICTING, *KEYS), "other")
+    with start_program(person, **other_variables) as program:
         environ = program.environ
         assert set(environ) & {*CONFLICTING, *KEYS} == {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -148,7 +148,7 @@ def test_a_key_typed_on_the_terminal_reaches_the_program_only(person: Person, nu
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "why"),
+    ("words", "code", "reason"),
     [
         (("ci-release", "--endpoint", "--", "no-such-program-at-all"), 3, "program not found"),
         (("ci-release", "--endpoint", "--", "/etc/passwd"), 5, "Permission denied"),
@@ -160,12 +160,12 @@ def test_a_key_typed_on_the_terminal_reaches_the_program_only(person: Person, nu
     ],
 )
 def test_what_cannot_be_run_is_one_line_and_leaves_nothing(
-    person: Person, words: tuple[str, ...], code: int, why: str
+    person: Person, words: tuple[str, ...], code: int, reason: str
 ) -> None:
     done = person.keyturn("exec", *words)
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
-    assert why in done.stderr
+    assert reason in done.stderr
     assert done.stderr.count("\n") == 1
     assert token_files(run_folder(person)) == []
 

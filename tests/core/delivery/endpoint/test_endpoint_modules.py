@@ -84,11 +84,11 @@ def send(port: int, raw: bytes) -> bytes:
 
 
 def test_all_who_ask_while_a_session_is_fetched_get_that_one() -> None:
-    begun, go, fetched = threading.Event(), threading.Event(), []
+    started, go, fetched = threading.Event(), threading.Event(), []
 
     def slow() -> str:
         fetched.append(1)
-        begun.set()
+        started.set()
         assert go.wait(10)
         return document()
 
@@ -97,7 +97,7 @@ def test_all_who_ask_while_a_session_is_fetched_get_that_one() -> None:
         threads = [threading.Thread(target=lambda: answers.append(send(port, right))) for _ in range(20)]
         for thread in threads:
             thread.start()
-        assert begun.wait(10)
+        assert started.wait(10)
         time.sleep(0.3)
         assert b" 403 " in send(port, b"GET / HTTP/1.1\r\n\r\n"), "the others are answered meanwhile"
         go.set()
@@ -109,15 +109,15 @@ def test_all_who_ask_while_a_session_is_fetched_get_that_one() -> None:
 
 def test_while_a_new_session_does_not_come_the_last_one_is_given_as_long_as_it_is_good() -> None:
     """AWS may not answer: SDKs wait one or two seconds, but making a session may take twenty."""
-    now, go, asked = [NOW], threading.Event(), threading.Event()
+    now, go, requested = [NOW], threading.Event(), threading.Event()
 
-    def hand() -> str:
-        if asked.is_set():
+    def get_document() -> str:
+        if requested.is_set():
             go.wait(10)
-        asked.set()
+        requested.set()
         return document()
 
-    with serve(hand, clock=lambda: now[0]) as (port, right):
+    with serve(get_document, clock=lambda: now[0]) as (port, right):
         first = send(port, right)
         began = time.monotonic()
         for _ in range(2):
@@ -135,7 +135,7 @@ def test_what_was_refused_since_is_not_given_from_memory() -> None:
     answers: list[str | KeyturnError] = [document(), KeyturnError("Vault is locked")]
     stuck = threading.Event()
 
-    def hand() -> str:
+    def get_document() -> str:
         if not answers:
             stuck.wait(3)
             raise KeyturnError("Vault is locked")
@@ -144,7 +144,7 @@ def test_what_was_refused_since_is_not_given_from_memory() -> None:
             raise answer
         return answer
 
-    with serve(hand) as (port, right):
+    with serve(get_document) as (port, right):
         assert b"200 OK" in send(port, right)
         assert b"Vault is locked" in send(port, right)
         assert b"Vault is locked" in send(port, right)
@@ -290,7 +290,7 @@ def test_an_order_for_a_process_that_is_not_its_parent_is_not_taken(environ: dic
 
 def test_of_whoever_asks_a_session_is_kept_while_it_is_fresh(bench: Bench) -> None:
     bench.adopt("ci-deploy")
-    handed: list[str] = []
+    document: list[str] = []
 
     class Asker:
         """A service whose profile uses caller credentials, with the real sessions of another profile."""
@@ -305,18 +305,18 @@ def test_of_whoever_asks_a_session_is_kept_while_it_is_fresh(bench: Bench) -> No
 
         def get_credentials(self, name: str) -> str:
             bench.service.refresh(name)
-            handed.append(bench.service.get_credentials(name))
-            return handed[-1]
+            document.append(bench.service.get_credentials(name))
+            return document[-1]
 
     first = Asker().get_credentials("ci-release")
     handing = ServiceCredentialSource(Asker(), "ci-release", first)
     assert {handing.get_credentials() for _ in range(3)} == {first}
-    assert len(handed) == 1
+    assert len(document) == 1
     bench.sandbox.move_clock(45 * 60)
-    assert handing.get_credentials() == handed[1]
+    assert handing.get_credentials() == document[1]
     bench.sandbox.move_clock(45 * 60)
     bench.sandbox.faults.reset("*", times=None)
-    assert handing.get_credentials() == handed[1], "due, AWS is away, and it is valid"
+    assert handing.get_credentials() == document[1], "due, AWS is away, and it is valid"
     bench.sandbox.move_clock(16 * 60)
     with pytest.raises(KeyturnError):
         handing.get_credentials()

@@ -61,8 +61,8 @@ def test_a_folder_that_cannot_be_written_is_named_with_a_way_out(
     def refuse(*_words: object) -> NoReturn:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    for act in ("open", "unlink"):
-        monkeypatch.setattr(os, act, refuse)
+    for operation in ("open", "unlink"):
+        monkeypatch.setattr(os, operation, refuse)
     with pytest.raises(UnsafeFile, match=f"{folder}: Read-only file system. .*--token-env"):
         TokenFile(environ, Secret("x"))
 

@@ -55,10 +55,10 @@ def test_what_cannot_be_renewed_is_tried_again_after_a_pause_and_withdrawn_when_
     bench.sandbox.faults.throttle("AssumeRole", times=None)
     calls = bench.calls("AssumeRole")
     assert renewal.renew_due() == ()
-    tried = bench.calls("AssumeRole")
-    assert tried > calls
+    attempts = bench.calls("AssumeRole")
+    assert attempts > calls
     assert renewal.renew_due() == ()
-    assert bench.calls("AssumeRole") == tried, "not again at once"
+    assert bench.calls("AssumeRole") == attempts, "not again at once"
     assert bench.section("ci-release"), "what is still valid stays"
     bench.sandbox.move_clock(16 * 60)
     bench.service.withdraw_expired()

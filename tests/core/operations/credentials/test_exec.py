@@ -35,18 +35,18 @@ def printed_environ(person: Person, *words: str, **extra: str) -> dict[str, str]
 
 
 def test_the_program_has_the_session_and_nothing_that_would_win_over_it(person: Person) -> None:
-    others = {
+    other_variables = {
         "AWS_PROFILE": "personal", "AWS_SECURITY_TOKEN": "x", "AWS_ROLE_ARN": "x", "AWS_WEB_IDENTITY_TOKEN_FILE": "/x",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/", "AWS_ACCESS_KEY_ID": "AKIAOTHER", "AWS_REGION": "xx-south-1",
         "AWS_BEARER_TOKEN_BEDROCK": "x", "AWS_BEARER_TOKEN_ANOTHER_ONE": "x",
     }  # fmt: skip
-    found = printed_environ(person, "ci-release", **others)
+    found = printed_environ(person, "ci-release", **other_variables)
     assert found["AWS_ACCESS_KEY_ID"].startswith("ASIA")
     assert found["AWS_SESSION_TOKEN"]
     assert found["AWS_REGION"] == found["AWS_DEFAULT_REGION"] == str(person.row("ci-release")["region"])
     assert found["AWS_CREDENTIAL_EXPIRATION"].endswith("Z")
     assert found["KEYTURN_PROFILE"] == "ci-release"
-    assert set(others) & set(found) == {"AWS_ACCESS_KEY_ID", "AWS_REGION"}
+    assert set(other_variables) & set(found) == {"AWS_ACCESS_KEY_ID", "AWS_REGION"}
 
 
 def test_the_real_aws_cli_is_who_the_profile_is(person: Person) -> None:
@@ -172,7 +172,7 @@ def test_without_a_program_it_is_the_persons_shell(person: Person) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "why"),
+    ("words", "code", "reason"),
     [
         (("ci-release", "--", "no-such-program-at-all"), 3, "program not found"),
         (("ci-release", "--", "/etc/passwd"), 5, "Permission denied"),
@@ -184,13 +184,15 @@ def test_without_a_program_it_is_the_persons_shell(person: Person) -> None:
         (("prod-admin", "--", "true"), 4, "is required"),
     ],
 )
-def test_what_cannot_be_run_is_one_line(person: Person, words: tuple[str, ...], code: int, why: str) -> None:
+def test_what_cannot_be_run_is_one_line(
+    person: Person, words: tuple[str, ...], code: int, reason: str
+) -> None:
     done = person.keyturn("exec", *words)
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     assert done.stderr.startswith("keyturn: ")
     assert done.stderr.count("\n") == 1
-    assert why in done.stderr
+    assert reason in done.stderr
 
 
 def test_env_gives_a_shell_the_same(person: Person) -> None:

@@ -59,13 +59,13 @@ def test_never_the_machines_own_credentials(local: Bench) -> None:
             local.service.get_forwarded_credentials(name)
 
 
-def test_the_far_end_is_told_where_a_person_is_needed_and_asked_for_nothing(local: Bench) -> None:
+def test_the_remote_host_is_told_where_a_person_is_needed_and_asked_for_nothing(local: Bench) -> None:
     set_forwarded(local, "prod-admin")
     with pytest.raises(
         NeedsInteraction, match=r"On the machine that forwards it, run: keyturn refresh prod-admin"
-    ) as caught:
+    ) as excinfo:
         local.service.get_forwarded_credentials("prod-admin")
-    assert type(caught.value) is NeedsInteraction, "a code would be asked for at the far end"
+    assert type(excinfo.value) is NeedsInteraction, "a code would be asked for at the far end"
     local.service.refresh("prod-admin", local.sandbox.totp("alice"))
     assert json.loads(local.service.get_forwarded_credentials("prod-admin"))["SessionToken"]
 
@@ -119,7 +119,7 @@ def test_a_profiles_name_cannot_write_a_line_of_its_own() -> None:
     ]
 
 
-def test_the_far_end_runs_no_program_and_uses_up_no_code(local: Bench) -> None:
+def test_the_remote_host_runs_no_program_and_uses_up_no_code(local: Bench) -> None:
     command = sandbox_command(local.sandbox.folder)
     choose(local.service.paths.config_dir, f'forward = ["prod-admin", "acme-alice"]\n{command}')
     for name in ("prod-admin", "acme-alice"):
@@ -129,7 +129,7 @@ def test_the_far_end_runs_no_program_and_uses_up_no_code(local: Bench) -> None:
     assert json.loads(local.service.credential_process("prod-admin"))["SessionToken"]
 
 
-def test_the_far_end_cannot_have_aws_asked_again_and_again(local: Bench) -> None:
+def test_the_remote_host_cannot_have_aws_asked_again_and_again(local: Bench) -> None:
     set_forwarded(local, "ci-release")
     local.service.get_forwarded_credentials("ci-release")
     calls = local.calls("AssumeRole")

@@ -107,19 +107,21 @@ def remote(server: SshServer, local: Person, tmp_path: Path) -> Iterator[RemoteH
         login.communicate()
 
 
-def test_a_program_at_the_far_end_signs_with_what_is_forwarded(remote: RemoteHost) -> None:
+def test_a_program_at_the_remote_host_signs_with_what_is_forwarded(remote: RemoteHost) -> None:
     done = remote.keyturn("exec", "ci-release", "--", sys.executable, "-c", IDENTITY_SCRIPT)
     assert done.stdout.strip() == RELEASE, done.stderr
     assert remote.keyturn("env", "ci-release", "--shell", "json").returncode == 0
     assert list(remote.home.rglob("*vault*")) == []
 
 
-def test_an_endpoint_at_the_far_end_is_fed_by_the_line(remote: RemoteHost) -> None:
+def test_an_endpoint_at_the_remote_host_is_fed_by_the_line(remote: RemoteHost) -> None:
     done = remote.keyturn("exec", "ci-release", "--endpoint", "--", sys.executable, "-c", IDENTITY_SCRIPT)
     assert done.stdout.strip() == RELEASE, done.stderr
 
 
-def test_an_aws_client_at_the_far_end_asks_by_credential_process(remote: RemoteHost, local: Person) -> None:
+def test_an_aws_client_at_the_remote_host_asks_by_credential_process(
+    remote: RemoteHost, local: Person
+) -> None:
     done = remote.keyturn("credential-process", "ci-release")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -134,7 +136,7 @@ def test_an_aws_client_at_the_far_end_asks_by_credential_process(remote: RemoteH
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "why"),
+    ("name", "code", "reason"),
     [
         ("ci-audit", 3, "it is not forwarded to this machine"),
         ("no-such-profile", 3, "it is not forwarded to this machine"),
@@ -144,12 +146,12 @@ def test_an_aws_client_at_the_far_end_asks_by_credential_process(remote: RemoteH
     ],
 )
 def test_what_is_refused_is_one_line_and_no_question(
-    remote: RemoteHost, name: str, code: int, why: str
+    remote: RemoteHost, name: str, code: int, reason: str
 ) -> None:
     for words in (("credential-process", name), ("exec", name, "--", "env"), ("env", name, "--shell", "sh")):
         done = remote.keyturn(*words)
         assert (done.returncode, done.stdout) == (code, ""), done.stderr
-        assert why in done.stderr
+        assert reason in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 
@@ -184,7 +186,7 @@ def test_a_line_that_dropped_is_no_obstacle_after_keyturn_ran(
         again.communicate()
 
 
-def test_the_default_path_is_what_the_far_end_looks_at(local: Person, tmp_path: Path) -> None:
+def test_the_default_path_is_what_the_remote_host_looks_at(local: Person, tmp_path: Path) -> None:
     config = tmp_path / "ssh_config"
     config.write_text(local.does("agent", "ssh-config", "box*"))
     shown = subprocess.run(

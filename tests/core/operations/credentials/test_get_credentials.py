@@ -79,7 +79,7 @@ def test_where_renewal_is_off_nothing_is_renewed_behind_the_persons_back(bench: 
     assert minutes_left(bench, bench.service.get_credentials("ci-release")) > timedelta(minutes=58)
 
 
-def test_the_key_itself_is_handed_where_that_was_chosen(bench: Bench) -> None:
+def test_the_key_itself_is_returned_where_that_was_chosen(bench: Bench) -> None:
     bench.service.adopt(bench.service.plan_adopt(["personal"], session_none=True))
     document = json.loads(bench.service.get_credentials("personal", 12 * HOUR))
     assert document["AccessKeyId"].startswith("AKIA")

@@ -71,33 +71,33 @@ class FaultyAws:
         return DirectIam(self)
 
     def call(self, api: Any, action: str, signer: Credentials, params: Mapping[str, str]) -> Any:
-        what = f"{api.__name__.rpartition('.')[2]}:{action}"
+        subject = f"{api.__name__.rpartition('.')[2]}:{action}"
         trouble = self.next_fault(action)
         if trouble is Fault.CRASH_BEFORE:
-            raise Crash(what)
+            raise Crash(subject)
         self._record_premature_end(action, signer, params)
         if trouble is Fault.UNSENT:
-            raise Unreachable(what, "the network is down", "Try again")
+            raise Unreachable(subject, "the network is down", "Try again")
         if trouble in (Fault.THROTTLED, Fault.DENIED):
             code = "Throttling" if trouble is Fault.THROTTLED else "AccessDenied"
-            raise AwsRefused(what, code, "", code=code)
+            raise AwsRefused(subject, code, "", code=code)
         try:
             result = self._dispatch(api, action, signer, params)
         except Refusal as error:
             if action == "GetCallerIdentity":
                 self._proofs[signer.access_key_id] = 0
             answer = {"Error": {"Code": error.code, "Message": error.message}}
-            raise error_from_response(what, answer, self.state.now()) from None
+            raise error_from_response(subject, answer, self.state.now()) from None
         if action == "CreateAccessKey" and trouble:
             self.lost_replies += 1
         if action == "GetCallerIdentity" and not trouble:
             self._proofs[signer.access_key_id] = self._proofs.get(signer.access_key_id, 0) + 1
         if trouble is Fault.CRASH_AFTER:
-            raise Crash(what)
+            raise Crash(subject)
         if trouble is Fault.LOST_REPLY:
-            raise NoResponse(what, "the connection broke", "Try again")
+            raise NoResponse(subject, "the connection broke", "Try again")
         if trouble is Fault.AWS_ERROR:
-            raise AwsRefused(what, "InternalFailure", "", code="InternalFailure")
+            raise AwsRefused(subject, "InternalFailure", "", code="InternalFailure")
         return result
 
     def _record_premature_end(self, action: str, signer: Credentials, params: Mapping[str, str]) -> None:

@@ -99,8 +99,8 @@ def _secret(found: Any) -> Any:
     return [_secret(each) for each in found] if isinstance(found, list) else found
 
 
-def _send(connection: socket.socket, what: Any) -> None:
-    data = pickle.dumps(what)
+def _send(connection: socket.socket, subject: Any) -> None:
+    data = pickle.dumps(subject)
     connection.sendall(_SIZE.pack(len(data)) + data)
 
 
@@ -135,9 +135,9 @@ def rotate(cloud: Cloud) -> Callable[[Home], int]:
         service = CredentialService(replace(service.context, aws=wire, sleep=lambda _: None), use_agent=False)
         try:
             service.unlock_here(recovery_key=home.recovery_key)
-            rotating = service.rotation
-            for _ in rotating.run_to_end(
-                rotating.start(PROFILE), lambda: rotating.advance(PROFILE), lambda _: None
+            rotation = service.rotation
+            for _ in rotation.run_to_end(
+                rotation.start(PROFILE), lambda: rotation.advance(PROFILE), lambda _: None
             ):
                 pass
         except Exception as error:  # noqa: BLE001  # the boundary of the console script
@@ -158,14 +158,14 @@ def next_start(home: Home, cloud: Cloud, later: timedelta) -> CredentialService:
     return service
 
 
-def working_keys(cloud: Cloud, keeper: CredentialService) -> set[str]:
+def working_keys(cloud: Cloud, service: CredentialService) -> set[str]:
     """Return the IDs of the keys on disk that AWS accepts."""
     on_disk = {
         entry["key_id"]: entry["secret"]
-        for name, entry in keeper.context.vault.keys().items()
+        for name, entry in service.context.vault.keys().items()
         if name.startswith(key_entry(""))
     }
-    for record in records(keeper.context):
+    for record in records(service.context):
         for key in (record.old, record.new) if not record.step.is_last else ():
             if key is not None:
                 on_disk.setdefault(key.access_key_id, key.secret_access_key.reveal())

@@ -78,6 +78,6 @@ def observed(
     return ObservedKeys(listed, in_vault, frozenset(wanted), at, is_old_accepted=old_answers)
 
 
-def listing(seen: ObservedKeys, *keys: ListedKey) -> ObservedKeys:
+def listing(observation: ObservedKeys, *keys: ListedKey) -> ObservedKeys:
     """Return the observation with further keys in AWS's list."""
-    return replace(seen, listed={**seen.listed, **{key.key_id: key for key in keys}})
+    return replace(observation, listed={**observation.listed, **{key.key_id: key for key in keys}})

@@ -14,8 +14,8 @@ def fault_at(action: str, trouble: Fault, times: int = 1) -> Callable[[str], Fau
     """Inject a fault into the next `times` calls of one action."""
     left = [times]
 
-    def next_(asked: str) -> Fault:
-        if asked != action or not left[0]:
+    def next_(requested: str) -> Fault:
+        if requested != action or not left[0]:
             return Fault.NONE
         left[0] -= 1
         return trouble
@@ -24,14 +24,14 @@ def fault_at(action: str, trouble: Fault, times: int = 1) -> Callable[[str], Fau
 
 
 def run_rotation(home: Home) -> Iterator[Progress]:
-    rotating = home.service.rotation
-    return rotating.run_to_end(rotating.start(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep)
+    rotation = home.service.rotation
+    return rotation.run_to_end(rotation.start(PROFILE), lambda: rotation.advance(PROFILE), home.time.sleep)
 
 
 def undo_rotation(home: Home) -> Progress:
     """Undo the halted rotation to its end."""
-    rotating = home.service.rotation
-    *_, last = rotating.run_to_end(rotating.undo(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep)
+    rotation = home.service.rotation
+    *_, last = rotation.run_to_end(rotation.undo(PROFILE), lambda: rotation.advance(PROFILE), home.time.sleep)
     return last
 
 

@@ -71,8 +71,8 @@ def test_where_its_owner_wants_it_the_key_is_rotated_up_to_the_last_step_and_nev
 def test_what_a_person_took_back_is_not_begun_again(home: Home) -> None:
     set_auto_rotate(home, Rotate.AUTO)
     run_agent_cycle(home, 10)
-    rotating = home.service.rotation
-    list(rotating.run_to_end(rotating.undo(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep))
+    rotation = home.service.rotation
+    list(rotation.run_to_end(rotation.undo(PROFILE), lambda: rotation.advance(PROFILE), home.time.sleep))
     assert len(home.user.keys) == 1
     home.time.now += timedelta(hours=2)
     run_agent_cycle(home, 10)

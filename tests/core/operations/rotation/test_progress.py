@@ -111,9 +111,9 @@ def test_the_progress_of_a_record_without_a_new_key_names_none() -> None:
 
 
 def test_the_progress_of_a_record_takes_what_else_was_seen() -> None:
-    seen: dict[str, Any] = {"wait": 5.0, "is_halted": True, "note": "n", "orphans": (OTHER,), "drift": "a"}
+    keys: dict[str, Any] = {"wait": 5.0, "is_halted": True, "note": "n", "orphans": (OTHER,), "drift": "a"}
     record = record_at(Step.STORED)
-    assert progress_of(record, **seen) == replace(progress_of(record), **seen)
+    assert progress_of(record, **keys) == replace(progress_of(record), **keys)
 
 
 # -- on the wire ---------------------------------------------------------------------------------------------

@@ -166,10 +166,10 @@ def test_a_record_that_lacks_a_field_is_refused(missing: str) -> None:
     ids=str,
 )
 def test_a_record_that_is_broken_is_refused_without_its_contents(broken: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="not a rotation record") as caught:
+    with pytest.raises(ValueError, match="not a rotation record") as excinfo:
         record_from_table({**ON_DISK, **broken})
-    assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
+    assert excinfo.value.__cause__ is None
+    assert excinfo.value.__suppress_context__
 
 
 def test_the_secrets_of_a_record_do_not_show() -> None:

@@ -35,9 +35,9 @@ def status_text(home: Home) -> str:
 
 
 def resume(home: Home) -> Step:
-    rotating = home.service.rotation
-    *_, last = rotating.run_to_end(
-        rotating.advance(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep
+    rotation = home.service.rotation
+    *_, last = rotation.run_to_end(
+        rotation.advance(PROFILE), lambda: rotation.advance(PROFILE), home.time.sleep
     )
     return last.step
 
@@ -108,10 +108,10 @@ def test_where_aws_knows_neither_key_every_way_says_so_and_how_it_ends(home: Hom
     home.time.sleep(PROPAGATED.total_seconds())
     change_in_console(home, deletes=progress.old_id)
     change_in_console(home, deletes=progress.new_id or "")
-    rotating = home.service.rotation
+    rotation = home.service.rotation
     for way in (
-        rotating.status, rotating.advance, rotating.undo, rotating.deletion_facts,
-        lambda name: rotating.finish(name, progress.old_id[-4:]),
+        rotation.status, rotation.advance, rotation.undo, rotation.deletion_facts,
+        lambda name: rotation.finish(name, progress.old_id[-4:]),
     ):  # fmt: skip
         with pytest.raises(RotationHalted, match="AWS accepts neither") as error:
             way(PROFILE)
@@ -121,21 +121,21 @@ def test_where_aws_knows_neither_key_every_way_says_so_and_how_it_ends(home: Hom
     assert f"move {file} away" in error.value.hint
     file.rename(file.with_name("away"))
     with pytest.raises(KeyturnError, match="does not accept AKIA…") as gone:
-        rotating.status(PROFILE)
+        rotation.status(PROFILE)
     assert not home.service.context.index.load().rotations, "the list does not say any more that one waits"
     assert "--undo" in gone.value.hint
     with pytest.raises(RotationHalted, match="AWS accepts neither") as error:
-        rotating.undo(PROFILE)
+        rotation.undo(PROFILE)
     assert f"from the vault: keyturn rotate {PROFILE} --drop {progress.old_id[-4:]}" in error.value.hint
-    assert "removed it from the vault" in rotating.delete_other_key(PROFILE, progress.old_id[-4:])
+    assert "removed it from the vault" in rotation.delete_other_key(PROFILE, progress.old_id[-4:])
     with pytest.raises(KeyturnError, match="does not accept AKIA…") as gone:
-        rotating.status(PROFILE)
+        rotation.status(PROFILE)
     assert "keyturn release" in gone.value.hint
     assert pending_record(home.service.context, PROFILE) is None
     assert previous_key.previous_key(home.service.context, PROFILE) is None
 
 
-def test_nothing_is_amiss_in_a_rotation_that_nobody_disturbs(home: Home) -> None:
+def test_nothing_is_wrong_in_a_rotation_that_nobody_disturbs(home: Home) -> None:
     home.state.propagation, home.state.flapping = timedelta(seconds=20), timedelta(seconds=20)
     for progress in run_rotation(home):
         if progress.new_id is not None:

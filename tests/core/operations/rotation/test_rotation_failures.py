@@ -46,9 +46,9 @@ def test_a_clock_that_is_set_back_makes_nobody_wait_for_days(home: Home) -> None
     home.line.next_fault = fault_at("CreateAccessKey", Fault.UNSENT)
     home.service.rotation.start(PROFILE)
     home.time.now -= timedelta(days=2)
-    rotating = home.service.rotation
-    *_, last = rotating.run_to_end(
-        rotating.advance(PROFILE), lambda: rotating.advance(PROFILE), home.time.sleep
+    rotation = home.service.rotation
+    *_, last = rotation.run_to_end(
+        rotation.advance(PROFILE), lambda: rotation.advance(PROFILE), home.time.sleep
     )
     assert last.step is Step.UNDONE
 
@@ -94,9 +94,9 @@ def test_a_new_key_that_iam_does_not_know_yet_is_deleted_once_it_does(home: Home
 def test_a_new_key_that_never_answers_leaves_the_old_one_in_use(home: Home) -> None:
     first = home.service.rotation.start(PROFILE)
     home.line.next_fault = fault_at("GetCallerIdentity", Fault.DENIED, 1000)
-    rotating = home.service.rotation
+    rotation = home.service.rotation
     with pytest.raises(RotationHalted, match="has not propagated the new key") as error:
-        list(rotating.run_to_end(first, lambda: rotating.advance(PROFILE), home.time.sleep))
+        list(rotation.run_to_end(first, lambda: rotation.advance(PROFILE), home.time.sleep))
     assert "--undo" in error.value.hint
     assert home.service.context.key(PROFILE).access_key_id == first.old_id
 
@@ -216,29 +216,29 @@ def test_a_rotation_that_waits_shows_without_unlocking_and_says_so_when_begun_ag
 def test_two_at_once_make_one_key(home: Home) -> None:
     second = home.other_process()
 
-    def meanwhile(action: str) -> Fault:
-        if action == "CreateAccessKey" and not tried:
-            tried.append(True)
+    def interfere(action: str) -> Fault:
+        if action == "CreateAccessKey" and not attempts:
+            attempts.append(True)
             with pytest.raises(KeyturnError) as error:
                 second.rotation.start(PROFILE)
             errors.append(error.value)
         return Fault.NONE
 
-    tried: list[bool] = []
+    attempts: list[bool] = []
     errors: list[KeyturnError] = []
-    home.line.next_fault = meanwhile
+    home.line.next_fault = interfere
     assert home.service.rotation.start(PROFILE).step is Step.CREATED
     assert len(statuses(home)) == 2
     assert errors[0].exit_code == 5
 
 
 def test_two_machines_at_once_make_one_key(home: Home) -> None:
-    def meanwhile(action: str) -> Fault:
+    def interfere(action: str) -> Fault:
         if action == "CreateAccessKey" and len(home.user.keys) == 1:
             home.state.add_key(home.user)
         return Fault.NONE
 
-    home.line.next_fault = meanwhile
+    home.line.next_fault = interfere
     with pytest.raises(RotationHalted, match="another key was created in between"):
         home.service.rotation.start(PROFILE)
     assert not home.service.context.index.load().rotations
@@ -322,7 +322,7 @@ def test_an_orphan_that_somebody_uses_is_not_dropped(home: Home) -> None:
 def test_the_agent_does_not_end_while_a_new_secret_is_in_its_memory_alone(home: Home) -> None:
     ended: list[Step | None] = []
 
-    def meanwhile(action: str) -> Fault:
+    def interfere(action: str) -> Fault:
         if action == "CreateAccessKey":
             waiter.start()
             time.sleep(0.2)
@@ -333,7 +333,7 @@ def test_the_agent_does_not_end_while_a_new_secret_is_in_its_memory_alone(home: 
         ended.append(next((record.step for record in records(home.service.context)), None))
 
     waiter = threading.Thread(target=end)
-    home.line.next_fault = meanwhile
+    home.line.next_fault = interfere
     home.service.rotation.start(PROFILE)
     waiter.join()
     assert ended == [Step.CREATED]

@@ -40,10 +40,10 @@ def _kill(
         cloud.reset()
         home.back_to("adopted")
         outcome = strace_runs.inject(run, home, call, KILL)
-        where = f"killed at {call.name} {call.number} ({call.line:.120})"
-        faults += [f"{where}: {fault}" for fault in broken_promises(home, cloud)]
+        place = f"killed at {call.name} {call.number} ({call.line:.120})"
+        faults += [f"{place}: {fault}" for fault in broken_promises(home, cloud)]
         complaint = outcome.complaint()
-        faults += [f"{where}: {complaint}"] if complaint else []
+        faults += [f"{place}: {complaint}"] if complaint else []
     return len(calls), faults
 
 

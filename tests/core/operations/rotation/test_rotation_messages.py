@@ -20,8 +20,8 @@ from tests.core.operations.rotation.rotation_states import fault_at, run_until
 def rotate(home: Home) -> _RotateCommand:
     """Run the verb for one profile, with all questions answered."""
 
-    def run_with_code(act: Any, code: str | None) -> Any:
-        return act(code)
+    def run_with_code(operation: Any, code: str | None) -> Any:
+        return operation(code)
 
     opening = SimpleNamespace(service=home.service, run_with_code=run_with_code)
     return _RotateCommand(cast("VaultUnlocker", opening), PROFILE, None, json_=False, yes=True)

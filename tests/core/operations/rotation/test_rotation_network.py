@@ -29,17 +29,17 @@ def keys_on_disk(bench: Bench) -> set[str]:
 
 def finish(bench: Bench, user: User) -> list[str]:
     """Continue until the rotation is done; return the keys that had to be deleted by ID."""
-    rotating, dropped = bench.service.rotation, []
+    rotation, dropped = bench.service.rotation, []
     for _ in range(12):
         try:
-            progress: Progress = rotating.advance(NAME)
+            progress: Progress = rotation.advance(NAME)
         except NotFound:
             break
         if progress.orphans:
             dropped.append(progress.orphans[0])
-            rotating.delete_other_key(NAME, progress.orphans[0][-4:])
+            rotation.delete_other_key(NAME, progress.orphans[0][-4:])
         elif progress.step is Step.DEACTIVATED:
-            rotating.finish(NAME, progress.old_id[-4:])
+            rotation.finish(NAME, progress.old_id[-4:])
         elif progress.wait:
             bench.sandbox.move_clock(61)
     assert {key.key_id for key in user.keys} == keys_on_disk(bench)

@@ -17,13 +17,13 @@ def delete_profile(home: Home) -> None:
 
 
 def test_no_key_is_made_for_what_was_given_back_while_aws_was_asked(home: Home) -> None:
-    def meanwhile(action: str) -> Fault:
+    def interfere(action: str) -> Fault:
         if action == "ListAccessKeys":
             delete_profile(home)
             home.service.context.vault.change_keys(lambda entries: entries.pop(f"key/{PROFILE}", None))
         return Fault.NONE
 
-    home.line.next_fault = meanwhile
+    home.line.next_fault = interfere
     with pytest.raises(FileChanged, match="changed or released in between"):
         home.service.rotation.start(PROFILE)
     assert "CreateAccessKey" not in [action for action, _ in home.line.calls]
@@ -34,8 +34,8 @@ def test_no_key_is_made_for_what_was_given_back_while_aws_was_asked(home: Home) 
 def test_what_no_profile_looks_for_any_more_is_in_the_vault_all_the_same(home: Home) -> None:
     progress = run_until(home, Step.VERIFIED)
     delete_profile(home)
-    rotating = home.service.rotation
-    while not (after := rotating.advance(PROFILE)).is_halted:
+    rotation = home.service.rotation
+    while not (after := rotation.advance(PROFILE)).is_halted:
         pass
     assert after.step is Step.DEACTIVATED
     assert home.service.context.key(PROFILE).access_key_id == progress.new_id

@@ -9,10 +9,10 @@ __all__ = ["bench"]
 
 
 def _run_rotation(bench: Bench, name: str) -> list[Step]:
-    rotating = bench.service.rotation
+    rotation = bench.service.rotation
     return [
         each.step
-        for each in rotating.run_to_end(rotating.start(name), lambda: rotating.advance(name), lambda _: None)
+        for each in rotation.run_to_end(rotation.start(name), lambda: rotation.advance(name), lambda _: None)
     ]
 
 

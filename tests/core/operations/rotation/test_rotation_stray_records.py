@@ -100,9 +100,13 @@ def test_a_journal_that_cannot_be_listed_is_not_taken_for_an_empty_one(
 ) -> None:
     run_until(home, Step.STORED)
     with unreadable(monkeypatch, home.service.context.vault.folder / "rotation"):
-        for act in (home.service.rotation.advance, home.service.rotation.undo, home.service.rotation.status):
+        for operation in (
+            home.service.rotation.advance,
+            home.service.rotation.undo,
+            home.service.rotation.status,
+        ):
             with pytest.raises(VaultError, match="pending rotations are unknown"):
-                act(PROFILE)
+                operation(PROFILE)
         with pytest.raises(VaultError):
             home.service.plan_release([PROFILE])
         home.service.renew_due()
@@ -114,9 +118,13 @@ def test_a_journal_that_cannot_be_listed_is_not_taken_for_an_empty_one(
 def test_a_record_that_cannot_be_read_stands_in_the_way_of_its_own_key_alone(home: Home) -> None:
     run_until(home, Step.STORED)
     record_file(home).write_bytes(record_file(home).read_bytes()[:100])
-    for act in (home.service.rotation.advance, home.service.rotation.undo, home.service.rotation.status):
+    for operation in (
+        home.service.rotation.advance,
+        home.service.rotation.undo,
+        home.service.rotation.status,
+    ):
         with pytest.raises(VaultCorrupt, match="rotation"):
-            act(PROFILE)
+            operation(PROFILE)
     with pytest.raises(VaultCorrupt):
         home.service.plan_release([PROFILE])
 
@@ -148,7 +156,7 @@ def test_a_record_that_fell_back_to_the_intent_is_caught_up_by_what_the_vault_ho
     assert home.service.context.key(PROFILE).access_key_id == progress.new_id
 
 
-def test_a_record_in_the_refuge_comes_home_once_it_can(home: Home) -> None:
+def test_a_record_in_the_fallback_folder_comes_home_once_it_can(home: Home) -> None:
     run_until(home, Step.STORED)
     journal = journal_of(home.service.context)
     (name,) = journal.names()

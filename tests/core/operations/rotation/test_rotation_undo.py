@@ -20,8 +20,10 @@ def test_undo_after_the_old_key_was_switched_off_switches_it_on_before_the_new_o
     assert last.step is Step.UNDONE
     assert statuses(home) == {progress.old_id: "Active"}
     assert home.service.context.key(PROFILE).access_key_id == progress.old_id
-    acts = [action for action, _ in home.line.calls if action not in ("ListAccessKeys", "GetCallerIdentity")]
-    assert acts == ["UpdateAccessKey", "UpdateAccessKey", "DeleteAccessKey"]
+    operations = [
+        action for action, _ in home.line.calls if action not in ("ListAccessKeys", "GetCallerIdentity")
+    ]
+    assert operations == ["UpdateAccessKey", "UpdateAccessKey", "DeleteAccessKey"]
 
 
 def test_an_undo_right_after_the_making_does_not_take_a_key_for_gone_that_does_not_show_yet(

@@ -58,8 +58,8 @@ def situations(*steps: Step, undoing: tuple[bool, ...] = BOOLEANS) -> Iterator[t
             yield record, observed(old, new, in_vault=in_vault, old_answers=old_answers)
 
 
-def status(seen: ObservedKeys, key_id: str) -> str | None:
-    return seen.listed[key_id].status if key_id in seen.listed else None
+def status(keys: ObservedKeys, key_id: str) -> str | None:
+    return keys.listed[key_id].status if key_id in keys.listed else None
 
 
 # -- no step is left -----------------------------------------------------------------------------------------
@@ -134,13 +134,13 @@ def test_an_unknown_key_is_an_orphan_if_it_was_created_since_the_rotation_began(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda record, seen: (replace(record, initial_key_ids=(OLD, OTHER)), seen),
-        lambda record, seen: (record, replace(seen, in_vault={**HOLDS_OLD, "elsewhere": OTHER})),
-        lambda record, seen: (record, replace(seen, known_ids=frozenset({OTHER}))),
-        lambda record, seen: (replace(record, old=replace(record.old, access_key_id=OTHER)), seen),
-        lambda record, seen: (
+        lambda record, keys: (replace(record, initial_key_ids=(OLD, OTHER)), keys),
+        lambda record, keys: (record, replace(keys, in_vault={**HOLDS_OLD, "elsewhere": OTHER})),
+        lambda record, keys: (record, replace(keys, known_ids=frozenset({OTHER}))),
+        lambda record, keys: (replace(record, old=replace(record.old, access_key_id=OTHER)), keys),
+        lambda record, keys: (
             replace(record, new=replace(record_at(Step.CREATED).old, access_key_id=OTHER)),
-            seen,
+            keys,
         ),
     ],
     ids=["listed at the beginning", "in the vault", "known here", "the old key", "the new key"],
@@ -149,9 +149,9 @@ def test_a_key_that_is_accounted_for_is_no_orphan(
     change: Callable[[Record, ObservedKeys], tuple[Record, ObservedKeys]],
 ) -> None:
     unknown = ListedKey(OTHER, "Active", NOW)
-    record, seen = record_at(Step.INTENT), listing(observed(new=None, in_vault=HOLDS_OLD), unknown)
-    assert orphans(record, seen) == (unknown,)
-    assert orphans(*change(record, seen)) == ()
+    record, keys = record_at(Step.INTENT), listing(observed(new=None, in_vault=HOLDS_OLD), unknown)
+    assert orphans(record, keys) == (unknown,)
+    assert orphans(*change(record, keys)) == ()
 
 
 # -- forward -------------------------------------------------------------------------------------------------
