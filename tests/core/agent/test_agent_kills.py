@@ -51,7 +51,7 @@ class KillRun:
         return int(client.call(self.person.socket, {"op": "status"})["pid"])
 
     def kill_during(self, pid: int, after: float, operation: Callable[[], object]) -> None:
-        """Kill `pid` after a delay in seconds from the start of `act`, which may return or raise a typed
+        """Kill `pid` some seconds after the start of `operation`, which may return or raise a typed
         error."""
 
         def kill() -> None:

@@ -37,7 +37,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def run(environ: dict[str, str]) -> Run:
-    """Run the console script with a command line that runs `act` instead of verbs."""
+    """Run the console script with a command line that runs `operation` instead of verbs."""
 
     def run_with(
         operation: str, *words: str, line: str = '"$@"', text: str = ""

@@ -1,4 +1,4 @@
-"""A change as a person sees it: which lines, in which section, and no secret. Tables."""
+"""The diff of a change as a user sees it: its lines, its section, and no secret. Tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edits of unusual files: the bytes that come out, and what is refused. Tables."""
+"""Edits of unusual files: the resulting bytes, and the refusals. Tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keyturn.awsconfig.editor import (
 from keyturn.awsconfig.parser import parse
 from keyturn.model.errors import ChangeRefused, UsageError
 
-#: Name, before, section, what is set, after.
+#: Name, contents before, section, the setting, contents after.
 SETS: list[tuple[str, bytes, str, dict[str, str], bytes]] = [
     ("a tab before the sign", b"[s]\nk\t=old\n", "s", {"k": "new"}, b"[s]\nk\t= new\n"),
     ("a tab after the sign", b"[s]\nk =\told\n", "s", {"k": "new"}, b"[s]\nk =\tnew\n"),
@@ -55,7 +55,7 @@ def test_a_set_touches_only_its_lines(
     assert set_items(parse(after), section, items) == after, "a second time changes nothing"
 
 
-#: Name, before, what is restored, after.
+#: Name, contents before, the restored settings, contents after.
 RESTORES: list[tuple[str, bytes, dict[str, str], bytes]] = [
     ("a value with a blank line in it", b"[s]\n", {"m": "one\n\ntwo"}, b"[s]\nm = one\n\n    two\n"),
     ("a nested block", b"[s]\n", {"s3": "\nk = v"}, b"[s]\ns3 = \n    k = v\n"),
@@ -110,7 +110,7 @@ def test_a_removal_takes_only_the_lines_of_its_keys(before: bytes, keys: list[st
     assert remove_items(parse(before), "s", keys) == after
 
 
-#: Name, before, section, new text, after.
+#: Name, contents before, section, new text, contents after.
 REPLACEMENTS: list[tuple[str, bytes, str, bytes | None, bytes]] = [
     ("one that is not there is removed", b"[s]\na = 1", "u", None, b"[s]\na = 1"),
     ("one that is not there is emptied", b"[s]\na = 1", "u", b"", b"[s]\na = 1"),

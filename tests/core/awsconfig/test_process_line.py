@@ -1,4 +1,4 @@
-"""The `credential_process` line: how it is written for every AWS client, and which lines are ours. Tables."""
+"""The `credential_process` line: its form for every AWS client, and the lines that are keyturn's. Tables."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_name_that_some_client_would_read_otherwise_is_refused(mark: str) -> N
             operation()
 
 
-#: Line, profile, whether it is ours for that profile.
+#: Line, profile, True if the line is keyturn's for that profile.
 OURS = [
     ("keyturn credential-process ci", "ci", True),
     ('"/opt/my tools/keyturn" credential-process ci', "ci", True),

@@ -1,4 +1,4 @@
-"""The way to a profile's credentials, as botocore goes it: tables of files and of what they come to."""
+"""The resolution of a profile's credentials, as botocore does it: tables of files and their results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def keys(
     return Resolution(kind, name, decider="aws_access_key_id", key_id=key_id, token=token, file=file)
 
 
-#: Name, config file, credentials file, the way of profile `a`.
+#: Name, config file, credentials file, the resolution of profile `a`.
 OWN: list[tuple[str, str, str, Resolution]] = [
     ("nothing", "[profile a]\nregion=x\n", "", Resolution()),
     ("a long-term key", f"[profile a]\n{LONG}", "", keys(Kind.IAM_KEY, LONG_ID, IN_CONFIG)),
@@ -79,7 +79,7 @@ def role(source: str | None, chain: tuple[str, ...] = (), **more: object) -> Res
 
 
 BY_B = f"[profile a]\n{ROLE}source_profile=b\n"
-#: Name, config file, the way of the role `a`.
+#: Name, config file, the resolution of the role `a`.
 ROLES: list[tuple[str, str, Resolution]] = [
     ("a user", f"{BY_B}[profile b]\n{LONG}", role("b", ("b",), key_id=LONG_ID)),
     ("itself, with keys", f"[profile a]\n{ROLE}source_profile=a\n{LONG}", role("a", ("a",), key_id=LONG_ID)),
@@ -113,7 +113,8 @@ def test_a_role_comes_before_all_else_but_web_identity() -> None:
     assert way(f"{BY_B}{more}web_identity_token_file=/t\n[profile b]\n{LONG}").kind is Kind.WEB_IDENTITY
 
 
-#: Name, config file, credentials file, kind, source, decider, words of the problem, the words of which are botocore's.
+#: Name, config file, credentials file, kind, source, deciding setting, words of the problem, botocore's words
+#: among them.
 PROBLEMS: list[tuple[str, str, str, Kind, str | None, str | None, str]] = [
     ("only a secret", "[profile a]\naws_secret_access_key=s\n", "", Kind.UNKNOWN, None, None, "aws_secret_access_key"),
     ("half a key", "[profile a]\naws_access_key_id=X\n", "", Kind.IAM_KEY, "a", "aws_access_key_id", "Partial credentials found in config-file, missing: aws_secret_access_key"),
@@ -161,7 +162,7 @@ def test_a_key_that_no_request_can_be_signed_with_is_a_problem_without_an_id(pai
     assert (found.kind, found.file, found.key_id) == (Kind.IAM_KEY, IN_CONFIG, None)
 
 
-#: Name, config file, words of the problem, the chain as far as it was walked.
+#: Name, config file, words of the problem, the chain up to the problem.
 BROKEN_ROLES: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("a broken source", f"{BY_B}[profile b]\naws_access_key_id=X\n", 'source profile "b" is invalid: Partial credentials', ("b",)),
     ("a bare source", f"{BY_B}[profile b]\nregion=x\n", 'The source profile "b" must have credentials', ("b",)),

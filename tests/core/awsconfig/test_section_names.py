@@ -1,4 +1,5 @@
-"""Section headers by botocore's rules: what each names, which name the same, and which are written. Tables."""
+"""Section headers by botocore's rules: their names, the headers with the same name, and the written form.
+Tables."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from keyturn.model.errors import ChangeRefused, UsageError
 
 CONFIG, CREDENTIALS = FileKind.CONFIG, FileKind.CREDENTIALS
 
-#: Header, then table and name in it.
+#: Header, then its table and name.
 ENTRIES: list[tuple[str, tuple[str, str | None]]] = [
     ("default", ("profiles", "default")),
     ("DEFAULT", ("", None)),
@@ -61,7 +62,7 @@ def test_botocore_files_a_section_by_its_header(header: str, entry: tuple[str, s
 
 
 def test_the_table_of_headers_is_botocores(botocore_reads: Callable[[bytes], tuple[str, Any]]) -> None:
-    """The judge: botocore's own mapping of raw sections."""
+    """The reference is botocore's own mapping of raw sections."""
     from botocore.configloader import build_profile_map
 
     for header, (table, name) in ENTRIES:
@@ -143,7 +144,7 @@ def test_the_sections_of_a_profile_are_all_that_name_it() -> None:
     assert sections_of(parse(data), "c") == ()
 
 
-#: Profile, its header in the config file, that in the credentials file.
+#: Profile, its header in the config file, its header in the credentials file.
 HEADERS = [
     ("a", "profile a", "a"),
     ("default", "default", "default"),
@@ -177,7 +178,7 @@ def test_an_empty_header_and_default_are_no_profiles_header(header: str) -> None
     assert ("empty" in excinfo.value.why) is not bool(header)
 
 
-#: Name, whether every AWS SDK reads it the same way.
+#: Name, True if every AWS SDK reads it the same way.
 PORTABLE = [
     ("default", True), ("a", True), ("A-1_.@%/:+x", True), ("9a", True), ("", False), ("-a", False), ("a b", False),
     ("a=b", False), ("profile-a", False), ("sso-session", False), ("services1", False), ("DEFAULT", False),

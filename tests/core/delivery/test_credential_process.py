@@ -1,4 +1,4 @@
-"""The document that a `credential_process` prints, as AWS's reference of it says."""
+"""The document that `credential_process` prints, by AWS's reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delivery into the credentials file: the bytes before and after, and what is left alone. Tables."""
+"""Delivery into the credentials file: the bytes before and after, and the settings left alone. Tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_what_goes_into_the_section_holds_no_more_than_is_known() -> None:
     assert credentials_file.items(bare) == {"aws_access_key_id": "AKIA", "aws_secret_access_key": "s"}
 
 
-#: Name, before, key ids of ours, region, after.
+#: Name, contents before, keyturn's key IDs, region, contents after.
 PUTS: list[tuple[str, str, set[str], str | None, str]] = [
     ("an empty file", "", set(), None, f"[ci]\n{TEXT}"),
     ("a new section", "[a]\nk = 1\n", set(), None, f"[a]\nk = 1\n\n[ci]\n{TEXT}"),
@@ -57,7 +57,7 @@ def test_a_session_takes_the_place_of_ours(
     assert found.decode() == after
 
 
-#: What somebody else has in the section.
+#: Contents that another program wrote into the section.
 FOREIGN = [
     "aws_access_key_id = AKIAFOREIGN\naws_secret_access_key = s\n",
     "aws_access_key_id = AKIAFOREIGN\n",
@@ -80,7 +80,8 @@ def test_a_region_goes_into_a_new_section_only_where_there_is_one() -> None:
     assert b"region" not in credentials_file.put_section(document(""), "ci", SESSION, ())
 
 
-#: Name, before, key ids of ours, whether we made the section, our region, after.
+#: Name, contents before, keyturn's key IDs, True if keyturn made the section, keyturn's region, contents
+#: after.
 WITHDRAWALS: list[tuple[str, str, set[str], bool, str | None, str]] = [
     ("no section", "[a]\nk = 1\n", {"ASIANEW"}, True, None, "[a]\nk = 1\n"),
     ("somebody else's key", "[ci]\naws_access_key_id = AKIA\n", {"ASIANEW"}, True, None, "[ci]\naws_access_key_id = AKIA\n"),
@@ -141,7 +142,7 @@ def test_what_was_put_and_withdrawn_leaves_the_bytes_that_were_there(before: str
         assert left == before
 
 
-#: Settings of a section, whether they look like a delivery of ours.
+#: Settings of a section, True if they look like a delivery of keyturn.
 LOOKS = [
     ({"aws_access_key_id": "ASIA1", "aws_secret_access_key": "s", "aws_session_token": "t", "aws_expiration": "e"}, True),
     ({"aws_access_key_id": "ASIA1", "aws_secret_access_key": "s", "aws_session_token": "t", "aws_expiration": "e", "region": "x"}, True),

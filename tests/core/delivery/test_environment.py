@@ -1,4 +1,4 @@
-"""Delivery into an environment: the variables that come and go, and how each shell is told. Tables."""
+"""Delivery into an environment: the variables set and unset, and the lines for each shell. Tables."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_endpoint_brings_its_address_and_no_credential(
     assert bare["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] is None
 
 
-#: What no AWS client must find beside the keys (aws-facts 1.4).
+#: Variables that no AWS client must find beside the keys (aws-facts 1.4).
 @pytest.mark.parametrize(
     "name",
     [
@@ -108,7 +108,7 @@ def test_a_token_for_this_machine_goes_past_every_proxy(
 
 
 POSIX = "export A='it'\\''s';\nunset B;\n"
-#: Shell, the lines for A, whose value holds a quote, and for B, which goes.
+#: Shell, the lines for A, whose value holds a quote, and for B, which is unset.
 LINES = [
     (Shell.SH, POSIX),
     (Shell.BASH, POSIX),

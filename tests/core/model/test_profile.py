@@ -1,4 +1,4 @@
-"""When a session is due, what state a row is in, how old a key is, what is in use. Tables."""
+"""The due time of a session, the state of a row, the age of a key, and use. Tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ from keyturn.model.profile import (
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 
-#: Life of a session, how long before its end it is due: 20 minutes or a tenth, a third of a short one.
+#: Lifetime of a session, time before expiry at which it is due: 20 minutes or a tenth, a third of a short
+#: one.
 MARGINS = [
     (15 * MINUTE, 5 * MINUTE),
     (30 * MINUTE, 10 * MINUTE),
@@ -113,7 +114,7 @@ def aged(days: float) -> Key:
     return Key("AKIA", created=NOW - days * DAY, last_used=NOW - HOUR)
 
 
-#: Age in days, limit, state, age and limit that are shown.
+#: Age in days, limit, state, displayed age and limit.
 AGES = [
     (0, 90, RotationState.OK, 0, 90),
     (67.9, 90, RotationState.OK, 67, 90),
@@ -154,7 +155,7 @@ def test_a_rotation_that_waits_comes_before_every_age() -> None:
         assert (found.state, found.pending_step) == (RotationState.IN_PROGRESS, "stored")
 
 
-#: Row, whether it is in use.
+#: Row, True if it is in use.
 USES = [
     (Profile("ci"), False),
     (Profile("ci", session=session(HOUR)), False),
@@ -173,7 +174,7 @@ def test_in_use_is_what_is_delivered_or_was_asked_for_within_a_day(row: Profile,
     assert in_use(row, NOW) is used
 
 
-#: The words of `list --json`, `vault status` and `profiles.toml`, which scripts and files rely on.
+#: The words of `list --json`, `vault status` and `profiles.toml`, which scripts and files depend on.
 WORDS: list[tuple[type[StrEnum], str]] = [
     (
         Kind,

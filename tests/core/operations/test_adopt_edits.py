@@ -111,7 +111,7 @@ def test_what_is_kept_is_the_same_after_the_vault() -> None:
         assert from_table(RemovedSettings, to_table(one)) == one
 
 
-#: A file, and what is taken out of its section `ci`.
+#: A file, and the settings that adopt removes from its section `ci`.
 FILES = [
     f"[ci]\n{ID}{SECRET}",
     f"[ci]\n{ID}{SECRET}".rstrip("\n"),
@@ -140,7 +140,7 @@ def test_release_gives_back_every_byte(text: str, take: tuple[str, ...]) -> None
 
 
 BEFORE = f"[ci]\n{ID}{SECRET}a = 1\n\n[z]\nk = 1\n"
-#: Name, the file as somebody left it after adopt, after release.
+#: Name, the file as edited after adopt, the file after release.
 CHANGED: list[tuple[str, str, str]] = [
     ("a new setting", f"[ci]\n{OURS}a = 1\nb = 2\n", f"[ci]\na = 1\nb = 2\n{ID}{SECRET}"),
     ("the section is gone", "[z]\nk = 1\n", f"[z]\nk = 1\n\n[ci]\n{ID}{SECRET}"),
@@ -233,7 +233,7 @@ def test_the_current_key_goes_back_after_a_rotation(now: str, after: str) -> Non
     assert found.decode() == after
 
 
-#: Name, section `ci` before, key ids of ours, after.
+#: Name, section `ci` before, keyturn's key IDs, section after.
 CLEARED: list[tuple[str, str, set[str], str]] = [
     ("our line", f"[ci]\n{OURS}a = 1\n", set(), "[ci]\na = 1\n"),
     ("another's line", "[ci]\ncredential_process = tool\n", set(), "[ci]\ncredential_process = tool\n"),

@@ -1,4 +1,4 @@
-"""Where a managed profile's session goes, and how it is taken away again."""
+"""Delivery of a managed profile's session, and its withdrawal."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def own_line(bench: Bench, name: str = "ci-release") -> bool:
 
 
 def session_of(bench: Bench, name: str = "ci-release") -> str | None:
-    """The key id of the cached session."""
+    """Return the key ID of the cached session."""
     session = bench.service.index().of(name).session
     return session.key_id if session else None
 
@@ -63,7 +63,7 @@ def events(bench: Bench, event: str) -> list[tuple[str, str]]:
 
 
 def define(bench: Bench, name: str, **changes: object) -> None:
-    """Change a definition as a person would, in `profiles.toml`."""
+    """Change a definition in `profiles.toml`, as a user would."""
 
     def edit(table: dict[str, ManagedProfile]) -> None:
         table[name] = replace(table[name], **changes)  # type: ignore[arg-type]  # fields by name
@@ -96,7 +96,7 @@ def test_what_was_done_is_in_the_activity_log(managed: Bench) -> None:
     ]
 
 
-#: Where to, under which name, whether the section holds the line, and which section holds the session.
+#: Delivery, section name, True if the section holds the process line, the section that holds the session.
 WAYS: list[tuple[Delivery, str | None, bool, str | None]] = [
     (FILE, None, False, "ci-release"),
     (FILE, "short", True, "short"),
@@ -181,7 +181,7 @@ def test_a_name_that_is_no_other_is_the_profiles_own(managed: Bench) -> None:
 
 
 def refused(bench: Bench, kind: type[KeyturnError], operation: Callable[[], object]) -> KeyturnError:
-    """What `act` raises; nothing may have changed meanwhile."""
+    """Return the error of `operation`, which must change nothing."""
     files, definitions = bench.files(), bench.service.context.read().definitions
     with pytest.raises(kind) as excinfo:
         operation()

@@ -1,4 +1,4 @@
-"""The filter language: what a word means, and which rows pass. Tables."""
+"""The filter language: the meaning of a word, and the rows that match. Tables."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ROW = Profile(
     session=Session("ASIA", NOW - timedelta(hours=2), NOW - timedelta(hours=1)),
     rotation=Rotation(RotationState.IN_PROGRESS),
 )  # fmt: skip
-#: Filter, whether the row passes.
+#: Filter, True if the row matches.
 SHOWN = [
     ("", True),
     ("prod", True),

@@ -1,4 +1,4 @@
-"""The rows of the list, made of natives, definitions and the index: tables of what goes in and what is shown."""
+"""The rows of the list, made of native profiles, definitions and the index: tables of input and row."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def view(
     settings: Settings | None = None,
     **more: Any,
 ) -> View:
-    """A view of some natives and definitions, each of which has its line unless `settings` says what is there."""
+    """Return a view of some native profiles and definitions, each of which has its process line unless
+    `settings` differs."""
     natives = {profile.name: profile for profile in parts if isinstance(profile, Profile)}
     definitions = {profile.name: profile for profile in parts if isinstance(profile, ManagedProfile)}
     lines = {name: {"credential_process": LINE.format(name)} for name in definitions}
@@ -104,12 +105,12 @@ def test_a_native_key_is_measured_against_ninety_days() -> None:
 
 
 def held(left: timedelta, key_id: str = KEY_ID, serial: str = SERIAL, **more: Any) -> Index:
-    """An index that knows of a device's session with so much time left."""
+    """Return an index with a device's session that has this much time left."""
     session = MfaSessionRef("ASIADEVICE000000001", NOW + left)
     return Index(devices={serial: MfaDeviceState({key_id: session})}, **more)
 
 
-#: What is at hand, then whether a person must type a code for the native role `ops`, whose user is `src`.
+#: Known state, True if a user must type a code for the native role `ops`, whose source is `src`.
 NATIVE_CODES: list[tuple[str, dict[str, Any], bool]] = [
     ("nothing", {}, True),
     ("its device's last code still serves", {"index": held(HOUR)}, False),
@@ -150,7 +151,7 @@ def test_the_key_of_a_native_roles_source_may_be_one_that_keyturn_keeps() -> Non
     assert row("ops", view(ops, replace(managed, key=None), index=index, settings=settings)).needs_person
 
 
-#: Name, settings by profile, whether a person is needed.
+#: Name, settings by profile, True if a user is needed.
 NATIVE_CHAINS: list[tuple[str, Settings, bool]] = [
     ("a role on the way asks", {"ops": {}, "mid": {"mfa_serial": SERIAL}}, True),
     ("nobody on the way names a device", {"ops": {}, "mid": {}}, False),
@@ -232,7 +233,7 @@ def test_while_a_file_cannot_be_read_nobody_is_told_that_a_line_is_gone() -> Non
     assert row("ops", view(role(source_profile="gone"), files_readable=False)).problem is not None
 
 
-#: Name, definition, key, account, whether it was only derived.
+#: Name, definition, key, account, True if the account was only derived.
 ACCOUNTS: list[tuple[str, ManagedProfile, Key | None, str | None, bool]] = [
     ("of the role", role("x"), Key(KEY_ID), "111122223333", False),
     ("no account in it", role("x", role_arn="arn:aws:iam:::role/Ops"), None, None, False),
@@ -262,7 +263,7 @@ def rotation(entries: tuple[str, ...], *, is_undoing: bool = False) -> RotationS
     return RotationSummary("ci", entries, KEY_ID, None, "stored", is_undoing, NOW, None)
 
 
-#: The rotations that are under way, and where that of the entry `ci` waits.
+#: The rotations under way, and the halt of that of the entry `ci`.
 WAITS: list[tuple[dict[str, RotationSummary], str | None]] = [
     ({}, None),
     ({"u": rotation(("ci",))}, "stored"),
@@ -296,7 +297,7 @@ def lasting(left: timedelta | None) -> ProfileState:
 
 
 COMMAND = {"code_command": lambda name, serial: ["x"] if (name, serial) == ("ops", SERIAL) else []}
-#: Name, definitions, what else is at hand, whether refreshing `ops` needs a person.
+#: Name, definitions, other known state, True if refreshing `ops` needs a user.
 MANAGED_CODES: list[tuple[str, tuple[ManagedProfile, ...], dict[str, Any], bool]] = [
     ("no device", (user(), role()), {}, False),
     ("a device", (user(), role(mfa_serial=SERIAL)), {}, True),
@@ -370,7 +371,7 @@ def test_a_role_behind_a_native_key_is_served_by_that_keys_last_code() -> None:
 KEYED = native("nat", kind=Kind.IAM_KEY, source="nat", key=Key(KEY_ID))
 SSO = native("sso", kind=Kind.SSO_ROLE, source="corp")
 CHAINED = native("far", kind=Kind.ROLE, source="nat", chain=("hop", "nat"))
-#: Name, what there is, then source label, profiles passed and a part of the problem of `ops`.
+#: Name, known state, then source label, profiles passed and a part of the problem of `ops`.
 SOURCES: list[tuple[str, tuple[Profile | ManagedProfile, ...], str | None, tuple[str, ...], str | None]] = [
     ("a managed user", (user(),), "ci", ("ci",), None),
     ("a managed user's entry", (user(key="entry"),), "entry", ("ci",), None),
@@ -418,7 +419,7 @@ def test_a_managed_roles_source_is_found_through_its_chain(
     assert found.problem is None if problem is None else problem in (found.problem or "")
 
 
-#: Name, what there is, then the credential source that the chain of `ops` ends in.
+#: Name, known state, then the credential source at the end of the chain of `ops`.
 ASKERS: list[tuple[str, tuple[Profile | ManagedProfile, ...], str | None]] = [
     ("nothing by that name", (), None),
     ("a definition's own", (role(source_profile=None, credential_source="Environment"),), "Environment"),
@@ -471,7 +472,8 @@ TO_FILE = user(delivery=Delivery.CREDENTIALS_FILE)
 TO_DEFAULT = replace(TO_FILE, deliver_as="default")
 PUT = DeliveryRecord("credentials", "ci", ("ASIA1", "ASIA2"), NOW)
 PUT_DEFAULT = replace(PUT, section="default")
-#: Name, definition, native, settings, what was delivered, parts of the problem (none: there is no problem).
+#: Name, definition, native profile, settings, delivery record, parts of the problem (none: there is no
+#: problem).
 DELIVERIES: list[
     tuple[str, ManagedProfile, Profile | None, Settings, DeliveryRecord | None, tuple[str, ...]]
 ] = [
@@ -586,7 +588,7 @@ def test_an_object_of_list_json_has_all_that_is_known() -> None:
     }
 
 
-#: Session, own key, further fields; then the id that is shown.
+#: Session, own key, further fields; then the displayed ID.
 KEY_IDS: list[tuple[Session | None, Key | None, dict[str, bool], str | None]] = [
     (None, None, {}, None),
     (None, Key(KEY_ID), {}, KEY_ID),

@@ -1,4 +1,4 @@
-"""Which sessions are renewed at a moment, and when one is tried again: the boundaries. Tables."""
+"""The sessions to renew at a moment, and the time of the next attempt: the boundaries. Tables."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_ends_first_comes_first_and_names_break_a_tie() -> None:
     assert due(rows, {}, NOW) == ("z", "a", "c")
 
 
-#: Seconds until the next try (None: a person must), whether it is tried now.
+#: Seconds until the next attempt (None: a user must act), True if it is due now.
 TRIES = [
     (timedelta(0), True),
     (-SECOND, True),
@@ -103,7 +103,7 @@ def test_a_session_is_tried_again_after_its_pause(wait: timedelta | None, is_due
     assert due([ROW], {"ci": replace(setback, session=replace(SESSION, key_id="OTHER"))}, NOW) == ("ci",)
 
 
-#: Failures before, the pause after one more: 30 s, then twice that, up to 15 minutes.
+#: Failures before, the pause after one more: 30 s, doubled each time, up to 15 minutes.
 PAUSES = [(0, 30), (1, 60), (2, 120), (3, 240), (4, 480), (5, 900), (6, 900), (1000, 900)]
 
 

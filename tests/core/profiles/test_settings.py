@@ -1,4 +1,4 @@
-"""`keyturn set PROFILE KEY=VALUE`: what each setting takes, and what is refused. Tables."""
+"""`keyturn set PROFILE KEY=VALUE`: the values that each setting accepts, and the refusals. Tables."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_an_unknown_setting_is_answered_with_all_that_there_are() -> None:
     assert all(name in excinfo.value.line() for name in ("region", *table(USER)))
 
 
-#: Definition, setting, value, the field and what it becomes.
+#: Definition, setting, value, the field and its new value.
 VALUES: list[tuple[ManagedProfile, str, str, dict[str, Any]]] = [
     (USER, "renew", "off", {"renew": Renew.OFF}),
     (USER, "renew", "on-demand", {"renew": Renew.ON_DEMAND}),

@@ -1,6 +1,6 @@
-"""When AWS is asked for a session, with whose signature and which code, and what is kept of the answer.
+"""Session requests to AWS: their times, signatures and codes, and the cached results.
 
-AWS and the stores are small ones in memory that keep the rules of the real ones.
+AWS and the stores are small in-memory implementations that keep the rules of the real ones.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ARN = "arn:aws:iam::111122223333:role/{}"
 SERIAL = "arn:aws:iam::111122223333:mfa/alice"
 OTHER_SERIAL = "arn:aws:iam::111122223333:mfa/bob"
 CODE, NEXT_CODE = "123456", "654321"
-#: How long each call to AWS takes here.
+#: Duration of each AWS call here.
 ANSWER_TIME = timedelta(seconds=2)
 
 
@@ -61,7 +61,7 @@ class MovableClock:
 
 @dataclass(frozen=True)
 class Call:
-    """One request, as AWS sees it."""
+    """One request as AWS receives it."""
 
     action: str
     profile: str | None
@@ -75,7 +75,7 @@ class Call:
 
 @dataclass
 class Sts:
-    """STS: a code counts once, a role from a session lives for an hour at most."""
+    """STS: a code is valid once, and a session of a role from a session lasts an hour at most."""
 
     clock: MovableClock
     calls: list[Call] = field(default_factory=list)
@@ -83,11 +83,11 @@ class Sts:
     longest: dict[str, int] = field(default_factory=dict)
     """The longest session that a role allows."""
     faults: dict[str, deque[Exception]] = field(default_factory=dict)
-    """What the next calls of an action raise, after a code was looked at."""
+    """Errors of the next calls of an action, raised after the check of the code."""
     native: dict[str, Credentials] = field(default_factory=dict)
     deadlines: list[Deadline] = field(default_factory=list)
     born_dead: timedelta | None = None
-    """How long after its start a session of this machine's strange clock ends."""
+    """Time from its start to the expiry of a session, by this machine's wrong clock."""
 
     def fail(self, action: str, *errors: Exception) -> None:
         self.faults.setdefault(action, deque()).extend(errors)
@@ -171,7 +171,7 @@ class StsOfProfile:
 
 @dataclass
 class Sessions:
-    """The vault's cache; `fault` is what it says to the next session that it shall keep."""
+    """The vault's cache; `fault` is its error for the next session to store."""
 
     kept: dict[str, FetchedSession] = field(default_factory=dict)
     fault: Exception | None = None
@@ -201,7 +201,7 @@ class DeviceSessions:
 
 @dataclass
 class CodeSource:
-    """Programs that show codes, and the marks of what became of each."""
+    """Programs that print codes, and the outcome of each code."""
 
     commands: dict[tuple[str, str], deque[str]] = field(default_factory=dict)
     marks: list[tuple[str, ...]] = field(default_factory=list)
@@ -231,7 +231,7 @@ class CodeSource:
 
 
 class Home:
-    """All that a refresher needs, in memory."""
+    """All in-memory dependencies of a refresher."""
 
     def __init__(self) -> None:
         self.clock = MovableClock()
@@ -247,10 +247,10 @@ class Home:
         self.devices = DeviceSessions(self.clock)
         self.codes = CodeSource()
         self.locked: list[tuple[str, float]] = []
-        """Every lock that was taken, and how long it could have been waited for."""
+        """Every lock taken, with its timeout."""
         self.holding: set[str] = set()
         self.meanwhile: Callable[[str], None] = lambda _: None
-        """What others do while a lock is waited for."""
+        """Changes of other processes while a lock is waited for."""
 
     @contextmanager
     def lock(self, name: str, seconds: float) -> Iterator[None]:
@@ -292,7 +292,7 @@ class Home:
         return self.refresher().fetch(name, code)
 
     def need(self, name: str, code: str | None = None) -> FetchedSession:
-        """As a client asks: what is cached will do while it is fresh."""
+        """Request credentials as a client does: a cached session suffices while it is fresh."""
         return self.refresher().fetch(name, code, only_if_due=True)
 
 
@@ -340,7 +340,7 @@ def test_a_client_gets_a_new_session_once_the_cached_one_is_due(
 
 
 def other_process(home: Home, name: str, *, got: timedelta, left: timedelta = HOUR) -> FetchedSession:
-    """A session that another process has put into the cache, `got` from now."""
+    """Cache a session of another process, `got` from now."""
     at = home.clock() + got
     key = Credentials("ASIAOTHERPROCESS0000", Secret("s"), Secret("t"), home.clock() + left)
     return FetchedSession(IssuedCredentials(key), at, at, home.refresher().fingerprint(name))
@@ -385,7 +385,7 @@ def test_what_a_session_was_made_from_is_kept_with_it(home: Home) -> None:
     assert home.refresher().cached("ci") is not None
 
 
-# What a cached session is good for
+# Uses of a cached session
 
 
 def users_device(home: Home) -> None:
@@ -410,12 +410,12 @@ def another_source(home: Home) -> None:
 
 
 def nothing(home: Home) -> None:
-    """Changes nothing that a session is made from."""
+    """Change nothing that affects a session."""
     home.user("bo")
     home.natives["ci"] = Profile("ci", region="us-east-1")
 
 
-#: A change, and the profiles whose cached sessions are still of what the profile is.
+#: A change, and the profiles whose cached sessions still match their definition.
 CHANGES: list[tuple[Callable[[Home], None], set[str]]] = [
     (nothing, {"ci", "ops", "far"}),
     (users_key, set()),
@@ -466,7 +466,7 @@ def test_a_circle_has_a_digest_too(home: Home) -> None:
 
 
 def chain(home: Home, roles: int) -> str:
-    """A chain of so many roles on a native session, and the name of its far end."""
+    """Return a chain of this many roles on a native session, and the name of its last role."""
     home.native("r0")
     for number in range(roles):
         home.role(f"r{number + 1}", f"r{number}")
@@ -484,7 +484,7 @@ def test_a_chain_that_is_absurdly_deep_is_bounded(home: Home) -> None:
     assert home.refresher().fingerprint(deeper) == before
 
 
-# What is kept
+# Stored results
 
 
 def test_a_session_that_rests_on_whoever_asks_is_never_kept(home: Home) -> None:
@@ -546,7 +546,7 @@ def test_a_kept_session_has_no_fault(home: Home) -> None:
     assert home.refresh("ci").not_stored is None
 
 
-# What a session is asked of
+# Sources of a session
 
 
 def test_what_a_native_profile_gives_is_asked_of_its_own_provider_in_its_region(home: Home) -> None:
@@ -1088,7 +1088,7 @@ def test_a_lock_is_waited_for_as_long_as_an_operation_may_take(home: Home) -> No
 
 
 class Stopwatch:
-    """The module `time`, of which only `monotonic` is asked, moved by hand."""
+    """Replacement of the module `time`: only `monotonic`, moved by hand."""
 
     def __init__(self) -> None:
         self.elapsed = 100.0

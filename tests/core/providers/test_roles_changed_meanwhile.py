@@ -30,7 +30,7 @@ def stop(bench: Bench) -> Change:
 
 
 def run_during_aws_call(bench: Bench, _patch: pytest.MonkeyPatch, operation: Change) -> None:
-    """Run `act` once, during the AWS call for a role."""
+    """Run `operation` once, during the AWS call for a role."""
     real, left = bench.service.context.aws, [operation]
 
     def slow(*args: Any, **options: Any) -> Any:
@@ -50,7 +50,7 @@ def run_during_aws_call(bench: Bench, _patch: pytest.MonkeyPatch, operation: Cha
 
 
 def run_after_caching(_bench: Bench, patch: pytest.MonkeyPatch, operation: Change) -> None:
-    """Run `act` as a process that waited for the lock which the caching of the session has just released."""
+    """Run `operation` as a process that waited for the lock just released after caching the session."""
     real, left = VaultSessionStore.put, [operation]
 
     def put(self: VaultSessionStore, name: str, fetched: Any) -> None:

@@ -1,4 +1,4 @@
-"""How long a session may be: AWS's fixed limits, at their boundaries. Tables."""
+"""Session lengths: AWS's fixed limits, at their boundaries. Tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from keyturn.model.errors import UsageError
 from keyturn.providers import sts_limits
 
-#: Seconds wanted, seconds asked for (None: refused), of a user's session and of a role's.
+#: Seconds wanted, seconds requested (None: refused), of a user's session and of a role's.
 LENGTHS = [
     (None, 43_200, 3_600),
     (0, None, None),
@@ -58,7 +58,7 @@ def test_a_role_from_another_session_gets_an_hour_at_most_and_says_so(
     assert sts_limits.for_role(wanted, chained=False) == (wanted or 3_600, "")
 
 
-#: Rule, a text of so many characters, whether AWS takes it.
+#: Rule, a text of this many characters, True if AWS accepts it.
 SIZES: list[tuple[Callable[[str], object], int, bool]] = [
     (sts_limits.session_name, 1, False),
     (sts_limits.session_name, 2, True),
@@ -91,7 +91,7 @@ def test_a_text_has_the_length_that_aws_takes(rule: Callable[[str], object], siz
     assert str(size) in excinfo.value.why
 
 
-#: Rule, a text with each character that it takes beside letters and digits.
+#: Rule, a text with each character that it accepts beside letters and digits.
 MARKS: list[tuple[Callable[[str], object], str]] = [
     (sts_limits.session_name, "_+=,.@-"),
     (sts_limits.source_identity, "_+=,.@-"),
@@ -111,7 +111,7 @@ def test_a_text_has_the_characters_that_aws_takes(rule: Callable[[str], object],
 
 ROLE = "arn:aws:iam::111122223333:role/{}"
 POLICY = "arn:aws:iam::{}:policy/ReadOnly"
-#: Rule, text, whether AWS takes it.
+#: Rule, text, True if AWS accepts it.
 ARNS = [
     (sts_limits.role_arn, ROLE.format("x"), True),
     (sts_limits.role_arn, ROLE.format("path/to/x"), True),
@@ -148,7 +148,7 @@ def test_a_managed_policy_is_of_an_account_or_awss_own(account: str) -> None:
 
 
 def inline(size: int) -> str:
-    """A policy of so many characters."""
+    """Return a policy of this many characters."""
     return '{"Statement": "' + "x" * (size - 17) + '"}'
 
 

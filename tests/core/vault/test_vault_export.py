@@ -26,7 +26,7 @@ Export = Callable[[Path], Exception | None]
 
 @pytest.fixture
 def during_prompt() -> list[Callable[[], None]]:
-    """Run `act` while the passphrase of the export is typed."""
+    """Run `operation` while the passphrase of the export is typed."""
     return []
 
 

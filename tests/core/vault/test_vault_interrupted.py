@@ -47,7 +47,7 @@ def _check_vault(folder: Path, sample: Sample) -> None:
 
 @dataclass
 class Interruption:
-    """Runs `act` in place of the `number`th call, and of all later ones if `lasting`."""
+    """Runs `operation` in place of the `number`th call, and of all later ones if `lasting`."""
 
     number: int
     act: Callable[[], None]
@@ -77,7 +77,7 @@ def _kill() -> None:
 
 
 def _was_killed(number: int, operation: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Return True if a child that runs `act` was killed at its `number`th call; False if it has fewer."""
+    """Return True if a child running `operation` was killed at its `number`th call; False if there are fewer."""
     pid = os.fork()
     if pid == 0:
         code = 1

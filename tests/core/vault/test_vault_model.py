@@ -206,7 +206,7 @@ def _memory_folder() -> str | None:
 
 
 def _run_killed(number: int, operation: Callable[[], object]) -> None:
-    """Run `act` in a child that is killed before its `number`th call, if it makes that many."""
+    """Run `operation` in a child that is killed before its `number`th call, if it makes that many."""
     pid = os.fork()
     if pid == 0:
         code = 1
