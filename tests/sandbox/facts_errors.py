@@ -33,7 +33,7 @@ WRONG_DEVICE = (
     "and associated with this user."
 )
 EXPIRED = ErrorReply("ExpiredToken", 403, "The security token included in the request is expired")
-SIGNED_AT = "Action=GetSessionToken&Version=2011-06-15&DurationSeconds=1"
+REQUEST_BODY = "Action=GetSessionToken&Version=2011-06-15&DurationSeconds=1"
 
 
 @facts("the XML of an error: ErrorResponse, Error, Type, Code, Message, RequestId")
@@ -43,12 +43,12 @@ def _(b: Bench) -> None:
         "POST",
         f"{b.sandbox.url}/",
         headers={"Content-Type": "application/x-www-form-urlencoded"},
-        data=SIGNED_AT,
+        data=REQUEST_BODY,
     )
     SigV4Auth(Credentials(key.key_id, key.secret.reveal()), "sts", "eu-west-1").add_auth(request)
     prepared = request.prepare()
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    body = SIGNED_AT.encode()
+    body = REQUEST_BODY.encode()
     http_request = urllib.request.Request(prepared.url, body, dict(prepared.headers))  # noqa: S310  # loopback
     try:
         opener.open(http_request, timeout=5)
@@ -228,11 +228,11 @@ def _(b: Bench) -> None:
 def _(b: Bench) -> None:
     user = b.user(iam_admin=True)
     role = b.role(user, iam_admin=True)
-    made: tuple[Callable[[], dict[str, str]], ...] = (
+    factories: tuple[Callable[[], dict[str, str]], ...] = (
         lambda: b.session(user, DurationSeconds=900, **b.mfa(user)),
         lambda: b.assume_role(user, role, DurationSeconds=900),
     )
-    for make in made:
+    for make in factories:
         signer = make()
         assert b.sts(signer).get_caller_identity()
         b.sandbox.move_clock(901)

@@ -17,7 +17,7 @@ from tests.sandbox.iam_bench import (
     denied_message,
     error_of,
     is_invalid_token,
-    missing_message,
+    missing_key_error,
     slow_propagation,
     validation_message,
 )
@@ -134,18 +134,18 @@ def _(b: Bench) -> None:
     try:
         b.sts(key, "eu-north-1").get_caller_identity()
 
-        def told() -> str:
+        def last_used() -> str:
             found = b.iam(user).get_access_key_last_used(AccessKeyId=key["AccessKeyId"])
             return str(found["AccessKeyLastUsed"]["Region"])
 
-        assert told() == "N/A"
+        assert last_used() == "N/A"
         b.sandbox.move_clock(7000)
         b.sts(key, "eu-west-3").get_caller_identity()
-        assert told() == "N/A"
+        assert last_used() == "N/A"
         b.sandbox.move_clock(300)
-        assert told() == "eu-north-1"
+        assert last_used() == "eu-north-1"
         b.sandbox.move_clock(7000)
-        assert told() == "eu-west-3"
+        assert last_used() == "eu-west-3"
     finally:
         b.sandbox.state.use_lag = timedelta(0)
 
@@ -230,7 +230,7 @@ def _(b: Bench) -> None:
     with slow_propagation(b, flapping=20):
         iam.delete_access_key(AccessKeyId=new_key)
     assert {listed() for _ in range(12)} == {1, 2}
-    assert error_of(iam.delete_access_key, AccessKeyId=new_key) == missing_message(new_key)
+    assert error_of(iam.delete_access_key, AccessKeyId=new_key) == missing_key_error(new_key)
     b.sandbox.move_clock(21)
     assert listed() == 1
 

@@ -15,7 +15,7 @@ from tests.sandbox.iam_bench import (
     denied_message,
     error_of,
     is_invalid_token,
-    missing_message,
+    missing_key_error,
     slow_propagation,
 )
 
@@ -73,8 +73,8 @@ def _(b: Bench) -> None:
     iam.update_access_key(AccessKeyId=old, Status="Inactive")
     iam.delete_access_key(AccessKeyId=old)
     for call, more in ((iam.delete_access_key, {}), (iam.update_access_key, {"Status": "Active"})):
-        assert error_of(call, AccessKeyId=old, **more) == missing_message(old)
-    assert error_of(iam.get_access_key_last_used, AccessKeyId=old) == missing_message(old)
+        assert error_of(call, AccessKeyId=old, **more) == missing_key_error(old)
+    assert error_of(iam.get_access_key_last_used, AccessKeyId=old) == missing_key_error(old)
 
 
 @facts("UpdateAccessKey to the status that a key has changes nothing, and spreads nothing")

@@ -144,7 +144,7 @@ def validation_message(call: Callable[..., Any], **parameters: Any) -> str:
     return found.message
 
 
-def missing_message(key_id: str) -> ErrorReply:
+def missing_key_error(key_id: str) -> ErrorReply:
     return ErrorReply("NoSuchEntity", 404, f"The Access Key with id {key_id} cannot be found.")
 
 

@@ -31,7 +31,7 @@ AS_CODE = {
     "throttle-429": ("TooManyRequestsException", 429),
     "throttle-503": ("ServiceUnavailable", 503),
 }
-UNCHECKED = (ClientError, ResponseParserError, KeyError)
+ON_READING = (ClientError, ResponseParserError, KeyError)
 NO_ANSWER = (boto_errors.HTTPClientError, boto_errors.ConnectionError)
 AS_ERROR: dict[str, tuple[type[Exception], ...]] = {
     "time-out": (boto_errors.ReadTimeoutError,),
@@ -41,20 +41,20 @@ AS_ERROR: dict[str, tuple[type[Exception], ...]] = {
     "reset-in-answer": (*NO_ANSWER, boto_errors.ResponseStreamingError),
     "tls": NO_ANSWER,
     "not-http": NO_ANSWER,
-    "truncated": (*NO_ANSWER, *UNCHECKED),
-    "empty": UNCHECKED,
-    "wrong-xml": UNCHECKED,
-    "proxy-200": UNCHECKED,
-    "proxy-403": UNCHECKED,
-    "proxy-407": UNCHECKED,
-    "proxy-502": UNCHECKED,
-    "answer-502": UNCHECKED,
-    "portal-302": UNCHECKED,
-    "portal-511": UNCHECKED,
-    "huge-page": UNCHECKED,
-    "short": UNCHECKED,
-    "not-xml": UNCHECKED,
-    "json": UNCHECKED,
+    "truncated": (*NO_ANSWER, *ON_READING),
+    "empty": ON_READING,
+    "wrong-xml": ON_READING,
+    "proxy-200": ON_READING,
+    "proxy-403": ON_READING,
+    "proxy-407": ON_READING,
+    "proxy-502": ON_READING,
+    "answer-502": ON_READING,
+    "portal-302": ON_READING,
+    "portal-511": ON_READING,
+    "huge-page": ON_READING,
+    "short": ON_READING,
+    "not-xml": ON_READING,
+    "json": ON_READING,
     "nan-date": (ResponseParserError, ValueError),
     "garbage-date": (ResponseParserError, ValueError),
 }
@@ -145,7 +145,7 @@ def test_a_network_fault_comes_before_any_deed_and_an_answers_fault_after_it(
         user = sandbox.state.add_user(ACCOUNT, f"deed-{kind}")
         iam = client("iam", sandbox.state.add_key(user))
         sandbox.faults.order("CreateAccessKey", kind)
-        with pytest.raises((*NO_ANSWER, *UNCHECKED)):
+        with pytest.raises((*NO_ANSWER, *ON_READING)):
             iam.create_access_key()
         assert len(iam.list_access_keys()["AccessKeyMetadata"]) == made, kind
 
@@ -159,7 +159,7 @@ def test_a_network_fault_asks_for_no_signature_and_a_services_does(
     assert sandbox.faults.waiting() == {"GetCallerIdentity": 1}
     sandbox.faults.clear()
     sandbox.faults.order("GetCallerIdentity", "proxy-200")
-    with pytest.raises(UNCHECKED):
+    with pytest.raises(ON_READING):
         client("sts", stranger).get_caller_identity()
     assert sandbox.faults.waiting() == {}
 
@@ -193,11 +193,11 @@ def test_orders_are_for_so_many_calls_or_until_cleared(
     assert sts.get_caller_identity()
     sandbox.faults.order("*", "error")
     for call in (sts.get_session_token, sts.get_caller_identity):
-        with pytest.raises(ClientError) if call == sts.get_session_token else _has_identity():
+        with pytest.raises(ClientError) if call == sts.get_session_token else _NoError():
             call()
 
 
-class _has_identity:  # noqa: N801  # reads as the words it stands for
+class _NoError:
     def __enter__(self) -> None: ...
 
     def __exit__(self, *_error: object) -> None: ...

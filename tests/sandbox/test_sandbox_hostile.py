@@ -230,7 +230,7 @@ def test_a_request_that_never_ends_is_given_up(
 
 
 def test_many_at_once_are_all_answered(sandbox: Sandbox, key: AccessKey, boto: boto3.Session) -> None:
-    made: list[str] = []
+    requests: list[str] = []
     failed: list[Exception] = []
 
     def ask() -> None:
@@ -243,7 +243,7 @@ def test_many_at_once_are_all_answered(sandbox: Sandbox, key: AccessKey, boto: b
             config=Config(proxies={}, retries={"total_max_attempts": 1}, read_timeout=30),
         )
         try:
-            made.extend(sts.get_session_token()["Credentials"]["AccessKeyId"] for _ in range(5))
+            requests.extend(sts.get_session_token()["Credentials"]["AccessKeyId"] for _ in range(5))
         except BotoCoreError as error:
             failed.append(error)
         finally:
@@ -255,4 +255,4 @@ def test_many_at_once_are_all_answered(sandbox: Sandbox, key: AccessKey, boto: b
     for thread in threads:
         thread.join()
     assert failed == []
-    assert len(set(made)) == 120
+    assert len(set(requests)) == 120

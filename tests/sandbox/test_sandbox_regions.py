@@ -73,7 +73,7 @@ def test_sts_can_be_switched_off_in_a_region_but_not_in_us_east_1(
 
 
 @pytest.mark.parametrize(
-    "where",
+    "place",
     [
         ("aws", "eu-west-1", "cn-north-1"),
         ("aws-cn", "cn-northwest-1", "us-gov-west-1"),
@@ -85,9 +85,9 @@ def test_a_partition_has_its_own_arns_and_knows_no_foreign_key(
     sandbox: Sandbox,
     client: Callable[..., Any],
     refused: Callable[..., str],
-    where: tuple[str, str, str],
+    place: tuple[str, str, str],
 ) -> None:
-    partition, region, foreign = where
+    partition, region, foreign = place
     account = "320000000009"
     user = sandbox.state.add_user(account, "kim", partition=partition, policies=[ALL])
     key = sandbox.state.add_key(user)

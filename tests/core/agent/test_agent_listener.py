@@ -20,31 +20,31 @@ def nobody_answers(_path: Path) -> bool:
     return False
 
 
-def acquired(path: Path) -> listener.Listener:
-    taken = listener.acquire(path, nobody_answers, 0)
-    assert taken is not None
-    return taken
+def acquire(path: Path) -> listener.Listener:
+    found = listener.acquire(path, nobody_answers, 0)
+    assert found is not None
+    return found
 
 
 def test_folder_and_socket_are_private_whatever_the_umask(folder: Path) -> None:
     before = os.umask(0)
     try:
-        taken = acquired(folder / "deep" / "run" / "agent.sock")
+        found = acquire(folder / "deep" / "run" / "agent.sock")
     finally:
         os.umask(before)
-    assert stat.S_IMODE(taken.path.parent.stat().st_mode) == 0o700
-    assert stat.S_IMODE(taken.path.stat().st_mode) == 0o600
-    taken.close()
+    assert stat.S_IMODE(found.path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(found.path.stat().st_mode) == 0o600
+    found.close()
 
 
 def test_a_stale_socket_is_replaced(folder: Path) -> None:
     path = folder / "agent.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    taken = acquired(path)
+    found = acquire(path)
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(path))
-    taken.close()
+    found.close()
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o705, 0o770, 0o777, 0o1777])
@@ -115,21 +115,21 @@ def test_of_two_at_once_one_serves_and_the_other_learns_so(folder: Path) -> None
 
 
 def test_a_place_whose_holder_does_not_answer_is_an_error(folder: Path) -> None:
-    taken = acquired(folder / "agent.sock")
+    found = acquire(folder / "agent.sock")
     with pytest.raises(AgentUnavailable):
         listener.acquire(folder / "agent.sock", nobody_answers, 0)
-    taken.close()
+    found.close()
 
 
 def test_a_place_that_was_given_up_can_be_taken_again(folder: Path) -> None:
-    acquired(folder / "agent.sock").close()
-    acquired(folder / "agent.sock").close()
+    acquire(folder / "agent.sock").close()
+    acquire(folder / "agent.sock").close()
 
 
 def test_a_withdrawn_place_is_still_taken(folder: Path) -> None:
-    taken = acquired(folder / "agent.sock")
-    taken.withdraw()
-    assert not taken.path.exists()
+    found = acquire(folder / "agent.sock")
+    found.withdraw()
+    assert not found.path.exists()
     with pytest.raises(AgentUnavailable):
         listener.acquire(folder / "agent.sock", nobody_answers, 0)
-    taken.close()
+    found.close()

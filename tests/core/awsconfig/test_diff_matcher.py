@@ -13,29 +13,29 @@ from keyturn.awsconfig.diff import Matcher, anchors, diff
 LINES = st.lists(st.sampled_from(["", "[a]", "[b]", "region = x", "[c]", "key = y", "role = z"]), max_size=30)
 
 
-def join_matches(texts: list[str]) -> list[tuple[object, str]]:
+def keyed_lines(texts: list[str]) -> list[tuple[object, str]]:
     return [(text, text) for text in texts]
 
 
 @given(LINES, LINES)
 @settings(max_examples=400)
 def test_the_codes_turn_one_version_into_the_other(old: list[str], new: list[str]) -> None:
-    made: list[tuple[object, str]] = []
+    lines: list[tuple[object, str]] = []
     at = 0
-    for tag, code, two, there, end in Matcher(
-        None, join_matches(old), join_matches(new), autojunk=False
+    for tag, start, stop, there, end in Matcher(
+        None, keyed_lines(old), keyed_lines(new), autojunk=False
     ).get_opcodes():
-        assert code == at
-        at = two
-        made += join_matches(old)[code:two] if tag == "equal" else join_matches(new)[there:end]
+        assert start == at
+        at = stop
+        lines += keyed_lines(old)[start:stop] if tag == "equal" else keyed_lines(new)[there:end]
     assert at == len(old)
-    assert made == join_matches(new)
+    assert lines == keyed_lines(new)
 
 
 @given(LINES, LINES)
 @settings(max_examples=200)
 def test_anchors_are_in_the_order_of_both_and_single_in_each(old: list[str], new: list[str]) -> None:
-    found = anchors(join_matches(old), join_matches(new))
+    found = anchors(keyed_lines(old), keyed_lines(new))
     assert found == sorted(set(found))
     assert [there for _, there in found] == sorted({there for _, there in found})
     for at, there in found:
@@ -45,11 +45,11 @@ def test_anchors_are_in_the_order_of_both_and_single_in_each(old: list[str], new
 
 def test_far_changes_in_ten_thousand_sections_compare_few_lines(monkeypatch: Any) -> None:
     compared = []
-    made = difflib.SequenceMatcher
+    matcher = difflib.SequenceMatcher
 
     def counted(junk: None, old: list[Any], new: list[Any], **rest: bool) -> Any:
         compared.append(len(old) + len(new))
-        return made(junk, old, new, **rest)
+        return matcher(junk, old, new, **rest)
 
     monkeypatch.setattr("difflib.SequenceMatcher", counted)
     sections = [f"[profile p{number}]\nregion = eu-west-1\n\n" for number in range(10_000)]

@@ -46,8 +46,8 @@ def test_the_end_is_told_in_utc() -> None:
 
 @pytest.mark.parametrize(("credentials", "account"), [(LONG, None), (SHORT, "111122223333"), (SHORT, None)])
 def test_a_document_of_ours_is_read_back(credentials: Credentials, account: str | None) -> None:
-    found, whose = parse(document(credentials, account))
-    assert whose == account
+    found, found_account = parse(document(credentials, account))
+    assert found_account == account
     assert (found.access_key_id, found.expires) == (credentials.access_key_id, credentials.expires)
     assert found.secret_access_key.reveal() == "s"
     assert (found.session_token.reveal() if found.session_token else None) == (

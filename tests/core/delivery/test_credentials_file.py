@@ -48,12 +48,12 @@ PUTS: list[tuple[str, str, set[str], str | None, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("before", "ours", "region", "after"), [case[1:] for case in PUTS], ids=[case[0] for case in PUTS]
+    ("before", "own_key_ids", "region", "after"), [case[1:] for case in PUTS], ids=[case[0] for case in PUTS]
 )
 def test_a_session_takes_the_place_of_ours(
-    before: str, ours: set[str], region: str | None, after: str
+    before: str, own_key_ids: set[str], region: str | None, after: str
 ) -> None:
-    found = credentials_file.put_section(document(before), "ci", SESSION, ours, region)
+    found = credentials_file.put_section(document(before), "ci", SESSION, own_key_ids, region)
     assert found.decode() == after
 
 
@@ -109,18 +109,22 @@ WITHDRAWALS: list[tuple[str, str, set[str], bool, str | None, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("before", "ours", "made", "region", "after"),
+    ("before", "own_key_ids", "is_ours", "region", "after"),
     [case[1:] for case in WITHDRAWALS],
     ids=[case[0] for case in WITHDRAWALS],
 )
 def test_a_withdrawal_takes_what_is_ours_and_nothing_else(
-    before: str, ours: set[str], made: bool, region: str | None, after: str
+    before: str, own_key_ids: set[str], is_ours: bool, region: str | None, after: str
 ) -> None:
     section = "my own" if "[my own]" in before else "ci"
-    found = credentials_file.withdraw(document(before), section, ours, is_created=made, region=region)
+    found = credentials_file.withdraw(
+        document(before), section, own_key_ids, is_created=is_ours, region=region
+    )
     assert found.decode() == after
     assert (
-        credentials_file.withdraw(document(after), section, ours, is_created=made, region=region).decode()
+        credentials_file.withdraw(
+            document(after), section, own_key_ids, is_created=is_ours, region=region
+        ).decode()
         == after
     )
 
@@ -154,9 +158,11 @@ LOOKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("values", "ours"), LOOKS, ids=range(len(LOOKS)))
-def test_a_delivery_of_ours_shows_by_a_temporary_key_with_its_end(values: dict[str, str], ours: bool) -> None:
-    assert credentials_file.looks_delivered(values) is ours
+@pytest.mark.parametrize(("values", "is_own"), LOOKS, ids=range(len(LOOKS)))
+def test_a_delivery_of_ours_shows_by_a_temporary_key_with_its_end(
+    values: dict[str, str], is_own: bool
+) -> None:
+    assert credentials_file.looks_delivered(values) is is_own
 
 
 @pytest.mark.parametrize("name", ["default", "a", "A1_.@%/:+-", "profile", "profile-x", "9"])

@@ -80,9 +80,9 @@ STATES = [
 ]
 
 
-@pytest.mark.parametrize(("one", "state"), STATES, ids=range(len(STATES)))
-def test_the_state_of_a_session(one: Session | None, state: State) -> None:
-    assert session_state(one, NOW) is state
+@pytest.mark.parametrize(("session", "state"), STATES, ids=range(len(STATES)))
+def test_the_state_of_a_session(session: Session | None, state: State) -> None:
+    assert session_state(session, NOW) is state
 
 
 MANAGED = Profile("ci", managed=True)

@@ -275,7 +275,7 @@ SECTION = '[ci]\ncredential_process = "/opt/keyturn/bin/keyturn" credential-proc
 def test_release_of_a_section_that_adopt_made_never_joins_two_lines(
     original: str, changed: str, released_as: str
 ) -> None:
-    """Whoever removes the blank line above the section, or puts another section below it, keeps every line."""
+    """Every line stays if a user removes the blank line above the section, or adds a section below it."""
     edit = SectionEdit("ci", (), process_line.format_line(PROGRAM, "ci"))
-    _, (settings,) = adopted(original.encode(), [edit])
+    _, (settings,) = adopt_all(original.encode(), [edit])
     assert release_all(changed.encode(), settings).decode() == released_as

@@ -245,10 +245,10 @@ CLEARED: list[tuple[str, str, set[str], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("before", "ours", "after"), [case[1:] for case in CLEARED], ids=[case[0] for case in CLEARED]
+    ("before", "own_key_ids", "after"), [case[1:] for case in CLEARED], ids=[case[0] for case in CLEARED]
 )
-def test_what_is_ours_is_taken_away(before: str, ours: set[str], after: str) -> None:
-    assert without_process_line(document(before), "ci", "ci", ours).decode() == after
+def test_what_is_ours_is_taken_away(before: str, own_key_ids: set[str], after: str) -> None:
+    assert without_process_line(document(before), "ci", "ci", own_key_ids).decode() == after
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,11 @@ def test_a_release_that_cannot_be_taken_back_says_where_the_secret_is_in_clear(
     with pytest.raises(FileBusy, match=r"restored to ~/\.aws/credentials before that are still there"):
         adopted_bench.service.release(plan, PASSPHRASE)
     assert b"[theirs]" in adopted_bench.credentials.read_bytes()
-    (operation,) = (operation for operation in adopted_bench.service.context.activity.read() if operation.event == "release")
+    (operation,) = (
+        operation
+        for operation in adopted_bench.service.context.activity.read()
+        if operation.event == "release"
+    )
     assert "~/.aws/credentials" in operation.result
     assert "plaintext secrets" in operation.result
 

@@ -18,7 +18,7 @@ from tests.core.operations.conftest import Bench
 #: Above the highest process ID of Linux.
 UNUSED_PID = 4194305
 TEMP_NAME = f".keyturn-{UNUSED_PID}-0123456789abcdef.tmp"
-SAVED_NAMES = b"[dev]\naws_access_key_id = AKIAOTHERSNEWKEY0000\naws_secret_access_key = of-another-program\n"
+SAVED_FILE = b"[dev]\naws_access_key_id = AKIAOTHERSNEWKEY0000\naws_secret_access_key = of-another-program\n"
 
 
 @pytest.fixture(autouse=True)
@@ -66,15 +66,15 @@ def test_a_link_in_the_name_of_a_temporary_file_is_not_followed(tmp_path: Path) 
     service = CredentialService.from_environ(
         {"HOME": str(tmp_path), "KEYTURN_HOME": str(tmp_path / "kt")}, use_agent=False
     )
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "chapter").write_text("mine")
+    documents = tmp_path / "mine"
+    documents.mkdir()
+    (documents / "chapter").write_text("mine")
     service.paths.data_dir.mkdir(parents=True)
-    (service.paths.data_dir / f".vault.{UNUSED_PID}.0123abcd.new").symlink_to(mine)
+    (service.paths.data_dir / f".vault.{UNUSED_PID}.0123abcd.new").symlink_to(documents)
     (tmp_path / ".aws").mkdir(mode=0o700)
-    (tmp_path / ".aws" / TEMP_NAME).symlink_to(mine / "chapter")
+    (tmp_path / ".aws" / TEMP_NAME).symlink_to(documents / "chapter")
     service.withdraw_expired()
-    assert (mine / "chapter").read_text() == "mine"
+    assert (documents / "chapter").read_text() == "mine"
     assert (tmp_path / ".aws" / TEMP_NAME).is_symlink()
 
 
@@ -108,7 +108,7 @@ def test_a_save_of_another_program_that_a_killed_write_had_in_hand_is_kept(
 
         def saved_and_killed(first: Path, second: Path) -> bool:
             new = bench.credentials.with_name("new")
-            new.write_bytes(SAVED_NAMES)
+            new.write_bytes(SAVED_FILE)
             new.chmod(0o600)
             new.replace(bench.credentials)
             exchange(first, second)
@@ -121,11 +121,13 @@ def test_a_save_of_another_program_that_a_killed_write_had_in_hand_is_kept(
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
     (left,) = bench.credentials.parent.glob(".keyturn-*.tmp")
-    assert left.read_bytes() == SAVED_NAMES
+    assert left.read_bytes() == SAVED_FILE
     bench.service.withdraw_expired()
     assert not left.exists()
-    assert SAVED_NAMES in _remaining_files(bench)
-    (operation,) = (operation for operation in bench.service.context.activity.read() if operation.event == "recover")
+    assert SAVED_FILE in _remaining_files(bench)
+    (operation,) = (
+        operation for operation in bench.service.context.activity.read() if operation.event == "recover"
+    )
     assert operation.profile.endswith("credentials")
     assert "saved to the history" in operation.result
 
@@ -145,10 +147,10 @@ def test_what_the_history_or_the_file_has_already_goes_without_a_word(bench: Ben
 def test_without_a_vault_to_seal_it_for_it_stays_and_is_named_once(bench: Bench) -> None:
     shutil.rmtree(bench.service.paths.vault_dir)
     left = bench.credentials.with_name(TEMP_NAME)
-    left.write_bytes(SAVED_NAMES)
+    left.write_bytes(SAVED_FILE)
     for _ in range(2):
         CredentialService.from_environ(bench.sandbox.environ, use_agent=False).withdraw_expired()
-    assert left.read_bytes() == SAVED_NAMES
+    assert left.read_bytes() == SAVED_FILE
     (operation,) = (
         operation for operation in bench.service.context.activity.read() if operation.event == "recover"
     )
@@ -159,7 +161,7 @@ def test_what_is_young_stays_however_old_its_bytes_are(bench: Bench, monkeypatch
     """A displaced version keeps its own mtime, and the writer in a shared folder may be on another host."""
     monkeypatch.setattr(temp_files, "MIN_AGE_SECONDS", 60.0)
     left = bench.credentials.with_name(TEMP_NAME)
-    left.write_bytes(SAVED_NAMES)
+    left.write_bytes(SAVED_FILE)
     os.utime(left, (0, 0))
     bench.service.withdraw_expired()
     assert left.exists()

@@ -247,15 +247,15 @@ ACCOUNTS: list[tuple[str, ManagedProfile, Key | None, str | None, bool]] = [
 
 
 @pytest.mark.parametrize(
-    ("one", "key", "account", "derived"),
+    ("profile", "key", "account", "derived"),
     [case[1:] for case in ACCOUNTS],
     ids=[case[0] for case in ACCOUNTS],
 )
 def test_the_account_is_the_roles_else_the_users_else_what_the_key_id_tells(
-    one: ManagedProfile, key: Key | None, account: str | None, derived: bool
+    profile: ManagedProfile, key: Key | None, account: str | None, derived: bool
 ) -> None:
     index = Index(keys={"x": key} if key else {})
-    found = row("x", view(user(), one, index=index))
+    found = row("x", view(user(), profile, index=index))
     assert (found.account, found.account_derived) == (account, derived)
 
 
@@ -507,18 +507,18 @@ DELIVERIES: list[
 
 
 @pytest.mark.parametrize(
-    ("one", "found", "settings", "delivered", "parts"),
+    ("profile", "found", "settings", "delivered", "parts"),
     [case[1:] for case in DELIVERIES],
     ids=[case[0] for case in DELIVERIES],
 )
 def test_why_aws_clients_would_not_find_what_is_delivered(
-    one: ManagedProfile,
+    profile: ManagedProfile,
     found: Profile | None,
     settings: Settings,
     delivered: DeliveryRecord | None,
     parts: tuple[str, ...],
 ) -> None:
-    problem = status.delivery_problem(one, found, settings, ProfileState(delivered=delivered))
+    problem = status.delivery_problem(profile, found, settings, ProfileState(delivered=delivered))
     assert (problem is not None) is bool(parts), problem
     assert [part for part in parts if part not in (problem or "")] == [], problem
 

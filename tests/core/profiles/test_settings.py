@@ -86,12 +86,12 @@ VALUES: list[tuple[ManagedProfile, str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(
-    ("one", "key", "value", "changes"), VALUES, ids=[f"{case[1]}={case[2]}" for case in VALUES]
+    ("profile", "key", "value", "changes"), VALUES, ids=[f"{case[1]}={case[2]}" for case in VALUES]
 )
 def test_a_setting_changes_its_field_and_nothing_else(
-    one: ManagedProfile, key: str, value: str, changes: dict[str, Any]
+    profile: ManagedProfile, key: str, value: str, changes: dict[str, Any]
 ) -> None:
-    assert apply(one, {key: value}) == replace(one, **changes)
+    assert apply(profile, {key: value}) == replace(profile, **changes)
 
 
 #: Definition, settings that are refused together.
@@ -137,12 +137,12 @@ REFUSED: list[tuple[ManagedProfile, dict[str, str]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("one", "wanted"), REFUSED, ids=[str(case[1]) for case in REFUSED])
+@pytest.mark.parametrize(("profile", "wanted"), REFUSED, ids=[str(case[1]) for case in REFUSED])
 def test_what_is_no_value_or_does_not_go_with_the_rest_is_refused(
-    one: ManagedProfile, wanted: dict[str, str]
+    profile: ManagedProfile, wanted: dict[str, str]
 ) -> None:
     with pytest.raises(UsageError):
-        apply(one, wanted)
+        apply(profile, wanted)
 
 
 def test_settings_are_checked_as_a_whole_once_all_are_changed() -> None:

@@ -268,8 +268,8 @@ class Home:
         self.keys[f"{name}-entry"] = Credentials(f"AKIA{name.upper():X<16}", Secret("s" * 40))
 
     def role(self, name: str, source: str | None, **more: Any) -> None:
-        one = ManagedProfile(name, Kind.ROLE, role_arn=ARN.format(name), source_profile=source)
-        self.definitions[name] = replace(one, **more)
+        profile = ManagedProfile(name, Kind.ROLE, role_arn=ARN.format(name), source_profile=source)
+        self.definitions[name] = replace(profile, **more)
 
     def native(self, name: str, kind: Kind = Kind.SSO_ROLE, **more: Any) -> None:
         self.natives[name] = replace(Profile(name, kind=kind, region="eu-west-1"), **more)
@@ -607,7 +607,11 @@ def test_a_user_with_a_device_takes_the_typed_code_and_notes_what_became_of_it(h
     assert (home.aws.calls[0].serial, home.aws.calls[0].code) == (SERIAL, CODE)
     assert home.codes.marks == [("used", SERIAL), ("accepted", SERIAL)]
     session = home.devices.kept["AKIACIXXXXXXXXXXXXXX", SERIAL]
-    assert (session.issued, session.requested_at, session.obtained) == (found.issued, START, START + ANSWER_TIME)
+    assert (session.issued, session.requested_at, session.obtained) == (
+        found.issued,
+        START,
+        START + ANSWER_TIME,
+    )
 
 
 def test_a_user_with_a_device_and_no_code_needs_a_person(home: Home) -> None:

@@ -40,7 +40,7 @@ def test_a_key_put_beside_our_line_is_named_with_its_place_and_what_is_said_help
     assert "move it to another profile, or remove it" in problem
     with pytest.raises(ChangeRefused, match="to another profile, then release"):
         bench.release("ci-deploy")
-    # What both lines say: to another profile.
+    # Both lines advise moving the key to another profile.
     bench.credentials.write_bytes(adopted[1] + OWN.replace("[ci-deploy]", "[mine]").encode())
     assert row(bench, "ci-deploy").problem is None
     assert row(bench, "mine").plaintext_key

@@ -162,7 +162,8 @@ def test_a_definition_is_checked_as_a_whole() -> None:
 def test_whatever_a_role_is_asked_with_makes_another_session(change: dict[str, Any]) -> None:
     params = AssumeRoleParams("hub", ROLE)
     assert (
-        params.fingerprint_parts() == AssumeRoleParams("other", ROLE, duration_seconds=900).fingerprint_parts()
+        params.fingerprint_parts()
+        == AssumeRoleParams("other", ROLE, duration_seconds=900).fingerprint_parts()
     )
     assert replace(params, **change).fingerprint_parts() != params.fingerprint_parts()
 

@@ -39,8 +39,8 @@ def widen_trust_policy(bench: Bench, arn: str) -> None:
 HUB = "arn:aws:iam::111122223333:role/Hub"
 
 
-def changed(one: ManagedProfile, *words: str) -> ManagedProfile:
-    return settings.apply(one, settings.parse(words))
+def changed(role: ManagedProfile, *words: str) -> ManagedProfile:
+    return settings.apply(role, settings.parse(words))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_setting_is_read_from_one_text(words: tuple[str, ...], setting: str, v
 
 
 @pytest.mark.parametrize(
-    ("one", "words", "reason"),
+    ("role", "words", "reason"),
     [
         (ROLE, ("tags",), "Invalid setting: tags: it is not KEY=VALUE"),
         (ROLE, ("colour=red",), "Unknown setting: colour"),
@@ -100,10 +100,10 @@ def test_a_setting_is_read_from_one_text(words: tuple[str, ...], setting: str, v
     ],
 )
 def test_what_is_no_value_is_refused_on_one_line(
-    one: ManagedProfile, words: tuple[str, ...], reason: str
+    role: ManagedProfile, words: tuple[str, ...], reason: str
 ) -> None:
     with pytest.raises(UsageError) as excinfo:
-        changed(one, *words)
+        changed(role, *words)
     assert reason in excinfo.value.line()
     assert "\n" not in excinfo.value.line()
 

@@ -106,9 +106,9 @@ def test_the_environment_of_whoever_asks_signs_and_no_other(shared: Person) -> N
     shared.does("adopt", "by-environment", "--yes")
     assert "credential_source" not in shared.config.read_text().partition("by-environment]")[2].split("[")[0]
     shared.does("vault", "unlock", fds={"--passphrase-fd": "correct horse battery staple"})
-    one, other = user_key(shared.sandbox, "one"), user_key(shared.sandbox, "other")
+    first, other = user_key(shared.sandbox, "one"), user_key(shared.sandbox, "other")
     expected = f"arn:aws:sts::{ACCOUNT}:assumed-role/Shared/shared"
-    for key in (one, other, one):
+    for key in (first, other, first):
         done = identity(shared, "by-environment", key_environment(key))
         assert json.loads(done.stdout)["Arn"] == expected, done.stderr
         assert signer_of_last_assume(shared) == key.key_id
@@ -126,13 +126,16 @@ def test_the_environment_of_whoever_asks_signs_and_no_other(shared: Person) -> N
         "environment. Export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the calling shell\n"
     )
     partial = shared.run(
-        str(BIN / "keyturn"), "credential-process", "by-environment", extra={"AWS_ACCESS_KEY_ID": one.key_id}
+        str(BIN / "keyturn"),
+        "credential-process",
+        "by-environment",
+        extra={"AWS_ACCESS_KEY_ID": first.key_id},
     )
     assert partial.returncode == 1
     assert partial.stderr.count("\n") == 1
     assert "AWS_SECRET_ACCESS_KEY" in partial.stderr
     assert shared.row("by-environment")["state"] == "none"
-    refreshed = shared.run(str(BIN / "keyturn"), "refresh", "by-environment", extra=key_environment(one))
+    refreshed = shared.run(str(BIN / "keyturn"), "refresh", "by-environment", extra=key_environment(first))
     assert refreshed.returncode == 0, refreshed.stderr
     assert "not cached" in refreshed.stdout
     assert shared.row("by-environment")["state"] == "none"

@@ -153,10 +153,10 @@ def test_credit_never_passes_what_a_client_waits_for() -> None:
 
 
 def test_an_operation_past_its_end_is_not_begun_and_one_that_hangs_is_left_behind() -> None:
-    begun = []
+    runs = []
     with pytest.raises(DeadlineExceeded):
-        run_with_timeout(0, lambda: begun.append(1))
-    assert not begun
+        run_with_timeout(0, lambda: runs.append(1))
+    assert not runs
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         run_with_timeout(0.05, lambda: time.sleep(5))

@@ -116,7 +116,7 @@ def test_an_agents_environment_keeps_what_it_needs_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("given", "expected"),
     [
         ("k", "/here/k"),
         ("../k", "/here/../k"),
@@ -126,5 +126,5 @@ def test_an_agents_environment_keeps_what_it_needs_and_nothing_else() -> None:
         ("", ""),
     ],
 )
-def test_a_relative_path_is_anchored_where_the_starter_stood(given: str, kept: str) -> None:
-    assert agent_environment({"KEYTURN_HOME": given}, Path("/here")) == {"KEYTURN_HOME": kept}
+def test_a_relative_path_is_anchored_where_the_starter_stood(given: str, expected: str) -> None:
+    assert agent_environment({"KEYTURN_HOME": given}, Path("/here")) == {"KEYTURN_HOME": expected}

@@ -41,7 +41,7 @@ def test_a_terminal_obeys_nothing_of_it() -> None:
     assert log.redacted("a\x1b]0;x\x07\nb") == "a\\x1b]0;x\\x07\\x0ab"
 
 
-def raise_error() -> BaseException:
+def caught_error() -> BaseException:
     try:
         canary = "canary"
         raise RuntimeError(canary)
@@ -50,10 +50,10 @@ def raise_error() -> BaseException:
 
 
 def test_an_exception_is_its_type_and_its_places() -> None:
-    line = log.describe_traceback(raise_error())
+    line = log.describe_traceback(caught_error())
     assert line.startswith("builtins.RuntimeError at system/test_log.py:")
     assert "canary" not in line
-    assert "canary" in "".join(traceback.format_exception(raise_error()))
+    assert "canary" in "".join(traceback.format_exception(caught_error()))
 
 
 def log_lines(folder: Path, message: str, error: BaseException | None = None) -> str:
@@ -64,7 +64,7 @@ def log_lines(folder: Path, message: str, error: BaseException | None = None) ->
 
 
 def test_an_entry_is_one_line_in_a_private_file(tmp_path: Path) -> None:
-    text = log_lines(tmp_path / "state", "a\nb", raise_error())
+    text = log_lines(tmp_path / "state", "a\nb", caught_error())
     assert text.count("\n") == 1
     assert "RuntimeError" in text
     assert "canary" not in text

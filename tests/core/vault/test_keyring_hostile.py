@@ -233,17 +233,17 @@ def _create_with_fault(address: str, folder: Path, fault: str, number: int) -> b
     vault = Vault(folder / f"{fault}-{number}" / "vault", SystemKeyring(environ(address)))
     with service.serve():
         error, recovery_key = _outcome(lambda: vault.create("keyring"))
-        met = len(service.calls) >= number
+        occurred = len(service.calls) >= number
     if error is not None:
         assert vault.state() is VaultState.ABSENT
         assert [path.name for path in vault.folder.parent.glob("*")] == []
-        return met
+        return occurred
     again = FakeSecretService(address, items=service.items)
     with again.serve():
         opened = Vault(vault.folder, SystemKeyring(environ(address)))
         opened.unlock()
         assert opened.recovery_key() == recovery_key
-    return met
+    return occurred
 
 
 @pytest.mark.parametrize(("fault", "number"), [("die", 41), ("deny", 33), ("garbage", 27)])

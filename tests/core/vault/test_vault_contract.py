@@ -217,13 +217,13 @@ def test_of_two_that_make_it_at_once_one_wins(tmp_path: Path, keyring: MemoryKey
         thread.start()
     for thread in threads:
         thread.join()
-    won = [outcome for outcome in outcomes if isinstance(outcome, Secret)]
-    assert len(won) == 1
+    opened = [outcome for outcome in outcomes if isinstance(outcome, Secret)]
+    assert len(opened) == 1
     assert len(keyring.entries) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["vault"]
     vault = Vault(folder, keyring)
     vault.unlock()
-    assert vault.recovery_key() == won[0]
+    assert vault.recovery_key() == opened[0]
 
 
 def test_one_that_another_puts_into_place_while_it_is_looked_at_is_no_fault(

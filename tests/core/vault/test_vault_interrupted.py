@@ -77,7 +77,7 @@ def _kill() -> None:
 
 
 def _was_killed(number: int, operation: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Return True if a child running `operation` was killed at its `number`th call; False if there are fewer."""
+    """Return True if a child was killed at the `number`th call of `operation`; False if it has fewer."""
     pid = os.fork()
     if pid == 0:
         code = 1

@@ -30,8 +30,7 @@ VECTOR = Path(__file__).with_name("vectors") / "format-1"
 
 
 async def _longest_gap(operation: Callable[[], None]) -> tuple[float, float]:
-    """Return the longest pause of this loop while `operation` ran in a thread, and the duration of `operation`, in
-    seconds."""
+    """Return the longest pause of this loop during `operation` in a thread, and its duration, in seconds."""
     working = asyncio.create_task(asyncio.to_thread(operation))
     start = last = time.monotonic()
     longest = 0.0

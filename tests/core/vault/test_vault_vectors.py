@@ -39,8 +39,8 @@ def vector(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return folder
 
 
-def _recovery_key(kept: Path) -> Secret:
-    return Secret((kept / "identity-for-tests.txt").read_text().strip())
+def _recovery_key(vector: Path) -> Secret:
+    return Secret((vector / "identity-for-tests.txt").read_text().strip())
 
 
 def test_the_recovery_key_opens_it_and_it_goes_on(vector: Path) -> None:

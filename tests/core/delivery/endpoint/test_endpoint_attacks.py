@@ -194,8 +194,8 @@ def test_another_user_gets_no_byte_even_with_the_right_request(
     python = common_python()
     if python is None:
         skip_or_fail("no Python of this version that an ordinary user can run")
-    mine = replies_to(target, python or "", count=3)
-    assert all("ASIA" in answer for answer in mine), "the request itself is right"
+    replies = replies_to(target, python or "", count=3)
+    assert all("ASIA" in answer for answer in replies), "the request itself is right"
     theirs = replies_to(target, *become(BOB), python or "", count=200)
     assert theirs == [""] * 200
     record_property("endpoint: right requests of another user without an answer", f"{len(theirs)} of 200")

@@ -208,12 +208,12 @@ def test_a_request_may_come_in_parts() -> None:
 
 @contextmanager
 def connection(family: int = socket.AF_INET) -> Iterator[tuple[socket.socket, socket.socket]]:
-    with listen() as listener, socket.socket(family) as ours:
+    with listen() as listener, socket.socket(family) as own_end:
         port = listener.getsockname()[1]
-        ours.connect(("127.0.0.1", port) if family == socket.AF_INET else ("::ffff:127.0.0.1", port))
+        own_end.connect(("127.0.0.1", port) if family == socket.AF_INET else ("::ffff:127.0.0.1", port))
         theirs, _ = listener.accept()
         with theirs:
-            yield ours, theirs
+            yield own_end, theirs
 
 
 @pytest.mark.skipif(not tcp_peer.IS_SUPPORTED, reason="this system does not say who connects")
@@ -232,9 +232,9 @@ def test_the_kernel_says_who_connects(
 
 @pytest.mark.skipif(not tcp_peer.IS_SUPPORTED, reason="this system does not say who connects")
 def test_a_listener_on_the_callers_port_is_not_taken_for_the_caller() -> None:
-    with connection() as (ours, theirs):
+    with connection() as (own_end, theirs):
         ends = theirs.getpeername(), theirs.getsockname()
-        ours.close()
+        own_end.close()
         with socket.create_server(("127.0.0.1", 0)) as other:
             assert tcp_peer.by_netlink(other.getsockname(), ends[1]) is None
 
@@ -271,12 +271,12 @@ def test_an_order_for_a_process_that_is_not_its_parent_is_not_taken(environ: dic
     from keyturn.agent.launcher import read_reply
     from keyturn.system import secret_channel
 
-    ours, theirs = secret_channel.create()
-    with ours, theirs:
+    own_end, theirs = secret_channel.create()
+    with own_end, theirs:
         process = subprocess.Popen(ENDPOINT, stdin=theirs.fileno(), env=environ)
         theirs.close()
-        ours.settimeout(30)
-        channel = secret_channel.accept(ours, process.pid)
+        own_end.settimeout(30)
+        channel = secret_channel.accept(own_end, process.pid)
         assert channel is not None
         order = {"profile": "x", "pid": 1, "in_file": True, "first": document()}
         with channel:

@@ -14,7 +14,7 @@ from tests.core.operations.conftest import Bench
 HOUR = timedelta(hours=1)
 
 
-def minutes_left(bench: Bench, document: str) -> timedelta:
+def time_left(bench: Bench, document: str) -> timedelta:
     end = from_iso(json.loads(document)["Expiration"])
     assert end is not None
     return end - bench.service.now()
@@ -30,7 +30,7 @@ def test_one_session_serves_until_it_has_less_left_than_asked_for(bench: Bench) 
     assert bench.service.get_credentials("ci-release") == first
     second = bench.service.get_credentials("ci-release", timedelta(minutes=50))
     assert second != first
-    assert minutes_left(bench, second) > timedelta(minutes=58)
+    assert time_left(bench, second) > timedelta(minutes=58)
     assert bench.calls("AssumeRole") == 2
 
 
@@ -76,7 +76,7 @@ def test_where_renewal_is_off_nothing_is_renewed_behind_the_persons_back(bench: 
     with pytest.raises(NeedsInteraction, match="its renewal is off"):
         bench.service.get_credentials("ci-release")
     bench.service.refresh("ci-release")
-    assert minutes_left(bench, bench.service.get_credentials("ci-release")) > timedelta(minutes=58)
+    assert time_left(bench, bench.service.get_credentials("ci-release")) > timedelta(minutes=58)
 
 
 def test_the_key_itself_is_returned_where_that_was_chosen(bench: Bench) -> None:

@@ -58,9 +58,9 @@ def test_the_way_back_tells_of_the_old_key(home: Home, capsys: pytest.CaptureFix
 
 
 def test_what_was_just_seen_is_said_whatever_the_step(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    home.on_write = lambda place: "refuse" if place == "journal" and made() else ""
+    home.on_write = lambda place: "refuse" if place == "journal" and has_new_key() else ""
 
-    def made() -> bool:
+    def has_new_key() -> bool:
         return home.line.calls[-1][0] == "CreateAccessKey"
 
     with home.run_service():

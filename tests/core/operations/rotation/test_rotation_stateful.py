@@ -25,9 +25,9 @@ from tests.core.operations.rotation.rotation_home import PROFILE, Home
 Record = Callable[[str, object], None]
 
 
-def _fault_at_one_of(most: int, subject: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
+def _fault_at_one_of(most: int, kinds: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
     """Draw mostly no fault: one fault at one of the first places, or none."""
-    fault = st.builds(lambda at, each: [""] * at + [each], st.integers(0, most - 1), subject)
+    fault = st.builds(lambda at, each: [""] * at + [each], st.integers(0, most - 1), kinds)
     return st.one_of(st.just([]), st.just([]), fault)
 
 
@@ -196,7 +196,7 @@ def test_no_run_of_mishaps_loses_a_key(part: int, record_property: Record) -> No
             max_examples=500, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
-    text = ", ".join(f"{count} {subject}" for subject, count in RotationMachine.tally.items())
+    text = ", ".join(f"{count} {kinds}" for kinds, count in RotationMachine.tally.items())
     record_property(f"rotation: part {part + 1} of 4", text)
     assert RotationMachine.tally["lives"] >= 500
 
